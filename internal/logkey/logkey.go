@@ -1,0 +1,30 @@
+// Package logkey is the one list of keys that kproxy's log lines carry, so
+// that a search for one key finds every line about it. The linter (sloglint)
+// refuses a raw string as a key.
+package logkey
+
+// The keys of log lines.
+const (
+	Address       = "address"        // host:port of whatever the line is about
+	Advertised    = "advertised"     // host:port that clients are told
+	APIKey        = "api_key"        // name of a Kafka API
+	APIVersion    = "api_version"    // version of a request
+	Attempt       = "attempt"        // count of tries so far
+	Bind          = "bind"           // host:port that kproxy listens on
+	BytesDown     = "bytes_down"     // bytes, broker to client
+	BytesUp       = "bytes_up"       // bytes, client to broker
+	Client        = "client"         // the client's remote host:port
+	ClientID      = "client_id"      // the client's own name, from its first request
+	Cluster       = "cluster"        // cluster by its configured name
+	CorrelationID = "correlation_id" // of a request or an answer
+	Duration      = "duration"       // how long it took
+	Error         = "error"          // the error
+	Fix           = "fix"            // what the reader can do about it
+	Listener      = "listener"       // listener by its configured name
+	Node          = "node"           // broker id
+	Owed          = "owed"           // requests without an answer
+	Reason        = "reason"         // proxy.CloseReason
+	Sessions      = "sessions"       // count of live sessions
+	Upstream      = "upstream"       // host:port dialled
+	Version       = "version"        // kproxy's own version
+)

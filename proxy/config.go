@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Defaults of Config, each used where the field is zero.
+const (
+	// DefaultMaxRequestBytes is the broker's own default (socket.request.max.bytes).
+	DefaultMaxRequestBytes = 100 << 20
+	// DefaultFirstRequestTimeout is how long a client may take to send its first request header.
+	DefaultFirstRequestTimeout = 30 * time.Second
+	// DefaultConnectTimeout bounds one dial of a broker, name resolution included.
+	DefaultConnectTimeout = 10 * time.Second
+	// DefaultKeepalive is how long a connection is silent before TCP keep-alive probes start.
+	DefaultKeepalive = 60 * time.Second
+	// DefaultDrainTimeout bounds how long a Shutdown waits for answers in flight.
+	DefaultDrainTimeout = 60 * time.Second
+)
+
+// Config is everything a Proxy is told. The data comes from a configuration
+// file or from flags; the last group are seams, whose nil is the real world.
+// A Config must not change after New.
+type Config struct {
+	Clusters []Cluster
+
+	MaxRequestBytes     int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
+	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
+	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
+
+	Logger   *slog.Logger // nil: discards
+	Observer *Observer    // nil: nobody watches
+
+	// Listen opens a listening socket; nil: net.ListenConfig.
+	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+	// Dial reaches an address that the dial rules chose; nil: net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// UnknownAPIs says what happens to API keys that this build has never heard of
+// and so cannot promise to hold no address.
+type UnknownAPIs string
+
+// The values of UnknownAPIs.
+const (
+	HideUnknownAPIs UnknownAPIs = "hide" // left out of ApiVersions; a request closes the connection
+	PassUnknownAPIs UnknownAPIs = "pass" // shown and forwarded
+)
+
+// Cluster is one Kafka cluster behind the proxy.
+type Cluster struct {
+	Name           string   // a lower-case DNS label
+	Bootstrap      []string // host:port, tried in turn
+	UnknownAPIs    UnknownAPIs
+	Dial           []DialRule // first match wins
+	ConnectTimeout time.Duration
+	Keepalive      time.Duration
+	Listeners      []Listener
+}
+
+// DialRule says where a broker is really reached. Exactly one of Node and
+// Match is set.
+type DialRule struct {
+	Node  *int32 // the broker with this id
+	Match string // glob on host:port, case-insensitive; each * captures {1}, {2}, …
+	To    string // host:port with {node} {host} {port} {1} … and at most one sum such as {19092+node}
+}
+
+// Listener is one way in: a network that clients come from, and the addresses
+// that work from there.
+type Listener struct {
+	Name      string // a lower-case DNS label
+	Bind      string // host:port where the bootstrap endpoint listens
+	Advertise string // host:port that clients bootstrap from; "": Bind, which then may not be a wildcard
+	Nodes     Nodes
+}
+
+// Nodes gives every node (broker id) of a listener an endpoint of its own:
+// node n has slot n - FirstNode, or the slot that Pin names. Either Ports (one
+// port for each slot) or Addresses (one address for each slot) is set.
+type Nodes struct {
+	FirstNode int32         // the node of the first slot
+	Pin       map[int32]int // node -> its port (with Ports) or its slot (with Addresses)
+
+	Ports          Range // ports on Bind's host, e.g. 9100-9199
+	AdvertisePorts Range // as many ports, told instead of Ports; zero: Ports
+
+	Addresses          string // host:port with {slot}, e.g. 127.0.1.{slot}:9092
+	AdvertiseAddresses string // host:port with {slot}, told instead; "": Addresses
+	Slots              Range  // the numbers that {slot} takes
+}
+
+// Range is an inclusive range of ports or slots. The zero Range is absent.
+type Range struct{ First, Last int }
+
+// Len is how many numbers r holds: 0 for the zero Range.
+func (r Range) Len() int {
+	if r == (Range{}) {
+		return 0
+	}
+	return r.Last - r.First + 1
+}
