@@ -1,0 +1,18 @@
+// Package wire says what a Kafka frame is: sizes, request and response
+// headers, the few request fields that decide whether an answer follows, and
+// what bytes at the start of a connection are not Kafka at all.
+//
+//	request : size i32 | api_key i16 | api_version i16 | correlation_id i32 | client_id | [tags] | body
+//	response: size i32 | correlation_id i32 | [tags] | body
+//
+// The size counts what follows it. The first twelve bytes of a request lie at
+// the same place in every header version, so that a frame can be matched and
+// forwarded without knowing its API.
+//
+// The two types to know are [RequestPrefix], which is read from every request,
+// and [Reader], which takes primitives from bytes nobody vouches for.
+//
+// The package knows bytes, not schemas: which version of which API is flexible
+// is package rewrite's knowledge, and comes in as a parameter. It imports the
+// standard library only.
+package wire

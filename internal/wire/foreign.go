@@ -1,0 +1,70 @@
+package wire
+
+import "bytes"
+
+// Foreign names a protocol that is not Kafka and that people point at a Kafka
+// port by mistake.
+type Foreign string
+
+// What Recognize knows.
+const (
+	NotForeign Foreign = ""
+	TLS        Foreign = "a TLS hello"
+	HTTP       Foreign = "an HTTP request"
+	ProxyV1    Foreign = "a PROXY protocol v1 header"
+	ProxyV2    Foreign = "a PROXY protocol v2 header"
+	SSH        Foreign = "an SSH banner"
+)
+
+// signatures are told apart by their first SizeLen bytes. Read as a size, each
+// is more than 200 MB, twice what a broker takes unless told otherwise; they
+// are compared before the size is looked at, because the size would only say
+// that it is wrong.
+var signatures = []struct {
+	start string
+	is    Foreign
+}{
+	{"\x16\x03", TLS}, // handshake record, major version 3
+	{"GET ", HTTP},
+	{"HEAD", HTTP},
+	{"POST", HTTP},
+	{"PUT ", HTTP},
+	{"PATCH", HTTP},
+	{"DELETE", HTTP},
+	{"OPTIONS", HTTP},
+	{"CONNECT", HTTP},
+	{"TRACE", HTTP},
+	{"PRI ", HTTP}, // HTTP/2's connection preface
+	{"PROXY", ProxyV1},
+	{"\r\n\r\n\x00\r\nQUIT\n", ProxyV2},
+	{"SSH-", SSH},
+}
+
+// Recognize says what the first bytes of a connection are if they are not
+// Kafka's. b has at least SizeLen bytes; that many decide.
+func Recognize(b []byte) Foreign {
+	for _, s := range signatures {
+		start := s.start[:min(len(s.start), SizeLen)]
+		if bytes.HasPrefix(b, []byte(start)) {
+			return s.is
+		}
+	}
+	return NotForeign
+}
+
+// Advice says what the reader of a log can do about f on a plaintext Kafka
+// listener.
+func (f Foreign) Advice() string {
+	switch f {
+	case TLS:
+		return "this listener is plaintext: set security.protocol to PLAINTEXT or SASL_PLAINTEXT in the client"
+	case HTTP:
+		return "this is a Kafka port: point health checks and browsers elsewhere, or make the check a TCP connect"
+	case ProxyV1, ProxyV2:
+		return "this listener does not expect it: switch the PROXY protocol off in the load balancer in front"
+	case SSH:
+		return "this is a Kafka port: check the host and port of the SSH client"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,69 @@
+package wire
+
+// RequestHeader is a request's whole header.
+type RequestHeader struct {
+	RequestPrefix
+	ClientID []byte // nil where null, or where the header version has none
+	Len      int    // bytes of the frame up to the body, size field included
+}
+
+// controlledShutdown is the one API with a header that lacks the client id,
+// in its version 0 (removed in Kafka 4.0).
+const controlledShutdown = 7
+
+// ParseRequestHeader reads the header at the start of frame, of which the rest
+// may still be arriving: ErrShort asks for more. flexible says whether this
+// version of the API ends its header in a tag section. The client id is never
+// compact, so that a broker can read it before it knows the version.
+func ParseRequestHeader(frame []byte, flexible bool) (RequestHeader, error) {
+	if len(frame) < RequestPrefixLen {
+		return RequestHeader{}, ErrShort
+	}
+	h := RequestHeader{RequestPrefix: ParseRequestPrefix(frame)}
+	r := NewReader(frame)
+	r.Take(RequestPrefixLen)
+	if h.Key != controlledShutdown || h.Version != 0 {
+		h.ClientID = r.String(false)
+	}
+	if flexible {
+		r.SkipTags()
+	}
+	h.Len = r.Offset()
+	return h, withinFrame(&r, h.Size)
+}
+
+// produceTransactionalID is the version of Produce that put a transactional id
+// in front of acks.
+const produceTransactionalID = 3
+
+// ProduceAcks reads acks from a Produce request, whose header h was parsed from
+// the same frame. A request with acks 0 is never answered. ErrShort asks for
+// more of the frame.
+func ProduceAcks(frame []byte, h RequestHeader, flexible bool) (int16, error) {
+	r := NewReader(frame)
+	r.Take(h.Len)
+	if h.Version >= produceTransactionalID {
+		r.String(flexible)
+	}
+	acks := r.Int16()
+	return acks, withinFrame(&r, h.Size)
+}
+
+// SASLMechanism reads the mechanism from a SaslHandshake request, whose header
+// h was parsed from the same frame. No version of it is flexible.
+func SASLMechanism(frame []byte, h RequestHeader) (string, error) {
+	r := NewReader(frame)
+	r.Take(h.Len)
+	mechanism := r.String(false)
+	return string(mechanism), withinFrame(&r, h.Size)
+}
+
+// withinFrame returns r's error, or ErrMalformed where what r took, or would
+// have to take, lies outside the frame of that size.
+func withinFrame(r *Reader, size int32) error {
+	frame := SizeLen + int(size)
+	if r.off > frame || (r.err == ErrShort && len(r.b) >= frame) {
+		return ErrMalformed
+	}
+	return r.err
+}

@@ -1,0 +1,113 @@
+package rewrite
+
+import (
+	"encoding/binary"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/wire"
+)
+
+const (
+	apiVersionsMax = 5 // newest version of ApiVersions understood
+	apiEntryLen    = 6 // api_key, min_version, max_version
+)
+
+// apiVersions rewrites ApiVersions v0-5.
+//
+// The response header is never flexible, so that a client can read it before it
+// knows what the broker speaks (KIP-511). The maximum of an API that is parsed
+// here is lowered to what is understood, in place. An API of which no version is
+// understood is left out, and so is one nobody here has heard of. Minimums stay:
+// Kafka 4 says Produce 0 although it takes 3 and later, because librdkafka
+// switches compression off otherwise (KAFKA-18659).
+//
+// Everything else, finalized features included, goes byte for byte.
+func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, error) {
+	rd := wire.NewReader(payload)
+	if code := rd.Int16(); rd.Err() == nil && code == kerr.UnsupportedVersion.Code {
+		return payload, Notes{}, nil // in the layout of v0 whatever was asked; the client asks again
+	}
+	flexible := version >= 3
+	n := rd.ArrayLen(flexible)
+	entries := rd.Offset()
+	out := make([]byte, 0, len(payload))
+	var notes Notes
+	kept, lowered := 0, false
+	for ; n > 0 && rd.Err() == nil; n-- {
+		start := rd.Offset()
+		key, low, high := rd.Int16(), rd.Int16(), rd.Int16()
+		if flexible {
+			rd.SkipTags()
+		}
+		limit, ok := r.limit(key, low, high)
+		if !ok {
+			notes.Hidden = append(notes.Hidden, key)
+			continue
+		}
+		kept++
+		out = append(out, payload[start:rd.Offset()]...)
+		entry := out[len(out)-(rd.Offset()-start):]
+		binary.BigEndian.PutUint16(entry[apiEntryLen-2:], uint16(limit))
+		lowered = lowered || key == kmsg.Produce.Int16() && limit < high
+	}
+	if rd.Err() != nil {
+		return nil, Notes{}, rd.Err()
+	}
+	front := appendArrayLen(payload[:2:2], kept, flexible)
+	if len(notes.Hidden) == 0 {
+		front = payload[:entries:entries] // also keeps a null array null
+	}
+	rest := payload[rd.Offset():]
+	if lowered {
+		notes.TxnLowered = transactionsV2(version, payload)
+	}
+	return append(append(front, out...), rest...), notes, nil
+}
+
+// limit returns the newest version of key to show to clients, out of the
+// broker's low to high; ok is false if the API is to be left out.
+func (r *Rewriter) limit(key, low, high int16) (limit int16, ok bool) {
+	if newest, isParsed := maxVersion(key); isParsed {
+		return min(high, newest), low <= newest
+	}
+	return high, r.UnknownAPIs || Known(key)
+}
+
+// transactionsV2 reports whether an ApiVersions answer finalizes
+// transaction.version 2 or later (KIP-890). Its clients send no
+// AddPartitionsToTxn and rely on Produce v12 to do it.
+func transactionsV2(version int16, payload []byte) bool {
+	resp := kmsg.NewPtrApiVersionsResponse()
+	resp.Version = version
+	if resp.ReadFrom(payload) != nil {
+		return false
+	}
+	for _, f := range resp.FinalizedFeatures {
+		if f.Name == "transaction.version" && f.MaxVersionLevel >= 2 {
+			return true
+		}
+	}
+	return false
+}
+
+// AnswersApiVersions reports whether an ApiVersions request of this version has
+// to be answered by the proxy, because the broker might know a layout that is
+// not understood here. AppendUnsupportedApiVersions is that answer.
+func AnswersApiVersions(key, version int16) bool {
+	return key == kmsg.ApiVersions.Int16() && (version < 0 || version > apiVersionsMax)
+}
+
+// AppendUnsupportedApiVersions appends the payload of the answer that says which
+// versions of ApiVersions are understood: UNSUPPORTED_VERSION in the layout of
+// v0, with one entry for ApiVersions itself (KIP-511). Clients ask again.
+func AppendUnsupportedApiVersions(dst []byte) []byte {
+	resp := kmsg.NewPtrApiVersionsResponse()
+	resp.ErrorCode = kerr.UnsupportedVersion.Code
+	entry := kmsg.NewApiVersionsResponseApiKey()
+	entry.ApiKey = kmsg.ApiVersions.Int16()
+	entry.MaxVersion = apiVersionsMax
+	resp.ApiKeys = append(resp.ApiKeys, entry)
+	return resp.AppendTo(dst)
+}

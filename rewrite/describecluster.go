@@ -1,0 +1,58 @@
+package rewrite
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// endpointTypeBrokers is DescribeCluster's EndpointType for brokers (KIP-919).
+const endpointTypeBrokers = 1
+
+// describeCluster rewrites DescribeCluster v0-2.
+//
+// An answer that lists controllers can only come from a controller's listener.
+// Their ids may equal brokers' ids and mean other ports, so none of them can be
+// told: the client gets the error that a broker's listener gives to the same
+// question.
+func (r *Rewriter) describeCluster(version int16, payload []byte) ([]byte, Notes, error) {
+	resp := kmsg.NewPtrDescribeClusterResponse()
+	resp.Version = version
+	header, body, err := splitHeader(payload, resp.IsFlexible())
+	if err != nil {
+		return nil, Notes{}, err
+	}
+	if err := resp.ReadFrom(body); err != nil {
+		return nil, Notes{}, err
+	}
+	if len(resp.Brokers) == 0 {
+		return payload, Notes{}, nil
+	}
+	var notes Notes
+	if resp.Version >= 1 && resp.EndpointType != endpointTypeBrokers {
+		notes = Notes{Named: len(resp.Brokers), Dropped: len(resp.Brokers)}
+		resp.ErrorCode = kerr.MismatchedEndpointType.Code
+		resp.Brokers = nil
+	} else {
+		notes = r.describedBrokers(resp)
+	}
+	return resp.AppendTo(append(make([]byte, 0, len(payload)), header...)), notes, nil
+}
+
+func (r *Rewriter) describedBrokers(resp *kmsg.DescribeClusterResponse) Notes {
+	brokers := make([]Broker, len(resp.Brokers))
+	for i, b := range resp.Brokers {
+		brokers[i] = Broker{Node: b.NodeID, Host: b.Host, Port: b.Port}
+	}
+	notes := r.translate(resp.Key(), brokers)
+	for i, b := range brokers {
+		resp.Brokers[i].Host, resp.Brokers[i].Port = b.Host, b.Port
+	}
+	i := -1
+	resp.Brokers = slices.DeleteFunc(resp.Brokers, func(kmsg.DescribeClusterResponseBroker) bool {
+		i++
+		return brokers[i].Drop
+	})
+	return notes
+}

@@ -1,0 +1,62 @@
+// Package rewrite says what changes in a Kafka answer on its way to a client:
+// the addresses of brokers, and the list of APIs. Bytes in, bytes out: it has no
+// socket, clock, goroutine or logger, and what it cannot parse it returns as an
+// error, on which the caller closes the connection.
+//
+// The two types to know are [Rewriter], which changes answers, and [Walker],
+// which finds the one place in a large answer where an address can be, while
+// the rest of it goes by:
+//
+//	broker ──answer──▶ TreatmentOf(key, version)
+//	                     Opaque ─────────────────────────────────────▶ client
+//	                     Head    Rewriter.Head: the brokers in front;
+//	                             the topics behind them go as they are ▶
+//	                     Whole   Rewriter.Whole: decoded, encoded ────▶
+//	                     Walk    Walker: pass n, need n, tail n;
+//	                             Rewriter.Tail: the addresses at the end ▶
+//	                     Refuse  a layout that nobody here has seen: close
+//
+// What every answer with an address goes through is the caller's [Translate]:
+// it is told whom the answer names, and says what the client hears instead.
+//
+// # Which answers carry a broker's address
+//
+// Seven do, that clients dial; key and name, where, and how it is treated:
+//
+//	 0 Produce           tag NodeEndpoints, last in the frame (KIP-951)   Walk, flexible versions
+//	 1 Fetch             tag NodeEndpoints, last in the frame (KIP-951)   Walk, flexible versions
+//	 3 Metadata          Brokers, first in the body                       Head
+//	10 FindCoordinator   the coordinator, or (v4+) Coordinators           Whole
+//	60 DescribeCluster   Brokers                                          Whole
+//	78 ShareFetch        NodeEndpoints, before the last tags              Walk
+//	79 ShareAcknowledge  NodeEndpoints, before the last tags              Walk
+//
+// Apache Kafka writes the tag from Produce v10 and Fetch v16 on. Other brokers
+// write it in every flexible version, and librdkafka follows it there, so every
+// flexible version is walked.
+//
+// One more answer changes, although it holds no address:
+//
+//	18 ApiVersions       APIs that kproxy must understand are lowered to
+//	                     the newest version that it does                  Whole
+//
+// # Which fields look like an address and stay
+//
+//	15 DescribeGroups          ClientHost: where a group's member connects from
+//	29 DescribeAcls            Host: the pattern of an access rule
+//	31 DeleteAcls              Host: the pattern of an access rule
+//	52 Vote                    NodeEndpoints of KRaft controllers; never on a broker's listener
+//	53 BeginQuorumEpoch        the same
+//	54 EndQuorumEpoch          the same
+//	55 DescribeQuorum          Listeners of controllers, shown by tools and dialled by none; in
+//	                           combined mode their ids equal brokers' ids and their ports do not
+//	59 FetchSnapshot           NodeEndpoints of KRaft controllers
+//	69 ConsumerGroupDescribe   ClientHost of members
+//	77 ShareGroupDescribe      ClientHost of members
+//	82 UpdateRaftVoter         CurrentLeader, a KRaft controller
+//	88 StreamsGroupHeartbeat   UserEndpoint: application.server of Streams applications (KIP-1071)
+//	89 StreamsGroupDescribe    ClientHost and UserEndpoint of members
+//
+// A test walks kmsg's types and fails when a field that looks like an address
+// is in neither table.
+package rewrite

@@ -1,0 +1,74 @@
+package rewrite
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// findCoordinator rewrites FindCoordinator v0-6.
+//
+// An answer that names nobody (an error: node -1, no host, port -1) goes byte
+// for byte; in v4+ each key stands for itself. A coordinator that has no
+// endpoint becomes COORDINATOR_NOT_AVAILABLE, on which clients ask again.
+func (r *Rewriter) findCoordinator(version int16, payload []byte) ([]byte, Notes, error) {
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	resp.Version = version
+	header, body, err := splitHeader(payload, resp.IsFlexible())
+	if err != nil {
+		return nil, Notes{}, err
+	}
+	if err := resp.ReadFrom(body); err != nil {
+		return nil, Notes{}, err
+	}
+	coordinators := coordinatorsOf(resp)
+	if len(coordinators) == 0 {
+		return payload, Notes{}, nil
+	}
+	brokers := make([]Broker, len(coordinators))
+	for i, c := range coordinators {
+		brokers[i] = Broker{Node: *c.node, Host: *c.host, Port: *c.port}
+	}
+	notes := r.translate(resp.Key(), brokers)
+	for i, c := range coordinators {
+		c.tell(brokers[i])
+	}
+	return resp.AppendTo(append(make([]byte, 0, len(payload)), header...)), notes, nil
+}
+
+// coordinator points at the fields of one coordinator, wherever the version
+// has them.
+type coordinator struct {
+	errorCode  *int16
+	node, port *int32
+	host       *string
+}
+
+// coordinatorsOf returns the coordinators that the answer really names.
+func coordinatorsOf(resp *kmsg.FindCoordinatorResponse) []coordinator {
+	var all []coordinator
+	if resp.Version <= 3 {
+		all = []coordinator{{&resp.ErrorCode, &resp.NodeID, &resp.Port, &resp.Host}}
+	} else {
+		for i := range resp.Coordinators {
+			c := &resp.Coordinators[i]
+			all = append(all, coordinator{&c.ErrorCode, &c.NodeID, &c.Port, &c.Host})
+		}
+	}
+	named := all[:0]
+	for _, c := range all {
+		if *c.node >= 0 || *c.host != "" {
+			named = append(named, c)
+		}
+	}
+	return named
+}
+
+// tell writes what the client is to hear of b.
+func (c coordinator) tell(b Broker) {
+	if b.Drop {
+		*c.errorCode = kerr.CoordinatorNotAvailable.Code
+		*c.node, *c.host, *c.port = -1, "", -1
+		return
+	}
+	*c.host, *c.port = b.Host, b.Port
+}

@@ -1,0 +1,40 @@
+package rewrite
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/wire"
+)
+
+// Head rewrites the brokers in front of a Metadata answer. payload is the frame
+// behind the correlation id, or as much of it as has arrived: wire.ErrShort asks
+// for more. The first n bytes of payload are to be replaced by out; the rest, the
+// cluster id and all topics, goes as it is, whatever later versions add to it.
+//
+// Metadata v0-13:
+//
+//	v0  brokers of id, host, port
+//	v1  rack
+//	v3  throttle time in front of the brokers
+//	v9  flexible
+func (r *Rewriter) Head(key, version int16, payload []byte) (out []byte, n int, notes Notes, err error) {
+	rd := wire.NewReader(payload)
+	shape := brokerShape{compact: version >= 9, rack: version >= 1}
+	if shape.compact {
+		rd.SkipTags()
+	}
+	if version >= 3 {
+		rd.Int32()
+	}
+	front := rd.Offset()
+	list := readBrokers(&rd, shape)
+	switch {
+	case rd.Err() != nil:
+		return nil, 0, Notes{}, parseError(key, version, rd.Err())
+	case len(list.brokers) == 0: // a cluster that starts: nothing to replace, null stays null
+		return payload[:rd.Offset()], rd.Offset(), Notes{}, nil
+	}
+	notes = r.translate(kmsg.Metadata.Int16(), list.brokers)
+	out = append(make([]byte, 0, rd.Offset()), payload[:front]...)
+	return list.append(out, shape), rd.Offset(), notes, nil
+}

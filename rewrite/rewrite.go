@@ -1,0 +1,91 @@
+package rewrite
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/wire"
+)
+
+// Broker is one broker that an answer names. A Translate replaces Host and Port
+// by what the client is to hear, or sets Drop.
+type Broker struct {
+	Node int32
+	Host string // as on the wire: IPv6 without brackets
+	Port int32
+	Drop bool // leave it out of the answer: better missing than leaked
+}
+
+// Translate is called once for each answer that names brokers, with all of
+// them, in the answer's order and before any byte of the answer is released. It
+// changes the elements in place. An element that it leaves as it is reaches the
+// client as it is.
+type Translate func(key int16, brokers []Broker)
+
+// Rewriter changes the answers for the clients of one listener. It holds no
+// state of its own and may be used by several goroutines at once if Translate
+// may.
+type Rewriter struct {
+	Translate   Translate
+	UnknownAPIs bool // show APIs that this build has never heard of
+}
+
+// Notes is what happened to an answer, for logs and metrics.
+type Notes struct {
+	Named       int     // brokers that the answer named
+	Dropped     int     // of those, left out because Translate said so
+	Neutralised bool    // leader hints taken out because they did not fit the bytes they came in
+	Hidden      []int16 // APIs left out of ApiVersions because no version is understood
+	TxnLowered  bool    // Produce was lowered under a cluster with transactions v2 or later
+}
+
+// Whole rewrites an answer with treatment Whole. payload is the frame behind
+// the correlation id, response header tags included, and is not changed. out is
+// what to send instead; where nothing changes it is payload itself.
+func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes Notes, err error) {
+	switch key {
+	case kmsg.FindCoordinator.Int16():
+		out, notes, err = r.findCoordinator(version, payload)
+	case kmsg.DescribeCluster.Int16():
+		out, notes, err = r.describeCluster(version, payload)
+	case kmsg.ApiVersions.Int16():
+		out, notes, err = r.apiVersions(version, payload)
+	default:
+		err = fmt.Errorf("api key %d has no whole rewriting", key)
+	}
+	if err != nil {
+		return nil, Notes{}, parseError(key, version, err)
+	}
+	return out, notes, nil
+}
+
+// translate runs Translate over brokers and counts.
+func (r *Rewriter) translate(key int16, brokers []Broker) Notes {
+	if len(brokers) == 0 {
+		return Notes{}
+	}
+	r.Translate(key, brokers)
+	notes := Notes{Named: len(brokers)}
+	for _, b := range brokers {
+		if b.Drop {
+			notes.Dropped++
+		}
+	}
+	return notes
+}
+
+// splitHeader divides a payload into the response header's tag section, where
+// the version has one, and the body.
+func splitHeader(payload []byte, flexible bool) (header, body []byte, err error) {
+	if !flexible {
+		return nil, payload, nil
+	}
+	rd := wire.NewReader(payload)
+	rd.SkipTags()
+	return payload[:rd.Offset()], payload[rd.Offset():], rd.Err()
+}
+
+func parseError(key, version int16, err error) error {
+	return fmt.Errorf("parse %s v%d response: %w", kmsg.NameForKey(key), version, err)
+}

@@ -1,0 +1,106 @@
+package rewrite
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// Treatment is how an answer of one API and version is handled.
+type Treatment uint8
+
+// The treatments.
+const (
+	Opaque Treatment = iota // no address can be in it: forwarded byte for byte
+	Head                    // addresses in front, then bytes that go as they are
+	Whole                   // decoded whole, at most MaxWhole bytes
+	Walk                    // addresses at the end, behind records that are not looked at
+	Refuse                  // holds addresses in a layout that this build does not know
+)
+
+// MaxWhole is the largest answer that is decoded whole, and the largest head,
+// in bytes: thousands of times what they have, and far below what would hurt.
+const MaxWhole = 16 << 20
+
+// parsed lists every API whose answers are parsed here, with the newest version
+// understood and the first flexible one (-1: none). ApiVersions promises a
+// client no version beyond these. The numbers are written out and not taken
+// from kmsg, whose next release must not raise what nobody here has read.
+var parsed = []struct {
+	key, max, flexible int16
+	treatment          func(flexible bool) Treatment
+}{
+	{kmsg.Produce.Int16(), 13, 9, walkFlexible},
+	{kmsg.Fetch.Int16(), 18, 12, walkFlexible},
+	{kmsg.Metadata.Int16(), 13, 9, always(Head)},
+	{kmsg.FindCoordinator.Int16(), 6, 3, always(Whole)},
+	{kmsg.ApiVersions.Int16(), 5, 3, always(Whole)},
+	{kmsg.DescribeCluster.Int16(), 2, 0, always(Whole)},
+	{kmsg.ShareFetch.Int16(), 2, 0, always(Walk)},
+	{kmsg.ShareAcknowledge.Int16(), 2, 0, always(Walk)},
+}
+
+func always(t Treatment) func(bool) Treatment { return func(bool) Treatment { return t } }
+
+// walkFlexible is for answers whose addresses are in a tag: versions without
+// tags hold none.
+func walkFlexible(flexible bool) Treatment {
+	if flexible {
+		return Walk
+	}
+	return Opaque
+}
+
+// TreatmentOf says how answers to requests of this key and version are handled.
+func TreatmentOf(key, version int16) Treatment {
+	for _, p := range parsed {
+		if p.key != key {
+			continue
+		}
+		if version < 0 || version > p.max {
+			return Refuse
+		}
+		return p.treatment(flexible(p.flexible, version))
+	}
+	return Opaque
+}
+
+func flexible(from, version int16) bool { return from >= 0 && version >= from }
+
+// maxVersion returns the newest version of key that is understood; ok is false
+// for an API whose answers are not parsed, and so have no such limit.
+func maxVersion(key int16) (v int16, ok bool) {
+	for _, p := range parsed {
+		if p.key == key {
+			return p.max, true
+		}
+	}
+	return 0, false
+}
+
+// Known reports whether key is an API that this build has heard of. An answer
+// of an unknown one may hold addresses where nobody looks.
+func Known(key int16) bool { return kmsg.RequestForKey(key) != nil }
+
+// FlexibleRequest reports whether the header of a request of this key and
+// version ends in a tag section. For an unknown API it says no.
+func FlexibleRequest(key, version int16) bool {
+	req := kmsg.RequestForKey(key)
+	if req == nil {
+		return false
+	}
+	req.SetVersion(version)
+	return req.IsFlexible()
+}
+
+// API is one of the APIs whose answers are parsed.
+type API struct {
+	Key        int16
+	Name       string
+	MaxVersion int16 // newest version understood
+}
+
+// Supported lists the APIs whose answers are parsed, by key.
+func Supported() []API {
+	apis := make([]API, len(parsed))
+	for i, p := range parsed {
+		apis[i] = API{Key: p.key, Name: kmsg.NameForKey(p.key), MaxVersion: p.max}
+	}
+	return apis
+}

@@ -1,0 +1,191 @@
+package rewrite
+
+import (
+	"fmt"
+
+	"kproxy/internal/wire"
+)
+
+// MaxTail is the largest tail of a walked answer that is held, in bytes: some
+// five hundred brokers' addresses, where an answer names the few that lead its
+// partitions.
+const MaxTail = 64 << 10
+
+// Verb says what to do with the next bytes of a walked answer.
+type Verb uint8
+
+// The verbs. N is Step.N.
+const (
+	Pass Verb = iota // the next N bytes hold no address; N may reach beyond what was shown
+	Need             // show at least N bytes
+	Tail             // the last N bytes of the answer: hold them, and give them to Rewriter.Tail
+)
+
+// Step is what a Walker says.
+type Step struct {
+	Verb Verb
+	N    int
+}
+
+// maxDepth is how deep arrays lie in each other: topics, partitions, and the
+// lists inside a partition.
+const maxDepth = 3
+
+// Walker goes through an answer with treatment Walk without keeping any of it,
+// and finds its tail. It needs a few bytes at a time: strings, records and tags
+// are passed by their length. One Walker serves one answer after another; it
+// holds no reference to what it was shown.
+//
+//	w.Start(key, version, size of the payload)
+//	for {
+//		step, err := w.Next(bytes from here on)
+//		Pass: forward N bytes, from the buffer or from the socket behind it
+//		Need: read on
+//		Tail: done
+//	}
+type Walker struct {
+	key, version int16
+	steps        layout
+	at           int              // index into steps
+	left         int              // bytes of the frame that were not passed
+	elements     [maxDepth]uint32 // left in each open array
+	depth        int
+	tags         uint32 // left in an open tag section
+	inTags       bool
+}
+
+// Start begins an answer. payload is how many bytes its frame has behind the
+// correlation id. Key and version must have treatment Walk.
+func (w *Walker) Start(key, version int16, payload int) {
+	*w = Walker{key: key, version: version, steps: layouts[key][version], left: payload}
+}
+
+// Next looks at b, the answer's bytes from the first that was not passed, and
+// says what to do with them. b may end anywhere, and may reach beyond the
+// answer. An error means that the answer contradicts itself; nothing that was
+// passed before holds an address.
+func (w *Walker) Next(b []byte) (Step, error) {
+	b = b[:min(len(b), w.left)]
+	pos := 0
+	for pos <= len(b) {
+		n, short, err := w.step(b[pos:], pos)
+		switch {
+		case err != nil:
+			return Step{}, parseError(w.key, w.version, err)
+		case short && pos > 0:
+			return w.pass(pos), nil
+		case short:
+			return Step{Need, len(b) + 1}, nil
+		}
+		pos += n
+		if pos > w.left {
+			return Step{}, parseError(w.key, w.version, wire.ErrShort)
+		}
+		if w.steps[w.at].do == atTail && !w.inTags {
+			return w.tail(pos)
+		}
+	}
+	return w.pass(pos), nil
+}
+
+func (w *Walker) pass(n int) Step {
+	w.left -= n
+	return Step{Pass, n}
+}
+
+// tail is said once everything before it has been passed.
+func (w *Walker) tail(pos int) (Step, error) {
+	switch {
+	case pos > 0:
+		return w.pass(pos), nil
+	case w.left > MaxTail:
+		return Step{}, parseError(w.key, w.version, fmt.Errorf("%d bytes behind the records, more than %d", w.left, MaxTail))
+	default:
+		return Step{Tail, w.left}, nil
+	}
+}
+
+// step takes one step at the start of b, which lies pos bytes behind what was
+// passed, and returns how many bytes it covers. short means that b ends too
+// early to tell.
+func (w *Walker) step(b []byte, pos int) (n int, short bool, err error) {
+	if w.inTags {
+		return w.tag(b, pos)
+	}
+	s := w.steps[w.at]
+	switch s.do {
+	case passFixed:
+		w.at++
+		return s.n, false, nil
+	case nextElement:
+		w.next(s)
+		return 0, false, nil
+	case atTail:
+		return 0, false, nil
+	default:
+	}
+	v, n, err := wire.Uvarint(b)
+	if err != nil {
+		return w.shortOr(err, b, pos)
+	}
+	switch s.do {
+	case passCompact:
+		w.at++
+		n += max(int(v)-1, 0)
+	case passTags:
+		w.at++
+		w.tags, w.inTags = v, v > 0
+	default: // beginArray
+		if int(v)-1 > w.left-pos {
+			return 0, false, fmt.Errorf("an array of %d in %d bytes", v-1, w.left-pos)
+		}
+		w.begin(s, v)
+	}
+	return n, false, nil
+}
+
+// begin opens an array of v-1 elements, or steps over an empty one.
+func (w *Walker) begin(s step, v uint32) {
+	if v <= 1 {
+		w.at += 1 + s.n
+		return
+	}
+	w.elements[w.depth] = v - 1
+	w.depth++
+	w.at++
+}
+
+// next ends an element.
+func (w *Walker) next(s step) {
+	open := &w.elements[w.depth-1]
+	*open--
+	if *open > 0 {
+		w.at -= s.n
+		return
+	}
+	w.depth--
+	w.at++
+}
+
+// tag takes one tag of an open tag section: its number, its size, its value.
+func (w *Walker) tag(b []byte, pos int) (n int, short bool, err error) {
+	_, numberLen, err := wire.Uvarint(b)
+	if err != nil {
+		return w.shortOr(err, b, pos)
+	}
+	size, sizeLen, err := wire.Uvarint(b[numberLen:])
+	if err != nil {
+		return w.shortOr(err, b, pos)
+	}
+	w.tags--
+	w.inTags = w.tags > 0
+	return numberLen + sizeLen + int(size), false, nil
+}
+
+// shortOr tells bytes that have not arrived from bytes that never will.
+func (w *Walker) shortOr(err error, b []byte, pos int) (n int, short bool, _ error) {
+	if err == wire.ErrShort && pos+len(b) < w.left { //nolint:errorlint // Uvarint returns it bare
+		return 0, true, nil
+	}
+	return 0, false, err
+}
