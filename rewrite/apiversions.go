@@ -60,36 +60,46 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		front = payload[:entries:entries] // also keeps a null array null
 	}
 	rest := payload[rd.Offset():]
-	if lowered {
-		notes.TxnLowered = transactionsV2(version, payload)
-	}
+	// Clients of transaction.version 2 leave AddPartitionsToTxn to Produce
+	// v12 (KIP-890); what later ones leave to which version is not known.
+	notes.TxnLowered = lowered && flexible && transactionVersion(rest) > 2
 	return append(append(front, out...), rest...), notes, nil
 }
 
 // limit returns the newest version of key to show to clients, out of the
 // broker's low to high; ok is false if the API is to be left out.
 func (r *Rewriter) limit(key, low, high int16) (limit int16, ok bool) {
-	if newest, isParsed := maxVersion(key); isParsed {
+	if newest, isParsed := MaxVersion(key); isParsed {
 		return min(high, newest), low <= newest
 	}
 	return high, r.UnknownAPIs || Known(key)
 }
 
-// transactionsV2 reports whether an ApiVersions answer finalizes
-// transaction.version 2 or later (KIP-890). Its clients send no
-// AddPartitionsToTxn and rely on Produce v12 to do it.
-func transactionsV2(version int16, payload []byte) bool {
-	resp := kmsg.NewPtrApiVersionsResponse()
-	resp.Version = version
-	if resp.ReadFrom(payload) != nil {
-		return false
-	}
-	for _, f := range resp.FinalizedFeatures {
-		if f.Name == "transaction.version" && f.MaxVersionLevel >= 2 {
-			return true
+// tagFinalizedFeatures is the number of the tag with the features that the
+// cluster has switched on (KIP-584).
+const tagFinalizedFeatures = 2
+
+// transactionVersion returns the level at which an ApiVersions answer finalizes
+// transaction.version, or 0. rest is what follows the entries.
+func transactionVersion(rest []byte) int16 {
+	rd := wire.NewReader(rest)
+	rd.Int32() // throttle time
+	for n := rd.Uvarint(); n > 0 && rd.Err() == nil; n-- {
+		number := rd.Uvarint()
+		features := wire.NewReader(rd.Take(int(rd.Uvarint())))
+		if number != tagFinalizedFeatures {
+			continue
+		}
+		for m := features.ArrayLen(true); m > 0 && features.Err() == nil; m-- {
+			name, level := features.String(true), features.Int16()
+			features.Int16() // the lowest level
+			features.SkipTags()
+			if features.Err() == nil && string(name) == "transaction.version" {
+				return level
+			}
 		}
 	}
-	return false
+	return 0
 }
 
 // AnswersApiVersions reports whether an ApiVersions request of this version has

@@ -42,10 +42,13 @@ func join(parts ...layout) layout {
 	return l
 }
 
-// layouts holds the layout of every answer with treatment Walk.
+// layouts holds the layout of every answer with treatment Walk, and of those
+// that intact goes over: they end where their tail begins.
 var layouts = map[int16][]layout{
 	kmsg.Produce.Int16():          byVersion(produceLayout, 9, 13),
 	kmsg.Fetch.Int16():            byVersion(fetchLayout, 12, 18),
+	kmsg.FindCoordinator.Int16():  byVersion(findCoordinatorLayout, 3, 6),
+	kmsg.DescribeCluster.Int16():  byVersion(describeClusterLayout, 0, 2),
 	kmsg.ShareFetch.Int16():       byVersion(shareFetchLayout, 0, 2),
 	kmsg.ShareAcknowledge.Int16(): byVersion(shareAcknowledgeLayout, 0, 2),
 }
@@ -154,6 +157,51 @@ func shareAcknowledgeLayout(v int16) layout {
 			),
 			compactTags,
 		),
+	)
+}
+
+func findCoordinatorLayout(v int16) layout {
+	if v == 3 {
+		return join(
+			fixed(4+2),    // throttle time, error
+			compactString, // error message
+			fixed(4),      // node id
+			compactString, // host
+			fixed(4),      // port
+			compactTags,
+		)
+	}
+	return join(
+		fixed(4), // throttle time
+		array(
+			compactString, // key
+			fixed(4),      // node id
+			compactString, // host
+			fixed(4+2),    // port, error
+			compactString, // error message
+			compactTags,
+		),
+		compactTags,
+	)
+}
+
+func describeClusterLayout(v int16) layout {
+	return join(
+		fixed(4+2),         // throttle time, error
+		compactString,      // error message
+		fixedFrom(1, v, 1), // endpoint type
+		compactString,      // cluster id
+		fixed(4),           // controller id
+		array(
+			fixed(4),           // node id
+			compactString,      // host
+			fixed(4),           // port
+			compactString,      // rack
+			fixedFrom(2, v, 1), // is fenced
+			compactTags,
+		),
+		fixed(4), // authorized operations
+		compactTags,
 	)
 }
 

@@ -37,13 +37,16 @@ type Notes struct {
 	Dropped     int     // of those, left out because Translate said so
 	Neutralised bool    // leader hints taken out because they did not fit the bytes they came in
 	Hidden      []int16 // APIs left out of ApiVersions because no version is understood
-	TxnLowered  bool    // Produce was lowered under a cluster with transactions v2 or later
+	TxnLowered  bool    // Produce was lowered under a cluster with transactions later than v2
 }
 
 // Whole rewrites an answer with treatment Whole. payload is the frame behind
 // the correlation id, response header tags included, and is not changed. out is
 // what to send instead; where nothing changes it is payload itself.
 func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes Notes, err error) {
+	if err := intact(key, version, payload); err != nil {
+		return nil, Notes{}, err
+	}
 	switch key {
 	case kmsg.FindCoordinator.Int16():
 		out, notes, err = r.findCoordinator(version, payload)

@@ -63,9 +63,9 @@ func TreatmentOf(key, version int16) Treatment {
 
 func flexible(from, version int16) bool { return from >= 0 && version >= from }
 
-// maxVersion returns the newest version of key that is understood; ok is false
+// MaxVersion returns the newest version of key that is understood; ok is false
 // for an API whose answers are not parsed, and so have no such limit.
-func maxVersion(key int16) (v int16, ok bool) {
+func MaxVersion(key int16) (v int16, ok bool) {
 	for _, p := range parsed {
 		if p.key == key {
 			return p.max, true
@@ -74,13 +74,26 @@ func maxVersion(key int16) (v int16, ok bool) {
 	return 0, false
 }
 
+// known has true for every key that kmsg has.
+var known = func() (all [kmsg.MaxKey + 1]bool) {
+	for key := range all {
+		all[key] = kmsg.RequestForKey(int16(key)) != nil
+	}
+	return all
+}()
+
 // Known reports whether key is an API that this build has heard of. An answer
 // of an unknown one may hold addresses where nobody looks.
-func Known(key int16) bool { return kmsg.RequestForKey(key) != nil }
+func Known(key int16) bool { return key >= 0 && int(key) < len(known) && known[key] }
 
 // FlexibleRequest reports whether the header of a request of this key and
 // version ends in a tag section. For an unknown API it says no.
 func FlexibleRequest(key, version int16) bool {
+	for _, p := range parsed {
+		if p.key == key {
+			return flexible(p.flexible, version)
+		}
+	}
 	req := kmsg.RequestForKey(key)
 	if req == nil {
 		return false

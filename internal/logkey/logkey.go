@@ -17,6 +17,7 @@ const (
 	ClientID      = "client_id"      // the client's own name, from its first request
 	Cluster       = "cluster"        // cluster by its configured name
 	CorrelationID = "correlation_id" // of a request or an answer
+	Dropped       = "dropped"        // brokers left out of an answer
 	Duration      = "duration"       // how long it took
 	Error         = "error"          // the error
 	Fix           = "fix"            // what the reader can do about it

@@ -1,0 +1,119 @@
+// Package netlab makes networks inside one process, for tests and for kproxy
+// demo: names that lead somewhere on that network only, and a dialer that
+// refuses, and counts, every address that is not on it.
+//
+// The type to know is [Network]. With two of them a proxy stands where it stands
+// in life, and one leaked address shows:
+//
+//	clients ──outside.Dial──▶ outside.Listen ─ proxy ─ vpc.Dial ──▶ vpc.ListenAs ─ brokers
+//	clients ──outside.Dial──▶ a broker's own name: refused, counted
+//
+// Underneath everything is TCP on loopback, at ports that the system chooses.
+package netlab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Network is a network on which addresses mean what was listened on. The zero
+// value is an empty one.
+type Network struct {
+	mu      sync.Mutex
+	sockets map[string]string // address on the network -> address on loopback
+
+	refused  atomic.Int64
+	accepted atomic.Int64
+}
+
+// Listen opens a socket that is reached on this network at address. Its Addr is
+// the real one on loopback.
+func (n *Network) Listen(ctx context.Context, _, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	n.Alias(address, l.Addr().String())
+	return &counted{l, &n.accepted}, nil
+}
+
+// ListenAs is like Listen, but the listener's Addr is address: what a broker
+// advertises that takes its own address from there.
+func (n *Network) ListenAs(ctx context.Context, address string) (net.Listener, error) {
+	l, err := n.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &named{l, name(address)}, nil
+}
+
+// Alias makes address lead to where real is: another address on the network, or
+// one on loopback.
+func (n *Network) Alias(address, real string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.sockets == nil {
+		n.sockets = map[string]string{}
+	}
+	if on, ok := n.sockets[strings.ToLower(real)]; ok {
+		real = on
+	}
+	n.sockets[strings.ToLower(address)] = real
+}
+
+// Remove makes address lead nowhere.
+func (n *Network) Remove(address string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.sockets, strings.ToLower(address))
+}
+
+// Dial connects to an address on the network, and refuses any other.
+func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+	n.mu.Lock()
+	real, ok := n.sockets[strings.ToLower(address)]
+	n.mu.Unlock()
+	if !ok {
+		n.refused.Add(1)
+		return nil, fmt.Errorf("%s is not on this network", address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", real)
+}
+
+// Refused is how many dials went to addresses that are not on the network.
+func (n *Network) Refused() int { return int(n.refused.Load()) }
+
+// Accepted is how many connections the network's listeners have taken.
+func (n *Network) Accepted() int { return int(n.accepted.Load()) }
+
+// counted counts what a listener accepts.
+type counted struct {
+	net.Listener
+	accepted *atomic.Int64
+}
+
+func (l *counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return c, err
+}
+
+// named is a listener that says it is elsewhere.
+type named struct {
+	net.Listener
+	address name
+}
+
+func (l *named) Addr() net.Addr { return l.address }
+
+// name is an address that is only a name.
+type name string
+
+func (name) Network() string  { return "tcp" }
+func (n name) String() string { return string(n) }

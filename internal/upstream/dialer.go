@@ -1,0 +1,117 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"kproxy/internal/hostport"
+)
+
+// Keep-alive of a connection to a broker: after Dialer.Keepalive of silence,
+// this many probes at this interval. There is no TCP_USER_TIMEOUT beside them:
+// Linux applies it to a peer that is alive and merely not reading.
+const (
+	keepaliveInterval = 15 * time.Second
+	keepaliveProbes   = 4
+)
+
+// Dialer opens connections to brokers. The zero value dials every broker where
+// it says it is, for as long as the context allows.
+type Dialer struct {
+	Rules     Rules
+	Timeout   time.Duration // of one Dial, name resolution included; 0: none but the context's
+	Keepalive time.Duration // silence before keep-alive probes; 0: Go's 15 s
+
+	// Own says whether an address, resolved and free of IPv4-in-IPv6, is one
+	// that this kproxy listens on; a connection to it would never leave the
+	// process. It may be called from several goroutines. nil: none is.
+	Own func(netip.AddrPort) bool
+
+	// DialContext opens the connection; nil: a net.Dialer with the keep-alive
+	// above. It resolves names by itself, so Own is not asked.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// LoopError says that a broker's address led back to this kproxy: a bootstrap
+// address, a dial rule or a name that resolves to where kproxy itself listens.
+type LoopError struct {
+	Address string // as resolved
+}
+
+// Error tells what is wrong and what to look at.
+func (e *LoopError) Error() string {
+	return "upstream address " + e.Address + " is kproxy's own listener; point bootstrap, or a dial rule, at the broker"
+}
+
+// Dial connects to t where the rules say that it is reached. address is that
+// place, also where the connection fails. conn is the *net.TCPConn itself,
+// because any wrapper would switch splice off.
+//
+// The error names what was tried, and is or wraps a [*LoopError] where t led
+// back to kproxy.
+func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address string, err error) {
+	address, rule, err := d.Rules.Resolve(t)
+	if err != nil {
+		return nil, "", err
+	}
+	if d.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
+		defer cancel() // a connection that is made outlives its context
+	}
+	conn, err = d.dialContext()(ctx, "tcp", address)
+	if err == nil {
+		return conn, address, nil
+	}
+	if rule == NoRule {
+		return nil, address, fmt.Errorf("dial %s: %w", t, err)
+	}
+	return nil, address, fmt.Errorf("dial %s at %s: %w", t, address, err)
+}
+
+// Address is the host:port that Dial would connect to for t; empty where the
+// rules make none of it.
+func (d *Dialer) Address(t Target) string {
+	address, _, err := d.Rules.Resolve(t)
+	if err != nil {
+		return ""
+	}
+	return address
+}
+
+func (d *Dialer) dialContext() func(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.DialContext != nil {
+		return d.DialContext
+	}
+	dialer := net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable:   true,
+			Idle:     d.Keepalive,
+			Interval: keepaliveInterval,
+			Count:    keepaliveProbes,
+		},
+		ControlContext: d.refuseOwn,
+	}
+	return dialer.DialContext
+}
+
+// refuseOwn runs for every address that a name resolved to, between socket and
+// connect: only here is it known where the connection would really go.
+func (d *Dialer) refuseOwn(_ context.Context, _, address string, _ syscall.RawConn) error {
+	if d.Own == nil {
+		return nil
+	}
+	resolved, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("resolved address: %w", err)
+	}
+	resolved = netip.AddrPortFrom(resolved.Addr().Unmap(), resolved.Port())
+	if d.Own(resolved) {
+		return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package upstream
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"kproxy/internal/hostport"
+)
+
+// NoNode is the Node of a Target whose broker id is not known: a bootstrap
+// address.
+const NoNode int32 = -1
+
+// NoRule is the rule that Resolve names where no rule matched.
+const NoRule = -1
+
+// Target is a broker as the cluster, or the configuration, names it.
+type Target struct {
+	Node int32  // broker id, or NoNode
+	Host string // as advertised; IPv6 without brackets
+	Port int32
+}
+
+// String names t as it stands in errors and logs.
+func (t Target) String() string {
+	address := hostport.Join(t.Host, t.Port)
+	if t.Node == NoNode {
+		return "bootstrap " + address
+	}
+	return fmt.Sprintf("node %d (%s)", t.Node, address)
+}
+
+// Rule says where a broker is really reached. Exactly one of Node and Match is
+// set.
+type Rule struct {
+	Node  *int32 // the broker with this id
+	Match string // glob on host:port, case-insensitive; * matches any run of characters
+	To    string // host:port, with the variables that Compile lists
+}
+
+// Rules are compiled dial rules. The zero value has none: every broker is
+// dialled where it says it is. Rules do not change and may be used by several
+// goroutines.
+type Rules struct {
+	rules []compiled
+}
+
+// compiled is one rule: either node or pattern is set.
+type compiled struct {
+	node    *int32
+	pattern *regexp.Regexp
+	to      template
+	fixed   string // where node is dialled, if To needs nothing else of it
+}
+
+// Resolve is the address, host:port, at which t is dialled. The first rule that
+// matches decides, and rule is its index; with none, the address is t's own and
+// rule is NoRule.
+//
+// A target without a node matches neither a rule for a node nor a rule whose To
+// needs one: {match: "*:9092", to: "127.0.0.1:{19092+node}"} leaves bootstrap
+// addresses to the rules below it.
+//
+// The error says that the deciding rule makes no valid address of t. There is
+// then no address to dial: falling through to another rule, or to t's own
+// address, could reach another broker than the one that was meant.
+func (r Rules) Resolve(t Target) (address string, rule int, err error) {
+	for i, c := range r.rules {
+		captures, ok := c.match(t)
+		if !ok {
+			continue
+		}
+		address, err := c.to.expand(t, captures)
+		if err != nil {
+			return "", i, fmt.Errorf("dial rule %d for %s: %w", i, t, err)
+		}
+		return address, i, nil
+	}
+	return hostport.Join(t.Host, t.Port), NoRule, nil
+}
+
+// match says whether the rule decides for t, and what each * stood for.
+func (c compiled) match(t Target) (captures []string, ok bool) {
+	if c.node != nil {
+		return nil, t.Node == *c.node
+	}
+	if t.Node == NoNode && c.to.uses(variableNode) {
+		return nil, false
+	}
+	found := c.pattern.FindStringSubmatch(hostport.Join(t.Host, t.Port))
+	if found == nil {
+		return nil, false
+	}
+	return found[1:], true
+}
+
+// Conflicts are the indexes, ascending, of those targets that must stay
+// unmapped, because a rule would dial them at an address that is another
+// node's: one connection cannot tell two brokers apart by its address. Brokers
+// that no rule touches keep their own address; among the others the lowest node
+// id keeps it, so that every replica of kproxy decides alike.
+//
+// Targets without a node are ignored, and so are targets for which Resolve
+// fails: nothing is dialled for those.
+func (r Rules) Conflicts(targets []Target) []int {
+	taken := make(map[string]bool)
+	var ruled []int
+	addresses := make([]string, len(targets))
+	for i, t := range targets {
+		address, rule, err := r.Resolve(t)
+		switch {
+		case t.Node == NoNode || err != nil:
+		case rule == NoRule:
+			taken[strings.ToLower(address)] = true
+		default:
+			addresses[i] = strings.ToLower(address)
+			ruled = append(ruled, i)
+		}
+	}
+	slices.SortStableFunc(ruled, func(a, b int) int { return cmp.Compare(targets[a].Node, targets[b].Node) })
+
+	var conflicts []int
+	for _, i := range ruled {
+		if taken[addresses[i]] {
+			conflicts = append(conflicts, i)
+		}
+		taken[addresses[i]] = true
+	}
+	slices.Sort(conflicts)
+	return conflicts
+}

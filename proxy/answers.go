@@ -1,0 +1,214 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"kproxy/internal/wire"
+	"kproxy/rewrite"
+)
+
+// pumpAnswers moves answers from the broker to the client until the broker ends
+// its side, or something is wrong with an answer or a connection. It matches
+// each answer with the request that it belongs to, and looks into those that can
+// hold an address.
+func (s *session) pumpAnswers() {
+	err := s.answers()
+	flushed := s.down.flush() // whole answers in front of what went wrong are the client's
+	s.note(s.answersEnded(err, flushed))
+	s.queue.close()
+	_ = s.broker.Close()               // ends a pump of requests that writes
+	_ = s.client.SetReadDeadline(past) // and one that reads
+}
+
+// answersEnded says why the pump of answers ended. Its errors are the broker's,
+// or those of writing to the client.
+func (s *session) answersEnded(err, flushed error) error {
+	var side *sideError
+	switch {
+	case !errors.As(err, &side):
+		return err
+	case !side.reading || flushed != nil:
+		return end(ClientReset, err)
+	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+		why := end(BrokerClosed, nil)
+		if owed := s.queue.owed(); owed > 0 {
+			why.err = fmt.Errorf("%d requests have no answer", owed)
+		}
+		return why
+	default:
+		return end(BrokerReset, side.err)
+	}
+}
+
+// answers forwards one answer after another. The error is never nil.
+func (s *session) answers() error {
+	for {
+		if s.down.buffered() < wire.ResponsePrefixLen {
+			if err := s.settle(); err != nil {
+				return err
+			}
+		}
+		b, err := s.down.peek(wire.SizeLen)
+		if err != nil {
+			return err
+		}
+		r, ok := s.queue.take()
+		switch {
+		case !ok:
+			return end(UnexpectedAnswer, errors.New("the broker sent a frame that nobody asked for"))
+		case r.kind == ownAnswer:
+			err = s.settle()
+		case r.kind == saslToken:
+			err = s.token(wire.Size(b))
+		default:
+			err = s.match(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// settle delivers what has been passed, and the answers of the proxy's own whose
+// turn has come. Before the pump waits for the broker it holds nothing back.
+func (s *session) settle() error {
+	for {
+		if err := s.down.flush(); err != nil {
+			return err
+		}
+		own := s.queue.settle()
+		if own == nil {
+			return nil
+		}
+		if err := s.down.put(own); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) token(size int32) error {
+	if size < 0 || size > maxSASLToken {
+		return end(BadAnswer, fmt.Errorf("%w of %d bytes", errSASLToken, size))
+	}
+	return s.down.pass(wire.SizeLen + int(size))
+}
+
+// match forwards the answer at the front of the pipe, which belongs to r.
+func (s *session) match(r request) error {
+	b, err := s.down.peek(wire.ResponsePrefixLen)
+	if err != nil {
+		return err
+	}
+	size := wire.Size(b)
+	if size < wire.MinResponseSize {
+		return end(BadAnswer, errFrameSize(size))
+	}
+	if got := wire.CorrelationID(b); got != r.correlationID {
+		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.correlationID))
+	}
+	a := answer{session: s, request: r, frame: wire.SizeLen + int(size)}
+	if r.kind == saslHandshake {
+		return a.handshake()
+	}
+	switch r.treatment {
+	case rewrite.Head:
+		return a.head()
+	case rewrite.Whole:
+		return a.whole()
+	case rewrite.Walk:
+		return a.walk()
+	default:
+		return s.down.pass(a.frame)
+	}
+}
+
+// answer is one answer on its way, at the front of the pipe of answers.
+type answer struct {
+	*session
+	request
+	frame int // its length, size field included
+}
+
+// peek returns the first n bytes behind the correlation id, or more, but never
+// what lies behind the frame.
+func (a answer) peek(n int) ([]byte, error) {
+	b, err := a.down.peek(wire.ResponsePrefixLen + n)
+	if err != nil {
+		return nil, err
+	}
+	return b[wire.ResponsePrefixLen:min(len(b), a.frame)], nil
+}
+
+// replace sends out in place of the first n bytes behind the correlation id,
+// under a prefix that fits, and the rest of the frame as it is.
+func (a answer) replace(n int, out []byte) error {
+	payload := a.frame - wire.ResponsePrefixLen
+	prefix := wire.AppendResponsePrefix(nil, a.correlationID, payload-n+len(out))
+	if err := a.down.write(append(prefix, out...)); err != nil {
+		return err
+	}
+	if err := a.down.drop(wire.ResponsePrefixLen + n); err != nil {
+		return err
+	}
+	return a.down.pass(payload - n)
+}
+
+// whole rewrites an answer that is decoded whole.
+func (a answer) whole() error {
+	if a.frame > rewrite.MaxWhole {
+		return end(BadAnswer, errFrameSize(int32(a.frame)))
+	}
+	n := a.frame - wire.ResponsePrefixLen
+	payload, err := a.peek(n)
+	if err != nil {
+		return err
+	}
+	out, notes, err := a.rewriter().Whole(a.key, a.version, payload)
+	if err != nil {
+		return end(BadAnswer, err)
+	}
+	a.rewrote(a.request, notes)
+	return a.replace(n, out)
+}
+
+// minHead is about what the brokers in front of a Metadata answer take, in bytes.
+const minHead = 256
+
+// head rewrites the addresses in front of an answer of any length.
+func (a answer) head() error {
+	total := a.frame - wire.ResponsePrefixLen
+	for n := 0; ; {
+		payload, err := a.peek(n)
+		if err != nil {
+			return err
+		}
+		out, headLen, notes, err := a.rewriter().Head(a.key, a.version, payload)
+		switch {
+		case errors.Is(err, wire.ErrShort) && len(payload) < min(total, rewrite.MaxWhole):
+			n = min(2*len(payload)+minHead, total) // twice as much, so that it is parsed a few times only
+			continue
+		case err != nil:
+			return end(BadAnswer, err)
+		}
+		a.rewrote(a.request, notes)
+		return a.replace(headLen, out)
+	}
+}
+
+// handshake notes what SaslHandshake v0 says, for the pump of requests, which
+// waits for it.
+func (a answer) handshake() error {
+	payload, err := a.peek(2)
+	if err != nil {
+		return err
+	}
+	if len(payload) < 2 {
+		return end(BadAnswer, errFrameSize(int32(a.frame)))
+	}
+	a.queue.setHandshake(binary.BigEndian.Uint16(payload) == 0)
+	return a.down.pass(a.frame)
+}

@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/logkey"
+	"kproxy/internal/wire"
+	"kproxy/rewrite"
+)
+
+const (
+	askInterval = 10 * time.Second // between questions to a cluster that has not answered
+	askTimeout  = 10 * time.Second // for one question
+)
+
+// askUntilAnswered asks the cluster who its brokers are, until it says so or a
+// client's answer has. It sends nothing on a client's connection: before a
+// client has logged in, a broker takes a second ApiVersions for an attack.
+func (c *cluster) askUntilAnswered(ctx context.Context) {
+	for attempt := 1; ; attempt++ {
+		err := c.ask(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		c.logUnanswered(err, attempt)
+		sleep(ctx, askInterval)
+		select {
+		case <-c.answered:
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+	}
+}
+
+// errNeedsLogin means that the cluster answers ApiVersions and nothing more.
+var errNeedsLogin = errors.New("the cluster wants its clients to log in; it teaches the proxy when the first one asks for metadata")
+
+func (c *cluster) logUnanswered(err error, attempt int) {
+	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
+	switch {
+	case c.looped.Load():
+		log.Error("the bootstrap addresses lead back to this proxy; its clients are refused",
+			slog.String(logkey.Fix, "point clusters."+c.conf.Name+".bootstrap at the brokers themselves"))
+	case errors.Is(err, errNeedsLogin) && attempt > 1:
+		log.Debug("brokers are not known yet")
+	case errors.Is(err, errNeedsLogin):
+		log.Info("brokers are not known yet")
+	default:
+		log.Warn("no broker has said who the brokers are; trying on")
+	}
+}
+
+// ask puts the proxy's own question: ApiVersions v0, then Metadata without
+// topics.
+func (c *cluster) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c.looped.Store(false)
+	conn, _, err := c.dialAny(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
+	versions := kmsg.NewPtrApiVersionsRequest()
+	if err := c.question(conn, versions, versions.ResponseKind()); err != nil {
+		return fmt.Errorf("ask for API versions: %w", err)
+	}
+	// Version 1 is the first in which no topics means none.
+	metadata := kmsg.NewPtrMetadataRequest()
+	metadata.Version = 4
+	metadata.Topics = []kmsg.MetadataRequestTopic{}
+	answer := kmsg.NewPtrMetadataResponse()
+	if err := c.question(conn, metadata, answer); err != nil {
+		if errors.Is(err, io.EOF) {
+			return errNeedsLogin
+		}
+		return fmt.Errorf("ask for metadata: %w", err)
+	}
+	brokers := make([]rewrite.Broker, len(answer.Brokers))
+	for i, b := range answer.Brokers {
+		brokers[i] = rewrite.Broker{Node: b.NodeID, Host: b.Host, Port: b.Port}
+	}
+	if len(brokers) == 0 {
+		return errors.New("the cluster names no brokers yet")
+	}
+	c.learn(metadata.Key(), brokers)
+	return nil
+}
+
+// question sends one request and reads its answer.
+func (c *cluster) question(conn net.Conn, req kmsg.Request, into kmsg.Response) error {
+	const correlationID = 1
+	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.proxy.probeID))
+	if _, err := conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
+		return err
+	}
+	var prefix [wire.ResponsePrefixLen]byte
+	if _, err := io.ReadFull(conn, prefix[:]); err != nil {
+		return err
+	}
+	size := wire.Size(prefix[:])
+	if size < wire.MinResponseSize || size > rewrite.MaxWhole || wire.CorrelationID(prefix[:]) != correlationID {
+		return fmt.Errorf("not a Kafka answer: % x", prefix)
+	}
+	payload := make([]byte, size-wire.MinResponseSize)
+	if _, err := io.ReadFull(conn, payload); err != nil {
+		return err
+	}
+	into.SetVersion(req.GetVersion())
+	if err := into.ReadFrom(payload); err != nil {
+		return err
+	}
+	if code := int16(binary.BigEndian.Uint16(payload)); into.Key() == kmsg.ApiVersions.Int16() {
+		return kerr.ErrorForCode(code)
+	}
+	return nil
+}

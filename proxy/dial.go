@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+
+	"kproxy/internal/endpoints"
+	"kproxy/internal/logkey"
+	"kproxy/internal/upstream"
+	"kproxy/internal/wire"
+)
+
+// target is the broker that a session's endpoint stands for.
+type target struct {
+	node  int32 // NoNode for bootstrap, and for a node that is not known
+	known bool  // any request may be sent: to bootstrap, or to the endpoint's own broker
+}
+
+// dial connects the session to its broker: the one whose endpoint the client
+// chose, or any for bootstrap. A node that is not known yet is asked for at a
+// bootstrap broker.
+func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
+	c := s.endpoint.listener.cluster
+	s.clientID = string(first.ClientID)
+	if s.clientID == s.proxy.probeID || c.looped.Load() {
+		c.looped.Store(true)
+		return &ended{
+			reason: Loop,
+			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
+			fix:    "point clusters." + c.conf.Name + ".bootstrap at the brokers themselves",
+		}
+	}
+	s.target = target{node: NoNode, known: true}
+	var conn net.Conn
+	var err error
+	if s.endpoint.slot == bootstrapSlot {
+		conn, s.address, err = c.dialAny(ctx)
+	} else if b, ok := c.nodeAt(s.endpoint.listener.index, s.endpoint.slot); ok {
+		s.target.node = b.Node
+		conn, s.address, err = c.dialNode(ctx, b)
+	} else {
+		s.target.known = false
+		conn, s.address, err = c.dialAny(ctx)
+	}
+	if err != nil {
+		return dialFailure(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broker = conn
+	return nil
+}
+
+func dialFailure(err error) *ended {
+	var loop *upstream.LoopError
+	if errors.As(err, &loop) {
+		return &ended{reason: Loop, err: err, fix: "add a dial rule that leads to the broker itself"}
+	}
+	return &ended{
+		reason: DialFailed,
+		err:    err,
+		fix:    "if the broker runs, add a dial rule from its advertised name to an address that works from here",
+	}
+}
+
+// dialNode reaches one broker. If it has moved, as answers say that could not be
+// trusted alone, it is tried there too.
+func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker) (net.Conn, string, error) {
+	conn, address, err := c.dialTarget(ctx, targetOf(b))
+	if err == nil {
+		return conn, address, nil
+	}
+	if now, moved := c.failed(b); moved {
+		return c.dialTarget(ctx, targetOf(now))
+	}
+	return nil, address, err
+}
+
+// dialAny reaches any broker of the cluster: a bootstrap address, a different
+// one first each time, or a broker that is known when none of those answers.
+func (c *cluster) dialAny(ctx context.Context) (net.Conn, string, error) {
+	var errs []error
+	for _, t := range c.candidates() {
+		conn, address, err := c.dialTarget(ctx, t)
+		if err == nil {
+			return conn, address, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, "", fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
+}
+
+// candidates lists the brokers to try for bootstrap, in order.
+func (c *cluster) candidates() []upstream.Target {
+	known := c.nodes()
+	var targets []upstream.Target
+	first := int(c.turn.Add(1))
+	for i := range c.bootstrap {
+		t := c.bootstrap[(first+i)%len(c.bootstrap)]
+		// Where it is a known broker's own address, dial rules by node apply.
+		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
+			return strings.EqualFold(b.Host, t.Host) && b.Port == t.Port
+		})
+		if at >= 0 {
+			t.Node = known[at].Node
+			known = slices.Delete(known, at, at+1)
+		}
+		targets = append(targets, t)
+	}
+	for _, b := range known {
+		targets = append(targets, targetOf(b))
+	}
+	return targets
+}
+
+func (c *cluster) dialTarget(ctx context.Context, t upstream.Target) (net.Conn, string, error) {
+	conn, address, err := c.dialer.Dial(ctx, t)
+	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, address, err)
+	if err != nil {
+		c.log.Debug("dial failed", slog.Int(logkey.Node, int(t.Node)),
+			slog.String(logkey.Upstream, address), slog.Any(logkey.Error, err))
+	}
+	return conn, address, err
+}

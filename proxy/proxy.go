@@ -1,0 +1,212 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Proxy is a running kproxy: all clusters of a Config, and their listeners.
+type Proxy struct {
+	conf     Config // defaults filled in
+	log      *slog.Logger
+	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
+	clusters []*cluster
+
+	stop      context.CancelFunc // ends dials and questions of the proxy's own
+	accepting sync.WaitGroup
+	asking    sync.WaitGroup
+	serving   sync.WaitGroup // the goroutines of sessions
+
+	mu       sync.Mutex // guards the following
+	sessions map[*session]struct{}
+	draining bool
+}
+
+// New returns a Proxy for conf, which must be valid (Config.Validate). It opens
+// nothing.
+func New(conf *Config) (*Proxy, error) {
+	if err := conf.Validate(); err != nil {
+		return nil, err
+	}
+	p := &Proxy{
+		conf:     conf.withDefaults(),
+		probeID:  "kproxy-probe/" + rand.Text(),
+		sessions: map[*session]struct{}{},
+	}
+	p.log = p.conf.Logger
+	for i := range p.conf.Clusters {
+		c, err := newCluster(p, &p.conf.Clusters[i])
+		if err != nil {
+			return nil, err
+		}
+		p.clusters = append(p.clusters, c)
+	}
+	return p, nil
+}
+
+// withDefaults returns a copy of c with its zero fields filled in.
+func (c *Config) withDefaults() Config {
+	d := *c
+	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
+	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
+	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
+	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
+	if d.Listen == nil {
+		d.Listen = (&net.ListenConfig{}).Listen
+	}
+	d.Clusters = slices.Clone(c.Clusters)
+	for i := range d.Clusters {
+		cluster := &d.Clusters[i]
+		cluster.ConnectTimeout = cmp.Or(cluster.ConnectTimeout, DefaultConnectTimeout)
+		cluster.Keepalive = cmp.Or(cluster.Keepalive, DefaultKeepalive)
+	}
+	return d
+}
+
+// Start binds every endpoint of every listener, or none, and serves them until
+// Shutdown. It returns at once; who the brokers are is asked in the background.
+// Ending ctx does not end the Proxy.
+func (p *Proxy) Start(ctx context.Context) error {
+	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for l := range p.listeners() {
+		if err := l.bind(ctx); err != nil {
+			p.closeSockets()
+			p.stop()
+			return err
+		}
+	}
+	for l := range p.listeners() {
+		for _, e := range l.endpoints {
+			p.accepting.Go(func() { e.accept(ctx, &p.serving) })
+		}
+	}
+	for _, c := range p.clusters {
+		p.asking.Go(func() { c.askUntilAnswered(ctx) })
+	}
+	return nil
+}
+
+// listeners yields the listeners of all clusters.
+func (p *Proxy) listeners() func(yield func(*listener) bool) {
+	return func(yield func(*listener) bool) {
+		for _, c := range p.clusters {
+			for _, l := range c.listeners {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (p *Proxy) closeSockets() {
+	for l := range p.listeners() {
+		for _, e := range l.endpoints {
+			_ = e.socket.Close() // nothing is lost: it only accepts
+		}
+	}
+}
+
+// serve runs a session, unless the proxy is stopping.
+func (p *Proxy) serve(ctx context.Context, s *session) {
+	p.mu.Lock()
+	stopping := p.draining
+	if !stopping {
+		p.sessions[s] = struct{}{}
+	}
+	p.mu.Unlock()
+	if stopping {
+		_ = s.client.Close()
+		return
+	}
+	p.conf.Observer.sessionOpened(s.who())
+	s.run(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s)
+}
+
+// Shutdown stops accepting connections, has every session deliver the answers
+// that it owes, and closes it. When ctx ends, or the configured drain timeout has
+// passed, what is left is cut; cut says how many sessions that were. When it
+// returns, no goroutine or socket of the Proxy is left.
+func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
+	ctx, cancel := context.WithTimeout(ctx, p.conf.DrainTimeout)
+	defer cancel()
+	p.closeSockets()
+	p.accepting.Wait()
+	for _, s := range p.startDraining() {
+		s.drain()
+	}
+	drained := make(chan struct{})
+	go func() {
+		p.serving.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		left := p.live()
+		cut = len(left)
+		for _, s := range left {
+			s.cut(DrainTimeout)
+		}
+	}
+	p.stop()
+	<-drained
+	p.asking.Wait()
+	return cut
+}
+
+// startDraining refuses further sessions and returns those that there are.
+func (p *Proxy) startDraining() []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draining = true
+	return slices.Collect(maps.Keys(p.sessions))
+}
+
+func (p *Proxy) live() []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.sessions))
+}
+
+// isOwn reports whether an address is one that the proxy itself listens on.
+func (p *Proxy) isOwn(address netip.AddrPort) bool {
+	for l := range p.listeners() {
+		for _, e := range l.endpoints {
+			tcp, ok := e.socket.Addr().(*net.TCPAddr)
+			if !ok || tcp.Port != int(address.Port()) {
+				continue
+			}
+			bound := tcp.AddrPort().Addr().Unmap()
+			if bound == address.Addr().Unmap() || bound.IsUnspecified() && isLocal(address.Addr()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isLocal reports whether address belongs to this machine.
+func isLocal(address netip.Addr) bool {
+	if address.IsLoopback() || address.IsUnspecified() {
+		return true
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(addresses, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr() == address.Unmap()
+	})
+}

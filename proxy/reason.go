@@ -1,0 +1,71 @@
+package proxy
+
+import "log/slog"
+
+// CloseReason says why a session ended. The set is closed: logs, metrics and
+// tests use these words and no others.
+type CloseReason string
+
+// The reasons.
+const (
+	NoRequest           CloseReason = "no_request"            // the client sent nothing: a health check or a port scan
+	ClientClosed        CloseReason = "client_closed"         // the client ended its side, and has had its answers
+	ClientReset         CloseReason = "client_reset"          // the client's connection broke
+	BrokerClosed        CloseReason = "broker_closed"         // the broker ended its side
+	BrokerReset         CloseReason = "broker_reset"          // the broker's connection broke
+	DialFailed          CloseReason = "dial_failed"           // the broker could not be reached
+	FirstRequestTimeout CloseReason = "first_request_timeout" // no complete request header in time
+	ForeignProtocol     CloseReason = "foreign_protocol"      // the client speaks something that is not Kafka
+	BadRequest          CloseReason = "bad_request"           // a request that contradicts itself
+	RequestTooLarge     CloseReason = "request_too_large"     // a request above max_request_bytes
+	UnknownAPI          CloseReason = "unknown_api"           // an API that could not be searched for addresses
+	UnsupportedVersion  CloseReason = "unsupported_version"   // a version that could not be searched for addresses
+	Relearn             CloseReason = "relearn"               // the endpoint's broker was not known yet; it is once the client comes back
+	BadAnswer           CloseReason = "bad_answer"            // an answer that contradicts itself
+	UnexpectedAnswer    CloseReason = "unexpected_answer"     // an answer out of order, or to nothing
+	Loop                CloseReason = "loop"                  // the proxy has reached itself
+	Drained             CloseReason = "drained"               // the proxy stops; answers in flight were delivered
+	DrainTimeout        CloseReason = "drain_timeout"         // the proxy stops; answers in flight were not delivered in time
+)
+
+// healthy reports whether sessions end like this when nothing is wrong.
+func (r CloseReason) healthy() bool {
+	switch r {
+	case NoRequest, ClientClosed, BrokerClosed, Relearn, Drained:
+		return true
+	default:
+		return false
+	}
+}
+
+// level is how loudly the end of a session is logged.
+func (r CloseReason) level() slog.Level {
+	switch {
+	case r == NoRequest:
+		return slog.LevelDebug
+	case r == Loop:
+		return slog.LevelError
+	case r.healthy(), r == ClientReset:
+		return slog.LevelInfo
+	default:
+		return slog.LevelWarn
+	}
+}
+
+// ended is an error that ends a session for a known reason.
+type ended struct {
+	reason CloseReason
+	err    error  // nil where the reason says it all
+	fix    string // what the reader of the log can do; may be empty
+}
+
+func (e *ended) Error() string {
+	if e.err == nil {
+		return string(e.reason)
+	}
+	return string(e.reason) + ": " + e.err.Error()
+}
+
+func (e *ended) Unwrap() error { return e.err }
+
+func end(reason CloseReason, err error) *ended { return &ended{reason: reason, err: err} }

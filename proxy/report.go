@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/logkey"
+	"kproxy/rewrite"
+)
+
+// rewriter returns what changes answers for this session's client.
+func (s *session) rewriter() *rewrite.Rewriter { return &s.endpoint.listener.rewriter }
+
+// who says who talks to whom.
+func (s *session) who() Session {
+	l := s.endpoint.listener
+	w := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: s.client.RemoteAddr().String()}
+	if s.target.known {
+		w.Node = s.target.node
+	}
+	return w
+}
+
+// rewrote tells of an answer that was rewritten.
+func (s *session) rewrote(r request, notes rewrite.Notes) {
+	s.proxy.conf.Observer.rewrote(s.who(), r.key, r.version, notes)
+	log := s.endpoint.listener.log
+	api := slog.String(logkey.APIKey, kmsg.NameForKey(r.key))
+	if notes.Dropped > 0 {
+		log.Warn("brokers without an endpoint were left out of an answer", api, slog.Int(logkey.Dropped, notes.Dropped))
+	}
+	if notes.TxnLowered {
+		log.Error("Produce is newer than this build understands and had to be lowered; transactions will fail",
+			slog.String(logkey.Fix, "upgrade kproxy"))
+	}
+	for _, key := range notes.Hidden {
+		if _, parsed := rewrite.MaxVersion(key); parsed {
+			log.Error("the brokers no longer speak any version of an API that this build understands; it is hidden",
+				slog.String(logkey.APIKey, kmsg.NameForKey(key)), slog.String(logkey.Fix, "upgrade kproxy"))
+		}
+	}
+}
+
+// report logs the session's end, in one line: who, where, how long, how much,
+// and why.
+func (s *session) report() {
+	why := s.ended()
+	endOf := SessionEnd{
+		Reason:    why.reason,
+		Err:       why.err,
+		Upstream:  s.address,
+		BytesUp:   s.up.moved.Load(),
+		BytesDown: s.down.moved.Load(),
+		Duration:  time.Since(s.opened),
+	}
+	who := s.who()
+	s.proxy.conf.Observer.sessionClosed(who, endOf)
+	attrs := []slog.Attr{
+		slog.String(logkey.Reason, string(endOf.Reason)),
+		slog.String(logkey.Client, who.Client),
+		slog.Int(logkey.Node, int(who.Node)),
+		slog.Duration(logkey.Duration, endOf.Duration),
+		slog.Int64(logkey.BytesUp, endOf.BytesUp),
+		slog.Int64(logkey.BytesDown, endOf.BytesDown),
+	}
+	if s.clientID != "" {
+		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))
+	}
+	if s.address != "" {
+		attrs = append(attrs, slog.String(logkey.Upstream, s.address))
+	}
+	if endOf.Err != nil {
+		attrs = append(attrs, slog.Any(logkey.Error, endOf.Err))
+	}
+	if why.fix != "" {
+		attrs = append(attrs, slog.String(logkey.Fix, why.fix))
+	}
+	s.endpoint.listener.log.LogAttrs(context.Background(), why.reason.level(), "session closed", attrs...)
+}

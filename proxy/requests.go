@@ -1,0 +1,247 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/wire"
+	"kproxy/rewrite"
+)
+
+// pumpRequests moves requests from the client to the broker until one of them,
+// or the proxy, ends the session. It reads what lies in front of a request's
+// body, and nothing behind.
+func (s *session) pumpRequests() {
+	s.up.expired = s.woken
+	err := s.requests()
+	var side *sideError
+	var why *ended
+	switch {
+	case errors.As(err, &why) && why.reason.healthy():
+		s.finish(why, 0)
+		return
+	case !errors.As(err, &side):
+		s.note(err)
+	case !side.reading, errors.Is(err, os.ErrDeadlineExceeded):
+		// The broker takes no more, or the pump of answers has ended and
+		// woke this one: that pump delivers what came, and says why.
+		return
+	case errors.Is(err, io.EOF):
+		s.finish(s.clientEnded(), owedSilence)
+		return
+	default:
+		s.note(end(ClientReset, side.err))
+	}
+	_ = s.broker.Close()                // nothing more is owed: ends the pump of answers
+	_ = s.client.SetWriteDeadline(past) // also where that waits for the client
+}
+
+// requests forwards one request after another.
+func (s *session) requests() error {
+	for {
+		s.midRequest = false
+		if s.draining.Load() && s.up.buffered() == 0 {
+			return end(Drained, nil)
+		}
+		b, err := s.up.peek(wire.SizeLen)
+		if err != nil {
+			return err
+		}
+		s.midRequest = true
+		if err := s.checkSize(wire.Size(b)); err != nil {
+			return err
+		}
+		if b, err = s.up.peek(wire.RequestPrefixLen); err != nil {
+			return err
+		}
+		if err := s.request(wire.ParseRequestPrefix(b)); err != nil {
+			return err
+		}
+	}
+}
+
+// woken decides what an expired read deadline of the client means. A drain wakes
+// a session that waits for a request; one that has begun is read to its end.
+func (s *session) woken(err error) error {
+	switch {
+	case s.queue.isClosed() || !s.draining.Load():
+		return err
+	case !s.midRequest && s.up.buffered() == 0:
+		return end(Drained, nil)
+	}
+	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+		return &sideError{reading: true, err: err}
+	}
+	return nil
+}
+
+// clientEnded says how the client ended its side.
+func (s *session) clientEnded() *ended {
+	if s.midRequest || s.up.buffered() > 0 {
+		return end(ClientClosed, errors.New("inside a request"))
+	}
+	return end(ClientClosed, nil)
+}
+
+// finish ends the session once the answers that are owed have been delivered:
+// a broker drops them when it is told first that no more requests come. A broker
+// that is silent for longer than silence is not waited for; 0 waits for ever.
+func (s *session) finish(why *ended, silence time.Duration) {
+	s.note(why)
+	if s.up.flush() != nil {
+		return // the pump of answers notices
+	}
+	if silence > 0 {
+		defer s.watchBroker(silence)()
+	}
+	s.queue.waitDelivered()
+	closeWrite(s.broker)
+	_ = s.broker.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
+}
+
+// watchBroker closes the broker's connection when nothing has come from it for
+// that long. The function that it returns ends the watch.
+func (s *session) watchBroker(silence time.Duration) (stop func()) {
+	seen := s.down.moved.Load()
+	var timer *time.Timer
+	timer = time.AfterFunc(silence, func() {
+		if now := s.down.moved.Load(); now != seen {
+			seen = now
+			timer.Reset(silence)
+			return
+		}
+		_ = s.broker.Close()
+	})
+	return func() { timer.Stop() }
+}
+
+// request forwards the request at the front of the pipe, answers it, or says
+// why the session must end.
+func (s *session) request(p wire.RequestPrefix) error {
+	r := request{
+		correlationID: p.CorrelationID,
+		key:           p.Key,
+		version:       p.Version,
+		treatment:     rewrite.TreatmentOf(p.Key, p.Version),
+	}
+	frame := wire.SizeLen + int(p.Size)
+	switch {
+	case rewrite.AnswersApiVersions(p.Key, p.Version):
+		return s.answer(r, frame, rewrite.AppendUnsupportedApiVersions(nil))
+	case r.treatment == rewrite.Refuse:
+		return &ended{
+			reason: UnsupportedVersion,
+			err:    fmt.Errorf("%s v%d may hold addresses where this build does not look", kmsg.NameForKey(p.Key), p.Version),
+			fix:    "the client ignores ApiVersions, or needs a newer kproxy",
+		}
+	case !s.rewriter().UnknownAPIs && !rewrite.Known(p.Key):
+		return &ended{
+			reason: UnknownAPI,
+			err:    fmt.Errorf("api key %d is not known to this build", p.Key),
+			fix:    "unknown_apis: pass forwards it unseen, addresses in it included",
+		}
+	case !s.target.known && !teaches(p.Key):
+		return end(Relearn, nil)
+	case p.Key == kmsg.Produce.Int16():
+		return s.produce(r, frame)
+	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0:
+		return s.saslHandshake(r, frame)
+	default:
+		return s.forward(r, frame)
+	}
+}
+
+// teaches reports whether a request may go to any broker of the cluster: what
+// it takes to log in, and to learn who is where.
+func teaches(key int16) bool {
+	switch kmsg.Key(key) {
+	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate,
+		kmsg.Metadata, kmsg.DescribeCluster, kmsg.FindCoordinator:
+		return true
+	default:
+		return false
+	}
+}
+
+// produce forwards a Produce request. One with acks 0 is never answered.
+func (s *session) produce(r request, frame int) error {
+	h, err := s.readHeader()
+	if err != nil {
+		return err
+	}
+	for n := h.Len; ; {
+		b, err := s.up.peek(n)
+		if err != nil {
+			return err
+		}
+		acks, err := wire.ProduceAcks(b, h, rewrite.FlexibleRequest(r.key, r.version))
+		if n, err = more(b, err); err != nil {
+			return end(BadRequest, err)
+		}
+		switch {
+		case n > 0:
+		case acks == 0:
+			return s.up.pass(frame)
+		default:
+			return s.forward(r, frame)
+		}
+	}
+}
+
+// forward queues r and passes its frame on.
+func (s *session) forward(r request, frame int) error {
+	if _, err := s.push(r); err != nil {
+		return err
+	}
+	err := s.up.pass(frame)
+	var side *sideError
+	if errors.As(err, &side) && side.reading {
+		s.queue.unpush()
+	}
+	return err
+}
+
+// answer answers r in the broker's place, when its turn has come.
+func (s *session) answer(r request, frame int, payload []byte) error {
+	r.kind = ownAnswer
+	r.own = append(wire.AppendResponsePrefix(nil, r.correlationID, len(payload)), payload...)
+	mine, err := s.push(r)
+	if err != nil {
+		return err
+	}
+	if mine {
+		// Nothing is owed, so the pump of answers writes nothing meanwhile.
+		if err := s.down.put(r.own); err != nil {
+			return end(ClientReset, err)
+		}
+	}
+	return s.up.drop(frame)
+}
+
+// push queues r, and waits for room where there is none: the client is not read
+// meanwhile, which is all the back-pressure it needs. mine is as inflight.push
+// says it.
+func (s *session) push(r request) (mine bool, err error) {
+	for {
+		full, mine := s.queue.push(r)
+		if !full {
+			return mine, nil
+		}
+		if err := s.up.flush(); err != nil {
+			return false, err
+		}
+		s.queue.waitRoom()
+		if s.queue.isClosed() {
+			return false, &sideError{err: errAnswersEnded}
+		}
+	}
+}
+
+var errAnswersEnded = errors.New("no answers follow")
+
+func errFrameSize(size int32) error { return fmt.Errorf("a frame of %d bytes", size) }

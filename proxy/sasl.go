@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"kproxy/internal/wire"
+)
+
+// maxSASLToken is the largest raw token, the broker's own default
+// (sasl.server.max.receive.size).
+const maxSASLToken = 512 << 10
+
+// saslHandshake forwards SaslHandshake v0, after which a connection leaves
+// Kafka's framing: if the broker accepts the mechanism, tokens follow as a size
+// and opaque bytes, in both directions, until authentication is complete. (From
+// v1 on tokens are SaslAuthenticate requests like any other.)
+//
+// How many tokens there are is the mechanism's matter. Where it is fixed, each
+// token is a request of the queue. Elsewhere tokens pass freely until the client
+// sends something that cannot be one.
+func (s *session) saslHandshake(r request, frame int) error {
+	if frame > maxHeader {
+		return end(BadRequest, errFrameSize(int32(frame)))
+	}
+	b, err := s.up.peek(frame)
+	if err != nil {
+		return err
+	}
+	h, err := s.readHeader()
+	if err != nil {
+		return err
+	}
+	mechanism, err := wire.SASLMechanism(b, h)
+	if err != nil {
+		return end(BadRequest, err)
+	}
+	r.kind = saslHandshake
+	if err := s.forward(r, frame); err != nil {
+		return err
+	}
+	if err := s.up.flush(); err != nil {
+		return err
+	}
+	s.queue.waitDelivered()
+	if !s.queue.handshake() {
+		return nil // refused: the client has the broker's answer, and the broker closes
+	}
+	if n := saslTokens(mechanism); n > 0 {
+		return s.countedTokens(n)
+	}
+	return s.freeTokens()
+}
+
+// saslTokens returns how many tokens a client sends, each of which the server
+// answers with one; 0 where that is not fixed (GSSAPI, or a mechanism of the
+// broker's own).
+func saslTokens(mechanism string) int {
+	switch {
+	case mechanism == "PLAIN", mechanism == "OAUTHBEARER":
+		return 1
+	case strings.HasPrefix(mechanism, "SCRAM-"):
+		return 2
+	default:
+		return 0
+	}
+}
+
+func (s *session) countedTokens(n int) error {
+	for range n {
+		frame, err := s.tokenFrame()
+		if err != nil {
+			return err
+		}
+		if err := s.forward(request{kind: saslToken}, frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freeTokens passes tokens until a frame is a Kafka request. Every request so
+// far begins with a zero byte, the upper half of its API key, and is at least as
+// long as its prefix; a GSSAPI token begins with 0x60 or 0x05, or is empty.
+func (s *session) freeTokens() error {
+	s.queue.setRawSASL(true)
+	defer s.queue.setRawSASL(false)
+	for {
+		frame, err := s.tokenFrame()
+		if err != nil {
+			return err
+		}
+		if frame >= wire.RequestPrefixLen {
+			b, err := s.up.peek(wire.SizeLen + 1)
+			if err != nil {
+				return err
+			}
+			if b[wire.SizeLen] == 0 {
+				return nil
+			}
+		}
+		if err := s.up.pass(frame); err != nil {
+			return err
+		}
+	}
+}
+
+// tokenFrame returns the length of the raw token at the front of the pipe, size
+// field included.
+func (s *session) tokenFrame() (int, error) {
+	s.midRequest = false
+	b, err := s.up.peek(wire.SizeLen)
+	if err != nil {
+		return 0, err
+	}
+	size := wire.Size(b)
+	if size < 0 || size > maxSASLToken {
+		return 0, end(BadRequest, fmt.Errorf("%w of %d bytes", errSASLToken, size))
+	}
+	return wire.SizeLen + int(size), nil
+}
+
+var errSASLToken = errors.New("a SASL token")

@@ -1,0 +1,255 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kproxy/internal/wire"
+	"kproxy/rewrite"
+)
+
+const (
+	// owedSilence is how long a broker may be silent while a client that has
+	// ended its side is still owed answers. It bounds what a client that is
+	// gone can leave behind; one that is there is never subject to it.
+	owedSilence = time.Minute
+	// brokerLinger is how long a broker has to end its side after the proxy
+	// did, so that requests without an answer (acks=0) are read before a reset.
+	brokerLinger = 5 * time.Second
+	// clientLinger is how long a client has to end its side after a broker
+	// did, so that a reset does not overtake the last answer.
+	clientLinger = time.Second
+)
+
+// session is one client connection and the broker connection that belongs to it.
+//
+//	accepted ──first header──▶ dialling ──▶ open ──▶ ending ──▶ closed
+//	    │ no byte, no header,      │ no broker  │
+//	    ▼ not Kafka                ▼            ▼ client ends, drain, relearn:
+//	  closed                     closed         owed answers are delivered first
+//	                                            broker ends: what it sent is delivered
+//	                                            anything wrong: closed at once
+//
+// Two goroutines move it: run, which becomes the pump of requests, and the pump
+// of answers, which run starts and waits for. Whichever finds the end notes the
+// reason; the first one stands.
+type session struct {
+	proxy    *Proxy
+	endpoint *endpoint
+	opened   time.Time
+
+	client, broker net.Conn // broker is set before the pump of answers starts
+	up, down       pipe     // client to broker, broker to client
+	queue          inflight
+	walker         rewrite.Walker
+
+	clientID string
+	target   target // who is dialled
+	address  string // where
+	draining atomic.Bool
+
+	midRequest bool // the pump of requests has begun to read one
+
+	mu  sync.Mutex // guards why, and the setting of broker
+	why *ended     // the first reason
+}
+
+func newSession(e *endpoint, client net.Conn) *session {
+	s := &session{proxy: e.listener.cluster.proxy, endpoint: e, client: client, opened: time.Now()}
+	s.queue.init()
+	return s
+}
+
+// run serves the client until the session has ended, and closes both
+// connections.
+func (s *session) run(ctx context.Context) {
+	defer s.report()
+	defer func() { _ = s.client.Close() }()
+	header, err := s.firstHeader()
+	if err != nil {
+		s.note(err)
+		return
+	}
+	if err := s.dial(ctx, header); err != nil {
+		s.note(err)
+		return
+	}
+	defer func() { _ = s.broker.Close() }()
+	s.up.dst, s.down.src, s.down.dst = s.broker, s.broker, s.client
+	var answers sync.WaitGroup
+	answers.Go(s.pumpAnswers)
+	s.pumpRequests()
+	answers.Wait()
+	s.lingerForClient()
+}
+
+// note keeps why the session ends, unless something else has ended it before.
+func (s *session) note(err error) {
+	var why *ended
+	if !errors.As(err, &why) {
+		why = end(BadRequest, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why == nil {
+		s.why = why
+	}
+}
+
+// ended returns why the session ends, or nil while it does not.
+func (s *session) ended() *ended {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+// firstHeader reads the header of the first request, and leaves it in the pipe.
+// Until it is complete the client has a deadline, and nobody is dialled.
+func (s *session) firstHeader() (wire.RequestHeader, error) {
+	s.up.src = s.client
+	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
+		return wire.RequestHeader{}, end(ClientReset, err)
+	}
+	if s.draining.Load() { // the drain's own deadline may just have been overwritten
+		return wire.RequestHeader{}, end(Drained, nil)
+	}
+	b, err := s.up.peek(wire.SizeLen)
+	if err != nil {
+		return wire.RequestHeader{}, s.beforeRequest(err)
+	}
+	if foreign := wire.Recognize(b); foreign != wire.NotForeign {
+		return wire.RequestHeader{}, &ended{
+			reason: ForeignProtocol,
+			err:    errors.New("the client sent " + string(foreign)),
+			fix:    foreign.Advice(),
+		}
+	}
+	if err := s.checkSize(wire.Size(b)); err != nil {
+		return wire.RequestHeader{}, err
+	}
+	h, err := s.readHeader()
+	if err != nil {
+		return wire.RequestHeader{}, s.beforeRequest(err)
+	}
+	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+		return wire.RequestHeader{}, end(ClientReset, err)
+	}
+	return h, nil
+}
+
+// beforeRequest says why no first request came.
+func (s *session) beforeRequest(err error) error {
+	var side *sideError
+	switch {
+	case !errors.As(err, &side):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.draining.Load():
+		return end(Drained, nil)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &ended{
+			reason: FirstRequestTimeout,
+			err:    errors.New("no complete request header"),
+			fix:    "if this is a load balancer's health check, let it close its connections",
+		}
+	case errors.Is(err, io.EOF) && s.up.buffered() == 0:
+		return end(NoRequest, nil)
+	case errors.Is(err, io.EOF):
+		return end(ClientClosed, errors.New("inside its first request header"))
+	default:
+		return end(ClientReset, side.err)
+	}
+}
+
+// readHeader reads the header at the front of the pipe of requests.
+func (s *session) readHeader() (wire.RequestHeader, error) {
+	n := wire.RequestPrefixLen
+	for {
+		b, err := s.up.peek(n)
+		if err != nil {
+			return wire.RequestHeader{}, err
+		}
+		prefix := wire.ParseRequestPrefix(b)
+		h, err := wire.ParseRequestHeader(b, rewrite.FlexibleRequest(prefix.Key, prefix.Version))
+		if n, err = more(b, err); err != nil {
+			return wire.RequestHeader{}, end(BadRequest, err)
+		}
+		if n == 0 {
+			return h, nil
+		}
+	}
+}
+
+// more says how many bytes to peek for after parsing b gave err; 0 is enough.
+// What a request may make the proxy hold is bounded.
+func more(b []byte, err error) (int, error) {
+	if errors.Is(err, wire.ErrShort) && len(b) < maxHeader {
+		return len(b) + 1, nil
+	}
+	return 0, err
+}
+
+// checkSize refuses a frame that cannot be a request.
+func (s *session) checkSize(size int32) error {
+	limit := s.proxy.conf.MaxRequestBytes
+	switch {
+	case size < wire.MinRequestSize:
+		return end(BadRequest, errFrameSize(size))
+	case int(size) > limit:
+		return &ended{
+			reason: RequestTooLarge,
+			err:    errFrameSize(size),
+			fix:    "if the client really sends that much, raise limits.max_request_bytes together with the brokers' socket.request.max.bytes",
+		}
+	default:
+		return nil
+	}
+}
+
+// drain asks the session to end once the answers in flight are delivered.
+func (s *session) drain() {
+	s.draining.Store(true)
+	_ = s.client.SetReadDeadline(past) // wakes the pump of requests; a connection that fails ends anyway
+}
+
+// cut ends the session at once.
+func (s *session) cut(reason CloseReason) {
+	s.note(end(reason, nil))
+	_ = s.client.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broker != nil {
+		_ = s.broker.Close()
+	}
+}
+
+// past is a deadline that has expired.
+var past = time.Unix(1, 0)
+
+// lingerForClient ends the proxy's side where the client has not ended its own,
+// and waits a little for the client to do the same: closing while the client is
+// still sending would reset the connection, and take the last answer with it.
+func (s *session) lingerForClient() {
+	switch s.ended().reason {
+	case BrokerClosed, BrokerReset, BadAnswer, UnexpectedAnswer, Relearn, Drained:
+	default:
+		return
+	}
+	closeWrite(s.client)
+	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
+		_, _ = io.Copy(io.Discard, s.client)
+	}
+}
+
+// closeWrite ends one direction of a connection that has two; of one that has
+// not (in memory), nothing.
+func closeWrite(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // an error means that the peer is gone, which reading tells as well
+	}
+}

@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"context"
+	"slices"
+
+	"kproxy/internal/hostport"
+)
+
+// Row is one line of the table that says who is told what, and where it leads.
+type Row struct {
+	Cluster, Listener string
+	Bootstrap         string // host:port that clients bootstrap from
+	Node              int32  // NoNode while no broker of the cluster is known
+	Bind              string // host:port where the node's endpoint listens
+	Advertised        string // host:port that clients are told for the node
+	Dialled           string // host:port where the node is reached
+}
+
+// Table returns a Row for each node of each listener, in the order of the
+// configuration. It waits for every cluster to say who its brokers are, until
+// ctx ends; a listener of a cluster that has not has one Row with NoNode.
+func (p *Proxy) Table(ctx context.Context) []Row {
+	var rows []Row
+	for _, c := range p.clusters {
+		select {
+		case <-c.answered:
+		case <-ctx.Done():
+		}
+		for _, l := range c.listeners {
+			rows = append(rows, l.rows()...)
+		}
+	}
+	return rows
+}
+
+func (l *listener) rows() []Row {
+	host, port := l.conf.advertisedBootstrap()
+	base := Row{
+		Cluster:   l.cluster.conf.Name,
+		Listener:  l.conf.Name,
+		Bootstrap: hostport.Join(host, port),
+		Node:      NoNode,
+	}
+	l.cluster.mu.Lock()
+	defer l.cluster.mu.Unlock()
+	var rows []Row
+	for _, b := range l.cluster.brokers.Nodes() {
+		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
+		if !ok || slices.Contains(l.cluster.clashing, b.Node) {
+			continue
+		}
+		row := base
+		row.Node = b.Node
+		row.Bind, row.Advertised = l.conf.bindAddress(slot), l.advertised(slot)
+		row.Dialled, _, _ = l.cluster.dialer.Rules.Resolve(targetOf(b)) // "" where a rule makes no address of it
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return []Row{base}
+	}
+	return rows
+}

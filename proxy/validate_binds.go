@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+
+	"kproxy/internal/hostport"
+)
+
+// binds are all addresses that a Config would listen on, by port.
+type binds map[int32]*portBinds
+
+// portBinds are the addresses of one port.
+type portBinds struct {
+	first    bound            // the first of all
+	byHost   map[string]bound // by canonical host
+	wildcard *bound           // Go binds 0.0.0.0 and :: alike, to every interface of both families
+}
+
+// bound is one listening address and the key that asked for it.
+type bound struct{ key, address string }
+
+// claim takes an address for b, and is whoever has it already, itself or by a
+// wildcard.
+func (bs *binds) claim(host string, port int32, b bound) (other bound, taken bool) {
+	if *bs == nil {
+		*bs = make(binds)
+	}
+	p, ok := (*bs)[port]
+	if !ok {
+		p = &portBinds{first: b, byHost: make(map[string]bound)}
+		(*bs)[port] = p
+	}
+	host = hostport.Canonical(host)
+	switch {
+	case p.wildcard != nil:
+		return *p.wildcard, true
+	case host == "":
+		p.wildcard = &b
+		return p.first, ok
+	}
+	if other, taken = p.byHost[host]; !taken {
+		p.byHost[host] = b
+	}
+	return other, taken
+}
+
+// reaches says which of kproxy's addresses a connection to host and port would
+// end at, as far as that is certain without resolving names.
+func (bs binds) reaches(host string, port int32) (bound, bool) {
+	p, ok := bs[port]
+	if !ok {
+		return bound{}, false
+	}
+	host = hostport.Canonical(host)
+	if b, ok := p.byHost[host]; ok {
+		return b, true
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() && p.wildcard != nil {
+		return *p.wildcard, true
+	}
+	return bound{}, false
+}
+
+// endpoints claims every address of a listener. A range that meets another is
+// one mistake, however many ports they share.
+func (v *validator) endpoints(key string, l *Listener) {
+	v.claim(bound{key: key + ".bind", address: l.Bind}, nil)
+	nodesKey := key + ".nodes.ports"
+	if l.Nodes.Addresses != "" {
+		nodesKey = key + ".nodes.addresses"
+	}
+	reported := make(map[string]bool)
+	for slot := range l.slots() {
+		v.claim(bound{key: nodesKey, address: l.bindAddress(slot)}, reported)
+	}
+}
+
+// claim reports that b is taken, once for each other key in reported.
+func (v *validator) claim(b bound, reported map[string]bool) {
+	host, port := mustParse(b.address)
+	other, taken := v.binds.claim(host, port, b)
+	if !taken || reported[other.key] {
+		return
+	}
+	if reported != nil {
+		reported[other.key] = true
+	}
+	by := other.key
+	if other.address != b.address {
+		by += ", as " + other.address
+	}
+	v.add(b.key, fmt.Sprintf("%s is bound already by %s", b.address, by), "move one of them to another port or address")
+}

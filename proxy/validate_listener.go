@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"fmt"
+
+	"kproxy/internal/hostport"
+)
+
+// listener checks one listener by itself, and then, if its addresses can be
+// computed at all, against itself and all others.
+func (v *validator) listener(key string, l *Listener) {
+	before := len(v.errs)
+	v.bindAndAdvertise(key, l)
+	nodesKey := key + ".nodes"
+	switch n := &l.Nodes; {
+	case n.Ports != (Range{}) && n.Addresses != "":
+		v.add(nodesKey, "both ports and addresses", "keep ports for one port for each broker, or addresses for one address")
+	case n.Ports != (Range{}):
+		v.ports(nodesKey, n)
+	case n.Addresses != "":
+		v.addresses(nodesKey, n)
+	default:
+		v.add(nodesKey, "neither ports nor addresses", `write {ports: 9100-9199}, or {addresses: "127.0.1.{slot}:9092", slots: 1-254}`)
+	}
+	if l.Nodes.FirstNode < 0 {
+		v.add(nodesKey+".first_node", fmt.Sprintf("%d is no broker id", l.Nodes.FirstNode), "write the lowest broker id, 0 or more")
+	}
+	if len(v.errs) > before {
+		return
+	}
+	v.pins(nodesKey, &l.Nodes)
+	v.endpoints(key, l)
+	v.advertised(key, l)
+}
+
+func (v *validator) bindAndAdvertise(key string, l *Listener) {
+	bindHost, _, err := hostport.Parse(l.Bind)
+	if err != nil {
+		v.addErr(key+".bind", err)
+	}
+	if l.Advertise == "" {
+		if err == nil && hostport.IsWildcard(bindHost) {
+			v.add(key+".advertise", fmt.Sprintf("missing, and bind is the wildcard %q, which no client can connect to", l.Bind),
+				"write the name or address by which clients reach kproxy, such as kafka.example.com:9092")
+		}
+		return
+	}
+	host, _, err := hostport.Parse(l.Advertise)
+	switch {
+	case err != nil:
+		v.addErr(key+".advertise", err)
+	case hostport.IsWildcard(host):
+		v.add(key+".advertise", fmt.Sprintf("%q is a wildcard, which no client can connect to", l.Advertise),
+			"write the name or address by which clients reach kproxy, such as kafka.example.com:9092")
+	}
+}
+
+// advertised checks that a client which is told a node's address reaches the
+// node: the bootstrap endpoint leads to any broker.
+func (v *validator) advertised(key string, l *Listener) {
+	host, port := l.advertisedBootstrap()
+	host = hostport.Canonical(host)
+	for slot := range l.slots() {
+		nodeHost, nodePort := l.advertisedAddress(slot)
+		if nodePort != port || hostport.Canonical(nodeHost) != host {
+			continue
+		}
+		at := hostport.Join(nodeHost, nodePort)
+		v.add(l.Nodes.toldKey(key), fmt.Sprintf("a node would be advertised at %s, where clients bootstrap", at),
+			"advertise the nodes at other ports or addresses than the bootstrap endpoint")
+		return
+	}
+}
+
+// toldKey is the key that says what clients are told about nodes.
+func (n *Nodes) toldKey(listener string) string {
+	switch {
+	case n.AdvertiseAddresses != "":
+		return listener + ".nodes.advertise_addresses"
+	case n.Addresses != "":
+		return listener + ".nodes.addresses"
+	case n.AdvertisePorts != (Range{}):
+		return listener + ".nodes.advertise_ports"
+	default:
+		return listener + ".nodes.ports"
+	}
+}

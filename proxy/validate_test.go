@@ -1,0 +1,322 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// valid is a Config that tests bend out of shape: two clusters, ports and
+// addresses, a rule, a pin.
+func valid() *Config {
+	node := int32(7)
+	return &Config{Clusters: []Cluster{
+		{
+			Name:      "orders",
+			Bootstrap: []string{"b0.internal:9092", "[fd00::1]:9092"},
+			Dial:      []DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
+			Listeners: []Listener{
+				{
+					Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
+					Nodes: Nodes{Ports: Range{9100, 9199}, Pin: map[int32]int{1001: 9150}},
+				},
+				{
+					Name: "alice", Bind: "0.0.0.0:29094", Advertise: "kafka.example.com:443",
+					Nodes: Nodes{Ports: Range{29100, 29199}, AdvertisePorts: Range{39100, 39199}, FirstNode: 100},
+				},
+			},
+		},
+		{
+			Name:      "audit",
+			Bootstrap: []string{"a0.internal:9092"},
+			Listeners: []Listener{{
+				Name: "many", Bind: "127.0.0.2:9092",
+				Nodes: Nodes{Addresses: "127.0.1.{slot}:9092", Slots: Range{1, 254}},
+			}},
+		},
+	}}
+}
+
+func TestValidateTakesTheValid(t *testing.T) {
+	if err := valid().Validate(); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Each case bends one thing, and must get exactly these lines.
+func TestValidate(t *testing.T) {
+	type edit func(c *Config, orders *Cluster, fred *Listener, many *Listener)
+	tests := []struct {
+		name string
+		edit edit
+		want []string
+	}{
+		{
+			"no cluster",
+			func(c *Config, _ *Cluster, _, _ *Listener) { c.Clusters = nil },
+			[]string{`clusters: there is no cluster; add one with its bootstrap addresses and a listener`},
+		},
+		{
+			"names",
+			func(_ *Config, orders *Cluster, fred, _ *Listener) { orders.Name, fred.Name = "Orders", "fred_1" },
+			[]string{
+				`clusters.Orders: the name "Orders" is no lower-case DNS label; use up to 63 of a-z, 0-9 and -, with no - at either end`,
+				`clusters.Orders.listeners.fred_1: the name "fred_1" is no lower-case DNS label; use up to 63 of a-z, 0-9 and -, with no - at either end`,
+			},
+		},
+		{
+			"names used twice",
+			func(c *Config, orders *Cluster, _, _ *Listener) {
+				c.Clusters[1].Name = "orders"
+				orders.Listeners[1].Name = "fred"
+			},
+			[]string{
+				`clusters.orders.listeners.fred: the name "fred" is used twice; rename one of them`,
+				`clusters.orders: the name "orders" is used twice; rename one of them`,
+			},
+		},
+		{
+			"limits",
+			func(c *Config, orders *Cluster, _, _ *Listener) {
+				c.MaxRequestBytes, c.FirstRequestTimeout, c.DrainTimeout = 100, -1, -time.Second
+				orders.ConnectTimeout, orders.Keepalive = -time.Second, 10*time.Hour
+			},
+			[]string{
+				`limits.max_request_bytes: 100 bytes are too few for a client to start with; write 1024 or more; Kafka's own default is 104857600`,
+				`limits.first_request_timeout: -1ns is less than nothing; write a positive duration, such as 10s`,
+				`drain.timeout: -1s is less than nothing; write a positive duration, such as 10s`,
+				`clusters.orders.connect_timeout: -1s is less than nothing; write a positive duration, such as 10s`,
+				`clusters.orders.keepalive: 10h0m0s is more than the kernel takes; write 9h6m7s or less; the default is 1m0s`,
+			},
+		},
+		{
+			"a request longer than its size field",
+			func(c *Config, _ *Cluster, _, _ *Listener) { c.MaxRequestBytes = 1 << 31 },
+			[]string{`limits.max_request_bytes: 2147483648 is more than a request can say that it is long; write 2147483647 or less`},
+		},
+		{
+			"unknown_apis",
+			func(_ *Config, orders *Cluster, _, _ *Listener) { orders.UnknownAPIs = "show" },
+			[]string{`clusters.orders.unknown_apis: "show" is neither hide nor pass; write hide, unless clients need an API that this kproxy does not know`},
+		},
+		{
+			"no bootstrap, no listener",
+			func(_ *Config, orders *Cluster, _, _ *Listener) { orders.Bootstrap, orders.Listeners = nil, nil },
+			[]string{
+				`clusters.orders.bootstrap: there is no bootstrap address; write one or more brokers, such as [broker-1:9092, broker-2:9092]`,
+				`clusters.orders.listeners: there is no listener; add one, such as {local: {bind: "127.0.0.1:9092", nodes: {ports: 9100-9199}}}`,
+			},
+		},
+		{
+			"bootstrap addresses",
+			func(_ *Config, orders *Cluster, _, _ *Listener) {
+				orders.Bootstrap = []string{"b0.internal", ":9092", "0.0.0.0:9092", "fd00::1:9092"}
+			},
+			[]string{
+				`clusters.orders.bootstrap: "b0.internal" has no port; add one, such as b0.internal:9092`,
+				`clusters.orders.bootstrap: ":9092" names no host; write the broker's name or address, such as broker-1:9092`,
+				`clusters.orders.bootstrap: "0.0.0.0:9092" names no host; write the broker's name or address, such as broker-1:9092`,
+				`clusters.orders.bootstrap: "fd00::1:9092" has more than one colon; write an IPv6 address in brackets, such as [::1]:9092`,
+			},
+		},
+		{
+			"bootstrap that is kproxy itself",
+			func(c *Config, orders *Cluster, _, _ *Listener) {
+				orders.Bootstrap = []string{"localhost:9092", "127.0.0.1:29150", "10.0.0.1:9092"}
+				orders.Dial = append(orders.Dial, DialRule{Match: "10.0.0.1:*", To: "127.0.1.8:{1}"})
+			},
+			[]string{
+				`clusters.orders.bootstrap: localhost:9092 is kproxy's own, by clusters.orders.listeners.fred.bind; write the broker's address, or bind kproxy elsewhere`,
+				`clusters.orders.bootstrap: 127.0.0.1:29150 is kproxy's own, by clusters.orders.listeners.alice.nodes.ports; write the broker's address, or bind kproxy elsewhere`,
+				`clusters.orders.bootstrap: 127.0.1.8:9092 is kproxy's own, by clusters.audit.listeners.many.nodes.addresses; write the broker's address, or bind kproxy elsewhere`,
+			},
+		},
+		{
+			"dial rules",
+			func(_ *Config, orders *Cluster, _, _ *Listener) {
+				orders.Dial[0].Match = "*"
+				orders.Dial[1].To = "127.0.0.1:{base+node}"
+			},
+			[]string{
+				`clusters.orders.dial[0]: both node and match; keep one; write {node: 7, to: "10.0.0.7:9092"} or {match: "*.internal:9092", to: "127.0.0.1:{19092+node}"}`,
+				`clusters.orders.dial[1].to: {base+node} is no variable here; use {node}, {host}, {port}, {1}, or one sum such as {19092+node}`,
+			},
+		},
+		{
+			"a rule that fails for a bootstrap address",
+			func(_ *Config, orders *Cluster, _, _ *Listener) {
+				orders.Dial = []DialRule{{Match: "*.internal:*", To: "127.0.0.1:{60000+port}"}}
+			},
+			[]string{`clusters.orders.bootstrap: dial rule 0 for bootstrap b0.internal:9092: "127.0.0.1:69092" has the port "69092"; write a port of 1-65535, such as 127.0.0.1:9092; correct the rule, or put one for this address above it`},
+		},
+		{
+			"bind and advertise",
+			func(_ *Config, _ *Cluster, fred, many *Listener) {
+				fred.Bind, fred.Advertise = "127.0.0.1:0", "[::]:9092"
+				many.Bind = ":9092"
+			},
+			[]string{
+				`clusters.orders.listeners.fred.bind: "127.0.0.1:0" has the port "0"; write a port of 1-65535, such as 127.0.0.1:9092`,
+				`clusters.orders.listeners.fred.advertise: "[::]:9092" is a wildcard, which no client can connect to; write the name or address by which clients reach kproxy, such as kafka.example.com:9092`,
+				`clusters.audit.listeners.many.advertise: missing, and bind is the wildcard ":9092", which no client can connect to; write the name or address by which clients reach kproxy, such as kafka.example.com:9092`,
+			},
+		},
+		{
+			"advertise without a port",
+			func(_ *Config, _ *Cluster, fred, _ *Listener) { fred.Advertise = "localhost" },
+			[]string{`clusters.orders.listeners.fred.advertise: "localhost" has no port; add one, such as localhost:9092`},
+		},
+		{
+			"both ports and addresses, neither",
+			func(_ *Config, _ *Cluster, fred, many *Listener) {
+				many.Nodes.Ports = Range{9100, 9199}
+				fred.Nodes = Nodes{FirstNode: -1}
+			},
+			[]string{
+				`clusters.orders.listeners.fred.nodes: neither ports nor addresses; write {ports: 9100-9199}, or {addresses: "127.0.1.{slot}:9092", slots: 1-254}`,
+				`clusters.orders.listeners.fred.nodes.first_node: -1 is no broker id; write the lowest broker id, 0 or more`,
+				`clusters.audit.listeners.many.nodes: both ports and addresses; keep ports for one port for each broker, or addresses for one address`,
+			},
+		},
+		{
+			"port ranges",
+			func(_ *Config, orders *Cluster, fred, _ *Listener) {
+				fred.Nodes.Ports = Range{9199, 9100}
+				orders.Listeners[1].Nodes.Ports = Range{65000, 65600}
+			},
+			[]string{
+				`clusters.orders.listeners.fred.nodes.ports: 9199-9100 runs backwards; write 9100-9199`,
+				`clusters.orders.listeners.alice.nodes.ports: 65000-65600 is not within 1-65535; write a range within it`,
+				`clusters.orders.listeners.alice.nodes.advertise_ports: 39100-39199 are 100 ports, but ports 65000-65600 are 601; write two ranges of one length; the first advertised port leads to the first port`,
+			},
+		},
+		{
+			"keys of the other kind",
+			func(_ *Config, _ *Cluster, fred, many *Listener) {
+				fred.Nodes.AdvertiseAddresses, fred.Nodes.Slots = "x:{slot}", Range{1, 2}
+				many.Nodes.AdvertisePorts = Range{1, 2}
+			},
+			[]string{
+				`clusters.orders.listeners.fred.nodes.advertise_addresses: only goes with addresses; write advertise_ports, or addresses instead of ports`,
+				`clusters.orders.listeners.fred.nodes.slots: only goes with addresses; remove it; ports count the slots`,
+				`clusters.audit.listeners.many.nodes.advertise_ports: only goes with ports; write advertise_addresses`,
+			},
+		},
+		{
+			"addresses without slots",
+			func(_ *Config, _ *Cluster, _, many *Listener) { many.Nodes.Slots = Range{} },
+			[]string{`clusters.audit.listeners.many.nodes.slots: missing; write the numbers that {slot} takes in addresses, such as 1-254`},
+		},
+		{
+			"slots without end",
+			func(_ *Config, _ *Cluster, _, many *Listener) { many.Nodes.Slots = Range{1, 1 << 30} },
+			[]string{`clusters.audit.listeners.many.nodes.slots: 1-1073741824 is not within 0-65535; write a range within it`},
+		},
+		{
+			"addresses without {slot}",
+			func(_ *Config, _ *Cluster, _, many *Listener) {
+				many.Nodes.Addresses, many.Nodes.AdvertiseAddresses = "127.0.1.1:9092", "{slot}.{slot}:9092"
+			},
+			[]string{
+				`clusters.audit.listeners.many.nodes.addresses: "127.0.1.1:9092" does not hold {slot} once; write {slot} where the addresses differ, such as "127.0.1.{slot}:9092"`,
+				`clusters.audit.listeners.many.nodes.advertise_addresses: "{slot}.{slot}:9092" does not hold {slot} once; write {slot} where the addresses differ, such as "127.0.1.{slot}:9092"`,
+			},
+		},
+		{
+			"addresses that end before the slots do",
+			func(_ *Config, _ *Cluster, _, many *Listener) { many.Nodes.Slots = Range{200, 300} },
+			[]string{`clusters.audit.listeners.many.nodes.addresses: "127.0.1.256:9092" has the host "127.0.1.256", which is neither an IP address nor a host name; write host:port, such as 127.0.0.1:9092`},
+		},
+		{
+			"addresses that are a wildcard",
+			func(_ *Config, _ *Cluster, _, many *Listener) {
+				many.Nodes.Addresses, many.Nodes.Slots = "0.0.0.0:{slot}", Range{9200, 9201}
+			},
+			[]string{`clusters.audit.listeners.many.nodes.addresses: "0.0.0.0:9200" is a wildcard, which no client can connect to; write advertise_addresses with a host that clients reach, such as "kafka.example.com:{slot}"`},
+		},
+		{
+			"pins",
+			func(_ *Config, _ *Cluster, fred, many *Listener) {
+				fred.Nodes.Pin = map[int32]int{-1: 9101, 1001: 9150, 1002: 9150, 1003: 9200}
+				many.Nodes.Pin = map[int32]int{1001: 255}
+			},
+			[]string{
+				`clusters.orders.listeners.fred.nodes.pin: -1 is no broker id; write an id of 0 or more`,
+				`clusters.orders.listeners.fred.nodes.pin: nodes 1001 and 1002 are both pinned to 9150; give each its own`,
+				`clusters.orders.listeners.fred.nodes.pin: node 1003 is pinned to 9200, outside 9100-9199; choose a number of that range, or widen it`,
+				`clusters.audit.listeners.many.nodes.pin: node 1001 is pinned to 255, outside 1-254; choose a number of that range, or widen it`,
+			},
+		},
+		{
+			"nodes bound where bootstrap is",
+			func(_ *Config, _ *Cluster, fred, _ *Listener) {
+				fred.Nodes = Nodes{Ports: Range{9090, 9099}, AdvertisePorts: Range{9190, 9199}}
+			},
+			[]string{`clusters.orders.listeners.fred.nodes.ports: 127.0.0.1:9092 is bound already by clusters.orders.listeners.fred.bind; move one of them to another port or address`},
+		},
+		{
+			"nodes bound where another listener's are, told once",
+			func(_ *Config, orders *Cluster, _, _ *Listener) {
+				orders.Listeners[1].Nodes = Nodes{Ports: Range{9150, 9249}}
+			},
+			[]string{`clusters.orders.listeners.alice.nodes.ports: 0.0.0.0:9150 is bound already by clusters.orders.listeners.fred.nodes.ports, as 127.0.0.1:9150; move one of them to another port or address`},
+		},
+		{
+			"a wildcard over the addresses of another cluster",
+			func(_ *Config, orders *Cluster, _, _ *Listener) {
+				orders.Listeners[0].Bind, orders.Listeners[0].Nodes.Pin = "[::]:9092", nil
+			},
+			[]string{
+				`clusters.audit.listeners.many.bind: 127.0.0.2:9092 is bound already by clusters.orders.listeners.fred.bind, as [::]:9092; move one of them to another port or address`,
+				`clusters.audit.listeners.many.nodes.addresses: 127.0.1.1:9092 is bound already by clusters.orders.listeners.fred.bind, as [::]:9092; move one of them to another port or address`,
+			},
+		},
+		{
+			"nodes advertised where bootstrap is",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				fred.Nodes.AdvertisePorts = Range{9001, 9100}
+				many.Bind, many.Advertise = "127.0.2.1:9092", "127.0.1.9:9092"
+			},
+			[]string{
+				`clusters.orders.listeners.fred.nodes.advertise_ports: a node would be advertised at localhost:9092, where clients bootstrap; advertise the nodes at other ports or addresses than the bootstrap endpoint`,
+				`clusters.audit.listeners.many.nodes.addresses: a node would be advertised at 127.0.1.9:9092, where clients bootstrap; advertise the nodes at other ports or addresses than the bootstrap endpoint`,
+			},
+		},
+		{
+			"nodes advertised by name where bootstrap is",
+			func(_ *Config, _ *Cluster, _, many *Listener) {
+				many.Advertise, many.Nodes.AdvertiseAddresses = "b3.Example.com:9092", "b{slot}.example.com:9092"
+			},
+			[]string{`clusters.audit.listeners.many.nodes.advertise_addresses: a node would be advertised at b3.example.com:9092, where clients bootstrap; advertise the nodes at other ports or addresses than the bootstrap endpoint`},
+		},
+		{
+			"nodes advertised at their ports under another name",
+			func(_ *Config, _ *Cluster, fred, _ *Listener) { fred.Advertise = "kafka.example.com:9100" },
+			[]string{`clusters.orders.listeners.fred.nodes.ports: a node would be advertised at kafka.example.com:9100, where clients bootstrap; advertise the nodes at other ports or addresses than the bootstrap endpoint`},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := valid()
+			orders := &c.Clusters[0]
+			tt.edit(c, orders, &orders.Listeners[0], &c.Clusters[1].Listeners[0])
+			got := "nil"
+			if err := c.Validate(); err != nil {
+				got = err.Error()
+			}
+			if want := strings.Join(tt.want, "\n"); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// Different networks may have the same names for kproxy.
+func TestValidateLetsListenersAdvertiseAlike(t *testing.T) {
+	c := valid()
+	alice := &c.Clusters[0].Listeners[1]
+	alice.Advertise, alice.Nodes.AdvertisePorts = "localhost:9092", Range{9100, 9199}
+	if err := c.Validate(); err != nil {
+		t.Errorf("got %v", err)
+	}
+}

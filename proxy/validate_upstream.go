@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"kproxy/internal/hostport"
+	"kproxy/internal/upstream"
+)
+
+// compileDial is the cluster's dial rules, ready for use. The error joins
+// *upstream.RuleErrors; Validate finds them too.
+func (c *Cluster) compileDial() (upstream.Rules, error) {
+	rules := make([]upstream.Rule, len(c.Dial))
+	for i, rule := range c.Dial {
+		rules[i] = upstream.Rule(rule)
+	}
+	return upstream.Compile(rules)
+}
+
+// knownUpstream is an address that would be dialled, known before any broker
+// has been asked.
+type knownUpstream struct {
+	key     string
+	address string // after the dial rules
+}
+
+// bootstrap checks the bootstrap addresses and the dial rules that they pass
+// through.
+func (v *validator) bootstrap(key string, c *Cluster) {
+	rules, err := c.compileDial()
+	if err != nil {
+		v.rules(key, err)
+	}
+	if len(c.Bootstrap) == 0 {
+		v.add(key+".bootstrap", "there is no bootstrap address", "write one or more brokers, such as [broker-1:9092, broker-2:9092]")
+	}
+	key += ".bootstrap"
+	for _, address := range c.Bootstrap {
+		host, port, err := hostport.Parse(address)
+		if err != nil {
+			v.addErr(key, err)
+			continue
+		}
+		if hostport.IsWildcard(host) {
+			v.add(key, fmt.Sprintf("%q names no host", address), "write the broker's name or address, such as broker-1:9092")
+			continue
+		}
+		dialled, _, err := rules.Resolve(upstream.Target{Node: upstream.NoNode, Host: host, Port: port})
+		if err != nil {
+			v.add(key, err.Error(), "correct the rule, or put one for this address above it")
+			continue
+		}
+		v.upstreams = append(v.upstreams, knownUpstream{key: key, address: dialled})
+	}
+}
+
+// rules gives the mistakes of a cluster's dial rules their place in the file.
+func (v *validator) rules(key string, err error) {
+	type joined interface {
+		error
+		Unwrap() []error
+	}
+	all := []error{err}
+	if j, ok := errors.AsType[joined](err); ok {
+		all = j.Unwrap()
+	}
+	for _, err := range all {
+		if bad, ok := errors.AsType[*upstream.RuleError](err); ok {
+			v.add(key+"."+bad.Key(), bad.Problem, bad.Fix)
+			continue
+		}
+		v.add(key+".dial", err.Error(), "correct the rules")
+	}
+}
+
+// loops finds bootstrap addresses that are kproxy's own. Names are not resolved
+// here; what they lead to is checked at every dial.
+func (v *validator) loops() {
+	for _, u := range v.upstreams {
+		host, port := mustParse(u.address)
+		if own, ok := v.binds.reaches(host, port); ok {
+			v.add(u.key, fmt.Sprintf("%s is kproxy's own, by %s", u.address, own.key), "write the broker's address, or bind kproxy elsewhere")
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package rewrite
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// walked are the APIs with treatment Walk, and their first flexible version.
+var walked = []struct{ key, first int16 }{
+	{kmsg.Produce.Int16(), 9},
+	{kmsg.Fetch.Int16(), 12},
+	{kmsg.ShareFetch.Int16(), 0},
+	{kmsg.ShareAcknowledge.Int16(), 0},
+}
+
+// forEachWalked runs f for every API and version with treatment Walk.
+func forEachWalked(t *testing.T, f func(t *testing.T, key, version int16)) {
+	t.Helper()
+	for _, w := range walked {
+		for version := w.first; version <= kmsg.ResponseForKey(w.key).MaxVersion(); version++ {
+			t.Run(fmt.Sprintf("%s v%d", kmsg.NameForKey(w.key), version), func(t *testing.T) {
+				f(t, w.key, version)
+			})
+		}
+	}
+}
+
+// newResponse returns an empty answer.
+func newResponse(key, version int16) kmsg.Response {
+	resp := kmsg.ResponseForKey(key)
+	resp.SetVersion(version)
+	reflect.ValueOf(resp).MethodByName("Default").Call(nil)
+	return resp
+}
+
+// generator fills kmsg's types with anything that a broker might send. The same
+// seed gives the same answers.
+type generator struct{ *rand.Rand }
+
+func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 42))} }
+
+// response returns a random answer of up to 5 topics of up to 20 partitions.
+func (g generator) response(key, version int16) kmsg.Response {
+	resp := newResponse(key, version)
+	g.fill(reflect.ValueOf(resp).Elem(), "")
+	resp.SetVersion(version)
+	return resp
+}
+
+// optional are structures in tags: a broker leaves them out unless it means it.
+var optional = []string{"DivergingEpoch", "CurrentLeader", "SnapshotID"}
+
+// fill fills v, a field of that name.
+func (g generator) fill(v reflect.Value, name string) {
+	switch {
+	case v.Type() == reflect.TypeFor[kmsg.Tags]():
+		v.Set(reflect.ValueOf(g.tags()))
+	case v.Type() == reflect.TypeFor[[]byte]():
+		if !g.oneIn(8) {
+			v.SetBytes(g.bytes())
+		}
+	case v.Kind() == reflect.Struct:
+		v.Addr().MethodByName("Default").Call(nil)
+		if slices.Contains(optional, name) && g.oneIn(2) {
+			return
+		}
+		for i := range v.NumField() {
+			g.fill(v.Field(i), v.Type().Field(i).Name)
+		}
+	case v.Kind() == reflect.Slice:
+		if n := g.length(name); n >= 0 {
+			v.Set(reflect.MakeSlice(v.Type(), n, n))
+		}
+		for i := range v.Len() {
+			g.fill(v.Index(i), name)
+		}
+	case v.Kind() == reflect.Array:
+		for i := range v.Len() {
+			g.fill(v.Index(i), name)
+		}
+	case v.Kind() == reflect.Pointer:
+		if !g.oneIn(3) {
+			v.Set(reflect.New(v.Type().Elem()))
+			g.fill(v.Elem(), name)
+		}
+	case v.Kind() == reflect.String:
+		v.SetString(g.string(name))
+	case v.CanInt():
+		v.SetInt(int64(g.Uint64()))
+	case v.CanUint():
+		v.SetUint(g.Uint64())
+	case v.Kind() == reflect.Bool:
+		v.SetBool(g.oneIn(2))
+	default:
+		panic("cannot fill " + v.Type().String())
+	}
+}
+
+// length says how long an array of that name is; -1 is null.
+func (g generator) length(name string) int {
+	switch name {
+	case "Topics":
+		return g.IntN(6)
+	case "Partitions":
+		return g.IntN(21)
+	default: // aborted transactions, record errors, acquired records, brokers, ...
+		return []int{-1, 0, 0, 1, 2, 3, 40}[g.IntN(7)]
+	}
+}
+
+func (g generator) bytes() []byte {
+	n := []int{0, 1, 100, 126, 127, 128, 5000}[g.IntN(7)]
+	if g.oneIn(50) {
+		n = 1 << 16
+	}
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(g.Uint64())
+	}
+	return b
+}
+
+func (g generator) string(name string) string {
+	if name == "Host" {
+		return brokerHost(g.IntN(3))
+	}
+	b := make([]byte, []int{0, 1, 9, 126, 127, 300}[g.IntN(6)])
+	for i := range b {
+		b[i] = byte('a' + g.IntN(26))
+	}
+	return string(b)
+}
+
+// tags are tags that nobody knows: Kafka's own are numbered from 0.
+func (g generator) tags() kmsg.Tags {
+	var tags kmsg.Tags
+	if !g.oneIn(6) {
+		return tags
+	}
+	for range g.IntN(4) {
+		number := []uint32{20, 21, 125, 126, 127, 128, 16384, 1 << 31}[g.IntN(8)]
+		tags.Set(number, g.bytes())
+	}
+	return tags
+}
+
+func (g generator) oneIn(n int) bool { return g.IntN(n) == 0 }
+
+// brokerHost is the name that a broker tells. Nothing else in an answer has the
+// letter in it twice in a row.
+func brokerHost(n int) string { return fmt.Sprintf("QQ-%d.vpc.invalid", n) }
+
+// leaked is what no client may hear.
+const leaked = "QQ"
+
+// setTags sets the unknown tags of a structure.
+func setTags(structure any, tags ...tag) {
+	unknown := reflect.ValueOf(structure).Elem().FieldByName("UnknownTags").Addr().Interface().(*kmsg.Tags)
+	*unknown = kmsg.Tags{}
+	for _, t := range tags {
+		unknown.Set(t.number, t.value)
+	}
+}
+
+// topTags returns the unknown tags at the top level of an answer.
+func topTags(resp kmsg.Response) []tag {
+	var all []tag
+	unknown := reflect.ValueOf(resp).Elem().FieldByName("UnknownTags").Addr().Interface().(*kmsg.Tags)
+	unknown.Each(func(number uint32, value []byte) { all = append(all, tag{number, value}) })
+	return all
+}
+
+func appendTags(dst []byte, tags ...tag) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(tags)))
+	for _, t := range tags {
+		dst = appendTag(dst, t)
+	}
+	return dst
+}
