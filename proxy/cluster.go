@@ -41,16 +41,12 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		log:      p.log.With(slog.String(logkey.Cluster, conf.Name)),
 		answered: make(chan struct{}),
 	}
-	rules := make([]upstream.Rule, len(conf.Dial))
-	for i, r := range conf.Dial {
-		rules[i] = upstream.Rule(r)
-	}
-	compiled, err := upstream.Compile(rules)
+	rules, err := conf.compileDial()
 	if err != nil {
 		return nil, err
 	}
 	c.dialer = upstream.Dialer{
-		Rules:       compiled,
+		Rules:       rules,
 		Timeout:     conf.ConnectTimeout,
 		Keepalive:   conf.Keepalive,
 		Own:         p.isOwn,
@@ -125,8 +121,10 @@ func (c *cluster) logChange(change endpoints.Change) {
 	switch change.Kind {
 	case endpoints.Overflowed, endpoints.Unmapped:
 		l := c.listeners[change.Listener]
-		attrs := []any{node, slog.String(logkey.Listener, l.conf.Name),
-			slog.String(logkey.Fix, "widen the listener's nodes range, or pin the node")}
+		attrs := []any{
+			node, slog.String(logkey.Listener, l.conf.Name),
+			slog.String(logkey.Fix, "widen the listener's nodes range, or pin the node"),
+		}
 		if change.Kind == endpoints.Unmapped {
 			c.log.Error("no slot is left for this node; it is left out of answers", attrs...)
 			return

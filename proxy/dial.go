@@ -57,8 +57,7 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 }
 
 func dialFailure(err error) *ended {
-	var loop *upstream.LoopError
-	if errors.As(err, &loop) {
+	if _, isLoop := errors.AsType[*upstream.LoopError](err); isLoop {
 		return &ended{reason: Loop, err: err, fix: "add a dial rule that leads to the broker itself"}
 	}
 	return &ended{

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
@@ -51,6 +52,16 @@ func New(conf *Config) (*Proxy, error) {
 	return p, nil
 }
 
+// clientKeepalive finds clients that are gone without a word: a minute of
+// silence, then a minute of probes. There is no TCP_USER_TIMEOUT beside it, which
+// on Linux also ends a client that is alive and does not read.
+var clientKeepalive = net.KeepAliveConfig{
+	Enable:   true,
+	Idle:     DefaultKeepalive,
+	Interval: 15 * time.Second,
+	Count:    4,
+}
+
 // withDefaults returns a copy of c with its zero fields filled in.
 func (c *Config) withDefaults() Config {
 	d := *c
@@ -59,7 +70,7 @@ func (c *Config) withDefaults() Config {
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	if d.Listen == nil {
-		d.Listen = (&net.ListenConfig{}).Listen
+		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen
 	}
 	d.Clusters = slices.Clone(c.Clusters)
 	for i := range d.Clusters {

@@ -17,11 +17,7 @@ func (s *session) rewriter() *rewrite.Rewriter { return &s.endpoint.listener.rew
 // who says who talks to whom.
 func (s *session) who() Session {
 	l := s.endpoint.listener
-	w := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: s.client.RemoteAddr().String()}
-	if s.target.known {
-		w.Node = s.target.node
-	}
-	return w
+	return Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: s.target.node, Client: s.from}
 }
 
 // rewrote tells of an answer that was rewritten.

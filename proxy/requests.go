@@ -131,8 +131,8 @@ func (s *session) request(p wire.RequestPrefix) error {
 	}
 	frame := wire.SizeLen + int(p.Size)
 	switch {
-	case rewrite.AnswersApiVersions(p.Key, p.Version):
-		return s.answer(r, frame, rewrite.AppendUnsupportedApiVersions(nil))
+	case rewrite.AnswersAPIVersions(p.Key, p.Version):
+		return s.answer(r, frame, rewrite.AppendUnsupportedAPIVersions(nil))
 	case r.treatment == rewrite.Refuse:
 		return &ended{
 			reason: UnsupportedVersion,

@@ -42,6 +42,7 @@ const (
 type session struct {
 	proxy    *Proxy
 	endpoint *endpoint
+	from     string // the client's host:port
 	opened   time.Time
 
 	client, broker net.Conn // broker is set before the pump of answers starts
@@ -61,7 +62,14 @@ type session struct {
 }
 
 func newSession(e *endpoint, client net.Conn) *session {
-	s := &session{proxy: e.listener.cluster.proxy, endpoint: e, client: client, opened: time.Now()}
+	s := &session{
+		proxy:    e.listener.cluster.proxy,
+		endpoint: e,
+		from:     client.RemoteAddr().String(),
+		opened:   time.Now(),
+		client:   client,
+		target:   target{node: NoNode},
+	}
 	s.queue.init()
 	return s
 }

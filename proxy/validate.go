@@ -92,9 +92,12 @@ func (v *validator) duration(key string, d time.Duration) {
 	}
 }
 
-// dnsLabel is what a name may be. Names become parts of environment variables,
-// log lines and metrics, and later of host names.
-var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// NamePattern is what the name of a cluster or listener may be: a lower-case
+// DNS label. Names become parts of environment variables, log lines and
+// metrics, and later of host names.
+const NamePattern = `^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
+
+var dnsLabel = regexp.MustCompile(NamePattern)
 
 // name checks the name of a cluster or listener, and that its siblings have
 // others.

@@ -152,19 +152,23 @@ func docTables(t *testing.T) map[string]map[int16][]string {
 	}
 	row := regexp.MustCompile(`^\t\s*(\d+) (\w+)\s+(\S.*)$`)
 	tables := map[string]map[int16][]string{}
-	heading := ""
+	heading, last := "", []string(nil)
 	for line := range strings.Lines(f.Doc.Text()) {
 		line = strings.TrimSuffix(line, "\n")
 		if after, ok := strings.CutPrefix(line, "# "); ok {
 			heading = after
 			tables[heading] = map[int16][]string{}
 		}
-		if m := row.FindStringSubmatch(line); m != nil && heading != "" {
+		switch m := row.FindStringSubmatch(line); {
+		case m != nil && heading != "":
 			key, err := strconv.ParseInt(m[1], 10, 16)
 			if err != nil {
 				t.Fatal(err)
 			}
-			tables[heading][int16(key)] = []string{m[2], m[3]}
+			last = []string{m[2], m[3]}
+			tables[heading][int16(key)] = last
+		case last != nil && strings.HasPrefix(line, "\t"): // a row goes on
+			last[1] += " " + strings.TrimSpace(line)
 		}
 	}
 	return tables

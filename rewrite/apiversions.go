@@ -35,11 +35,14 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 	out := make([]byte, 0, len(payload))
 	var notes Notes
 	kept, lowered := 0, false
-	for ; n > 0 && rd.Err() == nil; n-- {
+	for ; n > 0; n-- {
 		start := rd.Offset()
 		key, low, high := rd.Int16(), rd.Int16(), rd.Int16()
 		if flexible {
 			rd.SkipTags()
+		}
+		if rd.Err() != nil {
+			break
 		}
 		limit, ok := r.limit(key, low, high)
 		if !ok {
@@ -102,17 +105,17 @@ func transactionVersion(rest []byte) int16 {
 	return 0
 }
 
-// AnswersApiVersions reports whether an ApiVersions request of this version has
+// AnswersAPIVersions reports whether an ApiVersions request of this version has
 // to be answered by the proxy, because the broker might know a layout that is
-// not understood here. AppendUnsupportedApiVersions is that answer.
-func AnswersApiVersions(key, version int16) bool {
+// not understood here. AppendUnsupportedAPIVersions is that answer.
+func AnswersAPIVersions(key, version int16) bool {
 	return key == kmsg.ApiVersions.Int16() && (version < 0 || version > apiVersionsMax)
 }
 
-// AppendUnsupportedApiVersions appends the payload of the answer that says which
+// AppendUnsupportedAPIVersions appends the payload of the answer that says which
 // versions of ApiVersions are understood: UNSUPPORTED_VERSION in the layout of
 // v0, with one entry for ApiVersions itself (KIP-511). Clients ask again.
-func AppendUnsupportedApiVersions(dst []byte) []byte {
+func AppendUnsupportedAPIVersions(dst []byte) []byte {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.ErrorCode = kerr.UnsupportedVersion.Code
 	entry := kmsg.NewApiVersionsResponseApiKey()

@@ -63,7 +63,7 @@ func (g generator) fill(v reflect.Value, name string) {
 		v.Set(reflect.ValueOf(g.tags()))
 	case v.Type() == reflect.TypeFor[[]byte]():
 		if !g.oneIn(8) {
-			v.SetBytes(g.bytes())
+			v.SetBytes(g.records())
 		}
 	case v.Kind() == reflect.Struct:
 		v.Addr().MethodByName("Default").Call(nil)
@@ -92,7 +92,7 @@ func (g generator) fill(v reflect.Value, name string) {
 	case v.Kind() == reflect.String:
 		v.SetString(g.string(name))
 	case v.CanInt():
-		v.SetInt(int64(g.Uint64()))
+		v.SetInt([]int64{0, 1, 2, 100, -1, int64(g.Uint64())}[g.IntN(6)])
 	case v.CanUint():
 		v.SetUint(g.Uint64())
 	case v.Kind() == reflect.Bool:
@@ -114,11 +114,15 @@ func (g generator) length(name string) int {
 	}
 }
 
-func (g generator) bytes() []byte {
-	n := []int{0, 1, 100, 126, 127, 128, 5000}[g.IntN(7)]
+// records are bytes of any length.
+func (g generator) records() []byte {
 	if g.oneIn(50) {
-		n = 1 << 16
+		return g.bytes(1 << 16)
 	}
+	return g.bytes([]int{0, 1, 100, 126, 127, 128, 5000}[g.IntN(7)])
+}
+
+func (g generator) bytes(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte(g.Uint64())
@@ -145,19 +149,18 @@ func (g generator) tags() kmsg.Tags {
 	}
 	for range g.IntN(4) {
 		number := []uint32{20, 21, 125, 126, 127, 128, 16384, 1 << 31}[g.IntN(8)]
-		tags.Set(number, g.bytes())
+		tags.Set(number, g.bytes([]int{0, 1, 127, 128, 300}[g.IntN(5)]))
 	}
 	return tags
 }
 
 func (g generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 
-// brokerHost is the name that a broker tells. Nothing else in an answer has the
-// letter in it twice in a row.
-func brokerHost(n int) string { return fmt.Sprintf("QQ-%d.vpc.invalid", n) }
+// brokerHost is the name that a broker tells.
+func brokerHost(n int) string { return fmt.Sprintf("%s%d.vpc.invalid", leaked, n) }
 
-// leaked is what no client may hear.
-const leaked = "QQ"
+// leaked is what no client may hear, and nothing else in an answer has.
+const leaked = "broker-QQ-"
 
 // setTags sets the unknown tags of a structure.
 func setTags(structure any, tags ...tag) {

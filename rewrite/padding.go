@@ -7,8 +7,8 @@ import (
 )
 
 // firstPadTag is the number of the tag that fills what is left, unless the
-// broker sends a higher one: tags are written in ascending order, Kafka's own
-// numbers are small, and this is the highest but one that takes a byte.
+// broker has used it: Kafka's own numbers are small, vendors' are in the
+// thousands, and this is the highest but one that takes a byte.
 const firstPadTag = 126
 
 // padding fills bytes that a shorter address has left, where every client skips

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -92,7 +93,7 @@ func readTail(key int16, b []byte) (tail, error) {
 	return t, nil
 }
 
-// append writes the tail, and p in it.
+// append writes the tail, and p at its place among the tags: they ascend.
 func (t tail) append(dst []byte, p padding) []byte {
 	if t.mandatory {
 		dst = t.hints.append(dst, hintShape)
@@ -108,6 +109,9 @@ func (t tail) append(dst []byte, p padding) []byte {
 		dst = appendTag(dst, tag{tagNodeEndpoints, value})
 	}
 	for _, o := range t.others {
+		if o.number > p.number {
+			dst, p = p.append(dst), padding{}
+		}
 		dst = appendTag(dst, o)
 	}
 	return p.append(dst)
@@ -120,8 +124,8 @@ func (t tail) appendFixed(n int) (out []byte, fits bool) {
 		return bare, true
 	}
 	number := uint32(firstPadTag)
-	for _, o := range t.others {
-		number = max(number, o.number+1)
+	for slices.ContainsFunc(t.others, func(o tag) bool { return o.number == number }) {
+		number++
 	}
 	// A tag's number, its size, and a count that grows by a byte with the
 	// 128th tag: which padding fills the rest is tried, not calculated.

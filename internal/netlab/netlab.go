@@ -8,7 +8,8 @@
 //	clients ──outside.Dial──▶ outside.Listen ─ proxy ─ vpc.Dial ──▶ vpc.ListenAs ─ brokers
 //	clients ──outside.Dial──▶ a broker's own name: refused, counted
 //
-// Underneath everything is TCP on loopback, at ports that the system chooses.
+// Underneath everything is TCP on loopback, at ports that the system chooses, or
+// pipes in memory, which testing/synctest can wait for.
 package netlab
 
 import (
@@ -23,8 +24,13 @@ import (
 // Network is a network on which addresses mean what was listened on. The zero
 // value is an empty one.
 type Network struct {
+	// InMemory makes every connection a pipe: nothing is buffered, each write
+	// is one read, and no file descriptor is needed. It is set before use.
+	InMemory bool
+
 	mu      sync.Mutex
-	sockets map[string]string // address on the network -> address on loopback
+	sockets map[string]string        // address on the network -> address on loopback, or of a pipe
+	pipes   map[string]*pipeListener // by address
 
 	refused  atomic.Int64
 	accepted atomic.Int64
@@ -33,12 +39,21 @@ type Network struct {
 // Listen opens a socket that is reached on this network at address. Its Addr is
 // the real one on loopback.
 func (n *Network) Listen(ctx context.Context, _, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	l, err := n.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	n.Alias(address, l.Addr().String())
 	return &counted{l, &n.accepted}, nil
+}
+
+func (n *Network) open(ctx context.Context) (net.Listener, error) {
+	if n.InMemory {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.listenPipe(), nil
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 }
 
 // ListenAs is like Listen, but the listener's Addr is address: what a broker
@@ -48,21 +63,24 @@ func (n *Network) ListenAs(ctx context.Context, address string) (net.Listener, e
 	if err != nil {
 		return nil, err
 	}
-	return &named{l, name(address)}, nil
+	return Named(l, address), nil
 }
 
-// Alias makes address lead to where real is: another address on the network, or
-// one on loopback.
-func (n *Network) Alias(address, real string) {
+// Named is l with an Addr that says address.
+func Named(l net.Listener, address string) net.Listener { return &named{l, name(address)} }
+
+// Alias makes address lead to where target is: another address on the network,
+// or one on loopback.
+func (n *Network) Alias(address, target string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.sockets == nil {
 		n.sockets = map[string]string{}
 	}
-	if on, ok := n.sockets[strings.ToLower(real)]; ok {
-		real = on
+	if socket, ok := n.sockets[strings.ToLower(target)]; ok {
+		target = socket
 	}
-	n.sockets[strings.ToLower(address)] = real
+	n.sockets[strings.ToLower(address)] = target
 }
 
 // Remove makes address lead nowhere.
@@ -75,13 +93,17 @@ func (n *Network) Remove(address string) {
 // Dial connects to an address on the network, and refuses any other.
 func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	n.mu.Lock()
-	real, ok := n.sockets[strings.ToLower(address)]
+	socket, ok := n.sockets[strings.ToLower(address)]
+	pipe := n.pipes[socket]
 	n.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok:
 		n.refused.Add(1)
 		return nil, fmt.Errorf("%s is not on this network", address)
+	case pipe != nil:
+		return pipe.dial(ctx)
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", real)
+	return (&net.Dialer{}).DialContext(ctx, "tcp", socket)
 }
 
 // Refused is how many dials went to addresses that are not on the network.

@@ -1,5 +1,7 @@
 package wire
 
+import "errors"
+
 // RequestHeader is a request's whole header.
 type RequestHeader struct {
 	RequestPrefix
@@ -62,7 +64,7 @@ func SASLMechanism(frame []byte, h RequestHeader) (string, error) {
 // have to take, lies outside the frame of that size.
 func withinFrame(r *Reader, size int32) error {
 	frame := SizeLen + int(size)
-	if r.off > frame || (r.err == ErrShort && len(r.b) >= frame) {
+	if r.off > frame || (errors.Is(r.err, ErrShort) && len(r.b) >= frame) {
 		return ErrMalformed
 	}
 	return r.err

@@ -1,0 +1,60 @@
+# kproxy. `make help` lists what there is.
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+FUZZ_PACKAGES := ./internal/wire ./internal/hostport ./internal/upstream ./rewrite
+T ?= 60s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build ./kproxy, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o kproxy ./cmd/kproxy
+
+.PHONY: test
+test: ## the fast tests: no network, no JVM
+	go test ./...
+
+.PHONY: race
+race: ## the fast tests under the race detector
+	go test -race ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	mkdir -p $(dir $@)
+	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(dir $@)golangci-lint $@
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## format the code
+	$(GOLANGCI) fmt ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for T (60s): make fuzz T=5m
+	@set -e; for package in $(FUZZ_PACKAGES); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "== $$package $$target ($(T))"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(T) $$package; \
+		done; \
+	done
+
+.PHONY: e2e
+e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat); a skip is a failure
+	go test -tags e2e -count=1 -timeout 30m -v ./e2e/...
+
+.PHONY: demo
+demo: ## kproxy in front of three fake brokers that nobody can reach
+	go run ./cmd/kproxy demo
+
+.PHONY: image
+image: ## the container image, with buildah or docker, whichever is there
+	@tool=$$(command -v buildah || command -v docker) || { echo "neither buildah nor docker is installed" >&2; exit 1; }; \
+	"$$tool" build --build-arg VERSION=$(VERSION) -t kproxy:$(VERSION) .

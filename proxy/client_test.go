@@ -1,0 +1,83 @@
+package proxy_test
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/wire"
+)
+
+// client is a connection of a client that does what a test says, and nothing
+// else.
+type client struct{ *peer }
+
+// dial connects to an address of the proxy.
+func (l *lab) dial(t *testing.T, address string) client {
+	t.Helper()
+	conn, err := l.outside.Dial(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return client{newPeer(t, conn)}
+}
+
+// send sends a request.
+func (c client) send(correlationID int32, req kmsg.Request) {
+	c.t.Helper()
+	c.write(requestFrame(correlationID, req))
+}
+
+// receive reads the next answer, which must be the one to correlationID, into
+// resp.
+func (c client) receive(correlationID int32, resp kmsg.Response) {
+	c.t.Helper()
+	decodeAnswer(c.t, c.frame(), correlationID, resp)
+}
+
+// requestFrame is a request as clients write it.
+func requestFrame(correlationID int32, req kmsg.Request) []byte {
+	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, req, correlationID)
+}
+
+// requestFrames are requests one behind the other, with correlation ids that
+// count from first.
+func requestFrames(first int32, reqs ...kmsg.Request) []byte {
+	var frames []byte
+	for i, req := range reqs {
+		frames = append(frames, requestFrame(first+int32(i), req)...)
+	}
+	return frames
+}
+
+// decodeAnswer reads an answer frame into resp, to the last byte.
+func decodeAnswer(t *testing.T, frame []byte, correlationID int32, resp kmsg.Response) {
+	t.Helper()
+	if got := wire.CorrelationID(frame); got != correlationID {
+		t.Fatalf("got the answer to %d, want %d", got, correlationID)
+	}
+	body := frame[wire.ResponsePrefixLen:]
+	if flexibleAnswerHeader(resp) {
+		body = body[1:]
+	}
+	if err := resp.ReadFrom(body); err != nil {
+		t.Fatalf("%s v%d: %v", kmsg.NameForKey(resp.Key()), resp.GetVersion(), err)
+	}
+}
+
+// flexibleAnswerHeader reports whether the header of an answer ends in tags.
+// That of ApiVersions never does (KIP-511).
+func flexibleAnswerHeader(resp kmsg.Response) bool {
+	return resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16()
+}
+
+// answerFrame is an answer as brokers write it.
+func answerFrame(correlationID int32, resp kmsg.Response) []byte {
+	var payload []byte
+	if flexibleAnswerHeader(resp) {
+		payload = append(payload, 0)
+	}
+	payload = resp.AppendTo(payload)
+	return append(wire.AppendResponsePrefix(nil, correlationID, len(payload)), payload...)
+}
