@@ -36,13 +36,15 @@ func (s *session) answersEnded(err, flushed error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
 		why := end(BrokerClosed, nil)
 		if owed := s.queue.owed(); owed > 0 {
-			why.err = fmt.Errorf("%d requests have no answer", owed)
+			why.err = errUnanswered(owed)
 		}
 		return why
 	default:
 		return end(BrokerReset, side.err)
 	}
 }
+
+func errUnanswered(owed int) error { return fmt.Errorf("%d requests have no answer", owed) }
 
 // answers forwards one answer after another. The error is never nil.
 func (s *session) answers() error {

@@ -52,6 +52,10 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.why != nil { // cut meanwhile, when there was no broker to be cut from
+		_ = conn.Close()
+		return s.why
+	}
 	s.broker = conn
 	return nil
 }

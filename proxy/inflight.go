@@ -129,11 +129,12 @@ func (q *inflight) settle() (own []byte) {
 	return own
 }
 
-// owed returns how many requests have no complete answer yet.
+// owed returns how many requests have no complete answer yet. Of those that are
+// taken only the last one's answer may still be arriving.
 func (q *inflight) owed() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.count
+	return q.count - max(q.taken-1, 0)
 }
 
 // waitRoom waits until a request can be pushed, or the queue is closed.

@@ -74,21 +74,18 @@ func (l lines) Write(b []byte) (int, error) {
 // has waits for a line with all these parts.
 func (l lines) has(t *testing.T, parts ...string) {
 	t.Helper()
-	l.waitFor(t, strings.Join(parts, "…"), func([]string) bool { return l.count(parts...) > 0 })
+	l.waitFor(t, "line with "+strings.Join(parts, ", "), func(all []string) bool { return matching(all, parts) > 0 })
 }
 
-// count returns how many lines have all these parts. The caller holds mu or
-// waits for nothing.
-func (l lines) count(parts ...string) int {
+// count returns how many lines have all these parts.
+func (l lines) count(parts ...string) int { return matching(l.entries(), parts) }
+
+func matching(lines, parts []string) int {
 	n := 0
-	for _, line := range l.all {
-		if containsAll(line, parts) {
+	for _, line := range lines {
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
 			n++
 		}
 	}
 	return n
-}
-
-func containsAll(line string, parts []string) bool {
-	return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) })
 }

@@ -77,6 +77,9 @@ func (s *session) woken(err error) error {
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
 		return &sideError{reading: true, err: err}
 	}
+	if s.queue.isClosed() { // meanwhile, and its deadline has just been overwritten
+		return err
+	}
 	return nil
 }
 

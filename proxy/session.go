@@ -225,12 +225,19 @@ func (s *session) drain() {
 	_ = s.client.SetReadDeadline(past) // wakes the pump of requests; a connection that fails ends anyway
 }
 
-// cut ends the session at once.
+// cut ends the session at once. If answers are owed they are lost, and that is
+// why it ended, even if it was ending for a better reason.
 func (s *session) cut(reason CloseReason) {
-	s.note(end(reason, nil))
+	owed := s.queue.owed()
 	_ = s.client.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case owed > 0:
+		s.why = end(reason, errUnanswered(owed))
+	case s.why == nil:
+		s.why = end(reason, nil)
+	}
 	if s.broker != nil {
 		_ = s.broker.Close()
 	}

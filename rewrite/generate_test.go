@@ -41,9 +41,14 @@ func newResponse(key, version int16) kmsg.Response {
 
 // generator fills kmsg's types with anything that a broker might send. The same
 // seed gives the same answers.
-type generator struct{ *rand.Rand }
+type generator struct {
+	*rand.Rand
+	plain bool // no byte above 127, as seeds for fuzzing are to be
+}
 
-func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 42))} }
+func newGenerator(seed uint64) generator {
+	return generator{Rand: rand.New(rand.NewPCG(seed, 42))}
+}
 
 // response returns a random answer of up to 5 topics of up to 20 partitions.
 func (g generator) response(key, version int16) kmsg.Response {
@@ -92,9 +97,9 @@ func (g generator) fill(v reflect.Value, name string) {
 	case v.Kind() == reflect.String:
 		v.SetString(g.string(name))
 	case v.CanInt():
-		v.SetInt([]int64{0, 1, 2, 100, -1, int64(g.Uint64())}[g.IntN(6)])
+		v.SetInt(g.int())
 	case v.CanUint():
-		v.SetUint(g.Uint64())
+		v.SetUint(uint64(g.int()))
 	case v.Kind() == reflect.Bool:
 		v.SetBool(g.oneIn(2))
 	default:
@@ -125,9 +130,18 @@ func (g generator) records() []byte {
 func (g generator) bytes(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
-		b[i] = byte(g.Uint64())
+		if b[i] = byte(g.Uint64()); g.plain {
+			b[i] &= 0x7f
+		}
 	}
 	return b
+}
+
+func (g generator) int() int64 {
+	if g.plain {
+		return g.Int64N(100)
+	}
+	return []int64{0, 1, 2, 100, -1, int64(g.Uint64())}[g.IntN(6)]
 }
 
 func (g generator) string(name string) string {

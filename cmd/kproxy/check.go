@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+func newCheckCommand() *cobra.Command {
+	var (
+		file   string
+		schema bool
+	)
+	cmd := &cobra.Command{
+		Use:   "check --config FILE",
+		Short: "Validate a configuration and show what it would bind",
+		Long: "Validate a configuration, with the environment variables that override it, and show what it would bind.\n" +
+			"Every mistake is one line that names the file, the key and the fix. No socket is opened and no broker asked.",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if schema {
+				return printSchema(cmd.OutOrStdout())
+			}
+			return check(file, cmd.OutOrStdout())
+		},
+	}
+	addConfigFlag(cmd, &file)
+	cmd.Flags().BoolVar(&schema, "print-schema", false, "print the JSON schema of the configuration file instead")
+	return cmd
+}
+
+func check(file string, stdout io.Writer) error {
+	s, err := loadConfig(file)
+	if err != nil {
+		return err
+	}
+	listeners := 0
+	for _, c := range s.Proxy.Clusters {
+		listeners += len(c.Listeners)
+	}
+	if _, err := fmt.Fprintf(stdout, "%s: ok: %s, %s\n", file, count(len(s.Proxy.Clusters), "cluster"), count(listeners, "listener")); err != nil {
+		return err
+	}
+	return printPlan(stdout, s.Proxy.Plan())
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,388 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// oneListener is a cluster with a listener, to put a single mistake beside.
+const oneListener = `
+clusters:
+  orders:
+    bootstrap: [b0.internal:9092]
+    listeners:
+      fred: {bind: 127.0.0.1:9092, nodes: {ports: 9100-9199}}
+`
+
+func TestLoadConfig(t *testing.T) {
+	node := int32(7)
+	s, err := load(t, `
+clusters:
+  orders:
+    bootstrap: [b0.internal:9092, b1.internal:9092]
+    unknown_apis: pass
+    dial:
+      - {node: 7, to: "10.0.0.7:9092"}
+      - {match: "b*.internal:9092", to: "127.0.0.1:{19092+node}"}
+    connect_timeout: 3s
+    keepalive: 2m
+    listeners:
+      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}}
+      many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
+  audit:
+    bootstrap: a0.internal:9092, a1.internal:9092
+    listeners:
+      x: {bind: 127.0.0.3:9092, nodes: {ports: 9100-9199}}
+limits: {max_request_bytes: 2048, first_request_timeout: 1s}
+drain: {timeout: 1m}
+log: {level: debug, format: json}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := proxy.Config{
+		MaxRequestBytes: 2048, FirstRequestTimeout: time.Second, DrainTimeout: time.Minute,
+		Clusters: []proxy.Cluster{ // by name
+			{
+				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: proxy.HideUnknownAPIs,
+				ConnectTimeout: proxy.DefaultConnectTimeout, Keepalive: proxy.DefaultKeepalive,
+				Listeners: []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, Pin: map[int32]int{}}}},
+			},
+			{
+				Name: "orders", Bootstrap: []string{"b0.internal:9092", "b1.internal:9092"}, UnknownAPIs: proxy.PassUnknownAPIs,
+				Dial:           []proxy.DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
+				ConnectTimeout: 3 * time.Second, Keepalive: 2 * time.Minute,
+				Listeners: []proxy.Listener{
+					{
+						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
+						Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, AdvertisePorts: proxy.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
+					},
+					{
+						Name: "many", Bind: "127.0.0.2:9092",
+						Nodes: proxy.Nodes{Addresses: "127.0.1.{slot}:9092", AdvertiseAddresses: "b{slot}.example.com:9092", Slots: proxy.Range{First: 7, Last: 7}, Pin: map[int32]int{}},
+					},
+				},
+			},
+		},
+	}
+	if !reflect.DeepEqual(s.Proxy, want) {
+		t.Errorf("got  %+v\nwant %+v", s.Proxy, want)
+	}
+	if want := (logKeys{Level: "debug", Format: "json"}); s.Log != want {
+		t.Errorf("log: got %+v, want %+v", s.Log, want)
+	}
+}
+
+// The defaults that the file documents are those that the proxy has.
+func TestDefaults(t *testing.T) {
+	s, err := load(t, oneListener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.Proxy.MaxRequestBytes, proxy.DefaultMaxRequestBytes; got != want {
+		t.Errorf("max_request_bytes: got %d, want %d", got, want)
+	}
+	for key, d := range map[string][2]time.Duration{
+		"first_request_timeout": {s.Proxy.FirstRequestTimeout, proxy.DefaultFirstRequestTimeout},
+		"drain.timeout":         {s.Proxy.DrainTimeout, proxy.DefaultDrainTimeout},
+		"connect_timeout":       {s.Proxy.Clusters[0].ConnectTimeout, proxy.DefaultConnectTimeout},
+		"keepalive":             {s.Proxy.Clusters[0].Keepalive, proxy.DefaultKeepalive},
+	} {
+		if d[0] != d[1] {
+			t.Errorf("%s: got %s, want %s", key, d[0], d[1])
+		}
+	}
+	if want := (logKeys{Level: "info", Format: "text"}); s.Log != want {
+		t.Errorf("log: got %+v, want %+v", s.Log, want)
+	}
+}
+
+// Every mistake is one line; all of them are told, and they read exactly so.
+func TestBadFiles(t *testing.T) {
+	const minimal = "; a minimal one is " + minimalFile // what an empty file is answered with
+	tests := []struct {
+		name, file string
+		want       []string
+	}{
+		{"empty", "", []string{"the file is empty" + minimal}},
+		{"comments only", "# nothing yet\n", []string{"the file is empty" + minimal}},
+		{"a list", "- clusters\n", []string{"the file holds a list instead of keys" + minimal}},
+		{"a text", "clusters\n", []string{`the file holds "clusters" instead of keys` + minimal}},
+		{"no YAML", "clusters: [\n", []string{"not YAML: line 1: did not find expected node content; correct it, or put quotes around a text that holds { or *"}},
+		{"two documents", oneListener + "---\nlog: {}\n", []string{"the file holds more than one YAML document; keep one"}},
+		{"duplicate keys", "log:\n  level: info\n  level: warn\n", []string{`line 3: mapping key "level" already defined at line 2; correct that line`}},
+		{
+			"unknown keys", oneListener + "limits: {max_bytes: 1}\nadmin: {bind: 127.0.0.1:9400}\n",
+			[]string{
+				"admin: unknown key; known here: clusters, limits, drain, log",
+				"limits.max_bytes: unknown key; known here: max_request_bytes, first_request_timeout",
+			},
+		},
+		{
+			"unknown keys with one that was meant", strings.Replace(oneListener, "bind:", "advertize: localhost:9092, Bind:", 1),
+			[]string{
+				"clusters.orders.listeners.fred.Bind: unknown key; did you mean bind?",
+				"clusters.orders.listeners.fred.advertize: unknown key; did you mean advertise?",
+			},
+		},
+		{
+			"unknown keys in a list", strings.Replace(oneListener, "bootstrap:", "dial: [{node: 1, too: x}, {}]\n    bootstrap:", 1),
+			[]string{"clusters.orders.dial[0].too: unknown key; did you mean to?"},
+		},
+		{
+			"wrong types", `
+clusters:
+  orders:
+    bootstrap: {b0: 9092}
+    dial: {match: "*"}
+    unknown_apis: show
+    connect_timeout: 5
+    keepalive: soon
+    listeners:
+      fred:
+        bind: [127.0.0.1:9092]
+        nodes: {ports: abc, first_node: one, slots: 0, pin: {a: 9100, 7: b}}
+      bob: 9092
+limits: 5
+log: {level: loud}
+`,
+			[]string{
+				`clusters.orders.bootstrap: a map is not a list of texts; write one such as [broker-1:9092, broker-2:9092]`,
+				`clusters.orders.unknown_apis: "show" is not one of hide, pass; the default is hide`,
+				`clusters.orders.dial: found a map instead of a list; start each item with a dash`,
+				`clusters.orders.connect_timeout: 5 is not a duration with its unit; write one such as 10s`,
+				`clusters.orders.keepalive: "soon" is not a duration with its unit; write one such as 60s`,
+				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes`,
+				`clusters.orders.listeners.fred.bind: a list is not a text; write one such as 127.0.0.1:9092`,
+				`clusters.orders.listeners.fred.nodes.ports: "abc" is not a range; write one such as 9100-9199`,
+				`clusters.orders.listeners.fred.nodes.first_node: "one" is not a broker id; write one such as 0`,
+				`clusters.orders.listeners.fred.nodes.pin.7: "b" is not a port or slot; write broker ids with their ports or slots, such as {1001: 9150}`,
+				`clusters.orders.listeners.fred.nodes.pin.a: "a" is not a broker id; write broker ids with their ports or slots, such as {1001: 9150}`,
+				`clusters.orders.listeners.fred.nodes.slots: 0 is not a range; write one such as 1-254`,
+				`limits: found 5 instead of keys; write keys such as max_request_bytes, first_request_timeout`,
+				`log.level: "loud" is not one of debug, info, warn, error; the default is info`,
+			},
+		},
+		{
+			"too little", oneListener + "limits: {max_request_bytes: 0, first_request_timeout: 0s}\ndrain: {timeout: -1s}\n",
+			[]string{
+				`limits.max_request_bytes: 0 is too little; write 1024 or more, or leave the key out for 104857600`,
+				`limits.first_request_timeout: "0s" is too little; write 1ms or more, or leave the key out for 30s`,
+				`drain.timeout: "-1s" is too little; write 1ms or more, or leave the key out for 60s`,
+			},
+		},
+		{
+			"no value", strings.Replace(oneListener, "bootstrap:", "keepalive:\n    bootstrap:", 1),
+			[]string{"clusters.orders.keepalive: has no value; write a duration with its unit such as 60s, or leave the key out"},
+		},
+		{
+			"what only Validate sees", strings.Replace(oneListener, "127.0.0.1", "0.0.0.0", 1) + "  Audit: {}\n",
+			[]string{
+				`clusters.Audit: the name "Audit" is no lower-case DNS label; use up to 63 of a-z, 0-9 and -, with no - at either end`,
+				`clusters.Audit.bootstrap: there is no bootstrap address; write one or more brokers, such as [broker-1:9092, broker-2:9092]`,
+				`clusters.Audit.listeners: there is no listener; add one, such as {local: {bind: "127.0.0.1:9092", nodes: {ports: 9100-9199}}}`,
+				`clusters.orders.listeners.fred.advertise: missing, and bind is the wildcard "0.0.0.0:9092", which no client can connect to; write the name or address by which clients reach kproxy, such as kafka.example.com:9092`,
+			},
+		},
+		{
+			"a name with a dot", strings.Replace(oneListener, "orders:", "orders.eu:", 1),
+			[]string{`clusters.orders.eu: the name "orders.eu" is no lower-case DNS label; use up to 63 of a-z, 0-9 and -, with no - at either end`},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := write(t, tt.file)
+			_, err := loadConfig(file)
+			if err == nil {
+				t.Fatal("got no error")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			for i, line := range lines {
+				var named bool
+				if lines[i], named = strings.CutPrefix(line, file+": "); !named {
+					t.Errorf("the file is not named: %s", line)
+				}
+			}
+			if got, want := strings.Join(lines, "\n"), strings.Join(tt.want, "\n"); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("KPROXY_LOG_LEVEL", "warn")
+	t.Setenv("KPROXY_LOG_FORMAT", "") // as if it were not set
+	t.Setenv("KPROXY_LIMITS_MAX_REQUEST_BYTES", "4096")
+	t.Setenv("KPROXY_CLUSTERS_ORDERS_EU_BOOTSTRAP", "a:1, b:2")
+	t.Setenv("KPROXY_CLUSTERS_ORDERS_EU_CONNECT_TIMEOUT", "7s")
+	t.Setenv("KPROXY_CLUSTERS_ORDERS_EU_LISTENERS_FRED_ADVERTISE", "localhost:9092")
+	t.Setenv("KPROXY_CLUSTERS_ORDERS_EU_LISTENERS_FRED_NODES_PORTS", "9300-9309")
+	t.Setenv("KPROXY_LOG_SERVICE_HOST", "10.0.0.1") // from Kubernetes, about a Service called kproxy-log
+	t.Setenv("KPROXY_LOG_PORT_80_TCP_ADDR", "10.0.0.1")
+
+	s, err := load(t, `
+clusters:
+  orders-eu:
+    connect_timeout: 1s
+    listeners:
+      fred: {bind: 127.0.0.1:9092, nodes: {}}
+log: {level: debug, format: json}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	orders := s.Proxy.Clusters[0]
+	fred := orders.Listeners[0]
+	if want := []string{"a:1", "b:2"}; !reflect.DeepEqual(orders.Bootstrap, want) {
+		t.Errorf("bootstrap: got %q, want %q", orders.Bootstrap, want)
+	}
+	if orders.ConnectTimeout != 7*time.Second {
+		t.Errorf("connect_timeout: got %s", orders.ConnectTimeout)
+	}
+	if fred.Bind != "127.0.0.1:9092" || fred.Advertise != "localhost:9092" || fred.Nodes.Ports != (proxy.Range{First: 9300, Last: 9309}) {
+		t.Errorf("listener: got %+v", fred)
+	}
+	if want := (logKeys{Level: "warn", Format: "json"}); s.Log != want {
+		t.Errorf("log: got %+v, want %+v", s.Log, want)
+	}
+	if s.Proxy.MaxRequestBytes != 4096 {
+		t.Errorf("max_request_bytes: got %d", s.Proxy.MaxRequestBytes)
+	}
+}
+
+// A mistake in a variable names the variable, whoever finds it.
+func TestBadEnvironment(t *testing.T) {
+	tests := []struct{ name, value, want string }{
+		{"KPROXY_LOG_LEVEL", "loud", `log.level (KPROXY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; the default is info`},
+		{"KPROXY_LOG_LEVL", "info", `KPROXY_LOG_LEVL: an environment variable that is no key's; did you mean KPROXY_LOG_LEVEL?`},
+		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; the nearest that there is: KPROXY_CLUSTERS_ORDERS_BOOTSTRAP`},
+		{"KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND", "localhost", `clusters.orders.listeners.fred.bind (KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND): "localhost" has no port; add one, such as localhost:9092`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv(tt.name, tt.value)
+			file := write(t, oneListener)
+			_, err := loadConfig(file)
+			if err == nil {
+				t.Fatal("got no error")
+			}
+			if got := strings.TrimPrefix(err.Error(), file+": "); got != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
+// Two names that differ only in where they are parted would share variables.
+func TestSharedVariable(t *testing.T) {
+	file := write(t, `
+clusters:
+  a-listeners-b: {bootstrap: [x:1], listeners: {c: {bind: 127.0.0.1:1, nodes: {ports: 11-12}}}}
+  a: {bootstrap: [x:1], listeners: {b-listeners-c: {bind: 127.0.0.1:2, nodes: {ports: 21-22}}}}
+`)
+	_, err := loadConfig(file)
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	got, _, _ := strings.Cut(err.Error(), "\n") // the other lines say the same of other keys
+	want := file + ": clusters.a-listeners-b.listeners.c.bind: its environment variable KPROXY_CLUSTERS_A_LISTENERS_B_LISTENERS_C_BIND is that of clusters.a.listeners.b-listeners-c.bind too; rename a cluster or listener"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// What an empty file is answered with works as it stands.
+func TestMinimalFile(t *testing.T) {
+	if _, err := load(t, minimalFile); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSamples(t *testing.T) {
+	files, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %d samples, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			if _, err := loadConfig(file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Tags are data that no compiler checks.
+func TestKeyTags(t *testing.T) {
+	var check func(t *testing.T, section reflect.Type)
+	check = func(t *testing.T, section reflect.Type) {
+		for _, f := range reflect.VisibleFields(section) {
+			if f.Tag.Get("key") == "" || f.Tag.Get("doc") == "" {
+				t.Errorf("%s.%s has no key or no doc", section.Name(), f.Name)
+			}
+			if s, ok := scalarOf(f.Type); ok {
+				for _, tag := range []string{"default", "example", "min"} {
+					text := f.Tag.Get(tag)
+					if text == "" {
+						continue
+					}
+					value, err := s.read(text)
+					if err != nil {
+						t.Errorf("%s.%s: %s %q: %v", section.Name(), f.Name, tag, text, err)
+						continue
+					}
+					if problem, _ := outside(f.Tag, s, value); problem != "" {
+						t.Errorf("%s.%s: %s %q%s", section.Name(), f.Name, tag, text, problem)
+					}
+				}
+				continue
+			}
+			switch below := f.Type; below.Kind() {
+			case reflect.Struct:
+				check(t, below)
+			case reflect.Map, reflect.Slice:
+				if below.Elem().Kind() == reflect.Struct {
+					check(t, below.Elem())
+				}
+			}
+		}
+	}
+	check(t, reflect.TypeFor[fileConfig]())
+}
+
+func TestSuggest(t *testing.T) {
+	keys := []string{"bind", "advertise", "nodes"}
+	tests := []struct{ name, want string }{
+		{"advertize", "did you mean advertise?"},
+		{"advertised_", "did you mean advertise?"},
+		{"node", "did you mean nodes?"},
+		{"BIND", "did you mean bind?"},
+		{"tls", "known here: bind, advertise, nodes"},
+	}
+	for _, tt := range tests {
+		if got := suggest(tt.name, keys); got != tt.want {
+			t.Errorf("suggest(%q) = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func load(t *testing.T, yaml string) (*settings, error) {
+	t.Helper()
+	return loadConfig(write(t, yaml))
+}
+
+func write(t *testing.T, yaml string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "kproxy.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

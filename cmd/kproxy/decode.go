@@ -1,0 +1,186 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"kproxy/proxy"
+)
+
+// decoder fills the types of keys.go with what the file and the environment
+// say, and collects every mistake on the way.
+type decoder struct {
+	// values is asked for every scalar key; nil inside a list, where keys have
+	// neither a variable nor a default.
+	values *layers
+	errs   []error
+}
+
+func (d *decoder) add(path keyPath, problem, fix string) {
+	d.errs = append(d.errs, &proxy.ConfigError{Key: path.String(), Problem: problem, Fix: fix})
+}
+
+// section reads the keys of a struct. One that the file leaves out is read too:
+// its keys have variables and defaults.
+func (d *decoder) section(path keyPath, tree any, into reflect.Value) {
+	fields := reflect.VisibleFields(into.Type())
+	known := make([]string, len(fields))
+	for i, f := range fields {
+		known[i] = f.Tag.Get("key")
+	}
+	written, ok := d.keys(path, tree, "write keys such as "+strings.Join(known, ", "))
+	if !ok {
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(written)) {
+		if !slices.Contains(known, key) {
+			d.add(path.key(key), "unknown key", suggest(key, known))
+		}
+	}
+	for i, f := range fields {
+		value, ok := written[known[i]]
+		d.field(path.key(known[i]), f, value, ok, into.Field(i))
+	}
+}
+
+// keys is tree as a map, which is empty where the file says nothing. Not ok: it
+// is something else, which has been noted.
+func (d *decoder) keys(path keyPath, tree any, fix string) (written map[string]any, ok bool) {
+	written, ok = asMap(tree)
+	if ok || tree == nil {
+		return written, true
+	}
+	d.add(path, "found "+describe(tree)+" instead of keys", fix)
+	return nil, false
+}
+
+// field reads the key of one struct field. written says whether the file has
+// it.
+func (d *decoder) field(path keyPath, f reflect.StructField, tree any, written bool, into reflect.Value) {
+	if s, ok := scalarOf(f.Type); ok {
+		d.scalar(path, f.Tag, s, tree, written, into)
+		return
+	}
+	switch {
+	case f.Type == reflect.TypeFor[map[int32]int]():
+		d.numbers(path, f.Tag, tree, into)
+	case f.Type.Kind() == reflect.Map:
+		d.named(path, tree, into)
+	case f.Type.Kind() == reflect.Slice:
+		d.listed(path, tree, into)
+	default:
+		d.section(path, tree, into)
+	}
+}
+
+// named reads sections that have names: clusters, listeners.
+func (d *decoder) named(path keyPath, tree any, into reflect.Value) {
+	written, ok := d.keys(path, tree, "write each name with its own keys below it")
+	if !ok {
+		return
+	}
+	into.Set(reflect.MakeMap(into.Type()))
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		section := reflect.New(into.Type().Elem()).Elem()
+		d.section(path.key(name), written[name], section)
+		into.SetMapIndex(reflect.ValueOf(name), section)
+	}
+}
+
+// listed reads a list of sections.
+func (d *decoder) listed(path keyPath, tree any, into reflect.Value) {
+	items, ok := tree.([]any)
+	if !ok && tree != nil {
+		d.add(path, "found "+describe(tree)+" instead of a list", "start each item with a dash")
+		return
+	}
+	into.Set(reflect.MakeSlice(into.Type(), len(items), len(items)))
+	inside := decoder{}
+	for i, item := range items {
+		inside.section(path.item(i), item, into.Index(i))
+	}
+	d.errs = append(d.errs, inside.errs...)
+}
+
+// numbers reads a map of broker ids to ports or slots.
+func (d *decoder) numbers(path keyPath, tag reflect.StructTag, tree any, into reflect.Value) {
+	fix := "write broker ids with their ports or slots, such as " + tag.Get("example")
+	written, ok := d.keys(path, tree, fix)
+	if !ok {
+		return
+	}
+	into.Set(reflect.MakeMap(into.Type()))
+	for _, key := range slices.Sorted(maps.Keys(written)) {
+		node, err := parseInt32(key)
+		if err != nil {
+			d.add(path.key(key), describe(key)+" is not a broker id", fix)
+			continue
+		}
+		s, _ := scalarOf(into.Type().Elem())
+		number, err := s.read(written[key])
+		if err != nil {
+			d.add(path.key(key), describe(written[key])+" is not a port or slot", fix)
+			continue
+		}
+		into.SetMapIndex(reflect.ValueOf(node), reflect.ValueOf(number))
+	}
+}
+
+// scalar reads a key that has a single value.
+func (d *decoder) scalar(path keyPath, tag reflect.StructTag, s scalar, tree any, written bool, into reflect.Value) {
+	value, overridden := tree, false
+	if d.values != nil {
+		var err error
+		if value, err = d.values.value(path, tag.Get("default")); err != nil {
+			d.errs = append(d.errs, err)
+			return
+		}
+		overridden = d.values.overridden(path)
+	}
+	example := cmp.Or(tag.Get("example"), tag.Get("default"), s.example)
+	if written && tree == nil && !overridden {
+		d.add(path, "has no value", "write "+s.what+" such as "+example+", or leave the key out")
+		return
+	}
+	if value == nil {
+		return
+	}
+	parsed, err := s.read(value)
+	if err != nil {
+		d.add(path, describe(value)+" is not "+s.what, "write one such as "+example)
+		return
+	}
+	if problem, fix := outside(tag, s, parsed); problem != "" {
+		d.add(path, describe(value)+problem, fix)
+		return
+	}
+	if into.Kind() == reflect.Pointer {
+		into.Set(reflect.New(into.Type().Elem()))
+		into = into.Elem()
+	}
+	into.Set(reflect.ValueOf(parsed))
+}
+
+// outside says why a value is not among those that its tags allow.
+func outside(tag reflect.StructTag, s scalar, parsed any) (problem, fix string) {
+	v := reflect.ValueOf(parsed)
+	if oneof := tag.Get("oneof"); oneof != "" {
+		if allowed := strings.Split(oneof, "|"); !slices.Contains(allowed, v.String()) {
+			return " is not one of " + strings.Join(allowed, ", "), "the default is " + tag.Get("default")
+		}
+	}
+	if least := tag.Get("min"); least != "" {
+		floor, err := s.read(least)
+		if err != nil || v.Int() < reflect.ValueOf(floor).Int() {
+			fix = "write " + least + " or more"
+			if def := tag.Get("default"); def != "" && def != least {
+				fix += ", or leave the key out for " + def
+			}
+			return " is too little", fix
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os/signal"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kproxy/internal/netlab"
+	"kproxy/proxy"
+)
+
+const (
+	demoBrokers    = 3
+	demoPartitions = 12
+	demoTopic      = "demo"
+	demoRecords    = 100_000
+	demoTimeout    = 50 * time.Second // for the self-check, so that --once ends within a minute
+)
+
+// demoNames are what the demo's brokers advertise: names of a VPC, as in the
+// story that the README tells, which resolve nowhere else.
+var demoNames = [demoBrokers]string{
+	"ip-172-31-18-160.us-west-2.compute.internal:9092",
+	"ip-172-31-27-41.us-west-2.compute.internal:9092",
+	"ip-172-31-35-7.us-west-2.compute.internal:9092",
+}
+
+func newDemoCommand() *cobra.Command {
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show kproxy at work in front of three brokers that nobody can reach",
+		Long: `demo starts a fake Kafka cluster whose three brokers advertise names that do not
+resolve, puts kproxy in front of it with a listener for each of three networks,
+and sends records through while partitions change their leaders. Everything stays
+on loopback. Then it runs on, for you to try; --once stops instead.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return runDemo(ctx, cmd.OutOrStdout(), once)
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "exit after the self-check: 0 only if everything held")
+	return cmd
+}
+
+// demo is a fake cluster, and a proxy in front of it.
+type demo struct {
+	out     io.Writer
+	vpc     netlab.Network // where the brokers are
+	cluster *kfake.Cluster
+	proxy   *proxy.Proxy
+	ways    []demoListener
+	dialled atomic.Int64 // connections that kproxy made to brokers
+}
+
+func runDemo(ctx context.Context, out io.Writer, once bool) error {
+	d := &demo{out: out}
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	defer d.stop()
+	if err := d.printTables(ctx); err != nil {
+		return err
+	}
+	if err := d.selfCheck(ctx); err != nil {
+		return err
+	}
+	if once {
+		return nil
+	}
+	fred := d.ways[1]
+	fmt.Fprintf(out, "\nkproxy runs on; Ctrl-C ends it. In another terminal:\n\n  kcat -L -b %s\n  kcat -C -b %s -t %s -c 5\n\n",
+		fred.conf.Advertise, fred.conf.Advertise, demoTopic)
+	<-ctx.Done()
+	return nil
+}
+
+// start starts the brokers, and kproxy in front of them.
+func (d *demo) start(ctx context.Context) error {
+	var rules []proxy.DialRule
+	listen := func(string, string) (net.Listener, error) {
+		name := demoNames[len(rules)]
+		socket, err := d.vpc.Listen(ctx, "tcp", name)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, proxy.DialRule{Match: name, To: socket.Addr().String()})
+		return netlab.Named(socket, name), nil
+	}
+	var err error
+	d.cluster, err = kfake.NewCluster(
+		kfake.NumBrokers(demoBrokers),
+		kfake.SeedTopics(demoPartitions, demoTopic),
+		kfake.ListenFn(listen),
+	)
+	if err != nil {
+		return fmt.Errorf("start the fake brokers: %w", err)
+	}
+	if d.ways, err = demoListeners(); err != nil {
+		d.cluster.Close()
+		return err
+	}
+	cluster := proxy.Cluster{Name: "demo", Bootstrap: slices.Clone(demoNames[:]), Dial: rules}
+	for _, w := range d.ways {
+		cluster.Listeners = append(cluster.Listeners, w.conf)
+	}
+	d.proxy, err = proxy.New(&proxy.Config{
+		Clusters: []proxy.Cluster{cluster},
+		Logger:   slog.New(slog.DiscardHandler),
+		Observer: &proxy.Observer{Dialed: func(_ string, _ int32, _ string, err error) {
+			if err == nil {
+				d.dialled.Add(1)
+			}
+		}},
+		DrainTimeout: 5 * time.Second,
+	})
+	if err == nil {
+		err = d.proxy.Start(ctx)
+	}
+	if err != nil {
+		d.cluster.Close()
+	}
+	return err
+}
+
+func (d *demo) stop() {
+	d.proxy.Shutdown(context.Background()) // nothing to report: the demo's own clients have gone
+	d.cluster.Close()
+}
+
+// printTables prints what the brokers say, and what kproxy's clients hear.
+func (d *demo) printTables(ctx context.Context) error {
+	fmt.Fprintln(d.out, "What the brokers advertise, to everyone:")
+	t := newTable(d.out, "NODE", "ADVERTISES")
+	for node, name := range demoNames {
+		t.line(strconv.Itoa(node), name)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.out, "\nWhat kproxy tells the clients of each listener instead, and where it leads:")
+	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	defer cancel()
+	return printTable(d.out, d.proxy.Table(ctx))
+}
+
+// selfCheck sends records through every listener while leaders move, and tells
+// what came out.
+func (d *demo) selfCheck(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	defer cancel()
+	load := newDemoLoad(d, demoRecords)
+	moved, err := load.run(ctx)
+	bypassed := load.refused.Load() + int64(d.vpc.Accepted()) - d.dialled.Load()
+	fmt.Fprintf(d.out, "\nleaders moved %d times\nrecords sent %d, records read %d, connections that bypassed kproxy %d\n",
+		moved, load.sent.Load(), load.read.Load(), bypassed)
+	switch {
+	case err != nil:
+		return err
+	case load.sent.Load() != demoRecords || load.read.Load() != demoRecords:
+		return errors.New("not every record arrived")
+	case bypassed != 0:
+		return errors.New("a client heard an address that is not kproxy's")
+	}
+	return nil
+}

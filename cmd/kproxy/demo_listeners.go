@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"kproxy/internal/hostport"
+	"kproxy/proxy"
+)
+
+// demoListener is one of the story's listeners.
+type demoListener struct {
+	conf proxy.Listener
+	who  string // who comes in by it
+}
+
+// demoListeners returns BOB for the Docker network, FRED for this machine, and
+// ALICE for the world outside. What they advertise is what works from there;
+// here they all listen on loopback, at the story's ports where those are free.
+func demoListeners() ([]demoListener, error) {
+	story := []struct {
+		name, host, who string
+		port, nodes     int
+	}{
+		{"bob", "kafka0", "containers on the Docker network", 29092, 29100},
+		{"fred", "localhost", "programs on this machine", 9092, 9100},
+		{"alice", "never-gonna-give-you-up", "clients outside", 29094, 29200},
+	}
+	var ways []demoListener
+	for _, s := range story {
+		port, err := freeRange(s.port, 1)
+		if err != nil {
+			return nil, err
+		}
+		nodes, err := freeRange(s.nodes, demoBrokers)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, demoListener{
+			who: s.who,
+			conf: proxy.Listener{
+				Name:      s.name,
+				Bind:      hostport.Join("127.0.0.1", int32(port)),
+				Advertise: hostport.Join(s.host, int32(port)),
+				Nodes:     proxy.Nodes{Ports: proxy.Range{First: nodes, Last: nodes + demoBrokers - 1}},
+			},
+		})
+	}
+	return ways, nil
+}
+
+// freeRange returns the first of n free consecutive ports on loopback: first
+// itself if it can be, or one a few hundred further up.
+func freeRange(first, n int) (int, error) {
+	const step = 300
+	for at := first; at+n <= 1<<16; at += step {
+		if portsAreFree(at, n) {
+			return at, nil
+		}
+	}
+	return 0, fmt.Errorf("no %d free ports in a row on 127.0.0.1 from %d up", n, first)
+}
+
+func portsAreFree(first, n int) bool {
+	for port := first; port < first+n; port++ {
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return false
+		}
+		_ = l.Close() // it was free, which is all that was asked
+	}
+	return true
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/term"
+
+	"kproxy/internal/hostport"
+)
+
+const (
+	leaderMoves = 300 * time.Millisecond // how often every partition gets another leader
+	// The records come in small lots, so that there is something to watch and
+	// leaders move many times under them.
+	demoLot      = 125
+	demoInterval = 10 * time.Millisecond
+)
+
+// demoLoad is the demo's own clients: a producer outside, and a group with a
+// member on each network.
+type demoLoad struct {
+	demo    *demo
+	records int
+	seen    []atomic.Bool // by record
+
+	sent, read atomic.Int64 // acknowledged; read, each once
+	refused    atomic.Int64 // dials of addresses that are not kproxy's
+}
+
+func newDemoLoad(d *demo, records int) *demoLoad {
+	return &demoLoad{demo: d, records: records, seen: make([]atomic.Bool, records)}
+}
+
+// run sends all records and reads them back, or fails when ctx ends. moved is
+// how often leaders were moved meanwhile.
+func (l *demoLoad) run(ctx context.Context) (moved int, err error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	reading, done := context.WithCancel(ctx)
+	defer done()
+	var clients, mover sync.WaitGroup
+	for _, way := range l.demo.ways {
+		client, err := l.client(way, kgo.ConsumeTopics(demoTopic), kgo.ConsumerGroup("demo-group"),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		if err != nil {
+			return 0, err
+		}
+		defer client.Close()
+		clients.Go(func() { l.consume(reading, client, done) })
+	}
+	alice := l.demo.ways[len(l.demo.ways)-1]
+	producer, err := l.client(alice, kgo.DefaultProduceTopic(demoTopic))
+	if err != nil {
+		return 0, err
+	}
+	defer producer.Close()
+	mover.Go(func() { moved = l.moveLeaders(reading) })
+	clients.Go(func() { l.produce(ctx, producer, fail) })
+	l.showProgress(reading)
+	clients.Wait()
+	mover.Wait()
+	if ctx.Err() != nil {
+		return moved, fmt.Errorf("after %d of %d records: %w", l.read.Load(), l.records, context.Cause(ctx))
+	}
+	return moved, nil
+}
+
+// client returns a client that stands where a listener's clients stand: it
+// resolves what that listener advertises, and nothing else.
+func (l *demoLoad) client(way demoListener, opts ...kgo.Opt) (*kgo.Client, error) {
+	bindHost, _, err := net.SplitHostPort(way.conf.Bind)
+	if err != nil {
+		return nil, err
+	}
+	advertised, _, err := hostport.Parse(way.conf.Advertise)
+	if err != nil {
+		return nil, err
+	}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := hostport.Parse(address)
+		if err != nil {
+			return nil, err
+		}
+		if host != advertised {
+			l.refused.Add(1)
+			return nil, fmt.Errorf("%s: no such host", host)
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, hostport.Join(bindHost, port))
+	}
+	return kgo.NewClient(append(opts, kgo.SeedBrokers(way.conf.Advertise), kgo.Dialer(dial))...)
+}
+
+// produce sends all records, and fails the load if one is not acknowledged.
+func (l *demoLoad) produce(ctx context.Context, client *kgo.Client, fail context.CancelCauseFunc) {
+	tick := time.NewTicker(demoInterval)
+	defer tick.Stop()
+	for i := range l.records {
+		if i%demoLot == 0 {
+			<-tick.C
+		}
+		record := &kgo.Record{Value: binary.BigEndian.AppendUint32(nil, uint32(i))}
+		client.Produce(ctx, record, func(_ *kgo.Record, err error) {
+			if err != nil {
+				fail(fmt.Errorf("produce: %w", err))
+				return
+			}
+			l.sent.Add(1)
+		})
+	}
+	if err := client.Flush(ctx); err != nil {
+		fail(fmt.Errorf("produce: %w", err))
+	}
+}
+
+// consume reads until every record has been seen by some member of the group.
+func (l *demoLoad) consume(ctx context.Context, client *kgo.Client, done func()) {
+	for ctx.Err() == nil {
+		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			i := int(binary.BigEndian.Uint32(r.Value))
+			if l.seen[i].CompareAndSwap(false, true) && int(l.read.Add(1)) == l.records {
+				done()
+			}
+		})
+	}
+}
+
+func (l *demoLoad) moveLeaders(ctx context.Context) (moved int) {
+	tick := time.NewTicker(leaderMoves)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			l.demo.cluster.ShufflePartitionLeaders()
+			moved++
+		case <-ctx.Done():
+			return moved
+		}
+	}
+}
+
+// showProgress shows how many records have been read until ctx ends: a bar on a
+// terminal, nothing elsewhere.
+func (l *demoLoad) showProgress(ctx context.Context) {
+	file, ok := l.demo.out.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		<-ctx.Done()
+		return
+	}
+	bar := progressbar.NewOptions(l.records,
+		progressbar.OptionSetWriter(l.demo.out),
+		progressbar.OptionSetDescription("records through kproxy, leaders moving"),
+		progressbar.OptionShowCount(),
+		progressbar.OptionOnCompletion(func() { fmt.Fprintln(l.demo.out) }))
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		_ = bar.Set(int(l.read.Load())) // the worst that can happen is an ugly bar
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// The types below are the configuration file, and the one list of its keys. The
+// decoder, the check for unknown keys, the environment variables and the JSON
+// schema all read it, so a new key is one field here and one line in its
+// proxyConfig. The tags:
+//
+//	key      the name in the file
+//	doc      a sentence for the schema
+//	default  the value of a key that is left out, as it would be written
+//	example  a value for error messages; without it, the type's own
+//	oneof    the values that a text may have, separated by |
+//	min      the least value of a number or duration
+//	schema   "required": an editor should miss it; Validate says so anyway
+type fileConfig struct {
+	Clusters map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
+	Limits   limitKeys              `key:"limits" doc:"What one client may ask of kproxy."`
+	Drain    drainKeys              `key:"drain" doc:"How kproxy stops."`
+	Log      logKeys                `key:"log" doc:"What kproxy says on stderr."`
+}
+
+type clusterKeys struct {
+	Bootstrap      []string                `key:"bootstrap" example:"[broker-1:9092, broker-2:9092]" doc:"Brokers to ask first, host:port, tried in turn."`
+	UnknownAPIs    string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose answers may hold addresses: hidden from clients, or shown and forwarded."`
+	Dial           []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
+	ConnectTimeout time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
+	Keepalive      time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
+	Listeners      map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
+}
+
+type dialKeys struct {
+	Node  *int32 `key:"node" min:"0" example:"7" doc:"The broker with this id; instead of match."`
+	Match string `key:"match" example:"*.internal:9092" doc:"A glob on host:port, without regard to case; each * captures {1}, {2} and so on. Instead of node."`
+	To    string `key:"to" schema:"required" example:"127.0.0.1:{19092+node}" doc:"The host:port to dial, with {node} {host} {port} {1} and one sum such as {19092+node}."`
+}
+
+type listenerKeys struct {
+	Bind      string    `key:"bind" example:"127.0.0.1:9092" doc:"The host:port where the bootstrap endpoint listens; its host is also the nodes', with nodes.ports."`
+	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
+	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
+}
+
+type nodesKeys struct {
+	Ports              proxy.Range   `key:"ports" example:"9100-9199" doc:"One port for each broker: node n has the first port + n - first_node."`
+	AdvertisePorts     proxy.Range   `key:"advertise_ports" example:"39100-39199" doc:"As many ports, which clients are told instead of ports."`
+	FirstNode          int32         `key:"first_node" default:"0" min:"0" doc:"The broker id that has the first port or slot."`
+	Pin                map[int32]int `key:"pin" example:"{1001: 9150}" doc:"Single broker ids and their port, or their slot with addresses."`
+	Addresses          string        `key:"addresses" example:"127.0.1.{slot}:9092" doc:"One address for each broker, a host:port with {slot}."`
+	AdvertiseAddresses string        `key:"advertise_addresses" example:"b{slot}.kafka.example.com:9092" doc:"A host:port with {slot}, which clients are told instead of addresses."`
+	Slots              proxy.Range   `key:"slots" example:"1-254" doc:"The numbers that {slot} takes."`
+}
+
+type limitKeys struct {
+	MaxRequestBytes     int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
+	FirstRequestTimeout time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
+}
+
+type drainKeys struct {
+	Timeout time.Duration `key:"timeout" default:"60s" min:"1ms" doc:"Longest wait, when kproxy stops, for answers that clients are owed."`
+}
+
+type logKeys struct {
+	Level  string `key:"level" default:"info" oneof:"debug|info|warn|error" doc:"The least important lines that are written."`
+	Format string `key:"format" default:"text" oneof:"text|json" doc:"One line of text, or one JSON object, for each."`
+}
+
+// proxyConfig is what the proxy is told of the file. Clusters and listeners are
+// in the order of their names, so that every run numbers and reports them alike.
+func (f *fileConfig) proxyConfig() proxy.Config {
+	c := proxy.Config{
+		MaxRequestBytes:     f.Limits.MaxRequestBytes,
+		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
+		DrainTimeout:        f.Drain.Timeout,
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Clusters)) {
+		cluster := f.Clusters[name]
+		c.Clusters = append(c.Clusters, cluster.proxyConfig(name))
+	}
+	return c
+}
+
+func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
+	cluster := proxy.Cluster{
+		Name:           name,
+		Bootstrap:      c.Bootstrap,
+		UnknownAPIs:    proxy.UnknownAPIs(c.UnknownAPIs),
+		ConnectTimeout: c.ConnectTimeout,
+		Keepalive:      c.Keepalive,
+	}
+	for _, rule := range c.Dial {
+		cluster.Dial = append(cluster.Dial, proxy.DialRule(rule))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
+		l := c.Listeners[name]
+		cluster.Listeners = append(cluster.Listeners, proxy.Listener{
+			Name:      name,
+			Bind:      l.Bind,
+			Advertise: l.Advertise,
+			Nodes: proxy.Nodes{
+				FirstNode:          l.Nodes.FirstNode,
+				Pin:                l.Nodes.Pin,
+				Ports:              l.Nodes.Ports,
+				AdvertisePorts:     l.Nodes.AdvertisePorts,
+				Addresses:          l.Nodes.Addresses,
+				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
+				Slots:              l.Nodes.Slots,
+			},
+		})
+	}
+	return cluster
+}

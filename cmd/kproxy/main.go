@@ -1,0 +1,101 @@
+// Command kproxy is a layer-7 proxy for Kafka: clients bootstrap from it, and
+// every broker address that they hear from it is one of its own. See
+// kproxy --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// What the process ends with.
+const (
+	exitDone   = 0
+	exitFailed = 1 // it ran and failed
+	exitUsage  = 2 // flags, arguments or configuration are wrong
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program: its arguments in, its exit code out.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return exitDone
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", line) // there is nowhere left to say that stderr is gone
+	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// usageError says that kproxy was used wrongly: it did not run.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kproxy",
+		Short: "A Kafka proxy: clients hear addresses that work from where they stand",
+		Args:  cobra.ArbitraryArgs, // RunE says more about them than cobra would
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return &usageError{errors.New("no command; see kproxy --help")}
+		},
+		SilenceErrors: true, // run prints them
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		newServeCommand(),
+		newCheckCommand(),
+		newDemoCommand(),
+		newVersionCommand(),
+	)
+	return root
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	var known []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	return &usageError{fmt.Errorf("unknown command %q; %s", name, suggest(name, known))}
+}
+
+// noArguments is for commands that take flags only.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath())}
+	}
+	return nil
+}
+
+// addConfigFlag gives a command the flag that names its configuration file.
+func addConfigFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", "", "the configuration `file` (YAML)")
+}

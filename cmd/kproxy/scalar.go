@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// scalar is a type whose value fits in one text, and so in an environment
+// variable.
+type scalar struct {
+	what    string // its name in errors
+	example string
+	// read makes a value of the type from what YAML, or a variable, says.
+	read   func(value any) (any, error)
+	schema map[string]any // JSON schema
+}
+
+// errNotScalar says that a value is a list or a map.
+var errNotScalar = errors.New("not a single value")
+
+// scalarOf says how a type is read; not ok: it is a section, or holds some.
+func scalarOf(t reflect.Type) (s scalar, ok bool) {
+	switch t {
+	case reflect.TypeFor[string]():
+		return scalar{"a text", "text", fromText(unchanged), map[string]any{"type": "string"}}, true
+	case reflect.TypeFor[int]():
+		return scalar{"a whole number", "1", fromText(strconv.Atoi), map[string]any{"type": "integer"}}, true
+	case reflect.TypeFor[int32](), reflect.TypeFor[*int32]():
+		return scalar{"a broker id", "0", fromText(parseInt32), map[string]any{"type": "integer"}}, true
+	case reflect.TypeFor[time.Duration]():
+		return scalar{"a duration with its unit", "10s", fromText(time.ParseDuration), map[string]any{
+			"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`,
+		}}, true
+	case reflect.TypeFor[proxy.Range]():
+		return scalar{"a range", "9100-9199", fromText(parseRange), map[string]any{
+			"type": []string{"string", "integer"}, "pattern": `^[0-9]+(-[0-9]+)?$`,
+		}}, true
+	case reflect.TypeFor[[]string]():
+		return scalar{"a list of texts", "[a, b]", readList, map[string]any{
+			"type": "array", "items": map[string]any{"type": "string"},
+		}}, true
+	default:
+		return scalar{}, false
+	}
+}
+
+// fromText reads a value by its text, so that the file and a variable are taken
+// alike: a number in quotes is a number, one without is a text where a text is
+// wanted.
+func fromText[T any](parse func(string) (T, error)) func(any) (any, error) {
+	return func(value any) (any, error) {
+		text, ok := asText(value)
+		if !ok {
+			return nil, errNotScalar
+		}
+		return parse(text)
+	}
+}
+
+func unchanged(text string) (string, error) { return text, nil }
+
+func parseInt32(text string) (int32, error) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	return int32(n), err
+}
+
+// parseRange reads 9100-9199, or 9100 alone. Whether that can be a range of
+// ports or slots is for Validate to say; only 0 alone is refused here, because
+// it is how a Range says that it is absent.
+func parseRange(text string) (proxy.Range, error) {
+	first, last, ok := strings.Cut(text, "-")
+	if !ok {
+		last = first
+	}
+	low, lowErr := strconv.ParseUint(first, 10, 31)
+	high, highErr := strconv.ParseUint(last, 10, 31)
+	if err := errors.Join(lowErr, highErr); err != nil {
+		return proxy.Range{}, err
+	}
+	if low == 0 && high == 0 {
+		return proxy.Range{}, errors.New("0 alone is no range")
+	}
+	return proxy.Range{First: int(low), Last: int(high)}, nil
+}
+
+// readList reads a list of single values, or one text with commas: a,b,c.
+func readList(value any) (any, error) {
+	items, ok := value.([]any)
+	if !ok {
+		text, ok := asText(value)
+		if !ok {
+			return nil, errNotScalar
+		}
+		for item := range strings.SplitSeq(text, ",") {
+			items = append(items, strings.TrimSpace(item))
+		}
+	}
+	list := make([]string, len(items))
+	for i, item := range items {
+		if list[i], ok = asText(item); !ok {
+			return nil, errNotScalar
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kproxy/internal/logkey"
+	"kproxy/proxy"
+)
+
+// tableWait is how long the table at start waits for brokers to say who they
+// are. kproxy serves meanwhile; a cluster that is down delays the table only.
+const tableWait = 5 * time.Second
+
+func newServeCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the proxy from a configuration file",
+		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: no new connections, answers in flight\n" +
+			"are delivered, for drain.timeout at most. A second signal cuts what is left.",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), s, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	addConfigFlag(cmd, &file)
+	return cmd
+}
+
+// serve runs the proxy until a signal, or the end of ctx, stops it.
+func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
+	logger, err := newLogger(stderr, s.Log)
+	if err != nil {
+		return err
+	}
+	s.Proxy.Logger = logger
+	p, err := proxy.New(&s.Proxy)
+	if err != nil {
+		return err
+	}
+	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := p.Start(ctx); err != nil {
+		return fmt.Errorf("%s: %w; %s", s.File, err, bindFix(err))
+	}
+	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
+	showTable(running, p, stdout, logger)
+
+	<-running.Done()
+	draining, stopDraining := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGINT)
+	defer stopDraining()
+	logger.Info("stopping: no new connections, answers in flight are delivered")
+	if cut := p.Shutdown(draining); cut > 0 {
+		logger.Warn("stopped with sessions that were still owed answers",
+			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
+	}
+	return nil
+}
+
+// showTable prints the table of who is told what, unless kproxy is stopped
+// before there is one.
+func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *slog.Logger) {
+	waiting, cancel := context.WithTimeout(ctx, tableWait)
+	defer cancel()
+	rows := p.Table(waiting)
+	if ctx.Err() != nil {
+		return
+	}
+	if err := printTable(stdout, rows); err != nil {
+		logger.Warn("the table of addresses cannot be printed", slog.Any(logkey.Error, err))
+	}
+}
+
+// bindFix is what to do about an address that cannot be bound.
+func bindFix(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "stop the process that listens there, or choose another address"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "choose an address that this machine has, or 0.0.0.0 for all of them"
+	case errors.Is(err, syscall.EACCES):
+		return "choose a port above 1023, or give kproxy CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EMFILE):
+		return "raise the limit of open files (ulimit -n), or choose a smaller range of nodes"
+	default:
+		return "choose another address"
+	}
+}

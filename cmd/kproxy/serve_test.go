@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// The table at start says where every node is, and SIGTERM ends serve well.
+func TestServe(t *testing.T) {
+	brokers, err := kfake.NewCluster(kfake.NumBrokers(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer brokers.Close()
+	first := freePorts(t, 4)
+	k := startServe(t, fmt.Sprintf(`
+clusters:
+  orders:
+    bootstrap: [%q]
+    listeners:
+      fred: {bind: "127.0.0.1:%d", advertise: "localhost:%[2]d", nodes: {ports: %d-%d}}
+`, brokers.ListenAddrs()[0], first, first+1, first+3))
+
+	k.wantOut("CLUSTER LISTENER BOOTSTRAP NODE BIND ADVERTISED DIALLED")
+	for node, broker := range brokers.ListenAddrs() {
+		k.wantOut(fmt.Sprintf("orders fred localhost:%d %d 127.0.0.1:%[3]d localhost:%[3]d %s", first, node, first+1+node, broker))
+	}
+	k.signal(syscall.SIGTERM)
+	k.wantLog("stopping")
+	if err := k.wait(); err != nil {
+		t.Errorf("serve ended with %v", err)
+	}
+}
+
+// A client that is owed an answer is waited for; a second signal does not wait.
+func TestServeSecondSignalCuts(t *testing.T) {
+	broker, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	first := freePorts(t, 2)
+	k := startServe(t, fmt.Sprintf(`
+clusters:
+  orders:
+    bootstrap: [%q]
+    listeners:
+      fred: {bind: "127.0.0.1:%d", nodes: {ports: %d}}
+`, broker.Addr(), first, first+1))
+	k.wantLog("serving")
+	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	// ApiVersions v0, correlation id 7, client id "test".
+	request := "\x00\x00\x00\x0e" + "\x00\x12\x00\x00\x00\x00\x00\x07\x00\x04test"
+	if _, err := io.WriteString(client, request); err != nil {
+		t.Fatal(err)
+	}
+	awaitRequest(t, broker, request)
+
+	k.signal(syscall.SIGTERM)
+	k.wantLog("stopping")
+	k.signal(syscall.SIGTERM)
+	k.wantLog("sessions=1")
+	if err := k.wait(); err != nil {
+		t.Errorf("serve ended with %v", err)
+	}
+}
+
+// An address that is taken is named, with what to do.
+func TestServeCannotBind(t *testing.T) {
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	k := startServe(t, fmt.Sprintf(`
+clusters:
+  orders:
+    bootstrap: ["127.0.0.1:1"]
+    listeners:
+      fred: {bind: %q, nodes: {addresses: "127.0.0.2:{slot}", slots: 60000}}
+`, taken.Addr()))
+	err = k.wait()
+	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.HasSuffix(err.Error(), "; stop the process that listens there, or choose another address") {
+		t.Errorf("serve ended with %v", err)
+	}
+}
+
+// awaitRequest accepts connections, the proxy's own questions among them, until
+// one carries request. None is answered.
+func awaitRequest(t *testing.T, broker net.Listener, request string) {
+	t.Helper()
+	for {
+		conn, err := broker.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		got := make([]byte, len(request))
+		if _, err := io.ReadFull(conn, got); err == nil && string(got) == request {
+			return
+		}
+	}
+}
+
+// running is a serve whose output can be waited for.
+type running struct {
+	t        *testing.T
+	out, log *bufio.Scanner
+	done     chan error
+}
+
+func startServe(t *testing.T, config string) *running {
+	t.Helper()
+	s, err := load(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outReader, out := io.Pipe()
+	logReader, log := io.Pipe()
+	k := &running{t: t, out: bufio.NewScanner(outReader), log: bufio.NewScanner(logReader), done: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		err := serve(ctx, s, out, log)
+		_ = out.Close()
+		_ = log.Close()
+		k.done <- err
+	}()
+	return k
+}
+
+// wantOut expects a line of the table, whatever its columns' widths.
+func (k *running) wantOut(want string) {
+	k.t.Helper()
+	if !k.out.Scan() {
+		k.t.Fatalf("stdout ended before %q", want)
+	}
+	if got := strings.Join(strings.Fields(k.out.Text()), " "); got != want {
+		k.t.Errorf("stdout: got %q, want %q", got, want)
+	}
+}
+
+// wantLog waits for a log line that holds want.
+func (k *running) wantLog(want string) {
+	k.t.Helper()
+	for k.log.Scan() {
+		if strings.Contains(k.log.Text(), want) {
+			return
+		}
+	}
+	k.t.Fatalf("the log ended before %q", want)
+}
+
+// signal sends s to this process, where serve has asked for it.
+func (k *running) signal(s syscall.Signal) {
+	k.t.Helper()
+	if err := syscall.Kill(os.Getpid(), s); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// wait is how serve ended. It reads what is left of the output, which serve
+// would otherwise wait to write.
+func (k *running) wait() error {
+	go drain(k.out)
+	drain(k.log)
+	return <-k.done
+}
+
+func drain(s *bufio.Scanner) {
+	for s.Scan() {
+	}
+}
+
+// freePorts is the first of n consecutive ports that are free on loopback.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if first+n < 65536 && allFree(t, first, n) {
+			return first
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func allFree(t *testing.T, first, n int) bool {
+	t.Helper()
+	for port := first; port < first+n; port++ {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+
+	"kproxy/internal/hostport"
+	"kproxy/proxy"
+)
+
+// printTable writes who is told what and where it leads, one line for each node
+// of each listener.
+func printTable(w io.Writer, rows []proxy.Row) error {
+	t := newTable(w, "CLUSTER", "LISTENER", "BOOTSTRAP", "NODE", "BIND", "ADVERTISED", "DIALLED")
+	for _, r := range rows {
+		if r.Node == proxy.NoNode {
+			t.line(r.Cluster, r.Listener, r.Bootstrap, "?", "no broker has answered yet")
+			continue
+		}
+		t.line(r.Cluster, r.Listener, r.Bootstrap, strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
+	}
+	return t.flush()
+}
+
+// printPlan writes what would be bound, before any broker has been asked.
+func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
+	t := newTable(w, "CLUSTER", "LISTENER", "NODE", "BIND", "ADVERTISED")
+	for _, p := range plan {
+		node := fmt.Sprintf("%d-%d", p.FirstNode, p.LastNode)
+		switch p.FirstNode {
+		case proxy.NoNode:
+			node = "bootstrap"
+		case p.LastNode:
+			node = strconv.Itoa(int(p.FirstNode))
+		}
+		t.line(p.Cluster, p.Listener, node, addresses(p.FirstBind, p.LastBind), addresses(p.FirstAdvertised, p.LastAdvertised))
+	}
+	return t.flush()
+}
+
+// addresses writes a run of them as the file would: 127.0.0.1:9100-9199.
+func addresses(first, last string) string {
+	if first == last {
+		return first
+	}
+	firstHost, _, firstErr := hostport.Parse(first)
+	lastHost, port, lastErr := hostport.Parse(last)
+	if firstErr != nil || lastErr != nil || firstHost != lastHost {
+		return first + " to " + last
+	}
+	return first + "-" + strconv.Itoa(int(port))
+}
+
+// table aligns columns. A write that fails shows in flush.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer, columns ...string) table {
+	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.line(columns...)
+	return t
+}
+
+func (t table) line(cells ...string) {
+	for i, cell := range cells {
+		if i > 0 {
+			_, _ = io.WriteString(t.w, "\t") // buffered until flush
+		}
+		_, _ = io.WriteString(t.w, cell)
+	}
+	_, _ = io.WriteString(t.w, "\n")
+}
+
+func (t table) flush() error { return t.w.Flush() }

@@ -1,0 +1,158 @@
+package proxy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy"
+)
+
+// open starts a broker and a proxy, and opens a session that has had one answer.
+func (l *lab) open(t *testing.T) (client, brokerConn) {
+	t.Helper()
+	b := l.startBroker(t, 0, 0)
+	l.start(t, l.config())
+	return l.session(t, b)
+}
+
+// session opens one more session.
+func (l *lab) session(t *testing.T, b *broker) (client, brokerConn) {
+	t.Helper()
+	c := l.dial(t, "bob.test:9092")
+	c.send(0, heartbeat())
+	s := b.take()
+	s.request(kmsg.Heartbeat, 0)
+	s.answer(0, heartbeatAnswer())
+	c.receive(0, heartbeatAnswer())
+	return c, s
+}
+
+// A client that ends its side has a right to what it has asked for. A broker
+// that were told of the end at once would drop the answers.
+func TestHalfCloseStillDeliversAnswers(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	c.write(requestFrames(1, repeated(3, heartbeat())...))
+	c.closeWrite()
+	for id := range int32(3) {
+		s.request(kmsg.Heartbeat, id+1)
+	}
+	for id := range int32(3) {
+		s.silent() // the end is held back
+		s.answer(id+1, heartbeatAnswer())
+		c.receive(id+1, heartbeatAnswer())
+	}
+	s.eof()
+	s.close()
+	c.eof()
+	l.ended(t, proxy.ClientClosed)
+}
+
+func TestClientCloseReachesBroker(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	promptly(t, func() {
+		c.close()
+		s.eof()
+	})
+	s.close()
+	l.ended(t, proxy.ClientClosed)
+}
+
+func TestBrokerCloseReachesClientAfterItsBytes(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	c.write(requestFrames(1, heartbeat(), of(4, kmsg.NewPtrFetchRequest())))
+	s.request(kmsg.Heartbeat, 1)
+	s.request(kmsg.Fetch, 2)
+	whole, half := answerFrame(1, heartbeatAnswer()), answerFrame(2, fetchAnswer(4, make([]byte, 100_000)))
+	half = half[:len(half)/2]
+	promptly(t, func() {
+		s.write(append(whole, half...))
+		s.close()
+		c.wants("the whole answer", whole)
+		c.wants("half an answer", half)
+		c.eof()
+	})
+	c.close()
+	e := l.ended(t, proxy.BrokerClosed)
+	if e.Err == nil || !strings.Contains(e.Err.Error(), "1 requests have no answer") {
+		t.Errorf("the session ended with %v, which does not count the request without an answer", e.Err)
+	}
+}
+
+func TestBrokerResetReachesClient(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	c.send(1, heartbeat())
+	s.request(kmsg.Heartbeat, 1)
+	promptly(t, func() {
+		s.reset()
+		c.eof()
+	})
+	c.close()
+	l.ended(t, proxy.BrokerReset)
+	l.log.has(t, "level=WARN", "reason=broker_reset")
+}
+
+func TestClientResetInsideRequestReachesBroker(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	frame := requestFrame(1, produceRequest(9, 1, "", make([]byte, 10_000)))
+	c.write(frame[:5000])
+	s.wants("the half that was sent", frame[:5000])
+	promptly(t, func() {
+		c.reset()
+		if rest, _ := s.ended(); len(rest) > 0 {
+			t.Errorf("the broker got %s behind a reset", excerpt(rest))
+		}
+	})
+	l.ended(t, proxy.ClientReset)
+}
+
+// Half a request is never answered, but the requests in front of it are.
+func TestClientEndInsideRequest(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	frame := requestFrame(2, heartbeat())
+	c.write(requestFrames(1, heartbeat()))
+	c.write(frame[:len(frame)-1])
+	c.closeWrite()
+	s.request(kmsg.Heartbeat, 1)
+	s.wants("the part that was sent", frame[:len(frame)-1])
+	s.silent()
+	s.answer(1, heartbeatAnswer())
+	c.receive(1, heartbeatAnswer())
+	s.eof()
+	s.close()
+	c.eof()
+	e := l.ended(t, proxy.ClientClosed)
+	if e.Err == nil || !strings.Contains(e.Err.Error(), "inside a request") {
+		t.Errorf("the session ended with %v", e.Err)
+	}
+}
+
+// A broker that closes while the client is in the middle of a long request is
+// heard of at once, not when the client has sent it all.
+func TestBrokerCloseInsideRequestReachesClient(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	frame := requestFrame(1, produceRequest(9, 1, "", make([]byte, 10_000)))
+	c.write(frame[:5000])
+	s.wants("the half that was sent", frame[:5000])
+	promptly(t, func() {
+		s.close()
+		c.eof()
+	})
+	c.close()
+	l.ended(t, proxy.BrokerClosed)
+}

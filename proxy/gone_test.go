@@ -1,0 +1,91 @@
+package proxy_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy"
+)
+
+// A client that has ended its side may be gone altogether, which shows only when
+// something is sent to it. A broker that then says nothing for a minute is not
+// waited for any longer.
+func TestSilentBrokerOfClientThatIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		c, s := l.open(t)
+		c.write(requestFrames(1, repeated(2, heartbeat())...))
+		s.request(kmsg.Heartbeat, 1)
+		s.request(kmsg.Heartbeat, 2)
+		start := time.Now()
+		c.close()
+		endsAfter(t, s.peer, start, time.Minute)
+		l.ended(t, proxy.ClientClosed)
+	})
+}
+
+// As long as answers come, a client that has ended its side gets them, however
+// long it takes.
+func TestSlowBrokerOfClientThatEndedItsSide(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		c, s := l.open(t)
+		const requests = 60
+		go func() {
+			_ = c.tryWrite(requestFrames(1, repeated(requests, heartbeat())...))
+			c.closeWrite()
+		}()
+		for id := range int32(requests) {
+			s.request(kmsg.Heartbeat, id+1)
+		}
+		for id := range int32(requests) {
+			<-time.After(50 * time.Second)
+			go func() { _ = s.tryWrite(answerFrame(id+1, heartbeatAnswer())) }()
+			c.receive(id+1, heartbeatAnswer())
+		}
+		s.eof()
+		s.close()
+		c.eof()
+		l.ended(t, proxy.ClientClosed)
+	})
+}
+
+// A broker that was told of the end and does not end its own side is left after
+// a few seconds.
+func TestBrokerThatDoesNotClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		c, s := l.open(t)
+		c.close()
+		s.eof()
+		start := time.Now()
+		if e := l.ended(t, proxy.ClientClosed); time.Since(start) > patience {
+			t.Errorf("the session lasted %v", e.Duration)
+		}
+	})
+}
+
+// endsAfter fails the test unless p's other side ends when that much time has
+// passed since start, give or take a second.
+func endsAfter(t *testing.T, p *peer, start time.Time, want time.Duration) {
+	t.Helper()
+	for {
+		_ = p.conn.SetReadDeadline(start.Add(want + time.Second))
+		if _, err := p.in.ReadByte(); err != nil {
+			break
+		}
+		t.Error("a byte came where none was expected")
+	}
+	if got := time.Since(start); got < want-time.Second || got >= want+time.Second {
+		t.Errorf("the connection ended after %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,137 @@
+package proxy_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"kproxy/internal/netlab"
+	"kproxy/proxy"
+)
+
+// lab is a proxy between two networks: brokers are on vpc, under names that
+// clients cannot resolve, and clients are outside, where there is the proxy
+// only.
+type lab struct {
+	vpc, outside netlab.Network
+	proxy        *proxy.Proxy
+	log          lines
+	ends         *journal[proxy.SessionEnd] // of every session that has ended
+	dials        *journal[dialled]
+}
+
+// dialled is one attempt of the proxy to reach a broker.
+type dialled struct {
+	node    int32
+	address string
+	failed  bool
+}
+
+// inMemory makes both networks pipes, which testing/synctest can wait for.
+func (l *lab) inMemory() {
+	l.vpc.InMemory = true
+	l.outside.InMemory = true
+}
+
+// config is a configuration with one cluster and the listeners bob and fred.
+func (l *lab) config() *proxy.Config {
+	l.log = lines{newJournal[string]()}
+	l.ends = newJournal[proxy.SessionEnd]()
+	l.dials = newJournal[dialled]()
+	return &proxy.Config{
+		Clusters: []proxy.Cluster{{
+			Name:      "orders",
+			Bootstrap: []string{brokerName(0)},
+			Listeners: []proxy.Listener{
+				{
+					Name: "bob", Bind: "127.0.0.1:9092", Advertise: "bob.test:9092",
+					Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9109}},
+				},
+				{
+					Name: "fred", Bind: "127.0.0.1:19092", Advertise: "localhost:39092",
+					Nodes: proxy.Nodes{Ports: proxy.Range{First: 19100, Last: 19109}, AdvertisePorts: proxy.Range{First: 39100, Last: 39109}},
+				},
+			},
+		}},
+		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Observer: &proxy.Observer{
+			SessionClosed: func(_ proxy.Session, e proxy.SessionEnd) { l.ends.add(e) },
+			Dialed: func(_ string, node int32, address string, err error) {
+				l.dials.add(dialled{node, address, err != nil})
+			},
+		},
+		Listen: l.outside.Listen,
+		Dial:   l.vpc.Dial,
+	}
+}
+
+// start runs a proxy with conf until the test ends, and puts what it advertises
+// on the outside network.
+func (l *lab) start(t *testing.T, conf *proxy.Config) {
+	t.Helper()
+	p, err := proxy.New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.proxy = p
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		p.Shutdown(ctx)
+	})
+	for _, planned := range conf.Plan() {
+		l.alias(t, planned)
+	}
+}
+
+// alias makes what is advertised lead to where it is bound.
+func (l *lab) alias(t *testing.T, planned proxy.PlannedEndpoints) {
+	t.Helper()
+	host, port := splitAddress(t, planned.FirstAdvertised)
+	bindHost, bindPort := splitAddress(t, planned.FirstBind)
+	for i := range int(planned.LastNode-planned.FirstNode) + 1 {
+		l.outside.Alias(host+":"+strconv.Itoa(port+i), bindHost+":"+strconv.Itoa(bindPort+i))
+	}
+}
+
+// learned waits until the proxy knows exactly these nodes.
+func (l *lab) learned(t *testing.T, nodes ...int32) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var known []int32
+	for _, row := range l.proxy.Table(ctx) {
+		if row.Listener == "bob" {
+			known = append(known, row.Node)
+		}
+	}
+	if !slices.Equal(known, nodes) {
+		t.Fatalf("the proxy knows nodes %v, want %v", known, nodes)
+	}
+}
+
+// ended waits for the next session to end, which must be for this reason.
+func (l *lab) ended(t *testing.T, want proxy.CloseReason) proxy.SessionEnd {
+	t.Helper()
+	e := l.ends.next(t)
+	if e.Reason != want {
+		t.Fatalf("a session ended as %s (%v), want %s", e.Reason, e.Err, want)
+	}
+	return e
+}
+
+// promptly fails the test if f takes long.
+func promptly(t *testing.T, f func()) {
+	t.Helper()
+	start := time.Now()
+	f()
+	if took := time.Since(start); took > time.Second/2 {
+		t.Errorf("it took %v", took)
+	}
+}

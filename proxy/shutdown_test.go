@@ -1,0 +1,172 @@
+package proxy_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy"
+)
+
+// shutdown starts a Shutdown with this limit. The channel gets how many sessions
+// were cut.
+func (l *lab) shutdown(limit time.Duration) <-chan int {
+	done := make(chan int, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		done <- l.proxy.Shutdown(ctx)
+	}()
+	return done
+}
+
+// refused waits until the proxy takes no connection at address.
+func (l *lab) refused(t *testing.T, address string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		conn, err := l.outside.Dial(t.Context(), "tcp", address)
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
+	}
+	t.Fatalf("%s still takes connections", address)
+}
+
+func wantCut(t *testing.T, done <-chan int, want int) {
+	t.Helper()
+	select {
+	case got := <-done:
+		if got != want {
+			t.Errorf("Shutdown cut %d sessions, want %d", got, want)
+		}
+	case <-time.After(patience):
+		t.Fatal("Shutdown does not return")
+	}
+}
+
+func TestShutdownDeliversAnswersInFlight(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	c.write(requestFrames(1, repeated(3, heartbeat())...))
+	for id := range int32(3) {
+		s.request(kmsg.Heartbeat, id+1)
+	}
+	done := l.shutdown(patience)
+	l.refused(t, "bob.test:9092")
+	l.refused(t, "bob.test:9100")
+	for id := range int32(3) {
+		s.silent() // the end is held back
+		s.answer(id+1, heartbeatAnswer())
+		c.receive(id+1, heartbeatAnswer())
+	}
+	s.eof()
+	s.close()
+	c.eof()
+	c.close()
+	wantCut(t, done, 0)
+	l.ended(t, proxy.Drained)
+}
+
+func TestShutdownClosesIdleSessionsAtOnce(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.startBroker(t, 0, 0)
+	l.start(t, l.config())
+	c, s := l.session(t, b)
+	silent := l.dial(t, "bob.test:9092") // has sent nothing
+	l.learned(t, 0)
+	var done <-chan int
+	promptly(t, func() {
+		done = l.shutdown(patience)
+		s.eof()
+		s.close()
+		c.eof()
+		silent.eof()
+	})
+	c.close()
+	silent.close()
+	wantCut(t, done, 0)
+	l.ended(t, proxy.Drained)
+	l.ended(t, proxy.Drained)
+}
+
+// What a client had begun to ask when the drain started is asked and answered.
+func TestShutdownFinishesHalfARequest(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	frame := requestFrame(1, produceRequest(9, -1, "", make([]byte, 10_000)))
+	c.write(frame[:5000])
+	s.wants("the half that was sent", frame[:5000])
+	done := l.shutdown(patience)
+	l.refused(t, "bob.test:9092")
+	c.silent()
+	c.write(frame[5000:])
+	s.wants("the other half", frame[5000:])
+	s.answer(1, answerTo(9, kmsg.NewPtrProduceResponse()))
+	c.receive(1, answerTo(9, kmsg.NewPtrProduceResponse()))
+	s.eof()
+	s.close()
+	c.eof()
+	c.close()
+	wantCut(t, done, 0)
+	l.ended(t, proxy.Drained)
+}
+
+// Brokers that never answer do not hold the process up. The bubble fails the test
+// if a goroutine is left.
+func TestShutdownCutsWhatIsLeftAtItsLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		l.start(t, l.config())
+		const sessions = 3
+		var clients []client
+		for range sessions {
+			c, s := l.session(t, b)
+			c.send(1, heartbeat())
+			s.request(kmsg.Heartbeat, 1)
+			clients = append(clients, c)
+		}
+		start := time.Now()
+		done := l.shutdown(30 * time.Second)
+		for _, c := range clients {
+			endsAfter(t, c.peer, start, 30*time.Second)
+		}
+		wantCut(t, done, sessions)
+		for range sessions {
+			e := l.ended(t, proxy.DrainTimeout)
+			if e.Err == nil {
+				t.Error("the session's end does not say that an answer is missing")
+			}
+		}
+		l.log.has(t, "level=WARN", "reason=drain_timeout")
+	})
+}
+
+// Without a limit of the caller's, the configured one holds.
+func TestShutdownHasALimitOfItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		c, s := l.open(t)
+		c.send(1, heartbeat())
+		s.request(kmsg.Heartbeat, 1)
+		start := time.Now()
+		if cut := l.proxy.Shutdown(t.Context()); cut != 1 {
+			t.Errorf("cut %d sessions, want 1", cut)
+		}
+		if took := time.Since(start); took != proxy.DefaultDrainTimeout {
+			t.Errorf("it took %v, want %v", took, proxy.DefaultDrainTimeout)
+		}
+	})
+}
