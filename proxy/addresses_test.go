@@ -17,23 +17,28 @@ func TestAddresses(t *testing.T) {
 		bootstrap  string
 	}{
 		{
-			"ports", Listener{Bind: "127.0.0.1:9092", Nodes: Nodes{Ports: Range{9100, 9199}}},
+			"ports",
+			Listener{Bind: "127.0.0.1:9092", Nodes: Nodes{Ports: Range{9100, 9199}}},
 			7, "127.0.0.1:9107", "127.0.0.1:9107", "127.0.0.1:9092",
 		},
 		{
-			"advertised host", Listener{Bind: ":9092", Advertise: "kafka.example.com:443", Nodes: Nodes{Ports: Range{9100, 9199}}},
+			"advertised host",
+			Listener{Bind: ":9092", Advertise: "kafka.example.com:443", Nodes: Nodes{Ports: Range{9100, 9199}}},
 			7, ":9107", "kafka.example.com:9107", "kafka.example.com:443",
 		},
 		{
-			"advertised ports", Listener{Bind: "[::]:9092", Advertise: "[fd00::1]:443", Nodes: Nodes{Ports: Range{9100, 9199}, AdvertisePorts: Range{30100, 30199}}},
+			"advertised ports",
+			Listener{Bind: "[::]:9092", Advertise: "[fd00::1]:443", Nodes: Nodes{Ports: Range{9100, 9199}, AdvertisePorts: Range{30100, 30199}}},
 			0, "[::]:9100", "[fd00::1]:30100", "[fd00::1]:443",
 		},
 		{
-			"addresses", Listener{Bind: "127.0.0.2:9092", Nodes: Nodes{Addresses: "127.0.1.{slot}:9092", Slots: Range{1, 254}}},
+			"addresses",
+			Listener{Bind: "127.0.0.2:9092", Nodes: Nodes{Addresses: "127.0.1.{slot}:9092", Slots: Range{1, 254}}},
 			7, "127.0.1.8:9092", "127.0.1.8:9092", "127.0.0.2:9092",
 		},
 		{
-			"advertised addresses", Listener{Bind: "127.0.0.2:9092", Nodes: Nodes{Addresses: "127.0.1.{slot}:9092", AdvertiseAddresses: "b{slot}.example.com:443", Slots: Range{0, 9}}},
+			"advertised addresses",
+			Listener{Bind: "127.0.0.2:9092", Nodes: Nodes{Addresses: "127.0.1.{slot}:9092", AdvertiseAddresses: "b{slot}.example.com:443", Slots: Range{0, 9}}},
 			7, "127.0.1.7:9092", "b7.example.com:443", "127.0.0.2:9092",
 		},
 	}

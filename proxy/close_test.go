@@ -9,26 +9,6 @@ import (
 	"kproxy/proxy"
 )
 
-// open starts a broker and a proxy, and opens a session that has had one answer.
-func (l *lab) open(t *testing.T) (client, brokerConn) {
-	t.Helper()
-	b := l.startBroker(t, 0, 0)
-	l.start(t, l.config())
-	return l.session(t, b)
-}
-
-// session opens one more session.
-func (l *lab) session(t *testing.T, b *broker) (client, brokerConn) {
-	t.Helper()
-	c := l.dial(t, "bob.test:9092")
-	c.send(0, heartbeat())
-	s := b.take()
-	s.request(kmsg.Heartbeat, 0)
-	s.answer(0, heartbeatAnswer())
-	c.receive(0, heartbeatAnswer())
-	return c, s
-}
-
 // A client that ends its side has a right to what it has asked for. A broker
 // that were told of the end at once would drop the answers.
 func TestHalfCloseStillDeliversAnswers(t *testing.T) {

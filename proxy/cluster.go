@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,8 +29,8 @@ type cluster struct {
 
 	mu       sync.Mutex // guards the following
 	brokers  *endpoints.Map
-	clashing []int32 // nodes that a dial rule would send to another node's address
-	taught   bool    // answered is closed
+	clashing map[int32]endpoints.Broker // nodes, as they were, that a dial rule sends to another node's address
+	taught   bool                       // answered is closed
 }
 
 func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
@@ -40,6 +39,7 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		conf:     conf,
 		log:      p.log.With(slog.String(logkey.Cluster, conf.Name)),
 		answered: make(chan struct{}),
+		clashing: map[int32]endpoints.Broker{},
 	}
 	rules, err := conf.compileDial()
 	if err != nil {
@@ -80,10 +80,10 @@ func (c *cluster) learn(key int16, named []rewrite.Broker) {
 	var changes []endpoints.Change
 	if key == kmsg.Metadata.Int16() {
 		changes = c.brokers.Teach(brokers)
-		c.findClashes(brokers)
 	} else {
 		changes = c.brokers.Add(brokers)
 	}
+	c.findClashes(brokers)
 	if !c.taught {
 		c.taught = true
 		close(c.answered)
@@ -95,24 +95,31 @@ func (c *cluster) learn(key int16, named []rewrite.Broker) {
 }
 
 // findClashes notes the nodes of one answer that a dial rule would send where
-// another of its nodes is. They stay unmapped: an endpoint reaches its own
-// broker or none. The caller holds mu.
+// another of its nodes is. They stay unmapped as long as they stay where they
+// are, also in answers that do not name the other node, which may be restarting:
+// an endpoint reaches its own broker or none. The caller holds mu.
 func (c *cluster) findClashes(brokers []endpoints.Broker) {
 	targets := make([]upstream.Target, len(brokers))
 	for i, b := range brokers {
 		targets[i] = targetOf(b)
 	}
-	var clashing []int32
 	for _, i := range c.dialer.Rules.Conflicts(targets) {
-		node := brokers[i].Node
-		clashing = append(clashing, node)
-		if !slices.Contains(c.clashing, node) {
+		b := brokers[i]
+		if c.clashing[b.Node] != b {
+			c.clashing[b.Node] = b
 			c.log.Error("a dial rule leads two nodes to one address; this one is left out of answers",
-				slog.Int(logkey.Node, int(node)),
+				slog.Int(logkey.Node, int(b.Node)),
 				slog.String(logkey.Fix, "give the node a dial rule of its own"))
 		}
 	}
-	c.clashing = clashing
+}
+
+// clashes reports whether a node is unmapped because of a dial rule. The caller
+// holds mu.
+func (c *cluster) clashes(node int32) bool {
+	was, ok := c.clashing[node]
+	now, _ := c.brokers.Node(node)
+	return ok && was == now
 }
 
 func (c *cluster) logChange(change endpoints.Change) {
@@ -143,7 +150,7 @@ func (c *cluster) nodeAt(listener, slot int) (endpoints.Broker, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b, ok := c.brokers.NodeAt(listener, slot)
-	return b, ok && !slices.Contains(c.clashing, b.Node)
+	return b, ok && !c.clashes(b.Node)
 }
 
 // failed says that a broker could not be reached, and returns where it may be

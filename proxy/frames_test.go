@@ -86,9 +86,13 @@ func splitAddress(t *testing.T, address string) (host string, port int) {
 func told(resp *kmsg.MetadataResponse) map[int32]string {
 	all := map[int32]string{}
 	for _, b := range resp.Brokers {
-		all[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		all[b.NodeID] = hostPort(b.Host, b.Port)
 	}
 	return all
+}
+
+func hostPort(host string, port int32) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
 // fetchAnswer has one partition with these records.

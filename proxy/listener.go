@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -69,7 +68,7 @@ func (l *listener) translate(key int16, brokers []rewrite.Broker) {
 	for i := range brokers {
 		b := &brokers[i]
 		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
-		if !ok || slices.Contains(l.cluster.clashing, b.Node) {
+		if !ok || l.cluster.clashes(b.Node) {
 			b.Drop = true
 			continue
 		}

@@ -16,7 +16,7 @@ import (
 
 const (
 	// patience is how long a step of a test may take before the test fails.
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 	// moment is how long a test waits to see that something does not happen.
 	moment = 50 * time.Millisecond
 	// maxFrame is more than any frame of a test has.

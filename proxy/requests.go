@@ -22,8 +22,12 @@ func (s *session) pumpRequests() {
 	var side *sideError
 	var why *ended
 	switch {
-	case errors.As(err, &why) && why.reason.healthy():
-		s.finish(why, 0)
+	case errors.As(err, &why) && why.reason == Drained:
+		s.finish(why, 0) // a drain has a limit of its own
+		return
+	case errors.As(err, &why) && why.reason == Relearn:
+		s.note(why)
+		s.finish(why, owedSilence)
 		return
 	case !errors.As(err, &side):
 		s.note(err)
@@ -32,7 +36,9 @@ func (s *session) pumpRequests() {
 		// woke this one: that pump delivers what came, and says why.
 		return
 	case errors.Is(err, io.EOF):
-		s.finish(s.clientEnded(), owedSilence)
+		why = s.clientEnded()
+		s.note(why)
+		s.finish(why, owedSilence)
 		return
 	default:
 		s.note(end(ClientReset, side.err))
@@ -92,10 +98,11 @@ func (s *session) clientEnded() *ended {
 }
 
 // finish ends the session once the answers that are owed have been delivered:
-// a broker drops them when it is told first that no more requests come. A broker
-// that is silent for longer than silence is not waited for; 0 waits for ever.
+// a broker drops them when it is told first that no more requests come. If they
+// are not delivered, whatever was in the way is why the session ended, unless
+// that has been noted before. A broker that is silent for longer than silence is
+// not waited for; 0 waits for ever.
 func (s *session) finish(why *ended, silence time.Duration) {
-	s.note(why)
 	if s.up.flush() != nil {
 		return // the pump of answers notices
 	}
@@ -103,6 +110,7 @@ func (s *session) finish(why *ended, silence time.Duration) {
 		defer s.watchBroker(silence)()
 	}
 	s.queue.waitDelivered()
+	s.note(why)
 	closeWrite(s.broker)
 	_ = s.broker.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
 }

@@ -16,8 +16,9 @@ import (
 
 const (
 	// owedSilence is how long a broker may be silent while a client that has
-	// ended its side is still owed answers. It bounds what a client that is
-	// gone can leave behind; one that is there is never subject to it.
+	// ended its side, or that has to come back, is still owed answers. It
+	// bounds what a client that is gone can leave behind: while the proxy reads
+	// nothing more from it, nothing else tells.
 	owedSilence = time.Minute
 	// brokerLinger is how long a broker has to end its side after the proxy
 	// did, so that requests without an answer (acks=0) are read before a reset.
@@ -225,19 +226,16 @@ func (s *session) drain() {
 	_ = s.client.SetReadDeadline(past) // wakes the pump of requests; a connection that fails ends anyway
 }
 
-// cut ends the session at once. If answers are owed they are lost, and that is
-// why it ended, even if it was ending for a better reason.
+// cut ends the session at once.
 func (s *session) cut(reason CloseReason) {
-	owed := s.queue.owed()
+	why := end(reason, nil)
+	if owed := s.queue.owed(); owed > 0 {
+		why.err = errUnanswered(owed)
+	}
+	s.note(why)
 	_ = s.client.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case owed > 0:
-		s.why = end(reason, errUnanswered(owed))
-	case s.why == nil:
-		s.why = end(reason, nil)
-	}
 	if s.broker != nil {
 		_ = s.broker.Close()
 	}

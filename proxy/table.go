@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"slices"
 
 	"kproxy/internal/hostport"
 )
@@ -47,7 +46,7 @@ func (l *listener) rows() []Row {
 	var rows []Row
 	for _, b := range l.cluster.brokers.Nodes() {
 		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
-		if !ok || slices.Contains(l.cluster.clashing, b.Node) {
+		if !ok || l.cluster.clashes(b.Node) {
 			continue
 		}
 		row := base

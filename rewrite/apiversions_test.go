@@ -39,8 +39,18 @@ func apiAnswer(version int16, apis ...api) *kmsg.ApiVersionsResponse {
 // bytes stay, so that the answer keeps its length.
 func TestApiVersionsLowersInPlace(t *testing.T) {
 	newer := []api{
-		{0, 0, 14}, {1, 4, 19}, {2, 1, 99}, {3, 0, 32767}, {8, 2, 10}, {10, 0, 7}, {18, 0, 6},
-		{36, 0, 2}, {60, 0, 3}, {78, 1, 3}, {79, 1, 4}, {94, 0, 50},
+		{0, 0, 14},
+		{1, 4, 19},
+		{2, 1, 99},
+		{3, 0, 32767},
+		{8, 2, 10},
+		{10, 0, 7},
+		{18, 0, 6},
+		{36, 0, 2},
+		{60, 0, 3},
+		{78, 1, 3},
+		{79, 1, 4},
+		{94, 0, 50},
 	}
 	older := []api{{0, 0, 7}, {1, 0, 10}, {3, 0, 7}, {10, 0, 2}, {18, 0, 2}, {60, 0, 0}, {78, 0, 0}, {79, 0, 0}, {55, 0, 9}}
 	ours := []api{{0, 3, 13}, {1, 4, 18}, {3, 0, 13}, {10, 0, 6}, {18, 0, 5}, {60, 0, 2}, {78, 2, 2}, {79, 1, 2}}
@@ -213,9 +223,18 @@ func TestApiVersionsTxnLowered(t *testing.T) {
 		version, produce, level int16
 		want                    bool
 	}{
-		{3, 13, 3, false}, {3, 14, 0, false}, {3, 14, 1, false}, {3, 14, 2, false},
-		{3, 14, 3, true}, {4, 14, 3, true}, {5, 14, 3, true}, {5, 99, 100, true}, {5, 13, 100, false},
-		{0, 14, 3, false}, {1, 14, 3, false}, {2, 14, 3, false}, // no features there
+		{3, 13, 3, false},
+		{3, 14, 0, false},
+		{3, 14, 1, false},
+		{3, 14, 2, false},
+		{3, 14, 3, true},
+		{4, 14, 3, true},
+		{5, 14, 3, true},
+		{5, 99, 100, true},
+		{5, 13, 100, false},
+		{0, 14, 3, false},
+		{1, 14, 3, false},
+		{2, 14, 3, false}, // no features there
 	} {
 		t.Run(fmt.Sprintf("v%d, Produce %d, level %d", c.version, c.produce, c.level), func(t *testing.T) {
 			resp := apiAnswer(c.version, api{0, 0, c.produce}, api{3, 0, 20})

@@ -16,16 +16,11 @@ import (
 // told is the host that clients hear in fuzz tests.
 const told = "told.example"
 
-// pick chooses one of the versions with treatment Walk.
+// pick chooses one of the answers with treatment Walk.
 func pick(n uint8) (key, version int16) {
-	var all [][2]int16
-	for _, w := range walked {
-		for v := w.first; v <= kmsg.ResponseForKey(w.key).MaxVersion(); v++ {
-			all = append(all, [2]int16{w.key, v})
-		}
-	}
+	all := walkedAnswers()
 	chosen := all[int(n)%len(all)]
-	return chosen[0], chosen[1]
+	return chosen.key, chosen.version
 }
 
 // tooWide reports whether b has bytes that kmsg may take for a count of
@@ -170,7 +165,7 @@ func FuzzTail(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, in []byte, host uint16, fixed bool, drop int32) {
 		key, version := pick(which)
 		front, _ := parts(newResponse(key, version))
-		payload := append(front, in...)
+		payload := slices.Concat(front, in)
 		_, ok := canonical(key, version, payload)
 		checkFuzzedTail(t, payload, len(front), key, version, string(bytes.Repeat([]byte("h"), int(host)%1000)), fixed, drop, ok)
 	})

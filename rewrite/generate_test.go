@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
-	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -19,16 +18,22 @@ var walked = []struct{ key, first int16 }{
 	{kmsg.ShareAcknowledge.Int16(), 0},
 }
 
-// forEachWalked runs f for every API and version with treatment Walk.
-func forEachWalked(t *testing.T, f func(t *testing.T, key, version int16)) {
-	t.Helper()
+// answer is an API in one version.
+type answer struct{ key, version int16 }
+
+func (a answer) String() string {
+	return fmt.Sprintf("%s v%d", kmsg.NameForKey(a.key), a.version)
+}
+
+// walkedAnswers are all with treatment Walk.
+func walkedAnswers() []answer {
+	var all []answer
 	for _, w := range walked {
 		for version := w.first; version <= kmsg.ResponseForKey(w.key).MaxVersion(); version++ {
-			t.Run(fmt.Sprintf("%s v%d", kmsg.NameForKey(w.key), version), func(t *testing.T) {
-				f(t, w.key, version)
-			})
+			all = append(all, answer{w.key, version})
 		}
 	}
+	return all
 }
 
 // newResponse returns an empty answer.

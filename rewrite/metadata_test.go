@@ -205,26 +205,23 @@ func TestHeadLies(t *testing.T) {
 		name    string
 		version int16
 		payload string
-		want    error // on more bytes; nil: more could make it right
+		want    error // nil: any, which depends on how many bits an int has
 	}{
-		{"v0 two billion brokers", 0, "\x7f\xff\xff\xff\x00\x00\x00\x01\x00\x01h", nil},
-		{"v1 two billion brokers", 1, "\x7f\xff\xff\xff\x00\x00\x00\x01\x00\x01h", nil},
-		{"v9 two billion brokers", 9, "\x00\x00\x00\x00\x00\x80\x80\x80\x80\x08\x00\x00\x00\x01\x02h", nil},
+		{"v0 two billion brokers", 0, "\x7f\xff\xff\xff\x00\x00\x00\x01\x00\x01h", wire.ErrShort},
+		{"v1 two billion brokers", 1, "\x7f\xff\xff\xff\x00\x00\x00\x01\x00\x01h", wire.ErrShort},
+		{"v9 two billion brokers", 9, "\x00\x00\x00\x00\x00\x80\x80\x80\x80\x08\x00\x00\x00\x01\x02h", wire.ErrShort},
 		{"v9 four billion brokers", 9, "\x00\x00\x00\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x01\x02h", nil},
 		{"v0 -2 brokers", 0, "\xff\xff\xff\xfe", wire.ErrMalformed},
 		{"v0 host of -2 bytes", 0, "\x00\x00\x00\x01\x00\x00\x00\x01\xff\xfe", wire.ErrMalformed},
 		{"v9 count in six bytes", 9, "\x00\x00\x00\x00\x00\x80\x80\x80\x80\x80\x00", wire.ErrMalformed},
 		{"v9 header tags in six bytes", 9, "\x80\x80\x80\x80\x80\x00", wire.ErrMalformed},
-		{"v9 four billion tags of a broker", 9, "\x00\x00\x00\x00\x00\x02\x00\x00\x00\x01\x02h\x00\x00\x00\x01\x00\xff\xff\xff\xff\x0f", nil},
+		{"v9 four billion tags of a broker", 9, "\x00\x00\x00\x00\x00\x02\x00\x00\x00\x01\x02h\x00\x00\x00\x01\x00\xff\xff\xff\xff\x0f", wire.ErrShort},
 		{"v9 host of four billion bytes", 9, "\x00\x00\x00\x00\x00\x02\x00\x00\x00\x01\xff\xff\xff\xff\x0f", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			want := c.want
-			if want == nil {
-				want = wire.ErrShort
-			}
-			if _, _, _, err := untouchable(t).Head(3, c.version, []byte(c.payload)); !errors.Is(err, want) {
-				t.Errorf("got %v, want %v", err, want)
+			_, _, _, err := untouchable(t).Head(3, c.version, []byte(c.payload))
+			if err == nil || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
 			}
 			if got := bytesAllocated(func() { _, _, _, _ = untouchable(t).Head(3, c.version, []byte(c.payload)) }); got > 4096 {
 				t.Errorf("%d bytes were allocated for %d that came in", got, len(c.payload))

@@ -28,11 +28,11 @@ func hasHeader(resp kmsg.Response) bool {
 }
 
 // decode is what a client does with a payload. It reads the header on its own.
-func decode(t testing.TB, key, version int16, payload []byte) kmsg.Response {
-	t.Helper()
+func decode(tb testing.TB, key, version int16, payload []byte) kmsg.Response {
+	tb.Helper()
 	resp, err := tryDecode(key, version, payload)
 	if err != nil {
-		t.Fatalf("kmsg cannot decode: %v\n% x", err, head(payload))
+		tb.Fatalf("kmsg cannot decode: %v\n% x", err, head(payload))
 	}
 	return resp
 }
@@ -60,10 +60,10 @@ func afterHeader(b []byte) []byte {
 }
 
 // bodyEquals compares two answers in all that their version puts on the wire.
-func bodyEquals(t testing.TB, got, want kmsg.Response) {
-	t.Helper()
+func bodyEquals(tb testing.TB, got, want kmsg.Response) {
+	tb.Helper()
 	if g, w := got.AppendTo(nil), want.AppendTo(nil); !bytes.Equal(g, w) {
-		t.Fatalf("%s v%d: kmsg decodes\n%s\nwant\n%s", kmsg.NameForKey(got.Key()), got.GetVersion(), show(got), show(want))
+		tb.Fatalf("%s v%d: kmsg decodes\n%s\nwant\n%s", kmsg.NameForKey(got.Key()), got.GetVersion(), show(got), show(want))
 	}
 }
 
@@ -137,9 +137,10 @@ func telling(host string, drop ...int32) *Rewriter {
 }
 
 // untouchable fails where Translate is called at all.
-func untouchable(t testing.TB) *Rewriter {
+func untouchable(tb testing.TB) *Rewriter {
+	tb.Helper()
 	return &Rewriter{Translate: func(key int16, brokers []Broker) {
-		t.Errorf("Translate(%d, %v), want no call", key, brokers)
+		tb.Errorf("Translate(%d, %v), want no call", key, brokers)
 	}}
 }
 

@@ -70,11 +70,16 @@ func TestAppendUvarintWide(t *testing.T) {
 		wide bool
 		want string
 	}{
-		{0, false, "\x00"}, {0, true, "\x80\x00"},
-		{1, false, "\x01"}, {1, true, "\x81\x00"},
-		{127, false, "\x7f"}, {127, true, "\xff\x00"},
-		{128, false, "\x80\x01"}, {128, true, "\x80\x81\x00"},
-		{16383, true, "\xff\xff\x00"}, {16384, true, "\x80\x80\x81\x00"},
+		{0, false, "\x00"},
+		{0, true, "\x80\x00"},
+		{1, false, "\x01"},
+		{1, true, "\x81\x00"},
+		{127, false, "\x7f"},
+		{127, true, "\xff\x00"},
+		{128, false, "\x80\x01"},
+		{128, true, "\x80\x81\x00"},
+		{16383, true, "\xff\xff\x00"},
+		{16384, true, "\x80\x80\x81\x00"},
 	} {
 		got := appendUvarintWide(nil, c.v, c.wide)
 		if !bytes.Equal(got, []byte(c.want)) {

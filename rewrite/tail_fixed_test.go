@@ -13,44 +13,44 @@ import (
 // hostLen is how long the brokers' names are in these tests.
 const hostLen = 210
 
-// forEachTail runs f for each of the four APIs in its newest version: tails do
-// not differ by version.
-func forEachTail(t *testing.T, f func(t *testing.T, key, version int16)) {
-	t.Helper()
+// tailAnswers are the four APIs in their newest version: tails do not differ by
+// version.
+func tailAnswers() []answer {
+	var all []answer
 	for _, w := range walked {
-		version := kmsg.ResponseForKey(w.key).MaxVersion()
-		t.Run(kmsg.NameForKey(w.key), func(t *testing.T) { f(t, w.key, version) })
+		all = append(all, answer{w.key, kmsg.ResponseForKey(w.key).MaxVersion()})
 	}
+	return all
 }
 
 // checkFixed rewrites the tail of resp at constant length, and compares with
 // what kmsg reads before and after.
-func checkFixed(t testing.TB, name string, r *Rewriter, resp kmsg.Response) Notes {
-	t.Helper()
+func checkFixed(tb testing.TB, name string, r *Rewriter, resp kmsg.Response) Notes {
+	tb.Helper()
 	front, in := parts(resp)
 	untouched := bytes.Clone(in)
 	out, notes, err := r.Tail(resp.Key(), resp.GetVersion(), in, true)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		tb.Fatalf("%s: %v", name, err)
 	}
 	if len(out) != len(in) {
-		t.Fatalf("%s: %d bytes, want the %d that came in", name, len(out), len(in))
+		tb.Fatalf("%s: %d bytes, want the %d that came in", name, len(out), len(in))
 	}
 	if !bytes.Equal(in, untouched) {
-		t.Fatalf("%s: what came in was changed", name)
+		tb.Fatalf("%s: what came in was changed", name)
 	}
 	if bytes.Contains(out, []byte("QQ")) {
-		t.Fatalf("%s: a part of a broker's name is left in % x", name, out)
+		tb.Fatalf("%s: a part of a broker's name is left in % x", name, out)
 	}
-	got := decode(t, resp.Key(), resp.GetVersion(), append(front, out...))
-	checkPadding(t, name, rawTags(t, resp.Key(), out), rawTags(t, resp.Key(), in))
+	got := decode(tb, resp.Key(), resp.GetVersion(), append(front, out...))
+	checkPadding(tb, name, rawTags(tb, resp.Key(), out), rawTags(tb, resp.Key(), in))
 	setTags(got, topTags(resp)...) // without the padding, which was just looked at
-	want := decode(t, resp.Key(), resp.GetVersion(), append(front, in...))
+	want := decode(tb, resp.Key(), resp.GetVersion(), append(front, in...))
 	translate := r.Translate
 	if notes.Neutralised {
 		translate = dropAll
 	}
-	bodyEquals(t, got, translated(want, translate))
+	bodyEquals(tb, got, translated(want, translate))
 	return notes
 }
 
@@ -62,11 +62,11 @@ func dropAll(_ int16, brokers []Broker) {
 
 // checkPadding compares a tail's tags before and after: hints aside, they are
 // the same, but for one of zeros.
-func checkPadding(t testing.TB, name string, after, before []tag) {
-	t.Helper()
+func checkPadding(tb testing.TB, name string, after, before []tag) {
+	tb.Helper()
 	ascend := func(a, b tag) int { return int(int64(a.number) - int64(b.number)) }
 	if slices.IsSortedFunc(before, ascend) && !slices.IsSortedFunc(after, ascend) {
-		t.Fatalf("%s: tags do not ascend: %v", name, after)
+		tb.Fatalf("%s: tags do not ascend: %v", name, after)
 	}
 	left := slices.Clone(after)
 	for _, b := range before {
@@ -75,31 +75,34 @@ func checkPadding(t testing.TB, name string, after, before []tag) {
 		case i >= 0 && (bytes.Equal(left[i].value, b.value) || b.number == tagNodeEndpoints):
 			left = slices.Delete(left, i, i+1)
 		case i >= 0 || b.number != tagNodeEndpoints:
-			t.Fatalf("%s: tag %d is changed or gone", name, b.number)
+			tb.Fatalf("%s: tag %d is changed or gone", name, b.number)
 		}
 	}
 	if len(left) > 1 || len(left) == 1 && (left[0].number < firstPadTag || len(bytes.Trim(left[0].value, "\x00")) > 0) {
-		t.Fatalf("%s: tags %v are new, want one of zeros at most", name, left)
+		tb.Fatalf("%s: tags %v are new, want one of zeros at most", name, left)
 	}
 }
 
 // A frame whose size has been sent keeps it, whatever the new names' lengths.
 // Names no longer than the brokers' always fit.
 func TestTailOfFixedLength(t *testing.T) {
-	forEachTail(t, func(t *testing.T, key, version int16) {
-		for _, tags := range tailTags {
-			for _, brokers := range []int{1, 3} {
-				resp := hinted(key, version, brokers, hostLen, tags.tags...)
-				for host := 1; host <= 2*hostLen; host++ {
-					name := fmt.Sprintf("%s, %d brokers of %d bytes told in %d", tags.name, brokers, hostLen, host)
-					notes := checkFixed(t, name, telling(strings.Repeat("h", host)), resp)
-					if longer := host > hostLen; notes.Neutralised != longer && !padNeedsThree(tags.tags, brokers*(hostLen-host)) {
-						t.Fatalf("%s: neutralised %t, want %t", name, notes.Neutralised, longer)
+	for _, a := range tailAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, tags := range tailTags {
+				for _, brokers := range []int{1, 3} {
+					resp := hinted(key, version, brokers, hostLen, tags.tags...)
+					for host := 1; host <= 2*hostLen; host++ {
+						name := fmt.Sprintf("%s, %d brokers of %d bytes told in %d", tags.name, brokers, hostLen, host)
+						notes := checkFixed(t, name, telling(strings.Repeat("h", host)), resp)
+						if longer := host > hostLen; notes.Neutralised != longer && !padNeedsThree(tags.tags, brokers*(hostLen-host)) {
+							t.Fatalf("%s: neutralised %t, want %t", name, notes.Neutralised, longer)
+						}
 					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // padNeedsThree tells the one length that a tag cannot fill whose number takes
@@ -110,81 +113,93 @@ func padNeedsThree(tags []tag, left int) bool {
 }
 
 func TestTailOfFixedLengthEveryVersion(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		for _, tags := range tailTags {
-			for _, host := range []int{2, hostLen - 2, hostLen - 1, hostLen, hostLen + 1} {
-				checkFixed(t, fmt.Sprintf("%s, host of %d", tags.name, host), telling(strings.Repeat("h", host)),
-					hinted(key, version, 2, hostLen, tags.tags...))
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, tags := range tailTags {
+				for _, host := range []int{2, hostLen - 2, hostLen - 1, hostLen, hostLen + 1} {
+					checkFixed(t, fmt.Sprintf("%s, host of %d", tags.name, host), telling(strings.Repeat("h", host)),
+						hinted(key, version, 2, hostLen, tags.tags...))
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // What a dropped broker leaves may hold longer names of the others.
 func TestTailOfFixedLengthDrops(t *testing.T) {
-	forEachTail(t, func(t *testing.T, key, version int16) {
-		for _, tags := range tailTags {
-			for _, drop := range [][]int32{{0}, {1}, {2}, {0, 2}, {0, 1, 2}} {
-				for host := 1; host <= 3*hostLen; host += 7 {
-					resp := hinted(key, version, 3, hostLen, tags.tags...)
-					name := fmt.Sprintf("%s, without %v, host of %d", tags.name, drop, host)
-					notes := checkFixed(t, name, telling(strings.Repeat("h", host), drop...), resp)
-					if notes.Named != 3 || notes.Dropped != len(drop) {
-						t.Fatalf("%s: notes %+v", name, notes)
-					}
-					kept := 3 - len(drop)
-					if fits := kept*host <= 3*hostLen; fits && notes.Neutralised {
-						t.Fatalf("%s: neutralised, although %d names fit", name, kept)
+	for _, a := range tailAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, tags := range tailTags {
+				for _, drop := range [][]int32{{0}, {1}, {2}, {0, 2}, {0, 1, 2}} {
+					for host := 1; host <= 3*hostLen; host += 7 {
+						resp := hinted(key, version, 3, hostLen, tags.tags...)
+						name := fmt.Sprintf("%s, without %v, host of %d", tags.name, drop, host)
+						notes := checkFixed(t, name, telling(strings.Repeat("h", host), drop...), resp)
+						if notes.Named != 3 || notes.Dropped != len(drop) {
+							t.Fatalf("%s: notes %+v", name, notes)
+						}
+						kept := 3 - len(drop)
+						if fits := kept*host <= 3*hostLen; fits && notes.Neutralised {
+							t.Fatalf("%s: neutralised, although %d names fit", name, kept)
+						}
 					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // The names differ in length among each other, as ids do: one may grow as long
 // as another shrinks.
 func TestTailOfFixedLengthMixed(t *testing.T) {
-	forEachTail(t, func(t *testing.T, key, version int16) {
-		for first := 1; first < 2*hostLen; first += 13 {
-			for second := 1; second < 2*hostLen; second += 17 {
-				r := &Rewriter{Translate: func(_ int16, brokers []Broker) {
-					brokers[0].Host, brokers[1].Host = strings.Repeat("1", first), strings.Repeat("2", second)
-				}}
-				notes := checkFixed(t, fmt.Sprintf("hosts of %d and %d", first, second), r, hinted(key, version, 2, hostLen))
-				if !notes.Neutralised && first+second > 2*hostLen+4 {
-					t.Fatalf("hosts of %d and %d: not neutralised", first, second)
-				}
-				if notes.Neutralised && first+second <= 2*hostLen-2 {
-					t.Fatalf("hosts of %d and %d: neutralised, although they fit", first, second)
+	for _, a := range tailAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for first := 1; first < 2*hostLen; first += 13 {
+				for second := 1; second < 2*hostLen; second += 17 {
+					r := &Rewriter{Translate: func(_ int16, brokers []Broker) {
+						brokers[0].Host, brokers[1].Host = strings.Repeat("1", first), strings.Repeat("2", second)
+					}}
+					notes := checkFixed(t, fmt.Sprintf("hosts of %d and %d", first, second), r, hinted(key, version, 2, hostLen))
+					if !notes.Neutralised && first+second > 2*hostLen+4 {
+						t.Fatalf("hosts of %d and %d: not neutralised", first, second)
+					}
+					if notes.Neutralised && first+second <= 2*hostLen-2 {
+						t.Fatalf("hosts of %d and %d: neutralised, although they fit", first, second)
+					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // With the 128th tag the count of tags takes another byte.
 func TestTailOfFixedLengthManyTags(t *testing.T) {
-	forEachTail(t, func(t *testing.T, key, version int16) {
-		for _, first := range []uint32{1, 1000} {
-			for n := 120; n <= 132; n++ {
-				var tags []tag
-				for i := range n {
-					tags = append(tags, tag{first + uint32(i), nil})
-				}
-				resp := hinted(key, version, 1, hostLen, tags...)
-				for _, left := range []int{-7, -1, 0, 1, 2, 3, 4, 5, 6, 126, 127, 128, 129, 130, 131, 132, 209} {
-					host := hostLen - left
-					name := fmt.Sprintf("%d tags from %d, host of %d", n, first, host)
-					notes := checkFixed(t, name, telling(strings.Repeat("h", host)), resp)
-					// A pad of two or three bytes may not do there.
-					if notes.Neutralised != (left < 0) && left != 2 && left != 3 {
-						t.Fatalf("%s: neutralised %t", name, notes.Neutralised)
+	for _, a := range tailAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, first := range []uint32{1, 1000} {
+				for n := 120; n <= 132; n++ {
+					var tags []tag
+					for i := range n {
+						tags = append(tags, tag{first + uint32(i), nil})
+					}
+					resp := hinted(key, version, 1, hostLen, tags...)
+					for _, left := range []int{-7, -1, 0, 1, 2, 3, 4, 5, 6, 126, 127, 128, 129, 130, 131, 132, 209} {
+						host := hostLen - left
+						name := fmt.Sprintf("%d tags from %d, host of %d", n, first, host)
+						notes := checkFixed(t, name, telling(strings.Repeat("h", host)), resp)
+						// A pad of two or three bytes may not do there.
+						if notes.Neutralised != (left < 0) && left != 2 && left != 3 {
+							t.Fatalf("%s: neutralised %t", name, notes.Neutralised)
+						}
 					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // Tags that the broker does not write in order go as they came; hints come

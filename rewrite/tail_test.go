@@ -47,87 +47,96 @@ func parts(resp kmsg.Response) (front, tail []byte) {
 
 // Where the frame's size is still to be sent, a tail is what kmsg would write.
 func TestTailOfAnyLength(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		for _, tags := range tailTags {
-			for _, brokers := range []int{1, 3, 200} {
-				for _, host := range []string{"b", strings.Repeat("e", 40), strings.Repeat("l", 255)} {
-					for _, drop := range [][]int32{nil, {0}, {1, 2}, {0, 1, 2}} {
-						if brokers > 3 && (tags.tags != nil || drop != nil) {
-							continue
-						}
-						resp := hinted(key, version, brokers, 40, tags.tags...)
-						r := telling(host, drop...)
-						_, in := parts(resp)
-						untouched := bytes.Clone(in)
-						out, notes, err := r.Tail(key, version, in, false)
-						if err != nil || notes.Named != brokers || notes.Neutralised {
-							t.Fatalf("%s, %d brokers: notes %+v, %v", tags.name, brokers, notes, err)
-						}
-						want := translated(resp, r.Translate)
-						if got := brokers - notes.Dropped; got != len(brokersOf(want)) {
-							t.Fatalf("%s, %d brokers without %v: notes %+v", tags.name, brokers, drop, notes)
-						}
-						if _, want := parts(want); !bytes.Equal(out, want) {
-							t.Fatalf("%s, %d brokers without %v:\ngot  % x\nwant % x", tags.name, brokers, drop, head(out), head(want))
-						}
-						if !bytes.Equal(in, untouched) {
-							t.Fatalf("%s: what came in was changed", tags.name)
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, tags := range tailTags {
+				for _, brokers := range []int{1, 3, 200} {
+					for _, host := range []string{"b", strings.Repeat("e", 40), strings.Repeat("l", 255)} {
+						for _, drop := range [][]int32{nil, {0}, {1, 2}, {0, 1, 2}} {
+							if brokers > 3 && (tags.tags != nil || drop != nil) {
+								continue
+							}
+							resp := hinted(key, version, brokers, 40, tags.tags...)
+							r := telling(host, drop...)
+							_, in := parts(resp)
+							untouched := bytes.Clone(in)
+							out, notes, err := r.Tail(key, version, in, false)
+							if err != nil || notes.Named != brokers || notes.Neutralised {
+								t.Fatalf("%s, %d brokers: notes %+v, %v", tags.name, brokers, notes, err)
+							}
+							want := translated(resp, r.Translate)
+							if got := brokers - notes.Dropped; got != len(brokersOf(want)) {
+								t.Fatalf("%s, %d brokers without %v: notes %+v", tags.name, brokers, drop, notes)
+							}
+							if _, want := parts(want); !bytes.Equal(out, want) {
+								t.Fatalf("%s, %d brokers without %v:\ngot  % x\nwant % x", tags.name, brokers, drop, head(out), head(want))
+							}
+							if !bytes.Equal(in, untouched) {
+								t.Fatalf("%s: what came in was changed", tags.name)
+							}
 						}
 					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // A tail without hints goes as it came, however it is written.
 func TestTailWithoutHints(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		tails := []string{"\x00", "\x80\x80\x00", "\x01\x05\x03abc", "\x02\x09\x00\x05\x81\x00x", "\x02\x05\x01a\x05\x01b"}
-		if isShare(key) {
-			for i := range tails {
-				tails[i] = []string{"\x00", "\x01", "\x81\x00"}[i%3] + tails[i]
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			tails := []string{"\x00", "\x80\x80\x00", "\x01\x05\x03abc", "\x02\x09\x00\x05\x81\x00x", "\x02\x05\x01a\x05\x01b"}
+			if isShare(key) {
+				for i := range tails {
+					tails[i] = []string{"\x00", "\x01", "\x81\x00"}[i%3] + tails[i]
+				}
+				tails = append(tails, "\x01\x01\x00\x01\x01") // tag 0 means nothing here
+			} else {
+				tails = append(tails, "\x01\x00\x01\x00", "\x01\x00\x01\x01", "\x01\x80\x00\x81\x00\x01") // null, empty
 			}
-			tails = append(tails, "\x01\x01\x00\x01\x01") // tag 0 means nothing here
-		} else {
-			tails = append(tails, "\x01\x00\x01\x00", "\x01\x00\x01\x01", "\x01\x80\x00\x81\x00\x01") // null, empty
-		}
-		for _, in := range tails {
-			for _, fixed := range []bool{false, true} {
-				b := []byte(in)
-				out, notes, err := untouchable(t).Tail(key, version, b, fixed)
-				if err != nil || notes.Named != 0 || notes.Neutralised || !same(out, b) {
-					t.Errorf("%q: got %q, %+v, %v, want what came in", in, out, notes, err)
+			for _, in := range tails {
+				for _, fixed := range []bool{false, true} {
+					b := []byte(in)
+					out, notes, err := untouchable(t).Tail(key, version, b, fixed)
+					if err != nil || notes.Named != 0 || notes.Neutralised || !same(out, b) {
+						t.Errorf("%q: got %q, %+v, %v, want what came in", in, out, notes, err)
+					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestTailTellsTranslate(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		resp := newResponse(key, version)
-		want := []Broker{{Node: 5, Host: "b5", Port: 9095}, {Node: -3, Host: "", Port: -1}, {Node: 1 << 30, Host: "fe80::1", Port: 65536}}
-		for _, b := range want {
-			addBroker(resp, b, new("r"))
-		}
-		_, in := parts(resp)
-		for _, fixed := range []bool{false, true} {
-			calls := 0
-			r := &Rewriter{Translate: func(gotKey int16, got []Broker) {
-				calls++
-				for i := range got {
-					if gotKey != key || got[i] != want[i] {
-						t.Errorf("Translate(%d) hears %+v, want %+v", gotKey, got[i], want[i])
-					}
-				}
-			}}
-			out, notes, err := r.Tail(key, version, in, fixed)
-			if err != nil || calls != 1 || notes.Named != len(want) || !bytes.Equal(out, in) {
-				t.Errorf("%d calls, %+v, %v, got % x, want % x: nothing was translated", calls, notes, err, out, in)
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			resp := newResponse(key, version)
+			want := []Broker{{Node: 5, Host: "b5", Port: 9095}, {Node: -3, Host: "", Port: -1}, {Node: 1 << 30, Host: "fe80::1", Port: 65536}}
+			for _, b := range want {
+				addBroker(resp, b, new("r"))
 			}
-		}
-	})
+			_, in := parts(resp)
+			for _, fixed := range []bool{false, true} {
+				calls := 0
+				r := &Rewriter{Translate: func(gotKey int16, got []Broker) {
+					calls++
+					for i := range got {
+						if gotKey != key || got[i] != want[i] {
+							t.Errorf("Translate(%d) hears %+v, want %+v", gotKey, got[i], want[i])
+						}
+					}
+				}}
+				out, notes, err := r.Tail(key, version, in, fixed)
+				if err != nil || calls != 1 || notes.Named != len(want) || !bytes.Equal(out, in) {
+					t.Errorf("%d calls, %+v, %v, got % x, want % x: nothing was translated", calls, notes, err, out, in)
+				}
+			}
+		})
+	}
 }
 
 // element is a broker in hints, as every flexible version writes it.
@@ -180,28 +189,31 @@ func TestTailLies(t *testing.T) {
 }
 
 func TestTailTruncated(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		for _, tags := range tailTags {
-			_, in := parts(hinted(key, version, 3, 10, tags.tags...))
-			for n := range in {
-				if out, _, err := untouchable(t).Tail(key, version, in[:n:n], true); err == nil {
-					t.Fatalf("%s, %d bytes of %d: got %q, want an error", tags.name, n, len(in), out)
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, tags := range tailTags {
+				_, in := parts(hinted(key, version, 3, 10, tags.tags...))
+				for n := range in {
+					if out, _, err := untouchable(t).Tail(key, version, in[:n:n], true); err == nil {
+						t.Fatalf("%s, %d bytes of %d: got %q, want an error", tags.name, n, len(in), out)
+					}
+				}
+				if out, _, err := untouchable(t).Tail(key, version, append(in, 0), true); err == nil {
+					t.Fatalf("%s, a byte too many: got %q, want an error", tags.name, out)
 				}
 			}
-			if out, _, err := untouchable(t).Tail(key, version, append(in, 0), true); err == nil {
-				t.Fatalf("%s, a byte too many: got %q, want an error", tags.name, out)
-			}
-		}
-	})
+		})
+	}
 }
 
 // rawTags reads the tags of a tail on its own.
-func rawTags(t testing.TB, key int16, b []byte) []tag {
-	t.Helper()
+func rawTags(tb testing.TB, key int16, b []byte) []tag {
+	tb.Helper()
 	uvarint := func() int {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
-			t.Fatalf("no number at % x", head(b))
+			tb.Fatalf("no number at % x", head(b))
 		}
 		b = b[n:]
 		return int(v)
@@ -225,7 +237,7 @@ func rawTags(t testing.TB, key int16, b []byte) []tag {
 		b = b[size:]
 	}
 	if len(b) > 0 {
-		t.Fatalf("% x behind the tags", b)
+		tb.Fatalf("% x behind the tags", b)
 	}
 	return all
 }

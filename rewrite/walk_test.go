@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,8 +23,8 @@ func oneByte() int    { return 1 }
 // as a connection does: bytes arrive when it needs some, and what it passes is
 // taken from the buffer or, beyond that, straight from the socket. It returns
 // where the tail begins.
-func walk(t testing.TB, key, version int16, stream []byte, n int, arrive func() int) (tailAt int, err error) {
-	t.Helper()
+func walk(tb testing.TB, key, version int16, stream []byte, n int, arrive func() int) (tailAt int, err error) {
+	tb.Helper()
 	var w Walker
 	w.Start(key, version, n)
 	at, shown := 0, 0
@@ -33,27 +34,27 @@ func walk(t testing.TB, key, version int16, stream []byte, n int, arrive func() 
 		switch {
 		case err != nil:
 			if step != (Step{}) {
-				t.Fatalf("step %+v with error %v", step, err)
+				tb.Fatalf("step %+v with error %v", step, err)
 			}
 			return at, err
 		case step.Verb == Pass:
 			if step.N <= 0 || at+step.N > n {
-				t.Fatalf("pass %d at %d of %d", step.N, at, n)
+				tb.Fatalf("pass %d at %d of %d", step.N, at, n)
 			}
 			at += step.N
 		case step.Verb == Need:
 			have := shown - at
 			if step.N <= have || step.N > have+maxAhead || at+step.N > n {
-				t.Fatalf("need %d of %d shown, at %d of %d", step.N, have, at, n)
+				tb.Fatalf("need %d of %d shown, at %d of %d", step.N, have, at, n)
 			}
 			shown = at + step.N
 		case at+step.N != n:
-			t.Fatalf("a tail of %d at %d of %d", step.N, at, n)
+			tb.Fatalf("a tail of %d at %d of %d", step.N, at, n)
 		default:
 			return at, nil
 		}
 	}
-	t.Fatalf("no end after %d steps, at %d of %d", 10*len(stream)+100, at, n)
+	tb.Fatalf("no end after %d steps, at %d of %d", 10*len(stream)+100, at, n)
 	return 0, nil
 }
 
@@ -77,54 +78,60 @@ func isShare(key int16) bool {
 
 // Fed in whatever pieces, the Walker finds the tail where kmsg writes it.
 func TestWalkerFindsTheTail(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		g := newGenerator(uint64(key)<<8 + uint64(version))
-		few := func() int { return g.IntN(40) }
-		for i := range 60 {
-			resp := g.response(key, version)
-			header := [][]byte{{0}, headerTags}[i%2]
-			payload := encode(resp, header)
-			want := tailOffset(resp, header)
-			next := append(bytes.Clone(payload), encode(g.response(key, version), header)...)
-			for _, c := range []struct {
-				name   string
-				stream []byte
-				arrive func() int
-			}{
-				{"whole", payload, everything},
-				{"byte by byte", payload, oneByte},
-				{"nothing until it asks", payload, func() int { return 0 }},
-				{"in pieces", payload, few},
-				{"with the next frame behind", next, everything},
-				{"in pieces with the next frame behind", next, few},
-			} {
-				got, err := walk(t, key, version, c.stream, len(payload), c.arrive)
-				if err != nil || got != want {
-					t.Fatalf("answer %d, %s: the tail begins at %d, %v, want %d of %d: %s",
-						i, c.name, got, err, want, len(payload), show(resp))
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			g := newGenerator(uint64(key)<<8 + uint64(version))
+			few := func() int { return g.IntN(40) }
+			for i := range 60 {
+				resp := g.response(key, version)
+				header := [][]byte{{0}, headerTags}[i%2]
+				payload := encode(resp, header)
+				want := tailOffset(resp, header)
+				next := append(bytes.Clone(payload), encode(g.response(key, version), header)...)
+				for _, c := range []struct {
+					name   string
+					stream []byte
+					arrive func() int
+				}{
+					{"whole", payload, everything},
+					{"byte by byte", payload, oneByte},
+					{"nothing until it asks", payload, func() int { return 0 }},
+					{"in pieces", payload, few},
+					{"with the next frame behind", next, everything},
+					{"in pieces with the next frame behind", next, few},
+				} {
+					got, err := walk(t, key, version, c.stream, len(payload), c.arrive)
+					if err != nil || got != want {
+						t.Fatalf("answer %d, %s: the tail begins at %d, %v, want %d of %d: %s",
+							i, c.name, got, err, want, len(payload), show(resp))
+					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // A throttled Fetch answer has no partition and may have hints all the same;
 // never is the absence of errors a sign that no address follows.
 func TestWalkerWithoutPartitions(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		for _, topics := range []int{-1, 0, 1, 3} {
-			resp := newResponse(key, version)
-			if list := reflect.ValueOf(resp).Elem().FieldByName("Topics"); topics >= 0 {
-				list.Set(reflect.MakeSlice(list.Type(), topics, topics))
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, topics := range []int{-1, 0, 1, 3} {
+				resp := newResponse(key, version)
+				if list := reflect.ValueOf(resp).Elem().FieldByName("Topics"); topics >= 0 {
+					list.Set(reflect.MakeSlice(list.Type(), topics, topics))
+				}
+				addBroker(resp, Broker{Node: 1, Host: brokerHost(1), Port: 9092}, nil)
+				payload := encode(resp, []byte{0})
+				got, err := walk(t, key, version, payload, len(payload), oneByte)
+				if want := tailOffset(resp, []byte{0}); err != nil || got != want {
+					t.Errorf("%d topics: got %d, %v, want %d", topics, got, err, want)
+				}
 			}
-			addBroker(resp, Broker{Node: 1, Host: brokerHost(1), Port: 9092}, nil)
-			payload := encode(resp, []byte{0})
-			got, err := walk(t, key, version, payload, len(payload), oneByte)
-			if want := tailOffset(resp, []byte{0}); err != nil || got != want {
-				t.Errorf("%d topics: got %d, %v, want %d", topics, got, err, want)
-			}
-		}
-	})
+		})
+	}
 }
 
 // Numbers that are longer than they need be are what padding consists of, and a
@@ -151,40 +158,46 @@ func TestWalkerTakesWideNumbers(t *testing.T) {
 func TestWalkerStartsAnew(t *testing.T) {
 	var w Walker
 	g := newGenerator(1)
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		resp := g.response(key, version)
-		payload := encode(resp, headerTags)
-		want := tailOffset(resp, headerTags)
-		w.Start(key, version, len(payload))
-		_, _ = w.Next(payload[:len(payload)/2]) // left in the middle of something
-		w.Start(key, version, len(payload))
-		at := 0
-		for {
-			step, err := w.Next(payload[at:])
-			if err != nil {
-				t.Fatal(err)
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			resp := g.response(key, version)
+			payload := encode(resp, headerTags)
+			want := tailOffset(resp, headerTags)
+			w.Start(key, version, len(payload))
+			_, _ = w.Next(payload[:len(payload)/2]) // left in the middle of something
+			w.Start(key, version, len(payload))
+			at := 0
+			for {
+				step, err := w.Next(payload[at:])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if step.Verb == Tail {
+					break
+				}
+				at += step.N
 			}
-			if step.Verb == Tail {
-				break
+			if at != want {
+				t.Errorf("the tail begins at %d, want %d", at, want)
 			}
-			at += step.N
-		}
-		if at != want {
-			t.Errorf("the tail begins at %d, want %d", at, want)
-		}
-	})
+		})
+	}
 }
 
 func TestWalkerAllocatesNothing(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		payload := encode(newGenerator(3).response(key, version), headerTags)
-		var w Walker
-		for _, piece := range []int{len(payload), 7} {
-			if got := testing.AllocsPerRun(20, func() { walkOnly(&w, key, version, payload, piece) }); got != 0 {
-				t.Errorf("in pieces of %d: %v allocations, want 0", piece, got)
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			payload := encode(newGenerator(3).response(key, version), headerTags)
+			var w Walker
+			for _, piece := range []int{len(payload), 7} {
+				if got := testing.AllocsPerRun(20, func() { walkOnly(&w, key, version, payload, piece) }); got != 0 {
+					t.Errorf("in pieces of %d: %v allocations, want 0", piece, got)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // walkOnly walks a payload that is known to be right, and returns the tail.
@@ -210,23 +223,26 @@ func walkOnly(w *Walker, key, version int16, payload []byte, piece int) int {
 // An answer cut short contradicts its own lengths; the Walker says so at the
 // latest where its bytes end.
 func TestWalkerTruncated(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		g := newGenerator(uint64(version))
-		for range 5 {
-			resp := g.response(key, version)
-			payload := encode(resp, headerTags)
-			tailAt := tailOffset(resp, headerTags)
-			for _, n := range cuts(tailAt) {
-				for _, arrive := range []func() int{everything, oneByte} {
-					at, err := walk(t, key, version, payload, n, arrive)
-					if err == nil {
-						t.Fatalf("an answer of %d bytes, cut at %d before the tail at %d: a tail at %d, want an error",
-							len(payload), n, tailAt, at)
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			g := newGenerator(uint64(version))
+			for range 5 {
+				resp := g.response(key, version)
+				payload := encode(resp, headerTags)
+				tailAt := tailOffset(resp, headerTags)
+				for _, n := range cuts(tailAt) {
+					for _, arrive := range []func() int{everything, oneByte} {
+						at, err := walk(t, key, version, payload, n, arrive)
+						if err == nil {
+							t.Fatalf("an answer of %d bytes, cut at %d before the tail at %d: a tail at %d, want an error",
+								len(payload), n, tailAt, at)
+						}
 					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // cuts returns places below n: all of them, or the ends and some between.
@@ -251,6 +267,8 @@ func TestWalkerLies(t *testing.T) {
 		{"header tags without end", "\x80"},
 		{"four billion header tags", "\xff\xff\xff\xff\x0f"},
 		{"a header tag of four billion bytes", "\x01\x00\xff\xff\xff\xff\x0f"},
+		{"a header tag of three billion bytes", "\x01\x00\x80\xfe\xff\xff\x0b"},
+		{"a topic's name of three billion bytes", front + "\x02\x80\xfe\xff\xff\x0babc\x01\x00\x00"},
 		{"a count in six bytes", "\x80\x80\x80\x80\x80\x00" + front},
 		{"a count beyond 32 bits", "\xff\xff\xff\xff\x10" + front},
 		{"no topics", front},
@@ -293,20 +311,23 @@ func TestWalkerRecordsBeyondTheFrame(t *testing.T) {
 
 // What follows the records is held in memory, so that it must have a limit.
 func TestWalkerLimitsTheTail(t *testing.T) {
-	forEachWalked(t, func(t *testing.T, key, version int16) {
-		for _, c := range []struct {
-			size int
-			ok   bool
-		}{{1, true}, {MaxTail - 1, true}, {MaxTail, true}, {MaxTail + 1, false}, {10 * MaxTail, false}} {
-			resp := newResponse(key, version)
-			front := tailOffset(resp, []byte{0})
-			payload := append(encode(resp, []byte{0})[:front], make([]byte, c.size)...)
-			at, err := walk(t, key, version, payload, len(payload), oneByte)
-			if (err == nil) != c.ok || at != front {
-				t.Errorf("a tail of %d: at %d, %v, want it at %d, accepted: %t", c.size, at, err, front, c.ok)
+	for _, a := range walkedAnswers() {
+		t.Run(a.String(), func(t *testing.T) {
+			key, version := a.key, a.version
+			for _, c := range []struct {
+				size int
+				ok   bool
+			}{{1, true}, {MaxTail - 1, true}, {MaxTail, true}, {MaxTail + 1, false}, {10 * MaxTail, false}} {
+				resp := newResponse(key, version)
+				front := tailOffset(resp, []byte{0})
+				payload := slices.Concat(encode(resp, []byte{0})[:front], make([]byte, c.size))
+				at, err := walk(t, key, version, payload, len(payload), oneByte)
+				if (err == nil) != c.ok || at != front {
+					t.Errorf("a tail of %d: at %d, %v, want it at %d, accepted: %t", c.size, at, err, front, c.ok)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestWalkerErrorsNameTheAnswer(t *testing.T) {

@@ -131,7 +131,7 @@ func (w *Walker) step(b []byte, pos int) (n int, short bool, err error) {
 	switch s.do {
 	case passCompact:
 		w.at++
-		n += max(int(v)-1, 0)
+		n += w.length(max(v, 1)-1, pos)
 	case passTags:
 		w.at++
 		w.tags, w.inTags = v, v > 0
@@ -179,7 +179,13 @@ func (w *Walker) tag(b []byte, pos int) (n int, short bool, err error) {
 	}
 	w.tags--
 	w.inTags = w.tags > 0
-	return numberLen + sizeLen + int(size), false, nil
+	return numberLen + sizeLen + w.length(size, pos), false, nil
+}
+
+// length returns v as an int, also where that has 32 bits: what is longer than
+// the frame is cut to what is still too long for it.
+func (w *Walker) length(v uint32, pos int) int {
+	return int(min(v, uint32(w.left-pos)+1))
 }
 
 // shortOr tells bytes that have not arrived from bytes that never will.

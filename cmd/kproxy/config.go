@@ -28,7 +28,7 @@ func loadConfig(file string) (*settings, error) {
 	if file == "" {
 		return nil, &usageError{errors.New("--config is missing; name the configuration file")}
 	}
-	data, err := os.ReadFile(file)
+	data, err := os.ReadFile(file) //nolint:gosec // whoever starts kproxy names the file
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%w; name a file that can be read with --config", err)}
 	}

@@ -321,40 +321,46 @@ func TestSamples(t *testing.T) {
 
 // Tags are data that no compiler checks.
 func TestKeyTags(t *testing.T) {
-	var check func(t *testing.T, section reflect.Type)
-	check = func(t *testing.T, section reflect.Type) {
-		for _, f := range reflect.VisibleFields(section) {
-			if f.Tag.Get("key") == "" || f.Tag.Get("doc") == "" {
-				t.Errorf("%s.%s has no key or no doc", section.Name(), f.Name)
-			}
-			if s, ok := scalarOf(f.Type); ok {
-				for _, tag := range []string{"default", "example", "min"} {
-					text := f.Tag.Get(tag)
-					if text == "" {
-						continue
-					}
-					value, err := s.read(text)
-					if err != nil {
-						t.Errorf("%s.%s: %s %q: %v", section.Name(), f.Name, tag, text, err)
-						continue
-					}
-					if problem, _ := outside(f.Tag, s, value); problem != "" {
-						t.Errorf("%s.%s: %s %q%s", section.Name(), f.Name, tag, text, problem)
-					}
-				}
-				continue
-			}
-			switch below := f.Type; below.Kind() {
-			case reflect.Struct:
-				check(t, below)
-			case reflect.Map, reflect.Slice:
-				if below.Elem().Kind() == reflect.Struct {
-					check(t, below.Elem())
-				}
-			}
+	checkTags(t, reflect.TypeFor[fileConfig]())
+}
+
+func checkTags(t *testing.T, section reflect.Type) {
+	t.Helper()
+	for _, f := range reflect.VisibleFields(section) {
+		if f.Tag.Get("key") == "" || f.Tag.Get("doc") == "" {
+			t.Errorf("%s.%s has no key or no doc", section.Name(), f.Name)
+		}
+		if s, ok := scalarOf(f.Type); ok {
+			checkValues(t, f, s)
+			continue
+		}
+		below := f.Type
+		if below.Kind() == reflect.Map || below.Kind() == reflect.Slice {
+			below = below.Elem()
+		}
+		if below.Kind() == reflect.Struct {
+			checkTags(t, below)
 		}
 	}
-	check(t, reflect.TypeFor[fileConfig]())
+}
+
+// checkValues reads the values that f's tags hold, as if a file had them.
+func checkValues(t *testing.T, f reflect.StructField, s scalar) {
+	t.Helper()
+	for _, tag := range []string{"default", "example", "min"} {
+		text := f.Tag.Get(tag)
+		if text == "" {
+			continue
+		}
+		value, err := s.read(text)
+		if err != nil {
+			t.Errorf("%s: %s %q: %v", f.Name, tag, text, err)
+			continue
+		}
+		if problem, _ := outside(f.Tag, s, value); problem != "" {
+			t.Errorf("%s: %s %q%s", f.Name, tag, text, problem)
+		}
+	}
 }
 
 func TestSuggest(t *testing.T) {

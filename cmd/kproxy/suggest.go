@@ -12,7 +12,7 @@ func suggest(name string, known []string) string {
 	apart := func(other string) int { return distance(strings.ToLower(name), strings.ToLower(other)) }
 	nearest := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(apart(a), apart(b)) })
 	switch {
-	case apart(nearest) <= max(1, len(name)/3):
+	case apart(nearest) <= max(1, (len(name)+1)/3):
 		return "did you mean " + nearest + "?"
 	case len(known) <= maxListed:
 		return "known here: " + strings.Join(known, ", ")

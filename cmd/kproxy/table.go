@@ -16,7 +16,7 @@ func printTable(w io.Writer, rows []proxy.Row) error {
 	t := newTable(w, "CLUSTER", "LISTENER", "BOOTSTRAP", "NODE", "BIND", "ADVERTISED", "DIALLED")
 	for _, r := range rows {
 		if r.Node == proxy.NoNode {
-			t.line(r.Cluster, r.Listener, r.Bootstrap, "?", "no broker has answered yet")
+			t.line(r.Cluster, r.Listener, r.Bootstrap, "?", "-", "-", "no broker has answered yet")
 			continue
 		}
 		t.line(r.Cluster, r.Listener, r.Bootstrap, strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)

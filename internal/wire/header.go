@@ -63,8 +63,8 @@ func SASLMechanism(frame []byte, h RequestHeader) (string, error) {
 // withinFrame returns r's error, or ErrMalformed where what r took, or would
 // have to take, lies outside the frame of that size.
 func withinFrame(r *Reader, size int32) error {
-	frame := SizeLen + int(size)
-	if r.off > frame || (errors.Is(r.err, ErrShort) && len(r.b) >= frame) {
+	n := int(size)
+	if r.off-SizeLen > n || (errors.Is(r.err, ErrShort) && len(r.b)-SizeLen >= n) {
 		return ErrMalformed
 	}
 	return r.err

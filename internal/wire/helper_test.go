@@ -112,7 +112,7 @@ func requests() []kmsg.Request {
 func truncations(n int) []int {
 	const near, stride = 64, 1021
 	var all []int
-	for i := 0; i < n; i++ {
+	for i := range n {
 		if i > near && i < n-near && i%stride != 0 {
 			continue
 		}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"kproxy/proxy"
+)
+
+// A cluster that is down keeps its place in the table.
+func TestPrintTable(t *testing.T) {
+	var got strings.Builder
+	err := printTable(&got, []proxy.Row{
+		{Cluster: "audit", Listener: "fred", Bootstrap: "localhost:9093", Node: proxy.NoNode},
+		{Cluster: "orders", Listener: "fred", Bootstrap: "localhost:9092", Node: 0, Bind: "127.0.0.1:9100", Advertised: "localhost:9100", Dialled: "b0.internal:9092"},
+		{Cluster: "orders", Listener: "fred", Bootstrap: "localhost:9092", Node: 1001, Bind: "127.0.0.1:9150", Advertised: "localhost:9150", Dialled: "10.0.0.7:9092"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+CLUSTER  LISTENER  BOOTSTRAP       NODE  BIND            ADVERTISED      DIALLED
+audit    fred      localhost:9093  ?     -               -               no broker has answered yet
+orders   fred      localhost:9092  0     127.0.0.1:9100  localhost:9100  b0.internal:9092
+orders   fred      localhost:9092  1001  127.0.0.1:9150  localhost:9150  10.0.0.7:9092
+`
+	if got.String() != want[1:] {
+		t.Errorf("got\n%swant%s", got.String(), want)
+	}
+}

@@ -1,0 +1,128 @@
+package proxy_test
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy"
+)
+
+// A connection that sends nothing is a health check or a port scan. It costs no
+// broker a connection, and no reader of the log a line.
+func TestConnectAndCloseIsNotWorthALine(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.startBroker(t, 0, 0)
+	l.start(t, l.config())
+	l.learned(t, 0)
+	for range 10 {
+		c := l.dial(t, "bob.test:9092")
+		c.closeWrite()
+		c.eof()
+		l.ended(t, proxy.NoRequest)
+	}
+	l.log.waitFor(t, "10 lines", func(all []string) bool { return matching(all, []string{"reason=no_request"}) == 10 })
+	if n := l.log.count("level=DEBUG", "reason=no_request"); n != 10 {
+		t.Errorf("%d of the lines are for debugging, want all", n)
+	}
+	if n := b.sessions(); n > 0 {
+		t.Errorf("the broker was dialled %d times", n)
+	}
+}
+
+// A client has half a minute to say what it wants; before it has, nobody is
+// dialled, however much of its first header has come.
+func TestNoCompleteHeader(t *testing.T) {
+	t.Parallel()
+	frame := requestFrame(1, produceRequest(9, -1, "", nil))
+	const header = 4 + 8 + 2 + len("test") + 1 // size, prefix, client id, tags
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		l.start(t, l.config())
+		l.learned(t, 0)
+		start := time.Now()
+		var clients []client
+		for n := range header {
+			c := l.dial(t, "bob.test:9092")
+			if n > 0 {
+				c.write(frame[:n])
+			}
+			clients = append(clients, c)
+		}
+		for _, c := range clients {
+			endsAfter(t, c.peer, start, proxy.DefaultFirstRequestTimeout)
+			l.ended(t, proxy.FirstRequestTimeout)
+		}
+		l.log.has(t, "level=WARN", "reason=first_request_timeout", "health check")
+		if n := b.sessions(); n > 0 {
+			t.Errorf("the broker was dialled %d times", n)
+		}
+	})
+}
+
+// The same client, but it goes away: that is no timeout.
+func TestEndInsideFirstHeader(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.startBroker(t, 0, 0)
+	l.start(t, l.config())
+	l.learned(t, 0)
+	c := l.dial(t, "bob.test:9092")
+	c.write(requestFrame(1, heartbeat())[:7])
+	c.closeWrite()
+	c.eof()
+	l.ended(t, proxy.ClientClosed)
+	if n := b.sessions(); n > 0 {
+		t.Errorf("the broker was dialled %d times", n)
+	}
+}
+
+func TestHeaderByteByByte(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		l.start(t, l.config())
+		c := l.dial(t, "bob.test:9092")
+		frame := requestFrame(1, produceRequest(9, -1, "transaction", []byte("records")))
+		go func() { _ = c.trickle(frame, 1, time.Second/5) }()
+		s := b.take()
+		if got := s.request(kmsg.Produce, 1).frame; !bytes.Equal(got, frame) {
+			t.Errorf("the broker got %s, want %s", excerpt(got), excerpt(frame))
+		}
+		s.answer(1, answerTo(9, kmsg.NewPtrProduceResponse()))
+		c.receive(1, answerTo(9, kmsg.NewPtrProduceResponse()))
+		finish(t, &l, c, s)
+	})
+}
+
+// The broker is dialled once, by the first header, and once only.
+func TestOneBrokerConnectionForEachClient(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.startBroker(t, 0, 0)
+	l.start(t, l.config())
+	l.learned(t, 0)
+	for want := range 3 {
+		c := l.dial(t, "bob.test:9092")
+		frame := requestFrame(0, heartbeat())
+		c.write(frame[:len(frame)-1])
+		c.silent()
+		if got := b.sessions(); got != want+1 { // the header was complete, the body is not
+			t.Fatalf("the broker was dialled %d times, want %d", got, want+1)
+		}
+		c.write(frame[len(frame)-1:])
+		s := b.take()
+		s.request(kmsg.Heartbeat, 0)
+		s.answer(0, heartbeatAnswer())
+		c.receive(0, heartbeatAnswer())
+		finish(t, &l, c, s)
+	}
+}

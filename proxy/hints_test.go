@@ -1,0 +1,258 @@
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy"
+)
+
+// The hosts of listeners, compared with those of brokers. Where an answer's size
+// has been sent before the proxy sees a leader hint (KIP-951) in it, what is told
+// instead must take the same bytes.
+var advertisedHosts = map[string]string{
+	"shorter":        "bob.test",
+	"shorter by one": "kproxy1.example.com",
+	"equal":          "kproxy-1.example.com",
+	"longer":         "kproxy-in-front-of-everything.example.com",
+}
+
+// hintedAnswer is an answer with leader hints for the nodes 1 and 2, in one of
+// the APIs that carry them, with about n bytes in front.
+type hintedAnswer struct {
+	req  kmsg.Request
+	resp func(n int) kmsg.Response
+	// told are the hints that resp has, as host:port by node.
+	told func(resp kmsg.Response) map[int32]string
+}
+
+var hintedAnswers = map[string]hintedAnswer{
+	"Fetch": {
+		of(17, kmsg.NewPtrFetchRequest()),
+		func(n int) kmsg.Response { return hinted(n, 1, 2) },
+		func(resp kmsg.Response) map[int32]string {
+			all := map[int32]string{}
+			for _, b := range resp.(*kmsg.FetchResponse).Brokers {
+				all[b.NodeID] = hostPort(b.Host, b.Port)
+			}
+			return all
+		},
+	},
+	// A throttled broker empties the answer, and leaves the hints.
+	"Fetch without partitions": {
+		of(16, kmsg.NewPtrFetchRequest()),
+		func(int) kmsg.Response {
+			resp := hinted(0, 1, 2)
+			resp.Version, resp.Topics = 16, nil
+			return resp
+		},
+		func(resp kmsg.Response) map[int32]string {
+			all := map[int32]string{}
+			for _, b := range resp.(*kmsg.FetchResponse).Brokers {
+				all[b.NodeID] = hostPort(b.Host, b.Port)
+			}
+			return all
+		},
+	},
+	"Produce": {
+		produceRequest(10, -1, "", []byte("records")),
+		func(n int) kmsg.Response {
+			resp := answerTo(10, kmsg.NewPtrProduceResponse())
+			partition := kmsg.NewProduceResponseTopicPartition()
+			message := strings.Repeat("m", n)
+			partition.ErrorMessage = &message
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic = "t"
+			topic.Partitions = append(topic.Partitions, partition)
+			resp.Topics = append(resp.Topics, topic)
+			for node := 1; node <= 2; node++ {
+				b := kmsg.NewProduceResponseBroker()
+				b.NodeID = int32(node)
+				b.Host, b.Port = brokerAddress(node)
+				resp.Brokers = append(resp.Brokers, b)
+			}
+			return resp
+		},
+		func(resp kmsg.Response) map[int32]string {
+			all := map[int32]string{}
+			for _, b := range resp.(*kmsg.ProduceResponse).Brokers {
+				all[b.NodeID] = hostPort(b.Host, b.Port)
+			}
+			return all
+		},
+	},
+	"ShareFetch": {
+		of(1, kmsg.NewPtrShareFetchRequest()),
+		func(n int) kmsg.Response {
+			resp := answerTo(1, kmsg.NewPtrShareFetchResponse())
+			partition := kmsg.NewShareFetchResponseTopicPartition()
+			partition.Records = make([]byte, n)
+			partition.AcquiredRecords = append(partition.AcquiredRecords, kmsg.NewShareFetchResponseTopicPartitionAcquiredRecord())
+			topic := kmsg.NewShareFetchResponseTopic()
+			topic.Partitions = append(topic.Partitions, partition)
+			resp.Topics = append(resp.Topics, topic)
+			for node := 1; node <= 2; node++ {
+				b := kmsg.NewShareFetchResponseNodeEndpoint()
+				b.NodeID = int32(node)
+				b.Host, b.Port = brokerAddress(node)
+				resp.NodeEndpoints = append(resp.NodeEndpoints, b)
+			}
+			return resp
+		},
+		func(resp kmsg.Response) map[int32]string {
+			all := map[int32]string{}
+			for _, b := range resp.(*kmsg.ShareFetchResponse).NodeEndpoints {
+				all[b.NodeID] = hostPort(b.Host, b.Port)
+			}
+			return all
+		},
+	},
+	"ShareAcknowledge": {
+		of(2, kmsg.NewPtrShareAcknowledgeRequest()),
+		func(n int) kmsg.Response {
+			resp := answerTo(2, kmsg.NewPtrShareAcknowledgeResponse())
+			partition := kmsg.NewShareAcknowledgeResponseTopicPartition()
+			message := strings.Repeat("m", n)
+			partition.ErrorMessage = &message
+			topic := kmsg.NewShareAcknowledgeResponseTopic()
+			topic.Partitions = append(topic.Partitions, partition)
+			resp.Topics = append(resp.Topics, topic)
+			for node := 1; node <= 2; node++ {
+				b := kmsg.NewShareAcknowledgeResponseNodeEndpoint()
+				b.NodeID = int32(node)
+				b.Host, b.Port = brokerAddress(node)
+				resp.NodeEndpoints = append(resp.NodeEndpoints, b)
+			}
+			return resp
+		},
+		func(resp kmsg.Response) map[int32]string {
+			all := map[int32]string{}
+			for _, b := range resp.(*kmsg.ShareAcknowledgeResponse).NodeEndpoints {
+				all[b.NodeID] = hostPort(b.Host, b.Port)
+			}
+			return all
+		},
+	},
+}
+
+// hintsLab has a listener for each of advertisedHosts, and knows the nodes that
+// are hinted at.
+func (l *lab) hints(t *testing.T) {
+	t.Helper()
+	l.first = l.startBroker(t, 0, 0, 1, 2)
+	conf := l.config()
+	bob := conf.Clusters[0].Listeners[0]
+	conf.Clusters[0].Listeners = nil
+	port := 9092
+	for name, host := range advertisedHosts {
+		bob.Name = strings.ReplaceAll(name, " ", "-")
+		bob.Bind = fmt.Sprintf("127.0.0.1:%d", port)
+		bob.Advertise = host + ":9092"
+		bob.Nodes.Ports = proxy.Range{First: port + 8, Last: port + 17}
+		bob.Nodes.AdvertisePorts = proxy.Range{First: 9100, Last: 9109}
+		conf.Clusters[0].Listeners = append(conf.Clusters[0].Listeners, bob)
+		port += 100
+	}
+	l.start(t, conf)
+}
+
+// checkHints fails the test unless frame, which came for an answer of n bytes, is
+// the answer with host in the place of brokers. Where the answer was too long to
+// be held, its length has not changed.
+func checkHints(t *testing.T, h hintedAnswer, n int, frame []byte, host string) {
+	t.Helper()
+	if bytes.Contains(frame, []byte("vpc.invalid")) {
+		t.Error("a broker's name leaked")
+	}
+	sent := answerFrame(1, h.resp(n))
+	large := len(sent) > 16<<10
+	if large && len(frame) != len(sent) {
+		t.Errorf("got %d bytes, want %d", len(frame), len(sent))
+	}
+	got := kmsg.ResponseForKey(h.req.Key())
+	got.SetVersion(h.req.GetVersion())
+	decodeAnswer(t, frame, 1, got)
+	want := map[int32]string{1: host + ":9101", 2: host + ":9102"}
+	if large && len(host) > len("broker-1.vpc.invalid") {
+		want = map[int32]string{} // the client asks Metadata, as if there were no hints
+	}
+	wantTold(t, h.told(got), want)
+	// Everything but the hints is as it was. Padding behind them changes
+	// nothing in front of it.
+	if front := len(sent) - 100; front > 12 && !bytes.Equal(frame[12:front], sent[12:front]) {
+		t.Error("what stands in front of the hints has changed")
+	}
+}
+
+func TestLeaderHints(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.hints(t)
+	for name, h := range hintedAnswers {
+		for place, host := range advertisedHosts {
+			for _, n := range []int{10, 20_000, 1 << 20} {
+				t.Run(fmt.Sprint(name, "/", place, "/", n), func(t *testing.T) {
+					c := l.dial(t, host+":9092")
+					c.send(1, h.req)
+					s := l.first.take()
+					s.request(kmsg.Key(h.req.Key()), 1)
+					sent := make(chan error, 1)
+					go func() { sent <- s.tryWrite(answerFrame(1, h.resp(n))) }()
+					checkHints(t, h, n, c.frame(), host)
+					if err := <-sent; err != nil {
+						t.Fatal(err)
+					}
+					finish(t, &l, c, s)
+				})
+			}
+		}
+	}
+}
+
+// However an answer is cut into pieces on its way, the client gets the same.
+func TestLeaderHintsInPieces(t *testing.T) {
+	t.Parallel()
+	const n = 17_000 // just too long to be held
+	var l lab
+	l.inMemory() // where each write is a read
+	l.hints(t)
+	for name, h := range hintedAnswers {
+		for place, host := range advertisedHosts {
+			t.Run(name+"/"+place, func(t *testing.T) {
+				c := l.dial(t, host+":9092")
+				s := brokerConn{}
+				frame := answerFrame(1, h.resp(n))
+				exchange := func(send func()) {
+					t.Helper()
+					asked := make(chan error, 1)
+					go func() { asked <- c.tryWrite(requestFrame(1, h.req)) }()
+					if s.peer == nil {
+						s = l.first.take()
+					}
+					s.request(kmsg.Key(h.req.Key()), 1)
+					if err := <-asked; err != nil {
+						t.Fatal(err)
+					}
+					go send()
+					checkHints(t, h, n, c.frame(), host)
+				}
+				for split := max(1, len(frame)-100); split < len(frame); split++ {
+					exchange(func() {
+						_ = s.tryWrite(frame[:split])
+						_ = s.tryWrite(frame[split:])
+					})
+				}
+				exchange(func() {
+					for i := range frame {
+						_ = s.tryWrite(frame[i : i+1])
+					}
+				})
+				finish(t, &l, c, s)
+			})
+		}
+	}
+}

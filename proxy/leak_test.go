@@ -1,0 +1,70 @@
+package proxy_test
+
+import (
+	"encoding/binary"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The tests in this file and others that use footprint count what belongs to the
+// whole process, and so do not run beside others.
+
+// footprint is what a leak would make grow.
+type footprint struct{ goroutines, descriptors int }
+
+func measure() footprint {
+	f := footprint{goroutines: runtime.NumGoroutine()}
+	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
+		f.descriptors = len(open)
+	}
+	return f
+}
+
+// settlesAt waits until no more is used than before.
+func (f footprint) settled(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(patience)
+	for now := measure(); now.goroutines > f.goroutines || now.descriptors > f.descriptors; now = measure() {
+		if time.Now().After(deadline) {
+			var stacks strings.Builder
+			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+			t.Fatalf("got %+v, want %+v; %s", now, f, stacks.String())
+		}
+		<-tick.C
+	}
+}
+
+// A size that no request has is neither allocated nor waited for, and what it
+// came by is closed.
+func TestImpossibleSizesCostNothing(t *testing.T) {
+	var l lab
+	l.startBroker(t, 0, 0)
+	l.start(t, l.config())
+	l.learned(t, 0)
+	before := measure()
+	var first, last runtime.MemStats
+	runtime.ReadMemStats(&first)
+	const attempts = 200
+	for i := range attempts {
+		size := impossibleSizes[i%len(impossibleSizes)].size
+		c := l.dial(t, "bob.test:9092")
+		c.write(binary.BigEndian.AppendUint32(nil, uint32(size)))
+		if size == smallLimit+1 { // not too large without that limit
+			c.closeWrite()
+		}
+		c.eof()
+		c.close()
+		l.ends.next(t)
+	}
+	runtime.ReadMemStats(&last)
+	if got := (last.TotalAlloc - first.TotalAlloc) / attempts; got > 128<<10 {
+		t.Errorf("%d bytes were allocated for each", got)
+	}
+	before.settled(t)
+}
