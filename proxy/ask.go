@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/upstream"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -49,8 +50,9 @@ var errNeedsLogin = errors.New("the cluster wants its clients to log in; it teac
 
 func (c *cluster) logUnanswered(err error, attempt int) {
 	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
+	_, isLoop := errors.AsType[*upstream.LoopError](err)
 	switch {
-	case c.looped.Load():
+	case isLoop, c.looped.Load():
 		log.Error("the bootstrap addresses lead back to this proxy; its clients are refused",
 			slog.String(logkey.Fix, "point clusters."+c.conf.Name+".bootstrap at the brokers themselves"))
 	case errors.Is(err, errNeedsLogin) && attempt > 1:

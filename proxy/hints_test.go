@@ -34,13 +34,7 @@ var hintedAnswers = map[string]hintedAnswer{
 	"Fetch": {
 		of(17, kmsg.NewPtrFetchRequest()),
 		func(n int) kmsg.Response { return hinted(n, 1, 2) },
-		func(resp kmsg.Response) map[int32]string {
-			all := map[int32]string{}
-			for _, b := range resp.(*kmsg.FetchResponse).Brokers {
-				all[b.NodeID] = hostPort(b.Host, b.Port)
-			}
-			return all
-		},
+		fetchHints,
 	},
 	// A throttled broker empties the answer, and leaves the hints.
 	"Fetch without partitions": {
@@ -50,13 +44,7 @@ var hintedAnswers = map[string]hintedAnswer{
 			resp.Version, resp.Topics = 16, nil
 			return resp
 		},
-		func(resp kmsg.Response) map[int32]string {
-			all := map[int32]string{}
-			for _, b := range resp.(*kmsg.FetchResponse).Brokers {
-				all[b.NodeID] = hostPort(b.Host, b.Port)
-			}
-			return all
-		},
+		fetchHints,
 	},
 	"Produce": {
 		produceRequest(10, -1, "", []byte("records")),
@@ -139,7 +127,15 @@ var hintedAnswers = map[string]hintedAnswer{
 	},
 }
 
-// hintsLab has a listener for each of advertisedHosts, and knows the nodes that
+func fetchHints(resp kmsg.Response) map[int32]string {
+	all := map[int32]string{}
+	for _, b := range resp.(*kmsg.FetchResponse).Brokers {
+		all[b.NodeID] = hostPort(b.Host, b.Port)
+	}
+	return all
+}
+
+// hints starts a proxy with a listener for each of advertisedHosts, and knows the nodes that
 // are hinted at.
 func (l *lab) hints(t *testing.T) {
 	t.Helper()

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -34,7 +36,7 @@ func (l *lab) startKfake(t *testing.T, n int, opts ...kfake.Opt) *kfake.Cluster 
 // nothing but the proxy. At the end of the test it has tried nothing else.
 func (l *lab) franz(t *testing.T, address string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	opts = append(opts, kgo.SeedBrokers(address),
+	opts = append(opts, kgo.SeedBrokers(address), kgo.MetadataMinAge(50*time.Millisecond),
 		kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
 			return l.outside.Dial(ctx, network, host)
 		}))
@@ -82,27 +84,38 @@ func TestClientsHearTheirOwnListener(t *testing.T) {
 }
 
 func TestGroupReadsEverythingWhileLeadersMove(t *testing.T) {
+	t.Parallel()
+	t.Run("over TCP", func(t *testing.T) {
+		t.Parallel()
+		var l lab
+		groupReadsEverything(t, &l)
+	})
+	t.Run("in memory", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var l lab
+			l.inMemory()
+			groupReadsEverything(t, &l)
+		})
+	})
+}
+
+func groupReadsEverything(t *testing.T, l *lab) {
+	t.Helper()
 	const records = 3000
-	var l lab
 	fake := l.startKfake(t, 3, kfake.SeedTopics(6, "t"))
 	l.start(t, l.config())
-
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	go func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				fake.ShufflePartitionLeaders()
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	var running sync.WaitGroup
+	t.Cleanup(func() { // before the clients and the cluster are closed
+		cancel()
+		running.Wait()
+	})
 	producer := l.franz(t, "bob.test:9092", kgo.DefaultProduceTopic("t"))
-	go func() {
+	consumer := l.franz(t, "localhost:39092", kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"),
+		kgo.FetchMaxWait(200*time.Millisecond))
+	running.Go(func() { moveLeaders(ctx, fake) })
+	running.Go(func() {
 		for i := range records {
 			producer.Produce(ctx, kgo.StringRecord(strconv.Itoa(i)), func(_ *kgo.Record, err error) {
 				if err != nil && ctx.Err() == nil {
@@ -110,9 +123,7 @@ func TestGroupReadsEverythingWhileLeadersMove(t *testing.T) {
 				}
 			})
 		}
-	}()
-	consumer := l.franz(t, "localhost:39092", kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"),
-		kgo.FetchMaxWait(200*time.Millisecond))
+	})
 	seen := map[string]bool{}
 	for len(seen) < records {
 		fetches := consumer.PollFetches(ctx)
@@ -120,5 +131,19 @@ func TestGroupReadsEverythingWhileLeadersMove(t *testing.T) {
 			t.Fatalf("read %d of %d records", len(seen), records)
 		}
 		fetches.EachRecord(func(r *kgo.Record) { seen[string(r.Value)] = true })
+	}
+}
+
+// moveLeaders gives partitions other leaders until ctx ends.
+func moveLeaders(ctx context.Context, fake *kfake.Cluster) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			fake.ShufflePartitionLeaders()
+		case <-ctx.Done():
+			return
+		}
 	}
 }

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,5 +169,34 @@ func TestShutdownHasALimitOfItsOwn(t *testing.T) {
 		if took := time.Since(start); took != proxy.DefaultDrainTimeout {
 			t.Errorf("it took %v, want %v", took, proxy.DefaultDrainTimeout)
 		}
+	})
+}
+
+// A session that is cut while its broker is dialled does not wait for what that
+// broker might say. (A login with raw tokens would wait longest.)
+func TestShutdownCutsWhatIsBeingDialled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		conf := l.config()
+		conf.Clusters[0].Dial = []proxy.DialRule{{Node: new(int32(1)), To: "slow.vpc.invalid:9092"}}
+		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == "slow.vpc.invalid:9092" {
+				<-ctx.Done()
+				address, ctx = brokerName(0), context.WithoutCancel(ctx)
+			}
+			return l.vpc.Dial(ctx, network, address)
+		}
+		b.names = brokersNamed(0, 1)
+		l.start(t, conf)
+		l.learned(t, 0, 1)
+		c := l.dial(t, "bob.test:9101")
+		c.send(1, handshakeRequest(0, "PLAIN"))
+		wantCut(t, l.shutdown(time.Second), 1)
+		c.eof()
+		b.take().eof()
+		l.ended(t, proxy.DrainTimeout)
 	})
 }
