@@ -83,7 +83,6 @@ func (m *Map) Teach(a Answer) []Change {
 		if n == nil {
 			continue // a negative id
 		}
-		n.seen = a.At
 		owner[b.anonymous()] = b.Node
 		switch {
 		case n.current == b:
@@ -101,7 +100,7 @@ func (m *Map) Teach(a Answer) []Change {
 			changes = append(changes, Change{Kind: Gone, Broker: n.current})
 		}
 	}
-	m.prune(a.Brokers)
+	m.prune(a.Brokers, a.At)
 	return changes
 }
 
@@ -118,9 +117,22 @@ func (m *Map) Add(a Answer) []Change {
 	changes := m.identify(a.ClusterID)
 	brokers := slices.DeleteFunc(slices.Clone(a.Brokers), func(b Broker) bool { return b.Node < 0 })
 	slices.SortStableFunc(brokers, func(a, b Broker) int { return cmp.Compare(a.Node, b.Node) })
+	fresh := map[int32]bool{}
 	for _, b := range brokers {
-		if m.nodes[b.Node] == nil {
-			m.nodes[b.Node] = &node{current: b, seen: a.At}
+		n := m.nodes[b.Node]
+		if n == nil {
+			n = &node{current: b}
+			m.nodes[b.Node] = n
+			fresh[b.Node] = true
+		}
+		n.seen = a.At
+		for _, s := range m.listeners {
+			s.giveOwn(b.Node) // before any of them takes what is free
+		}
+	}
+	for _, b := range brokers {
+		if fresh[b.Node] {
+			delete(fresh, b.Node) // it may be named twice
 			changes = append(changes, Change{Kind: Added, Broker: b})
 		}
 		for i, s := range m.listeners {
@@ -148,15 +160,10 @@ func (m *Map) identify(clusterID string) []Change {
 	return []Change{{Kind: Replaced}}
 }
 
-// place gives a node a slot of one listener, if it has none: its own, a free one,
-// or one whose node has not been seen for long.
+// place gives a node that has no slot of a listener a free one, or one whose node
+// has not been seen for long.
 func (m *Map) place(listener int, s *slots, b Broker, now time.Time) []Change {
 	if _, ok := s.ofNode[b.Node]; ok {
-		return nil
-	}
-	slot, own := s.own(b.Node)
-	if own {
-		s.give(b.Node, slot)
 		return nil
 	}
 	if slot, ok := s.lastFree(); ok {
@@ -180,7 +187,7 @@ func (m *Map) place(listener int, s *slots, b Broker, now time.Time) []Change {
 
 // longestUnseen returns the node of a listener that has been unseen longest, if
 // that is longer than forgetAfter. Of several the lowest id goes. Pinned nodes
-// stay.
+// stay, and so do those that the answer of now names.
 func (m *Map) longestUnseen(s *slots, now time.Time) (Broker, bool) {
 	var oldest *node
 	for _, id := range slices.Sorted(maps.Keys(s.ofNode)) {
@@ -199,9 +206,13 @@ func (m *Map) longestUnseen(s *slots, now time.Time) (Broker, bool) {
 }
 
 // prune forgets the nodes that have no slot anywhere and are not named: ids
-// that only ever grow must not fill the memory.
-func (m *Map) prune(brokers []Broker) {
+// that only ever grow must not fill the memory. A clock that was set back makes
+// nobody seen in the future.
+func (m *Map) prune(brokers []Broker, now time.Time) {
 	for _, id := range m.ids() {
+		if n := m.nodes[id]; n.seen.After(now) {
+			n.seen = now
+		}
 		placed := slices.ContainsFunc(m.listeners, func(s *slots) bool { _, ok := s.ofNode[id]; return ok })
 		if !placed && !named(brokers, id) {
 			delete(m.nodes, id)

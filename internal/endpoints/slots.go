@@ -43,6 +43,16 @@ func (s *slots) own(id int32) (slot int, ok bool) {
 	return slot, s.free(slot)
 }
 
+// giveOwn gives a node that has no slot the one that the configuration gives it.
+func (s *slots) giveOwn(id int32) {
+	if _, placed := s.ofNode[id]; placed {
+		return
+	}
+	if slot, ok := s.own(id); ok {
+		s.give(id, slot)
+	}
+}
+
 // lastFree returns the free slot at the top of the range.
 func (s *slots) lastFree() (slot int, ok bool) {
 	for slot := s.layout.Slots - 1; slot >= 0; slot-- {

@@ -92,14 +92,13 @@ func (l *slots) restore(ids []int32, overflow map[int32]int) {
 			l.give(id, slot)
 		}
 	}
-	for _, give := range []func(int32) (int, bool){l.own, func(int32) (int, bool) { return l.lastFree() }} {
-		for _, id := range ids {
-			if _, placed := l.ofNode[id]; placed {
-				continue
-			}
-			if slot, ok := give(id); ok {
-				l.give(id, slot)
-			}
+	for _, id := range ids {
+		l.giveOwn(id)
+	}
+	for _, id := range ids {
+		_, placed := l.ofNode[id]
+		if slot, ok := l.lastFree(); ok && !placed {
+			l.give(id, slot)
 		}
 	}
 }
