@@ -86,19 +86,19 @@ func (m *Map) Restore(b []byte) error {
 // restore gives the nodes their slots: first those that are remembered, so
 // that nobody's endpoint becomes another's, then those that the configuration
 // gives, then whatever is free.
-func (l *slots) restore(ids []int32, overflow map[int32]int) {
+func (s *slots) restore(ids []int32, overflow map[int32]int) {
 	for _, id := range ids {
-		if slot, ok := overflow[id]; ok && l.free(slot) {
-			l.give(id, slot)
+		if slot, ok := overflow[id]; ok && s.free(slot) {
+			s.give(id, slot)
 		}
 	}
 	for _, id := range ids {
-		l.giveOwn(id)
+		s.giveOwn(id)
 	}
 	for _, id := range ids {
-		_, placed := l.ofNode[id]
-		if slot, ok := l.lastFree(); ok && !placed {
-			l.give(id, slot)
+		_, placed := s.ofNode[id]
+		if slot, ok := s.lastFree(); ok && !placed {
+			s.give(id, slot)
 		}
 	}
 }

@@ -120,7 +120,9 @@ func TestLoopbackOnceTheConfigurationLeadsThere(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				conn.Close()
+				if err := conn.Close(); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
