@@ -9,7 +9,7 @@ import (
 // Head rewrites the brokers in front of a Metadata answer. payload is the frame
 // behind the correlation id, or as much of it as has arrived: wire.ErrShort asks
 // for more. The first n bytes of payload are to be replaced by out; the rest,
-// the cluster's id and all topics, goes as it is, whatever later versions add.
+// with all topics, goes as it is, whatever later versions add.
 //
 // Metadata v0-13:
 //
@@ -29,18 +29,20 @@ func (r *Rewriter) Head(key, version int16, payload []byte) (out []byte, n int, 
 	}
 	front := rd.Offset()
 	list := readBrokers(&rd, shape)
-	n = rd.Offset()
+	behind := rd.Offset()
+	if rd.Err() == nil && len(list.brokers) == 0 { // a cluster that starts: nothing to replace, null stays null
+		return payload[:behind], behind, Notes{}, nil
+	}
 	clusterID := ""
 	if version >= 2 {
 		clusterID = string(rd.String(shape.compact))
 	}
-	switch {
-	case rd.Err() != nil:
+	if rd.Err() != nil {
 		return nil, 0, Notes{}, parseError(key, version, rd.Err())
-	case len(list.brokers) == 0: // a cluster that starts: nothing to replace, null stays null
-		return payload[:n], n, Notes{}, nil
 	}
 	notes = r.translate(kmsg.Metadata.Int16(), Brokers{ClusterID: clusterID, List: list.brokers})
+	n = rd.Offset()
 	out = append(make([]byte, 0, n), payload[:front]...)
-	return list.append(out, shape), n, notes, nil
+	out = list.append(out, shape)
+	return append(out, payload[behind:n]...), n, notes, nil
 }
