@@ -91,11 +91,14 @@ func (c *cluster) ask(ctx context.Context) error {
 		}
 		return fmt.Errorf("ask for metadata: %w", err)
 	}
-	brokers := make([]rewrite.Broker, len(answer.Brokers))
-	for i, b := range answer.Brokers {
-		brokers[i] = rewrite.Broker{Node: b.NodeID, Host: b.Host, Port: b.Port}
+	var brokers rewrite.Brokers
+	if answer.ClusterID != nil {
+		brokers.ClusterID = *answer.ClusterID
 	}
-	if len(brokers) == 0 {
+	for _, b := range answer.Brokers {
+		brokers.List = append(brokers.List, rewrite.Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
+	}
+	if len(brokers.List) == 0 {
 		return errors.New("the cluster names no brokers yet")
 	}
 	c.learn(metadata.Key(), brokers)

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -19,13 +21,15 @@ type cluster struct {
 	proxy     *Proxy
 	conf      *Cluster
 	log       *slog.Logger
-	dialer    upstream.Dialer
+	dialer    *upstream.Dialer
 	bootstrap []upstream.Target
 	listeners []*listener
 
 	turn     atomic.Uint32 // which bootstrap broker comes first
 	looped   atomic.Bool   // a bootstrap address leads back to this proxy
 	answered chan struct{} // closed once the cluster has said who its brokers are
+	state    *stateFile    // nil: the map is kept in memory only
+	changed  chan struct{} // holds one when the map is to be written to state
 
 	mu       sync.Mutex // guards the following
 	brokers  *endpoints.Map
@@ -40,13 +44,19 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		log:      p.log.With(slog.String(logkey.Cluster, conf.Name)),
 		answered: make(chan struct{}),
 		clashing: map[int32]endpoints.Broker{},
+		changed:  make(chan struct{}, 1),
 	}
 	rules, err := conf.compileDial()
 	if err != nil {
 		return nil, err
 	}
-	c.dialer = upstream.Dialer{
+	admitted, err := upstream.CompileAdmission(conf.Brokers)
+	if err != nil {
+		return nil, err
+	}
+	c.dialer = &upstream.Dialer{
 		Rules:       rules,
+		Brokers:     admitted,
 		Timeout:     conf.ConnectTimeout,
 		Keepalive:   conf.Keepalive,
 		Own:         p.isOwn,
@@ -57,7 +67,10 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.bootstrap = append(c.bootstrap, upstream.Target{Node: NoNode, Host: host, Port: port})
+		c.bootstrap = append(c.bootstrap, upstream.Target{Node: NoNode, Host: host, Port: port, Configured: true})
+		if addr, err := netip.ParseAddr(host); host == "localhost" || err == nil && addr.IsLoopback() {
+			c.dialer.AllowLoopback()
+		}
 	}
 	layouts := make([]endpoints.Layout, len(conf.Listeners))
 	for i := range conf.Listeners {
@@ -65,32 +78,44 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		c.listeners = append(c.listeners, l)
 		layouts[i] = l.layout()
 	}
-	c.brokers = endpoints.New(layouts)
+	c.brokers = endpoints.New(layouts, conf.ForgetAfter)
 	return c, nil
 }
 
 // learn takes the brokers that an answer names into the map. Metadata alone
 // teaches; other answers add who is not known yet.
-func (c *cluster) learn(key int16, named []rewrite.Broker) {
-	brokers := make([]endpoints.Broker, len(named))
-	for i, b := range named {
-		brokers[i] = endpoints.Broker{Node: b.Node, Host: b.Host, Port: b.Port}
+func (c *cluster) learn(key int16, named rewrite.Brokers) {
+	answer := endpoints.Answer{ClusterID: named.ClusterID, At: time.Now()}
+	for _, b := range named.List {
+		answer.Brokers = append(answer.Brokers, endpoints.Broker{Node: b.Node, Host: b.Host, Port: b.Port})
 	}
 	c.mu.Lock()
 	var changes []endpoints.Change
 	if key == kmsg.Metadata.Int16() {
-		changes = c.brokers.Teach(brokers)
+		changes = c.brokers.Teach(answer)
 	} else {
-		changes = c.brokers.Add(brokers)
+		changes = c.brokers.Add(answer)
 	}
-	c.findClashes(brokers)
+	c.findClashes(answer.Brokers)
 	if !c.taught {
 		c.taught = true
 		close(c.answered)
 	}
 	c.mu.Unlock()
+	c.note(changes)
+}
+
+// note logs changes of the map, and has them written.
+func (c *cluster) note(changes []endpoints.Change) {
+	if len(changes) == 0 {
+		return
+	}
 	for _, change := range changes {
 		c.logChange(change)
+	}
+	select {
+	case c.changed <- struct{}{}:
+	default: // one is waiting already
 	}
 }
 
@@ -123,25 +148,32 @@ func (c *cluster) clashes(node int32) bool {
 }
 
 func (c *cluster) logChange(change endpoints.Change) {
-	node := slog.Int(logkey.Node, int(change.Broker.Node))
-	address := slog.String(logkey.Address, hostport.Join(change.Broker.Host, change.Broker.Port))
+	b := change.Broker
+	log := c.log.With(slog.Int(logkey.Node, int(b.Node)))
 	switch change.Kind {
-	case endpoints.Overflowed, endpoints.Unmapped:
+	case endpoints.Overflowed, endpoints.Evicted, endpoints.Unmapped:
 		l := c.listeners[change.Listener]
-		attrs := []any{
-			node, slog.String(logkey.Listener, l.conf.Name),
-			slog.String(logkey.Fix, "widen the listener's nodes range, or pin the node"),
+		log = log.With(slog.String(logkey.Listener, l.conf.Name))
+		fix := slog.String(logkey.Fix, "widen the listener's nodes range, or pin the node")
+		switch change.Kind {
+		case endpoints.Unmapped:
+			log.Error("no slot is left for this node; it is left out of answers", fix)
+		case endpoints.Evicted:
+			log.Warn("node has not been seen for long and lost its slot to another", fix,
+				slog.String(logkey.Bind, l.conf.bindAddress(change.Slot)))
+		default:
+			log.Warn("node is outside the listener's range and took a free slot; replicas of this proxy may differ", fix,
+				slog.String(logkey.Bind, l.conf.bindAddress(change.Slot)))
 		}
-		if change.Kind == endpoints.Unmapped {
-			c.log.Error("no slot is left for this node; it is left out of answers", attrs...)
-			return
-		}
-		c.log.Warn("node is outside the listener's range and took a free slot; replicas of this proxy may differ",
-			append(attrs, slog.String(logkey.Bind, l.conf.bindAddress(change.Slot)))...)
+	case endpoints.Replaced:
+		c.log.Error("another cluster answers; all that was known of the old one is forgotten",
+			slog.String(logkey.Fix, "if this comes again, the bootstrap addresses lead to two clusters"))
+	case endpoints.Gone:
+		log.Info("broker's address has become another broker's")
 	case endpoints.Moved:
-		c.log.Info("broker has another address", node, address)
+		log.Info("broker has another address", slog.String(logkey.Address, hostport.Join(b.Host, b.Port)))
 	default:
-		c.log.Info("broker found", node, address)
+		log.Info("broker found", slog.String(logkey.Address, hostport.Join(b.Host, b.Port)))
 	}
 }
 
@@ -160,9 +192,7 @@ func (c *cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) 
 	changes := c.brokers.Failed(b)
 	now, _ = c.brokers.Node(b.Node)
 	c.mu.Unlock()
-	for _, change := range changes {
-		c.logChange(change)
-	}
+	c.note(changes)
 	return now, len(changes) > 0
 }
 

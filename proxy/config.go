@@ -17,6 +17,8 @@ const (
 	DefaultConnectTimeout = 10 * time.Second
 	// DefaultKeepalive is how long a connection is silent before TCP keep-alive probes start.
 	DefaultKeepalive = 60 * time.Second
+	// DefaultForgetAfter is how long a node keeps its slot unseen in a range that is full.
+	DefaultForgetAfter = 30 * 24 * time.Hour
 	// DefaultDrainTimeout bounds how long a Shutdown waits for answers in flight.
 	DefaultDrainTimeout = 60 * time.Second
 )
@@ -26,6 +28,8 @@ const (
 // A Config must not change after New.
 type Config struct {
 	Clusters []Cluster
+
+	StateDir string // where each cluster's map is remembered; "": in memory only
 
 	MaxRequestBytes     int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
 	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
@@ -55,6 +59,8 @@ type Cluster struct {
 	Name           string   // a lower-case DNS label
 	Bootstrap      []string // host:port, tried in turn
 	UnknownAPIs    UnknownAPIs
+	Brokers        []string // globs on host:port: learned addresses that may be dialled; none: all
+	ForgetAfter    time.Duration
 	Dial           []DialRule // first match wins
 	ConnectTimeout time.Duration
 	Keepalive      time.Duration

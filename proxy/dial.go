@@ -64,6 +64,9 @@ func dialFailure(err error) *ended {
 	if _, isLoop := errors.AsType[*upstream.LoopError](err); isLoop {
 		return &ended{reason: Loop, err: err, fix: "add a dial rule that leads to the broker itself"}
 	}
+	if refused, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
+		return &ended{reason: DialRefused, err: err, fix: refused.Fix}
+	}
 	return &ended{
 		reason: DialFailed,
 		err:    err,
@@ -74,6 +77,9 @@ func dialFailure(err error) *ended {
 // dialNode reaches one broker. If it has moved, as answers say that could not be
 // trusted alone, it is tried there too.
 func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker) (net.Conn, string, error) {
+	if b.Host == "" {
+		return nil, "", fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
+	}
 	conn, address, err := c.dialTarget(ctx, targetOf(b))
 	if err == nil {
 		return conn, address, nil
@@ -116,7 +122,9 @@ func (c *cluster) candidates() []upstream.Target {
 		targets = append(targets, t)
 	}
 	for _, b := range known {
-		targets = append(targets, targetOf(b))
+		if b.Host != "" {
+			targets = append(targets, targetOf(b))
+		}
 	}
 	return targets
 }

@@ -51,6 +51,7 @@ func newListener(c *cluster, index int, conf *Listener) *listener {
 
 func (l *listener) layout() endpoints.Layout {
 	return endpoints.Layout{
+		Name:      l.conf.Name,
 		Slots:     l.conf.slots(),
 		FirstNode: l.conf.Nodes.FirstNode,
 		Pinned:    l.conf.pinnedSlots(),
@@ -61,12 +62,12 @@ func (l *listener) layout() endpoints.Layout {
 // this listener's endpoints instead. A node that has none is left out. Every
 // endpoint of the listener is bound from the start, so that the client can
 // connect the moment it hears of one.
-func (l *listener) translate(key int16, brokers []rewrite.Broker) {
+func (l *listener) translate(key int16, brokers rewrite.Brokers) {
 	l.cluster.learn(key, brokers)
 	l.cluster.mu.Lock()
 	defer l.cluster.mu.Unlock()
-	for i := range brokers {
-		b := &brokers[i]
+	for i := range brokers.List {
+		b := &brokers.List[i]
 		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
 		if !ok || l.cluster.clashes(b.Node) {
 			b.Drop = true

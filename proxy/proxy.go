@@ -22,7 +22,7 @@ type Proxy struct {
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	accepting sync.WaitGroup
-	asking    sync.WaitGroup
+	asking    sync.WaitGroup // questions to clusters, and state files
 	serving   sync.WaitGroup // the goroutines of sessions
 
 	mu       sync.Mutex // guards the following
@@ -77,6 +77,7 @@ func (c *Config) withDefaults() Config {
 		cluster := &d.Clusters[i]
 		cluster.ConnectTimeout = cmp.Or(cluster.ConnectTimeout, DefaultConnectTimeout)
 		cluster.Keepalive = cmp.Or(cluster.Keepalive, DefaultKeepalive)
+		cluster.ForgetAfter = cmp.Or(cluster.ForgetAfter, DefaultForgetAfter)
 	}
 	return d
 }
@@ -86,12 +87,15 @@ func (c *Config) withDefaults() Config {
 // Ending ctx does not end the Proxy.
 func (p *Proxy) Start(ctx context.Context) error {
 	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
-	for l := range p.listeners() {
-		if err := l.bind(ctx); err != nil {
-			p.closeSockets()
-			p.stop()
-			return err
+	if err := p.open(ctx); err != nil {
+		p.closeSockets()
+		for _, c := range p.clusters {
+			if c.state != nil {
+				c.state.close()
+			}
 		}
+		p.stop()
+		return err
 	}
 	for l := range p.listeners() {
 		for _, e := range l.endpoints {
@@ -100,6 +104,27 @@ func (p *Proxy) Start(ctx context.Context) error {
 	}
 	for _, c := range p.clusters {
 		p.asking.Go(func() { c.askUntilAnswered(ctx) })
+		if c.state != nil {
+			p.asking.Go(func() { c.keepState(ctx) })
+		}
+	}
+	return nil
+}
+
+// open reads what is remembered, and binds.
+func (p *Proxy) open(ctx context.Context) error {
+	for _, c := range p.clusters {
+		if p.conf.StateDir == "" {
+			break
+		}
+		if err := c.remember(p.conf.StateDir); err != nil {
+			return err
+		}
+	}
+	for l := range p.listeners() {
+		if err := l.bind(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }

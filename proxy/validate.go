@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kproxy/internal/hostport"
+	"kproxy/internal/upstream"
 )
 
 const (
@@ -117,6 +118,10 @@ func (v *validator) cluster(key string, c *Cluster) {
 	}
 	v.duration(key+".connect_timeout", c.ConnectTimeout)
 	v.duration(key+".keepalive", c.Keepalive)
+	v.duration(key+".forget_after", c.ForgetAfter)
+	if _, err := upstream.CompileAdmission(c.Brokers); err != nil {
+		v.admission(key+".brokers", err)
+	}
 	if c.Keepalive > maxKeepalive {
 		v.add(key+".keepalive", fmt.Sprintf("%s is more than the kernel takes", c.Keepalive), fmt.Sprintf("write %s or less; the default is %s", maxKeepalive, DefaultKeepalive))
 	}

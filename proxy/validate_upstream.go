@@ -74,6 +74,15 @@ func (v *validator) rules(key string, err error) {
 	}
 }
 
+// admission gives the mistake in one of a cluster's globs its place in the file.
+func (v *validator) admission(key string, err error) {
+	if bad, ok := errors.AsType[*upstream.RuleError](err); ok {
+		v.add(fmt.Sprintf("%s[%d]", key, bad.Rule), bad.Problem, bad.Fix)
+		return
+	}
+	v.add(key, err.Error(), "correct the globs")
+}
+
 // loops finds bootstrap addresses that are kproxy's own. Names are not resolved
 // here; what they lead to is checked at every dial.
 func (v *validator) loops() {

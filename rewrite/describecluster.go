@@ -45,7 +45,7 @@ func (r *Rewriter) describedBrokers(resp *kmsg.DescribeClusterResponse) Notes {
 	for i, b := range resp.Brokers {
 		brokers[i] = Broker{Node: b.NodeID, Host: b.Host, Port: b.Port}
 	}
-	notes := r.translate(resp.Key(), brokers)
+	notes := r.translate(resp.Key(), Brokers{ClusterID: resp.ClusterID, List: brokers})
 	for i, b := range brokers {
 		resp.Brokers[i].Host, resp.Brokers[i].Port = b.Host, b.Port
 	}

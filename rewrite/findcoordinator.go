@@ -28,7 +28,7 @@ func (r *Rewriter) findCoordinator(version int16, payload []byte) ([]byte, Notes
 	for i, c := range coordinators {
 		brokers[i] = Broker{Node: *c.node, Host: *c.host, Port: *c.port}
 	}
-	notes := r.translate(resp.Key(), brokers)
+	notes := r.translate(resp.Key(), Brokers{List: brokers})
 	for i, c := range coordinators {
 		c.tell(brokers[i])
 	}

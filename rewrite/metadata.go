@@ -8,13 +8,14 @@ import (
 
 // Head rewrites the brokers in front of a Metadata answer. payload is the frame
 // behind the correlation id, or as much of it as has arrived: wire.ErrShort asks
-// for more. The first n bytes of payload are to be replaced by out; the rest, the
-// cluster id and all topics, goes as it is, whatever later versions add to it.
+// for more. The first n bytes of payload are to be replaced by out; the rest,
+// with all topics, goes as it is, whatever later versions add.
 //
 // Metadata v0-13:
 //
 //	v0  brokers of id, host, port
 //	v1  rack
+//	v2  the cluster's id behind the brokers, which is read as well
 //	v3  throttle time in front of the brokers
 //	v9  flexible
 func (r *Rewriter) Head(key, version int16, payload []byte) (out []byte, n int, notes Notes, err error) {
@@ -28,13 +29,20 @@ func (r *Rewriter) Head(key, version int16, payload []byte) (out []byte, n int, 
 	}
 	front := rd.Offset()
 	list := readBrokers(&rd, shape)
-	switch {
-	case rd.Err() != nil:
-		return nil, 0, Notes{}, parseError(key, version, rd.Err())
-	case len(list.brokers) == 0: // a cluster that starts: nothing to replace, null stays null
-		return payload[:rd.Offset()], rd.Offset(), Notes{}, nil
+	behind := rd.Offset()
+	if rd.Err() == nil && len(list.brokers) == 0 { // a cluster that starts: nothing to replace, null stays null
+		return payload[:behind], behind, Notes{}, nil
 	}
-	notes = r.translate(kmsg.Metadata.Int16(), list.brokers)
-	out = append(make([]byte, 0, rd.Offset()), payload[:front]...)
-	return list.append(out, shape), rd.Offset(), notes, nil
+	clusterID := ""
+	if version >= 2 {
+		clusterID = string(rd.String(shape.compact))
+	}
+	if rd.Err() != nil {
+		return nil, 0, Notes{}, parseError(key, version, rd.Err())
+	}
+	notes = r.translate(kmsg.Metadata.Int16(), Brokers{ClusterID: clusterID, List: list.brokers})
+	n = rd.Offset()
+	out = append(make([]byte, 0, n), payload[:front]...)
+	out = list.append(out, shape)
+	return append(out, payload[behind:n]...), n, notes, nil
 }

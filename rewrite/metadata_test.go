@@ -36,18 +36,25 @@ func metadata(version int16, n int, rack *string, tags bool) *kmsg.MetadataRespo
 	return resp
 }
 
-// behindBrokers is how many bytes kmsg writes behind the brokers.
-func behindBrokers(resp *kmsg.MetadataResponse) int {
+// behindHead is how many bytes kmsg writes behind the brokers and the cluster id.
+func behindHead(resp *kmsg.MetadataResponse) int {
 	bare := *resp
 	bare.Brokers = nil
 	n := len(bare.AppendTo(nil))
 	if bare.Version >= 3 {
 		n -= 4 // throttle time
 	}
+	count, length := 4, 2 // of no brokers, and of a cluster id
 	if bare.IsFlexible() {
-		return n - 1 // a count of no brokers
+		count, length = 1, 1
 	}
-	return n - 4
+	if bare.Version >= 2 && len(resp.Brokers) > 0 {
+		n -= length
+		if resp.ClusterID != nil {
+			n -= len(*resp.ClusterID)
+		}
+	}
+	return n - count
 }
 
 func TestHead(t *testing.T) {
@@ -79,7 +86,7 @@ func TestHead(t *testing.T) {
 func checkHead(t *testing.T, name string, r *Rewriter, resp *kmsg.MetadataResponse, header []byte) {
 	t.Helper()
 	payload := encode(resp, header)
-	rest := payload[len(payload)-behindBrokers(resp):]
+	rest := payload[len(payload)-behindHead(resp):]
 	untouched := bytes.Clone(payload)
 	out, n, notes, err := r.Head(3, resp.Version, payload)
 	if err != nil {
@@ -107,7 +114,7 @@ func TestHeadInPieces(t *testing.T) {
 		for _, n := range []int{0, 1, 3, 300} {
 			resp := metadata(version, n, new("rack"), true)
 			payload := encode(resp, headerTags)
-			headLen := len(payload) - behindBrokers(resp)
+			headLen := len(payload) - behindHead(resp)
 			want, _, _, err := telling("proxy.example").Head(3, version, payload)
 			if err != nil {
 				t.Fatal(err)
@@ -158,14 +165,21 @@ func TestHeadTellsTranslate(t *testing.T) {
 			addBroker(resp, b, nil)
 		}
 		var got [][]Broker
-		r := &Rewriter{Translate: func(key int16, brokers []Broker) {
+		clusterID := ""
+		r := &Rewriter{Translate: func(key int16, brokers Brokers) {
 			if key != 3 {
 				t.Errorf("key %d, want 3", key)
 			}
-			got = append(got, slices.Clone(brokers))
+			got = append(got, slices.Clone(brokers.List))
+			clusterID = brokers.ClusterID
 		}}
+		id := "cluster"
+		resp.(*kmsg.MetadataResponse).ClusterID = &id
 		payload := encode(resp, []byte{0})
 		out, n, _, err := r.Head(3, version, payload)
+		if version >= 2 && clusterID != id {
+			t.Errorf("v%d: Translate heard of cluster %q, want %q", version, clusterID, id)
+		}
 		if err != nil || len(got) != 1 || !slices.Equal(got[0], want) {
 			t.Fatalf("v%d: Translate heard %v, %v, want %v once", version, got, err, want)
 		}
@@ -260,8 +274,9 @@ func TestHeadTakesWideNumbers(t *testing.T) {
 	payload = binary.BigEndian.AppendUint32(payload, 1)                // its id
 	payload = append(payload, 0x83, 0, 'h', 'i', 0, 0, 0x23, 0x84)     // host, port
 	payload = append(payload, 0x82, 0, 'r', 0x81, 0, 0x85, 0, 0x80, 0) // rack, one tag of no bytes
+	payload = append(payload, 0x82, 0, 'c')                            // cluster id
 	out, n, _, err := telling("told").Head(3, 9, payload)
-	want := "\x80\x00\x00\x00\x00\x00" + "\x02" + "\x00\x00\x00\x01\x05told\x00\x00\x75\x31" + "\x82\x00r\x81\x00\x85\x00\x80\x00"
+	want := "\x80\x00\x00\x00\x00\x00" + "\x02" + "\x00\x00\x00\x01\x05told\x00\x00\x75\x31" + "\x82\x00r\x81\x00\x85\x00\x80\x00" + "\x82\x00c"
 	if err != nil || n != len(payload) || string(out) != want {
 		t.Errorf("got %q, %d of %d, %v, want %q", out, n, len(payload), err, want)
 	}

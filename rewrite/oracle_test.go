@@ -109,7 +109,7 @@ func brokersOf(resp kmsg.Response) []Broker {
 // translated changes a decoded answer as the rewriting is expected to.
 func translated(resp kmsg.Response, translate Translate) kmsg.Response {
 	brokers := brokersOf(resp)
-	translate(resp.Key(), brokers)
+	translate(resp.Key(), Brokers{List: brokers})
 	list := brokersField(resp)
 	kept := reflect.Zero(list.Type())
 	for i, b := range brokers {
@@ -127,9 +127,9 @@ func translated(resp kmsg.Response, translate Translate) kmsg.Response {
 
 // telling tells every broker as host, on a port of its own, and drops some.
 func telling(host string, drop ...int32) *Rewriter {
-	return &Rewriter{Translate: func(_ int16, brokers []Broker) {
-		for i := range brokers {
-			b := &brokers[i]
+	return &Rewriter{Translate: func(_ int16, brokers Brokers) {
+		for i := range brokers.List {
+			b := &brokers.List[i]
 			b.Host, b.Port = host, 30000+b.Node%1000
 			b.Drop = slices.Contains(drop, b.Node)
 		}
@@ -139,7 +139,7 @@ func telling(host string, drop ...int32) *Rewriter {
 // untouchable fails where Translate is called at all.
 func untouchable(tb testing.TB) *Rewriter {
 	tb.Helper()
-	return &Rewriter{Translate: func(key int16, brokers []Broker) {
+	return &Rewriter{Translate: func(key int16, brokers Brokers) {
 		tb.Errorf("Translate(%d, %v), want no call", key, brokers)
 	}}
 }

@@ -17,11 +17,17 @@ type Broker struct {
 	Drop bool // leave it out of the answer: better missing than leaked
 }
 
+// Brokers is who an answer names.
+type Brokers struct {
+	ClusterID string // "" where the answer does not say
+	List      []Broker
+}
+
 // Translate is called once for each answer that names brokers, with all of
 // them, in the answer's order and before any byte of the answer is released. It
-// changes the elements in place. An element that it leaves as it is reaches the
+// changes the elements of List in place. An element that it leaves as it is reaches the
 // client as it is.
-type Translate func(key int16, brokers []Broker)
+type Translate func(key int16, brokers Brokers)
 
 // Rewriter changes the answers for the clients of one listener. It holds no
 // state of its own and may be used by several goroutines at once if Translate
@@ -64,13 +70,13 @@ func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes 
 }
 
 // translate runs Translate over brokers and counts.
-func (r *Rewriter) translate(key int16, brokers []Broker) Notes {
-	if len(brokers) == 0 {
+func (r *Rewriter) translate(key int16, brokers Brokers) Notes {
+	if len(brokers.List) == 0 {
 		return Notes{}
 	}
 	r.Translate(key, brokers)
-	notes := Notes{Named: len(brokers)}
-	for _, b := range brokers {
+	notes := Notes{Named: len(brokers.List)}
+	for _, b := range brokers.List {
 		if b.Drop {
 			notes.Dropped++
 		}

@@ -35,7 +35,7 @@ func (r *Rewriter) Tail(key, version int16, tail []byte, fixed bool) (out []byte
 	if len(t.hints.brokers) == 0 {
 		return tail, Notes{}, nil
 	}
-	notes = r.translate(key, t.hints.brokers)
+	notes = r.translate(key, Brokers{List: t.hints.brokers})
 	if !fixed {
 		return t.append(make([]byte, 0, len(tail)), padding{}), notes, nil
 	}

@@ -54,9 +54,9 @@ func checkFixed(tb testing.TB, name string, r *Rewriter, resp kmsg.Response) Not
 	return notes
 }
 
-func dropAll(_ int16, brokers []Broker) {
-	for i := range brokers {
-		brokers[i].Drop = true
+func dropAll(_ int16, brokers Brokers) {
+	for i := range brokers.List {
+		brokers.List[i].Drop = true
 	}
 }
 
@@ -159,8 +159,8 @@ func TestTailOfFixedLengthMixed(t *testing.T) {
 			key, version := a.key, a.version
 			for first := 1; first < 2*hostLen; first += 13 {
 				for second := 1; second < 2*hostLen; second += 17 {
-					r := &Rewriter{Translate: func(_ int16, brokers []Broker) {
-						brokers[0].Host, brokers[1].Host = strings.Repeat("1", first), strings.Repeat("2", second)
+					r := &Rewriter{Translate: func(_ int16, brokers Brokers) {
+						brokers.List[0].Host, brokers.List[1].Host = strings.Repeat("1", first), strings.Repeat("2", second)
 					}}
 					notes := checkFixed(t, fmt.Sprintf("hosts of %d and %d", first, second), r, hinted(key, version, 2, hostLen))
 					if !notes.Neutralised && first+second > 2*hostLen+4 {

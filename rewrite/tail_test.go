@@ -122,8 +122,9 @@ func TestTailTellsTranslate(t *testing.T) {
 			_, in := parts(resp)
 			for _, fixed := range []bool{false, true} {
 				calls := 0
-				r := &Rewriter{Translate: func(gotKey int16, got []Broker) {
+				r := &Rewriter{Translate: func(gotKey int16, told Brokers) {
 					calls++
+					got := told.List
 					for i := range got {
 						if gotKey != key || got[i] != want[i] {
 							t.Errorf("Translate(%d) hears %+v, want %+v", gotKey, got[i], want[i])

@@ -21,6 +21,7 @@ import (
 //	min      the least value of a number or duration
 //	schema   "required": an editor should miss it; Validate says so anyway
 type fileConfig struct {
+	StateDir string                 `key:"state_dir" example:"/var/lib/kproxy" doc:"Directory in which each cluster's brokers are remembered across restarts. Left out: in memory only."`
 	Clusters map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
 	Limits   limitKeys              `key:"limits" doc:"What one client may ask of kproxy."`
 	Drain    drainKeys              `key:"drain" doc:"How kproxy stops."`
@@ -30,6 +31,8 @@ type fileConfig struct {
 type clusterKeys struct {
 	Bootstrap      []string                `key:"bootstrap" example:"[broker-1:9092, broker-2:9092]" doc:"Brokers to ask first, host:port, tried in turn."`
 	UnknownAPIs    string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose answers may hold addresses: hidden from clients, or shown and forwarded."`
+	Brokers        []string                `key:"brokers" example:"[\"*.internal:9092\"]" doc:"Globs on host:port: the addresses that may be dialled of those that brokers advertise. Left out: all, but for loopback, link-local, multicast and kproxy's own."`
+	ForgetAfter    time.Duration           `key:"forget_after" default:"720h" min:"1m" doc:"How long a broker keeps its port or slot unseen when the range is full and another needs it."`
 	Dial           []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
 	ConnectTimeout time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
 	Keepalive      time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
@@ -76,6 +79,7 @@ type logKeys struct {
 // in the order of their names, so that every run numbers and reports them alike.
 func (f *fileConfig) proxyConfig() proxy.Config {
 	c := proxy.Config{
+		StateDir:            f.StateDir,
 		MaxRequestBytes:     f.Limits.MaxRequestBytes,
 		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
 		DrainTimeout:        f.Drain.Timeout,
@@ -92,6 +96,8 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		Name:           name,
 		Bootstrap:      c.Bootstrap,
 		UnknownAPIs:    proxy.UnknownAPIs(c.UnknownAPIs),
+		Brokers:        c.Brokers,
+		ForgetAfter:    c.ForgetAfter,
 		ConnectTimeout: c.ConnectTimeout,
 		Keepalive:      c.Keepalive,
 	}

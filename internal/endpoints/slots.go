@@ -4,6 +4,7 @@ import "maps"
 
 // Layout is how a listener gives slots to nodes.
 type Layout struct {
+	Name      string        // of the listener; slots are remembered under it
 	Slots     int           // how many there are: slot 0 to Slots-1
 	FirstNode int32         // the node of slot 0
 	Pinned    map[int32]int // node -> its slot, whatever the formula says
@@ -12,32 +13,24 @@ type Layout struct {
 // slots is who has which slot of one listener.
 type slots struct {
 	layout Layout
-	pinned map[int]bool // slots that wait for the node they are pinned for
+	pinned map[int]bool // slots that are kept for the node they are pinned for
 	ofNode map[int32]int
 	ofSlot map[int]int32
+	full   map[int32]bool // nodes that found no slot
 }
 
 func newSlots(l Layout) *slots {
-	s := &slots{layout: l, pinned: map[int]bool{}, ofNode: map[int32]int{}, ofSlot: map[int]int32{}}
+	s := &slots{
+		layout: l,
+		pinned: map[int]bool{},
+		ofNode: map[int32]int{},
+		ofSlot: map[int]int32{},
+		full:   map[int32]bool{},
+	}
 	for slot := range maps.Values(l.Pinned) {
 		s.pinned[slot] = true
 	}
 	return s
-}
-
-// assign gives a node that is new to the map its slot, for good.
-func (s *slots) assign(listener int, b Broker) []Change {
-	if slot, ok := s.own(b.Node); ok {
-		s.give(b.Node, slot)
-		return nil
-	}
-	for slot := s.layout.Slots - 1; slot >= 0; slot-- {
-		if s.free(slot) {
-			s.give(b.Node, slot)
-			return []Change{{Kind: Overflowed, Broker: b, Listener: listener, Slot: slot}}
-		}
-	}
-	return []Change{{Kind: Unmapped, Broker: b, Listener: listener}}
 }
 
 // own returns the slot that the configuration gives to a node, if nobody has
@@ -47,15 +40,44 @@ func (s *slots) own(id int32) (slot int, ok bool) {
 		return slot, true
 	}
 	slot = int(id) - int(s.layout.FirstNode)
-	return slot, slot >= 0 && slot < s.layout.Slots && s.free(slot)
+	return slot, s.free(slot)
+}
+
+// giveOwn gives a node that has no slot the one that the configuration gives it.
+func (s *slots) giveOwn(id int32) {
+	if _, placed := s.ofNode[id]; placed {
+		return
+	}
+	if slot, ok := s.own(id); ok {
+		s.give(id, slot)
+	}
+}
+
+// lastFree returns the free slot at the top of the range.
+func (s *slots) lastFree() (slot int, ok bool) {
+	for slot := s.layout.Slots - 1; slot >= 0; slot-- {
+		if s.free(slot) {
+			return slot, true
+		}
+	}
+	return 0, false
 }
 
 func (s *slots) free(slot int) bool {
 	_, taken := s.ofSlot[slot]
-	return !taken && !s.pinned[slot]
+	return slot >= 0 && slot < s.layout.Slots && !taken && !s.pinned[slot]
 }
 
 func (s *slots) give(id int32, slot int) {
 	s.ofNode[id] = slot
 	s.ofSlot[slot] = id
+	delete(s.full, id)
+}
+
+// take takes a node's slot away.
+func (s *slots) take(id int32) (slot int) {
+	slot = s.ofNode[id]
+	delete(s.ofNode, id)
+	delete(s.ofSlot, slot)
+	return slot
 }

@@ -20,9 +20,11 @@ const (
 	Dropped       = "dropped"        // brokers left out of an answer
 	Duration      = "duration"       // how long it took
 	Error         = "error"          // the error
+	File          = "file"           // path of a file
 	Fix           = "fix"            // what the reader can do about it
 	Listener      = "listener"       // listener by its configured name
 	Node          = "node"           // broker id
+	Nodes         = "nodes"          // count of brokers
 	Owed          = "owed"           // requests without an answer
 	Reason        = "reason"         // proxy.CloseReason
 	Sessions      = "sessions"       // count of live sessions

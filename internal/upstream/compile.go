@@ -102,31 +102,38 @@ func compile(rule Rule) (compiled, *RuleError) {
 	return c, nil
 }
 
-// compileMatch turns the glob into a regular expression: its lazy groups are
-// the shortest matches that are promised, and it runs in linear time whatever
-// name a broker gives itself.
+// compileMatch turns a rule's match into its pattern.
 func (c *compiled) compileMatch(match string) *RuleError {
-	if !strings.Contains(match, ":") && !strings.HasSuffix(match, "*") {
-		return &RuleError{
-			Field:   "match",
-			Problem: fmt.Sprintf("%q matches no address, because it ends before the port", match),
-			Fix:     fmt.Sprintf("write %s:9092, or %s:* for every port", match, match),
+	pattern, problem := compileGlob(match)
+	if problem != nil {
+		problem.Field = "match"
+	}
+	c.pattern = pattern
+	return problem
+}
+
+// compileGlob turns a glob on host:port into a regular expression: its lazy
+// groups are the shortest matches that are promised, and it runs in linear time
+// whatever name a broker gives itself.
+func compileGlob(glob string) (*regexp.Regexp, *RuleError) {
+	if !strings.Contains(glob, ":") && !strings.HasSuffix(glob, "*") {
+		return nil, &RuleError{
+			Problem: fmt.Sprintf("%q matches no address, because it ends before the port", glob),
+			Fix:     fmt.Sprintf("write %s:9092, or %s:* for every port", glob, glob),
 		}
 	}
 	var literals []string
-	for literal := range strings.SplitSeq(match, "*") {
+	for literal := range strings.SplitSeq(glob, "*") {
 		literals = append(literals, regexp.QuoteMeta(literal))
 	}
 	pattern, err := regexp.Compile(`(?is)\A` + strings.Join(literals, `(.*?)`) + `\z`)
 	if err != nil {
-		return &RuleError{
-			Field:   "match",
-			Problem: fmt.Sprintf("%q is not usable: %v", match, err),
+		return nil, &RuleError{
+			Problem: fmt.Sprintf("%q is not usable: %v", glob, err),
 			Fix:     `write a host:port in which * stands for any text, such as "*.internal:9092"`,
 		}
 	}
-	c.pattern = pattern
-	return nil
+	return pattern, nil
 }
 
 // tryOut expands To for made-up brokers, and fails where it suits none of them,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,6 +26,14 @@ type Dialer struct {
 	Rules     Rules
 	Timeout   time.Duration // of one Dial, name resolution included; 0: none but the context's
 	Keepalive time.Duration // silence before keep-alive probes; 0: Go's 15 s
+
+	// Brokers admits the addresses that answers and state files give, and that
+	// no rule decides about. The zero value admits all.
+	Brokers Admission
+
+	// loopback is set once the configuration has led to loopback: then brokers
+	// may be there too.
+	loopback atomic.Bool
 
 	// Own says whether an address, resolved and free of IPv4-in-IPv6, is one
 	// that this kproxy listens on; a connection to it would never leave the
@@ -58,12 +67,16 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 	if err != nil {
 		return nil, "", err
 	}
+	learned := rule == NoRule && !t.Configured
+	if learned && !d.Brokers.admits(address) {
+		return nil, address, notAdmitted(t)
+	}
 	if d.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
 		defer cancel() // a connection that is made outlives its context
 	}
-	conn, err = d.dialContext()(ctx, "tcp", address)
+	conn, err = d.dialContext(t, learned)(ctx, "tcp", address)
 	if err == nil {
 		return conn, address, nil
 	}
@@ -83,7 +96,11 @@ func (d *Dialer) Address(t Target) string {
 	return address
 }
 
-func (d *Dialer) dialContext() func(ctx context.Context, network, address string) (net.Conn, error) {
+// AllowLoopback lets learned addresses be on loopback. Dial does the same when
+// the configuration itself has led there.
+func (d *Dialer) AllowLoopback() { d.loopback.Store(true) }
+
+func (d *Dialer) dialContext(t Target, learned bool) func(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.DialContext != nil {
 		return d.DialContext
 	}
@@ -94,24 +111,28 @@ func (d *Dialer) dialContext() func(ctx context.Context, network, address string
 			Interval: keepaliveInterval,
 			Count:    keepaliveProbes,
 		},
-		ControlContext: d.refuseOwn,
+		// It runs for every address that a name resolved to, between socket
+		// and connect: only here is it known where the connection would go.
+		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			resolved, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return fmt.Errorf("resolved address: %w", err)
+			}
+			return d.check(t, learned, netip.AddrPortFrom(resolved.Addr().Unmap(), resolved.Port()))
+		},
 	}
 	return dialer.DialContext
 }
 
-// refuseOwn runs for every address that a name resolved to, between socket and
-// connect: only here is it known where the connection would really go.
-func (d *Dialer) refuseOwn(_ context.Context, _, address string, _ syscall.RawConn) error {
-	if d.Own == nil {
-		return nil
-	}
-	resolved, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("resolved address: %w", err)
-	}
-	resolved = netip.AddrPortFrom(resolved.Addr().Unmap(), resolved.Port())
-	if d.Own(resolved) {
+// check refuses resolved addresses that t must not lead to.
+func (d *Dialer) check(t Target, learned bool, resolved netip.AddrPort) error {
+	switch {
+	case d.Own != nil && d.Own(resolved):
 		return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
+	case learned:
+		return refuse(t, resolved.Addr(), d.loopback.Load())
+	case resolved.Addr().IsLoopback():
+		d.loopback.Store(true)
 	}
 	return nil
 }

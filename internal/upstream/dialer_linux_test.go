@@ -14,7 +14,7 @@ import (
 func TestDialKeepalive(t *testing.T) {
 	broker := listen(t)
 	d := upstream.Dialer{Keepalive: 42 * time.Second}
-	conn, _, err := d.Dial(t.Context(), upstream.Target{Node: 1, Host: "127.0.0.1", Port: int32(broker.Port())})
+	conn, _, err := d.Dial(t.Context(), upstream.Target{Node: 1, Host: "127.0.0.1", Port: int32(broker.Port()), Configured: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,10 @@ type Target struct {
 	Node int32  // broker id, or NoNode
 	Host string // as advertised; IPv6 without brackets
 	Port int32
+
+	// Configured says that the address is the configuration's own, and not one
+	// that an answer or a state file gave.
+	Configured bool
 }
 
 // String names t as it stands in errors and logs.
@@ -98,36 +102,43 @@ func (c compiled) match(t Target) (captures []string, ok bool) {
 }
 
 // Conflicts are the indexes, ascending, of those targets that must stay
-// unmapped, because a rule would dial them at an address that is another
-// node's: one connection cannot tell two brokers apart by its address. Brokers
-// that no rule touches keep their own address; among the others the lowest node
-// id keeps it, so that every replica of kproxy decides alike.
+// unmapped, because they would be dialled at an address that is another node's:
+// one connection cannot tell two brokers apart by its address. Brokers that no
+// rule touches keep their address before those that a rule leads there; among
+// equals the lowest node id keeps it, so that every replica of kproxy decides
+// alike.
 //
 // Targets without a node are ignored, and so are targets for which Resolve
 // fails: nothing is dialled for those.
 func (r Rules) Conflicts(targets []Target) []int {
-	taken := make(map[string]bool)
-	var ruled []int
-	addresses := make([]string, len(targets))
+	type dialled struct {
+		index   int
+		address string
+		ruled   bool
+	}
+	var all []dialled
 	for i, t := range targets {
 		address, rule, err := r.Resolve(t)
-		switch {
-		case t.Node == NoNode || err != nil:
-		case rule == NoRule:
-			taken[strings.ToLower(address)] = true
-		default:
-			addresses[i] = strings.ToLower(address)
-			ruled = append(ruled, i)
+		if t.Node != NoNode && err == nil {
+			all = append(all, dialled{i, strings.ToLower(address), rule != NoRule})
 		}
 	}
-	slices.SortStableFunc(ruled, func(a, b int) int { return cmp.Compare(targets[a].Node, targets[b].Node) })
-
-	var conflicts []int
-	for _, i := range ruled {
-		if taken[addresses[i]] {
-			conflicts = append(conflicts, i)
+	slices.SortStableFunc(all, func(a, b dialled) int {
+		if a.ruled != b.ruled {
+			if b.ruled {
+				return -1
+			}
+			return 1
 		}
-		taken[addresses[i]] = true
+		return cmp.Compare(targets[a.index].Node, targets[b.index].Node)
+	})
+	taken := make(map[string]bool)
+	var conflicts []int
+	for _, d := range all {
+		if taken[d.address] {
+			conflicts = append(conflicts, d.index)
+		}
+		taken[d.address] = true
 	}
 	slices.Sort(conflicts)
 	return conflicts

@@ -124,7 +124,8 @@ func TestConflicts(t *testing.T) {
 		targets []upstream.Target
 		want    []int
 	}{
-		{"none without rules", nil, []upstream.Target{broker(1, "same"), broker(2, "same")}, nil},
+		{"none without rules", nil, []upstream.Target{broker(1, "a"), broker(2, "b")}, nil},
+		{"one address told twice", nil, []upstream.Target{broker(2, "same"), broker(1, "Same")}, []int{0}},
 		{"each its own address", rules(match("*", "x:{1+node}")), []upstream.Target{broker(1, "a"), broker(2, "b")}, nil},
 		{"the lowest id keeps it", rules(match("*", "x:1")), []upstream.Target{broker(3, "c"), broker(1, "a"), broker(2, "b")}, []int{0, 2}},
 		{"case is no difference", rules(node(1, "X:1"), match("*", "x:1")), []upstream.Target{broker(1, "a"), broker(2, "b")}, []int{1}},

@@ -1,0 +1,122 @@
+package endpoints
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// stateVersion is the version of the state's form. A file of another version is
+// not read.
+const stateVersion = 1
+
+// state is a Map as it is remembered across restarts, in JSON, for one cluster.
+// Slots that follow from the configuration are not in it.
+type state struct {
+	Version   int                      `json:"version"`
+	ClusterID string                   `json:"cluster_id"`
+	Nodes     []rememberedNode         `json:"nodes"`
+	Overflow  map[string]map[int32]int `json:"overflow,omitempty"` // listener -> node -> slot
+}
+
+type rememberedNode struct {
+	Node int32     `json:"node"`
+	Host string    `json:"host"`
+	Port int32     `json:"port"`
+	Seen time.Time `json:"seen"`
+}
+
+// Encode returns what is to be remembered across restarts. It is the same for
+// the same Map, byte for byte.
+func (m *Map) Encode() []byte {
+	s := state{Version: stateVersion, ClusterID: m.clusterID, Overflow: map[string]map[int32]int{}}
+	for _, id := range m.ids() {
+		n := m.nodes[id]
+		s.Nodes = append(s.Nodes, rememberedNode{id, n.current.Host, n.current.Port, n.seen.UTC().Truncate(time.Second)})
+	}
+	for _, l := range m.listeners {
+		overflow := map[int32]int{}
+		for id, slot := range l.ofNode {
+			if !l.configured(id, slot) {
+				overflow[id] = slot
+			}
+		}
+		if len(overflow) > 0 {
+			s.Overflow[l.layout.Name] = overflow
+		}
+	}
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		panic("endpoints: state: " + err.Error()) // numbers, strings and times always encode
+	}
+	return append(b, '\n')
+}
+
+// configured reports whether the configuration itself gives this slot to the
+// node.
+func (s *slots) configured(id int32, slot int) bool {
+	if pinned, ok := s.layout.Pinned[id]; ok {
+		return pinned == slot
+	}
+	return int(id)-int(s.layout.FirstNode) == slot
+}
+
+// Restore fills an empty Map with what Encode has returned, as far as the
+// configuration still allows it: a slot that now lies outside its listener's
+// range, or is kept for another node, is given anew. An error means that the
+// state is broken, and leaves the Map empty.
+func (m *Map) Restore(b []byte) error {
+	var s state
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("not a state file: %w", err)
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	m.clusterID = s.ClusterID
+	for _, r := range s.Nodes {
+		m.nodes[r.Node] = &node{current: Broker{Node: r.Node, Host: r.Host, Port: r.Port}, seen: r.Seen}
+	}
+	for _, l := range m.listeners {
+		l.restore(m.ids(), s.Overflow[l.layout.Name])
+	}
+	return nil
+}
+
+// restore gives the nodes their slots: first those that are remembered, so
+// that nobody's endpoint becomes another's, then those that the configuration
+// gives, then whatever is free.
+func (s *slots) restore(ids []int32, overflow map[int32]int) {
+	for _, id := range ids {
+		if slot, ok := overflow[id]; ok && s.free(slot) {
+			s.give(id, slot)
+		}
+	}
+	for _, id := range ids {
+		s.giveOwn(id)
+	}
+	for _, id := range ids {
+		_, placed := s.ofNode[id]
+		if slot, ok := s.lastFree(); ok && !placed {
+			s.give(id, slot)
+		}
+	}
+}
+
+// check refuses what Encode cannot have written.
+func (s *state) check() error {
+	if s.Version != stateVersion {
+		return fmt.Errorf("state of version %d, not %d", s.Version, stateVersion)
+	}
+	seen := map[int32]bool{}
+	for _, r := range s.Nodes {
+		if r.Node < 0 || seen[r.Node] {
+			return fmt.Errorf("node %d is there twice, or is none", r.Node)
+		}
+		if r.Port < 0 || r.Port > 1<<16-1 || (r.Host == "") != (r.Port == 0) {
+			return fmt.Errorf("node %d has no valid address: %q port %d", r.Node, r.Host, r.Port)
+		}
+		seen[r.Node] = true
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package endpoints_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"kproxy/internal/endpoints"
+)
+
+func restore(t *testing.T, state []byte, layouts ...endpoints.Layout) *endpoints.Map {
+	t.Helper()
+	m := newMap(layouts...)
+	if err := m.Restore(state); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestAMapIsRemembered(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(0, 1, 1001)...))
+	state := m.Encode()
+	after := restore(t, state)
+	slots(t, after, map[int32]int{0: 0, 1: 1, 1001: 3})
+	if got, want := string(after.Encode()), string(state); got != want {
+		t.Errorf("remembered:\n%s\nwant:\n%s", got, want)
+	}
+	if after.ClusterID() != "c" {
+		t.Errorf("cluster id %q", after.ClusterID())
+	}
+}
+
+// A node whose own slot another one had taken finds neither slot changed.
+func TestNobodysEndpointBecomesAnothersOverARestart(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(1001)...)) // takes slot 3
+	m.Teach(answer(0, brokers(1001, 3)...))
+	slots(t, m, map[int32]int{1001: 3, 3: 2})
+	slots(t, restore(t, m.Encode()), map[int32]int{1001: 3, 3: 2})
+}
+
+func TestAnotherClusterDiscardsWhatWasRemembered(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(0, 1)...))
+	after := restore(t, m.Encode())
+	after.Teach(endpoints.Answer{ClusterID: "other", Brokers: brokers(2), At: start})
+	if got := after.Nodes(); len(got) != 1 {
+		t.Errorf("left %v", got)
+	}
+}
+
+// The configuration has the last word about slots.
+func TestARangeThatShrank(t *testing.T) {
+	m := newMap(endpoints.Layout{Name: "fred", Slots: 8})
+	m.Teach(answer(0, brokers(0, 1, 1001)...))
+	slots(t, m, map[int32]int{1001: 7})
+	slots(t, restore(t, m.Encode(), endpoints.Layout{Name: "fred", Slots: 3}), map[int32]int{0: 0, 1: 1, 1001: 2})
+	pinned := endpoints.Layout{Name: "fred", Slots: 8, Pinned: map[int32]int{9: 7}}
+	slots(t, restore(t, m.Encode(), pinned), map[int32]int{0: 0, 1: 1, 1001: 6})
+}
+
+func TestABrokenStateIsRefused(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(time.Minute, brokers(0, 1)...))
+	good := string(m.Encode())
+	for name, state := range map[string]string{
+		"empty":          "",
+		"cut short":      good[:len(good)/2],
+		"another form":   strings.Replace(good, `"version": 1`, `"version": 2`, 1),
+		"a node twice":   strings.Replace(good, `"node": 1`, `"node": 0`, 1),
+		"a negative one": strings.Replace(good, `"node": 1`, `"node": -1`, 1),
+		"a port of none": strings.Replace(good, `"port": 9092`, `"port": 0`, 1),
+		"a port too far": strings.Replace(good, `"port": 9092`, `"port": 99092`, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMap()
+			if err := m.Restore([]byte(state)); err == nil {
+				t.Fatal("taken")
+			}
+			if len(m.Nodes()) != 0 {
+				t.Error("something of it was kept")
+			}
+		})
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	m := newMap()
+	m.Teach(answer(0, brokers(0, 1, 1001)...))
+	f.Add(m.Encode())
+	f.Fuzz(func(t *testing.T, state []byte) {
+		m := newMap()
+		if m.Restore(state) != nil {
+			return
+		}
+		checkSlots(t, m, []endpoints.Layout{layout}, map[[2]int32]int{})
+		if err := newMap().Restore(m.Encode()); err != nil {
+			t.Errorf("what it remembers of that cannot be remembered: %v", err)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package upstream
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"kproxy/internal/hostport"
+)
+
+// Admission says which addresses may be dialled that the configuration does not
+// name: those that brokers advertise, and those that are remembered. Whoever can
+// make a broker advertise an address could otherwise point the proxy at anything
+// that it can reach. The zero value admits all.
+type Admission struct {
+	globs []*regexp.Regexp
+}
+
+// CompileAdmission makes an Admission of globs on host:port, of which one has to
+// match, in either case. The error is a [*RuleError] whose Rule is the glob's
+// index.
+func CompileAdmission(globs []string) (Admission, error) {
+	var a Admission
+	for i, glob := range globs {
+		pattern, problem := compileGlob(glob)
+		if problem != nil {
+			problem.Rule = i
+			return Admission{}, problem
+		}
+		a.globs = append(a.globs, pattern)
+	}
+	return a, nil
+}
+
+func (a Admission) admits(address string) bool {
+	return len(a.globs) == 0 ||
+		slices.ContainsFunc(a.globs, func(p *regexp.Regexp) bool { return p.MatchString(address) })
+}
+
+// RefusedError says that a broker's own address may not be dialled.
+type RefusedError struct {
+	Target  Target
+	Problem string
+	Fix     string
+}
+
+// Error is the target, the problem and its fix in one line.
+func (e *RefusedError) Error() string { return fmt.Sprintf("%s: %s; %s", e.Target, e.Problem, e.Fix) }
+
+func notAdmitted(t Target) error {
+	return &RefusedError{
+		Target:  t,
+		Problem: "its address is not admitted",
+		Fix:     fmt.Sprintf("if it is right, add %q to the cluster's brokers", hostport.Join(t.Host, t.Port)),
+	}
+}
+
+// refuse refuses a learned address that resolves to where no broker is meant to
+// be: this machine's own services, or a cloud's metadata service, are what an
+// attacker would name.
+func refuse(t Target, resolved netip.Addr, loopback bool) error {
+	class := ""
+	switch {
+	case resolved.IsUnspecified():
+		class = "unspecified"
+	case resolved.IsMulticast():
+		class = "multicast"
+	case resolved.IsLinkLocalUnicast():
+		class = "link-local"
+	case resolved.IsLoopback() && !loopback:
+		class = "loopback"
+	default:
+		return nil
+	}
+	return &RefusedError{
+		Target:  t,
+		Problem: fmt.Sprintf("its address leads to %s, which is %s", resolved, class),
+		Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "%s"} to the cluster's dial rules`, t.Node, hostport.Join(resolved.String(), t.Port)),
+	}
+}

@@ -1,0 +1,137 @@
+package upstream_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"kproxy/internal/upstream"
+)
+
+func admission(t *testing.T, globs ...string) upstream.Admission {
+	t.Helper()
+	a, err := upstream.CompileAdmission(globs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// refusedDial dials target and returns why it was refused; anything else than a
+// refusal fails the test.
+func refusedDial(t *testing.T, d *upstream.Dialer, target upstream.Target) *upstream.RefusedError {
+	t.Helper()
+	conn, _, err := d.Dial(t.Context(), target)
+	if err == nil {
+		conn.Close()
+		t.Fatalf("%v was dialled", target)
+	}
+	refused, ok := errors.AsType[*upstream.RefusedError](err)
+	if !ok {
+		t.Fatalf("%v: %v, want a refusal", target, err)
+	}
+	return refused
+}
+
+// The globs decide about addresses that brokers give, and about no others.
+func TestBrokersAdmitLearnedAddresses(t *testing.T) {
+	reached := ""
+	d := upstream.Dialer{
+		Brokers: admission(t, "*.internal:9092", "10.0.0.*:*"),
+		Rules:   compile(t, rules(node(7, "elsewhere:1"))),
+		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+			reached = address
+			return nil, errors.New("reached")
+		},
+	}
+	tests := []struct {
+		name     string
+		target   upstream.Target
+		admitted bool
+	}{
+		{"by name, in either case", upstream.Target{Node: 1, Host: "B1.Internal", Port: 9092}, true},
+		{"another port", upstream.Target{Node: 1, Host: "b1.internal", Port: 22}, false},
+		{"by address", upstream.Target{Node: 1, Host: "10.0.0.9", Port: 9093}, true},
+		{"a name that only begins like one", upstream.Target{Node: 1, Host: "b1.internal.evil", Port: 9092}, false},
+		{"of the configuration", upstream.Target{Node: upstream.NoNode, Host: "boot", Port: 9092, Configured: true}, true},
+		{"a rule leads there", upstream.Target{Node: 7, Host: "evil", Port: 9092}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			reached = ""
+			_, _, err := d.Dial(t.Context(), tt.target)
+			_, refused := errors.AsType[*upstream.RefusedError](err)
+			if refused == tt.admitted || (reached != "") != tt.admitted {
+				t.Errorf("refused %v, reached %q, want admitted %v", refused, reached, tt.admitted)
+			}
+		})
+	}
+}
+
+// What a broker's name resolves to is checked at every dial, whatever the name.
+func TestClassesThatNoBrokerIsMeantToBeIn(t *testing.T) {
+	for host, class := range map[string]string{
+		"127.0.0.1":       "loopback",
+		"localhost":       "loopback",
+		"::1":             "loopback",
+		"::ffff:7f00:1":   "loopback",
+		"169.254.169.254": "link-local",
+		"0.0.0.0":         "unspecified",
+		"224.0.0.1":       "multicast",
+	} {
+		t.Run(host, func(t *testing.T) {
+			refused := refusedDial(t, &upstream.Dialer{}, upstream.Target{Node: 3, Host: host, Port: 9092})
+			if !strings.Contains(refused.Problem, class) {
+				t.Errorf("problem %q, want it to say %s", refused.Problem, class)
+			}
+			if !strings.Contains(refused.Fix, "{node: 3, to: ") {
+				t.Errorf("fix %q names no rule", refused.Fix)
+			}
+		})
+	}
+}
+
+// Brokers may be on loopback where the configuration leads to loopback itself.
+func TestLoopbackOnceTheConfigurationLeadsThere(t *testing.T) {
+	broker := listen(t)
+	learned := upstream.Target{Node: 1, Host: "127.0.0.1", Port: int32(broker.Port())}
+	byHand := &upstream.Dialer{}
+	refusedDial(t, byHand, learned)
+	byHand.AllowLoopback()
+	byBootstrap := &upstream.Dialer{}
+	bootstrap := learned
+	bootstrap.Node, bootstrap.Configured = upstream.NoNode, true
+	byRule := &upstream.Dialer{Rules: compile(t, rules(node(9, netip.AddrPortFrom(broker.Addr(), broker.Port()).String())))}
+	for _, dial := range []struct {
+		name   string
+		dialer *upstream.Dialer
+		first  upstream.Target
+	}{
+		{"said so", byHand, learned},
+		{"bootstrap", byBootstrap, bootstrap},
+		{"a rule", byRule, upstream.Target{Node: 9, Host: "b9.internal", Port: 9092}},
+	} {
+		t.Run(dial.name, func(t *testing.T) {
+			for _, target := range []upstream.Target{dial.first, learned} {
+				conn, _, err := dial.dialer.Dial(t.Context(), target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := conn.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func TestAdmissionNeedsAPort(t *testing.T) {
+	_, err := upstream.CompileAdmission([]string{"*", "*.internal"})
+	rule, ok := errors.AsType[*upstream.RuleError](err)
+	if !ok || rule.Rule != 1 {
+		t.Fatalf("got %v, want a mistake in the second glob", err)
+	}
+}
