@@ -32,6 +32,8 @@ clusters:
       - {match: "b*.internal:9092", to: "127.0.0.1:{19092+node}"}
     connect_timeout: 3s
     keepalive: 2m
+    brokers: ["*.internal:9092"]
+    forget_after: 24h
     listeners:
       fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
@@ -39,6 +41,7 @@ clusters:
     bootstrap: a0.internal:9092, a1.internal:9092
     listeners:
       x: {bind: 127.0.0.3:9092, nodes: {ports: 9100-9199}}
+state_dir: /var/lib/kproxy
 limits: {max_request_bytes: 2048, first_request_timeout: 1s}
 drain: {timeout: 1m}
 log: {level: debug, format: json}
@@ -47,17 +50,20 @@ log: {level: debug, format: json}
 		t.Fatal(err)
 	}
 	want := proxy.Config{
+		StateDir:        "/var/lib/kproxy",
 		MaxRequestBytes: 2048, FirstRequestTimeout: time.Second, DrainTimeout: time.Minute,
 		Clusters: []proxy.Cluster{ // by name
 			{
 				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: proxy.HideUnknownAPIs,
 				ConnectTimeout: proxy.DefaultConnectTimeout, Keepalive: proxy.DefaultKeepalive,
-				Listeners: []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, Pin: map[int32]int{}}}},
+				ForgetAfter: proxy.DefaultForgetAfter,
+				Listeners:   []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, Pin: map[int32]int{}}}},
 			},
 			{
 				Name: "orders", Bootstrap: []string{"b0.internal:9092", "b1.internal:9092"}, UnknownAPIs: proxy.PassUnknownAPIs,
 				Dial:           []proxy.DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
 				ConnectTimeout: 3 * time.Second, Keepalive: 2 * time.Minute,
+				Brokers: []string{"*.internal:9092"}, ForgetAfter: 24 * time.Hour,
 				Listeners: []proxy.Listener{
 					{
 						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
@@ -120,7 +126,7 @@ func TestBadFiles(t *testing.T) {
 		{
 			"unknown keys", oneListener + "limits: {max_bytes: 1}\nadmin: {bind: 127.0.0.1:9400}\n",
 			[]string{
-				"admin: unknown key; known here: clusters, limits, drain, log",
+				"admin: unknown key; known here: state_dir, clusters, limits, drain, log",
 				"limits.max_bytes: unknown key; known here: max_request_bytes, first_request_timeout",
 			},
 		},
