@@ -16,6 +16,19 @@ help: ## list the targets
 build: ## build ./kproxy, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o kproxy ./cmd/kproxy
 
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: dist
+dist: ## static binaries for every platform, with checksums, in dist/
+	rm -rf dist && mkdir dist
+	@set -e; for platform in $(PLATFORMS); do \
+		os=$${platform%/*}; arch=$${platform#*/}; ext=; [ $$os = windows ] && ext=.exe; \
+		echo "dist/kproxy-$(VERSION)-$$os-$$arch$$ext"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' \
+			-o dist/kproxy-$(VERSION)-$$os-$$arch$$ext ./cmd/kproxy; \
+	done
+	cd dist && sha256sum kproxy-* > SHA256SUMS
+
 .PHONY: test
 test: ## the fast tests: no network, no JVM
 	go test ./...

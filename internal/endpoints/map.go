@@ -83,6 +83,9 @@ func (m *Map) Teach(a Answer) []Change {
 		if n == nil {
 			continue // a negative id
 		}
+		if by, ok := owner[b.anonymous()]; ok && by == b.Node {
+			continue // named twice: that is one answer, and not two that agree
+		}
 		owner[b.anonymous()] = b.Node
 		switch {
 		case n.current == b:

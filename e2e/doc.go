@@ -1,0 +1,43 @@
+// Package e2e proves kproxy with real Kafka brokers and real clients.
+//
+// It starts three brokers of the newest Kafka as processes on loopback. Each
+// advertises a name that does not resolve, as a broker in somebody's VPC does;
+// kproxy, the binary that a person would run, reaches them by dial rules and
+// tells the clients of each listener addresses that work for them. A client
+// that ever hears a broker's own address cannot go on, and says so: no tool may
+// print such a name, and the dialer of every franz-go client refuses and counts
+// whatever kproxy does not advertise.
+//
+//	kcat, librdkafka ──┐ bob    127.0.0.1:P                 ┌── broker-1.vpc.invalid:9092
+//	Kafka's Java tools ├─ fred  localhost:P   ── kproxy ────┼── broker-2.vpc.invalid:9092
+//	franz-go           │ alice  127.0.0.2:P, by a NAT       └── broker-3.vpc.invalid:9092
+//	                   └ many   one address for each broker
+//
+// What is proved: kcat -L on each listener; records through librdkafka, Java
+// and franz-go, counted and compared; groups that rebalance, in both protocols;
+// leaders that move every 300 ms under load; transactions; share groups; every
+// node's endpoint leading to that broker alone; brokers and kproxy restarted
+// under load; a drain that delivers the answers in flight.
+//
+// # Running it
+//
+//	go test -tags e2e -timeout 20m ./e2e/...
+//
+// It takes about four minutes and 2 GiB on two cores. It needs Go, Java 17 or newer,
+// kcat, and, the first time, Maven with a way to its repository: Kafka's jars
+// are kept in e2e/.cache. Nothing is ever skipped; what is missing is a failure
+// that says what to install. Without the tag nothing is started.
+//
+//	E2E_LEADER_MOVES=60s   how long leaders move (20s)
+//	E2E_RACE=1             builds kproxy with the race detector
+//	E2E_KPROXY=FILE        tests this binary instead of building one
+//	E2E_DIR=DIR            keeps the brokers' and kproxy's files and logs there
+//
+// # Finding the way
+//
+// broker.go, kafka.go and leaders.go are the cluster, kproxy.go and
+// listeners.go the proxy under test, clients.go and franz.go the clients, load.go
+// and reader.go what they do while a test acts. Each test starts a kproxy of its
+// own and shares the cluster, on topics of its own. kafka/ has the poms and the
+// logging configuration. A test that fails prints kproxy's log and the brokers'.
+package e2e

@@ -1,0 +1,160 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestDrainDeliversAnswersInFlight stops kproxy while it owes two answers: to a
+// long poll, and to a produce whose acknowledgement waits for a follower that
+// does not move. Both must arrive, nobody new may come in, and kproxy must then
+// end with exit code 0.
+func TestDrainDeliversAnswersInFlight(t *testing.T) {
+	const wait = 4 * time.Second // of the long poll: longer than all that comes before SIGTERM
+	k := shared.kafka
+	polled, produced := k.NewTopic(t, "polled", 1), k.NewTopic(t, "produced", 1)
+	p := startKproxy(t, k.byAddress())
+	l := p.Via("bob")
+
+	poll := startLongPoll(t, k, newClient(t, l), polled, wait)
+	// A second try would find the door shut, so there must not be a need for one.
+	producer := newClient(t, l, kgo.DefaultProduceTopic(produced), kgo.DisableIdempotentWrite(), kgo.RecordRetries(0))
+	if err := producer.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	leader, follower := k.leaderAndFollower(t, produced)
+	resume := pause(t, follower)
+	acked := make(chan error, 1)
+	producer.Produce(t.Context(), kgo.StringRecord("in flight"), func(_ *kgo.Record, err error) { acked <- err })
+	k.waitWritten(t, leader, produced)
+
+	if err := p.proc.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitRefused(t, l.Advertise)
+	select {
+	case err := <-acked:
+		t.Fatalf("the produce was answered (%v) before its follower could have acknowledged it", err)
+	default:
+	}
+	resume()
+
+	if err := <-acked; err != nil {
+		t.Errorf("the produce in flight: %v", err)
+	}
+	if err := <-poll; err != nil {
+		t.Errorf("the long poll in flight: %v", err)
+	}
+	if err := p.proc.Wait(drainTimeout); err != nil {
+		t.Error(err)
+	}
+}
+
+// startLongPoll sends one Fetch of an empty partition and returns when it has
+// been written. What comes of it is sent on the channel.
+func startLongPoll(t *testing.T, k *cluster, client *kgo.Client, topic string, wait time.Duration) <-chan error {
+	t.Helper()
+	topics, err := k.admin.ListTopics(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(wait.Milliseconds()), 1, 1<<20
+	rt := kmsg.NewFetchRequestTopic()
+	rt.Topic, rt.TopicID = topic, topics[topic].ID
+	rp := kmsg.NewFetchRequestTopicPartition()
+	rp.PartitionMaxBytes = 1 << 20
+	rt.Partitions = append(rt.Partitions, rp)
+	req.Topics = append(req.Topics, rt)
+
+	leader, _ := k.leaderAndFollower(t, topic)
+	done := make(chan error, 1)
+	go func() { // ends with the answer or with the client
+		resp, err := req.RequestWith(t.Context(), client.Broker(int(leader.id)))
+		switch {
+		case err != nil:
+		case resp.ErrorCode != 0:
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		case len(resp.Topics) == 1 && resp.Topics[0].Partitions[0].ErrorCode != 0:
+			err = kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+		}
+		done <- err
+	}()
+	return done
+}
+
+// leaderAndFollower are two of the brokers of a topic's only partition.
+func (c *cluster) leaderAndFollower(t *testing.T, topic string) (leader, follower *broker) {
+	t.Helper()
+	topics, err := c.admin.ListTopics(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := topics[topic].Partitions[0].Leader
+	return c.Broker(id), c.Broker(id%brokerCount + 1)
+}
+
+// pause stops a broker in its tracks, connections and all, until resume. The
+// cluster must not notice, so not for longer than a second or two.
+func pause(t *testing.T, b *broker) (resume func()) {
+	t.Helper()
+	if err := b.proc.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume = func() {
+		if err := b.proc.Signal(syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(resume)
+	return resume
+}
+
+// waitWritten waits until a broker has records of a topic on its disk, whether
+// or not anyone may read them yet.
+func (c *cluster) waitWritten(t *testing.T, b *broker, topic string) {
+	t.Helper()
+	var topics kadm.TopicsSet
+	topics.Add(topic, 0)
+	eventually(t, 10*time.Second, func() error {
+		dirs, err := c.admin.DescribeBrokerLogDirs(t.Context(), b.id, topics)
+		if err != nil {
+			return err
+		}
+		if dirs.Size() == 0 {
+			return fmt.Errorf("broker %d has no records of %s", b.id, topic)
+		}
+		return nil
+	})
+}
+
+// waitRefused waits until nobody listens on the address.
+func waitRefused(t *testing.T, address string) {
+	t.Helper()
+	eventually(t, 10*time.Second, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", address)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("want the connection refused: %w", err)
+		}
+		conn.Close()
+		return fmt.Errorf("%s still accepts connections", address)
+	})
+}

@@ -1,0 +1,88 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// leaderMoves makes the leaders of a topic wander over the brokers: it puts
+// another replica first, then asks for the election of preferred leaders. All
+// of it past kproxy, by the brokers' own listener.
+//
+// Each round moves every second partition, so that an answer which says "this
+// partition's leader is elsewhere" also carries the records of one that stayed.
+type leaderMoves struct {
+	t          *testing.T
+	admin      *kadm.Client
+	topic      string
+	partitions int32
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	moved  int // elections that gave a partition another leader; read it after Stop
+}
+
+// MoveLeaders moves leaders every interval until Stop or the end of the test.
+func (c *cluster) MoveLeaders(t *testing.T, topic string, partitions int32, interval time.Duration) *leaderMoves {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	m := &leaderMoves{t: t, admin: c.admin, topic: topic, partitions: partitions, cancel: cancel}
+	m.done.Go(func() { m.run(ctx, interval) })
+	t.Cleanup(func() { m.Stop() })
+	return m
+}
+
+// run ends with its context.
+func (m *leaderMoves) run(ctx context.Context, interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for round := int32(0); ; round++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := m.move(ctx, round); err != nil && ctx.Err() == nil {
+			m.t.Errorf("move the leaders of %s: %v", m.topic, err)
+			return
+		}
+	}
+}
+
+func (m *leaderMoves) move(ctx context.Context, round int32) error {
+	var order kadm.AlterPartitionAssignmentsReq
+	var elect kadm.TopicsSet
+	for p := round % 2; p < m.partitions; p += 2 {
+		first := round/2 + p
+		order.Assign(m.topic, p, []int32{1 + first%brokerCount, 1 + (first+1)%brokerCount, 1 + (first+2)%brokerCount})
+		elect.Add(m.topic, p)
+	}
+	if _, err := m.admin.AlterPartitionAssignments(ctx, order); err != nil {
+		return err
+	}
+	results, err := m.admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, elect)
+	if err != nil {
+		return err
+	}
+	for _, r := range results[m.topic] {
+		// An error is a partition that stays for this round: its leader is the
+		// right one already, or the wanted one is not in sync at this moment.
+		if r.Err == nil {
+			m.moved++
+		}
+	}
+	return nil
+}
+
+// Stop ends the moves and returns how many leaders changed.
+func (m *leaderMoves) Stop() int {
+	m.cancel()
+	m.done.Wait()
+	return m.moved
+}

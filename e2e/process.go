@@ -1,0 +1,128 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// command is exec.CommandContext for a child that cannot outlive the test
+// binary. Its own process group keeps a Ctrl-C at the terminal from reaching
+// it before the tests have looked at it; the death signal reaches it even when
+// `go test -timeout` panics, where no deferred call runs.
+func command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
+	// A grandchild may hold the output pipes open after the kill.
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+func killGroup(pid int) error { return syscall.Kill(-pid, syscall.SIGKILL) }
+
+// process is a server under test: a broker or kproxy, with all that it says in
+// a file. Its owner must Stop or Kill it.
+type process struct {
+	name    string
+	logPath string
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when the process is gone and reaped
+	err     error         // why it ended; read it after exited is closed
+}
+
+// startProcess runs cmd with its output appended to logPath.
+func startProcess(name, logPath string, cmd *exec.Cmd) (*process, error) {
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the child has its own copy
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{name: name, logPath: logPath, cmd: cmd, exited: make(chan struct{})}
+	go p.reap()
+	return p, nil
+}
+
+// reap ends with the process, which its owner stops.
+func (p *process) reap() {
+	p.err = p.cmd.Wait()
+	close(p.exited)
+}
+
+// Signal sends one signal to the process, such as SIGTERM or SIGSTOP.
+func (p *process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// Stop asks the process to end and waits for it. An error says that it did not
+// end in time, and was killed, or that its exit code was not one of ok.
+func (p *process) Stop(timeout time.Duration, ok ...int) error {
+	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("%s: SIGTERM: %w", p.name, err)
+	}
+	return p.Wait(timeout, ok...)
+}
+
+// Wait waits for a process that was told to end; see Stop.
+func (p *process) Wait(timeout time.Duration, ok ...int) error {
+	select {
+	case <-p.exited:
+	case <-time.After(timeout):
+		p.Kill()
+		return fmt.Errorf("%s was still running %v after it was told to end", p.name, timeout)
+	}
+	if slices.Contains(append(ok, 0), p.cmd.ProcessState.ExitCode()) {
+		return nil
+	}
+	return fmt.Errorf("%s ended with %v", p.name, p.cmd.ProcessState)
+}
+
+// Kill ends the process as a power cut would, and waits for it.
+func (p *process) Kill() {
+	_ = killGroup(p.cmd.Process.Pid) // gone already is as good
+	<-p.exited
+}
+
+// Alive reports whether the process still runs; the error says how it ended.
+func (p *process) Alive() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("%s ended by itself: %v\n%s", p.name, p.cmd.ProcessState, p.LogTail())
+	default:
+		return nil
+	}
+}
+
+// LogTail is the last lines that the process wrote.
+func (p *process) LogTail() string { return p.logTail(nil) }
+
+// Complaints is the last lines that the process wrote at level WARN or ERROR.
+func (p *process) Complaints() string {
+	level := regexp.MustCompile(`\b(WARN|ERROR|FATAL)\b`)
+	return p.logTail(level.MatchString)
+}
+
+// logTail is the last lines that satisfy keep; nil keeps all.
+func (p *process) logTail(keep func(string) bool) string {
+	const most = 40
+	log, err := os.ReadFile(p.logPath)
+	if err != nil {
+		return err.Error()
+	}
+	lines := slices.Collect(strings.Lines(string(log)))
+	if keep != nil {
+		lines = slices.DeleteFunc(lines, func(line string) bool { return !keep(line) })
+	}
+	return strings.Join(lines[max(0, len(lines)-most):], "")
+}

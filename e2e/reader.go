@@ -1,0 +1,96 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// reader is a franz-go consumer that counts what it reads.
+type reader struct {
+	t      *testing.T
+	client *kgo.Client
+	own    *seen                                           // what it has read
+	all    *seen                                           // what it and others have
+	polled func(context.Context, *kgo.Client, kgo.Fetches) // called after each poll; may be nil
+
+	done   sync.WaitGroup
+	cancel context.CancelFunc
+}
+
+// startReader reads through l until the test or Leave ends it. Its records are
+// counted in all, too.
+func startReader(t *testing.T, l listener, all *seen, opts ...kgo.Opt) *reader {
+	t.Helper()
+	return startReaderThat(t, nil, l, all, opts...)
+}
+
+// startReaderThat starts a reader that calls polled after each poll.
+func startReaderThat(t *testing.T, polled func(context.Context, *kgo.Client, kgo.Fetches), l listener,
+	all *seen, opts ...kgo.Opt,
+) *reader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &reader{
+		t: t,
+		client: newClient(t, l, append([]kgo.Opt{
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			// A drain delivers the answer to a long poll that nobody waits for
+			// any more, so each test ends as late as its last poll.
+			kgo.FetchMaxWait(500 * time.Millisecond),
+		}, opts...)...),
+		own:    newSeen(l.Name),
+		all:    all,
+		polled: polled,
+		cancel: cancel,
+	}
+	r.done.Go(func() { r.read(ctx) })
+	t.Cleanup(r.halt)
+	return r
+}
+
+// read ends with its context.
+func (r *reader) read(ctx context.Context) {
+	for ctx.Err() == nil {
+		fetches := r.client.PollFetches(ctx)
+		fetches.EachError(func(topic string, partition int32, err error) {
+			// While a group's coordinator is down, franz-go says so and tries
+			// again: whoever hangs up behind a proxy looks like a broker that
+			// does, and not like one that cannot be dialled.
+			_, again := errors.AsType[*kgo.ErrGroupSession](err)
+			if !again && ctx.Err() == nil {
+				r.t.Errorf("consume %s/%d: %v", topic, partition, err)
+			}
+		})
+		fetches.EachRecord(func(rec *kgo.Record) {
+			r.own.Add(string(rec.Value))
+			r.all.Add(string(rec.Value))
+		})
+		if r.polled != nil {
+			r.polled(ctx, r.client, fetches)
+		}
+	}
+}
+
+func (r *reader) halt() {
+	r.cancel()
+	r.done.Wait()
+}
+
+// Leave ends the reader as a clean shutdown does: it leaves its group.
+func (r *reader) Leave() {
+	r.halt()
+	r.client.CloseAllowingRebalance()
+}
+
+// ReadMore waits until r has read n more records.
+func (r *reader) ReadMore(t *testing.T, n int) {
+	t.Helper()
+	r.own.WaitFor(t, 30*time.Second, r.own.Distinct()+n)
+}

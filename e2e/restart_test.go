@@ -1,0 +1,55 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestBrokerRestartUnderLoad takes a broker away and brings it back. Its
+// endpoint must lead nowhere meanwhile, and to it again afterwards.
+func TestBrokerRestartUnderLoad(t *testing.T) {
+	tests := []struct {
+		name string
+		node int32
+		end  func(*broker) error
+	}{
+		{"rolling", 2, (*broker).Stop},
+		{"killed", 3, (*broker).Kill},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			topic := shared.kafka.NewTopic(t, "restart-"+tt.name, 6)
+			p := startKproxy(t, shared.kafka.byAddress())
+			all := newSeen("the group")
+			load := startLoad(t, p.Via("fred"), topic, "r", 300, 0)
+			reader := startReader(t, p.Via("alice"), all, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic))
+			reader.ReadMore(t, 100)
+
+			shared.kafka.Restart(t, tt.node, tt.end)
+
+			reader.ReadMore(t, 500)
+			all.WaitForAll(t, time.Minute, topic, load.Stop(t))
+		})
+	}
+}
+
+// TestKproxyRestartUnderLoad restarts kproxy, which then knows no broker: the
+// clients come back to a node's endpoint before anyone has taught it the map.
+func TestKproxyRestartUnderLoad(t *testing.T) {
+	topic := shared.kafka.NewTopic(t, "restart-kproxy", 6)
+	p := startKproxy(t, shared.kafka.byAddress())
+	all := newSeen("the group")
+	load := startLoad(t, p.Via("fred"), topic, "k", 300, 0)
+	reader := startReader(t, p.Via("alice"), all, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic))
+	reader.ReadMore(t, 100)
+
+	p.Stop(t)
+	p.Start(t)
+
+	reader.ReadMore(t, 500)
+	all.WaitForAll(t, time.Minute, topic, load.Stop(t))
+}

@@ -1,0 +1,96 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// seen counts the record values that consumers have read.
+type seen struct {
+	by string // whom, for messages
+
+	mu    sync.Mutex
+	times map[string]int
+	total int
+}
+
+func newSeen(by string) *seen { return &seen{by: by, times: make(map[string]int)} }
+
+// Add counts one record.
+func (s *seen) Add(value string) {
+	name := nameOf(value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.times[name]++
+	s.total++
+}
+
+// nameOf is a value's first word; the rest is padding, which must not be kept in
+// memory for the sake of the name.
+func nameOf(value string) string {
+	name, _, _ := strings.Cut(strings.TrimSuffix(value, "\n"), " ")
+	return strings.Clone(name)
+}
+
+// Total is the count of records, Distinct that of their values.
+func (s *seen) Total() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+func (s *seen) Distinct() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.times)
+}
+
+// missing are those of want that nobody has read.
+func (s *seen) missing(want []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(want), func(v string) bool { return s.times[v] > 0 })
+}
+
+// WaitFor waits until at least n different values have been read.
+func (s *seen) WaitFor(t *testing.T, timeout time.Duration, n int) {
+	t.Helper()
+	eventually(t, timeout, func() error {
+		if got := s.Distinct(); got < n {
+			return fmt.Errorf("records read by %s: got %d, want %d", s.by, got, n)
+		}
+		return nil
+	})
+}
+
+// WaitForAll waits until all of want have been read from a topic, and fails if
+// anything else has.
+func (s *seen) WaitForAll(t *testing.T, timeout time.Duration, topic string, want []string) {
+	t.Helper()
+	err := poll(t.Context(), timeout, func() error {
+		if missing := s.missing(want); len(missing) > 0 {
+			return fmt.Errorf("records not read by %s: %d of %d", s.by, len(missing), len(want))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, shared.kafka.locate(t, topic, s.missing(want)))
+	}
+	if got := s.Distinct(); got != len(want) {
+		t.Errorf("different records read by %s: got %d, want %d", s.by, got, len(want))
+	}
+}
+
+// NoDuplicates fails if a record was read twice.
+func (s *seen) NoDuplicates(t *testing.T) {
+	t.Helper()
+	if got, want := s.Total(), s.Distinct(); got != want {
+		t.Errorf("records read by %s: got %d, want each of %d once", s.by, got, want)
+	}
+}

@@ -1,0 +1,79 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestShareGroup reads with a share group (KIP-932) while leaders move: its two
+// answers, too, name the new leader's address, and not in a tag.
+func TestShareGroup(t *testing.T) {
+	const partitions = 6
+	k := shared.kafka
+	topic := k.NewTopic(t, "shared", partitions)
+	group := topic
+	earliest := "earliest"
+	k.alterGroup(t, group, "share.auto.offset.reset", &earliest)
+	p := startKproxy(t, k.byAddress())
+
+	var got answers
+	all := newSeen("the group")
+	opts := []kgo.Opt{kgo.ShareGroup(group), kgo.ConsumeTopics(topic), kgo.WithHooks(&got)}
+	startReader(t, p.Via("alice"), all, opts...)
+	startReaderThat(t, acknowledgeAtOnce, p.Via("many"), all, opts...)
+	load := startLoad(t, p.Via("bob"), topic, "s", 200, 1<<10)
+	all.WaitFor(t, 30*time.Second, 1)
+	moves := k.MoveLeaders(t, topic, partitions, time.Second)
+	all.WaitFor(t, 30*time.Second, 1500)
+	moved := moves.Stop()
+
+	// A share group is at least once: a moved leader may deliver again.
+	want := load.Stop(t)
+	all.WaitForAll(t, time.Minute, topic, want)
+	for _, api := range []kmsg.Key{kmsg.ShareFetch, kmsg.ShareAcknowledge} {
+		if got[api].Load() == 0 {
+			t.Errorf("%s: got no answer", api.Name())
+		}
+	}
+	if moved == 0 {
+		t.Error("leader changes: got 0, want some")
+	}
+	t.Logf("%d leader changes; records: %d sent, %d deliveries; %d ShareFetch, %d ShareAcknowledge", moved,
+		len(want), all.Total(), got[kmsg.ShareFetch].Load(), got[kmsg.ShareAcknowledge].Load())
+}
+
+// acknowledgeAtOnce sends ShareAcknowledge requests, where franz-go would let the
+// acknowledgements ride on the next ShareFetch.
+func acknowledgeAtOnce(ctx context.Context, client *kgo.Client, fetches kgo.Fetches) {
+	fetches.EachRecord(func(r *kgo.Record) { r.Ack(kgo.AckAccept) })
+	_ = client.FlushAcks(ctx) // ends early only with the test
+}
+
+// alterGroup sets one configuration of a group.
+func (c *cluster) alterGroup(t *testing.T, group, name string, value *string) {
+	t.Helper()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType = kadm.ConfigResourceGroupConfig
+	resource.ResourceName = group
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = name, value
+	resource.Configs = append(resource.Configs, config)
+	req.Resources = append(req.Resources, resource)
+	resp, err := req.RequestWith(t.Context(), c.adminConn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range resp.Resources {
+		if r.ErrorCode != 0 {
+			t.Fatalf("group %s: %s: error %d: %v", group, name, r.ErrorCode, r.ErrorMessage)
+		}
+	}
+}
