@@ -91,7 +91,7 @@ func (c *cluster) byAddress() route {
 // timeout, whatever the test has done to it.
 func startKproxy(t *testing.T, r route) *kproxy {
 	t.Helper()
-	dir, err := os.MkdirTemp(shared.dir, strings.ReplaceAll(t.Name(), "/", "-")+"-")
+	dir, err := os.MkdirTemp(shared.dir, strings.ReplaceAll(t.Name(), "/", "-")+"-") //nolint:usetesting // E2E_DIR keeps it after the test
 	if err != nil {
 		t.Fatal(err)
 	}

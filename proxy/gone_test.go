@@ -74,6 +74,32 @@ func TestBrokerThatDoesNotClose(t *testing.T) {
 	})
 }
 
+// A client that is still sending when its broker closes is told of a clean end
+// behind the last answer, and what it sends is read for a while. Closing at once
+// would reset the connection, and could take the answer with it.
+func TestClientThatSendsWhenItsBrokerCloses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		c, s := l.open(t)
+		c.send(1, heartbeat())
+		s.request(kmsg.Heartbeat, 1)
+		go func() {
+			_ = s.tryWrite(answerFrame(1, heartbeatAnswer()))
+			s.close()
+		}()
+		c.receive(1, heartbeatAnswer())
+		c.eof()
+		c.write(requestFrames(2, repeated(1000, heartbeat())...))
+		start := time.Now()
+		l.ended(t, proxy.BrokerClosed) // although the client does not end its side
+		if got := time.Since(start); got != time.Second {
+			t.Errorf("the client was read for %v, want a second", got)
+		}
+	})
+}
+
 // endsAfter fails the test unless p's other side ends when that much time has
 // passed since start, give or take a second.
 func endsAfter(t *testing.T, p *peer, start time.Time, want time.Duration) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,15 +19,9 @@ func manyTopics(version int16) *kmsg.MetadataResponse {
 	resp.ClusterID = &cluster
 	for i := range 1000 {
 		topic := kmsg.NewMetadataResponseTopic()
-		name := fmt.Sprintf("topic-%d", i)
+		name := fmt.Sprintf("topic-%d-%s", i, strings.Repeat("x", 5000))
 		topic.Topic = &name
-		for p := range 100 {
-			partition := kmsg.NewMetadataResponseTopicPartition()
-			partition.Partition = int32(p)
-			partition.Replicas = []int32{0, 1, 2}
-			partition.ISR = []int32{0, 1, 2}
-			topic.Partitions = append(topic.Partitions, partition)
-		}
+		topic.Partitions = append(topic.Partitions, kmsg.NewMetadataResponseTopicPartition())
 		resp.Topics = append(resp.Topics, topic)
 	}
 	return resp
@@ -80,11 +75,7 @@ func TestHeadOfMetadataInPieces(t *testing.T) {
 			go func() { _ = c.tryWrite(requestFrame(1, metadataRequest(version))) }()
 			s.request(kmsg.Metadata, 1)
 			frame := answerFrame(1, metadataAnswer(version, 0, 1, 2))
-			go func() {
-				for i := range frame {
-					_ = s.tryWrite(frame[i : i+1])
-				}
-			}()
+			go func() { _ = s.tryWriteBytes(frame) }()
 			resp := answerTo(version, kmsg.NewPtrMetadataResponse())
 			c.receive(1, resp)
 			wantTold(t, told(resp), map[int32]string{0: "bob.test:9100", 1: "bob.test:9101", 2: "bob.test:9102"})

@@ -51,6 +51,16 @@ func (p *peer) tryWrite(b []byte) error {
 	return err
 }
 
+// tryWriteBytes sends b with a write for each byte.
+func (p *peer) tryWriteBytes(b []byte) error {
+	for i := range b {
+		if err := p.tryWrite(b[i : i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // trickle sends b in pieces of n bytes, one each interval.
 func (p *peer) trickle(b []byte, n int, interval time.Duration) error {
 	tick := time.NewTicker(interval)

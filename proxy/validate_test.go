@@ -121,7 +121,7 @@ func TestValidate(t *testing.T) {
 		},
 		{
 			"bootstrap that is kproxy itself",
-			func(c *Config, orders *Cluster, _, _ *Listener) {
+			func(_ *Config, orders *Cluster, _, _ *Listener) {
 				orders.Bootstrap = []string{"localhost:9092", "127.0.0.1:29150", "10.0.0.1:9092"}
 				orders.Dial = append(orders.Dial, DialRule{Match: "10.0.0.1:*", To: "127.0.1.8:{1}"})
 			},
@@ -273,7 +273,7 @@ func TestValidate(t *testing.T) {
 		},
 		{
 			"nodes advertised where bootstrap is",
-			func(_ *Config, orders *Cluster, fred, many *Listener) {
+			func(_ *Config, _ *Cluster, fred, many *Listener) {
 				fred.Nodes.AdvertisePorts = Range{9001, 9100}
 				many.Bind, many.Advertise = "127.0.2.1:9092", "127.0.1.9:9092"
 			},

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -58,6 +59,23 @@ func TestDescribeCluster(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+func TestDescribeClusterTellsTranslate(t *testing.T) {
+	for version := range int16(describeClusterMax + 1) {
+		calls := 0
+		r := &Rewriter{Translate: func(key int16, got Brokers) {
+			calls++
+			if key != 60 || got.ClusterID != "MkU3OEVBNTcwNTJENDM2Qk" || !slices.Equal(got.List, someBrokers(3)) {
+				t.Errorf("v%d: Translate(%d) hears %+v", version, key, got)
+			}
+		}}
+		payload := encode(cluster(version, someBrokers(3)...), headerTags)
+		out, _, err := r.Whole(60, version, payload)
+		if err != nil || calls != 1 || !bytes.Equal(out, payload) {
+			t.Errorf("v%d: %d calls, got %q, %v, want %q: nothing was translated", version, calls, out, err, payload)
 		}
 	}
 }

@@ -134,10 +134,12 @@ func (g generator) records() []byte {
 
 func (g generator) bytes(n int) []byte {
 	b := make([]byte, n)
-	for i := range b {
-		if b[i] = byte(g.Uint64()); g.plain {
-			b[i] &= 0x7f
+	for eight := range slices.Chunk(b, 8) {
+		v := g.Uint64()
+		if g.plain {
+			v &= 0x7f7f7f7f7f7f7f7f
 		}
+		copy(eight, binary.LittleEndian.AppendUint64(nil, v))
 	}
 	return b
 }

@@ -49,10 +49,13 @@ func behindHead(resp *kmsg.MetadataResponse) int {
 		count, length = 1, 1
 	}
 	if bare.Version >= 2 && len(resp.Brokers) > 0 {
-		n -= length
 		if resp.ClusterID != nil {
 			n -= len(*resp.ClusterID)
+			if bare.IsFlexible() {
+				length = wire.UvarintLen(uint32(len(*resp.ClusterID)) + 1)
+			}
 		}
+		n -= length
 	}
 	return n - count
 }
@@ -125,7 +128,7 @@ func TestHeadInPieces(t *testing.T) {
 					t.Fatalf("v%d, %d brokers, %d of %d bytes: %v, want ErrShort", version, n, i, headLen, err)
 				}
 			}
-			for i := headLen; i <= min(len(payload), headLen+100); i++ {
+			for i := headLen; i <= min(len(payload), headLen+20); i++ {
 				got, at, _, err := telling("proxy.example").Head(3, version, payload[:i:i])
 				if err != nil || at != headLen || !bytes.Equal(got, want) {
 					t.Fatalf("v%d, %d brokers, %d bytes for a head of %d: %d, %v", version, n, i, headLen, at, err)
@@ -165,26 +168,44 @@ func TestHeadTellsTranslate(t *testing.T) {
 			addBroker(resp, b, nil)
 		}
 		var got [][]Broker
-		clusterID := ""
 		r := &Rewriter{Translate: func(key int16, brokers Brokers) {
 			if key != 3 {
 				t.Errorf("key %d, want 3", key)
 			}
 			got = append(got, slices.Clone(brokers.List))
-			clusterID = brokers.ClusterID
 		}}
-		id := "cluster"
-		resp.(*kmsg.MetadataResponse).ClusterID = &id
 		payload := encode(resp, []byte{0})
 		out, n, _, err := r.Head(3, version, payload)
-		if version >= 2 && clusterID != id {
-			t.Errorf("v%d: Translate heard of cluster %q, want %q", version, clusterID, id)
-		}
 		if err != nil || len(got) != 1 || !slices.Equal(got[0], want) {
 			t.Fatalf("v%d: Translate heard %v, %v, want %v once", version, got, err, want)
 		}
 		if !bytes.Equal(out, payload[:n]) {
 			t.Errorf("v%d: got % x, want % x: nothing was translated", version, out, payload[:n])
+		}
+	}
+}
+
+// Translate hears whose brokers they are, from v2 on. The id stays as it is.
+func TestHeadTellsClusterID(t *testing.T) {
+	for version := range int16(metadataMax + 1) {
+		for _, id := range []*string{nil, new(""), new("MkU3OEVBNTcwNTJENDM2Qk"), new(strings.Repeat("i", 126)), new(strings.Repeat("i", 127)), new(strings.Repeat("i", 300))} {
+			resp := metadata(version, 2, nil, false)
+			resp.ClusterID = id
+			want := ""
+			if id != nil && version >= 2 {
+				want = *id
+			}
+			r := telling("proxy.example")
+			tell := r.Translate
+			heard := "nothing"
+			r.Translate = func(key int16, brokers Brokers) {
+				heard = brokers.ClusterID
+				tell(key, brokers)
+			}
+			checkHead(t, fmt.Sprintf("v%d, cluster %q", version, want), &Rewriter{Translate: tell}, resp, []byte{0})
+			if _, _, _, err := r.Head(3, version, encode(resp, []byte{0})); err != nil || heard != want {
+				t.Errorf("v%d: Translate heard %q, %v, want %q", version, heard, err, want)
+			}
 		}
 	}
 }

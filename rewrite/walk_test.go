@@ -83,7 +83,7 @@ func TestWalkerFindsTheTail(t *testing.T) {
 			key, version := a.key, a.version
 			g := newGenerator(uint64(key)<<8 + uint64(version))
 			few := func() int { return g.IntN(40) }
-			for i := range 60 {
+			for i := range 20 {
 				resp := g.response(key, version)
 				header := [][]byte{{0}, headerTags}[i%2]
 				payload := encode(resp, header)
@@ -227,7 +227,7 @@ func TestWalkerTruncated(t *testing.T) {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			g := newGenerator(uint64(version))
-			for range 5 {
+			for range 2 {
 				resp := g.response(key, version)
 				payload := encode(resp, headerTags)
 				tailAt := tailOffset(resp, headerTags)
@@ -247,7 +247,7 @@ func TestWalkerTruncated(t *testing.T) {
 
 // cuts returns places below n: all of them, or the ends and some between.
 func cuts(n int) []int {
-	const near, stride = 400, 997
+	const near, stride = 200, 997
 	var all []int
 	for i := range n {
 		if i < near || i >= n-near || i%stride == 0 {

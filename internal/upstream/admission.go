@@ -60,7 +60,7 @@ func notAdmitted(t Target) error {
 // be: this machine's own services, or a cloud's metadata service, are what an
 // attacker would name.
 func refuse(t Target, resolved netip.Addr, loopback bool) error {
-	class := ""
+	var class string
 	switch {
 	case resolved.IsUnspecified():
 		class = "unspecified"

@@ -99,7 +99,7 @@ func TestLoopbackOnceTheConfigurationLeadsThere(t *testing.T) {
 	broker := listen(t)
 	learned := upstream.Target{Node: 1, Host: "127.0.0.1", Port: int32(broker.Port())}
 	byHand := &upstream.Dialer{}
-	refusedDial(t, byHand, learned)
+	_ = refusedDial(t, byHand, learned)
 	byHand.AllowLoopback()
 	byBootstrap := &upstream.Dialer{}
 	bootstrap := learned
