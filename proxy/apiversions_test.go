@@ -107,6 +107,28 @@ func TestFutureAPIVersionsAmongAnswersThatCameTogether(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
+// Nor does it wait for the answer behind it, of which some bytes have come.
+func TestFutureAPIVersionsInFrontOfHalfAnAnswer(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.inMemory() // where each write is a read
+	c, s := l.open(t)
+	half := answerFrame(3, heartbeatAnswer())
+	for n := range half {
+		requests := append(requestFrame(1, heartbeat()), apiVersions(2, 6)...)
+		requests = append(requests, requestFrame(3, heartbeat())...)
+		c.write(requests)
+		s.request(kmsg.Heartbeat, 1)
+		s.request(kmsg.Heartbeat, 3)
+		go func() { _ = s.tryWrite(append(answerFrame(1, heartbeatAnswer()), half[:n]...)) }()
+		c.receive(1, heartbeatAnswer())
+		c.wantUnsupported(2)
+		go func() { _ = s.tryWrite(half[n:]) }()
+		c.receive(3, heartbeatAnswer())
+	}
+	finish(t, &l, c, s)
+}
+
 // A half-closed client gets the proxy's own answers too.
 func TestFutureAPIVersionsThenHalfClose(t *testing.T) {
 	t.Parallel()

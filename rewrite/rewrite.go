@@ -48,7 +48,7 @@ type Notes struct {
 
 // Whole rewrites an answer with treatment Whole. payload is the frame behind
 // the correlation id, response header tags included, and is not changed. out is
-// what to send instead; where nothing changes it is payload itself.
+// what to send instead, and may be payload itself.
 func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes Notes, err error) {
 	if err := intact(key, version, payload); err != nil {
 		return nil, Notes{}, err
