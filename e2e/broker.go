@@ -71,6 +71,11 @@ func sharedProperties() map[string]string {
 		"share.coordinator.state.topic.replication.factor": "3",
 		"share.coordinator.state.topic.min.isr":            "2",
 		"group.initial.rebalance.delay.ms":                 "0",
+		// A record that was on its way to a client when its partition moved is
+		// given to another after 5 s, not 30, and as often as can be set.
+		"group.share.min.record.lock.duration.ms": "1000",
+		"group.share.record.lock.duration.ms":     "5000",
+		"group.share.delivery.count.limit":        "10",
 		// In the newer group protocols the broker paces the members, by 5 s.
 		"group.consumer.min.heartbeat.interval.ms": "300",
 		"group.consumer.heartbeat.interval.ms":     "300",

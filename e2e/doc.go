@@ -31,7 +31,7 @@
 //	E2E_LEADER_MOVES=60s   how long leaders move (20s)
 //	E2E_RACE=1             builds kproxy with the race detector
 //	E2E_KPROXY=FILE        tests this binary instead of building one
-//	E2E_DIR=DIR            keeps the brokers' and kproxy's files and logs there
+//	E2E_DIR=DIR            keeps the brokers' and kproxy's files and logs in there
 //
 // # Finding the way
 //

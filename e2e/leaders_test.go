@@ -32,10 +32,12 @@ func TestLeaderMovesUnderLoad(t *testing.T) {
 	readers := []*seen{franz, kcat, javas}
 	startReader(t, alice, franz, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic+"-franz"))
 	startToolReader(t, kcat, func(ctx context.Context) *exec.Cmd {
-		return kcatCommand(ctx, fred, "-C", "-u", "-q", "-t", topic, "-o", "beginning", "-f", "%s\n")
+		return kcatCommand(ctx, fred, "-C", "-u", "-q", "-t", topic, "-o", "beginning", "-f", "%p@%o@%s\n")
 	})
 	startToolReader(t, javas, func(ctx context.Context) *exec.Cmd {
-		return javaCommand(ctx, java, many, consoleConsumer, "--topic", topic, "--from-beginning", "--group", topic+"-java")
+		return javaCommand(ctx, java, many, consoleConsumer, "--topic", topic, "--from-beginning", "--group", topic+"-java",
+			"--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true",
+			"--formatter-property", "key.separator=@")
 	})
 	byFranz := startLoad(t, many, topic, "franz", 200, 8<<10) // padded for latecomers
 	byKcat := startToolLoad(t, "kcat", 200, func(ctx context.Context) *exec.Cmd {

@@ -42,10 +42,8 @@ func run(m *testing.M) int {
 
 func (e *environment) start(ctx context.Context) error {
 	var err error
-	if e.dir = os.Getenv("E2E_DIR"); e.dir == "" {
-		if e.dir, err = os.MkdirTemp("", "kproxy-e2e-"); err != nil {
-			return err
-		}
+	if e.dir, err = os.MkdirTemp(os.Getenv("E2E_DIR"), "kproxy-e2e-"); err != nil {
+		return err
 	}
 	if e.kcat, err = tool("kcat", "the librdkafka client (Debian: apt-get install kcat)"); err != nil {
 		return err

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -90,44 +89,4 @@ func (p *toolLoad) Stop(t *testing.T) []string {
 	}
 	output{stderr: p.stderr.String()}.refuseBrokerNames(t)
 	return p.sent
-}
-
-// startToolReader runs a consumer such as `kcat -C` until the test ends and
-// counts its lines in all.
-func startToolReader(t *testing.T, all *seen, start func(context.Context) *exec.Cmd) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	cmd := start(ctx)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var done sync.WaitGroup
-	done.Go(func() { readLines(stdout, all) })
-	t.Cleanup(func() {
-		cancel()
-		done.Wait()
-		_ = cmd.Wait() // killed: it would read for ever
-		output{stderr: stderr.String()}.refuseBrokerNames(t)
-		if t.Failed() {
-			t.Logf("%v said:\n%s", cmd.Args, &stderr)
-		}
-	})
-}
-
-// readLines ends with the pipe, so with the tool that writes to it.
-func readLines(pipe io.Reader, all *seen) {
-	r := bufio.NewReader(pipe)
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return
-		}
-		all.Add(line)
-	}
 }
