@@ -22,6 +22,9 @@ const (
 	Error         = "error"          // the error
 	File          = "file"           // path of a file
 	Fix           = "fix"            // what the reader can do about it
+	FramesDown    = "frames_down"    // answers, broker to client
+	FramesUp      = "frames_up"      // requests, client to broker
+	Idle          = "idle"           // how long nothing had happened
 	Listener      = "listener"       // listener by its configured name
 	Node          = "node"           // broker id
 	Nodes         = "nodes"          // count of brokers
