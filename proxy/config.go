@@ -35,6 +35,8 @@ type Config struct {
 	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
 	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
 
+	AdminBind string // host:port where the process's admin server listens: no listener's; "": there is none
+
 	Logger   *slog.Logger // nil: discards
 	Observer *Observer    // nil: nobody watches
 

@@ -23,6 +23,8 @@ type listener struct {
 	log       *slog.Logger
 	rewriter  rewrite.Rewriter
 	endpoints []*endpoint
+	counters  counters
+	tally     tally // guarded by Proxy.mu
 }
 
 // endpoint is one address of a listener.

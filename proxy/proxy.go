@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type Proxy struct {
 	clusters []*cluster
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
+	bound     atomic.Bool
+	retired   atomic.Bool
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
 	serving   sync.WaitGroup // the goroutines of sessions
@@ -28,6 +31,7 @@ type Proxy struct {
 	mu       sync.Mutex // guards the following
 	sessions map[*session]struct{}
 	draining bool
+	running  context.Context // what stop ends; nil until every endpoint is bound
 }
 
 // New returns a Proxy for conf, which must be valid (Config.Validate). It opens
@@ -97,6 +101,10 @@ func (p *Proxy) Start(ctx context.Context) error {
 		p.stop()
 		return err
 	}
+	p.bound.Store(true)
+	p.mu.Lock()
+	p.running = ctx
+	p.mu.Unlock()
 	for l := range p.listeners() {
 		for _, e := range l.endpoints {
 			p.accepting.Go(func() { e.accept(ctx, &p.serving) })
@@ -155,18 +163,16 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	p.mu.Lock()
 	stopping := p.draining
 	if !stopping {
-		p.sessions[s] = struct{}{}
+		p.enter(s)
 	}
 	p.mu.Unlock()
 	if stopping {
 		_ = s.client.Close()
 		return
 	}
-	p.conf.Observer.sessionOpened(s.who())
 	s.run(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.sessions, s)
+	p.leave(s)
+	s.report()
 }
 
 // Shutdown stops accepting connections, has every session deliver the answers
@@ -176,6 +182,7 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	ctx, cancel := context.WithTimeout(ctx, p.conf.DrainTimeout)
 	defer cancel()
+	p.Retire()
 	p.closeSockets()
 	p.accepting.Wait()
 	for _, s := range p.startDraining() {

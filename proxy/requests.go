@@ -65,7 +65,10 @@ func (s *session) requests() error {
 		if b, err = s.up.peek(wire.RequestPrefixLen); err != nil {
 			return err
 		}
-		if err := s.request(wire.ParseRequestPrefix(b)); err != nil {
+		prefix := wire.ParseRequestPrefix(b)
+		s.up.frames.Add(1)
+		s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
+		if err := s.request(prefix); err != nil {
 			return err
 		}
 	}
@@ -139,6 +142,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 		key:           p.Key,
 		version:       p.Version,
 		treatment:     rewrite.TreatmentOf(p.Key, p.Version),
+		read:          time.Since(s.opened),
 	}
 	frame := wire.SizeLen + int(p.Size)
 	switch {
@@ -210,8 +214,7 @@ func (s *session) forward(r request, frame int) error {
 		return err
 	}
 	err := s.up.pass(frame)
-	var side *sideError
-	if errors.As(err, &side) && side.reading {
+	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
 		s.queue.unpush()
 	}
 	return err

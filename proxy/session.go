@@ -52,8 +52,9 @@ type session struct {
 	walker         rewrite.Walker
 
 	clientID string
-	target   target // who is dialled
-	address  string // where
+	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
+	target   target       // who is dialled
+	address  string       // where
 	draining atomic.Bool
 
 	midRequest bool // the pump of requests has begun to read one
@@ -69,7 +70,11 @@ func newSession(e *endpoint, client net.Conn) *session {
 		from:     client.RemoteAddr().String(),
 		opened:   time.Now(),
 		client:   client,
-		target:   target{node: NoNode},
+	}
+	if s.up.opened, s.down.opened = s.opened, s.opened; e.slot == bootstrapSlot {
+		s.node.Store(NoNode)
+	} else {
+		s.node.Store(UnknownNode)
 	}
 	s.queue.init()
 	return s
@@ -78,7 +83,6 @@ func newSession(e *endpoint, client net.Conn) *session {
 // run serves the client until the session has ended, and closes both
 // connections.
 func (s *session) run(ctx context.Context) {
-	defer s.report()
 	defer func() { _ = s.client.Close() }()
 	header, err := s.firstHeader()
 	if err != nil {

@@ -49,6 +49,7 @@ func (c *Config) Validate() error {
 		v.name(key, cluster.Name, seen)
 		v.cluster(key, cluster)
 	}
+	v.admin(c.AdminBind)
 	v.loops()
 	return errors.Join(v.errs...)
 }
@@ -72,6 +73,19 @@ func (v *validator) addErr(key string, err error) {
 		problem, fix = bad.Problem, bad.Fix
 	}
 	v.add(key, problem, fix)
+}
+
+// admin sees to it that the admin server's address is nobody else's.
+func (v *validator) admin(address string) {
+	const key = "admin.bind"
+	if address == "" {
+		return
+	}
+	if _, _, err := hostport.Parse(address); err != nil {
+		v.addErr(key, err)
+		return
+	}
+	v.claim(bound{key: key, address: address}, nil)
 }
 
 func (v *validator) limits(c *Config) {

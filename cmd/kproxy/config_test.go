@@ -124,9 +124,9 @@ func TestBadFiles(t *testing.T) {
 		{"two documents", oneListener + "---\nlog: {}\n", []string{"the file holds more than one YAML document; keep one"}},
 		{"duplicate keys", "log:\n  level: info\n  level: warn\n", []string{`line 3: mapping key "level" already defined at line 2; correct that line`}},
 		{
-			"unknown keys", oneListener + "limits: {max_bytes: 1}\nadmin: {bind: 127.0.0.1:9400}\n",
+			"unknown keys", oneListener + "limits: {max_bytes: 1}\nreload: {watch: true}\n",
 			[]string{
-				"admin: unknown key; known here: state_dir, clusters, limits, drain, log",
+				"reload: unknown key; known here: state_dir, clusters, limits, drain, admin, telemetry, log",
 				"limits.max_bytes: unknown key; known here: max_request_bytes, first_request_timeout",
 			},
 		},

@@ -21,11 +21,13 @@ import (
 //	min      the least value of a number or duration
 //	schema   "required": an editor should miss it; Validate says so anyway
 type fileConfig struct {
-	StateDir string                 `key:"state_dir" example:"/var/lib/kproxy" doc:"Directory in which each cluster's brokers are remembered across restarts. Left out: in memory only."`
-	Clusters map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
-	Limits   limitKeys              `key:"limits" doc:"What one client may ask of kproxy."`
-	Drain    drainKeys              `key:"drain" doc:"How kproxy stops."`
-	Log      logKeys                `key:"log" doc:"What kproxy says on stderr."`
+	StateDir  string                 `key:"state_dir" example:"/var/lib/kproxy" doc:"Directory in which each cluster's brokers are remembered across restarts. Left out: in memory only."`
+	Clusters  map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
+	Limits    limitKeys              `key:"limits" doc:"What one client may ask of kproxy."`
+	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
+	Admin     adminKeys              `key:"admin" doc:"What operators and orchestrators ask kproxy: /metrics, /livez and /readyz over HTTP."`
+	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy sends what it counts."`
+	Log       logKeys                `key:"log" doc:"What kproxy says on stderr."`
 }
 
 type clusterKeys struct {
@@ -67,7 +69,26 @@ type limitKeys struct {
 }
 
 type drainKeys struct {
+	Delay   time.Duration `key:"delay" default:"0s" min:"0s" example:"15s" doc:"How long kproxy, told to stop, says that it is not ready and still accepts connections, so that load balancers can send clients elsewhere."`
 	Timeout time.Duration `key:"timeout" default:"60s" min:"1ms" doc:"Longest wait, when kproxy stops, for answers that clients are owed."`
+}
+
+type adminKeys struct {
+	Bind  string `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. It asks nobody to log in. Left out: there is none."`
+	Ready string `key:"ready" default:"any" oneof:"any|all" doc:"When /readyz says ready: once any cluster has answered, also if it is lost later, or while all clusters answer."`
+}
+
+type telemetryKeys struct {
+	OTLP otlpKeys `key:"otlp" doc:"An OpenTelemetry collector that metrics are pushed to."`
+}
+
+type otlpKeys struct {
+	Endpoint    string        `key:"endpoint" example:"collector.example.com:4317" doc:"The collector's host:port, or, with http/protobuf, a whole URL. Left out: nothing is pushed."`
+	Protocol    string        `key:"protocol" default:"grpc" oneof:"grpc|http/protobuf" doc:"How the collector is spoken to."`
+	HeadersFile string        `key:"headers_file" example:"otlp-headers" doc:"A file with lines of name: value, sent with each push, such as an Authorization."`
+	CA          string        `key:"ca" example:"ca.pem" doc:"A file of certificates (PEM) that sign the collector's. Left out: the system's."`
+	Insecure    bool          `key:"insecure" doc:"Speak to the collector without TLS."`
+	Interval    time.Duration `key:"interval" default:"30s" min:"1s" doc:"Time between pushes."`
 }
 
 type logKeys struct {
@@ -83,6 +104,7 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 		MaxRequestBytes:     f.Limits.MaxRequestBytes,
 		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
 		DrainTimeout:        f.Drain.Timeout,
+		AdminBind:           f.Admin.Bind,
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Clusters)) {
 		cluster := f.Clusters[name]

@@ -28,6 +28,8 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 	switch t {
 	case reflect.TypeFor[string]():
 		return scalar{"a text", "text", fromText(unchanged), map[string]any{"type": "string"}}, true
+	case reflect.TypeFor[bool]():
+		return scalar{"true or false", "true", fromText(strconv.ParseBool), map[string]any{"type": "boolean"}}, true
 	case reflect.TypeFor[int]():
 		return scalar{"a whole number", "1", fromText(strconv.Atoi), map[string]any{"type": "integer"}}, true
 	case reflect.TypeFor[int32](), reflect.TypeFor[*int32]():

@@ -17,12 +17,17 @@ const (
 	ClientID      = "client_id"      // the client's own name, from its first request
 	Cluster       = "cluster"        // cluster by its configured name
 	CorrelationID = "correlation_id" // of a request or an answer
+	Delay         = "delay"          // how long something waits
 	Dropped       = "dropped"        // brokers left out of an answer
 	Duration      = "duration"       // how long it took
 	Error         = "error"          // the error
 	File          = "file"           // path of a file
 	Fix           = "fix"            // what the reader can do about it
+	FramesDown    = "frames_down"    // answers, broker to client
+	FramesUp      = "frames_up"      // requests, client to broker
+	Idle          = "idle"           // how long nothing had happened
 	Listener      = "listener"       // listener by its configured name
+	Limit         = "limit"          // the most that there may be
 	Node          = "node"           // broker id
 	Nodes         = "nodes"          // count of brokers
 	Owed          = "owed"           // requests without an answer
