@@ -23,6 +23,7 @@ type Proxy struct {
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
+	sweeping  sync.WaitGroup
 	serving   sync.WaitGroup // the goroutines of sessions
 
 	mu       sync.Mutex // guards the following
@@ -68,6 +69,7 @@ func (c *Config) withDefaults() Config {
 	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
+	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	if d.Listen == nil {
 		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen
@@ -108,6 +110,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 			p.asking.Go(func() { c.keepState(ctx) })
 		}
 	}
+	p.sweeping.Go(func() { p.sweep(ctx) })
 	return nil
 }
 
@@ -198,6 +201,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.stop()
 	<-drained
 	p.asking.Wait()
+	p.sweeping.Wait()
 	return cut
 }
 

@@ -16,18 +16,25 @@ const (
 	Client        = "client"         // the client's remote host:port
 	ClientID      = "client_id"      // the client's own name, from its first request
 	Cluster       = "cluster"        // cluster by its configured name
+	Connections   = "connections"    // count of clients' connections
 	CorrelationID = "correlation_id" // of a request or an answer
 	Dropped       = "dropped"        // brokers left out of an answer
 	Duration      = "duration"       // how long it took
 	Error         = "error"          // the error
 	File          = "file"           // path of a file
 	Fix           = "fix"            // what the reader can do about it
+	Files         = "files"          // how many files the process may have open
+	Limit         = "limit"          // the key of a limit in the configuration
 	Listener      = "listener"       // listener by its configured name
+	Max           = "max"            // what a limit is set to
 	Node          = "node"           // broker id
 	Nodes         = "nodes"          // count of brokers
 	Owed          = "owed"           // requests without an answer
 	Reason        = "reason"         // proxy.CloseReason
+	Refused       = "refused"        // count of connections refused at a limit
 	Sessions      = "sessions"       // count of live sessions
+	Sockets       = "sockets"        // count of listening sockets
+	Source        = "source"         // IP address that clients come from
 	Upstream      = "upstream"       // host:port dialled
 	Version       = "version"        // kproxy's own version
 )
