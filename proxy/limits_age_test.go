@@ -190,12 +190,3 @@ func TestLimitsOfTimeOverTCP(t *testing.T) {
 		})
 	}
 }
-
-// exchange is one request and its answer.
-func exchange(c client, s brokerConn, id int32) {
-	c.t.Helper()
-	c.send(id, heartbeat())
-	s.request(kmsg.Heartbeat, id)
-	s.answer(id, heartbeatAnswer())
-	c.receive(id, heartbeatAnswer())
-}

@@ -9,6 +9,7 @@ import (
 // Observer is told what a Proxy does. Every field may be nil. Calls come from
 // many goroutines at once, and the work waits for them.
 type Observer struct {
+	// A connection that is refused at a limit is opened, and closed at once.
 	SessionOpened func(Session)
 	SessionClosed func(Session, SessionEnd)
 	// Dialed is called after each attempt to reach a broker. address is where

@@ -20,6 +20,8 @@ type Proxy struct {
 	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
 	clusters []*cluster
 
+	admission admission
+
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
@@ -43,6 +45,7 @@ func New(conf *Config) (*Proxy, error) {
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
+	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections"}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {
@@ -99,6 +102,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		p.stop()
 		return err
 	}
+	p.limitConnections()
 	for l := range p.listeners() {
 		for _, e := range l.endpoints {
 			p.accepting.Go(func() { e.accept(ctx, &p.serving) })
