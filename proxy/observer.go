@@ -7,6 +7,7 @@ import "time"
 // what is counted is in Stats.
 type Observer struct {
 	// SessionClosed is called when a session has ended and is counted as closed.
+	// A connection that is refused at a limit is such a session too.
 	SessionClosed func(Session, SessionEnd)
 	// Dialed is called after each attempt to reach a broker. address is where
 	// the dial rules lead; node is NoNode for a bootstrap address.

@@ -21,11 +21,14 @@ type Proxy struct {
 	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
 	clusters []*cluster
 
+	admission admission
+
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
 	retired   atomic.Bool
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
+	sweeping  sync.WaitGroup
 	serving   sync.WaitGroup // the goroutines of sessions
 
 	mu       sync.Mutex // guards the following
@@ -46,6 +49,7 @@ func New(conf *Config) (*Proxy, error) {
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
+	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections"}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {
@@ -72,6 +76,7 @@ func (c *Config) withDefaults() Config {
 	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
+	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	if d.Listen == nil {
 		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen
@@ -105,6 +110,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.mu.Lock()
 	p.running = ctx
 	p.mu.Unlock()
+	p.limitConnections()
 	for l := range p.listeners() {
 		for _, e := range l.endpoints {
 			p.accepting.Go(func() { e.accept(ctx, &p.serving) })
@@ -116,6 +122,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 			p.asking.Go(func() { c.keepState(ctx) })
 		}
 	}
+	p.sweeping.Go(func() { p.sweep(ctx) })
 	return nil
 }
 
@@ -205,6 +212,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.stop()
 	<-drained
 	p.asking.Wait()
+	p.sweeping.Wait()
 	return cut
 }
 

@@ -156,10 +156,22 @@ func (p *Proxy) leave(s *session) {
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
 	t := &s.endpoint.listener.tally
+	t.close(Closing{s.node.Load(), s.ended().reason})
+	t.up.add(&s.up)
+	t.down.add(&s.down)
+}
+
+// turnAway counts a connection that was never served: it was opened, and closed.
+func (p *Proxy) turnAway(l *listener, reason CloseReason) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.tally.opened++
+	l.tally.close(Closing{NoNode, reason})
+}
+
+func (t *tally) close(how Closing) {
 	if t.closed == nil {
 		t.closed = map[Closing]int64{}
 	}
-	t.closed[Closing{s.node.Load(), s.ended().reason}]++
-	t.up.add(&s.up)
-	t.down.add(&s.down)
+	t.closed[how]++
 }

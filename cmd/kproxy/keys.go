@@ -23,7 +23,7 @@ import (
 type fileConfig struct {
 	StateDir  string                 `key:"state_dir" example:"/var/lib/kproxy" doc:"Directory in which each cluster's brokers are remembered across restarts. Left out: in memory only."`
 	Clusters  map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
-	Limits    limitKeys              `key:"limits" doc:"What one client may ask of kproxy."`
+	Limits    limitKeys              `key:"limits" doc:"What clients may ask of kproxy."`
 	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
 	Admin     adminKeys              `key:"admin" doc:"What operators and orchestrators ask kproxy: /metrics, /livez and /readyz over HTTP."`
 	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy sends what it counts."`
@@ -51,6 +51,14 @@ type listenerKeys struct {
 	Bind      string    `key:"bind" example:"127.0.0.1:9092" doc:"The host:port where the bootstrap endpoint listens; its host is also the nodes', with nodes.ports."`
 	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
 	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
+
+	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
+}
+
+type listenerLimitKeys struct {
+	MaxConnections int `key:"max_connections" default:"0" min:"0" example:"1000" doc:"Most clients of this listener at one time; 0: limits.max_connections alone."`
+	MaxPerSource   int `key:"max_per_source" default:"0" min:"0" example:"100" doc:"Most clients of this listener at one time with one IP address; 0: any number."`
+	AcceptRate     int `key:"accept_rate" default:"0" min:"0" example:"50" doc:"Most new clients in a second, and in one burst; 0: any number."`
 }
 
 type nodesKeys struct {
@@ -64,8 +72,12 @@ type nodesKeys struct {
 }
 
 type limitKeys struct {
+	MaxConnections      int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
 	MaxRequestBytes     int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
 	FirstRequestTimeout time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
+	IdleTimeout         time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
+	MaxAge              time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
+	MaxAgeJitter        float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
 }
 
 type drainKeys struct {
@@ -105,6 +117,10 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
 		DrainTimeout:        f.Drain.Timeout,
 		AdminBind:           f.Admin.Bind,
+		MaxConnections:      f.Limits.MaxConnections,
+		IdleTimeout:         f.Limits.IdleTimeout,
+		MaxAge:              f.Limits.MaxAge,
+		MaxAgeJitter:        f.Limits.MaxAgeJitter,
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Clusters)) {
 		cluster := f.Clusters[name]
@@ -141,6 +157,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
 				Slots:              l.Nodes.Slots,
 			},
+			Limits: proxy.ListenerLimits(l.Limits),
 		})
 	}
 	return cluster

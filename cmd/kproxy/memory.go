@@ -19,7 +19,7 @@ const memoryRatio = 0.9
 // set.
 func limitMemory(logger *slog.Logger) {
 	if limit, ok := os.LookupEnv("GOMEMLIMIT"); ok {
-		logger.Info("memory limit: as GOMEMLIMIT says", slog.String(logkey.Limit, limit))
+		logger.Info("memory limit: as GOMEMLIMIT says", slog.String(logkey.Max, limit))
 		return
 	}
 	limit, err := memlimit.Set(memlimit.WithRatio(memoryRatio))
@@ -29,6 +29,6 @@ func limitMemory(logger *slog.Logger) {
 	case limit == math.MaxInt64:
 		logger.Info("memory limit: none, the cgroup has none")
 	default:
-		logger.Info("memory limit: 90 % of the cgroup's", slog.Int64(logkey.Limit, limit))
+		logger.Info("memory limit: 90 % of the cgroup's", slog.Int64(logkey.Max, limit))
 	}
 }

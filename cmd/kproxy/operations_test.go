@@ -193,7 +193,7 @@ func TestMemoryLimit(t *testing.T) {
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	t.Setenv("GOMEMLIMIT", "1GiB")
 	limitMemory(logger)
-	if !strings.Contains(log.String(), "as GOMEMLIMIT says") || !strings.Contains(log.String(), "limit=1GiB") || debug.SetMemoryLimit(-1) != math.MaxInt64 {
+	if !strings.Contains(log.String(), "as GOMEMLIMIT says") || !strings.Contains(log.String(), "max=1GiB") || debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		t.Errorf("with GOMEMLIMIT: limit %d, log %s", debug.SetMemoryLimit(-1), &log)
 	}
 	log.Reset()

@@ -16,6 +16,7 @@ const (
 	Client        = "client"         // the client's remote host:port
 	ClientID      = "client_id"      // the client's own name, from its first request
 	Cluster       = "cluster"        // cluster by its configured name
+	Connections   = "connections"    // count of clients' connections
 	CorrelationID = "correlation_id" // of a request or an answer
 	Delay         = "delay"          // how long something waits
 	Dropped       = "dropped"        // brokers left out of an answer
@@ -23,16 +24,21 @@ const (
 	Error         = "error"          // the error
 	File          = "file"           // path of a file
 	Fix           = "fix"            // what the reader can do about it
+	Files         = "files"          // how many files the process may have open
 	FramesDown    = "frames_down"    // answers, broker to client
 	FramesUp      = "frames_up"      // requests, client to broker
 	Idle          = "idle"           // how long nothing had happened
+	Limit         = "limit"          // the key of a limit in the configuration
 	Listener      = "listener"       // listener by its configured name
-	Limit         = "limit"          // the most that there may be
+	Max           = "max"            // what a limit is set to
 	Node          = "node"           // broker id
 	Nodes         = "nodes"          // count of brokers
 	Owed          = "owed"           // requests without an answer
 	Reason        = "reason"         // proxy.CloseReason
+	Refused       = "refused"        // count of connections refused at a limit
 	Sessions      = "sessions"       // count of live sessions
+	Sockets       = "sockets"        // count of listening sockets
+	Source        = "source"         // IP address that clients come from
 	Upstream      = "upstream"       // host:port dialled
 	Version       = "version"        // kproxy's own version
 )
