@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
@@ -111,6 +112,11 @@ func (s *session) match(r request) error {
 	}
 	if got := wire.CorrelationID(b); got != r.correlationID {
 		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.correlationID))
+	}
+	l := s.endpoint.listener
+	l.counters.answered(r.key, time.Since(s.opened)-r.read)
+	if s.down.frames.Add(1) == 1 {
+		l.cluster.pulse.answered()
 	}
 	a := answer{session: s, request: r, frame: wire.SizeLen + int(size)}
 	if r.kind == saslHandshake {

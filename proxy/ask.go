@@ -24,23 +24,51 @@ const (
 	askTimeout  = 10 * time.Second // for one question
 )
 
+// asker keeps the proxy's own questions to a cluster apart, in time and from
+// each other.
+type asker struct {
+	turn chan struct{} // holds an element while nobody asks; who takes it owns the following
+	last time.Time     // when the last question ended
+	err  error         // how
+}
+
+func newAsker() asker {
+	a := asker{turn: make(chan struct{}, 1)}
+	a.turn <- struct{}{}
+	return a
+}
+
+// askSparingly asks the cluster, or, less than askInterval after the last
+// question, says how that one went.
+func (c *cluster) askSparingly(ctx context.Context) error {
+	a := &c.asker
+	select {
+	case <-a.turn:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { a.turn <- struct{}{} }()
+	if !a.last.IsZero() && time.Since(a.last) < askInterval {
+		return a.err
+	}
+	a.err = c.ask(ctx)
+	a.last = time.Now()
+	return a.err
+}
+
 // askUntilAnswered asks the cluster who its brokers are, until it says so or a
 // client's answer has. It sends nothing on a client's connection: before a
 // client has logged in, a broker takes a second ApiVersions for an attack.
 func (c *cluster) askUntilAnswered(ctx context.Context) {
 	for attempt := 1; ; attempt++ {
-		err := c.ask(ctx)
+		err := c.askSparingly(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
 		c.logUnanswered(err, attempt)
 		sleep(ctx, askInterval)
-		select {
-		case <-c.answered:
+		if ctx.Err() != nil || c.isTaught() {
 			return
-		case <-ctx.Done():
-			return
-		default:
 		}
 	}
 }
@@ -64,8 +92,8 @@ func (c *cluster) logUnanswered(err error, attempt int) {
 	}
 }
 
-// ask puts the proxy's own question: ApiVersions v0, then Metadata without
-// topics.
+// ask puts the proxy's own question: ApiVersions v0, which tells whether the
+// cluster answers, and then, unless that is known, who its brokers are.
 func (c *cluster) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -78,8 +106,31 @@ func (c *cluster) ask(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
 	versions := kmsg.NewPtrApiVersionsRequest()
 	if err := c.question(conn, versions, versions.ResponseKind()); err != nil {
-		return fmt.Errorf("ask for API versions: %w", err)
+		err = fmt.Errorf("ask for API versions: %w", err)
+		if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
+			c.pulse.failed(err)
+		}
+		return err
 	}
+	c.pulse.answered()
+	if c.isTaught() {
+		return nil
+	}
+	return c.askMetadata(conn)
+}
+
+// isTaught reports whether any answer has said who the brokers are.
+func (c *cluster) isTaught() bool {
+	select {
+	case <-c.answered:
+		return true
+	default:
+		return false
+	}
+}
+
+// askMetadata asks who the brokers are, with Metadata without topics.
+func (c *cluster) askMetadata(conn net.Conn) error {
 	// Version 1 is the first in which no topics means none.
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.Version = 4

@@ -25,6 +25,10 @@ type cluster struct {
 	bootstrap []upstream.Target
 	listeners []*listener
 
+	pulse pulse
+	asker asker
+	tally clusterTally
+
 	turn     atomic.Uint32 // which bootstrap broker comes first
 	looped   atomic.Bool   // a bootstrap address leads back to this proxy
 	answered chan struct{} // closed once the cluster has said who its brokers are
@@ -42,6 +46,7 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		proxy:    p,
 		conf:     conf,
 		log:      p.log.With(slog.String(logkey.Cluster, conf.Name)),
+		asker:    newAsker(),
 		answered: make(chan struct{}),
 		clashing: map[int32]endpoints.Broker{},
 		changed:  make(chan struct{}, 1),
@@ -97,6 +102,7 @@ func (c *cluster) learn(key int16, named rewrite.Brokers) {
 		changes = c.brokers.Add(answer)
 	}
 	c.findClashes(answer.Brokers)
+	c.tally.change(changes)
 	if !c.taught {
 		c.taught = true
 		close(c.answered)
@@ -190,6 +196,7 @@ func (c *cluster) nodeAt(listener, slot int) (endpoints.Broker, bool) {
 func (c *cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) {
 	c.mu.Lock()
 	changes := c.brokers.Failed(b)
+	c.tally.change(changes)
 	now, _ = c.brokers.Node(b.Node)
 	c.mu.Unlock()
 	c.note(changes)

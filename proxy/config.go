@@ -21,6 +21,10 @@ const (
 	DefaultForgetAfter = 30 * 24 * time.Hour
 	// DefaultDrainTimeout bounds how long a Shutdown waits for answers in flight.
 	DefaultDrainTimeout = 60 * time.Second
+	// DefaultPeerGoneAfter is how long a peer may leave bytes unacknowledged. It
+	// is well above the longest outage that TCP mends without anybody noticing,
+	// and well below the quarter of an hour after which Linux gives up by itself.
+	DefaultPeerGoneAfter = 2 * time.Minute
 )
 
 // Config is everything a Proxy is told. The data comes from a configuration
@@ -34,6 +38,16 @@ type Config struct {
 	MaxRequestBytes     int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
 	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
 	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
+
+	AdminBind      string        // host:port where the process's admin server listens: no listener's; "": there is none
+	MaxConnections int           // clients at one time; 0: as many as the file limit allows
+	IdleTimeout    time.Duration // longest silence of a session that owes nothing; 0: any
+	MaxAge         time.Duration // of a session, which then ends between two requests; 0: any
+	MaxAgeJitter   float64       // the part of MaxAge, below 1, that a session may end earlier, at random
+
+	// PeerGoneAfter is how long a peer may leave bytes unacknowledged before it
+	// counts as gone; 0: DefaultPeerGoneAfter. Tests have less patience.
+	PeerGoneAfter time.Duration
 
 	Logger   *slog.Logger // nil: discards
 	Observer *Observer    // nil: nobody watches
@@ -82,6 +96,15 @@ type Listener struct {
 	Bind      string // host:port where the bootstrap endpoint listens
 	Advertise string // host:port that clients bootstrap from; "": Bind, which then may not be a wildcard
 	Nodes     Nodes
+	Limits    ListenerLimits
+}
+
+// ListenerLimits are what one listener's clients may take of the proxy. At a
+// limit the newest connection is closed at once. 0 is no limit.
+type ListenerLimits struct {
+	MaxConnections int // clients at one time
+	MaxPerSource   int // clients at one time with one IP address
+	AcceptRate     int // new clients in a second
 }
 
 // Nodes gives every node (broker id) of a listener an endpoint of its own:

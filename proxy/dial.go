@@ -17,8 +17,7 @@ import (
 
 // target is the broker that a session's endpoint stands for.
 type target struct {
-	node  int32 // NoNode for bootstrap, and for a node that is not known
-	known bool  // any request may be sent: to bootstrap, or to the endpoint's own broker
+	known bool // any request may be sent: to bootstrap, or to the endpoint's own broker
 }
 
 // dial connects the session to its broker: the one whose endpoint the client
@@ -35,13 +34,13 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 			fix:    "point clusters." + c.conf.Name + ".bootstrap at the brokers themselves",
 		}
 	}
-	s.target = target{node: NoNode, known: true}
+	s.target = target{known: true}
 	var conn net.Conn
 	var err error
 	if s.endpoint.slot == bootstrapSlot {
 		conn, s.address, err = c.dialAny(ctx)
 	} else if b, ok := c.nodeAt(s.endpoint.listener.index, s.endpoint.slot); ok {
-		s.target.node = b.Node
+		s.node.Store(b.Node)
 		conn, s.address, err = c.dialNode(ctx, b)
 	} else {
 		s.target.known = false
@@ -101,7 +100,11 @@ func (c *cluster) dialAny(ctx context.Context) (net.Conn, string, error) {
 		}
 		errs = append(errs, err)
 	}
-	return nil, "", fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
+	err := fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
+	if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
+		c.pulse.failed(err)
+	}
+	return nil, "", err
 }
 
 // candidates lists the brokers to try for bootstrap, in order.
@@ -131,6 +134,7 @@ func (c *cluster) candidates() []upstream.Target {
 
 func (c *cluster) dialTarget(ctx context.Context, t upstream.Target) (net.Conn, string, error) {
 	conn, address, err := c.dialer.Dial(ctx, t)
+	c.tally.dial(t.Node, err)
 	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, address, err)
 	if err != nil {
 		c.log.Debug("dial failed", slog.Int(logkey.Node, int(t.Node)),

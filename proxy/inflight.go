@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"kproxy/rewrite"
 )
@@ -18,7 +19,8 @@ type request struct {
 	key, version  int16
 	treatment     rewrite.Treatment
 	kind          requestKind
-	own           []byte // the whole answer frame, for kind ownAnswer
+	read          time.Duration // when its prefix had been read, since the session was opened
+	own           []byte        // the whole answer frame, for kind ownAnswer
 }
 
 type requestKind uint8

@@ -22,7 +22,10 @@ type listener struct {
 	conf      *Listener
 	log       *slog.Logger
 	rewriter  rewrite.Rewriter
+	gate      *gate
 	endpoints []*endpoint
+	counters  counters
+	tally     tally // guarded by Proxy.mu
 }
 
 // endpoint is one address of a listener.
@@ -42,6 +45,7 @@ func newListener(c *cluster, index int, conf *Listener) *listener {
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
+	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, &conf.Limits)
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs,
@@ -123,9 +127,30 @@ func (e *endpoint) accept(ctx context.Context, sessions *sync.WaitGroup) {
 			continue
 		}
 		wait = 0
+		source := sourceOf(conn)
+		if reason := e.listener.gate.enter(source); reason != "" {
+			e.listener.refuse(conn, reason)
+			continue
+		}
 		s := newSession(e, conn)
-		sessions.Go(func() { e.listener.cluster.proxy.serve(ctx, s) })
+		sessions.Go(func() {
+			e.listener.cluster.proxy.serve(ctx, s)
+			e.listener.gate.leave(source)
+		})
 	}
+}
+
+// refuse closes a connection at a limit, by a reset: nothing was read and nothing
+// is owed, and an orderly end would leave a socket behind for a minute, which a
+// flood has many of.
+func (l *listener) refuse(conn net.Conn, reason CloseReason) {
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // fails only if the client is gone
+	}
+	who := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: conn.RemoteAddr().String()}
+	_ = conn.Close()
+	l.cluster.proxy.turnAway(l, reason)
+	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})
 }
 
 // sleep waits, but not beyond the end of ctx.

@@ -1,25 +1,26 @@
 package proxy
 
-import (
-	"time"
-
-	"kproxy/rewrite"
-)
+import "time"
 
 // Observer is told what a Proxy does. Every field may be nil. Calls come from
-// many goroutines at once, and the work waits for them.
+// many goroutines at once, and the work waits for them. It is for single events;
+// what is counted is in Stats.
 type Observer struct {
-	SessionOpened func(Session)
+	// SessionClosed is called when a session has ended and is counted as closed.
+	// A connection that is refused at a limit is such a session too.
 	SessionClosed func(Session, SessionEnd)
 	// Dialed is called after each attempt to reach a broker. address is where
 	// the dial rules lead; node is NoNode for a bootstrap address.
 	Dialed func(cluster string, node int32, address string, err error)
-	// Rewrote is called after an answer that named brokers or APIs was rewritten.
-	Rewrote func(s Session, key, version int16, notes rewrite.Notes)
 }
 
-// NoNode stands for a node id where there is none.
-const NoNode = -1
+const (
+	// NoNode stands for a node id where there is none.
+	NoNode = -1
+	// UnknownNode stands for that of an endpoint whose node is not known yet,
+	// where counts tell it from a bootstrap endpoint.
+	UnknownNode = -2
+)
 
 // Session is who talks to whom.
 type Session struct {
@@ -30,17 +31,13 @@ type Session struct {
 
 // SessionEnd is how a session went.
 type SessionEnd struct {
-	Reason             CloseReason
-	Err                error  // may be nil
-	Upstream           string // host:port that was dialled; "" where nobody was
-	BytesUp, BytesDown int64  // written to the broker, and to the client
-	Duration           time.Duration
-}
-
-func (o *Observer) sessionOpened(s Session) {
-	if o != nil && o.SessionOpened != nil {
-		o.SessionOpened(s)
-	}
+	Reason               CloseReason
+	Err                  error  // may be nil
+	Upstream             string // host:port that was dialled; "" where nobody was
+	BytesUp, BytesDown   int64  // written to the broker, and to the client
+	FramesUp, FramesDown int64  // requests, and brokers' answers to them
+	Duration             time.Duration
+	Idle                 time.Duration // how long nothing had been written, either way
 }
 
 func (o *Observer) sessionClosed(s Session, e SessionEnd) {
@@ -52,11 +49,5 @@ func (o *Observer) sessionClosed(s Session, e SessionEnd) {
 func (o *Observer) dialed(cluster string, node int32, address string, err error) {
 	if o != nil && o.Dialed != nil {
 		o.Dialed(cluster, node, address, err)
-	}
-}
-
-func (o *Observer) rewrote(s Session, key, version int16, notes rewrite.Notes) {
-	if o != nil && o.Rewrote != nil {
-		o.Rewrote(s, key, version, notes)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -26,12 +27,16 @@ const (
 //
 // What is passed is written when the pipe has to read, so that many small frames
 // leave in one write and nothing waits for bytes that have not come. One
-// goroutine uses a pipe; only moved may be read by others.
+// goroutine uses a pipe; only the counts may be read by others.
 type pipe struct {
 	src, dst        net.Conn
 	buf             []byte
 	sent, next, end int
-	moved           atomic.Int64 // bytes written to dst
+
+	opened time.Time    // of the session; active counts from here
+	moved  atomic.Int64 // bytes written to dst by copying
+	frames atomic.Int64 // frames begun, by whoever tells them apart
+	active atomic.Int64 // when bytes were last written to dst, as a time.Duration since opened
 
 	// expired is asked when a read deadline passes: nil reads on, an error
 	// is returned in place of the deadline's. A nil expired fails.
@@ -120,6 +125,7 @@ func (p *pipe) flush() error {
 func (p *pipe) put(b []byte) error {
 	n, err := p.dst.Write(b)
 	p.moved.Add(int64(n))
+	p.active.Store(int64(time.Since(p.opened)))
 	if err != nil {
 		return &sideError{err: err}
 	}

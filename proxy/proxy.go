@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,14 +21,20 @@ type Proxy struct {
 	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
 	clusters []*cluster
 
+	admission admission
+
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
+	bound     atomic.Bool
+	retired   atomic.Bool
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
+	sweeping  sync.WaitGroup
 	serving   sync.WaitGroup // the goroutines of sessions
 
 	mu       sync.Mutex // guards the following
 	sessions map[*session]struct{}
 	draining bool
+	running  context.Context // what stop ends; nil until every endpoint is bound
 }
 
 // New returns a Proxy for conf, which must be valid (Config.Validate). It opens
@@ -42,6 +49,7 @@ func New(conf *Config) (*Proxy, error) {
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
+	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections"}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {
@@ -68,6 +76,7 @@ func (c *Config) withDefaults() Config {
 	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
+	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	if d.Listen == nil {
 		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen
@@ -97,6 +106,11 @@ func (p *Proxy) Start(ctx context.Context) error {
 		p.stop()
 		return err
 	}
+	p.bound.Store(true)
+	p.mu.Lock()
+	p.running = ctx
+	p.mu.Unlock()
+	p.limitConnections()
 	for l := range p.listeners() {
 		for _, e := range l.endpoints {
 			p.accepting.Go(func() { e.accept(ctx, &p.serving) })
@@ -108,6 +122,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 			p.asking.Go(func() { c.keepState(ctx) })
 		}
 	}
+	p.sweeping.Go(func() { p.sweep(ctx) })
 	return nil
 }
 
@@ -155,18 +170,16 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	p.mu.Lock()
 	stopping := p.draining
 	if !stopping {
-		p.sessions[s] = struct{}{}
+		p.enter(s)
 	}
 	p.mu.Unlock()
 	if stopping {
 		_ = s.client.Close()
 		return
 	}
-	p.conf.Observer.sessionOpened(s.who())
 	s.run(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.sessions, s)
+	p.leave(s)
+	s.report()
 }
 
 // Shutdown stops accepting connections, has every session deliver the answers
@@ -176,6 +189,7 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	ctx, cancel := context.WithTimeout(ctx, p.conf.DrainTimeout)
 	defer cancel()
+	p.Retire()
 	p.closeSockets()
 	p.accepting.Wait()
 	for _, s := range p.startDraining() {
@@ -198,6 +212,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.stop()
 	<-drained
 	p.asking.Wait()
+	p.sweeping.Wait()
 	return cut
 }
 

@@ -25,6 +25,12 @@ const (
 	BadAnswer           CloseReason = "bad_answer"            // an answer that contradicts itself
 	UnexpectedAnswer    CloseReason = "unexpected_answer"     // an answer out of order, or to nothing
 	Loop                CloseReason = "loop"                  // the proxy has reached itself
+	TooManyConnections  CloseReason = "too_many_connections"  // refused at max_connections, the listener's or that of all
+	TooManyFromSource   CloseReason = "too_many_from_source"  // refused at max_per_source
+	AcceptRate          CloseReason = "accept_rate"           // refused at accept_rate
+	IdleTimeout         CloseReason = "idle_timeout"          // silent for idle_timeout, and owed nothing
+	MaxAge              CloseReason = "max_age"               // older than max_age; answers in flight were delivered
+	PeerGone            CloseReason = "peer_gone"             // bytes are unacknowledged and no sign of life has come
 	Drained             CloseReason = "drained"               // the proxy stops; answers in flight were delivered
 	DrainTimeout        CloseReason = "drain_timeout"         // the proxy stops; answers in flight were not delivered in time
 )
@@ -32,12 +38,16 @@ const (
 // healthy reports whether sessions end like this when nothing is wrong.
 func (r CloseReason) healthy() bool {
 	switch r {
-	case NoRequest, ClientClosed, BrokerClosed, Relearn, Drained:
+	case NoRequest, ClientClosed, BrokerClosed, Relearn, IdleTimeout, MaxAge, Drained:
 		return true
 	default:
 		return false
 	}
 }
+
+// isAsked reports whether the proxy itself chose to end the session, between two
+// requests.
+func (r CloseReason) isAsked() bool { return r == Drained || r == MaxAge || r == IdleTimeout }
 
 // level is how loudly the end of a session is logged.
 func (r CloseReason) level() slog.Level {

@@ -17,12 +17,13 @@ func (s *session) rewriter() *rewrite.Rewriter { return &s.endpoint.listener.rew
 // who says who talks to whom.
 func (s *session) who() Session {
 	l := s.endpoint.listener
-	return Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: s.target.node, Client: s.from}
+	return Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: max(s.node.Load(), NoNode), Client: s.from}
 }
 
-// rewrote tells of an answer that was rewritten.
+// rewrote counts what an answer lost or gained, and tells what somebody has to
+// do something about.
 func (s *session) rewrote(r request, notes rewrite.Notes) {
-	s.proxy.conf.Observer.rewrote(s.who(), r.key, r.version, notes)
+	s.endpoint.listener.counters.rewrote(r.key, notes)
 	log := s.endpoint.listener.log
 	api := slog.String(logkey.APIKey, kmsg.NameForKey(r.key))
 	if notes.Dropped > 0 {
@@ -44,13 +45,17 @@ func (s *session) rewrote(r request, notes rewrite.Notes) {
 // and why.
 func (s *session) report() {
 	why := s.ended()
+	took := time.Since(s.opened)
 	endOf := SessionEnd{
-		Reason:    why.reason,
-		Err:       why.err,
-		Upstream:  s.address,
-		BytesUp:   s.up.moved.Load(),
-		BytesDown: s.down.moved.Load(),
-		Duration:  time.Since(s.opened),
+		Reason:     why.reason,
+		Err:        why.err,
+		Upstream:   s.address,
+		BytesUp:    s.up.moved.Load(),
+		BytesDown:  s.down.moved.Load(),
+		FramesUp:   s.up.frames.Load(),
+		FramesDown: s.down.frames.Load(),
+		Duration:   took,
+		Idle:       took - time.Duration(max(s.up.active.Load(), s.down.active.Load())),
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
@@ -59,8 +64,11 @@ func (s *session) report() {
 		slog.String(logkey.Client, who.Client),
 		slog.Int(logkey.Node, int(who.Node)),
 		slog.Duration(logkey.Duration, endOf.Duration),
+		slog.Duration(logkey.Idle, endOf.Idle),
 		slog.Int64(logkey.BytesUp, endOf.BytesUp),
 		slog.Int64(logkey.BytesDown, endOf.BytesDown),
+		slog.Int64(logkey.FramesUp, endOf.FramesUp),
+		slog.Int64(logkey.FramesDown, endOf.FramesDown),
 	}
 	if s.clientID != "" {
 		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))

@@ -22,8 +22,10 @@ func (s *session) pumpRequests() {
 	var side *sideError
 	var why *ended
 	switch {
-	case errors.As(err, &why) && why.reason == Drained:
-		s.finish(why, 0) // a drain has a limit of its own
+	case errors.As(err, &why) && why.reason.isAsked():
+		// A drain has a limit of its own. What is only too old may wait as
+		// long as it would have waited a moment before.
+		s.finish(why, 0)
 		return
 	case errors.As(err, &why) && why.reason == Relearn:
 		s.note(why)
@@ -51,8 +53,8 @@ func (s *session) pumpRequests() {
 func (s *session) requests() error {
 	for {
 		s.midRequest = false
-		if s.draining.Load() && s.up.buffered() == 0 {
-			return end(Drained, nil)
+		if why := s.leaving.Load(); why != nil && s.up.buffered() == 0 {
+			return why
 		}
 		b, err := s.up.peek(wire.SizeLen)
 		if err != nil {
@@ -65,26 +67,37 @@ func (s *session) requests() error {
 		if b, err = s.up.peek(wire.RequestPrefixLen); err != nil {
 			return err
 		}
-		if err := s.request(wire.ParseRequestPrefix(b)); err != nil {
+		prefix := wire.ParseRequestPrefix(b)
+		s.up.frames.Add(1)
+		s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
+		if err := s.request(prefix); err != nil {
 			return err
 		}
 	}
 }
 
-// woken decides what an expired read deadline of the client means. A drain wakes
-// a session that waits for a request; one that has begun is read to its end.
+// woken decides what an expired read deadline of the client means. A drain, or
+// the sweep, wakes a session that waits for a request; one that has begun is read
+// to its end.
 func (s *session) woken(err error) error {
-	switch {
-	case s.queue.isClosed() || !s.draining.Load():
+	switch between := !s.midRequest && s.up.buffered() == 0; {
+	case s.queue.isClosed():
 		return err
-	case !s.midRequest && s.up.buffered() == 0:
-		return end(Drained, nil)
+	case between && s.leaving.Load() != nil:
+		return s.leaving.Load()
+	case s.isIdle() && between:
+		return end(IdleTimeout, nil)
 	}
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
 		return &sideError{reading: true, err: err}
 	}
-	if s.queue.isClosed() { // meanwhile, and its deadline has just been overwritten
+	// Whoever wants the session to end says so first and wakes it then; that
+	// deadline may just have been overwritten.
+	switch {
+	case s.queue.isClosed():
 		return err
+	case s.leaving.Load() != nil && !s.midRequest && s.up.buffered() == 0:
+		return s.leaving.Load()
 	}
 	return nil
 }
@@ -139,6 +152,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 		key:           p.Key,
 		version:       p.Version,
 		treatment:     rewrite.TreatmentOf(p.Key, p.Version),
+		read:          time.Since(s.opened),
 	}
 	frame := wire.SizeLen + int(p.Size)
 	switch {
@@ -210,8 +224,7 @@ func (s *session) forward(r request, frame int) error {
 		return err
 	}
 	err := s.up.pass(frame)
-	var side *sideError
-	if errors.As(err, &side) && side.reading {
+	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
 		s.queue.unpush()
 	}
 	return err

@@ -32,7 +32,7 @@ const (
 //
 //	accepted ──first header──▶ dialling ──▶ open ──▶ ending ──▶ closed
 //	    │ no byte, no header,      │ no broker  │
-//	    ▼ not Kafka                ▼            ▼ client ends, drain, relearn:
+//	    ▼ not Kafka                ▼            ▼ client ends, drain, relearn, max_age:
 //	  closed                     closed         owed answers are delivered first
 //	                                            broker ends: what it sent is delivered
 //	                                            anything wrong: closed at once
@@ -52,11 +52,16 @@ type session struct {
 	walker         rewrite.Walker
 
 	clientID string
-	target   target // who is dialled
-	address  string // where
-	draining atomic.Bool
+	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
+	target   target       // who is dialled
+	address  string       // where
+	expires  time.Time
+	leaving  atomic.Pointer[ended] // why the session is asked to end between two requests; nil: it is not
+	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
 
 	midRequest bool // the pump of requests has begun to read one
+
+	watch watch // the sweep's
 
 	mu  sync.Mutex // guards why, and the setting of broker
 	why *ended     // the first reason
@@ -69,8 +74,13 @@ func newSession(e *endpoint, client net.Conn) *session {
 		from:     client.RemoteAddr().String(),
 		opened:   time.Now(),
 		client:   client,
-		target:   target{node: NoNode},
 	}
+	if s.up.opened, s.down.opened = s.opened, s.opened; e.slot == bootstrapSlot {
+		s.node.Store(NoNode)
+	} else {
+		s.node.Store(UnknownNode)
+	}
+	s.expires = s.proxy.conf.expiry(s.opened)
 	s.queue.init()
 	return s
 }
@@ -78,7 +88,6 @@ func newSession(e *endpoint, client net.Conn) *session {
 // run serves the client until the session has ended, and closes both
 // connections.
 func (s *session) run(ctx context.Context) {
-	defer s.report()
 	defer func() { _ = s.client.Close() }()
 	header, err := s.firstHeader()
 	if err != nil {
@@ -125,8 +134,8 @@ func (s *session) firstHeader() (wire.RequestHeader, error) {
 	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
 		return wire.RequestHeader{}, end(ClientReset, err)
 	}
-	if s.draining.Load() { // the drain's own deadline may just have been overwritten
-		return wire.RequestHeader{}, end(Drained, nil)
+	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
+		return wire.RequestHeader{}, why
 	}
 	b, err := s.up.peek(wire.SizeLen)
 	if err != nil {
@@ -158,8 +167,8 @@ func (s *session) beforeRequest(err error) error {
 	switch {
 	case !errors.As(err, &side):
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded) && s.draining.Load():
-		return end(Drained, nil)
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.leaving.Load() != nil:
+		return s.leaving.Load()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &ended{
 			reason: FirstRequestTimeout,
@@ -221,10 +230,7 @@ func (s *session) checkSize(size int32) error {
 }
 
 // drain asks the session to end once the answers in flight are delivered.
-func (s *session) drain() {
-	s.draining.Store(true)
-	_ = s.client.SetReadDeadline(past) // wakes the pump of requests; a connection that fails ends anyway
-}
+func (s *session) drain() { s.leave(Drained) }
 
 // cut ends the session at once.
 func (s *session) cut(reason CloseReason) {
@@ -249,7 +255,7 @@ var past = time.Unix(1, 0)
 // still sending would reset the connection, and take the last answer with it.
 func (s *session) lingerForClient() {
 	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BadAnswer, UnexpectedAnswer, Relearn, Drained:
+	case BrokerClosed, BrokerReset, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
 	default:
 		return
 	}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"time"
@@ -37,7 +36,7 @@ func (e *ConfigError) Error() string {
 // asking a broker. The error joins one [*ConfigError] for each; nil says that
 // New takes the Config.
 func (c *Config) Validate() error {
-	var v validator
+	v := validator{maxConnections: c.MaxConnections}
 	v.limits(c)
 	if len(c.Clusters) == 0 {
 		v.add("clusters", "there is no cluster", "add one with its bootstrap addresses and a listener")
@@ -49,6 +48,7 @@ func (c *Config) Validate() error {
 		v.name(key, cluster.Name, seen)
 		v.cluster(key, cluster)
 	}
+	v.admin(c.AdminBind)
 	v.loops()
 	return errors.Join(v.errs...)
 }
@@ -59,6 +59,8 @@ type validator struct {
 	errs      []error
 	binds     binds
 	upstreams []knownUpstream
+
+	maxConnections int // Config.MaxConnections, which bounds every listener's
 }
 
 func (v *validator) add(key, problem, fix string) {
@@ -74,17 +76,17 @@ func (v *validator) addErr(key string, err error) {
 	v.add(key, problem, fix)
 }
 
-func (v *validator) limits(c *Config) {
-	const size = "limits.max_request_bytes"
-	switch n := c.MaxRequestBytes; {
-	case n == 0: // the default
-	case n < MinRequestBytes:
-		v.add(size, fmt.Sprintf("%d bytes are too few for a client to start with", n), fmt.Sprintf("write %d or more; Kafka's own default is %d", MinRequestBytes, DefaultMaxRequestBytes))
-	case n > math.MaxInt32:
-		v.add(size, fmt.Sprintf("%d is more than a request can say that it is long", n), fmt.Sprintf("write %d or less", math.MaxInt32))
+// admin sees to it that the admin server's address is nobody else's.
+func (v *validator) admin(address string) {
+	const key = "admin.bind"
+	if address == "" {
+		return
 	}
-	v.duration("limits.first_request_timeout", c.FirstRequestTimeout)
-	v.duration("drain.timeout", c.DrainTimeout)
+	if _, _, err := hostport.Parse(address); err != nil {
+		v.addErr(key, err)
+		return
+	}
+	v.claim(bound{key: key, address: address}, nil)
 }
 
 func (v *validator) duration(key string, d time.Duration) {

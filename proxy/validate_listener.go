@@ -11,6 +11,7 @@ import (
 func (v *validator) listener(key string, l *Listener) {
 	before := len(v.errs)
 	v.bindAndAdvertise(key, l)
+	v.listenerLimits(key, &l.Limits)
 	nodesKey := key + ".nodes"
 	switch n := &l.Nodes; {
 	case n.Ports != (Range{}) && n.Addresses != "":

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,36 @@ func TestValidate(t *testing.T) {
 				`drain.timeout: -1s is less than nothing; write a positive duration, such as 10s`,
 				`clusters.orders.connect_timeout: -1s is less than nothing; write a positive duration, such as 10s`,
 				`clusters.orders.keepalive: 10h0m0s is more than the kernel takes; write 9h6m7s or less; the default is 1m0s`,
+			},
+		},
+		{
+			"limits of connections and ages",
+			func(c *Config, _ *Cluster, fred, many *Listener) {
+				c.MaxConnections, c.IdleTimeout, c.MaxAge, c.MaxAgeJitter = -1, -time.Second, -time.Second, 1
+				fred.Limits = ListenerLimits{MaxConnections: -1, MaxPerSource: -2, AcceptRate: -3}
+				many.Limits = ListenerLimits{MaxConnections: 5, MaxPerSource: 6}
+			},
+			[]string{
+				`limits.max_connections: -1 is less than nothing; write 0 for no limit of its own, or a positive number`,
+				`limits.idle_timeout: -1s is less than nothing; write a positive duration, such as 10s`,
+				`limits.max_age: -1s is less than nothing; write a positive duration, such as 10s`,
+				`limits.max_age_jitter: 1 is no part of an age; write 0 or more and less than 1, such as 0.1 for the last tenth of max_age`,
+				`clusters.orders.listeners.fred.limits.max_connections: -1 is less than nothing; write 0 for no limit of its own, or a positive number`,
+				`clusters.orders.listeners.fred.limits.max_per_source: -2 is less than nothing; write 0 for no limit of its own, or a positive number`,
+				`clusters.orders.listeners.fred.limits.accept_rate: -3 is less than nothing; write 0 for no limit of its own, or a positive number`,
+				`clusters.audit.listeners.many.limits.max_per_source: 6 connections are never reached, because clusters.audit.listeners.many.limits.max_connections is 5; write 5 or less, or raise clusters.audit.listeners.many.limits.max_connections`,
+			},
+		},
+		{
+			"limits that another one keeps from being reached",
+			func(c *Config, _ *Cluster, fred, many *Listener) {
+				c.MaxConnections, c.MaxAgeJitter = 10, math.NaN()
+				fred.Limits.MaxConnections, many.Limits.MaxPerSource = 11, 12
+			},
+			[]string{
+				`limits.max_age_jitter: NaN is no part of an age; write 0 or more and less than 1, such as 0.1 for the last tenth of max_age`,
+				`clusters.orders.listeners.fred.limits.max_connections: 11 connections are never reached, because limits.max_connections is 10; write 10 or less, or raise limits.max_connections`,
+				`clusters.audit.listeners.many.limits.max_per_source: 12 connections are never reached, because limits.max_connections is 10; write 10 or less, or raise limits.max_connections`,
 			},
 		},
 		{

@@ -7,9 +7,11 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/spf13/viper"
 
+	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
 
@@ -18,6 +20,10 @@ type settings struct {
 	File  string // its name, for errors
 	Proxy proxy.Config
 	Log   logKeys
+
+	AllReady   bool // every cluster must answer for kproxy to be ready
+	DrainDelay time.Duration
+	OTLP       telemetry.OTLP
 }
 
 // loadConfig reads a configuration file and the environment variables that
@@ -60,9 +66,16 @@ func readConfig(data []byte) (*settings, error) {
 	if len(d.errs) > 0 {
 		return nil, values.blame(errors.Join(d.errs...))
 	}
-	s := &settings{Proxy: keys.proxyConfig(), Log: keys.Log}
-	if err := s.Proxy.Validate(); err != nil {
-		return nil, values.blame(err)
+	s := &settings{
+		Proxy:      keys.proxyConfig(),
+		Log:        keys.Log,
+		AllReady:   keys.Admin.Ready == "all",
+		DrainDelay: keys.Drain.Delay,
+		OTLP:       telemetry.OTLP(keys.Telemetry.OTLP),
+	}
+	mistakes := append(unjoin(s.Proxy.Validate()), unjoin(s.OTLP.Validate())...)
+	if err := values.blame(errors.Join(mistakes...)); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

@@ -35,14 +35,14 @@ clusters:
     brokers: ["*.internal:9092"]
     forget_after: 24h
     listeners:
-      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}}
+      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
   audit:
     bootstrap: a0.internal:9092, a1.internal:9092
     listeners:
       x: {bind: 127.0.0.3:9092, nodes: {ports: 9100-9199}}
 state_dir: /var/lib/kproxy
-limits: {max_request_bytes: 2048, first_request_timeout: 1s}
+limits: {max_connections: 100, max_request_bytes: 2048, first_request_timeout: 1s, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
 drain: {timeout: 1m}
 log: {level: debug, format: json}
 `)
@@ -52,6 +52,7 @@ log: {level: debug, format: json}
 	want := proxy.Config{
 		StateDir:        "/var/lib/kproxy",
 		MaxRequestBytes: 2048, FirstRequestTimeout: time.Second, DrainTimeout: time.Minute,
+		MaxConnections: 100, IdleTimeout: 10 * time.Minute, MaxAge: time.Hour, MaxAgeJitter: 0.25,
 		Clusters: []proxy.Cluster{ // by name
 			{
 				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: proxy.HideUnknownAPIs,
@@ -67,7 +68,8 @@ log: {level: debug, format: json}
 				Listeners: []proxy.Listener{
 					{
 						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
-						Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, AdvertisePorts: proxy.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
+						Nodes:  proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, AdvertisePorts: proxy.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
+						Limits: proxy.ListenerLimits{MaxConnections: 50, MaxPerSource: 10, AcceptRate: 5},
 					},
 					{
 						Name: "many", Bind: "127.0.0.2:9092",
@@ -93,6 +95,9 @@ func TestDefaults(t *testing.T) {
 	}
 	if got, want := s.Proxy.MaxRequestBytes, proxy.DefaultMaxRequestBytes; got != want {
 		t.Errorf("max_request_bytes: got %d, want %d", got, want)
+	}
+	if got, want := s.Proxy.MaxAgeJitter, 0.1; got != want {
+		t.Errorf("max_age_jitter: got %v, want %v", got, want)
 	}
 	for key, d := range map[string][2]time.Duration{
 		"first_request_timeout": {s.Proxy.FirstRequestTimeout, proxy.DefaultFirstRequestTimeout},
@@ -124,10 +129,18 @@ func TestBadFiles(t *testing.T) {
 		{"two documents", oneListener + "---\nlog: {}\n", []string{"the file holds more than one YAML document; keep one"}},
 		{"duplicate keys", "log:\n  level: info\n  level: warn\n", []string{`line 3: mapping key "level" already defined at line 2; correct that line`}},
 		{
-			"unknown keys", oneListener + "limits: {max_bytes: 1}\nadmin: {bind: 127.0.0.1:9400}\n",
+			"unknown keys", oneListener + "limits: {max_bytes: 1}\nreload: {watch: true}\n",
 			[]string{
-				"admin: unknown key; known here: state_dir, clusters, limits, drain, log",
-				"limits.max_bytes: unknown key; known here: max_request_bytes, first_request_timeout",
+				"reload: unknown key; known here: state_dir, clusters, limits, drain, admin, telemetry, log",
+				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, first_request_timeout, idle_timeout, max_age, max_age_jitter",
+			},
+		},
+		{
+			"limits out of range", oneListener + "limits: {max_connections: -1, idle_timeout: -1s, max_age_jitter: much}\n",
+			[]string{
+				"limits.max_connections: -1 is too little; write 0 or more",
+				"limits.idle_timeout: \"-1s\" is too little; write 0s or more",
+				"limits.max_age_jitter: \"much\" is not a number; write one such as 0.1",
 			},
 		},
 		{
@@ -164,14 +177,14 @@ log: {level: loud}
 				`clusters.orders.dial: found a map instead of a list; start each item with a dash`,
 				`clusters.orders.connect_timeout: 5 is not a duration with its unit; write one such as 10s`,
 				`clusters.orders.keepalive: "soon" is not a duration with its unit; write one such as 60s`,
-				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes`,
+				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, limits`,
 				`clusters.orders.listeners.fred.bind: a list is not a text; write one such as 127.0.0.1:9092`,
 				`clusters.orders.listeners.fred.nodes.ports: "abc" is not a range; write one such as 9100-9199`,
 				`clusters.orders.listeners.fred.nodes.first_node: "one" is not a broker id; write one such as 0`,
 				`clusters.orders.listeners.fred.nodes.pin.7: "b" is not a port or slot; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.pin.a: "a" is not a broker id; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.slots: 0 is not a range; write one such as 1-254`,
-				`limits: found 5 instead of keys; write keys such as max_request_bytes, first_request_timeout`,
+				`limits: found 5 instead of keys; write keys such as max_connections, max_request_bytes, first_request_timeout, idle_timeout, max_age, max_age_jitter`,
 				`log.level: "loud" is not one of debug, info, warn, error; the default is info`,
 			},
 		},

@@ -21,11 +21,13 @@ import (
 //	min      the least value of a number or duration
 //	schema   "required": an editor should miss it; Validate says so anyway
 type fileConfig struct {
-	StateDir string                 `key:"state_dir" example:"/var/lib/kproxy" doc:"Directory in which each cluster's brokers are remembered across restarts. Left out: in memory only."`
-	Clusters map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
-	Limits   limitKeys              `key:"limits" doc:"What one client may ask of kproxy."`
-	Drain    drainKeys              `key:"drain" doc:"How kproxy stops."`
-	Log      logKeys                `key:"log" doc:"What kproxy says on stderr."`
+	StateDir  string                 `key:"state_dir" example:"/var/lib/kproxy" doc:"Directory in which each cluster's brokers are remembered across restarts. Left out: in memory only."`
+	Clusters  map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
+	Limits    limitKeys              `key:"limits" doc:"What clients may ask of kproxy."`
+	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
+	Admin     adminKeys              `key:"admin" doc:"What operators and orchestrators ask kproxy: /metrics, /livez and /readyz over HTTP."`
+	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy sends what it counts."`
+	Log       logKeys                `key:"log" doc:"What kproxy says on stderr."`
 }
 
 type clusterKeys struct {
@@ -49,6 +51,14 @@ type listenerKeys struct {
 	Bind      string    `key:"bind" example:"127.0.0.1:9092" doc:"The host:port where the bootstrap endpoint listens; its host is also the nodes', with nodes.ports."`
 	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
 	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
+
+	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
+}
+
+type listenerLimitKeys struct {
+	MaxConnections int `key:"max_connections" default:"0" min:"0" example:"1000" doc:"Most clients of this listener at one time; 0: limits.max_connections alone."`
+	MaxPerSource   int `key:"max_per_source" default:"0" min:"0" example:"100" doc:"Most clients of this listener at one time with one IP address; 0: any number."`
+	AcceptRate     int `key:"accept_rate" default:"0" min:"0" example:"50" doc:"Most new clients in a second, and in one burst; 0: any number."`
 }
 
 type nodesKeys struct {
@@ -62,12 +72,35 @@ type nodesKeys struct {
 }
 
 type limitKeys struct {
+	MaxConnections      int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
 	MaxRequestBytes     int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
 	FirstRequestTimeout time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
+	IdleTimeout         time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
+	MaxAge              time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
+	MaxAgeJitter        float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
 }
 
 type drainKeys struct {
+	Delay   time.Duration `key:"delay" default:"0s" min:"0s" example:"15s" doc:"How long kproxy, told to stop, says that it is not ready and still accepts connections, so that load balancers can send clients elsewhere."`
 	Timeout time.Duration `key:"timeout" default:"60s" min:"1ms" doc:"Longest wait, when kproxy stops, for answers that clients are owed."`
+}
+
+type adminKeys struct {
+	Bind  string `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. It asks nobody to log in. Left out: there is none."`
+	Ready string `key:"ready" default:"any" oneof:"any|all" doc:"When /readyz says ready: once any cluster has answered, also if it is lost later, or while all clusters answer."`
+}
+
+type telemetryKeys struct {
+	OTLP otlpKeys `key:"otlp" doc:"An OpenTelemetry collector that metrics are pushed to."`
+}
+
+type otlpKeys struct {
+	Endpoint    string        `key:"endpoint" example:"collector.example.com:4317" doc:"The collector's host:port, or, with http/protobuf, a whole URL. Left out: nothing is pushed."`
+	Protocol    string        `key:"protocol" default:"grpc" oneof:"grpc|http/protobuf" doc:"How the collector is spoken to."`
+	HeadersFile string        `key:"headers_file" example:"otlp-headers" doc:"A file with lines of name: value, sent with each push, such as an Authorization."`
+	CA          string        `key:"ca" example:"ca.pem" doc:"A file of certificates (PEM) that sign the collector's. Left out: the system's."`
+	Insecure    bool          `key:"insecure" doc:"Speak to the collector without TLS."`
+	Interval    time.Duration `key:"interval" default:"30s" min:"1s" doc:"Time between pushes."`
 }
 
 type logKeys struct {
@@ -83,6 +116,11 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 		MaxRequestBytes:     f.Limits.MaxRequestBytes,
 		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
 		DrainTimeout:        f.Drain.Timeout,
+		AdminBind:           f.Admin.Bind,
+		MaxConnections:      f.Limits.MaxConnections,
+		IdleTimeout:         f.Limits.IdleTimeout,
+		MaxAge:              f.Limits.MaxAge,
+		MaxAgeJitter:        f.Limits.MaxAgeJitter,
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Clusters)) {
 		cluster := f.Clusters[name]
@@ -119,6 +157,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
 				Slots:              l.Nodes.Slots,
 			},
+			Limits: proxy.ListenerLimits(l.Limits),
 		})
 	}
 	return cluster

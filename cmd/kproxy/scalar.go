@@ -28,8 +28,12 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 	switch t {
 	case reflect.TypeFor[string]():
 		return scalar{"a text", "text", fromText(unchanged), map[string]any{"type": "string"}}, true
+	case reflect.TypeFor[bool]():
+		return scalar{"true or false", "true", fromText(strconv.ParseBool), map[string]any{"type": "boolean"}}, true
 	case reflect.TypeFor[int]():
 		return scalar{"a whole number", "1", fromText(strconv.Atoi), map[string]any{"type": "integer"}}, true
+	case reflect.TypeFor[float64]():
+		return scalar{"a number", "0.1", fromText(parseFloat), map[string]any{"type": "number"}}, true
 	case reflect.TypeFor[int32](), reflect.TypeFor[*int32]():
 		return scalar{"a broker id", "0", fromText(parseInt32), map[string]any{"type": "integer"}}, true
 	case reflect.TypeFor[time.Duration]():
@@ -68,6 +72,8 @@ func parseInt32(text string) (int32, error) {
 	n, err := strconv.ParseInt(text, 10, 32)
 	return int32(n), err
 }
+
+func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
 
 // parseRange reads 9100-9199, or 9100 alone. Whether that can be a range of
 // ports or slots is for Validate to say; only 0 alone is refused here, because

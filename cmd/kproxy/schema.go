@@ -100,5 +100,8 @@ func schemaValue(text string, schema map[string]any) any {
 	if n, err := strconv.Atoi(text); err == nil && schema["type"] == "integer" {
 		return n
 	}
+	if x, err := parseFloat(text); err == nil && schema["type"] == "number" {
+		return x
+	}
 	return text
 }

@@ -25,8 +25,9 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the proxy from a configuration file",
-		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: no new connections, answers in flight\n" +
-			"are delivered, for drain.timeout at most. A second signal cuts what is left.",
+		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: for drain.delay it only says that it is\n" +
+			"not ready; then there are no new connections, and answers in flight are delivered, for drain.timeout at most.\n" +
+			"A further signal skips the delay, and one more cuts what is left.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := loadConfig(file)
@@ -46,6 +47,7 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	limitMemory(logger)
 	s.Proxy.Logger = logger
 	p, err := proxy.New(&s.Proxy)
 	if err != nil {
@@ -53,6 +55,11 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	}
 	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	ops, err := startOperations(ctx, s, p, logger)
+	if err != nil {
+		return err
+	}
+	defer ops.close(context.WithoutCancel(ctx))
 	if err := p.Start(ctx); err != nil {
 		return fmt.Errorf("%s: %w; %s", s.File, err, bindFix(err))
 	}
@@ -60,6 +67,8 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	showTable(running, p, stdout, logger)
 
 	<-running.Done()
+	p.Retire()
+	waitForOthers(context.WithoutCancel(ctx), s.DrainDelay, logger)
 	draining, stopDraining := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGINT)
 	defer stopDraining()
 	logger.Info("stopping: no new connections, answers in flight are delivered")
@@ -68,6 +77,20 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 	}
 	return nil
+}
+
+// waitForOthers gives load balancers time to see that kproxy is not ready any
+// more. A signal ends it.
+func waitForOthers(ctx context.Context, delay time.Duration, logger *slog.Logger) {
+	if delay == 0 {
+		return
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, delay)
+	defer cancel()
+	logger.Info("stopping soon: not ready any more, connections are still accepted", slog.Duration(logkey.Delay, delay))
+	<-ctx.Done()
 }
 
 // showTable prints the table of who is told what, unless kproxy is stopped

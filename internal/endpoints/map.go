@@ -62,6 +62,11 @@ const (
 	Replaced   ChangeKind = "replaced"   // another cluster answers: all that was known is forgotten
 )
 
+// ChangeKinds are all kinds, in the order in which they are listed above.
+func ChangeKinds() []ChangeKind {
+	return []ChangeKind{Added, Moved, Gone, Overflowed, Evicted, Unmapped, Replaced}
+}
+
 // Change is one change of a Map.
 type Change struct {
 	Kind     ChangeKind

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"kproxy/internal/admin"
+	"kproxy/internal/logkey"
+	"kproxy/internal/telemetry"
+	"kproxy/proxy"
+)
+
+// Both bound how long kproxy, with all clients served, still takes to end.
+const (
+	lastPushTimeout = 5 * time.Second // the last counts, to a collector that may be gone
+	lastAnswersWait = time.Second     // answers of the admin server
+)
+
+// operations are what serve runs beside the proxy, for those who operate it. The
+// zero value is nothing.
+type operations struct {
+	telemetry *telemetry.Telemetry // nil: nobody is told
+	admin     *admin.Server        // nil: nobody can ask
+	log       *slog.Logger
+}
+
+// startOperations starts what the configuration asks for. It comes before the
+// proxy, so that readiness can be asked from the first moment on.
+func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *slog.Logger) (*operations, error) {
+	o := &operations{log: logger}
+	if s.Proxy.AdminBind == "" && s.OTLP.Endpoint == "" {
+		return o, nil
+	}
+	var err error
+	conf := &telemetry.Config{Version: buildVersion().Version, OTLP: s.OTLP}
+	if o.telemetry, err = telemetry.Start(ctx, conf, p.Stats, logger); err != nil {
+		err = fmt.Errorf("%s: %w", s.File, err)
+		if _, ok := errors.AsType[*proxy.ConfigError](err); ok {
+			return nil, &usageError{err}
+		}
+		return nil, err
+	}
+	if s.Proxy.AdminBind == "" {
+		return o, nil
+	}
+	ready := &admin.Readiness{Proxy: p, All: s.AllReady}
+	if o.admin, err = admin.Listen(ctx, s.Proxy.AdminBind, ready, o.telemetry.Handler(), logger); err != nil {
+		o.close(ctx)
+		return nil, fmt.Errorf("%s: %w; %s", s.File, err, bindFix(err))
+	}
+	logger.Info("admin server", slog.String(logkey.Bind, s.Proxy.AdminBind))
+	return o, nil
+}
+
+// close pushes the last counts, and ends the admin server, which has answered
+// until now.
+func (o *operations) close(ctx context.Context) {
+	if o.telemetry != nil {
+		ctx, cancel := context.WithTimeout(ctx, lastPushTimeout)
+		defer cancel()
+		if err := o.telemetry.Shutdown(ctx); err != nil {
+			o.log.Warn("the last counts were not delivered", slog.Any(logkey.Error, err))
+		}
+	}
+	if o.admin != nil {
+		ctx, cancel := context.WithTimeout(ctx, lastAnswersWait)
+		defer cancel()
+		o.admin.Close(ctx)
+	}
+}

@@ -1,0 +1,234 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kproxy/internal/admin"
+	"kproxy/proxy"
+)
+
+// fake is a proxy that is as a test says, and keeps who was probed.
+type fake struct {
+	health proxy.Health
+	probed chan string
+}
+
+func (f *fake) Health() proxy.Health                 { return f.health }
+func (f *fake) Probe(_ context.Context, name string) { f.probed <- name }
+
+// up, lost and silent are the states of a cluster.
+func up(name string) proxy.ClusterHealth {
+	return proxy.ClusterHealth{Name: name, Up: true, LastAnswer: time.Unix(100, 0), Brokers: 3}
+}
+
+func lost(name string) proxy.ClusterHealth {
+	return proxy.ClusterHealth{
+		Name: name, LastAnswer: time.Unix(100, 0), Brokers: 3,
+		LastError: errors.New("no broker can be reached"), LastFailed: time.Unix(200, 0),
+	}
+}
+
+func silent(name string) proxy.ClusterHealth { return proxy.ClusterHealth{Name: name} }
+
+func TestReadyz(t *testing.T) {
+	tests := []struct {
+		name    string
+		health  proxy.Health
+		all     bool
+		query   string
+		status  int
+		reasons []string
+		probed  []string
+	}{
+		{name: "ready", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, status: 200},
+		{name: "one has answered", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{silent("a"), up("b")}}, status: 200},
+		{name: "a later loss", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{lost("a"), silent("b")}}, status: 200},
+		{
+			name: "none has answered", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{silent("a"), silent("b")}},
+			status: 503, reasons: []string{"no cluster has answered yet"},
+		},
+		{
+			name: "not bound", health: proxy.Health{Clusters: []proxy.ClusterHealth{silent("a")}},
+			status: 503, reasons: []string{"the listeners are not bound yet", "no cluster has answered yet"},
+		},
+		{
+			name: "stopping", health: proxy.Health{Bound: true, Stopping: true, Clusters: []proxy.ClusterHealth{up("a")}},
+			status: 503, reasons: []string{"kproxy is stopping"},
+		},
+		{
+			name: "all are up", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, all: true,
+			status: 200, probed: []string{"a", "b"},
+		},
+		{
+			name: "all, one is lost", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), lost("b")}}, all: true,
+			status: 503, reasons: []string{"cluster b does not answer"}, probed: []string{"a", "b"},
+		},
+		{
+			name: "one by name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), lost("b")}}, query: "?cluster=a",
+			status: 200, probed: []string{"a"},
+		},
+		{
+			name: "one by name, where all are asked", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), lost("b")}},
+			all: true, query: "?cluster=a", status: 200, probed: []string{"a"},
+		},
+		{
+			name: "a lost one by name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), lost("b")}}, query: "?cluster=b",
+			status: 503, reasons: []string{"cluster b does not answer"}, probed: []string{"b"},
+		},
+		{
+			name: "nobody by name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, query: "?cluster=",
+			status: 404, reasons: []string{`there is no cluster ""; there is a, b`},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &fake{health: tt.health, probed: make(chan string, 10)}
+			status, body := get(t, listen(t, &admin.Readiness{Proxy: f, All: tt.all}), "/readyz"+tt.query)
+			var got struct {
+				Ready    bool
+				Reasons  []string
+				Clusters map[string]map[string]any
+			}
+			if err := json.Unmarshal([]byte(body), &got); err != nil {
+				t.Fatalf("%v: %s", err, body)
+			}
+			if status != tt.status || got.Ready != (status == 200) || !slices.Equal(got.Reasons, tt.reasons) {
+				t.Errorf("got %d %s, want %d %q", status, body, tt.status, tt.reasons)
+			}
+			if status != 404 && len(got.Clusters) != len(tt.health.Clusters) {
+				t.Errorf("got %d clusters, want %d", len(got.Clusters), len(tt.health.Clusters))
+			}
+			close(f.probed)
+			var probed []string
+			for name := range f.probed {
+				probed = append(probed, name)
+			}
+			slices.Sort(probed)
+			if !slices.Equal(probed, tt.probed) {
+				t.Errorf("probed %q, want %q", probed, tt.probed)
+			}
+		})
+	}
+}
+
+// What /readyz says is read by people and scripts: it stays as it is.
+func TestReadyzBody(t *testing.T) {
+	f := &fake{health: proxy.Health{Bound: true, Stopping: true, Clusters: []proxy.ClusterHealth{lost("a"), silent("b")}}}
+	const want = `{
+  "ready": false,
+  "reasons": [
+    "kproxy is stopping"
+  ],
+  "clusters": {
+    "a": {
+      "up": false,
+      "brokers": 3,
+      "last_answer": "1970-01-01T00:01:40Z",
+      "last_error": "no broker can be reached",
+      "last_failed": "1970-01-01T00:03:20Z"
+    },
+    "b": {
+      "up": false,
+      "brokers": 0
+    }
+  }
+}
+`
+	if _, got := get(t, listen(t, &admin.Readiness{Proxy: f}), "/readyz"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestOtherPaths(t *testing.T) {
+	s := listen(t, &admin.Readiness{Proxy: &fake{}})
+	for path, want := range map[string]string{"/livez": "200 ok\n", "/metrics": "200 numbers", "/": "404 404 page not found\n"} {
+		status, body := get(t, s, path)
+		if got := fmt.Sprintf("%d %s", status, body); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}
+
+// An address that is taken is named by its key.
+func TestListenFails(t *testing.T) {
+	s := listen(t, nil)
+	_, err := admin.Listen(t.Context(), s.Addr().String(), nil, http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.HasPrefix(err.Error(), "admin.bind: bind "+s.Addr().String()) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Close waits for an answer that is being written, and no longer than it may.
+func TestClose(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-release
+	})
+	s, err := admin.Listen(t.Context(), "127.0.0.1:0", nil, slow, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+s.Addr().String()+"/metrics", nil)
+		if err == nil {
+			var resp *http.Response
+			if resp, err = http.DefaultClient.Do(req); err == nil {
+				err = resp.Body.Close()
+			}
+		}
+		done <- err
+	}()
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	s.Close(ctx)
+	if err := <-done; err == nil {
+		t.Error("the answer was not cut")
+	}
+	close(release)
+}
+
+// listen starts a server until the test ends.
+func listen(t *testing.T, ready *admin.Readiness) *admin.Server {
+	t.Helper()
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "numbers") })
+	if ready == nil {
+		ready = &admin.Readiness{}
+	}
+	s, err := admin.Listen(t.Context(), "127.0.0.1:0", ready, metrics, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(context.Background()) })
+	return s
+}
+
+func get(t *testing.T, s *admin.Server, path string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr().String()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}

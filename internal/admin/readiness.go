@@ -1,0 +1,146 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// Readiness answers /readyz. kproxy is ready when
+//
+//   - every listener is bound,
+//   - it is not stopping, and
+//   - at least one cluster has answered since the start.
+//
+// Later losses change what the answer says, not its status: Kafka being down
+// must not take the proxies down with it, where clients would lose the addresses
+// that they know. Strict readiness, by All or by ?cluster=NAME, is for those who
+// want to know exactly that: every cluster, or that one, has to answer now.
+type Readiness struct {
+	Proxy interface {
+		Health() proxy.Health
+		Probe(ctx context.Context, cluster string)
+	}
+	All bool // every cluster must answer now; otherwise one must have answered once
+}
+
+// answer is the body of /readyz.
+type answer struct {
+	Ready    bool               `json:"ready"`
+	Reasons  []string           `json:"reasons"` // why not; empty if ready
+	Clusters map[string]cluster `json:"clusters"`
+}
+
+// cluster is what is known of a cluster.
+type cluster struct {
+	Up         bool       `json:"up"` // the last sign of it was an answer
+	Brokers    int        `json:"brokers"`
+	LastAnswer *time.Time `json:"last_answer,omitempty"`
+	LastError  string     `json:"last_error,omitempty"`
+	LastFailed *time.Time `json:"last_failed,omitempty"`
+}
+
+// ServeHTTP answers 200 or 503 as the rule says, or 404 for a cluster that there
+// is not.
+func (r *Readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	names, err := r.asked(req)
+	if err != nil {
+		write(w, http.StatusNotFound, answer{Reasons: []string{err.Error()}})
+		return
+	}
+	r.probe(req.Context(), names)
+	health := r.Proxy.Health()
+	a := answer{Reasons: reasons(health, names), Clusters: map[string]cluster{}}
+	a.Ready = len(a.Reasons) == 0
+	for _, c := range health.Clusters {
+		a.Clusters[c.Name] = describe(c)
+	}
+	status := http.StatusOK
+	if !a.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	write(w, status, a)
+}
+
+// asked returns the clusters that must answer now; none: the rule is not strict.
+func (r *Readiness) asked(req *http.Request) ([]string, error) {
+	var all []string
+	for _, c := range r.Proxy.Health().Clusters {
+		all = append(all, c.Name)
+	}
+	query := req.URL.Query()
+	switch name := query.Get("cluster"); {
+	case !query.Has("cluster") && r.All:
+		return all, nil
+	case !query.Has("cluster"):
+		return nil, nil
+	case !slices.Contains(all, name):
+		return nil, fmt.Errorf("there is no cluster %q; there is %s", name, strings.Join(all, ", "))
+	default:
+		return []string{name}, nil
+	}
+}
+
+// probe asks the clusters, all at a time. The proxy sees to it that none is
+// asked too often.
+func (r *Readiness) probe(ctx context.Context, names []string) {
+	var asking sync.WaitGroup
+	for _, name := range names {
+		asking.Go(func() { r.Proxy.Probe(ctx, name) })
+	}
+	asking.Wait()
+}
+
+// reasons says why the proxy is not ready. strict are the clusters that must be
+// up.
+func reasons(h proxy.Health, strict []string) []string {
+	all := []string{}
+	if !h.Bound {
+		all = append(all, "the listeners are not bound yet")
+	}
+	if h.Stopping {
+		all = append(all, "kproxy is stopping")
+	}
+	someAnswered := false
+	for _, c := range h.Clusters {
+		someAnswered = someAnswered || !c.LastAnswer.IsZero()
+		if slices.Contains(strict, c.Name) && !c.Up {
+			all = append(all, "cluster "+c.Name+" does not answer")
+		}
+	}
+	if len(strict) == 0 && !someAnswered {
+		all = append(all, "no cluster has answered yet")
+	}
+	return all
+}
+
+func describe(c proxy.ClusterHealth) cluster {
+	d := cluster{Up: c.Up, Brokers: c.Brokers}
+	if !c.LastAnswer.IsZero() {
+		d.LastAnswer = inUTC(c.LastAnswer)
+	}
+	if c.LastError != nil {
+		d.LastError, d.LastFailed = c.LastError.Error(), inUTC(c.LastFailed)
+	}
+	return d
+}
+
+func inUTC(t time.Time) *time.Time {
+	t = t.UTC()
+	return &t
+}
+
+func write(w http.ResponseWriter, status int, a answer) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(a) // a client that is gone wants no answer
+}

@@ -1,0 +1,229 @@
+package telemetry
+
+import (
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.opentelemetry.io/otel/attribute"
+
+	"kproxy/proxy"
+)
+
+// family is one entry of the catalogue. Its name is Prometheus's and OTLP's
+// alike. Exactly one of the functions is set; it returns the samples of one
+// cluster, or of one listener, without the labels that name these.
+type family struct {
+	name, unit, help string
+	kind             kind
+	ofCluster        func(*proxy.ClusterStats) []sample
+	ofListener       func(*proxy.ListenerStats) []sample
+	durations        func(*proxy.ListenerStats) []proxy.DurationStats // for a histogram by API
+}
+
+type kind int
+
+const (
+	counter kind = iota // only grows
+	gauge
+	histogram
+)
+
+// sample is a value, and what tells it from its siblings.
+type sample struct {
+	value  int64
+	labels []attribute.KeyValue
+}
+
+func of(value int64, labels ...attribute.KeyValue) sample { return sample{value, labels} }
+
+// The labels.
+const (
+	labelCluster   = "cluster"
+	labelListener  = "listener"
+	labelNode      = "node"
+	labelReason    = "reason"
+	labelDirection = "direction"
+	labelPath      = "path"
+	labelAPI       = "api"
+	labelVersion   = "version"
+	labelOutcome   = "outcome"
+	labelKind      = "kind"
+)
+
+// catalogue returns all metrics of the proxy.
+func catalogue() []family {
+	return append(listenerMetrics(), clusterMetrics()...)
+}
+
+func listenerMetrics() []family {
+	return []family{
+		{
+			name: "kproxy_sessions_opened_total", unit: "{session}", help: "Client connections accepted.",
+			ofListener: func(l *proxy.ListenerStats) []sample { return []sample{of(l.Opened)} },
+		},
+		{
+			name: "kproxy_sessions_closed_total", unit: "{session}", help: "Client connections that have ended, by why.",
+			ofListener: closed,
+		},
+		{
+			name: "kproxy_sessions_active", unit: "{session}", help: "Client connections that are open.", kind: gauge,
+			ofListener: active,
+		},
+		{
+			name: "kproxy_bytes_total", unit: "By", help: "Bytes written: up to the brokers, down to the clients.",
+			ofListener: func(l *proxy.ListenerStats) []sample {
+				copied := attribute.String(labelPath, "copy")
+				return []sample{of(l.Up.Copied, up, copied), of(l.Down.Copied, down, copied)}
+			},
+		},
+		{
+			name: "kproxy_frames_total", unit: "{frame}", help: "Requests (up), and brokers' answers to them (down).",
+			ofListener: func(l *proxy.ListenerStats) []sample {
+				return []sample{of(l.Up.Frames, up), of(l.Down.Frames, down)}
+			},
+		},
+		{
+			name: "kproxy_requests_total", unit: "{request}", help: "Requests read, also those without an answer.",
+			ofListener: requests,
+		},
+		{
+			name: "kproxy_request_duration_seconds", unit: "s", help: "From a request's head to its answer's head, long polls included.",
+			kind: histogram, durations: func(l *proxy.ListenerStats) []proxy.DurationStats { return l.Durations },
+		},
+		{
+			name: "kproxy_addresses_total", unit: "{address}", help: "Broker addresses in answers, by what became of them.",
+			ofListener: addresses,
+		},
+		{
+			name: "kproxy_apis_hidden_total", unit: "{api}", help: "APIs left out of ApiVersions answers.",
+			ofListener: func(l *proxy.ListenerStats) []sample {
+				var all []sample
+				for _, h := range l.HiddenAPIs {
+					all = append(all, of(h.Count, api(h.Key)))
+				}
+				return all
+			},
+		},
+		{
+			name: "kproxy_transactions_lowered_total", unit: "{answer}", help: "ApiVersions answers of a cluster whose transactions are newer than this build.",
+			ofListener: func(l *proxy.ListenerStats) []sample { return []sample{of(l.TransactionsLowered)} },
+		},
+	}
+}
+
+func clusterMetrics() []family {
+	return []family{
+		{
+			name: "kproxy_cluster_up", unit: "1", help: "1 if the last sign of the cluster was an answer, 0 if it was a failure, or none yet.", kind: gauge,
+			ofCluster: func(c *proxy.ClusterStats) []sample {
+				if c.Up {
+					return []sample{of(1)}
+				}
+				return []sample{of(0)}
+			},
+		},
+		{
+			name: "kproxy_cluster_last_answer_timestamp_seconds", unit: "s", help: "When the cluster last gave a sign of life, in Unix time.", kind: gauge,
+			ofCluster: func(c *proxy.ClusterStats) []sample {
+				if c.LastAnswer.IsZero() {
+					return nil
+				}
+				return []sample{of(c.LastAnswer.Unix())}
+			},
+		},
+		{
+			name: "kproxy_cluster_brokers", unit: "{broker}", help: "Brokers of the cluster that are known.", kind: gauge,
+			ofCluster: func(c *proxy.ClusterStats) []sample { return []sample{of(int64(c.Brokers))} },
+		},
+		{
+			name: "kproxy_dials_total", unit: "{dial}", help: "Attempts to reach a broker, by how they went.",
+			ofCluster: func(c *proxy.ClusterStats) []sample {
+				var all []sample
+				for _, d := range c.Dials {
+					all = append(all, of(d.Count, node(d.Node), attribute.String(labelOutcome, string(d.Outcome))))
+				}
+				return all
+			},
+		},
+		{
+			name: "kproxy_map_changes_total", unit: "{change}", help: "Changes of who is where.",
+			ofCluster: func(c *proxy.ClusterStats) []sample {
+				var all []sample
+				for _, m := range c.MapChanges {
+					all = append(all, of(m.Count, attribute.String(labelKind, m.Kind)))
+				}
+				return all
+			},
+		},
+	}
+}
+
+func active(l *proxy.ListenerStats) []sample {
+	var all []sample
+	for _, n := range l.Active {
+		all = append(all, of(n.Count, node(n.Node)))
+	}
+	return all
+}
+
+func closed(l *proxy.ListenerStats) []sample {
+	var all []sample
+	for _, c := range l.Closed {
+		all = append(all, of(c.Count, node(c.Node), attribute.String(labelReason, string(c.Reason))))
+	}
+	return all
+}
+
+func requests(l *proxy.ListenerStats) []sample {
+	var all []sample
+	for _, r := range l.Requests {
+		version := "other"
+		if r.Version != proxy.Other {
+			version = strconv.Itoa(int(r.Version))
+		}
+		all = append(all, of(r.Count, api(r.Key), attribute.String(labelVersion, version)))
+	}
+	return all
+}
+
+func addresses(l *proxy.ListenerStats) []sample {
+	var all []sample
+	for _, a := range l.Addresses {
+		for _, became := range []struct {
+			kind  string
+			count int64
+		}{{"rewritten", a.Rewritten}, {"dropped", a.Dropped}, {"neutralised", a.Neutralised}} {
+			all = append(all, of(became.count, api(a.Key), attribute.String(labelKind, became.kind)))
+		}
+	}
+	return all
+}
+
+var (
+	up   = attribute.String(labelDirection, "up")
+	down = attribute.String(labelDirection, "down")
+)
+
+// api names an API as Kafka does. Keys that have no name are numbers.
+func api(key int16) attribute.KeyValue {
+	name := strconv.Itoa(int(key))
+	switch {
+	case key == proxy.Other:
+		name = "other"
+	case kmsg.RequestForKey(key) != nil:
+		name = kmsg.NameForKey(key)
+	}
+	return attribute.String(labelAPI, name)
+}
+
+// node names the node whose endpoint a client chose, or that was dialled.
+func node(id int32) attribute.KeyValue {
+	name := strconv.Itoa(int(id))
+	switch id {
+	case proxy.NoNode:
+		name = "bootstrap"
+	case proxy.UnknownNode:
+		name = "unknown"
+	}
+	return attribute.String(labelNode, name)
+}

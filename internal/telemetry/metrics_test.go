@@ -1,0 +1,166 @@
+package telemetry
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"kproxy/proxy"
+)
+
+// everything has a count of each kind.
+func everything() proxy.Snapshot {
+	durations := proxy.DurationStats{Key: 0, Buckets: make([]int64, len(proxy.DurationBounds())+1), Sum: 90 * time.Second}
+	durations.Buckets[0], durations.Buckets[len(durations.Buckets)-1] = 2, 1
+	return proxy.Snapshot{Clusters: []proxy.ClusterStats{{
+		Name: "orders", Up: true, LastAnswer: time.Unix(1700000000, 0), Brokers: 3,
+		Dials:      []proxy.DialCount{{Node: proxy.NoNode, Outcome: proxy.OutcomeOK, Count: 4}, {Node: 7, Outcome: proxy.OutcomeTimeout, Count: 1}},
+		MapChanges: []proxy.MapChangeCount{{Kind: "added", Count: 3}, {Kind: "moved", Count: 0}},
+		Listeners: []proxy.ListenerStats{{
+			Name: "fred", Opened: 9,
+			Active:              []proxy.NodeCount{{Node: proxy.NoNode, Count: 2}, {Node: proxy.UnknownNode, Count: 1}},
+			Closed:              []proxy.CloseCount{{Closing: proxy.Closing{Node: 7, Reason: proxy.ClientClosed}, Count: 6}},
+			Up:                  proxy.Direction{Frames: 10, Copied: 1000},
+			Down:                proxy.Direction{Frames: 9, Copied: 5000},
+			Requests:            []proxy.RequestCount{{Key: 0, Version: 13, Count: 4}, {Key: 105, Version: proxy.Other, Count: 1}, {Key: proxy.Other, Version: 0, Count: 1}},
+			Durations:           []proxy.DurationStats{durations},
+			Addresses:           []proxy.AddressStats{{Key: 1, Rewritten: 5, Dropped: 2, Neutralised: 1}},
+			HiddenAPIs:          []proxy.APICount{{Key: proxy.Other, Count: 8}},
+			TransactionsLowered: 1,
+		}},
+	}}}
+}
+
+// start starts telemetry about what stats returns.
+func start(t *testing.T, conf *Config, stats func() proxy.Snapshot) *Telemetry {
+	t.Helper()
+	tel, err := Start(t.Context(), conf, stats, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tel
+}
+
+// scrape returns what Prometheus would.
+func scrape(t *testing.T, tel *Telemetry) map[string]*dto.MetricFamily {
+	t.Helper()
+	w := httptest.NewRecorder()
+	tel.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// documented is a line of docs/metrics.md: name, type, unit, labels.
+var documented = regexp.MustCompile("(?m)^\\| `(kproxy_[a-z_]+)` \\| (counter|gauge|histogram) \\| [^|]+ \\| ([a-z, ]+) \\| .+ \\|$")
+
+// The page tells what is exported, and no more: names, types and labels.
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for _, line := range documented.FindAllStringSubmatch(string(page), -1) {
+		labels := strings.Split(line[3], ", ")
+		slices.Sort(labels)
+		want[line[1]] = line[2] + " " + strings.Join(labels, ",")
+	}
+	got := map[string]string{}
+	for name, family := range scrape(t, start(t, &Config{Version: "v1"}, everything)) {
+		if !strings.HasPrefix(name, "kproxy_") {
+			continue
+		}
+		labels := map[string]bool{}
+		for _, m := range family.GetMetric() {
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = true
+			}
+		}
+		got[name] = strings.ToLower(family.GetType().String()) + " " + strings.Join(slices.Sorted(maps.Keys(labels)), ",")
+	}
+	for name := range want {
+		if got[name] != want[name] {
+			t.Errorf("%s: documented as %q, exported as %q", name, want[name], got[name])
+		}
+	}
+	for name := range got {
+		if _, ok := want[name]; !ok {
+			t.Errorf("%s is not documented", name)
+		}
+	}
+}
+
+// Every value has its labels, and a histogram is exact.
+func TestValues(t *testing.T) {
+	families := scrape(t, start(t, &Config{Version: "v1"}, everything))
+	for _, want := range []string{
+		`kproxy_sessions_opened_total{cluster="orders",listener="fred"} 9`,
+		`kproxy_sessions_closed_total{cluster="orders",listener="fred",node="7",reason="client_closed"} 6`,
+		`kproxy_sessions_active{cluster="orders",listener="fred",node="bootstrap"} 2`,
+		`kproxy_sessions_active{cluster="orders",listener="fred",node="unknown"} 1`,
+		`kproxy_bytes_total{cluster="orders",direction="up",listener="fred",path="copy"} 1000`,
+		`kproxy_bytes_total{cluster="orders",direction="down",listener="fred",path="copy"} 5000`,
+		`kproxy_frames_total{cluster="orders",direction="down",listener="fred"} 9`,
+		`kproxy_requests_total{api="Produce",cluster="orders",listener="fred",version="13"} 4`,
+		`kproxy_requests_total{api="105",cluster="orders",listener="fred",version="other"} 1`,
+		`kproxy_requests_total{api="other",cluster="orders",listener="fred",version="0"} 1`,
+		`kproxy_addresses_total{api="Fetch",cluster="orders",kind="neutralised",listener="fred"} 1`,
+		`kproxy_apis_hidden_total{api="other",cluster="orders",listener="fred"} 8`,
+		`kproxy_transactions_lowered_total{cluster="orders",listener="fred"} 1`,
+		`kproxy_cluster_up{cluster="orders"} 1`,
+		`kproxy_cluster_last_answer_timestamp_seconds{cluster="orders"} 1.7e+09`,
+		`kproxy_cluster_brokers{cluster="orders"} 3`,
+		`kproxy_dials_total{cluster="orders",node="bootstrap",outcome="ok"} 4`,
+		`kproxy_map_changes_total{cluster="orders",kind="moved"} 0`,
+	} {
+		name, _, _ := strings.Cut(want, "{")
+		if got := texts(families[name]); !slices.Contains(got, want) {
+			t.Errorf("got %s, want %s", strings.Join(got, "\n"), want)
+		}
+	}
+	h := families["kproxy_request_duration_seconds"].GetMetric()[0].GetHistogram()
+	first, last := h.GetBucket()[0], h.GetBucket()[len(proxy.DurationBounds())-1]
+	if h.GetSampleCount() != 3 || h.GetSampleSum() != 90 || first.GetUpperBound() != 0.0005 || first.GetCumulativeCount() != 2 ||
+		last.GetUpperBound() != 60 || last.GetCumulativeCount() != 2 {
+		t.Errorf("histogram: got %v", h)
+	}
+	for _, name := range []string{"go_goroutines", "process_open_fds", "process_resident_memory_bytes", "target_info"} {
+		if families[name] == nil {
+			t.Errorf("there is no %s", name)
+		}
+	}
+}
+
+// texts are the samples of a family of counters or gauges, as /metrics has them.
+func texts(family *dto.MetricFamily) []string {
+	var all []string
+	for _, m := range family.GetMetric() {
+		var labels []string
+		for _, l := range m.GetLabel() {
+			labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+		}
+		slices.Sort(labels)
+		value := m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		all = append(all, fmt.Sprintf("%s{%s} %v", family.GetName(), strings.Join(labels, ","), value))
+	}
+	return all
+}

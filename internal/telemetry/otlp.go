@@ -1,0 +1,198 @@
+package telemetry
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"google.golang.org/grpc/credentials"
+
+	"kproxy/internal/hostport"
+	"kproxy/proxy"
+)
+
+// The protocols of OTLP.
+const (
+	GRPC = "grpc"
+	HTTP = "http/protobuf"
+)
+
+// DefaultInterval is how often counts are pushed where OTLP.Interval is 0.
+const DefaultInterval = 30 * time.Second
+
+// defaultPath is where a collector takes metrics by HTTP.
+const defaultPath = "/v1/metrics"
+
+// OTLP says where an OpenTelemetry collector is, and how it is reached.
+type OTLP struct {
+	Endpoint    string // host:port, or, for HTTP, also a URL
+	Protocol    string // GRPC or HTTP; "": GRPC
+	HeadersFile string // lines of name: value, sent with each push; "": none
+	CA          string // file of certificates (PEM) that the collector's is checked against; "": the system's
+	Insecure    bool   // no TLS
+	Interval    time.Duration
+}
+
+// key is where o stands in the configuration file.
+const key = "telemetry.otlp"
+
+// Validate finds every mistake that can be found without opening a file. The
+// error joins a [*proxy.ConfigError] for each.
+func (o *OTLP) Validate() error {
+	var errs []error
+	add := func(name, problem, fix string) {
+		errs = append(errs, &proxy.ConfigError{Key: key + "." + name, Problem: problem, Fix: fix})
+	}
+	if o.Endpoint == "" {
+		for _, set := range []struct {
+			name string
+			is   bool
+		}{{"headers_file", o.HeadersFile != ""}, {"ca", o.CA != ""}, {"insecure", o.Insecure}} {
+			if set.is {
+				add(set.name, "there is no endpoint to use it with", "set "+key+".endpoint, or leave this out")
+			}
+		}
+		return errors.Join(errs...)
+	}
+	if o.Insecure && o.CA != "" {
+		add("ca", "without TLS there is no certificate to check", "leave out ca, or insecure")
+	}
+	switch u, isURL := o.url(); {
+	case !isURL:
+		host, _, err := hostport.Parse(o.Endpoint)
+		if bad, ok := errors.AsType[*hostport.Error](err); ok {
+			add("endpoint", bad.Problem, "write the collector's host:port, such as collector:4317")
+		} else if hostport.IsWildcard(host) {
+			add("endpoint", fmt.Sprintf("%q names no host", o.Endpoint), "write the collector's, such as collector:4317")
+		}
+	case o.Protocol != HTTP:
+		add("endpoint", fmt.Sprintf("%q is a URL", o.Endpoint), "write host:port, or set "+key+".protocol to "+HTTP)
+	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		add("endpoint", fmt.Sprintf("%q is no URL of a collector", o.Endpoint), "write one such as https://collector.example.com:4318/v1/metrics")
+	case u.User != nil:
+		add("endpoint", "the URL holds a password", "write an Authorization header into "+key+".headers_file")
+	case (u.Scheme == "http") != o.Insecure:
+		add("endpoint", fmt.Sprintf("the URL says %s, and insecure %t", u.Scheme, o.Insecure), "make them agree: http:// goes with insecure: true")
+	}
+	return errors.Join(errs...)
+}
+
+// url returns the endpoint as a URL, if it is one.
+func (o *OTLP) url() (*url.URL, bool) {
+	if !strings.Contains(o.Endpoint, "://") {
+		return nil, false
+	}
+	u, err := url.Parse(o.Endpoint)
+	if err != nil {
+		return &url.URL{}, true
+	}
+	return u, true
+}
+
+// reader pushes what the producers give.
+func (o *OTLP) reader(ctx context.Context, producers ...metric.Producer) (metric.Reader, error) {
+	headers, err := readHeaders(o.HeadersFile)
+	if err != nil {
+		return nil, &proxy.ConfigError{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"}
+	}
+	roots, err := readCA(o.CA)
+	if err != nil {
+		return nil, &proxy.ConfigError{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"}
+	}
+	push := o.pushGRPC
+	if o.Protocol == HTTP {
+		push = o.pushHTTP
+	}
+	exporter, err := push(ctx, headers, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	options := []metric.PeriodicReaderOption{metric.WithInterval(o.interval())}
+	for _, p := range producers {
+		options = append(options, metric.WithProducer(p))
+	}
+	return metric.NewPeriodicReader(exporter, options...), nil
+}
+
+func (o *OTLP) interval() time.Duration {
+	if o.Interval == 0 {
+		return DefaultInterval
+	}
+	return o.Interval
+}
+
+func (o *OTLP) pushGRPC(ctx context.Context, headers map[string]string, conf *tls.Config) (metric.Exporter, error) {
+	security := otlpmetricgrpc.WithTLSCredentials(credentials.NewTLS(conf))
+	if o.Insecure {
+		security = otlpmetricgrpc.WithInsecure()
+	}
+	return otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(o.Endpoint), otlpmetricgrpc.WithHeaders(headers), security)
+}
+
+func (o *OTLP) pushHTTP(ctx context.Context, headers map[string]string, conf *tls.Config) (metric.Exporter, error) {
+	host, path := o.Endpoint, defaultPath
+	if u, ok := o.url(); ok {
+		host = u.Host
+		if u.Path != "" && u.Path != "/" {
+			path = u.Path
+		}
+	}
+	security := otlpmetrichttp.WithTLSClientConfig(conf)
+	if o.Insecure {
+		security = otlpmetrichttp.WithInsecure()
+	}
+	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpoint(host), otlpmetrichttp.WithURLPath(path),
+		otlpmetrichttp.WithHeaders(headers), security)
+}
+
+func readCA(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil // to crypto/tls that is the system's own
+	}
+	pem, err := os.ReadFile(file) //nolint:gosec // G304: the operator names it
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return pool, nil
+}
+
+// readHeaders reads lines of name: value. Its errors name no value: it is most
+// often a secret.
+func readHeaders(file string) (map[string]string, error) {
+	if file == "" {
+		return map[string]string{}, nil
+	}
+	data, err := os.ReadFile(file) //nolint:gosec // G304: the operator names it
+	if err != nil {
+		return nil, err
+	}
+	headers := map[string]string{}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return nil, fmt.Errorf("%s: line %d is no header", file, n)
+		}
+		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return headers, lines.Err()
+}

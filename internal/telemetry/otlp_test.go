@@ -1,0 +1,233 @@
+package telemetry_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/netlab"
+	"kproxy/internal/telemetry"
+	"kproxy/proxy"
+)
+
+// counts is a franz-go hook that counts what a client does.
+type counts struct {
+	connects, written, read atomic.Int64
+	requests                [kmsg.MaxKey + 1]atomic.Int64
+}
+
+// OnBrokerConnect counts connections.
+func (c *counts) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	if err == nil {
+		c.connects.Add(1)
+	}
+}
+
+// OnBrokerWrite counts requests, and their bytes.
+func (c *counts) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, n int, _, _ time.Duration, _ error) {
+	c.written.Add(int64(n))
+	c.requests[key].Add(1)
+}
+
+// OnBrokerRead counts the bytes of answers.
+func (c *counts) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Duration, _ error) {
+	c.read.Add(int64(n))
+}
+
+// A collector receives the same sums as the clients have counted, by each way.
+func TestPushedSumsAreTheClients(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "headers")
+	if err := os.WriteFile(secret, []byte("# for the collector\nAuthorization: Bearer token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, way := range map[string]struct {
+		start    func(*testing.T) *fakeCollector
+		protocol string
+	}{
+		"grpc":          {func(t *testing.T) *fakeCollector { t.Helper(); return startGRPC(t) }, telemetry.GRPC},
+		"grpc over TLS": {startGRPCOverTLS, telemetry.GRPC},
+		"http":          {startHTTP, telemetry.HTTP},
+		"https":         {startHTTPS, telemetry.HTTP},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := way.start(t)
+			conf := telemetry.OTLP{
+				Endpoint: c.endpoint, Protocol: way.protocol, Interval: 50 * time.Millisecond,
+				HeadersFile: secret, CA: c.ca, Insecure: c.ca == "",
+			}
+			if err := conf.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			p, shutdown := startProxy(t)
+			tel, err := telemetry.Start(t.Context(), &telemetry.Config{Version: "v1.2.3", OTLP: conf}, p.Stats, logTo(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			counted := shutdown()
+			if err := tel.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			compare(t, c, counted)
+		})
+	}
+}
+
+// compare compares the last push with what the clients have counted.
+func compare(t *testing.T, c *fakeCollector, counted *counts) {
+	t.Helper()
+	push, authorization := c.last(t)
+	if authorization != "Bearer token" {
+		t.Errorf("authorization: got %q", authorization)
+	}
+	resource := push.GetResourceMetrics()[0].GetResource().String()
+	for _, want := range []string{"kproxy", "v1.2.3", "service.instance.id"} {
+		if !strings.Contains(resource, want) {
+			t.Errorf("resource: %s has no %s", resource, want)
+		}
+	}
+	bytes, requests := metric(t, push, "kproxy_bytes_total"), metric(t, push, "kproxy_requests_total")
+	for what, c := range map[string][2]int64{
+		"sessions opened": {sum(metric(t, push, "kproxy_sessions_opened_total"), "", ""), counted.connects.Load()},
+		"sessions closed": {sum(metric(t, push, "kproxy_sessions_closed_total"), "", ""), counted.connects.Load()},
+		"bytes up":        {sum(bytes, "direction", "up"), counted.written.Load()},
+		"Produce":         {sum(requests, "api", "Produce"), counted.requests[0].Load()},
+		"Metadata":        {sum(requests, "api", "Metadata"), counted.requests[3].Load()},
+		"ApiVersions":     {sum(requests, "api", "ApiVersions"), counted.requests[18].Load()},
+		"bytes down":      {sum(bytes, "direction", "down"), counted.read.Load()},
+	} {
+		if c[0] != c[1] || c[0] == 0 {
+			t.Errorf("%s: %d were pushed, clients have counted %d", what, c[0], c[1])
+		}
+	}
+	if metric(t, push, "go_goroutines").GetGauge() == nil {
+		t.Error("the process tells nothing of itself")
+	}
+}
+
+// startProxy starts a proxy and sends records through it. shutdown stops it and
+// returns what the client has counted.
+func startProxy(t *testing.T) (p *proxy.Proxy, shutdown func() *counts) {
+	t.Helper()
+	var vpc, outside netlab.Network
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "t"), kfake.ListenFn(func(string, string) (net.Listener, error) {
+		return vpc.ListenAs(context.Background(), "broker.vpc.invalid:9092")
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	p, err = proxy.New(&proxy.Config{
+		Clusters: []proxy.Cluster{{
+			Name: "orders", Bootstrap: []string{"broker.vpc.invalid:9092"},
+			Listeners: []proxy.Listener{{Name: "bob", Bind: "127.0.0.1:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9101}}}},
+		}},
+		Listen: outside.Listen, Dial: vpc.Dial,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	counted := &counts{}
+	client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:9092"), kgo.DefaultProduceTopic("t"), kgo.WithHooks(counted),
+		kgo.Dialer(outside.Dial))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := client.ProduceSync(t.Context(), kgo.StringRecord(strings.Repeat("x", 1000))).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p, func() *counts {
+		client.Close()
+		p.Shutdown(t.Context())
+		return counted
+	}
+}
+
+func logTo(t *testing.T) *slog.Logger {
+	t.Helper()
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
+}
+
+// A collector that is not there costs a log line, and Shutdown its time.
+func TestCollectorIsGone(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	tel, err := telemetry.Start(t.Context(), &telemetry.Config{OTLP: telemetry.OTLP{Endpoint: address, Insecure: true}},
+		func() proxy.Snapshot { return proxy.Snapshot{} }, logTo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := tel.Shutdown(ctx); err == nil {
+		t.Error("Shutdown delivered to nobody")
+	}
+}
+
+func TestBadOTLP(t *testing.T) {
+	tests := []struct {
+		conf telemetry.OTLP
+		want string // key and fix; "": nothing is wrong
+	}{
+		{telemetry.OTLP{}, ""},
+		{telemetry.OTLP{Endpoint: "collector:4317"}, ""},
+		{telemetry.OTLP{Endpoint: "[::1]:4317", Insecure: true}, ""},
+		{telemetry.OTLP{Endpoint: "https://c.example.com/otlp/v1/metrics", Protocol: telemetry.HTTP}, ""},
+		{telemetry.OTLP{Endpoint: "http://c:4318", Protocol: telemetry.HTTP, Insecure: true}, ""},
+		{telemetry.OTLP{Insecure: true}, "telemetry.otlp.insecure: there is no endpoint to use it with; set telemetry.otlp.endpoint, or leave this out"},
+		{telemetry.OTLP{CA: "f"}, "telemetry.otlp.ca: there is no endpoint to use it with; set telemetry.otlp.endpoint, or leave this out"},
+		{telemetry.OTLP{HeadersFile: "f"}, "telemetry.otlp.headers_file: there is no endpoint to use it with; set telemetry.otlp.endpoint, or leave this out"},
+		{telemetry.OTLP{Endpoint: "collector"}, `telemetry.otlp.endpoint: "collector" has no port; write the collector's host:port, such as collector:4317`},
+		{telemetry.OTLP{Endpoint: ":4317"}, `telemetry.otlp.endpoint: ":4317" names no host; write the collector's, such as collector:4317`},
+		{telemetry.OTLP{Endpoint: "https://c:4317"}, `telemetry.otlp.endpoint: "https://c:4317" is a URL; write host:port, or set telemetry.otlp.protocol to http/protobuf`},
+		{telemetry.OTLP{Endpoint: "ftp://c", Protocol: telemetry.HTTP}, `telemetry.otlp.endpoint: "ftp://c" is no URL of a collector; write one such as https://collector.example.com:4318/v1/metrics`},
+		{telemetry.OTLP{Endpoint: "https://u:p@c", Protocol: telemetry.HTTP}, "telemetry.otlp.endpoint: the URL holds a password; write an Authorization header into telemetry.otlp.headers_file"},
+		{telemetry.OTLP{Endpoint: "http://c:4318", Protocol: telemetry.HTTP}, "telemetry.otlp.endpoint: the URL says http, and insecure false; make them agree: http:// goes with insecure: true"},
+		{telemetry.OTLP{Endpoint: "c:4317", Insecure: true, CA: "f"}, "telemetry.otlp.ca: without TLS there is no certificate to check; leave out ca, or insecure"},
+	}
+	for _, tt := range tests {
+		got := ""
+		if err := tt.conf.Validate(); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%+v:\ngot  %s\nwant %s", tt.conf, got, tt.want)
+		}
+	}
+}
+
+// Files are read at start; what is wrong with them is said without their text.
+func TestBadFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, conf := range map[string]telemetry.OTLP{
+		"telemetry.otlp.headers_file: " + file + ": line 1 is no header; ":  {Endpoint: "c:1", HeadersFile: file},
+		"telemetry.otlp.ca: " + file + " holds no certificate; ":            {Endpoint: "c:1", CA: file},
+		"telemetry.otlp.ca: open " + file + "0: no such file or directory;": {Endpoint: "c:1", CA: file + "0"},
+	} {
+		_, err := telemetry.Start(t.Context(), &telemetry.Config{OTLP: conf}, nil, logTo(t))
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"kproxy/internal/logkey"
+)
+
+const (
+	// nearPercent is how much of a limit is used when it is warned of.
+	nearPercent = 80
+	// alarmInterval is the least time between two lines of one kind about one
+	// limit, however many connections are refused: a flood of connections must
+	// not become one of the log.
+	alarmInterval = time.Minute
+)
+
+// alarm tells the log about one limit: that it is near, that connections are
+// refused, and when that is over.
+//
+//	quiet ──near──▶ raised ──over──▶ quiet
+//	  └──────refuse───▲ └─refuse─ each minute, how many
+//
+// It has no lock of its own.
+type alarm struct {
+	log *slog.Logger
+	key string // of the limit in the configuration file
+
+	raised    bool // a line has said so, and none that it is over
+	refused   int  // while it is raised
+	warned    time.Time
+	announced time.Time // that connections are refused
+}
+
+// near warns that most of the limit is used, once.
+func (a *alarm) near(attrs ...slog.Attr) {
+	now := time.Now()
+	if a.raised || now.Sub(a.warned) < alarmInterval {
+		return
+	}
+	a.raised, a.warned = true, now
+	a.tell(slog.LevelWarn, "a limit of connections is near", attrs)
+}
+
+// refuse notes that a connection was refused.
+func (a *alarm) refuse(attrs ...slog.Attr) {
+	a.refused++
+	now := time.Now()
+	if now.Sub(a.announced) < alarmInterval {
+		return
+	}
+	a.raised, a.announced = true, now
+	a.tell(slog.LevelWarn, "a limit of connections is reached; the newest ones are closed", append(attrs,
+		slog.Int(logkey.Refused, a.refused),
+		slog.String(logkey.Fix, "find out who opens them, or raise the limit")))
+}
+
+// overUnless ends the alarm, unless its cause lasts.
+func (a *alarm) overUnless(lasts bool) {
+	if lasts || !a.raised {
+		return
+	}
+	a.tell(slog.LevelInfo, "a limit of connections is no longer near", []slog.Attr{slog.Int(logkey.Refused, a.refused)})
+	a.raised, a.refused = false, 0
+}
+
+func (a *alarm) tell(level slog.Level, message string, attrs []slog.Attr) {
+	a.log.LogAttrs(context.Background(), level, message, append(attrs, slog.String(logkey.Limit, a.key))...)
+}

@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/upstream"
+	"kproxy/internal/wire"
+)
+
+// Everything that this build knows has a counter of its own.
+func TestCounterSlots(t *testing.T) {
+	if kmsg.MaxKey >= apiSlots-1 {
+		t.Errorf("API key %d has no counters of its own", kmsg.MaxKey)
+	}
+	for key := range int16(kmsg.MaxKey + 1) {
+		if req := kmsg.RequestForKey(key); req != nil && req.MaxVersion() >= versionSlots-1 {
+			t.Errorf("%s v%d has no counter of its own", kmsg.NameForKey(key), req.MaxVersion())
+		}
+	}
+	for _, n := range []int16{-32768, -1, apiSlots - 1, apiSlots, 32767} {
+		if got := keyOf(slotOf(n, apiSlots), apiSlots); got != Other {
+			t.Errorf("key %d: got %d, want Other", n, got)
+		}
+	}
+	if got := keyOf(slotOf(apiSlots-2, apiSlots), apiSlots); got != apiSlots-2 {
+		t.Errorf("key %d: got %d", apiSlots-2, got)
+	}
+}
+
+// A duration counts in the first bucket that is not below it.
+func TestHistogram(t *testing.T) {
+	if !slices.IsSorted(durationBounds[:]) {
+		t.Fatalf("the bounds %v do not ascend", durationBounds)
+	}
+	var h histogram
+	if _, ok := h.stats(0); ok {
+		t.Error("an empty histogram is not left out")
+	}
+	for _, d := range []time.Duration{0, 500 * time.Microsecond, 500*time.Microsecond + 1, time.Minute, time.Hour} {
+		h.add(d)
+	}
+	got, _ := h.stats(7)
+	want := make([]int64, len(durationBounds)+1)
+	want[0], want[1], want[len(want)-2], want[len(want)-1] = 2, 1, 1, 1
+	if !slices.Equal(got.Buckets, want) || got.Sum != time.Hour+time.Minute+time.Millisecond+1 {
+		t.Errorf("got %+v, want buckets %v", got, want)
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	wrapped := func(err error) error { return fmt.Errorf("dial b: %w", &net.OpError{Op: "dial", Err: err}) }
+	tests := []struct {
+		err  error
+		want DialOutcome
+	}{
+		{nil, OutcomeOK},
+		{wrapped(syscall.ECONNREFUSED), OutcomeConnectionRefused},
+		{wrapped(syscall.EHOSTUNREACH), OutcomeUnreachable},
+		{wrapped(syscall.ENETUNREACH), OutcomeUnreachable},
+		{wrapped(syscall.ETIMEDOUT), OutcomeTimeout},
+		{wrapped(context.DeadlineExceeded), OutcomeTimeout},
+		{wrapped(&net.DNSError{IsTimeout: true}), OutcomeTimeout},
+		{wrapped(&net.DNSError{IsNotFound: true}), OutcomeNoSuchHost},
+		{wrapped(&net.DNSError{IsTemporary: true}), OutcomeOther},
+		{wrapped(context.Canceled), OutcomeCanceled},
+		{wrapped(&upstream.LoopError{Address: "127.0.0.1:9092"}), OutcomeLoop},
+		{wrapped(&upstream.RefusedError{}), OutcomeRefused},
+		{errors.New("a rule makes no address of it"), OutcomeOther},
+	}
+	for _, tt := range tests {
+		if got := outcomeOf(tt.err); got != tt.want {
+			t.Errorf("%v: got %s, want %s", tt.err, got, tt.want)
+		}
+	}
+}
+
+// tape is a connection that gives what is on it and takes everything.
+type tape struct {
+	net.Conn
+	left []byte
+}
+
+func (c *tape) Read(b []byte) (int, error) {
+	if len(c.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, c.left)
+	c.left = c.left[n:]
+	return n, nil
+}
+
+func (c *tape) Write(b []byte) (int, error) { return len(b), nil }
+
+// tapes are two: n requests, and the answers to them.
+func tapes(n int) (requests, answers []byte) {
+	req := kmsg.NewPtrHeartbeatRequest()
+	for i := range int32(n) {
+		requests = append(requests, kmsg.NewRequestFormatter().AppendRequest(nil, req, i)...)
+		payload := req.ResponseKind().AppendTo(nil)
+		answers = append(wire.AppendResponsePrefix(answers, i, len(payload)), payload...)
+	}
+	return requests, answers
+}
+
+// tapeSession is a session that plays tapes, and the pumps for one round.
+func tapeSession(tb testing.TB, n int) (round func()) {
+	tb.Helper()
+	p, err := New(&Config{Clusters: []Cluster{{
+		Name: "c", Bootstrap: []string{"b:1"},
+		Listeners: []Listener{{Name: "l", Bind: "127.0.0.1:9092", Nodes: Nodes{Ports: Range{First: 9100, Last: 9101}}}},
+	}}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	client, broker := &tape{}, &tape{}
+	requests, answers := tapes(n)
+	l := p.clusters[0].listeners[0]
+	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, client: client, broker: broker, opened: time.Now()}
+	s.target.known = true
+	s.queue.init()
+	s.up.src, s.up.dst, s.down.src, s.down.dst = client, broker, broker, client
+	s.up.opened, s.down.opened = s.opened, s.opened
+	return func() {
+		client.left, broker.left = requests, answers
+		if err := s.requests(); !errors.Is(err, io.EOF) {
+			tb.Fatal(err)
+		}
+		if err := s.answers(); !errors.Is(err, io.EOF) {
+			tb.Fatal(err)
+		}
+		if left := s.queue.owed(); left > 0 {
+			tb.Fatalf("%d requests have no answer", left)
+		}
+	}
+}
+
+// Nothing is allocated for a frame, whatever is counted of it. What is left is
+// for the two ends of the tapes.
+func TestPumpsAllocateNothingPerFrame(t *testing.T) {
+	const frames = 500
+	round := tapeSession(t, frames)
+	round() // lets the queue and the buffers grow
+	if got := testing.AllocsPerRun(20, round); got > 4 {
+		t.Errorf("%v allocations for %d requests and their answers", got, frames)
+	}
+}
+
+func BenchmarkPumps(b *testing.B) {
+	const frames = 500
+	round := tapeSession(b, frames)
+	b.ReportAllocs()
+	for b.Loop() {
+		round()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*frames), "ns/request")
+}

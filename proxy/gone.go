@@ -1,0 +1,97 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"time"
+)
+
+// looksPerLimit is how often a peer is looked at before it counts as gone: every
+// 15 s of 2 minutes.
+const looksPerLimit = 8
+
+func (p *Proxy) lookInterval() time.Duration { return p.conf.PeerGoneAfter / looksPerLimit }
+
+// transport is what the kernel knows of one TCP connection.
+type transport struct {
+	outstanding bool          // bytes are sent or to be sent, and not acknowledged
+	unanswered  bool          // of those, or of probes, something was sent again and again in vain
+	lastACK     time.Duration // how long ago the last acknowledgement of any kind came
+}
+
+// silence is how long a peer has not acknowledged what it should. A peer is gone
+// when bytes were outstanding, and no acknowledgement of any kind came, for the
+// whole limit.
+//
+// Slow is not dead: a client that does not read has closed its window, and its
+// kernel answers the window probes of ours, for ever. What Linux 6.18 was seen to
+// report of a sender, whose receiver was in another network namespace:
+//
+//	receiver, time         unacked  notsent  retransmits  probes  backoff  last_ack_recv
+//	reads nothing, 20 s    0        571,960  0            0       6        up to 13 s
+//	reads nothing, 1 min   0        571,960  0            0       8        up to 52 s
+//	reads nothing, 6 min   0        571,960  0            0       11       up to 120 s
+//	dropped, 10 s          1        0        4            0       4        10 s
+//	dropped, 1 min         1        0        8            0       8        1 min
+//	read nothing for 40 s,
+//	then dropped, 1 min    0        621,192  0            1, 2    8, 9     over 1 min
+//
+// So unacked alone misses whoever had closed its window before it went: the bytes
+// not yet sent count too. And two minutes without an acknowledgement are nothing
+// by themselves: probes follow each other twice as late each time, up to 120 s
+// (net.ipv4.tcp_rto_max_ms), so that the last acknowledgement of a client that is
+// well grows older than that before the next one comes, by a round trip. Only a
+// probe, or a retransmission, that the next look still finds unanswered is a sign
+// of death. (Single ones go unanswered in the first second, too: Linux answers
+// what is outside its window every 500 ms at most, tcp_invalid_ratelimit.)
+//
+// Nor is the age of the last acknowledgement the time that a peer has been
+// silent: on a connection without traffic it is that of the last keep-alive
+// probe's. The time counts from the first look at which bytes were outstanding.
+type silence struct {
+	since      time.Time // the first look at which bytes were outstanding; zero: none were
+	unanswered bool      // at the last look
+}
+
+// look takes what a look at the connection has shown, and reports whether its
+// peer is gone.
+func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bool) {
+	if !t.outstanding {
+		*s = silence{}
+		return false
+	}
+	if s.since.IsZero() {
+		s.since = now
+	}
+	before := s.unanswered
+	s.unanswered = t.unanswered
+	return before && t.unanswered && min(t.lastACK, now.Sub(s.since)) >= limit
+}
+
+// lookForPeers ends the session if one of its peers is gone. Keep-alive finds
+// those that are gone while nothing is outstanding, and only those: Linux sends no
+// keep-alive probe while something is. TCP_USER_TIMEOUT would find the others,
+// and end those too that merely do not read.
+func (s *session) lookForPeers(now time.Time) {
+	limit := s.proxy.conf.PeerGoneAfter
+	if t, ok := transportOf(s.client); ok && s.watch.client.look(now, t, limit) {
+		s.peerGone("client", s.client, t)
+	}
+	if t, ok := transportOf(s.broker); ok && s.watch.broker.look(now, t, limit) {
+		s.peerGone("broker", s.broker, t)
+	}
+}
+
+// peerGone closes the connection to a peer that is gone. Its pump notices, and
+// ends the other side.
+func (s *session) peerGone(side string, conn net.Conn, t transport) {
+	s.note(&ended{
+		reason: PeerGone,
+		err:    fmt.Errorf("the %s has acknowledged nothing for %s", side, t.lastACK.Round(time.Millisecond)),
+		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",
+	})
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // what it has not acknowledged would be kept for it
+	}
+	_ = conn.Close()
+}

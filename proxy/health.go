@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Health is what decides whether a Proxy is ready for clients.
+type Health struct {
+	Bound    bool            // every endpoint of every listener listens
+	Stopping bool            // Retire or Shutdown was called
+	Clusters []ClusterHealth // in the order of the configuration
+}
+
+// ClusterHealth is what is known of a cluster from the proxy's own questions,
+// from its sessions' first answers, and from dials on their behalf. An idle
+// cluster is not asked unless somebody calls Probe.
+type ClusterHealth struct {
+	Name       string
+	Up         bool      // it has answered, and no attempt to reach it has failed since
+	LastAnswer time.Time // zero: it has not answered since the start
+	LastError  error     // of the last attempt that failed; nil: none has
+	LastFailed time.Time // when that was
+	Brokers    int       // nodes known
+}
+
+// Health returns what is known, and asks nobody.
+func (p *Proxy) Health() Health {
+	h := Health{Bound: p.bound.Load(), Stopping: p.retired.Load()}
+	for _, c := range p.clusters {
+		h.Clusters = append(h.Clusters, c.health())
+	}
+	return h
+}
+
+// Retire makes Health say that the proxy is about to stop, so that whoever
+// spreads clients over several sends them elsewhere. Clients that come are
+// served, until Shutdown.
+func (p *Proxy) Retire() { p.retired.Store(true) }
+
+// Probe asks a cluster whether it answers, with one ApiVersions request on a
+// connection of its own, unless it has been asked less than 10 seconds ago. It
+// returns when the answer is part of Health, or when ctx ends.
+func (p *Proxy) Probe(ctx context.Context, cluster string) {
+	for _, c := range p.clusters {
+		if c.conf.Name != cluster {
+			continue
+		}
+		select {
+		case <-p.probe(c):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// probe asks c in a goroutine of the Proxy's own, for as long as that takes: a
+// prober in a hurry must not make the question fail. done is closed when Health
+// has the outcome.
+func (p *Proxy) probe(c *cluster) (done chan struct{}) {
+	done = make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil || p.draining {
+		close(done)
+		return done
+	}
+	ctx := p.running
+	p.asking.Go(func() {
+		defer close(done)
+		_ = c.askSparingly(ctx) // Health has the error
+	})
+	return done
+}
+
+// pulse is when a cluster last answered, and when it last did not.
+type pulse struct {
+	mu         sync.Mutex // guards the following
+	lastAnswer time.Time
+	lastFailed time.Time
+	lastError  error
+}
+
+// answered notes a sign of life.
+func (p *pulse) answered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastAnswer = time.Now()
+}
+
+// failed notes that no broker of the cluster could be reached, or none answered.
+func (p *pulse) failed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastFailed, p.lastError = time.Now(), err
+}
+
+func (c *cluster) health() ClusterHealth {
+	brokers := len(c.nodes())
+	c.pulse.mu.Lock()
+	defer c.pulse.mu.Unlock()
+	return ClusterHealth{
+		Name:       c.conf.Name,
+		Up:         !c.pulse.lastAnswer.IsZero() && !c.pulse.lastFailed.After(c.pulse.lastAnswer),
+		LastAnswer: c.pulse.lastAnswer,
+		LastError:  c.pulse.lastError,
+		LastFailed: c.pulse.lastFailed,
+		Brokers:    brokers,
+	}
+}

@@ -1,0 +1,81 @@
+package proxy_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// A cluster is asked once in ten seconds, however often Probe is called, and
+// Health says what came of it.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		l.start(t, l.config())
+		l.learned(t, 0)
+		<-time.After(time.Second)
+		for range 5 {
+			l.proxy.Probe(t.Context(), "orders")
+		}
+		if got := b.asked.Load(); got != 1 {
+			t.Errorf("the cluster was asked %d times within a second", got)
+		}
+		<-time.After(10 * time.Second)
+		l.proxy.Probe(t.Context(), "orders")
+		if got := b.asked.Load(); got != 2 {
+			t.Errorf("the cluster was asked %d times within 11 seconds", got)
+		}
+		h := l.proxy.Health().Clusters[0]
+		if !h.Up || time.Since(h.LastAnswer) != 0 || h.LastError != nil {
+			t.Errorf("after an answer: got %+v", h)
+		}
+
+		b.stop()
+		l.vpc.Remove(brokerName(0))
+		<-time.After(10 * time.Second)
+		l.proxy.Probe(t.Context(), "orders")
+		h = l.proxy.Health().Clusters[0]
+		if h.Up || time.Since(h.LastFailed) != 0 || h.LastError == nil || h.LastAnswer.IsZero() {
+			t.Errorf("after a failure: got %+v", h)
+		}
+		l.proxy.Probe(t.Context(), "another") // is nobody, and does no harm
+	})
+}
+
+// Health tells how far a Proxy is.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.startBroker(t, 0)
+	b.names = nil // it wants a login before it says who the brokers are
+	conf := l.config()
+	p, err := proxy.New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Probe(t.Context(), "orders")
+	if h := p.Health(); h.Bound || h.Stopping || h.Clusters[0].Up {
+		t.Errorf("before Start: got %+v", h)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Probe(t.Context(), "orders")
+	if h := p.Health(); !h.Bound || h.Stopping || !h.Clusters[0].Up || h.Clusters[0].Brokers != 0 {
+		t.Errorf("after Start: got %+v", h)
+	}
+	p.Retire()
+	if !p.Health().Stopping {
+		t.Error("after Retire: not stopping")
+	}
+	p.Shutdown(t.Context())
+	p.Probe(t.Context(), "orders")
+	if h := p.Health(); !h.Stopping {
+		t.Errorf("after Shutdown: got %+v", h)
+	}
+}

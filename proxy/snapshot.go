@@ -1,0 +1,209 @@
+package proxy
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Snapshot is what a Proxy has counted since it was made, and what it has open.
+// Counts only grow from one Snapshot to the next. What has stayed 0 may be left
+// out.
+type Snapshot struct {
+	Clusters []ClusterStats // in the order of the configuration
+}
+
+// ClusterStats is about one cluster.
+type ClusterStats struct {
+	Name       string
+	Up         bool      // see ClusterHealth
+	LastAnswer time.Time // zero: none yet
+	Brokers    int       // nodes known
+	Dials      []DialCount
+	MapChanges []MapChangeCount // all kinds, also those with 0
+	Listeners  []ListenerStats  // in the order of the configuration
+}
+
+// DialCount counts attempts to reach a broker.
+type DialCount struct {
+	Node    int32 // NoNode for a bootstrap address
+	Outcome DialOutcome
+	Count   int64
+}
+
+// MapChangeCount counts changes of who is where.
+type MapChangeCount struct {
+	Kind  string // an endpoints.ChangeKind
+	Count int64
+}
+
+// ListenerStats is about one listener. Opened is the sum of Active and Closed.
+type ListenerStats struct {
+	Name   string
+	Opened int64
+	Active []NodeCount
+	Closed []CloseCount
+
+	Up, Down Direction // to the brokers, and to the clients
+
+	Requests   []RequestCount
+	Durations  []DurationStats
+	Addresses  []AddressStats
+	HiddenAPIs []APICount
+	// TransactionsLowered counts ApiVersions answers of a cluster whose
+	// transactions this build does not know.
+	TransactionsLowered int64
+}
+
+// NodeCount counts by the node whose endpoint the client chose: NoNode for a
+// bootstrap endpoint, UnknownNode for one whose node is not known yet.
+type NodeCount struct {
+	Node  int32
+	Count int64
+}
+
+// CloseCount counts sessions that have ended alike.
+type CloseCount struct {
+	Closing
+	Count int64
+}
+
+// Direction is what has gone one way, in all sessions that were ever open.
+type Direction struct {
+	Frames int64 // requests, or brokers' answers to them, that were begun
+	Copied int64 // bytes written by copying them, which today all are
+}
+
+// RequestCount counts requests, also those without an answer.
+type RequestCount struct {
+	Key     int16 // Other for keys without a count of their own
+	Version int16 // likewise
+	Count   int64
+}
+
+// DurationStats are the durations of one API: from when a request's prefix has
+// been read until its answer's has. A fetch that waits for records counts in
+// full, and a request with acks=0 not at all.
+type DurationStats struct {
+	Key     int16
+	Buckets []int64 // one for each of DurationBounds, and one more
+	Sum     time.Duration
+}
+
+// DurationBounds are the upper bounds of DurationStats.Buckets, the last one
+// excepted, which has none.
+func DurationBounds() []time.Duration { return slices.Clone(durationBounds[:]) }
+
+// AddressStats says what became of the brokers' addresses in one API's answers.
+type AddressStats struct {
+	Key         int16
+	Rewritten   int64
+	Dropped     int64 // left out: the node has no endpoint
+	Neutralised int64 // leader hints taken out: the new address did not fit
+}
+
+// APICount counts how often an API was hidden from an ApiVersions answer.
+type APICount struct {
+	Key   int16
+	Count int64
+}
+
+// Stats counts. It takes as long as going through all live sessions once.
+func (p *Proxy) Stats() Snapshot {
+	var snapshot Snapshot
+	at := map[*listener]*ListenerStats{}
+	for _, c := range p.clusters {
+		stats := c.stats()
+		stats.Listeners = make([]ListenerStats, len(c.listeners))
+		for i, l := range c.listeners {
+			stats.Listeners[i] = l.counters.stats()
+			stats.Listeners[i].Name = l.conf.Name
+			at[l] = &stats.Listeners[i]
+		}
+		snapshot.Clusters = append(snapshot.Clusters, stats)
+	}
+	p.sessionStats(at)
+	return snapshot
+}
+
+// sessionStats adds what is counted by session, at one moment for all.
+func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
+	active := map[*listener]map[int32]int64{}
+	up, down := map[*listener]moved{}, map[*listener]moved{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range at {
+		active[l], up[l], down[l] = map[int32]int64{}, l.tally.up, l.tally.down
+	}
+	for s := range p.sessions {
+		l := s.endpoint.listener
+		active[l][s.node.Load()]++
+		u, d := up[l], down[l]
+		u.add(&s.up)
+		d.add(&s.down)
+		up[l], down[l] = u, d
+	}
+	for l, stats := range at {
+		stats.Opened = l.tally.opened
+		stats.Active = nodeCounts(active[l])
+		stats.Closed = closeCounts(l.tally.closed)
+		stats.Up = Direction{Frames: up[l].frames, Copied: up[l].bytes}
+		stats.Down = Direction{Frames: down[l].frames, Copied: down[l].bytes}
+	}
+}
+
+func nodeCounts(counts map[int32]int64) []NodeCount {
+	var all []NodeCount
+	for _, node := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, NodeCount{node, counts[node]})
+	}
+	return all
+}
+
+func closeCounts(counts map[Closing]int64) []CloseCount {
+	var all []CloseCount
+	for closing, n := range counts {
+		all = append(all, CloseCount{closing, n})
+	}
+	slices.SortFunc(all, func(a, b CloseCount) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Reason, b.Reason))
+	})
+	return all
+}
+
+// stats reads what is counted for each frame.
+func (c *counters) stats() ListenerStats {
+	l := ListenerStats{TransactionsLowered: c.lowered.Load()}
+	for slot := range apiSlots {
+		key := keyOf(slot, apiSlots)
+		for v := range versionSlots {
+			if n := c.requests[slot][v].Load(); n > 0 {
+				l.Requests = append(l.Requests, RequestCount{key, keyOf(v, versionSlots), n})
+			}
+		}
+		if d, ok := c.durations[slot].stats(key); ok {
+			l.Durations = append(l.Durations, d)
+		}
+		fate := &c.addresses[slot]
+		a := AddressStats{key, fate[fateRewritten].Load(), fate[fateDropped].Load(), fate[fateNeutralised].Load()}
+		if a != (AddressStats{Key: key}) {
+			l.Addresses = append(l.Addresses, a)
+		}
+		if n := c.hidden[slot].Load(); n > 0 {
+			l.HiddenAPIs = append(l.HiddenAPIs, APICount{key, n})
+		}
+	}
+	return l
+}
+
+// stats reads the histogram; ok is false while it is empty. Sum may be ahead of
+// Buckets, or behind, by what is counted meanwhile.
+func (h *histogram) stats(key int16) (d DurationStats, ok bool) {
+	d = DurationStats{Key: key, Buckets: make([]int64, len(h.buckets)), Sum: time.Duration(h.sum.Load())}
+	for i := range h.buckets {
+		d.Buckets[i] = h.buckets[i].Load()
+		ok = ok || d.Buckets[i] > 0
+	}
+	return d, ok
+}

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"sync/atomic"
+	"time"
+
+	"kproxy/rewrite"
+)
+
+// What is counted for each frame is an atomic at a place that is known
+// beforehand: no map, no lock, no allocation. Every listener has its own, so
+// that listeners do not wait for each other's cache lines; what a connection
+// moves is counted in its pipes, and added up when somebody asks (Stats).
+
+const (
+	// Other stands for all API keys that have no counters of their own, and for
+	// all such versions. A test holds that everything known to this build has
+	// some.
+	Other = -1
+
+	apiSlots     = 128 // keys 0 to 126, and the others
+	versionSlots = 32  // versions 0 to 30, and the others
+)
+
+// counters are what one listener counts for each frame.
+type counters struct {
+	requests  [apiSlots][versionSlots]atomic.Int64
+	durations [apiSlots]histogram
+	addresses [apiSlots][fates]atomic.Int64
+	hidden    [apiSlots]atomic.Int64
+	lowered   atomic.Int64 // ApiVersions answers with Notes.TxnLowered
+}
+
+// slotOf is the place of n among size places; the last one is for all others.
+func slotOf(n int16, size int) int {
+	if n < 0 || int(n) >= size-1 {
+		return size - 1
+	}
+	return int(n)
+}
+
+// keyOf is the opposite of slotOf; Other for the last place.
+func keyOf(slot, size int) int16 {
+	if slot == size-1 {
+		return Other
+	}
+	return int16(slot)
+}
+
+func (c *counters) request(key, version int16) {
+	c.requests[slotOf(key, apiSlots)][slotOf(version, versionSlots)].Add(1)
+}
+
+func (c *counters) answered(key int16, took time.Duration) {
+	c.durations[slotOf(key, apiSlots)].add(took)
+}
+
+// rewrote counts what happened to the addresses, or APIs, of one answer.
+func (c *counters) rewrote(key int16, notes rewrite.Notes) {
+	addresses := &c.addresses[slotOf(key, apiSlots)]
+	kept := fateRewritten
+	if notes.Neutralised {
+		kept = fateNeutralised
+	}
+	addresses[kept].Add(int64(notes.Named - notes.Dropped))
+	addresses[fateDropped].Add(int64(notes.Dropped))
+	for _, key := range notes.Hidden {
+		c.hidden[slotOf(key, apiSlots)].Add(1)
+	}
+	if notes.TxnLowered {
+		c.lowered.Add(1)
+	}
+}
+
+// fate is what becomes of an address in an answer.
+type fate int
+
+const (
+	fateRewritten   fate = iota // replaced by that of the node's endpoint
+	fateDropped                 // left out: the node has no endpoint
+	fateNeutralised             // a leader hint taken out: the new address did not fit the bytes
+	fates
+)
+
+// durationBounds are the upper bounds of the histogram's buckets; above the last
+// one there is one bucket more. Produce and Metadata live in the lower half;
+// fetches that wait for records (fetch.max.wait.ms, 500 ms by default) and groups
+// that rebalance in the upper one.
+var durationBounds = [...]time.Duration{
+	500 * time.Microsecond,
+	time.Millisecond,
+	2500 * time.Microsecond,
+	5 * time.Millisecond,
+	10 * time.Millisecond,
+	25 * time.Millisecond,
+	50 * time.Millisecond,
+	100 * time.Millisecond,
+	250 * time.Millisecond,
+	500 * time.Millisecond,
+	time.Second,
+	2500 * time.Millisecond,
+	5 * time.Second,
+	10 * time.Second,
+	30 * time.Second,
+	60 * time.Second,
+}
+
+// histogram counts durations by size.
+type histogram struct {
+	buckets [len(durationBounds) + 1]atomic.Int64
+	sum     atomic.Int64 // nanoseconds
+}
+
+func (h *histogram) add(d time.Duration) {
+	i := 0
+	for i < len(durationBounds) && d > durationBounds[i] {
+		i++
+	}
+	h.buckets[i].Add(1)
+	h.sum.Add(int64(d))
+}
+
+// tally is what one listener counts for each session. Proxy.mu guards it
+// together with the set of live sessions, so that opened = active + closed
+// whenever somebody looks.
+type tally struct {
+	opened   int64
+	closed   map[Closing]int64
+	up, down moved // by sessions that are closed
+}
+
+// Closing is how sessions with the same node end.
+type Closing struct {
+	Node   int32 // as in NodeCount
+	Reason CloseReason
+}
+
+// moved is what has gone one way.
+type moved struct{ bytes, frames int64 }
+
+// add adds what p has moved.
+func (m *moved) add(p *pipe) {
+	m.bytes += p.moved.Load()
+	m.frames += p.frames.Load()
+}
+
+// enter takes a session into the set of live ones. The caller holds mu.
+func (p *Proxy) enter(s *session) {
+	p.sessions[s] = struct{}{}
+	s.endpoint.listener.tally.opened++
+}
+
+// leave takes a session that moves nothing any more out of it.
+func (p *Proxy) leave(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s)
+	t := &s.endpoint.listener.tally
+	t.close(Closing{s.node.Load(), s.ended().reason})
+	t.up.add(&s.up)
+	t.down.add(&s.down)
+}
+
+// turnAway counts a connection that was never served: it was opened, and closed.
+func (p *Proxy) turnAway(l *listener, reason CloseReason) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.tally.opened++
+	l.tally.close(Closing{NoNode, reason})
+}
+
+func (t *tally) close(how Closing) {
+	if t.closed == nil {
+		t.closed = map[Closing]int64{}
+	}
+	t.closed[how]++
+}

@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// maxSweepInterval is how often sessions are looked at, where no shorter
+	// limit asks for more; minSweepInterval bounds the work that those make.
+	maxSweepInterval = 5 * time.Second
+	minSweepInterval = 10 * time.Millisecond
+)
+
+// sweep looks at all sessions again and again, until ctx ends. It is why no
+// frame has a deadline and no session a timer: what it has to know are two
+// counters that a session has anyway.
+func (p *Proxy) sweep(ctx context.Context) {
+	tick := time.NewTicker(p.sweepInterval())
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, s := range p.live() {
+				s.sweep(now)
+			}
+			p.admission.settle()
+		}
+	}
+}
+
+// sweepInterval is a small part of the shortest limit.
+func (p *Proxy) sweepInterval() time.Duration {
+	interval := min(maxSweepInterval, p.lookInterval())
+	for _, limit := range []time.Duration{p.conf.IdleTimeout, p.conf.MaxAge} {
+		if limit > 0 {
+			interval = min(interval, limit/4)
+		}
+	}
+	return max(interval, minSweepInterval)
+}
+
+// watch is what the sweep remembers of a session. It belongs to the sweep alone.
+type watch struct {
+	moved int64     // bytes moved when it last looked
+	quiet time.Time // since when there were no others
+
+	looked         time.Time // at the TCP connections
+	client, broker silence
+}
+
+// sweep asks a session to end that is too old or idle, and ends one whose peer is
+// gone.
+func (s *session) sweep(now time.Time) {
+	if !s.isOpen() {
+		return // before that the first request and the dial have limits of their own
+	}
+	if moved := s.moved(); moved != s.watch.moved || s.watch.quiet.IsZero() {
+		s.watch.moved, s.watch.quiet = moved, now
+	}
+	if now.Sub(s.watch.looked) >= s.proxy.lookInterval() {
+		s.watch.looked = now
+		s.lookForPeers(now)
+	}
+	conf := &s.proxy.conf
+	switch {
+	case s.ended() != nil || s.leaving.Load() != nil:
+	case !s.expires.IsZero() && now.After(s.expires):
+		s.leave(MaxAge)
+	case conf.IdleTimeout > 0 && now.Sub(s.watch.quiet) >= conf.IdleTimeout && s.queue.owed() == 0:
+		s.watch.quiet = now // if it has just become busy, it is asked again after as long
+		s.askIdle()
+	}
+}
+
+func (s *session) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broker != nil
+}
+
+// moved returns how many bytes both directions have moved.
+func (s *session) moved() int64 { return s.up.moved.Load() + s.down.moved.Load() }
+
+// expiry returns when a session that opens now is too old, or the zero Time.
+func (c *Config) expiry(now time.Time) time.Time {
+	if c.MaxAge <= 0 {
+		return time.Time{}
+	}
+	early := rand.Float64() * c.MaxAgeJitter * float64(c.MaxAge) //nolint:gosec // spreads load, keeps no secret
+	return now.Add(c.MaxAge - time.Duration(early))
+}
+
+// leave asks the session to end between two requests, once the answers in flight
+// have been delivered. The first reason stands.
+func (s *session) leave(reason CloseReason) {
+	s.leaving.CompareAndSwap(nil, end(reason, nil))
+	_ = s.client.SetReadDeadline(past) // wakes the pump of requests; a connection that fails ends anyway
+}
+
+// askIdle has the pump of requests end the session if nothing has moved, and no
+// request has begun, by the time that it wakes. It alone knows.
+func (s *session) askIdle() {
+	s.idleAt.Store(s.moved() + 1)
+	_ = s.client.SetReadDeadline(past)
+}
+
+// isIdle answers askIdle.
+func (s *session) isIdle() bool {
+	asked := s.idleAt.Swap(0)
+	return asked == s.moved()+1 && s.queue.owed() == 0
+}
