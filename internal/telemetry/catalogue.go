@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -158,8 +159,13 @@ func clusterMetrics() []family {
 	}
 }
 
+// active has the bootstrap endpoint also without sessions: a sum over nothing
+// would be absent, and not 0.
 func active(l *proxy.ListenerStats) []sample {
 	var all []sample
+	if !slices.ContainsFunc(l.Active, func(n proxy.NodeCount) bool { return n.Node == proxy.NoNode }) {
+		all = append(all, of(0, node(proxy.NoNode)))
+	}
 	for _, n := range l.Active {
 		all = append(all, of(n.Count, node(n.Node)))
 	}

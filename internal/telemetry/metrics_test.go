@@ -164,3 +164,13 @@ func texts(family *dto.MetricFamily) []string {
 	}
 	return all
 }
+
+// Nothing is open: that is 0, and not absent.
+func TestNobodyIsActive(t *testing.T) {
+	idle := proxy.Snapshot{Clusters: []proxy.ClusterStats{{Name: "orders", Listeners: []proxy.ListenerStats{{Name: "fred"}}}}}
+	families := scrape(t, start(t, &Config{}, func() proxy.Snapshot { return idle }))
+	got := texts(families["kproxy_sessions_active"])
+	if want := `kproxy_sessions_active{cluster="orders",listener="fred",node="bootstrap"} 0`; !slices.Equal(got, []string{want}) {
+		t.Errorf("got %q, want %s", got, want)
+	}
+}
