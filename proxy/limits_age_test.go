@@ -1,6 +1,8 @@
 package proxy_test
 
 import (
+	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,5 +190,53 @@ func TestLimitsOfTimeOverTCP(t *testing.T) {
 				t.Errorf("the session ended after %v of %v", e.Duration, time.Since(start))
 			}
 		})
+	}
+}
+
+// A client that sends without a pause is ended all the same, and between two
+// requests: all that the broker has seen is answered.
+func TestMaxAgeOfClientWithoutPause(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.startBroker(t, 0, 0)
+	conf := l.config()
+	conf.MaxAge = 200 * time.Millisecond
+	l.start(t, conf)
+	c, s := l.session(t, b)
+	frame := requestFrame(1, produceRequest(9, -1, "", make([]byte, 100_000)))
+	go func() {
+		for c.tryWrite(frame) == nil {
+		}
+	}()
+	var seen, answered int
+	served := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := s.tryRequest(); err != nil {
+				_ = s.conn.Close()
+				served <- err
+				return
+			}
+			seen++
+			if err := s.tryWrite(answerFrame(1, answerTo(9, kmsg.NewPtrProduceResponse()))); err != nil {
+				served <- err
+				return
+			}
+		}
+	}()
+	for {
+		if _, err := c.tryFrame(); err != nil {
+			break
+		}
+		answered++
+	}
+	if err := <-served; !errors.Is(err, io.EOF) {
+		t.Errorf("the broker's connection ended with %v", err)
+	}
+	if seen != answered {
+		t.Errorf("the broker saw %d requests, and the client %d answers", seen, answered)
+	}
+	if e := l.ended(t, proxy.MaxAge); e.Duration > 3*time.Second {
+		t.Errorf("the session lasted %v", e.Duration)
 	}
 }

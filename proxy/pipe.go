@@ -38,6 +38,10 @@ type pipe struct {
 	frames atomic.Int64 // frames begun, by whoever tells them apart
 	active atomic.Int64 // when bytes were last written to dst, as a time.Duration since opened
 
+	// exact has reads take no more than is needed. A pipe that is fed without
+	// a pause then comes to its end, nothing buffered, behind every frame.
+	exact bool
+
 	// expired is asked when a read deadline passes: nil reads on, an error
 	// is returned in place of the deadline's. A nil expired fails.
 	expired func(err error) error
@@ -69,7 +73,7 @@ func (p *pipe) peek(n int) ([]byte, error) {
 			return nil, err
 		}
 		p.makeRoom()
-		if err := p.read(); err != nil {
+		if err := p.read(n - p.buffered()); err != nil {
 			return nil, err
 		}
 	}
@@ -92,8 +96,13 @@ func (p *pipe) makeRoom() {
 	p.sent, p.next = 0, 0
 }
 
-func (p *pipe) read() error {
-	n, err := p.src.Read(p.buf[p.end:])
+// read reads what there is, of which need bytes are asked for.
+func (p *pipe) read(need int) error {
+	room := p.buf[p.end:]
+	if p.exact {
+		room = room[:min(need, len(room))]
+	}
+	n, err := p.src.Read(room)
 	p.end += n
 	if n > 0 || err == nil {
 		return nil // an error comes again at the next read
@@ -144,7 +153,7 @@ func (p *pipe) pass(n int) error {
 			return err
 		}
 		p.makeRoom()
-		if err := p.read(); err != nil {
+		if err := p.read(n); err != nil {
 			return err
 		}
 		have := min(n, p.buffered())

@@ -53,8 +53,11 @@ func (s *session) pumpRequests() {
 func (s *session) requests() error {
 	for {
 		s.midRequest = false
-		if why := s.leaving.Load(); why != nil && s.up.buffered() == 0 {
-			return why
+		if why := s.leaving.Load(); why != nil {
+			if s.up.buffered() == 0 {
+				return why
+			}
+			s.up.exact = true // or a client that never pauses is never between two requests
 		}
 		b, err := s.up.peek(wire.SizeLen)
 		if err != nil {
