@@ -16,10 +16,6 @@ import (
 // toolTimeout bounds one run of a client tool, a Java one's start included.
 const toolTimeout = 90 * time.Second
 
-// brokersDomain is in every name that the brokers advertise. A client that
-// prints it has been told an address which is not kproxy's.
-const brokersDomain = ".invalid"
-
 // output is what a tool said.
 type output struct{ stdout, stderr string }
 

@@ -17,15 +17,17 @@ import (
 // gate is a dialer that reaches only what a listener advertises. It refuses
 // every other address and remembers it: a response that was not rewritten fails
 // the test by itself, whether or not the broker's own address would have worked.
+// And it fails the test for a broker's name in a response that nobody acted on.
 type gate struct {
+	t    *testing.T
 	open []string
 
 	mu       sync.Mutex
 	bypasses []string
 }
 
-func newGate(l listener) *gate {
-	g := &gate{open: []string{l.Advertise}}
+func newGate(t *testing.T, l listener) *gate {
+	g := &gate{t: t, open: []string{l.Advertise}}
 	for _, address := range l.Told() {
 		g.open = append(g.open, address)
 	}
@@ -41,7 +43,13 @@ func (g *gate) Dial(ctx context.Context, network, address string) (net.Conn, err
 		return nil, fmt.Errorf("%s is no address of kproxy's", address)
 	}
 	var d net.Dialer
-	return d.DialContext(ctx, network, address)
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &scannedConn{Conn: conn, scan: leakScanner{found: func(around []byte) {
+		g.t.Errorf("%s sent a broker's own name: %q", address, around)
+	}}}, nil
 }
 
 // Bypasses are the addresses refused so far.
@@ -55,7 +63,7 @@ func (g *gate) Bypasses() []string {
 // ends, which then fails if the client ever tried to go around kproxy.
 func newClient(t *testing.T, l listener, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	g := newGate(l)
+	g := newGate(t, l)
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(l.Advertise), kgo.Dialer(g.Dial)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)

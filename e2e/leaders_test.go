@@ -30,12 +30,12 @@ func TestLeaderMovesUnderLoad(t *testing.T) {
 
 	franz, kcat, javas := newSeen("franz-go"), newSeen("kcat"), newSeen("Java")
 	readers := []*seen{franz, kcat, javas}
-	startReader(t, alice, franz, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic+"-franz"))
+	startReader(t, many, franz, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic+"-franz"))
 	startToolReader(t, kcat, func(ctx context.Context) *exec.Cmd {
 		return kcatCommand(ctx, fred, "-C", "-u", "-q", "-t", topic, "-o", "beginning", "-f", "%p@%o@%s\n")
 	})
 	startToolReader(t, javas, func(ctx context.Context) *exec.Cmd {
-		return javaCommand(ctx, java, many, consoleConsumer, "--topic", topic, "--from-beginning", "--group", topic+"-java",
+		return javaCommand(ctx, java, alice, consoleConsumer, "--topic", topic, "--from-beginning", "--group", topic+"-java",
 			"--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true",
 			"--formatter-property", "key.separator=@")
 	})
@@ -45,7 +45,7 @@ func TestLeaderMovesUnderLoad(t *testing.T) {
 	})
 	byJava := startToolLoad(t, "java", 200, func(ctx context.Context) *exec.Cmd {
 		// Left alone, this tool gives up on a record after three retries and still ends with exit code 0.
-		return javaCommand(ctx, java, fred, consoleProducer, "--topic", topic, "--message-send-max-retries", "1000000")
+		return javaCommand(ctx, java, alice, consoleProducer, "--topic", topic, "--message-send-max-retries", "1000000")
 	})
 	for _, r := range readers {
 		r.WaitFor(t, 30*time.Second, 1)

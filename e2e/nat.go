@@ -11,8 +11,10 @@ import (
 )
 
 // nat forwards connections as the network in front of kproxy would: clients
-// dial an address and a port that kproxy never listens on.
+// dial an address and a port that kproxy never listens on. On the way it looks
+// for what no client may be told.
 type nat struct {
+	t      *testing.T
 	inside string
 	l      net.Listener
 	conns  sync.WaitGroup
@@ -26,7 +28,7 @@ func forward(t *testing.T, outside, inside string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &nat{inside: inside, l: l}
+	n := &nat{t: t, inside: inside, l: l}
 	n.conns.Go(func() { n.accept(t.Context()) })
 	t.Cleanup(func() {
 		// The connections end with kproxy or with their client, both gone by now.
@@ -61,7 +63,10 @@ func (n *nat) serve(ctx context.Context, client *net.TCPConn) {
 		_, _ = io.Copy(server, client)
 		_ = server.CloseWrite()
 	})
-	_, _ = io.Copy(client, server)
+	scan := &leakScanner{found: func(around []byte) {
+		n.t.Errorf("%s sent a broker's own name: %q", n.inside, around)
+	}}
+	_, _ = io.Copy(io.MultiWriter(client, scan), server)
 	_ = client.CloseWrite()
 	up.Wait()
 }

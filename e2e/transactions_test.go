@@ -70,7 +70,7 @@ func TestConsumeTransformProduce(t *testing.T) {
 	want := values("eos", 2000)
 	kcat(t, p.Via("many"), lines(want), "-P", "-t", from)
 
-	g := newGate(l)
+	g := newGate(t, l)
 	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(l.Advertise), kgo.Dialer(g.Dial),
 		kgo.ConsumerGroup(from), kgo.ConsumeTopics(from), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.TransactionalID("eos"), kgo.DefaultProduceTopic(to))

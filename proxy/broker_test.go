@@ -26,9 +26,8 @@ type broker struct {
 	asked    atomic.Int64 // of those, the proxy's own
 	names    []kmsg.MetadataResponseBroker
 
-	running sync.WaitGroup
-	mu      sync.Mutex // guards the following
-	open    []net.Conn
+	accepting, serving sync.WaitGroup
+	open               []net.Conn // belongs to acceptAll
 }
 
 // brokerConn is the broker's end of a session.
@@ -47,13 +46,14 @@ func (l *lab) startBroker(t *testing.T, node int, names ...int) *broker {
 		t.Fatal(err)
 	}
 	b := &broker{t: t, node: node, listener: ln, conns: make(chan brokerConn, 1024), names: brokersNamed(names...)}
-	b.running.Go(b.acceptAll)
+	b.accepting.Go(b.acceptAll)
 	t.Cleanup(func() {
 		b.stop()
+		b.accepting.Wait()
 		for _, conn := range b.open {
 			_ = conn.Close()
 		}
-		b.running.Wait()
+		b.serving.Wait()
 	})
 	return b
 }
@@ -68,10 +68,8 @@ func (b *broker) acceptAll() {
 			return
 		}
 		b.accepted.Add(1)
-		b.mu.Lock()
 		b.open = append(b.open, conn)
-		b.mu.Unlock()
-		b.running.Go(func() { b.sort(brokerConn{newPeer(b.t, conn)}) })
+		b.serving.Go(func() { b.sort(brokerConn{newPeer(b.t, conn)}) })
 	}
 }
 

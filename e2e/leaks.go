@@ -1,0 +1,43 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"net"
+)
+
+// brokersDomain is in every name that the brokers advertise. Whoever meets it on
+// kproxy's side has been told an address which is not kproxy's.
+const brokersDomain = ".vpc.invalid"
+
+// leakScanner looks for brokersDomain in what kproxy sends to one client. Many
+// clients pass over a leader's address in a Fetch answer and would not tell.
+type leakScanner struct {
+	found func(around []byte)
+	rest  []byte // the end of what was written: a name may come in two pieces
+}
+
+// Write makes leakScanner an io.Writer, which never fails.
+func (s *leakScanner) Write(p []byte) (int, error) {
+	const context = 32 // enough to see which answer it was in
+	s.rest = append(s.rest, p...)
+	if i := bytes.Index(s.rest, []byte(brokersDomain)); i >= 0 {
+		s.found(s.rest[max(0, i-context):min(len(s.rest), i+context)])
+		s.rest = s.rest[i+len(brokersDomain):]
+	}
+	s.rest = append(s.rest[:0], s.rest[max(0, len(s.rest)-context):]...)
+	return len(p), nil
+}
+
+// scannedConn is a client's connection whose reads are scanned.
+type scannedConn struct {
+	net.Conn
+	scan leakScanner
+}
+
+func (c *scannedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	_, _ = c.scan.Write(p[:n])
+	return n, err
+}
