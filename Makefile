@@ -50,12 +50,20 @@ $(GOLANGCI):
 fmt: $(GOLANGCI) ## format the code
 	$(GOLANGCI) fmt ./...
 
+# Go 1.26 can end a target with a bare "context deadline exceeded" and no failing
+# input when its time is up (go.dev/issue/75804); that is no finding.
 .PHONY: fuzz
 fuzz: ## every fuzz target for T (60s): make fuzz T=5m
-	@set -e; for package in $(FUZZ_PACKAGES); do \
+	@for package in $(FUZZ_PACKAGES); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "== $$package $$target ($(T))"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(T) $$package; \
+			if out=$$(go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(T) -fuzzminimizetime 1s $$package 2>&1); then \
+				echo "$$out" | tail -n 3; \
+			elif echo "$$out" | grep -q 'context deadline exceeded' && ! echo "$$out" | grep -q 'Failing input'; then \
+				echo "$$out" | grep execs | tail -n 1; \
+			else \
+				echo "$$out"; exit 1; \
+			fi; \
 		done; \
 	done
 

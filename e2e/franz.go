@@ -27,6 +27,7 @@ type gate struct {
 }
 
 func newGate(t *testing.T, l listener) *gate {
+	t.Helper()
 	g := &gate{t: t, open: []string{l.Advertise}}
 	for _, address := range l.Told() {
 		g.open = append(g.open, address)

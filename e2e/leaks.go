@@ -14,17 +14,21 @@ const brokersDomain = ".vpc.invalid"
 // leakScanner looks for brokersDomain in what kproxy sends to one client. Many
 // clients pass over a leader's address in a Fetch answer and would not tell.
 type leakScanner struct {
-	found func(around []byte)
-	rest  []byte // the end of what was written: a name may come in two pieces
+	found func(around []byte) // called once
+	rest  []byte              // the end of what was written: a name may come in two pieces
+	done  bool
 }
 
 // Write makes leakScanner an io.Writer, which never fails.
 func (s *leakScanner) Write(p []byte) (int, error) {
 	const context = 32 // enough to see which answer it was in
+	if s.done {
+		return len(p), nil
+	}
 	s.rest = append(s.rest, p...)
 	if i := bytes.Index(s.rest, []byte(brokersDomain)); i >= 0 {
 		s.found(s.rest[max(0, i-context):min(len(s.rest), i+context)])
-		s.rest = s.rest[i+len(brokersDomain):]
+		s.done = true
 	}
 	s.rest = append(s.rest[:0], s.rest[max(0, len(s.rest)-context):]...)
 	return len(p), nil

@@ -46,6 +46,7 @@ func startToolLoad(t *testing.T, prefix string, perSecond int, start func(contex
 		cancel()
 		p.halt()
 		_ = p.cmd.Wait() // killed, unless Stop has waited for it
+		output{stderr: p.stderr.String()}.refuseBrokerNames(t)
 		if t.Failed() {
 			t.Logf("%v said:\n%s", p.cmd.Args, &p.stderr)
 		}
@@ -87,6 +88,5 @@ func (p *toolLoad) Stop(t *testing.T) []string {
 	if err := p.cmd.Wait(); err != nil || p.err != nil {
 		t.Fatalf("%v, fed %d lines: %v, %v\n%s", p.cmd.Args, len(p.sent), err, p.err, &p.stderr)
 	}
-	output{stderr: p.stderr.String()}.refuseBrokerNames(t)
 	return p.sent
 }

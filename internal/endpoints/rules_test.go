@@ -235,7 +235,7 @@ func TestNegativeIdsNameNobody(t *testing.T) {
 // Whatever comes, no two nodes share a slot, a slot stays while its node does,
 // and proxies that hear the same agree.
 func TestRandomAnswers(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(25) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		layouts := []endpoints.Layout{
 			{Name: "a", Slots: 1 + r.IntN(8), FirstNode: int32(r.IntN(3))},
