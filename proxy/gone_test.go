@@ -22,6 +22,7 @@ func TestSilentBrokerOfClientThatIsGone(t *testing.T) {
 		c.write(requestFrames(1, repeated(2, heartbeat())...))
 		s.request(kmsg.Heartbeat, 1)
 		s.request(kmsg.Heartbeat, 2)
+		synctest.Wait() // until the proxy has counted the answer that opened the session
 		start := time.Now()
 		c.close()
 		endsAfter(t, s.peer, start, time.Minute)
