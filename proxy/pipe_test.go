@@ -32,7 +32,7 @@ func (c *chunks) Write(b []byte) (int, error) { return c.written.Write(b) }
 // Whatever is done with what comes next, and however it arrives: nothing is lost,
 // nothing overtakes.
 func TestPipeAgainstAModel(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(40) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		in := make([]byte, 200_000)
 		for i := range in {
