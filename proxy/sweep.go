@@ -46,7 +46,7 @@ func (p *Proxy) sweepInterval() time.Duration {
 // watch is what the sweep remembers of a session. It belongs to the sweep alone.
 type watch struct {
 	moved int64     // bytes moved when it last looked
-	quiet time.Time // since when there were no others
+	quiet time.Time // since when there were no others, and nothing was owed
 
 	looked         time.Time // at the TCP connections
 	client, broker silence
@@ -58,7 +58,7 @@ func (s *session) sweep(now time.Time) {
 	if !s.isOpen() {
 		return // before that the first request and the dial have limits of their own
 	}
-	if moved := s.moved(); moved != s.watch.moved || s.watch.quiet.IsZero() {
+	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 || s.watch.quiet.IsZero() {
 		s.watch.moved, s.watch.quiet = moved, now
 	}
 	if now.Sub(s.watch.looked) >= s.proxy.lookInterval() {
@@ -70,7 +70,7 @@ func (s *session) sweep(now time.Time) {
 	case s.ended() != nil || s.leaving.Load() != nil:
 	case !s.expires.IsZero() && now.After(s.expires):
 		s.leave(MaxAge)
-	case conf.IdleTimeout > 0 && now.Sub(s.watch.quiet) >= conf.IdleTimeout && s.queue.owed() == 0:
+	case conf.IdleTimeout > 0 && now.Sub(s.watch.quiet) >= conf.IdleTimeout:
 		s.watch.quiet = now // if it has just become busy, it is asked again after as long
 		s.askIdle()
 	}
