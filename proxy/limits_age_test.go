@@ -236,7 +236,7 @@ func TestMaxAgeOfClientWithoutPause(t *testing.T) {
 	if seen != answered {
 		t.Errorf("the broker saw %d requests, and the client %d answers", seen, answered)
 	}
-	if e := l.ended(t, proxy.MaxAge); e.Duration > 3*time.Second {
+	if e := l.ended(t, proxy.MaxAge); e.Duration > patience {
 		t.Errorf("the session lasted %v", e.Duration)
 	}
 }

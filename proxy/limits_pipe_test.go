@@ -1,0 +1,35 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+// An exact pipe takes from its source what it is asked for, so that nothing of
+// the next frame is in it behind one.
+func TestExactPipe(t *testing.T) {
+	client, source := net.Pipe()
+	broker, sink := net.Pipe()
+	go func() {
+		_, _ = client.Write(make([]byte, 1000))
+		_ = client.Close()
+	}()
+	go func() { _, _ = io.Copy(io.Discard, sink) }()
+	p := pipe{src: source, dst: broker, exact: true}
+	for range 10 {
+		if _, err := p.peek(4); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.peek(12); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.pass(100); err != nil {
+			t.Fatal(err)
+		}
+		if n := p.buffered(); n != 0 {
+			t.Fatalf("%d bytes of the next frame are buffered", n)
+		}
+	}
+	_ = broker.Close()
+}
