@@ -105,8 +105,8 @@ func (b *broker) Format(ctx context.Context, clusterID, quorum string) error {
 	if err := os.WriteFile(b.config(), []byte(file.String()), 0o600); err != nil {
 		return err
 	}
-	out, err := b.java.Tool(ctx, b.java.broker, "kafka.tools.StorageTool",
-		"format", "--cluster-id", clusterID, "--config", b.config()).CombinedOutput()
+	out, err := outputOf(b.java.Tool(ctx, b.java.broker, "kafka.tools.StorageTool",
+		"format", "--cluster-id", clusterID, "--config", b.config()))
 	if err != nil {
 		return fmt.Errorf("format broker %d: %w\n%s", b.id, err, out)
 	}

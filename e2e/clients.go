@@ -28,7 +28,7 @@ func runTool(t *testing.T, cmd *exec.Cmd, stdin io.Reader) output {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
-	err := cmd.Run()
+	err := runChild(cmd)
 	out := output{stdout: stdout.String(), stderr: stderr.String()}
 	if err != nil {
 		t.Fatalf("%v: %v\nstderr: %s\nstdout: %.2000s", cmd.Args, err, out.stderr, out.stdout)

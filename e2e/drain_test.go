@@ -31,14 +31,22 @@ func TestDrainDeliversAnswersInFlight(t *testing.T) {
 	poll := startLongPoll(t, k, newClient(t, l), polled, wait)
 	// A second try would find the door shut, so there must not be a need for one.
 	producer := newClient(t, l, kgo.DefaultProduceTopic(produced), kgo.DisableIdempotentWrite(), kgo.RecordRetries(0))
-	if err := producer.Ping(t.Context()); err != nil {
+	// The first record makes the client ask who leads, which the broker that is
+	// paused next could not answer.
+	if err := producer.ProduceSync(t.Context(), kgo.StringRecord("before")).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	leader, follower := k.leaderAndFollower(t, produced)
+	before := k.logSize(t, leader, produced)
 	resume := pause(t, follower)
 	acked := make(chan error, 1)
 	producer.Produce(t.Context(), kgo.StringRecord("in flight"), func(_ *kgo.Record, err error) { acked <- err })
-	k.waitWritten(t, leader, produced)
+	eventually(t, 10*time.Second, func() error {
+		if k.logSize(t, leader, produced) == before {
+			return errors.New("the leader has not got the record")
+		}
+		return nil
+	})
 
 	if err := p.proc.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -122,22 +130,17 @@ func pause(t *testing.T, b *broker) (resume func()) {
 	return resume
 }
 
-// waitWritten waits until a broker has records of a topic on its disk, whether
-// or not anyone may read them yet.
-func (c *cluster) waitWritten(t *testing.T, b *broker, topic string) {
+// logSize is how many bytes of a topic's only partition a broker has on its disk,
+// whether or not anyone may read them yet.
+func (c *cluster) logSize(t *testing.T, b *broker, topic string) int64 {
 	t.Helper()
 	var topics kadm.TopicsSet
 	topics.Add(topic, 0)
-	eventually(t, 10*time.Second, func() error {
-		dirs, err := c.admin.DescribeBrokerLogDirs(t.Context(), b.id, topics)
-		if err != nil {
-			return err
-		}
-		if dirs.Size() == 0 {
-			return fmt.Errorf("broker %d has no records of %s", b.id, topic)
-		}
-		return nil
-	})
+	dirs, err := c.admin.DescribeBrokerLogDirs(t.Context(), b.id, topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs.Size()
 }
 
 // waitRefused waits until nobody listens on the address.

@@ -37,7 +37,7 @@ func buildKproxy(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := command(ctx, goTool, append(args, "kproxy/cmd/kproxy")...).CombinedOutput()
+	out, err := outputOf(command(ctx, goTool, append(args, "kproxy/cmd/kproxy")...))
 	if err != nil {
 		return "", fmt.Errorf("go build ./cmd/kproxy: %w\n%s", err, out)
 	}

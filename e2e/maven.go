@@ -52,8 +52,8 @@ func resolveJars(ctx context.Context, pom, dir string) error {
 	}
 	defer os.RemoveAll(tmp)
 
-	out, err := command(ctx, mvn, "-B", "-q", "-f", pom, "dependency:copy-dependencies",
-		"-DoutputDirectory="+tmp).CombinedOutput()
+	out, err := outputOf(command(ctx, mvn, "-B", "-q", "-f", pom, "dependency:copy-dependencies",
+		"-DoutputDirectory="+tmp))
 	if err != nil {
 		return fmt.Errorf("mvn -f %s dependency:copy-dependencies: %w\n%s", pom, err, out)
 	}

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,21 +13,6 @@ import (
 	"syscall"
 	"time"
 )
-
-// command is exec.CommandContext for a child that cannot outlive the test
-// binary. Its own process group keeps a Ctrl-C at the terminal from reaching
-// it before the tests have looked at it; the death signal reaches it even when
-// `go test -timeout` panics, where no deferred call runs.
-func command(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
-	// A grandchild may hold the output pipes open after the kill.
-	cmd.WaitDelay = 5 * time.Second
-	return cmd
-}
-
-func killGroup(pid int) error { return syscall.Kill(-pid, syscall.SIGKILL) }
 
 // process is a server under test: a broker or kproxy, with all that it says in
 // a file. Its owner must Stop or Kill it.
@@ -48,7 +32,7 @@ func startProcess(name, logPath string, cmd *exec.Cmd) (*process, error) {
 	}
 	defer log.Close() // the child has its own copy
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	if err := startChild(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	p := &process{name: name, logPath: logPath, cmd: cmd, exited: make(chan struct{})}

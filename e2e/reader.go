@@ -60,11 +60,7 @@ func (r *reader) read(ctx context.Context) {
 	for ctx.Err() == nil {
 		fetches := r.client.PollFetches(ctx)
 		fetches.EachError(func(topic string, partition int32, err error) {
-			// While a group's coordinator is down, franz-go says so and tries
-			// again: whoever hangs up behind a proxy looks like a broker that
-			// does, and not like one that cannot be dialled.
-			_, again := errors.AsType[*kgo.ErrGroupSession](err)
-			if !again && ctx.Err() == nil {
+			if !isPassing(err) && ctx.Err() == nil {
 				r.t.Errorf("consume %s/%d: %v", topic, partition, err)
 			}
 		})
@@ -76,6 +72,15 @@ func (r *reader) read(ctx context.Context) {
 			r.polled(ctx, r.client, fetches)
 		}
 	}
+}
+
+// isPassing reports whether franz-go tells of an error and tries again by itself.
+// A broker that is down looks through any proxy like one that hangs up at once,
+// and not like one that cannot be dialled, of which franz-go says nothing.
+func isPassing(err error) bool {
+	_, down := errors.AsType[*kgo.ErrFirstReadEOF](err)
+	_, coordinatorDown := errors.AsType[*kgo.ErrGroupSession](err)
+	return down || coordinatorDown
 }
 
 func (r *reader) halt() {

@@ -38,7 +38,7 @@ func startToolLoad(t *testing.T, prefix string, perSecond int, start func(contex
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := startChild(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	p.done.Go(func() { p.feed(prefix, time.Second/time.Duration(perSecond)) })

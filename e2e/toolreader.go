@@ -69,7 +69,7 @@ func (r *toolReader) read(cmd *exec.Cmd) (stderr string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := startChild(cmd); err != nil {
 		return "", err
 	}
 	for in := bufio.NewReader(stdout); ; {

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +102,19 @@ func TestHeaderByteByByte(t *testing.T) {
 		c.receive(1, answerTo(9, kmsg.NewPtrProduceResponse()))
 		finish(t, &l, c, s)
 	})
+}
+
+// What the proxy holds of a request to find acks is bounded, whatever the client
+// says that it will send.
+func TestHeaderThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	id := strings.Repeat("x", 1<<20) // acks are behind it
+	go func() { _ = c.tryWrite(requestFrame(1, produceRequest(9, -1, id, nil))) }()
+	_, _ = c.ended()
+	s.eof()
+	l.ended(t, proxy.BadRequest)
 }
 
 // The first header is enough to dial the broker, whatever is behind it, and no

@@ -12,10 +12,13 @@ import (
 	"kproxy/proxy"
 )
 
-// slowConfig gives a client that has not begun a tenth of a second.
+// beginWithin is how long a client of slowConfig has for its first header. What
+// the tests transfer takes longer.
+const beginWithin = time.Second
+
 func slowConfig(l *lab) *proxy.Config {
 	conf := l.config()
-	conf.FirstRequestTimeout = 100 * time.Millisecond
+	conf.FirstRequestTimeout = beginWithin
 	return conf
 }
 
@@ -33,9 +36,9 @@ func TestSlowAnswerToSlowReaderArrives(t *testing.T) {
 	s.request(kmsg.Fetch, 1)
 	want := answerFrame(1, fetchAnswer(17, make([]byte, size)))
 	sent := make(chan error, 1)
-	go func() { sent <- s.trickle(want, len(want)/pieces, 50*time.Millisecond) }()
+	go func() { sent <- s.trickle(want, len(want)/pieces, 60*time.Millisecond) }()
 
-	tick := time.NewTicker(60 * time.Millisecond)
+	tick := time.NewTicker(75 * time.Millisecond)
 	defer tick.Stop()
 	start := time.Now()
 	for rest := want; len(rest) > 0; {
@@ -47,7 +50,7 @@ func TestSlowAnswerToSlowReaderArrives(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(start); took < time.Second {
+	if took := time.Since(start); took < beginWithin {
 		t.Errorf("the transfer took %v, which proves nothing", took)
 	}
 	finish(t, &l, c, s)
@@ -93,7 +96,7 @@ func TestSlowRequestArrives(t *testing.T) {
 			sent <- err
 			return
 		}
-		sent <- c.trickle(frame[100:], len(frame)/20, 20*time.Millisecond)
+		sent <- c.trickle(frame[100:], len(frame)/20, 70*time.Millisecond)
 	}()
 	s := b.take()
 	if got := s.request(kmsg.Produce, 1).frame; !bytes.Equal(got, frame) {
