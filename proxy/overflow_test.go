@@ -91,6 +91,18 @@ func TestForeignIDTakesAFreeSlot(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
+// One broker is the coordinator of many groups, and one answer names it for each.
+func TestACoordinatorNamedTwiceIsInNobodysWay(t *testing.T) {
+	var l lab
+	c, s := l.open(t)
+	for _, key := range findCoordinator(c, s, 1, 1, 0, 1) {
+		if key.ErrorCode != 0 || key.Host != "bob.test" {
+			t.Errorf("told %s:%d, error %d", key.Host, key.Port, key.ErrorCode)
+		}
+	}
+	wantTold(t, metadata(c, s, 2, 0, 1), map[int32]string{0: "bob.test:9100", 1: "bob.test:9101"})
+}
+
 // twoSlots has room for the nodes 0 and 1.
 func twoSlots(l *lab) *proxy.Config {
 	conf := l.config()

@@ -108,7 +108,8 @@ func (c compiled) match(t Target) (captures []string, ok bool) {
 // equals the lowest node id keeps it, so that every replica of kproxy decides
 // alike.
 //
-// Targets without a node are ignored, and so are targets for which Resolve
+// A node that is there twice, as the coordinator of two groups is, is in nobody's
+// way. Targets without a node are ignored, and so are targets for which Resolve
 // fails: nothing is dialled for those.
 func (r Rules) Conflicts(targets []Target) []int {
 	type dialled struct {
@@ -132,13 +133,15 @@ func (r Rules) Conflicts(targets []Target) []int {
 		}
 		return cmp.Compare(targets[a.index].Node, targets[b.index].Node)
 	})
-	taken := make(map[string]bool)
+	taken := make(map[string]int32) // address -> the node that keeps it
 	var conflicts []int
 	for _, d := range all {
-		if taken[d.address] {
+		node := targets[d.index].Node
+		if by, ok := taken[d.address]; ok && by != node {
 			conflicts = append(conflicts, d.index)
+			continue
 		}
-		taken[d.address] = true
+		taken[d.address] = node
 	}
 	slices.Sort(conflicts)
 	return conflicts

@@ -126,6 +126,8 @@ func TestConflicts(t *testing.T) {
 	}{
 		{"none without rules", nil, []upstream.Target{broker(1, "a"), broker(2, "b")}, nil},
 		{"one address told twice", nil, []upstream.Target{broker(2, "same"), broker(1, "Same")}, []int{0}},
+		{"a node that is there twice", rules(match("*", "x:{1+node}")), []upstream.Target{broker(1, "a"), broker(2, "b"), broker(1, "a")}, nil},
+		{"a node that is there twice, without rules", nil, []upstream.Target{broker(1, "a"), broker(1, "a")}, nil},
 		{"each its own address", rules(match("*", "x:{1+node}")), []upstream.Target{broker(1, "a"), broker(2, "b")}, nil},
 		{"the lowest id keeps it", rules(match("*", "x:1")), []upstream.Target{broker(3, "c"), broker(1, "a"), broker(2, "b")}, []int{0, 2}},
 		{"case is no difference", rules(node(1, "X:1"), match("*", "x:1")), []upstream.Target{broker(1, "a"), broker(2, "b")}, []int{1}},
