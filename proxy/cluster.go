@@ -98,15 +98,15 @@ func (c *cluster) learn(key int16, named rewrite.Brokers) {
 	var changes []endpoints.Change
 	if key == kmsg.Metadata.Int16() {
 		changes = c.brokers.Teach(answer)
+		if !c.taught { // another answer may name one broker of many
+			c.taught = true
+			close(c.answered)
+		}
 	} else {
 		changes = c.brokers.Add(answer)
 	}
 	c.findClashes(answer.Brokers)
 	c.tally.change(changes)
-	if !c.taught {
-		c.taught = true
-		close(c.answered)
-	}
 	c.mu.Unlock()
 	c.note(changes)
 }
