@@ -192,13 +192,14 @@ func newNamespace(t *testing.T) *namespace {
 			t.Fatalf("%s is missing; install it (Debian: apt-get install %s) and run as root: %v", name, install, err)
 		}
 	}
-	id := os.Getpid() % 10000
-	n := &namespace{name: fmt.Sprintf("kproxy-e2e-%d", id), near: "10.213.7.1", far: "10.213.7.2"}
-	link := fmt.Sprintf("kpx%d", id)
-	t.Cleanup(func() {
+	n := &namespace{name: "kproxy-e2e", near: "10.213.7.1", far: "10.213.7.2"}
+	const link = "kproxy-e2e0"
+	remove := func() {
 		_ = exec.Command("ip", "link", "del", link).Run() // gone with the namespace otherwise
 		_ = exec.Command("ip", "netns", "del", n.name).Run()
-	})
+	}
+	remove() // what a run that was killed has left has the same addresses
+	t.Cleanup(remove)
 	inside := []string{"ip", "netns", "exec", n.name}
 	for _, command := range [][]string{
 		{"ip", "netns", "add", n.name},
