@@ -20,6 +20,7 @@ const (
 type javaRuntime struct {
 	java    string // the program
 	logging string // the directory of the logging configurations
+	tmp     string // the directory for what Java unpacks
 	broker  string // class path of the broker
 	tools   []javaClient
 }
@@ -30,7 +31,7 @@ type javaClient struct {
 	classpath string
 }
 
-func newJavaRuntime(ctx context.Context) (javaRuntime, error) {
+func newJavaRuntime(ctx context.Context, tmp string) (javaRuntime, error) {
 	java, err := tool("java", "a Java runtime, 17 or newer, to run Kafka (Debian: apt-get install openjdk-17-jre-headless)")
 	if err != nil {
 		return javaRuntime{}, err
@@ -54,6 +55,7 @@ func newJavaRuntime(ctx context.Context) (javaRuntime, error) {
 	return javaRuntime{
 		java:    java,
 		logging: logging,
+		tmp:     tmp,
 		broker:  filepath.Join(broker, "*"),
 		tools: []javaClient{
 			{"as released with the tools", filepath.Join(tools, "*")},
@@ -76,19 +78,25 @@ func onlyMatch(dir, pattern string) (string, error) {
 	return found[0], nil
 }
 
-// Broker is a Kafka broker. None of these processes lives long enough for the
-// second compiler tier to earn back what it costs on two cores.
+// Broker is a Kafka broker.
 func (j javaRuntime) Broker(ctx context.Context, config string) *exec.Cmd {
-	return command(ctx, j.java, "-Xms256m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j2.configurationFile="+filepath.Join(j.logging, "log4j2-broker.properties"),
-		"-cp", j.broker, "kafka.Kafka", config)
+	return j.run(ctx, "384m", "log4j2-broker.properties", j.broker, "kafka.Kafka", config)
 }
 
 // Tool is one of Kafka's command line tools, by the name of its class.
 func (j javaRuntime) Tool(ctx context.Context, classpath, class string, args ...string) *exec.Cmd {
+	return j.run(ctx, "128m", "log4j2-tool.properties", classpath, class, args...)
+}
+
+// run is one Java process. None lives long enough for the second compiler tier
+// to earn back what it costs on two cores, and none leaves a file behind when it
+// is killed: the compression libraries unpack themselves into the temporary
+// directory, which goes with the run.
+func (j javaRuntime) run(ctx context.Context, heap, logging, classpath, class string, args ...string) *exec.Cmd {
 	jvm := []string{
-		"-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j2.configurationFile=" + filepath.Join(j.logging, "log4j2-tool.properties"),
+		"-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+		"-Djava.io.tmpdir=" + j.tmp,
+		"-Dlog4j2.configurationFile=" + filepath.Join(j.logging, logging),
 		"-cp", classpath, class,
 	}
 	return command(ctx, j.java, append(jvm, args...)...)

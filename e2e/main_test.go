@@ -48,7 +48,7 @@ func (e *environment) start(ctx context.Context) error {
 	if e.kcat, err = tool("kcat", "the librdkafka client (Debian: apt-get install kcat)"); err != nil {
 		return err
 	}
-	if e.java, err = newJavaRuntime(ctx); err != nil {
+	if e.java, err = newJavaRuntime(ctx, e.dir); err != nil {
 		return err
 	}
 	if e.kproxy, err = buildKproxy(ctx, e.dir); err != nil {
