@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/e2e/lab"
 )
 
 // TestAdminSeesListenersAddresses asks for the brokers in each way that a
@@ -46,7 +48,7 @@ func askMetadata(t *testing.T, client *kgo.Client) map[int32]string {
 	}
 	told := make(map[int32]string)
 	for _, b := range resp.Brokers {
-		told[b.NodeID] = hostPort(b.Host, int(b.Port))
+		told[b.NodeID] = lab.HostPort(b.Host, int(b.Port))
 	}
 	return told
 }
@@ -62,7 +64,7 @@ func askDescribeCluster(t *testing.T, client *kgo.Client) map[int32]string {
 	}
 	told := make(map[int32]string)
 	for _, b := range resp.Brokers {
-		told[b.NodeID] = hostPort(b.Host, int(b.Port))
+		told[b.NodeID] = lab.HostPort(b.Host, int(b.Port))
 	}
 	return told
 }
@@ -83,7 +85,7 @@ func askFindCoordinator(t *testing.T, client *kgo.Client) map[int32]string {
 			if err := kerr.ErrorForCode(c.ErrorCode); err != nil {
 				return fmt.Errorf("coordinator of %s: %w", c.Key, err)
 			}
-			told[c.NodeID] = hostPort(c.Host, int(c.Port))
+			told[c.NodeID] = lab.HostPort(c.Host, int(c.Port))
 		}
 		return nil
 	})
@@ -128,7 +130,7 @@ func describeBroker(t *testing.T, endpoint *kgo.Broker, node int32) error {
 func TestBrokerChecksWhoItIs(t *testing.T) {
 	l := startKproxy(t, shared.kafka.byAddress()).Via("fred")
 	client := newClient(t, l)
-	id, wrong := clusterID, "AAAAAAAAAAAAAAAAAAAAAA"
+	id, wrong := lab.ClusterID, "AAAAAAAAAAAAAAAAAAAAAA"
 	tests := []struct {
 		name     string
 		cluster  *string

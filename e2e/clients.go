@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kproxy/e2e/lab"
 )
 
 // toolTimeout bounds one run of a client tool, a Java one's start included.
@@ -28,7 +30,7 @@ func runTool(t *testing.T, cmd *exec.Cmd, stdin io.Reader) output {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
-	err := runChild(cmd)
+	err := lab.Run(cmd)
 	out := output{stdout: stdout.String(), stderr: stderr.String()}
 	if err != nil {
 		t.Fatalf("%v: %v\nstderr: %s\nstdout: %.2000s", cmd.Args, err, out.stderr, out.stdout)
@@ -58,7 +60,7 @@ func kcat(t *testing.T, l listener, stdin io.Reader, args ...string) output {
 }
 
 func kcatCommand(ctx context.Context, l listener, args ...string) *exec.Cmd {
-	return command(ctx, shared.kcat, append([]string{"-b", l.Advertise}, args...)...)
+	return lab.Command(ctx, shared.kcat, append([]string{"-b", l.Advertise}, args...)...)
 }
 
 // javaTool runs one of Kafka's own tools through a listener.

@@ -4,20 +4,18 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"golang.org/x/sys/unix"
 
+	"kproxy/e2e/lab"
 	"kproxy/proxy"
 )
 
@@ -42,7 +40,7 @@ func TestPeerGone(t *testing.T) {
 		{"broker that did not read", "broker", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			far := newNamespace(t)
+			far := newFarNetwork(t)
 			broker := far.listen(t)
 			reasons := make(chan proxy.SessionEnd, 10)
 			p, err := proxy.New(&proxy.Config{
@@ -178,104 +176,72 @@ func (p *pair) otherEnds(t *testing.T, dead string) {
 	}
 }
 
-// namespace is a network of its own, with a link to this one.
-type namespace struct {
-	name      string
+// farNetwork is a network of its own, with a link to this one and a firewall.
+type farNetwork struct {
+	*lab.Namespace
 	near, far string // the addresses of the link's ends
 }
 
-// newNamespace makes one, until the test ends.
-func newNamespace(t *testing.T) *namespace {
+// newFarNetwork makes one, until the test ends.
+func newFarNetwork(t *testing.T) *farNetwork {
 	t.Helper()
-	for name, install := range map[string]string{"ip": "iproute2", "nft": "nftables"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Fatalf("%s is missing; install it (Debian: apt-get install %s) and run as root: %v", name, install, err)
-		}
+	far, err := lab.NewNamespace("kproxy-e2e")
+	if err != nil {
+		t.Fatal(err)
 	}
-	n := &namespace{name: "kproxy-e2e", near: "10.213.7.1", far: "10.213.7.2"}
-	const link = "kproxy-e2e0"
-	remove := func() {
-		_ = exec.Command("ip", "link", "del", link).Run() // gone with the namespace otherwise
-		_ = exec.Command("ip", "netns", "del", n.name).Run()
-	}
-	remove() // what a run that was killed has left has the same addresses
-	t.Cleanup(remove)
-	inside := []string{"ip", "netns", "exec", n.name}
-	for _, command := range [][]string{
-		{"ip", "netns", "add", n.name},
-		{"ip", "link", "add", link, "type", "veth", "peer", "name", "far0", "netns", n.name},
-		{"ip", "addr", "add", n.near + "/30", "dev", link},
-		{"ip", "link", "set", link, "up"},
-		append(inside, "ip", "addr", "add", n.far+"/30", "dev", "far0"),
-		append(inside, "ip", "link", "set", "far0", "up"),
-		append(inside, "nft", "add table inet e2e"),
-		append(inside, "nft", "add chain inet e2e hear { type filter hook input priority 0; }"),
-		append(inside, "nft", "add chain inet e2e say { type filter hook output priority 0; }"),
-	} {
-		must(t, command)
+	t.Cleanup(far.Close)
+	n := &farNetwork{Namespace: far, near: "10.213.7.1", far: "10.213.7.2"}
+	if err := errors.Join(
+		n.Link(n.far+"/30", nil, n.near+"/30"),
+		n.Run("nft", "add table inet e2e"),
+		n.Run("nft", "add chain inet e2e hear { type filter hook input priority 0; }"),
+		n.Run("nft", "add chain inet e2e say { type filter hook output priority 0; }"),
+	); err != nil {
+		t.Fatal(err)
 	}
 	return n
 }
 
-func must(t *testing.T, command []string) {
-	t.Helper()
-	if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s; it needs root", strings.Join(command, " "), err, out)
-	}
-}
-
 // deafen drops all packets of one connection, in both directions, at its end in
 // the namespace.
-func (n *namespace) deafen(t *testing.T, conn *net.TCPConn) {
+func (n *farNetwork) deafen(t *testing.T, conn *net.TCPConn) {
 	t.Helper()
 	port, peer := conn.LocalAddr().(*net.TCPAddr).Port, conn.RemoteAddr().(*net.TCPAddr).Port
-	inside := []string{"ip", "netns", "exec", n.name, "nft"}
-	must(t, append(inside, fmt.Sprintf("add rule inet e2e hear tcp dport %d tcp sport %d drop", port, peer)))
-	must(t, append(inside, fmt.Sprintf("add rule inet e2e say tcp sport %d tcp dport %d drop", port, peer)))
-}
-
-// inside runs f on a thread that is in the namespace. What it opens stays there.
-func (n *namespace) inside(t *testing.T, f func() error) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		handle, err := os.Open(filepath.Join("/run/netns", n.name))
-		if err == nil {
-			err = unix.Setns(int(handle.Fd()), unix.CLONE_NEWNET)
-			_ = handle.Close()
-		}
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatalf("in the network namespace %s: %v", n.name, err)
+	if err := errors.Join(
+		n.Run("nft", fmt.Sprintf("add rule inet e2e hear tcp dport %d tcp sport %d drop", port, peer)),
+		n.Run("nft", fmt.Sprintf("add rule inet e2e say tcp sport %d tcp dport %d drop", port, peer)),
+	); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // listen opens a socket for a broker in the namespace. Its connections have no
 // keep-alive, which would tell the other end of theirs.
-func (n *namespace) listen(t *testing.T) net.Listener {
+func (n *farNetwork) listen(t *testing.T) net.Listener {
 	t.Helper()
 	var l net.Listener
-	n.inside(t, func() (err error) {
+	err := n.Inside(func() (err error) {
 		l, err = (&net.ListenConfig{KeepAlive: -1}).Listen(t.Context(), "tcp", n.far+":9092")
 		return err
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
 
 // session opens a session of a client in the namespace, up to its first request.
-func (n *namespace) session(t *testing.T, broker net.Listener) *pair {
+func (n *farNetwork) session(t *testing.T, broker net.Listener) *pair {
 	t.Helper()
 	var client net.Conn
-	n.inside(t, func() (err error) {
+	err := n.Inside(func() (err error) {
 		client, err = (&net.Dialer{KeepAlive: -1}).DialContext(t.Context(), "tcp", n.near+":9092")
 		return err
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = client.Close() })
 	request := kmsg.NewRequestFormatter(kmsg.FormatterClientID("dead peer")).AppendRequest(nil, kmsg.NewPtrFetchRequest(), 1)
 	if _, err := client.Write(request); err != nil {

@@ -35,9 +35,10 @@
 //
 // # Finding the way
 //
-// broker.go, kafka.go and leaders.go are the cluster, kproxy.go and
-// listeners.go the proxy under test, clients.go and franz.go the clients, load.go
-// and reader.go what they do while a test acts. Each test starts a kproxy of its
-// own and shares the cluster, on topics of its own. kafka/ has the poms and the
-// logging configuration. A test that fails prints kproxy's log and the brokers'.
+// lab has what is not a test: processes, Kafka's releases, network namespaces.
+// kafka.go and leaders.go are the cluster, kproxy.go and listeners.go the proxy
+// under test, clients.go and franz.go the clients, load.go and reader.go what they
+// do while a test acts. Each test starts a kproxy of its own and shares the
+// cluster, on topics of its own. A test that fails prints kproxy's log and the
+// brokers'.
 package e2e

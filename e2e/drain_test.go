@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/e2e/lab"
 )
 
 // TestDrainDeliversAnswersInFlight stops kproxy while it owes two answers: to a
@@ -74,7 +76,7 @@ func TestDrainDeliversAnswersInFlight(t *testing.T) {
 // been written. What comes of it is sent on the channel.
 func startLongPoll(t *testing.T, k *cluster, client *kgo.Client, topic string, wait time.Duration) <-chan error {
 	t.Helper()
-	topics, err := k.admin.ListTopics(t.Context(), topic)
+	topics, err := k.Admin.ListTopics(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func startLongPoll(t *testing.T, k *cluster, client *kgo.Client, topic string, w
 	leader, _ := k.leaderAndFollower(t, topic)
 	done := make(chan error, 1)
 	go func() { // ends with the answer or with the client
-		resp, err := req.RequestWith(t.Context(), client.Broker(int(leader.id)))
+		resp, err := req.RequestWith(t.Context(), client.Broker(int(leader.ID)))
 		switch {
 		case err != nil:
 		case resp.ErrorCode != 0:
@@ -104,9 +106,9 @@ func startLongPoll(t *testing.T, k *cluster, client *kgo.Client, topic string, w
 }
 
 // leaderAndFollower are two of the brokers of a topic's only partition.
-func (c *cluster) leaderAndFollower(t *testing.T, topic string) (leader, follower *broker) {
+func (c *cluster) leaderAndFollower(t *testing.T, topic string) (leader, follower *lab.Broker) {
 	t.Helper()
-	topics, err := c.admin.ListTopics(t.Context(), topic)
+	topics, err := c.Admin.ListTopics(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,13 +118,13 @@ func (c *cluster) leaderAndFollower(t *testing.T, topic string) (leader, followe
 
 // pause stops a broker in its tracks, connections and all, until resume. The
 // cluster must not notice, so not for longer than a second or two.
-func pause(t *testing.T, b *broker) (resume func()) {
+func pause(t *testing.T, b *lab.Broker) (resume func()) {
 	t.Helper()
-	if err := b.proc.Signal(syscall.SIGSTOP); err != nil {
+	if err := b.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	resume = func() {
-		if err := b.proc.Signal(syscall.SIGCONT); err != nil {
+		if err := b.Resume(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -132,11 +134,11 @@ func pause(t *testing.T, b *broker) (resume func()) {
 
 // logSize is how many bytes of a topic's only partition a broker has on its disk,
 // whether or not anyone may read them yet.
-func (c *cluster) logSize(t *testing.T, b *broker, topic string) int64 {
+func (c *cluster) logSize(t *testing.T, b *lab.Broker, topic string) int64 {
 	t.Helper()
 	var topics kadm.TopicsSet
 	topics.Add(topic, 0)
-	dirs, err := c.admin.DescribeBrokerLogDirs(t.Context(), b.id, topics)
+	dirs, err := c.Admin.DescribeBrokerLogDirs(t.Context(), b.ID, topics)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 func TestJavaTools(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	bob, fred, alice := p.Via("bob"), p.Via("fred"), p.Via("alice")
-	for _, client := range shared.java.tools {
+	for _, client := range shared.tools {
 		t.Run("client "+client.version, func(t *testing.T) {
 			topic := shared.kafka.topicName("java")
 			run := func(l listener, stdin io.Reader, class string, args ...string) output {
@@ -23,7 +23,7 @@ func TestJavaTools(t *testing.T) {
 			}
 
 			run(alice, nil, topicCommand, "--create", "--topic", topic, "--partitions", "6", "--replication-factor", "3")
-			if err := shared.kafka.waitWhole(t.Context()); err != nil {
+			if err := shared.kafka.WaitWhole(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if got := run(fred, nil, topicCommand, "--list").Lines(); !slices.Contains(got, topic) {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"kproxy/e2e/lab"
 )
 
 // drainTimeout is kproxy's own limit for the answers in flight at SIGTERM.
@@ -33,11 +35,11 @@ func buildKproxy(ctx context.Context, dir string) (string, error) {
 	if os.Getenv("E2E_RACE") == "1" {
 		args = append(args, "-race")
 	}
-	goTool, err := tool("go", "the Go toolchain, to build kproxy")
+	goTool, err := lab.Tool("go", "the Go toolchain, to build kproxy")
 	if err != nil {
 		return "", err
 	}
-	out, err := outputOf(command(ctx, goTool, append(args, "kproxy/cmd/kproxy")...))
+	out, err := lab.Output(lab.Command(ctx, goTool, append(args, "kproxy/cmd/kproxy")...))
 	if err != nil {
 		return "", fmt.Errorf("go build ./cmd/kproxy: %w\n%s", err, out)
 	}
@@ -69,7 +71,7 @@ log: {level: info, format: json}
 
 // kproxy is a running `kproxy serve`.
 type kproxy struct {
-	proc      *process
+	proc      *lab.Process
 	listeners []listener
 	config    string
 	dir       string
@@ -80,8 +82,8 @@ type kproxy struct {
 // a port-forward of each broker.
 func (c *cluster) byAddress() route {
 	r := route{Dial: []string{fmt.Sprintf("{match: \"broker-*.vpc.invalid:9092\", to: \"127.0.0.1:{%d+node}\"}", c.clientBase)}}
-	for _, b := range c.brokers {
-		r.Bootstrap = append(r.Bootstrap, b.client)
+	for _, b := range c.Brokers {
+		r.Bootstrap = append(r.Bootstrap, c.client(b.ID))
 	}
 	return r
 }
@@ -120,8 +122,8 @@ func startKproxy(t *testing.T, r route) *kproxy {
 func (p *kproxy) Start(t *testing.T) {
 	t.Helper()
 	// Not the test's context: that ends before the cleanup which stops kproxy.
-	cmd := command(context.Background(), shared.kproxy, "serve", "--config", p.config)
-	proc, err := startProcess("kproxy", filepath.Join(p.dir, "kproxy.log"), cmd)
+	cmd := lab.Command(context.Background(), shared.kproxy, "serve", "--config", p.config)
+	proc, err := lab.StartProcess("kproxy", filepath.Join(p.dir, "kproxy.log"), cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,9 +145,9 @@ func (p *kproxy) waitReady(ctx context.Context, l listener) error {
 		return err
 	}
 	defer client.Close()
-	return poll(ctx, 20*time.Second, func() error {
+	return lab.Poll(ctx, 20*time.Second, func() error {
 		if err := p.proc.Alive(); err != nil {
-			return permanent(err)
+			return lab.Permanent(err)
 		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -177,7 +179,7 @@ var harmless = []string{
 // request or an answer: all of them came from real clients and real brokers.
 func (p *kproxy) refuseFaults(t *testing.T) {
 	t.Helper()
-	log, err := os.ReadFile(p.proc.logPath)
+	log, err := os.ReadFile(p.proc.LogPath)
 	if err != nil {
 		t.Fatal(err)
 	}

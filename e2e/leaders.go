@@ -32,7 +32,7 @@ type leaderMoves struct {
 func (c *cluster) MoveLeaders(t *testing.T, topic string, partitions int32, interval time.Duration) *leaderMoves {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	m := &leaderMoves{t: t, admin: c.admin, topic: topic, partitions: partitions, cancel: cancel}
+	m := &leaderMoves{t: t, admin: c.Admin, topic: topic, partitions: partitions, cancel: cancel}
 	m.done.Go(func() { m.run(ctx, interval) })
 	t.Cleanup(func() { m.Stop() })
 	return m

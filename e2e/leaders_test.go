@@ -26,7 +26,7 @@ func TestLeaderMovesUnderLoad(t *testing.T) {
 	topic := shared.kafka.NewTopic(t, "moving", partitions)
 	p := startKproxy(t, shared.kafka.byAddress())
 	alice, bob, fred, many := p.Via("alice"), p.Via("bob"), p.Via("fred"), p.Via("many")
-	java := shared.java.tools[len(shared.java.tools)-1]
+	java := shared.tools[len(shared.tools)-1]
 
 	franz, kcat, javas := newSeen("franz-go"), newSeen("kcat"), newSeen("Java")
 	readers := []*seen{franz, kcat, javas}

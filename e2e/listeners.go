@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"testing"
+
+	"kproxy/e2e/lab"
 )
 
 // listener is one of kproxy's ways in, and what the clients who come in by it
@@ -32,7 +34,7 @@ func (l listener) Told() map[int32]string {
 //   - Bob's clients use the address that kproxy listens on.
 //   - Fred's use another name for it, localhost.
 //   - Alice's come through a NAT: another address and other ports, forwarded.
-func newListeners(t *testing.T, ports *ports) []listener {
+func newListeners(t *testing.T, ports *lab.Ports) []listener {
 	t.Helper()
 	block := func(host string) int {
 		base, err := ports.Block(t.Context(), host)
@@ -44,41 +46,41 @@ func newListeners(t *testing.T, ports *ports) []listener {
 	bob, fred, many := block("127.0.0.1"), block("127.0.0.1"), block("127.0.0.4")
 	alice, outside := block("127.0.0.3"), block("127.0.0.2")
 	for i := range brokerCount + 1 { // the bootstrap endpoint and each node's
-		forward(t, hostPort("127.0.0.2", outside+i), hostPort("127.0.0.3", alice+i))
+		forward(t, lab.HostPort("127.0.0.2", outside+i), lab.HostPort("127.0.0.3", alice+i))
 	}
 	onPort := func(host string, base int) func(int32) string {
-		return func(node int32) string { return hostPort(host, base+int(node)) }
+		return func(node int32) string { return lab.HostPort(host, base+int(node)) }
 	}
 	return []listener{
 		{
 			Name:      "bob",
 			YAML:      fmt.Sprintf("{bind: 127.0.0.1:%d, nodes: {ports: %s, first_node: 1}}", bob, nodePorts(bob)),
-			Advertise: hostPort("127.0.0.1", bob),
+			Advertise: lab.HostPort("127.0.0.1", bob),
 			told:      onPort("127.0.0.1", bob),
 		},
 		{
 			Name: "fred",
 			YAML: fmt.Sprintf("{bind: 127.0.0.1:%d, advertise: localhost:%[1]d, nodes: {ports: %s, first_node: 1}}",
 				fred, nodePorts(fred)),
-			Advertise: hostPort("localhost", fred),
+			Advertise: lab.HostPort("localhost", fred),
 			told:      onPort("localhost", fred),
 		},
 		{
 			Name: "alice",
 			YAML: fmt.Sprintf("{bind: 127.0.0.3:%d, advertise: 127.0.0.2:%d, nodes: {ports: %s, advertise_ports: %s, first_node: 1}}",
 				alice, outside, nodePorts(alice), nodePorts(outside)),
-			Advertise: hostPort("127.0.0.2", outside),
+			Advertise: lab.HostPort("127.0.0.2", outside),
 			told:      onPort("127.0.0.2", outside),
 		},
 		{
 			Name: "many",
 			YAML: fmt.Sprintf("{bind: 127.0.0.4:%d, nodes: {addresses: \"127.0.4.{slot}:%[1]d\", slots: 1-9, first_node: 1}}",
 				many),
-			Advertise: hostPort("127.0.0.4", many),
-			told:      func(node int32) string { return hostPort(fmt.Sprintf("127.0.4.%d", node), many) },
+			Advertise: lab.HostPort("127.0.0.4", many),
+			told:      func(node int32) string { return lab.HostPort(fmt.Sprintf("127.0.4.%d", node), many) },
 		},
 	}
 }
 
 // nodePorts is the range of the nodes in a block whose first port is the bootstrap's.
-func nodePorts(base int) string { return fmt.Sprintf("%d-%d", base+1, base+portBlock-1) }
+func nodePorts(base int) string { return fmt.Sprintf("%d-%d", base+1, base+lab.PortBlock-1) }

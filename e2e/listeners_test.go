@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kproxy/e2e/lab"
 )
 
 // TestKcatListsEachListenersAddresses is the story: one cluster, and each
@@ -45,10 +47,10 @@ func TestDialRules(t *testing.T) {
 	k := shared.kafka
 	topic := k.NewTopic(t, "dialled", 3)
 	var names, byName, byNode []string
-	for _, b := range k.brokers {
-		names = append(names, b.advertised)
-		byName = append(byName, fmt.Sprintf("{match: %q, to: %q}", b.advertised, b.client))
-		byNode = append(byNode, fmt.Sprintf("{node: %d, to: %q}", b.id, b.client))
+	for _, b := range k.Brokers {
+		names = append(names, advertised(b.ID))
+		byName = append(byName, fmt.Sprintf("{match: %q, to: %q}", advertised(b.ID), k.client(b.ID)))
+		byNode = append(byNode, fmt.Sprintf("{node: %d, to: %q}", b.ID, k.client(b.ID)))
 	}
 	tests := []struct {
 		name  string
@@ -62,7 +64,7 @@ func TestDialRules(t *testing.T) {
 		}},
 		{"a capture, in another case", route{
 			Bootstrap: names,
-			Dial:      []string{fmt.Sprintf("{match: \"BROKER-*.vpc.invalid:*\", to: \"127.0.0.1:%d{1}\"}", k.clientBase/portBlock)},
+			Dial:      []string{fmt.Sprintf("{match: \"BROKER-*.vpc.invalid:*\", to: \"127.0.0.1:%d{1}\"}", k.clientBase/lab.PortBlock)},
 		}},
 	}
 	for _, tt := range tests {

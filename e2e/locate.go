@@ -21,11 +21,11 @@ func (c *cluster) locate(t *testing.T, topic string, missing []string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	ends, err := c.admin.ListEndOffsets(ctx, topic)
+	ends, err := c.Admin.ListEndOffsets(ctx, topic)
 	if err != nil {
 		return err.Error()
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.seeds()...), kgo.ConsumeTopics(topic),
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.Seeds()...), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())
 	if err != nil {
 		return err.Error()

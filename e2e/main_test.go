@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"kproxy/e2e/lab"
 )
 
 // shared is what the tests of one run share: starting it takes longer than most of them.
@@ -20,8 +22,9 @@ type environment struct {
 	kafka  *cluster
 	kproxy string // the binary
 	kcat   string
-	java   javaRuntime
-	ports  *ports
+	java   lab.Java
+	tools  []javaClient
+	ports  *lab.Ports
 }
 
 func TestMain(m *testing.M) {
@@ -45,18 +48,25 @@ func (e *environment) start(ctx context.Context) error {
 	if e.dir, err = os.MkdirTemp(os.Getenv("E2E_DIR"), "kproxy-e2e-"); err != nil {
 		return err
 	}
-	if e.kcat, err = tool("kcat", "the librdkafka client (Debian: apt-get install kcat)"); err != nil {
+	if e.kcat, err = lab.Tool("kcat", "the librdkafka client (Debian: apt-get install kcat)"); err != nil {
 		return err
 	}
-	if e.java, err = newJavaRuntime(ctx, e.dir); err != nil {
+	if e.java, err = lab.NewJava(e.dir); err != nil {
+		return err
+	}
+	release, err := lab.NewRelease(ctx, lab.Newest)
+	if err != nil {
+		return err
+	}
+	if e.tools, err = newJavaClients(ctx, release); err != nil {
 		return err
 	}
 	if e.kproxy, err = buildKproxy(ctx, e.dir); err != nil {
 		return err
 	}
-	e.ports = newPorts()
+	e.ports = lab.NewPorts()
 	began := time.Now()
-	e.kafka, err = startCluster(ctx, filepath.Join(e.dir, "kafka"), e.java, e.ports)
+	e.kafka, err = startCluster(ctx, filepath.Join(e.dir, "kafka"), e.java, release, e.ports)
 	if err != nil {
 		return fmt.Errorf("start Kafka: %w\n%s", err, e.kafka.Complaints())
 	}

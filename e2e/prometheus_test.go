@@ -19,6 +19,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/e2e/lab"
 )
 
 // TestPrometheusAgreesWithClients lets a real Prometheus scrape kproxy, and
@@ -31,10 +33,10 @@ func TestPrometheusAgreesWithClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin := hostPort("127.0.0.1", base)
+	admin := lab.HostPort("127.0.0.1", base)
 	t.Setenv("KPROXY_ADMIN_BIND", admin)
 	p := startKproxy(t, shared.kafka.byAddress())
-	prom := startPrometheus(t, hostPort("127.0.0.1", base+1), admin)
+	prom := startPrometheus(t, lab.HostPort("127.0.0.1", base+1), admin)
 
 	// Whether kproxy was ready has been tried by clients that count nothing.
 	eventually(t, 30*time.Second, func() error { return prom.want(t, `sum(kproxy_sessions_active)`, 0) })
@@ -169,7 +171,7 @@ type prometheus struct{ address string }
 // startPrometheus runs Debian's Prometheus until the test ends.
 func startPrometheus(t *testing.T, address, scraped string) *prometheus {
 	t.Helper()
-	binary, err := tool("prometheus", "the Prometheus server (Debian: apt-get install prometheus)")
+	binary, err := lab.Tool("prometheus", "the Prometheus server (Debian: apt-get install prometheus)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +181,9 @@ func startPrometheus(t *testing.T, address, scraped string) *prometheus {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(context.Background(), binary, "--config.file="+config, "--web.listen-address="+address,
+	cmd := lab.Command(context.Background(), binary, "--config.file="+config, "--web.listen-address="+address,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"))
-	proc, err := startProcess("prometheus", filepath.Join(dir, "prometheus.log"), cmd)
+	proc, err := lab.StartProcess("prometheus", filepath.Join(dir, "prometheus.log"), cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +198,7 @@ func startPrometheus(t *testing.T, address, scraped string) *prometheus {
 	prom := &prometheus{address: address}
 	eventually(t, 30*time.Second, func() error {
 		if err := proc.Alive(); err != nil {
-			return permanent(err)
+			return lab.Permanent(err)
 		}
 		return prom.want(t, "up", 1)
 	})

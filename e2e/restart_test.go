@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"kproxy/e2e/lab"
 )
 
 // TestBrokerRestartUnderLoad takes a broker away and brings it back. Its
@@ -15,10 +17,10 @@ func TestBrokerRestartUnderLoad(t *testing.T) {
 	tests := []struct {
 		name string
 		node int32
-		end  func(*broker) error
+		end  func(*lab.Broker) error
 	}{
-		{"rolling", 2, (*broker).Stop},
-		{"killed", 3, (*broker).Kill},
+		{"rolling", 2, (*lab.Broker).Stop},
+		{"killed", 3, (*lab.Broker).Kill},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

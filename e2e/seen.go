@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kproxy/e2e/lab"
 )
 
 // seen counts the record values that consumers have read.
@@ -73,7 +75,7 @@ func (s *seen) WaitFor(t *testing.T, timeout time.Duration, n int) {
 // anything else has.
 func (s *seen) WaitForAll(t *testing.T, timeout time.Duration, topic string, want []string) {
 	t.Helper()
-	err := poll(t.Context(), timeout, func() error {
+	err := lab.Poll(t.Context(), timeout, func() error {
 		if missing := s.missing(want); len(missing) > 0 {
 			return fmt.Errorf("records not read by %s: %d of %d", s.by, len(missing), len(want))
 		}

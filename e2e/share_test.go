@@ -67,7 +67,7 @@ func (c *cluster) alterGroup(t *testing.T, group, name string, value *string) {
 	config.Name, config.Value = name, value
 	resource.Configs = append(resource.Configs, config)
 	req.Resources = append(req.Resources, resource)
-	resp, err := req.RequestWith(t.Context(), c.adminConn)
+	resp, err := req.RequestWith(t.Context(), c.Conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kproxy/e2e/lab"
 )
 
 // toolLoad is a producer such as `kcat -P`, fed with numbered lines until it is
@@ -38,7 +40,7 @@ func startToolLoad(t *testing.T, prefix string, perSecond int, start func(contex
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := startChild(p.cmd); err != nil {
+	if err := lab.Start(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	p.done.Go(func() { p.feed(prefix, time.Second/time.Duration(perSecond)) })

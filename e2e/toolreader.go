@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"kproxy/e2e/lab"
 )
 
 // toolReader is a consumer such as `kcat -C`. Each of its lines is a record:
@@ -69,7 +71,7 @@ func (r *toolReader) read(cmd *exec.Cmd) (stderr string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := startChild(cmd); err != nil {
+	if err := lab.Start(cmd); err != nil {
 		return "", err
 	}
 	for in := bufio.NewReader(stdout); ; {

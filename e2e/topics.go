@@ -20,10 +20,10 @@ func (c *cluster) topicName(prefix string) string {
 func (c *cluster) NewTopic(t *testing.T, prefix string, partitions int32) (name string) {
 	t.Helper()
 	name = c.topicName(prefix)
-	if _, err := c.admin.CreateTopic(t.Context(), partitions, brokerCount, nil, name); err != nil {
+	if _, err := c.Admin.CreateTopic(t.Context(), partitions, brokerCount, nil, name); err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
-	if err := c.waitWhole(t.Context()); err != nil {
+	if err := c.WaitWhole(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -33,7 +33,7 @@ func (c *cluster) NewTopic(t *testing.T, prefix string, partitions int32) (name 
 func (c *cluster) WaitRecords(t *testing.T, topic string, n int64) {
 	t.Helper()
 	eventually(t, 10*time.Second, func() error {
-		ends, err := c.admin.ListEndOffsets(t.Context(), topic)
+		ends, err := c.Admin.ListEndOffsets(t.Context(), topic)
 		if err != nil {
 			return err
 		}

@@ -1,12 +1,11 @@
-//go:build e2e
+//go:build linux
 
-package e2e
+package lab
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"testing"
 	"time"
 )
 
@@ -19,11 +18,12 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-func permanent(err error) error { return permanentError{err} }
+// Permanent makes an error of a condition end its Poll.
+func Permanent(err error) error { return permanentError{err} }
 
-// poll looks until cond returns nil, for what only looking can tell: what
+// Poll looks until cond returns nil, for what only looking can tell: what
 // another process has got to. Its error is cond's last one.
-func poll(ctx context.Context, timeout time.Duration, cond func() error) error {
+func Poll(ctx context.Context, timeout time.Duration, cond func() error) error {
 	deadline := time.After(timeout)
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -42,13 +42,5 @@ func poll(ctx context.Context, timeout time.Duration, cond func() error) error {
 			return fmt.Errorf("after %v: %w", timeout, err)
 		case <-tick.C:
 		}
-	}
-}
-
-// eventually fails the test if cond does not return nil within the timeout.
-func eventually(t *testing.T, timeout time.Duration, cond func() error) {
-	t.Helper()
-	if err := poll(t.Context(), timeout, cond); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -1,6 +1,6 @@
-//go:build e2e
+//go:build linux
 
-package e2e
+package lab
 
 import (
 	"errors"
@@ -14,44 +14,44 @@ import (
 	"time"
 )
 
-// process is a server under test: a broker or kproxy, with all that it says in
+// Process is a server under test: a broker or kproxy, with all that it says in
 // a file. Its owner must Stop or Kill it.
-type process struct {
+type Process struct {
 	name    string
-	logPath string
+	LogPath string // of its standard output and standard error
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when the process is gone and reaped
 	err     error         // why it ended; read it after exited is closed
 }
 
-// startProcess runs cmd with its output appended to logPath.
-func startProcess(name, logPath string, cmd *exec.Cmd) (*process, error) {
+// StartProcess runs cmd with its output appended to logPath.
+func StartProcess(name, logPath string, cmd *exec.Cmd) (*Process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // the child has its own copy
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := startChild(cmd); err != nil {
+	if err := Start(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &process{name: name, logPath: logPath, cmd: cmd, exited: make(chan struct{})}
+	p := &Process{name: name, LogPath: logPath, cmd: cmd, exited: make(chan struct{})}
 	go p.reap()
 	return p, nil
 }
 
 // reap ends with the process, which its owner stops.
-func (p *process) reap() {
+func (p *Process) reap() {
 	p.err = p.cmd.Wait()
 	close(p.exited)
 }
 
 // Signal sends one signal to the process, such as SIGTERM or SIGSTOP.
-func (p *process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
 
 // Stop asks the process to end and waits for it. An error says that it did not
 // end in time, and was killed, or that its exit code was not one of ok.
-func (p *process) Stop(timeout time.Duration, ok ...int) error {
+func (p *Process) Stop(timeout time.Duration, ok ...int) error {
 	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("%s: SIGTERM: %w", p.name, err)
 	}
@@ -59,7 +59,7 @@ func (p *process) Stop(timeout time.Duration, ok ...int) error {
 }
 
 // Wait waits for a process that was told to end; see Stop.
-func (p *process) Wait(timeout time.Duration, ok ...int) error {
+func (p *Process) Wait(timeout time.Duration, ok ...int) error {
 	select {
 	case <-p.exited:
 	case <-time.After(timeout):
@@ -73,13 +73,13 @@ func (p *process) Wait(timeout time.Duration, ok ...int) error {
 }
 
 // Kill ends the process as a power cut would, and waits for it.
-func (p *process) Kill() {
+func (p *Process) Kill() {
 	_ = killGroup(p.cmd.Process.Pid) // gone already is as good
 	<-p.exited
 }
 
 // Alive reports whether the process still runs; the error says how it ended.
-func (p *process) Alive() error {
+func (p *Process) Alive() error {
 	select {
 	case <-p.exited:
 		return fmt.Errorf("%s ended by itself: %v\n%s", p.name, p.cmd.ProcessState, p.LogTail())
@@ -89,18 +89,18 @@ func (p *process) Alive() error {
 }
 
 // LogTail is the last lines that the process wrote.
-func (p *process) LogTail() string { return p.logTail(nil) }
+func (p *Process) LogTail() string { return p.logTail(nil) }
 
 // Complaints is the last lines that the process wrote at level WARN or ERROR.
-func (p *process) Complaints() string {
+func (p *Process) Complaints() string {
 	level := regexp.MustCompile(`\b(WARN|ERROR|FATAL)\b`)
 	return p.logTail(level.MatchString)
 }
 
 // logTail is the last lines that satisfy keep; nil keeps all.
-func (p *process) logTail(keep func(string) bool) string {
+func (p *Process) logTail(keep func(string) bool) string {
 	const most = 40
-	log, err := os.ReadFile(p.logPath)
+	log, err := os.ReadFile(p.LogPath)
 	if err != nil {
 		return err.Error()
 	}

@@ -1,6 +1,6 @@
-//go:build e2e
+//go:build linux
 
-package e2e
+package lab
 
 import (
 	"bytes"
@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// command is exec.CommandContext for a child that cannot outlive the test
+// Command is exec.CommandContext for a child that cannot outlive the test
 // binary. Its own process group keeps a Ctrl-C at the terminal from reaching
 // it before the tests have looked at it; the death signal reaches it even when
-// `go test -timeout` panics, where no deferred call runs. Start it with startChild.
-func command(ctx context.Context, path string, args ...string) *exec.Cmd {
+// `go test -timeout` panics, where no deferred call runs. Start it with Start.
+func Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
@@ -27,11 +27,11 @@ func command(ctx context.Context, path string, args ...string) *exec.Cmd {
 
 func killGroup(pid int) error { return syscall.Kill(-pid, syscall.SIGKILL) }
 
-// startChild starts a command on a thread that lives as long as the test binary.
+// Start starts a command on a thread that lives as long as the test binary.
 // The death signal is sent when the thread that started the child ends, not the
 // process, and a test that ends threads of its own, as one in a network namespace
 // does, would take along whatever broker was once started there.
-func startChild(cmd *exec.Cmd) error {
+func Start(cmd *exec.Cmd) error {
 	started := make(chan error)
 	starter() <- func() { started <- cmd.Start() }
 	return <-started
@@ -48,18 +48,18 @@ var starter = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// runChild is exec.Cmd.Run.
-func runChild(cmd *exec.Cmd) error {
-	if err := startChild(cmd); err != nil {
+// Run is exec.Cmd.Run.
+func Run(cmd *exec.Cmd) error {
+	if err := Start(cmd); err != nil {
 		return err
 	}
 	return cmd.Wait()
 }
 
-// outputOf is exec.Cmd.CombinedOutput.
-func outputOf(cmd *exec.Cmd) (string, error) {
+// Output is exec.Cmd.CombinedOutput.
+func Output(cmd *exec.Cmd) (string, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := runChild(cmd)
+	err := Run(cmd)
 	return out.String(), err
 }

@@ -1,0 +1,16 @@
+// Package lab is what the end-to-end tests, the compatibility matrix and the
+// fault campaign share: Kafka as processes, in any release from 2.2 with
+// ZooKeeper on, networks with nothing but an address of their own, and the
+// programs that a person would run.
+//
+//	release.go    which Kafka: its jars, resolved by Maven once, and how it starts
+//	cluster.go    brokers of one release, and when they are whole
+//	broker.go     one of them: its configuration, its process
+//	namespace.go  a network of its own, and the links between two
+//	tun.go        a link that loses and delays packets
+//	process.go    a server with a log; child.go: a child that cannot outlive us
+//
+// Nothing is skipped: what is missing is an error that says what to install.
+// Everything lives as long as the context that it was started with, and under
+// one directory.
+package lab
