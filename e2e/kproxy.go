@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,29 +21,6 @@ import (
 
 // drainTimeout is kproxy's own limit for the answers in flight at SIGTERM.
 const drainTimeout = 20 * time.Second
-
-// buildKproxy builds the binary that a person would run, unless E2E_KPROXY
-// names one. E2E_RACE=1 adds the race detector, whose report makes the exit
-// code other than 0.
-func buildKproxy(ctx context.Context, dir string) (string, error) {
-	if binary := os.Getenv("E2E_KPROXY"); binary != "" {
-		return filepath.Abs(binary)
-	}
-	binary := filepath.Join(dir, "kproxy")
-	args := []string{"build", "-o", binary}
-	if os.Getenv("E2E_RACE") == "1" {
-		args = append(args, "-race")
-	}
-	goTool, err := lab.Tool("go", "the Go toolchain, to build kproxy")
-	if err != nil {
-		return "", err
-	}
-	out, err := lab.Output(lab.Command(ctx, goTool, append(args, "kproxy/cmd/kproxy")...))
-	if err != nil {
-		return "", fmt.Errorf("go build ./cmd/kproxy: %w\n%s", err, out)
-	}
-	return binary, nil
-}
 
 // route is how kproxy gets to the brokers: its bootstrap addresses, and its
 // dial rules as lines of YAML.
@@ -73,7 +49,7 @@ log: {level: info, format: json}
 type kproxy struct {
 	proc      *lab.Process
 	listeners []listener
-	config    string
+	yaml      string // the configuration
 	dir       string
 }
 
@@ -97,22 +73,20 @@ func startKproxy(t *testing.T, r route) *kproxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &kproxy{listeners: newListeners(t, shared.ports), config: filepath.Join(dir, "kproxy.yaml"), dir: dir}
+	p := &kproxy{listeners: newListeners(t, shared.ports), dir: dir}
 	var file strings.Builder
 	err = configuration.Execute(&file, map[string]any{"Route": r, "Listeners": p.listeners, "DrainTimeout": drainTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(p.config, []byte(file.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.yaml = file.String()
 	p.Start(t)
 	t.Cleanup(func() {
 		p.Stop(t)
 		p.refuseFaults(t)
 		if t.Failed() {
 			t.Logf("kproxy's configuration:\n%s\nkproxy complained:\n%s\n%s",
-				&file, p.proc.Complaints(), shared.kafka.Complaints())
+				p.yaml, p.proc.Complaints(), shared.kafka.Complaints())
 		}
 	})
 	return p
@@ -122,8 +96,7 @@ func startKproxy(t *testing.T, r route) *kproxy {
 func (p *kproxy) Start(t *testing.T) {
 	t.Helper()
 	// Not the test's context: that ends before the cleanup which stops kproxy.
-	cmd := lab.Command(context.Background(), shared.kproxy, "serve", "--config", p.config)
-	proc, err := lab.StartProcess("kproxy", filepath.Join(p.dir, "kproxy.log"), cmd)
+	proc, err := lab.StartKproxy(context.Background(), shared.kproxy, p.dir, nil, p.yaml)
 	if err != nil {
 		t.Fatal(err)
 	}

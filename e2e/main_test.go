@@ -61,7 +61,7 @@ func (e *environment) start(ctx context.Context) error {
 	if e.tools, err = newJavaClients(ctx, release); err != nil {
 		return err
 	}
-	if e.kproxy, err = buildKproxy(ctx, e.dir); err != nil {
+	if e.kproxy, err = lab.BuildKproxy(ctx, e.dir); err != nil {
 		return err
 	}
 	e.ports = lab.NewPorts()

@@ -1,0 +1,43 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// BuildKproxy builds the binary that a person would run, unless E2E_KPROXY
+// names one. E2E_RACE=1 adds the race detector, whose report makes the exit
+// code other than 0.
+func BuildKproxy(ctx context.Context, dir string) (string, error) {
+	if binary := os.Getenv("E2E_KPROXY"); binary != "" {
+		return filepath.Abs(binary)
+	}
+	binary := filepath.Join(dir, "kproxy")
+	args := []string{"build", "-o", binary}
+	if os.Getenv("E2E_RACE") == "1" {
+		args = append(args, "-race")
+	}
+	out, err := Output(Command(ctx, "go", append(args, "kproxy/cmd/kproxy")...))
+	if err != nil {
+		return "", fmt.Errorf("go build ./cmd/kproxy: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// StartKproxy runs `kproxy serve` in a network with this configuration; its files
+// are in dir.
+func StartKproxy(ctx context.Context, binary, dir string, place *Namespace, config string) (*Process, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "kproxy.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	return StartProcess("kproxy", filepath.Join(dir, "kproxy.log"),
+		place.Command(Command(ctx, binary, "serve", "--config", file)))
+}
