@@ -23,6 +23,15 @@ type ClusterHealth struct {
 	LastError  error     // of the last attempt that failed; nil: none has
 	LastFailed time.Time // when that was
 	Brokers    int       // nodes known
+	Overflowed []Overflow
+}
+
+// Overflow is the nodes of one listener whose endpoints do not follow from the
+// configuration: they are outside of its range and took free slots of it, in the
+// order in which this proxy has heard of them. Its replicas may differ.
+type Overflow struct {
+	Listener string
+	Nodes    []int32 // by ascending id; at least one
 }
 
 // Health returns what is known, and asks nobody.
@@ -96,7 +105,7 @@ func (p *pulse) failed(err error) {
 }
 
 func (c *cluster) health() ClusterHealth {
-	brokers := len(c.nodes())
+	brokers, overflowed := len(c.nodes()), c.overflowed()
 	c.pulse.mu.Lock()
 	defer c.pulse.mu.Unlock()
 	return ClusterHealth{
@@ -106,5 +115,19 @@ func (c *cluster) health() ClusterHealth {
 		LastError:  c.pulse.lastError,
 		LastFailed: c.pulse.lastFailed,
 		Brokers:    brokers,
+		Overflowed: overflowed,
 	}
+}
+
+// overflowed returns the listeners that have nodes from outside of their ranges.
+func (c *cluster) overflowed() []Overflow {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []Overflow
+	for _, l := range c.listeners {
+		if nodes := c.brokers.Overflowed(l.index); len(nodes) > 0 {
+			all = append(all, Overflow{l.conf.Name, nodes})
+		}
+	}
+	return all
 }

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 
@@ -80,6 +81,10 @@ func TestForeignIDTakesAFreeSlot(t *testing.T) {
 	})
 	l.log.has(t, "level=WARN", "node=1001", "listener=bob", "9109", "widen the listener's nodes range")
 	l.log.has(t, "level=WARN", "node=1001", "listener=fred")
+	want := "[{bob [1001]} {fred [1001]}]"
+	if got := fmt.Sprint(l.proxy.Health().Clusters[0].Overflowed); got != want {
+		t.Errorf("health: got %s, want %s", got, want)
+	}
 	finish(t, &l, c, s)
 
 	c = l.dial(t, "bob.test:9109")

@@ -149,6 +149,42 @@ func TestReadyzBody(t *testing.T) {
 	}
 }
 
+// A node whose endpoint replicas may not agree on is named, and takes nothing of
+// being ready.
+func TestReadyzWarnsOfOverflow(t *testing.T) {
+	c := up("a")
+	c.Overflowed = []proxy.Overflow{{Listener: "fred", Nodes: []int32{100, 1001}}, {Listener: "bob", Nodes: []int32{1001}}}
+	const want = `{
+  "ready": true,
+  "reasons": [],
+  "warnings": [
+    "cluster a, listener fred: nodes 100, 1001 are outside the range and took free slots; replicas may differ for them",
+    "cluster a, listener bob: node 1001 is outside the range and took a free slot; replicas may differ for it"
+  ],
+  "clusters": {
+    "a": {
+      "up": true,
+      "brokers": 3,
+      "last_answer": "1970-01-01T00:01:40Z",
+      "overflowed": {
+        "bob": [
+          1001
+        ],
+        "fred": [
+          100,
+          1001
+        ]
+      }
+    }
+  }
+}
+`
+	f := &fake{health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{c}}}
+	if status, got := get(t, listen(t, &admin.Readiness{Proxy: f}), "/readyz"); status != 200 || got != want {
+		t.Errorf("got %d\n%s\nwant\n%s", status, got, want)
+	}
+}
+
 func TestOtherPaths(t *testing.T) {
 	s := listen(t, &admin.Readiness{Proxy: &fake{}})
 	for path, want := range map[string]string{"/livez": "200 ok\n", "/metrics": "200 numbers", "/": "404 404 page not found\n"} {

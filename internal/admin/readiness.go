@@ -34,7 +34,8 @@ type Readiness struct {
 // answer is the body of /readyz.
 type answer struct {
 	Ready    bool               `json:"ready"`
-	Reasons  []string           `json:"reasons"` // why not; empty if ready
+	Reasons  []string           `json:"reasons"`            // why not; empty if ready
+	Warnings []string           `json:"warnings,omitempty"` // what does not make it unready
 	Clusters map[string]cluster `json:"clusters"`
 }
 
@@ -45,6 +46,9 @@ type cluster struct {
 	LastAnswer *time.Time `json:"last_answer,omitempty"`
 	LastError  string     `json:"last_error,omitempty"`
 	LastFailed *time.Time `json:"last_failed,omitempty"`
+
+	// Overflowed is the nodes that took a free slot, by listener.
+	Overflowed map[string][]int32 `json:"overflowed,omitempty"`
 }
 
 // ServeHTTP answers 200 or 503 as the rule says, or 404 for a cluster that there
@@ -57,7 +61,7 @@ func (r *Readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.probe(req.Context(), names)
 	health := r.Proxy.Health()
-	a := answer{Reasons: reasons(health, names), Clusters: map[string]cluster{}}
+	a := answer{Reasons: reasons(health, names), Warnings: warnings(health), Clusters: map[string]cluster{}}
 	a.Ready = len(a.Reasons) == 0
 	for _, c := range health.Clusters {
 		a.Clusters[c.Name] = describe(c)
@@ -121,6 +125,25 @@ func reasons(h proxy.Health, strict []string) []string {
 	return all
 }
 
+// warnings tells what replicas of this proxy do not agree on by themselves.
+func warnings(h proxy.Health) []string {
+	var all []string
+	for _, c := range h.Clusters {
+		for _, o := range c.Overflowed {
+			form := "cluster %s, listener %s: nodes %s are outside the range and took free slots; replicas may differ for them"
+			if len(o.Nodes) == 1 {
+				form = "cluster %s, listener %s: node %s is outside the range and took a free slot; replicas may differ for it"
+			}
+			all = append(all, fmt.Sprintf(form, c.Name, o.Listener, join(o.Nodes)))
+		}
+	}
+	return all
+}
+
+func join(nodes []int32) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(nodes), " ", ", "), "[]")
+}
+
 func describe(c proxy.ClusterHealth) cluster {
 	d := cluster{Up: c.Up, Brokers: c.Brokers}
 	if !c.LastAnswer.IsZero() {
@@ -128,6 +151,12 @@ func describe(c proxy.ClusterHealth) cluster {
 	}
 	if c.LastError != nil {
 		d.LastError, d.LastFailed = c.LastError.Error(), inUTC(c.LastFailed)
+	}
+	for _, o := range c.Overflowed {
+		if d.Overflowed == nil {
+			d.Overflowed = map[string][]int32{}
+		}
+		d.Overflowed[o.Listener] = o.Nodes
 	}
 	return d
 }

@@ -285,3 +285,10 @@ func (m *Map) NodeAt(listener, slot int) (Broker, bool) {
 	}
 	return m.Node(id)
 }
+
+// Overflowed returns, by ascending id, the nodes that have a slot of a listener
+// which does not follow from the configuration: another proxy with the same one
+// may have given them others.
+func (m *Map) Overflowed(listener int) []int32 {
+	return slices.Sorted(maps.Keys(m.listeners[listener].overflow()))
+}

@@ -81,3 +81,24 @@ func (s *slots) take(id int32) (slot int) {
 	delete(s.ofSlot, slot)
 	return slot
 }
+
+// overflow returns the nodes that have another slot than the configuration gives
+// them, with that slot.
+func (s *slots) overflow() map[int32]int {
+	overflow := map[int32]int{}
+	for id, slot := range s.ofNode {
+		if !s.configured(id, slot) {
+			overflow[id] = slot
+		}
+	}
+	return overflow
+}
+
+// configured reports whether the configuration itself gives this slot to the
+// node.
+func (s *slots) configured(id int32, slot int) bool {
+	if pinned, ok := s.layout.Pinned[id]; ok {
+		return pinned == slot
+	}
+	return int(id)-int(s.layout.FirstNode) == slot
+}

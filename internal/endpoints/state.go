@@ -35,13 +35,7 @@ func (m *Map) Encode() []byte {
 		s.Nodes = append(s.Nodes, rememberedNode{id, n.current.Host, n.current.Port, n.seen.UTC().Truncate(time.Second)})
 	}
 	for _, l := range m.listeners {
-		overflow := map[int32]int{}
-		for id, slot := range l.ofNode {
-			if !l.configured(id, slot) {
-				overflow[id] = slot
-			}
-		}
-		if len(overflow) > 0 {
+		if overflow := l.overflow(); len(overflow) > 0 {
 			s.Overflow[l.layout.Name] = overflow
 		}
 	}
@@ -50,15 +44,6 @@ func (m *Map) Encode() []byte {
 		panic("endpoints: state: " + err.Error()) // numbers, strings and times always encode
 	}
 	return append(b, '\n')
-}
-
-// configured reports whether the configuration itself gives this slot to the
-// node.
-func (s *slots) configured(id int32, slot int) bool {
-	if pinned, ok := s.layout.Pinned[id]; ok {
-		return pinned == slot
-	}
-	return int(id)-int(s.layout.FirstNode) == slot
 }
 
 // Restore fills an empty Map with what Encode has returned, as far as the

@@ -1,6 +1,7 @@
 package endpoints_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,28 @@ func TestNobodysEndpointBecomesAnothersOverARestart(t *testing.T) {
 	m.Teach(answer(0, brokers(1001, 3)...))
 	slots(t, m, map[int32]int{1001: 3, 3: 2})
 	slots(t, restore(t, m.Encode()), map[int32]int{1001: 3, 3: 2})
+}
+
+// Who has a slot that replicas may not agree on is known, over a restart too.
+func TestWhoHasOverflowed(t *testing.T) {
+	layouts := []endpoints.Layout{
+		{Name: "fred", Slots: 6, Pinned: map[int32]int{1001: 3}},
+		{Name: "bob", Slots: 3000},
+	}
+	m := newMap(layouts...)
+	if got := m.Overflowed(0); len(got) > 0 {
+		t.Errorf("of an empty map %v have overflowed", got)
+	}
+	// 3 finds its slot kept for 1001, which has one of its own at both.
+	m.Teach(answer(0, brokers(2002, 0, 3, 1001)...))
+	for _, m := range []*endpoints.Map{m, restore(t, m.Encode(), layouts...)} {
+		if got, want := m.Overflowed(0), []int32{3, 2002}; !slices.Equal(got, want) {
+			t.Errorf("at fred %v have overflowed, want %v", got, want)
+		}
+		if got := m.Overflowed(1); len(got) > 0 {
+			t.Errorf("at bob %v have overflowed, want none", got)
+		}
+	}
 }
 
 func TestAnotherClusterDiscardsWhatWasRemembered(t *testing.T) {
