@@ -1,34 +1,42 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"kproxy/internal/logkey"
 )
 
-// memoryRatio leaves a tenth of the container's memory to what Go does not
-// count: the kernel's socket buffers, above all.
-const memoryRatio = 0.9
-
 // limitMemory lets the garbage collector work harder before the kernel kills
-// the process: GOMEMLIMIT becomes a share of the cgroup's limit, unless it is
-// set.
-func limitMemory(logger *slog.Logger) {
-	if limit, ok := os.LookupEnv("GOMEMLIMIT"); ok {
+// the process: the memory limit of Go becomes nine tenths of the cgroup's, unless
+// GOMEMLIMIT says another. The last tenth is for what Go does not count: the
+// kernel's socket buffers, above all.
+//
+// The library reads the cgroup (both versions, and what lies above), and does
+// nothing else: its Set would also follow an environment variable of its own,
+// without a word.
+func limitMemory(logger *slog.Logger, ofCgroup func() (uint64, error)) {
+	if limit := os.Getenv("GOMEMLIMIT"); limit != "" { // empty is nothing to Go, too
 		logger.Info("memory limit: as GOMEMLIMIT says", slog.String(logkey.Max, limit))
 		return
 	}
-	limit, err := memlimit.Set(memlimit.WithRatio(memoryRatio))
+	cgroup, err := ofCgroup()
 	switch {
-	case err != nil:
-		logger.Info("memory limit: none, the cgroup's cannot be read", slog.Any(logkey.Error, err))
-	case limit == math.MaxInt64:
+	case errors.Is(err, memlimit.ErrNoLimit):
 		logger.Info("memory limit: none, the cgroup has none")
+	case errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported):
+		logger.Info("memory limit: none, there is no cgroup", slog.Any(logkey.Error, err))
+	case err != nil:
+		logger.Warn("memory limit: none, the cgroup's cannot be read",
+			slog.Any(logkey.Error, err), slog.String(logkey.Fix, "set GOMEMLIMIT to 90 % of what the process may use"))
 	default:
-		logger.Info("memory limit: 90 % of the cgroup's", slog.Int64(logkey.Max, limit))
+		limit := int64(min(cgroup, math.MaxInt64) / 10 * 9)
+		debug.SetMemoryLimit(limit)
+		logger.Info("memory limit: 90 % of the cgroup's", slog.Int64(logkey.Max, limit), slog.Uint64(logkey.Cgroup, cgroup))
 	}
 }

@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
-	"math"
 	"net"
 	"net/http"
-	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -184,26 +180,6 @@ func TestServeOTLPFileMissing(t *testing.T) {
 	k := startServe(t, oneListener+"telemetry: {otlp: {endpoint: c:4317, ca: /nowhere}}\n")
 	if err := <-k.done; err == nil || !strings.Contains(err.Error(), "telemetry.otlp.ca: open /nowhere") {
 		t.Errorf("serve ended with %v", err)
-	}
-}
-
-func TestMemoryLimit(t *testing.T) {
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
-	var log strings.Builder
-	logger := slog.New(slog.NewTextHandler(&log, nil))
-	t.Setenv("GOMEMLIMIT", "1GiB")
-	limitMemory(logger)
-	if !strings.Contains(log.String(), "as GOMEMLIMIT says") || !strings.Contains(log.String(), "max=1GiB") || debug.SetMemoryLimit(-1) != math.MaxInt64 {
-		t.Errorf("with GOMEMLIMIT: limit %d, log %s", debug.SetMemoryLimit(-1), &log)
-	}
-	log.Reset()
-	if err := os.Unsetenv("GOMEMLIMIT"); err != nil {
-		t.Fatal(err)
-	}
-	limitMemory(logger)
-	limited := debug.SetMemoryLimit(-1) != math.MaxInt64
-	if limited != strings.Contains(log.String(), "90 % of the cgroup's") || strings.Count(log.String(), "memory limit") != 1 {
-		t.Errorf("without GOMEMLIMIT: limit %d, log %s", debug.SetMemoryLimit(-1), &log)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
 	"kproxy/internal/logkey"
@@ -47,7 +48,7 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	limitMemory(logger)
+	limitMemory(logger, memlimit.FromCgroup)
 	s.Proxy.Logger = logger
 	p, err := proxy.New(&s.Proxy)
 	if err != nil {

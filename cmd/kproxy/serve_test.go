@@ -58,6 +58,7 @@ clusters:
     listeners:
       fred: {bind: "127.0.0.1:%d", nodes: {ports: %d}}
 `, broker.Addr(), first, first+1))
+	k.wantLog("memory limit: ") // whichever it is
 	k.wantLog("serving")
 	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(first))
 	if err != nil {

@@ -13,6 +13,7 @@ const (
 	Bind          = "bind"           // host:port that kproxy listens on
 	BytesDown     = "bytes_down"     // bytes, broker to client
 	BytesUp       = "bytes_up"       // bytes, client to broker
+	Cgroup        = "cgroup"         // bytes of memory that the cgroup may use
 	Client        = "client"         // the client's remote host:port
 	ClientID      = "client_id"      // the client's own name, from its first request
 	Cluster       = "cluster"        // cluster by its configured name
