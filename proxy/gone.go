@@ -14,6 +14,7 @@ func (p *Proxy) lookInterval() time.Duration { return p.conf.PeerGoneAfter / loo
 
 // transport is what the kernel knows of one TCP connection.
 type transport struct {
+	closed      bool          // there is none any more: it was reset, or keep-alive has found nobody
 	outstanding bool          // bytes are sent or to be sent, and not acknowledged
 	unanswered  bool          // of those, or of probes, something was sent again and again in vain
 	lastACK     time.Duration // how long ago the last acknowledgement of any kind came
@@ -68,14 +69,60 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 	return before && t.unanswered && min(t.lastACK, now.Sub(s.since)) >= limit
 }
 
+// departure is how long a client has been gone whom nobody reads. The pump of
+// requests does not read while it waits: for the answers in flight, once max_age
+// has passed; for room in the queue; for a broker that takes no more. With a
+// broker that has hung, nothing but the kernel knows then that the client has
+// left. Two things do not count as leaving:
+//
+//   - An end of the client's side. Its socket is in CLOSE-WAIT whether it waits
+//     for its answers or has closed: it may have all the time that it takes.
+//     If it has closed, its kernel forgets the connection (Linux: in 60 s) and
+//     then resets what the next keep-alive probe asks for. So the kernel finds
+//     out in about two minutes, and closes the socket.
+//   - A socket that is closed, while bytes still move: the requests in front of
+//     a reset are the broker's, and there are those without an answer.
+type departure struct {
+	since time.Time // the first look at a closed socket since when nothing has moved; zero: it is open
+	moved int64     // then
+}
+
+// look takes what a look at the client's connection has shown, and reports
+// whether there is nobody to wait for.
+func (d *departure) look(now time.Time, t transport, moved int64, limit time.Duration) (gone bool) {
+	switch {
+	case !t.closed:
+		*d = departure{}
+	case d.since.IsZero() || d.moved != moved:
+		*d = departure{now, moved}
+	}
+	return t.closed && now.Sub(d.since) >= limit
+}
+
+// abandon ends a session whose client is gone.
+func (s *session) abandon() {
+	err := fmt.Errorf("the client is gone, and nothing has moved for %s", s.proxy.conf.PeerGoneAfter)
+	if owed := s.queue.owed(); owed > 0 {
+		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
+	}
+	s.note(end(ClientReset, err))
+	_ = s.client.Close()
+	_ = s.broker.Close() // ends both pumps
+}
+
 // lookForPeers ends the session if one of its peers is gone. Keep-alive finds
 // those that are gone while nothing is outstanding, and only those: Linux sends no
 // keep-alive probe while something is. TCP_USER_TIMEOUT would find the others,
 // and end those too that merely do not read.
 func (s *session) lookForPeers(now time.Time) {
 	limit := s.proxy.conf.PeerGoneAfter
-	if t, ok := transportOf(s.client); ok && s.watch.client.look(now, t, limit) {
-		s.peerGone("client", s.client, t)
+	if t, ok := transportOf(s.client); ok {
+		switch {
+		case s.watch.client.look(now, t, limit):
+			s.peerGone("client", s.client, t)
+		case s.watch.departure.look(now, t, s.moved(), limit):
+			s.abandon()
+		}
 	}
 	if t, ok := transportOf(s.broker); ok && s.watch.broker.look(now, t, limit) {
 		s.peerGone("broker", s.broker, t)

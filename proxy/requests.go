@@ -24,7 +24,9 @@ func (s *session) pumpRequests() {
 	switch {
 	case errors.As(err, &why) && why.reason.isAsked():
 		// A drain has a limit of its own. What is only too old may wait as
-		// long as it would have waited a moment before.
+		// long as it would have waited a moment before: for ever, if there is
+		// somebody to wait. Nobody reads the client meanwhile; that it has
+		// left is found by the sweep (departure).
 		s.finish(why, 0)
 		return
 	case errors.As(err, &why) && why.reason == Relearn:

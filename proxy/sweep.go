@@ -50,6 +50,7 @@ type watch struct {
 
 	looked         time.Time // at the TCP connections
 	client, broker silence
+	departure      departure // the client's
 }
 
 // sweep asks a session to end that is too old or idle, and ends one whose peer is
