@@ -24,9 +24,10 @@
 //	go test -tags e2e -timeout 20m ./e2e/...
 //
 // It takes about four minutes and 2 GiB on two cores. It needs Go, Java 17 or newer,
-// kcat, and, the first time, Maven with a way to its repository: Kafka's jars
-// are kept in e2e/.cache. Nothing is ever skipped; what is missing is a failure
-// that says what to install. Without the tag nothing is started.
+// kcat, Prometheus, ip and nft (and root, for a network namespace to lose), and,
+// the first time, Maven with a way to its repository: Kafka's jars are kept in
+// e2e/.cache. Nothing is ever skipped; what is missing is a failure that says what
+// to install. Without the tag nothing is started.
 //
 //	E2E_LEADER_MOVES=60s   how long leaders move (20s)
 //	E2E_RACE=1             builds kproxy with the race detector
