@@ -43,19 +43,10 @@ func (c client) closeAndForget() {
 	c.close()
 }
 
-// waiting opens a session that is too old, and waits for n answers of a broker
-// that has hung.
-func (l *lab) waiting(t *testing.T, n int, edit func(conf *proxy.Config)) (client, brokerConn) {
+// hung opens one more session, on which n requests wait for a broker that has
+// hung.
+func (l *lab) hung(t *testing.T, b *broker, n int) (client, brokerConn) {
 	t.Helper()
-	b := l.startBroker(t, 0, 0)
-	conf := l.config()
-	conf.PeerGoneAfter = time.Second
-	conf.Listen = func(ctx context.Context, network, address string) (net.Listener, error) {
-		socket, err := l.outside.Listen(ctx, network, address)
-		return probed{socket}, err
-	}
-	edit(conf)
-	l.start(t, conf)
 	c, s := l.session(t, b)
 	go func() { _ = c.tryWrite(requestFrames(1, repeated(n, heartbeat())...)) }()
 	for id := range min(n, maxInflight) {
@@ -67,61 +58,66 @@ func (l *lab) waiting(t *testing.T, n int, edit func(conf *proxy.Config)) (clien
 // maxInflight is how many requests the proxy lets a client have in flight.
 const maxInflight = 1024
 
-func tooOld(conf *proxy.Config) { conf.MaxAge = 50 * time.Millisecond }
-
 // A broker that has hung is not waited for when the client has left, however it
-// left, and although nobody reads the client.
+// left, and although nobody reads the client: its session is too old, or too many
+// of its requests are in flight. A client that has only ended its side, and reads,
+// is there; it gets its answer when those who have left have long been found.
 func TestNobodyWaitsForABrokerThatHung(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		name  string
-		owed  int
-		edit  func(conf *proxy.Config)
-		leave func(c client)
-	}{
-		{"too old, reset", 1, tooOld, func(c client) { c.reset() }},
-		{"too old, closed", 1, tooOld, client.closeAndForget},
-		{"too many in flight, reset", maxInflight + 1, func(*proxy.Config) {}, func(c client) { c.reset() }},
-		{"too many in flight, closed", maxInflight + 1, func(*proxy.Config) {}, client.closeAndForget},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			var l lab
-			client, s := l.waiting(t, c.owed, c.edit)
-			settle := time.NewTimer(time.Second / 2) // until max_age has passed
-			<-settle.C
-			c.leave(client)
-			left := time.Now()
-			_, _ = s.ended()
-			if took := time.Since(left); took < time.Second || took > patience/2 {
-				t.Errorf("the broker was left after %v", took)
-			}
-			s.close()
-			e := l.ended(t, proxy.ClientReset)
-			if e.Err == nil || !strings.Contains(e.Err.Error(), "the client is gone") || !strings.Contains(e.Err.Error(), "no answer") {
-				t.Errorf("the session ended with %v", e.Err)
-			}
-		})
-	}
-}
-
-// A client that has ended its side, and reads, is there: it gets its answer, when
-// it comes, long after a client that has left would have been found.
-func TestAClientThatReadsIsWaitedFor(t *testing.T) {
-	t.Parallel()
+	const age = 2 * time.Second // what opening all sessions has to be faster than
 	var l lab
-	c, s := l.waiting(t, 1, tooOld)
-	settle := time.NewTimer(time.Second / 2)
-	<-settle.C
-	c.closeWrite()
-	long := time.NewTimer(5 * time.Second) // of silence, with five probes
+	b := l.startBroker(t, 0, 0)
+	conf := l.config()
+	conf.MaxAge, conf.PeerGoneAfter = age, time.Second
+	conf.Listen = func(ctx context.Context, network, address string) (net.Listener, error) {
+		socket, err := l.outside.Listen(ctx, network, address)
+		return probed{socket}, err
+	}
+	l.start(t, conf)
+	cases := []struct {
+		name   string
+		owed   int
+		leave  func(c client)
+		client client
+		broker brokerConn
+	}{
+		{name: "too old, reset", owed: 1, leave: func(c client) { c.reset() }},
+		{name: "too old, closed", owed: 1, leave: client.closeAndForget},
+		{name: "too many in flight, reset", owed: maxInflight + 1, leave: func(c client) { c.reset() }},
+		{name: "too many in flight, closed", owed: maxInflight + 1, leave: client.closeAndForget},
+	}
+	for i := range cases {
+		cases[i].client, cases[i].broker = l.hung(t, b, cases[i].owed)
+	}
+	reader, slow := l.hung(t, b, 1)
+	old := time.NewTimer(age + time.Second)
+	<-old.C
+
+	left := time.Now()
+	reader.closeWrite()
+	for _, c := range cases {
+		c.leave(c.client)
+	}
+	for _, c := range cases {
+		_, _ = c.broker.ended()
+		if took := time.Since(left); took < time.Second || took > patience/2 {
+			t.Errorf("%s: the broker was left after %v", c.name, took)
+		}
+		c.broker.close()
+		e := l.ended(t, proxy.ClientReset)
+		if e.Err == nil || !strings.Contains(e.Err.Error(), "the client is gone") || !strings.Contains(e.Err.Error(), "no answer") {
+			t.Errorf("%s: the session ended with %v", c.name, e.Err)
+		}
+	}
+
+	long := time.NewTimer(2 * time.Second) // more than the limit
 	<-long.C
-	s.silent()
-	s.answer(1, heartbeatAnswer())
-	c.receive(1, heartbeatAnswer())
-	s.eof()
-	s.close()
-	c.eof()
-	c.close()
+	slow.silent()
+	slow.answer(1, heartbeatAnswer())
+	reader.receive(1, heartbeatAnswer())
+	slow.eof()
+	slow.close()
+	reader.eof()
+	reader.close()
 	l.ended(t, proxy.MaxAge)
 }

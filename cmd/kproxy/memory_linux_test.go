@@ -136,7 +136,7 @@ func runInRoot(t *testing.T, all files) string {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestMemoryLimitFromCgroupFiles$")
-	cmd.Env = append(os.Environ(), cgroupRootEnv+"="+root, "GOMEMLIMIT=")
+	cmd.Env = append(os.Environ(), cgroupRootEnv+"="+root, "GOMEMLIMIT=", "GORACE=atexit_sleep_ms=0")
 	if os.Geteuid() != 0 { // in a user namespace anybody may change the root
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER,
