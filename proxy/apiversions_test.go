@@ -181,3 +181,32 @@ func TestAPIVersionsOfAnOldBroker(t *testing.T) {
 	}
 	finish(t, &l, c, s)
 }
+
+// An API of which the brokers speak newer versions only is hidden, and whoever
+// asks for the proxy's health is told.
+func TestAPIOfNewerBrokersIsHidden(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	if got := l.proxy.Health().Clusters[0].Hidden; len(got) != 0 {
+		t.Errorf("before any answer: got %v, want none hidden", got)
+	}
+	c.send(1, of(0, kmsg.NewPtrApiVersionsRequest()))
+	s.request(kmsg.ApiVersions, 1)
+	offer := answerTo(0, kmsg.NewPtrApiVersionsResponse())
+	for _, entry := range [][3]int16{{0, 0, 13}, {1, 50, 60}, {10001, 0, 0}} {
+		e := kmsg.NewApiVersionsResponseApiKey()
+		e.ApiKey, e.MinVersion, e.MaxVersion = entry[0], entry[1], entry[2]
+		offer.ApiKeys = append(offer.ApiKeys, e)
+	}
+	s.answer(1, offer)
+	resp := answerTo(0, kmsg.NewPtrApiVersionsResponse())
+	c.receive(1, resp)
+	if len(resp.ApiKeys) != 1 {
+		t.Errorf("APIs shown: got %d, want 1", len(resp.ApiKeys))
+	}
+	if got := l.proxy.Health().Clusters[0].Hidden; fmt.Sprint(got) != "[Fetch]" {
+		t.Errorf("hidden: got %v, want [Fetch]", got)
+	}
+	finish(t, &l, c, s)
+}

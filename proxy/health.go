@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
+
+	"kproxy/rewrite"
 )
 
 // Health is what decides whether a Proxy is ready for clients.
@@ -24,6 +27,10 @@ type ClusterHealth struct {
 	LastFailed time.Time // when that was
 	Brokers    int       // nodes known
 	Overflowed []Overflow
+	// Hidden names the APIs that an answer of the cluster had to be rid of since
+	// the start, by ascending key: its brokers no longer speak any version that
+	// this build understands.
+	Hidden []string
 }
 
 // Overflow is the nodes of one listener whose endpoints do not follow from the
@@ -116,7 +123,19 @@ func (c *cluster) health() ClusterHealth {
 		LastFailed: c.pulse.lastFailed,
 		Brokers:    brokers,
 		Overflowed: overflowed,
+		Hidden:     c.hidden(),
 	}
+}
+
+// hidden names the parsed APIs that were left out of an ApiVersions answer.
+func (c *cluster) hidden() []string {
+	var names []string
+	for _, api := range rewrite.Supported() {
+		if slices.ContainsFunc(c.listeners, func(l *listener) bool { return l.counters.hides(api.Key) }) {
+			names = append(names, api.Name)
+		}
+	}
+	return names
 }
 
 // overflowed returns the listeners that have nodes from outside of their ranges.

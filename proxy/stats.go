@@ -51,6 +51,9 @@ func (c *counters) request(key, version int16) {
 	c.requests[slotOf(key, apiSlots)][slotOf(version, versionSlots)].Add(1)
 }
 
+// hides reports whether an API was left out of an ApiVersions answer.
+func (c *counters) hides(key int16) bool { return c.hidden[slotOf(key, apiSlots)].Load() > 0 }
+
 func (c *counters) answered(key int16, took time.Duration) {
 	c.durations[slotOf(key, apiSlots)].add(took)
 }

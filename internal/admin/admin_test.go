@@ -185,6 +185,19 @@ func TestReadyzWarnsOfOverflow(t *testing.T) {
 	}
 }
 
+// A broker that is too new for this build takes an API from its clients, and says so.
+func TestReadyzWarnsOfHiddenAPIs(t *testing.T) {
+	c := up("a")
+	c.Hidden = []string{"Fetch"}
+	f := &fake{health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{c}}}
+	status, got := get(t, listen(t, &admin.Readiness{Proxy: f}), "/readyz")
+	for _, want := range []string{`"hidden_apis": [`, "no longer speak any version of Fetch", "upgrade kproxy"} {
+		if status != 200 || !strings.Contains(got, want) {
+			t.Errorf("got %d, %s, want %s in it", status, got, want)
+		}
+	}
+}
+
 func TestOtherPaths(t *testing.T) {
 	s := listen(t, &admin.Readiness{Proxy: &fake{}})
 	for path, want := range map[string]string{"/livez": "200 ok\n", "/metrics": "200 numbers", "/": "404 404 page not found\n"} {

@@ -49,6 +49,8 @@ type cluster struct {
 
 	// Overflowed is the nodes that took a free slot, by listener.
 	Overflowed map[string][]int32 `json:"overflowed,omitempty"`
+	// HiddenAPIs is what clients no longer see of the cluster: see proxy.ClusterHealth.
+	HiddenAPIs []string `json:"hidden_apis,omitempty"`
 }
 
 // ServeHTTP answers 200 or 503 as the rule says, or 404 for a cluster that there
@@ -125,7 +127,8 @@ func reasons(h proxy.Health, strict []string) []string {
 	return all
 }
 
-// warnings tells what replicas of this proxy do not agree on by themselves.
+// warnings tells what replicas of this proxy do not agree on by themselves, and
+// what it is too old for.
 func warnings(h proxy.Health) []string {
 	var all []string
 	for _, c := range h.Clusters {
@@ -136,6 +139,10 @@ func warnings(h proxy.Health) []string {
 			}
 			all = append(all, fmt.Sprintf(form, c.Name, o.Listener, join(o.Nodes)))
 		}
+		for _, api := range c.Hidden {
+			all = append(all, fmt.Sprintf("cluster %s: the brokers no longer speak any version of %s that this build understands; "+
+				"it is hidden from clients; upgrade kproxy", c.Name, api))
+		}
 	}
 	return all
 }
@@ -145,7 +152,7 @@ func join(nodes []int32) string {
 }
 
 func describe(c proxy.ClusterHealth) cluster {
-	d := cluster{Up: c.Up, Brokers: c.Brokers}
+	d := cluster{Up: c.Up, Brokers: c.Brokers, HiddenAPIs: c.Hidden}
 	if !c.LastAnswer.IsZero() {
 		d.LastAnswer = inUTC(c.LastAnswer)
 	}
