@@ -1,7 +1,9 @@
 package proxy_test
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +35,25 @@ func TestNodeThatIsDownIsNotReplaced(t *testing.T) {
 	if n := b.sessions() + second.sessions(); n > 0 {
 		t.Errorf("other brokers were dialled %d times", n)
 	}
+}
+
+// A client of a broker that is down is told so by a reset. An orderly end before the
+// first answer is how brokers refuse a login: franz-go refuses records for it at
+// once, and its groups do not look for another coordinator.
+func TestDownIsNoRefusedLogin(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.startBroker(t, 0, 0, 1)
+	l.start(t, l.config())
+	l.learned(t, 0, 1)
+	c := l.dial(t, "bob.test:9101")
+	c.send(1, metadataRequest(12))
+	promptly(t, func() {
+		if rest, err := c.ended(); !errors.Is(err, syscall.ECONNRESET) || len(rest) > 0 {
+			t.Errorf("end: got %s and error %v, want nothing and a reset", excerpt(rest), err)
+		}
+	})
+	l.ended(t, proxy.DialFailed)
 }
 
 // Every bootstrap address is tried, another one first each time.

@@ -137,8 +137,6 @@ func (s *session) peerGone(side string, conn net.Conn, t transport) {
 		err:    fmt.Errorf("the %s has acknowledged nothing for %s", side, t.lastACK.Round(time.Millisecond)),
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",
 	})
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // what it has not acknowledged would be kept for it
-	}
+	closeByReset(conn) // what it has not acknowledged would be kept for it
 	_ = conn.Close()
 }

@@ -144,13 +144,18 @@ func (e *endpoint) accept(ctx context.Context, sessions *sync.WaitGroup) {
 // is owed, and an orderly end would leave a socket behind for a minute, which a
 // flood has many of.
 func (l *listener) refuse(conn net.Conn, reason CloseReason) {
-	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
-		_ = tcp.SetLinger(0) // fails only if the client is gone
-	}
+	closeByReset(conn)
 	who := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: conn.RemoteAddr().String()}
 	_ = conn.Close()
 	l.cluster.proxy.turnAway(l, reason)
 	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})
+}
+
+// closeByReset makes the connection's end a reset, whatever is still unsent.
+func closeByReset(conn net.Conn) {
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // fails only if the peer is gone
+	}
 }
 
 // sleep waits, but not beyond the end of ctx.

@@ -96,6 +96,12 @@ func (s *session) run(ctx context.Context) {
 	}
 	if err := s.dial(ctx, header); err != nil {
 		s.note(err)
+		if s.ended().reason == DialFailed {
+			// An orderly end before the first answer is how a broker refuses a
+			// login. franz-go then tells records' producers so, and a group does
+			// not look for another coordinator; a reset is a broker that is down.
+			closeByReset(s.client)
+		}
 		return
 	}
 	defer func() { _ = s.broker.Close() }()
