@@ -7,8 +7,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // leaderMoves makes the leaders of a topic wander over the brokers: it puts
@@ -19,7 +17,7 @@ import (
 // partition's leader is elsewhere" also carries the records of one that stayed.
 type leaderMoves struct {
 	t          *testing.T
-	admin      *kadm.Client
+	cluster    *cluster
 	topic      string
 	partitions int32
 
@@ -32,7 +30,7 @@ type leaderMoves struct {
 func (c *cluster) MoveLeaders(t *testing.T, topic string, partitions int32, interval time.Duration) *leaderMoves {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	m := &leaderMoves{t: t, admin: c.Admin, topic: topic, partitions: partitions, cancel: cancel}
+	m := &leaderMoves{t: t, cluster: c, topic: topic, partitions: partitions, cancel: cancel}
 	m.done.Go(func() { m.run(ctx, interval) })
 	t.Cleanup(func() { m.Stop() })
 	return m
@@ -56,28 +54,14 @@ func (m *leaderMoves) run(ctx context.Context, interval time.Duration) {
 }
 
 func (m *leaderMoves) move(ctx context.Context, round int32) error {
-	var order kadm.AlterPartitionAssignmentsReq
-	var elect kadm.TopicsSet
+	order := make(map[int32][]int32)
 	for p := round % 2; p < m.partitions; p += 2 {
 		first := round/2 + p
-		order.Assign(m.topic, p, []int32{1 + first%brokerCount, 1 + (first+1)%brokerCount, 1 + (first+2)%brokerCount})
-		elect.Add(m.topic, p)
+		order[p] = []int32{1 + first%brokerCount, 1 + (first+1)%brokerCount, 1 + (first+2)%brokerCount}
 	}
-	if _, err := m.admin.AlterPartitionAssignments(ctx, order); err != nil {
-		return err
-	}
-	results, err := m.admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, elect)
-	if err != nil {
-		return err
-	}
-	for _, r := range results[m.topic] {
-		// An error is a partition that stays for this round: its leader is the
-		// right one already, or the wanted one is not in sync at this moment.
-		if r.Err == nil {
-			m.moved++
-		}
-	}
-	return nil
+	changed, err := m.cluster.Assign(ctx, m.topic, order)
+	m.moved += changed
+	return err
 }
 
 // Stop ends the moves and returns how many leaders changed.

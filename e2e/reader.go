@@ -75,8 +75,8 @@ func (r *reader) read(ctx context.Context) {
 }
 
 // isPassing reports whether franz-go tells of an error and tries again by itself.
-// A broker that is down looks through any proxy like one that hangs up at once,
-// and not like one that cannot be dialled, of which franz-go says nothing.
+// A connection that ends in order before its first answer, as on relearn and in a
+// drain, is an error that it tells; one that cannot be dialled, or is reset, is not.
 func isPassing(err error) bool {
 	_, down := errors.AsType[*kgo.ErrFirstReadEOF](err)
 	_, coordinatorDown := errors.AsType[*kgo.ErrGroupSession](err)

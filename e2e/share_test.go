@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -19,8 +18,9 @@ func TestShareGroup(t *testing.T) {
 	k := shared.kafka
 	topic := k.NewTopic(t, "shared", partitions)
 	group := topic
-	earliest := "earliest"
-	k.alterGroup(t, group, "share.auto.offset.reset", &earliest)
+	if err := k.AlterGroup(t.Context(), group, "share.auto.offset.reset", "earliest"); err != nil {
+		t.Fatal(err)
+	}
 	p := startKproxy(t, k.byAddress())
 
 	var got answers
@@ -54,26 +54,4 @@ func TestShareGroup(t *testing.T) {
 func acknowledgeAtOnce(ctx context.Context, client *kgo.Client, fetches kgo.Fetches) {
 	fetches.EachRecord(func(r *kgo.Record) { r.Ack(kgo.AckAccept) })
 	_ = client.FlushAcks(ctx) // ends early only with the test
-}
-
-// alterGroup sets one configuration of a group.
-func (c *cluster) alterGroup(t *testing.T, group, name string, value *string) {
-	t.Helper()
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
-	resource.ResourceType = kadm.ConfigResourceGroupConfig
-	resource.ResourceName = group
-	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	config.Name, config.Value = name, value
-	resource.Configs = append(resource.Configs, config)
-	req.Resources = append(req.Resources, resource)
-	resp, err := req.RequestWith(t.Context(), c.Conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range resp.Resources {
-		if r.ErrorCode != 0 {
-			t.Fatalf("group %s: %s: error %d: %v", group, name, r.ErrorCode, r.ErrorMessage)
-		}
-	}
 }

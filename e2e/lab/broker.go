@@ -24,9 +24,8 @@ type Broker struct {
 	scope   context.Context // the run: its end kills the process
 }
 
-// prepare writes the broker's configuration, and its data directory where that
-// wants it.
-func (b *Broker) prepare(ctx context.Context) error {
+// Configure writes the broker's configuration, for its next Start.
+func (b *Broker) Configure() error {
 	props := sharedProperties(b.cluster.Size)
 	if b.cluster.Release.ZooKeeper {
 		maps.Copy(props, b.zooKeeperProperties())
@@ -34,12 +33,16 @@ func (b *Broker) prepare(ctx context.Context) error {
 		maps.Copy(props, b.quorumProperties())
 	}
 	maps.Copy(props, b.listenerProperties())
-	maps.Copy(props, b.cluster.Properties)
-	if err := writeProperties(b.config(), props); err != nil {
-		return err
+	if b.cluster.Properties != nil {
+		maps.Copy(props, b.cluster.Properties(int(b.ID)))
 	}
-	if b.cluster.Release.ZooKeeper {
-		return nil
+	return writeProperties(b.config(), props)
+}
+
+// prepare writes the configuration, and the data directory where that wants one.
+func (b *Broker) prepare(ctx context.Context) error {
+	if err := b.Configure(); err != nil || b.cluster.Release.ZooKeeper {
+		return err
 	}
 	out, err := Output(b.cluster.Java.Tool(ctx, b.cluster.Release.Classpath, "kafka.tools.StorageTool",
 		append([]string{"format", "--cluster-id", ClusterID, "--config", b.config()}, b.cluster.Format...)...))
@@ -48,6 +51,9 @@ func (b *Broker) prepare(ctx context.Context) error {
 	}
 	return nil
 }
+
+// controls reports whether the broker is one of the controllers.
+func (b *Broker) controls() bool { return int(b.ID) <= b.cluster.Size }
 
 func (b *Broker) zooKeeperProperties() map[string]string {
 	return map[string]string{
@@ -61,11 +67,15 @@ func (b *Broker) zooKeeperProperties() map[string]string {
 
 func (b *Broker) quorumProperties() map[string]string {
 	var voters []string
-	for _, voter := range b.cluster.Brokers {
-		voters = append(voters, fmt.Sprintf("%d@%s", voter.ID, b.cluster.Controller(int(voter.ID))))
+	for id := 1; id <= b.cluster.Size; id++ {
+		voters = append(voters, fmt.Sprintf("%d@%s", id, b.cluster.Controller(id)))
+	}
+	roles := "broker,controller"
+	if !b.controls() {
+		roles = "broker"
 	}
 	return map[string]string{
-		"process.roles":             "broker,controller",
+		"process.roles":             roles,
 		"node.id":                   fmt.Sprint(b.ID),
 		"log.dirs":                  filepath.Join(b.dir, "data"),
 		"controller.listener.names": "CONTROLLER",
@@ -91,7 +101,9 @@ func (b *Broker) listenerProperties() map[string]string {
 		protocols = append(protocols, l.Name+":"+l.Protocol)
 	}
 	if !b.cluster.Release.ZooKeeper {
-		bind = append(bind, "CONTROLLER://"+b.cluster.Controller(id))
+		if b.controls() {
+			bind = append(bind, "CONTROLLER://"+b.cluster.Controller(id))
+		}
 		protocols = append(protocols, "CONTROLLER:PLAINTEXT")
 	}
 	return map[string]string{
@@ -156,7 +168,7 @@ func (b *Broker) Start() error {
 }
 
 // stopTimeout is how long a broker may take to hand over its leaders and end.
-const stopTimeout = 60 * time.Second
+const stopTimeout = 2 * time.Minute
 
 // Stop is a controlled shutdown: the broker hands over its leaders first. The
 // Java runtime reports an honoured SIGTERM as exit code 143.

@@ -4,9 +4,11 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -26,8 +29,8 @@ const (
 	startTimeout = 4 * time.Minute
 )
 
-// ClusterConfig says what a cluster is made of. Its brokers have the ids 1 to
-// Size, and each is a controller too where the release has controllers.
+// ClusterConfig says what a cluster is made of. Its first brokers have the
+// ids 1 to Size, and each is a controller too where the release has controllers.
 type ClusterConfig struct {
 	Release Release
 	Java    Java
@@ -42,8 +45,8 @@ type ClusterConfig struct {
 
 	// Clients are the listeners for the clients under test.
 	Clients []ClientListener
-	// Properties are for all brokers. They win over the lab's own.
-	Properties map[string]string
+	// Properties are a broker's own. They win over the lab's; nil: none.
+	Properties func(id int) map[string]string
 	// Format are more arguments for the formatting of the data directories, such
 	// as --add-scram, for releases with controllers.
 	Format []string
@@ -65,6 +68,7 @@ type Cluster struct {
 
 	Conn      *kgo.Client // what Admin asks with
 	zooKeeper *Process
+	last      int // the highest id that there was
 }
 
 // StartCluster formats and starts the brokers and returns when all of them are
@@ -72,13 +76,9 @@ type Cluster struct {
 // with an error.
 func StartCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 	c := &Cluster{ClusterConfig: config}
-	for id := 1; id <= c.Size; id++ {
-		c.Brokers = append(c.Brokers, &Broker{
-			ID:      int32(id),
-			cluster: c,
-			dir:     filepath.Join(c.Dir, fmt.Sprintf("broker-%d", id)),
-			scope:   ctx,
-		})
+	c.last = c.Size
+	for id := range c.Size {
+		c.Brokers = append(c.Brokers, c.newBroker(ctx, id+1))
 	}
 	if c.Release.ZooKeeper {
 		if err := c.startZooKeeper(ctx); err != nil {
@@ -97,6 +97,39 @@ func StartCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 		return c, err
 	}
 	return c, c.WaitWhole(ctx)
+}
+
+func (c *Cluster) newBroker(ctx context.Context, id int) *Broker {
+	return &Broker{
+		ID:      int32(id),
+		cluster: c,
+		dir:     filepath.Join(c.Dir, fmt.Sprintf("broker-%d", id)),
+		scope:   ctx,
+	}
+}
+
+// Grow starts one more broker, which is no controller, and returns it when the
+// cluster is whole with it.
+func (c *Cluster) Grow(ctx context.Context) (*Broker, error) {
+	c.last++
+	b := c.newBroker(ctx, c.last)
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.Start(); err != nil {
+		return nil, err
+	}
+	c.Brokers = append(c.Brokers, b)
+	return b, c.WaitWhole(ctx)
+}
+
+// Remove ends a broker for good. It must have no replicas left.
+func (c *Cluster) Remove(ctx context.Context, b *Broker) error {
+	if err := b.Stop(); err != nil {
+		return err
+	}
+	c.Brokers = slices.DeleteFunc(c.Brokers, func(other *Broker) bool { return other == b })
+	return c.WaitWhole(ctx)
 }
 
 // each runs f for all brokers at once.
@@ -225,4 +258,91 @@ func (c *Cluster) Restart(ctx context.Context, id int32, end func(*Broker) error
 		return err
 	}
 	return c.WaitWhole(ctx)
+}
+
+// AlterGroup sets one configuration of a group (KIP-848).
+func (c *Cluster) AlterGroup(ctx context.Context, group, name, value string) error {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType = kmsg.ConfigResourceTypeGroupConfig
+	resource.ResourceName = group
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = name, &value
+	resource.Configs = append(resource.Configs, config)
+	req.Resources = append(req.Resources, resource)
+	resp, err := req.RequestWith(ctx, c.Conn)
+	if err != nil {
+		return err
+	}
+	for _, r := range resp.Resources {
+		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+			return fmt.Errorf("group %s: %s: %w", group, name, err)
+		}
+	}
+	return nil
+}
+
+// Assign gives partitions of a topic their replicas, the first of which becomes
+// the leader as soon as it is in sync, and returns how many leaders have changed.
+// It does not wait for replicas on other brokers to catch up.
+func (c *Cluster) Assign(ctx context.Context, topic string, replicas map[int32][]int32) (changed int, err error) {
+	if !c.Release.AtLeast("2.4") {
+		err = c.assignByZooKeeper(ctx, topic, replicas)
+	} else {
+		var order kadm.AlterPartitionAssignmentsReq
+		for p, ids := range replicas {
+			order.Assign(topic, p, ids)
+		}
+		_, err = c.Admin.AlterPartitionAssignments(ctx, order)
+	}
+	if err != nil {
+		return 0, err
+	}
+	var elect kadm.TopicsSet
+	for p := range replicas {
+		elect.Add(topic, p)
+	}
+	results, err := c.Admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, elect)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range results[topic] {
+		// An error is a partition that stays: its leader is the right one
+		// already, or the wanted one is not in sync at this moment.
+		if r.Err == nil {
+			changed++
+		}
+	}
+	return changed, nil
+}
+
+// assignByZooKeeper is for the releases before KIP-455.
+func (c *Cluster) assignByZooKeeper(ctx context.Context, topic string, replicas map[int32][]int32) error {
+	type partition struct {
+		Topic     string  `json:"topic"`
+		Partition int32   `json:"partition"`
+		Replicas  []int32 `json:"replicas"`
+	}
+	plan := struct {
+		Version    int         `json:"version"`
+		Partitions []partition `json:"partitions"`
+	}{Version: 1}
+	for p, ids := range replicas {
+		plan.Partitions = append(plan.Partitions, partition{topic, p, ids})
+	}
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(c.Dir, "reassignment.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return err
+	}
+	out, err := Output(c.Place.Command(c.Java.Tool(ctx, c.Release.Classpath, "kafka.admin.ReassignPartitionsCommand",
+		"--zookeeper", c.ZooKeeper, "--reassignment-json-file", file, "--execute")))
+	// One that still goes on is not replaced; the next round is another chance.
+	if err != nil && !strings.Contains(out, "existing assignment running") {
+		return fmt.Errorf("kafka-reassign-partitions: %w\n%s", err, out)
+	}
+	return nil
 }

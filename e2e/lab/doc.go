@@ -7,7 +7,9 @@
 //	cluster.go    brokers of one release, and when they are whole
 //	broker.go     one of them: its configuration, its process
 //	namespace.go  a network of its own, and the links between two
-//	tun.go        a link that loses and delays packets
+//	tun.go        a link that loses, delays and forges packets
+//	names.go      a name server that changes its mind
+//	kproxy.go     the binary that a person would run
 //	process.go    a server with a log; child.go: a child that cannot outlive us
 //
 // Nothing is skipped: what is missing is an error that says what to install.

@@ -41,7 +41,7 @@ func NewJava(dir string) (Java, error) {
 // Server is a process that lives for the whole run, such as a broker. Its log is
 // its standard output.
 func (j Java) Server(ctx context.Context, classpath, class string, args ...string) *exec.Cmd {
-	return j.run(ctx, "384m", "broker", classpath, class, args...)
+	return j.run(ctx, "512m", "broker", classpath, class, args...)
 }
 
 // Tool is a program that ends by itself, such as one of Kafka's command line

@@ -11,17 +11,21 @@ import (
 
 // BuildKproxy builds the binary that a person would run, unless E2E_KPROXY
 // names one. E2E_RACE=1 adds the race detector, whose report makes the exit
-// code other than 0.
-func BuildKproxy(ctx context.Context, dir string) (string, error) {
-	if binary := os.Getenv("E2E_KPROXY"); binary != "" {
+// code other than 0. flags are more of `go build`'s.
+func BuildKproxy(ctx context.Context, dir string, flags ...string) (string, error) {
+	if binary := os.Getenv("E2E_KPROXY"); binary != "" && len(flags) == 0 {
 		return filepath.Abs(binary)
 	}
 	binary := filepath.Join(dir, "kproxy")
-	args := []string{"build", "-o", binary}
+	args := append([]string{"build", "-o", binary}, flags...)
 	if os.Getenv("E2E_RACE") == "1" {
 		args = append(args, "-race")
 	}
-	out, err := Output(Command(ctx, "go", append(args, "kproxy/cmd/kproxy")...))
+	goTool, err := Tool("go", "the Go toolchain, to build kproxy")
+	if err != nil {
+		return "", err
+	}
+	out, err := Output(Command(ctx, goTool, append(args, "kproxy/cmd/kproxy")...))
 	if err != nil {
 		return "", fmt.Errorf("go build ./cmd/kproxy: %w\n%s", err, out)
 	}

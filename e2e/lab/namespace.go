@@ -19,7 +19,7 @@ import (
 // Namespace is a network of its own on this machine. What is started inside
 // reaches the addresses that its links give it, and no others.
 type Namespace struct {
-	Name string // as `ip netns` shows it
+	Name string // as `ip netns` shows it; at most 12 bytes
 }
 
 // NewNamespace makes a network with a loopback interface and nothing else. It

@@ -46,6 +46,9 @@ func (p *Process) reap() {
 	close(p.exited)
 }
 
+// PID is the process's id, also after its end.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends one signal to the process, such as SIGTERM or SIGSTOP.
 func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
 

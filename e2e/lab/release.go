@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -45,6 +47,21 @@ func NewRelease(ctx context.Context, version string) (Release, error) {
 		Classpath: filepath.Join(dir, "*"),
 		Client:    client,
 	}, nil
+}
+
+// AtLeast compares the version with another, such as "2.4".
+func (r Release) AtLeast(version string) bool { return AtLeast(r.Version, version) }
+
+// AtLeast compares versions such as "2.2.1" and "2.4".
+func AtLeast(version, least string) bool {
+	number := func(s string) (n []int) {
+		for part := range strings.SplitSeq(s, ".") {
+			i, _ := strconv.Atoi(part) // a release is numbers
+			n = append(n, i)
+		}
+		return n
+	}
+	return slices.Compare(number(version), number(least)) >= 0
 }
 
 // NewestTools is the class path of the newest tools that were published. Put a
