@@ -1,0 +1,179 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+
+	"kproxy/e2e/lab"
+)
+
+const (
+	firstNode  = 19101
+	lastNode   = 19103
+	bootstrap  = 19092
+	adminBind  = "127.0.0.1:9400"
+	drainLimit = 60 * time.Second
+)
+
+// kproxyConfig is kproxy's configuration: what it must be told, and no more.
+var kproxyConfig = template.Must(template.New("").Parse(`
+{{with .StateDir}}state_dir: {{.}}
+{{end}}clusters:
+  vpc:
+    bootstrap: [{{.Seeds}}]
+    listeners:
+      load: {bind: "{{.Host}}:{{.Bootstrap}}", nodes: {ports: {{.First}}-{{.Last}}, first_node: 1}}
+admin: {bind: "{{.Admin}}"}
+log: {level: info, format: json}
+{{with .MaxConnections}}limits: {max_connections: {{.}}}
+{{end}}`))
+
+// setup is what a fault wants of its kproxy beyond the defaults.
+type setup struct {
+	Binary         string   // another build
+	NoState        bool     // no state_dir
+	MaxConnections int      // 0: from the file limit
+	Wrap           []string // a command that runs it, such as prlimit
+}
+
+// kproxy is a running `kproxy serve`.
+type kproxy struct {
+	setup
+	at   *lab.Namespace
+	host string
+	dir  string
+	proc *lab.Process
+
+	started time.Time
+}
+
+// startKproxy runs kproxy in a network until Stop.
+func (s *site) startKproxy(ctx context.Context, at *lab.Namespace, host string, how setup) (*kproxy, error) {
+	k, err := s.newKproxy(at, host, how)
+	if err != nil {
+		return k, err
+	}
+	return k, k.Start(ctx)
+}
+
+func (s *site) newKproxy(at *lab.Namespace, host string, how setup) (*kproxy, error) {
+	dir, err := os.MkdirTemp(s.dir, "kproxy-")
+	if err != nil {
+		return nil, err
+	}
+	k := &kproxy{setup: how, at: at, host: host, dir: dir}
+	if k.Binary == "" {
+		k.Binary = s.kproxy
+	}
+	if !how.NoState {
+		if err := os.Mkdir(k.stateDir(), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	var file strings.Builder
+	values := map[string]any{
+		"Seeds": strings.Join(seeds(), ", "), "Host": host, "Bootstrap": bootstrap, "First": firstNode, "Last": lastNode,
+		"Admin": adminBind, "MaxConnections": how.MaxConnections,
+	}
+	if !how.NoState {
+		values["StateDir"] = k.stateDir()
+	}
+	if err := kproxyConfig.Execute(&file, values); err != nil {
+		return nil, err
+	}
+	return k, os.WriteFile(k.config(), []byte(file.String()), 0o600)
+}
+
+func (k *kproxy) config() string   { return filepath.Join(k.dir, "kproxy.yaml") }
+func (k *kproxy) stateDir() string { return filepath.Join(k.dir, "state") }
+
+// Start runs the binary and waits until it is ready.
+func (k *kproxy) Start(ctx context.Context) error {
+	command := slices.Concat(k.Wrap, []string{k.Binary, "serve", "--config", k.config()})
+	proc, err := lab.StartProcess("kproxy", filepath.Join(k.dir, "kproxy.log"),
+		k.at.Command(lab.Command(context.WithoutCancel(ctx), command[0], command[1:]...)))
+	if err != nil {
+		return err
+	}
+	k.proc, k.started = proc, time.Now()
+	return lab.Poll(ctx, time.Minute, func() error {
+		if err := proc.Alive(); err != nil {
+			return lab.Permanent(err)
+		}
+		_, err := k.get(ctx, "/readyz")
+		return err
+	})
+}
+
+// Stop ends kproxy as an orchestrator does. Why its sessions ended comes before.
+func (k *kproxy) Stop() error { return k.proc.Stop(drainLimit) }
+
+// endpoints are the addresses that kproxy's clients are told.
+func (k *kproxy) endpoints() []string {
+	all := []string{lab.HostPort(k.host, bootstrap)}
+	for p := firstNode; p <= lastNode; p++ {
+		all = append(all, lab.HostPort(k.host, p))
+	}
+	return all
+}
+
+// get asks the admin server.
+func (k *kproxy) get(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	transport := &http.Transport{DialContext: k.at.Dial, DisableKeepAlives: true}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+adminBind+path, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s\n%s", path, resp.Status, body)
+	}
+	return string(body), err
+}
+
+var closedSessions = regexp.MustCompile(`^kproxy_sessions_closed_total\{.*reason="([a-z_]+)".*\} ([0-9.e+]+)$`)
+
+// reasons counts why sessions have ended, since kproxy was started last.
+func (k *kproxy) reasons(ctx context.Context) (map[string]int, error) {
+	metrics, err := k.get(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	reasons := map[string]int{}
+	for in := bufio.NewScanner(strings.NewReader(metrics)); in.Scan(); {
+		if m := closedSessions.FindStringSubmatch(in.Text()); m != nil {
+			n, _ := strconv.ParseFloat(m[2], 64)
+			reasons[m[1]] += int(n)
+		}
+	}
+	return reasons, nil
+}
+
+// says reports whether kproxy's log contains a text.
+func (k *kproxy) says(text string) error {
+	log, err := os.ReadFile(k.proc.LogPath)
+	if err == nil && !strings.Contains(string(log), text) {
+		err = fmt.Errorf("kproxy's log does not say %q", text)
+	}
+	return err
+}

@@ -1,0 +1,260 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"kproxy/e2e/lab"
+)
+
+const (
+	loadTick  = 10 * time.Millisecond
+	burst     = 2  // records in each tick
+	largeEach = 20 // of so many records, one is large
+	largeSize = 100_000
+	smallSize = 100
+
+	// What a production client would set, divided by about five, so that a fault of
+	// seconds shows what one of a minute would.
+	requestOverhead = 3 * time.Second // beyond what the broker may take
+	produceTimeout  = 3 * time.Second
+	sessionTimeout  = 6 * time.Second
+	dialTimeout     = 5 * time.Second
+)
+
+// ticker notes when something happens, and the longest time in which it did not.
+type ticker struct {
+	mu      sync.Mutex
+	last    time.Time
+	longest time.Duration
+}
+
+// reset begins the time that counts.
+func (t *ticker) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last, t.longest = time.Now(), 0
+}
+
+func (t *ticker) tick() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	t.longest, t.last = max(t.longest, now.Sub(t.last)), now
+}
+
+func (t *ticker) gap() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.longest
+}
+
+// gate is a dialer from a network that reaches only what a client is meant to.
+type gate struct {
+	from     *lab.Namespace
+	resolver *net.Resolver
+	open     []string
+
+	mu     sync.Mutex
+	others []string // what was dialled besides
+}
+
+// Dial is for kgo.Dialer.
+func (g *gate) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if !slices.Contains(g.open, address) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.others = append(g.others, address)
+		return nil, fmt.Errorf("%s is not meant to be dialled", address)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if net.ParseIP(host) == nil {
+		found, err := g.resolver.LookupHost(ctx, host)
+		if unknown, ok := errors.AsType[*net.DNSError](err); ok {
+			unknown.Server = "" // that of this machine's configuration, which was not asked
+		}
+		if err != nil {
+			return nil, err
+		}
+		address = net.JoinHostPort(found[0], port)
+	}
+	return g.from.Dial(ctx, network, address)
+}
+
+// load is a producer and a member of a group, until Stop.
+type load struct {
+	producer, consumer *kgo.Client
+	gate               *gate
+	log                *os.File // what franz-go says
+
+	ackTimes, readTimes ticker
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+	sent int // read it after the producer has ended
+
+	mu      sync.Mutex // guards the following
+	acked   map[string]bool
+	refused map[string]int // by error
+	read    map[string]bool
+}
+
+// startLoad produces to a topic and reads it. What franz-go says is in dir.
+func startLoad(ctx context.Context, g *gate, dir, topic, group string) (*load, error) {
+	log, err := os.Create(filepath.Join(dir, topic+".log"))
+	if err != nil {
+		return nil, err
+	}
+	l := &load{gate: g, log: log, acked: map[string]bool{}, refused: map[string]int{}, read: map[string]bool{}}
+	logger := func(who string) kgo.Opt {
+		return kgo.WithLogger(kgo.BasicLogger(log, kgo.LogLevelInfo, func() string { return time.Now().Format("15:04:05.000 ") + who + " " }))
+	}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(g.open...), kgo.Dialer(g.Dial), kgo.RequestTimeoutOverhead(requestOverhead),
+		kgo.MetadataMinAge(250 * time.Millisecond), kgo.RetryTimeout(time.Minute),
+	}
+	if l.producer, err = kgo.NewClient(append(opts, logger("producer"), kgo.DefaultProduceTopic(topic), kgo.ProduceRequestTimeout(produceTimeout),
+		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))...); err != nil {
+		return nil, err
+	}
+	if l.consumer, err = kgo.NewClient(append(opts, logger("consumer"), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(sessionTimeout),
+		kgo.HeartbeatInterval(time.Second), kgo.FetchMaxWait(500*time.Millisecond))...); err != nil {
+		l.producer.Close()
+		return nil, err
+	}
+	producing, stop := context.WithCancel(ctx)
+	l.stop = stop
+	l.done.Go(func() { l.produce(producing) })
+	go l.consume(ctx)
+	return l, nil
+}
+
+// produce ends with its context.
+func (l *load) produce(ctx context.Context) {
+	tick := time.NewTicker(loadTick)
+	defer tick.Stop()
+	small, large := strings.Repeat("s", smallSize), strings.Repeat("L", largeSize)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for range burst {
+			l.sent++
+			name, padding := fmt.Sprintf("r%07d", l.sent), small
+			if l.sent%largeEach == 0 {
+				padding = large
+			}
+			// Only its delivery or its failure may end a record.
+			l.producer.Produce(context.WithoutCancel(ctx), kgo.StringRecord(name+" "+padding), func(_ *kgo.Record, err error) {
+				l.answered(name, err)
+			})
+		}
+	}
+}
+
+func (l *load) answered(name string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.refused[err.Error()]++
+		return
+	}
+	l.ackTimes.tick()
+	l.acked[name] = true
+}
+
+// consume ends with its client.
+func (l *load) consume(ctx context.Context) {
+	for {
+		fetches := l.consumer.PollFetches(ctx)
+		if fetches.IsClientClosed() || ctx.Err() != nil {
+			return
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			l.readTimes.tick()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.read[nameOf(r.Value)] = true
+		})
+	}
+}
+
+// nameOf is a value's first word.
+func nameOf(value []byte) string {
+	name, _, _ := strings.Cut(string(value[:min(len(value), 40)]), " ")
+	return name
+}
+
+func (l *load) counts() (acked, read int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acked), len(l.read)
+}
+
+// unread are the acknowledged records that the group has not read.
+func (l *load) unread() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for name := range l.acked {
+		if !l.read[name] {
+			n++
+		}
+	}
+	return n
+}
+
+// flows waits until n more records are acknowledged, and as many read.
+func (l *load) flows(ctx context.Context, n int) error {
+	acked, read := l.counts()
+	return lab.Poll(ctx, 90*time.Second, func() error {
+		if a, r := l.counts(); a < acked+n || r < read+n {
+			return fmt.Errorf("%d more records acknowledged, %d more read; want %d", a-acked, r-read, n)
+		}
+		return nil
+	})
+}
+
+// finish ends the producer when it owes nothing, and the reader when it has read
+// what was acknowledged, or will not.
+func (l *load) finish(ctx context.Context) {
+	l.stop()
+	l.done.Wait()
+	flushing, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	_ = l.producer.Flush(flushing) // what is not acknowledged is counted as such
+	_ = lab.Poll(ctx, time.Minute, func() error {
+		if n := l.unread(); n > 0 {
+			return fmt.Errorf("%d unread", n)
+		}
+		return nil
+	})
+}
+
+func (l *load) Close() {
+	l.stop()
+	l.done.Wait()
+	l.producer.Close()
+	l.consumer.CloseAllowingRebalance()
+	_ = l.log.Close()
+}

@@ -1,0 +1,133 @@
+//go:build linux
+
+// Command faults is the fault campaign: what a client of a real Kafka cluster sees
+// when something breaks, without kproxy and with it. It writes docs/faults.md.
+//
+//	near: the clients              link              vpc: three brokers
+//	                     ┌─────────────────────────┐
+//	direct   client ═════╡                         ╞═════ broker-1.vpc.invalid
+//	near     client─kproxy═╡ delays, loses, resets ╞═════ broker-2.vpc.invalid
+//	far      client ═════╡ goes silent, is cut     ╞═kproxy─ broker-3.vpc.invalid
+//	                     └─────────────────────────┘
+//
+// Both sides are network namespaces with nothing but the link between them, which
+// this process carries packet by packet (lab.Tun), and a name server whose names
+// change (lab.Names). A fault is done three times, to the same clients: direct,
+// with kproxy near the clients, and with kproxy near the brokers (far). So the
+// same fault hits a client's connection in one run and kproxy's in another. What
+// happens to kproxy itself is compared with a run in which nothing happens.
+//
+// The clients are franz-go: an idempotent producer with acks=all and a member of a
+// group, 200 records a second, every 20th of 100 KB. Afterwards the topic is read at the brokers
+// themselves, and each record that was acknowledged must be in it once. A client
+// may dial only what it is meant to; what else it tries is refused and counted.
+// The rolling restart has Java's clients instead.
+//
+// The verdict is computed (verdict.go). kproxy is the binary that a person would
+// run, with its defaults. One cluster serves all runs, and topics are made anew.
+//
+//	go run ./e2e/faults                      all of them, about 25 minutes
+//	go run ./e2e/faults -only paused,DNS     those whose name contains one of these; prints the table
+//	… -out docs/faults.md                    the same, and puts their rows into that table
+//
+// It needs root, Java 17, nft and ip, and 2 GiB of memory. Exit code 1: kproxy did
+// worse than it may.
+//
+// site.go is the two networks and the cluster, kproxy.go a kproxy in one of them,
+// load.go and audit.go the clients and the count, run.go one run, faults.go the
+// faults, own.go those of kproxy itself, clock.go the clock, java.go the rolling
+// restart, verdict.go and report.go what is made of it.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := campaign(); err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		os.Exit(1) //nolint:forbidigo // this is main
+	}
+}
+
+// options are the flags.
+type options struct {
+	Only string
+	Out  string
+	Dir  string
+	Calm time.Duration
+}
+
+func (o options) wants(f fault) bool {
+	return slices.ContainsFunc(strings.Split(o.Only, ","), func(part string) bool { return strings.Contains(f.Name, part) })
+}
+
+func campaign() error {
+	var o options
+	flag.StringVar(&o.Only, "only", "", "run the faults whose name contains one of these, parted by commas")
+	flag.StringVar(&o.Out, "out", "", "the file to write, docs/faults.md if all are run; with -only, their rows in it")
+	flag.StringVar(&o.Dir, "dir", "", "keep the files and logs of the run in this directory")
+	flag.DurationVar(&o.Calm, "duration", 5*time.Second, "how long records flow after a fault is over")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	s := &site{options: o, began: time.Now()}
+	defer s.Close()
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	var rows []row
+	for _, f := range faults() {
+		if !o.wants(f) {
+			continue
+		}
+		r, err := s.row(ctx, f)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil { // the others can still tell something
+			r.Verdict = "the run failed: " + strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		rows = append(rows, r)
+		s.progress("%s: %s", f.Name, r.Verdict)
+	}
+	err := o.write(rows)
+	var bad []error
+	for _, r := range rows {
+		if !r.Good {
+			bad = append(bad, fmt.Errorf("%s: %s", r.Fault, r.Verdict))
+		}
+	}
+	return errors.Join(append(bad, err)...)
+}
+
+// write writes the table, or its new rows.
+func (o options) write(rows []row) error {
+	switch {
+	case o.Only == "":
+		return os.WriteFile(cmp.Or(o.Out, "docs/faults.md"), []byte(document(rows)), 0o644)
+	case o.Out == "":
+		_, err := os.Stdout.WriteString(document(rows))
+		return err
+	}
+	old, err := os.ReadFile(o.Out)
+	if err != nil {
+		return err
+	}
+	merged, err := merge(string(old), rows)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.Out, []byte(document(merged)), 0o644)
+}

@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"kproxy/e2e/lab"
+)
+
+// row is a fault in the table.
+type row struct {
+	Fault, Done       string
+	Direct, Near, Far string
+	Verdict           string
+	Run               string // when, and of which kproxy
+	Good              bool
+
+	outcomes map[place]*outcome
+}
+
+// cell is an outcome in the table.
+func (o *outcome) cell() string {
+	if o == nil {
+		return "—"
+	}
+	parts := []string{fmt.Sprintf("%d acknowledged", o.Acked)}
+	bad := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("**%d %s**", n, what))
+		}
+	}
+	bad(o.Lost, "lost")
+	bad(o.Twice, "twice")
+	bad(o.Unread, "not read")
+	for _, err := range slices.Sorted(maps.Keys(o.Refused)) {
+		bad(o.Refused[err], "refused: "+err)
+	}
+	bad(len(o.Others), "other addresses dialled")
+	parts = append(parts, fmt.Sprintf("pause %s, reading %s", seconds(o.Pause), seconds(o.ReadPause)))
+	if o.Away > 0 {
+		parts = append(parts, "kproxy away for "+seconds(o.Away))
+	}
+	if len(o.Reasons) > 0 {
+		var reasons []string
+		for _, reason := range slices.Sorted(maps.Keys(o.Reasons)) {
+			reasons = append(reasons, fmt.Sprintf("%s %d", reason, o.Reasons[reason]))
+		}
+		parts = append(parts, "closed: "+strings.Join(reasons, ", "))
+	}
+	return strings.Join(append(append(parts, o.Notes...), o.Wrong...), "<br>")
+}
+
+func (o *outcome) String() string { return strings.ReplaceAll(o.cell(), "<br>", "; ") }
+
+// document is docs/faults.md.
+func document(rows []row) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Faults
+
+What a client of a real Kafka cluster sees when something breaks: without kproxy, with kproxy near the clients (the
+fault is between kproxy and the brokers), and with kproxy near the brokers (the fault is between the clients and
+kproxy). Written by `+"`make faults`"+`, not to be edited. The last column says when, and with which commit.
+
+Kafka %s, three brokers; kproxy with its defaults and a `+"`state_dir`"+`; %s.
+`, lab.Newest, machine())
+	b.WriteString("\n| fault | what is done | direct | kproxy near the clients | kproxy near the brokers | verdict | run |\n" + ruler + "\n")
+	for _, r := range rows {
+		for _, cell := range r.cells() {
+			if *cell == "" {
+				*cell = "—"
+			}
+			b.WriteString("| " + strings.ReplaceAll(*cell, "|", `\|`) + " ")
+		}
+		b.WriteString("|\n")
+	}
+	b.WriteString(legend)
+	return b.String()
+}
+
+// ruler is between the table's head and its rows.
+const ruler = "|---|---|---|---|---|---|---|"
+
+func (r *row) cells() []*string {
+	return []*string{&r.Fault, &r.Done, &r.Direct, &r.Near, &r.Far, &r.Verdict, &r.Run}
+}
+
+// merge puts rows in the place of those of the same fault in a document, or behind
+// them, in the order of the campaign.
+func merge(doc string, rows []row) ([]row, error) {
+	_, table, found := strings.Cut(doc, ruler+"\n")
+	if !found {
+		return nil, errors.New("there is no table to merge into")
+	}
+	byFault := map[string]row{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+		r := row{}
+		if len(cells) != len(r.cells()) {
+			break // the table's end
+		}
+		for i, cell := range r.cells() {
+			*cell = strings.ReplaceAll(cells[i], `\|`, "|")
+		}
+		byFault[r.Fault] = r
+	}
+	for _, r := range rows {
+		byFault[r.Fault] = r
+	}
+	var merged []row
+	for _, f := range faults() {
+		if r, ok := byFault[f.Name]; ok {
+			merged = append(merged, r)
+		}
+	}
+	return merged, nil
+}
+
+// today is when a row was made, and with which kproxy.
+func today() string { return time.Now().UTC().Format(time.DateOnly) + " " + revision() }
+
+const legend = `
+- **The load** is franz-go's: an idempotent producer with acks=all, 200 records a second on six partitions, every 20th
+  record of 100 KB, and a member of a group. Requests time out after 3 s more than the broker may take, the group's
+  session after 6 s. In the rolling restart it is Java's, with Java's defaults.
+- **acknowledged**: records. Each was looked for in the log afterwards, at the brokers. *Lost*: not there. *Twice*: at
+  two places. *Not read*: the group had not read it a minute after the end. *Refused*: the producer told an error. What
+  is not mentioned is 0.
+- **pause**: the longest time without an acknowledgement; *reading*: without a record read.
+- **closed**: why kproxy's sessions had ended before the end of the run, since kproxy was started last.
+- **other addresses dialled**: the clients may dial kproxy alone; whatever else they try is refused and counted.
+- **same**: nothing lost, twice, unread or refused beyond direct, no other address dialled, every session closed for a
+  harmless reason, and a pause of at most the direct one times 1.5 plus 2 s. **As it must be**: the same, plus the time
+  for which kproxy was away; direct is then the run in which nothing happens.
+`
+
+// revision is what was tested.
+func revision() string {
+	out, err := exec.Command("git", "describe", "--tags", "--always").Output() //nolint:noctx // at once
+	if err != nil {
+		return "of this directory"
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// machine is this machine in a line.
+func machine() string {
+	model := runtime.GOARCH
+	if file, err := os.Open("/proc/cpuinfo"); err == nil {
+		defer file.Close()
+		for in := bufio.NewScanner(file); in.Scan(); {
+			if name, value, ok := strings.Cut(in.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%d cores of %s, Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
+}

@@ -1,0 +1,91 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// A pause through kproxy may be that much of the direct one, and this longer:
+	// elections, time-outs and two cores differ from run to run.
+	pauseFactor = 1.5
+	pauseMore   = 2 * time.Second
+)
+
+// harmless is why a session may end when nothing is wrong with kproxy.
+var harmless = []string{
+	"no_request", "client_closed", "client_reset", "broker_closed", "broker_reset", "dial_failed", "relearn", "drained", "peer_gone",
+	"too_many_connections",
+}
+
+// allowance is the longest pause that a run through kproxy may have, beside that of
+// the direct one. No client recovers before kproxy is back.
+func allowance(straight time.Duration, via *outcome) time.Duration {
+	return time.Duration(float64(straight)*pauseFactor) + pauseMore + via.Away
+}
+
+// worse says in what a run through kproxy was worse than the direct one.
+func worse(straight, via *outcome) []string {
+	var why []string
+	more := func(what string, straight, via int) {
+		if via > straight {
+			why = append(why, fmt.Sprintf("%s %d, %d direct", what, via, straight))
+		}
+	}
+	more("lost", straight.Lost, via.Lost)
+	more("twice in the log", straight.Twice, via.Twice)
+	more("not read", straight.Unread, via.Unread)
+	more("refused", sum(straight.Refused), sum(via.Refused))
+	if n := len(via.Others); n > 0 {
+		why = append(why, fmt.Sprintf("%d dials of addresses that are not kproxy's", n))
+	}
+	if most := allowance(straight.Pause, via); via.Pause > most {
+		why = append(why, fmt.Sprintf("a pause of %s, %s allowed", seconds(via.Pause), seconds(most)))
+	}
+	if most := allowance(straight.ReadPause, via); via.ReadPause > most {
+		why = append(why, fmt.Sprintf("a pause of reading of %s, %s allowed", seconds(via.ReadPause), seconds(most)))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(via.Reasons)) {
+		if !slices.Contains(harmless, reason) {
+			why = append(why, fmt.Sprintf("sessions closed as %s: %d", reason, via.Reasons[reason]))
+		}
+	}
+	return append(why, via.Wrong...)
+}
+
+// judge fills in the verdict of a row from its outcomes.
+func (r *row) judge(f fault) {
+	var why []string
+	for _, p := range []place{near, far} {
+		if via := r.outcomes[p]; via != nil {
+			for _, w := range worse(r.outcomes[direct], via) {
+				why = append(why, string(p)+": "+w)
+			}
+		}
+	}
+	switch {
+	case len(why) > 0:
+		r.Verdict = "worse: " + strings.Join(why, "; ")
+	case f.own() && r.outcomes[near].Away == 0:
+		r.Good, r.Verdict = true, "same: "+f.Own
+	case f.own():
+		r.Good, r.Verdict = true, "as it must be: "+f.Own
+	default:
+		r.Good, r.Verdict = true, "same"
+	}
+	r.Direct, r.Near, r.Far = r.outcomes[direct].cell(), r.outcomes[near].cell(), r.outcomes[far].cell()
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -1,0 +1,43 @@
+//go:build linux
+
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestVerdict(t *testing.T) {
+	straight := outcome{Acked: 1000, Pause: 4 * time.Second, Lost: 1}
+	for _, c := range []struct {
+		name string
+		f    fault
+		via  outcome
+		good bool
+		says string
+	}{
+		{"the same", fault{}, outcome{Pause: 8 * time.Second, Lost: 1, Reasons: map[string]int{"broker_reset": 3}}, true, "same"},
+		{"a longer pause", fault{}, outcome{Pause: 9 * time.Second}, false, "near: a pause of 9.0 s, 8.0 s allowed"},
+		{"a longer pause of reading", fault{}, outcome{ReadPause: 3 * time.Second}, false, "near: a pause of reading of 3.0 s, 2.0 s allowed"},
+		{"a pause while kproxy was away", fault{Own: "it died"}, outcome{Pause: 9 * time.Second, Away: time.Second}, true, "as it must be: it died"},
+		{"lost", fault{}, outcome{Lost: 2}, false, "lost 2, 1 direct"},
+		{"twice", fault{}, outcome{Twice: 1}, false, "twice in the log 1, 0 direct"},
+		{"not read", fault{}, outcome{Unread: 1}, false, "not read 1"},
+		{"refused", fault{}, outcome{Refused: map[string]int{"a": 1, "b": 1}}, false, "refused 2"},
+		{"past kproxy", fault{}, outcome{Others: []string{"broker-1.vpc.invalid:9092"}}, false, "1 dials of addresses that are not kproxy's"},
+		{"a reason that blames kproxy", fault{}, outcome{Reasons: map[string]int{"bad_answer": 1}}, false, "sessions closed as bad_answer: 1"},
+		{"what the fault itself wants", fault{}, outcome{Wrong: []string{"it did not heal"}}, false, "it did not heal"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := row{outcomes: map[place]*outcome{direct: &straight, near: &c.via}}
+			r.judge(c.f)
+			if r.Good != c.good || !strings.Contains(r.Verdict, c.says) {
+				t.Errorf("got %v, %q; want %v, %q", r.Good, r.Verdict, c.good, c.says)
+			}
+			if r.Far != "—" {
+				t.Errorf("a run that was not made: got %q", r.Far)
+			}
+		})
+	}
+}
