@@ -1,0 +1,339 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"kproxy/e2e/lab"
+)
+
+// build is what a run needs once: programs, libraries and kproxy.
+type build struct {
+	dir    string
+	java   lab.Java
+	kproxy string
+	goDir  string // the Go clients' binaries
+	python string // of a virtual environment with the libraries
+	node   string // a directory with node_modules
+	tools  string // class path of Kafka's newest tools
+	source string // e2e/compat/clients
+}
+
+// client is a client that people use.
+type client struct {
+	name string
+	// program runs it: `program WORK --flags`.
+	program func(ctx context.Context) *exec.Cmd
+}
+
+// buildAll gets everything ready. What it downloads is kept in the lab's cache.
+func buildAll(ctx context.Context, dir string, o options) (*build, error) {
+	root, err := lab.ModuleRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &build{dir: dir, source: filepath.Join(root, "e2e", "compat", "clients"), goDir: filepath.Join(dir, "go")}
+	steps := []struct {
+		name string
+		run  func() error
+	}{
+		{"Java", func() (err error) { b.java, err = lab.NewJava(dir); return err }},
+		{"Kafka's newest tools", func() (err error) { b.tools, err = lab.NewestTools(ctx); return err }},
+		{"kproxy", func() (err error) { b.kproxy, err = lab.BuildKproxy(ctx, dir); return err }},
+		{"the Go clients", func() error { return b.buildGo(ctx) }},
+		{"the Python clients", func() (err error) {
+			if o.wants("confluent-kafka") || o.wants("kafka-python") || o.wants("aiokafka") {
+				b.python, err = b.buildPython(ctx)
+			}
+			return err
+		}},
+		{"the Node client", func() (err error) {
+			if o.wants("kafkajs") {
+				b.node, err = b.buildNode(ctx)
+			}
+			return err
+		}},
+		{"kcat", func() error {
+			_, err := lab.Tool("kcat", "the librdkafka client (Debian: apt-get install kcat)")
+			return err
+		}},
+	}
+	for _, step := range steps {
+		fmt.Fprintln(o.stdout, "building", step.name)
+		if err := step.run(); err != nil {
+			return nil, fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return b, nil
+}
+
+func (b *build) buildGo(ctx context.Context) error {
+	if err := os.MkdirAll(b.goDir, 0o755); err != nil {
+		return err
+	}
+	cmd := lab.Command(ctx, "go", "build", "-o", b.goDir, "./...")
+	cmd.Dir = filepath.Join(b.source, "go")
+	return explain(lab.Output(cmd))
+}
+
+// buildPython makes a virtual environment with what requirements.txt names.
+func (b *build) buildPython(ctx context.Context) (string, error) {
+	python, err := lab.Tool("python3", "Python (Debian: apt-get install python3-venv)")
+	if err != nil {
+		return "", err
+	}
+	requirements := filepath.Join(b.source, "python", "requirements.txt")
+	dir, err := b.cached(requirements, func(dir string) error {
+		if err := explain(lab.Output(lab.Command(ctx, python, "-m", "venv", dir))); err != nil {
+			return fmt.Errorf("%w (Debian: apt-get install python3-venv)", err)
+		}
+		return explain(lab.Output(lab.Command(ctx, filepath.Join(dir, "bin", "python"), "-m", "pip", "install",
+			"--quiet", "--disable-pip-version-check", "-r", requirements)))
+	})
+	return filepath.Join(dir, "bin", "python"), err
+}
+
+// buildNode installs what package-lock.json names.
+func (b *build) buildNode(ctx context.Context) (string, error) {
+	npm, err := lab.Tool("npm", "Node's package manager (Debian: apt-get install npm)")
+	if err != nil {
+		return "", err
+	}
+	source := filepath.Join(b.source, "node")
+	return b.cached(filepath.Join(source, "package-lock.json"), func(dir string) error {
+		for _, name := range []string{"package.json", "package-lock.json"} {
+			content, err := os.ReadFile(filepath.Join(source, name))
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name), content, 0o600)); err != nil {
+				return err
+			}
+		}
+		cmd := lab.Command(ctx, npm, "ci", "--silent", "--no-audit", "--no-fund")
+		cmd.Dir = dir
+		return explain(lab.Output(cmd))
+	})
+}
+
+// cached is a directory that install fills, once for each content of a file.
+func (b *build) cached(file string, install func(dir string) error) (string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	dir := filepath.Join(b.source, "..", "..", ".cache", filepath.Base(filepath.Dir(file))+"-"+hex.EncodeToString(sum[:6]))
+	done := filepath.Join(dir, "installed")
+	if _, err := os.Stat(done); err == nil {
+		return dir, nil
+	}
+	// A virtual environment knows its own path, so it is made where it stays.
+	if err := errors.Join(os.RemoveAll(dir), install(dir)); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(done, nil, 0o600)
+}
+
+// javaClasses compiles the Java client against a release's library.
+func (b *build) javaClasses(ctx context.Context, release lab.Release) (string, error) {
+	if _, err := lab.Tool("javac", "a Java compiler (Debian: apt-get install openjdk-17-jdk-headless)"); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(b.dir, "classes-"+release.Version)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	return dir, explain(lab.Output(lab.Command(ctx, filepath.Join(b.source, "java", "build.sh"), release.Classpath, dir)))
+}
+
+func explain(out string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+}
+
+// clients are the clients to run with a release.
+func (b *build) clients(ctx context.Context, version string, o options) ([]*client, error) {
+	all := []*client{
+		b.goClient("kcat"), b.goClient("franz"), b.goClient("sarama"), b.goClient("segmentio"),
+		b.pythonClient("confluent-kafka", "confluent_client.py"), b.pythonClient("kafka-python", "kafka_python_client.py"),
+		b.pythonClient("aiokafka", "aiokafka_client.py"), b.nodeClient(),
+	}
+	all = slices.DeleteFunc(all, func(c *client) bool {
+		quickly := c.name == "kcat" || c.name == "franz"
+		return !o.wants(c.name) || o.quick && version != lab.Newest && !quickly
+	})
+	libraries := []string{version, lab.Newest}
+	if o.quick { // the console tools are Java's own
+		libraries = slices.DeleteFunc(libraries[:1], func(v string) bool { return v != lab.Newest })
+	}
+	for _, library := range slices.Compact(libraries) {
+		if !o.wants("java") {
+			break
+		}
+		release, err := lab.NewRelease(ctx, library)
+		if err != nil {
+			return nil, err
+		}
+		c, err := b.javaClient(ctx, release)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// javaClient is the Java program on a release's library.
+func (b *build) javaClient(ctx context.Context, release lab.Release) (*client, error) {
+	classes, err := b.javaClasses(ctx, release)
+	if err != nil {
+		return nil, err
+	}
+	classpath := classes + ":" + release.Classpath
+	return &client{name: "java " + release.Version, program: func(ctx context.Context) *exec.Cmd {
+		return b.java.Tool(ctx, classpath, "Client")
+	}}, nil
+}
+
+func (b *build) goClient(name string) *client {
+	return &client{name: name, program: func(ctx context.Context) *exec.Cmd {
+		return lab.Command(ctx, filepath.Join(b.goDir, name))
+	}}
+}
+
+func (b *build) pythonClient(name, file string) *client {
+	return &client{name: name, program: func(ctx context.Context) *exec.Cmd {
+		return lab.Command(ctx, b.python, filepath.Join(b.source, "python", file))
+	}}
+}
+
+func (b *build) nodeClient() *client {
+	return &client{name: "kafkajs", program: func(ctx context.Context) *exec.Cmd {
+		cmd := lab.Command(ctx, "node", filepath.Join(b.source, "node", "kafkajs.js"))
+		cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(b.node, "node_modules"))
+		return cmd
+	}}
+}
+
+// trial is one client in one place, with a topic and a group that are its own.
+type trial struct {
+	client      *client
+	place       *lab.Namespace
+	proxied     bool
+	version     string // of the brokers
+	plain, sasl string // bootstrap addresses
+	name        string // of topics, groups and records
+	cluster     *lab.Cluster
+	// told is what the client has answered, for the comparison with the direct run.
+	told  []answer
+	notes []string
+}
+
+// answer is what a client prints at its end; clients/README.md has the contract.
+type answer struct {
+	Client     string         `json:"client"`
+	Version    string         `json:"version"`
+	Work       string         `json:"work"`
+	Sent       int            `json:"sent"`
+	Acked      int            `json:"acked"`
+	Read       int            `json:"read"`
+	Distinct   int            `json:"distinct"`
+	Duplicates int            `json:"duplicates"`
+	Addresses  []string       `json:"addresses"`
+	Error      string         `json:"error"`
+	NotOffered string         `json:"not_offered"`
+	Details    map[string]any `json:"details"`
+}
+
+// notOfferedError is what a client's library cannot do.
+type notOfferedError string
+
+func (e notOfferedError) Error() string { return "not offered: " + string(e) }
+
+// clientTimeout bounds a client that does not keep to its own bound.
+const clientTimeout = 3 * time.Minute
+
+// run runs the client to its end. Its error is what the client says of itself,
+// what it should never have been told, or that it does not offer the work.
+func (t *trial) run(ctx context.Context, work string, args ...string) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	cmd := t.client.program(ctx)
+	cmd.Args = append(append(cmd.Args, work, "--broker-version", t.version), args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	runErr := lab.Run(t.place.Command(cmd))
+
+	var a answer
+	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &a); err != nil {
+		return a, fmt.Errorf("%v printed no result: %w; %w\n%s%s", cmd.Args, err, runErr, tail(stdout.String()), tail(stderr.String()))
+	}
+	t.told = append(t.told, a)
+	if t.proxied {
+		if err := refuseBrokerWords(heard(a), stderr.String()); err != nil {
+			return a, err
+		}
+	}
+	switch {
+	case a.NotOffered != "":
+		return a, notOfferedError(a.NotOffered)
+	case a.Error != "":
+		return a, fmt.Errorf("%s: %s\n%s", work, a.Error, tail(stderr.String()))
+	case runErr != nil:
+		return a, fmt.Errorf("%s: %w\n%s", work, runErr, tail(stderr.String()))
+	}
+	return a, nil
+}
+
+// heard is what a client tells of what it was told. The controllers of a quorum are
+// shown to whoever asks, and dialled by no client (rewrite's package comment).
+func heard(a answer) string {
+	a.Details = maps.Clone(a.Details)
+	delete(a.Details, "metadata_quorum")
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err.Error() // it came from JSON
+	}
+	return string(text)
+}
+
+// tail is the end of what a program said.
+func tail(s string) string {
+	const most = 1500
+	if len(s) > most {
+		s = "…" + s[len(s)-most:]
+	}
+	return s
+}
+
+// refuseBrokerWords is an error if a client was told a broker's own address.
+func refuseBrokerWords(texts ...string) error {
+	for _, text := range texts {
+		for line := range strings.Lines(text) {
+			for _, word := range brokerWords {
+				if strings.Contains(line, word) {
+					return fmt.Errorf("the client was told a broker's own address: %s", strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+
+	"kproxy/e2e/lab"
+)
+
+// The addresses of the networks. The brokers' are on the loopback interface of
+// vpc; kproxy has one on each link.
+const (
+	brokerNet     = "10.213.30.0/24"
+	dockerKproxy  = "10.213.31.1"
+	dockerClient  = "10.213.31.2"
+	outsideKproxy = "10.213.32.1"
+	outsideClient = "10.213.32.2"
+	adminAddress  = "127.0.0.1:9400"
+)
+
+// How kproxy is told about. Each name resolves in its own place alone.
+const (
+	bob   = "kproxy:19092"
+	fred  = "localhost:19092"
+	alice = "never-gonna-give-you-up:29094"
+	// The same for the brokers' SASL listener.
+	aliceSASL = "never-gonna-give-you-up:39094"
+)
+
+// brokersDomain is in every name that a broker has.
+const brokersDomain = ".us-west-2.compute.internal"
+
+// A client that says such a word has been told a broker's own address.
+var brokerWords = []string{brokersDomain, "10.213.30."}
+
+func brokerAddress(id int) string { return fmt.Sprintf("10.213.30.1%d", id) }
+func brokerName(id int) string    { return fmt.Sprintf("ip-172-31-18-16%d%s", id, brokersDomain) }
+
+// maxBrokers is how many brokers have a name.
+const maxBrokers = 5
+
+// places are the networks of one release.
+type places struct {
+	vpc, docker, outside *lab.Namespace
+}
+
+// newPlaces makes the networks. The owner must Close them.
+func newPlaces() (p *places, err error) {
+	p = &places{}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if p.vpc, err = lab.NewNamespace("kp-vpc"); err != nil {
+		return p, err
+	}
+	if p.docker, err = lab.NewNamespace("kp-docker"); err != nil {
+		return p, err
+	}
+	if p.outside, err = lab.NewNamespace("kp-outside"); err != nil {
+		return p, err
+	}
+	names := map[string]string{"never-gonna-give-you-up": outsideKproxy}
+	for id := 1; id <= maxBrokers; id++ {
+		names[brokerName(id)] = brokerAddress(id)
+		if err := p.vpc.Run("ip", "addr", "add", brokerAddress(id)+"/32", "dev", "lo"); err != nil {
+			return p, err
+		}
+	}
+	return p, errors.Join(
+		p.vpc.Hosts(names),
+		p.vpc.Link(dockerKproxy+"/30", p.docker, dockerClient+"/30"),
+		p.vpc.Link(outsideKproxy+"/30", p.outside, outsideClient+"/30"),
+		countLeaks(p.docker, dockerKproxy),
+		countLeaks(p.outside, outsideKproxy),
+		p.docker.Hosts(map[string]string{"kproxy": dockerKproxy}),
+		p.leadAstray(true),
+	)
+}
+
+// leadAstray lets the brokers' names resolve outside, or not.
+func (p *places) leadAstray(on bool) error {
+	names := map[string]string{"never-gonna-give-you-up": outsideKproxy}
+	for id := 1; on && id <= maxBrokers; id++ {
+		names[brokerName(id)] = brokerAddress(id)
+	}
+	return p.outside.Hosts(names)
+}
+
+// countLeaks refuses and counts what a network sends to the brokers. The route
+// is there for the firewall to have something to count.
+func countLeaks(n *lab.Namespace, via string) error {
+	return errors.Join(
+		n.Run("ip", "route", "add", brokerNet, "via", via),
+		n.Run("nft", "add table inet compat"),
+		n.Run("nft", "add counter inet compat leaks"),
+		n.Run("nft", "add chain inet compat out { type filter hook output priority 0; }"),
+		n.Run("nft", "add rule inet compat out ip daddr "+brokerNet+" counter name leaks reject"),
+	)
+}
+
+// leaks is how many packets the networks have sent to the brokers' own addresses.
+func (p *places) leaks(ctx context.Context) (packets int, err error) {
+	for _, n := range []*lab.Namespace{p.docker, p.outside} {
+		out, err := n.Command(exec.CommandContext(ctx, "nft", "-j", "list", "counter", "inet", "compat", "leaks")).Output()
+		if err != nil {
+			return 0, fmt.Errorf("count the leaks of %s: %w", n.Name, err)
+		}
+		var answer struct {
+			Nftables []struct{ Counter struct{ Packets int } }
+		}
+		if err := json.Unmarshal(out, &answer); err != nil {
+			return 0, err
+		}
+		for _, a := range answer.Nftables {
+			packets += a.Counter.Packets
+		}
+	}
+	return packets, nil
+}
+
+// Close removes the networks.
+func (p *places) Close() {
+	for _, n := range []*lab.Namespace{p.outside, p.docker, p.vpc} {
+		if n != nil {
+			n.Close()
+		}
+	}
+}
+
+// kproxyConfig is what a platform engineer would write at the edge of vpc.
+func kproxyConfig(tapped bool) string {
+	bootstrap := func(port int) string {
+		var seeds []string
+		for id := range clusterSize {
+			seeds = append(seeds, fmt.Sprintf("%s:%d", brokerName(id+1), port))
+		}
+		return strings.Join(seeds, ", ")
+	}
+	dial := "[]"
+	if tapped {
+		dial = fmt.Sprintf(`[{match: "ip-172-31-18-16*%s:%d", to: "10.213.30.1{1}:%d"}]`, brokersDomain, plainPort, tapPort)
+	}
+	return fmt.Sprintf(`
+clusters:
+  plain:
+    bootstrap: [%s]
+    dial: %s
+    listeners:
+      bob:   {bind: %s:19092, advertise: %q, nodes: {ports: 19093-19099, first_node: 1}}
+      fred:  {bind: 127.0.0.1:19092, advertise: %q, nodes: {ports: 19093-19099, first_node: 1}}
+      alice: {bind: %s:29094, advertise: %q, nodes: {ports: 29095-29099, first_node: 1}}
+  sasl:
+    bootstrap: [%s]
+    listeners:
+      alice: {bind: %[6]s:39094, advertise: %[9]q, nodes: {ports: 39095-39099, first_node: 1}}
+admin: {bind: %[10]s}
+log: {level: info, format: json}
+`, bootstrap(plainPort), dial, dockerKproxy, bob, fred, outsideKproxy, alice, bootstrap(saslPort), aliceSASL, adminAddress)
+}
+
+// startKproxy runs kproxy in vpc and waits until it is ready.
+func (p *places) startKproxy(ctx context.Context, binary, dir string, tapped bool) (*lab.Process, error) {
+	proc, err := lab.StartKproxy(ctx, binary, dir, p.vpc, kproxyConfig(tapped))
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: p.vpc.Dial}}
+	defer client.CloseIdleConnections()
+	return proc, lab.Poll(ctx, 30*time.Second, func() error {
+		if err := proc.Alive(); err != nil {
+			return lab.Permanent(err)
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+adminAddress+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("/readyz: %s", resp.Status)
+		}
+		return nil
+	})
+}
