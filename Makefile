@@ -71,6 +71,22 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus); a skip is a failure
 	go test -tags e2e -count=1 -timeout 30m -v ./e2e/...
 
+.PHONY: compat
+compat: ## every Kafka from 2.2 on with every client: writes docs/compatibility.md (more than an hour)
+	go run ./e2e/compat --out docs/compatibility.md
+
+.PHONY: compat-quick
+compat-quick: ## every Kafka with two clients, every client with the newest Kafka
+	go run ./e2e/compat --quick
+
+.PHONY: transcripts
+transcripts: ## record the frames that rewrite's tests replay, from every Kafka
+	go run ./e2e/compat --record rewrite/testdata/transcripts
+
+.PHONY: faults
+faults: ## what clients see when things break, with kproxy and without; writes docs/faults.md (root, Java 17, nft)
+	go run ./e2e/faults
+
 .PHONY: demo
 demo: ## kproxy in front of three fake brokers that nobody can reach
 	go run ./cmd/kproxy demo
