@@ -161,8 +161,13 @@ func (p *pair) catchUp(t *testing.T, side string) {
 	if n, err := io.ReadFull(to, make([]byte, len(p.frame))); err != nil {
 		t.Errorf("a peer that had not read got %d of %d bytes: %v", n, len(p.frame), err)
 	}
-	if err := <-p.sent; err != nil {
-		t.Error(err)
+	select {
+	case err := <-p.sent:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the peer that sent is still at it")
 	}
 }
 

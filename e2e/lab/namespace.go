@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,15 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
 
 // Namespace is a network of its own on this machine. What is started inside
 // reaches the addresses that its links give it, and no others.
 type Namespace struct {
-	Name string // as `ip netns` shows it; at most 12 bytes
+	lock *flock.Flock // held by the run that the network is of
+	Name string       // as `ip netns` shows it; at most 12 bytes
 }
 
 // NewNamespace makes a network with a loopback interface and nothing else. It
@@ -31,8 +34,11 @@ func NewNamespace(name string) (*Namespace, error) {
 			return nil, err
 		}
 	}
-	n := &Namespace{Name: name}
-	n.Close()
+	n := &Namespace{Name: name, lock: flock.New(filepath.Join(os.TempDir(), "kproxy-lab-"+name+".lock"))}
+	if mine, err := n.lock.TryLock(); err != nil || !mine {
+		return nil, fmt.Errorf("the network namespace %s is of a run that goes on (%w); wait for its end", name, cmp.Or(err, errors.New("locked")))
+	}
+	n.remove()
 	if err := run("ip", "netns", "add", name); err != nil {
 		return nil, err
 	}
@@ -41,6 +47,11 @@ func NewNamespace(name string) (*Namespace, error) {
 
 // Close removes the network, with its links. Processes in it lose theirs.
 func (n *Namespace) Close() {
+	n.remove()
+	_ = n.lock.Unlock() // it goes with the process, too
+}
+
+func (n *Namespace) remove() {
 	_ = run("ip", "netns", "del", n.Name) // it may be gone
 	_ = os.RemoveAll(n.etc())
 }
