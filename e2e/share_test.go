@@ -18,7 +18,9 @@ func TestShareGroup(t *testing.T) {
 	k := shared.kafka
 	topic := k.NewTopic(t, "shared", partitions)
 	group := topic
-	if err := k.AlterGroup(t.Context(), group, "share.auto.offset.reset", "earliest"); err != nil {
+	earliest := "earliest"
+	if err := k.AlterConfigs(t.Context(), kmsg.ConfigResourceTypeGroupConfig, group,
+		map[string]*string{"share.auto.offset.reset": &earliest}); err != nil {
 		t.Fatal(err)
 	}
 	p := startKproxy(t, k.byAddress())

@@ -18,6 +18,17 @@ func apiVersions(correlationID int32, version int16) []byte {
 	return frame
 }
 
+// offerOf is an answer of version 0 with these APIs: key, oldest and newest version.
+func offerOf(apis [][3]int16) *kmsg.ApiVersionsResponse {
+	offer := answerTo(0, kmsg.NewPtrApiVersionsResponse())
+	for _, api := range apis {
+		e := kmsg.NewApiVersionsResponseApiKey()
+		e.ApiKey, e.MinVersion, e.MaxVersion = api[0], api[1], api[2]
+		offer.ApiKeys = append(offer.ApiKeys, e)
+	}
+	return offer
+}
+
 // wantUnsupported reads the answer that says which versions of ApiVersions there
 // are: in the layout of v0, with one entry (KIP-511).
 func (c client) wantUnsupported(correlationID int32) {
@@ -162,12 +173,7 @@ func TestAPIVersionsOfAnOldBroker(t *testing.T) {
 
 	c.send(2, of(0, kmsg.NewPtrApiVersionsRequest()))
 	s.request(kmsg.ApiVersions, 2)
-	offer := answerTo(0, kmsg.NewPtrApiVersionsResponse())
-	for _, entry := range [][3]int16{{0, 0, 99}, {1, 4, 99}, {3, 0, 9}, {18, 0, 4}, {12, 0, 99}, {10001, 0, 0}} {
-		e := kmsg.NewApiVersionsResponseApiKey()
-		e.ApiKey, e.MinVersion, e.MaxVersion = entry[0], entry[1], entry[2]
-		offer.ApiKeys = append(offer.ApiKeys, e)
-	}
+	offer := offerOf([][3]int16{{0, 0, 99}, {1, 4, 99}, {3, 0, 9}, {18, 0, 4}, {12, 0, 99}, {10001, 0, 0}})
 	s.answer(2, offer)
 	resp := answerTo(0, kmsg.NewPtrApiVersionsResponse())
 	c.receive(2, resp)
@@ -193,12 +199,7 @@ func TestAPIOfNewerBrokersIsHidden(t *testing.T) {
 	}
 	c.send(1, of(0, kmsg.NewPtrApiVersionsRequest()))
 	s.request(kmsg.ApiVersions, 1)
-	offer := answerTo(0, kmsg.NewPtrApiVersionsResponse())
-	for _, entry := range [][3]int16{{0, 0, 13}, {1, 50, 60}, {10001, 0, 0}} {
-		e := kmsg.NewApiVersionsResponseApiKey()
-		e.ApiKey, e.MinVersion, e.MaxVersion = entry[0], entry[1], entry[2]
-		offer.ApiKeys = append(offer.ApiKeys, e)
-	}
+	offer := offerOf([][3]int16{{0, 0, 13}, {1, 50, 60}, {10001, 0, 0}})
 	s.answer(1, offer)
 	resp := answerTo(0, kmsg.NewPtrApiVersionsResponse())
 	c.receive(1, resp)

@@ -6,7 +6,7 @@
 //
 //	go run ./e2e/compat                  # everything: more than an hour on two cores
 //	go run ./e2e/compat --quick          # every release with two clients, every client with the newest
-//	go run ./e2e/compat --brokers 2.2.1 --clients kcat,franz-go --work sasl
+//	go run ./e2e/compat --brokers 2.2.1 --clients kcat,franz --work SASL
 //
 // # The places
 //

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/e2e/lab"
@@ -94,27 +93,10 @@ func (r *releaseRun) countPushes() (int, error) {
 
 // subscribe asks clients for metrics, by their prefix; "" takes the question back.
 func subscribe(ctx context.Context, c *lab.Cluster, metrics string) error {
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
-	resource.ResourceType = kmsg.ConfigResourceTypeClientMetrics
-	resource.ResourceName = "kproxy"
-	for name, value := range map[string]string{"metrics": metrics, "interval.ms": "1000"} {
-		config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-		config.Name, config.Value = name, &value
-		if metrics == "" {
-			config.Op, config.Value = kmsg.IncrementalAlterConfigOpDelete, nil
-		}
-		resource.Configs = append(resource.Configs, config)
+	interval := "1000"
+	values := map[string]*string{"metrics": &metrics, "interval.ms": &interval}
+	if metrics == "" {
+		values = map[string]*string{"metrics": nil, "interval.ms": nil}
 	}
-	req.Resources = append(req.Resources, resource)
-	resp, err := req.RequestWith(ctx, c.Conn)
-	if err != nil {
-		return err
-	}
-	for _, answer := range resp.Resources {
-		if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
-			return fmt.Errorf("subscribe to %q: %w", metrics, err)
-		}
-	}
-	return nil
+	return c.AlterConfigs(ctx, kmsg.ConfigResourceTypeClientMetrics, "kproxy", values)
 }

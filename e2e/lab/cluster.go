@@ -260,15 +260,21 @@ func (c *Cluster) Restart(ctx context.Context, id int32, end func(*Broker) error
 	return c.WaitWhole(ctx)
 }
 
-// AlterGroup sets one configuration of a group (KIP-848).
-func (c *Cluster) AlterGroup(ctx context.Context, group, name, value string) error {
+// AlterConfigs sets configurations of one resource of a kind for which kadm has no
+// call, such as a group (KIP-848) or a subscription of client metrics (KIP-714). A
+// nil value takes one back.
+func (c *Cluster) AlterConfigs(ctx context.Context, kind kmsg.ConfigResourceType, name string, values map[string]*string) error {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
-	resource.ResourceType = kmsg.ConfigResourceTypeGroupConfig
-	resource.ResourceName = group
-	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	config.Name, config.Value = name, &value
-	resource.Configs = append(resource.Configs, config)
+	resource.ResourceType, resource.ResourceName = kind, name
+	for key, value := range values {
+		config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		config.Name, config.Value = key, value
+		if value == nil {
+			config.Op = kmsg.IncrementalAlterConfigOpDelete
+		}
+		resource.Configs = append(resource.Configs, config)
+	}
 	req.Resources = append(req.Resources, resource)
 	resp, err := req.RequestWith(ctx, c.Conn)
 	if err != nil {
@@ -276,7 +282,7 @@ func (c *Cluster) AlterGroup(ctx context.Context, group, name, value string) err
 	}
 	for _, r := range resp.Resources {
 		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return fmt.Errorf("group %s: %s: %w", group, name, err)
+			return fmt.Errorf("configure %s: %w", name, err)
 		}
 	}
 	return nil
