@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// sharedRate is how much each client sends while the cluster changes. Its
-	// records are spread over sharedTime, longer than every change takes.
-	sharedRate    = 30
-	sharedTime    = 45 * time.Second
-	sharedRecords = sharedRate * int(sharedTime/time.Second)
+	// sharedRate is how many records a second each client sends while the cluster
+	// changes: for sharedTime, longer than every change takes, or for briefTime.
+	sharedRate = 30
+	sharedTime = 45 * time.Second
+	briefTime  = 15 * time.Second
 	// sharedPartitions is of each client's topic.
 	sharedPartitions = 3
 )
@@ -44,13 +44,17 @@ func (r *releaseRun) runShared(ctx context.Context, w *work, cells []*cell) erro
 		return err
 	}
 	loaded := make(chan struct{})
+	count := sharedRate * int(sharedTime/time.Second)
+	if r.quick && w.brief {
+		count = sharedRate * int(briefTime/time.Second)
+	}
 	changed := make(chan error, 1)
 	go func() { changed <- w.change(ctx, r, topics, loaded) }()
 
 	var wg sync.WaitGroup
 	for i, c := range cells {
-		wg.Go(func() { c.direct = pairs[i].direct.underChange(ctx) })
-		wg.Go(func() { c.proxied = pairs[i].proxied.underChange(ctx) })
+		wg.Go(func() { c.direct = pairs[i].direct.underChange(ctx, count) })
+		wg.Go(func() { c.proxied = pairs[i].proxied.underChange(ctx, count) })
 	}
 	wg.Wait()
 	close(loaded)
@@ -71,19 +75,19 @@ func (r *releaseRun) runShared(ctx context.Context, w *work, cells []*cell) erro
 }
 
 // underChange produces and consumes at once.
-func (t *trial) underChange(ctx context.Context) result {
+func (t *trial) underChange(ctx context.Context, count int) result {
 	consumer := *t // run is not for two goroutines
 	var wg sync.WaitGroup
 	var produced answer
 	var produceErr, consumeErr error
 	wg.Go(func() {
 		produced, produceErr = t.run(ctx, "produce", append(t.on(), "--acks", "all", "--prefix", t.name,
-			"--count", fmt.Sprint(sharedRecords), "--rate", fmt.Sprint(sharedRate), "--timeout", "120")...)
-		if produceErr == nil && produced.Acked != sharedRecords {
-			produceErr = fmt.Errorf("produce: %d of %d acknowledged", produced.Acked, sharedRecords)
+			"--count", fmt.Sprint(count), "--rate", fmt.Sprint(sharedRate), "--timeout", "120")...)
+		if produceErr == nil && produced.Acked != count {
+			produceErr = fmt.Errorf("produce: %d of %d acknowledged", produced.Acked, count)
 		}
 	})
-	wg.Go(func() { consumeErr = consumer.consume(ctx, t.on(), sharedRecords, "--timeout", "140") })
+	wg.Go(func() { consumeErr = consumer.consume(ctx, t.on(), count, "--timeout", "140") })
 	wg.Wait()
 	return result{err: errors.Join(produceErr, consumeErr), version: produced.Version, notes: consumer.notes}
 }

@@ -42,7 +42,7 @@ type client struct {
 
 // buildAll gets everything ready. What it downloads is kept in the lab's cache.
 func buildAll(ctx context.Context, dir string, o options) (*build, error) {
-	root, err := lab.ModuleRoot(ctx)
+	root, err := lab.ModuleRoot()
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +166,11 @@ func explain(out string, err error) error {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	return nil
+}
+
+// clientNames are what --clients takes. "java" is one for each release.
+var clientNames = []string{
+	"kcat", "franz", "sarama", "segmentio", "confluent-kafka", "kafka-python", "aiokafka", "kafkajs", "java",
 }
 
 // clients are the clients to run with a release.

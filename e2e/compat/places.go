@@ -33,6 +33,10 @@ const (
 	alice = "never-gonna-give-you-up:29094"
 	// The same for the brokers' SASL listener.
 	aliceSASL = "never-gonna-give-you-up:39094"
+	// The same by a name that is longer than the brokers' own.
+	aliceLong = longName + ":49094"
+	shortName = "never-gonna-give-you-up"
+	longName  = "never-gonna-give-you-up.never-gonna-let-you-down.example"
 )
 
 // brokersDomain is in every name that a broker has.
@@ -69,7 +73,7 @@ func newPlaces() (p *places, err error) {
 	if p.outside, err = lab.NewNamespace("kp-outside"); err != nil {
 		return p, err
 	}
-	names := map[string]string{"never-gonna-give-you-up": outsideKproxy}
+	names := map[string]string{shortName: outsideKproxy}
 	for id := 1; id <= maxBrokers; id++ {
 		names[brokerName(id)] = brokerAddress(id)
 		if err := p.vpc.Run("ip", "addr", "add", brokerAddress(id)+"/32", "dev", "lo"); err != nil {
@@ -89,7 +93,7 @@ func newPlaces() (p *places, err error) {
 
 // leadAstray lets the brokers' names resolve outside, or not.
 func (p *places) leadAstray(on bool) error {
-	names := map[string]string{"never-gonna-give-you-up": outsideKproxy}
+	names := map[string]string{shortName: outsideKproxy, longName: outsideKproxy}
 	for id := 1; on && id <= maxBrokers; id++ {
 		names[brokerName(id)] = brokerAddress(id)
 	}
@@ -111,21 +115,36 @@ func countLeaks(n *lab.Namespace, via string) error {
 // leaks is how many packets the networks have sent to the brokers' own addresses.
 func (p *places) leaks(ctx context.Context) (packets int, err error) {
 	for _, n := range []*lab.Namespace{p.docker, p.outside} {
-		out, err := n.Command(exec.CommandContext(ctx, "nft", "-j", "list", "counter", "inet", "compat", "leaks")).Output()
+		leaks, err := counter(ctx, n, "compat", "leaks")
 		if err != nil {
-			return 0, fmt.Errorf("count the leaks of %s: %w", n.Name, err)
-		}
-		var answer struct {
-			Nftables []struct{ Counter struct{ Packets int } }
-		}
-		if err := json.Unmarshal(out, &answer); err != nil {
 			return 0, err
 		}
-		for _, a := range answer.Nftables {
-			packets += a.Counter.Packets
-		}
+		packets += leaks.Packets
 	}
 	return packets, nil
+}
+
+// traffic is what a firewall has counted.
+type traffic struct{ Packets, Bytes int }
+
+// counter reads a named counter of a network's firewall.
+func counter(ctx context.Context, n *lab.Namespace, table, name string) (traffic, error) {
+	out, err := n.Command(exec.CommandContext(ctx, "nft", "-j", "list", "counter", "inet", table, name)).Output()
+	if err != nil {
+		return traffic{}, fmt.Errorf("counter %s of %s: %w", name, n.Name, err)
+	}
+	var answer struct {
+		Nftables []struct{ Counter *traffic }
+	}
+	if err := json.Unmarshal(out, &answer); err != nil {
+		return traffic{}, err
+	}
+	for _, a := range answer.Nftables {
+		if a.Counter != nil {
+			return *a.Counter, nil
+		}
+	}
+	return traffic{}, fmt.Errorf("counter %s of %s: not in %s", name, n.Name, out)
 }
 
 // Close removes the networks.
@@ -159,13 +178,14 @@ clusters:
       bob:   {bind: %s:19092, advertise: %q, nodes: {ports: 19093-19099, first_node: 1}}
       fred:  {bind: 127.0.0.1:19092, advertise: %q, nodes: {ports: 19093-19099, first_node: 1}}
       alice: {bind: %s:29094, advertise: %q, nodes: {ports: 29095-29099, first_node: 1}}
+      long:  {bind: %[6]s:49094, advertise: %[11]q, nodes: {ports: 49095-49099, first_node: 1}}
   sasl:
-    bootstrap: [%s]
+    bootstrap: [%[8]s]
     listeners:
       alice: {bind: %[6]s:39094, advertise: %[9]q, nodes: {ports: 39095-39099, first_node: 1}}
 admin: {bind: %[10]s}
 log: {level: info, format: json}
-`, bootstrap(plainPort), dial, dockerKproxy, bob, fred, outsideKproxy, alice, bootstrap(saslPort), aliceSASL, adminAddress)
+`, bootstrap(plainPort), dial, dockerKproxy, bob, fred, outsideKproxy, alice, bootstrap(saslPort), aliceSASL, adminAddress, aliceLong)
 }
 
 // startKproxy runs kproxy in vpc and waits until it is ready.

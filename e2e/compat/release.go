@@ -70,7 +70,7 @@ func (c *cell) judge(direct, proxied *trial) {
 func (c *cell) compare(direct, proxied *trial) {
 	var none notOfferedError
 	switch {
-	case errors.As(c.direct.err, &none):
+	case errors.As(c.direct.err, &none) && errors.As(c.proxied.err, new(notOfferedError)):
 		c.outcome, c.why = unavailable, string(none)
 	case c.proxied.err == nil && c.direct.err == nil:
 		c.outcome, c.why = passed, strings.Join(c.proxied.notes, "; ")
@@ -138,7 +138,7 @@ func runRelease(ctx context.Context, b *build, version string, clients []*client
 	fmt.Fprintf(o.stdout, "Kafka %s: %d cells\n", version, len(cells))
 	s = &section{version: version, cells: cells}
 	tty := term.IsTerminal(int(os.Stderr.Fd()))
-	r := &releaseRun{stdout: o.stdout, build: b, clients: clients, places: p, cluster: cluster, tty: tty, bar: newBar(version, len(cells), tty)}
+	r := &releaseRun{stdout: o.stdout, quick: o.quick, build: b, clients: clients, places: p, cluster: cluster, tty: tty, bar: newBar(version, len(cells), tty)}
 	if err := r.runAll(ctx, cells, o.workers); err != nil {
 		return s, err
 	}
@@ -167,17 +167,21 @@ func newBar(version string, cells int, show bool) *progressbar.ProgressBar {
 // releaseRun is a release while its cells run.
 type releaseRun struct {
 	stdout  io.Writer
+	quick   bool
 	build   *build
 	places  *places
 	cluster *lab.Cluster
 	clients []*client
-	// telemetry says how many pushes arrived, client by client.
-	telemetry []string
+	notes   []string // of the networks' work that runs
 
 	mu       sync.Mutex // of the following
 	bar      *progressbar.ProgressBar
 	tty      bool // the bar shows
 	finished int
+}
+
+func (r *releaseRun) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
 // runAll runs the cells: those of the networks, one at a time; those of one client

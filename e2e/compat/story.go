@@ -18,9 +18,9 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// consoleTools is the client of the networks: kcat, and the console tools of the
-// brokers' own release.
-var consoleTools = &client{name: "kcat -L and console tools"}
+// together is where the works stand that have several clients: kcat -L and the console
+// tools, or all clients of the matrix.
+var together = &client{name: "several"}
 
 // station is where somebody stands, and what they bootstrap from.
 type station struct {
@@ -51,10 +51,10 @@ func (r *releaseRun) runNetworks(ctx context.Context, cells []*cell) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c.why = strings.Join(r.telemetry, "; ")
-		r.telemetry = nil
+		c.why = strings.Join(r.notes, "; ")
+		r.notes = nil
 		if err != nil {
-			c.outcome, c.why = failed, err.Error()
+			c.outcome, c.why = failed, strings.Join(append([]string{err.Error()}, c.why), "; ")
 		}
 		r.done(c)
 	}

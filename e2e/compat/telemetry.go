@@ -61,7 +61,7 @@ func telemetryPush(ctx context.Context, r *releaseRun) error {
 		if pushed[1] == 0 && pushed[0] > 0 {
 			errs = append(errs, fmt.Errorf("%s: %d pushes directly, none through kproxy", c.name, pushed[0]))
 		}
-		r.telemetry = append(r.telemetry, fmt.Sprintf("%s: %d pushes directly, %d through kproxy", c.name, pushed[0], pushed[1]))
+		r.note("%s: %d pushes directly, %d through kproxy", c.name, pushed[0], pushed[1])
 	}
 	// Nobody pushes in the works that follow.
 	return errors.Join(append(errs, subscribe(ctx, r.cluster, ""))...)

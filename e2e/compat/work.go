@@ -27,6 +27,8 @@ type work struct {
 	// change is what happens to the cluster while all clients produce and
 	// consume at once, on these topics. It may go on until loaded is closed.
 	change func(ctx context.Context, r *releaseRun, topics []string, loaded <-chan struct{}) error
+	// brief is a change that lasts as long as the load, however short that is.
+	brief bool
 }
 
 func (w *work) offeredBy(version string) bool { return w.since == "" || lab.AtLeast(version, w.since) }
@@ -71,7 +73,9 @@ var works = []*work{
 	{name: "three networks", networks: threeNetworks},
 	{name: "the cloud story", networks: cloudStory},
 	{name: "telemetry push", since: telemetrySince, networks: telemetryPush},
-	{name: "leader moves", change: moveLeaders},
+	{name: "follower fetching", since: "2.4", networks: followerFetching},
+	{name: "leader moves, long names", since: "3.7", networks: longNames},
+	{name: "leader moves", change: moveLeaders, brief: true},
 	{name: "rolling restart", change: rollingRestart},
 	{name: "brokers come and go", change: comeAndGo},
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // cacheDir is git-ignored. It is below the root of the module.
@@ -20,7 +21,7 @@ const cacheDir = "e2e/.cache"
 // Jars is a directory with the dependencies of a pom. They are resolved once
 // for each content of the pom; later runs need no network.
 func Jars(ctx context.Context, pom []byte) (string, error) {
-	root, err := ModuleRoot(ctx)
+	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
 	}
@@ -66,13 +67,13 @@ func resolveJars(ctx context.Context, pom []byte, dir string) error {
 }
 
 // ModuleRoot is the directory of kproxy's go.mod.
-func ModuleRoot(ctx context.Context) (string, error) {
-	out, err := Output(Command(ctx, "go", "list", "-m", "-f", "{{.Dir}}"))
+var ModuleRoot = sync.OnceValues(func() (string, error) {
+	out, err := Output(Command(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}"))
 	if err != nil {
 		return "", fmt.Errorf("go list -m: %w\n%s", err, out)
 	}
 	return strings.TrimSpace(out), nil
-}
+})
 
 // Tool finds a program. Its absence fails the run: a skipped end-to-end test
 // would look like one that passed.
