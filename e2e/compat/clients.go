@@ -5,8 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +55,7 @@ func buildAll(ctx context.Context, dir string, o options) (*build, error) {
 		{"the Go clients", func() error { return b.buildGo(ctx) }},
 		{"the Python clients", func() (err error) {
 			if o.wants("confluent-kafka") || o.wants("kafka-python") || o.wants("aiokafka") {
-				b.python, err = b.buildPython(ctx)
+				b.python, err = lab.Python(ctx, filepath.Join(b.source, "python", "requirements.txt"))
 			}
 			return err
 		}},
@@ -90,23 +88,6 @@ func (b *build) buildGo(ctx context.Context) error {
 	return explain(lab.Output(cmd))
 }
 
-// buildPython makes a virtual environment with what requirements.txt names.
-func (b *build) buildPython(ctx context.Context) (string, error) {
-	python, err := lab.Tool("python3", "Python (Debian: apt-get install python3-venv)")
-	if err != nil {
-		return "", err
-	}
-	requirements := filepath.Join(b.source, "python", "requirements.txt")
-	dir, err := b.cached(requirements, func(dir string) error {
-		if err := explain(lab.Output(lab.Command(ctx, python, "-m", "venv", dir))); err != nil {
-			return fmt.Errorf("%w (Debian: apt-get install python3-venv)", err)
-		}
-		return explain(lab.Output(lab.Command(ctx, filepath.Join(dir, "bin", "python"), "-m", "pip", "install",
-			"--quiet", "--disable-pip-version-check", "-r", requirements)))
-	})
-	return filepath.Join(dir, "bin", "python"), err
-}
-
 // buildNode installs what package-lock.json names.
 func (b *build) buildNode(ctx context.Context) (string, error) {
 	npm, err := lab.Tool("npm", "Node's package manager (Debian: apt-get install npm)")
@@ -114,7 +95,7 @@ func (b *build) buildNode(ctx context.Context) (string, error) {
 		return "", err
 	}
 	source := filepath.Join(b.source, "node")
-	return b.cached(filepath.Join(source, "package-lock.json"), func(dir string) error {
+	return lab.Cached(filepath.Join(source, "package-lock.json"), func(dir string) error {
 		for _, name := range []string{"package.json", "package-lock.json"} {
 			content, err := os.ReadFile(filepath.Join(source, name))
 			if err != nil {
@@ -128,25 +109,6 @@ func (b *build) buildNode(ctx context.Context) (string, error) {
 		cmd.Dir = dir
 		return explain(lab.Output(cmd))
 	})
-}
-
-// cached is a directory that install fills, once for each content of a file.
-func (b *build) cached(file string, install func(dir string) error) (string, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(content)
-	dir := filepath.Join(b.source, "..", "..", ".cache", filepath.Base(filepath.Dir(file))+"-"+hex.EncodeToString(sum[:6]))
-	done := filepath.Join(dir, "installed")
-	if _, err := os.Stat(done); err == nil {
-		return dir, nil
-	}
-	// A virtual environment knows its own path, so it is made where it stays.
-	if err := errors.Join(os.RemoveAll(dir), install(dir)); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(done, nil, 0o600)
 }
 
 // javaClasses compiles the Java client against a release's library.

@@ -10,6 +10,7 @@
 //	tun.go        a link that loses, delays and forges packets
 //	names.go      a name server that changes its mind
 //	kproxy.go     the binary that a person would run
+//	cache.go      what is installed once, such as Python's libraries
 //	process.go    a server with a log; child.go: a child that cannot outlive us
 //
 // Nothing is skipped: what is missing is an error that says what to install.

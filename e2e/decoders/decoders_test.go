@@ -1,0 +1,266 @@
+//go:build e2e
+
+// Package decoders gives answers that kproxy has rewritten to the decoders of other clients'
+// libraries: what kmsg reads, which writes kproxy's own tests, others must read too.
+package decoders
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/e2e/lab"
+	"kproxy/rewrite"
+)
+
+const brokerHost = "ip-172-31-18-161.us-west-2.compute.internal"
+
+// frame is an answer that kproxy has rewritten, and what it names by kmsg.
+type frame struct {
+	api     kmsg.Key
+	version int16
+	body    []byte // behind the response header
+	named   string
+	what    string
+}
+
+func (f frame) line() string { return fmt.Sprintf("%s %d %x\n", f.api.Name(), f.version, f.body) }
+
+// TestOtherDecoders has names that are up to 200 bytes shorter and longer than the brokers'
+// own, in the bytes that these took and in as many as they need.
+func TestOtherDecoders(t *testing.T) {
+	frames := rewritten(t)
+	t.Logf("%d answers", len(frames))
+	release, err := lab.NewRelease(t.Context(), lab.Newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("Java", func(t *testing.T) {
+		classes := t.TempDir()
+		compile := lab.Command(t.Context(), "javac", "-nowarn", "-Xlint:none", "-cp", release.Classpath, "-d", classes, "Decode.java")
+		if out, err := lab.Output(compile); err != nil {
+			t.Fatalf("javac: %v\n%s", err, out)
+		}
+		java, err := lab.NewJava(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, frames, java.Tool(t.Context(), classes+":"+release.Classpath, "Decode"))
+	})
+	t.Run("kafka-python", func(t *testing.T) {
+		python, err := lab.Python(t.Context(), filepath.Join("..", "compat", "clients", "python", "requirements.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, frames, lab.Command(t.Context(), python, "decode.py"))
+	})
+}
+
+// check gives the frames to a program and compares what it says with kmsg.
+func check(t *testing.T, frames []frame, program *exec.Cmd) {
+	t.Helper()
+	var in bytes.Buffer
+	for _, f := range frames {
+		in.WriteString(f.line())
+	}
+	program.Stdin = &in
+	var stderr bytes.Buffer
+	program.Stderr = &stderr
+	out, err := program.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", program.Args, err, stderr.String())
+	}
+	said := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(said) != len(frames) {
+		t.Fatalf("answers: got %d, want %d\n%s", len(said), len(frames), stderr.String())
+	}
+	read := 0
+	for i, f := range frames {
+		if said[i] == "not offered" {
+			continue
+		}
+		read++
+		if said[i] != f.named {
+			t.Errorf("%s: got %q, want %q", f.what, said[i], f.named)
+		}
+	}
+	if read < len(frames)/2 {
+		t.Errorf("answers that were read: got %d of %d", read, len(frames))
+	}
+}
+
+// rewritten makes answers and rewrites them as kproxy does.
+func rewritten(t *testing.T) []frame {
+	t.Helper()
+	var frames []frame
+	for _, api := range []struct {
+		key      kmsg.Key
+		versions []int16
+	}{
+		{kmsg.Produce, []int16{10, 12, 13}}, {kmsg.Fetch, []int16{16, 17, 18}},
+		{kmsg.ShareFetch, []int16{1, 2}}, {kmsg.ShareAcknowledge, []int16{1, 2}},
+	} {
+		for _, version := range api.versions {
+			for delta := -len(brokerHost) + 1; delta <= 200; delta++ {
+				for _, brokers := range []int{1, 3} {
+					for _, fixed := range []bool{true, false} {
+						frames = append(frames, rewriteOne(t, api.key, version, brokers, delta, fixed))
+					}
+				}
+			}
+		}
+	}
+	return frames
+}
+
+func rewriteOne(t *testing.T, api kmsg.Key, version int16, brokers, delta int, fixed bool) frame {
+	t.Helper()
+	f := frame{
+		api: api, version: version,
+		what: fmt.Sprintf("%s v%d, %d brokers, names %+d bytes, fixed %t", api.Name(), version, brokers, delta, fixed),
+	}
+	resp := answer(api, version, brokers)
+	payload := resp.AppendTo([]byte{0}) // the response header's tags
+	host := strings.Repeat("h", len(brokerHost)+delta)
+	rewriter := &rewrite.Rewriter{Translate: func(_ int16, b rewrite.Brokers) {
+		for i := range b.List {
+			b.List[i].Host, b.List[i].Port = host, 30000+b.List[i].Node
+		}
+	}}
+	at := tailOf(t, int16(api), version, payload)
+	tail, _, err := rewriter.Tail(int16(api), version, payload[at:], fixed)
+	if err != nil {
+		t.Fatalf("%s: %v", f.what, err)
+	}
+	out := append(bytes.Clone(payload[:at]), tail...)
+	if fixed && len(out) != len(payload) {
+		t.Fatalf("%s: got %d bytes, want %d", f.what, len(out), len(payload))
+	}
+	if bytes.Contains(out, []byte(brokerHost)) {
+		t.Fatalf("%s: has the broker's own name", f.what)
+	}
+	f.body = out[1:]
+	back := kmsg.ResponseForKey(int16(api))
+	back.SetVersion(version)
+	if err := back.ReadFrom(f.body); err != nil {
+		t.Fatalf("%s: kmsg: %v", f.what, err)
+	}
+	f.named = named(back)
+	return f
+}
+
+// tailOf walks an answer to where its tail begins.
+func tailOf(t *testing.T, key, version int16, payload []byte) int {
+	t.Helper()
+	var w rewrite.Walker
+	w.Start(key, version, len(payload))
+	for at := 0; ; {
+		step, err := w.Next(payload[at:])
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case step.Verb == rewrite.Pass:
+			at += step.N
+		case step.Verb == rewrite.Tail:
+			return at
+		default:
+			t.Fatalf("at %d of %d: the walker needs %d bytes", at, len(payload), step.N)
+		}
+	}
+}
+
+// answer has records, an error with a leader, and the leaders' addresses.
+func answer(api kmsg.Key, version int16, brokers int) kmsg.Response {
+	const notLeader = 6
+	var resp kmsg.Response
+	switch api {
+	case kmsg.Produce:
+		r := kmsg.NewPtrProduceResponse()
+		topic, partition := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
+		topic.Topic, partition.ErrorCode, partition.CurrentLeader.LeaderID = "t", notLeader, 1
+		topic.Partitions = append(topic.Partitions, partition)
+		r.Topics = append(r.Topics, topic)
+		for id := range brokers {
+			b := kmsg.NewProduceResponseBroker()
+			b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
+			r.Brokers = append(r.Brokers, b)
+		}
+		resp = r
+	case kmsg.Fetch:
+		r := kmsg.NewPtrFetchResponse()
+		topic, partition := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		topic.Topic, partition.ErrorCode, partition.CurrentLeader.LeaderID = "t", notLeader, 1
+		other := kmsg.NewFetchResponseTopicPartition()
+		other.Partition, other.RecordBatches = 1, records()
+		topic.Partitions = append(topic.Partitions, partition, other)
+		r.Topics = append(r.Topics, topic)
+		for id := range brokers {
+			b := kmsg.NewFetchResponseBroker()
+			b.NodeID, b.Host, b.Port, b.Rack = int32(id), brokerHost, 9092, new("r")
+			r.Brokers = append(r.Brokers, b)
+		}
+		resp = r
+	case kmsg.ShareFetch:
+		r := kmsg.NewPtrShareFetchResponse()
+		topic, partition := kmsg.NewShareFetchResponseTopic(), kmsg.NewShareFetchResponseTopicPartition()
+		partition.ErrorCode, partition.CurrentLeader.LeaderID, partition.Records = notLeader, 1, records()
+		topic.Partitions = append(topic.Partitions, partition)
+		r.Topics = append(r.Topics, topic)
+		for id := range brokers {
+			b := kmsg.NewShareFetchResponseNodeEndpoint()
+			b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
+			r.NodeEndpoints = append(r.NodeEndpoints, b)
+		}
+		resp = r
+	case kmsg.ShareAcknowledge:
+		r := kmsg.NewPtrShareAcknowledgeResponse()
+		for id := range brokers {
+			b := kmsg.NewShareAcknowledgeResponseNodeEndpoint()
+			b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
+			r.NodeEndpoints = append(r.NodeEndpoints, b)
+		}
+		resp = r
+	}
+	resp.SetVersion(version)
+	return resp
+}
+
+// records is an empty batch, as a compacted topic has them.
+func records() []byte {
+	b := (&kmsg.RecordBatch{Magic: 2, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1}).AppendTo(nil)
+	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
+	return b
+}
+
+// named is what the decoders print.
+func named(resp kmsg.Response) string {
+	var all []string
+	add := func(node int32, host string, port int32) {
+		all = append(all, fmt.Sprintf("%d@%s:%d", node, host, port))
+	}
+	switch r := resp.(type) {
+	case *kmsg.ProduceResponse:
+		for _, b := range r.Brokers {
+			add(b.NodeID, b.Host, b.Port)
+		}
+	case *kmsg.FetchResponse:
+		for _, b := range r.Brokers {
+			add(b.NodeID, b.Host, b.Port)
+		}
+	case *kmsg.ShareFetchResponse:
+		for _, b := range r.NodeEndpoints {
+			add(b.NodeID, b.Host, b.Port)
+		}
+	case *kmsg.ShareAcknowledgeResponse:
+		for _, b := range r.NodeEndpoints {
+			add(b.NodeID, b.Host, b.Port)
+		}
+	}
+	return strings.Join(all, " ")
+}
