@@ -100,18 +100,20 @@ func rewritten(t *testing.T) []frame {
 	t.Helper()
 	var frames []frame
 	for _, api := range []struct {
-		key      kmsg.Key
+		answer   func(brokers int) kmsg.Response
 		versions []int16
 	}{
-		{kmsg.Produce, []int16{10, 12, 13}}, {kmsg.Fetch, []int16{16, 17, 18}},
-		{kmsg.ShareFetch, []int16{1, 2}}, {kmsg.ShareAcknowledge, []int16{1, 2}},
+		{produced, []int16{10, 12, 13}},
+		{fetched, []int16{16, 17, 18}},
+		{shareFetched, []int16{1, 2}},
+		{shareAcknowledged, []int16{1, 2}},
 	} {
 		for _, version := range api.versions {
 			for delta := -len(brokerHost) + 1; delta <= 200; delta++ {
 				for _, brokers := range []int{1, 3} {
-					for _, fixed := range []bool{true, false} {
-						frames = append(frames, rewriteOne(t, api.key, version, brokers, delta, fixed))
-					}
+					resp := api.answer(brokers)
+					resp.SetVersion(version)
+					frames = append(frames, rewriteOne(t, resp, delta, true), rewriteOne(t, resp, delta, false))
 				}
 			}
 		}
@@ -119,13 +121,15 @@ func rewritten(t *testing.T) []frame {
 	return frames
 }
 
-func rewriteOne(t *testing.T, api kmsg.Key, version int16, brokers, delta int, fixed bool) frame {
+// rewriteOne gives the brokers of an answer names that are longer by delta bytes, in as many
+// bytes as it has if fixed.
+func rewriteOne(t *testing.T, resp kmsg.Response, delta int, fixed bool) frame {
 	t.Helper()
+	api, version := kmsg.Key(resp.Key()), resp.GetVersion()
 	f := frame{
 		api: api, version: version,
-		what: fmt.Sprintf("%s v%d, %d brokers, names %+d bytes, fixed %t", api.Name(), version, brokers, delta, fixed),
+		what: fmt.Sprintf("%s v%d, names of %s %+d bytes, fixed %t", api.Name(), version, named(resp), delta, fixed),
 	}
-	resp := answer(api, version, brokers)
 	payload := resp.AppendTo([]byte{0}) // the response header's tags
 	host := strings.Repeat("h", len(brokerHost)+delta)
 	rewriter := &rewrite.Rewriter{Translate: func(_ int16, b rewrite.Brokers) {
@@ -175,60 +179,61 @@ func tailOf(t *testing.T, key, version int16, payload []byte) int {
 	}
 }
 
-// answer has records, an error with a leader, and the leaders' addresses.
-func answer(api kmsg.Key, version int16, brokers int) kmsg.Response {
-	const notLeader = 6
-	var resp kmsg.Response
-	switch api {
-	case kmsg.Produce:
-		r := kmsg.NewPtrProduceResponse()
-		topic, partition := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
-		topic.Topic, partition.ErrorCode, partition.CurrentLeader.LeaderID = "t", notLeader, 1
-		topic.Partitions = append(topic.Partitions, partition)
-		r.Topics = append(r.Topics, topic)
-		for id := range brokers {
-			b := kmsg.NewProduceResponseBroker()
-			b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
-			r.Brokers = append(r.Brokers, b)
-		}
-		resp = r
-	case kmsg.Fetch:
-		r := kmsg.NewPtrFetchResponse()
-		topic, partition := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
-		topic.Topic, partition.ErrorCode, partition.CurrentLeader.LeaderID = "t", notLeader, 1
-		other := kmsg.NewFetchResponseTopicPartition()
-		other.Partition, other.RecordBatches = 1, records()
-		topic.Partitions = append(topic.Partitions, partition, other)
-		r.Topics = append(r.Topics, topic)
-		for id := range brokers {
-			b := kmsg.NewFetchResponseBroker()
-			b.NodeID, b.Host, b.Port, b.Rack = int32(id), brokerHost, 9092, new("r")
-			r.Brokers = append(r.Brokers, b)
-		}
-		resp = r
-	case kmsg.ShareFetch:
-		r := kmsg.NewPtrShareFetchResponse()
-		topic, partition := kmsg.NewShareFetchResponseTopic(), kmsg.NewShareFetchResponseTopicPartition()
-		partition.ErrorCode, partition.CurrentLeader.LeaderID, partition.Records = notLeader, 1, records()
-		topic.Partitions = append(topic.Partitions, partition)
-		r.Topics = append(r.Topics, topic)
-		for id := range brokers {
-			b := kmsg.NewShareFetchResponseNodeEndpoint()
-			b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
-			r.NodeEndpoints = append(r.NodeEndpoints, b)
-		}
-		resp = r
-	case kmsg.ShareAcknowledge:
-		r := kmsg.NewPtrShareAcknowledgeResponse()
-		for id := range brokers {
-			b := kmsg.NewShareAcknowledgeResponseNodeEndpoint()
-			b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
-			r.NodeEndpoints = append(r.NodeEndpoints, b)
-		}
-		resp = r
+const notLeader = 6 // the error that comes with a leader hint
+
+// produced, fetched, shareFetched and shareAcknowledged are answers with leader hints.
+func produced(brokers int) kmsg.Response {
+	r := kmsg.NewPtrProduceResponse()
+	topic, partition := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
+	topic.Topic, partition.ErrorCode, partition.CurrentLeader.LeaderID = "t", notLeader, 1
+	topic.Partitions = append(topic.Partitions, partition)
+	r.Topics = append(r.Topics, topic)
+	for id := range brokers {
+		b := kmsg.NewProduceResponseBroker()
+		b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
+		r.Brokers = append(r.Brokers, b)
 	}
-	resp.SetVersion(version)
-	return resp
+	return r
+}
+
+func fetched(brokers int) kmsg.Response {
+	r := kmsg.NewPtrFetchResponse()
+	topic, partition := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+	topic.Topic, partition.ErrorCode, partition.CurrentLeader.LeaderID = "t", notLeader, 1
+	other := kmsg.NewFetchResponseTopicPartition()
+	other.Partition, other.RecordBatches = 1, records()
+	topic.Partitions = append(topic.Partitions, partition, other)
+	r.Topics = append(r.Topics, topic)
+	for id := range brokers {
+		b := kmsg.NewFetchResponseBroker()
+		b.NodeID, b.Host, b.Port, b.Rack = int32(id), brokerHost, 9092, new("r")
+		r.Brokers = append(r.Brokers, b)
+	}
+	return r
+}
+
+func shareFetched(brokers int) kmsg.Response {
+	r := kmsg.NewPtrShareFetchResponse()
+	topic, partition := kmsg.NewShareFetchResponseTopic(), kmsg.NewShareFetchResponseTopicPartition()
+	partition.ErrorCode, partition.CurrentLeader.LeaderID, partition.Records = notLeader, 1, records()
+	topic.Partitions = append(topic.Partitions, partition)
+	r.Topics = append(r.Topics, topic)
+	for id := range brokers {
+		b := kmsg.NewShareFetchResponseNodeEndpoint()
+		b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
+		r.NodeEndpoints = append(r.NodeEndpoints, b)
+	}
+	return r
+}
+
+func shareAcknowledged(brokers int) kmsg.Response {
+	r := kmsg.NewPtrShareAcknowledgeResponse()
+	for id := range brokers {
+		b := kmsg.NewShareAcknowledgeResponseNodeEndpoint()
+		b.NodeID, b.Host, b.Port = int32(id), brokerHost, 9092
+		r.NodeEndpoints = append(r.NodeEndpoints, b)
+	}
+	return r
 }
 
 // records is an empty batch, as a compacted topic has them.
