@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -125,4 +126,25 @@ func apiVersions(t *testing.T, f frame) *kmsg.ApiVersionsResponse {
 		t.Fatalf("%v: %v", f, err)
 	}
 	return resp
+}
+
+// TestTranscriptsLoseNothing: of what brokers up to the newest offer, clients are offered all,
+// in every version.
+func TestTranscriptsLoseNothing(t *testing.T) {
+	files, err := filepath.Glob("testdata/transcripts/kafka-*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("transcripts: got %d, %v", len(files), err)
+	}
+	for _, file := range files {
+		for _, f := range transcript(t, file) {
+			if f.request || f.key != kmsg.ApiVersions.Int16() || AnswersAPIVersions(f.key, f.version) {
+				continue
+			}
+			payload := f.bytes[wire.ResponsePrefixLen:]
+			out, notes, err := new(Rewriter).Whole(f.key, f.version, payload)
+			if err != nil || !bytes.Equal(out, payload) {
+				t.Errorf("%s, %v: got % x, %+v, %v, want what the broker offers", file, f, out, notes, err)
+			}
+		}
+	}
 }
