@@ -33,7 +33,7 @@ func (r *releaseRun) runShared(ctx context.Context, w *work, cells []*cell) erro
 	for _, c := range cells {
 		direct, proxied := r.trials(c)
 		for _, t := range []*trial{direct, proxied} {
-			if _, err := r.cluster.Admin.CreateTopic(ctx, sharedPartitions, clusterSize, nil, t.name); err != nil {
+			if err := r.cluster.NewTopic(ctx, sharedPartitions, nil, t.name); err != nil {
 				return err
 			}
 			topics = append(topics, t.name)

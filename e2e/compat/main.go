@@ -137,7 +137,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	m := &matrix{began: time.Now(), quick: o.quick}
+	m := &matrix{run: fmt.Sprintf("%s, kproxy %s, on %s", time.Now().UTC().Format(time.DateOnly), lab.Revision(), lab.Machine())}
 	for _, version := range o.brokers {
 		clients, err := build.clients(ctx, version, o)
 		if err != nil {
@@ -154,9 +154,8 @@ func run(ctx context.Context, o options) error {
 		if err != nil {
 			return fmt.Errorf("Kafka %s: %w", version, err) //nolint:staticcheck // a name
 		}
-		m.took = time.Since(m.began)
 		if o.out != "" { // now: what the next release does must not lose it
-			if err := os.WriteFile(o.out, []byte(m.page()), 0o644); err != nil {
+			if err := m.write(o.out); err != nil {
 				return err
 			}
 		}

@@ -150,7 +150,7 @@ const consoleRecords = 100
 
 // kcatProduce writes a record to a topic that it makes.
 func (r *releaseRun) kcatProduce(ctx context.Context, s station, topic string) (said string, err error) {
-	if _, err := r.cluster.Admin.CreateTopic(ctx, 3, clusterSize, nil, topic); err != nil {
+	if err := r.cluster.NewTopic(ctx, 3, nil, topic); err != nil {
 		return "", err
 	}
 	cmd := s.place.Command(lab.Command(ctx, "kcat", "-b", s.bootstrap, "-P", "-t", topic, "-X", "message.timeout.ms=8000"))
@@ -161,10 +161,7 @@ func (r *releaseRun) kcatProduce(ctx context.Context, s station, topic string) (
 // console writes with the console producer at one station and reads with the
 // console consumer at another.
 func (r *releaseRun) console(ctx context.Context, topic string, from, to station) error {
-	if _, err := r.cluster.Admin.CreateTopic(ctx, 3, clusterSize, nil, topic); err != nil {
-		return err
-	}
-	if err := r.cluster.WaitWhole(ctx); err != nil {
+	if err := r.cluster.NewTopic(ctx, 3, nil, topic); err != nil {
 		return err
 	}
 	var want []string

@@ -4,9 +4,10 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
-	"runtime"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,27 +17,30 @@ import (
 
 // matrix is what came of a run.
 type matrix struct {
-	began    time.Time
-	took     time.Duration
-	quick    bool
+	run      string // when, and of what
 	releases []*section
 }
 
 func (m *matrix) count() (ok, bad, skipped int) {
 	for _, s := range m.releases {
-		for _, c := range s.cells {
-			switch c.outcome {
-			case passed, alike:
-				ok++
-			case failed:
-				bad++
-			case unavailable:
-				skipped++
-			}
-		}
-		bad += len(s.faults())
+		o, b, n := s.count()
+		ok, bad, skipped = ok+o, bad+b, skipped+n
 	}
 	return ok, bad, skipped
+}
+
+func (s *section) count() (ok, bad, skipped int) {
+	for _, c := range s.cells {
+		switch c.outcome {
+		case passed, alike:
+			ok++
+		case failed:
+			bad++
+		case unavailable:
+			skipped++
+		}
+	}
+	return ok, bad + len(s.faults()), skipped
 }
 
 // faults are what is wrong with a release as a whole.
@@ -70,21 +74,14 @@ func (m *matrix) failures() []string {
 // The marks of the cells.
 var marks = map[outcome]string{passed: "✓", failed: "✗", unavailable: "–", alike: "="}
 
-// page is docs/compatibility.md.
-func (m *matrix) page() string {
-	var b strings.Builder
-	command := "make compat"
-	if m.quick {
-		command = "make compat-quick"
-	}
-	ok, bad, skipped := m.count()
-	fmt.Fprintf(&b, `# What kproxy works with
+// preface is the head of docs/compatibility.md. The rest are the releases, each from the
+// run that it names: a run of some replaces theirs.
+const preface = `# What kproxy works with
 
-Written by `+"`%s`"+` on %s, on %s/%s with %d cores, in %v: %d cells passed, %d failed, %d not offered by the client.
-Every cell is one client doing one work with one release of Kafka, three real brokers as processes, twice at once: through
-kproxy from a network that cannot reach the brokers, and beside them without it. A firewall counts what goes from the
-client's network to a broker's own address; there is a line for it under each table. What each work does, and the contract
-that all clients keep, is in [e2e/compat](../e2e/compat/clients/README.md).
+Written by ` + "`make compat`" + `, not to be edited. Every cell is one client doing one work with one release of Kafka, real
+brokers as processes, twice at once: through kproxy from a network that cannot reach the brokers, and beside them
+without it. A firewall counts what goes from the client's network to a broker's own address. What each work does, and
+the contract that all clients keep, is in [e2e/compat](../e2e/compat/clients/README.md).
 
 | mark | meaning |
 |---|---|
@@ -93,34 +90,58 @@ that all clients keep, is in [e2e/compat](../e2e/compat/clients/README.md).
 | – | the client's library does not offer it |
 | = | fails without kproxy just so; the notes say why |
 
-`, command, m.began.UTC().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), m.took.Round(time.Minute), ok, bad, skipped)
-	m.clientVersions(&b)
-	for _, s := range m.releases {
-		s.write(&b)
+`
+
+// page is docs/compatibility.md with the releases of this run, and those of the page
+// before that it has not run.
+func (m *matrix) page(before string) string {
+	sections := make(map[string]string)
+	for _, part := range strings.Split(before, "\n## Kafka ")[1:] {
+		version, _, _ := strings.Cut(part, "\n")
+		sections[version] = "## Kafka " + strings.TrimRight(part, "\n") + "\n\n"
 	}
-	return b.String()
+	for _, s := range m.releases {
+		sections[s.version] = s.text(m.run)
+	}
+	var page strings.Builder
+	page.WriteString(preface)
+	for _, version := range lab.Releases() {
+		page.WriteString(sections[version])
+	}
+	return strings.TrimRight(page.String(), "\n") + "\n"
+}
+
+// write writes the page.
+func (m *matrix) write(file string) error {
+	before, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(file, []byte(m.page(string(before))), 0o644)
 }
 
 // clientVersions lists the clients with the versions of their libraries.
-func (m *matrix) clientVersions(b *strings.Builder) {
+func (s *section) clientVersions() string {
 	versions := make(map[string]string)
-	for _, s := range m.releases {
-		for _, c := range s.cells {
-			if v := cmp.Or(c.proxied.version, c.direct.version); v != "" {
-				versions[c.client.name] = v
-			}
+	for _, c := range s.cells {
+		if v := cmp.Or(c.proxied.version, c.direct.version); v != "" {
+			versions[c.client.name] = v
 		}
 	}
-	b.WriteString("| client | version |\n|---|---|\n")
+	var list []string
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
-		fmt.Fprintf(b, "| %s | %s |\n", name, versions[name])
+		list = append(list, strings.TrimSuffix(name, " "+versions[name])+" "+versions[name])
 	}
-	b.WriteString("\n")
+	return strings.Join(list, ", ")
 }
 
-// write writes the table of one release: works down, clients across.
-func (s *section) write(b *strings.Builder) {
-	fmt.Fprintf(b, "## Kafka %s\n\n", s.version)
+// text is the table of one release: works down, clients across.
+func (s *section) text(run string) string {
+	b := new(strings.Builder)
+	ok, bad, skipped := s.count()
+	fmt.Fprintf(b, "## Kafka %s\n\n%s, in %v: %d cells passed, %d failed, %d not offered by the client; %d connections to a broker's own address.\n\n",
+		s.version, run, s.took.Round(time.Minute), ok, bad, skipped, s.leaks)
+	fmt.Fprintf(b, "With %s.\n\n", s.clientVersions())
 	var clients []*client
 	for _, c := range s.cells {
 		if !slices.Contains(clients, c.client) {
@@ -149,15 +170,21 @@ func (s *section) write(b *strings.Builder) {
 			fmt.Fprintf(b, "| %s | %s |\n", w.name, strings.Join(row, " | "))
 		}
 	}
-	fmt.Fprintf(b, "\nConnections to a broker's own address: %d.\n\n", s.leaks)
+	b.WriteString("\n")
 	for _, note := range slices.Sorted(maps.Keys(notes)) {
 		fmt.Fprintf(b, "- %s: %s\n", strings.Join(notes[note], "; "), note)
 	}
+	for _, fault := range s.faults() {
+		fmt.Fprintf(b, "- %s\n", oneLine(fault))
+	}
 	b.WriteString("\n")
+	return b.String()
 }
 
 // known explains what clients cannot do without kproxy either.
 var known = []struct{ client, work, since, why string }{
+	{"kcat", "SASL re-authentication", "", "Debian's kcat has librdkafka 2.0.2, which does not log in again (KIP-368)"},
+	{"aiokafka", "SASL re-authentication", "", "aiokafka does not log in again (KIP-368)"},
 	{"kcat", "SASL SCRAM", "4.0", "Debian's kcat has librdkafka 2.0.2, whose SCRAM Kafka 4 refuses (librdkafka#4895, mended in 2.6.1)"},
 }
 

@@ -94,10 +94,7 @@ func (t *trial) onSASL(mechanism string) []string {
 
 // newTopic makes the trial's topic.
 func (t *trial) newTopic(ctx context.Context, partitions int32, configs map[string]*string) error {
-	if _, err := t.cluster.Admin.CreateTopic(ctx, partitions, int16(len(t.cluster.Brokers)), configs, t.name); err != nil {
-		return err
-	}
-	return t.cluster.WaitWhole(ctx)
+	return t.cluster.NewTopic(ctx, partitions, configs, t.name)
 }
 
 // produceEach produces records in each of several ways that the client offers, and

@@ -3,13 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -72,7 +68,7 @@ fault is between kproxy and the brokers), and with kproxy near the brokers (the 
 kproxy). Written by `+"`make faults`"+`, not to be edited. The last column says when, and with which commit.
 
 Kafka %s, three brokers; kproxy with its defaults and a `+"`state_dir`"+`; %s.
-`, lab.Newest, machine())
+`, lab.Newest, lab.Machine())
 	b.WriteString("\n| fault | what is done | direct | kproxy near the clients | kproxy near the brokers | verdict | run |\n" + ruler + "\n")
 	for _, r := range rows {
 		for _, cell := range r.cells() {
@@ -126,7 +122,7 @@ func merge(doc string, rows []row) ([]row, error) {
 }
 
 // today is when a row was made, and with which kproxy.
-func today() string { return time.Now().UTC().Format(time.DateOnly) + " " + revision() }
+func today() string { return time.Now().UTC().Format(time.DateOnly) + " " + lab.Revision() }
 
 const legend = `
 - **The load** is franz-go's: an idempotent producer with acks=all, 200 records a second on six partitions, every 20th
@@ -142,28 +138,3 @@ const legend = `
   harmless reason, and a pause of at most the direct one times 1.5 plus 2 s. **As it must be**: the same, plus the time
   for which kproxy was away; direct is then the run in which nothing happens.
 `
-
-// revision is what was tested.
-func revision() string {
-	out, err := exec.Command("git", "describe", "--tags", "--always").Output() //nolint:noctx // at once
-	if err != nil {
-		return "of this directory"
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// machine is this machine in a line.
-func machine() string {
-	model := runtime.GOARCH
-	if file, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer file.Close()
-		for in := bufio.NewScanner(file); in.Scan(); {
-			if name, value, ok := strings.Cut(in.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
-				model = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%d cores of %s, Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
-}

@@ -164,6 +164,52 @@ func (c *Cluster) WaitWhole(ctx context.Context) error {
 	})
 }
 
+// NewTopic makes a topic and waits until it is of use to the hastiest client: every broker
+// knows of it, and every leader answers for its partitions.
+func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[string]*string, topic string) error {
+	if _, err := c.Admin.CreateTopic(ctx, partitions, int16(len(c.Brokers)), configs, topic); err != nil {
+		return err
+	}
+	return Poll(ctx, startTimeout, func() error {
+		for _, b := range c.Brokers {
+			if err := c.topicSeenBy(ctx, b.ID, topic, int(partitions)); err != nil {
+				return fmt.Errorf("as broker %d sees it: %w", b.ID, err)
+			}
+		}
+		offsets, err := c.Admin.ListEndOffsets(ctx, topic)
+		if err != nil {
+			return err
+		}
+		return offsets.Error()
+	})
+}
+
+func (c *Cluster) topicSeenBy(ctx context.Context, id int32, topic string, partitions int) error {
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = &topic
+	req.Topics = append(req.Topics, t)
+	resp, err := c.Conn.Broker(int(id)).Request(ctx, req)
+	if err != nil {
+		return err
+	}
+	seen := resp.(*kmsg.MetadataResponse).Topics[0].Partitions
+	if len(seen) != partitions {
+		return fmt.Errorf("%s has %d partitions of %d", topic, len(seen), partitions)
+	}
+	return whole(topic, seen)
+}
+
+// whole wants every partition with a leader and all its replicas in sync.
+func whole(topic string, partitions []kmsg.MetadataResponseTopicPartition) error {
+	for _, p := range partitions {
+		if p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
+			return fmt.Errorf("%s/%d: leader %d, in sync %v of %v", topic, p.Partition, p.Leader, p.ISR, p.Replicas)
+		}
+	}
+	return nil
+}
+
 func (c *Cluster) seenWholeBy(ctx context.Context, id int32) error {
 	req := kmsg.NewPtrMetadataRequest() // no topics: all of them
 	resp, err := c.Conn.Broker(int(id)).Request(ctx, req)
@@ -175,10 +221,8 @@ func (c *Cluster) seenWholeBy(ctx context.Context, id int32) error {
 		return fmt.Errorf("%d of %d brokers are in the cluster", len(m.Brokers), len(c.Brokers))
 	}
 	for _, t := range m.Topics {
-		for _, p := range t.Partitions {
-			if p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
-				return fmt.Errorf("%s/%d: leader %d, in sync %v of %v", *t.Topic, p.Partition, p.Leader, p.ISR, p.Replicas)
-			}
+		if err := whole(*t.Topic, t.Partitions); err != nil {
+			return err
 		}
 	}
 	return nil

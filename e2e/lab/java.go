@@ -41,22 +41,22 @@ func NewJava(dir string) (Java, error) {
 // Server is a process that lives for the whole run, such as a broker. Its log is
 // its standard output.
 func (j Java) Server(ctx context.Context, classpath, class string, args ...string) *exec.Cmd {
-	return j.run(ctx, "512m", "broker", classpath, class, args...)
+	return j.run(ctx, "broker", classpath, class, args...)
 }
 
 // Tool is a program that ends by itself, such as one of Kafka's command line
 // tools. Its log is on standard error.
 func (j Java) Tool(ctx context.Context, classpath, class string, args ...string) *exec.Cmd {
-	return j.run(ctx, "128m", "tool", classpath, class, args...)
+	return j.run(ctx, "tool", classpath, class, args...)
 }
 
 // run is one Java process. None lives long enough for the second compiler tier
 // to earn back what it costs on two cores, and none leaves a file behind when it
 // is killed: the compression libraries unpack themselves into the temporary
 // directory, which goes with the run. Kafka up to 3.9 logs by log4j 1.
-func (j Java) run(ctx context.Context, heap, logging, classpath, class string, args ...string) *exec.Cmd {
+func (j Java) run(ctx context.Context, logging, classpath, class string, args ...string) *exec.Cmd {
 	jvm := []string{
-		"-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+		"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
 		"-Djava.io.tmpdir=" + j.tmp,
 		"-Dlog4j2.configurationFile=" + filepath.Join(j.logging, "log4j2-"+logging+".properties"),
 		"-Dlog4j.configuration=file:" + filepath.Join(j.logging, "log4j-"+logging+".properties"),
