@@ -118,12 +118,13 @@ func (c *cluster) keepState(ctx context.Context) {
 	defer c.state.close()
 	failed := false
 	wait := stateKeep
-	for ctx.Err() == nil {
+	for last := false; !last; {
 		timer := time.NewTimer(wait)
 		select {
 		case <-c.changed:
 		case <-timer.C:
 		case <-ctx.Done():
+			last = true
 		}
 		timer.Stop()
 		c.mu.Lock()
