@@ -183,8 +183,8 @@ func (s *section) text(run string) string {
 
 // known explains what clients cannot do without kproxy either.
 var known = []struct{ client, work, since, why string }{
-	{"kcat", "SASL re-authentication", "", "Debian's kcat has librdkafka 2.0.2, which does not log in again (KIP-368)"},
-	{"aiokafka", "SASL re-authentication", "", "aiokafka does not log in again (KIP-368)"},
+	{"kcat", "SASL re-authentication", "", "Debian's kcat has librdkafka 2.0.2, which does not log in again (KIP-368; librdkafka#4301)"},
+	{"aiokafka", "SASL re-authentication", "", "aiokafka does not log in again (KIP-368; aiokafka#1105)"},
 	{"kcat", "SASL SCRAM", "4.0", "Debian's kcat has librdkafka 2.0.2, whose SCRAM Kafka 4 refuses (librdkafka#4895, mended in 2.6.1)"},
 }
 
