@@ -1,6 +1,11 @@
 package rewrite
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"math"
+	"sort"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // Treatment is how an answer of one API and version is handled.
 type Treatment uint8
@@ -86,20 +91,28 @@ var known = func() (all [kmsg.MaxKey + 1]bool) {
 // of an unknown one may hold addresses where nobody looks.
 func Known(key int16) bool { return key >= 0 && int(key) < len(known) && known[key] }
 
+// versionCount is how many there can be, of which none is negative.
+const versionCount = math.MaxInt16 + 1
+
+// flexibleFrom has the first version of each key's requests that is flexible, or
+// versionCount if none is. kmsg would make a request to answer the question.
+var flexibleFrom = func() (first [kmsg.MaxKey + 1]int) {
+	for key := range first {
+		first[key] = versionCount
+		if req := kmsg.RequestForKey(int16(key)); req != nil {
+			first[key] = sort.Search(versionCount, func(v int) bool {
+				req.SetVersion(int16(v))
+				return req.IsFlexible()
+			})
+		}
+	}
+	return first
+}()
+
 // FlexibleRequest reports whether the header of a request of this key and
 // version ends in a tag section. For an unknown API it says no.
 func FlexibleRequest(key, version int16) bool {
-	for _, p := range parsed {
-		if p.key == key {
-			return flexible(p.flexible, version)
-		}
-	}
-	req := kmsg.RequestForKey(key)
-	if req == nil {
-		return false
-	}
-	req.SetVersion(version)
-	return req.IsFlexible()
+	return Known(key) && int(version) >= flexibleFrom[key]
 }
 
 // API is one of the APIs whose answers are parsed.
