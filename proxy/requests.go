@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -136,17 +137,31 @@ func (s *session) finish(why *ended, silence time.Duration) {
 // watchBroker closes the broker's connection when nothing has come from it for
 // that long. The function that it returns ends the watch.
 func (s *session) watchBroker(silence time.Duration) (stop func()) {
-	seen := s.down.moved.Load()
-	var timer *time.Timer
-	timer = time.AfterFunc(silence, func() {
-		if now := s.down.moved.Load(); now != seen {
-			seen = now
-			timer.Reset(silence)
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { s.closeSilentBroker(silence, done) })
+	return func() {
+		close(done)
+		watching.Wait()
+	}
+}
+
+func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{}) {
+	tick := time.NewTicker(silence)
+	defer tick.Stop()
+	for seen := s.down.moved.Load(); ; {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		now := s.down.moved.Load()
+		if now == seen {
+			_ = s.broker.Close() // ends the pump of answers, and so the wait for it
 			return
 		}
-		_ = s.broker.Close()
-	})
-	return func() { timer.Stop() }
+		seen = now
+	}
 }
 
 // request forwards the request at the front of the pipe, answers it, or says
