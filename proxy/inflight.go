@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kproxy/rewrite"
@@ -9,7 +10,7 @@ import (
 
 // maxInflight bounds the requests of one session that wait for answers. A
 // client that pipelines more is not read until answers have gone back; a broker
-// reads no more than one request at a time either.
+// reads no more than one request at a time either. It is a power of two.
 const maxInflight = 1024
 
 // request is one that was forwarded, or answered by the proxy, as its answer
@@ -38,56 +39,91 @@ const (
 //	push ──▶ ┃ waiting ┃ taken ┃ ──settle──▶ delivered
 //
 // A request is taken when its answer begins, and delivered when the client has
-// all of it. The pump of requests pushes, the pump of answers takes and settles.
+// all of it. The pump of requests pushes and waits, the pump of answers takes,
+// settles and closes; everybody may look. Nothing in it locks but to wait, and
+// to wake who waits.
 type inflight struct {
-	mu      sync.Mutex
-	changed sync.Cond // L is &mu; signals that requests were delivered, or closed
-	ring    []request // grows to maxInflight
-	first   int       // index of the oldest request in ring
-	count   int       // requests in ring
-	taken   int       // of those, the oldest ones whose answers have begun
-	closed  bool
-	rawSASL bool // frames without a request are SASL tokens, for mechanisms of any length
+	// ring has a power of two places and grows to maxInflight. The pump of
+	// requests puts another one in its place, with the same requests, before it
+	// pushes what that one alone has room for; so whoever has seen in ends that a
+	// request was pushed finds it in the ring that it loads then.
+	ring atomic.Pointer[[]request]
+	// ends counts the requests that were pushed (upper half) and taken (lower
+	// half). They change together, because a request that was not forwarded
+	// whole is taken back only if its answer has not begun.
+	ends    atomic.Uint64
+	settled atomic.Uint32 // how many were delivered; the pump of answers counts
+
+	closed  atomic.Bool
+	rawSASL atomic.Bool // frames without a request are SASL tokens, for mechanisms of any length
 	// handshakeOK is whether the last SaslHandshake v0 was accepted.
-	handshakeOK bool
+	handshakeOK atomic.Bool
+
+	waiting atomic.Bool // the pump of requests waits, or is about to
+	mu      sync.Mutex  // guards waiting for changed
+	changed sync.Cond   // L is &mu; signals that requests were delivered, or closed
 }
 
+// pushedOne is one request more in the upper half of ends.
+const pushedOne = 1 << 32
+
 func (q *inflight) init() { q.changed.L = &q.mu }
+
+// at is the place of the nth request in a ring.
+func at(ring []request, n uint32) *request { return &ring[n&uint32(len(ring)-1)] }
+
+// counts returns how many requests were pushed, taken and settled, each of them
+// wrapping around. settled is read first: it is behind the others, never ahead.
+func (q *inflight) counts() (pushed, taken, settled uint32) {
+	settled = q.settled.Load()
+	ends := q.ends.Load()
+	return uint32(ends >> 32), uint32(ends), settled
+}
 
 // push adds a request at the end. full asks the caller to write what it holds
 // back, and to call waitRoom. mine says that nothing is owed and r is an answer
 // of the proxy's own: the caller delivers it, and it is not queued.
 func (q *inflight) push(r request) (full, mine bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	pushed, _, settled := q.counts()
+	count := pushed - settled
 	switch {
-	case r.kind == ownAnswer && q.count == 0:
+	case r.kind == ownAnswer && count == 0:
 		return false, true
-	case q.count == maxInflight:
+	case count == maxInflight:
 		return true, false
-	case q.count == len(q.ring):
-		q.grow()
 	}
-	q.ring[(q.first+q.count)%len(q.ring)] = r
-	q.count++
+	ring := q.ring.Load()
+	if ring == nil || int(count) == len(*ring) {
+		ring = q.grow(ring, settled, count)
+	}
+	*at(*ring, pushed) = r
+	q.ends.Add(pushedOne)
 	return false, false
 }
 
-func (q *inflight) grow() {
-	ring := make([]request, max(8, 2*len(q.ring)))
-	for i := range q.count {
-		ring[i] = q.ring[(q.first+i)%len(q.ring)]
+// grow replaces the ring by one of twice the size. Requests that the pump of
+// answers takes meanwhile are in both.
+func (q *inflight) grow(old *[]request, first, count uint32) *[]request {
+	ring := make([]request, 8)
+	if old != nil {
+		ring = make([]request, 2*len(*old))
+		for n := first; n != first+count; n++ {
+			*at(ring, n) = *at(*old, n)
+		}
 	}
-	q.ring, q.first = ring, 0
+	q.ring.Store(&ring)
+	return &ring
 }
 
 // unpush takes back the newest request, which was not forwarded whole and so
-// will never be answered.
+// will never be answered. Nothing is pushed after it, or the pump of answers
+// might take a request that is no longer there.
 func (q *inflight) unpush() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.count > q.taken {
-		q.count--
+	for {
+		ends := q.ends.Load()
+		if uint32(ends>>32) == uint32(ends) || q.ends.CompareAndSwap(ends, ends-pushedOne) {
+			return
+		}
 	}
 }
 
@@ -95,96 +131,102 @@ func (q *inflight) unpush() {
 // false if nothing is owed. A request of kind ownAnswer is not taken: settle
 // delivers it first.
 func (q *inflight) take() (r request, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.taken < q.count {
-		r = q.ring[(q.first+q.taken)%len(q.ring)]
-		if r.kind != ownAnswer {
-			q.taken++
+	for {
+		ends := q.ends.Load()
+		if uint32(ends>>32) == uint32(ends) {
+			break
 		}
-		return r, true
+		r = *at(*q.ring.Load(), uint32(ends))
+		if r.kind == ownAnswer || q.ends.CompareAndSwap(ends, nextTaken(ends)) {
+			return r, true
+		}
 	}
-	if q.rawSASL {
+	if q.rawSASL.Load() {
 		return request{kind: saslToken}, true
 	}
 	return request{}, false
 }
 
+// nextTaken is ends with one more request taken; the lower half wraps around by
+// itself.
+func nextTaken(ends uint64) uint64 { return ends&^(pushedOne-1) | uint64(uint32(ends)+1) }
+
 // settle says that the client has every answer that was taken. If the next one
 // is the proxy's own, it is taken and returned: deliver it and settle again.
 func (q *inflight) settle() (own []byte) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.taken > 0 {
-		q.first = (q.first + q.taken) % len(q.ring)
-		q.count -= q.taken
-		q.taken = 0
-		q.changed.Signal()
+	for {
+		ends := q.ends.Load()
+		if taken := uint32(ends); taken != q.settled.Load() {
+			q.settled.Store(taken)
+			q.wake()
+		}
+		if uint32(ends>>32) == uint32(ends) {
+			return nil
+		}
+		r := at(*q.ring.Load(), uint32(ends))
+		if r.kind != ownAnswer {
+			return nil
+		}
+		own = r.own
+		if q.ends.CompareAndSwap(ends, nextTaken(ends)) {
+			return own
+		}
 	}
-	if q.count == 0 {
-		return nil
-	}
-	if r := &q.ring[q.first]; r.kind == ownAnswer {
-		q.taken = 1
-		own, r.own = r.own, nil
-	}
-	return own
 }
 
 // owed returns how many requests have no complete answer yet. Of those that are
 // taken only the last one's answer may still be arriving.
 func (q *inflight) owed() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.count - max(q.taken-1, 0)
+	pushed, taken, settled := q.counts()
+	return int(pushed-settled) - max(int(taken-settled)-1, 0)
 }
 
 // waitRoom waits until a request can be pushed, or the queue is closed.
-func (q *inflight) waitRoom() { q.waitUntil(func() bool { return q.count < maxInflight }) }
+func (q *inflight) waitRoom() { q.waitUntil(maxInflight - 1) }
 
 // waitDelivered waits until nothing is owed, or the queue is closed.
-func (q *inflight) waitDelivered() { q.waitUntil(func() bool { return q.count == 0 }) }
+func (q *inflight) waitDelivered() { q.waitUntil(0) }
 
-func (q *inflight) waitUntil(done func() bool) {
+// waitUntil waits until no more than most requests are queued. Whoever delivers
+// one looks at waiting behind that, and whoever waits sets it before he looks at
+// what is delivered: one of them sees the other.
+func (q *inflight) waitUntil(most uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for !done() && !q.closed {
+	q.waiting.Store(true)
+	defer q.waiting.Store(false)
+	for {
+		pushed, _, settled := q.counts()
+		if pushed-settled <= most || q.closed.Load() {
+			return
+		}
 		q.changed.Wait()
 	}
 }
 
-// isClosed reports whether close was called.
-func (q *inflight) isClosed() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.closed
+// wake wakes the pump of requests if it waits.
+func (q *inflight) wake() {
+	if q.waiting.Load() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.changed.Signal()
+	}
 }
+
+// isClosed reports whether close was called.
+func (q *inflight) isClosed() bool { return q.closed.Load() }
 
 // close wakes whoever waits: no further answer will come.
 func (q *inflight) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.changed.Signal()
+	q.closed.Store(true)
+	q.wake()
 }
 
 // setHandshake notes the outcome of a SaslHandshake v0.
-func (q *inflight) setHandshake(ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.handshakeOK = ok
-}
+func (q *inflight) setHandshake(ok bool) { q.handshakeOK.Store(ok) }
 
 // handshake returns the outcome that setHandshake noted.
-func (q *inflight) handshake() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.handshakeOK
-}
+func (q *inflight) handshake() bool { return q.handshakeOK.Load() }
 
 // setRawSASL says whether frames that nobody asked for are SASL tokens.
-func (q *inflight) setRawSASL(raw bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.rawSASL = raw
-}
+func (q *inflight) setRawSASL(raw bool) { q.rawSASL.Store(raw) }
