@@ -33,6 +33,10 @@ dist: ## static binaries for every platform, with checksums, in dist/
 test: ## the fast tests: no network, no JVM
 	go test ./...
 
+.PHONY: test-copy
+test-copy: ## the proxy's tests with splicing off, as on other systems
+	go test ./proxy -proxy.copy
+
 .PHONY: race
 race: ## the fast tests under the race detector
 	go test -race ./...

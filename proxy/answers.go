@@ -55,6 +55,7 @@ func (s *session) answers() error {
 				return err
 			}
 		}
+		s.down.boundary()
 		b, err := s.down.peek(wire.SizeLen)
 		if err != nil {
 			return err

@@ -45,6 +45,11 @@ type Config struct {
 	MaxAge         time.Duration // of a session, which then ends between two requests; 0: any
 	MaxAgeJitter   float64       // the part of MaxAge, below 1, that a session may end earlier, at random
 
+	// SplicePipes is how many kernel pipes may be used to splice bytes from
+	// socket to socket (Linux), 64 at most; 0: as many as the machine suggests,
+	// less than 0: none, so that everything is copied.
+	SplicePipes int
+
 	// PeerGoneAfter is how long a peer may leave bytes unacknowledged before it
 	// counts as gone; 0: DefaultPeerGoneAfter. Tests have less patience.
 	PeerGoneAfter time.Duration

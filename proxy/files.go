@@ -12,14 +12,15 @@ const (
 	filesPerConnection = 2
 	// otherFiles are kept free for everything else: log and configuration, the
 	// poller, name resolution, questions of the proxy's own, dials that try
-	// two addresses at once, and a client of the metrics.
+	// two addresses at once, and a client of the metrics. What bytes are
+	// spliced through comes on top.
 	otherFiles = 64
 )
 
 // connectionsFor is how many connections a limit of files is enough for, beside
-// that many listening sockets; at least one.
-func connectionsFor(files, sockets int) int {
-	return max((files-sockets-otherFiles)/filesPerConnection, 1)
+// that many others; at least one.
+func connectionsFor(files, others int) int {
+	return max((files-others-otherFiles)/filesPerConnection, 1)
 }
 
 // limitConnections sets the limit of all connections, and says in the log where
@@ -35,7 +36,8 @@ func (p *Proxy) limitConnections() {
 	if !limited {
 		return
 	}
-	most := connectionsFor(files, sockets)
+	others := sockets + p.ducts.files()
+	most := connectionsFor(files, others)
 	log := p.log.With(slog.Int(logkey.Files, files), slog.Int(logkey.Sockets, sockets))
 	switch {
 	case all.max == 0:
@@ -45,6 +47,6 @@ func (p *Proxy) limitConnections() {
 		log.Warn("the limit of connections is more than open files allow",
 			slog.String(logkey.Limit, all.alarm.key), slog.Int(logkey.Max, all.max),
 			slog.String(logkey.Fix, fmt.Sprintf("raise the limit of open files (ulimit -n) to %d, or lower the key to %d",
-				all.max*filesPerConnection+sockets+otherFiles, most)))
+				all.max*filesPerConnection+others+otherFiles, most)))
 	}
 }

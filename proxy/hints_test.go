@@ -139,12 +139,17 @@ func fetchHints(resp kmsg.Response) map[int32]string {
 // are hinted at.
 func (l *lab) hints(t *testing.T) {
 	t.Helper()
+	l.hintsAt(t, advertisedHosts)
+}
+
+func (l *lab) hintsAt(t *testing.T, hosts map[string]string) {
+	t.Helper()
 	l.first = l.startBroker(t, 0, 0, 1, 2)
 	conf := l.config()
 	bob := conf.Clusters[0].Listeners[0]
 	conf.Clusters[0].Listeners = nil
 	port := 9092
-	for name, host := range advertisedHosts {
+	for name, host := range hosts {
 		bob.Name = strings.ReplaceAll(name, " ", "-")
 		bob.Bind = fmt.Sprintf("127.0.0.1:%d", port)
 		bob.Advertise = host + ":9092"

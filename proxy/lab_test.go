@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -33,6 +34,19 @@ type dialled struct {
 	failed  bool
 }
 
+// copyAll has every test run with splicing off:
+//
+//	go test ./proxy -proxy.copy
+var copyAll = flag.Bool("proxy.copy", false, "copy everything, as systems without splice do")
+
+// splicePipes is what a Config has for -proxy.copy.
+func splicePipes() int {
+	if *copyAll {
+		return -1
+	}
+	return 0
+}
+
 // inMemory makes both networks pipes, which testing/synctest can wait for.
 func (l *lab) inMemory() {
 	l.vpc.InMemory = true
@@ -45,6 +59,7 @@ func (l *lab) config() *proxy.Config {
 	l.ends = newJournal[proxy.SessionEnd]()
 	l.dials = newJournal[dialled]()
 	return &proxy.Config{
+		SplicePipes: splicePipes(),
 		Clusters: []proxy.Cluster{{
 			Name:      "orders",
 			Bootstrap: []string{brokerName(0)},

@@ -13,6 +13,9 @@ const (
 	// bufferSize is how much of a connection is read at a time. Whole small
 	// frames in it leave in one write, and it stays in the processor's cache.
 	bufferSize = 16 << 10
+	// bulkSize is how much is read at a time of what fills a buffer and is not
+	// spliced: parts of a large frame that are too small for that.
+	bulkSize = 64 << 10
 	// maxHeader bounds what a request may hold in front of the last field that
 	// is read of it: client id and transactional id, 32 KiB each, and tags.
 	maxHeader = 128 << 10
@@ -26,17 +29,34 @@ const (
 //	               sent                      next                    end
 //
 // What is passed is written when the pipe has to read, so that many small frames
-// leave in one write and nothing waits for bytes that have not come. One
+// leave in one write and nothing waits for bytes that have not come. Of a long
+// pass, what has not been read is spliced: the kernel moves it from socket to
+// socket, where both are plain TCP and a duct is free (see splice). One
 // goroutine uses a pipe; only the counts may be read by others.
+//
+// A pipe that waits for bytes and holds none has no buffer, where the system can
+// wait without one.
 type pipe struct {
 	src, dst        net.Conn
-	buf             []byte
+	in              *inlet // reads src without a buffer while there is nothing to read; nil: not possible
+	out             *outlet
+	ducts           *ducts // nil: everything is copied
+	buf             []byte // nil: none is held
+	lent            loan   // where buf goes back to
 	sent, next, end int
 
-	opened time.Time    // of the session; active counts from here
-	moved  atomic.Int64 // bytes written to dst by copying
-	frames atomic.Int64 // frames begun, by whoever tells them apart
-	active atomic.Int64 // when bytes were last written to dst, as a time.Duration since opened
+	filled bool // the last read found more than there was room for
+	glance bool // the next read looks, and leaves the bytes in the socket
+	ghosts int  // bytes in buf that are in the socket yet: all of buf, or none
+	chunk  int  // how much is spliced at a time
+	begun  bool // something was spliced since boundary
+
+	opened  time.Time    // of the session; active counts from here
+	copied  atomic.Int64 // bytes written to dst from a buffer
+	spliced atomic.Int64 // bytes written to dst by the kernel alone
+	misses  atomic.Int64 // how often bytes were copied because no duct was free, or a socket refused
+	frames  atomic.Int64 // frames begun, by whoever tells them apart
+	active  atomic.Int64 // when bytes were last written to dst, as a time.Duration since opened
 
 	// exact has reads take no more than is needed. A pipe that is fed without
 	// a pause then comes to its end, nothing buffered, behind every frame.
@@ -46,6 +66,27 @@ type pipe struct {
 	// is returned in place of the deadline's. A nil expired fails.
 	expired func(err error) error
 }
+
+// boundary says that a frame begins with what is peeked at next. Behind a frame
+// that was spliced there is likely to be another: of that one the head is only
+// looked at, so that it can be spliced together with what follows.
+func (p *pipe) boundary() {
+	p.glance = p.begun && p.buffered() == 0 && p.canSplice()
+	p.begun = false
+}
+
+// connect says what the pipe reads and writes. Before that, or with a nil dst,
+// it can be peeked into.
+func (p *pipe) connect(src, dst net.Conn, d *ducts) {
+	p.src, p.dst, p.ducts = src, dst, d
+	if p.in == nil {
+		p.in = newInlet(src, p)
+	}
+	p.out = newOutlet(dst)
+}
+
+// moved returns how many bytes were written to dst.
+func (p *pipe) moved() int64 { return p.copied.Load() + p.spliced.Load() }
 
 // sideError tells which connection failed.
 type sideError struct {
@@ -72,7 +113,6 @@ func (p *pipe) peek(n int) ([]byte, error) {
 		if err := p.flush(); err != nil {
 			return nil, err
 		}
-		p.makeRoom()
 		if err := p.read(n - p.buffered()); err != nil {
 			return nil, err
 		}
@@ -83,30 +123,57 @@ func (p *pipe) peek(n int) ([]byte, error) {
 // makeRoom leaves free bytes behind end. The buffer grows only as bytes really
 // arrive, whatever length a peer has claimed.
 func (p *pipe) makeRoom() {
-	if p.end < len(p.buf) {
-		return
+	switch {
+	case p.buf == nil:
+		p.borrow()
+	case p.end < len(p.buf):
+	case p.next == 0:
+		p.grow(2 * len(p.buf))
+	default:
+		p.end = copy(p.buf, p.buf[p.next:p.end])
+		p.sent, p.next = 0, 0
 	}
-	if p.next == 0 {
-		grown := make([]byte, max(2*len(p.buf), bufferSize))
-		copy(grown, p.buf[:p.end])
-		p.buf = grown
-		return
+}
+
+// room is where a read that is asked for need bytes puts what it finds.
+func (p *pipe) room(need int) []byte {
+	p.makeRoom()
+	room := p.buf[p.end:]
+	switch {
+	case p.glance:
+		return room[:min(max(need, glanceSize), len(room))]
+	case p.exact:
+		return room[:min(need, len(room))]
+	default:
+		return room
 	}
-	p.end = copy(p.buf, p.buf[p.next:p.end])
-	p.sent, p.next = 0, 0
 }
 
 // read reads what there is, of which need bytes are asked for.
 func (p *pipe) read(need int) error {
-	room := p.buf[p.end:]
-	if p.exact {
-		room = room[:min(need, len(room))]
+	if err := p.realize(); err != nil {
+		return err
 	}
-	n, err := p.src.Read(room)
+	var n int
+	var err error
+	if p.in != nil {
+		n, err = p.in.read(need)
+	} else {
+		n, err = p.src.Read(p.room(need))
+	}
 	p.end += n
+	p.filled = n > 0 && (p.end == len(p.buf) || p.lent.bulk != nil && n >= bufferSize)
+	if p.glance {
+		p.glance, p.ghosts, p.filled = false, n, false
+	}
 	if n > 0 || err == nil {
 		return nil // an error comes again at the next read
 	}
+	return p.failedToRead(err)
+}
+
+// failedToRead says what an error of reading means; nil: try again.
+func (p *pipe) failedToRead(err error) error {
 	err = &sideError{reading: true, err: err}
 	if p.expired != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		return p.expired(err)
@@ -117,23 +184,32 @@ func (p *pipe) read(need int) error {
 // flush writes what was passed.
 func (p *pipe) flush() error {
 	if p.sent < p.next {
+		if err := p.realize(); err != nil {
+			return err
+		}
 		if err := p.put(p.buf[p.sent:p.next]); err != nil {
 			return err
 		}
 		p.sent = p.next
 	}
-	if p.next == p.end {
-		p.sent, p.next, p.end = 0, 0, 0
-		if len(p.buf) > bufferSize {
-			p.buf = nil // grown for one large answer: give it back
-		}
-	}
+	p.rewind()
 	return nil
+}
+
+// rewind starts an empty buffer from its front, if it is still the right one.
+func (p *pipe) rewind() {
+	if p.sent < p.end {
+		return
+	}
+	p.sent, p.next, p.end = 0, 0, 0
+	if p.buf != nil && !p.lent.fits(p.filled) {
+		p.giveBack()
+	}
 }
 
 func (p *pipe) put(b []byte) error {
 	n, err := p.dst.Write(b)
-	p.moved.Add(int64(n))
+	p.copied.Add(int64(n))
 	p.active.Store(int64(time.Since(p.opened)))
 	if err != nil {
 		return &sideError{err: err}
@@ -142,17 +218,26 @@ func (p *pipe) put(b []byte) error {
 }
 
 // pass sends the next n bytes on as they are. Those that have not been read yet
-// are copied through as they come, however many.
+// go through as they come, however many.
 func (p *pipe) pass(n int) error {
 	if have := min(n, p.buffered()); have > 0 {
 		p.next += have
 		n -= have
 	}
 	for n > 0 {
+		if n >= minSplice && p.canSplice() {
+			n += p.unsee()
+			moved, err := p.splice(n)
+			if err != nil {
+				return err
+			}
+			if n -= moved; moved > 0 {
+				continue
+			}
+		}
 		if err := p.flush(); err != nil {
 			return err
 		}
-		p.makeRoom()
 		if err := p.read(n); err != nil {
 			return err
 		}
@@ -163,10 +248,37 @@ func (p *pipe) pass(n int) error {
 	return nil
 }
 
+// unsee forgets what was only looked at and then passed, and returns how many
+// bytes that were: they are still to be passed.
+func (p *pipe) unsee() int {
+	if p.ghosts == 0 {
+		return 0
+	}
+	n := p.next - p.sent
+	p.sent, p.next, p.end, p.ghosts = 0, 0, 0, 0
+	return n
+}
+
+// realize takes what was only looked at out of the socket.
+func (p *pipe) realize() error {
+	if p.ghosts == 0 {
+		return nil
+	}
+	n := p.ghosts
+	p.ghosts = 0
+	if err := p.in.discard(n); err != nil {
+		return &sideError{reading: true, err: err}
+	}
+	return nil
+}
+
 // drop takes the next n bytes away.
 func (p *pipe) drop(n int) error {
 	for {
 		if err := p.flush(); err != nil {
+			return err
+		}
+		if err := p.realize(); err != nil {
 			return err
 		}
 		have := min(n, p.buffered())

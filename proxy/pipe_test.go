@@ -75,7 +75,7 @@ func TestPipeAgainstAModel(t *testing.T) {
 		if !bytes.Equal(dst.written.Bytes(), want) {
 			t.Fatalf("seed %d: the other side got other bytes", seed)
 		}
-		if got := p.moved.Load(); got != int64(len(want)) {
+		if got := p.moved(); got != int64(len(want)) {
 			t.Errorf("seed %d: moved %d, want %d", seed, got, len(want))
 		}
 	}

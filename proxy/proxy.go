@@ -22,6 +22,7 @@ type Proxy struct {
 	clusters []*cluster
 
 	admission admission
+	ducts     *ducts
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
@@ -49,6 +50,7 @@ func New(conf *Config) (*Proxy, error) {
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
+	p.ducts = newDucts(p.conf.SplicePipes)
 	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections"}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
@@ -213,6 +215,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	<-drained
 	p.asking.Wait()
 	p.sweeping.Wait()
+	p.ducts.close()
 	return cut
 }
 

@@ -56,6 +56,7 @@ func (s *session) pumpRequests() {
 func (s *session) requests() error {
 	for {
 		s.midRequest = false
+		s.up.boundary()
 		if why := s.leaving.Load(); why != nil {
 			if s.up.buffered() == 0 {
 				return why
@@ -149,13 +150,13 @@ func (s *session) watchBroker(silence time.Duration) (stop func()) {
 func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{}) {
 	tick := time.NewTicker(silence)
 	defer tick.Stop()
-	for seen := s.down.moved.Load(); ; {
+	for seen := s.down.moved(); ; {
 		select {
 		case <-done:
 			return
 		case <-tick.C:
 		}
-		now := s.down.moved.Load()
+		now := s.down.moved()
 		if now == seen {
 			_ = s.broker.Close() // ends the pump of answers, and so the wait for it
 			return

@@ -88,7 +88,11 @@ func newSession(e *endpoint, client net.Conn) *session {
 // run serves the client until the session has ended, and closes both
 // connections.
 func (s *session) run(ctx context.Context) {
-	defer func() { _ = s.client.Close() }()
+	defer func() {
+		_ = s.client.Close()
+		s.up.giveBack()
+		s.down.giveBack()
+	}()
 	header, err := s.firstHeader()
 	if err != nil {
 		s.note(err)
@@ -105,7 +109,8 @@ func (s *session) run(ctx context.Context) {
 		return
 	}
 	defer func() { _ = s.broker.Close() }()
-	s.up.dst, s.down.src, s.down.dst = s.broker, s.broker, s.client
+	s.up.connect(s.client, s.broker, s.proxy.ducts)
+	s.down.connect(s.broker, s.client, s.proxy.ducts)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
@@ -136,7 +141,7 @@ func (s *session) ended() *ended {
 // firstHeader reads the header of the first request, and leaves it in the pipe.
 // Until it is complete the client has a deadline, and nobody is dialled.
 func (s *session) firstHeader() (wire.RequestHeader, error) {
-	s.up.src = s.client
+	s.up.connect(s.client, nil, nil)
 	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
 		return wire.RequestHeader{}, end(ClientReset, err)
 	}

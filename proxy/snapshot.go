@@ -71,8 +71,10 @@ type CloseCount struct {
 
 // Direction is what has gone one way, in all sessions that were ever open.
 type Direction struct {
-	Frames int64 // requests, or brokers' answers to them, that were begun
-	Copied int64 // bytes written by copying them, which today all are
+	Frames  int64 // requests, or brokers' answers to them, that were begun
+	Copied  int64 // bytes written from a buffer
+	Spliced int64 // bytes written that only the kernel has seen
+	Misses  int64 // how often bytes were copied because all of Config.SplicePipes were in use, or a connection refused
 }
 
 // RequestCount counts requests, also those without an answer.
@@ -148,8 +150,7 @@ func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
 		stats.Opened = l.tally.opened
 		stats.Active = nodeCounts(active[l])
 		stats.Closed = closeCounts(l.tally.closed)
-		stats.Up = Direction{Frames: up[l].frames, Copied: up[l].bytes}
-		stats.Down = Direction{Frames: down[l].frames, Copied: down[l].bytes}
+		stats.Up, stats.Down = up[l].stats(), down[l].stats()
 	}
 }
 

@@ -139,12 +139,18 @@ type Closing struct {
 }
 
 // moved is what has gone one way.
-type moved struct{ bytes, frames int64 }
+type moved struct{ copied, spliced, misses, frames int64 }
 
 // add adds what p has moved.
 func (m *moved) add(p *pipe) {
-	m.bytes += p.moved.Load()
+	m.copied += p.copied.Load()
+	m.spliced += p.spliced.Load()
+	m.misses += p.misses.Load()
 	m.frames += p.frames.Load()
+}
+
+func (m moved) stats() Direction {
+	return Direction{Frames: m.frames, Copied: m.copied, Spliced: m.spliced, Misses: m.misses}
 }
 
 // enter takes a session into the set of live ones. The caller holds mu.

@@ -32,8 +32,10 @@ func sumOf(s proxy.Snapshot) (all sums) {
 			all.active += one.active
 			all.closed += one.closed
 			all.up.Copied += one.up.Copied
+			all.up.Spliced += one.up.Spliced
 			all.up.Frames += one.up.Frames
 			all.down.Copied += one.down.Copied
+			all.down.Spliced += one.down.Spliced
 			all.down.Frames += one.down.Frames
 			all.requests += one.requests
 			all.answers += one.answers

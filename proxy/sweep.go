@@ -84,7 +84,7 @@ func (s *session) isOpen() bool {
 }
 
 // moved returns how many bytes both directions have moved.
-func (s *session) moved() int64 { return s.up.moved.Load() + s.down.moved.Load() }
+func (s *session) moved() int64 { return s.up.moved() + s.down.moved() }
 
 // expiry returns when a session that opens now is too old, or the zero Time.
 func (c *Config) expiry(now time.Time) time.Time {

@@ -73,8 +73,17 @@ func listenerMetrics() []family {
 		{
 			name: "kproxy_bytes_total", unit: "By", help: "Bytes written: up to the brokers, down to the clients.",
 			ofListener: func(l *proxy.ListenerStats) []sample {
-				copied := attribute.String(labelPath, "copy")
-				return []sample{of(l.Up.Copied, up, copied), of(l.Down.Copied, down, copied)}
+				copied, spliced := attribute.String(labelPath, "copy"), attribute.String(labelPath, "splice")
+				return []sample{
+					of(l.Up.Copied, up, copied), of(l.Down.Copied, down, copied),
+					of(l.Up.Spliced, up, spliced), of(l.Down.Spliced, down, spliced),
+				}
+			},
+		},
+		{
+			name: "kproxy_splice_misses_total", unit: "{miss}", help: "How often bytes were copied because no kernel pipe was free.",
+			ofListener: func(l *proxy.ListenerStats) []sample {
+				return []sample{of(l.Up.Misses, up), of(l.Down.Misses, down)}
 			},
 		},
 		{

@@ -1,0 +1,370 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// minSplice is the shortest rest of a pass that is spliced. Below it the
+	// four system calls cost more than two copies.
+	minSplice = 16 << 10
+	// minChunk is what is put into a duct at a time, and so the most that has to
+	// be taken out again for a client that does not read; as long as everything
+	// finds room at once, it is doubled up to maxChunk.
+	minChunk = 64 << 10
+	maxChunk = 256 << 10
+	// glanceSize is how much of a frame is looked at before it is spliced: a
+	// request's header, or the head of an answer with a few topics.
+	glanceSize = 512
+)
+
+func defaultDucts() int { return ductsPerCore * runtime.GOMAXPROCS(0) }
+
+// inlet reads from a plain TCP connection. It takes a buffer, or a duct, only
+// when the connection has something to read, and waits without. What it does in
+// the poller's callback lies in fields, because a closure for each read would be
+// an allocation for each read.
+type inlet struct {
+	raw        syscall.RawConn
+	pipe       *pipe
+	tryRead    func(fd uintptr) bool
+	trySplice  func(fd uintptr) bool
+	discardNow func(fd uintptr)
+
+	want  int   // bytes that are asked for
+	n     int   // bytes that came
+	duct  *duct // that they are in, after trySplice
+	flush bool  // before trySplice may wait, what was passed has to be written
+	err   error
+}
+
+// newInlet returns nil if src is not plain TCP.
+func newInlet(src net.Conn, p *pipe) *inlet {
+	raw := rawTCP(src)
+	if raw == nil {
+		return nil
+	}
+	in := &inlet{raw: raw, pipe: p}
+	in.tryRead, in.trySplice, in.discardNow = in.readOnce, in.spliceOnce, in.discardAll
+	return in
+}
+
+// outlet writes to a plain TCP connection.
+type outlet struct {
+	raw      syscall.RawConn
+	tryWrite func(fd uintptr) bool
+	tryReady func(fd uintptr) bool
+
+	ahead  []byte // goes in front of what is in the duct
+	duct   *duct
+	left   int // bytes in the duct
+	copied int // bytes of ahead that are written
+	err    error
+}
+
+// newOutlet returns nil if dst is not plain TCP.
+func newOutlet(dst net.Conn) *outlet {
+	raw := rawTCP(dst)
+	if raw == nil {
+		return nil
+	}
+	out := &outlet{raw: raw}
+	out.tryWrite, out.tryReady = out.writeOnce, ready
+	return out
+}
+
+func rawTCP(conn net.Conn) syscall.RawConn {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// read reads what there is, of which need bytes are asked for.
+func (in *inlet) read(need int) (int, error) {
+	in.want, in.n, in.err = need, 0, nil
+	if err := in.raw.Read(in.tryRead); err != nil {
+		return 0, err
+	}
+	return in.n, in.err
+}
+
+// readOnce is called by the poller; false waits until there is something to read.
+func (in *inlet) readOnce(fd uintptr) (done bool) {
+	p := in.pipe
+	flags := 0
+	if p.glance {
+		flags = unix.MSG_PEEK
+	}
+	var again bool
+	in.n, again, in.err = recv(fd, p.room(in.want), flags)
+	if again && p.end == 0 {
+		p.giveBack()
+	}
+	return !again
+}
+
+// recv is recv(2) on a socket that does not block; again says that there is
+// nothing yet. unix.Recvfrom would allocate, for an address that is of no
+// interest.
+func recv(fd uintptr, b []byte, flags int) (n int, again bool, err error) {
+	for {
+		got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), //nolint:gosec // as in unix.Recvfrom
+			uintptr(len(b)), uintptr(flags), 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno == unix.EAGAIN:
+			return 0, true, nil
+		case errno != 0:
+			return 0, false, os.NewSyscallError("recv", errno)
+		case got == 0:
+			return 0, false, io.EOF
+		default:
+			return int(got), false, nil
+		}
+	}
+}
+
+// discard takes n bytes that were looked at out of the socket. They are there: it
+// does not wait, and a deadline that has passed, which may ask for something
+// else, does not keep it from them.
+func (in *inlet) discard(n int) error {
+	in.want, in.err = n, nil
+	if err := in.raw.Control(in.discardNow); err != nil {
+		return err
+	}
+	return in.err
+}
+
+// discardAll drops what is wanted: TCP does so with what is received with
+// MSG_TRUNC.
+func (in *inlet) discardAll(fd uintptr) {
+	for in.want > 0 {
+		n, again, err := recv(fd, in.pipe.buf[:in.want], unix.MSG_TRUNC)
+		if again {
+			err = io.ErrUnexpectedEOF // not reached: what was seen is there
+		}
+		if err != nil {
+			in.err = err
+			return
+		}
+		in.want -= n
+	}
+}
+
+// canSplice reports whether there may be a way through the kernel.
+func (p *pipe) canSplice() bool { return p.ducts != nil && p.in != nil && p.out != nil }
+
+// copyAll has nothing be spliced from now on.
+func (p *pipe) copyAll() {
+	p.misses.Add(1)
+	p.ducts = nil
+}
+
+// refuses reports whether an error of splice may mean that these sockets cannot
+// be spliced at all: sandboxes say so (seccomp, gVisor). What else it can mean,
+// copying finds out.
+func refuses(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM)
+}
+
+// splice moves up to n bytes that have not been read from src to dst, through a
+// duct. What has been passed before goes ahead of them. It may move less than n;
+// 0 means that they have to be copied this time: all ducts are in use, a deadline
+// was not meant, or the sockets cannot be spliced.
+//
+//	src ──splice──▶ duct ──splice──▶ dst
+//	                  └──read──▶ buf     what dst does not take at once
+//
+// A duct is held between two waits, and never during one: neither for bytes to
+// come (inlet), nor for a client that does not read, for what such a client
+// leaves in it is taken back into a buffer. So the budget of ducts is one for
+// those who move, and those who are stalled, however many, take nothing of it.
+func (p *pipe) splice(n int) (moved int, err error) {
+	in := p.in
+	p.begun, p.filled = true, false
+	for {
+		if p.chunk > minChunk {
+			if err := p.out.raw.Write(p.out.tryReady); err != nil {
+				return 0, &sideError{err: err}
+			}
+		}
+		in.want, in.n, in.flush, in.err = min(n, max(p.chunk, minChunk)), 0, false, nil
+		err := in.raw.Read(in.trySplice)
+		if err == nil {
+			err = in.err
+		}
+		switch {
+		case err != nil:
+			return 0, p.failedToRead(err)
+		case in.n > 0:
+			return in.n, p.pour(in.duct, in.n)
+		case !in.flush:
+			return 0, nil
+		}
+		if err := p.flush(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// spliceOnce is called by the poller; false waits until there is something to
+// splice. While there is not, nothing that was passed may wait; but it is not
+// written here, because nobody can close a connection while its poller waits for
+// another.
+func (in *inlet) spliceOnce(fd uintptr) (done bool) {
+	p := in.pipe
+	if in.duct = p.ducts.get(); in.duct == nil {
+		p.misses.Add(1)
+		return true
+	}
+	n, again, err := spliceNow(int(fd), in.duct.in, in.want)
+	if n > 0 {
+		in.n = n
+		return true
+	}
+	p.ducts.put(in.duct)
+	switch {
+	case refuses(err):
+		p.copyAll()
+	case !again:
+		in.err = err
+	case p.sent < p.next:
+		in.flush = true
+	default:
+		p.rewind()
+		p.giveBack()
+		return false
+	}
+	return true
+}
+
+// pour empties a duct that holds n bytes into dst, behind what was passed.
+func (p *pipe) pour(d *duct, n int) error {
+	out := p.out
+	out.ahead, out.duct, out.left, out.copied, out.err = p.buf[p.sent:p.next], d, n, 0, nil
+	err := out.raw.Write(out.tryWrite)
+	if err == nil {
+		err = out.err
+	}
+	out.ahead = nil
+	p.sent += out.copied
+	p.copied.Add(int64(out.copied))
+	p.spliced.Add(int64(n - out.left))
+	p.active.Store(int64(time.Since(p.opened)))
+	ducts := p.ducts
+	if refuses(err) {
+		p.copyAll() // what it has not taken, too
+		err = nil
+	}
+	if err != nil {
+		ducts.destroy(d)
+		return &sideError{err: err}
+	}
+	if out.left == 0 {
+		ducts.put(d)
+		p.rewind()
+		if n >= p.chunk {
+			p.chunk = min(max(2*p.chunk, minChunk), maxChunk)
+		}
+		return nil
+	}
+	p.chunk = minChunk
+	if err := p.takeBack(d, out.left); err != nil {
+		ducts.destroy(d)
+		return &sideError{reading: true, err: err}
+	}
+	ducts.put(d)
+	return p.flush() // waits for dst
+}
+
+// ready is called by the poller; false waits until the socket has room, which
+// is a third of its buffer. A large chunk is put into a duct only then.
+func ready(fd uintptr) (done bool) {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(fds[:], 0)
+	return n > 0 || err != nil
+}
+
+// writeOnce is called by the poller. It never waits: the duct is not to be held.
+func (out *outlet) writeOnce(fd uintptr) (done bool) {
+	for len(out.ahead) > out.copied {
+		n, err := unix.SendmsgN(int(fd), out.ahead[out.copied:], nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return true
+		case err != nil:
+			out.err = os.NewSyscallError("sendmsg", err)
+			return true
+		default:
+			out.copied += n
+		}
+	}
+	for out.left > 0 {
+		n, again, err := spliceNow(out.duct.out, int(fd), out.left)
+		if n == 0 {
+			if !again {
+				out.err = err
+			}
+			return true
+		}
+		out.left -= n
+	}
+	return true
+}
+
+// takeBack reads the n bytes in a duct into the buffer, behind what was passed.
+func (p *pipe) takeBack(d *duct, n int) error {
+	if p.end+n > len(p.buf) {
+		p.grow(p.end + n)
+	}
+	for n > 0 {
+		got, err := unix.Read(d.out, p.buf[p.end:p.end+n])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return os.NewSyscallError("read", err)
+		case got == 0:
+			return io.ErrUnexpectedEOF // not reached: the other end is open
+		}
+		p.end += got
+		p.next = p.end
+		n -= got
+	}
+	return nil
+}
+
+// spliceNow moves up to n bytes without waiting; again says that there are none
+// yet, or no room for any.
+func spliceNow(from, to, n int) (moved int, again bool, err error) {
+	for {
+		got, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return 0, true, nil
+		case err != nil:
+			return 0, false, os.NewSyscallError("splice", err)
+		case got == 0:
+			return 0, false, io.EOF
+		default:
+			return int(got), false, nil
+		}
+	}
+}

@@ -1,0 +1,345 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tcpPair returns both ends of a connection over loopback.
+func tcpPair(t *testing.T) (near, far *net.TCPConn) {
+	t.Helper()
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }()
+	dialled, err := net.Dial("tcp", socket.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := socket.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = dialled.Close()
+		_ = accepted.Close()
+	})
+	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
+// As TestPipeAgainstAModel, between sockets: whatever is looked at, spliced and
+// copied in turns, nothing is lost and nothing overtakes.
+func TestSplicingPipeAgainstAModel(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	for seed := range uint64(30) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		in := make([]byte, 3<<20)
+		for i := range in {
+			in[i] = byte(random.Uint32())
+		}
+		client, src := tcpPair(t)
+		dst, broker := tcpPair(t)
+		if seed%2 == 0 {
+			_ = dst.SetWriteBuffer(16 << 10) // chunks find no room
+		}
+		var got bytes.Buffer
+		var running sync.WaitGroup
+		pieces := rand.New(rand.NewPCG(seed, 2))
+		running.Go(func() {
+			for rest := in; len(rest) > 0; {
+				n := min(1+pieces.IntN(1<<(6+pieces.IntN(13))), len(rest))
+				_, _ = client.Write(rest[:n])
+				rest = rest[n:]
+			}
+		})
+		running.Go(func() { _, _ = io.Copy(&got, broker) })
+		var p pipe
+		p.connect(src, dst, budget)
+		var want []byte
+		for rest := in; len(rest) > 0; {
+			n := min(random.IntN(1<<(4+random.IntN(16))), len(rest))
+			look := min(random.IntN(1<<random.IntN(12)), n)
+			p.boundary()
+			p.exact = random.IntN(8) == 0
+			if b, err := p.peek(look); err != nil || !bytes.HasPrefix(rest, b) {
+				t.Fatalf("seed %d: peek %d: got %d other bytes, %v", seed, look, len(b), err)
+			}
+			what, first := random.IntN(8), random.IntN(look+1)
+			switch what {
+			case 0:
+				if err := p.drop(n); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+				continue
+			case 1:
+				if err := p.write([]byte("instead")); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, "instead"...)
+			case 2:
+				if err := p.flush(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, k := range []int{first, n - first} { // as an answer that is walked: its head, and its records
+				if err := p.pass(k); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want = append(want, rest[:n]...)
+			rest = rest[n:]
+		}
+		if err := p.flush(); err != nil {
+			t.Fatal(err)
+		}
+		_ = dst.CloseWrite()
+		running.Wait()
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Fatalf("seed %d: the other side got %d other bytes, want %d", seed, got.Len(), len(want))
+		}
+		if p.moved() != int64(len(want)) || p.spliced.Load() == 0 {
+			t.Errorf("seed %d: %d bytes moved of %d, %d of them spliced", seed, p.moved(), len(want), p.spliced.Load())
+		}
+		if budget.made.Load() != 1 || budget.free[0].Load() == nil {
+			t.Fatalf("seed %d: %d ducts were made, and the first one is not back", seed, budget.made.Load())
+		}
+	}
+}
+
+// splicing is a pipe between sockets.
+type splicing struct {
+	pipe
+	client, broker *net.TCPConn // the other ends of what it reads and writes
+	near           *net.TCPConn // what it reads
+}
+
+func newSplicing(t *testing.T, budget *ducts) *splicing {
+	t.Helper()
+	s := &splicing{}
+	var dst *net.TCPConn
+	s.client, s.near = tcpPair(t)
+	dst, s.broker = tcpPair(t)
+	s.connect(s.near, dst, budget)
+	return s
+}
+
+// send has the client send b, which the sockets must have room for.
+func (s *splicing) send(t *testing.T, b []byte) {
+	t.Helper()
+	if _, err := s.client.Write(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wants fails the test unless want is what comes next.
+func (s *splicing) wants(t *testing.T, want []byte) {
+	t.Helper()
+	got := make([]byte, len(want))
+	_ = s.broker.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if n, err := io.ReadFull(s.broker, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("%d of %d bytes came, or others; %v", n, len(want), err)
+	}
+}
+
+// pattern is n bytes that tell where they are.
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i ^ i>>8 ^ i>>16)
+	}
+	return b
+}
+
+// A deadline that asks for something else does not lose what has only been
+// looked at: whatever the pipe does with it, it is there.
+func TestWhatWasLookedAtOutlastsADeadline(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	const large, small = 40_000, 100
+	in := pattern(large + small)
+	for name, move := range map[string]func(s *splicing) error{
+		"passed":  func(s *splicing) error { return errors.Join(s.pass(small), s.flush()) },
+		"dropped": func(s *splicing) error { return s.drop(small) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSplicing(t, budget)
+			s.send(t, in[:large])
+			if err := s.pass(large); err != nil {
+				t.Fatal(err)
+			}
+			s.wants(t, in[:large])
+			s.send(t, in[large:])
+			s.boundary()
+			if _, err := s.peek(1); err != nil || s.ghosts == 0 {
+				t.Fatalf("%d bytes were looked at, %v", s.ghosts, err)
+			}
+			_ = s.near.SetReadDeadline(past)
+			if err := move(s); err != nil {
+				t.Fatal(err)
+			}
+			if name == "passed" {
+				s.wants(t, in[large:])
+			}
+			_ = s.near.SetReadDeadline(time.Time{})
+			s.send(t, []byte("next"))
+			if b, err := s.peek(4); err != nil || string(b) != "next" {
+				t.Errorf("%q follows, %v", b, err)
+			}
+		})
+	}
+}
+
+// Where a socket cannot be spliced, everything is copied, and nothing is lost of
+// what was on its way.
+func TestSocketsThatCannotBeSpliced(t *testing.T) {
+	in := pattern(60_000)
+	for name, refuse := range map[string]func(t *testing.T, s *splicing){
+		"from": func(t *testing.T, s *splicing) { // both ends of the splice are sockets
+			t.Helper()
+			d := s.ducts.get()
+			raw, err := s.broker.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = raw.Control(func(fd uintptr) { err = unix.Dup3(int(fd), d.in, unix.O_CLOEXEC) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.ducts.put(d)
+		},
+		"to": func(t *testing.T, s *splicing) {
+			t.Helper()
+			_ = s.out.raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETFL, unix.O_APPEND|unix.O_NONBLOCK) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			budget := newDucts(1)
+			defer budget.close()
+			s := newSplicing(t, budget)
+			refuse(t, s)
+			s.send(t, in)
+			if _, err := s.peek(100); err != nil { // goes ahead of what is spliced
+				t.Fatal(err)
+			}
+			if err := errors.Join(s.pass(len(in)), s.flush()); err != nil {
+				t.Fatal(err)
+			}
+			s.wants(t, in)
+			if s.spliced.Load() != 0 || s.canSplice() || s.misses.Load() != 1 {
+				t.Errorf("%d bytes were spliced, %d misses, and more may be: %t", s.spliced.Load(), s.misses.Load(), s.canSplice())
+			}
+		})
+	}
+}
+
+// What a peer does not take of a chunk waits in a buffer, and not in the duct.
+func TestWhatIsNotTakenLeavesTheDuct(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	in := pattern(4 << 20)
+	s := newSplicing(t, budget)
+	_ = s.dst.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	go func() { _, _ = s.client.Write(in) }()
+	passed := make(chan error, 1)
+	go func() { passed <- errors.Join(s.pass(len(in)), s.flush()) }()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for last := int64(-1); last <= 0 || last != s.moved(); <-tick.C {
+		last = s.moved()
+	}
+	if s.moved() == int64(len(in)) {
+		t.Fatal("the sockets have room for everything, which proves nothing")
+	}
+	if budget.made.Load() != 1 || budget.free[0].Load() == nil {
+		t.Error("a pipe that waits holds the duct")
+	}
+	s.wants(t, in)
+	if err := <-passed; err != nil {
+		t.Fatal(err)
+	}
+	if s.moved() != int64(len(in)) || s.copied.Load() == 0 {
+		t.Errorf("of %d bytes %d were spliced and %d copied", len(in), s.spliced.Load(), s.copied.Load())
+	}
+}
+
+// What is no TCP connection of the kernel's, as it is, is copied: TLS, and
+// whatever else wraps one.
+func TestOnlyPlainTCPIsSpliced(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	near, far := tcpPair(t)
+	wrapped := struct{ net.Conn }{near}
+	memory, _ := net.Pipe()
+	for _, pair := range [][2]net.Conn{{wrapped, far}, {far, wrapped}, {memory, far}, {far, memory}} {
+		var p pipe
+		if p.connect(pair[0], pair[1], budget); p.canSplice() {
+			t.Errorf("%T to %T is spliced", pair[0], pair[1])
+		}
+	}
+}
+
+// What goes ahead of a chunk, and what is taken back of one, allocates nothing.
+func TestSplicingAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("sync.Pool forgets at random")
+	}
+	budget := newDucts(1)
+	defer budget.close()
+	in := pattern(40_000)
+	out := make([]byte, len(in))
+	s := newSplicing(t, budget)
+	ahead := func() {
+		_, err := s.client.Write(in)
+		if err == nil {
+			_, err = s.peek(100)
+		}
+		if err = errors.Join(err, s.pass(len(in)), s.flush()); err == nil {
+			_, err = io.ReadFull(s.broker, out)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ahead()
+	if got := testing.AllocsPerRun(100, ahead); got != 0 {
+		t.Errorf("%v allocations where the head goes ahead of the rest", got)
+	}
+	if s.spliced.Load() == 0 {
+		t.Error("nothing was spliced")
+	}
+	back := func() {
+		d := budget.get()
+		_, err := unix.Write(d.in, in)
+		if err == nil {
+			err = s.takeBack(d, len(in))
+		}
+		if err == nil {
+			err = s.flush()
+		}
+		budget.put(d)
+		if err == nil {
+			_, err = io.ReadFull(s.broker, out)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	back()
+	if got := testing.AllocsPerRun(100, back); got != 0 {
+		t.Errorf("%v allocations where a chunk is taken back", got)
+	}
+	if !bytes.Equal(out, in) {
+		t.Error("what was taken back is not what was there")
+	}
+}
