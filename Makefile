@@ -91,6 +91,16 @@ transcripts: ## record the frames that rewrite's tests replay, from every Kafka
 faults: ## what clients see when things break, with kproxy and without; writes docs/faults.md (root, Java 17, nft)
 	go run ./e2e/faults
 
+.PHONY: bench
+bench: ## what kproxy costs beside other proxies: dist/bench.html and .json (root; hours: go run ./bench --list)
+	mkdir -p dist
+	go run ./bench --json dist/bench.json --html dist/bench.html
+
+.PHONY: bench-quick
+bench-quick: ## the same for a first look, within two minutes
+	mkdir -p dist
+	go run ./bench --quick --json dist/bench.json --html dist/bench.html
+
 .PHONY: demo
 demo: ## kproxy in front of three fake brokers that nobody can reach
 	go run ./cmd/kproxy demo

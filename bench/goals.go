@@ -1,0 +1,140 @@
+//go:build linux
+
+package main
+
+import (
+	"math"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// goal is one promise of kproxy's, held against a run. It is met when the upper
+// end of the spread is within the limit.
+type goal struct {
+	Figure   string   `json:"figure"`
+	Workload string   `json:"workload"`
+	Load     string   `json:"load"` // maximum or pinned; empty where there is one
+	Against  string   `json:"against"`
+	Limit    float64  `json:"limit"`
+	Median   *float64 `json:"median"`
+	Least    *float64 `json:"least"`
+	Greatest *float64 `json:"greatest"`
+	Verdict  string   `json:"verdict"`
+}
+
+// The verdicts.
+const (
+	met         = "met"
+	notMet      = "not met"
+	notMeasured = "not measured"
+)
+
+func newGoal(figure, workload, load, against string, limit float64, s series) goal {
+	least, greatest := s.spread()
+	g := goal{
+		Figure: figure, Workload: workload, Load: load, Against: against, Limit: limit,
+		Median: number(s.median()), Least: number(least), Greatest: number(greatest), Verdict: notMet,
+	}
+	switch {
+	case g.Greatest == nil:
+		g.Verdict = notMeasured
+	case *g.Greatest <= limit:
+		g.Verdict = met
+	}
+	return g
+}
+
+const (
+	against100 = "itself, one partition"
+	againstNo  = "itself, nobody stalled"
+	absolute   = "KiB"
+)
+
+// goals are those that the run's workloads can show. "No allocation for a
+// forwarded frame" is not here: it is a test of package proxy.
+func goals(r *report) []goal {
+	if !slices.ContainsFunc(r.Targets, func(t *targetInfo) bool { return t.Name == kproxyName }) {
+		return nil
+	}
+	var all []goal
+	for _, w := range r.Workloads {
+		large := w.Bytes >= 64*kib
+		switch {
+		case w.Kind == stalled:
+			all = append(all, stalledGoals(r, w)...)
+		case w.Kind == idle:
+			all = append(all, newGoal("KiB per idle connection", w.Name, "", absolute, 6, r.row(kproxyName, w.Name).series(kibPerIdle)))
+		case w.Kind != requests || w.Key == kmsg.Metadata.Int16():
+		case w.Partitions > 1:
+			all = append(all, spreadGoals(r, w)...)
+		case large:
+			all = append(all, cpuGoals(r, w, "CPU per GB", cpuPerGB, 0.75, 0.95)...)
+		default:
+			all = append(all, cpuGoals(r, w, "CPU per request", cpuPerReq, 0.95, 1.1)...)
+		}
+	}
+	return append(all, latencyGoals(r)...)
+}
+
+// cpuGoals are those of one workload against HAProxy and the best blind row, at
+// both loads.
+func cpuGoals(r *report, w workload, figure, name string, haproxy, blind float64) []goal {
+	var all []goal
+	for _, load := range []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}} {
+		ours := r.row(kproxyName, w.Name).series(load.prefix + name)
+		best := r.bestBlind(w.Name, load.prefix+name)
+		all = append(all,
+			newGoal(figure, w.Name, load.name, "haproxy", haproxy, ours.over(r.row("haproxy", w.Name).series(load.prefix+name))),
+			newGoal(figure, w.Name, load.name, "best blind: "+best, blind, ours.over(r.row(best, w.Name).series(load.prefix+name))))
+	}
+	return all
+}
+
+// bestBlind is the blind target with the least of a figure; "none" has no rows.
+func (r *report) bestBlind(workload, name string) string {
+	best, least := "none", math.Inf(1)
+	for _, t := range r.Targets {
+		if m := r.row(t.Name, workload).series(name).median(); t.Blind && m < least {
+			best, least = t.Name, m
+		}
+	}
+	return best
+}
+
+// spreadGoals compares an answer in many partitions with one partition as large.
+func spreadGoals(r *report, w workload) []goal {
+	one := fetchOf(w.Version, w.Bytes, w.Conns)
+	var all []goal
+	for _, load := range []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}} {
+		all = append(all, newGoal("CPU per GB, 100 partitions", w.Name, load.name, against100, 1.15,
+			r.row(kproxyName, w.Name).series(load.prefix+cpuPerGB).over(r.row(kproxyName, one.Name).series(load.prefix+cpuPerGB))))
+	}
+	return all
+}
+
+// stalledGoals compares a healthy reader with itself beside nobody, and looks at
+// what those that stopped hold in the process.
+func stalledGoals(r *report, w workload) []goal {
+	if w.Others == 0 {
+		return nil
+	}
+	alone := stalledBeside(w.Net)[0]
+	all := []goal{newGoal("KiB per stalled connection", w.Name, "", absolute, 64, r.row(kproxyName, w.Name).series(kibPerStall))}
+	for _, load := range []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}} {
+		all = append(all, newGoal("CPU per GB beside stalled readers", w.Name, load.name, againstNo, 1.2,
+			r.row(kproxyName, w.Name).series(load.prefix+cpuPerGB).over(r.row(kproxyName, alone.Name).series(load.prefix+cpuPerGB))))
+	}
+	return all
+}
+
+func latencyGoals(r *report) []goal {
+	var all []goal
+	for _, w := range r.Workloads {
+		if w.Kind == requests {
+			all = append(all, newGoal("p99 at the pinned rate", w.Name, "pinned", "haproxy", 1.1,
+				r.row(kproxyName, w.Name).series(p99).over(r.row("haproxy", w.Name).series(p99))))
+		}
+	}
+	return all
+}

@@ -1,0 +1,135 @@
+//go:build linux
+
+// Command bench tells what a proxy in front of Kafka costs: kproxy, the blind
+// proxies that people put there, Kroxylicious, and any other that is running.
+//
+//	go run ./bench --quick                              # under two minutes
+//	go run ./bench --json bench.json --html bench.html  # everything: hours
+//	go run ./bench --workloads 'fetch-v17-*' --targets direct,kproxy,haproxy --rounds 5
+//
+// # The parts
+//
+// Four kinds of processes, none of which is another's child:
+//
+//	bench load ──▶ the target ──▶ bench broker        each unprivileged, each in
+//	     ▲             ▲               ▲              a network of its own for veth
+//	     └──── bench, which starts them, samples /proc, and waits ────┘
+//
+// A fake broker answers with prepared frames, so that it and the client cost next to
+// nothing beside the target. With --brokers the upstream is a real cluster, and
+// the client is franz-go.
+//
+// # A workload
+//
+// Each workload starts every target once. In each round each target has its
+// turn, in an order that rotates; first at the maximum, then, when all rounds are
+// over, at one pinned rate that the slowest can carry. A figure is the median of
+// the rounds, with the least and the greatest beside it; a ratio is taken in each
+// round, between turns a few seconds apart.
+//
+// # Finding the way
+//
+//	main.go        flags; suite.go: what happens after them
+//	workloads.go   what is measured; run.go: rounds and turns; cell.go: one turn
+//	frames.go      the prepared frames; broker.go: who answers them
+//	load*.go       who sends them: closed loop, pinned rate, churn, idle, stalled, franz-go
+//	targets*.go    who is measured: how it is started, its version, its configuration
+//	place.go       loopback, or namespaces joined by veth
+//	process.go     children that cannot outlive us; janitor.go: and what else must go
+//	measure.go     /proc; cgroup.go: memory with the kernel's
+//	stats.go       medians, spreads, ratios; goals.go: what kproxy has promised
+//	report.go      the rows, as JSON; table.go: on a terminal; html.go: as a page
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		os.Exit(1) //nolint:forbidigo // this is main
+	}
+}
+
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	raiseFileLimit()
+	root := newCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "bench:", err) // there is nowhere left to say that stderr is gone
+	}
+	return err
+}
+
+// raiseFileLimit takes all the files that we may have, for the children too: Go
+// hands them the limit that it was started with, unless it was set by hand.
+func raiseFileLimit() {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		limit.Cur = limit.Max
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, (*syscall.Rlimit)(&limit)) // as many as there are, then
+	}
+}
+
+func newCommand() *cobra.Command {
+	var o options
+	root := &cobra.Command{
+		Use:           "bench",
+		Short:         "What a proxy in front of Kafka costs",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, // execute prints them
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plan, err := o.plan(os.Geteuid() == 0)
+			if err != nil {
+				return err
+			}
+			if o.list {
+				return plan.list(cmd.OutOrStdout())
+			}
+			return runSuite(cmd.Context(), plan, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o.register(root)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		role("broker", "be the fake broker", serveBroker),
+		role("relay", "be the blind Go relay", serveRelay),
+		role("load", "be the load generator", serveLoad),
+		role("janitor", "remove what a suite leaves, when it ends", serveJanitor),
+	)
+	return root
+}
+
+// role is one of the suite's own processes: its job is a JSON document on its
+// standard input.
+func role(name, short string, run func(ctx context.Context, in io.Reader, out io.Writer) error) *cobra.Command {
+	return &cobra.Command{
+		Use:    name,
+		Short:  short,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		},
+	}
+}

@@ -1,0 +1,282 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// report is all that a run has found out.
+type report struct {
+	Command   string        `json:"command"`
+	Began     time.Time     `json:"began"`
+	Took      string        `json:"took"`
+	Complete  bool          `json:"complete"` // false: the run was ended before its end
+	Machine   machine       `json:"machine"`
+	Upstream  string        `json:"upstream"`
+	Rounds    int           `json:"rounds"`
+	Duration  string        `json:"duration"`
+	RateShare float64       `json:"rate_share"`
+	Threads   int           `json:"threads"`
+	Targets   []*targetInfo `json:"targets"`
+	Workloads []workload    `json:"workloads"`
+	Rows      []*row        `json:"rows"`
+	Goals     []goal        `json:"goals"`
+	Notes     []string      `json:"notes"`
+}
+
+// machine is where it was measured.
+type machine struct {
+	CPU          string `json:"cpu"`
+	Cores        int    `json:"cores"`
+	MemoryMiB    int64  `json:"memory_mib"`
+	Kernel       string `json:"kernel"`
+	Go           string `json:"go"`
+	Unprivileged bool   `json:"unprivileged"` // targets, load and broker ran as nobody
+}
+
+// targetInfo is what was measured.
+type targetInfo struct {
+	Name    string `json:"name"`
+	About   string `json:"about"`
+	Blind   bool   `json:"blind"`
+	Version string `json:"version,omitempty"`
+	Config  string `json:"config,omitempty"`  // whole, as it was started first
+	Missing string `json:"missing,omitempty"` // why it was not measured, and how to get it
+}
+
+// row is a target and a workload.
+type row struct {
+	Target, Workload  string
+	FrameBytes, Conns int
+	Notes             []string
+	behind            int // turns in which it did not carry the pinned rate
+	figures           map[string]series
+}
+
+func newReport(p *plan) *report {
+	return &report{
+		Command: command(os.Args[1:]), Began: time.Now(), Machine: thisMachine(),
+		Rounds: p.rounds, Duration: p.duration.String(), RateShare: p.share, Threads: p.threads,
+		Workloads: p.work, Notes: slices.Clone(p.absent),
+	}
+}
+
+func thisMachine() machine {
+	m := machine{CPU: "unknown", Cores: runtime.NumCPU(), Go: runtime.Version(), Unprivileged: true}
+	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(cpuinfo)) {
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
+			m.CPU = strings.TrimSpace(value)
+			break
+		}
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		m.MemoryMiB = int64(info.Totalram) * int64(info.Unit) / mib
+	}
+	m.Kernel = firstLine(exec.CommandContext(context.Background(), "uname", "-sr"))
+	return m
+}
+
+// found notes whether a target is installed. One that is not has its rows too.
+func (r *report) found(t target, version string, err error) {
+	info := &targetInfo{Name: t.name, About: t.about, Blind: t.blind, Version: version}
+	if err != nil {
+		info.Missing = err.Error()
+	}
+	r.Targets = append(r.Targets, info)
+}
+
+// configure keeps a target's configuration, and those of other networks if they
+// differ in more than addresses: they do not.
+func (r *report) configure(name string, p *place, config string) {
+	for _, info := range r.Targets {
+		if info.Name == name && info.Config == "" {
+			info.Config = config + "\n# " + p.about
+		}
+	}
+}
+
+// rowsOf makes the rows of a workload. It returns those of targets that are there.
+func (r *report) rowsOf(w workload, installed []target) []*row {
+	var there []*row
+	for _, info := range r.Targets {
+		made := &row{Target: info.Name, Workload: w.Name, FrameBytes: w.frameBytes(), Conns: w.Conns + w.Others, figures: make(map[string]series)}
+		r.Rows = append(r.Rows, made)
+		if slices.ContainsFunc(installed, func(t target) bool { return t.name == info.Name }) {
+			there = append(there, made)
+		} else {
+			made.Notes = append(made.Notes, info.Missing)
+		}
+	}
+	return there
+}
+
+// leaveOut notes workloads whose network could not be made.
+func (r *report) leaveOut(works []workload, err error) {
+	for _, w := range works {
+		r.Notes = append(r.Notes, w.Name+": "+err.Error())
+	}
+}
+
+// note keeps what went wrong, once.
+func (r *row) note(err error) {
+	if text := err.Error(); !slices.Contains(r.Notes, text) {
+		r.Notes = append(r.Notes, text)
+	}
+}
+
+func (r *row) add(round, rounds int, f figures) {
+	for name, v := range f {
+		s, ok := r.figures[name]
+		if !ok {
+			s = make(series, rounds)
+			for i := range s {
+				s[i] = math.NaN()
+			}
+			r.figures[name] = s
+		}
+		s[round] = v
+	}
+}
+
+// series is empty where nothing was measured.
+func (r *row) series(name string) series { return r.figures[name] }
+
+// derive adds what is read against the direct run.
+func (r *report) derive(rows []*row) {
+	i := slices.IndexFunc(rows, func(r *row) bool { return r.Target == "direct" })
+	if i < 0 {
+		return
+	}
+	for _, prefix := range []string{"", pinned} {
+		for name, from := range map[string]string{netPerGB: machinePerGB, netPerReq: machinePer} {
+			base := rows[i].series(prefix + from)
+			for _, r := range rows {
+				if s := r.series(prefix + from); len(s) > 0 && len(base) > 0 && r != rows[i] {
+					r.figures[prefix+name] = s.less(base)
+				}
+			}
+		}
+	}
+}
+
+// tooBusy is the part of the machine that others may take before a figure is
+// worth a warning.
+const tooBusy = 0.05
+
+// finish computes the goals, and warns of what makes the figures doubtful.
+func (r *report) finish() {
+	r.Took = time.Since(r.Began).Round(time.Second).String()
+	r.Goals = goals(r)
+	var foreign series
+	for _, row := range r.Rows {
+		foreign = append(foreign, row.series(foreignShare).known()...)
+		if row.behind > 0 {
+			row.note(fmt.Errorf("fell behind the pinned rate in %s", plural(row.behind, "turn")))
+		}
+	}
+	if m := foreign.median(); m > tooBusy {
+		r.Notes = append(r.Notes, fmt.Sprintf(
+			"Other processes took %.0f %% of the machine (median of all turns): read these figures as a proof that the suite runs, and no more.", 100*m))
+	}
+	if os.Geteuid() != 0 {
+		r.Notes = append(r.Notes, "Not run as root: no namespaces, and memory of the kernel only where a cgroup was delegated.")
+	}
+}
+
+// failed reports whether a target that is there could not be measured.
+func (r *report) failed() bool {
+	return slices.ContainsFunc(r.Rows, func(row *row) bool {
+		installed := slices.ContainsFunc(r.Targets, func(t *targetInfo) bool { return t.Name == row.Target && t.Missing == "" })
+		return installed && len(row.figures) == 0
+	})
+}
+
+func (r *report) row(target, workload string) *row {
+	for _, row := range r.Rows {
+		if row.Target == target && row.Workload == workload {
+			return row
+		}
+	}
+	return &row{}
+}
+
+// write writes the report everywhere it is wanted.
+func (r *report) write(p *plan, stdout io.Writer) error {
+	errs := []error{r.writeTable(stdout)}
+	if p.jsonFile != "" {
+		b, err := json.MarshalIndent(r, "", "  ")
+		errs = append(errs, err, os.WriteFile(p.jsonFile, append(b, '\n'), 0o644))
+	}
+	if p.htmlFile != "" {
+		errs = append(errs, r.writePage(p.htmlFile))
+	}
+	return errors.Join(errs...)
+}
+
+// number is null where nothing was measured.
+func number(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+// MarshalJSON writes the medians of the usual figures as keys of their own, those
+// of all others as more, and beside each its spread and its rounds.
+func (r *row) MarshalJSON() ([]byte, error) {
+	type rowJSON struct {
+		Target     string                `json:"target"`
+		Workload   string                `json:"workload"`
+		FrameBytes int                   `json:"frame_bytes"`
+		Conns      int                   `json:"conns"`
+		MBPerS     *float64              `json:"mb_per_s"`
+		ReqPerS    *float64              `json:"req_per_s"`
+		CPUPerGB   *float64              `json:"cpu_s_per_gb"`
+		CPUPerReq  *float64              `json:"cpu_us_per_req"`
+		P50        *float64              `json:"p50_us"`
+		P99        *float64              `json:"p99_us"`
+		KiBPerIdle *float64              `json:"kib_per_idle_conn"`
+		More       map[string]*float64   `json:"more"`
+		Spread     map[string][2]float64 `json:"spread"`
+		Rounds     map[string][]*float64 `json:"rounds"`
+		Notes      []string              `json:"notes"`
+	}
+	usual := []string{mbPerS, reqPerS, cpuPerGB, cpuPerReq, p50, p99, kibPerIdle}
+	median := func(name string) *float64 { return number(r.series(name).median()) }
+	out := rowJSON{
+		Target: r.Target, Workload: r.Workload, FrameBytes: r.FrameBytes, Conns: r.Conns,
+		MBPerS: median(mbPerS), ReqPerS: median(reqPerS), CPUPerGB: median(cpuPerGB), CPUPerReq: median(cpuPerReq),
+		P50: median(p50), P99: median(p99), KiBPerIdle: median(kibPerIdle),
+		More: make(map[string]*float64), Spread: make(map[string][2]float64), Rounds: make(map[string][]*float64),
+		Notes: append([]string{}, r.Notes...),
+	}
+	for name, s := range r.figures {
+		if !slices.Contains(usual, name) {
+			out.More[name] = median(name)
+		}
+		if len(s.known()) > 0 {
+			least, greatest := s.spread()
+			out.Spread[name] = [2]float64{least, greatest}
+		}
+		for _, v := range s {
+			out.Rounds[name] = append(out.Rounds[name], number(v))
+		}
+	}
+	return json.Marshal(out)
+}

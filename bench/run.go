@@ -1,0 +1,187 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// stage is what the targets of one workload have in common.
+type stage struct {
+	work   workload
+	place  *place
+	broker *server // nil: a real cluster
+	route  route
+	topic  string // of a real cluster
+	rows   []*row // of the targets that are there, in the report's order
+}
+
+// clusterJob is how franz-go goes through a target; nil with the fake broker.
+func (st *stage) clusterJob(run *running) *clusterJob {
+	if st.broker != nil || st.work.Kind != requests {
+		return nil
+	}
+	job := &clusterJob{Seeds: run.addresses[:1], Topic: st.topic}
+	if len(run.addresses) > 1 {
+		job.Dial = make(map[string]string)
+		for i, upstream := range st.route.upstream {
+			job.Dial[upstream] = run.addresses[i]
+		}
+	}
+	return job
+}
+
+// pinnable reports whether the load can be offered at a fixed rate: a consumer of
+// franz-go reads as fast as it can.
+func (st *stage) pinnable() bool {
+	return st.work.Kind != idle && (st.broker != nil || st.work.Key != kmsg.Fetch.Int16())
+}
+
+// runWorkload has all targets take turns in a workload. What one of them cannot
+// do is noted in its row; the error is one that ends the run.
+func (s *suite) runWorkload(ctx context.Context, st *stage) error {
+	runs := make(map[*row]*running)
+	defer func() {
+		for _, run := range runs {
+			run.stop()
+		}
+	}()
+	if !st.work.fresh() {
+		for _, r := range st.rows {
+			s.begin(ctx, st, r, runs)
+		}
+	}
+	if err := s.rounds(ctx, st, runs, 0); err != nil {
+		return err
+	}
+	if !st.pinnable() {
+		return nil
+	}
+	rate, ok := s.rates[st.work.RateOf]
+	if !ok {
+		rate = s.pinnedRate(st)
+	}
+	if rate == 0 {
+		return nil
+	}
+	s.rates[st.work.Name] = rate
+	return s.rounds(ctx, st, runs, rate)
+}
+
+// begin starts a target and warms it up.
+func (s *suite) begin(ctx context.Context, st *stage, r *row, runs map[*row]*running) {
+	t := s.target(r.Target)
+	// Ports of its own: HAProxy shares one with whoever else listens there.
+	port, err := s.ports.Block(ctx, "127.0.0.1")
+	if err != nil {
+		r.note(err)
+		return
+	}
+	way := st.route
+	way.port = port
+	run, err := t.run(ctx, s.env, way)
+	if err != nil {
+		r.note(err)
+		return
+	}
+	runs[r] = run
+	s.report.configure(t.name, st.place, run.config)
+	if t.warmup > 0 && !s.quick && !st.work.fresh() {
+		s.progress.say("%s warms up, %v", t.name, t.warmup)
+		if err := s.warm(ctx, st, run, t.warmup); err != nil {
+			r.note(fmt.Errorf("warming up: %w", err))
+		}
+	}
+}
+
+// warm runs the workload for d, and measures nothing.
+func (s *suite) warm(ctx context.Context, st *stage, run *running, d time.Duration) error {
+	load, err := s.env.startLoad(ctx, st.place.client, loadJob{
+		Work: st.work, Address: run.addresses[0], Duration: d, Cluster: st.clusterJob(run),
+	})
+	if err != nil {
+		return err
+	}
+	for _, event := range []string{marked, begin, end} {
+		if _, err := load.next(event); err != nil {
+			return err
+		}
+	}
+	return load.close()
+}
+
+// rounds gives each target a turn in each round. The order rotates, so that no
+// target always comes after the same one.
+func (s *suite) rounds(ctx context.Context, st *stage, runs map[*row]*running, rate float64) error {
+	for round := range s.plan.rounds {
+		for i := range st.rows {
+			r := st.rows[(i+round)%len(st.rows)]
+			s.progress.say("%s %s", st.work.Name, r.Target)
+			err := s.turn(ctx, st, r, runs, round, rate)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil {
+				r.note(err)
+			}
+			s.progress.step()
+		}
+	}
+	return nil
+}
+
+func (s *suite) turn(ctx context.Context, st *stage, r *row, runs map[*row]*running, round int, rate float64) error {
+	if st.work.fresh() {
+		s.begin(ctx, st, r, runs)
+		defer func() {
+			runs[r].stop()
+			delete(runs, r)
+		}()
+	}
+	run := runs[r]
+	if run == nil {
+		return nil // its row says why
+	}
+	if run.server != nil {
+		if err := run.server.Alive(); err != nil {
+			return err
+		}
+	}
+	f, err := s.measure(ctx, st, run, rate)
+	if err != nil {
+		return err
+	}
+	r.add(round, s.plan.rounds, f)
+	if rate > 0 && f[pinned+reqPerS] < rate*keptUp {
+		r.behind++
+	}
+	return nil
+}
+
+// keptUp is the part of the pinned rate that a target must carry.
+const keptUp = 0.97
+
+// pinnedRate is a part of what the slowest target can do.
+func (s *suite) pinnedRate(st *stage) float64 {
+	slowest := math.Inf(1)
+	for _, r := range st.rows {
+		if m := r.series(reqPerS).median(); !math.IsNaN(m) {
+			slowest = min(slowest, m)
+		}
+	}
+	if math.IsInf(slowest, 1) {
+		return 0
+	}
+	return slowest * s.share
+}
+
+func (s *suite) target(name string) target {
+	i := slices.IndexFunc(s.targets, func(t target) bool { return t.name == name })
+	return s.targets[i]
+}

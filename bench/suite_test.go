@@ -1,0 +1,198 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kproxy/e2e/lab"
+)
+
+// The suite starts its own binary for its parts; in a test that is the test's.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && slices.Contains([]string{"broker", "relay", "load", "janitor"}, os.Args[1]) {
+		main()
+		return
+	}
+	os.Exit(m.Run()) //nolint:forbidigo // as TestMain does it
+}
+
+type smokeRow struct {
+	Target   string   `json:"target"`
+	Workload string   `json:"workload"`
+	MBPerS   *float64 `json:"mb_per_s"`
+	P99      *float64 `json:"p99_us"`
+	Idle     *float64 `json:"kib_per_idle_conn"`
+	CPU      *float64 `json:"cpu_s_per_gb"`
+	Notes    []string `json:"notes"`
+}
+
+// smoke runs the suite, and returns its rows.
+func smoke(t *testing.T, args ...string) []smokeRow {
+	t.Helper()
+	dir := t.TempDir()
+	file, page := filepath.Join(dir, "rows.json"), filepath.Join(dir, "page.html")
+	var out strings.Builder
+	args = append(args, "--rounds=1", "--duration=200ms", "--warmup=50ms", "--json="+file, "--html="+page)
+	if err := execute(t.Context(), args, &out, io.Discard); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if _, err := os.Stat(page); err != nil {
+		t.Error(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Rows []smokeRow `json:"rows"`
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got.Rows
+}
+
+func TestSmoke(t *testing.T) {
+	rows := smoke(t, "--targets=direct,iocopy", "--workloads=produce-4KiB,fetch-v17-1MiB,idle-1000")
+	if len(rows) != 2*3 {
+		t.Fatalf("got %d rows", len(rows))
+	}
+	for _, r := range rows {
+		if r.Workload == "idle-1000" {
+			if (r.Idle != nil) != (r.Target == "iocopy") {
+				t.Errorf("got %+v", r)
+			}
+			continue
+		}
+		if r.MBPerS == nil || *r.MBPerS <= 0 || r.P99 == nil || (r.CPU != nil) != (r.Target == "iocopy") {
+			t.Errorf("got %+v", r)
+		}
+	}
+}
+
+// A proxy that is running already takes part by its address and its processes.
+func TestSmokeUserTarget(t *testing.T) {
+	port, err := lab.NewPorts().Block(t.Context(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, proxy := lab.HostPort("127.0.0.1", port), lab.HostPort("127.0.0.1", port+1)
+	go func() { _ = serveConns(t.Context(), proxy, relayTo(t.Context(), broker)) }()
+	rows := smoke(t, "--targets=mine", "--workloads=produce-4KiB", "--broker-listen="+broker,
+		fmt.Sprintf("--target=mine=%s,pid=%d", proxy, os.Getpid()))
+	if len(rows) != 2 || rows[1].Target != "mine" || rows[1].CPU == nil || *rows[1].CPU <= 0 {
+		t.Errorf("got %+v", rows)
+	}
+}
+
+// A real cluster, with franz-go as the client; blind proxies have an endpoint for
+// each of its brokers.
+func TestSmokeRealCluster(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	rows := smoke(t, "--targets=direct,iocopy", "--workloads=produce-4KiB,fetch-v11-64KiB,churn",
+		"--brokers="+strings.Join(cluster.ListenAddrs(), ","))
+	for _, r := range rows {
+		if r.MBPerS == nil || *r.MBPerS <= 0 {
+			t.Errorf("got %+v", r)
+		}
+	}
+}
+
+// Whatever ends the suite, nothing of it is left.
+func TestNothingIsLeft(t *testing.T) {
+	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(end.String(), func(t *testing.T) {
+			// t.TempDir is below a directory that the suite's children, who are
+			// nobody, cannot enter.
+			tmp, err := os.MkdirTemp("", "kpb-test-") //nolint:usetesting // see above
+			if err == nil {
+				err = os.Chmod(tmp, 0o755)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(tmp)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(self, "-test.run=^TestEndless$")
+			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, endless+"=1")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = cmd.Process.Kill() }()
+			var made string
+			eventually(t, func() bool {
+				// The relay's log says that targets are running.
+				logs, _ := filepath.Glob(filepath.Join(tmp, dirPrefix+"*", "iocopy.log"))
+				if len(logs) == 1 {
+					made = filepath.Dir(logs[0])
+				}
+				return made != "" && len(processesOf(made)) >= 3
+			})
+			if err := cmd.Process.Signal(end); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // it was ended
+			eventually(t, func() bool {
+				_, err := os.Stat(made)
+				return errors.Is(err, os.ErrNotExist) && len(processesOf(made)) == 0
+			})
+		})
+	}
+}
+
+const endless = "KPROXY_BENCH_ENDLESS"
+
+// TestEndless is a suite that is ended from outside, by TestNothingIsLeft.
+func TestEndless(t *testing.T) {
+	if os.Getenv(endless) == "" {
+		t.Skip("run by TestNothingIsLeft")
+	}
+	os.Args = []string{os.Args[0], "--targets=direct,iocopy", "--workloads=produce-256B", "--duration=1m"}
+	main()
+}
+
+// processesOf are the processes whose binary is in a directory.
+func processesOf(dir string) []string {
+	var found []string
+	links, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, link := range links {
+		if exe, err := os.Readlink(link); err == nil && strings.HasPrefix(exe, dir) {
+			found = append(found, link)
+		}
+	}
+	return found
+}
+
+func eventually(t *testing.T, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(30 * time.Second); !cond(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it has not happened")
+		}
+	}
+}

@@ -1,0 +1,210 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// column is one figure of a table.
+type column struct{ title, name string }
+
+// columnsOf are the figures that a workload's table shows.
+func columnsOf(w workload) []column {
+	switch w.Kind {
+	case idle:
+		return []column{
+			{"KiB/conn (RSS)", kibPerIdle},
+			{"with kernel (cgroup)", cgroupPrefix + kibPerIdle},
+			{"TCP buffers, machine", socketPrefix + kibPerIdle},
+			{"slab, machine", slabPrefix + kibPerIdle},
+		}
+	case stalled:
+		return []column{
+			{"MB/s", mbPerS},
+			{"CPU s/GB", cpuPerGB},
+			{"pinned CPU s/GB", pinned + cpuPerGB},
+			{"pinned p99 µs", p99},
+			{"KiB/stalled (RSS)", kibPerStall},
+			{"with kernel (cgroup)", cgroupPrefix + kibPerStall},
+			{"TCP buffers, machine", socketPrefix + kibPerStall},
+		}
+	case churn:
+		return []column{
+			{"conn/s", reqPerS},
+			{"CPU µs/conn", cpuPerReq},
+			{"pinned CPU µs/conn", pinned + cpuPerReq},
+			{"machine less direct", pinned + netPerReq},
+			{"pinned p50 µs", p50},
+			{"pinned p99 µs", p99},
+		}
+	case requests:
+	}
+	if w.Bytes >= 64*kib || w.Key == kmsg.Metadata.Int16() {
+		return []column{
+			{"MB/s", mbPerS},
+			{"CPU s/GB", cpuPerGB},
+			{"pinned CPU s/GB", pinned + cpuPerGB},
+			{"machine less direct", pinned + netPerGB},
+			{"pinned p50 µs", p50},
+			{"pinned p99 µs", p99},
+		}
+	}
+	return []column{
+		{"req/s", reqPerS},
+		{"CPU µs/req", cpuPerReq},
+		{"pinned CPU µs/req", pinned + cpuPerReq},
+		{"machine less direct", pinned + netPerReq},
+		{"pinned p50 µs", p50},
+		{"pinned p99 µs", p99},
+	}
+}
+
+// short writes a number with three digits that count.
+func short(v float64) string {
+	switch a := math.Abs(v); {
+	case math.IsNaN(v):
+		return "-"
+	case a >= 99.95:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case a >= 9.995:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	default:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+}
+
+// spread writes a median with its spread.
+func spread(s series) string {
+	least, greatest := s.spread()
+	if math.IsNaN(least) {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s..%s)", short(s.median()), short(least), short(greatest))
+}
+
+func (r *report) writeTable(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) } // Flush has the error
+	say("%s\n%s, %d cores, %d MiB; %s; %s; upstream: %s\n", r.Command, r.Machine.CPU, r.Machine.Cores, r.Machine.MemoryMiB,
+		r.Machine.Kernel, r.Machine.Go, r.Upstream)
+	say("%d rounds of %s, %d threads; median (least..greatest); pinned: %.0f %% of the slowest target's maximum\n\n",
+		r.Rounds, r.Duration, r.Threads, 100*r.RateShare)
+	for _, t := range r.Targets {
+		what := t.Version
+		if t.Missing != "" {
+			what = "NOT MEASURED: " + firstOf(t.Missing)
+		}
+		say("%s\t%s\n", t.Name, what)
+	}
+	for _, work := range r.Workloads {
+		r.tableOf(say, work)
+	}
+	r.tableOfGoals(say)
+	for _, note := range r.Notes {
+		say("\nNote: %s", note)
+	}
+	say("\n%s\n", r.took())
+	return w.Flush()
+}
+
+func (r *report) took() string {
+	if r.Complete {
+		return "took " + r.Took
+	}
+	return "ended early, after " + r.Took
+}
+
+// firstOf is a text as one line: its first, and its last, which of a log is the
+// one that tells.
+func firstOf(text string) string {
+	first, rest, more := strings.Cut(strings.TrimSpace(text), "\n")
+	if !more {
+		return first
+	}
+	return first + " … " + strings.TrimSpace(rest[strings.LastIndexByte(rest, '\n')+1:])
+}
+
+func (r *report) tableOf(say func(string, ...any), work workload) {
+	if !r.began(work) {
+		return
+	}
+	columns := columnsOf(work)
+	say("\n%s: %s\nTARGET", work.Name, work.Describe())
+	for _, c := range columns {
+		say("\t%s", c.title)
+	}
+	say("\n")
+	for _, row := range r.Rows {
+		if row.Workload != work.Name {
+			continue
+		}
+		say("%s", row.Target)
+		for _, c := range columns {
+			if len(row.figures) > 0 {
+				say("\t%s", spread(row.series(c.name)))
+			}
+		}
+		say("\t%s\n", row.notes())
+	}
+}
+
+// began reports whether a workload has rows: a run that was ended early has not
+// come to all.
+func (r *report) began(w workload) bool {
+	return slices.ContainsFunc(r.Rows, func(row *row) bool { return row.Workload == w.Name })
+}
+
+// notes is what is to be said of a row, in one line.
+func (r *row) notes() string {
+	notes := make([]string, len(r.Notes))
+	for i, note := range r.Notes {
+		notes[i] = firstOf(note)
+	}
+	return strings.Join(notes, "; ")
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+func (r *report) tableOfGoals(say func(string, ...any)) {
+	if len(r.Goals) == 0 {
+		return
+	}
+	say("\nGOAL of kproxy\tWORKLOAD\tLOAD\tAGAINST\tLIMIT\tMEASURED\tVERDICT\n")
+	count := make(map[string]int)
+	for _, g := range r.Goals {
+		count[g.Verdict]++
+		say("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Figure, g.Workload, g.Load, g.Against, g.LimitText(), g.MeasuredText(), g.Verdict)
+	}
+	say("%d met, %d not met, %d not measured; allocations per forwarded frame: go test ./proxy -run AllocateNothing -bench Pumps\n",
+		count[met], count[notMet], count[notMeasured])
+}
+
+// LimitText is the limit with its unit.
+func (g goal) LimitText() string {
+	if g.Against == absolute {
+		return "≤ " + short(g.Limit) + " KiB"
+	}
+	return "≤ " + short(g.Limit) + " ×"
+}
+
+// MeasuredText is the median with its spread.
+func (g goal) MeasuredText() string {
+	if g.Median == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s..%s)", short(*g.Median), short(*g.Least), short(*g.Greatest))
+}

@@ -1,0 +1,221 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/e2e/lab"
+)
+
+// target is one that is measured.
+type target struct {
+	name  string
+	about string
+	blind bool // it does not look at frames
+	// find says which version is installed. Its error says how to install it.
+	find func(ctx context.Context, e *env) (version string, err error)
+	// start starts it. Its owner must stop what it returns.
+	start func(ctx context.Context, e *env, r route) (*running, error)
+	// warmup is what it needs, beside a workload's own, before it is at its best.
+	warmup time.Duration
+}
+
+// env is what targets are made of.
+type env struct {
+	*workshop
+	threads int
+	files   uint64 // descriptors that each process may have
+	kproxy  string // its binary
+	jars    string // Kroxylicious's
+}
+
+// connections is how many a target may have, at two descriptors each, and at half
+// a one for the pipes of HAProxy's splicing, which it counts beforehand.
+func (e *env) connections() int { return int(min(e.files-e.files/10, 60_000)) * 2 / 5 }
+
+// route is where a target listens and where that leads. The first upstream is
+// what clients bootstrap from; a real cluster has one for each broker.
+type route struct {
+	place    *place
+	port     int // the first of lab.PortBlock
+	upstream []string
+	direct   []string // the upstream as clients reach it
+}
+
+// listen is where a blind target listens for the i-th upstream.
+func (r route) listen(i int) string { return lab.HostPort(r.place.proxyHost, r.port+i) }
+
+// running is a target that runs.
+type running struct {
+	name      string
+	server    *server  // nil: nothing of ours
+	pids      []int    // of which the CPU counts, with their descendants
+	addresses []string // by upstream; a target that looks at frames has one
+	config    string
+	group     *cgroup
+}
+
+func (r *running) stop() {
+	if r == nil {
+		return
+	}
+	r.server.stop()
+	r.group.close()
+}
+
+// targets is all of the suite's own, in the order of the report.
+func targets() []target {
+	return []target{
+		{name: "direct", about: "no proxy: what the others are read against", find: noProxy, start: startDirect},
+		{name: kproxyName, about: "this module's proxy", find: findKproxy, start: startKproxy},
+		haproxy("haproxy", "HAProxy, mode tcp", ""),
+		haproxy("haproxy-splice", "HAProxy, mode tcp, option splice-auto", "option splice-auto"),
+		nginx("nginx-16k", "16k"),
+		nginx("nginx-64k", "64k"),
+		{name: "iocopy", about: "a blind Go relay: io.Copy both ways", blind: true, find: builtIn, start: startRelay},
+		{
+			name: kroxyliciousName, about: "Kroxylicious, Java, no filters", find: findKroxylicious,
+			start: startKroxylicious, warmup: kroxyliciousWarmup,
+		},
+	}
+}
+
+func targetNames() []string {
+	var names []string
+	for _, t := range targets() {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+func about(name string) string {
+	for _, t := range targets() {
+		if t.name == name {
+			return t.about
+		}
+	}
+	return "a proxy of the user's"
+}
+
+func builtIn(ctx context.Context, _ *env) (string, error) {
+	return firstLine(exec.CommandContext(ctx, "go", "version")), nil
+}
+
+func noProxy(context.Context, *env) (string, error) { return "no proxy", nil }
+
+// firstLine is what a program says of its version; it is not worth failing for.
+func firstLine(cmd *exec.Cmd) string {
+	out, _ := cmd.CombinedOutput()
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return line
+}
+
+func startDirect(_ context.Context, _ *env, r route) (*running, error) {
+	return &running{addresses: r.direct, config: "clients connect to " + strings.Join(r.direct, ", ")}, nil
+}
+
+func startRelay(ctx context.Context, e *env, r route) (*running, error) {
+	var job relayJob
+	run := &running{}
+	for i, to := range r.upstream {
+		job.Ways = append(job.Ways, relayWay{Listen: r.listen(i), To: to})
+		run.addresses = append(run.addresses, r.listen(i))
+		run.config += fmt.Sprintf("io.Copy both ways between %s and %s\n", r.listen(i), to)
+	}
+	threads := fmt.Sprintf("GOMAXPROCS=%d", e.threads)
+	run.config += threads
+	var err error
+	run.server, err = e.role(ctx, r.place.proxy, "relay", "iocopy", job, threads)
+	return run, err
+}
+
+// user is a target that somebody else has started.
+func (u userTarget) target() target {
+	return target{
+		name: u.name, about: "a proxy of the user's, at " + u.address,
+		find: func(context.Context, *env) (string, error) {
+			var names []string
+			for _, pid := range u.pids {
+				exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+				if errors.Is(err, os.ErrNotExist) {
+					return "", fmt.Errorf("no process %d", pid)
+				}
+				names = append(names, filepath.Base(exe))
+			}
+			return strings.Join(names, ", "), nil
+		},
+		start: func(_ context.Context, _ *env, r route) (*running, error) {
+			if r.place.net != loopback {
+				return nil, errors.New("it is not in the suite's namespaces")
+			}
+			return &running{addresses: []string{u.address}, pids: u.pids, config: "the user's own"}, nil
+		},
+	}
+}
+
+// startTimeout is how long a target has until it passes a request on. A JVM
+// takes its time on a busy machine.
+const startTimeout = 30 * time.Second
+
+// run starts a target, and waits until it passes requests on.
+func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
+	run, err := t.start(ctx, e, r)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", t.name, err)
+	}
+	run.name = t.name
+	if run.server != nil {
+		run.pids = []int{run.server.pid}
+	}
+	if err := lab.Poll(ctx, startTimeout, func() error {
+		if run.server != nil {
+			if err := run.server.Alive(); err != nil {
+				return lab.Permanent(err)
+			}
+		}
+		if err := ping(ctx, r.place, run.addresses[0]); err != nil || run.server == nil {
+			return err
+		}
+		return run.server.Alive() // it was not another that answered
+	}); err != nil {
+		run.stop()
+		return nil, fmt.Errorf("%s does not answer: %w", t.name, err)
+	}
+	if run.server != nil {
+		if run.group, err = newCgroup(e.registry, t.name); err == nil {
+			all, _ := allProcesses() // none, then, and nothing is counted
+			for _, p := range tree(all, run.pids...) {
+				_ = run.group.take(p.pid) // it may have ended
+			}
+		}
+	}
+	return run, nil
+}
+
+// ping sends one ApiVersions request and reads the answer.
+func ping(ctx context.Context, p *place, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := p.dial(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	w := asking("ping", idle, 1, "")
+	w.Key, w.Version = kmsg.ApiVersions.Int16(), 0 // every broker answers v0
+	return newLoadConn(newLoad(loadJob{Work: w}, nil), conn).askOnce()
+}
