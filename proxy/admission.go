@@ -44,6 +44,9 @@ type gate struct {
 	admission *admission
 	all       quota
 
+	networks     networks
+	networkAlarm alarm
+
 	sources     map[netip.Addr]int // connections by source; nil: not limited
 	maxSource   int
 	nearSources int // how many sources are near their limit
@@ -54,10 +57,13 @@ type gate struct {
 }
 
 // newGate adds a gate for a listener whose keys start with key.
-func (a *admission) newGate(log *slog.Logger, key string, limits *ListenerLimits) *gate {
-	alarmOf := func(name string) alarm { return alarm{log: log, key: key + ".limits." + name} }
+func (a *admission) newGate(log *slog.Logger, key string, from networks, limits *ListenerLimits) *gate {
+	alarmOf := func(name string) alarm { return alarm{log: log, key: key + ".limits." + name, text: &limitText} }
 	g := &gate{
-		admission:   a,
+		admission:    a,
+		networks:     from,
+		networkAlarm: alarm{log: log, key: key + ".allow", text: &networkText},
+
 		all:         quota{max: limits.MaxConnections, alarm: alarmOf("max_connections")},
 		maxSource:   limits.MaxPerSource,
 		sourceAlarm: alarmOf("max_per_source"),
@@ -95,6 +101,9 @@ func (g *gate) enter(source netip.Addr) CloseReason {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
+	case !g.networks.admit(source):
+		g.networkAlarm.refuse(slog.String(logkey.Source, source.String()))
+		return NotAllowed
 	case a.all.full():
 		a.all.alarm.refuse(slog.Int(logkey.Max, a.all.max))
 		return TooManyConnections
@@ -175,5 +184,6 @@ func (a *admission) settle() {
 		g.all.alarm.overUnless(g.all.near())
 		g.sourceAlarm.overUnless(g.nearSources > 0)
 		g.rateAlarm.overUnless(g.rateNear())
+		g.networkAlarm.overUnless(false)
 	}
 }

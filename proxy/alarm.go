@@ -17,6 +17,25 @@ const (
 	alarmInterval = time.Minute
 )
 
+// alarmText is what an alarm says.
+type alarmText struct {
+	near, refused, over string // over "": nothing is said
+	fix                 string
+}
+
+var (
+	limitText = alarmText{
+		near:    "a limit of connections is near",
+		refused: "a limit of connections is reached; the newest ones are closed",
+		over:    "a limit of connections is no longer near",
+		fix:     "find out who opens them, or raise the limit",
+	}
+	networkText = alarmText{
+		refused: "connections from networks that are not admitted are closed",
+		fix:     "add the network to allow, or take it out of deny, if it is one of your own",
+	}
+)
+
 // alarm tells the log about one limit: that it is near, that connections are
 // refused, and when that is over.
 //
@@ -25,8 +44,9 @@ const (
 //
 // It has no lock of its own.
 type alarm struct {
-	log *slog.Logger
-	key string // of the limit in the configuration file
+	log  *slog.Logger
+	key  string // of the limit in the configuration file
+	text *alarmText
 
 	raised    bool // a line has said so, and none that it is over
 	refused   int  // while it is raised
@@ -41,7 +61,7 @@ func (a *alarm) near(attrs ...slog.Attr) {
 		return
 	}
 	a.raised, a.warned = true, now
-	a.tell(slog.LevelWarn, "a limit of connections is near", attrs)
+	a.tell(slog.LevelWarn, a.text.near, attrs)
 }
 
 // refuse notes that a connection was refused.
@@ -52,9 +72,9 @@ func (a *alarm) refuse(attrs ...slog.Attr) {
 		return
 	}
 	a.raised, a.announced = true, now
-	a.tell(slog.LevelWarn, "a limit of connections is reached; the newest ones are closed", append(attrs,
+	a.tell(slog.LevelWarn, a.text.refused, append(attrs,
 		slog.Int(logkey.Refused, a.refused),
-		slog.String(logkey.Fix, "find out who opens them, or raise the limit")))
+		slog.String(logkey.Fix, a.text.fix)))
 }
 
 // overUnless ends the alarm, unless its cause lasts.
@@ -62,7 +82,9 @@ func (a *alarm) overUnless(lasts bool) {
 	if lasts || !a.raised {
 		return
 	}
-	a.tell(slog.LevelInfo, "a limit of connections is no longer near", []slog.Attr{slog.Int(logkey.Refused, a.refused)})
+	if a.text.over != "" {
+		a.tell(slog.LevelInfo, a.text.over, []slog.Attr{slog.Int(logkey.Refused, a.refused)})
+	}
 	a.raised, a.refused = false, 0
 }
 

@@ -79,7 +79,10 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	}
 	layouts := make([]endpoints.Layout, len(conf.Listeners))
 	for i := range conf.Listeners {
-		l := newListener(c, i, &conf.Listeners[i])
+		l, err := newListener(c, i, &conf.Listeners[i])
+		if err != nil {
+			return nil, err
+		}
 		c.listeners = append(c.listeners, l)
 		layouts[i] = l.layout()
 	}

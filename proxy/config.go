@@ -101,7 +101,11 @@ type Listener struct {
 	Bind      string // host:port where the bootstrap endpoint listens
 	Advertise string // host:port that clients bootstrap from; "": Bind, which then may not be a wildcard
 	Nodes     Nodes
-	Limits    ListenerLimits
+	// Allow and Deny are networks (10.0.0.0/8) and addresses that clients come
+	// from. Nobody else is let in than who is in Allow (none: everybody) and not
+	// in Deny.
+	Allow, Deny []string
+	Limits      ListenerLimits
 }
 
 // ListenerLimits are what one listener's clients may take of the proxy. At a

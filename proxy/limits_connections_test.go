@@ -143,6 +143,30 @@ func exchange(c client, s brokerConn, id int32) {
 	c.receive(id, heartbeatAnswer())
 }
 
+// Who comes from elsewhere is closed before anything is read, and told of once.
+func TestNetworksThatAreNotAllowed(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.startBroker(t, 0, 0)
+	conf := l.config()
+	listener := &conf.Clusters[0].Listeners[0]
+	listener.Allow, listener.Deny = []string{"127.0.0.0/8"}, []string{"127.0.0.7"}
+	bob := bobs(&l, conf)
+	l.start(t, conf)
+	c, s := l.session(t, b)
+	for range 3 {
+		knock(t, "127.0.0.7", bob.Load())
+		l.ended(t, proxy.NotAllowed)
+	}
+	if n := l.log.count("level=WARN", "not admitted", "limit=clusters.orders.listeners.bob.allow", "source=127.0.0.7", "refused=1", "fix="); n != 1 {
+		t.Errorf("the log says it %d times, want once", n)
+	}
+	if got := b.sessions(); got != 1 {
+		t.Errorf("the broker was dialled %d times, want once", got)
+	}
+	finish(t, &l, c, s)
+}
+
 // Another source has a limit of its own.
 func TestLimitPerSource(t *testing.T) {
 	t.Parallel()

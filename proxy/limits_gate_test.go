@@ -29,8 +29,8 @@ func newDoorway(total int, limits ListenerLimits) *doorway {
 			return a
 		},
 	}))
-	a := &admission{all: quota{max: total, alarm: alarm{log: logger, key: "limits.max_connections"}}}
-	d.gate = a.newGate(logger, "clusters.orders.listeners.bob", &limits)
+	a := &admission{all: quota{max: total, alarm: alarm{log: logger, key: "limits.max_connections", text: &limitText}}}
+	d.gate = a.newGate(logger, "clusters.orders.listeners.bob", networks{}, &limits)
 	return d
 }
 

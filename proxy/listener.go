@@ -38,19 +38,23 @@ type endpoint struct {
 // bootstrapSlot stands for a listener's bootstrap endpoint.
 const bootstrapSlot = -1
 
-func newListener(c *cluster, index int, conf *Listener) *listener {
+func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
+	from, err := parseNetworks(conf.Allow, conf.Deny)
+	if err != nil {
+		return nil, err
+	}
 	l := &listener{
 		cluster: c,
 		index:   index,
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
-	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, &conf.Limits)
+	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, from, &conf.Limits)
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs,
 	}
-	return l
+	return l, nil
 }
 
 func (l *listener) layout() endpoints.Layout {

@@ -51,7 +51,7 @@ func New(conf *Config) (*Proxy, error) {
 	}
 	p.log = p.conf.Logger
 	p.ducts = newDucts(p.conf.SplicePipes)
-	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections"}
+	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections", text: &limitText}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {

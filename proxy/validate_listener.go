@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"kproxy/internal/hostport"
 )
@@ -11,6 +13,7 @@ import (
 func (v *validator) listener(key string, l *Listener) {
 	before := len(v.errs)
 	v.bindAndAdvertise(key, l)
+	v.networks(key, l)
 	v.listenerLimits(key, &l.Limits)
 	nodesKey := key + ".nodes"
 	switch n := &l.Nodes; {
@@ -32,6 +35,38 @@ func (v *validator) listener(key string, l *Listener) {
 	v.pins(nodesKey, &l.Nodes)
 	v.endpoints(key, l)
 	v.advertised(key, l)
+}
+
+// networks checks allow and deny. What is allowed and wholly denied, or twice the same,
+// would be a setting without effect.
+func (v *validator) networks(key string, l *Listener) {
+	parsed := make(map[string][]netip.Prefix)
+	for _, list := range []struct {
+		name     string
+		networks []string
+	}{{"deny", l.Deny}, {"allow", l.Allow}} {
+		for _, s := range list.networks {
+			p, err := parseNetwork(s)
+			if err != nil {
+				v.add(key+"."+list.name, fmt.Sprintf("%q: %v", s, err), "write a network such as 10.0.0.0/8, or an address such as 10.0.0.7")
+				continue
+			}
+			if list.name == "allow" && within(p, parsed["deny"]) {
+				v.add(key+".allow", s+" is all within deny, which decides", "take it out of one of the two")
+			}
+			if within(p, parsed[list.name]) {
+				v.add(key+"."+list.name, s+" is there already, or within a network that is", "take it out")
+			}
+			parsed[list.name] = append(parsed[list.name], p)
+		}
+	}
+}
+
+// within reports whether all of p is in one of the networks.
+func within(p netip.Prefix, networks []netip.Prefix) bool {
+	return slices.ContainsFunc(networks, func(wider netip.Prefix) bool {
+		return wider.Bits() <= p.Bits() && wider.Contains(p.Addr())
+	})
 }
 
 func (v *validator) bindAndAdvertise(key string, l *Listener) {

@@ -52,6 +52,9 @@ type listenerKeys struct {
 	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
 	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
 
+	Allow []string `key:"allow" example:"[10.0.0.0/8, 192.168.1.7]" doc:"Networks and addresses that clients may come from. Left out: all."`
+	Deny  []string `key:"deny" example:"[10.66.0.0/16]" doc:"Networks and addresses that clients may not come from, also where allow has them."`
+
 	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
 }
 
@@ -157,6 +160,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
 				Slots:              l.Nodes.Slots,
 			},
+			Allow: l.Allow, Deny: l.Deny,
 			Limits: proxy.ListenerLimits(l.Limits),
 		})
 	}

@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// networks says where a listener's clients may come from. The zero networks
+// admit everybody.
+type networks struct {
+	allow, deny []netip.Prefix // allow nil: all
+}
+
+// admit reports whether a client may connect from an address. A source without
+// an address, such as a connection within the process, is as good as any.
+func (n networks) admit(source netip.Addr) bool {
+	if !source.IsValid() {
+		return true
+	}
+	return (n.allow == nil || contains(n.allow, source)) && !contains(n.deny, source)
+}
+
+func contains(networks []netip.Prefix, source netip.Addr) bool {
+	for _, p := range networks {
+		if p.Contains(source) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseNetwork reads a network such as 10.0.0.0/8, or a single address.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		if addr.Zone() != "" {
+			return netip.Prefix{}, errors.New("an address with a zone is on one link alone")
+		}
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, errors.New("not a network")
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, errors.New("IPv4 clients are known by their IPv4 address")
+	case p != p.Masked():
+		return netip.Prefix{}, fmt.Errorf("has bits behind its /%d; is it %v?", p.Bits(), p.Masked())
+	}
+	return p, nil
+}
+
+// parseNetworks compiles allow and deny.
+func parseNetworks(allow, deny []string) (n networks, err error) {
+	parse := func(all []string) (parsed []netip.Prefix) {
+		for _, s := range all {
+			p, e := parseNetwork(s)
+			err = errors.Join(err, e)
+			parsed = append(parsed, p)
+		}
+		return parsed
+	}
+	n = networks{allow: parse(allow), deny: parse(deny)}
+	return n, err
+}
