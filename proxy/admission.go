@@ -44,8 +44,10 @@ type gate struct {
 	admission *admission
 	all       quota
 
-	networks     networks
-	networkAlarm alarm
+	networks      networks
+	networkAlarm  alarm
+	balancers     balancers
+	balancerAlarm alarm
 
 	sources     map[netip.Addr]int // connections by source; nil: not limited
 	maxSource   int
@@ -57,12 +59,14 @@ type gate struct {
 }
 
 // newGate adds a gate for a listener whose keys start with key.
-func (a *admission) newGate(log *slog.Logger, key string, from networks, limits *ListenerLimits) *gate {
+func (a *admission) newGate(log *slog.Logger, key string, from networks, by balancers, limits *ListenerLimits) *gate {
 	alarmOf := func(name string) alarm { return alarm{log: log, key: key + ".limits." + name, text: &limitText} }
 	g := &gate{
-		admission:    a,
-		networks:     from,
-		networkAlarm: alarm{log: log, key: key + ".allow", text: &networkText},
+		admission:     a,
+		networks:      from,
+		networkAlarm:  alarm{log: log, key: key + ".allow", text: &networkText},
+		balancers:     by,
+		balancerAlarm: alarm{log: log, key: key + ".proxy_protocol.from", text: &balancerText},
 
 		all:         quota{max: limits.MaxConnections, alarm: alarmOf("max_connections")},
 		maxSource:   limits.MaxPerSource,
@@ -93,39 +97,71 @@ func sourceOf(conn net.Conn) netip.Addr {
 	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
-// enter counts a connection, or says why it is refused; "" admits it. What one
-// limit refuses takes nothing of the rate: a source that has too many connections
-// must not keep the others out.
-func (g *gate) enter(source netip.Addr) CloseReason {
+// enter counts a connection, or says why it is refused; "" admits it. headed
+// says that it comes from a load balancer, whose header will tell who the client
+// is: until claim, its source is not known and counts as none. What one limit
+// refuses takes nothing of the rate: a source that has too many connections must
+// not keep the others out.
+func (g *gate) enter(peer netip.Addr) (source netip.Addr, headed bool, refused CloseReason) {
 	a := g.admission
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	headed = contains(g.balancers.from, peer)
+	switch {
+	case headed:
+	case g.balancers.required:
+		g.balancerAlarm.refuse(slog.String(logkey.Source, peer.String()))
+		return source, false, NotAllowed
+	default:
+		if refused := g.refuses(peer); refused != "" {
+			return source, false, refused
+		}
+		source = peer
+	}
+	switch {
+	case a.all.full():
+		a.all.alarm.refuse(slog.Int(logkey.Max, a.all.max))
+		return source, headed, TooManyConnections
+	case g.all.full():
+		g.all.alarm.refuse(slog.Int(logkey.Max, g.all.max))
+		return source, headed, TooManyConnections
+	case g.rate != nil && !g.rate.Allow():
+		g.rateAlarm.refuse(slog.Int(logkey.Max, g.rate.Burst()))
+		return source, headed, AcceptRate
+	}
+	a.all.enter()
+	g.all.enter()
+	g.enterSource(source)
+	if g.rateNear() {
+		g.rateAlarm.near(slog.Int(logkey.Max, g.rate.Burst()))
+	}
+	return source, headed, ""
+}
+
+// claim counts a connection, which has entered, by the source that its header
+// names, or says why that one is refused.
+func (g *gate) claim(source netip.Addr) CloseReason {
+	g.admission.mu.Lock()
+	defer g.admission.mu.Unlock()
+	refused := g.refuses(source)
+	if refused == "" {
+		g.enterSource(source)
+	}
+	return refused
+}
+
+// refuses says why nobody from a source may come in; "": they may.
+func (g *gate) refuses(source netip.Addr) CloseReason {
 	switch {
 	case !g.networks.admit(source):
 		g.networkAlarm.refuse(slog.String(logkey.Source, source.String()))
 		return NotAllowed
-	case a.all.full():
-		a.all.alarm.refuse(slog.Int(logkey.Max, a.all.max))
-		return TooManyConnections
-	case g.all.full():
-		g.all.alarm.refuse(slog.Int(logkey.Max, g.all.max))
-		return TooManyConnections
 	case g.counts(source) && g.sources[source] >= g.maxSource:
 		g.sourceAlarm.refuse(slog.Int(logkey.Max, g.maxSource), slog.String(logkey.Source, source.String()))
 		return TooManyFromSource
-	case g.rate != nil && !g.rate.Allow():
-		g.rateAlarm.refuse(slog.Int(logkey.Max, g.rate.Burst()))
-		return AcceptRate
+	default:
+		return ""
 	}
-	a.all.enter()
-	g.all.enter()
-	if g.counts(source) {
-		g.enterSource(source)
-	}
-	if g.rateNear() {
-		g.rateAlarm.near(slog.Int(logkey.Max, g.rate.Burst()))
-	}
-	return ""
 }
 
 // leave takes back what enter counted.
@@ -134,14 +170,15 @@ func (g *gate) leave(source netip.Addr) {
 	defer g.admission.mu.Unlock()
 	g.admission.all.open--
 	g.all.open--
-	if g.counts(source) {
-		g.leaveSource(source)
-	}
+	g.leaveSource(source)
 }
 
 func (g *gate) counts(source netip.Addr) bool { return g.sources != nil && source.IsValid() }
 
 func (g *gate) enterSource(source netip.Addr) {
+	if !g.counts(source) {
+		return
+	}
 	q := quota{max: g.maxSource, open: g.sources[source], alarm: g.sourceAlarm}
 	wasNear := q.near()
 	q.enter(slog.String(logkey.Source, source.String()))
@@ -152,6 +189,9 @@ func (g *gate) enterSource(source netip.Addr) {
 }
 
 func (g *gate) leaveSource(source netip.Addr) {
+	if !g.counts(source) {
+		return
+	}
 	q := quota{max: g.maxSource, open: g.sources[source]}
 	wasNear := q.near()
 	q.open--
@@ -185,5 +225,6 @@ func (a *admission) settle() {
 		g.sourceAlarm.overUnless(g.nearSources > 0)
 		g.rateAlarm.overUnless(g.rateNear())
 		g.networkAlarm.overUnless(false)
+		g.balancerAlarm.overUnless(false)
 	}
 }

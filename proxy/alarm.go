@@ -30,6 +30,10 @@ var (
 		over:    "a limit of connections is no longer near",
 		fix:     "find out who opens them, or raise the limit",
 	}
+	balancerText = alarmText{
+		refused: "connections that do not come from a load balancer are closed",
+		fix:     "add its address to proxy_protocol.from, or write mode: optional to let clients in by themselves",
+	}
 	networkText = alarmText{
 		refused: "connections from networks that are not admitted are closed",
 		fix:     "add the network to allow, or take it out of deny, if it is one of your own",

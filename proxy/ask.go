@@ -98,7 +98,7 @@ func (c *cluster) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	c.looped.Store(false)
-	conn, _, err := c.dialAny(ctx)
+	conn, _, err := c.dialAny(ctx, party{})
 	if err != nil {
 		return err
 	}

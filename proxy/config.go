@@ -83,7 +83,36 @@ type Cluster struct {
 	Dial           []DialRule // first match wins
 	ConnectTimeout time.Duration
 	Keepalive      time.Duration
-	Listeners      []Listener
+	// ProxyProtocol has each broker's connection begin with a PROXY protocol header that
+	// names the client; "": it does not. Kafka itself does not take one.
+	ProxyProtocol HeaderVersion
+	Listeners     []Listener
+}
+
+// HeaderVersion is a version of HAProxy's PROXY protocol.
+type HeaderVersion string
+
+// The versions.
+const (
+	HeaderV1 HeaderVersion = "v1" // a line of text
+	HeaderV2 HeaderVersion = "v2" // binary
+)
+
+// HeaderMode says whether a load balancer has to name its clients.
+type HeaderMode string
+
+// The modes.
+const (
+	HeaderRequired HeaderMode = "required" // connections of nobody else, and none without a header
+	HeaderOptional HeaderMode = "optional" // clients may also come by themselves
+)
+
+// LoadBalancers is what a listener does with PROXY protocol headers, v1 and v2:
+// the client is who the header says, for limits, allow, deny and the log. The
+// zero value takes none.
+type LoadBalancers struct {
+	From []string // networks and addresses of the load balancers whose headers count
+	Mode HeaderMode
 }
 
 // DialRule says where a broker is really reached. Exactly one of Node and
@@ -104,8 +133,9 @@ type Listener struct {
 	// Allow and Deny are networks (10.0.0.0/8) and addresses that clients come
 	// from. Nobody else is let in than who is in Allow (none: everybody) and not
 	// in Deny.
-	Allow, Deny []string
-	Limits      ListenerLimits
+	Allow, Deny   []string
+	ProxyProtocol LoadBalancers
+	Limits        ListenerLimits
 }
 
 // ListenerLimits are what one listener's clients may take of the proxy. At a

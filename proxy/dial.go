@@ -38,13 +38,13 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 	var conn net.Conn
 	var err error
 	if s.endpoint.slot == bootstrapSlot {
-		conn, s.address, err = c.dialAny(ctx)
+		conn, s.address, err = c.dialAny(ctx, s.party)
 	} else if b, ok := c.nodeAt(s.endpoint.listener.index, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
-		conn, s.address, err = c.dialNode(ctx, b)
+		conn, s.address, err = c.dialNode(ctx, b, s.party)
 	} else {
 		s.target.known = false
-		conn, s.address, err = c.dialAny(ctx)
+		conn, s.address, err = c.dialAny(ctx, s.party)
 	}
 	if err != nil {
 		return dialFailure(err)
@@ -75,26 +75,26 @@ func dialFailure(err error) *ended {
 
 // dialNode reaches one broker. If it has moved, as answers say that could not be
 // trusted alone, it is tried there too.
-func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker) (net.Conn, string, error) {
+func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (net.Conn, string, error) {
 	if b.Host == "" {
 		return nil, "", fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
 	}
-	conn, address, err := c.dialTarget(ctx, targetOf(b))
+	conn, address, err := c.dialTarget(ctx, targetOf(b), who)
 	if err == nil {
 		return conn, address, nil
 	}
 	if now, moved := c.failed(b); moved {
-		return c.dialTarget(ctx, targetOf(now))
+		return c.dialTarget(ctx, targetOf(now), who)
 	}
 	return nil, address, err
 }
 
 // dialAny reaches any broker of the cluster: a bootstrap address, a different
 // one first each time, or a broker that is known when none of those answers.
-func (c *cluster) dialAny(ctx context.Context) (net.Conn, string, error) {
+func (c *cluster) dialAny(ctx context.Context, who party) (net.Conn, string, error) {
 	var errs []error
 	for _, t := range c.candidates() {
-		conn, address, err := c.dialTarget(ctx, t)
+		conn, address, err := c.dialTarget(ctx, t, who)
 		if err == nil {
 			return conn, address, nil
 		}
@@ -132,8 +132,14 @@ func (c *cluster) candidates() []upstream.Target {
 	return targets
 }
 
-func (c *cluster) dialTarget(ctx context.Context, t upstream.Target) (net.Conn, string, error) {
+func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) (net.Conn, string, error) {
 	conn, address, err := c.dialer.Dial(ctx, t)
+	if err == nil {
+		if err = c.introduce(ctx, conn, who); err != nil {
+			_ = conn.Close()
+			conn = nil
+		}
+	}
 	c.tally.dial(t.Node, err)
 	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, address, err)
 	if err != nil {

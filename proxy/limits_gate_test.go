@@ -30,7 +30,7 @@ func newDoorway(total int, limits ListenerLimits) *doorway {
 		},
 	}))
 	a := &admission{all: quota{max: total, alarm: alarm{log: logger, key: "limits.max_connections", text: &limitText}}}
-	d.gate = a.newGate(logger, "clusters.orders.listeners.bob", networks{}, &limits)
+	d.gate = a.newGate(logger, "clusters.orders.listeners.bob", networks{}, balancers{}, &limits)
 	return d
 }
 
@@ -69,7 +69,7 @@ func TestGate(t *testing.T) {
 						if i >= c.admits {
 							want = c.reason
 						}
-						if got := d.enter(c.from(i)); got != want {
+						if _, _, got := d.enter(c.from(i)); got != want {
 							t.Errorf("connection %d: got %q, want %q", i, got, want)
 						}
 					}
@@ -94,7 +94,7 @@ func TestRefusedSourceTakesNothingOfTheRate(t *testing.T) {
 			from int
 			want CloseReason
 		}{{1, ""}, {1, TooManyFromSource}, {1, TooManyFromSource}, {2, ""}, {3, AcceptRate}} {
-			if got := d.enter(source(c.from)); got != c.want {
+			if _, _, got := d.enter(source(c.from)); got != c.want {
 				t.Errorf("a connection from %d: got %q, want %q", c.from, got, c.want)
 			}
 		}

@@ -43,13 +43,17 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	balancers, err := conf.ProxyProtocol.parse()
+	if err != nil {
+		return nil, err
+	}
 	l := &listener{
 		cluster: c,
 		index:   index,
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
-	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, from, &conf.Limits)
+	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, from, balancers, &conf.Limits)
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs,
@@ -131,15 +135,17 @@ func (e *endpoint) accept(ctx context.Context, sessions *sync.WaitGroup) {
 			continue
 		}
 		wait = 0
-		source := sourceOf(conn)
-		if reason := e.listener.gate.enter(source); reason != "" {
+		gate := e.listener.gate
+		source, headed, reason := gate.enter(sourceOf(conn))
+		if reason != "" {
 			e.listener.refuse(conn, reason)
 			continue
 		}
 		s := newSession(e, conn)
+		s.source, s.headed = source, headed
 		sessions.Go(func() {
 			e.listener.cluster.proxy.serve(ctx, s)
-			e.listener.gate.leave(source)
+			gate.leave(s.source)
 		})
 	}
 }

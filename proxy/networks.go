@@ -64,3 +64,14 @@ func parseNetworks(allow, deny []string) (n networks, err error) {
 	n = networks{allow: parse(allow), deny: parse(deny)}
 	return n, err
 }
+
+// balancers are the load balancers that name their clients.
+type balancers struct {
+	from     []netip.Prefix
+	required bool
+}
+
+func (p LoadBalancers) parse() (balancers, error) {
+	n, err := parseNetworks(p.From, nil)
+	return balancers{from: n.allow, required: n.allow != nil && p.Mode != HeaderOptional}, err
+}

@@ -25,7 +25,8 @@ const (
 	BadAnswer           CloseReason = "bad_answer"            // an answer that contradicts itself
 	UnexpectedAnswer    CloseReason = "unexpected_answer"     // an answer out of order, or to nothing
 	Loop                CloseReason = "loop"                  // the proxy has reached itself
-	NotAllowed          CloseReason = "not_allowed"           // refused by allow and deny: the client's network
+	NotAllowed          CloseReason = "not_allowed"           // refused by allow, deny or proxy_protocol.from: the client's network
+	BadProxyHeader      CloseReason = "bad_proxy_header"      // no PROXY protocol header where one is required, or one that contradicts itself
 	TooManyConnections  CloseReason = "too_many_connections"  // refused at max_connections, the listener's or that of all
 	TooManyFromSource   CloseReason = "too_many_from_source"  // refused at max_per_source
 	AcceptRate          CloseReason = "accept_rate"           // refused at accept_rate

@@ -70,6 +70,7 @@ func (s *session) report() {
 		slog.Int64(logkey.FramesUp, endOf.FramesUp),
 		slog.Int64(logkey.FramesDown, endOf.FramesDown),
 	}
+	attrs = s.tlvAttr(attrs)
 	if s.clientID != "" {
 		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))
 	}

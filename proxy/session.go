@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,11 @@ const (
 type session struct {
 	proxy    *Proxy
 	endpoint *endpoint
-	from     string // the client's host:port
+	from     string     // the client's host:port
+	source   netip.Addr // what the gate counts the client by
+	party    party
+	headed   bool   // a PROXY protocol header may come first
+	tlvs     string // what it said beside the addresses
 	opened   time.Time
 
 	client, broker net.Conn // broker is set before the pump of answers starts
@@ -74,6 +79,7 @@ func newSession(e *endpoint, client net.Conn) *session {
 		from:     client.RemoteAddr().String(),
 		opened:   time.Now(),
 		client:   client,
+		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
 	if s.up.opened, s.down.opened = s.opened, s.opened; e.slot == bootstrapSlot {
 		s.node.Store(NoNode)
@@ -147,6 +153,11 @@ func (s *session) firstHeader() (wire.RequestHeader, error) {
 	}
 	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
 		return wire.RequestHeader{}, why
+	}
+	if s.headed {
+		if err := s.readProxyHeader(); err != nil {
+			return wire.RequestHeader{}, s.beforeRequest(err)
+		}
 	}
 	b, err := s.up.peek(wire.SizeLen)
 	if err != nil {

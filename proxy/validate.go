@@ -115,6 +115,9 @@ func (v *validator) name(key, name string, seen map[string]bool) {
 }
 
 func (v *validator) cluster(key string, c *Cluster) {
+	if !slices.Contains([]HeaderVersion{"", HeaderV1, HeaderV2}, c.ProxyProtocol) {
+		v.add(key+".proxy_protocol", fmt.Sprintf("%q is neither v1 nor v2", c.ProxyProtocol), "write the version that the load balancer in front of the brokers takes; Kafka itself takes none")
+	}
 	if !slices.Contains([]UnknownAPIs{"", HideUnknownAPIs, PassUnknownAPIs}, c.UnknownAPIs) {
 		v.add(key+".unknown_apis", fmt.Sprintf("%q is neither hide nor pass", c.UnknownAPIs), "write hide, unless clients need an API that this kproxy does not know")
 	}

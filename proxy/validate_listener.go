@@ -37,29 +37,38 @@ func (v *validator) listener(key string, l *Listener) {
 	v.advertised(key, l)
 }
 
-// networks checks allow and deny. What is allowed and wholly denied, or twice the same,
+// networks checks who may come in. What is allowed and wholly denied, or twice the same,
 // would be a setting without effect.
 func (v *validator) networks(key string, l *Listener) {
-	parsed := make(map[string][]netip.Prefix)
-	for _, list := range []struct {
-		name     string
-		networks []string
-	}{{"deny", l.Deny}, {"allow", l.Allow}} {
-		for _, s := range list.networks {
-			p, err := parseNetwork(s)
-			if err != nil {
-				v.add(key+"."+list.name, fmt.Sprintf("%q: %v", s, err), "write a network such as 10.0.0.0/8, or an address such as 10.0.0.7")
-				continue
-			}
-			if list.name == "allow" && within(p, parsed["deny"]) {
-				v.add(key+".allow", s+" is all within deny, which decides", "take it out of one of the two")
-			}
-			if within(p, parsed[list.name]) {
-				v.add(key+"."+list.name, s+" is there already, or within a network that is", "take it out")
-			}
-			parsed[list.name] = append(parsed[list.name], p)
+	deny := v.networkList(key+".deny", l.Deny)
+	for _, p := range v.networkList(key+".allow", l.Allow) {
+		if within(p, deny) {
+			v.add(key+".allow", p.String()+" is all within deny, which decides", "take it out of one of the two")
 		}
 	}
+	from := v.networkList(key+".proxy_protocol.from", l.ProxyProtocol.From)
+	switch mode := l.ProxyProtocol.Mode; {
+	case mode != "" && mode != HeaderRequired && mode != HeaderOptional:
+		v.add(key+".proxy_protocol.mode", fmt.Sprintf("%q is neither required nor optional", mode), "write one of them")
+	case mode == HeaderOptional && len(from) == 0 && len(l.ProxyProtocol.From) == 0:
+		v.add(key+".proxy_protocol", "nobody's headers count without from", "write from: the networks of the load balancers")
+	}
+}
+
+// networkList parses networks, and returns those that are good.
+func (v *validator) networkList(key string, networks []string) (parsed []netip.Prefix) {
+	for _, s := range networks {
+		p, err := parseNetwork(s)
+		switch {
+		case err != nil:
+			v.add(key, fmt.Sprintf("%q: %v", s, err), "write a network such as 10.0.0.0/8, or an address such as 10.0.0.7")
+		case within(p, parsed):
+			v.add(key, s+" is there already, or within a network that is", "take it out")
+		default:
+			parsed = append(parsed, p)
+		}
+	}
+	return parsed
 }
 
 // within reports whether all of p is in one of the networks.

@@ -114,14 +114,19 @@ func TestValidate(t *testing.T) {
 				fred.Allow = []string{"10.0.0.1/8", "moon", "fe80::1%eth0", "::ffff:10.0.0.0/104"}
 				many.Allow = []string{"10.0.0.0/8", "10.1.0.0/16", "11.0.0.1"}
 				many.Deny = []string{"11.0.0.0/8"}
+				fred.ProxyProtocol = LoadBalancers{From: []string{"sun"}, Mode: "always"}
+				many.ProxyProtocol.Mode = HeaderOptional
 			},
 			[]string{
 				`clusters.orders.listeners.fred.allow: "10.0.0.1/8": has bits behind its /8; is it 10.0.0.0/8?; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
 				`clusters.orders.listeners.fred.allow: "moon": not a network; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
 				`clusters.orders.listeners.fred.allow: "fe80::1%eth0": an address with a zone is on one link alone; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
 				`clusters.orders.listeners.fred.allow: "::ffff:10.0.0.0/104": IPv4 clients are known by their IPv4 address; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
+				`clusters.orders.listeners.fred.proxy_protocol.from: "sun": not a network; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
+				`clusters.orders.listeners.fred.proxy_protocol.mode: "always" is neither required nor optional; write one of them`,
 				`clusters.audit.listeners.many.allow: 10.1.0.0/16 is there already, or within a network that is; take it out`,
-				`clusters.audit.listeners.many.allow: 11.0.0.1 is all within deny, which decides; take it out of one of the two`,
+				`clusters.audit.listeners.many.allow: 11.0.0.1/32 is all within deny, which decides; take it out of one of the two`,
+				`clusters.audit.listeners.many.proxy_protocol: nobody's headers count without from; write from: the networks of the load balancers`,
 			},
 		},
 		{

@@ -38,6 +38,7 @@ type clusterKeys struct {
 	Dial           []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
 	ConnectTimeout time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
 	Keepalive      time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
+	ProxyProtocol  string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
 	Listeners      map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
 }
 
@@ -55,7 +56,14 @@ type listenerKeys struct {
 	Allow []string `key:"allow" example:"[10.0.0.0/8, 192.168.1.7]" doc:"Networks and addresses that clients may come from. Left out: all."`
 	Deny  []string `key:"deny" example:"[10.66.0.0/16]" doc:"Networks and addresses that clients may not come from, also where allow has them."`
 
+	ProxyProtocol proxyProtocolKeys `key:"proxy_protocol" doc:"Load balancers that name their clients by the PROXY protocol, v1 or v2."`
+
 	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
+}
+
+type proxyProtocolKeys struct {
+	From []string `key:"from" example:"[10.0.0.0/8]" doc:"Networks and addresses of the load balancers. Left out: none, and no header is taken."`
+	Mode string   `key:"mode" default:"required" oneof:"required|optional" doc:"Whether clients may also come by themselves, without a header."`
 }
 
 type listenerLimitKeys struct {
@@ -137,6 +145,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		Name:           name,
 		Bootstrap:      c.Bootstrap,
 		UnknownAPIs:    proxy.UnknownAPIs(c.UnknownAPIs),
+		ProxyProtocol:  proxy.HeaderVersion(c.ProxyProtocol),
 		Brokers:        c.Brokers,
 		ForgetAfter:    c.ForgetAfter,
 		ConnectTimeout: c.ConnectTimeout,
@@ -161,7 +170,8 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				Slots:              l.Nodes.Slots,
 			},
 			Allow: l.Allow, Deny: l.Deny,
-			Limits: proxy.ListenerLimits(l.Limits),
+			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},
+			Limits:        proxy.ListenerLimits(l.Limits),
 		})
 	}
 	return cluster

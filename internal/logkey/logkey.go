@@ -40,6 +40,7 @@ const (
 	Sessions      = "sessions"       // count of live sessions
 	Sockets       = "sockets"        // count of listening sockets
 	Source        = "source"         // IP address that clients come from
+	TLVs          = "tlvs"           // what a PROXY protocol header says beside the addresses
 	Upstream      = "upstream"       // host:port dialled
 	Version       = "version"        // kproxy's own version
 )

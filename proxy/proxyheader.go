@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/pires/go-proxyproto"
+
+	"kproxy/internal/logkey"
+	"kproxy/internal/wire"
+)
+
+// party is who a broker's connection is opened for: a client and the address
+// that it connected to. The zero party is the proxy itself.
+type party struct{ client, to netip.AddrPort }
+
+// readProxyHeader takes the header of a load balancer off the front of the
+// client's bytes, if one is there, and with it who the client is. It is read
+// through the pipe, so that the connection stays a plain one.
+func (s *session) readProxyHeader() error {
+	b, err := s.up.peek(wire.SizeLen)
+	if err != nil {
+		return err
+	}
+	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
+		if s.endpoint.listener.gate.balancers.required {
+			return badProxyHeader(errors.New("there is none"))
+		}
+		return nil
+	}
+	size := 0
+	for n := len(b); n > 0; {
+		if b, err = s.up.peek(n); err != nil {
+			return err
+		}
+		size, err = wire.ProxyHeaderLen(b)
+		if n, err = more(b, err); err != nil {
+			return badProxyHeader(err)
+		}
+	}
+	header, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(b[:size])))
+	if err != nil {
+		return badProxyHeader(err)
+	}
+	tlvs, err := header.TLVs()
+	if err != nil {
+		return badProxyHeader(err)
+	}
+	s.tlvs = describeTLVs(tlvs)
+	if err := s.up.drop(size); err != nil {
+		return err
+	}
+	source, destination, ok := header.TCPAddrs()
+	if header.Command.IsLocal() || !ok {
+		return nil // the load balancer's own question: a health check
+	}
+	s.from = source.String()
+	s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
+	if reason := s.endpoint.listener.gate.claim(s.party.client.Addr()); reason != "" {
+		return end(reason, nil)
+	}
+	s.source = s.party.client.Addr()
+	return nil
+}
+
+func badProxyHeader(err error) error {
+	return &ended{
+		reason: BadProxyHeader,
+		err:    fmt.Errorf("PROXY protocol: %w", err),
+		fix:    "switch the PROXY protocol on in the load balancer, or write proxy_protocol: {mode: optional}",
+	}
+}
+
+// describeTLVs is what a header says beside the addresses, for the log. A type that has
+// no text is told by its number and its bytes.
+func describeTLVs(tlvs []proxyproto.TLV) string {
+	const most = 1024 // bytes of a log line
+	var all []string
+	for _, tlv := range tlvs {
+		switch tlv.Type {
+		case proxyproto.PP2_TYPE_AUTHORITY:
+			all = append(all, fmt.Sprintf("authority=%q", tlv.Value))
+		case proxyproto.PP2_TYPE_ALPN:
+			all = append(all, fmt.Sprintf("alpn=%q", tlv.Value))
+		case proxyproto.PP2_TYPE_NETNS:
+			all = append(all, fmt.Sprintf("netns=%q", tlv.Value))
+		case proxyproto.PP2_TYPE_NOOP, proxyproto.PP2_TYPE_CRC32C:
+		default:
+			all = append(all, fmt.Sprintf("0x%02x=%x", byte(tlv.Type), tlv.Value))
+		}
+	}
+	text := strings.Join(all, " ")
+	return text[:min(len(text), most)]
+}
+
+// unmapped is an address whose IPv4 is not within IPv6.
+func unmapped(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+// addressOf is the address and port of one side of a connection; the zero
+// AddrPort where it has none.
+func addressOf(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return unmapped(tcp.AddrPort())
+}
+
+// introduce tells the broker's side, which is told who every connection is
+// for, who that is.
+func (c *cluster) introduce(ctx context.Context, conn net.Conn, who party) error {
+	if c.conf.ProxyProtocol == "" {
+		return nil
+	}
+	header := &proxyproto.Header{Version: c.conf.ProxyProtocol.version(), Command: proxyproto.LOCAL}
+	if who.client.IsValid() && who.to.IsValid() && who.client.Addr().Is4() == who.to.Addr().Is4() {
+		header.Command = proxyproto.PROXY
+		header.TransportProtocol = proxyproto.TCPv4
+		if who.client.Addr().Is6() {
+			header.TransportProtocol = proxyproto.TCPv6
+		}
+		header.SourceAddr, header.DestinationAddr = net.TCPAddrFromAddrPort(who.client), net.TCPAddrFromAddrPort(who.to)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(past) })
+	_, err := header.WriteTo(conn)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("PROXY protocol header: %w", err)
+	}
+	return nil
+}
+
+func (v HeaderVersion) version() byte {
+	if v == HeaderV1 {
+		return 1
+	}
+	return 2
+}
+
+// tlvAttr adds what the load balancer said of a client to a log line.
+func (s *session) tlvAttr(attrs []slog.Attr) []slog.Attr {
+	if s.tlvs == "" {
+		return attrs
+	}
+	return append(attrs, slog.String(logkey.TLVs, s.tlvs))
+}
