@@ -195,6 +195,9 @@ func (c *cell) note(version string) string {
 			return k.why
 		}
 	}
+	if c.work.networks != nil && c.outcome == passed {
+		return c.why // of each client
+	}
 	return oneLine(c.why)
 }
 
