@@ -89,13 +89,7 @@ func (a *admission) newGate(log *slog.Logger, key string, from networks, by bala
 // with IPv6 too. A /64 is one home's, or a whole subnet of a cloud's (AWS), where
 // one machine's mistake would lock all others out. It is the zero Addr, which is
 // not limited, where there is none.
-func sourceOf(conn net.Conn) netip.Addr {
-	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	return tcp.AddrPort().Addr().Unmap().WithZone("")
-}
+func sourceOf(conn net.Conn) netip.Addr { return addressOf(conn.RemoteAddr()).Addr() }
 
 // enter counts a connection, or says why it is refused; "" admits it. headed
 // says that it comes from a load balancer, whose header will tell who the client

@@ -210,10 +210,7 @@ func TestDrainBetweenRequests(t *testing.T) {
 	s.silent() // nobody has begun to read it
 	s.answer(1, heartbeatAnswer())
 	c.receive(1, heartbeatAnswer())
-	s.eof()
-	s.close()
-	c.eof()
-	c.close()
+	endedByProxy(c, s)
 	wantCut(t, done, 0)
 	l.ended(t, proxy.Drained)
 }

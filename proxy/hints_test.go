@@ -189,6 +189,18 @@ func checkHints(t *testing.T, h hintedAnswer, n int, frame []byte, host string) 
 	}
 }
 
+// answerHints has the broker answer with n bytes of records, and checks what the client,
+// who bootstraps from host, makes of it.
+func answerHints(t *testing.T, h hintedAnswer, n int, c client, s brokerConn, host string) {
+	t.Helper()
+	sent := make(chan error, 1)
+	go func() { sent <- s.tryWrite(answerFrame(1, h.resp(n))) }()
+	checkHints(t, h, n, c.frame(), host)
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestLeaderHints(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -201,12 +213,7 @@ func TestLeaderHints(t *testing.T) {
 					c.send(1, h.req)
 					s := l.first.take()
 					s.request(kmsg.Key(h.req.Key()), 1)
-					sent := make(chan error, 1)
-					go func() { sent <- s.tryWrite(answerFrame(1, h.resp(n))) }()
-					checkHints(t, h, n, c.frame(), host)
-					if err := <-sent; err != nil {
-						t.Fatal(err)
-					}
+					answerHints(t, h, n, c, s, host)
 					finish(t, &l, c, s)
 				})
 			}

@@ -182,10 +182,7 @@ func TestLimitsOfTimeOverTCP(t *testing.T) {
 			s.silent()
 			s.answer(1, heartbeatAnswer())
 			c.receive(1, heartbeatAnswer())
-			s.eof()
-			s.close()
-			c.eof()
-			c.close()
+			endedByProxy(c, s)
 			if e := l.ended(t, name); e.Duration < 450*time.Millisecond {
 				t.Errorf("the session ended after %v of %v", e.Duration, time.Since(start))
 			}

@@ -6,14 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 
 	"github.com/pires/go-proxyproto"
 
-	"kproxy/internal/logkey"
 	"kproxy/internal/wire"
 )
 
@@ -146,12 +144,4 @@ func (v HeaderVersion) version() byte {
 		return 1
 	}
 	return 2
-}
-
-// tlvAttr adds what the load balancer said of a client to a log line.
-func (s *session) tlvAttr(attrs []slog.Attr) []slog.Attr {
-	if s.tlvs == "" {
-		return attrs
-	}
-	return append(attrs, slog.String(logkey.TLVs, s.tlvs))
 }

@@ -50,10 +50,7 @@ func TestUnknownNodeIsLearned(t *testing.T) {
 		s.answer(int32(i+1), resp)
 		c.receive(int32(i+1), resp)
 	}
-	s.eof()
-	s.close()
-	c.eof()
-	c.close()
+	endedByProxy(c, s)
 	l.ended(t, proxy.Relearn)
 	l.log.has(t, "level=INFO", "reason=relearn")
 	l.learned(t, 0, 3)
@@ -90,10 +87,7 @@ func TestUnknownNodeServesNothingElse(t *testing.T) {
 		c := l.dial(t, "bob.test:9105")
 		c.send(1, req)
 		s := bootstrap.take()
-		s.eof()
-		s.close()
-		c.eof()
-		c.close()
+		endedByProxy(c, s)
 		if e := l.ends.next(t); e.Reason != proxy.Relearn {
 			t.Errorf("%s: the session ended as %s (%v)", key.Name(), e.Reason, e.Err)
 		}

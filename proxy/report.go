@@ -70,7 +70,9 @@ func (s *session) report() {
 		slog.Int64(logkey.FramesUp, endOf.FramesUp),
 		slog.Int64(logkey.FramesDown, endOf.FramesDown),
 	}
-	attrs = s.tlvAttr(attrs)
+	if s.tlvs != "" {
+		attrs = append(attrs, slog.String(logkey.TLVs, s.tlvs))
+	}
 	if s.clientID != "" {
 		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))
 	}

@@ -66,10 +66,7 @@ func TestShutdownDeliversAnswersInFlight(t *testing.T) {
 		s.answer(id+1, heartbeatAnswer())
 		c.receive(id+1, heartbeatAnswer())
 	}
-	s.eof()
-	s.close()
-	c.eof()
-	c.close()
+	endedByProxy(c, s)
 	wantCut(t, done, 0)
 	l.ended(t, proxy.Drained)
 }
@@ -112,10 +109,7 @@ func TestShutdownFinishesHalfARequest(t *testing.T) {
 	s.wants("the other half", frame[5000:])
 	s.answer(1, answerTo(9, kmsg.NewPtrProduceResponse()))
 	c.receive(1, answerTo(9, kmsg.NewPtrProduceResponse()))
-	s.eof()
-	s.close()
-	c.eof()
-	c.close()
+	endedByProxy(c, s)
 	wantCut(t, done, 0)
 	l.ended(t, proxy.Drained)
 }

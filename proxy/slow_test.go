@@ -118,3 +118,13 @@ func finish(t *testing.T, l *lab, c client, s brokerConn) proxy.SessionEnd {
 	s.close()
 	return l.ended(t, proxy.ClientClosed)
 }
+
+// endedByProxy sees a session off that the proxy ends in an orderly way: the broker's side
+// first, then the client's.
+func endedByProxy(c client, s brokerConn) {
+	c.t.Helper()
+	s.eof()
+	s.close()
+	c.eof()
+	c.close()
+}

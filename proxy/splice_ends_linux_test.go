@@ -53,10 +53,7 @@ func TestShutdownFinishesHalfASplice(t *testing.T) {
 	l.refused(t, "bob.test:9092")
 	c.silent()
 	otherHalf(t, c, s, rest)
-	s.eof()
-	s.close()
-	c.eof()
-	c.close()
+	endedByProxy(c, s)
 	wantCut(t, done, 0)
 	l.ended(t, proxy.Drained)
 	if up, _ := l.moved(); !*copyAll && up.Spliced < 1<<19 {
@@ -83,10 +80,7 @@ func TestLimitsOfTimeLetHalfASpliceBe(t *testing.T) {
 			rest := half(t, c, s)
 			<-time.After(3 * limit)
 			otherHalf(t, c, s, rest)
-			s.eof()
-			s.close()
-			c.eof()
-			c.close()
+			endedByProxy(c, s)
 			l.ended(t, name)
 		})
 	}

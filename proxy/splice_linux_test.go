@@ -129,12 +129,7 @@ func TestLeaderHintsOfAnyLength(t *testing.T) {
 					s = l.first.take()
 				}
 				s.request(kmsg.Key(h.req.Key()), 1)
-				sent := make(chan error, 1)
-				go func() { sent <- s.tryWrite(answerFrame(1, h.resp(n))) }()
-				checkHints(t, h, n, c.frame(), host)
-				if err := <-sent; err != nil {
-					t.Fatal(err)
-				}
+				answerHints(t, h, n, c, s, host)
 			}
 			finish(t, &l, c, s)
 		})

@@ -81,7 +81,7 @@ func listenerMetrics() []family {
 			},
 		},
 		{
-			name: "kproxy_splice_misses_total", unit: "{miss}", help: "How often bytes were copied because no kernel pipe was free.",
+			name: "kproxy_splice_misses_total", unit: "{miss}", help: "How often bytes were copied because no kernel pipe was free, or the connection is not spliced.",
 			ofListener: func(l *proxy.ListenerStats) []sample {
 				return []sample{of(l.Up.Misses, up), of(l.Down.Misses, down)}
 			},
