@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,10 +14,11 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kproxy/e2e/lab"
 )
 
 // report is all that a run has found out.
@@ -76,14 +78,7 @@ func newReport(p *plan) *report {
 }
 
 func thisMachine() machine {
-	m := machine{CPU: "unknown", Cores: runtime.NumCPU(), Go: runtime.Version(), Unprivileged: true}
-	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(cpuinfo)) {
-		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			m.CPU = strings.TrimSpace(value)
-			break
-		}
-	}
+	m := machine{CPU: cmp.Or(lab.CPU(), "unknown"), Cores: runtime.NumCPU(), Go: runtime.Version(), Unprivileged: true}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		m.MemoryMiB = int64(info.Totalram) * int64(info.Unit) / mib

@@ -20,7 +20,7 @@ func (c *cluster) topicName(prefix string) string {
 func (c *cluster) NewTopic(t *testing.T, prefix string, partitions int32) (name string) {
 	t.Helper()
 	name = c.topicName(prefix)
-	if _, err := c.Admin.CreateTopic(t.Context(), partitions, brokerCount, nil, name); err != nil {
+	if err := c.Cluster.NewTopic(t.Context(), partitions, nil, name); err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
 	if err := c.WaitWhole(t.Context()); err != nil {

@@ -7,7 +7,6 @@ package brokers
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,8 +91,8 @@ func start(t *testing.T, java lab.Java, version, dir string, ports *lab.Ports) *
 		at[i] = func(id int) string { return lab.HostPort("127.0.0.1", base+id) }
 	}
 	c := &cluster{plain: at[0], sasl: at[1]}
-	ctx, cancel := context.WithCancel(context.Background()) // the test's own ends before the clean-up
-	c.Cluster, err = lab.StartCluster(ctx, lab.ClusterConfig{
+	life, cancel := context.WithCancel(context.Background()) // the test's own ends before the clean-up
+	c.Cluster, err = lab.StartCluster(life, lab.ClusterConfig{
 		Release: release, Java: java, Size: size, Dir: dir, Internal: at[2], Controller: at[3], ZooKeeper: at[4](0),
 		Clients: []lab.ClientListener{
 			{Name: "PLAIN", Protocol: "PLAINTEXT", Bind: at[0], Advertise: at[0]},
@@ -119,34 +118,16 @@ func start(t *testing.T, java lab.Java, version, dir string, ports *lab.Ports) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Admin.CreateTopic(t.Context(), 1, size, nil, topic); err != nil {
+	if err := c.NewTopic(t.Context(), 1, nil, topic); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.WaitWhole(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	ctx, done := context.WithTimeout(t.Context(), 30*time.Second)
+	defer done()
 	// Twice, so that the leader's epoch is above 0.
 	for _, replicas := range [][]int32{{2, 1}, {1, 2}} {
-		if err := c.lead(t.Context(), replicas); err != nil {
+		if err := c.Lead(ctx, replicas, topic); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return c
-}
-
-// lead gives the topic's partition its replicas, and waits until the first one leads.
-func (c *cluster) lead(ctx context.Context, replicas []int32) error {
-	if _, err := c.Assign(ctx, topic, map[int32][]int32{0: replicas}); err != nil {
-		return err
-	}
-	return lab.Poll(ctx, 30*time.Second, func() error {
-		details, err := c.Admin.ListTopics(ctx, topic)
-		if err != nil {
-			return err
-		}
-		if leader := details[topic].Partitions[0].Leader; leader != replicas[0] {
-			return fmt.Errorf("leader: got %d, want %d", leader, replicas[0])
-		}
-		return nil
-	})
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"kproxy/e2e/lab"
 )
 
@@ -137,48 +135,9 @@ func comeAndGo(ctx context.Context, r *releaseRun, topics []string, _ <-chan str
 		return err
 	}
 	for _, ids := range [][]int32{{added.ID, 1, 2}, {1, 2, 3}} {
-		for _, topic := range topics {
-			order := make(map[int32][]int32)
-			for p := range int32(sharedPartitions) {
-				order[p] = ids
-			}
-			if _, err := r.cluster.Assign(ctx, topic, order); err != nil {
-				return err
-			}
-		}
-		if err := r.waitLed(ctx, topics, ids); err != nil {
+		if err := r.cluster.Lead(ctx, ids, topics...); err != nil {
 			return err
 		}
 	}
 	return r.cluster.Remove(ctx, added)
-}
-
-// waitLed waits until all partitions are on these brokers, led by the first.
-func (r *releaseRun) waitLed(ctx context.Context, topics []string, ids []int32) error {
-	return lab.Poll(ctx, time.Minute, func() error {
-		for _, topic := range topics {
-			order := make(map[int32][]int32)
-			req := kmsg.NewPtrMetadataRequest()
-			t := kmsg.NewMetadataRequestTopic()
-			t.Topic = &topic
-			req.Topics = append(req.Topics, t)
-			resp, err := req.RequestWith(ctx, r.cluster.Conn)
-			if err != nil {
-				return err
-			}
-			for _, p := range resp.Topics[0].Partitions {
-				if p.Leader != ids[0] || len(p.Replicas) != len(ids) {
-					order[p.Partition] = ids
-				}
-			}
-			if len(order) == 0 {
-				continue
-			}
-			if _, err := r.cluster.Assign(ctx, topic, order); err != nil {
-				return err
-			}
-			return fmt.Errorf("%s: %d partitions are not yet led by broker %d", topic, len(order), ids[0])
-		}
-		return nil
-	})
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os/exec"
 	"strings"
 	"time"
@@ -194,24 +193,11 @@ func (p *places) startKproxy(ctx context.Context, binary, dir string, tapped boo
 	if err != nil {
 		return nil, err
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: p.vpc.Dial}}
-	defer client.CloseIdleConnections()
 	return proc, lab.Poll(ctx, 30*time.Second, func() error {
 		if err := proc.Alive(); err != nil {
 			return lab.Permanent(err)
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+adminAddress+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("/readyz: %s", resp.Status)
-		}
-		return nil
+		_, err := p.vpc.Get(ctx, adminAddress, "/readyz")
+		return err
 	})
 }

@@ -3,13 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,10 +24,7 @@ func followerFetching(ctx context.Context, r *releaseRun) error {
 	if err := r.fill(ctx, topic, 1, count, size); err != nil {
 		return err
 	}
-	if _, err := r.cluster.Assign(ctx, topic, map[int32][]int32{0: {leader, replica, 3}}); err != nil {
-		return err
-	}
-	if err := r.waitLed(ctx, []string{topic}, []int32{leader, replica, 3}); err != nil {
+	if err := r.cluster.Lead(ctx, []int32{leader, replica, 3}, topic); err != nil {
 		return err
 	}
 	if err := r.places.countBrokers(); err != nil {
@@ -113,7 +106,7 @@ func longNames(ctx context.Context, r *releaseRun) error {
 		errs = append(errs, err)
 	}
 	after, err := r.places.hints(ctx)
-	for kind := range after {
+	for _, kind := range []string{"rewritten", "neutralised"} {
 		r.note("%d leader hints %s", after[kind]-before[kind], kind)
 	}
 	_, gone := r.cluster.Admin.DeleteTopics(ctx, topic)
@@ -122,12 +115,7 @@ func longNames(ctx context.Context, r *releaseRun) error {
 
 // readAll reads a topic that others read too.
 func (t *trial) readAll(ctx context.Context, topic string, count int, args ...string) error {
-	a, err := t.run(ctx, "consume", append(args, "--bootstrap", t.plain, "--topic", topic, "--group", t.name,
-		"--prefix", topic, "--count", fmt.Sprint(count), "--timeout", "150")...)
-	if err == nil && a.Distinct != count {
-		err = fmt.Errorf("consume: %d records of %d", a.Distinct, count)
-	}
-	return err
+	return t.consumeOf(ctx, topic, []string{"--bootstrap", t.plain, "--topic", topic}, count, append(args, "--timeout", "150")...)
 }
 
 // moveFast moves half of a topic's leaders twice a second until ctx ends.
@@ -203,33 +191,9 @@ func (p *places) brokerBytes(ctx context.Context) (map[int]int, error) {
 // hints is how many leader hints kproxy has seen in the answers to Fetch, by what became
 // of them.
 func (p *places) hints(ctx context.Context) (map[string]int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+adminAddress+"/metrics", nil)
+	metrics, err := p.vpc.Get(ctx, adminAddress, "/metrics")
 	if err != nil {
 		return nil, err
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: p.vpc.Dial}}
-	defer client.CloseIdleConnections()
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	kinds := map[string]int{"rewritten": 0, "neutralised": 0}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		line := lines.Text()
-		if !strings.HasPrefix(line, "kproxy_addresses_total{") || !strings.Contains(line, `api="Fetch"`) {
-			continue
-		}
-		for kind := range kinds {
-			if strings.Contains(line, `kind="`+kind+`"`) {
-				n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-				if err != nil {
-					return nil, err
-				}
-				kinds[kind] += int(n)
-			}
-		}
-	}
-	return kinds, lines.Err()
+	return lab.Counts(metrics, "kproxy_addresses_total", "kind", map[string]string{"api": "Fetch"})
 }

@@ -141,8 +141,13 @@ func (t *trial) roundTripOn(ctx context.Context, on []string, ways [][]string, c
 
 // consume reads records of the trial's own in a group, and wants just so many.
 func (t *trial) consume(ctx context.Context, on []string, want int, args ...string) error {
+	return t.consumeOf(ctx, t.name, on, want, args...)
+}
+
+// consumeOf is consume for the records of somebody else.
+func (t *trial) consumeOf(ctx context.Context, prefix string, on []string, want int, args ...string) error {
 	a, err := t.run(ctx, "consume", slices.Concat(on, []string{
-		"--group", t.name, "--count", fmt.Sprint(want), "--prefix", t.name,
+		"--group", t.name, "--count", fmt.Sprint(want), "--prefix", prefix,
 	}, args)...)
 	if err != nil {
 		return err

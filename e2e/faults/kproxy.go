@@ -3,16 +3,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -113,7 +108,7 @@ func (k *kproxy) Start(ctx context.Context) error {
 		if err := proc.Alive(); err != nil {
 			return lab.Permanent(err)
 		}
-		_, err := k.get(ctx, "/readyz")
+		_, err := k.at.Get(ctx, adminBind, "/readyz")
 		return err
 	})
 }
@@ -130,43 +125,13 @@ func (k *kproxy) endpoints() []string {
 	return all
 }
 
-// get asks the admin server.
-func (k *kproxy) get(ctx context.Context, path string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	transport := &http.Transport{DialContext: k.at.Dial, DisableKeepAlives: true}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+adminBind+path, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s\n%s", path, resp.Status, body)
-	}
-	return string(body), err
-}
-
-var closedSessions = regexp.MustCompile(`^kproxy_sessions_closed_total\{.*reason="([a-z_]+)".*\} ([0-9.e+]+)$`)
-
 // reasons counts why sessions have ended, since kproxy was started last.
 func (k *kproxy) reasons(ctx context.Context) (map[string]int, error) {
-	metrics, err := k.get(ctx, "/metrics")
+	metrics, err := k.at.Get(ctx, adminBind, "/metrics")
 	if err != nil {
 		return nil, err
 	}
-	reasons := map[string]int{}
-	for in := bufio.NewScanner(strings.NewReader(metrics)); in.Scan(); {
-		if m := closedSessions.FindStringSubmatch(in.Text()); m != nil {
-			n, _ := strconv.ParseFloat(m[2], 64)
-			reasons[m[1]] += int(n)
-		}
-	}
-	return reasons, nil
+	return lab.Counts(metrics, "kproxy_sessions_closed_total", "reason", nil)
 }
 
 // says reports whether kproxy's log contains a text.

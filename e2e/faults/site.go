@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/e2e/lab"
 )
@@ -205,24 +204,12 @@ func (s *site) newTopic(ctx context.Context) (string, error) {
 	}
 	s.topics++
 	s.topic = fmt.Sprintf("run-%d", s.topics)
-	created, err := s.cluster.Admin.CreateTopic(ctx, partitions, brokers, nil, s.topic)
-	if err = errors.Join(err, created.Err); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := s.cluster.NewTopic(ctx, partitions, nil, s.topic); err != nil {
 		return "", err
 	}
-	req := kmsg.NewPtrMetadataRequest()
-	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &s.topic}}
-	return s.topic, lab.Poll(ctx, time.Minute, func() error {
-		for _, b := range s.cluster.Brokers {
-			resp, err := s.cluster.Conn.Broker(int(b.ID)).Request(ctx, req)
-			if err != nil {
-				return err
-			}
-			if got := len(resp.(*kmsg.MetadataResponse).Topics[0].Partitions); got != partitions {
-				return fmt.Errorf("broker %d knows of %d partitions of %s", b.ID, got, s.topic)
-			}
-		}
-		return s.cluster.WaitWhole(ctx)
-	})
+	return s.topic, s.cluster.WaitWhole(ctx)
 }
 
 // bounce ends a broker, waits, and starts it again.

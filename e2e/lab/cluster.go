@@ -185,19 +185,27 @@ func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[st
 }
 
 func (c *Cluster) topicSeenBy(ctx context.Context, id int32, topic string, partitions int) error {
+	m, err := topicMetadata(ctx, c.Conn.Broker(int(id)), topic)
+	if err != nil {
+		return err
+	}
+	if len(m.Partitions) != partitions {
+		return fmt.Errorf("%s has %d partitions of %d", topic, len(m.Partitions), partitions)
+	}
+	return whole(topic, m.Partitions)
+}
+
+// topicMetadata is what a broker, or any of them, says of a topic.
+func topicMetadata(ctx context.Context, asked kmsg.Requestor, topic string) (kmsg.MetadataResponseTopic, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
 	t.Topic = &topic
 	req.Topics = append(req.Topics, t)
-	resp, err := c.Conn.Broker(int(id)).Request(ctx, req)
+	resp, err := req.RequestWith(ctx, asked)
 	if err != nil {
-		return err
+		return kmsg.MetadataResponseTopic{}, err
 	}
-	seen := resp.(*kmsg.MetadataResponse).Topics[0].Partitions
-	if len(seen) != partitions {
-		return fmt.Errorf("%s has %d partitions of %d", topic, len(seen), partitions)
-	}
-	return whole(topic, seen)
+	return resp.Topics[0], nil
 }
 
 // whole wants every partition with a leader and all its replicas in sync.
@@ -364,6 +372,33 @@ func (c *Cluster) Assign(ctx context.Context, topic string, replicas map[int32][
 		}
 	}
 	return changed, nil
+}
+
+// Lead gives all partitions of topics these replicas, and waits until the first of them
+// leads. A partition that does already, with as many replicas, keeps those it has.
+func (c *Cluster) Lead(ctx context.Context, replicas []int32, topics ...string) error {
+	return Poll(ctx, time.Minute, func() error {
+		for _, topic := range topics {
+			m, err := topicMetadata(ctx, c.Conn, topic)
+			if err != nil {
+				return err
+			}
+			order := make(map[int32][]int32)
+			for _, p := range m.Partitions {
+				if p.Leader != replicas[0] || len(p.Replicas) != len(replicas) {
+					order[p.Partition] = replicas
+				}
+			}
+			if len(order) == 0 {
+				continue
+			}
+			if _, err := c.Assign(ctx, topic, order); err != nil {
+				return err
+			}
+			return fmt.Errorf("%s: %d partitions are not yet led by broker %d", topic, len(order), replicas[0])
+		}
+		return nil
+	})
 }
 
 // assignByZooKeeper is for the releases before KIP-455.

@@ -11,6 +11,7 @@
 //	names.go      a name server that changes its mind
 //	kproxy.go     the binary that a person would run
 //	cache.go      what is installed once, such as Python's libraries
+//	metrics.go    what kproxy says to operators
 //	machine.go    what was tested, and where: for the pages that runs write
 //	process.go    a server with a log; child.go: a child that cannot outlive us
 //

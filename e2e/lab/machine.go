@@ -3,7 +3,7 @@
 package lab
 
 import (
-	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,18 +20,19 @@ func Revision() string {
 	return strings.TrimSpace(string(out))
 }
 
-// Machine is this machine in a line.
-func Machine() string {
-	model := runtime.GOARCH
-	if file, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer file.Close()
-		for in := bufio.NewScanner(file); in.Scan(); {
-			if name, value, ok := strings.Cut(in.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
-				model = strings.TrimSpace(value)
-				break
-			}
+// CPU is the model that the kernel tells of; "" where it tells of none.
+func CPU() string {
+	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(cpuinfo)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
 		}
 	}
+	return ""
+}
+
+// Machine is this machine in a line.
+func Machine() string {
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%d cores of %s, Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
+	return fmt.Sprintf("%d cores of %s, Linux %s, %s", runtime.NumCPU(), cmp.Or(CPU(), runtime.GOARCH), strings.TrimSpace(string(kernel)), runtime.Version())
 }
