@@ -176,12 +176,17 @@ func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[st
 				return fmt.Errorf("as broker %d sees it: %w", b.ID, err)
 			}
 		}
-		offsets, err := c.Admin.ListEndOffsets(ctx, topic)
-		if err != nil {
-			return err
-		}
-		return offsets.Error()
+		return c.leadersAnswer(ctx, topic)
 	})
+}
+
+// leadersAnswer wants the leader of every partition to take itself for it.
+func (c *Cluster) leadersAnswer(ctx context.Context, topics ...string) error {
+	offsets, err := c.Admin.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	return offsets.Error()
 }
 
 func (c *Cluster) topicSeenBy(ctx context.Context, id int32, topic string, partitions int) error {
@@ -195,13 +200,13 @@ func (c *Cluster) topicSeenBy(ctx context.Context, id int32, topic string, parti
 	return whole(topic, m.Partitions)
 }
 
-// topicMetadata is what a broker, or any of them, says of a topic.
-func topicMetadata(ctx context.Context, asked kmsg.Requestor, topic string) (kmsg.MetadataResponseTopic, error) {
+// topicMetadata is what a broker says of a topic.
+func topicMetadata(ctx context.Context, broker kmsg.Requestor, topic string) (kmsg.MetadataResponseTopic, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
 	t.Topic = &topic
 	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, asked)
+	resp, err := req.RequestWith(ctx, broker)
 	if err != nil {
 		return kmsg.MetadataResponseTopic{}, err
 	}
@@ -375,29 +380,33 @@ func (c *Cluster) Assign(ctx context.Context, topic string, replicas map[int32][
 }
 
 // Lead gives all partitions of topics these replicas, and waits until the first of them
-// leads. A partition that does already, with as many replicas, keeps those it has.
+// leads, as every broker sees it, and answers for them. A partition that it leads already,
+// with as many replicas, keeps those it has.
 func (c *Cluster) Lead(ctx context.Context, replicas []int32, topics ...string) error {
 	return Poll(ctx, time.Minute, func() error {
 		for _, topic := range topics {
-			m, err := topicMetadata(ctx, c.Conn, topic)
-			if err != nil {
-				return err
-			}
-			order := make(map[int32][]int32)
-			for _, p := range m.Partitions {
-				if p.Leader != replicas[0] || len(p.Replicas) != len(replicas) {
-					order[p.Partition] = replicas
+			for _, b := range c.Brokers {
+				m, err := topicMetadata(ctx, c.Conn.Broker(int(b.ID)), topic)
+				if err != nil {
+					return err
 				}
+				order := make(map[int32][]int32)
+				for _, p := range m.Partitions {
+					if p.Leader != replicas[0] || len(p.Replicas) != len(replicas) {
+						order[p.Partition] = replicas
+					}
+				}
+				if len(order) == 0 {
+					continue
+				}
+				if _, err := c.Assign(ctx, topic, order); err != nil {
+					return err
+				}
+				return fmt.Errorf("%s: as broker %d sees it, %d partitions are not yet led by broker %d",
+					topic, b.ID, len(order), replicas[0])
 			}
-			if len(order) == 0 {
-				continue
-			}
-			if _, err := c.Assign(ctx, topic, order); err != nil {
-				return err
-			}
-			return fmt.Errorf("%s: %d partitions are not yet led by broker %d", topic, len(order), replicas[0])
 		}
-		return nil
+		return c.leadersAnswer(ctx, topics...)
 	})
 }
 
