@@ -109,6 +109,9 @@ func (p *pipe) buffered() int { return p.end - p.next }
 // peek returns all bytes that are not decided upon, at least n. They are valid
 // until the next call of any method. It writes what was passed before it reads.
 func (p *pipe) peek(n int) ([]byte, error) {
+	if p.buffered() < n && p.holds() && p.sent == p.next {
+		p.glean(n - p.buffered())
+	}
 	for p.buffered() < n {
 		if err := p.flush(); err != nil {
 			return nil, err
@@ -183,6 +186,11 @@ func (p *pipe) failedToRead(err error) error {
 
 // flush writes what was passed.
 func (p *pipe) flush() error {
+	if p.holds() {
+		if err := p.pourBehind(); err != nil {
+			return err
+		}
+	}
 	if p.sent < p.next {
 		if err := p.realize(); err != nil {
 			return err
@@ -220,6 +228,15 @@ func (p *pipe) put(b []byte) error {
 // pass sends the next n bytes on as they are. Those that have not been read yet
 // go through as they come, however many.
 func (p *pipe) pass(n int) error {
+	if err := p.passPart(n); err != nil || !p.holds() {
+		return err
+	}
+	return p.flush()
+}
+
+// passPart is pass for a part of a frame that more of it follows: what is on its
+// way through the kernel may wait for that, as long as nobody waits.
+func (p *pipe) passPart(n int) error {
 	if have := min(n, p.buffered()); have > 0 {
 		p.next += have
 		n -= have
@@ -227,7 +244,7 @@ func (p *pipe) pass(n int) error {
 	for n > 0 {
 		if n >= minSplice && p.canSplice() {
 			n += p.unsee()
-			moved, err := p.splice(n)
+			moved, err := p.passSpliced(n)
 			if err != nil {
 				return err
 			}
@@ -246,6 +263,21 @@ func (p *pipe) pass(n int) error {
 		n -= have
 	}
 	return nil
+}
+
+// passSpliced passes up to n bytes through a duct, behind all that was passed
+// before. The last of them stay in it if nothing else has to leave first.
+func (p *pipe) passSpliced(n int) (moved int, err error) {
+	if p.holds() {
+		if err := p.flush(); err != nil {
+			return 0, err
+		}
+	}
+	moved, err = p.splice(n)
+	if moved > 0 && (moved < n || p.sent < p.next) {
+		err = p.pourAhead()
+	}
+	return moved, err
 }
 
 // unsee forgets what was only looked at and then passed, and returns how many

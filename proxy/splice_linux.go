@@ -22,6 +22,13 @@ const (
 	// finds room at once, it is doubled up to maxChunk.
 	minChunk = 64 << 10
 	maxChunk = 256 << 10
+	// surely is how much is put into a duct without a look at whether dst has room
+	// for it: a frame of 64 KiB and what is around its records.
+	surely = 96 << 10
+	// maxBehind is how much of what follows is copied into a duct, so that it
+	// leaves together with what was spliced: the tail of an answer. A pipe takes
+	// so much whole or not at all (PIPE_BUF).
+	maxBehind = 4096
 	// glanceSize is how much of a frame is looked at before it is spliced: a
 	// request's header, or the head of an answer with a few topics.
 	glanceSize = 512
@@ -37,6 +44,7 @@ type inlet struct {
 	raw        syscall.RawConn
 	pipe       *pipe
 	tryRead    func(fd uintptr) bool
+	tryGlean   func(fd uintptr) bool
 	trySplice  func(fd uintptr) bool
 	discardNow func(fd uintptr)
 
@@ -54,7 +62,7 @@ func newInlet(src net.Conn, p *pipe) *inlet {
 		return nil
 	}
 	in := &inlet{raw: raw, pipe: p}
-	in.tryRead, in.trySplice, in.discardNow = in.readOnce, in.spliceOnce, in.discardAll
+	in.tryRead, in.tryGlean, in.trySplice, in.discardNow = in.readOnce, in.gleanOnce, in.spliceOnce, in.discardAll
 	return in
 }
 
@@ -66,8 +74,10 @@ type outlet struct {
 
 	ahead  []byte // goes in front of what is in the duct
 	duct   *duct
-	left   int // bytes in the duct
-	copied int // bytes of ahead that are written
+	left   int  // bytes in the duct; 0: none is held
+	behind int  // how many of them were copied into it
+	more   bool // more follows at once
+	copied int  // bytes of ahead that are written
 	err    error
 }
 
@@ -182,10 +192,10 @@ func refuses(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM)
 }
 
-// splice moves up to n bytes that have not been read from src to dst, through a
-// duct. What has been passed before goes ahead of them. It may move less than n;
-// 0 means that they have to be copied this time: all ducts are in use, a deadline
-// was not meant, or the sockets cannot be spliced.
+// splice takes up to n bytes that have not been read from src into a duct, which
+// the pipe holds until pour. It may take less than n; 0 means that they have to
+// be copied this time: all ducts are in use, a deadline was not meant, or the
+// sockets cannot be spliced.
 //
 //	src ──splice──▶ duct ──splice──▶ dst
 //	                  └──read──▶ buf     what dst does not take at once
@@ -194,16 +204,17 @@ func refuses(err error) bool {
 // come (inlet), nor for a client that does not read, for what such a client
 // leaves in it is taken back into a buffer. So the budget of ducts is one for
 // those who move, and those who are stalled, however many, take nothing of it.
-func (p *pipe) splice(n int) (moved int, err error) {
+func (p *pipe) splice(n int) (taken int, err error) {
 	in := p.in
 	p.begun, p.filled = true, false
+	in.want = min(n, max(p.chunk, minChunk))
 	for {
-		if p.chunk > minChunk {
+		if in.want > surely {
 			if err := p.out.raw.Write(p.out.tryReady); err != nil {
 				return 0, &sideError{err: err}
 			}
 		}
-		in.want, in.n, in.flush, in.err = min(n, max(p.chunk, minChunk)), 0, false, nil
+		in.n, in.flush, in.err = 0, false, nil
 		err := in.raw.Read(in.trySplice)
 		if err == nil {
 			err = in.err
@@ -212,7 +223,8 @@ func (p *pipe) splice(n int) (moved int, err error) {
 		case err != nil:
 			return 0, p.failedToRead(err)
 		case in.n > 0:
-			return in.n, p.pour(in.duct, in.n)
+			p.out.duct, p.out.left = in.duct, in.n
+			return in.n, nil
 		case !in.flush:
 			return 0, nil
 		}
@@ -232,7 +244,7 @@ func (in *inlet) spliceOnce(fd uintptr) (done bool) {
 		p.misses.Add(1)
 		return true
 	}
-	n, again, err := spliceNow(int(fd), in.duct.in, in.want)
+	n, again, err := spliceNow(int(fd), in.duct.in, in.want, false)
 	if n > 0 {
 		in.n = n
 		return true
@@ -253,18 +265,59 @@ func (in *inlet) spliceOnce(fd uintptr) (done bool) {
 	return true
 }
 
-// pour empties a duct that holds n bytes into dst, behind what was passed.
-func (p *pipe) pour(d *duct, n int) error {
+// holds reports whether there is something in a duct that was passed, and not
+// yet written.
+func (p *pipe) holds() bool { return p.out != nil && p.out.left > 0 }
+
+// glean reads, behind what is in the duct, what has come, and does not wait.
+func (p *pipe) glean(need int) {
+	in := p.in
+	in.want, in.n, in.err = need, 0, nil
+	if in.raw.Read(in.tryGlean) == nil && in.err == nil { // an error comes again at the next read
+		p.end += in.n
+	}
+}
+
+// gleanOnce is called by the poller. It never waits: the duct is not to be held.
+func (in *inlet) gleanOnce(fd uintptr) (done bool) {
+	in.n, _, in.err = recv(fd, in.pipe.room(in.want), 0)
+	return true
+}
+
+// pourBehind empties the duct into dst, and with it what was passed since it was
+// filled, as far as the duct takes it.
+func (p *pipe) pourBehind() error {
 	out := p.out
-	out.ahead, out.duct, out.left, out.copied, out.err = p.buf[p.sent:p.next], d, n, 0, nil
+	if behind := p.buf[p.sent:p.next]; 0 < len(behind) && len(behind) <= maxBehind {
+		if n, err := unix.Write(out.duct.in, behind); err == nil {
+			out.left += n
+			out.behind = n
+			p.sent += n
+		}
+	}
+	out.more = p.sent < p.next
+	return p.pour(nil, p.sent)
+}
+
+// pourAhead empties the duct into dst, behind what was passed before it was
+// filled.
+func (p *pipe) pourAhead() error { return p.pour(p.buf[p.sent:p.next], p.next) }
+
+// pour empties the duct into dst, behind ahead, which is the front of what is in
+// buf. What dst does not take is put into buf at the place where it belongs.
+func (p *pipe) pour(ahead []byte, place int) error {
+	out := p.out
+	d, n := out.duct, out.left
+	out.ahead, out.copied, out.err = ahead, 0, nil
 	err := out.raw.Write(out.tryWrite)
 	if err == nil {
 		err = out.err
 	}
-	out.ahead = nil
+	left, behind := out.left, out.behind
+	out.ahead, out.duct, out.left, out.behind, out.more = nil, nil, 0, 0, false
 	p.sent += out.copied
-	p.copied.Add(int64(out.copied))
-	p.spliced.Add(int64(n - out.left))
+	p.copied.Add(int64(out.copied + behind))
+	p.spliced.Add(int64(n - left - behind))
 	p.active.Store(int64(time.Since(p.opened)))
 	ducts := p.ducts
 	if refuses(err) {
@@ -275,7 +328,7 @@ func (p *pipe) pour(d *duct, n int) error {
 		ducts.destroy(d)
 		return &sideError{err: err}
 	}
-	if out.left == 0 {
+	if left == 0 {
 		ducts.put(d)
 		p.rewind()
 		if n >= p.chunk {
@@ -284,7 +337,7 @@ func (p *pipe) pour(d *duct, n int) error {
 		return nil
 	}
 	p.chunk = minChunk
-	if err := p.takeBack(d, out.left); err != nil {
+	if err := p.takeBack(d, left, place); err != nil {
 		ducts.destroy(d)
 		return &sideError{reading: true, err: err}
 	}
@@ -316,7 +369,7 @@ func (out *outlet) writeOnce(fd uintptr) (done bool) {
 		}
 	}
 	for out.left > 0 {
-		n, again, err := spliceNow(out.duct.out, int(fd), out.left)
+		n, again, err := spliceNow(out.duct.out, int(fd), out.left, out.more)
 		if n == 0 {
 			if !again {
 				out.err = err
@@ -328,33 +381,39 @@ func (out *outlet) writeOnce(fd uintptr) (done bool) {
 	return true
 }
 
-// takeBack reads the n bytes in a duct into the buffer, behind what was passed.
-func (p *pipe) takeBack(d *duct, n int) error {
+// takeBack reads the n bytes in a duct into the buffer, as passed, at a place
+// that is not behind next.
+func (p *pipe) takeBack(d *duct, n, place int) error {
 	if p.end+n > len(p.buf) {
 		p.grow(p.end + n)
 	}
-	for n > 0 {
-		got, err := unix.Read(d.out, p.buf[p.end:p.end+n])
+	copy(p.buf[place+n:], p.buf[place:p.end])
+	for got := 0; got < n; {
+		m, err := unix.Read(d.out, p.buf[place+got:place+n])
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
 			return os.NewSyscallError("read", err)
-		case got == 0:
+		case m == 0:
 			return io.ErrUnexpectedEOF // not reached: the other end is open
 		}
-		p.end += got
-		p.next = p.end
-		n -= got
+		got += m
 	}
+	p.next += n
+	p.end += n
 	return nil
 }
 
 // spliceNow moves up to n bytes without waiting; again says that there are none
-// yet, or no room for any.
-func spliceNow(from, to, n int) (moved int, again bool, err error) {
+// yet, or no room for any. A connection may wait for what follows at once.
+func spliceNow(from, to, n int, follows bool) (moved int, again bool, err error) {
+	flags := unix.SPLICE_F_NONBLOCK | unix.SPLICE_F_MOVE
+	if follows {
+		flags |= unix.SPLICE_F_MORE
+	}
 	for {
-		got, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		got, err := unix.Splice(from, nil, to, nil, n, flags)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:

@@ -92,13 +92,29 @@ func TestSplicingPipeAgainstAModel(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for _, k := range []int{first, n - first} { // as an answer that is walked: its head, and its records
-				if err := p.pass(k); err != nil {
+			// As an answer that is walked: its head, its records, and its tail.
+			records := random.IntN(n - first + 1)
+			tail := n - first - records
+			if err := errors.Join(p.passPart(first), p.passPart(records)); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, rest[:first+records]...)
+			rest = rest[first+records:]
+			if b, err := p.peek(min(tail, 10_000)); err != nil || !bytes.HasPrefix(rest, b) {
+				t.Fatalf("seed %d: peek behind %d records: got %d other bytes, %v", seed, records, len(b), err)
+			}
+			if what == 3 {
+				if err := errors.Join(p.write([]byte("another tail")), p.drop(tail)); err != nil {
 					t.Fatal(err)
 				}
+				want = append(want, "another tail"...)
+			} else {
+				if err := p.pass(tail); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, rest[:tail]...)
 			}
-			want = append(want, rest[:n]...)
-			rest = rest[n:]
+			rest = rest[tail:]
 		}
 		if err := p.flush(); err != nil {
 			t.Fatal(err)
@@ -322,7 +338,7 @@ func TestSplicingAllocatesNothing(t *testing.T) {
 		d := budget.get()
 		_, err := unix.Write(d.in, in)
 		if err == nil {
-			err = s.takeBack(d, len(in))
+			err = s.takeBack(d, len(in), 0)
 		}
 		if err == nil {
 			err = s.flush()
@@ -341,5 +357,61 @@ func TestSplicingAllocatesNothing(t *testing.T) {
 	}
 	if !bytes.Equal(out, in) {
 		t.Error("what was taken back is not what was there")
+	}
+}
+
+// The tail of an answer leaves in one packet with the records that were spliced, if it
+// has come: what reads it is not woken for three bytes.
+func TestTailLeavesWithTheRecords(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	in := pattern(20_000) // half a window at most, or it takes two packets by itself
+	s := newSplicing(t, budget)
+	s.send(t, in)
+	awaitReadable(t, s.near, len(in))
+	const tail = 3
+	before := segments(t, s.dst)
+	_, err := s.peek(0)
+	err = errors.Join(err, s.passPart(len(in)-tail))
+	if b, peekErr := s.peek(tail); peekErr != nil || !bytes.Equal(b, in[len(in)-tail:]) {
+		t.Fatalf("the tail: got %d bytes, %v", len(b), peekErr)
+	}
+	if err = errors.Join(err, s.pass(tail), s.flush()); err != nil {
+		t.Fatal(err)
+	}
+	s.wants(t, in)
+	if got := segments(t, s.dst) - before; got != 1 {
+		t.Errorf("%d packets, want 1", got)
+	}
+	if s.spliced.Load() != int64(len(in)-tail) || s.copied.Load() != tail {
+		t.Errorf("%d bytes were spliced and %d copied, want %d and %d", s.spliced.Load(), s.copied.Load(), len(in)-tail, tail)
+	}
+}
+
+// segments is how many packets with data a connection has sent.
+func segments(t *testing.T, c net.Conn) uint32 {
+	t.Helper()
+	var info *unix.TCPInfo
+	var err error
+	if controlErr := rawTCP(c).Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	}); controlErr != nil || err != nil {
+		t.Fatal(controlErr, err)
+	}
+	return info.Data_segs_out
+}
+
+// awaitReadable waits until n bytes wait in a connection.
+func awaitReadable(t *testing.T, c net.Conn, n int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for waiting, end := 0, time.Now().Add(10*time.Second); waiting < n; <-tick.C {
+		if err := rawTCP(c).Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes wait, want %d", waiting, n)
+		}
 	}
 }

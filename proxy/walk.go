@@ -67,7 +67,7 @@ func (a answer) walkThrough() error {
 			need = step.N
 		case step.Verb == rewrite.Pass:
 			need = 0
-			if err := a.down.pass(step.N); err != nil {
+			if err := a.down.passPart(step.N); err != nil {
 				return err
 			}
 		default:
