@@ -50,7 +50,7 @@ type turn struct {
 func (s *suite) measure(ctx context.Context, st *stage, run *running, rate float64) (figures, error) {
 	t := turn{work: st.work, rate: rate, cpu: len(run.pids) > 0, alone: st.broker != nil}
 	job := loadJob{
-		Work: st.work, Address: run.addresses[0], Rate: rate, Warmup: s.warmup, Duration: s.duration,
+		Work: st.work, Address: run.addresses[0], Rate: rate, Warmup: s.warmupOf(st.work), Duration: s.duration,
 		Cluster: st.clusterJob(run),
 	}
 	load, err := s.env.startLoad(ctx, st.place.client, job)

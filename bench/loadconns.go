@@ -80,7 +80,7 @@ func (l *load) openIdle(ctx context.Context) error {
 		}
 		c.in = nil // nobody reads it again
 	}
-	return wait(ctx, idleSettle)
+	return nil
 }
 
 // openStalled opens connections that ask for much and read nothing.

@@ -27,6 +27,7 @@ type options struct {
 	quick, list        bool
 	rounds, threads    int
 	duration, warmup   time.Duration
+	idle               time.Duration
 	share              float64
 	kproxy             string
 	jsonFile, htmlFile string
@@ -46,6 +47,7 @@ func (o *options) register(cmd *cobra.Command) {
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "threads of each target")
 	f.DurationVar(&o.duration, "duration", 3*time.Second, "length of one measurement")
 	f.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "time before each measurement")
+	f.DurationVar(&o.idle, "idle", 25*time.Second, "time that idle connections have been so, before their memory is read")
 	f.Float64Var(&o.share, "rate-share", 0.5, "the pinned rate, as a part of the slowest target's maximum")
 	f.StringVar(&o.kproxy, "kproxy", "", "a kproxy binary to measure; default: built from this module")
 	f.StringVar(&o.jsonFile, "json", "", "file for the rows")
@@ -207,11 +209,19 @@ func (p *plan) shorten(targets int, left time.Duration) {
 	p.duration = min(2*time.Second, max(200*time.Millisecond, each.Round(10*time.Millisecond)))
 }
 
+// warmupOf is the time before a workload's measurements.
+func (p *plan) warmupOf(w workload) time.Duration {
+	if w.Kind == idle {
+		return p.idle
+	}
+	return p.warmup
+}
+
 // estimate is about how long the run takes.
 func (p *plan) estimate() time.Duration {
 	var sum time.Duration
 	for _, w := range p.work {
-		turn := p.duration + w.warmup(p.warmup) + 250*time.Millisecond
+		turn := p.duration + w.warmup(p.warmupOf(w)) + 250*time.Millisecond
 		sum += time.Duration(w.loads()*p.rounds*len(p.chosen))*turn + time.Second
 		if slices.Contains(p.chosen, kroxyliciousName) && !p.quick {
 			sum += kroxyliciousWarmup

@@ -58,11 +58,10 @@ const (
 	manyPartitions = 10_000
 	stalledBytes   = 100_000_000 // of one answer that nobody reads
 	stalledSettle  = 2 * time.Second
-	idleSettle     = 500 * time.Millisecond
 )
 
 var (
-	quickWorkloads = []string{"produce-256B", "fetch-v17-64KiB", "fetch-v17-1MiB", "idle-1000"}
+	quickWorkloads = []string{"produce-256B", "fetch-v17-64KiB", "fetch-v17-1MiB"}
 	frameSizes     = []int{256, 4 * kib, 64 * kib, mib}
 )
 

@@ -17,12 +17,31 @@ import (
 // each answer with the request that it belongs to, and looks into those that can
 // hold an address.
 func (s *session) pumpAnswers() {
+	s.down.expired = s.silent
 	err := s.answers()
+	if errors.Is(err, errParked) {
+		return
+	}
 	flushed := s.down.flush() // whole answers in front of what went wrong are the client's
 	s.note(s.answersEnded(err, flushed))
 	s.queue.close()
 	_ = s.broker.Close()               // ends a pump of requests that writes
 	_ = s.client.SetReadDeadline(past) // and one that reads
+}
+
+// silent decides what an expired read deadline of the broker means.
+func (s *session) silent(err error) error {
+	switch {
+	case !s.parking.Load():
+		return err
+	case s.down.buffered() == 0:
+		return errParked
+	}
+	// It has just sent what nobody has asked for, or a part of that.
+	if err := s.broker.SetReadDeadline(time.Time{}); err != nil {
+		return &sideError{reading: true, err: err}
+	}
+	return nil
 }
 
 // answersEnded says why the pump of answers ended. Its errors are the broker's,

@@ -73,10 +73,14 @@ func startRelay(tb testing.TB, kind, broker string) string {
 	return startKproxy(tb, broker, pipes).listenerAddress()
 }
 
+// benchParkAfter is long beside a frame's way.
+const benchParkAfter = time.Second
+
 func startKproxy(tb testing.TB, broker string, pipes int) *Proxy {
 	tb.Helper()
 	p, err := New(&Config{
 		SplicePipes: pipes,
+		ParkAfter:   benchParkAfter,
 		Clusters: []Cluster{{
 			Name: "bench", Bootstrap: []string{broker},
 			Listeners: []Listener{{Name: "all", Bind: "127.0.0.1:29092", Nodes: Nodes{Ports: Range{29093, 29093}}}},
@@ -145,6 +149,7 @@ func BenchmarkIdle(b *testing.B) {
 			address := startRelay(b, relay, peers.broker)
 			before := inUse(b)
 			peers.send(b, address, 2*w.conns)
+			time.Sleep(3 * benchParkAfter) //nolint:forbidigo // there is no event for nothing happening
 			after := inUse(b)
 			per := func(n uint64) float64 { return float64(n) / 1024 / float64(w.conns) }
 			b.ReportMetric(per(after.heap-before.heap), "heap-KiB/pair")

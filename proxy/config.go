@@ -25,6 +25,10 @@ const (
 	// is well above the longest outage that TCP mends without anybody noticing,
 	// and well below the quarter of an hour after which Linux gives up by itself.
 	DefaultPeerGoneAfter = 2 * time.Minute
+	// DefaultParkAfter is how long a session is silent before it gives up what it
+	// needs to move. It is shorter than the pauses of a client that is idle, which
+	// asks for metadata once in minutes, and longer than those of one that is not.
+	DefaultParkAfter = 10 * time.Second
 )
 
 // Config is everything a Proxy is told. The data comes from a configuration
@@ -53,6 +57,9 @@ type Config struct {
 	// PeerGoneAfter is how long a peer may leave bytes unacknowledged before it
 	// counts as gone; 0: DefaultPeerGoneAfter. Tests have less patience.
 	PeerGoneAfter time.Duration
+	// ParkAfter is how long a session is silent before it gives up its goroutines
+	// (Linux, plain TCP); 0: DefaultParkAfter, less than 0: never.
+	ParkAfter time.Duration
 
 	Logger   *slog.Logger // nil: discards
 	Observer *Observer    // nil: nobody watches

@@ -108,6 +108,7 @@ func (s *session) abandon() {
 	s.note(end(ClientReset, err))
 	_ = s.client.Close()
 	_ = s.broker.Close() // ends both pumps
+	s.proxy.lot.wake(s)
 }
 
 // lookForPeers ends the session if one of its peers is gone. Keep-alive finds
@@ -139,4 +140,5 @@ func (s *session) peerGone(side string, conn net.Conn, t transport) {
 	})
 	closeByReset(conn) // what it has not acknowledged would be kept for it
 	_ = conn.Close()
+	s.proxy.lot.wake(s)
 }

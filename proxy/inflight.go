@@ -213,6 +213,9 @@ func (q *inflight) wake() {
 	}
 }
 
+// lighten gives the ring up, which is empty.
+func (q *inflight) lighten() { q.ring.Store(nil) }
+
 // isClosed reports whether close was called.
 func (q *inflight) isClosed() bool { return q.closed.Load() }
 

@@ -60,6 +60,7 @@ func (l *lab) config() *proxy.Config {
 	l.dials = newJournal[dialled]()
 	return &proxy.Config{
 		SplicePipes: splicePipes(),
+		ParkAfter:   20 * time.Millisecond, // as often as can be
 		Clusters: []proxy.Cluster{{
 			Name:      "orders",
 			Bootstrap: []string{brokerName(0)},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"kproxy/internal/endpoints"
@@ -117,7 +116,7 @@ const (
 // accept serves an endpoint's clients until its socket is closed. Any other
 // error passes: most often the process has no file descriptors left, and gets
 // them back when clients leave.
-func (e *endpoint) accept(ctx context.Context, sessions *sync.WaitGroup) {
+func (e *endpoint) accept(ctx context.Context) {
 	wait := time.Duration(0)
 	for {
 		conn, err := e.socket.Accept()
@@ -143,10 +142,8 @@ func (e *endpoint) accept(ctx context.Context, sessions *sync.WaitGroup) {
 		}
 		s := newSession(e, conn)
 		s.source, s.headed = source, headed
-		sessions.Go(func() {
-			e.listener.cluster.proxy.serve(ctx, s)
-			gate.leave(s.source)
-		})
+		e.listener.cluster.proxy.serving.Add(1)
+		go e.listener.cluster.proxy.serve(ctx, s)
 	}
 }
 

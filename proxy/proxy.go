@@ -23,6 +23,7 @@ type Proxy struct {
 
 	admission admission
 	ducts     *ducts
+	lot       lot
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
@@ -30,7 +31,7 @@ type Proxy struct {
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
 	sweeping  sync.WaitGroup
-	serving   sync.WaitGroup // the goroutines of sessions
+	serving   sync.WaitGroup // sessions, whether they have goroutines or are parked
 
 	mu       sync.Mutex // guards the following
 	sessions map[*session]struct{}
@@ -51,6 +52,7 @@ func New(conf *Config) (*Proxy, error) {
 	}
 	p.log = p.conf.Logger
 	p.ducts = newDucts(p.conf.SplicePipes)
+	p.lot.log = p.log
 	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections", text: &limitText}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
@@ -79,6 +81,7 @@ func (c *Config) withDefaults() Config {
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
 	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
+	d.ParkAfter = cmp.Or(d.ParkAfter, DefaultParkAfter)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	if d.Listen == nil {
 		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen
@@ -115,7 +118,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.limitConnections()
 	for l := range p.listeners() {
 		for _, e := range l.endpoints {
-			p.accepting.Go(func() { e.accept(ctx, &p.serving) })
+			p.accepting.Go(func() { e.accept(ctx) })
 		}
 	}
 	for _, c := range p.clusters {
@@ -167,7 +170,7 @@ func (p *Proxy) closeSockets() {
 	}
 }
 
-// serve runs a session, unless the proxy is stopping.
+// serve runs a session, unless the proxy is stopping, until it ends or is parked.
 func (p *Proxy) serve(ctx context.Context, s *session) {
 	p.mu.Lock()
 	stopping := p.draining
@@ -177,11 +180,27 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	p.mu.Unlock()
 	if stopping {
 		_ = s.client.Close()
+		p.gone(s)
 		return
 	}
-	s.run(ctx)
+	p.run(s, s.open(ctx))
+}
+
+// run moves an open session until it is parked or ends; one that is not open ends.
+func (p *Proxy) run(s *session, open bool) {
+	if open && s.move() {
+		return // parked
+	}
+	s.close()
 	p.leave(s)
 	s.report()
+	p.gone(s)
+}
+
+// gone says that nothing is left of a session.
+func (p *Proxy) gone(s *session) {
+	s.endpoint.listener.gate.leave(s.source)
+	p.serving.Done()
 }
 
 // Shutdown stops accepting connections, has every session deliver the answers
@@ -215,6 +234,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	<-drained
 	p.asking.Wait()
 	p.sweeping.Wait()
+	p.lot.close()
 	p.ducts.close()
 	return cut
 }

@@ -23,6 +23,10 @@ func (s *session) pumpRequests() {
 	var side *sideError
 	var why *ended
 	switch {
+	case errors.Is(err, errParked):
+		s.parking.Store(true)
+		_ = s.broker.SetReadDeadline(past) // wakes the pump of answers
+		return
 	case errors.As(err, &why) && why.reason.isAsked():
 		// A drain has a limit of its own. What is only too old may wait as
 		// long as it would have waited a moment before: for ever, if there is
@@ -94,6 +98,8 @@ func (s *session) woken(err error) error {
 		return s.leaving.Load()
 	case s.isIdle() && between:
 		return end(IdleTimeout, nil)
+	case s.canPark() && between:
+		return errParked
 	}
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
 		return &sideError{reading: true, err: err}

@@ -31,6 +31,9 @@ const (
 
 // session is one client connection and the broker connection that belongs to it.
 //
+//	                                      parked
+//	                                        │ ▲ silence between two frames
+//	                                        ▼ │
 //	accepted ──first header──▶ dialling ──▶ open ──▶ ending ──▶ closed
 //	    │ no byte, no header,      │ no broker  │
 //	    ▼ not Kafka                ▼            ▼ client ends, drain, relearn, max_age:
@@ -38,9 +41,10 @@ const (
 //	                                            broker ends: what it sent is delivered
 //	                                            anything wrong: closed at once
 //
-// Two goroutines move it: run, which becomes the pump of requests, and the pump
-// of answers, which run starts and waits for. Whichever finds the end notes the
-// reason; the first one stands.
+// Two goroutines move it: the one that opened it, which becomes the pump of
+// requests, and the pump of answers, which that one starts and waits for.
+// Whichever finds the end notes the reason; the first one stands. A session that
+// is parked has none (see lot).
 type session struct {
 	proxy    *Proxy
 	endpoint *endpoint
@@ -63,6 +67,9 @@ type session struct {
 	expires  time.Time
 	leaving  atomic.Pointer[ended] // why the session is asked to end between two requests; nil: it is not
 	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
+	parkAt   atomic.Int64          // the same, when it was asked whether it can be parked
+	parking  atomic.Bool           // the pump of requests has ended for that
+	ticket   uint64                // of the lot, which guards it; 0: the session is not parked
 
 	midRequest bool // the pump of requests has begun to read one
 
@@ -91,18 +98,13 @@ func newSession(e *endpoint, client net.Conn) *session {
 	return s
 }
 
-// run serves the client until the session has ended, and closes both
-// connections.
-func (s *session) run(ctx context.Context) {
-	defer func() {
-		_ = s.client.Close()
-		s.up.giveBack()
-		s.down.giveBack()
-	}()
+// open reads what the client wants, and connects it with its broker. It reports
+// whether it did.
+func (s *session) open(ctx context.Context) bool {
 	header, err := s.firstHeader()
 	if err != nil {
 		s.note(err)
-		return
+		return false
 	}
 	if err := s.dial(ctx, header); err != nil {
 		s.note(err)
@@ -112,16 +114,42 @@ func (s *session) run(ctx context.Context) {
 			// not look for another coordinator; a reset is a broker that is down.
 			closeByReset(s.client)
 		}
-		return
+		return false
 	}
-	defer func() { _ = s.broker.Close() }()
+	return true
+}
+
+// move moves requests and answers until the session is parked, or has ended.
+func (s *session) move() (parked bool) {
+	for s.ended() == nil {
+		if s.pump(); s.parking.Load() && s.proxy.lot.park(s) {
+			return true
+		}
+	}
+	s.lingerForClient()
+	return false
+}
+
+// pump runs both pumps until they end: with the session, or because it can be
+// parked.
+func (s *session) pump() {
+	s.parking.Store(false)
 	s.up.connect(s.client, s.broker, s.proxy.ducts)
 	s.down.connect(s.broker, s.client, s.proxy.ducts)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
 	answers.Wait()
-	s.lingerForClient()
+}
+
+// close closes both connections, and gives back what the session has borrowed.
+func (s *session) close() {
+	if s.broker != nil {
+		_ = s.broker.Close()
+	}
+	_ = s.client.Close()
+	s.up.giveBack()
+	s.down.giveBack()
 }
 
 // note keeps why the session ends, unless something else has ended it before.
@@ -262,6 +290,12 @@ func (s *session) cut(reason CloseReason) {
 	}
 	s.note(why)
 	_ = s.client.Close()
+	s.closeBroker()
+	s.proxy.lot.wake(s)
+}
+
+// closeBroker closes the broker's connection, if there is one yet.
+func (s *session) closeBroker() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broker != nil {

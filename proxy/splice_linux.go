@@ -272,6 +272,7 @@ func (p *pipe) holds() bool { return p.out != nil && p.out.left > 0 }
 // glean reads, behind what is in the duct, what has come, and does not wait.
 func (p *pipe) glean(need int) {
 	in := p.in
+	p.glance = false
 	in.want, in.n, in.err = need, 0, nil
 	if in.raw.Read(in.tryGlean) == nil && in.err == nil { // an error comes again at the next read
 		p.end += in.n

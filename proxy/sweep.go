@@ -24,6 +24,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			p.lot.free() // of those that the sweep before has had parked
 			for _, s := range p.live() {
 				s.sweep(now)
 			}
@@ -39,6 +40,9 @@ func (p *Proxy) sweepInterval() time.Duration {
 		if limit > 0 {
 			interval = min(interval, limit/4)
 		}
+	}
+	if p.conf.ParkAfter > 0 {
+		interval = min(interval, p.conf.ParkAfter/2)
 	}
 	return max(interval, minSweepInterval)
 }
@@ -74,6 +78,8 @@ func (s *session) sweep(now time.Time) {
 	case conf.IdleTimeout > 0 && now.Sub(s.watch.quiet) >= conf.IdleTimeout:
 		s.watch.quiet = now // if it has just become busy, it is asked again after as long
 		s.askIdle()
+	case conf.ParkAfter > 0 && now.Sub(s.watch.quiet) >= conf.ParkAfter:
+		s.askPark()
 	}
 }
 
@@ -99,14 +105,20 @@ func (c *Config) expiry(now time.Time) time.Time {
 // have been delivered. The first reason stands.
 func (s *session) leave(reason CloseReason) {
 	s.leaving.CompareAndSwap(nil, end(reason, nil))
-	_ = s.client.SetReadDeadline(past) // wakes the pump of requests; a connection that fails ends anyway
+	s.wake()
+}
+
+// wake wakes the pump of requests, which knows why.
+func (s *session) wake() {
+	_ = s.client.SetReadDeadline(past) // a connection that fails ends anyway
+	s.proxy.lot.wake(s)
 }
 
 // askIdle has the pump of requests end the session if nothing has moved, and no
 // request has begun, by the time that it wakes. It alone knows.
 func (s *session) askIdle() {
 	s.idleAt.Store(s.moved() + 1)
-	_ = s.client.SetReadDeadline(past)
+	s.wake()
 }
 
 // isIdle answers askIdle.
