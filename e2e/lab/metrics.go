@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -16,9 +17,18 @@ import (
 // Get asks kproxy's admin server, from within the network, and returns what it says.
 // Any status but 200 is an error.
 func (n *Namespace) Get(ctx context.Context, address, path string) (string, error) {
+	return get(ctx, n.Dial, address, path)
+}
+
+// Get asks a kproxy that is in nobody's network.
+func Get(ctx context.Context, address, path string) (string, error) {
+	return get(ctx, (&net.Dialer{}).DialContext, address, path)
+}
+
+func get(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error), address, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	transport := &http.Transport{DialContext: n.Dial, DisableKeepAlives: true}
+	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return "", err
