@@ -208,6 +208,9 @@ func (p *pipe) splice(n int) (taken int, err error) {
 	in := p.in
 	p.begun, p.filled = true, false
 	in.want = min(n, max(p.chunk, minChunk))
+	if rest := n - in.want; 0 < rest && rest < minSplice {
+		in.want -= minSplice // or the last few would be copied
+	}
 	for {
 		if in.want > surely {
 			if err := p.out.raw.Write(p.out.tryReady); err != nil {
