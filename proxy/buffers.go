@@ -6,11 +6,13 @@ import "sync"
 type (
 	buffer [bufferSize]byte
 	bulk   [bulkSize]byte
+	huge   [hugeSize]byte
 )
 
 var (
 	buffers = sync.Pool{New: func() any { return new(buffer) }}
 	bulks   = sync.Pool{New: func() any { return new(bulk) }}
+	huges   = sync.Pool{New: func() any { return new(huge) }}
 )
 
 // loan is where a pipe's buffer goes back to: one of the pools, or none, where it
@@ -18,14 +20,7 @@ var (
 type loan struct {
 	buffer *buffer
 	bulk   *bulk
-}
-
-// fits reports whether the buffer is the one to take for reads of this kind.
-func (l loan) fits(filled bool) bool {
-	if filled {
-		return l.bulk != nil
-	}
-	return l.buffer != nil
+	huge   *huge
 }
 
 // lend returns a buffer of n bytes or more.
@@ -37,6 +32,9 @@ func lend(n int) ([]byte, loan) {
 	case n <= bulkSize:
 		b := bulks.Get().(*bulk)
 		return b[:], loan{bulk: b}
+	case n <= hugeSize:
+		b := huges.Get().(*huge)
+		return b[:], loan{huge: b}
 	default:
 		return make([]byte, n), loan{}
 	}
@@ -45,7 +43,10 @@ func lend(n int) ([]byte, loan) {
 // borrow gives the pipe, which has none, a buffer.
 func (p *pipe) borrow() {
 	n := bufferSize
-	if p.filled {
+	switch {
+	case p.filled && p.roomy():
+		n = hugeSize
+	case p.filled:
 		n = bulkSize
 	}
 	p.buf, p.lent = lend(n)
@@ -62,6 +63,8 @@ func (p *pipe) grow(n int) {
 // giveBack leaves the pipe without a buffer.
 func (p *pipe) giveBack() {
 	switch {
+	case p.lent.huge != nil:
+		huges.Put(p.lent.huge)
 	case p.lent.bulk != nil:
 		bulks.Put(p.lent.bulk)
 	case p.lent.buffer != nil:

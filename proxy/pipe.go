@@ -14,8 +14,11 @@ const (
 	// frames in it leave in one write, and it stays in the processor's cache.
 	bufferSize = 16 << 10
 	// bulkSize is how much is read at a time of what fills a buffer and is not
-	// spliced: parts of a large frame that are too small for that.
+	// spliced: parts of a large frame that are too small for that. hugeSize is the
+	// same while the other side has room for all of it, so that nobody who has
+	// stopped reading leaves so much in a buffer.
 	bulkSize = 64 << 10
+	hugeSize = 256 << 10
 	// maxHeader bounds what a request may hold in front of the last field that
 	// is read of it: client id and transactional id, 32 KiB each, and tags.
 	maxHeader = 128 << 10
@@ -165,7 +168,7 @@ func (p *pipe) read(need int) error {
 		n, err = p.src.Read(p.room(need))
 	}
 	p.end += n
-	p.filled = n > 0 && (p.end == len(p.buf) || p.lent.bulk != nil && n >= bufferSize)
+	p.filled = n > 0 && (p.end == len(p.buf) || p.lent.buffer == nil && n >= bufferSize)
 	if p.glance {
 		p.glance, p.ghosts, p.filled = false, n, false
 	}
@@ -204,13 +207,14 @@ func (p *pipe) flush() error {
 	return nil
 }
 
-// rewind starts an empty buffer from its front, if it is still the right one.
+// rewind starts an empty buffer from its front. Which one is the right one for
+// bulk is to be found out again.
 func (p *pipe) rewind() {
 	if p.sent < p.end {
 		return
 	}
 	p.sent, p.next, p.end = 0, 0, 0
-	if p.buf != nil && !p.lent.fits(p.filled) {
+	if p.filled || p.lent.buffer == nil {
 		p.giveBack()
 	}
 }

@@ -71,6 +71,7 @@ type outlet struct {
 	raw      syscall.RawConn
 	tryWrite func(fd uintptr) bool
 	tryReady func(fd uintptr) bool
+	tryRoomy func(fd uintptr) bool
 
 	ahead  []byte // goes in front of what is in the duct
 	duct   *duct
@@ -78,6 +79,7 @@ type outlet struct {
 	behind int  // how many of them were copied into it
 	more   bool // more follows at once
 	copied int  // bytes of ahead that are written
+	room   bool // tryRoomy has found some
 	err    error
 }
 
@@ -88,7 +90,7 @@ func newOutlet(dst net.Conn) *outlet {
 		return nil
 	}
 	out := &outlet{raw: raw}
-	out.tryWrite, out.tryReady = out.writeOnce, ready
+	out.tryWrite, out.tryReady, out.tryRoomy = out.writeOnce, ready, out.lookForRoom
 	return out
 }
 
@@ -349,8 +351,23 @@ func (p *pipe) pour(ahead []byte, place int) error {
 	return p.flush() // waits for dst
 }
 
-// ready is called by the poller; false waits until the socket has room, which
-// is a third of its buffer. A large chunk is put into a duct only then.
+// roomy reports whether dst has room, which is a third of its socket's buffer.
+func (p *pipe) roomy() bool {
+	if p.out == nil {
+		return false
+	}
+	p.out.room = false
+	_ = p.out.raw.Write(p.out.tryRoomy) // without one there is no room
+	return p.out.room
+}
+
+func (out *outlet) lookForRoom(fd uintptr) (done bool) {
+	out.room = ready(fd)
+	return true
+}
+
+// ready is called by the poller; false waits until the socket has room. A large
+// chunk is put into a duct only then.
 func ready(fd uintptr) (done bool) {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(fds[:], 0)

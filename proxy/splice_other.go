@@ -31,6 +31,7 @@ func (*inlet) discard(int) error     { panic("there is none") }
 func (*pipe) canSplice() bool         { return false }
 func (*pipe) splice(int) (int, error) { return 0, nil }
 func (*pipe) holds() bool             { return false }
+func (*pipe) roomy() bool             { return false }
 func (*pipe) glean(int)               {}
 func (*pipe) pourAhead() error        { return nil }
 func (*pipe) pourBehind() error       { return nil }
