@@ -209,6 +209,9 @@ func TestServerNamesThatLeadNowhere(t *testing.T) {
 				if !ok || name.Name != row.name || !errors.Is(m.server, errNowhere) {
 					t.Errorf("error %v, want a *NameError of %q", m.server, row.name)
 				}
+				if !strings.Contains(m.server.Error(), errNowhere.Error()) || !strings.Contains(m.server.Error(), row.name) {
+					t.Errorf("error %q tells neither name nor cause", m.server)
+				}
 				if len(asked) != 1 {
 					t.Errorf("route was asked for %q, want once", asked)
 				}

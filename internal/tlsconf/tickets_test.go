@@ -2,8 +2,10 @@ package tlsconf
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"strings"
 	"testing"
 )
 
@@ -85,6 +87,9 @@ func TestResumedClientWhoseSubjectIsNoLongerAllowed(t *testing.T) {
 			mustMeet(t, before, config)
 			m := meet(t, always(after), config)
 			wantFailure(t, m.server, SubjectRefused)
+			if !strings.Contains(m.server.Error(), "CN=app-1,O=example") {
+				t.Errorf("error %q does not tell the subject", m.server)
+			}
 			wantAlert(t, m.client, 42)
 		})
 	}
@@ -152,6 +157,26 @@ func TestTicketKeyReplacedInItsFile(t *testing.T) {
 		if got := mustMeet(t, s, config).serverState.DidResume; got != step.resumed {
 			t.Errorf("keys %d and %d: resumed %t, want %t", step.now, step.before, got, step.resumed)
 		}
+	}
+}
+
+func TestResumedClientWithAnIntermediate(t *testing.T) {
+	l := newLab(t)
+	s := mustServer(t, l.config, Events{})
+	between := l.clients.issue(t, func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+	}, "intermediate")
+	app := (&authority{cert: between.pair.Leaf, key: between.pair.PrivateKey.(crypto.Signer)}).issue(t, nil, "app-1")
+	app.pair.Certificate = append(app.pair.Certificate, between.pair.Certificate...)
+	for version, number := range versions {
+		t.Run(version, func(t *testing.T) {
+			config := l.resumer(number)
+			config.GetClientCertificate = show(app)
+			mustMeet(t, s, config)
+			if !mustMeet(t, s, config).serverState.DidResume {
+				t.Error("not resumed")
+			}
+		})
 	}
 }
 
