@@ -58,7 +58,8 @@ func Accept(ctx context.Context, conn net.Conn, route func(serverName string) (*
 
 // refusal is a configuration without a certificate. It is how crypto/tls is
 // brought to send unrecognized_name; an error of GetConfigForClient would be
-// internal_error to the client, which reads as a fault of the proxy.
+// internal_error to the client, which reads as a fault of the proxy. A ticket
+// would go past the choice of a certificate, so none is looked at.
 func refusal() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}
 }

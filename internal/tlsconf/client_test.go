@@ -102,6 +102,16 @@ func TestBrokerThatIsTrusted(t *testing.T) {
 	}
 }
 
+func TestEachBrokerByItsOwnName(t *testing.T) {
+	l := newBrokerLab(t)
+	c := mustClient(t, l.config, Events{})
+	for _, name := range []string{"b1.internal", "b2.internal", "b1.internal"} {
+		if _, err := reach(t, c, l.broker(t, name), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestBrokerIsShownTheCertificate(t *testing.T) {
 	l := newBrokerLab(t)
 	c := mustClient(t, l.certified(t), Events{})

@@ -121,6 +121,22 @@ func TestTicketFromBeforeTheClientCAWasReplaced(t *testing.T) {
 	}
 }
 
+// TestTicketFromBeforeAClientCAWasAdded has a client whose own CA stays: it would
+// verify, and comes in by a whole handshake all the same.
+func TestTicketFromBeforeAClientCAWasAdded(t *testing.T) {
+	l := newLab(t)
+	s := mustServer(t, l.config, Events{})
+	config := l.resumer(tls.VersionTLS13)
+	mustMeet(t, s, config)
+	l.folder.write(t, "clients.pem", append(bytes.Clone(l.clients.pem), newAuthority(t, "more clients").pem...))
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if mustMeet(t, s, config).serverState.DidResume {
+		t.Error("resumed by a ticket from before")
+	}
+}
+
 func TestTicketsOutliveTheListenersCertificate(t *testing.T) {
 	l := newLab(t)
 	s := mustServer(t, l.config, Events{})
