@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kproxy/internal/hostport"
+	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 )
 
@@ -129,6 +130,9 @@ func (v *validator) cluster(key string, c *Cluster) {
 	}
 	if c.Keepalive > maxKeepalive {
 		v.add(key+".keepalive", fmt.Sprintf("%s is more than the kernel takes", c.Keepalive), fmt.Sprintf("write %s or less; the default is %s", maxKeepalive, DefaultKeepalive))
+	}
+	if c.TLS != nil {
+		v.tls(key, tlsconf.ClientConfig(*c.TLS).Validate())
 	}
 	v.bootstrap(key, c)
 

@@ -10,27 +10,29 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kproxy/internal/certlab"
 )
 
 // lab is a listener that wants client certificates, and a client that has one.
 type lab struct {
-	folder  folder
-	servers *authority // signed the listener's certificate
-	clients *authority // signs those of its clients
+	folder  certlab.Folder
+	servers *certlab.Authority // signed the listener's certificate
+	clients *certlab.Authority // signs those of its clients
 	config  ServerConfig
-	app     identity
+	app     certlab.Identity
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{folder: newFolder(t), servers: newAuthority(t, "servers"), clients: newAuthority(t, "clients")}
+	l := &lab{folder: certlab.NewFolder(t), servers: certlab.NewAuthority(t, "servers"), clients: certlab.NewAuthority(t, "clients")}
 	l.config = ServerConfig{
 		Name:     "orders/edge",
-		Certs:    []KeyPair{l.folder.pair(t, "edge", l.servers.issue(t, nil, "kafka.example.com", "*.kafka.example.com"))},
-		ClientCA: l.folder.write(t, "clients.pem", l.clients.pem),
+		Certs:    []KeyPair{pairOf(t, l.folder, "edge", l.servers.Issue(t, nil, "kafka.example.com", "*.kafka.example.com"))},
+		ClientCA: l.folder.Write(t, "clients.pem", l.clients.PEM),
 		Subjects: []string{"CN=app-*,O=example"},
 	}
-	l.app = l.clients.issue(t, nil, "app-1")
+	l.app = l.clients.Issue(t, nil, "app-1")
 	return l
 }
 
@@ -39,14 +41,14 @@ func (l *lab) client() *tls.Config {
 	return &tls.Config{
 		MinVersion:           tls.VersionTLS12,
 		ServerName:           "kafka.example.com",
-		RootCAs:              l.servers.pool(),
+		RootCAs:              l.servers.Pool(),
 		GetClientCertificate: show(l.app),
 	}
 }
 
 // show has a client show a certificate, whomever the server trusts.
-func show(id identity) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.pair, nil }
+func show(id certlab.Identity) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Pair, nil }
 }
 
 func showNothing(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -79,9 +81,9 @@ func TestAcceptedClient(t *testing.T) {
 func TestClientsThatAreRefused(t *testing.T) {
 	l := newLab(t)
 	s := mustServer(t, l.config, Events{})
-	stranger := newAuthority(t, "strangers").issue(t, nil, "app-1")
-	old := l.clients.issue(t, expired, "app-1")
-	other := l.clients.issue(t, nil, "web-1")
+	stranger := certlab.NewAuthority(t, "strangers").Issue(t, nil, "app-1")
+	old := l.clients.Issue(t, certlab.Expired, "app-1")
+	other := l.clients.Issue(t, nil, "web-1")
 	for _, row := range []struct {
 		name   string
 		change func(*tls.Config)
@@ -112,7 +114,7 @@ func TestClientsThatAreRefused(t *testing.T) {
 			SubjectRefused,
 			map[string]tls.AlertError{"1.2": 42, "1.3": 42},
 		},
-		{"client knows another CA", func(c *tls.Config) { c.RootCAs = l.clients.pool() }, CertificateRefused, nil},
+		{"client knows another CA", func(c *tls.Config) { c.RootCAs = l.clients.Pool() }, CertificateRefused, nil},
 		{"client wants another name", func(c *tls.Config) { c.ServerName = "a.b.kafka.example.com" }, CertificateRefused, nil},
 	} {
 		for version, number := range versions {
@@ -132,7 +134,7 @@ func TestClientsThatAreRefused(t *testing.T) {
 
 func TestExpiredListenerIsRefusedByClients(t *testing.T) {
 	l := newLab(t)
-	l.config.Certs = []KeyPair{l.folder.pair(t, "old", l.servers.issue(t, expired, "kafka.example.com"))}
+	l.config.Certs = []KeyPair{pairOf(t, l.folder, "old", l.servers.Issue(t, certlab.Expired, "kafka.example.com"))}
 	m := meet(t, always(mustServer(t, l.config, Events{})), l.client())
 	wantFailure(t, m.server, CertificateRefused)
 }
@@ -174,7 +176,7 @@ func TestRequestedCertificateMayBeMissingAndIsVerified(t *testing.T) {
 	config.GetClientCertificate = showNothing
 	mustMeet(t, s, config)
 
-	config.GetClientCertificate = show(newAuthority(t, "strangers").issue(t, nil, "app-1"))
+	config.GetClientCertificate = show(certlab.NewAuthority(t, "strangers").Issue(t, nil, "app-1"))
 	wantFailure(t, meet(t, always(s), config).server, Untrusted)
 }
 
@@ -237,11 +239,11 @@ func TestRefusedNameIsNotResumed(t *testing.T) {
 }
 
 func TestChainIsChosenByServerName(t *testing.T) {
-	f, ca := newFolder(t), newAuthority(t, "servers")
+	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")
 	s := mustServer(t, ServerConfig{Certs: []KeyPair{
-		f.pair(t, "first", ca.issue(t, nil, "first.example.com")),
-		f.pair(t, "wild", ca.issue(t, nil, "*.kafka.example.com")),
-		f.pair(t, "rsa", ca.issueFor(t, newRSAKey(t), nil, "first.example.com")),
+		pairOf(t, f, "first", ca.Issue(t, nil, "first.example.com")),
+		pairOf(t, f, "wild", ca.Issue(t, nil, "*.kafka.example.com")),
+		pairOf(t, f, "rsa", ca.IssueFor(t, newRSAKey(t), nil, "first.example.com")),
 	}}, Events{})
 	onlyRSA := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	for _, row := range []struct {

@@ -10,29 +10,31 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kproxy/internal/certlab"
 )
 
 const broker = "b1.internal"
 
 // brokerLab is a cluster with TLS, and what kproxy needs to speak to it.
 type brokerLab struct {
-	folder folder
-	ca     *authority
-	own    identity // kproxy's certificate
+	folder certlab.Folder
+	ca     *certlab.Authority
+	own    certlab.Identity // kproxy's certificate
 	config ClientConfig
 }
 
 func newBrokerLab(t *testing.T) *brokerLab {
 	t.Helper()
-	l := &brokerLab{folder: newFolder(t), ca: newAuthority(t, "cluster")}
-	l.own = l.ca.issue(t, nil, "kproxy")
-	l.config = ClientConfig{CA: l.folder.write(t, "ca.pem", l.ca.pem)}
+	l := &brokerLab{folder: certlab.NewFolder(t), ca: certlab.NewAuthority(t, "cluster")}
+	l.own = l.ca.Issue(t, nil, "kproxy")
+	l.config = ClientConfig{CA: l.folder.Write(t, "ca.pem", l.ca.PEM)}
 	return l
 }
 
 func (l *brokerLab) certified(t *testing.T) ClientConfig {
 	t.Helper()
-	pair, c := l.folder.pair(t, "kproxy", l.own), l.config
+	pair, c := pairOf(t, l.folder, "kproxy", l.own), l.config
 	c.Cert, c.Key = pair.Cert, pair.Key
 	return c
 }
@@ -42,8 +44,8 @@ func (l *brokerLab) broker(t *testing.T, names ...string) *tls.Config {
 	t.Helper()
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{l.ca.issue(t, nil, names...).pair},
-		ClientCAs:    l.ca.pool(),
+		Certificates: []tls.Certificate{l.ca.Issue(t, nil, names...).Pair},
+		ClientCAs:    l.ca.Pool(),
 	}
 }
 
@@ -139,12 +141,12 @@ func TestBrokersThatFail(t *testing.T) {
 		change func(*tls.Config)
 		want   Failure
 	}{
-		{"expired", plain, func(c *tls.Config) { c.Certificates[0] = l.ca.issue(t, expired, broker).pair }, Expired},
-		{"wrong name", plain, func(c *tls.Config) { c.Certificates[0] = l.ca.issue(t, nil, "b2.internal").pair }, WrongName},
+		{"expired", plain, func(c *tls.Config) { c.Certificates[0] = l.ca.Issue(t, certlab.Expired, broker).Pair }, Expired},
+		{"wrong name", plain, func(c *tls.Config) { c.Certificates[0] = l.ca.Issue(t, nil, "b2.internal").Pair }, WrongName},
 		{"common name alone", plain, func(c *tls.Config) {
-			c.Certificates[0] = l.ca.issue(t, func(c *x509.Certificate) { c.DNSNames = nil }, broker).pair
+			c.Certificates[0] = l.ca.Issue(t, func(c *x509.Certificate) { c.DNSNames = nil }, broker).Pair
 		}, WrongName},
-		{"unknown CA", plain, func(c *tls.Config) { c.Certificates[0] = newAuthority(t, "others").issue(t, nil, broker).pair }, Untrusted},
+		{"unknown CA", plain, func(c *tls.Config) { c.Certificates[0] = certlab.NewAuthority(t, "others").Issue(t, nil, broker).Pair }, Untrusted},
 		{"TLS 1.1", plain, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, VersionRefused},
 		{"TLS 1.2 where 1.3 is asked for", strict, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, VersionRefused},
 		{"wants a certificate, 1.2", plain, func(c *tls.Config) {
@@ -152,10 +154,10 @@ func TestBrokersThatFail(t *testing.T) {
 		}, NoCertificate},
 		{"wants a certificate, 1.3", plain, func(c *tls.Config) { c.ClientAuth = tls.RequireAndVerifyClientCert }, NoCertificate},
 		{"refuses the certificate, 1.2", certified, func(c *tls.Config) {
-			c.ClientAuth, c.ClientCAs, c.MaxVersion = tls.RequireAndVerifyClientCert, newAuthority(t, "others").pool(), tls.VersionTLS12
+			c.ClientAuth, c.ClientCAs, c.MaxVersion = tls.RequireAndVerifyClientCert, certlab.NewAuthority(t, "others").Pool(), tls.VersionTLS12
 		}, CertificateRefused},
 		{"refuses the certificate, 1.3", certified, func(c *tls.Config) {
-			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, newAuthority(t, "others").pool()
+			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, certlab.NewAuthority(t, "others").Pool()
 		}, CertificateRefused},
 		{"does not know the name", plain, func(c *tls.Config) { c.Certificates = nil }, UnknownName},
 	} {

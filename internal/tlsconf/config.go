@@ -53,31 +53,43 @@ type ServerConfig struct {
 	TicketKeys []string
 }
 
-// Validate reports everything that is wrong with the values, by the
-// configuration's keys. It opens no file.
+// KeyError is one mistake in a configuration.
+type KeyError struct {
+	Key     string // below tls, such as certs[0]
+	Problem string
+	Fix     string
+}
+
+// Error is the key, the problem and its fix in one line.
+func (e *KeyError) Error() string { return e.Key + ": " + e.Problem + "; " + e.Fix }
+
+// Validate reports everything that is wrong with the values: the error joins a
+// [*KeyError] for each mistake. It opens no file.
 func (c ServerConfig) Validate() error {
 	var problems []error
+	add := func(key, problem, fix string) { problems = append(problems, &KeyError{key, problem, fix}) }
 	if len(c.Certs) == 0 {
-		problems = append(problems, errors.New("certs: one is needed at least"))
+		add("certs", "one is needed at least", "write [{cert: edge.pem, key: edge.key}]")
 	}
 	for i, pair := range c.Certs {
 		if pair.Cert == "" || pair.Key == "" {
-			problems = append(problems, fmt.Errorf("certs[%d]: both cert and key are needed", i))
+			add(fmt.Sprintf("certs[%d]", i), "both cert and key are needed", "write {cert: edge.pem, key: edge.key}; one file may hold both")
 		}
 	}
 	switch c.ClientAuth {
 	case "", Required, Requested:
 	default:
-		problems = append(problems, fmt.Errorf("client_auth: %q is neither %s nor %s", c.ClientAuth, Required, Requested))
+		add("client_auth", fmt.Sprintf("%q is neither %s nor %s", c.ClientAuth, Required, Requested), "write one of them")
 	}
+	const needsCA, caFix = "client_ca is needed, by which clients' certificates are verified", "write client_ca: the file of the CA that signs them"
 	if c.ClientCA == "" && c.ClientAuth != "" {
-		problems = append(problems, errors.New("client_auth: client_ca is needed, by which clients' certificates are verified"))
+		add("client_auth", needsCA, caFix)
 	}
 	if c.ClientCA == "" && len(c.Subjects) > 0 {
-		problems = append(problems, errors.New("subjects: client_ca is needed, by which clients' certificates are verified"))
+		add("subjects", needsCA, caFix)
 	}
 	if slices.Contains(c.TicketKeys, "") {
-		problems = append(problems, errors.New("ticket_keys: a file's name is empty"))
+		add("ticket_keys", "a file's name is empty", "take it out")
 	}
 	_, subjects := compileSubjects(c.Subjects)
 	_, version := parseVersion(c.MinVersion)
@@ -125,15 +137,15 @@ type ClientConfig struct {
 	InsecureSkipVerify bool
 }
 
-// Validate reports everything that is wrong with the values, by the
-// configuration's keys. It opens no file.
+// Validate reports everything that is wrong with the values: the error joins a
+// [*KeyError] for each mistake. It opens no file.
 func (c ClientConfig) Validate() error {
 	var problems []error
 	if (c.Cert == "") != (c.Key == "") {
-		problems = append(problems, errors.New("cert: it and key need each other"))
+		problems = append(problems, &KeyError{"cert", "it and key need each other", "write both, or none; one file may hold both"})
 	}
 	if c.CA != "" && c.InsecureSkipVerify {
-		problems = append(problems, errors.New("ca: it verifies nothing while insecure_skip_verify is true"))
+		problems = append(problems, &KeyError{"ca", "it verifies nothing while insecure_skip_verify is true", "take one of the two out"})
 	}
 	_, version := parseVersion(c.MinVersion)
 	return errors.Join(append(problems, version)...)
@@ -150,6 +162,6 @@ func parseVersion(text string) (uint16, error) {
 	case "1.3":
 		return tls.VersionTLS13, nil
 	default:
-		return 0, fmt.Errorf("min_version: %q is neither 1.2 nor 1.3", text)
+		return 0, &KeyError{"min_version", fmt.Sprintf("%q is neither 1.2 nor 1.3", text), "write one of them"}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kproxy/internal/certlab"
 )
 
 func TestServerConfigValidate(t *testing.T) {
@@ -122,11 +124,11 @@ func TestSubjects(t *testing.T) {
 }
 
 func TestUncovered(t *testing.T) {
-	f, ca := newFolder(t), newAuthority(t, "servers")
+	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")
 	s := mustServer(t, ServerConfig{Certs: []KeyPair{
-		f.pair(t, "first", ca.issue(t, nil, "kafka.example.com", "10.0.0.1", "::1")),
-		f.pair(t, "second", ca.issue(t, nil, "*.kafka.example.com", "10.0.0.2")),
-		f.pair(t, "bare", ca.issue(t, func(c *x509.Certificate) { c.DNSNames = nil }, "bare.example.com")),
+		pairOf(t, f, "first", ca.Issue(t, nil, "kafka.example.com", "10.0.0.1", "::1")),
+		pairOf(t, f, "second", ca.Issue(t, nil, "*.kafka.example.com", "10.0.0.2")),
+		pairOf(t, f, "bare", ca.Issue(t, func(c *x509.Certificate) { c.DNSNames = nil }, "bare.example.com")),
 	}}, Events{})
 	hosts := []string{
 		"kafka.example.com", "KAFKA.example.com", "b0.kafka.example.com", "10.0.0.1", "::1",
@@ -145,20 +147,20 @@ func TestUncovered(t *testing.T) {
 // them that no error may show.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	const secret = "correct horse battery"
-	f, ca := newFolder(t), newAuthority(t, "servers")
-	good := f.pair(t, "good", ca.issue(t, nil, "kafka.example.com"))
+	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")
+	good := pairOf(t, f, "good", ca.Issue(t, nil, "kafka.example.com"))
 	texts := []string{
 		secret,
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte(secret)})),
 		"-----BEGIN PRIVATE KEY-----\n" + secret + "\n-----END PRIVATE KEY-----\n",
 	}
 	for i, text := range texts {
-		bad := f.write(t, fmt.Sprintf("bad-%d", i), []byte(text))
+		bad := f.Write(t, fmt.Sprintf("bad-%d", i), []byte(text))
 		for _, c := range []ServerConfig{
 			{Certs: []KeyPair{{Cert: good.Cert, Key: bad}}},
 			{Certs: []KeyPair{{Cert: bad, Key: good.Key}}},
 			{Certs: []KeyPair{good}, ClientCA: bad},
-			{Certs: []KeyPair{good}, TicketKeys: []string{f.write(t, "short", []byte(secret))}},
+			{Certs: []KeyPair{good}, TicketKeys: []string{f.Write(t, "short", []byte(secret))}},
 		} {
 			_, err := NewServer(c, Events{})
 			if err == nil || strings.Contains(err.Error(), "horse") {

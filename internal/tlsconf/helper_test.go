@@ -3,130 +3,19 @@ package tlsconf
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"kproxy/internal/certlab"
 )
 
 // patience is how long a test waits for what must happen before it says so.
 const patience = 20 * time.Second
-
-// authority is a CA of a test's own.
-type authority struct {
-	cert *x509.Certificate
-	key  crypto.Signer
-	pem  []byte
-}
-
-// identity is a certificate of one, with its key.
-type identity struct {
-	certPEM, keyPEM []byte
-	pair            tls.Certificate
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	t.Helper()
-	now := time.Now()
-	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.Add(10 * 365 * 24 * time.Hour),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
-	}
-	key := newKey(t)
-	der := sign(t, template, template, key, key)
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert: cert, key: key, pem: pemOf("CERTIFICATE", der)}
-}
-
-// issue makes a certificate for the names, the first of them its common name.
-// change, which may be nil, is made to it before it is signed.
-func (a *authority) issue(t *testing.T, change func(*x509.Certificate), names ...string) identity {
-	t.Helper()
-	return a.issueFor(t, newKey(t), change, names...)
-}
-
-func (a *authority) issueFor(t *testing.T, key crypto.Signer, change func(*x509.Certificate), names ...string) identity {
-	t.Helper()
-	now := time.Now()
-	template := &x509.Certificate{
-		NotBefore:   now.Add(-time.Hour),
-		NotAfter:    now.Add(365 * 24 * time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	for _, name := range names {
-		if address := net.ParseIP(name); address != nil {
-			template.IPAddresses = append(template.IPAddresses, address)
-		} else {
-			template.DNSNames = append(template.DNSNames, name)
-		}
-	}
-	if len(names) > 0 {
-		template.Subject = pkix.Name{CommonName: names[0], Organization: []string{"example"}}
-	}
-	if change != nil {
-		change(template)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := identity{
-		certPEM: pemOf("CERTIFICATE", sign(t, template, a.cert, key, a.key)),
-		keyPEM:  pemOf("PRIVATE KEY", private),
-	}
-	if id.pair, err = tls.X509KeyPair(id.certPEM, id.keyPEM); err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
-func sign(t *testing.T, template, parent *x509.Certificate, key, signer crypto.Signer) []byte {
-	t.Helper()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber = serial
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
-func newKey(t *testing.T) crypto.Signer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
 
 func newRSAKey(t *testing.T) crypto.Signer {
 	t.Helper()
@@ -137,34 +26,11 @@ func newRSAKey(t *testing.T) crypto.Signer {
 	return key
 }
 
-func pemOf(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-}
-
-func expired(c *x509.Certificate) {
-	c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
-}
-
-// folder is where a test's files are.
-type folder string
-
-func newFolder(t *testing.T) folder {
+// pairOf writes name.PEM and name.key.
+func pairOf(t *testing.T, f certlab.Folder, name string, id certlab.Identity) KeyPair {
 	t.Helper()
-	return folder(t.TempDir())
-}
-
-func (f folder) write(t *testing.T, name string, data []byte) string {
-	t.Helper()
-	path := filepath.Join(string(f), name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func (f folder) pair(t *testing.T, name string, id identity) KeyPair {
-	t.Helper()
-	return KeyPair{Cert: f.write(t, name+".pem", id.certPEM), Key: f.write(t, name+".key", id.keyPEM)}
+	cert, key := f.Pair(t, name, id)
+	return KeyPair{Cert: cert, Key: key}
 }
 
 func mustServer(t *testing.T, c ServerConfig, events Events) *Server {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kproxy/internal/certlab"
 )
 
 // told is what Events have been told.
@@ -59,30 +61,30 @@ func namesShown(t *testing.T, s *Server) string {
 // TestReload replaces a certificate and its key in each way that files are
 // replaced.
 func TestReload(t *testing.T) {
-	ca := newAuthority(t, "servers")
-	before, after := ca.issue(t, nil, "before"), ca.issue(t, nil, "after")
-	for name, prepare := range map[string]func(t *testing.T, f folder) (pair KeyPair, replace func()){
-		"rewritten": func(t *testing.T, f folder) (KeyPair, func()) {
+	ca := certlab.NewAuthority(t, "servers")
+	before, after := ca.Issue(t, nil, "before"), ca.Issue(t, nil, "after")
+	for name, prepare := range map[string]func(t *testing.T, f certlab.Folder) (pair KeyPair, replace func()){
+		"rewritten": func(t *testing.T, f certlab.Folder) (KeyPair, func()) {
 			t.Helper()
-			return f.pair(t, "tls", before), func() { f.pair(t, "tls", after) }
+			return pairOf(t, f, "tls", before), func() { pairOf(t, f, "tls", after) }
 		},
-		"renamed, as editors do": func(t *testing.T, f folder) (KeyPair, func()) {
+		"renamed, as editors do": func(t *testing.T, f certlab.Folder) (KeyPair, func()) {
 			t.Helper()
-			pair := f.pair(t, "tls", before)
+			pair := pairOf(t, f, "tls", before)
 			return pair, func() {
-				next := f.pair(t, ".tls.swp", after)
+				next := pairOf(t, f, ".tls.swp", after)
 				rename(t, next.Cert, pair.Cert)
 				rename(t, next.Key, pair.Key)
 			}
 		},
-		"in Kubernetes' way": func(t *testing.T, f folder) (KeyPair, func()) {
+		"in Kubernetes' way": func(t *testing.T, f certlab.Folder) (KeyPair, func()) {
 			t.Helper()
 			// name -> ..data/name, and ..data -> the version's folder
-			version := func(name string, id identity) {
+			version := func(name string, id certlab.Identity) {
 				if err := os.Mkdir(filepath.Join(string(f), name), 0o700); err != nil {
 					t.Fatal(err)
 				}
-				folder(filepath.Join(string(f), name)).pair(t, "tls", id)
+				certlab.Folder(filepath.Join(string(f), name)).Pair(t, "tls", id)
 				symlink(t, name, filepath.Join(string(f), "..data_tmp"))
 				rename(t, filepath.Join(string(f), "..data_tmp"), filepath.Join(string(f), "..data"))
 			}
@@ -99,7 +101,7 @@ func TestReload(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pair, replace := prepare(t, newFolder(t))
+			pair, replace := prepare(t, certlab.NewFolder(t))
 			var l ear
 			s := mustServer(t, ServerConfig{Certs: []KeyPair{pair}}, l.events())
 			if got := namesShown(t, s); got != "before" {
@@ -139,7 +141,7 @@ func symlink(t *testing.T, to, at string) {
 func TestBadFilesKeepTheOldOnes(t *testing.T) {
 	l := newLab(t)
 	l.config.TicketKeys = []string{l.keyFile(t, "ticket", 1)}
-	stranger := l.servers.issue(t, nil, "stranger")
+	stranger := l.servers.Issue(t, nil, "stranger")
 	for _, row := range []struct {
 		name, file string
 		data       []byte // nil: the file is removed
@@ -149,11 +151,11 @@ func TestBadFilesKeepTheOldOnes(t *testing.T) {
 		{"empty", "edge.pem", []byte{}, "edge.pem"},
 		{"missing", "edge.pem", nil, "edge.pem"},
 		{"no key", "edge.key", []byte("hello"), "edge.key"},
-		{"another's key", "edge.key", stranger.keyPEM, "edge.key"},
+		{"another's key", "edge.key", stranger.KeyPEM, "edge.key"},
 		{"huge", "edge.key", make([]byte, maxFileSize+1), "more than"},
 		{"no CA", "clients.pem", []byte("hello"), "clients.pem"},
-		{"half a CA", "clients.pem", append(l.clients.pem, pemOf("CERTIFICATE", []byte("half"))...), "clients.pem"},
-		{"a key for a CA", "clients.pem", stranger.keyPEM, `"PRIVATE KEY"`},
+		{"half a CA", "clients.pem", append(l.clients.PEM, certlab.PEM("CERTIFICATE", []byte("half"))...), "clients.pem"},
+		{"a key for a CA", "clients.pem", stranger.KeyPEM, `"PRIVATE KEY"`},
 		{"short ticket key", "ticket", make([]byte, ticketKeySize-1), "ticket: a ticket key needs 32 bytes"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -189,7 +191,7 @@ func TestBadFilesKeepTheOldOnes(t *testing.T) {
 			}
 			mustMeet(t, s, l.client())
 
-			l.folder.write(t, row.file, good)
+			l.folder.Write(t, row.file, good)
 			if err := s.Reload(); err != nil || s.Status().Refused != nil || ear.heard().reloaded != 1 {
 				t.Errorf("mended: error %v, status %v, %d reloads", err, s.Status().Refused, ear.heard().reloaded)
 			}
@@ -214,9 +216,9 @@ func TestReloadDropsNoConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := <-server
-	next := newAuthority(t, "others")
-	l.folder.pair(t, "edge", next.issue(t, nil, "kafka.example.com"))
-	l.folder.write(t, "clients.pem", next.pem)
+	next := certlab.NewAuthority(t, "others")
+	pairOf(t, l.folder, "edge", next.Issue(t, nil, "kafka.example.com"))
+	l.folder.Write(t, "clients.pem", next.PEM)
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
@@ -241,13 +243,13 @@ func TestClientReloads(t *testing.T) {
 	config := l.broker(t, broker)
 	config.ClientAuth = tls.RequireAnyClientCert
 
-	next := newAuthority(t, "next")
-	l.folder.pair(t, "kproxy", next.issue(t, nil, "kproxy-2"))
-	l.folder.write(t, "ca.pem", append(l.ca.pem, next.pem...))
+	next := certlab.NewAuthority(t, "next")
+	pairOf(t, l.folder, "kproxy", next.Issue(t, nil, "kproxy-2"))
+	l.folder.Write(t, "ca.pem", append(l.ca.PEM, next.PEM...))
 	if err := c.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	config.Certificates = append(config.Certificates[:0], next.issue(t, nil, broker).pair)
+	config.Certificates = append(config.Certificates[:0], next.Issue(t, nil, broker).Pair)
 	state, err := reach(t, c, config, broker)
 	if err != nil {
 		t.Fatal(err)
@@ -260,10 +262,10 @@ func TestClientReloads(t *testing.T) {
 // TestWatch has a change seen at one look and used at the next, and one that is
 // still going on left alone.
 func TestWatch(t *testing.T) {
-	f, ca := newFolder(t), newAuthority(t, "servers")
-	one, two, three := ca.issue(t, nil, "one"), ca.issue(t, nil, "two"), ca.issue(t, nil, "three")
+	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")
+	one, two, three := ca.Issue(t, nil, "one"), ca.Issue(t, nil, "two"), ca.Issue(t, nil, "three")
 	synctest.Test(t, func(t *testing.T) {
-		pair := f.pair(t, "tls", one)
+		pair := pairOf(t, f, "tls", one)
 		var ear ear
 		s := mustServer(t, ServerConfig{Certs: []KeyPair{pair}}, ear.events())
 		ctx, cancel := context.WithCancel(t.Context())
@@ -278,22 +280,22 @@ func TestWatch(t *testing.T) {
 					what, got, ear.heard().reloaded, len(ear.heard().refused), name, reloaded, refused)
 			}
 		}
-		f.write(t, "tls.pem", two.certPEM)
+		f.Write(t, "tls.pem", two.CertPEM)
 		look()
 		check("half changed", "one", 0, 0)
-		f.write(t, "tls.key", two.keyPEM)
+		f.Write(t, "tls.key", two.KeyPEM)
 		look()
 		check("changed", "one", 0, 0)
 		look()
 		check("settled", "two", 1, 0)
 		look()
 		check("nothing new", "two", 1, 0)
-		f.write(t, "tls.key", three.keyPEM)
+		f.Write(t, "tls.key", three.KeyPEM)
 		look()
 		look()
 		look()
 		check("bad for long", "two", 1, 1)
-		f.write(t, "tls.pem", three.certPEM)
+		f.Write(t, "tls.pem", three.CertPEM)
 		look()
 		look()
 		check("good again", "three", 2, 1)
@@ -303,15 +305,15 @@ func TestWatch(t *testing.T) {
 }
 
 func TestExpiryIsToldAtEachThresholdOnce(t *testing.T) {
-	f := newFolder(t)
+	f := certlab.NewFolder(t)
 	synctest.Test(t, func(t *testing.T) {
 		const day = 24 * time.Hour
-		ca := newAuthority(t, "servers")
-		lasting := func(d time.Duration) identity {
-			return ca.issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(d) }, "kafka.example.com")
+		ca := certlab.NewAuthority(t, "servers")
+		lasting := func(d time.Duration) certlab.Identity {
+			return ca.Issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(d) }, "kafka.example.com")
 		}
 		var ear ear
-		s := mustServer(t, ServerConfig{Certs: []KeyPair{f.pair(t, "tls", lasting(31*day+time.Hour))}}, ear.events())
+		s := mustServer(t, ServerConfig{Certs: []KeyPair{pairOf(t, f, "tls", lasting(31*day+time.Hour))}}, ear.events())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); Watch(ctx, time.Hour, s) }()
@@ -327,7 +329,7 @@ func TestExpiryIsToldAtEachThresholdOnce(t *testing.T) {
 
 		// The next one has another certificate's warnings before it, the last of
 		// those that apply first.
-		f.pair(t, "tls", lasting(5*day))
+		pairOf(t, f, "tls", lasting(5*day))
 		ear.hear(func(t *told) { t.expiring = nil })
 		<-time.After(3 * time.Hour)
 		synctest.Wait()

@@ -54,7 +54,7 @@ func compileSubjects(patterns []string) (subjects, error) {
 	for i, text := range patterns {
 		pattern, err := compileSubject(text)
 		if err != nil {
-			problems = append(problems, fmt.Errorf("subjects[%d]: %q: %w", i, text, err))
+			problems = append(problems, &KeyError{fmt.Sprintf("subjects[%d]", i), fmt.Sprintf("%q: %v", text, err), `write attributes with their values, such as "CN=app-*,O=example"`})
 			continue
 		}
 		compiled = append(compiled, pattern)

@@ -2,11 +2,12 @@ package tlsconf
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"strings"
 	"testing"
+
+	"kproxy/internal/certlab"
 )
 
 // resumer is a client that keeps its tickets, and comes back with them.
@@ -19,7 +20,7 @@ func (l *lab) resumer(version uint16) *tls.Config {
 
 func (l *lab) keyFile(t *testing.T, name string, b byte) string {
 	t.Helper()
-	return l.folder.write(t, name, bytes.Repeat([]byte{b}, ticketKeySize))
+	return l.folder.Write(t, name, bytes.Repeat([]byte{b}, ticketKeySize))
 }
 
 // with is the lab's configuration, changed.
@@ -33,10 +34,10 @@ func (l *lab) with(change func(*ServerConfig)) ServerConfig {
 // it.
 func TestTickets(t *testing.T) {
 	l := newLab(t)
-	one, two, short := l.keyFile(t, "one", 1), l.keyFile(t, "two", 2), l.folder.write(t, "other", bytes.Repeat([]byte{3}, 80))
+	one, two, short := l.keyFile(t, "one", 1), l.keyFile(t, "two", 2), l.folder.Write(t, "other", bytes.Repeat([]byte{3}, 80))
 	// Whoever signs clients now signed the app's CA too: its certificate verifies
 	// by both, and only the ticket's binding tells them apart.
-	bundle := l.folder.write(t, "bundle.pem", append(bytes.Clone(l.clients.pem), newAuthority(t, "more clients").pem...))
+	bundle := l.folder.Write(t, "bundle.pem", append(bytes.Clone(l.clients.PEM), certlab.NewAuthority(t, "more clients").PEM...))
 	keys := func(files ...string) func(*ServerConfig) { return func(c *ServerConfig) { c.TicketKeys = files } }
 	for _, row := range []struct {
 		name     string
@@ -106,14 +107,14 @@ func TestTicketFromBeforeTheClientCAWasReplaced(t *testing.T) {
 			config := l.resumer(tls.VersionTLS13)
 			mustMeet(t, s, config)
 
-			next := newAuthority(t, "clients") // of the same name, with another key
-			l.folder.write(t, "clients.pem", next.pem)
+			next := certlab.NewAuthority(t, "clients") // of the same name, with another key
+			l.folder.Write(t, "clients.pem", next.PEM)
 			if err := s.Reload(); err != nil {
 				t.Fatal(err)
 			}
 			wantFailure(t, meet(t, always(s), config).server, Untrusted)
 
-			config.GetClientCertificate = show(next.issue(t, nil, "app-1"))
+			config.GetClientCertificate = show(next.Issue(t, nil, "app-1"))
 			if mustMeet(t, s, config).serverState.DidResume {
 				t.Error("resumed by a ticket from before")
 			}
@@ -128,7 +129,7 @@ func TestTicketFromBeforeAClientCAWasAdded(t *testing.T) {
 	s := mustServer(t, l.config, Events{})
 	config := l.resumer(tls.VersionTLS13)
 	mustMeet(t, s, config)
-	l.folder.write(t, "clients.pem", append(bytes.Clone(l.clients.pem), newAuthority(t, "more clients").pem...))
+	l.folder.Write(t, "clients.pem", append(bytes.Clone(l.clients.PEM), certlab.NewAuthority(t, "more clients").PEM...))
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func TestTicketsOutliveTheListenersCertificate(t *testing.T) {
 	s := mustServer(t, l.config, Events{})
 	config := l.resumer(tls.VersionTLS13)
 	mustMeet(t, s, config)
-	l.folder.pair(t, "edge", l.servers.issue(t, nil, "kafka.example.com"))
+	pairOf(t, l.folder, "edge", l.servers.Issue(t, nil, "kafka.example.com"))
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
@@ -179,11 +180,11 @@ func TestTicketKeyReplacedInItsFile(t *testing.T) {
 func TestResumedClientWithAnIntermediate(t *testing.T) {
 	l := newLab(t)
 	s := mustServer(t, l.config, Events{})
-	between := l.clients.issue(t, func(c *x509.Certificate) {
+	between := l.clients.Issue(t, func(c *x509.Certificate) {
 		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
 	}, "intermediate")
-	app := (&authority{cert: between.pair.Leaf, key: between.pair.PrivateKey.(crypto.Signer)}).issue(t, nil, "app-1")
-	app.pair.Certificate = append(app.pair.Certificate, between.pair.Certificate...)
+	app := between.Authority().Issue(t, nil, "app-1")
+	app.Pair.Certificate = append(app.Pair.Certificate, between.Pair.Certificate...)
 	for version, number := range versions {
 		t.Run(version, func(t *testing.T) {
 			config := l.resumer(number)
@@ -206,9 +207,9 @@ func TestResumedChainIsVerifiedAgain(t *testing.T) {
 		cert *x509.Certificate
 		want Failure
 	}{
-		{"good", l.app.pair.Leaf, ""},
-		{"another CA", newAuthority(t, "clients").issue(t, nil, "app-1").pair.Leaf, Untrusted},
-		{"expired since", l.clients.issue(t, expired, "app-1").pair.Leaf, Expired},
+		{"good", l.app.Pair.Leaf, ""},
+		{"another CA", certlab.NewAuthority(t, "clients").Issue(t, nil, "app-1").Pair.Leaf, Untrusted},
+		{"expired since", l.clients.Issue(t, certlab.Expired, "app-1").Pair.Leaf, Expired},
 	} {
 		err := verify(tls.ConnectionState{DidResume: true, PeerCertificates: []*x509.Certificate{row.cert}})
 		switch {
