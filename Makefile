@@ -37,6 +37,10 @@ test: ## the fast tests: no network, no JVM
 test-copy: ## the proxy's tests with splicing off, as on other systems
 	go test ./proxy -proxy.copy
 
+.PHONY: test-tls
+test-tls: ## those of the proxy's tests that fit over TLS on both sides
+	go test ./proxy -proxy.tls -run 'Close|Pipelin|Drain|Shutdown|Deadline|Departed|MaxAge|Idle|Relearn|Sasl|SASL|FirstRequest|Mismatch|Acks|BadAnswer|ApiVersions|Hints'
+
 .PHONY: race
 race: ## the fast tests under the race detector
 	go test -race ./...

@@ -46,6 +46,10 @@ func (l *lab) startBroker(t *testing.T, node int, names ...int) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if l.brokerTLS == nil && *overTLS {
+		certify(t)
+		l.brokerTLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{everybody.identity.Pair}}
+	}
 	if l.brokerTLS != nil {
 		ln = tls.NewListener(ln, l.brokerTLS)
 	}

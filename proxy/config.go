@@ -13,6 +13,8 @@ const (
 	DefaultMaxRequestBytes = 100 << 20
 	// DefaultFirstRequestTimeout is how long a client may take to send its first request header.
 	DefaultFirstRequestTimeout = 30 * time.Second
+	// DefaultHandshakeTimeout is how long a client may take for its TLS handshake.
+	DefaultHandshakeTimeout = 10 * time.Second
 	// DefaultConnectTimeout bounds one dial of a broker, name resolution and TLS handshake included.
 	DefaultConnectTimeout = 10 * time.Second
 	// DefaultKeepalive is how long a connection is silent before TCP keep-alive probes start.
@@ -37,6 +39,8 @@ type Config struct {
 
 	MaxRequestBytes     int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
 	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
+	HandshakeTimeout    time.Duration // 0: DefaultHandshakeTimeout
+	MaxHandshakes       int           // of clients, that are worked on at one time; 0: 64 for each processor
 	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
 
 	AdminBind      string        // host:port where the process's admin server listens: no listener's; "": there is none
@@ -142,6 +146,7 @@ type Listener struct {
 	Bind      string // host:port where the bootstrap endpoint listens
 	Advertise string // host:port that clients bootstrap from; "": Bind, which then may not be a wildcard
 	Nodes     Nodes
+	TLS       *ListenerTLS // nil: clients speak plaintext
 	// Allow and Deny are networks (10.0.0.0/8) and addresses that clients come
 	// from. Nobody else is let in than who is in Allow (none: everybody) and not
 	// in Deny.
@@ -149,6 +154,21 @@ type Listener struct {
 	ProxyProtocol LoadBalancers
 	Limits        ListenerLimits
 }
+
+// ListenerTLS is what a listener shows its clients. Files are in PEM, ticket keys
+// excepted, and read again when they change.
+type ListenerTLS struct {
+	Certs      []KeyPair // one at least; a client is shown the first that fits the name that it asks for
+	ClientCA   string    // file of the authorities that clients' certificates lead to; "": clients are not asked
+	ClientAuth string    // "required" or "requested"; "": required where there is a ClientCA
+	Subjects   []string  // clients that are let in, of those with a certificate, as "CN=app-*,O=example"; none: all
+	MinVersion string    // "1.2" or "1.3"; "": 1.2
+	TicketKeys []string  // files of 32 random bytes or more, for replicas to resume each other's sessions; none: the process's own
+}
+
+// KeyPair names the files of a certificate, with its intermediates, and of its
+// private key.
+type KeyPair struct{ Cert, Key string }
 
 // ListenerLimits are what one listener's clients may take of the proxy. At a
 // limit the newest connection is closed at once. 0 is no limit.

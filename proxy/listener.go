@@ -12,6 +12,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/tlsconf"
 	"kproxy/rewrite"
 )
 
@@ -23,6 +24,7 @@ type listener struct {
 	log       *slog.Logger
 	rewriter  rewrite.Rewriter
 	gate      *gate
+	tls       *tlsconf.Server // nil: the listener is plaintext
 	endpoints []*endpoint
 	counters  counters
 	tally     tally // guarded by Proxy.mu
@@ -52,6 +54,9 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		index:   index,
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
+	}
+	if l.tls, err = l.newClientTLS(); err != nil {
+		return nil, err
 	}
 	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, from, balancers, &conf.Limits)
 	l.rewriter = rewrite.Rewriter{

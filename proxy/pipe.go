@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -40,9 +41,11 @@ type pipe struct {
 	src, dst        net.Conn
 	in              *inlet // reads src without a buffer while there is nothing to read; nil: not possible
 	out             *outlet
-	ducts           *ducts // nil: everything is copied
-	buf             []byte // nil: none is held
-	lent            loan   // where buf goes back to
+	ducts           *ducts  // nil: everything is copied
+	secure          bool    // src is TLS
+	first           [1]byte // of what TLS has, when the pipe has nothing
+	buf             []byte  // nil: none is held
+	lent            loan    // where buf goes back to
 	sent, next, end int
 
 	filled bool // the last read found more than there was room for
@@ -82,6 +85,7 @@ func (p *pipe) connect(src, dst net.Conn, d *ducts) {
 	if p.in == nil {
 		p.in = newInlet(src, p)
 	}
+	_, p.secure = src.(*tls.Conn)
 	p.out = newOutlet(dst)
 }
 
@@ -156,9 +160,12 @@ func (p *pipe) read(need int) error {
 	}
 	var n int
 	var err error
-	if p.in != nil {
+	switch {
+	case p.in != nil:
 		n, err = p.in.read(need)
-	} else {
+	case p.secure:
+		n, err = p.readTLS(need)
+	default:
 		n, err = p.src.Read(p.room(need))
 	}
 	p.end += n

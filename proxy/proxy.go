@@ -23,6 +23,7 @@ type Proxy struct {
 
 	admission admission
 	ducts     *ducts
+	places    places
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
@@ -38,8 +39,8 @@ type Proxy struct {
 	running  context.Context // what stop ends; nil until every endpoint is bound
 }
 
-// New returns a Proxy for conf, which must be valid (Config.Validate). It opens
-// nothing.
+// New returns a Proxy for conf, which must be valid (Config.Validate). It reads the
+// files that conf names, and opens no socket. The error joins [*ConfigError]s.
 func New(conf *Config) (*Proxy, error) {
 	if err := conf.Validate(); err != nil {
 		return nil, err
@@ -51,6 +52,7 @@ func New(conf *Config) (*Proxy, error) {
 	}
 	p.log = p.conf.Logger
 	p.ducts = newDucts(p.conf.SplicePipes)
+	p.places = newPlaces(p.conf.MaxHandshakes)
 	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections", text: &limitText}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
@@ -77,6 +79,7 @@ func (c *Config) withDefaults() Config {
 	d := *c
 	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
+	d.HandshakeTimeout = cmp.Or(d.HandshakeTimeout, DefaultHandshakeTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
 	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
@@ -176,7 +179,7 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	}
 	p.mu.Unlock()
 	if stopping {
-		_ = s.client.Close()
+		closeNow(s.client)
 		return
 	}
 	s.run(ctx)

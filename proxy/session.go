@@ -51,10 +51,12 @@ type session struct {
 	tlvs     string // what it said beside the addresses
 	opened   time.Time
 
-	client, broker net.Conn // broker is set before the pump of answers starts
-	up, down       pipe     // client to broker, broker to client
-	queue          inflight
-	walker         rewrite.Walker
+	client   net.Conn // as it was accepted
+	stream   net.Conn // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
+	broker   net.Conn // set before the pump of answers starts
+	up, down pipe     // client to broker, broker to client
+	queue    inflight
+	walker   rewrite.Walker
 
 	clientID string
 	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
@@ -79,6 +81,7 @@ func newSession(e *endpoint, client net.Conn) *session {
 		from:     client.RemoteAddr().String(),
 		opened:   time.Now(),
 		client:   client,
+		stream:   client,
 		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
 	if s.up.opened, s.down.opened = s.opened, s.opened; e.slot == bootstrapSlot {
@@ -95,11 +98,11 @@ func newSession(e *endpoint, client net.Conn) *session {
 // connections.
 func (s *session) run(ctx context.Context) {
 	defer func() {
-		_ = s.client.Close()
+		_ = s.stream.Close()
 		s.up.giveBack()
 		s.down.giveBack()
 	}()
-	header, err := s.firstHeader()
+	header, err := s.firstHeader(ctx)
 	if err != nil {
 		s.note(err)
 		return
@@ -110,8 +113,8 @@ func (s *session) run(ctx context.Context) {
 		return
 	}
 	defer func() { _ = s.broker.Close() }()
-	s.up.connect(s.client, s.broker, s.proxy.ducts)
-	s.down.connect(s.broker, s.client, s.proxy.ducts)
+	s.up.connect(s.stream, s.broker, s.proxy.ducts)
+	s.down.connect(s.broker, s.stream, s.proxy.ducts)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
@@ -153,18 +156,25 @@ func (s *session) ended() *ended {
 }
 
 // firstHeader reads the header of the first request, and leaves it in the pipe.
-// Until it is complete the client has a deadline, and nobody is dialled.
-func (s *session) firstHeader() (wire.RequestHeader, error) {
+// Until it is complete the client has a deadline, and nobody is dialled. What may
+// come before it is a load balancer's header, and then a TLS handshake, which has
+// a deadline of its own.
+func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.up.connect(s.client, nil, nil)
-	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
-		return wire.RequestHeader{}, end(ClientReset, err)
-	}
-	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
-		return wire.RequestHeader{}, why
+	if err := s.hurry(); err != nil {
+		return wire.RequestHeader{}, err
 	}
 	if s.headed {
 		if err := s.readProxyHeader(); err != nil {
 			return wire.RequestHeader{}, s.beforeRequest(err)
+		}
+	}
+	if s.endpoint.listener.tls != nil {
+		if err := s.handshake(ctx); err != nil {
+			return wire.RequestHeader{}, err
+		}
+		if err := s.hurry(); err != nil {
+			return wire.RequestHeader{}, err
 		}
 	}
 	b, err := s.up.peek(wire.SizeLen)
@@ -189,6 +199,17 @@ func (s *session) firstHeader() (wire.RequestHeader, error) {
 		return wire.RequestHeader{}, end(ClientReset, err)
 	}
 	return h, nil
+}
+
+// hurry gives the client as long as it may take for its first request.
+func (s *session) hurry() error {
+	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
+		return end(ClientReset, err)
+	}
+	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
+		return why
+	}
+	return nil
 }
 
 // beforeRequest says why no first request came.
@@ -289,8 +310,8 @@ func (s *session) lingerForClient() {
 	default:
 		return
 	}
-	closeWrite(s.client)
+	closeWrite(s.stream)
 	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
-		_, _ = io.Copy(io.Discard, s.client)
+		_, _ = io.Copy(io.Discard, s.stream)
 	}
 }

@@ -15,6 +15,9 @@ func (v *validator) listener(key string, l *Listener) {
 	v.bindAndAdvertise(key, l)
 	v.networks(key, l)
 	v.listenerLimits(key, &l.Limits)
+	if l.TLS != nil {
+		v.tls(key, l.serverConfig("").Validate())
+	}
 	nodesKey := key + ".nodes"
 	switch n := &l.Nodes; {
 	case n.Ports != (Range{}) && n.Addresses != "":

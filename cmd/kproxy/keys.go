@@ -63,12 +63,28 @@ type listenerKeys struct {
 	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
 	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
 
+	TLS *listenerTLSKeys `key:"tls" example:"{certs: [{cert: edge.pem, key: edge.key}]}" doc:"Speak TLS with the clients. Left out: plaintext."`
+
 	Allow []string `key:"allow" example:"[10.0.0.0/8, 192.168.1.7]" doc:"Networks and addresses that clients may come from. Left out: all."`
 	Deny  []string `key:"deny" example:"[10.66.0.0/16]" doc:"Networks and addresses that clients may not come from, also where allow has them."`
 
 	ProxyProtocol proxyProtocolKeys `key:"proxy_protocol" doc:"Load balancers that name their clients by the PROXY protocol, v1 or v2."`
 
 	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
+}
+
+type listenerTLSKeys struct {
+	Certs      []keyPairKeys `key:"certs" schema:"required" doc:"Certificates, of which a client is shown the first that fits the name that it asks for (SNI); where none does, the first."`
+	ClientCA   string        `key:"client_ca" example:"clients.pem" doc:"A file of certificates (PEM) that sign the clients'. Left out: clients are not asked for one."`
+	ClientAuth string        `key:"client_auth" oneof:"required|requested" doc:"Whether a client may also come without a certificate; one that it shows is verified. With client_ca, required unless requested is written."`
+	Subjects   []string      `key:"subjects" example:"[\"CN=app-*,O=example\"]" doc:"The subjects of the certificates that are let in: each attribute that is named has to fit, * stands for any text. Left out: all that client_ca signs."`
+	MinVersion string        `key:"min_version" default:"1.2" oneof:"1.2|1.3" doc:"The oldest TLS version that is spoken."`
+	TicketKeys []string      `key:"ticket_keys" example:"[tickets.key]" doc:"Files of 32 or more random bytes, the same at every replica, so that they resume each other's TLS sessions; the first seals, all open. Left out: keys of this process's own."`
+}
+
+type keyPairKeys struct {
+	Cert string `key:"cert" schema:"required" example:"edge.pem" doc:"A file (PEM) with the certificate and its intermediates."`
+	Key  string `key:"key" schema:"required" example:"edge.key" doc:"A file (PEM) with the private key."`
 }
 
 type proxyProtocolKeys struct {
@@ -96,6 +112,8 @@ type limitKeys struct {
 	MaxConnections      int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
 	MaxRequestBytes     int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
 	FirstRequestTimeout time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
+	HandshakeTimeout    time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" doc:"Longest wait for a client's TLS handshake."`
+	MaxHandshakes       int           `key:"max_handshakes" default:"0" min:"0" example:"128" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: 64 for each processor."`
 	IdleTimeout         time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
 	MaxAge              time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
 	MaxAgeJitter        float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
@@ -136,6 +154,8 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 		StateDir:            f.StateDir,
 		MaxRequestBytes:     f.Limits.MaxRequestBytes,
 		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
+		HandshakeTimeout:    f.Limits.HandshakeTimeout,
+		MaxHandshakes:       f.Limits.MaxHandshakes,
 		DrainTimeout:        f.Drain.Timeout,
 		AdminBind:           f.Admin.Bind,
 		MaxConnections:      f.Limits.MaxConnections,
@@ -180,10 +200,28 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
 				Slots:              l.Nodes.Slots,
 			},
+			TLS:   l.TLS.proxyConfig(),
 			Allow: l.Allow, Deny: l.Deny,
 			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},
 			Limits:        proxy.ListenerLimits(l.Limits),
 		})
 	}
 	return cluster
+}
+
+func (k *listenerTLSKeys) proxyConfig() *proxy.ListenerTLS {
+	if k == nil {
+		return nil
+	}
+	c := &proxy.ListenerTLS{
+		ClientCA:   k.ClientCA,
+		ClientAuth: k.ClientAuth,
+		Subjects:   k.Subjects,
+		MinVersion: k.MinVersion,
+		TicketKeys: k.TicketKeys,
+	}
+	for _, pair := range k.Certs {
+		c.Certs = append(c.Certs, proxy.KeyPair(pair))
+	}
+	return c
 }

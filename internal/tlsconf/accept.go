@@ -18,7 +18,7 @@ func (e *NameError) Error() string {
 	if e.Name == "" {
 		return fmt.Sprintf("the client asks for no server name (SNI): %v", e.Err)
 	}
-	return fmt.Sprintf("the client asks for the server name %q: %v", e.Name, e.Err)
+	return fmt.Sprintf("the client asks for the server name %.255q: %v", e.Name, e.Err) // as long as a name may be
 }
 
 // Unwrap is what the route said.

@@ -1,0 +1,49 @@
+package proxy
+
+import (
+	"kproxy/internal/tlsconf"
+)
+
+// serverConfig is the listener's TLS as package tlsconf takes it.
+func (l *Listener) serverConfig(cluster string) tlsconf.ServerConfig {
+	c := tlsconf.ServerConfig{
+		Name:       cluster + "/" + l.Name,
+		ClientCA:   l.TLS.ClientCA,
+		ClientAuth: tlsconf.ClientAuth(l.TLS.ClientAuth),
+		Subjects:   l.TLS.Subjects,
+		MinVersion: l.TLS.MinVersion,
+		TicketKeys: l.TLS.TicketKeys,
+	}
+	for _, pair := range l.TLS.Certs {
+		c.Certs = append(c.Certs, tlsconf.KeyPair(pair))
+	}
+	return c
+}
+
+// newClientTLS reads the files of the listener's TLS; nil where there is none.
+func (l *listener) newClientTLS() (*tlsconf.Server, error) {
+	if l.conf.TLS == nil {
+		return nil, nil
+	}
+	cluster := l.cluster.conf.Name
+	server, err := tlsconf.NewServer(l.conf.serverConfig(cluster), tlsconf.Events{})
+	if err != nil {
+		return nil, fileError("clusters."+cluster+".listeners."+l.conf.Name, err)
+	}
+	return server, nil
+}
+
+// readTLS reads from a TLS connection. While the pipe is empty it waits for the
+// first byte alone, and holds no buffer for what comes behind: that is in the
+// connection's own record by then.
+func (p *pipe) readTLS(need int) (int, error) {
+	if p.end > 0 {
+		return p.src.Read(p.room(need))
+	}
+	p.giveBack()
+	n, err := p.src.Read(p.first[:])
+	if n > 0 {
+		p.room(need)[0] = p.first[0]
+	}
+	return n, err
+}

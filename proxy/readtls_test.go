@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"net"
+	"testing"
+)
+
+// spy is a connection that looks at the pipe which reads it.
+type spy struct {
+	net.Conn
+	pipe  *pipe
+	bytes []byte
+	held  []int // bytes of buffer that the pipe has at each read
+}
+
+func (s *spy) Read(b []byte) (int, error) {
+	s.held = append(s.held, len(s.pipe.buf))
+	n := copy(b, s.bytes)
+	s.bytes = s.bytes[n:]
+	return n, nil
+}
+
+// An empty pipe waits for the first byte of a TLS connection, and has no buffer
+// meanwhile; what follows comes at once.
+func TestTLSIsWaitedForWithoutABuffer(t *testing.T) {
+	p := &pipe{secure: true}
+	s := &spy{pipe: p}
+	p.src = s
+	for range 2 {
+		s.bytes, s.held = []byte("12345678"), nil
+		b, err := p.peek(8)
+		if err != nil || string(b) != "12345678" {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		if len(s.held) != 2 || s.held[0] != 0 || s.held[1] == 0 {
+			t.Errorf("the pipe had buffers of %v bytes at its reads, want none at the first of two", s.held)
+		}
+		if err := p.drop(8); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
