@@ -25,10 +25,9 @@ func (l *listener) newClientTLS() (*tlsconf.Server, error) {
 	if l.conf.TLS == nil {
 		return nil, nil
 	}
-	cluster := l.cluster.conf.Name
-	server, err := tlsconf.NewServer(l.conf.serverConfig(cluster), tlsconf.Events{})
+	server, err := tlsconf.NewServer(l.conf.serverConfig(l.cluster.conf.Name), tlsconf.Events{})
 	if err != nil {
-		return nil, fileError("clusters."+cluster+".listeners."+l.conf.Name, err)
+		return nil, fileError(l.key(), err)
 	}
 	return server, nil
 }

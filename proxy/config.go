@@ -147,6 +147,8 @@ type Listener struct {
 	Advertise string // host:port that clients bootstrap from; "": Bind, which then may not be a wildcard
 	Nodes     Nodes
 	TLS       *ListenerTLS // nil: clients speak plaintext
+	// UnknownSNI goes with Nodes.SNI; "": SNIRefuse.
+	UnknownSNI UnknownSNI
 	// Allow and Deny are networks (10.0.0.0/8) and addresses that clients come
 	// from. Nobody else is let in than who is in Allow (none: everybody) and not
 	// in Deny.
@@ -178,10 +180,25 @@ type ListenerLimits struct {
 	AcceptRate     int // new clients in a second
 }
 
-// Nodes gives every node (broker id) of a listener an endpoint of its own:
-// node n has slot n - FirstNode, or the slot that Pin names. Either Ports (one
-// port for each slot) or Addresses (one address for each slot) is set.
+// UnknownSNI says where clients are led whose server name is nobody's at the
+// address, or that ask for none.
+type UnknownSNI string
+
+// The values of UnknownSNI.
+const (
+	SNIRefuse    UnknownSNI = "refuse"
+	SNIBootstrap UnknownSNI = "bootstrap" // to the listener's bootstrap endpoint
+)
+
+// Nodes gives every node (broker id) of a listener an endpoint of its own. One of
+// SNI, Ports and Addresses is set. With the last two, node n has slot n -
+// FirstNode, or the slot that Pin names, and the slot a port or an address.
 type Nodes struct {
+	// SNI is a host:port with {node}, and maybe {cluster}: what clients are told for
+	// a node, and know it by in TLS. All come in at Bind, which several such
+	// listeners may share.
+	SNI string
+
 	FirstNode int32         // the node of the first slot
 	Pin       map[int32]int // node -> its port (with Ports) or its slot (with Addresses)
 

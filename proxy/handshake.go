@@ -102,18 +102,37 @@ func (s *session) handshake(ctx context.Context) error {
 	return nil
 }
 
-// route says what the client that asks for a server name is shown.
-func (s *session) route(string) (*tlsconf.Server, error) {
-	return s.endpoint.listener.tls, nil
+// maxNameShown bounds what is kept of a server name, in bytes: as long as one may
+// be.
+const maxNameShown = 255
+
+// route says what the client that asks for a server name is shown. Where the name
+// tells whom it means, the session is theirs from then on.
+func (s *session) route(name string) (*tlsconf.Server, error) {
+	s.name = name[:min(len(name), maxNameShown)]
+	if s.door.names == nil {
+		return s.endpoint.listener.tls, nil
+	}
+	e, err := s.door.names.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if refused := s.moveTo(e); refused != "" {
+		return nil, end(refused, nil)
+	}
+	return e.listener.tls, nil
 }
 
 // handshakeFailed says why the session ends, and lets the client hear it.
 func (s *session) handshakeFailed(h *handshaking, err error) error {
 	failed, ok := errors.AsType[*tlsconf.Error](err)
+	refused, isRefused := errors.AsType[*ended](err)
 	why := s.leaving.Load()
 	switch {
 	case why != nil: // a drain wakes whoever waits for a client
 		return why
+	case isRefused: // by route
+		return refused
 	case !ok:
 		return end(TLSFailed, err)
 	case failed.Failure == tlsconf.Ended && !h.heard:

@@ -138,7 +138,9 @@ func (l *lab) start(t *testing.T, conf *proxy.Config) {
 		p.Shutdown(ctx)
 	})
 	for _, planned := range conf.Plan() {
-		l.alias(t, planned)
+		if planned.FirstNode != proxy.AnyNode {
+			l.alias(t, planned)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ type Proxy struct {
 	log      *slog.Logger
 	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
 	clusters []*cluster
+	doors    []*door // from Start on
 
 	admission admission
 	ducts     *ducts
@@ -92,6 +93,10 @@ func (c *Config) withDefaults() Config {
 		cluster.ConnectTimeout = cmp.Or(cluster.ConnectTimeout, DefaultConnectTimeout)
 		cluster.Keepalive = cmp.Or(cluster.Keepalive, DefaultKeepalive)
 		cluster.ForgetAfter = cmp.Or(cluster.ForgetAfter, DefaultForgetAfter)
+		cluster.Listeners = slices.Clone(cluster.Listeners)
+		for j, l := range cluster.Listeners {
+			cluster.Listeners[j] = l.in(cluster.Name)
+		}
 	}
 	return d
 }
@@ -116,10 +121,8 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.running = ctx
 	p.mu.Unlock()
 	p.limitConnections()
-	for l := range p.listeners() {
-		for _, e := range l.endpoints {
-			p.accepting.Go(func() { e.accept(ctx, &p.serving) })
-		}
+	for _, d := range p.doors {
+		p.accepting.Go(func() { d.accept(ctx, &p.serving) })
 	}
 	for _, c := range p.clusters {
 		p.asking.Go(func() { c.askUntilAnswered(ctx) })
@@ -141,12 +144,7 @@ func (p *Proxy) open(ctx context.Context) error {
 			return err
 		}
 	}
-	for l := range p.listeners() {
-		if err := l.bind(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.bind(ctx)
 }
 
 // listeners yields the listeners of all clusters.
@@ -163,10 +161,8 @@ func (p *Proxy) listeners() func(yield func(*listener) bool) {
 }
 
 func (p *Proxy) closeSockets() {
-	for l := range p.listeners() {
-		for _, e := range l.endpoints {
-			_ = e.socket.Close() // nothing is lost: it only accepts
-		}
+	for _, d := range p.doors {
+		_ = d.socket.Close() // nothing is lost: it only accepts
 	}
 }
 
@@ -238,16 +234,14 @@ func (p *Proxy) live() []*session {
 
 // isOwn reports whether an address is one that the proxy itself listens on.
 func (p *Proxy) isOwn(address netip.AddrPort) bool {
-	for l := range p.listeners() {
-		for _, e := range l.endpoints {
-			tcp, ok := e.socket.Addr().(*net.TCPAddr)
-			if !ok || tcp.Port != int(address.Port()) {
-				continue
-			}
-			bound := tcp.AddrPort().Addr().Unmap()
-			if bound == address.Addr().Unmap() || bound.IsUnspecified() && isLocal(address.Addr()) {
-				return true
-			}
+	for _, d := range p.doors {
+		tcp, ok := d.socket.Addr().(*net.TCPAddr)
+		if !ok || tcp.Port != int(address.Port()) {
+			continue
+		}
+		bound := tcp.AddrPort().Addr().Unmap()
+		if bound == address.Addr().Unmap() || bound.IsUnspecified() && isLocal(address.Addr()) {
+			return true
 		}
 	}
 	return false

@@ -43,12 +43,16 @@ const (
 // reason; the first one stands.
 type session struct {
 	proxy    *Proxy
-	endpoint *endpoint
+	door     *door
+	endpoint *endpoint  // whom the client means; Proxy.mu guards its setting
+	counted  bool       // as one of endpoint's listener's; guarded by Proxy.mu
+	admitted bool       // by the gate of that listener, beside the door's
 	from     string     // the client's host:port
 	source   netip.Addr // what the gate counts the client by
 	party    party
 	headed   bool   // a PROXY protocol header may come first
 	tlvs     string // what it said beside the addresses
+	name     string // the server name that the client asked for in TLS
 	opened   time.Time
 
 	client   net.Conn // as it was accepted
@@ -74,21 +78,19 @@ type session struct {
 	why *ended     // the first reason
 }
 
-func newSession(e *endpoint, client net.Conn) *session {
+func newSession(d *door, client net.Conn) *session {
 	s := &session{
-		proxy:    e.listener.cluster.proxy,
-		endpoint: e,
+		proxy:    d.proxy,
+		door:     d,
+		endpoint: d.endpoint,
 		from:     client.RemoteAddr().String(),
 		opened:   time.Now(),
 		client:   client,
 		stream:   client,
 		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
-	if s.up.opened, s.down.opened = s.opened, s.opened; e.slot == bootstrapSlot {
-		s.node.Store(NoNode)
-	} else {
-		s.node.Store(UnknownNode)
-	}
+	s.up.opened, s.down.opened = s.opened, s.opened
+	s.node.Store(d.endpoint.label())
 	s.expires = s.proxy.conf.expiry(s.opened)
 	s.queue.init()
 	return s

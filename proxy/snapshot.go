@@ -139,6 +139,9 @@ func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
 		active[l], up[l], down[l] = map[int32]int64{}, l.tally.up, l.tally.down
 	}
 	for s := range p.sessions {
+		if !s.counted {
+			continue
+		}
 		l := s.endpoint.listener
 		active[l][s.node.Load()]++
 		u, d := up[l], down[l]

@@ -49,6 +49,7 @@ func (c *Config) Validate() error {
 		v.name(key, cluster.Name, seen)
 		v.cluster(key, cluster)
 	}
+	v.sharedNames()
 	v.admin(c.AdminBind)
 	v.loops()
 	return errors.Join(v.errs...)
@@ -60,6 +61,7 @@ type validator struct {
 	errs      []error
 	binds     binds
 	upstreams []knownUpstream
+	named     map[string][]namedListener // by canonical bind
 
 	maxConnections int // Config.MaxConnections, which bounds every listener's
 }
@@ -141,9 +143,9 @@ func (v *validator) cluster(key string, c *Cluster) {
 	}
 	seen := make(map[string]bool)
 	for i := range c.Listeners {
-		l := &c.Listeners[i]
+		l := c.Listeners[i].in(c.Name)
 		lkey := key + ".listeners." + l.Name
 		v.name(lkey, l.Name, seen)
-		v.listener(lkey, l)
+		v.listener(lkey, &l)
 	}
 }

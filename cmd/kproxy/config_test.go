@@ -41,7 +41,7 @@ clusters:
   audit:
     bootstrap: a0.internal:9092, a1.internal:9092
     listeners:
-      x: {bind: 127.0.0.3:9092, nodes: {ports: 9100-9199}}
+      x: {bind: 127.0.0.3:9092, nodes: {sni: "b{node}.{cluster}.example.com:443"}, unknown_sni: bootstrap, tls: {certs: [{cert: e.pem, key: e.key}]}}
 state_dir: /var/lib/kproxy
 limits: {max_connections: 100, max_request_bytes: 2048, first_request_timeout: 1s, handshake_timeout: 2s, max_handshakes: 7, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
 drain: {timeout: 1m}
@@ -60,7 +60,7 @@ log: {level: debug, format: json}
 				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: proxy.HideUnknownAPIs,
 				ConnectTimeout: proxy.DefaultConnectTimeout, Keepalive: proxy.DefaultKeepalive,
 				ForgetAfter: proxy.DefaultForgetAfter,
-				Listeners:   []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, Pin: map[int32]int{}}, ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired}}},
+				Listeners:   []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{SNI: "b{node}.{cluster}.example.com:443", Pin: map[int32]int{}}, UnknownSNI: proxy.SNIBootstrap, TLS: &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, MinVersion: "1.2"}, ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired}}},
 			},
 			{
 				Name: "orders", Bootstrap: []string{"b0.internal:9092", "b1.internal:9092"}, UnknownAPIs: proxy.PassUnknownAPIs,
@@ -70,7 +70,7 @@ log: {level: debug, format: json}
 				TLS: &proxy.UpstreamTLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ServerName: "kafka.internal", MinVersion: "1.3"},
 				Listeners: []proxy.Listener{
 					{
-						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
+						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092", UnknownSNI: proxy.SNIRefuse,
 						Nodes:         proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, AdvertisePorts: proxy.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
 						TLS:           &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, ClientCA: "c.pem", ClientAuth: "requested", Subjects: []string{"CN=a"}, MinVersion: "1.2", TicketKeys: []string{"t1", "t2"}},
 						Allow:         []string{"10.0.0.0/8"},
@@ -79,7 +79,7 @@ log: {level: debug, format: json}
 						Limits:        proxy.ListenerLimits{MaxConnections: 50, MaxPerSource: 10, AcceptRate: 5},
 					},
 					{
-						Name: "many", Bind: "127.0.0.2:9092",
+						Name: "many", Bind: "127.0.0.2:9092", UnknownSNI: proxy.SNIRefuse,
 						Nodes:         proxy.Nodes{Addresses: "127.0.1.{slot}:9092", AdvertiseAddresses: "b{slot}.example.com:9092", Slots: proxy.Range{First: 7, Last: 7}, Pin: map[int32]int{}},
 						ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired},
 					},
@@ -196,7 +196,7 @@ log: {level: loud}
 				`clusters.orders.dial: found a map instead of a list; start each item with a dash`,
 				`clusters.orders.connect_timeout: 5 is not a duration with its unit; write one such as 10s`,
 				`clusters.orders.keepalive: "soon" is not a duration with its unit; write one such as 60s`,
-				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, tls, allow, deny, proxy_protocol, limits`,
+				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, unknown_sni, tls, allow, deny, proxy_protocol, limits`,
 				`clusters.orders.listeners.fred.bind: a list is not a text; write one such as 127.0.0.1:9092`,
 				`clusters.orders.listeners.fred.nodes.ports: "abc" is not a range; write one such as 9100-9199`,
 				`clusters.orders.listeners.fred.nodes.first_node: "one" is not a broker id; write one such as 0`,

@@ -63,6 +63,8 @@ type listenerKeys struct {
 	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
 	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
 
+	UnknownSNI string `key:"unknown_sni" default:"refuse" oneof:"refuse|bootstrap" doc:"With nodes.sni, clients that ask for another name, or none: refused, or led to the bootstrap endpoint."`
+
 	TLS *listenerTLSKeys `key:"tls" example:"{certs: [{cert: edge.pem, key: edge.key}]}" doc:"Speak TLS with the clients. Left out: plaintext."`
 
 	Allow []string `key:"allow" example:"[10.0.0.0/8, 192.168.1.7]" doc:"Networks and addresses that clients may come from. Left out: all."`
@@ -99,6 +101,7 @@ type listenerLimitKeys struct {
 }
 
 type nodesKeys struct {
+	SNI                string        `key:"sni" example:"b{node}.kafka.example.com:443" doc:"One port for all brokers: the host:port that clients are told for each, with {node} and maybe {cluster}; in TLS the name tells them apart. Listeners with one bind share it."`
 	Ports              proxy.Range   `key:"ports" example:"9100-9199" doc:"One port for each broker: node n has the first port + n - first_node."`
 	AdvertisePorts     proxy.Range   `key:"advertise_ports" example:"39100-39199" doc:"As many ports, which clients are told instead of ports."`
 	FirstNode          int32         `key:"first_node" default:"0" min:"0" doc:"The broker id that has the first port or slot."`
@@ -192,6 +195,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 			Bind:      l.Bind,
 			Advertise: l.Advertise,
 			Nodes: proxy.Nodes{
+				SNI:                l.Nodes.SNI,
 				FirstNode:          l.Nodes.FirstNode,
 				Pin:                l.Nodes.Pin,
 				Ports:              l.Nodes.Ports,
@@ -200,6 +204,8 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
 				Slots:              l.Nodes.Slots,
 			},
+			UnknownSNI: proxy.UnknownSNI(l.UnknownSNI),
+
 			TLS:   l.TLS.proxyConfig(),
 			Allow: l.Allow, Deny: l.Deny,
 			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},

@@ -37,6 +37,7 @@ const (
 	Owed          = "owed"           // requests without an answer
 	Reason        = "reason"         // proxy.CloseReason
 	Refused       = "refused"        // count of connections refused at a limit
+	ServerName    = "server_name"    // that the client asked for in TLS (SNI)
 	Sessions      = "sessions"       // count of live sessions
 	Sockets       = "sockets"        // count of listening sockets
 	Source        = "source"         // IP address that clients come from
