@@ -18,7 +18,7 @@ func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
 	if conf.TLS == nil {
 		return nil, nil
 	}
-	client, err := tlsconf.NewClient(tlsconf.ClientConfig(*conf.TLS), tlsconf.Events{})
+	client, err := tlsconf.NewClient(tlsconf.ClientConfig(*conf.TLS), certificateEvents(log, "clusters."+conf.Name))
 	if err != nil {
 		return nil, fileError("clusters."+conf.Name, err)
 	}

@@ -25,7 +25,7 @@ func (l *listener) newClientTLS() (*tlsconf.Server, error) {
 	if l.conf.TLS == nil {
 		return nil, nil
 	}
-	server, err := tlsconf.NewServer(l.conf.serverConfig(l.cluster.conf.Name), tlsconf.Events{})
+	server, err := tlsconf.NewServer(l.conf.serverConfig(l.cluster.conf.Name), certificateEvents(l.log, l.key()))
 	if err != nil {
 		return nil, fileError(l.key(), err)
 	}

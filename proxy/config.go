@@ -21,6 +21,8 @@ const (
 	DefaultKeepalive = 60 * time.Second
 	// DefaultForgetAfter is how long a node keeps its slot unseen in a range that is full.
 	DefaultForgetAfter = 30 * 24 * time.Hour
+	// DefaultWatchInterval is how often the files of TLS are looked at.
+	DefaultWatchInterval = 5 * time.Second
 	// DefaultDrainTimeout bounds how long a Shutdown waits for answers in flight.
 	DefaultDrainTimeout = 60 * time.Second
 	// DefaultPeerGoneAfter is how long a peer may leave bytes unacknowledged. It
@@ -42,6 +44,10 @@ type Config struct {
 	HandshakeTimeout    time.Duration // 0: DefaultHandshakeTimeout
 	MaxHandshakes       int           // of clients, that are worked on at one time; 0: 64 for each processor
 	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
+
+	// WatchInterval is how often the files of TLS are looked at, to be read again when
+	// they have changed; 0: DefaultWatchInterval, less than 0: never.
+	WatchInterval time.Duration
 
 	AdminBind      string        // host:port where the process's admin server listens: no listener's; "": there is none
 	MaxConnections int           // clients at one time; 0: as many as the file limit allows

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kproxy/internal/logkey"
 )
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
@@ -31,7 +33,7 @@ type Proxy struct {
 	retired   atomic.Bool
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
-	sweeping  sync.WaitGroup
+	sweeping  sync.WaitGroup // the sweep, and the watch of files
 	serving   sync.WaitGroup // the goroutines of sessions
 
 	mu       sync.Mutex // guards the following
@@ -82,6 +84,7 @@ func (c *Config) withDefaults() Config {
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
 	d.HandshakeTimeout = cmp.Or(d.HandshakeTimeout, DefaultHandshakeTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
+	d.WatchInterval = cmp.Or(d.WatchInterval, DefaultWatchInterval)
 	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	if d.Listen == nil {
@@ -121,6 +124,9 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.running = ctx
 	p.mu.Unlock()
 	p.limitConnections()
+	for _, err := range p.Uncovered() {
+		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
+	}
 	for _, d := range p.doors {
 		p.accepting.Go(func() { d.accept(ctx, &p.serving) })
 	}
@@ -131,6 +137,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		}
 	}
 	p.sweeping.Go(func() { p.sweep(ctx) })
+	p.sweeping.Go(func() { p.watchFiles(ctx) })
 	return nil
 }
 

@@ -40,14 +40,19 @@ func loadConfig(file string) (*settings, error) {
 	}
 	s, err := readConfig(data)
 	if err != nil {
-		var lines []error
-		for _, err := range unjoin(err) {
-			lines = append(lines, fmt.Errorf("%s: %w", file, err))
-		}
-		return nil, &usageError{errors.Join(lines...)}
+		return nil, mistakes(file, err)
 	}
 	s.File = file
 	return s, nil
+}
+
+// mistakes has one line for each mistake in a configuration file.
+func mistakes(file string, err error) *usageError {
+	var lines []error
+	for _, err := range unjoin(err) {
+		lines = append(lines, fmt.Errorf("%s: %w", file, err))
+	}
+	return &usageError{errors.Join(lines...)}
 }
 
 func readConfig(data []byte) (*settings, error) {

@@ -148,9 +148,9 @@ func TestBadFiles(t *testing.T) {
 			},
 		},
 		{
-			"unknown keys", oneListener + "limits: {max_bytes: 1}\nreload: {watch: true}\n",
+			"unknown keys", oneListener + "limits: {max_bytes: 1}\nrelod: {watch: true}\n",
 			[]string{
-				"reload: unknown key; known here: state_dir, clusters, limits, drain, admin, telemetry, log",
+				"relod: unknown key; did you mean reload?",
 				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter",
 			},
 		},

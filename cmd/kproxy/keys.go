@@ -25,6 +25,7 @@ type fileConfig struct {
 	Clusters  map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
 	Limits    limitKeys              `key:"limits" doc:"What clients may ask of kproxy."`
 	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
+	Reload    reloadKeys             `key:"reload" doc:"What kproxy reads again while it runs."`
 	Admin     adminKeys              `key:"admin" doc:"What operators and orchestrators ask kproxy: /metrics, /livez and /readyz over HTTP."`
 	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy sends what it counts."`
 	Log       logKeys                `key:"log" doc:"What kproxy says on stderr."`
@@ -127,6 +128,10 @@ type drainKeys struct {
 	Timeout time.Duration `key:"timeout" default:"60s" min:"1ms" doc:"Longest wait, when kproxy stops, for answers that clients are owed."`
 }
 
+type reloadKeys struct {
+	Watch bool `key:"watch" default:"true" doc:"Use certificates, keys and CAs that have changed, for new connections, once they are good and settled. False: those of the start."`
+}
+
 type adminKeys struct {
 	Bind  string `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. It asks nobody to log in. Left out: there is none."`
 	Ready string `key:"ready" default:"any" oneof:"any|all" doc:"When /readyz says ready: once any cluster has answered, also if it is lost later, or while all clusters answer."`
@@ -165,6 +170,9 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 		IdleTimeout:         f.Limits.IdleTimeout,
 		MaxAge:              f.Limits.MaxAge,
 		MaxAgeJitter:        f.Limits.MaxAgeJitter,
+	}
+	if !f.Reload.Watch {
+		c.WatchInterval = -1
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Clusters)) {
 		cluster := f.Clusters[name]
