@@ -15,9 +15,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 )
+
+// T is what is used of a [testing.T]: whoever has none may bring an own.
+type T interface {
+	Helper()
+	Fatal(args ...any)
+	TempDir() string
+}
 
 // Authority is a CA of a test's own.
 type Authority struct {
@@ -34,7 +40,7 @@ type Identity struct {
 }
 
 // NewAuthority makes a CA with a common name.
-func NewAuthority(t *testing.T, name string) *Authority {
+func NewAuthority(t T, name string) *Authority {
 	t.Helper()
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
@@ -55,13 +61,13 @@ func NewAuthority(t *testing.T, name string) *Authority {
 
 // Issue makes a certificate for the names and addresses, the first of them its
 // common name. change, which may be nil, is made to it before it is signed.
-func (a *Authority) Issue(t *testing.T, change func(*x509.Certificate), names ...string) Identity {
+func (a *Authority) Issue(t T, change func(*x509.Certificate), names ...string) Identity {
 	t.Helper()
 	return a.IssueFor(t, NewKey(t), change, names...)
 }
 
 // IssueFor makes a certificate for a key.
-func (a *Authority) IssueFor(t *testing.T, key crypto.Signer, change func(*x509.Certificate), names ...string) Identity {
+func (a *Authority) IssueFor(t T, key crypto.Signer, change func(*x509.Certificate), names ...string) Identity {
 	t.Helper()
 	now := time.Now()
 	template := &x509.Certificate{
@@ -115,7 +121,7 @@ func Expired(c *x509.Certificate) {
 }
 
 // NewKey makes a private key (ECDSA, P-256).
-func NewKey(t *testing.T) crypto.Signer {
+func NewKey(t T) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -124,7 +130,7 @@ func NewKey(t *testing.T) crypto.Signer {
 	return key
 }
 
-func sign(t *testing.T, template, parent *x509.Certificate, key, signer crypto.Signer) []byte {
+func sign(t T, template, parent *x509.Certificate, key, signer crypto.Signer) []byte {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
@@ -147,13 +153,13 @@ func PEM(kind string, der []byte) []byte {
 type Folder string
 
 // NewFolder makes one that goes with the test.
-func NewFolder(t *testing.T) Folder {
+func NewFolder(t T) Folder {
 	t.Helper()
 	return Folder(t.TempDir())
 }
 
 // Write writes a file, in the place of the one before, and returns its path.
-func (f Folder) Write(t *testing.T, name string, data []byte) string {
+func (f Folder) Write(t T, name string, data []byte) string {
 	t.Helper()
 	path := filepath.Join(string(f), name)
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -163,7 +169,7 @@ func (f Folder) Write(t *testing.T, name string, data []byte) string {
 }
 
 // Pair writes name.pem and name.key.
-func (f Folder) Pair(t *testing.T, name string, id Identity) (cert, key string) {
+func (f Folder) Pair(t T, name string, id Identity) (cert, key string) {
 	t.Helper()
 	return f.Write(t, name+".pem", id.CertPEM), f.Write(t, name+".key", id.KeyPEM)
 }
