@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/certlab"
+	"kproxy/internal/tlsconf"
 	"kproxy/internal/wire"
 	"kproxy/proxy"
 )
@@ -241,6 +244,47 @@ func (a *ahead) Write(b []byte) (int, error) {
 	n, err := a.Conn.Write(append(a.bytes, b...))
 	a.bytes = nil
 	return max(n-front, 0), err
+}
+
+// Half a handshake has no place while it waits, so that any number of them keeps
+// nobody out.
+func TestHalfHandshakesKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	l := newEdgeLab(t)
+	l.conf.MaxHandshakes = 1
+	b := l.startBroker(t, 0, 0)
+	l.start(t, l.conf)
+	hello := captureHello(t)
+	for i := range 20 {
+		c := l.dial(t, "bob.test:9092")
+		if i%2 == 0 {
+			c.write(hello[:len(hello)/2])
+			continue
+		}
+		c.write(hello)
+		c.read(1) // the proxy has answered, and waits for the rest
+	}
+	promptly(t, func() { heartbeatThrough(t, &l.lab, b, l.come(t, "bob.test:9092", l.client(t))) })
+}
+
+// The page has every word that there is for a handshake that failed.
+func TestTLSDocumentation(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/tls.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, failure := range []tlsconf.Failure{
+		tlsconf.NotTLS, tlsconf.CertificateRefused, tlsconf.NoCertificate, tlsconf.Untrusted, tlsconf.Expired, tlsconf.WrongName,
+		tlsconf.SubjectRefused, tlsconf.VersionRefused, tlsconf.UnknownName, tlsconf.NoName, tlsconf.Timeout, tlsconf.Ended, tlsconf.Other,
+	} {
+		if !strings.Contains(string(page), "| `"+string(failure)+"` |") {
+			t.Errorf("docs/tls.md says nothing of %s", failure)
+		}
+	}
+	if want := string(proxy.BrokerRefusedTLS); !strings.Contains(string(page), "`"+want+"`") {
+		t.Errorf("docs/tls.md says nothing of %s", want)
+	}
 }
 
 // A ticket opens the listener that it is from, and no other: a client that bob
