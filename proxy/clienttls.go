@@ -32,16 +32,19 @@ func (l *listener) newClientTLS() (*tlsconf.Server, error) {
 	return server, nil
 }
 
-// readTLS reads from a TLS connection. While the pipe is empty it waits for the
-// first byte alone, and holds no buffer for what comes behind: that is in the
-// connection's own record by then.
+// readTLS reads from a TLS connection. Between two frames it waits for the first
+// byte alone, and holds no buffer for what comes behind: that is in the
+// connection's own record by then. Inside a frame it does not: that byte would be
+// passed on by itself, and a client that is slow to read would have its receive
+// buffer filled with small packets.
 func (p *pipe) readTLS(need int) (int, error) {
-	if p.end > 0 {
+	if !p.between || p.end > 0 {
 		return p.src.Read(p.room(need))
 	}
 	p.giveBack()
 	n, err := p.src.Read(p.first[:])
 	if n > 0 {
+		p.between = false
 		p.room(need)[0] = p.first[0]
 	}
 	return n, err

@@ -99,6 +99,7 @@ func (s *session) handshake(ctx context.Context) error {
 	}
 	s.stream = secure
 	s.up.connect(secure, nil, nil)
+	s.up.boundary()
 	return nil
 }
 

@@ -43,7 +43,8 @@ type pipe struct {
 	out             *outlet
 	ducts           *ducts  // nil: everything is copied
 	secure          bool    // src is TLS
-	first           [1]byte // of what TLS has, when the pipe has nothing
+	between         bool    // nothing is read of the frame that boundary has told of, for src that is TLS
+	first           [1]byte // of what TLS has then
 	buf             []byte  // nil: none is held
 	lent            loan    // where buf goes back to
 	sent, next, end int
@@ -76,6 +77,7 @@ type pipe struct {
 func (p *pipe) boundary() {
 	p.glance = p.begun && p.buffered() == 0 && p.canSplice()
 	p.begun = false
+	p.between = p.buffered() == 0
 }
 
 // connect says what the pipe reads and writes. Before that, or with a nil dst,
