@@ -73,7 +73,9 @@ func certify(t *testing.T) {
 	t.Helper()
 	everybody.once.Do(func() {
 		everybody.ca = certlab.NewAuthority(t, "everybody")
-		always := func(c *x509.Certificate) { c.NotBefore = everybody.ca.Cert.NotBefore }
+		always := func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = everybody.ca.Cert.NotBefore, everybody.ca.Cert.NotAfter
+		}
 		everybody.identity = everybody.ca.Issue(t, always, "*.vpc.invalid", "*.test")
 	})
 }

@@ -43,9 +43,10 @@ type Identity struct {
 func NewAuthority(t T, name string) *Authority {
 	t.Helper()
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             time.Unix(0, 0), // tests may have clocks of their own (testing/synctest)
-		NotAfter:              time.Now().Add(10 * 365 * 24 * time.Hour),
+		Subject: pkix.Name{CommonName: name},
+		// Tests may have clocks of their own (testing/synctest).
+		NotBefore:             time.Unix(0, 0),
+		NotAfter:              time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
