@@ -2,7 +2,7 @@
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
-FUZZ_PACKAGES := ./internal/wire ./internal/hostport ./internal/upstream ./internal/endpoints ./rewrite ./cmd/kproxy
+FUZZ_PACKAGES := ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/endpoints ./proxy ./rewrite ./cmd/kproxy
 T ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -36,6 +36,12 @@ test: ## the fast tests: no network, no JVM
 .PHONY: test-copy
 test-copy: ## the proxy's tests with splicing off, as on other systems
 	go test ./proxy -proxy.copy
+
+TLS_TESTS := Close|Pipelin|Drain|Shutdown|Departed|MaxAge|Idle|Relearn|SASL|FirstRequest|Mismatch|Acks|BadAnswer|ApiVersions|Hints|PeersThat|Slow|SilentBroker
+
+.PHONY: test-tls
+test-tls: ## those of the proxy's tests that do not need plain TCP, over TLS on both sides
+	go test ./proxy -proxy.tls -run '$(TLS_TESTS)' -skip 'Splice|ConnectAndClose|FirstDeadline|InPieces|IdleSessionsAtOnce'
 
 .PHONY: race
 race: ## the fast tests under the race detector

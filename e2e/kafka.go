@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ const brokerCount = 3
 type cluster struct {
 	*lab.Cluster
 	clientBase int          // broker n's client listener is on port clientBase+n
+	secureBase int          // and its listener in TLS
+	pki        *pki         // of that
 	topics     atomic.Int64 // how many topicName has named
 }
 
@@ -27,31 +30,46 @@ type cluster struct {
 // them. What it returns must be closed, also with an error.
 func startCluster(ctx context.Context, dir string, java lab.Java, release lab.Release, ports *lab.Ports) (*cluster, error) {
 	c := &cluster{}
-	var addresses [3]func(int) string
+	var err error
+	if c.pki, err = newPKI(filepath.Join(dir, "pki")); err != nil {
+		return nil, err
+	}
+	var addresses [4]func(int) string
 	for i := range addresses {
 		base, err := ports.Block(ctx, "127.0.0.1")
 		if err != nil {
 			return nil, err
 		}
 		addresses[i] = func(id int) string { return lab.HostPort("127.0.0.1", base+id) }
-		if i == 0 {
+		switch i {
+		case 0:
 			c.clientBase = base
+		case 3:
+			c.secureBase = base
 		}
 	}
-	var err error
 	c.Cluster, err = lab.StartCluster(ctx, lab.ClusterConfig{
 		Release: release, Java: java, Size: brokerCount, Dir: dir,
 		Internal: addresses[1], Controller: addresses[2],
-		Clients: []lab.ClientListener{{
-			Name: "CLIENT", Protocol: "PLAINTEXT", Bind: addresses[0],
-			Advertise: func(id int) string { return advertised(int32(id)) },
-		}},
+		Clients: []lab.ClientListener{
+			{
+				Name: "CLIENT", Protocol: "PLAINTEXT", Bind: addresses[0],
+				Advertise: func(id int) string { return advertised(int32(id)) },
+			},
+			{
+				Name: "SECURE", Protocol: "SSL", Bind: addresses[3],
+				Advertise: func(id int) string { return brokerHost(id) + ":9093" },
+			},
+		},
+		Properties: c.pki.properties,
 	})
 	return c, err
 }
 
 // advertised is what a broker tells its clients.
-func advertised(id int32) string { return fmt.Sprintf("broker-%d%s:9092", id, brokersDomain) }
+func advertised(id int32) string { return brokerHost(int(id)) + ":9092" }
+
+func brokerHost(id int) string { return fmt.Sprintf("broker-%d%s", id, brokersDomain) }
 
 // client is where a broker's listener for clients really is: what a dial rule
 // leads to.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -36,13 +37,25 @@ func (n *Nodes) numbers() Range {
 // what Validate has compared is what is bound and advertised. They count slots
 // from 0 and expect a Listener that Validate takes.
 
-// slots is how many nodes can have an endpoint at the same time.
+// slots is how many addresses there are for nodes to have as their own.
 func (l *Listener) slots() int {
 	return l.Nodes.numbers().Len()
 }
 
+// nodeSlots is how many nodes can have an endpoint at the same time. Names there
+// are for all: a node's slot is its id.
+func (l *Listener) nodeSlots() int {
+	if l.Nodes.SNI != "" {
+		return math.MaxInt32
+	}
+	return l.slots()
+}
+
 // bindAddress is the host:port that the endpoint of slot listens on.
 func (l *Listener) bindAddress(slot int) string {
+	if l.Nodes.SNI != "" {
+		return l.Bind
+	}
 	if l.Nodes.Addresses != "" {
 		return l.Nodes.expand(l.Nodes.Addresses, slot)
 	}
@@ -54,6 +67,9 @@ func (l *Listener) bindAddress(slot int) string {
 // IPv6 host is without brackets, as in Kafka's answers.
 func (l *Listener) advertisedAddress(slot int) (host string, port int32) {
 	switch n := &l.Nodes; {
+	case n.SNI != "":
+		names := l.nodeNames()
+		return names.of(int32(slot)), names.port
 	case n.AdvertiseAddresses != "":
 		return mustParse(n.expand(n.AdvertiseAddresses, slot))
 	case n.Addresses != "":

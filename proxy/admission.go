@@ -158,6 +158,38 @@ func (g *gate) refuses(source netip.Addr) CloseReason {
 	}
 }
 
+// join counts a connection that has entered by the gate of a door which several
+// listeners share, or says why this one refuses it.
+func (g *gate) join(source netip.Addr) (refused CloseReason) {
+	g.admission.mu.Lock()
+	defer g.admission.mu.Unlock()
+	refused = g.refuses(source)
+	switch {
+	case refused != "":
+		return refused
+	case g.all.full():
+		g.all.alarm.refuse(slog.Int(logkey.Max, g.all.max))
+		return TooManyConnections
+	case g.rate != nil && !g.rate.Allow():
+		g.rateAlarm.refuse(slog.Int(logkey.Max, g.rate.Burst()))
+		return AcceptRate
+	}
+	g.all.enter()
+	g.enterSource(source)
+	if g.rateNear() {
+		g.rateAlarm.near(slog.Int(logkey.Max, g.rate.Burst()))
+	}
+	return ""
+}
+
+// part takes back what join counted.
+func (g *gate) part(source netip.Addr) {
+	g.admission.mu.Lock()
+	defer g.admission.mu.Unlock()
+	g.all.open--
+	g.leaveSource(source)
+}
+
 // leave takes back what enter counted.
 func (g *gate) leave(source netip.Addr) {
 	g.admission.mu.Lock()

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -44,6 +45,13 @@ func (l *lab) startBroker(t *testing.T, node int, names ...int) *broker {
 	ln, err := l.vpc.ListenAs(t.Context(), brokerName(node))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if l.brokerTLS == nil && *overTLS {
+		certify(t)
+		l.brokerTLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{everybody.identity.Pair}}
+	}
+	if l.brokerTLS != nil {
+		ln = tls.NewListener(ln, l.brokerTLS)
 	}
 	b := &broker{t: t, node: node, listener: ln, conns: make(chan brokerConn, 1024), names: brokersNamed(names...)}
 	b.accepting.Go(b.acceptAll)

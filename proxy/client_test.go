@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"crypto/tls"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -20,6 +21,10 @@ func (l *lab) dial(t *testing.T, address string) client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	if *overTLS {
+		certify(t)
+		conn = tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: everybody.ca.Pool(), ServerName: "proxy.test"})
+	}
 	return client{newPeer(t, conn)}
 }
 

@@ -12,6 +12,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 	"kproxy/rewrite"
 )
@@ -22,6 +23,7 @@ type cluster struct {
 	conf      *Cluster
 	log       *slog.Logger
 	dialer    *upstream.Dialer
+	tls       *tlsconf.Client // nil: the brokers are spoken to in plaintext
 	bootstrap []upstream.Target
 	listeners []*listener
 
@@ -62,10 +64,12 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	c.dialer = &upstream.Dialer{
 		Rules:       rules,
 		Brokers:     admitted,
-		Timeout:     conf.ConnectTimeout,
 		Keepalive:   conf.Keepalive,
 		Own:         p.isOwn,
 		DialContext: p.conf.Dial,
+	}
+	if c.tls, err = newBrokerTLS(conf, c.log); err != nil {
+		return nil, err
 	}
 	for _, address := range conf.Bootstrap {
 		host, port, err := hostport.Parse(address)

@@ -13,12 +13,16 @@ const (
 	DefaultMaxRequestBytes = 100 << 20
 	// DefaultFirstRequestTimeout is how long a client may take to send its first request header.
 	DefaultFirstRequestTimeout = 30 * time.Second
-	// DefaultConnectTimeout bounds one dial of a broker, name resolution included.
+	// DefaultHandshakeTimeout is how long a client may take for its TLS handshake.
+	DefaultHandshakeTimeout = 10 * time.Second
+	// DefaultConnectTimeout bounds one dial of a broker, name resolution and TLS handshake included.
 	DefaultConnectTimeout = 10 * time.Second
 	// DefaultKeepalive is how long a connection is silent before TCP keep-alive probes start.
 	DefaultKeepalive = 60 * time.Second
 	// DefaultForgetAfter is how long a node keeps its slot unseen in a range that is full.
 	DefaultForgetAfter = 30 * 24 * time.Hour
+	// DefaultWatchInterval is how often the files of TLS are looked at.
+	DefaultWatchInterval = 5 * time.Second
 	// DefaultDrainTimeout bounds how long a Shutdown waits for answers in flight.
 	DefaultDrainTimeout = 60 * time.Second
 	// DefaultPeerGoneAfter is how long a peer may leave bytes unacknowledged. It
@@ -41,7 +45,13 @@ type Config struct {
 
 	MaxRequestBytes     int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
 	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
+	HandshakeTimeout    time.Duration // 0: DefaultHandshakeTimeout
+	MaxHandshakes       int           // of clients, that are worked on at one time; 0: 64 for each processor
 	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
+
+	// WatchInterval is how often the files of TLS are looked at, to be read again when
+	// they have changed; 0: DefaultWatchInterval, less than 0: never.
+	WatchInterval time.Duration
 
 	AdminBind      string        // host:port where the process's admin server listens: no listener's; "": there is none
 	MaxConnections int           // clients at one time; 0: as many as the file limit allows
@@ -87,13 +97,25 @@ type Cluster struct {
 	UnknownAPIs    UnknownAPIs
 	Brokers        []string // globs on host:port: learned addresses that may be dialled; none: all
 	ForgetAfter    time.Duration
-	Dial           []DialRule // first match wins
-	ConnectTimeout time.Duration
+	Dial           []DialRule    // first match wins
+	ConnectTimeout time.Duration // of a connection until it can be used: name resolution and handshake included
 	Keepalive      time.Duration
+	TLS            *UpstreamTLS // nil: the brokers are spoken to in plaintext
 	// ProxyProtocol has each broker's connection begin with a PROXY protocol header that
 	// names the client; "": it does not. Kafka itself does not take one.
 	ProxyProtocol HeaderVersion
 	Listeners     []Listener
+}
+
+// UpstreamTLS is how a cluster's brokers are spoken to. The zero value trusts the
+// system's authorities and shows no certificate. Files are in PEM, and read again
+// when they change.
+type UpstreamTLS struct {
+	CA                 string // file of the authorities that the brokers' certificates lead to; "": the system's
+	Cert, Key          string // files of what the brokers are shown when they ask; "": nothing
+	ServerName         string // looked for in every broker's certificate; "": the host that each broker advertises
+	MinVersion         string // "1.2" or "1.3"; "": 1.2
+	InsecureSkipVerify bool   // takes any certificate for the broker's
 }
 
 // HeaderVersion is a version of HAProxy's PROXY protocol.
@@ -137,6 +159,9 @@ type Listener struct {
 	Bind      string // host:port where the bootstrap endpoint listens
 	Advertise string // host:port that clients bootstrap from; "": Bind, which then may not be a wildcard
 	Nodes     Nodes
+	TLS       *ListenerTLS // nil: clients speak plaintext
+	// UnknownSNI goes with Nodes.SNI; "": SNIRefuse.
+	UnknownSNI UnknownSNI
 	// Allow and Deny are networks (10.0.0.0/8) and addresses that clients come
 	// from. Nobody else is let in than who is in Allow (none: everybody) and not
 	// in Deny.
@@ -144,6 +169,21 @@ type Listener struct {
 	ProxyProtocol LoadBalancers
 	Limits        ListenerLimits
 }
+
+// ListenerTLS is what a listener shows its clients. Files are in PEM, ticket keys
+// excepted, and read again when they change.
+type ListenerTLS struct {
+	Certs      []KeyPair // one at least; a client is shown the first that fits the name that it asks for
+	ClientCA   string    // file of the authorities that clients' certificates lead to; "": clients are not asked
+	ClientAuth string    // "required" or "requested"; "": required where there is a ClientCA
+	Subjects   []string  // clients that are let in, of those with a certificate, as "CN=app-*,O=example"; none: all
+	MinVersion string    // "1.2" or "1.3"; "": 1.2
+	TicketKeys []string  // files of 32 random bytes or more, for replicas to resume each other's sessions; none: the process's own
+}
+
+// KeyPair names the files of a certificate, with its intermediates, and of its
+// private key.
+type KeyPair struct{ Cert, Key string }
 
 // ListenerLimits are what one listener's clients may take of the proxy. At a
 // limit the newest connection is closed at once. 0 is no limit.
@@ -153,10 +193,25 @@ type ListenerLimits struct {
 	AcceptRate     int // new clients in a second
 }
 
-// Nodes gives every node (broker id) of a listener an endpoint of its own:
-// node n has slot n - FirstNode, or the slot that Pin names. Either Ports (one
-// port for each slot) or Addresses (one address for each slot) is set.
+// UnknownSNI says where clients are led whose server name is nobody's at the
+// address, or that ask for none.
+type UnknownSNI string
+
+// The values of UnknownSNI.
+const (
+	SNIRefuse    UnknownSNI = "refuse"
+	SNIBootstrap UnknownSNI = "bootstrap" // to the listener's bootstrap endpoint
+)
+
+// Nodes gives every node (broker id) of a listener an endpoint of its own. One of
+// SNI, Ports and Addresses is set. With the last two, node n has slot n -
+// FirstNode, or the slot that Pin names, and the slot a port or an address.
 type Nodes struct {
+	// SNI is a host:port with {node}, and maybe {cluster}: what clients are told for
+	// a node, and know it by in TLS. All come in at Bind, which several such
+	// listeners may share.
+	SNI string
+
 	FirstNode int32         // the node of the first slot
 	Pin       map[int32]int // node -> its port (with Ports) or its slot (with Addresses)
 

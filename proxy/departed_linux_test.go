@@ -20,7 +20,7 @@ type probed struct{ net.Listener }
 func (l probed) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err == nil {
-		err = conn.(*net.TCPConn).SetKeepAliveConfig(net.KeepAliveConfig{
+		err = socket(conn).(*net.TCPConn).SetKeepAliveConfig(net.KeepAliveConfig{
 			Enable: true, Idle: time.Second, Interval: time.Second, Count: 4,
 		})
 	}
@@ -31,7 +31,7 @@ func (l probed) Accept() (net.Conn, error) {
 // second, instead of a minute.
 func (c client) closeAndForget() {
 	c.t.Helper()
-	raw, err := c.conn.(*net.TCPConn).SyscallConn()
+	raw, err := socket(c.conn).(*net.TCPConn).SyscallConn()
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 		_ = conn.Close()
 		return s.why
 	}
-	s.broker = conn
+	s.broker, s.plain = conn, isPlainTCP(s.stream) && isPlainTCP(conn)
 	return nil
 }
 
@@ -65,6 +65,9 @@ func dialFailure(err error) *ended {
 	}
 	if refused, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
 		return &ended{reason: DialRefused, err: err, fix: refused.Fix}
+	}
+	if fix := adviceOf(err); fix != "" {
+		return &ended{reason: DialFailed, err: err, fix: fix}
 	}
 	return &ended{
 		reason: DialFailed,
@@ -132,13 +135,13 @@ func (c *cluster) candidates() []upstream.Target {
 	return targets
 }
 
+// dialTarget makes a connection to a broker that requests can be sent on.
 func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) (net.Conn, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
+	defer cancel()
 	conn, address, err := c.dialer.Dial(ctx, t)
 	if err == nil {
-		if err = c.introduce(ctx, conn, who); err != nil {
-			_ = conn.Close()
-			conn = nil
-		}
+		conn, err = c.greet(ctx, conn, t, who)
 	}
 	c.tally.dial(t.Node, err)
 	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, address, err)

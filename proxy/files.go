@@ -26,10 +26,7 @@ func connectionsFor(files, others int) int {
 // limitConnections sets the limit of all connections, and says in the log where
 // it is from.
 func (p *Proxy) limitConnections() {
-	sockets := 0
-	for l := range p.listeners() {
-		sockets += len(l.endpoints)
-	}
+	sockets := len(p.doors)
 	all := &p.admission.all
 	all.max = p.conf.MaxConnections
 	files, limited := fileLimit()

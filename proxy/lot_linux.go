@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"log/slog"
-	"net"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -182,12 +181,7 @@ func (l *lot) release(s *session) {
 
 // takes reports whether a session is of a kind that can be parked, and is not.
 func (l *lot) takes(s *session) bool {
-	for _, conn := range []net.Conn{s.client, s.broker} {
-		if _, plain := conn.(*net.TCPConn); !plain {
-			return false
-		}
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return s.ticket == 0 && !l.closed
+	return s.plain && s.ticket == 0 && !l.closed
 }

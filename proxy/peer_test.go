@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -167,8 +168,17 @@ func (p *peer) close() { _ = p.conn.Close() }
 
 // reset breaks the connection.
 func (p *peer) reset() {
-	_ = p.conn.(*net.TCPConn).SetLinger(0)
-	_ = p.conn.Close()
+	raw := socket(p.conn)
+	_ = raw.(*net.TCPConn).SetLinger(0)
+	_ = raw.Close()
+}
+
+// socket is the connection under TLS, if that is what conn is.
+func socket(conn net.Conn) net.Conn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return conn
 }
 
 // excerpt shows the front of b.

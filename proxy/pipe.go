@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -43,9 +44,12 @@ type pipe struct {
 	src, dst        net.Conn
 	in              *inlet // reads src without a buffer while there is nothing to read; nil: not possible
 	out             *outlet
-	ducts           *ducts // nil: everything is copied
-	buf             []byte // nil: none is held
-	lent            loan   // where buf goes back to
+	ducts           *ducts  // nil: everything is copied
+	secure          bool    // src is TLS
+	between         bool    // nothing is read of the frame that boundary has told of, for src that is TLS
+	first           [1]byte // of what TLS has then
+	buf             []byte  // nil: none is held
+	lent            loan    // where buf goes back to
 	sent, next, end int
 
 	filled bool // the last read found more than there was room for
@@ -76,6 +80,7 @@ type pipe struct {
 func (p *pipe) boundary() {
 	p.glance = p.begun && p.buffered() == 0 && p.canSplice()
 	p.begun = false
+	p.between = p.buffered() == 0
 }
 
 // connect says what the pipe reads and writes. Before that, or with a nil dst,
@@ -85,6 +90,7 @@ func (p *pipe) connect(src, dst net.Conn, d *ducts) {
 	if p.in == nil {
 		p.in = newInlet(src, p)
 	}
+	_, p.secure = src.(*tls.Conn)
 	p.out = newOutlet(dst)
 }
 
@@ -162,9 +168,12 @@ func (p *pipe) read(need int) error {
 	}
 	var n int
 	var err error
-	if p.in != nil {
+	switch {
+	case p.in != nil:
 		n, err = p.in.read(need)
-	} else {
+	case p.secure:
+		n, err = p.readTLS(need)
+	default:
 		n, err = p.src.Read(p.room(need))
 	}
 	p.end += n

@@ -7,12 +7,16 @@ import (
 	"kproxy/internal/upstream"
 )
 
+// AnyNode stands for all nodes of a listener, whose names differ by their ids.
+// What is advertised then has {node} in it.
+const AnyNode = -2
+
 // PlannedEndpoints are what a listener would bind for consecutive nodes, or its
 // bootstrap endpoint.
 type PlannedEndpoints struct {
 	Cluster, Listener string
 
-	FirstNode, LastNode             int32 // the same for a single node; -1: the bootstrap endpoint
+	FirstNode, LastNode             int32 // the same for a single node; NoNode: the bootstrap endpoint; AnyNode: all nodes
 	FirstBind, LastBind             string
 	FirstAdvertised, LastAdvertised string
 }
@@ -25,9 +29,10 @@ func (c *Config) Plan() []PlannedEndpoints {
 	var plan []PlannedEndpoints
 	for i := range c.Clusters {
 		cluster := &c.Clusters[i]
-		for j := range cluster.Listeners {
-			for _, p := range cluster.Listeners[j].plan() {
-				p.Cluster, p.Listener = cluster.Name, cluster.Listeners[j].Name
+		for _, l := range cluster.Listeners {
+			l = l.in(cluster.Name)
+			for _, p := range l.plan() {
+				p.Cluster, p.Listener = cluster.Name, l.Name
 				plan = append(plan, p)
 			}
 		}
@@ -39,6 +44,9 @@ func (c *Config) Plan() []PlannedEndpoints {
 func (l *Listener) plan() []PlannedEndpoints {
 	host, port := l.advertisedBootstrap()
 	plan := []PlannedEndpoints{planned(upstream.NoNode, l.Bind, hostport.Join(host, port))}
+	if l.Nodes.SNI != "" {
+		return append(plan, planned(AnyNode, l.Bind, l.Nodes.SNI))
+	}
 	joins := false // whether the next slot may continue the last run
 	for slot, node := range l.nodesBySlot() {
 		if node == upstream.NoNode {

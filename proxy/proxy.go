@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kproxy/internal/logkey"
 )
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
@@ -20,17 +22,19 @@ type Proxy struct {
 	log      *slog.Logger
 	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
 	clusters []*cluster
+	doors    []*door // from Start on
 
 	admission admission
 	ducts     *ducts
 	lot       lot
+	places    places
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
 	retired   atomic.Bool
 	accepting sync.WaitGroup
 	asking    sync.WaitGroup // questions to clusters, and state files
-	sweeping  sync.WaitGroup
+	sweeping  sync.WaitGroup // the sweep, and the watch of files
 	serving   sync.WaitGroup // sessions, whether they have goroutines or are parked
 
 	mu       sync.Mutex // guards the following
@@ -39,8 +43,8 @@ type Proxy struct {
 	running  context.Context // what stop ends; nil until every endpoint is bound
 }
 
-// New returns a Proxy for conf, which must be valid (Config.Validate). It opens
-// nothing.
+// New returns a Proxy for conf, which must be valid (Config.Validate). It reads the
+// files that conf names, and opens no socket. The error joins [*ConfigError]s.
 func New(conf *Config) (*Proxy, error) {
 	if err := conf.Validate(); err != nil {
 		return nil, err
@@ -53,6 +57,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.log = p.conf.Logger
 	p.ducts = newDucts(p.conf.SplicePipes)
 	p.lot.log = p.log
+	p.places = newPlaces(p.conf.MaxHandshakes)
 	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections", text: &limitText}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
@@ -79,7 +84,9 @@ func (c *Config) withDefaults() Config {
 	d := *c
 	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
+	d.HandshakeTimeout = cmp.Or(d.HandshakeTimeout, DefaultHandshakeTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
+	d.WatchInterval = cmp.Or(d.WatchInterval, DefaultWatchInterval)
 	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
 	d.ParkAfter = cmp.Or(d.ParkAfter, DefaultParkAfter)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
@@ -92,6 +99,10 @@ func (c *Config) withDefaults() Config {
 		cluster.ConnectTimeout = cmp.Or(cluster.ConnectTimeout, DefaultConnectTimeout)
 		cluster.Keepalive = cmp.Or(cluster.Keepalive, DefaultKeepalive)
 		cluster.ForgetAfter = cmp.Or(cluster.ForgetAfter, DefaultForgetAfter)
+		cluster.Listeners = slices.Clone(cluster.Listeners)
+		for j, l := range cluster.Listeners {
+			cluster.Listeners[j] = l.in(cluster.Name)
+		}
 	}
 	return d
 }
@@ -116,10 +127,11 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.running = ctx
 	p.mu.Unlock()
 	p.limitConnections()
-	for l := range p.listeners() {
-		for _, e := range l.endpoints {
-			p.accepting.Go(func() { e.accept(ctx) })
-		}
+	for _, err := range p.Uncovered() {
+		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
+	}
+	for _, d := range p.doors {
+		p.accepting.Go(func() { d.accept(ctx) })
 	}
 	for _, c := range p.clusters {
 		p.asking.Go(func() { c.askUntilAnswered(ctx) })
@@ -128,6 +140,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		}
 	}
 	p.sweeping.Go(func() { p.sweep(ctx) })
+	p.sweeping.Go(func() { p.watchFiles(ctx) })
 	return nil
 }
 
@@ -141,12 +154,7 @@ func (p *Proxy) open(ctx context.Context) error {
 			return err
 		}
 	}
-	for l := range p.listeners() {
-		if err := l.bind(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.bind(ctx)
 }
 
 // listeners yields the listeners of all clusters.
@@ -163,10 +171,8 @@ func (p *Proxy) listeners() func(yield func(*listener) bool) {
 }
 
 func (p *Proxy) closeSockets() {
-	for l := range p.listeners() {
-		for _, e := range l.endpoints {
-			_ = e.socket.Close() // nothing is lost: it only accepts
-		}
+	for _, d := range p.doors {
+		_ = d.socket.Close() // nothing is lost: it only accepts
 	}
 }
 
@@ -179,7 +185,7 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	}
 	p.mu.Unlock()
 	if stopping {
-		_ = s.client.Close()
+		closeNow(s.client)
 		p.gone(s)
 		return
 	}
@@ -199,7 +205,7 @@ func (p *Proxy) run(s *session, open bool) {
 
 // gone says that nothing is left of a session.
 func (p *Proxy) gone(s *session) {
-	s.endpoint.listener.gate.leave(s.source)
+	s.leaveGates()
 	p.serving.Done()
 }
 
@@ -255,16 +261,14 @@ func (p *Proxy) live() []*session {
 
 // isOwn reports whether an address is one that the proxy itself listens on.
 func (p *Proxy) isOwn(address netip.AddrPort) bool {
-	for l := range p.listeners() {
-		for _, e := range l.endpoints {
-			tcp, ok := e.socket.Addr().(*net.TCPAddr)
-			if !ok || tcp.Port != int(address.Port()) {
-				continue
-			}
-			bound := tcp.AddrPort().Addr().Unmap()
-			if bound == address.Addr().Unmap() || bound.IsUnspecified() && isLocal(address.Addr()) {
-				return true
-			}
+	for _, d := range p.doors {
+		tcp, ok := d.socket.Addr().(*net.TCPAddr)
+		if !ok || tcp.Port != int(address.Port()) {
+			continue
+		}
+		bound := tcp.AddrPort().Addr().Unmap()
+		if bound == address.Addr().Unmap() || bound.IsUnspecified() && isLocal(address.Addr()) {
+			return true
 		}
 	}
 	return false

@@ -28,7 +28,7 @@ func (s *session) readProxyHeader() error {
 		return err
 	}
 	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
-		if s.endpoint.listener.gate.balancers.required {
+		if s.door.gate.balancers.required {
 			return badProxyHeader(errors.New("there is none"))
 		}
 		return nil
@@ -61,7 +61,7 @@ func (s *session) readProxyHeader() error {
 	}
 	s.from = source.String()
 	s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
-	if reason := s.endpoint.listener.gate.claim(s.party.client.Addr()); reason != "" {
+	if reason := s.door.gate.claim(s.party.client.Addr()); reason != "" {
 		return end(reason, nil)
 	}
 	s.source = s.party.client.Addr()

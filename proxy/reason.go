@@ -1,6 +1,10 @@
 package proxy
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"kproxy/internal/tlsconf"
+)
 
 // CloseReason says why a session ended. The set is closed: logs, metrics and
 // tests use these words and no others.
@@ -14,27 +18,44 @@ const (
 	BrokerClosed        CloseReason = "broker_closed"         // the broker ended its side
 	BrokerReset         CloseReason = "broker_reset"          // the broker's connection broke
 	DialFailed          CloseReason = "dial_failed"           // the broker could not be reached
+	BrokerRefusedTLS    CloseReason = "broker_refused_tls"    // the broker does not take the proxy's part of the TLS handshake, and says so behind it
 	DialRefused         CloseReason = "dial_refused"          // the broker's address is not one that may be dialled
 	FirstRequestTimeout CloseReason = "first_request_timeout" // no complete request header in time
 	ForeignProtocol     CloseReason = "foreign_protocol"      // the client speaks something that is not Kafka
-	BadRequest          CloseReason = "bad_request"           // a request that contradicts itself
-	RequestTooLarge     CloseReason = "request_too_large"     // a request above max_request_bytes
-	UnknownAPI          CloseReason = "unknown_api"           // an API that could not be searched for addresses
-	UnsupportedVersion  CloseReason = "unsupported_version"   // a version that could not be searched for addresses
-	Relearn             CloseReason = "relearn"               // the endpoint's broker was not known yet; it is once the client comes back
-	BadAnswer           CloseReason = "bad_answer"            // an answer that contradicts itself
-	UnexpectedAnswer    CloseReason = "unexpected_answer"     // an answer out of order, or to nothing
-	Loop                CloseReason = "loop"                  // the proxy has reached itself
-	NotAllowed          CloseReason = "not_allowed"           // refused by allow, deny or proxy_protocol.from: the client's network
-	BadProxyHeader      CloseReason = "bad_proxy_header"      // no PROXY protocol header where one is required, or one that contradicts itself
-	TooManyConnections  CloseReason = "too_many_connections"  // refused at max_connections, the listener's or that of all
-	TooManyFromSource   CloseReason = "too_many_from_source"  // refused at max_per_source
-	AcceptRate          CloseReason = "accept_rate"           // refused at accept_rate
-	IdleTimeout         CloseReason = "idle_timeout"          // silent for idle_timeout, and owed nothing
-	MaxAge              CloseReason = "max_age"               // older than max_age; answers in flight were delivered
-	PeerGone            CloseReason = "peer_gone"             // bytes are unacknowledged and no sign of life has come
-	Drained             CloseReason = "drained"               // the proxy stops; answers in flight were delivered
-	DrainTimeout        CloseReason = "drain_timeout"         // the proxy stops; answers in flight were not delivered in time
+
+	// Those of TLS handshakes with clients are the words of tlsconf.Failure.
+
+	TLSPlaintext          = CloseReason(tlsconf.NotTLS)             // the client speaks plaintext to a TLS port
+	TLSCertificateRefused = CloseReason(tlsconf.CertificateRefused) // the client does not take the listener's certificate
+	TLSNoCertificate      = CloseReason(tlsconf.NoCertificate)      // the client shows no certificate, and has to
+	TLSUntrusted          = CloseReason(tlsconf.Untrusted)          // the client's certificate leads to no CA of client_ca
+	TLSExpired            = CloseReason(tlsconf.Expired)            // the client's certificate has ended, or not begun
+	TLSSubjectRefused     = CloseReason(tlsconf.SubjectRefused)     // the client's subject is not let in
+	TLSVersion            = CloseReason(tlsconf.VersionRefused)     // no version or cipher in common
+	TLSUnknownName        = CloseReason(tlsconf.UnknownName)        // the server name that the client asks for leads nowhere
+	TLSNoName             = CloseReason(tlsconf.NoName)             // the client asks for no server name where it has to
+	TLSTimeout            = CloseReason(tlsconf.Timeout)            // not done within handshake_timeout
+	TLSClosed             = CloseReason(tlsconf.Ended)              // the client closed meanwhile
+	TLSFailed             = CloseReason(tlsconf.Other)              // anything else
+
+	BadRequest         CloseReason = "bad_request"          // a request that contradicts itself
+	RequestTooLarge    CloseReason = "request_too_large"    // a request above max_request_bytes
+	UnknownAPI         CloseReason = "unknown_api"          // an API that could not be searched for addresses
+	UnsupportedVersion CloseReason = "unsupported_version"  // a version that could not be searched for addresses
+	Relearn            CloseReason = "relearn"              // the endpoint's broker was not known yet; it is once the client comes back
+	BadAnswer          CloseReason = "bad_answer"           // an answer that contradicts itself
+	UnexpectedAnswer   CloseReason = "unexpected_answer"    // an answer out of order, or to nothing
+	Loop               CloseReason = "loop"                 // the proxy has reached itself
+	NotAllowed         CloseReason = "not_allowed"          // refused by allow, deny or proxy_protocol.from: the client's network
+	BadProxyHeader     CloseReason = "bad_proxy_header"     // no PROXY protocol header where one is required, or one that contradicts itself
+	TooManyConnections CloseReason = "too_many_connections" // refused at max_connections, the listener's or that of all
+	TooManyFromSource  CloseReason = "too_many_from_source" // refused at max_per_source
+	AcceptRate         CloseReason = "accept_rate"          // refused at accept_rate
+	IdleTimeout        CloseReason = "idle_timeout"         // silent for idle_timeout, and owed nothing
+	MaxAge             CloseReason = "max_age"              // older than max_age; answers in flight were delivered
+	PeerGone           CloseReason = "peer_gone"            // bytes are unacknowledged and no sign of life has come
+	Drained            CloseReason = "drained"              // the proxy stops; answers in flight were delivered
+	DrainTimeout       CloseReason = "drain_timeout"        // the proxy stops; answers in flight were not delivered in time
 )
 
 // healthy reports whether sessions end like this when nothing is wrong.
@@ -58,7 +79,7 @@ func (r CloseReason) level() slog.Level {
 		return slog.LevelDebug
 	case r == Loop:
 		return slog.LevelError
-	case r.healthy(), r == ClientReset:
+	case r.healthy(), r == ClientReset, r == TLSClosed:
 		return slog.LevelInfo
 	default:
 		return slog.LevelWarn

@@ -73,6 +73,9 @@ func (s *session) report() {
 	if s.tlvs != "" {
 		attrs = append(attrs, slog.String(logkey.TLVs, s.tlvs))
 	}
+	if s.name != "" {
+		attrs = append(attrs, slog.String(logkey.ServerName, s.name))
+	}
 	if s.clientID != "" {
 		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))
 	}

@@ -47,18 +47,25 @@ const (
 // is parked has none (see lot).
 type session struct {
 	proxy    *Proxy
-	endpoint *endpoint
+	door     *door
+	endpoint *endpoint  // whom the client means; Proxy.mu guards its setting
+	counted  bool       // as one of endpoint's listener's; guarded by Proxy.mu
+	admitted bool       // by the gate of that listener, beside the door's
 	from     string     // the client's host:port
 	source   netip.Addr // what the gate counts the client by
 	party    party
 	headed   bool   // a PROXY protocol header may come first
 	tlvs     string // what it said beside the addresses
+	name     string // the server name that the client asked for in TLS
 	opened   time.Time
 
-	client, broker net.Conn // broker is set before the pump of answers starts
-	up, down       pipe     // client to broker, broker to client
-	queue          inflight
-	walker         rewrite.Walker
+	client   net.Conn // as it was accepted
+	stream   net.Conn // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
+	broker   net.Conn // set before the pump of answers starts
+	plain    bool     // both are TCP and nothing else; set with broker
+	up, down pipe     // client to broker, broker to client
+	queue    inflight
+	walker   rewrite.Walker
 
 	clientID string
 	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
@@ -75,24 +82,23 @@ type session struct {
 
 	watch watch // the sweep's
 
-	mu  sync.Mutex // guards why, and the setting of broker
+	mu  sync.Mutex // guards why, and the setting of broker and plain
 	why *ended     // the first reason
 }
 
-func newSession(e *endpoint, client net.Conn) *session {
+func newSession(d *door, client net.Conn) *session {
 	s := &session{
-		proxy:    e.listener.cluster.proxy,
-		endpoint: e,
+		proxy:    d.proxy,
+		door:     d,
+		endpoint: d.endpoint,
 		from:     client.RemoteAddr().String(),
 		opened:   time.Now(),
 		client:   client,
+		stream:   client,
 		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
-	if s.up.opened, s.down.opened = s.opened, s.opened; e.slot == bootstrapSlot {
-		s.node.Store(NoNode)
-	} else {
-		s.node.Store(UnknownNode)
-	}
+	s.up.opened, s.down.opened = s.opened, s.opened
+	s.node.Store(d.endpoint.label())
 	s.expires = s.proxy.conf.expiry(s.opened)
 	s.queue.init()
 	return s
@@ -101,19 +107,14 @@ func newSession(e *endpoint, client net.Conn) *session {
 // open reads what the client wants, and connects it with its broker. It reports
 // whether it did.
 func (s *session) open(ctx context.Context) bool {
-	header, err := s.firstHeader()
+	header, err := s.firstHeader(ctx)
 	if err != nil {
 		s.note(err)
 		return false
 	}
 	if err := s.dial(ctx, header); err != nil {
 		s.note(err)
-		if s.ended().reason == DialFailed {
-			// An orderly end before the first answer is how a broker refuses a
-			// login. franz-go then tells records' producers so, and a group does
-			// not look for another coordinator; a reset is a broker that is down.
-			closeByReset(s.client)
-		}
+		s.resetIfDown()
 		return false
 	}
 	return true
@@ -126,6 +127,7 @@ func (s *session) move() (parked bool) {
 			return true
 		}
 	}
+	s.resetIfDown()
 	s.lingerForClient()
 	return false
 }
@@ -134,8 +136,8 @@ func (s *session) move() (parked bool) {
 // parked.
 func (s *session) pump() {
 	s.parking.Store(false)
-	s.up.connect(s.client, s.broker, s.proxy.ducts)
-	s.down.connect(s.broker, s.client, s.proxy.ducts)
+	s.up.connect(s.stream, s.broker, s.proxy.ducts)
+	s.down.connect(s.broker, s.stream, s.proxy.ducts)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
@@ -147,9 +149,21 @@ func (s *session) close() {
 	if s.broker != nil {
 		_ = s.broker.Close()
 	}
-	_ = s.client.Close()
+	_ = s.stream.Close()
 	s.up.giveBack()
 	s.down.giveBack()
+}
+
+// resetIfDown closes the client's connection by a reset if it has no broker. An
+// orderly end before the first answer is how a broker refuses a login. franz-go
+// then tells records' producers so, and a group does not look for another
+// coordinator; a reset is a broker that is down.
+func (s *session) resetIfDown() {
+	switch s.ended().reason {
+	case DialFailed, BrokerRefusedTLS:
+		closeByReset(s.client)
+	default:
+	}
 }
 
 // note keeps why the session ends, unless something else has ended it before.
@@ -173,18 +187,25 @@ func (s *session) ended() *ended {
 }
 
 // firstHeader reads the header of the first request, and leaves it in the pipe.
-// Until it is complete the client has a deadline, and nobody is dialled.
-func (s *session) firstHeader() (wire.RequestHeader, error) {
+// Until it is complete the client has a deadline, and nobody is dialled. What may
+// come before it is a load balancer's header, and then a TLS handshake, which has
+// a deadline of its own.
+func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.up.connect(s.client, nil, nil)
-	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
-		return wire.RequestHeader{}, end(ClientReset, err)
-	}
-	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
-		return wire.RequestHeader{}, why
+	if err := s.hurry(); err != nil {
+		return wire.RequestHeader{}, err
 	}
 	if s.headed {
 		if err := s.readProxyHeader(); err != nil {
 			return wire.RequestHeader{}, s.beforeRequest(err)
+		}
+	}
+	if s.endpoint.listener.tls != nil {
+		if err := s.handshake(ctx); err != nil {
+			return wire.RequestHeader{}, err
+		}
+		if err := s.hurry(); err != nil {
+			return wire.RequestHeader{}, err
 		}
 	}
 	b, err := s.up.peek(wire.SizeLen)
@@ -209,6 +230,17 @@ func (s *session) firstHeader() (wire.RequestHeader, error) {
 		return wire.RequestHeader{}, end(ClientReset, err)
 	}
 	return h, nil
+}
+
+// hurry gives the client as long as it may take for its first request.
+func (s *session) hurry() error {
+	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
+		return end(ClientReset, err)
+	}
+	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
+		return why
+	}
+	return nil
 }
 
 // beforeRequest says why no first request came.
@@ -289,7 +321,7 @@ func (s *session) cut(reason CloseReason) {
 		why.err = errUnanswered(owed)
 	}
 	s.note(why)
-	_ = s.client.Close()
+	closeNow(s.client)
 	s.closeBroker()
 	s.proxy.lot.wake(s)
 }
@@ -299,7 +331,7 @@ func (s *session) closeBroker() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broker != nil {
-		_ = s.broker.Close()
+		closeNow(s.broker)
 	}
 }
 
@@ -315,16 +347,8 @@ func (s *session) lingerForClient() {
 	default:
 		return
 	}
-	closeWrite(s.client)
+	closeWrite(s.stream)
 	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
-		_, _ = io.Copy(io.Discard, s.client)
-	}
-}
-
-// closeWrite ends one direction of a connection that has two; of one that has
-// not (in memory), nothing.
-func closeWrite(c net.Conn) {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // an error means that the peer is gone, which reading tells as well
+		_, _ = io.Copy(io.Discard, s.stream)
 	}
 }

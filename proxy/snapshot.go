@@ -22,6 +22,7 @@ type ClusterStats struct {
 	Brokers    int       // nodes known
 	Dials      []DialCount
 	MapChanges []MapChangeCount // all kinds, also those with 0
+	TLS        *TLSStats        // nil: the brokers are spoken to in plaintext
 	Listeners  []ListenerStats  // in the order of the configuration
 }
 
@@ -41,6 +42,7 @@ type MapChangeCount struct {
 // ListenerStats is about one listener. Opened is the sum of Active and Closed.
 type ListenerStats struct {
 	Name   string
+	TLS    *TLSStats // nil: clients speak plaintext
 	Opened int64
 	Active []NodeCount
 	Closed []CloseCount
@@ -117,10 +119,16 @@ func (p *Proxy) Stats() Snapshot {
 	at := map[*listener]*ListenerStats{}
 	for _, c := range p.clusters {
 		stats := c.stats()
+		if c.tls != nil {
+			stats.TLS = tlsStats(c.tls.Status())
+		}
 		stats.Listeners = make([]ListenerStats, len(c.listeners))
 		for i, l := range c.listeners {
 			stats.Listeners[i] = l.counters.stats()
 			stats.Listeners[i].Name = l.conf.Name
+			if l.tls != nil {
+				stats.Listeners[i].TLS = tlsStats(l.tls.Status())
+			}
 			at[l] = &stats.Listeners[i]
 		}
 		snapshot.Clusters = append(snapshot.Clusters, stats)
@@ -139,6 +147,9 @@ func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
 		active[l], up[l], down[l] = map[int32]int64{}, l.tally.up, l.tally.down
 	}
 	for s := range p.sessions {
+		if !s.counted {
+			continue
+		}
 		l := s.endpoint.listener
 		active[l][s.node.Load()]++
 		u, d := up[l], down[l]

@@ -156,7 +156,18 @@ func (m moved) stats() Direction {
 // enter takes a session into the set of live ones. The caller holds mu.
 func (p *Proxy) enter(s *session) {
 	p.sessions[s] = struct{}{}
-	s.endpoint.listener.tally.opened++
+	if !s.door.shared {
+		s.count()
+	}
+}
+
+// count counts a session as opened, once it is known whose it is. The caller
+// holds Proxy.mu.
+func (s *session) count() {
+	if !s.counted {
+		s.counted = true
+		s.endpoint.listener.tally.opened++
+	}
 }
 
 // leave takes a session that moves nothing any more out of it.
@@ -164,6 +175,7 @@ func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
+	s.count() // of a door's first listener, where it is still not known whose it is
 	t := &s.endpoint.listener.tally
 	t.close(Closing{s.node.Load(), s.ended().reason})
 	t.up.add(&s.up)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kproxy/internal/hostport"
+	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 )
 
@@ -48,6 +49,7 @@ func (c *Config) Validate() error {
 		v.name(key, cluster.Name, seen)
 		v.cluster(key, cluster)
 	}
+	v.sharedNames()
 	v.admin(c.AdminBind)
 	v.loops()
 	return errors.Join(v.errs...)
@@ -59,6 +61,7 @@ type validator struct {
 	errs      []error
 	binds     binds
 	upstreams []knownUpstream
+	named     map[string][]namedListener // by canonical bind
 
 	maxConnections int // Config.MaxConnections, which bounds every listener's
 }
@@ -130,6 +133,9 @@ func (v *validator) cluster(key string, c *Cluster) {
 	if c.Keepalive > maxKeepalive {
 		v.add(key+".keepalive", fmt.Sprintf("%s is more than the kernel takes", c.Keepalive), fmt.Sprintf("write %s or less; the default is %s", maxKeepalive, DefaultKeepalive))
 	}
+	if c.TLS != nil {
+		v.tls(key, tlsconf.ClientConfig(*c.TLS).Validate())
+	}
 	v.bootstrap(key, c)
 
 	if len(c.Listeners) == 0 {
@@ -137,9 +143,9 @@ func (v *validator) cluster(key string, c *Cluster) {
 	}
 	seen := make(map[string]bool)
 	for i := range c.Listeners {
-		l := &c.Listeners[i]
+		l := c.Listeners[i].in(c.Name)
 		lkey := key + ".listeners." + l.Name
 		v.name(lkey, l.Name, seen)
-		v.listener(lkey, l)
+		v.listener(lkey, &l)
 	}
 }

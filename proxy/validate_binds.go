@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"kproxy/internal/hostport"
 )
@@ -18,7 +19,15 @@ type portBinds struct {
 }
 
 // bound is one listening address and the key that asked for it.
-type bound struct{ key, address string }
+type bound struct {
+	key, address string
+	listener     *Listener // one with names, which may share the address with others of its kind; nil: nobody may
+}
+
+// shares reports whether both may have the address.
+func (b bound) shares(other bound) bool {
+	return b.listener != nil && other.listener != nil && canonicalAddress(b.address) == canonicalAddress(other.address)
+}
 
 // claim takes an address for b, and is whoever has it already, itself or by a
 // wildcard.
@@ -80,6 +89,10 @@ func (v *validator) endpoints(key string, l *Listener) {
 func (v *validator) claim(b bound, reported map[string]bool) {
 	host, port := mustParse(b.address)
 	other, taken := v.binds.claim(host, port, b)
+	if b.listener != nil && (!taken || b.shares(other)) {
+		v.share(b)
+		return
+	}
 	if !taken || reported[other.key] {
 		return
 	}
@@ -91,4 +104,13 @@ func (v *validator) claim(b bound, reported map[string]bool) {
 		by += ", as " + other.address
 	}
 	v.add(b.key, fmt.Sprintf("%s is bound already by %s", b.address, by), "move one of them to another port or address")
+}
+
+// share notes a listener for the check of those that share its address.
+func (v *validator) share(b bound) {
+	if v.named == nil {
+		v.named = map[string][]namedListener{}
+	}
+	address := canonicalAddress(b.address)
+	v.named[address] = append(v.named[address], namedListener{strings.TrimSuffix(b.key, ".bind"), b.listener})
 }

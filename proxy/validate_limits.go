@@ -15,6 +15,8 @@ func (v *validator) limits(c *Config) {
 		v.add(size, fmt.Sprintf("%d is more than a request can say that it is long", n), fmt.Sprintf("write %d or less", math.MaxInt32))
 	}
 	v.duration("limits.first_request_timeout", c.FirstRequestTimeout)
+	v.duration("limits.handshake_timeout", c.HandshakeTimeout)
+	v.count("limits.max_handshakes", c.MaxHandshakes)
 	v.count("limits.max_connections", c.MaxConnections)
 	v.duration("limits.idle_timeout", c.IdleTimeout)
 	v.duration("limits.max_age", c.MaxAge)

@@ -15,8 +15,15 @@ func (v *validator) listener(key string, l *Listener) {
 	v.bindAndAdvertise(key, l)
 	v.networks(key, l)
 	v.listenerLimits(key, &l.Limits)
+	if l.TLS != nil {
+		v.tls(key, l.serverConfig("").Validate())
+	}
 	nodesKey := key + ".nodes"
 	switch n := &l.Nodes; {
+	case n.SNI != "" && (n.Ports != (Range{}) || n.Addresses != ""):
+		v.add(nodesKey, "sni, and ports or addresses", "keep sni for one port for all brokers, or one of the others")
+	case n.SNI != "":
+		v.sni(key, l)
 	case n.Ports != (Range{}) && n.Addresses != "":
 		v.add(nodesKey, "both ports and addresses", "keep ports for one port for each broker, or addresses for one address")
 	case n.Ports != (Range{}):
@@ -24,12 +31,23 @@ func (v *validator) listener(key string, l *Listener) {
 	case n.Addresses != "":
 		v.addresses(nodesKey, n)
 	default:
-		v.add(nodesKey, "neither ports nor addresses", `write {ports: 9100-9199}, or {addresses: "127.0.1.{slot}:9092", slots: 1-254}`)
+		v.add(nodesKey, "neither ports nor addresses nor sni", `write {ports: 9100-9199}, or {addresses: "127.0.1.{slot}:9092", slots: 1-254}`)
 	}
 	if l.Nodes.FirstNode < 0 {
 		v.add(nodesKey+".first_node", fmt.Sprintf("%d is no broker id", l.Nodes.FirstNode), "write the lowest broker id, 0 or more")
 	}
+	switch {
+	case l.UnknownSNI != "" && l.UnknownSNI != SNIRefuse && l.UnknownSNI != SNIBootstrap:
+		v.add(key+".unknown_sni", fmt.Sprintf("%q is neither refuse nor bootstrap", l.UnknownSNI), "write one of them")
+	case l.UnknownSNI == SNIBootstrap && l.Nodes.SNI == "":
+		v.add(key+".unknown_sni", "only goes with nodes.sni", "take it out: where ports or addresses tell the nodes, any name leads to the address's own")
+	}
 	if len(v.errs) > before {
+		return
+	}
+	if l.Nodes.SNI != "" {
+		v.bootstrapName(key, l)
+		v.claim(bound{key: key + ".bind", address: l.Bind, listener: l}, nil)
 		return
 	}
 	v.pins(nodesKey, &l.Nodes)

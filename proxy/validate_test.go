@@ -66,6 +66,65 @@ func TestValidate(t *testing.T) {
 			},
 		},
 		{
+			"server names",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				fred.Nodes = Nodes{SNI: "b{node}.x.com:443", Ports: Range{1, 2}}
+				orders.Listeners[1].Nodes = Nodes{SNI: "b.x.com:443", FirstNode: 1, AdvertisePorts: Range{1, 2}}
+				many.Nodes = Nodes{SNI: "b.x.com:4{node}"}
+				many.TLS, many.UnknownSNI = &ListenerTLS{Certs: []KeyPair{{"c", ""}}, ClientAuth: "never"}, "guess"
+			},
+			[]string{
+				`clusters.orders.listeners.fred.nodes: sni, and ports or addresses; keep sni for one port for all brokers, or one of the others`,
+				`clusters.orders.listeners.alice.nodes.sni: the listener has no tls, without which clients ask for no name; add tls: {certs: [{cert: edge.pem, key: edge.key}]}, or use ports`,
+				`clusters.orders.listeners.alice.nodes: first_node and pin only go with ports or addresses; take them out: each node has the name with its own id`,
+				`clusters.orders.listeners.alice.nodes: advertise_ports, advertise_addresses and slots do not go with sni; take them out: clients are told sni`,
+				`clusters.orders.listeners.alice.nodes.sni: "b.x.com:443" does not hold {node} once; write a name that differs by the node's id, such as "b{node}.kafka.example.com:443"`,
+				`clusters.audit.listeners.many.tls.certs[0]: both cert and key are needed; write {cert: edge.pem, key: edge.key}; one file may hold both`,
+				`clusters.audit.listeners.many.tls.client_auth: "never" is neither required nor requested; write one of them`,
+				`clusters.audit.listeners.many.tls.client_auth: client_ca is needed, by which clients' certificates are verified; write client_ca: the file of the CA that signs them`,
+				`clusters.audit.listeners.many.nodes.sni: {node} stands in the port; write a name that differs by the node's id, such as "b{node}.kafka.example.com:443"`,
+				`clusters.audit.listeners.many.unknown_sni: "guess" is neither refuse nor bootstrap; write one of them`,
+			},
+		},
+		{
+			"server names that do not tell listeners apart",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				named := func(l *Listener, advertise, sni string) {
+					l.Bind, l.Advertise, l.UnknownSNI = "0.0.0.0:443", advertise, SNIBootstrap
+					l.Nodes, l.TLS = Nodes{SNI: sni}, &ListenerTLS{Certs: []KeyPair{{"c", "k"}}}
+				}
+				named(fred, "kafka.x.com:443", "b{node}.x.com:443")
+				named(&orders.Listeners[1], "Kafka.x.com:443", "b1{node}.x.com:443")
+				named(many, "b3.x.com:443", "b{node}.{cluster}.x.com:443")
+				many.Bind = ":443"
+				many.ProxyProtocol.From = []string{"10.0.0.0/8"}
+			},
+			[]string{
+				`clusters.orders.listeners.alice.advertise: "Kafka.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
+				`clusters.orders.listeners.alice.unknown_sni: bootstrap, as that of clusters.orders.listeners.fred, which has the same bind; write refuse for one of them`,
+				`clusters.audit.listeners.many.advertise: "b3.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
+				`clusters.audit.listeners.many.unknown_sni: bootstrap, as that of clusters.orders.listeners.fred, which has the same bind; write refuse for one of them`,
+				`clusters.audit.listeners.many.proxy_protocol: not the same as that of clusters.orders.listeners.fred, which has the same bind, and it comes before the name; write the same for both`,
+				`clusters.audit.listeners.many.unknown_sni: bootstrap, as that of clusters.orders.listeners.alice, which has the same bind; write refuse for one of them`,
+				`clusters.audit.listeners.many.proxy_protocol: not the same as that of clusters.orders.listeners.alice, which has the same bind, and it comes before the name; write the same for both`,
+			},
+		},
+		{
+			"server names and addresses",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				fred.Nodes, fred.TLS = Nodes{SNI: "b{node}.x.com:443"}, &ListenerTLS{Certs: []KeyPair{{"c", "k"}}}
+				fred.Advertise = "b5.x.com:443"
+				alice := &orders.Listeners[1]
+				alice.Nodes, alice.TLS, alice.Advertise = Nodes{SNI: "c{node}.x.com:443"}, fred.TLS, "192.0.2.1:443"
+				many.Bind, many.UnknownSNI = fred.Bind, SNIBootstrap
+			},
+			[]string{
+				`clusters.orders.listeners.alice.advertise: clients ask for no name when they are told the address 192.0.2.1; write a name that the certificate has, or unknown_sni: bootstrap`,
+				`clusters.audit.listeners.many.unknown_sni: only goes with nodes.sni; take it out: where ports or addresses tell the nodes, any name leads to the address's own`,
+				`clusters.orders.listeners.fred.advertise: "b5.x.com" is the name of a node, too, by nodes.sni; choose another name for one of them`,
+			},
+		},
+		{
 			"names used twice",
 			func(c *Config, orders *Cluster, _, _ *Listener) {
 				c.Clusters[1].Name = "orders"
@@ -225,7 +284,7 @@ func TestValidate(t *testing.T) {
 				fred.Nodes = Nodes{FirstNode: -1}
 			},
 			[]string{
-				`clusters.orders.listeners.fred.nodes: neither ports nor addresses; write {ports: 9100-9199}, or {addresses: "127.0.1.{slot}:9092", slots: 1-254}`,
+				`clusters.orders.listeners.fred.nodes: neither ports nor addresses nor sni; write {ports: 9100-9199}, or {addresses: "127.0.1.{slot}:9092", slots: 1-254}`,
 				`clusters.orders.listeners.fred.nodes.first_node: -1 is no broker id; write the lowest broker id, 0 or more`,
 				`clusters.audit.listeners.many.nodes: both ports and addresses; keep ports for one port for each broker, or addresses for one address`,
 			},

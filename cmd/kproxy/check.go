@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -16,13 +17,14 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check --config FILE",
 		Short: "Validate a configuration and show what it would bind",
 		Long: "Validate a configuration, with the environment variables that override it, and show what it would bind.\n" +
-			"Every mistake is one line that names the file, the key and the fix. No socket is opened and no broker asked.",
+			"Every mistake is one line that names the file, the key and the fix. Certificates and keys are read, and have to be\n" +
+			"for all names that clients are told. No socket is opened and no broker asked.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if schema {
 				return printSchema(cmd.OutOrStdout())
 			}
-			return check(file, cmd.OutOrStdout())
+			return check(file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	addConfigFlag(cmd, &file)
@@ -30,10 +32,21 @@ func newCheckCommand() *cobra.Command {
 	return cmd
 }
 
-func check(file string, stdout io.Writer) error {
+func check(file string, stdout, stderr io.Writer) error {
 	s, err := loadConfig(file)
 	if err != nil {
 		return err
+	}
+	s.Log.Level = "warn" // of certificates that end soon
+	if s.Proxy.Logger, err = newLogger(stderr, s.Log); err != nil {
+		return err
+	}
+	p, err := newProxy(s)
+	if err != nil {
+		return err
+	}
+	if missing := p.Uncovered(); len(missing) > 0 {
+		return mistakes(s.File, errors.Join(missing...))
 	}
 	listeners := 0
 	for _, c := range s.Proxy.Clusters {

@@ -40,14 +40,19 @@ func loadConfig(file string) (*settings, error) {
 	}
 	s, err := readConfig(data)
 	if err != nil {
-		var lines []error
-		for _, err := range unjoin(err) {
-			lines = append(lines, fmt.Errorf("%s: %w", file, err))
-		}
-		return nil, &usageError{errors.Join(lines...)}
+		return nil, mistakes(file, err)
 	}
 	s.File = file
 	return s, nil
+}
+
+// mistakes has one line for each mistake in a configuration file.
+func mistakes(file string, err error) *usageError {
+	var lines []error
+	for _, err := range unjoin(err) {
+		lines = append(lines, fmt.Errorf("%s: %w", file, err))
+	}
+	return &usageError{errors.Join(lines...)}
 }
 
 func readConfig(data []byte) (*settings, error) {
@@ -133,6 +138,17 @@ func (l *layers) value(path keyPath, def string) (any, error) {
 func (l *layers) overridden(path keyPath) bool {
 	_, ok := l.overrides[path.String()]
 	return ok
+}
+
+// overriddenBelow says whether the environment variable of a key of the section
+// is set, of those that have been read.
+func (l *layers) overriddenBelow(section keyPath) bool {
+	for key := range l.overrides {
+		if strings.HasPrefix(key, section.String()+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // blame adds the environment variable to mistakes in values that came from one.

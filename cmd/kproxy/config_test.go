@@ -34,15 +34,16 @@ clusters:
     keepalive: 2m
     brokers: ["*.internal:9092"]
     forget_after: 24h
+    tls: {ca: ca.pem, cert: c.pem, key: k.pem, server_name: kafka.internal, min_version: "1.3"}
     listeners:
-      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
+      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, tls: {certs: [{cert: e.pem, key: e.key}], client_ca: c.pem, client_auth: requested, subjects: ["CN=a"], ticket_keys: [t1, t2]}, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
   audit:
     bootstrap: a0.internal:9092, a1.internal:9092
     listeners:
-      x: {bind: 127.0.0.3:9092, nodes: {ports: 9100-9199}}
+      x: {bind: 127.0.0.3:9092, nodes: {sni: "b{node}.{cluster}.example.com:443"}, unknown_sni: bootstrap, tls: {certs: [{cert: e.pem, key: e.key}]}}
 state_dir: /var/lib/kproxy
-limits: {max_connections: 100, max_request_bytes: 2048, first_request_timeout: 1s, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
+limits: {max_connections: 100, max_request_bytes: 2048, first_request_timeout: 1s, handshake_timeout: 2s, max_handshakes: 7, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
 drain: {timeout: 1m}
 log: {level: debug, format: json}
 `)
@@ -52,30 +53,33 @@ log: {level: debug, format: json}
 	want := proxy.Config{
 		StateDir:        "/var/lib/kproxy",
 		MaxRequestBytes: 2048, FirstRequestTimeout: time.Second, DrainTimeout: time.Minute,
+		HandshakeTimeout: 2 * time.Second, MaxHandshakes: 7,
 		MaxConnections: 100, IdleTimeout: 10 * time.Minute, MaxAge: time.Hour, MaxAgeJitter: 0.25,
 		Clusters: []proxy.Cluster{ // by name
 			{
 				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: proxy.HideUnknownAPIs,
 				ConnectTimeout: proxy.DefaultConnectTimeout, Keepalive: proxy.DefaultKeepalive,
 				ForgetAfter: proxy.DefaultForgetAfter,
-				Listeners:   []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, Pin: map[int32]int{}}, ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired}}},
+				Listeners:   []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{SNI: "b{node}.{cluster}.example.com:443", Pin: map[int32]int{}}, UnknownSNI: proxy.SNIBootstrap, TLS: &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, MinVersion: "1.2"}, ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired}}},
 			},
 			{
 				Name: "orders", Bootstrap: []string{"b0.internal:9092", "b1.internal:9092"}, UnknownAPIs: proxy.PassUnknownAPIs,
 				Dial:           []proxy.DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
 				ConnectTimeout: 3 * time.Second, Keepalive: 2 * time.Minute,
 				Brokers: []string{"*.internal:9092"}, ForgetAfter: 24 * time.Hour,
+				TLS: &proxy.UpstreamTLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ServerName: "kafka.internal", MinVersion: "1.3"},
 				Listeners: []proxy.Listener{
 					{
-						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
+						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092", UnknownSNI: proxy.SNIRefuse,
 						Nodes:         proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, AdvertisePorts: proxy.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
+						TLS:           &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, ClientCA: "c.pem", ClientAuth: "requested", Subjects: []string{"CN=a"}, MinVersion: "1.2", TicketKeys: []string{"t1", "t2"}},
 						Allow:         []string{"10.0.0.0/8"},
 						Deny:          []string{"10.66.0.0/16", "10.0.0.7"},
 						ProxyProtocol: proxy.LoadBalancers{From: []string{"10.0.0.1"}, Mode: proxy.HeaderOptional},
 						Limits:        proxy.ListenerLimits{MaxConnections: 50, MaxPerSource: 10, AcceptRate: 5},
 					},
 					{
-						Name: "many", Bind: "127.0.0.2:9092",
+						Name: "many", Bind: "127.0.0.2:9092", UnknownSNI: proxy.SNIRefuse,
 						Nodes:         proxy.Nodes{Addresses: "127.0.1.{slot}:9092", AdvertiseAddresses: "b{slot}.example.com:9092", Slots: proxy.Range{First: 7, Last: 7}, Pin: map[int32]int{}},
 						ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired},
 					},
@@ -133,10 +137,21 @@ func TestBadFiles(t *testing.T) {
 		{"two documents", oneListener + "---\nlog: {}\n", []string{"the file holds more than one YAML document; keep one"}},
 		{"duplicate keys", "log:\n  level: info\n  level: warn\n", []string{`line 3: mapping key "level" already defined at line 2; correct that line`}},
 		{
-			"unknown keys", oneListener + "limits: {max_bytes: 1}\nreload: {watch: true}\n",
+			"a section without keys", strings.Replace(oneListener, "    listeners:", "    tls:\n    listeners:", 1),
+			[]string{"clusters.orders.tls: has no value; write keys such as {ca: ca.pem}, {} for the defaults, or leave the key out"},
+		},
+		{
+			"upstream TLS", strings.Replace(oneListener, "    listeners:", "    tls: {ca: a, insecure_skip_verify: true, key: k}\n    listeners:", 1),
 			[]string{
-				"reload: unknown key; known here: state_dir, clusters, limits, drain, admin, telemetry, log",
-				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, first_request_timeout, idle_timeout, max_age, max_age_jitter",
+				"clusters.orders.tls.cert: it and key need each other; write both, or none; one file may hold both",
+				"clusters.orders.tls.ca: it verifies nothing while insecure_skip_verify is true; take one of the two out",
+			},
+		},
+		{
+			"unknown keys", oneListener + "limits: {max_bytes: 1}\nrelod: {watch: true}\n",
+			[]string{
+				"relod: unknown key; did you mean reload?",
+				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter",
 			},
 		},
 		{
@@ -181,14 +196,14 @@ log: {level: loud}
 				`clusters.orders.dial: found a map instead of a list; start each item with a dash`,
 				`clusters.orders.connect_timeout: 5 is not a duration with its unit; write one such as 10s`,
 				`clusters.orders.keepalive: "soon" is not a duration with its unit; write one such as 60s`,
-				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, allow, deny, proxy_protocol, limits`,
+				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, unknown_sni, tls, allow, deny, proxy_protocol, limits`,
 				`clusters.orders.listeners.fred.bind: a list is not a text; write one such as 127.0.0.1:9092`,
 				`clusters.orders.listeners.fred.nodes.ports: "abc" is not a range; write one such as 9100-9199`,
 				`clusters.orders.listeners.fred.nodes.first_node: "one" is not a broker id; write one such as 0`,
 				`clusters.orders.listeners.fred.nodes.pin.7: "b" is not a port or slot; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.pin.a: "a" is not a broker id; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.slots: 0 is not a range; write one such as 1-254`,
-				`limits: found 5 instead of keys; write keys such as max_connections, max_request_bytes, first_request_timeout, idle_timeout, max_age, max_age_jitter`,
+				`limits: found 5 instead of keys; write keys such as max_connections, max_request_bytes, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter`,
 				`log.level: "loud" is not one of debug, info, warn, error; the default is info`,
 			},
 		},
@@ -280,12 +295,41 @@ log: {level: debug, format: json}
 	}
 }
 
+// A section that turns something on is there if it is written, however empty, or
+// if a variable sets one of its keys.
+func TestOptionalSection(t *testing.T) {
+	file := func(tls string) string {
+		return "clusters: {orders: {bootstrap: [\"b:9092\"], " + tls +
+			"listeners: {fred: {bind: \"127.0.0.1:9092\", nodes: {ports: 9100-9199}}}}}\n"
+	}
+	for _, tt := range []struct {
+		name, tls, variable string
+		want                *proxy.UpstreamTLS
+	}{
+		{"absent", "", "", nil},
+		{"empty", "tls: {}, ", "", &proxy.UpstreamTLS{MinVersion: "1.2"}},
+		{"by a variable", "", "ca.pem", &proxy.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem"}},
+		{"both", `tls: {ca: x.pem, server_name: b}, `, "ca.pem", &proxy.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem", ServerName: "b"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("KPROXY_CLUSTERS_ORDERS_TLS_CA", tt.variable)
+			s, err := load(t, file(tt.tls))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Proxy.Clusters[0].TLS; !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
 // A mistake in a variable names the variable, whoever finds it.
 func TestBadEnvironment(t *testing.T) {
 	tests := []struct{ name, value, want string }{
 		{"KPROXY_LOG_LEVEL", "loud", `log.level (KPROXY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; the default is info`},
 		{"KPROXY_LOG_LEVL", "info", `KPROXY_LOG_LEVL: an environment variable that is no key's; did you mean KPROXY_LOG_LEVEL?`},
-		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; the nearest that there is: KPROXY_CLUSTERS_ORDERS_BOOTSTRAP`},
+		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; the nearest that there is: KPROXY_CLUSTERS_ORDERS_TLS_SERVER_NAME`},
 		{"KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND", "localhost", `clusters.orders.listeners.fred.bind (KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND): "localhost" has no port; add one, such as localhost:9092`},
 	}
 	for _, tt := range tests {

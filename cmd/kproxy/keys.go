@@ -25,6 +25,7 @@ type fileConfig struct {
 	Clusters  map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
 	Limits    limitKeys              `key:"limits" doc:"What clients may ask of kproxy."`
 	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
+	Reload    reloadKeys             `key:"reload" doc:"What kproxy reads again while it runs."`
 	Admin     adminKeys              `key:"admin" doc:"What operators and orchestrators ask kproxy: /metrics, /livez and /readyz over HTTP."`
 	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy sends what it counts."`
 	Log       logKeys                `key:"log" doc:"What kproxy says on stderr."`
@@ -38,8 +39,18 @@ type clusterKeys struct {
 	Dial           []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
 	ConnectTimeout time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
 	Keepalive      time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
+	TLS            *upstreamTLSKeys        `key:"tls" example:"{ca: ca.pem}" doc:"Speak TLS to the brokers; {} trusts the system's authorities. Left out: plaintext."`
 	ProxyProtocol  string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
 	Listeners      map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
+}
+
+type upstreamTLSKeys struct {
+	CA                 string `key:"ca" example:"ca.pem" doc:"A file of certificates (PEM) that sign the brokers'. Left out: the system's."`
+	Cert               string `key:"cert" example:"kproxy.pem" doc:"A file (PEM) with the certificate that brokers are shown when they ask for one, and its intermediates."`
+	Key                string `key:"key" example:"kproxy.key" doc:"A file (PEM) with the private key of cert."`
+	ServerName         string `key:"server_name" example:"kafka.internal" doc:"The name that is asked of every broker and looked for in its certificate. Left out: the one that each broker advertises, also where a dial rule leads elsewhere."`
+	MinVersion         string `key:"min_version" default:"1.2" oneof:"1.2|1.3" doc:"The oldest TLS version that is spoken."`
+	InsecureSkipVerify bool   `key:"insecure_skip_verify" doc:"Take any certificate for the brokers': whoever is between can read and change all."`
 }
 
 type dialKeys struct {
@@ -53,12 +64,30 @@ type listenerKeys struct {
 	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
 	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
 
+	UnknownSNI string `key:"unknown_sni" default:"refuse" oneof:"refuse|bootstrap" doc:"With nodes.sni, clients that ask for another name, or none: refused, or led to the bootstrap endpoint."`
+
+	TLS *listenerTLSKeys `key:"tls" example:"{certs: [{cert: edge.pem, key: edge.key}]}" doc:"Speak TLS with the clients. Left out: plaintext."`
+
 	Allow []string `key:"allow" example:"[10.0.0.0/8, 192.168.1.7]" doc:"Networks and addresses that clients may come from. Left out: all."`
 	Deny  []string `key:"deny" example:"[10.66.0.0/16]" doc:"Networks and addresses that clients may not come from, also where allow has them."`
 
 	ProxyProtocol proxyProtocolKeys `key:"proxy_protocol" doc:"Load balancers that name their clients by the PROXY protocol, v1 or v2."`
 
 	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
+}
+
+type listenerTLSKeys struct {
+	Certs      []keyPairKeys `key:"certs" schema:"required" doc:"Certificates, of which a client is shown the first that fits the name that it asks for (SNI); where none does, the first."`
+	ClientCA   string        `key:"client_ca" example:"clients.pem" doc:"A file of certificates (PEM) that sign the clients'. Left out: clients are not asked for one."`
+	ClientAuth string        `key:"client_auth" oneof:"required|requested" doc:"Whether a client may also come without a certificate; one that it shows is verified. With client_ca, required unless requested is written."`
+	Subjects   []string      `key:"subjects" example:"[\"CN=app-*,O=example\"]" doc:"The subjects of the certificates that are let in: each attribute that is named has to fit, * stands for any text. Left out: all that client_ca signs."`
+	MinVersion string        `key:"min_version" default:"1.2" oneof:"1.2|1.3" doc:"The oldest TLS version that is spoken."`
+	TicketKeys []string      `key:"ticket_keys" example:"[tickets.key]" doc:"Files of 32 or more random bytes, the same at every replica, so that they resume each other's TLS sessions; the first seals, all open. Left out: keys of this process's own."`
+}
+
+type keyPairKeys struct {
+	Cert string `key:"cert" schema:"required" example:"edge.pem" doc:"A file (PEM) with the certificate and its intermediates."`
+	Key  string `key:"key" schema:"required" example:"edge.key" doc:"A file (PEM) with the private key."`
 }
 
 type proxyProtocolKeys struct {
@@ -73,6 +102,7 @@ type listenerLimitKeys struct {
 }
 
 type nodesKeys struct {
+	SNI                string        `key:"sni" example:"b{node}.kafka.example.com:443" doc:"One port for all brokers: the host:port that clients are told for each, with {node} and maybe {cluster}; in TLS the name tells them apart. Listeners with one bind share it."`
 	Ports              proxy.Range   `key:"ports" example:"9100-9199" doc:"One port for each broker: node n has the first port + n - first_node."`
 	AdvertisePorts     proxy.Range   `key:"advertise_ports" example:"39100-39199" doc:"As many ports, which clients are told instead of ports."`
 	FirstNode          int32         `key:"first_node" default:"0" min:"0" doc:"The broker id that has the first port or slot."`
@@ -86,6 +116,8 @@ type limitKeys struct {
 	MaxConnections      int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
 	MaxRequestBytes     int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
 	FirstRequestTimeout time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
+	HandshakeTimeout    time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" doc:"Longest wait for a client's TLS handshake."`
+	MaxHandshakes       int           `key:"max_handshakes" default:"0" min:"0" example:"128" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: 64 for each processor."`
 	IdleTimeout         time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
 	MaxAge              time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
 	MaxAgeJitter        float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
@@ -94,6 +126,10 @@ type limitKeys struct {
 type drainKeys struct {
 	Delay   time.Duration `key:"delay" default:"0s" min:"0s" example:"15s" doc:"How long kproxy, told to stop, says that it is not ready and still accepts connections, so that load balancers can send clients elsewhere."`
 	Timeout time.Duration `key:"timeout" default:"60s" min:"1ms" doc:"Longest wait, when kproxy stops, for answers that clients are owed."`
+}
+
+type reloadKeys struct {
+	Watch bool `key:"watch" default:"true" doc:"Use certificates, keys and CAs that have changed, for new connections, once they are good and settled. False: those of the start."`
 }
 
 type adminKeys struct {
@@ -126,12 +162,17 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 		StateDir:            f.StateDir,
 		MaxRequestBytes:     f.Limits.MaxRequestBytes,
 		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
+		HandshakeTimeout:    f.Limits.HandshakeTimeout,
+		MaxHandshakes:       f.Limits.MaxHandshakes,
 		DrainTimeout:        f.Drain.Timeout,
 		AdminBind:           f.Admin.Bind,
 		MaxConnections:      f.Limits.MaxConnections,
 		IdleTimeout:         f.Limits.IdleTimeout,
 		MaxAge:              f.Limits.MaxAge,
 		MaxAgeJitter:        f.Limits.MaxAgeJitter,
+	}
+	if !f.Reload.Watch {
+		c.WatchInterval = -1
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Clusters)) {
 		cluster := f.Clusters[name]
@@ -150,6 +191,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		ForgetAfter:    c.ForgetAfter,
 		ConnectTimeout: c.ConnectTimeout,
 		Keepalive:      c.Keepalive,
+		TLS:            (*proxy.UpstreamTLS)(c.TLS),
 	}
 	for _, rule := range c.Dial {
 		cluster.Dial = append(cluster.Dial, proxy.DialRule(rule))
@@ -161,6 +203,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 			Bind:      l.Bind,
 			Advertise: l.Advertise,
 			Nodes: proxy.Nodes{
+				SNI:                l.Nodes.SNI,
 				FirstNode:          l.Nodes.FirstNode,
 				Pin:                l.Nodes.Pin,
 				Ports:              l.Nodes.Ports,
@@ -169,10 +212,30 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
 				Slots:              l.Nodes.Slots,
 			},
+			UnknownSNI: proxy.UnknownSNI(l.UnknownSNI),
+
+			TLS:   l.TLS.proxyConfig(),
 			Allow: l.Allow, Deny: l.Deny,
 			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},
 			Limits:        proxy.ListenerLimits(l.Limits),
 		})
 	}
 	return cluster
+}
+
+func (k *listenerTLSKeys) proxyConfig() *proxy.ListenerTLS {
+	if k == nil {
+		return nil
+	}
+	c := &proxy.ListenerTLS{
+		ClientCA:   k.ClientCA,
+		ClientAuth: k.ClientAuth,
+		Subjects:   k.Subjects,
+		MinVersion: k.MinVersion,
+		TicketKeys: k.TicketKeys,
+	}
+	for _, pair := range k.Certs {
+		c.Certs = append(c.Certs, proxy.KeyPair(pair))
+	}
+	return c
 }

@@ -42,6 +42,15 @@ func newServeCommand() *cobra.Command {
 	return cmd
 }
 
+// newProxy makes the proxy of a configuration, and reads the files that it names.
+func newProxy(s *settings) (*proxy.Proxy, error) {
+	p, err := proxy.New(&s.Proxy)
+	if err != nil {
+		return nil, mistakes(s.File, err)
+	}
+	return p, nil
+}
+
 // serve runs the proxy until a signal, or the end of ctx, stops it.
 func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	logger, err := newLogger(stderr, s.Log)
@@ -50,7 +59,7 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	}
 	limitMemory(logger, memlimit.FromCgroup)
 	s.Proxy.Logger = logger
-	p, err := proxy.New(&s.Proxy)
+	p, err := newProxy(s)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 		switch p.FirstNode {
 		case proxy.NoNode:
 			node = "bootstrap"
+		case proxy.AnyNode:
+			node = "each"
 		case p.LastNode:
 			node = strconv.Itoa(int(p.FirstNode))
 		}

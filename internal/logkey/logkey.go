@@ -23,6 +23,7 @@ const (
 	Dropped       = "dropped"        // brokers left out of an answer
 	Duration      = "duration"       // how long it took
 	Error         = "error"          // the error
+	Expires       = "expires"        // when a certificate ends
 	File          = "file"           // path of a file
 	Fix           = "fix"            // what the reader can do about it
 	Files         = "files"          // how many files the process may have open
@@ -37,9 +38,11 @@ const (
 	Owed          = "owed"           // requests without an answer
 	Reason        = "reason"         // proxy.CloseReason
 	Refused       = "refused"        // count of connections refused at a limit
+	ServerName    = "server_name"    // that the client asked for in TLS (SNI)
 	Sessions      = "sessions"       // count of live sessions
 	Sockets       = "sockets"        // count of listening sockets
 	Source        = "source"         // IP address that clients come from
+	Subject       = "subject"        // of a certificate
 	TLVs          = "tlvs"           // what a PROXY protocol header says beside the addresses
 	Upstream      = "upstream"       // host:port dialled
 	Version       = "version"        // kproxy's own version

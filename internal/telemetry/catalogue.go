@@ -49,6 +49,7 @@ const (
 	labelVersion   = "version"
 	labelOutcome   = "outcome"
 	labelKind      = "kind"
+	labelFile      = "file"
 )
 
 // catalogue returns all metrics of the proxy.
@@ -115,6 +116,14 @@ func listenerMetrics() []family {
 			},
 		},
 		{
+			name: "kproxy_listener_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that clients are shown, in Unix time.", kind: gauge,
+			ofListener: func(l *proxy.ListenerStats) []sample { return expiry(l.TLS) },
+		},
+		{
+			name: "kproxy_listener_certificates_stale", unit: "1", help: "1 if the files of the listener's tls are no good and those from before are used.", kind: gauge,
+			ofListener: func(l *proxy.ListenerStats) []sample { return stale(l.TLS) },
+		},
+		{
 			name: "kproxy_transactions_lowered_total", unit: "{answer}", help: "ApiVersions answers of a cluster whose transactions are newer than this build.",
 			ofListener: func(l *proxy.ListenerStats) []sample { return []sample{of(l.TransactionsLowered)} },
 		},
@@ -123,6 +132,14 @@ func listenerMetrics() []family {
 
 func clusterMetrics() []family {
 	return []family{
+		{
+			name: "kproxy_cluster_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that brokers are shown, in Unix time.", kind: gauge,
+			ofCluster: func(c *proxy.ClusterStats) []sample { return expiry(c.TLS) },
+		},
+		{
+			name: "kproxy_cluster_certificates_stale", unit: "1", help: "1 if the files of the cluster's tls are no good and those from before are used.", kind: gauge,
+			ofCluster: func(c *proxy.ClusterStats) []sample { return stale(c.TLS) },
+		},
 		{
 			name: "kproxy_cluster_up", unit: "1", help: "1 if the last sign of the cluster was an answer, 0 if it was a failure, or none yet.", kind: gauge,
 			ofCluster: func(c *proxy.ClusterStats) []sample {
@@ -179,6 +196,33 @@ func active(l *proxy.ListenerStats) []sample {
 		all = append(all, of(n.Count, node(n.Node)))
 	}
 	return all
+}
+
+// expiry has each file once, however often the configuration names it.
+func expiry(tls *proxy.TLSStats) []sample {
+	if tls == nil {
+		return nil
+	}
+	var all []sample
+	seen := map[string]bool{}
+	for _, c := range tls.Certificates {
+		if !seen[c.File] {
+			seen[c.File] = true
+			all = append(all, of(c.Expires.Unix(), attribute.String(labelFile, c.File)))
+		}
+	}
+	return all
+}
+
+func stale(tls *proxy.TLSStats) []sample {
+	switch {
+	case tls == nil:
+		return nil
+	case tls.Stale:
+		return []sample{of(1)}
+	default:
+		return []sample{of(0)}
+	}
 }
 
 func closed(l *proxy.ListenerStats) []sample {

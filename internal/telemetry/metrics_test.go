@@ -25,11 +25,13 @@ func everything() proxy.Snapshot {
 	durations := proxy.DurationStats{Key: 0, Buckets: make([]int64, len(proxy.DurationBounds())+1), Sum: 90 * time.Second}
 	durations.Buckets[0], durations.Buckets[len(durations.Buckets)-1] = 2, 1
 	return proxy.Snapshot{Clusters: []proxy.ClusterStats{{
+		TLS:  &proxy.TLSStats{Certificates: []proxy.CertificateStats{{File: "kproxy.pem", Expires: time.Unix(1800000000, 0)}}},
 		Name: "orders", Up: true, LastAnswer: time.Unix(1700000000, 0), Brokers: 3,
 		Dials:      []proxy.DialCount{{Node: proxy.NoNode, Outcome: proxy.OutcomeOK, Count: 4}, {Node: 7, Outcome: proxy.OutcomeTimeout, Count: 1}},
 		MapChanges: []proxy.MapChangeCount{{Kind: "added", Count: 3}, {Kind: "moved", Count: 0}},
 		Listeners: []proxy.ListenerStats{{
 			Name: "fred", Opened: 9,
+			TLS:                 &proxy.TLSStats{Certificates: []proxy.CertificateStats{{File: "edge.pem", Expires: time.Unix(1800000000, 0)}, {File: "edge.pem", Expires: time.Unix(1800000000, 0)}}, Stale: true},
 			Active:              []proxy.NodeCount{{Node: proxy.NoNode, Count: 2}, {Node: proxy.UnknownNode, Count: 1}},
 			Closed:              []proxy.CloseCount{{Closing: proxy.Closing{Node: 7, Reason: proxy.ClientClosed}, Count: 6}},
 			Up:                  proxy.Direction{Frames: 10, Copied: 1000, Spliced: 3000},

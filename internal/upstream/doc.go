@@ -11,14 +11,13 @@
 // asked for every dial. [Dialer] applies them and opens the connection.
 //
 // A rule changes where a connection goes and nothing else: the broker keeps its
-// own name, so that whatever is checked against a name (TLS, when it comes here)
-// is checked against the one that the broker goes by.
+// own name, so that what TLS asks for and verifies is the one that the broker goes
+// by.
 //
 // What else belongs here as it is built, in the order in which a connection
-// meets it: which learned addresses may be dialled at all, the way through a
-// proxy (`via`), TLS to the broker, logging in for the client (SASL), and
+// meets it: the way through a proxy (`via`), logging in for the client (SASL), and
 // logging in again before the session ends. A tool that explains why a broker
-// cannot be reached walks this same code.
+// cannot be reached walks this same code. TLS is package tlsconf's.
 //
 // The package knows no Kafka frame, no listener and no client; it keeps no
 // state between dials.

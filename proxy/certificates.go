@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"kproxy/internal/logkey"
+	"kproxy/internal/tlsconf"
+)
+
+// certificateEvents tells the log what happens to the files of a section's tls.
+func certificateEvents(log *slog.Logger, section string) tlsconf.Events {
+	return tlsconf.Events{
+		Reloaded: func() {
+			log.Info("certificates and keys have changed; new connections use the new ones")
+		},
+		Refused: func(err error) {
+			log.Error("certificates and keys have changed and are no good; those from before are used on",
+				slog.Any(logkey.Error, err), slog.String(logkey.Fix, "correct the files of "+section+".tls; they are looked at all the time"))
+		},
+		Expiring: func(c tlsconf.Certificate, left time.Duration) {
+			text := "a certificate ends soon"
+			if left <= 0 {
+				text = "a certificate has ended"
+			}
+			log.Warn(text, slog.String(logkey.File, c.File), slog.String(logkey.Subject, c.Subject),
+				slog.Time(logkey.Expires, c.NotAfter), slog.String(logkey.Fix, "renew it, and replace the file; no restart is needed"))
+		},
+	}
+}
+
+// watchFiles looks at the files of all TLS again and again, until ctx ends.
+func (p *Proxy) watchFiles(ctx context.Context) {
+	var all []tlsconf.Watched
+	for _, c := range p.clusters {
+		if c.tls != nil {
+			all = append(all, c.tls)
+		}
+		for _, l := range c.listeners {
+			if l.tls != nil {
+				all = append(all, l.tls)
+			}
+		}
+	}
+	if len(all) == 0 || p.conf.WatchInterval < 0 {
+		return
+	}
+	tlsconf.Watch(ctx, p.conf.WatchInterval, all...)
+}
+
+// TLSStats are the files of a section's TLS.
+type TLSStats struct {
+	Certificates []CertificateStats
+	// Stale says that the files as they are now are not used, because they are no
+	// good; those from before are.
+	Stale bool
+}
+
+// CertificateStats is one certificate of the proxy's own.
+type CertificateStats struct {
+	File    string
+	Expires time.Time
+}
+
+func tlsStats(status tlsconf.Status) *TLSStats {
+	stats := &TLSStats{Stale: status.Refused != nil}
+	for _, c := range status.Certificates {
+		stats.Certificates = append(stats.Certificates, CertificateStats{c.File, c.NotAfter})
+	}
+	return stats
+}
+
+// Uncovered finds the names that clients are told and that no certificate of their
+// listener is for. Each error is a [*ConfigError].
+func (p *Proxy) Uncovered() []error {
+	var errs []error
+	for l := range p.listeners() {
+		if l.tls == nil {
+			continue
+		}
+		if missing := l.tls.Uncovered(l.told()); len(missing) > 0 {
+			errs = append(errs, l.uncovered(missing))
+		}
+	}
+	return errs
+}
+
+// told are the hosts that clients are told.
+func (l *listener) told() []string {
+	host, _ := l.conf.advertisedBootstrap()
+	hosts := []string{host}
+	for slot := range l.conf.slots() {
+		host, _ := l.conf.advertisedAddress(slot)
+		hosts = append(hosts, host)
+	}
+	if l.conf.Nodes.SNI != "" {
+		hosts = append(hosts, l.toldNode())
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// lowIDs are the broker ids, from 0 on, whose names a certificate is looked
+// through for that has not all of them.
+const lowIDs = 256
+
+// toldNode is the name of a node that stands for all: of one whose id nobody has
+// named in a certificate, unless the certificate names nodes one by one. Then
+// nobody can say before the brokers are known whether some are missing.
+func (l *listener) toldNode() string {
+	for id := range int32(lowIDs) {
+		if name := l.names.of(id); len(l.tls.Uncovered([]string{name})) == 0 {
+			return name
+		}
+	}
+	return l.names.of(0)
+}
+
+func (l *listener) uncovered(missing []string) *ConfigError {
+	const most = 5
+	names := strings.Join(missing[:min(len(missing), most)], ", ")
+	if more := len(missing) - most; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return &ConfigError{
+		Key:     l.key() + ".tls.certs",
+		Problem: "no certificate is for " + names + ", as clients are told",
+		Fix:     "have one issued with these among its names (subjectAltName), or advertise a name that it has",
+	}
+}

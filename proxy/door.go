@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"kproxy/internal/hostport"
+	"kproxy/internal/logkey"
+)
+
+// door is a listening socket, and where its clients are led.
+type door struct {
+	proxy  *Proxy
+	socket net.Listener
+	log    *slog.Logger
+	// endpoint is whose clients they are. Where server names tell, it is the
+	// bootstrap endpoint of the first listener until a client has said its name.
+	endpoint *endpoint
+	names    *directory // nil: all clients are endpoint's
+	// gate is the listener's. Where several share the address it is the door's
+	// own: theirs can be asked when it is known whose client it is.
+	gate   *gate
+	shared bool
+}
+
+// bind opens the sockets of all listeners: for each its bootstrap endpoint's, and
+// one for each slot, whether its node is known or not. After a restart clients
+// come back to endpoints that nobody has told the proxy about yet. Listeners
+// whose clients' server names tell them apart may share one.
+func (p *Proxy) bind(ctx context.Context) error {
+	named := map[string][]*listener{}
+	for l := range p.listeners() {
+		if l.conf.Nodes.SNI != "" {
+			named[canonicalAddress(l.conf.Bind)] = append(named[canonicalAddress(l.conf.Bind)], l)
+		}
+	}
+	for l := range p.listeners() {
+		var err error
+		if all := named[canonicalAddress(l.conf.Bind)]; len(all) == 0 {
+			err = p.openEndpoints(ctx, l)
+		} else if all[0] == l {
+			err = p.openNames(ctx, all)
+		}
+		if err != nil {
+			return fmt.Errorf("clusters.%s.listeners.%s: %w", l.cluster.conf.Name, l.conf.Name, err)
+		}
+	}
+	return nil
+}
+
+func (p *Proxy) openEndpoints(ctx context.Context, l *listener) error {
+	for slot := bootstrapSlot; slot < l.conf.slots(); slot++ {
+		address := l.conf.Bind
+		if slot != bootstrapSlot {
+			address = l.conf.bindAddress(slot)
+		}
+		d := &door{proxy: p, log: l.log, endpoint: &endpoint{listener: l, slot: slot}, gate: l.gate}
+		if err := d.open(ctx, address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openNames opens the one socket of listeners whose clients' server names tell
+// whom they mean.
+func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
+	first := all[0]
+	d := &door{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newDirectory(all)}
+	if len(all) > 1 {
+		d.shared = true
+		d.gate = p.admission.newGate(first.log, first.key(), networks{}, first.gate.balancers, &ListenerLimits{})
+	}
+	return d.open(ctx, first.conf.Bind)
+}
+
+func (d *door) open(ctx context.Context, address string) (err error) {
+	if d.socket, err = d.proxy.conf.Listen(ctx, "tcp", address); err != nil {
+		return fmt.Errorf("bind %s: %w", address, err)
+	}
+	d.proxy.doors = append(d.proxy.doors, d)
+	return nil
+}
+
+// canonicalAddress writes addresses alike that are bound alike.
+func canonicalAddress(address string) string {
+	host, port := mustParse(address)
+	return hostport.Join(hostport.Canonical(host), port)
+}
+
+// Accepting waits after an error, twice as long each time up to the maximum, so
+// that a proxy without free file descriptors does not spin.
+const (
+	minAcceptWait = 5 * time.Millisecond
+	maxAcceptWait = time.Second
+)
+
+// accept serves the door's clients until its socket is closed. Any other
+// error passes: most often the process has no file descriptors left, and gets
+// them back when clients leave.
+func (d *door) accept(ctx context.Context) {
+	wait := time.Duration(0)
+	for {
+		conn, err := d.socket.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			if wait == 0 {
+				d.log.Error("cannot accept connections; trying on",
+					slog.String(logkey.Bind, d.socket.Addr().String()), slog.Any(logkey.Error, err),
+					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"))
+			}
+			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
+			sleep(ctx, wait)
+			continue
+		}
+		wait = 0
+		source, headed, reason := d.gate.enter(sourceOf(conn))
+		if reason != "" {
+			d.endpoint.listener.refuse(conn, reason)
+			continue
+		}
+		s := newSession(d, conn)
+		s.source, s.headed = source, headed
+		d.proxy.serving.Add(1)
+		go d.proxy.serve(ctx, s)
+	}
+}
+
+// leaveGates takes back what the session was counted by.
+func (s *session) leaveGates() {
+	s.door.gate.leave(s.source)
+	if s.admitted {
+		s.endpoint.listener.gate.part(s.source)
+	}
+}
+
+// moveTo makes the session one of the endpoint that its client has asked for by
+// name, or says why that refuses it.
+func (s *session) moveTo(e *endpoint) (refused CloseReason) {
+	if s.door.shared {
+		if refused = e.listener.gate.join(s.source); refused != "" {
+			return refused
+		}
+		s.admitted = true
+	}
+	s.proxy.mu.Lock()
+	defer s.proxy.mu.Unlock()
+	s.endpoint = e
+	s.node.Store(e.label())
+	s.count()
+	return ""
+}

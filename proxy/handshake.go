@@ -1,0 +1,178 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"slices"
+	"time"
+
+	"kproxy/internal/tlsconf"
+	"kproxy/internal/wire"
+)
+
+// handshakesPerCore is how many handshakes may be worked on for each processor,
+// unless Config.MaxHandshakes says otherwise.
+const handshakesPerCore = 64
+
+// places are how many handshakes may be worked on at one time. A herd of clients
+// that comes back costs a signature each; the sessions that there are get their
+// turn between them.
+type places chan struct{}
+
+func newPlaces(n int) places {
+	if n == 0 {
+		n = handshakesPerCore * runtime.GOMAXPROCS(0)
+	}
+	return make(places, n)
+}
+
+// handshaking is a client's connection during its handshake. It has a place while
+// the proxy works, and none while it waits for the client: half a handshake
+// keeps nobody out, however many there are.
+//
+//	Read waits ──▶ bytes ──▶ waits for a place ──▶ the proxy works ──▶ Read ──▶ …
+//
+// When the handshake is done it is the connection and nothing more.
+type handshaking struct {
+	net.Conn
+
+	ctx    context.Context // of the handshake
+	places places
+	ahead  []byte // bytes that were read before the handshake, and belong to it
+	placed bool
+	heard  bool // anything came
+	done   bool
+}
+
+// NetConn is the connection under it.
+func (h *handshaking) NetConn() net.Conn { return h.Conn }
+
+func (h *handshaking) Read(b []byte) (n int, err error) {
+	if h.done {
+		return h.Conn.Read(b)
+	}
+	h.leave()
+	if len(h.ahead) > 0 {
+		n = copy(b, h.ahead)
+		h.ahead = h.ahead[n:]
+	} else if n, err = h.Conn.Read(b); n == 0 {
+		return 0, err
+	}
+	h.heard = true
+	select {
+	case h.places <- struct{}{}:
+		h.placed = true
+		return n, err
+	case <-h.ctx.Done():
+		return 0, h.ctx.Err()
+	}
+}
+
+func (h *handshaking) leave() {
+	if h.placed {
+		<-h.places
+		h.placed = false
+	}
+}
+
+// handshake does the server's part of a TLS handshake with the client. What the
+// session has read and not used is the beginning of it.
+func (s *session) handshake(ctx context.Context) error {
+	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+		return end(ClientReset, err)
+	}
+	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
+		return why
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
+	defer cancel()
+	h := &handshaking{Conn: s.client, ctx: ctx, places: s.proxy.places, ahead: s.up.handOver()}
+	secure, err := tlsconf.Accept(ctx, h, s.route)
+	h.leave()
+	h.done = true
+	if err != nil {
+		return s.handshakeFailed(h, err)
+	}
+	s.stream = secure
+	s.up.connect(secure, nil, nil)
+	s.up.boundary()
+	return nil
+}
+
+// maxNameShown bounds what is kept of a server name, in bytes: as long as one may
+// be.
+const maxNameShown = 255
+
+// route says what the client that asks for a server name is shown. Where the name
+// tells whom it means, the session is theirs from then on.
+func (s *session) route(name string) (*tlsconf.Server, error) {
+	s.name = name[:min(len(name), maxNameShown)]
+	if s.door.names == nil {
+		return s.endpoint.listener.tls, nil
+	}
+	e, err := s.door.names.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if refused := s.moveTo(e); refused != "" {
+		return nil, end(refused, nil)
+	}
+	return e.listener.tls, nil
+}
+
+// handshakeFailed says why the session ends, and lets the client hear it.
+func (s *session) handshakeFailed(h *handshaking, err error) error {
+	failed, ok := errors.AsType[*tlsconf.Error](err)
+	refused, isRefused := errors.AsType[*ended](err)
+	why := s.leaving.Load()
+	switch {
+	case why != nil: // a drain wakes whoever waits for a client
+		return why
+	case isRefused: // by route
+		return refused
+	case !ok:
+		return end(TLSFailed, err)
+	case failed.Failure == tlsconf.Ended && !h.heard:
+		return end(NoRequest, nil)
+	}
+	if foreign := foreignHello(err); foreign != wire.NotForeign {
+		return &ended{reason: ForeignProtocol, err: errors.New("the client sent " + string(foreign)), fix: foreign.Advice()}
+	}
+	s.lingerForAlert(failed.Failure)
+	return &ended{reason: CloseReason(failed.Failure), err: failed.Err, fix: failed.Advice}
+}
+
+// lingerForAlert waits until the client has heard why it is refused. Closing with
+// requests unread, which it sends in the belief that it is in, would take the
+// alert with it.
+func (s *session) lingerForAlert(failure tlsconf.Failure) {
+	if failure == tlsconf.Timeout || failure == tlsconf.Ended {
+		return
+	}
+	closeWrite(s.client)
+	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
+		_, _ = io.Copy(io.Discard, s.client)
+	}
+}
+
+// foreignHello is what a client has sent in place of a hello, if it is not Kafka
+// either.
+func foreignHello(err error) wire.Foreign {
+	if not, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return wire.Recognize(not.RecordHeader[:])
+	}
+	return wire.NotForeign
+}
+
+// handOver gives up what was read and not decided upon: it is another's. The pipe
+// is as new.
+func (p *pipe) handOver() []byte {
+	ahead := slices.Clone(p.buf[p.next:p.end])
+	p.sent, p.next, p.end, p.in = 0, 0, 0, nil
+	p.giveBack()
+	return ahead
+}

@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"kproxy/internal/hostport"
+)
+
+// What stands for a node's id, and for the cluster's name, in Nodes.SNI.
+const (
+	nodeVariable    = "{node}"
+	clusterVariable = "{cluster}"
+)
+
+// nodeNames are the server names of a listener's nodes: what stands around the
+// node's id. They are lower case.
+type nodeNames struct {
+	before, behind string
+	port           int32
+}
+
+// nodeNames is the listener's Nodes.SNI, which Validate has taken.
+func (l *Listener) nodeNames() nodeNames {
+	before, behind, _ := strings.Cut(strings.ToLower(l.Nodes.SNI), nodeVariable)
+	host, port := mustParse(before + "0" + behind)
+	return nodeNames{before, host[len(before)+1:], port}
+}
+
+// of is the name of a node.
+func (n nodeNames) of(node int32) string {
+	return n.before + strconv.Itoa(int(node)) + n.behind
+}
+
+// find is the node that a lower-case name would be for, whether there is such a
+// node or not. There is one name for a node: b07 is not node 7.
+func (n nodeNames) find(name string) (node int32, ok bool) {
+	rest, ok := strings.CutPrefix(name, n.before)
+	if !ok {
+		return 0, false
+	}
+	digits, ok := strings.CutSuffix(rest, n.behind)
+	id, err := strconv.ParseInt(digits, 10, 32)
+	if !ok || err != nil || id < 0 || strconv.FormatInt(id, 10) != digits {
+		return 0, false
+	}
+	return int32(id), true
+}
+
+// meets reports whether a name may be one of both.
+func (n nodeNames) meets(m nodeNames) bool {
+	return apart(n.before, m.before, strings.CutPrefix) && apart(n.behind, m.behind, strings.CutSuffix)
+}
+
+// apart reports whether the two differ by digits at most, which may be an id's.
+func apart(a, b string, cut func(s, by string) (string, bool)) bool {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	rest, ok := cut(a, b)
+	return ok && strings.Trim(rest, "0123456789") == ""
+}
+
+// directory says which endpoint a server name (SNI) stands for, of the listeners
+// that share an address. It does not change.
+type directory struct {
+	bootstrap map[string]*endpoint // by lower-case host
+	nodes     []*listener
+	otherwise *endpoint // where all other names, and none, lead; nil: nowhere
+}
+
+// errUnknownName is told with the name.
+var errUnknownName = errors.New("no listener at this address has it")
+
+// newDirectory lists the names of listeners.
+func newDirectory(listeners []*listener) *directory {
+	d := &directory{bootstrap: map[string]*endpoint{}, nodes: listeners}
+	for _, l := range listeners {
+		e := &endpoint{listener: l, slot: bootstrapSlot}
+		host, _ := l.conf.advertisedBootstrap()
+		d.bootstrap[strings.ToLower(host)] = e
+		if l.conf.UnknownSNI == SNIBootstrap {
+			d.otherwise = e
+		}
+	}
+	return d
+}
+
+// find returns the endpoint that a client asks for. That a name has the form of a
+// node's does not make a node of it: the endpoint may be that of a node which is
+// not known.
+func (d *directory) find(name string) (*endpoint, error) {
+	name = strings.ToLower(name)
+	if e, ok := d.bootstrap[name]; ok {
+		return e, nil
+	}
+	for _, l := range d.nodes {
+		if node, ok := l.names.find(name); ok {
+			return &endpoint{listener: l, slot: int(node)}, nil
+		}
+	}
+	if d.otherwise != nil {
+		return d.otherwise, nil
+	}
+	return nil, errUnknownName
+}
+
+// in is the listener with the name of its cluster in its nodes' names.
+func (l Listener) in(cluster string) Listener {
+	l.Nodes.SNI = strings.ReplaceAll(l.Nodes.SNI, clusterVariable, cluster)
+	return l
+}
+
+// isAddress reports whether a host is an address, for which clients send no
+// server name.
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(hostport.Canonical(host))
+	return err == nil
+}
