@@ -211,16 +211,16 @@ func (p *process) Write(b []byte) (int, error) { return p.stdin.Write(b) }
 // CloseWrite ends the command's input.
 func (p *process) CloseWrite() error { return p.stdin.Close() }
 
-// Close ends the command: first by the end of its input and output and by SIGTERM,
-// then, if any process of it is still there, by SIGKILL. It returns when the
-// command has been reaped.
+// Close ends the command: first by the end of its input and by SIGTERM, then, if any
+// process of its group is still there, by SIGKILL. It returns when the command has
+// been reaped.
 func (p *process) Close() error {
 	_ = p.stdin.Close() // it may be closed already
-	_ = p.stdout.Close()
 	if p.terminate() {
 		p.over(execGrace)
 	}
 	_ = p.end() // nobody reads any more
+	_ = p.stdout.Close()
 	return nil
 }
 

@@ -159,6 +159,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 			}
 		}
 	}()
+	received := l.wire.received.Load()
 	l.ask() // if the link has died unnoticed, this dial finds out
 	select {
 	case o := <-answer:
@@ -167,6 +168,9 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		}
 		return o.channel, nil
 	case <-ctx.Done():
+		if l.wire.received.Load() == received { // no answer to ask either
+			return nil, fail(OutcomeProxyUnreachable, ctx.Err())
+		}
 		return nil, fail(OutcomeTargetUnreachable, ctx.Err())
 	}
 }

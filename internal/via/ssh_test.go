@@ -65,12 +65,20 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 	g := sshServer(t, host.signer, key.signer.PublicKey())
 	middle := newHole(t, g.address)
 	c := sshConfig(t, middle.gate, host, key)
-	c.KeepAlive = 50 * time.Millisecond
+	c.KeepAlive = 500 * time.Millisecond
 	r := rig{dialer(t, c), g}
 	b := broker(t)
 	conn := r.connect(t, b.far())
 	exchange(t, conn, "x")
 	middle.swallow()
+	for i := range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		got, err := outcome(t, ctx, r.Dialer, b.far())
+		cancel()
+		if i > 0 && got != via.OutcomeProxyUnreachable { // during the first, what was on its way may come
+			t.Errorf("got %s (%v), want %s: it is not the broker that is silent", got, err, via.OutcomeProxyUnreachable)
+		}
+	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("got %v of a connection whose far side is gone, want an error that is no orderly end", err)
 	}
@@ -311,7 +319,8 @@ func TestSSHHostKeys(t *testing.T) {
 		both.AddHostKey(other)
 		both.AddHostKey(host.signer)
 		g := newGate(t, func(conn net.Conn) {
-			if server, _, _, err := ssh.NewServerConn(conn, both); err == nil {
+			if server, _, requests, err := ssh.NewServerConn(conn, both); err == nil {
+				go ssh.DiscardRequests(requests)
 				_ = server.Wait()
 			}
 		})
