@@ -13,6 +13,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
+	"kproxy/internal/via"
 	"kproxy/rewrite"
 )
 
@@ -22,6 +23,7 @@ type cluster struct {
 	conf      *Cluster
 	log       *slog.Logger
 	dialer    *upstream.Dialer
+	via       *via.Dialer // nil: brokers are dialled from here
 	bootstrap []upstream.Target
 	listeners []*listener
 
@@ -66,6 +68,10 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		Keepalive:   conf.Keepalive,
 		Own:         p.isOwn,
 		DialContext: p.conf.Dial,
+		Source:      conf.sources(),
+	}
+	if err := c.goVia(); err != nil {
+		return nil, err
 	}
 	for _, address := range conf.Bootstrap {
 		host, port, err := hostport.Parse(address)

@@ -83,10 +83,23 @@ type Cluster struct {
 	Dial           []DialRule // first match wins
 	ConnectTimeout time.Duration
 	Keepalive      time.Duration
+	Via            Via
+	Source         []string // local addresses of one family to dial from, in turn; none: the system chooses
 	// ProxyProtocol has each broker's connection begin with a PROXY protocol header that
 	// names the client; "": it does not. Kafka itself does not take one.
 	ProxyProtocol HeaderVersion
 	Listeners     []Listener
+}
+
+// Via is another machine, or a program, that reaches the brokers for the proxy:
+// names resolve at its side. The zero value is none. Files are read again for each
+// login.
+type Via struct {
+	URL            string // socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}
+	PasswordFile   string // of the URL's user
+	KeyFile        string // ssh: a private key; "": the agent's, unless there is a password
+	PassphraseFile string // of the key
+	KnownHosts     string // ssh: the host's key, as OpenSSH's known_hosts has it
 }
 
 // HeaderVersion is a version of HAProxy's PROXY protocol.

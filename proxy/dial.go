@@ -12,6 +12,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
+	"kproxy/internal/via"
 	"kproxy/internal/wire"
 )
 
@@ -65,6 +66,9 @@ func dialFailure(err error) *ended {
 	}
 	if refused, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
 		return &ended{reason: DialRefused, err: err, fix: refused.Fix}
+	}
+	if through, isVia := errors.AsType[*via.Error](err); isVia {
+		return &ended{reason: DialFailed, err: err, fix: viaFix(through)}
 	}
 	return &ended{
 		reason: DialFailed,

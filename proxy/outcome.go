@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"kproxy/internal/upstream"
+	"kproxy/internal/via"
 )
 
 // DialOutcome says how an attempt to reach a broker went. The set is closed, as
@@ -24,6 +25,16 @@ const (
 	OutcomeLoop              DialOutcome = "loop"               // not tried: the address is the proxy's own
 	OutcomeCanceled          DialOutcome = "canceled"           // the proxy stops
 	OutcomeOther             DialOutcome = "other"              // anything else; the log has it
+
+	// The way through a via: which hop failed.
+	OutcomeViaCredentials       = DialOutcome(via.OutcomeCredentials)
+	OutcomeViaProxyUnreachable  = DialOutcome(via.OutcomeProxyUnreachable)
+	OutcomeViaProxyUntrusted    = DialOutcome(via.OutcomeProxyUntrusted)
+	OutcomeViaProxyProtocol     = DialOutcome(via.OutcomeProxyProtocol)
+	OutcomeViaLoginRefused      = DialOutcome(via.OutcomeLoginRefused)
+	OutcomeViaTargetRefused     = DialOutcome(via.OutcomeTargetRefused)
+	OutcomeViaTargetUnreachable = DialOutcome(via.OutcomeTargetUnreachable)
+	OutcomeViaTargetInvalid     = DialOutcome(via.OutcomeTargetInvalid)
 )
 
 // outcomeOf classifies the error of a dial.
@@ -36,6 +47,12 @@ func outcomeOf(err error) DialOutcome {
 	}
 	if _, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
 		return OutcomeRefused
+	}
+	if through, ok := errors.AsType[*via.Error](err); ok {
+		if through.Outcome == via.OutcomeCanceled {
+			return OutcomeCanceled
+		}
+		return DialOutcome(through.Outcome)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return OutcomeNoSuchHost

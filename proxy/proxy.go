@@ -215,6 +215,9 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	<-drained
 	p.asking.Wait()
 	p.sweeping.Wait()
+	for _, c := range p.clusters {
+		c.closeVia()
+	}
 	p.ducts.close()
 	return cut
 }

@@ -22,7 +22,9 @@ clusters:
 
 func TestLoadConfig(t *testing.T) {
 	node := int32(7)
-	s, err := load(t, `
+	password := write(t, "secret")
+	hosts := write(t, "bastion.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVq3u1mHxH4zRjP8eQ2Dq3t5N6s2Ykq3cJ0yq2lDk0H\n")
+	s, err := load(t, strings.NewReplacer("VIAFILE", password, "VIAHOSTS", hosts).Replace(`
 clusters:
   orders:
     bootstrap: [b0.internal:9092, b1.internal:9092]
@@ -34,6 +36,10 @@ clusters:
     keepalive: 2m
     brokers: ["*.internal:9092"]
     forget_after: 24h
+    via: ssh://kafka@bastion.example.com
+    via_password_file: VIAFILE
+    via_known_hosts: VIAHOSTS
+    source: [10.0.0.8, 10.0.0.9]
     listeners:
       fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
@@ -45,7 +51,7 @@ state_dir: /var/lib/kproxy
 limits: {max_connections: 100, max_request_bytes: 2048, first_request_timeout: 1s, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
 drain: {timeout: 1m}
 log: {level: debug, format: json}
-`)
+`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +71,8 @@ log: {level: debug, format: json}
 				Dial:           []proxy.DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
 				ConnectTimeout: 3 * time.Second, Keepalive: 2 * time.Minute,
 				Brokers: []string{"*.internal:9092"}, ForgetAfter: 24 * time.Hour,
+				Via:    proxy.Via{URL: "ssh://kafka@bastion.example.com", PasswordFile: password, KnownHosts: hosts},
+				Source: []string{"10.0.0.8", "10.0.0.9"},
 				Listeners: []proxy.Listener{
 					{
 						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
@@ -285,7 +293,7 @@ func TestBadEnvironment(t *testing.T) {
 	tests := []struct{ name, value, want string }{
 		{"KPROXY_LOG_LEVEL", "loud", `log.level (KPROXY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; the default is info`},
 		{"KPROXY_LOG_LEVL", "info", `KPROXY_LOG_LEVL: an environment variable that is no key's; did you mean KPROXY_LOG_LEVEL?`},
-		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; the nearest that there is: KPROXY_CLUSTERS_ORDERS_BOOTSTRAP`},
+		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; the nearest that there is: KPROXY_CLUSTERS_ORDERS_SOURCE`},
 		{"KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND", "localhost", `clusters.orders.listeners.fred.bind (KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND): "localhost" has no port; add one, such as localhost:9092`},
 	}
 	for _, tt := range tests {

@@ -31,15 +31,21 @@ type fileConfig struct {
 }
 
 type clusterKeys struct {
-	Bootstrap      []string                `key:"bootstrap" example:"[broker-1:9092, broker-2:9092]" doc:"Brokers to ask first, host:port, tried in turn."`
-	UnknownAPIs    string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose answers may hold addresses: hidden from clients, or shown and forwarded."`
-	Brokers        []string                `key:"brokers" example:"[\"*.internal:9092\"]" doc:"Globs on host:port: the addresses that may be dialled of those that brokers advertise. Left out: all, but for loopback, link-local, multicast and kproxy's own."`
-	ForgetAfter    time.Duration           `key:"forget_after" default:"720h" min:"1m" doc:"How long a broker keeps its port or slot unseen when the range is full and another needs it."`
-	Dial           []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
-	ConnectTimeout time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
-	Keepalive      time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
-	ProxyProtocol  string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
-	Listeners      map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
+	Bootstrap         []string                `key:"bootstrap" example:"[broker-1:9092, broker-2:9092]" doc:"Brokers to ask first, host:port, tried in turn."`
+	UnknownAPIs       string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose answers may hold addresses: hidden from clients, or shown and forwarded."`
+	Brokers           []string                `key:"brokers" example:"[\"*.internal:9092\"]" doc:"Globs on host:port: the addresses that may be dialled of those that brokers advertise. Left out: all, but for loopback, link-local, multicast and kproxy's own."`
+	ForgetAfter       time.Duration           `key:"forget_after" default:"720h" min:"1m" doc:"How long a broker keeps its port or slot unseen when the range is full and another needs it."`
+	Dial              []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
+	ConnectTimeout    time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
+	Keepalive         time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
+	Via               string                  `key:"via" example:"ssh://user@bastion.example.com" doc:"Reach the brokers through another machine, or a program: socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}. Their names resolve at its far side."`
+	ViaPasswordFile   string                  `key:"via_password_file" example:"via-password" doc:"A file with the password of via's user."`
+	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh. Left out: the SSH agent's, unless there is a password."`
+	ViaPassphraseFile string                  `key:"via_passphrase_file" example:"via-passphrase" doc:"A file with the passphrase of via_key_file."`
+	ViaKnownHosts     string                  `key:"via_known_hosts" example:"/home/me/.ssh/known_hosts" doc:"A file with the keys of ssh hosts, as OpenSSH keeps it; required for ssh."`
+	Source            []string                `key:"source" example:"[10.0.0.7, 10.0.0.8]" doc:"Addresses of this machine to dial from, in turn, all of one family; with via, to dial its machine from."`
+	ProxyProtocol     string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
+	Listeners         map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
 }
 
 type dialKeys struct {
@@ -150,6 +156,11 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		ForgetAfter:    c.ForgetAfter,
 		ConnectTimeout: c.ConnectTimeout,
 		Keepalive:      c.Keepalive,
+		Via: proxy.Via{
+			URL: c.Via, PasswordFile: c.ViaPasswordFile,
+			KeyFile: c.ViaKeyFile, PassphraseFile: c.ViaPassphraseFile, KnownHosts: c.ViaKnownHosts,
+		},
+		Source: c.Source,
 	}
 	for _, rule := range c.Dial {
 		cluster.Dial = append(cluster.Dial, proxy.DialRule(rule))

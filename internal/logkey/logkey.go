@@ -29,6 +29,7 @@ const (
 	FramesDown    = "frames_down"    // answers, broker to client
 	FramesUp      = "frames_up"      // requests, client to broker
 	Idle          = "idle"           // how long nothing had happened
+	Line          = "line"           // what a command has written
 	Limit         = "limit"          // the key of a limit in the configuration
 	Listener      = "listener"       // listener by its configured name
 	Max           = "max"            // what a limit is set to
@@ -42,5 +43,6 @@ const (
 	Source        = "source"         // IP address that clients come from
 	TLVs          = "tlvs"           // what a PROXY protocol header says beside the addresses
 	Upstream      = "upstream"       // host:port dialled
+	Via           = "via"            // what brokers are reached through
 	Version       = "version"        // kproxy's own version
 )

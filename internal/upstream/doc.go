@@ -2,8 +2,10 @@
 // connection to it.
 //
 //	Target              Rules                     Dialer
-//	node 3,             first match wins:         resolve, refuse kproxy's own
-//	broker-3.vpc:9092 → at 127.0.0.1:19095      → addresses, keep-alive        → net.Conn
+//	node 3,             first match wins:         resolve, refuse what may not be
+//	broker-3.vpc:9092 → at 127.0.0.1:19095      → dialled, keep-alive          → net.Conn
+//	                                              or Through: another machine
+//	                                              does it (package via)
 //
 // [Rules] say where a broker is really reached, when that is not where it says
 // it is: through a port forward, in another network, behind another name. They
@@ -15,10 +17,9 @@
 // is checked against the one that the broker goes by.
 //
 // What else belongs here as it is built, in the order in which a connection
-// meets it: which learned addresses may be dialled at all, the way through a
-// proxy (`via`), TLS to the broker, logging in for the client (SASL), and
-// logging in again before the session ends. A tool that explains why a broker
-// cannot be reached walks this same code.
+// meets it: TLS to the broker, logging in for the client (SASL), and logging in
+// again before the session ends. A tool that explains why a broker cannot be
+// reached walks this same code.
 //
 // The package knows no Kafka frame, no listener and no client; it keeps no
 // state between dials.

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
 )
 
 // Each mistake is told with its key and its fix, and without a secret.
 func TestConfigErrors(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
-	key, otherHost := file(t, newKey(t).pem), file(t, "other.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVq3u1mHxH4zRjP8eQ2Dq3t5N6s2Ykq3cJ0yq2lDk0H\n")
+	key, otherHost := file(t, viatest.NewKey(t).PEM), file(t, "other.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVq3u1mHxH4zRjP8eQ2Dq3t5N6s2Ykq3cJ0yq2lDk0H\n")
 	tests := []struct {
 		config   via.Config
 		key      string
@@ -37,8 +38,8 @@ func TestConfigErrors(t *testing.T) {
 		{via.Config{URL: "ssh://u@host"}, via.KeyKeyFile, "SSH_AUTH_SOCK"},
 		{via.Config{URL: "ssh://u@host", KeyFile: "/nowhere/k"}, via.KeyKeyFile, "/nowhere/k"},
 		{via.Config{URL: "ssh://u@host", KeyFile: file(t, "hunter2")}, via.KeyKeyFile, "no private key"},
-		{via.Config{URL: "ssh://u@host", KeyFile: file(t, encrypted(t, newKey(t), "hunter2"))}, via.KeyKeyFile, "ssh-add"},
-		{via.Config{URL: "ssh://u@host", KeyFile: file(t, encrypted(t, newKey(t), "hunter2")), PassphraseFile: file(t, "hunter3")}, via.KeyKeyFile, "does not open"},
+		{via.Config{URL: "ssh://u@host", KeyFile: file(t, encrypted(t, viatest.NewKey(t), "hunter2"))}, via.KeyKeyFile, "ssh-add"},
+		{via.Config{URL: "ssh://u@host", KeyFile: file(t, encrypted(t, viatest.NewKey(t), "hunter2")), PassphraseFile: file(t, "hunter3")}, via.KeyKeyFile, "does not open"},
 		{via.Config{URL: "ssh://u@host", PassphraseFile: key}, via.KeyPassphraseFile, "via_key_file"},
 		{via.Config{URL: "ssh://u@host:2222", KeyFile: key}, via.KeyKnownHosts, "ssh-keyscan -p 2222 host >> known_hosts"},
 		{via.Config{URL: "ssh://u@host", KeyFile: key, KnownHosts: "/nowhere/h"}, via.KeyKnownHosts, "ssh-keyscan -p 22 host >> /nowhere/h"},
@@ -78,7 +79,7 @@ func TestString(t *testing.T) {
 	for url, want := range tests {
 		c := via.Config{URL: url}
 		if strings.Contains(url, "@") {
-			c.PasswordFile = file(t, password)
+			c.PasswordFile = file(t, viatest.Password)
 		}
 		if got := dialer(t, c).String(); got != want {
 			t.Errorf("%s: got %s, want %s", url, got, want)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
 )
 
 // The name of the broker is the far side's to resolve, both directions carry what
@@ -21,7 +22,7 @@ func TestBytesPassBothWays(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			conn := r.connect(t, broker(t).far())
+			conn := r.connect(t, viatest.Broker(t).Far())
 			sent := make([]byte, 10<<20)
 			random := rand.NewChaCha8([32]byte{1})
 			_, _ = random.Read(sent)
@@ -47,11 +48,11 @@ func TestSeveralAtOnce(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			b := broker(t)
+			b := viatest.Broker(t)
 			var all sync.WaitGroup
 			for range 8 {
 				all.Go(func() {
-					conn, err := r.DialContext(t.Context(), "tcp", b.far())
+					conn, err := r.DialContext(t.Context(), "tcp", b.Far())
 					if err != nil {
 						t.Error(err)
 						return
@@ -74,20 +75,20 @@ func TestTargetRefused(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			gone := broker(t)
-			gone.cut()
+			gone := viatest.Broker(t)
+			gone.Cut()
 			if r.proxy == nil {
-				conn := r.connect(t, gone.far())
+				conn := r.connect(t, gone.Far())
 				_, err := conn.Read(make([]byte, 1))
 				if err == nil || errors.Is(err, io.EOF) || !bytes.Contains([]byte(err.Error()), []byte("first line | cannot reach")) {
 					t.Errorf("got %v, want the command's failure and what it said", err)
 				}
 				return
 			}
-			if got, err := outcome(t, t.Context(), r.Dialer, gone.far()); got != via.OutcomeTargetUnreachable {
+			if got, err := outcome(t, t.Context(), r.Dialer, gone.Far()); got != via.OutcomeTargetUnreachable {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeTargetUnreachable)
 			}
-			if got, err := outcome(t, t.Context(), r.Dialer, forbidden+":9092"); got != via.OutcomeTargetRefused {
+			if got, err := outcome(t, t.Context(), r.Dialer, viatest.Forbidden+":9092"); got != via.OutcomeTargetRefused {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeTargetRefused)
 			}
 		})
@@ -103,18 +104,18 @@ func TestProxyDroppedAndRestored(t *testing.T) {
 			if r.proxy == nil {
 				return // a command has no far side of its own; TestExecKilled has what is like it
 			}
-			b := broker(t)
-			conn := r.connect(t, b.far())
+			b := viatest.Broker(t)
+			conn := r.connect(t, b.Far())
 			exchange(t, conn, "before")
-			r.proxy.cut()
+			r.proxy.Cut()
 			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("got %v of a connection that was cut, want an error that is no orderly end", err)
 			}
-			if got, err := outcome(t, t.Context(), r.Dialer, b.far()); got != via.OutcomeProxyUnreachable {
+			if got, err := outcome(t, t.Context(), r.Dialer, b.Far()); got != via.OutcomeProxyUnreachable {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUnreachable)
 			}
-			r.proxy.open()
-			exchange(t, r.connect(t, b.far()), "after")
+			r.proxy.Open()
+			exchange(t, r.connect(t, b.Far()), "after")
 		})
 	}
 }
@@ -124,7 +125,7 @@ func TestDeadlines(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			conn := r.connect(t, broker(t).far())
+			conn := r.connect(t, viatest.Broker(t).Far())
 			exchange(t, conn, "first")
 			woken := make(chan error)
 			go func() {
@@ -172,12 +173,12 @@ func TestWriteDeadline(t *testing.T) {
 			r := newRig(t)
 			read := make(chan struct{})
 			count := make(chan int64, 1)
-			slow := newGate(t, func(conn net.Conn) {
+			slow := viatest.NewGate(t, func(conn net.Conn) {
 				<-read
 				n, _ := io.Copy(io.Discard, conn)
 				count <- n
 			})
-			conn := r.connect(t, slow.far())
+			conn := r.connect(t, slow.Far())
 			_ = conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 			sent, err := conn.Write(make([]byte, 64<<20))
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -202,8 +203,8 @@ func TestCloseWakes(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			mute := newGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-			conn := r.connect(t, mute.far())
+			mute := viatest.NewGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+			conn := r.connect(t, mute.Far())
 			woken := make(chan error)
 			go func() {
 				_, err := conn.Read(make([]byte, 1))
@@ -229,31 +230,31 @@ func TestCloseWakes(t *testing.T) {
 func TestNothingIsHeld(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
-			b, gone := broker(t), broker(t)
-			gone.cut()
+			b, gone := viatest.Broker(t), viatest.Broker(t)
+			gone.Cut()
 			r := newRig(t)
 			before := held()
 			for range 3 {
-				if conn, err := r.DialContext(t.Context(), "tcp", b.far()); err == nil {
+				if conn, err := r.DialContext(t.Context(), "tcp", b.Far()); err == nil {
 					exchange(t, conn, "x")
 					conn.Close()
 				} else {
 					t.Error(err)
 				}
-				for _, address := range []string{gone.far(), forbidden + ":9092", "-x:1"} {
+				for _, address := range []string{gone.Far(), viatest.Forbidden + ":9092", "-x:1"} {
 					if conn, err := r.DialContext(t.Context(), "tcp", address); err == nil {
 						conn.Close()
 					}
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if got, err := outcome(t, ctx, r.Dialer, b.far()); got != via.OutcomeCanceled {
+				if got, err := outcome(t, ctx, r.Dialer, b.Far()); got != via.OutcomeCanceled {
 					t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 				}
 			}
-			open := r.connect(t, b.far())
+			open := r.connect(t, b.Far())
 			r.Close()
-			if _, err := outcome(t, t.Context(), r.Dialer, b.far()); !errors.Is(err, net.ErrClosed) {
+			if _, err := outcome(t, t.Context(), r.Dialer, b.Far()); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("got %v, want %v", err, net.ErrClosed)
 			}
 			open.Close()
@@ -274,7 +275,7 @@ func TestCancelDuringTheHandshake(t *testing.T) {
 		for i, word := range words {
 			t.Run(scheme+string(rune('0'+i)), func(t *testing.T) {
 				heard := make(chan struct{})
-				g := newGate(t, func(conn net.Conn) {
+				g := viatest.NewGate(t, func(conn net.Conn) {
 					_, _ = io.WriteString(conn, word)
 					close(heard)
 					_, _ = io.Copy(io.Discard, conn)
@@ -283,7 +284,7 @@ func TestCancelDuringTheHandshake(t *testing.T) {
 				before := held()
 				ctx, cancel := context.WithCancel(t.Context())
 				go func() { <-heard; cancel() }()
-				if got, err := outcome(t, ctx, d, farName+":9092"); got != via.OutcomeCanceled || !errors.Is(err, context.Canceled) {
+				if got, err := outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled || !errors.Is(err, context.Canceled) {
 					t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 				}
 				settles(t, holdings{before.goroutines, before.files})
@@ -296,10 +297,10 @@ func TestCancelDuringTheHandshake(t *testing.T) {
 func TestHandshakeTimeout(t *testing.T) {
 	for _, scheme := range []string{"socks5", "http", "ssh"} {
 		t.Run(scheme, func(t *testing.T) {
-			mute := newGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+			mute := viatest.NewGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 			c := configFor(t, scheme, mute)
 			c.Timeout = 20 * time.Millisecond
-			got, err := outcome(t, t.Context(), dialer(t, c), farName+":9092")
+			got, err := outcome(t, t.Context(), dialer(t, c), viatest.FarName+":9092")
 			if !errors.Is(err, context.DeadlineExceeded) || got == via.OutcomeCanceled {
 				t.Errorf("got %s, %v; want a deadline exceeded", got, err)
 			}
@@ -344,14 +345,14 @@ func TestHostileAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			g := newGate(t, func(conn net.Conn) {
+			g := viatest.NewGate(t, func(conn net.Conn) {
 				go func() { _, _ = io.Copy(io.Discard, conn) }()
 				_, _ = io.WriteString(conn, tt.answer)
 				_ = conn.(*net.TCPConn).CloseWrite()
 				<-time.After(20 * time.Millisecond)
 			})
 			d := dialer(t, configFor(t, tt.scheme, g))
-			got, err := outcome(t, t.Context(), d, farName+":9092")
+			got, err := outcome(t, t.Context(), d, viatest.FarName+":9092")
 			if got != tt.want || len(err.Error()) > 600 {
 				t.Errorf("got %s (%.700v), want %s", got, err, tt.want)
 			}
@@ -360,20 +361,20 @@ func TestHostileAnswers(t *testing.T) {
 }
 
 // configFor leads to g by scheme, with a login.
-func configFor(t *testing.T, scheme string, g *gate) via.Config {
+func configFor(t *testing.T, scheme string, g *viatest.Gate) via.Config {
 	t.Helper()
 	if scheme == "ssh" {
-		return sshConfig(t, g, newKey(t), newKey(t))
+		return sshConfig(t, g, viatest.NewKey(t), viatest.NewKey(t))
 	}
-	return via.Config{URL: scheme + "://" + user + "@" + g.address, PasswordFile: file(t, password)}
+	return via.Config{URL: scheme + "://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password)}
 }
 
 func TestProxyUnreachable(t *testing.T) {
 	for _, scheme := range []string{"socks5", "http", "ssh"} {
 		t.Run(scheme, func(t *testing.T) {
-			g := newGate(t, func(net.Conn) {})
-			g.cut()
-			if got, err := outcome(t, t.Context(), dialer(t, configFor(t, scheme, g)), farName+":9092"); got != via.OutcomeProxyUnreachable {
+			g := viatest.NewGate(t, func(net.Conn) {})
+			g.Cut()
+			if got, err := outcome(t, t.Context(), dialer(t, configFor(t, scheme, g)), viatest.FarName+":9092"); got != via.OutcomeProxyUnreachable {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUnreachable)
 			}
 		})

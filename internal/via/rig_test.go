@@ -3,41 +3,27 @@ package via_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
 )
 
 // helperEnv makes the test's binary the command of exec.
 const helperEnv = "KPROXY_VIA_HELPER"
 
-var stdin, stdout, stderr = os.Stdin, os.Stdout, os.Stderr
-
-type stdio struct{}
-
-func (stdio) Read(p []byte) (int, error)  { return stdin.Read(p) }
-func (stdio) Write(p []byte) (int, error) { return stdout.Write(p) }
-
-func ignoreSignals() { signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT) }
-
 func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) != "" {
-		os.Exit(helper(os.Args[1:])) //nolint:forbidigo // the command's status
+		os.Exit(viatest.Command(os.Args[1:])) //nolint:forbidigo // the command's status
 	}
 	m.Run()
 }
@@ -45,7 +31,7 @@ func TestMain(m *testing.M) {
 // rig is a way through, with its proxy.
 type rig struct {
 	*via.Dialer
-	proxy *gate // nil: a command
+	proxy *viatest.Gate // nil: a command
 }
 
 // rigs are all ways through, each logged in.
@@ -53,18 +39,18 @@ func rigs() map[string]func(t *testing.T) rig {
 	return map[string]func(t *testing.T) rig{
 		"socks5": func(t *testing.T) rig {
 			t.Helper()
-			g := socksServer(t, true)
-			return rig{dialer(t, via.Config{URL: "socks5://" + user + "@" + g.address, PasswordFile: file(t, password+"\n")}), g}
+			g := viatest.SOCKS5(t, true)
+			return rig{dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password+"\n")}), g}
 		},
 		"http": func(t *testing.T) rig {
 			t.Helper()
-			g := connectServer(t, true)
-			return rig{dialer(t, via.Config{URL: "http://" + user + "@" + g.address, PasswordFile: file(t, password+"\n")}), g}
+			g := viatest.Connect(t, true)
+			return rig{dialer(t, via.Config{URL: "http://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password+"\n")}), g}
 		},
 		"ssh": func(t *testing.T) rig {
 			t.Helper()
-			host, key := newKey(t), newKey(t)
-			g := sshServer(t, host.signer, key.signer.PublicKey())
+			host, key := viatest.NewKey(t), viatest.NewKey(t)
+			g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 			return rig{dialer(t, sshConfig(t, g, host, key)), g}
 		},
 		"exec": func(t *testing.T) rig {
@@ -74,12 +60,12 @@ func rigs() map[string]func(t *testing.T) rig {
 	}
 }
 
-func sshConfig(t *testing.T, g *gate, host, key sshKey) via.Config {
+func sshConfig(t *testing.T, g *viatest.Gate, host, key viatest.Key) via.Config {
 	t.Helper()
 	return via.Config{
-		URL:        "ssh://" + user + "@" + g.address,
-		KeyFile:    file(t, key.pem),
-		KnownHosts: file(t, knownhosts.Line([]string{knownhosts.Normalize(g.address)}, host.signer.PublicKey())+"\n"),
+		URL:        "ssh://" + viatest.User + "@" + g.Address,
+		KeyFile:    file(t, key.PEM),
+		KnownHosts: file(t, knownhosts.Line([]string{knownhosts.Normalize(g.Address)}, host.Signer.PublicKey())+"\n"),
 	}
 }
 
@@ -126,7 +112,7 @@ func outcome(t *testing.T, ctx context.Context, d *via.Dialer, address string) (
 	if !ok {
 		t.Fatalf("%T %v, want a *via.Error", err, err)
 	}
-	if bytes.Contains([]byte(err.Error()), []byte(password)) {
+	if bytes.Contains([]byte(err.Error()), []byte(viatest.Password)) {
 		t.Errorf("the password is in the error: %v", err)
 	}
 	return e.Outcome, err
@@ -162,29 +148,6 @@ func file(t *testing.T, content string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-type sshKey struct {
-	private ed25519.PrivateKey
-	signer  ssh.Signer
-	pem     string
-}
-
-func newKey(t *testing.T) sshKey {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sshKey{private, signer, string(pem.EncodeToMemory(block))}
 }
 
 // holdings are what must not grow: goroutines, descriptors, children.

@@ -21,11 +21,12 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
 )
 
-func encrypted(t *testing.T, key sshKey, passphrase string) string {
+func encrypted(t *testing.T, key viatest.Key, passphrase string) string {
 	t.Helper()
-	block, err := ssh.MarshalPrivateKeyWithPassphrase(key.private, "", []byte(passphrase))
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(key.Private, "", []byte(passphrase))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,46 +35,46 @@ func encrypted(t *testing.T, key sshKey, passphrase string) string {
 
 // All dials share one connection, those that come while it is being made too.
 func TestSSHShared(t *testing.T) {
-	host, key := newKey(t), newKey(t)
-	g := sshServer(t, host.signer, key.signer.PublicKey())
+	host, key := viatest.NewKey(t), viatest.NewKey(t)
+	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 	r := rig{dialer(t, sshConfig(t, g, host, key)), g}
-	b := broker(t)
+	b := viatest.Broker(t)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			conn, err := r.DialContext(t.Context(), "tcp", b.far())
+			conn, err := r.DialContext(t.Context(), "tcp", b.Far())
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer conn.Close()
 			exchange(t, conn, "x")
-			if conn.RemoteAddr().String() != b.far() {
-				t.Errorf("leads to %s, want %s", conn.RemoteAddr(), b.far())
+			if conn.RemoteAddr().String() != b.Far() {
+				t.Errorf("leads to %s, want %s", conn.RemoteAddr(), b.Far())
 			}
 		})
 	}
 	all.Wait()
-	if got := g.count(); got != 1 {
+	if got := g.Count(); got != 1 {
 		t.Errorf("%d connections to the proxy, want 1", got)
 	}
 }
 
 // A far side that is gone without a word is noticed in bounded time, and replaced.
 func TestSSHFarSideFallsSilent(t *testing.T) {
-	host, key := newKey(t), newKey(t)
-	g := sshServer(t, host.signer, key.signer.PublicKey())
-	middle := newHole(t, g.address)
-	c := sshConfig(t, middle.gate, host, key)
+	host, key := viatest.NewKey(t), viatest.NewKey(t)
+	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
+	middle := viatest.NewHole(t, g.Address)
+	c := sshConfig(t, middle.Gate, host, key)
 	c.KeepAlive = 500 * time.Millisecond
 	r := rig{dialer(t, c), g}
-	b := broker(t)
-	conn := r.connect(t, b.far())
+	b := viatest.Broker(t)
+	conn := r.connect(t, b.Far())
 	exchange(t, conn, "x")
-	middle.swallow()
+	middle.Swallow()
 	for i := range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		got, err := outcome(t, ctx, r.Dialer, b.far())
+		got, err := outcome(t, ctx, r.Dialer, b.Far())
 		cancel()
 		if i > 0 && got != via.OutcomeProxyUnreachable { // during the first, what was on its way may come
 			t.Errorf("got %s (%v), want %s: it is not the broker that is silent", got, err, via.OutcomeProxyUnreachable)
@@ -82,64 +83,17 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("got %v of a connection whose far side is gone, want an error that is no orderly end", err)
 	}
-	exchange(t, r.connect(t, b.far()), "again")
-}
-
-// hole is a network that can begin to swallow what is sent over its connections;
-// later ones work.
-type hole struct {
-	*gate
-	mu    sync.Mutex
-	alive chan struct{} // closed: those made with it swallow
-}
-
-func newHole(t *testing.T, to string) *hole {
-	t.Helper()
-	h := &hole{alive: make(chan struct{})}
-	h.gate = newGate(t, func(conn net.Conn) {
-		h.mu.Lock()
-		swallowed := h.alive
-		h.mu.Unlock()
-		server, err := net.Dial("tcp", to)
-		if err != nil {
-			return
-		}
-		defer server.Close()
-		pass := func(to, from net.Conn) {
-			buffer := make([]byte, 32<<10)
-			for {
-				n, err := from.Read(buffer)
-				if err != nil {
-					return
-				}
-				select {
-				case <-swallowed:
-				default:
-					_, _ = to.Write(buffer[:n])
-				}
-			}
-		}
-		go pass(conn, server)
-		pass(server, conn)
-	})
-	return h
-}
-
-func (h *hole) swallow() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	close(h.alive)
-	h.alive = make(chan struct{})
+	exchange(t, r.connect(t, b.Far()), "again")
 }
 
 // A far side that is long silent about one broker keeps no other dial, and no
 // caller.
 func TestSSHOpenIsGivenUp(t *testing.T) {
-	host, key := newKey(t), newKey(t)
+	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	asked, answer, released := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	config := &ssh.ServerConfig{NoClientAuth: true}
-	config.AddHostKey(host.signer)
-	g := newGate(t, func(conn net.Conn) {
+	config.AddHostKey(host.Signer)
+	g := viatest.NewGate(t, func(conn net.Conn) {
 		server, channels, requests, err := ssh.NewServerConn(conn, config)
 		if err != nil {
 			return
@@ -163,7 +117,7 @@ func TestSSHOpenIsGivenUp(t *testing.T) {
 	d := dialer(t, sshConfig(t, g, host, key))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
-	if got, err := outcome(t, ctx, d, farName+":9092"); got != via.OutcomeCanceled {
+	if got, err := outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 	}
 	close(answer)
@@ -172,8 +126,8 @@ func TestSSHOpenIsGivenUp(t *testing.T) {
 
 // The last caller who waits ends the making of the connection; others go on.
 func TestSSHOneOfTwoGivesUp(t *testing.T) {
-	host, key := newKey(t), newKey(t)
-	g := sshServer(t, host.signer, key.signer.PublicKey())
+	host, key := viatest.NewKey(t), viatest.NewKey(t)
+	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 	slow := make(chan struct{})
 	dialled := make(chan struct{})
 	c := sshConfig(t, g, host, key)
@@ -183,13 +137,13 @@ func TestSSHOneOfTwoGivesUp(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	d := dialer(t, c)
-	b := broker(t)
+	b := viatest.Broker(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var both sync.WaitGroup
-	both.Go(func() { _, _ = outcome(t, ctx, d, b.far()) })
+	both.Go(func() { _, _ = outcome(t, ctx, d, b.Far()) })
 	<-dialled
 	both.Go(func() {
-		if conn, err := d.DialContext(t.Context(), "tcp", b.far()); err != nil {
+		if conn, err := d.DialContext(t.Context(), "tcp", b.Far()); err != nil {
 			t.Error(err)
 		} else {
 			conn.Close()
@@ -203,26 +157,26 @@ func TestSSHOneOfTwoGivesUp(t *testing.T) {
 
 func TestSSHLogins(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
-	host, key := newKey(t), newKey(t)
-	g := sshServer(t, host.signer, key.signer.PublicKey())
-	b := broker(t)
+	host, key := viatest.NewKey(t), viatest.NewKey(t)
+	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
+	b := viatest.Broker(t)
 	base := sshConfig(t, g, host, key)
 	base.KeyFile = ""
 	tests := map[string]struct {
 		change func(c *via.Config)
 		want   via.Outcome // empty: it works
 	}{
-		"key":           {func(c *via.Config) { c.KeyFile = file(t, key.pem) }, ""},
+		"key":           {func(c *via.Config) { c.KeyFile = file(t, key.PEM) }, ""},
 		"encrypted key": {func(c *via.Config) { c.KeyFile, c.PassphraseFile = file(t, encrypted(t, key, "p")), file(t, "p\n") }, ""},
-		"password":      {func(c *via.Config) { c.PasswordFile = file(t, password+"\n") }, ""},
+		"password":      {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"\n") }, ""},
 		"agent":         {func(c *via.Config) { c.AgentSocket = sshAgent(t, key) }, ""},
 		"agent's environment": {func(*via.Config) {
-			t.Setenv("SSH_AUTH_SOCK", sshAgent(t, newKey(t), key))
+			t.Setenv("SSH_AUTH_SOCK", sshAgent(t, viatest.NewKey(t), key))
 		}, ""},
-		"another key":      {func(c *via.Config) { c.KeyFile = file(t, newKey(t).pem) }, via.OutcomeLoginRefused},
-		"another password": {func(c *via.Config) { c.PasswordFile = file(t, password+"x") }, via.OutcomeLoginRefused},
+		"another key":      {func(c *via.Config) { c.KeyFile = file(t, viatest.NewKey(t).PEM) }, via.OutcomeLoginRefused},
+		"another password": {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"x") }, via.OutcomeLoginRefused},
 		"agent without the key": {func(c *via.Config) {
-			c.AgentSocket = sshAgent(t, newKey(t))
+			c.AgentSocket = sshAgent(t, viatest.NewKey(t))
 		}, via.OutcomeLoginRefused},
 		"empty agent": {func(c *via.Config) { c.AgentSocket = sshAgent(t) }, via.OutcomeCredentials},
 		"no agent":    {func(c *via.Config) { c.AgentSocket = filepath.Join(t.TempDir(), "gone") }, via.OutcomeCredentials},
@@ -233,10 +187,10 @@ func TestSSHLogins(t *testing.T) {
 			tt.change(&c)
 			d := dialer(t, c)
 			if tt.want == "" {
-				exchange(t, rig{d, g}.connect(t, b.far()), "x")
+				exchange(t, rig{d, g}.connect(t, b.Far()), "x")
 				return
 			}
-			if got, err := outcome(t, t.Context(), d, b.far()); got != tt.want {
+			if got, err := outcome(t, t.Context(), d, b.Far()); got != tt.want {
 				t.Errorf("got %s (%v), want %s", got, err, tt.want)
 			}
 		})
@@ -244,11 +198,11 @@ func TestSSHLogins(t *testing.T) {
 }
 
 // sshAgent is an agent with keys, at the path of its socket.
-func sshAgent(t *testing.T, keys ...sshKey) string {
+func sshAgent(t *testing.T, keys ...viatest.Key) string {
 	t.Helper()
 	ring := agent.NewKeyring()
 	for _, key := range keys {
-		if err := ring.Add(agent.AddedKey{PrivateKey: key.private}); err != nil {
+		if err := ring.Add(agent.AddedKey{PrivateKey: key.Private}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -271,40 +225,40 @@ func sshAgent(t *testing.T, keys ...sshKey) string {
 }
 
 func TestSSHHostKeys(t *testing.T) {
-	host, key, stranger := newKey(t), newKey(t), newKey(t)
-	b := broker(t)
-	line := func(g *gate, k ssh.PublicKey) string {
-		return knownhosts.Line([]string{knownhosts.Normalize(g.address)}, k) + "\n"
+	host, key, stranger := viatest.NewKey(t), viatest.NewKey(t), viatest.NewKey(t)
+	b := viatest.Broker(t)
+	line := func(g *viatest.Gate, k ssh.PublicKey) string {
+		return knownhosts.Line([]string{knownhosts.Normalize(g.Address)}, k) + "\n"
 	}
 	t.Run("another key", func(t *testing.T) {
-		g := sshServer(t, stranger.signer, key.signer.PublicKey())
-		got, err := outcome(t, t.Context(), dialer(t, sshConfig(t, g, host, key)), b.far())
+		g := viatest.SSH(t, stranger.Signer, key.Signer.PublicKey())
+		got, err := outcome(t, t.Context(), dialer(t, sshConfig(t, g, host, key)), b.Far())
 		if got != via.OutcomeProxyUntrusted || !strings.Contains(err.Error(), "remove line 1") {
 			t.Errorf("got %s (%v), want %s and the line to remove", got, err, via.OutcomeProxyUntrusted)
 		}
 	})
 	t.Run("revoked", func(t *testing.T) {
-		g := sshServer(t, host.signer, key.signer.PublicKey())
+		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 		c := sshConfig(t, g, host, key)
-		c.KnownHosts = file(t, "@revoked * "+strings.SplitN(line(g, host.signer.PublicKey()), " ", 2)[1]+line(g, host.signer.PublicKey()))
-		if got, err := outcome(t, t.Context(), dialer(t, c), b.far()); got != via.OutcomeProxyUntrusted {
+		c.KnownHosts = file(t, "@revoked * "+strings.SplitN(line(g, host.Signer.PublicKey()), " ", 2)[1]+line(g, host.Signer.PublicKey()))
+		if got, err := outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
 			t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUntrusted)
 		}
 	})
 	t.Run("by an authority", func(t *testing.T) {
-		authority := newKey(t)
-		cert := &ssh.Certificate{Key: host.signer.PublicKey(), CertType: ssh.HostCert, ValidBefore: ssh.CertTimeInfinity, ValidPrincipals: []string{"127.0.0.1"}}
-		if err := cert.SignCert(rand.Reader, authority.signer); err != nil {
+		authority := viatest.NewKey(t)
+		cert := &ssh.Certificate{Key: host.Signer.PublicKey(), CertType: ssh.HostCert, ValidBefore: ssh.CertTimeInfinity, ValidPrincipals: []string{"127.0.0.1"}}
+		if err := cert.SignCert(rand.Reader, authority.Signer); err != nil {
 			t.Fatal(err)
 		}
-		signer, err := ssh.NewCertSigner(cert, host.signer)
+		signer, err := ssh.NewCertSigner(cert, host.Signer)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := sshServer(t, signer, key.signer.PublicKey())
+		g := viatest.SSH(t, signer, key.Signer.PublicKey())
 		c := sshConfig(t, g, host, key)
-		c.KnownHosts = file(t, "@cert-authority "+line(g, authority.signer.PublicKey()))
-		exchange(t, rig{dialer(t, c), g}.connect(t, b.far()), "x")
+		c.KnownHosts = file(t, "@cert-authority "+line(g, authority.Signer.PublicKey()))
+		exchange(t, rig{dialer(t, c), g}.connect(t, b.Far()), "x")
 	})
 	t.Run("of one type among two", func(t *testing.T) {
 		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -317,8 +271,8 @@ func TestSSHHostKeys(t *testing.T) {
 		}
 		both := &ssh.ServerConfig{NoClientAuth: true}
 		both.AddHostKey(other)
-		both.AddHostKey(host.signer)
-		g := newGate(t, func(conn net.Conn) {
+		both.AddHostKey(host.Signer)
+		g := viatest.NewGate(t, func(conn net.Conn) {
 			if server, _, requests, err := ssh.NewServerConn(conn, both); err == nil {
 				go ssh.DiscardRequests(requests)
 				_ = server.Wait()
@@ -327,7 +281,7 @@ func TestSSHHostKeys(t *testing.T) {
 		c := sshConfig(t, g, host, key)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		if got, err := outcome(t, ctx, dialer(t, c), b.far()); got != via.OutcomeTargetUnreachable {
+		if got, err := outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeTargetUnreachable {
 			t.Errorf("got %s (%v), want %s: the host's key is known", got, err, via.OutcomeTargetUnreachable)
 		}
 	})
@@ -335,17 +289,17 @@ func TestSSHHostKeys(t *testing.T) {
 
 // The files are read for each login: a password that was replaced is used.
 func TestPasswordReplaced(t *testing.T) {
-	g := socksServer(t, true)
-	b := broker(t)
+	g := viatest.SOCKS5(t, true)
+	b := viatest.Broker(t)
 	path := file(t, "old")
-	d := dialer(t, via.Config{URL: "socks5://" + user + "@" + g.address, PasswordFile: path})
-	if got, err := outcome(t, t.Context(), d, b.far()); got != via.OutcomeLoginRefused {
+	d := dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: path})
+	if got, err := outcome(t, t.Context(), d, b.Far()); got != via.OutcomeLoginRefused {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeLoginRefused)
 	}
-	replace(t, path, password+"\r\n")
-	exchange(t, rig{d, g}.connect(t, b.far()), "x")
+	replace(t, path, viatest.Password+"\r\n")
+	exchange(t, rig{d, g}.connect(t, b.Far()), "x")
 	replace(t, path, string(bytes.Repeat([]byte("x"), 65<<10)))
-	if got, err := outcome(t, t.Context(), d, b.far()); got != via.OutcomeCredentials {
+	if got, err := outcome(t, t.Context(), d, b.Far()); got != via.OutcomeCredentials {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCredentials)
 	}
 }

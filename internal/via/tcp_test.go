@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
 )
 
 func replace(t *testing.T, path, content string) {
@@ -25,9 +26,9 @@ func replace(t *testing.T, path, content string) {
 
 // Whatever wraps a TCP connection switches splice off.
 func TestTCPIsNotWrapped(t *testing.T) {
-	b := broker(t)
-	for _, url := range []string{"socks5://" + socksServer(t, false).address, "http://" + connectServer(t, false).address} {
-		conn := rig{Dialer: dialer(t, via.Config{URL: url})}.connect(t, b.far())
+	b := viatest.Broker(t)
+	for _, url := range []string{"socks5://" + viatest.SOCKS5(t, false).Address, "http://" + viatest.Connect(t, false).Address} {
+		conn := rig{Dialer: dialer(t, via.Config{URL: url})}.connect(t, b.Far())
 		if _, raw := conn.(*net.TCPConn); !raw {
 			t.Errorf("%s: got a %T, want *net.TCPConn", url, conn)
 		}
@@ -36,15 +37,15 @@ func TestTCPIsNotWrapped(t *testing.T) {
 }
 
 func TestLoginRefused(t *testing.T) {
-	b := broker(t)
-	for _, url := range []string{"socks5://USER" + socksServer(t, true).address, "http://USER" + connectServer(t, true).address} {
+	b := viatest.Broker(t)
+	for _, url := range []string{"socks5://USER" + viatest.SOCKS5(t, true).Address, "http://USER" + viatest.Connect(t, true).Address} {
 		tests := map[string]via.Config{
 			"none":             {URL: strings.Replace(url, "USER", "", 1)},
-			"another user":     {URL: strings.Replace(url, "USER", "x@", 1), PasswordFile: file(t, password)},
-			"another password": {URL: strings.Replace(url, "USER", user+"@", 1), PasswordFile: file(t, "x")},
+			"another user":     {URL: strings.Replace(url, "USER", "x@", 1), PasswordFile: file(t, viatest.Password)},
+			"another password": {URL: strings.Replace(url, "USER", viatest.User+"@", 1), PasswordFile: file(t, "x")},
 		}
 		for name, c := range tests {
-			got, err := outcome(t, t.Context(), dialer(t, c), b.far())
+			got, err := outcome(t, t.Context(), dialer(t, c), b.Far())
 			if got != via.OutcomeLoginRefused {
 				t.Errorf("%s, %s: got %s (%v), want %s", url, name, got, err, via.OutcomeLoginRefused)
 			}
@@ -54,17 +55,17 @@ func TestLoginRefused(t *testing.T) {
 		}
 	}
 	// A proxy that wants no login takes one that is offered.
-	c := via.Config{URL: "socks5://" + user + "@" + socksServer(t, false).address, PasswordFile: file(t, password)}
-	exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.far()), "x")
+	c := via.Config{URL: "socks5://" + viatest.User + "@" + viatest.SOCKS5(t, false).Address, PasswordFile: file(t, viatest.Password)}
+	exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.Far()), "x")
 }
 
 // The status line of a refusal is told, what is behind it is not read.
 func TestConnectRefusal(t *testing.T) {
-	g := newGate(t, func(conn net.Conn) {
+	g := viatest.NewGate(t, func(conn net.Conn) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
 		_, _ = io.WriteString(conn, "HTTP/1.1 502 Host \x1b[31m"+strings.Repeat("long ", 100)+"\r\nContent-Length: 1000000\r\n\r\n<html>")
 	})
-	_, err := outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.address}), farName+":9092")
+	_, err := outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092")
 	if text := err.Error(); !strings.Contains(text, `HTTP/1.1 502 Host \x1b[31mlong`) || len(text) > 400 {
 		t.Errorf("got %s, want a short, quoted status line", text)
 	}
@@ -72,14 +73,14 @@ func TestConnectRefusal(t *testing.T) {
 
 // The far side's first bytes may come in one piece with the answer.
 func TestConnectEarlyBytes(t *testing.T) {
-	g := newGate(t, func(conn net.Conn) {
+	g := viatest.NewGate(t, func(conn net.Conn) {
 		r := bufio.NewReader(conn)
 		_, _ = http.ReadRequest(r)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nearly ")
 		_, _ = io.Copy(conn, r)
 		_ = conn.(*net.TCPConn).CloseWrite()
 	})
-	conn := rig{Dialer: dialer(t, via.Config{URL: "http://" + g.address})}.connect(t, farName+":9092")
+	conn := rig{Dialer: dialer(t, via.Config{URL: "http://" + g.Address})}.connect(t, viatest.FarName+":9092")
 	_, _ = io.WriteString(conn, "late")
 	endWrite(t, conn)
 	if got, err := io.ReadAll(conn); string(got) != "early late" || err != nil {
@@ -94,7 +95,7 @@ func TestAnswersByteByByte(t *testing.T) {
 		"http":   "HTTP/1.0 200 OK\r\nVia: x\r\n\r\n",
 	}
 	for scheme, answer := range answers {
-		g := newGate(t, func(conn net.Conn) {
+		g := viatest.NewGate(t, func(conn net.Conn) {
 			go func() { _, _ = io.Copy(io.Discard, conn) }()
 			for i := range len(answer) {
 				_, _ = conn.Write([]byte{answer[i]})
@@ -102,7 +103,7 @@ func TestAnswersByteByByte(t *testing.T) {
 			_, _ = io.WriteString(conn, "hello")
 			<-t.Context().Done()
 		})
-		conn, err := dialer(t, configFor(t, scheme, g)).DialContext(t.Context(), "tcp", farName+":9092")
+		conn, err := dialer(t, configFor(t, scheme, g)).DialContext(t.Context(), "tcp", viatest.FarName+":9092")
 		if err != nil {
 			t.Errorf("%s: %v", scheme, err)
 			continue
@@ -122,15 +123,15 @@ func TestHTTPSProxy(t *testing.T) {
 	defer pair.Close()
 	config := pair.TLS.Clone()
 	config.NextProtos = nil
-	g := newGate(t, func(conn net.Conn) {
+	g := viatest.NewGate(t, func(conn net.Conn) {
 		secure := tls.Server(conn, config)
-		serveConnect(secure, secure.CloseWrite, true)
+		viatest.ServeConnect(secure, secure.CloseWrite, true)
 	})
-	b := broker(t)
+	b := viatest.Broker(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(pair.Certificate())
-	c := via.Config{URL: "https://" + user + "@" + g.address, PasswordFile: file(t, password), TLS: &tls.Config{RootCAs: roots}}
-	conn := rig{dialer(t, c), g}.connect(t, b.far())
+	c := via.Config{URL: "https://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password), TLS: &tls.Config{RootCAs: roots}}
+	conn := rig{dialer(t, c), g}.connect(t, b.Far())
 	_, _ = io.WriteString(conn, "x")
 	endWrite(t, conn)
 	if got, err := io.ReadAll(conn); string(got) != "x" || err != nil {
@@ -138,19 +139,19 @@ func TestHTTPSProxy(t *testing.T) {
 	}
 
 	c.TLS = nil
-	if got, err := outcome(t, t.Context(), dialer(t, c), b.far()); got != via.OutcomeProxyUntrusted {
+	if got, err := outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUntrusted)
 	}
-	plain := connectServer(t, false)
-	c.URL = "https://" + user + "@" + plain.address
-	if got, err := outcome(t, t.Context(), dialer(t, c), b.far()); got != via.OutcomeProxyProtocol {
+	plain := viatest.Connect(t, false)
+	c.URL = "https://" + viatest.User + "@" + plain.Address
+	if got, err := outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyProtocol {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyProtocol)
 	}
-	mute := newGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	c.URL = "https://" + user + "@" + mute.address
+	mute := viatest.NewGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	c.URL = "https://" + viatest.User + "@" + mute.Address
 	ctx, cancel := context.WithCancel(t.Context())
 	go cancel()
-	if got, err := outcome(t, ctx, dialer(t, c), b.far()); got != via.OutcomeCanceled {
+	if got, err := outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeCanceled {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 	}
 }

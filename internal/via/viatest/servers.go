@@ -1,4 +1,7 @@
-package via_test
+// Package viatest has the proxies that tests go through to a far side: SOCKS5, HTTP
+// CONNECT and SSH servers on loopback that can be dropped and be back, and a command
+// for exec. Names resolve at their far side alone.
+package viatest
 
 import (
 	"bufio"
@@ -22,17 +25,17 @@ import (
 // The far side's names. Nobody here resolves them: a dial that works has left the
 // name to the proxy.
 const (
-	farName   = "broker-1.far.invalid" // where the test's brokers are
-	forbidden = "forbidden.far.invalid"
-	user      = "kafka"
-	password  = "s3cret-of-the-proxy"
+	FarName   = "broker-1.far.invalid" // where the test's brokers are
+	Forbidden = "forbidden.far.invalid"
+	User      = "kafka"
+	Password  = "s3cret-of-the-proxy"
 )
 
-// gate is a server that can be dropped with all its connections, and be back at the
+// Gate is a server that can be dropped with all its connections, and be back at the
 // same address.
-type gate struct {
-	t       *testing.T
-	address string
+type Gate struct {
+	t       testing.TB
+	Address string
 	handle  func(conn net.Conn)
 
 	mu       sync.Mutex
@@ -42,27 +45,29 @@ type gate struct {
 	running  sync.WaitGroup
 }
 
-func newGate(t *testing.T, handle func(conn net.Conn)) *gate {
-	t.Helper()
-	g := &gate{t: t, address: "127.0.0.1:0", handle: handle}
-	g.open()
-	t.Cleanup(g.cut)
+// NewGate starts a server on a free port.
+func NewGate(tb testing.TB, handle func(conn net.Conn)) *Gate {
+	tb.Helper()
+	g := &Gate{t: tb, Address: "127.0.0.1:0", handle: handle}
+	g.Open()
+	tb.Cleanup(g.Cut)
 	return g
 }
 
-func (g *gate) open() {
+// Open starts the server, again at the same address.
+func (g *Gate) Open() {
 	g.t.Helper()
-	l, err := net.Listen("tcp", g.address)
+	l, err := net.Listen("tcp", g.Address)
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.listener, g.address, g.conns = l, l.Addr().String(), make(map[net.Conn]bool)
+	g.listener, g.Address, g.conns = l, l.Addr().String(), make(map[net.Conn]bool)
 	g.running.Go(func() { g.accept(l) })
 }
 
-func (g *gate) accept(l net.Listener) {
+func (g *Gate) accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -84,8 +89,8 @@ func (g *gate) accept(l net.Listener) {
 	}
 }
 
-// cut drops the listener and all connections, and waits for their handlers.
-func (g *gate) cut() {
+// Cut drops the listener and all connections, and waits for their handlers.
+func (g *Gate) Cut() {
 	g.mu.Lock()
 	if g.listener != nil {
 		g.listener.Close()
@@ -100,25 +105,27 @@ func (g *gate) cut() {
 	g.running.Wait()
 }
 
-func (g *gate) count() int {
+// Count is how many connections were accepted.
+func (g *Gate) Count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.accepted
 }
 
-func (g *gate) port() int {
-	_, port, _ := net.SplitHostPort(g.address)
+// Port is the port of the address.
+func (g *Gate) Port() int {
+	_, port, _ := net.SplitHostPort(g.Address)
 	n, _ := strconv.Atoi(port)
 	return n
 }
 
-// far is the gate's address as the far side knows it.
-func (g *gate) far() string { return fmt.Sprintf("%s:%d", farName, g.port()) }
+// Far is the gate's address as the far side knows it.
+func (g *Gate) Far() string { return fmt.Sprintf("%s:%d", FarName, g.Port()) }
 
-// broker echoes to the end of what it gets, and ends its side then.
-func broker(t *testing.T) *gate {
-	t.Helper()
-	return newGate(t, func(conn net.Conn) {
+// Broker echoes to the end of what it gets, and ends its side then.
+func Broker(tb testing.TB) *Gate {
+	tb.Helper()
+	return NewGate(tb, func(conn net.Conn) {
 		_, _ = io.Copy(conn, conn)
 		_ = conn.(*net.TCPConn).CloseWrite()
 		_, _ = io.Copy(io.Discard, conn)
@@ -127,12 +134,12 @@ func broker(t *testing.T) *gate {
 
 var errForbidden = errors.New("forbidden")
 
-// reach is the far side's own dial: only farName resolves.
+// reach is the far side's own dial: only FarName resolves.
 func reach(host string, port int) (net.Conn, error) {
 	switch host {
-	case farName:
+	case FarName:
 		return net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	case forbidden:
+	case Forbidden:
 		return nil, errForbidden
 	default:
 		return nil, fmt.Errorf("no such host %q", host)
@@ -154,11 +161,11 @@ func relay(client io.ReadWriter, endClient func() error, broker net.Conn) {
 	both.Wait()
 }
 
-// socksServer is a strict SOCKS5 server: CONNECT to a name, with a password or
+// SOCKS5 is a strict SOCKS5 server: CONNECT to a name, with a password or
 // without.
-func socksServer(t *testing.T, login bool) *gate {
-	t.Helper()
-	return newGate(t, func(conn net.Conn) {
+func SOCKS5(tb testing.TB, login bool) *Gate {
+	tb.Helper()
+	return NewGate(tb, func(conn net.Conn) {
 		r := bufio.NewReader(conn)
 		read := func(n int) []byte {
 			b := make([]byte, n)
@@ -181,7 +188,7 @@ func socksServer(t *testing.T, login bool) *gate {
 		if login {
 			name := read(int(read(2)[1]))
 			secret := read(int(read(1)[0]))
-			if string(name) != user || string(secret) != password {
+			if string(name) != User || string(secret) != Password {
 				_, _ = conn.Write([]byte{1, 1})
 				return
 			}
@@ -211,20 +218,21 @@ func socksServer(t *testing.T, login bool) *gate {
 	})
 }
 
-// connectServer is an HTTP proxy that knows CONNECT.
-func connectServer(t *testing.T, login bool) *gate {
-	t.Helper()
-	return newGate(t, func(conn net.Conn) { serveConnect(conn, conn.(*net.TCPConn).CloseWrite, login) })
+// Connect is an HTTP proxy that knows CONNECT.
+func Connect(tb testing.TB, login bool) *Gate {
+	tb.Helper()
+	return NewGate(tb, func(conn net.Conn) { ServeConnect(conn, conn.(*net.TCPConn).CloseWrite, login) })
 }
 
-func serveConnect(conn net.Conn, end func() error, login bool) {
+// ServeConnect serves one connection of an HTTP proxy; end ends its sending side.
+func ServeConnect(conn net.Conn, end func() error, login bool) {
 	r := bufio.NewReader(conn)
 	request, err := http.ReadRequest(r)
 	if err != nil || request.Method != http.MethodConnect {
 		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
 		return
 	}
-	want := "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	want := "Basic " + base64.StdEncoding.EncodeToString([]byte(User+":"+Password))
 	if login && request.Header.Get("Proxy-Authorization") != want {
 		dump, _ := httputil.DumpRequest(request, false)
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: %d\r\n\r\n%s", len(dump), dump)
@@ -247,26 +255,26 @@ func serveConnect(conn net.Conn, end func() error, login bool) {
 	}
 }
 
-// sshServer is an SSH server that forwards. answers is whether it answers
+// SSH is an SSH server that forwards. answers is whether it answers
 // keep-alives and opens; nil: always.
-func sshServer(t *testing.T, host ssh.Signer, accept ssh.PublicKey) *gate {
-	t.Helper()
+func SSH(tb testing.TB, host ssh.Signer, accept ssh.PublicKey) *Gate {
+	tb.Helper()
 	config := &ssh.ServerConfig{
 		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if meta.User() == user && accept != nil && bytes.Equal(key.Marshal(), accept.Marshal()) {
+			if meta.User() == User && accept != nil && bytes.Equal(key.Marshal(), accept.Marshal()) {
 				return nil, nil
 			}
 			return nil, errors.New("unknown key")
 		},
 		PasswordCallback: func(meta ssh.ConnMetadata, given []byte) (*ssh.Permissions, error) {
-			if meta.User() == user && string(given) == password {
+			if meta.User() == User && string(given) == Password {
 				return nil, nil
 			}
 			return nil, errors.New("wrong password")
 		},
 	}
 	config.AddHostKey(host)
-	return newGate(t, func(conn net.Conn) {
+	return NewGate(tb, func(conn net.Conn) {
 		server, channels, requests, err := ssh.NewServerConn(conn, config)
 		if err != nil {
 			return
@@ -311,9 +319,9 @@ func forward(offer ssh.NewChannel) {
 	channel.Close()
 }
 
-// helper is the command that exec starts: this test's own binary, told by its
+// Command is the command that exec starts: this test's own binary, told by its
 // environment.
-func helper(args []string) int {
+func Command(args []string) int {
 	if len(args) < 3 {
 		_, _ = fmt.Fprintln(stderr, "helper MODE HOST PORT")
 		return 2
