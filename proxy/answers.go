@@ -40,9 +40,12 @@ func (s *session) answersEnded(err, flushed error) error {
 			why.err = errUnanswered(owed)
 		}
 		return why
-	default:
-		return end(BrokerReset, side.err)
 	}
+	err = s.endpoint.listener.cluster.verdict(side.err)
+	if fix := adviceOf(err); fix != "" {
+		return &ended{reason: BrokerRefusedTLS, err: err, fix: fix}
+	}
+	return end(BrokerReset, err)
 }
 
 func errUnanswered(owed int) error { return fmt.Errorf("%d requests have no answer", owed) }

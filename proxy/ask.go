@@ -78,6 +78,9 @@ var errNeedsLogin = errors.New("the cluster wants its clients to log in; it teac
 
 func (c *cluster) logUnanswered(err error, attempt int) {
 	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
+	if fix := adviceOf(err); fix != "" {
+		log = log.With(slog.String(logkey.Fix, fix))
+	}
 	_, isLoop := errors.AsType[*upstream.LoopError](err)
 	switch {
 	case isLoop, c.looped.Load():
@@ -165,7 +168,7 @@ func (c *cluster) question(conn net.Conn, req kmsg.Request, into kmsg.Response) 
 	}
 	var prefix [wire.ResponsePrefixLen]byte
 	if _, err := io.ReadFull(conn, prefix[:]); err != nil {
-		return err
+		return c.verdict(err)
 	}
 	size := wire.Size(prefix[:])
 	if size < wire.MinResponseSize || size > rewrite.MaxWhole || wire.CorrelationID(prefix[:]) != correlationID {

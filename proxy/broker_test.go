@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -44,6 +45,9 @@ func (l *lab) startBroker(t *testing.T, node int, names ...int) *broker {
 	ln, err := l.vpc.ListenAs(t.Context(), brokerName(node))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if l.brokerTLS != nil {
+		ln = tls.NewListener(ln, l.brokerTLS)
 	}
 	b := &broker{t: t, node: node, listener: ln, conns: make(chan brokerConn, 1024), names: brokersNamed(names...)}
 	b.accepting.Go(b.acceptAll)

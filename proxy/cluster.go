@@ -12,6 +12,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
 	"kproxy/rewrite"
@@ -24,6 +25,7 @@ type cluster struct {
 	log       *slog.Logger
 	dialer    *upstream.Dialer
 	via       *via.Dialer // nil: brokers are dialled from here
+	tls       *tlsconf.Client // nil: the brokers are spoken to in plaintext
 	bootstrap []upstream.Target
 	listeners []*listener
 
@@ -64,13 +66,15 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	c.dialer = &upstream.Dialer{
 		Rules:       rules,
 		Brokers:     admitted,
-		Timeout:     conf.ConnectTimeout,
 		Keepalive:   conf.Keepalive,
 		Own:         p.isOwn,
 		DialContext: p.conf.Dial,
 		Source:      conf.sources(),
 	}
 	if err := c.goVia(); err != nil {
+		return nil, err
+	}
+	if c.tls, err = newBrokerTLS(conf, c.log); err != nil {
 		return nil, err
 	}
 	for _, address := range conf.Bootstrap {

@@ -13,7 +13,7 @@ const (
 	DefaultMaxRequestBytes = 100 << 20
 	// DefaultFirstRequestTimeout is how long a client may take to send its first request header.
 	DefaultFirstRequestTimeout = 30 * time.Second
-	// DefaultConnectTimeout bounds one dial of a broker, name resolution included.
+	// DefaultConnectTimeout bounds one dial of a broker, name resolution and TLS handshake included.
 	DefaultConnectTimeout = 10 * time.Second
 	// DefaultKeepalive is how long a connection is silent before TCP keep-alive probes start.
 	DefaultKeepalive = 60 * time.Second
@@ -80,9 +80,10 @@ type Cluster struct {
 	UnknownAPIs    UnknownAPIs
 	Brokers        []string // globs on host:port: learned addresses that may be dialled; none: all
 	ForgetAfter    time.Duration
-	Dial           []DialRule // first match wins
-	ConnectTimeout time.Duration
+	Dial           []DialRule    // first match wins
+	ConnectTimeout time.Duration // of a connection until it can be used: name resolution and handshake included
 	Keepalive      time.Duration
+	TLS            *UpstreamTLS // nil: the brokers are spoken to in plaintext
 	Via            Via
 	Source         []string // local addresses of one family to dial from, in turn; none: the system chooses
 	// ProxyProtocol has each broker's connection begin with a PROXY protocol header that
@@ -100,6 +101,17 @@ type Via struct {
 	KeyFile        string // ssh: a private key; "": the agent's, unless there is a password
 	PassphraseFile string // of the key
 	KnownHosts     string // ssh: the host's key, as OpenSSH's known_hosts has it
+}
+
+// UpstreamTLS is how a cluster's brokers are spoken to. The zero value trusts the
+// system's authorities and shows no certificate. Files are in PEM, and read again
+// when they change.
+type UpstreamTLS struct {
+	CA                 string // file of the authorities that the brokers' certificates lead to; "": the system's
+	Cert, Key          string // files of what the brokers are shown when they ask; "": nothing
+	ServerName         string // looked for in every broker's certificate; "": the host that each broker advertises
+	MinVersion         string // "1.2" or "1.3"; "": 1.2
+	InsecureSkipVerify bool   // takes any certificate for the broker's
 }
 
 // HeaderVersion is a version of HAProxy's PROXY protocol.

@@ -70,6 +70,9 @@ func dialFailure(err error) *ended {
 	if through, isVia := errors.AsType[*via.Error](err); isVia {
 		return &ended{reason: DialFailed, err: err, fix: viaFix(through)}
 	}
+	if fix := adviceOf(err); fix != "" {
+		return &ended{reason: DialFailed, err: err, fix: fix}
+	}
 	return &ended{
 		reason: DialFailed,
 		err:    err,
@@ -136,13 +139,13 @@ func (c *cluster) candidates() []upstream.Target {
 	return targets
 }
 
+// dialTarget makes a connection to a broker that requests can be sent on.
 func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) (net.Conn, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
+	defer cancel()
 	conn, address, err := c.dialer.Dial(ctx, t)
 	if err == nil {
-		if err = c.introduce(ctx, conn, who); err != nil {
-			_ = conn.Close()
-			conn = nil
-		}
+		conn, err = c.greet(ctx, conn, t, who)
 	}
 	c.tally.dial(t.Node, err)
 	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, address, err)

@@ -106,8 +106,8 @@ func (s *session) abandon() {
 		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
 	}
 	s.note(end(ClientReset, err))
-	_ = s.client.Close()
-	_ = s.broker.Close() // ends both pumps
+	closeNow(s.client)
+	closeNow(s.broker) // ends both pumps
 }
 
 // lookForPeers ends the session if one of its peers is gone. Keep-alive finds
@@ -116,7 +116,7 @@ func (s *session) abandon() {
 // and end those too that merely do not read.
 func (s *session) lookForPeers(now time.Time) {
 	limit := s.proxy.conf.PeerGoneAfter
-	if t, ok := transportOf(s.client); ok {
+	if t, ok := transportOf(socketOf(s.client)); ok {
 		switch {
 		case s.watch.client.look(now, t, limit):
 			s.peerGone("client", s.client, t)
@@ -124,7 +124,7 @@ func (s *session) lookForPeers(now time.Time) {
 			s.abandon()
 		}
 	}
-	if t, ok := transportOf(s.broker); ok && s.watch.broker.look(now, t, limit) {
+	if t, ok := transportOf(socketOf(s.broker)); ok && s.watch.broker.look(now, t, limit) {
 		s.peerGone("broker", s.broker, t)
 	}
 }
@@ -138,5 +138,4 @@ func (s *session) peerGone(side string, conn net.Conn, t transport) {
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",
 	})
 	closeByReset(conn) // what it has not acknowledged would be kept for it
-	_ = conn.Close()
 }

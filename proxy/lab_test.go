@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"log/slog"
 	"slices"
@@ -25,6 +26,8 @@ type lab struct {
 	ends         *journal[proxy.SessionEnd] // of every session that has ended
 	dials        *journal[dialled]
 	first        *broker // that open started
+
+	brokerTLS *tls.Config // of brokers; nil: plaintext
 }
 
 // dialled is one attempt of the proxy to reach a broker.

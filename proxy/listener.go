@@ -156,16 +156,8 @@ func (e *endpoint) accept(ctx context.Context, sessions *sync.WaitGroup) {
 func (l *listener) refuse(conn net.Conn, reason CloseReason) {
 	closeByReset(conn)
 	who := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: conn.RemoteAddr().String()}
-	_ = conn.Close()
 	l.cluster.proxy.turnAway(l, reason)
 	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})
-}
-
-// closeByReset makes the connection's end a reset, whatever is still unsent.
-func closeByReset(conn net.Conn) {
-	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
-		_ = tcp.SetLinger(0) // fails only if the peer is gone
-	}
 }
 
 // sleep waits, but not beyond the end of ctx.

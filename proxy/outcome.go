@@ -6,12 +6,14 @@ import (
 	"net"
 	"syscall"
 
+	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
 )
 
 // DialOutcome says how an attempt to reach a broker went. The set is closed, as
-// that of CloseReason is.
+// that of CloseReason is: the outcomes here, and those of a TLS handshake that
+// failed, which are the words of tlsconf.Failure.
 type DialOutcome string
 
 // The outcomes.
@@ -56,6 +58,9 @@ func outcomeOf(err error) DialOutcome {
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return OutcomeNoSuchHost
+	}
+	if failed, isTLS := errors.AsType[*tlsconf.Error](err); isTLS && !errors.Is(err, context.Canceled) {
+		return DialOutcome(failed.Failure)
 	}
 	timed, ok := errors.AsType[net.Error](err)
 	switch {

@@ -14,6 +14,7 @@ const (
 	BrokerClosed        CloseReason = "broker_closed"         // the broker ended its side
 	BrokerReset         CloseReason = "broker_reset"          // the broker's connection broke
 	DialFailed          CloseReason = "dial_failed"           // the broker could not be reached
+	BrokerRefusedTLS    CloseReason = "broker_refused_tls"    // the broker does not take the proxy's part of the TLS handshake, and says so behind it
 	DialRefused         CloseReason = "dial_refused"          // the broker's address is not one that may be dialled
 	FirstRequestTimeout CloseReason = "first_request_timeout" // no complete request header in time
 	ForeignProtocol     CloseReason = "foreign_protocol"      // the client speaks something that is not Kafka

@@ -158,7 +158,7 @@ func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{})
 		}
 		now := s.down.moved()
 		if now == seen {
-			_ = s.broker.Close() // ends the pump of answers, and so the wait for it
+			closeNow(s.broker) // ends the pump of answers, and so the wait for it
 			return
 		}
 		seen = now

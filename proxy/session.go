@@ -106,12 +106,7 @@ func (s *session) run(ctx context.Context) {
 	}
 	if err := s.dial(ctx, header); err != nil {
 		s.note(err)
-		if s.ended().reason == DialFailed {
-			// An orderly end before the first answer is how a broker refuses a
-			// login. franz-go then tells records' producers so, and a group does
-			// not look for another coordinator; a reset is a broker that is down.
-			closeByReset(s.client)
-		}
+		s.resetIfDown()
 		return
 	}
 	defer func() { _ = s.broker.Close() }()
@@ -121,7 +116,20 @@ func (s *session) run(ctx context.Context) {
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
 	answers.Wait()
+	s.resetIfDown()
 	s.lingerForClient()
+}
+
+// resetIfDown closes the client's connection by a reset if it has no broker. An
+// orderly end before the first answer is how a broker refuses a login. franz-go
+// then tells records' producers so, and a group does not look for another
+// coordinator; a reset is a broker that is down.
+func (s *session) resetIfDown() {
+	switch s.ended().reason {
+	case DialFailed, BrokerRefusedTLS:
+		closeByReset(s.client)
+	default:
+	}
 }
 
 // note keeps why the session ends, unless something else has ended it before.
@@ -261,11 +269,11 @@ func (s *session) cut(reason CloseReason) {
 		why.err = errUnanswered(owed)
 	}
 	s.note(why)
-	_ = s.client.Close()
+	closeNow(s.client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broker != nil {
-		_ = s.broker.Close()
+		closeNow(s.broker)
 	}
 }
 
@@ -284,13 +292,5 @@ func (s *session) lingerForClient() {
 	closeWrite(s.client)
 	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
 		_, _ = io.Copy(io.Discard, s.client)
-	}
-}
-
-// closeWrite ends one direction of a connection that has two; of one that has
-// not (in memory), nothing.
-func closeWrite(c net.Conn) {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // an error means that the peer is gone, which reading tells as well
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kproxy/internal/hostport"
+	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 )
 
@@ -132,6 +133,9 @@ func (v *validator) cluster(key string, c *Cluster) {
 	}
 	v.via(key, c)
 	v.source(key, c)
+	if c.TLS != nil {
+		v.tls(key, tlsconf.ClientConfig(*c.TLS).Validate())
+	}
 	v.bootstrap(key, c)
 
 	if len(c.Listeners) == 0 {

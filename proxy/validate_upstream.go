@@ -15,6 +15,9 @@ func (c *Cluster) compileDial() (upstream.Rules, error) {
 	for i, rule := range c.Dial {
 		rules[i] = upstream.Rule(rule)
 	}
+	if c.TLS != nil && c.TLS.ServerName == "" {
+		return upstream.CompileShared(rules)
+	}
 	return upstream.Compile(rules)
 }
 

@@ -135,6 +135,17 @@ func (l *layers) overridden(path keyPath) bool {
 	return ok
 }
 
+// overriddenBelow says whether the environment variable of a key of the section
+// is set, of those that have been read.
+func (l *layers) overriddenBelow(section keyPath) bool {
+	for key := range l.overrides {
+		if strings.HasPrefix(key, section.String()+".") {
+			return true
+		}
+	}
+	return false
+}
+
 // blame adds the environment variable to mistakes in values that came from one.
 func (l *layers) blame(err error) error {
 	var errs []error

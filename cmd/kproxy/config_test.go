@@ -40,6 +40,7 @@ clusters:
     via_password_file: VIAFILE
     via_known_hosts: VIAHOSTS
     source: [10.0.0.8, 10.0.0.9]
+    tls: {ca: ca.pem, cert: c.pem, key: k.pem, server_name: kafka.internal, min_version: "1.3"}
     listeners:
       fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
@@ -73,6 +74,7 @@ log: {level: debug, format: json}
 				Brokers: []string{"*.internal:9092"}, ForgetAfter: 24 * time.Hour,
 				Via:    proxy.Via{URL: "ssh://kafka@bastion.example.com", PasswordFile: password, KnownHosts: hosts},
 				Source: []string{"10.0.0.8", "10.0.0.9"},
+				TLS: &proxy.UpstreamTLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ServerName: "kafka.internal", MinVersion: "1.3"},
 				Listeners: []proxy.Listener{
 					{
 						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092",
@@ -140,6 +142,17 @@ func TestBadFiles(t *testing.T) {
 		{"no YAML", "clusters: [\n", []string{"not YAML: line 1: did not find expected node content; correct it, or put quotes around a text that holds { or *"}},
 		{"two documents", oneListener + "---\nlog: {}\n", []string{"the file holds more than one YAML document; keep one"}},
 		{"duplicate keys", "log:\n  level: info\n  level: warn\n", []string{`line 3: mapping key "level" already defined at line 2; correct that line`}},
+		{
+			"a section without keys", strings.Replace(oneListener, "    listeners:", "    tls:\n    listeners:", 1),
+			[]string{"clusters.orders.tls: has no value; write keys such as {ca: ca.pem}, {} for the defaults, or leave the key out"},
+		},
+		{
+			"upstream TLS", strings.Replace(oneListener, "    listeners:", "    tls: {ca: a, insecure_skip_verify: true, key: k}\n    listeners:", 1),
+			[]string{
+				"clusters.orders.tls.cert: it and key need each other; write both, or none; one file may hold both",
+				"clusters.orders.tls.ca: it verifies nothing while insecure_skip_verify is true; take one of the two out",
+			},
+		},
 		{
 			"unknown keys", oneListener + "limits: {max_bytes: 1}\nreload: {watch: true}\n",
 			[]string{
@@ -285,6 +298,35 @@ log: {level: debug, format: json}
 	}
 	if s.Proxy.MaxRequestBytes != 4096 {
 		t.Errorf("max_request_bytes: got %d", s.Proxy.MaxRequestBytes)
+	}
+}
+
+// A section that turns something on is there if it is written, however empty, or
+// if a variable sets one of its keys.
+func TestOptionalSection(t *testing.T) {
+	file := func(tls string) string {
+		return "clusters: {orders: {bootstrap: [\"b:9092\"], " + tls +
+			"listeners: {fred: {bind: \"127.0.0.1:9092\", nodes: {ports: 9100-9199}}}}}\n"
+	}
+	for _, tt := range []struct {
+		name, tls, variable string
+		want                *proxy.UpstreamTLS
+	}{
+		{"absent", "", "", nil},
+		{"empty", "tls: {}, ", "", &proxy.UpstreamTLS{MinVersion: "1.2"}},
+		{"by a variable", "", "ca.pem", &proxy.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem"}},
+		{"both", `tls: {ca: x.pem, server_name: b}, `, "ca.pem", &proxy.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem", ServerName: "b"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("KPROXY_CLUSTERS_ORDERS_TLS_CA", tt.variable)
+			s, err := load(t, file(tt.tls))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Proxy.Clusters[0].TLS; !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -71,6 +71,8 @@ func (d *decoder) field(path keyPath, f reflect.StructField, tree any, written b
 		d.named(path, tree, into)
 	case f.Type.Kind() == reflect.Slice:
 		d.listed(path, tree, into)
+	case f.Type.Kind() == reflect.Pointer:
+		d.optional(path, f.Tag, tree, written, into)
 	default:
 		d.section(path, tree, into)
 	}
@@ -103,6 +105,20 @@ func (d *decoder) listed(path keyPath, tree any, into reflect.Value) {
 		inside.section(path.item(i), item, into.Index(i))
 	}
 	d.errs = append(d.errs, inside.errs...)
+}
+
+// optional reads a section that may be absent, which is not the same as empty. A
+// variable of one of its keys is enough for it to be there.
+func (d *decoder) optional(path keyPath, tag reflect.StructTag, tree any, written bool, into reflect.Value) {
+	section := reflect.New(into.Type().Elem())
+	d.section(path, tree, section.Elem())
+	below := d.values != nil && d.values.overriddenBelow(path)
+	if written && tree == nil && !below {
+		d.add(path, "has no value", "write keys such as "+tag.Get("example")+", {} for the defaults, or leave the key out")
+	}
+	if written || below {
+		into.Set(section)
+	}
 }
 
 // numbers reads a map of broker ids to ports or slots.

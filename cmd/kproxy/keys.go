@@ -38,6 +38,7 @@ type clusterKeys struct {
 	Dial              []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
 	ConnectTimeout    time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
 	Keepalive         time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
+	TLS               *upstreamTLSKeys        `key:"tls" example:"{ca: ca.pem}" doc:"Speak TLS to the brokers; {} trusts the system's authorities. Left out: plaintext."`
 	Via               string                  `key:"via" example:"ssh://user@bastion.example.com" doc:"Reach the brokers through another machine, or a program: socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}. Their names resolve at its far side."`
 	ViaPasswordFile   string                  `key:"via_password_file" example:"via-password" doc:"A file with the password of via's user."`
 	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh. Left out: the SSH agent's, unless there is a password."`
@@ -46,6 +47,15 @@ type clusterKeys struct {
 	Source            []string                `key:"source" example:"[10.0.0.7, 10.0.0.8]" doc:"Addresses of this machine to dial from, in turn, all of one family; with via, to dial its machine from."`
 	ProxyProtocol     string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
 	Listeners         map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
+}
+
+type upstreamTLSKeys struct {
+	CA                 string `key:"ca" example:"ca.pem" doc:"A file of certificates (PEM) that sign the brokers'. Left out: the system's."`
+	Cert               string `key:"cert" example:"kproxy.pem" doc:"A file (PEM) with the certificate that brokers are shown when they ask for one, and its intermediates."`
+	Key                string `key:"key" example:"kproxy.key" doc:"A file (PEM) with the private key of cert."`
+	ServerName         string `key:"server_name" example:"kafka.internal" doc:"The name that is asked of every broker and looked for in its certificate. Left out: the one that each broker advertises, also where a dial rule leads elsewhere."`
+	MinVersion         string `key:"min_version" default:"1.2" oneof:"1.2|1.3" doc:"The oldest TLS version that is spoken."`
+	InsecureSkipVerify bool   `key:"insecure_skip_verify" doc:"Take any certificate for the brokers': whoever is between can read and change all."`
 }
 
 type dialKeys struct {
@@ -156,6 +166,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		ForgetAfter:    c.ForgetAfter,
 		ConnectTimeout: c.ConnectTimeout,
 		Keepalive:      c.Keepalive,
+		TLS:            (*proxy.UpstreamTLS)(c.TLS),
 		Via: proxy.Via{
 			URL: c.Via, PasswordFile: c.ViaPasswordFile,
 			KeyFile: c.ViaKeyFile, PassphraseFile: c.ViaPassphraseFile, KnownHosts: c.ViaKnownHosts,

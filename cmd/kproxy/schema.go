@@ -66,6 +66,8 @@ func fieldSchema(f reflect.StructField, path keyPath) map[string]any {
 		}
 	case f.Type.Kind() == reflect.Slice:
 		schema = map[string]any{"type": "array", "items": sectionSchema(f.Type.Elem(), nil)}
+	case f.Type.Kind() == reflect.Pointer:
+		schema = sectionSchema(f.Type.Elem(), path)
 	default:
 		schema = sectionSchema(f.Type, path)
 	}

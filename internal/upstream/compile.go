@@ -44,9 +44,16 @@ func (e *RuleError) Error() string {
 // The error joins one [*RuleError] for each mistake, among them those that
 // would lead two brokers to one address: two rules for one node, and two nodes
 // with one To.
-func Compile(rules []Rule) (Rules, error) {
+func Compile(rules []Rule) (Rules, error) { return compileAll(rules, false) }
+
+// CompileShared compiles rules for brokers that are asked for by their own names
+// in TLS (SNI): an address may then lead to several, behind something that tells
+// them apart. Only brokers of one name have to be at different addresses.
+func CompileShared(rules []Rule) (Rules, error) { return compileAll(rules, true) }
+
+func compileAll(rules []Rule, shared bool) (Rules, error) {
 	var (
-		out  Rules
+		out  = Rules{shared: shared}
 		errs []error
 	)
 	for i, rule := range rules {
@@ -58,7 +65,7 @@ func Compile(rules []Rule) (Rules, error) {
 		out.rules = append(out.rules, c)
 	}
 	if errs == nil {
-		errs = sameAddress(out.rules)
+		errs = out.contradictions()
 	}
 	if errs != nil {
 		return Rules{}, errors.Join(errs...)
@@ -158,14 +165,14 @@ func (c *compiled) tryOut() error {
 	return err
 }
 
-// sameAddress finds rules for single nodes that contradict each other. Rules
-// whose To needs more than the node are judged when the brokers are known, by
-// Rules.Conflicts.
-func sameAddress(rules []compiled) []error {
+// contradictions finds rules for single nodes that contradict each other. Rules
+// whose To needs more than the node, and those for one address that is shared,
+// are judged when the brokers are known, by Rules.Conflicts.
+func (r Rules) contradictions() []error {
 	var errs []error
 	nodes := make(map[int32]int)      // node -> its rule
 	addresses := make(map[string]int) // where it leads -> the rule
-	for i, c := range rules {
+	for i, c := range r.rules {
 		if c.node == nil {
 			continue
 		}
@@ -178,14 +185,14 @@ func sameAddress(rules []compiled) []error {
 			continue
 		}
 		nodes[*c.node] = i
-		if c.fixed == "" {
+		if c.fixed == "" || r.shared {
 			continue
 		}
 		address := strings.ToLower(c.fixed)
 		if first, ok := addresses[address]; ok {
 			errs = append(errs, &RuleError{
 				Rule: i, Field: "to",
-				Problem: fmt.Sprintf("node %d would be dialled at %s, and so is node %d by dial[%d]", *c.node, c.fixed, *rules[first].node, first),
+				Problem: fmt.Sprintf("node %d would be dialled at %s, and so is node %d by dial[%d]", *c.node, c.fixed, *r.rules[first].node, first),
 				Fix:     "give each broker an address of its own",
 			})
 			continue

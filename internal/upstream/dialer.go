@@ -24,7 +24,6 @@ const (
 // it says it is, for as long as the context allows.
 type Dialer struct {
 	Rules     Rules
-	Timeout   time.Duration // of one Dial, name resolution included; 0: none but the context's
 	Keepalive time.Duration // silence before keep-alive probes; 0: Go's 15 s
 
 	// Brokers admits the addresses that answers and state files give, and that
@@ -66,9 +65,10 @@ func (e *LoopError) Error() string {
 	return "upstream address " + e.Address + " is kproxy's own listener; point bootstrap, via, or a dial rule elsewhere"
 }
 
-// Dial connects to t where the rules say that it is reached. address is that
-// place, also where the connection fails. conn is the *net.TCPConn itself,
-// or what Through has given, because any wrapper would switch splice off.
+// Dial connects to t where the rules say that it is reached, for as long as ctx
+// allows; a connection that is made outlives ctx. address is that place, also
+// where the connection fails. conn is the *net.TCPConn itself, or what
+// Through has given, because any wrapper would switch splice off.
 //
 // The error names what was tried, and is or wraps a [*LoopError] where t led
 // back to kproxy.
@@ -80,11 +80,6 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 	learned := rule == NoRule && !t.Configured
 	if learned && !d.Brokers.admits(address) {
 		return nil, address, notAdmitted(t)
-	}
-	if d.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
-		defer cancel() // a connection that is made outlives its context
 	}
 	conn, err = d.open(ctx, t, learned, address)
 	if err == nil {

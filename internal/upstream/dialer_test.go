@@ -87,14 +87,15 @@ func TestDialRefusesOwnListeners(t *testing.T) {
 }
 
 func TestDialTimeout(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
 	d := upstream.Dialer{
-		Timeout: time.Millisecond,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
 	}
-	_, _, err := d.Dial(t.Context(), upstream.Target{Node: 1, Host: "b", Port: 9092})
+	_, _, err := d.Dial(ctx, upstream.Target{Node: 1, Host: "b", Port: 9092})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want a deadline exceeded", err)
 	}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -49,7 +50,8 @@ type Rule struct {
 // dialled where it says it is. Rules do not change and may be used by several
 // goroutines.
 type Rules struct {
-	rules []compiled
+	rules  []compiled
+	shared bool // brokers at one address are told apart by their names
 }
 
 // compiled is one rule: either node or pattern is set.
@@ -103,10 +105,10 @@ func (c compiled) match(t Target) (captures []string, ok bool) {
 
 // Conflicts are the indexes, ascending, of those targets that must stay
 // unmapped, because they would be dialled at an address that is another node's:
-// one connection cannot tell two brokers apart by its address. Brokers that no
-// rule touches keep their address before those that a rule leads there; among
-// equals the lowest node id keeps it, so that every replica of kproxy decides
-// alike.
+// one connection cannot tell two brokers apart by its address (but see
+// CompileShared). Brokers that no rule touches keep their address before those
+// that a rule leads there; among equals the lowest node id keeps it, so that
+// every replica of kproxy decides alike.
 //
 // A node that is there twice, as the coordinator of two groups is, is in nobody's
 // way. Targets without a node are ignored, and so are targets for which Resolve
@@ -121,7 +123,7 @@ func (r Rules) Conflicts(targets []Target) []int {
 	for i, t := range targets {
 		address, rule, err := r.Resolve(t)
 		if t.Node != NoNode && err == nil {
-			all = append(all, dialled{i, strings.ToLower(address), rule != NoRule})
+			all = append(all, dialled{i, r.place(t, address), rule != NoRule})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b dialled) int {
@@ -145,4 +147,15 @@ func (r Rules) Conflicts(targets []Target) []int {
 	}
 	slices.Sort(conflicts)
 	return conflicts
+}
+
+// place is what two nodes must not have in common: where they are dialled, and,
+// where that may be shared, the name that TLS asks for there. An IP address is
+// no such name.
+func (r Rules) place(t Target, address string) string {
+	place := strings.ToLower(address)
+	if _, err := netip.ParseAddr(t.Host); r.shared && err != nil {
+		place += " as " + strings.ToLower(t.Host)
+	}
+	return place
 }

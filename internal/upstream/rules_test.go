@@ -144,6 +144,25 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
+// In TLS, brokers at one address are told apart by their names, as far as they
+// have some.
+func TestConflictsOfSharedAddresses(t *testing.T) {
+	shared, err := upstream.CompileShared(rules(node(1, "gateway:443"), node(2, "gateway:443"), match("*", "gateway:443")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := []upstream.Target{
+		{Node: 1, Host: "b1", Port: 9092},
+		{Node: 2, Host: "b2", Port: 9092},
+		{Node: 3, Host: "B2", Port: 9093},
+		{Node: 4, Host: "10.0.0.4", Port: 9092},
+		{Node: 5, Host: "fd00::5", Port: 9092},
+	}
+	if got, want := shared.Conflicts(targets), []int{2, 4}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v: one name, and no name", got, want)
+	}
+}
+
 // FuzzResolve compares the glob with the obvious backtracking matcher, and
 // holds every rule to: an address that can be dialled, or an error.
 func FuzzResolve(f *testing.F) {

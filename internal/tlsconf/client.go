@@ -1,0 +1,110 @@
+package tlsconf
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+)
+
+// Client is how a cluster's brokers are spoken to. It is safe for concurrent use.
+type Client struct {
+	*store
+
+	certified bool // there is a certificate to show
+}
+
+// NewClient reads the files of a configuration, all of which must be good. The
+// error is that of [ClientConfig.Validate], or names the file.
+func NewClient(c ClientConfig, events Events) (*Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &store{files: c.files(), build: c.build, events: events}
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	return &Client{store: s, certified: c.Cert != ""}, nil
+}
+
+func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
+	version, err := parseVersion(c.MinVersion)
+	if err != nil {
+		return nil, err
+	}
+	next := &generation{config: &tls.Config{
+		MinVersion:         version,
+		ServerName:         c.ServerName,
+		InsecureSkipVerify: c.InsecureSkipVerify, //nolint:gosec // the configuration asks for it by this name
+	}}
+	if c.CA != "" {
+		if next.config.RootCAs, _, err = now.authorities(c.CA); err != nil {
+			return nil, err
+		}
+	}
+	if c.Cert != "" {
+		chain, err := now.keyPair(KeyPair{Cert: c.Cert, Key: c.Key})
+		if err != nil {
+			return nil, err
+		}
+		next.certificates = []Certificate{describe(c.Cert, chain)}
+		// Certificates would hold it back from a broker that names other
+		// authorities. One that does not trust it had better say so: where a
+		// certificate is optional there, the proxy would be nobody, unnoticed.
+		next.config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &chain, nil
+		}
+	}
+	return next, nil
+}
+
+// Handshake does the client's part of a handshake on conn. host is the broker's
+// own advertised name or address, wherever conn leads: that is looked for in its
+// certificate, unless the configuration has another.
+//
+// An error is an [*Error]. When ctx is done the handshake fails, by its deadline
+// as [Timeout]. The caller closes conn on any error.
+//
+// In TLS 1.3 a broker that refuses the client's certificate says so after the
+// handshake, where the first answer is read: see Explain.
+func (c *Client) Handshake(ctx context.Context, conn net.Conn, host string) (*tls.Conn, error) {
+	config := c.current.Load().config
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName = host
+	}
+	client := tls.Client(conn, config)
+	err := client.HandshakeContext(ctx)
+	if err == nil {
+		return client, nil
+	}
+	agreed := client.ConnectionState().Version != 0
+	if !agreed && failureOf(err) == Ended {
+		// A broker takes the first bytes of a handshake for the size of a request,
+		// which is far too large, and closes.
+		return nil, &Error{Failure: NotTLS, Advice: advicePlaintextBroker, Err: err}
+	}
+	return nil, c.explain(err, agreed)
+}
+
+// Explain makes an [*Error] of an error from reading or writing that is the
+// broker's verdict on the handshake, and returns any other as it is.
+func (c *Client) Explain(err error) error {
+	if _, ok := alertOf(err); ok {
+		return c.explain(err, true)
+	}
+	return err
+}
+
+// explain knows two things that the error does not tell. handshake_failure (40),
+// once a version and a cipher are agreed on, is about the certificate. And a
+// client that has none cannot have had it refused: it is missed.
+func (c *Client) explain(err error, agreed bool) *Error {
+	failure := failureOf(err)
+	if alert, ok := alertOf(err); ok && alert == 40 && agreed {
+		failure = CertificateRefused
+	}
+	if failure == CertificateRefused && !c.certified {
+		failure = NoCertificate
+	}
+	return newError(upstream, failure, err)
+}

@@ -1,0 +1,167 @@
+package tlsconf
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ClientAuth says whether clients have to show a certificate.
+type ClientAuth string
+
+// The modes. A certificate that a client shows is verified in both.
+const (
+	Required  ClientAuth = "required"  // no certificate, no connection; the default with a client CA
+	Requested ClientAuth = "requested" // a client may show none
+)
+
+// KeyPair names the PEM files of a certificate and of its private key. They may
+// be one file.
+type KeyPair struct {
+	Cert string // the certificate, then the intermediates that lead to its CA
+	Key  string // unencrypted
+}
+
+// ServerConfig is what a listener shows its clients.
+type ServerConfig struct {
+	// Name is the listener's own, unique in the proxy and the same at every
+	// replica. Session tickets are bound to it.
+	Name string
+	// Certs are the chains, one at least. A client is shown the first that fits
+	// the name that it asks for and the algorithms that it knows; where none
+	// does, the first.
+	Certs []KeyPair
+	// ClientCA is a PEM file of the authorities whose clients are let in. Empty:
+	// clients are not asked for a certificate.
+	ClientCA string
+	// ClientAuth may be empty: Required where there is a ClientCA.
+	ClientAuth ClientAuth
+	// Subjects are the clients that are let in, of those with a certificate, as
+	// "CN=app-*,O=example". Each attribute that a pattern names must be in the
+	// subject, and fit (* stands for any text) wherever it is; those that it does
+	// not name are free. The names are those of RFC 4514 in either case, or object
+	// identifiers; a backslash takes the meaning from the character behind it.
+	// One pattern has to fit. Empty: all are let in.
+	Subjects []string
+	// MinVersion is "1.2" or "1.3". Empty: 1.2.
+	MinVersion string
+	// TicketKeys are files of 32 bytes or more, of any content that is secret and
+	// random. The first seals new session tickets, all open old ones. Replicas
+	// that have the same files and Name resume each other's sessions. Empty: keys
+	// of the process's own, replaced every day.
+	TicketKeys []string
+}
+
+// KeyError is one mistake in a configuration.
+type KeyError struct {
+	Key     string // below tls, such as certs[0]
+	Problem string
+	Fix     string
+}
+
+// Error is the key, the problem and its fix in one line.
+func (e *KeyError) Error() string { return e.Key + ": " + e.Problem + "; " + e.Fix }
+
+// Validate reports everything that is wrong with the values: the error joins a
+// [*KeyError] for each mistake. It opens no file.
+func (c ServerConfig) Validate() error {
+	var problems []error
+	add := func(key, problem, fix string) { problems = append(problems, &KeyError{key, problem, fix}) }
+	if len(c.Certs) == 0 {
+		add("certs", "one is needed at least", "write [{cert: edge.pem, key: edge.key}]")
+	}
+	for i, pair := range c.Certs {
+		if pair.Cert == "" || pair.Key == "" {
+			add(fmt.Sprintf("certs[%d]", i), "both cert and key are needed", "write {cert: edge.pem, key: edge.key}; one file may hold both")
+		}
+	}
+	switch c.ClientAuth {
+	case "", Required, Requested:
+	default:
+		add("client_auth", fmt.Sprintf("%q is neither %s nor %s", c.ClientAuth, Required, Requested), "write one of them")
+	}
+	const needsCA, caFix = "client_ca is needed, by which clients' certificates are verified", "write client_ca: the file of the CA that signs them"
+	if c.ClientCA == "" && c.ClientAuth != "" {
+		add("client_auth", needsCA, caFix)
+	}
+	if c.ClientCA == "" && len(c.Subjects) > 0 {
+		add("subjects", needsCA, caFix)
+	}
+	if slices.Contains(c.TicketKeys, "") {
+		add("ticket_keys", "a file's name is empty", "take it out")
+	}
+	_, subjects := compileSubjects(c.Subjects)
+	_, version := parseVersion(c.MinVersion)
+	return errors.Join(append(problems, subjects, version)...)
+}
+
+func (c ServerConfig) files() []string {
+	var files []string
+	for _, pair := range c.Certs {
+		files = append(files, pair.Cert, pair.Key)
+	}
+	if c.ClientCA != "" {
+		files = append(files, c.ClientCA)
+	}
+	return append(files, c.TicketKeys...)
+}
+
+// clientAuth is the mode for crypto/tls.
+func (c ServerConfig) clientAuth() tls.ClientAuthType {
+	switch {
+	case c.ClientCA == "":
+		return tls.NoClientCert
+	case c.ClientAuth == Requested:
+		return tls.VerifyClientCertIfGiven
+	default:
+		return tls.RequireAndVerifyClientCert
+	}
+}
+
+// ClientConfig is how a cluster's brokers are spoken to. The zero value trusts
+// the system's authorities and shows no certificate.
+type ClientConfig struct {
+	// CA is a PEM file of the authorities that the brokers' certificates lead to.
+	// Empty: the system's, read once in the life of the process.
+	CA string
+	// Cert and Key are what the brokers are shown when they ask. Empty, both:
+	// nothing.
+	Cert, Key string
+	// ServerName is asked for, and looked for in the certificate, of every broker.
+	// Empty: the host that each broker advertises.
+	ServerName string
+	// MinVersion is "1.2" or "1.3". Empty: 1.2.
+	MinVersion string
+	// InsecureSkipVerify takes any certificate for the broker's.
+	InsecureSkipVerify bool
+}
+
+// Validate reports everything that is wrong with the values: the error joins a
+// [*KeyError] for each mistake. It opens no file.
+func (c ClientConfig) Validate() error {
+	var problems []error
+	if (c.Cert == "") != (c.Key == "") {
+		problems = append(problems, &KeyError{"cert", "it and key need each other", "write both, or none; one file may hold both"})
+	}
+	if c.CA != "" && c.InsecureSkipVerify {
+		problems = append(problems, &KeyError{"ca", "it verifies nothing while insecure_skip_verify is true", "take one of the two out"})
+	}
+	_, version := parseVersion(c.MinVersion)
+	return errors.Join(append(problems, version)...)
+}
+
+func (c ClientConfig) files() []string {
+	return slices.DeleteFunc([]string{c.CA, c.Cert, c.Key}, func(file string) bool { return file == "" })
+}
+
+func parseVersion(text string) (uint16, error) {
+	switch text {
+	case "", "1.2":
+		return tls.VersionTLS12, nil
+	case "1.3":
+		return tls.VersionTLS13, nil
+	default:
+		return 0, &KeyError{"min_version", fmt.Sprintf("%q is neither 1.2 nor 1.3", text), "write one of them"}
+	}
+}

@@ -1,0 +1,51 @@
+package tlsconf
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Certificate is a certificate of the proxy's own, without what is secret of it.
+type Certificate struct {
+	File     string    // that it was read from
+	Subject  string    // in the form of RFC 4514
+	Names    []string  // DNS names and addresses that it is for
+	NotAfter time.Time // when it ends
+
+	digest [sha256.Size]byte
+}
+
+func describe(file string, chain tls.Certificate) Certificate {
+	return Certificate{
+		File:     file,
+		Subject:  chain.Leaf.Subject.String(),
+		Names:    namesOf(chain.Leaf),
+		NotAfter: chain.Leaf.NotAfter,
+		digest:   sha256.Sum256(chain.Leaf.Raw),
+	}
+}
+
+// expiryWarnings are the times left at which a certificate is warned of.
+var expiryWarnings = []time.Duration{30 * 24 * time.Hour, 7 * 24 * time.Hour, 24 * time.Hour, 0}
+
+// warn tells the certificates that have passed another threshold. It is called
+// with mu held. What was told is forgotten with the certificate.
+func (s *store) warn(now time.Time) {
+	told := make(map[string]int)
+	for _, c := range s.current.Load().certificates {
+		left := c.NotAfter.Sub(now)
+		passed := len(expiryWarnings)
+		if i := slices.IndexFunc(expiryWarnings, func(t time.Duration) bool { return left > t }); i >= 0 {
+			passed = i
+		}
+		key := fmt.Sprintf("%s %x", c.File, c.digest)
+		if passed > s.warned[key] && s.events.Expiring != nil {
+			s.events.Expiring(c, left)
+		}
+		told[key] = passed
+	}
+	s.warned = told
+}

@@ -1,0 +1,124 @@
+package tlsconf
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// maxFileSize bounds what is read of a file, in bytes: the bundle of all public
+// authorities has a quarter of it.
+const maxFileSize = 1 << 20
+
+// contents is what a set of files held at one look.
+type contents struct {
+	files  map[string]file
+	digest [sha256.Size]byte // of the files in order, and of what kept them from being read
+}
+
+type file struct {
+	data []byte
+	err  error
+}
+
+// readFiles looks at the files. One that cannot be read is an error of that
+// file, told when it is asked for.
+func readFiles(names []string) contents {
+	c := contents{files: make(map[string]file, len(names))}
+	digest := sha256.New()
+	for _, name := range names {
+		data, err := readFile(name)
+		c.files[name] = file{data: data, err: err}
+		text := fmt.Sprint(err)
+		digest.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
+		digest.Write(data)
+		digest.Write(binary.BigEndian.AppendUint64(nil, uint64(len(text))))
+		digest.Write([]byte(text))
+	}
+	digest.Sum(c.digest[:0])
+	return c
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name) //nolint:gosec // the configuration names it
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err == nil && len(data) > maxFileSize {
+		return nil, fmt.Errorf("%s: has more than %d bytes", name, maxFileSize)
+	}
+	return data, err
+}
+
+func (c contents) of(name string) ([]byte, error) {
+	f := c.files[name]
+	return f.data, f.err
+}
+
+// keyPair is a certificate's chain with its key, which fits it.
+func (c contents) keyPair(pair KeyPair) (tls.Certificate, error) {
+	cert, err := c.of(pair.Cert)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := c.of(pair.Key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	chain, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s with key %s: %w", pair.Cert, pair.Key, err)
+	}
+	return chain, nil
+}
+
+// authorities is the pool of a PEM file, and what identifies it. A block that is
+// not a certificate is an error: [x509.CertPool.AppendCertsFromPEM] passes over
+// it, and its clients would be refused without a word.
+func (c contents) authorities(name string) (*x509.CertPool, [sha256.Size]byte, error) {
+	var none [sha256.Size]byte
+	rest, err := c.of(name)
+	if err != nil {
+		return nil, none, err
+	}
+	pool, digest, found := x509.NewCertPool(), sha256.New(), false
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, none, fmt.Errorf("%s: has a block %q, where only certificates belong", name, block.Type)
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, none, fmt.Errorf("%s: %w", name, err)
+		}
+		pool.AddCert(certificate)
+		digest.Write(certificate.Raw) // DER says its own length
+		found = true
+	}
+	if !found {
+		return nil, none, fmt.Errorf("%s: has no certificate in PEM", name)
+	}
+	return pool, [sha256.Size]byte(digest.Sum(nil)), nil
+}
+
+// errTicketKey is told with the file's name alone: no length, no content.
+var errTicketKey = errors.New("a ticket key needs 32 bytes or more")
+
+func (c contents) ticketKey(name string) ([]byte, error) {
+	key, err := c.of(name)
+	if err == nil && len(key) < ticketKeySize {
+		err = fmt.Errorf("%s: %w", name, errTicketKey)
+	}
+	return key, err
+}

@@ -1,0 +1,133 @@
+package tlsconf
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
+	"slices"
+)
+
+// Server is what a listener shows its clients. It is safe for concurrent use.
+type Server struct {
+	*store
+}
+
+// NewServer reads the files of a configuration, all of which must be good. The
+// error is that of [ServerConfig.Validate], or names the file.
+func NewServer(c ServerConfig, events Events) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &store{files: c.files(), build: c.build, events: events}
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	return &Server{s}, nil
+}
+
+func (c ServerConfig) build(now contents, before *generation) (*generation, error) {
+	version, err := parseVersion(c.MinVersion)
+	if err != nil {
+		return nil, err
+	}
+	next := &generation{config: &tls.Config{MinVersion: version, ClientAuth: c.clientAuth()}}
+	for _, pair := range c.Certs {
+		chain, err := now.keyPair(pair)
+		if err != nil {
+			return nil, err
+		}
+		next.config.Certificates = append(next.config.Certificates, chain)
+		next.certificates = append(next.certificates, describe(pair.Cert, chain))
+	}
+	if c.ClientCA != "" {
+		if next.config.ClientCAs, next.authorities, err = now.authorities(c.ClientCA); err != nil {
+			return nil, err
+		}
+		if next.config.VerifyConnection, err = c.verifyClient(next.config.ClientCAs); err != nil {
+			return nil, err
+		}
+	}
+	if next.tickets, err = c.tickets(now, next.authorities, before); err != nil {
+		return nil, err
+	}
+	next.config.WrapSession = next.tickets.EncryptTicket
+	next.config.UnwrapSession = next.tickets.DecryptTicket
+	return next, nil
+}
+
+// tickets keeps the process's own ticket keys as long as the client authorities
+// stay: a new certificate does not cost all clients a full handshake.
+func (c ServerConfig) tickets(now contents, authorities [sha256.Size]byte, before *generation) (*tls.Config, error) {
+	if len(c.TicketKeys) == 0 && before != nil && before.authorities == authorities {
+		return before.tickets, nil
+	}
+	var secrets [][]byte
+	for _, name := range c.TicketKeys {
+		secret, err := now.ticketKey(name)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, secret)
+	}
+	return newTickets(c.Name, authorities, secrets)
+}
+
+// verifyClient makes what crypto/tls calls at the end of each handshake, resumed
+// ones included. There the certificate comes out of the ticket, and was verified
+// when that was made; it is verified again, by the authorities of now.
+func (c ServerConfig) verifyClient(authorities *x509.CertPool) (func(tls.ConnectionState) error, error) {
+	allowed, err := compileSubjects(c.Subjects)
+	if err != nil {
+		return nil, err
+	}
+	return func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return nil // client_auth: requested
+		}
+		if state.DidResume {
+			if err := verifyAgain(state.PeerCertificates, authorities); err != nil {
+				return err
+			}
+		}
+		return allowed.check(state.PeerCertificates[0])
+	}, nil
+}
+
+func verifyAgain(chain []*x509.Certificate, authorities *x509.CertPool) error {
+	options := x509.VerifyOptions{
+		Roots:         authorities,
+		Intermediates: x509.NewCertPool(),
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, intermediate := range chain[1:] {
+		options.Intermediates.AddCert(intermediate)
+	}
+	if _, err := chain[0].Verify(options); err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err}
+	}
+	return nil
+}
+
+// Uncovered are those of the hosts, names or addresses, that clients would find
+// in no certificate of the Server's. An address has to be in the first: a client
+// asks for no server name where it was told an address.
+func (s *Server) Uncovered(hosts []string) []string {
+	chains := s.current.Load().config.Certificates
+	return slices.DeleteFunc(slices.Clone(hosts), func(host string) bool {
+		candidates := chains
+		if _, err := netip.ParseAddr(host); err == nil {
+			candidates = chains[:1]
+		}
+		return slices.ContainsFunc(candidates, func(c tls.Certificate) bool { return c.Leaf.VerifyHostname(host) == nil })
+	})
+}
+
+// namesOf are the names that clients look for in a certificate.
+func namesOf(certificate *x509.Certificate) []string {
+	names := slices.Clone(certificate.DNSNames)
+	for _, address := range certificate.IPAddresses {
+		names = append(names, address.String())
+	}
+	return names
+}

@@ -1,0 +1,150 @@
+package tlsconf
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Events are told of what happens to a [Server]'s or a [Client]'s files, one
+// after the other, by whoever looks at them: New…, Reload or [Watch]. What is nil
+// is not told. A function must not call Reload.
+type Events struct {
+	// Reloaded says that files have changed, and are used from now on.
+	Reloaded func()
+	// Refused says why files that have changed are not used; those from before
+	// are. It is told once for a change.
+	Refused func(err error)
+	// Expiring says that a certificate ends in 30 days, 7 days, 1 day, or has
+	// ended: once for each of the four, the last of those that apply. left is
+	// negative if it has ended.
+	Expiring func(certificate Certificate, left time.Duration)
+}
+
+// Status is what a [Server] or a [Client] uses.
+type Status struct {
+	Certificates []Certificate // in the order of the configuration
+	// Refused says why the files as they are now are not used. Nil: they are.
+	Refused error
+}
+
+// generation is what was made of the files at one look. It does not change.
+type generation struct {
+	config       *tls.Config
+	certificates []Certificate
+	tickets      *tls.Config       // a Server's
+	authorities  [sha256.Size]byte // the digest of its client authorities
+}
+
+// store keeps what was made of the newest good contents of some files.
+//
+// Files are looked at by content, not watched: one way that finds Kubernetes'
+// symlink swap, an editor's rename and a plain rewrite alike, on network file
+// systems and single-file mounts too, where no event comes. They are few and
+// small, and nothing depends on finding a change within the second.
+type store struct {
+	files  []string
+	build  func(now contents, before *generation) (*generation, error)
+	events Events
+
+	current atomic.Pointer[generation]
+
+	mu      sync.Mutex        // one look at a time; guards the following
+	decided [sha256.Size]byte // the contents last used or refused
+	seen    [sha256.Size]byte // the contents at the last look of Watch
+	refused error             // why decided is not used
+	warned  map[string]int    // the expiry warnings told, by certificate
+}
+
+// open reads the files for the first time.
+func (s *store) open() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := readFiles(s.files)
+	first, err := s.build(now, nil)
+	if err != nil {
+		return err
+	}
+	s.decided, s.seen = now.digest, now.digest
+	s.current.Store(first)
+	s.warn(time.Now())
+	return nil
+}
+
+// Reload reads the files now and uses them if they are good; what is new holds
+// for the handshakes that start from then on. The error says why they are not
+// used, as [Events] and [Status] do.
+func (s *store) Reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.decide(readFiles(s.files))
+	s.warn(time.Now())
+	return s.refused
+}
+
+// look is a turn of [Watch]. A change is not used before it has been the same at
+// two looks: a file that is being written may be half there, and a bundle of
+// authorities that lacks its second half still parses.
+func (s *store) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := readFiles(s.files)
+	if now.digest == s.seen {
+		s.decide(now)
+	}
+	s.seen = now.digest
+	s.warn(time.Now())
+}
+
+// decide uses or refuses contents that it has not decided on already. It is
+// called with mu held.
+func (s *store) decide(now contents) {
+	if now.digest == s.decided {
+		return
+	}
+	s.decided = now.digest
+	next, err := s.build(now, s.current.Load())
+	s.refused = err
+	if err != nil {
+		if s.events.Refused != nil {
+			s.events.Refused(err)
+		}
+		return
+	}
+	s.current.Store(next)
+	if s.events.Reloaded != nil {
+		s.events.Reloaded()
+	}
+}
+
+// Status is what is used at this moment.
+func (s *store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Status{Certificates: s.current.Load().certificates, Refused: s.refused}
+}
+
+// Watched is a [*Server] or a [*Client].
+type Watched interface{ look() }
+
+// Watch looks at the files of all every so often until ctx is done, and uses what
+// has changed: a change is seen at the first look after it, and used at the
+// second if it has settled by then. It tells the certificates that expire, too.
+// every must be positive; 5 s is a good one.
+func Watch(ctx context.Context, every time.Duration, all ...Watched) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			for _, one := range all {
+				one.look()
+			}
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"kproxy/internal/hostport"
+	"kproxy/internal/logkey"
+	"kproxy/internal/tlsconf"
+	"kproxy/internal/upstream"
+)
+
+// newBrokerTLS reads the files of a cluster's TLS; nil where there is none.
+func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
+	if conf.TLS == nil {
+		return nil, nil
+	}
+	client, err := tlsconf.NewClient(tlsconf.ClientConfig(*conf.TLS), tlsconf.Events{})
+	if err != nil {
+		return nil, fileError("clusters."+conf.Name, err)
+	}
+	if conf.TLS.InsecureSkipVerify {
+		log.Warn("any certificate is taken for a broker's: whoever is between can read and change all",
+			slog.String(logkey.Fix, "set clusters."+conf.Name+".tls.ca in place of insecure_skip_verify"))
+	}
+	return client, nil
+}
+
+// fileError is a file of a section's tls that cannot be used.
+func fileError(section string, err error) *ConfigError {
+	return &ConfigError{
+		Key:     section + ".tls",
+		Problem: err.Error(),
+		Fix:     "name a file in PEM that is there, and that kproxy may read",
+	}
+}
+
+// greet makes a new connection one to send requests on: it says who the client
+// is, where it has to, and speaks TLS, where the cluster does. The broker's own
+// name is looked for in its certificate, wherever dial rules have led. greet
+// closes conn on any error.
+func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, who party) (net.Conn, error) {
+	if err := c.introduce(ctx, conn, who); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	if c.tls == nil {
+		return conn, nil
+	}
+	secure, err := c.tls.Handshake(ctx, conn, t.Host)
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, hostport.Join(t.Host, t.Port), err)
+	}
+	return secure, nil
+}
+
+// verdict makes of an error of a broker's connection what it says of the TLS
+// handshake, if it does: in TLS 1.3 a broker refuses a client's certificate when
+// the client takes the handshake for done.
+func (c *cluster) verdict(err error) error {
+	if c.tls == nil {
+		return err
+	}
+	return c.tls.Explain(err)
+}
+
+// adviceOf is what to do about a handshake that failed; "" if err is none.
+func adviceOf(err error) string {
+	if failed, ok := errors.AsType[*tlsconf.Error](err); ok {
+		return failed.Advice
+	}
+	return ""
+}

@@ -1,0 +1,32 @@
+package proxy
+
+import (
+	"errors"
+
+	"kproxy/internal/tlsconf"
+)
+
+// tls gives the mistakes of a section's tls their place in the file.
+func (v *validator) tls(section string, err error) {
+	type joined interface {
+		error
+		Unwrap() []error
+	}
+	switch bad, ok := errors.AsType[joined](err); {
+	case err == nil:
+	case ok:
+		for _, err := range bad.Unwrap() {
+			v.tls(section, err)
+		}
+	default:
+		v.tlsKey(section+".tls", err)
+	}
+}
+
+func (v *validator) tlsKey(key string, err error) {
+	if bad, ok := errors.AsType[*tlsconf.KeyError](err); ok {
+		v.add(key+"."+bad.Key, bad.Problem, bad.Fix)
+		return
+	}
+	v.add(key, err.Error(), "correct it")
+}
