@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"kproxy/internal/auth"
 )
 
 // Defaults of Config, each used where the field is zero.
@@ -83,11 +85,25 @@ type Cluster struct {
 	Dial           []DialRule // first match wins
 	ConnectTimeout time.Duration
 	Keepalive      time.Duration
+	// SASL is how the proxy logs in for its clients, on each connection to a
+	// broker. nil: it does not, and a client's own login passes through.
+	SASL *SASL
 	// ProxyProtocol has each broker's connection begin with a PROXY protocol header that
 	// names the client; "": it does not. Kafka itself does not take one.
 	ProxyProtocol HeaderVersion
 	Listeners     []Listener
 }
+
+type (
+	// SASL is how the proxy logs in at the brokers of a cluster.
+	SASL = auth.SASL
+	// OAuth is where the tokens of OAUTHBEARER come from.
+	OAuth = auth.OAuth
+	// AWS is which credentials AWS_MSK_IAM uses.
+	AWS = auth.AWS
+	// Secret is where a secret is.
+	Secret = auth.Secret
+)
 
 // HeaderVersion is a version of HAProxy's PROXY protocol.
 type HeaderVersion string

@@ -25,6 +25,7 @@ type lab struct {
 	ends         *journal[proxy.SessionEnd] // of every session that has ended
 	dials        *journal[dialled]
 	first        *broker // that open started
+	door         *door   // of every broker
 }
 
 // dialled is one attempt of the proxy to reach a broker.

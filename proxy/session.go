@@ -106,7 +106,10 @@ func (s *session) run(ctx context.Context) {
 	}
 	if err := s.dial(ctx, header); err != nil {
 		s.note(err)
-		if s.ended().reason == DialFailed {
+		switch why := s.ended(); {
+		case isRefusedLogin(why.err):
+			s.tellLoginRefused(header)
+		case why.reason == DialFailed, why.reason == BrokerLogin:
 			// An orderly end before the first answer is how a broker refuses a
 			// login. franz-go then tells records' producers so, and a group does
 			// not look for another coordinator; a reset is a broker that is down.
@@ -277,7 +280,7 @@ var past = time.Unix(1, 0)
 // still sending would reset the connection, and take the last answer with it.
 func (s *session) lingerForClient() {
 	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
+	case BrokerClosed, BrokerReset, BrokerLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
 	default:
 		return
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -38,8 +39,34 @@ type clusterKeys struct {
 	Dial           []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
 	ConnectTimeout time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
 	Keepalive      time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
+	SASL           saslKeys                `key:"sasl" doc:"How kproxy logs in at the brokers for its clients. Left out: a client's own login passes through."`
 	ProxyProtocol  string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
 	Listeners      map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
+}
+
+type saslKeys struct {
+	Mechanism      string    `key:"mechanism" example:"SCRAM-SHA-512" doc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM."`
+	Username       string    `key:"username" example:"kproxy" doc:"The user, for PLAIN and SCRAM."`
+	PasswordFile   string    `key:"password_file" example:"/run/secrets/kafka-password" doc:"A file that holds the user's password; it is read at each login."`
+	PasswordEnv    string    `key:"password_env" example:"KAFKA_PASSWORD" doc:"The name of an environment variable that holds the password, instead of password_file."`
+	OAuth          oauthKeys `key:"oauth" doc:"Where bearer tokens come from, for OAUTHBEARER."`
+	AWS            awsKeys   `key:"aws" doc:"Which AWS credentials are used, for AWS_MSK_IAM."`
+	AllowPlaintext bool      `key:"allow_plaintext" doc:"Send secrets also to brokers that are neither on loopback nor reached over TLS."`
+}
+
+type oauthKeys struct {
+	TokenURL         string            `key:"token_url" example:"https://login.example.com/oauth2/token" doc:"The token endpoint, which is asked with client credentials."`
+	ClientID         string            `key:"client_id" example:"kproxy" doc:"Who kproxy is to the token endpoint."`
+	ClientSecretFile string            `key:"client_secret_file" example:"/run/secrets/client-secret" doc:"A file that holds the client's secret; it is read each time a token is asked for."`
+	Scope            string            `key:"scope" example:"kafka" doc:"The scope to ask for; several are parted by spaces."`
+	Extensions       map[string]string `key:"extensions" example:"{logicalCluster: lkc-1}" doc:"SASL extensions, sent with each token."`
+	TokenFile        string            `key:"token_file" example:"/run/secrets/token" doc:"A file that holds a token and is kept fresh by somebody else, instead of token_url; it is read at each login."`
+}
+
+type awsKeys struct {
+	Region  string `key:"region" example:"us-east-1" doc:"Where AWS itself is asked, to assume a role. The region of the brokers is that in their names, or AWS_REGION. Left out: what the environment and the profile say."`
+	Profile string `key:"profile" example:"production" doc:"A profile of the shared AWS configuration. Left out: the default."`
+	RoleARN string `key:"role_arn" example:"arn:aws:iam::111122223333:role/kproxy" doc:"A role to assume. Left out: none."`
 }
 
 type dialKeys struct {
@@ -145,6 +172,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		Name:           name,
 		Bootstrap:      c.Bootstrap,
 		UnknownAPIs:    proxy.UnknownAPIs(c.UnknownAPIs),
+		SASL:           c.SASL.proxyConfig(),
 		ProxyProtocol:  proxy.HeaderVersion(c.ProxyProtocol),
 		Brokers:        c.Brokers,
 		ForgetAfter:    c.ForgetAfter,
@@ -175,4 +203,26 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		})
 	}
 	return cluster
+}
+
+// proxyConfig is nil where the file has no sasl.
+func (k *saslKeys) proxyConfig() *proxy.SASL {
+	if reflect.ValueOf(k).Elem().IsZero() {
+		return nil
+	}
+	return &proxy.SASL{
+		Mechanism: k.Mechanism,
+		Username:  k.Username,
+		Password:  proxy.Secret{File: k.PasswordFile, Env: k.PasswordEnv},
+		OAuth: proxy.OAuth{
+			TokenURL:     k.OAuth.TokenURL,
+			ClientID:     k.OAuth.ClientID,
+			ClientSecret: proxy.Secret{File: k.OAuth.ClientSecretFile},
+			Scope:        k.OAuth.Scope,
+			TokenFile:    k.OAuth.TokenFile,
+			Extensions:   k.OAuth.Extensions,
+		},
+		AWS:            proxy.AWS(k.AWS),
+		AllowPlaintext: k.AllowPlaintext,
+	}
 }
