@@ -101,10 +101,11 @@ func (c *cluster) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	c.looped.Store(false)
-	conn, _, err := c.dialAny(ctx, party{})
+	to, err := c.dialAny(ctx, party{})
 	if err != nil {
 		return err
 	}
+	conn := to.conn
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
 	versions := kmsg.NewPtrApiVersionsRequest()

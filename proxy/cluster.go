@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
@@ -24,8 +25,9 @@ type cluster struct {
 	conf      *Cluster
 	log       *slog.Logger
 	dialer    *upstream.Dialer
-	via       *via.Dialer // nil: brokers are dialled from here
+	via       *via.Dialer     // nil: brokers are dialled from here
 	tls       *tlsconf.Client // nil: the brokers are spoken to in plaintext
+	method    *auth.Method    // of logging in at its brokers; nil: the proxy does not
 	bootstrap []upstream.Target
 	listeners []*listener
 
@@ -62,6 +64,11 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	admitted, err := upstream.CompileAdmission(conf.Brokers)
 	if err != nil {
 		return nil, err
+	}
+	if conf.SASL != nil {
+		if c.method, err = auth.New(conf.SASL); err != nil {
+			return nil, err
+		}
 	}
 	c.dialer = &upstream.Dialer{
 		Rules:       rules,

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"kproxy/internal/auth"
 )
 
 // Defaults of Config, each used where the field is zero.
@@ -86,6 +88,9 @@ type Cluster struct {
 	TLS            *UpstreamTLS // nil: the brokers are spoken to in plaintext
 	Via            Via
 	Source         []string // local addresses of one family to dial from, in turn; none: the system chooses
+	// SASL is how the proxy logs in for its clients, on each connection to a
+	// broker. nil: it does not, and a client's own login passes through.
+	SASL *SASL
 	// ProxyProtocol has each broker's connection begin with a PROXY protocol header that
 	// names the client; "": it does not. Kafka itself does not take one.
 	ProxyProtocol HeaderVersion
@@ -113,6 +118,16 @@ type UpstreamTLS struct {
 	MinVersion         string // "1.2" or "1.3"; "": 1.2
 	InsecureSkipVerify bool   // takes any certificate for the broker's
 }
+type (
+	// SASL is how the proxy logs in at the brokers of a cluster.
+	SASL = auth.SASL
+	// OAuth is where the tokens of OAUTHBEARER come from.
+	OAuth = auth.OAuth
+	// AWS is which credentials AWS_MSK_IAM uses.
+	AWS = auth.AWS
+	// Secret is where a secret is.
+	Secret = auth.Secret
+)
 
 // HeaderVersion is a version of HAProxy's PROXY protocol.
 type HeaderVersion string

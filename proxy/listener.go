@@ -22,6 +22,7 @@ type listener struct {
 	conf      *Listener
 	log       *slog.Logger
 	rewriter  rewrite.Rewriter
+	policy    *policy
 	gate      *gate
 	endpoints []*endpoint
 	counters  counters
@@ -54,8 +55,10 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
 	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, from, balancers, &conf.Limits)
+	l.policy = l.newPolicy()
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
+		Refused:     l.policy.refuses,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs,
 	}
 	return l, nil

@@ -6,6 +6,7 @@ import (
 	"net"
 	"syscall"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
@@ -25,6 +26,7 @@ const (
 	OutcomeUnreachable       DialOutcome = "unreachable"        // there is no route
 	OutcomeRefused           DialOutcome = "refused"            // not tried: what may be dialled does not admit the address
 	OutcomeLoop              DialOutcome = "loop"               // not tried: the address is the proxy's own
+	OutcomeLoginFailed       DialOutcome = "login_failed"       // reached, and the proxy could not log in
 	OutcomeCanceled          DialOutcome = "canceled"           // the proxy stops
 	OutcomeOther             DialOutcome = "other"              // anything else; the log has it
 
@@ -55,6 +57,9 @@ func outcomeOf(err error) DialOutcome {
 			return OutcomeCanceled
 		}
 		return DialOutcome(through.Outcome)
+	}
+	if _, isLogin := errors.AsType[*auth.LoginError](err); isLogin && !errors.Is(err, context.Canceled) {
+		return OutcomeLoginFailed
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return OutcomeNoSuchHost

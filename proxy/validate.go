@@ -136,6 +136,7 @@ func (v *validator) cluster(key string, c *Cluster) {
 	if c.TLS != nil {
 		v.tls(key, tlsconf.ClientConfig(*c.TLS).Validate())
 	}
+	v.sasl(key, c.SASL)
 	v.bootstrap(key, c)
 
 	if len(c.Listeners) == 0 {

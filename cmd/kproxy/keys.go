@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -39,6 +40,7 @@ type clusterKeys struct {
 	ConnectTimeout    time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
 	Keepalive         time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
 	TLS               *upstreamTLSKeys        `key:"tls" example:"{ca: ca.pem}" doc:"Speak TLS to the brokers; {} trusts the system's authorities. Left out: plaintext."`
+	SASL              saslKeys                `key:"sasl" doc:"How kproxy logs in at the brokers for its clients. Left out: a client's own login passes through."`
 	Via               string                  `key:"via" example:"ssh://user@bastion.example.com" doc:"Reach the brokers through another machine, or a program: socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}. Their names resolve at its far side."`
 	ViaPasswordFile   string                  `key:"via_password_file" example:"via-password" doc:"A file with the password of via's user."`
 	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh. Left out: the SSH agent's, unless there is a password."`
@@ -56,6 +58,31 @@ type upstreamTLSKeys struct {
 	ServerName         string `key:"server_name" example:"kafka.internal" doc:"The name that is asked of every broker and looked for in its certificate. Left out: the one that each broker advertises, also where a dial rule leads elsewhere."`
 	MinVersion         string `key:"min_version" default:"1.2" oneof:"1.2|1.3" doc:"The oldest TLS version that is spoken."`
 	InsecureSkipVerify bool   `key:"insecure_skip_verify" doc:"Take any certificate for the brokers': whoever is between can read and change all."`
+}
+
+type saslKeys struct {
+	Mechanism      string    `key:"mechanism" example:"SCRAM-SHA-512" doc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM."`
+	Username       string    `key:"username" example:"kproxy" doc:"The user, for PLAIN and SCRAM."`
+	PasswordFile   string    `key:"password_file" example:"/run/secrets/kafka-password" doc:"A file that holds the user's password; it is read at each login."`
+	PasswordEnv    string    `key:"password_env" example:"KAFKA_PASSWORD" doc:"The name of an environment variable that holds the password, instead of password_file."`
+	OAuth          oauthKeys `key:"oauth" doc:"Where bearer tokens come from, for OAUTHBEARER."`
+	AWS            awsKeys   `key:"aws" doc:"Which AWS credentials are used, for AWS_MSK_IAM."`
+	AllowPlaintext bool      `key:"allow_plaintext" doc:"Send secrets also to brokers that are neither on loopback nor reached over TLS."`
+}
+
+type oauthKeys struct {
+	TokenURL         string            `key:"token_url" example:"https://login.example.com/oauth2/token" doc:"The token endpoint, which is asked with client credentials."`
+	ClientID         string            `key:"client_id" example:"kproxy" doc:"Who kproxy is to the token endpoint."`
+	ClientSecretFile string            `key:"client_secret_file" example:"/run/secrets/client-secret" doc:"A file that holds the client's secret; it is read each time a token is asked for."`
+	Scope            string            `key:"scope" example:"kafka" doc:"The scope to ask for; several are parted by spaces."`
+	Extensions       map[string]string `key:"extensions" example:"{logicalCluster: lkc-1}" doc:"SASL extensions, sent with each token."`
+	TokenFile        string            `key:"token_file" example:"/run/secrets/token" doc:"A file that holds a token and is kept fresh by somebody else, instead of token_url; it is read at each login."`
+}
+
+type awsKeys struct {
+	Region  string `key:"region" example:"us-east-1" doc:"Where AWS itself is asked, to assume a role. The region of the brokers is that in their names, or AWS_REGION. Left out: what the environment and the profile say."`
+	Profile string `key:"profile" example:"production" doc:"A profile of the shared AWS configuration. Left out: the default."`
+	RoleARN string `key:"role_arn" example:"arn:aws:iam::111122223333:role/kproxy" doc:"A role to assume. Left out: none."`
 }
 
 type dialKeys struct {
@@ -161,6 +188,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		Name:           name,
 		Bootstrap:      c.Bootstrap,
 		UnknownAPIs:    proxy.UnknownAPIs(c.UnknownAPIs),
+		SASL:           c.SASL.proxyConfig(),
 		ProxyProtocol:  proxy.HeaderVersion(c.ProxyProtocol),
 		Brokers:        c.Brokers,
 		ForgetAfter:    c.ForgetAfter,
@@ -197,4 +225,26 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		})
 	}
 	return cluster
+}
+
+// proxyConfig is nil where the file has no sasl.
+func (k *saslKeys) proxyConfig() *proxy.SASL {
+	if reflect.ValueOf(k).Elem().IsZero() {
+		return nil
+	}
+	return &proxy.SASL{
+		Mechanism: k.Mechanism,
+		Username:  k.Username,
+		Password:  proxy.Secret{File: k.PasswordFile, Env: k.PasswordEnv},
+		OAuth: proxy.OAuth{
+			TokenURL:     k.OAuth.TokenURL,
+			ClientID:     k.OAuth.ClientID,
+			ClientSecret: proxy.Secret{File: k.OAuth.ClientSecretFile},
+			Scope:        k.OAuth.Scope,
+			TokenFile:    k.OAuth.TokenFile,
+			Extensions:   k.OAuth.Extensions,
+		},
+		AWS:            proxy.AWS(k.AWS),
+		AllowPlaintext: k.AllowPlaintext,
+	}
 }
