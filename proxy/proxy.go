@@ -211,7 +211,9 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 			s.cut(DrainTimeout)
 		}
 	}
-	p.stop()
+	if p.stop != nil { // else it was never started
+		p.stop()
+	}
 	<-drained
 	p.asking.Wait()
 	p.sweeping.Wait()

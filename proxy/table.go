@@ -60,3 +60,23 @@ func (l *listener) rows() []Row {
 	}
 	return rows
 }
+
+// Broker is a broker as the cluster names it.
+type Broker struct {
+	Node int32
+	Host string
+	Port int32
+}
+
+// Brokers are the known brokers of the cluster with this name, by id.
+func (p *Proxy) Brokers(name string) []Broker {
+	var all []Broker
+	for _, c := range p.clusters {
+		for _, b := range c.nodes() {
+			if c.conf.Name == name && b.Host != "" {
+				all = append(all, Broker(b))
+			}
+		}
+	}
+	return all
+}

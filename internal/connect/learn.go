@@ -1,0 +1,377 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/hostport"
+	"kproxy/internal/tlsconf"
+	"kproxy/proxy"
+)
+
+// Cluster is what is known of the cluster.
+type Cluster struct {
+	ID      string // "": it has not said
+	Brokers []Broker
+
+	// NeedsLogin says that the brokers are told to those only who have logged in, by one
+	// of Mechanisms, if the cluster has said them.
+	NeedsLogin bool
+	Mechanisms []string
+
+	answered string // the address that has told this
+	paired   pairing
+	errs     map[int32]error // why nodes cannot be reached
+}
+
+// How says why a node is dialled where it is, and if it is not reached, the reason.
+func (c *Cluster) How(node int32) (How, error) { return c.paired.how[node], c.errs[node] }
+
+// asker asks over a proxy that serves nobody.
+type asker struct {
+	*Options
+	proxy *proxy.Proxy
+}
+
+// ask runs f with a proxy that has these dial rules and serves nobody.
+func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
+	c := o.config(paired, Ports{Base: 1, Size: 1}) // never bound
+	c.Logger = nil                                 // what fails is told by f
+	p, err := proxy.New(c)
+	if err != nil {
+		return err
+	}
+	defer p.Shutdown(context.Background())
+	return f(asker{o, p})
+}
+
+// Learn asks the given addresses who the brokers are, and finds who is where. The error
+// tells the user what to do.
+func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
+	var c *Cluster
+	err := o.ask(nil, func(a asker) (err error) {
+		c, err = a.brokers(ctx)
+		return err
+	})
+	if err != nil || c.NeedsLogin {
+		return c, err
+	}
+	return c, o.locate(ctx, c)
+}
+
+// locate finds where the brokers of c are.
+func (o *Options) locate(ctx context.Context, c *Cluster) error {
+	err := o.ask(nil, func(a asker) error {
+		c.paired = pair(c.Brokers, a.witnesses(ctx, c), a.resolveBrokers(ctx, c.Brokers))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, b := range c.Brokers {
+		if how := o.ruled(b); how != "" {
+			c.paired.how[b.Node] = how
+			delete(c.paired.at, b.Node)
+		}
+	}
+	return o.ask(c.paired.at, func(a asker) error {
+		c.errs = a.tryAll(ctx, c)
+		return nil
+	})
+}
+
+// brokers asks the addresses in turn, until one says who the brokers are.
+func (a asker) brokers(ctx context.Context) (*Cluster, error) {
+	var errs []error
+	for _, address := range a.Addresses {
+		a.Say("asking " + address + " who the brokers are")
+		c, err := a.brokersFrom(ctx, address)
+		if err == nil {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", address, a.explain(ctx, address, err)))
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return nil, err
+	}
+	defer i.Close()
+	versions := kmsg.NewPtrApiVersionsRequest()
+	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
+		return nil, err
+	}
+	metadata, err := i.Brokers(ctx)
+	if errors.Is(err, proxy.ErrNeedsLogin) {
+		return &Cluster{answered: address, NeedsLogin: true, Mechanisms: a.mechanisms(ctx, address)}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{answered: address}
+	if metadata.ClusterID != nil {
+		c.ID = *metadata.ClusterID
+	}
+	for _, b := range metadata.Brokers {
+		c.Brokers = append(c.Brokers, Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
+	}
+	slices.SortFunc(c.Brokers, func(x, y Broker) int { return int(x.Node) - int(y.Node) })
+	return c, nil
+}
+
+// mechanisms are those by which the cluster has its clients log in. A broker names them
+// when it is asked for one that there is not.
+func (a asker) mechanisms(ctx context.Context, address string) []string {
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return nil
+	}
+	defer i.Close()
+	req := kmsg.NewPtrSASLHandshakeRequest()
+	req.Version, req.Mechanism = 1, "KPROXY-ASKS"
+	resp := kmsg.NewPtrSASLHandshakeResponse()
+	if err := i.Ask(ctx, req, resp); err != nil {
+		return nil
+	}
+	return resp.SupportedMechanisms
+}
+
+// explain adds to an error what the user can do.
+func (a asker) explain(ctx context.Context, address string, err error) error {
+	if a.TLS == nil && a.speaksTLS(ctx, address, err) {
+		return errors.New("the port wants TLS; add --tls, and --ca if the system does not know who signs its certificates")
+	}
+	if failed, ok := errors.AsType[*tlsconf.Error](err); ok {
+		switch failed.Failure {
+		case tlsconf.NotTLS:
+			return fmt.Errorf("%w; the port does not speak TLS: leave --tls out, or use the port that does", err)
+		case tlsconf.WrongName:
+			return fmt.Errorf("%w; connect by a name that the certificate has, or say it: --server-name NAME", err)
+		case tlsconf.Untrusted:
+			return fmt.Errorf("%w; name the file of the authority's certificate: --ca FILE", err)
+		default:
+		}
+	}
+	if _, isDNS := errors.AsType[*net.DNSError](err); isDNS {
+		return fmt.Errorf("%w; the address itself has to work from here: look at its spelling, at the VPN, or go through another machine with --via", err)
+	}
+	if advice := proxy.Advice(err); advice != "" && !strings.Contains(advice, "dial rule") {
+		return fmt.Errorf("%w; %s", err, advice)
+	}
+	return fmt.Errorf("%w; see whether the broker runs and whether a firewall lets this machine through, or go through another machine with --via", err)
+}
+
+// speaksTLS reports whether a port that gave no Kafka answer speaks TLS. Nothing secret
+// is sent.
+func (a asker) speaksTLS(ctx context.Context, address string, err error) bool {
+	if foreign, ok := errors.AsType[*proxy.NotKafkaError](err); ok {
+		return foreign.IsTLS()
+	}
+	o := *a.Options
+	o.TLS, o.SASL = &proxy.UpstreamTLS{InsecureSkipVerify: true}, nil
+	speaks := false
+	_ = o.ask(nil, func(a asker) error {
+		ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+		defer cancel()
+		i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+		if err == nil {
+			i.Close()
+		}
+		failed, isTLS := errors.AsType[*tlsconf.Error](err)
+		speaks = err == nil || isTLS && (failed.Failure == tlsconf.NoCertificate || failed.Failure == tlsconf.CertificateRefused || failed.Failure == tlsconf.UnknownName)
+		return nil
+	})
+	return speaks
+}
+
+// witnesses asks at each of the user's addresses who is there.
+func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
+	all := make([]witness, len(a.Addresses))
+	var asking sync.WaitGroup
+	for i, address := range a.Addresses {
+		asking.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+			defer cancel()
+			all[i] = witness{address: address, node: a.whoIsAt(ctx, address, c), resolved: a.resolve(ctx, address)}
+		})
+	}
+	asking.Wait()
+	// The only broker is where the answer came from.
+	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
+		all[0], all[at] = all[at], all[0]
+	}
+	return all
+}
+
+// whoIsAt is the node that answers at an address; proxy.NoNode where it cannot be told.
+func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) int32 {
+	if node := a.describes(ctx, address, c.Brokers); node != proxy.NoNode {
+		return node
+	}
+	return a.takesID(ctx, address, c)
+}
+
+// describes asks a broker to describe each broker's configuration: it answers for itself
+// alone. A service that answers for all tells nothing.
+func (a asker) describes(ctx context.Context, address string, brokers []Broker) int32 {
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return proxy.NoNode
+	}
+	defer i.Close()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version = 1 // Kafka 1.1; no answer of it has a flexible header before v4
+	for _, b := range brokers {
+		resource := kmsg.NewDescribeConfigsRequestResource()
+		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(b.Node))
+		resource.ConfigNames = []string{"broker.id"}
+		req.Resources = append(req.Resources, resource)
+	}
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	if err := i.Ask(ctx, req, resp); err != nil {
+		return proxy.NoNode
+	}
+	return onlyOne(resp, brokers)
+}
+
+// onlyOne is the node for which an answer has no error, if there is one such node and the
+// others are refused as invalid.
+func onlyOne(resp *kmsg.DescribeConfigsResponse, brokers []Broker) int32 {
+	found, refused := int32(proxy.NoNode), 0
+	for _, r := range resp.Resources {
+		id, err := strconv.ParseInt(r.ResourceName, 10, 32)
+		switch {
+		case err != nil:
+			return proxy.NoNode
+		case r.ErrorCode == kerr.InvalidRequest.Code:
+			refused++
+		case r.ErrorCode == 0 && found == proxy.NoNode:
+			found = int32(id)
+		default:
+			return proxy.NoNode
+		}
+	}
+	if refused != len(brokers)-1 {
+		return proxy.NoNode
+	}
+	return found
+}
+
+// takesID asks by ApiVersions v5, which a broker refuses that goes by another id
+// (KIP-1242). Each question has a connection of its own: before a login, a second
+// ApiVersions looks like an attack.
+func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
+	if c.ID == "" {
+		return proxy.NoNode
+	}
+	found := int32(proxy.NoNode)
+	for _, b := range c.Brokers {
+		err := a.greet(ctx, address, c.ID, b.Node)
+		switch {
+		case errors.Is(err, kerr.RebootstrapRequired):
+		case err == nil && found == proxy.NoNode:
+			found = b.Node
+		default: // it knows no v5, or takes every id
+			return proxy.NoNode
+		}
+	}
+	if len(c.Brokers) == 1 { // nobody was refused, which is no proof
+		return proxy.NoNode
+	}
+	return found
+}
+
+func (a asker) greet(ctx context.Context, address, clusterID string, node int32) error {
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return err
+	}
+	defer i.Close()
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 5, "kproxy", "connect"
+	req.ClusterID, req.NodeID = &clusterID, node
+	return i.Ask(ctx, req, req.ResponseKind())
+}
+
+// resolve is what an address leads to, host:port; nothing where names resolve elsewhere.
+func (a asker) resolve(ctx context.Context, address string) []string {
+	host, port, err := hostport.Parse(address)
+	if err != nil || a.Via.URL != "" {
+		return nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, ip := range ips {
+		all = append(all, hostport.Join(ip.Unmap().String(), port))
+	}
+	return all
+}
+
+func (a asker) resolveBrokers(ctx context.Context, brokers []Broker) map[int32][]string {
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	all := map[int32][]string{}
+	for _, b := range brokers {
+		asking.Go(func() {
+			addresses := a.resolve(ctx, addressOf(b))
+			mu.Lock()
+			defer mu.Unlock()
+			all[b.Node] = addresses
+		})
+	}
+	asking.Wait()
+	return all
+}
+
+// tryAll connects to every broker as sessions will.
+func (a asker) tryAll(ctx context.Context, c *Cluster) map[int32]error {
+	errs := make([]error, len(c.Brokers))
+	var trying sync.WaitGroup
+	for n, b := range c.Brokers {
+		trying.Go(func() { errs[n] = a.try(ctx, b) })
+	}
+	trying.Wait()
+	failed := map[int32]error{}
+	for n, b := range c.Brokers {
+		if errs[n] != nil {
+			failed[b.Node] = errs[n]
+		} else if c.paired.how[b.Node] == "" {
+			c.paired.how[b.Node] = ByItself
+		}
+	}
+	return failed
+}
+
+func (a asker) try(ctx context.Context, b Broker) error {
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
+	if err != nil {
+		return err
+	}
+	defer i.Close()
+	versions := kmsg.NewPtrApiVersionsRequest()
+	return i.Ask(ctx, versions, versions.ResponseKind())
+}

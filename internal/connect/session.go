@@ -1,0 +1,135 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// look is how often a Session looks whether there are brokers that it has not located.
+const look = 2 * time.Second
+
+// Session is a proxy that runs, and who looks after it.
+type Session struct {
+	Cluster *Cluster
+	Ports   Ports
+
+	options *Options
+	proxy   *proxy.Proxy
+}
+
+// Start learns the cluster and starts the proxy. Run has to be called then.
+func Start(ctx context.Context, o *Options) (*Session, error) {
+	c, err := o.Learn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := o.ports(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{Cluster: c, Ports: ports, options: o}
+	return s, s.serve(ctx)
+}
+
+// serve starts a proxy for what is known.
+func (s *Session) serve(ctx context.Context) error {
+	p, err := proxy.New(s.options.config(s.Cluster.paired.at, s.Ports))
+	if err != nil {
+		return err
+	}
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	s.proxy = p
+	return nil
+}
+
+// stop ends the proxy: answers in flight are waited for.
+func (s *Session) stop() {
+	if s.proxy != nil {
+		s.proxy.Shutdown(context.Background())
+		s.proxy = nil
+	}
+}
+
+// Bootstrap is where clients bootstrap, host:port.
+func (s *Session) Bootstrap() string { return s.here(s.Ports.Base) }
+
+// Here is what clients are told for a node; "": it has no port.
+func (s *Session) Here(node int32) string {
+	if port, ok := s.Ports.Pins[node]; ok {
+		return s.here(port)
+	}
+	return ""
+}
+
+func (s *Session) here(port int) string {
+	return net.JoinHostPort(s.options.Advertise, strconv.Itoa(port))
+}
+
+// Run keeps the proxy right until ctx ends, and then stops it. changed is told when
+// brokers have been found that were not known: the proxy has been started anew with
+// rules for them, on the same ports, and clients have come back.
+func (s *Session) Run(ctx context.Context, changed func()) error {
+	defer s.stop()
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := s.refresh(ctx, changed); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// refresh locates brokers that clients' answers have told of since.
+func (s *Session) refresh(ctx context.Context, changed func()) error {
+	now := s.proxy.Brokers(clusterName)
+	if len(now) == 0 || slices.Equal(nodesOf(now), nodesOf(s.Cluster.Brokers)) {
+		return nil
+	}
+	c := &Cluster{ID: s.Cluster.ID, Brokers: now, answered: s.Cluster.answered}
+	if s.options.SASL == nil && s.Cluster.NeedsLogin {
+		c.NeedsLogin, c.Mechanisms = true, s.Cluster.Mechanisms
+	}
+	if err := s.options.locate(ctx, c); err != nil {
+		return err
+	}
+	before := s.Cluster
+	s.Cluster = c
+	if maps.Equal(before.paired.at, c.paired.at) && s.has(now) {
+		changed()
+		return nil
+	}
+	s.Ports = s.Ports.with(now)
+	s.stop()
+	if err := s.serve(ctx); err != nil {
+		return fmt.Errorf("start anew for %d brokers: %w", len(now), err)
+	}
+	changed()
+	return nil
+}
+
+// has says whether each node has a port already.
+func (s *Session) has(brokers []Broker) bool {
+	return !slices.ContainsFunc(brokers, func(b Broker) bool { _, ok := s.Ports.Pins[b.Node]; return !ok })
+}
+
+func nodesOf(brokers []Broker) []int32 {
+	var nodes []int32
+	for _, b := range brokers {
+		nodes = append(nodes, b.Node)
+	}
+	return nodes
+}
