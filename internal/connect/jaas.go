@@ -38,7 +38,7 @@ func parseJAAS(text string) (options map[string]string, err error) {
 func jaasWords(text string) ([]string, error) {
 	var words []string
 	var word strings.Builder
-	inWord := false
+	inWord, wantsValue := false, false // the last was a = outside of quotes
 	end := func() {
 		if inWord {
 			words = append(words, word.String())
@@ -50,7 +50,7 @@ func jaasWords(text string) ([]string, error) {
 		switch c := text[i]; c {
 		case ' ', '\t', '\n', '\r':
 			rest := strings.TrimLeft(text[i:], " \t\r\n")
-			if !strings.HasPrefix(rest, "=") && !strings.HasSuffix(word.String(), "=") {
+			if !strings.HasPrefix(rest, "=") && !wantsValue {
 				end()
 			}
 		case ';':
@@ -65,14 +65,22 @@ func jaasWords(text string) ([]string, error) {
 				return nil, errors.New("a quote is not closed")
 			}
 			word.WriteString(value)
-			inWord = true
+			inWord, wantsValue = true, false
 			i += n
 		default:
 			word.WriteByte(c)
-			inWord = true
+			inWord, wantsValue = true, c == '='
 		}
 	}
 	return nil, errors.New("it does not end with a semicolon; add one")
+}
+
+// unescape is what a character behind a backslash stands for.
+func unescape(c byte) byte {
+	if at := strings.IndexByte("ntrbf", c); at >= 0 {
+		return "\n\t\r\b\f"[at]
+	}
+	return c
 }
 
 // quoted reads up to the closing quote. n is how many bytes it and the text take; -1: it
@@ -85,7 +93,7 @@ func quoted(text string, quote byte) (value string, n int) {
 			return b.String(), i + 1
 		case c == '\\' && i+1 < len(text):
 			i++
-			b.WriteByte(text[i])
+			b.WriteByte(unescape(text[i]))
 		default:
 			b.WriteByte(c)
 		}
