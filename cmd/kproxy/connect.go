@@ -138,7 +138,7 @@ func (f *connectFlags) tell(s *connect.Session, w, stderr io.Writer) {
 		_, _ = fmt.Fprintln(w)
 		_ = s.Table(w)
 	}
-	if s.Cluster.NeedsLogin {
+	if s.Cluster.NeedsLogin && len(s.Cluster.Brokers) == 0 {
 		_, _ = fmt.Fprintf(w, "\nThe cluster wants its clients to log in%s. They do so through kproxy, each by itself; with\n--sasl kproxy does it for them. Who the brokers are is seen when the first one has.\n", by(s.Cluster.Mechanisms))
 	}
 	_, _ = fmt.Fprintf(w, "\n%s\n", s.ClientConfig())

@@ -278,7 +278,7 @@ func FuzzJAAS(f *testing.F) {
 
 // What is printed for clients, whole.
 func TestClientConfig(t *testing.T) {
-	s := &Session{Cluster: &Cluster{NeedsLogin: true, Mechanisms: []string{"PLAIN", "SCRAM-SHA-256"}}, Ports: Ports{Base: 9092, Size: 20}, options: &Options{Advertise: "localhost"}}
+	s := &Session{Cluster: &Cluster{NeedsLogin: true, Mechanisms: []string{"PLAIN", "SCRAM-SHA-256"}}, bootstrap: "localhost:9092"}
 	want := `# Java (client.properties)
 bootstrap.servers=localhost:9092
 security.protocol=SASL_PLAINTEXT

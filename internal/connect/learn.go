@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/hostport"
 	"kproxy/internal/tlsconf"
 	"kproxy/proxy"
@@ -155,13 +156,19 @@ func (a asker) mechanisms(ctx context.Context, address string) []string {
 
 // explain adds to an error what the user can do.
 func (a asker) explain(ctx context.Context, address string, err error) error {
-	if a.TLS == nil && a.speaksTLS(ctx, address, err) {
+	login, isLogin := errors.AsType[*auth.LoginError](err)
+	switch {
+	case isLogin && login.Refused:
+		return fmt.Errorf("%w; see whether user and password are right", err)
+	case a.TLS == nil && a.speaksTLS(ctx, address, err):
 		return errors.New("the port wants TLS; add --tls, and --ca if the system does not know who signs its certificates")
 	}
 	if failed, ok := errors.AsType[*tlsconf.Error](err); ok {
 		switch failed.Failure {
-		case tlsconf.NotTLS:
-			return fmt.Errorf("%w; the port does not speak TLS: leave --tls out, or use the port that does", err)
+		case tlsconf.NotTLS, tlsconf.Ended, tlsconf.Timeout:
+			if a.speaksPlaintext(ctx, address) {
+				return errors.New("the port does not speak TLS; leave --tls out, or use the port that does")
+			}
 		case tlsconf.WrongName:
 			return fmt.Errorf("%w; connect by a name that the certificate has, or say it: --server-name NAME", err)
 		case tlsconf.Untrusted:
@@ -184,21 +191,32 @@ func (a asker) speaksTLS(ctx context.Context, address string, err error) bool {
 	if foreign, ok := errors.AsType[*proxy.NotKafkaError](err); ok {
 		return foreign.IsTLS()
 	}
+	secure := a.greetWith(ctx, address, &proxy.UpstreamTLS{InsecureSkipVerify: true})
+	failed, isTLS := errors.AsType[*tlsconf.Error](secure)
+	return secure == nil || isTLS && (failed.Failure == tlsconf.NoCertificate || failed.Failure == tlsconf.CertificateRefused || failed.Failure == tlsconf.UnknownName)
+}
+
+// speaksPlaintext reports whether a port gives a Kafka answer without TLS.
+func (a asker) speaksPlaintext(ctx context.Context, address string) bool {
+	return a.greetWith(ctx, address, nil) == nil
+}
+
+// greetWith asks an address for its versions with other TLS, and without a login, so that
+// nothing secret is sent.
+func (a asker) greetWith(ctx context.Context, address string, secure *proxy.UpstreamTLS) error {
 	o := *a.Options
-	o.TLS, o.SASL = &proxy.UpstreamTLS{InsecureSkipVerify: true}, nil
-	speaks := false
-	_ = o.ask(nil, func(a asker) error {
+	o.TLS, o.SASL = secure, nil
+	return o.ask(nil, func(a asker) error {
 		ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 		defer cancel()
 		i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
-		if err == nil {
-			i.Close()
+		if err != nil {
+			return err
 		}
-		failed, isTLS := errors.AsType[*tlsconf.Error](err)
-		speaks = err == nil || isTLS && (failed.Failure == tlsconf.NoCertificate || failed.Failure == tlsconf.CertificateRefused || failed.Failure == tlsconf.UnknownName)
-		return nil
+		defer i.Close()
+		versions := kmsg.NewPtrApiVersionsRequest()
+		return i.Ask(ctx, versions, versions.ResponseKind())
 	})
-	return speaks
 }
 
 // witnesses asks at each of the user's addresses who is there.

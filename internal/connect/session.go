@@ -15,13 +15,15 @@ import (
 // look is how often a Session looks whether there are brokers that it has not located.
 const look = 2 * time.Second
 
-// Session is a proxy that runs, and who looks after it.
+// Session is a proxy that runs, and who looks after it. While Run runs, only what it
+// calls may read Cluster and Ports; Bootstrap never changes.
 type Session struct {
 	Cluster *Cluster
 	Ports   Ports
 
-	options *Options
-	proxy   *proxy.Proxy
+	options   *Options
+	proxy     *proxy.Proxy // nil: stopped
+	bootstrap string
 }
 
 // Start learns the cluster and starts the proxy. Run has to be called then.
@@ -35,6 +37,7 @@ func Start(ctx context.Context, o *Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{Cluster: c, Ports: ports, options: o}
+	s.bootstrap = s.here(ports.Base)
 	return s, s.serve(ctx)
 }
 
@@ -60,7 +63,7 @@ func (s *Session) stop() {
 }
 
 // Bootstrap is where clients bootstrap, host:port.
-func (s *Session) Bootstrap() string { return s.here(s.Ports.Base) }
+func (s *Session) Bootstrap() string { return s.bootstrap }
 
 // Here is what clients are told for a node; "": it has no port.
 func (s *Session) Here(node int32) string {

@@ -1,0 +1,185 @@
+package connect
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"kproxy/internal/certlab"
+	"kproxy/internal/netlab"
+	"kproxy/proxy"
+)
+
+const patience = 20 * time.Second
+
+// cluster starts brokers whose advertised names do not resolve, and returns where they
+// really are.
+func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addresses []string) {
+	t.Helper()
+	listen := func(string, string) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		named := netlab.Named(l, fmt.Sprintf("b%d.vpc.invalid:9092", len(addresses)))
+		addresses = append(addresses, l.Addr().String())
+		if secure != nil {
+			return tls.NewListener(named, secure), nil
+		}
+		return named, nil
+	}
+	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen), kfake.SeedTopics(2, "t"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return addresses
+}
+
+// options are those of a test's session, and what it has said.
+func options(t *testing.T, addresses ...string) (*Options, *strings.Builder) {
+	t.Helper()
+	var said strings.Builder
+	return &Options{
+		Addresses: addresses, Listen: []string{"127.0.0.1"}, Advertise: "127.0.0.1", StateDir: t.TempDir(), Timeout: 2 * time.Second,
+		Say: func(line string) { said.WriteString(line + "\n") },
+	}, &said
+}
+
+// run runs a session until the test ends. changes has one for each time that it has told
+// of a change.
+func run(t *testing.T, s *Session) (changes chan string) {
+	t.Helper()
+	changes = make(chan string, 10)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		err := s.Run(ctx, func() {
+			var table strings.Builder
+			_ = s.Table(&table)
+			changes <- table.String()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return changes
+}
+
+func start(t *testing.T, o *Options) *Session {
+	t.Helper()
+	s, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// produces writes a record to each partition through a session.
+func produces(t *testing.T, s *Session, opts ...kgo.Opt) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(s.Bootstrap()), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for partition := range int32(2) {
+		if err := c.ProduceSync(ctx, &kgo.Record{Topic: "t", Partition: partition, Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var alice = kfake.Superuser("PLAIN", "alice", "alice-secret")
+
+// A cluster that wants a login, which is left to the clients: who the brokers are is seen
+// when the first one has logged in, and they are located then.
+func TestClientsLogIn(t *testing.T) {
+	at := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0]
+	o, _ := options(t, at)
+	s := start(t, o)
+	if !s.Cluster.NeedsLogin || len(s.Cluster.Brokers) != 0 {
+		t.Fatalf("learned %+v without a login", s.Cluster)
+	}
+	if config := s.ClientConfig(); !strings.Contains(config, "SASL_PLAINTEXT") {
+		t.Errorf("clients are told\n%s", config)
+	}
+	changes := run(t, s)
+	produces(t, s, kgo.SASL(plain.Auth{User: "alice", Pass: "alice-secret"}.AsMechanism()))
+	select {
+	case table := <-changes:
+		if !strings.Contains(table, at) || !strings.Contains(table, string(ByBeingAlone)) {
+			t.Errorf("the table is\n%s", table)
+		}
+	case <-time.After(patience):
+		t.Fatal("no change was told")
+	}
+}
+
+// kproxy logs in over TLS, and clients need neither.
+func TestLogInOverTLS(t *testing.T) {
+	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1", "b0.vpc.invalid", "b1.vpc.invalid").Pair}}
+	at := cluster(t, 2, secure, kfake.EnableSASL(), alice)
+	o, _ := options(t, at...)
+	o.TLS = &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
+	o.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice", Password: proxy.Secret{Text: "alice-secret"}}
+	s := start(t, o)
+	if problems := s.Problems(); len(problems) > 0 || len(s.Cluster.Brokers) != 2 {
+		t.Fatalf("%v %v", s.Cluster.Brokers, problems)
+	}
+	run(t, s)
+	produces(t, s)
+}
+
+// Each case is what a user would have to know, and what is said.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	ca := certlab.NewAuthority(t, "ca")
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
+	plainAt, secureAt := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0], cluster(t, 1, secure)[0]
+	login := func(o *Options) {
+		o.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice", Password: proxy.Secret{Text: "wrong-secret"}}
+	}
+	for name, tt := range map[string]struct {
+		at   string
+		edit func(o *Options)
+		want string
+	}{
+		"TLS is wanted":               {secureAt, func(*Options) {}, "the port wants TLS; add --tls"},
+		"TLS is wanted, with a login": {secureAt, login, "the port wants TLS; add --tls"},
+		"TLS is not there":            {plainAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "the port does not speak TLS"},
+		"nobody knows the authority":  {secureAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "--ca FILE"},
+		"the certificate is another's": {secureAt, func(o *Options) {
+			o.TLS = &proxy.UpstreamTLS{ServerName: "x", CA: certlab.NewFolder(t).Write(t, "ca.pem", ca.PEM)}
+		}, "--server-name NAME"},
+		"the login is refused": {plainAt, login, "log in by PLAIN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, _ := options(t, tt.at)
+			tt.edit(o)
+			s, err := Start(t.Context(), o)
+			if err == nil {
+				s.stop()
+				t.Fatal("it starts")
+			}
+			if !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "wrong-secret") {
+				t.Errorf("%v; want %q", err, tt.want)
+			}
+		})
+	}
+}
