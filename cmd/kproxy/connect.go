@@ -124,7 +124,7 @@ func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(running, tell) }() // ends with the command
-	err = runCommand(ctx, f.exec, s.Bootstrap(), stdout, stderr)
+	err = runCommand(f.exec, s.Bootstrap(), stdout, stderr)
 	end()
 	if failed := <-ended; failed != nil {
 		return errors.Join(err, failed)

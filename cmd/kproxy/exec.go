@@ -1,13 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 )
 
@@ -17,9 +18,9 @@ type statusError struct{ code int }
 func (e *statusError) Error() string { return fmt.Sprintf("the command ended with %d", e.code) }
 
 // runCommand runs a command by the shell, and waits for it. Its error is a *statusError
-// where the command has failed. A signal that stops kproxy is handed on once: at a
-// terminal the command has it already.
-func runCommand(ctx context.Context, text, bootstrap string, stdout, stderr io.Writer) error {
+// where the command has failed. SIGTERM is handed on; SIGINT comes from a terminal, where
+// the command has it too, and decides.
+func runCommand(text, bootstrap string, stdout, stderr io.Writer) error {
 	shell, flag := "sh", "-c"
 	if runtime.GOOS == "windows" {
 		shell, flag = "cmd", "/c"
@@ -27,11 +28,23 @@ func runCommand(ctx context.Context, text, bootstrap string, stdout, stderr io.W
 	cmd := exec.Command(shell, flag, text) //nolint:gosec,noctx // the user's own command; it ends by itself
 	cmd.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+bootstrap)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if err := cmd.Start(); err != nil {
+		signal.Stop(signals)
 		return fmt.Errorf("--exec: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
-	defer stop()
+	var handing sync.WaitGroup
+	handing.Go(func() {
+		for s := range signals {
+			if s == syscall.SIGTERM {
+				_ = cmd.Process.Signal(s) // it may be gone
+			}
+		}
+	})
+	defer handing.Wait()
+	defer close(signals)
+	defer signal.Stop(signals)
 	err := cmd.Wait()
 	ended, ok := errors.AsType[*exec.ExitError](err)
 	switch {

@@ -31,26 +31,28 @@ func TestPair(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		brokers   []Broker
+		settled   map[int32]How
 		witnesses []witness
 		resolved  map[int32][]string
 		want      map[int32]string
 	}{
-		{"asked", three, []witness{{"x:1", 2, nil}, {"x:2", 0, nil}}, nil, map[int32]string{2: "x:1", 0: "x:2"}},
-		{"two addresses of one node", three, []witness{{"x:1", 2, nil}, {"x:2", 2, nil}}, nil, map[int32]string{2: "x:1"}},
-		{"alone", []Broker{broker(7)}, []witness{silent("x:1"), silent("x:2")}, nil, map[int32]string{7: "x:1"}},
-		{"alone, and somebody else answers", []Broker{broker(7)}, []witness{{"x:1", 8, nil}}, nil, map[int32]string{}},
-		{"several, nothing known", three, []witness{silent("x:1"), silent("x:2"), silent("x:3")}, nil, map[int32]string{}},
-		{"by name, in either case", three, []witness{silent("B1.Internal:9092"), silent("b2.internal:9093")}, nil, map[int32]string{1: "B1.Internal:9092"}},
-		{"by name, but another answers", three, []witness{{"b1.internal:9092", 2, nil}}, nil, map[int32]string{2: "b1.internal:9092"}},
+		{"asked", three, nil, []witness{{"x:1", 2, nil}, {"x:2", 0, nil}}, nil, map[int32]string{2: "x:1", 0: "x:2"}},
+		{"two addresses of one node", three, nil, []witness{{"x:1", 2, nil}, {"x:2", 2, nil}}, nil, map[int32]string{2: "x:1"}},
+		{"alone", []Broker{broker(7)}, nil, []witness{silent("x:1"), silent("x:2")}, nil, map[int32]string{7: "x:1"}},
+		{"alone, and somebody else answers", []Broker{broker(7)}, nil, []witness{{"x:1", 8, nil}}, nil, map[int32]string{}},
+		{"several, nothing known", three, nil, []witness{silent("x:1"), silent("x:2"), silent("x:3")}, nil, map[int32]string{}},
+		{"by name, in either case", three, nil, []witness{silent("B1.Internal:9092"), silent("b2.internal:9093")}, nil, map[int32]string{1: "B1.Internal:9092"}},
+		{"by name, but another answers", three, nil, []witness{{"b1.internal:9092", 2, nil}}, nil, map[int32]string{2: "b1.internal:9092"}},
 		{
-			"resolved", three,
+			"resolved", three, nil,
 			[]witness{silent("x:1", "10.0.0.2:9092"), silent("x:2", "10.0.0.9:9092")},
 			map[int32][]string{1: {"10.0.0.1:9092"}, 2: {"10.0.0.2:9092"}},
 			map[int32]string{2: "x:1"},
 		},
-		{"resolved, and asked another", three, []witness{{"x:1", 0, []string{"10.0.0.2:9092"}}}, map[int32][]string{2: {"10.0.0.2:9092"}}, map[int32]string{0: "x:1"}},
+		{"resolved, and asked another", three, nil, []witness{{"x:1", 0, []string{"10.0.0.2:9092"}}}, map[int32][]string{2: {"10.0.0.2:9092"}}, map[int32]string{0: "x:1"}},
+		{"settled, and asked", three, map[int32]How{2: ByItself, 1: BySaying}, []witness{{"x:1", 2, nil}, {"x:2", 0, nil}, {"b1.internal:9092", 1, nil}}, nil, map[int32]string{0: "x:2"}},
 	} {
-		if got := pair(tt.brokers, tt.witnesses, tt.resolved).at; !maps.Equal(got, tt.want) {
+		if got := pair(tt.brokers, tt.settled, tt.witnesses, tt.resolved).at; !maps.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}

@@ -14,8 +14,9 @@
 // A node is dialled at an address of the user's only when it is known to be there:
 // it is the cluster's only one; a DescribeConfigs of its own succeeds there, which a
 // broker answers for itself alone; ApiVersions v5 takes its id (KIP-1242); its name or
-// what that resolves to is the address; or the user says so. Otherwise it is dialled
-// where it says that it is, or nowhere: never as another node.
+// what that resolves to is the address; or the user says so. In a cluster of several it
+// is dialled where it says that it is, if that works. Otherwise nowhere: never as
+// another node.
 //
 // The package dials nobody by itself. What it asks goes over the proxy's own dialer,
 // so that what it learns is what clients will meet.

@@ -69,25 +69,57 @@ func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
 	return c, o.locate(ctx, c)
 }
 
-// locate finds where the brokers of c are.
+// locate finds where the brokers of c are. In a cluster of several, a broker whose own
+// address works is dialled there: an address of the user's may be a load balancer's,
+// behind which any of them answers.
 func (o *Options) locate(ctx context.Context, c *Cluster) error {
+	c.errs = map[int32]error{}
+	settled := map[int32]How{}
+	for _, b := range c.Brokers {
+		if how := o.ruled(b); how != "" {
+			settled[b.Node] = how
+		}
+	}
 	err := o.ask(nil, func(a asker) error {
-		c.paired = pair(c.Brokers, a.witnesses(ctx, c), a.resolveBrokers(ctx, c.Brokers))
+		var asking sync.WaitGroup
+		var own map[int32]error
+		var witnesses []witness
+		asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
+		asking.Go(func() { witnesses = a.witnesses(ctx, c) })
+		asking.Wait()
+		for _, b := range c.unsettled(settled) {
+			if err := own[b.Node]; err != nil {
+				c.errs[b.Node] = err
+			} else if len(c.Brokers) > 1 {
+				settled[b.Node] = ByItself
+			}
+		}
+		c.paired = pair(c.Brokers, settled, witnesses, a.resolveBrokers(ctx, c.Brokers))
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, b := range c.Brokers {
-		if how := o.ruled(b); how != "" {
-			c.paired.how[b.Node] = how
-			delete(c.paired.at, b.Node)
-		}
-	}
 	return o.ask(c.paired.at, func(a asker) error {
-		c.errs = a.tryAll(ctx, c)
+		var elsewhere []Broker // where a rule leads
+		for _, b := range c.Brokers {
+			if how := c.paired.how[b.Node]; how != "" && how != ByItself {
+				elsewhere = append(elsewhere, b)
+				delete(c.errs, b.Node)
+			}
+		}
+		for node, err := range a.tryEach(ctx, c, elsewhere) {
+			if err != nil {
+				c.errs[node] = err
+			}
+		}
 		return nil
 	})
+}
+
+// unsettled are the brokers that nothing has been decided about.
+func (c *Cluster) unsettled(settled map[int32]How) []Broker {
+	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
 }
 
 // brokers asks the addresses in turn, until one says who the brokers are.
@@ -238,22 +270,38 @@ func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
 	return all
 }
 
+// looks is how many times it is asked who is at an address: behind that of a load
+// balancer there is somebody else each time.
+const looks = 4
+
 // whoIsAt is the node that answers at an address; proxy.NoNode where it cannot be told.
 func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) int32 {
-	if node := a.describes(ctx, address, c.Brokers); node != proxy.NoNode {
-		return node
+	found := int32(proxy.NoNode)
+	for look := range looks {
+		node := a.describedAt(ctx, address, c.Brokers)
+		if node == proxy.NoNode {
+			node = a.takesID(ctx, address, c)
+		}
+		if look > 0 && node != found || node == proxy.NoNode {
+			return proxy.NoNode
+		}
+		found = node
 	}
-	return a.takesID(ctx, address, c)
+	return found
 }
 
-// describes asks a broker to describe each broker's configuration: it answers for itself
-// alone. A service that answers for all tells nothing.
-func (a asker) describes(ctx context.Context, address string, brokers []Broker) int32 {
+func (a asker) describedAt(ctx context.Context, address string, brokers []Broker) int32 {
 	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 	if err != nil {
 		return proxy.NoNode
 	}
 	defer i.Close()
+	return describes(ctx, i, brokers)
+}
+
+// describes asks a broker to describe each broker's configuration: it answers for itself
+// alone. A service that answers for all tells nothing.
+func describes(ctx context.Context, i *proxy.Inquiry, brokers []Broker) int32 {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.Version = 1 // Kafka 1.1; no answer of it has a flexible header before v4
 	for _, b := range brokers {
@@ -363,26 +411,24 @@ func (a asker) resolveBrokers(ctx context.Context, brokers []Broker) map[int32][
 	return all
 }
 
-// tryAll connects to every broker as sessions will.
-func (a asker) tryAll(ctx context.Context, c *Cluster) map[int32]error {
-	errs := make([]error, len(c.Brokers))
+// tryEach connects to brokers as sessions will, and returns how it went, by node.
+func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[int32]error {
+	errs := make([]error, len(brokers))
 	var trying sync.WaitGroup
-	for n, b := range c.Brokers {
-		trying.Go(func() { errs[n] = a.try(ctx, b) })
+	for n, b := range brokers {
+		trying.Go(func() { errs[n] = a.try(ctx, c, b) })
 	}
 	trying.Wait()
-	failed := map[int32]error{}
-	for n, b := range c.Brokers {
-		if errs[n] != nil {
-			failed[b.Node] = errs[n]
-		} else if c.paired.how[b.Node] == "" {
-			c.paired.how[b.Node] = ByItself
-		}
+	all := map[int32]error{}
+	for n, b := range brokers {
+		all[b.Node] = errs[n]
 	}
-	return failed
+	return all
 }
 
-func (a asker) try(ctx context.Context, b Broker) error {
+// try connects to a broker where it is dialled, and wants it to be the one that is meant,
+// as far as it says: a name may lead to something else from here.
+func (a asker) try(ctx context.Context, c *Cluster, b Broker) error {
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
 	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
@@ -391,5 +437,21 @@ func (a asker) try(ctx context.Context, b Broker) error {
 	}
 	defer i.Close()
 	versions := kmsg.NewPtrApiVersionsRequest()
-	return i.Ask(ctx, versions, versions.ResponseKind())
+	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
+		return err
+	}
+	metadata, err := i.Brokers(ctx)
+	if errors.Is(err, proxy.ErrNeedsLogin) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if id := metadata.ClusterID; id != nil && c.ID != "" && *id != c.ID {
+		return fmt.Errorf("another cluster answers there: %s", strconv.Quote(*id))
+	}
+	if node := describes(ctx, i, c.Brokers); node != proxy.NoNode && node != b.Node {
+		return fmt.Errorf("node %d answers there", node)
+	}
+	return nil
 }

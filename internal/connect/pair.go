@@ -77,25 +77,25 @@ type pairing struct {
 	how map[int32]How
 }
 
-// pair finds who is at which address. resolved are the brokers' own names, resolved,
-// by node; it may be nil.
-func pair(brokers []Broker, witnesses []witness, resolved map[int32][]string) pairing {
-	p := pairing{at: map[int32]string{}, how: map[int32]How{}}
+// pair finds who is at which address, for the nodes that are not settled. resolved are
+// the brokers' own names, resolved, by node.
+func pair(brokers []Broker, settled map[int32]How, witnesses []witness, resolved map[int32][]string) pairing {
+	p := pairing{at: map[int32]string{}, how: maps.Clone(settled)}
+	if p.how == nil {
+		p.how = map[int32]How{}
+	}
 	taken := map[string]bool{}
 	put := func(node int32, w witness, how How) {
-		if _, has := p.at[node]; !has && !taken[w.address] {
+		if p.how[node] == "" && !taken[w.address] {
 			p.at[node], p.how[node], taken[w.address] = w.address, how, true
 		}
 	}
-	known := func(node int32) bool {
-		return slices.ContainsFunc(brokers, func(b Broker) bool { return b.Node == node })
-	}
 	for _, w := range witnesses {
+		if slices.ContainsFunc(brokers, func(b Broker) bool { return b.Node == w.node }) {
+			put(w.node, w, ByAsking)
+		}
 		if w.node != proxy.NoNode {
-			taken[w.address] = !known(w.node) // it is nobody else's
-			if known(w.node) {
-				put(w.node, w, ByAsking)
-			}
+			taken[w.address] = true // it is nobody else's
 		}
 	}
 	if len(brokers) == 1 && len(witnesses) > 0 {
@@ -103,14 +103,14 @@ func pair(brokers []Broker, witnesses []witness, resolved map[int32][]string) pa
 	}
 	for _, b := range brokers {
 		for _, w := range witnesses {
-			if strings.EqualFold(w.address, addressOf(b)) && (w.node == proxy.NoNode || w.node == b.Node) {
+			if strings.EqualFold(w.address, addressOf(b)) {
 				put(b.Node, w, ByName)
 			}
 		}
 	}
 	for _, b := range brokers {
 		for _, w := range witnesses {
-			if w.node == proxy.NoNode && slices.ContainsFunc(w.resolved, func(a string) bool { return slices.Contains(resolved[b.Node], a) }) {
+			if slices.ContainsFunc(w.resolved, func(a string) bool { return slices.Contains(resolved[b.Node], a) }) {
 				put(b.Node, w, ByResolving)
 			}
 		}

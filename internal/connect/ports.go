@@ -121,7 +121,8 @@ func (o *Options) ports(c *Cluster) (Ports, error) {
 	}
 	if p, ok := remembered[file]; ok && p.Size >= size && o.free(p) {
 		p = p.with(c.Brokers)
-		return p, o.writePorts(file, p)
+		o.remember(file, p)
+		return p, nil
 	}
 	_, had := remembered[file]
 	delete(remembered, file)
@@ -135,7 +136,8 @@ func (o *Options) ports(c *Cluster) (Ports, error) {
 			o.Say("the ports that this cluster had are taken; it has others now")
 			return p, nil
 		}
-		return p, o.writePorts(file, p)
+		o.remember(file, p)
+		return p, nil
 	}
 	return Ports{}, fmt.Errorf("no %d ports in a row are free on %s; name the first one: --port N", size+1, strings.Join(o.Listen, " and "))
 }
@@ -187,6 +189,13 @@ func parsePorts(b []byte) (Ports, error) {
 	return p, nil
 }
 
+// remember writes the ports, or says why they will not be the same next time.
+func (o *Options) remember(file string, p Ports) {
+	if err := o.writePorts(file, p); err != nil {
+		o.Say("the ports may be others in the next run: " + err.Error() + "; set XDG_STATE_HOME to a folder that can be written")
+	}
+}
+
 // writePorts replaces a file in one step.
 func (o *Options) writePorts(file string, p Ports) error {
 	if o.StateDir == "" {
@@ -197,11 +206,11 @@ func (o *Options) writePorts(file string, p Ports) error {
 		return err
 	}
 	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
-		return fmt.Errorf("remember the ports: %w; set XDG_STATE_HOME to a folder that can be written", err)
+		return err
 	}
 	tmp := file + "." + strconv.Itoa(os.Getpid())
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("remember the ports: %w", err)
+		return err
 	}
 	return os.Rename(tmp, file)
 }

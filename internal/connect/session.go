@@ -15,6 +15,9 @@ import (
 // look is how often a Session looks whether there are brokers that it has not located.
 const look = 2 * time.Second
 
+// lookAgain is how often brokers are tried that could not be reached.
+const lookAgain = 30 * time.Second
+
 // Session is a proxy that runs, and who looks after it. While Run runs, only what it
 // calls may read Cluster and Ports; Bootstrap never changes.
 type Session struct {
@@ -24,6 +27,7 @@ type Session struct {
 	options   *Options
 	proxy     *proxy.Proxy // nil: stopped
 	bootstrap string
+	located   time.Time
 }
 
 // Start learns the cluster and starts the proxy. Run has to be called then.
@@ -36,7 +40,7 @@ func Start(ctx context.Context, o *Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Cluster: c, Ports: ports, options: o}
+	s := &Session{Cluster: c, Ports: ports, options: o, located: time.Now()}
 	s.bootstrap = s.here(ports.Base)
 	return s, s.serve(ctx)
 }
@@ -78,8 +82,8 @@ func (s *Session) here(port int) string {
 }
 
 // Run keeps the proxy right until ctx ends, and then stops it. changed is told when
-// brokers have been found that were not known: the proxy has been started anew with
-// rules for them, on the same ports, and clients have come back.
+// the brokers are others, or others of them can be reached. Where that takes other dial
+// rules, the proxy has been started anew with them, on the same ports; clients come back.
 func (s *Session) Run(ctx context.Context, changed func()) error {
 	defer s.stop()
 	ticker := time.NewTicker(look)
@@ -96,31 +100,33 @@ func (s *Session) Run(ctx context.Context, changed func()) error {
 	}
 }
 
-// refresh locates brokers that clients' answers have told of since.
+// refresh locates brokers that clients' answers have told of since, and, now and then,
+// those that could not be reached: a port-forward may be up by now.
 func (s *Session) refresh(ctx context.Context, changed func()) error {
 	now := s.proxy.Brokers(clusterName)
-	if len(now) == 0 || slices.Equal(nodesOf(now), nodesOf(s.Cluster.Brokers)) {
-		return nil
+	news := len(now) > 0 && !slices.Equal(nodesOf(now), nodesOf(s.Cluster.Brokers))
+	if !news {
+		if len(s.Cluster.errs) == 0 || time.Since(s.located) < lookAgain {
+			return nil
+		}
+		now = s.Cluster.Brokers
 	}
-	c := &Cluster{ID: s.Cluster.ID, Brokers: now, answered: s.Cluster.answered}
-	if s.options.SASL == nil && s.Cluster.NeedsLogin {
-		c.NeedsLogin, c.Mechanisms = true, s.Cluster.Mechanisms
-	}
+	c := &Cluster{ID: s.Cluster.ID, Brokers: now, NeedsLogin: s.Cluster.NeedsLogin, Mechanisms: s.Cluster.Mechanisms, answered: s.Cluster.answered}
 	if err := s.options.locate(ctx, c); err != nil {
 		return err
 	}
 	before := s.Cluster
-	s.Cluster = c
-	if maps.Equal(before.paired.at, c.paired.at) && s.has(now) {
+	s.Cluster, s.located = c, time.Now()
+	if !maps.Equal(before.paired.at, c.paired.at) || !s.has(now) {
+		s.Ports = s.Ports.with(now)
+		s.stop()
+		if err := s.serve(ctx); err != nil {
+			return fmt.Errorf("start anew for %d brokers: %w", len(now), err)
+		}
+	}
+	if news || len(before.errs) != len(c.errs) {
 		changed()
-		return nil
 	}
-	s.Ports = s.Ports.with(now)
-	s.stop()
-	if err := s.serve(ctx); err != nil {
-		return fmt.Errorf("start anew for %d brokers: %w", len(now), err)
-	}
-	changed()
 	return nil
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 	"kproxy/internal/certlab"
 	"kproxy/internal/netlab"
+	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
 )
 
@@ -182,4 +185,86 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Behind a load balancer's address anybody answers, so that it is nobody's: a node is
+// dialled where it says it is, if that works, or nowhere.
+func TestBehindALoadBalancer(t *testing.T) {
+	at := cluster(t, 3, nil)
+	var turn atomic.Int64
+	balancer := viatest.NewGate(t, func(conn net.Conn) {
+		broker, err := new(net.Dialer).DialContext(t.Context(), "tcp", at[int(turn.Add(1))%len(at)])
+		if err != nil {
+			return
+		}
+		defer broker.Close()
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, _ = io.Copy(broker, conn)
+			_ = broker.(*net.TCPConn).CloseWrite()
+		})
+		_, _ = io.Copy(conn, broker)
+		_ = conn.Close()
+		both.Wait()
+	})
+	o, _ := options(t, balancer.Address)
+	s := start(t, o)
+	if problems := s.Problems(); len(problems) != 3 || len(s.Cluster.paired.at) != 0 {
+		t.Errorf("%v are paired, and the problems are %v; want none and all three", s.Cluster.paired.at, problems)
+	}
+	s.stop()
+
+	o.Nodes = map[int32]string{0: at[0], 1: at[1]}
+	o.Dial = []proxy.DialRule{{Match: "b2.*:9092", To: at[2]}}
+	s = start(t, o)
+	run(t, s)
+	if problems := s.Problems(); len(problems) > 0 {
+		t.Errorf("with rules for all: %v", problems)
+	}
+	produces(t, s)
+}
+
+// Brokers whose own addresses work are dialled there; one address is enough.
+func TestOwnAddressesWork(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(2, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	o, _ := options(t, c.ListenAddrs()[1])
+	s := start(t, o)
+	run(t, s)
+	for node, how := range s.Cluster.paired.how {
+		if how != ByItself {
+			t.Errorf("node %d: %s", node, how)
+		}
+	}
+	if len(s.Cluster.paired.how) != 3 {
+		t.Errorf("%d nodes are located", len(s.Cluster.paired.how))
+	}
+	produces(t, s)
+}
+
+// A node that could not be reached at the start is looked for again.
+func TestReachedLater(t *testing.T) {
+	at := cluster(t, 2, nil)
+	forward := viatest.Relay(t, at[1])
+	forward.Cut()
+	o, _ := options(t, at[0], forward.Address)
+	s := start(t, o)
+	if problems := s.Problems(); len(problems) != 1 {
+		t.Fatalf("%v, want node 1", problems)
+	}
+	forward.Open()
+	s.located = time.Now().Add(-lookAgain)
+	changes := run(t, s)
+	select {
+	case table := <-changes:
+		if strings.Contains(table, string(Unreachable)) {
+			t.Errorf("the table is\n%s", table)
+		}
+	case <-time.After(patience):
+		t.Fatal("it was not")
+	}
+	produces(t, s)
 }
