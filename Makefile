@@ -72,7 +72,7 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 	done
 
 .PHONY: e2e
-e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus); a skip is a failure
+e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, nc); a skip is a failure
 	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/brokers ./e2e/decoders
 
 .PHONY: compat

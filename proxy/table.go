@@ -68,15 +68,21 @@ type Broker struct {
 	Port int32
 }
 
-// Brokers are the known brokers of the cluster with this name, by id.
-func (p *Proxy) Brokers(name string) []Broker {
-	var all []Broker
+// Brokers are the known brokers of the cluster with this name, by id, and the id that the
+// cluster has given itself; "": it has not said.
+func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
 	for _, c := range p.clusters {
+		if c.conf.Name != name {
+			continue
+		}
 		for _, b := range c.nodes() {
-			if c.conf.Name == name && b.Host != "" {
+			if b.Host != "" {
 				all = append(all, Broker(b))
 			}
 		}
+		c.mu.Lock()
+		clusterID = c.brokers.ClusterID()
+		c.mu.Unlock()
 	}
-	return all
+	return clusterID, all
 }

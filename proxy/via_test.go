@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/netlab"
 	"kproxy/internal/via"
 	"kproxy/internal/via/viatest"
@@ -283,5 +284,18 @@ func TestViaOutcomesHaveAdvice(t *testing.T) {
 	f.log.has(t, "session closed", "see whether via's user")
 	if f.dialCount(proxy.OutcomeViaLoginRefused) == 0 {
 		t.Error("not counted")
+	}
+}
+
+// A via on loopback is not a broker on loopback: what lies behind it may see a secret.
+func TestViaKeepsSecrets(t *testing.T) {
+	f := farCluster(t)
+	f.goVia(t, "socks5")
+	f.conf.Clusters[0].SASL = &proxy.SASL{Mechanism: auth.Plain, Username: "u", Password: proxy.Secret{Text: "secret"}}
+	f.start(t, f.conf)
+	c := f.dial(t, "bob.test:9092")
+	c.send(0, heartbeat())
+	if e := f.ended(t, proxy.BrokerLogin); !errors.Is(e.Err, auth.ErrPlaintext) {
+		t.Errorf("ended with %v", e.Err)
 	}
 }

@@ -109,7 +109,7 @@ func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io
 		if ctx.Err() != nil {
 			return nil // it was told to stop
 		}
-		return err
+		return asFlags(err)
 	}
 	told := stdout
 	if f.exec != "" {
@@ -190,7 +190,7 @@ func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Opti
 	if o.Logger, err = newLogger(stderr, logKeys{Level: level, Format: "text"}); err != nil {
 		return nil, nil, err
 	}
-	return o, cleanUp, o.Validate()
+	return o, cleanUp, asFlags(o.Validate())
 }
 
 func (f *connectFlags) addresses(o *connect.Options) error {
@@ -258,7 +258,10 @@ func (f *connectFlags) security(o *connect.Options) error {
 }
 
 func (f *connectFlags) listening(o *connect.Options) error {
+	const mostPort = 65000 // with room for the nodes' ports behind it
 	switch {
+	case f.port < 0 || f.port > mostPort:
+		return fmt.Errorf("--port: %d leaves no room for the nodes' ports behind it; write one of 1-%d", f.port, mostPort)
 	case f.listen == "":
 		o.Listen, o.Advertise = connect.Loopback(), "localhost"
 	case hostport.IsWildcard(f.listen) && f.advertise == "":

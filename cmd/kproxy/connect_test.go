@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"kproxy/internal/netlab"
 )
@@ -121,14 +122,25 @@ func TestConnectUnreachable(t *testing.T) {
 	}
 }
 
-// Where brokers do not tell apart who they are asked about, nobody is taken for another.
-func TestConnectNeverGuesses(t *testing.T) {
+// Where describing a configuration is denied, brokers are told apart by ApiVersions v5, if
+// they know it, and otherwise not at all: nobody is taken for another.
+func TestConnectWithoutRights(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
-	at := hidden(t, 2, kfake.EnableACLs()) // describing a configuration is denied
-	c := runConnect(t, at...)
-	for node := range at {
-		if got := c.because[fmt.Sprint(node)]; got != "- cannot be reached" && got != at[node]+" it answers there" {
-			t.Errorf("node %d: %q", node, got)
+	older := kversion.Stable()
+	older.SetMaxKeyVersion(18, 4)
+	for name, tt := range map[string]struct {
+		opts []kfake.Opt
+		want func(at string) string
+	}{
+		"v5":    {nil, func(at string) string { return at + " it answers there" }},
+		"older": {[]kfake.Opt{kfake.MaxVersions(older)}, func(string) string { return "- cannot be reached" }},
+	} {
+		at := hidden(t, 2, append(tt.opts, kfake.EnableACLs(), kfake.ClusterID(name))...)
+		c := runConnect(t, at[1], at[0])
+		for node := range at {
+			if got, want := c.because[fmt.Sprint(node)], tt.want(at[node]); got != want {
+				t.Errorf("%s: node %d: %q, want %q", name, node, got, want)
+			}
 		}
 	}
 }
@@ -199,7 +211,13 @@ func TestConnectUsage(t *testing.T) {
 		{"h:1 --username u", "add --sasl"},
 		{"h:1 --sasl KERBEROS", "no mechanism that kproxy knows"},
 		{"h:1 --listen 0.0.0.0", "--advertise"},
-		{"h:1 --via gopher://x", "there is no scheme"},
+		{"h:1 --via gopher://x", "kproxy: --via: there is no scheme"},
+		{"h:1 --via ssh://me@h --via-key-file /no/such/file", "kproxy: --via-key-file: "},
+		{"h:1 --cert c.pem", "kproxy: --cert: "},
+		{"h:1 --node 0=x:1 --dial y=x:1 --dial z", "MATCH=HOST:PORT"},
+		{"h:1 --dial y=x:1", "kproxy: --dial or --node: "},
+		{"h:1 --sasl PLAIN", "kproxy: --username: missing"},
+		{"h:1 --port 65535", "kproxy: --port: "},
 		{"h:1 --config-from /no/such/file", "no such file"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -79,8 +79,8 @@ func New(conf *SASL) (*Method, error) {
 // Name is the mechanism's name.
 func (m *Method) Name() string { return m.mechanism.Name() }
 
-// errPlaintext says that a secret stays here.
-var errPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
+// ErrPlaintext says that a secret stays here.
+var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
 
 // Permits returns an error if nothing secret may be sent to a broker at this
 // address over a connection that is secure, which means TLS, or is not.
@@ -90,7 +90,7 @@ func (m *Method) Permits(remote netip.Addr, secure bool) error {
 	}
 	return &LoginError{
 		Mechanism: m.Name(),
-		Err:       errPlaintext,
+		Err:       ErrPlaintext,
 		Fix:       "give the cluster tls, or set sasl.allow_plaintext if the network may see it",
 	}
 }

@@ -192,6 +192,8 @@ func (a asker) explain(ctx context.Context, address string, err error) error {
 	switch {
 	case isLogin && login.Refused:
 		return fmt.Errorf("%w; see whether user and password are right", err)
+	case errors.Is(err, auth.ErrPlaintext) && !a.speaksTLS(ctx, address, err):
+		return fmt.Errorf("%w; use the port that speaks TLS and add --tls, or add --allow-plaintext if the network may see it", err)
 	case a.TLS == nil && a.speaksTLS(ctx, address, err):
 		return errors.New("the port wants TLS; add --tls, and --ca if the system does not know who signs its certificates")
 	}

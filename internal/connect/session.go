@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -103,7 +104,7 @@ func (s *Session) Run(ctx context.Context, changed func()) error {
 // refresh locates brokers that clients' answers have told of since, and, now and then,
 // those that could not be reached: a port-forward may be up by now.
 func (s *Session) refresh(ctx context.Context, changed func()) error {
-	now := s.proxy.Brokers(clusterName)
+	id, now := s.proxy.Brokers(clusterName)
 	news := len(now) > 0 && !slices.Equal(nodesOf(now), nodesOf(s.Cluster.Brokers))
 	if !news {
 		if len(s.Cluster.errs) == 0 || time.Since(s.located) < lookAgain {
@@ -111,7 +112,7 @@ func (s *Session) refresh(ctx context.Context, changed func()) error {
 		}
 		now = s.Cluster.Brokers
 	}
-	c := &Cluster{ID: s.Cluster.ID, Brokers: now, NeedsLogin: s.Cluster.NeedsLogin, Mechanisms: s.Cluster.Mechanisms, answered: s.Cluster.answered}
+	c := &Cluster{ID: cmp.Or(id, s.Cluster.ID), Brokers: now, NeedsLogin: s.Cluster.NeedsLogin, Mechanisms: s.Cluster.Mechanisms, answered: s.Cluster.answered}
 	if err := s.options.locate(ctx, c); err != nil {
 		return err
 	}
