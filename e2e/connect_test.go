@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -173,31 +174,48 @@ func TestConnect(t *testing.T) {
 		c := startConnect(t, outside, lab.HostPort(storyBroker, storyPlain))
 		c.tools(t, topic(t, "connect-plain"), 1)
 	})
-	t.Run("SASL_SSL by the client's configuration", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "client.properties")
-		text := fmt.Sprintf(`bootstrap.servers=%s
-security.protocol=SASL_SSL
-ssl.truststore.type=PEM
-ssl.truststore.location=%s
-sasl.mechanism=PLAIN
-sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-  username="alice" password="alice-secret";
-`, lab.HostPort(storyBroker, storySecure), ca)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c := startConnect(t, outside, "--config-from", file)
-		c.tools(t, topic(t, "connect-secure"), 1)
-		if said := c.said(t); strings.Contains(said, "alice-secret") {
-			t.Errorf("the password is told:\n%s", said)
-		}
-	})
+	for _, kind := range []string{"PEM", "JKS", "PKCS12"} {
+		t.Run("SASL_SSL by the client's configuration, "+kind, func(t *testing.T) {
+			secureByFile(t, outside, ca, kind, topic)
+		})
+	}
 	t.Run("a port that wants TLS", func(t *testing.T) {
 		out, err := lab.Output(outside.Command(lab.Command(t.Context(), shared.kproxy, "connect", lab.HostPort(storyBroker, storySecure))))
 		if err == nil || !strings.Contains(out, "the port wants TLS; add --tls") {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
+}
+
+// secureByFile connects by a Java client's configuration, whose truststore is of a kind.
+func secureByFile(t *testing.T, outside *lab.Namespace, ca, kind string, topic func(*testing.T, string) string) {
+	t.Helper()
+	store, password := ca, ""
+	if kind != "PEM" {
+		store, password = filepath.Join(t.TempDir(), "trust"), "ssl.truststore.password=changeit\n"
+		out, err := exec.CommandContext(t.Context(), "keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", ca,
+			"-keystore", store, "-storetype", kind, "-storepass", "changeit").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "client.properties")
+	text := fmt.Sprintf(`bootstrap.servers=%s
+security.protocol=SASL_SSL
+ssl.truststore.type=%s
+ssl.truststore.location=%s
+%ssasl.mechanism=PLAIN
+sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  username="alice" password="alice-secret";
+`, lab.HostPort(storyBroker, storySecure), kind, store, password)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startConnect(t, outside, "--config-from", file)
+	c.tools(t, topic(t, "connect-"+strings.ToLower(kind)), 1)
+	if said := c.said(t); strings.Contains(said, "alice-secret") {
+		t.Errorf("the password is told:\n%s", said)
+	}
 }
 
 // TestConnectThreeBrokers gives an address of each broker, in another order than theirs.

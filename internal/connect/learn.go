@@ -66,6 +66,9 @@ func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
 	if err != nil || c.NeedsLogin {
 		return c, err
 	}
+	if len(c.Brokers) > 1 {
+		o.Say(fmt.Sprintf("there are %d brokers; trying where they are reached from here", len(c.Brokers)))
+	}
 	return c, o.locate(ctx, c)
 }
 
