@@ -115,7 +115,7 @@ func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io
 	if f.exec != "" {
 		told = stderr // stdout is the command's
 	}
-	tell := func() { f.tell(s, told, stderr) }
+	tell := func() { tellClients(s, printable{told}, printable{stderr}) }
 	tell()
 	if f.exec == "" {
 		o.Say("serving; Ctrl-C ends it")
@@ -132,8 +132,8 @@ func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io
 	return err
 }
 
-// tell prints what clients need to know, and what does not work.
-func (f *connectFlags) tell(s *connect.Session, w, stderr io.Writer) {
+// tellClients prints what clients need to know, and what does not work.
+func tellClients(s *connect.Session, w, stderr io.Writer) {
 	if len(s.Cluster.Brokers) > 0 {
 		_, _ = fmt.Fprintln(w)
 		_ = s.Table(w)
@@ -159,7 +159,7 @@ func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Opti
 	cleanUp = func() {}
 	o = &connect.Options{
 		Addresses: args, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
-		Say: func(line string) { _, _ = fmt.Fprintln(stderr, "kproxy: "+line) },
+		Say: func(line string) { _, _ = fmt.Fprintln(printable{stderr}, "kproxy: "+line) },
 	}
 	if f.configFrom != "" {
 		from, err := connect.FromFile(f.configFrom)

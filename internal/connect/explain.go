@@ -32,7 +32,7 @@ func (a asker) explain(ctx context.Context, address string, err error) error {
 				return errors.New("the port does not speak TLS; leave --tls out, or use the port that does")
 			}
 		case tlsconf.WrongName:
-			return fmt.Errorf("%w; connect by a name that the certificate has, or say it: --server-name NAME", err)
+			return fmt.Errorf("%w; connect by a name that the certificate has, with --dial 'NAME:PORT=ADDRESS' where that does not lead there from here, or say one that all brokers have: --server-name NAME", err)
 		case tlsconf.Untrusted:
 			return fmt.Errorf("%w; name the file of the authority's certificate: --ca FILE", err)
 		default:

@@ -270,3 +270,20 @@ func TestReachedLater(t *testing.T) {
 	}
 	produces(t, s)
 }
+
+// Certificates that have the brokers' own names alone: one connects by those, and says where
+// they lead.
+func TestTLSByTheBrokersNames(t *testing.T) {
+	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid", "b1.vpc.invalid").Pair}}
+	at := cluster(t, 2, secure)
+	o, _ := options(t, "b1.vpc.invalid:9092")
+	o.TLS = &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
+	o.Dial = []proxy.DialRule{{Match: "b0.vpc.invalid:9092", To: at[0]}, {Match: "b1.vpc.invalid:9092", To: at[1]}}
+	s := start(t, o)
+	run(t, s)
+	if problems := s.Problems(); len(problems) > 0 {
+		t.Error(problems)
+	}
+	produces(t, s)
+}
