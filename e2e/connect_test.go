@@ -173,6 +173,29 @@ func TestConnect(t *testing.T) {
 	t.Run("one broker, no other flag", func(t *testing.T) {
 		c := startConnect(t, outside, lab.HostPort(storyBroker, storyPlain))
 		c.tools(t, topic(t, "connect-plain"), 1)
+
+		// Another Wi-Fi, or a lid that was closed: the address is gone for a while.
+		const link = "to-kp-story-vpc"
+		for _, change := range [][]string{
+			{"ip", "addr", "del", storyOutside + "/30", "dev", link},
+			{"ip", "link", "set", link, "down"},
+		} {
+			if err := outside.Run(change...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := lab.Output(outside.Command(lab.Command(t.Context(), shared.kcat, "-b", c.bootstrap, "-L", "-m", "2"))); err == nil {
+			t.Errorf("without a network kcat gets through: %s", out)
+		}
+		for _, change := range [][]string{
+			{"ip", "link", "set", link, "up"},
+			{"ip", "addr", "add", storyOutside + "/30", "dev", link},
+		} {
+			if err := outside.Run(change...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.tools(t, topic(t, "connect-again"), 1)
 	})
 	for _, kind := range []string{"PEM", "JKS", "PKCS12"} {
 		t.Run("SASL_SSL by the client's configuration, "+kind, func(t *testing.T) {
