@@ -109,6 +109,9 @@ func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io
 		if ctx.Err() != nil {
 			return nil // it was told to stop
 		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("--port: %w; %s", err, bindFix(err))
+		}
 		return asFlags(err)
 	}
 	told := stdout

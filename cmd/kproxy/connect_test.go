@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -195,7 +196,7 @@ func TestConnectExec(t *testing.T) {
 	at := hidden(t, 1)[0]
 	for command, want := range map[string]int{"exit 7": 7, "true": 0, "kill -9 $$": 137} {
 		if c := runConnect(t, at, "--exec="+command); c.code != want || c.stdout != "" {
-			t.Errorf("%s: exit code %d, want %d; stdout %q", command, c.code, want, c.stdout)
+			t.Errorf("%s: exit code %d, want %d; stdout %q\n%s", command, c.code, want, c.stdout, c.stderr)
 		}
 	}
 }
@@ -241,4 +242,19 @@ func TestConnectNobodyThere(t *testing.T) {
 		t.Errorf("exit code %d", c.code)
 	}
 	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the address itself has to work from here")
+}
+
+// Runs that start at once do not take each other's ports.
+func TestConnectAtOnce(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	var all sync.WaitGroup
+	for i := range 6 {
+		at := hidden(t, 1, kfake.ClusterID(fmt.Sprint("at-once-", i)))[0]
+		all.Go(func() {
+			if c := runConnect(t, at, "--exec=exit 3"); c.code != 3 {
+				t.Errorf("exit code %d\n%s", c.code, c.stderr)
+			}
+		})
+	}
+	all.Wait()
 }

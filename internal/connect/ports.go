@@ -108,38 +108,33 @@ func (o *Options) portFile(c *Cluster) string {
 	return filepath.Join(o.StateDir, hex.EncodeToString(sum[:12])+".json")
 }
 
-// ports chooses the cluster's ports, and remembers them.
-func (o *Options) ports(c *Cluster) (Ports, error) {
+// ports chooses the cluster's ports. keep says whether they are to be remembered.
+func (o *Options) ports(c *Cluster) (p Ports, keep bool, err error) {
 	size := max(fewNodes, 2*len(c.Brokers))
 	if c.NeedsLogin {
 		size = manyNodes
 	}
+	if o.Port != 0 {
+		return Ports{Base: o.Port, Size: size}.with(c.Brokers), false, nil
+	}
 	remembered := o.readPorts()
 	file := o.portFile(c)
-	if o.Port != 0 {
-		return Ports{Base: o.Port, Size: size}.with(c.Brokers), nil
+	had, has := remembered[file]
+	if has && had.Size >= size && o.free(had) {
+		return had.with(c.Brokers), true, nil
 	}
-	if p, ok := remembered[file]; ok && p.Size >= size && o.free(p) {
-		p = p.with(c.Brokers)
-		o.remember(file, p)
-		return p, nil
-	}
-	_, had := remembered[file]
 	delete(remembered, file)
 	for _, base := range bases() {
 		p := Ports{Base: base, Size: size}
 		if slices.ContainsFunc(slices.Collect(maps.Values(remembered)), p.overlaps) || !o.free(p) {
 			continue
 		}
-		p = p.with(c.Brokers)
-		if had { // another run for this cluster has them, as a rule
+		if has { // another run for this cluster has them, as a rule
 			o.Say("the ports that this cluster had are taken; it has others now")
-			return p, nil
 		}
-		o.remember(file, p)
-		return p, nil
+		return p.with(c.Brokers), !has, nil
 	}
-	return Ports{}, fmt.Errorf("no %d ports in a row are free on %s; name the first one: --port N", size+1, strings.Join(o.Listen, " and "))
+	return Ports{}, false, fmt.Errorf("no %d ports in a row are free on %s; name the first one: --port N", size+1, strings.Join(o.Listen, " and "))
 }
 
 // free reports whether nobody listens on any of the ports.
@@ -190,8 +185,8 @@ func parsePorts(b []byte) (Ports, error) {
 }
 
 // remember writes the ports, or says why they will not be the same next time.
-func (o *Options) remember(file string, p Ports) {
-	if err := o.writePorts(file, p); err != nil {
+func (o *Options) remember(c *Cluster, p Ports) {
+	if err := o.writePorts(o.portFile(c), p); err != nil {
 		o.Say("the ports may be others in the next run: " + err.Error() + "; set XDG_STATE_HOME to a folder that can be written")
 	}
 }

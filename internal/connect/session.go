@@ -3,11 +3,13 @@ package connect
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"kproxy/proxy"
@@ -37,13 +39,24 @@ func Start(ctx context.Context, o *Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := o.ports(c)
-	if err != nil {
-		return nil, err
+	s := &Session{Cluster: c, options: o, located: time.Now()}
+	for {
+		var keep bool
+		if s.Ports, keep, err = o.ports(c); err != nil {
+			return nil, err
+		}
+		err = s.serve(ctx)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE) && o.Port == 0 && ctx.Err() == nil:
+			continue // somebody was faster: they are not free any more
+		case err != nil:
+			return nil, err
+		case keep:
+			o.remember(c, s.Ports)
+		}
+		s.bootstrap = s.here(s.Ports.Base)
+		return s, nil
 	}
-	s := &Session{Cluster: c, Ports: ports, options: o, located: time.Now()}
-	s.bootstrap = s.here(ports.Base)
-	return s, s.serve(ctx)
 }
 
 // serve starts a proxy for what is known.
