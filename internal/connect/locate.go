@@ -31,13 +31,15 @@ func (o *Options) locate(ctx context.Context, c *Cluster) error {
 		var asking sync.WaitGroup
 		var own map[int32]error
 		var witnesses []witness
-		asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
+		if len(c.Brokers) > 1 {
+			asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
+		}
 		asking.Go(func() { witnesses = a.witnesses(ctx, c) })
 		asking.Wait()
 		for _, b := range c.unsettled(settled) {
-			if err := own[b.Node]; err != nil {
+			if err, tried := own[b.Node]; err != nil {
 				c.errs[b.Node] = err
-			} else if len(c.Brokers) > 1 {
+			} else if tried {
 				settled[b.Node] = ByItself
 			}
 		}
@@ -48,16 +50,20 @@ func (o *Options) locate(ctx context.Context, c *Cluster) error {
 		return err
 	}
 	return o.ask(c.paired.at, func(a asker) error {
-		var elsewhere []Broker // where a rule leads
+		var untried []Broker
 		for _, b := range c.Brokers {
-			if how := c.paired.how[b.Node]; how != "" && how != ByItself {
-				elsewhere = append(elsewhere, b)
+			switch how := c.paired.how[b.Node]; {
+			case how == ByItself, how == "" && c.errs[b.Node] != nil:
+			default: // where a rule leads, or, of the only broker that is not where it should be, its own
+				untried = append(untried, b)
 				delete(c.errs, b.Node)
 			}
 		}
-		for node, err := range a.tryEach(ctx, c, elsewhere) {
+		for node, err := range a.tryEach(ctx, c, untried) {
 			if err != nil {
 				c.errs[node] = err
+			} else if c.paired.how[node] == "" {
+				c.paired.how[node] = ByItself
 			}
 		}
 		return nil

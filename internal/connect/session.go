@@ -40,14 +40,15 @@ func Start(ctx context.Context, o *Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{Cluster: c, options: o, located: time.Now()}
-	for {
+	const tries = 10
+	for try := 1; ; try++ {
 		var keep bool
 		if s.Ports, keep, err = o.ports(c); err != nil {
 			return nil, err
 		}
 		err = s.serve(ctx)
 		switch {
-		case errors.Is(err, syscall.EADDRINUSE) && o.Port == 0 && ctx.Err() == nil:
+		case errors.Is(err, syscall.EADDRINUSE) && o.Port == 0 && try < tries:
 			continue // somebody was faster: they are not free any more
 		case err != nil:
 			return nil, err
