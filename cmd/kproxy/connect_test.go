@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -62,7 +63,7 @@ func runConnect(t *testing.T, args ...string) connected {
 	if _, rest, ok := strings.Cut(c.stdout, "bootstrap "); ok {
 		c.bootstrap = strings.TrimSpace(rest)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^(\d+) +\S+ +(localhost:\d+) +(\S+ +.*)$`).FindAllStringSubmatch(c.stderr, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(\d+) +\S+ +((?:localhost|127\.\S+):\d+) +(\S+ +.*)$`).FindAllStringSubmatch(c.stderr, -1) {
 		c.brokers[m[1]], c.because[m[1]] = m[2], strings.Join(strings.Fields(m[3]), " ")
 	}
 	return c
@@ -151,7 +152,10 @@ func TestConnectWithoutRights(t *testing.T) {
 func TestConnectKeepsPorts(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", dir)
-	one, other := hidden(t, 1, kfake.ClusterID("one")), hidden(t, 2, kfake.ClusterID("other"))
+	// An address of the loopback network that nobody else takes ports of meanwhile.
+	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	one := append(hidden(t, 1, kfake.ClusterID("one")), "--listen", host)
+	other := append(hidden(t, 2, kfake.ClusterID("other")), "--listen", host)
 	first := runConnect(t, one...)
 	second := runConnect(t, other...)
 	again := runConnect(t, one...)
@@ -159,7 +163,7 @@ func TestConnectKeepsPorts(t *testing.T) {
 		t.Errorf("%q, %q, and again %q", first.bootstrap, second.bootstrap, again.bootstrap)
 	}
 	// The first run's ports are taken: others are used, and the first ones kept.
-	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", strings.Replace(first.bootstrap, "localhost", "127.0.0.1", 1))
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", first.bootstrap)
 	if err != nil {
 		t.Fatal(err)
 	}

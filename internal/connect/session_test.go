@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -52,8 +53,10 @@ func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addres
 func options(t *testing.T, addresses ...string) (*Options, *strings.Builder) {
 	t.Helper()
 	var said strings.Builder
+	// An address of the loopback network that nobody else takes ports of meanwhile.
+	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 	return &Options{
-		Addresses: addresses, Listen: []string{"127.0.0.1"}, Advertise: "127.0.0.1", StateDir: t.TempDir(), Timeout: 2 * time.Second,
+		Addresses: addresses, Listen: []string{host}, Advertise: host, StateDir: t.TempDir(), Timeout: 2 * time.Second,
 		Say: func(line string) { said.WriteString(line + "\n") },
 	}, &said
 }
