@@ -17,14 +17,15 @@
 // and franz-go, counted and compared; groups that rebalance, in both protocols;
 // leaders that move every 300 ms under load; transactions; share groups; every
 // node's endpoint leading to that broker alone; brokers and kproxy restarted
-// under load; a drain that delivers the answers in flight.
+// under load; a drain that delivers the answers in flight; kproxy connect from a
+// network that knows one address, by a login over TLS, and through sshd and commands.
 //
 // # Running it
 //
 //	go test -tags e2e -timeout 20m ./e2e/...
 //
 // It takes about four minutes and 2 GiB on two cores. It needs Go, Java 17 or newer,
-// kcat, Prometheus, ip and nft (and root, for a network namespace to lose), and,
+// kcat, Prometheus, OpenSSH, nc, ip and nft (and root, for a network namespace to lose), and,
 // the first time, Maven with a way to its repository: Kafka's jars are kept in
 // e2e/.cache. Nothing is ever skipped; what is missing is a failure that says what
 // to install. Without the tag nothing is started.

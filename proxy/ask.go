@@ -73,9 +73,6 @@ func (c *cluster) askUntilAnswered(ctx context.Context) {
 	}
 }
 
-// errNeedsLogin means that the cluster answers ApiVersions and nothing more.
-var errNeedsLogin = errors.New("the cluster wants its clients to log in; it teaches the proxy when the first one asks for metadata")
-
 func (c *cluster) logUnanswered(err error, attempt int) {
 	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
 	if fix := adviceOf(err); fix != "" {
@@ -86,9 +83,9 @@ func (c *cluster) logUnanswered(err error, attempt int) {
 	case isLoop, c.looped.Load():
 		log.Error("the bootstrap addresses lead back to this proxy; its clients are refused",
 			slog.String(logkey.Fix, "point clusters."+c.conf.Name+".bootstrap at the brokers themselves"))
-	case errors.Is(err, errNeedsLogin) && attempt > 1:
+	case errors.Is(err, ErrNeedsLogin) && attempt > 1:
 		log.Debug("brokers are not known yet")
-	case errors.Is(err, errNeedsLogin):
+	case errors.Is(err, ErrNeedsLogin):
 		log.Info("brokers are not known yet")
 	default:
 		log.Warn("no broker has said who the brokers are; trying on")
@@ -101,10 +98,11 @@ func (c *cluster) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	c.looped.Store(false)
-	conn, _, err := c.dialAny(ctx, party{})
+	to, err := c.dialAny(ctx, party{})
 	if err != nil {
 		return err
 	}
+	conn := to.conn
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
 	versions := kmsg.NewPtrApiVersionsRequest()
@@ -119,7 +117,8 @@ func (c *cluster) ask(ctx context.Context) error {
 	if c.isTaught() {
 		return nil
 	}
-	return c.askMetadata(conn)
+	_, err = c.askMetadata(conn)
+	return err
 }
 
 // isTaught reports whether any answer has said who the brokers are.
@@ -132,8 +131,8 @@ func (c *cluster) isTaught() bool {
 	}
 }
 
-// askMetadata asks who the brokers are, with Metadata without topics.
-func (c *cluster) askMetadata(conn net.Conn) error {
+// askMetadata asks who the brokers are, with Metadata without topics, and learns it.
+func (c *cluster) askMetadata(conn net.Conn) (*kmsg.MetadataResponse, error) {
 	// Version 1 is the first in which no topics means none.
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.Version = 4
@@ -141,9 +140,9 @@ func (c *cluster) askMetadata(conn net.Conn) error {
 	answer := kmsg.NewPtrMetadataResponse()
 	if err := c.question(conn, metadata, answer); err != nil {
 		if errors.Is(err, io.EOF) {
-			return errNeedsLogin
+			return nil, ErrNeedsLogin
 		}
-		return fmt.Errorf("ask for metadata: %w", err)
+		return nil, fmt.Errorf("ask for metadata: %w", err)
 	}
 	var brokers rewrite.Brokers
 	if answer.ClusterID != nil {
@@ -153,10 +152,10 @@ func (c *cluster) askMetadata(conn net.Conn) error {
 		brokers.List = append(brokers.List, rewrite.Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
 	}
 	if len(brokers.List) == 0 {
-		return errors.New("the cluster names no brokers yet")
+		return nil, errors.New("the cluster names no brokers yet")
 	}
 	c.learn(metadata.Key(), brokers)
-	return nil
+	return answer, nil
 }
 
 // question sends one request and reads its answer.
@@ -172,7 +171,7 @@ func (c *cluster) question(conn net.Conn, req kmsg.Request, into kmsg.Response) 
 	}
 	size := wire.Size(prefix[:])
 	if size < wire.MinResponseSize || size > rewrite.MaxWhole || wire.CorrelationID(prefix[:]) != correlationID {
-		return fmt.Errorf("not a Kafka answer: % x", prefix)
+		return &NotKafkaError{Prefix: prefix[:]}
 	}
 	payload := make([]byte, size-wire.MinResponseSize)
 	if _, err := io.ReadFull(conn, payload); err != nil {

@@ -26,6 +26,7 @@ type broker struct {
 	accepted atomic.Int64
 	asked    atomic.Int64 // of those, the proxy's own
 	names    []kmsg.MetadataResponseBroker
+	door     *door // where everybody has to log in first; nil: nobody has to
 
 	accepting, serving sync.WaitGroup
 	open               []net.Conn // belongs to acceptAll
@@ -53,7 +54,7 @@ func (l *lab) startBroker(t *testing.T, node int, names ...int) *broker {
 	if l.brokerTLS != nil {
 		ln = tls.NewListener(ln, l.brokerTLS)
 	}
-	b := &broker{t: t, node: node, listener: ln, conns: make(chan brokerConn, 1024), names: brokersNamed(names...)}
+	b := &broker{t: t, node: node, listener: ln, conns: make(chan brokerConn, 1024), names: brokersNamed(names...), door: l.door}
 	b.accepting.Go(b.acceptAll)
 	t.Cleanup(func() {
 		b.stop()
@@ -83,6 +84,10 @@ func (b *broker) acceptAll() {
 
 // sort tells the proxy's own questions from sessions.
 func (b *broker) sort(c brokerConn) {
+	if b.door != nil && !b.door.admits(c) {
+		c.close()
+		return
+	}
 	if !strings.HasPrefix(c.clientID(), "kproxy-probe/") {
 		b.conns <- c
 		return

@@ -9,11 +9,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
+	"kproxy/internal/via"
 	"kproxy/rewrite"
 )
 
@@ -23,7 +25,9 @@ type cluster struct {
 	conf      *Cluster
 	log       *slog.Logger
 	dialer    *upstream.Dialer
+	via       *via.Dialer     // nil: brokers are dialled from here
 	tls       *tlsconf.Client // nil: the brokers are spoken to in plaintext
+	method    *auth.Method    // of logging in at its brokers; nil: the proxy does not
 	bootstrap []upstream.Target
 	listeners []*listener
 
@@ -61,12 +65,21 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if conf.SASL != nil {
+		if c.method, err = auth.New(conf.SASL); err != nil {
+			return nil, err
+		}
+	}
 	c.dialer = &upstream.Dialer{
 		Rules:       rules,
 		Brokers:     admitted,
 		Keepalive:   conf.Keepalive,
 		Own:         p.isOwn,
 		DialContext: p.conf.Dial,
+		Source:      conf.sources(),
+	}
+	if err := c.goVia(); err != nil {
+		return nil, err
 	}
 	if c.tls, err = newBrokerTLS(conf, c.log); err != nil {
 		return nil, err

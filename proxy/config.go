@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"kproxy/internal/auth"
 )
 
 // Defaults of Config, each used where the field is zero.
@@ -101,10 +103,26 @@ type Cluster struct {
 	ConnectTimeout time.Duration // of a connection until it can be used: name resolution and handshake included
 	Keepalive      time.Duration
 	TLS            *UpstreamTLS // nil: the brokers are spoken to in plaintext
+	Via            Via
+	Source         []string // local addresses of one family to dial from, in turn; none: the system chooses
+	// SASL is how the proxy logs in for its clients, on each connection to a
+	// broker. nil: it does not, and a client's own login passes through.
+	SASL *SASL
 	// ProxyProtocol has each broker's connection begin with a PROXY protocol header that
 	// names the client; "": it does not. Kafka itself does not take one.
 	ProxyProtocol HeaderVersion
 	Listeners     []Listener
+}
+
+// Via is another machine, or a program, that reaches the brokers for the proxy:
+// names resolve at its side. The zero value is none. Files are read again for each
+// login.
+type Via struct {
+	URL            string // socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}
+	PasswordFile   string // of the URL's user
+	KeyFile        string // ssh: a private key; "": the agent's, unless there is a password
+	PassphraseFile string // of the key
+	KnownHosts     string // ssh: the host's key, as OpenSSH's known_hosts has it
 }
 
 // UpstreamTLS is how a cluster's brokers are spoken to. The zero value trusts the
@@ -117,6 +135,16 @@ type UpstreamTLS struct {
 	MinVersion         string // "1.2" or "1.3"; "": 1.2
 	InsecureSkipVerify bool   // takes any certificate for the broker's
 }
+type (
+	// SASL is how the proxy logs in at the brokers of a cluster.
+	SASL = auth.SASL
+	// OAuth is where the tokens of OAUTHBEARER come from.
+	OAuth = auth.OAuth
+	// AWS is which credentials AWS_MSK_IAM uses.
+	AWS = auth.AWS
+	// Secret is where a secret is.
+	Secret = auth.Secret
+)
 
 // HeaderVersion is a version of HAProxy's PROXY protocol.
 type HeaderVersion string

@@ -9,15 +9,26 @@ import (
 	"slices"
 	"strings"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
+	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
+	"kproxy/internal/via"
 	"kproxy/internal/wire"
 )
 
 // target is the broker that a session's endpoint stands for.
 type target struct {
 	known bool // any request may be sent: to bootstrap, or to the endpoint's own broker
+}
+
+// link is a connection to a broker, ready for requests.
+type link struct {
+	conn    net.Conn
+	address string       // where it leads, or would have led
+	host    string       // the broker's own name, host:port
+	login   auth.Session // what the proxy's own login has opened
 }
 
 // dial connects the session to its broker: the one whose endpoint the client
@@ -35,27 +46,27 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 		}
 	}
 	s.target = target{known: true}
-	var conn net.Conn
+	var to link
 	var err error
 	if s.endpoint.slot == bootstrapSlot {
-		conn, s.address, err = c.dialAny(ctx, s.party)
+		to, err = c.dialAny(ctx, s.party)
 	} else if b, ok := c.nodeAt(s.endpoint.listener.index, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
-		conn, s.address, err = c.dialNode(ctx, b, s.party)
+		to, err = c.dialNode(ctx, b, s.party)
 	} else {
 		s.target.known = false
-		conn, s.address, err = c.dialAny(ctx, s.party)
+		to, err = c.dialAny(ctx, s.party)
 	}
-	if err != nil {
+	if s.address = to.address; err != nil {
 		return dialFailure(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.why != nil { // cut meanwhile, when there was no broker to be cut from
-		_ = conn.Close()
+		_ = to.conn.Close()
 		return s.why
 	}
-	s.broker, s.plain = conn, isPlainTCP(s.stream) && isPlainTCP(conn)
+	s.broker, s.plain = to.conn, isPlainTCP(s.stream) && isPlainTCP(to.conn)
 	return nil
 }
 
@@ -66,8 +77,14 @@ func dialFailure(err error) *ended {
 	if refused, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
 		return &ended{reason: DialRefused, err: err, fix: refused.Fix}
 	}
+	if through, isVia := errors.AsType[*via.Error](err); isVia {
+		return &ended{reason: DialFailed, err: err, fix: viaFix(through)}
+	}
 	if fix := adviceOf(err); fix != "" {
 		return &ended{reason: DialFailed, err: err, fix: fix}
+	}
+	if login, isLogin := errors.AsType[*auth.LoginError](err); isLogin {
+		return loginFailure(login)
 	}
 	return &ended{
 		reason: DialFailed,
@@ -78,36 +95,42 @@ func dialFailure(err error) *ended {
 
 // dialNode reaches one broker. If it has moved, as answers say that could not be
 // trusted alone, it is tried there too.
-func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (net.Conn, string, error) {
+func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (link, error) {
 	if b.Host == "" {
-		return nil, "", fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
+		return link{}, fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
 	}
-	conn, address, err := c.dialTarget(ctx, targetOf(b), who)
-	if err == nil {
-		return conn, address, nil
+	to, err := c.dialTarget(ctx, targetOf(b), who)
+	if err == nil || isRefusedLogin(err) {
+		return to, err
 	}
 	if now, moved := c.failed(b); moved {
 		return c.dialTarget(ctx, targetOf(now), who)
 	}
-	return nil, address, err
+	return to, err
 }
 
 // dialAny reaches any broker of the cluster: a bootstrap address, a different
-// one first each time, or a broker that is known when none of those answers.
-func (c *cluster) dialAny(ctx context.Context, who party) (net.Conn, string, error) {
+// one first each time, or a broker that is known when none of those answers. A
+// refused login ends the search: it is refused everywhere, and a server may
+// count how often.
+func (c *cluster) dialAny(ctx context.Context, who party) (link, error) {
 	var errs []error
+	var address string
 	for _, t := range c.candidates() {
-		conn, address, err := c.dialTarget(ctx, t, who)
+		to, err := c.dialTarget(ctx, t, who)
 		if err == nil {
-			return conn, address, nil
+			return to, nil
 		}
-		errs = append(errs, err)
+		if errs = append(errs, err); isRefusedLogin(err) {
+			address = to.address
+			break
+		}
 	}
 	err := fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
 	if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
 		c.pulse.failed(err)
 	}
-	return nil, "", err
+	return link{address: address}, err
 }
 
 // candidates lists the brokers to try for bootstrap, in order.
@@ -136,18 +159,36 @@ func (c *cluster) candidates() []upstream.Target {
 }
 
 // dialTarget makes a connection to a broker that requests can be sent on.
-func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) (net.Conn, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
-	defer cancel()
-	conn, address, err := c.dialer.Dial(ctx, t)
-	if err == nil {
-		conn, err = c.greet(ctx, conn, t, who)
-	}
+func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) (link, error) {
+	to := link{host: hostport.Join(t.Host, t.Port)}
+	err := c.enter(ctx, &to, t, who)
 	c.tally.dial(t.Node, err)
-	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, address, err)
+	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, to.address, err)
 	if err != nil {
 		c.log.Debug("dial failed", slog.Int(logkey.Node, int(t.Node)),
-			slog.String(logkey.Upstream, address), slog.Any(logkey.Error, err))
+			slog.String(logkey.Upstream, to.address), slog.Any(logkey.Error, err))
 	}
-	return conn, address, err
+	return to, err
+}
+
+// enter makes a connection ready for requests, and closes it on any error. The
+// login has connect_timeout for itself.
+func (c *cluster) enter(ctx context.Context, to *link, t upstream.Target, who party) error {
+	dialling, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
+	defer cancel()
+	conn, address, err := c.dialer.Dial(dialling, t)
+	to.address = address
+	if err == nil {
+		conn, err = c.greet(dialling, conn, t, who)
+	}
+	if err != nil {
+		return err
+	}
+	to.conn = conn
+	if err := c.logIn(ctx, to, c.tls != nil); err != nil {
+		_ = conn.Close()
+		to.conn = nil
+		return err
+	}
+	return nil
 }

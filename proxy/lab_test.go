@@ -31,6 +31,7 @@ type lab struct {
 	first        *broker // that open started
 
 	brokerTLS *tls.Config // of brokers; nil: plaintext
+	door      *door       // of every broker
 }
 
 // dialled is one attempt of the proxy to reach a broker.

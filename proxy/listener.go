@@ -20,6 +20,7 @@ type listener struct {
 	conf     *Listener
 	log      *slog.Logger
 	rewriter rewrite.Rewriter
+	policy   *policy
 	gate     *gate
 	tls      *tlsconf.Server // nil: the listener is plaintext
 	names    nodeNames       // where Nodes.SNI is set
@@ -67,8 +68,10 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		l.names = conf.nodeNames()
 	}
 	l.gate = c.proxy.admission.newGate(l.log, l.key(), from, balancers, &conf.Limits)
+	l.policy = l.newPolicy()
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
+		Refused:     l.policy.refuses,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs,
 	}
 	return l, nil

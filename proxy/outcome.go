@@ -6,8 +6,10 @@ import (
 	"net"
 	"syscall"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
+	"kproxy/internal/via"
 )
 
 // DialOutcome says how an attempt to reach a broker went. The set is closed, as
@@ -24,8 +26,19 @@ const (
 	OutcomeUnreachable       DialOutcome = "unreachable"        // there is no route
 	OutcomeRefused           DialOutcome = "refused"            // not tried: what may be dialled does not admit the address
 	OutcomeLoop              DialOutcome = "loop"               // not tried: the address is the proxy's own
+	OutcomeLoginFailed       DialOutcome = "login_failed"       // reached, and the proxy could not log in
 	OutcomeCanceled          DialOutcome = "canceled"           // the proxy stops
 	OutcomeOther             DialOutcome = "other"              // anything else; the log has it
+
+	// The way through a via: which hop failed.
+	OutcomeViaCredentials       = DialOutcome(via.OutcomeCredentials)
+	OutcomeViaProxyUnreachable  = DialOutcome(via.OutcomeProxyUnreachable)
+	OutcomeViaProxyUntrusted    = DialOutcome(via.OutcomeProxyUntrusted)
+	OutcomeViaProxyProtocol     = DialOutcome(via.OutcomeProxyProtocol)
+	OutcomeViaLoginRefused      = DialOutcome(via.OutcomeLoginRefused)
+	OutcomeViaTargetRefused     = DialOutcome(via.OutcomeTargetRefused)
+	OutcomeViaTargetUnreachable = DialOutcome(via.OutcomeTargetUnreachable)
+	OutcomeViaTargetInvalid     = DialOutcome(via.OutcomeTargetInvalid)
 )
 
 // outcomeOf classifies the error of a dial.
@@ -38,6 +51,15 @@ func outcomeOf(err error) DialOutcome {
 	}
 	if _, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
 		return OutcomeRefused
+	}
+	if through, ok := errors.AsType[*via.Error](err); ok {
+		if through.Outcome == via.OutcomeCanceled {
+			return OutcomeCanceled
+		}
+		return DialOutcome(through.Outcome)
+	}
+	if _, isLogin := errors.AsType[*auth.LoginError](err); isLogin && !errors.Is(err, context.Canceled) {
+		return OutcomeLoginFailed
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return OutcomeNoSuchHost

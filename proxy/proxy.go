@@ -236,11 +236,16 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 			s.cut(DrainTimeout)
 		}
 	}
-	p.stop()
+	if p.stop != nil { // else it was never started
+		p.stop()
+	}
 	<-drained
 	p.asking.Wait()
 	p.sweeping.Wait()
 	p.lot.close()
+	for _, c := range p.clusters {
+		c.closeVia()
+	}
 	p.ducts.close()
 	return cut
 }

@@ -20,6 +20,7 @@ const (
 	DialFailed          CloseReason = "dial_failed"           // the broker could not be reached
 	BrokerRefusedTLS    CloseReason = "broker_refused_tls"    // the broker does not take the proxy's part of the TLS handshake, and says so behind it
 	DialRefused         CloseReason = "dial_refused"          // the broker's address is not one that may be dialled
+	BrokerLogin         CloseReason = "broker_login"          // the proxy could not log in at the broker
 	FirstRequestTimeout CloseReason = "first_request_timeout" // no complete request header in time
 	ForeignProtocol     CloseReason = "foreign_protocol"      // the client speaks something that is not Kafka
 
@@ -41,6 +42,7 @@ const (
 	BadRequest         CloseReason = "bad_request"          // a request that contradicts itself
 	RequestTooLarge    CloseReason = "request_too_large"    // a request above max_request_bytes
 	UnknownAPI         CloseReason = "unknown_api"          // an API that could not be searched for addresses
+	APIRefused         CloseReason = "api_refused"          // an API that the listener refuses, and that has no answer to say so
 	UnsupportedVersion CloseReason = "unsupported_version"  // a version that could not be searched for addresses
 	Relearn            CloseReason = "relearn"              // the endpoint's broker was not known yet; it is once the client comes back
 	BadAnswer          CloseReason = "bad_answer"           // an answer that contradicts itself

@@ -82,6 +82,9 @@ func (s *session) report() {
 	if s.address != "" {
 		attrs = append(attrs, slog.String(logkey.Upstream, s.address))
 	}
+	if through := s.endpoint.listener.cluster.via; through != nil {
+		attrs = append(attrs, slog.String(logkey.Via, through.String()))
+	}
 	if endOf.Err != nil {
 		attrs = append(attrs, slog.Any(logkey.Error, endOf.Err))
 	}

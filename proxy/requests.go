@@ -197,6 +197,10 @@ func (s *session) request(p wire.RequestPrefix) error {
 			err:    fmt.Errorf("api key %d is not known to this build", p.Key),
 			fix:    "unknown_apis: pass forwards it unseen, addresses in it included",
 		}
+	case s.endpoint.listener.policy.refuses(p.Key):
+		return s.refuse(r, frame)
+	case s.endpoint.listener.cluster.method != nil && isLogin(p.Key):
+		return s.refuseLogin(r, frame)
 	case !s.target.known && !teaches(p.Key):
 		return end(Relearn, nil)
 	case p.Key == kmsg.Produce.Int16():

@@ -114,6 +114,10 @@ func (s *session) open(ctx context.Context) bool {
 	}
 	if err := s.dial(ctx, header); err != nil {
 		s.note(err)
+		if isRefusedLogin(s.ended().err) {
+			s.tellLoginRefused(header)
+			return false
+		}
 		s.resetIfDown()
 		return false
 	}
@@ -160,7 +164,7 @@ func (s *session) close() {
 // coordinator; a reset is a broker that is down.
 func (s *session) resetIfDown() {
 	switch s.ended().reason {
-	case DialFailed, BrokerRefusedTLS:
+	case DialFailed, BrokerRefusedTLS, BrokerLogin:
 		closeByReset(s.client)
 	default:
 	}
@@ -343,7 +347,7 @@ var past = time.Unix(1, 0)
 // still sending would reset the connection, and take the last answer with it.
 func (s *session) lingerForClient() {
 	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
+	case BrokerClosed, BrokerReset, BrokerLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
 	default:
 		return
 	}

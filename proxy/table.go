@@ -60,3 +60,29 @@ func (l *listener) rows() []Row {
 	}
 	return rows
 }
+
+// Broker is a broker as the cluster names it.
+type Broker struct {
+	Node int32
+	Host string
+	Port int32
+}
+
+// Brokers are the known brokers of the cluster with this name, by id, and the id that the
+// cluster has given itself; "": it has not said.
+func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
+	for _, c := range p.clusters {
+		if c.conf.Name != name {
+			continue
+		}
+		for _, b := range c.nodes() {
+			if b.Host != "" {
+				all = append(all, Broker(b))
+			}
+		}
+		c.mu.Lock()
+		clusterID = c.brokers.ClusterID()
+		c.mu.Unlock()
+	}
+	return clusterID, all
+}

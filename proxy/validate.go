@@ -133,9 +133,12 @@ func (v *validator) cluster(key string, c *Cluster) {
 	if c.Keepalive > maxKeepalive {
 		v.add(key+".keepalive", fmt.Sprintf("%s is more than the kernel takes", c.Keepalive), fmt.Sprintf("write %s or less; the default is %s", maxKeepalive, DefaultKeepalive))
 	}
+	v.via(key, c)
+	v.source(key, c)
 	if c.TLS != nil {
 		v.tls(key, tlsconf.ClientConfig(*c.TLS).Validate())
 	}
+	v.sasl(key, c.SASL)
 	v.bootstrap(key, c)
 
 	if len(c.Listeners) == 0 {

@@ -58,6 +58,34 @@ func TestValidate(t *testing.T) {
 			[]string{`clusters: there is no cluster; add one with its bootstrap addresses and a listener`},
 		},
 		{
+			"via",
+			func(c *Config, orders *Cluster, _, _ *Listener) {
+				orders.Via = Via{URL: "ssh://me@bastion", PasswordFile: "validate_test.go"}
+				c.Clusters[1].Via = Via{URL: "socks5://u:s3cret@host"}
+				orders.Source = []string{"10.0.0.7", "fd00::7", "10.0.0.7", "0.0.0.0", "eth0"}
+			},
+			[]string{
+				`clusters.orders.via_known_hosts: there is no file of known host keys, without which anyone could be bastion; make one: ssh-keyscan -p 22 bastion >> known_hosts, and compare the key with the one that its administrator gives`,
+				`clusters.orders.source: 10.0.0.7 and fd00::7 are of two families; write IPv4 addresses, or IPv6 addresses`,
+				`clusters.orders.source: 10.0.0.7 is there twice; take it out`,
+				`clusters.orders.source: "0.0.0.0" is no address to dial from; write addresses of this machine, such as 10.0.0.7`,
+				`clusters.orders.source: "eth0" is no address to dial from; write addresses of this machine, such as 10.0.0.7`,
+				`clusters.audit.via: it holds a password; write socks5://user@host:1080, and the password into a file that via_password_file names`,
+			},
+		},
+		{
+			"keys of a via that is not there, source of a command",
+			func(c *Config, orders *Cluster, _, _ *Listener) {
+				orders.Via = Via{KeyFile: "key"}
+				c.Clusters[1].Via.URL = "exec:go {host} {port}"
+				c.Clusters[1].Source = []string{"10.0.0.7"}
+			},
+			[]string{
+				`clusters.orders.via_key_file: there is no via that it could be for; write via, or leave the key out`,
+				`clusters.audit.source: via is a command, which dials by itself; leave the key out, and tell the command`,
+			},
+		},
+		{
 			"names",
 			func(_ *Config, orders *Cluster, fred, _ *Listener) { orders.Name, fred.Name = "Orders", "fred_1" },
 			[]string{

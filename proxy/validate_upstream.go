@@ -54,7 +54,9 @@ func (v *validator) bootstrap(key string, c *Cluster) {
 			v.add(key, err.Error(), "correct the rule, or put one for this address above it")
 			continue
 		}
-		v.upstreams = append(v.upstreams, knownUpstream{key: key, address: dialled})
+		if c.Via.URL == "" { // else the address is another machine's
+			v.upstreams = append(v.upstreams, knownUpstream{key: key, address: dialled})
+		}
 	}
 }
 

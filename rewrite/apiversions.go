@@ -19,7 +19,8 @@ const (
 // The response header is never flexible, so that a client can read it before it
 // knows what the broker speaks (KIP-511). The maximum of an API that is parsed
 // here is lowered to what is understood, in place. An API of which no version is
-// understood is left out, and so is one nobody here has heard of. Minimums stay:
+// understood is left out, and so are those that nobody here has heard of, and those
+// that are refused. Minimums stay:
 // Kafka 4 says Produce 0 although it takes 3 and later, because librdkafka
 // switches compression off otherwise (KAFKA-18659).
 //
@@ -35,6 +36,7 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 	out := make([]byte, 0, len(payload))
 	var notes Notes
 	kept, lowered := 0, false
+	total := n
 	for ; n > 0; n-- {
 		start := rd.Offset()
 		key, low, high := rd.Int16(), rd.Int16(), rd.Int16()
@@ -43,6 +45,9 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		}
 		if rd.Err() != nil {
 			break
+		}
+		if r.Refused != nil && r.Refused(key) {
+			continue
 		}
 		limit, ok := r.limit(key, low, high)
 		if !ok {
@@ -59,7 +64,7 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		return nil, Notes{}, rd.Err()
 	}
 	front := appendArrayLen(payload[:2:2], kept, flexible)
-	if len(notes.Hidden) == 0 {
+	if kept == max(total, 0) {
 		front = payload[:entries:entries] // also keeps a null array null
 	}
 	rest := payload[rd.Offset():]

@@ -35,6 +35,9 @@ type Translate func(key int16, brokers Brokers)
 type Rewriter struct {
 	Translate   Translate
 	UnknownAPIs bool // show APIs that this build has never heard of
+	// Refused says which APIs clients may not use; ApiVersions does not show
+	// them. nil: they may use all.
+	Refused func(key int16) bool
 }
 
 // Notes is what happened to an answer, for logs and metrics.

@@ -22,7 +22,9 @@ clusters:
 
 func TestLoadConfig(t *testing.T) {
 	node := int32(7)
-	s, err := load(t, `
+	password := write(t, "secret")
+	hosts := write(t, "bastion.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVq3u1mHxH4zRjP8eQ2Dq3t5N6s2Ykq3cJ0yq2lDk0H\n")
+	s, err := load(t, strings.NewReplacer("VIAFILE", password, "VIAHOSTS", hosts).Replace(`
 clusters:
   orders:
     bootstrap: [b0.internal:9092, b1.internal:9092]
@@ -34,19 +36,27 @@ clusters:
     keepalive: 2m
     brokers: ["*.internal:9092"]
     forget_after: 24h
+    via: ssh://kafka@bastion.example.com
+    via_password_file: VIAFILE
+    via_known_hosts: VIAHOSTS
+    source: [10.0.0.8, 10.0.0.9]
     tls: {ca: ca.pem, cert: c.pem, key: k.pem, server_name: kafka.internal, min_version: "1.3"}
+    sasl: {mechanism: SCRAM-SHA-512, username: u, password_file: p, allow_plaintext: true}
     listeners:
       fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, tls: {certs: [{cert: e.pem, key: e.key}], client_ca: c.pem, client_auth: requested, subjects: ["CN=a"], ticket_keys: [t1, t2]}, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
   audit:
     bootstrap: a0.internal:9092, a1.internal:9092
+    sasl:
+      mechanism: OAUTHBEARER
+      oauth: {token_url: "https://login.internal/token", client_id: kproxy, client_secret_file: s, scope: kafka, extensions: {logicalCluster: lkc-1}}
     listeners:
       x: {bind: 127.0.0.3:9092, nodes: {sni: "b{node}.{cluster}.example.com:443"}, unknown_sni: bootstrap, tls: {certs: [{cert: e.pem, key: e.key}]}}
 state_dir: /var/lib/kproxy
 limits: {max_connections: 100, max_request_bytes: 2048, first_request_timeout: 1s, handshake_timeout: 2s, max_handshakes: 7, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
 drain: {timeout: 1m}
 log: {level: debug, format: json}
-`)
+`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,14 +70,21 @@ log: {level: debug, format: json}
 				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: proxy.HideUnknownAPIs,
 				ConnectTimeout: proxy.DefaultConnectTimeout, Keepalive: proxy.DefaultKeepalive,
 				ForgetAfter: proxy.DefaultForgetAfter,
-				Listeners:   []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{SNI: "b{node}.{cluster}.example.com:443", Pin: map[int32]int{}}, UnknownSNI: proxy.SNIBootstrap, TLS: &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, MinVersion: "1.2"}, ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired}}},
+				SASL: &proxy.SASL{Mechanism: "OAUTHBEARER", OAuth: proxy.OAuth{
+					TokenURL: "https://login.internal/token", ClientID: "kproxy", ClientSecret: proxy.Secret{File: "s"}, Scope: "kafka",
+					Extensions: map[string]string{"logicalCluster": "lkc-1"},
+				}},
+				Listeners: []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{SNI: "b{node}.{cluster}.example.com:443", Pin: map[int32]int{}}, UnknownSNI: proxy.SNIBootstrap, TLS: &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, MinVersion: "1.2"}, ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired}}},
 			},
 			{
 				Name: "orders", Bootstrap: []string{"b0.internal:9092", "b1.internal:9092"}, UnknownAPIs: proxy.PassUnknownAPIs,
 				Dial:           []proxy.DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
 				ConnectTimeout: 3 * time.Second, Keepalive: 2 * time.Minute,
 				Brokers: []string{"*.internal:9092"}, ForgetAfter: 24 * time.Hour,
-				TLS: &proxy.UpstreamTLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ServerName: "kafka.internal", MinVersion: "1.3"},
+				Via:    proxy.Via{URL: "ssh://kafka@bastion.example.com", PasswordFile: password, KnownHosts: hosts},
+				Source: []string{"10.0.0.8", "10.0.0.9"},
+				TLS:    &proxy.UpstreamTLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ServerName: "kafka.internal", MinVersion: "1.3"},
+				SASL:   &proxy.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: proxy.Secret{File: "p"}, AllowPlaintext: true},
 				Listeners: []proxy.Listener{
 					{
 						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092", UnknownSNI: proxy.SNIRefuse,
@@ -329,7 +346,8 @@ func TestBadEnvironment(t *testing.T) {
 	tests := []struct{ name, value, want string }{
 		{"KPROXY_LOG_LEVEL", "loud", `log.level (KPROXY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; the default is info`},
 		{"KPROXY_LOG_LEVL", "info", `KPROXY_LOG_LEVL: an environment variable that is no key's; did you mean KPROXY_LOG_LEVEL?`},
-		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; the nearest that there is: KPROXY_CLUSTERS_ORDERS_TLS_SERVER_NAME`},
+		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; did you mean KPROXY_CLUSTERS_ORDERS_SASL_USERNAME?`},
+		{"KPROXY_CLUSTERS_ORDERS_SASL_MECHANISM", "GSSAPI", `clusters.orders.sasl.mechanism (KPROXY_CLUSTERS_ORDERS_SASL_MECHANISM): "GSSAPI" is no mechanism that kproxy knows; write one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM`},
 		{"KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND", "localhost", `clusters.orders.listeners.fred.bind (KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND): "localhost" has no port; add one, such as localhost:9092`},
 	}
 	for _, tt := range tests {

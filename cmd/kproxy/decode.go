@@ -67,6 +67,8 @@ func (d *decoder) field(path keyPath, f reflect.StructField, tree any, written b
 	switch {
 	case f.Type == reflect.TypeFor[map[int32]int]():
 		d.numbers(path, f.Tag, tree, into)
+	case f.Type == reflect.TypeFor[map[string]string]():
+		d.texts(path, f.Tag, tree, into)
 	case f.Type.Kind() == reflect.Map:
 		d.named(path, tree, into)
 	case f.Type.Kind() == reflect.Slice:
@@ -142,6 +144,24 @@ func (d *decoder) numbers(path keyPath, tag reflect.StructTag, tree any, into re
 			continue
 		}
 		into.SetMapIndex(reflect.ValueOf(node), reflect.ValueOf(number))
+	}
+}
+
+// texts reads a map of texts. One that is left out, or empty, is nil.
+func (d *decoder) texts(path keyPath, tag reflect.StructTag, tree any, into reflect.Value) {
+	fix := "write names with a text each, such as " + tag.Get("example")
+	written, ok := d.keys(path, tree, fix)
+	if !ok || len(written) == 0 {
+		return
+	}
+	into.Set(reflect.MakeMap(into.Type()))
+	for _, key := range slices.Sorted(maps.Keys(written)) {
+		text, ok := asText(written[key])
+		if !ok {
+			d.add(path.key(key), describe(written[key])+" is not a text", fix)
+			continue
+		}
+		into.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(text))
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -32,16 +33,23 @@ type fileConfig struct {
 }
 
 type clusterKeys struct {
-	Bootstrap      []string                `key:"bootstrap" example:"[broker-1:9092, broker-2:9092]" doc:"Brokers to ask first, host:port, tried in turn."`
-	UnknownAPIs    string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose answers may hold addresses: hidden from clients, or shown and forwarded."`
-	Brokers        []string                `key:"brokers" example:"[\"*.internal:9092\"]" doc:"Globs on host:port: the addresses that may be dialled of those that brokers advertise. Left out: all, but for loopback, link-local, multicast and kproxy's own."`
-	ForgetAfter    time.Duration           `key:"forget_after" default:"720h" min:"1m" doc:"How long a broker keeps its port or slot unseen when the range is full and another needs it."`
-	Dial           []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
-	ConnectTimeout time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
-	Keepalive      time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
-	TLS            *upstreamTLSKeys        `key:"tls" example:"{ca: ca.pem}" doc:"Speak TLS to the brokers; {} trusts the system's authorities. Left out: plaintext."`
-	ProxyProtocol  string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
-	Listeners      map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
+	Bootstrap         []string                `key:"bootstrap" example:"[broker-1:9092, broker-2:9092]" doc:"Brokers to ask first, host:port, tried in turn."`
+	UnknownAPIs       string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose answers may hold addresses: hidden from clients, or shown and forwarded."`
+	Brokers           []string                `key:"brokers" example:"[\"*.internal:9092\"]" doc:"Globs on host:port: the addresses that may be dialled of those that brokers advertise. Left out: all, but for loopback, link-local, multicast and kproxy's own."`
+	ForgetAfter       time.Duration           `key:"forget_after" default:"720h" min:"1m" doc:"How long a broker keeps its port or slot unseen when the range is full and another needs it."`
+	Dial              []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
+	ConnectTimeout    time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
+	Keepalive         time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
+	TLS               *upstreamTLSKeys        `key:"tls" example:"{ca: ca.pem}" doc:"Speak TLS to the brokers; {} trusts the system's authorities. Left out: plaintext."`
+	SASL              saslKeys                `key:"sasl" doc:"How kproxy logs in at the brokers for its clients. Left out: a client's own login passes through."`
+	Via               string                  `key:"via" example:"ssh://user@bastion.example.com" doc:"Reach the brokers through another machine, or a program: socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}. Their names resolve at its far side."`
+	ViaPasswordFile   string                  `key:"via_password_file" example:"via-password" doc:"A file with the password of via's user."`
+	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh. Left out: the SSH agent's, unless there is a password."`
+	ViaPassphraseFile string                  `key:"via_passphrase_file" example:"via-passphrase" doc:"A file with the passphrase of via_key_file."`
+	ViaKnownHosts     string                  `key:"via_known_hosts" example:"/home/me/.ssh/known_hosts" doc:"A file with the keys of ssh hosts, as OpenSSH keeps it; required for ssh."`
+	Source            []string                `key:"source" example:"[10.0.0.7, 10.0.0.8]" doc:"Addresses of this machine to dial from, in turn, all of one family; with via, to dial its machine from."`
+	ProxyProtocol     string                  `key:"proxy_protocol" oneof:"v1|v2" doc:"Begin each connection to a broker with a PROXY protocol header that names the client: for a load balancer in front of the brokers that wants one. Kafka itself does not take it."`
+	Listeners         map[string]listenerKeys `key:"listeners" schema:"required" doc:"The ways in, by name: one for each network that clients come from."`
 }
 
 type upstreamTLSKeys struct {
@@ -51,6 +59,31 @@ type upstreamTLSKeys struct {
 	ServerName         string `key:"server_name" example:"kafka.internal" doc:"The name that is asked of every broker and looked for in its certificate. Left out: the one that each broker advertises, also where a dial rule leads elsewhere."`
 	MinVersion         string `key:"min_version" default:"1.2" oneof:"1.2|1.3" doc:"The oldest TLS version that is spoken."`
 	InsecureSkipVerify bool   `key:"insecure_skip_verify" doc:"Take any certificate for the brokers': whoever is between can read and change all."`
+}
+
+type saslKeys struct {
+	Mechanism      string    `key:"mechanism" example:"SCRAM-SHA-512" doc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM."`
+	Username       string    `key:"username" example:"kproxy" doc:"The user, for PLAIN and SCRAM."`
+	PasswordFile   string    `key:"password_file" example:"/run/secrets/kafka-password" doc:"A file that holds the user's password; it is read at each login."`
+	PasswordEnv    string    `key:"password_env" example:"KAFKA_PASSWORD" doc:"The name of an environment variable that holds the password, instead of password_file."`
+	OAuth          oauthKeys `key:"oauth" doc:"Where bearer tokens come from, for OAUTHBEARER."`
+	AWS            awsKeys   `key:"aws" doc:"Which AWS credentials are used, for AWS_MSK_IAM."`
+	AllowPlaintext bool      `key:"allow_plaintext" doc:"Send secrets also to brokers that are neither on loopback nor reached over TLS."`
+}
+
+type oauthKeys struct {
+	TokenURL         string            `key:"token_url" example:"https://login.example.com/oauth2/token" doc:"The token endpoint, which is asked with client credentials."`
+	ClientID         string            `key:"client_id" example:"kproxy" doc:"Who kproxy is to the token endpoint."`
+	ClientSecretFile string            `key:"client_secret_file" example:"/run/secrets/client-secret" doc:"A file that holds the client's secret; it is read each time a token is asked for."`
+	Scope            string            `key:"scope" example:"kafka" doc:"The scope to ask for; several are parted by spaces."`
+	Extensions       map[string]string `key:"extensions" example:"{logicalCluster: lkc-1}" doc:"SASL extensions, sent with each token."`
+	TokenFile        string            `key:"token_file" example:"/run/secrets/token" doc:"A file that holds a token and is kept fresh by somebody else, instead of token_url; it is read at each login."`
+}
+
+type awsKeys struct {
+	Region  string `key:"region" example:"us-east-1" doc:"Where AWS itself is asked, to assume a role. The region of the brokers is that in their names, or AWS_REGION. Left out: what the environment and the profile say."`
+	Profile string `key:"profile" example:"production" doc:"A profile of the shared AWS configuration. Left out: the default."`
+	RoleARN string `key:"role_arn" example:"arn:aws:iam::111122223333:role/kproxy" doc:"A role to assume. Left out: none."`
 }
 
 type dialKeys struct {
@@ -186,12 +219,18 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 		Name:           name,
 		Bootstrap:      c.Bootstrap,
 		UnknownAPIs:    proxy.UnknownAPIs(c.UnknownAPIs),
+		SASL:           c.SASL.proxyConfig(),
 		ProxyProtocol:  proxy.HeaderVersion(c.ProxyProtocol),
 		Brokers:        c.Brokers,
 		ForgetAfter:    c.ForgetAfter,
 		ConnectTimeout: c.ConnectTimeout,
 		Keepalive:      c.Keepalive,
 		TLS:            (*proxy.UpstreamTLS)(c.TLS),
+		Via: proxy.Via{
+			URL: c.Via, PasswordFile: c.ViaPasswordFile,
+			KeyFile: c.ViaKeyFile, PassphraseFile: c.ViaPassphraseFile, KnownHosts: c.ViaKnownHosts,
+		},
+		Source: c.Source,
 	}
 	for _, rule := range c.Dial {
 		cluster.Dial = append(cluster.Dial, proxy.DialRule(rule))
@@ -238,4 +277,26 @@ func (k *listenerTLSKeys) proxyConfig() *proxy.ListenerTLS {
 		c.Certs = append(c.Certs, proxy.KeyPair(pair))
 	}
 	return c
+}
+
+// proxyConfig is nil where the file has no sasl.
+func (k *saslKeys) proxyConfig() *proxy.SASL {
+	if reflect.ValueOf(k).Elem().IsZero() {
+		return nil
+	}
+	return &proxy.SASL{
+		Mechanism: k.Mechanism,
+		Username:  k.Username,
+		Password:  proxy.Secret{File: k.PasswordFile, Env: k.PasswordEnv},
+		OAuth: proxy.OAuth{
+			TokenURL:     k.OAuth.TokenURL,
+			ClientID:     k.OAuth.ClientID,
+			ClientSecret: proxy.Secret{File: k.OAuth.ClientSecretFile},
+			Scope:        k.OAuth.Scope,
+			TokenFile:    k.OAuth.TokenFile,
+			Extensions:   k.OAuth.Extensions,
+		},
+		AWS:            proxy.AWS(k.AWS),
+		AllowPlaintext: k.AllowPlaintext,
+	}
 }

@@ -35,6 +35,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
+	if status, ok := err.(*statusError); ok { //nolint:errorlint // joined with another, that one is told
+		return status.code
+	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", line) // there is nowhere left to say that stderr is gone
 	}
@@ -70,6 +73,7 @@ func newRootCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newServeCommand(),
+		newConnectCommand(),
 		newCheckCommand(),
 		newDemoCommand(),
 		newVersionCommand(),

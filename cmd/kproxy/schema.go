@@ -57,6 +57,8 @@ func fieldSchema(f reflect.StructField, path keyPath) map[string]any {
 			"type": "object", "propertyNames": map[string]any{"pattern": "^[0-9]+$"},
 			"additionalProperties": map[string]any{"type": "integer"},
 		}
+	case f.Type == reflect.TypeFor[map[string]string]():
+		schema = map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "string"}}
 	case f.Type.Kind() == reflect.Map:
 		// The name of a cluster or listener is part of the variable.
 		name := "<" + strings.TrimSuffix(f.Tag.Get("key"), "s") + ">"

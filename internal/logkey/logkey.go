@@ -30,6 +30,7 @@ const (
 	FramesDown    = "frames_down"    // answers, broker to client
 	FramesUp      = "frames_up"      // requests, client to broker
 	Idle          = "idle"           // how long nothing had happened
+	Line          = "line"           // what a command has written
 	Limit         = "limit"          // the key of a limit in the configuration
 	Listener      = "listener"       // listener by its configured name
 	Max           = "max"            // what a limit is set to
@@ -45,5 +46,6 @@ const (
 	Subject       = "subject"        // of a certificate
 	TLVs          = "tlvs"           // what a PROXY protocol header says beside the addresses
 	Upstream      = "upstream"       // host:port dialled
+	Via           = "via"            // what brokers are reached through
 	Version       = "version"        // kproxy's own version
 )

@@ -39,9 +39,19 @@ type Dialer struct {
 	// process. It may be called from several goroutines. nil: none is.
 	Own func(netip.AddrPort) bool
 
+	// Source are local addresses of one family to dial from, each in its turn;
+	// none: the system chooses.
+	Source []netip.Addr
+	turn   atomic.Uint32 // which of them is next
+
+	// Through opens the connections at its own far side, where names resolve. A
+	// resolved address is not seen then: learned addresses are refused by what
+	// they say literally, and Own is not asked. nil: connections are opened here.
+	Through DialFunc
+
 	// DialContext opens the connection; nil: a net.Dialer with the keep-alive
 	// above. It resolves names by itself, so Own is not asked.
-	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	DialContext DialFunc
 }
 
 // LoopError says that a broker's address led back to this kproxy: a bootstrap
@@ -52,13 +62,13 @@ type LoopError struct {
 
 // Error tells what is wrong and what to look at.
 func (e *LoopError) Error() string {
-	return "upstream address " + e.Address + " is kproxy's own listener; point bootstrap, or a dial rule, at the broker"
+	return "upstream address " + e.Address + " is kproxy's own listener; point bootstrap, via, or a dial rule elsewhere"
 }
 
 // Dial connects to t where the rules say that it is reached, for as long as ctx
 // allows; a connection that is made outlives ctx. address is that place, also
-// where the connection fails. conn is the *net.TCPConn itself, because any
-// wrapper would switch splice off.
+// where the connection fails. conn is the *net.TCPConn itself, or what
+// Through has given, because any wrapper would switch splice off.
 //
 // The error names what was tried, and is or wraps a [*LoopError] where t led
 // back to kproxy.
@@ -71,7 +81,7 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 	if learned && !d.Brokers.admits(address) {
 		return nil, address, notAdmitted(t)
 	}
-	conn, err = d.dialContext(t, learned)(ctx, "tcp", address)
+	conn, err = d.open(ctx, t, learned, address)
 	if err == nil {
 		return conn, address, nil
 	}
@@ -95,11 +105,25 @@ func (d *Dialer) Address(t Target) string {
 // the configuration itself has led there.
 func (d *Dialer) AllowLoopback() { d.loopback.Store(true) }
 
-func (d *Dialer) dialContext(t Target, learned bool) func(ctx context.Context, network, address string) (net.Conn, error) {
-	if d.DialContext != nil {
-		return d.DialContext
+// open connects to address, by the way that the Dialer has.
+func (d *Dialer) open(ctx context.Context, t Target, learned bool, address string) (net.Conn, error) {
+	switch {
+	case d.Through != nil:
+		if err := d.checkFar(t, learned, address); err != nil {
+			return nil, err
+		}
+		return d.Through(ctx, "tcp", address)
+	case d.DialContext != nil:
+		return d.DialContext(ctx, "tcp", address)
+	default:
+		return d.netDialer(t, learned).DialContext(ctx, "tcp", address)
 	}
-	dialer := net.Dialer{
+}
+
+// netDialer opens connections from here. It asks for a name's addresses at each
+// dial, and tries them in turn.
+func (d *Dialer) netDialer(t Target, learned bool) *net.Dialer {
+	dialer := &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable:   true,
 			Idle:     d.Keepalive,
@@ -108,25 +132,41 @@ func (d *Dialer) dialContext(t Target, learned bool) func(ctx context.Context, n
 		},
 		// It runs for every address that a name resolved to, between socket
 		// and connect: only here is it known where the connection would go.
-		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		ControlContext: func(_ context.Context, _, address string, socket syscall.RawConn) error {
 			resolved, err := netip.ParseAddrPort(address)
 			if err != nil {
 				return fmt.Errorf("resolved address: %w", err)
 			}
-			return d.check(t, learned, netip.AddrPortFrom(resolved.Addr().Unmap(), resolved.Port()))
+			if err := d.check(t, learned, netip.AddrPortFrom(resolved.Addr().Unmap(), resolved.Port())); err != nil {
+				return err
+			}
+			if len(d.Source) > 0 {
+				return bindLate(socket)
+			}
+			return nil
 		},
 	}
-	return dialer.DialContext
+	if n := uint32(len(d.Source)); n > 0 {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.Source[(d.turn.Add(1)-1)%n], 0))
+	}
+	return dialer
 }
 
 // check refuses resolved addresses that t must not lead to.
 func (d *Dialer) check(t Target, learned bool, resolved netip.AddrPort) error {
-	switch {
-	case d.Own != nil && d.Own(resolved):
+	if d.Own != nil && d.Own(resolved) {
 		return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
+	}
+	return d.admit(t, learned, resolved.Addr())
+}
+
+// admit refuses a learned address of a class that no broker is meant to be in,
+// and notes where the configuration itself leads to loopback.
+func (d *Dialer) admit(t Target, learned bool, resolved netip.Addr) error {
+	switch {
 	case learned:
-		return refuse(t, resolved.Addr(), d.loopback.Load())
-	case resolved.Addr().IsLoopback():
+		return refuse(t, resolved, d.loopback.Load())
+	case resolved.IsLoopback():
 		d.loopback.Store(true)
 	}
 	return nil

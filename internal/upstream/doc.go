@@ -2,8 +2,10 @@
 // connection to it.
 //
 //	Target              Rules                     Dialer
-//	node 3,             first match wins:         resolve, refuse kproxy's own
-//	broker-3.vpc:9092 → at 127.0.0.1:19095      → addresses, keep-alive        → net.Conn
+//	node 3,             first match wins:         resolve, refuse what may not be
+//	broker-3.vpc:9092 → at 127.0.0.1:19095      → dialled, keep-alive          → net.Conn
+//	                                              or Through: another machine
+//	                                              does it (package via)
 //
 // [Rules] say where a broker is really reached, when that is not where it says
 // it is: through a port forward, in another network, behind another name. They
@@ -15,9 +17,9 @@
 // by.
 //
 // What else belongs here as it is built, in the order in which a connection
-// meets it: the way through a proxy (`via`), logging in for the client (SASL), and
-// logging in again before the session ends. A tool that explains why a broker
-// cannot be reached walks this same code. TLS is package tlsconf's.
+// meets it: logging in for the client (SASL), and logging in again before the
+// session ends. A tool that explains why a broker cannot be reached walks this
+// same code. TLS is package tlsconf's, a way through a proxy is package via's.
 //
 // The package knows no Kafka frame, no listener and no client; it keeps no
 // state between dials.

@@ -76,6 +76,14 @@ func (r *Reader) Int32() int32 {
 	return 0
 }
 
+// Int64 takes an INT64.
+func (r *Reader) Int64() int64 {
+	if b := r.Take(8); b != nil {
+		return int64(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
 // Uvarint takes an UNSIGNED_VARINT of at most 32 bits. A number written with
 // more bytes than it needs is accepted, as every client and broker accepts it.
 func (r *Reader) Uvarint() uint32 {
@@ -103,6 +111,15 @@ func (r *Reader) String(compact bool) []byte {
 		if n < -1 {
 			r.fail(ErrMalformed)
 		}
+		return nil
+	}
+	return r.Take(n)
+}
+
+// Bytes takes a NULLABLE_BYTES, compact or with an INT32 length; null is nil.
+func (r *Reader) Bytes(compact bool) []byte {
+	n := r.ArrayLen(compact) // the length of an array is written alike
+	if n < 0 {
 		return nil
 	}
 	return r.Take(n)

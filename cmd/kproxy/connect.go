@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kproxy/internal/connect"
+	"kproxy/internal/hostport"
+	"kproxy/proxy"
+)
+
+// connectTimeout bounds one question to a broker: a person waits for it.
+const connectTimeout = 8 * time.Second
+
+// connectFlags are the flags of connect, as they were written.
+type connectFlags struct {
+	nodes, dial []string
+
+	tls, insecure                bool
+	ca, cert, key, serverName    string
+	sasl, username, passwordFile string
+	passwordEnv, tokenFile       string
+	awsRegion, awsProfile        string
+	allowPlaintext               bool
+	via                          proxy.Via
+
+	listen, advertise string
+	port              int
+	configFrom, exec  string
+	verbose           bool
+}
+
+func newConnectCommand() *cobra.Command {
+	var f connectFlags
+	cmd := &cobra.Command{
+		Use:   "connect HOST:PORT…",
+		Short: "Make a Kafka cluster that answers at HOST:PORT usable from this machine",
+		Long: `connect asks a cluster who its brokers are, finds which of them answers at which of
+the given addresses, and serves the cluster on loopback, on ports that stay the same
+in every run. It prints what clients here have to be configured with, and runs until
+it is told to stop. Every broker that cannot be reached is named, with what mends it.`,
+		Example: `  kproxy connect ec2-54-191-84-122.us-west-2.compute.amazonaws.com:9092
+  kproxy connect b0.example.com:9092 b1.example.com:9092 --exec 'kcat -L -b $KAFKA_BOOTSTRAP_SERVERS'
+  kproxy connect --config-from client.properties
+  kproxy connect b0.internal:9092 --via ssh://me@bastion.example.com`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (f *connectFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringArrayVar(&f.nodes, "node", nil, "where one node is: `ID=HOST:PORT`; may come again")
+	flags.StringArrayVar(&f.dial, "dial", nil, "where brokers with such an address are: `MATCH=HOST:PORT`, as dial rules have it ('b*.internal:9092=127.0.0.1:{19092+node}')")
+	flags.StringVar(&f.configFrom, "config-from", "", "take addresses, TLS and login from a client's `FILE`: client.properties, or a librdkafka configuration")
+	flags.BoolVar(&f.tls, "tls", false, "speak TLS to the brokers")
+	flags.StringVar(&f.ca, "ca", "", "`FILE` of the certificates that sign the brokers' (PEM); the system's otherwise")
+	flags.StringVar(&f.cert, "cert", "", "`FILE` of a certificate to show the brokers (PEM)")
+	flags.StringVar(&f.key, "key", "", "`FILE` of the certificate's private key (PEM)")
+	flags.StringVar(&f.serverName, "server-name", "", "`NAME` to look for in every broker's certificate, instead of its own")
+	flags.BoolVar(&f.insecure, "insecure", false, "take any certificate: whoever is between can read and change all")
+	flags.StringVar(&f.sasl, "sasl", "", "log in for the clients by `MECHANISM`: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM")
+	flags.StringVar(&f.username, "username", "", "the `USER` to log in as")
+	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the user's password")
+	flags.StringVar(&f.passwordEnv, "password-env", "", "`NAME` of an environment variable with the password")
+	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with a token, for OAUTHBEARER")
+	flags.StringVar(&f.awsRegion, "aws-region", "", "`REGION` for AWS_MSK_IAM; the environment's otherwise")
+	flags.StringVar(&f.awsProfile, "aws-profile", "", "`PROFILE` for AWS_MSK_IAM")
+	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "send secrets also without TLS")
+	flags.StringVar(&f.via.URL, "via", "", "reach the brokers through `URL`: socks5, http, https, ssh://user@host or exec:CMD {host} {port}")
+	flags.StringVar(&f.via.PasswordFile, "via-password-file", "", "`FILE` with the password of via's user")
+	flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh; the agent's otherwise")
+	flags.StringVar(&f.via.PassphraseFile, "via-passphrase-file", "", "`FILE` with the passphrase of that key")
+	flags.StringVar(&f.via.KnownHosts, "via-known-hosts", "", "`FILE` of ssh's host keys; ~/.ssh/known_hosts otherwise")
+	flags.StringVar(&f.listen, "listen", "", "`HOST` to listen on, for containers and others; loopback otherwise")
+	flags.StringVar(&f.advertise, "advertise", "", "`HOST` that clients are told; localhost, or --listen, otherwise")
+	flags.IntVar(&f.port, "port", 0, "first `PORT`, of bootstrap; nodes have those behind it. Otherwise free ones, the same in every run")
+	flags.StringVar(&f.exec, "exec", "", "run `CMD` by the shell with KAFKA_BOOTSTRAP_SERVERS set, and end with it and its exit code")
+	flags.BoolVar(&f.verbose, "verbose", false, "log every connection")
+}
+
+// run is the command.
+func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, cleanUp, err := f.options(args, stderr)
+	if err != nil {
+		return &usageError{err}
+	}
+	defer cleanUp()
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	s, err := connect.Start(ctx, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it was told to stop
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("--port: %w; %s", err, bindFix(err))
+		}
+		return asFlags(err)
+	}
+	told := stdout
+	if f.exec != "" {
+		told = stderr // stdout is the command's
+	}
+	tell := func() { tellClients(s, printable{told}, printable{stderr}) }
+	tell()
+	if f.exec == "" {
+		o.Say("serving; Ctrl-C ends it")
+		return s.Run(ctx, tell)
+	}
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(running, tell) }() // ends with the command
+	err = runCommand(f.exec, s.Bootstrap(), stdout, stderr)
+	end()
+	if failed := <-ended; failed != nil {
+		return errors.Join(err, failed)
+	}
+	return err
+}
+
+// tellClients prints what clients need to know, and what does not work.
+func tellClients(s *connect.Session, w, stderr io.Writer) {
+	if len(s.Cluster.Brokers) > 0 {
+		_, _ = fmt.Fprintln(w)
+		_ = s.Table(w)
+	}
+	if s.Cluster.NeedsLogin && len(s.Cluster.Brokers) == 0 {
+		_, _ = fmt.Fprintf(w, "\nThe cluster wants its clients to log in%s. They do so through kproxy, each by itself; with\n--sasl kproxy does it for them. Who the brokers are is seen when the first one has.\n", by(s.Cluster.Mechanisms))
+	}
+	_, _ = fmt.Fprintf(w, "\n%s\n", s.ClientConfig())
+	for _, problem := range s.Problems() {
+		_, _ = fmt.Fprintln(stderr, "kproxy: "+problem)
+	}
+}
+
+func by(mechanisms []string) string {
+	if len(mechanisms) == 0 {
+		return ""
+	}
+	return ", by " + strings.Join(mechanisms, " or ")
+}
+
+// options are the flags and arguments, checked. cleanUp removes what they have made.
+func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Options, cleanUp func(), err error) {
+	cleanUp = func() {}
+	o = &connect.Options{
+		Addresses: args, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
+		Say: func(line string) { _, _ = fmt.Fprintln(printable{stderr}, "kproxy: "+line) },
+	}
+	if f.configFrom != "" {
+		from, err := connect.FromFile(f.configFrom)
+		if err != nil {
+			return nil, nil, err
+		}
+		cleanUp = from.Close
+		defer func() {
+			if err != nil {
+				from.Close()
+			}
+		}()
+		if len(args) == 0 {
+			o.Addresses = from.Bootstrap
+		}
+		o.TLS, o.SASL = from.TLS, from.SASL
+		for _, note := range from.Notes {
+			o.Say(note)
+		}
+	}
+	if err := errors.Join(f.addresses(o), f.where(o), f.security(o), f.listening(o)); err != nil {
+		return nil, nil, err
+	}
+	level := "warn"
+	if f.verbose {
+		level = "debug"
+	}
+	if o.Logger, err = newLogger(stderr, logKeys{Level: level, Format: "text"}); err != nil {
+		return nil, nil, err
+	}
+	return o, cleanUp, asFlags(o.Validate())
+}
+
+func (f *connectFlags) addresses(o *connect.Options) error {
+	if len(o.Addresses) == 0 {
+		return errors.New("no address; write the HOST:PORT at which the cluster answers, or name a client's configuration with --config-from")
+	}
+	for _, address := range o.Addresses {
+		host, _, err := hostport.Parse(address)
+		if err == nil && hostport.IsWildcard(host) {
+			err = fmt.Errorf("%q names no host; write the broker's name or address, such as broker-1:9092", address)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// where reads --node, --dial and what --via has by default.
+func (f *connectFlags) where(o *connect.Options) error {
+	o.Nodes = map[int32]string{}
+	for _, text := range f.nodes {
+		id, address, ok := strings.Cut(text, "=")
+		node, err := parseInt32(id)
+		if _, _, bad := hostport.Parse(address); !ok || err != nil || node < 0 || bad != nil {
+			return fmt.Errorf("--node %s: it is no ID=HOST:PORT; write one such as --node 0=127.0.0.1:9092", text)
+		}
+		if _, twice := o.Nodes[node]; twice {
+			return fmt.Errorf("--node %s: node %d is there twice; leave one out", text, node)
+		}
+		o.Nodes[node] = address
+	}
+	for _, text := range f.dial {
+		match, to, ok := strings.Cut(text, "=")
+		if !ok {
+			return fmt.Errorf("--dial %s: it is no MATCH=HOST:PORT; write one such as --dial 'b*.internal:9092=127.0.0.1:{19092+node}'", text)
+		}
+		o.Dial = append(o.Dial, proxy.DialRule{Match: match, To: to})
+	}
+	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(f.via.URL, "ssh:") && f.via.KnownHosts == "" {
+		o.Via.KnownHosts = filepath.Join(home, ".ssh", "known_hosts")
+	}
+	return nil
+}
+
+// security reads the flags of TLS and SASL, which win over --config-from's.
+func (f *connectFlags) security(o *connect.Options) error {
+	if given := (proxy.UpstreamTLS{CA: f.ca, Cert: f.cert, Key: f.key, ServerName: f.serverName, InsecureSkipVerify: f.insecure}); f.tls || given != (proxy.UpstreamTLS{}) {
+		o.TLS = connect.Override(o.TLS, given)
+	}
+	switch {
+	case f.sasl != "":
+		o.SASL = &proxy.SASL{
+			Mechanism: strings.ToUpper(f.sasl), Username: f.username, AllowPlaintext: f.allowPlaintext,
+			Password: proxy.Secret{File: f.passwordFile, Env: f.passwordEnv},
+			OAuth:    proxy.OAuth{TokenFile: f.tokenFile},
+			AWS:      proxy.AWS{Region: f.awsRegion, Profile: f.awsProfile},
+		}
+	case f.username != "" || f.passwordFile != "" || f.passwordEnv != "" || f.tokenFile != "":
+		return errors.New("there is a login, and not by which mechanism; add --sasl PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER")
+	case o.SASL != nil && f.allowPlaintext:
+		o.SASL.AllowPlaintext = true
+	}
+	return nil
+}
+
+func (f *connectFlags) listening(o *connect.Options) error {
+	const mostPort = 65000 // with room for the nodes' ports behind it
+	switch {
+	case f.port < 0 || f.port > mostPort:
+		return fmt.Errorf("--port: %d leaves no room for the nodes' ports behind it; write one of 1-%d", f.port, mostPort)
+	case f.listen == "":
+		o.Listen, o.Advertise = connect.Loopback(), "localhost"
+	case hostport.IsWildcard(f.listen) && f.advertise == "":
+		return fmt.Errorf("--listen %s: clients cannot be told a wildcard; add --advertise with the name by which they reach this machine, such as host.docker.internal", f.listen)
+	default:
+		o.Listen, o.Advertise = []string{f.listen}, f.listen
+	}
+	if f.advertise != "" {
+		o.Advertise = f.advertise
+	}
+	return nil
+}
+
+// connectStateDir is where ports are remembered: below XDG_STATE_HOME, or the folder that
+// is usual for it; "" where there is none.
+func connectStateDir() string {
+	dir := os.Getenv("XDG_STATE_HOME")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(home, ".local", "state")
+		if cache, err := os.UserCacheDir(); runtime.GOOS != "linux" && err == nil {
+			dir = cache
+		}
+	}
+	return filepath.Join(dir, "kproxy", "connect")
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"kproxy/internal/netlab"
+)
+
+// hidden starts a fake cluster whose brokers advertise names that do not resolve.
+// addresses are where they really are, by node.
+func hidden(t *testing.T, n int, opts ...kfake.Opt) (addresses []string) {
+	t.Helper()
+	listen := func(string, string) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		name := fmt.Sprintf("b%d.vpc.invalid:9092", len(addresses))
+		addresses = append(addresses, l.Addr().String())
+		return netlab.Named(l, name), nil
+	}
+	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen), kfake.SeedTopics(3, "t"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return addresses
+}
+
+// connected is what a run of connect has left.
+type connected struct {
+	code           int
+	stdout, stderr string
+	bootstrap      string            // that the command was given
+	brokers        map[string]string // node -> the address here, of the printed table
+	because        map[string]string // node -> the last columns of the table
+}
+
+// runConnect runs connect with a command that notes what it was given.
+func runConnect(t *testing.T, args ...string) connected {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	args = append([]string{"connect"}, args...)
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--exec") }) {
+		args = append(args, "--exec", "echo bootstrap $KAFKA_BOOTSTRAP_SERVERS")
+	}
+	c := connected{code: run(args, &stdout, &stderr), brokers: map[string]string{}, because: map[string]string{}}
+	c.stdout, c.stderr = stdout.String(), stderr.String()
+	if _, rest, ok := strings.Cut(c.stdout, "bootstrap "); ok {
+		c.bootstrap = strings.TrimSpace(rest)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(\d+) +\S+ +((?:localhost|127\.\S+):\d+) +(\S+ +.*)$`).FindAllStringSubmatch(c.stderr, -1) {
+		c.brokers[m[1]], c.because[m[1]] = m[2], strings.Join(strings.Fields(m[3]), " ")
+	}
+	return c
+}
+
+func (c connected) says(t *testing.T, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(c.stderr, part) {
+			t.Errorf("stderr does not say %q:\n%s", part, c.stderr)
+		}
+	}
+}
+
+// The story: one broker, whose name does not resolve, and the address that the user has.
+func TestConnectOneBroker(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	at := hidden(t, 1)[0]
+	c := runConnect(t, at)
+	if c.code != exitDone || c.bootstrap == "" {
+		t.Fatalf("exit code %d\n%s", c.code, c.stderr)
+	}
+	if want := at + " it answers there"; c.because["0"] != want {
+		t.Errorf("node 0: %q, want %q", c.because["0"], want)
+	}
+	c.says(t, "bootstrap.servers="+c.bootstrap, "kcat -b "+c.bootstrap)
+}
+
+// Three brokers at three addresses: each is found, whatever the order.
+func TestConnectFindsWhoIsWhere(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	at := hidden(t, 3)
+	c := runConnect(t, at[2], at[0], at[1])
+	for node, address := range at {
+		if want := address + " it answers there"; c.because[fmt.Sprint(node)] != want {
+			t.Errorf("node %d: %q, want %q", node, c.because[fmt.Sprint(node)], want)
+		}
+	}
+	if c.code != exitDone || strings.Contains(c.stderr, "cannot be reached") {
+		t.Errorf("exit code %d\n%s", c.code, c.stderr)
+	}
+}
+
+// What is not at an address of the user's is dialled nowhere else, and told with what mends
+// it; --node and --dial do.
+func TestConnectUnreachable(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	at := hidden(t, 3)
+	c := runConnect(t, at[1])
+	if c.because["1"] != at[1]+" it answers there" || c.because["0"] != "- cannot be reached" {
+		t.Errorf("got %v", c.because)
+	}
+	c.says(t, "node 0 cannot be reached", "--dial 'b0.vpc.invalid:9092=HOST:PORT', or --node 0=HOST:PORT", "node 2 cannot be reached")
+
+	c = runConnect(t, at[1], "--node", "0="+at[0], "--dial", "b2.*:9092="+at[2])
+	if c.because["0"] != at[0]+" --node" || c.because["2"] != "by --dial --dial" || strings.Contains(c.stderr, "cannot be reached") {
+		t.Errorf("got %v\n%s", c.because, c.stderr)
+	}
+}
+
+// Where describing a configuration is denied, brokers are told apart by ApiVersions v5, if
+// they know it, and otherwise not at all: nobody is taken for another.
+func TestConnectWithoutRights(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	older := kversion.Stable()
+	older.SetMaxKeyVersion(18, 4)
+	for name, tt := range map[string]struct {
+		opts []kfake.Opt
+		want func(at string) string
+	}{
+		"v5":    {nil, func(at string) string { return at + " it answers there" }},
+		"older": {[]kfake.Opt{kfake.MaxVersions(older)}, func(string) string { return "- cannot be reached" }},
+	} {
+		at := hidden(t, 2, append(tt.opts, kfake.EnableACLs(), kfake.ClusterID(name))...)
+		c := runConnect(t, at[1], at[0])
+		for node := range at {
+			if got, want := c.because[fmt.Sprint(node)], tt.want(at[node]); got != want {
+				t.Errorf("%s: node %d: %q, want %q", name, node, got, want)
+			}
+		}
+	}
+}
+
+// Ports are the same in every run, and another cluster's are others, also while nobody
+// has them.
+func TestConnectKeepsPorts(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", dir)
+	// An address of the loopback network that nobody else takes ports of meanwhile.
+	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	one := append(hidden(t, 1, kfake.ClusterID("one")), "--listen", host)
+	other := append(hidden(t, 2, kfake.ClusterID("other")), "--listen", host)
+	first := runConnect(t, one...)
+	second := runConnect(t, other...)
+	again := runConnect(t, one...)
+	if first.bootstrap == "" || again.bootstrap != first.bootstrap || again.brokers["0"] != first.brokers["0"] || second.bootstrap == first.bootstrap {
+		t.Errorf("%q, %q, and again %q", first.bootstrap, second.bootstrap, again.bootstrap)
+	}
+	// The first run's ports are taken: others are used, and the first ones kept.
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", first.bootstrap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := runConnect(t, one...)
+	taken.Close()
+	third.says(t, "the ports that this cluster had are taken")
+	if third.bootstrap == first.bootstrap {
+		t.Error("a port that is taken was used")
+	}
+	if got := runConnect(t, one...).bootstrap; got != first.bootstrap {
+		t.Errorf("%q, want %q again", got, first.bootstrap)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "kproxy", "connect", "*.json"))
+	if len(files) != 2 {
+		t.Errorf("files: %v", files)
+	}
+	for _, file := range files { // what is broken is not remembered
+		if err := os.WriteFile(file, []byte(`{"base":-1}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := runConnect(t, one...); c.code != exitDone {
+		t.Errorf("exit code %d\n%s", c.code, c.stderr)
+	}
+	var ports struct{ Base int }
+	if b, err := os.ReadFile(files[0]); err != nil || json.Unmarshal(b, &ports) != nil {
+		t.Error(err)
+	}
+}
+
+// The command's exit code is kproxy's, and its output has nothing else in it.
+func TestConnectExec(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	at := hidden(t, 1)[0]
+	for command, want := range map[string]int{"exit 7": 7, "true": 0, "kill -9 $$": 137} {
+		if c := runConnect(t, at, "--exec="+command); c.code != want || c.stdout != "" {
+			t.Errorf("%s: exit code %d, want %d; stdout %q\n%s", command, c.code, want, c.stdout, c.stderr)
+		}
+	}
+}
+
+func TestConnectUsage(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"", "no address"},
+		{"host", "has no port"},
+		{":9092", "names no host"},
+		{"h:1 --node x", "--node 0=127.0.0.1:9092"},
+		{"h:1 --node 0=a:1 --node 0=b:1", "node 0 is there twice"},
+		{"h:1 --dial x", "MATCH=HOST:PORT"},
+		{"h:1 --username u", "add --sasl"},
+		{"h:1 --sasl KERBEROS", "no mechanism that kproxy knows"},
+		{"h:1 --listen 0.0.0.0", "--advertise"},
+		{"h:1 --via gopher://x", "kproxy: --via: there is no scheme"},
+		{"h:1 --via ssh://me@h --via-key-file /no/such/file", "kproxy: --via-key-file: "},
+		{"h:1 --cert c.pem", "kproxy: --cert: "},
+		{"h:1 --node 0=x:1 --dial y=x:1 --dial z", "MATCH=HOST:PORT"},
+		{"h:1 --dial y=x:1", "kproxy: --dial or --node: "},
+		{"h:1 --sasl PLAIN", "kproxy: --username: missing"},
+		{"h:1 --port 65535", "kproxy: --port: "},
+		{"h:1 --config-from /no/such/file", "no such file"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(append([]string{"connect"}, strings.Fields(tt.args)...), &stdout, &stderr)
+		if code != exitUsage || !strings.Contains(stderr.String(), tt.want) {
+			t.Errorf("connect %s: exit code %d, %q; want %d and %q", tt.args, code, stderr.String(), exitUsage, tt.want)
+		}
+	}
+}
+
+// An address where nobody answers ends connect, with what to look at.
+func TestConnectNobodyThere(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	c := runConnect(t, address, "nobody.vpc.invalid:9092")
+	if c.code != exitFailed {
+		t.Errorf("exit code %d", c.code)
+	}
+	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the address itself has to work from here")
+}
+
+// Runs that start at once do not take each other's ports.
+func TestConnectAtOnce(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	var all sync.WaitGroup
+	for i := range 6 {
+		at := hidden(t, 1, kfake.ClusterID(fmt.Sprint("at-once-", i)))[0]
+		all.Go(func() {
+			if c := runConnect(t, at, "--exec=exit 3"); c.code != 3 {
+				t.Errorf("exit code %d\n%s", c.code, c.stderr)
+			}
+		})
+	}
+	all.Wait()
+}

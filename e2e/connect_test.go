@@ -1,0 +1,257 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kproxy/e2e/lab"
+	"kproxy/internal/certlab"
+)
+
+// The story's networks: the broker is in vpc, and whoever is outside knows one address
+// of it.
+const (
+	storyBroker  = "10.213.42.1"
+	storyOutside = "10.213.42.2"
+	storyName    = "ip-172-31-18-160" + brokersDomain // resolves nowhere
+	storyPlain   = 9092
+	storySecure  = 9094
+)
+
+// connection is a running kproxy connect.
+type connection struct {
+	*lab.Process
+	place     *lab.Namespace
+	bootstrap string
+}
+
+// startConnect runs kproxy connect in a network until the test ends, and waits until it
+// serves. Its state is the test's own.
+func startConnect(t *testing.T, place *lab.Namespace, args ...string) connection {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := lab.Command(context.Background(), shared.kproxy, append([]string{"connect"}, args...)...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+dir, "XDG_RUNTIME_DIR="+dir)
+	proc, err := lab.StartProcess("kproxy connect", filepath.Join(dir, "log"), place.Command(cmd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connection{Process: proc, place: place}
+	t.Cleanup(func() {
+		if err := proc.Stop(10 * time.Second); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(proc.LogTail())
+		}
+		left, _ := filepath.Glob(filepath.Join(dir, "kproxy-connect-*"))
+		if left != nil {
+			t.Errorf("it has left %v", left)
+		}
+	})
+	eventually(t, time.Minute, func() error {
+		if err := proc.Alive(); err != nil {
+			return lab.Permanent(err)
+		}
+		said := c.said(t)
+		if !strings.Contains(said, "serving") {
+			return fmt.Errorf("it does not serve yet:\n%s", said)
+		}
+		c.bootstrap = regexp.MustCompile(`(?m)^bootstrap.servers=(.*)$`).FindStringSubmatch(said)[1]
+		return nil
+	})
+	return c
+}
+
+func (c connection) said(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(c.LogPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// tools has kcat and the console tools do their work through the connection. No tool may
+// hear of a broker's own name.
+func (c connection) tools(t *testing.T, topic string, brokers int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	listed := runTool(t, c.place.Command(lab.Command(ctx, shared.kcat, "-b", c.bootstrap, "-L", "-m", "15")), nil).stdout
+	if got := strings.Count(listed, " at localhost:"); got != brokers {
+		t.Errorf("kcat -L names %d brokers at localhost, want %d:\n%s", got, brokers, listed)
+	}
+	want := values(topic, 500)
+	tool := func(class string, args ...string) []string {
+		cmd := shared.java.Tool(ctx, shared.tools[0].classpath, class, append([]string{"--bootstrap-server", c.bootstrap, "--topic", topic}, args...)...)
+		return runTool(t, c.place.Command(cmd), lines(want)).Lines()
+	}
+	tool(consoleProducer)
+	got := tool(consoleConsumer, "--from-beginning", "--max-messages", "500", "--timeout-ms", "30000")
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("records read: got %d, want %d, the same", len(got), len(want))
+	}
+}
+
+// startStory starts the story's one broker, and the networks around it.
+func startStory(t *testing.T) (cluster *lab.Cluster, outside *lab.Namespace, ca string) {
+	t.Helper()
+	space := func(name string) *lab.Namespace {
+		n, err := lab.NewNamespace(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(n.Close)
+		return n
+	}
+	vpc, outside := space("kp-story-vpc"), space("kp-story-out")
+	for _, err := range []error{
+		vpc.Link(storyBroker+"/30", outside, storyOutside+"/30"),
+		vpc.Hosts(map[string]string{storyName: storyBroker}),
+		outside.Hosts(nil),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := certlab.NewFolder(t)
+	authority := certlab.NewAuthority(t, "story")
+	identity := authority.Issue(t, nil, storyName, storyBroker)
+	store := files.Write(t, "broker.pem", slices.Concat(identity.KeyPEM, identity.CertPEM))
+	release, err := lab.NewRelease(t.Context(), lab.Newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(host string, port int) func(int) string {
+		return func(int) string { return lab.HostPort(host, port) }
+	}
+	cluster, err = lab.StartCluster(context.Background(), lab.ClusterConfig{
+		Release: release, Java: shared.java, Size: 1, Dir: filepath.Join(shared.dir, "story"), Place: vpc,
+		Internal: at("127.0.0.1", 19092), Controller: at("127.0.0.1", 19093),
+		Clients: []lab.ClientListener{
+			{Name: "CLIENT", Protocol: "PLAINTEXT", Bind: at(storyBroker, storyPlain), Advertise: at(storyName, storyPlain)},
+			{Name: "SECURE", Protocol: "SASL_SSL", Bind: at(storyBroker, storySecure), Advertise: at(storyName, storySecure)},
+		},
+		Properties: func(int) map[string]string {
+			return map[string]string{
+				"ssl.keystore.type": "PEM", "ssl.keystore.location": store,
+				"sasl.enabled.mechanisms":                     "PLAIN",
+				"listener.name.secure.plain.sasl.jaas.config": `org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret";`,
+			}
+		},
+	})
+	t.Cleanup(cluster.Close)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, cluster.Complaints())
+	}
+	return cluster, outside, files.Write(t, "ca.pem", authority.PEM)
+}
+
+// TestConnect is the story: whoever is outside knows the address at which the broker
+// answers, and nothing else.
+func TestConnect(t *testing.T) {
+	kafka, outside, ca := startStory(t)
+	topic := func(t *testing.T, name string) string {
+		t.Helper()
+		if err := kafka.NewTopic(t.Context(), 3, nil, name); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	t.Run("one broker, no other flag", func(t *testing.T) {
+		c := startConnect(t, outside, lab.HostPort(storyBroker, storyPlain))
+		c.tools(t, topic(t, "connect-plain"), 1)
+
+		// Another Wi-Fi, or a lid that was closed: the address is gone for a while.
+		const link = "to-kp-story-vpc"
+		for _, change := range [][]string{
+			{"ip", "addr", "del", storyOutside + "/30", "dev", link},
+			{"ip", "link", "set", link, "down"},
+		} {
+			if err := outside.Run(change...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := lab.Output(outside.Command(lab.Command(t.Context(), shared.kcat, "-b", c.bootstrap, "-L", "-m", "2"))); err == nil {
+			t.Errorf("without a network kcat gets through: %s", out)
+		}
+		for _, change := range [][]string{
+			{"ip", "link", "set", link, "up"},
+			{"ip", "addr", "add", storyOutside + "/30", "dev", link},
+		} {
+			if err := outside.Run(change...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.tools(t, topic(t, "connect-again"), 1)
+	})
+	for _, kind := range []string{"PEM", "JKS", "PKCS12"} {
+		t.Run("SASL_SSL by the client's configuration, "+kind, func(t *testing.T) {
+			secureByFile(t, outside, ca, kind, topic)
+		})
+	}
+	t.Run("a port that wants TLS", func(t *testing.T) {
+		out, err := lab.Output(outside.Command(lab.Command(t.Context(), shared.kproxy, "connect", lab.HostPort(storyBroker, storySecure))))
+		if err == nil || !strings.Contains(out, "the port wants TLS; add --tls") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// secureByFile connects by a Java client's configuration, whose truststore is of a kind.
+func secureByFile(t *testing.T, outside *lab.Namespace, ca, kind string, topic func(*testing.T, string) string) {
+	t.Helper()
+	store, password := ca, ""
+	if kind != "PEM" {
+		store, password = filepath.Join(t.TempDir(), "trust"), "ssl.truststore.password=changeit\n"
+		out, err := exec.CommandContext(t.Context(), "keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", ca,
+			"-keystore", store, "-storetype", kind, "-storepass", "changeit").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "client.properties")
+	text := fmt.Sprintf(`bootstrap.servers=%s
+security.protocol=SASL_SSL
+ssl.truststore.type=%s
+ssl.truststore.location=%s
+%ssasl.mechanism=PLAIN
+sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  username="alice" password="alice-secret";
+`, lab.HostPort(storyBroker, storySecure), kind, store, password)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startConnect(t, outside, "--config-from", file)
+	c.tools(t, topic(t, "connect-"+strings.ToLower(kind)), 1)
+	if said := c.said(t); strings.Contains(said, "alice-secret") {
+		t.Errorf("the password is told:\n%s", said)
+	}
+}
+
+// TestConnectThreeBrokers gives an address of each broker, in another order than theirs.
+func TestConnectThreeBrokers(t *testing.T) {
+	k := shared.kafka
+	c := startConnect(t, nil, k.client(3), k.client(1), k.client(2))
+	c.tools(t, k.NewTopic(t, "connect-three", 6), brokerCount)
+	for id := int32(1); id <= brokerCount; id++ {
+		if line := fmt.Sprintf("%s  it answers there", k.client(id)); !strings.Contains(c.said(t), line) {
+			t.Errorf("broker %d is not at %s:\n%s", id, k.client(id), c.said(t))
+		}
+	}
+	// A roll: whoever has been told of a broker's port finds the broker there again.
+	k.Restart(t, 2, (*lab.Broker).Stop)
+	c.tools(t, k.NewTopic(t, "connect-rolled", 6), brokerCount)
+}

@@ -1,0 +1,243 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl"
+
+	"kproxy/internal/wire"
+)
+
+// Login is one login, as a client of Kafka does it:
+//
+//	SaslHandshake v1 ─▶ SaslAuthenticate ─▶ … as often as the mechanism says
+//
+// Send what Request returns, give the answer to Answer, and go on until Request
+// returns nil. One goroutine at a time uses it.
+type Login struct {
+	mechanism string
+	session   sasl.Session
+	token     []byte // the next one to send
+	version   int16  // of SaslAuthenticate
+	shaken    bool   // the handshake is over
+	done      bool
+	lifetime  time.Duration
+}
+
+// Session is what a login has opened.
+type Session struct {
+	// Lifetime is how long the broker serves the connection before it wants
+	// another login on it (KIP-368); 0: for ever.
+	Lifetime time.Duration
+	// Version is that of SaslAuthenticate, for logins on the same connection.
+	Version int16
+}
+
+// The newest versions spoken here. SaslHandshake v0 would be followed by tokens
+// that are no requests.
+const (
+	handshakeVersion       = 1
+	maxAuthenticateVersion = 2
+)
+
+// MaxAnswer bounds the answer to a request of a login, in bytes; a broker takes
+// no longer ones either (sasl.server.max.receive.size).
+const MaxAnswer = 512 << 10
+
+// Request returns the next request, or nil when the login is over.
+func (l *Login) Request() kmsg.Request {
+	switch {
+	case l.done:
+		return nil
+	case !l.shaken:
+		req := kmsg.NewPtrSASLHandshakeRequest()
+		req.Version = handshakeVersion
+		req.Mechanism = l.mechanism
+		return req
+	default:
+		req := kmsg.NewPtrSASLAuthenticateRequest()
+		req.Version = l.version
+		req.SASLAuthBytes = l.token
+		return req
+	}
+}
+
+// Use has the login go on at the version of SaslAuthenticate that an earlier one
+// on this connection had.
+func (l *Login) Use(s Session) { l.version = s.Version }
+
+// Session returns what the login has opened, once it is over.
+func (l *Login) Session() Session { return Session{l.lifetime, l.version} }
+
+// Answer takes the answer to the last request, from behind its correlation id.
+// An error is a [*LoginError].
+func (l *Login) Answer(payload []byte) error {
+	if !l.shaken {
+		l.shaken = true
+		return l.handshake(payload)
+	}
+	return l.authenticate(payload)
+}
+
+// handshake reads SaslHandshake's answer. It is read by hand, as the others are:
+// kmsg takes counts on trust.
+func (l *Login) handshake(payload []byte) error {
+	r := wire.NewReader(payload)
+	code := r.Int16()
+	var offered []string
+	for n := r.ArrayLen(false); n > 0 && r.Err() == nil; n-- {
+		offered = append(offered, string(r.String(false)))
+	}
+	switch {
+	case r.Err() != nil:
+		return l.failed(fmt.Errorf("the answer to SaslHandshake: %w", r.Err()))
+	case code == kerr.UnsupportedSaslMechanism.Code:
+		return l.refused(fmt.Errorf("the broker does not offer it, but %q", offered), "set sasl.mechanism to one that the broker offers")
+	case code == kerr.IllegalSaslState.Code:
+		return l.refused(errors.New("the broker wants no login on this listener"), "take sasl out of the cluster, or lead bootstrap to the brokers' SASL listener")
+	case code != 0:
+		return l.refused(kerr.ErrorForCode(code), "")
+	}
+	return nil
+}
+
+func (l *Login) authenticate(payload []byte) error {
+	r := wire.NewReader(payload)
+	flexible := l.version >= 2
+	if flexible {
+		r.SkipTags()
+	}
+	code, message := r.Int16(), string(r.String(flexible))
+	token := r.Bytes(flexible)
+	var lifetime int64
+	if l.version >= 1 {
+		lifetime = r.Int64()
+	}
+	if r.Err() != nil {
+		return l.failed(fmt.Errorf("the answer to SaslAuthenticate: %w", r.Err()))
+	}
+	if code != 0 {
+		err := kerr.ErrorForCode(code)
+		if message != "" {
+			err = fmt.Errorf("%w: %s", err, message)
+		}
+		return l.refused(err, "correct the credentials in sasl, or the broker's")
+	}
+	if l.mechanism == OAuthBearer && len(token) > 0 { // why the token is refused, as JSON (RFC 7628)
+		return l.refused(fmt.Errorf("the broker refuses the token: %s", token), "look at the token's issuer, scope and life")
+	}
+	done, next, err := l.session.Challenge(token)
+	if err != nil {
+		return l.refused(err, "correct the credentials in sasl, or the broker's")
+	}
+	l.done, l.token, l.lifetime = done, next, lifetimeOf(lifetime)
+	return nil
+}
+
+func (l *Login) failed(err error) error { return &LoginError{Mechanism: l.mechanism, Err: err} }
+
+func (l *Login) refused(err error, fix string) error {
+	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}
+}
+
+// LogIn logs in over a connection on which nothing has been sent. It first asks
+// which versions the broker speaks, as a client does. host is the name that the
+// broker goes by, a host:port; clientID is what the requests say that they are
+// from. ctx bounds all of it; the connection has no deadline afterwards.
+func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string) (Session, error) {
+	l, err := m.Begin(ctx, host)
+	if err != nil {
+		return Session{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	session, err := l.over(asker{conn, kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))})
+	if !stop() && err == nil {
+		err = l.failed(ctx.Err()) // the deadline may come, or have come
+	}
+	if cause := ctx.Err(); err != nil && cause != nil {
+		if le, ok := errors.AsType[*LoginError](err); !ok || !le.Refused {
+			err = l.failed(cause)
+		}
+	}
+	return session, err
+}
+
+// over moves the whole login over a new connection.
+func (l *Login) over(a asker) (Session, error) {
+	payload, err := a.ask(kmsg.NewPtrApiVersionsRequest())
+	if err == nil {
+		l.version, err = authenticateVersion(payload)
+	}
+	if err != nil {
+		return Session{}, l.failed(fmt.Errorf("ask for API versions: %w", err))
+	}
+	for req := l.Request(); req != nil; req = l.Request() {
+		payload, err := a.ask(req)
+		if err != nil {
+			return Session{}, l.failed(fmt.Errorf("%s: %w", kmsg.NameForKey(req.Key()), err))
+		}
+		if err := l.Answer(payload); err != nil {
+			return Session{}, err
+		}
+	}
+	return l.Session(), nil
+}
+
+// authenticateVersion reads ApiVersions v0's answer.
+func authenticateVersion(payload []byte) (int16, error) {
+	r := wire.NewReader(payload)
+	if err := kerr.ErrorForCode(r.Int16()); err != nil {
+		return 0, err
+	}
+	newest := map[int16]int16{}
+	for n := r.ArrayLen(false); n > 0 && r.Err() == nil; n-- {
+		key, low, high := r.Int16(), r.Int16(), r.Int16()
+		if key == kmsg.SASLAuthenticate.Int16() && low > maxAuthenticateVersion {
+			return 0, fmt.Errorf("the broker speaks SaslAuthenticate from v%d on, and this build up to v%d; upgrade kproxy", low, maxAuthenticateVersion)
+		}
+		newest[key] = high
+	}
+	if r.Err() != nil {
+		return 0, r.Err()
+	}
+	handshake, hasHandshake := newest[kmsg.SASLHandshake.Int16()]
+	authenticate, hasAuthenticate := newest[kmsg.SASLAuthenticate.Int16()]
+	if !hasHandshake || handshake < handshakeVersion || !hasAuthenticate {
+		return 0, errors.New("the broker is older than Kafka 1.0, and takes no SaslAuthenticate")
+	}
+	return min(authenticate, maxAuthenticateVersion), nil
+}
+
+// asker asks one question after another over a connection of its own.
+type asker struct {
+	conn      io.ReadWriter
+	formatter *kmsg.RequestFormatter
+}
+
+// loginCorrelationID is that of every request of a login: it is answered before
+// the next one is sent.
+const loginCorrelationID = 1
+
+func (a asker) ask(req kmsg.Request) (payload []byte, err error) {
+	if _, err := a.conn.Write(a.formatter.AppendRequest(nil, req, loginCorrelationID)); err != nil {
+		return nil, err
+	}
+	var prefix [wire.ResponsePrefixLen]byte
+	if _, err := io.ReadFull(a.conn, prefix[:]); err != nil {
+		return nil, err
+	}
+	size := wire.Size(prefix[:])
+	if size < wire.MinResponseSize || size > MaxAnswer || wire.CorrelationID(prefix[:]) != loginCorrelationID {
+		return nil, fmt.Errorf("not a Kafka answer: % x", prefix)
+	}
+	payload = make([]byte, size-wire.MinResponseSize)
+	_, err = io.ReadFull(a.conn, payload)
+	return payload, err
+}

@@ -1,0 +1,132 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// The mechanisms, by their names in the protocol.
+const (
+	Plain       = "PLAIN"
+	ScramSHA256 = "SCRAM-SHA-256"
+	ScramSHA512 = "SCRAM-SHA-512"
+	OAuthBearer = "OAUTHBEARER"
+	AWSMSKIAM   = "AWS_MSK_IAM"
+)
+
+// Mechanisms lists those by which kproxy can log in.
+func Mechanisms() []string {
+	return []string{Plain, ScramSHA256, ScramSHA512, OAuthBearer, AWSMSKIAM}
+}
+
+// SASL says how kproxy logs in at the brokers of a cluster.
+type SASL struct {
+	Mechanism string // one of Mechanisms
+	Username  string // for PLAIN and SCRAM
+	Password  Secret // for PLAIN and SCRAM
+	OAuth     OAuth  // for OAUTHBEARER
+	AWS       AWS    // for AWS_MSK_IAM
+
+	// AllowPlaintext lets secrets go to brokers that are neither on loopback nor
+	// reached over TLS.
+	AllowPlaintext bool
+}
+
+// Method is how to log in at one cluster, and remembers what may be used again:
+// tokens, until shortly before they expire. It may be used by several goroutines
+// at once.
+type Method struct {
+	mechanism      sasl.Mechanism
+	allowPlaintext bool
+}
+
+// New returns the Method that conf describes. It asks nobody.
+func New(conf *SASL) (*Method, error) {
+	m := &Method{allowPlaintext: conf.AllowPlaintext}
+	password := conf.Password
+	switch conf.Mechanism {
+	case Plain:
+		m.mechanism = plain.Plain(func(context.Context) (plain.Auth, error) {
+			text, err := password.Read()
+			return plain.Auth{User: conf.Username, Pass: text}, err
+		})
+	case ScramSHA256, ScramSHA512:
+		credentials := func(context.Context) (scram.Auth, error) {
+			text, err := password.Read()
+			return scram.Auth{User: conf.Username, Pass: text}, err
+		}
+		if m.mechanism = scram.Sha512(credentials); conf.Mechanism == ScramSHA256 {
+			m.mechanism = scram.Sha256(credentials)
+		}
+	case OAuthBearer:
+		m.mechanism = oauth.Oauth((&tokens{conf: conf.OAuth}).bearer)
+	case AWSMSKIAM:
+		m.mechanism = awsMechanism(conf.AWS)
+	default:
+		return nil, fmt.Errorf("no mechanism is called %q", conf.Mechanism)
+	}
+	return m, nil
+}
+
+// Name is the mechanism's name.
+func (m *Method) Name() string { return m.mechanism.Name() }
+
+// ErrPlaintext says that a secret stays here.
+var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
+
+// Permits returns an error if nothing secret may be sent to a broker at this
+// address over a connection that is secure, which means TLS, or is not.
+func (m *Method) Permits(remote netip.Addr, secure bool) error {
+	if secure || m.allowPlaintext || remote.IsLoopback() {
+		return nil
+	}
+	return &LoginError{
+		Mechanism: m.Name(),
+		Err:       ErrPlaintext,
+		Fix:       "give the cluster tls, or set sasl.allow_plaintext if the network may see it",
+	}
+}
+
+// Begin prepares a login at the broker that goes by the name host, a host:port.
+// It gets what the login needs, from a file or from whoever issues tokens, and
+// may take as long as ctx allows; the login itself then waits for the broker
+// only.
+func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
+	session, token, err := m.mechanism.Authenticate(ctx, host)
+	if err != nil {
+		return nil, &LoginError{Mechanism: m.Name(), Err: err, Fix: "look at sasl: what kproxy logs in with is not to be had"}
+	}
+	return &Login{mechanism: m.Name(), session: session, token: token}, nil
+}
+
+// LoginError says why kproxy could not log in at a broker.
+type LoginError struct {
+	Mechanism string
+	Refused   bool // the broker knows the credentials and does not take them: elsewhere, and later, it is the same
+	Err       error
+	Fix       string
+}
+
+// Error names the mechanism, and never what was sent.
+func (e *LoginError) Error() string { return "log in by " + e.Mechanism + ": " + e.Err.Error() }
+
+func (e *LoginError) Unwrap() error { return e.Err }
+
+// maxLifetime bounds what a broker may say about a session; a year is for ever.
+const maxLifetime = 365 * 24 * time.Hour
+
+// lifetimeOf is a session lifetime from the wire; 0: there is no end.
+func lifetimeOf(milliseconds int64) time.Duration {
+	if milliseconds <= 0 {
+		return 0
+	}
+	return time.Duration(min(milliseconds, int64(maxLifetime/time.Millisecond))) * time.Millisecond
+}

@@ -1,0 +1,65 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Secret says where a secret is. One of its fields is set; the zero Secret is
+// absent.
+type Secret struct {
+	File string // read again at every use, so that it can be replaced; one newline at its end is none of it
+	Env  string // the name of an environment variable
+	Text string // the secret itself, of a command that was given it; no configuration file can say so
+}
+
+// maxSecret is more than any password or token has, and less than a wrong file
+// could do harm with.
+const maxSecret = 1 << 20
+
+// IsZero reports whether there is no secret.
+func (s Secret) IsZero() bool { return s == Secret{} }
+
+// String tells nothing of it, so that no log line and no error can.
+func (s Secret) String() string { return "(secret)" }
+
+// GoString is String for %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// Read returns the secret. An error says where it should have been.
+func (s Secret) Read() (string, error) {
+	switch {
+	case s.File != "":
+		return readSecretFile(s.File)
+	case s.Env != "":
+		if text := os.Getenv(s.Env); text != "" {
+			return text, nil
+		}
+		return "", fmt.Errorf("environment variable %s is empty", s.Env)
+	case s.Text != "":
+		return s.Text, nil
+	default:
+		return "", errors.New("no secret is configured")
+	}
+}
+
+func readSecretFile(name string) (string, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if info.Size() > maxSecret {
+		return "", fmt.Errorf("%s has %d bytes, which is no secret", name, info.Size())
+	}
+	b, err := os.ReadFile(name) //nolint:gosec // the configuration names it
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	if text == "" {
+		return "", fmt.Errorf("%s is empty", name)
+	}
+	return text, nil
+}

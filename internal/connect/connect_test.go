@@ -1,0 +1,303 @@
+package connect
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavlo-v-chernykh/keystore-go/v4"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"kproxy/internal/certlab"
+	"kproxy/proxy"
+)
+
+func broker(node int32) Broker {
+	return Broker{Node: node, Host: fmt.Sprintf("b%d.internal", node), Port: 9092}
+}
+
+// Each case is a cluster, and what is known of the user's addresses.
+func TestPair(t *testing.T) {
+	three := []Broker{broker(0), broker(1), broker(2)}
+	silent := func(address string, resolved ...string) witness { return witness{address, proxy.NoNode, resolved} }
+	for _, tt := range []struct {
+		name      string
+		brokers   []Broker
+		settled   map[int32]How
+		witnesses []witness
+		resolved  map[int32][]string
+		want      map[int32]string
+	}{
+		{"asked", three, nil, []witness{{"x:1", 2, nil}, {"x:2", 0, nil}}, nil, map[int32]string{2: "x:1", 0: "x:2"}},
+		{"two addresses of one node", three, nil, []witness{{"x:1", 2, nil}, {"x:2", 2, nil}}, nil, map[int32]string{2: "x:1"}},
+		{"alone", []Broker{broker(7)}, nil, []witness{silent("x:1"), silent("x:2")}, nil, map[int32]string{7: "x:1"}},
+		{"alone, and somebody else answers", []Broker{broker(7)}, nil, []witness{{"x:1", 8, nil}}, nil, map[int32]string{}},
+		{"several, nothing known", three, nil, []witness{silent("x:1"), silent("x:2"), silent("x:3")}, nil, map[int32]string{}},
+		{"by name, in either case", three, nil, []witness{silent("B1.Internal:9092"), silent("b2.internal:9093")}, nil, map[int32]string{1: "B1.Internal:9092"}},
+		{"by name, but another answers", three, nil, []witness{{"b1.internal:9092", 2, nil}}, nil, map[int32]string{2: "b1.internal:9092"}},
+		{
+			"resolved", three, nil,
+			[]witness{silent("x:1", "10.0.0.2:9092"), silent("x:2", "10.0.0.9:9092")},
+			map[int32][]string{1: {"10.0.0.1:9092"}, 2: {"10.0.0.2:9092"}},
+			map[int32]string{2: "x:1"},
+		},
+		{"resolved, and asked another", three, nil, []witness{{"x:1", 0, []string{"10.0.0.2:9092"}}}, map[int32][]string{2: {"10.0.0.2:9092"}}, map[int32]string{0: "x:1"}},
+		{"settled, and asked", three, map[int32]How{2: ByItself, 1: BySaying}, []witness{{"x:1", 2, nil}, {"x:2", 0, nil}, {"b1.internal:9092", 1, nil}}, nil, map[int32]string{0: "x:2"}},
+	} {
+		if got := pair(tt.brokers, tt.settled, tt.witnesses, tt.resolved).at; !maps.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestPortsOfNodes(t *testing.T) {
+	p := Ports{Base: 9092, Size: 4}.with([]Broker{broker(1001), broker(0), broker(2)})
+	if want := map[int32]int{1001: 9096, 0: 9093, 2: 9095}; !maps.Equal(p.Pins, want) {
+		t.Errorf("got %v, want %v", p.Pins, want)
+	}
+	more := p.with([]Broker{broker(5), broker(6), broker(0)})
+	if want := map[int32]int{1001: 9096, 0: 9093, 2: 9095, 5: 9094}; !maps.Equal(more.Pins, want) || !more.valid() {
+		t.Errorf("got %v, want %v: those that there were stay, and the last has none", more.Pins, want)
+	}
+}
+
+func FuzzPorts(f *testing.F) {
+	f.Add([]byte(`{"base":9092,"size":20,"pins":{"0":9093,"1001":9112}}`))
+	f.Add([]byte(`{"base":65535,"size":1}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := parsePorts(b)
+		if err != nil {
+			return
+		}
+		if p = p.with([]Broker{broker(0), broker(1 << 30)}); !p.valid() {
+			t.Fatalf("%s: %+v", b, p)
+		}
+		o := Options{Addresses: []string{"x:1"}, Listen: []string{"127.0.0.1"}, Advertise: "localhost"}
+		if err := o.config(nil, p).Validate(); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+	})
+}
+
+// What a client logs in with, by its configuration. The errors tell no secret.
+func TestFromKeys(t *testing.T) {
+	const jaas = "sasl.jaas.config=org.apache.kafka.common.security."
+	for _, tt := range []struct {
+		name, text string
+		want       Client
+		problem    string
+	}{
+		{"addresses only", "bootstrap.servers = a:1, SSL://b:2 ,,", Client{Bootstrap: []string{"a:1", "b:2"}}, ""},
+		{"Confluent Cloud, Java", "bootstrap.servers=pkc-1.aws.confluent.cloud:9092\nsecurity.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" +
+			jaas + `plain.PlainLoginModule required username="KEY" password="sec\\\\r\\"et";` + "\nclient.dns.lookup=use_all_dns_ips\nacks=all\n", Client{
+			Bootstrap: []string{"pkc-1.aws.confluent.cloud:9092"}, TLS: &proxy.UpstreamTLS{},
+			SASL: &proxy.SASL{Mechanism: "PLAIN", Username: "KEY", Password: proxy.Secret{Text: `sec\r"et`}},
+		}, ""},
+		{"Confluent Cloud, librdkafka", "bootstrap.servers=pkc-1:9092\nsecurity.protocol=sasl_ssl\nsasl.mechanisms=PLAIN\nsasl.username=KEY\nsasl.password=a\\b=c${d}\n", Client{
+			Bootstrap: []string{"pkc-1:9092"}, TLS: &proxy.UpstreamTLS{},
+			SASL: &proxy.SASL{Mechanism: "PLAIN", Username: "KEY", Password: proxy.Secret{Text: `a\b=c${d}`}},
+		}, ""},
+		{"SCRAM without TLS, over two lines", "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n" +
+			jaas + "scram.ScramLoginModule required \\\n   username='u' \\\n   password = p;\n", Client{
+			SASL: &proxy.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: proxy.Secret{Text: "p"}, AllowPlaintext: true},
+		}, ""},
+		{"OAuth", "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=https://login/token\n" +
+			jaas + `oauthbearer.OAuthBearerLoginModule required clientId="c" clientSecret="s" scope="x" extension_logicalCluster="lkc-1";`, Client{
+			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "OAUTHBEARER", OAuth: proxy.OAuth{
+				TokenURL: "https://login/token", ClientID: "c", ClientSecret: proxy.Secret{Text: "s"}, Scope: "x",
+				Extensions: map[string]string{"logicalCluster": "lkc-1"},
+			}},
+		}, ""},
+		{"MSK", "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=\"p\";", Client{
+			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{Profile: "p"}},
+		}, ""},
+		{"Kerberos", "security.protocol=SASL_SSL", Client{}, `cannot log in by "GSSAPI"`},
+		{"no password", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u", Client{}, "no username and password for PLAIN"},
+		{"no protocol", "security.protocol=TLS", Client{}, "none of PLAINTEXT, SSL"},
+		{"both kinds", "sasl.username=u\nsasl.jaas.config=x", Client{}, "keep those of one"},
+		{"no semicolon", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" + jaas + `plain.PlainLoginModule required username="u" password="hunter2"`, Client{}, "does not end with a semicolon"},
+		{"open quote", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" + jaas + `plain.PlainLoginModule required password="hunter2;`, Client{}, "a quote is not closed"},
+		{"bad escape", `sasl.jaas.config=\uhunter2`, Client{}, "no properties file"},
+		{"bad address", "bootstrap.servers=host", Client{}, "bootstrap.servers"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := &Client{}
+			k, err := parseKeys([]byte(tt.text))
+			if err == nil {
+				got, err = fromKeys(k)
+			}
+			if tt.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.problem) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("got %v, want %q", err, tt.problem)
+				}
+				return
+			}
+			if err != nil || !reflect.DeepEqual(*got, tt.want) {
+				t.Errorf("got %#v, %v\nwant %#v", *got, err, tt.want)
+			}
+		})
+	}
+}
+
+// Whatever form the client's stores have, they become the same PEM.
+func TestStores(t *testing.T) {
+	files := certlab.NewFolder(t)
+	ca := certlab.NewAuthority(t, "ca")
+	id := ca.Issue(t, nil, "client")
+	leaf := id.Pair.Leaf
+	if leaf == nil {
+		var err error
+		if leaf, err = x509.ParseCertificate(id.Pair.Certificate[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must := func(b []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	der := must(x509.MarshalPKCS8PrivateKey(id.Pair.PrivateKey))
+	trust, shown := keystore.New(), keystore.New()
+	x := keystore.Certificate{Type: "X509", Content: ca.Cert.Raw}
+	if err := trust.SetTrustedCertificateEntry("ca", keystore.TrustedCertificateEntry{CreationTime: time.Now(), Certificate: x}); err != nil {
+		t.Fatal(err)
+	}
+	if err := shown.SetPrivateKeyEntry("me", keystore.PrivateKeyEntry{CreationTime: time.Now(), PrivateKey: der, CertificateChain: []keystore.Certificate{{Type: "X509", Content: leaf.Raw}}}, []byte("keypass")); err != nil {
+		t.Fatal(err)
+	}
+	jks := func(s keystore.KeyStore) []byte {
+		var b bytes.Buffer
+		if err := s.Store(&b, []byte("storepass")); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	p12Trust := must(pkcs12.Modern.EncodeTrustStore([]*x509.Certificate{ca.Cert}, "storepass"))
+	p12Key := must(pkcs12.Modern.Encode(id.Pair.PrivateKey, leaf, nil, "storepass"))
+	inline := func(p []byte) string { return strings.ReplaceAll(strings.TrimSpace(string(p)), "\n", " ") }
+	both := append(append([]byte{}, id.CertPEM...), id.KeyPEM...)
+	for name, k := range map[string]keys{
+		"PEM files":        {"ssl.truststore.location": files.Write(t, "ca.pem", ca.PEM), "ssl.keystore.location": files.Write(t, "both.pem", both)},
+		"PEM in the file":  {"ssl.truststore.certificates": inline(ca.PEM), "ssl.keystore.certificate.chain": inline(id.CertPEM), "ssl.keystore.key": inline(id.KeyPEM)},
+		"PEM with \\n":     {"ssl.ca.pem": strings.ReplaceAll(string(ca.PEM), "\n", `\n`), "ssl.certificate.pem": string(id.CertPEM), "ssl.key.pem": string(id.KeyPEM)},
+		"JKS":              {"ssl.truststore.location": files.Write(t, "t.jks", jks(trust)), "ssl.truststore.password": "storepass", "ssl.keystore.location": files.Write(t, "k.jks", jks(shown)), "ssl.keystore.password": "storepass", "ssl.key.password": "keypass"},
+		"PKCS12":           {"ssl.truststore.location": files.Write(t, "t.p12", p12Trust), "ssl.truststore.password": "storepass", "ssl.keystore.location": files.Write(t, "k.p12", p12Key), "ssl.keystore.password": "storepass"},
+		"librdkafka files": {"ssl.ca.location": files.Write(t, "ca2.pem", ca.PEM), "ssl.certificate.location": files.Write(t, "c.pem", id.CertPEM), "ssl.key.location": files.Write(t, "k.pem", id.KeyPEM)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k["security.protocol"] = "SSL"
+			c, err := fromKeys(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			o := Options{Addresses: []string{"x:1"}, TLS: c.TLS, Listen: []string{"127.0.0.1"}, Advertise: "localhost"}
+			p, err := proxy.New(o.config(nil, Ports{Base: 1, Size: 1})) // reads the files
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Shutdown(t.Context())
+			pemCA, err := os.ReadFile(c.TLS.CA)
+			if b, _ := pem.Decode(pemCA); err != nil || b == nil || !bytes.Equal(b.Bytes, ca.Cert.Raw) {
+				t.Errorf("the CA is another: %v", err)
+			}
+			pemKey, err := os.ReadFile(c.TLS.Key)
+			if err != nil || !bytes.Contains(pemKey, []byte("PRIVATE KEY")) {
+				t.Errorf("no key: %v", err)
+			}
+			dir := c.dir
+			if dir != "" {
+				if info, err := os.Stat(filepath.Join(dir, "client.pem")); err == nil && info.Mode().Perm() != 0o600 {
+					t.Errorf("others can read the key: %v", info.Mode())
+				}
+			}
+			c.Close()
+			if _, err := os.Stat(dir); dir != "" && err == nil {
+				t.Error("its files are left")
+			}
+		})
+	}
+	for name, k := range map[string]keys{
+		"password":        {"ssl.truststore.location": files.Write(t, "t.jks", jks(trust)), "ssl.truststore.password": "hunter2"},
+		"neither":         {"ssl.truststore.location": files.Write(t, "t.x", []byte("x"))},
+		"no such file":    {"ssl.keystore.location": "/no/such/file"},
+		"key is":          {"ssl.keystore.location": files.Write(t, "e.pem", []byte(strings.ReplaceAll(string(both), "BEGIN PRIVATE", "BEGIN ENCRYPTED PRIVATE")+"\n-----BEGIN ENCRYPTED PRIVATE KEY-----\n"))},
+		"ssl.key.passwor": {"ssl.keystore.location": files.Write(t, "k2.jks", jks(shown)), "ssl.keystore.password": "storepass"},
+	} {
+		k["security.protocol"] = "SSL"
+		if _, err := fromKeys(k); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v, want %q", err, name)
+		}
+	}
+}
+
+func FuzzFromKeys(f *testing.F) {
+	f.Add([]byte("bootstrap.servers=a:1\nsecurity.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=x required username=\"u\" password='p';"))
+	f.Add([]byte("sasl.username=u\nsasl.password=p\nsasl.mechanisms=SCRAM-SHA-256\nsecurity.protocol=sasl_plaintext"))
+	f.Add([]byte(`sasl.jaas.config=\u00e9 = "\\";`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, err := parseKeys(b)
+		if err != nil {
+			return
+		}
+		for name := range k { // no file of this machine is read
+			if strings.HasPrefix(name, "ssl.") {
+				delete(k, name)
+			}
+		}
+		c, err := fromKeys(k)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if s := c.SASL; s != nil && strings.HasPrefix(s.Mechanism, "SCRAM") && (s.Username == "" || s.Password.Text == "") {
+			t.Fatal("a login without a user")
+		}
+	})
+}
+
+// What is quoted comes out as it went in.
+func FuzzJAAS(f *testing.F) {
+	f.Add(`p"\ ';=`)
+	f.Fuzz(func(t *testing.T, password string) {
+		quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+		got, err := parseJAAS(`C required password="` + quote.Replace(password) + `" username=u;`)
+		if err != nil || got["password"] != password || got["username"] != "u" {
+			t.Fatalf("%q: %q, %v", password, got, err)
+		}
+	})
+}
+
+// What is printed for clients, whole.
+func TestClientConfig(t *testing.T) {
+	s := &Session{Cluster: &Cluster{NeedsLogin: true, Mechanisms: []string{"PLAIN", "SCRAM-SHA-256"}}, bootstrap: "localhost:9092"}
+	want := `# Java (client.properties)
+bootstrap.servers=localhost:9092
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=SCRAM-SHA-256
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="YOU" password="SECRET";
+
+# librdkafka: confluent-kafka for Python, .NET, Go; node-rdkafka; …
+bootstrap.servers=localhost:9092
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=SCRAM-SHA-256
+sasl.username=YOU
+sasl.password=SECRET
+
+# kcat
+kcat -b localhost:9092 -X security.protocol=SASL_PLAINTEXT -X sasl.mechanism=SCRAM-SHA-256 -X sasl.username=YOU -X sasl.password=SECRET -L
+`
+	if got := s.ClientConfig(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,129 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy"
+)
+
+// Cluster is what is known of the cluster.
+type Cluster struct {
+	ID      string // "": it has not said
+	Brokers []Broker
+
+	// NeedsLogin says that the brokers are told to those only who have logged in, by one
+	// of Mechanisms, if the cluster has said them.
+	NeedsLogin bool
+	Mechanisms []string
+
+	answered string // the address that has told this
+	paired   pairing
+	errs     map[int32]error // why nodes cannot be reached
+}
+
+// How says why a node is dialled where it is, and if it is not reached, the reason.
+func (c *Cluster) How(node int32) (How, error) { return c.paired.how[node], c.errs[node] }
+
+// asker asks over a proxy that serves nobody.
+type asker struct {
+	*Options
+	proxy *proxy.Proxy
+}
+
+// ask runs f with a proxy that has these dial rules and serves nobody.
+func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
+	c := o.config(paired, Ports{Base: 1, Size: 1}) // never bound
+	c.Logger = nil                                 // what fails is told by f
+	p, err := proxy.New(c)
+	if err != nil {
+		return err
+	}
+	defer p.Shutdown(context.Background())
+	return f(asker{o, p})
+}
+
+// Learn asks the given addresses who the brokers are, and finds who is where. The error
+// tells the user what to do.
+func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
+	var c *Cluster
+	err := o.ask(nil, func(a asker) (err error) {
+		c, err = a.brokers(ctx)
+		return err
+	})
+	if err != nil || c.NeedsLogin {
+		return c, err
+	}
+	if len(c.Brokers) > 1 {
+		o.Say(fmt.Sprintf("there are %d brokers; trying where they are reached from here", len(c.Brokers)))
+	}
+	return c, o.locate(ctx, c)
+}
+
+// brokers asks the addresses in turn, until one says who the brokers are.
+func (a asker) brokers(ctx context.Context) (*Cluster, error) {
+	var errs []error
+	for _, address := range a.Addresses {
+		a.Say("asking " + address + " who the brokers are")
+		c, err := a.brokersFrom(ctx, address)
+		if err == nil {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", address, a.explain(ctx, address, err)))
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return nil, err
+	}
+	defer i.Close()
+	versions := kmsg.NewPtrApiVersionsRequest()
+	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
+		return nil, err
+	}
+	metadata, err := i.Brokers(ctx)
+	if errors.Is(err, proxy.ErrNeedsLogin) {
+		return &Cluster{answered: address, NeedsLogin: true, Mechanisms: a.mechanisms(ctx, address)}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{answered: address}
+	if metadata.ClusterID != nil {
+		c.ID = *metadata.ClusterID
+	}
+	for _, b := range metadata.Brokers {
+		c.Brokers = append(c.Brokers, Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
+	}
+	slices.SortFunc(c.Brokers, func(x, y Broker) int { return int(x.Node) - int(y.Node) })
+	return c, nil
+}
+
+// mechanisms are those by which the cluster has its clients log in. A broker names them
+// when it is asked for one that there is not.
+func (a asker) mechanisms(ctx context.Context, address string) []string {
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return nil
+	}
+	defer i.Close()
+	req := kmsg.NewPtrSASLHandshakeRequest()
+	req.Version, req.Mechanism = 1, "KPROXY-ASKS"
+	resp := kmsg.NewPtrSASLHandshakeResponse()
+	if err := i.Ask(ctx, req, resp); err != nil {
+		return nil
+	}
+	return resp.SupportedMechanisms
+}

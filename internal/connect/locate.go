@@ -1,0 +1,281 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/hostport"
+	"kproxy/proxy"
+)
+
+// locate finds where the brokers of c are. In a cluster of several, a broker whose own
+// address works is dialled there: an address of the user's may be a load balancer's,
+// behind which any of them answers.
+func (o *Options) locate(ctx context.Context, c *Cluster) error {
+	c.errs = map[int32]error{}
+	settled := map[int32]How{}
+	for _, b := range c.Brokers {
+		if how := o.ruled(b); how != "" {
+			settled[b.Node] = how
+		}
+	}
+	err := o.ask(nil, func(a asker) error {
+		var asking sync.WaitGroup
+		var own map[int32]error
+		var witnesses []witness
+		if len(c.Brokers) > 1 {
+			asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
+		}
+		asking.Go(func() { witnesses = a.witnesses(ctx, c) })
+		asking.Wait()
+		for _, b := range c.unsettled(settled) {
+			if err, tried := own[b.Node]; err != nil {
+				c.errs[b.Node] = err
+			} else if tried {
+				settled[b.Node] = ByItself
+			}
+		}
+		c.paired = pair(c.Brokers, settled, witnesses, a.resolveBrokers(ctx, c.Brokers))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.ask(c.paired.at, func(a asker) error {
+		var untried []Broker
+		for _, b := range c.Brokers {
+			switch how := c.paired.how[b.Node]; {
+			case how == ByItself, how == "" && c.errs[b.Node] != nil:
+			default: // where a rule leads, or, of the only broker that is not where it should be, its own
+				untried = append(untried, b)
+				delete(c.errs, b.Node)
+			}
+		}
+		for node, err := range a.tryEach(ctx, c, untried) {
+			if err != nil {
+				c.errs[node] = err
+			} else if c.paired.how[node] == "" {
+				c.paired.how[node] = ByItself
+			}
+		}
+		return nil
+	})
+}
+
+// unsettled are the brokers that nothing has been decided about.
+func (c *Cluster) unsettled(settled map[int32]How) []Broker {
+	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
+}
+
+// witnesses asks at each of the user's addresses who is there.
+func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
+	all := make([]witness, len(a.Addresses))
+	var asking sync.WaitGroup
+	for i, address := range a.Addresses {
+		asking.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+			defer cancel()
+			all[i] = witness{address: address, node: a.whoIsAt(ctx, address, c), resolved: a.resolve(ctx, address)}
+		})
+	}
+	asking.Wait()
+	// The only broker is where the answer came from.
+	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
+		all[0], all[at] = all[at], all[0]
+	}
+	return all
+}
+
+// looks is how many times it is asked who is at an address: behind that of a load
+// balancer there is somebody else each time.
+const looks = 4
+
+// whoIsAt is the node that answers at an address; proxy.NoNode where it cannot be told.
+func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) int32 {
+	found := int32(proxy.NoNode)
+	for look := range looks {
+		node := a.describedAt(ctx, address, c.Brokers)
+		if node == proxy.NoNode {
+			node = a.takesID(ctx, address, c)
+		}
+		if look > 0 && node != found || node == proxy.NoNode {
+			return proxy.NoNode
+		}
+		found = node
+	}
+	return found
+}
+
+func (a asker) describedAt(ctx context.Context, address string, brokers []Broker) int32 {
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return proxy.NoNode
+	}
+	defer i.Close()
+	return describes(ctx, i, brokers)
+}
+
+// describes asks a broker to describe each broker's configuration: it answers for itself
+// alone. A service that answers for all tells nothing.
+func describes(ctx context.Context, i *proxy.Inquiry, brokers []Broker) int32 {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version = 1 // Kafka 1.1; no answer of it has a flexible header before v4
+	for _, b := range brokers {
+		resource := kmsg.NewDescribeConfigsRequestResource()
+		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(b.Node))
+		resource.ConfigNames = []string{"broker.id"}
+		req.Resources = append(req.Resources, resource)
+	}
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	if err := i.Ask(ctx, req, resp); err != nil {
+		return proxy.NoNode
+	}
+	return onlyOne(resp, brokers)
+}
+
+// onlyOne is the node for which an answer has no error, if there is one such node and the
+// others are refused as invalid.
+func onlyOne(resp *kmsg.DescribeConfigsResponse, brokers []Broker) int32 {
+	found, refused := int32(proxy.NoNode), 0
+	for _, r := range resp.Resources {
+		id, err := strconv.ParseInt(r.ResourceName, 10, 32)
+		switch {
+		case err != nil:
+			return proxy.NoNode
+		case r.ErrorCode == kerr.InvalidRequest.Code:
+			refused++
+		case r.ErrorCode == 0 && found == proxy.NoNode:
+			found = int32(id)
+		default:
+			return proxy.NoNode
+		}
+	}
+	if refused != len(brokers)-1 {
+		return proxy.NoNode
+	}
+	return found
+}
+
+// takesID asks by ApiVersions v5, which a broker refuses that goes by another id
+// (KIP-1242). Each question has a connection of its own: before a login, a second
+// ApiVersions looks like an attack.
+func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
+	if c.ID == "" {
+		return proxy.NoNode
+	}
+	found := int32(proxy.NoNode)
+	for _, b := range c.Brokers {
+		err := a.greet(ctx, address, c.ID, b.Node)
+		switch {
+		case errors.Is(err, kerr.RebootstrapRequired):
+		case err == nil && found == proxy.NoNode:
+			found = b.Node
+		default: // it knows no v5, or takes every id
+			return proxy.NoNode
+		}
+	}
+	if len(c.Brokers) == 1 { // nobody was refused, which is no proof
+		return proxy.NoNode
+	}
+	return found
+}
+
+func (a asker) greet(ctx context.Context, address, clusterID string, node int32) error {
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return err
+	}
+	defer i.Close()
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 5, "kproxy", "connect"
+	req.ClusterID, req.NodeID = &clusterID, node
+	return i.Ask(ctx, req, req.ResponseKind())
+}
+
+// resolve is what an address leads to, host:port; nothing where names resolve elsewhere.
+func (a asker) resolve(ctx context.Context, address string) []string {
+	host, port, err := hostport.Parse(address)
+	if err != nil || a.Via.URL != "" {
+		return nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, ip := range ips {
+		all = append(all, hostport.Join(ip.Unmap().String(), port))
+	}
+	return all
+}
+
+func (a asker) resolveBrokers(ctx context.Context, brokers []Broker) map[int32][]string {
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	all := map[int32][]string{}
+	for _, b := range brokers {
+		asking.Go(func() {
+			addresses := a.resolve(ctx, addressOf(b))
+			mu.Lock()
+			defer mu.Unlock()
+			all[b.Node] = addresses
+		})
+	}
+	asking.Wait()
+	return all
+}
+
+// tryEach connects to brokers as sessions will, and returns how it went, by node.
+func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[int32]error {
+	errs := make([]error, len(brokers))
+	var trying sync.WaitGroup
+	for n, b := range brokers {
+		trying.Go(func() { errs[n] = a.try(ctx, c, b) })
+	}
+	trying.Wait()
+	all := map[int32]error{}
+	for n, b := range brokers {
+		all[b.Node] = errs[n]
+	}
+	return all
+}
+
+// try connects to a broker where it is dialled, and wants it to be the one that is meant,
+// as far as it says: a name may lead to something else from here.
+func (a asker) try(ctx context.Context, c *Cluster, b Broker) error {
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
+	if err != nil {
+		return err
+	}
+	defer i.Close()
+	versions := kmsg.NewPtrApiVersionsRequest()
+	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
+		return err
+	}
+	metadata, err := i.Brokers(ctx)
+	if errors.Is(err, proxy.ErrNeedsLogin) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if id := metadata.ClusterID; id != nil && c.ID != "" && *id != c.ID {
+		return fmt.Errorf("another cluster answers there: %s", strconv.Quote(*id))
+	}
+	if node := describes(ctx, i, c.Brokers); node != proxy.NoNode && node != b.Node {
+		return fmt.Errorf("node %d answers there", node)
+	}
+	return nil
+}

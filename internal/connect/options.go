@@ -1,0 +1,84 @@
+package connect
+
+import (
+	"cmp"
+	"log/slog"
+	"net"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// clusterName is the one cluster's name in the proxy's configuration.
+const clusterName = "cluster"
+
+// Options are what the user has said.
+type Options struct {
+	Addresses []string         // host:port, one at least
+	Nodes     map[int32]string // where single nodes are, host:port
+	Dial      []proxy.DialRule // further rules
+	TLS       *proxy.UpstreamTLS
+	SASL      *proxy.SASL // nil: clients log in by themselves, if they have to
+	Via       proxy.Via
+
+	Listen    []string // hosts to listen on
+	Advertise string   // the host that clients are told
+	Port      int      // of the bootstrap endpoint; 0: any that is free
+	StateDir  string   // where ports are remembered; "": nowhere
+
+	Timeout time.Duration // of one question
+	Logger  *slog.Logger
+	// Say is told what is going on, a line at a time.
+	Say func(line string)
+}
+
+// Validate finds what is wrong with the user's words without asking anybody.
+func (o *Options) Validate() error { return o.config(nil, Ports{Base: 1, Size: 1}).Validate() }
+
+// Override is TLS with what was given by hand instead of what a file has said.
+func Override(from *proxy.UpstreamTLS, given proxy.UpstreamTLS) *proxy.UpstreamTLS {
+	if from == nil {
+		return &given
+	}
+	out := *from
+	out.CA = cmp.Or(given.CA, out.CA)
+	if given.Cert != "" {
+		out.Cert, out.Key = given.Cert, given.Key
+	}
+	out.ServerName = cmp.Or(given.ServerName, out.ServerName)
+	out.InsecureSkipVerify = out.InsecureSkipVerify || given.InsecureSkipVerify
+	return &out
+}
+
+// Loopback are the hosts to listen on where nothing else was said: both of localhost's,
+// as far as the machine has them.
+func Loopback() []string {
+	hosts := []string{"127.0.0.1"}
+	if l, err := net.Listen("tcp", "[::1]:0"); err == nil { //nolint:noctx // it neither resolves nor waits
+		_ = l.Close()
+		hosts = append(hosts, "::1")
+	}
+	return hosts
+}
+
+// config is a proxy's configuration for what is known of the cluster.
+func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
+	c := proxy.Cluster{
+		Name:           clusterName,
+		Bootstrap:      o.Addresses,
+		Dial:           o.rules(paired),
+		TLS:            o.TLS,
+		SASL:           o.SASL,
+		Via:            o.Via,
+		ConnectTimeout: o.Timeout,
+	}
+	names := []string{"local", "local6"}
+	for i, host := range o.Listen {
+		c.Listeners = append(c.Listeners, ports.listener(names[i], host, o.Advertise))
+	}
+	return &proxy.Config{Clusters: []proxy.Cluster{c}, Logger: o.Logger, DrainTimeout: drainTimeout}
+}
+
+// drainTimeout is how long answers in flight are waited for at the end: a person
+// waits with them.
+const drainTimeout = 3 * time.Second

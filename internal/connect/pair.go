@@ -1,0 +1,119 @@
+package connect
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"kproxy/internal/hostport"
+	"kproxy/internal/upstream"
+	"kproxy/proxy"
+)
+
+// Broker is a broker as the cluster names it.
+type Broker = proxy.Broker
+
+func addressOf(b Broker) string { return hostport.Join(b.Host, b.Port) }
+
+// How says why a node is dialled where it is.
+type How string
+
+// The reasons.
+const (
+	BySaying     How = "--node"                // the user says so
+	ByRule       How = "--dial"                // a rule of the user's decides
+	ByBeingAlone How = "the only broker"       // the cluster has no other
+	ByAsking     How = "it answers there"      // the broker says who it is
+	ByName       How = "its name"              // it advertises the address itself
+	ByResolving  How = "its resolved address"  // its name leads there
+	ByItself     How = "its own address works" // no address of the user's: where it says it is
+	Unreachable  How = "cannot be reached"
+)
+
+// rules are the dial rules: the user's first.
+func (o *Options) rules(paired map[int32]string) []proxy.DialRule {
+	var rules []proxy.DialRule
+	add := func(nodes map[int32]string) {
+		for _, node := range slices.Sorted(maps.Keys(nodes)) {
+			rules = append(rules, proxy.DialRule{Node: &node, To: nodes[node]})
+		}
+	}
+	add(o.Nodes)
+	rules = append(rules, o.Dial...)
+	add(paired)
+	return rules
+}
+
+// ruled says how the user's own words decide about a broker; "": they do not.
+func (o *Options) ruled(b Broker) How {
+	if _, ok := o.Nodes[b.Node]; ok {
+		return BySaying
+	}
+	rules := make([]upstream.Rule, len(o.Dial))
+	for i, r := range o.Dial {
+		rules[i] = upstream.Rule(r)
+	}
+	compiled, err := upstream.Compile(rules)
+	if err != nil { // Validate tells
+		return ""
+	}
+	if _, rule, _ := compiled.Resolve(upstream.Target{Node: b.Node, Host: b.Host, Port: b.Port}); rule != upstream.NoRule {
+		return ByRule
+	}
+	return ""
+}
+
+// witness is what is known of one address of the user's.
+type witness struct {
+	address  string
+	node     int32    // who answers there; proxy.NoNode: not known
+	resolved []string // host:port of what it resolves to
+}
+
+// pairing says where each broker is, as far as the witnesses tell: an address for one
+// node, and a node at one address.
+type pairing struct {
+	at  map[int32]string // node -> the user's address
+	how map[int32]How
+}
+
+// pair finds who is at which address, for the nodes that are not settled. resolved are
+// the brokers' own names, resolved, by node.
+func pair(brokers []Broker, settled map[int32]How, witnesses []witness, resolved map[int32][]string) pairing {
+	p := pairing{at: map[int32]string{}, how: maps.Clone(settled)}
+	if p.how == nil {
+		p.how = map[int32]How{}
+	}
+	taken := map[string]bool{}
+	put := func(node int32, w witness, how How) {
+		if p.how[node] == "" && !taken[w.address] {
+			p.at[node], p.how[node], taken[w.address] = w.address, how, true
+		}
+	}
+	for _, w := range witnesses {
+		if slices.ContainsFunc(brokers, func(b Broker) bool { return b.Node == w.node }) {
+			put(w.node, w, ByAsking)
+		}
+		if w.node != proxy.NoNode {
+			taken[w.address] = true // it is nobody else's
+		}
+	}
+	if len(brokers) == 1 && len(witnesses) > 0 {
+		put(brokers[0].Node, witnesses[0], ByBeingAlone)
+	}
+	for _, b := range brokers {
+		for _, w := range witnesses {
+			if strings.EqualFold(w.address, addressOf(b)) {
+				put(b.Node, w, ByName)
+			}
+		}
+	}
+	for _, b := range brokers {
+		for _, w := range witnesses {
+			if slices.ContainsFunc(w.resolved, func(a string) bool { return slices.Contains(resolved[b.Node], a) }) {
+				put(b.Node, w, ByResolving)
+			}
+		}
+	}
+	return p
+}

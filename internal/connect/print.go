@@ -1,0 +1,97 @@
+package connect
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Table writes where each broker is, and what clients on this side are told.
+func (s *Session) Table(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "NODE\tADVERTISES\tHERE\tDIALLED\tBECAUSE") // buffered until Flush
+	for _, b := range s.Cluster.Brokers {
+		how, err := s.Cluster.How(b.Node)
+		dialled := cmp.Or(s.Cluster.paired.at[b.Node], s.options.Nodes[b.Node], addressOf(b))
+		switch {
+		case err != nil && how == "":
+			dialled, how = "-", Unreachable
+		case err != nil:
+			how += ", but " + Unreachable
+		case how == ByRule:
+			dialled = "by --dial"
+		}
+		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", b.Node, addressOf(b), cmp.Or(s.Here(b.Node), "no port is left"), dialled, how)
+	}
+	return t.Flush()
+}
+
+// Problems are the nodes that cannot be reached, each with what mends it.
+func (s *Session) Problems() []string {
+	var all []string
+	for _, b := range s.Cluster.Brokers {
+		how, err := s.Cluster.How(b.Node)
+		switch {
+		case err == nil:
+		case how == "":
+			all = append(all, fmt.Sprintf("node %d cannot be reached: %v; if it is at another address from here, add --dial '%s=HOST:PORT', or --node %d=HOST:PORT", b.Node, err, addressOf(b), b.Node))
+		default:
+			all = append(all, fmt.Sprintf("node %d cannot be reached: %v", b.Node, err))
+		}
+	}
+	return all
+}
+
+// ClientConfig is the whole configuration of a client that uses this side, for Java,
+// librdkafka and kcat. Clients speak plaintext to kproxy; what logs in at the cluster is
+// kproxy, or the client itself, through it.
+func (s *Session) ClientConfig() string {
+	var b strings.Builder
+	mechanism, protocol := "", "PLAINTEXT"
+	if s.Cluster.NeedsLogin {
+		protocol, mechanism = "SASL_PLAINTEXT", preferred(s.Cluster.Mechanisms)
+	}
+	common := fmt.Sprintf("bootstrap.servers=%s\nsecurity.protocol=%s\n", s.Bootstrap(), protocol)
+	b.WriteString("# Java (client.properties)\n" + common)
+	if mechanism != "" {
+		fmt.Fprintf(&b, "sasl.mechanism=%s\nsasl.jaas.config=%s required username=\"YOU\" password=\"SECRET\";\n", mechanism, moduleOf(mechanism))
+	}
+	b.WriteString("\n# librdkafka: confluent-kafka for Python, .NET, Go; node-rdkafka; …\n" + common)
+	if mechanism != "" {
+		fmt.Fprintf(&b, "sasl.mechanism=%s\nsasl.username=YOU\nsasl.password=SECRET\n", mechanism)
+	}
+	fmt.Fprintf(&b, "\n# kcat\nkcat -b %s", s.Bootstrap())
+	if mechanism != "" {
+		fmt.Fprintf(&b, " -X security.protocol=%s -X sasl.mechanism=%s -X sasl.username=YOU -X sasl.password=SECRET", protocol, mechanism)
+	}
+	b.WriteString(" -L\n")
+	return b.String()
+}
+
+// preferred is the mechanism to show: one that keeps the password on this side, if there
+// is one.
+func preferred(mechanisms []string) string {
+	for _, m := range []string{"SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"} {
+		if slices.Contains(mechanisms, m) {
+			return m
+		}
+	}
+	if len(mechanisms) > 0 {
+		return mechanisms[0]
+	}
+	return "PLAIN"
+}
+
+func moduleOf(mechanism string) string {
+	switch {
+	case strings.HasPrefix(mechanism, "SCRAM-"):
+		return "org.apache.kafka.common.security.scram.ScramLoginModule"
+	case mechanism == "OAUTHBEARER":
+		return "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
+	default:
+		return "org.apache.kafka.common.security.plain.PlainLoginModule"
+	}
+}

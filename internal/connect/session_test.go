@@ -1,0 +1,292 @@
+package connect
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"kproxy/internal/certlab"
+	"kproxy/internal/netlab"
+	"kproxy/internal/via/viatest"
+	"kproxy/proxy"
+)
+
+const patience = 20 * time.Second
+
+// cluster starts brokers whose advertised names do not resolve, and returns where they
+// really are.
+func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addresses []string) {
+	t.Helper()
+	listen := func(string, string) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		named := netlab.Named(l, fmt.Sprintf("b%d.vpc.invalid:9092", len(addresses)))
+		addresses = append(addresses, l.Addr().String())
+		if secure != nil {
+			return tls.NewListener(named, secure), nil
+		}
+		return named, nil
+	}
+	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen), kfake.SeedTopics(2, "t"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return addresses
+}
+
+// options are those of a test's session, and what it has said.
+func options(t *testing.T, addresses ...string) (*Options, *strings.Builder) {
+	t.Helper()
+	var said strings.Builder
+	// An address of the loopback network that nobody else takes ports of meanwhile.
+	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	return &Options{
+		Addresses: addresses, Listen: []string{host}, Advertise: host, StateDir: t.TempDir(), Timeout: 2 * time.Second,
+		Say: func(line string) { said.WriteString(line + "\n") },
+	}, &said
+}
+
+// run runs a session until the test ends. changes has one for each time that it has told
+// of a change.
+func run(t *testing.T, s *Session) (changes chan string) {
+	t.Helper()
+	changes = make(chan string, 10)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		err := s.Run(ctx, func() {
+			var table strings.Builder
+			_ = s.Table(&table)
+			changes <- table.String()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return changes
+}
+
+func start(t *testing.T, o *Options) *Session {
+	t.Helper()
+	s, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// produces writes a record to each partition through a session.
+func produces(t *testing.T, s *Session, opts ...kgo.Opt) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(s.Bootstrap()), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for partition := range int32(2) {
+		if err := c.ProduceSync(ctx, &kgo.Record{Topic: "t", Partition: partition, Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var alice = kfake.Superuser("PLAIN", "alice", "alice-secret")
+
+// A cluster that wants a login, which is left to the clients: who the brokers are is seen
+// when the first one has logged in, and they are located then.
+func TestClientsLogIn(t *testing.T) {
+	at := cluster(t, 2, nil, kfake.EnableSASL(), alice)
+	o, _ := options(t, at[1], at[0])
+	s := start(t, o)
+	if !s.Cluster.NeedsLogin || len(s.Cluster.Brokers) != 0 {
+		t.Fatalf("learned %+v without a login", s.Cluster)
+	}
+	if config := s.ClientConfig(); !strings.Contains(config, "SASL_PLAINTEXT") {
+		t.Errorf("clients are told\n%s", config)
+	}
+	changes := run(t, s)
+	produces(t, s, kgo.SASL(plain.Auth{User: "alice", Pass: "alice-secret"}.AsMechanism()))
+	select {
+	case table := <-changes:
+		for _, address := range at { // what anybody may ask before a login is ApiVersions v5
+			if !strings.Contains(table, address+"  "+string(ByAsking)) {
+				t.Errorf("%s is nobody's:\n%s", address, table)
+			}
+		}
+	case <-time.After(patience):
+		t.Fatal("no change was told")
+	}
+}
+
+// kproxy logs in over TLS, and clients need neither.
+func TestLogInOverTLS(t *testing.T) {
+	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1", "b0.vpc.invalid", "b1.vpc.invalid").Pair}}
+	at := cluster(t, 2, secure, kfake.EnableSASL(), alice)
+	o, _ := options(t, at...)
+	o.TLS = &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
+	o.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice", Password: proxy.Secret{Text: "alice-secret"}}
+	s := start(t, o)
+	if problems := s.Problems(); len(problems) > 0 || len(s.Cluster.Brokers) != 2 {
+		t.Fatalf("%v %v", s.Cluster.Brokers, problems)
+	}
+	run(t, s)
+	produces(t, s)
+}
+
+// Each case is what a user would have to know, and what is said.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	ca := certlab.NewAuthority(t, "ca")
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
+	plainAt, secureAt := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0], cluster(t, 1, secure)[0]
+	login := func(o *Options) {
+		o.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice", Password: proxy.Secret{Text: "wrong-secret"}}
+	}
+	for name, tt := range map[string]struct {
+		at   string
+		edit func(o *Options)
+		want string
+	}{
+		"TLS is wanted":               {secureAt, func(*Options) {}, "the port wants TLS; add --tls"},
+		"TLS is wanted, with a login": {secureAt, login, "the port wants TLS; add --tls"},
+		"TLS is not there":            {plainAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "the port does not speak TLS"},
+		"nobody knows the authority":  {secureAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "--ca FILE"},
+		"the certificate is another's": {secureAt, func(o *Options) {
+			o.TLS = &proxy.UpstreamTLS{ServerName: "x", CA: certlab.NewFolder(t).Write(t, "ca.pem", ca.PEM)}
+		}, "--server-name NAME"},
+		"the login is refused": {plainAt, login, "log in by PLAIN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, _ := options(t, tt.at)
+			tt.edit(o)
+			s, err := Start(t.Context(), o)
+			if err == nil {
+				s.stop()
+				t.Fatal("it starts")
+			}
+			if !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "wrong-secret") {
+				t.Errorf("%v; want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// Behind a load balancer's address anybody answers, so that it is nobody's: a node is
+// dialled where it says it is, if that works, or nowhere.
+func TestBehindALoadBalancer(t *testing.T) {
+	at := cluster(t, 3, nil)
+	var turn atomic.Int64
+	balancer := viatest.NewGate(t, func(conn net.Conn) {
+		broker, err := new(net.Dialer).DialContext(t.Context(), "tcp", at[int(turn.Add(1))%len(at)])
+		if err != nil {
+			return
+		}
+		defer broker.Close()
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, _ = io.Copy(broker, conn)
+			_ = broker.(*net.TCPConn).CloseWrite()
+		})
+		_, _ = io.Copy(conn, broker)
+		_ = conn.Close()
+		both.Wait()
+	})
+	o, _ := options(t, balancer.Address)
+	s := start(t, o)
+	if problems := s.Problems(); len(problems) != 3 || len(s.Cluster.paired.at) != 0 {
+		t.Errorf("%v are paired, and the problems are %v; want none and all three", s.Cluster.paired.at, problems)
+	}
+	s.stop()
+
+	o.Nodes = map[int32]string{0: at[0], 1: at[1]}
+	o.Dial = []proxy.DialRule{{Match: "b2.*:9092", To: at[2]}}
+	s = start(t, o)
+	run(t, s)
+	if problems := s.Problems(); len(problems) > 0 {
+		t.Errorf("with rules for all: %v", problems)
+	}
+	produces(t, s)
+}
+
+// Brokers whose own addresses work are dialled there; one address is enough.
+func TestOwnAddressesWork(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(2, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	o, _ := options(t, c.ListenAddrs()[1])
+	s := start(t, o)
+	run(t, s)
+	for node, how := range s.Cluster.paired.how {
+		if how != ByItself {
+			t.Errorf("node %d: %s", node, how)
+		}
+	}
+	if len(s.Cluster.paired.how) != 3 {
+		t.Errorf("%d nodes are located", len(s.Cluster.paired.how))
+	}
+	produces(t, s)
+}
+
+// A node that could not be reached at the start is looked for again.
+func TestReachedLater(t *testing.T) {
+	at := cluster(t, 2, nil)
+	forward := viatest.Relay(t, at[1])
+	forward.Cut()
+	o, _ := options(t, at[0], forward.Address)
+	s := start(t, o)
+	if problems := s.Problems(); len(problems) != 1 {
+		t.Fatalf("%v, want node 1", problems)
+	}
+	forward.Open()
+	s.located = time.Now().Add(-lookAgain)
+	changes := run(t, s)
+	select {
+	case table := <-changes:
+		if strings.Contains(table, string(Unreachable)) {
+			t.Errorf("the table is\n%s", table)
+		}
+	case <-time.After(patience):
+		t.Fatal("it was not")
+	}
+	produces(t, s)
+}
+
+// Certificates that have the brokers' own names alone: one connects by those, and says where
+// they lead.
+func TestTLSByTheBrokersNames(t *testing.T) {
+	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid", "b1.vpc.invalid").Pair}}
+	at := cluster(t, 2, secure)
+	o, _ := options(t, "b1.vpc.invalid:9092")
+	o.TLS = &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
+	o.Dial = []proxy.DialRule{{Match: "b0.vpc.invalid:9092", To: at[0]}, {Match: "b1.vpc.invalid:9092", To: at[1]}}
+	s := start(t, o)
+	run(t, s)
+	if problems := s.Problems(); len(problems) > 0 {
+		t.Error(problems)
+	}
+	produces(t, s)
+}

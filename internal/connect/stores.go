@@ -1,0 +1,255 @@
+package connect
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pavlo-v-chernykh/keystore-go/v4"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"kproxy/proxy"
+)
+
+// tls is what the client trusts and shows. Keystores become files in PEM, which Close
+// removes.
+func (c *Client) tls(k keys) (*proxy.UpstreamTLS, error) {
+	t := &proxy.UpstreamTLS{}
+	var err error
+	if t.CA, err = c.trusted(k); err != nil {
+		return nil, err
+	}
+	if t.Cert, t.Key, err = c.shown(k); err != nil {
+		return nil, err
+	}
+	switch verify, ok := k["ssl.endpoint.identification.algorithm"]; {
+	case strings.EqualFold(k["enable.ssl.certificate.verification"], "false"):
+		t.InsecureSkipVerify = true
+		c.Notes = append(c.Notes, "enable.ssl.certificate.verification is false: any certificate is taken, and whoever is between can read and change all")
+	case ok && (verify == "" || strings.EqualFold(verify, "none")):
+		c.Notes = append(c.Notes, "ssl.endpoint.identification.algorithm is off; kproxy looks at the names in certificates nevertheless, and --server-name says another")
+	}
+	return t, nil
+}
+
+// trusted is the file of the authorities; "": the system's.
+func (c *Client) trusted(k keys) (string, error) {
+	inline := cmp.Or(k["ssl.truststore.certificates"], k["ssl.ca.pem"])
+	switch {
+	case inline != "":
+		return c.write("ca.pem", pemText(inline))
+	case k["ssl.ca.location"] != "":
+		return k["ssl.ca.location"], nil
+	case k["ssl.truststore.location"] == "":
+		return "", nil
+	}
+	const key = "ssl.truststore.location"
+	data, err := os.ReadFile(k[key]) //nolint:gosec // the user's configuration names it
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", key, err)
+	}
+	certs, err := trustedIn(data, k["ssl.truststore.password"])
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s: %s: %w", key, k[key], err)
+	case certs == nil:
+		return k[key], nil // it is PEM
+	}
+	return c.write("ca.pem", certs)
+}
+
+// trustedIn are the certificates of a truststore, in PEM; nil: that is what it is.
+func trustedIn(data []byte, password string) ([]byte, error) {
+	switch kindOf(data) {
+	case kindPEM:
+		return nil, nil
+	case kindJKS:
+		store, err := openJKS(data, password)
+		if err != nil {
+			return nil, err
+		}
+		var out []byte
+		for _, alias := range store.Aliases() {
+			if entry, err := store.GetTrustedCertificateEntry(alias); err == nil {
+				out = append(out, certificate(entry.Certificate.Content)...)
+			}
+		}
+		if out == nil {
+			return nil, errors.New("it holds no trusted certificate")
+		}
+		return out, nil
+	case kindPKCS12:
+		certs, err := pkcs12.DecodeTrustStore(data, password)
+		if err != nil {
+			return nil, fmt.Errorf("it cannot be opened: %w; see whether ssl.truststore.password is right", err)
+		}
+		var out []byte
+		for _, cert := range certs {
+			out = append(out, certificate(cert.Raw)...)
+		}
+		return out, nil
+	default:
+		return nil, errUnknownStore
+	}
+}
+
+// shown are the files of certificate and key; "": there are none.
+func (c *Client) shown(k keys) (cert, key string, err error) {
+	inlineCert, inlineKey := cmp.Or(k["ssl.keystore.certificate.chain"], k["ssl.certificate.pem"]), cmp.Or(k["ssl.keystore.key"], k["ssl.key.pem"])
+	switch {
+	case inlineCert != "" && inlineKey != "":
+		both := append(pemText(inlineCert), pemText(inlineKey)...)
+		return c.pair(both, "ssl.keystore.key")
+	case k["ssl.certificate.location"] != "" && k["ssl.key.location"] != "":
+		if k["ssl.key.password"] != "" {
+			return "", "", errEncrypted("ssl.key.location")
+		}
+		return k["ssl.certificate.location"], k["ssl.key.location"], nil
+	case k["ssl.keystore.location"] == "":
+		return "", "", nil
+	}
+	const name = "ssl.keystore.location"
+	data, err := os.ReadFile(k[name]) //nolint:gosec // the user's configuration names it
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %w", name, err)
+	}
+	both, err := shownIn(data, k["ssl.keystore.password"], cmp.Or(k["ssl.key.password"], k["ssl.keystore.password"]))
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %s: %w", name, k[name], err)
+	}
+	return c.pair(both, name)
+}
+
+// pair writes a certificate with its key.
+func (c *Client) pair(both []byte, name string) (cert, key string, err error) {
+	if bytes.Contains(both, []byte("ENCRYPTED")) {
+		return "", "", errEncrypted(name)
+	}
+	file, err := c.write("client.pem", both)
+	return file, file, err
+}
+
+func errEncrypted(key string) error {
+	return fmt.Errorf("%s: the key is encrypted; decrypt it into a file that only you can read (openssl pkey -in KEY -out FILE), and name that with --key, and the certificate with --cert", key)
+}
+
+// shownIn are a keystore's certificate chain and key, in PEM.
+func shownIn(data []byte, storePassword, keyPassword string) ([]byte, error) {
+	switch kindOf(data) {
+	case kindPEM:
+		return data, nil
+	case kindJKS:
+		store, err := openJKS(data, storePassword)
+		if err != nil {
+			return nil, err
+		}
+		for _, alias := range store.Aliases() {
+			if !store.IsPrivateKeyEntry(alias) {
+				continue
+			}
+			entry, err := store.GetPrivateKeyEntry(alias, []byte(keyPassword))
+			if err != nil {
+				return nil, fmt.Errorf("its key cannot be opened: %w; see whether ssl.key.password is right", err)
+			}
+			var out []byte
+			for _, cert := range entry.CertificateChain {
+				out = append(out, certificate(cert.Content)...)
+			}
+			return append(out, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: entry.PrivateKey})...), nil
+		}
+		return nil, errors.New("it holds no private key")
+	case kindPKCS12:
+		key, cert, chain, err := pkcs12.DecodeChain(data, storePassword)
+		if err != nil {
+			return nil, fmt.Errorf("it cannot be opened: %w; see whether ssl.keystore.password is right", err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return nil, err
+		}
+		out := certificate(cert.Raw)
+		for _, next := range chain {
+			out = append(out, certificate(next.Raw)...)
+		}
+		return append(out, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...), nil
+	default:
+		return nil, errUnknownStore
+	}
+}
+
+// kind is what a store really is, whatever its name and ssl.….type say: Java, too, takes
+// one for the other.
+type kind int
+
+const (
+	kindUnknown kind = iota
+	kindPEM
+	kindJKS
+	kindPKCS12
+)
+
+var errUnknownStore = errors.New("it is neither PEM, PKCS12 nor JKS; convert it: keytool -importkeystore -srckeystore STORE -destkeystore NEW.p12 -deststoretype PKCS12")
+
+func kindOf(data []byte) kind {
+	const asn1Sequence = 0x30
+	switch {
+	case bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}):
+		return kindJKS
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		return kindPEM
+	case len(data) > 0 && data[0] == asn1Sequence:
+		return kindPKCS12
+	default:
+		return kindUnknown
+	}
+}
+
+func openJKS(data []byte, password string) (keystore.KeyStore, error) {
+	store := keystore.New(keystore.WithOrderedAliases(), keystore.WithCaseExactAliases())
+	if err := store.Load(bytes.NewReader(data), []byte(password)); err != nil {
+		return store, fmt.Errorf("it cannot be opened: %w; see whether its password is right", err)
+	}
+	return store, nil
+}
+
+func certificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// pemText is PEM that stands in one line of a configuration, with \n for its line ends or
+// with blanks.
+func pemText(text string) []byte {
+	text = strings.ReplaceAll(text, `\n`, "\n")
+	if strings.Contains(text, "\n") {
+		return append([]byte(text), '\n')
+	}
+	for _, word := range []string{"CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"} {
+		text = strings.ReplaceAll(text, "-----BEGIN "+word+"-----", "-----BEGIN\x00"+strings.ReplaceAll(word, " ", "\x00")+"-----")
+		text = strings.ReplaceAll(text, "-----END "+word+"-----", "-----END\x00"+strings.ReplaceAll(word, " ", "\x00")+"-----")
+	}
+	return []byte(strings.ReplaceAll(strings.Join(strings.Fields(text), "\n"), "\x00", " ") + "\n")
+}
+
+// write keeps a file for as long as the Client is there. Only the user can read it.
+func (c *Client) write(name string, content []byte) (string, error) {
+	if c.dir == "" {
+		const pattern = "kproxy-connect-"
+		// XDG_RUNTIME_DIR is in memory, and gone with the user's session.
+		dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), pattern)
+		if err != nil {
+			dir, err = os.MkdirTemp("", pattern)
+		}
+		if err != nil {
+			return "", err
+		}
+		c.dir = dir
+	}
+	file := filepath.Join(c.dir, name)
+	return file, os.WriteFile(file, content, 0o600) //nolint:gosec // name is a constant
+}

@@ -1,0 +1,55 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"kproxy/internal/hostport"
+)
+
+// DialFunc has the shape of net.Dialer.DialContext.
+type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// DialNear connects from this machine to what a Through goes by: the proxy itself.
+// Source and keep-alive are those of brokers' connections, and kproxy's own
+// addresses are refused.
+func (d *Dialer) DialNear(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.DialContext != nil {
+		return d.DialContext(ctx, network, address)
+	}
+	host, port, err := hostport.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	return d.netDialer(Target{Node: NoNode, Host: host, Port: port, Configured: true}, false).DialContext(ctx, network, address)
+}
+
+// checkFar refuses an address that is dialled at the far side of Through, as far
+// as it says by itself where it leads. What a name resolves to there is not seen
+// here, so that a name is admitted by Brokers and by nothing else.
+func (d *Dialer) checkFar(t Target, learned bool, address string) error {
+	host, _, err := hostport.Parse(address)
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if err != nil || learned && hex.MatchString(host) {
+		return &RefusedError{
+			Target:  t,
+			Problem: fmt.Sprintf("%q is neither a name nor an address in its usual form, and the far side may take it for any", address),
+			Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "HOST:%d"} to the cluster's dial rules`, t.Node, t.Port),
+		}
+	}
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		host = "127.0.0.1" // RFC 6761, 6.3
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return d.admit(t, learned, ip.Unmap())
+	}
+	return nil
+}
+
+// hex is what a resolver takes for an IPv4 address and hostport for a name, such as
+// 0x7f000001 and 127.0x1.
+var hex = regexp.MustCompile(`(^|\.)0x[0-9a-f]*$`)

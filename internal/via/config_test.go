@@ -1,0 +1,98 @@
+package via_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
+)
+
+// Each mistake is told with its key and its fix, and without a secret.
+func TestConfigErrors(t *testing.T) {
+	t.Setenv("SSH_AUTH_SOCK", "")
+	key, otherHost := file(t, viatest.NewKey(t).PEM), file(t, "other.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVq3u1mHxH4zRjP8eQ2Dq3t5N6s2Ykq3cJ0yq2lDk0H\n")
+	tests := []struct {
+		config   via.Config
+		key      string
+		mentions string
+	}{
+		{via.Config{}, via.KeyVia, "socks5://host:1080"},
+		{via.Config{URL: "127.0.0.1:1080"}, via.KeyVia, "socks5, http, https, ssh and exec"},
+		{via.Config{URL: "ftp://host"}, via.KeyVia, "socks5, http, https, ssh and exec"},
+		{via.Config{URL: "socks5h://host"}, via.KeyVia, "write socks5://"},
+		{via.Config{URL: "socks5://u:hunter2@host"}, via.KeyVia, "via_password_file"},
+		{via.Config{URL: "socks5://u:hunter2 @ho st:%zz"}, via.KeyVia, "not a URL"},
+		{via.Config{URL: "socks5:host"}, via.KeyVia, "not a URL"},
+		{via.Config{URL: "socks5://host:0"}, via.KeyVia, "no host and port"},
+		{via.Config{URL: "http://host"}, via.KeyVia, "write http://user@host:3128"},
+		{via.Config{URL: "http://host:3128/path"}, via.KeyVia, "behind its host and port"},
+		{via.Config{URL: "ssh://user@"}, via.KeyVia, "no host and port"},
+		{via.Config{URL: "socks5://host", PasswordFile: key}, via.KeyPasswordFile, "socks5://user@host:1080"},
+		{via.Config{URL: "socks5://u@host"}, via.KeyPasswordFile, "there is no password"},
+		{via.Config{URL: "socks5://u@host", PasswordFile: "/nowhere/p"}, via.KeyPasswordFile, "/nowhere/p"},
+		{via.Config{URL: "socks5://u@host", PasswordFile: file(t, "")}, via.KeyPasswordFile, "empty"},
+		{via.Config{URL: "socks5://u@host", PasswordFile: file(t, strings.Repeat("hunter2", 40))}, via.KeyPasswordFile, "255 bytes"},
+		{via.Config{URL: "http://u%3Ax@host:1", PasswordFile: file(t, "hunter2")}, via.KeyVia, "colon"},
+		{via.Config{URL: "ssh://u@host"}, via.KeyKeyFile, "SSH_AUTH_SOCK"},
+		{via.Config{URL: "ssh://u@host", KeyFile: "/nowhere/k"}, via.KeyKeyFile, "/nowhere/k"},
+		{via.Config{URL: "ssh://u@host", KeyFile: file(t, "hunter2")}, via.KeyKeyFile, "no private key"},
+		{via.Config{URL: "ssh://u@host", KeyFile: file(t, encrypted(t, viatest.NewKey(t), "hunter2"))}, via.KeyKeyFile, "ssh-add"},
+		{via.Config{URL: "ssh://u@host", KeyFile: file(t, encrypted(t, viatest.NewKey(t), "hunter2")), PassphraseFile: file(t, "hunter3")}, via.KeyKeyFile, "does not open"},
+		{via.Config{URL: "ssh://u@host", PassphraseFile: key}, via.KeyPassphraseFile, "via_key_file"},
+		{via.Config{URL: "ssh://u@host:2222", KeyFile: key}, via.KeyKnownHosts, "ssh-keyscan -p 2222 host >> known_hosts"},
+		{via.Config{URL: "ssh://u@host", KeyFile: key, KnownHosts: "/nowhere/h"}, via.KeyKnownHosts, "ssh-keyscan -p 22 host >> /nowhere/h"},
+		{via.Config{URL: "ssh://u@host", KeyFile: key, KnownHosts: file(t, "nonsense")}, via.KeyKnownHosts, "known_hosts"},
+		{via.Config{URL: "ssh://u@host", KeyFile: key, KnownHosts: otherHost}, via.KeyKnownHosts, "has no key of host:22"},
+		{via.Config{URL: "ssh://u@[::1]", KeyFile: key, KnownHosts: otherHost}, via.KeyKnownHosts, "ssh-keyscan -p 22 ::1"},
+		{via.Config{URL: "exec:"}, via.KeyVia, "no command"},
+		{via.Config{URL: "exec:cat {host}"}, via.KeyVia, "no {port}"},
+		{via.Config{URL: "exec:cat {port}"}, via.KeyVia, "no {host}"},
+		{via.Config{URL: "exec:{host} {port}"}, via.KeyVia, "what a broker says"},
+		{via.Config{URL: "exec:no-such-command-anywhere {host} {port}"}, via.KeyVia, "whole path"},
+		{via.Config{URL: "exec:cat {host} {port} | tee x"}, via.KeyVia, "no shell runs it"},
+		{via.Config{URL: "exec:cat '{host} {port}"}, via.KeyVia, "not closed"},
+	}
+	for _, tt := range tests {
+		_, err := via.New(tt.config)
+		e, ok := errors.AsType[*via.ConfigError](err)
+		if !ok || e.Key != tt.key || e.Fix == "" || !strings.Contains(e.Error(), tt.mentions) {
+			t.Errorf("%+v: got %v, want an error of %s that mentions %q", tt.config, err, tt.key, tt.mentions)
+			continue
+		}
+		if strings.Contains(err.Error(), "hunter") {
+			t.Errorf("a secret is in the error: %v", err)
+		}
+	}
+}
+
+// What stands in logs has no secret, and of a command no argument.
+func TestString(t *testing.T) {
+	tests := map[string]string{
+		"socks5://proxy":             "socks5://proxy:1080",
+		"http://[::1]:3128/":         "http://[::1]:3128",
+		"https://proxy":              "https://proxy:443",
+		"exec:cat -t {host}:{port}":  "exec:cat",
+		"socks5://k%40corp@proxy:99": "socks5://k%40corp@proxy:99",
+	}
+	for url, want := range tests {
+		c := via.Config{URL: url}
+		if strings.Contains(url, "@") {
+			c.PasswordFile = file(t, viatest.Password)
+		}
+		if got := dialer(t, c).String(); got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+	}
+}
+
+func TestOutcomesAreDistinct(t *testing.T) {
+	seen := make(map[via.Outcome]bool)
+	for _, o := range via.Outcomes() {
+		if seen[o] || !strings.HasPrefix(string(o), "via_") {
+			t.Errorf("%q is there twice, or could be a dial's without a via", o)
+		}
+		seen[o] = true
+	}
+}

@@ -1,0 +1,155 @@
+package via
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// maxHead bounds the answer to CONNECT, status line and fields: proxies answer in
+// a few hundred bytes, and refusals carry their page behind the head, unread.
+const maxHead = 16 << 10
+
+// connectHop goes through an HTTP proxy by CONNECT (RFC 9110, 9.3.6). net/http
+// writes the request and reads the head of the answer.
+type connectHop struct {
+	connect  proxyDial
+	address  string
+	tls      *tls.Config // nil: plain HTTP
+	user     string      // empty: no login
+	password secretFile
+}
+
+func (h *connectHop) close() {}
+
+func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
+	request := &http.Request{
+		Method: http.MethodConnect,
+		URL:    &url.URL{Opaque: t.String()},
+		Host:   t.String(),
+		Header: http.Header{"User-Agent": {"kproxy"}},
+	}
+	if h.user != "" {
+		password, err := h.password.read()
+		if err != nil {
+			return nil, fail(OutcomeCredentials, err)
+		}
+		login := base64.StdEncoding.EncodeToString([]byte(h.user + ":" + password))
+		request.Header.Set("Proxy-Authorization", "Basic "+login)
+	}
+	conn, err := h.connect.connect(ctx, h.address)
+	if err != nil {
+		return nil, err
+	}
+	return during(ctx, conn, func() (net.Conn, error) {
+		if h.tls == nil {
+			return tunnel(ctx, conn, request)
+		}
+		secure := tls.Client(conn, h.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, fail(tlsOutcome(err), err)
+		}
+		return tunnel(ctx, secure, request)
+	})
+}
+
+func tlsOutcome(err error) Outcome {
+	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {
+		return OutcomeProxyUntrusted
+	}
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	if record || alert || errors.Is(err, io.EOF) {
+		return OutcomeProxyProtocol
+	}
+	return OutcomeProxyUnreachable
+}
+
+// tunnel asks for the connection and reads the head of the answer. A 2xx answer
+// has no body: what follows its head is the far side's.
+func tunnel(ctx context.Context, conn net.Conn, request *http.Request) (net.Conn, error) {
+	if err := request.Write(conn); err != nil {
+		return nil, fail(OutcomeProxyUnreachable, err)
+	}
+	limited := &io.LimitedReader{R: conn, N: maxHead}
+	head := bufio.NewReader(limited)
+	answer, err := http.ReadResponse(head, request)
+	if err != nil {
+		return nil, noAnswer(ctx, limited.N == 0, err)
+	}
+	// The body is neither read nor closed: closing it would read on.
+	if answer.StatusCode < 200 || 299 < answer.StatusCode {
+		return nil, refusal(answer)
+	}
+	if head.Buffered() == 0 {
+		return conn, nil
+	}
+	early, err := head.Peek(head.Buffered())
+	if err != nil {
+		return nil, fail(OutcomeProxyProtocol, err)
+	}
+	return &earlyConn{Conn: conn, early: early}, nil
+}
+
+// noAnswer says what a head is worth that could not be read.
+func noAnswer(ctx context.Context, tooLong bool, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fail(OutcomeTargetUnreachable, err)
+	case tooLong:
+		return failf(OutcomeProxyProtocol, "its answer to CONNECT has more than %d bytes", maxHead)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fail(OutcomeProxyProtocol, errHungUp)
+	default:
+		return failf(OutcomeProxyProtocol, "its answer to CONNECT is not HTTP: %s", quote(err.Error()))
+	}
+}
+
+// refusal gives the status line of an answer that is no success.
+func refusal(answer *http.Response) error {
+	line := quote(answer.Proto + " " + answer.Status)
+	switch code := answer.StatusCode; {
+	case code == http.StatusProxyAuthRequired || code == http.StatusUnauthorized:
+		hint := ""
+		if answer.Request.Header.Get("Proxy-Authorization") == "" {
+			hint = "; write http://user@… and a password file"
+		}
+		return failf(OutcomeLoginRefused, "it answered %s%s", line, hint)
+	case code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout ||
+		code == http.StatusInternalServerError || code == http.StatusNotFound:
+		return failf(OutcomeTargetUnreachable, "it answered %s", line)
+	case code < 400:
+		return failf(OutcomeProxyProtocol, "it answered %s", line)
+	default:
+		return failf(OutcomeTargetRefused, "it answered %s", line)
+	}
+}
+
+// earlyConn gives the bytes first that came with the head.
+type earlyConn struct {
+	net.Conn
+	early []byte
+}
+
+func (c *earlyConn) Read(p []byte) (int, error) {
+	if len(c.early) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.early)
+	c.early = c.early[n:]
+	return n, nil
+}
+
+// CloseWrite ends the sending side: TCP's, or that of TLS.
+func (c *earlyConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

@@ -1,0 +1,154 @@
+//go:build unix
+
+package via_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kproxy/internal/via"
+)
+
+// The broker's name is one argument, whatever shell or option it is near to.
+func TestExecArguments(t *testing.T) {
+	tests := map[string]string{
+		"exec:echo {host} {port}":                      "b-1.internal 9092\n",
+		`exec:printf '[%s]' '{"h":"{host}"}' p={port}`: `[{"h":"b-1.internal"}][p=9092]`,
+		"exec:sh -c 'echo $0 {host}; echo {port}' x":   "x b-1.internal\n9092\n",
+	}
+	for url, want := range tests {
+		conn := rig{Dialer: dialer(t, via.Config{URL: url})}.connect(t, "b-1.internal:9092")
+		if got, err := io.ReadAll(conn); string(got) != want || err != nil {
+			t.Errorf("%s: got %q, %v; want %q", url, got, err, want)
+		}
+	}
+	conn := rig{Dialer: dialer(t, via.Config{URL: "exec:echo {host} {port}"})}.connect(t, "[::1]:9092")
+	if got, err := io.ReadAll(conn); string(got) != "::1 9092\n" || err != nil {
+		t.Errorf("got %q, %v; want an IPv6 host without brackets", got, err)
+	}
+}
+
+// What the command says about itself is told line by line, and the end of it is in
+// the error of a command that fails.
+func TestExecStderr(t *testing.T) {
+	lines := make(chan string, 100)
+	c := via.Config{
+		URL:      `exec:sh -c 'echo one >&2; printf %02000d 7 >&2; echo >&2; echo three >&2; echo four >&2; echo {host}{port} >&2; exit 7'`,
+		OnStderr: func(target, line string) { lines <- target + " " + line },
+	}
+	conn := rig{Dialer: dialer(t, c)}.connect(t, "b:9092")
+	_, err := conn.Read(make([]byte, 1))
+	if err == nil || !strings.Contains(err.Error(), `exit status 7: "three | four | b9092"`) {
+		t.Errorf("got %v, want the status and the last lines", err)
+	}
+	close(lines)
+	var got []string
+	for line := range lines {
+		got = append(got, line)
+		if len(line) > 1100 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
+	if len(got) != 6 || got[0] != "b:9092 one" || got[5] != "b:9092 b9092" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A command that is killed, or ends by itself, ends its connection; the next dial
+// starts another.
+func TestExecKilled(t *testing.T) {
+	d := dialer(t, via.Config{URL: `exec:sh -c 'echo $$; exec cat' {host} {port}`})
+	for range 2 {
+		conn := rig{Dialer: d}.connect(t, "b:9092")
+		pid := readNumber(t, conn)
+		exchange(t, conn, "x")
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("got %v of a command that was killed, want an error that is no orderly end", err)
+		}
+	}
+}
+
+// Close ends the command with everything that it has started, and reaps it; one
+// that does not want to end is killed. It does not wait.
+func TestExecCloseEndsTheGroup(t *testing.T) {
+	commands := map[string]string{
+		"obedient":         `exec:sh -c 'sleep 1000 & echo $!; echo $$; wait' {host} {port}`,
+		"obstinate":        `exec:sh -c 'trap "" TERM; sleep 1000 & echo $!; echo $$; wait; wait; sleep 1000' {host} {port}`,
+		"without a stderr": `exec:sh -c 'exec 2>/dev/null; sleep 1000 & echo $!; echo $$; wait' {host} {port}`,
+	}
+	for name, url := range commands {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := dialer(t, via.Config{URL: url})
+			conn := rig{Dialer: d}.connect(t, "b:9092")
+			child, leader := readNumber(t, conn), readNumber(t, conn)
+			start := time.Now()
+			conn.Close()
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("Close took %s", took)
+			}
+			d.Close() // waits for the end of the group
+			for who, pid := range map[string]int{"the command": leader, "its child": child} {
+				if alive(pid) {
+					t.Errorf("%s is still there", who)
+				}
+			}
+		})
+	}
+}
+
+// alive says whether pid runs: a child that init, or whatever stands in for it, has
+// not reaped yet does not.
+func alive(pid int) bool {
+	for range 500 { // what was killed may take a moment
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat("/proc/self"); err == nil || syscall.Kill(pid, 0) != nil {
+				return false
+			}
+		}
+		if _, state, ok := strings.Cut(string(stat), ") "); ok && state[0] == 'Z' {
+			return false
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+	return true
+}
+
+func readNumber(t *testing.T, r io.Reader) int {
+	t.Helper()
+	var text []byte
+	for b := make([]byte, 1); ; {
+		if _, err := io.ReadFull(r, b); err != nil {
+			t.Fatal(err)
+		}
+		if b[0] == '\n' {
+			break
+		}
+		text = append(text, b[0])
+	}
+	n, err := strconv.Atoi(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The end of a command's output is an orderly end while it still takes input.
+func TestExecHalfClosed(t *testing.T) {
+	conn := rig{Dialer: dialer(t, via.Config{URL: `exec:sh -c 'echo hello; exec >&-; cat >/dev/null' {host} {port}`})}.connect(t, "b:9092")
+	if got, err := io.ReadAll(conn); string(got) != "hello\n" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := io.WriteString(conn, "still taken"); err != nil {
+		t.Error(err)
+	}
+}

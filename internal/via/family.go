@@ -1,0 +1,70 @@
+package via
+
+import (
+	"net"
+	"sync"
+)
+
+// family are the connections that one Dialer has given over streams. It owns their
+// goroutines: close ends the connections and waits.
+type family struct {
+	mu     sync.Mutex // guards the following
+	closed bool
+	live   map[*conn]bool
+
+	running sync.WaitGroup // in, out and bury of each
+}
+
+// adopt makes a conn of s, or closes s after close.
+func (f *family) adopt(s stream, local, remote addr) (*conn, error) {
+	c := &conn{
+		stream: s, local: local, remote: remote, family: f,
+		closed:  make(chan struct{}),
+		readBy:  deadline{passed: make(chan struct{})},
+		writeBy: deadline{passed: make(chan struct{})},
+		chunks:  make(chan read),
+		next:    make(chan struct{}, 1),
+		buffer:  make([]byte, chunk),
+		orders:  make(chan order, 2),
+		written: make(chan error, 1),
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		_ = s.Close() // nobody has it yet
+		return nil, fail(OutcomeCanceled, net.ErrClosed)
+	}
+	if f.live == nil {
+		f.live = make(map[*conn]bool)
+	}
+	f.live[c] = true
+	f.running.Add(1) // for bury, which may come when nothing else runs
+	f.running.Go(c.in)
+	f.running.Go(c.out)
+	return c, nil
+}
+
+// bury ends a closed conn's stream, which may wait for the peer or a process.
+func (f *family) bury(c *conn) {
+	defer f.running.Done()
+	_ = c.stream.Close() // there is nobody left to tell
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.live, c)
+}
+
+// close ends all connections, and waits until nothing of them is left. Later ones
+// are refused.
+func (f *family) close() {
+	f.mu.Lock()
+	f.closed = true
+	var all []*conn
+	for c := range f.live {
+		all = append(all, c)
+	}
+	f.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close() // some are closed already
+	}
+	f.running.Wait()
+}

@@ -1,0 +1,218 @@
+package via
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// errLinkLost ends the channels of an SSH connection that has died.
+var errLinkLost = errors.New("the SSH connection is lost")
+
+// link is one SSH connection. ended is closed when it is over.
+type link struct {
+	client   *ssh.Client
+	wire     *watched
+	interval time.Duration
+	ended    chan struct{}
+	wake     chan struct{} // room for one
+
+	mu   sync.Mutex // guards next
+	next *check     // that somebody waits for; nil: nobody
+}
+
+// check is a question to the far side whether it is there. done is closed when err
+// stands.
+type check struct {
+	done chan struct{}
+	err  error
+}
+
+func newLink(client *ssh.Client, wire *watched, interval time.Duration) *link {
+	return &link{client: client, wire: wire, interval: interval, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
+}
+
+// close ends the link at once, without a word to the far side.
+func (l *link) close() { _ = l.wire.Close() }
+
+// await waits for the link's end.
+func (l *link) await() {
+	_ = l.client.Wait()  // why it ended is of no use to anybody
+	_ = l.client.Close() // where it ended by a message
+	_ = l.wire.Close()
+	close(l.ended)
+}
+
+// watch asks the far side every interval whether it is there, and whenever somebody
+// wants to know.
+func (l *link) watch() {
+	ticker := time.NewTicker(l.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-l.wake:
+		case <-l.ended:
+			return
+		}
+		l.mu.Lock()
+		asked := l.next
+		l.next = nil
+		l.mu.Unlock()
+		err := l.ping()
+		if asked != nil {
+			asked.err = err
+			close(asked.done)
+		}
+	}
+}
+
+// ask has watch ask the far side, after now.
+func (l *link) ask() *check {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next == nil {
+		l.next = &check{done: make(chan struct{})}
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return l.next
+}
+
+// alive says whether the far side answers a question that is put after now.
+func (l *link) alive() bool {
+	c := l.ask()
+	select {
+	case <-c.done:
+		return c.err == nil
+	case <-l.ended:
+		return false
+	}
+}
+
+// ping asks the far side for any answer; OpenSSH refuses the request, which is one.
+// A link on which nothing at all has come for an interval is closed. Slow is not
+// dead: an answer may stand behind megabytes, and each of them is a sign of life.
+func (l *link) ping() error {
+	answered := make(chan error, 1)
+	go func() { // ends with the answer, or with the link
+		_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
+		answered <- err
+	}()
+	timer := time.NewTimer(l.interval)
+	defer timer.Stop()
+	for {
+		received := l.wire.received.Load()
+		select {
+		case err := <-answered:
+			return err
+		case <-timer.C:
+			if l.wire.received.Load() == received {
+				l.close()
+				return <-answered
+			}
+			timer.Reset(l.interval)
+		}
+	}
+}
+
+// directTCPIP asks for a connection (RFC 4254, 7.2).
+type directTCPIP struct {
+	Host       string
+	Port       uint32
+	Originator string
+	OriginPort uint32
+}
+
+// open opens a channel to t. The library cannot take an open back: where ctx ends
+// first, the far side's answer is awaited in the background, and the channel closed
+// then.
+func (l *link) open(ctx context.Context, t target) (stream, error) {
+	type opened struct {
+		channel *sshChannel
+		err     error
+	}
+	answer := make(chan opened) // without room: either it is taken, or ctx has ended
+	go func() {                 // ends with the far side's answer, or with the link
+		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
+			Host: t.host, Port: uint32(t.port), Originator: "127.0.0.1",
+		}))
+		var c *sshChannel
+		if err == nil {
+			c = &sshChannel{Channel: channel, link: l}
+			go ssh.DiscardRequests(requests)
+		}
+		select {
+		case answer <- opened{c, err}:
+		case <-ctx.Done():
+			if c != nil {
+				_ = c.Close() // nobody wants it any more
+			}
+		}
+	}()
+	received := l.wire.received.Load()
+	l.ask() // if the link has died unnoticed, this dial finds out
+	select {
+	case o := <-answer:
+		if o.err != nil {
+			return nil, l.openError(o.err)
+		}
+		return o.channel, nil
+	case <-ctx.Done():
+		if l.wire.received.Load() == received { // no answer to ask either
+			return nil, fail(OutcomeProxyUnreachable, ctx.Err())
+		}
+		return nil, fail(OutcomeTargetUnreachable, ctx.Err())
+	}
+}
+
+// openError says what the far side's refusal means.
+func (l *link) openError(err error) error {
+	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+	switch {
+	case !ok:
+		return fail(OutcomeProxyUnreachable, fmt.Errorf("%w: %w", errLinkLost, err))
+	case refused.Reason == ssh.ConnectionFailed:
+		return failf(OutcomeTargetUnreachable, "it answered %s: %s", refused.Reason, quote(refused.Message))
+	default:
+		return failf(OutcomeTargetRefused, "it answered %s: %s", refused.Reason, quote(refused.Message))
+	}
+}
+
+// sshChannel is a channel that tells its own end from that of its link.
+type sshChannel struct {
+	ssh.Channel
+	link *link
+}
+
+// Read reads the channel. To the library, a link that breaks is the end of every
+// channel in it. To a client, an orderly end where a reset was due is a lie (see
+// "A broker that is down is a reset" in ARCHITECTURE.md), so the link is asked.
+func (c *sshChannel) Read(p []byte) (int, error) {
+	n, err := c.Channel.Read(p)
+	if errors.Is(err, io.EOF) && !c.link.alive() {
+		err = errLinkLost
+	}
+	return n, err
+}
+
+// watched counts what comes.
+type watched struct {
+	net.Conn
+	received atomic.Int64 // bytes
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.received.Add(int64(n))
+	return n, err
+}

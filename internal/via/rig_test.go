@@ -1,0 +1,177 @@
+package via_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
+)
+
+// helperEnv makes the test's binary the command of exec.
+const helperEnv = "KPROXY_VIA_HELPER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(helperEnv) != "" {
+		os.Exit(viatest.Command(os.Args[1:])) //nolint:forbidigo // the command's status
+	}
+	m.Run()
+}
+
+// rig is a way through, with its proxy.
+type rig struct {
+	*via.Dialer
+	proxy *viatest.Gate // nil: a command
+}
+
+// rigs are all ways through, each logged in.
+func rigs() map[string]func(t *testing.T) rig {
+	return map[string]func(t *testing.T) rig{
+		"socks5": func(t *testing.T) rig {
+			t.Helper()
+			g := viatest.SOCKS5(t, true)
+			return rig{dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password+"\n")}), g}
+		},
+		"http": func(t *testing.T) rig {
+			t.Helper()
+			g := viatest.Connect(t, true)
+			return rig{dialer(t, via.Config{URL: "http://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password+"\n")}), g}
+		},
+		"ssh": func(t *testing.T) rig {
+			t.Helper()
+			host, key := viatest.NewKey(t), viatest.NewKey(t)
+			g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
+			return rig{dialer(t, sshConfig(t, g, host, key)), g}
+		},
+		"exec": func(t *testing.T) rig {
+			t.Helper()
+			return rig{dialer(t, via.Config{URL: execURL(t, "relay")}), nil}
+		},
+	}
+}
+
+func sshConfig(t *testing.T, g *viatest.Gate, host, key viatest.Key) via.Config {
+	t.Helper()
+	return via.Config{
+		URL:        "ssh://" + viatest.User + "@" + g.Address,
+		KeyFile:    file(t, key.PEM),
+		KnownHosts: file(t, knownhosts.Line([]string{knownhosts.Normalize(g.Address)}, host.Signer.PublicKey())+"\n"),
+	}
+}
+
+func execURL(t *testing.T, mode string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(helperEnv, "1")
+	return "exec:'" + self + "' " + mode + " {host} {port}"
+}
+
+func dialer(t *testing.T, c via.Config) *via.Dialer {
+	t.Helper()
+	d, err := via.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// connect dials, and closes at the test's end.
+func (r rig) connect(t *testing.T, address string) net.Conn {
+	t.Helper()
+	conn, err := r.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// outcome dials in vain.
+func outcome(t *testing.T, ctx context.Context, d *via.Dialer, address string) (via.Outcome, error) { //nolint:revive // t comes first in tests
+	t.Helper()
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err == nil {
+		conn.Close()
+		t.Fatalf("a connection to %s, want an error", address)
+	}
+	e, ok := errors.AsType[*via.Error](err)
+	if !ok {
+		t.Fatalf("%T %v, want a *via.Error", err, err)
+	}
+	if bytes.Contains([]byte(err.Error()), []byte(viatest.Password)) {
+		t.Errorf("the password is in the error: %v", err)
+	}
+	return e.Outcome, err
+}
+
+// exchange says something and hears it again.
+func exchange(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != text {
+		t.Fatalf("got %q, %v; want %q", got, err, text)
+	}
+}
+
+func endWrite(t *testing.T, conn net.Conn) {
+	t.Helper()
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		t.Fatalf("%T has no CloseWrite", conn)
+	}
+	if err := half.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// holdings are what must not grow: goroutines, descriptors, children.
+type holdings struct{ goroutines, files int }
+
+func held() holdings {
+	files, _ := os.ReadDir("/proc/self/fd")
+	return holdings{runtime.NumGoroutine(), len(files)}
+}
+
+// settles waits until no more is held than before.
+func settles(t *testing.T, before holdings) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		runtime.GC() // the pipes of splice are kept in a pool, as the servers' copies leave them
+		now := held()
+		if now.goroutines <= before.goroutines && now.files <= before.files {
+			return
+		}
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("held %+v, now %+v\n%s", before, now, stacks[:runtime.Stack(stacks, true)])
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}

@@ -1,0 +1,347 @@
+package via
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+)
+
+// sshHop gives channels of one SSH connection, the link. The first dial makes the
+// link, others wait with it; when it dies, the next dial makes another. An attempt
+// to make one ends when nobody waits for it any more.
+type sshHop struct {
+	connect            proxyDial
+	place              place
+	timeout, keepAlive time.Duration
+	knownHosts         string
+	key, passphrase    secretFile
+	password           secretFile
+	agent              string
+
+	channels family
+
+	mu      sync.Mutex // guards the following
+	closed  bool
+	link    *link
+	attempt *attempt
+
+	tasks sync.WaitGroup // attempts, and what watches links; started under mu
+}
+
+// attempt is a link in the making. done is closed when link and err stand.
+type attempt struct {
+	waiters int // guarded by sshHop.mu
+	cancel  context.CancelFunc
+	done    chan struct{}
+	link    *link
+	err     error
+}
+
+func (h *sshHop) dial(ctx context.Context, t target) (net.Conn, error) {
+	for {
+		l, fresh, err := h.ready(ctx)
+		if err != nil {
+			return nil, err
+		}
+		channel, err := l.open(ctx, t)
+		if err == nil {
+			return h.channels.adopt(channel, addr{schemeSSH, h.place.address}, addr{schemeSSH, t.String()})
+		}
+		// A link that had died unnoticed is no reason to fail.
+		if fresh || !errors.Is(err, errLinkLost) || ctx.Err() != nil {
+			return nil, err
+		}
+		l.close()
+		<-l.ended
+	}
+}
+
+// ready is the link. fresh says that it was made while the caller waited.
+func (h *sshHop) ready(ctx context.Context) (l *link, fresh bool, err error) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil, false, fail(OutcomeCanceled, net.ErrClosed)
+	}
+	if h.link != nil && !isDone(h.link.ended) {
+		defer h.mu.Unlock()
+		return h.link, false, nil
+	}
+	a := h.attempt
+	if a == nil {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.timeout)
+		a = &attempt{cancel: cancel, done: make(chan struct{})}
+		h.attempt = a
+		h.tasks.Go(func() { h.try(limit, a) })
+	}
+	a.waiters++
+	h.mu.Unlock()
+
+	select {
+	case <-a.done:
+		return a.link, true, a.err
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a.waiters--; a.waiters == 0 {
+		h.abandon(a)
+	}
+	return nil, false, fail(OutcomeProxyUnreachable, ctx.Err())
+}
+
+// abandon ends an attempt. mu is held.
+func (h *sshHop) abandon(a *attempt) {
+	a.cancel()
+	if h.attempt == a {
+		h.attempt = nil
+	}
+}
+
+// try makes a link for those who wait for a.
+func (h *sshHop) try(ctx context.Context, a *attempt) {
+	defer a.cancel()
+	l, err := h.login(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer close(a.done)
+	switch {
+	case err != nil:
+		a.err = err
+	case h.attempt != a: // abandoned, or closed
+		l.close()
+		a.err = fail(OutcomeCanceled, net.ErrClosed)
+	default:
+		a.link, h.link = l, l
+	}
+	if h.attempt == a {
+		h.attempt = nil
+	}
+	if l != nil {
+		h.tasks.Go(l.await)
+		h.tasks.Go(l.watch)
+	}
+}
+
+func (h *sshHop) close() {
+	h.mu.Lock()
+	h.closed = true
+	if h.attempt != nil {
+		h.abandon(h.attempt)
+	}
+	if h.link != nil {
+		h.link.close()
+	}
+	h.mu.Unlock()
+	h.channels.close()
+	h.tasks.Wait()
+}
+
+// login connects to the proxy and logs in. The files are read anew.
+func (h *sshHop) login(ctx context.Context) (*link, error) {
+	db, err := knownhosts.NewDB(h.knownHosts)
+	if err != nil {
+		return nil, fail(OutcomeCredentials, err)
+	}
+	auth, release, err := h.auth(ctx)
+	if err != nil {
+		return nil, fail(OutcomeCredentials, err)
+	}
+	defer release()
+	conn, err := h.connect.connect(ctx, h.place.address)
+	if err != nil {
+		return nil, err
+	}
+	wire := &watched{Conn: conn}
+	var trusted atomic.Bool
+	var stranger atomic.Pointer[error]
+	config := &ssh.ClientConfig{
+		User: h.place.user,
+		Auth: auth,
+		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {
+			err := db.HostKeyCallback()(host, remote, key)
+			if err != nil {
+				stranger.Store(&err)
+				return err
+			}
+			trusted.Store(true)
+			return nil
+		},
+		// Otherwise the host may show a key of a type that is not in the file,
+		// which looks like an attack.
+		HostKeyAlgorithms: db.HostKeyAlgorithms(h.place.address),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
+	client, channels, requests, err := ssh.NewClientConn(wire, h.place.address, config)
+	ended := !stop()
+	switch {
+	case err == nil && !ended:
+		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive), nil
+	case err == nil:
+		_ = client.Close() // the context has closed what carries it
+	}
+	_ = wire.Close()
+	switch why := stranger.Load(); {
+	case ended:
+		return nil, fail(OutcomeProxyUnreachable, ctx.Err())
+	case why != nil:
+		return nil, fail(OutcomeProxyUntrusted, h.untrusted(*why))
+	case trusted.Load():
+		return nil, fail(OutcomeLoginRefused, err)
+	case wire.received.Load() == 0:
+		return nil, fail(OutcomeProxyUnreachable, errHungUp)
+	default:
+		return nil, fail(OutcomeProxyProtocol, err)
+	}
+}
+
+// auth is how to log in, and what to call once that is done.
+func (h *sshHop) auth(ctx context.Context) (methods []ssh.AuthMethod, release func(), err error) {
+	release = func() {}
+	if h.key != "" {
+		signer, err := h.signer()
+		if err != nil {
+			return nil, nil, err
+		}
+		methods = append(methods, ssh.PublicKeys(signer))
+	}
+	if h.password != "" {
+		password, err := h.password.read()
+		if err != nil {
+			return nil, nil, err
+		}
+		// Many servers ask for the password by the interactive method only.
+		answer := func(_, _ string, questions []string, _ []bool) ([]string, error) {
+			answers := make([]string, len(questions))
+			for i := range answers {
+				answers[i] = password
+			}
+			return answers, nil
+		}
+		methods = append(methods, ssh.Password(password), ssh.KeyboardInteractive(answer))
+	}
+	if methods != nil {
+		return methods, release, nil
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the SSH agent does not answer: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // an agent may ask a person
+	release = func() { stop(); _ = conn.Close() }
+	signers, err := agent.NewClient(conn).Signers()
+	if err == nil && len(signers) == 0 {
+		err = errors.New("it has no keys; add one with ssh-add")
+	}
+	if err != nil {
+		release()
+		return nil, nil, fmt.Errorf("the SSH agent at %s: %w", h.agent, err)
+	}
+	return []ssh.AuthMethod{ssh.PublicKeys(signers...)}, release, nil
+}
+
+// signer is the key of the key file.
+func (h *sshHop) signer() (ssh.Signer, error) {
+	pem, err := h.key.bytes()
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ssh.ParsePrivateKey(pem)
+	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); !encrypted {
+		if err != nil {
+			return nil, fmt.Errorf("%s holds no private key: %w", h.key, err)
+		}
+		return signer, nil
+	}
+	if h.passphrase == "" {
+		return nil, fmt.Errorf("%s: %w", h.key, errEncrypted)
+	}
+	passphrase, err := h.passphrase.read()
+	if err != nil {
+		return nil, err
+	}
+	signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(passphrase))
+	if err != nil {
+		return nil, fmt.Errorf("%s does not open with the passphrase in %s", h.key, h.passphrase)
+	}
+	return signer, nil
+}
+
+var errEncrypted = errors.New("the key is encrypted, and there is no passphrase file")
+
+// checkLogin finds what can be found of a login without connecting.
+func (h *sshHop) checkLogin() error {
+	if h.passphrase != "" && h.key == "" {
+		return &ConfigError{KeyPassphraseFile, "there is no key that it could be the passphrase of", "name the key with " + KeyKeyFile}
+	}
+	if h.key != "" {
+		if _, err := h.signer(); errors.Is(err, errEncrypted) {
+			return &ConfigError{KeyKeyFile, err.Error(), "name one with " + KeyPassphraseFile + ", or leave the key to an agent: ssh-add " + string(h.key)}
+		} else if err != nil {
+			return &ConfigError{KeyKeyFile, err.Error(), "name a private key that this process may read, and the file of its passphrase if it has one"}
+		}
+	}
+	if _, err := h.password.read(); err != nil {
+		return unreadable(KeyPasswordFile, err)
+	}
+	if h.key != "" || h.password != "" {
+		return nil
+	}
+	if h.agent == "" {
+		h.agent = os.Getenv("SSH_AUTH_SOCK")
+	}
+	if h.agent == "" {
+		return &ConfigError{
+			KeyKeyFile, "there is no key, no password and no SSH agent (SSH_AUTH_SOCK)",
+			"name a private key, such as ~/.ssh/id_ed25519, or start an agent",
+		}
+	}
+	return nil
+}
+
+// checkKnownHosts wants a file in which the host has a key.
+func (h *sshHop) checkKnownHosts() error {
+	if h.knownHosts == "" {
+		return &ConfigError{KeyKnownHosts, "there is no file of known host keys, without which anyone could be " + h.place.host, "make one: " + h.keyscan("known_hosts")}
+	}
+	db, err := knownhosts.NewDB(h.knownHosts)
+	if errors.Is(err, os.ErrNotExist) {
+		return &ConfigError{KeyKnownHosts, err.Error(), "make it: " + h.keyscan(h.knownHosts)}
+	}
+	if err != nil {
+		return &ConfigError{KeyKnownHosts, err.Error(), "name a file in the format of OpenSSH's known_hosts"}
+	}
+	if len(db.HostKeys(h.place.address)) == 0 {
+		return &ConfigError{KeyKnownHosts, fmt.Sprintf("%s has no key of %s", h.knownHosts, h.place.address), "add it: " + h.keyscan(h.knownHosts)}
+	}
+	return nil
+}
+
+// keyscan is the command that makes the line, with what it cannot know.
+func (h *sshHop) keyscan(file string) string {
+	return fmt.Sprintf("ssh-keyscan -p %d %s >> %s, and compare the key with the one that its administrator gives", h.place.port, h.place.host, file)
+}
+
+// untrusted says what is wrong with a host's key, and what to do.
+func (h *sshHop) untrusted(err error) error {
+	key, ok := errors.AsType[*xknownhosts.KeyError](err)
+	switch {
+	case ok && len(key.Want) == 0:
+		return fmt.Errorf("%w; add it: %s", err, h.keyscan(h.knownHosts))
+	case ok:
+		want := key.Want[0]
+		return fmt.Errorf("%w; if its key was changed on purpose, remove line %d of %s and add the new one: %s", err, want.Line, want.Filename, h.keyscan(h.knownHosts))
+	default:
+		return err
+	}
+}

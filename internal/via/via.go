@@ -1,0 +1,119 @@
+package via
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// Dialer opens connections through one proxy. It is made by [New] and may be used
+// by several goroutines.
+type Dialer struct {
+	name    string
+	timeout time.Duration
+	hop     hop
+	closed  atomic.Bool
+}
+
+// hop is one way through. dial's error is a *failure.
+type hop interface {
+	dial(ctx context.Context, t target) (net.Conn, error)
+	close() // ends what the hop itself keeps, and waits for it
+}
+
+// DialContext connects to address, host:port, at the far side of the proxy. The
+// host is not resolved here. network is tcp, tcp4 or tcp6; which family a name
+// leads to is the far side's choice.
+//
+// The connection outlives ctx, and belongs to the caller. It takes deadlines, in
+// the past too, and has CloseWrite. Through socks5 and http it is the TCP
+// connection to the proxy itself, unless the proxy's answer came in one piece with
+// the first bytes behind it.
+//
+// A command gives no sign that it has connected. So a dial through exec succeeds
+// as soon as the command runs, and what goes wrong later is the error of a Read.
+//
+// The error is an [*Error]. It wraps ctx's error if ctx ended, and net.ErrClosed
+// after Close. ctx ends the dial at once, in every step of it.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if network != "tcp" && network != "tcp4" && network != "tcp6" {
+		return nil, &Error{Via: d.name, Target: address, Outcome: OutcomeTargetInvalid, Err: net.UnknownNetworkError(network)}
+	}
+	t, err := parseTarget(address)
+	if err != nil {
+		return nil, &Error{Via: d.name, Target: address, Outcome: OutcomeTargetInvalid, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	switch {
+	case d.closed.Load():
+		err = fail(OutcomeCanceled, net.ErrClosed)
+	case ctx.Err() != nil:
+		err = fail(OutcomeProxyUnreachable, ctx.Err())
+	default:
+		var conn net.Conn
+		if conn, err = d.hop.dial(ctx, t); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, explain(ctx, d.name, t.String(), err)
+}
+
+// Close ends what the Dialer keeps between dials, and waits for it: the SSH
+// connection with every channel in it, and commands with their process groups.
+// TCP connections that it has given belong to their callers. Dials that are under
+// way, and later ones, fail. The error is always nil.
+func (d *Dialer) Close() error {
+	if !d.closed.Swap(true) {
+		d.hop.close()
+	}
+	return nil
+}
+
+// String is the proxy as it stands in errors and logs: no secret, and of a command
+// only its name.
+func (d *Dialer) String() string { return d.name }
+
+// proxyDial connects to a proxy. It resolves the proxy's own name.
+type proxyDial func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (dial proxyDial) connect(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, fail(OutcomeProxyUnreachable, err)
+	}
+	return conn, nil
+}
+
+// past is a deadline that ends every read and write.
+var past = time.Unix(1, 0)
+
+// during runs a handshake on conn that ctx ends at once. conn is closed unless it
+// succeeds.
+func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, error)) (net.Conn, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
+	got, err := handshake()
+	if !stop() && err == nil { // the deadline is set, or about to be
+		err = fail(OutcomeTargetUnreachable, ctx.Err())
+	}
+	if err != nil {
+		_ = conn.Close() // the handshake's error is the one to tell
+		return nil, err
+	}
+	return got, nil
+}
+
+// errHungUp stands for an EOF where an answer should be.
+var errHungUp = errors.New("it closed the connection instead of answering")
+
+// quote shows bytes of a peer in an error.
+func quote(text string) string {
+	const most = 120
+	if len(text) > most {
+		return fmt.Sprintf("%q…", text[:most])
+	}
+	return fmt.Sprintf("%q", text)
+}

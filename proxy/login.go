@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/auth"
+	"kproxy/internal/wire"
+	"kproxy/rewrite"
+)
+
+// logIn logs in over a new connection to a broker, where the cluster has a login
+// of the proxy's own. secure says that the connection is TLS. It takes
+// connect_timeout at most, as the dial before it did.
+func (c *cluster) logIn(ctx context.Context, to *link, secure bool) error {
+	if c.method == nil {
+		return nil
+	}
+	var peer netip.Addr // of a via, which says nothing of the way behind it
+	if c.via == nil {
+		peer = addressOf(to.conn.RemoteAddr()).Addr()
+	}
+	if err := c.method.Permits(peer, secure); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.loginTimeout())
+	defer cancel()
+	// Under the probe's client id, so that a bootstrap address that leads back
+	// here is found.
+	session, err := c.method.LogIn(ctx, to.conn, to.host, c.proxy.probeID)
+	to.login = session
+	return err
+}
+
+func (c *cluster) loginTimeout() time.Duration { return c.conf.ConnectTimeout }
+
+// isRefusedLogin reports whether a broker knows what the proxy logs in with, and
+// does not take it.
+func isRefusedLogin(err error) bool {
+	login, ok := errors.AsType[*auth.LoginError](err)
+	return ok && login.Refused
+}
+
+func loginFailure(err *auth.LoginError) *ended {
+	return &ended{reason: BrokerLogin, err: err, fix: err.Fix}
+}
+
+// tellLoginRefused answers a client's first request, if that is ApiVersions, with
+// the reason why there is no broker for it. Clients show the error's name, where
+// the end of the connection alone would be a riddle. Any other request has to do
+// with that.
+func (s *session) tellLoginRefused(first wire.RequestHeader) {
+	if rewrite.TreatmentOf(first.Key, first.Version) != rewrite.Whole || first.Key != kmsg.ApiVersions.Int16() {
+		return
+	}
+	resp := kmsg.NewPtrApiVersionsResponse()
+	resp.Version, resp.ErrorCode = first.Version, kerr.SaslAuthenticationFailed.Code
+	payload := resp.AppendTo(nil) // no version of its header is flexible
+	_ = s.client.SetWriteDeadline(time.Now().Add(clientLinger))
+	_, _ = s.client.Write(append(wire.AppendResponsePrefix(nil, first.CorrelationID, len(payload)), payload...))
+	s.lingerForClient()
+}

@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"kproxy/internal/logkey"
+	"kproxy/internal/via"
+)
+
+// viaKeepalive is how often an SSH connection is asked whether it lives, unless
+// keepalive is less. The sweep for peers that are gone sees TCP only, and what ssh
+// gives is none.
+const viaKeepalive = 15 * time.Second
+
+// viaConfig is the cluster's way through, without what only a running proxy has.
+func (c *Cluster) viaConfig() via.Config {
+	return via.Config{
+		URL:            c.Via.URL,
+		PasswordFile:   c.Via.PasswordFile,
+		KeyFile:        c.Via.KeyFile,
+		PassphraseFile: c.Via.PassphraseFile,
+		KnownHosts:     c.Via.KnownHosts,
+	}
+}
+
+// sources are the local addresses to dial from.
+func (c *Cluster) sources() []netip.Addr {
+	var all []netip.Addr
+	for _, s := range c.Source {
+		if ip, err := netip.ParseAddr(s); err == nil { // as Validate has seen
+			all = append(all, ip)
+		}
+	}
+	return all
+}
+
+// goVia makes the cluster's dialer go through the configured via, if there is one.
+// Nothing is connected or started.
+func (c *cluster) goVia() error {
+	if c.conf.Via.URL == "" {
+		return nil
+	}
+	conf := c.conf.viaConfig()
+	conf.Timeout = c.conf.ConnectTimeout
+	conf.KeepAlive = min(viaKeepalive, c.conf.Keepalive)
+	conf.DialProxy = c.dialer.DialNear
+	conf.OnStderr = func(target, line string) {
+		c.log.Debug("the via command says", slog.String(logkey.Upstream, target), slog.String(logkey.Line, line))
+	}
+	var err error
+	if c.via, err = via.New(conf); err != nil {
+		return fmt.Errorf("clusters.%s.%w", c.conf.Name, err)
+	}
+	c.dialer.Through = c.via.DialContext
+	return nil
+}
+
+// closeVia ends what the way through keeps, and waits for it.
+func (c *cluster) closeVia() {
+	if c.via != nil {
+		_ = c.via.Close() // its error is always nil
+	}
+}
+
+// viaFix is what to do about a dial that failed on the way through.
+func viaFix(e *via.Error) string {
+	switch e.Outcome {
+	case via.OutcomeCredentials:
+		return "look at the files that via_key_file, via_passphrase_file and via_password_file name, or at the SSH agent"
+	case via.OutcomeProxyUnreachable:
+		return "look at the machine or the command that via names, and at the way there"
+	case via.OutcomeProxyUntrusted:
+		return "compare the host's key or certificate with the one that its administrator gives; ssh's is in via_known_hosts"
+	case via.OutcomeProxyProtocol:
+		return "see whether via names the right port and scheme"
+	case via.OutcomeLoginRefused:
+		return "see whether via's user, and its password or key, are those that the proxy knows"
+	case via.OutcomeTargetRefused:
+		return "have the proxy allow connections to the brokers' addresses, or add a dial rule that leads to one that it allows"
+	case via.OutcomeTargetInvalid:
+		return "add a dial rule from the broker's advertised name to a host name or an IP address"
+	default:
+		return "if the broker runs, add a dial rule from its advertised name to an address that works from the far side of via"
+	}
+}
