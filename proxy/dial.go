@@ -66,6 +66,7 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 		return s.why
 	}
 	s.broker = to.conn
+	s.startRenewing(ctx, &to)
 	return nil
 }
 

@@ -58,12 +58,21 @@ func (s *session) requests() error {
 		s.midRequest = false
 		s.up.boundary()
 		if why := s.leaving.Load(); why != nil {
+			if why == errLoginDue {
+				if err := s.logInAgain(); err != nil {
+					return err
+				}
+				continue
+			}
 			if s.up.buffered() == 0 {
 				return why
 			}
 			s.up.exact = true // or a client that never pauses is never between two requests
 		}
 		b, err := s.up.peek(wire.SizeLen)
+		if errors.Is(err, errLoginDue) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -83,9 +92,9 @@ func (s *session) requests() error {
 	}
 }
 
-// woken decides what an expired read deadline of the client means. A drain, or
-// the sweep, wakes a session that waits for a request; one that has begun is read
-// to its end.
+// woken decides what an expired read deadline of the client means. A drain, the
+// sweep, or a login that is due, wakes a session that waits for a request; one
+// that has begun is read to its end.
 func (s *session) woken(err error) error {
 	switch between := !s.midRequest && s.up.buffered() == 0; {
 	case s.queue.isClosed():

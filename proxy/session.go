@@ -61,8 +61,10 @@ type session struct {
 	target   target       // who is dialled
 	address  string       // where
 	expires  time.Time
-	leaving  atomic.Pointer[ended] // why the session is asked to end between two requests; nil: it is not
+	leaving  atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
 	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
+
+	renewal renewal // of the proxy's login at the broker
 
 	midRequest bool // the pump of requests has begun to read one
 
@@ -118,6 +120,7 @@ func (s *session) run(ctx context.Context) {
 		return
 	}
 	defer func() { _ = s.broker.Close() }()
+	defer s.stopRenewing()
 	s.up.connect(s.client, s.broker, s.proxy.ducts)
 	s.down.connect(s.broker, s.client, s.proxy.ducts)
 	var answers sync.WaitGroup
