@@ -13,6 +13,8 @@ import (
 const (
 	// DefaultMaxRequestBytes is the broker's own default (socket.request.max.bytes).
 	DefaultMaxRequestBytes = 100 << 20
+	// DefaultMaxRequestBytesBeforeLogin is the broker's own default (sasl.server.max.receive.size).
+	DefaultMaxRequestBytesBeforeLogin = 512 << 10
 	// DefaultFirstRequestTimeout is how long a client may take to send its first request header.
 	DefaultFirstRequestTimeout = 30 * time.Second
 	// DefaultConnectTimeout bounds one dial of a broker, name resolution included.
@@ -37,9 +39,10 @@ type Config struct {
 
 	StateDir string // where each cluster's map is remembered; "": in memory only
 
-	MaxRequestBytes     int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
-	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
-	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
+	MaxRequestBytes            int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
+	MaxRequestBytesBeforeLogin int           // the same for clients that have not logged in where Listener.Login wants it; 0: DefaultMaxRequestBytesBeforeLogin
+	FirstRequestTimeout        time.Duration // 0: DefaultFirstRequestTimeout
+	DrainTimeout               time.Duration // 0: DefaultDrainTimeout
 
 	AdminBind      string        // host:port where the process's admin server listens: no listener's; "": there is none
 	MaxConnections int           // clients at one time; 0: as many as the file limit allows
@@ -151,7 +154,15 @@ type Listener struct {
 	// in Deny.
 	Allow, Deny   []string
 	ProxyProtocol LoadBalancers
+	Login         *Login // whom clients have to log in as, at the proxy itself; nil: they do not
 	Limits        ListenerLimits
+}
+
+// Login is how a listener's clients log in at the proxy itself. Nothing of what
+// they send goes to a broker before they have, and nothing of the login ever.
+type Login struct {
+	Mechanisms []string // of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512
+	UsersFile  string   // who they may be; read again when it changes
 }
 
 // ListenerLimits are what one listener's clients may take of the proxy. At a

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
@@ -23,6 +24,7 @@ type listener struct {
 	log       *slog.Logger
 	rewriter  rewrite.Rewriter
 	policy    *policy
+	users     *auth.Users // who its clients have to log in as; nil: they do not
 	gate      *gate
 	endpoints []*endpoint
 	counters  counters
@@ -53,6 +55,9 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		index:   index,
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
+	}
+	if err := l.readUsers(); err != nil {
+		return nil, err
 	}
 	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, from, balancers, &conf.Limits)
 	l.policy = l.newPolicy()

@@ -76,6 +76,7 @@ var clientKeepalive = net.KeepAliveConfig{
 func (c *Config) withDefaults() Config {
 	d := *c
 	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
+	d.MaxRequestBytesBeforeLogin = cmp.Or(d.MaxRequestBytesBeforeLogin, DefaultMaxRequestBytesBeforeLogin)
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
 	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)

@@ -202,7 +202,9 @@ func (s *session) request(p wire.RequestPrefix) error {
 		}
 	case s.endpoint.listener.policy.refuses(p.Key):
 		return s.refuse(r, frame)
-	case s.endpoint.listener.cluster.method != nil && isLogin(p.Key):
+	case isLogin(p.Key) && s.user != "":
+		return s.logsInAgain(r, frame)
+	case isLogin(p.Key) && s.endpoint.listener.cluster.method != nil:
 		return s.refuseLogin(r, frame)
 	case !s.target.known && !teaches(p.Key):
 		return end(Relearn, nil)

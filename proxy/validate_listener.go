@@ -14,6 +14,7 @@ func (v *validator) listener(key string, l *Listener) {
 	before := len(v.errs)
 	v.bindAndAdvertise(key, l)
 	v.networks(key, l)
+	v.login(key+".login", l.Login)
 	v.listenerLimits(key, &l.Limits)
 	nodesKey := key + ".nodes"
 	switch n := &l.Nodes; {

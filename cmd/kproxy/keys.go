@@ -83,9 +83,24 @@ type listenerKeys struct {
 	Allow []string `key:"allow" example:"[10.0.0.0/8, 192.168.1.7]" doc:"Networks and addresses that clients may come from. Left out: all."`
 	Deny  []string `key:"deny" example:"[10.66.0.0/16]" doc:"Networks and addresses that clients may not come from, also where allow has them."`
 
+	Login loginKeys `key:"login" doc:"Users that clients have to log in as, at kproxy itself. Left out: clients need not."`
+
 	ProxyProtocol proxyProtocolKeys `key:"proxy_protocol" doc:"Load balancers that name their clients by the PROXY protocol, v1 or v2."`
 
 	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
+}
+
+type loginKeys struct {
+	Mechanisms []string `key:"mechanisms" example:"[SCRAM-SHA-512]" doc:"How clients may log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
+	UsersFile  string   `key:"users_file" example:"/etc/kproxy/users" doc:"A file with a line for each user, as kproxy passwd makes it; it is read again when it changes."`
+}
+
+// proxyConfig is nil where the file has no login.
+func (k *loginKeys) proxyConfig() *proxy.Login {
+	if len(k.Mechanisms) == 0 && k.UsersFile == "" {
+		return nil
+	}
+	return &proxy.Login{Mechanisms: k.Mechanisms, UsersFile: k.UsersFile}
 }
 
 type proxyProtocolKeys struct {
@@ -110,12 +125,13 @@ type nodesKeys struct {
 }
 
 type limitKeys struct {
-	MaxConnections      int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
-	MaxRequestBytes     int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
-	FirstRequestTimeout time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
-	IdleTimeout         time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
-	MaxAge              time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
-	MaxAgeJitter        float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
+	MaxConnections             int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
+	MaxRequestBytes            int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
+	MaxRequestBytesBeforeLogin int           `key:"max_request_bytes_before_login" default:"524288" min:"1024" doc:"The same for a client that has not logged in, where a listener has login."`
+	FirstRequestTimeout        time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
+	IdleTimeout                time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
+	MaxAge                     time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
+	MaxAgeJitter               float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
 }
 
 type drainKeys struct {
@@ -150,15 +166,16 @@ type logKeys struct {
 // in the order of their names, so that every run numbers and reports them alike.
 func (f *fileConfig) proxyConfig() proxy.Config {
 	c := proxy.Config{
-		StateDir:            f.StateDir,
-		MaxRequestBytes:     f.Limits.MaxRequestBytes,
-		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
-		DrainTimeout:        f.Drain.Timeout,
-		AdminBind:           f.Admin.Bind,
-		MaxConnections:      f.Limits.MaxConnections,
-		IdleTimeout:         f.Limits.IdleTimeout,
-		MaxAge:              f.Limits.MaxAge,
-		MaxAgeJitter:        f.Limits.MaxAgeJitter,
+		StateDir:                   f.StateDir,
+		MaxRequestBytes:            f.Limits.MaxRequestBytes,
+		MaxRequestBytesBeforeLogin: f.Limits.MaxRequestBytesBeforeLogin,
+		FirstRequestTimeout:        f.Limits.FirstRequestTimeout,
+		DrainTimeout:               f.Drain.Timeout,
+		AdminBind:                  f.Admin.Bind,
+		MaxConnections:             f.Limits.MaxConnections,
+		IdleTimeout:                f.Limits.IdleTimeout,
+		MaxAge:                     f.Limits.MaxAge,
+		MaxAgeJitter:               f.Limits.MaxAgeJitter,
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Clusters)) {
 		cluster := f.Clusters[name]
@@ -198,6 +215,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				Slots:              l.Nodes.Slots,
 			},
 			Allow: l.Allow, Deny: l.Deny,
+			Login:         l.Login.proxyConfig(),
 			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},
 			Limits:        proxy.ListenerLimits(l.Limits),
 		})

@@ -72,6 +72,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newCheckCommand(),
 		newDemoCommand(),
+		newPasswdCommand(),
 		newVersionCommand(),
 	)
 	return root

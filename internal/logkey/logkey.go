@@ -42,5 +42,6 @@ const (
 	Source        = "source"         // IP address that clients come from
 	TLVs          = "tlvs"           // what a PROXY protocol header says beside the addresses
 	Upstream      = "upstream"       // host:port dialled
+	User          = "user"           // whom a client has logged in as, at kproxy
 	Version       = "version"        // kproxy's own version
 )
