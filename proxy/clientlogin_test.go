@@ -41,7 +41,7 @@ func usersFile(t *testing.T) string {
 }
 
 // startWithLogin starts a broker, and a proxy whose clients have to log in.
-func (l *lab) startWithLogin(t *testing.T) *proxy.Config {
+func (l *lab) startWithLogin(t *testing.T) {
 	t.Helper()
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.config()
@@ -49,7 +49,7 @@ func (l *lab) startWithLogin(t *testing.T) *proxy.Config {
 		conf.Clusters[0].Listeners[i].Login = &proxy.Login{Mechanisms: auth.UserMechanisms(), UsersFile: usersFile(t)}
 	}
 	l.start(t, conf)
-	return conf
+	l.learned(t, 0) // by a question of the proxy's own, which broker.sessions does not count
 }
 
 // loginOf is a login as a client begins it.
