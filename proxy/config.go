@@ -155,6 +155,7 @@ type Listener struct {
 	Allow, Deny   []string
 	ProxyProtocol LoadBalancers
 	Login         *Login // whom clients have to log in as, at the proxy itself; nil: they do not
+	APIs          APIs
 	Limits        ListenerLimits
 }
 

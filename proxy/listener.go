@@ -56,15 +56,12 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
-	if err := l.readUsers(); err != nil {
-		return nil, err
-	}
 	l.gate = c.proxy.admission.newGate(l.log, "clusters."+c.conf.Name+".listeners."+conf.Name, from, balancers, &conf.Limits)
 	l.policy = l.newPolicy()
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
 		Refused:     l.policy.refuses,
-		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs,
+		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs && !l.policy.filters,
 	}
 	return l, nil
 }

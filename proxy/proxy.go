@@ -140,6 +140,11 @@ func (p *Proxy) open(ctx context.Context) error {
 		}
 	}
 	for l := range p.listeners() {
+		if err := l.readUsers(); err != nil {
+			return err
+		}
+	}
+	for l := range p.listeners() {
 		if err := l.bind(ctx); err != nil {
 			return err
 		}

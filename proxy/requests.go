@@ -210,6 +210,8 @@ func (s *session) request(p wire.RequestPrefix) error {
 		return end(Relearn, nil)
 	case p.Key == kmsg.Produce.Int16():
 		return s.produce(r, frame)
+	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0 && s.endpoint.listener.policy.filters:
+		return s.refuseRawTokens(r, frame)
 	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0:
 		return s.saslHandshake(r, frame)
 	default:

@@ -15,6 +15,7 @@ func (v *validator) listener(key string, l *Listener) {
 	v.bindAndAdvertise(key, l)
 	v.networks(key, l)
 	v.login(key+".login", l.Login)
+	v.apis(key+".apis", &l.APIs)
 	v.listenerLimits(key, &l.Limits)
 	nodesKey := key + ".nodes"
 	switch n := &l.Nodes; {

@@ -36,7 +36,7 @@ clusters:
     forget_after: 24h
     sasl: {mechanism: SCRAM-SHA-512, username: u, password_file: p, allow_plaintext: true}
     listeners:
-      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], login: {mechanisms: [SCRAM-SHA-512, PLAIN], users_file: users}, proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
+      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], login: {mechanisms: [SCRAM-SHA-512, PLAIN], users_file: users}, apis: {preset: read-only, allow: [CreateTopics], deny: [DescribeAcls]}, proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
   audit:
     bootstrap: a0.internal:9092, a1.internal:9092
@@ -80,6 +80,7 @@ log: {level: debug, format: json}
 						Nodes:         proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, AdvertisePorts: proxy.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
 						Allow:         []string{"10.0.0.0/8"},
 						Deny:          []string{"10.66.0.0/16", "10.0.0.7"},
+						APIs:          proxy.APIs{Preset: proxy.ReadOnly, Allow: []string{"CreateTopics"}, Deny: []string{"DescribeAcls"}},
 						Login:         &proxy.Login{Mechanisms: []string{"SCRAM-SHA-512", "PLAIN"}, UsersFile: "users"},
 						ProxyProtocol: proxy.LoadBalancers{From: []string{"10.0.0.1"}, Mode: proxy.HeaderOptional},
 						Limits:        proxy.ListenerLimits{MaxConnections: 50, MaxPerSource: 10, AcceptRate: 5},
@@ -191,7 +192,7 @@ log: {level: loud}
 				`clusters.orders.dial: found a map instead of a list; start each item with a dash`,
 				`clusters.orders.connect_timeout: 5 is not a duration with its unit; write one such as 10s`,
 				`clusters.orders.keepalive: "soon" is not a duration with its unit; write one such as 60s`,
-				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, allow, deny, login, proxy_protocol, limits`,
+				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, allow, deny, login, apis, proxy_protocol, limits`,
 				`clusters.orders.listeners.fred.bind: a list is not a text; write one such as 127.0.0.1:9092`,
 				`clusters.orders.listeners.fred.nodes.ports: "abc" is not a range; write one such as 9100-9199`,
 				`clusters.orders.listeners.fred.nodes.first_node: "one" is not a broker id; write one such as 0`,

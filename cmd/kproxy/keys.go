@@ -85,6 +85,8 @@ type listenerKeys struct {
 
 	Login loginKeys `key:"login" doc:"Users that clients have to log in as, at kproxy itself. Left out: clients need not."`
 
+	APIs apiKeys `key:"apis" doc:"Which Kafka APIs this listener's clients may use, by name."`
+
 	ProxyProtocol proxyProtocolKeys `key:"proxy_protocol" doc:"Load balancers that name their clients by the PROXY protocol, v1 or v2."`
 
 	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
@@ -101,6 +103,12 @@ func (k *loginKeys) proxyConfig() *proxy.Login {
 		return nil
 	}
 	return &proxy.Login{Mechanisms: k.Mechanisms, UsersFile: k.UsersFile}
+}
+
+type apiKeys struct {
+	Preset string   `key:"preset" oneof:"read-only" doc:"read-only refuses what changes the cluster or its data. Left out: nothing is refused."`
+	Allow  []string `key:"allow" example:"[CreateTopics]" doc:"APIs that are allowed all the same."`
+	Deny   []string `key:"deny" example:"[DeleteTopics, DeleteRecords]" doc:"APIs that are refused."`
 }
 
 type proxyProtocolKeys struct {
@@ -216,6 +224,7 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 			},
 			Allow: l.Allow, Deny: l.Deny,
 			Login:         l.Login.proxyConfig(),
+			APIs:          proxy.APIs{Preset: proxy.APIPreset(l.APIs.Preset), Allow: l.APIs.Allow, Deny: l.APIs.Deny},
 			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},
 			Limits:        proxy.ListenerLimits(l.Limits),
 		})
