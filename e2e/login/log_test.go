@@ -44,7 +44,7 @@ func (s *site) checkLog(t *testing.T) {
 	t.Helper()
 	s.entries(t, func(line []byte, e entry) {
 		switch e.Reason {
-		case "", "no_request", "client_closed", "client_reset", "client_login", "api_refused", "drained":
+		case "", "no_request", "client_closed", "client_reset", "client_login", "broker_login", "api_refused", "drained":
 		default:
 			t.Errorf("kproxy's log: %s", line)
 		}

@@ -72,6 +72,7 @@ func TestLogin(t *testing.T) {
 	t.Run("login at kproxy", s.localLogin)
 	t.Run("wrong password at kproxy", s.wrongPassword)
 	t.Run("read only", s.readOnly)
+	t.Run("refused at the broker", s.refusedAtTheBroker)
 	if err := s.kproxy.Stop(30 * time.Second); err != nil {
 		t.Error(err)
 	}
@@ -103,7 +104,25 @@ func start(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.kproxy.Kill)
+	s.warmUp(t)
 	return s
+}
+
+// warmUp waits until kproxy serves, and the broker coordinates groups and producers.
+func (s *site) warmUp(t *testing.T) {
+	t.Helper()
+	topic := s.topic(t)
+	if err := lab.Poll(t.Context(), 30*time.Second, func() error {
+		if err := s.kproxy.Alive(); err != nil {
+			return lab.Permanent(err)
+		}
+		return s.client(t, "plain").Ping(t.Context())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.franzRoundTrip(t, "plain", topic, []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *site) startKafka(t *testing.T, dir string, block func() int) {
@@ -205,6 +224,8 @@ func (s *site) configuration(t *testing.T, dir string, block func() int) string 
 			yaml.WriteString(listener("readers", ", apis: {preset: read-only}"))
 		}
 	}
+	fmt.Fprintf(&yaml, "  refused:\n    bootstrap: [%q]\n    sasl: {mechanism: PLAIN, username: %s, password_file: %q}\n    listeners:\n", s.listeners["broker"], username, file("wrong", "wrong"))
+	yaml.WriteString(listener("refused", ""))
 	yaml.WriteString("log: {format: json}\n")
 	return yaml.String()
 }
@@ -258,6 +279,7 @@ func records(n int) (lines string, all []string) {
 // roundTrips has records go through a listener, by kcat, by Java and by franz-go.
 // more is what the clients need beside the address.
 func (s *site) roundTrips(t *testing.T, listener string) {
+	t.Helper()
 	address := s.listeners[listener]
 	lines, want := records(1000)
 	check := func(client, got string, err error) {
@@ -406,7 +428,9 @@ func (s *site) heldJoinGroup(t *testing.T) {
 	if took := time.Since(began); got.ErrorCode != 0 || took < reauth {
 		t.Errorf("JoinGroup was held for %v and answered %v, want longer than a login lasts", took, kerr.ErrorForCode(got.ErrorCode))
 	}
-	if err := second.Ping(ctx); err != nil {
+	beat := kmsg.NewPtrHeartbeatRequest() // on the same connection
+	beat.Group, beat.MemberID, beat.Generation = group, got.MemberID, got.Generation
+	if _, err := beat.RequestWith(ctx, second); err != nil {
 		t.Error(err)
 	}
 	after := s.closed(t)
@@ -525,6 +549,27 @@ func (s *site) wrongPassword(t *testing.T) {
 	if err := s.client(t, "locked").Ping(ctx); err == nil {
 		t.Error("a client comes in without a login")
 	}
+}
+
+// refusedAtTheBroker has clients read why there is no broker for them: what kproxy
+// logs in with is wrong.
+func (s *site) refusedAtTheBroker(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.client(t, "refused").Ping(ctx); err == nil || !strings.Contains(err.Error(), "SASL_AUTHENTICATION_FAILED") {
+		t.Errorf("franz-go reads %v", err)
+	}
+	_, err := s.tool(t, "", func(context.Context) []string { return []string{"-b", s.listeners["refused"], "-L", "-m", "3"} })
+	t.Logf("kcat reads %v", err)
+	if err == nil {
+		t.Error("kcat lists the brokers")
+	}
+	_, err = s.tool(t, "", func(context.Context) []string { // which stops asking sooner than an administrator's client
+		return []string{
+			"org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", s.listeners["refused"], "--topic", "t", "--timeout-ms", "3000",
+		}
+	})
+	t.Logf("Java reads %.300v", err)
 }
 
 // readOnly has a consumer served, and a producer told that it may not.
