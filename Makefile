@@ -2,7 +2,7 @@
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
-FUZZ_PACKAGES := ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/endpoints ./proxy ./rewrite ./cmd/kproxy
+FUZZ_PACKAGES := ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy ./rewrite ./cmd/kproxy
 T ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -79,7 +79,7 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 
 .PHONY: e2e
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, nc); a skip is a failure
-	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/brokers ./e2e/decoders
+	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/brokers ./e2e/decoders ./e2e/login
 
 .PHONY: compat
 compat: ## every Kafka from 2.2 on with every client: writes docs/compatibility.md (more than an hour)

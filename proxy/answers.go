@@ -54,6 +54,9 @@ func (s *session) answersEnded(err, flushed error) error {
 	case !side.reading || flushed != nil:
 		return end(ClientReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+		if s.renewal.asking.Load() {
+			return end(BrokerLogin, errLoginCut)
+		}
 		why := end(BrokerClosed, nil)
 		if owed := s.queue.owed(); owed > 0 {
 			why.err = errUnanswered(owed)
@@ -135,6 +138,9 @@ func (s *session) match(r request) error {
 	}
 	if got := wire.CorrelationID(b); got != r.correlationID {
 		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.correlationID))
+	}
+	if r.kind == ownRequest {
+		return s.swallow(wire.SizeLen + int(size))
 	}
 	l := s.endpoint.listener
 	l.counters.answered(r.key, time.Since(s.opened)-r.read)

@@ -160,21 +160,8 @@ func (c *cluster) askMetadata(conn net.Conn) (*kmsg.MetadataResponse, error) {
 
 // question sends one request and reads its answer.
 func (c *cluster) question(conn net.Conn, req kmsg.Request, into kmsg.Response) error {
-	const correlationID = 1
-	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.proxy.probeID))
-	if _, err := conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
-		return err
-	}
-	var prefix [wire.ResponsePrefixLen]byte
-	if _, err := io.ReadFull(conn, prefix[:]); err != nil {
-		return c.verdict(err)
-	}
-	size := wire.Size(prefix[:])
-	if size < wire.MinResponseSize || size > rewrite.MaxWhole || wire.CorrelationID(prefix[:]) != correlationID {
-		return &NotKafkaError{Prefix: prefix[:]}
-	}
-	payload := make([]byte, size-wire.MinResponseSize)
-	if _, err := io.ReadFull(conn, payload); err != nil {
+	payload, err := c.exchange(conn, req)
+	if err != nil {
 		return err
 	}
 	into.SetVersion(req.GetVersion())
@@ -185,4 +172,25 @@ func (c *cluster) question(conn net.Conn, req kmsg.Request, into kmsg.Response) 
 		return kerr.ErrorForCode(code)
 	}
 	return nil
+}
+
+// exchange sends one request and reads its answer, from behind the correlation
+// id.
+func (c *cluster) exchange(conn net.Conn, req kmsg.Request) (payload []byte, err error) {
+	const correlationID = 1
+	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.proxy.probeID))
+	if _, err := conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
+		return nil, err
+	}
+	var prefix [wire.ResponsePrefixLen]byte
+	if _, err := io.ReadFull(conn, prefix[:]); err != nil {
+		return nil, c.verdict(err)
+	}
+	size := wire.Size(prefix[:])
+	if size < wire.MinResponseSize || size > rewrite.MaxWhole || wire.CorrelationID(prefix[:]) != correlationID {
+		return nil, &NotKafkaError{Prefix: prefix[:]}
+	}
+	payload = make([]byte, size-wire.MinResponseSize)
+	_, err = io.ReadFull(conn, payload)
+	return payload, err
 }

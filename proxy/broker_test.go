@@ -99,7 +99,9 @@ func (b *broker) sort(c brokerConn) {
 		if err != nil {
 			return
 		}
-		var resp kmsg.Response = kmsg.NewPtrApiVersionsResponse()
+		versions := answerTo(r.Version, kmsg.NewPtrApiVersionsResponse())
+		versions.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 99}, {ApiKey: 17, MaxVersion: 1}, {ApiKey: 18, MaxVersion: 99}, {ApiKey: 36, MaxVersion: 2}}
+		var resp kmsg.Response = versions
 		if r.Key != kmsg.ApiVersions.Int16() {
 			if b.names == nil {
 				return

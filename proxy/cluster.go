@@ -31,9 +31,10 @@ type cluster struct {
 	bootstrap []upstream.Target
 	listeners []*listener
 
-	pulse pulse
-	asker asker
-	tally clusterTally
+	pulse  pulse
+	asker  asker
+	offers offers
+	tally  clusterTally
 
 	turn     atomic.Uint32 // which bootstrap broker comes first
 	looped   atomic.Bool   // a bootstrap address leads back to this proxy

@@ -13,6 +13,8 @@ import (
 const (
 	// DefaultMaxRequestBytes is the broker's own default (socket.request.max.bytes).
 	DefaultMaxRequestBytes = 100 << 20
+	// DefaultMaxRequestBytesBeforeLogin is the broker's own default (sasl.server.max.receive.size).
+	DefaultMaxRequestBytesBeforeLogin = 512 << 10
 	// DefaultFirstRequestTimeout is how long a client may take to send its first request header.
 	DefaultFirstRequestTimeout = 30 * time.Second
 	// DefaultHandshakeTimeout is how long a client may take for its TLS handshake.
@@ -45,11 +47,12 @@ type Config struct {
 
 	StateDir string // where each cluster's map is remembered; "": in memory only
 
-	MaxRequestBytes     int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
-	FirstRequestTimeout time.Duration // 0: DefaultFirstRequestTimeout
-	HandshakeTimeout    time.Duration // 0: DefaultHandshakeTimeout
-	MaxHandshakes       int           // of clients, that are worked on at one time; 0: 64 for each processor
-	DrainTimeout        time.Duration // 0: DefaultDrainTimeout
+	MaxRequestBytes            int           // largest request frame, size field excluded; 0: DefaultMaxRequestBytes
+	MaxRequestBytesBeforeLogin int           // the same for clients that have not logged in where Listener.Login wants it; 0: DefaultMaxRequestBytesBeforeLogin
+	FirstRequestTimeout        time.Duration // 0: DefaultFirstRequestTimeout
+	HandshakeTimeout           time.Duration // 0: DefaultHandshakeTimeout
+	MaxHandshakes              int           // of clients, that are worked on at one time; 0: 64 for each processor
+	DrainTimeout               time.Duration // 0: DefaultDrainTimeout
 
 	// WatchInterval is how often the files of TLS are looked at, to be read again when
 	// they have changed; 0: DefaultWatchInterval, less than 0: never.
@@ -195,6 +198,8 @@ type Listener struct {
 	// in Deny.
 	Allow, Deny   []string
 	ProxyProtocol LoadBalancers
+	Login         *Login // whom clients have to log in as, at the proxy itself; nil: they do not
+	APIs          APIs
 	Limits        ListenerLimits
 }
 
@@ -212,6 +217,13 @@ type ListenerTLS struct {
 // KeyPair names the files of a certificate, with its intermediates, and of its
 // private key.
 type KeyPair struct{ Cert, Key string }
+
+// Login is how a listener's clients log in at the proxy itself. Nothing of what
+// they send goes to a broker before they have, and nothing of the login ever.
+type Login struct {
+	Mechanisms []string // of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512
+	UsersFile  string   // who they may be; read again when it changes
+}
 
 // ListenerLimits are what one listener's clients may take of the proxy. At a
 // limit the newest connection is closed at once. 0 is no limit.

@@ -15,7 +15,6 @@ import (
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
-	"kproxy/internal/wire"
 )
 
 // target is the broker that a session's endpoint stands for.
@@ -34,17 +33,8 @@ type link struct {
 // dial connects the session to its broker: the one whose endpoint the client
 // chose, or any for bootstrap. A node that is not known yet is asked for at a
 // bootstrap broker.
-func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
+func (s *session) dial(ctx context.Context) error {
 	c := s.endpoint.listener.cluster
-	s.clientID = string(first.ClientID)
-	if s.clientID == s.proxy.probeID || c.looped.Load() {
-		c.looped.Store(true)
-		return &ended{
-			reason: Loop,
-			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
-			fix:    "point clusters." + c.conf.Name + ".bootstrap at the brokers themselves",
-		}
-	}
 	s.target = target{known: true}
 	var to link
 	var err error
@@ -67,6 +57,7 @@ func (s *session) dial(ctx context.Context, first wire.RequestHeader) error {
 		return s.why
 	}
 	s.broker, s.plain = to.conn, isPlainTCP(s.stream) && isPlainTCP(to.conn)
+	s.startRenewing(ctx, &to)
 	return nil
 }
 

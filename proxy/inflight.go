@@ -30,6 +30,7 @@ const (
 	forwarded     requestKind = iota
 	ownAnswer                 // answered by the proxy when its turn has come
 	saslHandshake             // SaslHandshake v0: its answer decides about raw tokens
+	ownRequest                // a request of the proxy's own, whose answer is not the client's
 	saslToken                 // a raw SASL token, whose answer is a frame without correlation id
 )
 

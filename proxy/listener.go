@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
@@ -21,6 +22,7 @@ type listener struct {
 	log      *slog.Logger
 	rewriter rewrite.Rewriter
 	policy   *policy
+	users    *auth.Users // who its clients have to log in as; nil: they do not
 	gate     *gate
 	tls      *tlsconf.Server // nil: the listener is plaintext
 	names    nodeNames       // where Nodes.SNI is set
@@ -72,7 +74,7 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
 		Refused:     l.policy.refuses,
-		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs,
+		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs && !l.policy.filters,
 	}
 	return l, nil
 }

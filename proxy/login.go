@@ -53,9 +53,9 @@ func loginFailure(err *auth.LoginError) *ended {
 // tellLoginRefused answers a client's first request, if that is ApiVersions, with
 // the reason why there is no broker for it. Clients show the error's name, where
 // the end of the connection alone would be a riddle. Any other request has to do
-// with that.
+// with that end.
 func (s *session) tellLoginRefused(first wire.RequestHeader) {
-	if rewrite.TreatmentOf(first.Key, first.Version) != rewrite.Whole || first.Key != kmsg.ApiVersions.Int16() {
+	if s.user != "" || rewrite.TreatmentOf(first.Key, first.Version) != rewrite.Whole || first.Key != kmsg.ApiVersions.Int16() {
 		return
 	}
 	resp := kmsg.NewPtrApiVersionsResponse()
@@ -63,5 +63,4 @@ func (s *session) tellLoginRefused(first wire.RequestHeader) {
 	payload := resp.AppendTo(nil) // no version of its header is flexible
 	_ = s.client.SetWriteDeadline(time.Now().Add(clientLinger))
 	_, _ = s.client.Write(append(wire.AppendResponsePrefix(nil, first.CorrelationID, len(payload)), payload...))
-	s.lingerForClient()
 }

@@ -83,6 +83,7 @@ var clientKeepalive = net.KeepAliveConfig{
 func (c *Config) withDefaults() Config {
 	d := *c
 	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
+	d.MaxRequestBytesBeforeLogin = cmp.Or(d.MaxRequestBytesBeforeLogin, DefaultMaxRequestBytesBeforeLogin)
 	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
 	d.HandshakeTimeout = cmp.Or(d.HandshakeTimeout, DefaultHandshakeTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
@@ -151,6 +152,11 @@ func (p *Proxy) open(ctx context.Context) error {
 			break
 		}
 		if err := c.remember(p.conf.StateDir); err != nil {
+			return err
+		}
+	}
+	for l := range p.listeners() {
+		if err := l.readUsers(); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	BrokerRefusedTLS    CloseReason = "broker_refused_tls"    // the broker does not take the proxy's part of the TLS handshake, and says so behind it
 	DialRefused         CloseReason = "dial_refused"          // the broker's address is not one that may be dialled
 	BrokerLogin         CloseReason = "broker_login"          // the proxy could not log in at the broker
+	ClientLogin         CloseReason = "client_login"          // the client did not log in at the proxy, or not as a user that there is
 	FirstRequestTimeout CloseReason = "first_request_timeout" // no complete request header in time
 	ForeignProtocol     CloseReason = "foreign_protocol"      // the client speaks something that is not Kafka
 

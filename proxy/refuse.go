@@ -1,44 +1,21 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
 
 // maxRefused bounds the requests that are refused by an answer, which repeats
-// what was asked for; a longer one ends the session.
-const maxRefused = 1 << 20
-
-// mints are the APIs by which a client could walk away with a login of its own,
-// as the proxy's principal: delegation tokens and SCRAM credentials.
-var mints = []kmsg.Key{
-	kmsg.CreateDelegationToken, kmsg.RenewDelegationToken, kmsg.ExpireDelegationToken, kmsg.DescribeDelegationToken,
-	kmsg.DescribeUserSCRAMCredentials, kmsg.AlterUserSCRAMCredentials,
-}
-
-// policy says which of the APIs that this build knows a listener refuses.
-type policy [kmsg.MaxKey + 1]bool
-
-// policy is what the listener's clients may not ask for.
-func (l *listener) newPolicy() *policy {
-	var p policy
-	if l.cluster.conf.SASL != nil {
-		for _, key := range mints {
-			p[key] = true
-		}
-	}
-	return &p
-}
-
-// refuses reports whether requests with this key are refused.
-func (p *policy) refuses(key int16) bool { return key >= 0 && int(key) < len(p) && p[key] }
+// what was asked for; a longer one ends the session. A producer's batch fits.
+const maxRefused = 2 << 20
 
 // refuse answers a request that the listener does not allow, as a broker does
-// whose administrator has not.
+// whose administrator has not. What has no such answer ends the session.
 func (s *session) refuse(r request, frame int) error {
 	refusal := &ended{
 		reason: APIRefused,
@@ -56,8 +33,22 @@ func (s *session) refuse(r request, frame int) error {
 	if err != nil {
 		return err
 	}
-	payload, err := rewrite.Refusal(r.key, r.version, b[h.Len:frame], kerr.ClusterAuthorizationFailed.Code)
-	if err != nil {
+	if h.Len > frame {
+		return end(BadRequest, wire.ErrMalformed)
+	}
+	if r.key == kmsg.Produce.Int16() {
+		switch acks, err := wire.ProduceAcks(b[:frame], h, rewrite.FlexibleRequest(r.key, r.version)); {
+		case err != nil:
+			return end(BadRequest, err)
+		case acks == 0:
+			return refusal // as a broker's refusal of what it does not answer
+		}
+	}
+	payload, err := rewrite.Refusal(r.key, r.version, b[h.Len:frame])
+	switch {
+	case errors.Is(err, wire.ErrShort), errors.Is(err, wire.ErrMalformed):
+		return end(BadRequest, err)
+	case err != nil:
 		return refusal
 	}
 	return s.answer(r, frame, payload)
@@ -68,9 +59,19 @@ func (s *session) refuse(r request, frame int) error {
 // another login on the connection (KIP-368). The answer is that of a broker on a
 // listener without SASL, which is what the client should be configured for.
 func (s *session) refuseLogin(r request, frame int) error {
-	payload, err := rewrite.Refusal(r.key, r.version, nil, kerr.IllegalSaslState.Code)
+	payload, err := rewrite.IllegalSASLState(r.key, r.version)
 	if err != nil {
 		return &ended{reason: UnsupportedVersion, err: err, fix: "kproxy logs in for its clients here; take SASL out of the client's configuration"}
+	}
+	return s.answer(r, frame, payload)
+}
+
+// refuseRawTokens answers SaslHandshake v0 where requests are filtered: what
+// would follow it are frames that nobody looks into.
+func (s *session) refuseRawTokens(r request, frame int) error {
+	payload, err := rewrite.UnsupportedVersion(r.key, r.version)
+	if err != nil {
+		return end(APIRefused, err)
 	}
 	return s.answer(r, frame, payload)
 }

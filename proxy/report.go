@@ -79,6 +79,9 @@ func (s *session) report() {
 	if s.clientID != "" {
 		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))
 	}
+	if s.user != "" {
+		attrs = append(attrs, slog.String(logkey.User, s.user))
+	}
 	if s.address != "" {
 		attrs = append(attrs, slog.String(logkey.Upstream, s.address))
 	}

@@ -62,12 +62,21 @@ func (s *session) requests() error {
 		s.midRequest = false
 		s.up.boundary()
 		if why := s.leaving.Load(); why != nil {
+			if why == errLoginDue {
+				if err := s.logInAgain(); err != nil {
+					return err
+				}
+				continue
+			}
 			if s.up.buffered() == 0 {
 				return why
 			}
 			s.up.exact = true // or a client that never pauses is never between two requests
 		}
 		b, err := s.up.peek(wire.SizeLen)
+		if errors.Is(err, errLoginDue) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -87,9 +96,9 @@ func (s *session) requests() error {
 	}
 }
 
-// woken decides what an expired read deadline of the client means. A drain, or
-// the sweep, wakes a session that waits for a request; one that has begun is read
-// to its end.
+// woken decides what an expired read deadline of the client means. A drain, the
+// sweep, or a login that is due, wakes a session that waits for a request; one
+// that has begun is read to its end.
 func (s *session) woken(err error) error {
 	switch between := !s.midRequest && s.up.buffered() == 0; {
 	case s.queue.isClosed():
@@ -199,12 +208,16 @@ func (s *session) request(p wire.RequestPrefix) error {
 		}
 	case s.endpoint.listener.policy.refuses(p.Key):
 		return s.refuse(r, frame)
-	case s.endpoint.listener.cluster.method != nil && isLogin(p.Key):
+	case isLogin(p.Key) && s.user != "":
+		return s.logsInAgain(r, frame)
+	case isLogin(p.Key) && s.endpoint.listener.cluster.method != nil:
 		return s.refuseLogin(r, frame)
 	case !s.target.known && !teaches(p.Key):
 		return end(Relearn, nil)
 	case p.Key == kmsg.Produce.Int16():
 		return s.produce(r, frame)
+	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0 && s.endpoint.listener.policy.filters:
+		return s.refuseRawTokens(r, frame)
 	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0:
 		return s.saslHandshake(r, frame)
 	default:

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -68,15 +69,19 @@ type session struct {
 	walker   rewrite.Walker
 
 	clientID string
-	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
-	target   target       // who is dialled
-	address  string       // where
+	user     string             // whom the client has logged in as, at the proxy; "": as nobody
+	login    *auth.Conversation // the client's login at the proxy that goes on, or the last one
+	node     atomic.Int32       // whose endpoint the client chose, as NodeCount has it
+	target   target             // who is dialled
+	address  string             // where
 	expires  time.Time
-	leaving  atomic.Pointer[ended] // why the session is asked to end between two requests; nil: it is not
+	leaving  atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
 	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
 	parkAt   atomic.Int64          // the same, when it was asked whether it can be parked
 	parking  atomic.Bool           // the pump of requests has ended for that
 	ticket   uint64                // of the lot, which guards it; 0: the session is not parked
+
+	renewal renewal // of the proxy's login at the broker
 
 	midRequest bool // the pump of requests has begun to read one
 
@@ -112,13 +117,13 @@ func (s *session) open(ctx context.Context) bool {
 		s.note(err)
 		return false
 	}
-	if err := s.dial(ctx, header); err != nil {
+	s.clientID = string(header.ClientID)
+	if err = s.enter(ctx); err == nil {
+		err = s.dial(ctx)
+	}
+	if err != nil {
 		s.note(err)
-		if isRefusedLogin(s.ended().err) {
-			s.tellLoginRefused(header)
-			return false
-		}
-		s.resetIfDown()
+		s.turnAway(header)
 		return false
 	}
 	return true
@@ -133,6 +138,7 @@ func (s *session) move() (parked bool) {
 	}
 	s.resetIfDown()
 	s.lingerForClient()
+	s.stopRenewing()
 	return false
 }
 
@@ -164,10 +170,41 @@ func (s *session) close() {
 // coordinator; a reset is a broker that is down.
 func (s *session) resetIfDown() {
 	switch s.ended().reason {
-	case DialFailed, BrokerRefusedTLS, BrokerLogin:
+	case DialFailed, BrokerRefusedTLS:
 		closeByReset(s.client)
 	default:
 	}
+}
+
+// turnAway ends a session that has no broker.
+func (s *session) turnAway(first wire.RequestHeader) {
+	switch why := s.ended(); {
+	case isRefusedLogin(why.err):
+		s.tellLoginRefused(first)
+		s.lingerForClient()
+	case why.reason == BrokerLogin:
+		closeByReset(s.client) // as resetIfDown
+	default:
+		s.resetIfDown()
+		s.lingerForClient()
+	}
+}
+
+// enter has the client log in, where it has to, and sees to it that it is not the
+// proxy itself.
+func (s *session) enter(ctx context.Context) error {
+	if c := s.endpoint.listener.cluster; s.clientID == s.proxy.probeID || c.looped.Load() {
+		c.looped.Store(true)
+		return &ended{
+			reason: Loop,
+			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
+			fix:    "point clusters." + c.conf.Name + ".bootstrap at the brokers themselves",
+		}
+	}
+	if s.mustLogIn() {
+		return s.admit(ctx)
+	}
+	return nil
 }
 
 // note keeps why the session ends, unless something else has ended it before.
@@ -300,7 +337,10 @@ func more(b []byte, err error) (int, error) {
 
 // checkSize refuses a frame that cannot be a request.
 func (s *session) checkSize(size int32) error {
-	limit := s.proxy.conf.MaxRequestBytes
+	limit, fix := s.proxy.conf.MaxRequestBytes, "if the client really sends that much, raise limits.max_request_bytes together with the brokers' socket.request.max.bytes"
+	if s.mustLogIn() {
+		limit, fix = min(limit, s.proxy.conf.MaxRequestBytesBeforeLogin), "no login needs that much; limits.max_request_bytes_before_login is the limit"
+	}
 	switch {
 	case size < wire.MinRequestSize:
 		return end(BadRequest, errFrameSize(size))
@@ -308,7 +348,7 @@ func (s *session) checkSize(size int32) error {
 		return &ended{
 			reason: RequestTooLarge,
 			err:    errFrameSize(size),
-			fix:    "if the client really sends that much, raise limits.max_request_bytes together with the brokers' socket.request.max.bytes",
+			fix:    fix,
 		}
 	default:
 		return nil
@@ -347,7 +387,7 @@ var past = time.Unix(1, 0)
 // still sending would reset the connection, and take the last answer with it.
 func (s *session) lingerForClient() {
 	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BrokerLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
+	case BrokerClosed, BrokerReset, BrokerLogin, ClientLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
 	default:
 		return
 	}

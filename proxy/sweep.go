@@ -63,7 +63,7 @@ func (s *session) sweep(now time.Time) {
 	if !s.isOpen() {
 		return // before that the first request and the dial have limits of their own
 	}
-	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 || s.watch.quiet.IsZero() {
+	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 && !s.renewal.asking.Load() || s.watch.quiet.IsZero() {
 		s.watch.moved, s.watch.quiet = moved, now
 	}
 	if now.Sub(s.watch.looked) >= s.proxy.lookInterval() {
@@ -72,7 +72,7 @@ func (s *session) sweep(now time.Time) {
 	}
 	conf := &s.proxy.conf
 	switch {
-	case s.ended() != nil || s.leaving.Load() != nil:
+	case s.ended() != nil || s.asked() != nil:
 	case !s.expires.IsZero() && now.After(s.expires):
 		s.leave(MaxAge)
 	case conf.IdleTimeout > 0 && now.Sub(s.watch.quiet) >= conf.IdleTimeout:
@@ -104,7 +104,10 @@ func (c *Config) expiry(now time.Time) time.Time {
 // leave asks the session to end between two requests, once the answers in flight
 // have been delivered. The first reason stands.
 func (s *session) leave(reason CloseReason) {
-	s.leaving.CompareAndSwap(nil, end(reason, nil))
+	why := end(reason, nil)
+	if !s.leaving.CompareAndSwap(nil, why) {
+		s.leaving.CompareAndSwap(errLoginDue, why)
+	}
 	s.wake()
 }
 

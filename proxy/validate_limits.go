@@ -14,6 +14,10 @@ func (v *validator) limits(c *Config) {
 	case n > math.MaxInt32:
 		v.add(size, fmt.Sprintf("%d is more than a request can say that it is long", n), fmt.Sprintf("write %d or less", math.MaxInt32))
 	}
+	const before = "limits.max_request_bytes_before_login"
+	if n := c.MaxRequestBytesBeforeLogin; n != 0 && n < MinRequestBytes {
+		v.add(before, fmt.Sprintf("%d bytes are too few for a client to log in with", n), fmt.Sprintf("write %d or more; Kafka's own default is %d", MinRequestBytes, DefaultMaxRequestBytesBeforeLogin))
+	}
 	v.duration("limits.first_request_timeout", c.FirstRequestTimeout)
 	v.duration("limits.handshake_timeout", c.HandshakeTimeout)
 	v.count("limits.max_handshakes", c.MaxHandshakes)

@@ -14,6 +14,8 @@ func (v *validator) listener(key string, l *Listener) {
 	before := len(v.errs)
 	v.bindAndAdvertise(key, l)
 	v.networks(key, l)
+	v.login(key+".login", l.Login)
+	v.apis(key+".apis", &l.APIs)
 	v.listenerLimits(key, &l.Limits)
 	if l.TLS != nil {
 		v.tls(key, l.serverConfig("").Validate())

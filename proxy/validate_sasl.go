@@ -88,3 +88,25 @@ func (v *validator) tokenURL(key, address string, plaintext bool) {
 		v.add(key, "the client secret would go to it in plaintext", "write https, or set sasl.allow_plaintext if the network may see it")
 	}
 }
+
+// login checks how clients log in at a listener.
+func (v *validator) login(key string, l *Login) {
+	if l == nil {
+		return
+	}
+	if l.UsersFile == "" {
+		v.add(key+".users_file", "missing", "write the file of users, with a line of kproxy passwd for each")
+	}
+	known := strings.Join(auth.UserMechanisms(), ", ")
+	if len(l.Mechanisms) == 0 {
+		v.add(key+".mechanisms", "missing", "write those that clients may choose from: "+known)
+	}
+	for i, m := range l.Mechanisms {
+		switch {
+		case !slices.Contains(auth.UserMechanisms(), m):
+			v.add(key+".mechanisms", fmt.Sprintf("%q is no mechanism by which clients can log in here", m), "write some of "+known)
+		case slices.Contains(l.Mechanisms[:i], m):
+			v.add(key+".mechanisms", m+" is there twice", "take it out")
+		}
+	}
+}

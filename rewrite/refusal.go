@@ -11,34 +11,82 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Refusal is the payload of the answer that refuses a request with an error code,
-// as a broker's own refusal looks like: for the whole, or for every item that was
-// asked for. body is the request behind its header. An error says that there is no
-// such answer.
-func Refusal(key, version int16, body []byte, code int16) ([]byte, error) {
+// Refusal is the payload of the answer that refuses a request as a broker does
+// that does not authorize it: for the whole, or for every item that was asked for.
+// body is the request behind its header. An error says that there is no such
+// answer, or that the request contradicts itself.
+//
+// Requests are read by hand and not by kmsg, which takes counts on trust: told of
+// four billion tags it tries four billion times.
+func Refusal(key, version int16, body []byte) ([]byte, error) {
+	return refusal(key, version, body, refusedWith(key).Code)
+}
+
+// IllegalSASLState is the payload of the answer to SaslHandshake or
+// SaslAuthenticate on a connection that wants no login.
+func IllegalSASLState(key, version int16) ([]byte, error) {
+	return refusal(key, version, nil, kerr.IllegalSaslState.Code)
+}
+
+// UnsupportedVersion is the payload of an answer that says so.
+func UnsupportedVersion(key, version int16) ([]byte, error) {
+	return refusal(key, version, nil, kerr.UnsupportedVersion.Code)
+}
+
+func refusal(key, version int16, body []byte, code int16) ([]byte, error) {
 	resp := kmsg.ResponseForKey(key)
 	if resp == nil || version < 0 || version > resp.MaxVersion() {
 		return nil, fmt.Errorf("%s v%d: %w", kmsg.NameForKey(key), version, errNoRefusal)
 	}
 	resp.SetVersion(version)
-	if key == kmsg.AlterUserSCRAMCredentials.Int16() {
-		if err := refuseScram(resp.(*kmsg.AlterUserSCRAMCredentialsResponse), body, code); err != nil {
+	req := refused{Reader: wire.NewReader(body), version: version, flexible: FlexibleRequest(key, version), code: code}
+	if req.items(resp) {
+		if err := req.Err(); err != nil {
 			return nil, err
 		}
-	} else if !setError(reflect.ValueOf(resp).Elem(), code) {
+	} else if !setError(resp, code) || !saysError(resp) {
 		return nil, fmt.Errorf("%s v%d: %w", kmsg.NameForKey(key), version, errNoRefusal)
 	}
 	var payload []byte
 	if resp.IsFlexible() && key != kmsg.ApiVersions.Int16() {
-		payload = append(payload, 0)
+		payload = append(payload, 0) // the header's tags
 	}
 	return resp.AppendTo(payload), nil
 }
 
+// saysError reports whether a response still has its error when it is written:
+// not every version has room for one.
+func saysError(resp kmsg.Response) bool {
+	written := kmsg.ResponseForKey(resp.Key())
+	written.SetVersion(resp.GetVersion())
+	if written.ReadFrom(resp.AppendTo(nil)) != nil {
+		return false
+	}
+	return reflect.ValueOf(written).Elem().FieldByName("ErrorCode").Int() != 0
+}
+
 var errNoRefusal = errors.New("it has no answer that refuses it")
 
+// refusedWith is what a broker answers that does not authorize a request.
+func refusedWith(key int16) *kerr.Error {
+	switch kmsg.Key(key) {
+	case kmsg.Produce, kmsg.Fetch, kmsg.ListOffsets, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.DeleteRecords, kmsg.CreatePartitions,
+		kmsg.OffsetForLeaderEpoch, kmsg.DescribeProducers, kmsg.DescribeTopicPartitions, kmsg.ShareFetch, kmsg.ShareAcknowledge:
+		return kerr.TopicAuthorizationFailed
+	case kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.LeaveGroup,
+		kmsg.DeleteGroups, kmsg.OffsetDelete, kmsg.ConsumerGroupHeartbeat, kmsg.ShareGroupHeartbeat, kmsg.StreamsGroupHeartbeat,
+		kmsg.AlterShareGroupOffsets, kmsg.DeleteShareGroupOffsets:
+		return kerr.GroupAuthorizationFailed
+	case kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.EndTxn, kmsg.TxnOffsetCommit:
+		return kerr.TransactionalIDAuthorizationFailed
+	default:
+		return kerr.ClusterAuthorizationFailed
+	}
+}
+
 // setError sets the error of a response, or of one item in it; false: it has none.
-func setError(v reflect.Value, code int16) bool {
+func setError(pointer any, code int16) bool {
+	v := reflect.ValueOf(pointer).Elem()
 	field := v.FieldByName("ErrorCode")
 	if !field.IsValid() || field.Kind() != reflect.Int16 {
 		return false
@@ -49,31 +97,4 @@ func setError(v reflect.Value, code int16) bool {
 		message.Set(reflect.ValueOf(&text))
 	}
 	return true
-}
-
-// refuseScram answers for every user that was named. The request is read by hand:
-// kmsg takes counts on trust.
-func refuseScram(resp *kmsg.AlterUserSCRAMCredentialsResponse, body []byte, code int16) error {
-	r := wire.NewReader(body)
-	for deletions := r.ArrayLen(true); deletions > 0 && r.Err() == nil; deletions-- {
-		refuseUser(resp, r.String(true), code)
-		r.Int8()
-		r.SkipTags()
-	}
-	for upsertions := r.ArrayLen(true); upsertions > 0 && r.Err() == nil; upsertions-- {
-		refuseUser(resp, r.String(true), code)
-		r.Int8()
-		r.Int32()
-		r.Bytes(true)
-		r.Bytes(true)
-		r.SkipTags()
-	}
-	return r.Err()
-}
-
-func refuseUser(resp *kmsg.AlterUserSCRAMCredentialsResponse, user []byte, code int16) {
-	result := kmsg.NewAlterUserSCRAMCredentialsResponseResult()
-	result.User = string(user)
-	setError(reflect.ValueOf(&result).Elem(), code)
-	resp.Results = append(resp.Results, result)
 }

@@ -43,7 +43,7 @@ clusters:
     tls: {ca: ca.pem, cert: c.pem, key: k.pem, server_name: kafka.internal, min_version: "1.3"}
     sasl: {mechanism: SCRAM-SHA-512, username: u, password_file: p, allow_plaintext: true}
     listeners:
-      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, tls: {certs: [{cert: e.pem, key: e.key}], client_ca: c.pem, client_auth: requested, subjects: ["CN=a"], ticket_keys: [t1, t2]}, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
+      fred: {bind: 127.0.0.1:9092, advertise: localhost:9092, tls: {certs: [{cert: e.pem, key: e.key}], client_ca: c.pem, client_auth: requested, subjects: ["CN=a"], ticket_keys: [t1, t2]}, nodes: {ports: 9100-9199, advertise_ports: 9200-9299, first_node: 1, pin: {1001: 9150}}, allow: [10.0.0.0/8], deny: [10.66.0.0/16, 10.0.0.7], login: {mechanisms: [SCRAM-SHA-512, PLAIN], users_file: users}, apis: {preset: read-only, allow: [CreateTopics], deny: [DescribeAcls]}, proxy_protocol: {from: [10.0.0.1], mode: optional}, limits: {max_connections: 50, max_per_source: 10, accept_rate: 5}}
       many: {bind: 127.0.0.2:9092, nodes: {addresses: "127.0.1.{slot}:9092", advertise_addresses: "b{slot}.example.com:9092", slots: 7}}
   audit:
     bootstrap: a0.internal:9092, a1.internal:9092
@@ -53,7 +53,7 @@ clusters:
     listeners:
       x: {bind: 127.0.0.3:9092, nodes: {sni: "b{node}.{cluster}.example.com:443"}, unknown_sni: bootstrap, tls: {certs: [{cert: e.pem, key: e.key}]}}
 state_dir: /var/lib/kproxy
-limits: {max_connections: 100, max_request_bytes: 2048, first_request_timeout: 1s, handshake_timeout: 2s, max_handshakes: 7, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
+limits: {max_connections: 100, max_request_bytes: 2048, max_request_bytes_before_login: 1024, first_request_timeout: 1s, handshake_timeout: 2s, max_handshakes: 7, idle_timeout: 10m, max_age: 1h, max_age_jitter: 0.25}
 drain: {timeout: 1m}
 log: {level: debug, format: json}
 `))
@@ -62,7 +62,7 @@ log: {level: debug, format: json}
 	}
 	want := proxy.Config{
 		StateDir:        "/var/lib/kproxy",
-		MaxRequestBytes: 2048, FirstRequestTimeout: time.Second, DrainTimeout: time.Minute,
+		MaxRequestBytes: 2048, MaxRequestBytesBeforeLogin: 1024, FirstRequestTimeout: time.Second, DrainTimeout: time.Minute,
 		HandshakeTimeout: 2 * time.Second, MaxHandshakes: 7,
 		MaxConnections: 100, IdleTimeout: 10 * time.Minute, MaxAge: time.Hour, MaxAgeJitter: 0.25,
 		Clusters: []proxy.Cluster{ // by name
@@ -92,6 +92,8 @@ log: {level: debug, format: json}
 						TLS:           &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, ClientCA: "c.pem", ClientAuth: "requested", Subjects: []string{"CN=a"}, MinVersion: "1.2", TicketKeys: []string{"t1", "t2"}},
 						Allow:         []string{"10.0.0.0/8"},
 						Deny:          []string{"10.66.0.0/16", "10.0.0.7"},
+						APIs:          proxy.APIs{Preset: proxy.ReadOnly, Allow: []string{"CreateTopics"}, Deny: []string{"DescribeAcls"}},
+						Login:         &proxy.Login{Mechanisms: []string{"SCRAM-SHA-512", "PLAIN"}, UsersFile: "users"},
 						ProxyProtocol: proxy.LoadBalancers{From: []string{"10.0.0.1"}, Mode: proxy.HeaderOptional},
 						Limits:        proxy.ListenerLimits{MaxConnections: 50, MaxPerSource: 10, AcceptRate: 5},
 					},
@@ -168,7 +170,7 @@ func TestBadFiles(t *testing.T) {
 			"unknown keys", oneListener + "limits: {max_bytes: 1}\nrelod: {watch: true}\n",
 			[]string{
 				"relod: unknown key; did you mean reload?",
-				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter",
+				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, max_request_bytes_before_login, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter",
 			},
 		},
 		{
@@ -213,14 +215,14 @@ log: {level: loud}
 				`clusters.orders.dial: found a map instead of a list; start each item with a dash`,
 				`clusters.orders.connect_timeout: 5 is not a duration with its unit; write one such as 10s`,
 				`clusters.orders.keepalive: "soon" is not a duration with its unit; write one such as 60s`,
-				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, unknown_sni, tls, allow, deny, proxy_protocol, limits`,
+				`clusters.orders.listeners.bob: found 9092 instead of keys; write keys such as bind, advertise, nodes, unknown_sni, tls, allow, deny, login, apis, proxy_protocol, limits`,
 				`clusters.orders.listeners.fred.bind: a list is not a text; write one such as 127.0.0.1:9092`,
 				`clusters.orders.listeners.fred.nodes.ports: "abc" is not a range; write one such as 9100-9199`,
 				`clusters.orders.listeners.fred.nodes.first_node: "one" is not a broker id; write one such as 0`,
 				`clusters.orders.listeners.fred.nodes.pin.7: "b" is not a port or slot; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.pin.a: "a" is not a broker id; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.slots: 0 is not a range; write one such as 1-254`,
-				`limits: found 5 instead of keys; write keys such as max_connections, max_request_bytes, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter`,
+				`limits: found 5 instead of keys; write keys such as max_connections, max_request_bytes, max_request_bytes_before_login, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter`,
 				`log.level: "loud" is not one of debug, info, warn, error; the default is info`,
 			},
 		},

@@ -104,6 +104,10 @@ type listenerKeys struct {
 	Allow []string `key:"allow" example:"[10.0.0.0/8, 192.168.1.7]" doc:"Networks and addresses that clients may come from. Left out: all."`
 	Deny  []string `key:"deny" example:"[10.66.0.0/16]" doc:"Networks and addresses that clients may not come from, also where allow has them."`
 
+	Login loginKeys `key:"login" doc:"Users that clients have to log in as, at kproxy itself. Left out: clients need not."`
+
+	APIs apiKeys `key:"apis" doc:"Which Kafka APIs this listener's clients may use, by name."`
+
 	ProxyProtocol proxyProtocolKeys `key:"proxy_protocol" doc:"Load balancers that name their clients by the PROXY protocol, v1 or v2."`
 
 	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
@@ -121,6 +125,25 @@ type listenerTLSKeys struct {
 type keyPairKeys struct {
 	Cert string `key:"cert" schema:"required" example:"edge.pem" doc:"A file (PEM) with the certificate and its intermediates."`
 	Key  string `key:"key" schema:"required" example:"edge.key" doc:"A file (PEM) with the private key."`
+}
+
+type loginKeys struct {
+	Mechanisms []string `key:"mechanisms" example:"[SCRAM-SHA-512]" doc:"How clients may log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
+	UsersFile  string   `key:"users_file" example:"/etc/kproxy/users" doc:"A file with a line for each user, as kproxy passwd makes it; it is read again when it changes."`
+}
+
+// proxyConfig is nil where the file has no login.
+func (k *loginKeys) proxyConfig() *proxy.Login {
+	if len(k.Mechanisms) == 0 && k.UsersFile == "" {
+		return nil
+	}
+	return &proxy.Login{Mechanisms: k.Mechanisms, UsersFile: k.UsersFile}
+}
+
+type apiKeys struct {
+	Preset string   `key:"preset" oneof:"read-only" doc:"read-only refuses what changes the cluster or its data. Left out: nothing is refused."`
+	Allow  []string `key:"allow" example:"[CreateTopics]" doc:"APIs that are allowed all the same."`
+	Deny   []string `key:"deny" example:"[DeleteTopics, DeleteRecords]" doc:"APIs that are refused."`
 }
 
 type proxyProtocolKeys struct {
@@ -146,14 +169,15 @@ type nodesKeys struct {
 }
 
 type limitKeys struct {
-	MaxConnections      int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
-	MaxRequestBytes     int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
-	FirstRequestTimeout time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
-	HandshakeTimeout    time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" doc:"Longest wait for a client's TLS handshake."`
-	MaxHandshakes       int           `key:"max_handshakes" default:"0" min:"0" example:"128" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: 64 for each processor."`
-	IdleTimeout         time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
-	MaxAge              time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
-	MaxAgeJitter        float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
+	MaxConnections             int           `key:"max_connections" default:"0" min:"0" example:"5000" doc:"Most clients at one time, each of which costs two file descriptors; 0: as many as the file limit (ulimit -n) allows."`
+	MaxRequestBytes            int           `key:"max_request_bytes" default:"104857600" min:"1024" doc:"Largest request that is forwarded; a larger one closes the connection."`
+	MaxRequestBytesBeforeLogin int           `key:"max_request_bytes_before_login" default:"524288" min:"1024" doc:"The same for a client that has not logged in, where a listener has login."`
+	FirstRequestTimeout        time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
+	HandshakeTimeout           time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" doc:"Longest wait for a client's TLS handshake."`
+	MaxHandshakes              int           `key:"max_handshakes" default:"0" min:"0" example:"128" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: 64 for each processor."`
+	IdleTimeout                time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
+	MaxAge                     time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
+	MaxAgeJitter               float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
 }
 
 type drainKeys struct {
@@ -192,17 +216,18 @@ type logKeys struct {
 // in the order of their names, so that every run numbers and reports them alike.
 func (f *fileConfig) proxyConfig() proxy.Config {
 	c := proxy.Config{
-		StateDir:            f.StateDir,
-		MaxRequestBytes:     f.Limits.MaxRequestBytes,
-		FirstRequestTimeout: f.Limits.FirstRequestTimeout,
-		HandshakeTimeout:    f.Limits.HandshakeTimeout,
-		MaxHandshakes:       f.Limits.MaxHandshakes,
-		DrainTimeout:        f.Drain.Timeout,
-		AdminBind:           f.Admin.Bind,
-		MaxConnections:      f.Limits.MaxConnections,
-		IdleTimeout:         f.Limits.IdleTimeout,
-		MaxAge:              f.Limits.MaxAge,
-		MaxAgeJitter:        f.Limits.MaxAgeJitter,
+		StateDir:                   f.StateDir,
+		MaxRequestBytes:            f.Limits.MaxRequestBytes,
+		MaxRequestBytesBeforeLogin: f.Limits.MaxRequestBytesBeforeLogin,
+		FirstRequestTimeout:        f.Limits.FirstRequestTimeout,
+		HandshakeTimeout:           f.Limits.HandshakeTimeout,
+		MaxHandshakes:              f.Limits.MaxHandshakes,
+		DrainTimeout:               f.Drain.Timeout,
+		AdminBind:                  f.Admin.Bind,
+		MaxConnections:             f.Limits.MaxConnections,
+		IdleTimeout:                f.Limits.IdleTimeout,
+		MaxAge:                     f.Limits.MaxAge,
+		MaxAgeJitter:               f.Limits.MaxAgeJitter,
 	}
 	if !f.Reload.Watch {
 		c.WatchInterval = -1
@@ -255,6 +280,8 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 
 			TLS:   l.TLS.proxyConfig(),
 			Allow: l.Allow, Deny: l.Deny,
+			Login:         l.Login.proxyConfig(),
+			APIs:          proxy.APIs{Preset: proxy.APIPreset(l.APIs.Preset), Allow: l.APIs.Allow, Deny: l.APIs.Deny},
 			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},
 			Limits:        proxy.ListenerLimits(l.Limits),
 		})

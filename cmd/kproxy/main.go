@@ -76,6 +76,7 @@ func newRootCommand() *cobra.Command {
 		newConnectCommand(),
 		newCheckCommand(),
 		newDemoCommand(),
+		newPasswdCommand(),
 		newVersionCommand(),
 	)
 	return root

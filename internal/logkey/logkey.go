@@ -46,6 +46,7 @@ const (
 	Subject       = "subject"        // of a certificate
 	TLVs          = "tlvs"           // what a PROXY protocol header says beside the addresses
 	Upstream      = "upstream"       // host:port dialled
+	User          = "user"           // whom a client has logged in as, at kproxy
 	Via           = "via"            // what brokers are reached through
 	Version       = "version"        // kproxy's own version
 )

@@ -44,6 +44,9 @@ func ParseRequestPrefix(b []byte) RequestPrefix {
 // ResponsePrefixLen bytes.
 func CorrelationID(b []byte) int32 { return int32(binary.BigEndian.Uint32(b[SizeLen:])) }
 
+// AppendSize appends the size field of a frame that has n bytes behind it.
+func AppendSize(dst []byte, n int) []byte { return binary.BigEndian.AppendUint32(dst, uint32(n)) }
+
 // AppendResponsePrefix appends the prefix of a response whose body, header tags
 // included, has n bytes.
 func AppendResponsePrefix(dst []byte, correlationID int32, n int) []byte {

@@ -60,6 +60,15 @@ func SASLMechanism(frame []byte, h RequestHeader) (string, error) {
 	return string(mechanism), withinFrame(&r, h.Size)
 }
 
+// SASLToken reads the token from a SaslAuthenticate request, whose header h was
+// parsed from the same frame.
+func SASLToken(frame []byte, h RequestHeader, flexible bool) ([]byte, error) {
+	r := NewReader(frame)
+	r.Take(h.Len)
+	token := r.Bytes(flexible)
+	return token, withinFrame(&r, h.Size)
+}
+
 // withinFrame returns r's error, or ErrMalformed where what r took, or would
 // have to take, lies outside the frame of that size.
 func withinFrame(r *Reader, size int32) error {

@@ -1,0 +1,182 @@
+package auth
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/xdg-go/scram"
+)
+
+// A users file has a line for each user and hash, in the form that Kafka itself
+// keeps (and kafka-configs.sh shows) behind the user's name:
+//
+//	alice: SHA-512: salt=…,stored_key=…,server_key=…,iterations=8192
+//
+// All of it but the iterations is base64. Empty lines, and those that begin with
+// #, say nothing. A password cannot be read back from it, but can be guessed
+// at: it is kept as a secret is.
+
+const (
+	// MinIterations is the least that SCRAM allows (RFC 7677), and Kafka takes.
+	MinIterations = 4096
+	// DefaultIterations is what Kafka's own tool makes.
+	DefaultIterations = 8192
+	// maxIterations bounds what one login can cost.
+	maxIterations = 1 << 20
+	saltLen       = 24 // of the lines made here, in bytes
+	// maxUsersFile is far more than anybody keeps in one file, in bytes.
+	maxUsersFile = 64 << 20
+)
+
+// hashes are those of SCRAM, by the names in a users file.
+var hashes = map[string]struct {
+	mechanism string
+	hash      scram.HashGeneratorFcn
+	size      int
+}{
+	"SHA-256": {ScramSHA256, scram.SHA256, 32},
+	"SHA-512": {ScramSHA512, scram.SHA512, 64},
+}
+
+// hashOf is the hash of a mechanism, as users files name it.
+func hashOf(mechanism string) string { return strings.TrimPrefix(mechanism, "SCRAM-") }
+
+// roster is the content of a users file: mechanism, then user.
+type roster map[string]map[string]scram.StoredCredentials
+
+// UserLine is the line of a users file for a user who has this password.
+func UserLine(user, password, mechanism string, iterations int) (string, error) {
+	h, ok := hashes[hashOf(mechanism)]
+	switch {
+	case !ok:
+		return "", fmt.Errorf("no mechanism for users is called %q", mechanism)
+	case !isUserName(user):
+		return "", fmt.Errorf("%q is no user's name: it is empty, or has a colon, a line's end or space around it, or begins with #", user)
+	case password == "":
+		return "", errors.New("the password is empty")
+	case iterations < MinIterations || iterations > maxIterations:
+		return "", fmt.Errorf("%d iterations are not between %d and %d", iterations, MinIterations, maxIterations)
+	}
+	salt := make([]byte, saltLen)
+	if _, err := rand.Read(salt); err != nil {
+		return "", err
+	}
+	// Unprepped, as Kafka's own brokers and clients do it.
+	client, err := h.hash.NewClientUnprepped(user, password, "")
+	if err != nil {
+		return "", err
+	}
+	c, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+	if err != nil {
+		return "", err
+	}
+	text := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("%s: %s: salt=%s,stored_key=%s,server_key=%s,iterations=%d",
+		user, hashOf(mechanism), text(salt), text(c.StoredKey), text(c.ServerKey), iterations), nil
+}
+
+// isUserName reports whether a users file can hold the name.
+func isUserName(name string) bool {
+	return name != "" && name == strings.TrimSpace(name) && !strings.ContainsAny(name, ":\n\r") && !strings.HasPrefix(name, "#")
+}
+
+// readRoster reads a users file.
+func readRoster(name string) (roster, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxUsersFile {
+		return nil, fmt.Errorf("%s has %d bytes, which is no users file", name, info.Size())
+	}
+	b, err := os.ReadFile(name) //nolint:gosec // the configuration names it
+	if err != nil {
+		return nil, err
+	}
+	users, err := parseRoster(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return users, nil
+}
+
+// parseRoster reads the content of a users file. Errors name the line, and
+// nothing of it but the user.
+func parseRoster(b []byte) (roster, error) {
+	users := roster{}
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		user, rest, _ := strings.Cut(line, ":")
+		hash, keys, _ := strings.Cut(rest, ":")
+		user, hash = strings.TrimSpace(user), strings.TrimSpace(hash)
+		h, ok := hashes[hash]
+		switch {
+		case !isUserName(user):
+			return nil, fmt.Errorf("line %d: it begins with no user's name", n)
+		case !ok:
+			return nil, fmt.Errorf("line %d: behind %q there is no SHA-256 or SHA-512", n, user)
+		case users[h.mechanism][user].Iters != 0:
+			return nil, fmt.Errorf("line %d: %q is there already, with the same hash", n, user)
+		}
+		c, err := parseKeys(strings.TrimSpace(keys), h.size)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %q: %w", n, user, err)
+		}
+		if users[h.mechanism] == nil {
+			users[h.mechanism] = map[string]scram.StoredCredentials{}
+		}
+		users[h.mechanism][user] = c
+	}
+	return users, lines.Err()
+}
+
+// parseKeys reads Kafka's text for the keys of one user.
+func parseKeys(text string, size int) (scram.StoredCredentials, error) {
+	var c scram.StoredCredentials
+	seen := map[string]bool{}
+	for field := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(field), "=")
+		if seen[name] {
+			return c, fmt.Errorf("%s is there twice", name)
+		}
+		seen[name] = true
+		var err error
+		switch name {
+		case "salt":
+			var salt []byte
+			salt, err = base64.StdEncoding.DecodeString(value)
+			c.Salt = string(salt)
+		case "stored_key":
+			c.StoredKey, err = base64.StdEncoding.DecodeString(value)
+		case "server_key":
+			c.ServerKey, err = base64.StdEncoding.DecodeString(value)
+		case "iterations":
+			c.Iters, err = strconv.Atoi(value)
+		default:
+			return c, errors.New("found something other than salt, stored_key, server_key and iterations")
+		}
+		if err != nil {
+			return c, fmt.Errorf("%s cannot be read", name)
+		}
+	}
+	switch {
+	case c.Salt == "":
+		return c, errors.New("there is no salt")
+	case len(c.StoredKey) != size || len(c.ServerKey) != size:
+		return c, fmt.Errorf("stored_key and server_key do not have the %d bytes of the hash", size)
+	case c.Iters < MinIterations || c.Iters > maxIterations:
+		return c, fmt.Errorf("iterations is not between %d and %d", MinIterations, maxIterations)
+	}
+	return c, nil
+}

@@ -1,0 +1,310 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/auth"
+	"kproxy/internal/logkey"
+	"kproxy/internal/wire"
+	"kproxy/rewrite"
+)
+
+// A client's login at the proxy, before there is a broker for it:
+//
+//	ApiVersions ──▶ answered with what the brokers speak (offers.go)
+//	SaslHandshake v0 ──▶ raw tokens        ─┐
+//	SaslHandshake v1 ──▶ SaslAuthenticate… ─┴▶ logged in: dial, and pump
+//	anything else, or a wrong password ──▶ the end
+//
+// All of it has to come within first_request_timeout. Later the client may log in
+// again, as the same user (KIP-368), and is answered here too.
+
+// failedLoginDelay is how long the answer to a wrong password waits, as a
+// broker's does (connection.failed.authentication.delay.ms): it bounds how many
+// can be tried.
+const failedLoginDelay = 100 * time.Millisecond
+
+// readUsers reads who may log in at the listener.
+func (l *listener) readUsers() (err error) {
+	if l.conf.Login == nil {
+		return nil
+	}
+	l.users, err = auth.NewUsers(l.conf.Login.UsersFile, l.conf.Login.Mechanisms, func(err error) {
+		l.log.Error("the users file has changed and cannot be read; the old users stay", slog.Any(logkey.Error, err))
+	})
+	if err != nil {
+		return &ConfigError{
+			Key:     "clusters." + l.cluster.conf.Name + ".listeners." + l.conf.Name + ".login.users_file",
+			Problem: err.Error(),
+			Fix:     "write a file of lines that kproxy passwd makes",
+		}
+	}
+	return nil
+}
+
+// mustLogIn reports whether the client has to log in at the proxy, and has not.
+func (s *session) mustLogIn() bool { return s.endpoint.listener.users != nil && s.user == "" }
+
+// admit has the client log in. Its first request's header is in the pipe.
+func (s *session) admit(ctx context.Context) error {
+	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
+		return end(ClientReset, err)
+	}
+	for s.user == "" {
+		if why := s.asked(); why != nil { // the drain's own deadline may just have been overwritten
+			return why
+		}
+		if err := s.loginRequest(ctx); err != nil {
+			return s.beforeLogin(err)
+		}
+	}
+	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+		return end(ClientReset, err)
+	}
+	return nil // a drain that has come meanwhile is seen by the pump of requests
+}
+
+// beforeLogin says why a client has not logged in.
+func (s *session) beforeLogin(err error) error {
+	var side *sideError
+	switch {
+	case !errors.As(err, &side):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.asked() == nil:
+		return end(ClientLogin, errors.New("no login in time"))
+	case errors.Is(err, io.EOF):
+		return end(ClientClosed, errors.New("before it had logged in"))
+	default:
+		return s.beforeRequest(err)
+	}
+}
+
+// loginRequest answers one request of a client that has not logged in.
+func (s *session) loginRequest(ctx context.Context) error {
+	b, err := s.up.peek(wire.SizeLen)
+	if err != nil {
+		return err
+	}
+	if err := s.checkSize(wire.Size(b)); err != nil {
+		return err
+	}
+	frame := wire.SizeLen + int(wire.Size(b))
+	if b, err = s.up.peek(frame); err != nil {
+		return err
+	}
+	h, err := s.readHeader()
+	if err != nil {
+		return err
+	}
+	s.up.frames.Add(1)
+	s.endpoint.listener.counters.request(h.Key, h.Version)
+	payload, fails, err := s.loginAnswer(ctx, h, b[:frame])
+	if err != nil {
+		return err
+	}
+	if err := s.up.drop(frame); err != nil {
+		return err
+	}
+	if err := s.tell(h, payload); err != nil {
+		return err
+	}
+	if fails == nil && h.Key == kmsg.SASLHandshake.Int16() && h.Version == 0 {
+		return s.rawTokens(ctx)
+	}
+	return fails
+}
+
+// tell sends an answer of the proxy's own to a client that has no broker yet.
+func (s *session) tell(h wire.RequestHeader, payload []byte) error {
+	return s.put(append(wire.AppendResponsePrefix(nil, h.CorrelationID, len(payload)), payload...))
+}
+
+// put sends a frame to a client that has no broker yet. One that does not read
+// has as long as for its requests.
+func (s *session) put(frame []byte) error {
+	if err := s.client.SetWriteDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
+		return end(ClientReset, err)
+	}
+	if _, err := s.client.Write(frame); err != nil {
+		return end(ClientReset, err)
+	}
+	if err := s.client.SetWriteDeadline(time.Time{}); err != nil {
+		return end(ClientReset, err)
+	}
+	return nil
+}
+
+// loginAnswer is the answer to a request of a client that has not logged in. The
+// session ends with fails once the answer is sent.
+func (s *session) loginAnswer(ctx context.Context, h wire.RequestHeader, frame []byte) (payload []byte, fails, err error) {
+	switch {
+	case rewrite.AnswersAPIVersions(h.Key, h.Version):
+		return rewrite.AppendUnsupportedAPIVersions(nil), nil, nil
+	case h.Key == kmsg.ApiVersions.Int16():
+		payload, err = s.offer(ctx, h.Version)
+		return payload, nil, err
+	case isLogin(h.Key):
+		return s.loginStep(ctx, h, frame)
+	default:
+		return nil, nil, &ended{
+			reason: ClientLogin,
+			err:    fmt.Errorf("%s before a login", kmsg.NameForKey(h.Key)),
+			fix:    "give the client a user and a password (SASL); this listener wants a login",
+		}
+	}
+}
+
+// loginStep moves a login by one request of SaslHandshake or SaslAuthenticate.
+func (s *session) loginStep(ctx context.Context, h wire.RequestHeader, frame []byte) (payload []byte, fails, err error) {
+	if h.Key == kmsg.SASLHandshake.Int16() {
+		return s.chooseMechanism(h, frame)
+	}
+	if h.Version > kmsg.NewPtrSASLAuthenticateRequest().MaxVersion() {
+		return nil, nil, unknownLoginVersion(h)
+	}
+	token, err := wire.SASLToken(frame, h, h.Version >= 2)
+	if err != nil {
+		return nil, nil, end(BadRequest, err)
+	}
+	resp := kmsg.NewPtrSASLAuthenticateResponse()
+	resp.Version = h.Version
+	switch {
+	case s.login == nil || s.login.Done():
+		fails = illegalState("SaslAuthenticate without SaslHandshake")
+		resp.ErrorCode, resp.ErrorMessage = kerr.IllegalSaslState.Code, &kerr.IllegalSaslState.Description
+	default:
+		resp.SASLAuthBytes, fails = s.step(ctx, token)
+		if fails != nil {
+			resp.SASLAuthBytes, resp.ErrorCode = []byte{}, kerr.SaslAuthenticationFailed.Code
+			resp.ErrorMessage = new(errors.Unwrap(fails).Error())
+		}
+	}
+	if h.Version >= 2 {
+		payload = append(payload, 0) // the header's tags
+	}
+	return resp.AppendTo(payload), fails, nil
+}
+
+// chooseMechanism begins a login.
+func (s *session) chooseMechanism(h wire.RequestHeader, frame []byte) (payload []byte, fails, err error) {
+	if h.Version > kmsg.NewPtrSASLHandshakeRequest().MaxVersion() {
+		return nil, nil, unknownLoginVersion(h)
+	}
+	mechanism, err := wire.SASLMechanism(frame, h)
+	if err != nil {
+		return nil, nil, end(BadRequest, err)
+	}
+	users := s.endpoint.listener.users
+	resp := kmsg.NewPtrSASLHandshakeResponse()
+	resp.Version, resp.SupportedMechanisms = h.Version, users.Mechanisms()
+	switch {
+	case s.user != "" && h.Version == 0: // tokens that are no requests do not go with others
+		fails = illegalState("SaslHandshake v0 after a login")
+		resp.ErrorCode = kerr.IllegalSaslState.Code
+	case s.login != nil && !s.login.Done():
+		fails = illegalState("a second SaslHandshake")
+		resp.ErrorCode = kerr.IllegalSaslState.Code
+	default:
+		if s.login, err = users.Begin(mechanism); err != nil {
+			fails = &ended{
+				reason: ClientLogin,
+				err:    fmt.Errorf("the client wants to log in by %q", mechanism),
+				fix:    "set the client's mechanism to one of login.mechanisms, or add this one there",
+			}
+			resp.ErrorCode = kerr.UnsupportedSaslMechanism.Code
+		}
+	}
+	return resp.AppendTo(nil), fails, nil
+}
+
+func illegalState(what string) error { return end(ClientLogin, errors.New(what)) }
+
+func unknownLoginVersion(h wire.RequestHeader) error {
+	return &ended{
+		reason: UnsupportedVersion,
+		err:    fmt.Errorf("%s v%d is not known to this build", kmsg.NameForKey(h.Key), h.Version),
+		fix:    "the client ignores ApiVersions, or needs a newer kproxy",
+	}
+}
+
+// step moves the client's login by one token. The error ends the session, and
+// wraps what the client is to be told.
+func (s *session) step(ctx context.Context, token []byte) (answer []byte, err error) {
+	answer, err = s.login.Step(ctx, token)
+	if err == nil && s.login.Done() && s.user != "" && s.user != s.login.User() {
+		err = fmt.Errorf("Cannot change principals during re-authentication from %s", s.user) //nolint:staticcheck // what clients show, in Kafka's words
+	}
+	if err != nil {
+		sleep(ctx, failedLoginDelay)
+		return nil, &ended{reason: ClientLogin, err: err, fix: "look at the client's user and password, and at the users file"}
+	}
+	if s.login.Done() {
+		s.user = s.login.User()
+	}
+	return answer, nil
+}
+
+// rawTokens reads the tokens that follow SaslHandshake v0: a size, and bytes. A
+// login that fails has no answer then but the end.
+func (s *session) rawTokens(ctx context.Context) error {
+	for !s.login.Done() {
+		frame, err := s.tokenFrame()
+		if err != nil {
+			return err
+		}
+		if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
+			return end(RequestTooLarge, errFrameSize(int32(frame)))
+		}
+		b, err := s.up.peek(frame)
+		if err != nil {
+			return err
+		}
+		answer, err := s.step(ctx, b[wire.SizeLen:frame])
+		if err != nil {
+			return err
+		}
+		if err := s.up.drop(frame); err != nil {
+			return err
+		}
+		if err := s.put(append(wire.AppendSize(nil, len(answer)), answer...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// logsInAgain answers a login of a client that has one.
+func (s *session) logsInAgain(r request, frame int) error {
+	if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
+		return end(RequestTooLarge, errFrameSize(int32(frame)))
+	}
+	b, err := s.up.peek(frame)
+	if err != nil {
+		return err
+	}
+	h, err := s.readHeader()
+	if err != nil {
+		return err
+	}
+	// A drain does not wait for the little that this takes.
+	payload, fails, err := s.loginStep(context.Background(), h, b[:frame])
+	if err != nil {
+		return err
+	}
+	if err := s.answer(r, frame, payload); err != nil {
+		return err
+	}
+	if fails != nil {
+		s.queue.waitDelivered()
+	}
+	return fails
+}

@@ -1,0 +1,125 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/singleflight"
+
+	"kproxy/internal/endpoints"
+	"kproxy/internal/wire"
+)
+
+// offers are what the brokers answer to ApiVersions, for clients that have to log
+// in first: they ask before they do, most of them only then, and nobody who has
+// not logged in moves a byte to a broker. So the proxy asks for itself, now and
+// then, and what it has heard is told to everybody.
+type offers struct {
+	asking singleflight.Group
+
+	mu    sync.Mutex // guards heard
+	heard map[offerKey]offer
+}
+
+// offerKey is a question: to a node, or to any, in a version of ApiVersions.
+type offerKey struct {
+	node    int32 // NoNode: any
+	version int16
+}
+
+type offer struct {
+	payload []byte
+	err     error
+	until   time.Time
+}
+
+const (
+	// offerLife is how long an answer is told to further clients: brokers learn
+	// new versions when they are restarted.
+	offerLife = time.Minute
+	// offerPause is how long it is told that there is none.
+	offerPause = time.Second
+)
+
+// offer answers ApiVersions for a client that has not logged in.
+func (s *session) offer(ctx context.Context, version int16) ([]byte, error) {
+	l := s.endpoint.listener
+	key := offerKey{NoNode, version}
+	var node endpoints.Broker
+	if s.endpoint.slot != bootstrapSlot {
+		if b, ok := l.cluster.nodeAt(l.index, s.endpoint.slot); ok {
+			key.node, node = b.Node, b
+		}
+	}
+	payload, err := l.cluster.offered(ctx, key, node)
+	if err != nil {
+		return nil, dialFailure(err)
+	}
+	r := request{key: kmsg.ApiVersions.Int16(), version: version}
+	out, notes, err := l.rewriter.Whole(r.key, version, payload)
+	if err != nil {
+		return nil, end(BadAnswer, err)
+	}
+	s.rewrote(r, notes)
+	return out, nil
+}
+
+// offered returns what a broker answers, as it was heard less than offerLife ago.
+// One question at a time is asked, however many clients wait for it.
+func (c *cluster) offered(ctx context.Context, key offerKey, node endpoints.Broker) ([]byte, error) {
+	o := &c.offers
+	o.mu.Lock()
+	last, ok := o.heard[key]
+	o.mu.Unlock()
+	if ok && time.Now().Before(last.until) {
+		return last.payload, last.err
+	}
+	heard, _, _ := o.asking.Do(fmt.Sprint(key), func() (any, error) {
+		payload, err := c.askOffer(ctx, key, node)
+		now := offer{payload, err, time.Now().Add(offerLife)}
+		if err != nil {
+			now.until = time.Now().Add(offerPause)
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.heard == nil {
+			o.heard = map[offerKey]offer{}
+		}
+		o.heard[key] = now
+		return now, nil
+	})
+	now := heard.(offer) //nolint:forcetypeassert // it is what the function above returns
+	return now.payload, now.err
+}
+
+// askOffer asks a broker over a connection of the proxy's own.
+func (c *cluster) askOffer(ctx context.Context, key offerKey, node endpoints.Broker) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	dial := func() (link, error) { return c.dialAny(ctx, party{}) }
+	if key.node != NoNode {
+		dial = func() (link, error) { return c.dialNode(ctx, node, party{}) }
+	}
+	to, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = to.conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = to.conn.SetDeadline(past) })()
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.Version = key.version
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "kproxy", "1"
+	payload, err := c.exchange(to.conn, req)
+	if err != nil {
+		return nil, fmt.Errorf("ask for API versions: %w", err)
+	}
+	r := wire.NewReader(payload)
+	if code := r.Int16(); code != 0 && code != kerr.UnsupportedVersion.Code {
+		return nil, fmt.Errorf("ask for API versions: %w", kerr.ErrorForCode(code))
+	}
+	return payload, r.Err()
+}

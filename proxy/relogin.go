@@ -1,0 +1,212 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/auth"
+	"kproxy/internal/logkey"
+	"kproxy/internal/wire"
+)
+
+// renewal keeps the proxy's login on a session's broker connection alive: a
+// broker that gives a login a lifetime ends the connection at the first request
+// after it, unless another login has come on the same connection (KIP-368).
+//
+//	timer ──▶ prepare: gets the secrets ──▶ marks the session, and wakes it
+//	                                              │
+//	    pump of requests, between two requests ◀──┘
+//	      SaslHandshake ──▶ … its answer is swallowed ──▶ SaslAuthenticate ──▶ … ──▶ timer
+//
+// Meanwhile the client is not read: a broker takes no other request during a
+// login. What it has sent before is answered, in order, before the login is.
+type renewal struct {
+	host   string       // the broker's own name
+	opened auth.Session // by the last login; the pump of requests' own
+
+	ready  atomic.Pointer[auth.Login] // prepared, and to be used between two requests
+	asking atomic.Bool                // a request of the proxy's own is in flight
+	answer []byte                     // to it: the pump of answers' until it is settled, then that of requests'
+
+	ctx       context.Context // of preparing; cancel ends it
+	cancel    context.CancelFunc
+	mu        sync.Mutex // guards the following
+	timer     *time.Timer
+	stopped   bool
+	preparing sync.WaitGroup // timers that have not fired, and what they have started
+}
+
+const (
+	// A login is renewed when this part of its lifetime has passed, or up to
+	// renewJitter of it earlier, so that sessions do not all come at once.
+	renewPart   = 0.8
+	renewJitter = 0.1
+	// minRenew bounds what a broker with absurd lifetimes can ask for.
+	minRenew = time.Second
+	// retryPart is the part of a lifetime after which a login is tried again for
+	// which the secrets could not be had.
+	retryPart = 0.05
+)
+
+// renewAfter is when a login that has this lifetime is followed by another.
+func renewAfter(lifetime time.Duration) time.Duration {
+	part := renewPart - renewJitter*rand.Float64() //nolint:gosec // spreads load, keeps no secret
+	return max(time.Duration(part*float64(lifetime)), minRenew)
+}
+
+// errLoginDue is what leaving holds while the session is asked to log in again,
+// which is no reason to end.
+var errLoginDue = &ended{}
+
+// startRenewing has the session log in again before the login that it has opened
+// with expires, if it does.
+func (s *session) startRenewing(ctx context.Context, to *link) {
+	r := &s.renewal
+	r.host, r.opened = to.host, to.login
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	s.renew()
+}
+
+// stopRenewing ends what startRenewing has begun, and waits for it.
+func (s *session) stopRenewing() {
+	r := &s.renewal
+	r.cancel()
+	r.mu.Lock()
+	r.stopped = true
+	if r.timer != nil && r.timer.Stop() {
+		r.preparing.Done()
+	}
+	r.mu.Unlock()
+	r.preparing.Wait()
+}
+
+// renew sets the timer for the next login, if there has to be one.
+func (s *session) renew() {
+	if lifetime := s.renewal.opened.Lifetime; lifetime > 0 {
+		s.prepareAfter(renewAfter(lifetime))
+	}
+}
+
+func (s *session) prepareAfter(d time.Duration) {
+	r := &s.renewal
+	lifetime := r.opened.Lifetime
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return
+	}
+	r.preparing.Add(1)
+	r.timer = time.AfterFunc(d, func() {
+		defer r.preparing.Done()
+		s.prepareLogin(lifetime)
+	})
+}
+
+// prepareLogin gets what a login needs, which may mean to ask somebody, and then
+// has the pump of requests move it. The client is served meanwhile.
+func (s *session) prepareLogin(lifetime time.Duration) {
+	r := &s.renewal
+	c := s.endpoint.listener.cluster
+	ctx, cancel := context.WithTimeout(r.ctx, c.loginTimeout())
+	defer cancel()
+	login, err := c.method.Begin(ctx, r.host)
+	if err != nil {
+		if r.ctx.Err() == nil {
+			c.log.Warn("cannot prepare the next login of a session; trying on, until the broker ends it",
+				slog.Any(logkey.Error, err), slog.String(logkey.Fix, "look at the cluster's sasl"))
+			s.prepareAfter(max(time.Duration(retryPart*float64(lifetime)), minRenew))
+		}
+		return
+	}
+	r.ready.Store(login)
+	if s.leaving.CompareAndSwap(nil, errLoginDue) { // or it ends, and needs no login
+		_ = s.client.SetReadDeadline(past) // wakes the pump of requests, as leave does
+	}
+}
+
+// asked says why the session is asked to end between two requests; nil: it is
+// not.
+func (s *session) asked() *ended {
+	if why := s.leaving.Load(); why != errLoginDue {
+		return why
+	}
+	return nil
+}
+
+// logInAgain moves the login that has been prepared, between two requests.
+func (s *session) logInAgain() error {
+	r := &s.renewal
+	s.leaving.CompareAndSwap(errLoginDue, nil)
+	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+		return &sideError{reading: true, err: err}
+	}
+	if s.queue.isClosed() { // its own wake may just have been overwritten
+		return &sideError{err: errAnswersEnded}
+	}
+	login := r.ready.Swap(nil)
+	if login == nil {
+		return nil
+	}
+	if err := s.up.flush(); err != nil {
+		return err
+	}
+	login.Use(r.opened)
+	r.asking.Store(true)
+	defer r.asking.Store(false)
+	for req := login.Request(); req != nil; req = login.Request() {
+		payload, err := s.ask(req)
+		if err != nil {
+			return err
+		}
+		if err := login.Answer(payload); err != nil {
+			return dialFailure(err)
+		}
+	}
+	r.opened = login.Session()
+	s.renew()
+	return nil
+}
+
+// ask sends a request of the proxy's own on the client's connection to the
+// broker, and waits for the answer.
+func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
+	const correlationID = 1 // each is answered before the next one is sent
+	if _, err := s.push(request{correlationID: correlationID, kind: ownRequest}); err != nil {
+		return nil, err
+	}
+	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(s.proxy.probeID))
+	// Past the pipe, which counts what the client sends: a login is no sign that
+	// a session is not idle.
+	if _, err := s.broker.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
+		return nil, &sideError{err: err}
+	}
+	s.queue.waitDelivered()
+	if s.queue.isClosed() {
+		return nil, &sideError{err: errAnswersEnded}
+	}
+	return s.renewal.answer, nil
+}
+
+// swallow keeps an answer to a request of the proxy's own from the client.
+func (s *session) swallow(frame int) error {
+	if frame > auth.MaxAnswer {
+		return end(BadAnswer, errFrameSize(int32(frame)))
+	}
+	b, err := s.down.peek(frame)
+	if err != nil {
+		return err
+	}
+	s.renewal.answer = bytes.Clone(b[wire.ResponsePrefixLen:frame])
+	return s.down.drop(frame)
+}
+
+// errLoginCut says how a broker ends a login that it does not care to answer.
+var errLoginCut = errors.New("the broker ended the connection while kproxy logged in again")
