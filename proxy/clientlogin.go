@@ -134,7 +134,7 @@ func (s *session) put(frame []byte) error {
 	if err := s.client.SetWriteDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
 		return end(ClientReset, err)
 	}
-	if _, err := s.client.Write(frame); err != nil {
+	if _, err := s.stream.Write(frame); err != nil {
 		return end(ClientReset, err)
 	}
 	if err := s.client.SetWriteDeadline(time.Time{}); err != nil {

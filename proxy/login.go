@@ -62,5 +62,5 @@ func (s *session) tellLoginRefused(first wire.RequestHeader) {
 	resp.Version, resp.ErrorCode = first.Version, kerr.SaslAuthenticationFailed.Code
 	payload := resp.AppendTo(nil) // no version of its header is flexible
 	_ = s.client.SetWriteDeadline(time.Now().Add(clientLinger))
-	_, _ = s.client.Write(append(wire.AppendResponsePrefix(nil, first.CorrelationID, len(payload)), payload...))
+	_, _ = s.stream.Write(append(wire.AppendResponsePrefix(nil, first.CorrelationID, len(payload)), payload...))
 }

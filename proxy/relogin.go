@@ -128,7 +128,7 @@ func (s *session) prepareLogin(lifetime time.Duration) {
 	}
 	r.ready.Store(login)
 	if s.leaving.CompareAndSwap(nil, errLoginDue) { // or it ends, and needs no login
-		_ = s.client.SetReadDeadline(past) // wakes the pump of requests, as leave does
+		s.wake()
 	}
 }
 
