@@ -103,8 +103,8 @@ func (l *listener) newPolicy() *policy {
 	for _, name := range l.conf.APIs.Deny {
 		p.set(true, apiCalled(name))
 	}
-	if p.filters {
-		p.set(true, kmsg.Envelope) // another request is in it
+	if p.filters || l.cluster.conf.SASL != nil {
+		p.set(true, kmsg.Envelope) // another request is in it, one of the mints' maybe
 	}
 	return p
 }
