@@ -116,13 +116,13 @@ func (d *Dialer) open(ctx context.Context, t Target, learned bool, address strin
 	case d.DialContext != nil:
 		return d.DialContext(ctx, "tcp", address)
 	default:
-		return d.netDialer(t, learned).DialContext(ctx, "tcp", address)
+		return d.netDialer(func(to netip.AddrPort) error { return d.check(t, learned, to) }).DialContext(ctx, "tcp", address)
 	}
 }
 
-// netDialer opens connections from here. It asks for a name's addresses at each
-// dial, and tries them in turn.
-func (d *Dialer) netDialer(t Target, learned bool) *net.Dialer {
+// netDialer opens connections from here, to where check has nothing against. It
+// asks for a name's addresses at each dial, and tries them in turn.
+func (d *Dialer) netDialer(check func(netip.AddrPort) error) *net.Dialer {
 	dialer := &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable:   true,
@@ -137,7 +137,7 @@ func (d *Dialer) netDialer(t Target, learned bool) *net.Dialer {
 			if err != nil {
 				return fmt.Errorf("resolved address: %w", err)
 			}
-			if err := d.check(t, learned, netip.AddrPortFrom(resolved.Addr().Unmap(), resolved.Port())); err != nil {
+			if err := check(netip.AddrPortFrom(resolved.Addr().Unmap(), resolved.Port())); err != nil {
 				return err
 			}
 			if len(d.Source) > 0 {
@@ -154,10 +154,17 @@ func (d *Dialer) netDialer(t Target, learned bool) *net.Dialer {
 
 // check refuses resolved addresses that t must not lead to.
 func (d *Dialer) check(t Target, learned bool, resolved netip.AddrPort) error {
+	if err := d.notOwn(resolved); err != nil {
+		return err
+	}
+	return d.admit(t, learned, resolved.Addr())
+}
+
+func (d *Dialer) notOwn(resolved netip.AddrPort) error {
 	if d.Own != nil && d.Own(resolved) {
 		return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
 	}
-	return d.admit(t, learned, resolved.Addr())
+	return nil
 }
 
 // admit refuses a learned address of a class that no broker is meant to be in,

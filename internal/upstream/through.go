@@ -16,16 +16,12 @@ type DialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 
 // DialNear connects from this machine to what a Through goes by: the proxy itself.
 // Source and keep-alive are those of brokers' connections, and kproxy's own
-// addresses are refused.
+// addresses are refused. That it may be on loopback says nothing of brokers.
 func (d *Dialer) DialNear(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.DialContext != nil {
 		return d.DialContext(ctx, network, address)
 	}
-	host, port, err := hostport.Parse(address)
-	if err != nil {
-		return nil, err
-	}
-	return d.netDialer(Target{Node: NoNode, Host: host, Port: port, Configured: true}, false).DialContext(ctx, network, address)
+	return d.netDialer(d.notOwn).DialContext(ctx, network, address)
 }
 
 // checkFar refuses an address that is dialled at the far side of Through, as far

@@ -83,3 +83,22 @@ func TestSourceInTurn(t *testing.T) {
 		t.Errorf("dialled from %v, want %v", got, want)
 	}
 }
+
+// A proxy on loopback, which most are, opens nobody's loopback to brokers.
+func TestLoopbackOfTheProxyIsNotTheBrokers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := &upstream.Dialer{}
+	d.Through = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return d.DialNear(ctx, network, l.Addr().String())
+	}
+	conn, _, err := d.Dial(t.Context(), upstream.Target{Node: 3, Host: "b3.internal", Port: 9092})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	refusedDial(t, d, upstream.Target{Node: 3, Host: "127.0.0.1", Port: 9092})
+}
