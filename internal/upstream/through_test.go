@@ -100,5 +100,5 @@ func TestLoopbackOfTheProxyIsNotTheBrokers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	refusedDial(t, d, upstream.Target{Node: 3, Host: "127.0.0.1", Port: 9092})
+	_ = refusedDial(t, d, upstream.Target{Node: 3, Host: "127.0.0.1", Port: 9092})
 }
