@@ -124,7 +124,8 @@ func startChurn(t *testing.T) *churning {
 	if !*copyAll {
 		conf.SplicePipes = churnPipes
 	}
-	conf.Logger = nil // neither the log nor the lab's journals are to grow
+	conf.ParkAfter = -1 // the first session that is parked has the proxy open an epoll set
+	conf.Logger = nil   // neither the log nor the lab's journals are to grow
 	conf.Observer = &proxy.Observer{SessionClosed: c.closed}
 	c.lab.start(t, conf)
 	c.lab.learned(t, 0, 1)

@@ -236,6 +236,7 @@ func TestFloodAtLimit(t *testing.T) {
 		b := l.startBroker(t, 0, 0)
 		conf := l.config()
 		conf.MaxConnections = 2
+		conf.ParkAfter = -1 // the first that is parked has the proxy open an epoll set
 		conf.Observer.SessionClosed = func(proxy.Session, proxy.SessionEnd) { closed.Add(1) }
 		bob := bobs(&l, conf)
 		l.start(t, conf)
