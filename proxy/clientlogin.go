@@ -98,10 +98,7 @@ func (s *session) loginRequest(ctx context.Context) error {
 		return err
 	}
 	frame := wire.SizeLen + int(wire.Size(b))
-	if b, err = s.up.peek(frame); err != nil {
-		return err
-	}
-	h, err := s.readHeader()
+	b, h, err := s.wholeRequest(frame)
 	if err != nil {
 		return err
 	}
@@ -287,11 +284,7 @@ func (s *session) logsInAgain(r request, frame int) error {
 	if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
 		return end(RequestTooLarge, errFrameSize(int32(frame)))
 	}
-	b, err := s.up.peek(frame)
-	if err != nil {
-		return err
-	}
-	h, err := s.readHeader()
+	b, h, err := s.wholeRequest(frame)
 	if err != nil {
 		return err
 	}

@@ -25,11 +25,7 @@ func (s *session) refuse(r request, frame int) error {
 	if frame > maxRefused {
 		return refusal
 	}
-	b, err := s.up.peek(frame)
-	if err != nil {
-		return err
-	}
-	h, err := s.readHeader()
+	b, h, err := s.wholeRequest(frame)
 	if err != nil {
 		return err
 	}

@@ -326,6 +326,16 @@ func (s *session) readHeader() (wire.RequestHeader, error) {
 	}
 }
 
+// wholeRequest holds the request of frame bytes at the front of the pipe until it is
+// there, and returns it, with what may lie behind it, and its header.
+func (s *session) wholeRequest(frame int) (b []byte, h wire.RequestHeader, err error) {
+	if b, err = s.up.peek(frame); err != nil {
+		return nil, wire.RequestHeader{}, err
+	}
+	h, err = s.readHeader()
+	return b, h, err
+}
+
 // more says how many bytes to peek for after parsing b gave err; 0 is enough.
 // What a request may make the proxy hold is bounded.
 func more(b []byte, err error) (int, error) {
