@@ -322,8 +322,9 @@ func (p *pipe) pour(ahead []byte, place int) error {
 	left, behind := out.left, out.behind
 	out.ahead, out.duct, out.left, out.behind, out.more = nil, nil, 0, 0, false
 	p.sent += out.copied
-	p.copied.Add(int64(out.copied + behind))
-	p.spliced.Add(int64(n - left - behind))
+	gone := behind - min(behind, left) // of what was copied into the duct, which leaves last
+	p.copied.Add(int64(out.copied + gone))
+	p.spliced.Add(int64(n - left - gone))
 	p.active.Store(int64(time.Since(p.opened)))
 	ducts := p.ducts
 	if refuses(err) {

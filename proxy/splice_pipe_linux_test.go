@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -386,6 +387,44 @@ func TestTailLeavesWithTheRecords(t *testing.T) {
 	if s.spliced.Load() != int64(len(in)-tail) || s.copied.Load() != tail {
 		t.Errorf("%d bytes were spliced and %d copied, want %d and %d", s.spliced.Load(), s.copied.Load(), len(in)-tail, tail)
 	}
+}
+
+// What stays in the duct is not counted, and no count goes back: behind a reader that
+// takes nothing the tail is still to be written, as everything in front of it.
+func TestNothingIsCountedThatWasNotTaken(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	const records, tail = 20_000, 3
+	in := pattern(records + tail)
+	s := newSplicing(t, budget)
+	_ = s.dst.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	_ = s.broker.SetReadBuffer(16 << 10)
+	fill(t, s.dst)
+	s.send(t, in)
+	awaitReadable(t, s.near, len(in))
+	if err := s.passPart(records); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.peek(tail); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.dst.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	if err := errors.Join(s.pass(tail), s.flush()); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %v, want a reader that takes nothing", err)
+	}
+	if copied, spliced := s.copied.Load(), s.spliced.Load(); copied != 0 || spliced != 0 {
+		t.Errorf("%d bytes count as copied and %d as spliced, and none was taken", copied, spliced)
+	}
+}
+
+// fill writes until the other side takes no more.
+func fill(t *testing.T, c net.Conn) {
+	t.Helper()
+	_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	for err := error(nil); err == nil; {
+		_, err = c.Write(make([]byte, 64<<10))
+	}
+	_ = c.SetWriteDeadline(time.Time{})
 }
 
 // segments is how many packets with data a connection has sent.
