@@ -229,7 +229,13 @@ func (p *pipe) rewind() {
 }
 
 func (p *pipe) put(b []byte) error {
-	n, err := p.dst.Write(b)
+	var n int
+	var err error
+	if p.out != nil {
+		n, err = p.out.write(b)
+	} else {
+		n, err = p.dst.Write(b)
+	}
 	p.copied.Add(int64(n))
 	p.active.Store(int64(time.Since(p.opened)))
 	if err != nil {

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,11 +67,12 @@ func newInlet(src net.Conn, p *pipe) *inlet {
 // outlet writes to a plain TCP connection.
 type outlet struct {
 	raw      syscall.RawConn
+	trySend  func(fd uintptr) bool
 	tryWrite func(fd uintptr) bool
 	tryReady func(fd uintptr) bool
 	tryRoomy func(fd uintptr) bool
 
-	ahead  []byte // goes in front of what is in the duct
+	ahead  []byte // goes in front of what is in the duct, or alone
 	duct   *duct
 	left   int  // bytes in the duct; 0: none is held
 	behind int  // how many of them were copied into it
@@ -90,7 +89,7 @@ func newOutlet(dst net.Conn) *outlet {
 		return nil
 	}
 	out := &outlet{raw: raw}
-	out.tryWrite, out.tryReady, out.tryRoomy = out.writeOnce, ready, out.lookForRoom
+	out.trySend, out.tryWrite, out.tryReady, out.tryRoomy = out.sendAll, out.writeOnce, ready, out.lookForRoom
 	return out
 }
 
@@ -123,32 +122,11 @@ func (in *inlet) readOnce(fd uintptr) (done bool) {
 		flags = unix.MSG_PEEK
 	}
 	var again bool
-	in.n, again, in.err = recv(fd, p.room(in.want), flags)
+	in.n, again, in.err = recvNow(int(fd), p.room(in.want), flags)
 	if again && p.end == 0 {
 		p.giveBack()
 	}
 	return !again
-}
-
-// recv is recv(2) on a socket that does not block; again says that there is
-// nothing yet. unix.Recvfrom would allocate, for an address that is of no
-// interest.
-func recv(fd uintptr, b []byte, flags int) (n int, again bool, err error) {
-	for {
-		got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), //nolint:gosec // as in unix.Recvfrom
-			uintptr(len(b)), uintptr(flags), 0, 0)
-		switch {
-		case errno == unix.EINTR:
-		case errno == unix.EAGAIN:
-			return 0, true, nil
-		case errno != 0:
-			return 0, false, os.NewSyscallError("recv", errno)
-		case got == 0:
-			return 0, false, io.EOF
-		default:
-			return int(got), false, nil
-		}
-	}
 }
 
 // discard takes n bytes that were looked at out of the socket. They are there: it
@@ -166,7 +144,7 @@ func (in *inlet) discard(n int) error {
 // MSG_TRUNC.
 func (in *inlet) discardAll(fd uintptr) {
 	for in.want > 0 {
-		n, again, err := recv(fd, in.pipe.buf[:in.want], unix.MSG_TRUNC)
+		n, again, err := recvNow(int(fd), in.pipe.buf[:in.want], unix.MSG_TRUNC)
 		if again {
 			err = io.ErrUnexpectedEOF // not reached: what was seen is there
 		}
@@ -286,7 +264,7 @@ func (p *pipe) glean(need int) {
 
 // gleanOnce is called by the poller. It never waits: the duct is not to be held.
 func (in *inlet) gleanOnce(fd uintptr) (done bool) {
-	in.n, _, in.err = recv(fd, in.pipe.room(in.want), 0)
+	in.n, _, in.err = recvNow(int(fd), in.pipe.room(in.want), 0)
 	return true
 }
 
@@ -295,7 +273,7 @@ func (in *inlet) gleanOnce(fd uintptr) (done bool) {
 func (p *pipe) pourBehind() error {
 	out := p.out
 	if behind := p.buf[p.sent:p.next]; 0 < len(behind) && len(behind) <= maxBehind {
-		if n, err := unix.Write(out.duct.in, behind); err == nil {
+		if n, _, err := writeNow(out.duct.in, behind); err == nil {
 			out.left += n
 			out.behind = n
 			p.sent += n
@@ -369,26 +347,28 @@ func (out *outlet) lookForRoom(fd uintptr) (done bool) {
 
 // ready is called by the poller; false waits until the socket has room. A large
 // chunk is put into a duct only then.
-func ready(fd uintptr) (done bool) {
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	n, err := unix.Poll(fds[:], 0)
-	return n > 0 || err != nil
+func ready(fd uintptr) (done bool) { return hasRoom(int(fd)) }
+
+// write writes b, and waits while there is no room for it.
+func (out *outlet) write(b []byte) (n int, err error) {
+	out.ahead, out.copied, out.err = b, 0, nil
+	if err = out.raw.Write(out.trySend); err == nil {
+		err = out.err
+	}
+	n, out.ahead = out.copied, nil
+	return n, err
+}
+
+// sendAll is called by the poller; false waits until the socket has room.
+func (out *outlet) sendAll(fd uintptr) (done bool) {
+	again := out.send(fd, 0)
+	return !again
 }
 
 // writeOnce is called by the poller. It never waits: the duct is not to be held.
 func (out *outlet) writeOnce(fd uintptr) (done bool) {
-	for len(out.ahead) > out.copied {
-		n, err := unix.SendmsgN(int(fd), out.ahead[out.copied:], nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			return true
-		case err != nil:
-			out.err = os.NewSyscallError("sendmsg", err)
-			return true
-		default:
-			out.copied += n
-		}
+	if again := out.send(fd, unix.MSG_MORE); again || out.err != nil {
+		return true
 	}
 	for out.left > 0 {
 		n, again, err := spliceNow(out.duct.out, int(fd), out.left, out.more)
@@ -403,6 +383,18 @@ func (out *outlet) writeOnce(fd uintptr) (done bool) {
 	return true
 }
 
+// send sends what is ahead; again says that there is no room for all of it.
+func (out *outlet) send(fd uintptr, flags int) (again bool) {
+	for out.copied < len(out.ahead) && out.err == nil {
+		var n int
+		if n, again, out.err = sendNow(int(fd), out.ahead[out.copied:], flags); again {
+			return true
+		}
+		out.copied += n
+	}
+	return false
+}
+
 // takeBack reads the n bytes in a duct into the buffer, as passed, at a place
 // that is not behind next.
 func (p *pipe) takeBack(d *duct, n, place int) error {
@@ -411,41 +403,16 @@ func (p *pipe) takeBack(d *duct, n, place int) error {
 	}
 	copy(p.buf[place+n:], p.buf[place:p.end])
 	for got := 0; got < n; {
-		m, err := unix.Read(d.out, p.buf[place+got:place+n])
+		m, again, err := readNow(d.out, p.buf[place+got:place+n])
 		switch {
-		case err == unix.EINTR:
-			continue
+		case again:
+			return io.ErrUnexpectedEOF // not reached: it is in there
 		case err != nil:
-			return os.NewSyscallError("read", err)
-		case m == 0:
-			return io.ErrUnexpectedEOF // not reached: the other end is open
+			return err
 		}
 		got += m
 	}
 	p.next += n
 	p.end += n
 	return nil
-}
-
-// spliceNow moves up to n bytes without waiting; again says that there are none
-// yet, or no room for any. A connection may wait for what follows at once.
-func spliceNow(from, to, n int, follows bool) (moved int, again bool, err error) {
-	flags := unix.SPLICE_F_NONBLOCK | unix.SPLICE_F_MOVE
-	if follows {
-		flags |= unix.SPLICE_F_MORE
-	}
-	for {
-		got, err := unix.Splice(from, nil, to, nil, n, flags)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			return 0, true, nil
-		case err != nil:
-			return 0, false, os.NewSyscallError("splice", err)
-		case got == 0:
-			return 0, false, io.EOF
-		default:
-			return int(got), false, nil
-		}
-	}
 }
