@@ -50,7 +50,7 @@ func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, w
 	if c.tls == nil {
 		return conn, nil
 	}
-	secure, err := c.tls.Handshake(ctx, conn, t.Host)
+	secure, err := c.tls.Handshake(ctx, newRawTCPConn(conn), t.Host)
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, hostport.Join(t.Host, t.Port), err)

@@ -90,7 +90,7 @@ func (s *session) handshake(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
-	h := &handshaking{Conn: s.client, ctx: ctx, places: s.proxy.places, ahead: s.up.handOver()}
+	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.places, ahead: s.up.handOver()}
 	secure, err := tlsconf.Accept(ctx, h, s.route)
 	h.leave()
 	h.done = true

@@ -44,12 +44,14 @@ type pipe struct {
 	src, dst        net.Conn
 	in              *inlet // reads src without a buffer while there is nothing to read; nil: not possible
 	out             *outlet
-	ducts           *ducts  // nil: everything is copied
-	secure          bool    // src is TLS
-	between         bool    // nothing is read of the frame that boundary has told of, for src that is TLS
-	first           [1]byte // of what TLS has then
-	buf             []byte  // nil: none is held
-	lent            loan    // where buf goes back to
+	under           *rawTCPConn // of dst, which is TLS over it; nil: it is not
+	more            bool        // what is written is not the end of its frame
+	ducts           *ducts      // nil: everything is copied
+	secure          bool        // src is TLS
+	between         bool        // nothing is read of the frame that boundary has told of, for src that is TLS
+	first           [1]byte     // of what TLS has then
+	buf             []byte      // nil: none is held
+	lent            loan        // where buf goes back to
 	sent, next, end int
 
 	filled bool // the last read found more than there was room for
@@ -91,7 +93,7 @@ func (p *pipe) connect(src, dst net.Conn, d *ducts) {
 		p.in = newInlet(src, p)
 	}
 	_, p.secure = src.(*tls.Conn)
-	p.out = newOutlet(dst)
+	p.out, p.under = newOutlet(dst), rawUnder(dst)
 }
 
 // moved returns how many bytes were written to dst.
@@ -231,9 +233,12 @@ func (p *pipe) rewind() {
 func (p *pipe) put(b []byte) error {
 	var n int
 	var err error
-	if p.out != nil {
-		n, err = p.out.write(b)
-	} else {
+	switch {
+	case p.out != nil:
+		n, err = p.out.write(b, p.more)
+	case p.under != nil:
+		n, err = p.putTLS(b)
+	default:
 		n, err = p.dst.Write(b)
 	}
 	p.copied.Add(int64(n))
@@ -271,7 +276,7 @@ func (p *pipe) passPart(n int) error {
 				continue
 			}
 		}
-		if err := p.flush(); err != nil {
+		if err := p.flushInside(); err != nil {
 			return err
 		}
 		if err := p.read(n); err != nil {
@@ -282,6 +287,15 @@ func (p *pipe) passPart(n int) error {
 		n -= have
 	}
 	return nil
+}
+
+// flushInside is flush in the middle of a frame: the kernel may keep what fills no
+// packet until more comes, for 200 ms at most.
+func (p *pipe) flushInside() error {
+	p.more = true
+	err := p.flush()
+	p.more = false
+	return err
 }
 
 // passSpliced passes up to n bytes through a duct, behind all that was passed

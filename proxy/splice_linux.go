@@ -79,6 +79,7 @@ type outlet struct {
 	more   bool // more follows at once
 	copied int  // bytes of ahead that are written
 	room   bool // tryRoomy has found some
+	flags  int  // of trySend
 	err    error
 }
 
@@ -349,9 +350,13 @@ func (out *outlet) lookForRoom(fd uintptr) (done bool) {
 // chunk is put into a duct only then.
 func ready(fd uintptr) (done bool) { return hasRoom(int(fd)) }
 
-// write writes b, and waits while there is no room for it.
-func (out *outlet) write(b []byte) (n int, err error) {
-	out.ahead, out.copied, out.err = b, 0, nil
+// write writes b, and waits while there is no room for it. If more follows at
+// once, the kernel may keep what fills no packet.
+func (out *outlet) write(b []byte, follows bool) (n int, err error) {
+	out.ahead, out.copied, out.flags, out.err = b, 0, 0, nil
+	if follows {
+		out.flags = unix.MSG_MORE
+	}
 	if err = out.raw.Write(out.trySend); err == nil {
 		err = out.err
 	}
@@ -361,7 +366,7 @@ func (out *outlet) write(b []byte) (n int, err error) {
 
 // sendAll is called by the poller; false waits until the socket has room.
 func (out *outlet) sendAll(fd uintptr) (done bool) {
-	again := out.send(fd, 0)
+	again := out.send(fd, out.flags)
 	return !again
 }
 

@@ -19,16 +19,21 @@ type (
 	inlet  struct{}
 	outlet struct{}
 	ducts  struct{}
+
+	rawTCPConn struct{}
 )
 
 func newInlet(net.Conn, *pipe) *inlet { return nil }
 func newOutlet(net.Conn) *outlet      { return nil }
 func newDucts(int) *ducts             { return nil }
 
+func newRawTCPConn(conn net.Conn) net.Conn { return conn }
+func rawUnder(net.Conn) *rawTCPConn        { return nil }
+
 func (*inlet) read(int) (int, error) { panic("there is none") }
 func (*inlet) discard(int) error     { panic("there is none") }
 
-func (*outlet) write([]byte) (int, error) { panic("there is none") }
+func (*outlet) write([]byte, bool) (int, error) { panic("there is none") }
 
 func (*pipe) canSplice() bool         { return false }
 func (*pipe) splice(int) (int, error) { return 0, nil }
@@ -37,6 +42,8 @@ func (*pipe) roomy() bool             { return false }
 func (*pipe) glean(int)               {}
 func (*pipe) pourAhead() error        { return nil }
 func (*pipe) pourBehind() error       { return nil }
+
+func (*pipe) putTLS([]byte) (int, error) { panic("there is none") }
 
 func (*ducts) close()     {}
 func (*ducts) files() int { return 0 }

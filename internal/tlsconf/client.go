@@ -35,6 +35,8 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 		MinVersion:         version,
 		ServerName:         c.ServerName,
 		InsecureSkipVerify: c.InsecureSkipVerify, //nolint:gosec // the configuration asks for it by this name
+
+		DynamicRecordSizingDisabled: true, // whoever reads it waits for whole frames
 	}}
 	if c.CA != "" {
 		if next.config.RootCAs, _, err = now.authorities(c.CA); err != nil {

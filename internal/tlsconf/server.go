@@ -31,7 +31,10 @@ func (c ServerConfig) build(now contents, before *generation) (*generation, erro
 	if err != nil {
 		return nil, err
 	}
-	next := &generation{config: &tls.Config{MinVersion: version, ClientAuth: c.clientAuth()}}
+	next := &generation{config: &tls.Config{
+		MinVersion: version, ClientAuth: c.clientAuth(),
+		DynamicRecordSizingDisabled: true, // a client waits for whole frames
+	}}
 	for _, pair := range c.Certs {
 		chain, err := now.keyPair(pair)
 		if err != nil {
