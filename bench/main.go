@@ -17,7 +17,8 @@
 //
 // A fake broker answers with prepared frames, so that it and the client cost next to
 // nothing beside the target. With --brokers the upstream is a real cluster, and
-// the client is franz-go.
+// the client is franz-go. For workloads with TLS there is a second fake broker,
+// which speaks it.
 //
 // # A workload
 //
@@ -34,6 +35,7 @@
 //	frames.go      the prepared frames; broker.go: who answers them
 //	load*.go       who sends them: closed loop, pinned rate, churn, idle, stalled, franz-go
 //	targets*.go    who is measured: how it is started, its version, its configuration
+//	tls.go         the one certificate, version and cipher of workloads with TLS
 //	place.go       loopback, or namespaces joined by veth
 //	process.go     children that cannot outlive us; janitor.go: and what else must go
 //	measure.go     /proc; cgroup.go: memory with the kernel's

@@ -29,6 +29,7 @@ type report struct {
 	Complete  bool          `json:"complete"` // false: the run was ended before its end
 	Machine   machine       `json:"machine"`
 	Upstream  string        `json:"upstream"`
+	TLS       *tlsInfo      `json:"tls,omitempty"` // of the workloads that have it
 	Rounds    int           `json:"rounds"`
 	Duration  string        `json:"duration"`
 	RateShare float64       `json:"rate_share"`
@@ -56,8 +57,10 @@ type targetInfo struct {
 	About   string `json:"about"`
 	Blind   bool   `json:"blind"`
 	Version string `json:"version,omitempty"`
-	Config  string `json:"config,omitempty"`  // whole, as it was started first
-	Missing string `json:"missing,omitempty"` // why it was not measured, and how to get it
+	Config  string `json:"config,omitempty"` // whole, as it was started first
+	// TLS has those of workloads with TLS, by the sides that have it.
+	TLS     map[tlsSides]string `json:"tls,omitempty"`
+	Missing string              `json:"missing,omitempty"` // why it was not measured, and how to get it
 }
 
 // row is a target and a workload.
@@ -65,7 +68,8 @@ type row struct {
 	Target, Workload  string
 	FrameBytes, Conns int
 	Notes             []string
-	behind            int // turns in which it did not carry the pinned rate
+	leftOut           bool // on purpose; a note says why
+	behind            int  // turns in which it did not carry the pinned rate
 	figures           map[string]series
 }
 
@@ -96,26 +100,44 @@ func (r *report) found(t target, version string, err error) {
 	r.Targets = append(r.Targets, info)
 }
 
-// configure keeps a target's configuration, and those of other networks if they
-// differ in more than addresses: they do not.
-func (r *report) configure(name string, p *place, config string) {
+// configure keeps a target's configurations: without TLS, and with it on each side.
+// Those of other networks differ in addresses only.
+func (r *report) configure(name string, st *stage, config string) {
+	config += "\n# " + st.place.about
 	for _, info := range r.Targets {
-		if info.Name == name && info.Config == "" {
-			info.Config = config + "\n# " + p.about
+		switch sides := st.work.TLS; {
+		case info.Name != name:
+		case sides == noTLS:
+			info.Config = cmp.Or(info.Config, config)
+		case info.TLS[sides] == "":
+			if info.TLS == nil {
+				info.TLS = make(map[tlsSides]string)
+			}
+			info.TLS[sides] = config
 		}
 	}
 }
 
-// rowsOf makes the rows of a workload. It returns those of targets that are there.
+// takingPart is the targets that are measured in a workload.
+func takingPart(w workload, installed []target) []target {
+	return slices.DeleteFunc(slices.Clone(installed), func(t target) bool { return w.hasTLS() && t.noTLS != "" })
+}
+
+// rowsOf makes the rows of a workload. It returns those of targets that are there,
+// and take part.
 func (r *report) rowsOf(w workload, installed []target) []*row {
 	var there []*row
 	for _, info := range r.Targets {
 		made := &row{Target: info.Name, Workload: w.Name, FrameBytes: w.frameBytes(), Conns: w.Conns + w.Others, figures: make(map[string]series)}
 		r.Rows = append(r.Rows, made)
-		if slices.ContainsFunc(installed, func(t target) bool { return t.name == info.Name }) {
-			there = append(there, made)
-		} else {
+		i := slices.IndexFunc(installed, func(t target) bool { return t.name == info.Name })
+		switch {
+		case i < 0:
 			made.Notes = append(made.Notes, info.Missing)
+		case w.hasTLS() && installed[i].noTLS != "":
+			made.Notes, made.leftOut = append(made.Notes, installed[i].noTLS), true
+		default:
+			there = append(there, made)
 		}
 	}
 	return there
@@ -198,7 +220,7 @@ func (r *report) finish() {
 func (r *report) failed() bool {
 	return slices.ContainsFunc(r.Rows, func(row *row) bool {
 		installed := slices.ContainsFunc(r.Targets, func(t *targetInfo) bool { return t.Name == row.Target && t.Missing == "" })
-		return installed && len(row.figures) == 0
+		return installed && len(row.figures) == 0 && !row.leftOut
 	})
 }
 

@@ -14,17 +14,19 @@ import (
 
 // stage is what the targets of one workload have in common.
 type stage struct {
-	work   workload
-	place  *place
-	broker *server // nil: a real cluster
-	route  route
-	topic  string // of a real cluster
-	rows   []*row // of the targets that are there, in the report's order
+	work  workload
+	place *place
+	route route
+	topic string // of a real cluster
+	rows  []*row // of the targets that are there, in the report's order
 }
+
+// real reports whether a real cluster answers.
+func (st *stage) real() bool { return len(st.route.brokers) == 0 }
 
 // clusterJob is how franz-go goes through a target; nil with the fake broker.
 func (st *stage) clusterJob(run *running) *clusterJob {
-	if st.broker != nil || st.work.Kind != requests {
+	if !st.real() || st.work.Kind != requests {
 		return nil
 	}
 	job := &clusterJob{Seeds: run.addresses[:1], Topic: st.topic}
@@ -40,7 +42,7 @@ func (st *stage) clusterJob(run *running) *clusterJob {
 // pinnable reports whether the load can be offered at a fixed rate: a consumer of
 // franz-go reads as fast as it can.
 func (st *stage) pinnable() bool {
-	return st.work.Kind != idle && (st.broker != nil || st.work.Key != kmsg.Fetch.Int16())
+	return st.work.Kind != idle && (!st.real() || st.work.Key != kmsg.Fetch.Int16())
 }
 
 // runWorkload has all targets take turns in a workload. What one of them cannot
@@ -91,7 +93,7 @@ func (s *suite) begin(ctx context.Context, st *stage, r *row, runs map[*row]*run
 		return
 	}
 	runs[r] = run
-	s.report.configure(t.name, st.place, run.config)
+	s.report.configure(t.name, st, run.config)
 	if t.warmup > 0 && !s.quick && !st.work.fresh() {
 		s.progress.say("%s warms up, %v", t.name, t.warmup)
 		if err := s.warm(ctx, st, run, t.warmup); err != nil {
@@ -103,7 +105,7 @@ func (s *suite) begin(ctx context.Context, st *stage, r *row, runs map[*row]*run
 // warm runs the workload for d, and measures nothing.
 func (s *suite) warm(ctx context.Context, st *stage, run *running, d time.Duration) error {
 	load, err := s.env.startLoad(ctx, st.place.client, loadJob{
-		Work: st.work, Address: run.addresses[0], Duration: d, Cluster: st.clusterJob(run),
+		Work: st.work, Address: run.addresses[0], Duration: d, Cluster: st.clusterJob(run), Keys: run.keys,
 	})
 	if err != nil {
 		return err

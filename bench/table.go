@@ -96,8 +96,12 @@ func (r *report) writeTable(out io.Writer) error {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) } // Flush has the error
 	say("%s\n%s, %d cores, %d MiB; %s; %s; upstream: %s\n", r.Command, r.Machine.CPU, r.Machine.Cores, r.Machine.MemoryMiB,
 		r.Machine.Kernel, r.Machine.Go, r.Upstream)
-	say("%d rounds of %s, %d threads; median (least..greatest); pinned: %.0f %% of the slowest target's maximum\n\n",
+	say("%d rounds of %s, %d threads; median (least..greatest); pinned: %.0f %% of the slowest target's maximum\n",
 		r.Rounds, r.Duration, r.Threads, 100*r.RateShare)
+	if r.TLS != nil {
+		say("with TLS: %s, %s, %s\n", r.TLS.Version, r.TLS.CipherSuite, r.TLS.Key)
+	}
+	say("\n")
 	for _, t := range r.Targets {
 		what := t.Version
 		if t.Missing != "" {
