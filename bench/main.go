@@ -6,6 +6,7 @@
 //	go run ./bench --quick                              # under two minutes
 //	go run ./bench --json bench.json --html bench.html  # everything: hours
 //	go run ./bench --workloads 'fetch-v17-*' --targets direct,kproxy,haproxy --rounds 5
+//	go run ./bench join --html bench.html a.json b.json # one report of several runs
 //
 // # The parts
 //
@@ -40,6 +41,7 @@
 //	process.go     children that cannot outlive us; janitor.go: and what else must go
 //	measure.go     /proc; cgroup.go: memory with the kernel's
 //	stats.go       medians, spreads, ratios; goals.go: what kproxy has promised
+//	join.go        one report of several
 //	report.go      the rows, as JSON; table.go: on a terminal; html.go: as a page
 package main
 
@@ -110,6 +112,7 @@ func newCommand() *cobra.Command {
 	o.register(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
+		newJoin(),
 		role("broker", "be the fake broker", serveBroker),
 		role("relay", "be the blind Go relay", serveRelay),
 		role("load", "be the load generator", serveLoad),

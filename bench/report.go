@@ -39,6 +39,8 @@ type report struct {
 	Rows      []*row        `json:"rows"`
 	Goals     []goal        `json:"goals"`
 	Notes     []string      `json:"notes"`
+	// Parts are the runs that it was joined of; a run by itself has none.
+	Parts []part `json:"parts,omitempty"`
 }
 
 // machine is where it was measured.
@@ -109,13 +111,17 @@ func (r *report) configure(name string, st *stage, config string) {
 		case info.Name != name:
 		case sides == noTLS:
 			info.Config = cmp.Or(info.Config, config)
-		case info.TLS[sides] == "":
-			if info.TLS == nil {
-				info.TLS = make(map[tlsSides]string)
-			}
-			info.TLS[sides] = config
+		default:
+			info.configureTLS(sides, config)
 		}
 	}
+}
+
+func (t *targetInfo) configureTLS(sides tlsSides, config string) {
+	if t.TLS == nil {
+		t.TLS = make(map[tlsSides]string)
+	}
+	t.TLS[sides] = cmp.Or(t.TLS[sides], config)
 }
 
 // takingPart is the targets that are measured in a workload.
@@ -234,14 +240,14 @@ func (r *report) row(target, workload string) *row {
 }
 
 // write writes the report everywhere it is wanted.
-func (r *report) write(p *plan, stdout io.Writer) error {
+func (r *report) write(jsonFile, htmlFile string, stdout io.Writer) error {
 	errs := []error{r.writeTable(stdout)}
-	if p.jsonFile != "" {
+	if jsonFile != "" {
 		b, err := json.MarshalIndent(r, "", "  ")
-		errs = append(errs, err, os.WriteFile(p.jsonFile, append(b, '\n'), 0o644))
+		errs = append(errs, err, os.WriteFile(jsonFile, append(b, '\n'), 0o644))
 	}
-	if p.htmlFile != "" {
-		errs = append(errs, r.writePage(p.htmlFile))
+	if htmlFile != "" {
+		errs = append(errs, r.writePage(htmlFile))
 	}
 	return errors.Join(errs...)
 }
@@ -254,26 +260,51 @@ func number(v float64) *float64 {
 	return &v
 }
 
-// MarshalJSON writes the medians of the usual figures as keys of their own, those
-// of all others as more, and beside each its spread and its rounds.
-func (r *row) MarshalJSON() ([]byte, error) {
-	type rowJSON struct {
-		Target     string                `json:"target"`
-		Workload   string                `json:"workload"`
-		FrameBytes int                   `json:"frame_bytes"`
-		Conns      int                   `json:"conns"`
-		MBPerS     *float64              `json:"mb_per_s"`
-		ReqPerS    *float64              `json:"req_per_s"`
-		CPUPerGB   *float64              `json:"cpu_s_per_gb"`
-		CPUPerReq  *float64              `json:"cpu_us_per_req"`
-		P50        *float64              `json:"p50_us"`
-		P99        *float64              `json:"p99_us"`
-		KiBPerIdle *float64              `json:"kib_per_idle_conn"`
-		More       map[string]*float64   `json:"more"`
-		Spread     map[string][2]float64 `json:"spread"`
-		Rounds     map[string][]*float64 `json:"rounds"`
-		Notes      []string              `json:"notes"`
+// rowJSON is a row in a file: the medians of the usual figures as keys of their own,
+// those of all others as more, and beside each its spread and its rounds.
+type rowJSON struct {
+	Target     string                `json:"target"`
+	Workload   string                `json:"workload"`
+	FrameBytes int                   `json:"frame_bytes"`
+	Conns      int                   `json:"conns"`
+	MBPerS     *float64              `json:"mb_per_s"`
+	ReqPerS    *float64              `json:"req_per_s"`
+	CPUPerGB   *float64              `json:"cpu_s_per_gb"`
+	CPUPerReq  *float64              `json:"cpu_us_per_req"`
+	P50        *float64              `json:"p50_us"`
+	P99        *float64              `json:"p99_us"`
+	KiBPerIdle *float64              `json:"kib_per_idle_conn"`
+	More       map[string]*float64   `json:"more"`
+	Spread     map[string][2]float64 `json:"spread"`
+	Rounds     map[string][]*float64 `json:"rounds"`
+	Notes      []string              `json:"notes"`
+}
+
+// UnmarshalJSON reads the rounds, which all else follows from.
+func (r *row) UnmarshalJSON(b []byte) error {
+	var in rowJSON
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
 	}
+	*r = row{
+		Target: in.Target, Workload: in.Workload, FrameBytes: in.FrameBytes, Conns: in.Conns,
+		Notes: in.Notes, figures: make(map[string]series),
+	}
+	for name, rounds := range in.Rounds {
+		s := make(series, len(rounds))
+		for i, v := range rounds {
+			s[i] = math.NaN()
+			if v != nil {
+				s[i] = *v
+			}
+		}
+		r.figures[name] = s
+	}
+	return nil
+}
+
+// MarshalJSON writes a rowJSON.
+func (r *row) MarshalJSON() ([]byte, error) {
 	usual := []string{mbPerS, reqPerS, cpuPerGB, cpuPerReq, p50, p99, kibPerIdle}
 	median := func(name string) *float64 { return number(r.series(name).median()) }
 	out := rowJSON{

@@ -74,7 +74,7 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	s.report.Complete = runErr == nil || errors.Is(runErr, errUnmeasured)
 	s.progress.end()
 	s.report.finish()
-	return errors.Join(runErr, s.report.write(p, stdout))
+	return errors.Join(runErr, s.report.write(p.jsonFile, p.htmlFile, stdout))
 }
 
 func fileLimit() uint64 {
