@@ -50,11 +50,15 @@ func (st *stage) pinnable() bool {
 func (s *suite) runWorkload(ctx context.Context, st *stage) error {
 	runs := make(map[*row]*running)
 	defer func() {
-		for _, run := range runs {
-			run.stop()
+		for r, run := range runs {
+			if s.kept[r.Target] != run {
+				run.stop()
+			}
 		}
 	}()
-	if !st.work.fresh() {
+	if st.work.fresh() {
+		s.stopKept() // it would be in the machine's memory
+	} else {
 		for _, r := range st.rows {
 			s.begin(ctx, st, r, runs)
 		}
@@ -76,30 +80,55 @@ func (s *suite) runWorkload(ctx context.Context, st *stage) error {
 	return s.rounds(ctx, st, runs, rate)
 }
 
-// begin starts a target and warms it up.
+// begin starts a target and warms it up. One that takes its time for that, it
+// keeps for the next workloads; those have it warmed up for a shorter time, for
+// what is new to it.
 func (s *suite) begin(ctx context.Context, st *stage, r *row, runs map[*row]*running) {
 	t := s.target(r.Target)
+	warmup := t.warmup
+	keep := warmup > 0 && !s.quick && !st.work.fresh() && !st.work.hasTLS() // with TLS it has another configuration
+	if kept := s.kept[t.name]; keep && kept != nil && kept.server.Alive() == nil {
+		runs[r], warmup = kept, min(warmup, warmAgain)
+	} else if runs[r] = s.launch(ctx, st, r, t); runs[r] == nil || !keep {
+		return
+	} else {
+		kept.stop() // it has ended by itself, if there was one
+		s.kept[t.name] = runs[r]
+	}
+	s.progress.say("%s warms up, %v", t.name, warmup)
+	if err := s.warm(ctx, st, runs[r], warmup); err != nil {
+		r.note(fmt.Errorf("warming up: %w", err))
+	}
+}
+
+// warmAgain is how long a target that was kept is warmed up in a further workload.
+const warmAgain = 10 * time.Second
+
+// stopKept stops what begin has kept.
+func (s *suite) stopKept() {
+	for name, run := range s.kept {
+		run.stop()
+		delete(s.kept, name)
+	}
+}
+
+// launch starts a target. It returns nil if it cannot, which the row then says.
+func (s *suite) launch(ctx context.Context, st *stage, r *row, t target) *running {
 	// Ports of its own: HAProxy shares one with whoever else listens there.
 	port, err := s.ports.Block(ctx, "127.0.0.1")
 	if err != nil {
 		r.note(err)
-		return
+		return nil
 	}
 	way := st.route
 	way.port = port
 	run, err := t.run(ctx, s.env, way)
 	if err != nil {
 		r.note(err)
-		return
+		return nil
 	}
-	runs[r] = run
 	s.report.configure(t.name, st, run.config)
-	if t.warmup > 0 && !s.quick && !st.work.fresh() {
-		s.progress.say("%s warms up, %v", t.name, t.warmup)
-		if err := s.warm(ctx, st, run, t.warmup); err != nil {
-			r.note(fmt.Errorf("warming up: %w", err))
-		}
-	}
+	return run
 }
 
 // warm runs the workload for d, and measures nothing.

@@ -27,7 +27,8 @@ type suite struct {
 	cluster  *cluster // nil: the fake broker
 	report   *report
 	progress *progress
-	rates    map[string]float64 // the pinned rates, by workload
+	rates    map[string]float64  // the pinned rates, by workload
+	kept     map[string]*running // targets that are warm, by name; see begin
 }
 
 // errUnmeasured says that not every target that is installed could be measured.
@@ -64,7 +65,7 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	s := &suite{
 		plan: p, ports: lab.NewPorts(), progress: newProgress(stderr),
 		env:    &env{workshop: shop, threads: p.threads, kproxy: p.kproxy, files: fileLimit()},
-		report: newReport(p), rates: make(map[string]float64),
+		report: newReport(p), rates: make(map[string]float64), kept: make(map[string]*running),
 	}
 	if err := s.prepare(ctx); err != nil {
 		return err
@@ -136,7 +137,7 @@ func (s *suite) prepare(ctx context.Context) (err error) {
 // warms up, unless it was named.
 func (s *suite) find(ctx context.Context, t target) (string, error) {
 	if t.warmup > 0 && s.quick && len(s.options.targets) == 0 {
-		return "", fmt.Errorf("left out of a quick run: it needs %v to warm up, for each workload", t.warmup)
+		return "", fmt.Errorf("left out of a quick run: it needs %v to warm up", t.warmup)
 	}
 	return t.find(ctx, s.env)
 }
@@ -182,6 +183,7 @@ func (s *suite) runPlace(ctx context.Context, n network, works []workload) error
 		return err
 	}
 	defer plain.server.stop()
+	defer s.stopKept()
 	var secure upstream
 	if slices.ContainsFunc(works, workload.hasTLS) {
 		if secure, err = s.startUpstream(ctx, p, s.env.keys); err != nil {
