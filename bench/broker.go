@@ -6,12 +6,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,6 +25,8 @@ import (
 type brokerJob struct {
 	Listen    string `json:"listen"`
 	Advertise string `json:"advertise"`
+	// Keys are those of TLS; without them it is plaintext.
+	Keys *keyFiles `json:"keys,omitempty"`
 }
 
 // fakeBroker answers each request with a frame that was prepared when it was
@@ -30,7 +34,8 @@ type brokerJob struct {
 // of each kind on each connection.
 type fakeBroker struct {
 	self    node
-	answers sync.Map // of a request's bytes without its correlation id, as a string: prepare, run once
+	tls     *tls.Config // nil: plaintext
+	answers sync.Map    // of a request's bytes without its correlation id, as a string: prepare, run once
 }
 
 // answer is a frame without size and correlation id. It is shared, and never
@@ -58,6 +63,9 @@ func serveBroker(ctx context.Context, in io.Reader, _ io.Writer) error {
 	}
 	b, err := newFakeBroker(job.Advertise)
 	if err != nil {
+		return err
+	}
+	if b.tls, err = job.Keys.server(); err != nil {
 		return err
 	}
 	return serveConns(ctx, job.Listen, b.serve)
@@ -94,7 +102,7 @@ func serveConns(ctx context.Context, address string, serve func(*net.TCPConn)) e
 // client asks the same again and again.
 type brokerConn struct {
 	broker *fakeBroker
-	conn   *net.TCPConn
+	conn   net.Conn
 	in     *bufio.Reader
 	asked  []byte // what was asked last, by likeness
 	answer *answer
@@ -105,7 +113,18 @@ type brokerConn struct {
 
 func (b *fakeBroker) serve(conn *net.TCPConn) {
 	defer conn.Close()
-	c := &brokerConn{broker: b, conn: conn, in: bufio.NewReaderSize(conn, readBuffer)}
+	c := &brokerConn{broker: b, conn: conn}
+	if b.tls != nil {
+		secure := tls.Server(conn, b.tls)
+		if err := handshake(context.Background(), secure); err != nil {
+			if errors.Is(err, errOtherTLS) {
+				_, _ = fmt.Fprintln(os.Stderr, err) // into the log, which is shown with what the client says
+			}
+			return
+		}
+		c.conn = secure
+	}
+	c.in = bufio.NewReaderSize(c.conn, readBuffer)
 	for c.serveOne() == nil {
 		// Whatever ends a connection is the client's doing, and seen there.
 	}
@@ -180,9 +199,25 @@ func (c *brokerConn) write(correlationID int32) error {
 		_, err := c.conn.Write(c.piece)
 		return err
 	}
+	if c.broker.tls != nil {
+		return c.writeRecords(a.rest)
+	}
 	c.iov = [2][]byte{c.prefix[:], a.rest}
 	buffers := net.Buffers(c.iov[:])
 	_, err := buffers.WriteTo(c.conn)
+	return err
+}
+
+// writeRecords writes what is too large to be copied over TLS, where a prefix by
+// itself would be a record by itself: the first one is filled.
+func (c *brokerConn) writeRecords(rest []byte) error {
+	const record = 16 * kib // the most that one holds
+	first := record - len(c.prefix)
+	c.piece = append(append(c.piece[:0], c.prefix[:]...), rest[:first]...)
+	if _, err := c.conn.Write(c.piece); err != nil {
+		return err
+	}
+	_, err := c.conn.Write(rest[first:])
 	return err
 }
 

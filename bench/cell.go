@@ -48,18 +48,18 @@ type turn struct {
 
 // measure runs the load once against a running target.
 func (s *suite) measure(ctx context.Context, st *stage, run *running, rate float64) (figures, error) {
-	t := turn{work: st.work, rate: rate, cpu: len(run.pids) > 0, alone: st.broker != nil}
+	t := turn{work: st.work, rate: rate, cpu: len(run.pids) > 0, alone: !st.real()}
 	job := loadJob{
 		Work: st.work, Address: run.addresses[0], Rate: rate, Warmup: s.warmupOf(st.work), Duration: s.duration,
-		Cluster: st.clusterJob(run),
+		Cluster: st.clusterJob(run), Keys: run.keys,
 	}
 	load, err := s.env.startLoad(ctx, st.place.client, job)
 	if err != nil {
 		return nil, err
 	}
 	others := []int{load.cmd.Process.Pid}
-	if st.broker != nil {
-		others = append(others, st.broker.pid)
+	for _, b := range st.route.brokers {
+		others = append(others, b.pid)
 	}
 	for i, event := range []string{marked, begin, end} {
 		if t.marks[i], err = load.next(event); err != nil {

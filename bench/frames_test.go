@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"net"
 	"testing"
 	"time"
@@ -170,6 +171,12 @@ func TestBrokerRefuses(t *testing.T) {
 
 func startFakeBroker(t *testing.T) string {
 	t.Helper()
+	return startSecureBroker(t, nil)
+}
+
+// startSecureBroker starts one that speaks TLS, if there is a config.
+func startSecureBroker(t *testing.T, config *tls.Config) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -180,6 +187,7 @@ func startFakeBroker(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.tls = config
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

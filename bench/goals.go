@@ -61,6 +61,8 @@ func goals(r *report) []goal {
 	for _, w := range r.Workloads {
 		large := w.Bytes >= 64*kib
 		switch {
+		case w.hasTLS():
+			all = append(all, tlsGoals(r, w)...)
 		case w.Kind == stalled:
 			all = append(all, stalledGoals(r, w)...)
 		case w.Kind == idle:
@@ -77,15 +79,36 @@ func goals(r *report) []goal {
 	return append(all, latencyGoals(r)...)
 }
 
+// loads are the two that CPU is measured at, and how its figures begin there.
+var loads = []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}}
+
+// tlsGoals are those of a workload with TLS, against HAProxy alone: what is blind
+// beside it differs in whose TLS it is. Idle connections have none.
+func tlsGoals(r *report, w workload) []goal {
+	if w.Kind != requests {
+		return nil
+	}
+	figure, name, limit := "CPU per request, TLS", cpuPerReq, 1.0
+	if w.Bytes >= 64*kib {
+		figure, name, limit = "CPU per GB, TLS", cpuPerGB, 0.8
+	}
+	var all []goal
+	for _, load := range loads {
+		all = append(all, newGoal(figure, w.Name, load.name, haproxyName, limit,
+			r.row(kproxyName, w.Name).series(load.prefix+name).over(r.row(haproxyName, w.Name).series(load.prefix+name))))
+	}
+	return all
+}
+
 // cpuGoals are those of one workload against HAProxy and the best blind row, at
 // both loads.
 func cpuGoals(r *report, w workload, figure, name string, haproxy, blind float64) []goal {
 	var all []goal
-	for _, load := range []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}} {
+	for _, load := range loads {
 		ours := r.row(kproxyName, w.Name).series(load.prefix + name)
 		best := r.bestBlind(w.Name, load.prefix+name)
 		all = append(all,
-			newGoal(figure, w.Name, load.name, "haproxy", haproxy, ours.over(r.row("haproxy", w.Name).series(load.prefix+name))),
+			newGoal(figure, w.Name, load.name, haproxyName, haproxy, ours.over(r.row(haproxyName, w.Name).series(load.prefix+name))),
 			newGoal(figure, w.Name, load.name, "best blind: "+best, blind, ours.over(r.row(best, w.Name).series(load.prefix+name))))
 	}
 	return all
@@ -106,7 +129,7 @@ func (r *report) bestBlind(workload, name string) string {
 func spreadGoals(r *report, w workload) []goal {
 	one := fetchOf(w.Version, w.Bytes, w.Conns)
 	var all []goal
-	for _, load := range []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}} {
+	for _, load := range loads {
 		all = append(all, newGoal("CPU per GB, 100 partitions", w.Name, load.name, against100, 1.15,
 			r.row(kproxyName, w.Name).series(load.prefix+cpuPerGB).over(r.row(kproxyName, one.Name).series(load.prefix+cpuPerGB))))
 	}
@@ -121,7 +144,7 @@ func stalledGoals(r *report, w workload) []goal {
 	}
 	alone := stalledBeside(w.Net)[0]
 	all := []goal{newGoal("KiB per stalled connection", w.Name, "", absolute, 64, r.row(kproxyName, w.Name).series(kibPerStall))}
-	for _, load := range []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}} {
+	for _, load := range loads {
 		all = append(all, newGoal("CPU per GB beside stalled readers", w.Name, load.name, againstNo, 1.2,
 			r.row(kproxyName, w.Name).series(load.prefix+cpuPerGB).over(r.row(kproxyName, alone.Name).series(load.prefix+cpuPerGB))))
 	}
@@ -131,9 +154,9 @@ func stalledGoals(r *report, w workload) []goal {
 func latencyGoals(r *report) []goal {
 	var all []goal
 	for _, w := range r.Workloads {
-		if w.Kind == requests {
-			all = append(all, newGoal("p99 at the pinned rate", w.Name, "pinned", "haproxy", 1.1,
-				r.row(kproxyName, w.Name).series(p99).over(r.row("haproxy", w.Name).series(p99))))
+		if w.Kind == requests && !w.hasTLS() {
+			all = append(all, newGoal("p99 at the pinned rate", w.Name, "pinned", haproxyName, 1.1,
+				r.row(kproxyName, w.Name).series(p99).over(r.row(haproxyName, w.Name).series(p99))))
 		}
 	}
 	return all

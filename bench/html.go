@@ -107,9 +107,6 @@ func (r *report) page() page {
 	return p
 }
 
-// SharePercent is the pinned rate, in percent of the slowest maximum.
-func (p page) SharePercent() float64 { return 100 * p.RateShare }
-
 func loaded(w workload) bool { return w.Kind != idle }
 func large(w workload) bool {
 	return loaded(w) && (w.Bytes >= 64*kib || w.Key == kmsg.Metadata.Int16())

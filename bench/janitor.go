@@ -81,7 +81,7 @@ func serveJanitor(_ context.Context, in io.Reader, _ io.Writer) error {
 func remove(what, name string) {
 	switch what {
 	case leftNamespace:
-		(&lab.Namespace{Name: name}).Close()
+		lab.RemoveNamespace(name)
 	case leftCgroup:
 		removeCgroup(name)
 	case leftDir:

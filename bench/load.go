@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type loadJob struct {
 	Warmup   time.Duration `json:"warmup"`
 	Duration time.Duration `json:"duration"`
 	Cluster  *clusterJob   `json:"cluster,omitempty"` // a real cluster: franz-go is the client
+	Keys     *keyFiles     `json:"keys,omitempty"`    // of TLS; nil: plaintext
 }
 
 // mark is a line of the load's standard output. The suite looks at the clock and
@@ -57,6 +59,7 @@ const (
 // load is a run of the load generator.
 type load struct {
 	job      loadJob
+	tls      *tls.Config // nil: plaintext
 	out      *json.Encoder
 	deadline time.Time
 
@@ -76,9 +79,13 @@ func serveLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("the load's job: %w", err)
 	}
 	l := newLoad(job, out)
+	var err error
+	if l.tls, err = job.Keys.client(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
-	err := l.run(ctx, func() {
+	err = l.run(ctx, func() {
 		var rest json.RawMessage
 		_ = dec.Decode(&rest) // io.EOF, sooner or later
 	})
@@ -197,7 +204,13 @@ func (l *load) dial(ctx context.Context) (*loadConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newLoadConn(l, conn), conn.SetDeadline(l.deadline)
+	if err := conn.SetDeadline(l.deadline); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if conn, err = overTLS(ctx, conn, l.tls); err != nil {
+		return nil, err
+	}
+	return newLoadConn(l, conn), nil
 }
 
 // answered counts a request and its answer.

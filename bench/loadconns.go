@@ -85,7 +85,7 @@ func (l *load) openIdle(ctx context.Context) error {
 
 // openStalled opens connections that ask for much and read nothing.
 func (l *load) openStalled(ctx context.Context) error {
-	other := &load{job: l.job, deadline: l.deadline}
+	other := &load{job: l.job, tls: l.tls, deadline: l.deadline}
 	other.job.Work.Bytes = stalledBytes
 	conns, err := other.open(ctx, l.job.Work.Others)
 	if err != nil {

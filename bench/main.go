@@ -6,6 +6,7 @@
 //	go run ./bench --quick                              # under two minutes
 //	go run ./bench --json bench.json --html bench.html  # everything: hours
 //	go run ./bench --workloads 'fetch-v17-*' --targets direct,kproxy,haproxy --rounds 5
+//	go run ./bench join --html bench.html a.json b.json # one report of several runs
 //
 // # The parts
 //
@@ -17,7 +18,8 @@
 //
 // A fake broker answers with prepared frames, so that it and the client cost next to
 // nothing beside the target. With --brokers the upstream is a real cluster, and
-// the client is franz-go.
+// the client is franz-go. For workloads with TLS there is a second fake broker,
+// which speaks it.
 //
 // # A workload
 //
@@ -34,10 +36,12 @@
 //	frames.go      the prepared frames; broker.go: who answers them
 //	load*.go       who sends them: closed loop, pinned rate, churn, idle, stalled, franz-go
 //	targets*.go    who is measured: how it is started, its version, its configuration
+//	tls.go         the one certificate, version and cipher of workloads with TLS
 //	place.go       loopback, or namespaces joined by veth
 //	process.go     children that cannot outlive us; janitor.go: and what else must go
 //	measure.go     /proc; cgroup.go: memory with the kernel's
 //	stats.go       medians, spreads, ratios; goals.go: what kproxy has promised
+//	join.go        one report of several
 //	report.go      the rows, as JSON; table.go: on a terminal; html.go: as a page
 package main
 
@@ -108,6 +112,7 @@ func newCommand() *cobra.Command {
 	o.register(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
+		newJoin(),
 		role("broker", "be the fake broker", serveBroker),
 		role("relay", "be the blind Go relay", serveRelay),
 		role("load", "be the load generator", serveLoad),

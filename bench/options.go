@@ -220,11 +220,24 @@ func (p *plan) warmupOf(w workload) time.Duration {
 // estimate is about how long the run takes.
 func (p *plan) estimate() time.Duration {
 	var sum time.Duration
+	warm := make(map[network]bool)
 	for _, w := range p.work {
 		turn := p.duration + w.warmup(p.warmupOf(w)) + 250*time.Millisecond
-		sum += time.Duration(w.loads()*p.rounds*len(p.chosen))*turn + time.Second
-		if slices.Contains(p.chosen, kroxyliciousName) && !p.quick {
-			sum += kroxyliciousWarmup
+		takePart := len(p.chosen)
+		for _, t := range targets() {
+			if w.hasTLS() && t.noTLS != "" && slices.Contains(p.chosen, t.name) {
+				takePart--
+			}
+		}
+		sum += time.Duration(w.loads()*p.rounds*takePart)*turn + time.Second
+		switch {
+		case !slices.Contains(p.chosen, kroxyliciousName) || p.quick || w.hasTLS():
+		case w.fresh():
+			warm[w.Net] = false
+		case warm[w.Net]:
+			sum += warmAgain
+		default:
+			sum, warm[w.Net] = sum+kroxyliciousWarmup, true
 		}
 	}
 	return sum.Round(time.Second)

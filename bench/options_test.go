@@ -52,6 +52,11 @@ func TestPlan(t *testing.T) {
 		{"a real cluster", func(o *options) { o.brokers = []string{"127.0.0.1:9092"} }, true, "", func(p *plan) bool {
 			return !slices.ContainsFunc(p.work, func(w workload) bool { return !w.real() || w.Net != loopback })
 		}},
+		{"a real cluster has not the suite's key", func(o *options) {
+			o.brokers, o.workloads = []string{"127.0.0.1:9092"}, []string{"tls-*", "produce-*"}
+		}, true, "", func(p *plan) bool {
+			return len(p.absent) == len(overTLSWorkloads()) && !slices.ContainsFunc(p.work, workload.hasTLS)
+		}},
 		{"quick", func(o *options) { o.quick = true }, true, "", func(p *plan) bool {
 			return len(p.work) == len(quickWorkloads) && p.estimate() < 2*time.Minute
 		}},

@@ -29,6 +29,7 @@ type report struct {
 	Complete  bool          `json:"complete"` // false: the run was ended before its end
 	Machine   machine       `json:"machine"`
 	Upstream  string        `json:"upstream"`
+	TLS       *tlsInfo      `json:"tls,omitempty"` // of the workloads that have it
 	Rounds    int           `json:"rounds"`
 	Duration  string        `json:"duration"`
 	RateShare float64       `json:"rate_share"`
@@ -38,6 +39,8 @@ type report struct {
 	Rows      []*row        `json:"rows"`
 	Goals     []goal        `json:"goals"`
 	Notes     []string      `json:"notes"`
+	// Parts are the runs that it was joined of; a run by itself has none.
+	Parts []part `json:"parts,omitempty"`
 }
 
 // machine is where it was measured.
@@ -56,8 +59,10 @@ type targetInfo struct {
 	About   string `json:"about"`
 	Blind   bool   `json:"blind"`
 	Version string `json:"version,omitempty"`
-	Config  string `json:"config,omitempty"`  // whole, as it was started first
-	Missing string `json:"missing,omitempty"` // why it was not measured, and how to get it
+	Config  string `json:"config,omitempty"` // whole, as it was started first
+	// TLS has those of workloads with TLS, by the sides that have it.
+	TLS     map[tlsSides]string `json:"tls,omitempty"`
+	Missing string              `json:"missing,omitempty"` // why it was not measured, and how to get it
 }
 
 // row is a target and a workload.
@@ -65,7 +70,8 @@ type row struct {
 	Target, Workload  string
 	FrameBytes, Conns int
 	Notes             []string
-	behind            int // turns in which it did not carry the pinned rate
+	leftOut           bool // on purpose; a note says why
+	behind            int  // turns in which it did not carry the pinned rate
 	figures           map[string]series
 }
 
@@ -96,26 +102,48 @@ func (r *report) found(t target, version string, err error) {
 	r.Targets = append(r.Targets, info)
 }
 
-// configure keeps a target's configuration, and those of other networks if they
-// differ in more than addresses: they do not.
-func (r *report) configure(name string, p *place, config string) {
+// configure keeps a target's configurations: without TLS, and with it on each side.
+// Those of other networks differ in addresses only.
+func (r *report) configure(name string, st *stage, config string) {
+	config += "\n# " + st.place.about
 	for _, info := range r.Targets {
-		if info.Name == name && info.Config == "" {
-			info.Config = config + "\n# " + p.about
+		switch sides := st.work.TLS; {
+		case info.Name != name:
+		case sides == noTLS:
+			info.Config = cmp.Or(info.Config, config)
+		default:
+			info.configureTLS(sides, config)
 		}
 	}
 }
 
-// rowsOf makes the rows of a workload. It returns those of targets that are there.
+func (t *targetInfo) configureTLS(sides tlsSides, config string) {
+	if t.TLS == nil {
+		t.TLS = make(map[tlsSides]string)
+	}
+	t.TLS[sides] = cmp.Or(t.TLS[sides], config)
+}
+
+// takingPart is the targets that are measured in a workload.
+func takingPart(w workload, installed []target) []target {
+	return slices.DeleteFunc(slices.Clone(installed), func(t target) bool { return w.hasTLS() && t.noTLS != "" })
+}
+
+// rowsOf makes the rows of a workload. It returns those of targets that are there,
+// and take part.
 func (r *report) rowsOf(w workload, installed []target) []*row {
 	var there []*row
 	for _, info := range r.Targets {
 		made := &row{Target: info.Name, Workload: w.Name, FrameBytes: w.frameBytes(), Conns: w.Conns + w.Others, figures: make(map[string]series)}
 		r.Rows = append(r.Rows, made)
-		if slices.ContainsFunc(installed, func(t target) bool { return t.name == info.Name }) {
-			there = append(there, made)
-		} else {
+		i := slices.IndexFunc(installed, func(t target) bool { return t.name == info.Name })
+		switch {
+		case i < 0:
 			made.Notes = append(made.Notes, info.Missing)
+		case w.hasTLS() && installed[i].noTLS != "":
+			made.Notes, made.leftOut = append(made.Notes, installed[i].noTLS), true
+		default:
+			there = append(there, made)
 		}
 	}
 	return there
@@ -198,7 +226,7 @@ func (r *report) finish() {
 func (r *report) failed() bool {
 	return slices.ContainsFunc(r.Rows, func(row *row) bool {
 		installed := slices.ContainsFunc(r.Targets, func(t *targetInfo) bool { return t.Name == row.Target && t.Missing == "" })
-		return installed && len(row.figures) == 0
+		return installed && len(row.figures) == 0 && !row.leftOut
 	})
 }
 
@@ -212,14 +240,14 @@ func (r *report) row(target, workload string) *row {
 }
 
 // write writes the report everywhere it is wanted.
-func (r *report) write(p *plan, stdout io.Writer) error {
+func (r *report) write(jsonFile, htmlFile string, stdout io.Writer) error {
 	errs := []error{r.writeTable(stdout)}
-	if p.jsonFile != "" {
+	if jsonFile != "" {
 		b, err := json.MarshalIndent(r, "", "  ")
-		errs = append(errs, err, os.WriteFile(p.jsonFile, append(b, '\n'), 0o644))
+		errs = append(errs, err, os.WriteFile(jsonFile, append(b, '\n'), 0o644))
 	}
-	if p.htmlFile != "" {
-		errs = append(errs, r.writePage(p.htmlFile))
+	if htmlFile != "" {
+		errs = append(errs, r.writePage(htmlFile))
 	}
 	return errors.Join(errs...)
 }
@@ -232,26 +260,51 @@ func number(v float64) *float64 {
 	return &v
 }
 
-// MarshalJSON writes the medians of the usual figures as keys of their own, those
-// of all others as more, and beside each its spread and its rounds.
-func (r *row) MarshalJSON() ([]byte, error) {
-	type rowJSON struct {
-		Target     string                `json:"target"`
-		Workload   string                `json:"workload"`
-		FrameBytes int                   `json:"frame_bytes"`
-		Conns      int                   `json:"conns"`
-		MBPerS     *float64              `json:"mb_per_s"`
-		ReqPerS    *float64              `json:"req_per_s"`
-		CPUPerGB   *float64              `json:"cpu_s_per_gb"`
-		CPUPerReq  *float64              `json:"cpu_us_per_req"`
-		P50        *float64              `json:"p50_us"`
-		P99        *float64              `json:"p99_us"`
-		KiBPerIdle *float64              `json:"kib_per_idle_conn"`
-		More       map[string]*float64   `json:"more"`
-		Spread     map[string][2]float64 `json:"spread"`
-		Rounds     map[string][]*float64 `json:"rounds"`
-		Notes      []string              `json:"notes"`
+// rowJSON is a row in a file: the medians of the usual figures as keys of their own,
+// those of all others as more, and beside each its spread and its rounds.
+type rowJSON struct {
+	Target     string                `json:"target"`
+	Workload   string                `json:"workload"`
+	FrameBytes int                   `json:"frame_bytes"`
+	Conns      int                   `json:"conns"`
+	MBPerS     *float64              `json:"mb_per_s"`
+	ReqPerS    *float64              `json:"req_per_s"`
+	CPUPerGB   *float64              `json:"cpu_s_per_gb"`
+	CPUPerReq  *float64              `json:"cpu_us_per_req"`
+	P50        *float64              `json:"p50_us"`
+	P99        *float64              `json:"p99_us"`
+	KiBPerIdle *float64              `json:"kib_per_idle_conn"`
+	More       map[string]*float64   `json:"more"`
+	Spread     map[string][2]float64 `json:"spread"`
+	Rounds     map[string][]*float64 `json:"rounds"`
+	Notes      []string              `json:"notes"`
+}
+
+// UnmarshalJSON reads the rounds, which all else follows from.
+func (r *row) UnmarshalJSON(b []byte) error {
+	var in rowJSON
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
 	}
+	*r = row{
+		Target: in.Target, Workload: in.Workload, FrameBytes: in.FrameBytes, Conns: in.Conns,
+		Notes: in.Notes, figures: make(map[string]series),
+	}
+	for name, rounds := range in.Rounds {
+		s := make(series, len(rounds))
+		for i, v := range rounds {
+			s[i] = math.NaN()
+			if v != nil {
+				s[i] = *v
+			}
+		}
+		r.figures[name] = s
+	}
+	return nil
+}
+
+// MarshalJSON writes a rowJSON.
+func (r *row) MarshalJSON() ([]byte, error) {
 	usual := []string{mbPerS, reqPerS, cpuPerGB, cpuPerReq, p50, p99, kibPerIdle}
 	median := func(name string) *float64 { return number(r.series(name).median()) }
 	out := rowJSON{

@@ -79,6 +79,29 @@ func TestGoals(t *testing.T) {
 	}
 }
 
+// With TLS, HAProxy alone is held against, by other limits.
+func TestTLSGoals(t *testing.T) {
+	r := sampleReport()
+	r.Workloads = []workload{fetchOf(17, mib, 8).secured(tlsDown), produceOf(4*kib, 8).secured(tlsUp), asking("idle", idle, 2, "").secured(tlsDown)}
+	for _, row := range r.Rows { // 0.6 of HAProxy's
+		switch row.Workload {
+		case "fetch-v17-64KiB":
+			row.Workload = r.Workloads[0].Name
+		case "produce-256B":
+			row.Workload = r.Workloads[1].Name
+		}
+	}
+	got := goals(r)
+	if len(got) != 4 {
+		t.Fatalf("got %+v", got)
+	}
+	for i, limit := range []float64{0.8, 0.8, 1, 1} {
+		if g := got[i]; g.Limit != limit || g.Against != haproxyName || g.Verdict != met || *g.Median != 0.6 {
+			t.Errorf("got %+v, want a limit of %v", g, limit)
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	b, err := json.Marshal(sampleReport())
 	if err != nil {

@@ -14,17 +14,19 @@ import (
 
 // stage is what the targets of one workload have in common.
 type stage struct {
-	work   workload
-	place  *place
-	broker *server // nil: a real cluster
-	route  route
-	topic  string // of a real cluster
-	rows   []*row // of the targets that are there, in the report's order
+	work  workload
+	place *place
+	route route
+	topic string // of a real cluster
+	rows  []*row // of the targets that are there, in the report's order
 }
+
+// real reports whether a real cluster answers.
+func (st *stage) real() bool { return len(st.route.brokers) == 0 }
 
 // clusterJob is how franz-go goes through a target; nil with the fake broker.
 func (st *stage) clusterJob(run *running) *clusterJob {
-	if st.broker != nil || st.work.Kind != requests {
+	if !st.real() || st.work.Kind != requests {
 		return nil
 	}
 	job := &clusterJob{Seeds: run.addresses[:1], Topic: st.topic}
@@ -40,7 +42,7 @@ func (st *stage) clusterJob(run *running) *clusterJob {
 // pinnable reports whether the load can be offered at a fixed rate: a consumer of
 // franz-go reads as fast as it can.
 func (st *stage) pinnable() bool {
-	return st.work.Kind != idle && (st.broker != nil || st.work.Key != kmsg.Fetch.Int16())
+	return st.work.Kind != idle && (!st.real() || st.work.Key != kmsg.Fetch.Int16())
 }
 
 // runWorkload has all targets take turns in a workload. What one of them cannot
@@ -48,11 +50,15 @@ func (st *stage) pinnable() bool {
 func (s *suite) runWorkload(ctx context.Context, st *stage) error {
 	runs := make(map[*row]*running)
 	defer func() {
-		for _, run := range runs {
-			run.stop()
+		for r, run := range runs {
+			if s.kept[r.Target] != run {
+				run.stop()
+			}
 		}
 	}()
-	if !st.work.fresh() {
+	if st.work.fresh() {
+		s.stopKept() // it would be in the machine's memory
+	} else {
 		for _, r := range st.rows {
 			s.begin(ctx, st, r, runs)
 		}
@@ -74,36 +80,61 @@ func (s *suite) runWorkload(ctx context.Context, st *stage) error {
 	return s.rounds(ctx, st, runs, rate)
 }
 
-// begin starts a target and warms it up.
+// begin starts a target and warms it up. One that takes its time for that, it
+// keeps for the next workloads; those have it warmed up for a shorter time, for
+// what is new to it.
 func (s *suite) begin(ctx context.Context, st *stage, r *row, runs map[*row]*running) {
 	t := s.target(r.Target)
+	warmup := t.warmup
+	keep := warmup > 0 && !s.quick && !st.work.fresh() && !st.work.hasTLS() // with TLS it has another configuration
+	if kept := s.kept[t.name]; keep && kept != nil && kept.server.Alive() == nil {
+		runs[r], warmup = kept, min(warmup, warmAgain)
+	} else if runs[r] = s.launch(ctx, st, r, t); runs[r] == nil || !keep {
+		return
+	} else {
+		kept.stop() // it has ended by itself, if there was one
+		s.kept[t.name] = runs[r]
+	}
+	s.progress.say("%s warms up, %v", t.name, warmup)
+	if err := s.warm(ctx, st, runs[r], warmup); err != nil {
+		r.note(fmt.Errorf("warming up: %w", err))
+	}
+}
+
+// warmAgain is how long a target that was kept is warmed up in a further workload.
+const warmAgain = 10 * time.Second
+
+// stopKept stops what begin has kept.
+func (s *suite) stopKept() {
+	for name, run := range s.kept {
+		run.stop()
+		delete(s.kept, name)
+	}
+}
+
+// launch starts a target. It returns nil if it cannot, which the row then says.
+func (s *suite) launch(ctx context.Context, st *stage, r *row, t target) *running {
 	// Ports of its own: HAProxy shares one with whoever else listens there.
 	port, err := s.ports.Block(ctx, "127.0.0.1")
 	if err != nil {
 		r.note(err)
-		return
+		return nil
 	}
 	way := st.route
 	way.port = port
 	run, err := t.run(ctx, s.env, way)
 	if err != nil {
 		r.note(err)
-		return
+		return nil
 	}
-	runs[r] = run
-	s.report.configure(t.name, st.place, run.config)
-	if t.warmup > 0 && !s.quick && !st.work.fresh() {
-		s.progress.say("%s warms up, %v", t.name, t.warmup)
-		if err := s.warm(ctx, st, run, t.warmup); err != nil {
-			r.note(fmt.Errorf("warming up: %w", err))
-		}
-	}
+	s.report.configure(t.name, st, run.config)
+	return run
 }
 
 // warm runs the workload for d, and measures nothing.
 func (s *suite) warm(ctx context.Context, st *stage, run *running, d time.Duration) error {
 	load, err := s.env.startLoad(ctx, st.place.client, loadJob{
-		Work: st.work, Address: run.addresses[0], Duration: d, Cluster: st.clusterJob(run),
+		Work: st.work, Address: run.addresses[0], Duration: d, Cluster: st.clusterJob(run), Keys: run.keys,
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,7 +27,8 @@ type suite struct {
 	cluster  *cluster // nil: the fake broker
 	report   *report
 	progress *progress
-	rates    map[string]float64 // the pinned rates, by workload
+	rates    map[string]float64  // the pinned rates, by workload
+	kept     map[string]*running // targets that are warm, by name; see begin
 }
 
 // errUnmeasured says that not every target that is installed could be measured.
@@ -63,7 +65,7 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	s := &suite{
 		plan: p, ports: lab.NewPorts(), progress: newProgress(stderr),
 		env:    &env{workshop: shop, threads: p.threads, kproxy: p.kproxy, files: fileLimit()},
-		report: newReport(p), rates: make(map[string]float64),
+		report: newReport(p), rates: make(map[string]float64), kept: make(map[string]*running),
 	}
 	if err := s.prepare(ctx); err != nil {
 		return err
@@ -73,7 +75,7 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	s.report.Complete = runErr == nil || errors.Is(runErr, errUnmeasured)
 	s.progress.end()
 	s.report.finish()
-	return errors.Join(runErr, s.report.write(p, stdout))
+	return errors.Join(runErr, s.report.write(p.jsonFile, p.htmlFile, stdout))
 }
 
 func fileLimit() uint64 {
@@ -115,9 +117,17 @@ func (s *suite) prepare(ctx context.Context) (err error) {
 		s.shorten(len(s.targets), min(quickBudget, most-starts-time.Since(s.report.Began)))
 		s.report.Duration = s.duration.String()
 	}
+	if slices.ContainsFunc(s.work, workload.hasTLS) {
+		if s.env.keys, err = makeKeys(s.env.workshop); err != nil {
+			return err
+		}
+		if s.report.TLS, err = s.env.keys.about(); err != nil {
+			return err
+		}
+	}
 	turns := 0
 	for _, w := range s.work {
-		turns += w.loads() * s.plan.rounds * len(s.targets)
+		turns += w.loads() * s.plan.rounds * len(takingPart(w, s.targets))
 	}
 	s.progress.start(turns, s.estimate())
 	return ctx.Err()
@@ -127,7 +137,7 @@ func (s *suite) prepare(ctx context.Context) (err error) {
 // warms up, unless it was named.
 func (s *suite) find(ctx context.Context, t target) (string, error) {
 	if t.warmup > 0 && s.quick && len(s.options.targets) == 0 {
-		return "", fmt.Errorf("left out of a quick run: it needs %v to warm up, for each workload", t.warmup)
+		return "", fmt.Errorf("left out of a quick run: it needs %v to warm up", t.warmup)
 	}
 	return t.find(ctx, s.env)
 }
@@ -168,16 +178,21 @@ func (s *suite) runPlace(ctx context.Context, n network, works []workload) error
 		return nil
 	}
 	defer p.close()
-	upstream, direct, broker, err := s.startUpstream(ctx, p)
+	plain, err := s.startUpstream(ctx, p, nil)
 	if err != nil {
 		return err
 	}
-	defer broker.stop()
-	for _, w := range works {
-		st := &stage{
-			work: w, place: p, broker: broker, rows: s.report.rowsOf(w, s.targets),
-			route: route{place: p, upstream: upstream, direct: direct},
+	defer plain.server.stop()
+	defer s.stopKept()
+	var secure upstream
+	if slices.ContainsFunc(works, workload.hasTLS) {
+		if secure, err = s.startUpstream(ctx, p, s.env.keys); err != nil {
+			return err
 		}
+		defer secure.server.stop()
+	}
+	for _, w := range works {
+		st := &stage{work: w, place: p, rows: s.report.rowsOf(w, s.targets), route: routeOf(w, p, plain, secure)}
 		if s.cluster != nil && w.Kind == requests {
 			if st.topic, err = s.cluster.topic(ctx, w, w.Key == kmsg.Fetch.Int16()); err != nil {
 				return err
@@ -191,45 +206,77 @@ func (s *suite) runPlace(ctx context.Context, n network, works []workload) error
 	return nil
 }
 
-// startUpstream starts a fake broker, or says where the real ones are.
-func (s *suite) startUpstream(ctx context.Context, p *place) (upstream, direct []string, broker *server, err error) {
-	if s.cluster != nil {
-		return s.cluster.brokers, s.cluster.brokers, nil, nil
+// upstream is a fake broker, or the brokers of a real cluster.
+type upstream struct {
+	addresses []string // where targets reach them
+	direct    []string // where clients do
+	server    *server  // nil: a real cluster
+}
+
+// routeOf leads a workload's targets to the brokers that speak TLS, or not, as it
+// says. Without a target there is one connection, which has TLS if the workload
+// has it on any side.
+func routeOf(w workload, p *place, plain, secure upstream) route {
+	r := route{place: p, upstream: plain.addresses, direct: plain.direct, tls: w.TLS}
+	if w.TLS.up() {
+		r.upstream = secure.addresses
 	}
-	listen := s.brokerListen
+	if w.hasTLS() {
+		r.direct = secure.direct
+	}
+	for _, u := range []upstream{plain, secure} {
+		if u.server != nil {
+			r.brokers = append(r.brokers, u.server)
+		}
+	}
+	return r
+}
+
+// startUpstream starts a fake broker, which speaks TLS if there are keys, or says
+// where the real ones are.
+func (s *suite) startUpstream(ctx context.Context, p *place, keys *keyFiles) (upstream, error) {
+	if s.cluster != nil {
+		return upstream{addresses: s.cluster.brokers, direct: s.cluster.brokers}, nil
+	}
+	name, listen := "broker-"+string(p.net), s.brokerListen
+	if keys != nil {
+		name, listen = name+"-tls", ""
+	}
+	var u upstream
 	if listen == "" || p.net != loopback {
 		port, err := s.ports.Block(ctx, "127.0.0.1")
 		if err != nil {
-			return nil, nil, nil, err
+			return upstream{}, err
 		}
 		listen = lab.HostPort(p.brokerHost, port)
-		direct = []string{lab.HostPort(p.directHost, port)}
+		u.direct = []string{lab.HostPort(p.directHost, port)}
 		if p.net != loopback {
-			upstream, listen = []string{listen}, lab.HostPort("0.0.0.0", port)
+			u.addresses, listen = []string{listen}, lab.HostPort("0.0.0.0", port)
 		}
 	}
-	if upstream == nil {
-		upstream = []string{listen}
+	if u.addresses == nil {
+		u.addresses = []string{listen}
 	}
-	if direct == nil {
-		direct = upstream
+	if u.direct == nil {
+		u.direct = u.addresses
 	}
-	broker, err = s.env.role(ctx, p.broker, "broker", "broker-"+string(p.net), brokerJob{Listen: listen, Advertise: upstream[0]})
+	var err error
+	u.server, err = s.env.role(ctx, p.broker, "broker", name, brokerJob{Listen: listen, Advertise: u.addresses[0], Keys: keys})
 	if err != nil {
-		return nil, nil, nil, err
+		return upstream{}, err
 	}
 	err = lab.Poll(ctx, startTimeout, func() error {
-		if err := broker.Alive(); err != nil {
+		if err := u.server.Alive(); err != nil {
 			return lab.Permanent(err)
 		}
-		return ping(ctx, p, direct[0])
+		return ping(ctx, p, u.direct[0], keys)
 	})
 	if err != nil {
-		broker.stop()
-		return nil, nil, nil, fmt.Errorf("the fake broker: %w", err)
+		u.server.stop()
+		return upstream{}, fmt.Errorf("the fake broker: %w", err)
 	}
 	s.report.Upstream = "fake broker, prepared frames"
-	return upstream, direct, broker, nil
+	return u, nil
 }
 
 // command is how the run was started, for the report.

@@ -84,6 +84,24 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
+func TestSmokeTLS(t *testing.T) {
+	rows := smoke(t, "--targets=direct,haproxy-splice,iocopy", "--workloads=tls-*-fetch-v17-64KiB")
+	if len(rows) != 3*3 {
+		t.Fatalf("got %d rows", len(rows))
+	}
+	for _, r := range rows {
+		if r.Target == "haproxy-splice" {
+			if r.MBPerS != nil || len(r.Notes) != 1 {
+				t.Errorf("got %+v", r)
+			}
+			continue
+		}
+		if r.MBPerS == nil || *r.MBPerS <= 0 || r.P99 == nil || (r.CPU != nil) != (r.Target == "iocopy") {
+			t.Errorf("got %+v", r)
+		}
+	}
+}
+
 // A proxy that is running already takes part by its address and its processes.
 func TestSmokeUserTarget(t *testing.T) {
 	port, err := lab.NewPorts().Block(t.Context(), "127.0.0.1")
@@ -91,7 +109,7 @@ func TestSmokeUserTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	broker, proxy := lab.HostPort("127.0.0.1", port), lab.HostPort("127.0.0.1", port+1)
-	go func() { _ = serveConns(t.Context(), proxy, relayTo(t.Context(), broker)) }()
+	go func() { _ = serveConns(t.Context(), proxy, relay{}.to(t.Context(), broker)) }()
 	rows := smoke(t, "--targets=mine", "--workloads=produce-4KiB", "--broker-listen="+broker,
 		fmt.Sprintf("--target=mine=%s,pid=%d", proxy, os.Getpid()))
 	if len(rows) != 2 || rows[1].Target != "mine" || rows[1].CPU == nil || *rows[1].CPU <= 0 {

@@ -96,8 +96,12 @@ func (r *report) writeTable(out io.Writer) error {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) } // Flush has the error
 	say("%s\n%s, %d cores, %d MiB; %s; %s; upstream: %s\n", r.Command, r.Machine.CPU, r.Machine.Cores, r.Machine.MemoryMiB,
 		r.Machine.Kernel, r.Machine.Go, r.Upstream)
-	say("%d rounds of %s, %d threads; median (least..greatest); pinned: %.0f %% of the slowest target's maximum\n\n",
-		r.Rounds, r.Duration, r.Threads, 100*r.RateShare)
+	say("%s, %d threads; median (least..greatest); pinned: %s of the slowest target's maximum\n", r.Measured(), r.Threads, r.Share())
+	if r.TLS != nil {
+		say("with TLS: %s, %s, %s\n", r.TLS.Version, r.TLS.CipherSuite, r.TLS.Key)
+	}
+	r.tableOfParts(say)
+	say("\n")
 	for _, t := range r.Targets {
 		what := t.Version
 		if t.Missing != "" {
@@ -116,11 +120,29 @@ func (r *report) writeTable(out io.Writer) error {
 	return w.Flush()
 }
 
-func (r *report) took() string {
-	if r.Complete {
-		return "took " + r.Took
+// tableOfParts says what the runs were that a report was joined of.
+func (r *report) tableOfParts(say func(string, ...any)) {
+	if len(r.Parts) == 0 {
+		return
 	}
-	return "ended early, after " + r.Took
+	say("\nPART\tBEGAN\tMEASURED\tPINNED\tWORKLOADS\t\tCOMMAND\n")
+	for _, p := range r.Parts {
+		say("%s\t%s\t%s\t%s\t%d\t%s\t%s\n", p.File, p.Began.Format("2006-01-02 15:04 MST"), p.Measured(), p.Share(),
+			len(p.Workloads), p.Ended(), p.Command)
+	}
+}
+
+func (r *report) took() string {
+	if len(r.Parts) == 0 {
+		return r.runs()[0].Ended()
+	}
+	said := []string{fmt.Sprintf("took %s in %s", r.Took, plural(len(r.Parts), "part"))}
+	for _, p := range r.Parts {
+		if !p.Complete {
+			said = append(said, p.File+" was ended early")
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 // firstOf is a text as one line: its first, and its last, which of a log is the

@@ -28,15 +28,18 @@ type target struct {
 	start func(ctx context.Context, e *env, r route) (*running, error)
 	// warmup is what it needs, beside a workload's own, before it is at its best.
 	warmup time.Duration
+	// noTLS says why it is left out of workloads with TLS; empty: it is in them.
+	noTLS string
 }
 
 // env is what targets are made of.
 type env struct {
 	*workshop
 	threads int
-	files   uint64 // descriptors that each process may have
-	kproxy  string // its binary
-	jars    string // Kroxylicious's
+	files   uint64    // descriptors that each process may have
+	kproxy  string    // its binary
+	jars    string    // Kroxylicious's
+	keys    *keyFiles // of TLS; nil: no workload has it
 }
 
 // connections is how many a target may have, at two descriptors each, and at half
@@ -50,6 +53,25 @@ type route struct {
 	port     int // the first of lab.PortBlock
 	upstream []string
 	direct   []string // the upstream as clients reach it
+	tls      tlsSides
+	brokers  []*server // of ours: those that answer, or have to
+}
+
+// keysOf is those that a target speaks TLS with on a side, if it does.
+func (e *env) keysOf(speaks bool) *keyFiles {
+	if speaks {
+		return e.keys
+	}
+	return nil
+}
+
+// complaints is what our brokers have said, which is only what went wrong.
+func (r route) complaints() string {
+	var text strings.Builder
+	for _, b := range r.brokers {
+		text.WriteString(b.LogTail())
+	}
+	return strings.TrimSpace(text.String())
 }
 
 // listen is where a blind target listens for the i-th upstream.
@@ -62,6 +84,7 @@ type running struct {
 	pids      []int    // of which the CPU counts, with their descendants
 	addresses []string // by upstream; a target that looks at frames has one
 	config    string
+	keys      *keyFiles // that clients speak TLS with; nil: they do not
 	group     *cgroup
 }
 
@@ -73,19 +96,22 @@ func (r *running) stop() {
 	r.group.close()
 }
 
+// directName is the target that is none.
+const directName = "direct"
+
 // targets is all of the suite's own, in the order of the report.
 func targets() []target {
 	return []target{
-		{name: "direct", about: "no proxy: what the others are read against", find: noProxy, start: startDirect},
+		{name: directName, about: "no proxy: what the others are read against", find: noProxy, start: startDirect},
 		{name: kproxyName, about: "this module's proxy", find: findKproxy, start: startKproxy},
-		haproxy("haproxy", "HAProxy, mode tcp", ""),
-		haproxy("haproxy-splice", "HAProxy, mode tcp, option splice-auto", "option splice-auto"),
+		haproxy(haproxyName, "HAProxy, mode tcp", ""),
+		haproxySplice(),
 		nginx("nginx-16k", "16k"),
 		nginx("nginx-64k", "64k"),
-		{name: "iocopy", about: "a blind Go relay: io.Copy both ways", blind: true, find: builtIn, start: startRelay},
+		{name: "iocopy", about: "a blind Go relay: io.Copy both ways, for TLS between crypto/tls and with 128 KiB", blind: true, find: builtIn, start: startRelay},
 		{
 			name: kroxyliciousName, about: "Kroxylicious, Java, no filters", find: findKroxylicious,
-			start: startKroxylicious, warmup: kroxyliciousWarmup,
+			start: startKroxylicious, warmup: kroxyliciousWarmup, noTLS: kroxyliciousNoTLS,
 		},
 	}
 }
@@ -121,16 +147,26 @@ func firstLine(cmd *exec.Cmd) string {
 }
 
 func startDirect(_ context.Context, _ *env, r route) (*running, error) {
-	return &running{addresses: r.direct, config: "clients connect to " + strings.Join(r.direct, ", ")}, nil
+	run := &running{addresses: r.direct, config: "clients connect to " + strings.Join(r.direct, ", ")}
+	if r.tls != noTLS {
+		run.config += ", by TLS"
+	}
+	return run, nil
 }
 
 func startRelay(ctx context.Context, e *env, r route) (*running, error) {
-	var job relayJob
+	job := relayJob{Down: e.keysOf(r.tls.down()), Up: e.keysOf(r.tls.up())}
 	run := &running{}
 	for i, to := range r.upstream {
 		job.Ways = append(job.Ways, relayWay{Listen: r.listen(i), To: to})
 		run.addresses = append(run.addresses, r.listen(i))
 		run.config += fmt.Sprintf("io.Copy both ways between %s and %s\n", r.listen(i), to)
+	}
+	if r.tls.down() {
+		run.config += fmt.Sprintf("crypto/tls to clients, with %s; %s at a time\n", e.keys.Cert, sizeName(tlsCopyBuffer))
+	}
+	if r.tls.up() {
+		run.config += fmt.Sprintf("crypto/tls to brokers, trusting %s; %s at a time\n", e.keys.Cert, sizeName(tlsCopyBuffer))
 	}
 	threads := fmt.Sprintf("GOMAXPROCS=%d", e.threads)
 	run.config += threads
@@ -143,6 +179,7 @@ func startRelay(ctx context.Context, e *env, r route) (*running, error) {
 func (u userTarget) target() target {
 	return target{
 		name: u.name, about: "a proxy of the user's, at " + u.address,
+		noTLS: "left out of workloads with TLS: the suite's key is made for each run, and it has not got it",
 		find: func(context.Context, *env) (string, error) {
 			var names []string
 			for _, pid := range u.pids {
@@ -174,6 +211,7 @@ func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
 		return nil, fmt.Errorf("start %s: %w", t.name, err)
 	}
 	run.name = t.name
+	run.keys = e.keysOf(r.tls.down() || r.tls != noTLS && t.name == directName)
 	if run.server != nil {
 		run.pids = []int{run.server.pid}
 	}
@@ -183,12 +221,15 @@ func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
 				return lab.Permanent(err)
 			}
 		}
-		if err := ping(ctx, r.place, run.addresses[0]); err != nil || run.server == nil {
+		if err := ping(ctx, r.place, run.addresses[0], run.keys); err != nil || run.server == nil {
 			return err
 		}
 		return run.server.Alive() // it was not another that answered
 	}); err != nil {
 		run.stop()
+		if said := r.complaints(); said != "" {
+			err = fmt.Errorf("%w; the fake broker: %s", err, said)
+		}
 		return nil, fmt.Errorf("%s does not answer: %w", t.name, err)
 	}
 	if run.server != nil {
@@ -202,12 +243,23 @@ func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
 	return run, nil
 }
 
-// ping sends one ApiVersions request and reads the answer.
-func ping(ctx context.Context, p *place, address string) error {
+// ping sends one ApiVersions request, by TLS if there are keys, and reads the
+// answer.
+func ping(ctx context.Context, p *place, address string, keys *keyFiles) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	config, err := keys.client()
+	if err != nil {
+		return err
+	}
 	conn, err := p.dial(ctx, address)
 	if err != nil {
+		return err
+	}
+	if conn, err = overTLS(ctx, conn, config); err != nil {
+		if errors.Is(err, errOtherTLS) {
+			err = lab.Permanent(err)
+		}
 		return err
 	}
 	defer conn.Close()

@@ -13,6 +13,8 @@ import (
 	"strings"
 )
 
+const haproxyName = "haproxy"
+
 // haproxy is HAProxy with a line more, or none, in its defaults.
 func haproxy(name, about, option string) target {
 	return target{
@@ -28,13 +30,14 @@ func haproxy(name, about, option string) target {
 			run := &running{}
 			var b strings.Builder
 			fmt.Fprintf(&b, "global\n  nbthread %d\n  maxconn %d\n", e.threads, e.connections())
+			bind, server := e.haproxyTLS(&b, r.tls)
 			fmt.Fprintf(&b, "defaults\n  mode tcp\n  maxconn %d\n", e.connections())
 			fmt.Fprintf(&b, "  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n")
 			if option != "" {
 				fmt.Fprintf(&b, "  %s\n", option)
 			}
 			for i, to := range r.upstream {
-				fmt.Fprintf(&b, "listen broker%d\n  bind %s\n  server broker%d %s\n", i, r.listen(i), i, to)
+				fmt.Fprintf(&b, "listen broker%d\n  bind %s%s\n  server broker%d %s%s\n", i, r.listen(i), bind, i, to, server)
 				run.addresses = append(run.addresses, r.listen(i))
 			}
 			run.config = b.String()
@@ -46,6 +49,28 @@ func haproxy(name, about, option string) target {
 			return run, err
 		},
 	}
+}
+
+// haproxySplice is HAProxy with splicing, which TLS leaves nothing for.
+func haproxySplice() target {
+	t := haproxy("haproxy-splice", "HAProxy, mode tcp, option splice-auto", "option splice-auto")
+	t.noTLS = "left out of workloads with TLS, which cannot be spliced: it would be haproxy again"
+	return t
+}
+
+// haproxyTLS writes what TLS needs in the global section, and returns what it needs
+// behind bind and server.
+func (e *env) haproxyTLS(global *strings.Builder, sides tlsSides) (bind, server string) {
+	const pinned = "  ssl-default-%[1]s-options ssl-min-ver TLSv1.3\n  ssl-default-%[1]s-ciphersuites " + tlsSuiteName + "\n"
+	if sides.down() {
+		fmt.Fprintf(global, pinned, "bind")
+		bind = " ssl crt " + e.keys.Cert
+	}
+	if sides.up() {
+		fmt.Fprintf(global, pinned, "server")
+		server = fmt.Sprintf(" ssl verify required ca-file %s sni str(%s) verifyhost %s", e.keys.Cert, tlsName, tlsName)
+	}
+	return bind, server
 }
 
 // configured writes a configuration into a directory of the target's own.
@@ -85,8 +110,9 @@ func nginx(name, buffer string) target {
 			// Each worker has the file limit of a process, and connections of its own.
 			fmt.Fprintf(&b, "events { worker_connections %d; }\n", 2*e.connections())
 			fmt.Fprintf(&b, "stream {\n  proxy_buffer_size %s;\n  proxy_connect_timeout 10s;\n  proxy_timeout 1h;\n", buffer)
+			ssl := e.nginxTLS(&b, r.tls)
 			for i, to := range r.upstream {
-				fmt.Fprintf(&b, "  server { listen %s; proxy_pass %s; }\n", r.listen(i), to)
+				fmt.Fprintf(&b, "  server { listen %s%s; proxy_pass %s; }\n", r.listen(i), ssl, to)
 				run.addresses = append(run.addresses, r.listen(i))
 			}
 			b.WriteString("}\n")
@@ -100,6 +126,22 @@ func nginx(name, buffer string) target {
 			return run, err
 		},
 	}
+}
+
+// nginxTLS writes what TLS needs in the stream section, and returns what it needs
+// behind listen.
+func (e *env) nginxTLS(stream *strings.Builder, sides tlsSides) (listen string) {
+	if sides.down() {
+		fmt.Fprintf(stream, "  ssl_certificate %s;\n  ssl_certificate_key %s;\n", e.keys.Cert, e.keys.Key)
+		fmt.Fprintf(stream, "  ssl_protocols TLSv1.3;\n  ssl_conf_command Ciphersuites %s;\n", tlsSuiteName)
+		listen = " ssl"
+	}
+	if sides.up() {
+		fmt.Fprintf(stream, "  proxy_ssl on;\n  proxy_ssl_verify on;\n  proxy_ssl_trusted_certificate %s;\n", e.keys.Cert)
+		fmt.Fprintf(stream, "  proxy_ssl_name %s;\n  proxy_ssl_server_name on;\n", tlsName)
+		fmt.Fprintf(stream, "  proxy_ssl_protocols TLSv1.3;\n  proxy_ssl_conf_command Ciphersuites %s;\n", tlsSuiteName)
+	}
+	return listen
 }
 
 // nginxStream is the line that loads the stream module, if it is one of its own.

@@ -40,12 +40,19 @@ func describe(ctx context.Context) string {
 
 func startKproxy(ctx context.Context, e *env, r route) (*running, error) {
 	last := r.port + lab.PortBlock - 1
+	var up, down string
+	if r.tls.up() {
+		up = fmt.Sprintf("\n    tls: {ca: %s, server_name: %s}", e.keys.Cert, tlsName)
+	}
+	if r.tls.down() {
+		down = fmt.Sprintf(", tls: {certs: [{cert: %s, key: %s}]}", e.keys.Cert, e.keys.Key)
+	}
 	run := &running{addresses: []string{r.listen(0)}, config: fmt.Sprintf(`clusters:
   bench:
-    bootstrap: [%s]
+    bootstrap: [%s]%s
     listeners:
-      bench: {bind: %s, nodes: {ports: %d-%d}}
-`, strings.Join(r.upstream, ", "), r.listen(0), r.port+1, last)}
+      bench: {bind: %s, nodes: {ports: %d-%d}%s}
+`, strings.Join(r.upstream, ", "), up, r.listen(0), r.port+1, last, down)}
 	dir, err := e.configured(kproxyName, "kproxy.yaml", run.config)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,9 @@ const (
 	// kroxyliciousWarmup is how long a JVM is given to compile what a workload
 	// runs, before its first turn.
 	kroxyliciousWarmup = 60 * time.Second
+	// A JVM's ciphers are another comparison: its TLS is the JDK's, or OpenSSL's by
+	// a library that is not among its jars.
+	kroxyliciousNoTLS = "left out of workloads with TLS: how a JVM enciphers is not what is compared"
 )
 
 var (

@@ -41,6 +41,8 @@ type workload struct {
 	Conns      int     `json:"conns"`
 	InFlight   int     `json:"in_flight"` // requests of one connection, at the maximum
 	Others     int     `json:"others"`    // stalled: clients that do not read
+	// TLS is on these sides of a target. direct has it between client and broker.
+	TLS tlsSides `json:"tls,omitempty"`
 	// RateOf is the workload that this one is compared with, and whose pinned rate
 	// it has, if that has run; empty: it has its own.
 	RateOf string `json:"rate_of,omitempty"`
@@ -100,6 +102,7 @@ func workloads() []workload {
 		asking("idle-1000", idle, 1000, "1,000 connections that have asked for ApiVersions"),
 		asking("idle-5000", idle, 5000, "5,000 connections that have asked for ApiVersions"))
 	all = append(all, stalledBeside(loopback)...)
+	all = append(all, overTLSWorkloads()...)
 	for _, n := range []network{veth, vethBare} {
 		all = append(all, fetchOf(17, mib, 8).over(n), fetchOf(17, 64*kib, 8).over(n),
 			produceOf(64*kib, 8).over(n), produceOf(256, 8).over(n))
@@ -151,6 +154,29 @@ func stalledBeside(n network) []workload {
 	return all
 }
 
+// overTLSWorkloads are some of the others with TLS: to clients, which is what most
+// will do, also by size, and to brokers.
+func overTLSWorkloads() []workload {
+	var all []workload
+	for _, size := range frameSizes[1:] {
+		all = append(all, produceOf(size, 8).secured(tlsDown))
+	}
+	for _, size := range frameSizes[1:] {
+		all = append(all, fetchOf(17, size, 8).secured(tlsDown))
+	}
+	all = append(all, asking("idle-1000", idle, 1000, "1,000 connections that have asked for ApiVersions").secured(tlsDown))
+	for _, sides := range []tlsSides{tlsUp, tlsBoth} {
+		all = append(all, produceOf(4*kib, 8).secured(sides), fetchOf(17, 64*kib, 8).secured(sides), fetchOf(17, mib, 8).secured(sides))
+	}
+	return all
+}
+
+func (w workload) secured(sides tlsSides) workload {
+	w.Name = "tls-" + string(sides) + "-" + w.Name
+	w.TLS = sides
+	return w
+}
+
 func (w workload) named(suffix, about string) workload {
 	w.Name += suffix
 	w.About += about
@@ -162,6 +188,9 @@ func (w workload) Describe() string {
 	text := w.About
 	if w.Kind == requests {
 		text += ", " + plural(w.Conns, "connection")
+	}
+	if w.hasTLS() {
+		text += ", " + w.TLS.Text()
 	}
 	if w.Net != loopback {
 		text += ", " + string(w.Net)
@@ -178,8 +207,13 @@ func (w workload) over(n network) workload {
 	return w
 }
 
+func (w workload) hasTLS() bool { return w.TLS != noTLS }
+
 // real reports whether a real cluster can serve the workload.
 func (w workload) real() bool {
+	if w.hasTLS() {
+		return false // it has not our key
+	}
 	switch w.Kind {
 	case churn, idle:
 		return true

@@ -34,7 +34,7 @@ func NewNamespace(name string) (*Namespace, error) {
 			return nil, err
 		}
 	}
-	n := &Namespace{Name: name, lock: flock.New(filepath.Join(os.TempDir(), "kproxy-lab-"+name+".lock"))}
+	n := &Namespace{Name: name, lock: lockOf(name)}
 	if mine, err := n.lock.TryLock(); err != nil || !mine {
 		return nil, fmt.Errorf("the network namespace %s is of a run that goes on (%w); wait for its end", name, cmp.Or(err, errors.New("locked")))
 	}
@@ -43,6 +43,20 @@ func NewNamespace(name string) (*Namespace, error) {
 		return nil, err
 	}
 	return n, n.Run("ip", "link", "set", "lo", "up")
+}
+
+// lockOf is that of whoever has the network of this name.
+func lockOf(name string) *flock.Flock {
+	return flock.New(filepath.Join(os.TempDir(), "kproxy-lab-"+name+".lock"))
+}
+
+// RemoveNamespace removes what a run that has ended has left under this name. One
+// that is of a run that goes on stays.
+func RemoveNamespace(name string) {
+	n := &Namespace{Name: name, lock: lockOf(name)}
+	if mine, err := n.lock.TryLock(); err == nil && mine {
+		n.Close()
+	}
 }
 
 // Close removes the network, with its links. Processes in it lose theirs.
