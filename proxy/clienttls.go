@@ -37,15 +37,18 @@ func (l *listener) newClientTLS() (*tlsconf.Server, error) {
 // connection's own record by then. Inside a frame it does not: that byte would be
 // passed on by itself, and a client that is slow to read would have its receive
 // buffer filled with small packets.
-func (p *pipe) readTLS(need int) (int, error) {
+func (p *pipe) readTLS(need int) (n int, err error) {
 	if !p.between || p.end > 0 {
-		return p.src.Read(p.room(need))
+		n, err = p.src.Read(p.room(need))
+	} else {
+		p.giveBack()
+		if n, err = p.src.Read(p.first[:]); n > 0 {
+			p.between = false
+			p.room(need)[0] = p.first[0]
+		}
 	}
-	p.giveBack()
-	n, err := p.src.Read(p.first[:])
-	if n > 0 {
-		p.between = false
-		p.room(need)[0] = p.first[0]
+	if n > 0 && err == nil && p.over != nil && !p.exact {
+		n += p.gather(p.buf[p.end+n:])
 	}
 	return n, err
 }

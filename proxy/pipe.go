@@ -44,7 +44,7 @@ type pipe struct {
 	src, dst        net.Conn
 	in              *inlet // reads src without a buffer while there is nothing to read; nil: not possible
 	out             *outlet
-	under           *rawTCPConn // of dst, which is TLS over it; nil: it is not
+	over, under     *rawTCPConn // what src and dst are TLS over; nil: they are not
 	more            bool        // what is written is not the end of its frame
 	ducts           *ducts      // nil: everything is copied
 	secure          bool        // src is TLS
@@ -93,6 +93,7 @@ func (p *pipe) connect(src, dst net.Conn, d *ducts) {
 		p.in = newInlet(src, p)
 	}
 	_, p.secure = src.(*tls.Conn)
+	p.over = rawUnder(src)
 	p.out, p.under = newOutlet(dst), rawUnder(dst)
 }
 

@@ -19,6 +19,7 @@ type rawTCPConn struct {
 	into    []byte
 	n       int
 	err     error
+	now     bool // a read does not wait; its error is errNothingYet then
 	out     *outlet
 	// follows says that more is written at once. The kernel then keeps what fills
 	// no packet, and several records leave in one.
@@ -68,7 +69,7 @@ func (c *rawTCPConn) Read(b []byte) (int, error) {
 
 // failed is an error of a system call as package net has it.
 func (c *rawTCPConn) failed(op string, err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, errNothingYet) {
 		return err
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
@@ -78,8 +79,21 @@ func (c *rawTCPConn) failed(op string, err error) error {
 func (c *rawTCPConn) readOnce(fd uintptr) (done bool) {
 	var again bool
 	c.n, again, c.err = recvNow(int(fd), c.into, 0)
+	if again && c.now {
+		c.err = errNothingYet
+		return true
+	}
 	return !again
 }
+
+// errNothingYet is temporary, so that TLS goes on behind it as behind a deadline.
+var errNothingYet net.Error = nothingYetError{}
+
+type nothingYetError struct{}
+
+func (nothingYetError) Error() string   { return "nothing has come" }
+func (nothingYetError) Timeout() bool   { return true }
+func (nothingYetError) Temporary() bool { return true }
 
 func (c *rawTCPConn) Write(b []byte) (int, error) {
 	n, err := c.out.write(b, c.follows.Load())
@@ -105,4 +119,18 @@ func (p *pipe) putTLS(b []byte) (int, error) {
 	p.under.follows.Store(p.more)
 	last, err := p.dst.Write(b[n:])
 	return n + last, err
+}
+
+// gather reads the records that have come behind the one that was read, and does
+// not wait: what they hold leaves together. An error comes again at the next read.
+func (p *pipe) gather(b []byte) (n int) {
+	p.over.now = true
+	defer func() { p.over.now = false }()
+	for n < len(b) {
+		got, err := p.src.Read(b[n:])
+		if n += got; got == 0 || err != nil {
+			break
+		}
+	}
+	return n
 }

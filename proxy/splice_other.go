@@ -44,6 +44,7 @@ func (*pipe) pourAhead() error        { return nil }
 func (*pipe) pourBehind() error       { return nil }
 
 func (*pipe) putTLS([]byte) (int, error) { panic("there is none") }
+func (*pipe) gather([]byte) int          { panic("there is none") }
 
 func (*ducts) close()     {}
 func (*ducts) files() int { return 0 }
