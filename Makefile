@@ -79,7 +79,7 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 
 .PHONY: e2e
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, nc); a skip is a failure
-	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/brokers ./e2e/decoders ./e2e/login
+	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd
 
 .PHONY: compat
 compat: ## every Kafka from 2.2 on with every client: writes docs/compatibility.md (more than an hour)
@@ -96,6 +96,10 @@ transcripts: ## record the frames that rewrite's tests replay, from every Kafka
 .PHONY: faults
 faults: ## what clients see when things break, with kproxy and without; writes docs/faults.md (root, Java 17, nft)
 	go run ./e2e/faults
+
+.PHONY: herd
+herd: ## thousands of clients at once: herds, floods, dawdlers; writes docs/herd.md (4 minutes, on an idle machine)
+	go run ./e2e/herd
 
 .PHONY: bench
 bench: ## what kproxy costs beside other proxies: dist/bench.html and .json (root; hours: go run ./bench --list)

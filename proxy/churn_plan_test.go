@@ -155,8 +155,6 @@ func (p *churnPlan) reasons() []proxy.CloseReason {
 	switch {
 	case p.byBroker:
 		return []proxy.CloseReason{proxy.BrokerClosed, proxy.BrokerReset}
-	case p.at == 0 && p.how == byReset:
-		return []proxy.CloseReason{proxy.ClientReset}
 	case p.at == 0:
 		return []proxy.CloseReason{proxy.NoRequest}
 	case p.how == halfClose:

@@ -84,18 +84,23 @@ func TestTLSClients(t *testing.T) {
 		want proxy.CloseReason // ClientClosed: it is served
 		fix  string
 	}{
-		{"let in", func(*testing.T, *edgeLab, *tls.Config) {}, proxy.ClientClosed, ""},
+		{"what is asked for", func(*testing.T, *edgeLab, *tls.Config) {}, proxy.ClientClosed, ""},
 		{"TLS 1.2", func(_ *testing.T, _ *edgeLab, c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, proxy.ClientClosed, ""},
 		{"a hello of 16 KB", func(_ *testing.T, _ *edgeLab, c *tls.Config) {
 			for i := range 64 {
 				c.NextProtos = append(c.NextProtos, fmt.Sprintf("%0255d", i))
 			}
 		}, proxy.ClientClosed, ""},
-		{"expired", with(bob, certlab.Expired, "app-1"), proxy.TLSExpired, "renew it"},
-		{"unknown CA", with(func(l *edgeLab) *certlab.Authority { return l.clients["fred"] }, nil, "app-1"), proxy.TLSUntrusted, "client_ca"},
-		{"no client certificate", func(_ *testing.T, _ *edgeLab, c *tls.Config) { c.Certificates = nil }, proxy.TLSNoCertificate, "ssl.keystore"},
-		{"another subject", with(bob, nil, "root"), proxy.TLSSubjectRefused, "subjects"},
-		{"wrong name", func(_ *testing.T, _ *edgeLab, c *tls.Config) { c.ServerName = "alice.test" }, proxy.TLSCertificateRefused, "does not trust"},
+		{"a certificate that has expired", with(bob, certlab.Expired, "app-1"), proxy.TLSExpired, "renew it"},
+		{"a certificate of an unknown CA", with(func(l *edgeLab) *certlab.Authority { return l.clients["fred"] }, nil, "app-1"), proxy.TLSUntrusted, "client_ca"},
+		{"no certificate", func(_ *testing.T, _ *edgeLab, c *tls.Config) { c.Certificates = nil }, proxy.TLSNoCertificate, "ssl.keystore"},
+		{"a certificate with another subject", with(bob, nil, "root"), proxy.TLSSubjectRefused, "subjects"},
+		{"a client that expects another name", func(_ *testing.T, _ *edgeLab, c *tls.Config) { c.ServerName = "alice.test" }, proxy.TLSCertificateRefused, "does not trust"},
+		{"the listener's certificate has expired", func(t *testing.T, l *edgeLab, _ *tls.Config) {
+			t.Helper()
+			pair := &l.conf.Clusters[0].Listeners[0].TLS.Certs[0]
+			pair.Cert, pair.Key = l.files.Pair(t, "old", l.servers.Issue(t, certlab.Expired, "bob.test"))
+		}, proxy.TLSCertificateRefused, "does not trust"},
 		{"the listener's CA is not known", func(_ *testing.T, _ *edgeLab, c *tls.Config) { c.RootCAs = x509.NewCertPool() }, proxy.TLSCertificateRefused, "does not trust"},
 		{"TLS 1.1", func(_ *testing.T, _ *edgeLab, c *tls.Config) {
 			c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
@@ -106,11 +111,12 @@ func TestTLSClients(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			documented(t, tt.name, tt.want)
 			l := newEdgeLab(t)
 			b := l.startBroker(t, 0, 0)
-			l.start(t, l.conf)
 			config := l.client(t)
 			tt.edit(t, l, config)
+			l.start(t, l.conf)
 			c := l.come(t, "bob.test:9092", config)
 			if tt.want == proxy.ClientClosed {
 				heartbeatThrough(t, &l.lab, b, c)
@@ -151,10 +157,11 @@ func TestTLSAndNoTLS(t *testing.T) {
 		{"half a hello", "bob", hello[:len(hello)/2], end, proxy.TLSClosed, []string{"level=INFO"}},
 		{"half a hello, for ever", "bob", hello[:len(hello)/2], stay, proxy.TLSTimeout, []string{"level=WARN", "handshake_timeout"}},
 		{"silence", "bob", nil, stay, proxy.TLSTimeout, []string{"level=WARN", "handshake_timeout"}},
-		{"TLS to plaintext", "plain", hello, stay, proxy.ForeignProtocol, []string{"level=WARN", "a TLS hello", "PLAINTEXT"}},
+		{"TLS to a plaintext port", "plain", hello, stay, proxy.ForeignProtocol, []string{"level=WARN", "a TLS hello", "PLAINTEXT"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			documented(t, tt.name, tt.want)
 			l := newEdgeLab(t)
 			l.conf.HandshakeTimeout = 200 * time.Millisecond
 			plain := proxy.Listener{Name: "plain", Bind: "127.0.0.1:29092", Advertise: "plain.test:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 29100, Last: 29109}}}
@@ -205,6 +212,7 @@ func (s slow) Write(b []byte) (n int, err error) {
 // same packet.
 func TestTLSHelloInPieces(t *testing.T) {
 	t.Parallel()
+	documented(t, "a hello byte by byte", proxy.ClientClosed)
 	for _, headed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("headed=%v", headed), func(t *testing.T) {
 			t.Parallel()
@@ -287,10 +295,28 @@ func TestTLSDocumentation(t *testing.T) {
 	}
 }
 
+// documented holds docs/tls.md to the outcome of what a test tries; ClientClosed is
+// that of a client that is served.
+func documented(t *testing.T, what string, want proxy.CloseReason) {
+	t.Helper()
+	page, err := os.ReadFile("../docs/tls.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome := "`" + string(want) + "`"
+	if want == proxy.ClientClosed {
+		outcome = "served"
+	}
+	if row := "| " + what + " | " + outcome + " |"; !strings.Contains(string(page), row) {
+		t.Errorf("docs/tls.md has no row %q", row)
+	}
+}
+
 // A ticket opens the listener that it is from, and no other: a client that bob
 // knows would be let in by fred without a certificate of fred's.
 func TestTicketOfAnotherListener(t *testing.T) {
 	t.Parallel()
+	documented(t, "a ticket of another listener", proxy.TLSNoCertificate)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			t.Parallel()

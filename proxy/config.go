@@ -51,7 +51,7 @@ type Config struct {
 	MaxRequestBytesBeforeLogin int           // the same for clients that have not logged in where Listener.Login wants it; 0: DefaultMaxRequestBytesBeforeLogin
 	FirstRequestTimeout        time.Duration // 0: DefaultFirstRequestTimeout
 	HandshakeTimeout           time.Duration // 0: DefaultHandshakeTimeout
-	MaxHandshakes              int           // of clients, that are worked on at one time; 0: 64 for each processor
+	MaxHandshakes              int           // of clients, that are worked on at one time; 0: one for each processor but one, at least one
 	DrainTimeout               time.Duration // 0: DefaultDrainTimeout
 
 	// WatchInterval is how often the files of TLS are looked at, to be read again when

@@ -142,3 +142,20 @@ func TestOneBrokerConnectionForEachClient(t *testing.T) {
 		}
 	}
 }
+
+// Load balancers end their health checks by a reset, too.
+func TestConnectAndResetIsNotWorthALine(t *testing.T) {
+	t.Parallel()
+	l := newEdgeLab(t)
+	l.start(t, l.conf)
+	c := l.dial(t, "bob.test:9092")
+	c.reset()
+	l.ended(t, proxy.NoRequest)
+
+	var plain lab
+	plain.start(t, plain.config())
+	c = plain.dial(t, "bob.test:9092")
+	c.reset()
+	plain.ended(t, proxy.NoRequest)
+	plain.log.has(t, "level=DEBUG", "reason=no_request")
+}

@@ -15,6 +15,7 @@ func (p *Proxy) lookInterval() time.Duration { return p.conf.PeerGoneAfter / loo
 // transport is what the kernel knows of one TCP connection.
 type transport struct {
 	closed      bool          // there is none any more: it was reset, or keep-alive has found nobody
+	ended       bool          // the peer has ended its side, and this one has not
 	outstanding bool          // bytes are sent or to be sent, and not acknowledged
 	unanswered  bool          // of those, or of probes, something was sent again and again in vain
 	lastACK     time.Duration // how long ago the last acknowledgement of any kind came

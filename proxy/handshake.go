@@ -14,10 +14,6 @@ import (
 	"kproxy/internal/wire"
 )
 
-// handshakesPerCore is how many handshakes may be worked on for each processor,
-// unless Config.MaxHandshakes says otherwise.
-const handshakesPerCore = 64
-
 // places are how many handshakes may be worked on at one time. A herd of clients
 // that comes back costs a signature each; the sessions that there are get their
 // turn between them.
@@ -25,16 +21,24 @@ type places chan struct{}
 
 func newPlaces(n int) places {
 	if n == 0 {
-		n = handshakesPerCore * runtime.GOMAXPROCS(0)
+		n = handshakesFor(runtime.GOMAXPROCS(0))
 	}
 	return make(places, n)
 }
 
+// handshakesFor is how many handshakes are worked on where Config.MaxHandshakes does
+// not say: all processors but one. While each has something to run, the Go
+// scheduler asks the network every 10 ms only, and every session waits for that
+// at each of its hops, behind the handshakes that have a place. More of them make no
+// herd faster: they are nothing but work.
+func handshakesFor(processors int) int { return max(1, processors-1) }
+
 // handshaking is a client's connection during its handshake. It has a place while
 // the proxy works, and none while it waits for the client: half a handshake
-// keeps nobody out, however many there are.
+// keeps nobody out, however many there are. It writes without a place, too: there
+// are few, and a client that does not read must not hold one.
 //
-//	Read waits ──▶ bytes ──▶ waits for a place ──▶ the proxy works ──▶ Read ──▶ …
+//	Read waits ──▶ bytes ──▶ waits for a place ──▶ the proxy works ──▶ Write ──▶ Read ──▶ …
 //
 // When the handshake is done it is the connection and nothing more.
 type handshaking struct {
@@ -44,6 +48,7 @@ type handshaking struct {
 	places places
 	ahead  []byte // bytes that were read before the handshake, and belong to it
 	placed bool
+	wrote  bool
 	heard  bool // anything came
 	done   bool
 }
@@ -63,13 +68,49 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 		return 0, err
 	}
 	h.heard = true
+	if !h.enter() {
+		if err := h.wait(); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// enter takes a place if there is one.
+func (h *handshaking) enter() bool {
 	select {
 	case h.places <- struct{}{}:
 		h.placed = true
-		return n, err
-	case <-h.ctx.Done():
-		return 0, h.ctx.Err()
+	default:
 	}
+	return h.placed
+}
+
+// wait takes a place when there is one, unless the client has left meanwhile: a
+// flood of clients that send a hello and leave must not cost a signature each, while
+// others wait behind them. Until the proxy has written, the end of a client's side
+// is enough to know; it owes what only an answer can bring forth.
+func (h *handshaking) wait() error {
+	select {
+	case h.places <- struct{}{}:
+		h.placed = true
+	case <-h.ctx.Done():
+		return h.ctx.Err()
+	}
+	if t, ok := transportOf(h.Conn); ok && (t.closed || t.ended && !h.wrote) {
+		h.leave()
+		return io.EOF
+	}
+	return nil
+}
+
+// Write gives up the place: what is to be signed has been by then.
+func (h *handshaking) Write(b []byte) (int, error) {
+	if !h.done { // who writes then is another's goroutine
+		h.leave()
+		h.wrote = true
+	}
+	return h.Conn.Write(b)
 }
 
 func (h *handshaking) leave() {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"kproxy/internal/auth"
@@ -298,7 +299,7 @@ func (s *session) beforeRequest(err error) error {
 			err:    errors.New("no complete request header"),
 			fix:    "if this is a load balancer's health check, let it close its connections",
 		}
-	case errors.Is(err, io.EOF) && s.up.buffered() == 0:
+	case s.up.buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
 		return end(NoRequest, nil)
 	case errors.Is(err, io.EOF):
 		return end(ClientClosed, errors.New("inside its first request header"))

@@ -135,14 +135,15 @@ func TestUnknownSNI(t *testing.T) {
 		want   proxy.CloseReason
 		logs   []string
 	}{
-		{"another name", "", "eve.test", proxy.TLSUnknownName, []string{`eve.test`, "unknown_sni"}},
-		{"no name", "", "", proxy.TLSNoName, []string{"no server name", "unknown_sni"}},
+		{"a server name of nobody's", "", "eve.test", proxy.TLSUnknownName, []string{`eve.test`, "unknown_sni"}},
+		{"no server name (SNI)", "", "", proxy.TLSNoName, []string{"no server name", "unknown_sni"}},
 		{"a node's name with a zero in front", proxy.SNIRefuse, "b07.orders.test", proxy.TLSUnknownName, nil},
-		{"another name, led on", proxy.SNIBootstrap, "eve.test", proxy.ClientClosed, []string{"server_name=eve.test"}},
-		{"no name, led on", proxy.SNIBootstrap, "", proxy.ClientClosed, nil},
+		{"the same, `unknown_sni: bootstrap`", proxy.SNIBootstrap, "eve.test", proxy.ClientClosed, []string{"server_name=eve.test"}},
+		{"no server name, `unknown_sni: bootstrap`", proxy.SNIBootstrap, "", proxy.ClientClosed, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			documented(t, tt.name, tt.want)
 			l := newSNILab(t)
 			l.conf.Clusters[1].Listeners[0].UnknownSNI = tt.policy
 			l.startBroker(t, 0, 0)

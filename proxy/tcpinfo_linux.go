@@ -29,6 +29,7 @@ func transportOf(conn net.Conn) (t transport, ok bool) {
 	}
 	return transport{
 		closed:      info.State == unix.BPF_TCP_CLOSE, // TCP_CLOSE, by the only name that it has there
+		ended:       info.State == unix.BPF_TCP_CLOSE_WAIT,
 		outstanding: info.Unacked > 0 || info.Notsent_bytes > 0,
 		unanswered:  info.Retransmits > 0 || info.Probes > 0,
 		lastACK:     time.Duration(info.Last_ack_recv) * time.Millisecond,

@@ -174,7 +174,7 @@ type limitKeys struct {
 	MaxRequestBytesBeforeLogin int           `key:"max_request_bytes_before_login" default:"524288" min:"1024" doc:"The same for a client that has not logged in, where a listener has login."`
 	FirstRequestTimeout        time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
 	HandshakeTimeout           time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" doc:"Longest wait for a client's TLS handshake."`
-	MaxHandshakes              int           `key:"max_handshakes" default:"0" min:"0" example:"128" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: 64 for each processor."`
+	MaxHandshakes              int           `key:"max_handshakes" default:"0" min:"0" example:"4" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: one for each processor but one, at least one."`
 	IdleTimeout                time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
 	MaxAge                     time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
 	MaxAgeJitter               float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`

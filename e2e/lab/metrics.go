@@ -74,3 +74,13 @@ series:
 	}
 	return counts, nil
 }
+
+// Value is what /metrics has said of something without labels.
+func Value(metrics, name string) (float64, error) {
+	for line := range strings.Lines(metrics) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("/metrics has no %s", name)
+}

@@ -1,0 +1,133 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/wire"
+)
+
+const (
+	// serverName is what the listener's certificate is for.
+	serverName = "kproxy.test"
+	// patience is how long a client waits for an answer before it is taken for
+	// lost: longer than anything here may take.
+	patience = 30 * time.Second
+)
+
+// The requests that clients send.
+var (
+	askVersions = encode(kmsg.NewPtrApiVersionsRequest(), 3)
+	askMetadata = encode(kmsg.NewPtrMetadataRequest(), 12)
+)
+
+func encode(req kmsg.Request, version int16) []byte {
+	req.SetVersion(version)
+	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("herd")).AppendRequest(nil, req, 0)
+}
+
+// door is an address, and what it takes to come in.
+type door struct {
+	Address string
+	TLS     *tls.Config // nil: plaintext
+}
+
+// dial connects, and does not ask yet.
+func (d door) dial(ctx context.Context) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: patience}
+	conn, err := dialer.DialContext(ctx, "tcp", d.Address)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil || d.TLS == nil {
+		return conn, err
+	}
+	secure := tls.Client(conn, d.TLS)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		reset(conn)
+		return nil, err
+	}
+	return secure, nil
+}
+
+// visit connects and asks once.
+func (d door) visit(ctx context.Context) (net.Conn, error) {
+	conn, err := d.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := ask(conn, bytes.Clone(askVersions), 1); err != nil {
+		reset(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// ask sends a request with a correlation id, and reads the answer to it.
+func ask(conn net.Conn, frame []byte, id int32) error {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	number(frame, id)
+	if _, err := conn.Write(frame); err != nil {
+		return err
+	}
+	return answered(conn, id)
+}
+
+// number gives a request its correlation id.
+func number(frame []byte, id int32) {
+	binary.BigEndian.PutUint32(frame[wire.RequestPrefixLen-4:], uint32(id))
+}
+
+// answered reads the answer to a request.
+func answered(in io.Reader, id int32) error {
+	answer, err := readFrame(in)
+	if err == nil && wire.CorrelationID(answer) != id {
+		err = fmt.Errorf("an answer to request %d, want %d", wire.CorrelationID(answer), id)
+	}
+	return err
+}
+
+// reset closes a connection as a machine does that is gone: the other side is told
+// by a reset, nothing is left to wait for here.
+func reset(conn net.Conn) {
+	if conn == nil {
+		return
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// hello is a whole ClientHello.
+func hello(ctx context.Context) []byte {
+	var sent capture
+	_ = tls.Client(&sent, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}).HandshakeContext(ctx) // ends at its first read
+	return sent.Bytes()
+}
+
+// capture is a connection that keeps what is sent, and has ended.
+type capture struct {
+	net.Conn
+	bytes.Buffer
+}
+
+func (c *capture) Read([]byte) (int, error)       { return 0, io.EOF }
+func (c *capture) Write(b []byte) (int, error)    { return c.Buffer.Write(b) }
+func (c *capture) Close() error                   { return nil }
+func (*capture) SetWriteDeadline(time.Time) error { return nil }
