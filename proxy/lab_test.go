@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"flag"
 	"log/slog"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -45,6 +47,24 @@ type dialled struct {
 //
 //	go test ./proxy -proxy.copy
 var copyAll = flag.Bool("proxy.copy", false, "copy everything, as systems without splice do")
+
+// notCopying skips what has no meaning with -proxy.copy, or on such systems.
+func notCopying(t *testing.T) {
+	t.Helper()
+	if *copyAll || runtime.GOOS != "linux" {
+		t.Skip("everything is copied")
+	}
+}
+
+// noise is n bytes that are not like each other.
+func noise(n int) []byte {
+	random := rand.New(rand.NewPCG(uint64(n), 0))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(random.Uint32())
+	}
+	return b
+}
 
 // splicePipes is what a Config has for -proxy.copy.
 func splicePipes() int {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -16,27 +15,9 @@ import (
 	"kproxy/proxy"
 )
 
-// noise is n bytes that are not like each other.
-func noise(n int) []byte {
-	random := rand.New(rand.NewPCG(uint64(n), 0))
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(random.Uint32())
-	}
-	return b
-}
-
 func (l *lab) moved() (up, down proxy.Direction) {
 	all := sumOf(l.proxy.Stats())
 	return all.up, all.down
-}
-
-// notCopying skips what has no meaning with -proxy.copy.
-func notCopying(t *testing.T) {
-	t.Helper()
-	if *copyAll {
-		t.Skip("everything is copied")
-	}
 }
 
 // fetches has one answer go to a client.
