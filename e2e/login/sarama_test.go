@@ -65,7 +65,15 @@ func (s *saramaSCRAM) Begin(user, password, authzID string) error {
 }
 
 func (c saramas) produce(ctx context.Context, a *access, topic string, values <-chan string) error {
-	producer, err := sarama.NewAsyncProducer([]string{a.address}, c.config(a))
+	client, err := sarama.NewClient([]string{a.address}, c.config(a))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := c.connect(client, topic); err != nil {
+		return err
+	}
+	producer, err := sarama.NewAsyncProducerFromClient(client)
 	if err != nil {
 		return err
 	}
@@ -94,6 +102,27 @@ func (c saramas) produce(ctx context.Context, a *access, topic string, values <-
 			return failed
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// connect waits until the client has connections to those who lead the topic. The
+// producers of two partitions would make one at the same time, and sarama marks it as open
+// before it holds its lock: the second finds it not connected, and, as nothing is tried
+// again here, fails.
+func (saramas) connect(client sarama.Client, topic string) error {
+	partitions, err := client.Partitions(topic)
+	if err != nil {
+		return err
+	}
+	for _, p := range partitions {
+		leader, err := client.Leader(topic, p)
+		if err != nil {
+			return err
+		}
+		if _, err := leader.Connected(); err != nil { // waits
+			return err
 		}
 	}
 	return nil
