@@ -86,6 +86,8 @@ func (s *site) configuration(t *testing.T, block func() int) string {
 			listeners := map[string]string{"open": ""}
 			if security == "SSL" || mechanism == auth.ScramSHA512 {
 				listeners["locked"] = locked
+			}
+			if security == "SASL_PLAINTEXT" && mechanism == auth.ScramSHA512 {
 				listeners["readers"] = "apis: {preset: read-only}"
 			}
 			cluster(clusterName(security, mechanism), security, credentials(mechanism), listeners)

@@ -59,16 +59,18 @@ func (r *trip) refused() bool {
 	return r.by == "kcat" && strings.HasPrefix(r.access.mechanism, "SCRAM-")
 }
 
+// loses says whether the client loses its connections when its login expires: librdkafka
+// 2.0.2 does not log in again.
+func (r *trip) loses() bool { return r.by == "kcat" && r.mode == passed }
+
 // roundTrips has each client send records and read them, each way there is.
 func (s *site) roundTrips(t *testing.T) {
 	all := s.trips()
 	var running errgroup.Group
 	running.SetLimit(atOnce)
-	for _, r := range all {
+	for i := range all {
 		running.Go(func() error {
-			began := time.Now()
-			s.run(t.Context(), r)
-			r.took = time.Since(began)
+			all[i] = s.run(t.Context(), all[i])
 			return nil
 		})
 	}
@@ -84,8 +86,23 @@ func (s *site) roundTrips(t *testing.T) {
 	}
 }
 
-// run is the trip itself.
-func (s *site) run(ctx context.Context, r *trip) {
+// run makes the trip, and returns it. One that has outlived a login which its client does
+// not renew shows nothing, and is made again.
+func (s *site) run(ctx context.Context, r *trip) *trip {
+	for attempt := 1; ; attempt++ {
+		began := time.Now()
+		s.travel(ctx, r)
+		r.took = time.Since(began)
+		if r.err == nil || !r.loses() || r.took < reauth || attempt == attempts {
+			return r
+		}
+		s.excuse(r.id)
+		r = s.trip(r.way, r.by, r.client, fmt.Sprint("-", attempt+1))
+	}
+}
+
+// travel is the trip itself.
+func (s *site) travel(ctx context.Context, r *trip) {
 	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 	defer cancel()
 	if r.refused() {
