@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"kproxy/e2e/lab"
 	"kproxy/internal/certlab"
 )
@@ -82,19 +84,37 @@ func (c connection) said(t *testing.T) string {
 	return string(b)
 }
 
-// tools has kcat and the console tools do their work through the connection. No tool may
-// hear of a broker's own name.
+// printed is what is printed for clients: the line for kcat, and a file with the
+// configuration for Java.
+func (c connection) printed(t *testing.T) (kcat []string, java string) {
+	t.Helper()
+	said := c.said(t)
+	line := regexp.MustCompile(`(?m)^kcat (.*)$`).FindStringSubmatch(said)
+	block := regexp.MustCompile(`(?m)^# Java .*\n((?:.+\n)+)`).FindStringSubmatch(said)
+	if line == nil || block == nil {
+		t.Fatalf("no configuration for clients is printed:\n%s", said)
+	}
+	java = filepath.Join(t.TempDir(), "client.properties")
+	if err := os.WriteFile(java, []byte(block[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(line[1]), java
+}
+
+// tools has kcat and the console tools do their work through the connection, with the
+// configuration that is printed for them. No tool may hear of a broker's own name.
 func (c connection) tools(t *testing.T, topic string, brokers int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	listed := runTool(t, c.place.Command(lab.Command(ctx, shared.kcat, "-b", c.bootstrap, "-L", "-m", "15")), nil).stdout
+	kcat, java := c.printed(t)
+	listed := runTool(t, c.place.Command(lab.Command(ctx, shared.kcat, append(kcat, "-m", "15")...)), nil).stdout
 	if got := strings.Count(listed, " at localhost:"); got != brokers {
 		t.Errorf("kcat -L names %d brokers at localhost, want %d:\n%s", got, brokers, listed)
 	}
 	want := values(topic, 500)
 	tool := func(class string, args ...string) []string {
-		cmd := shared.java.Tool(ctx, shared.tools[0].classpath, class, append([]string{"--bootstrap-server", c.bootstrap, "--topic", topic}, args...)...)
+		cmd := shared.java.Tool(ctx, shared.tools[0].classpath, class, append([]string{"--bootstrap-server", c.bootstrap, "--command-config", java, "--topic", topic}, args...)...)
 		return runTool(t, c.place.Command(cmd), lines(want)).Lines()
 	}
 	tool(consoleProducer)
@@ -147,14 +167,25 @@ func startStory(t *testing.T) (cluster *lab.Cluster, outside *lab.Namespace, ca 
 		Properties: func(int) map[string]string {
 			return map[string]string{
 				"ssl.keystore.type": "PEM", "ssl.keystore.location": store,
-				"sasl.enabled.mechanisms":                     "PLAIN",
-				"listener.name.secure.plain.sasl.jaas.config": `org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret";`,
+				"sasl.enabled.mechanisms":                             "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+				"listener.name.secure.plain.sasl.jaas.config":         `org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret";`,
+				"listener.name.secure.scram-sha-256.sasl.jaas.config": `org.apache.kafka.common.security.scram.ScramLoginModule required;`,
+				"listener.name.secure.scram-sha-512.sasl.jaas.config": `org.apache.kafka.common.security.scram.ScramLoginModule required;`,
 			}
 		},
 	})
 	t.Cleanup(cluster.Close)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, cluster.Complaints())
+	}
+	for _, mechanism := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // one request may name a user once
+		altered, err := cluster.Admin.AlterUserSCRAMs(t.Context(), nil, []kadm.UpsertSCRAM{{User: "alice", Mechanism: mechanism, Iterations: 4096, Password: "alice-secret"}})
+		if err == nil {
+			err = altered.Error()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	return cluster, outside, files.Write(t, "ca.pem", authority.PEM)
 }
@@ -197,9 +228,9 @@ func TestConnect(t *testing.T) {
 		}
 		c.tools(t, topic(t, "connect-again"), 1)
 	})
-	for _, kind := range []string{"PEM", "JKS", "PKCS12"} {
-		t.Run("SASL_SSL by the client's configuration, "+kind, func(t *testing.T) {
-			secureByFile(t, outside, ca, kind, topic)
+	for kind, mechanism := range map[string]string{"PEM": "PLAIN", "JKS": "SCRAM-SHA-256", "PKCS12": "SCRAM-SHA-512"} {
+		t.Run(fmt.Sprintf("SASL_SSL by the client's configuration, %s, %s", kind, mechanism), func(t *testing.T) {
+			secureByFile(t, outside, ca, kind, mechanism, topic)
 		})
 	}
 	t.Run("a port that wants TLS", func(t *testing.T) {
@@ -210,10 +241,14 @@ func TestConnect(t *testing.T) {
 	})
 }
 
-// secureByFile connects by a Java client's configuration, whose truststore is of a kind.
-func secureByFile(t *testing.T, outside *lab.Namespace, ca, kind string, topic func(*testing.T, string) string) {
+// secureByFile connects by a Java client's configuration, whose truststore is of a kind,
+// and which logs in by a mechanism.
+func secureByFile(t *testing.T, outside *lab.Namespace, ca, kind, mechanism string, topic func(*testing.T, string) string) {
 	t.Helper()
-	store, password := ca, ""
+	store, password, module := ca, "", "scram.ScramLoginModule"
+	if mechanism == "PLAIN" {
+		module = "plain.PlainLoginModule"
+	}
 	if kind != "PEM" {
 		store, password = filepath.Join(t.TempDir(), "trust"), "ssl.truststore.password=changeit\n"
 		out, err := exec.CommandContext(t.Context(), "keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", ca,
@@ -227,10 +262,10 @@ func secureByFile(t *testing.T, outside *lab.Namespace, ca, kind string, topic f
 security.protocol=SASL_SSL
 ssl.truststore.type=%s
 ssl.truststore.location=%s
-%ssasl.mechanism=PLAIN
-sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+%ssasl.mechanism=%s
+sasl.jaas.config=org.apache.kafka.common.security.%s required \
   username="alice" password="alice-secret";
-`, lab.HostPort(storyBroker, storySecure), kind, store, password)
+`, lab.HostPort(storyBroker, storySecure), kind, store, password, mechanism, module)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
