@@ -66,6 +66,11 @@ func noise(n int) []byte {
 	return b
 }
 
+func (l *lab) moved() (up, down proxy.Direction) {
+	all := sumOf(l.proxy.Stats())
+	return all.up, all.down
+}
+
 // splicePipes is what a Config has for -proxy.copy.
 func splicePipes() int {
 	if *copyAll {

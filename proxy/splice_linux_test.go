@@ -15,11 +15,6 @@ import (
 	"kproxy/proxy"
 )
 
-func (l *lab) moved() (up, down proxy.Direction) {
-	all := sumOf(l.proxy.Stats())
-	return all.up, all.down
-}
-
 // fetches has one answer go to a client.
 func fetches(c client, s brokerConn, answer []byte) {
 	c.t.Helper()
