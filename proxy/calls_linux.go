@@ -17,6 +17,26 @@ import (
 // on, which was more than a tenth of what a small frame costs. A raw call keeps its
 // processor for as long as the kernel takes to copy 256 KiB at most.
 
+// spell counts the calls in a row that had no need to wait. A goroutine that never
+// waits depends on the scheduler's monitor to make room for others, and while
+// nothing runs that one sleeps, until a call that is not raw, or the next timer,
+// wakes it: seconds.
+type spell int
+
+// maxSpell is so many calls that the monitor's price does not matter, and few
+// beside the 10 ms after which it takes a processor away.
+const maxSpell = 64
+
+// took counts one call more, and wakes the monitor if there were many.
+func (s *spell) took(waits bool) {
+	if *s++; waits {
+		*s = 0
+	} else if *s == maxSpell {
+		*s = 0
+		_, _, _ = unix.Syscall(unix.SYS_GETPID, 0, 0, 0) // any will do
+	}
+}
+
 // recvNow is recv(2). The end of what the peer sends is io.EOF.
 func recvNow(fd int, b []byte, flags int) (n int, again bool, err error) {
 	n, again, err = call("recv", unix.SYS_RECVFROM, fd, b, flags)

@@ -16,6 +16,7 @@ type rawTCPConn struct {
 
 	raw     syscall.RawConn
 	tryRead func(fd uintptr) bool
+	spell   spell
 	into    []byte
 	n       int
 	err     error
@@ -79,6 +80,7 @@ func (c *rawTCPConn) failed(op string, err error) error {
 func (c *rawTCPConn) readOnce(fd uintptr) (done bool) {
 	var again bool
 	c.n, again, c.err = recvNow(int(fd), c.into, 0)
+	c.spell.took(again)
 	if again && c.now {
 		c.err = errNothingYet
 		return true

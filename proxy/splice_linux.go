@@ -46,6 +46,7 @@ type inlet struct {
 	trySplice  func(fd uintptr) bool
 	discardNow func(fd uintptr)
 
+	spell spell
 	want  int   // bytes that are asked for
 	n     int   // bytes that came
 	duct  *duct // that they are in, after trySplice
@@ -124,6 +125,7 @@ func (in *inlet) readOnce(fd uintptr) (done bool) {
 	}
 	var again bool
 	in.n, again, in.err = recvNow(int(fd), p.room(in.want), flags)
+	in.spell.took(again)
 	if again && p.end == 0 {
 		p.giveBack()
 	}
@@ -229,6 +231,7 @@ func (in *inlet) spliceOnce(fd uintptr) (done bool) {
 		return true
 	}
 	n, again, err := spliceNow(int(fd), in.duct.in, in.want, false)
+	in.spell.took(again)
 	if n > 0 {
 		in.n = n
 		return true
