@@ -84,6 +84,20 @@ func hasRoom(fd int) bool {
 	return n > 0 || errno != 0
 }
 
+// roomOf is how many bytes a socket that has room takes at once; what the kernel
+// needs around them is counted in. One that cannot be asked takes one byte.
+func roomOf(fd int) int {
+	var info [unix.SK_MEMINFO_VARS]uint32
+	size := uint32(unsafe.Sizeof(info))
+	//nolint:gosec // as in unix.GetsockoptInt, which has not this type
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	buffer, queued := info[unix.SK_MEMINFO_SNDBUF], info[unix.SK_MEMINFO_WMEM_QUEUED]
+	if errno != 0 || queued >= buffer {
+		return 1
+	}
+	return int(buffer - queued)
+}
+
 // call is a system call that takes a buffer.
 func call(name string, trap uintptr, fd int, b []byte, flags int) (n int, again bool, err error) {
 	for {

@@ -8,16 +8,17 @@ import (
 )
 
 const (
-	// ductSize is the room that a duct is given. What counts is its number of
-	// places, one for each page of it: a packet from a network of 1,500-byte
+	// maxDuctSize is the room that a duct is given, and budgetSize that of all: a
+	// quarter of what the kernel gives one user by default. What counts is the number
+	// of places, one for each page of it: a packet from a network of 1,500-byte
 	// packets takes a whole place, so that 64 places hold some 90 KB.
-	ductSize = 256 << 10
+	maxDuctSize = 1 << 20
+	budgetSize  = 16 << 20
 	// minDuctSize is what a duct must have to be of use. A user who has used up
 	// fs.pipe-user-pages-soft gets two places, and a splice of less than 3 KB
 	// costs more than a copy.
 	minDuctSize = 64 << 10
-	// maxDucts bounds the budget: so many of ductSize take a quarter of what
-	// the kernel gives one user by default.
+	// maxDucts bounds the budget, of which each has 256 KiB then.
 	maxDucts = 64
 	// ductsPerCore is the budget. A duct is in use while bytes are on their way
 	// through it, which is never longer than two system calls: more are in use
@@ -39,6 +40,7 @@ type duct struct{ in, out int }
 // that few are enough for any number of sessions: see splice.
 type ducts struct {
 	max   int
+	size  int // of each, in bytes: a power of two
 	made  atomic.Int32
 	retry atomic.Int64 // no duct is made before this time, in nanoseconds of time.Since(start)
 	start time.Time
@@ -54,7 +56,17 @@ func newDucts(n int) *ducts {
 	if n == 0 {
 		n = defaultDucts()
 	}
-	return &ducts{max: min(n, maxDucts), start: time.Now()}
+	n = min(n, maxDucts)
+	return &ducts{max: n, size: ductSize(n), start: time.Now()}
+}
+
+// ductSize is the room that each of n ducts is given.
+func ductSize(n int) int {
+	size := maxDuctSize
+	for size*n > budgetSize {
+		size /= 2
+	}
+	return size
 }
 
 // files is how many file descriptors the budget may take.
@@ -104,7 +116,7 @@ func (d *ducts) make() *duct {
 	}
 	one := &duct{out: ends[0], in: ends[1]}
 	// A failure leaves the size that it has.
-	_, _ = unix.FcntlInt(uintptr(one.in), unix.F_SETPIPE_SZ, ductSize)
+	_, _ = unix.FcntlInt(uintptr(one.in), unix.F_SETPIPE_SZ, d.size)
 	if size, err := unix.FcntlInt(uintptr(one.in), unix.F_GETPIPE_SZ, 0); err != nil || size < minDuctSize {
 		d.destroy(one)
 		d.retry.Store(now + int64(ductRetry))

@@ -15,13 +15,12 @@ const (
 	// minSplice is the shortest rest of a pass that is spliced. Below it the
 	// four system calls cost more than two copies.
 	minSplice = 16 << 10
-	// minChunk is what is put into a duct at a time, and so the most that has to
-	// be taken out again for a client that does not read; as long as everything
-	// finds room at once, it is doubled up to maxChunk.
+	// minChunk is what is put into a duct at a time; as long as everything finds
+	// room at once, it is doubled up to what a duct holds.
 	minChunk = 64 << 10
-	maxChunk = 256 << 10
-	// surely is how much is put into a duct without a look at whether dst has room
-	// for it: a frame of 64 KiB and what is around its records.
+	// surely is how much is put into a duct without a look at how much room dst has,
+	// and so the most that has to be taken out again for a client that does not
+	// read: a frame of 64 KiB and what is around its records.
 	surely = 96 << 10
 	// maxBehind is how much of what follows is copied into a duct, so that it
 	// leaves together with what was spliced: the tail of an answer. A pipe takes
@@ -79,7 +78,7 @@ type outlet struct {
 	behind int  // how many of them were copied into it
 	more   bool // more follows at once
 	copied int  // bytes of ahead that are written
-	room   bool // tryRoomy has found some
+	room   int  // what the socket takes at once, as tryReady and tryRoomy have found it
 	flags  int  // of trySend
 	err    error
 }
@@ -91,7 +90,7 @@ func newOutlet(dst net.Conn) *outlet {
 		return nil
 	}
 	out := &outlet{raw: raw}
-	out.trySend, out.tryWrite, out.tryReady, out.tryRoomy = out.sendAll, out.writeOnce, ready, out.lookForRoom
+	out.trySend, out.tryWrite, out.tryReady, out.tryRoomy = out.sendAll, out.writeOnce, out.ready, out.lookForRoom
 	return out
 }
 
@@ -199,6 +198,7 @@ func (p *pipe) splice(n int) (taken int, err error) {
 			if err := p.out.raw.Write(p.out.tryReady); err != nil {
 				return 0, &sideError{err: err}
 			}
+			in.want = min(in.want, max(p.out.room, surely))
 		}
 		in.n, in.flush, in.err = 0, false, nil
 		err := in.raw.Read(in.trySplice)
@@ -321,7 +321,7 @@ func (p *pipe) pour(ahead []byte, place int) error {
 		ducts.put(d)
 		p.rewind()
 		if n >= p.chunk {
-			p.chunk = min(max(2*p.chunk, minChunk), maxChunk)
+			p.chunk = min(max(2*p.chunk, minChunk), ducts.size)
 		}
 		return nil
 	}
@@ -336,22 +336,34 @@ func (p *pipe) pour(ahead []byte, place int) error {
 
 // roomy reports whether dst has room, which is a third of its socket's buffer.
 func (p *pipe) roomy() bool {
-	if p.out == nil {
+	out := p.out
+	if p.under != nil {
+		out = p.under.out
+	}
+	if out == nil {
 		return false
 	}
-	p.out.room = false
-	_ = p.out.raw.Write(p.out.tryRoomy) // without one there is no room
-	return p.out.room
+	out.room = 0
+	_ = out.raw.Write(out.tryRoomy) // without one there is no room
+	return out.room > 0
 }
 
 func (out *outlet) lookForRoom(fd uintptr) (done bool) {
-	out.room = ready(fd)
+	if hasRoom(int(fd)) {
+		out.room = roomOf(int(fd))
+	}
 	return true
 }
 
 // ready is called by the poller; false waits until the socket has room. A large
-// chunk is put into a duct only then.
-func ready(fd uintptr) (done bool) { return hasRoom(int(fd)) }
+// chunk is put into a duct only then, and no larger one than finds room.
+func (out *outlet) ready(fd uintptr) (done bool) {
+	if !hasRoom(int(fd)) {
+		return false
+	}
+	out.room = roomOf(int(fd))
+	return true
+}
 
 // write writes b, and waits while there is no room for it. If more follows at
 // once, the kernel may keep what fills no packet.

@@ -454,3 +454,34 @@ func awaitReadable(t *testing.T, c net.Conn, n int) {
 		}
 	}
 }
+
+// What a client leaves in a duct that has stopped reading is little, however large
+// chunks have become: it has to be held.
+func TestAStalledClientLeavesLittle(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	broker, source := tcpPair(t)
+	client, sink := tcpPair(t)
+	if err := sink.SetWriteBuffer(128 << 10); err != nil { // as that of one that has not been fast for long
+		t.Fatal(err)
+	}
+	const size = 16 << 20
+	go func() { _, _ = broker.Write(make([]byte, size)) }() // ends with the connection
+	p := &pipe{opened: time.Now(), chunk: budget.size}
+	p.connect(source, sink, budget)
+	passed := make(chan error, 1)
+	go func() { passed <- p.pass(size) }()
+	for before := int64(-1); p.moved() == 0 || p.moved() != before; { // until nothing moves
+		before = p.moved()
+		<-time.After(100 * time.Millisecond)
+	}
+	if err := client.Close(); err != nil { // with bytes unread: it is reset
+		t.Fatal(err)
+	}
+	if err := <-passed; err == nil {
+		t.Fatal("all was passed to a client that read nothing")
+	}
+	if left := p.next - p.sent; left > 128<<10 {
+		t.Errorf("%d KiB were left in the duct, want what fills no chunk", left>>10)
+	}
+}
