@@ -35,6 +35,7 @@ func (s *session) lighten() {
 	s.up.giveBack()
 	s.down.giveBack()
 	s.up.in, s.down.in = nil, nil
+	s.up.out, s.down.out = nil, nil
 	s.queue.lighten()
 }
 

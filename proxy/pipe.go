@@ -45,8 +45,8 @@ type pipe struct {
 	in              *inlet // reads src without a buffer while there is nothing to read; nil: not possible
 	out             *outlet
 	over, under     *rawTCPConn // what src and dst are TLS over; nil: they are not
-	more            bool        // what is written is not the end of its frame
 	ducts           *ducts      // nil: everything is copied
+	more            bool        // what is written is not the end of its frame
 	secure          bool        // src is TLS
 	between         bool        // nothing is read of the frame that boundary has told of, for src that is TLS
 	first           [1]byte     // of what TLS has then
