@@ -46,7 +46,6 @@ type pipe struct {
 	out             *outlet
 	over, under     *rawTCPConn // what src and dst are TLS over; nil: they are not
 	ducts           *ducts      // nil: everything is copied
-	more            bool        // what is written is not the end of its frame
 	secure          bool        // src is TLS
 	between         bool        // nothing is read of the frame that boundary has told of, for src that is TLS
 	first           [1]byte     // of what TLS has then
@@ -236,7 +235,7 @@ func (p *pipe) put(b []byte) error {
 	var err error
 	switch {
 	case p.out != nil:
-		n, err = p.out.write(b, p.more)
+		n, err = p.out.write(b, false)
 	case p.under != nil:
 		n, err = p.putTLS(b)
 	default:
@@ -277,7 +276,7 @@ func (p *pipe) passPart(n int) error {
 				continue
 			}
 		}
-		if err := p.flushInside(); err != nil {
+		if err := p.flush(); err != nil {
 			return err
 		}
 		if err := p.read(n); err != nil {
@@ -288,15 +287,6 @@ func (p *pipe) passPart(n int) error {
 		n -= have
 	}
 	return nil
-}
-
-// flushInside is flush in the middle of a frame: the kernel may keep what fills no
-// packet until more comes, for 200 ms at most.
-func (p *pipe) flushInside() error {
-	p.more = true
-	err := p.flush()
-	p.more = false
-	return err
 }
 
 // passSpliced passes up to n bytes through a duct, behind all that was passed
