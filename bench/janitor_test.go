@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 
 	"kproxy/e2e/lab"
@@ -14,12 +15,12 @@ import (
 func TestRemoveNamespace(t *testing.T) {
 	const name = "kpb-test"
 	remove(leftNamespace, name) // there is none
-	if os.Geteuid() != 0 {
-		t.Skip("making one needs root")
+	if _, err := exec.LookPath("ip"); os.Geteuid() != 0 || err != nil {
+		t.Skip("making one needs root, and ip")
 	}
 	ns, err := lab.NewNamespace(name)
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	defer ns.Close()
 	remove(leftNamespace, name)
