@@ -349,9 +349,7 @@ func (p *pipe) roomy() bool {
 }
 
 func (out *outlet) lookForRoom(fd uintptr) (done bool) {
-	if hasRoom(int(fd)) {
-		out.room = roomOf(int(fd))
-	}
+	_ = out.ready(fd) // it is not waited for
 	return true
 }
 
