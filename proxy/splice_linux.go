@@ -18,6 +18,11 @@ const (
 	// minChunk is what is put into a duct at a time; as long as everything finds
 	// room at once, it is doubled up to what a duct holds.
 	minChunk = 64 << 10
+	// firstChunk is what is put into a duct first. The kernel widens a window by how
+	// much more was read in a round trip than in the one before, and a leap counts
+	// many times: src had 4 MiB on their way here after a first chunk of 64 KiB, 2 MiB
+	// after this one, all of which stay in the kernel if dst stops reading.
+	firstChunk = 32 << 10
 	// surely is how much is put into a duct without a look at how much room dst has,
 	// and so the most that has to be taken out again for a client that does not
 	// read: a frame of 64 KiB and what is around its records.
@@ -189,7 +194,7 @@ func refuses(err error) bool {
 func (p *pipe) splice(n int) (taken int, err error) {
 	in := p.in
 	p.begun, p.filled = true, false
-	in.want = min(n, max(p.chunk, minChunk))
+	in.want = min(n, max(p.chunk, firstChunk))
 	if rest := n - in.want; 0 < rest && rest < minSplice {
 		in.want -= minSplice // or the last few would be copied
 	}
