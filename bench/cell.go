@@ -68,12 +68,20 @@ func (s *suite) measure(ctx context.Context, st *stage, run *running, rate float
 		if t.samples[i], err = takeSample(run.pids, others, run.group); err != nil {
 			return nil, errors.Join(err, load.close())
 		}
+		if event == marked {
+			if err := load.release(); err != nil {
+				return nil, errors.Join(err, load.close())
+			}
+		}
 	}
 	if err := load.close(); err != nil {
 		return nil, err
 	}
 	if t.cpu && !t.samples[2].alive {
 		return nil, errors.New("the target's processes are gone")
+	}
+	if t.marks[2].Requests <= t.marks[1].Requests && t.work.Kind != idle {
+		return nil, errors.New("no answer came while it was measured")
 	}
 	return t.figures(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -83,15 +84,23 @@ func (c *cluster) topic(ctx context.Context, w workload, filled bool) (string, e
 	return name, errors.Join(err, failed)
 }
 
-// close removes the topics.
-func (c *cluster) close() {
+// close removes the topics. Their names say whose they are, if that fails.
+func (c *cluster) close() error {
 	if c == nil {
-		return
+		return nil
 	}
+	defer c.client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
 	defer cancel()
-	if len(c.topics) > 0 {
-		_, _ = c.admin.DeleteTopics(ctx, c.topics...) // their names say whose they are
+	if len(c.topics) == 0 {
+		return nil
 	}
-	c.client.Close()
+	answers, err := c.admin.DeleteTopics(ctx, c.topics...)
+	if err == nil {
+		err = answers.Error()
+	}
+	if err != nil {
+		err = fmt.Errorf("remove the topics %s: %w", strings.Join(c.topics, ", "), err)
+	}
+	return err
 }

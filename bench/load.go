@@ -43,10 +43,13 @@ type mark struct {
 
 // The marks, in their order.
 const (
-	marked = "start" // nothing is connected yet
+	marked = "start" // nothing is connected yet, nor will be until the suite has looked: released
 	begin  = "begin" // warmed up: the measurement begins
 	end    = "end"   // and ends; the load goes on until it is told that all has been seen
 )
+
+// released is what the suite sends behind the first mark.
+const released = "go"
 
 const (
 	// grace is how much longer than it should a load may take, before it is
@@ -70,8 +73,8 @@ type load struct {
 	latency *hdrhistogram.Histogram
 }
 
-// serveLoad does one job. What it reads after it is the end of its input: then
-// the suite has seen all it wants.
+// serveLoad does one job. What it reads after it is that the suite has looked at what
+// there is before, and then the end of its input: it has seen all it wants.
 func serveLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 	var job loadJob
 	dec := json.NewDecoder(in)
@@ -85,10 +88,11 @@ func serveLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
-	err = l.run(ctx, func() {
+	told := func() {
 		var rest json.RawMessage
-		_ = dec.Decode(&rest) // io.EOF, sooner or later
-	})
+		_ = dec.Decode(&rest) // released, or io.EOF, sooner or later
+	}
+	err = l.run(ctx, told)
 	if err != nil {
 		return errors.Join(err, l.out.Encode(mark{Event: end, Error: err.Error()}))
 	}
@@ -104,12 +108,13 @@ func newLoad(job loadJob, out io.Writer) *load {
 	}
 }
 
-// run connects, loads, and tells its marks. It returns when all its goroutines
-// have ended.
+// run connects, loads, and tells its marks; seen waits for the suite, behind the first
+// and the last. It returns when all its goroutines have ended.
 func (l *load) run(ctx context.Context, seen func()) error {
 	if err := l.mark(marked); err != nil {
 		return err
 	}
+	seen()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)

@@ -10,7 +10,7 @@
 //
 // # The parts
 //
-// Four kinds of processes, none of which is another's child:
+// Four kinds of processes:
 //
 //	bench load ──▶ the target ──▶ bench broker        each unprivileged, each in
 //	     ▲             ▲               ▲              a network of its own for veth
@@ -23,15 +23,15 @@
 //
 // # A workload
 //
-// Each workload starts every target once. In each round each target has its
-// turn, in an order that rotates; first at the maximum, then, when all rounds are
+// Each workload starts every target once, those that look at memory anew for each turn.
+// In each round each target has its turn, in an order drawn for it; first at the maximum, then, when all rounds are
 // over, at one pinned rate that the slowest can carry. A figure is the median of
 // the rounds, with the least and the greatest beside it; a ratio is taken in each
 // round, between turns a few seconds apart.
 //
 // # Finding the way
 //
-//	main.go        flags; suite.go: what happens after them
+//	options.go     flags; suite.go: what happens after them
 //	workloads.go   what is measured; run.go: rounds and turns; cell.go: one turn
 //	frames.go      the prepared frames; broker.go: who answers them
 //	load*.go       who sends them: closed loop, pinned rate, churn, idle, stalled, franz-go

@@ -81,6 +81,9 @@ func (o options) plan(root bool) (*plan, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--target %s: %w", spec, err)
 		}
+		if slices.ContainsFunc(p.users, func(other userTarget) bool { return other.name == u.name }) {
+			return nil, fmt.Errorf("--target %s: another one has that name; give each its own", spec)
+		}
 		p.users = append(p.users, u)
 	}
 	if err := errors.Join(o.validate(), p.choose(), p.pick(root)); err != nil {
@@ -99,6 +102,7 @@ func (o options) validate() error {
 		"--threads must be 1 or more":               o.threads < 1,
 		"--duration must be 100ms or more":          o.duration < 100*time.Millisecond,
 		"--warmup must not be negative":             o.warmup < 0,
+		"--idle must not be negative":               o.idle < 0,
 		"--rate-share must be above 0 and below 1":  o.share <= 0 || o.share >= 1,
 		"--broker-listen has no use with --brokers": o.brokerListen != "" && len(o.brokers) > 0,
 		"--target needs --broker-listen or --brokers: the proxy must know where to go": len(o.userTargets) > 0 &&

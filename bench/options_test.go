@@ -65,6 +65,10 @@ func TestPlan(t *testing.T) {
 		{"a target that cannot know the broker", func(o *options) { o.userTargets = []string{"mine=127.0.0.1:1,pid=1"} }, true, "--broker-listen", nil},
 		{"no rounds", func(o *options) { o.rounds = 0 }, true, "--rounds", nil},
 		{"no time", func(o *options) { o.duration = 0 }, true, "--duration", nil},
+		{"two targets of one name", func(o *options) {
+			o.userTargets, o.brokerListen = []string{"mine=127.0.0.1:1,pid=1", "mine=127.0.0.1:2,pid=1"}, "127.0.0.1:9092"
+		}, true, "its own", nil},
+		{"time that runs backwards", func(o *options) { o.idle = -1 }, true, "--idle", nil},
 		{"all of the maximum", func(o *options) { o.share = 1 }, true, "--rate-share", nil},
 		{"no port", func(o *options) { o.brokers = []string{"localhost"} }, true, "localhost", nil},
 	} {

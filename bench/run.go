@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -143,16 +145,21 @@ func (s *suite) warm(ctx context.Context, st *stage, run *running, d time.Durati
 		if _, err := load.next(event); err != nil {
 			return err
 		}
+		if event == marked {
+			if err := load.release(); err != nil {
+				return err
+			}
+		}
 	}
 	return load.close()
 }
 
-// rounds gives each target a turn in each round. The order rotates, so that no
-// target always comes after the same one.
+// rounds gives each target a turn in each round, in an order drawn for it, so that who
+// comes after whom differs. It is the same in each run.
 func (s *suite) rounds(ctx context.Context, st *stage, runs map[*row]*running, rate float64) error {
 	for round := range s.plan.rounds {
-		for i := range st.rows {
-			r := st.rows[(i+round)%len(st.rows)]
+		for _, i := range order(st.work.Name, rate, round, len(st.rows)) {
+			r := st.rows[i]
 			s.progress.say("%s %s", st.work.Name, r.Target)
 			err := s.turn(ctx, st, r, runs, round, rate)
 			if ctx.Err() != nil {
@@ -165,6 +172,17 @@ func (s *suite) rounds(ctx context.Context, st *stage, runs map[*row]*running, r
 		}
 	}
 	return nil
+}
+
+// order is that of the turns of n targets in one round.
+func order(workload string, rate float64, round, n int) []int {
+	h := fnv.New64()
+	_, _ = h.Write([]byte(workload)) // never fails
+	load := uint64(round) << 1
+	if rate > 0 {
+		load++
+	}
+	return rand.New(rand.NewPCG(h.Sum64(), load)).Perm(n)
 }
 
 func (s *suite) turn(ctx context.Context, st *stage, r *row, runs map[*row]*running, round int, rate float64) error {

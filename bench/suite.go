@@ -35,16 +35,16 @@ type suite struct {
 var errUnmeasured = errors.New("see the notes: something could not be measured")
 
 func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error) {
+	if err := errors.Join(writable(p.jsonFile), writable(p.htmlFile)); err != nil {
+		return err
+	}
 	dir := p.dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", dirPrefix); err != nil {
 			return err
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { // MkdirTemp's is for us alone
-		return err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := openDir(dir, p.dir == ""); err != nil {
 		return err
 	}
 	shop, err := newWorkshop(dir)
@@ -70,12 +70,32 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	defer s.cluster.close()
-	runErr := s.runAll(ctx)
+	runErr := errors.Join(s.runAll(ctx), s.cluster.close())
 	s.report.Complete = runErr == nil || errors.Is(runErr, errUnmeasured)
 	s.progress.end()
 	s.report.finish()
 	return errors.Join(runErr, s.report.write(p.jsonFile, p.htmlFile, stdout))
+}
+
+// openDir has a folder that those who are measured can read. The user's own stays as it
+// is; MkdirTemp's is for us alone.
+func openDir(dir string, ours bool) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil || !ours {
+		return err
+	}
+	return os.Chmod(dir, 0o755)
+}
+
+// writable makes sure of a file of the report before there is one: a run takes hours.
+func writable(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func fileLimit() uint64 {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -127,6 +128,9 @@ func TestSmokeRealCluster(t *testing.T) {
 	defer cluster.Close()
 	rows := smoke(t, "--targets=direct,iocopy", "--workloads=produce-4KiB,fetch-v11-64KiB,churn",
 		"--brokers="+strings.Join(cluster.ListenAddrs(), ","))
+	if len(rows) == 0 {
+		t.Error("nothing was measured")
+	}
 	for _, r := range rows {
 		if r.MBPerS == nil || *r.MBPerS <= 0 {
 			t.Errorf("got %+v", r)
@@ -212,5 +216,62 @@ func eventually(t *testing.T, cond func() bool) {
 		case <-deadline:
 			t.Fatal("it has not happened")
 		}
+	}
+}
+
+// In a workload of seven targets, nobody comes after the same one each time.
+func TestOrder(t *testing.T) {
+	const targets, rounds = 7, 5
+	before := make([]map[int]bool, targets)
+	for i := range before {
+		before[i] = map[int]bool{}
+	}
+	for turn := range 2 * rounds {
+		round := turn / 2
+		turns := order("produce-4KiB", float64(turn%2), round, targets)
+		if got := slices.Sorted(slices.Values(turns)); !slices.Equal(got, []int{0, 1, 2, 3, 4, 5, 6}) {
+			t.Fatalf("round %d: %v", round, turns)
+		}
+		for i, target := range turns[1:] {
+			before[target][turns[i]] = true
+		}
+	}
+	for target, others := range before {
+		if len(others) < 2 {
+			t.Errorf("%d always comes after the same one: %v", target, others)
+		}
+	}
+	if slices.Equal(order("a", 0, 0, targets), order("a", 1, 0, targets)) && slices.Equal(order("a", 0, 0, targets), order("b", 0, 0, targets)) {
+		t.Error("each load and workload has the same order")
+	}
+}
+
+// Those who are measured can read what is made for them; a folder of the user's stays as
+// it is.
+func TestOpenDir(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := openDir(dir, ours); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if open := info.Mode().Perm() == 0o755; open != ours {
+			t.Errorf("ours %t: %v", ours, info.Mode())
+		}
+	}
+}
+
+// What a run could not write at its end is said before it begins.
+func TestUnwritableReport(t *testing.T) {
+	var out, errs bytes.Buffer
+	err := execute(t.Context(), []string{"--quick", "--json", filepath.Join(t.TempDir(), "none", "x.json")}, &out, &errs)
+	if !errors.Is(err, os.ErrNotExist) || out.Len() > 0 {
+		t.Errorf("got %v\n%s", err, out.String())
 	}
 }

@@ -26,7 +26,11 @@ func findKproxy(ctx context.Context, e *env) (string, error) {
 		}
 		e.kproxy = binary
 	}
-	return firstLine(exec.CommandContext(ctx, e.kproxy, "version")), nil
+	version := firstLine(exec.CommandContext(ctx, e.kproxy, "version"))
+	if version == "" {
+		return "", fmt.Errorf("%s version: it says none; name a kproxy with --kproxy", e.kproxy)
+	}
+	return version, nil
 }
 
 // describe names the commit that is measured.
