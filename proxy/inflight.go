@@ -13,6 +13,10 @@ import (
 // reads no more than one request at a time either. It is a power of two.
 const maxInflight = 1024
 
+// maxOwn bounds the bytes of the proxy's own answers that wait for their turn, in the same
+// way: a long poll in front of them may take minutes.
+const maxOwn = 4 << 20
+
 // request is one that was forwarded, or answered by the proxy, as its answer
 // needs it.
 type request struct {
@@ -54,6 +58,7 @@ type inflight struct {
 	// whole is taken back only if its answer has not begun.
 	ends    atomic.Uint64
 	settled atomic.Uint32 // how many were delivered; the pump of answers counts
+	own     atomic.Int64  // bytes of the proxy's own answers that are queued
 
 	closed  atomic.Bool
 	rawSASL atomic.Bool // frames without a request are SASL tokens, for mechanisms of any length
@@ -87,10 +92,11 @@ func (q *inflight) counts() (pushed, taken, settled uint32) {
 func (q *inflight) push(r request) (full, mine bool) {
 	pushed, _, settled := q.counts()
 	count := pushed - settled
+	own := int64(len(r.own))
 	switch {
 	case r.kind == ownAnswer && count == 0:
 		return false, true
-	case count == maxInflight:
+	case count == maxInflight, r.kind == ownAnswer && q.own.Load()+own > maxOwn:
 		return true, false
 	}
 	ring := q.ring.Load()
@@ -98,8 +104,25 @@ func (q *inflight) push(r request) (full, mine bool) {
 		ring = q.grow(ring, settled, count)
 	}
 	*at(*ring, pushed) = r
+	q.own.Add(own)
 	q.ends.Add(pushedOne)
-	return false, false
+	return false, r.kind == ownAnswer && q.takeBack(pushed, own)
+}
+
+// takeBack takes the newest request back, the nth, which is an answer of the proxy's own,
+// if all before it have been delivered and settle has not taken it. Otherwise settle does:
+// it looks at what was pushed behind what it says was delivered, as this looks at what was
+// delivered behind the push, so that one of them sees the other.
+func (q *inflight) takeBack(nth uint32, own int64) bool {
+	if q.settled.Load() != nth {
+		return false
+	}
+	ends := uint64(nth+1)<<32 | uint64(nth)
+	if !q.ends.CompareAndSwap(ends, uint64(nth)<<32|uint64(nth)) {
+		return false
+	}
+	q.own.Add(-own)
+	return true
 }
 
 // grow replaces the ring by one of twice the size. Requests that the pump of
@@ -160,6 +183,7 @@ func (q *inflight) settle() (own []byte) {
 		if taken := uint32(ends); taken != q.settled.Load() {
 			q.settled.Store(taken)
 			q.wake()
+			continue // what was pushed until then is to be seen: takeBack
 		}
 		if uint32(ends>>32) == uint32(ends) {
 			return nil
@@ -170,6 +194,7 @@ func (q *inflight) settle() (own []byte) {
 		}
 		own = r.own
 		if q.ends.CompareAndSwap(ends, nextTaken(ends)) {
+			q.own.Add(-int64(len(own)))
 			return own
 		}
 	}

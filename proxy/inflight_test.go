@@ -2,7 +2,11 @@ package proxy
 
 import (
 	"math/rand/v2"
+	"net"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -257,4 +261,99 @@ func BenchmarkInflight(b *testing.B) {
 		q.take()
 		q.settle()
 	}
+}
+
+// together runs two functions at the same moment, rounds times, the one a little later or
+// earlier than the other each time. before and after each round it runs those.
+func together(rounds int, before func(), one, other func(), after func(round int)) {
+	var begun, done atomic.Int64
+	const widest = 64 // steps
+	wait := func(steps int) {
+		for range steps {
+			_ = begun.Load()
+		}
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for round := range rounds {
+			for begun.Load() <= int64(round) {
+				runtime.Gosched()
+			}
+			wait(round % widest)
+			other()
+			done.Store(int64(round) + 1)
+		}
+	})
+	for round := range rounds {
+		before()
+		begun.Store(int64(round) + 1)
+		wait(widest / 2)
+		one()
+		for done.Load() <= int64(round) {
+			runtime.Gosched()
+		}
+		after(round)
+	}
+	running.Wait()
+}
+
+// An answer of the proxy's own that is pushed while the pump of answers is about to wait is
+// one of either's: nobody else would come for it.
+func TestInflightOwnAnswerIsSomebodys(t *testing.T) {
+	q := newInflight()
+	var mine bool
+	var given []byte
+	together(500_000, func() {
+		q.push(request{correlationID: 1})
+		q.take()
+	}, func() {
+		_, mine = q.push(request{kind: ownAnswer, own: []byte("x")})
+	}, func() {
+		given = q.settle()
+	}, func(round int) {
+		if theirs := given != nil; mine == theirs {
+			t.Errorf("round %d: mine %t, given by settle %t", round, mine, theirs)
+		}
+		for q.settle() != nil {
+		}
+		if got := q.owed(); got != 0 || q.own.Load() != 0 {
+			t.Errorf("round %d: %d owed, %d bytes", round, got, q.own.Load())
+		}
+	})
+}
+
+// The proxy's own answers wait up to a number of bytes, whatever their number.
+func TestInflightOwnAnswersAreBounded(t *testing.T) {
+	q := pushed(t, 1)
+	half := request{kind: ownAnswer, own: make([]byte, maxOwn/2)}
+	for n := range 3 {
+		if full, mine := q.push(half); full != (n == 2) || mine {
+			t.Fatalf("answer %d: full %t, mine %t", n, full, mine)
+		}
+	}
+	takes(t, q, 1)
+	q.settle()
+	if full, _ := q.push(half); full {
+		t.Error("one that was given makes no room")
+	}
+}
+
+// Whatever else happens to a login that is due, who asks a session to leave is heard.
+func TestLeaveBesideALogin(t *testing.T) {
+	const rounds = 300_000
+	client, peer := net.Pipe()
+	defer client.Close()
+	defer peer.Close()
+	s := &session{client: client, proxy: &Proxy{}}
+	together(rounds, func() {
+		s.leaving.Store(errLoginDue)
+	}, func() {
+		s.leave(Drained)
+	}, func() {
+		s.leaving.CompareAndSwap(errLoginDue, nil)
+	}, func(round int) {
+		if s.asked() == nil {
+			t.Errorf("round %d: it was not", round)
+		}
+	})
 }

@@ -23,11 +23,11 @@ func (s *session) askPark() {
 	s.wake()
 }
 
-// canPark answers askPark. Behind a SASL token that is not a frame comes an answer
-// that nothing is queued for.
+// canPark answers askPark. Between raw SASL tokens it is not a request that is waited
+// for, and behind one that is not a frame comes an answer that nothing is queued for.
 func (s *session) canPark() bool {
 	asked := s.parkAt.Swap(0)
-	return asked == s.moved()+1 && s.queue.owed() == 0 && !s.queue.rawSASL.Load()
+	return asked == s.moved()+1 && s.queue.owed() == 0 && !s.inTokens && !s.queue.rawSASL.Load()
 }
 
 // lighten leaves the session with what it cannot do without. No pump runs.

@@ -57,6 +57,32 @@ func TestSilentSessionsAreParked(t *testing.T) {
 	l.parked(t, 0)
 }
 
+// Between raw tokens a session is not parked: what comes next is no request. A part of one
+// that a drain finds passes whole.
+func TestTokensAreNotParked(t *testing.T) {
+	var l lab
+	c, s := l.open(t)
+	handshake(c, s, 1, "SCRAM-SHA-256")
+	l.parked(t, 0)
+	time.Sleep(300 * time.Millisecond) //nolint:forbidigo // there is no event for nothing happening
+	if got, _ := l.proxy.Parked(); got != 0 {
+		t.Fatalf("%d sessions are parked in the middle of a login", got)
+	}
+	passToken(c.peer, s.peer, "first")
+	passToken(s.peer, c.peer, "answer")
+	second := token("second, which comes in two parts")
+	c.write(second[:8])
+	s.wants("a part of the token", second[:8])
+	done := l.shutdown(patience)
+	l.refused(t, "bob.test:9092")
+	c.write(second[8:])
+	s.wants("the rest of it", second[8:])
+	s.write(token("answer"))
+	c.wants("the answer", token("answer"))
+	endedByProxy(c, s)
+	wantCut(t, done, 0)
+}
+
 // A session that is parked ends as any other, by whoever ends it.
 func TestParkedSessionsEnd(t *testing.T) {
 	ends := []struct {

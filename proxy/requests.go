@@ -303,7 +303,11 @@ func (s *session) push(r request) (mine bool, err error) {
 		if err := s.up.flush(); err != nil {
 			return false, err
 		}
-		s.queue.waitRoom()
+		if r.kind == ownAnswer {
+			s.queue.waitDelivered()
+		} else {
+			s.queue.waitRoom()
+		}
 		if s.queue.isClosed() {
 			return false, &sideError{err: errAnswersEnded}
 		}

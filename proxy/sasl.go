@@ -68,6 +68,8 @@ func saslTokens(mechanism string) int {
 }
 
 func (s *session) countedTokens(n int) error {
+	s.inTokens = true
+	defer func() { s.inTokens = false }()
 	for range n {
 		frame, err := s.tokenFrame()
 		if err != nil {
@@ -114,6 +116,7 @@ func (s *session) tokenFrame() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.midRequest = true // what has begun passes whole
 	size := wire.Size(b)
 	if size < 0 || size > maxSASLToken {
 		return 0, end(BadRequest, fmt.Errorf("%w of %d bytes", errSASLToken, size))

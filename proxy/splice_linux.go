@@ -56,6 +56,7 @@ type inlet struct {
 	duct  *duct // that they are in, after trySplice
 	flush bool  // before trySplice may wait, what was passed has to be written
 	err   error
+	late  error // that glean has met, for the next read: a reset is told once
 }
 
 // newInlet returns nil if src is not plain TCP.
@@ -113,6 +114,10 @@ func rawTCP(conn net.Conn) syscall.RawConn {
 
 // read reads what there is, of which need bytes are asked for.
 func (in *inlet) read(need int) (int, error) {
+	if err := in.late; err != nil {
+		in.late = nil
+		return 0, err
+	}
 	in.want, in.n, in.err = need, 0, nil
 	if err := in.raw.Read(in.tryRead); err != nil {
 		return 0, err
@@ -266,9 +271,11 @@ func (p *pipe) glean(need int) {
 	in := p.in
 	p.glance = false
 	in.want, in.n, in.err = need, 0, nil
-	if in.raw.Read(in.tryGlean) == nil && in.err == nil { // an error comes again at the next read
-		p.end += in.n
+	if err := in.raw.Read(in.tryGlean); err != nil {
+		return // it comes again at the next read
 	}
+	p.end += in.n
+	in.late = in.err
 }
 
 // gleanOnce is called by the poller. It never waits: the duct is not to be held.

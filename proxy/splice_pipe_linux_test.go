@@ -389,6 +389,26 @@ func TestTailLeavesWithTheRecords(t *testing.T) {
 	}
 }
 
+// A reset that is met while a tail is looked for, behind what is in the duct, is told: the
+// kernel says it once, and an orderly end from then on.
+func TestResetInFrontOfTheTail(t *testing.T) {
+	budget := newDucts(1)
+	defer budget.close()
+	in := pattern(20_000)
+	s := newSplicing(t, budget)
+	s.send(t, in)
+	awaitReadable(t, s.near, len(in))
+	_ = s.client.SetLinger(0)
+	_ = s.client.Close()
+	if err := s.passPart(len(in)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.peek(3); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("got %v, want a reset", err)
+	}
+	s.wants(t, in)
+}
+
 // What stays in the duct is not counted, and no count goes back: behind a reader that
 // takes nothing the tail is still to be written, as everything in front of it.
 func TestNothingIsCountedThatWasNotTaken(t *testing.T) {

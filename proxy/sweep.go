@@ -105,8 +105,10 @@ func (c *Config) expiry(now time.Time) time.Time {
 // have been delivered. The first reason stands.
 func (s *session) leave(reason CloseReason) {
 	why := end(reason, nil)
-	if !s.leaving.CompareAndSwap(nil, why) {
-		s.leaving.CompareAndSwap(errLoginDue, why)
+	for had := s.leaving.Load(); had == nil || had == errLoginDue; had = s.leaving.Load() {
+		if s.leaving.CompareAndSwap(had, why) { // a login may come, or be over, at any time
+			break
+		}
 	}
 	s.wake()
 }

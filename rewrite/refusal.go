@@ -44,6 +44,9 @@ func refusal(key, version int16, body []byte, code int16) ([]byte, error) {
 		if err := req.Err(); err != nil {
 			return nil, err
 		}
+		if req.tooMany() {
+			return nil, fmt.Errorf("%s v%d: more than %d items: %w", kmsg.NameForKey(key), version, maxRefusedItems, errNoRefusal)
+		}
 	} else if !setError(resp, code) || !saysError(resp) {
 		return nil, fmt.Errorf("%s v%d: %w", kmsg.NameForKey(key), version, errNoRefusal)
 	}

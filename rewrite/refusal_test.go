@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -232,5 +233,28 @@ func TestRefusalsOfLogins(t *testing.T) {
 	}
 	if _, err := rewrite.IllegalSASLState(kmsg.SASLHandshake.Int16(), 9); err == nil {
 		t.Error("a version that nobody knows has an answer")
+	}
+}
+
+// A request of many items in few bytes is not answered item by item: the answer has a
+// sentence for each.
+func TestRefusalIsBounded(t *testing.T) {
+	many := func(n int) []byte {
+		req := &kmsg.DeleteTopicsRequest{Version: 5, TopicNames: make([]string, n)}
+		return req.AppendTo(nil)
+	}
+	if _, err := rewrite.Refusal(kmsg.DeleteTopics.Int16(), 5, many(5_000)); err != nil {
+		t.Errorf("5,000 topics: %v", err)
+	}
+	body := many(2 << 20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	refused, err := rewrite.Refusal(kmsg.DeleteTopics.Int16(), 5, body)
+	runtime.ReadMemStats(&after)
+	if err == nil || errors.Is(err, wire.ErrMalformed) || refused != nil {
+		t.Errorf("%d bytes of answer, %v", len(refused), err)
+	}
+	if allocated, most := after.TotalAlloc-before.TotalAlloc, uint64(16<<20); allocated > most {
+		t.Errorf("it allocates %d bytes, for a request of %d", allocated, len(body))
 	}
 }

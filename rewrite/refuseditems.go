@@ -13,7 +13,14 @@ type refused struct {
 	version  int16
 	flexible bool
 	code     int16
+	count    int // items so far
 }
+
+// maxRefusedItems bounds the items of an answer that refuses each: one of a name of one
+// byte in the request is a whole sentence there. Nobody asks for so many at once.
+const maxRefusedItems = 10_000
+
+func (r *refused) tooMany() bool { return r.count > maxRefusedItems }
 
 // items answers for each item, where the response has an error for each; false:
 // it has one for all.
@@ -73,6 +80,9 @@ func erred[T any](item T, code int16) T {
 // each calls read for every element of the array that comes next; null has none.
 func (r *refused) each(read func()) {
 	for n := r.ArrayLen(r.flexible); n > 0 && r.Err() == nil; n-- {
+		if r.count++; r.tooMany() {
+			return
+		}
 		read()
 	}
 }
