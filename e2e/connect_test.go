@@ -233,6 +233,18 @@ func TestConnect(t *testing.T) {
 			secureByFile(t, outside, ca, kind, mechanism, topic)
 		})
 	}
+	t.Run("doctor", func(t *testing.T) {
+		broker := lab.HostPort(storyBroker, storyPlain)
+		out, err := lab.Output(outside.Command(lab.Command(t.Context(), shared.kproxy, "doctor", broker)))
+		if err == nil {
+			t.Error("it says that a client can use a name that is not known there")
+		}
+		for _, want := range []string{`(?m)^bootstrap +\S+ +- +ok +- +ok `, `(?m)^node \d+ +\S+ +FAILED `, "fix: the name is not known here", "reaches from here node \\d+ at " + broker} {
+			if !regexp.MustCompile(want).MatchString(out) {
+				t.Errorf("%q is missing:\n%s", want, out)
+			}
+		}
+	})
 	t.Run("a port that wants TLS", func(t *testing.T) {
 		out, err := lab.Output(outside.Command(lab.Command(t.Context(), shared.kproxy, "connect", lab.HostPort(storyBroker, storySecure))))
 		if err == nil || !strings.Contains(out, "the port wants TLS; add --tls") {
@@ -285,6 +297,14 @@ func TestConnectThreeBrokers(t *testing.T) {
 		if line := fmt.Sprintf("%s  it answers there", k.client(id)); !strings.Contains(c.said(t), line) {
 			t.Errorf("broker %d is not at %s:\n%s", id, k.client(id), c.said(t))
 		}
+	}
+	// What a client has through kproxy, as doctor sees it.
+	out, err := lab.Output(lab.Command(t.Context(), shared.kproxy, "doctor", c.bootstrap))
+	if all := fmt.Sprintf("can use all %d brokers", brokerCount); err != nil || !strings.Contains(out, all) {
+		t.Errorf("%v: %s", err, out)
+	}
+	if sound := regexp.MustCompile(`(?m)^node \d+ +\S+( +(ok|-)){5} +ok `).FindAllString(out, -1); len(sound) != brokerCount {
+		t.Errorf("%d brokers are known to be themselves:\n%s", len(sound), out)
 	}
 	// A roll: whoever has been told of a broker's port finds the broker there again.
 	k.Restart(t, 2, (*lab.Broker).Stop)

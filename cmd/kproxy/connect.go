@@ -68,6 +68,17 @@ func (f *connectFlags) add(cmd *cobra.Command) {
 	flags.SortFlags = false
 	flags.StringArrayVar(&f.nodes, "node", nil, "where one node is: `ID=HOST:PORT`; may come again")
 	flags.StringArrayVar(&f.dial, "dial", nil, "where brokers with such an address are: `MATCH=HOST:PORT`, as dial rules have it ('b*.internal:9092=127.0.0.1:{19092+node}')")
+	f.addCluster(cmd)
+	flags.StringVar(&f.listen, "listen", "", "`HOST` to listen on, for containers and others; loopback otherwise")
+	flags.StringVar(&f.advertise, "advertise", "", "`HOST` that clients are told; localhost, or --listen, otherwise")
+	flags.IntVar(&f.port, "port", 0, "first `PORT`, of bootstrap; nodes have those behind it. Otherwise free ones, the same in every run")
+	flags.StringVar(&f.exec, "exec", "", "run `CMD` by the shell with KAFKA_BOOTSTRAP_SERVERS set, and end with it and its exit code")
+	flags.BoolVar(&f.verbose, "verbose", false, "log every connection")
+}
+
+// addCluster adds what a client would have to know of the cluster, and of the way to it.
+func (f *connectFlags) addCluster(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&f.configFrom, "config-from", "", "take addresses, TLS and login from a client's `FILE`: client.properties, or a librdkafka configuration")
 	flags.BoolVar(&f.tls, "tls", false, "speak TLS to the brokers")
 	flags.StringVar(&f.ca, "ca", "", "`FILE` of the certificates that sign the brokers' (PEM); the system's otherwise")
@@ -88,11 +99,6 @@ func (f *connectFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh; the agent's otherwise")
 	flags.StringVar(&f.via.PassphraseFile, "via-passphrase-file", "", "`FILE` with the passphrase of that key")
 	flags.StringVar(&f.via.KnownHosts, "via-known-hosts", "", "`FILE` of ssh's host keys; ~/.ssh/known_hosts otherwise")
-	flags.StringVar(&f.listen, "listen", "", "`HOST` to listen on, for containers and others; loopback otherwise")
-	flags.StringVar(&f.advertise, "advertise", "", "`HOST` that clients are told; localhost, or --listen, otherwise")
-	flags.IntVar(&f.port, "port", 0, "first `PORT`, of bootstrap; nodes have those behind it. Otherwise free ones, the same in every run")
-	flags.StringVar(&f.exec, "exec", "", "run `CMD` by the shell with KAFKA_BOOTSTRAP_SERVERS set, and end with it and its exit code")
-	flags.BoolVar(&f.verbose, "verbose", false, "log every connection")
 }
 
 // run is the command.

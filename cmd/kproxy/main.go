@@ -74,6 +74,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newServeCommand(),
 		newConnectCommand(),
+		newDoctorCommand(),
 		newCheckCommand(),
 		newDemoCommand(),
 		newPasswdCommand(),

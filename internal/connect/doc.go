@@ -18,6 +18,9 @@
 // is dialled where it says that it is, if that works. Otherwise nowhere: never as
 // another node.
 //
+// kproxy doctor is [Options.Examine]: the same questions, asked where a client without
+// kproxy would, and what the answers mean for it.
+//
 // The package dials nobody by itself. What it asks goes over the proxy's own dialer,
 // so that what it learns is what clients will meet.
 package connect

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
@@ -16,36 +17,54 @@ import (
 
 // explain adds to an error what the user can do.
 func (a asker) explain(ctx context.Context, address string, err error) error {
+	fix, err := a.advise(ctx, address, err)
+	return fmt.Errorf("%w; %s", err, fix)
+}
+
+// advise says what is wrong at an address of the user's, and what the user can do.
+func (a asker) advise(ctx context.Context, address string, err error) (fix string, wrong error) {
 	login, isLogin := errors.AsType[*auth.LoginError](err)
 	switch {
 	case isLogin && login.Refused:
-		return fmt.Errorf("%w; see whether user and password are right", err)
+		return "see whether user and password are right", err
 	case errors.Is(err, auth.ErrPlaintext) && !a.speaksTLS(ctx, address, err):
-		return fmt.Errorf("%w; use the port that speaks TLS and add --tls, or add --allow-plaintext if the network may see it", err)
+		return "use the port that speaks TLS and add --tls, or add --allow-plaintext if the network may see it", err
 	case a.TLS == nil && a.speaksTLS(ctx, address, err):
-		return errors.New("the port wants TLS; add --tls, and --ca if the system does not know who signs its certificates")
+		return "add --tls, and --ca if the system does not know who signs its certificates", errWantsTLS
+	case isLogin && errors.Is(err, io.EOF): // that was the answer
+		return "see whether user and password are right", err
 	}
 	if failed, ok := errors.AsType[*tlsconf.Error](err); ok {
 		switch failed.Failure {
 		case tlsconf.NotTLS, tlsconf.Ended, tlsconf.Timeout:
 			if a.speaksPlaintext(ctx, address) {
-				return errors.New("the port does not speak TLS; leave --tls out, or use the port that does")
+				return "leave --tls out, or use the port that does", errNoTLS
 			}
 		case tlsconf.WrongName:
-			return fmt.Errorf("%w; connect by a name that the certificate has, with --dial 'NAME:PORT=ADDRESS' where that does not lead there from here, or say one that all brokers have: --server-name NAME", err)
+			return "connect by a name that the certificate has (where that does not lead there from here, kproxy connect has --dial 'NAME:PORT=ADDRESS'), or say one that all brokers have: --server-name NAME", err
 		case tlsconf.Untrusted:
-			return fmt.Errorf("%w; name the file of the authority's certificate: --ca FILE", err)
+			return "name the file of the authority's certificate: --ca FILE", err
 		default:
 		}
 	}
 	if _, isDNS := errors.AsType[*net.DNSError](err); isDNS {
-		return fmt.Errorf("%w; the address itself has to work from here: look at its spelling, at the VPN, or go through another machine with --via", err)
+		return "the address itself has to work from here: look at its spelling, at the VPN, or go through another machine with --via", err
 	}
 	if advice := proxy.Advice(err); advice != "" && !strings.Contains(advice, "dial rule") {
-		return fmt.Errorf("%w; %s", err, advice)
+		return advice, err
 	}
-	return fmt.Errorf("%w; see whether the broker runs and whether a firewall lets this machine through, or go through another machine with --via", err)
+	return "see whether the broker runs and whether a firewall lets this machine through, or go through another machine with --via", err
 }
+
+// What a port says of itself by its first bytes. Both are mistakes in TLS.
+var (
+	errWantsTLS = &portError{"the port wants TLS"}
+	errNoTLS    = &portError{"the port does not speak TLS"}
+)
+
+type portError struct{ says string }
+
+func (e *portError) Error() string { return e.says }
 
 // speaksTLS reports whether a port that gave no Kafka answer speaks TLS. Nothing secret
 // is sent.

@@ -240,7 +240,7 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 	errs := make([]error, len(brokers))
 	var trying sync.WaitGroup
 	for n, b := range brokers {
-		trying.Go(func() { errs[n] = a.try(ctx, c, b) })
+		trying.Go(func() { _, errs[n] = a.try(ctx, c, b) })
 	}
 	trying.Wait()
 	all := map[int32]error{}
@@ -251,31 +251,32 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 }
 
 // try connects to a broker where it is dialled, and wants it to be the one that is meant,
-// as far as it says: a name may lead to something else from here.
-func (a asker) try(ctx context.Context, c *Cluster, b Broker) error {
+// as far as it says, which known tells: a name may lead to something else from here.
+func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
 	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer i.Close()
 	versions := kmsg.NewPtrApiVersionsRequest()
 	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
-		return err
+		return false, err
 	}
 	metadata, err := i.Brokers(ctx)
 	if errors.Is(err, proxy.ErrNeedsLogin) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if id := metadata.ClusterID; id != nil && c.ID != "" && *id != c.ID {
-		return fmt.Errorf("another cluster answers there: %s", strconv.Quote(*id))
+		return false, anotherCluster(*id)
 	}
-	if node := describes(ctx, i, c.Brokers); node != proxy.NoNode && node != b.Node {
-		return fmt.Errorf("node %d answers there", node)
+	node := describes(ctx, i, c.Brokers)
+	if node != proxy.NoNode && node != b.Node {
+		return false, &notItselfError{fmt.Sprintf("node %d answers there", node)}
 	}
-	return nil
+	return node == b.Node, nil
 }
