@@ -47,7 +47,7 @@ func smoke(t *testing.T, args ...string) []smokeRow {
 	dir := t.TempDir()
 	file, page := filepath.Join(dir, "rows.json"), filepath.Join(dir, "page.html")
 	var out strings.Builder
-	args = append(args, "--rounds=1", "--duration=200ms", "--warmup=50ms", "--idle=50ms", "--json="+file, "--html="+page)
+	args = append(args, "--rounds=1", "--duration=500ms", "--warmup=50ms", "--idle=50ms", "--json="+file, "--html="+page)
 	if err := execute(t.Context(), args, &out, io.Discard); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
