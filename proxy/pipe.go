@@ -57,6 +57,7 @@ type pipe struct {
 	glance bool // the next read looks, and leaves the bytes in the socket
 	ghosts int  // bytes in buf that are in the socket yet: all of buf, or none
 	chunk  int  // how much is spliced at a time
+	takes  bool // dst has taken all of a chunk that was not its first, and of all since
 	begun  bool // something was spliced since boundary
 
 	opened  time.Time    // of the session; active counts from here

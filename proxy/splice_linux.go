@@ -204,11 +204,11 @@ func (p *pipe) splice(n int) (taken int, err error) {
 		in.want -= minSplice // or the last few would be copied
 	}
 	for {
-		if in.want > surely {
+		if sure := p.sure(); in.want > sure {
 			if err := p.out.raw.Write(p.out.tryReady); err != nil {
 				return 0, &sideError{err: err}
 			}
-			in.want = min(in.want, max(p.out.room, surely))
+			in.want = min(in.want, max(p.out.room, sure))
 		}
 		in.n, in.flush, in.err = 0, false, nil
 		err := in.raw.Read(in.trySplice)
@@ -228,6 +228,15 @@ func (p *pipe) splice(n int) (taken int, err error) {
 			return 0, err
 		}
 	}
+}
+
+// sure is how large a chunk is put into a duct without a look at how much room dst has.
+// Behind the first one, and behind one that did not find room, that is looked at once.
+func (p *pipe) sure() int {
+	if p.chunk > 0 && !p.takes {
+		return minSplice
+	}
+	return surely
 }
 
 // spliceOnce is called by the poller; false waits until there is something to
@@ -332,12 +341,13 @@ func (p *pipe) pour(ahead []byte, place int) error {
 	if left == 0 {
 		ducts.put(d)
 		p.rewind()
+		p.takes = p.chunk > 0
 		if n >= p.chunk {
 			p.chunk = min(max(2*p.chunk, minChunk), ducts.size)
 		}
 		return nil
 	}
-	p.chunk = minChunk
+	p.chunk, p.takes = minChunk, false
 	if err := p.takeBack(d, left, place); err != nil {
 		ducts.destroy(d)
 		return &sideError{reading: true, err: err}
