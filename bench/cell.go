@@ -61,18 +61,13 @@ func (s *suite) measure(ctx context.Context, st *stage, run *running, rate float
 	for _, b := range st.route.brokers {
 		others = append(others, b.pid)
 	}
-	for i, event := range []string{marked, begin, end} {
-		if t.marks[i], err = load.next(event); err != nil {
-			return nil, errors.Join(err, ctx.Err(), load.close())
-		}
-		if t.samples[i], err = takeSample(run.pids, others, run.group); err != nil {
-			return nil, errors.Join(err, load.close())
-		}
-		if event == marked {
-			if err := load.release(); err != nil {
-				return nil, errors.Join(err, load.close())
-			}
-		}
+	err = load.follow(func(i int, m mark) (err error) {
+		t.marks[i] = m
+		t.samples[i], err = takeSample(run.pids, others, run.group)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, ctx.Err(), load.close())
 	}
 	if err := load.close(); err != nil {
 		return nil, err

@@ -201,8 +201,23 @@ func (l *loader) next(event string) (mark, error) {
 	return m, nil
 }
 
-// release has the load go on behind its first mark.
-func (l *loader) release() error { return json.NewEncoder(l.input).Encode(released) }
+// follow reads the marks in their order, and has the load go on behind the first one when
+// seen has looked at it.
+func (l *loader) follow(seen func(i int, m mark) error) error {
+	for i, event := range []string{marked, begin, end} {
+		m, err := l.next(event)
+		if err == nil {
+			err = seen(i, m)
+		}
+		if err == nil && event == marked {
+			err = json.NewEncoder(l.input).Encode(released)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // close tells the load that all has been seen, and waits for its end.
 func (l *loader) close() error {

@@ -141,15 +141,8 @@ func (s *suite) warm(ctx context.Context, st *stage, run *running, d time.Durati
 	if err != nil {
 		return err
 	}
-	for _, event := range []string{marked, begin, end} {
-		if _, err := load.next(event); err != nil {
-			return err
-		}
-		if event == marked {
-			if err := load.release(); err != nil {
-				return err
-			}
-		}
+	if err := load.follow(func(int, mark) error { return nil }); err != nil {
+		return err
 	}
 	return load.close()
 }

@@ -27,7 +27,7 @@ func (s *session) askPark() {
 // for, and behind one that is not a frame comes an answer that nothing is queued for.
 func (s *session) canPark() bool {
 	asked := s.parkAt.Swap(0)
-	return asked == s.moved()+1 && s.queue.owed() == 0 && !s.inTokens && !s.queue.rawSASL.Load()
+	return asked == s.moved()+1 && s.queue.owed() == 0 && !s.inTokens
 }
 
 // lighten leaves the session with what it cannot do without. No pump runs.

@@ -47,6 +47,8 @@ func (s *session) saslHandshake(r request, frame int) error {
 	if !s.queue.handshake() {
 		return nil // refused: the client has the broker's answer, and the broker closes
 	}
+	s.inTokens = true
+	defer func() { s.inTokens = false }()
 	if n := saslTokens(mechanism); n > 0 {
 		return s.countedTokens(n)
 	}
@@ -68,8 +70,6 @@ func saslTokens(mechanism string) int {
 }
 
 func (s *session) countedTokens(n int) error {
-	s.inTokens = true
-	defer func() { s.inTokens = false }()
 	for range n {
 		frame, err := s.tokenFrame()
 		if err != nil {

@@ -85,7 +85,7 @@ type session struct {
 	renewal renewal // of the proxy's login at the broker
 
 	midRequest bool // the pump of requests has begun to read one
-	inTokens   bool // it reads raw SASL tokens, of which there is a number
+	inTokens   bool // it reads raw SASL tokens
 
 	watch watch // the sweep's
 

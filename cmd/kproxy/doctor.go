@@ -119,9 +119,9 @@ func who(f *connect.Finding) string {
 // nothing for one behind a failure.
 func outcomeOf(f *connect.Finding, s connect.Step) string {
 	switch {
-	case s == f.Failed:
+	case s == f.Failed():
 		return "FAILED"
-	case s > f.Failed:
+	case s > f.Failed():
 		return ""
 	case !f.Takes(s):
 		return "-"

@@ -31,7 +31,7 @@ const (
 
 // adviseNode says what is wrong with an address that a broker advertises, and what mends it.
 func (a asker) adviseNode(ctx context.Context, f *Finding) (fix string, wrong error) {
-	switch f.Failed {
+	switch f.Failed() {
 	case Name:
 		return fixName, f.Err
 	case Connect:

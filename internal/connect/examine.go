@@ -38,12 +38,14 @@ func (s Step) String() string { return stepWords[s] }
 type Finding struct {
 	Node    int32 // proxy.NoNode: it is one of the user's, for bootstrap
 	Address string
-	Failed  Step          // Arrived: none
 	Took    time.Duration // the whole way, or as far as it went
 	Err     error         // why it failed; nil: it did not
 	Fix     string        // what to do then
 	taken   [Arrived]bool // the steps that there are on this way
 }
+
+// Failed is the step that failed; Arrived: none.
+func (f *Finding) Failed() Step { return failedStep(f.Err) }
 
 // Takes reports whether a step is one of this way: there is no name to look up of an IP
 // address, no TLS where none was asked for, and not every broker says who it is.
@@ -141,7 +143,6 @@ func (a asker) bootstraps(ctx context.Context) (*Cluster, []Finding) {
 			})
 			if f := &findings[i]; f.Err != nil {
 				f.Fix, f.Err = a.advise(ctx, address, f.Err)
-				f.Failed = failedStep(f.Err)
 			}
 		})
 	}
@@ -154,7 +155,7 @@ func (a asker) bootstraps(ctx context.Context) (*Cluster, []Finding) {
 			first = c
 		case c.ID != first.ID:
 			f := &findings[i]
-			f.Failed, f.Err = Itself, anotherCluster(c.ID)
+			f.Err = anotherCluster(c.ID)
 			f.Fix = "leave it out: the addresses that a client bootstraps from have to be of one cluster"
 		}
 	}
@@ -181,7 +182,6 @@ func (a asker) asAdvertised(ctx context.Context, c *Cluster, b Broker) Finding {
 	f.taken[Itself] = known
 	if f.Err != nil {
 		f.Fix, f.Err = a.adviseNode(ctx, &f)
-		f.Failed = failedStep(f.Err)
 	}
 	return f
 }
@@ -190,7 +190,7 @@ func (a asker) asAdvertised(ctx context.Context, c *Cluster, b Broker) Finding {
 func (a asker) find(node int32, address string, walk func() error) Finding {
 	start := time.Now()
 	err := walk()
-	f := Finding{Node: node, Address: address, Failed: failedStep(err), Took: time.Since(start), Err: err}
+	f := Finding{Node: node, Address: address, Took: time.Since(start), Err: err}
 	host, _, _ := hostport.Parse(address)
 	f.taken = [Arrived]bool{
 		Name: net.ParseIP(host) == nil && a.Via.URL == "", Connect: true,

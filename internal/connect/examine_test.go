@@ -51,8 +51,8 @@ func told(t *testing.T, o *Options) (e *Examination, words []string) {
 	}
 	for i := range e.Findings {
 		f := &e.Findings[i]
-		word := fmt.Sprintf("%d %s", f.Node, f.Failed)
-		if (f.Err == nil) != (f.Failed == Arrived) || (f.Err == nil) != (f.Fix == "") {
+		word := fmt.Sprintf("%d %s", f.Node, f.Failed())
+		if (f.Err == nil) != (f.Failed() == Arrived) || (f.Err == nil) != (f.Fix == "") {
 			t.Errorf("%s: error %v, fix %q", word, f.Err, f.Fix)
 		}
 		words = append(words, word)
@@ -186,8 +186,8 @@ func TestExamineOtherTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := o.ask(nil, func(a asker) error {
-			if f := a.asAdvertised(t.Context(), &Cluster{Brokers: []Broker{b}}, b); f.Failed != tt.want || f.Fix != tt.fix {
-				t.Errorf("%s: %s, %v; fix %q, want %q", tt.name, f.Failed, f.Err, f.Fix, tt.fix)
+			if f := a.asAdvertised(t.Context(), &Cluster{Brokers: []Broker{b}}, b); f.Failed() != tt.want || f.Fix != tt.fix {
+				t.Errorf("%s: %s, %v; fix %q, want %q", tt.name, f.Failed(), f.Err, f.Fix, tt.fix)
 			}
 			return nil
 		})
