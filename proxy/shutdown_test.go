@@ -190,7 +190,10 @@ func TestShutdownCutsWhatIsBeingDialled(t *testing.T) {
 		c.send(1, handshakeRequest(0, "PLAIN"))
 		wantCut(t, l.shutdown(time.Second), 1)
 		c.eof()
-		b.take().eof()
+		// Over TLS the broker may be in the middle of its handshake.
+		if rest, _ := b.take().ended(); len(rest) > 0 {
+			t.Errorf("the broker got %s, want nothing", excerpt(rest))
+		}
 		l.ended(t, proxy.DrainTimeout)
 	})
 }
