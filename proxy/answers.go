@@ -54,7 +54,7 @@ func (s *session) answersEnded(err, flushed error) error {
 	case !side.reading || flushed != nil:
 		return end(ClientReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
-		if s.renewal.asking.Load() {
+		if s.renewal.logsIn() {
 			return end(BrokerLogin, errLoginCut)
 		}
 		why := end(BrokerClosed, nil)

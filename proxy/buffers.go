@@ -15,28 +15,17 @@ var (
 	huges   = sync.Pool{New: func() any { return new(huge) }}
 )
 
-// loan is where a pipe's buffer goes back to: one of the pools, or none, where it
-// has grown beyond them.
-type loan struct {
-	buffer *buffer
-	bulk   *bulk
-	huge   *huge
-}
-
-// lend returns a buffer of n bytes or more.
-func lend(n int) ([]byte, loan) {
+// lend returns a buffer of n bytes or more, of one of the pools while n fits.
+func lend(n int) []byte {
 	switch {
 	case n <= bufferSize:
-		b := buffers.Get().(*buffer)
-		return b[:], loan{buffer: b}
+		return buffers.Get().(*buffer)[:]
 	case n <= bulkSize:
-		b := bulks.Get().(*bulk)
-		return b[:], loan{bulk: b}
+		return bulks.Get().(*bulk)[:]
 	case n <= hugeSize:
-		b := huges.Get().(*huge)
-		return b[:], loan{huge: b}
+		return huges.Get().(*huge)[:]
 	default:
-		return make([]byte, n), loan{}
+		return make([]byte, n)
 	}
 }
 
@@ -49,26 +38,27 @@ func (p *pipe) borrow() {
 	case p.filled:
 		n = bulkSize
 	}
-	p.buf, p.lent = lend(n)
+	p.buf = lend(n)
 }
 
 // grow makes room for n bytes in all.
 func (p *pipe) grow(n int) {
-	buf, lent := lend(n)
+	buf := lend(n)
 	copy(buf, p.buf[:p.end])
 	p.giveBack()
-	p.buf, p.lent = buf, lent
+	p.buf = buf
 }
 
-// giveBack leaves the pipe without a buffer.
+// giveBack leaves the pipe without a buffer. One that is of a pool is as long as those
+// are, and goes back there.
 func (p *pipe) giveBack() {
-	switch {
-	case p.lent.huge != nil:
-		huges.Put(p.lent.huge)
-	case p.lent.bulk != nil:
-		bulks.Put(p.lent.bulk)
-	case p.lent.buffer != nil:
-		buffers.Put(p.lent.buffer)
+	switch len(p.buf) {
+	case hugeSize:
+		huges.Put((*huge)(p.buf))
+	case bulkSize:
+		bulks.Put((*bulk)(p.buf))
+	case bufferSize:
+		buffers.Put((*buffer)(p.buf))
 	}
-	p.buf, p.lent = nil, loan{}
+	p.buf = nil
 }

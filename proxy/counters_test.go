@@ -129,7 +129,6 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	s.target.known = true
 	s.queue.init()
 	s.up.src, s.up.dst, s.down.src, s.down.dst = client, broker, broker, client
-	s.up.opened, s.down.opened = s.opened, s.opened
 	return func() {
 		client.left, broker.left = requests, answers
 		if err := s.requests(); !errors.Is(err, io.EOF) {

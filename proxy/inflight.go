@@ -57,8 +57,8 @@ type inflight struct {
 	// half). They change together, because a request that was not forwarded
 	// whole is taken back only if its answer has not begun.
 	ends    atomic.Uint64
-	settled atomic.Uint32 // how many were delivered; the pump of answers counts
 	own     atomic.Int64  // bytes of the proxy's own answers that are queued
+	settled atomic.Uint32 // how many were delivered; the pump of answers counts
 
 	closed  atomic.Bool
 	rawSASL atomic.Bool // frames without a request are SASL tokens, for mechanisms of any length

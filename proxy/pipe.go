@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
-	"time"
 )
 
 const (
@@ -46,30 +45,28 @@ type pipe struct {
 	out             *outlet
 	over, under     *rawTCPConn // what src and dst are TLS over; nil: they are not
 	ducts           *ducts      // nil: everything is copied
-	secure          bool        // src is TLS
-	between         bool        // nothing is read of the frame that boundary has told of, for src that is TLS
-	first           [1]byte     // of what TLS has then
 	buf             []byte      // nil: none is held
-	lent            loan        // where buf goes back to
 	sent, next, end int
+	ghosts          int // bytes in buf that are in the socket yet: all of buf, or none
+	chunk           int // how much is spliced at a time
 
-	filled bool // the last read found more than there was room for
-	glance bool // the next read looks, and leaves the bytes in the socket
-	ghosts int  // bytes in buf that are in the socket yet: all of buf, or none
-	chunk  int  // how much is spliced at a time
-	takes  bool // dst has taken all of a chunk that was not its first, and of all since
-	begun  bool // something was spliced since boundary
-
-	opened  time.Time    // of the session; active counts from here
-	copied  atomic.Int64 // bytes written to dst from a buffer
-	spliced atomic.Int64 // bytes written to dst by the kernel alone
-	misses  atomic.Int64 // how often bytes were copied because no duct was free, or a socket refused
-	frames  atomic.Int64 // frames begun, by whoever tells them apart
-	active  atomic.Int64 // when bytes were last written to dst, as a time.Duration since opened
+	secure  bool    // src is TLS
+	between bool    // nothing is read of the frame that boundary has told of, for src that is TLS
+	first   [1]byte // of what TLS has then
+	filled  bool    // the last read found more than there was room for
+	glance  bool    // the next read looks, and leaves the bytes in the socket
+	takes   bool    // dst has taken all of a chunk that was not its first, and of all since
+	begun   bool    // something was spliced since boundary
 
 	// exact has reads take no more than is needed. A pipe that is fed without
 	// a pause then comes to its end, nothing buffered, behind every frame.
 	exact bool
+
+	copied  atomic.Int64 // bytes written to dst from a buffer
+	spliced atomic.Int64 // bytes written to dst by the kernel alone
+	misses  atomic.Int64 // how often bytes were copied because no duct was free, or a socket refused
+	frames  atomic.Int64 // frames begun, by whoever tells them apart
+	active  atomic.Int64 // when bytes were last written to dst, or the session began; a mark
 
 	// expired is asked when a read deadline passes: nil reads on, an error
 	// is returned in place of the deadline's. A nil expired fails.
@@ -180,7 +177,7 @@ func (p *pipe) read(need int) error {
 		n, err = p.src.Read(p.room(need))
 	}
 	p.end += n
-	p.filled = n > 0 && (p.end == len(p.buf) || p.lent.buffer == nil && n >= bufferSize)
+	p.filled = n > 0 && (p.end == len(p.buf) || len(p.buf) != bufferSize && n >= bufferSize)
 	if p.glance {
 		p.glance, p.ghosts, p.filled = false, n, false
 	}
@@ -226,7 +223,7 @@ func (p *pipe) rewind() {
 		return
 	}
 	p.sent, p.next, p.end = 0, 0, 0
-	if p.filled || p.lent.buffer == nil {
+	if p.filled || len(p.buf) != bufferSize {
 		p.giveBack()
 	}
 }
@@ -243,7 +240,7 @@ func (p *pipe) put(b []byte) error {
 		n, err = p.dst.Write(b)
 	}
 	p.copied.Add(int64(n))
-	p.active.Store(int64(time.Since(p.opened)))
+	p.active.Store(int64(markNow()))
 	if err != nil {
 		return &sideError{err: err}
 	}

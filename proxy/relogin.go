@@ -67,17 +67,25 @@ func renewAfter(lifetime time.Duration) time.Duration {
 var errLoginDue = &ended{}
 
 // startRenewing has the session log in again before the login that it has opened
-// with expires, if it does.
+// with expires, if it does. The caller holds mu.
 func (s *session) startRenewing(ctx context.Context, to *link) {
-	r := &s.renewal
-	r.host, r.opened = to.host, to.login
-	r.ctx, r.cancel = context.WithCancel(ctx)
+	if to.login.Lifetime <= 0 {
+		return
+	}
+	s.renewal = &renewal{host: to.host, opened: to.login}
+	s.renewal.ctx, s.renewal.cancel = context.WithCancel(ctx)
 	s.renew()
 }
 
+// logsIn reports whether a request of the proxy's own is in flight.
+func (r *renewal) logsIn() bool { return r != nil && r.asking.Load() }
+
 // stopRenewing ends what startRenewing has begun, and waits for it.
 func (s *session) stopRenewing() {
-	r := &s.renewal
+	r := s.renewal
+	if r == nil {
+		return
+	}
 	r.cancel()
 	r.mu.Lock()
 	r.stopped = true
@@ -96,7 +104,7 @@ func (s *session) renew() {
 }
 
 func (s *session) prepareAfter(d time.Duration) {
-	r := &s.renewal
+	r := s.renewal
 	lifetime := r.opened.Lifetime
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,7 +121,7 @@ func (s *session) prepareAfter(d time.Duration) {
 // prepareLogin gets what a login needs, which may mean to ask somebody, and then
 // has the pump of requests move it. The client is served meanwhile.
 func (s *session) prepareLogin(lifetime time.Duration) {
-	r := &s.renewal
+	r := s.renewal
 	c := s.endpoint.listener.cluster
 	ctx, cancel := context.WithTimeout(r.ctx, c.loginTimeout())
 	defer cancel()
@@ -143,7 +151,7 @@ func (s *session) asked() *ended {
 
 // logInAgain moves the login that has been prepared, between two requests.
 func (s *session) logInAgain() error {
-	r := &s.renewal
+	r := s.renewal
 	s.leaving.CompareAndSwap(errLoginDue, nil)
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
 		return &sideError{reading: true, err: err}

@@ -55,7 +55,7 @@ func (s *session) report() {
 		FramesUp:   s.up.frames.Load(),
 		FramesDown: s.down.frames.Load(),
 		Duration:   took,
-		Idle:       took - time.Duration(max(s.up.active.Load(), s.down.active.Load())),
+		Idle:       mark(max(s.up.active.Load(), s.down.active.Load())).age(time.Now()),
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)

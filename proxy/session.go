@@ -50,21 +50,26 @@ const (
 type session struct {
 	proxy    *Proxy
 	door     *door
-	endpoint *endpoint  // whom the client means; Proxy.mu guards its setting
-	counted  bool       // as one of endpoint's listener's; guarded by Proxy.mu
-	admitted bool       // by the gate of that listener, beside the door's
-	from     string     // the client's host:port
-	source   netip.Addr // what the gate counts the client by
-	party    party
-	headed   bool   // a PROXY protocol header may come first
-	tlvs     string // what it said beside the addresses
-	name     string // the server name that the client asked for in TLS
-	opened   time.Time
+	endpoint *endpoint // whom the client means; Proxy.mu guards its setting
+	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
+	admitted bool      // by the gate of that listener, beside the door's
+	headed   bool      // a PROXY protocol header may come first
+	plain    bool      // both connections are TCP and nothing else; set with broker
+	target   target    // what may be sent to whom is dialled
+
+	midRequest bool // the pump of requests has begun to read one
+	inTokens   bool // it reads raw SASL tokens
+
+	from   string     // the client's host:port
+	source netip.Addr // what the gate counts the client by
+	party  party
+	tlvs   string // what it said beside the addresses
+	name   string // the server name that the client asked for in TLS
+	opened time.Time
 
 	client   net.Conn // as it was accepted
 	stream   net.Conn // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
 	broker   net.Conn // set before the pump of answers starts
-	plain    bool     // both are TCP and nothing else; set with broker
 	up, down pipe     // client to broker, broker to client
 	queue    inflight
 	walker   rewrite.Walker
@@ -72,20 +77,16 @@ type session struct {
 	clientID string
 	user     string             // whom the client has logged in as, at the proxy; "": as nobody
 	login    *auth.Conversation // the client's login at the proxy that goes on, or the last one
+	parking  atomic.Bool        // the pump of requests has ended, for the session to be parked
 	node     atomic.Int32       // whose endpoint the client chose, as NodeCount has it
-	target   target             // who is dialled
-	address  string             // where
-	expires  time.Time
+	address  string             // where the broker was dialled
+	expires  mark
 	leaving  atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
 	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
 	parkAt   atomic.Int64          // the same, when it was asked whether it can be parked
-	parking  atomic.Bool           // the pump of requests has ended for that
 	ticket   uint64                // of the lot, which guards it; 0: the session is not parked
 
-	renewal renewal // of the proxy's login at the broker
-
-	midRequest bool // the pump of requests has begun to read one
-	inTokens   bool // it reads raw SASL tokens
+	renewal *renewal // of the proxy's login at the broker; nil: it lasts; set with broker
 
 	watch watch // the sweep's
 
@@ -104,7 +105,9 @@ func newSession(d *door, client net.Conn) *session {
 		stream:   client,
 		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
-	s.up.opened, s.down.opened = s.opened, s.opened
+	now := int64(markOf(s.opened))
+	s.up.active.Store(now)
+	s.down.active.Store(now)
 	s.node.Store(d.endpoint.label())
 	s.expires = s.proxy.conf.expiry(s.opened)
 	s.queue.init()

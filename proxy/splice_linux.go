@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -328,7 +327,7 @@ func (p *pipe) pour(ahead []byte, place int) error {
 	gone := behind - min(behind, left) // of what was copied into the duct, which leaves last
 	p.copied.Add(int64(out.copied + gone))
 	p.spliced.Add(int64(n - left - gone))
-	p.active.Store(int64(time.Since(p.opened)))
+	p.active.Store(int64(markNow()))
 	ducts := p.ducts
 	if refuses(err) {
 		p.copyAll() // what it has not taken, too

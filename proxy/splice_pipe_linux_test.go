@@ -487,7 +487,7 @@ func TestAStalledClientLeavesLittle(t *testing.T) {
 	}
 	const size = 16 << 20
 	go func() { _, _ = broker.Write(make([]byte, size)) }() // ends with the connection
-	p := &pipe{opened: time.Now(), chunk: budget.size}
+	p := &pipe{chunk: budget.size}
 	p.connect(source, sink, budget)
 	passed := make(chan error, 1)
 	go func() { passed <- p.pass(size) }()

@@ -49,10 +49,10 @@ func (p *Proxy) sweepInterval() time.Duration {
 
 // watch is what the sweep remembers of a session. It belongs to the sweep alone.
 type watch struct {
-	moved int64     // bytes moved when it last looked
-	quiet time.Time // since when there were no others, and nothing was owed
+	moved int64 // bytes moved when it last looked
+	quiet mark  // since when there were no others, and nothing was owed
 
-	looked         time.Time // at the TCP connections
+	looked         mark // at the TCP connections
 	client, broker silence
 	departure      departure // the client's
 }
@@ -63,22 +63,22 @@ func (s *session) sweep(now time.Time) {
 	if !s.isOpen() {
 		return // before that the first request and the dial have limits of their own
 	}
-	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 && !s.renewal.asking.Load() || s.watch.quiet.IsZero() {
-		s.watch.moved, s.watch.quiet = moved, now
+	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 && !s.renewal.logsIn() || s.watch.quiet == never {
+		s.watch.moved, s.watch.quiet = moved, markOf(now)
 	}
-	if now.Sub(s.watch.looked) >= s.proxy.lookInterval() {
-		s.watch.looked = now
+	if s.watch.looked.age(now) >= s.proxy.lookInterval() {
+		s.watch.looked = markOf(now)
 		s.lookForPeers(now)
 	}
 	conf := &s.proxy.conf
 	switch {
 	case s.ended() != nil || s.asked() != nil:
-	case !s.expires.IsZero() && now.After(s.expires):
+	case s.expires != never && s.expires.age(now) > 0:
 		s.leave(MaxAge)
-	case conf.IdleTimeout > 0 && now.Sub(s.watch.quiet) >= conf.IdleTimeout:
-		s.watch.quiet = now // if it has just become busy, it is asked again after as long
+	case conf.IdleTimeout > 0 && s.watch.quiet.age(now) >= conf.IdleTimeout:
+		s.watch.quiet = markOf(now) // if it has just become busy, it is asked again after as long
 		s.askIdle()
-	case conf.ParkAfter > 0 && now.Sub(s.watch.quiet) >= conf.ParkAfter:
+	case conf.ParkAfter > 0 && s.watch.quiet.age(now) >= conf.ParkAfter:
 		s.askPark()
 	}
 }
@@ -92,13 +92,13 @@ func (s *session) isOpen() bool {
 // moved returns how many bytes both directions have moved.
 func (s *session) moved() int64 { return s.up.moved() + s.down.moved() }
 
-// expiry returns when a session that opens now is too old, or the zero Time.
-func (c *Config) expiry(now time.Time) time.Time {
+// expiry returns when a session that opens now is too old.
+func (c *Config) expiry(now time.Time) mark {
 	if c.MaxAge <= 0 {
-		return time.Time{}
+		return never
 	}
 	early := rand.Float64() * c.MaxAgeJitter * float64(c.MaxAge) //nolint:gosec // spreads load, keeps no secret
-	return now.Add(c.MaxAge - time.Duration(early))
+	return markOf(now.Add(c.MaxAge - time.Duration(early)))
 }
 
 // leave asks the session to end between two requests, once the answers in flight
