@@ -10,6 +10,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
+	"kproxy/internal/tlslog"
 	"kproxy/internal/upstream"
 )
 
@@ -18,7 +19,7 @@ func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
 	if conf.TLS == nil {
 		return nil, nil
 	}
-	client, err := tlsconf.NewClient(tlsconf.ClientConfig(*conf.TLS), certificateEvents(log, "clusters."+conf.Name))
+	client, err := tlsconf.NewClient(tlsconf.ClientConfig(*conf.TLS), tlslog.Events(log, "clusters."+conf.Name))
 	if err != nil {
 		return nil, fileError("clusters."+conf.Name, err)
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"kproxy/internal/tlsconf"
+	"kproxy/internal/tlslog"
 )
 
 // serverConfig is the listener's TLS as package tlsconf takes it.
@@ -25,7 +26,7 @@ func (l *listener) newClientTLS() (*tlsconf.Server, error) {
 	if l.conf.TLS == nil {
 		return nil, nil
 	}
-	server, err := tlsconf.NewServer(l.conf.serverConfig(l.cluster.conf.Name), certificateEvents(l.log, l.key()))
+	server, err := tlsconf.NewServer(l.conf.serverConfig(l.cluster.conf.Name), tlslog.Events(l.log, l.key()))
 	if err != nil {
 		return nil, fileError(l.key(), err)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"kproxy/internal/tlslog"
 )
 
 func newCheckCommand() *cobra.Command {
@@ -44,6 +46,9 @@ func check(file string, stdout, stderr io.Writer) error {
 	p, err := newProxy(s)
 	if err != nil {
 		return err
+	}
+	if _, err := s.Admin.Load(tlslog.Events(s.Proxy.Logger, "admin")); err != nil {
+		return mistakes(s.File, err)
 	}
 	if missing := p.Uncovered(); len(missing) > 0 {
 		return mistakes(s.File, errors.Join(missing...))

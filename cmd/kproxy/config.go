@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/viper"
 
+	"kproxy/internal/admin"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
@@ -21,6 +23,7 @@ type settings struct {
 	Proxy proxy.Config
 	Log   logKeys
 
+	Admin      admin.Config
 	AllReady   bool // every cluster must answer for kproxy to be ready
 	DrainDelay time.Duration
 	OTLP       telemetry.OTLP
@@ -74,11 +77,12 @@ func readConfig(data []byte) (*settings, error) {
 	s := &settings{
 		Proxy:      keys.proxyConfig(),
 		Log:        keys.Log,
+		Admin:      keys.adminConfig(),
 		AllReady:   keys.Admin.Ready == "all",
 		DrainDelay: keys.Drain.Delay,
 		OTLP:       telemetry.OTLP(keys.Telemetry.OTLP),
 	}
-	mistakes := append(unjoin(s.Proxy.Validate()), unjoin(s.OTLP.Validate())...)
+	mistakes := slices.Concat(unjoin(s.Proxy.Validate()), unjoin(s.Admin.Validate()), unjoin(s.OTLP.Validate()))
 	if err := values.blame(errors.Join(mistakes...)); err != nil {
 		return nil, err
 	}

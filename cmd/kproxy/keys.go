@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"kproxy/internal/admin"
 	"kproxy/proxy"
 )
 
@@ -190,8 +191,16 @@ type reloadKeys struct {
 }
 
 type adminKeys struct {
-	Bind  string `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. It asks nobody to log in. Left out: there is none."`
-	Ready string `key:"ready" default:"any" oneof:"any|all" doc:"When /readyz says ready: once any cluster has answered, also if it is lost later, or while all clusters answer."`
+	Bind      string       `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. Left out: there is none."`
+	TokenFile string       `key:"token_file" example:"/run/secrets/admin-token" doc:"A file with the token that everything but statuses asks for (Authorization: Bearer); it is read at each request. Left out: nobody is asked."`
+	TLS       adminTLSKeys `key:"tls" doc:"Serve HTTPS. Left out: HTTP."`
+	Pprof     bool         `key:"pprof" doc:"Serve Go's profiles at /debug/pprof/. Where others than this machine reach bind, it takes token_file."`
+	Ready     string       `key:"ready" default:"any" oneof:"any|all" doc:"When /readyz says ready: once any cluster has answered, also if it is lost later, or while all clusters answer."`
+}
+
+type adminTLSKeys struct {
+	Cert string `key:"cert" example:"admin.pem" doc:"A file (PEM) with the server's certificate, and its intermediates."`
+	Key  string `key:"key" example:"admin.key" doc:"A file (PEM) with the private key of cert."`
 }
 
 type telemetryKeys struct {
@@ -210,6 +219,21 @@ type otlpKeys struct {
 type logKeys struct {
 	Level  string `key:"level" default:"info" oneof:"debug|info|warn|error" doc:"The least important lines that are written."`
 	Format string `key:"format" default:"text" oneof:"text|json" doc:"One line of text, or one JSON object, for each."`
+}
+
+// adminConfig is what the admin server is told of the file.
+func (f *fileConfig) adminConfig() admin.Config {
+	c := admin.Config{
+		Bind:      f.Admin.Bind,
+		TokenFile: f.Admin.TokenFile,
+		Cert:      f.Admin.TLS.Cert,
+		Key:       f.Admin.TLS.Key,
+		Pprof:     f.Admin.Pprof,
+	}
+	if f.Reload.Watch {
+		c.WatchInterval = proxy.DefaultWatchInterval
+	}
+	return c
 }
 
 // proxyConfig is what the proxy is told of the file. Clusters and listeners are

@@ -31,7 +31,7 @@ type operations struct {
 // proxy, so that readiness can be asked from the first moment on.
 func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *slog.Logger) (*operations, error) {
 	o := &operations{log: logger}
-	if s.Proxy.AdminBind == "" && s.OTLP.Endpoint == "" {
+	if s.Admin.Bind == "" && s.OTLP.Endpoint == "" {
 		return o, nil
 	}
 	var err error
@@ -43,15 +43,19 @@ func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *s
 		}
 		return nil, err
 	}
-	if s.Proxy.AdminBind == "" {
+	if s.Admin.Bind == "" {
 		return o, nil
 	}
 	ready := &admin.Readiness{Proxy: p, All: s.AllReady}
-	if o.admin, err = admin.Listen(ctx, s.Proxy.AdminBind, ready, o.telemetry.Handler(), logger); err != nil {
+	if o.admin, err = admin.Listen(ctx, &s.Admin, ready, o.telemetry.Handler(), logger); err != nil {
 		o.close(ctx)
-		return nil, fmt.Errorf("%s: %w; %s", s.File, err, bindFix(err))
+		err = fmt.Errorf("%s: %w", s.File, err)
+		if _, ok := errors.AsType[*proxy.ConfigError](err); ok {
+			return nil, &usageError{err}
+		}
+		return nil, fmt.Errorf("%w; %s", err, bindFix(err))
 	}
-	logger.Info("admin server", slog.String(logkey.Bind, s.Proxy.AdminBind))
+	logger.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
 	return o, nil
 }
 

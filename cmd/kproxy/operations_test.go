@@ -16,14 +16,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"kproxy/internal/admin"
 	"kproxy/internal/telemetry"
+	"kproxy/proxy"
 )
 
 func TestOperationsKeys(t *testing.T) {
 	t.Setenv("KPROXY_TELEMETRY_OTLP_INSECURE", "true")
 	s, err := load(t, oneListener+`
 drain: {delay: 15s}
-admin: {bind: "127.0.0.1:9400", ready: all}
+admin: {bind: "127.0.0.1:9400", token_file: t, tls: {cert: c, key: k}, pprof: true, ready: all}
 telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers_file: h, interval: 10s}}
 `)
 	if err != nil {
@@ -32,6 +34,10 @@ telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers
 	want := telemetry.OTLP{Endpoint: "http://c:4318/x", Protocol: telemetry.HTTP, HeadersFile: "h", Insecure: true, Interval: 10 * time.Second}
 	if s.OTLP != want {
 		t.Errorf("otlp: got %+v, want %+v", s.OTLP, want)
+	}
+	wantAdmin := admin.Config{Bind: "127.0.0.1:9400", TokenFile: "t", Cert: "c", Key: "k", Pprof: true, WatchInterval: proxy.DefaultWatchInterval}
+	if s.Admin != wantAdmin {
+		t.Errorf("admin: got %+v, want %+v", s.Admin, wantAdmin)
 	}
 	if s.DrainDelay != 15*time.Second || s.Proxy.AdminBind != "127.0.0.1:9400" || !s.AllReady {
 		t.Errorf("got delay %v, admin at %q, all %t", s.DrainDelay, s.Proxy.AdminBind, s.AllReady)
@@ -58,6 +64,9 @@ func TestBadOperationsKeys(t *testing.T) {
 		{`admin: {bind: ":9150"}`, "admin.bind: :9150 is bound already by clusters.orders.listeners.fred.nodes.ports, as 127.0.0.1:9150; move one of them to another port or address"},
 		{"admin: {bind: localhost}", `admin.bind: "localhost" has no port; add one, such as localhost:9092`},
 		{"admin: {bind: 127.0.0.1:9400, ready: some}", `admin.ready: "some" is not one of any, all; the default is any`},
+		{"admin: {token_file: t}", "admin.token_file: there is no admin server to use it; set admin.bind, or leave this out"},
+		{"admin: {bind: 127.0.0.1:9400, tls: {cert: c}}", "admin.tls.key: missing; name the file of the private key that tls.cert belongs to"},
+		{"admin: {bind: \":9400\", pprof: true}", "admin.pprof: whoever reaches :9400 could have kproxy profiled; set admin.token_file, or bind a loopback address"},
 		{"drain: {delay: -1s}", `drain.delay: "-1s" is too little; write 0s or more`},
 		{"telemetry: {otlp: {endpoint: c:4317, insecure: perhaps}}", `telemetry.otlp.insecure: "perhaps" is not true or false; write one such as true`},
 		{"telemetry: {otlp: {endpoint: c:4317, interval: 1ms}}", `telemetry.otlp.interval: "1ms" is too little; write 1s or more, or leave the key out for 30s`},

@@ -1,12 +1,14 @@
 // Package admin serves what operators and orchestrators ask a kproxy, over
 // HTTP:
 //
-//	/metrics  for Prometheus
-//	/livez    200 while the process serves
-//	/readyz   200 while clients should be sent here, otherwise 503; JSON says why
+//	/metrics       for Prometheus
+//	/livez         200 while the process serves
+//	/readyz        200 while clients should be sent here, otherwise 503; JSON says why
+//	/debug/pprof/  profiles, where [Config] asks for them
 //
-// The type to know is [Server]. It asks nobody to log in: bind it where only
-// those reach it who may read broker addresses and counts.
+// The type to know is [Server]. Without a token it asks nobody to log in: bind it where
+// only those reach it who may read broker addresses and counts. With one, statuses are
+// for all, as probes of an orchestrator want them, and what they say for those who send it.
 //
 // What it does not do: it changes nothing. Whether kproxy is ready follows from
 // what package proxy knows (proxy.Health) and from the rule in readiness.go.
@@ -14,15 +16,19 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/tlsconf"
+	"kproxy/internal/tlslog"
 )
 
 // Limits of the server, against clients that are slow or gone. An answer may
@@ -40,22 +46,25 @@ type Server struct {
 	http    http.Server
 	socket  net.Listener
 	serving sync.WaitGroup
+
+	stopWatching context.CancelFunc
 }
 
-// Listen binds address and serves there until Close.
-func Listen(ctx context.Context, address string, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
-	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+// Listen reads the files of c, binds, and serves until Close. An error of a file is a
+// [*proxy.ConfigError].
+func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
+	secure, err := c.Load(tlslog.Events(log, key))
 	if err != nil {
-		return nil, fmt.Errorf("admin.bind: bind %s: %w", address, err)
+		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	mux.HandleFunc("GET /livez", live)
-	mux.Handle("GET /readyz", ready)
+	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Bind)
+	if err != nil {
+		return nil, fmt.Errorf("admin.bind: bind %s: %w", c.Bind, err)
+	}
 	s := &Server{
 		socket: socket,
 		http: http.Server{
-			Handler:           mux,
+			Handler:           c.handler(ready, metrics, log),
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      answerTimeout,
@@ -64,12 +73,38 @@ func Listen(ctx context.Context, address string, ready *Readiness, metrics http.
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that leave
 		},
 	}
+	ctx, s.stopWatching = context.WithCancel(context.WithoutCancel(ctx))
+	if secure != nil {
+		socket = tls.NewListener(socket, secure.Config())
+		if c.WatchInterval > 0 {
+			s.serving.Go(func() { tlsconf.Watch(ctx, c.WatchInterval, secure) })
+		}
+	} else if c.TokenFile != "" && !c.onLoopback() {
+		log.Warn("the admin token travels in plain text", slog.String(logkey.Bind, c.Bind), slog.String(logkey.Fix, "set admin.tls"))
+	}
 	s.serving.Go(func() {
 		if err := s.http.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the admin server has stopped", slog.Any(logkey.Error, err))
 		}
 	})
 	return s, nil
+}
+
+// handler is all that is served.
+func (c *Config) handler(ready *Readiness, metrics http.Handler, log *slog.Logger) http.Handler {
+	g := &guard{token: c.secret(), log: log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", live)
+	mux.Handle("GET /readyz", &briefly{ready, g})
+	mux.Handle("GET /metrics", g.only(metrics))
+	if c.Pprof {
+		mux.Handle("GET /debug/pprof/", g.only(http.HandlerFunc(pprof.Index)))
+		mux.Handle("GET /debug/pprof/cmdline", g.only(http.HandlerFunc(pprof.Cmdline)))
+		mux.Handle("GET /debug/pprof/profile", g.only(http.HandlerFunc(pprof.Profile)))
+		mux.Handle("GET /debug/pprof/symbol", g.only(http.HandlerFunc(pprof.Symbol)))
+		mux.Handle("GET /debug/pprof/trace", g.only(http.HandlerFunc(pprof.Trace)))
+	}
+	return mux
 }
 
 // Addr is where the server listens.
@@ -81,6 +116,7 @@ func (s *Server) Close(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close() // it closes sockets only
 	}
+	s.stopWatching()
 	s.serving.Wait()
 }
 

@@ -40,6 +40,8 @@ func lost(name string) proxy.ClusterHealth {
 
 func silent(name string) proxy.ClusterHealth { return proxy.ClusterHealth{Name: name} }
 
+var discard = slog.New(slog.DiscardHandler)
+
 func TestReadyz(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -211,7 +213,7 @@ func TestOtherPaths(t *testing.T) {
 // An address that is taken is named by its key.
 func TestListenFails(t *testing.T) {
 	s := listen(t, nil)
-	_, err := admin.Listen(t.Context(), s.Addr().String(), nil, http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	_, err := admin.Listen(t.Context(), &admin.Config{Bind: s.Addr().String()}, nil, http.NotFoundHandler(), discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "admin.bind: bind "+s.Addr().String()) {
 		t.Errorf("got %v", err)
 	}
@@ -224,7 +226,7 @@ func TestClose(t *testing.T) {
 		close(entered)
 		<-release
 	})
-	s, err := admin.Listen(t.Context(), "127.0.0.1:0", nil, slow, slog.New(slog.DiscardHandler))
+	s, err := admin.Listen(t.Context(), &admin.Config{Bind: "127.0.0.1:0"}, nil, slow, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,11 +254,18 @@ func TestClose(t *testing.T) {
 // listen starts a server until the test ends.
 func listen(t *testing.T, ready *admin.Readiness) *admin.Server {
 	t.Helper()
+	return listenAs(t, admin.Config{}, ready)
+}
+
+// listenAs is listen with a configuration of the test's.
+func listenAs(t *testing.T, c admin.Config, ready *admin.Readiness) *admin.Server {
+	t.Helper()
+	c.Bind = "127.0.0.1:0"
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "numbers") })
 	if ready == nil {
 		ready = &admin.Readiness{}
 	}
-	s, err := admin.Listen(t.Context(), "127.0.0.1:0", ready, metrics, slog.New(slog.DiscardHandler))
+	s, err := admin.Listen(t.Context(), &c, ready, metrics, discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,23 +56,47 @@ type cluster struct {
 // ServeHTTP answers 200 or 503 as the rule says, or 404 for a cluster that there
 // is not.
 func (r *Readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	status, a := r.answer(req)
+	write(w, status, a)
+}
+
+func (r *Readiness) answer(req *http.Request) (status int, a answer) {
 	names, err := r.asked(req)
 	if err != nil {
-		write(w, http.StatusNotFound, answer{Reasons: []string{err.Error()}})
-		return
+		return http.StatusNotFound, answer{Reasons: []string{err.Error()}}
 	}
 	r.probe(req.Context(), names)
 	health := r.Proxy.Health()
-	a := answer{Reasons: reasons(health, names), Warnings: warnings(health), Clusters: map[string]cluster{}}
+	a = answer{Reasons: reasons(health, names), Warnings: warnings(health), Clusters: map[string]cluster{}}
 	a.Ready = len(a.Reasons) == 0
 	for _, c := range health.Clusters {
 		a.Clusters[c.Name] = describe(c)
 	}
-	status := http.StatusOK
 	if !a.Ready {
-		status = http.StatusServiceUnavailable
+		return http.StatusServiceUnavailable, a
 	}
-	write(w, status, a)
+	return http.StatusOK, a
+}
+
+// briefly is a Readiness of which those who do not send the token get the status, and
+// not what it says of clusters and their brokers; nor may they ask for one.
+type briefly struct {
+	*Readiness
+	guard *guard
+}
+
+func (b *briefly) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case b.guard.admits(req):
+		b.Readiness.ServeHTTP(w, req)
+	case req.URL.Query().Has("cluster"):
+		refuse(w)
+	default:
+		status, a := b.answer(req)
+		write(w, status, struct {
+			Ready bool `json:"ready"`
+		}{a.Ready})
+	}
 }
 
 // asked returns the clusters that must answer now; none: the rule is not strict.
@@ -173,7 +197,7 @@ func inUTC(t time.Time) *time.Time {
 	return &t
 }
 
-func write(w http.ResponseWriter, status int, a answer) {
+func write(w http.ResponseWriter, status int, a any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)

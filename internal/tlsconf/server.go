@@ -26,6 +26,17 @@ func NewServer(c ServerConfig, events Events) (*Server, error) {
 	return &Server{s}, nil
 }
 
+// Config is for a server of another's making: each of its handshakes has the files as
+// they are then.
+func (s *Server) Config() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, // until the client's first message has come
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return s.current.Load().config, nil
+		},
+	}
+}
+
 func (c ServerConfig) build(now contents, before *generation) (*generation, error) {
 	version, err := parseVersion(c.MinVersion)
 	if err != nil {

@@ -1,0 +1,96 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"kproxy/internal/auth"
+	"kproxy/internal/tlsconf"
+	"kproxy/proxy"
+)
+
+// key is the part of the configuration that a [Config] is.
+const key = "admin"
+
+// Config says where the admin server listens, and for whom.
+type Config struct {
+	Bind string // host:port
+	// TokenFile is a file with the token that those have to send (Authorization:
+	// Bearer) who want more than a status; it is read at each request, so that it can
+	// be replaced. "": everybody may have everything.
+	TokenFile string
+	Cert, Key string // files (PEM) for HTTPS; both or none
+	Pprof     bool   // serve the profiles of package net/http/pprof
+	// WatchInterval is how often Cert and Key are looked at, to be read again when
+	// they have changed; less than 0: never.
+	WatchInterval time.Duration
+}
+
+// Validate finds the mistakes; each is a [*proxy.ConfigError], joined. Files are not
+// read.
+func (c *Config) Validate() error {
+	var errs []error
+	add := func(name, problem, fix string) {
+		errs = append(errs, &proxy.ConfigError{Key: key + "." + name, Problem: problem, Fix: fix})
+	}
+	if c.Bind == "" {
+		for _, set := range []struct {
+			name string
+			is   bool
+		}{{"token_file", c.TokenFile != ""}, {"tls", c.Cert != "" || c.Key != ""}, {"pprof", c.Pprof}} {
+			if set.is {
+				add(set.name, "there is no admin server to use it", "set "+key+".bind, or leave this out")
+			}
+		}
+		return errors.Join(errs...)
+	}
+	switch {
+	case c.Cert == "" && c.Key != "":
+		add("tls.cert", "missing", "name the file of the certificate that tls.key belongs to")
+	case c.Cert != "" && c.Key == "":
+		add("tls.key", "missing", "name the file of the private key that tls.cert belongs to")
+	}
+	if c.Pprof && c.TokenFile == "" && !c.onLoopback() {
+		add("pprof", "whoever reaches "+c.Bind+" could have kproxy profiled", "set "+key+".token_file, or bind a loopback address")
+	}
+	return errors.Join(errs...)
+}
+
+// onLoopback reports whether only this machine reaches the server.
+func (c *Config) onLoopback() bool {
+	host, _, err := net.SplitHostPort(c.Bind)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func (c *Config) secret() auth.Secret { return auth.Secret{File: c.TokenFile} }
+
+// Load reads the files, all of which must be good; nil where there is no TLS. An error
+// is a [*proxy.ConfigError].
+func (c *Config) Load(events tlsconf.Events) (*tlsconf.Server, error) {
+	if c.TokenFile != "" {
+		switch token, err := c.secret().Read(); {
+		case err != nil:
+			return nil, &proxy.ConfigError{Key: key + ".token_file", Problem: err.Error(), Fix: "name a file that is there, that kproxy may read, and that holds the token"}
+		case len(token) < minToken:
+			return nil, &proxy.ConfigError{
+				Key: key + ".token_file", Problem: fmt.Sprintf("%s holds a token of %d characters", c.TokenFile, len(token)),
+				Fix: fmt.Sprintf("use one of %d or more, such as the output of: openssl rand -hex 32", minToken),
+			}
+		}
+	}
+	if c.Cert == "" {
+		return nil, nil
+	}
+	server, err := tlsconf.NewServer(tlsconf.ServerConfig{Name: key, Certs: []tlsconf.KeyPair{{Cert: c.Cert, Key: c.Key}}}, events)
+	if err != nil {
+		return nil, &proxy.ConfigError{Key: key + ".tls", Problem: err.Error(), Fix: "name files in PEM that are there, and that kproxy may read"}
+	}
+	return server, nil
+}
