@@ -45,7 +45,8 @@ func (s *session) rewrote(r request, notes rewrite.Notes) {
 // and why.
 func (s *session) report() {
 	why := s.ended()
-	took := time.Since(s.opened)
+	now := time.Now()
+	took := now.Sub(s.opened)
 	endOf := SessionEnd{
 		Reason:     why.reason,
 		Err:        why.err,
@@ -55,7 +56,7 @@ func (s *session) report() {
 		FramesUp:   s.up.frames.Load(),
 		FramesDown: s.down.frames.Load(),
 		Duration:   took,
-		Idle:       mark(max(s.up.active.Load(), s.down.active.Load())).age(time.Now()),
+		Idle:       mark(max(s.up.active.Load(), s.down.active.Load())).age(now),
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)

@@ -90,7 +90,7 @@ type session struct {
 
 	watch watch // the sweep's
 
-	mu  sync.Mutex // guards why, and the setting of broker and plain
+	mu  sync.Mutex // guards why, and the setting of broker, plain and renewal
 	why *ended     // the first reason
 }
 

@@ -66,7 +66,7 @@ func (s *session) sweep(now time.Time) {
 	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 && !s.renewal.logsIn() || s.watch.quiet == never {
 		s.watch.moved, s.watch.quiet = moved, markOf(now)
 	}
-	if s.watch.looked.age(now) >= s.proxy.lookInterval() {
+	if s.watch.looked == never || s.watch.looked.age(now) >= s.proxy.lookInterval() {
 		s.watch.looked = markOf(now)
 		s.lookForPeers(now)
 	}
@@ -92,7 +92,7 @@ func (s *session) isOpen() bool {
 // moved returns how many bytes both directions have moved.
 func (s *session) moved() int64 { return s.up.moved() + s.down.moved() }
 
-// expiry returns when a session that opens now is too old.
+// expiry returns when a session that opens now is too old; never, where max_age is off.
 func (c *Config) expiry(now time.Time) mark {
 	if c.MaxAge <= 0 {
 		return never

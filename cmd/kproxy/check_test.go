@@ -58,3 +58,24 @@ clusters:
 		})
 	}
 }
+
+// check reads the files of the admin server, too.
+func TestCheckReadsAdminFiles(t *testing.T) {
+	files := certlab.NewFolder(t)
+	cert, key := files.Pair(t, "admin", certlab.NewAuthority(t, "admins").Issue(t, nil, "admin.test"))
+	token := files.Write(t, "token", []byte("0123456789abcdef"))
+	for keys, want := range map[string]string{
+		fmt.Sprintf("token_file: %q, tls: {cert: %q, key: %q}", token, cert, key): "",
+		`token_file: nowhere`:                "admin.token_file: stat nowhere: ",
+		`tls: {cert: nowhere, key: nowhere}`: "admin.tls: open nowhere: ",
+	} {
+		file := write(t, oneListener+"admin: {bind: 127.0.0.1:9400, "+keys+"}\n")
+		var stdout, stderr bytes.Buffer
+		switch err := check(file, &stdout, &stderr); {
+		case want == "" && err != nil:
+			t.Error(err)
+		case want != "" && (err == nil || !strings.HasPrefix(err.Error(), file+": "+want)):
+			t.Errorf("%s: got %v, want %s", keys, err, want)
+		}
+	}
+}

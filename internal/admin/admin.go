@@ -53,7 +53,7 @@ type Server struct {
 // Listen reads the files of c, binds, and serves until Close. An error of a file is a
 // [*proxy.ConfigError].
 func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
-	secure, err := c.Load(tlslog.Events(log, key))
+	secure, err := c.Load(tlslog.Events(log.With(slog.String(logkey.Bind, c.Bind)), key))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handl
 
 // handler is all that is served.
 func (c *Config) handler(ready *Readiness, metrics http.Handler, log *slog.Logger) http.Handler {
-	g := &guard{token: c.secret(), log: log}
+	g := &guard{file: c.TokenFile, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", live)
 	mux.Handle("GET /readyz", &briefly{ready, g})

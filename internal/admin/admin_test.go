@@ -261,11 +261,17 @@ func listen(t *testing.T, ready *admin.Readiness) *admin.Server {
 func listenAs(t *testing.T, c admin.Config, ready *admin.Readiness) *admin.Server {
 	t.Helper()
 	c.Bind = "127.0.0.1:0"
+	return listenWith(t, &c, ready, discard)
+}
+
+// listenWith is listenAs with an address and a log of the test's.
+func listenWith(t *testing.T, c *admin.Config, ready *admin.Readiness, log *slog.Logger) *admin.Server {
+	t.Helper()
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "numbers") })
 	if ready == nil {
 		ready = &admin.Readiness{}
 	}
-	s, err := admin.Listen(t.Context(), &c, ready, metrics, discard)
+	s, err := admin.Listen(t.Context(), c, ready, metrics, log)
 	if err != nil {
 		t.Fatal(err)
 	}

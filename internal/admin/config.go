@@ -2,12 +2,10 @@ package admin
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
 
-	"kproxy/internal/auth"
 	"kproxy/internal/tlsconf"
 	"kproxy/proxy"
 )
@@ -53,7 +51,7 @@ func (c *Config) Validate() error {
 	case c.Cert != "" && c.Key == "":
 		add("tls.key", "missing", "name the file of the private key that tls.cert belongs to")
 	}
-	if c.Pprof && c.TokenFile == "" && !c.onLoopback() {
+	if _, _, err := net.SplitHostPort(c.Bind); err == nil && c.Pprof && c.TokenFile == "" && !c.onLoopback() {
 		add("pprof", "whoever reaches "+c.Bind+" could have kproxy profiled", "set "+key+".token_file, or bind a loopback address")
 	}
 	return errors.Join(errs...)
@@ -69,19 +67,14 @@ func (c *Config) onLoopback() bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-func (c *Config) secret() auth.Secret { return auth.Secret{File: c.TokenFile} }
-
 // Load reads the files, all of which must be good; nil where there is no TLS. An error
 // is a [*proxy.ConfigError].
 func (c *Config) Load(events tlsconf.Events) (*tlsconf.Server, error) {
 	if c.TokenFile != "" {
-		switch token, err := c.secret().Read(); {
-		case err != nil:
-			return nil, &proxy.ConfigError{Key: key + ".token_file", Problem: err.Error(), Fix: "name a file that is there, that kproxy may read, and that holds the token"}
-		case len(token) < minToken:
+		if _, err := readToken(c.TokenFile); err != nil {
 			return nil, &proxy.ConfigError{
-				Key: key + ".token_file", Problem: fmt.Sprintf("%s holds a token of %d characters", c.TokenFile, len(token)),
-				Fix: fmt.Sprintf("use one of %d or more, such as the output of: openssl rand -hex 32", minToken),
+				Key: key + ".token_file", Problem: err.Error(),
+				Fix: "name a file that kproxy may read, with one token such as the output of: openssl rand -hex 32",
 			}
 		}
 	}

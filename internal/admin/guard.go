@@ -3,38 +3,80 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/logkey"
 )
 
-// minToken is fewer characters than a token is made of that nobody can guess.
-const minToken = 16
+const (
+	// minToken is fewer characters than a token is made of that nobody can guess.
+	minToken = 16
+	// sayAgain is how often the log hears of the same bad token file, which anybody
+	// can have read.
+	sayAgain = time.Minute
+)
 
-// guard lets those through who send the token (RFC 6750). The zero guard lets all
+// readToken reads a token, without what an editor leaves around it. One that no header
+// can carry, or that can be guessed, is an error.
+func readToken(file string) (string, error) {
+	text, err := auth.Secret{File: file}.Read()
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(text)
+	if len(token) < minToken {
+		return "", fmt.Errorf("%s holds a token of %d characters, and %d are the least", file, len(token), minToken)
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s holds more than one word, or what is not ASCII", file)
+	}
+	return token, nil
+}
+
+// guard lets those through who send the token (RFC 6750). Without a file it lets all
 // through.
 type guard struct {
-	token auth.Secret
-	log   *slog.Logger
+	file string
+	log  *slog.Logger
+
+	mu   sync.Mutex // guards the following
+	said string     // why the file is no good, as the log has it
+	when time.Time
 }
 
 // admits reports whether a request may have everything.
 func (g *guard) admits(r *http.Request) bool {
-	if g.token.IsZero() {
+	if g.file == "" {
 		return true
 	}
-	token, err := g.token.Read()
-	if err != nil || len(token) < minToken {
-		g.log.Error("the admin token cannot be read; nobody is let in", slog.Any(logkey.Error, err),
-			slog.String(logkey.Fix, "correct the file of "+key+".token_file; it is read at each request"))
+	scheme, sent, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
-	scheme, sent, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	token, err := readToken(g.file)
+	if err != nil {
+		g.complain(err)
+		return false
+	}
 	want, got := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(strings.TrimSpace(sent)))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+func (g *guard) complain(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.said == err.Error() && time.Since(g.when) < sayAgain {
+		return
+	}
+	g.said, g.when = err.Error(), time.Now()
+	g.log.Error("there is no good admin token; nobody is let in", slog.Any(logkey.Error, err),
+		slog.String(logkey.Fix, "correct the file of "+key+".token_file; it is read at each request"))
 }
 
 // only answers 401 to those who do not send the token.

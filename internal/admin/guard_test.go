@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +23,39 @@ import (
 
 const token = "0123456789abcdef0123456789abcdef"
 
-// secured is a server with a token and profiles, in front of an orders cluster that is up.
-func secured(t *testing.T) (s *admin.Server, file string) {
+// secured is a server with a token and profiles, in front of an orders cluster that has
+// answered, and is lost.
+func secured(t *testing.T) (s *admin.Server, file string, log *journal) {
 	t.Helper()
-	file = certlab.NewFolder(t).Write(t, "token", []byte(token+"\n"))
+	file, log = certlab.NewFolder(t).Write(t, "token", []byte(token+"\n")), &journal{}
 	f := &fake{health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{lost("orders")}}, probed: make(chan string, 8)}
-	return listenAs(t, admin.Config{TokenFile: file, Pprof: true}, &admin.Readiness{Proxy: f}), file
+	c := admin.Config{Bind: "127.0.0.1:0", TokenFile: file, Pprof: true}
+	return listenWith(t, &c, &admin.Readiness{Proxy: f}, slog.New(slog.NewTextHandler(log, nil))), file, log
+}
+
+// journal is a log that a test reads.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, string(line))
+	return len(line), nil
+}
+
+// once fails the test unless one line has been written since it was last called, with
+// all of these in it.
+func (j *journal) once(t *testing.T, words ...string) {
+	t.Helper()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.lines) != 1 || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(j.lines[0], w) }) {
+		t.Errorf("the log has %q, want one line with %q", j.lines, words)
+	}
+	j.lines = nil
 }
 
 // ask sends a request with an Authorization, or without any.
@@ -53,7 +82,7 @@ func ask(t *testing.T, client *http.Client, url, authorization string) (status i
 
 // Who does not send the token learns statuses, and nothing else.
 func TestToken(t *testing.T) {
-	s, _ := secured(t)
+	s, _, _ := secured(t)
 	paths := map[string]struct{ with, without int }{
 		"/livez":                   {200, 200},
 		"/readyz":                  {200, 200},
@@ -95,7 +124,7 @@ func TestToken(t *testing.T) {
 
 // /readyz without the token is a status and the word for it.
 func TestReadyzIsBrief(t *testing.T) {
-	s, _ := secured(t)
+	s, _, _ := secured(t)
 	url := "http://" + s.Addr().String() + "/readyz"
 	_, _, body := ask(t, http.DefaultClient, url, "")
 	var got map[string]any
@@ -105,12 +134,35 @@ func TestReadyzIsBrief(t *testing.T) {
 	if _, _, body = ask(t, http.DefaultClient, url, "Bearer "+token); !strings.Contains(body, "no broker can be reached") {
 		t.Errorf("with the token: got %s", body)
 	}
+
+	// Strict for all, and not ready.
+	file := certlab.NewFolder(t).Write(t, "token", []byte(token))
+	f := &fake{health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{lost("orders")}}, probed: make(chan string, 8)}
+	strict := listenAs(t, admin.Config{TokenFile: file}, &admin.Readiness{Proxy: f, All: true})
+	status, _, body := ask(t, http.DefaultClient, "http://"+strict.Addr().String()+"/readyz", "")
+	if err := json.Unmarshal([]byte(body), &got); status != 503 || err != nil || !maps.Equal(got, map[string]any{"ready": false}) {
+		t.Errorf("strict: got %d, %s, %v", status, body, err)
+	}
+}
+
+// A token that is sent in plain text to other machines is a warning.
+func TestTokenInPlainText(t *testing.T) {
+	file := certlab.NewFolder(t).Write(t, "token", []byte(token))
+	for bind, warns := range map[string]bool{"127.0.0.1:0": false, "0.0.0.0:0": true} {
+		log := &journal{}
+		listenWith(t, &admin.Config{Bind: bind, TokenFile: file}, nil, slog.New(slog.NewTextHandler(log, nil)))
+		if warns {
+			log.once(t, "level=WARN", "plain text", "admin.tls")
+		} else if len(log.lines) > 0 {
+			t.Errorf("%s: the log has %q", bind, log.lines)
+		}
+	}
 }
 
 // A token that is replaced counts from the next request on. One that is gone, or has
 // become too short, lets nobody in.
 func TestTokenIsReplaced(t *testing.T) {
-	s, file := secured(t)
+	s, file, log := secured(t)
 	url := "http://" + s.Addr().String() + "/metrics"
 	for _, step := range []struct {
 		content  string
@@ -119,6 +171,8 @@ func TestTokenIsReplaced(t *testing.T) {
 		{"fedcba9876543210fedcba9876543210", 401, 200},
 		{"short", 401, 401},
 		{"", 401, 401},
+		{"two words of a token", 401, 401},
+		{" " + token + " \n\n", 200, 200},
 		{token, 200, 200},
 	} {
 		if err := os.WriteFile(file, []byte(step.content), 0o600); err != nil {
@@ -127,8 +181,11 @@ func TestTokenIsReplaced(t *testing.T) {
 		if got, _, _ := ask(t, http.DefaultClient, url, "Bearer "+token); got != step.old {
 			t.Errorf("%q: the old token got %d, want %d", step.content, got, step.old)
 		}
-		if got, _, _ := ask(t, http.DefaultClient, url, "Bearer "+step.content); got != step.now {
+		if got, _, _ := ask(t, http.DefaultClient, url, "Bearer "+strings.TrimSpace(step.content)); got != step.now {
 			t.Errorf("%q: the new token got %d, want %d", step.content, got, step.now)
+		}
+		if step.now == 401 {
+			log.once(t, "level=ERROR", "nobody is let in", "error=", file, "fix=")
 		}
 	}
 	if err := os.Remove(file); err != nil {
@@ -136,6 +193,13 @@ func TestTokenIsReplaced(t *testing.T) {
 	}
 	if got, _, _ := ask(t, http.DefaultClient, url, "Bearer "+token); got != 401 {
 		t.Errorf("without a file: got %d", got)
+	}
+	log.once(t, "no such file")
+	if got, _, _ := ask(t, http.DefaultClient, url, ""); got != 401 {
+		t.Errorf("without a file, and without a token: got %d", got)
+	}
+	if len(log.lines) > 0 {
+		t.Errorf("who sends no token has %q logged", log.lines)
 	}
 }
 
@@ -192,12 +256,14 @@ func TestHTTPS(t *testing.T) {
 func TestBadFiles(t *testing.T) {
 	files := certlab.NewFolder(t)
 	short, none := files.Write(t, "short", []byte("12345")), files.Write(t, "none", nil)
+	words := files.Write(t, "words", []byte(token+"\n"+token))
 	for _, tt := range []struct {
 		conf admin.Config
 		want string
 	}{
 		{admin.Config{TokenFile: "missing-file"}, "admin.token_file: stat missing-file: no such file"},
-		{admin.Config{TokenFile: short}, "admin.token_file: " + short + " holds a token of 5 characters; use one of 16 or more"},
+		{admin.Config{TokenFile: short}, "admin.token_file: " + short + " holds a token of 5 characters, and 16 are the least; name a file"},
+		{admin.Config{TokenFile: words}, "admin.token_file: " + words + " holds more than one word, or what is not ASCII; name a file"},
 		{admin.Config{TokenFile: none}, "admin.token_file: "},
 		{admin.Config{Cert: "missing-cert", Key: "missing-key"}, "admin.tls: "},
 	} {
@@ -220,6 +286,7 @@ func TestValidate(t *testing.T) {
 		{admin.Config{Bind: "localhost:1", Pprof: true}, nil},
 		{admin.Config{Bind: "[::1]:1", Pprof: true}, nil},
 		{admin.Config{Bind: ":1", Pprof: true}, []string{"admin.pprof"}},
+		{admin.Config{Bind: "no-port", Pprof: true}, nil}, // which is package proxy's to say
 		{admin.Config{Bind: "10.0.0.1:1", Pprof: true}, []string{"admin.pprof"}},
 		{admin.Config{Bind: "127.0.0.1:1", Cert: "c"}, []string{"admin.tls.key"}},
 		{admin.Config{Bind: "127.0.0.1:1", Key: "k"}, []string{"admin.tls.cert"}},
