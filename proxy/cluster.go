@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,7 +90,7 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 			return nil, err
 		}
 		c.bootstrap = append(c.bootstrap, upstream.Target{Node: NoNode, Host: host, Port: port, Configured: true})
-		if addr, err := netip.ParseAddr(host); host == "localhost" || err == nil && addr.IsLoopback() {
+		if hostport.IsLoopback(host) {
 			c.dialer.AllowLoopback()
 		}
 	}

@@ -55,7 +55,7 @@ type session struct {
 	admitted bool      // by the gate of that listener, beside the door's
 	headed   bool      // a PROXY protocol header may come first
 	plain    bool      // both connections are TCP and nothing else; set with broker
-	target   target    // what may be sent to whom is dialled
+	target   target    // whether the broker that is dialled may be sent anything
 
 	midRequest bool // the pump of requests has begun to read one
 	inTokens   bool // it reads raw SASL tokens

@@ -6,8 +6,6 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-
-	"kproxy/internal/tlslog"
 )
 
 func newCheckCommand() *cobra.Command {
@@ -47,7 +45,7 @@ func check(file string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Admin.Load(tlslog.Events(s.Proxy.Logger, "admin")); err != nil {
+	if _, err := s.Admin.Load(s.Proxy.Logger); err != nil {
 		return mistakes(s.File, err)
 	}
 	if missing := p.Uncovered(); len(missing) > 0 {

@@ -56,7 +56,9 @@ it is told to stop. Every broker that cannot be reached is named, with what mend
   kproxy connect b0.internal:9092 --via ssh://me@bastion.example.com`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return f.with(cmd.Context(), args, cmd.ErrOrStderr(), func(ctx context.Context, o *connect.Options) error {
+				return f.run(ctx, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			})
 		},
 	}
 	f.add(cmd)
@@ -101,8 +103,8 @@ func (f *connectFlags) addCluster(cmd *cobra.Command) {
 	flags.StringVar(&f.via.KnownHosts, "via-known-hosts", "", "`FILE` of ssh's host keys; ~/.ssh/known_hosts otherwise")
 }
 
-// run is the command.
-func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// with has do go on with the flags and arguments, until it has ended or a signal comes.
+func (f *connectFlags) with(ctx context.Context, args []string, stderr io.Writer, do func(context.Context, *connect.Options) error) error {
 	o, cleanUp, err := f.options(args, stderr)
 	if err != nil {
 		return &usageError{err}
@@ -110,10 +112,15 @@ func (f *connectFlags) run(ctx context.Context, args []string, stdout, stderr io
 	defer cleanUp()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	return do(ctx, o)
+}
+
+// run is the command.
+func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stderr io.Writer) error {
 	s, err := connect.Start(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // it was told to stop
+			return nil //nolint:nilerr // it was told to stop
 		}
 		if errors.Is(err, syscall.EADDRINUSE) {
 			err = fmt.Errorf("--port: %w; %s", err, bindFix(err))

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +34,9 @@ use every broker, and with 1 if not.`,
   kproxy doctor b0.example.com:9093 --tls --ca ca.pem --json`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.examine(cmd.Context(), args, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return f.with(cmd.Context(), args, cmd.ErrOrStderr(), func(ctx context.Context, o *connect.Options) error {
+				return examine(ctx, o, asJSON, cmd.OutOrStdout())
+			})
 		},
 	}
 	flags := cmd.Flags()
@@ -47,14 +47,7 @@ use every broker, and with 1 if not.`,
 }
 
 // examine is the command.
-func (f *connectFlags) examine(ctx context.Context, args []string, asJSON bool, stdout, stderr io.Writer) error {
-	o, cleanUp, err := f.options(args, stderr)
-	if err != nil {
-		return &usageError{err}
-	}
-	defer cleanUp()
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+func examine(ctx context.Context, o *connect.Options, asJSON bool, stdout io.Writer) error {
 	e, err := o.Examine(ctx)
 	if err != nil {
 		return &usageError{asFlags(err)}

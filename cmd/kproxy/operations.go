@@ -37,11 +37,7 @@ func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *s
 	var err error
 	conf := &telemetry.Config{Version: buildVersion().Version, OTLP: s.OTLP}
 	if o.telemetry, err = telemetry.Start(ctx, conf, p.Stats, logger); err != nil {
-		err = fmt.Errorf("%s: %w", s.File, err)
-		if _, ok := errors.AsType[*proxy.ConfigError](err); ok {
-			return nil, &usageError{err}
-		}
-		return nil, err
+		return nil, inFile(s.File, err)
 	}
 	if s.Admin.Bind == "" {
 		return o, nil
@@ -49,14 +45,23 @@ func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *s
 	ready := &admin.Readiness{Proxy: p, All: s.AllReady}
 	if o.admin, err = admin.Listen(ctx, &s.Admin, ready, o.telemetry.Handler(), logger); err != nil {
 		o.close(ctx)
-		err = fmt.Errorf("%s: %w", s.File, err)
-		if _, ok := errors.AsType[*proxy.ConfigError](err); ok {
-			return nil, &usageError{err}
+		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok {
+			err = fmt.Errorf("%w; %s", err, bindFix(err))
 		}
-		return nil, fmt.Errorf("%w; %s", err, bindFix(err))
+		return nil, inFile(s.File, err)
 	}
 	logger.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
 	return o, nil
+}
+
+// inFile names the configuration file in front of an error, whose mistake it is if it is
+// that of a key.
+func inFile(file string, err error) error {
+	err = fmt.Errorf("%s: %w", file, err)
+	if _, ok := errors.AsType[*proxy.ConfigError](err); ok {
+		return &usageError{err}
+	}
+	return err
 }
 
 // close pushes the last counts, and ends the admin server, which has answered

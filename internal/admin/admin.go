@@ -28,7 +28,6 @@ import (
 
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
-	"kproxy/internal/tlslog"
 )
 
 // Limits of the server, against clients that are slow or gone. An answer may
@@ -53,7 +52,7 @@ type Server struct {
 // Listen reads the files of c, binds, and serves until Close. An error of a file is a
 // [*proxy.ConfigError].
 func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
-	secure, err := c.Load(tlslog.Events(log.With(slog.String(logkey.Bind, c.Bind)), key))
+	secure, err := c.Load(log.With(slog.String(logkey.Bind, c.Bind)))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +78,7 @@ func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handl
 		if c.WatchInterval > 0 {
 			s.serving.Go(func() { tlsconf.Watch(ctx, c.WatchInterval, secure) })
 		}
-	} else if c.TokenFile != "" && !c.onLoopback() {
+	} else if c.TokenFile != "" && c.isExposed() {
 		log.Warn("the admin token travels in plain text", slog.String(logkey.Bind, c.Bind), slog.String(logkey.Fix, "set admin.tls"))
 	}
 	s.serving.Go(func() {
@@ -98,12 +97,19 @@ func (c *Config) handler(ready *Readiness, metrics http.Handler, log *slog.Logge
 	mux.Handle("GET /readyz", &briefly{ready, g})
 	mux.Handle("GET /metrics", g.only(metrics))
 	if c.Pprof {
-		mux.Handle("GET /debug/pprof/", g.only(http.HandlerFunc(pprof.Index)))
-		mux.Handle("GET /debug/pprof/cmdline", g.only(http.HandlerFunc(pprof.Cmdline)))
-		mux.Handle("GET /debug/pprof/profile", g.only(http.HandlerFunc(pprof.Profile)))
-		mux.Handle("GET /debug/pprof/symbol", g.only(http.HandlerFunc(pprof.Symbol)))
-		mux.Handle("GET /debug/pprof/trace", g.only(http.HandlerFunc(pprof.Trace)))
+		mux.Handle("GET /debug/pprof/", g.only(profiles()))
 	}
+	return mux
+}
+
+// profiles are those of package net/http/pprof.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
 }
 

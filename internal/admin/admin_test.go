@@ -281,18 +281,7 @@ func listenWith(t *testing.T, c *admin.Config, ready *admin.Readiness, log *slog
 
 func get(t *testing.T, s *admin.Server, path string) (status int, body string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr().String()+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(b)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	status, _, body = ask(t, client, "http://"+s.Addr().String()+path, "")
+	return status, body
 }

@@ -2,11 +2,13 @@ package admin
 
 import (
 	"errors"
+	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
+	"kproxy/internal/hostport"
 	"kproxy/internal/tlsconf"
+	"kproxy/internal/tlslog"
 	"kproxy/proxy"
 )
 
@@ -51,25 +53,22 @@ func (c *Config) Validate() error {
 	case c.Cert != "" && c.Key == "":
 		add("tls.key", "missing", "name the file of the private key that tls.cert belongs to")
 	}
-	if _, _, err := net.SplitHostPort(c.Bind); err == nil && c.Pprof && c.TokenFile == "" && !c.onLoopback() {
+	if c.Pprof && c.TokenFile == "" && c.isExposed() {
 		add("pprof", "whoever reaches "+c.Bind+" could have kproxy profiled", "set "+key+".token_file, or bind a loopback address")
 	}
 	return errors.Join(errs...)
 }
 
-// onLoopback reports whether only this machine reaches the server.
-func (c *Config) onLoopback() bool {
+// isExposed reports whether others than this machine reach the server. Nobody reaches
+// what is no address.
+func (c *Config) isExposed() bool {
 	host, _, err := net.SplitHostPort(c.Bind)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return err == nil && !hostport.IsLoopback(host)
 }
 
-// Load reads the files, all of which must be good; nil where there is no TLS. An error
-// is a [*proxy.ConfigError].
-func (c *Config) Load(events tlsconf.Events) (*tlsconf.Server, error) {
+// Load reads the files, all of which must be good; nil where there is no TLS. log hears
+// what happens to them later. An error is a [*proxy.ConfigError].
+func (c *Config) Load(log *slog.Logger) (*tlsconf.Server, error) {
 	if c.TokenFile != "" {
 		if _, err := readToken(c.TokenFile); err != nil {
 			return nil, &proxy.ConfigError{
@@ -81,7 +80,8 @@ func (c *Config) Load(events tlsconf.Events) (*tlsconf.Server, error) {
 	if c.Cert == "" {
 		return nil, nil
 	}
-	server, err := tlsconf.NewServer(tlsconf.ServerConfig{Name: key, Certs: []tlsconf.KeyPair{{Cert: c.Cert, Key: c.Key}}}, events)
+	conf := tlsconf.ServerConfig{Name: key, Certs: []tlsconf.KeyPair{{Cert: c.Cert, Key: c.Key}}}
+	server, err := tlsconf.NewServer(conf, tlslog.Events(log, key))
 	if err != nil {
 		return nil, &proxy.ConfigError{Key: key + ".tls", Problem: err.Error(), Fix: "name files in PEM that are there, and that kproxy may read"}
 	}

@@ -98,6 +98,5 @@ func (a asker) onlyThere(address string) bool {
 
 func isLocal(address string) bool {
 	host, _, _ := hostport.Parse(address)
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
+	return hostport.IsLoopback(strings.ToLower(host))
 }

@@ -123,6 +123,12 @@ func IsWildcard(host string) bool {
 	return err == nil && ip.Unmap().WithZone("").IsUnspecified()
 }
 
+// IsLoopback says whether host, in lower case, is this machine and nobody else's.
+func IsLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
 // Canonical is host in the one form in which it is compared: a name in lower
 // case without its root dot, an IP address in its shortest form, the empty text
 // for every wildcard, and 127.0.0.1 for localhost, which is where a socket that

@@ -109,3 +109,14 @@ func text(err error) string {
 	}
 	return err.Error()
 }
+
+func TestIsLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true,
+		"": false, "0.0.0.0": false, "::": false, "10.0.0.1": false, "localhost.example.com": false, "128.0.0.1": false,
+	} {
+		if got := hostport.IsLoopback(host); got != want {
+			t.Errorf("%q: got %t, want %t", host, got, want)
+		}
+	}
+}
