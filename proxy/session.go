@@ -55,7 +55,6 @@ type session struct {
 	admitted bool      // by the gate of that listener, beside the door's
 	headed   bool      // a PROXY protocol header may come first
 	plain    bool      // both connections are TCP and nothing else; set with broker
-	target   target    // whether the broker that is dialled may be sent anything
 
 	midRequest bool // the pump of requests has begun to read one
 	inTokens   bool // it reads raw SASL tokens
@@ -79,7 +78,7 @@ type session struct {
 	login    *auth.Conversation // the client's login at the proxy that goes on, or the last one
 	parking  atomic.Bool        // the pump of requests has ended, for the session to be parked
 	node     atomic.Int32       // whose endpoint the client chose, as NodeCount has it
-	address  string             // where the broker was dialled
+	to       *route             // where requests go; nil: no broker was dialled yet; set like broker
 	expires  mark
 	leaving  atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
 	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
@@ -90,7 +89,7 @@ type session struct {
 
 	watch watch // the sweep's
 
-	mu  sync.Mutex // guards why, and the setting of broker, plain and renewal
+	mu  sync.Mutex // guards why, and the setting of broker, to, plain and renewal
 	why *ended     // the first reason
 }
 
@@ -130,6 +129,9 @@ func (s *session) open(ctx context.Context) bool {
 		s.note(err)
 		s.turnAway(header)
 		return false
+	}
+	if s.strays(s.endpoint.listener.cluster) { // the map has changed during the dial
+		s.leave(BrokerMoved)
 	}
 	return true
 }
@@ -402,7 +404,7 @@ var past = time.Unix(1, 0)
 // still sending would reset the connection, and take the last answer with it.
 func (s *session) lingerForClient() {
 	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BrokerLogin, ClientLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
+	case BrokerClosed, BrokerReset, BrokerLogin, ClientLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, BrokerMoved, Drained:
 	default:
 		return
 	}
