@@ -172,17 +172,37 @@ func (s *session) close() {
 	s.down.giveBack()
 }
 
-// resetIfDown closes the client's connection by a reset if it has no broker. An
-// orderly end before the first answer is how a broker refuses a login. franz-go
-// then tells records' producers so, and a group does not look for another
-// coordinator; a reset is a broker that is down.
+// resetIfDown closes the client's connection by a reset if its broker is down. An
+// orderly end before the first response is how a broker refuses a login: franz-go
+// fails its buffered records then, and a group keeps its coordinator. They take a
+// reset for a broker that is down, and retry.
 func (s *session) resetIfDown() {
-	switch s.ended().reason {
-	case DialFailed, BrokerRefusedTLS:
+	if s.isDown() {
 		closeByReset(s.client)
-	default:
 	}
 }
+
+// isDown reports whether the session has ended because its broker is down, or the
+// way to it: there was none, or no response came through.
+func (s *session) isDown() bool {
+	switch why := s.ended(); why.reason {
+	case DialFailed, BrokerRefusedTLS:
+		return true
+	case BrokerReset, PeerGone, Relearn, BrokerMoved:
+		return !s.hasHeard()
+	case BrokerClosed:
+		// A command that ends well says nothing of the broker: nc does when the
+		// broker resets.
+		through := s.endpoint.listener.cluster.via
+		return through != nil && through.IsCommand() && !s.hasHeard()
+	default:
+		return false
+	}
+}
+
+// hasHeard reports whether the client has had anything: from its broker, or at its
+// login from the proxy.
+func (s *session) hasHeard() bool { return s.down.moved() > 0 || s.user != "" }
 
 // turnAway ends a session that has no broker.
 func (s *session) turnAway(first wire.RequestHeader) {
