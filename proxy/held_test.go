@@ -23,8 +23,9 @@ func (l *lab) heldZero(t *testing.T) {
 // held waits until what is held is right.
 func (l *lab) held(t *testing.T, right func(int64) bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; <-tick.C {
 		n := l.proxy.Stats().HeldBytes
 		if right(n) {
 			return
@@ -32,7 +33,6 @@ func (l *lab) held(t *testing.T, right func(int64) bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d bytes are held", n)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
