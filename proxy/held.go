@@ -172,11 +172,9 @@ type holder struct {
 func (b *budget) evict(s *session, n int64) bool {
 	b.evicting.Lock()
 	defer b.evicting.Unlock()
-	if b.max.Load()-b.used.Load() >= n { // another eviction has made room
-		return true
-	}
-	all := b.holders(s, n)
-	for freed := int64(0); freed < n; {
+	all, ending := b.holders(s, n)
+	room := b.max.Load() - b.used.Load() + ending
+	for freed := int64(0); room+freed < n; {
 		first := worst(all)
 		if first == nil || first.session == s {
 			return false
@@ -188,15 +186,20 @@ func (b *budget) evict(s *session, n int64) bool {
 	return true
 }
 
-// holders returns the sessions that hold anything, with s as if it held n more.
-func (b *budget) holders(s *session, n int64) []*holder {
-	all := []*holder{{session: s, held: s.held.Load() + n, early: s.isEarly(), source: s.clientAddr()}}
+// holders returns the sessions that hold anything, with s as if it held n more, and
+// how much is held by others that end already and will give it back.
+func (b *budget) holders(s *session, n int64) (all []*holder, ending int64) {
+	all = []*holder{{session: s, held: s.held.Load() + n, early: s.isEarly(), source: s.clientAddr()}}
 	for _, other := range b.proxy.live() {
-		if held := other.held.Load(); other != s && held > freeBytes && other.ended() == nil {
+		switch held := other.held.Load(); {
+		case other == s || held <= freeBytes:
+		case other.ended() != nil:
+			ending += held
+		default:
 			all = append(all, &holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
 		}
 	}
-	return all
+	return all, ending
 }
 
 // clientAddr is the client's IP address.
