@@ -26,10 +26,13 @@ import (
 //
 //	take ──▶ room ──▶ held
 //	  │ none: the session ends that comes first (held_bytes)
-//	  └─▶ without a broker or a login ▸ of the source that holds most ▸ the largest
+//	  └─▶ without a broker or a login, if those hold more than a quarter, else with
+//	      ▸ of the source that holds most ▸ the largest
 //
 // A session that holds next to nothing is never refused anything, so the forwarding
-// of ordinary requests does not depend on the budget.
+// of ordinary requests does not depend on the budget. Sessions that have a broker
+// may fill three quarters of it: the rest is for handshakes, logins and first
+// requests, so that clients that are in do not keep others out.
 type budget struct {
 	proxy *Proxy
 	max   atomic.Int64 // set by Start
@@ -55,6 +58,8 @@ const (
 	heldPart = 4
 	// minHeldDefault is the least default.
 	minHeldDefault = 32 << 20
+	// openPart of the budget is what sessions with a broker may fill.
+	openPart = 0.75
 	// roomTimeout is how long a session waits for what an evicted one held.
 	roomTimeout = 2 * time.Second
 	// holdTimeout is how long a response may take that has to be held whole.
@@ -84,9 +89,18 @@ func memoryLimit() (bytes int64, known bool) {
 	return machineMemory()
 }
 
-// room takes n bytes from the budget if they are there.
-func (b *budget) room(n int64) bool {
+// limitFor is how far s may fill the budget; 0: any far.
+func (b *budget) limitFor(s *session) int64 {
 	limit := b.max.Load()
+	if s.isOpen() {
+		limit = int64(openPart * float64(limit))
+	}
+	return limit
+}
+
+// room takes n bytes from the budget for s if they are there.
+func (b *budget) room(s *session, n int64) bool {
+	limit := b.limitFor(s)
 	if used := b.used.Add(n); limit > 0 && used > limit {
 		b.give(n)
 		return false
@@ -107,12 +121,15 @@ func (b *budget) give(n int64) {
 // tryHold counts n more bytes as held for the session, if there is room. It does
 // not wait.
 func (s *session) tryHold(n int64) bool {
+	if n <= 0 {
+		return true
+	}
 	b := &s.proxy.budget
 	if s.held.Add(n) <= freeBytes {
 		b.used.Add(n)
 		return true
 	}
-	if b.room(n) {
+	if b.room(s, n) {
 		return true
 	}
 	s.held.Add(-n)
@@ -173,9 +190,9 @@ func (b *budget) evict(s *session, n int64) bool {
 	b.evicting.Lock()
 	defer b.evicting.Unlock()
 	all, ending := b.holders(s, n)
-	room := b.max.Load() - b.used.Load() + ending
+	room := b.limitFor(s) - b.used.Load() + ending
 	for freed := int64(0); room+freed < n; {
-		first := worst(all)
+		first := worst(all, b.max.Load()-int64(openPart*float64(b.max.Load())))
 		if first == nil || first.session == s {
 			return false
 		}
@@ -209,26 +226,33 @@ func (s *session) clientAddr() netip.Addr {
 	return s.party.client.Addr()
 }
 
-// worst returns the holder that ends first: of those that have no broker or no
-// login yet, if there are any, the largest one of the source that holds most.
-func worst(all []*holder) *holder {
-	type class struct {
-		early  bool
-		source netip.Addr
-	}
-	sums := map[class]int64{}
+// worst returns the holder that ends first: the largest one of the source that
+// holds most. It is one of those that have no broker or no login yet if these hold
+// more than their share, and otherwise one of the others.
+func worst(all []*holder, share int64) *holder {
+	var early int64
+	sums := map[netip.Addr][2]int64{} // others, early
 	for _, h := range all {
-		sums[class{h.early, h.source}] += h.held
+		of := sums[h.source]
+		if h.early {
+			early += h.held
+			of[1] += h.held
+		} else {
+			of[0] += h.held
+		}
+		sums[h.source] = of
+	}
+	class := 0
+	if early > share {
+		class = 1
 	}
 	var first *holder
 	for _, h := range all {
 		switch {
-		case h.held == 0:
-		case first == nil, h.early && !first.early:
-			first = h
-		case h.early != first.early:
-		case h.source == first.source && h.held > first.held,
-			h.source != first.source && sums[class{h.early, h.source}] > sums[class{first.early, first.source}]:
+		case h.held == 0, h.early != (class == 1):
+		case first == nil,
+			h.source == first.source && h.held > first.held,
+			h.source != first.source && sums[h.source][class] > sums[first.source][class]:
 			first = h
 		}
 	}

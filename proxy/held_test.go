@@ -240,3 +240,34 @@ func TestAHolderIsReset(t *testing.T) {
 		t.Error("no client read a reset")
 	}
 }
+
+// A session that holds something while more is held than sessions with a broker may
+// fill still forwards requests: nothing more is held for them.
+func TestAFullBudgetForwards(t *testing.T) {
+	t.Parallel()
+	var l lab
+	conf := l.config()
+	conf.MaxHeldBytes = 1 << 20
+	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	b := l.startBroker(t, 0, 0)
+	l.start(t, conf)
+	c, s := l.session(t, b)
+	c.send(1, of(4, kmsg.NewPtrFetchRequest()))
+	s.request(kmsg.Fetch, 1)
+	c.send(2, deletion(20_000)) // its response waits behind the Fetch
+	l.held(t, func(n int64) bool { return n > 16<<10 })
+	header := requestFrame(0, heartbeat())[:12] // of a client id that does not end
+	header = append(append(header, 0x7f, 0xff), make([]byte, 31<<10)...)
+	header[2], header[3] = 0xff, 0xff
+	for range 30 {
+		early := l.dial(t, "bob.test:9092")
+		early.write(header)
+	}
+	l.held(t, func(n int64) bool { return n > 800<<10 })
+	for id := range int32(50) { // a longer queue would be held
+		c.send(3+id, heartbeat())
+		s.request(kmsg.Heartbeat, 3+id)
+	}
+	s.close()
+	c.close()
+}

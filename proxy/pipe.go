@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 )
 
@@ -145,6 +146,7 @@ func (p *pipe) reserve() error {
 		}
 	}
 	p.grow(n)
+	runtime.Gosched() // as in drop
 	return nil
 }
 
@@ -344,7 +346,8 @@ func (p *pipe) realize() error {
 	return nil
 }
 
-// drop takes the next n bytes away.
+// drop takes the next n bytes away. A flood of what is dropped must not keep others
+// waiting: between two reads other sessions have their turn.
 func (p *pipe) drop(n int) error {
 	for {
 		if err := p.flush(); err != nil {
@@ -359,6 +362,7 @@ func (p *pipe) drop(n int) error {
 		if n -= have; n == 0 {
 			return nil
 		}
+		runtime.Gosched()
 		if _, err := p.peek(1); err != nil {
 			return err
 		}

@@ -16,13 +16,14 @@ func TestWhoEndsFirst(t *testing.T) {
 		{"none holds anything", []*holder{{source: a}}, -1},
 		{"the largest of one source", []*holder{{held: 5, source: a}, {held: 9, source: a}, {held: 7, source: a}}, 1},
 		{"the largest of the largest source", []*holder{{held: 9, source: a}, {held: 5, source: b}, {held: 6, source: b}}, 2},
-		{"who has not logged in", []*holder{{held: 900, source: a}, {held: 1, source: b, early: true}}, 1},
-		{"sums are of one class", []*holder{{held: 900, source: a}, {held: 2, source: a, early: true}, {held: 3, source: b, early: true}}, 2},
+		{"early ones above their share", []*holder{{held: 900, source: a}, {held: 11, source: b, early: true}}, 1},
+		{"early ones within their share", []*holder{{held: 900, source: a}, {held: 10, source: b, early: true}}, 0},
+		{"sums are of one class", []*holder{{held: 900, source: a}, {held: 9, source: a, early: true}, {held: 10, source: b, early: true}}, 2},
 		{"one that has ended counts no more", []*holder{{held: 0, source: a, early: true}, {held: 1, source: b}}, 1},
 	} {
 		got := -1
 		for i, h := range c.all {
-			if h == worst(c.all) {
+			if h == worst(c.all, 10) {
 				got = i
 			}
 		}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
@@ -78,6 +79,13 @@ func (b *broker) serve(conn net.Conn) {
 		frame, err := readFrame(in)
 		if err != nil {
 			return
+		}
+		if isFetch := wire.ParseRequestPrefix(frame).Key == kmsg.Fetch.Int16(); isFetch {
+			continue // a long poll
+		}
+		if bytes.Contains(frame, []byte(hoarder)) {
+			_, _ = conn.Write(endless())
+			continue
 		}
 		answer, err := b.answer(frame)
 		if err != nil {

@@ -32,7 +32,8 @@ const (
 const (
 	overTLS   = "TLS"
 	overPlain = "plaintext"
-	direct    = "direct" // to the broker, past kproxy: what the machine alone does to them
+	haproxy   = "HAProxy" // through HAProxy to the broker, beside kproxy
+	direct    = "direct"  // to the broker, past kproxy: what the machine alone does to them
 )
 
 // probesJob says where the untouched clients are.

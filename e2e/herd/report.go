@@ -23,8 +23,8 @@ clients, the untouched ones and a fake broker, all processes of their own, share
 
 - **The untouched clients** were there before, one in TLS and one in plaintext, and ask for Metadata every %[4]v, whether
   they have been answered or not. Their columns are p50 / p99 / longest, in ms, from when a request was due to its answer.
-  **direct** is one that does the same past kproxy, at the broker: what it sees is the machine's doing. None of them may
-  miss an answer.
+  **HAProxy** is one that goes through an HAProxy of its own to the same broker, beside kproxy, and **direct** one that
+  goes past both: what they see is the machine's doing. None of them may miss an answer.
 - **memory** is kproxy's: VmRSS before and after, VmHWM during. Descriptors and goroutines are counted once all clients have come.
 - **Closed** is why kproxy's sessions ended; client_closed are the new clients, and the herd when it leaves.
 - **All served**: from the cut until the last of the herd has an answer to its ApiVersions. Certificates are ECDSA, P-256;
@@ -74,14 +74,14 @@ func (o *outcome) whole() time.Duration {
 
 func (o *outcome) section(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s\n\n%s\n\n", o.Name, o.Done)
-	b.WriteString("| | TLS | plaintext | direct | memory | descriptors | goroutines |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| | TLS | plaintext | HAProxy | direct | memory | descriptors | goroutines |\n|---|---|---|---|---|---|---|---|\n")
 	row := func(name string, f, height figures, memory int64) {
 		files, goroutines := "—", "—"
 		if height.Files > 0 {
 			files, goroutines = fmt.Sprint(height.Files), fmt.Sprint(height.Goroutines)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %d MiB | %s | %s |\n", name,
-			f.Probes[overTLS].cell(), f.Probes[overPlain].cell(), f.Probes[direct].cell(), memory>>20, files, goroutines)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %d MiB | %s | %s |\n", name,
+			f.Probes[overTLS].cell(), f.Probes[overPlain].cell(), f.Probes[haproxy].cell(), f.Probes[direct].cell(), memory>>20, files, goroutines)
 	}
 	row("before", o.Before, o.Before, o.Before.RSS)
 	row("during", o.During, o.Height, o.During.Peak)

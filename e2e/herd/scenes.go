@@ -20,7 +20,7 @@ const (
 // scenes are all of them, in the order of the page.
 func scenes(n size) []*scene {
 	limits := fmt.Sprintf("first_request_timeout: %[1]v, handshake_timeout: %[1]v", dawdling)
-	return []*scene{
+	return append([]*scene{
 		{
 			Name: "Clients that dawdle over a request", Limits: limits, PerClient: waiting, Closed: []string{"first_request_timeout"},
 			Done: fmt.Sprintf("%d clients of the plaintext listener send a byte of a request every second.", n.Dawdlers),
@@ -61,7 +61,7 @@ func scenes(n size) []*scene {
 		herd("A herd, kproxy killed", "kproxy is killed (-9) and started again at once, and the same clients come back.", false, true),
 		bareHerd("The herd at a bare TLS server", "The same clients are cut off from crypto/tls and nothing else, in a process of its own, while kproxy has no part in it.", false),
 		bareHerd("The herd with tickets at a bare TLS server", "The same, and they resume their TLS sessions.", true),
-	}
+	}, hoards(n)...)
 }
 
 // herd is a crowd that is cut off and comes back.

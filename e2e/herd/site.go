@@ -46,6 +46,8 @@ type site struct {
 	pair   brokerJob // files of the listener's certificate
 
 	broker, bare *child // a plaintext broker, and the same behind bare TLS
+	haproxy      *lab.Process
+	haproxyAt    string // where it leads to the broker
 	behind       string // the broker's address
 	bareDoor     door
 
@@ -72,10 +74,15 @@ func newSite(ctx context.Context, dir string, n size, say func(format string, ar
 		return s, err
 	}
 	s.bareDoor = door{address, s.clientTLS()}
-	return s, nil
+	return s, s.startHAProxy(ctx)
 }
 
-func (s *site) close() error { return errors.Join(s.broker.close(), s.bare.close()) }
+func (s *site) close() error {
+	if s.haproxy != nil {
+		s.haproxy.Kill()
+	}
+	return errors.Join(s.broker.close(), s.bare.close())
+}
 
 func startBroker(ctx context.Context, job brokerJob) (*child, string, error) {
 	c, err := startChild(ctx, brokerRole)
@@ -135,6 +142,7 @@ clusters:
         advertise: kproxy.test:%[4]d
         nodes: {ports: %[5]d-%[5]d}
         tls: {certs: [{cert: %[6]q, key: %[7]q}]}
+      read: {bind: 127.0.0.1:%[10]d, nodes: {ports: %[11]d-%[11]d}, apis: {preset: read-only}}
 limits: {%[8]s}
 admin: {bind: 127.0.0.1:%[9]d}
 log: {level: info, format: json}
@@ -149,6 +157,7 @@ type kproxy struct {
 	admin string
 	plain door
 	tls   door
+	read  door // plaintext, and read-only
 }
 
 // startKproxy runs the binary that a person would run, with these limits.
@@ -162,8 +171,8 @@ func (s *site) startKproxy(ctx context.Context, limits string) (*kproxy, error) 
 		return nil, err
 	}
 	at := func(i int) string { return lab.HostPort("127.0.0.1", base+i) }
-	k := &kproxy{site: s, dir: dir, plain: door{at(0), nil}, tls: door{at(2), s.clientTLS()}, admin: at(4)}
-	k.yaml = fmt.Sprintf(configuration, s.behind, base, base+1, base+2, base+3, s.pair.Cert, s.pair.Key, limits, base+4)
+	k := &kproxy{site: s, dir: dir, plain: door{at(0), nil}, tls: door{at(2), s.clientTLS()}, admin: at(4), read: door{at(5), nil}}
+	k.yaml = fmt.Sprintf(configuration, s.behind, base, base+1, base+2, base+3, s.pair.Cert, s.pair.Key, limits, base+4, base+5, base+6)
 	return k, k.start(ctx)
 }
 

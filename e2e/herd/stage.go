@@ -21,6 +21,7 @@ type scene struct {
 	Kills      bool   // kproxy: then no client of it stays untouched
 	Bare       bool   // the clients come to a bare TLS server
 	Resumes    bool   // they resume their TLS sessions
+	Hoards     bool   // they have kproxy hold all that it may hold
 	// Closed are the reasons that its sessions may end for; what Act knows the
 	// number of it says by itself.
 	Closed []string
@@ -80,7 +81,7 @@ func (s *site) play(ctx context.Context, what *scene) (out *outcome, err error) 
 			st.fail("%v", stopErr)
 		}
 	}()
-	targets := map[string]string{overTLS: st.kproxy.tls.Address, overPlain: st.kproxy.plain.Address, direct: s.behind}
+	targets := map[string]string{overTLS: st.kproxy.tls.Address, overPlain: st.kproxy.plain.Address, haproxy: s.haproxyAt, direct: s.behind}
 	if what.Kills {
 		delete(targets, overTLS)
 		delete(targets, overPlain)
@@ -247,7 +248,13 @@ func (st *stage) judge() {
 // spareMemory is what the Go runtime takes or leaves whatever clients do.
 const spareMemory = 24 << 20
 
-func (o *outcome) mostMemory() int64 { return spareMemory + int64(o.Clients)*o.PerClient }
+func (o *outcome) mostMemory() int64 {
+	most := spareMemory + int64(o.Clients)*o.PerClient
+	if o.Hoards {
+		most += 2 * hoardLimit // Go's heap doubles before it is collected
+	}
+	return most
+}
 
 // closedAs says how many sessions must have ended for a reason.
 func (st *stage) closedAs(f figures, reason string, want int) {
