@@ -92,8 +92,8 @@ func (a *admission) newGate(log *slog.Logger, key string, from networks, by bala
 func sourceOf(conn net.Conn) netip.Addr { return addressOf(conn.RemoteAddr()).Addr() }
 
 // enter counts a connection, or says why it is refused; "" admits it. headed
-// says that it comes from a load balancer, whose header will tell who the client
-// is: until claim, its source is not known and counts as none. What one limit
+// reports that the peer may send a PROXY header, which names the client: until
+// claim, the source is not known and counts as none. What one limit
 // refuses takes nothing of the rate: a source that has too many connections must
 // not keep the others out.
 func (g *gate) enter(peer netip.Addr) (source netip.Addr, headed bool, refused CloseReason) {
@@ -132,8 +132,9 @@ func (g *gate) enter(peer netip.Addr) (source netip.Addr, headed bool, refused C
 	return source, headed, ""
 }
 
-// claim counts a connection, which has entered, by the source that its header
-// names, or says why that one is refused.
+// claim counts a connection that has entered by its client's address, which is the
+// peer's own if the peer names none. It returns the reason to refuse that client,
+// or "".
 func (g *gate) claim(source netip.Addr) CloseReason {
 	g.admission.mu.Lock()
 	defer g.admission.mu.Unlock()
