@@ -192,6 +192,7 @@ type reloadKeys struct {
 
 type adminKeys struct {
 	Bind      string       `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. Left out: there is none."`
+	Hosts     []string     `key:"hosts" example:"[kproxy.example.com]" doc:"Names under which the admin server may be asked, beside IP addresses, localhost and the host of bind. /livez, /readyz and /metrics are served under every name."`
 	TokenFile string       `key:"token_file" example:"/run/secrets/admin-token" doc:"A file with the token that everything but statuses asks for (Authorization: Bearer); it is read at each request. Left out: nobody is asked."`
 	TLS       adminTLSKeys `key:"tls" doc:"Serve HTTPS. Left out: HTTP."`
 	Pprof     bool         `key:"pprof" doc:"Serve Go's profiles at /debug/pprof/. Where others than this machine reach bind, it takes token_file."`
@@ -225,6 +226,7 @@ type logKeys struct {
 func (f *fileConfig) adminConfig() admin.Config {
 	c := admin.Config{
 		Bind:      f.Admin.Bind,
+		Hosts:     f.Admin.Hosts,
 		TokenFile: f.Admin.TokenFile,
 		Cert:      f.Admin.TLS.Cert,
 		Key:       f.Admin.TLS.Key,

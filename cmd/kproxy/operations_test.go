@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,7 +26,7 @@ func TestOperationsKeys(t *testing.T) {
 	t.Setenv("KPROXY_TELEMETRY_OTLP_INSECURE", "true")
 	s, err := load(t, oneListener+`
 drain: {delay: 15s}
-admin: {bind: "127.0.0.1:9400", token_file: t, tls: {cert: c, key: k}, pprof: true, ready: all}
+admin: {bind: "127.0.0.1:9400", hosts: [kproxy.example.com], token_file: t, tls: {cert: c, key: k}, pprof: true, ready: all}
 telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers_file: h, interval: 10s}}
 `)
 	if err != nil {
@@ -35,8 +36,8 @@ telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers
 	if s.OTLP != want {
 		t.Errorf("otlp: got %+v, want %+v", s.OTLP, want)
 	}
-	wantAdmin := admin.Config{Bind: "127.0.0.1:9400", TokenFile: "t", Cert: "c", Key: "k", Pprof: true, WatchInterval: proxy.DefaultWatchInterval}
-	if s.Admin != wantAdmin {
+	wantAdmin := admin.Config{Bind: "127.0.0.1:9400", Hosts: []string{"kproxy.example.com"}, TokenFile: "t", Cert: "c", Key: "k", Pprof: true, WatchInterval: proxy.DefaultWatchInterval}
+	if !reflect.DeepEqual(s.Admin, wantAdmin) {
 		t.Errorf("admin: got %+v, want %+v", s.Admin, wantAdmin)
 	}
 	if s.DrainDelay != 15*time.Second || s.Proxy.AdminBind != "127.0.0.1:9400" || !s.AllReady {
@@ -64,6 +65,10 @@ func TestBadOperationsKeys(t *testing.T) {
 		{`admin: {bind: ":9150"}`, "admin.bind: :9150 is bound already by clusters.orders.listeners.fred.nodes.ports, as 127.0.0.1:9150; move one of them to another port or address"},
 		{"admin: {bind: localhost}", `admin.bind: "localhost" has no port; add one, such as localhost:9092`},
 		{"admin: {bind: 127.0.0.1:9400, ready: some}", `admin.ready: "some" is not one of any, all; the default is any`},
+		{"admin: {hosts: [a]}", "admin.hosts: there is no admin server to use it; set admin.bind, or leave this out"},
+		{`admin: {bind: 127.0.0.1:9400, hosts: ["a:9400"]}`, `admin.hosts[0]: "a:9400" is not a host name; write the name alone, such as kproxy.example.com, without scheme and port`},
+		{`admin: {bind: 127.0.0.1:9400, hosts: [a, "*"]}`, `admin.hosts[1]: "*" is not a host name; write the name alone, such as kproxy.example.com, without scheme and port`},
+		{`admin: {bind: 127.0.0.1:9400, hosts: [""]}`, `admin.hosts[0]: "" is not a host name; write the name alone, such as kproxy.example.com, without scheme and port`},
 		{"admin: {token_file: t}", "admin.token_file: there is no admin server to use it; set admin.bind, or leave this out"},
 		{"admin: {bind: 127.0.0.1:9400, tls: {cert: c}}", "admin.tls.key: missing; name the file of the private key that tls.cert belongs to"},
 		{"admin: {bind: \":9400\", pprof: true}", "admin.pprof: whoever reaches :9400 could have kproxy profiled; set admin.token_file, or bind a loopback address"},

@@ -9,6 +9,8 @@
 // The type to know is [Server]. Without a token it asks nobody to log in: bind it where
 // only those reach it who may read broker addresses and counts. With one, statuses are
 // for all, as probes of an orchestrator want them, and what they say for those who send it.
+// Everything but /livez, /readyz and /metrics is served under known host names alone
+// (hosts.go). The number of connections is limited (connections.go).
 //
 // What it does not do: it changes nothing. Whether kproxy is ready follows from
 // what package proxy knows (proxy.Health) and from the rule in readiness.go.
@@ -36,7 +38,9 @@ const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 10 * time.Second
 	answerTimeout  = 30 * time.Second
-	idleTimeout    = 2 * time.Minute
+	// Most scrapes come every 5, 10 or 15 seconds. This is more than 10, and not a
+	// multiple of 5, so that a connection does not end the moment that it is used.
+	idleTimeout    = 12 * time.Second
 	maxHeaderBytes = 16 << 10
 )
 
@@ -63,7 +67,8 @@ func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handl
 	s := &Server{
 		socket: socket,
 		http: http.Server{
-			Handler:           c.handler(ready, metrics, log),
+			Handler:           newHosts(c).only(c.handler(ready, metrics, log)),
+			ConnState:         newConnections(log.With(slog.String(logkey.Bind, c.Bind))).state,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      answerTimeout,
