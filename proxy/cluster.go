@@ -36,7 +36,7 @@ type cluster struct {
 	tally  clusterTally
 
 	turn     atomic.Uint32 // which bootstrap broker comes first
-	looped   atomic.Bool   // a bootstrap address leads back to this proxy
+	probes   probes
 	answered chan struct{} // closed once the cluster has said who its brokers are
 	state    *stateFile    // nil: the map is kept in memory only
 	changed  chan struct{} // holds one when the map is to be written to state

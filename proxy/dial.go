@@ -165,6 +165,11 @@ func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) 
 // enter makes a connection ready for requests, and closes it on any error. The
 // login has connect_timeout for itself.
 func (c *cluster) enter(ctx context.Context, to *link, t upstream.Target, who party) error {
+	if who != (party{}) { // for a client, and not for a question, which finds out whether a loop is over
+		if err := c.probes.loop(c.dialer.Address(t)); err != nil {
+			return err
+		}
+	}
 	dialling, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
 	defer cancel()
 	conn, address, err := c.dialer.Dial(dialling, t)

@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"log/slog"
 	"maps"
 	"net"
@@ -20,7 +19,6 @@ import (
 type Proxy struct {
 	conf     Config // defaults filled in
 	log      *slog.Logger
-	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
 	clusters []*cluster
 	doors    []*door // from Start on
 
@@ -51,7 +49,6 @@ func New(conf *Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		conf:     conf.withDefaults(),
-		probeID:  "kproxy-probe/" + rand.Text(),
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger

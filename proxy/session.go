@@ -165,6 +165,7 @@ func (s *session) close() {
 		_ = s.broker.Close()
 	}
 	_ = s.stream.Close()
+	s.endpoint.listener.cluster.probes.left(s)
 	s.up.giveBack()
 	s.down.giveBack()
 }
@@ -198,8 +199,7 @@ func (s *session) turnAway(first wire.RequestHeader) {
 // enter has the client log in, where it has to, and sees to it that it is not the
 // proxy itself.
 func (s *session) enter(ctx context.Context) error {
-	if c := s.endpoint.listener.cluster; s.clientID == s.proxy.probeID || c.looped.Load() {
-		c.looped.Store(true)
+	if c := s.endpoint.listener.cluster; c.probes.arrived(s) {
 		return &ended{
 			reason: Loop,
 			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
