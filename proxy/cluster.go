@@ -10,6 +10,7 @@ import (
 
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
@@ -197,9 +198,9 @@ func (c *cluster) logChange(change endpoints.Change) {
 	case endpoints.Gone:
 		log.Info("broker's address has become another broker's")
 	case endpoints.Moved:
-		log.Info("broker has another address", slog.String(logkey.Address, hostport.Join(b.Host, b.Port)))
+		log.Info("broker has another address", slog.String(logkey.Address, foreign.Line(hostport.Join(b.Host, b.Port))))
 	default:
-		log.Info("broker found", slog.String(logkey.Address, hostport.Join(b.Host, b.Port)))
+		log.Info("broker found", slog.String(logkey.Address, foreign.Line(hostport.Join(b.Host, b.Port))))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 	"kproxy/rewrite"
 )
@@ -75,16 +76,16 @@ func (s *session) report() {
 		attrs = append(attrs, slog.String(logkey.TLVs, s.tlvs))
 	}
 	if s.name != "" {
-		attrs = append(attrs, slog.String(logkey.ServerName, s.name))
+		attrs = append(attrs, slog.String(logkey.ServerName, foreign.LineOf(s.name, maxNameShown)))
 	}
 	if s.clientID != "" {
-		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))
+		attrs = append(attrs, slog.String(logkey.ClientID, foreign.Line(s.clientID)))
 	}
 	if s.user != "" {
 		attrs = append(attrs, slog.String(logkey.User, s.user))
 	}
 	if s.address != "" {
-		attrs = append(attrs, slog.String(logkey.Upstream, s.address))
+		attrs = append(attrs, slog.String(logkey.Upstream, foreign.LineOf(s.address, maxNameShown)))
 	}
 	if through := s.endpoint.listener.cluster.via; through != nil {
 		attrs = append(attrs, slog.String(logkey.Via, through.String()))

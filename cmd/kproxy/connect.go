@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kproxy/internal/connect"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -131,7 +132,7 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 	if f.exec != "" {
 		told = stderr // stdout is the command's
 	}
-	tell := func() { tellClients(s, printable{told}, printable{stderr}) }
+	tell := func() { tellClients(s, told, stderr) }
 	tell()
 	if f.exec == "" {
 		o.Say("serving; Ctrl-C ends it")
@@ -159,7 +160,7 @@ func tellClients(s *connect.Session, w, stderr io.Writer) {
 	}
 	_, _ = fmt.Fprintf(w, "\n%s\n", s.ClientConfig())
 	for _, problem := range s.Problems() {
-		_, _ = fmt.Fprintln(stderr, "kproxy: "+problem)
+		_, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(problem, maxErrorLine))
 	}
 }
 
@@ -175,7 +176,7 @@ func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Opti
 	cleanUp = func() {}
 	o = &connect.Options{
 		Addresses: args, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
-		Say: func(line string) { _, _ = fmt.Fprintln(printable{stderr}, "kproxy: "+line) },
+		Say: func(line string) { _, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(line, maxErrorLine)) },
 	}
 	if f.configFrom != "" {
 		from, err := connect.FromFile(f.configFrom)

@@ -151,6 +151,17 @@ func TestReadyzBody(t *testing.T) {
 	}
 }
 
+// Brokers have a say in errors: they are one line, and bounded.
+func TestReadyzBoundsErrors(t *testing.T) {
+	c := lost("a")
+	c.LastError = errors.Join(errors.New("dial b0: down"), errors.New("dial \x1b[2J"+strings.Repeat("x", 32<<10)))
+	f := &fake{health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{c}}}
+	_, got := get(t, listen(t, &admin.Readiness{Proxy: f}), "/readyz")
+	if len(got) > 2000 || !strings.Contains(got, `dial b0: down; dial \\x1b[2Jxxx`) {
+		t.Errorf("got %d bytes: %.500s", len(got), got)
+	}
+}
+
 // A node whose endpoint replicas may not agree on is named, and takes nothing of
 // being ready.
 func TestReadyzWarnsOfOverflow(t *testing.T) {

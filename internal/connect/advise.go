@@ -33,6 +33,9 @@ const (
 func (a asker) adviseNode(ctx context.Context, f *Finding) (fix string, wrong error) {
 	switch f.Failed() {
 	case Name:
+		if errors.Is(f.Err, errNoAddress) {
+			return fixAdvertised, f.Err
+		}
 		return fixName, f.Err
 	case Connect:
 		return a.adviseConnect(f.Err, f.Address), f.Err

@@ -56,6 +56,15 @@ func notAdmitted(t Target) error {
 	}
 }
 
+// refused is the refusal of an address that no entry of brokers would make good.
+func refused(t Target, problem string) error {
+	return &RefusedError{
+		Target:  t,
+		Problem: problem,
+		Fix:     fmt.Sprintf(`correct the broker's advertised.listeners, or add {node: %d, to: "HOST:%d"} to the cluster's dial rules`, t.Node, t.Port),
+	}
+}
+
 // refuse refuses a learned address that resolves to where no broker is meant to
 // be: this machine's own services, or a cloud's metadata service, are what an
 // attacker would name.

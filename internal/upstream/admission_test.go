@@ -71,6 +71,27 @@ func TestBrokersAdmitLearnedAddresses(t *testing.T) {
 	}
 }
 
+// What a broker advertises has to be an address, before a resolver sees it.
+func TestAdvertisedHostsThatAreNone(t *testing.T) {
+	for host, problem := range map[string]string{
+		"":                          "no host",
+		"b 1":                       "neither a name nor an address",
+		"b1\nlevel=ERROR":           "neither a name nor an address",
+		strings.Repeat("x", 32<<10): "neither a name nor an address",
+		"fe80::1%eth0":              "zone",
+		"127.1":                     "usual form",
+	} {
+		d := &upstream.Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			t.Errorf("%.50q is dialled", host)
+			return nil, errors.New("reached")
+		}}
+		err := refusedDial(t, d, upstream.Target{Node: 3, Host: host, Port: 9092})
+		if !strings.Contains(err.Problem, problem) || len(err.Error()) > 1000 || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.50q: %.1000q, want one line with %q", host, err.Error(), problem)
+		}
+	}
+}
+
 // What a broker's name resolves to is checked at every dial, whatever the name.
 func TestClassesThatNoBrokerIsMeantToBeIn(t *testing.T) {
 	for host, class := range map[string]string{

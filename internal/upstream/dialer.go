@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -78,8 +79,10 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 		return nil, "", err
 	}
 	learned := rule == NoRule && !t.Configured
-	if learned && !d.Brokers.admits(address) {
-		return nil, address, notAdmitted(t)
+	if learned {
+		if err := d.mayDial(t, address); err != nil {
+			return nil, address, err
+		}
 	}
 	conn, err = d.open(ctx, t, learned, address)
 	if err == nil {
@@ -89,6 +92,23 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 		return nil, address, fmt.Errorf("dial %s: %w", t, err)
 	}
 	return nil, address, fmt.Errorf("dial %s at %s: %w", t, address, err)
+}
+
+// mayDial refuses a broker's own address by its text: one that is not an address, so
+// that neither a resolver nor an error gets to see it, and one that Brokers does not
+// admit.
+func (d *Dialer) mayDial(t Target, address string) error {
+	switch host, _, err := hostport.Parse(address); {
+	case t.Host == "":
+		return refused(t, "the broker advertises no host")
+	case err != nil:
+		return refused(t, "the broker advertises neither a name nor an address in its usual form")
+	case strings.Contains(host, "%"):
+		return refused(t, "the broker advertises an address with a zone, which has a meaning on its own machine only")
+	case !d.Brokers.admits(address):
+		return notAdmitted(t)
+	}
+	return nil
 }
 
 // Address is the host:port that Dial would connect to for t; empty where the

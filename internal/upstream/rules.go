@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 )
 
@@ -29,9 +30,13 @@ type Target struct {
 	Configured bool
 }
 
+// maxShown is the most characters of an address in errors and logs: a DNS name has
+// 253 at most, and a port with its colon 6. A broker can advertise 32 KB.
+const maxShown = 259
+
 // String names t as it stands in errors and logs.
 func (t Target) String() string {
-	address := hostport.Join(t.Host, t.Port)
+	address := foreign.LineOf(hostport.Join(t.Host, t.Port), maxShown)
 	if t.Node == NoNode {
 		return "bootstrap " + address
 	}
