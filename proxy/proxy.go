@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,7 +19,8 @@ type Proxy struct {
 	conf     Config // defaults filled in
 	log      *slog.Logger
 	clusters []*cluster
-	doors    []*door // from Start on
+	doors    []*door    // from Start on
+	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
 	admission admission
 	ducts     *ducts
@@ -265,34 +265,4 @@ func (p *Proxy) live() []*session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Collect(maps.Keys(p.sessions))
-}
-
-// isOwn reports whether an address is one that the proxy itself listens on.
-func (p *Proxy) isOwn(address netip.AddrPort) bool {
-	for _, d := range p.doors {
-		tcp, ok := d.socket.Addr().(*net.TCPAddr)
-		if !ok || tcp.Port != int(address.Port()) {
-			continue
-		}
-		bound := tcp.AddrPort().Addr().Unmap()
-		if bound == address.Addr().Unmap() || bound.IsUnspecified() && isLocal(address.Addr()) {
-			return true
-		}
-	}
-	return false
-}
-
-// isLocal reports whether address belongs to this machine.
-func isLocal(address netip.Addr) bool {
-	if address.IsLoopback() || address.IsUnspecified() {
-		return true
-	}
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(addresses, func(a net.Addr) bool {
-		prefix, err := netip.ParsePrefix(a.String())
-		return err == nil && prefix.Addr() == address.Unmap()
-	})
 }

@@ -50,6 +50,7 @@ func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *s
 		}
 		return nil, inFile(s.File, err)
 	}
+	p.Own(o.admin.Addr())
 	logger.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
 	return o, nil
 }

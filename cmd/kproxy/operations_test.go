@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/netlab"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
@@ -43,6 +44,45 @@ telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers
 	if s.DrainDelay != 15*time.Second || s.Proxy.AdminBind != "127.0.0.1:9400" || !s.AllReady {
 		t.Errorf("got delay %v, admin at %q, all %t", s.DrainDelay, s.Proxy.AdminBind, s.AllReady)
 	}
+}
+
+// A broker cannot send clients to kproxy's own admin server.
+func TestBrokerThatIsTheAdminServer(t *testing.T) {
+	first := freePorts(t, 4)
+	admin := first + 3
+	var address string
+	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		address = l.Addr().String()
+		return netlab.Named(l, fmt.Sprintf("127.0.0.1:%d", admin)), nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer brokers.Close()
+	k := startServe(t, fmt.Sprintf(`
+admin: {bind: "127.0.0.1:%d"}
+clusters:
+  orders:
+    bootstrap: [%q]
+    listeners:
+      fred: {bind: "127.0.0.1:%d", nodes: {ports: %d-%d}}
+`, admin, address, first, first+1, first+2))
+	k.wantOut("CLUSTER LISTENER BOOTSTRAP NODE BIND ADVERTISED DIALLED")
+	k.wantOut(fmt.Sprintf("orders fred 127.0.0.1:%d 0 127.0.0.1:%d 127.0.0.1:%[2]d 127.0.0.1:%d", first, first+1, admin))
+	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", first+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	// ApiVersions v0, correlation id 7, client id "test".
+	if _, err := io.WriteString(client, "\x00\x00\x00\x0e"+"\x00\x12\x00\x00\x00\x00\x00\x07\x00\x04test"); err != nil {
+		t.Fatal(err)
+	}
+	k.wantLog("reason=loop")
 }
 
 // Left out, there is no admin server, nobody is pushed to, and nothing waits.

@@ -69,22 +69,40 @@ func refused(t Target, problem string) error {
 // be: this machine's own services, or a cloud's metadata service, are what an
 // attacker would name.
 func refuse(t Target, resolved netip.Addr, loopback bool) error {
-	var class string
-	switch {
-	case resolved.IsUnspecified():
-		class = "unspecified"
-	case resolved.IsMulticast():
-		class = "multicast"
-	case resolved.IsLinkLocalUnicast():
-		class = "link-local"
-	case resolved.IsLoopback() && !loopback:
-		class = "loopback"
-	default:
-		return nil
+	for _, a := range meant(resolved) {
+		class := classOf(a, loopback)
+		if class == "" {
+			continue
+		}
+		where := resolved.String()
+		if a != resolved {
+			where += ", which stands for " + a.String()
+		}
+		return &RefusedError{
+			Target:  t,
+			Problem: fmt.Sprintf("its address leads to %s, which is %s", where, class),
+			Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "%s"} to the cluster's dial rules`, t.Node, hostport.Join(resolved.String(), t.Port)),
+		}
 	}
-	return &RefusedError{
-		Target:  t,
-		Problem: fmt.Sprintf("its address leads to %s, which is %s", resolved, class),
-		Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "%s"} to the cluster's dial rules`, t.Node, hostport.Join(resolved.String(), t.Port)),
+	return nil
+}
+
+// classOf returns the class of an address that no broker is meant to be in, or "".
+func classOf(a netip.Addr, loopback bool) string {
+	switch {
+	case a.IsUnspecified():
+		return "unspecified"
+	case a.IsMulticast():
+		return "multicast"
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "broadcast"
+	case a.IsLinkLocalUnicast():
+		return "link-local"
+	case slices.ContainsFunc(metadata, func(p netip.Prefix) bool { return p.Contains(a) }):
+		return "a cloud's metadata service"
+	case a.IsLoopback() && !loopback:
+		return "loopback"
+	default:
+		return ""
 	}
 }

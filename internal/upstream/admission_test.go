@@ -115,6 +115,87 @@ func TestClassesThatNoBrokerIsMeantToBeIn(t *testing.T) {
 	}
 }
 
+// refusedClasses are addresses that no broker is dialled at, in forms that lead there.
+var refusedClasses = map[string]string{
+	"::127.0.0.1":                          "loopback",    // IPv4-compatible
+	"::ffff:127.0.0.1":                     "loopback",    // IPv4-mapped
+	"::ffff:0:127.0.0.1":                   "loopback",    // IPv4-translated
+	"64:ff9b::7f00:1":                      "loopback",    // NAT64
+	"64:ff9b:1:7f00:0:100::":               "loopback",    // NAT64 of one's own, /48
+	"64:ff9b:1:7f:0:1::":                   "loopback",    // /56
+	"64:ff9b:1::7f:0:100:0":                "loopback",    // /64
+	"64:ff9b:1::7f00:1":                    "loopback",    // /96
+	"2002:7f00:1::1":                       "loopback",    // 6to4
+	"2001:0:4136:e378:8000:63bf:80ff:fffe": "loopback",    // Teredo's client: 127.0.0.1 turned over
+	"2001:0:7f00:1::f5ff:fffe":             "loopback",    // Teredo's server
+	"2001:db8::5efe:7f00:1":                "loopback",    // ISATAP
+	"2001:db8::200:5efe:7f00:1":            "loopback",    // ISATAP
+	"::169.254.169.254":                    "link-local",  //
+	"64:ff9b::a9fe:a9fe":                   "link-local",  //
+	"2002:a9fe:a9fe::":                     "link-local",  //
+	"fe80::1":                              "link-local",  //
+	"ff02::1":                              "multicast",   //
+	"64:ff9b::e000:1":                      "multicast",   //
+	"64:ff9b::":                            "unspecified", // 0.0.0.0, which is this machine
+	"255.255.255.255":                      "broadcast",
+	"fd00:ec2::254":                        "metadata",
+	"FD00:0EC2:0::254":                     "metadata",
+	"fd20:ce::254":                         "metadata",
+	"100.100.100.200":                      "metadata",
+	"::ffff:100.100.100.200":               "metadata",
+	"64:ff9b::6464:64c8":                   "metadata",
+	"168.63.129.16":                        "metadata",
+	"192.0.0.192":                          "metadata",
+}
+
+// An address is judged in all its forms, here and at the far side of a via.
+func TestClassesInAllForms(t *testing.T) {
+	for host, class := range refusedClasses {
+		here := &upstream.Dialer{}
+		far := &upstream.Dialer{Through: func(_ context.Context, _, address string) (net.Conn, error) {
+			return nil, errors.New(address + " is reached")
+		}}
+		for name, d := range map[string]*upstream.Dialer{"here": here, "far": far} {
+			refused := refusedDial(t, d, upstream.Target{Node: 3, Host: host, Port: 9092})
+			if !strings.Contains(refused.Problem, class) {
+				t.Errorf("%s, %s: %q, want it to say %s", host, name, refused.Problem, class)
+			}
+		}
+	}
+}
+
+// What looks like these and is another's is dialled.
+func TestAddressesThatAreNotRefused(t *testing.T) {
+	for _, host := range []string{
+		"10.0.0.1", "100.100.100.201", "fd00:ec3::254", "2001:db8::1", "64:ff9b::a00:1", "2002:a00:1::1",
+		"64:ff9b:1::a00:1", "64:ff9b:1:a00:0:100::", "2001:db8::7f00:1", "fd00::5efe:1", "metadata.internal",
+	} {
+		reached := false
+		d := &upstream.Dialer{Through: func(context.Context, string, string) (net.Conn, error) {
+			reached = true
+			return nil, errors.New("reached")
+		}}
+		if _, _, err := d.Dial(t.Context(), upstream.Target{Node: 3, Host: host, Port: 9092}); !reached {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+// kproxy's own sockets are known behind a translator, too.
+func TestOwnInAllForms(t *testing.T) {
+	own := netip.MustParseAddrPort("192.0.2.1:9400")
+	for _, host := range []string{"192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::c000:201", "2002:c000:201::1"} {
+		d := &upstream.Dialer{Own: func(a netip.AddrPort) bool { return a == own }}
+		conn, _, err := d.Dial(t.Context(), upstream.Target{Node: 3, Host: host, Port: 9400})
+		if err == nil {
+			_ = conn.Close()
+		}
+		if _, ok := errors.AsType[*upstream.LoopError](err); !ok {
+			t.Errorf("%s: %v, want it known as kproxy's own", host, err)
+		}
+	}
+}
+
 // Brokers may be on loopback where the configuration leads to loopback itself.
 func TestLoopbackOnceTheConfigurationLeadsThere(t *testing.T) {
 	broker := listen(t)

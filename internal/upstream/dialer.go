@@ -35,9 +35,9 @@ type Dialer struct {
 	// may be there too.
 	loopback atomic.Bool
 
-	// Own says whether an address, resolved and free of IPv4-in-IPv6, is one
-	// that this kproxy listens on; a connection to it would never leave the
-	// process. It may be called from several goroutines. nil: none is.
+	// Own reports whether an address, resolved and free of IPv4-in-IPv6, is one
+	// that this kproxy listens on, for Kafka clients or for others; a connection to
+	// it would never leave the process. It may be called from several goroutines. nil: none is.
 	Own func(netip.AddrPort) bool
 
 	// Source are local addresses of one family to dial from, each in its turn;
@@ -63,7 +63,7 @@ type LoopError struct {
 
 // Error tells what is wrong and what to look at.
 func (e *LoopError) Error() string {
-	return "upstream address " + e.Address + " is kproxy's own listener; point bootstrap, via, or a dial rule elsewhere"
+	return "upstream address " + e.Address + " is one of kproxy's own; point bootstrap, via, or a dial rule elsewhere"
 }
 
 // Dial connects to t where the rules say that it is reached, for as long as ctx
@@ -181,8 +181,13 @@ func (d *Dialer) check(t Target, learned bool, resolved netip.AddrPort) error {
 }
 
 func (d *Dialer) notOwn(resolved netip.AddrPort) error {
-	if d.Own != nil && d.Own(resolved) {
-		return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
+	if d.Own == nil {
+		return nil
+	}
+	for _, a := range meant(resolved.Addr()) {
+		if d.Own(netip.AddrPortFrom(a, resolved.Port())) {
+			return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
+		}
 	}
 	return nil
 }

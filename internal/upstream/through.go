@@ -37,8 +37,11 @@ func (d *Dialer) checkFar(t Target, learned bool, address string) error {
 			Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "HOST:%d"} to the cluster's dial rules`, t.Node, t.Port),
 		}
 	}
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		host = "127.0.0.1" // RFC 6761, 6.3
+	if strings.HasSuffix(host, ".localhost") {
+		host = "localhost"
+	}
+	if ip, ok := farNames[host]; ok {
+		return d.admit(t, learned, ip)
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return d.admit(t, learned, ip.Unmap())
