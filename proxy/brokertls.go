@@ -20,7 +20,9 @@ func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
 	if conf.TLS == nil {
 		return nil, nil
 	}
-	client, err := tlsconf.NewClient(tlsconf.ClientConfig(*conf.TLS), tlslog.Events(log, "clusters."+conf.Name))
+	keys := tlsconf.ClientConfig(*conf.TLS)
+	keys.ServerName = hostport.Canonical(keys.ServerName)
+	client, err := tlsconf.NewClient(keys, tlslog.Events(log, "clusters."+conf.Name))
 	if err != nil {
 		return nil, fileError("clusters."+conf.Name, err)
 	}
@@ -56,7 +58,7 @@ func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, w
 	if c.tls == nil {
 		return conn, nil
 	}
-	secure, err := c.tls.Handshake(ctx, newRawTCPConn(conn), t.Host)
+	secure, err := c.tls.Handshake(ctx, newRawTCPConn(conn), hostport.Canonical(t.Host))
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, foreign.LineOf(hostport.Join(t.Host, t.Port), maxNameShown), foreign.ErrorOf(err, maxTLSError))

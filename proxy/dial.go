@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strings"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
@@ -133,7 +132,7 @@ func (c *cluster) candidates() []upstream.Target {
 		t := c.bootstrap[(first+i)%len(c.bootstrap)]
 		// Where it is a known broker's own address, dial rules by node apply.
 		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
-			return strings.EqualFold(b.Host, t.Host) && b.Port == t.Port
+			return hostport.Canonical(b.Host) == hostport.Canonical(t.Host) && b.Port == t.Port
 		})
 		if at >= 0 {
 			t.Node = known[at].Node

@@ -35,12 +35,12 @@ func (p *Proxy) bind(ctx context.Context) error {
 	named := map[string][]*listener{}
 	for l := range p.listeners() {
 		if l.conf.Nodes.SNI != "" {
-			named[canonicalAddress(l.conf.Bind)] = append(named[canonicalAddress(l.conf.Bind)], l)
+			named[boundAddress(l.conf.Bind)] = append(named[boundAddress(l.conf.Bind)], l)
 		}
 	}
 	for l := range p.listeners() {
 		var err error
-		if all := named[canonicalAddress(l.conf.Bind)]; len(all) == 0 {
+		if all := named[boundAddress(l.conf.Bind)]; len(all) == 0 {
 			err = p.openEndpoints(ctx, l)
 		} else if all[0] == l {
 			err = p.openNames(ctx, all)
@@ -86,10 +86,10 @@ func (d *door) open(ctx context.Context, address string) (err error) {
 	return nil
 }
 
-// canonicalAddress writes addresses alike that are bound alike.
-func canonicalAddress(address string) string {
+// boundAddress writes addresses alike that are bound alike.
+func boundAddress(address string) string {
 	host, port := mustParse(address)
-	return hostport.Join(hostport.Canonical(host), port)
+	return hostport.Join(hostport.Bound(host), port)
 }
 
 // Accepting waits after an error, twice as long each time up to the maximum, so

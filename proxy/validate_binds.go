@@ -26,7 +26,7 @@ type bound struct {
 
 // shares reports whether both may have the address.
 func (b bound) shares(other bound) bool {
-	return b.listener != nil && other.listener != nil && canonicalAddress(b.address) == canonicalAddress(other.address)
+	return b.listener != nil && other.listener != nil && boundAddress(b.address) == boundAddress(other.address)
 }
 
 // claim takes an address for b, and is whoever has it already, itself or by a
@@ -40,7 +40,7 @@ func (bs *binds) claim(host string, port int32, b bound) (other bound, taken boo
 		p = &portBinds{first: b, byHost: make(map[string]bound)}
 		(*bs)[port] = p
 	}
-	host = hostport.Canonical(host)
+	host = hostport.Bound(host)
 	switch {
 	case p.wildcard != nil:
 		return *p.wildcard, true
@@ -61,7 +61,7 @@ func (bs binds) reaches(host string, port int32) (bound, bool) {
 	if !ok {
 		return bound{}, false
 	}
-	host = hostport.Canonical(host)
+	host = hostport.Bound(host)
 	if b, ok := p.byHost[host]; ok {
 		return b, true
 	}
@@ -111,6 +111,6 @@ func (v *validator) share(b bound) {
 	if v.named == nil {
 		v.named = map[string][]namedListener{}
 	}
-	address := canonicalAddress(b.address)
+	address := boundAddress(b.address)
 	v.named[address] = append(v.named[address], namedListener{strings.TrimSuffix(b.key, ".bind"), b.listener})
 }

@@ -115,6 +115,19 @@ func TestValidate(t *testing.T) {
 			},
 		},
 		{
+			"zones",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				fred.Bind, fred.Advertise = "[fe80::1%eth0]:9092", ""
+				orders.Listeners[1].Advertise = "[fe80::1%eth0]:443"
+				many.Nodes = Nodes{Addresses: "[fe80::{slot}%eth0]:9092", Slots: Range{1, 2}}
+			},
+			[]string{
+				`clusters.orders.listeners.fred.advertise: missing, and bind "[fe80::1%eth0]:9092" has a zone, which has a meaning on this machine only; write the name or address by which clients reach kproxy, such as kafka.example.com:9092`,
+				`clusters.orders.listeners.alice.advertise: "[fe80::1%eth0]:443" has a zone, which has a meaning on this machine only; write the name or address by which clients reach kproxy, such as kafka.example.com:9092`,
+				`clusters.audit.listeners.many.nodes.addresses: "[fe80::1%eth0]:9092" has a zone, which has a meaning on this machine only; write advertise_addresses with a host that clients reach, such as "kafka.example.com:{slot}"`,
+			},
+		},
+		{
 			"server names that do not tell listeners apart",
 			func(_ *Config, orders *Cluster, fred, many *Listener) {
 				named := func(l *Listener, advertise, sni string) {
@@ -122,13 +135,13 @@ func TestValidate(t *testing.T) {
 					l.Nodes, l.TLS = Nodes{SNI: sni}, &ListenerTLS{Certs: []KeyPair{{"c", "k"}}}
 				}
 				named(fred, "kafka.x.com:443", "b{node}.x.com:443")
-				named(&orders.Listeners[1], "Kafka.x.com:443", "b1{node}.x.com:443")
-				named(many, "b3.x.com:443", "b{node}.{cluster}.x.com:443")
+				named(&orders.Listeners[1], "Kafka.x.com.:443", "b1{node}.x.com:443")
+				named(many, "B3.x.com.:443", "b{node}.{cluster}.x.com:443")
 				many.Bind = ":443"
 				many.ProxyProtocol.From = []string{"10.0.0.0/8"}
 			},
 			[]string{
-				`clusters.orders.listeners.alice.advertise: "Kafka.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
+				`clusters.orders.listeners.alice.advertise: "kafka.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
 				`clusters.orders.listeners.alice.unknown_sni: bootstrap, as that of clusters.orders.listeners.fred, which has the same bind; write refuse for one of them`,
 				`clusters.audit.listeners.many.advertise: "b3.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
 				`clusters.audit.listeners.many.unknown_sni: bootstrap, as that of clusters.orders.listeners.fred, which has the same bind; write refuse for one of them`,

@@ -284,10 +284,10 @@ func (f *connectFlags) listening(o *connect.Options) error {
 	case hostport.IsWildcard(f.listen) && f.advertise == "":
 		return fmt.Errorf("--listen %s: clients cannot be told a wildcard; add --advertise with the name by which they reach this machine, such as host.docker.internal", f.listen)
 	default:
-		o.Listen, o.Advertise = []string{f.listen}, f.listen
+		o.Listen, o.Advertise = []string{hostport.Canonical(f.listen)}, hostport.Canonical(f.listen)
 	}
 	if f.advertise != "" {
-		o.Advertise = f.advertise
+		o.Advertise = hostport.Canonical(f.advertise)
 	}
 	return nil
 }

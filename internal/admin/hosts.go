@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
@@ -36,13 +35,12 @@ func (h hosts) know(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if host == "" {
 		return false
 	}
-	name := hostport.Canonical(host) // of localhost, 127.0.0.1
+	name := hostport.Canonical(host)
 	_, err := netip.ParseAddr(name)
-	return err == nil || hostport.IsWildcard(host) || slices.Contains(h, name)
+	return err == nil || name == "localhost" || slices.Contains(h, name)
 }
 
 // openPaths are served under every name: Prometheus and probes of an orchestrator ask

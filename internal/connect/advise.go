@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 
 	"kproxy/internal/auth"
@@ -101,5 +100,5 @@ func (a asker) onlyThere(address string) bool {
 
 func isLocal(address string) bool {
 	host, _, _ := hostport.Parse(address)
-	return hostport.IsLoopback(strings.ToLower(host))
+	return hostport.IsLoopback(host)
 }

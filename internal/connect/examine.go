@@ -174,7 +174,7 @@ func (a asker) asAdvertised(ctx context.Context, c *Cluster, b Broker) Finding {
 			return errNoAddress
 		}
 		for _, other := range c.Brokers {
-			if other.Node != b.Node && addressOf(other) == addressOf(b) {
+			if other.Node != b.Node && hostport.CanonicalAddress(addressOf(other)) == hostport.CanonicalAddress(addressOf(b)) {
 				return &notItselfError{fmt.Sprintf("node %d advertises the same address", other.Node)}
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
 
@@ -100,9 +101,12 @@ func (p Ports) listener(name, host, advertise string) proxy.Listener {
 func (o *Options) portFile(c *Cluster) string {
 	key := "id:" + c.ID
 	if c.ID == "" {
-		addresses := slices.Clone(o.Addresses)
+		var addresses []string
+		for _, address := range o.Addresses {
+			addresses = append(addresses, hostport.CanonicalAddress(address))
+		}
 		slices.Sort(addresses)
-		key = "at:" + strings.ToLower(strings.Join(addresses, ","))
+		key = "at:" + strings.Join(addresses, ",")
 	}
 	sum := sha256.Sum256([]byte(key))
 	return filepath.Join(o.StateDir, hex.EncodeToString(sum[:12])+".json")

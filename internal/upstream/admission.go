@@ -35,7 +35,7 @@ func CompileAdmission(globs []string) (Admission, error) {
 
 func (a Admission) admits(address string) bool {
 	return len(a.globs) == 0 ||
-		slices.ContainsFunc(a.globs, func(p *regexp.Regexp) bool { return p.MatchString(address) })
+		slices.ContainsFunc(a.globs, func(p *regexp.Regexp) bool { return p.MatchString(hostport.CanonicalAddress(address)) })
 }
 
 // RefusedError says that a broker's own address may not be dialled.

@@ -40,7 +40,7 @@ func refusedDial(t *testing.T, d *upstream.Dialer, target upstream.Target) *upst
 func TestBrokersAdmitLearnedAddresses(t *testing.T) {
 	reached := ""
 	d := upstream.Dialer{
-		Brokers: admission(t, "*.internal:9092", "10.0.0.*:*"),
+		Brokers: admission(t, "*.internal:9092", "10.0.0.*:*", "B1.Example.com.:9092", "[fd00:0::1]:9092"),
 		Rules:   compile(t, rules(node(7, "elsewhere:1"))),
 		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
 			reached = address
@@ -53,6 +53,9 @@ func TestBrokersAdmitLearnedAddresses(t *testing.T) {
 		admitted bool
 	}{
 		{"by name, in either case", upstream.Target{Node: 1, Host: "B1.Internal", Port: 9092}, true},
+		{"with a root dot", upstream.Target{Node: 1, Host: "b1.internal.", Port: 9092}, true},
+		{"a glob with a root dot", upstream.Target{Node: 1, Host: "b1.example.com", Port: 9092}, true},
+		{"an address written otherwise", upstream.Target{Node: 1, Host: "[FD00::1]", Port: 9092}, true},
 		{"another port", upstream.Target{Node: 1, Host: "b1.internal", Port: 22}, false},
 		{"by address", upstream.Target{Node: 1, Host: "10.0.0.9", Port: 9093}, true},
 		{"a name that only begins like one", upstream.Target{Node: 1, Host: "b1.internal.evil", Port: 9092}, false},

@@ -29,7 +29,7 @@ func (d *Dialer) DialNear(ctx context.Context, network, address string) (net.Con
 // here, so that a name is admitted by Brokers and by nothing else.
 func (d *Dialer) checkFar(t Target, learned bool, address string) error {
 	host, _, err := hostport.Parse(address)
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = hostport.Canonical(host)
 	if err != nil || learned && hex.MatchString(host) {
 		return &RefusedError{
 			Target:  t,

@@ -179,10 +179,10 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 		},
 		// Otherwise the host may show a key of a type that is not in the file,
 		// which looks like an attack.
-		HostKeyAlgorithms: db.HostKeyAlgorithms(h.place.address),
+		HostKeyAlgorithms: db.HostKeyAlgorithms(h.place.known()),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
-	client, channels, requests, err := ssh.NewClientConn(wire, h.place.address, config)
+	client, channels, requests, err := ssh.NewClientConn(wire, h.place.known(), config)
 	ended := !stop()
 	switch {
 	case err == nil && !ended:
@@ -321,7 +321,7 @@ func (h *sshHop) checkKnownHosts() error {
 	if err != nil {
 		return &ConfigError{KeyKnownHosts, err.Error(), "name a file in the format of OpenSSH's known_hosts"}
 	}
-	if len(db.HostKeys(h.place.address)) == 0 {
+	if len(db.HostKeys(h.place.known())) == 0 {
 		return &ConfigError{KeyKnownHosts, fmt.Sprintf("%s has no key of %s", h.knownHosts, h.place.address), "add it: " + h.keyscan(h.knownHosts)}
 	}
 	return nil

@@ -166,10 +166,12 @@ func TestSSHLogins(t *testing.T) {
 		change func(c *via.Config)
 		want   via.Outcome // empty: it works
 	}{
-		"key":           {func(c *via.Config) { c.KeyFile = file(t, key.PEM) }, ""},
-		"encrypted key": {func(c *via.Config) { c.KeyFile, c.PassphraseFile = file(t, encrypted(t, key, "p")), file(t, "p\n") }, ""},
-		"password":      {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"\n") }, ""},
-		"agent":         {func(c *via.Config) { c.AgentSocket = sshAgent(t, key) }, ""},
+		"key":                 {func(c *via.Config) { c.KeyFile = file(t, key.PEM) }, ""},
+		"key with a BOM":      {func(c *via.Config) { c.KeyFile = file(t, "\ufeff"+key.PEM) }, ""},
+		"password with a BOM": {func(c *via.Config) { c.PasswordFile = file(t, "\ufeff"+viatest.Password+"\r\n") }, ""},
+		"encrypted key":       {func(c *via.Config) { c.KeyFile, c.PassphraseFile = file(t, encrypted(t, key, "p")), file(t, "p\n") }, ""},
+		"password":            {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"\n") }, ""},
+		"agent":               {func(c *via.Config) { c.AgentSocket = sshAgent(t, key) }, ""},
 		"agent's environment": {func(*via.Config) {
 			t.Setenv("SSH_AUTH_SOCK", sshAgent(t, viatest.NewKey(t), key))
 		}, ""},
@@ -236,6 +238,17 @@ func TestSSHHostKeys(t *testing.T) {
 		if got != via.OutcomeProxyUntrusted || !strings.Contains(err.Error(), "remove line 1") {
 			t.Errorf("got %s (%v), want %s and the line to remove", got, err, via.OutcomeProxyUntrusted)
 		}
+	})
+	t.Run("written otherwise", func(t *testing.T) {
+		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
+		c := sshConfig(t, g, host, key)
+		_, port, _ := net.SplitHostPort(g.Address)
+		c.URL = "ssh://" + viatest.User + "@LocalHost.:" + port
+		c.KnownHosts = file(t, knownhosts.Line([]string{"[localhost]:" + port}, host.Signer.PublicKey())+"\n")
+		c.DialProxy = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, g.Address)
+		}
+		exchange(t, rig{dialer(t, c), g}.connect(t, b.Far()), "x")
 	})
 	t.Run("revoked", func(t *testing.T) {
 		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
