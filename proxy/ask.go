@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wire"
@@ -138,6 +139,7 @@ func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
 	answer := kmsg.NewPtrMetadataResponse()
 	if err := c.question(to, metadata, answer); err != nil {
 		if errors.Is(err, io.EOF) {
+			c.mover.needsLogin(true)
 			return nil, ErrNeedsLogin
 		}
 		return nil, fmt.Errorf("ask for metadata: %w", err)
@@ -152,7 +154,8 @@ func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
 	if len(brokers.List) == 0 {
 		return nil, errors.New("the cluster names no brokers yet")
 	}
-	c.learn(metadata.Key(), brokers)
+	c.mover.needsLogin(false)
+	c.teach(answerOf(brokers), endpoints.Asked)
 	return answer, nil
 }
 

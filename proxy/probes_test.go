@@ -211,4 +211,3 @@ func TestOwnQuestionsTrustNoCount(t *testing.T) {
 		})
 	}
 }
-

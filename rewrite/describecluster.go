@@ -29,6 +29,9 @@ func (r *Rewriter) describeCluster(version int16, payload []byte) ([]byte, Notes
 	if len(resp.Brokers) == 0 {
 		return payload, Notes{}, nil
 	}
+	if len(resp.Brokers) > MaxBrokers {
+		return nil, Notes{}, parseError(resp.Key(), version, errTooManyBrokers)
+	}
 	var notes Notes
 	if resp.Version >= 1 && resp.EndpointType != endpointTypeBrokers {
 		notes = Notes{Named: len(resp.Brokers), Dropped: len(resp.Brokers)}

@@ -245,6 +245,7 @@ func TestHeadLies(t *testing.T) {
 		{"v0 two billion brokers", 0, "\x7f\xff\xff\xff\x00\x00\x00\x01\x00\x01h", wire.ErrTooManyElements},
 		{"v1 two billion brokers", 1, "\x7f\xff\xff\xff\x00\x00\x00\x01\x00\x01h", wire.ErrTooManyElements},
 		{"v9 two billion brokers", 9, "\x00\x00\x00\x00\x00\x80\x80\x80\x80\x08\x00\x00\x00\x01\x02h", wire.ErrTooManyElements},
+		{"v1 ten thousand and one brokers", 1, "\x00\x00\x27\x11\x00\x00\x00\x01\x00\x01h", errTooManyBrokers},
 		{"v9 four billion brokers", 9, "\x00\x00\x00\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x01\x02h", nil},
 		{"v0 -2 brokers", 0, "\xff\xff\xff\xfe", wire.ErrMalformed},
 		{"v0 host of -2 bytes", 0, "\x00\x00\x00\x01\x00\x00\x00\x01\xff\xfe", wire.ErrMalformed},
