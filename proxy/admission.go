@@ -18,6 +18,8 @@ import (
 // A connection is counted before anything is read from it, and until both its
 // sockets are closed.
 type admission struct {
+	lines logLines // of the alarms
+
 	mu    sync.Mutex // guards the following, all gates and their alarms
 	all   quota
 	gates []*gate
@@ -58,15 +60,25 @@ type gate struct {
 	rateAlarm alarm
 }
 
+// limit sets the limit of all connections; max 0: any number.
+func (a *admission) limit(log *slog.Logger, max int) {
+	a.all = quota{max: max, alarm: a.alarm(log, "limits.max_connections", &limitText)}
+}
+
+// alarm returns an alarm about the limit that key names.
+func (a *admission) alarm(log *slog.Logger, key string, text *alarmText) alarm {
+	return alarm{log: log, to: &a.lines, key: key, text: text}
+}
+
 // newGate adds a gate for a listener whose keys start with key.
 func (a *admission) newGate(log *slog.Logger, key string, from networks, by balancers, limits *ListenerLimits) *gate {
-	alarmOf := func(name string) alarm { return alarm{log: log, key: key + ".limits." + name, text: &limitText} }
+	alarmOf := func(name string) alarm { return a.alarm(log, key+".limits."+name, &limitText) }
 	g := &gate{
 		admission:     a,
 		networks:      from,
-		networkAlarm:  alarm{log: log, key: key + ".allow", text: &networkText},
+		networkAlarm:  a.alarm(log, key+".allow", &networkText),
 		balancers:     by,
-		balancerAlarm: alarm{log: log, key: key + ".proxy_protocol.from", text: &balancerText},
+		balancerAlarm: a.alarm(log, key+".proxy_protocol.from", &balancerText),
 
 		all:         quota{max: limits.MaxConnections, alarm: alarmOf("max_connections")},
 		maxSource:   limits.MaxPerSource,

@@ -298,7 +298,7 @@ func (c *cluster) logChange(change endpoints.Change) {
 			slog.String(logkey.Fix, "if this comes again, the bootstrap addresses lead to two clusters"))
 	case endpoints.Contradicted:
 		log.Error("responses to clients contradict each other; nodes move only when their address cannot be dialled",
-			slog.String(logkey.Address, hostport.Join(b.Host, b.Port)),
+			slog.String(logkey.Address, foreign.Line(hostport.Join(b.Host, b.Port))),
 			slog.String(logkey.Fix, "give kproxy a login of its own (clusters."+c.conf.Name+".sasl), so that it can ask the brokers"))
 	case endpoints.Gone:
 		log.Info("broker's address has become another broker's")

@@ -111,9 +111,10 @@ func (d *door) accept(ctx context.Context) {
 		}
 		if err != nil {
 			if wait == 0 {
-				d.log.Error("cannot accept connections; trying on",
+				d.proxy.admission.lines.add(logLine{d.log, slog.LevelError, "cannot accept connections; trying on", []slog.Attr{
 					slog.String(logkey.Bind, d.socket.Addr().String()), slog.Any(logkey.Error, err),
-					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"))
+					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"),
+				}})
 			}
 			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
 			sleep(ctx, wait)

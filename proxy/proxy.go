@@ -24,6 +24,7 @@ type Proxy struct {
 	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
 	admission admission
+	repeats   repeats
 	ducts     *ducts
 	lot       lot
 	places    places
@@ -59,7 +60,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.ducts = newDucts(p.conf.SplicePipes)
 	p.lot.log = p.log
 	p.places = newPlaces(p.conf.MaxHandshakes)
-	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections", text: &limitText}
+	p.admission.limit(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {
@@ -282,6 +283,8 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 		c.closeVia()
 	}
 	p.ducts.close()
+	p.repeats.report(true)
+	p.admission.lines.wait()
 	return cut
 }
 

@@ -56,7 +56,8 @@ func (s *session) rewrote(r request, notes rewrite.Notes) {
 }
 
 // report logs the session's end, in one line: who, where, how long, how much,
-// and why.
+// and why. Ends before a first request are merged, but for those of health checks,
+// which only the level debug shows.
 func (s *session) report() {
 	why := s.ended()
 	now := time.Now()
@@ -74,6 +75,10 @@ func (s *session) report() {
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
+	if !s.begun && why.reason != NoRequest &&
+		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.client.Addr()}) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String(logkey.Reason, string(endOf.Reason)),
 		slog.String(logkey.Client, who.Client),
