@@ -111,7 +111,11 @@ func (f *connectFlags) with(ctx context.Context, args []string, stderr io.Writer
 		return &usageError{err}
 	}
 	defer cleanUp()
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // a terminal that is closed; nohup ignores it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()
 	return do(ctx, o)
 }

@@ -187,7 +187,7 @@ type drainKeys struct {
 }
 
 type reloadKeys struct {
-	Watch bool `key:"watch" default:"true" doc:"Use certificates, keys and CAs that have changed, for new connections, once they are good and settled. False: those of the start."`
+	Watch bool `key:"watch" default:"true" doc:"Use certificates, keys and CAs that have changed, for new connections, once they are good and settled. False: those of the start, until a SIGHUP."`
 }
 
 type adminKeys struct {

@@ -55,6 +55,13 @@ func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *s
 	return o, nil
 }
 
+// readFiles reads the admin server's certificate and key now.
+func (o *operations) readFiles() {
+	if o.admin != nil {
+		o.admin.ReadFiles()
+	}
+}
+
 // inFile names the configuration file in front of an error, whose mistake it is if it is
 // that of a key.
 func inFile(file string, err error) error {

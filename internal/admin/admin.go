@@ -49,6 +49,7 @@ type Server struct {
 	http    http.Server
 	socket  net.Listener
 	serving sync.WaitGroup
+	secure  *tlsconf.Server // nil: HTTP
 
 	stopWatching context.CancelFunc
 }
@@ -66,6 +67,7 @@ func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handl
 	}
 	s := &Server{
 		socket: socket,
+		secure: secure,
 		http: http.Server{
 			Handler:           newHosts(c).only(c.handler(ready, metrics, log)),
 			ConnState:         newConnections(log.With(slog.String(logkey.Bind, c.Bind))).state,
@@ -120,6 +122,14 @@ func profiles() http.Handler {
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.socket.Addr() }
+
+// ReadFiles reads certificate and key now, and uses them for new connections if they
+// are good. The log says so, or why not.
+func (s *Server) ReadFiles() {
+	if s.secure != nil {
+		_ = s.secure.Reload() // the log has the error
+	}
+}
 
 // Close stops accepting, and waits for the answers that are being written until
 // ctx ends; then it cuts them.
