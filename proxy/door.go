@@ -79,7 +79,7 @@ func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 }
 
 func (d *door) open(ctx context.Context, address string) (err error) {
-	if d.socket, err = d.proxy.conf.Listen(ctx, "tcp", address); err != nil {
+	if d.socket, err = d.proxy.conf.Listen(ctx, hostport.Network(address), address); err != nil {
 		return fmt.Errorf("bind %s: %w", address, err)
 	}
 	d.proxy.doors = append(d.proxy.doors, d)

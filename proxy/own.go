@@ -28,7 +28,8 @@ func listensOn(socket net.Addr, address netip.AddrPort) bool {
 	case bound == to:
 		return true
 	case bound.IsUnspecified():
-		return isLocal(to)
+		// The address of a socket of IPv4 alone is 0.0.0.0, and else [::].
+		return (bound.Is6() || to.Is4()) && isLocal(to)
 	default: // a connection to the unspecified address is one to this machine
 		return to.IsUnspecified() && bound.IsLoopback()
 	}

@@ -137,7 +137,7 @@ func TestValidate(t *testing.T) {
 				named(fred, "kafka.x.com:443", "b{node}.x.com:443")
 				named(&orders.Listeners[1], "Kafka.x.com.:443", "b1{node}.x.com:443")
 				named(many, "B3.x.com.:443", "b{node}.{cluster}.x.com:443")
-				many.Bind = ":443"
+				many.Bind = "[::ffff:0.0.0.0]:443"
 				many.ProxyProtocol.From = []string{"10.0.0.0/8"}
 			},
 			[]string{
@@ -421,6 +421,18 @@ func TestValidate(t *testing.T) {
 			[]string{
 				`clusters.audit.listeners.many.bind: 127.0.0.2:9092 is bound already by clusters.orders.listeners.fred.bind, as [::]:9092; move one of them to another port or address`,
 				`clusters.audit.listeners.many.nodes.addresses: 127.0.1.1:9092 is bound already by clusters.orders.listeners.fred.bind, as [::]:9092; move one of them to another port or address`,
+			},
+		},
+		{
+			"the wildcard of IPv4, and IPv6 beside it",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				fred.Bind, fred.Advertise = "[::1]:29094", "[::1]:29094" // alice has 0.0.0.0:29094
+				many.Bind, many.Advertise = "[::]:29094", "many.example.com:1"
+				orders.Bootstrap = append(orders.Bootstrap, "127.0.0.9:29094")
+			},
+			[]string{
+				`clusters.audit.listeners.many.bind: [::]:29094 is bound already by clusters.orders.listeners.fred.bind, as [::1]:29094; move one of them to another port or address`,
+				`clusters.orders.bootstrap: 127.0.0.9:29094 is kproxy's own, by clusters.audit.listeners.many.bind; write the broker's address, or bind kproxy elsewhere`,
 			},
 		},
 		{

@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
 )
@@ -61,7 +62,7 @@ func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handl
 	if err != nil {
 		return nil, err
 	}
-	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Bind)
+	socket, err := new(net.ListenConfig).Listen(ctx, hostport.Network(c.Bind), c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("admin.bind: bind %s: %w", c.Bind, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -227,6 +228,15 @@ func TestListenFails(t *testing.T) {
 	_, err := admin.Listen(t.Context(), &admin.Config{Bind: s.Addr().String()}, nil, http.NotFoundHandler(), discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "admin.bind: bind "+s.Addr().String()) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The wildcard of IPv4 is not that of IPv6.
+func TestIPv4Wildcard(t *testing.T) {
+	s := listenWith(t, &admin.Config{Bind: "0.0.0.0:0"}, nil, discard)
+	address, ok := s.Addr().(*net.TCPAddr)
+	if !ok || address.IP.To4() == nil || !strings.HasPrefix(address.String(), "0.0.0.0:") {
+		t.Errorf("it listens at %v", s.Addr())
 	}
 }
 

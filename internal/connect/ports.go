@@ -145,7 +145,8 @@ func (o *Options) ports(c *Cluster) (p Ports, keep bool, err error) {
 func (o *Options) free(p Ports) bool {
 	for _, host := range o.Listen {
 		for port := p.Base; port <= p.last(); port++ {
-			l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))) //nolint:noctx // an address does not wait
+			address := net.JoinHostPort(host, strconv.Itoa(port))
+			l, err := net.Listen(hostport.Network(address), address) //nolint:noctx // an address does not wait
 			if err != nil {
 				return false
 			}

@@ -145,15 +145,32 @@ func CanonicalAddress(address string) string {
 }
 
 // Bound returns what a socket that is bound to host occupies, in canonical form: the
-// empty text for every wildcard, and 127.0.0.1 for localhost.
+// empty text for a wildcard of both families, [IPv4Wildcard] for that of IPv4, and
+// 127.0.0.1 for localhost.
 func Bound(host string) string {
-	if IsWildcard(host) {
+	switch canonical := Canonical(host); {
+	case canonical == IPv4Wildcard:
+		return IPv4Wildcard
+	case IsWildcard(host):
 		return ""
-	}
-	if host = Canonical(host); host == "localhost" {
+	case canonical == "localhost":
 		return "127.0.0.1"
+	default:
+		return canonical
 	}
-	return host
+}
+
+// IPv4Wildcard is every interface, for IPv4 alone.
+const IPv4Wildcard = "0.0.0.0"
+
+// Network returns the network that a socket at address, host:port, is opened with: tcp4
+// for the wildcard of IPv4. With tcp, Go opens it for IPv6 too, and networks of IPv4
+// clients that are not let in would be no obstacle.
+func Network(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil && Canonical(host) == IPv4Wildcard {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // IsWildcard says whether host means every interface: it can be listened on,

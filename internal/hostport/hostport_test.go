@@ -65,11 +65,11 @@ func TestWildcardAndCanonical(t *testing.T) {
 		bound     string // "": as canonical, unless it is a wildcard
 	}{
 		{host: "", wildcard: true},
-		{host: "0.0.0.0", wildcard: true, canonical: "0.0.0.0"},
+		{host: "0.0.0.0", wildcard: true, canonical: "0.0.0.0", bound: "0.0.0.0"},
 		{host: "::", wildcard: true, canonical: "::"},
 		{host: "[::]", wildcard: true, canonical: "::"},
 		{host: "0:0:0:0:0:0:0:0", wildcard: true, canonical: "::"},
-		{host: "::ffff:0.0.0.0", wildcard: true, canonical: "0.0.0.0"},
+		{host: "::ffff:0.0.0.0", wildcard: true, canonical: "0.0.0.0", bound: "0.0.0.0"},
 		{host: "::%eth0", wildcard: true, canonical: "::%eth0"},
 		{host: "127.0.0.1", canonical: "127.0.0.1"},
 		{host: "127.0.0.1.", canonical: "127.0.0.1"},
