@@ -100,7 +100,7 @@ func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (
 		if b.Port != 0 {
 			return to, fmt.Errorf("dial node %d: the cluster gives it no host (advertised.listeners)", b.Node)
 		}
-		return to, fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
+		return to, fmt.Errorf("dial node %d: it has no address: its last one is another broker's now, or it advertises an empty host", b.Node)
 	}
 	to, err := c.dialTarget(ctx, targetOf(b), who)
 	if err == nil || isRefusedLogin(err) {

@@ -128,7 +128,7 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 			return nil //nolint:nilerr // it was told to stop
 		}
 		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("--port: %w; %s", err, bindFix(err))
+			err = withBindFix(fmt.Errorf("--port: %w", err))
 		}
 		return asFlags(err)
 	}

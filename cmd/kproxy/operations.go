@@ -46,7 +46,7 @@ func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *s
 	if o.admin, err = admin.Listen(ctx, &s.Admin, ready, o.telemetry.Handler(), logger); err != nil {
 		o.close(ctx)
 		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok {
-			err = fmt.Errorf("%w; %s", err, bindFix(err))
+			err = withBindFix(err)
 		}
 		return nil, inFile(s.File, err)
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -77,7 +75,7 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	defer ops.close(context.WithoutCancel(ctx))
 	defer onHangup(hangups, logger, p, ops)()
 	if err := p.Start(ctx); err != nil {
-		return fmt.Errorf("%s: %w; %s", s.File, err, bindFix(err))
+		return inFile(s.File, withBindFix(err))
 	}
 	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
 	showTable(running, p, stdout, logger)
@@ -143,21 +141,5 @@ func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *sl
 	}
 	if err := printTable(stdout, rows); err != nil {
 		logger.Warn("the table of addresses cannot be printed", slog.Any(logkey.Error, err))
-	}
-}
-
-// bindFix is what to do about an address that cannot be bound.
-func bindFix(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "stop the process that listens there, or choose another address"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "choose an address that this machine has, or 0.0.0.0 for all of them"
-	case errors.Is(err, syscall.EACCES):
-		return "choose a port above 1023, or give kproxy CAP_NET_BIND_SERVICE"
-	case errors.Is(err, syscall.EMFILE):
-		return "raise the limit of open files (ulimit -n), or choose a smaller range of nodes"
-	default:
-		return "choose another address"
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,20 @@ func TestWrittenOtherwise(t *testing.T) {
 	one, other := Options{Addresses: []string{"B.example.com.:1", "a:1"}}, Options{Addresses: []string{"a:1", "b.example.com:1"}}
 	if one.portFile(&Cluster{}) != other.portFile(&Cluster{}) {
 		t.Error("ports are remembered by how an address is written")
+	}
+}
+
+// A machine may have IPv6 alone.
+func TestLoopback(t *testing.T) {
+	for _, tt := range []struct{ has, want []string }{
+		{[]string{"127.0.0.1", "::1"}, []string{"127.0.0.1", "::1"}},
+		{[]string{"127.0.0.1"}, []string{"127.0.0.1"}},
+		{[]string{"::1"}, []string{"::1"}},
+		{nil, []string{"127.0.0.1"}},
+	} {
+		if got := loopback(func(host string) bool { return slices.Contains(tt.has, host) }); !slices.Equal(got, tt.want) {
+			t.Errorf("with %q: got %q, want %q", tt.has, got, tt.want)
+		}
 	}
 }
 

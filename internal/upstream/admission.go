@@ -74,6 +74,9 @@ func refuse(t Target, resolved netip.Addr, loopback bool) error {
 		if class == "" {
 			continue
 		}
+		if a.IsUnspecified() { // a rule cannot lead there
+			return refused(t, fmt.Sprintf("its address leads to %s, which is %s", resolved, class))
+		}
 		where := resolved.String()
 		if a != resolved {
 			where += ", which stands for " + a.String()

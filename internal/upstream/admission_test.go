@@ -114,6 +114,11 @@ func TestClassesThatNoBrokerIsMeantToBeIn(t *testing.T) {
 			if !strings.Contains(refused.Fix, "{node: 3, to: ") {
 				t.Errorf("fix %q names no rule", refused.Fix)
 			}
+			_, to, _ := strings.Cut(refused.Fix, `to: "`)
+			to, _, _ = strings.Cut(to, `"`)
+			if _, err := upstream.Compile(rules(node(3, to))); err != nil {
+				t.Errorf("fix %q names a rule that is refused: %v", refused.Fix, err)
+			}
 		})
 	}
 }
