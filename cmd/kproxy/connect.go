@@ -99,7 +99,7 @@ func (f *connectFlags) addCluster(cmd *cobra.Command) {
 	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "send secrets also without TLS")
 	flags.StringVar(&f.via.URL, "via", "", "reach the brokers through `URL`: socks5, http, https, ssh://user@host or exec:CMD {host} {port}")
 	flags.StringVar(&f.via.PasswordFile, "via-password-file", "", "`FILE` with the password of via's user")
-	flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh; the agent's otherwise")
+	flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh, or of the public key of one that the agent has; all of the agent's otherwise")
 	flags.StringVar(&f.via.PassphraseFile, "via-passphrase-file", "", "`FILE` with the passphrase of that key")
 	flags.StringVar(&f.via.KnownHosts, "via-known-hosts", "", "`FILE` of ssh's host keys; ~/.ssh/known_hosts otherwise")
 }

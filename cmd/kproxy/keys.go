@@ -45,7 +45,7 @@ type clusterKeys struct {
 	SASL              saslKeys                `key:"sasl" doc:"How kproxy logs in at the brokers for its clients. Left out: a client's own login passes through."`
 	Via               string                  `key:"via" example:"ssh://user@bastion.example.com" doc:"Reach the brokers through another machine, or a program: socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}. Their names resolve at its far side."`
 	ViaPasswordFile   string                  `key:"via_password_file" example:"via-password" doc:"A file with the password of via's user."`
-	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh. Left out: the SSH agent's, unless there is a password."`
+	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh, or the public key of one that the SSH agent has. Left out: the SSH agent's, unless there is a password."`
 	ViaPassphraseFile string                  `key:"via_passphrase_file" example:"via-passphrase" doc:"A file with the passphrase of via_key_file."`
 	ViaKnownHosts     string                  `key:"via_known_hosts" example:"/home/me/.ssh/known_hosts" doc:"A file with the keys of ssh hosts, as OpenSSH keeps it; required for ssh."`
 	Source            []string                `key:"source" example:"[10.0.0.7, 10.0.0.8]" doc:"Addresses of this machine to dial from, in turn, all of one family; with via, to dial its machine from."`

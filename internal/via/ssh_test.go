@@ -162,6 +162,10 @@ func TestSSHLogins(t *testing.T) {
 	b := viatest.Broker(t)
 	base := sshConfig(t, g, host, key)
 	base.KeyFile = ""
+	var strangers []viatest.Key // more than a server allows attempts
+	for range 8 {
+		strangers = append(strangers, viatest.NewKey(t))
+	}
 	tests := map[string]struct {
 		change func(c *via.Config)
 		want   via.Outcome // empty: it works
@@ -180,6 +184,17 @@ func TestSSHLogins(t *testing.T) {
 		"agent without the key": {func(c *via.Config) {
 			c.AgentSocket = sshAgent(t, viatest.NewKey(t))
 		}, via.OutcomeLoginRefused},
+		"agent with too many keys": {func(c *via.Config) {
+			c.AgentSocket = sshAgent(t, append(strangers, key)...)
+		}, via.OutcomeLoginRefused},
+		"the right one of too many": {func(c *via.Config) {
+			c.AgentSocket = sshAgent(t, append(strangers, key)...)
+			c.KeyFile = file(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
+		}, ""},
+		"a public key that the agent does not have": {func(c *via.Config) {
+			c.AgentSocket = sshAgent(t, strangers...)
+			c.KeyFile = file(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
+		}, via.OutcomeCredentials},
 		"empty agent": {func(c *via.Config) { c.AgentSocket = sshAgent(t) }, via.OutcomeCredentials},
 		"no agent":    {func(c *via.Config) { c.AgentSocket = filepath.Join(t.TempDir(), "gone") }, via.OutcomeCredentials},
 	}
@@ -192,8 +207,12 @@ func TestSSHLogins(t *testing.T) {
 				exchange(t, rig{d, g}.connect(t, b.Far()), "x")
 				return
 			}
-			if got, err := outcome(t, t.Context(), d, b.Far()); got != tt.want {
+			got, err := outcome(t, t.Context(), d, b.Far())
+			if got != tt.want {
 				t.Errorf("got %s (%v), want %s", got, err, tt.want)
+			}
+			if strings.Contains(name, "too many") && !strings.Contains(err.Error(), "the agent has 9 keys") {
+				t.Errorf("got %v, want how many keys were offered", err)
 			}
 		})
 	}
