@@ -60,9 +60,9 @@ type gate struct {
 	rateAlarm alarm
 }
 
-// limit sets the limit of all connections; max 0: any number.
-func (a *admission) limit(log *slog.Logger, max int) {
-	a.all = quota{max: max, alarm: a.alarm(log, "limits.max_connections", &limitText)}
+// limit sets the limit of all connections; 0: any number.
+func (a *admission) limit(log *slog.Logger, most int) {
+	a.all = quota{max: most, alarm: a.alarm(log, "limits.max_connections", &limitText)}
 }
 
 // alarm returns an alarm about the limit that key names.
