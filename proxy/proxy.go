@@ -25,6 +25,7 @@ type Proxy struct {
 
 	admission admission
 	repeats   repeats
+	budget    budget
 	ducts     *ducts
 	lot       lot
 	places    places
@@ -59,6 +60,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.log = p.conf.Logger
 	p.ducts = newDucts(p.conf.SplicePipes)
 	p.lot.log = p.log
+	p.budget.proxy, p.budget.freed = p, make(chan struct{}, 1)
 	p.places = newPlaces(p.conf.MaxHandshakes)
 	p.admission.limit(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
@@ -157,6 +159,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.running = ctx
 	p.mu.Unlock()
 	p.limitConnections()
+	p.limitHeldBytes()
 	for _, err := range p.Uncovered() {
 		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
 	}

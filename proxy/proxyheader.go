@@ -34,7 +34,9 @@ func (s *session) readProxyHeader() error {
 		source, destination, ok := header.TCPAddrs()
 		if ok && !header.Command.IsLocal() {
 			s.from = source.String()
+			s.mu.Lock()
 			s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
+			s.mu.Unlock()
 		} else if _, err := s.up.peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
 			// check, which allow does not have to admit.

@@ -92,6 +92,15 @@ func (n *Network) Remove(address string) {
 
 // Dial connects to an address on the network, and refuses any other.
 func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+	return n.dial(ctx, &net.Dialer{}, address)
+}
+
+// DialFrom is Dial from a local address, which must be one of loopback.
+func (n *Network) DialFrom(ctx context.Context, from, address string) (net.Conn, error) {
+	return n.dial(ctx, &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}, address)
+}
+
+func (n *Network) dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {
 	n.mu.Lock()
 	socket, ok := n.sockets[strings.ToLower(address)]
 	pipe := n.pipes[socket]
@@ -103,7 +112,7 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	case pipe != nil:
 		return pipe.dial(ctx)
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", socket)
+	return d.DialContext(ctx, "tcp", socket)
 }
 
 // Refused is how many dials went to addresses that are not on the network.
