@@ -63,17 +63,18 @@ func (l *Listener) bindAddress(slot int) string {
 	return hostport.Join(host, int32(l.Nodes.Ports.First+slot))
 }
 
-// advertisedAddress is what clients are told about the node that has slot. An
-// IPv6 host is without brackets, as in Kafka's answers.
+// advertisedAddress is what clients are told about the node that has slot. The host is
+// in canonical form: an IPv6 host without brackets, as in Kafka's answers, and a name
+// without its root dot, with which Java's clients send no server name.
 func (l *Listener) advertisedAddress(slot int) (host string, port int32) {
 	switch n := &l.Nodes; {
 	case n.SNI != "":
 		names := l.nodeNames()
 		return names.of(int32(slot)), names.port
 	case n.AdvertiseAddresses != "":
-		return mustParse(n.expand(n.AdvertiseAddresses, slot))
+		return mustCanonical(n.expand(n.AdvertiseAddresses, slot))
 	case n.Addresses != "":
-		return mustParse(n.expand(n.Addresses, slot))
+		return mustCanonical(n.expand(n.Addresses, slot))
 	default:
 		first := n.Ports.First
 		if n.AdvertisePorts != (Range{}) {
@@ -84,12 +85,13 @@ func (l *Listener) advertisedAddress(slot int) (host string, port int32) {
 	}
 }
 
-// advertisedBootstrap is where clients are meant to bootstrap.
+// advertisedBootstrap is where clients are meant to bootstrap, the host in canonical
+// form.
 func (l *Listener) advertisedBootstrap() (host string, port int32) {
 	if l.Advertise != "" {
-		return mustParse(l.Advertise)
+		return mustCanonical(l.Advertise)
 	}
-	return mustParse(l.Bind)
+	return mustCanonical(l.Bind)
 }
 
 // pinnedSlots are the slots of the nodes that have one by name.
@@ -105,6 +107,12 @@ func (l *Listener) pinnedSlots() map[int32]int {
 // expand puts slot's number into an address.
 func (n *Nodes) expand(address string, slot int) string {
 	return strings.Replace(address, slotVariable, strconv.Itoa(n.Slots.First+slot), 1)
+}
+
+// mustCanonical is mustParse with the host in canonical form.
+func mustCanonical(address string) (host string, port int32) {
+	host, port = mustParse(address)
+	return hostport.Canonical(host), port
 }
 
 // mustParse splits an address that Validate has taken.

@@ -18,6 +18,8 @@ import (
 // A connection is counted before anything is read from it, and until both its
 // sockets are closed.
 type admission struct {
+	lines logLines // of the alarms
+
 	mu    sync.Mutex // guards the following, all gates and their alarms
 	all   quota
 	gates []*gate
@@ -58,15 +60,25 @@ type gate struct {
 	rateAlarm alarm
 }
 
+// limit sets the limit of all connections; 0: any number.
+func (a *admission) limit(log *slog.Logger, most int) {
+	a.all = quota{max: most, alarm: a.alarm(log, "limits.max_connections", &limitText)}
+}
+
+// alarm returns an alarm about the limit that key names.
+func (a *admission) alarm(log *slog.Logger, key string, text *alarmText) alarm {
+	return alarm{log: log, to: &a.lines, key: key, text: text}
+}
+
 // newGate adds a gate for a listener whose keys start with key.
 func (a *admission) newGate(log *slog.Logger, key string, from networks, by balancers, limits *ListenerLimits) *gate {
-	alarmOf := func(name string) alarm { return alarm{log: log, key: key + ".limits." + name, text: &limitText} }
+	alarmOf := func(name string) alarm { return a.alarm(log, key+".limits."+name, &limitText) }
 	g := &gate{
 		admission:     a,
 		networks:      from,
-		networkAlarm:  alarm{log: log, key: key + ".allow", text: &networkText},
+		networkAlarm:  a.alarm(log, key+".allow", &networkText),
 		balancers:     by,
-		balancerAlarm: alarm{log: log, key: key + ".proxy_protocol.from", text: &balancerText},
+		balancerAlarm: a.alarm(log, key+".proxy_protocol.from", &balancerText),
 
 		all:         quota{max: limits.MaxConnections, alarm: alarmOf("max_connections")},
 		maxSource:   limits.MaxPerSource,
@@ -92,8 +104,8 @@ func (a *admission) newGate(log *slog.Logger, key string, from networks, by bala
 func sourceOf(conn net.Conn) netip.Addr { return addressOf(conn.RemoteAddr()).Addr() }
 
 // enter counts a connection, or says why it is refused; "" admits it. headed
-// says that it comes from a load balancer, whose header will tell who the client
-// is: until claim, its source is not known and counts as none. What one limit
+// reports that the peer may send a PROXY header, which names the client: until
+// claim, the source is not known and counts as none. What one limit
 // refuses takes nothing of the rate: a source that has too many connections must
 // not keep the others out.
 func (g *gate) enter(peer netip.Addr) (source netip.Addr, headed bool, refused CloseReason) {
@@ -132,8 +144,9 @@ func (g *gate) enter(peer netip.Addr) (source netip.Addr, headed bool, refused C
 	return source, headed, ""
 }
 
-// claim counts a connection, which has entered, by the source that its header
-// names, or says why that one is refused.
+// claim counts a connection that has entered by its client's address, which is the
+// peer's own if the peer names none. It returns the reason to refuse that client,
+// or "".
 func (g *gate) claim(source netip.Addr) CloseReason {
 	g.admission.mu.Lock()
 	defer g.admission.mu.Unlock()

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -46,9 +45,11 @@ var (
 //	quiet ──near──▶ raised ──over──▶ quiet
 //	  └──────refuse───▲ └─refuse─ each minute, how many
 //
-// It has no lock of its own.
+// It has no lock of its own, and its lines are written without the lock that its
+// user holds.
 type alarm struct {
 	log  *slog.Logger
+	to   *logLines
 	key  string // of the limit in the configuration file
 	text *alarmText
 
@@ -93,5 +94,5 @@ func (a *alarm) overUnless(lasts bool) {
 }
 
 func (a *alarm) tell(level slog.Level, message string, attrs []slog.Attr) {
-	a.log.LogAttrs(context.Background(), level, message, append(attrs, slog.String(logkey.Limit, a.key))...)
+	a.to.add(logLine{a.log, level, message, append(attrs, slog.String(logkey.Limit, a.key))})
 }

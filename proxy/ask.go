@@ -73,9 +73,18 @@ func (c *cluster) askUntilAnswered(ctx context.Context) {
 	}
 }
 
+// closedWithoutAnswer is what is known of a port that takes a connection and closes it
+// at the first request. Another kproxy does so whose bootstrap leads back to this one.
+const closedWithoutAnswer = "the port takes connections and closes them without an answer: see that a broker is there and not a proxy that leads back here, " +
+	"and that it wants neither TLS nor a PROXY protocol header that the cluster's keys do not have"
+
 func (c *cluster) logUnanswered(err error, attempt int) {
 	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
-	if fix := adviceOf(err); fix != "" {
+	fix := adviceOf(err)
+	if fix == "" && errors.Is(err, io.EOF) && !errors.Is(err, ErrNeedsLogin) {
+		fix = closedWithoutAnswer
+	}
+	if fix != "" {
 		log = log.With(slog.String(logkey.Fix, fix))
 	}
 	_, isLoop := errors.AsType[*upstream.LoopError](err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
@@ -19,7 +20,9 @@ func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
 	if conf.TLS == nil {
 		return nil, nil
 	}
-	client, err := tlsconf.NewClient(tlsconf.ClientConfig(*conf.TLS), tlslog.Events(log, "clusters."+conf.Name))
+	keys := tlsconf.ClientConfig(*conf.TLS)
+	keys.ServerName = hostport.Canonical(keys.ServerName)
+	client, err := tlsconf.NewClient(keys, tlslog.Events(log, "clusters."+conf.Name))
 	if err != nil {
 		return nil, fileError("clusters."+conf.Name, err)
 	}
@@ -39,6 +42,10 @@ func fileError(section string, err error) *ConfigError {
 	}
 }
 
+// maxTLSError is the most characters of an error of TLS, in which the names of the
+// broker's certificate stand, up to 100 of them.
+const maxTLSError = 500
+
 // greet makes a new connection one to send requests on: it says who the client
 // is, where it has to, and speaks TLS, where the cluster does. The broker's own
 // name is looked for in its certificate, wherever dial rules have led. greet
@@ -51,10 +58,10 @@ func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, w
 	if c.tls == nil {
 		return conn, nil
 	}
-	secure, err := c.tls.Handshake(ctx, newRawTCPConn(conn), t.Host)
+	secure, err := c.tls.Handshake(ctx, newRawTCPConn(conn), hostport.Canonical(t.Host))
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, hostport.Join(t.Host, t.Port), err)
+		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, foreign.LineOf(hostport.Join(t.Host, t.Port), maxNameShown), foreign.ErrorOf(err, maxTLSError))
 	}
 	return secure, nil
 }

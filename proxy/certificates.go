@@ -12,6 +12,24 @@ import (
 
 // watchFiles looks at the files of all TLS again and again, until ctx ends.
 func (p *Proxy) watchFiles(ctx context.Context) {
+	all := p.files()
+	if len(all) == 0 || p.conf.WatchInterval < 0 {
+		return
+	}
+	tlsconf.Watch(ctx, p.conf.WatchInterval, all...)
+}
+
+// ReadFiles reads the certificates, keys and CAs of all TLS now, and uses them for new
+// connections if they are good. The log says so, or why not. It does not depend on
+// Config.WatchInterval.
+func (p *Proxy) ReadFiles() {
+	for _, files := range p.files() {
+		_ = files.Reload() // the log has the error
+	}
+}
+
+// files are those of all TLS.
+func (p *Proxy) files() []tlsconf.Watched {
 	var all []tlsconf.Watched
 	for _, c := range p.clusters {
 		if c.tls != nil {
@@ -23,10 +41,7 @@ func (p *Proxy) watchFiles(ctx context.Context) {
 			}
 		}
 	}
-	if len(all) == 0 || p.conf.WatchInterval < 0 {
-		return
-	}
-	tlsconf.Watch(ctx, p.conf.WatchInterval, all...)
+	return all
 }
 
 // TLSStats are the files of a section's TLS.

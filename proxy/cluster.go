@@ -13,6 +13,7 @@ import (
 
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
@@ -297,14 +298,14 @@ func (c *cluster) logChange(change endpoints.Change) {
 			slog.String(logkey.Fix, "if this comes again, the bootstrap addresses lead to two clusters"))
 	case endpoints.Contradicted:
 		log.Error("responses to clients contradict each other; nodes move only when their address cannot be dialled",
-			slog.String(logkey.Address, hostport.Join(b.Host, b.Port)),
+			slog.String(logkey.Address, foreign.Line(hostport.Join(b.Host, b.Port))),
 			slog.String(logkey.Fix, "give kproxy a login of its own (clusters."+c.conf.Name+".sasl), so that it can ask the brokers"))
 	case endpoints.Gone:
 		log.Info("broker's address has become another broker's")
 	case endpoints.Moved:
-		log.Info("broker has another address", slog.String(logkey.Address, hostport.Join(b.Host, b.Port)))
+		log.Info("broker has another address", slog.String(logkey.Address, foreign.Line(hostport.Join(b.Host, b.Port))))
 	default:
-		log.Info("broker found", slog.String(logkey.Address, hostport.Join(b.Host, b.Port)))
+		log.Info("broker found", slog.String(logkey.Address, foreign.Line(hostport.Join(b.Host, b.Port))))
 	}
 }
 

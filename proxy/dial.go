@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strings"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
@@ -101,7 +100,7 @@ func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (
 		if b.Port != 0 {
 			return to, fmt.Errorf("dial node %d: the cluster gives it no host (advertised.listeners)", b.Node)
 		}
-		return to, fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
+		return to, fmt.Errorf("dial node %d: it has no address: its last one is another broker's now, or it advertises an empty host", b.Node)
 	}
 	to, err := c.dialTarget(ctx, targetOf(b), who)
 	if err == nil || isRefusedLogin(err) {
@@ -146,7 +145,7 @@ func (c *cluster) candidates() []upstream.Target {
 		t := c.bootstrap[(first+i)%len(c.bootstrap)]
 		// Where it is a known broker's own address, dial rules by node apply.
 		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
-			return strings.EqualFold(b.Host, t.Host) && b.Port == t.Port
+			return hostport.Canonical(b.Host) == hostport.Canonical(t.Host) && b.Port == t.Port
 		})
 		if at >= 0 {
 			t.Node = known[at].Node

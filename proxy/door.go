@@ -35,12 +35,12 @@ func (p *Proxy) bind(ctx context.Context) error {
 	named := map[string][]*listener{}
 	for l := range p.listeners() {
 		if l.conf.Nodes.SNI != "" {
-			named[canonicalAddress(l.conf.Bind)] = append(named[canonicalAddress(l.conf.Bind)], l)
+			named[boundAddress(l.conf.Bind)] = append(named[boundAddress(l.conf.Bind)], l)
 		}
 	}
 	for l := range p.listeners() {
 		var err error
-		if all := named[canonicalAddress(l.conf.Bind)]; len(all) == 0 {
+		if all := named[boundAddress(l.conf.Bind)]; len(all) == 0 {
 			err = p.openEndpoints(ctx, l)
 		} else if all[0] == l {
 			err = p.openNames(ctx, all)
@@ -79,17 +79,17 @@ func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 }
 
 func (d *door) open(ctx context.Context, address string) (err error) {
-	if d.socket, err = d.proxy.conf.Listen(ctx, "tcp", address); err != nil {
+	if d.socket, err = d.proxy.conf.Listen(ctx, hostport.Network(address), address); err != nil {
 		return fmt.Errorf("bind %s: %w", address, err)
 	}
 	d.proxy.doors = append(d.proxy.doors, d)
 	return nil
 }
 
-// canonicalAddress writes addresses alike that are bound alike.
-func canonicalAddress(address string) string {
+// boundAddress writes addresses alike that are bound alike.
+func boundAddress(address string) string {
 	host, port := mustParse(address)
-	return hostport.Join(hostport.Canonical(host), port)
+	return hostport.Join(hostport.Bound(host), port)
 }
 
 // Accepting waits after an error, twice as long each time up to the maximum, so
@@ -111,9 +111,10 @@ func (d *door) accept(ctx context.Context) {
 		}
 		if err != nil {
 			if wait == 0 {
-				d.log.Error("cannot accept connections; trying on",
+				d.proxy.admission.lines.add(logLine{d.log, slog.LevelError, "cannot accept connections; trying on", []slog.Attr{
 					slog.String(logkey.Bind, d.socket.Addr().String()), slog.Any(logkey.Error, err),
-					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"))
+					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"),
+				}})
 			}
 			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
 			sleep(ctx, wait)

@@ -12,8 +12,8 @@ const (
 	filesPerConnection = 2
 	// otherFiles are kept free for everything else: log and configuration, the
 	// poller, name resolution, questions of the proxy's own, dials that try
-	// two addresses at once, and a client of the metrics. What bytes are
-	// spliced through comes on top.
+	// two addresses at once, and the connections of the admin server, which
+	// has half of them at most. What bytes are spliced through comes on top.
 	otherFiles = 64
 )
 

@@ -148,8 +148,8 @@ func (s *session) handshake(ctx context.Context) error {
 	return nil
 }
 
-// maxNameShown bounds what is kept of a server name, in bytes: as long as one may
-// be.
+// maxNameShown bounds what is kept and logged of a server name, in bytes: as long as
+// one may be.
 const maxNameShown = 255
 
 // route says what the client that asks for a server name is shown. Where the name

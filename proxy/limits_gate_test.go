@@ -29,13 +29,15 @@ func newDoorway(total int, limits ListenerLimits) *doorway {
 			return a
 		},
 	}))
-	a := &admission{all: quota{max: total, alarm: alarm{log: logger, key: "limits.max_connections", text: &limitText}}}
+	a := &admission{}
+	a.limit(logger, total)
 	d.gate = a.newGate(logger, "clusters.orders.listeners.bob", networks{}, balancers{}, &limits)
 	return d
 }
 
 // said returns what the log has said since the last time.
 func (d *doorway) said() []string {
+	d.admission.lines.wait()
 	defer d.log.Reset()
 	return slices.DeleteFunc(strings.Split(d.log.String(), "\n"), func(line string) bool { return line == "" })
 }

@@ -16,7 +16,7 @@ const (
 )
 
 // nodeNames are the server names of a listener's nodes: what stands around the
-// node's id. They are lower case.
+// node's id, in canonical form.
 type nodeNames struct {
 	before, behind string
 	port           int32
@@ -24,9 +24,10 @@ type nodeNames struct {
 
 // nodeNames is the listener's Nodes.SNI, which Validate has taken.
 func (l *Listener) nodeNames() nodeNames {
-	before, behind, _ := strings.Cut(strings.ToLower(l.Nodes.SNI), nodeVariable)
-	host, port := mustParse(before + "0" + behind)
-	return nodeNames{before, host[len(before)+1:], port}
+	before, _, _ := strings.Cut(l.Nodes.SNI, nodeVariable)
+	host, port := mustParse(strings.Replace(l.Nodes.SNI, nodeVariable, "0", 1))
+	host = hostport.Canonical(host) // of the length that it was, but for a root dot
+	return nodeNames{host[:len(before)], host[len(before)+1:], port}
 }
 
 // of is the name of a node.
@@ -34,7 +35,7 @@ func (n nodeNames) of(node int32) string {
 	return n.before + strconv.Itoa(int(node)) + n.behind
 }
 
-// find is the node that a lower-case name would be for, whether there is such a
+// find is the node that a canonical name would be for, whether there is such a
 // node or not. There is one name for a node: b07 is not node 7.
 func (n nodeNames) find(name string) (node int32, ok bool) {
 	rest, ok := strings.CutPrefix(name, n.before)
@@ -66,7 +67,7 @@ func apart(a, b string, cut func(s, by string) (string, bool)) bool {
 // directory says which endpoint a server name (SNI) stands for, of the listeners
 // that share an address. It does not change.
 type directory struct {
-	bootstrap map[string]*endpoint // by lower-case host
+	bootstrap map[string]*endpoint // by canonical host
 	nodes     []*listener
 	otherwise *endpoint // where all other names, and none, lead; nil: nowhere
 }
@@ -80,7 +81,7 @@ func newDirectory(listeners []*listener) *directory {
 	for _, l := range listeners {
 		e := &endpoint{listener: l, slot: bootstrapSlot}
 		host, _ := l.conf.advertisedBootstrap()
-		d.bootstrap[strings.ToLower(host)] = e
+		d.bootstrap[host] = e
 		if l.conf.UnknownSNI == SNIBootstrap {
 			d.otherwise = e
 		}
@@ -92,7 +93,7 @@ func newDirectory(listeners []*listener) *directory {
 // node's does not make a node of it: the endpoint may be that of a node which is
 // not known.
 func (d *directory) find(name string) (*endpoint, error) {
-	name = strings.ToLower(name)
+	name = hostport.Canonical(name)
 	if e, ok := d.bootstrap[name]; ok {
 		return e, nil
 	}

@@ -18,6 +18,7 @@ func TestNodeNames(t *testing.T) {
 		{"b{node}.example.com:443", "b7.example.com", 7},
 		{"B{node}.{cluster}.Example.com:443", "b2147483647.orders.example.com", 2147483647},
 		{"{node}.example.com:443", "0.example.com", 0},
+		{"b{node}.Example.com.:443", "b7.example.com", 7},
 		{"b{node}.example.com:443", "b2147483648.example.com", -1},
 		{"b{node}.example.com:443", "b07.example.com", -1},
 		{"b{node}.example.com:443", "b+7.example.com", -1},

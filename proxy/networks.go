@@ -21,7 +21,10 @@ func (n networks) admit(source netip.Addr) bool {
 	return (n.allow == nil || contains(n.allow, source)) && !contains(n.deny, source)
 }
 
+// contains reports whether a source is in one of the networks. IPv4 within IPv6 is
+// IPv4.
 func contains(networks []netip.Prefix, source netip.Addr) bool {
+	source = source.Unmap().WithZone("")
 	for _, p := range networks {
 		if p.Contains(source) {
 			return true

@@ -45,7 +45,8 @@ func (l *Listener) plan() []PlannedEndpoints {
 	host, port := l.advertisedBootstrap()
 	plan := []PlannedEndpoints{planned(upstream.NoNode, l.Bind, hostport.Join(host, port))}
 	if l.Nodes.SNI != "" {
-		return append(plan, planned(AnyNode, l.Bind, l.Nodes.SNI))
+		names := l.nodeNames()
+		return append(plan, planned(AnyNode, l.Bind, hostport.Join(names.before+nodeVariable+names.behind, names.port)))
 	}
 	joins := false // whether the next slot may continue the last run
 	for slot, node := range l.nodesBySlot() {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,9 +20,11 @@ type Proxy struct {
 	conf     Config // defaults filled in
 	log      *slog.Logger
 	clusters []*cluster
-	doors    []*door // from Start on
+	doors    []*door    // from Start on
+	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
 	admission admission
+	repeats   repeats
 	budget    budget
 	ducts     *ducts
 	lot       lot
@@ -61,7 +62,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.lot.log = p.log
 	p.budget.proxy, p.budget.freed = p, make(chan struct{}, 1)
 	p.places = newPlaces(p.conf.MaxHandshakes)
-	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections", text: &limitText}
+	p.admission.limit(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {
@@ -285,6 +286,8 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 		c.closeVia()
 	}
 	p.ducts.close()
+	p.repeats.report(true)
+	p.admission.lines.wait()
 	return cut
 }
 
@@ -300,34 +303,4 @@ func (p *Proxy) live() []*session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Collect(maps.Keys(p.sessions))
-}
-
-// isOwn reports whether an address is one that the proxy itself listens on.
-func (p *Proxy) isOwn(address netip.AddrPort) bool {
-	for _, d := range p.doors {
-		tcp, ok := d.socket.Addr().(*net.TCPAddr)
-		if !ok || tcp.Port != int(address.Port()) {
-			continue
-		}
-		bound := tcp.AddrPort().Addr().Unmap()
-		if bound == address.Addr().Unmap() || bound.IsUnspecified() && isLocal(address.Addr()) {
-			return true
-		}
-	}
-	return false
-}
-
-// isLocal reports whether address belongs to this machine.
-func isLocal(address netip.Addr) bool {
-	if address.IsLoopback() || address.IsUnspecified() {
-		return true
-	}
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(addresses, func(a net.Addr) bool {
-		prefix, err := netip.ParsePrefix(a.String())
-		return err == nil && prefix.Addr() == address.Unmap()
-	})
 }

@@ -20,54 +20,69 @@ import (
 type party struct{ client, to netip.AddrPort }
 
 // readProxyHeader takes the header of a load balancer off the front of the
-// client's bytes, if one is there, and with it who the client is. It is read
-// through the pipe, so that the connection stays a plain one.
+// client's bytes, if one is there, and counts the connection by the client that
+// the header names. Without a header, or with one that names no client, the peer
+// itself is the client: being in proxy_protocol.from lets a peer name clients, and
+// does not let it past allow, deny and max_per_source. The header is read through
+// the pipe, so that the connection stays a plain one.
 func (s *session) readProxyHeader() error {
-	b, err := s.up.peek(wire.SizeLen)
+	header, err := s.takeProxyHeader()
 	if err != nil {
 		return err
 	}
-	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
-		if s.door.gate.balancers.required {
-			return badProxyHeader(errors.New("there is none"))
-		}
-		return nil
-	}
-	size := 0
-	for n := len(b); n > 0; {
-		if b, err = s.up.peek(n); err != nil {
+	if header != nil {
+		source, destination, ok := header.TCPAddrs()
+		if ok && !header.Command.IsLocal() {
+			s.from = source.String()
+			s.mu.Lock()
+			s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
+			s.mu.Unlock()
+		} else if _, err := s.up.peek(1); err != nil {
+			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
+			// check, which allow does not have to admit.
 			return err
 		}
-		size, err = wire.ProxyHeaderLen(b)
-		if n, err = more(b, err); err != nil {
-			return badProxyHeader(err)
-		}
 	}
-	header, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(b[:size])))
-	if err != nil {
-		return badProxyHeader(err)
-	}
-	tlvs, err := header.TLVs()
-	if err != nil {
-		return badProxyHeader(err)
-	}
-	s.tlvs = describeTLVs(tlvs)
-	if err := s.up.drop(size); err != nil {
-		return err
-	}
-	source, destination, ok := header.TCPAddrs()
-	if header.Command.IsLocal() || !ok {
-		return nil // the load balancer's own question: a health check
-	}
-	s.from = source.String()
-	s.mu.Lock()
-	s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
-	s.mu.Unlock()
 	if reason := s.door.gate.claim(s.party.client.Addr()); reason != "" {
 		return end(reason, nil)
 	}
 	s.source = s.party.client.Addr()
 	return nil
+}
+
+// takeProxyHeader reads the header and drops it from the pipe. It returns nil if
+// there is none and none is required.
+func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
+	b, err := s.up.peek(wire.SizeLen)
+	if err != nil {
+		return nil, err
+	}
+	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
+		if s.door.gate.balancers.required {
+			return nil, badProxyHeader(errors.New("there is none"))
+		}
+		return nil, nil
+	}
+	size := 0
+	for n := len(b); n > 0; {
+		if b, err = s.up.peek(n); err != nil {
+			return nil, err
+		}
+		size, err = wire.ProxyHeaderLen(b)
+		if n, err = more(b, err); err != nil {
+			return nil, badProxyHeader(err)
+		}
+	}
+	header, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(b[:size])))
+	if err != nil {
+		return nil, badProxyHeader(err)
+	}
+	tlvs, err := header.TLVs()
+	if err != nil {
+		return nil, badProxyHeader(err)
+	}
+	s.tlvs = describeTLVs(tlvs)
+	return header, s.up.drop(size)
 }
 
 func badProxyHeader(err error) error {

@@ -71,8 +71,8 @@ func TestProxyHeaderNamesTheClient(t *testing.T) {
 		"v1, IPv6":       {header(t, 1, "[2001:db8::7]:4711"), []string{"client=[2001:db8::7]:4711"}},
 		"v2":             {header(t, 2, "203.0.113.7:4711"), []string{"client=203.0.113.7:4711"}},
 		"v2 with TLVs":   {header(t, 2, "203.0.113.7:4711", proxyproto.TLV{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte("kafka")}, tls), []string{"client=203.0.113.7:4711", `authority=\"kafka\" 0xea=01ab`}},
-		"v1 for nobody":  {[]byte("PROXY UNKNOWN\r\n"), []string{"client=127.0.0.1:"}},
-		"v2, a question": {[]byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"), []string{"client=127.0.0.1:"}},
+		"v1 for nobody":  {headerUnknown, []string{"client=127.0.0.1:"}},
+		"v2, a question": {headerLocal, []string{"client=127.0.0.1:"}},
 	} {
 		for _, byByte := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -160,6 +160,98 @@ func TestProxyHeaderOptional(t *testing.T) {
 	c := l.dial(t, "bob.test:9092")
 	c.write(header(t, 1, "203.0.113.7:4711"))
 	heartbeatThrough(t, &l, b, c)
+}
+
+// What a load balancer sends that names no client.
+var (
+	headerUnknown = []byte("PROXY UNKNOWN\r\n")
+	headerLocal   = []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00")
+	// A v2 header for the addresses of two Unix sockets, which are no clients of ours.
+	headerUnix = append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\xd8"), make([]byte, 216)...)
+)
+
+// A peer that names no client is the client itself. That it may name clients does
+// not take it past allow, deny and max_per_source.
+func TestPeerWithoutProxyHeaderIsTheClient(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		header []byte
+		mode   proxy.HeaderMode
+	}{
+		"none":                     {nil, proxy.HeaderOptional},
+		"v1 UNKNOWN":               {headerUnknown, proxy.HeaderOptional},
+		"v2 LOCAL":                 {headerLocal, proxy.HeaderOptional},
+		"v2 Unix":                  {headerUnix, proxy.HeaderOptional},
+		"v1 UNKNOWN of a balancer": {headerUnknown, proxy.HeaderRequired},
+		"v2 LOCAL of a balancer":   {headerLocal, proxy.HeaderRequired},
+	} {
+		t.Run(name+" "+string(c.mode), func(t *testing.T) {
+			t.Parallel()
+			request := append(bytes.Clone(c.header), requestFrame(0, heartbeat())...)
+			t.Run("deny", func(t *testing.T) {
+				var l lab
+				balanced(t, &l, func(bob *proxy.Listener) {
+					bob.ProxyProtocol.Mode, bob.Deny = c.mode, []string{"127.0.0.1"}
+				})
+				_ = l.dial(t, "bob.test:9092").tryWrite(request)
+				l.ended(t, proxy.NotAllowed)
+			})
+			t.Run("allow", func(t *testing.T) {
+				var l lab
+				balanced(t, &l, func(bob *proxy.Listener) {
+					bob.ProxyProtocol.Mode, bob.Allow = c.mode, []string{"203.0.113.0/24"}
+				})
+				_ = l.dial(t, "bob.test:9092").tryWrite(request)
+				l.ended(t, proxy.NotAllowed)
+			})
+			t.Run("max_per_source", func(t *testing.T) {
+				var l lab
+				b := balanced(t, &l, func(bob *proxy.Listener) {
+					bob.ProxyProtocol.Mode, bob.Limits.MaxPerSource = c.mode, 1
+				})
+				first := l.dial(t, "bob.test:9092")
+				first.write(request)
+				s := b.take()
+				s.request(kmsg.Heartbeat, 0)
+				_ = l.dial(t, "bob.test:9092").tryWrite(request)
+				l.ended(t, proxy.TooManyFromSource)
+				s.answer(0, heartbeatAnswer())
+				first.receive(0, heartbeatAnswer())
+				finish(t, &l, first, s)
+			})
+		})
+	}
+}
+
+// A load balancer's health check does not have to be among a listener's clients.
+func TestProxyHeaderOfHealthChecks(t *testing.T) {
+	t.Parallel()
+	for _, header := range [][]byte{headerUnknown, headerLocal} {
+		var l lab
+		balanced(t, &l, func(bob *proxy.Listener) { bob.Deny = []string{"127.0.0.0/8"} })
+		c := l.dial(t, "bob.test:9092")
+		c.write(header)
+		_ = c.conn.(interface{ CloseWrite() error }).CloseWrite()
+		l.ended(t, proxy.NoRequest)
+	}
+}
+
+// Where listeners share a socket, the one that is asked for by name decides.
+func TestPeerWithoutProxyHeaderAtSharedAddress(t *testing.T) {
+	t.Parallel()
+	l := newSNILab(t)
+	for i := range l.conf.Clusters {
+		edge := &l.conf.Clusters[i].Listeners[0]
+		edge.ProxyProtocol = proxy.LoadBalancers{From: []string{"127.0.0.0/8"}, Mode: proxy.HeaderOptional}
+	}
+	l.conf.Clusters[1].Listeners[0].Deny = []string{"127.0.0.1"}
+	b := l.startBroker(t, 0, 0)
+	l.startBroker(t, 10, 10)
+	l.start(t, l.conf)
+	heartbeatThrough(t, &l.lab, b, l.ask(t, "orders", "orders.test"))
+	denied := l.ask(t, "audit", "audit.test")
+	_ = denied.tryWrite(requestFrame(0, heartbeat()))
+	l.ended(t, proxy.NotAllowed)
 }
 
 func TestProxyHeaderOfSomebodyElse(t *testing.T) {

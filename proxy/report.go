@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 	"kproxy/rewrite"
 )
@@ -55,7 +56,8 @@ func (s *session) rewrote(r request, notes rewrite.Notes) {
 }
 
 // report logs the session's end, in one line: who, where, how long, how much,
-// and why.
+// and why. Ends before a first request are merged, but for those of health checks,
+// which only the level debug shows.
 func (s *session) report() {
 	why := s.ended()
 	now := time.Now()
@@ -73,6 +75,10 @@ func (s *session) report() {
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
+	if !s.begun && why.reason != NoRequest &&
+		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.client.Addr()}) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String(logkey.Reason, string(endOf.Reason)),
 		slog.String(logkey.Client, who.Client),
@@ -88,16 +94,16 @@ func (s *session) report() {
 		attrs = append(attrs, slog.String(logkey.TLVs, s.tlvs))
 	}
 	if s.name != "" {
-		attrs = append(attrs, slog.String(logkey.ServerName, s.name))
+		attrs = append(attrs, slog.String(logkey.ServerName, foreign.LineOf(s.name, maxNameShown)))
 	}
 	if s.clientID != "" {
-		attrs = append(attrs, slog.String(logkey.ClientID, s.clientID))
+		attrs = append(attrs, slog.String(logkey.ClientID, foreign.Line(s.clientID)))
 	}
 	if s.user != "" {
 		attrs = append(attrs, slog.String(logkey.User, s.user))
 	}
 	if endOf.Upstream != "" {
-		attrs = append(attrs, slog.String(logkey.Upstream, endOf.Upstream))
+		attrs = append(attrs, slog.String(logkey.Upstream, foreign.LineOf(endOf.Upstream, maxNameShown)))
 	}
 	if through := s.endpoint.listener.cluster.via; through != nil {
 		attrs = append(attrs, slog.String(logkey.Via, through.String()))

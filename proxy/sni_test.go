@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"crypto/tls"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -96,6 +97,33 @@ func TestSNIIsTold(t *testing.T) {
 		if got := fmt.Sprintf("%s:%d", told.Brokers[i].Host, told.Brokers[i].Port); got != want {
 			t.Errorf("node %d is told as %s, want %s", node, got, want)
 		}
+	}
+}
+
+// A root dot and upper case in the configuration make no other name, and clients are
+// told none.
+func TestSNIWrittenOtherwise(t *testing.T) {
+	t.Parallel()
+	l := newSNILab(t)
+	for i := range l.conf.Clusters {
+		edge := &l.conf.Clusters[i].Listeners[0]
+		edge.Advertise = strings.ToUpper(l.conf.Clusters[i].Name) + ".Test.:443"
+		edge.Nodes.SNI = "B{node}.{cluster}.TEST.:443"
+	}
+	b := l.startBroker(t, 0, 0)
+	l.startBroker(t, 10, 10)
+	l.start(t, l.conf)
+	rows := l.proxy.Table(t.Context())
+	if rows[0].Bootstrap != "orders.test:443" || rows[0].Advertised != "b0.orders.test:443" {
+		t.Errorf("clients are told %+v", rows[0])
+	}
+	for _, planned := range l.conf.Plan() {
+		if planned.FirstNode == proxy.AnyNode && planned.Cluster == "orders" && planned.FirstAdvertised != "b{node}.orders.test:443" {
+			t.Errorf("the plan has %+v", planned)
+		}
+	}
+	for _, name := range []string{"orders.test", "b0.orders.test", "B0.Orders.Test"} {
+		heartbeatThrough(t, &l.lab, b, l.ask(t, "orders", name))
 	}
 }
 

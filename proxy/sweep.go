@@ -29,6 +29,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 				s.sweep(now)
 			}
 			p.admission.settle()
+			p.repeats.report(false)
 		}
 	}
 }

@@ -14,8 +14,10 @@ type binds map[int32]*portBinds
 // portBinds are the addresses of one port.
 type portBinds struct {
 	first    bound            // the first of all
-	byHost   map[string]bound // by canonical host
-	wildcard *bound           // Go binds 0.0.0.0 and :: alike, to every interface of both families
+	first4   *bound           // the first that may be of IPv4: its addresses, and names
+	byHost   map[string]bound // by what a socket occupies
+	wildcard *bound           // every interface of both families
+	ipv4     *bound           // every interface of IPv4
 }
 
 // bound is one listening address and the key that asked for it.
@@ -26,7 +28,7 @@ type bound struct {
 
 // shares reports whether both may have the address.
 func (b bound) shares(other bound) bool {
-	return b.listener != nil && other.listener != nil && canonicalAddress(b.address) == canonicalAddress(other.address)
+	return b.listener != nil && other.listener != nil && boundAddress(b.address) == boundAddress(other.address)
 }
 
 // claim takes an address for b, and is whoever has it already, itself or by a
@@ -40,18 +42,33 @@ func (bs *binds) claim(host string, port int32, b bound) (other bound, taken boo
 		p = &portBinds{first: b, byHost: make(map[string]bound)}
 		(*bs)[port] = p
 	}
-	host = hostport.Canonical(host)
+	host = hostport.Bound(host)
 	switch {
 	case p.wildcard != nil:
 		return *p.wildcard, true
 	case host == "":
 		p.wildcard = &b
 		return p.first, ok
+	case isIPv6(host):
+	case p.ipv4 != nil:
+		return *p.ipv4, true
+	case host == hostport.IPv4Wildcard:
+		if p.ipv4 = &b; p.first4 != nil {
+			return *p.first4, true
+		}
+		return bound{}, false
+	case p.first4 == nil:
+		p.first4 = &b
 	}
 	if other, taken = p.byHost[host]; !taken {
 		p.byHost[host] = b
 	}
 	return other, taken
+}
+
+func isIPv6(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Is6()
 }
 
 // reaches says which of kproxy's addresses a connection to host and port would
@@ -61,12 +78,16 @@ func (bs binds) reaches(host string, port int32) (bound, bool) {
 	if !ok {
 		return bound{}, false
 	}
-	host = hostport.Canonical(host)
+	host = hostport.Bound(host)
 	if b, ok := p.byHost[host]; ok {
 		return b, true
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() && p.wildcard != nil {
+	switch ip, err := netip.ParseAddr(host); {
+	case err != nil || !ip.IsLoopback():
+	case p.wildcard != nil:
 		return *p.wildcard, true
+	case p.ipv4 != nil && ip.Is4():
+		return *p.ipv4, true
 	}
 	return bound{}, false
 }
@@ -111,6 +132,6 @@ func (v *validator) share(b bound) {
 	if v.named == nil {
 		v.named = map[string][]namedListener{}
 	}
-	address := canonicalAddress(b.address)
+	address := boundAddress(b.address)
 	v.named[address] = append(v.named[address], namedListener{strings.TrimSuffix(b.key, ".bind"), b.listener})
 }

@@ -103,20 +103,24 @@ func (v *validator) bindAndAdvertise(key string, l *Listener) {
 	if err != nil {
 		v.addErr(key+".bind", err)
 	}
+	const fix = "write the name or address by which clients reach kproxy, such as kafka.example.com:9092"
 	if l.Advertise == "" {
-		if err == nil && hostport.IsWildcard(bindHost) {
-			v.add(key+".advertise", fmt.Sprintf("missing, and bind is the wildcard %q, which no client can connect to", l.Bind),
-				"write the name or address by which clients reach kproxy, such as kafka.example.com:9092")
+		switch {
+		case err != nil:
+		case hostport.IsWildcard(bindHost):
+			v.add(key+".advertise", fmt.Sprintf("missing, and bind is the wildcard %q, which no client can connect to", l.Bind), fix)
+		case hostport.HasZone(bindHost):
+			v.add(key+".advertise", fmt.Sprintf("missing, and bind %q has a zone, which has a meaning on this machine only", l.Bind), fix)
 		}
 		return
 	}
-	host, _, err := hostport.Parse(l.Advertise)
-	switch {
+	switch host, _, err := hostport.Parse(l.Advertise); {
 	case err != nil:
 		v.addErr(key+".advertise", err)
 	case hostport.IsWildcard(host):
-		v.add(key+".advertise", fmt.Sprintf("%q is a wildcard, which no client can connect to", l.Advertise),
-			"write the name or address by which clients reach kproxy, such as kafka.example.com:9092")
+		v.add(key+".advertise", fmt.Sprintf("%q is a wildcard, which no client can connect to", l.Advertise), fix)
+	case hostport.HasZone(host):
+		v.add(key+".advertise", fmt.Sprintf("%q has a zone, which has a meaning on this machine only", l.Advertise), fix)
 	}
 }
 
@@ -124,10 +128,10 @@ func (v *validator) bindAndAdvertise(key string, l *Listener) {
 // node: the bootstrap endpoint leads to any broker.
 func (v *validator) advertised(key string, l *Listener) {
 	host, port := l.advertisedBootstrap()
-	host = hostport.Canonical(host)
+	host = hostport.Bound(host)
 	for slot := range l.slots() {
 		nodeHost, nodePort := l.advertisedAddress(slot)
-		if nodePort != port || hostport.Canonical(nodeHost) != host {
+		if nodePort != port || hostport.Bound(nodeHost) != host {
 			continue
 		}
 		at := hostport.Join(nodeHost, nodePort)

@@ -62,6 +62,7 @@ func (v *validator) template(key string, n *Nodes, address string, told bool) {
 		v.add(key, fmt.Sprintf("%q does not hold {slot} once", address), `write {slot} where the addresses differ, such as "127.0.1.{slot}:9092"`)
 		return
 	}
+	const fix = `write advertise_addresses with a host that clients reach, such as "kafka.example.com:{slot}"`
 	for slot := range n.Slots.Len() {
 		host, _, err := hostport.Parse(n.expand(address, slot))
 		switch {
@@ -69,8 +70,10 @@ func (v *validator) template(key string, n *Nodes, address string, told bool) {
 			v.addErr(key, err)
 			return
 		case told && hostport.IsWildcard(host):
-			v.add(key, fmt.Sprintf("%q is a wildcard, which no client can connect to", n.expand(address, slot)),
-				`write advertise_addresses with a host that clients reach, such as "kafka.example.com:{slot}"`)
+			v.add(key, fmt.Sprintf("%q is a wildcard, which no client can connect to", n.expand(address, slot)), fix)
+			return
+		case told && hostport.HasZone(host):
+			v.add(key, fmt.Sprintf("%q has a zone, which has a meaning on this machine only", n.expand(address, slot)), fix)
 			return
 		}
 	}

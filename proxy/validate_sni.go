@@ -75,7 +75,7 @@ func (v *validator) ownNames(l namedListener) {
 }
 
 func (l namedListener) hasNode(host string) bool {
-	_, ok := l.nodeNames().find(strings.ToLower(host))
+	_, ok := l.nodeNames().find(hostport.Canonical(host))
 	return ok
 }
 
@@ -84,7 +84,7 @@ func (v *validator) apart(l, other namedListener) {
 	host, _ := l.advertisedBootstrap()
 	otherHost, _ := other.advertisedBootstrap()
 	switch {
-	case strings.EqualFold(host, otherHost) && !isAddress(host), other.hasNode(host):
+	case host == otherHost && !isAddress(host), other.hasNode(host):
 		v.add(l.key+".advertise", fmt.Sprintf("%q is a name of %s, which has the same bind", host, other.key), fix)
 	case l.hasNode(otherHost), l.nodeNames().meets(other.nodeNames()):
 		v.add(l.key+".nodes.sni", fmt.Sprintf("%q may be a name of %s, which has the same bind", l.Nodes.SNI, other.key), fix)

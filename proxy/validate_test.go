@@ -115,6 +115,19 @@ func TestValidate(t *testing.T) {
 			},
 		},
 		{
+			"zones",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				fred.Bind, fred.Advertise = "[fe80::1%eth0]:9092", ""
+				orders.Listeners[1].Advertise = "[fe80::1%eth0]:443"
+				many.Nodes = Nodes{Addresses: "[fe80::{slot}%eth0]:9092", Slots: Range{1, 2}}
+			},
+			[]string{
+				`clusters.orders.listeners.fred.advertise: missing, and bind "[fe80::1%eth0]:9092" has a zone, which has a meaning on this machine only; write the name or address by which clients reach kproxy, such as kafka.example.com:9092`,
+				`clusters.orders.listeners.alice.advertise: "[fe80::1%eth0]:443" has a zone, which has a meaning on this machine only; write the name or address by which clients reach kproxy, such as kafka.example.com:9092`,
+				`clusters.audit.listeners.many.nodes.addresses: "[fe80::1%eth0]:9092" has a zone, which has a meaning on this machine only; write advertise_addresses with a host that clients reach, such as "kafka.example.com:{slot}"`,
+			},
+		},
+		{
 			"server names that do not tell listeners apart",
 			func(_ *Config, orders *Cluster, fred, many *Listener) {
 				named := func(l *Listener, advertise, sni string) {
@@ -122,13 +135,13 @@ func TestValidate(t *testing.T) {
 					l.Nodes, l.TLS = Nodes{SNI: sni}, &ListenerTLS{Certs: []KeyPair{{"c", "k"}}}
 				}
 				named(fred, "kafka.x.com:443", "b{node}.x.com:443")
-				named(&orders.Listeners[1], "Kafka.x.com:443", "b1{node}.x.com:443")
-				named(many, "b3.x.com:443", "b{node}.{cluster}.x.com:443")
-				many.Bind = ":443"
+				named(&orders.Listeners[1], "Kafka.x.com.:443", "b1{node}.x.com:443")
+				named(many, "B3.x.com.:443", "b{node}.{cluster}.x.com:443")
+				many.Bind = "[::ffff:0.0.0.0]:443"
 				many.ProxyProtocol.From = []string{"10.0.0.0/8"}
 			},
 			[]string{
-				`clusters.orders.listeners.alice.advertise: "Kafka.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
+				`clusters.orders.listeners.alice.advertise: "kafka.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
 				`clusters.orders.listeners.alice.unknown_sni: bootstrap, as that of clusters.orders.listeners.fred, which has the same bind; write refuse for one of them`,
 				`clusters.audit.listeners.many.advertise: "b3.x.com" is a name of clusters.orders.listeners.fred, which has the same bind; choose names that differ by more than the node's id, or another bind`,
 				`clusters.audit.listeners.many.unknown_sni: bootstrap, as that of clusters.orders.listeners.fred, which has the same bind; write refuse for one of them`,
@@ -408,6 +421,18 @@ func TestValidate(t *testing.T) {
 			[]string{
 				`clusters.audit.listeners.many.bind: 127.0.0.2:9092 is bound already by clusters.orders.listeners.fred.bind, as [::]:9092; move one of them to another port or address`,
 				`clusters.audit.listeners.many.nodes.addresses: 127.0.1.1:9092 is bound already by clusters.orders.listeners.fred.bind, as [::]:9092; move one of them to another port or address`,
+			},
+		},
+		{
+			"the wildcard of IPv4, and IPv6 beside it",
+			func(_ *Config, orders *Cluster, fred, many *Listener) {
+				fred.Bind, fred.Advertise = "[::1]:29094", "[::1]:29094" // alice has 0.0.0.0:29094
+				many.Bind, many.Advertise = "[::]:29094", "many.example.com:1"
+				orders.Bootstrap = append(orders.Bootstrap, "127.0.0.9:29094")
+			},
+			[]string{
+				`clusters.audit.listeners.many.bind: [::]:29094 is bound already by clusters.orders.listeners.fred.bind, as [::1]:29094; move one of them to another port or address`,
+				`clusters.orders.bootstrap: 127.0.0.9:29094 is kproxy's own, by clusters.audit.listeners.many.bind; write the broker's address, or bind kproxy elsewhere`,
 			},
 		},
 		{

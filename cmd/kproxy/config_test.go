@@ -466,6 +466,14 @@ func TestSuggest(t *testing.T) {
 	}
 }
 
+// Windows' editors put a BOM in front.
+func TestLoadConfigWithBOM(t *testing.T) {
+	s, err := load(t, "\ufeff"+oneListener)
+	if err != nil || len(s.Proxy.Clusters) != 1 {
+		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
 func load(t *testing.T, yaml string) (*settings, error) {
 	t.Helper()
 	return loadConfig(write(t, yaml))

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kproxy/internal/connect"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -98,7 +99,7 @@ func (f *connectFlags) addCluster(cmd *cobra.Command) {
 	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "send secrets also without TLS")
 	flags.StringVar(&f.via.URL, "via", "", "reach the brokers through `URL`: socks5, http, https, ssh://user@host or exec:CMD {host} {port}")
 	flags.StringVar(&f.via.PasswordFile, "via-password-file", "", "`FILE` with the password of via's user")
-	flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh; the agent's otherwise")
+	flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh, or of the public key of one that the agent has; all of the agent's otherwise")
 	flags.StringVar(&f.via.PassphraseFile, "via-passphrase-file", "", "`FILE` with the passphrase of that key")
 	flags.StringVar(&f.via.KnownHosts, "via-known-hosts", "", "`FILE` of ssh's host keys; ~/.ssh/known_hosts otherwise")
 }
@@ -110,7 +111,11 @@ func (f *connectFlags) with(ctx context.Context, args []string, stderr io.Writer
 		return &usageError{err}
 	}
 	defer cleanUp()
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // a terminal that is closed; nohup ignores it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()
 	return do(ctx, o)
 }
@@ -123,7 +128,7 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 			return nil //nolint:nilerr // it was told to stop
 		}
 		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("--port: %w; %s", err, bindFix(err))
+			err = withBindFix(fmt.Errorf("--port: %w", err))
 		}
 		return asFlags(err)
 	}
@@ -131,7 +136,7 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 	if f.exec != "" {
 		told = stderr // stdout is the command's
 	}
-	tell := func() { tellClients(s, printable{told}, printable{stderr}) }
+	tell := func() { tellClients(s, told, stderr) }
 	tell()
 	if f.exec == "" {
 		o.Say("serving; Ctrl-C ends it")
@@ -159,7 +164,7 @@ func tellClients(s *connect.Session, w, stderr io.Writer) {
 	}
 	_, _ = fmt.Fprintf(w, "\n%s\n", s.ClientConfig())
 	for _, problem := range s.Problems() {
-		_, _ = fmt.Fprintln(stderr, "kproxy: "+problem)
+		_, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(problem, maxErrorLine))
 	}
 }
 
@@ -175,7 +180,7 @@ func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Opti
 	cleanUp = func() {}
 	o = &connect.Options{
 		Addresses: args, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
-		Say: func(line string) { _, _ = fmt.Fprintln(printable{stderr}, "kproxy: "+line) },
+		Say: func(line string) { _, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(line, maxErrorLine)) },
 	}
 	if f.configFrom != "" {
 		from, err := connect.FromFile(f.configFrom)
@@ -283,10 +288,10 @@ func (f *connectFlags) listening(o *connect.Options) error {
 	case hostport.IsWildcard(f.listen) && f.advertise == "":
 		return fmt.Errorf("--listen %s: clients cannot be told a wildcard; add --advertise with the name by which they reach this machine, such as host.docker.internal", f.listen)
 	default:
-		o.Listen, o.Advertise = []string{f.listen}, f.listen
+		o.Listen, o.Advertise = []string{hostport.Canonical(f.listen)}, hostport.Canonical(f.listen)
 	}
 	if f.advertise != "" {
-		o.Advertise = f.advertise
+		o.Advertise = hostport.Canonical(f.advertise)
 	}
 	return nil
 }

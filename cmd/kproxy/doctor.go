@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kproxy/internal/connect"
+	"kproxy/internal/foreign"
 	"kproxy/proxy"
 )
 
@@ -58,7 +59,7 @@ func examine(ctx context.Context, o *connect.Options, asJSON bool, stdout io.Wri
 	if asJSON {
 		err = printExaminationJSON(stdout, e)
 	} else {
-		err = printExamination(printable{stdout}, e, o.Addresses)
+		err = printExamination(stdout, e, o.Addresses)
 	}
 	if err != nil {
 		return err
@@ -133,17 +134,17 @@ func printRemedies(w io.Writer, e *connect.Examination, addresses []string) erro
 		if wrong[f.Fix] == nil {
 			fixes = append(fixes, f.Fix)
 		}
-		wrong[f.Fix] = append(wrong[f.Fix], fmt.Sprintf("%s, %s: %s", who(f), f.Address, f.Reason()))
+		wrong[f.Fix] = append(wrong[f.Fix], fmt.Sprintf("%s, %s: %s", who(f), foreign.Line(f.Address), foreign.LineOf(f.Reason(), maxErrorLine)))
 		switch {
 		case f.Node == proxy.NoNode:
 		case e.Reached(f.Node) != "":
-			reached = append(reached, fmt.Sprintf("%s at %s", who(f), e.Reached(f.Node)))
+			reached = append(reached, fmt.Sprintf("%s at %s", who(f), foreign.Line(e.Reached(f.Node))))
 		default:
 			lost = append(lost, who(f))
 		}
 	}
 	for _, fix := range fixes {
-		fmt.Fprintf(&b, "\n%s\n  fix: %s\n", strings.Join(wrong[fix], "\n"), fix)
+		fmt.Fprintf(&b, "\n%s\n  fix: %s\n", strings.Join(wrong[fix], "\n"), foreign.LineOf(fix, maxErrorLine))
 	}
 	if len(reached) > 0 {
 		fmt.Fprintf(&b, "\nkproxy connect, told the same, reaches from here %s.\n", strings.Join(reached, ", "))
@@ -170,6 +171,10 @@ type examinationJSON struct {
 	Addresses  []findingJSON `json:"addresses"`
 }
 
+// maxAddress is the most characters of an address in JSON: a DNS name has 253 at
+// most, and a port with its colon 6.
+const maxAddress = 259
+
 type findingJSON struct {
 	Node    *int32            `json:"node"` // null: for bootstrap
 	Address string            `json:"address"`
@@ -183,16 +188,16 @@ type findingJSON struct {
 func printExaminationJSON(w io.Writer, e *connect.Examination) error {
 	out := examinationJSON{Sound: e.Sound(), Addresses: []findingJSON{}}
 	if e.Cluster != nil {
-		out.ClusterID, out.NeedsLogin = e.Cluster.ID, e.Cluster.NeedsLogin
+		out.ClusterID, out.NeedsLogin = foreign.Line(e.Cluster.ID), e.Cluster.NeedsLogin
 	}
 	for i := range e.Findings {
 		f := &e.Findings[i]
-		one := findingJSON{Address: f.Address, Steps: map[string]string{}, TookMS: float64(f.Took.Microseconds()) / 1000, Fix: f.Fix}
+		one := findingJSON{Address: foreign.LineOf(f.Address, maxAddress), Steps: map[string]string{}, TookMS: float64(f.Took.Microseconds()) / 1000, Fix: foreign.LineOf(f.Fix, maxErrorLine)}
 		if f.Node != proxy.NoNode {
-			one.Node, one.Connect = &f.Node, e.Reached(f.Node)
+			one.Node, one.Connect = &f.Node, foreign.LineOf(e.Reached(f.Node), maxAddress)
 		}
 		if f.Err != nil {
-			one.Error = f.Err.Error()
+			one.Error = foreign.LineOf(f.Err.Error(), maxErrorLine)
 		}
 		for s := range connect.Arrived {
 			if outcome := strings.ToLower(outcomeOf(f, s)); outcome != "" && outcome != "-" {

@@ -45,7 +45,7 @@ type clusterKeys struct {
 	SASL              saslKeys                `key:"sasl" doc:"How kproxy logs in at the brokers for its clients. Left out: a client's own login passes through."`
 	Via               string                  `key:"via" example:"ssh://user@bastion.example.com" doc:"Reach the brokers through another machine, or a program: socks5://, http://, https:// or ssh:// with [user@]host:port, or exec:CMD {host} {port}. Their names resolve at its far side."`
 	ViaPasswordFile   string                  `key:"via_password_file" example:"via-password" doc:"A file with the password of via's user."`
-	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh. Left out: the SSH agent's, unless there is a password."`
+	ViaKeyFile        string                  `key:"via_key_file" example:"/home/me/.ssh/id_ed25519" doc:"A private key for ssh, or the public key of one that the SSH agent has. Left out: the SSH agent's, unless there is a password."`
 	ViaPassphraseFile string                  `key:"via_passphrase_file" example:"via-passphrase" doc:"A file with the passphrase of via_key_file."`
 	ViaKnownHosts     string                  `key:"via_known_hosts" example:"/home/me/.ssh/known_hosts" doc:"A file with the keys of ssh hosts, as OpenSSH keeps it; required for ssh."`
 	Source            []string                `key:"source" example:"[10.0.0.7, 10.0.0.8]" doc:"Addresses of this machine to dial from, in turn, all of one family; with via, to dial its machine from."`
@@ -188,11 +188,12 @@ type drainKeys struct {
 }
 
 type reloadKeys struct {
-	Watch bool `key:"watch" default:"true" doc:"Use certificates, keys and CAs that have changed, for new connections, once they are good and settled. False: those of the start."`
+	Watch bool `key:"watch" default:"true" doc:"Use certificates, keys and CAs that have changed, for new connections, once they are good and settled. False: those of the start, until a SIGHUP."`
 }
 
 type adminKeys struct {
 	Bind      string       `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. Left out: there is none."`
+	Hosts     []string     `key:"hosts" example:"[kproxy.example.com]" doc:"Names under which the admin server may be asked, beside IP addresses, localhost and the host of bind. /livez, /readyz and /metrics are served under every name."`
 	TokenFile string       `key:"token_file" example:"/run/secrets/admin-token" doc:"A file with the token that everything but statuses asks for (Authorization: Bearer); it is read at each request. Left out: nobody is asked."`
 	TLS       adminTLSKeys `key:"tls" doc:"Serve HTTPS. Left out: HTTP."`
 	Pprof     bool         `key:"pprof" doc:"Serve Go's profiles at /debug/pprof/. Where others than this machine reach bind, it takes token_file."`
@@ -226,6 +227,7 @@ type logKeys struct {
 func (f *fileConfig) adminConfig() admin.Config {
 	c := admin.Config{
 		Bind:      f.Admin.Bind,
+		Hosts:     f.Admin.Hosts,
 		TokenFile: f.Admin.TokenFile,
 		Cert:      f.Admin.TLS.Cert,
 		Key:       f.Admin.TLS.Key,

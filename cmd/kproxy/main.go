@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"kproxy/internal/foreign"
 )
 
 // What the process ends with.
@@ -20,6 +22,10 @@ const (
 	exitFailed = 1 // it ran and failed
 	exitUsage  = 2 // flags, arguments or configuration are wrong
 )
+
+// maxErrorLine is the most characters of one line of an error: peers have a say in
+// errors. It is enough for the longest list of keys.
+const maxErrorLine = 4000
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
@@ -39,7 +45,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return status.code
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", line) // there is nowhere left to say that stderr is gone
+		// There is nowhere left to say that stderr is gone.
+		_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", foreign.LineOf(line, maxErrorLine))
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage

@@ -46,12 +46,20 @@ func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *s
 	if o.admin, err = admin.Listen(ctx, &s.Admin, ready, o.telemetry.Handler(), logger); err != nil {
 		o.close(ctx)
 		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok {
-			err = fmt.Errorf("%w; %s", err, bindFix(err))
+			err = withBindFix(err)
 		}
 		return nil, inFile(s.File, err)
 	}
+	p.Own(o.admin.Addr())
 	logger.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
 	return o, nil
+}
+
+// readFiles reads the admin server's certificate and key now.
+func (o *operations) readFiles() {
+	if o.admin != nil {
+		o.admin.ReadFiles()
+	}
 }
 
 // inFile names the configuration file in front of an error, whose mistake it is if it is

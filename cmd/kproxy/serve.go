@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,7 +28,7 @@ func newServeCommand() *cobra.Command {
 		Short: "Run the proxy from a configuration file",
 		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: for drain.delay it only says that it is\n" +
 			"not ready; then there are no new connections, and answers in flight are delivered, for drain.timeout at most.\n" +
-			"A further signal skips the delay, and one more cuts what is left.",
+			"A further signal skips the delay, and one more cuts what is left. SIGHUP has it read certificates, keys and CAs now.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := loadConfig(file)
@@ -57,6 +57,9 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // it would end the process otherwise
+	defer signal.Stop(hangups)
 	limitMemory(logger, memlimit.FromCgroup)
 	s.Proxy.Logger = logger
 	p, err := newProxy(s)
@@ -70,8 +73,9 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer ops.close(context.WithoutCancel(ctx))
+	defer onHangup(hangups, logger, p, ops)()
 	if err := p.Start(ctx); err != nil {
-		return fmt.Errorf("%s: %w; %s", s.File, err, bindFix(err))
+		return inFile(s.File, withBindFix(err))
 	}
 	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
 	showTable(running, p, stdout, logger)
@@ -87,6 +91,29 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 	}
 	return nil
+}
+
+// onHangup reads certificates and their like at each SIGHUP, until stop is called.
+func onHangup(hangups <-chan os.Signal, logger *slog.Logger, p *proxy.Proxy, ops *operations) (stop func()) {
+	done := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-hangups:
+			}
+			logger.Info("SIGHUP: certificates, keys and CAs are read now; the configuration is read at the start only",
+				slog.String(logkey.Fix, "restart kproxy to use a changed configuration; users, secrets and tokens follow their files by themselves"))
+			p.ReadFiles()
+			ops.readFiles()
+		}
+	})
+	return func() {
+		close(done)
+		reading.Wait()
+	}
 }
 
 // waitForOthers gives load balancers time to see that kproxy is not ready any
@@ -114,21 +141,5 @@ func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *sl
 	}
 	if err := printTable(stdout, rows); err != nil {
 		logger.Warn("the table of addresses cannot be printed", slog.Any(logkey.Error, err))
-	}
-}
-
-// bindFix is what to do about an address that cannot be bound.
-func bindFix(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "stop the process that listens there, or choose another address"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "choose an address that this machine has, or 0.0.0.0 for all of them"
-	case errors.Is(err, syscall.EACCES):
-		return "choose a port above 1023, or give kproxy CAP_NET_BIND_SERVICE"
-	case errors.Is(err, syscall.EMFILE):
-		return "raise the limit of open files (ulimit -n), or choose a smaller range of nodes"
-	default:
-		return "choose another address"
 	}
 }

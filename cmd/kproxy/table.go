@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"text/tabwriter"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -55,7 +56,8 @@ func addresses(first, last string) string {
 	return first + "-" + strconv.Itoa(int(port))
 }
 
-// table aligns columns. A write that fails shows in flush.
+// table aligns columns. A cell is one line and bounded, whoever wrote its text. A
+// write that fails shows in flush.
 type table struct{ w *tabwriter.Writer }
 
 func newTable(w io.Writer, columns ...string) table {
@@ -69,7 +71,7 @@ func (t table) line(cells ...string) {
 		if i > 0 {
 			_, _ = io.WriteString(t.w, "\t") // buffered until flush
 		}
-		_, _ = io.WriteString(t.w, cell)
+		_, _ = io.WriteString(t.w, foreign.Line(cell)) // it may be a broker's
 	}
 	_, _ = io.WriteString(t.w, "\n")
 }

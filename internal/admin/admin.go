@@ -9,6 +9,8 @@
 // The type to know is [Server]. Without a token it asks nobody to log in: bind it where
 // only those reach it who may read broker addresses and counts. With one, statuses are
 // for all, as probes of an orchestrator want them, and what they say for those who send it.
+// Everything but /livez, /readyz and /metrics is served under known host names alone
+// (hosts.go). The number of connections is limited (connections.go).
 //
 // What it does not do: it changes nothing. Whether kproxy is ready follows from
 // what package proxy knows (proxy.Health) and from the rule in readiness.go.
@@ -26,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/tlsconf"
 )
@@ -36,7 +39,9 @@ const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 10 * time.Second
 	answerTimeout  = 30 * time.Second
-	idleTimeout    = 2 * time.Minute
+	// Most scrapes come every 5, 10 or 15 seconds. This is more than 10, and not a
+	// multiple of 5, so that a connection does not end the moment that it is used.
+	idleTimeout    = 12 * time.Second
 	maxHeaderBytes = 16 << 10
 )
 
@@ -45,6 +50,7 @@ type Server struct {
 	http    http.Server
 	socket  net.Listener
 	serving sync.WaitGroup
+	secure  *tlsconf.Server // nil: HTTP
 
 	stopWatching context.CancelFunc
 }
@@ -56,14 +62,16 @@ func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handl
 	if err != nil {
 		return nil, err
 	}
-	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Bind)
+	socket, err := new(net.ListenConfig).Listen(ctx, hostport.Network(c.Bind), c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("admin.bind: bind %s: %w", c.Bind, err)
 	}
 	s := &Server{
 		socket: socket,
+		secure: secure,
 		http: http.Server{
-			Handler:           c.handler(ready, metrics, log),
+			Handler:           newHosts(c).only(c.handler(ready, metrics, log)),
+			ConnState:         newConnections(log.With(slog.String(logkey.Bind, c.Bind))).state,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      answerTimeout,
@@ -115,6 +123,14 @@ func profiles() http.Handler {
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.socket.Addr() }
+
+// ReadFiles reads certificate and key now, and uses them for new connections if they
+// are good. The log says so, or why not.
+func (s *Server) ReadFiles() {
+	if s.secure != nil {
+		_ = s.secure.Reload() // the log has the error
+	}
+}
 
 // Close stops accepting, and waits for the answers that are being written until
 // ctx ends; then it cuts them.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -151,6 +152,17 @@ func TestReadyzBody(t *testing.T) {
 	}
 }
 
+// Brokers have a say in errors: they are one line, and bounded.
+func TestReadyzBoundsErrors(t *testing.T) {
+	c := lost("a")
+	c.LastError = errors.Join(errors.New("dial b0: down"), errors.New("dial \x1b[2J"+strings.Repeat("x", 32<<10)))
+	f := &fake{health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{c}}}
+	_, got := get(t, listen(t, &admin.Readiness{Proxy: f}), "/readyz")
+	if len(got) > 2000 || !strings.Contains(got, `dial b0: down; dial \\x1b[2Jxxx`) {
+		t.Errorf("got %d bytes: %.500s", len(got), got)
+	}
+}
+
 // A node whose endpoint replicas may not agree on is named, and takes nothing of
 // being ready.
 func TestReadyzWarnsOfOverflow(t *testing.T) {
@@ -216,6 +228,15 @@ func TestListenFails(t *testing.T) {
 	_, err := admin.Listen(t.Context(), &admin.Config{Bind: s.Addr().String()}, nil, http.NotFoundHandler(), discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "admin.bind: bind "+s.Addr().String()) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The wildcard of IPv4 is not that of IPv6.
+func TestIPv4Wildcard(t *testing.T) {
+	s := listenWith(t, &admin.Config{Bind: "0.0.0.0:0"}, nil, discard)
+	address, ok := s.Addr().(*net.TCPAddr)
+	if !ok || address.IP.To4() == nil || !strings.HasPrefix(address.String(), "0.0.0.0:") {
+		t.Errorf("it listens at %v", s.Addr())
 	}
 }
 

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -22,6 +23,9 @@ type Config struct {
 	// Bearer) who want more than a status; it is read at each request, so that it can
 	// be replaced. "": everybody may have everything.
 	TokenFile string
+	// Hosts are names under which the server may be asked for everything, beside IP
+	// addresses, localhost and the host of Bind.
+	Hosts     []string
 	Cert, Key string // files (PEM) for HTTPS; both or none
 	Pprof     bool   // serve the profiles of package net/http/pprof
 	// WatchInterval is how often Cert and Key are looked at, to be read again when
@@ -40,12 +44,17 @@ func (c *Config) Validate() error {
 		for _, set := range []struct {
 			name string
 			is   bool
-		}{{"token_file", c.TokenFile != ""}, {"tls", c.Cert != "" || c.Key != ""}, {"pprof", c.Pprof}} {
+		}{{"hosts", len(c.Hosts) > 0}, {"token_file", c.TokenFile != ""}, {"tls", c.Cert != "" || c.Key != ""}, {"pprof", c.Pprof}} {
 			if set.is {
 				add(set.name, "there is no admin server to use it", "set "+key+".bind, or leave this out")
 			}
 		}
 		return errors.Join(errs...)
+	}
+	for i, name := range c.Hosts {
+		if host, _, err := hostport.Parse(hostport.Join(name, 1)); err != nil || host != name || hostport.IsWildcard(name) {
+			add(fmt.Sprintf("hosts[%d]", i), fmt.Sprintf("%q is not a host name", name), "write the name alone, such as kproxy.example.com, without scheme and port")
+		}
 	}
 	switch {
 	case c.Cert == "" && c.Key != "":

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"kproxy/internal/foreign"
 	"kproxy/proxy"
 )
 
@@ -175,13 +176,19 @@ func join(nodes []int32) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(nodes), " ", ", "), "[]")
 }
 
+// maxLastError is the most characters of an error, in which brokers have a say: a few
+// brokers' errors.
+const maxLastError = 1000
+
 func describe(c proxy.ClusterHealth) cluster {
 	d := cluster{Up: c.Up, Brokers: c.Brokers, HiddenAPIs: c.Hidden}
 	if !c.LastAnswer.IsZero() {
 		d.LastAnswer = inUTC(c.LastAnswer)
 	}
 	if c.LastError != nil {
-		d.LastError, d.LastFailed = c.LastError.Error(), inUTC(c.LastFailed)
+		// Several brokers' errors have a line each.
+		text := strings.ReplaceAll(c.LastError.Error(), "\n", "; ")
+		d.LastError, d.LastFailed = foreign.LineOf(text, maxLastError), inUTC(c.LastFailed)
 	}
 	for _, o := range c.Overflowed {
 		if d.Overflowed == nil {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 
 	"kproxy/internal/auth"
@@ -33,6 +32,9 @@ const (
 func (a asker) adviseNode(ctx context.Context, f *Finding) (fix string, wrong error) {
 	switch f.Failed() {
 	case Name:
+		if errors.Is(f.Err, errNoAddress) {
+			return fixAdvertised, f.Err
+		}
 		return fixName, f.Err
 	case Connect:
 		return a.adviseConnect(f.Err, f.Address), f.Err
@@ -98,5 +100,5 @@ func (a asker) onlyThere(address string) bool {
 
 func isLocal(address string) bool {
 	host, _, _ := hostport.Parse(address)
-	return hostport.IsLoopback(strings.ToLower(host))
+	return hostport.IsLoopback(host)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,42 @@ func TestPair(t *testing.T) {
 	} {
 		if got := pair(tt.brokers, tt.settled, tt.witnesses, tt.resolved).at; !maps.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A client's configuration with a BOM in front, and a cluster that a broker and the user
+// write otherwise.
+func TestWrittenOtherwise(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "client.properties")
+	if err := os.WriteFile(file, []byte("\ufeffbootstrap.servers=a.example.com:1\nacks=all\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := FromFile(file)
+	if err != nil || len(c.Bootstrap) != 1 || c.Bootstrap[0] != "a.example.com:1" {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+	brokers := []Broker{{Node: 1, Host: "B1.internal.", Port: 9092}, {Node: 2, Host: "[fd00::2]", Port: 9092}}
+	witnesses := []witness{{"b1.Internal:9092", proxy.NoNode, nil}, {"[FD00:0::2]:9092", proxy.NoNode, nil}}
+	if got := pair(brokers, nil, witnesses, nil).at; got[1] != "b1.Internal:9092" || got[2] != "[FD00:0::2]:9092" {
+		t.Errorf("got %v", got)
+	}
+	one, other := Options{Addresses: []string{"B.example.com.:1", "a:1"}}, Options{Addresses: []string{"a:1", "b.example.com:1"}}
+	if one.portFile(&Cluster{}) != other.portFile(&Cluster{}) {
+		t.Error("ports are remembered by how an address is written")
+	}
+}
+
+// A machine may have IPv6 alone.
+func TestLoopback(t *testing.T) {
+	for _, tt := range []struct{ has, want []string }{
+		{[]string{"127.0.0.1", "::1"}, []string{"127.0.0.1", "::1"}},
+		{[]string{"127.0.0.1"}, []string{"127.0.0.1"}},
+		{[]string{"::1"}, []string{"::1"}},
+		{nil, []string{"127.0.0.1"}},
+	} {
+		if got := loopback(func(host string) bool { return slices.Contains(tt.has, host) }); !slices.Equal(got, tt.want) {
+			t.Errorf("with %q: got %q, want %q", tt.has, got, tt.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
@@ -169,8 +170,11 @@ func (a asker) asAdvertised(ctx context.Context, c *Cluster, b Broker) Finding {
 	o.Nodes, o.Dial = nil, nil
 	var known bool
 	f := a.find(b.Node, addressOf(b), func() error {
+		if _, _, err := hostport.Parse(addressOf(b)); err != nil || hostport.IsWildcard(b.Host) {
+			return errNoAddress
+		}
 		for _, other := range c.Brokers {
-			if other.Node != b.Node && addressOf(other) == addressOf(b) {
+			if other.Node != b.Node && hostport.CanonicalAddress(addressOf(other)) == hostport.CanonicalAddress(addressOf(b)) {
 				return &notItselfError{fmt.Sprintf("node %d advertises the same address", other.Node)}
 			}
 		}
@@ -199,13 +203,16 @@ func (a asker) find(node int32, address string, walk func() error) Finding {
 	return f
 }
 
+// errNoAddress is of a broker that advertises what no client can connect to.
+var errNoAddress = errors.New("it advertises what is not an address that a client can connect to")
+
 // notItselfError says that somebody else is at an address than who should be.
 type notItselfError struct{ who string }
 
 func (e *notItselfError) Error() string { return e.who }
 
 func anotherCluster(id string) error {
-	return &notItselfError{fmt.Sprintf("another cluster answers there: %q", id)}
+	return &notItselfError{fmt.Sprintf("another cluster answers there: \"%s\"", foreign.Line(id))}
 }
 
 // failedStep is the step at which a way ended. What cannot be told apart from an answer
@@ -228,7 +235,7 @@ func failedStep(err error) Step {
 		return Login
 	case isTLS, isPort:
 		return TLS
-	case isDNS:
+	case isDNS, errors.Is(err, errNoAddress):
 		return Name
 	case isOp && op.Op == "dial", isVia, isRefused:
 		return Connect

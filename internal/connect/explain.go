@@ -11,14 +11,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/foreign"
 	"kproxy/internal/tlsconf"
 	"kproxy/proxy"
 )
 
+// maxReason is the most characters of an error that a peer has a say in: a few
+// lines of a screen.
+const maxReason = 500
+
 // explain adds to an error what the user can do.
 func (a asker) explain(ctx context.Context, address string, err error) error {
 	fix, err := a.advise(ctx, address, err)
-	return fmt.Errorf("%w; %s", err, fix)
+	return fmt.Errorf("%w; %s", foreign.ErrorOf(err, maxReason), fix)
 }
 
 // advise says what is wrong at an address of the user's, and what the user can do.
@@ -69,8 +74,8 @@ func (e *portError) Error() string { return e.says }
 // speaksTLS reports whether a port that gave no Kafka answer speaks TLS. Nothing secret
 // is sent.
 func (a asker) speaksTLS(ctx context.Context, address string, err error) bool {
-	if foreign, ok := errors.AsType[*proxy.NotKafkaError](err); ok {
-		return foreign.IsTLS()
+	if other, ok := errors.AsType[*proxy.NotKafkaError](err); ok {
+		return other.IsTLS()
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return false // nobody is there

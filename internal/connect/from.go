@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -41,7 +42,7 @@ func FromFile(file string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config-from: %w", err)
 	}
-	keys, err := parseKeys(data)
+	keys, err := parseKeys(bytes.TrimPrefix(data, []byte("\ufeff"))) // Windows' editors put a BOM there
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -125,5 +126,9 @@ func (a asker) mechanisms(ctx context.Context, address string) []string {
 	if err := i.Ask(ctx, req, resp); err != nil {
 		return nil
 	}
-	return resp.SupportedMechanisms
+	return slices.DeleteFunc(resp.SupportedMechanisms, func(m string) bool { return !mechanismName.MatchString(m) })
 }
+
+// mechanismName is the name of a SASL mechanism (RFC 4422, section 3.1). Another text
+// would stand in the configuration that the user is given.
+var mechanismName = regexp.MustCompile(`^[A-Z0-9_-]{1,20}$`)

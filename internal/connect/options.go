@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"kproxy/proxy"
@@ -53,10 +54,21 @@ func Override(from *proxy.UpstreamTLS, given proxy.UpstreamTLS) *proxy.UpstreamT
 // Loopback are the hosts to listen on where nothing else was said: both of localhost's,
 // as far as the machine has them.
 func Loopback() []string {
-	hosts := []string{"127.0.0.1"}
-	if l, err := net.Listen("tcp", "[::1]:0"); err == nil { //nolint:noctx // it neither resolves nor waits
-		_ = l.Close()
-		hosts = append(hosts, "::1")
+	return loopback(func(host string) bool {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0")) //nolint:noctx // it neither resolves nor waits
+		if err == nil {
+			_ = l.Close()
+		}
+		return err == nil
+	})
+}
+
+// loopback returns those of localhost's addresses that the machine has. If it seems to
+// have none, it returns IPv4's, so that the error of listening says why.
+func loopback(has func(host string) bool) []string {
+	hosts := slices.DeleteFunc([]string{"127.0.0.1", "::1"}, func(host string) bool { return !has(host) })
+	if len(hosts) == 0 {
+		return []string{"127.0.0.1"}
 	}
 	return hosts
 }

@@ -3,7 +3,6 @@ package connect
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"kproxy/internal/hostport"
 	"kproxy/internal/upstream"
@@ -103,7 +102,7 @@ func pair(brokers []Broker, settled map[int32]How, witnesses []witness, resolved
 	}
 	for _, b := range brokers {
 		for _, w := range witnesses {
-			if strings.EqualFold(w.address, addressOf(b)) {
+			if hostport.CanonicalAddress(w.address) == hostport.CanonicalAddress(addressOf(b)) {
 				put(b.Node, w, ByName)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
 
@@ -100,9 +101,12 @@ func (p Ports) listener(name, host, advertise string) proxy.Listener {
 func (o *Options) portFile(c *Cluster) string {
 	key := "id:" + c.ID
 	if c.ID == "" {
-		addresses := slices.Clone(o.Addresses)
+		var addresses []string
+		for _, address := range o.Addresses {
+			addresses = append(addresses, hostport.CanonicalAddress(address))
+		}
 		slices.Sort(addresses)
-		key = "at:" + strings.ToLower(strings.Join(addresses, ","))
+		key = "at:" + strings.Join(addresses, ",")
 	}
 	sum := sha256.Sum256([]byte(key))
 	return filepath.Join(o.StateDir, hex.EncodeToString(sum[:12])+".json")
@@ -141,7 +145,8 @@ func (o *Options) ports(c *Cluster) (p Ports, keep bool, err error) {
 func (o *Options) free(p Ports) bool {
 	for _, host := range o.Listen {
 		for port := p.Base; port <= p.last(); port++ {
-			l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))) //nolint:noctx // an address does not wait
+			address := net.JoinHostPort(host, strconv.Itoa(port))
+			l, err := net.Listen(hostport.Network(address), address) //nolint:noctx // an address does not wait
 			if err != nil {
 				return false
 			}

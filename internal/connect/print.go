@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"kproxy/internal/foreign"
+	"kproxy/internal/hostport"
 )
 
 // Table writes where each broker is, and what clients on this side are told.
@@ -24,7 +27,8 @@ func (s *Session) Table(w io.Writer) error {
 		case how == ByRule:
 			dialled = "by --dial"
 		}
-		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", b.Node, addressOf(b), cmp.Or(s.Here(b.Node), "no port is left"), dialled, how)
+		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", b.Node, foreign.Line(addressOf(b)),
+			cmp.Or(s.Here(b.Node), "no port is left"), foreign.Line(dialled), how)
 	}
 	return t.Flush()
 }
@@ -37,12 +41,21 @@ func (s *Session) Problems() []string {
 		switch {
 		case err == nil:
 		case how == "":
-			all = append(all, fmt.Sprintf("node %d cannot be reached: %v; if it is at another address from here, add --dial '%s=HOST:PORT', or --node %d=HOST:PORT", b.Node, err, addressOf(b), b.Node))
+			all = append(all, fmt.Sprintf("node %d cannot be reached: %v; if it is at another address from here, add %s--node %d=HOST:PORT", b.Node, err, dialFlag(b), b.Node))
 		default:
 			all = append(all, fmt.Sprintf("node %d cannot be reached: %v", b.Node, err))
 		}
 	}
 	return all
+}
+
+// dialFlag suggests a dial rule for a broker's address. A name that is none is not
+// offered to be pasted into a shell.
+func dialFlag(b Broker) string {
+	if _, _, err := hostport.Parse(addressOf(b)); err != nil {
+		return ""
+	}
+	return "--dial '" + addressOf(b) + "=HOST:PORT', or "
 }
 
 // ClientConfig is the whole configuration of a client that uses this side, for Java,

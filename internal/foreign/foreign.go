@@ -65,11 +65,14 @@ func Without(text string, secrets ...string) string {
 // Error returns an error whose text is Line of err's text without the secrets. It
 // unwraps to err, so that errors.Is and errors.As see what is behind it. It returns
 // nil for nil.
-func Error(err error, secrets ...string) error {
+func Error(err error, secrets ...string) error { return ErrorOf(err, MaxLine, secrets...) }
+
+// ErrorOf is Error with another maximum, in characters, as LineOf has it.
+func ErrorOf(err error, most int, secrets ...string) error {
 	if err == nil {
 		return nil
 	}
-	return &lineError{text: Line(Without(err.Error(), secrets...)), err: err}
+	return &lineError{text: LineOf(Without(err.Error(), secrets...), most), err: err}
 }
 
 type lineError struct {

@@ -63,7 +63,10 @@ func TestErrorKeepsWhatIsBehindIt(t *testing.T) {
 	if got, want := err.Error(), `EOF\nthe password is [secret]`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if foreign.Error(nil) != nil {
+	if got := foreign.ErrorOf(io.EOF, 2).Error(); got != "E…" {
+		t.Errorf("got %q", got)
+	}
+	if foreign.Error(nil) != nil || foreign.ErrorOf(nil, 9) != nil {
 		t.Error("an error was made of none")
 	}
 }

@@ -108,9 +108,69 @@ func validHost(host string) bool {
 	return strings.Trim(last, "0123456789") != ""
 }
 
-// Join is host and port as text, an IPv6 host in brackets.
+// Join is host and port as text, an IPv6 host in brackets. A host that is in
+// brackets already, as some brokers advertise it, gets no second pair.
 func Join(host string, port int32) string {
-	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+	return net.JoinHostPort(unbracketed(host), strconv.Itoa(int(port)))
+}
+
+// Canonical returns host in the one form in which hosts are compared, and in which
+// clients are told them: a name in lower case without its root dot, an IP address in
+// its shortest form, an IPv4 address not as IPv6, and neither in brackets.
+func Canonical(host string) string {
+	host = strings.TrimSuffix(lower(unbracketed(host)), ".")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String()
+	}
+	return host
+}
+
+// CanonicalAddress returns host:port with the host in its canonical form. The host,
+// the port or both may be a glob, of which a text in lower case without the root dot
+// is the canonical form.
+func CanonicalAddress(address string) string {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 {
+		return lower(address)
+	}
+	host, port := address[:i], address[i:]
+	brackets := strings.HasSuffix(host, "]")
+	if brackets && strings.Contains(host, "*") || !brackets && strings.Contains(host, ":") {
+		return lower(address) // a glob on IPv6 addresses, or one without its port
+	}
+	if host = Canonical(host); strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + port
+}
+
+// Bound returns what a socket that is bound to host occupies, in canonical form: the
+// empty text for a wildcard of both families, [IPv4Wildcard] for that of IPv4, and
+// 127.0.0.1 for localhost.
+func Bound(host string) string {
+	switch canonical := Canonical(host); {
+	case canonical == IPv4Wildcard:
+		return IPv4Wildcard
+	case IsWildcard(host):
+		return ""
+	case canonical == "localhost":
+		return "127.0.0.1"
+	default:
+		return canonical
+	}
+}
+
+// IPv4Wildcard is every interface, for IPv4 alone.
+const IPv4Wildcard = "0.0.0.0"
+
+// Network returns the network that a socket at address, host:port, is opened with: tcp4
+// for the wildcard of IPv4. With tcp, Go opens it for IPv6 too, and networks of IPv4
+// clients that are not let in would be no obstacle.
+func Network(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil && Canonical(host) == IPv4Wildcard {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // IsWildcard says whether host means every interface: it can be listened on,
@@ -119,30 +179,38 @@ func IsWildcard(host string) bool {
 	if host == "" {
 		return true
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().WithZone("").IsUnspecified()
+	ip, err := netip.ParseAddr(Canonical(host))
+	return err == nil && ip.WithZone("").IsUnspecified()
 }
 
-// IsLoopback says whether host, in lower case, is this machine and nobody else's.
+// IsLoopback says whether host is this machine and nobody else's.
 func IsLoopback(host string) bool {
+	host = Canonical(host)
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// Canonical is host in the one form in which it is compared: a name in lower
-// case without its root dot, an IP address in its shortest form, the empty text
-// for every wildcard, and 127.0.0.1 for localhost, which is where a socket that
-// is bound to localhost listens.
-func Canonical(host string) string {
-	if IsWildcard(host) {
-		return ""
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap().String()
-	}
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "localhost" {
-		return "127.0.0.1"
+// HasZone says whether host is an IPv6 address with a zone, which has a meaning on
+// one machine only.
+func HasZone(host string) bool {
+	ip, err := netip.ParseAddr(Canonical(host))
+	return err == nil && ip.Zone() != ""
+}
+
+func unbracketed(host string) string {
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		return host[1 : len(host)-1]
 	}
 	return host
+}
+
+// lower is text with the letters of ASCII in lower case. strings.ToLower would make
+// one name of two, where another alphabet has a sign that is a letter's twin.
+func lower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, text)
 }

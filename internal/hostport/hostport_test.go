@@ -62,25 +62,71 @@ func TestWildcardAndCanonical(t *testing.T) {
 		host      string
 		wildcard  bool
 		canonical string
+		bound     string // "": as canonical, unless it is a wildcard
 	}{
-		{"", true, ""},
-		{"0.0.0.0", true, ""},
-		{"::", true, ""},
-		{"0:0:0:0:0:0:0:0", true, ""},
-		{"::ffff:0.0.0.0", true, ""},
-		{"::%eth0", true, ""},
-		{"127.0.0.1", false, "127.0.0.1"},
-		{"::ffff:127.0.0.1", false, "127.0.0.1"},
-		{"0:0:0:0:0:0:0:1", false, "::1"},
-		{"localhost", false, "127.0.0.1"},
-		{"Kafka.Example.com.", false, "kafka.example.com"},
+		{host: "", wildcard: true},
+		{host: "0.0.0.0", wildcard: true, canonical: "0.0.0.0", bound: "0.0.0.0"},
+		{host: "::", wildcard: true, canonical: "::"},
+		{host: "[::]", wildcard: true, canonical: "::"},
+		{host: "0:0:0:0:0:0:0:0", wildcard: true, canonical: "::"},
+		{host: "::ffff:0.0.0.0", wildcard: true, canonical: "0.0.0.0", bound: "0.0.0.0"},
+		{host: "::%eth0", wildcard: true, canonical: "::%eth0"},
+		{host: "127.0.0.1", canonical: "127.0.0.1"},
+		{host: "127.0.0.1.", canonical: "127.0.0.1"},
+		{host: "::ffff:127.0.0.1", canonical: "127.0.0.1"},
+		{host: "0:0:0:0:0:0:0:1", canonical: "::1"},
+		{host: "[::1]", canonical: "::1"},
+		{host: "[FE80::1]", canonical: "fe80::1"},
+		{host: "localhost", canonical: "localhost", bound: "127.0.0.1"},
+		{host: "LocalHost.", canonical: "localhost", bound: "127.0.0.1"},
+		{host: "Kafka.Example.com.", canonical: "kafka.example.com"},
+		{host: "\u212aafka.example.com", canonical: "\u212aafka.example.com"}, // the sign for Kelvin is no K
 	}
 	for _, tt := range tests {
 		if got := hostport.IsWildcard(tt.host); got != tt.wildcard {
 			t.Errorf("IsWildcard(%q) = %v, want %v", tt.host, got, tt.wildcard)
 		}
-		if got := hostport.Canonical(tt.host); got != tt.canonical {
+		if got := hostport.Canonical(tt.host); got != tt.canonical || hostport.Canonical(got) != got {
 			t.Errorf("Canonical(%q) = %q, want %q", tt.host, got, tt.canonical)
+		}
+		bound := tt.bound
+		if bound == "" && !tt.wildcard {
+			bound = tt.canonical
+		}
+		if got := hostport.Bound(tt.host); got != bound {
+			t.Errorf("Bound(%q) = %q, want %q", tt.host, got, bound)
+		}
+	}
+}
+
+// Addresses, and globs of them.
+func TestCanonicalAddress(t *testing.T) {
+	for address, want := range map[string]string{
+		"B1.Kafka.Example.com.:9092": "b1.kafka.example.com:9092",
+		"[0:0:0:0:0:0:0:1]:9092":     "[::1]:9092",
+		"[::ffff:10.0.0.1]:9092":     "10.0.0.1:9092",
+		"10.0.0.1:9092":              "10.0.0.1:9092",
+		"B*.Internal.:*":             "b*.internal:*",
+		"*.internal.:90*":            "*.internal:90*",
+		"[0:0:0:0:0:0:0:1]:*":        "[::1]:*",
+		"[FD00::*]:*":                "[fd00::*]:*",
+		"*":                          "*",
+		"FD00:*":                     "fd00:*",
+		"::1":                        "::1",
+		"[::1]":                      "[::1]",
+		"":                           "",
+	} {
+		if got := hostport.CanonicalAddress(address); got != want || hostport.CanonicalAddress(got) != got {
+			t.Errorf("CanonicalAddress(%q) = %q, want %q", address, got, want)
+		}
+	}
+}
+
+// Brokers advertise an IPv6 address in brackets, too.
+func TestJoinBracketsOnce(t *testing.T) {
+	for _, host := range []string{"::1", "[::1]"} {
+		if got := hostport.Join(host, 9092); got != "[::1]:9092" {
+			t.Errorf("Join(%q, 9092) = %q", host, got)
 		}
 	}
 }
@@ -112,7 +158,7 @@ func text(err error) string {
 
 func TestIsLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
-		"localhost": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true,
+		"localhost": true, "LOCALHOST.": true, "[::1]": true, "::ffff:127.0.0.1": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true,
 		"": false, "0.0.0.0": false, "::": false, "10.0.0.1": false, "localhost.example.com": false, "128.0.0.1": false,
 	} {
 		if got := hostport.IsLoopback(host); got != want {

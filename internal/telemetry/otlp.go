@@ -156,6 +156,9 @@ func (o *OTLP) pushHTTP(ctx context.Context, headers map[string]string, conf *tl
 		otlpmetrichttp.WithHeaders(headers), security)
 }
 
+// bom is what some editors put in front of a file.
+var bom = []byte("\ufeff")
+
 func readCA(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil // to crypto/tls that is the system's own
@@ -165,7 +168,7 @@ func readCA(file string) (*x509.CertPool, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(bytes.TrimPrefix(pem, bom)) {
 		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
 	return pool, nil
@@ -182,7 +185,7 @@ func readHeaders(file string) (map[string]string, error) {
 		return nil, err
 	}
 	headers := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines := bufio.NewScanner(bytes.NewReader(bytes.TrimPrefix(data, bom)))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -71,7 +71,7 @@ func namesText(certificate *x509.Certificate) string {
 	}
 	shown := make([]string, 0, maxNamesShown)
 	for _, name := range names[:min(len(names), maxNamesShown)] {
-		shown = append(shown, fmt.Sprintf("%q", name))
+		shown = append(shown, fmt.Sprintf("%.255q", name))
 	}
 	if more := len(names) - len(shown); more > 0 {
 		shown = append(shown, fmt.Sprintf("%d more", more))

@@ -143,6 +143,17 @@ func TestUncovered(t *testing.T) {
 	}
 }
 
+// Some editors put a BOM in front of a file.
+func TestFilesWithBOM(t *testing.T) {
+	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")
+	id := ca.Issue(t, nil, "kafka.example.com")
+	bom := func(name string, data []byte) string { return f.Write(t, name, append([]byte("\ufeff"), data...)) }
+	mustServer(t, ServerConfig{
+		Certs:    []KeyPair{{Cert: bom("edge.pem", id.CertPEM), Key: bom("edge.key", id.KeyPEM)}},
+		ClientCA: bom("ca.pem", ca.PEM), ClientAuth: "required",
+	}, Events{})
+}
+
 // TestErrorsHoldNoSecret gives files that are wrong in each way, with a text in
 // them that no error may show.
 func TestErrorsHoldNoSecret(t *testing.T) {

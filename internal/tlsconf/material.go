@@ -1,6 +1,7 @@
 package tlsconf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -63,13 +64,20 @@ func (c contents) of(name string) ([]byte, error) {
 	return f.data, f.err
 }
 
+// pem is of a file in PEM. crypto/tls does not find the first block behind a BOM, which
+// some editors put there.
+func (c contents) pem(name string) ([]byte, error) {
+	data, err := c.of(name)
+	return bytes.TrimPrefix(data, []byte("\ufeff")), err
+}
+
 // keyPair is a certificate's chain with its key, which fits it.
 func (c contents) keyPair(pair KeyPair) (tls.Certificate, error) {
-	cert, err := c.of(pair.Cert)
+	cert, err := c.pem(pair.Cert)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := c.of(pair.Key)
+	key, err := c.pem(pair.Key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -85,7 +93,7 @@ func (c contents) keyPair(pair KeyPair) (tls.Certificate, error) {
 // it, and its clients would be refused without a word.
 func (c contents) authorities(name string) (*x509.CertPool, [sha256.Size]byte, error) {
 	var none [sha256.Size]byte
-	rest, err := c.of(name)
+	rest, err := c.pem(name)
 	if err != nil {
 		return nil, none, err
 	}

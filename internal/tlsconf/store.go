@@ -128,7 +128,10 @@ func (s *store) Status() Status {
 }
 
 // Watched is a [*Server] or a [*Client].
-type Watched interface{ look() }
+type Watched interface {
+	Reload() error
+	look()
+}
 
 // Watch looks at the files of all every so often until ctx is done, and uses what
 // has changed: a change is seen at the first look after it, and used at the

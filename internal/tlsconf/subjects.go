@@ -16,9 +16,9 @@ type SubjectError struct {
 	Subject string // in the form of RFC 4514
 }
 
-// Error is the subject.
+// Error is the subject, quoted and cut: a client's certificate has any length.
 func (e *SubjectError) Error() string {
-	return fmt.Sprintf("the subject %q is not one that is let in", e.Subject)
+	return fmt.Sprintf("the subject %.512q is not one that is let in", e.Subject)
 }
 
 // attributeTypes are the object identifiers of the attributes that have a short

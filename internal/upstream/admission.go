@@ -35,7 +35,7 @@ func CompileAdmission(globs []string) (Admission, error) {
 
 func (a Admission) admits(address string) bool {
 	return len(a.globs) == 0 ||
-		slices.ContainsFunc(a.globs, func(p *regexp.Regexp) bool { return p.MatchString(address) })
+		slices.ContainsFunc(a.globs, func(p *regexp.Regexp) bool { return p.MatchString(hostport.CanonicalAddress(address)) })
 }
 
 // RefusedError says that a broker's own address may not be dialled.
@@ -56,26 +56,56 @@ func notAdmitted(t Target) error {
 	}
 }
 
+// refused is the refusal of an address that no entry of brokers would make good.
+func refused(t Target, problem string) error {
+	return &RefusedError{
+		Target:  t,
+		Problem: problem,
+		Fix:     fmt.Sprintf(`correct the broker's advertised.listeners, or add {node: %d, to: "HOST:%d"} to the cluster's dial rules`, t.Node, t.Port),
+	}
+}
+
 // refuse refuses a learned address that resolves to where no broker is meant to
 // be: this machine's own services, or a cloud's metadata service, are what an
 // attacker would name.
 func refuse(t Target, resolved netip.Addr, loopback bool) error {
-	var class string
-	switch {
-	case resolved.IsUnspecified():
-		class = "unspecified"
-	case resolved.IsMulticast():
-		class = "multicast"
-	case resolved.IsLinkLocalUnicast():
-		class = "link-local"
-	case resolved.IsLoopback() && !loopback:
-		class = "loopback"
-	default:
-		return nil
+	for _, a := range meant(resolved) {
+		class := classOf(a, loopback)
+		if class == "" {
+			continue
+		}
+		if a.IsUnspecified() { // a rule cannot lead there
+			return refused(t, fmt.Sprintf("its address leads to %s, which is %s", resolved, class))
+		}
+		where := resolved.String()
+		if a != resolved {
+			where += ", which stands for " + a.String()
+		}
+		return &RefusedError{
+			Target:  t,
+			Problem: fmt.Sprintf("its address leads to %s, which is %s", where, class),
+			Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "%s"} to the cluster's dial rules`, t.Node, hostport.Join(resolved.String(), t.Port)),
+		}
 	}
-	return &RefusedError{
-		Target:  t,
-		Problem: fmt.Sprintf("its address leads to %s, which is %s", resolved, class),
-		Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "%s"} to the cluster's dial rules`, t.Node, hostport.Join(resolved.String(), t.Port)),
+	return nil
+}
+
+// classOf returns the class of an address that no broker is meant to be in, or "".
+func classOf(a netip.Addr, loopback bool) string {
+	switch {
+	case a.IsUnspecified():
+		return "unspecified"
+	case a.IsMulticast():
+		return "multicast"
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "broadcast"
+	case a.IsLinkLocalUnicast():
+		return "link-local"
+	case slices.ContainsFunc(metadata, func(p netip.Prefix) bool { return p.Contains(a) }):
+		return "a cloud's metadata service"
+	case a.IsLoopback() && !loopback:
+		return "loopback"
+	default:
+		return ""
 	}
 }

@@ -119,7 +119,7 @@ func (c *compiled) compileMatch(match string) *RuleError {
 	return problem
 }
 
-// compileGlob turns a glob on host:port into a regular expression: its lazy
+// compileGlob turns a glob on canonical host:port into a regular expression: its lazy
 // groups are the shortest matches that are promised, and it runs in linear time
 // whatever name a broker gives itself.
 func compileGlob(glob string) (*regexp.Regexp, *RuleError) {
@@ -130,7 +130,7 @@ func compileGlob(glob string) (*regexp.Regexp, *RuleError) {
 		}
 	}
 	var literals []string
-	for literal := range strings.SplitSeq(glob, "*") {
+	for literal := range strings.SplitSeq(hostport.CanonicalAddress(glob), "*") {
 		literals = append(literals, regexp.QuoteMeta(literal))
 	}
 	pattern, err := regexp.Compile(`(?is)\A` + strings.Join(literals, `(.*?)`) + `\z`)
@@ -188,7 +188,7 @@ func (r Rules) contradictions() []error {
 		if c.fixed == "" || r.shared {
 			continue
 		}
-		address := strings.ToLower(c.fixed)
+		address := hostport.CanonicalAddress(c.fixed)
 		if first, ok := addresses[address]; ok {
 			errs = append(errs, &RuleError{
 				Rule: i, Field: "to",

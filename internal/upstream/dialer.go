@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -34,9 +35,9 @@ type Dialer struct {
 	// may be there too.
 	loopback atomic.Bool
 
-	// Own says whether an address, resolved and free of IPv4-in-IPv6, is one
-	// that this kproxy listens on; a connection to it would never leave the
-	// process. It may be called from several goroutines. nil: none is.
+	// Own reports whether an address, resolved and free of IPv4-in-IPv6, is one
+	// that this kproxy listens on, for Kafka clients or for others; a connection to
+	// it would never leave the process. It may be called from several goroutines. nil: none is.
 	Own func(netip.AddrPort) bool
 
 	// Source are local addresses of one family to dial from, each in its turn;
@@ -62,7 +63,7 @@ type LoopError struct {
 
 // Error tells what is wrong and what to look at.
 func (e *LoopError) Error() string {
-	return "upstream address " + e.Address + " is kproxy's own listener; point bootstrap, via, or a dial rule elsewhere"
+	return "upstream address " + e.Address + " is one of kproxy's own; point bootstrap, via, or a dial rule elsewhere"
 }
 
 // Dial connects to t where the rules say that it is reached, for as long as ctx
@@ -78,8 +79,10 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 		return nil, "", err
 	}
 	learned := rule == NoRule && !t.Configured
-	if learned && !d.Brokers.admits(address) {
-		return nil, address, notAdmitted(t)
+	if learned {
+		if err := d.mayDial(t, address); err != nil {
+			return nil, address, err
+		}
 	}
 	conn, err = d.open(ctx, t, learned, address)
 	if err == nil {
@@ -89,6 +92,23 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 		return nil, address, fmt.Errorf("dial %s: %w", t, err)
 	}
 	return nil, address, fmt.Errorf("dial %s at %s: %w", t, address, err)
+}
+
+// mayDial refuses a broker's own address by its text: one that is not an address, so
+// that neither a resolver nor an error gets to see it, and one that Brokers does not
+// admit.
+func (d *Dialer) mayDial(t Target, address string) error {
+	switch host, _, err := hostport.Parse(address); {
+	case t.Host == "":
+		return refused(t, "the broker advertises no host")
+	case err != nil:
+		return refused(t, "the broker advertises neither a name nor an address in its usual form")
+	case strings.Contains(host, "%"):
+		return refused(t, "the broker advertises an address with a zone, which has a meaning on its own machine only")
+	case !d.Brokers.admits(address):
+		return notAdmitted(t)
+	}
+	return nil
 }
 
 // Address is the host:port that Dial would connect to for t; empty where the
@@ -161,8 +181,13 @@ func (d *Dialer) check(t Target, learned bool, resolved netip.AddrPort) error {
 }
 
 func (d *Dialer) notOwn(resolved netip.AddrPort) error {
-	if d.Own != nil && d.Own(resolved) {
-		return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
+	if d.Own == nil {
+		return nil
+	}
+	for _, a := range meant(resolved.Addr()) {
+		if d.Own(netip.AddrPortFrom(a, resolved.Port())) {
+			return &LoopError{Address: hostport.Join(resolved.Addr().String(), int32(resolved.Port()))}
+		}
 	}
 	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strings"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 )
 
@@ -29,9 +29,13 @@ type Target struct {
 	Configured bool
 }
 
+// maxShown is the most characters of an address in errors and logs: a DNS name has
+// 253 at most, and a port with its colon 6. A broker can advertise 32 KB.
+const maxShown = 259
+
 // String names t as it stands in errors and logs.
 func (t Target) String() string {
-	address := hostport.Join(t.Host, t.Port)
+	address := foreign.LineOf(hostport.Join(t.Host, t.Port), maxShown)
 	if t.Node == NoNode {
 		return "bootstrap " + address
 	}
@@ -96,11 +100,21 @@ func (c compiled) match(t Target) (captures []string, ok bool) {
 	if t.Node == NoNode && c.to.uses(variableNode) {
 		return nil, false
 	}
-	found := c.pattern.FindStringSubmatch(hostport.Join(t.Host, t.Port))
+	found := c.pattern.FindStringSubmatch(hostport.Join(keepingCase(t.Host), t.Port))
 	if found == nil {
 		return nil, false
 	}
 	return found[1:], true
+}
+
+// keepingCase is the canonical form of a host, but for the case of a name, which
+// captures keep.
+func keepingCase(host string) string {
+	canonical := hostport.Canonical(host)
+	if n := len(canonical); n <= len(host) && hostport.Canonical(host[:n]) == canonical {
+		return host[:n]
+	}
+	return canonical
 }
 
 // Conflicts are the indexes, ascending, of those targets that must stay
@@ -153,9 +167,9 @@ func (r Rules) Conflicts(targets []Target) []int {
 // where that may be shared, the name that TLS asks for there. An IP address is
 // no such name.
 func (r Rules) place(t Target, address string) string {
-	place := strings.ToLower(address)
-	if _, err := netip.ParseAddr(t.Host); r.shared && err != nil {
-		place += " as " + strings.ToLower(t.Host)
+	place, host := hostport.CanonicalAddress(address), hostport.Canonical(t.Host)
+	if _, err := netip.ParseAddr(host); r.shared && err != nil {
+		place += " as " + host
 	}
 	return place
 }

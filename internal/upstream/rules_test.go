@@ -40,6 +40,12 @@ func TestResolve(t *testing.T) {
 		{"captures keep their case", rules(match("b*:9092", "b{1}:1")), upstream.Target{Node: 1, Host: "B-ONE", Port: 9092}, "b-ONE:1", 0},
 		{"host and port", rules(node(7, "{host}.example.com:{port}")), broker7, "b7.prod.internal.example.com:9092", 0},
 		{"an IPv6 host comes with its brackets", rules(match("*:9092", "{host}:{10000+port}")), upstream.Target{Node: 1, Host: "fd00::1", Port: 9092}, "[fd00::1]:19092", 0},
+		{"a root dot of the broker", rules(match("b7.internal:9092", "x:1")), upstream.Target{Node: 7, Host: "B7.internal.", Port: 9092}, "x:1", 0},
+		{"a root dot of the rule", rules(match("B*.internal.:9092", "h{1}:1")), upstream.Target{Node: 7, Host: "b7.internal", Port: 9092}, "h7:1", 0},
+		{"captures have no root dot", rules(match("B*:9092", "h{1}:1")), upstream.Target{Node: 7, Host: "b7.INTERNAL.", Port: 9092}, "h7.INTERNAL:1", 0},
+		{"an address written otherwise", rules(match("[0:0::1]:9092", "x:1")), upstream.Target{Node: 7, Host: "[0:0:0:0:0:0:0:1]", Port: 9092}, "x:1", 0},
+		{"brackets of the broker", nil, upstream.Target{Node: 7, Host: "[::1]", Port: 9092}, "[::1]:9092", upstream.NoRule},
+		{"brackets of the broker in a rule", rules(match("*", "{host}:1")), upstream.Target{Node: 7, Host: "[fd00::1]", Port: 9092}, "[fd00::1]:1", 0},
 		{"a star in IPv6 brackets", rules(match("[*]:9092", "[{1}]:9093")), upstream.Target{Node: 1, Host: "fd00::1", Port: 9092}, "[fd00::1]:9093", 0},
 	}
 	for _, tt := range tests {
@@ -126,6 +132,8 @@ func TestConflicts(t *testing.T) {
 	}{
 		{"none without rules", nil, []upstream.Target{broker(1, "a"), broker(2, "b")}, nil},
 		{"one address told twice", nil, []upstream.Target{broker(2, "same"), broker(1, "Same")}, []int{0}},
+		{"nor a root dot, or another way to write an address", nil, []upstream.Target{broker(1, "a.b."), broker(2, "A.b"), broker(3, "fd00::1"), broker(4, "[FD00:0::1]")}, []int{1, 3}},
+		{"a root dot of a rule", rules(node(1, "x.:1"), match("*", "X:1")), []upstream.Target{broker(1, "a"), broker(2, "b")}, []int{1}},
 		{"a node that is there twice", rules(match("*", "x:{1+node}")), []upstream.Target{broker(1, "a"), broker(2, "b"), broker(1, "a")}, nil},
 		{"a node that is there twice, without rules", nil, []upstream.Target{broker(1, "a"), broker(1, "a")}, nil},
 		{"each its own address", rules(match("*", "x:{1+node}")), []upstream.Target{broker(1, "a"), broker(2, "b")}, nil},

@@ -151,8 +151,8 @@ func (p part) expand(target Target, captures []string) string {
 	case variablePort:
 		return strconv.FormatInt(p.addend+int64(target.Port), 10)
 	case variableHost:
-		if strings.Contains(target.Host, ":") {
-			return "[" + target.Host + "]"
+		if host := hostport.Canonical(target.Host); strings.Contains(host, ":") {
+			return "[" + host + "]"
 		}
 		return target.Host
 	case variableCapture:

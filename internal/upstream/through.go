@@ -29,7 +29,7 @@ func (d *Dialer) DialNear(ctx context.Context, network, address string) (net.Con
 // here, so that a name is admitted by Brokers and by nothing else.
 func (d *Dialer) checkFar(t Target, learned bool, address string) error {
 	host, _, err := hostport.Parse(address)
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = hostport.Canonical(host)
 	if err != nil || learned && hex.MatchString(host) {
 		return &RefusedError{
 			Target:  t,
@@ -37,8 +37,11 @@ func (d *Dialer) checkFar(t Target, learned bool, address string) error {
 			Fix:     fmt.Sprintf(`if the broker is there, add {node: %d, to: "HOST:%d"} to the cluster's dial rules`, t.Node, t.Port),
 		}
 	}
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		host = "127.0.0.1" // RFC 6761, 6.3
+	if strings.HasSuffix(host, ".localhost") {
+		host = "localhost"
+	}
+	if ip, ok := farNames[host]; ok {
+		return d.admit(t, learned, ip)
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return d.admit(t, learned, ip.Unmap())

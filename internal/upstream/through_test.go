@@ -28,7 +28,8 @@ func TestThroughRefusesWhatAnAddressSays(t *testing.T) {
 		}
 	}
 	for host, class := range map[string]string{
-		"127.0.0.1": "loopback", "localhost": "loopback", "LocalHost.": "loopback", "a.localhost": "loopback", "::1": "loopback",
+		"127.0.0.1": "loopback", "localhost": "loopback", "LocalHost.": "loopback", "a.localhost": "loopback", "ip6-localhost": "loopback", "localhost.localdomain": "loopback", "Metadata.Google.Internal.": "link-local",
+		"instance-data.ec2.internal": "link-local", "::1": "loopback",
 		"::ffff:7f00:1": "loopback", "169.254.169.254": "link-local", "fe80::1": "link-local", "0.0.0.0": "unspecified", "::": "unspecified",
 		"224.0.0.1": "multicast", "127.1": "usual form", "2130706433": "usual form", "0x7f000001": "usual form", "1.0X7f": "usual form", "127.0.0.1.": "usual form",
 	} {

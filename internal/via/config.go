@@ -160,6 +160,10 @@ func (p place) name() string {
 	return p.scheme + "://" + url.User(p.user).String() + "@" + p.address
 }
 
+// known is the address as OpenSSH has it in known_hosts: the name in lower case. A root
+// dot is none of it here.
+func (p place) known() string { return hostport.CanonicalAddress(p.address) }
+
 // usualPort is that of a URL without one; http has none, as proxies go.
 var usualPort = map[string]string{schemeSOCKS: "1080", schemeHTTPS: "443", schemeSSH: "22"}
 

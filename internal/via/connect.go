@@ -80,6 +80,9 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request) (net.Conn
 	limited := &io.LimitedReader{R: conn, N: maxHead}
 	head := bufio.NewReader(limited)
 	answer, err := http.ReadResponse(head, request)
+	for err == nil && isInterim(answer) {
+		answer, err = http.ReadResponse(head, request)
+	}
 	if err != nil {
 		return nil, noAnswer(ctx, limited.N == 0, err)
 	}
@@ -95,6 +98,12 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request) (net.Conn
 		return nil, fail(OutcomeProxyProtocol, err)
 	}
 	return &earlyConn{Conn: conn, early: early}, nil
+}
+
+// isInterim reports whether another answer follows (RFC 9110, 15.2). 101 is the last
+// one, and not what was asked for. How many there are is bounded by maxHead.
+func isInterim(answer *http.Response) bool {
+	return 100 <= answer.StatusCode && answer.StatusCode < 200 && answer.StatusCode != http.StatusSwitchingProtocols
 }
 
 // noAnswer says what a head is worth that could not be read.

@@ -64,6 +64,9 @@ func (h *execHop) dial(_ context.Context, t target) (net.Conn, error) {
 		return nil, failf(OutcomeProxyUnreachable, "the command does not start: %w", err)
 	}
 	p.listening.Go(func() { p.listen(t.String(), h.onStderr) })
+	if exit := openExit(p.cmd.Process); exit != nil {
+		p.listening.Go(func() { p.guard(exit) })
+	}
 	return h.children.adopt(p, addr{schemeExec, h.words[0]}, addr{schemeExec, t.String()})
 }
 
@@ -76,7 +79,8 @@ type process struct {
 	stdout *os.File
 	stderr *os.File
 
-	listening sync.WaitGroup // listen and watch
+	listening sync.WaitGroup // listen, watch and guard
+	reaped    chan struct{}  // closed when the command has been reaped
 	silent    chan struct{}  // closed when stderr has ended: as a rule, no process of the group is left
 
 	watching sync.Once
@@ -117,7 +121,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 	for _, f := range []*os.File{stdin, stdout, stderr} {
 		_ = f.Close() // the command has its own
 	}
-	return &process{cmd: cmd, stdin: in, stdout: out, stderr: errs, silent: make(chan struct{})}, nil
+	return &process{cmd: cmd, stdin: in, stdout: out, stderr: errs, silent: make(chan struct{}), reaped: make(chan struct{})}, nil
 }
 
 // listen reads standard error to its end, in lines.
@@ -149,6 +153,13 @@ func (p *process) keep(line string) {
 // its status and the last lines of its standard error.
 func (p *process) Read(b []byte) (int, error) {
 	n, err := p.stdout.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) { // guard's: the command has failed
+		if n = readNow(p.stdout, b); n > 0 {
+			_ = p.stdout.SetReadDeadline(past) // Close may have closed it
+			return n, nil
+		}
+		return 0, p.verdict(p.end())
+	}
 	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
@@ -158,6 +169,23 @@ func (p *process) Read(b []byte) (int, error) {
 		return n, err
 	}
 	return n, p.verdict(p.end())
+}
+
+// guard ends reading when the command has failed and something that it has left behind
+// holds its output: no broker is there then. What is left of a command that has ended
+// well may be what carries the connection.
+func (p *process) guard(exit *os.File) {
+	defer exit.Close()
+	if !awaitFailure(exit) {
+		return
+	}
+	timer := time.NewTimer(execStatus) // for output that ends by itself
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		_ = p.stdout.SetReadDeadline(past) // Close may have closed it
+	case <-p.reaped:
+	}
 }
 
 // over waits until the command has ended and has said its last word, for a while.
@@ -243,6 +271,7 @@ func (p *process) end() (status error) {
 		p.ended = true
 		kill(p.cmd.Process)
 		p.status = p.cmd.Wait()
+		close(p.reaped)
 		_ = p.stderr.Close() // a process that has left the group may hold the other end
 		p.listening.Wait()
 	}

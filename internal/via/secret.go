@@ -1,6 +1,7 @@
 package via
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ func (f secretFile) bytes() ([]byte, error) {
 	if len(content) > maxSecret {
 		return nil, fmt.Errorf("%s has more than %d bytes", f, maxSecret)
 	}
+	content = bytes.TrimPrefix(content, []byte("\ufeff")) // some editors put a BOM there
 	if len(content) == 0 {
 		return nil, fmt.Errorf("%s: %w", f, errEmpty)
 	}

@@ -1,11 +1,13 @@
 package via
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,11 +155,11 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, fail(OutcomeCredentials, err)
 	}
-	auth, release, err := h.auth(ctx)
+	login, err := h.auth(ctx)
 	if err != nil {
 		return nil, fail(OutcomeCredentials, err)
 	}
-	defer release()
+	defer login.release()
 	conn, err := h.connect.connect(ctx, h.place.address)
 	if err != nil {
 		return nil, err
@@ -167,7 +169,7 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	var stranger atomic.Pointer[error]
 	config := &ssh.ClientConfig{
 		User: h.place.user,
-		Auth: auth,
+		Auth: login.methods,
 		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {
 			err := db.HostKeyCallback()(host, remote, key)
 			if err != nil {
@@ -179,10 +181,10 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 		},
 		// Otherwise the host may show a key of a type that is not in the file,
 		// which looks like an attack.
-		HostKeyAlgorithms: db.HostKeyAlgorithms(h.place.address),
+		HostKeyAlgorithms: db.HostKeyAlgorithms(h.place.known()),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
-	client, channels, requests, err := ssh.NewClientConn(wire, h.place.address, config)
+	client, channels, requests, err := ssh.NewClientConn(wire, h.place.known(), config)
 	ended := !stop()
 	switch {
 	case err == nil && !ended:
@@ -197,7 +199,7 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	case why != nil:
 		return nil, fail(OutcomeProxyUntrusted, h.untrusted(*why))
 	case trusted.Load():
-		return nil, fail(OutcomeLoginRefused, err)
+		return nil, fail(OutcomeLoginRefused, loginRefused(err, login.keys))
 	case wire.received.Load() == 0:
 		return nil, fail(OutcomeProxyUnreachable, errHungUp)
 	default:
@@ -205,20 +207,38 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	}
 }
 
-// auth is how to log in, and what to call once that is done.
-func (h *sshHop) auth(ctx context.Context) (methods []ssh.AuthMethod, release func(), err error) {
-	release = func() {}
+// credentials are what a login goes by. release must be called once that is done.
+type credentials struct {
+	methods []ssh.AuthMethod
+	release func()
+	keys    int // how many of the agent's are offered
+}
+
+// auth reads the files that name the credentials, or asks the agent.
+func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
+	c.release = func() {}
 	if h.key != "" {
-		signer, err := h.signer()
+		public, err := h.publicKey()
 		if err != nil {
-			return nil, nil, err
+			return c, err
 		}
-		methods = append(methods, ssh.PublicKeys(signer))
+		if public != nil {
+			if err := h.fromAgent(ctx, &c, public); err != nil {
+				return c, err
+			}
+		} else {
+			signer, err := h.signer()
+			if err != nil {
+				return c, err
+			}
+			c.methods = append(c.methods, ssh.PublicKeys(signer))
+		}
 	}
 	if h.password != "" {
 		password, err := h.password.read()
 		if err != nil {
-			return nil, nil, err
+			c.release()
+			return c, err
 		}
 		// Many servers ask for the password by the interactive method only.
 		answer := func(_, _ string, questions []string, _ []bool) ([]string, error) {
@@ -228,26 +248,71 @@ func (h *sshHop) auth(ctx context.Context) (methods []ssh.AuthMethod, release fu
 			}
 			return answers, nil
 		}
-		methods = append(methods, ssh.Password(password), ssh.KeyboardInteractive(answer))
+		c.methods = append(c.methods, ssh.Password(password), ssh.KeyboardInteractive(answer))
 	}
-	if methods != nil {
-		return methods, release, nil
+	if c.methods != nil {
+		return c, nil
 	}
+	return c, h.fromAgent(ctx, &c, nil)
+}
+
+// fromAgent adds the agent's keys to c, or that one alone whose public key is only, as
+// OpenSSH does with IdentitiesOnly.
+func (h *sshHop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the SSH agent does not answer: %w", err)
+		return fmt.Errorf("the SSH agent does not answer: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // an agent may ask a person
-	release = func() { stop(); _ = conn.Close() }
+	release := func() { stop(); _ = conn.Close() }
 	signers, err := agent.NewClient(conn).Signers()
 	if err == nil && len(signers) == 0 {
 		err = errors.New("it has no keys; add one with ssh-add")
 	}
+	if err == nil && only != nil {
+		had := len(signers)
+		signers = slices.DeleteFunc(signers, func(s ssh.Signer) bool { return !bytes.Equal(s.PublicKey().Marshal(), only.Marshal()) })
+		if len(signers) == 0 {
+			err = fmt.Errorf("none of its %d keys is that of %s; add it with ssh-add", had, h.key)
+		}
+	}
 	if err != nil {
 		release()
-		return nil, nil, fmt.Errorf("the SSH agent at %s: %w", h.agent, err)
+		return fmt.Errorf("the SSH agent at %s: %w", h.agent, err)
 	}
-	return []ssh.AuthMethod{ssh.PublicKeys(signers...)}, release, nil
+	c.methods = append(c.methods, ssh.PublicKeys(signers...))
+	c.release, c.keys = release, len(signers)
+	return nil
+}
+
+// usualTries is how many attempts servers allow, where MaxAuthTries says nothing else.
+const usualTries = 6
+
+// loginRefused says how many keys were offered, if that may be why: the server counts
+// each, and the right one may not have had its turn.
+func loginRefused(err error, keys int) error {
+	if keys < usualTries {
+		return err
+	}
+	return fmt.Errorf("%w; the agent has %d keys, each is an attempt, and servers allow %d as a rule (MaxAuthTries): name the file of the right one's public key with %s",
+		err, keys, usualTries, KeyKeyFile)
+}
+
+// publicKey returns the public key of the key file, if there is one and that is what it
+// holds, and else nil.
+func (h *sshHop) publicKey() (ssh.PublicKey, error) {
+	if h.key == "" {
+		return nil, nil
+	}
+	text, err := h.key.bytes()
+	if err != nil {
+		return nil, err
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	if err != nil {
+		return nil, nil //nolint:nilerr // it is a private key, or signer says what is wrong
+	}
+	return key, nil
 }
 
 // signer is the key of the key file.
@@ -284,7 +349,11 @@ func (h *sshHop) checkLogin() error {
 	if h.passphrase != "" && h.key == "" {
 		return &ConfigError{KeyPassphraseFile, "there is no key that it could be the passphrase of", "name the key with " + KeyKeyFile}
 	}
-	if h.key != "" {
+	public, err := h.publicKey()
+	if err != nil {
+		return unreadable(KeyKeyFile, err)
+	}
+	if h.key != "" && public == nil {
 		if _, err := h.signer(); errors.Is(err, errEncrypted) {
 			return &ConfigError{KeyKeyFile, err.Error(), "name one with " + KeyPassphraseFile + ", or leave the key to an agent: ssh-add " + string(h.key)}
 		} else if err != nil {
@@ -294,13 +363,19 @@ func (h *sshHop) checkLogin() error {
 	if _, err := h.password.read(); err != nil {
 		return unreadable(KeyPasswordFile, err)
 	}
-	if h.key != "" || h.password != "" {
+	if public == nil && (h.key != "" || h.password != "") {
 		return nil
 	}
 	if h.agent == "" {
 		h.agent = os.Getenv("SSH_AUTH_SOCK")
 	}
-	if h.agent == "" {
+	switch {
+	case h.agent == "" && public != nil:
+		return &ConfigError{
+			KeyKeyFile, fmt.Sprintf("%s holds a public key, and there is no SSH agent that could have the private one (SSH_AUTH_SOCK)", h.key),
+			"name the private key, or start an agent",
+		}
+	case h.agent == "":
 		return &ConfigError{
 			KeyKeyFile, "there is no key, no password and no SSH agent (SSH_AUTH_SOCK)",
 			"name a private key, such as ~/.ssh/id_ed25519, or start an agent",
@@ -321,7 +396,7 @@ func (h *sshHop) checkKnownHosts() error {
 	if err != nil {
 		return &ConfigError{KeyKnownHosts, err.Error(), "name a file in the format of OpenSSH's known_hosts"}
 	}
-	if len(db.HostKeys(h.place.address)) == 0 {
+	if len(db.HostKeys(h.place.known())) == 0 {
 		return &ConfigError{KeyKnownHosts, fmt.Sprintf("%s has no key of %s", h.knownHosts, h.place.address), "add it: " + h.keyscan(h.knownHosts)}
 	}
 	return nil

@@ -162,14 +162,20 @@ func TestSSHLogins(t *testing.T) {
 	b := viatest.Broker(t)
 	base := sshConfig(t, g, host, key)
 	base.KeyFile = ""
+	var strangers []viatest.Key // more than a server allows attempts
+	for range 8 {
+		strangers = append(strangers, viatest.NewKey(t))
+	}
 	tests := map[string]struct {
 		change func(c *via.Config)
 		want   via.Outcome // empty: it works
 	}{
-		"key":           {func(c *via.Config) { c.KeyFile = file(t, key.PEM) }, ""},
-		"encrypted key": {func(c *via.Config) { c.KeyFile, c.PassphraseFile = file(t, encrypted(t, key, "p")), file(t, "p\n") }, ""},
-		"password":      {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"\n") }, ""},
-		"agent":         {func(c *via.Config) { c.AgentSocket = sshAgent(t, key) }, ""},
+		"key":                 {func(c *via.Config) { c.KeyFile = file(t, key.PEM) }, ""},
+		"key with a BOM":      {func(c *via.Config) { c.KeyFile = file(t, "\ufeff"+key.PEM) }, ""},
+		"password with a BOM": {func(c *via.Config) { c.PasswordFile = file(t, "\ufeff"+viatest.Password+"\r\n") }, ""},
+		"encrypted key":       {func(c *via.Config) { c.KeyFile, c.PassphraseFile = file(t, encrypted(t, key, "p")), file(t, "p\n") }, ""},
+		"password":            {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"\n") }, ""},
+		"agent":               {func(c *via.Config) { c.AgentSocket = sshAgent(t, key) }, ""},
 		"agent's environment": {func(*via.Config) {
 			t.Setenv("SSH_AUTH_SOCK", sshAgent(t, viatest.NewKey(t), key))
 		}, ""},
@@ -178,6 +184,17 @@ func TestSSHLogins(t *testing.T) {
 		"agent without the key": {func(c *via.Config) {
 			c.AgentSocket = sshAgent(t, viatest.NewKey(t))
 		}, via.OutcomeLoginRefused},
+		"agent with too many keys": {func(c *via.Config) {
+			c.AgentSocket = sshAgent(t, append(strangers, key)...)
+		}, via.OutcomeLoginRefused},
+		"the right one of too many": {func(c *via.Config) {
+			c.AgentSocket = sshAgent(t, append(strangers, key)...)
+			c.KeyFile = file(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
+		}, ""},
+		"a public key that the agent does not have": {func(c *via.Config) {
+			c.AgentSocket = sshAgent(t, strangers...)
+			c.KeyFile = file(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
+		}, via.OutcomeCredentials},
 		"empty agent": {func(c *via.Config) { c.AgentSocket = sshAgent(t) }, via.OutcomeCredentials},
 		"no agent":    {func(c *via.Config) { c.AgentSocket = filepath.Join(t.TempDir(), "gone") }, via.OutcomeCredentials},
 	}
@@ -190,8 +207,12 @@ func TestSSHLogins(t *testing.T) {
 				exchange(t, rig{d, g}.connect(t, b.Far()), "x")
 				return
 			}
-			if got, err := outcome(t, t.Context(), d, b.Far()); got != tt.want {
+			got, err := outcome(t, t.Context(), d, b.Far())
+			if got != tt.want {
 				t.Errorf("got %s (%v), want %s", got, err, tt.want)
+			}
+			if strings.Contains(name, "too many") && !strings.Contains(err.Error(), "the agent has 9 keys") {
+				t.Errorf("got %v, want how many keys were offered", err)
 			}
 		})
 	}
@@ -236,6 +257,17 @@ func TestSSHHostKeys(t *testing.T) {
 		if got != via.OutcomeProxyUntrusted || !strings.Contains(err.Error(), "remove line 1") {
 			t.Errorf("got %s (%v), want %s and the line to remove", got, err, via.OutcomeProxyUntrusted)
 		}
+	})
+	t.Run("written otherwise", func(t *testing.T) {
+		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
+		c := sshConfig(t, g, host, key)
+		_, port, _ := net.SplitHostPort(g.Address)
+		c.URL = "ssh://" + viatest.User + "@LocalHost.:" + port
+		c.KnownHosts = file(t, knownhosts.Line([]string{"[localhost]:" + port}, host.Signer.PublicKey())+"\n")
+		c.DialProxy = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, g.Address)
+		}
+		exchange(t, rig{dialer(t, c), g}.connect(t, b.Far()), "x")
 	})
 	t.Run("revoked", func(t *testing.T) {
 		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())

@@ -71,6 +71,32 @@ func TestConnectRefusal(t *testing.T) {
 	}
 }
 
+// Answers of 1xx come in front of the last one (RFC 9110, 15.2).
+func TestConnectInterimAnswers(t *testing.T) {
+	g := viatest.NewGate(t, func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		_, _ = http.ReadRequest(r)
+		_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\nearly")
+		_ = conn.(*net.TCPConn).CloseWrite()
+	})
+	conn := rig{Dialer: dialer(t, via.Config{URL: "http://" + g.Address})}.connect(t, viatest.FarName+":9092")
+	if got, err := io.ReadAll(conn); string(got) != "early" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for name, answer := range map[string]string{
+		"101":     "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+		"endless": strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 10_000),
+	} {
+		g := viatest.NewGate(t, func(conn net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(conn))
+			_, _ = io.WriteString(conn, answer)
+		})
+		if got, err := outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092"); got != via.OutcomeProxyProtocol {
+			t.Errorf("%s: got %s (%v), want %s", name, got, err, via.OutcomeProxyProtocol)
+		}
+	}
+}
+
 // The far side's first bytes may come in one piece with the answer.
 func TestConnectEarlyBytes(t *testing.T) {
 	g := viatest.NewGate(t, func(conn net.Conn) {

@@ -1,0 +1,168 @@
+package admin_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"kproxy/internal/admin"
+	"kproxy/internal/certlab"
+)
+
+// mostConnections is the server's limit.
+const mostConnections = 32
+
+// mustBeClosed fails the test unless the server has closed a connection, or closes it
+// sooner than its time-outs would (5 s and 12 s).
+func mustBeClosed(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := conn.Read(make([]byte, 1))
+	if timeout, ok := errors.AsType[net.Error](err); err == nil || ok && timeout.Timeout() {
+		t.Fatalf("got %v, want the connection closed", err)
+	}
+}
+
+// connect opens a connection that the test closes.
+func connect(t *testing.T, s *admin.Server) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// keepAlive asks once, and leaves the connection open.
+func keepAlive(t *testing.T, conn net.Conn) {
+	t.Helper()
+	fmt.Fprint(conn, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("got %d, %v", resp.StatusCode, err)
+	}
+}
+
+// Clients that keep connections cannot take all descriptors, and health checks get
+// through.
+func TestIdleConnectionsAreLimited(t *testing.T) {
+	log := &journal{}
+	s := listenWith(t, &admin.Config{Bind: "127.0.0.1:0"}, nil, slog.New(slog.NewTextHandler(log, nil)))
+	var all []net.Conn
+	for range mostConnections + 20 {
+		conn := connect(t, s)
+		keepAlive(t, conn)
+		all = append(all, conn)
+	}
+	// 20 are closed; neighbours may change places, because a client has its response
+	// before its connection is idle.
+	for _, oldest := range all[:10] {
+		mustBeClosed(t, oldest)
+	}
+	log.once(t, "level=WARN", "max=32", "source=127.0.0.1", "fix=")
+	if status, body := get(t, s, "/livez"); status != http.StatusOK {
+		t.Errorf("/livez: got %d %s", status, body)
+	}
+}
+
+// Half headers, and connections that send nothing, do not last until a time-out
+// either.
+func TestHalfRequestsAreLimited(t *testing.T) {
+	for _, half := range []string{"", "GET /livez HTTP/1.1\r\nHost:"} {
+		s := listen(t, nil)
+		oldest := connect(t, s)
+		fmt.Fprint(oldest, half)
+		for range mostConnections {
+			fmt.Fprint(connect(t, s), half)
+		}
+		mustBeClosed(t, oldest)
+		if status, body := get(t, s, "/livez"); status != http.StatusOK {
+			t.Errorf("/livez: got %d %s", status, body)
+		}
+	}
+}
+
+// Of requests in hand, too, there are not more: the newest is a health check, maybe.
+func TestActiveConnectionsAreLimited(t *testing.T) {
+	entered := make(chan struct{}, 2*mostConnections)
+	release := make(chan struct{})
+	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		entered <- struct{}{}
+		<-release
+	})
+	s, err := admin.Listen(t.Context(), &admin.Config{Bind: "127.0.0.1:0"}, nil, slow, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	defer close(release)
+	oldest := connect(t, s)
+	for i := range mostConnections {
+		conn := oldest
+		if i > 0 {
+			conn = connect(t, s)
+		}
+		fmt.Fprint(conn, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		<-entered
+	}
+	connect(t, s)
+	mustBeClosed(t, oldest)
+	if status, body := get(t, s, "/livez"); status != http.StatusOK {
+		t.Errorf("/livez: got %d %s", status, body)
+	}
+}
+
+// One address with many connections does not have those of another closed.
+func TestAnotherAddressKeepsItsConnection(t *testing.T) {
+	s := listenWith(t, &admin.Config{Bind: "0.0.0.0:0"}, nil, discard)
+	_, port, err := net.SplitHostPort(s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	other, err := from.DialContext(t.Context(), "tcp4", "127.0.0.1:"+port)
+	if err != nil {
+		t.Skipf("this system has one loopback address: %v", err)
+	}
+	defer func() { _ = other.Close() }()
+	keepAlive(t, other)
+	for range 2 * mostConnections {
+		conn, err := net.Dial("tcp4", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		keepAlive(t, conn)
+	}
+	keepAlive(t, other)
+}
+
+// A TLS client that does not read holds nothing up.
+func TestIdleConnectionsAreLimitedOverTLS(t *testing.T) {
+	files := certlab.NewFolder(t)
+	ca := certlab.NewAuthority(t, "admin")
+	cert, key := files.Pair(t, "admin", ca.Issue(t, nil, "localhost"))
+	s := listenWith(t, &admin.Config{Bind: "127.0.0.1:0", Cert: cert, Key: key}, nil, discard)
+	conf := &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}
+	for range 2 * mostConnections {
+		conn, err := tls.Dial("tcp", s.Addr().String(), conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		keepAlive(t, conn)
+	}
+}

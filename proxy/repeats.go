@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"kproxy/internal/logkey"
+)
+
+const (
+	// repeatInterval is the time between two lines about sessions that end alike: a
+	// flood of half requests must not become one of the log.
+	repeatInterval = 10 * time.Second
+	// maxRepeats is how many kinds of ends are told apart. With it a flood from any
+	// number of addresses has maxRepeats lines at once, and about as many in each
+	// repeatInterval.
+	maxRepeats = 64
+)
+
+// ending is a kind of ends of sessions: those that are merged have it in common.
+type ending struct {
+	listener *listener
+	reason   CloseReason
+	source   netip.Addr // not valid: all sources that have no ending of their own
+}
+
+// repeats merges the lines about sessions that end before their first request is
+// whole: everybody who reaches a port can make any number of them. The first of a
+// kind has its line. Those that follow are counted, and told together.
+type repeats struct {
+	mu  sync.Mutex // guards the following
+	all map[ending]*repeated
+}
+
+// repeated is what has come of an ending.
+type repeated struct {
+	since time.Time // of the last line
+	more  int       // ends since then, which have none
+}
+
+// merges counts an end, and reports whether its line is left to a later one.
+func (r *repeats) merges(e ending) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = map[ending]*repeated{}
+	}
+	if had, ok := r.all[e]; ok {
+		had.more++
+		return true
+	}
+	full := len(r.all) >= maxRepeats
+	if full {
+		e.source = netip.Addr{}
+		if had, ok := r.all[e]; ok {
+			had.more++
+			return true
+		}
+	}
+	r.all[e] = &repeated{since: time.Now()}
+	if full {
+		r.all[e].more = 1
+	}
+	return full
+}
+
+// report tells of the ends that were merged: of all, or of those whose interval is
+// over.
+func (r *repeats) report(all bool) {
+	type told struct {
+		ending
+		repeated
+	}
+	var lines []told
+	now := time.Now()
+	r.mu.Lock()
+	for e, had := range r.all {
+		if !all && now.Sub(had.since) < repeatInterval {
+			continue
+		}
+		if had.more == 0 {
+			delete(r.all, e)
+			continue
+		}
+		lines = append(lines, told{e, *had})
+		*had = repeated{since: now}
+	}
+	r.mu.Unlock()
+	slices.SortFunc(lines, func(a, b told) int {
+		return cmp.Or(cmp.Compare(a.listener.key(), b.listener.key()), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source))
+	})
+	for _, l := range lines {
+		attrs := []slog.Attr{slog.String(logkey.Reason, string(l.reason))}
+		message := "more sessions closed, from other addresses"
+		if l.source.IsValid() {
+			message = "more sessions closed, as one before"
+			attrs = append(attrs, slog.String(logkey.Source, l.source.String()))
+		}
+		attrs = append(attrs, slog.Int(logkey.Connections, l.more), slog.Duration(logkey.Duration, now.Sub(l.since)))
+		l.listener.log.LogAttrs(context.Background(), l.reason.level(), message, attrs...)
+	}
+}
