@@ -169,12 +169,14 @@ func (s *session) logInAgain() error {
 	login.Use(r.opened)
 	r.asking.Store(true)
 	defer r.asking.Store(false)
+	ctx, cancel := context.WithTimeout(r.ctx, s.endpoint.listener.cluster.loginTimeout())
+	defer cancel()
 	for req := login.Request(); req != nil; req = login.Request() {
 		payload, err := s.ask(req)
 		if err != nil {
 			return err
 		}
-		if err := login.Answer(payload); err != nil {
+		if err := login.Answer(ctx, payload); err != nil {
 			return dialFailure(err)
 		}
 	}

@@ -175,7 +175,7 @@ func (s *session) close() {
 // coordinator; a reset is a broker that is down.
 func (s *session) resetIfDown() {
 	switch s.ended().reason {
-	case DialFailed, BrokerRefusedTLS:
+	case DialFailed, BrokerRefusedTLS, TooManyLogins:
 		closeByReset(s.client)
 	default:
 	}

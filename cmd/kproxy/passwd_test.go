@@ -36,7 +36,7 @@ func TestPasswd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for token, want := range map[string]bool{"\x00alice\x00wonderland": true, "\x00bob\x00wonderland": true, "\x00alice\x00wonderland\n": false, "\x00carl\x00wonderland": false} {
-		c, err := users.Begin(auth.Plain)
+		c, err := users.Begin(auth.Plain, auth.Peer{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -445,10 +445,10 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatal(err)
 		}
 		l.Use(auth.Session{Version: max(version, -version) % 3})
-		if err := l.Answer(handshake); err != nil {
+		if err := l.Answer(t.Context(), handshake); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Answer(payload); err != nil {
+		if err := l.Answer(t.Context(), payload); err != nil {
 			if _, ok := errors.AsType[*auth.LoginError](err); !ok {
 				t.Errorf("got %v", err)
 			}
@@ -458,4 +458,29 @@ func FuzzAnswer(f *testing.F) {
 			t.Error("a login by PLAIN goes on behind its only token")
 		}
 	})
+}
+
+// A broker's first SCRAM message is refused before anything is computed if it asks
+// for more than a users file may, or is not made as RFC 5802 has it.
+func TestScramOfBrokersIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ rest, want string }{
+		{"s=c2FsdA==,i=2147483647", "2147483647 SCRAM iterations"},
+		{"s=c2FsdA==,i=1048577", "1048577 SCRAM iterations"},
+		{"s=c2FsdA==,i=4095", "4095 SCRAM iterations"},
+		{"s=c2FsdA==,i=-1", "-1 SCRAM iterations"},
+		{"s=c2FsdA==,i=99999999999999999999", "not a number"},
+		{"s=c2FsdA==,x=2147483647", "third field"},
+		{"s=c2FsdA==,", "third field"},
+		{"s=c2FsdA==", "third field"},
+	} {
+		for _, mechanism := range []string{auth.ScramSHA256, auth.ScramSHA512} {
+			b := &broker{versions: [2]int16{0, 2}, mechanism: mechanism, tokens: func(token []byte) ([]byte, error) {
+				_, nonce, _ := strings.Cut(string(token), ",r=")
+				return []byte("r=" + nonce + "x," + tt.rest), nil
+			}}
+			_, err := logIn(t, byPassword(mechanism, password), b)
+			refused(t, err, tt.want)
+		}
+	}
 }

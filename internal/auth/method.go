@@ -104,7 +104,7 @@ func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
 	if err != nil {
 		return nil, &LoginError{Mechanism: m.Name(), Err: err, Fix: "look at sasl: what kproxy logs in with is not to be had"}
 	}
-	return &Login{mechanism: m.Name(), session: session, token: token}, nil
+	return &Login{mechanism: m.Name(), source: m, session: session, token: token}, nil
 }
 
 // LoginError says why kproxy could not log in at a broker.

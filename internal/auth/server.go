@@ -6,9 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
+	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -27,8 +26,7 @@ type Users struct {
 	mechanisms []string
 	failed     func(error)
 
-	fake []byte        // makes up the salt of users that there are not
-	work chan struct{} // holds an element for each password that is being checked
+	fake []byte // makes up the salt of users that there are not
 
 	mu    sync.Mutex // guards the following
 	known roster
@@ -50,9 +48,6 @@ func NewUsers(file string, mechanisms []string, failed func(error)) (*Users, err
 		mechanisms: mechanisms,
 		failed:     failed,
 		fake:       make([]byte, sha256.Size),
-		// A password costs milliseconds of a core; half of the cores stay for
-		// those who are logged in.
-		work: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	if _, err := rand.Read(u.fake); err != nil {
 		return nil, err
@@ -122,10 +117,38 @@ func (u *Users) password(user string) (mechanism string, c scram.StoredCredentia
 	return mechanism, c, known
 }
 
+// Peer is the client of a Conversation.
+type Peer struct {
+	// Source is the address whose turns the client's password checks take.
+	Source netip.Addr
+	// Stay is called while a check waits for its turn, and returns an error once the
+	// client no longer needs it, such as after it has left. Nil: it always does.
+	Stay func() error
+}
+
+func (p Peer) claimant() claimant {
+	return claimant{kind: forClients, source: network(p.Source), stay: p.Stay}
+}
+
+// network returns the addresses that share the turns of one: an IPv6 host usually
+// has a whole /64, and could come from another address each time.
+func network(source netip.Addr) netip.Prefix {
+	bits := source.BitLen()
+	if source.Is6() {
+		bits = 64
+	}
+	prefix, err := source.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // of a source that is not known
+	}
+	return prefix
+}
+
 // Conversation is a client's login at kproxy, on the server's side. One goroutine
 // at a time uses it.
 type Conversation struct {
 	users     *Users
+	peer      Peer
 	mechanism string
 	scram     *scram.ServerConversation
 	user      string
@@ -136,11 +159,11 @@ type Conversation struct {
 var errNoMechanism = errors.New("the mechanism is not offered")
 
 // Begin starts a login by a mechanism that the client has chosen.
-func (u *Users) Begin(mechanism string) (*Conversation, error) {
+func (u *Users) Begin(mechanism string, peer Peer) (*Conversation, error) {
 	if !slices.Contains(u.mechanisms, mechanism) {
 		return nil, errNoMechanism
 	}
-	c := &Conversation{users: u, mechanism: mechanism}
+	c := &Conversation{users: u, peer: peer, mechanism: mechanism}
 	if mechanism == Plain {
 		return c, nil
 	}
@@ -167,9 +190,15 @@ func (c *Conversation) Done() bool { return c.done }
 // User is who has logged in, or tries to.
 func (c *Conversation) User() string { return c.user }
 
-// Step takes the client's next token and returns the answer to it. An error says
-// that the login has failed, in Kafka's own words for the client; it does not
-// say at what.
+// RefusedError reports that a login has failed. Its text is Kafka's own, for the
+// client, and does not say at what.
+type RefusedError struct{ text string }
+
+func (e *RefusedError) Error() string { return e.text }
+
+// Step takes the client's next token and returns the answer to it. The error is a
+// [*RefusedError] if the login has failed. Any other means that nothing was
+// checked: [ErrTooMany], the end of ctx, or what the peer's Stay has returned.
 func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, err error) {
 	if c.mechanism == Plain {
 		return []byte{}, c.plain(ctx, token)
@@ -177,7 +206,7 @@ func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, e
 	text, err := c.scram.Step(string(token))
 	switch {
 	case err != nil, !sameUser(unescape(c.scram.AuthzID()), c.user):
-		return nil, fmt.Errorf("Authentication failed during authentication due to invalid credentials with SASL mechanism %s", c.mechanism) //nolint:staticcheck // what clients show, in the words that users search for
+		return nil, &RefusedError{"Authentication failed during authentication due to invalid credentials with SASL mechanism " + c.mechanism}
 	case c.scram.Done():
 		c.done = c.scram.Valid()
 	}
@@ -189,31 +218,36 @@ func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, e
 func sameUser(authzID, user string) bool { return authzID == "" || authzID == user }
 
 // errWrongPassword is what Kafka says.
-var errWrongPassword = errors.New("Authentication failed: Invalid username or password") //nolint:staticcheck // what clients show, in the words that users search for
+var errWrongPassword = &RefusedError{"Authentication failed: Invalid username or password"}
 
 // plain takes PLAIN's only token (RFC 4616).
 func (c *Conversation) plain(ctx context.Context, token []byte) error {
-	parts := strings.Split(string(token), "\x00")
+	parts := strings.SplitN(string(token), "\x00", 4)
 	if len(parts) != 3 || parts[1] == "" || parts[2] == "" {
 		return errWrongPassword
 	}
 	c.user = parts[1]
 	mechanism, stored, known := c.users.password(c.user)
-	select {
-	case c.users.work <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-c.users.work }()
-	client, err := hashes[hashOf(mechanism)].hash.NewClientUnprepped(c.user, parts[2], "")
-	if err != nil {
-		return errWrongPassword
-	}
-	// As much work for a user that there is not.
-	got, err := client.GetStoredCredentialsWithError(stored.KeyFactors)
-	if err != nil || !hmac.Equal(got.StoredKey, stored.StoredKey) || !known || !sameUser(parts[0], c.user) {
+	right, err := compute(ctx, computations, c.peer.claimant(), func() bool {
+		return fits(mechanism, c.user, parts[2], stored)
+	})
+	switch {
+	case err != nil:
+		return err
+	case !right || !known || !sameUser(parts[0], c.user):
 		return errWrongPassword
 	}
 	c.done = true
 	return nil
+}
+
+// fits reports whether a password is the one that was stored. It takes as long for
+// one that is not.
+func fits(mechanism, user, password string, stored scram.StoredCredentials) bool {
+	client, err := hashes[hashOf(mechanism)].hash.NewClientUnprepped(user, password, "")
+	if err != nil {
+		return false
+	}
+	got, err := client.GetStoredCredentialsWithError(stored.KeyFactors)
+	return err == nil && hmac.Equal(got.StoredKey, stored.StoredKey)
 }

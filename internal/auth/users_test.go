@@ -76,7 +76,7 @@ func TestUserLines(t *testing.T) {
 // says reports whether a user's password is taken.
 func says(t *testing.T, u *auth.Users, user, text string) bool {
 	t.Helper()
-	c, err := u.Begin(auth.Plain)
+	c, err := u.Begin(auth.Plain, auth.Peer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := func(user string) string {
-		c, err := u.Begin(auth.ScramSHA256)
+		c, err := u.Begin(auth.ScramSHA256, auth.Peer{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func FuzzTokens(f *testing.F) {
 	f.Add(uint8(1), []byte("p=tls-unique,,n=alice,r=n"), []byte("e=x"))
 	f.Fuzz(func(t *testing.T, which uint8, first, second []byte) {
 		mechanisms := auth.UserMechanisms()
-		c, err := u.Begin(mechanisms[int(which)%len(mechanisms)])
+		c, err := u.Begin(mechanisms[int(which)%len(mechanisms)], auth.Peer{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,167 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+)
+
+// held is turns whose only place is taken.
+func held(t *testing.T) *turns {
+	t.Helper()
+	all := newTurns(1)
+	if err := all.take(t.Context(), claimant{}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// wait has a claimant take a place in another goroutine, which gives it back at
+// once. The order in which that happens goes to served.
+func wait(ctx context.Context, all *turns, c claimant, name string, served *[]string) (err *error) {
+	err = new(error)
+	go func() {
+		if *err = all.take(ctx, c); *err == nil {
+			*served = append(*served, name)
+			all.release()
+		}
+	}()
+	synctest.Wait()
+	return err
+}
+
+func TestTurnsGoRoundBySource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := held(t)
+		var served []string
+		for i := range 3 {
+			wait(t.Context(), all, claimant{source: "flood"}, "flood "+strconv.Itoa(i), &served)
+		}
+		wait(t.Context(), all, claimant{source: "alice"}, "alice", &served)
+		wait(t.Context(), all, claimant{source: "bob"}, "bob", &served)
+		all.release()
+		synctest.Wait()
+		if want := []string{"flood 0", "alice", "bob", "flood 1", "flood 2"}; !slices.Equal(served, want) {
+			t.Errorf("got %q, want %q", served, want)
+		}
+	})
+}
+
+func TestLoginsAtBrokersDoNotWaitForClients(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := held(t)
+		var served []string
+		for _, source := range []string{"a", "b", "c"} {
+			wait(t.Context(), all, claimant{kind: forClients, source: source}, source, &served)
+		}
+		wait(t.Context(), all, claimant{kind: forBrokers, source: "orders"}, "orders", &served)
+		all.release()
+		synctest.Wait()
+		if i := slices.Index(served, "orders"); i < 0 || i > 1 {
+			t.Errorf("got %q: the login at a broker waits for all clients", served)
+		}
+	})
+}
+
+func TestNoMoreThanMaxWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := held(t)
+		var served []string
+		errs := make([]*error, maxWaiting)
+		for i := range errs {
+			errs[i] = wait(t.Context(), all, claimant{source: "flood"}, "flood", &served)
+		}
+		if err := all.take(t.Context(), claimant{source: "flood"}); !errors.Is(err, ErrTooMany) {
+			t.Errorf("one more of the flood: got %v, want %v", err, ErrTooMany)
+		}
+		wait(t.Context(), all, claimant{source: "alice"}, "alice", &served)
+		if err := *errs[maxWaiting-1]; !errors.Is(err, ErrTooMany) {
+			t.Errorf("the flood's newest: got %v, want %v, for it makes room for another source", err, ErrTooMany)
+		}
+		all.release()
+		synctest.Wait()
+		if len(served) != maxWaiting || served[1] != "alice" {
+			t.Errorf("%d were served, and alice as number %d", len(served), slices.Index(served, "alice"))
+		}
+		if all.free != 1 || all.lines[forClients].waiting != 0 || len(all.lines[forClients].sources) != 0 {
+			t.Errorf("something is left: %+v", all.lines[forClients])
+		}
+	})
+}
+
+// A claimant that leaves loses its turn, whether it is noticed while it waits or
+// when the turn comes, and the next one gets it.
+func TestClaimantsThatLeave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := held(t)
+		var served []string
+		left := errors.New("it has left")
+		ctx, cancel := context.WithCancel(t.Context())
+		canceled := wait(ctx, all, claimant{source: 1}, "canceled", &served)
+		leaver := func() error { return left }
+		gone := wait(t.Context(), all, claimant{source: 2, stay: leaver}, "gone", &served)
+		wait(t.Context(), all, claimant{source: 3}, "alice", &served)
+		cancel()
+		all.release() // before anything has looked
+		synctest.Wait()
+		if !errors.Is(*canceled, context.Canceled) || !errors.Is(*gone, left) || !slices.Equal(served, []string{"alice"}) {
+			t.Errorf("got %v and %v, and served %q", *canceled, *gone, served)
+		}
+		if all.free != 1 {
+			t.Errorf("%d places are free, want 1", all.free)
+		}
+	})
+}
+
+func TestClaimantsThatLeaveMakeRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := held(t)
+		var served []string
+		left := errors.New("it has left")
+		gone := wait(t.Context(), all, claimant{stay: func() error { return left }}, "gone", &served)
+		for *gone == nil { // the bubble's clock: as far as the next look
+			ctx, cancel := context.WithTimeout(t.Context(), lookEvery)
+			<-ctx.Done()
+			cancel()
+			synctest.Wait()
+		}
+		if !errors.Is(*gone, left) || all.lines[forClients].waiting != 0 {
+			t.Errorf("got %v, and %d wait", *gone, all.lines[forClients].waiting)
+		}
+	})
+}
+
+// Work that goes on holds its place and nothing else: neither its caller, once
+// that has lost patience, nor the others longer than it lasts.
+func TestComputationsAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := newTurns(1)
+		hold := make(chan int)
+		ctx, cancel := context.WithCancel(t.Context())
+		var err error
+		go func() { _, err = compute(ctx, all, claimant{}, func() int { return <-hold }) }()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the context's end", err)
+		}
+		if all.free != 0 {
+			t.Error("work that goes on has given up its place")
+		}
+		hold <- 1
+		if n, err := compute(t.Context(), all, claimant{}, func() int { return 7 }); n != 7 || err != nil {
+			t.Errorf("got %d, %v", n, err)
+		}
+		synctest.Wait()
+	})
+}
