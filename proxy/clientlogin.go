@@ -34,11 +34,11 @@ import (
 const failedLoginDelay = 100 * time.Millisecond
 
 // readUsers reads who may log in at the listener.
-func (l *listener) readUsers() (err error) {
+func (l *listener) readUsers(ctx context.Context) (err error) {
 	if l.conf.Login == nil {
 		return nil
 	}
-	l.users, err = auth.NewUsers(l.conf.Login.UsersFile, l.conf.Login.Mechanisms, func(err error) {
+	l.users, err = auth.NewUsers(ctx, l.conf.Login.UsersFile, l.conf.Login.Mechanisms, func(err error) {
 		l.log.Error("the users file has changed and cannot be read; the old users stay", slog.Any(logkey.Error, err))
 	})
 	if err != nil {

@@ -105,7 +105,7 @@ func (f *connectFlags) addCluster(cmd *cobra.Command) {
 
 // with has do go on with the flags and arguments, until it has ended or a signal comes.
 func (f *connectFlags) with(ctx context.Context, args []string, stderr io.Writer, do func(context.Context, *connect.Options) error) error {
-	o, cleanUp, err := f.options(args, stderr)
+	o, cleanUp, err := f.options(ctx, args, stderr)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -171,14 +171,14 @@ func by(mechanisms []string) string {
 }
 
 // options are the flags and arguments, checked. cleanUp removes what they have made.
-func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Options, cleanUp func(), err error) {
+func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Writer) (o *connect.Options, cleanUp func(), err error) {
 	cleanUp = func() {}
 	o = &connect.Options{
 		Addresses: args, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
 		Say: func(line string) { _, _ = fmt.Fprintln(printable{stderr}, "kproxy: "+line) },
 	}
 	if f.configFrom != "" {
-		from, err := connect.FromFile(f.configFrom)
+		from, err := connect.FromFile(ctx, f.configFrom)
 		if err != nil {
 			return nil, nil, err
 		}

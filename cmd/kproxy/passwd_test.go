@@ -18,7 +18,7 @@ func TestPasswd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var line bytes.Buffer
-	if err := passwd("alice", &passwdOptions{mechanism: auth.ScramSHA512, iterations: auth.MinIterations}, strings.NewReader("wonderland\nmore\n"), &line, nil); err != nil {
+	if err := passwd(t.Context(), "alice", &passwdOptions{mechanism: auth.ScramSHA512, iterations: auth.MinIterations}, strings.NewReader("wonderland\nmore\n"), &line, nil); err != nil {
 		t.Fatal(err)
 	}
 	if code := run([]string{"passwd", "bob", "--mechanism", "SCRAM-SHA-256", "--iterations", "4096", "--password-file", secret}, &line, os.Stderr); code != exitDone {
@@ -31,7 +31,7 @@ func TestPasswd(t *testing.T) {
 	if err := os.WriteFile(file, line.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	users, err := auth.NewUsers(file, []string{auth.Plain}, nil)
+	users, err := auth.NewUsers(t.Context(), file, []string{auth.Plain}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

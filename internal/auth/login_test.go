@@ -320,6 +320,15 @@ func TestTokenFromFile(t *testing.T) {
 	if _, err := logIn(t, conf, b); err != nil {
 		t.Error(err)
 	}
+	// What an editor leaves around a token is no part of it.
+	for _, text := range []string{"\xef\xbb\xbft1\r\n", " t1 \n\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := logIn(t, conf, b); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 	b.tokens = bearerServer("another")
 	_, err := logIn(t, conf, b)
 	refused(t, err, "invalid_token")

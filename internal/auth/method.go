@@ -54,13 +54,13 @@ func New(conf *SASL) (*Method, error) {
 	password := conf.Password
 	switch conf.Mechanism {
 	case Plain:
-		m.mechanism = plain.Plain(func(context.Context) (plain.Auth, error) {
-			text, err := password.Read()
+		m.mechanism = plain.Plain(func(ctx context.Context) (plain.Auth, error) {
+			text, err := password.Read(ctx)
 			return plain.Auth{User: conf.Username, Pass: text}, err
 		})
 	case ScramSHA256, ScramSHA512:
-		credentials := func(context.Context) (scram.Auth, error) {
-			text, err := password.Read()
+		credentials := func(ctx context.Context) (scram.Auth, error) {
+			text, err := password.Read(ctx)
 			return scram.Auth{User: conf.Username, Pass: text}, err
 		}
 		if m.mechanism = scram.Sha512(credentials); conf.Mechanism == ScramSHA256 {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"kproxy/internal/files"
 )
 
 // OAuth says where bearer tokens come from: a file, or a token endpoint that is
@@ -55,7 +58,12 @@ func (t *tokens) bearer(ctx context.Context) (oauth.Auth, error) {
 
 func (t *tokens) next(ctx context.Context) (string, error) {
 	if t.conf.TokenFile != "" {
-		return Secret{File: t.conf.TokenFile}.Read()
+		// A token has no blanks (RFC 6750): those around it are an editor's.
+		text, err := Secret{File: t.conf.TokenFile}.Read(ctx)
+		if text = strings.TrimSpace(text); text == "" && err == nil {
+			err = fmt.Errorf("%s: %w", t.conf.TokenFile, files.ErrEmpty)
+		}
+		return text, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,7 +89,7 @@ func (t *tokens) next(ctx context.Context) (string, error) {
 // ask asks the token endpoint. Of what that answers, an error keeps the code and
 // the description alone: an answer may repeat the question.
 func (t *tokens) ask(ctx context.Context) (*oauth2.Token, error) {
-	secret, err := t.conf.ClientSecret.Read()
+	secret, err := t.conf.ClientSecret.Read(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/xdg-go/scram"
 )
@@ -22,63 +19,22 @@ func UserMechanisms() []string { return []string{Plain, ScramSHA256, ScramSHA512
 // Users are who may log in at a listener, from a users file that is read again
 // when it changes. They may be used by several goroutines at once.
 type Users struct {
-	file       string
+	book       *book
 	mechanisms []string
-	failed     func(error)
 
 	fake []byte // makes up the salt of users that there are not
-
-	mu    sync.Mutex // guards the following
-	known roster
-	state fileState // of the file, when it was last read
 }
 
-// fileState is what shows that a file has changed.
-type fileState struct {
-	size     int64
-	modified time.Time
-	missing  bool
-}
-
-// NewUsers reads the users file. failed is told when a later version of it cannot
+// NewUsers reads the users file. failed is called when a later version of it cannot
 // be read; then the last good one stays.
-func NewUsers(file string, mechanisms []string, failed func(error)) (*Users, error) {
-	u := &Users{
-		file:       file,
-		mechanisms: mechanisms,
-		failed:     failed,
-		fake:       make([]byte, sha256.Size),
-	}
+func NewUsers(ctx context.Context, file string, mechanisms []string, failed func(error)) (*Users, error) {
+	u := &Users{mechanisms: mechanisms, fake: make([]byte, sha256.Size)}
 	if _, err := rand.Read(u.fake); err != nil {
 		return nil, err
 	}
-	u.state = u.look()
 	var err error
-	u.known, err = readRoster(file)
+	u.book, err = openBook(ctx, file, failed)
 	return u, err
-}
-
-func (u *Users) look() fileState {
-	info, err := os.Stat(u.file)
-	if err != nil {
-		return fileState{missing: true}
-	}
-	return fileState{size: info.Size(), modified: info.ModTime()}
-}
-
-// users returns what the file says.
-func (u *Users) users() roster {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if now := u.look(); now != u.state {
-		u.state = now
-		if known, err := readRoster(u.file); err != nil {
-			u.failed(err)
-		} else {
-			u.known = known
-		}
-	}
-	return u.known
 }
 
 // Mechanisms lists those that clients may choose from.
@@ -86,8 +42,8 @@ func (u *Users) Mechanisms() []string { return u.mechanisms }
 
 // lookup returns what is known of a user. Of one that there is not it makes
 // something up, the same each time, so that nobody can tell who there is.
-func (u *Users) lookup(mechanism, user string) (c scram.StoredCredentials, known bool) {
-	users := u.users()[mechanism]
+func (u *Users) lookup(all roster, mechanism, user string) (c scram.StoredCredentials, known bool) {
+	users := all[mechanism]
 	if c, known = users[user]; known {
 		return c, true
 	}
@@ -105,15 +61,14 @@ func (u *Users) lookup(mechanism, user string) (c scram.StoredCredentials, known
 }
 
 // password returns what a password of the user is compared with.
-func (u *Users) password(user string) (mechanism string, c scram.StoredCredentials, known bool) {
-	all := u.users()
+func (u *Users) password(all roster, user string) (mechanism string, c scram.StoredCredentials, known bool) {
 	mechanism = ScramSHA512
 	if _, only := all[ScramSHA256][user]; only || len(all[ScramSHA512]) == 0 {
 		if _, both := all[ScramSHA512][user]; !both {
 			mechanism = ScramSHA256
 		}
 	}
-	c, known = u.lookup(mechanism, user)
+	c, known = u.lookup(all, mechanism, user)
 	return mechanism, c, known
 }
 
@@ -151,6 +106,7 @@ type Conversation struct {
 	peer      Peer
 	mechanism string
 	scram     *scram.ServerConversation
+	roster    roster // as it was when the user was named
 	user      string
 	done      bool
 }
@@ -169,7 +125,7 @@ func (u *Users) Begin(mechanism string, peer Peer) (*Conversation, error) {
 	}
 	server, err := hashes[hashOf(mechanism)].hash.NewServer(func(name string) (scram.StoredCredentials, error) {
 		c.user = unescape(name)
-		stored, _ := u.lookup(mechanism, c.user)
+		stored, _ := u.lookup(c.roster, mechanism, c.user)
 		return stored, nil
 	})
 	if err != nil {
@@ -203,6 +159,9 @@ func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, e
 	if c.mechanism == Plain {
 		return []byte{}, c.plain(ctx, token)
 	}
+	if c.roster == nil {
+		c.roster = c.users.book.now(ctx)
+	}
 	text, err := c.scram.Step(string(token))
 	switch {
 	case err != nil, !sameUser(unescape(c.scram.AuthzID()), c.user):
@@ -227,7 +186,7 @@ func (c *Conversation) plain(ctx context.Context, token []byte) error {
 		return errWrongPassword
 	}
 	c.user = parts[1]
-	mechanism, stored, known := c.users.password(c.user)
+	mechanism, stored, known := c.users.password(c.users.book.now(ctx), c.user)
 	right, err := compute(ctx, computations, c.peer.claimant(), func() bool {
 		return fits(mechanism, c.user, parts[2], stored)
 	})

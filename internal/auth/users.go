@@ -7,11 +7,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/xdg-go/scram"
+
+	"kproxy/internal/files"
 )
 
 // A users file has a line for each user and hash, in the form that Kafka itself
@@ -87,31 +88,11 @@ func isUserName(name string) bool {
 	return name != "" && name == strings.TrimSpace(name) && !strings.ContainsAny(name, ":\n\r") && !strings.HasPrefix(name, "#")
 }
 
-// readRoster reads a users file.
-func readRoster(name string) (roster, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxUsersFile {
-		return nil, fmt.Errorf("%s has %d bytes, which is no users file", name, info.Size())
-	}
-	b, err := os.ReadFile(name) //nolint:gosec // the configuration names it
-	if err != nil {
-		return nil, err
-	}
-	users, err := parseRoster(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return users, nil
-}
-
 // parseRoster reads the content of a users file. Errors name the line, and
 // nothing of it but the user.
 func parseRoster(b []byte) (roster, error) {
 	users := roster{}
-	lines := bufio.NewScanner(bytes.NewReader(b))
+	lines := bufio.NewScanner(bytes.NewReader(files.WithoutBOM(b)))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {

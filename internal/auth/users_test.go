@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,7 @@ func TestUsersFiles(t *testing.T) {
 		"two salts":      {good + ",salt=", "salt is there twice"},
 	} {
 		put(t, file, tt.text)
-		_, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+		_, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil)
 		switch {
 		case tt.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
@@ -97,7 +98,7 @@ func TestUsersAreReadAgain(t *testing.T) {
 	}
 	put(t, file, line("alice"))
 	var failed atomic.Int64
-	u, err := auth.NewUsers(file, []string{auth.Plain}, func(error) { failed.Add(1) })
+	u, err := auth.NewUsers(t.Context(), file, []string{auth.Plain}, func(error) { failed.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users")
 	put(t, file, good)
-	u, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+	u, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func FuzzUsersFile(f *testing.F) {
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		u, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+		u, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil)
 		if err != nil {
 			return
 		}
@@ -190,7 +191,7 @@ func FuzzTokens(f *testing.F) {
 	if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	u, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+	u, err := auth.NewUsers(context.Background(), file, auth.UserMechanisms(), nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -132,7 +132,7 @@ func TestFromKeys(t *testing.T) {
 			got := &Client{}
 			k, err := parseKeys([]byte(tt.text))
 			if err == nil {
-				got, err = fromKeys(k)
+				got, err = fromKeys(t.Context(), k)
 			}
 			if tt.problem != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.problem) || strings.Contains(err.Error(), "hunter2") {
@@ -196,7 +196,7 @@ func TestStores(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k["security.protocol"] = "SSL"
-			c, err := fromKeys(k)
+			c, err := fromKeys(t.Context(), k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,7 +235,7 @@ func TestStores(t *testing.T) {
 		"ssl.key.passwor": {"ssl.keystore.location": files.Write(t, "k2.jks", jks(shown)), "ssl.keystore.password": "storepass"},
 	} {
 		k["security.protocol"] = "SSL"
-		if _, err := fromKeys(k); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
+		if _, err := fromKeys(t.Context(), k); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("got %v, want %q", err, name)
 		}
 	}
@@ -255,7 +255,7 @@ func FuzzFromKeys(f *testing.F) {
 				delete(k, name)
 			}
 		}
-		c, err := fromKeys(k)
+		c, err := fromKeys(t.Context(), k)
 		if err != nil {
 			return
 		}

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/magiconair/properties"
 
+	"kproxy/internal/files"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -36,21 +38,25 @@ func (c *Client) Close() {
 // FromFile reads a client's configuration: Java's properties, or librdkafka's keys. The
 // error names the file, the key and the fix, and quotes no value that may be secret. The
 // Client must be closed.
-func FromFile(file string) (*Client, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // the user names it
+func FromFile(ctx context.Context, file string) (*Client, error) {
+	data, err := files.Read(ctx, file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("--config-from: %w", err)
 	}
-	keys, err := parseKeys(data)
+	keys, err := parseKeys(files.WithoutBOM(data))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	c, err := fromKeys(keys)
+	c, err := fromKeys(ctx, keys)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return c, nil
 }
+
+// maxFile bounds a client's configuration and its stores, in bytes: the bundle of all
+// public authorities has a quarter of it.
+const maxFile = 1 << 20
 
 // keys are a client's keys and values.
 type keys map[string]string
@@ -113,7 +119,7 @@ func (k keys) firstOf(names []string) string {
 
 // fromKeys makes a Client of keys. Those that have nothing to do with the way to the
 // cluster are not looked at.
-func fromKeys(k keys) (c *Client, err error) {
+func fromKeys(ctx context.Context, k keys) (c *Client, err error) {
 	c = &Client{}
 	defer func() {
 		if err != nil {
@@ -138,7 +144,7 @@ func fromKeys(k keys) (c *Client, err error) {
 		return c, fmt.Errorf("security.protocol: it is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL")
 	}
 	if strings.HasSuffix(protocol, "SSL") {
-		if c.TLS, err = c.tls(k); err != nil {
+		if c.TLS, err = c.tls(ctx, k); err != nil {
 			return c, err
 		}
 	}

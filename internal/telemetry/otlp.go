@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"google.golang.org/grpc/credentials"
 
+	"kproxy/internal/files"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -102,11 +102,11 @@ func (o *OTLP) url() (*url.URL, bool) {
 
 // reader pushes what the producers give.
 func (o *OTLP) reader(ctx context.Context, producers ...metric.Producer) (metric.Reader, error) {
-	headers, err := readHeaders(o.HeadersFile)
+	headers, err := readHeaders(ctx, o.HeadersFile)
 	if err != nil {
 		return nil, &proxy.ConfigError{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"}
 	}
-	roots, err := readCA(o.CA)
+	roots, err := readCA(ctx, o.CA)
 	if err != nil {
 		return nil, &proxy.ConfigError{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"}
 	}
@@ -156,11 +156,15 @@ func (o *OTLP) pushHTTP(ctx context.Context, headers map[string]string, conf *tl
 		otlpmetrichttp.WithHeaders(headers), security)
 }
 
-func readCA(file string) (*x509.CertPool, error) {
+// maxFile bounds the files that are read, in bytes: the bundle of all public
+// authorities has a quarter of it.
+const maxFile = 1 << 20
+
+func readCA(ctx context.Context, file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil // to crypto/tls that is the system's own
 	}
-	pem, err := os.ReadFile(file) //nolint:gosec // G304: the operator names it
+	pem, err := files.Read(ctx, file, maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -173,16 +177,16 @@ func readCA(file string) (*x509.CertPool, error) {
 
 // readHeaders reads lines of name: value. Its errors name no value: it is most
 // often a secret.
-func readHeaders(file string) (map[string]string, error) {
+func readHeaders(ctx context.Context, file string) (map[string]string, error) {
 	if file == "" {
 		return map[string]string{}, nil
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // G304: the operator names it
+	data, err := files.Read(ctx, file, maxFile)
 	if err != nil {
 		return nil, err
 	}
 	headers := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines := bufio.NewScanner(bytes.NewReader(files.WithoutBOM(data)))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -1,6 +1,7 @@
 package tlsconf
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,8 +9,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+
+	"kproxy/internal/files"
 )
 
 // maxFileSize bounds what is read of a file, in bytes: the bundle of all public
@@ -29,11 +30,11 @@ type file struct {
 
 // readFiles looks at the files. One that cannot be read is an error of that
 // file, told when it is asked for.
-func readFiles(names []string) contents {
+func readFiles(ctx context.Context, names []string) contents {
 	c := contents{files: make(map[string]file, len(names))}
 	digest := sha256.New()
 	for _, name := range names {
-		data, err := readFile(name)
+		data, err := files.Read(ctx, name, maxFileSize)
 		c.files[name] = file{data: data, err: err}
 		text := fmt.Sprint(err)
 		digest.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
@@ -43,19 +44,6 @@ func readFiles(names []string) contents {
 	}
 	digest.Sum(c.digest[:0])
 	return c
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // the configuration names it
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err == nil && len(data) > maxFileSize {
-		return nil, fmt.Errorf("%s: has more than %d bytes", name, maxFileSize)
-	}
-	return data, err
 }
 
 func (c contents) of(name string) ([]byte, error) {

@@ -36,7 +36,7 @@ func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
 		Header: http.Header{"User-Agent": {"kproxy"}},
 	}
 	if h.user != "" {
-		password, err := h.password.read()
+		password, err := h.password.read(ctx)
 		if err != nil {
 			return nil, fail(OutcomeCredentials, err)
 		}

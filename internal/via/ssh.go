@@ -14,6 +14,8 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"kproxy/internal/files"
 )
 
 // sshHop gives channels of one SSH connection, the link. The first dial makes the
@@ -149,7 +151,7 @@ func (h *sshHop) close() {
 
 // login connects to the proxy and logs in. The files are read anew.
 func (h *sshHop) login(ctx context.Context) (*link, error) {
-	db, err := knownhosts.NewDB(h.knownHosts)
+	db, err := h.hostKeys(ctx)
 	if err != nil {
 		return nil, fail(OutcomeCredentials, err)
 	}
@@ -209,14 +211,14 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 func (h *sshHop) auth(ctx context.Context) (methods []ssh.AuthMethod, release func(), err error) {
 	release = func() {}
 	if h.key != "" {
-		signer, err := h.signer()
+		signer, err := h.signer(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		methods = append(methods, ssh.PublicKeys(signer))
 	}
 	if h.password != "" {
-		password, err := h.password.read()
+		password, err := h.password.read(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -251,8 +253,11 @@ func (h *sshHop) auth(ctx context.Context) (methods []ssh.AuthMethod, release fu
 }
 
 // signer is the key of the key file.
-func (h *sshHop) signer() (ssh.Signer, error) {
-	pem, err := h.key.bytes()
+func (h *sshHop) signer(ctx context.Context) (ssh.Signer, error) {
+	pem, err := files.Read(ctx, string(h.key), maxSecret)
+	if err == nil && len(pem) == 0 {
+		err = fmt.Errorf("%s: %w", h.key, files.ErrEmpty)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +271,7 @@ func (h *sshHop) signer() (ssh.Signer, error) {
 	if h.passphrase == "" {
 		return nil, fmt.Errorf("%s: %w", h.key, errEncrypted)
 	}
-	passphrase, err := h.passphrase.read()
+	passphrase, err := h.passphrase.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -285,13 +290,13 @@ func (h *sshHop) checkLogin() error {
 		return &ConfigError{KeyPassphraseFile, "there is no key that it could be the passphrase of", "name the key with " + KeyKeyFile}
 	}
 	if h.key != "" {
-		if _, err := h.signer(); errors.Is(err, errEncrypted) {
+		if _, err := h.signer(context.Background()); errors.Is(err, errEncrypted) {
 			return &ConfigError{KeyKeyFile, err.Error(), "name one with " + KeyPassphraseFile + ", or leave the key to an agent: ssh-add " + string(h.key)}
 		} else if err != nil {
 			return &ConfigError{KeyKeyFile, err.Error(), "name a private key that this process may read, and the file of its passphrase if it has one"}
 		}
 	}
-	if _, err := h.password.read(); err != nil {
+	if _, err := h.password.read(context.Background()); err != nil {
 		return unreadable(KeyPasswordFile, err)
 	}
 	if h.key != "" || h.password != "" {
@@ -314,7 +319,7 @@ func (h *sshHop) checkKnownHosts() error {
 	if h.knownHosts == "" {
 		return &ConfigError{KeyKnownHosts, "there is no file of known host keys, without which anyone could be " + h.place.host, "make one: " + h.keyscan("known_hosts")}
 	}
-	db, err := knownhosts.NewDB(h.knownHosts)
+	db, err := h.hostKeys(context.Background())
 	if errors.Is(err, os.ErrNotExist) {
 		return &ConfigError{KeyKnownHosts, err.Error(), "make it: " + h.keyscan(h.knownHosts)}
 	}
@@ -326,6 +331,17 @@ func (h *sshHop) checkKnownHosts() error {
 	}
 	return nil
 }
+
+// hostKeys reads the file of known hosts. The library opens it by its name, twice.
+func (h *sshHop) hostKeys(ctx context.Context) (*knownhosts.HostKeyDB, error) {
+	if _, err := files.Read(ctx, h.knownHosts, maxKnownHosts); err != nil {
+		return nil, err
+	}
+	return files.Do(ctx, h.knownHosts, func() (*knownhosts.HostKeyDB, error) { return knownhosts.NewDB(h.knownHosts) })
+}
+
+// maxKnownHosts bounds a file of known hosts: 16 MiB are some 40,000 keys.
+const maxKnownHosts = 16 << 20
 
 // keyscan is the command that makes the line, with what it cannot know.
 func (h *sshHop) keyscan(file string) string {
