@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"kproxy/internal/hostport"
 )
 
 // What the process ends with.
@@ -90,13 +92,13 @@ func unknownCommand(root *cobra.Command, name string) error {
 			known = append(known, c.Name())
 		}
 	}
-	return &usageError{fmt.Errorf("unknown command %q; %s", name, suggest(name, known))}
+	return &usageError{fmt.Errorf("unknown command %q; %s", hostport.WithoutUser(name), suggest(name, known))}
 }
 
 // noArguments is for commands that take flags only.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath())}
+		return &usageError{fmt.Errorf("unexpected argument %q; see %s --help", hostport.WithoutUser(args[0]), cmd.CommandPath())}
 	}
 	return nil
 }
