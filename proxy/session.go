@@ -157,6 +157,9 @@ func (s *session) pump() {
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
 	answers.Wait()
+	if s.queue.isClosed() { // it has ended: a reason that neither has noted stands here
+		s.note(end(BrokerClosed, nil))
+	}
 }
 
 // close closes both connections, and gives back what the session has borrowed.
