@@ -16,6 +16,7 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"kproxy/internal/files"
+	"kproxy/internal/foreign"
 )
 
 // sshHop gives channels of one SSH connection, the link. The first dial makes the
@@ -155,11 +156,11 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, fail(OutcomeCredentials, err)
 	}
-	auth, release, err := h.auth(ctx)
+	auth, err := h.auth(ctx)
 	if err != nil {
 		return nil, fail(OutcomeCredentials, err)
 	}
-	defer release()
+	defer auth.release()
 	conn, err := h.connect.connect(ctx, h.place.address)
 	if err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	var stranger atomic.Pointer[error]
 	config := &ssh.ClientConfig{
 		User: h.place.user,
-		Auth: auth,
+		Auth: auth.methods,
 		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {
 			err := db.HostKeyCallback()(host, remote, key)
 			if err != nil {
@@ -188,11 +189,12 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	ended := !stop()
 	switch {
 	case err == nil && !ended:
-		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive), nil
+		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive, auth.secrets), nil
 	case err == nil:
 		_ = client.Close() // the context has closed what carries it
 	}
 	_ = wire.Close()
+	err = foreign.Error(err, auth.secrets...) // the host's own words may be in it
 	switch why := stranger.Load(); {
 	case ended:
 		return nil, fail(OutcomeProxyUnreachable, ctx.Err())
@@ -207,20 +209,26 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	}
 }
 
-// auth is how to log in, and what to call once that is done.
-func (h *sshHop) auth(ctx context.Context) (methods []ssh.AuthMethod, release func(), err error) {
-	release = func() {}
+// sshLogin is how to log in.
+type sshLogin struct {
+	methods []ssh.AuthMethod
+	secrets []string // which the host hears, and no error may repeat
+	release func()   // to be called once that is done
+}
+
+func (h *sshHop) auth(ctx context.Context) (*sshLogin, error) {
+	login := &sshLogin{release: func() {}}
 	if h.key != "" {
 		signer, err := h.signer(ctx)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		methods = append(methods, ssh.PublicKeys(signer))
+		login.methods = append(login.methods, ssh.PublicKeys(signer))
 	}
 	if h.password != "" {
 		password, err := h.password.read(ctx)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		// Many servers ask for the password by the interactive method only.
 		answer := func(_, _ string, questions []string, _ []bool) ([]string, error) {
@@ -230,26 +238,28 @@ func (h *sshHop) auth(ctx context.Context) (methods []ssh.AuthMethod, release fu
 			}
 			return answers, nil
 		}
-		methods = append(methods, ssh.Password(password), ssh.KeyboardInteractive(answer))
+		login.methods = append(login.methods, ssh.Password(password), ssh.KeyboardInteractive(answer))
+		login.secrets = []string{password}
 	}
-	if methods != nil {
-		return methods, release, nil
+	if login.methods != nil {
+		return login, nil
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the SSH agent does not answer: %w", err)
+		return nil, fmt.Errorf("the SSH agent does not answer: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // an agent may ask a person
-	release = func() { stop(); _ = conn.Close() }
+	login.release = func() { stop(); _ = conn.Close() }
 	signers, err := agent.NewClient(conn).Signers()
 	if err == nil && len(signers) == 0 {
 		err = errors.New("it has no keys; add one with ssh-add")
 	}
 	if err != nil {
-		release()
-		return nil, nil, fmt.Errorf("the SSH agent at %s: %w", h.agent, err)
+		login.release()
+		return nil, fmt.Errorf("the SSH agent at %s: %w", h.agent, err)
 	}
-	return []ssh.AuthMethod{ssh.PublicKeys(signers...)}, release, nil
+	login.methods = []ssh.AuthMethod{ssh.PublicKeys(signers...)}
+	return login, nil
 }
 
 // signer is the key of the key file.
