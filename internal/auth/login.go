@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/wire"
 )
 
@@ -24,15 +25,16 @@ import (
 // Send what Request returns, give the answer to Answer, and go on until Request
 // returns nil. One goroutine at a time uses it.
 type Login struct {
-	mechanism  string
-	source     any // identifies the cluster to the turns that computations take
-	session    sasl.Session
-	token      []byte // the next one to send
-	version    int16  // of SaslAuthenticate
-	shaken     bool   // the handshake is over
-	done       bool
-	challenged bool // the first token of the broker's has been replied to
-	lifetime   time.Duration
+	mechanism   string
+	source      any // identifies the cluster to the turns that computations take
+	credentials credentials
+	session     sasl.Session
+	token       []byte // the next one to send
+	version     int16  // of SaslAuthenticate
+	shaken      bool   // the handshake is over
+	done        bool
+	challenged  bool // the first token of the broker's has been replied to
+	lifetime    time.Duration
 }
 
 // Session is what a login has opened.
@@ -104,7 +106,7 @@ func (l *Login) handshake(payload []byte) error {
 	case r.Err() != nil:
 		return l.failed(fmt.Errorf("the answer to SaslHandshake: %w", r.Err()))
 	case code == kerr.UnsupportedSaslMechanism.Code:
-		return l.refused(fmt.Errorf("the broker does not offer it, but %q", offered), "set sasl.mechanism to one that the broker offers")
+		return l.refused(fmt.Errorf("the broker does not offer it, but %s", foreign.Line(strings.Join(offered, ", "))), "set sasl.mechanism to one that the broker offers")
 	case code == kerr.IllegalSaslState.Code:
 		return l.refused(errors.New("the broker wants no login on this listener"), "take sasl out of the cluster, or lead bootstrap to the brokers' SASL listener")
 	case code != 0:
@@ -131,12 +133,12 @@ func (l *Login) authenticate(ctx context.Context, payload []byte) error {
 	if code != 0 {
 		err := kerr.ErrorForCode(code)
 		if message != "" {
-			err = fmt.Errorf("%w: %s", err, message)
+			err = fmt.Errorf("%w: %s", err, spoken(message, l.secrets()))
 		}
-		return l.refused(err, "correct the credentials in sasl, or the broker's")
+		return l.rejected(err, "correct the credentials in sasl, or the broker's")
 	}
 	if l.mechanism == OAuthBearer && len(token) > 0 { // why the token is refused, as JSON (RFC 7628)
-		return l.refused(fmt.Errorf("the broker refuses the token: %s", token), "look at the token's issuer, scope and life")
+		return l.rejected(fmt.Errorf("the broker refuses the token: %s", spoken(string(token), l.secrets())), "look at the token's issuer, scope and life")
 	}
 	step, err := l.challenge(ctx, token)
 	if err != nil {
@@ -169,7 +171,7 @@ func (l *Login) challenge(ctx context.Context, token []byte) (next step, err err
 	}
 	l.challenged = true
 	if next.err != nil {
-		return next, l.refused(next.err, "correct the credentials in sasl, or the broker's")
+		return next, l.refused(spokenError(next.err, l.secrets()), "correct the credentials in sasl, or the broker's")
 	}
 	return next, nil
 }
@@ -193,6 +195,17 @@ func checkServerFirst(token []byte) error {
 }
 
 func (l *Login) failed(err error) error { return &LoginError{Mechanism: l.mechanism, Err: err} }
+
+// rejected is refused by a broker that has seen the credentials.
+func (l *Login) rejected(err error, fix string) error {
+	if l.credentials.refused != nil {
+		l.credentials.refused()
+	}
+	return l.refused(err, fix)
+}
+
+// secrets are those that the broker knows by now, and may repeat.
+func (l *Login) secrets() []string { return append(sent(l.token), l.credentials.secrets...) }
 
 func (l *Login) refused(err error, fix string) error {
 	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}

@@ -3,6 +3,7 @@ package auth_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -491,5 +492,19 @@ func TestScramOfBrokersIsBounded(t *testing.T) {
 			_, err := logIn(t, byPassword(mechanism, password), b)
 			refused(t, err, tt.want)
 		}
+	}
+}
+
+// A broker that repeats what it was sent repeats it to nobody else.
+func TestBrokerThatRepeatsThePassword(t *testing.T) {
+	t.Parallel()
+	b := &broker{versions: [2]int16{0, 2}, mechanism: auth.Plain, tokens: func(token []byte) ([]byte, error) {
+		return nil, fmt.Errorf("no: %s, %q, %x\n%s %s", token, password, 1, base64.StdEncoding.EncodeToString(token), strings.Repeat("x", 100_000))
+	}}
+	_, err := logIn(t, byPassword(auth.Plain, password), b)
+	refused(t, err, "SASL_AUTHENTICATION_FAILED")
+	encoded := base64.StdEncoding.EncodeToString([]byte("\x00kproxy\x00" + password))
+	if text := err.Error(); len(text) > 600 || strings.Contains(text, "\n") || strings.Contains(text, encoded) {
+		t.Errorf("got %d bytes: %s", len(text), text)
 	}
 }

@@ -127,12 +127,7 @@ func TestClaimantsThatLeaveMakeRoom(t *testing.T) {
 		var served []string
 		left := errors.New("it has left")
 		gone := wait(t.Context(), all, claimant{stay: func() error { return left }}, "gone", &served)
-		for *gone == nil { // the bubble's clock: as far as the next look
-			ctx, cancel := context.WithTimeout(t.Context(), lookEvery)
-			<-ctx.Done()
-			cancel()
-			synctest.Wait()
-		}
+		pass(2 * lookEvery)
 		if !errors.Is(*gone, left) || all.lines[forClients].waiting != 0 {
 			t.Errorf("got %v, and %d wait", *gone, all.lines[forClients].waiting)
 		}

@@ -185,7 +185,10 @@ func sasl(k keys) (*proxy.SASL, error) {
 			s.OAuth = proxy.OAuth{TokenFile: filepath.FromSlash("/" + strings.TrimLeft(file, "/")), Extensions: s.OAuth.Extensions}
 		}
 	case "AWS_MSK_IAM":
-		s.AWS = proxy.AWS{Profile: login["awsProfileName"], RoleARN: login["awsRoleArn"], Region: login["awsStsRegion"]}
+		s.AWS = proxy.AWS{
+			Profile: login["awsProfileName"], RoleARN: login["awsRoleArn"], Region: login["awsStsRegion"],
+			SessionName: login["awsRoleSessionName"], ExternalID: login["awsRoleExternalId"],
+		}
 	default:
 		return nil, fmt.Errorf("sasl.mechanism: kproxy cannot log in by %s; choose another mechanism, or leave it to the client: kproxy connect HOST:PORT without --config-from", strconv.Quote(s.Mechanism))
 	}
