@@ -24,7 +24,7 @@ type book struct {
 	told    string            // what failed was last called with; "": nothing since a good look
 
 	mu    sync.Mutex // guards known
-	known roster
+	known *roster
 }
 
 // lookTime bounds how long a login waits for a look at the file. After that the
@@ -41,7 +41,7 @@ func openBook(ctx context.Context, file string, failed func(error)) (*book, erro
 }
 
 // now returns what the file says.
-func (b *book) now(ctx context.Context) roster {
+func (b *book) now(ctx context.Context) *roster {
 	looking, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	select {

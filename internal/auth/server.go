@@ -3,8 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"net/netip"
 	"slices"
@@ -21,55 +19,39 @@ func UserMechanisms() []string { return []string{Plain, ScramSHA256, ScramSHA512
 type Users struct {
 	book       *book
 	mechanisms []string
-
-	fake []byte // makes up the salt of users that there are not
 }
 
 // NewUsers reads the users file. failed is called when a later version of it cannot
 // be read; then the last good one stays.
 func NewUsers(ctx context.Context, file string, mechanisms []string, failed func(error)) (*Users, error) {
-	u := &Users{mechanisms: mechanisms, fake: make([]byte, sha256.Size)}
-	if _, err := rand.Read(u.fake); err != nil {
+	b, err := openBook(ctx, file, failed)
+	if err != nil {
 		return nil, err
 	}
-	var err error
-	u.book, err = openBook(ctx, file, failed)
-	return u, err
+	return &Users{book: b, mechanisms: mechanisms}, nil
 }
 
 // Mechanisms lists those that clients may choose from.
 func (u *Users) Mechanisms() []string { return u.mechanisms }
 
-// lookup returns what is known of a user. Of one that there is not it makes
-// something up, the same each time, so that nobody can tell who there is.
-func (u *Users) lookup(all roster, mechanism, user string) (c scram.StoredCredentials, known bool) {
-	users := all[mechanism]
-	if c, known = users[user]; known {
-		return c, true
+// stored returns what a login of the user by SCRAM is checked with. For a name that is
+// no user's it makes something up.
+func (r *roster) stored(mechanism, user string) scram.StoredCredentials {
+	_, madeUp := r.ring(mechanism).makeUp(user)
+	if c, known := r.users[mechanism][user]; known {
+		return c
 	}
-	h := hmac.New(sha256.New, u.fake)
-	_, _ = h.Write([]byte(mechanism + "\x00" + user))
-	sum := h.Sum(nil)
-	c.Salt, c.Iters = string(sum[:saltLen]), MinIterations
-	for _, other := range users {
-		c.Iters = max(c.Iters, other.Iters)
-	}
-	size := hashes[hashOf(mechanism)].size
-	c.StoredKey, c.ServerKey = make([]byte, size), make([]byte, size)
-	_, _ = rand.Read(c.StoredKey) // never fails; no proof fits it
-	return c, false
+	return madeUp
 }
 
-// password returns what a password of the user is compared with.
-func (u *Users) password(all roster, user string) (mechanism string, c scram.StoredCredentials, known bool) {
-	mechanism = ScramSHA512
-	if _, only := all[ScramSHA256][user]; only || len(all[ScramSHA512]) == 0 {
-		if _, both := all[ScramSHA512][user]; !both {
-			mechanism = ScramSHA256
-		}
+// password returns what a password of the user is compared with. For a name that is no
+// user's it makes something up, which costs as much.
+func (r *roster) password(user string) (hash string, c scram.StoredCredentials, known bool) {
+	hash, c = r.ring(Plain).makeUp(user)
+	if mechanism, stored := r.line(user); mechanism != "" {
+		return hashOf(mechanism), stored, true
 	}
-	c, known = u.lookup(all, mechanism, user)
-	return mechanism, c, known
+	return hash, c, false
 }
 
 // Peer is the client of a Conversation.
@@ -106,7 +88,7 @@ type Conversation struct {
 	peer      Peer
 	mechanism string
 	scram     *scram.ServerConversation
-	roster    roster // as it was when the user was named
+	roster    *roster // as it was when the user was named
 	user      string
 	done      bool
 }
@@ -125,8 +107,7 @@ func (u *Users) Begin(mechanism string, peer Peer) (*Conversation, error) {
 	}
 	server, err := hashes[hashOf(mechanism)].hash.NewServer(func(name string) (scram.StoredCredentials, error) {
 		c.user = unescape(name)
-		stored, _ := u.lookup(c.roster, mechanism, c.user)
-		return stored, nil
+		return c.roster.stored(mechanism, c.user), nil
 	})
 	if err != nil {
 		return nil, err
@@ -186,9 +167,9 @@ func (c *Conversation) plain(ctx context.Context, token []byte) error {
 		return errWrongPassword
 	}
 	c.user = parts[1]
-	mechanism, stored, known := c.users.password(c.users.book.now(ctx), c.user)
+	hash, stored, known := c.users.book.now(ctx).password(c.user)
 	right, err := compute(ctx, computations, c.peer.claimant(), func() bool {
-		return fits(mechanism, c.user, parts[2], stored)
+		return fits(hash, c.user, parts[2], stored)
 	})
 	switch {
 	case err != nil:
@@ -202,8 +183,8 @@ func (c *Conversation) plain(ctx context.Context, token []byte) error {
 
 // fits reports whether a password is the one that was stored. It takes as long for
 // one that is not.
-func fits(mechanism, user, password string, stored scram.StoredCredentials) bool {
-	client, err := hashes[hashOf(mechanism)].hash.NewClientUnprepped(user, password, "")
+func fits(hash, user, password string, stored scram.StoredCredentials) bool {
+	client, err := hashes[hash].hash.NewClientUnprepped(user, password, "")
 	if err != nil {
 		return false
 	}

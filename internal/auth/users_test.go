@@ -146,7 +146,11 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := func(user string) string {
+	other, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil) // of another listener, replica or start
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := func(u *auth.Users, user string) string {
 		c, err := u.Begin(auth.ScramSHA256, auth.Peer{})
 		if err != nil {
 			t.Fatal(err)
@@ -158,8 +162,10 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 		_, salted, _ := strings.Cut(string(answer), ",")
 		return salted
 	}
-	if a, b := first("nobody"), first("nobody"); a != b || a == first("somebody") || !strings.HasSuffix(a, ",i=4096") {
-		t.Errorf("got %s and %s", a, b)
+	for _, user := range []string{"nobody", "alice"} {
+		if a, b, c := first(u, user), first(u, user), first(other, user); a != b || a != c || a == first(u, "somebody") || !strings.HasSuffix(a, ",i=4096") {
+			t.Errorf("%s: got %s, %s, and elsewhere %s", user, a, b, c)
+		}
 	}
 }
 
