@@ -191,6 +191,9 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 		if len(args) == 0 {
 			o.Addresses = from.Bootstrap
 		}
+		if from.NoLogin != nil && f.sasl == "" {
+			return nil, nil, fmt.Errorf("%s: %w", f.configFrom, from.NoLogin)
+		}
 		o.TLS, o.SASL = from.TLS, from.SASL
 		for _, note := range from.Notes {
 			o.Say(note)
@@ -232,7 +235,7 @@ func (f *connectFlags) where(o *connect.Options) error {
 		id, address, ok := strings.Cut(text, "=")
 		node, err := parseInt32(id)
 		if _, _, bad := hostport.Parse(address); !ok || err != nil || node < 0 || bad != nil {
-			return fmt.Errorf("--node %s: it is no ID=HOST:PORT; write one such as --node 0=127.0.0.1:9092", text)
+			return fmt.Errorf("--node %s: it is no ID=HOST:PORT; write one such as --node 0=127.0.0.1:9092", hostport.WithoutUser(text))
 		}
 		if _, twice := o.Nodes[node]; twice {
 			return fmt.Errorf("--node %s: node %d is there twice; leave one out", text, node)
@@ -242,7 +245,7 @@ func (f *connectFlags) where(o *connect.Options) error {
 	for _, text := range f.dial {
 		match, to, ok := strings.Cut(text, "=")
 		if !ok {
-			return fmt.Errorf("--dial %s: it is no MATCH=HOST:PORT; write one such as --dial 'b*.internal:9092=127.0.0.1:{19092+node}'", text)
+			return fmt.Errorf("--dial %s: it is no MATCH=HOST:PORT; write one such as --dial 'b*.internal:9092=127.0.0.1:{19092+node}'", hostport.WithoutUser(text))
 		}
 		o.Dial = append(o.Dial, proxy.DialRule{Match: match, To: to})
 	}

@@ -24,6 +24,7 @@ type Client struct {
 	TLS       *proxy.UpstreamTLS // nil: plaintext
 	SASL      *proxy.SASL        // nil: no login
 	Notes     []string           // what the user should know
+	NoLogin   error              // why SASL cannot be used as it is; --sasl takes its place
 
 	dir string // of files in PEM that were made of others
 }
@@ -152,6 +153,9 @@ func fromKeys(ctx context.Context, k keys) (c *Client, err error) {
 		if c.SASL, err = sasl(k); err != nil {
 			return c, err
 		}
+		if c.SASL.Mechanism == "OAUTHBEARER" && c.SASL.OAuth.TokenURL == "" && c.SASL.OAuth.TokenFile == "" {
+			c.NoLogin = noTokens(k)
+		}
 		if protocol == "SASL_PLAINTEXT" {
 			c.SASL.AllowPlaintext = true // as the client does
 		}
@@ -193,6 +197,27 @@ func sasl(k keys) (*proxy.SASL, error) {
 		return nil, fmt.Errorf("sasl.mechanism: kproxy cannot log in by %s; choose another mechanism, or leave it to the client: kproxy connect HOST:PORT without --config-from", strconv.Quote(s.Mechanism))
 	}
 	return s, nil
+}
+
+// noTokens says what to do about a client that gets its tokens by code of its own.
+func noTokens(k keys) error {
+	const handler = "sasl.login.callback.handler.class"
+	class := k[handler]
+	switch {
+	case strings.HasPrefix(class, "software.amazon.msk.") || slices.ContainsFunc(strings.Split(cmp.Or(k["bootstrap.servers"], k["metadata.broker.list"]), ","), isMSK):
+		return fmt.Errorf("sasl.mechanism: the client makes its tokens of AWS credentials; kproxy logs in with these by another mechanism of the same port: add --sasl AWS_MSK_IAM")
+	case class != "":
+		return fmt.Errorf("%s: kproxy cannot run %s; write sasl.oauthbearer.token.endpoint.url, or add --sasl OAUTHBEARER --token-file FILE", handler, strconv.Quote(class))
+	default:
+		return fmt.Errorf("sasl.oauthbearer.token.endpoint.url: missing; write it, or add --sasl OAUTHBEARER --token-file FILE")
+	}
+}
+
+// isMSK reports whether an address is that of a broker of Amazon MSK.
+func isMSK(address string) bool {
+	host, _, err := hostport.Parse(strings.TrimSpace(address))
+	host = strings.ToLower(host)
+	return err == nil && strings.Contains(host, ".kafka") && (strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn"))
 }
 
 // extensions are SASL extensions: librdkafka's a=b,c=d, and the extension_… of a login
