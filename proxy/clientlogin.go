@@ -283,7 +283,7 @@ func (s *session) unchecked(err error) error {
 	case s.asked() != nil:
 		return s.asked()
 	case errors.Is(err, auth.ErrTooMany):
-		return &ended{reason: TooManyLogins, err: errors.New("too many passwords wait to be checked, most of them from this address"), fix: fix}
+		return &ended{reason: TooManyLogins, err: errors.New("too many passwords wait to be checked, and none from as many as this address and user"), fix: fix}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &ended{reason: TooManyLogins, err: errors.New("the password was not checked within first_request_timeout"), fix: fix}
 	default: // what stays returned, or the proxy stops

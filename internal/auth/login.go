@@ -166,7 +166,7 @@ func (l *Login) challenge(ctx context.Context, token []byte) (next step, err err
 		next = work()
 	} else if err = checkServerFirst(token); err != nil {
 		return next, l.refused(err, "set "+strconv.Itoa(DefaultIterations)+" iterations for the user at the broker (kafka-configs.sh --alter --add-config '"+l.mechanism+"=[iterations=…,password=…]')")
-	} else if next, err = compute(ctx, computations, claimant{kind: forBrokers, source: l.source}, work); err != nil {
+	} else if next, err = compute(ctx, computations, claimant{kind: forBrokers, path: []any{l.source}}, work); err != nil {
 		return next, l.failed(fmt.Errorf("compute the SCRAM proof: %w", err))
 	}
 	l.challenged = true

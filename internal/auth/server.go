@@ -63,8 +63,8 @@ type Peer struct {
 	Stay func() error
 }
 
-func (p Peer) claimant() claimant {
-	return claimant{kind: forClients, source: network(p.Source), stay: p.Stay}
+func (p Peer) claimant(user string) claimant {
+	return claimant{kind: forClients, path: []any{network(p.Source), user}, stay: p.Stay}
 }
 
 // network returns the addresses that share the turns of one: an IPv6 host usually
@@ -168,7 +168,7 @@ func (c *Conversation) plain(ctx context.Context, token []byte) error {
 	}
 	c.user = parts[1]
 	hash, stored, known := c.users.book.now(ctx).password(c.user)
-	right, err := compute(ctx, computations, c.peer.claimant(), func() bool {
+	right, err := compute(ctx, computations, c.peer.claimant(c.user), func() bool {
 		return fits(hash, c.user, parts[2], stored)
 	})
 	switch {

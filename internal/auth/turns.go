@@ -14,13 +14,14 @@ import (
 // other party chooses when, and partly how much. So all of them in the process
 // share a few places:
 //
-//	clients ─▶ by source address ─┐
-//	                              ├─▶ in turn ─▶ place ─▶ compute
-//	brokers ─▶ by cluster ────────┘
+//	clients ─▶ by source address ─▶ by user ─┐
+//	                                         ├─▶ in turn ─▶ place ─▶ compute
+//	brokers ─▶ by cluster ───────────────────┘
 //
-// Clients and brokers take turns, and so do the sources of each: a flood from one
-// address delays the other addresses by one computation each round, and delays
-// logins at brokers not at all.
+// At each branch those who wait take turns. A flood from one address delays another
+// address by one computation each round, and logins at brokers as little. A client
+// that tries a wrong password again and again delays the other users of its address by
+// one as well.
 
 // computations are the places of this process.
 var computations = newTurns(max(1, runtime.GOMAXPROCS(0)/2))
@@ -44,8 +45,8 @@ const (
 
 // claimant identifies who wants to compute.
 type claimant struct {
-	kind   int
-	source any // comparable; claimants of one source share its turns
+	kind int
+	path []any // from the outermost branch on, such as source and user; comparable
 	// stay returns an error once the claimant no longer needs its turn. It may be
 	// nil.
 	stay func() error
@@ -66,19 +67,15 @@ type turns struct {
 	mu    sync.Mutex // guards the following
 	free  int        // places; if there is one, nothing waits
 	last  int        // the kind that had the last turn
-	lines [kinds]line
+	lines [kinds]branch
 }
 
-// line holds the waiters of one kind.
-type line struct {
-	waiting int
-	sources map[any]*queue
-	ring    []*queue // those with waiters; the first one is next
-}
-
-// queue holds the waiters of one source, first come, first served.
-type queue struct {
-	source  any
+// branch holds those who wait below it. A leaf holds them itself: first come, first
+// served. Other branches have branches.
+type branch struct {
+	key     any
+	n       int       // waiters
+	below   []*branch // those with waiters; the first one is next
 	waiters []*waiter
 }
 
@@ -89,13 +86,7 @@ type waiter struct {
 	err  error
 }
 
-func newTurns(places int) *turns {
-	t := &turns{free: places}
-	for i := range t.lines {
-		t.lines[i].sources = map[any]*queue{}
-	}
-	return t
-}
+func newTurns(places int) *turns { return &turns{free: places} }
 
 // compute runs work once c has a place, and returns its result. It returns early,
 // with an error, if ctx ends or c leaves before. Work that has started is not
@@ -160,63 +151,119 @@ func (t *turns) enter(c claimant) (*waiter, error) {
 		return nil, nil
 	}
 	l := &t.lines[c.kind]
-	q := l.sources[c.source]
-	if l.waiting >= maxWaiting && !l.makeRoom(q) {
-		return nil, ErrTooMany
-	}
-	if q = l.sources[c.source]; q == nil {
-		q = &queue{source: c.source}
-		l.sources[c.source] = q
-		l.ring = append(l.ring, q)
+	if l.n >= maxWaiting {
+		refused, path := l.longest(c.path, nil)
+		if refused == nil {
+			return nil, ErrTooMany
+		}
+		l.remove(path, refused)
+		refused.err = ErrTooMany
+		close(refused.done)
 	}
 	w := &waiter{done: make(chan struct{})}
-	q.waiters = append(q.waiters, w)
-	l.waiting++
+	l.add(c.path, w)
 	return w, nil
 }
 
-// makeRoom refuses the newest waiter of the source that has most of them, for a
-// newcomer of the source of q. It reports false if that source is the newcomer's
-// own, or has no more than it.
-func (l *line) makeRoom(q *queue) bool {
-	own := 0
-	if q != nil {
-		own = len(q.waiters)
+// child returns the branch with a key, or nil.
+func (b *branch) child(key any) *branch {
+	i := slices.IndexFunc(b.below, func(c *branch) bool { return c.key == key })
+	if i < 0 {
+		return nil
 	}
-	longest := slices.MaxFunc(l.ring, func(a, b *queue) int { return len(a.waiters) - len(b.waiters) })
-	if len(longest.waiters) <= own+1 {
+	return b.below[i]
+}
+
+func (b *branch) add(path []any, w *waiter) {
+	b.n++
+	if len(path) == 0 {
+		b.waiters = append(b.waiters, w)
+		return
+	}
+	c := b.child(path[0])
+	if c == nil {
+		c = &branch{key: path[0]}
+		b.below = append(b.below, c)
+	}
+	c.add(path[1:], w)
+}
+
+// remove takes a waiter out. It reports false if the waiter is not there.
+func (b *branch) remove(path []any, w *waiter) bool {
+	if len(path) == 0 {
+		i := slices.Index(b.waiters, w)
+		if i < 0 {
+			return false
+		}
+		b.waiters = slices.Delete(b.waiters, i, i+1)
+		b.n--
+		return true
+	}
+	c := b.child(path[0])
+	if c == nil || !c.remove(path[1:], w) {
 		return false
 	}
-	w := longest.waiters[len(longest.waiters)-1]
-	l.remove(longest, w)
-	w.err = ErrTooMany
-	close(w.done)
+	b.n--
+	if c.n == 0 {
+		b.below = slices.DeleteFunc(b.below, func(other *branch) bool { return other == c })
+	}
 	return true
 }
 
-// remove takes a waiter out of its queue, and a queue that is empty out of the
-// line. It reports false if the waiter is not there.
-func (l *line) remove(q *queue, w *waiter) bool {
-	i := slices.Index(q.waiters, w)
-	if i < 0 {
-		return false
+// next takes out the waiter whose turn it is. There has to be one.
+func (b *branch) next() *waiter {
+	b.n--
+	if len(b.below) == 0 {
+		w := b.waiters[0]
+		b.waiters = b.waiters[1:]
+		return w
 	}
-	q.waiters = slices.Delete(q.waiters, i, i+1)
-	l.waiting--
-	if len(q.waiters) == 0 {
-		delete(l.sources, q.source)
-		l.ring = slices.DeleteFunc(l.ring, func(other *queue) bool { return other == q })
+	c := b.below[0]
+	b.below = b.below[1:]
+	w := c.next()
+	if c.n > 0 {
+		b.below = append(b.below, c) // behind the others
 	}
-	return true
+	return w
+}
+
+// longest returns the waiter that has to make room for a newcomer, and its path: the
+// newest of the longest branch, if that is longer than the newcomer's would be. Nil:
+// the newcomer itself. above is the path of b.
+func (b *branch) longest(newcomer, above []any) (*waiter, []any) {
+	if len(newcomer) == 0 {
+		return nil, nil
+	}
+	own := b.child(newcomer[0])
+	most := slices.MaxFunc(b.below, func(a, b *branch) int { return a.n - b.n })
+	rest := 0
+	if own != nil {
+		rest = own.n
+	}
+	switch {
+	case most.n > rest+1:
+		return most.newest(append(above, most.key))
+	case own != nil:
+		return own.longest(newcomer[1:], append(above, own.key))
+	default:
+		return nil, nil
+	}
+}
+
+// newest returns the newest waiter of the longest branch below, and its path.
+func (b *branch) newest(path []any) (*waiter, []any) {
+	if len(b.below) == 0 {
+		return b.waiters[len(b.waiters)-1], path
+	}
+	most := slices.MaxFunc(b.below, func(a, b *branch) int { return a.n - b.n })
+	return most.newest(append(path, most.key))
 }
 
 // withdraw takes back a claim. If its place came meanwhile, the next waiter gets
 // it.
 func (t *turns) withdraw(c claimant, w *waiter) {
 	t.mu.Lock()
-	l := &t.lines[c.kind]
-	q := l.sources[c.source]
-	waited := q != nil && l.remove(q, w)
+	waited := t.lines[c.kind].remove(c.path, w)
 	t.mu.Unlock()
 	if !waited && w.err == nil {
 		t.release()
@@ -229,19 +276,10 @@ func (t *turns) release() {
 	defer t.mu.Unlock()
 	for range kinds {
 		t.last = (t.last + 1) % kinds
-		if l := &t.lines[t.last]; l.waiting > 0 {
-			l.serve()
+		if l := &t.lines[t.last]; l.n > 0 {
+			close(l.next().done)
 			return
 		}
 	}
 	t.free++
-}
-
-// serve gives a place to the first waiter of the source whose turn it is.
-func (l *line) serve() {
-	q := l.ring[0]
-	w := q.waiters[0]
-	l.ring = append(l.ring[1:], q) // behind the others, if it has more waiters
-	l.remove(q, w)
-	close(w.done)
 }

@@ -39,14 +39,38 @@ func TestTurnsGoRoundBySource(t *testing.T) {
 		all := held(t)
 		var served []string
 		for i := range 3 {
-			wait(t.Context(), all, claimant{source: "flood"}, "flood "+strconv.Itoa(i), &served)
+			wait(t.Context(), all, claimant{path: []any{"flood"}}, "flood "+strconv.Itoa(i), &served)
 		}
-		wait(t.Context(), all, claimant{source: "alice"}, "alice", &served)
-		wait(t.Context(), all, claimant{source: "bob"}, "bob", &served)
+		wait(t.Context(), all, claimant{path: []any{"alice"}}, "alice", &served)
+		wait(t.Context(), all, claimant{path: []any{"bob"}}, "bob", &served)
 		all.release()
 		synctest.Wait()
 		if want := []string{"flood 0", "alice", "bob", "flood 1", "flood 2"}; !slices.Equal(served, want) {
 			t.Errorf("got %q, want %q", served, want)
+		}
+	})
+}
+
+// A client that tries one user's password again and again delays the other users of
+// its address by one computation each, also when too many wait.
+func TestTurnsGoRoundByUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := held(t)
+		var served []string
+		var last *error
+		for range maxWaiting - 1 {
+			last = wait(t.Context(), all, claimant{path: []any{"nat", "broken"}}, "broken", &served)
+		}
+		wait(t.Context(), all, claimant{path: []any{"another", "carl"}}, "carl", &served)
+		wait(t.Context(), all, claimant{path: []any{"nat", "alice"}}, "alice", &served)
+		if !errors.Is(*last, ErrTooMany) {
+			t.Errorf("the newest of those that fail: got %v, want %v", *last, ErrTooMany)
+		}
+		all.release()
+		synctest.Wait()
+		if a, c := slices.Index(served, "alice"), slices.Index(served, "carl"); a < 0 || a > 3 || c < 0 || c > 3 || len(served) != maxWaiting {
+			t.Errorf("%d were served, carl as number %d and alice as number %d", len(served), c, a)
 		}
 	})
 }
@@ -57,9 +81,9 @@ func TestLoginsAtBrokersDoNotWaitForClients(t *testing.T) {
 		all := held(t)
 		var served []string
 		for _, source := range []string{"a", "b", "c"} {
-			wait(t.Context(), all, claimant{kind: forClients, source: source}, source, &served)
+			wait(t.Context(), all, claimant{kind: forClients, path: []any{source}}, source, &served)
 		}
-		wait(t.Context(), all, claimant{kind: forBrokers, source: "orders"}, "orders", &served)
+		wait(t.Context(), all, claimant{kind: forBrokers, path: []any{"orders"}}, "orders", &served)
 		all.release()
 		synctest.Wait()
 		if i := slices.Index(served, "orders"); i < 0 || i > 1 {
@@ -75,12 +99,12 @@ func TestNoMoreThanMaxWaiting(t *testing.T) {
 		var served []string
 		errs := make([]*error, maxWaiting)
 		for i := range errs {
-			errs[i] = wait(t.Context(), all, claimant{source: "flood"}, "flood", &served)
+			errs[i] = wait(t.Context(), all, claimant{path: []any{"flood"}}, "flood", &served)
 		}
-		if err := all.take(t.Context(), claimant{source: "flood"}); !errors.Is(err, ErrTooMany) {
+		if err := all.take(t.Context(), claimant{path: []any{"flood"}}); !errors.Is(err, ErrTooMany) {
 			t.Errorf("one more of the flood: got %v, want %v", err, ErrTooMany)
 		}
-		wait(t.Context(), all, claimant{source: "alice"}, "alice", &served)
+		wait(t.Context(), all, claimant{path: []any{"alice"}}, "alice", &served)
 		if err := *errs[maxWaiting-1]; !errors.Is(err, ErrTooMany) {
 			t.Errorf("the flood's newest: got %v, want %v, for it makes room for another source", err, ErrTooMany)
 		}
@@ -89,7 +113,7 @@ func TestNoMoreThanMaxWaiting(t *testing.T) {
 		if len(served) != maxWaiting || served[1] != "alice" {
 			t.Errorf("%d were served, and alice as number %d", len(served), slices.Index(served, "alice"))
 		}
-		if all.free != 1 || all.lines[forClients].waiting != 0 || len(all.lines[forClients].sources) != 0 {
+		if all.free != 1 || all.lines[forClients].n != 0 || len(all.lines[forClients].below) != 0 {
 			t.Errorf("something is left: %+v", all.lines[forClients])
 		}
 	})
@@ -104,10 +128,10 @@ func TestClaimantsThatLeave(t *testing.T) {
 		var served []string
 		left := errors.New("it has left")
 		ctx, cancel := context.WithCancel(t.Context())
-		canceled := wait(ctx, all, claimant{source: 1}, "canceled", &served)
+		canceled := wait(ctx, all, claimant{path: []any{1}}, "canceled", &served)
 		leaver := func() error { return left }
-		gone := wait(t.Context(), all, claimant{source: 2, stay: leaver}, "gone", &served)
-		wait(t.Context(), all, claimant{source: 3}, "alice", &served)
+		gone := wait(t.Context(), all, claimant{path: []any{2}, stay: leaver}, "gone", &served)
+		wait(t.Context(), all, claimant{path: []any{3}}, "alice", &served)
 		cancel()
 		all.release() // before anything has looked
 		synctest.Wait()
@@ -128,8 +152,8 @@ func TestClaimantsThatLeaveMakeRoom(t *testing.T) {
 		left := errors.New("it has left")
 		gone := wait(t.Context(), all, claimant{stay: func() error { return left }}, "gone", &served)
 		pass(2 * lookEvery)
-		if !errors.Is(*gone, left) || all.lines[forClients].waiting != 0 {
-			t.Errorf("got %v, and %d wait", *gone, all.lines[forClients].waiting)
+		if !errors.Is(*gone, left) || all.lines[forClients].n != 0 {
+			t.Errorf("got %v, and %d wait", *gone, all.lines[forClients].n)
 		}
 	})
 }
