@@ -150,7 +150,8 @@ func (s *session) loginAnswer(ctx context.Context, h wire.RequestHeader, frame [
 	case rewrite.AnswersAPIVersions(h.Key, h.Version):
 		return rewrite.AppendUnsupportedAPIVersions(nil), nil, nil
 	case h.Key == kmsg.ApiVersions.Int16():
-		payload, err = s.offer(ctx, h.Version)
+		// Others may wait for the same answer: this client's deadline is not theirs.
+		payload, err = s.offer(s.proxy.lifetime(), h.Version)
 		return payload, nil, err
 	case isLogin(h.Key):
 		return s.loginStep(ctx, h, frame)

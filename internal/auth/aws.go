@@ -71,7 +71,7 @@ type awsCredentials struct {
 
 func newAWSCredentials(conf AWS) *awsCredentials {
 	a := &awsCredentials{conf: conf}
-	a.kept = newKeeper(awsTimeout, a.fetch)
+	a.kept = newKeeper("no AWS credentials were found yet", awsTimeout, a.fetch)
 	return a
 }
 
@@ -168,7 +168,7 @@ func (a *awsCredentials) assume(conf awssdk.Config, arn string, options func(*st
 
 // role completes what a profile says of a role to assume.
 func (a *awsCredentials) role(o *stscreds.AssumeRoleOptions) {
-	o.RoleSessionName = cmp.Or(a.conf.SessionName, o.RoleSessionName, DefaultSessionName)
+	o.RoleSessionName = cmp.Or(a.conf.SessionName, o.RoleSessionName, os.Getenv("AWS_ROLE_SESSION_NAME"), DefaultSessionName)
 	o.Duration = cmp.Or(o.Duration, roleDuration)
 }
 

@@ -106,6 +106,9 @@ func TestAWSSessionNames(t *testing.T) {
 		{"web identity, named by the environment", named, auth.AWS{}, "by-env", ""},
 		{"web identity, named by the configuration", named, auth.AWS{SessionName: "edge"}, "edge", ""},
 		{"a role", static, auth.AWS{RoleARN: role}, "kproxy", ""},
+		{"a role, named by the environment", map[string]string{
+			"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_ROLE_SESSION_NAME": "by-env",
+		}, auth.AWS{RoleARN: role}, "by-env", ""},
 		{"a role with both", static, auth.AWS{RoleARN: role, SessionName: "edge", ExternalID: "outer"}, "edge", "outer"},
 	} {
 		awsAlone(t, tt.env)

@@ -62,7 +62,7 @@ const (
 
 func newTokens(conf *OAuth) *tokens {
 	t := &tokens{conf: conf}
-	t.kept = newKeeper(tokenTimeout, t.fetch)
+	t.kept = newKeeper("the token endpoint has not answered", tokenTimeout, t.fetch)
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // as package http documents
 	transport.MaxResponseHeaderBytes = maxTokenHeader
 	t.client = &http.Client{

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -22,6 +23,7 @@ type good[T any] struct {
 // One fetch goes on at a time, and serves all who wait for it. A login waits for as
 // long as its context allows; the fetch has a deadline of its own.
 type keeper[T any] struct {
+	missing string // says to those who wait in vain what has not come
 	fetch   func(ctx context.Context) (*good[T], error)
 	timeout time.Duration // of a fetch
 
@@ -53,8 +55,8 @@ const (
 	forgetPause = 5 * time.Second
 )
 
-func newKeeper[T any](timeout time.Duration, fetch func(context.Context) (*good[T], error)) *keeper[T] {
-	k := &keeper[T]{fetch: fetch, timeout: timeout}
+func newKeeper[T any](missing string, timeout time.Duration, fetch func(context.Context) (*good[T], error)) *keeper[T] {
+	k := &keeper[T]{missing: missing, fetch: fetch, timeout: timeout}
 	k.ctx, k.cancel = context.WithCancel(context.Background()) //nolint:gosec // close cancels it
 	return k
 }
@@ -79,7 +81,7 @@ func (k *keeper[T]) get(ctx context.Context) (*good[T], error) {
 	case <-f.done:
 		return f.got, f.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("%s: %w", k.missing, ctx.Err())
 	}
 }
 

@@ -49,7 +49,7 @@ func want(t *testing.T, k *keeper[int], value int) *good[int] {
 func TestOneFetchServesAll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeper(10*time.Second, (&source{life: time.Hour}).fetch)
+		k := newKeeper("nothing came", 10*time.Second, (&source{life: time.Hour}).fetch)
 		defer k.close()
 		var all sync.WaitGroup
 		for range 100 {
@@ -65,7 +65,7 @@ func TestAGoodOneIsGivenAtOnce(t *testing.T) {
 	t.Parallel()
 	s := &source{life: time.Hour}
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeper(10*time.Second, s.fetch)
+		k := newKeeper("nothing came", 10*time.Second, s.fetch)
 		defer k.close()
 		want(t, k, 1)
 		pass(s.life/2 + time.Second)
@@ -106,7 +106,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	s := &source{hang: true}
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeper(10*time.Second, s.fetch)
+		k := newKeeper("nothing came", 10*time.Second, s.fetch)
 		defer k.close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -128,7 +128,7 @@ func TestWhatIsRefusedIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := &source{life: time.Hour}
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeper(10*time.Second, s.fetch)
+		k := newKeeper("nothing came", 10*time.Second, s.fetch)
 		defer k.close()
 		pass(time.Hour) // the clock of the bubble begins at its own epoch
 		first := want(t, k, 1)
@@ -146,7 +146,7 @@ func TestWhatIsRefusedIsForgotten(t *testing.T) {
 func TestCloseWaitsForNoSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeper(time.Hour, (&source{hang: true}).fetch)
+		k := newKeeper("nothing came", time.Hour, (&source{hang: true}).fetch)
 		go func() { _, _ = k.get(t.Context()) }()
 		synctest.Wait()
 		before := time.Now()
