@@ -25,7 +25,9 @@ func (s *session) pumpAnswers() {
 		return
 	}
 	flushed := s.down.flush() // whole answers in front of what went wrong are the client's
-	s.note(s.answersEnded(err, flushed))
+	if why := s.answersEnded(err, flushed); why != nil {
+		s.note(why)
+	}
 	s.queue.close()
 	_ = s.broker.Close()               // ends a pump of requests that writes
 	_ = s.client.SetReadDeadline(past) // and one that reads
@@ -47,7 +49,8 @@ func (s *session) silent(err error) error {
 }
 
 // answersEnded says why the pump of answers ended. Its errors are the broker's,
-// or those of writing to the client.
+// or those of writing to the client. Nil leaves that to the pump of requests: a
+// broker that refuses a login may close behind its answer, which says more.
 func (s *session) answersEnded(err, flushed error) error {
 	var side *sideError
 	switch {
@@ -56,6 +59,9 @@ func (s *session) answersEnded(err, flushed error) error {
 	case !side.reading || flushed != nil:
 		return end(ClientReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+		if s.renewal.judges() {
+			return nil
+		}
 		if s.renewal.logsIn() {
 			return end(BrokerLogin, errLoginCut)
 		}

@@ -34,11 +34,11 @@ import (
 const failedLoginDelay = 100 * time.Millisecond
 
 // readUsers reads who may log in at the listener.
-func (l *listener) readUsers() (err error) {
+func (l *listener) readUsers(ctx context.Context) (err error) {
 	if l.conf.Login == nil {
 		return nil
 	}
-	l.users, err = auth.NewUsers(l.conf.Login.UsersFile, l.conf.Login.Mechanisms, func(err error) {
+	l.users, err = auth.NewUsers(ctx, l.conf.Login.UsersFile, l.conf.Login.Mechanisms, func(err error) {
 		l.log.Error("the users file has changed and cannot be read; the old users stay", slog.Any(logkey.Error, err))
 	})
 	if err != nil {
@@ -56,9 +56,12 @@ func (s *session) mustLogIn() bool { return s.endpoint.listener.users != nil && 
 
 // admit has the client log in. Its first request's header is in the pipe.
 func (s *session) admit(ctx context.Context) error {
-	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
+	deadline := time.Now().Add(s.proxy.conf.FirstRequestTimeout)
+	if err := s.client.SetReadDeadline(deadline); err != nil {
 		return end(ClientReset, err)
 	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	for s.user == "" {
 		if why := s.asked(); why != nil { // the drain's own deadline may just have been overwritten
 			return why
@@ -147,7 +150,8 @@ func (s *session) loginAnswer(ctx context.Context, h wire.RequestHeader, frame [
 	case rewrite.AnswersAPIVersions(h.Key, h.Version):
 		return rewrite.AppendUnsupportedAPIVersions(nil), nil, nil
 	case h.Key == kmsg.ApiVersions.Int16():
-		payload, err = s.offer(ctx, h.Version)
+		// Others may wait for the same answer: this client's deadline is not theirs.
+		payload, err = s.offer(s.proxy.lifetime(), h.Version)
 		return payload, nil, err
 	case isLogin(h.Key):
 		return s.loginStep(ctx, h, frame)
@@ -179,7 +183,10 @@ func (s *session) loginStep(ctx context.Context, h wire.RequestHeader, frame []b
 		fails = illegalState("SaslAuthenticate without SaslHandshake")
 		resp.ErrorCode, resp.ErrorMessage = kerr.IllegalSaslState.Code, &kerr.IllegalSaslState.Description
 	default:
-		resp.SASLAuthBytes, fails = s.step(ctx, token)
+		resp.SASLAuthBytes, fails, err = s.step(ctx, token)
+		if err != nil {
+			return nil, nil, err
+		}
 		if fails != nil {
 			resp.SASLAuthBytes, resp.ErrorCode = []byte{}, kerr.SaslAuthenticationFailed.Code
 			resp.ErrorMessage = new(errors.Unwrap(fails).Error())
@@ -211,7 +218,7 @@ func (s *session) chooseMechanism(h wire.RequestHeader, frame []byte) (payload [
 		fails = illegalState("a second SaslHandshake")
 		resp.ErrorCode = kerr.IllegalSaslState.Code
 	default:
-		if s.login, err = users.Begin(mechanism); err != nil {
+		if s.login, err = users.Begin(mechanism, auth.Peer{Source: s.party.client.Addr(), Stay: s.stays}); err != nil {
 			fails = &ended{
 				reason: ClientLogin,
 				err:    fmt.Errorf("the client wants to log in by %q", mechanism),
@@ -233,21 +240,56 @@ func unknownLoginVersion(h wire.RequestHeader) error {
 	}
 }
 
-// step moves the client's login by one token. The error ends the session, and
-// wraps what the client is to be told.
-func (s *session) step(ctx context.Context, token []byte) (answer []byte, err error) {
+// step moves the client's login by one token. The session ends with fails, which
+// wraps the message for the client, once that is sent; err ends it at once.
+func (s *session) step(ctx context.Context, token []byte) (answer []byte, fails, err error) {
 	answer, err = s.login.Step(ctx, token)
-	if err == nil && s.login.Done() && s.user != "" && s.user != s.login.User() {
-		err = fmt.Errorf("Cannot change principals during re-authentication from %s", s.user) //nolint:staticcheck // what clients show, in Kafka's words
+	_, refused := errors.AsType[*auth.RefusedError](err)
+	switch {
+	case refused:
+		fails = err
+	case err != nil:
+		return nil, nil, s.unchecked(err)
+	case s.login.Done() && s.user != "" && s.user != s.login.User():
+		fails = fmt.Errorf("Cannot change principals during re-authentication from %s", s.user) //nolint:staticcheck // what clients show, in Kafka's words
 	}
-	if err != nil {
+	if fails != nil {
 		sleep(ctx, failedLoginDelay)
-		return nil, &ended{reason: ClientLogin, err: err, fix: "look at the client's user and password, and at the users file"}
+		return nil, &ended{reason: ClientLogin, err: fails, fix: "look at the client's user and password, and at the users file"}, nil
 	}
 	if s.login.Done() {
 		s.user = s.login.User()
 	}
-	return answer, nil
+	return answer, nil, nil
+}
+
+// stays returns why the session does not need its turn for a password check any
+// more, if it does not: it drains, or its client has left. A client that has ended
+// its side has left, too: a broker would close its connection.
+func (s *session) stays() error {
+	if why := s.asked(); why != nil {
+		return why
+	}
+	if t, ok := transportOf(socketOf(s.client)); ok && (t.closed || t.ended) {
+		return end(ClientClosed, errors.New("while its password waited to be checked"))
+	}
+	return nil
+}
+
+// unchecked returns why the session ends without an answer to the client's
+// password. SASL_AUTHENTICATION_FAILED would be wrong: clients give up for it.
+func (s *session) unchecked(err error) error {
+	const fix = "offer SCRAM, whose logins cost kproxy nothing, or users with fewer iterations; limits.max_per_source and limits.accept_rate bound a flood"
+	switch {
+	case s.asked() != nil:
+		return s.asked()
+	case errors.Is(err, auth.ErrTooMany):
+		return &ended{reason: TooManyLogins, err: errors.New("too many passwords wait to be checked, and none from as many as this address and user"), fix: fix}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &ended{reason: TooManyLogins, err: errors.New("the password was not checked within first_request_timeout"), fix: fix}
+	default: // what stays returned, or the proxy stops
+		return err
+	}
 }
 
 // rawTokens reads the tokens that follow SaslHandshake v0: a size, and bytes. A
@@ -265,9 +307,12 @@ func (s *session) rawTokens(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		answer, err := s.step(ctx, b[wire.SizeLen:frame])
+		answer, fails, err := s.step(ctx, b[wire.SizeLen:frame])
 		if err != nil {
 			return err
+		}
+		if fails != nil {
+			return fails
 		}
 		if err := s.up.drop(frame); err != nil {
 			return err
@@ -288,8 +333,9 @@ func (s *session) logsInAgain(r request, frame int) error {
 	if err != nil {
 		return err
 	}
-	// A drain does not wait for the little that this takes.
-	payload, fails, err := s.loginStep(context.Background(), h, b[:frame])
+	ctx, cancel := context.WithTimeout(s.proxy.lifetime(), s.proxy.conf.FirstRequestTimeout)
+	defer cancel()
+	payload, fails, err := s.loginStep(ctx, h, b[:frame])
 	if err != nil {
 		return err
 	}
@@ -300,4 +346,11 @@ func (s *session) logsInAgain(r request, frame int) error {
 		s.queue.waitDelivered()
 	}
 	return fails
+}
+
+// lifetime returns the context that ends when the proxy stops.
+func (p *Proxy) lifetime() context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running
 }

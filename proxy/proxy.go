@@ -183,12 +183,12 @@ func (p *Proxy) open(ctx context.Context) error {
 		if p.conf.StateDir == "" {
 			break
 		}
-		if err := c.remember(p.conf.StateDir); err != nil {
+		if err := c.remember(ctx, p.conf.StateDir); err != nil {
 			return err
 		}
 	}
 	for l := range p.listeners() {
-		if err := l.readUsers(); err != nil {
+		if err := l.readUsers(ctx); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	DialRefused         CloseReason = "dial_refused"          // the broker's address is not one that may be dialled
 	BrokerLogin         CloseReason = "broker_login"          // the proxy could not log in at the broker
 	ClientLogin         CloseReason = "client_login"          // the client did not log in at the proxy, or not as a user that there is
+	TooManyLogins       CloseReason = "too_many_logins"       // the client's password was not checked: too many wait for that
 	FirstRequestTimeout CloseReason = "first_request_timeout" // no complete request header in time
 	ForeignProtocol     CloseReason = "foreign_protocol"      // the client speaks something that is not Kafka
 

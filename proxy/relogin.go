@@ -33,8 +33,9 @@ type renewal struct {
 	opened auth.Session // by the last login; the pump of requests' own
 
 	ready  atomic.Pointer[auth.Login] // prepared, and to be used between two requests
-	asking atomic.Bool                // a request of the proxy's own is in flight
-	answer []byte                     // to it: the pump of answers' until it is settled, then that of requests'
+	asking atomic.Bool                // a login goes on
+	heard  atomic.Bool                // its last request has an answer, which is not judged yet
+	answer []byte                     // that: the pump of answers' until it is settled, then that of requests'
 
 	ctx       context.Context // of preparing; cancel ends it
 	cancel    context.CancelFunc
@@ -77,8 +78,11 @@ func (s *session) startRenewing(ctx context.Context, to *link) {
 	s.renew()
 }
 
-// logsIn reports whether a request of the proxy's own is in flight.
+// logsIn reports whether a login goes on.
 func (r *renewal) logsIn() bool { return r != nil && r.asking.Load() }
+
+// judges reports whether the pump of requests has an answer of the login's to judge.
+func (r *renewal) judges() bool { return r.logsIn() && r.heard.Load() }
 
 // stopRenewing ends what startRenewing has begun, and waits for it.
 func (s *session) stopRenewing() {
@@ -169,14 +173,19 @@ func (s *session) logInAgain() error {
 	login.Use(r.opened)
 	r.asking.Store(true)
 	defer r.asking.Store(false)
+	ctx, cancel := context.WithTimeout(r.ctx, s.endpoint.listener.cluster.loginTimeout())
+	defer cancel()
 	for req := login.Request(); req != nil; req = login.Request() {
 		payload, err := s.ask(req)
 		if err != nil {
 			return err
 		}
-		if err := login.Answer(payload); err != nil {
+		if err := login.Answer(ctx, payload); err != nil {
 			return dialFailure(err)
 		}
+	}
+	if s.queue.isClosed() { // the pump of answers leaves it to this one to say so
+		return end(BrokerClosed, nil)
 	}
 	r.opened = login.Session()
 	s.renew()
@@ -187,6 +196,7 @@ func (s *session) logInAgain() error {
 // broker, and waits for the answer.
 func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
 	const correlationID = 1 // each is answered before the next one is sent
+	s.renewal.heard.Store(false)
 	if _, err := s.push(request{correlationID: correlationID, kind: ownRequest}); err != nil {
 		return nil, err
 	}
@@ -197,9 +207,10 @@ func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
 		return nil, &sideError{err: err}
 	}
 	s.queue.waitDelivered()
-	if s.queue.isClosed() {
+	if !s.renewal.heard.Load() { // the queue is closed
 		return nil, &sideError{err: errAnswersEnded}
 	}
+	// If the broker has ended the connection behind the answer, that says why.
 	return s.renewal.answer, nil
 }
 
@@ -213,6 +224,7 @@ func (s *session) swallow(frame int) error {
 		return err
 	}
 	s.renewal.answer = bytes.Clone(b[wire.ResponsePrefixLen:frame])
+	s.renewal.heard.Store(true)
 	return s.down.drop(frame)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -195,6 +196,41 @@ func TestRefusedToLogInAgain(t *testing.T) {
 	l.ended(t, proxy.BrokerLogin)
 	l.log.has(t, "reason=broker_login", "Invalid username or password", "fix=")
 	keepsSecrets(t, &l)
+}
+
+// A broker may close at once behind its refusal. Its words are not lost with that.
+func TestRefusedAndClosedWhenLoggingInAgain(t *testing.T) {
+	t.Parallel()
+	for i := range 5 { // either pump may be the first to notice
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			var l lab
+			c, s := l.openExpiring(t)
+			shake := s.request(kmsg.SASLHandshake, 1)
+			s.answer(shake.CorrelationID, handshakeAnswer(1, 0))
+			authenticate := s.request(kmsg.SASLAuthenticate, 1)
+			l.door.wants("another password")
+			resp, _ := l.door.judge(authenticate)
+			s.answer(1, resp)
+			s.close()
+			promptly(t, c.eof)
+			c.close()
+			l.ended(t, proxy.BrokerLogin)
+			l.log.has(t, "reason=broker_login", "Invalid username or password", "fix=")
+		})
+	}
+}
+
+// A broker that closes behind a login that it has taken is a broker that closes.
+func TestClosedBehindALoginAgain(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.openExpiring(t)
+	l.again(t, s)
+	s.close()
+	promptly(t, c.eof)
+	c.close()
+	l.ended(t, proxy.BrokerClosed)
 }
 
 func TestBrokerEndsWhenLoggedInAgain(t *testing.T) {

@@ -163,6 +163,9 @@ func (s *session) pump() {
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
 	answers.Wait()
+	if s.queue.isClosed() { // it has ended: a reason that neither has noted stands here
+		s.note(end(BrokerClosed, nil))
+	}
 }
 
 // close closes both connections, and gives back what the session has borrowed.
@@ -191,7 +194,7 @@ func (s *session) resetIfDown() {
 // way to it: there was none, or no response came through.
 func (s *session) isDown() bool {
 	switch why := s.ended(); why.reason {
-	case DialFailed, BrokerRefusedTLS:
+	case DialFailed, BrokerRefusedTLS, TooManyLogins:
 		return true
 	case BrokerReset, PeerGone, Relearn, BrokerMoved:
 		return !s.hasHeard()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"kproxy/internal/files"
 	"kproxy/internal/logkey"
 )
 
@@ -30,25 +31,34 @@ type stateFile struct {
 
 // openState locks the state file of a cluster. The directory is made where it is
 // missing; the file need not exist.
-func openState(dir, cluster string) (*stateFile, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
+func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 	path := filepath.Join(dir, cluster+".json")
-	lock := flock.New(path + ".lock")
-	locked, err := lock.TryLock()
-	if err != nil {
-		return nil, err
-	}
-	if !locked {
-		return nil, fmt.Errorf("%s is in use by another kproxy; give each one a state_dir of its own", path)
-	}
-	return &stateFile{path: path, lock: lock}, nil
+	return files.Do(ctx, path, func() (*stateFile, error) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+		if err := files.Regular(path + ".lock"); err != nil {
+			return nil, err
+		}
+		lock := flock.New(path+".lock", flock.SetFlag(os.O_CREATE|os.O_RDONLY|files.NonBlock))
+		locked, err := lock.TryLock()
+		if err != nil {
+			return nil, err
+		}
+		if !locked {
+			return nil, fmt.Errorf("%s is in use by another kproxy; give each one a state_dir of its own", path)
+		}
+		return &stateFile{path: path, lock: lock}, nil
+	})
 }
 
+// maxState bounds a state file: 10,000 nodes, each with a name of 255 bytes, take
+// some 4 MB.
+const maxState = 64 << 20
+
 // read returns what was remembered; nil where there is nothing.
-func (f *stateFile) read() ([]byte, error) {
-	b, err := os.ReadFile(f.path)
+func (f *stateFile) read(ctx context.Context) ([]byte, error) {
+	b, err := files.Read(ctx, f.path, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -56,8 +66,13 @@ func (f *stateFile) read() ([]byte, error) {
 }
 
 // write replaces the file in one step: after a crash it is the old one or the
-// new one.
-func (f *stateFile) write(b []byte) (err error) {
+// new one. It gives up when the file system does not answer.
+func (f *stateFile) write(b []byte) error {
+	_, err := files.Do(context.Background(), f.path, func() (struct{}, error) { return struct{}{}, f.replace(b) })
+	return err
+}
+
+func (f *stateFile) replace(b []byte) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+".*") // 0600
 	if err != nil {
 		return err
@@ -88,13 +103,13 @@ func (f *stateFile) setAside() (string, error) {
 func (f *stateFile) close() { _ = f.lock.Unlock() } // the process's end does the same
 
 // remember opens the cluster's state and takes what it says into the map.
-func (c *cluster) remember(dir string) error {
-	file, err := openState(dir, c.conf.Name)
+func (c *cluster) remember(ctx context.Context, dir string) error {
+	file, err := openState(ctx, dir, c.conf.Name)
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
 	c.state = file
-	b, err := file.read()
+	b, err := file.read(ctx)
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}

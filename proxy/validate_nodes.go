@@ -59,7 +59,7 @@ func (v *validator) addresses(key string, n *Nodes) {
 // clients are told it.
 func (v *validator) template(key string, n *Nodes, address string, told bool) {
 	if strings.Count(address, slotVariable) != 1 {
-		v.add(key, fmt.Sprintf("%q does not hold {slot} once", address), `write {slot} where the addresses differ, such as "127.0.1.{slot}:9092"`)
+		v.add(key, fmt.Sprintf("%q does not hold {slot} once", hostport.WithoutUser(address)), `write {slot} where the addresses differ, such as "127.0.1.{slot}:9092"`)
 		return
 	}
 	const fix = `write advertise_addresses with a host that clients reach, such as "kafka.example.com:{slot}"`

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,6 +26,7 @@ func (v *validator) sasl(key string, s *SASL) {
 	case auth.OAuthBearer:
 		v.oauth(key+".oauth", &s.OAuth, s.AllowPlaintext)
 	case auth.AWSMSKIAM:
+		v.aws(key+".aws", &s.AWS)
 	default:
 		v.add(key+".mechanism", fmt.Sprintf("%q is no mechanism that kproxy knows", s.Mechanism), "write one of "+strings.Join(auth.Mechanisms(), ", "))
 		return
@@ -37,6 +39,27 @@ func (v *validator) sasl(key string, s *SASL) {
 	}
 	if s.Mechanism != auth.AWSMSKIAM && s.AWS != (AWS{}) {
 		v.add(key+".aws", "the mechanism is "+s.Mechanism, "take it out, or set mechanism to "+auth.AWSMSKIAM)
+	}
+}
+
+// AWS's own rules for the names that it is asked with.
+var (
+	awsSessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+	awsExternalID  = regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`)
+)
+
+const maxExternalID = 1224
+
+func (v *validator) aws(key string, a *AWS) {
+	if a.SessionName != "" && !awsSessionName.MatchString(a.SessionName) {
+		v.add(key+".session_name", "AWS does not take it", "write 2 to 64 letters, digits and any of _+=,.@-")
+	}
+	switch {
+	case a.ExternalID == "":
+	case a.RoleARN == "":
+		v.add(key+".external_id", "there is no role_arn to assume with it", "write role_arn, or the external_id of a profile's role into the profile")
+	case len(a.ExternalID) > maxExternalID || !awsExternalID.MatchString(a.ExternalID):
+		v.add(key+".external_id", "AWS does not take it", "write 2 to 1224 letters, digits and any of _+=,.@:/-")
 	}
 }
 

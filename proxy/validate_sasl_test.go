@@ -17,7 +17,15 @@ func TestValidateSASL(t *testing.T) {
 		"a token endpoint": {SASL{Mechanism: "OAUTHBEARER", OAuth: OAuth{
 			TokenURL: "https://login.internal/token", ClientID: "c", ClientSecret: file, Extensions: map[string]string{"logicalCluster": "l"},
 		}}, nil},
-		"AWS":          {SASL{Mechanism: "AWS_MSK_IAM"}, nil},
+		"AWS":             {SASL{Mechanism: "AWS_MSK_IAM"}, nil},
+		"AWS with a role": {SASL{Mechanism: "AWS_MSK_IAM", AWS: AWS{RoleARN: "arn:aws:iam::111122223333:role/r", SessionName: "a.b@c", ExternalID: "a:b/c"}}, nil},
+		"names that AWS does not take": {SASL{Mechanism: "AWS_MSK_IAM", AWS: AWS{RoleARN: "r", SessionName: "a b", ExternalID: "ä"}}, []string{
+			"clusters.orders.sasl.aws.session_name: AWS does not take it; write 2 to 64 letters, digits and any of _+=,.@-",
+			"clusters.orders.sasl.aws.external_id: AWS does not take it; write 2 to 1224 letters, digits and any of _+=,.@:/-",
+		}},
+		"an external id of no role": {SASL{Mechanism: "AWS_MSK_IAM", AWS: AWS{ExternalID: "id"}}, []string{
+			"clusters.orders.sasl.aws.external_id: there is no role_arn to assume with it; write role_arn, or the external_id of a profile's role into the profile",
+		}},
 		"no mechanism": {SASL{Username: "u"}, []string{`clusters.orders.sasl.mechanism: "" is no mechanism that kproxy knows; write one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM`}},
 		"nobody": {SASL{Mechanism: "SCRAM-SHA-512"}, []string{
 			"clusters.orders.sasl.username: missing; write the user that kproxy logs in as",

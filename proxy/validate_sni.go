@@ -29,7 +29,7 @@ func (v *validator) sni(key string, l *Listener) {
 	}
 	const fix = `write a name that differs by the node's id, such as "b{node}.kafka.example.com:443"`
 	if strings.Count(l.Nodes.SNI, nodeVariable) != 1 {
-		v.add(nodes+".sni", fmt.Sprintf("%q does not hold {node} once", l.Nodes.SNI), fix)
+		v.add(nodes+".sni", fmt.Sprintf("%q does not hold {node} once", hostport.WithoutUser(l.Nodes.SNI)), fix)
 		return
 	}
 	host, _, err := hostport.Parse(strings.ReplaceAll(l.Nodes.SNI, nodeVariable, "0"))

@@ -58,8 +58,12 @@ func (c *cluster) goVia() error {
 	return nil
 }
 
-// closeVia ends what the way through keeps, and waits for it.
+// closeVia ends what the way through keeps, and waits for it. It ends what the login
+// asks in the background, too.
 func (c *cluster) closeVia() {
+	if c.method != nil {
+		c.method.Close()
+	}
 	if c.via != nil {
 		_ = c.via.Close() // its error is always nil
 	}

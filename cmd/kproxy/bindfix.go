@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"syscall"
+
+	"kproxy/internal/files"
 )
 
 // withBindFix adds to an error of starting what to do about an address that cannot be
@@ -23,7 +25,7 @@ type portRange struct{ first, last int }
 
 // localPorts reads the range of this machine, of IPv6 too (Linux).
 func localPorts() (r portRange) {
-	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	text, err := files.Read(context.Background(), "/proc/sys/net/ipv4/ip_local_port_range", 100)
 	if err != nil {
 		return portRange{}
 	}

@@ -66,7 +66,7 @@ func TestCheckReadsAdminFiles(t *testing.T) {
 	token := files.Write(t, "token", []byte("0123456789abcdef"))
 	for keys, want := range map[string]string{
 		fmt.Sprintf("token_file: %q, tls: {cert: %q, key: %q}", token, cert, key): "",
-		`token_file: nowhere`:                "admin.token_file: stat nowhere: ",
+		`token_file: nowhere`:                "admin.token_file: open nowhere: ",
 		`tls: {cert: nowhere, key: nowhere}`: "admin.tls: open nowhere: ",
 	} {
 		file := write(t, oneListener+"admin: {bind: 127.0.0.1:9400, "+keys+"}\n")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/viper"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/files"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
@@ -29,6 +31,9 @@ type settings struct {
 	OTLP       telemetry.OTLP
 }
 
+// maxConfig bounds a configuration file, in bytes: 10,000 listeners have some 5 MB.
+const maxConfig = 64 << 20
+
 // loadConfig reads a configuration file and the environment variables that
 // override it, and validates what they make together. The error is a
 // [*usageError] with one line for each mistake, every one naming the file:
@@ -37,7 +42,7 @@ func loadConfig(file string) (*settings, error) {
 	if file == "" {
 		return nil, &usageError{errors.New("--config is missing; name the configuration file")}
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // whoever starts kproxy names the file
+	data, err := files.Read(context.Background(), file, maxConfig)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%w; name a file that can be read with --config", err)}
 	}

@@ -106,7 +106,7 @@ func (f *connectFlags) addCluster(cmd *cobra.Command) {
 
 // with has do go on with the flags and arguments, until it has ended or a signal comes.
 func (f *connectFlags) with(ctx context.Context, args []string, stderr io.Writer, do func(context.Context, *connect.Options) error) error {
-	o, cleanUp, err := f.options(args, stderr)
+	o, cleanUp, err := f.options(ctx, args, stderr)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -176,14 +176,14 @@ func by(mechanisms []string) string {
 }
 
 // options are the flags and arguments, checked. cleanUp removes what they have made.
-func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Options, cleanUp func(), err error) {
+func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Writer) (o *connect.Options, cleanUp func(), err error) {
 	cleanUp = func() {}
 	o = &connect.Options{
 		Addresses: args, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
 		Say: func(line string) { _, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(line, maxErrorLine)) },
 	}
 	if f.configFrom != "" {
-		from, err := connect.FromFile(f.configFrom)
+		from, err := connect.FromFile(ctx, f.configFrom)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -195,6 +195,9 @@ func (f *connectFlags) options(args []string, stderr io.Writer) (o *connect.Opti
 		}()
 		if len(args) == 0 {
 			o.Addresses = from.Bootstrap
+		}
+		if from.NoLogin != nil && f.sasl == "" {
+			return nil, nil, fmt.Errorf("%s: %w", f.configFrom, from.NoLogin)
 		}
 		o.TLS, o.SASL = from.TLS, from.SASL
 		for _, note := range from.Notes {
@@ -237,7 +240,7 @@ func (f *connectFlags) where(o *connect.Options) error {
 		id, address, ok := strings.Cut(text, "=")
 		node, err := parseInt32(id)
 		if _, _, bad := hostport.Parse(address); !ok || err != nil || node < 0 || bad != nil {
-			return fmt.Errorf("--node %s: it is no ID=HOST:PORT; write one such as --node 0=127.0.0.1:9092", text)
+			return fmt.Errorf("--node %s: it is no ID=HOST:PORT; write one such as --node 0=127.0.0.1:9092", hostport.WithoutUser(text))
 		}
 		if _, twice := o.Nodes[node]; twice {
 			return fmt.Errorf("--node %s: node %d is there twice; leave one out", text, node)
@@ -247,7 +250,7 @@ func (f *connectFlags) where(o *connect.Options) error {
 	for _, text := range f.dial {
 		match, to, ok := strings.Cut(text, "=")
 		if !ok {
-			return fmt.Errorf("--dial %s: it is no MATCH=HOST:PORT; write one such as --dial 'b*.internal:9092=127.0.0.1:{19092+node}'", text)
+			return fmt.Errorf("--dial %s: it is no MATCH=HOST:PORT; write one such as --dial 'b*.internal:9092=127.0.0.1:{19092+node}'", hostport.WithoutUser(text))
 		}
 		o.Dial = append(o.Dial, proxy.DialRule{Match: match, To: to})
 	}

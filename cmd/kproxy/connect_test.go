@@ -224,10 +224,17 @@ func TestConnectUsage(t *testing.T) {
 		{"h:1 --sasl PLAIN", "kproxy: --username: missing"},
 		{"h:1 --port 65535", "kproxy: --port: "},
 		{"h:1 --config-from /no/such/file", "no such file"},
+		{"u:hunter2@h:1", "a user in front of its host"},
+		{"SASL_SSL://u:hunter2@h:1", "a user in front of its host"},
+		{"h:1 --node 0=u:hunter2@h:1", "--node 0=127.0.0.1:9092"},
+		{"h:1 --dial u:hunter2@h:1", "MATCH=HOST:PORT"},
+		{"h:1 --dial y=u:hunter2@h", "kproxy: --dial or --node: "},
+		{"h:1 --via http://u:hunter2@h", "via_password_file"},
+		{"h:1 --via u:hunter2@h:1", "there is no scheme"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(append([]string{"connect"}, strings.Fields(tt.args)...), &stdout, &stderr)
-		if code != exitUsage || !strings.Contains(stderr.String(), tt.want) {
+		if code != exitUsage || !strings.Contains(stderr.String(), tt.want) || strings.Contains(stderr.String(), "hunter2") {
 			t.Errorf("connect %s: exit code %d, %q; want %d and %q", tt.args, code, stderr.String(), exitUsage, tt.want)
 		}
 	}

@@ -85,6 +85,9 @@ type awsKeys struct {
 	Region  string `key:"region" example:"us-east-1" doc:"Where AWS itself is asked, to assume a role. The region of the brokers is that in their names, or AWS_REGION. Left out: what the environment and the profile say."`
 	Profile string `key:"profile" example:"production" doc:"A profile of the shared AWS configuration. Left out: the default."`
 	RoleARN string `key:"role_arn" example:"arn:aws:iam::111122223333:role/kproxy" doc:"A role to assume. Left out: none."`
+
+	SessionName string `key:"session_name" example:"kproxy" doc:"The session name of assumed roles, web identity included, which is part of kproxy's principal. Left out: what the environment and the profile say, or kproxy."`
+	ExternalID  string `key:"external_id" example:"kproxy-at-example" doc:"The external id that the trust policy of role_arn asks for. Left out: none."`
 }
 
 type dialKeys struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kproxy/internal/foreign"
+	"kproxy/internal/hostport"
 )
 
 // What the process ends with.
@@ -97,13 +98,13 @@ func unknownCommand(root *cobra.Command, name string) error {
 			known = append(known, c.Name())
 		}
 	}
-	return &usageError{fmt.Errorf("unknown command %q; %s", name, suggest(name, known))}
+	return &usageError{fmt.Errorf("unknown command %q; %s", hostport.WithoutUser(name), suggest(name, known))}
 }
 
 // noArguments is for commands that take flags only.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath())}
+		return &usageError{fmt.Errorf("unexpected argument %q; see %s --help", hostport.WithoutUser(args[0]), cmd.CommandPath())}
 	}
 	return nil
 }

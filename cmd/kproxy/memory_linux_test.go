@@ -18,11 +18,11 @@ import (
 // cgroupRootEnv makes the test below a process that sees another /proc and /sys.
 const cgroupRootEnv = "KPROXY_TEST_CGROUP_ROOT"
 
-// files are the files that there are, by path.
-type files map[string]string
+// fileTree holds the files that there are, by path.
+type fileTree map[string]string
 
-func and(all ...files) files {
-	sum := files{}
+func and(all ...fileTree) fileTree {
+	sum := fileTree{}
 	for _, f := range all {
 		maps.Copy(sum, f)
 	}
@@ -32,16 +32,16 @@ func and(all ...files) files {
 // in is a process in a cgroup of version 2, or of version 1 in a hybrid system,
 // as the kernel describes it. root is what of the hierarchy is mounted: not all,
 // where a container sees the host's paths.
-func inV2(path, root string) files {
-	return files{
+func inV2(path, root string) fileTree {
+	return fileTree{
 		"/proc/self/cgroup": "0::" + path + "\n",
 		"/proc/self/mountinfo": "23 1 0:21 / /proc rw,nosuid - proc proc rw\n" +
 			"30 23 0:26 " + root + " /sys/fs/cgroup rw,nosuid,nodev shared:9 - cgroup2 cgroup2 rw,nsdelegate\n",
 	}
 }
 
-func inV1(path, root string) files {
-	return files{
+func inV1(path, root string) fileTree {
+	return fileTree{
 		"/proc/self/cgroup": "9:name=systemd:/\n4:cpu,cpuacct:/\n3:memory:" + path + "\n0::/\n",
 		"/proc/self/mountinfo": "31 23 0:28 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755\n" +
 			"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n" +
@@ -67,45 +67,45 @@ func TestMemoryLimitFromCgroupFiles(t *testing.T) {
 	)
 	for _, c := range []struct {
 		name  string
-		files files
+		files fileTree
 		want  int64
 		log   string
 	}{
-		{"v2, in a container", and(inV2("/", "/"), files{"/sys/fs/cgroup/memory.max": "1000000000\n"}), 900000000, has},
-		{"v2, max", and(inV2("/", "/"), files{"/sys/fs/cgroup/memory.max": "max\n"}), none, hasNo},
-		{"v2, the root of all", and(inV2("/", "/"), files{"/sys/fs/cgroup/cgroup.procs": "1\n"}), none, hasNo},
-		{"v2, nested", and(inV2("/pod/app", "/"), files{
+		{"v2, in a container", and(inV2("/", "/"), fileTree{"/sys/fs/cgroup/memory.max": "1000000000\n"}), 900000000, has},
+		{"v2, max", and(inV2("/", "/"), fileTree{"/sys/fs/cgroup/memory.max": "max\n"}), none, hasNo},
+		{"v2, the root of all", and(inV2("/", "/"), fileTree{"/sys/fs/cgroup/cgroup.procs": "1\n"}), none, hasNo},
+		{"v2, nested", and(inV2("/pod/app", "/"), fileTree{
 			"/sys/fs/cgroup/pod/memory.max": "max\n", "/sys/fs/cgroup/pod/app/memory.max": "500000000\n",
 		}), 450000000, has},
-		{"v2, the outer one is tighter", and(inV2("/pod/app", "/"), files{
+		{"v2, the outer one is tighter", and(inV2("/pod/app", "/"), fileTree{
 			"/sys/fs/cgroup/pod/memory.max": "300000000\n", "/sys/fs/cgroup/pod/app/memory.max": "500000000\n",
 		}), 270000000, has},
-		{"v2, only the outer one has any", and(inV2("/kubepods/pod/app", "/"), files{
+		{"v2, only the outer one has any", and(inV2("/kubepods/pod/app", "/"), fileTree{
 			"/sys/fs/cgroup/kubepods/memory.max": "300000000\n", "/sys/fs/cgroup/kubepods/pod/memory.max": "max\n",
 			"/sys/fs/cgroup/kubepods/pod/app/memory.max": "max\n",
 		}), 270000000, has},
-		{"v2, with the host's path", and(inV2("/docker/abc", "/docker/abc"), files{"/sys/fs/cgroup/memory.max": "700000000\n"}), 630000000, has},
-		{"v2, no number", and(inV2("/", "/"), files{"/sys/fs/cgroup/memory.max": "plenty\n"}), none, broken},
-		{"v2, empty", and(inV2("/", "/"), files{"/sys/fs/cgroup/memory.max": ""}), none, broken},
-		{"v2, negative", and(inV2("/", "/"), files{"/sys/fs/cgroup/memory.max": "-1\n"}), none, broken},
-		{"v2, mounted nowhere", and(inV2("/", "/"), files{"/proc/self/mountinfo": "23 1 0:21 / /proc rw - proc proc rw\n"}), none, broken},
+		{"v2, with the host's path", and(inV2("/docker/abc", "/docker/abc"), fileTree{"/sys/fs/cgroup/memory.max": "700000000\n"}), 630000000, has},
+		{"v2, no number", and(inV2("/", "/"), fileTree{"/sys/fs/cgroup/memory.max": "plenty\n"}), none, broken},
+		{"v2, empty", and(inV2("/", "/"), fileTree{"/sys/fs/cgroup/memory.max": ""}), none, broken},
+		{"v2, negative", and(inV2("/", "/"), fileTree{"/sys/fs/cgroup/memory.max": "-1\n"}), none, broken},
+		{"v2, mounted nowhere", and(inV2("/", "/"), fileTree{"/proc/self/mountinfo": "23 1 0:21 / /proc rw - proc proc rw\n"}), none, broken},
 
-		{"v1, in a container", and(inV1("/docker/abc", "/docker/abc"), files{v1 + "/memory.limit_in_bytes": "1000000000\n"}), 900000000, has},
-		{"v1, none", and(inV1("/", "/"), files{v1 + "/memory.limit_in_bytes": v1None}), none, hasNo},
-		{"v1, nested", and(inV1("/pod/app", "/"), files{
+		{"v1, in a container", and(inV1("/docker/abc", "/docker/abc"), fileTree{v1 + "/memory.limit_in_bytes": "1000000000\n"}), 900000000, has},
+		{"v1, none", and(inV1("/", "/"), fileTree{v1 + "/memory.limit_in_bytes": v1None}), none, hasNo},
+		{"v1, nested", and(inV1("/pod/app", "/"), fileTree{
 			v1 + "/pod/memory.limit_in_bytes": v1None, v1 + "/pod/app/memory.limit_in_bytes": "500000000\n",
 			v1 + "/pod/app/memory.stat": "cache 0\nhierarchical_memory_limit 500000000\n",
 		}), 450000000, has},
-		{"v1, the outer one is tighter", and(inV1("/pod/app", "/"), files{
+		{"v1, the outer one is tighter", and(inV1("/pod/app", "/"), fileTree{
 			v1 + "/pod/memory.limit_in_bytes": "300000000\n", v1 + "/pod/app/memory.limit_in_bytes": v1None,
 			v1 + "/pod/app/memory.stat": "cache 0\nhierarchical_memory_limit 300000000\n",
 		}), 270000000, has},
-		{"v1, no number", and(inV1("/", "/"), files{v1 + "/memory.limit_in_bytes": "plenty\n"}), none, broken},
+		{"v1, no number", and(inV1("/", "/"), fileTree{v1 + "/memory.limit_in_bytes": "plenty\n"}), none, broken},
 		{"v1, without a file", inV1("/pod", "/"), none, broken},
 
-		{"no memory controller", files{"/proc/self/cgroup": "9:pids:/\n", "/proc/self/mountinfo": "23 1 0:21 / /proc rw - proc proc rw\n"}, none, "there is no cgroup"},
-		{"garbage", files{"/proc/self/cgroup": "hello\n", "/proc/self/mountinfo": "hello\n"}, none, broken},
-		{"no /proc", files{}, none, broken},
+		{"no memory controller", fileTree{"/proc/self/cgroup": "9:pids:/\n", "/proc/self/mountinfo": "23 1 0:21 / /proc rw - proc proc rw\n"}, none, "there is no cgroup"},
+		{"garbage", fileTree{"/proc/self/cgroup": "hello\n", "/proc/self/mountinfo": "hello\n"}, none, broken},
+		{"no /proc", fileTree{}, none, broken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := runInRoot(t, c.files)
@@ -119,7 +119,7 @@ func TestMemoryLimitFromCgroupFiles(t *testing.T) {
 
 // runInRoot runs this test in a process whose whole file system these files are,
 // and returns what it prints.
-func runInRoot(t *testing.T, all files) string {
+func runInRoot(t *testing.T, all fileTree) string {
 	t.Helper()
 	root := t.TempDir()
 	for path, content := range all {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ terminal, its first line is the password. It cannot be read back from the line.
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return passwd(args[0], &o, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return passwd(cmd.Context(), args[0], &o, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&o.mechanism, "mechanism", auth.ScramSHA512, "what the line is for: "+auth.ScramSHA512+" or "+auth.ScramSHA256+"; each serves PLAIN too")
@@ -47,11 +48,11 @@ terminal, its first line is the password. It cannot be read back from the line.
 	return cmd
 }
 
-func passwd(user string, o *passwdOptions, stdin io.Reader, stdout, stderr io.Writer) error {
+func passwd(ctx context.Context, user string, o *passwdOptions, stdin io.Reader, stdout, stderr io.Writer) error {
 	var password string
 	var err error
 	if o.file != "" {
-		password, err = auth.Secret{File: o.file}.Read()
+		password, err = auth.Secret{File: o.file}.Read(ctx)
 	} else {
 		password, err = readPassword(stdin, stderr)
 	}

@@ -18,7 +18,7 @@ func TestPasswd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var line bytes.Buffer
-	if err := passwd("alice", &passwdOptions{mechanism: auth.ScramSHA512, iterations: auth.MinIterations}, strings.NewReader("wonderland\nmore\n"), &line, nil); err != nil {
+	if err := passwd(t.Context(), "alice", &passwdOptions{mechanism: auth.ScramSHA512, iterations: auth.MinIterations}, strings.NewReader("wonderland\nmore\n"), &line, nil); err != nil {
 		t.Fatal(err)
 	}
 	if code := run([]string{"passwd", "bob", "--mechanism", "SCRAM-SHA-256", "--iterations", "4096", "--password-file", secret}, &line, os.Stderr); code != exitDone {
@@ -31,12 +31,12 @@ func TestPasswd(t *testing.T) {
 	if err := os.WriteFile(file, line.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	users, err := auth.NewUsers(file, []string{auth.Plain}, nil)
+	users, err := auth.NewUsers(t.Context(), file, []string{auth.Plain}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for token, want := range map[string]bool{"\x00alice\x00wonderland": true, "\x00bob\x00wonderland": true, "\x00alice\x00wonderland\n": false, "\x00carl\x00wonderland": false} {
-		c, err := users.Begin(auth.Plain)
+		c, err := users.Begin(auth.Plain, auth.Peer{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -79,7 +80,7 @@ func (c *Config) isExposed() bool {
 // what happens to them later. An error is a [*proxy.ConfigError].
 func (c *Config) Load(log *slog.Logger) (*tlsconf.Server, error) {
 	if c.TokenFile != "" {
-		if _, err := readToken(c.TokenFile); err != nil {
+		if _, err := readToken(context.Background(), c.TokenFile); err != nil {
 			return nil, &proxy.ConfigError{
 				Key: key + ".token_file", Problem: err.Error(),
 				Fix: "name a file that kproxy may read, with one token such as the output of: openssl rand -hex 32",

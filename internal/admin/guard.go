@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -24,8 +25,8 @@ const (
 
 // readToken reads a token, without what an editor leaves around it. One that no header
 // can carry, or that can be guessed, is an error.
-func readToken(file string) (string, error) {
-	text, err := auth.Secret{File: file}.Read()
+func readToken(ctx context.Context, file string) (string, error) {
+	text, err := auth.Secret{File: file}.Read(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +60,7 @@ func (g *guard) admits(r *http.Request) bool {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
-	token, err := readToken(g.file)
+	token, err := readToken(r.Context(), g.file)
 	if err != nil {
 		g.complain(err)
 		return false

@@ -261,7 +261,7 @@ func TestBadFiles(t *testing.T) {
 		conf admin.Config
 		want string
 	}{
-		{admin.Config{TokenFile: "missing-file"}, "admin.token_file: stat missing-file: no such file"},
+		{admin.Config{TokenFile: "missing-file"}, "admin.token_file: open missing-file: no such file"},
 		{admin.Config{TokenFile: short}, "admin.token_file: " + short + " holds a token of 5 characters, and 16 are the least; name a file"},
 		{admin.Config{TokenFile: words}, "admin.token_file: " + words + " holds more than one word, or what is not ASCII; name a file"},
 		{admin.Config{TokenFile: none}, "admin.token_file: "},

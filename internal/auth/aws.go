@@ -1,16 +1,23 @@
 package auth
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/aws/smithy-go"
 	"github.com/twmb/franz-go/pkg/sasl/aws"
+
+	"kproxy/internal/files"
 )
 
 // AWS says which of the credentials of this machine, as AWS's own tools find
@@ -19,63 +26,202 @@ type AWS struct {
 	Region  string // where AWS itself is asked; "": what the environment and the profile say
 	Profile string // a profile of the shared configuration; "": the default
 	RoleARN string // a role to assume with the credentials found; "": none
+
+	// SessionName is that of assumed roles, web identity included; "": the one in the
+	// environment or the profile, or DefaultSessionName.
+	SessionName string
+	ExternalID  string // which the role to assume asks for; "": none
 }
 
-// awsCredentials is the SDK's credential chain: environment, profile, web
-// identity, container, instance. It is put together at the first login, because
-// that may ask the machine's metadata service.
+// DefaultSessionName is the session name where nothing says another. It is part of
+// the principal, which a broker does not let a connection change when kproxy logs in
+// again on it: so it is always the same, where the SDK would make up a new one each
+// time.
+const DefaultSessionName = "kproxy"
+
+const (
+	// awsTimeout bounds how long it takes to find credentials.
+	awsTimeout = time.Minute
+	// roleDuration is asked for with an assumed role: what every role allows, also
+	// from another role (AWS: role chaining). A broker ends a session with its
+	// credentials.
+	roleDuration = time.Hour
+	// awsRest is the least that is left of credentials when they are renewed, unless
+	// that is more than half of their life. Machines' roles have new ones that long
+	// before the end.
+	awsRest = 5 * time.Minute
+	// awsMargin is the least that is left of credentials when a login begins with
+	// them, unless that is more than a quarter of their life.
+	awsMargin = time.Minute
+	// awsSteady is how often credentials without an end are looked for again: a file or
+	// a command may have others by then.
+	awsSteady = 5 * time.Minute
+)
+
+// awsCredentials finds and keeps credentials, by the SDK's chain: environment,
+// profile, web identity, container, instance. The chain is put together anew for each
+// look, because what it keeps itself it keeps to the last second.
 type awsCredentials struct {
 	conf AWS
+	kept *keeper[awssdk.Credentials]
 
-	mu       sync.Mutex // guards provider
-	provider awssdk.CredentialsProvider
+	mu      sync.Mutex // guards the following
+	secrets []string   // that the last look has come across
 }
 
-// awsMechanism signs logins by AWS_MSK_IAM. What is signed holds the name that
-// the broker goes by, and the region in it.
-func awsMechanism(conf AWS) sasl.Mechanism {
-	c := &awsCredentials{conf: conf}
-	return aws.ManagedStreamingIAM(func(ctx context.Context) (aws.Auth, error) {
-		provider, err := c.chain(ctx)
-		if err != nil {
-			return aws.Auth{}, err
-		}
-		found, err := provider.Retrieve(ctx)
-		if err != nil {
-			return aws.Auth{}, fmt.Errorf("get AWS credentials: %w", err)
-		}
-		return aws.Auth{
-			AccessKey:    found.AccessKeyID,
-			SecretKey:    found.SecretAccessKey,
-			SessionToken: found.SessionToken,
-			UserAgent:    "kproxy",
-		}, nil
-	})
+func newAWSCredentials(conf AWS) *awsCredentials {
+	a := &awsCredentials{conf: conf}
+	a.kept = newKeeper("no AWS credentials were found yet", awsTimeout, a.fetch)
+	return a
 }
 
-// chain returns the credential chain, which keeps what it finds until shortly
-// before that expires.
-func (c *awsCredentials) chain(ctx context.Context) (awssdk.CredentialsProvider, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.provider != nil {
-		return c.provider, nil
+func (a *awsCredentials) close() { a.kept.close() }
+
+// credentials returns those of one login. What is signed holds the name that the
+// broker goes by, and the region in it.
+func (a *awsCredentials) credentials(ctx context.Context) (credentials, error) {
+	found, err := a.kept.get(ctx)
+	if err != nil {
+		return credentials{}, err
 	}
-	var options []func(*config.LoadOptions) error
-	if c.conf.Region != "" {
-		options = append(options, config.WithRegion(c.conf.Region))
+	by := aws.Auth{
+		AccessKey:    found.value.AccessKeyID,
+		SecretKey:    found.value.SecretAccessKey,
+		SessionToken: found.value.SessionToken,
+		UserAgent:    "kproxy",
 	}
-	if c.conf.Profile != "" {
-		options = append(options, config.WithSharedConfigProfile(c.conf.Profile))
+	return credentials{
+		mechanism: by.AsManagedStreamingIAMMechanism(),
+		secrets:   []string{by.SecretKey, by.SessionToken},
+		refused:   func() { a.kept.forget(found) },
+	}, nil
+}
+
+// fetch looks for credentials.
+func (a *awsCredentials) fetch(ctx context.Context) (*good[awssdk.Credentials], error) {
+	a.hide(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"), os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
+	// The chain opens files by their names: the shared configuration's, and others.
+	provider, err := files.Do(ctx, "the AWS configuration", func() (awssdk.CredentialsProvider, error) { return a.chain(ctx) })
+	if err != nil {
+		return nil, a.explain(fmt.Errorf("read the AWS configuration: %w", err))
+	}
+	found, err := provider.Retrieve(ctx)
+	if err != nil {
+		return nil, a.explain(err)
+	}
+	now := time.Now()
+	if found.CanExpire && !found.Expires.After(now) {
+		return nil, fmt.Errorf("the AWS credentials that were found (%s) ended at %s", found.Source, found.Expires.UTC().Format(time.RFC3339))
+	}
+	g := &good[awssdk.Credentials]{value: found}
+	g.renew, g.until = awsLife(now, found)
+	return g, nil
+}
+
+// awsLife returns when credentials that were found now are renewed, and until when
+// logins begin with them.
+func awsLife(now time.Time, found awssdk.Credentials) (renew, until time.Time) {
+	if !found.CanExpire {
+		return now.Add(awsSteady), time.Time{}
+	}
+	life := found.Expires.Sub(now)
+	return found.Expires.Add(-min(max(awsRest, life/4), life/2)), found.Expires.Add(-min(awsMargin, life/4))
+}
+
+// chain puts the SDK's chain together.
+func (a *awsCredentials) chain(ctx context.Context) (awssdk.CredentialsProvider, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
+			o.RoleSessionName = cmp.Or(a.conf.SessionName, o.RoleSessionName, DefaultSessionName)
+			if name, ok := o.TokenRetriever.(stscreds.IdentityTokenFile); ok {
+				o.TokenRetriever = webToken{a, string(name)}
+			}
+		}),
+		config.WithAssumeRoleCredentialOptions(a.role),
+	}
+	if a.conf.Region != "" {
+		options = append(options, config.WithRegion(a.conf.Region))
+	}
+	if a.conf.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(a.conf.Profile))
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+		return nil, err
 	}
-	c.provider = loaded.Credentials
-	if c.conf.RoleARN != "" {
-		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(loaded), c.conf.RoleARN)
-		c.provider = awssdk.NewCredentialsCache(role)
+	a.ownProcess(&loaded)
+	loaded.Credentials = a.noting(loaded.Credentials)
+	if a.conf.RoleARN != "" {
+		loaded.Credentials = a.assume(loaded, a.conf.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+			if a.conf.ExternalID != "" {
+				o.ExternalID = &a.conf.ExternalID
+			}
+		})
 	}
-	return c.provider, nil
+	return loaded.Credentials, nil
+}
+
+// assume returns the credentials of a role that is assumed with those of conf.
+func (a *awsCredentials) assume(conf awssdk.Config, arn string, options func(*stscreds.AssumeRoleOptions)) awssdk.CredentialsProvider {
+	return a.noting(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), arn, options, a.role))
+}
+
+// role completes what a profile says of a role to assume.
+func (a *awsCredentials) role(o *stscreds.AssumeRoleOptions) {
+	o.RoleSessionName = cmp.Or(a.conf.SessionName, o.RoleSessionName, os.Getenv("AWS_ROLE_SESSION_NAME"), DefaultSessionName)
+	o.Duration = cmp.Or(o.Duration, roleDuration)
+}
+
+// noting is provider, asked once, with errors that do not repeat what it has found.
+func (a *awsCredentials) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsProvider {
+	return awssdk.NewCredentialsCache(awssdk.CredentialsProviderFunc(func(ctx context.Context) (awssdk.Credentials, error) {
+		found, err := provider.Retrieve(ctx)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.secrets = append(a.secrets, found.SecretAccessKey, found.SessionToken)
+		return found, err
+	}))
+}
+
+// hide has errors not repeat these secrets.
+func (a *awsCredentials) hide(secrets ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.secrets = secrets
+}
+
+// webToken is the file with the token of a web identity.
+type webToken struct {
+	of   *awsCredentials
+	name string
+}
+
+// maxWebToken bounds the token of a web identity. AWS takes 20,000 characters.
+const maxWebToken = 64 << 10
+
+// GetIdentityToken reads the token. Its errors, and those of AWS, do not repeat it.
+func (w webToken) GetIdentityToken() ([]byte, error) {
+	token, err := files.ReadSecret(context.Background(), w.name, maxWebToken)
+	if err != nil {
+		return nil, err
+	}
+	w.of.mu.Lock()
+	defer w.of.mu.Unlock()
+	w.of.secrets = append(w.of.secrets, token)
+	return []byte(token), nil
+}
+
+// explain returns an error of the SDK's for the log. Of what AWS says it keeps the
+// code and the message, and of a command the kind of its failure alone, because the
+// SDK repeats its output.
+func (a *awsCredentials) explain(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if failed, ok := errors.AsType[*processcreds.ProviderError](err); ok {
+		return processFailure(failed)
+	}
+	if said, ok := errors.AsType[smithy.APIError](err); ok {
+		return fmt.Errorf("get AWS credentials: AWS answers %s: %s", spoken(said.ErrorCode(), a.secrets), spoken(said.ErrorMessage(), a.secrets))
+	}
+	return spokenError(fmt.Errorf("get AWS credentials: %w", err), a.secrets)
 }

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/wire"
 )
 
@@ -22,13 +25,16 @@ import (
 // Send what Request returns, give the answer to Answer, and go on until Request
 // returns nil. One goroutine at a time uses it.
 type Login struct {
-	mechanism string
-	session   sasl.Session
-	token     []byte // the next one to send
-	version   int16  // of SaslAuthenticate
-	shaken    bool   // the handshake is over
-	done      bool
-	lifetime  time.Duration
+	mechanism   string
+	source      any // identifies the cluster to the turns that computations take
+	credentials credentials
+	session     sasl.Session
+	token       []byte // the next one to send
+	version     int16  // of SaslAuthenticate
+	shaken      bool   // the handshake is over
+	done        bool
+	challenged  bool // the first token of the broker's has been replied to
+	lifetime    time.Duration
 }
 
 // Session is what a login has opened.
@@ -77,13 +83,14 @@ func (l *Login) Use(s Session) { l.version = s.Version }
 func (l *Login) Session() Session { return Session{l.lifetime, l.version} }
 
 // Answer takes the answer to the last request, from behind its correlation id.
-// An error is a [*LoginError].
-func (l *Login) Answer(payload []byte) error {
+// An error is a [*LoginError]. By SCRAM, Answer computes for a while, and may wait
+// for other computations first; it returns when ctx ends.
+func (l *Login) Answer(ctx context.Context, payload []byte) error {
 	if !l.shaken {
 		l.shaken = true
 		return l.handshake(payload)
 	}
-	return l.authenticate(payload)
+	return l.authenticate(ctx, payload)
 }
 
 // handshake reads SaslHandshake's answer. It is read by hand, as the others are:
@@ -99,7 +106,7 @@ func (l *Login) handshake(payload []byte) error {
 	case r.Err() != nil:
 		return l.failed(fmt.Errorf("the answer to SaslHandshake: %w", r.Err()))
 	case code == kerr.UnsupportedSaslMechanism.Code:
-		return l.refused(fmt.Errorf("the broker does not offer it, but %q", offered), "set sasl.mechanism to one that the broker offers")
+		return l.refused(fmt.Errorf("the broker does not offer it, but %s", foreign.Line(strings.Join(offered, ", "))), "set sasl.mechanism to one that the broker offers")
 	case code == kerr.IllegalSaslState.Code:
 		return l.refused(errors.New("the broker wants no login on this listener"), "take sasl out of the cluster, or lead bootstrap to the brokers' SASL listener")
 	case code != 0:
@@ -108,7 +115,7 @@ func (l *Login) handshake(payload []byte) error {
 	return nil
 }
 
-func (l *Login) authenticate(payload []byte) error {
+func (l *Login) authenticate(ctx context.Context, payload []byte) error {
 	r := wire.NewReader(payload)
 	flexible := l.version >= 2
 	if flexible {
@@ -126,22 +133,79 @@ func (l *Login) authenticate(payload []byte) error {
 	if code != 0 {
 		err := kerr.ErrorForCode(code)
 		if message != "" {
-			err = fmt.Errorf("%w: %s", err, message)
+			err = fmt.Errorf("%w: %s", err, spoken(message, l.secrets()))
 		}
-		return l.refused(err, "correct the credentials in sasl, or the broker's")
+		return l.rejected(err, "correct the credentials in sasl, or the broker's")
 	}
 	if l.mechanism == OAuthBearer && len(token) > 0 { // why the token is refused, as JSON (RFC 7628)
-		return l.refused(fmt.Errorf("the broker refuses the token: %s", token), "look at the token's issuer, scope and life")
+		return l.rejected(fmt.Errorf("the broker refuses the token: %s", spoken(string(token), l.secrets())), "look at the token's issuer, scope and life")
 	}
-	done, next, err := l.session.Challenge(token)
+	step, err := l.challenge(ctx, token)
 	if err != nil {
-		return l.refused(err, "correct the credentials in sasl, or the broker's")
+		return err
 	}
-	l.done, l.token, l.lifetime = done, next, lifetimeOf(lifetime)
+	l.done, l.token, l.lifetime = step.done, step.token, lifetimeOf(lifetime)
+	return nil
+}
+
+// step is the client's reply to one token of the broker's.
+type step struct {
+	done  bool
+	token []byte // the next one to send
+	err   error
+}
+
+// challenge computes the reply to the broker's token. The first one of SCRAM makes
+// kproxy compute as many iterations as it asks for, so it is read before.
+func (l *Login) challenge(ctx context.Context, token []byte) (next step, err error) {
+	work := func() step {
+		done, reply, err := l.session.Challenge(token)
+		return step{done, reply, err}
+	}
+	if first := !l.challenged; !first || l.mechanism != ScramSHA256 && l.mechanism != ScramSHA512 {
+		next = work()
+	} else if err = checkServerFirst(token); err != nil {
+		return next, l.refused(err, "set "+strconv.Itoa(DefaultIterations)+" iterations for the user at the broker (kafka-configs.sh --alter --add-config '"+l.mechanism+"=[iterations=…,password=…]')")
+	} else if next, err = compute(ctx, computations, claimant{kind: forBrokers, path: []any{l.source}}, work); err != nil {
+		return next, l.failed(fmt.Errorf("compute the SCRAM proof: %w", err))
+	}
+	l.challenged = true
+	if next.err != nil {
+		return next, l.refused(spokenError(next.err, l.secrets()), "correct the credentials in sasl, or the broker's")
+	}
+	return next, nil
+}
+
+// checkServerFirst returns an error unless token is a broker's first SCRAM message
+// (RFC 5802: nonce, salt, iteration count) with a count that kproxy computes.
+// pkg/sasl computes any count, and takes the third field for it unseen.
+func checkServerFirst(token []byte) error {
+	fields := strings.SplitN(string(token), ",", 4) // nonce, salt, count, extensions
+	if len(fields) < 3 || !strings.HasPrefix(fields[2], "i=") {
+		return errors.New("the broker's first SCRAM message has no iteration count in its third field")
+	}
+	iterations, err := strconv.Atoi(fields[2][len("i="):])
+	switch {
+	case err != nil:
+		return errors.New("the broker's SCRAM iteration count is not a number")
+	case iterations < MinIterations || iterations > maxIterations:
+		return fmt.Errorf("the broker asks for %d SCRAM iterations; kproxy computes from %d to %d", iterations, MinIterations, maxIterations)
+	}
 	return nil
 }
 
 func (l *Login) failed(err error) error { return &LoginError{Mechanism: l.mechanism, Err: err} }
+
+// rejected is refused by a broker that has seen the credentials.
+func (l *Login) rejected(err error, fix string) error {
+	if l.credentials.refused != nil {
+		l.credentials.refused()
+	}
+	return l.refused(err, fix)
+}
+
+// secrets are those that the broker knows by now, and may repeat.
+func (l *Login) secrets() []string { return append(sent(l.token), l.credentials.secrets...) }
 
 func (l *Login) refused(err error, fix string) error {
 	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}
@@ -157,7 +221,7 @@ func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string
 		return Session{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	session, err := l.over(asker{conn, kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))})
+	session, err := l.over(ctx, asker{conn, kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))})
 	if !stop() && err == nil {
 		err = l.failed(ctx.Err()) // the deadline may come, or have come
 	}
@@ -170,7 +234,7 @@ func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string
 }
 
 // over moves the whole login over a new connection.
-func (l *Login) over(a asker) (Session, error) {
+func (l *Login) over(ctx context.Context, a asker) (Session, error) {
 	payload, err := a.ask(kmsg.NewPtrApiVersionsRequest())
 	if err == nil {
 		l.version, err = authenticateVersion(payload)
@@ -183,7 +247,7 @@ func (l *Login) over(a asker) (Session, error) {
 		if err != nil {
 			return Session{}, l.failed(fmt.Errorf("%s: %w", kmsg.NameForKey(req.Key()), err))
 		}
-		if err := l.Answer(payload); err != nil {
+		if err := l.Answer(ctx, payload); err != nil {
 			return Session{}, err
 		}
 	}

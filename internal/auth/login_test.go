@@ -3,6 +3,7 @@ package auth_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -320,6 +321,15 @@ func TestTokenFromFile(t *testing.T) {
 	if _, err := logIn(t, conf, b); err != nil {
 		t.Error(err)
 	}
+	// What an editor leaves around a token is no part of it.
+	for _, text := range []string{"\xef\xbb\xbft1\r\n", " t1 \n\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := logIn(t, conf, b); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 	b.tokens = bearerServer("another")
 	_, err := logIn(t, conf, b)
 	refused(t, err, "invalid_token")
@@ -445,10 +455,10 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatal(err)
 		}
 		l.Use(auth.Session{Version: max(version, -version) % 3})
-		if err := l.Answer(handshake); err != nil {
+		if err := l.Answer(t.Context(), handshake); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Answer(payload); err != nil {
+		if err := l.Answer(t.Context(), payload); err != nil {
 			if _, ok := errors.AsType[*auth.LoginError](err); !ok {
 				t.Errorf("got %v", err)
 			}
@@ -458,4 +468,43 @@ func FuzzAnswer(f *testing.F) {
 			t.Error("a login by PLAIN goes on behind its only token")
 		}
 	})
+}
+
+// A broker's first SCRAM message is refused before anything is computed if it asks
+// for more than a users file may, or is not made as RFC 5802 has it.
+func TestScramOfBrokersIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ rest, want string }{
+		{"s=c2FsdA==,i=2147483647", "2147483647 SCRAM iterations"},
+		{"s=c2FsdA==,i=1048577", "1048577 SCRAM iterations"},
+		{"s=c2FsdA==,i=4095", "4095 SCRAM iterations"},
+		{"s=c2FsdA==,i=-1", "-1 SCRAM iterations"},
+		{"s=c2FsdA==,i=99999999999999999999", "not a number"},
+		{"s=c2FsdA==,x=2147483647", "third field"},
+		{"s=c2FsdA==,", "third field"},
+		{"s=c2FsdA==", "third field"},
+	} {
+		for _, mechanism := range []string{auth.ScramSHA256, auth.ScramSHA512} {
+			b := &broker{versions: [2]int16{0, 2}, mechanism: mechanism, tokens: func(token []byte) ([]byte, error) {
+				_, nonce, _ := strings.Cut(string(token), ",r=")
+				return []byte("r=" + nonce + "x," + tt.rest), nil
+			}}
+			_, err := logIn(t, byPassword(mechanism, password), b)
+			refused(t, err, tt.want)
+		}
+	}
+}
+
+// A broker that repeats what it was sent repeats it to nobody else.
+func TestBrokerThatRepeatsThePassword(t *testing.T) {
+	t.Parallel()
+	b := &broker{versions: [2]int16{0, 2}, mechanism: auth.Plain, tokens: func(token []byte) ([]byte, error) {
+		return nil, fmt.Errorf("no: %s, %q, %x\n%s %s", token, password, 1, base64.StdEncoding.EncodeToString(token), strings.Repeat("x", 100_000))
+	}}
+	_, err := logIn(t, byPassword(auth.Plain, password), b)
+	refused(t, err, "SASL_AUTHENTICATION_FAILED")
+	encoded := base64.StdEncoding.EncodeToString([]byte("\x00kproxy\x00" + password))
+	if text := err.Error(); len(text) > 600 || strings.Contains(text, "\n") || strings.Contains(text, encoded) {
+		t.Errorf("got %d bytes: %s", len(text), text)
+	}
 }

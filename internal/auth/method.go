@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"kproxy/internal/foreign"
 )
 
 // The mechanisms, by their names in the protocol.
@@ -44,40 +45,61 @@ type SASL struct {
 // tokens, until shortly before they expire. It may be used by several goroutines
 // at once.
 type Method struct {
-	mechanism      sasl.Mechanism
+	name           string
+	get            func(context.Context) (credentials, error)
+	close          func() // nil: there is nothing to end
 	allowPlaintext bool
 }
 
-// New returns the Method that conf describes. It asks nobody.
+// credentials are what one login is made with.
+type credentials struct {
+	mechanism sasl.Mechanism
+	secrets   []string // which no error may repeat
+	refused   func()   // to be called if the broker does not take them; may be nil
+}
+
+// New returns the Method that conf describes. It asks nothing of anything yet.
 func New(conf *SASL) (*Method, error) {
-	m := &Method{allowPlaintext: conf.AllowPlaintext}
-	password := conf.Password
+	m := &Method{name: conf.Mechanism, allowPlaintext: conf.AllowPlaintext}
 	switch conf.Mechanism {
-	case Plain:
-		m.mechanism = plain.Plain(func(context.Context) (plain.Auth, error) {
-			text, err := password.Read()
-			return plain.Auth{User: conf.Username, Pass: text}, err
-		})
-	case ScramSHA256, ScramSHA512:
-		credentials := func(context.Context) (scram.Auth, error) {
-			text, err := password.Read()
-			return scram.Auth{User: conf.Username, Pass: text}, err
-		}
-		if m.mechanism = scram.Sha512(credentials); conf.Mechanism == ScramSHA256 {
-			m.mechanism = scram.Sha256(credentials)
+	case Plain, ScramSHA256, ScramSHA512:
+		m.get = func(ctx context.Context) (credentials, error) {
+			password, err := conf.Password.Read(ctx)
+			return credentials{mechanism: byPassword(conf.Mechanism, conf.Username, password), secrets: []string{password}}, err
 		}
 	case OAuthBearer:
-		m.mechanism = oauth.Oauth((&tokens{conf: conf.OAuth}).bearer)
+		t := newTokens(&conf.OAuth)
+		m.get, m.close = t.credentials, t.close
 	case AWSMSKIAM:
-		m.mechanism = awsMechanism(conf.AWS)
+		a := newAWSCredentials(conf.AWS)
+		m.get, m.close = a.credentials, a.close
 	default:
 		return nil, fmt.Errorf("no mechanism is called %q", conf.Mechanism)
 	}
 	return m, nil
 }
 
+func byPassword(mechanism, user, password string) sasl.Mechanism {
+	switch auth := (scram.Auth{User: user, Pass: password}); mechanism {
+	case ScramSHA256:
+		return auth.AsSha256Mechanism()
+	case ScramSHA512:
+		return auth.AsSha512Mechanism()
+	default:
+		return plain.Auth{User: user, Pass: password}.AsMechanism()
+	}
+}
+
 // Name is the mechanism's name.
-func (m *Method) Name() string { return m.mechanism.Name() }
+func (m *Method) Name() string { return m.name }
+
+// Close ends questions to a token endpoint or to AWS that go on in the background.
+// It does not wait for what they ask.
+func (m *Method) Close() {
+	if m.close != nil {
+		m.close()
+	}
+}
 
 // ErrPlaintext says that a secret stays here.
 var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
@@ -100,11 +122,16 @@ func (m *Method) Permits(remote netip.Addr, secure bool) error {
 // may take as long as ctx allows; the login itself then waits for the broker
 // only.
 func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
-	session, token, err := m.mechanism.Authenticate(ctx, host)
+	const fix = "look at sasl: kproxy cannot get what it logs in with"
+	c, err := m.get(ctx)
 	if err != nil {
-		return nil, &LoginError{Mechanism: m.Name(), Err: err, Fix: "look at sasl: what kproxy logs in with is not to be had"}
+		return nil, &LoginError{Mechanism: m.name, Err: err, Fix: fix}
 	}
-	return &Login{mechanism: m.Name(), session: session, token: token}, nil
+	l := &Login{mechanism: m.name, source: m, credentials: c}
+	if l.session, l.token, err = c.mechanism.Authenticate(ctx, host); err != nil {
+		return nil, &LoginError{Mechanism: m.name, Err: foreign.Error(err, c.secrets...), Fix: fix}
+	}
+	return l, nil
 }
 
 // LoginError says why kproxy could not log in at a broker.

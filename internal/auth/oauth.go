@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"kproxy/internal/files"
 )
 
 // OAuth says where bearer tokens come from: a file, or a token endpoint that is
@@ -30,77 +34,148 @@ func (o *OAuth) IsZero() bool {
 	return o.TokenURL == "" && o.ClientID == "" && o.ClientSecret.IsZero() && o.Scope == "" && o.TokenFile == "" && len(o.Extensions) == 0
 }
 
-// tokens gives a token to each login. One from an endpoint is kept until most of
-// its life has passed, so that logins do not wait for the endpoint, nor begin
-// with a token that expires at once.
+// tokens gives a token to each login.
 type tokens struct {
-	conf OAuth
-
-	mu     sync.Mutex // guards the following; whoever asks the endpoint holds it
-	token  string
-	renew  time.Time // when another is asked for
-	expiry time.Time
+	conf     *OAuth
+	kept     *keeper[string]
+	client   *http.Client
+	endpoint *clientcredentials.Config // knows how the endpoint wants to be asked; nil: that is not known. Of fetch alone
 }
 
 const (
-	tokenPart    = 0.75             // of a token's life after which another is asked for
-	tokenTimeout = 10 * time.Second // for one question to the endpoint
+	// tokenPart is the part of a token's life after which another is asked for.
+	tokenPart = 0.75
+	// No login begins with a token in the last tokenRest of its life, or in its last
+	// tokenMargin: the broker would end the session at once.
+	tokenRest   = 0.1
+	tokenMargin = 10 * time.Second
+	// tokenTimeout bounds one question to the endpoint.
+	tokenTimeout = 10 * time.Second
+	// unknownLife is when another token is asked for in the place of one of which the
+	// endpoint does not say how long it lives (RFC 6749 only recommends that). It
+	// goes on to be used until that comes, or a broker refuses it.
+	unknownLife = time.Minute
+	// maxTokenHeader bounds the head of an endpoint's answer. The body is bounded by
+	// the library, by 1 MiB.
+	maxTokenHeader = 64 << 10
 )
 
-// bearer is what franz-go asks at each login.
-func (t *tokens) bearer(ctx context.Context) (oauth.Auth, error) {
-	text, err := t.next(ctx)
-	return oauth.Auth{Token: text, Extensions: t.conf.Extensions}, err
+func newTokens(conf *OAuth) *tokens {
+	t := &tokens{conf: conf}
+	t.kept = newKeeper("the token endpoint has not answered", tokenTimeout, t.fetch)
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // as package http documents
+	transport.MaxResponseHeaderBytes = maxTokenHeader
+	t.client = &http.Client{
+		Transport: transport,
+		// A redirect would take the client secret to another place, in plaintext if
+		// that is http, and a token from there would be used.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return t
 }
 
-func (t *tokens) next(ctx context.Context) (string, error) {
+func (t *tokens) close() {
+	t.kept.close()
+	t.client.CloseIdleConnections()
+}
+
+// credentials returns those of one login.
+func (t *tokens) credentials(ctx context.Context) (credentials, error) {
+	var c credentials
+	var text string
 	if t.conf.TokenFile != "" {
-		return Secret{File: t.conf.TokenFile}.Read()
+		var err error
+		if text, err = t.read(ctx); err != nil {
+			return c, err
+		}
+	} else {
+		token, err := t.kept.get(ctx)
+		if err != nil {
+			return c, err
+		}
+		text, c.refused = token.value, func() { t.kept.forget(token) }
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := time.Now()
-	if t.token != "" && now.Before(t.renew) {
-		return t.token, nil
-	}
-	token, err := t.ask(ctx)
-	switch {
-	case err == nil:
-	case t.token != "" && now.Before(t.expiry):
-		return t.token, nil // the old one is good yet; the next login asks again
-	default:
-		return "", err
-	}
-	t.token, t.expiry, t.renew = token.AccessToken, token.Expiry, time.Time{}
-	if !token.Expiry.IsZero() {
-		t.renew = now.Add(time.Duration(tokenPart * float64(token.Expiry.Sub(now))))
-	}
-	return t.token, nil
+	c.mechanism, c.secrets = oauth.Auth{Token: text, Extensions: t.conf.Extensions}.AsMechanism(), []string{text}
+	return c, nil
 }
 
-// ask asks the token endpoint. Of what that answers, an error keeps the code and
-// the description alone: an answer may repeat the question.
-func (t *tokens) ask(ctx context.Context) (*oauth2.Token, error) {
-	secret, err := t.conf.ClientSecret.Read()
+// read returns the token in the file. A token has no blanks (RFC 6750): those around
+// it are an editor's.
+func (t *tokens) read(ctx context.Context) (string, error) {
+	text, err := Secret{File: t.conf.TokenFile}.Read(ctx)
+	if text = strings.TrimSpace(text); text == "" && err == nil {
+		err = fmt.Errorf("%s: %w", t.conf.TokenFile, files.ErrEmpty)
+	}
+	return text, err
+}
+
+// fetch asks the token endpoint.
+func (t *tokens) fetch(ctx context.Context) (*good[string], error) {
+	secret, err := t.conf.ClientSecret.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
-	defer cancel()
-	endpoint := clientcredentials.Config{ClientID: t.conf.ClientID, ClientSecret: secret, TokenURL: t.conf.TokenURL}
-	if t.conf.Scope != "" {
-		endpoint.Scopes = []string{t.conf.Scope} // the library joins several by spaces
-	}
-	token, err := endpoint.Token(ctx)
-	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		status := "no status"
-		if refused.Response != nil {
-			status = refused.Response.Status
+	if t.endpoint == nil {
+		t.endpoint = &clientcredentials.Config{ClientID: t.conf.ClientID, TokenURL: t.conf.TokenURL}
+		if t.conf.Scope != "" {
+			t.endpoint.Scopes = []string{t.conf.Scope} // the library joins several by spaces
 		}
-		return nil, fmt.Errorf("the token endpoint %s answers %s %s %s", t.conf.TokenURL, status, refused.ErrorCode, refused.ErrorDescription)
 	}
+	t.endpoint.ClientSecret = secret
+	asked := time.Now()
+	token, err := t.endpoint.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
 	if err != nil {
-		return nil, fmt.Errorf("ask the token endpoint: %w", err)
+		t.endpoint = nil // it may want to be asked in another way from now on
+		return nil, t.explain(err, secret)
 	}
-	return token, nil
+	return &good[string]{
+		value: token.AccessToken,
+		renew: renewToken(asked, token.Expiry),
+		until: lastUse(asked, token.Expiry),
+	}, nil
+}
+
+// renewToken returns when a token is followed by another.
+func renewToken(asked, expiry time.Time) time.Time {
+	if !expiry.After(asked) { // it is not said, or nonsense
+		return asked.Add(unknownLife)
+	}
+	return asked.Add(time.Duration(tokenPart * float64(expiry.Sub(asked))))
+}
+
+// lastUse returns until when logins begin with a token; zero: there is no end.
+func lastUse(asked, expiry time.Time) time.Time {
+	if !expiry.After(asked) {
+		return time.Time{}
+	}
+	return expiry.Add(-min(tokenMargin, time.Duration(tokenRest*float64(expiry.Sub(asked)))))
+}
+
+// explain returns an error of the token endpoint's for the log. Of what the endpoint
+// says it keeps the code and the description, without the secret: an answer may
+// repeat the question.
+func (t *tokens) explain(err error, secret string) error {
+	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok {
+		return spokenError(fmt.Errorf("ask the token endpoint: %w", err), []string{secret})
+	}
+	status, leads := "no status", ""
+	if r := refused.Response; r != nil {
+		status, leads = r.Status, redirect(r, secret)
+	}
+	text := spoken(strings.TrimSpace(status+" "+refused.ErrorCode+" "+refused.ErrorDescription), []string{secret})
+	return fmt.Errorf("the token endpoint %s answers %s%s", t.conf.TokenURL, text, leads)
+}
+
+// redirect says where an answer leads to, if it leads elsewhere.
+func redirect(r *http.Response, secret string) string {
+	if r.StatusCode < 300 || r.StatusCode > 399 {
+		return ""
+	}
+	to, err := r.Location()
+	if err != nil {
+		return ""
+	}
+	place := url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path} // the rest may hold anything
+	return "; it leads to " + spoken(place.String(), []string{secret}) + ", and kproxy follows no redirect with a secret: write that as token_url if it is right"
 }

@@ -1,16 +1,18 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+
+	"kproxy/internal/files"
 )
 
 // Secret says where a secret is. One of its fields is set; the zero Secret is
 // absent.
 type Secret struct {
-	File string // read again at every use, so that it can be replaced; one newline at its end is none of it
+	File string // read again at every use, so that it can be replaced; see files.ReadSecret
 	Env  string // the name of an environment variable
 	Text string // the secret itself, of a command that was given it; no configuration file can say so
 }
@@ -29,10 +31,10 @@ func (s Secret) String() string { return "(secret)" }
 func (s Secret) GoString() string { return s.String() }
 
 // Read returns the secret. An error says where it should have been.
-func (s Secret) Read() (string, error) {
+func (s Secret) Read(ctx context.Context) (string, error) {
 	switch {
 	case s.File != "":
-		return readSecretFile(s.File)
+		return files.ReadSecret(ctx, s.File, maxSecret)
 	case s.Env != "":
 		if text := os.Getenv(s.Env); text != "" {
 			return text, nil
@@ -43,23 +45,4 @@ func (s Secret) Read() (string, error) {
 	default:
 		return "", errors.New("no secret is configured")
 	}
-}
-
-func readSecretFile(name string) (string, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return "", err
-	}
-	if info.Size() > maxSecret {
-		return "", fmt.Errorf("%s has %d bytes, which is no secret", name, info.Size())
-	}
-	b, err := os.ReadFile(name) //nolint:gosec // the configuration names it
-	if err != nil {
-		return "", err
-	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
-	if text == "" {
-		return "", fmt.Errorf("%s is empty", name)
-	}
-	return text, nil
 }

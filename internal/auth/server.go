@@ -3,16 +3,10 @@ package auth
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
-	"fmt"
-	"os"
-	"runtime"
+	"net/netip"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/xdg-go/scram"
 )
@@ -23,111 +17,78 @@ func UserMechanisms() []string { return []string{Plain, ScramSHA256, ScramSHA512
 // Users are who may log in at a listener, from a users file that is read again
 // when it changes. They may be used by several goroutines at once.
 type Users struct {
-	file       string
+	book       *book
 	mechanisms []string
-	failed     func(error)
-
-	fake []byte        // makes up the salt of users that there are not
-	work chan struct{} // holds an element for each password that is being checked
-
-	mu    sync.Mutex // guards the following
-	known roster
-	state fileState // of the file, when it was last read
 }
 
-// fileState is what shows that a file has changed.
-type fileState struct {
-	size     int64
-	modified time.Time
-	missing  bool
-}
-
-// NewUsers reads the users file. failed is told when a later version of it cannot
+// NewUsers reads the users file. failed is called when a later version of it cannot
 // be read; then the last good one stays.
-func NewUsers(file string, mechanisms []string, failed func(error)) (*Users, error) {
-	u := &Users{
-		file:       file,
-		mechanisms: mechanisms,
-		failed:     failed,
-		fake:       make([]byte, sha256.Size),
-		// A password costs milliseconds of a core; half of the cores stay for
-		// those who are logged in.
-		work: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-	}
-	if _, err := rand.Read(u.fake); err != nil {
+func NewUsers(ctx context.Context, file string, mechanisms []string, failed func(error)) (*Users, error) {
+	b, err := openBook(ctx, file, failed)
+	if err != nil {
 		return nil, err
 	}
-	u.state = u.look()
-	var err error
-	u.known, err = readRoster(file)
-	return u, err
-}
-
-func (u *Users) look() fileState {
-	info, err := os.Stat(u.file)
-	if err != nil {
-		return fileState{missing: true}
-	}
-	return fileState{size: info.Size(), modified: info.ModTime()}
-}
-
-// users returns what the file says.
-func (u *Users) users() roster {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if now := u.look(); now != u.state {
-		u.state = now
-		if known, err := readRoster(u.file); err != nil {
-			u.failed(err)
-		} else {
-			u.known = known
-		}
-	}
-	return u.known
+	return &Users{book: b, mechanisms: mechanisms}, nil
 }
 
 // Mechanisms lists those that clients may choose from.
 func (u *Users) Mechanisms() []string { return u.mechanisms }
 
-// lookup returns what is known of a user. Of one that there is not it makes
-// something up, the same each time, so that nobody can tell who there is.
-func (u *Users) lookup(mechanism, user string) (c scram.StoredCredentials, known bool) {
-	users := u.users()[mechanism]
-	if c, known = users[user]; known {
-		return c, true
+// stored returns what a login of the user by SCRAM is checked with. For a name that is
+// no user's it makes something up.
+func (r *roster) stored(mechanism, user string) scram.StoredCredentials {
+	_, madeUp := r.ring(mechanism).makeUp(user)
+	if c, known := r.users[mechanism][user]; known {
+		return c
 	}
-	h := hmac.New(sha256.New, u.fake)
-	_, _ = h.Write([]byte(mechanism + "\x00" + user))
-	sum := h.Sum(nil)
-	c.Salt, c.Iters = string(sum[:saltLen]), MinIterations
-	for _, other := range users {
-		c.Iters = max(c.Iters, other.Iters)
-	}
-	size := hashes[hashOf(mechanism)].size
-	c.StoredKey, c.ServerKey = make([]byte, size), make([]byte, size)
-	_, _ = rand.Read(c.StoredKey) // never fails; no proof fits it
-	return c, false
+	return madeUp
 }
 
-// password returns what a password of the user is compared with.
-func (u *Users) password(user string) (mechanism string, c scram.StoredCredentials, known bool) {
-	all := u.users()
-	mechanism = ScramSHA512
-	if _, only := all[ScramSHA256][user]; only || len(all[ScramSHA512]) == 0 {
-		if _, both := all[ScramSHA512][user]; !both {
-			mechanism = ScramSHA256
-		}
+// password returns what a password of the user is compared with. For a name that is no
+// user's it makes something up, which costs as much.
+func (r *roster) password(user string) (hash string, c scram.StoredCredentials, known bool) {
+	hash, c = r.ring(Plain).makeUp(user)
+	if mechanism, stored := r.line(user); mechanism != "" {
+		return hashOf(mechanism), stored, true
 	}
-	c, known = u.lookup(mechanism, user)
-	return mechanism, c, known
+	return hash, c, false
+}
+
+// Peer is the client of a Conversation.
+type Peer struct {
+	// Source is the address whose turns the client's password checks take.
+	Source netip.Addr
+	// Stay is called while a check waits for its turn, and returns an error once the
+	// client no longer needs it, such as after it has left. Nil: it always does.
+	Stay func() error
+}
+
+func (p Peer) claimant(user string) claimant {
+	return claimant{kind: forClients, path: []any{network(p.Source), user}, stay: p.Stay}
+}
+
+// network returns the addresses that share the turns of one: an IPv6 host usually
+// has a whole /64, and could come from another address each time.
+func network(source netip.Addr) netip.Prefix {
+	bits := source.BitLen()
+	if source.Is6() {
+		bits = 64
+	}
+	prefix, err := source.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // of a source that is not known
+	}
+	return prefix
 }
 
 // Conversation is a client's login at kproxy, on the server's side. One goroutine
 // at a time uses it.
 type Conversation struct {
 	users     *Users
+	peer      Peer
 	mechanism string
 	scram     *scram.ServerConversation
+	roster    *roster // as it was when the user was named
 	user      string
 	done      bool
 }
@@ -136,18 +97,17 @@ type Conversation struct {
 var errNoMechanism = errors.New("the mechanism is not offered")
 
 // Begin starts a login by a mechanism that the client has chosen.
-func (u *Users) Begin(mechanism string) (*Conversation, error) {
+func (u *Users) Begin(mechanism string, peer Peer) (*Conversation, error) {
 	if !slices.Contains(u.mechanisms, mechanism) {
 		return nil, errNoMechanism
 	}
-	c := &Conversation{users: u, mechanism: mechanism}
+	c := &Conversation{users: u, peer: peer, mechanism: mechanism}
 	if mechanism == Plain {
 		return c, nil
 	}
 	server, err := hashes[hashOf(mechanism)].hash.NewServer(func(name string) (scram.StoredCredentials, error) {
 		c.user = unescape(name)
-		stored, _ := u.lookup(mechanism, c.user)
-		return stored, nil
+		return c.roster.stored(mechanism, c.user), nil
 	})
 	if err != nil {
 		return nil, err
@@ -167,17 +127,26 @@ func (c *Conversation) Done() bool { return c.done }
 // User is who has logged in, or tries to.
 func (c *Conversation) User() string { return c.user }
 
-// Step takes the client's next token and returns the answer to it. An error says
-// that the login has failed, in Kafka's own words for the client; it does not
-// say at what.
+// RefusedError reports that a login has failed. Its text is Kafka's own, for the
+// client, and does not say at what.
+type RefusedError struct{ text string }
+
+func (e *RefusedError) Error() string { return e.text }
+
+// Step takes the client's next token and returns the answer to it. The error is a
+// [*RefusedError] if the login has failed. Any other means that nothing was
+// checked: [ErrTooMany], the end of ctx, or what the peer's Stay has returned.
 func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, err error) {
 	if c.mechanism == Plain {
 		return []byte{}, c.plain(ctx, token)
 	}
+	if c.roster == nil {
+		c.roster = c.users.book.now(ctx)
+	}
 	text, err := c.scram.Step(string(token))
 	switch {
 	case err != nil, !sameUser(unescape(c.scram.AuthzID()), c.user):
-		return nil, fmt.Errorf("Authentication failed during authentication due to invalid credentials with SASL mechanism %s", c.mechanism) //nolint:staticcheck // what clients show, in the words that users search for
+		return nil, &RefusedError{"Authentication failed during authentication due to invalid credentials with SASL mechanism " + c.mechanism}
 	case c.scram.Done():
 		c.done = c.scram.Valid()
 	}
@@ -189,31 +158,36 @@ func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, e
 func sameUser(authzID, user string) bool { return authzID == "" || authzID == user }
 
 // errWrongPassword is what Kafka says.
-var errWrongPassword = errors.New("Authentication failed: Invalid username or password") //nolint:staticcheck // what clients show, in the words that users search for
+var errWrongPassword = &RefusedError{"Authentication failed: Invalid username or password"}
 
 // plain takes PLAIN's only token (RFC 4616).
 func (c *Conversation) plain(ctx context.Context, token []byte) error {
-	parts := strings.Split(string(token), "\x00")
+	parts := strings.SplitN(string(token), "\x00", 4)
 	if len(parts) != 3 || parts[1] == "" || parts[2] == "" {
 		return errWrongPassword
 	}
 	c.user = parts[1]
-	mechanism, stored, known := c.users.password(c.user)
-	select {
-	case c.users.work <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-c.users.work }()
-	client, err := hashes[hashOf(mechanism)].hash.NewClientUnprepped(c.user, parts[2], "")
-	if err != nil {
-		return errWrongPassword
-	}
-	// As much work for a user that there is not.
-	got, err := client.GetStoredCredentialsWithError(stored.KeyFactors)
-	if err != nil || !hmac.Equal(got.StoredKey, stored.StoredKey) || !known || !sameUser(parts[0], c.user) {
+	hash, stored, known := c.users.book.now(ctx).password(c.user)
+	right, err := compute(ctx, computations, c.peer.claimant(c.user), func() bool {
+		return fits(hash, c.user, parts[2], stored)
+	})
+	switch {
+	case err != nil:
+		return err
+	case !right || !known || !sameUser(parts[0], c.user):
 		return errWrongPassword
 	}
 	c.done = true
 	return nil
+}
+
+// fits reports whether a password is the one that was stored. It takes as long for
+// one that is not.
+func fits(hash, user, password string, stored scram.StoredCredentials) bool {
+	client, err := hashes[hash].hash.NewClientUnprepped(user, password, "")
+	if err != nil {
+		return false
+	}
+	got, err := client.GetStoredCredentialsWithError(stored.KeyFactors)
+	return err == nil && hmac.Equal(got.StoredKey, stored.StoredKey)
 }

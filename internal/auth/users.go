@@ -7,11 +7,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/xdg-go/scram"
+
+	"kproxy/internal/files"
 )
 
 // A users file has a line for each user and hash, in the form that Kafka itself
@@ -48,8 +49,50 @@ var hashes = map[string]struct {
 // hashOf is the hash of a mechanism, as users files name it.
 func hashOf(mechanism string) string { return strings.TrimPrefix(mechanism, "SCRAM-") }
 
-// roster is the content of a users file: mechanism, then user.
-type roster map[string]map[string]scram.StoredCredentials
+// roster is the content of a users file.
+type roster struct {
+	users map[string]map[string]scram.StoredCredentials // mechanism, then user
+	rings map[string]ring                               // by mechanism, PLAIN's too; see madeup.go
+}
+
+// plainOrder are the mechanisms whose lines PLAIN looks at, the first one first.
+var plainOrder = []string{ScramSHA512, ScramSHA256}
+
+// newRoster makes the rings of the users' lines.
+func newRoster(users map[string]map[string]scram.StoredCredentials) *roster {
+	r := &roster{users: users, rings: map[string]ring{}}
+	for _, mechanism := range plainOrder {
+		for user, keys := range users[mechanism] {
+			r.rings[mechanism] = r.rings[mechanism].add(user, hashOf(mechanism), keys)
+			if first, _ := r.line(user); first == mechanism {
+				r.rings[Plain] = r.rings[Plain].add(user, hashOf(mechanism), keys)
+			}
+		}
+	}
+	for _, each := range r.rings {
+		each.sort()
+	}
+	return r
+}
+
+// ring returns the lines that a name borrows from: the mechanism's, or where there are
+// none, and so no users either, all.
+func (r *roster) ring(mechanism string) ring {
+	if own := r.rings[mechanism]; len(own) > 0 {
+		return own
+	}
+	return r.rings[Plain]
+}
+
+// line returns the user's line that PLAIN takes; "": there is none.
+func (r *roster) line(user string) (mechanism string, keys scram.StoredCredentials) {
+	for _, mechanism := range plainOrder {
+		if keys, ok := r.users[mechanism][user]; ok {
+			return mechanism, keys
+		}
+	}
+	return "", keys
+}
 
 // UserLine is the line of a users file for a user who has this password.
 func UserLine(user, password, mechanism string, iterations int) (string, error) {
@@ -87,31 +130,11 @@ func isUserName(name string) bool {
 	return name != "" && name == strings.TrimSpace(name) && !strings.ContainsAny(name, ":\n\r") && !strings.HasPrefix(name, "#")
 }
 
-// readRoster reads a users file.
-func readRoster(name string) (roster, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxUsersFile {
-		return nil, fmt.Errorf("%s has %d bytes, which is no users file", name, info.Size())
-	}
-	b, err := os.ReadFile(name) //nolint:gosec // the configuration names it
-	if err != nil {
-		return nil, err
-	}
-	users, err := parseRoster(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return users, nil
-}
-
 // parseRoster reads the content of a users file. Errors name the line, and
 // nothing of it but the user.
-func parseRoster(b []byte) (roster, error) {
-	users := roster{}
-	lines := bufio.NewScanner(bytes.NewReader(b))
+func parseRoster(b []byte) (*roster, error) {
+	users := map[string]map[string]scram.StoredCredentials{}
+	lines := bufio.NewScanner(bytes.NewReader(files.WithoutBOM(b)))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -138,7 +161,10 @@ func parseRoster(b []byte) (roster, error) {
 		}
 		users[h.mechanism][user] = c
 	}
-	return users, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	return newRoster(users), nil
 }
 
 // parseKeys reads Kafka's text for the keys of one user.

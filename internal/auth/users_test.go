@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,7 @@ func TestUsersFiles(t *testing.T) {
 		"two salts":      {good + ",salt=", "salt is there twice"},
 	} {
 		put(t, file, tt.text)
-		_, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+		_, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil)
 		switch {
 		case tt.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
@@ -76,7 +77,7 @@ func TestUserLines(t *testing.T) {
 // says reports whether a user's password is taken.
 func says(t *testing.T, u *auth.Users, user, text string) bool {
 	t.Helper()
-	c, err := u.Begin(auth.Plain)
+	c, err := u.Begin(auth.Plain, auth.Peer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestUsersAreReadAgain(t *testing.T) {
 	}
 	put(t, file, line("alice"))
 	var failed atomic.Int64
-	u, err := auth.NewUsers(file, []string{auth.Plain}, func(error) { failed.Add(1) })
+	u, err := auth.NewUsers(t.Context(), file, []string{auth.Plain}, func(error) { failed.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,12 +142,16 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users")
 	put(t, file, good)
-	u, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+	u, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := func(user string) string {
-		c, err := u.Begin(auth.ScramSHA256)
+	other, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil) // of another listener, replica or start
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := func(u *auth.Users, user string) string {
+		c, err := u.Begin(auth.ScramSHA256, auth.Peer{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,8 +162,10 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 		_, salted, _ := strings.Cut(string(answer), ",")
 		return salted
 	}
-	if a, b := first("nobody"), first("nobody"); a != b || a == first("somebody") || !strings.HasSuffix(a, ",i=4096") {
-		t.Errorf("got %s and %s", a, b)
+	for _, user := range []string{"nobody", "alice"} {
+		if a, b, c := first(u, user), first(u, user), first(other, user); a != b || a != c || a == first(u, "somebody") || !strings.HasSuffix(a, ",i=4096") {
+			t.Errorf("%s: got %s, %s, and elsewhere %s", user, a, b, c)
+		}
 	}
 }
 
@@ -170,7 +177,7 @@ func FuzzUsersFile(f *testing.F) {
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		u, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+		u, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil)
 		if err != nil {
 			return
 		}
@@ -190,7 +197,7 @@ func FuzzTokens(f *testing.F) {
 	if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	u, err := auth.NewUsers(file, auth.UserMechanisms(), nil)
+	u, err := auth.NewUsers(context.Background(), file, auth.UserMechanisms(), nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -200,7 +207,7 @@ func FuzzTokens(f *testing.F) {
 	f.Add(uint8(1), []byte("p=tls-unique,,n=alice,r=n"), []byte("e=x"))
 	f.Fuzz(func(t *testing.T, which uint8, first, second []byte) {
 		mechanisms := auth.UserMechanisms()
-		c, err := u.Begin(mechanisms[int(which)%len(mechanisms)])
+		c, err := u.Begin(mechanisms[int(which)%len(mechanisms)], auth.Peer{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ func TestWrittenOtherwise(t *testing.T) {
 	if err := os.WriteFile(file, []byte("\ufeffbootstrap.servers=a.example.com:1\nacks=all\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := FromFile(file)
+	c, err := FromFile(t.Context(), file)
 	if err != nil || len(c.Bootstrap) != 1 || c.Bootstrap[0] != "a.example.com:1" {
 		t.Fatalf("got %+v, %v", c, err)
 	}
@@ -156,6 +156,10 @@ func TestFromKeys(t *testing.T) {
 		{"MSK", "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=\"p\";", Client{
 			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{Profile: "p"}},
 		}, ""},
+		{"MSK with a role", "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required " +
+			"awsRoleArn=\"arn\" awsRoleSessionName=\"s\" awsRoleExternalId=\"x\" awsStsRegion=\"r\";", Client{
+			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{RoleARN: "arn", SessionName: "s", ExternalID: "x", Region: "r"}},
+		}, ""},
 		{"Kerberos", "security.protocol=SASL_SSL", Client{}, `cannot log in by "GSSAPI"`},
 		{"no password", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u", Client{}, "no username and password for PLAIN"},
 		{"no protocol", "security.protocol=TLS", Client{}, "none of PLAINTEXT, SSL"},
@@ -163,13 +167,14 @@ func TestFromKeys(t *testing.T) {
 		{"no semicolon", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" + jaas + `plain.PlainLoginModule required username="u" password="hunter2"`, Client{}, "does not end with a semicolon"},
 		{"open quote", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" + jaas + `plain.PlainLoginModule required password="hunter2;`, Client{}, "a quote is not closed"},
 		{"bad escape", `sasl.jaas.config=\uhunter2`, Client{}, "no properties file"},
+		{"a password in an address", "bootstrap.servers=u:hunter2@host:9092", Client{}, "bootstrap.servers"},
 		{"bad address", "bootstrap.servers=host", Client{}, "bootstrap.servers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := &Client{}
 			k, err := parseKeys([]byte(tt.text))
 			if err == nil {
-				got, err = fromKeys(k)
+				got, err = fromKeys(t.Context(), k)
 			}
 			if tt.problem != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.problem) || strings.Contains(err.Error(), "hunter2") {
@@ -181,6 +186,35 @@ func TestFromKeys(t *testing.T) {
 				t.Errorf("got %#v, %v\nwant %#v", *got, err, tt.want)
 			}
 		})
+	}
+}
+
+// A client whose tokens come from code of its own is told what does instead.
+func TestTokensByCode(t *testing.T) {
+	const oauth = "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n"
+	for name, tt := range map[string]struct{ text, want string }{
+		"MSK's handler":   {oauth + "sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler", "add --sasl AWS_MSK_IAM"},
+		"MSK's addresses": {oauth + "bootstrap.servers=b-1.demo.abc123.c2.kafka.us-east-1.amazonaws.com:9098", "add --sasl AWS_MSK_IAM"},
+		"MSK Serverless":  {oauth + "bootstrap.servers=boot-abc.c2.kafka-serverless.us-east-1.amazonaws.com:9098", "add --sasl AWS_MSK_IAM"},
+		"another handler": {oauth + "sasl.login.callback.handler.class=com.example.Handler", `cannot run "com.example.Handler"`},
+		"nothing":         {oauth, "sasl.oauthbearer.token.endpoint.url: missing"},
+		"an endpoint":     {oauth + "sasl.oauthbearer.token.endpoint.url=https://login/token", ""},
+	} {
+		k, err := parseKeys([]byte(tt.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := fromKeys(t.Context(), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if c.NoLogin != nil {
+			got = c.NoLogin.Error()
+		}
+		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
 	}
 }
 
@@ -233,7 +267,7 @@ func TestStores(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k["security.protocol"] = "SSL"
-			c, err := fromKeys(k)
+			c, err := fromKeys(t.Context(), k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,7 +306,7 @@ func TestStores(t *testing.T) {
 		"ssl.key.passwor": {"ssl.keystore.location": files.Write(t, "k2.jks", jks(shown)), "ssl.keystore.password": "storepass"},
 	} {
 		k["security.protocol"] = "SSL"
-		if _, err := fromKeys(k); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
+		if _, err := fromKeys(t.Context(), k); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("got %v, want %q", err, name)
 		}
 	}
@@ -292,7 +326,7 @@ func FuzzFromKeys(f *testing.F) {
 				delete(k, name)
 			}
 		}
-		c, err := fromKeys(k)
+		c, err := fromKeys(t.Context(), k)
 		if err != nil {
 			return
 		}

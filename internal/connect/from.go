@@ -1,8 +1,8 @@
 package connect
 
 import (
-	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/magiconair/properties"
 
+	"kproxy/internal/files"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -23,6 +24,7 @@ type Client struct {
 	TLS       *proxy.UpstreamTLS // nil: plaintext
 	SASL      *proxy.SASL        // nil: no login
 	Notes     []string           // what the user should know
+	NoLogin   error              // why SASL cannot be used as it is; --sasl takes its place
 
 	dir string // of files in PEM that were made of others
 }
@@ -37,21 +39,25 @@ func (c *Client) Close() {
 // FromFile reads a client's configuration: Java's properties, or librdkafka's keys. The
 // error names the file, the key and the fix, and quotes no value that may be secret. The
 // Client must be closed.
-func FromFile(file string) (*Client, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // the user names it
+func FromFile(ctx context.Context, file string) (*Client, error) {
+	data, err := files.Read(ctx, file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("--config-from: %w", err)
 	}
-	keys, err := parseKeys(bytes.TrimPrefix(data, []byte("\ufeff"))) // Windows' editors put a BOM there
+	keys, err := parseKeys(files.WithoutBOM(data))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	c, err := fromKeys(keys)
+	c, err := fromKeys(ctx, keys)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return c, nil
 }
+
+// maxFile bounds a client's configuration and its stores, in bytes: the bundle of all
+// public authorities has a quarter of it.
+const maxFile = 1 << 20
 
 // keys are a client's keys and values.
 type keys map[string]string
@@ -114,7 +120,7 @@ func (k keys) firstOf(names []string) string {
 
 // fromKeys makes a Client of keys. Those that have nothing to do with the way to the
 // cluster are not looked at.
-func fromKeys(k keys) (c *Client, err error) {
+func fromKeys(ctx context.Context, k keys) (c *Client, err error) {
 	c = &Client{}
 	defer func() {
 		if err != nil {
@@ -139,13 +145,16 @@ func fromKeys(k keys) (c *Client, err error) {
 		return c, fmt.Errorf("security.protocol: it is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL")
 	}
 	if strings.HasSuffix(protocol, "SSL") {
-		if c.TLS, err = c.tls(k); err != nil {
+		if c.TLS, err = c.tls(ctx, k); err != nil {
 			return c, err
 		}
 	}
 	if strings.HasPrefix(protocol, "SASL") {
 		if c.SASL, err = sasl(k); err != nil {
 			return c, err
+		}
+		if c.SASL.Mechanism == "OAUTHBEARER" && c.SASL.OAuth.TokenURL == "" && c.SASL.OAuth.TokenFile == "" {
+			c.NoLogin = noTokens(k)
 		}
 		if protocol == "SASL_PLAINTEXT" {
 			c.SASL.AllowPlaintext = true // as the client does
@@ -180,11 +189,35 @@ func sasl(k keys) (*proxy.SASL, error) {
 			s.OAuth = proxy.OAuth{TokenFile: filepath.FromSlash("/" + strings.TrimLeft(file, "/")), Extensions: s.OAuth.Extensions}
 		}
 	case "AWS_MSK_IAM":
-		s.AWS = proxy.AWS{Profile: login["awsProfileName"], RoleARN: login["awsRoleArn"], Region: login["awsStsRegion"]}
+		s.AWS = proxy.AWS{
+			Profile: login["awsProfileName"], RoleARN: login["awsRoleArn"], Region: login["awsStsRegion"],
+			SessionName: login["awsRoleSessionName"], ExternalID: login["awsRoleExternalId"],
+		}
 	default:
 		return nil, fmt.Errorf("sasl.mechanism: kproxy cannot log in by %s; choose another mechanism, or leave it to the client: kproxy connect HOST:PORT without --config-from", strconv.Quote(s.Mechanism))
 	}
 	return s, nil
+}
+
+// noTokens says what to do about a client that gets its tokens by code of its own.
+func noTokens(k keys) error {
+	const handler = "sasl.login.callback.handler.class"
+	class := k[handler]
+	switch {
+	case strings.HasPrefix(class, "software.amazon.msk.") || slices.ContainsFunc(strings.Split(cmp.Or(k["bootstrap.servers"], k["metadata.broker.list"]), ","), isMSK):
+		return fmt.Errorf("sasl.mechanism: the client makes its tokens of AWS credentials; kproxy logs in with these by another mechanism of the same port: add --sasl AWS_MSK_IAM")
+	case class != "":
+		return fmt.Errorf("%s: kproxy cannot run %s; write sasl.oauthbearer.token.endpoint.url, or add --sasl OAUTHBEARER --token-file FILE", handler, strconv.Quote(class))
+	default:
+		return fmt.Errorf("sasl.oauthbearer.token.endpoint.url: missing; write it, or add --sasl OAUTHBEARER --token-file FILE")
+	}
+}
+
+// isMSK reports whether an address is that of a broker of Amazon MSK.
+func isMSK(address string) bool {
+	host, _, err := hostport.Parse(strings.TrimSpace(address))
+	host = strings.ToLower(host)
+	return err == nil && strings.Contains(host, ".kafka") && (strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn"))
 }
 
 // extensions are SASL extensions: librdkafka's a=b,c=d, and the extension_… of a login

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kproxy/internal/files"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -156,18 +158,21 @@ func (o *Options) free(p Ports) bool {
 	return true
 }
 
+// maxPorts bounds a file of ports, which has some 100 bytes.
+const maxPorts = 4096
+
 // readPorts is what is remembered, by file. What cannot be read is not remembered.
 func (o *Options) readPorts() map[string]Ports {
 	all := map[string]Ports{}
 	if o.StateDir == "" {
 		return all
 	}
-	files, err := filepath.Glob(filepath.Join(o.StateDir, "*.json"))
+	names, err := filepath.Glob(filepath.Join(o.StateDir, "*.json"))
 	if err != nil {
 		return all
 	}
-	for _, file := range files {
-		b, err := os.ReadFile(file) //nolint:gosec // of a folder of kproxy's own
+	for _, file := range names {
+		b, err := files.Read(context.Background(), file, maxPorts)
 		if err != nil {
 			continue
 		}

@@ -3,6 +3,7 @@ package connect
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -14,18 +15,19 @@ import (
 	"github.com/pavlo-v-chernykh/keystore-go/v4"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"kproxy/internal/files"
 	"kproxy/proxy"
 )
 
 // tls is what the client trusts and shows. Keystores become files in PEM, which Close
 // removes.
-func (c *Client) tls(k keys) (*proxy.UpstreamTLS, error) {
+func (c *Client) tls(ctx context.Context, k keys) (*proxy.UpstreamTLS, error) {
 	t := &proxy.UpstreamTLS{}
 	var err error
-	if t.CA, err = c.trusted(k); err != nil {
+	if t.CA, err = c.trusted(ctx, k); err != nil {
 		return nil, err
 	}
-	if t.Cert, t.Key, err = c.shown(k); err != nil {
+	if t.Cert, t.Key, err = c.shown(ctx, k); err != nil {
 		return nil, err
 	}
 	switch verify, ok := k["ssl.endpoint.identification.algorithm"]; {
@@ -39,7 +41,7 @@ func (c *Client) tls(k keys) (*proxy.UpstreamTLS, error) {
 }
 
 // trusted is the file of the authorities; "": the system's.
-func (c *Client) trusted(k keys) (string, error) {
+func (c *Client) trusted(ctx context.Context, k keys) (string, error) {
 	inline := cmp.Or(k["ssl.truststore.certificates"], k["ssl.ca.pem"])
 	switch {
 	case inline != "":
@@ -50,7 +52,7 @@ func (c *Client) trusted(k keys) (string, error) {
 		return "", nil
 	}
 	const key = "ssl.truststore.location"
-	data, err := os.ReadFile(k[key]) //nolint:gosec // the user's configuration names it
+	data, err := files.Read(ctx, k[key], maxFile)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", key, err)
 	}
@@ -100,7 +102,7 @@ func trustedIn(data []byte, password string) ([]byte, error) {
 }
 
 // shown are the files of certificate and key; "": there are none.
-func (c *Client) shown(k keys) (cert, key string, err error) {
+func (c *Client) shown(ctx context.Context, k keys) (cert, key string, err error) {
 	inlineCert, inlineKey := cmp.Or(k["ssl.keystore.certificate.chain"], k["ssl.certificate.pem"]), cmp.Or(k["ssl.keystore.key"], k["ssl.key.pem"])
 	switch {
 	case inlineCert != "" && inlineKey != "":
@@ -115,7 +117,7 @@ func (c *Client) shown(k keys) (cert, key string, err error) {
 		return "", "", nil
 	}
 	const name = "ssl.keystore.location"
-	data, err := os.ReadFile(k[name]) //nolint:gosec // the user's configuration names it
+	data, err := files.Read(ctx, k[name], maxFile)
 	if err != nil {
 		return "", "", fmt.Errorf("%s: %w", name, err)
 	}
@@ -251,5 +253,5 @@ func (c *Client) write(name string, content []byte) (string, error) {
 		c.dir = dir
 	}
 	file := filepath.Join(c.dir, name)
-	return file, os.WriteFile(file, content, 0o600) //nolint:gosec // name is a constant
+	return file, os.WriteFile(file, content, 0o600)
 }

@@ -31,6 +31,12 @@ func (e *Error) Error() string { return e.Problem + "; " + e.Fix }
 // 65535. The host may be empty, as in ":9092", which [IsWildcard] says; an IPv6
 // host is in brackets. The error is an [*Error].
 func Parse(address string) (host string, port int32, err error) {
+	if strings.Contains(address, "@") {
+		return "", 0, &Error{
+			Problem: fmt.Sprintf("%q has a user in front of its host", WithoutUser(address)),
+			Fix:     "write host:port alone; a user and a password have keys of their own",
+		}
+	}
 	if scheme, rest, ok := strings.Cut(address, "://"); ok {
 		return "", 0, &Error{
 			Problem: fmt.Sprintf("%q starts with %s://", address, scheme),
@@ -56,6 +62,20 @@ func Parse(address string) (host string, port int32, err error) {
 		}
 	}
 	return host, int32(p), nil
+}
+
+// WithoutUser returns an address, a URL or a pattern for an error, with "…" in the
+// place of a user and a password in front of an @.
+func WithoutUser(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	scheme := ""
+	if i := strings.Index(address[:at], "://"); i >= 0 {
+		scheme = address[:i+len("://")]
+	}
+	return scheme + "…" + address[at:]
 }
 
 // unsplittable explains an address that net.SplitHostPort refuses. It looks at

@@ -30,6 +30,8 @@ func TestParse(t *testing.T) {
 		{address: "[::1:9092", err: `"[::1:9092" is not host:port; write host:port, such as 127.0.0.1:9092 or [::1]:9092`},
 		{address: "[b0:9092", err: `"[b0:9092" is not host:port; write host:port, such as 127.0.0.1:9092 or [::1]:9092`},
 		{address: "PLAINTEXT://b0:9092", err: `"PLAINTEXT://b0:9092" starts with PLAINTEXT://; write only b0:9092`},
+		{address: "u:SECRET@b0:9092", err: `"…@b0:9092" has a user in front of its host; write host:port alone; a user and a password have keys of their own`},
+		{address: "SASL_SSL://u:SE@CRET@b0", err: `"SASL_SSL://…@b0" has a user in front of its host; write host:port alone; a user and a password have keys of their own`},
 		{address: "b0:", err: `"b0:" has the port ""; write a port of 1-65535, such as b0:9092`},
 		{address: "b0:0", err: `"b0:0" has the port "0"; write a port of 1-65535, such as b0:9092`},
 		{address: "b0:65536", err: `"b0:65536" has the port "65536"; write a port of 1-65535, such as b0:9092`},

@@ -8,8 +8,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"google.golang.org/grpc/credentials"
 
+	"kproxy/internal/files"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -30,6 +31,9 @@ const (
 
 // DefaultInterval is how often counts are pushed where OTLP.Interval is 0.
 const DefaultInterval = 30 * time.Second
+
+// pushTimeout bounds one push by HTTP, as OpenTelemetry's own default does.
+const pushTimeout = 10 * time.Second
 
 // defaultPath is where a collector takes metrics by HTTP.
 const defaultPath = "/v1/metrics"
@@ -74,12 +78,12 @@ func (o *OTLP) Validate() error {
 		if bad, ok := errors.AsType[*hostport.Error](err); ok {
 			add("endpoint", bad.Problem, "write the collector's host:port, such as collector:4317")
 		} else if hostport.IsWildcard(host) {
-			add("endpoint", fmt.Sprintf("%q names no host", o.Endpoint), "write the collector's, such as collector:4317")
+			add("endpoint", fmt.Sprintf("%q names no host", hostport.WithoutUser(o.Endpoint)), "write the collector's, such as collector:4317")
 		}
 	case o.Protocol != HTTP:
-		add("endpoint", fmt.Sprintf("%q is a URL", o.Endpoint), "write host:port, or set "+key+".protocol to "+HTTP)
+		add("endpoint", fmt.Sprintf("%q is a URL", hostport.WithoutUser(o.Endpoint)), "write host:port, or set "+key+".protocol to "+HTTP)
 	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		add("endpoint", fmt.Sprintf("%q is no URL of a collector", o.Endpoint), "write one such as https://collector.example.com:4318/v1/metrics")
+		add("endpoint", fmt.Sprintf("%q is no URL of a collector", hostport.WithoutUser(o.Endpoint)), "write one such as https://collector.example.com:4318/v1/metrics")
 	case u.User != nil:
 		add("endpoint", "the URL holds a password", "write an Authorization header into "+key+".headers_file")
 	case (u.Scheme == "http") != o.Insecure:
@@ -100,13 +104,33 @@ func (o *OTLP) url() (*url.URL, bool) {
 	return u, true
 }
 
-// reader pushes what the producers give.
-func (o *OTLP) reader(ctx context.Context, producers ...metric.Producer) (metric.Reader, error) {
-	headers, err := readHeaders(o.HeadersFile)
+// headers are those that are sent with each push.
+func (o *OTLP) headers(ctx context.Context) (map[string]string, error) {
+	headers, err := readHeaders(ctx, o.HeadersFile)
 	if err != nil {
 		return nil, &proxy.ConfigError{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"}
 	}
-	roots, err := readCA(o.CA)
+	return headers, nil
+}
+
+// secretsIn returns what no error may repeat of the headers: each value, and each word
+// of it, such as the token behind Bearer.
+func secretsIn(headers map[string]string) []string {
+	var all []string
+	for _, value := range headers {
+		all = append(all, value)
+		for word := range strings.FieldsSeq(value) {
+			if !strings.EqualFold(word, "Bearer") && !strings.EqualFold(word, "Basic") {
+				all = append(all, word)
+			}
+		}
+	}
+	return all
+}
+
+// reader pushes what the producers give.
+func (o *OTLP) reader(ctx context.Context, headers map[string]string, producers ...metric.Producer) (metric.Reader, error) {
+	roots, err := readCA(ctx, o.CA)
 	if err != nil {
 		return nil, &proxy.ConfigError{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"}
 	}
@@ -148,27 +172,37 @@ func (o *OTLP) pushHTTP(ctx context.Context, headers map[string]string, conf *tl
 			path = u.Path
 		}
 	}
-	security := otlpmetrichttp.WithTLSClientConfig(conf)
-	if o.Insecure {
-		security = otlpmetrichttp.WithInsecure()
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // as package http documents
+	transport.TLSClientConfig = conf
+	client := &http.Client{
+		Transport: transport,
+		Timeout:   pushTimeout,
+		// A redirect would take the headers, which are secrets, to another place.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpoint(host), otlpmetrichttp.WithURLPath(path),
-		otlpmetrichttp.WithHeaders(headers), security)
+	options := []otlpmetrichttp.Option{
+		otlpmetrichttp.WithEndpoint(host), otlpmetrichttp.WithURLPath(path), otlpmetrichttp.WithHeaders(headers), otlpmetrichttp.WithHTTPClient(client),
+	}
+	if o.Insecure {
+		options = append(options, otlpmetrichttp.WithInsecure())
+	}
+	return otlpmetrichttp.New(ctx, options...)
 }
 
-// bom is what some editors put in front of a file.
-var bom = []byte("\ufeff")
+// maxFile bounds the files that are read, in bytes: the bundle of all public
+// authorities has a quarter of it.
+const maxFile = 1 << 20
 
-func readCA(file string) (*x509.CertPool, error) {
+func readCA(ctx context.Context, file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil // to crypto/tls that is the system's own
 	}
-	pem, err := os.ReadFile(file) //nolint:gosec // G304: the operator names it
+	pem, err := files.Read(ctx, file, maxFile)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(bytes.TrimPrefix(pem, bom)) {
+	if !pool.AppendCertsFromPEM(files.WithoutBOM(pem)) {
 		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
 	return pool, nil
@@ -176,16 +210,16 @@ func readCA(file string) (*x509.CertPool, error) {
 
 // readHeaders reads lines of name: value. Its errors name no value: it is most
 // often a secret.
-func readHeaders(file string) (map[string]string, error) {
+func readHeaders(ctx context.Context, file string) (map[string]string, error) {
 	if file == "" {
 		return map[string]string{}, nil
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // G304: the operator names it
+	data, err := files.Read(ctx, file, maxFile)
 	if err != nil {
 		return nil, err
 	}
 	headers := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(bytes.TrimPrefix(data, bom)))
+	lines := bufio.NewScanner(bytes.NewReader(files.WithoutBOM(data)))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 	"kproxy/proxy"
 )
@@ -35,6 +36,7 @@ type Telemetry struct {
 	provider *metric.MeterProvider
 	gatherer prometheus.Gatherer
 	log      *slog.Logger
+	secrets  []string // which a collector may repeat
 }
 
 // scrapeTimeout bounds one scrape. It is far below Prometheus's own default of
@@ -45,8 +47,13 @@ const scrapeTimeout = 5 * time.Second
 // It reads the files that conf names, and connects to nobody yet. OpenTelemetry
 // has one error handler and one logger for the whole process: they become log.
 func Start(ctx context.Context, conf *Config, stats func() proxy.Snapshot, log *slog.Logger) (*Telemetry, error) {
+	headers, err := conf.OTLP.headers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	secrets := secretsIn(headers)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		log.Warn("telemetry cannot be delivered", slog.Any(logkey.Error, err))
+		log.Warn("telemetry cannot be delivered", slog.Any(logkey.Error, foreign.Error(err, secrets...)))
 	}))
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
 
@@ -68,7 +75,7 @@ func Start(ctx context.Context, conf *Config, stats func() proxy.Snapshot, log *
 	}
 	options := []metric.Option{metric.WithResource(self), metric.WithReader(scraped)}
 	if conf.OTLP.Endpoint != "" {
-		pushed, err := conf.OTLP.reader(ctx, counts, bridge.NewMetricProducer(bridge.WithGatherer(process)))
+		pushed, err := conf.OTLP.reader(ctx, headers, counts, bridge.NewMetricProducer(bridge.WithGatherer(process)))
 		if err != nil {
 			return nil, err
 		}
@@ -78,6 +85,7 @@ func Start(ctx context.Context, conf *Config, stats func() proxy.Snapshot, log *
 		provider: metric.NewMeterProvider(options...),
 		gatherer: prometheus.Gatherers{own, process},
 		log:      log,
+		secrets:  secrets,
 	}, nil
 }
 
@@ -110,5 +118,5 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 	if errors.Is(err, metric.ErrReaderShutdown) {
 		return nil
 	}
-	return err
+	return foreign.Error(err, t.secrets...)
 }

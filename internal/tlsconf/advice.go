@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"strings"
+
+	"kproxy/internal/foreign"
 )
 
 // The advice that depends on more than the failure and the side.
@@ -60,8 +62,12 @@ var advices = map[Failure][2]string{
 	},
 }
 
-// maxNamesShown bounds the names of a certificate that a log line shows.
-const maxNamesShown = 10
+// What a log line shows of the names of a certificate: how many, and how many
+// characters of each.
+const (
+	maxNamesShown = 10
+	maxNameShown  = 80
+)
 
 // namesText lists a certificate's names, quoted: they are another's.
 func namesText(certificate *x509.Certificate) string {
@@ -71,7 +77,7 @@ func namesText(certificate *x509.Certificate) string {
 	}
 	shown := make([]string, 0, maxNamesShown)
 	for _, name := range names[:min(len(names), maxNamesShown)] {
-		shown = append(shown, fmt.Sprintf("%.255q", name))
+		shown = append(shown, `"`+foreign.LineOf(name, maxNameShown)+`"`)
 	}
 	if more := len(names) - len(shown); more > 0 {
 		shown = append(shown, fmt.Sprintf("%d more", more))

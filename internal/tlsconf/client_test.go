@@ -207,6 +207,20 @@ func TestWrongNameTellsTheNames(t *testing.T) {
 	}
 }
 
+// However many names a certificate has, the error and the advice are short.
+func TestWrongNameIsShort(t *testing.T) {
+	l := newBrokerLab(t)
+	var names []string
+	for i := range 90 {
+		names = append(names, strings.Repeat("n", 60)+"."+strings.Repeat("m", 60)+"."+strings.Repeat("o", i%60+1)+".internal")
+	}
+	_, err := reach(t, mustClient(t, l.config, Events{}), l.broker(t, names...), broker)
+	failed, ok := errors.AsType[*Error](err)
+	if !ok || failed.Failure != WrongName || len(failed.Error()) > 1000 || len(failed.Advice) > 2000 {
+		t.Errorf("got %d and %d bytes: %v", len(failed.Error()), len(failed.Advice), err)
+	}
+}
+
 // serverHello is what a server answers that has chosen TLS 1.1 although it was
 // not offered.
 var serverHello = slices.Concat([]byte("\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02"), make([]byte, 32), []byte("\x00\x00\x2f\x00"))

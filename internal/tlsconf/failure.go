@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"kproxy/internal/foreign"
 )
 
 // Failure says why a handshake failed. The set is closed: logs, metrics and tests
@@ -59,7 +61,7 @@ func newError(s side, failure Failure, err error) *Error {
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
 		advice = fmt.Sprintf(adviceNames, namesText(name.Certificate))
 	}
-	return &Error{Failure: failure, Advice: advice, Err: err}
+	return &Error{Failure: failure, Advice: advice, Err: foreign.Error(err)} // it may list all names of a certificate
 }
 
 func failureOf(err error) Failure {

@@ -2,6 +2,7 @@ package tlsconf
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,8 +10,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+
+	"kproxy/internal/files"
 )
 
 // maxFileSize bounds what is read of a file, in bytes: the bundle of all public
@@ -30,11 +31,11 @@ type file struct {
 
 // readFiles looks at the files. One that cannot be read is an error of that
 // file, told when it is asked for.
-func readFiles(names []string) contents {
+func readFiles(ctx context.Context, names []string) contents {
 	c := contents{files: make(map[string]file, len(names))}
 	digest := sha256.New()
 	for _, name := range names {
-		data, err := readFile(name)
+		data, err := files.Read(ctx, name, maxFileSize)
 		c.files[name] = file{data: data, err: err}
 		text := fmt.Sprint(err)
 		digest.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
@@ -44,19 +45,6 @@ func readFiles(names []string) contents {
 	}
 	digest.Sum(c.digest[:0])
 	return c
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // the configuration names it
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err == nil && len(data) > maxFileSize {
-		return nil, fmt.Errorf("%s: has more than %d bytes", name, maxFileSize)
-	}
-	return data, err
 }
 
 func (c contents) of(name string) ([]byte, error) {

@@ -52,7 +52,8 @@ type store struct {
 
 	current atomic.Pointer[generation]
 
-	mu      sync.Mutex        // one look at a time; guards the following
+	looking sync.Mutex        // one look at a time: it reads files, which may take long
+	mu      sync.Mutex        // guards the following
 	decided [sha256.Size]byte // the contents last used or refused
 	seen    [sha256.Size]byte // the contents at the last look of Watch
 	refused error             // why decided is not used
@@ -61,9 +62,9 @@ type store struct {
 
 // open reads the files for the first time.
 func (s *store) open() error {
+	now := readFiles(context.Background(), s.files)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := readFiles(s.files)
 	first, err := s.build(now, nil)
 	if err != nil {
 		return err
@@ -78,9 +79,12 @@ func (s *store) open() error {
 // for the handshakes that start from then on. The error says why they are not
 // used, as [Events] and [Status] do.
 func (s *store) Reload() error {
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	now := readFiles(context.Background(), s.files)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.decide(readFiles(s.files))
+	s.decide(now)
 	s.warn(time.Now())
 	return s.refused
 }
@@ -88,10 +92,15 @@ func (s *store) Reload() error {
 // look is a turn of [Watch]. A change is not used before it has been the same at
 // two looks: a file that is being written may be half there, and a bundle of
 // authorities that lacks its second half still parses.
-func (s *store) look() {
+func (s *store) look(ctx context.Context) {
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	now := readFiles(ctx, s.files)
+	if ctx.Err() != nil {
+		return // what it has seen is the end of ctx
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := readFiles(s.files)
 	if now.digest == s.seen {
 		s.decide(now)
 	}
@@ -130,7 +139,7 @@ func (s *store) Status() Status {
 // Watched is a [*Server] or a [*Client].
 type Watched interface {
 	Reload() error
-	look()
+	look(ctx context.Context)
 }
 
 // Watch looks at the files of all every so often until ctx is done, and uses what
@@ -146,7 +155,7 @@ func Watch(ctx context.Context, every time.Duration, all ...Watched) {
 			return
 		case <-ticker.C:
 			for _, one := range all {
-				one.look()
+				one.look(ctx)
 			}
 		}
 	}

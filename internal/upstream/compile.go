@@ -125,7 +125,7 @@ func (c *compiled) compileMatch(match string) *RuleError {
 func compileGlob(glob string) (*regexp.Regexp, *RuleError) {
 	if !strings.Contains(glob, ":") && !strings.HasSuffix(glob, "*") {
 		return nil, &RuleError{
-			Problem: fmt.Sprintf("%q matches no address, because it ends before the port", glob),
+			Problem: fmt.Sprintf("%q matches no address, because it ends before the port", hostport.WithoutUser(glob)),
 			Fix:     fmt.Sprintf("write %s:9092, or %s:* for every port", glob, glob),
 		}
 	}
@@ -136,7 +136,7 @@ func compileGlob(glob string) (*regexp.Regexp, *RuleError) {
 	pattern, err := regexp.Compile(`(?is)\A` + strings.Join(literals, `(.*?)`) + `\z`)
 	if err != nil {
 		return nil, &RuleError{
-			Problem: fmt.Sprintf("%q is not usable: %v", glob, err),
+			Problem: fmt.Sprintf("%q is not usable: %v", hostport.WithoutUser(glob), err),
 			Fix:     `write a host:port in which * stands for any text, such as "*.internal:9092"`,
 		}
 	}

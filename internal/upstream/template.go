@@ -51,7 +51,7 @@ func parseTemplate(to string, captures int) (template, *RuleError) {
 		if rest[open] == '}' || !closed {
 			return nil, &RuleError{
 				Field:   "to",
-				Problem: fmt.Sprintf("%q has a brace without its pair", to),
+				Problem: fmt.Sprintf("%q has a brace without its pair", hostport.WithoutUser(to)),
 				Fix:     "write variables as in 127.0.0.1:{19092+node}",
 			}
 		}
@@ -72,7 +72,7 @@ func parseTemplate(to string, captures int) (template, *RuleError) {
 	if sums > 1 {
 		return nil, &RuleError{
 			Field:   "to",
-			Problem: fmt.Sprintf("%q has more than one sum", to),
+			Problem: fmt.Sprintf("%q has more than one sum", hostport.WithoutUser(to)),
 			Fix:     "keep one, such as 127.0.0.1:{19092+node}",
 		}
 	}
@@ -137,7 +137,7 @@ func (t template) expand(target Target, captures []string) (string, error) {
 	}
 	if hostport.IsWildcard(host) {
 		return "", &hostport.Error{
-			Problem: fmt.Sprintf("%q names no host that could be dialled", b.String()),
+			Problem: fmt.Sprintf("%q names no host that could be dialled", hostport.WithoutUser(b.String())),
 			Fix:     "write the host where the broker is reached, such as 127.0.0.1",
 		}
 	}

@@ -208,7 +208,7 @@ func newPlain(c Config, p place) (hop, error) {
 		return nil, &ConfigError{KeyPasswordFile, "the URL has a user, and there is no password", "name the file that holds it, or leave the user out"}
 	}
 	password := secretFile(c.PasswordFile)
-	text, err := password.read()
+	text, err := password.read(context.Background())
 	if err != nil {
 		return nil, unreadable(KeyPasswordFile, err)
 	}

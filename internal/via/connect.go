@@ -35,13 +35,15 @@ func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
 		Host:   t.String(),
 		Header: http.Header{"User-Agent": {"kproxy"}},
 	}
+	var secrets []string
 	if h.user != "" {
-		password, err := h.password.read()
+		password, err := h.password.read(ctx)
 		if err != nil {
 			return nil, fail(OutcomeCredentials, err)
 		}
 		login := base64.StdEncoding.EncodeToString([]byte(h.user + ":" + password))
 		request.Header.Set("Proxy-Authorization", "Basic "+login)
+		secrets = []string{login, password}
 	}
 	conn, err := h.connect.connect(ctx, h.address)
 	if err != nil {
@@ -49,13 +51,13 @@ func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
 	}
 	return during(ctx, conn, func() (net.Conn, error) {
 		if h.tls == nil {
-			return tunnel(ctx, conn, request)
+			return tunnel(ctx, conn, request, secrets)
 		}
 		secure := tls.Client(conn, h.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, fail(tlsOutcome(err), err)
 		}
-		return tunnel(ctx, secure, request)
+		return tunnel(ctx, secure, request, secrets)
 	})
 }
 
@@ -73,7 +75,7 @@ func tlsOutcome(err error) Outcome {
 
 // tunnel asks for the connection and reads the head of the answer. A 2xx answer
 // has no body: what follows its head is the far side's.
-func tunnel(ctx context.Context, conn net.Conn, request *http.Request) (net.Conn, error) {
+func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets []string) (net.Conn, error) {
 	if err := request.Write(conn); err != nil {
 		return nil, fail(OutcomeProxyUnreachable, err)
 	}
@@ -84,11 +86,11 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request) (net.Conn
 		answer, err = http.ReadResponse(head, request)
 	}
 	if err != nil {
-		return nil, noAnswer(ctx, limited.N == 0, err)
+		return nil, noAnswer(ctx, limited.N == 0, err, secrets)
 	}
 	// The body is neither read nor closed: closing it would read on.
 	if answer.StatusCode < 200 || 299 < answer.StatusCode {
-		return nil, refusal(answer)
+		return nil, refusal(answer, secrets)
 	}
 	if head.Buffered() == 0 {
 		return conn, nil
@@ -107,7 +109,7 @@ func isInterim(answer *http.Response) bool {
 }
 
 // noAnswer says what a head is worth that could not be read.
-func noAnswer(ctx context.Context, tooLong bool, err error) error {
+func noAnswer(ctx context.Context, tooLong bool, err error, secrets []string) error {
 	switch {
 	case ctx.Err() != nil:
 		return fail(OutcomeTargetUnreachable, err)
@@ -116,13 +118,13 @@ func noAnswer(ctx context.Context, tooLong bool, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fail(OutcomeProxyProtocol, errHungUp)
 	default:
-		return failf(OutcomeProxyProtocol, "its answer to CONNECT is not HTTP: %s", quote(err.Error()))
+		return failf(OutcomeProxyProtocol, "its answer to CONNECT is not HTTP: %s", quote(err.Error(), secrets...))
 	}
 }
 
 // refusal gives the status line of an answer that is no success.
-func refusal(answer *http.Response) error {
-	line := quote(answer.Proto + " " + answer.Status)
+func refusal(answer *http.Response, secrets []string) error {
+	line := quote(answer.Proto+" "+answer.Status, secrets...)
 	switch code := answer.StatusCode; {
 	case code == http.StatusProxyAuthRequired || code == http.StatusUnauthorized:
 		hint := ""

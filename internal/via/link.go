@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"kproxy/internal/foreign"
 )
 
 // errLinkLost ends the channels of an SSH connection that has died.
@@ -21,6 +23,7 @@ type link struct {
 	client   *ssh.Client
 	wire     *watched
 	interval time.Duration
+	secrets  []string // which the host has heard
 	ended    chan struct{}
 	wake     chan struct{} // room for one
 
@@ -35,8 +38,8 @@ type check struct {
 	err  error
 }
 
-func newLink(client *ssh.Client, wire *watched, interval time.Duration) *link {
-	return &link{client: client, wire: wire, interval: interval, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
+func newLink(client *ssh.Client, wire *watched, interval time.Duration, secrets []string) *link {
+	return &link{client: client, wire: wire, interval: interval, secrets: secrets, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 // close ends the link at once, without a word to the far side.
@@ -180,11 +183,11 @@ func (l *link) openError(err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
 	case !ok:
-		return fail(OutcomeProxyUnreachable, fmt.Errorf("%w: %w", errLinkLost, err))
+		return fail(OutcomeProxyUnreachable, fmt.Errorf("%w: %w", errLinkLost, foreign.Error(err, l.secrets...)))
 	case refused.Reason == ssh.ConnectionFailed:
-		return failf(OutcomeTargetUnreachable, "it answered %s: %s", refused.Reason, quote(refused.Message))
+		return failf(OutcomeTargetUnreachable, "it answered %s: %s", refused.Reason, quote(refused.Message, l.secrets...))
 	default:
-		return failf(OutcomeTargetRefused, "it answered %s: %s", refused.Reason, quote(refused.Message))
+		return failf(OutcomeTargetRefused, "it answered %s: %s", refused.Reason, quote(refused.Message, l.secrets...))
 	}
 }
 

@@ -1,12 +1,9 @@
 package via
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"strings"
+	"context"
+
+	"kproxy/internal/files"
 )
 
 // maxSecret bounds a file that holds a password, a passphrase or a key; an RSA key
@@ -17,34 +14,11 @@ const maxSecret = 64 << 10
 // so that a secret which has been replaced is used without a restart.
 type secretFile string
 
-// read is the file's content without the newline at its end. The error names the
-// file and nothing of what is in it.
-func (f secretFile) read() (string, error) {
+// read returns the file's content as one secret, or "" if there is no file. The
+// error names the file and nothing of its content.
+func (f secretFile) read(ctx context.Context) (string, error) {
 	if f == "" {
 		return "", nil
 	}
-	content, err := f.bytes()
-	return strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r"), err
+	return files.ReadSecret(ctx, string(f), maxSecret)
 }
-
-func (f secretFile) bytes() ([]byte, error) {
-	file, err := os.Open(string(f))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(content) > maxSecret {
-		return nil, fmt.Errorf("%s has more than %d bytes", f, maxSecret)
-	}
-	content = bytes.TrimPrefix(content, []byte("\ufeff")) // some editors put a BOM there
-	if len(content) == 0 {
-		return nil, fmt.Errorf("%s: %w", f, errEmpty)
-	}
-	return content, nil
-}
-
-var errEmpty = errors.New("the file is empty")

@@ -24,7 +24,7 @@ func (h *socksHop) close() {}
 func (h *socksHop) dial(ctx context.Context, t target) (net.Conn, error) {
 	var auth *proxy.Auth
 	if h.user != "" {
-		password, err := h.password.read()
+		password, err := h.password.read(ctx)
 		if err != nil {
 			return nil, fail(OutcomeCredentials, err)
 		}

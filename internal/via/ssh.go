@@ -16,6 +16,9 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"kproxy/internal/files"
+	"kproxy/internal/foreign"
 )
 
 // sshHop gives channels of one SSH connection, the link. The first dial makes the
@@ -151,7 +154,7 @@ func (h *sshHop) close() {
 
 // login connects to the proxy and logs in. The files are read anew.
 func (h *sshHop) login(ctx context.Context) (*link, error) {
-	db, err := knownhosts.NewDB(h.knownHosts)
+	db, err := h.hostKeys(ctx)
 	if err != nil {
 		return nil, fail(OutcomeCredentials, err)
 	}
@@ -188,11 +191,12 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	ended := !stop()
 	switch {
 	case err == nil && !ended:
-		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive), nil
+		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive, login.secrets), nil
 	case err == nil:
 		_ = client.Close() // the context has closed what carries it
 	}
 	_ = wire.Close()
+	err = foreign.Error(err, login.secrets...) // the host's own words may be in it
 	switch why := stranger.Load(); {
 	case ended:
 		return nil, fail(OutcomeProxyUnreachable, ctx.Err())
@@ -211,14 +215,15 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 type credentials struct {
 	methods []ssh.AuthMethod
 	release func()
-	keys    int // how many of the agent's are offered
+	secrets []string // which the host hears, and no error may repeat
+	keys    int      // how many of the agent's are offered
 }
 
 // auth reads the files that name the credentials, or asks the agent.
 func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 	c.release = func() {}
 	if h.key != "" {
-		public, err := h.publicKey()
+		public, err := h.publicKey(ctx)
 		if err != nil {
 			return c, err
 		}
@@ -227,7 +232,7 @@ func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 				return c, err
 			}
 		} else {
-			signer, err := h.signer()
+			signer, err := h.signer(ctx)
 			if err != nil {
 				return c, err
 			}
@@ -235,7 +240,7 @@ func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 		}
 	}
 	if h.password != "" {
-		password, err := h.password.read()
+		password, err := h.password.read(ctx)
 		if err != nil {
 			c.release()
 			return c, err
@@ -249,6 +254,7 @@ func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 			return answers, nil
 		}
 		c.methods = append(c.methods, ssh.Password(password), ssh.KeyboardInteractive(answer))
+		c.secrets = []string{password}
 	}
 	if c.methods != nil {
 		return c, nil
@@ -300,15 +306,15 @@ func loginRefused(err error, keys int) error {
 
 // publicKey returns the public key of the key file, if there is one and that is what it
 // holds, and else nil.
-func (h *sshHop) publicKey() (ssh.PublicKey, error) {
+func (h *sshHop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	if h.key == "" {
 		return nil, nil
 	}
-	text, err := h.key.bytes()
+	text, err := files.Read(ctx, string(h.key), maxSecret)
 	if err != nil {
 		return nil, err
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	key, _, _, _, err := ssh.ParseAuthorizedKey(files.WithoutBOM(text))
 	if err != nil {
 		return nil, nil //nolint:nilerr // it is a private key, or signer says what is wrong
 	}
@@ -316,8 +322,12 @@ func (h *sshHop) publicKey() (ssh.PublicKey, error) {
 }
 
 // signer is the key of the key file.
-func (h *sshHop) signer() (ssh.Signer, error) {
-	pem, err := h.key.bytes()
+func (h *sshHop) signer(ctx context.Context) (ssh.Signer, error) {
+	pem, err := files.Read(ctx, string(h.key), maxSecret)
+	pem = files.WithoutBOM(pem)
+	if err == nil && len(pem) == 0 {
+		err = fmt.Errorf("%s: %w", h.key, files.ErrEmpty)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -331,7 +341,7 @@ func (h *sshHop) signer() (ssh.Signer, error) {
 	if h.passphrase == "" {
 		return nil, fmt.Errorf("%s: %w", h.key, errEncrypted)
 	}
-	passphrase, err := h.passphrase.read()
+	passphrase, err := h.passphrase.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -349,18 +359,18 @@ func (h *sshHop) checkLogin() error {
 	if h.passphrase != "" && h.key == "" {
 		return &ConfigError{KeyPassphraseFile, "there is no key that it could be the passphrase of", "name the key with " + KeyKeyFile}
 	}
-	public, err := h.publicKey()
+	public, err := h.publicKey(context.Background())
 	if err != nil {
 		return unreadable(KeyKeyFile, err)
 	}
 	if h.key != "" && public == nil {
-		if _, err := h.signer(); errors.Is(err, errEncrypted) {
+		if _, err := h.signer(context.Background()); errors.Is(err, errEncrypted) {
 			return &ConfigError{KeyKeyFile, err.Error(), "name one with " + KeyPassphraseFile + ", or leave the key to an agent: ssh-add " + string(h.key)}
 		} else if err != nil {
 			return &ConfigError{KeyKeyFile, err.Error(), "name a private key that this process may read, and the file of its passphrase if it has one"}
 		}
 	}
-	if _, err := h.password.read(); err != nil {
+	if _, err := h.password.read(context.Background()); err != nil {
 		return unreadable(KeyPasswordFile, err)
 	}
 	if public == nil && (h.key != "" || h.password != "") {
@@ -389,7 +399,7 @@ func (h *sshHop) checkKnownHosts() error {
 	if h.knownHosts == "" {
 		return &ConfigError{KeyKnownHosts, "there is no file of known host keys, without which anyone could be " + h.place.host, "make one: " + h.keyscan("known_hosts")}
 	}
-	db, err := knownhosts.NewDB(h.knownHosts)
+	db, err := h.hostKeys(context.Background())
 	if errors.Is(err, os.ErrNotExist) {
 		return &ConfigError{KeyKnownHosts, err.Error(), "make it: " + h.keyscan(h.knownHosts)}
 	}
@@ -401,6 +411,17 @@ func (h *sshHop) checkKnownHosts() error {
 	}
 	return nil
 }
+
+// hostKeys reads the file of known hosts. The library opens it by its name, twice.
+func (h *sshHop) hostKeys(ctx context.Context) (*knownhosts.HostKeyDB, error) {
+	if _, err := files.Read(ctx, h.knownHosts, maxKnownHosts); err != nil {
+		return nil, err
+	}
+	return files.Do(ctx, h.knownHosts, func() (*knownhosts.HostKeyDB, error) { return knownhosts.NewDB(h.knownHosts) })
+}
+
+// maxKnownHosts bounds a file of known hosts: 16 MiB are some 40,000 keys.
+const maxKnownHosts = 16 << 20
 
 // keyscan is the command that makes the line, with what it cannot know.
 func (h *sshHop) keyscan(file string) string {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"kproxy/internal/foreign"
 )
 
 // Dialer opens connections through one proxy. It is made by [New] and may be used
@@ -116,9 +118,10 @@ func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, erro
 // errHungUp stands for an EOF where an answer should be.
 var errHungUp = errors.New("it closed the connection instead of answering")
 
-// quote shows bytes of a peer in an error.
-func quote(text string) string {
+// quote shows bytes of a peer in an error, without the secrets that were sent to it.
+func quote(text string, secrets ...string) string {
 	const most = 120
+	text = foreign.Without(text, secrets...)
 	if len(text) > most {
 		return fmt.Sprintf("%q…", text[:most])
 	}

@@ -1,0 +1,101 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"kproxy/internal/files"
+)
+
+// book keeps what a users file says. It looks at the file at each login, and keeps
+// what a good version said until there is another good one.
+type book struct {
+	file   string
+	failed func(error)
+
+	looking chan struct{} // holds an element while a caller looks; who looks may use the following
+	seen    files.State
+	decided [sha256.Size]byte // the content that was last taken or refused
+	bad     error             // why it was refused; nil: it was taken
+	told    string            // what failed was last called with; "": nothing since a good look
+
+	mu    sync.Mutex // guards known
+	known *roster
+}
+
+// lookTime bounds how long a login waits for a look at the file. After that the
+// users that are known have to do: a file system that hangs locks nobody out.
+const lookTime = time.Second
+
+// openBook reads the file for the first time.
+func openBook(ctx context.Context, file string, failed func(error)) (*book, error) {
+	b := &book{file: file, failed: failed, looking: make(chan struct{}, 1)}
+	if err := b.look(ctx); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// now returns what the file says.
+func (b *book) now(ctx context.Context) *roster {
+	looking, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	select {
+	case b.looking <- struct{}{}:
+		if err := b.look(looking); ctx.Err() == nil {
+			b.tell(err)
+		}
+		<-b.looking
+	case <-looking.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known
+}
+
+// look reads the file if it may have changed, and takes what it says if that is
+// good. The error says why the file as it is now is not used.
+func (b *book) look(ctx context.Context) error {
+	seen, err := files.Look(ctx, b.file)
+	if err != nil {
+		return err
+	}
+	if seen.Same(b.seen) {
+		return b.bad
+	}
+	content, err := files.Read(ctx, b.file, maxUsersFile)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(content)
+	b.seen = seen
+	if digest == b.decided {
+		return b.bad
+	}
+	users, err := parseRoster(content)
+	b.decided, b.bad = digest, nil
+	if err != nil {
+		b.bad = fmt.Errorf("%s: %w", b.file, err)
+		return b.bad
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.known = users
+	return nil
+}
+
+// tell calls failed with an error, unless it has just been called with the same.
+func (b *book) tell(err error) {
+	switch {
+	case err == nil:
+		b.told = ""
+	case errors.Is(err, context.Canceled), err.Error() == b.told:
+	default:
+		b.told = err.Error()
+		b.failed(err)
+	}
+}

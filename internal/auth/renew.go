@@ -1,0 +1,129 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// good is a token, or credentials, that logins may use for a while.
+type good[T any] struct {
+	value T
+	renew time.Time // when another is fetched beside; never before it is first used
+	until time.Time // when no login begins with it any more; zero: never
+}
+
+// keeper gives logins what one fetch has brought, and fetches anew in time:
+//
+//	fetched ──────────▶ renew ─────────────▶ until
+//	  given at once       given at once,       logins wait for a fetch
+//	                      fetched beside
+//
+// One fetch goes on at a time, and serves all who wait for it. A login waits for as
+// long as its context allows; the fetch has a deadline of its own.
+type keeper[T any] struct {
+	missing string // says to those who wait in vain what has not come
+	fetch   func(ctx context.Context) (*good[T], error)
+	timeout time.Duration // of a fetch
+
+	ctx      context.Context // of all fetches
+	cancel   context.CancelFunc
+	fetching sync.WaitGroup // started under mu
+
+	mu     sync.Mutex // guards the following
+	held   *good[T]   // nil: none
+	now    *fetched[T]
+	again  time.Time // a fetch beside does not start before
+	forgot time.Time // when one was last forgotten
+	closed bool
+}
+
+// fetched is a fetch that goes on, or its result. done is closed when that stands.
+type fetched[T any] struct {
+	done chan struct{}
+	got  *good[T]
+	err  error
+}
+
+const (
+	// retryFetch is the pause after a fetch beside has failed. What is held is good
+	// meanwhile.
+	retryFetch = 5 * time.Second
+	// forgetPause is the least time between two that are forgotten because brokers
+	// refuse them. One broker that refuses all logins costs one fetch in that time.
+	forgetPause = 5 * time.Second
+)
+
+func newKeeper[T any](missing string, timeout time.Duration, fetch func(context.Context) (*good[T], error)) *keeper[T] {
+	k := &keeper[T]{missing: missing, fetch: fetch, timeout: timeout}
+	k.ctx, k.cancel = context.WithCancel(context.Background()) //nolint:gosec // close cancels it
+	return k
+}
+
+// get returns what is held, or waits for it.
+func (k *keeper[T]) get(ctx context.Context) (*good[T], error) {
+	k.mu.Lock()
+	now := time.Now()
+	if h := k.held; h != nil && (h.until.IsZero() || now.Before(h.until)) {
+		if k.now == nil && now.After(h.renew) && now.After(k.again) {
+			k.start()
+		}
+		k.mu.Unlock()
+		return h, nil
+	}
+	f := k.now
+	if f == nil {
+		f = k.start()
+	}
+	k.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.got, f.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w", k.missing, ctx.Err())
+	}
+}
+
+// start begins a fetch. The caller holds mu.
+func (k *keeper[T]) start() *fetched[T] {
+	f := &fetched[T]{done: make(chan struct{})}
+	if k.closed {
+		f.err = context.Canceled
+		close(f.done)
+		return f
+	}
+	k.now = f
+	k.fetching.Go(func() {
+		ctx, cancel := context.WithTimeout(k.ctx, k.timeout)
+		defer cancel()
+		f.got, f.err = k.fetch(ctx)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.now = nil; f.err == nil {
+			k.held = f.got
+		} else {
+			k.again = time.Now().Add(retryFetch)
+		}
+		close(f.done)
+	})
+	return f
+}
+
+// forget drops what a broker has refused, so that the next login waits for another.
+func (k *keeper[T]) forget(refused *good[T]) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := time.Now(); k.held == refused && now.Sub(k.forgot) >= forgetPause {
+		k.held, k.forgot = nil, now
+	}
+}
+
+// close ends a fetch that goes on, and waits for its end.
+func (k *keeper[T]) close() {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	k.cancel()
+	k.fetching.Wait()
+}
