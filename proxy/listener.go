@@ -74,6 +74,7 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 	l.rewriter = rewrite.Rewriter{
 		Translate:   l.translate,
 		Refused:     l.policy.refuses,
+		Hidden:      l.policy.hides,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs && !l.policy.filters,
 	}
 	return l, nil

@@ -35,9 +35,12 @@ type Translate func(key int16, brokers Brokers)
 type Rewriter struct {
 	Translate   Translate
 	UnknownAPIs bool // show APIs that this build has never heard of
-	// Refused says which APIs clients may not use; ApiVersions does not show
-	// them. nil: they may use all.
+	// Refused says which APIs clients may not use. ApiVersions shows them in the
+	// versions that Refusal has a response for. nil: clients may use all.
 	Refused func(key int16) bool
+	// Hidden says which APIs ApiVersions does not show. nil: it shows all that are
+	// known.
+	Hidden func(key int16) bool
 }
 
 // Notes is what happened to an answer, for logs and metrics.
