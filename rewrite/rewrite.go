@@ -52,7 +52,7 @@ type Notes struct {
 	TxnLowered  bool    // Produce was lowered under a cluster with transactions later than v2
 }
 
-// Whole rewrites an answer with treatment Whole. payload is the frame behind
+// Whole rewrites an answer with treatment Whole, or Settings. payload is the frame behind
 // the correlation id, response header tags included, and is not changed. out is
 // what to send instead, and may be payload itself.
 func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes Notes, err error) {
@@ -66,6 +66,10 @@ func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes 
 		out, notes, err = r.describeCluster(version, payload)
 	case kmsg.ApiVersions.Int16():
 		out, notes, err = r.apiVersions(version, payload)
+	case kmsg.DescribeConfigs.Int16():
+		out, err = describeConfigs(version, payload)
+	case kmsg.DescribeQuorum.Int16():
+		out, err = describeQuorum(version, payload)
 	default:
 		err = fmt.Errorf("api key %d has no whole rewriting", key)
 	}
