@@ -206,7 +206,8 @@ func (a answer) whole() error {
 	if err != nil {
 		return err
 	}
-	out, notes, err := a.rewriter().Whole(a.key, a.version, payload)
+	r := a.rewriter()
+	out, notes, err := r.Whole(a.key, a.version, payload)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
@@ -225,7 +226,8 @@ func (a answer) head() error {
 		if err != nil {
 			return err
 		}
-		out, headLen, notes, err := a.rewriter().Head(a.key, a.version, payload)
+		r := a.rewriter()
+		out, headLen, notes, err := r.Head(a.key, a.version, payload)
 		switch {
 		case errors.Is(err, wire.ErrShort) && len(payload) < min(total, rewrite.MaxWhole):
 			n = min(2*len(payload)+minHead, total) // twice as much, so that it is parsed a few times only

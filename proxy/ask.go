@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wire"
@@ -80,7 +80,7 @@ func (c *cluster) logUnanswered(err error, attempt int) {
 	}
 	_, isLoop := errors.AsType[*upstream.LoopError](err)
 	switch {
-	case isLoop, c.looped.Load():
+	case isLoop:
 		log.Error("the bootstrap addresses lead back to this proxy; its clients are refused",
 			slog.String(logkey.Fix, "point clusters."+c.conf.Name+".bootstrap at the brokers themselves"))
 	case errors.Is(err, ErrNeedsLogin) && attempt > 1:
@@ -97,7 +97,6 @@ func (c *cluster) logUnanswered(err error, attempt int) {
 func (c *cluster) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	c.looped.Store(false)
 	to, err := c.dialAny(ctx, party{})
 	if err != nil {
 		return err
@@ -106,7 +105,7 @@ func (c *cluster) ask(ctx context.Context) error {
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
 	versions := kmsg.NewPtrApiVersionsRequest()
-	if err := c.question(conn, versions, versions.ResponseKind()); err != nil {
+	if err := c.question(to, versions, versions.ResponseKind()); err != nil {
 		err = fmt.Errorf("ask for API versions: %w", err)
 		if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
 			c.pulse.failed(err)
@@ -117,7 +116,7 @@ func (c *cluster) ask(ctx context.Context) error {
 	if c.isTaught() {
 		return nil
 	}
-	_, err = c.askMetadata(conn)
+	_, err = c.askMetadata(to)
 	return err
 }
 
@@ -132,14 +131,15 @@ func (c *cluster) isTaught() bool {
 }
 
 // askMetadata asks who the brokers are, with Metadata without topics, and learns it.
-func (c *cluster) askMetadata(conn net.Conn) (*kmsg.MetadataResponse, error) {
+func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
 	// Version 1 is the first in which no topics means none.
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.Version = 4
 	metadata.Topics = []kmsg.MetadataRequestTopic{}
 	answer := kmsg.NewPtrMetadataResponse()
-	if err := c.question(conn, metadata, answer); err != nil {
+	if err := c.question(to, metadata, answer); err != nil {
 		if errors.Is(err, io.EOF) {
+			c.mover.needsLogin(true)
 			return nil, ErrNeedsLogin
 		}
 		return nil, fmt.Errorf("ask for metadata: %w", err)
@@ -154,31 +154,43 @@ func (c *cluster) askMetadata(conn net.Conn) (*kmsg.MetadataResponse, error) {
 	if len(brokers.List) == 0 {
 		return nil, errors.New("the cluster names no brokers yet")
 	}
-	c.learn(metadata.Key(), brokers)
+	c.mover.needsLogin(false)
+	c.teach(answerOf(brokers), endpoints.Asked)
 	return answer, nil
 }
 
-// question sends one request and reads its answer.
-func (c *cluster) question(conn net.Conn, req kmsg.Request, into kmsg.Response) error {
-	payload, err := c.exchange(conn, req)
+// question sends one request and reads its response.
+func (c *cluster) question(to link, req kmsg.Request, into kmsg.Response) error {
+	payload, err := c.exchange(to, req)
 	if err != nil {
 		return err
 	}
 	into.SetVersion(req.GetVersion())
-	if err := into.ReadFrom(payload); err != nil {
-		return err
+	if into.Key() == kmsg.ApiVersions.Int16() { // an error may come in the layout of v0
+		r := wire.NewReader(payload)
+		if code := r.Int16(); code != 0 {
+			return kerr.ErrorForCode(code)
+		}
 	}
-	if code := int16(binary.BigEndian.Uint16(payload)); into.Key() == kmsg.ApiVersions.Int16() {
-		return kerr.ErrorForCode(code)
-	}
-	return nil
+	return rewrite.Decode(into, payload)
 }
 
-// exchange sends one request and reads its answer, from behind the correlation
-// id.
-func (c *cluster) exchange(conn net.Conn, req kmsg.Request) (payload []byte, err error) {
+// maxOwnResponse bounds the response to a question of the proxy's own, in bytes.
+// Metadata without topics of a thousand brokers takes a tenth of it.
+const maxOwnResponse = 1 << 20
+
+// exchange sends one request and reads its response, from behind the correlation
+// id. The error is a *upstream.LoopError where the request has come back to this
+// proxy.
+func (c *cluster) exchange(to link, req kmsg.Request) (payload []byte, err error) {
+	probe := c.probes.begin(to.address)
+	payload, err = c.roundTrip(to.conn, req, probe.id)
+	return payload, c.probes.end(probe, err)
+}
+
+func (c *cluster) roundTrip(conn net.Conn, req kmsg.Request, clientID string) (payload []byte, err error) {
 	const correlationID = 1
-	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.proxy.probeID))
+	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))
 	if _, err := conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
 		return nil, err
 	}
@@ -187,8 +199,11 @@ func (c *cluster) exchange(conn net.Conn, req kmsg.Request) (payload []byte, err
 		return nil, c.verdict(err)
 	}
 	size := wire.Size(prefix[:])
-	if size < wire.MinResponseSize || size > rewrite.MaxWhole || wire.CorrelationID(prefix[:]) != correlationID {
+	switch {
+	case size < wire.MinResponseSize || wire.CorrelationID(prefix[:]) != correlationID:
 		return nil, &NotKafkaError{Prefix: prefix[:]}
+	case size > maxOwnResponse:
+		return nil, fmt.Errorf("a response of %d bytes to %s, more than %d", size, kmsg.NameForKey(req.Key()), maxOwnResponse)
 	}
 	payload = make([]byte, size-wire.MinResponseSize)
 	_, err = io.ReadFull(conn, payload)

@@ -1,7 +1,9 @@
 package proxy_test
 
 import (
+	"errors"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -135,4 +137,35 @@ func TestBrokerCloseInsideRequestReachesClient(t *testing.T) {
 	})
 	c.close()
 	l.ended(t, proxy.BrokerClosed)
+}
+
+// Before the first response, clients take an orderly end for a refused login, and
+// a reset for a broker that is down.
+func TestBrokerEndBeforeTheFirstResponse(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		end    func(s brokerConn)
+		resets bool
+		reason proxy.CloseReason
+	}{
+		{"reset", func(s brokerConn) { s.reset() }, true, proxy.BrokerReset},
+		{"orderly end", func(s brokerConn) { s.close() }, false, proxy.BrokerClosed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var l lab
+			b := l.startBroker(t, 0, 0)
+			l.start(t, l.config())
+			conn := l.dial(t, "bob.test:9092")
+			conn.send(1, heartbeat())
+			s := b.take()
+			s.request(kmsg.Heartbeat, 1)
+			c.end(s)
+			rest, err := conn.ended()
+			if errors.Is(err, syscall.ECONNRESET) != c.resets || len(rest) > 0 {
+				t.Errorf("the client got %d bytes and %v; want a reset: %t", len(rest), err, c.resets)
+			}
+			l.ended(t, c.reason)
+		})
+	}
 }

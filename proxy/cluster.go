@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,11 +35,16 @@ type cluster struct {
 
 	pulse  pulse
 	asker  asker
+	mover  mover
 	offers offers
 	tally  clusterTally
 
+	mapLines    pacer // of changes of the map
+	answerLines pacer // of what responses lost
+	shown       atomic.Pointer[view]
+
 	turn     atomic.Uint32 // which bootstrap broker comes first
-	looped   atomic.Bool   // a bootstrap address leads back to this proxy
+	probes   probes
 	answered chan struct{} // closed once the cluster has said who its brokers are
 	state    *stateFile    // nil: the map is kept in memory only
 	changed  chan struct{} // holds one when the map is to be written to state
@@ -45,6 +53,8 @@ type cluster struct {
 	brokers  *endpoints.Map
 	clashing map[int32]endpoints.Broker // nodes, as they were, that a dial rule sends to another node's address
 	taught   bool                       // answered is closed
+	// confirmed says that a question of kproxy's own has told the cluster's id.
+	confirmed bool
 }
 
 func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
@@ -104,38 +114,97 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		layouts[i] = l.layout()
 	}
 	c.brokers = endpoints.New(layouts, conf.ForgetAfter)
+	c.show()
 	return c, nil
 }
 
-// learn takes the brokers that an answer names into the map. Metadata alone
-// teaches; other answers add who is not known yet.
-func (c *cluster) learn(key int16, named rewrite.Brokers) {
+// answerOf is what a response says about the cluster.
+func answerOf(named rewrite.Brokers) endpoints.Answer {
 	answer := endpoints.Answer{ClusterID: named.ClusterID, At: time.Now()}
 	for _, b := range named.List {
 		answer.Brokers = append(answer.Brokers, endpoints.Broker{Node: b.Node, Host: b.Host, Port: b.Port})
 	}
+	return answer
+}
+
+// learn merges a response to a client into the map. from is the broker that gave
+// it. Only Metadata can change where a known node is, and only as far as such a
+// response is believed (see endpoints.Trust); other responses add unknown nodes.
+func (c *cluster) learn(ctx context.Context, key int16, named rewrite.Brokers, from upstream.Target) {
+	answer := answerOf(named)
+	trust := c.mover.trust()
 	c.mu.Lock()
-	var changes []endpoints.Change
-	if key == kmsg.Metadata.Int16() {
-		changes = c.brokers.Teach(answer)
-		if !c.taught { // another answer may name one broker of many
+	differs := c.brokers.Differs(answer)
+	doubted := c.confirmed && c.brokers.IsOther(answer.ClusterID)
+	c.mu.Unlock()
+	if differs && trust == endpoints.Heard {
+		c.sight(sighting{from, answer})
+	}
+	if doubted {
+		// What one client is told does not make the cluster another one. That
+		// takes a question, or it stays as it is.
+		c.settle(ctx)
+		c.mu.Lock()
+		if c.brokers.IsOther(answer.ClusterID) {
+			answer.ClusterID = ""
+		}
+		c.mu.Unlock()
+	}
+	if key != kmsg.Metadata.Int16() {
+		c.change(answer.Brokers, func(m *endpoints.Map) []endpoints.Change { return m.Add(answer) })
+		return
+	}
+	c.teach(answer, trust)
+	if differs && trust == endpoints.Told && c.isDisputed() {
+		c.sight(sighting{from, answer})
+	}
+}
+
+// teach takes a Metadata response into the map.
+func (c *cluster) teach(answer endpoints.Answer, trust endpoints.Trust) {
+	c.change(answer.Brokers, func(m *endpoints.Map) []endpoints.Change {
+		if !c.taught { // another response may name one broker of many
 			c.taught = true
 			close(c.answered)
 		}
-	} else {
-		changes = c.brokers.Add(answer)
-	}
-	c.findClashes(answer.Brokers)
-	c.tally.change(changes)
-	c.mu.Unlock()
-	c.note(changes)
+		c.confirmed = c.confirmed || trust == endpoints.Asked && answer.ClusterID != ""
+		return m.Teach(answer, trust)
+	})
 }
 
-// note logs changes of the map, and has them written.
+// change changes the map, and follows up on what has changed. named is who the
+// response names.
+func (c *cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []endpoints.Change) {
+	clashes := c.clashesAmong(named)
+	c.mu.Lock()
+	changes := apply(c.brokers)
+	fresh := slices.DeleteFunc(clashes, func(b endpoints.Broker) bool { return c.clashing[b.Node] == b })
+	for _, b := range fresh {
+		c.clashing[b.Node] = b
+	}
+	if len(c.clashing) > endpoints.MaxNodes {
+		maps.DeleteFunc(c.clashing, func(node int32, _ endpoints.Broker) bool {
+			_, known := c.brokers.Node(node)
+			return !known
+		})
+	}
+	c.mu.Unlock()
+	c.note(changes)
+	for _, b := range fresh {
+		c.mapLines.log(c.log, slog.LevelError, "a dial rule leads two nodes to one address; this one is left out of responses",
+			slog.Int(logkey.Node, int(b.Node)),
+			slog.String(logkey.Fix, "give the node a dial rule of its own"))
+	}
+}
+
+// note follows up on changes of the map: they are counted and logged, the file is
+// written, and sessions that have lost their broker end.
 func (c *cluster) note(changes []endpoints.Change) {
 	if len(changes) == 0 {
 		return
 	}
+	c.tally.change(changes)
+	c.show()
 	for _, change := range changes {
 		c.logChange(change)
 	}
@@ -143,26 +212,55 @@ func (c *cluster) note(changes []endpoints.Change) {
 	case c.changed <- struct{}{}:
 	default: // one is waiting already
 	}
+	if slices.ContainsFunc(changes, func(change endpoints.Change) bool { return leavesStrays(change.Kind) }) {
+		c.drainStrays()
+	}
 }
 
-// findClashes notes the nodes of one answer that a dial rule would send where
+// leavesStrays reports whether sessions may have lost their broker by a change.
+func leavesStrays(kind endpoints.ChangeKind) bool {
+	switch kind {
+	case endpoints.Moved, endpoints.Gone, endpoints.Evicted, endpoints.Replaced:
+		return true
+	default:
+		return false
+	}
+}
+
+// view is what Health and Stats tell of a map. They take no lock under which work
+// is done that a broker orders.
+type view struct {
+	brokers    int
+	overflowed []Overflow
+}
+
+// show makes the view anew.
+func (c *cluster) show() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := &view{brokers: c.brokers.Len()}
+	for _, l := range c.listeners {
+		if nodes := c.brokers.Overflowed(l.index); len(nodes) > 0 {
+			v.overflowed = append(v.overflowed, Overflow{l.conf.Name, nodes})
+		}
+	}
+	c.shown.Store(v)
+}
+
+// clashesAmong returns the nodes of one response that a dial rule would send where
 // another of its nodes is. They stay unmapped as long as they stay where they
-// are, also in answers that do not name the other node, which may be restarting:
-// an endpoint reaches its own broker or none. The caller holds mu.
-func (c *cluster) findClashes(brokers []endpoints.Broker) {
+// are, also in responses that do not name the other node, which may be restarting:
+// an endpoint reaches its own broker or none.
+func (c *cluster) clashesAmong(brokers []endpoints.Broker) []endpoints.Broker {
 	targets := make([]upstream.Target, len(brokers))
 	for i, b := range brokers {
 		targets[i] = targetOf(b)
 	}
+	var all []endpoints.Broker
 	for _, i := range c.dialer.Rules.Conflicts(targets) {
-		b := brokers[i]
-		if c.clashing[b.Node] != b {
-			c.clashing[b.Node] = b
-			c.log.Error("a dial rule leads two nodes to one address; this one is left out of answers",
-				slog.Int(logkey.Node, int(b.Node)),
-				slog.String(logkey.Fix, "give the node a dial rule of its own"))
-		}
+		all = append(all, brokers[i])
 	}
+	return all
 }
 
 // clashes reports whether a node is unmapped because of a dial rule. The caller
@@ -174,6 +272,9 @@ func (c *cluster) clashes(node int32) bool {
 }
 
 func (c *cluster) logChange(change endpoints.Change) {
+	if !c.mapLines.admits(c.log) {
+		return
+	}
 	b := change.Broker
 	log := c.log.With(slog.Int(logkey.Node, int(b.Node)))
 	switch change.Kind {
@@ -183,9 +284,9 @@ func (c *cluster) logChange(change endpoints.Change) {
 		fix := slog.String(logkey.Fix, "widen the listener's nodes range, or pin the node")
 		switch change.Kind {
 		case endpoints.Unmapped:
-			log.Error("no slot is left for this node; it is left out of answers", fix)
+			log.Error("no slot is left for this node; it is left out of responses", fix)
 		case endpoints.Evicted:
-			log.Warn("node has not been seen for long and lost its slot to another", fix,
+			log.Warn("node has no address, or has not been seen for long, and lost its slot to another", fix,
 				slog.String(logkey.Bind, l.conf.bindAddress(change.Slot)))
 		default:
 			log.Warn("node is outside the listener's range and took a free slot; replicas of this proxy may differ", fix,
@@ -194,6 +295,10 @@ func (c *cluster) logChange(change endpoints.Change) {
 	case endpoints.Replaced:
 		c.log.Error("another cluster answers; all that was known of the old one is forgotten",
 			slog.String(logkey.Fix, "if this comes again, the bootstrap addresses lead to two clusters"))
+	case endpoints.Contradicted:
+		log.Error("responses to clients contradict each other; nodes move only when their address cannot be dialled",
+			slog.String(logkey.Address, hostport.Join(b.Host, b.Port)),
+			slog.String(logkey.Fix, "give kproxy a login of its own (clusters."+c.conf.Name+".sasl), so that it can ask the brokers"))
 	case endpoints.Gone:
 		log.Info("broker's address has become another broker's")
 	case endpoints.Moved:
@@ -215,12 +320,27 @@ func (c *cluster) nodeAt(listener, slot int) (endpoints.Broker, bool) {
 // now instead.
 func (c *cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) {
 	c.mu.Lock()
-	changes := c.brokers.Failed(b)
-	c.tally.change(changes)
+	changes := c.brokers.Failed(b, time.Now())
 	now, _ = c.brokers.Node(b.Node)
 	c.mu.Unlock()
 	c.note(changes)
 	return now, len(changes) > 0
+}
+
+// isDisputed reports whether the last response had any node elsewhere.
+func (c *cluster) isDisputed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.brokers.Disputed()) > 0
+}
+
+// isNodeDisputed reports whether the last response had the node of an endpoint
+// elsewhere.
+func (c *cluster) isNodeDisputed(listener, slot int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, ok := c.brokers.NodeAt(listener, slot)
+	return ok && c.brokers.IsDisputed(b.Node)
 }
 
 // nodes returns the known brokers by id.

@@ -126,7 +126,7 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	requests, answers := tapes(n)
 	l := p.clusters[0].listeners[0]
 	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, client: client, broker: broker, opened: time.Now()}
-	s.target.known = true
+	s.to = &route{any: true}
 	s.queue.init()
 	s.up.src, s.up.dst, s.down.src, s.down.dst = client, broker, broker, client
 	return func() {

@@ -17,14 +17,10 @@ import (
 	"kproxy/internal/via"
 )
 
-// target is the broker that a session's endpoint stands for.
-type target struct {
-	known bool // any request may be sent: to bootstrap, or to the endpoint's own broker
-}
-
 // link is a connection to a broker, ready for requests.
 type link struct {
 	conn    net.Conn
+	target  upstream.Target
 	address string       // where it leads, or would have led
 	host    string       // the broker's own name, host:port
 	login   auth.Session // what the proxy's own login has opened
@@ -34,20 +30,13 @@ type link struct {
 // chose, or any for bootstrap. A node that is not known yet is asked for at a
 // bootstrap broker.
 func (s *session) dial(ctx context.Context) error {
-	c := s.endpoint.listener.cluster
-	s.target = target{known: true}
-	var to link
-	var err error
-	if s.endpoint.slot == bootstrapSlot {
-		to, err = c.dialAny(ctx, s.party)
-	} else if b, ok := c.nodeAt(s.endpoint.listener.index, s.endpoint.slot); ok {
-		s.node.Store(b.Node)
-		to, err = c.dialNode(ctx, b, s.party)
-	} else {
-		s.target.known = false
-		to, err = c.dialAny(ctx, s.party)
-	}
-	if s.address = to.address; err != nil {
+	l := s.endpoint.listener
+	c := l.cluster
+	to, own, err := s.reach(ctx, c)
+	s.mu.Lock()
+	s.to = &route{target: to.target, address: to.address, any: own}
+	s.mu.Unlock()
+	if err != nil {
 		return dialFailure(err)
 	}
 	s.mu.Lock()
@@ -59,6 +48,26 @@ func (s *session) dial(ctx context.Context) error {
 	s.broker, s.plain = to.conn, isPlainTCP(s.stream) && isPlainTCP(to.conn)
 	s.startRenewing(ctx, &to)
 	return nil
+}
+
+// reach makes the connection to the session's broker. own says that the broker may
+// be sent any request: it is the endpoint's own, or the endpoint is for any.
+func (s *session) reach(ctx context.Context, c *cluster) (to link, own bool, err error) {
+	l := s.endpoint.listener
+	if s.endpoint.slot == bootstrapSlot {
+		to, err = c.dialAny(ctx, s.party)
+		return to, true, err
+	}
+	if c.isNodeDisputed(l.index, s.endpoint.slot) {
+		c.settle(ctx)
+	}
+	if b, ok := c.nodeAt(l.index, s.endpoint.slot); ok {
+		s.node.Store(b.Node)
+		to, err = c.dialNode(ctx, b, s.party)
+		return to, true, err
+	}
+	to, err = c.dialAny(ctx, s.party)
+	return to, false, err
 }
 
 func dialFailure(err error) *ended {
@@ -88,7 +97,11 @@ func dialFailure(err error) *ended {
 // trusted alone, it is tried there too.
 func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (link, error) {
 	if b.Host == "" {
-		return link{}, fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
+		to := link{target: targetOf(b)}
+		if b.Port != 0 {
+			return to, fmt.Errorf("dial node %d: the cluster gives it no host (advertised.listeners)", b.Node)
+		}
+		return to, fmt.Errorf("dial node %d: its last address is another broker's now", b.Node)
 	}
 	to, err := c.dialTarget(ctx, targetOf(b), who)
 	if err == nil || isRefusedLogin(err) {
@@ -151,7 +164,7 @@ func (c *cluster) candidates() []upstream.Target {
 
 // dialTarget makes a connection to a broker that requests can be sent on.
 func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) (link, error) {
-	to := link{host: hostport.Join(t.Host, t.Port)}
+	to := link{target: t, host: hostport.Join(t.Host, t.Port)}
 	err := c.enter(ctx, &to, t, who)
 	c.tally.dial(t.Node, err)
 	c.proxy.conf.Observer.dialed(c.conf.Name, t.Node, to.address, err)
@@ -165,6 +178,11 @@ func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) 
 // enter makes a connection ready for requests, and closes it on any error. The
 // login has connect_timeout for itself.
 func (c *cluster) enter(ctx context.Context, to *link, t upstream.Target, who party) error {
+	if who != (party{}) { // for a client, and not for a question, which finds out whether a loop is over
+		if err := c.probes.loop(c.dialer.Address(t)); err != nil {
+			return err
+		}
+	}
 	dialling, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
 	defer cancel()
 	conn, address, err := c.dialer.Dial(dialling, t)

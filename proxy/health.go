@@ -75,18 +75,26 @@ func (p *Proxy) Probe(ctx context.Context, cluster string) {
 // has the outcome.
 func (p *Proxy) probe(c *cluster) (done chan struct{}) {
 	done = make(chan struct{})
+	if !p.background(func(ctx context.Context) {
+		defer close(done)
+		_ = c.askSparingly(ctx) // Health has the error
+	}) {
+		close(done)
+	}
+	return done
+}
+
+// background runs f in a goroutine that Shutdown waits for, until ctx ends. It
+// reports whether it does: not before Start, and not while the proxy stops.
+func (p *Proxy) background(f func(ctx context.Context)) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == nil || p.draining {
-		close(done)
-		return done
+		return false
 	}
 	ctx := p.running
-	p.asking.Go(func() {
-		defer close(done)
-		_ = c.askSparingly(ctx) // Health has the error
-	})
-	return done
+	p.asking.Go(func() { f(ctx) })
+	return true
 }
 
 // pulse is when a cluster last answered, and when it last did not.
@@ -112,7 +120,7 @@ func (p *pulse) failed(err error) {
 }
 
 func (c *cluster) health() ClusterHealth {
-	brokers, overflowed := len(c.nodes()), c.overflowed()
+	shown := c.shown.Load()
 	c.pulse.mu.Lock()
 	defer c.pulse.mu.Unlock()
 	return ClusterHealth{
@@ -121,8 +129,8 @@ func (c *cluster) health() ClusterHealth {
 		LastAnswer: c.pulse.lastAnswer,
 		LastError:  c.pulse.lastError,
 		LastFailed: c.pulse.lastFailed,
-		Brokers:    brokers,
-		Overflowed: overflowed,
+		Brokers:    shown.brokers,
+		Overflowed: shown.overflowed,
 		Hidden:     c.hidden(),
 	}
 }
@@ -136,17 +144,4 @@ func (c *cluster) hidden() []string {
 		}
 	}
 	return names
-}
-
-// overflowed returns the listeners that have nodes from outside of their ranges.
-func (c *cluster) overflowed() []Overflow {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var all []Overflow
-	for _, l := range c.listeners {
-		if nodes := c.brokers.Overflowed(l.index); len(nodes) > 0 {
-			all = append(all, Overflow{l.conf.Name, nodes})
-		}
-	}
-	return all
 }

@@ -47,7 +47,7 @@ func (p *Proxy) Inquire(ctx context.Context, name string, node int32, address st
 // is one to ApiVersions. The end of ctx ends it, and the Inquiry with it.
 func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response) error {
 	defer context.AfterFunc(ctx, func() { _ = i.to.conn.SetDeadline(past) })()
-	err := i.cluster.question(i.to.conn, req, into)
+	err := i.cluster.question(i.to, req, into)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -58,7 +58,7 @@ func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response)
 // the cluster tells only those who have logged in.
 func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 	defer context.AfterFunc(ctx, func() { _ = i.to.conn.SetDeadline(past) })()
-	return i.cluster.askMetadata(i.to.conn)
+	return i.cluster.askMetadata(i.to)
 }
 
 // Close ends the connection.

@@ -72,7 +72,6 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 	l.gate = c.proxy.admission.newGate(l.log, l.key(), from, balancers, &conf.Limits)
 	l.policy = l.newPolicy()
 	l.rewriter = rewrite.Rewriter{
-		Translate:   l.translate,
 		Refused:     l.policy.refuses,
 		Hidden:      l.policy.hides,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs && !l.policy.filters,
@@ -94,12 +93,13 @@ func (l *listener) layout() endpoints.Layout {
 	}
 }
 
-// translate learns from the brokers that an answer names, and tells the client
-// this listener's endpoints instead. A node that has none is left out. Every
-// endpoint of the listener is bound from the start, so that the client can
-// connect the moment it hears of one.
-func (l *listener) translate(key int16, brokers rewrite.Brokers) {
-	l.cluster.learn(key, brokers)
+// translate learns from the brokers that a response of the session's broker names,
+// and names this listener's endpoints to the client instead. A node that has none
+// is left out. Every endpoint of the listener is bound from the start, so that the
+// client can connect the moment it hears of one.
+func (s *session) translate(key int16, brokers rewrite.Brokers) {
+	l := s.endpoint.listener
+	l.cluster.learn(context.Background(), key, brokers, s.to.target)
 	l.cluster.mu.Lock()
 	defer l.cluster.mu.Unlock()
 	for i := range brokers.List {

@@ -30,11 +30,10 @@ func (c *cluster) logIn(ctx context.Context, to *link, secure bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.loginTimeout())
 	defer cancel()
-	// Under the probe's client id, so that a bootstrap address that leads back
-	// here is found.
-	session, err := c.method.LogIn(ctx, to.conn, to.host, c.proxy.probeID)
+	probe := c.probes.begin(to.address)
+	session, err := c.method.LogIn(ctx, to.conn, to.host, probe.id)
 	to.login = session
-	return err
+	return c.probes.end(probe, err)
 }
 
 func (c *cluster) loginTimeout() time.Duration { return c.conf.ConnectTimeout }

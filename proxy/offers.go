@@ -113,7 +113,7 @@ func (c *cluster) askOffer(ctx context.Context, key offerKey, node endpoints.Bro
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.Version = key.version
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "kproxy", "1"
-	payload, err := c.exchange(to.conn, req)
+	payload, err := c.exchange(to, req)
 	if err != nil {
 		return nil, fmt.Errorf("ask for API versions: %w", err)
 	}

@@ -128,8 +128,8 @@ func TestNodeWithoutSlotIsLeftOut(t *testing.T) {
 	wantTold(t, metadata(c, s, 1, 0, 1, 2), want)
 	wantTold(t, describeCluster(c, s, 2, 2, 1, 0), want)
 	l.log.has(t, "level=ERROR", "no slot is left", "node=2", "listener=bob", "widen the listener's nodes range")
-	l.log.has(t, "level=WARN", "left out of an answer", "api_key=Metadata", "dropped=1")
-	l.log.has(t, "level=WARN", "left out of an answer", "api_key=DescribeCluster", "dropped=1")
+	l.log.has(t, "level=WARN", "left out of a response", "api_key=Metadata", "dropped=1")
+	l.log.has(t, "level=WARN", "left out of a response", "api_key=DescribeCluster", "dropped=1")
 
 	coordinators := findCoordinator(c, s, 3, 0, 2, 1)
 	for i, want := range []struct {

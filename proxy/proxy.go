@@ -3,7 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -20,7 +20,6 @@ import (
 type Proxy struct {
 	conf     Config // defaults filled in
 	log      *slog.Logger
-	probeID  string // client id of the proxy's own connections: whoever receives it is talking to itself
 	clusters []*cluster
 	doors    []*door // from Start on
 
@@ -37,6 +36,9 @@ type Proxy struct {
 	sweeping  sync.WaitGroup // the sweep, and the watch of files
 	serving   sync.WaitGroup // sessions, whether they have goroutines or are parked
 
+	living sync.Mutex // held by Start, and by Shutdown as it begins; guards life
+	life   life
+
 	mu       sync.Mutex // guards the following
 	sessions map[*session]struct{}
 	draining bool
@@ -51,7 +53,6 @@ func New(conf *Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		conf:     conf.withDefaults(),
-		probeID:  "kproxy-probe/" + rand.Text(),
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
@@ -108,10 +109,36 @@ func (c *Config) withDefaults() Config {
 	return d
 }
 
+// The errors of Start on a Proxy that is not new.
+var (
+	ErrStarted = errors.New("proxy: Start was called before")
+	ErrClosed  = errors.New("proxy: Shutdown was called, or Start failed")
+)
+
+// life is how far a Proxy has come. It goes one way.
+type life uint8
+
+const (
+	made life = iota
+	started
+	closed // Shutdown has begun, or Start has failed
+)
+
 // Start binds every endpoint of every listener, or none, and serves them until
 // Shutdown. It returns at once; who the brokers are is asked in the background.
-// Ending ctx does not end the Proxy.
+// Ending ctx does not end the Proxy. A Proxy starts once: later calls return
+// ErrStarted, or ErrClosed after Shutdown or a Start that has failed.
 func (p *Proxy) Start(ctx context.Context) error {
+	p.living.Lock()
+	defer p.living.Unlock()
+	switch p.life {
+	case started:
+		return ErrStarted
+	case closed:
+		return ErrClosed
+	default:
+	}
+	p.life = started
 	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := p.open(ctx); err != nil {
 		p.closeSockets()
@@ -121,6 +148,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 			}
 		}
 		p.stop()
+		p.life = closed
 		return err
 	}
 	p.bound.Store(true)
@@ -192,7 +220,8 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	p.mu.Unlock()
 	if stopping {
 		closeNow(s.client)
-		p.gone(s)
+		s.leaveGates()
+		p.serving.Done()
 		return
 	}
 	p.run(s, s.open(ctx))
@@ -204,22 +233,22 @@ func (p *Proxy) run(s *session, open bool) {
 		return // parked
 	}
 	s.close()
+	s.leaveGates() // before the end is reported: the reader of that line may connect again
 	p.leave(s)
 	s.report()
-	p.gone(s)
-}
-
-// gone says that nothing is left of a session.
-func (p *Proxy) gone(s *session) {
-	s.leaveGates()
 	p.serving.Done()
 }
 
 // Shutdown stops accepting connections, has every session deliver the answers
 // that it owes, and closes it. When ctx ends, or the configured drain timeout has
 // passed, what is left is cut; cut says how many sessions that were. When it
-// returns, no goroutine or socket of the Proxy is left.
+// returns, no goroutine or socket of the Proxy is left. It may be called at any
+// time and more than once: every call waits for the end, and shortens the wait to
+// its own ctx.
 func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
+	p.living.Lock()
+	p.life = closed
+	p.living.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, p.conf.DrainTimeout)
 	defer cancel()
 	p.Retire()

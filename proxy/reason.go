@@ -55,6 +55,7 @@ const (
 	TooManyFromSource  CloseReason = "too_many_from_source" // refused at max_per_source
 	AcceptRate         CloseReason = "accept_rate"          // refused at accept_rate
 	IdleTimeout        CloseReason = "idle_timeout"         // silent for idle_timeout, and owed nothing
+	BrokerMoved        CloseReason = "broker_moved"         // the node is at another address, or has none; answers in flight were delivered
 	MaxAge             CloseReason = "max_age"              // older than max_age; answers in flight were delivered
 	PeerGone           CloseReason = "peer_gone"            // bytes are unacknowledged and no sign of life has come
 	Drained            CloseReason = "drained"              // the proxy stops; answers in flight were delivered
@@ -64,7 +65,7 @@ const (
 // healthy reports whether sessions end like this when nothing is wrong.
 func (r CloseReason) healthy() bool {
 	switch r {
-	case NoRequest, ClientClosed, BrokerClosed, Relearn, IdleTimeout, MaxAge, Drained:
+	case NoRequest, ClientClosed, BrokerClosed, Relearn, BrokerMoved, IdleTimeout, MaxAge, Drained:
 		return true
 	default:
 		return false

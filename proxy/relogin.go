@@ -190,7 +190,7 @@ func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
 	if _, err := s.push(request{correlationID: correlationID, kind: ownRequest}); err != nil {
 		return nil, err
 	}
-	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(s.proxy.probeID))
+	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(ownClientID))
 	// Past the pipe, which counts what the client sends: a login is no sign that
 	// a session is not idle.
 	if _, err := s.broker.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
@@ -215,6 +215,10 @@ func (s *session) swallow(frame int) error {
 	s.renewal.answer = bytes.Clone(b[wire.ResponsePrefixLen:frame])
 	return s.down.drop(frame)
 }
+
+// ownClientID is the client.id of the proxy's own requests on a session that is
+// open: a request behind the first tells nothing about loops.
+const ownClientID = "kproxy"
 
 // errLoginCut says how a broker ends a login that it does not care to answer.
 var errLoginCut = errors.New("the broker ended the connection while kproxy logged in again")

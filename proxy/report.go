@@ -11,8 +11,12 @@ import (
 	"kproxy/rewrite"
 )
 
-// rewriter returns what changes answers for this session's client.
-func (s *session) rewriter() *rewrite.Rewriter { return &s.endpoint.listener.rewriter }
+// rewriter returns what changes responses for this session's client.
+func (s *session) rewriter() rewrite.Rewriter {
+	r := s.endpoint.listener.rewriter
+	r.Translate = s.translate
+	return r
+}
 
 // who says who talks to whom.
 func (s *session) who() Session {
@@ -20,22 +24,31 @@ func (s *session) who() Session {
 	return Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: max(s.node.Load(), NoNode), Client: s.from}
 }
 
+// upstream is where the broker was dialled; "" if it was not.
+func (s *session) upstream() string {
+	if s.to == nil {
+		return ""
+	}
+	return s.to.address
+}
+
 // rewrote counts what an answer lost or gained, and tells what somebody has to
 // do something about.
 func (s *session) rewrote(r request, notes rewrite.Notes) {
-	s.endpoint.listener.counters.rewrote(r.key, notes)
-	log := s.endpoint.listener.log
-	api := slog.String(logkey.APIKey, kmsg.NameForKey(r.key))
+	l := s.endpoint.listener
+	l.counters.rewrote(r.key, notes)
+	lines := &l.cluster.answerLines
 	if notes.Dropped > 0 {
-		log.Warn("brokers without an endpoint were left out of an answer", api, slog.Int(logkey.Dropped, notes.Dropped))
+		lines.log(l.log, slog.LevelWarn, "brokers without an endpoint were left out of a response",
+			slog.String(logkey.APIKey, kmsg.NameForKey(r.key)), slog.Int(logkey.Dropped, notes.Dropped))
 	}
 	if notes.TxnLowered {
-		log.Error("Produce is newer than this build understands and had to be lowered; transactions will fail",
+		lines.log(l.log, slog.LevelError, "Produce is newer than this build understands and had to be lowered; transactions will fail",
 			slog.String(logkey.Fix, "upgrade kproxy"))
 	}
 	for _, key := range notes.Hidden {
 		if _, parsed := rewrite.MaxVersion(key); parsed {
-			log.Error("the brokers no longer speak any version of an API that this build understands; it is hidden",
+			lines.log(l.log, slog.LevelError, "the brokers no longer speak any version of an API that this build understands; it is hidden",
 				slog.String(logkey.APIKey, kmsg.NameForKey(key)), slog.String(logkey.Fix, "upgrade kproxy"))
 		}
 	}
@@ -50,7 +63,7 @@ func (s *session) report() {
 	endOf := SessionEnd{
 		Reason:     why.reason,
 		Err:        why.err,
-		Upstream:   s.address,
+		Upstream:   s.upstream(),
 		BytesUp:    s.up.moved(),
 		BytesDown:  s.down.moved(),
 		FramesUp:   s.up.frames.Load(),
@@ -83,8 +96,8 @@ func (s *session) report() {
 	if s.user != "" {
 		attrs = append(attrs, slog.String(logkey.User, s.user))
 	}
-	if s.address != "" {
-		attrs = append(attrs, slog.String(logkey.Upstream, s.address))
+	if endOf.Upstream != "" {
+		attrs = append(attrs, slog.String(logkey.Upstream, endOf.Upstream))
 	}
 	if through := s.endpoint.listener.cluster.via; through != nil {
 		attrs = append(attrs, slog.String(logkey.Via, through.String()))

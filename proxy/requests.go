@@ -34,7 +34,7 @@ func (s *session) pumpRequests() {
 		// left is found by the sweep (departure).
 		s.finish(why, 0)
 		return
-	case errors.As(err, &why) && why.reason == Relearn:
+	case errors.As(err, &why) && (why.reason == Relearn || why.reason == BrokerMoved):
 		s.note(why)
 		s.finish(why, owedSilence)
 		return
@@ -200,7 +200,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 			err:    fmt.Errorf("%s v%d may hold addresses where this build does not look", kmsg.NameForKey(p.Key), p.Version),
 			fix:    "the client ignores ApiVersions, or needs a newer kproxy",
 		}
-	case !s.rewriter().UnknownAPIs && !rewrite.Known(p.Key):
+	case !s.endpoint.listener.rewriter.UnknownAPIs && !rewrite.Known(p.Key):
 		return &ended{
 			reason: UnknownAPI,
 			err:    fmt.Errorf("api key %d is not known to this build", p.Key),
@@ -212,7 +212,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 		return s.logsInAgain(r, frame)
 	case isLogin(p.Key) && s.endpoint.listener.cluster.method != nil:
 		return s.refuseLogin(r, frame)
-	case !s.target.known && !teaches(p.Key):
+	case !s.to.any && !teaches(p.Key):
 		return end(Relearn, nil)
 	case p.Key == kmsg.Produce.Int16():
 		return s.produce(r, frame)

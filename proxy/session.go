@@ -55,7 +55,6 @@ type session struct {
 	admitted bool      // by the gate of that listener, beside the door's
 	headed   bool      // a PROXY protocol header may come first
 	plain    bool      // both connections are TCP and nothing else; set with broker
-	target   target    // whether the broker that is dialled may be sent anything
 
 	midRequest bool // the pump of requests has begun to read one
 	inTokens   bool // it reads raw SASL tokens
@@ -79,7 +78,7 @@ type session struct {
 	login    *auth.Conversation // the client's login at the proxy that goes on, or the last one
 	parking  atomic.Bool        // the pump of requests has ended, for the session to be parked
 	node     atomic.Int32       // whose endpoint the client chose, as NodeCount has it
-	address  string             // where the broker was dialled
+	to       *route             // where requests go; nil: no broker was dialled yet; set like broker
 	expires  mark
 	leaving  atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
 	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
@@ -90,7 +89,7 @@ type session struct {
 
 	watch watch // the sweep's
 
-	mu  sync.Mutex // guards why, and the setting of broker, plain and renewal
+	mu  sync.Mutex // guards why, and the setting of broker, to, plain and renewal
 	why *ended     // the first reason
 }
 
@@ -131,6 +130,9 @@ func (s *session) open(ctx context.Context) bool {
 		s.turnAway(header)
 		return false
 	}
+	if s.strays(s.endpoint.listener.cluster) { // the map has changed during the dial
+		s.leave(BrokerMoved)
+	}
 	return true
 }
 
@@ -165,21 +167,42 @@ func (s *session) close() {
 		_ = s.broker.Close()
 	}
 	_ = s.stream.Close()
+	s.endpoint.listener.cluster.probes.left(s)
 	s.up.giveBack()
 	s.down.giveBack()
 }
 
-// resetIfDown closes the client's connection by a reset if it has no broker. An
-// orderly end before the first answer is how a broker refuses a login. franz-go
-// then tells records' producers so, and a group does not look for another
-// coordinator; a reset is a broker that is down.
+// resetIfDown closes the client's connection by a reset if its broker is down. An
+// orderly end before the first response is how a broker refuses a login: franz-go
+// fails its buffered records then, and a group keeps its coordinator. They take a
+// reset for a broker that is down, and retry.
 func (s *session) resetIfDown() {
-	switch s.ended().reason {
-	case DialFailed, BrokerRefusedTLS:
+	if s.isDown() {
 		closeByReset(s.client)
-	default:
 	}
 }
+
+// isDown reports whether the session has ended because its broker is down, or the
+// way to it: there was none, or no response came through.
+func (s *session) isDown() bool {
+	switch why := s.ended(); why.reason {
+	case DialFailed, BrokerRefusedTLS:
+		return true
+	case BrokerReset, PeerGone, Relearn, BrokerMoved:
+		return !s.hasHeard()
+	case BrokerClosed:
+		// A command that ends well says nothing of the broker: nc does when the
+		// broker resets.
+		through := s.endpoint.listener.cluster.via
+		return through != nil && through.IsCommand() && !s.hasHeard()
+	default:
+		return false
+	}
+}
+
+// hasHeard reports whether the client has had anything: from its broker, or at its
+// login from the proxy.
+func (s *session) hasHeard() bool { return s.down.moved() > 0 || s.user != "" }
 
 // turnAway ends a session that has no broker.
 func (s *session) turnAway(first wire.RequestHeader) {
@@ -198,8 +221,7 @@ func (s *session) turnAway(first wire.RequestHeader) {
 // enter has the client log in, where it has to, and sees to it that it is not the
 // proxy itself.
 func (s *session) enter(ctx context.Context) error {
-	if c := s.endpoint.listener.cluster; s.clientID == s.proxy.probeID || c.looped.Load() {
-		c.looped.Store(true)
+	if c := s.endpoint.listener.cluster; c.probes.arrived(s) {
 		return &ended{
 			reason: Loop,
 			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
@@ -402,7 +424,7 @@ var past = time.Unix(1, 0)
 // still sending would reset the connection, and take the last answer with it.
 func (s *session) lingerForClient() {
 	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BrokerLogin, ClientLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, Drained:
+	case BrokerClosed, BrokerReset, BrokerLogin, ClientLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, BrokerMoved, Drained:
 	default:
 		return
 	}

@@ -107,7 +107,8 @@ func (c *cluster) remember(dir string) error {
 			slog.Any(logkey.Error, errors.Join(err, asideErr)), slog.String(logkey.File, aside))
 		return nil
 	}
-	c.log.Info("brokers remembered", slog.Int(logkey.Nodes, len(c.brokers.Nodes())), slog.String(logkey.File, file.path))
+	c.show()
+	c.log.Info("brokers remembered", slog.Int(logkey.Nodes, c.brokers.Len()), slog.String(logkey.File, file.path))
 	return nil
 }
 

@@ -271,7 +271,7 @@ func TestStatsOfCluster(t *testing.T) {
 	if got, want := fmt.Sprint(stats.Dials), "[{-1 ok 1} {1 timeout 1}]"; got != want {
 		t.Errorf("dials: got %s, want %s", got, want)
 	}
-	if got, want := fmt.Sprint(stats.MapChanges), "[{added 3} {moved 0} {gone 0} {overflowed 2} {evicted 0} {unmapped 0} {replaced 0}]"; got != want {
+	if got, want := fmt.Sprint(stats.MapChanges), "[{added 3} {moved 0} {gone 0} {overflowed 2} {evicted 0} {unmapped 0} {replaced 0} {contradicted 0}]"; got != want {
 		t.Errorf("map changes: got %s, want %s", got, want)
 	}
 	if !stats.Up || stats.Brokers != 3 || time.Since(stats.LastAnswer) > patience {

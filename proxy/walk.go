@@ -40,7 +40,8 @@ func (a answer) walkWhole() error {
 		}
 		at += step.N
 	}
-	out, notes, err := a.rewriter().Tail(a.key, a.version, payload[at:], false)
+	r := a.rewriter()
+	out, notes, err := r.Tail(a.key, a.version, payload[at:], false)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
@@ -82,7 +83,8 @@ func (a answer) tail(n int) error {
 	if err != nil {
 		return err
 	}
-	out, notes, err := a.rewriter().Tail(a.key, a.version, b[:n], true)
+	r := a.rewriter()
+	out, notes, err := r.Tail(a.key, a.version, b[:n], true)
 	if err != nil {
 		return end(BadAnswer, err)
 	}

@@ -67,7 +67,7 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		lowered = lowered || key == kmsg.Produce.Int16() && limit < high && !isRefused
 	}
 	if rd.Err() != nil {
-		return nil, Notes{}, rd.Err()
+		return nil, Notes{}, parseError(kmsg.ApiVersions.Int16(), version, rd.Err())
 	}
 	front := appendArrayLen(payload[:2:2], kept, flexible)
 	if kept == max(total, 0) {
@@ -102,7 +102,7 @@ const tagFinalizedFeatures = 2
 func transactionVersion(rest []byte) int16 {
 	rd := wire.NewReader(rest)
 	rd.Int32() // throttle time
-	for n := rd.Uvarint(); n > 0 && rd.Err() == nil; n-- {
+	for n := rd.TagCount(); n > 0 && rd.Err() == nil; n-- {
 		number := rd.Uvarint()
 		features := wire.NewReader(rd.Take(int(rd.Uvarint())))
 		if number != tagFinalizedFeatures {

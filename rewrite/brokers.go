@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"kproxy/internal/wire"
 )
@@ -20,10 +21,20 @@ type brokerShape struct {
 	rack    bool // a nullable rack follows the port
 }
 
-// readBrokers takes the array. A null array is an empty one.
+// MaxBrokers is how many brokers a response may name: more than any cluster has.
+const MaxBrokers = 10_000
+
+var errTooManyBrokers = fmt.Errorf("%w: more than %d brokers", wire.ErrMalformed, MaxBrokers)
+
+// readBrokers takes the array. A null array is an empty one. More than MaxBrokers
+// are an error.
 func readBrokers(rd *wire.Reader, shape brokerShape) brokerList {
 	var l brokerList
-	for n := rd.ArrayLen(shape.compact); n > 0 && rd.Err() == nil; n-- {
+	n := rd.ArrayLen(shape.compact)
+	if n > MaxBrokers {
+		rd.Fail(errTooManyBrokers)
+	}
+	for ; n > 0 && rd.Err() == nil; n-- {
 		b := Broker{Node: rd.Int32(), Host: string(rd.String(shape.compact)), Port: rd.Int32()}
 		l.brokers = append(l.brokers, b)
 		l.rests = append(l.rests, readRest(rd, shape))

@@ -107,13 +107,6 @@ const withheld = '*'
 // returns how many bytes they have, and what to send instead; nil: they stay as
 // they are. wire.ErrShort asks for more bytes.
 func (c *Configs) Next(b []byte) (n int, out []byte, err error) {
-	if n, out, err = c.next(b); err != nil {
-		return 0, nil, parseError(kmsg.DescribeConfigs.Int16(), c.version, err)
-	}
-	return n, out, nil
-}
-
-func (c *Configs) next(b []byte) (n int, out []byte, err error) {
 	b = b[:min(len(b), c.left)]
 	for !c.Done() {
 		after := *c
@@ -142,9 +135,9 @@ func (c *Configs) next(b []byte) (n int, out []byte, err error) {
 // have is all that is left of a response that ends inside a structure.
 func (c *Configs) malformedAtEnd(err error, have int) error {
 	if errors.Is(err, wire.ErrShort) && have == c.left {
-		return fmt.Errorf("%w: it ends inside a setting", wire.ErrMalformed)
+		err = fmt.Errorf("%w: it ends inside a setting", wire.ErrMalformed)
 	}
-	return err
+	return parseError(kmsg.DescribeConfigs.Int16(), c.version, err)
 }
 
 // take reads one structure at the start of b: what is in front of the resources,
@@ -255,15 +248,15 @@ func (c *Configs) appendNull(dst []byte) []byte {
 }
 
 // describeConfigs is Configs for a response that is there as a whole.
-func describeConfigs(version int16, payload []byte) ([]byte, error) {
+func describeConfigs(version int16, payload []byte) ([]byte, Notes, error) {
 	var c Configs
 	c.Start(version, len(payload), false)
 	var out []byte
 	at, kept := 0, 0 // kept is where in payload out ends
 	for !c.Done() {
-		n, changed, err := c.next(payload[at:])
+		n, changed, err := c.Next(payload[at:])
 		if err != nil {
-			return nil, err
+			return nil, Notes{}, err
 		}
 		if changed != nil {
 			out = append(out, payload[kept:at]...)
@@ -273,7 +266,7 @@ func describeConfigs(version int16, payload []byte) ([]byte, error) {
 		at += n
 	}
 	if out == nil {
-		return payload, nil
+		return payload, Notes{}, nil
 	}
-	return append(out, payload[kept:]...), nil
+	return append(out, payload[kept:]...), Notes{}, nil
 }

@@ -19,15 +19,18 @@ const endpointTypeBrokers = 1
 func (r *Rewriter) describeCluster(version int16, payload []byte) ([]byte, Notes, error) {
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.Version = version
-	header, body, err := splitHeader(payload, resp.IsFlexible())
-	if err != nil {
+	if err := Decode(resp, payload); err != nil {
 		return nil, Notes{}, err
 	}
-	if err := resp.ReadFrom(body); err != nil {
+	header, _, err := splitHeader(payload, resp.IsFlexible())
+	if err != nil {
 		return nil, Notes{}, err
 	}
 	if len(resp.Brokers) == 0 {
 		return payload, Notes{}, nil
+	}
+	if len(resp.Brokers) > MaxBrokers {
+		return nil, Notes{}, parseError(resp.Key(), version, errTooManyBrokers)
 	}
 	var notes Notes
 	if resp.Version >= 1 && resp.EndpointType != endpointTypeBrokers {

@@ -13,11 +13,11 @@ import (
 func (r *Rewriter) findCoordinator(version int16, payload []byte) ([]byte, Notes, error) {
 	resp := kmsg.NewPtrFindCoordinatorResponse()
 	resp.Version = version
-	header, body, err := splitHeader(payload, resp.IsFlexible())
-	if err != nil {
+	if err := Decode(resp, payload); err != nil {
 		return nil, Notes{}, err
 	}
-	if err := resp.ReadFrom(body); err != nil {
+	header, _, err := splitHeader(payload, resp.IsFlexible())
+	if err != nil {
 		return nil, Notes{}, err
 	}
 	coordinators := coordinatorsOf(resp)

@@ -2,16 +2,12 @@ package rewrite
 
 import "fmt"
 
-// intact goes over an answer before kmsg decodes it, and returns an error if the
-// answer contradicts itself. kmsg takes counts on trust: told of four billion
-// tags it tries four billion times, a minute for an answer of fifteen bytes, and
-// for an array of as many elements as bytes are left it allocates all of them.
-//
-// Answers without a layout need no such look: FindCoordinator before v3 has
-// neither tags nor arrays, and ApiVersions is not decoded by kmsg.
+// intact goes over a response before kmsg decodes it (see Decode), and returns an
+// error if the response contradicts itself. Responses with a layout are walked;
+// the others have an inspector.
 func intact(key, version int16, payload []byte) error {
-	if versions := layouts[key]; len(versions) == 0 || versions[version] == nil {
-		return nil
+	if versions := layouts[key]; version < 0 || int(version) >= len(versions) || versions[version] == nil {
+		return inspect(key, version, payload)
 	}
 	var w Walker
 	w.Start(key, version, len(payload))

@@ -251,7 +251,7 @@ func TestRefusalIsBounded(t *testing.T) {
 	if _, err := rewrite.Refusal(kmsg.DeleteTopics.Int16(), 5, many(5_000)); err != nil {
 		t.Errorf("5,000 topics: %v", err)
 	}
-	body := many(2 << 20)
+	body := many(wire.MaxElements)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	refused, err := rewrite.Refusal(kmsg.DeleteTopics.Int16(), 5, body)

@@ -56,27 +56,20 @@ type Notes struct {
 // the correlation id, response header tags included, and is not changed. out is
 // what to send instead, and may be payload itself.
 func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes Notes, err error) {
-	if err := intact(key, version, payload); err != nil {
-		return nil, Notes{}, err
-	}
 	switch key {
 	case kmsg.FindCoordinator.Int16():
-		out, notes, err = r.findCoordinator(version, payload)
+		return r.findCoordinator(version, payload)
 	case kmsg.DescribeCluster.Int16():
-		out, notes, err = r.describeCluster(version, payload)
+		return r.describeCluster(version, payload)
 	case kmsg.ApiVersions.Int16():
-		out, notes, err = r.apiVersions(version, payload)
+		return r.apiVersions(version, payload)
 	case kmsg.DescribeConfigs.Int16():
-		out, err = describeConfigs(version, payload)
+		return describeConfigs(version, payload)
 	case kmsg.DescribeQuorum.Int16():
-		out, err = describeQuorum(version, payload)
+		return describeQuorum(version, payload)
 	default:
-		err = fmt.Errorf("api key %d has no whole rewriting", key)
+		return nil, Notes{}, fmt.Errorf("api key %d has no whole rewriting", key)
 	}
-	if err != nil {
-		return nil, Notes{}, parseError(key, version, err)
-	}
-	return out, notes, nil
 }
 
 // translate runs Translate over brokers and counts.

@@ -70,7 +70,7 @@ func readTail(key int16, b []byte) (tail, error) {
 		t.hints = readBrokers(&rd, hintShape)
 	}
 	seen := false
-	for n := rd.Uvarint(); n > 0 && rd.Err() == nil; n-- {
+	for n := rd.TagCount(); n > 0 && rd.Err() == nil; n-- {
 		number := rd.Uvarint()
 		value := rd.Take(int(rd.Uvarint()))
 		if number != tagNodeEndpoints || t.mandatory {

@@ -133,9 +133,15 @@ func (w *Walker) step(b []byte, pos int) (n int, short bool, err error) {
 		w.at++
 		n += w.length(max(v, 1)-1, pos)
 	case passTags:
+		if v > wire.MaxTags {
+			return 0, false, wire.ErrTooManyTags
+		}
 		w.at++
 		w.tags, w.inTags = v, v > 0
 	default: // beginArray
+		if v > wire.MaxElements+1 {
+			return 0, false, wire.ErrTooManyElements
+		}
 		if int(v)-1 > w.left-pos {
 			return 0, false, fmt.Errorf("an array of %d in %d bytes", v-1, w.left-pos)
 		}

@@ -24,23 +24,23 @@ func wantChanges(t *testing.T, got []endpoints.Change, want ...endpoints.Change)
 
 func TestTheLastIdsThereAre(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 4, FirstNode: math.MaxInt32 - 1})
-	m.Teach(answer(0, brokers(math.MaxInt32, math.MaxInt32-1, 0)...))
+	m.Teach(answer(0, brokers(math.MaxInt32, math.MaxInt32-1, 0)...), endpoints.Told)
 	slots(t, m, map[int32]int{math.MaxInt32 - 1: 0, math.MaxInt32: 1, 0: 3})
 }
 
 // A pinned slot waits for its node, however full the range is.
 func TestAPinnedSlotIsNotTakenByAForeignId(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 2, Pinned: map[int32]int{7: 1}})
-	m.Teach(answer(0, brokers(0)...))
-	wantChanges(t, m.Teach(answer(0, brokers(0, 1001)...)),
+	m.Teach(answer(0, brokers(0)...), endpoints.Told)
+	wantChanges(t, m.Teach(answer(0, brokers(0, 1001)...), endpoints.Told),
 		change("added", 1001, 0, 0), change("unmapped", 1001, 0, 0))
-	m.Teach(answer(0, brokers(0, 7)...))
+	m.Teach(answer(0, brokers(0, 7)...), endpoints.Told)
 	slots(t, m, map[int32]int{0: 0, 7: 1, 1001: -1})
 }
 
 func TestANodePinnedElsewhereLeavesItsOwnSlotToOthers(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 2, Pinned: map[int32]int{1: 0}})
-	m.Teach(answer(0, brokers(1, 1001)...))
+	m.Teach(answer(0, brokers(1, 1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{1: 0, 1001: 1})
 }
 
@@ -87,25 +87,25 @@ func TestWhatCountsAsTwoAnswersThatAgree(t *testing.T) {
 		after func(m *endpoints.Map)
 		moves bool
 	}{
-		{"the same again", func(m *endpoints.Map) { m.Teach(answer(0, moved)) }, true},
+		{"the same again", func(m *endpoints.Map) { m.Teach(answer(0, moved), endpoints.Told) }, true},
 		{"one that does not name it, then the same", func(m *endpoints.Map) {
-			m.Teach(answer(0, brokers(0)...))
-			m.Teach(answer(0, moved))
+			m.Teach(answer(0, brokers(0)...), endpoints.Told)
+			m.Teach(answer(0, moved), endpoints.Told)
 		}, true},
 		{"another answer than Metadata", func(m *endpoints.Map) { m.Add(answer(0, moved)) }, false},
 		{"the old address, then the new one", func(m *endpoints.Map) {
-			m.Teach(answer(0, broker(1)))
-			m.Teach(answer(0, moved))
+			m.Teach(answer(0, broker(1)), endpoints.Told)
+			m.Teach(answer(0, moved), endpoints.Told)
 		}, false},
 		{"a third address", func(m *endpoints.Map) {
-			m.Teach(answer(0, endpoints.Broker{Node: 1, Host: "third", Port: 9092}))
+			m.Teach(answer(0, endpoints.Broker{Node: 1, Host: "third", Port: 9092}), endpoints.Told)
 		}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMap()
-			m.Teach(answer(0, broker(1)))
-			m.Teach(answer(0, moved))
+			m.Teach(answer(0, broker(1)), endpoints.Told)
+			m.Teach(answer(0, moved), endpoints.Told)
 			tt.after(m)
 			if b, _ := m.Node(1); (b == moved) != tt.moves {
 				t.Errorf("node 1 is at %+v; moves should be %t", b, tt.moves)
@@ -118,8 +118,8 @@ func TestWhatCountsAsTwoAnswersThatAgree(t *testing.T) {
 func TestANodeThatIsNamedTwice(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
-	wantChanges(t, m.Teach(answer(0, brokers(1, 1)...)), change("added", 1, 0, 0))
-	wantChanges(t, m.Teach(answer(0, moved, moved)))
+	wantChanges(t, m.Teach(answer(0, brokers(1, 1)...), endpoints.Told), change("added", 1, 0, 0))
+	wantChanges(t, m.Teach(answer(0, moved, moved), endpoints.Told))
 	if b, _ := m.Node(1); b != broker(1) {
 		t.Errorf("node 1 is at %+v", b)
 	}
@@ -129,16 +129,16 @@ func TestANodeThatIsNamedTwice(t *testing.T) {
 func TestALateFailure(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
-	m.Teach(answer(0, broker(1)))
-	m.Teach(answer(0, moved))
-	m.Failed(broker(1))
-	m.Teach(answer(0, broker(1))) // it may be back, says one answer
-	wantChanges(t, m.Failed(broker(1)))
+	m.Teach(answer(0, broker(1)), endpoints.Told)
+	m.Teach(answer(0, moved), endpoints.Told)
+	m.Failed(broker(1), start)
+	m.Teach(answer(0, broker(1)), endpoints.Told) // it may be back, says one answer
+	wantChanges(t, m.Failed(broker(1), start))
 	if b, _ := m.Node(1); b != moved {
 		t.Errorf("node 1 is at %+v, want %+v", b, moved)
 	}
-	wantChanges(t, m.Failed(broker(7)))
-	wantChanges(t, m.Failed(broker(-1)))
+	wantChanges(t, m.Failed(broker(7), start))
+	wantChanges(t, m.Failed(broker(-1), start))
 }
 
 // In which order an answer names its brokers makes no difference, so that proxies
@@ -159,12 +159,12 @@ func TestTheOrderWithinAnAnswerDoesNotMatter(t *testing.T) {
 				other.Add(answer(after, shuffled...))
 			case 1:
 				for i := range named {
-					one.Failed(named[i])
-					other.Failed(shuffled[i])
+					one.Failed(named[i], start)
+					other.Failed(shuffled[i], start)
 				}
 			default:
-				one.Teach(answer(after, named...))
-				other.Teach(answer(after, shuffled...))
+				one.Teach(answer(after, named...), endpoints.Told)
+				other.Teach(answer(after, shuffled...), endpoints.Told)
 			}
 			if got, want := string(other.Encode()), string(one.Encode()); got != want {
 				t.Fatalf("seed %d step %d: the maps disagree:\n%s\n%s", seed, step, got, want)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,23 +16,39 @@ type Broker struct {
 	Port int32
 }
 
-// Map is the map of one cluster. It is not safe for concurrent use.
+// Map is the map of one cluster. It is not safe for concurrent use. No two nodes
+// have one address at one time.
 type Map struct {
 	forgetAfter time.Duration
-	clusterID   string // "" until an answer has said it
+	clusterID   string // "" until a response has said it
 	nodes       map[int32]*node
 	listeners   []*slots
+	frozen      time.Time // until when only a dial that fails moves a node (see Told)
 }
 
-// node is a broker that some answer has named.
+// node is a broker that some response has named.
 type node struct {
 	current Broker    // Host is "" where the address has become another node's
-	next    Broker    // what the last answer said instead; zero where it agreed
-	seen    time.Time // when an answer named it last
+	next    Broker    // what the last response said instead; zero where it agreed
+	seen    time.Time // when a response named it last
+	was     Broker    // where it was before it moved; zero: it has not
+	moved   time.Time // when it did
 }
 
+// MaxNodes is how many nodes a Map keeps: more than any cluster has. Further ones
+// are not added, so that the lies of a broker are bounded.
+const MaxNodes = 10_000
+
+const (
+	// goesBack is how soon a node that moves back to where it was shows that
+	// responses contradict each other.
+	goesBack = time.Minute
+	// freeze is how long after that no response moves a node.
+	freeze = time.Hour
+)
+
 // New returns an empty Map of a cluster with these listeners. A listener is
-// named by its index from here on. A node that no answer has named for
+// named by its index from here on. A node that no response has named for
 // forgetAfter may lose its slot to one that finds none.
 func New(layouts []Layout, forgetAfter time.Duration) *Map {
 	m := &Map{forgetAfter: forgetAfter, nodes: map[int32]*node{}}
@@ -41,30 +58,50 @@ func New(layouts []Layout, forgetAfter time.Duration) *Map {
 	return m
 }
 
-// Answer is what an answer says about the cluster.
+// Answer is what a response says about the cluster.
 type Answer struct {
-	ClusterID string // "" where the answer does not say
+	ClusterID string // "" where the response does not say
 	Brokers   []Broker
 	At        time.Time
+	Heard     bool // it was taught as Heard before, and is Told now: it is not a second response
 }
+
+// Trust is how far Teach believes a Metadata response about nodes that are known.
+type Trust uint8
+
+const (
+	// Heard is a client's response while kproxy can ask the cluster itself. It
+	// moves no node; Differs says whether it is worth a question.
+	Heard Trust = iota
+	// Told is a client's response while kproxy cannot ask, because the cluster
+	// wants a login that only clients have. A node moves at once if the response
+	// names another node at its address, and otherwise when two responses in a
+	// row give the same new address. A node that moves back within a minute shows
+	// that the cluster answers each client differently: for an hour only a dial
+	// that fails moves a node then.
+	Told
+	// Asked is the response to a question of kproxy's own. Nodes move at once.
+	Asked
+)
 
 // ChangeKind says what changed in a Map.
 type ChangeKind string
 
 // The kinds of Change.
 const (
-	Added      ChangeKind = "added"      // a node that was not known
-	Moved      ChangeKind = "moved"      // a node has another address
-	Gone       ChangeKind = "gone"       // a node's address has become another node's
-	Overflowed ChangeKind = "overflowed" // a node lies outside a listener's range and took a free slot
-	Evicted    ChangeKind = "evicted"    // a node lost its slot: it had not been seen for long, and the range was full
-	Unmapped   ChangeKind = "unmapped"   // a node has no slot: the listener's range is full
-	Replaced   ChangeKind = "replaced"   // another cluster answers: all that was known is forgotten
+	Added        ChangeKind = "added"        // a node that was not known
+	Moved        ChangeKind = "moved"        // a node has another address
+	Gone         ChangeKind = "gone"         // a node's address has become another node's
+	Overflowed   ChangeKind = "overflowed"   // a node lies outside a listener's range and took a free slot
+	Evicted      ChangeKind = "evicted"      // a node lost its slot, because the range was full: it had no address, or had not been seen for long
+	Unmapped     ChangeKind = "unmapped"     // a node has no slot: the listener's range is full
+	Replaced     ChangeKind = "replaced"     // another cluster answers: all that was known is forgotten
+	Contradicted ChangeKind = "contradicted" // a node went back to where it was within a minute: responses differ by client
 )
 
 // ChangeKinds are all kinds, in the order in which they are listed above.
 func ChangeKinds() []ChangeKind {
-	return []ChangeKind{Added, Moved, Gone, Overflowed, Evicted, Unmapped, Replaced}
+	return []ChangeKind{Added, Moved, Gone, Overflowed, Evicted, Unmapped, Replaced, Contradicted}
 }
 
 // Change is one change of a Map.
@@ -75,59 +112,153 @@ type Change struct {
 	Slot     int    // for Overflowed and Evicted
 }
 
-// Teach takes the brokers that a Metadata answer names. An unknown node is
-// added. A known one moves when two answers in a row give the same new address:
-// one alone may be older than what is known. A node that is not named stays; a
-// broker that restarts is missing for a while. But where its address is now that
-// of a named one, it has none left: its endpoint must not reach another broker.
-func (m *Map) Teach(a Answer) []Change {
-	changes := m.Add(a)
-	owner := map[Broker]int32{}
+// place is where a broker is, whichever node it is. Names are compared as DNS
+// compares them.
+type place struct {
+	host string
+	port int32
+}
+
+func (b Broker) place() place {
+	return place{strings.ToLower(strings.TrimSuffix(b.Host, ".")), b.Port}
+}
+
+// Differs reports whether a response contradicts what the Map has: a known node
+// is elsewhere, an address is another known node's, or another cluster answers.
+func (m *Map) Differs(a Answer) bool {
+	if m.IsOther(a.ClusterID) {
+		return true
+	}
+	named := make(map[int32]bool, len(a.Brokers))
+	places := holders(a.Brokers)
 	for _, b := range a.Brokers {
 		n := m.nodes[b.Node]
-		if n == nil {
-			continue // a negative id
+		if n != nil && n.current.place() != b.place() && places[b.place()] == b.Node {
+			return true
 		}
-		if by, ok := owner[b.anonymous()]; ok && by == b.Node {
-			continue // named twice: that is one answer, and not two that agree
-		}
-		owner[b.anonymous()] = b.Node
-		switch {
-		case n.current == b:
-			n.next = Broker{}
-		case n.next == b, n.current.Host == "":
-			changes = append(changes, n.moveTo(b))
-		default:
-			n.next = b
+		named[b.Node] = true
+	}
+	for id, n := range m.nodes {
+		if by, ok := places[n.current.place()]; ok && by != id && !named[id] {
+			return true
 		}
 	}
-	for _, id := range m.ids() {
-		n := m.nodes[id]
-		if by, taken := owner[n.current.anonymous()]; taken && by != id && !named(a.Brokers, id) {
+	return false
+}
+
+// holders says which node is where. Of two at one address the lower id is, in
+// whatever order they are named.
+func holders(brokers []Broker) map[place]int32 {
+	all := make(map[place]int32, len(brokers))
+	for _, b := range brokers {
+		if by, ok := all[b.place()]; b.Node >= 0 && (!ok || b.Node < by) {
+			all[b.place()] = b.Node
+		}
+	}
+	return all
+}
+
+// IsOther reports whether a cluster's id is another than the known one.
+func (m *Map) IsOther(clusterID string) bool {
+	return clusterID != "" && m.clusterID != "" && clusterID != m.clusterID
+}
+
+// Teach takes the brokers that a Metadata response names. An unknown node is
+// added. A known one moves as trust says. A node that is not named stays; a broker
+// that restarts is missing for a while. But a node whose address a named node has
+// now has none left: its endpoint must not reach another broker.
+func (m *Map) Teach(a Answer, trust Trust) []Change {
+	changes := m.add(a)
+	places := holders(a.Brokers)
+	told := make(map[int32]bool, len(a.Brokers))
+	for _, b := range a.Brokers {
+		n := m.nodes[b.Node]
+		if n == nil || told[b.Node] {
+			continue // a negative id, one too many, or named twice: that is one response, and not two that agree
+		}
+		told[b.Node] = true
+		changes = append(changes, m.teach(n, b, &a, trust, places)...)
+	}
+	changes = append(changes, m.dispossess(a.Brokers)...)
+	m.prune(told, a.At)
+	return changes
+}
+
+// teach takes what one response says of one node. places has the response's nodes
+// by where they are.
+func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]int32) []Change {
+	now := a.At
+	by, isTaken := places[n.current.place()]
+	isTaken = isTaken && by != b.Node
+	switch {
+	case n.current.place() == b.place() && trust == Asked:
+		// What a client was told stays worth a try when this address cannot be dialled.
+	case n.current.place() == b.place(), places[b.place()] != b.Node: // or two are named at one address
+		n.next = Broker{}
+	case trust == Asked, n.current.Host == "":
+		return []Change{n.moveTo(b, now)}
+	case trust == Heard, now.Before(m.frozen):
+		n.next = b
+	case isTaken && now.Sub(n.moved) >= goesBack:
+		return []Change{n.moveTo(b, now)}
+	case n.next.place() == b.place() && !a.Heard:
+		return m.moveOrFreeze(n, b, now)
+	default:
+		n.next = b
+	}
+	return nil
+}
+
+// moveOrFreeze moves a node, unless it would go back to where it was a moment ago.
+func (m *Map) moveOrFreeze(n *node, b Broker, now time.Time) []Change {
+	if n.was.Host != "" && n.was.place() == b.place() && now.Sub(n.moved) < goesBack {
+		m.frozen = now.Add(freeze)
+		return []Change{{Kind: Contradicted, Broker: b}}
+	}
+	return []Change{n.moveTo(b, now)}
+}
+
+// dispossess takes the addresses of nodes away that a named node has now.
+func (m *Map) dispossess(named []Broker) []Change {
+	holder := holders(slices.DeleteFunc(slices.Clone(named), func(b Broker) bool {
+		n := m.nodes[b.Node]
+		return n == nil || n.current.Host == "" || n.current.place() != b.place()
+	}))
+	var changes []Change
+	for id, n := range m.nodes {
+		if by, taken := holder[n.current.place()]; taken && by != id {
 			n.current = Broker{Node: id}
 			changes = append(changes, Change{Kind: Gone, Broker: n.current})
 		}
 	}
-	m.prune(a.Brokers, a.At)
+	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.Broker.Node, b.Broker.Node) })
 	return changes
 }
 
-// anonymous is b without its id: where it is, whoever it is.
-func (b Broker) anonymous() Broker { return Broker{Host: b.Host, Port: b.Port} }
-
-func named(brokers []Broker, id int32) bool {
-	return slices.ContainsFunc(brokers, func(b Broker) bool { return b.Node == id })
+// Add takes the brokers that a response other than Metadata names: only unknown
+// nodes are added. A known node whose address such a node has, has none left.
+// Negative ids are no nodes.
+func (m *Map) Add(a Answer) []Change {
+	changes := m.add(a)
+	var fresh []Broker
+	for _, c := range changes {
+		if c.Kind == Added {
+			fresh = append(fresh, c.Broker)
+		}
+	}
+	return append(changes, m.dispossess(fresh)...)
 }
 
-// Add takes the brokers that an answer other than Metadata names: only unknown
-// nodes are added. Negative ids name nobody.
-func (m *Map) Add(a Answer) []Change {
+func (m *Map) add(a Answer) []Change {
 	changes := m.identify(a.ClusterID)
 	brokers := slices.DeleteFunc(slices.Clone(a.Brokers), func(b Broker) bool { return b.Node < 0 })
 	slices.SortStableFunc(brokers, func(a, b Broker) int { return cmp.Compare(a.Node, b.Node) })
 	fresh := map[int32]bool{}
 	for _, b := range brokers {
 		n := m.nodes[b.Node]
+		if n == nil && len(m.nodes) == MaxNodes {
+			continue
+		}
 		if n == nil {
 			n = &node{current: b}
 			m.nodes[b.Node] = n
@@ -138,13 +269,17 @@ func (m *Map) Add(a Answer) []Change {
 			s.giveOwn(b.Node) // before any of them takes what is free
 		}
 	}
+	vacancies := make([]vacancy, len(m.listeners))
 	for _, b := range brokers {
+		if m.nodes[b.Node] == nil {
+			continue
+		}
 		if fresh[b.Node] {
 			delete(fresh, b.Node) // it may be named twice
 			changes = append(changes, Change{Kind: Added, Broker: b})
 		}
-		for i, s := range m.listeners {
-			changes = append(changes, m.place(i, s, b, a.At)...)
+		for i := range m.listeners {
+			changes = append(changes, m.seat(b, i, &vacancies[i], a.At)...)
 		}
 	}
 	return changes
@@ -168,17 +303,34 @@ func (m *Map) identify(clusterID string) []Change {
 	return []Change{{Kind: Replaced}}
 }
 
-// place gives a node that has no slot of a listener a free one, or one whose node
-// has not been seen for long.
-func (m *Map) place(listener int, s *slots, b Broker, now time.Time) []Change {
+// vacancy is what one listener has for nodes without a slot, during one response.
+// It is found once: looking again for each node would be quadratic in what a
+// broker sends.
+type vacancy struct {
+	looked bool     // free was looked for
+	free   []int    // slots, the next one last
+	full   bool     // old was looked for
+	old    []Broker // nodes that may lose their slots, the next one last
+}
+
+// seat gives a node that has no slot of a listener a free one, or that of a node
+// which may lose it.
+func (m *Map) seat(b Broker, listener int, v *vacancy, now time.Time) []Change {
+	s := m.listeners[listener]
 	if _, ok := s.ofNode[b.Node]; ok {
 		return nil
 	}
-	if slot, ok := s.lastFree(); ok {
+	if !v.looked {
+		v.looked, v.free = true, s.allFree()
+	}
+	if slot, ok := pop(&v.free); ok {
 		s.give(b.Node, slot)
 		return []Change{{Kind: Overflowed, Broker: b, Listener: listener, Slot: slot}}
 	}
-	if old, ok := m.longestUnseen(s, now); ok {
+	if !v.full {
+		v.full, v.old = true, m.evictable(s, now)
+	}
+	if old, ok := pop(&v.old); ok {
 		slot := s.take(old.Node)
 		s.give(b.Node, slot)
 		return []Change{
@@ -193,36 +345,55 @@ func (m *Map) place(listener int, s *slots, b Broker, now time.Time) []Change {
 	return []Change{{Kind: Unmapped, Broker: b, Listener: listener}}
 }
 
-// longestUnseen returns the node of a listener that has been unseen longest, if
-// that is longer than forgetAfter. Of several the lowest id goes. Pinned nodes
-// stay, and so do those that the answer of now names.
-func (m *Map) longestUnseen(s *slots, now time.Time) (Broker, bool) {
-	var oldest *node
-	for _, id := range slices.Sorted(maps.Keys(s.ofNode)) {
+// pop takes the last element.
+func pop[T any](all *[]T) (last T, ok bool) {
+	if n := len(*all); n > 0 {
+		last, *all = (*all)[n-1], (*all)[:n-1]
+		return last, true
+	}
+	return last, false
+}
+
+// evictable returns the nodes of a listener that may lose their slots, the first
+// one to lose it last: those without an address, and then those that have been
+// unseen longest, if that is longer than forgetAfter. Of several the lowest id
+// goes first. Pinned nodes stay, and so do those that the response of now names.
+func (m *Map) evictable(s *slots, now time.Time) []Broker {
+	var old []*node
+	for id := range s.ofNode {
 		n := m.nodes[id]
-		if _, isPinned := s.layout.Pinned[id]; isPinned || now.Sub(n.seen) < m.forgetAfter {
-			continue
-		}
-		if oldest == nil || n.seen.Before(oldest.seen) {
-			oldest = n
+		_, isPinned := s.layout.Pinned[id]
+		isLost := n.current.Host == "" && n.seen.Before(now)
+		if !isPinned && (isLost || now.Sub(n.seen) >= m.forgetAfter) {
+			old = append(old, n)
 		}
 	}
-	if oldest == nil {
-		return Broker{}, false
+	slices.SortFunc(old, func(a, b *node) int {
+		if lost := a.current.Host == ""; lost != (b.current.Host == "") {
+			if lost {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(b.seen.Compare(a.seen), cmp.Compare(b.current.Node, a.current.Node))
+	})
+	brokers := make([]Broker, len(old))
+	for i, n := range old {
+		brokers[i] = n.current
 	}
-	return oldest.current, true
+	return brokers
 }
 
 // prune forgets the nodes that have no slot anywhere and are not named: ids
-// that only ever grow must not fill the memory. A clock that was set back makes
-// nobody seen in the future.
-func (m *Map) prune(brokers []Broker, now time.Time) {
-	for _, id := range m.ids() {
-		if n := m.nodes[id]; n.seen.After(now) {
+// that only ever grow must not fill the memory. After a clock was set back no
+// node has been seen in the future.
+func (m *Map) prune(named map[int32]bool, now time.Time) {
+	for id, n := range m.nodes {
+		if n.seen.After(now) {
 			n.seen = now
 		}
 		placed := slices.ContainsFunc(m.listeners, func(s *slots) bool { _, ok := s.ofNode[id]; return ok })
-		if !placed && !named(brokers, id) {
+		if !placed && !named[id] {
 			delete(m.nodes, id)
 			for _, s := range m.listeners {
 				delete(s.full, id)
@@ -233,18 +404,56 @@ func (m *Map) prune(brokers []Broker, now time.Time) {
 
 func (m *Map) ids() []int32 { return slices.Sorted(maps.Keys(m.nodes)) }
 
-// Failed says that a dial of b failed. If the last answer gave another address
+// Failed says that a dial of b failed. If the last response gave another address
 // for the node, it moves there.
-func (m *Map) Failed(b Broker) []Change {
+func (m *Map) Failed(b Broker, now time.Time) []Change {
 	n := m.nodes[b.Node]
 	if n == nil || n.current != b || n.next == (Broker{}) {
 		return nil
 	}
-	return []Change{n.moveTo(n.next)}
+	return m.Confirm(n.next, now)
 }
 
-func (n *node) moveTo(b Broker) Change {
-	n.current, n.next = b, Broker{}
+// Confirm says that b was found where a response has it. The node moves there, and
+// a node that had the address has none.
+func (m *Map) Confirm(b Broker, now time.Time) []Change {
+	n := m.nodes[b.Node]
+	if n == nil || n.current.place() == b.place() {
+		return nil
+	}
+	return append([]Change{n.moveTo(b, now)}, m.dispossess([]Broker{b})...)
+}
+
+// Deny says that b was not found where a response has it.
+func (m *Map) Deny(b Broker) {
+	if n := m.nodes[b.Node]; n != nil && n.next == b {
+		n.next = Broker{}
+	}
+}
+
+// Disputed returns the nodes, by ascending id, that the last response had
+// elsewhere, and where.
+func (m *Map) Disputed() []Broker {
+	var all []Broker
+	for _, id := range m.ids() {
+		if n := m.nodes[id]; n.next != (Broker{}) {
+			all = append(all, n.next)
+		}
+	}
+	return all
+}
+
+// IsDisputed reports whether the last response had a node elsewhere.
+func (m *Map) IsDisputed(id int32) bool {
+	n := m.nodes[id]
+	return n != nil && n.next != (Broker{})
+}
+
+func (n *node) moveTo(b Broker, now time.Time) Change {
+	if n.current.Host != "" {
+		n.was = n.current
+	}
+	n.current, n.next, n.moved = b, Broker{}, now
 	return Change{Kind: Moved, Broker: b}
 }
 
@@ -260,6 +469,9 @@ func (m *Map) Node(id int32) (Broker, bool) {
 	}
 	return n.current, true
 }
+
+// Len returns how many nodes there are.
+func (m *Map) Len() int { return len(m.nodes) }
 
 // Nodes returns all nodes by ascending id.
 func (m *Map) Nodes() []Broker {

@@ -53,14 +53,15 @@ func (s *slots) giveOwn(id int32) {
 	}
 }
 
-// lastFree returns the free slot at the top of the range.
-func (s *slots) lastFree() (slot int, ok bool) {
-	for slot := s.layout.Slots - 1; slot >= 0; slot-- {
+// allFree returns the free slots, ascending.
+func (s *slots) allFree() []int {
+	var free []int
+	for slot := range s.layout.Slots {
 		if s.free(slot) {
-			return slot, true
+			free = append(free, slot)
 		}
 	}
-	return 0, false
+	return free
 }
 
 func (s *slots) free(slot int) bool {

@@ -80,9 +80,12 @@ func (s *slots) restore(ids []int32, overflow map[int32]int) {
 	for _, id := range ids {
 		s.giveOwn(id)
 	}
+	free := s.allFree()
 	for _, id := range ids {
-		_, placed := s.ofNode[id]
-		if slot, ok := s.lastFree(); ok && !placed {
+		if _, placed := s.ofNode[id]; placed {
+			continue
+		}
+		if slot, ok := pop(&free); ok { // from the top of the range
 			s.give(id, slot)
 		}
 	}
@@ -92,6 +95,9 @@ func (s *slots) restore(ids []int32, overflow map[int32]int) {
 func (s *state) check() error {
 	if s.Version != stateVersion {
 		return fmt.Errorf("state of version %d, not %d", s.Version, stateVersion)
+	}
+	if len(s.Nodes) > MaxNodes {
+		return fmt.Errorf("%d nodes, more than %d", len(s.Nodes), MaxNodes)
 	}
 	seen := map[int32]bool{}
 	for _, r := range s.Nodes {

@@ -30,6 +30,7 @@ const (
 	FramesDown    = "frames_down"    // answers, broker to client
 	FramesUp      = "frames_up"      // requests, client to broker
 	Idle          = "idle"           // how long nothing had happened
+	LeftOut       = "left_out"       // count of log lines that were left out
 	Line          = "line"           // what a command has written
 	Limit         = "limit"          // the key of a limit in the configuration
 	Listener      = "listener"       // listener by its configured name

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		m.Run()
 		return
 	}
-	status := 0
+	var status int
 	if command := commands[os.Args[1]]; command != nil {
 		status = command(os.Args[2:])
 	} else {
@@ -66,7 +66,7 @@ func parent(how string) int {
 	if err != nil {
 		return 1
 	}
-	child := exec.Command(self, "child", how) //nolint:noctx // it is killed with its group
+	child := exec.Command(self, "child", how) // killed with its group
 	child.Stdout = os.Stdout
 	if err := child.Start(); err != nil {
 		return 1

@@ -77,6 +77,13 @@ func (d *Dialer) Close() error {
 // only its name.
 func (d *Dialer) String() string { return d.name }
 
+// IsCommand reports whether connections are commands (exec). The orderly end of
+// one may be the end of the way, and not of the broker's side.
+func (d *Dialer) IsCommand() bool {
+	_, ok := d.hop.(*execHop)
+	return ok
+}
+
 // proxyDial connects to a proxy. It resolves the proxy's own name.
 type proxyDial func(ctx context.Context, network, address string) (net.Conn, error)
 

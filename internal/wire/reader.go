@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // ErrShort means that the bytes end before the field does. On a frame that is
@@ -12,6 +13,19 @@ var ErrShort = errors.New("frame ends inside a field")
 
 // ErrMalformed means that no further bytes could make the field valid.
 var ErrMalformed = errors.New("malformed field")
+
+// The most elements of an array and the most tags of a section that are read.
+// Kafka 4.4's own readers refuse more.
+const (
+	MaxElements = 1_000_000
+	MaxTags     = 10_000
+)
+
+// ErrTooManyElements and ErrTooManyTags wrap ErrMalformed.
+var (
+	ErrTooManyElements = fmt.Errorf("%w: an array of more than %d elements", ErrMalformed, MaxElements)
+	ErrTooManyTags     = fmt.Errorf("%w: a section of more than %d tags", ErrMalformed, MaxTags)
+)
 
 // Reader takes the protocol's primitives from the front of a byte slice. The
 // first failure sticks: every later call returns a zero value, so that a caller
@@ -109,7 +123,7 @@ func (r *Reader) String(compact bool) []byte {
 	}
 	if n < 0 {
 		if n < -1 {
-			r.fail(ErrMalformed)
+			r.Fail(ErrMalformed)
 		}
 		return nil
 	}
@@ -118,17 +132,27 @@ func (r *Reader) String(compact bool) []byte {
 
 // Bytes takes a NULLABLE_BYTES, compact or with an INT32 length; null is nil.
 func (r *Reader) Bytes(compact bool) []byte {
-	n := r.ArrayLen(compact) // the length of an array is written alike
+	n := r.length(compact)
 	if n < 0 {
 		return nil
 	}
 	return r.Take(n)
 }
 
-// ArrayLen takes the length of an ARRAY, compact or not; null is -1. Every
-// element has at least one byte, but those may still be arriving: a caller must
-// not allocate by this number.
+// ArrayLen takes the length of an ARRAY, compact or not; null is -1. More than
+// MaxElements is ErrTooManyElements. Every element has at least one byte, but
+// those may still be arriving: a caller must not allocate by this number.
 func (r *Reader) ArrayLen(compact bool) int {
+	n := r.length(compact)
+	if n > MaxElements {
+		r.Fail(ErrTooManyElements)
+		return -1
+	}
+	return n
+}
+
+// length takes the length of an ARRAY or of BYTES, which are written alike.
+func (r *Reader) length(compact bool) int {
 	var n int
 	if compact {
 		n = int(r.Uvarint()) - 1
@@ -136,7 +160,7 @@ func (r *Reader) ArrayLen(compact bool) int {
 		n = int(r.Int32())
 	}
 	if n < -1 {
-		r.fail(ErrMalformed)
+		r.Fail(ErrMalformed)
 	}
 	if r.err != nil {
 		return -1
@@ -144,15 +168,27 @@ func (r *Reader) ArrayLen(compact bool) int {
 	return n
 }
 
-// SkipTags takes a tag section (KIP-482) without looking at the tags.
+// TagCount takes the number of tags at the start of a tag section (KIP-482).
+// More than MaxTags is ErrTooManyTags.
+func (r *Reader) TagCount() int {
+	n := r.Uvarint()
+	if n > MaxTags {
+		r.Fail(ErrTooManyTags)
+		return 0
+	}
+	return int(n)
+}
+
+// SkipTags takes a tag section without looking at the tags.
 func (r *Reader) SkipTags() {
-	for n := r.Uvarint(); n > 0 && r.err == nil; n-- {
+	for n := r.TagCount(); n > 0 && r.err == nil; n-- {
 		r.Uvarint()
 		r.Take(int(r.Uvarint()))
 	}
 }
 
-func (r *Reader) fail(err error) {
+// Fail makes err the failure, unless there is one.
+func (r *Reader) Fail(err error) {
 	if r.err == nil {
 		r.err = err
 	}

@@ -83,6 +83,27 @@ func TestReaderTakes(t *testing.T) {
 	check(t, "error", r.Err(), nil)
 }
 
+func TestReaderTagCount(t *testing.T) {
+	for _, c := range []struct {
+		name, bytes string
+		want        int
+		err         error
+	}{
+		{"none", "\x00", 0, nil},
+		{"ten thousand", "\x90\x4e", wire.MaxTags, nil},
+		{"one more", "\x91\x4e", 0, wire.ErrTooManyTags},
+		{"four billion", "\xff\xff\xff\xff\x0f", 0, wire.ErrTooManyTags},
+		{"short", "\x90", 0, wire.ErrShort},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := wire.NewReader([]byte(c.bytes))
+			if got := r.TagCount(); got != c.want || !errors.Is(r.Err(), c.err) {
+				t.Errorf("got %d, %v, want %d, %v", got, r.Err(), c.want, c.err)
+			}
+		})
+	}
+}
+
 func TestReaderArrayLen(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -94,13 +115,17 @@ func TestReaderArrayLen(t *testing.T) {
 		{"null", "\xff\xff\xff\xff", false, -1, nil},
 		{"empty", "\x00\x00\x00\x00", false, 0, nil},
 		{"three", "\x00\x00\x00\x03", false, 3, nil},
-		{"two billion", "\x7f\xff\xff\xff", false, math.MaxInt32, nil},
+		{"a million", "\x00\x0f\x42\x40", false, wire.MaxElements, nil},
+		{"a million and one", "\x00\x0f\x42\x41", false, -1, wire.ErrTooManyElements},
+		{"two billion", "\x7f\xff\xff\xff", false, -1, wire.ErrTooManyElements},
 		{"-2", "\xff\xff\xff\xfe", false, -1, wire.ErrMalformed},
 		{"short", "\x00\x00\x00", false, -1, wire.ErrShort},
 		{"compact null", "\x00", true, -1, nil},
 		{"compact empty", "\x01", true, 0, nil},
 		{"compact three", "\x04", true, 3, nil},
-		{"compact two billion", "\x80\x80\x80\x80\x08", true, math.MaxInt32, nil},
+		{"compact a million", "\xc1\x84\x3d", true, wire.MaxElements, nil},
+		{"compact a million and one", "\xc2\x84\x3d", true, -1, wire.ErrTooManyElements},
+		{"compact two billion", "\x80\x80\x80\x80\x08", true, -1, wire.ErrTooManyElements},
 		{"compact short", "\x80", true, -1, wire.ErrShort},
 		{"compact beyond 32 bits", "\x80\x80\x80\x80\x10", true, -1, wire.ErrMalformed},
 	} {

@@ -1,0 +1,233 @@
+package endpoints_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"kproxy/internal/endpoints"
+)
+
+// at is a node at another node's usual address.
+func at(id, address int32) endpoints.Broker {
+	b := broker(address)
+	b.Node = id
+	return b
+}
+
+// wantAt checks where nodes are; "" is nowhere.
+func wantAt(t *testing.T, m *endpoints.Map, want map[int32]string) {
+	t.Helper()
+	for id, host := range want {
+		if b, known := m.Node(id); !known || b.Host != host {
+			t.Errorf("node %d is at %q (known: %t), want %q", id, b.Host, known, host)
+		}
+	}
+}
+
+func TestSwappedAddresses(t *testing.T) {
+	swapped := []endpoints.Broker{at(0, 1), at(1, 0)}
+	for _, c := range []struct {
+		trust endpoints.Trust
+		want  map[int32]string
+		kinds []endpoints.ChangeKind
+	}{
+		{endpoints.Heard, map[int32]string{0: "b0", 1: "b1"}, nil},
+		{endpoints.Told, map[int32]string{0: "b1", 1: "b0"}, []endpoints.ChangeKind{"moved", "moved"}},
+		{endpoints.Asked, map[int32]string{0: "b1", 1: "b0"}, []endpoints.ChangeKind{"moved", "moved"}},
+	} {
+		m := newMap()
+		m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
+		if !m.Differs(answer(0, swapped...)) {
+			t.Error("a swap is no difference")
+		}
+		if got := kinds(m.Teach(answer(time.Second, swapped...), c.trust)); !slices.Equal(got, c.kinds) {
+			t.Errorf("trust %d: changes %v, want %v", c.trust, got, c.kinds)
+		}
+		wantAt(t, m, c.want)
+		if got := m.Differs(answer(0, swapped...)); got != (c.trust == endpoints.Heard) {
+			t.Errorf("trust %d: the swap differs: %t", c.trust, got)
+		}
+	}
+}
+
+// What a client hears moves no node, however often it hears it.
+func TestWhatIsHeardMovesNothing(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
+	for i := range 5 {
+		wantChanges(t, m.Teach(answer(time.Duration(i)*time.Minute, at(0, 7), broker(1)), endpoints.Heard))
+	}
+	wantAt(t, m, map[int32]string{0: "b0"})
+	if got := m.Disputed(); !slices.Equal(got, []endpoints.Broker{at(0, 7)}) || !m.IsDisputed(0) || m.IsDisputed(1) {
+		t.Errorf("disputed: %v", got)
+	}
+	m.Failed(broker(0), start)
+	wantAt(t, m, map[int32]string{0: "b7"})
+}
+
+// A broker that is replaced under a new id at the old address.
+func TestReplacedBroker(t *testing.T) {
+	for _, trust := range []endpoints.Trust{endpoints.Heard, endpoints.Told, endpoints.Asked} {
+		m := newMap()
+		m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
+		heir := []endpoints.Broker{broker(0), at(2, 1)}
+		if !m.Differs(answer(0, heir...)) {
+			t.Error("a replaced broker is no difference")
+		}
+		got := kinds(m.Teach(answer(time.Second, heir...), trust))
+		if !slices.Equal(got, []endpoints.ChangeKind{"added", "gone"}) {
+			t.Errorf("trust %d: changes %v", trust, got)
+		}
+		wantAt(t, m, map[int32]string{0: "b0", 1: "", 2: "b1"})
+	}
+}
+
+// A response of another kind that names a node at another's address.
+func TestALeaderHintTakesAnAddressAway(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
+	got := kinds(m.Add(answer(time.Second, at(2, 1))))
+	if !slices.Equal(got, []endpoints.ChangeKind{"added", "gone"}) {
+		t.Errorf("changes %v", got)
+	}
+	wantAt(t, m, map[int32]string{1: "", 2: "b1"})
+}
+
+// Two responses that agree move a node there and back within a minute: from then
+// on only a dial that fails moves it, for an hour.
+func TestResponsesThatDifferByClient(t *testing.T) {
+	m := newMap()
+	tell := func(after time.Duration, b endpoints.Broker) []endpoints.ChangeKind {
+		return kinds(append(m.Teach(answer(after, b), endpoints.Told), m.Teach(answer(after, b), endpoints.Told)...))
+	}
+	m.Teach(answer(0, broker(0)), endpoints.Told)
+	if got := tell(time.Minute, at(0, 7)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
+		t.Fatalf("there: %v", got)
+	}
+	if got := tell(time.Minute+30*time.Second, broker(0)); !slices.Equal(got, []endpoints.ChangeKind{"contradicted"}) {
+		t.Fatalf("back: %v", got)
+	}
+	for i := range 50 {
+		if got := tell(time.Duration(2+i)*time.Minute, at(0, int32(7+i%3))); len(got) > 0 {
+			t.Fatalf("after %d minutes: %v", 2+i, got)
+		}
+	}
+	wantAt(t, m, map[int32]string{0: "b7"})
+	m.Teach(answer(55*time.Minute, at(0, 9)), endpoints.Told)
+	m.Failed(at(0, 7), start.Add(55*time.Minute))
+	wantAt(t, m, map[int32]string{0: "b9"})
+	if got := tell(3*time.Hour, broker(0)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
+		t.Errorf("hours later: %v", got)
+	}
+}
+
+// A broker that has not caught up with a swap does not undo it by one response.
+func TestASwapIsNotUndoneByALateResponse(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(0, 1)...), endpoints.Told)
+	m.Teach(answer(time.Hour, at(0, 1), at(1, 0)), endpoints.Told)
+	wantChanges(t, m.Teach(answer(time.Hour+time.Second, brokers(0, 1)...), endpoints.Told))
+	wantAt(t, m, map[int32]string{0: "b1", 1: "b0"})
+}
+
+func TestConfirmAndDeny(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
+	m.Teach(answer(0, at(0, 7), broker(1)), endpoints.Heard)
+	m.Deny(at(0, 7))
+	if m.IsDisputed(0) {
+		t.Error("a denied address is disputed")
+	}
+	if got := kinds(m.Confirm(at(0, 1), start)); !slices.Equal(got, []endpoints.ChangeKind{"moved", "gone"}) {
+		t.Errorf("changes %v", got)
+	}
+	wantAt(t, m, map[int32]string{0: "b1", 1: ""})
+	wantChanges(t, m.Confirm(at(0, 1), start))
+	wantChanges(t, m.Confirm(broker(9), start))
+}
+
+// The same response, Heard first and then Told because kproxy could not ask, is
+// one response.
+func TestOneResponseTwiceIsNotTwo(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, broker(0)), endpoints.Told)
+	one := answer(time.Second, at(0, 7))
+	m.Teach(one, endpoints.Heard)
+	one.Heard = true
+	wantChanges(t, m.Teach(one, endpoints.Told))
+	if got := kinds(m.Teach(answer(2*time.Second, at(0, 7)), endpoints.Told)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
+		t.Errorf("the second response: %v", got)
+	}
+}
+
+// Names that differ in case or by the root's dot are one address.
+func TestOneAddressWrittenOtherwise(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, broker(0)), endpoints.Asked)
+	if m.Differs(answer(0, endpoints.Broker{Node: 0, Host: "B0.", Port: 9092})) {
+		t.Error("B0. is not b0")
+	}
+}
+
+// Two nodes that a response has at one address: the lower id has it, and saying so
+// again changes nothing.
+func TestTwoNodesAtOneAddress(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, broker(0), at(1, 0)), endpoints.Asked)
+	wantAt(t, m, map[int32]string{0: "b0", 1: ""})
+	for _, trust := range []endpoints.Trust{endpoints.Heard, endpoints.Told, endpoints.Asked} {
+		if m.Differs(answer(0, at(1, 0), broker(0))) {
+			t.Error("the same again differs")
+		}
+		wantChanges(t, m.Teach(answer(time.Hour, at(1, 0), broker(0)), trust))
+	}
+}
+
+// Nodes that were replaced give their slots up to those that live.
+func TestNodesWithoutAnAddressGiveUpTheirSlotsFirst(t *testing.T) {
+	m := newMap(endpoints.Layout{Name: "a", Slots: 5})
+	m.Teach(answer(0, brokers(0, 1, 2)...), endpoints.Asked)
+	hosts := []int32{0, 1, 2}
+	for i := range 6 { // 3 for 0, 4 for 1, …, 8 for 5
+		hosts[i%3] = int32(3 + i)
+		var named []endpoints.Broker
+		for address, id := range hosts {
+			named = append(named, at(id, int32(address)))
+		}
+		m.Teach(answer(time.Duration(1+i)*time.Minute, named...), endpoints.Told)
+		for _, id := range hosts {
+			if _, ok := m.Slot(0, id); !ok {
+				t.Fatalf("after %d brokers were replaced, node %d has no slot", 1+i, id)
+			}
+		}
+		restored := newMap(endpoints.Layout{Name: "a", Slots: 5})
+		if err := restored.Restore(m.Encode()); err != nil {
+			t.Fatal(err)
+		}
+		m = restored
+	}
+	wantAt(t, m, map[int32]string{6: "b0", 7: "b1", 8: "b2"})
+}
+
+// What a broker names is bounded, and the work that it makes is not quadratic.
+func TestAHundredThousandBrokers(t *testing.T) {
+	layouts := []endpoints.Layout{{Name: "a", Slots: 1000}, {Name: "b", Slots: 1000}}
+	m := newMap(layouts...)
+	began := time.Now()
+	for round := range int32(5) {
+		var named []endpoints.Broker
+		for i := range int32(100_000) {
+			id := round*100_000 + i
+			named = append(named, endpoints.Broker{Node: id, Host: fmt.Sprint("b", id), Port: 9092})
+		}
+		m.Teach(answer(time.Duration(round)*time.Minute, named...), endpoints.Told)
+		if n := len(m.Nodes()); n > endpoints.MaxNodes {
+			t.Fatalf("%d nodes", n)
+		}
+	}
+	if took := time.Since(began); took > 20*time.Second { // seconds with -race; minutes when it was quadratic
+		t.Errorf("it took %v", took)
+	}
+}

@@ -1,0 +1,343 @@
+package proxy_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy"
+)
+
+// A livingBroker answers what it is asked as a broker of a small cluster does: who
+// the brokers are, and NOT_LEADER… no more. Its node can change while it runs, as
+// when two brokers swap their addresses.
+type livingBroker struct {
+	t *testing.T
+
+	mu        sync.Mutex // guards the following
+	node      int32
+	names     []kmsg.MetadataResponseBroker
+	byClient  map[string][]kmsg.MetadataResponseBroker // client.id -> what it is told instead
+	closes    bool                                     // Metadata to anything but the test's clients ends the connection: it wants a login
+	knowsNode bool                                     // ApiVersions v5 checks the node
+	served    map[string]int                           // requests by client.id
+}
+
+// become makes the broker node, and names these brokers from now on.
+func (b *livingBroker) become(node int32, names []kmsg.MetadataResponseBroker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.node, b.names = node, names
+}
+
+func (b *livingBroker) set(f func(b *livingBroker)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(b)
+}
+
+// liveBroker starts one at brokerName(address).
+func (l *lab) liveBroker(t *testing.T, address int) *livingBroker {
+	t.Helper()
+	ln, err := l.vpc.ListenAs(t.Context(), brokerName(address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &livingBroker{t: t, node: int32(address), byClient: map[string][]kmsg.MetadataResponseBroker{}, served: map[string]int{}}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { b.serve(brokerConn{newPeer(t, conn)}) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		running.Wait()
+	})
+	return b
+}
+
+func (b *livingBroker) serve(c brokerConn) {
+	defer c.close()
+	for {
+		r, err := c.tryRequest()
+		if err != nil {
+			return
+		}
+		resp := b.respond(r)
+		if resp == nil || c.tryWrite(answerFrame(r.CorrelationID, resp)) != nil {
+			return
+		}
+	}
+}
+
+// respond returns the response to a request; nil ends the connection.
+func (b *livingBroker) respond(r request) kmsg.Response {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id := string(r.ClientID)
+	b.served[id]++
+	switch kmsg.Key(r.Key) {
+	case kmsg.ApiVersions:
+		resp := answerTo(r.Version, kmsg.NewPtrApiVersionsResponse())
+		resp.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 12}, {ApiKey: 18, MaxVersion: 5}}
+		if r.Version < 5 {
+			return resp
+		}
+		req := kmsg.NewPtrApiVersionsRequest()
+		req.Version = r.Version
+		if err := req.ReadFrom(r.frame[r.Len:]); err != nil {
+			b.t.Error(err)
+		}
+		switch {
+		case !b.knowsNode:
+			return nil
+		case req.NodeID != b.node:
+			resp.ErrorCode = 129
+		}
+		return resp
+	case kmsg.Metadata:
+		if b.closes && id != "test" {
+			return nil
+		}
+		resp := answerTo(r.Version, kmsg.NewPtrMetadataResponse())
+		resp.ClusterID, resp.Brokers = new("c"), b.names
+		if own := b.byClient[id]; own != nil {
+			resp.Brokers = own
+		}
+		return resp
+	default:
+		return heartbeatAnswer()
+	}
+}
+
+// brokersAt has node i at the address of the ith argument.
+func brokersAt(addresses ...int) []kmsg.MetadataResponseBroker {
+	named := brokersNamed(addresses...)
+	for i := range named {
+		named[i].NodeID = int32(i)
+	}
+	return named
+}
+
+// refresh asks for Metadata.
+func (c client) refresh(correlationID int32) {
+	c.t.Helper()
+	c.send(correlationID, metadataRequest(12))
+	c.receive(correlationID, answerTo(12, kmsg.NewPtrMetadataResponse()))
+}
+
+// reaches opens a session at a node's endpoint and checks which address it leads to.
+func (l *lab) reaches(t *testing.T, endpoint, want string) {
+	t.Helper()
+	c := l.dial(t, endpoint)
+	c.send(1, heartbeat())
+	c.receive(1, heartbeatAnswer())
+	c.close()
+	if e := l.ended(t, proxy.ClientClosed); e.Upstream != want {
+		t.Errorf("%s leads to %s, want %s", endpoint, e.Upstream, want)
+	}
+}
+
+// Two brokers swap their addresses. A session for a node at its old address ends
+// between two requests, and the next one reaches the node where it is, after one
+// response; whether kproxy can ask, and how it can verify, makes no difference.
+func TestSwappedBrokers(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		closes, knowsNode bool
+	}{
+		{"kproxy can ask", false, false},
+		{"the client's own login passes through", true, false},
+		{"the same, Kafka 4.4", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var l lab
+			both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
+			for i, b := range both {
+				b.become(int32(i), brokersAt(0, 1))
+				b.closes, b.knowsNode = c.closes, c.knowsNode
+			}
+			l.start(t, l.config())
+			boot := l.dial(t, "bob.test:9092")
+			boot.refresh(1)
+			l.learned(t, 0, 1)
+			stray := l.dial(t, "bob.test:9100")
+			stray.send(1, heartbeat())
+			stray.receive(1, heartbeatAnswer())
+
+			for i, b := range both {
+				b.become(int32(1-i), brokersAt(1, 0))
+			}
+			boot.refresh(2)
+			stray.eof()
+			if e := l.ended(t, proxy.BrokerMoved); e.Upstream != brokerName(0) {
+				t.Errorf("a session to %s ended", e.Upstream)
+			}
+			l.reaches(t, "bob.test:9100", brokerName(1))
+			l.reaches(t, "bob.test:9101", brokerName(0))
+			boot.refresh(3) // the bootstrap session goes on
+		})
+	}
+}
+
+// A broker is replaced under a new id at the old address.
+func TestReplacedBroker(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		t.Run(map[bool]string{false: "kproxy can ask", true: "it cannot"}[closes], func(t *testing.T) {
+			t.Parallel()
+			var l lab
+			b0, b1 := l.liveBroker(t, 0), l.liveBroker(t, 1)
+			for _, b := range []*livingBroker{b0, b1} {
+				b.become(0, brokersAt(0, 1))
+				b.closes = closes
+			}
+			l.start(t, l.config())
+			boot := l.dial(t, "bob.test:9092")
+			boot.refresh(1)
+			stray := l.dial(t, "bob.test:9101")
+			stray.send(1, heartbeat())
+			stray.receive(1, heartbeatAnswer())
+			heirs := brokersAt(0, 1)
+			heirs[1].NodeID = 5
+			b0.become(0, heirs)
+			b1.become(5, heirs)
+			boot.refresh(2)
+			stray.eof()
+			l.ended(t, proxy.BrokerMoved)
+			l.reaches(t, "bob.test:9105", brokerName(1))
+			gone := l.dial(t, "bob.test:9101")
+			gone.send(1, heartbeat())
+			promptly(t, func() { _, _ = gone.ended() })
+			l.ended(t, proxy.DialFailed)
+		})
+	}
+}
+
+// A service that answers Metadata by client.id does not move nodes for others.
+func TestAResponseToOneClientMovesNothing(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.liveBroker(t, 0)
+	l.liveBroker(t, 7)
+	b.become(0, brokersAt(0))
+	b.byClient["test"] = brokersAt(7)
+	l.start(t, l.config())
+	l.learned(t, 0)
+	steady := l.dial(t, "bob.test:9100")
+	steady.send(1, heartbeat())
+	steady.receive(1, heartbeatAnswer())
+	odd := l.dial(t, "bob.test:9092")
+	for id := range int32(5) {
+		odd.refresh(1 + id)
+	}
+	l.log.has(t, "broker found", brokerName(0))
+	steady.send(2, heartbeat())
+	steady.receive(2, heartbeatAnswer())
+	steady.close()
+	l.ended(t, proxy.ClientClosed)
+	l.reaches(t, "bob.test:9100", brokerName(0))
+}
+
+// The same where kproxy cannot ask: once it is seen, nodes stay where they are.
+func TestResponsesThatContradictEachOther(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.liveBroker(t, 0)
+	b.closes = true
+	b.become(0, brokersAt(0))
+	l.liveBroker(t, 7)
+	l.start(t, l.config())
+	c := l.dial(t, "bob.test:9092")
+	id := int32(0)
+	tell := func(address int) {
+		b.become(0, brokersAt(address))
+		for range 2 {
+			id++
+			c.refresh(id)
+		}
+	}
+	tell(0)
+	tell(7) // believed: two that agree
+	tell(0) // back within a minute
+	l.log.has(t, "level=ERROR", "contradict each other", "fix=")
+	for range 3 {
+		tell(7)
+		tell(0)
+	}
+	l.reaches(t, "bob.test:9100", brokerName(7))
+	for _, change := range l.proxy.Stats().Clusters[0].MapChanges {
+		if change.Kind == "contradicted" && change.Count != 1 {
+			t.Errorf("counted %d times", change.Count)
+		}
+	}
+}
+
+// Questions about responses that differ come one at a time, a second apart.
+func TestQuestionsAboutMovesArePaced(t *testing.T) {
+	t.Parallel()
+	var l lab
+	b := l.liveBroker(t, 0)
+	b.become(0, brokersAt(0))
+	b.byClient["test"] = brokersAt(7)
+	l.start(t, l.config())
+	l.learned(t, 0)
+	began := time.Now()
+	odd := l.dial(t, "bob.test:9092")
+	for id := range int32(200) {
+		odd.refresh(1 + id)
+	}
+	most := 2 + int(time.Since(began)/time.Second)
+	questions := 0
+	b.set(func(b *livingBroker) {
+		for id := range b.served {
+			if id != "test" {
+				questions++
+			}
+		}
+	})
+	if questions -= 2; questions > most { // at the start: ApiVersions, Metadata
+		t.Errorf("%d questions, want %d at most", questions, most)
+	}
+}
+
+// A hundred thousand brokers in each response leave health and stats at once.
+func TestAHundredThousandBrokersLeaveHealthAlone(t *testing.T) {
+	var l lab
+	b := l.liveBroker(t, 0)
+	b.become(0, brokersAt(0))
+	l.start(t, l.config())
+	l.learned(t, 0)
+	many := make([]kmsg.MetadataResponseBroker, 9_999)
+	c := l.dial(t, "bob.test:9092")
+	for round := range int32(5) {
+		for i := range many {
+			many[i].NodeID, many[i].Host, many[i].Port = 1000+round*10_000+int32(i), "b.vpc.invalid", int32(1+i)
+		}
+		b.become(0, many)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c.refresh(round)
+		}()
+		for waiting := true; waiting; {
+			promptly(t, func() { _, _ = l.proxy.Health(), l.proxy.Stats() })
+			select {
+			case <-done:
+				waiting = false
+			default:
+			}
+		}
+	}
+	if n := len(l.log.entries()); n > 400 {
+		t.Errorf("%d lines of log", n)
+	}
+	l.log.has(t, "lines were left out", "left_out=")
+}
