@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/portlab"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
@@ -95,16 +95,16 @@ func serveWithAdmin(t *testing.T, keys string) (k *running, bootstrap, admin str
 		t.Fatal(err)
 	}
 	t.Cleanup(brokers.Close)
-	first := freePorts(t, 3)
-	bootstrap, admin = "127.0.0.1:"+strconv.Itoa(first), "127.0.0.1:"+strconv.Itoa(first+2)
+	host := portlab.Host(t)
+	bootstrap, admin = host+":9092", host+":9400"
 	k = startServe(t, fmt.Sprintf(`
 clusters:
   orders:
     bootstrap: [%q]
     listeners:
-      fred: {bind: %q, nodes: {ports: %d}}
+      fred: {bind: %q, nodes: {ports: 9100}}
 admin: {bind: %q}
-%s`, brokers.ListenAddrs()[0], bootstrap, first+1, admin, keys))
+%s`, brokers.ListenAddrs()[0], bootstrap, admin, keys))
 	return k, bootstrap, admin
 }
 
