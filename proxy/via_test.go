@@ -3,10 +3,13 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +32,19 @@ func TestMain(m *testing.M) {
 	if os.Getenv(commandEnv) != "" {
 		os.Exit(viatest.Command(os.Args[1:])) //nolint:forbidigo // the command's status
 	}
+	waitTogether()
 	m.Run()
+}
+
+// waitTogether has more tests run at once than there are processors, unless -parallel
+// says how many: most of what they do is waiting for each other's ends.
+func waitTogether() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // far is a cluster that is reached through a via only.
