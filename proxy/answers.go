@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -17,7 +19,7 @@ import (
 // each answer with the request that it belongs to, and looks into those that can
 // hold an address.
 func (s *session) pumpAnswers() {
-	s.down.expired = s.silent
+	s.down.keeper.expired = s.silent
 	err := s.answers()
 	if errors.Is(err, errParked) {
 		return
@@ -113,7 +115,9 @@ func (s *session) settle() error {
 		if own == nil {
 			return nil
 		}
-		if err := s.down.put(own); err != nil {
+		err := s.down.put(own)
+		s.release(int64(len(own)))
+		if err != nil {
 			return err
 		}
 	}
@@ -147,6 +151,9 @@ func (s *session) match(r request) error {
 	if s.down.frames.Add(1) == 1 {
 		l.cluster.pulse.answered()
 	}
+	if !s.passedLogin.Load() && !isBeforeLogin(r.key) {
+		s.passedLogin.Store(true)
+	}
 	a := answer{session: s, request: r, frame: wire.SizeLen + int(size)}
 	if r.kind == saslHandshake {
 		return a.handshake()
@@ -164,6 +171,10 @@ func (s *session) match(r request) error {
 		return s.down.pass(a.frame)
 	}
 }
+
+// isBeforeLogin reports whether a broker that wants a login answers requests with
+// this key before there was one.
+func isBeforeLogin(key int16) bool { return key == kmsg.ApiVersions.Int16() || isLogin(key) }
 
 // answer is one answer on its way, at the front of the pipe of answers.
 type answer struct {
@@ -206,6 +217,11 @@ func (a answer) whole() error {
 	if err != nil {
 		return err
 	}
+	decoded, err := a.decoding(n)
+	if err != nil {
+		return err
+	}
+	defer a.release(decoded)
 	r := a.rewriter()
 	out, notes, err := r.Whole(a.key, a.version, payload)
 	if err != nil {
@@ -213,6 +229,15 @@ func (a answer) whole() error {
 	}
 	a.rewrote(a.request, notes)
 	return a.replace(n, out)
+}
+
+// decoding counts what it takes to decode n bytes; the caller releases it.
+func (a answer) decoding(n int) (held int64, err error) {
+	if n <= bufferSize {
+		return 0, nil
+	}
+	held = decodeFactor * int64(n)
+	return held, a.hold(held)
 }
 
 // minHead is about what the brokers in front of a Metadata answer take, in bytes.
@@ -226,8 +251,13 @@ func (a answer) head() error {
 		if err != nil {
 			return err
 		}
+		decoded, err := a.decoding(len(payload))
+		if err != nil {
+			return err
+		}
 		r := a.rewriter()
 		out, headLen, notes, err := r.Head(a.key, a.version, payload)
+		a.release(decoded)
 		switch {
 		case errors.Is(err, wire.ErrShort) && len(payload) < min(total, rewrite.MaxWhole):
 			n = min(2*len(payload)+minHead, total) // twice as much, so that it is parsed a few times only

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -198,7 +199,12 @@ func TestRefusalsInOrder(t *testing.T) {
 func TestNoWayRoundTheFilter(t *testing.T) {
 	t.Parallel()
 	readOnly := proxy.APIs{Preset: proxy.ReadOnly}
-	large := produceRequest(9, 1, "", make([]byte, 3<<20))
+	large := of(0, kmsg.NewPtrCreateTopicsRequest())
+	for range 300 {
+		topic := kmsg.NewCreateTopicsRequestTopic()
+		topic.Topic = strings.Repeat("t", 1000)
+		large.Topics = append(large.Topics, topic)
+	}
 	for name, tt := range map[string]struct {
 		frame []byte
 		want  proxy.CloseReason

@@ -33,25 +33,40 @@ func lend(n int) []byte {
 func (p *pipe) borrow() {
 	n := bufferSize
 	switch {
-	case p.filled && p.roomy():
+	case p.filled && p.roomy() && p.mayHold(hugeSize):
 		n = hugeSize
-	case p.filled:
+	case p.filled && p.mayHold(bulkSize):
 		n = bulkSize
 	}
 	p.buf = lend(n)
 }
 
+// mayHold reports whether there is room for a buffer of n bytes. Bulk is read into
+// a small one otherwise.
+func (p *pipe) mayHold(n int64) bool { return p.keeper == nil || p.keeper.holding.try(n) }
+
 // grow makes room for n bytes in all.
 func (p *pipe) grow(n int) {
 	buf := lend(n)
 	copy(buf, p.buf[:p.end])
-	p.giveBack()
+	p.repay()
 	p.buf = buf
+	if p.keeper != nil && len(buf) > bufferSize {
+		p.keeper.holding.force(int64(len(buf)))
+	}
 }
 
 // giveBack leaves the pipe without a buffer. One that is of a pool is as long as those
 // are, and goes back there.
 func (p *pipe) giveBack() {
+	if len(p.buf) > bufferSize && p.keeper != nil {
+		p.keeper.holding.clear()
+	}
+	p.repay()
+}
+
+// repay puts the buffer back into its pool.
+func (p *pipe) repay() {
 	switch len(p.buf) {
 	case hugeSize:
 		huges.Put((*huge)(p.buf))

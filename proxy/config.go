@@ -51,6 +51,7 @@ type Config struct {
 	MaxRequestBytesBeforeLogin int           // the same for clients that have not logged in where Listener.Login wants it; 0: DefaultMaxRequestBytesBeforeLogin
 	FirstRequestTimeout        time.Duration // 0: DefaultFirstRequestTimeout
 	HandshakeTimeout           time.Duration // 0: DefaultHandshakeTimeout
+	MaxHeldBytes               int64         // what is held for all clients beside their buffers; 0: a quarter of the memory limit
 	MaxHandshakes              int           // of clients, that are worked on at one time; 0: one for each processor but one, at least one
 	DrainTimeout               time.Duration // 0: DefaultDrainTimeout
 

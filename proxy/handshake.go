@@ -131,6 +131,10 @@ func (s *session) handshake(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
+	if err := s.hold(handshakeBytes); err != nil {
+		return err
+	}
+	defer s.release(handshakeBytes)
 	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.places, ahead: s.up.handOver()}
 	secure, err := tlsconf.Accept(ctx, h, s.route)
 	h.leave()

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"kproxy/rewrite"
 )
@@ -15,7 +16,10 @@ const maxInflight = 1024
 
 // maxOwn bounds the bytes of the proxy's own answers that wait for their turn, in the same
 // way: a long poll in front of them may take minutes.
-const maxOwn = 4 << 20
+const maxOwn = 256 << 10
+
+// ringCounted is from which size on a queue counts as held bytes, in requests.
+const ringCounted = 128
 
 // request is one that was forwarded, or answered by the proxy, as its answer
 // needs it.
@@ -124,6 +128,30 @@ func (q *inflight) takeBack(nth uint32, own int64) bool {
 	q.own.Add(-own)
 	return true
 }
+
+// growth is how many bytes more the queue takes when another request is pushed, as
+// far as they count.
+func (q *inflight) growth() int64 {
+	ring := q.ring.Load()
+	if ring == nil || 2*len(*ring) < ringCounted {
+		return 0
+	}
+	if pushed, _, settled := q.counts(); int(pushed-settled) < len(*ring) || len(*ring) == maxInflight {
+		return 0
+	}
+	return ringBytes(2*len(*ring)) - ringBytes(len(*ring))
+}
+
+// ringBytes is what a ring of n places counts as.
+func ringBytes(n int) int64 {
+	if n < ringCounted {
+		return 0
+	}
+	return int64(n) * int64(unsafe.Sizeof(request{}))
+}
+
+// waitOne waits until another request can be pushed without growth.
+func (q *inflight) waitOne() { q.waitUntil(uint32(len(*q.ring.Load())) - 1) }
 
 // grow replaces the ring by one of twice the size. Requests that the pump of
 // answers takes meanwhile are in both.
@@ -239,8 +267,14 @@ func (q *inflight) wake() {
 	}
 }
 
-// lighten gives the ring up, which is empty.
-func (q *inflight) lighten() { q.ring.Store(nil) }
+// lighten gives the ring up, which is empty, and returns what it has counted as.
+func (q *inflight) lighten() int64 {
+	ring := q.ring.Swap(nil)
+	if ring == nil {
+		return 0
+	}
+	return ringBytes(len(*ring))
+}
 
 // isClosed reports whether close was called.
 func (q *inflight) isClosed() bool { return q.closed.Load() }

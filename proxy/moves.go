@@ -71,6 +71,9 @@ func (m *mover) trust() endpoints.Trust {
 	return endpoints.Heard
 }
 
+// wantsLogin reports whether the cluster wants a login that only clients have.
+func (m *mover) wantsLogin() bool { return m.trust() == endpoints.Told }
+
 // needsLogin notes whether the cluster answered a question of kproxy's own.
 func (m *mover) needsLogin(needs bool) {
 	m.mu.Lock()

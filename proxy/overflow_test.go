@@ -197,7 +197,7 @@ func TestNodesAtOneAddress(t *testing.T) {
 	c.send(1, heartbeat())
 	s = b.take() // and not ninth
 	s.close()
-	c.eof()
+	_, _ = c.ended()
 	c.close()
 	l.ended(t, proxy.Relearn)
 	if n := ninth.sessions(); n > 0 {

@@ -34,9 +34,10 @@ func (s *session) canPark() bool {
 func (s *session) lighten() {
 	s.up.giveBack()
 	s.down.giveBack()
+	s.up.keeper, s.down.keeper = nil, nil
 	s.up.in, s.down.in = nil, nil
 	s.up.out, s.down.out = nil, nil
-	s.queue.lighten()
+	s.release(s.queue.lighten())
 }
 
 // stay clears the deadlines that have woken the pumps.

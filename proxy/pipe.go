@@ -68,9 +68,7 @@ type pipe struct {
 	frames  atomic.Int64 // frames begun, by whoever tells them apart
 	active  atomic.Int64 // when bytes were last written to dst, or the session began; a mark
 
-	// expired is asked when a read deadline passes: nil reads on, an error
-	// is returned in place of the deadline's. A nil expired fails.
-	expired func(err error) error
+	keeper *keeper // nil: a deadline that passes fails, and what is held is not counted
 }
 
 // boundary says that a frame begins with what is peeked at next. Behind a frame
@@ -132,8 +130,25 @@ func (p *pipe) peek(n int) ([]byte, error) {
 	return p.buf[p.next:p.end], nil
 }
 
-// makeRoom leaves free bytes behind end. The buffer grows only as bytes really
-// arrive, whatever length a peer has claimed.
+// reserve makes room where a full buffer has to grow: what is looked at has to be
+// whole. That may mean to wait for other sessions to end, which a poller's callback
+// must not. The buffer grows only once it is full, whatever length a peer has
+// claimed.
+func (p *pipe) reserve() error {
+	if p.buf == nil || p.end < len(p.buf) || p.next > 0 {
+		return nil
+	}
+	n := 2 * len(p.buf)
+	if p.keeper != nil {
+		if err := p.keeper.holding.set(int64(n)); err != nil {
+			return err
+		}
+	}
+	p.grow(n)
+	return nil
+}
+
+// makeRoom leaves free bytes behind end.
 func (p *pipe) makeRoom() {
 	switch {
 	case p.buf == nil:
@@ -166,6 +181,9 @@ func (p *pipe) read(need int) error {
 	if err := p.realize(); err != nil {
 		return err
 	}
+	if err := p.reserve(); err != nil {
+		return err
+	}
 	var n int
 	var err error
 	switch {
@@ -190,8 +208,8 @@ func (p *pipe) read(need int) error {
 // failedToRead says what an error of reading means; nil: try again.
 func (p *pipe) failedToRead(err error) error {
 	err = &sideError{reading: true, err: err}
-	if p.expired != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		return p.expired(err)
+	if p.keeper != nil && p.keeper.expired != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return p.keeper.expired(err)
 	}
 	return err
 }

@@ -24,6 +24,7 @@ type Proxy struct {
 	doors    []*door // from Start on
 
 	admission admission
+	budget    budget
 	ducts     *ducts
 	lot       lot
 	places    places
@@ -58,6 +59,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.log = p.conf.Logger
 	p.ducts = newDucts(p.conf.SplicePipes)
 	p.lot.log = p.log
+	p.budget.proxy, p.budget.freed = p, make(chan struct{}, 1)
 	p.places = newPlaces(p.conf.MaxHandshakes)
 	p.admission.all.alarm = alarm{log: p.log, key: "limits.max_connections", text: &limitText}
 	for i := range p.conf.Clusters {
@@ -156,6 +158,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.running = ctx
 	p.mu.Unlock()
 	p.limitConnections()
+	p.limitHeldBytes()
 	for _, err := range p.Uncovered() {
 		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
 	}

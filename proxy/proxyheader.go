@@ -60,7 +60,9 @@ func (s *session) readProxyHeader() error {
 		return nil // the load balancer's own question: a health check
 	}
 	s.from = source.String()
+	s.mu.Lock()
 	s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
+	s.mu.Unlock()
 	if reason := s.door.gate.claim(s.party.client.Addr()); reason != "" {
 		return end(reason, nil)
 	}

@@ -48,6 +48,8 @@ const (
 	Relearn            CloseReason = "relearn"              // the endpoint's broker was not known yet; it is once the client comes back
 	BadAnswer          CloseReason = "bad_answer"           // an answer that contradicts itself
 	UnexpectedAnswer   CloseReason = "unexpected_answer"    // an answer out of order, or to nothing
+	HeldBytes          CloseReason = "held_bytes"           // max_held_bytes are held, and the session comes first of those that have to go
+	HoldTimeout        CloseReason = "hold_timeout"         // a frame that has to be whole did not come in time
 	Loop               CloseReason = "loop"                 // the proxy has reached itself
 	NotAllowed         CloseReason = "not_allowed"          // refused by allow, deny or proxy_protocol.from: the client's network
 	BadProxyHeader     CloseReason = "bad_proxy_header"     // no PROXY protocol header where one is required, or one that contradicts itself

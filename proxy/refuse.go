@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -10,9 +11,10 @@ import (
 	"kproxy/rewrite"
 )
 
-// maxRefused bounds the requests that are refused by an answer, which repeats
-// what was asked for; a longer one ends the session. A producer's batch fits.
-const maxRefused = 2 << 20
+// maxRefused bounds what is held of a request that is refused by a response, which
+// repeats what was asked for; more ends the session. The records of a Produce
+// request are not held.
+const maxRefused = 256 << 10
 
 // refuse answers a request that the listener does not allow, as a broker does
 // whose administrator has not. What has no such answer ends the session.
@@ -21,6 +23,9 @@ func (s *session) refuse(r request, frame int) error {
 		reason: APIRefused,
 		err:    fmt.Errorf("%s v%d is not allowed on this listener", kmsg.NameForKey(r.key), r.version),
 		fix:    "if its clients need it, name it in the listener's apis.allow",
+	}
+	if r.key == kmsg.Produce.Int16() {
+		return s.refuseProduce(r, frame, refusal)
 	}
 	if frame > maxRefused {
 		return refusal
@@ -32,15 +37,13 @@ func (s *session) refuse(r request, frame int) error {
 	if h.Len > frame {
 		return end(BadRequest, wire.ErrMalformed)
 	}
-	if r.key == kmsg.Produce.Int16() {
-		switch acks, err := wire.ProduceAcks(b[:frame], h, rewrite.FlexibleRequest(r.key, r.version)); {
-		case err != nil:
-			return end(BadRequest, err)
-		case acks == 0:
-			return refusal // as a broker's refusal of what it does not answer
-		}
-	}
-	payload, err := rewrite.Refusal(r.key, r.version, b[h.Len:frame])
+	return s.answerRefused(r, frame, b[h.Len:frame], refusal)
+}
+
+// answerRefused answers a refused request with this body, of which frame bytes are
+// at the front of the pipe.
+func (s *session) answerRefused(r request, frame int, body []byte, refusal *ended) error {
+	payload, err := rewrite.Refusal(r.key, r.version, body)
 	switch {
 	case errors.Is(err, wire.ErrShort), errors.Is(err, wire.ErrMalformed):
 		return end(BadRequest, err)
@@ -48,6 +51,246 @@ func (s *session) refuse(r request, frame int) error {
 		return refusal
 	}
 	return s.answer(r, frame, payload)
+}
+
+// refuseProduce refuses a Produce request, whose records are dropped as they come.
+func (s *session) refuseProduce(r request, frame int, refusal *ended) error {
+	h, err := s.readHeader()
+	if err != nil {
+		return err
+	}
+	if h.Len > frame {
+		return end(BadRequest, wire.ErrMalformed)
+	}
+	if err := s.up.drop(h.Len); err != nil {
+		return err
+	}
+	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.key, r.version), version: r.version}
+	p.holding = holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}
+	defer p.holding.clear()
+	switch err := p.strip(); {
+	case errors.Is(err, errStripTooLong):
+		return refusal
+	case errors.Is(err, wire.ErrMalformed):
+		return end(BadRequest, err)
+	case err != nil:
+		return err
+	case p.acks == 0:
+		return refusal // as a broker's refusal of what it does not answer
+	}
+	if err := s.up.drop(p.left); err != nil { // what lies behind its end
+		return err
+	}
+	return s.answerRefused(r, 0, p.body, refusal)
+}
+
+// produceStripper reads a Produce request's body and keeps it without records and
+// tags: names, ids and partitions are what a refusal repeats.
+type produceStripper struct {
+	*session
+	version  int16
+	flexible bool
+	left     int    // bytes of the frame that were not read
+	body     []byte // what is kept
+	acks     int16
+	holding  holding // of body, beyond what any session may hold
+}
+
+var errStripTooLong = errors.New("the request names too much")
+
+func (p *produceStripper) strip() error {
+	if p.version >= 3 {
+		if err := p.text(); err != nil { // transactional id
+			return err
+		}
+	}
+	head, err := p.keep(2 + 4) // acks, timeout
+	if err != nil {
+		return err
+	}
+	if p.acks = int16(binary.BigEndian.Uint16(head)); p.acks == 0 {
+		return nil
+	}
+	return p.each(p.topic)
+}
+
+func (p *produceStripper) topic() error {
+	name := p.text
+	if p.version >= 13 {
+		name = func() error { _, err := p.keep(16); return err }
+	}
+	if err := name(); err != nil {
+		return err
+	}
+	if err := p.each(p.partition); err != nil {
+		return err
+	}
+	return p.tags()
+}
+
+func (p *produceStripper) partition() error {
+	if _, err := p.keep(4); err != nil {
+		return err
+	}
+	n, err := p.length(false)
+	if err != nil {
+		return err
+	}
+	if p.flexible { // null records
+		p.body = append(p.body, 0)
+	} else {
+		p.body = append(p.body, 0xff, 0xff, 0xff, 0xff)
+	}
+	if err := p.skip(max(n, 0)); err != nil {
+		return err
+	}
+	return p.tags()
+}
+
+// each calls read for every element of the array that comes next.
+func (p *produceStripper) each(read func() error) error {
+	n, err := p.length(true)
+	if err != nil {
+		return err
+	}
+	if n > wire.MaxElements {
+		return wire.ErrTooManyElements
+	}
+	for ; n > 0; n-- {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// text keeps a string.
+func (p *produceStripper) text() error {
+	if p.flexible {
+		n, err := p.length(true)
+		if err == nil {
+			_, err = p.keep(max(n, 0))
+		}
+		return err
+	}
+	b, err := p.keep(2)
+	if err != nil {
+		return err
+	}
+	_, err = p.keep(max(int(int16(binary.BigEndian.Uint16(b))), 0))
+	return err
+}
+
+// length reads the length of an array, of bytes, or of a compact string; null is
+// -1. kept has it stay in the body.
+func (p *produceStripper) length(kept bool) (n int, err error) {
+	if !p.flexible {
+		b, err := p.peekWithin(4)
+		if err != nil {
+			return 0, err
+		}
+		return int(int32(binary.BigEndian.Uint32(b))), p.take(4, kept)
+	}
+	v, size, err := p.uvarint()
+	if err != nil {
+		return 0, err
+	}
+	return int(v) - 1, p.take(size, kept)
+}
+
+// tags drops a tag section, and keeps an empty one.
+func (p *produceStripper) tags() error {
+	if !p.flexible {
+		return nil
+	}
+	count, size, err := p.uvarint()
+	if err != nil {
+		return err
+	}
+	if count > wire.MaxTags {
+		return wire.ErrTooManyTags
+	}
+	p.body = append(p.body, 0)
+	if err := p.skip(size); err != nil {
+		return err
+	}
+	for ; count > 0; count-- {
+		_, numberLen, err := p.uvarint()
+		if err != nil {
+			return err
+		}
+		if err := p.skip(numberLen); err != nil {
+			return err
+		}
+		value, valueLen, err := p.uvarint()
+		if err != nil {
+			return err
+		}
+		if err := p.skip(valueLen + int(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uvarint looks at an UNSIGNED_VARINT.
+func (p *produceStripper) uvarint() (v uint32, size int, err error) {
+	for n := 1; ; n++ {
+		b, err := p.peekWithin(n)
+		if err != nil {
+			return 0, 0, err
+		}
+		if v, size, err = wire.Uvarint(b); !errors.Is(err, wire.ErrShort) {
+			return v, size, err
+		}
+	}
+}
+
+// peekWithin looks at the next n bytes, or more, of the frame alone.
+func (p *produceStripper) peekWithin(n int) ([]byte, error) {
+	if n < 0 || n > p.left {
+		return nil, wire.ErrMalformed
+	}
+	b, err := p.up.peek(n)
+	return b[:min(len(b), p.left)], err
+}
+
+// keep takes the next n bytes into the body and returns them.
+func (p *produceStripper) keep(n int) ([]byte, error) {
+	if n > p.left {
+		return nil, wire.ErrMalformed
+	}
+	if len(p.body)+n > maxRefused {
+		return nil, errStripTooLong
+	}
+	start := len(p.body)
+	err := p.take(n, true)
+	return p.body[start:], err
+}
+
+func (p *produceStripper) take(n int, kept bool) error {
+	b, err := p.peekWithin(n)
+	if err != nil {
+		return err
+	}
+	if kept {
+		if len(p.body)+n > cap(p.body) {
+			if err := p.holding.set(int64(2 * (len(p.body) + n))); err != nil {
+				return err
+			}
+		}
+		p.body = append(p.body, b[:n]...)
+	}
+	return p.skip(n)
+}
+
+// skip drops the next n bytes.
+func (p *produceStripper) skip(n int) error {
+	if n < 0 || n > p.left {
+		return wire.ErrMalformed
+	}
+	p.left -= n
+	return p.up.drop(n)
 }
 
 // refuseLogin answers a client's SaslHandshake or SaslAuthenticate where the

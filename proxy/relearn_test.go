@@ -1,6 +1,8 @@
 package proxy_test
 
 import (
+	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,7 +89,12 @@ func TestUnknownNodeServesNothingElse(t *testing.T) {
 		c := l.dial(t, "bob.test:9105")
 		c.send(1, req)
 		s := bootstrap.take()
-		endedByProxy(c, s)
+		s.eof()
+		s.close()
+		if _, err := c.ended(); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: the client's connection ended by %v, want a reset: it has heard nothing", key.Name(), err)
+		}
+		c.close()
 		if e := l.ends.next(t); e.Reason != proxy.Relearn {
 			t.Errorf("%s: the session ended as %s (%v)", key.Name(), e.Reason, e.Err)
 		}

@@ -18,7 +18,7 @@ import (
 // or the proxy, ends the session. It reads what lies in front of a request's
 // body, and nothing behind.
 func (s *session) pumpRequests() {
-	s.up.expired = s.woken
+	s.up.keeper.expired = s.woken
 	err := s.requests()
 	var side *sideError
 	var why *ended
@@ -278,13 +278,18 @@ func (s *session) forward(r request, frame int) error {
 func (s *session) answer(r request, frame int, payload []byte) error {
 	r.kind = ownAnswer
 	r.own = append(wire.AppendResponsePrefix(nil, r.correlationID, len(payload)), payload...)
+	if err := s.hold(int64(len(r.own))); err != nil {
+		return err
+	}
 	mine, err := s.push(r)
 	if err != nil {
 		return err
 	}
 	if mine {
 		// Nothing is owed, so the pump of answers writes nothing meanwhile.
-		if err := s.down.put(r.own); err != nil {
+		err := s.down.put(r.own)
+		s.release(int64(len(r.own)))
+		if err != nil {
 			return end(ClientReset, err)
 		}
 	}
@@ -296,18 +301,20 @@ func (s *session) answer(r request, frame int, payload []byte) error {
 // says it.
 func (s *session) push(r request) (mine bool, err error) {
 	for {
-		full, mine := s.queue.push(r)
-		if !full {
-			return mine, nil
+		wait := s.queue.waitOne
+		if s.tryHold(s.queue.growth()) {
+			full, mine := s.queue.push(r)
+			if !full {
+				return mine, nil
+			}
+			if wait = s.queue.waitRoom; r.kind == ownAnswer {
+				wait = s.queue.waitDelivered
+			}
 		}
 		if err := s.up.flush(); err != nil {
 			return false, err
 		}
-		if r.kind == ownAnswer {
-			s.queue.waitDelivered()
-		} else {
-			s.queue.waitRoom()
-		}
+		wait()
 		if s.queue.isClosed() {
 			return false, &sideError{err: errAnswersEnded}
 		}

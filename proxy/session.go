@@ -73,23 +73,25 @@ type session struct {
 	queue    inflight
 	walker   rewrite.Walker
 
-	clientID string
-	user     string             // whom the client has logged in as, at the proxy; "": as nobody
-	login    *auth.Conversation // the client's login at the proxy that goes on, or the last one
-	parking  atomic.Bool        // the pump of requests has ended, for the session to be parked
-	node     atomic.Int32       // whose endpoint the client chose, as NodeCount has it
-	to       *route             // where requests go; nil: no broker was dialled yet; set like broker
-	expires  mark
-	leaving  atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
-	idleAt   atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
-	parkAt   atomic.Int64          // the same, when it was asked whether it can be parked
-	ticket   uint64                // of the lot, which guards it; 0: the session is not parked
+	clientID    string
+	user        string             // whom the client has logged in as, at the proxy; "": as nobody
+	login       *auth.Conversation // the client's login at the proxy that goes on, or the last one
+	parking     atomic.Bool        // the pump of requests has ended, for the session to be parked
+	node        atomic.Int32       // whose endpoint the client chose, as NodeCount has it
+	to          *route             // where requests go; nil: no broker was dialled yet; set like broker
+	expires     mark
+	held        atomic.Int64          // bytes beside the buffers (see budget)
+	passedLogin atomic.Bool           // the broker has answered what it answers only behind a login
+	leaving     atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
+	idleAt      atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
+	parkAt      atomic.Int64          // the same, when it was asked whether it can be parked
+	ticket      uint64                // of the lot, which guards it; 0: the session is not parked
 
 	renewal *renewal // of the proxy's login at the broker; nil: it lasts; set with broker
 
 	watch watch // the sweep's
 
-	mu  sync.Mutex // guards why, and the setting of broker, to, plain and renewal
+	mu  sync.Mutex // guards why, and the setting of party, broker, to, plain and renewal
 	why *ended     // the first reason
 }
 
@@ -153,6 +155,7 @@ func (s *session) move() (parked bool) {
 // parked.
 func (s *session) pump() {
 	s.parking.Store(false)
+	s.keep()
 	s.up.connect(s.stream, s.broker, s.proxy.ducts)
 	s.down.connect(s.broker, s.stream, s.proxy.ducts)
 	var answers sync.WaitGroup
@@ -170,6 +173,7 @@ func (s *session) close() {
 	s.endpoint.listener.cluster.probes.left(s)
 	s.up.giveBack()
 	s.down.giveBack()
+	s.release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
 
 // resetIfDown closes the client's connection by a reset if its broker is down. An
@@ -259,6 +263,7 @@ func (s *session) ended() *ended {
 // come before it is a load balancer's header, and then a TLS handshake, which has
 // a deadline of its own.
 func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
+	s.keep()
 	s.up.connect(s.client, nil, nil)
 	if err := s.hurry(); err != nil {
 		return wire.RequestHeader{}, err

@@ -12,6 +12,9 @@ import (
 // out.
 type Snapshot struct {
 	Clusters []ClusterStats // in the order of the configuration
+
+	HeldBytes    int64 // held for all clients at the moment, beside their buffers
+	MaxHeldBytes int64 // the limit of it; 0 before Start
 }
 
 // ClusterStats is about one cluster.
@@ -116,6 +119,7 @@ type APICount struct {
 // Stats counts. It takes as long as going through all live sessions once.
 func (p *Proxy) Stats() Snapshot {
 	var snapshot Snapshot
+	snapshot.HeldBytes, snapshot.MaxHeldBytes = p.heldBytes()
 	at := map[*listener]*ListenerStats{}
 	for _, c := range p.clusters {
 		stats := c.stats()

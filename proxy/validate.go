@@ -16,6 +16,9 @@ const (
 	// MinRequestBytes is the least MaxRequestBytes that lets every client
 	// bootstrap: ApiVersions and Metadata requests stay well below it.
 	MinRequestBytes = 1 << 10
+
+	// MinHeldBytes is the least MaxHeldBytes: a few large responses fit.
+	MinHeldBytes = 1 << 20
 	// maxKeepalive is Linux's own limit (MAX_TCP_KEEPIDLE); what is beyond it
 	// the kernel refuses, and the connection would have Go's default.
 	maxKeepalive = 32767 * time.Second

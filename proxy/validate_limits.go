@@ -21,6 +21,10 @@ func (v *validator) limits(c *Config) {
 	v.duration("limits.first_request_timeout", c.FirstRequestTimeout)
 	v.duration("limits.handshake_timeout", c.HandshakeTimeout)
 	v.count("limits.max_handshakes", c.MaxHandshakes)
+	if c.MaxHeldBytes != 0 && c.MaxHeldBytes < MinHeldBytes {
+		v.add("limits.max_held_bytes", fmt.Sprintf("%d is less than one large response takes", c.MaxHeldBytes),
+			fmt.Sprintf("write at least %d, or 0 for a quarter of the memory limit", MinHeldBytes))
+	}
 	v.count("limits.max_connections", c.MaxConnections)
 	v.duration("limits.idle_timeout", c.IdleTimeout)
 	v.duration("limits.max_age", c.MaxAge)

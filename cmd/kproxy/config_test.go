@@ -170,7 +170,7 @@ func TestBadFiles(t *testing.T) {
 			"unknown keys", oneListener + "limits: {max_bytes: 1}\nrelod: {watch: true}\n",
 			[]string{
 				"relod: unknown key; did you mean reload?",
-				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, max_request_bytes_before_login, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter",
+				"limits.max_bytes: unknown key; known here: max_connections, max_request_bytes, max_request_bytes_before_login, first_request_timeout, handshake_timeout, max_handshakes, max_held_bytes, idle_timeout, max_age, max_age_jitter",
 			},
 		},
 		{
@@ -222,7 +222,7 @@ log: {level: loud}
 				`clusters.orders.listeners.fred.nodes.pin.7: "b" is not a port or slot; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.pin.a: "a" is not a broker id; write broker ids with their ports or slots, such as {1001: 9150}`,
 				`clusters.orders.listeners.fred.nodes.slots: 0 is not a range; write one such as 1-254`,
-				`limits: found 5 instead of keys; write keys such as max_connections, max_request_bytes, max_request_bytes_before_login, first_request_timeout, handshake_timeout, max_handshakes, idle_timeout, max_age, max_age_jitter`,
+				`limits: found 5 instead of keys; write keys such as max_connections, max_request_bytes, max_request_bytes_before_login, first_request_timeout, handshake_timeout, max_handshakes, max_held_bytes, idle_timeout, max_age, max_age_jitter`,
 				`log.level: "loud" is not one of debug, info, warn, error; the default is info`,
 			},
 		},

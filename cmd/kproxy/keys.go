@@ -176,6 +176,7 @@ type limitKeys struct {
 	FirstRequestTimeout        time.Duration `key:"first_request_timeout" default:"30s" min:"1ms" doc:"Longest wait for a client's first request header."`
 	HandshakeTimeout           time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" doc:"Longest wait for a client's TLS handshake."`
 	MaxHandshakes              int           `key:"max_handshakes" default:"0" min:"0" example:"4" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: one for each processor but one, at least one."`
+	MaxHeldBytes               int           `key:"max_held_bytes" default:"0" min:"0" example:"268435456" doc:"Most bytes that are held for all clients together, beside 16 KiB for each direction of a connection; 0: a quarter of the memory limit."`
 	IdleTimeout                time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
 	MaxAge                     time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
 	MaxAgeJitter               float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
@@ -246,6 +247,7 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 		FirstRequestTimeout:        f.Limits.FirstRequestTimeout,
 		HandshakeTimeout:           f.Limits.HandshakeTimeout,
 		MaxHandshakes:              f.Limits.MaxHandshakes,
+		MaxHeldBytes:               int64(f.Limits.MaxHeldBytes),
 		DrainTimeout:               f.Drain.Timeout,
 		AdminBind:                  f.Admin.Bind,
 		MaxConnections:             f.Limits.MaxConnections,

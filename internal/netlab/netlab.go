@@ -109,6 +109,15 @@ func (n *Network) Remove(address string) {
 
 // Dial connects to an address on the network, and refuses any other.
 func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+	return n.dial(ctx, &net.Dialer{}, address)
+}
+
+// DialFrom is Dial from a local address, which must be one of loopback.
+func (n *Network) DialFrom(ctx context.Context, from, address string) (net.Conn, error) {
+	return n.dial(ctx, &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}, address)
+}
+
+func (n *Network) dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {
 	n.mu.Lock()
 	to, ok := n.sockets[strings.ToLower(address)]
 	var pipe *pipeListener
@@ -125,7 +134,7 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	case to.closed.Load():
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: name(address), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", to.address)
+	return d.DialContext(ctx, "tcp", to.address)
 }
 
 // Refused is how many dials went to addresses that are not on the network.

@@ -11,11 +11,12 @@ import (
 )
 
 // family is one entry of the catalogue. Its name is Prometheus's and OTLP's
-// alike. Exactly one of the functions is set; it returns the samples of one
+// alike. Exactly one of the functions is set; it returns the samples of the proxy, of one
 // cluster, or of one listener, without the labels that name these.
 type family struct {
 	name, unit, help string
 	kind             kind
+	ofProxy          func(*proxy.Snapshot) []sample
 	ofCluster        func(*proxy.ClusterStats) []sample
 	ofListener       func(*proxy.ListenerStats) []sample
 	durations        func(*proxy.ListenerStats) []proxy.DurationStats // for a histogram by API
@@ -54,7 +55,20 @@ const (
 
 // catalogue returns all metrics of the proxy.
 func catalogue() []family {
-	return append(listenerMetrics(), clusterMetrics()...)
+	return slices.Concat(proxyMetrics(), listenerMetrics(), clusterMetrics())
+}
+
+func proxyMetrics() []family {
+	return []family{
+		{
+			name: "kproxy_held_bytes", unit: "By", help: "Bytes held for all clients, beside their buffers.", kind: gauge,
+			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.HeldBytes)} },
+		},
+		{
+			name: "kproxy_held_bytes_limit", unit: "By", help: "The limit of kproxy_held_bytes (limits.max_held_bytes).", kind: gauge,
+			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.MaxHeldBytes)} },
+		},
+	}
 }
 
 func listenerMetrics() []family {

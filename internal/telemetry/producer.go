@@ -69,6 +69,10 @@ func (c *collection) points(m *family) []metricdata.DataPoint[int64] {
 			})
 		}
 	}
+	if m.ofProxy != nil {
+		add(m.ofProxy(&c.snapshot))
+		return points
+	}
 	for i := range c.snapshot.Clusters {
 		cluster := &c.snapshot.Clusters[i]
 		name := attribute.String(labelCluster, cluster.Name)

@@ -1,0 +1,350 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kproxy/internal/logkey"
+)
+
+// Held bytes are what the process keeps in memory for clients beyond the 16 KiB
+// that each direction of a session may have for its buffer: requests that are
+// refused, requests and responses that have to be whole before they can be read,
+// logins, handshakes, responses of kproxy's own that wait for their turn, and the
+// queue of requests in flight. Each was bounded for one client; budget bounds them
+// for all.
+//
+// What is about to be held is taken from the budget first:
+//
+//	take ──▶ room ──▶ held
+//	  │ none: the session ends that comes first (held_bytes)
+//	  └─▶ without a broker or a login ▸ of the source that holds most ▸ the largest
+//
+// A session that holds next to nothing is never refused anything, so the forwarding
+// of ordinary requests does not depend on the budget.
+type budget struct {
+	proxy *Proxy
+	max   atomic.Int64 // set by Start
+	used  atomic.Int64
+
+	evicting sync.Mutex    // one eviction at a time: each walks all sessions
+	freed    chan struct{} // holds one when bytes were given back while a session waits
+	waiting  atomic.Int32
+}
+
+const (
+	// freeBytes is what a session may hold whatever the budget says.
+	freeBytes = 4 << 10
+	// handshakeBytes is what a TLS handshake with a client takes: the hello, the
+	// certificates, keys and crypto/tls's own buffers (measured: 40 KiB).
+	handshakeBytes = 48 << 10
+	// decodeFactor is how many times a frame that is decoded whole takes its
+	// length: what it is decoded into, and what is written in its place.
+	decodeFactor = 2
+	// heldPart is the default budget's part of the memory limit. A collection
+	// may find as much garbage as there is live memory, and a buffer that grows
+	// is there twice.
+	heldPart = 4
+	// minHeldDefault is the least default.
+	minHeldDefault = 32 << 20
+	// roomTimeout is how long a session waits for what an evicted one held.
+	roomTimeout = 2 * time.Second
+	// holdTimeout is how long a response may take that has to be held whole.
+	// Requests have first_request_timeout.
+	holdTimeout = time.Minute
+)
+
+// limitHeldBytes sets the budget, and says in the log where it is from.
+func (p *Proxy) limitHeldBytes() {
+	limit := p.conf.MaxHeldBytes
+	if limit == 0 {
+		memory, known := memoryLimit()
+		if !known {
+			memory = 1 << 30
+		}
+		limit = max(memory/heldPart, minHeldDefault)
+		p.log.Info("the limit of held bytes follows from the memory limit", slog.Int64(logkey.Max, limit))
+	}
+	p.budget.max.Store(limit)
+}
+
+// memoryLimit is Go's, or else the machine's memory.
+func memoryLimit() (bytes int64, known bool) {
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return limit, true
+	}
+	return machineMemory()
+}
+
+// room takes n bytes from the budget if they are there.
+func (b *budget) room(n int64) bool {
+	limit := b.max.Load()
+	if used := b.used.Add(n); limit > 0 && used > limit {
+		b.give(n)
+		return false
+	}
+	return true
+}
+
+func (b *budget) give(n int64) {
+	b.used.Add(-n)
+	if b.waiting.Load() > 0 {
+		select {
+		case b.freed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// tryHold counts n more bytes as held for the session, if there is room. It does
+// not wait.
+func (s *session) tryHold(n int64) bool {
+	b := &s.proxy.budget
+	if s.held.Add(n) <= freeBytes {
+		b.used.Add(n)
+		return true
+	}
+	if b.room(n) {
+		return true
+	}
+	s.held.Add(-n)
+	return false
+}
+
+// hold is tryHold, and has other sessions end where there is no room. The error
+// says that this one comes first, or that none has made room in time.
+func (s *session) hold(n int64) error {
+	if s.tryHold(n) {
+		return nil
+	}
+	b := &s.proxy.budget
+	b.waiting.Add(1)
+	defer b.waiting.Add(-1)
+	timer := time.NewTimer(roomTimeout)
+	defer timer.Stop()
+	for {
+		if !b.evict(s, n) {
+			return heldTooMuch(n)
+		}
+		if s.tryHold(n) {
+			return nil
+		}
+		select {
+		case <-b.freed:
+		case <-timer.C:
+			return heldTooMuch(n)
+		}
+	}
+}
+
+func heldTooMuch(n int64) *ended {
+	return &ended{
+		reason: HeldBytes,
+		err:    fmt.Errorf("%d bytes more would have to be held", n),
+		fix:    "raise limits.max_held_bytes if memory allows, or look at the clients of this source",
+	}
+}
+
+// release gives back what hold has counted.
+func (s *session) release(n int64) {
+	s.held.Add(-n)
+	s.proxy.budget.give(n)
+}
+
+// holder is a session that holds bytes, as eviction sees it.
+type holder struct {
+	session *session
+	held    int64
+	early   bool
+	source  netip.Addr
+}
+
+// evict ends the sessions that come first, until they hold n bytes. It reports
+// whether s may wait for these: not if s is among the first itself.
+func (b *budget) evict(s *session, n int64) bool {
+	b.evicting.Lock()
+	defer b.evicting.Unlock()
+	all, ending := b.holders(s, n)
+	room := b.max.Load() - b.used.Load() + ending
+	for freed := int64(0); room+freed < n; {
+		first := worst(all)
+		if first == nil || first.session == s {
+			return false
+		}
+		freed += first.held
+		first.session.evicted()
+		first.held = 0
+	}
+	return true
+}
+
+// holders returns the sessions that hold anything, with s as if it held n more, and
+// how much is held by others that end already and will give it back.
+func (b *budget) holders(s *session, n int64) (all []*holder, ending int64) {
+	all = []*holder{{session: s, held: s.held.Load() + n, early: s.isEarly(), source: s.clientAddr()}}
+	for _, other := range b.proxy.live() {
+		switch held := other.held.Load(); {
+		case other == s || held <= freeBytes:
+		case other.ended() != nil:
+			ending += held
+		default:
+			all = append(all, &holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
+		}
+	}
+	return all, ending
+}
+
+// clientAddr is the client's IP address.
+func (s *session) clientAddr() netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.party.client.Addr()
+}
+
+// worst returns the holder that ends first: of those that have no broker or no
+// login yet, if there are any, the largest one of the source that holds most.
+func worst(all []*holder) *holder {
+	type class struct {
+		early  bool
+		source netip.Addr
+	}
+	sums := map[class]int64{}
+	for _, h := range all {
+		sums[class{h.early, h.source}] += h.held
+	}
+	var first *holder
+	for _, h := range all {
+		switch {
+		case h.held == 0:
+		case first == nil, h.early && !first.early:
+			first = h
+		case h.early != first.early:
+		case h.source == first.source && h.held > first.held,
+			h.source != first.source && sums[class{h.early, h.source}] > sums[class{first.early, first.source}]:
+			first = h
+		}
+	}
+	return first
+}
+
+// isEarly reports whether the client has not shown yet that it may be here: it has
+// no broker, or the cluster wants a login that has not passed through.
+func (s *session) isEarly() bool {
+	if !s.isOpen() {
+		return true
+	}
+	l := s.endpoint.listener
+	return l.users == nil && l.cluster.method == nil && !s.passedLogin.Load() && l.cluster.mover.wantsLogin()
+}
+
+// evicted ends the session for another one that needs what it holds.
+func (s *session) evicted() {
+	s.note(&ended{
+		reason: HeldBytes,
+		err:    fmt.Errorf("it held %d bytes when there was no room for more", s.held.Load()),
+		fix:    "raise limits.max_held_bytes if memory allows, or look at the clients of this source",
+	})
+	closeByReset(s.client)
+	s.closeBroker()
+	s.proxy.lot.wake(s)
+}
+
+// keeper is what a pipe asks its session.
+type keeper struct {
+	// expired is asked when a read deadline passes: nil reads on, an error is
+	// returned in place of the deadline's. A nil expired fails.
+	expired func(err error) error
+	holding holding
+}
+
+// holding is what one pipe holds of a frame that has to be whole. A holding has a
+// limit of time, from its first byte to its last. One goroutine uses it.
+type holding struct {
+	session *session
+	bytes   int64
+	limit   time.Duration
+	source  net.Conn // whose bytes they are; it is closed at the limit
+	timer   *time.Timer
+}
+
+// set makes it n bytes. The error is as that of session.hold.
+func (h *holding) set(n int64) error {
+	if n > h.bytes {
+		if err := h.session.hold(n - h.bytes); err != nil {
+			return err
+		}
+		h.bytes = n
+	}
+	if n > freeBytes && h.timer == nil {
+		h.timer = time.AfterFunc(h.limit, h.expire)
+	}
+	return nil
+}
+
+// force makes it n bytes, whatever the budget says: they are there already.
+func (h *holding) force(n int64) {
+	if more := n - h.bytes; more > 0 {
+		h.session.held.Add(more)
+		h.session.proxy.budget.used.Add(more)
+		h.bytes = n
+	}
+}
+
+// try makes it n bytes if there is room, without a limit of time: they are on their
+// way, and nothing waits for the rest of them.
+func (h *holding) try(n int64) bool {
+	if n <= h.bytes {
+		return true
+	}
+	if !h.session.tryHold(n - h.bytes) {
+		return false
+	}
+	h.bytes = n
+	return true
+}
+
+// clear gives all of it back.
+func (h *holding) clear() {
+	if h.timer != nil {
+		h.timer.Stop()
+		h.timer = nil
+	}
+	if h.bytes > 0 {
+		h.session.release(h.bytes)
+		h.bytes = 0
+	}
+}
+
+var errHoldTimeout = errors.New("a frame that has to be whole did not come in time")
+
+func (h *holding) expire() {
+	h.session.note(&ended{
+		reason: HoldTimeout,
+		err:    fmt.Errorf("%w: %s", errHoldTimeout, h.limit),
+		fix:    "look at the network on the way, or at the program that sends so slowly",
+	})
+	closeNow(h.source)
+}
+
+// keep gives both pipes their keepers.
+func (s *session) keep() {
+	if s.up.keeper == nil {
+		s.up.keeper = &keeper{holding: holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}}
+		s.down.keeper = &keeper{holding: holding{session: s, limit: holdTimeout}}
+	}
+	s.down.keeper.holding.source = s.broker
+}
+
+// heldBytes is what is held for all clients at the moment, and the limit of it, in
+// bytes; the limit is 0 before Start.
+func (p *Proxy) heldBytes() (used, limit int64) {
+	return p.budget.used.Load(), p.budget.max.Load()
+}
