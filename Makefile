@@ -79,7 +79,7 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 
 .PHONY: e2e
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, nc); a skip is a failure
-	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd
+	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd
 
 .PHONY: compat
 compat: ## every Kafka from 2.2 on with every client: writes docs/compatibility.md (more than an hour)

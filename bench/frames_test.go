@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/portlab"
 	"kproxy/internal/wire"
 )
 
@@ -177,12 +178,7 @@ func startFakeBroker(t *testing.T) string {
 // startSecureBroker starts one that speaks TLS, if there is a config.
 func startSecureBroker(t *testing.T, config *tls.Config) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := net.JoinHostPort(portlab.Host(t), "9092")
 	b, err := newFakeBroker(address)
 	if err != nil {
 		t.Fatal(err)

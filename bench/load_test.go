@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"kproxy/internal/portlab"
 	"kproxy/internal/wire"
 )
 
@@ -123,12 +124,7 @@ func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 
 // A load against nobody says so, and ends.
 func TestLoadFails(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := portlab.Closed(t)
 	var out bytes.Buffer
 	input, _ := json.Marshal(loadJob{Work: fetchOf(17, 256, 1), Address: address, Duration: time.Millisecond})
 	if err := serveLoad(t.Context(), bytes.NewReader(input), &out); err == nil || !strings.Contains(out.String(), "refused") {

@@ -171,6 +171,8 @@ func (s *session) match(r request) error {
 		return a.whole()
 	case rewrite.Walk:
 		return a.walk()
+	case rewrite.Settings:
+		return a.settings()
 	default:
 		return s.down.pass(a.frame)
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -83,6 +84,10 @@ var readOnly = map[kmsg.Key]bool{
 // policy says which of the APIs that this build knows a listener refuses.
 type policy struct {
 	refused [kmsg.MaxKey + 1]bool
+	// keepsMints is whether the APIs of mints would give out logins as the proxy's
+	// principal: a client that may not use them does not see them either, nor
+	// Envelope, which could hold them.
+	keepsMints bool
 	// filters is whether clients might want to walk round it: then nothing passes
 	// that it cannot look into.
 	filters bool
@@ -94,7 +99,7 @@ func (l *listener) newPolicy() *policy {
 	for key := range p.refused {
 		p.refused[key] = l.conf.APIs.Preset == ReadOnly && !readOnly[kmsg.Key(key)]
 	}
-	if l.cluster.conf.SASL != nil {
+	if p.keepsMints = l.cluster.conf.SASL != nil; p.keepsMints {
 		p.set(true, mints...)
 	}
 	for _, name := range l.conf.APIs.Allow {
@@ -118,6 +123,12 @@ func (p *policy) set(refused bool, keys ...kmsg.Key) {
 // refuses reports whether requests with this key are refused.
 func (p *policy) refuses(key int16) bool {
 	return key >= 0 && int(key) < len(p.refused) && p.refused[key]
+}
+
+// hides reports whether ApiVersions does not show a known API.
+func (p *policy) hides(key int16) bool {
+	mints := key == kmsg.Envelope.Int16() || slices.Contains(mints, kmsg.Key(key))
+	return p.keepsMints && mints && p.refuses(key)
 }
 
 // unknownAPI is what apiCalled returns for a name that no API has.

@@ -1,12 +1,15 @@
 package proxy_test
 
 import (
+	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/kmsglab"
 	"kproxy/proxy"
 )
 
@@ -49,6 +52,126 @@ func TestReadOnly(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
+// everyRefusedAPI are the names of all APIs that a listener can refuse.
+func everyRefusedAPI() (names []string) {
+	for key := range kmsglab.Keys() {
+		if key != kmsg.ApiVersions.Int16() {
+			names = append(names, kmsg.NameForKey(key))
+		}
+	}
+	return names
+}
+
+// offered has the broker answer ApiVersions, which the client has sent as request
+// 1: it has all versions from 0 to 99 of every API. It returns what the client is
+// told.
+func offered(c client, s brokerConn) []kmsg.ApiVersionsResponseApiKey {
+	c.t.Helper()
+	s.request(kmsg.ApiVersions, 1)
+	offer := answerTo(4, kmsg.NewPtrApiVersionsResponse())
+	for key := range kmsglab.Keys() {
+		offer.ApiKeys = append(offer.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: key, MaxVersion: 99})
+	}
+	s.answer(1, offer)
+	resp := answerTo(4, kmsg.NewPtrApiVersionsResponse())
+	c.receive(1, resp)
+	return resp.ApiKeys
+}
+
+// anyRequestFrame is requestFrame for ControlledShutdown v0 too, whose header has
+// no client id; kmsg writes no size and no body for that.
+func anyRequestFrame(correlationID int32, req kmsg.Request) []byte {
+	if req.Key() != kmsg.ControlledShutdown.Int16() || req.GetVersion() != 0 {
+		return requestFrame(correlationID, req)
+	}
+	frame := req.AppendTo([]byte{0, 0, 0, 0, 0, 7, 0, 0, byte(correlationID >> 24), byte(correlationID >> 16), byte(correlationID >> 8), byte(correlationID)})
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	return frame
+}
+
+// Clients infer what a broker can do from the versions of APIs that they never
+// ask for, so a refused API stays in ApiVersions. A request for it, in every
+// version that is offered, gets a response that clients can read, and the session
+// goes on.
+func TestEveryRefusedAPIInEveryOfferedVersion(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.first = l.startBroker(t, 0, 0)
+	conf := l.config()
+	conf.Clusters[0].Listeners[0].APIs = proxy.APIs{Deny: everyRefusedAPI()}
+	l.start(t, conf)
+	c := l.dial(t, "bob.test:9092")
+	c.send(1, of(4, kmsg.NewPtrApiVersionsRequest()))
+	s := l.first.take()
+	apis := offered(c, s)
+	if got, want := len(apis), len(everyRefusedAPI())+1; got != want {
+		t.Errorf("APIs that are offered: got %d, want %d", got, want)
+	}
+	id, want := int32(1), int32(1)
+	for _, api := range apis {
+		if api.ApiKey == kmsg.ApiVersions.Int16() {
+			continue
+		}
+		want += int32(kmsg.RequestForKey(api.ApiKey).MaxVersion()) + 1
+		for version := api.MinVersion; version <= api.MaxVersion; version++ {
+			id++
+			c.write(anyRequestFrame(id, kmsglab.Request(api.ApiKey, version)))
+			resp := kmsg.ResponseForKey(api.ApiKey)
+			resp.SetVersion(version)
+			frame, err := c.tryFrame()
+			if err != nil {
+				t.Fatalf("%s v%d: %v", kmsg.NameForKey(api.ApiKey), version, err)
+			}
+			decodeAnswer(t, frame, id, resp)
+		}
+	}
+	if id != want {
+		t.Errorf("versions that are offered: got %d, want %d", id-1, want-1)
+	}
+	finish(t, &l, c, s)
+}
+
+// On a cluster where kproxy logs in, the APIs that give out logins are not shown,
+// but for those that the listener allows. What its preset refuses is.
+func TestMintsStayHidden(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		apis   proxy.APIs
+		hidden []int16
+	}{
+		"nothing said": {proxy.APIs{}, []int16{38, 39, 40, 41, 50, 51, 58}},
+		"read-only":    {proxy.APIs{Preset: proxy.ReadOnly}, []int16{38, 39, 40, 41, 50, 51, 58}},
+		"one allowed":  {proxy.APIs{Preset: proxy.ReadOnly, Allow: []string{"DescribeUserScramCredentials"}}, []int16{38, 39, 40, 41, 51, 58}},
+		"denied":       {proxy.APIs{Deny: []string{"CreateDelegationToken", "Produce"}}, []int16{38, 39, 40, 41, 50, 51, 58}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var l lab
+			l.door = newDoor()
+			l.first = l.startBroker(t, 0, 0)
+			conf := l.door.logsIn(l.config())
+			conf.Clusters[0].Listeners[0].APIs = tt.apis
+			l.start(t, conf)
+			c, s := l.session(t, l.first)
+			c.send(1, of(4, kmsg.NewPtrApiVersionsRequest()))
+			shown := map[int16]bool{}
+			for _, api := range offered(c, s) {
+				shown[api.ApiKey] = true
+			}
+			var hidden []int16
+			for key := range kmsglab.Keys() {
+				if !shown[key] {
+					hidden = append(hidden, key)
+				}
+			}
+			if !slices.Equal(hidden, tt.hidden) {
+				t.Errorf("hidden: got %v, want %v", hidden, tt.hidden)
+			}
+			finish(t, &l, c, s)
+		})
+	}
+}
+
 // A refusal comes in its turn.
 func TestRefusalsInOrder(t *testing.T) {
 	t.Parallel()
@@ -86,13 +209,13 @@ func TestNoWayRoundTheFilter(t *testing.T) {
 		frame []byte
 		want  proxy.CloseReason
 	}{
-		"acks=0":              {requestFrame(1, produceRequest(9, 0, "", []byte("r"))), proxy.APIRefused},
-		"more than is read":   {requestFrame(1, large), proxy.APIRefused},
-		"an unknown api":      {[]byte{0, 0, 0, 10, 0x27, 0x10, 0, 0, 0, 0, 0, 1, 0, 0}, proxy.UnknownAPI},
-		"a produce of lies":   {[]byte{0, 0, 0, 18, 0, 0, 0, 3, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 1, 0, 0, 0, 9}, proxy.BadRequest},
-		"a version to come":   {[]byte{0, 0, 0, 11, 0, 19, 0, 99, 0, 0, 0, 1, 0xff, 0xff, 0}, proxy.APIRefused},
-		"a negative version":  {[]byte{0, 0, 0, 10, 0, 19, 0xff, 0xff, 0, 0, 0, 1, 0xff, 0xff}, proxy.APIRefused},
-		"what has no refusal": {requestFrame(1, of(0, kmsg.NewPtrElectLeadersRequest())), proxy.APIRefused},
+		"acks=0":                       {requestFrame(1, produceRequest(9, 0, "", []byte("r"))), proxy.APIRefused},
+		"more than is read":            {requestFrame(1, large), proxy.APIRefused},
+		"an unknown api":               {[]byte{0, 0, 0, 10, 0x27, 0x10, 0, 0, 0, 0, 0, 1, 0, 0}, proxy.UnknownAPI},
+		"a produce of lies":            {[]byte{0, 0, 0, 18, 0, 0, 0, 3, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 1, 0, 0, 0, 9}, proxy.BadRequest},
+		"a version to come":            {[]byte{0, 0, 0, 11, 0, 19, 0, 99, 0, 0, 0, 1, 0xff, 0xff, 0}, proxy.APIRefused},
+		"a negative version":           {[]byte{0, 0, 0, 10, 0, 19, 0xff, 0xff, 0, 0, 0, 1, 0xff, 0xff}, proxy.APIRefused},
+		"more items than are answered": {requestFrame(1, &kmsg.DeleteTopicsRequest{Version: 5, TopicNames: make([]string, 10_001)}), proxy.APIRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -73,6 +73,7 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 	l.policy = l.newPolicy()
 	l.rewriter = rewrite.Rewriter{
 		Refused:     l.policy.refuses,
+		Hidden:      l.policy.hides,
 		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs && !l.policy.filters,
 	}
 	return l, nil

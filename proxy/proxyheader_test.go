@@ -292,6 +292,10 @@ func (c *firstWrite) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+func (c *firstWrite) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
 // The broker's side hears who the client is; of the proxy's own questions, that
 // they are its own.
 func TestProxyHeaderToBrokers(t *testing.T) {

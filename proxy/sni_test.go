@@ -144,8 +144,9 @@ func TestSNIOfANodeNotYetKnown(t *testing.T) {
 	s.answer(1, answer)
 	c.receive(1, metadataRequest(9).ResponseKind().(*kmsg.MetadataResponse))
 	c.send(2, heartbeat())
-	_, _ = c.ended()
+	s.eof()
 	s.close()
+	_, _ = c.ended()
 	l.ended(t, proxy.Relearn)
 	for _, count := range l.listenerStats(0).Closed {
 		if count.Node != proxy.UnknownNode && count.Node != proxy.NoNode {

@@ -56,8 +56,8 @@ func TestShutdownFinishesHalfASplice(t *testing.T) {
 	endedByProxy(c, s)
 	wantCut(t, done, 0)
 	l.ended(t, proxy.Drained)
-	if up, _ := l.moved(); !*copyAll && up.Spliced < 1<<19 {
-		t.Errorf("%d bytes were spliced", up.Spliced)
+	if up, _ := l.moved(); !*copyAll && up.Spliced == 0 {
+		t.Error("nothing was spliced")
 	}
 }
 

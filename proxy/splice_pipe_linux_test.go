@@ -40,6 +40,7 @@ func tcpPair(t *testing.T) (near, far *net.TCPConn) {
 // As TestPipeAgainstAModel, between sockets: whatever is looked at, spliced and
 // copied in turns, nothing is lost and nothing overtakes.
 func TestSplicingPipeAgainstAModel(t *testing.T) {
+	t.Parallel()
 	budget := newDucts(1)
 	defer budget.close()
 	for seed := range uint64(30) {

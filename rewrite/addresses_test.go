@@ -22,24 +22,27 @@ type field struct {
 
 // rewritten are the fields that look like an address and are rewritten.
 var rewritten = map[field]bool{
-	{0, "Brokers.Host"}:        true,
-	{0, "Brokers.Port"}:        true,
-	{1, "Brokers.Host"}:        true,
-	{1, "Brokers.Port"}:        true,
-	{3, "Brokers.Host"}:        true,
-	{3, "Brokers.Port"}:        true,
-	{10, "Host"}:               true, // v0-3
-	{10, "Port"}:               true,
-	{10, "Coordinators.Host"}:  true, // v4+
-	{10, "Coordinators.Port"}:  true,
-	{60, "Brokers.Host"}:       true,
-	{60, "Brokers.Port"}:       true,
-	{78, "NodeEndpoints"}:      true,
-	{78, "NodeEndpoints.Host"}: true,
-	{78, "NodeEndpoints.Port"}: true,
-	{79, "NodeEndpoints"}:      true,
-	{79, "NodeEndpoints.Host"}: true,
-	{79, "NodeEndpoints.Port"}: true,
+	{0, "Brokers.Host"}:          true,
+	{0, "Brokers.Port"}:          true,
+	{1, "Brokers.Host"}:          true,
+	{1, "Brokers.Port"}:          true,
+	{3, "Brokers.Host"}:          true,
+	{3, "Brokers.Port"}:          true,
+	{10, "Host"}:                 true, // v0-3
+	{10, "Port"}:                 true,
+	{10, "Coordinators.Host"}:    true, // v4+
+	{10, "Coordinators.Port"}:    true,
+	{55, "Nodes.Listeners"}:      true, // taken out
+	{55, "Nodes.Listeners.Host"}: true,
+	{55, "Nodes.Listeners.Port"}: true,
+	{60, "Brokers.Host"}:         true,
+	{60, "Brokers.Port"}:         true,
+	{78, "NodeEndpoints"}:        true,
+	{78, "NodeEndpoints.Host"}:   true,
+	{78, "NodeEndpoints.Port"}:   true,
+	{79, "NodeEndpoints"}:        true,
+	{79, "NodeEndpoints.Host"}:   true,
+	{79, "NodeEndpoints.Port"}:   true,
 }
 
 const (
@@ -64,9 +67,6 @@ var leftAlone = map[field]string{
 	{54, "NodeEndpoints"}:                              kraft,
 	{54, "NodeEndpoints.Host"}:                         kraft,
 	{54, "NodeEndpoints.Port"}:                         kraft,
-	{55, "Nodes.Listeners"}:                            "a controller's, shown by tools and dialled by none",
-	{55, "Nodes.Listeners.Host"}:                       "a controller's, shown by tools and dialled by none",
-	{55, "Nodes.Listeners.Port"}:                       "a controller's, shown by tools and dialled by none",
 	{59, "NodeEndpoints"}:                              kraft,
 	{59, "NodeEndpoints.Host"}:                         kraft,
 	{59, "NodeEndpoints.Port"}:                         kraft,
@@ -184,7 +184,7 @@ func TestDocNamesEveryAnswer(t *testing.T) {
 			t.Errorf("doc.go lists no %s (key %d) among the answers that change", api.Name, api.Key)
 			continue
 		}
-		for i, treatment := range []string{Head: "Head", Whole: "Whole", Walk: "Walk"} {
+		for i, treatment := range []string{Head: "Head", Whole: "Whole", Walk: "Walk", Settings: "Settings"} {
 			is := TreatmentOf(api.Key, api.MaxVersion) == Treatment(i)
 			if says := treatment != "" && strings.Contains(row[1], treatment); is != says {
 				t.Errorf("doc.go says of %s: %q; %q is its treatment: %t", api.Name, row[1], treatment, is)
@@ -263,6 +263,8 @@ func rewriteAll(tb testing.TB, r *Rewriter, key, version int16, payload []byte, 
 			tb.Fatal(err)
 		}
 		return out
+	case Settings:
+		return configsOf(tb, version, payload, fixed, len(payload))
 	case Walk:
 		at, err := walk(tb, key, version, payload, len(payload), everything)
 		if err != nil {

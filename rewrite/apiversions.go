@@ -19,10 +19,13 @@ const (
 // The response header is never flexible, so that a client can read it before it
 // knows what the broker speaks (KIP-511). The maximum of an API that is parsed
 // here is lowered to what is understood, in place. An API of which no version is
-// understood is left out, and so are those that nobody here has heard of, and those
-// that are refused. Minimums stay:
-// Kafka 4 says Produce 0 although it takes 3 and later, because librdkafka
-// switches compression off otherwise (KAFKA-18659).
+// understood is left out, and so are those that this build does not know, and those
+// that Hidden names. Minimums stay: Kafka 4 says Produce 0 although it takes 3 and
+// later, because librdkafka switches compression off otherwise (KAFKA-18659).
+//
+// An API that is refused stays, at the versions that a response can refuse. Clients
+// infer from the list what a broker can do: librdkafka reads no record in the format
+// of Kafka 0.11 where Produce v3 is not offered, although it does not ask for it.
 //
 // Everything else, finalized features included, goes byte for byte.
 func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, error) {
@@ -46,19 +49,22 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		if rd.Err() != nil {
 			break
 		}
-		if r.Refused != nil && r.Refused(key) {
+		if r.Hidden != nil && r.Hidden(key) {
 			continue
 		}
-		limit, ok := r.limit(key, low, high)
+		isRefused := r.Refused != nil && r.Refused(key)
+		limit, ok := r.limit(key, low, high, isRefused)
 		if !ok {
-			notes.Hidden = append(notes.Hidden, key)
+			if !isRefused { // no client misses what it may not use
+				notes.Hidden = append(notes.Hidden, key)
+			}
 			continue
 		}
 		kept++
 		out = append(out, payload[start:rd.Offset()]...)
 		entry := out[len(out)-(rd.Offset()-start):]
 		binary.BigEndian.PutUint16(entry[apiEntryLen-2:], uint16(limit))
-		lowered = lowered || key == kmsg.Produce.Int16() && limit < high
+		lowered = lowered || key == kmsg.Produce.Int16() && limit < high && !isRefused
 	}
 	if rd.Err() != nil {
 		return nil, Notes{}, parseError(kmsg.ApiVersions.Int16(), version, rd.Err())
@@ -76,7 +82,11 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 
 // limit returns the newest version of key to show to clients, out of the
 // broker's low to high; ok is false if the API is to be left out.
-func (r *Rewriter) limit(key, low, high int16) (limit int16, ok bool) {
+func (r *Rewriter) limit(key, low, high int16, isRefused bool) (limit int16, ok bool) {
+	if isRefused {
+		newest := newestRefusable(key)
+		return min(high, newest), low <= newest
+	}
 	if newest, isParsed := MaxVersion(key); isParsed {
 		return min(high, newest), low <= newest
 	}

@@ -128,6 +128,43 @@ func TestApiVersionsHides(t *testing.T) {
 	}
 }
 
+// An API that a listener refuses stays, at the versions that a response can refuse:
+// librdkafka takes its own record format from Produce's. Its minimum stays as the
+// broker says. Without such a version it is left out, and no note says so: nothing
+// is missing that a newer build would bring.
+func TestApiVersionsShowsWhatIsRefused(t *testing.T) {
+	refused := map[int16]bool{0: true, 2: true, 22: true, 38: true, 43: true, 58: true}
+	r := &Rewriter{
+		Refused: func(key int16) bool { return refused[key] },
+		Hidden:  func(key int16) bool { return key == 38 },
+	}
+	from := []api{{0, 0, 99}, {1, 4, 99}, {2, 1, 99}, {8, 2, 99}, {19, 2, 7}, {22, 90, 99}, {38, 1, 3}, {43, 0, 2}, {58, 0, 0}, {10001, 0, 1}}
+	want := []api{{0, 0, 13}, {1, 4, 18}, {2, 1, 11}, {8, 2, 99}, {19, 2, 7}, {43, 0, 2}, {58, 0, 0}}
+	for version := range int16(apiVersionsMax + 1) {
+		out, notes, err := r.Whole(18, version, apiAnswer(version, from...).AppendTo(nil))
+		if err != nil || !slices.Equal(notes.Hidden, []int16{10001}) {
+			t.Fatalf("v%d: notes %+v, %v, want 10001 hidden and no other", version, notes, err)
+		}
+		var got []api
+		for _, e := range decode(t, 18, version, out).(*kmsg.ApiVersionsResponse).ApiKeys {
+			got = append(got, api{e.ApiKey, e.MinVersion, e.MaxVersion})
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("v%d: got %v, want %v", version, got, want)
+		}
+	}
+}
+
+// What is lowered for a client that may not produce harms no transaction.
+func TestApiVersionsTxnNotLoweredWhereProduceIsRefused(t *testing.T) {
+	resp := apiAnswer(4, api{0, 0, 14})
+	resp.FinalizedFeatures[1].MaxVersionLevel = 3
+	r := &Rewriter{Refused: func(key int16) bool { return key == 0 }}
+	if _, notes, err := r.Whole(18, 4, resp.AppendTo(nil)); err != nil || notes.TxnLowered {
+		t.Errorf("got %+v, %v, want TxnLowered false", notes, err)
+	}
+}
+
 // Of so many entries that their count takes two bytes, so few are left that it
 // takes one.
 func TestApiVersionsCountShrinks(t *testing.T) {

@@ -14,6 +14,7 @@
 //	                     Whole   Rewriter.Whole: decoded, encoded ────▶
 //	                     Walk    Walker: pass n, need n, tail n;
 //	                             Rewriter.Tail: the addresses at the end ▶
+//	                     Settings  Configs: pass n, send instead of n ────▶
 //	                     Refuse  a layout that nobody here has seen: close
 //
 // What every answer with an address goes through is the caller's [Translate]:
@@ -35,6 +36,14 @@
 // write it in every flexible version, and librdkafka follows it there, so every
 // flexible version is walked.
 //
+// Two more have addresses that clients are shown, and do not dial. They lose them:
+//
+//	32 DescribeConfigs   values of listeners, advertised.listeners, controller.quorum.voters,
+//	                     controller.quorum.bootstrap.servers, zookeeper.connect, of what
+//	                     preceded them, of what ends so, and of their synonyms: null and
+//	                     sensitive, or overwritten where the length is fixed  Settings
+//	55 DescribeQuorum    Listeners of controllers, from v2 on: none       Whole
+//
 // One more answer changes, although it holds no address:
 //
 //	18 ApiVersions       APIs that kproxy must understand are lowered to
@@ -48,14 +57,15 @@
 //	52 Vote                    NodeEndpoints of KRaft controllers; never on a broker's listener
 //	53 BeginQuorumEpoch        the same
 //	54 EndQuorumEpoch          the same
-//	55 DescribeQuorum          Listeners of controllers, shown by tools and dialled by none; in
-//	                           combined mode their ids equal brokers' ids and their ports do not
 //	59 FetchSnapshot           NodeEndpoints of KRaft controllers
 //	69 ConsumerGroupDescribe   ClientHost of members
 //	77 ShareGroupDescribe      ClientHost of members
 //	82 UpdateRaftVoter         CurrentLeader, a KRaft controller
 //	88 StreamsGroupHeartbeat   UserEndpoint: application.server of Streams applications (KIP-1071)
 //	89 StreamsGroupDescribe    ClientHost and UserEndpoint of members
+//
+// Texts are not looked into: error messages, racks, the documentation of settings,
+// tags that this build does not know, what clients keep at brokers for each other.
 //
 // A test walks kmsg's types and fails when a field that looks like an address
 // is in neither table.

@@ -185,7 +185,7 @@ func TestWholeLies(t *testing.T) {
 }
 
 func TestWholeOfOtherKeys(t *testing.T) {
-	for _, key := range []int16{0, 1, 3, 55, 78, 10001} {
+	for _, key := range []int16{0, 1, 3, 78, 10001} {
 		if _, _, err := untouchable(t).Whole(key, 0, []byte{0, 0, 0, 0}); err == nil {
 			t.Errorf("key %d: got no error", key)
 		}

@@ -48,6 +48,7 @@ var layouts = map[int16][]layout{
 	kmsg.Produce.Int16():          byVersion(produceLayout, 9, 13),
 	kmsg.Fetch.Int16():            byVersion(fetchLayout, 12, 18),
 	kmsg.FindCoordinator.Int16():  byVersion(findCoordinatorLayout, 3, 6),
+	kmsg.DescribeQuorum.Int16():   byVersion(describeQuorumLayout, 0, 2),
 	kmsg.DescribeCluster.Int16():  byVersion(describeClusterLayout, 0, 2),
 	kmsg.ShareFetch.Int16():       byVersion(shareFetchLayout, 0, 2),
 	kmsg.ShareAcknowledge.Int16(): byVersion(shareAcknowledgeLayout, 0, 2),
@@ -203,6 +204,59 @@ func describeClusterLayout(v int16) layout {
 		fixed(4), // authorized operations
 		compactTags,
 	)
+}
+
+func describeQuorumLayout(v int16) layout {
+	replicas := array(
+		fixed(4),             // replica id
+		fixedFrom(2, v, 16),  // directory id
+		fixed(8),             // log end offset
+		fixedFrom(1, v, 8+8), // times of its last fetch, and when it had caught up
+		compactTags,
+	)
+	return join(
+		fixed(2), // error
+		compactFrom(2, v),
+		array(
+			compactString, // topic
+			array(
+				fixed(4+2), // partition, error
+				compactFrom(2, v),
+				fixed(4+4+8), // leader id, epoch, high watermark
+				replicas,     // voters
+				replicas,     // observers
+				compactTags,
+			),
+			compactTags,
+		),
+		nodesFrom(2, v),
+		compactTags,
+	)
+}
+
+// nodesFrom is the array of controllers with their listeners.
+func nodesFrom(first, v int16) layout {
+	if v < first {
+		return nil
+	}
+	return array(
+		fixed(4), // node id
+		array(
+			compactString, // name
+			compactString, // host
+			fixed(2),      // port
+			compactTags,
+		),
+		compactTags,
+	)
+}
+
+// compactFrom is a string, such as an error message, from version first on.
+func compactFrom(first, v int16) layout {
+	if v < first {
+		return nil
+	}
+	return compactString
 }
 
 // currentLeader is mandatory in the share APIs: leader id, epoch, tags.

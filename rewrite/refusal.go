@@ -70,17 +70,42 @@ func saysError(resp kmsg.Response) bool {
 
 var errNoRefusal = errors.New("it has no answer that refuses it")
 
+// newestRefusable returns the newest version of an API in which Refusal has a
+// response; -1: none.
+func newestRefusable(key int16) int16 {
+	if !Known(key) {
+		return -1
+	}
+	newest := refusableUpTo[key]
+	if understood, isParsed := MaxVersion(key); isParsed {
+		newest = min(newest, understood)
+	}
+	return newest
+}
+
+// refusableUpTo has the newest version of each API's response that kmsg writes.
+var refusableUpTo = func() (newest [kmsg.MaxKey + 1]int16) {
+	for key := range newest {
+		newest[key] = -1
+		if resp := kmsg.ResponseForKey(int16(key)); resp != nil {
+			newest[key] = resp.MaxVersion()
+		}
+	}
+	return newest
+}()
+
 // refusedWith is what a broker answers that does not authorize a request.
 func refusedWith(key int16) *kerr.Error {
 	switch kmsg.Key(key) {
-	case kmsg.Produce, kmsg.Fetch, kmsg.ListOffsets, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.DeleteRecords, kmsg.CreatePartitions,
+	case kmsg.Produce, kmsg.Fetch, kmsg.ListOffsets, kmsg.Metadata, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.DeleteRecords, kmsg.CreatePartitions,
 		kmsg.OffsetForLeaderEpoch, kmsg.DescribeProducers, kmsg.DescribeTopicPartitions, kmsg.ShareFetch, kmsg.ShareAcknowledge:
 		return kerr.TopicAuthorizationFailed
 	case kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.LeaveGroup,
 		kmsg.DeleteGroups, kmsg.OffsetDelete, kmsg.ConsumerGroupHeartbeat, kmsg.ShareGroupHeartbeat, kmsg.StreamsGroupHeartbeat,
-		kmsg.AlterShareGroupOffsets, kmsg.DeleteShareGroupOffsets:
+		kmsg.AlterShareGroupOffsets, kmsg.DeleteShareGroupOffsets, kmsg.DescribeShareGroupOffsets, kmsg.DescribeGroups,
+		kmsg.ConsumerGroupDescribe, kmsg.ShareGroupDescribe, kmsg.StreamsGroupDescribe, kmsg.StreamsGroupTopologyDescriptionUpdate:
 		return kerr.GroupAuthorizationFailed
-	case kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.EndTxn, kmsg.TxnOffsetCommit:
+	case kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.EndTxn, kmsg.TxnOffsetCommit, kmsg.DescribeTransactions:
 		return kerr.TransactionalIDAuthorizationFailed
 	default:
 		return kerr.ClusterAuthorizationFailed

@@ -6,158 +6,189 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/kmsglab"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
 
-// refusable are requests with two of everything.
-func refusable() []kmsg.Request {
-	id := [16]byte{1, 2, 3}
-	config := func(name string) (c kmsg.CreateTopicsRequestTopicConfig) {
-		c.Name, c.Value = name, new("v")
-		return c
-	}
-	acl := kmsg.NewCreateACLsRequestCreation()
-	acl.ResourceName, acl.Principal, acl.Host = "t", "User:u", "*"
-	filter := kmsg.NewDeleteACLsRequestFilter()
-	filter.ResourceName = new("t")
-	return []kmsg.Request{
-		&kmsg.ProduceRequest{Acks: 1, TransactionID: new("txn"), Topics: []kmsg.ProduceRequestTopic{
-			{Topic: "a", TopicID: id, Partitions: []kmsg.ProduceRequestTopicPartition{{Partition: 7, Records: []byte("records")}, {Partition: 8}}}, {Topic: "b"},
-		}},
-		&kmsg.CreateTopicsRequest{Topics: []kmsg.CreateTopicsRequestTopic{
-			{
-				Topic: "a", ReplicaAssignment: []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Partition: 1, Replicas: []int32{1, 2}}},
-				Configs: []kmsg.CreateTopicsRequestTopicConfig{config("x"), config("y")},
-			}, {Topic: "b"},
-		}},
-		&kmsg.DeleteTopicsRequest{TopicNames: []string{"a", "b"}, Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: new("a")}, {TopicID: id}}},
-		&kmsg.DeleteRecordsRequest{Topics: []kmsg.DeleteRecordsRequestTopic{{Topic: "a", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 1, Offset: 5}, {Partition: 2}}}, {Topic: "b"}}},
-		&kmsg.CreatePartitionsRequest{Topics: []kmsg.CreatePartitionsRequestTopic{
-			{Topic: "a", Count: 9, Assignment: []kmsg.CreatePartitionsRequestTopicAssignment{{Replicas: []int32{1, 2}}, {Replicas: []int32{3}}}}, {Topic: "b"},
-		}},
-		&kmsg.AlterConfigsRequest{Resources: []kmsg.AlterConfigsRequestResource{
-			{ResourceType: 2, ResourceName: "a", Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "x", Value: new("v")}, {Name: "y"}}}, {ResourceType: 4, ResourceName: "1"},
-		}},
-		&kmsg.IncrementalAlterConfigsRequest{Resources: []kmsg.IncrementalAlterConfigsRequestResource{
-			{ResourceType: 2, ResourceName: "a", Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "x", Op: 1, Value: new("v")}, {Name: "y"}}}, {ResourceType: 4, ResourceName: "1"},
-		}},
-		&kmsg.CreateACLsRequest{Creations: []kmsg.CreateACLsRequestCreation{acl, acl}},
-		&kmsg.DeleteACLsRequest{Filters: []kmsg.DeleteACLsRequestFilter{filter, filter}},
-		&kmsg.DeleteGroupsRequest{Groups: []string{"g", "h"}},
-		&kmsg.OffsetCommitRequest{Group: "g", MemberID: "m", InstanceID: new("i"), Topics: []kmsg.OffsetCommitRequestTopic{
-			{Topic: "a", TopicID: id, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: 1, Offset: 5, Metadata: new("meta")}, {Partition: 2}}}, {Topic: "b"},
-		}},
-		&kmsg.AddPartitionsToTxnRequest{TransactionalID: "txn", Topics: []kmsg.AddPartitionsToTxnRequestTopic{{Topic: "a", Partitions: []int32{1, 2}}, {Topic: "b"}}},
-		&kmsg.AlterUserSCRAMCredentialsRequest{
-			Deletions: []kmsg.AlterUserSCRAMCredentialsRequestDeletion{{Name: "a"}}, Upsertions: []kmsg.AlterUserSCRAMCredentialsRequestUpsertion{{Name: "b", Salt: []byte("s"), SaltedPassword: []byte("p")}},
-		},
-	}
+// repeated are the fields in which a response repeats what a request names.
+var repeated = []string{"Topic", "TopicID", "Partition", "ResourceType", "ResourceName", "Group", "GroupID", "User", "Name", "Key", "Type", "TransactionalID", "ProducerID"}
+
+// lists are the fields in which requests and responses list such things.
+var lists = []string{
+	"Topics", "TopicNames", "Partitions", "Resources", "Groups", "GroupIDs", "Results", "Deletions", "Upsertions", "Markers",
+	"Entries", "Entity", "Coordinators", "CoordinatorKeys", "TransactionalIDs", "TransactionStates", "Dirs",
 }
 
-// items are the names, numbers and errors that a message repeats of its items, in
-// order, as text.
-func items(v reflect.Value, into *[]string) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			items(v.Elem(), into)
-		}
+// items are the names and numbers of a message's items, in order. What a message
+// says once, in front of its items, is none.
+func items(v reflect.Value, depth int, into *[]string) {
+	switch v = reflect.Indirect(v); v.Kind() {
 	case reflect.Slice:
 		for i := range v.Len() {
-			items(v.Index(i), into)
+			items(v.Index(i), depth+1, into)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			switch f := v.Type().Field(i); f.Name {
-			case "Topic", "Partition", "ResourceName", "Group", "User", "Name":
-				field := reflect.Indirect(v.Field(i))
-				if field.IsValid() {
-					*into = append(*into, fmt.Sprint(f.Name, "=", field))
-				}
-			case "Topics", "Partitions", "Resources", "Groups", "Results", "Deletions", "Upsertions", "Creations", "Filters":
-				if v.Field(i).Kind() == reflect.Slice {
-					items(v.Field(i), into)
-				}
+			name, f := v.Type().Field(i).Name, reflect.Indirect(v.Field(i))
+			switch {
+			case !f.IsValid() || f.IsZero():
+			case slices.Contains(lists, name) && f.Kind() == reflect.Slice:
+				items(f, depth, into)
+			case slices.Contains(repeated, name) && depth > 0:
+				*into = append(*into, fmt.Sprint(f))
 			}
 		}
-	case reflect.Int32: // AddPartitionsToTxn's partitions are numbers alone
-		*into = append(*into, fmt.Sprint("Partition=", v))
+	case reflect.String, reflect.Int32:
+		*into = append(*into, fmt.Sprint(v))
 	default:
 	}
 }
 
 func itemsOf(msg any) (all []string) {
-	items(reflect.ValueOf(msg), &all)
+	items(reflect.ValueOf(msg), 0, &all)
 	return all
 }
 
-// Every version of a refused request gets an answer that kmsg reads, to the last
-// byte, and that has each item of the request.
-func TestRefusalAnswersEveryItem(t *testing.T) {
-	for _, req := range refusable() {
-		name := kmsg.NameForKey(req.Key())
-		for version := range req.MaxVersion() + 1 {
-			req.SetVersion(version)
+// namesOf is itemsOf of a request, without what responses do not repeat.
+func namesOf(req kmsg.Request) []string {
+	switch req := req.(type) {
+	case *kmsg.OffsetFetchRequest:
+		for i := range req.Groups {
+			req.Groups[i].Topics = nil
+		}
+	case *kmsg.DescribeShareGroupOffsetsRequest:
+		for i := range req.Groups {
+			req.Groups[i].Topics = nil
+		}
+	case *kmsg.CreateTopicsRequest:
+		for i := range req.Topics {
+			req.Topics[i].ReplicaAssignment = nil
+		}
+	}
+	return itemsOf(req)
+}
+
+// codes are the errors of a response, of the whole first, and then of its items.
+func codes(v reflect.Value) (all []int64) {
+	switch v = reflect.Indirect(v); v.Kind() {
+	case reflect.Slice:
+		for i := range v.Len() {
+			all = append(all, codes(v.Index(i))...)
+		}
+	case reflect.Struct:
+		if code := v.FieldByName("ErrorCode"); code.IsValid() {
+			all = append(all, code.Int())
+		}
+		for _, f := range v.Fields() {
+			if f.Kind() == reflect.Slice {
+				all = append(all, codes(f)...)
+			}
+		}
+	default:
+	}
+	return all
+}
+
+// Every API can be refused in every version, by a response that kmsg reads to the
+// last byte. It has an error for the whole, or it has each item of the request,
+// with an error: a client would take anything else for a success.
+func TestEveryVersionCanBeRefused(t *testing.T) {
+	for key := range kmsglab.Keys() {
+		for req := range kmsglab.Requests(key) {
+			version := req.GetVersion()
+			name := fmt.Sprintf("%s v%d", kmsg.NameForKey(key), version)
 			body := req.AppendTo(nil)
-			payload, err := rewrite.Refusal(req.Key(), version, body)
+			payload, err := rewrite.Refusal(key, version, body)
 			if err != nil {
-				t.Errorf("%s v%d: %v", name, version, err)
+				t.Errorf("%s: %v", name, err)
 				continue
 			}
-			resp := decodeRefusal(t, req.Key(), version, payload)
-			sent := kmsg.RequestForKey(req.Key())
-			sent.SetVersion(version)
-			if err := sent.ReadFrom(body); err != nil {
-				t.Fatal(err)
-			}
-			got, want := itemsOf(resp), itemsOf(sent)
-			switch req.Key() {
-			case kmsg.CreateACLs.Int16(), kmsg.DeleteACLs.Int16():
-				want = nil // by place
-				if n := reflect.ValueOf(resp).Elem().FieldByName("Results").Len(); n != 2 {
-					t.Errorf("%s v%d: got %d results, want 2", name, version, n)
-				}
-			case kmsg.AlterUserSCRAMCredentials.Int16():
-				want = []string{"User=a", "User=b"}
-			case kmsg.DeleteTopics.Int16():
-				if version < 6 {
-					want = []string{"Topic=a", "Topic=b"}
-				}
-			case kmsg.DeleteGroups.Int16():
-				want = []string{"Group=g", "Group=h"}
-			case kmsg.AddPartitionsToTxn.Int16():
-				if version >= 4 {
-					want = nil // an error for all
+			resp := decodeRefusal(t, key, version, payload)
+			said := codes(reflect.ValueOf(resp))
+			whole := reflect.ValueOf(resp).Elem().FieldByName("ErrorCode")
+			if whole.IsValid() {
+				said = said[1:]
+				if whole.Int() != 0 {
+					continue
 				}
 			}
-			if req.Key() == kmsg.OffsetCommit.Int16() { // the request's own group is not in the answer
-				want = withoutGroup(want)
+			if len(said) == 0 || slices.Contains(said, 0) {
+				t.Errorf("%s: got errors %v, want one for each item", name, said)
 			}
-			if fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("%s v%d: got %v, want %v", name, version, got, want)
-			}
-			for n := range body {
-				if _, err := rewrite.Refusal(req.Key(), version, body[:n]); err != nil && !errors.Is(err, wire.ErrShort) && !errors.Is(err, wire.ErrMalformed) {
-					t.Errorf("%s v%d, cut to %d bytes: %v", name, version, n, err)
-				}
-			}
+			checkItems(t, name, body, req, resp)
 		}
 	}
 }
 
-func withoutGroup(all []string) (rest []string) {
-	for _, s := range all {
-		if s != "Group=g" {
-			rest = append(rest, s)
+func checkItems(t *testing.T, name string, body []byte, req kmsg.Request, resp kmsg.Response) {
+	t.Helper()
+	sent := kmsg.RequestForKey(req.Key())
+	sent.SetVersion(req.GetVersion())
+	if err := sent.ReadFrom(body); err != nil {
+		t.Fatal(err)
+	}
+	switch resp := resp.(type) {
+	case *kmsg.CreateACLsResponse: // by place
+		if len(resp.Results) != 2 {
+			t.Errorf("%s: got %d results, want 2", name, len(resp.Results))
+		}
+	case *kmsg.DeleteACLsResponse:
+		if len(resp.Results) != 2 {
+			t.Errorf("%s: got %d results, want 2", name, len(resp.Results))
+		}
+	case *kmsg.DescribeLogDirsResponse: // asked for topics, answered by directories
+	default:
+		got, want := itemsOf(resp), namesOf(sent)
+		if req.Key() == kmsg.Metadata.Int16() { // the id comes first in the request, and the name in the response
+			slices.Sort(got)
+			slices.Sort(want)
+		}
+		if !slices.Equal(got, want) || len(got) == 0 {
+			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
-	return rest
+	for n := range body {
+		if _, err := rewrite.Refusal(req.Key(), req.GetVersion(), body[:n]); err != nil && !errors.Is(err, wire.ErrShort) && !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%s, cut to %d bytes: %v", name, n, err)
+		}
+	}
+}
+
+// A broker has errors of its own for topics' settings, for those of groups, and
+// for producers with transactions.
+func TestRefusalsHaveTheBrokersErrors(t *testing.T) {
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	for _, kind := range []kmsg.ConfigResourceType{kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeGroupConfig} {
+		configs.Resources = append(configs.Resources, kmsg.DescribeConfigsRequestResource{ResourceType: kind, ResourceName: "r"})
+	}
+	for _, tt := range []struct {
+		req  kmsg.Request
+		want []*kerr.Error
+	}{
+		{configs, []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.GroupAuthorizationFailed}},
+		{kmsg.NewPtrInitProducerIDRequest(), []*kerr.Error{kerr.ClusterAuthorizationFailed}},
+		{&kmsg.InitProducerIDRequest{TransactionalID: new("t")}, []*kerr.Error{kerr.TransactionalIDAuthorizationFailed}},
+		{&kmsg.DescribeGroupsRequest{Groups: []string{"g"}}, []*kerr.Error{kerr.GroupAuthorizationFailed}},
+	} {
+		payload, err := rewrite.Refusal(tt.req.Key(), 0, tt.req.AppendTo(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []int64
+		for _, e := range tt.want {
+			want = append(want, int64(e.Code))
+		}
+		if got := codes(reflect.ValueOf(decodeRefusal(t, tt.req.Key(), 0, payload))); !slices.Equal(got, want) {
+			t.Errorf("%s: got errors %v, want %v", kmsg.NameForKey(tt.req.Key()), got, want)
+		}
+	}
 }
 
 // decodeRefusal reads a refusal as a client does, and holds that it says why.
@@ -178,37 +209,11 @@ func decodeRefusal(t *testing.T, key, version int16, payload []byte) kmsg.Respon
 	return resp
 }
 
-// Every other API has an error for all of it in the version that was asked, or no
-// refusal: an answer without an error would be taken for a success.
-func TestRefusalsSayWhy(t *testing.T) {
-	perItem := map[int16]bool{}
-	for _, req := range refusable() {
-		perItem[req.Key()] = true
-	}
-	for key := range int16(kmsg.MaxKey + 1) {
-		req := kmsg.RequestForKey(key)
-		if req == nil || perItem[key] {
-			continue
-		}
-		for version := range req.MaxVersion() + 1 {
-			payload, err := rewrite.Refusal(key, version, nil)
-			if err != nil {
-				continue
-			}
-			resp := decodeRefusal(t, key, version, payload)
-			if code := reflect.ValueOf(resp).Elem().FieldByName("ErrorCode").Int(); code == 0 {
-				t.Errorf("%s v%d: the refusal has no error", kmsg.NameForKey(key), version)
-			}
-		}
-	}
-}
-
 // What a client sends is read within its bytes, and as fast as it is short.
 func FuzzRefusal(f *testing.F) {
-	for _, req := range refusable() {
-		for version := range req.MaxVersion() + 1 {
-			req.SetVersion(version)
-			f.Add(req.Key(), version, req.AppendTo(nil))
+	for key := range kmsglab.Keys() {
+		for req := range kmsglab.Requests(key) {
+			f.Add(key, req.GetVersion(), req.AppendTo(nil))
 		}
 	}
 	f.Add(kmsg.CreateTopics.Int16(), int16(7), []byte{0xff, 0xff, 0xff, 0xff, 0x0f})

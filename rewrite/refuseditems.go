@@ -66,7 +66,7 @@ func (r *refused) items(resp kmsg.Response) bool {
 	case *kmsg.AlterUserSCRAMCredentialsResponse:
 		r.alterUserSCRAMCredentials(resp)
 	default:
-		return false
+		return r.others(resp) || r.byPartition(resp) || r.byName(resp)
 	}
 	return true
 }
@@ -199,8 +199,8 @@ func (r *refused) createPartitions(resp *kmsg.CreatePartitionsResponse) {
 
 func (r *refused) alterConfigs(resp *kmsg.AlterConfigsResponse) {
 	r.each(func() {
-		resource := erred(kmsg.NewAlterConfigsResponseResource(), r.code)
-		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceType(r.Int8()), r.text()
+		resource := kmsg.NewAlterConfigsResponseResource()
+		resource.ResourceType, resource.ResourceName = r.resource(&resource)
 		r.each(func() { r.config(false) })
 		r.tags()
 		resp.Resources = append(resp.Resources, resource)
@@ -209,8 +209,8 @@ func (r *refused) alterConfigs(resp *kmsg.AlterConfigsResponse) {
 
 func (r *refused) incrementalAlterConfigs(resp *kmsg.IncrementalAlterConfigsResponse) {
 	r.each(func() {
-		resource := erred(kmsg.NewIncrementalAlterConfigsResponseResource(), r.code)
-		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceType(r.Int8()), r.text()
+		resource := kmsg.NewIncrementalAlterConfigsResponseResource()
+		resource.ResourceType, resource.ResourceName = r.resource(&resource)
 		r.each(func() { r.config(true) })
 		r.tags()
 		resp.Resources = append(resp.Resources, resource)

@@ -35,9 +35,12 @@ type Translate func(key int16, brokers Brokers)
 type Rewriter struct {
 	Translate   Translate
 	UnknownAPIs bool // show APIs that this build has never heard of
-	// Refused says which APIs clients may not use; ApiVersions does not show
-	// them. nil: they may use all.
+	// Refused says which APIs clients may not use. ApiVersions shows them in the
+	// versions that Refusal has a response for. nil: clients may use all.
 	Refused func(key int16) bool
+	// Hidden says which APIs ApiVersions does not show. nil: it shows all that are
+	// known.
+	Hidden func(key int16) bool
 }
 
 // Notes is what happened to an answer, for logs and metrics.
@@ -49,7 +52,7 @@ type Notes struct {
 	TxnLowered  bool    // Produce was lowered under a cluster with transactions later than v2
 }
 
-// Whole rewrites an answer with treatment Whole. payload is the frame behind
+// Whole rewrites an answer with treatment Whole, or Settings. payload is the frame behind
 // the correlation id, response header tags included, and is not changed. out is
 // what to send instead, and may be payload itself.
 func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes Notes, err error) {
@@ -60,6 +63,10 @@ func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes 
 		return r.describeCluster(version, payload)
 	case kmsg.ApiVersions.Int16():
 		return r.apiVersions(version, payload)
+	case kmsg.DescribeConfigs.Int16():
+		return describeConfigs(version, payload)
+	case kmsg.DescribeQuorum.Int16():
+		return describeQuorum(version, payload)
 	default:
 		return nil, Notes{}, fmt.Errorf("api key %d has no whole rewriting", key)
 	}

@@ -20,27 +20,27 @@ func TestTranscriptsOfferVersions(t *testing.T) {
 	for release, want := range map[string]versions{
 		"2.2.1": {
 			kmsg.Produce: {0, 7}, kmsg.Fetch: {0, 10}, kmsg.Metadata: {0, 7}, kmsg.FindCoordinator: {0, 2},
-			kmsg.ApiVersions: {0, 2}, kmsg.AddPartitionsToTxn: {0, 1}, kmsg.EndTxn: {0, 1},
+			kmsg.DescribeConfigs: {0, 2}, kmsg.ApiVersions: {0, 2}, kmsg.AddPartitionsToTxn: {0, 1}, kmsg.EndTxn: {0, 1},
 		},
 		"2.8.2": {
 			kmsg.Produce: {0, 9}, kmsg.Fetch: {0, 12}, kmsg.Metadata: {0, 11}, kmsg.FindCoordinator: {0, 3}, kmsg.DescribeCluster: {0, 0},
-			kmsg.ApiVersions: {0, 3}, kmsg.AddPartitionsToTxn: {0, 3}, kmsg.EndTxn: {0, 3},
+			kmsg.DescribeConfigs: {0, 4}, kmsg.ApiVersions: {0, 3}, kmsg.AddPartitionsToTxn: {0, 3}, kmsg.EndTxn: {0, 3},
 		},
 		"3.6.2": {
 			kmsg.Produce: {0, 9}, kmsg.Fetch: {0, 15}, kmsg.Metadata: {0, 12}, kmsg.FindCoordinator: {0, 4}, kmsg.DescribeCluster: {0, 0},
-			kmsg.ApiVersions: {0, 3}, kmsg.AddPartitionsToTxn: {0, 4}, kmsg.EndTxn: {0, 3}, kmsg.DescribeQuorum: {0, 1},
+			kmsg.DescribeConfigs: {0, 4}, kmsg.ApiVersions: {0, 3}, kmsg.AddPartitionsToTxn: {0, 4}, kmsg.EndTxn: {0, 3}, kmsg.DescribeQuorum: {0, 1},
 		},
 		"3.9.2": {
 			kmsg.Produce: {0, 11}, kmsg.Fetch: {0, 17}, kmsg.Metadata: {0, 12}, kmsg.FindCoordinator: {0, 6}, kmsg.DescribeCluster: {0, 1},
-			kmsg.ApiVersions: {0, 4}, kmsg.AddPartitionsToTxn: {0, 5}, kmsg.EndTxn: {0, 4}, kmsg.DescribeQuorum: {0, 2},
+			kmsg.DescribeConfigs: {0, 4}, kmsg.ApiVersions: {0, 4}, kmsg.AddPartitionsToTxn: {0, 5}, kmsg.EndTxn: {0, 4}, kmsg.DescribeQuorum: {0, 2},
 		},
 		"4.0.2": {
 			kmsg.Produce: {0, 12}, kmsg.Fetch: {4, 17}, kmsg.Metadata: {0, 13}, kmsg.FindCoordinator: {0, 6}, kmsg.DescribeCluster: {0, 2},
-			kmsg.ApiVersions: {0, 4}, kmsg.AddPartitionsToTxn: {0, 5}, kmsg.EndTxn: {0, 5}, kmsg.DescribeQuorum: {0, 2},
+			kmsg.DescribeConfigs: {1, 4}, kmsg.ApiVersions: {0, 4}, kmsg.AddPartitionsToTxn: {0, 5}, kmsg.EndTxn: {0, 5}, kmsg.DescribeQuorum: {0, 2},
 		},
 		"4.4.0": {
 			kmsg.Produce: {0, 13}, kmsg.Fetch: {4, 18}, kmsg.Metadata: {0, 13}, kmsg.FindCoordinator: {0, 6}, kmsg.DescribeCluster: {0, 2},
-			kmsg.ApiVersions: {0, 5}, kmsg.AddPartitionsToTxn: {0, 5}, kmsg.EndTxn: {0, 5}, kmsg.DescribeQuorum: {0, 2},
+			kmsg.DescribeConfigs: {1, 4}, kmsg.ApiVersions: {0, 5}, kmsg.AddPartitionsToTxn: {0, 5}, kmsg.EndTxn: {0, 5}, kmsg.DescribeQuorum: {0, 2},
 			kmsg.ShareFetch: {1, 2}, kmsg.ShareAcknowledge: {1, 2},
 		},
 	} {

@@ -148,8 +148,10 @@ func checkAnswer(t *testing.T, f frame) (named int) {
 	if _, err := tryDecode(f.key, version, told); err != nil {
 		t.Errorf("%v: kmsg cannot decode it: %v", f, err)
 	}
-	if f.key == kmsg.ApiVersions.Int16() {
+	switch kmsg.Key(f.key) {
+	case kmsg.ApiVersions, kmsg.DescribeConfigs, kmsg.DescribeQuorum:
 		return 0 // that way leads nowhere back
+	default:
 	}
 	if got := rewriteAll(t, back, f.key, f.version, told, false); !bytes.Equal(got, payload) {
 		t.Errorf("%v: there and back again:\ngot  % x\nwant % x", f, head(got), head(payload))

@@ -12,11 +12,12 @@ type Treatment uint8
 
 // The treatments.
 const (
-	Opaque Treatment = iota // no address can be in it: forwarded byte for byte
-	Head                    // addresses in front, then bytes that go as they are
-	Whole                   // decoded whole, at most MaxWhole bytes
-	Walk                    // addresses at the end, behind records that are not looked at
-	Refuse                  // holds addresses in a layout that this build does not know
+	Opaque   Treatment = iota // no address can be in it: forwarded byte for byte
+	Head                      // addresses in front, then bytes that go as they are
+	Whole                     // decoded whole, at most MaxWhole bytes
+	Walk                      // addresses at the end, behind records that are not looked at
+	Settings                  // addresses among the values of settings, anywhere: withheld
+	Refuse                    // holds addresses in a layout that this build does not know
 )
 
 // MaxWhole is the largest answer that is decoded whole, and the largest head,
@@ -36,6 +37,8 @@ var parsed = []struct {
 	{kmsg.Metadata.Int16(), 13, 9, always(Head)},
 	{kmsg.FindCoordinator.Int16(), 6, 3, always(Whole)},
 	{kmsg.ApiVersions.Int16(), 5, 3, always(Whole)},
+	{kmsg.DescribeConfigs.Int16(), 4, 4, always(Settings)},
+	{kmsg.DescribeQuorum.Int16(), 2, 0, always(Whole)},
 	{kmsg.DescribeCluster.Int16(), 2, 0, always(Whole)},
 	{kmsg.ShareFetch.Int16(), 2, 0, always(Walk)},
 	{kmsg.ShareAcknowledge.Int16(), 2, 0, always(Walk)},

@@ -57,6 +57,12 @@ func TestTreatmentOf(t *testing.T) {
 		{18, -1, -1, Refuse},
 		{18, 0, 5, Whole},
 		{18, 6, 99, Refuse},
+		{32, -1, -1, Refuse},
+		{32, 0, 4, Settings},
+		{32, 5, 99, Refuse},
+		{55, -1, -1, Refuse},
+		{55, 0, 2, Whole},
+		{55, 3, 99, Refuse},
 		{60, -1, -1, Refuse},
 		{60, 0, 2, Whole},
 		{60, 3, 99, Refuse},
@@ -67,7 +73,6 @@ func TestTreatmentOf(t *testing.T) {
 		{79, 0, 2, Walk},
 		{79, 3, 99, Refuse},
 		{2, 0, 99, Opaque},
-		{55, 0, 99, Opaque},
 		{-1, 0, 99, Opaque},
 		{10001, -1, 99, Opaque},
 	} {
@@ -167,7 +172,7 @@ func TestSupported(t *testing.T) {
 			t.Errorf("got %+v, MaxVersion %d, name %s", api, limit, kmsg.NameForKey(api.Key))
 		}
 	}
-	if want := []int16{0, 1, 3, 10, 18, 60, 78, 79}; !slices.Equal(got, want) {
+	if want := []int16{0, 1, 3, 10, 18, 32, 55, 60, 78, 79}; !slices.Equal(got, want) {
 		t.Errorf("got keys %v, want %v", got, want)
 	}
 	if _, ok := MaxVersion(2); ok {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"kproxy/internal/portlab"
 )
 
 // What is advised is about binding where that has failed, and nothing else.
@@ -43,15 +45,15 @@ func TestBindFix(t *testing.T) {
 
 // A start that fails for another reason than a socket's has no advice about addresses.
 func TestServeFailsOtherwise(t *testing.T) {
-	first := freePorts(t, 2)
+	host := portlab.Host(t)
 	k := startServe(t, fmt.Sprintf(`
 state_dir: /dev/null/state
 clusters:
   orders:
     bootstrap: ["127.0.0.1:1"]
     listeners:
-      fred: {bind: "127.0.0.1:%d", nodes: {ports: %d}}
-`, first, first+1))
+      fred: {bind: "%s:9092", nodes: {ports: 9100}}
+`, host))
 	if err := <-k.done; err == nil || strings.Contains(err.Error(), "address") {
 		t.Errorf("serve ended with %v", err)
 	}

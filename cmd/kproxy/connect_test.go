@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"kproxy/internal/netlab"
+	"kproxy/internal/portlab"
 )
 
 // hidden starts a fake cluster whose brokers advertise names that do not resolve.
@@ -152,8 +152,7 @@ func TestConnectWithoutRights(t *testing.T) {
 func TestConnectKeepsPorts(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", dir)
-	// An address of the loopback network that nobody else takes ports of meanwhile.
-	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	host := portlab.Host(t)
 	one := append(hidden(t, 1, kfake.ClusterID("one")), "--listen", host)
 	other := append(hidden(t, 2, kfake.ClusterID("other")), "--listen", host)
 	first := runConnect(t, one...)
@@ -242,12 +241,7 @@ func TestConnectUsage(t *testing.T) {
 
 // An address where nobody answers ends connect, with what to look at.
 func TestConnectNobodyThere(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := portlab.Closed(t)
 	c := runConnect(t, address, "nobody.vpc.invalid:9092")
 	if c.code != exitFailed {
 		t.Errorf("exit code %d", c.code)

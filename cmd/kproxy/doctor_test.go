@@ -3,12 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kproxy/internal/portlab"
 )
 
 // runDoctor runs doctor. Addresses with a port of the moment are written as HERE, times as
@@ -89,12 +90,7 @@ func TestDoctorJSON(t *testing.T) {
 }
 
 func TestDoctorUsage(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	_ = l.Close()
+	closed := portlab.Closed(t)
 	for name, tt := range map[string]struct {
 		args []string
 		code int
@@ -104,7 +100,7 @@ func TestDoctorUsage(t *testing.T) {
 		"a wildcard":       {[]string{"0.0.0.0:9092"}, exitUsage, "names no host"},
 		"a flag of others": {[]string{"h:1", "--port", "9"}, exitUsage, "unknown flag: --port"},
 		"no such file":     {[]string{"h:1", "--ca", "no-such.pem"}, exitUsage, "no-such.pem"},
-		"nobody there":     {[]string{nobody}, exitFailed, "no address has told who the brokers are"},
+		"nobody there":     {[]string{closed}, exitFailed, "no address has told who the brokers are"},
 	} {
 		if code, _, stderr := runDoctor(t, tt.args...); code != tt.code || !strings.Contains(stderr, tt.want) {
 			t.Errorf("%s: exit code %d, want %d with %q:\n%s", name, code, tt.code, tt.want, stderr)

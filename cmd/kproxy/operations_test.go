@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"reflect"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +18,7 @@ import (
 
 	"kproxy/internal/admin"
 	"kproxy/internal/netlab"
+	"kproxy/internal/portlab"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
@@ -48,8 +48,7 @@ telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers
 
 // A broker cannot send clients to kproxy's own admin server.
 func TestBrokerThatIsTheAdminServer(t *testing.T) {
-	first := freePorts(t, 4)
-	admin := first + 3
+	host := portlab.Host(t)
 	var address string
 	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -57,23 +56,23 @@ func TestBrokerThatIsTheAdminServer(t *testing.T) {
 			return nil, err
 		}
 		address = l.Addr().String()
-		return netlab.Named(l, fmt.Sprintf("127.0.0.1:%d", admin)), nil
+		return netlab.Named(l, host+":9400"), nil
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer brokers.Close()
 	k := startServe(t, fmt.Sprintf(`
-admin: {bind: "127.0.0.1:%d"}
+admin: {bind: "%[1]s:9400"}
 clusters:
   orders:
-    bootstrap: [%q]
+    bootstrap: [%[2]q]
     listeners:
-      fred: {bind: "127.0.0.1:%d", nodes: {ports: %d-%d}}
-`, admin, address, first, first+1, first+2))
+      fred: {bind: "%[1]s:9092", nodes: {ports: 9100-9101}}
+`, host, address))
 	k.wantOut("CLUSTER LISTENER BOOTSTRAP NODE BIND ADVERTISED DIALLED")
-	k.wantOut(fmt.Sprintf("orders fred 127.0.0.1:%d 0 127.0.0.1:%d 127.0.0.1:%[2]d 127.0.0.1:%d", first, first+1, admin))
-	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", first+1))
+	k.wantOut(fmt.Sprintf("orders fred %[1]s:9092 0 %[1]s:9100 %[1]s:9100 %[1]s:9400", host))
+	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", host+":9100")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,16 +139,16 @@ func serveWithAdmin(t *testing.T, keys string) (k *running, bootstrap, admin str
 		t.Fatal(err)
 	}
 	t.Cleanup(brokers.Close)
-	first := freePorts(t, 3)
-	bootstrap, admin = "127.0.0.1:"+strconv.Itoa(first), "127.0.0.1:"+strconv.Itoa(first+2)
+	host := portlab.Host(t)
+	bootstrap, admin = host+":9092", host+":9400"
 	k = startServe(t, fmt.Sprintf(`
 clusters:
   orders:
     bootstrap: [%q]
     listeners:
-      fred: {bind: %q, nodes: {ports: %d}}
+      fred: {bind: %q, nodes: {ports: 9100}}
 admin: {bind: %q}
-%s`, brokers.ListenAddrs()[0], bootstrap, first+1, admin, keys))
+%s`, brokers.ListenAddrs()[0], bootstrap, admin, keys))
 	return k, bootstrap, admin
 }
 

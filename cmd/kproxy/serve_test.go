@@ -7,11 +7,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kproxy/internal/certlab"
+	"kproxy/internal/portlab"
 )
 
 // The table at start says where every node is, and SIGTERM ends serve well.
@@ -28,18 +27,18 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer brokers.Close()
-	first := freePorts(t, 4)
+	host := portlab.Host(t)
 	k := startServe(t, fmt.Sprintf(`
 clusters:
   orders:
     bootstrap: [%q]
     listeners:
-      fred: {bind: "127.0.0.1:%d", advertise: "localhost:%[2]d", nodes: {ports: %d-%d}}
-`, brokers.ListenAddrs()[0], first, first+1, first+3))
+      fred: {bind: "%s:9092", advertise: "localhost:9092", nodes: {ports: 9100-9102}}
+`, brokers.ListenAddrs()[0], host))
 
 	k.wantOut("CLUSTER LISTENER BOOTSTRAP NODE BIND ADVERTISED DIALLED")
 	for node, broker := range brokers.ListenAddrs() {
-		k.wantOut(fmt.Sprintf("orders fred localhost:%d %d 127.0.0.1:%[3]d localhost:%[3]d %s", first, node, first+1+node, broker))
+		k.wantOut(fmt.Sprintf("orders fred localhost:9092 %d %s:%d localhost:%[3]d %s", node, host, 9100+node, broker))
 	}
 	k.signal(syscall.SIGTERM)
 	k.wantLog("stopping")
@@ -55,17 +54,17 @@ func TestServeSecondSignalCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer broker.Close()
-	first := freePorts(t, 2)
+	host := portlab.Host(t)
 	k := startServe(t, fmt.Sprintf(`
 clusters:
   orders:
     bootstrap: [%q]
     listeners:
-      fred: {bind: "127.0.0.1:%d", nodes: {ports: %d}}
-`, broker.Addr(), first, first+1))
+      fred: {bind: "%s:9092", nodes: {ports: 9100}}
+`, broker.Addr(), host))
 	k.wantLog("memory limit: ") // whichever it is
 	k.wantLog("serving")
-	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(first))
+	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", host+":9092")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,19 +94,19 @@ func TestServeHangup(t *testing.T) {
 	defer brokers.Close()
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "edge")
 	cert, key := files.Pair(t, "edge", ca.Issue(t, nil, "localhost"))
-	first := freePorts(t, 2)
+	host := portlab.Host(t)
 	k := startServe(t, fmt.Sprintf(`
 reload: {watch: false}
 clusters:
   orders:
     bootstrap: [%q]
     listeners:
-      fred: {bind: "127.0.0.1:%d", advertise: "localhost:%[2]d", nodes: {ports: %d}, tls: {certs: [{cert: %s, key: %s}]}}
-`, brokers.ListenAddrs()[0], first, first+1, cert, key))
+      fred: {bind: "%s:9092", advertise: "localhost:9092", nodes: {ports: 9100}, tls: {certs: [{cert: %s, key: %s}]}}
+`, brokers.ListenAddrs()[0], host, cert, key))
 	k.wantLog("serving")
 	connect := func() *tls.Conn {
 		t.Helper()
-		client, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", first), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
+		client, err := tls.Dial("tcp", host+":9092", &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,30 +254,4 @@ func (k *running) signal(s syscall.Signal) {
 		}
 		k.t.Fatal(err)
 	}
-}
-
-// freePorts is the first of n consecutive ports that are free on loopback. They
-// are below those that the kernel gives to outgoing connections, which tests of
-// other packages make meanwhile.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	for range 100 {
-		if first := 10000 + rand.IntN(20000); allFree(t, first, n) {
-			return first
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
-}
-
-func allFree(t *testing.T, first, n int) bool {
-	t.Helper()
-	for port := first; port < first+n; port++ {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err != nil {
-			return false
-		}
-		l.Close()
-	}
-	return true
 }

@@ -40,6 +40,7 @@ var facts = []struct {
 	{"before the login", "", beforeLogin},
 	{"SaslHandshake v0", "", handshakeV0},
 	{"who the client means", "4.4", whoTheClientMeans},
+	{"addresses among settings", "", addressesAmongSettings},
 	{"telemetry without a receiver", "3.7", telemetryWithoutReceiver},
 }
 

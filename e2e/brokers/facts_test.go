@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/rewrite"
 )
 
 // nobodyCoordinates: a coordinator that is not there has the id -1, an empty name and the
@@ -382,4 +385,57 @@ func oneRecord() []byte {
 	binary.BigEndian.PutUint32(b[lengthEnd-4:], uint32(len(b)-lengthEnd))
 	binary.BigEndian.PutUint32(b[crcStart:], crc32.Checksum(b[crcEnd:], crc32.MakeTable(crc32.Castagnoli)))
 	return b
+}
+
+// addressesAmongSettings: DescribeConfigs tells a broker's addresses, and those of controllers
+// and ZooKeeper, only in settings that kproxy knows by name.
+func addressesAmongSettings(t *testing.T, c *cluster) {
+	newest := c.max(t, kmsg.DescribeConfigs)
+	for version := range newest + 1 {
+		if c.Release.AtLeast("4.0") && version == 0 {
+			continue // KIP-896
+		}
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		req.Version, req.IncludeSynonyms, req.IncludeDocumentation = version, true, true
+		req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"}}
+		conn := dial(t, c.plain(1))
+		conn.send(req)
+		payload := conn.frame()[4:]
+		told := addressesIn(t, version, payload)
+		if len(told) < 2 || !slices.Contains(told, "advertised.listeners") {
+			t.Errorf("v%d: settings with addresses: got %v", version, told)
+		}
+		out, _, err := new(rewrite.Rewriter).Whole(req.Key(), version, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := addressesIn(t, version, out); len(left) > 0 {
+			t.Errorf("v%d: kproxy leaves the addresses in %v", version, left)
+		}
+		t.Logf("v%d: %d bytes, addresses in %v", version, len(payload), told)
+	}
+}
+
+// addressesIn are the names of the settings that have an address of the cluster's.
+func addressesIn(t *testing.T, version int16, payload []byte) (names []string) {
+	t.Helper()
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	resp.Version = version
+	if resp.IsFlexible() {
+		payload = payload[1:]
+	}
+	if err := resp.ReadFrom(payload); err != nil {
+		t.Fatal(err)
+	}
+	has := func(value *string) bool { return value != nil && strings.Contains(*value, "127.0.0.1") }
+	for _, config := range resp.Resources[0].Configs {
+		found := has(config.Value)
+		for _, synonym := range config.ConfigSynonyms {
+			found = found || has(synonym.Value)
+		}
+		if found {
+			names = append(names, config.Name)
+		}
+	}
+	return names
 }

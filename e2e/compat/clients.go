@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -206,8 +205,10 @@ type trial struct {
 	proxied     bool
 	version     string // of the brokers
 	plain, sasl string // bootstrap addresses
+	readers     string // the same for a listener that refuses what writes; directly there is none such
 	name        string // of topics, groups and records
 	cluster     *lab.Cluster
+	fill        func(ctx context.Context, topic string, partitions int32, count, size int) error
 	// told is what the client has answered, for the comparison with the direct run.
 	told  []answer
 	notes []string
@@ -255,7 +256,11 @@ func (t *trial) run(ctx context.Context, work string, args ...string) (answer, e
 	}
 	t.told = append(t.told, a)
 	if t.proxied {
-		if err := refuseBrokerWords(heard(a), stderr.String()); err != nil {
+		heard, err := json.Marshal(a)
+		if err != nil {
+			return a, err
+		}
+		if err := refuseBrokerWords(string(heard), stderr.String()); err != nil {
 			return a, err
 		}
 	}
@@ -268,18 +273,6 @@ func (t *trial) run(ctx context.Context, work string, args ...string) (answer, e
 		return a, fmt.Errorf("%s: %w\n%s", work, runErr, tail(stderr.String()))
 	}
 	return a, nil
-}
-
-// heard is what a client tells of what it was told. The controllers of a quorum are
-// shown to whoever asks, and dialled by no client (rewrite's package comment).
-func heard(a answer) string {
-	a.Details = maps.Clone(a.Details)
-	delete(a.Details, "metadata_quorum")
-	text, err := json.Marshal(a)
-	if err != nil {
-		return err.Error() // it came from JSON
-	}
-	return string(text)
 }
 
 // tail is the end of what a program said.

@@ -32,6 +32,8 @@ const (
 	alice = "never-gonna-give-you-up:29094"
 	// The same for the brokers' SASL listener.
 	aliceSASL = "never-gonna-give-you-up:39094"
+	// The same for a listener of readers.
+	aliceReaders = "never-gonna-give-you-up:59094"
 	// The same by a name that is longer than the brokers' own.
 	aliceLong = longName + ":49094"
 	shortName = "never-gonna-give-you-up"
@@ -177,6 +179,7 @@ clusters:
       bob:   {bind: %s:19092, advertise: %q, nodes: {ports: 19093-19099, first_node: 1}}
       fred:  {bind: 127.0.0.1:19092, advertise: %q, nodes: {ports: 19093-19099, first_node: 1}}
       alice: {bind: %s:29094, advertise: %q, nodes: {ports: 29095-29099, first_node: 1}}
+      readers: {bind: %[6]s:59094, advertise: %[12]q, nodes: {ports: 59095-59099, first_node: 1}, apis: {preset: read-only}}
       long:  {bind: %[6]s:49094, advertise: %[11]q, nodes: {ports: 49095-49099, first_node: 1}}
   sasl:
     bootstrap: [%[8]s]
@@ -184,7 +187,7 @@ clusters:
       alice: {bind: %[6]s:39094, advertise: %[9]q, nodes: {ports: 39095-39099, first_node: 1}}
 admin: {bind: %[10]s}
 log: {level: info, format: json}
-`, bootstrap(plainPort), dial, dockerKproxy, bob, fred, outsideKproxy, alice, bootstrap(saslPort), aliceSASL, adminAddress, aliceLong)
+`, bootstrap(plainPort), dial, dockerKproxy, bob, fred, outsideKproxy, alice, bootstrap(saslPort), aliceSASL, adminAddress, aliceLong, aliceReaders)
 }
 
 // startKproxy runs kproxy in vpc and waits until it is ready.

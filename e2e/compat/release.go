@@ -261,11 +261,11 @@ func (r *releaseRun) trials(c *cell) (direct, proxied *trial) {
 	seeds := func(port int) string { return lab.HostPort(brokerName(1), port) }
 	direct = &trial{
 		client: c.client, place: r.places.vpc, version: r.cluster.Release.Version, cluster: r.cluster,
-		plain: seeds(plainPort), sasl: seeds(saslPort), name: name + "-direct",
+		plain: seeds(plainPort), sasl: seeds(saslPort), readers: seeds(plainPort), name: name + "-direct", fill: r.fill,
 	}
 	proxied = &trial{
 		client: c.client, place: r.places.outside, version: r.cluster.Release.Version, cluster: r.cluster,
-		plain: alice, sasl: aliceSASL, name: name + "-kproxy", proxied: true,
+		plain: alice, sasl: aliceSASL, readers: aliceReaders, name: name + "-kproxy", proxied: true, fill: r.fill,
 	}
 	return direct, proxied
 }

@@ -62,6 +62,9 @@ var works = []*work{
 		return t.roundTrip(ctx, [][]string{nil}, "--rack", rack(2))
 	}},
 	{name: "10 MB records", run: bigRecords},
+	{name: "read-only, consume", run: readOnlyConsume},
+	{name: "read-only, produce is refused", run: readOnlyProduce()},
+	{name: "read-only, idempotent is refused", run: readOnlyProduce("--idempotent", "--acks", "all")},
 	{name: "SASL PLAIN", run: login("PLAIN")},
 	{name: "SASL SCRAM-SHA-256", run: login("SCRAM-SHA-256")},
 	{name: "SASL SCRAM-SHA-512", run: login("SCRAM-SHA-512")},

@@ -42,16 +42,7 @@ func TestOtherDecoders(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("Java", func(t *testing.T) {
-		classes := t.TempDir()
-		compile := lab.Command(t.Context(), "javac", "-nowarn", "-Xlint:none", "-cp", release.Classpath, "-d", classes, "Decode.java")
-		if out, err := lab.Output(compile); err != nil {
-			t.Fatalf("javac: %v\n%s", err, out)
-		}
-		java, err := lab.NewJava(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		check(t, frames, java.Tool(t.Context(), classes+":"+release.Classpath, "Decode"))
+		check(t, frames, javaProgram(t, release, "Decode"))
 	})
 	t.Run("kafka-python", func(t *testing.T) {
 		python, err := lab.Python(t.Context(), filepath.Join("..", "compat", "clients", "python", "requirements.txt"))
@@ -62,14 +53,27 @@ func TestOtherDecoders(t *testing.T) {
 	})
 }
 
-// check gives the frames to a program and compares what it says with kmsg.
-func check(t *testing.T, frames []frame, program *exec.Cmd) {
+// javaProgram compiles a program in this directory, and returns the command that runs it
+// with the release's client.
+func javaProgram(t *testing.T, release lab.Release, name string) *exec.Cmd {
 	t.Helper()
-	var in bytes.Buffer
-	for _, f := range frames {
-		in.WriteString(f.line())
+	classes := t.TempDir()
+	compile := lab.Command(t.Context(), "javac", "-nowarn", "-Xlint:none", "-cp", release.Classpath, "-d", classes, name+".java")
+	if out, err := lab.Output(compile); err != nil {
+		t.Fatalf("javac: %v\n%s", err, out)
 	}
-	program.Stdin = &in
+	java, err := lab.NewJava(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return java.Tool(t.Context(), classes+":"+release.Classpath, name)
+}
+
+// ask gives a program its input, and returns the lines that it prints, of which there must
+// be want.
+func ask(t *testing.T, program *exec.Cmd, input string, want int) []string {
+	t.Helper()
+	program.Stdin = strings.NewReader(input)
 	var stderr bytes.Buffer
 	program.Stderr = &stderr
 	out, err := program.Output()
@@ -77,9 +81,20 @@ func check(t *testing.T, frames []frame, program *exec.Cmd) {
 		t.Fatalf("%v: %v\n%s", program.Args, err, stderr.String())
 	}
 	said := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-	if len(said) != len(frames) {
-		t.Fatalf("answers: got %d, want %d\n%s", len(said), len(frames), stderr.String())
+	if len(said) != want {
+		t.Fatalf("lines: got %d, want %d\n%s", len(said), want, stderr.String())
 	}
+	return said
+}
+
+// check gives the frames to a program and compares what it says with kmsg.
+func check(t *testing.T, frames []frame, program *exec.Cmd) {
+	t.Helper()
+	var in strings.Builder
+	for _, f := range frames {
+		in.WriteString(f.line())
+	}
+	said := ask(t, program, in.String(), len(frames))
 	read := 0
 	for i, f := range frames {
 		if said[i] == "not offered" {

@@ -13,6 +13,7 @@ import (
 
 	"kproxy/internal/certlab"
 	"kproxy/internal/netlab"
+	"kproxy/internal/portlab"
 	"kproxy/proxy"
 )
 
@@ -62,14 +63,7 @@ func told(t *testing.T, o *Options) (e *Examination, words []string) {
 
 // What a client meets whose brokers advertise this, and what it is told.
 func TestExamineWhatBrokersAdvertise(t *testing.T) {
-	closed := func() string {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}()
+	closed := portlab.Closed(t)
 	stranger := advertising(t, 1, func(at []string) []string { return at }, kfake.ClusterID("stranger"))[0]
 	for _, tt := range []struct {
 		name      string

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"kproxy/internal/certlab"
 	"kproxy/internal/netlab"
+	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
 )
@@ -53,8 +53,7 @@ func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addres
 func options(t *testing.T, addresses ...string) (*Options, *strings.Builder) {
 	t.Helper()
 	var said strings.Builder
-	// An address of the loopback network that nobody else takes ports of meanwhile.
-	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	host := portlab.Host(t)
 	return &Options{
 		Addresses: addresses, Listen: []string{host}, Advertise: host, StateDir: t.TempDir(), Timeout: 2 * time.Second,
 		Say: func(line string) { said.WriteString(line + "\n") },

@@ -16,9 +16,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Network is a network on which addresses mean what was listened on. The zero
@@ -29,22 +31,30 @@ type Network struct {
 	InMemory bool
 
 	mu      sync.Mutex
-	sockets map[string]string        // address on the network -> address on loopback, or of a pipe
+	sockets map[string]*socket       // by address on the network
 	pipes   map[string]*pipeListener // by address
 
 	refused  atomic.Int64
 	accepted atomic.Int64
 }
 
+// socket is where an address leads.
+type socket struct {
+	address string // on loopback, or of a pipe
+	closed  atomic.Bool
+}
+
 // Listen opens a socket that is reached on this network at address. Its Addr is
-// the real one on loopback.
+// the real one on loopback. Once it is closed the address refuses connections,
+// whoever has the port on loopback then.
 func (n *Network) Listen(ctx context.Context, _, address string) (net.Listener, error) {
 	l, err := n.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	n.Alias(address, l.Addr().String())
-	return &counted{l, &n.accepted}, nil
+	to := &socket{address: l.Addr().String()}
+	n.lead(address, to)
+	return &counted{l, &n.accepted, to}, nil
 }
 
 func (n *Network) open(ctx context.Context) (net.Listener, error) {
@@ -73,14 +83,21 @@ func Named(l net.Listener, address string) net.Listener { return &named{l, name(
 // or one on loopback.
 func (n *Network) Alias(address, target string) {
 	n.mu.Lock()
+	to, ok := n.sockets[strings.ToLower(target)]
+	n.mu.Unlock()
+	if !ok {
+		to = &socket{address: target}
+	}
+	n.lead(address, to)
+}
+
+func (n *Network) lead(address string, to *socket) {
+	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.sockets == nil {
-		n.sockets = map[string]string{}
+		n.sockets = map[string]*socket{}
 	}
-	if socket, ok := n.sockets[strings.ToLower(target)]; ok {
-		target = socket
-	}
-	n.sockets[strings.ToLower(address)] = target
+	n.sockets[strings.ToLower(address)] = to
 }
 
 // Remove makes address lead nowhere.
@@ -102,8 +119,11 @@ func (n *Network) DialFrom(ctx context.Context, from, address string) (net.Conn,
 
 func (n *Network) dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {
 	n.mu.Lock()
-	socket, ok := n.sockets[strings.ToLower(address)]
-	pipe := n.pipes[socket]
+	to, ok := n.sockets[strings.ToLower(address)]
+	var pipe *pipeListener
+	if ok {
+		pipe = n.pipes[to.address]
+	}
 	n.mu.Unlock()
 	switch {
 	case !ok:
@@ -111,8 +131,10 @@ func (n *Network) dial(ctx context.Context, d *net.Dialer, address string) (net.
 		return nil, fmt.Errorf("%s is not on this network", address)
 	case pipe != nil:
 		return pipe.dial(ctx)
+	case to.closed.Load():
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: name(address), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	}
-	return d.DialContext(ctx, "tcp", socket)
+	return d.DialContext(ctx, "tcp", to.address)
 }
 
 // Refused is how many dials went to addresses that are not on the network.
@@ -125,6 +147,12 @@ func (n *Network) Accepted() int { return int(n.accepted.Load()) }
 type counted struct {
 	net.Listener
 	accepted *atomic.Int64
+	socket   *socket
+}
+
+func (l *counted) Close() error {
+	l.socket.closed.Store(true)
+	return l.Listener.Close()
 }
 
 func (l *counted) Accept() (net.Conn, error) {

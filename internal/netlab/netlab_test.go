@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,9 +106,16 @@ func TestListenerThatIsClosed(t *testing.T) {
 			if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("Accept: %v, want %v", err, net.ErrClosed)
 			}
+			if !inMemory { // another socket may have the port by now
+				if other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", l.Addr().String()); err == nil {
+					defer other.Close()
+				}
+			}
 			if conn, err := n.Dial(t.Context(), "tcp", "broker.vpc.invalid:9092"); err == nil {
 				_ = conn.Close()
 				t.Error("a closed listener was reached")
+			} else if !inMemory && !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("got %v, want that the connection is refused", err)
 			}
 			if got := n.Refused(); got != 0 {
 				t.Errorf("refused %d, want 0: the address is on the network", got)

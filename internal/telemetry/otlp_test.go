@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/netlab"
+	"kproxy/internal/portlab"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
@@ -164,12 +165,7 @@ func logTo(t *testing.T) *slog.Logger {
 
 // A collector that is not there costs a log line, and Shutdown its time.
 func TestCollectorIsGone(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := portlab.Closed(t)
 	tel, err := telemetry.Start(t.Context(), &telemetry.Config{OTLP: telemetry.OTLP{Endpoint: address, Insecure: true}},
 		func() proxy.Snapshot { return proxy.Snapshot{} }, logTo(t))
 	if err != nil {

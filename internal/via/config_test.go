@@ -2,6 +2,7 @@ package via_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -70,11 +71,11 @@ func TestConfigErrors(t *testing.T) {
 // What stands in logs has no secret, and of a command no argument.
 func TestString(t *testing.T) {
 	tests := map[string]string{
-		"socks5://proxy":             "socks5://proxy:1080",
-		"http://[::1]:3128/":         "http://[::1]:3128",
-		"https://proxy":              "https://proxy:443",
-		"exec:cat -t {host}:{port}":  "exec:cat",
-		"socks5://k%40corp@proxy:99": "socks5://k%40corp@proxy:99",
+		"socks5://proxy":                "socks5://proxy:1080",
+		"http://[::1]:3128/":            "http://[::1]:3128",
+		"https://proxy":                 "https://proxy:443",
+		execLine(t, "-t {host}:{port}"): "exec:" + os.Args[0],
+		"socks5://k%40corp@proxy:99":    "socks5://k%40corp@proxy:99",
 	}
 	for url, want := range tests {
 		c := via.Config{URL: url}

@@ -20,18 +20,18 @@ import (
 // The broker's name is one argument, whatever shell or option it is near to.
 func TestExecArguments(t *testing.T) {
 	tests := map[string]string{
-		"exec:echo {host} {port}":                      "b-1.internal 9092\n",
-		`exec:printf '[%s]' '{"h":"{host}"}' p={port}`: `[{"h":"b-1.internal"}][p=9092]`,
-		"exec:sh -c 'echo $0 {host}; echo {port}' x":   "x b-1.internal\n9092\n",
+		"{host} {port}":                      "[b-1.internal][9092]\n",
+		`'{"h":"{host}"}' p={port}`:          `[{"h":"b-1.internal"}][p=9092]` + "\n",
+		"'echo $0 {host}; echo {port}' x -y": "[echo $0 b-1.internal; echo 9092][x][-y]\n",
 	}
-	for url, want := range tests {
-		conn := rig{Dialer: dialer(t, via.Config{URL: url})}.connect(t, "b-1.internal:9092")
+	for arguments, want := range tests {
+		conn := rig{Dialer: dialer(t, via.Config{URL: execLine(t, "arguments "+arguments)})}.connect(t, "b-1.internal:9092")
 		if got, err := io.ReadAll(conn); string(got) != want || err != nil {
-			t.Errorf("%s: got %q, %v; want %q", url, got, err, want)
+			t.Errorf("%s: got %q, %v; want %q", arguments, got, err, want)
 		}
 	}
-	conn := rig{Dialer: dialer(t, via.Config{URL: "exec:echo {host} {port}"})}.connect(t, "[::1]:9092")
-	if got, err := io.ReadAll(conn); string(got) != "::1 9092\n" || err != nil {
+	conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "arguments")})}.connect(t, "[::1]:9092")
+	if got, err := io.ReadAll(conn); string(got) != "[::1][9092]\n" || err != nil {
 		t.Errorf("got %q, %v; want an IPv6 host without brackets", got, err)
 	}
 }
@@ -41,7 +41,7 @@ func TestExecArguments(t *testing.T) {
 func TestExecStderr(t *testing.T) {
 	lines := make(chan string, 100)
 	c := via.Config{
-		URL:      `exec:sh -c 'echo one >&2; printf %02000d 7 >&2; echo >&2; echo three >&2; echo four >&2; echo {host}{port} >&2; exit 7'`,
+		URL:      execURL(t, "complain"),
 		OnStderr: func(target, line string) { lines <- target + " " + line },
 	}
 	conn := rig{Dialer: dialer(t, c)}.connect(t, "b:9092")
@@ -65,7 +65,7 @@ func TestExecStderr(t *testing.T) {
 // A command that is killed, or ends by itself, ends its connection; the next dial
 // starts another.
 func TestExecKilled(t *testing.T) {
-	d := dialer(t, via.Config{URL: `exec:sh -c 'echo $$; exec cat' {host} {port}`})
+	d := dialer(t, via.Config{URL: execURL(t, "repeat")})
 	for range 2 {
 		conn := rig{Dialer: d}.connect(t, "b:9092")
 		pid := readNumber(t, conn)
@@ -80,13 +80,9 @@ func TestExecKilled(t *testing.T) {
 // Close ends the command with everything that it has started, and reaps it; one
 // that does not want to end is killed. It does not wait.
 func TestExecCloseEndsTheGroup(t *testing.T) {
-	commands := map[string]string{
-		"obedient":         `exec:sh -c 'sleep 1000 & echo $!; echo $$; wait' {host} {port}`,
-		"obstinate":        `exec:sh -c 'trap "" TERM; sleep 1000 & echo $!; echo $$; wait; wait; sleep 1000' {host} {port}`,
-		"without a stderr": `exec:sh -c 'exec 2>/dev/null; sleep 1000 & echo $!; echo $$; wait' {host} {port}`,
-	}
-	for name, url := range commands {
-		t.Run(name, func(t *testing.T) {
+	for _, how := range []string{"obedient", "obstinate", "without-stderr"} {
+		url := execURL(t, "parent "+how) // sets the environment, which a parallel test cannot
+		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			d := dialer(t, via.Config{URL: url})
 			conn := rig{Dialer: d}.connect(t, "b:9092")
@@ -168,7 +164,7 @@ func TestExecEndsWellAndLeavesSomething(t *testing.T) {
 
 // The end of a command's output is an orderly end while it still takes input.
 func TestExecHalfClosed(t *testing.T) {
-	conn := rig{Dialer: dialer(t, via.Config{URL: `exec:sh -c 'echo hello; exec >&-; cat >/dev/null' {host} {port}`})}.connect(t, "b:9092")
+	conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "half-close")})}.connect(t, "b:9092")
 	if got, err := io.ReadAll(conn); string(got) != "hello\n" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -18,16 +18,6 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// helperEnv makes the test's binary the command of exec.
-const helperEnv = "KPROXY_VIA_HELPER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(helperEnv) != "" {
-		os.Exit(viatest.Command(os.Args[1:])) //nolint:forbidigo // the command's status
-	}
-	m.Run()
-}
-
 // rig is a way through, with its proxy.
 type rig struct {
 	*via.Dialer
@@ -71,12 +61,18 @@ func sshConfig(t *testing.T, g *viatest.Gate, host, key viatest.Key) via.Config 
 
 func execURL(t *testing.T, mode string) string {
 	t.Helper()
+	return execLine(t, mode+" {host} {port}")
+}
+
+// execLine is the URL of the test's binary as a command with these arguments.
+func execLine(t *testing.T, arguments string) string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(helperEnv, "1")
-	return "exec:'" + self + "' " + mode + " {host} {port}"
+	return "exec:'" + self + "' " + arguments
 }
 
 func dialer(t *testing.T, c via.Config) *via.Dialer {

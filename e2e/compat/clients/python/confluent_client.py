@@ -20,12 +20,16 @@ FATAL = {
 
 
 class Errors:
-    """Keeps the refused login: librdkafka reports it here and nowhere else."""
+    """Keeps the refused login: librdkafka reports it here and nowhere else. It keeps
+    what is said of authorization too."""
 
     def __init__(self):
         self.login = None
+        self.said = []
 
     def __call__(self, error):
+        if "uthoriz" in error.str():
+            self.said.append(error.str())
         if error.code() in FATAL:
             self.login = error
 
@@ -68,6 +72,7 @@ class Producer:
         errors = Errors()
         size = max(1000000, o.size + HEADROOM)
         self.o = o
+        self.said = errors.said
         self.kafka = ck.Producer({
             **common(o, errors), "acks": o.acks, "compression.type": o.compression, "enable.idempotence": o.idempotent,
             "message.max.bytes": size, "batch.size": size, "queue.buffering.max.kbytes": 1 << 20, "linger.ms": 5,

@@ -210,6 +210,8 @@ class Load:
         self.producer.close(self.o.left())
         if self.first:
             self.r.detail("first_error", str(self.first) or repr(self.first))
+        if getattr(self.producer, "said", None):  # beside records
+            self.r.detail("error_callback", self.producer.said[0])
 
 
 def produce(client, o, r):

@@ -105,6 +105,17 @@ func (p *producer) answer(err error) {
 	}
 }
 
+// Said is what kcat has told of authorization beside records: librdkafka's error
+// callback prints it.
+func (p *producer) Said() string {
+	for line := range strings.Lines(p.said()) {
+		if strings.Contains(line, "uthoriz") && strings.Contains(line, "ERROR") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
 func (p *producer) said() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

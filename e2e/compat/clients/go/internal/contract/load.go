@@ -75,6 +75,9 @@ func (c *Client) produce(ctx context.Context, o *Options, r *Result) error {
 		l.send(ctx, n)
 	}
 	err = l.producer.Close(ctx)
+	if p, ok := l.producer.(interface{ Said() string }); ok && p.Said() != "" {
+		r.Detail("error_callback", p.Said())
+	}
 	if n, first := l.failed(); first != nil {
 		r.Detail("errored", n)
 		return fmt.Errorf("%d records were refused: %w", n, first)
