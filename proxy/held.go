@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +40,8 @@ type budget struct {
 	max   atomic.Int64 // set by Start
 	used  atomic.Int64
 
-	evicting sync.Mutex    // one eviction at a time: each walks all sessions
+	ending   atomic.Int64  // held by sessions that were evicted, and have not given it back
+	evicting sync.Mutex    // one eviction at a time: each looks at all sessions
 	freed    chan struct{} // holds one when bytes were given back while a session waits
 	waiting  atomic.Int32
 }
@@ -60,6 +63,9 @@ const (
 	minHeldDefault = 32 << 20
 	// openPart of the budget is what sessions with a broker may fill.
 	openPart = 0.75
+	// evictPart is the part of the budget that an eviction makes room for beyond
+	// what is asked for.
+	evictPart = 16
 	// roomTimeout is how long a session waits for what an evicted one held.
 	roomTimeout = 2 * time.Second
 	// holdTimeout is how long a response may take that has to be held whole.
@@ -184,39 +190,71 @@ type holder struct {
 	source  netip.Addr
 }
 
-// evict ends the sessions that come first, until they hold n bytes. It reports
-// whether s may wait for these: not if s is among the first itself.
+// evict ends the sessions that come first, until there will be room for n bytes. It
+// reports whether s may wait for that: not if s is among the first itself. It makes
+// some room beyond n, because it has to look at all sessions.
 func (b *budget) evict(s *session, n int64) bool {
 	b.evicting.Lock()
 	defer b.evicting.Unlock()
-	all, ending := b.holders(s, n)
-	room := b.limitFor(s) - b.used.Load() + ending
-	for freed := int64(0); room+freed < n; {
-		first := worst(all, b.max.Load()-int64(openPart*float64(b.max.Load())))
-		if first == nil || first.session == s {
-			return false
-		}
-		freed += first.held
-		first.session.evicted()
-		first.held = 0
+	room := b.limitFor(s) - b.used.Load() + b.ending.Load()
+	if room >= n { // others that were evicted are about to give it back
+		return true
 	}
-	return true
+	limit := b.max.Load()
+	for _, first := range b.order(s, n, limit-int64(openPart*float64(limit))) {
+		if first.session == s {
+			return room >= n
+		}
+		first.session.evicted(first.held)
+		if room += first.held; room >= n+limit/evictPart {
+			break
+		}
+	}
+	return room >= n
 }
 
-// holders returns the sessions that hold anything, with s as if it held n more, and
-// how much is held by others that end already and will give it back.
-func (b *budget) holders(s *session, n int64) (all []*holder, ending int64) {
-	all = []*holder{{session: s, held: s.held.Load() + n, early: s.isEarly(), source: s.clientAddr()}}
+// order returns the sessions that hold anything, with s as if it held n more, the
+// one that ends first in front.
+func (b *budget) order(s *session, n, share int64) []holder {
+	all := []holder{{session: s, held: s.held.Load() + n, early: s.isEarly(), source: s.clientAddr()}}
 	for _, other := range b.proxy.live() {
-		switch held := other.held.Load(); {
-		case other == s || held <= freeBytes:
-		case other.ended() != nil:
-			ending += held
-		default:
-			all = append(all, &holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
+		if held := other.held.Load(); other != s && held > freeBytes && other.ended() == nil {
+			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
 		}
 	}
-	return all, ending
+	inOrder(all, share)
+	return all
+}
+
+// inOrder sorts holders, the one that ends first in front: the largest one of the
+// source that holds most. Those that have no broker or no login yet come first if
+// they hold more than their share, and otherwise last.
+func inOrder(all []holder, share int64) {
+	type class struct {
+		early  bool
+		source netip.Addr
+	}
+	var early int64
+	sums := map[class]int64{}
+	for _, h := range all {
+		sums[class{h.early, h.source}] += h.held
+		if h.early {
+			early += h.held
+		}
+	}
+	slices.SortFunc(all, func(x, y holder) int {
+		if x.early != y.early {
+			if x.early == (early > share) {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(
+			cmp.Compare(sums[class{y.early, y.source}], sums[class{x.early, x.source}]),
+			x.source.Compare(y.source),
+			cmp.Compare(y.held, x.held),
+		)
+	})
 }
 
 // clientAddr is the client's IP address.
@@ -224,39 +262,6 @@ func (s *session) clientAddr() netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.party.client.Addr()
-}
-
-// worst returns the holder that ends first: the largest one of the source that
-// holds most. It is one of those that have no broker or no login yet if these hold
-// more than their share, and otherwise one of the others.
-func worst(all []*holder, share int64) *holder {
-	var early int64
-	sums := map[netip.Addr][2]int64{} // others, early
-	for _, h := range all {
-		of := sums[h.source]
-		if h.early {
-			early += h.held
-			of[1] += h.held
-		} else {
-			of[0] += h.held
-		}
-		sums[h.source] = of
-	}
-	class := 0
-	if early > share {
-		class = 1
-	}
-	var first *holder
-	for _, h := range all {
-		switch {
-		case h.held == 0, h.early != (class == 1):
-		case first == nil,
-			h.source == first.source && h.held > first.held,
-			h.source != first.source && sums[h.source][class] > sums[first.source][class]:
-			first = h
-		}
-	}
-	return first
 }
 
 // isEarly reports whether the client has not shown yet that it may be here: it has
@@ -270,12 +275,16 @@ func (s *session) isEarly() bool {
 }
 
 // evicted ends the session for another one that needs what it holds.
-func (s *session) evicted() {
-	s.note(&ended{
+func (s *session) evicted(held int64) {
+	if !s.note(&ended{
 		reason: HeldBytes,
-		err:    fmt.Errorf("it held %d bytes when there was no room for more", s.held.Load()),
+		err:    fmt.Errorf("it held %d bytes when there was no room for more", held),
 		fix:    "raise limits.max_held_bytes if memory allows, or look at the clients of this source",
-	})
+		frees:  held,
+	}) {
+		return // it ends for another reason, and gives back what it holds
+	}
+	s.proxy.budget.ending.Add(held)
 	closeByReset(s.client)
 	s.closeBroker()
 	s.proxy.lot.wake(s)

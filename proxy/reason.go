@@ -98,6 +98,7 @@ type ended struct {
 	reason CloseReason
 	err    error  // nil where the reason says it all
 	fix    string // what the reader of the log can do; may be empty
+	frees  int64  // bytes that the session's end gives back to the budget, where that is why
 }
 
 func (e *ended) Error() string {

@@ -177,6 +177,7 @@ func (s *session) close() {
 	s.endpoint.listener.cluster.probes.left(s)
 	s.up.giveBack()
 	s.down.giveBack()
+	s.proxy.budget.ending.Add(-s.ended().frees)
 	s.release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
 
@@ -242,17 +243,20 @@ func (s *session) enter(ctx context.Context) error {
 	return nil
 }
 
-// note keeps why the session ends, unless something else has ended it before.
-func (s *session) note(err error) {
+// note keeps why the session ends, unless something else has ended it before. It
+// reports whether it does.
+func (s *session) note(err error) (isFirst bool) {
 	var why *ended
 	if !errors.As(err, &why) {
 		why = end(BadRequest, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.why == nil {
-		s.why = why
+	if s.why != nil {
+		return false
 	}
+	s.why = why
+	return true
 }
 
 // ended returns why the session ends, or nil while it does not.

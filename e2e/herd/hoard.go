@@ -27,7 +27,7 @@ const (
 	// its broker's connection and two goroutines.
 	hoarding = 64 << 10
 	// hoardFor is how long hoarders are looked at.
-	hoardFor = 8 * time.Second
+	hoardFor = 5 * time.Second
 	// hoarder is the client.id for which the fake broker sends Metadata that does
 	// not end.
 	hoarder = "hoarder"
@@ -116,16 +116,14 @@ func (st *stage) hoard(ctx context.Context, greeting []byte) error {
 	if bytes.Contains(greeting, []byte(hoarder)) {
 		to = st.kproxy.plain
 	}
+	if err := st.hoardElsewhere(ctx, greeting); err != nil {
+		return err
+	}
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	var watching sync.WaitGroup
 	watching.Go(func() { st.watchHeld(watched) })
-	all, err := st.dawdlers(ctx, to, func(conn net.Conn) error {
-		// One that is ended meanwhile, or not read, has done what it can.
-		_ = conn.SetWriteDeadline(time.Now().Add(hoardFor / 4))
-		_, _ = conn.Write(greeting)
-		return nil
-	})
+	all, err := st.hoarders(ctx, to, greeting)
 	if err == nil {
 		err = st.atHeight(ctx, len(all))
 	}
@@ -141,6 +139,42 @@ func (st *stage) hoard(ctx context.Context, greeting []byte) error {
 		return err
 	}
 	_, err = st.kproxy.settle(ctx, st.untouched())
+	return err
+}
+
+// hoarders connects them, and has each send greeting.
+func (st *stage) hoarders(ctx context.Context, to door, greeting []byte) ([]*dawdler, error) {
+	return st.dawdlers(ctx, to, func(conn net.Conn) error {
+		// One that is ended meanwhile, or not read, has done what it can.
+		_ = conn.SetWriteDeadline(time.Now().Add(hoardFor / 4))
+		_, _ = conn.Write(greeting)
+		return nil
+	})
+}
+
+// hoardElsewhere has the same clients come to HAProxy first, and notes what its own
+// client sees of them. What follows is compared with that.
+func (st *stage) hoardElsewhere(ctx context.Context, greeting []byte) error {
+	if _, err := st.probes.look(); err != nil {
+		return err
+	}
+	all, err := st.hoarders(ctx, door{Address: st.haproxyAt}, greeting)
+	pause(ctx, hoardFor)
+	for _, d := range all {
+		if d != nil {
+			reset(d.conn)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	seen, err := st.probes.look()
+	if err != nil {
+		return err
+	}
+	st.note("With the same clients at HAProxy its own client sees %s ms", seen[haproxy].cell())
+	pause(ctx, time.Second)
+	_, err = st.probes.look() // the next look is kproxy's alone
 	return err
 }
 
