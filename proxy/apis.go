@@ -88,6 +88,10 @@ type policy struct {
 	// principal: a client that may not use them does not see them either, nor
 	// Envelope, which could hold them.
 	keepsMints bool
+	// keepsReplicas is whether requests that name a replica are refused: a client
+	// that fetches as a follower changes what the leader takes for replicated, and
+	// on a cluster where the proxy logs in it would do so as the proxy's principal.
+	keepsReplicas bool
 	// filters is whether clients might want to walk round it: then nothing passes
 	// that it cannot look into.
 	filters bool
@@ -108,7 +112,7 @@ func (l *listener) newPolicy() *policy {
 	for _, name := range l.conf.APIs.Deny {
 		p.set(true, apiCalled(name))
 	}
-	if p.filters || l.cluster.conf.SASL != nil {
+	if p.keepsReplicas = p.filters || l.cluster.conf.SASL != nil; p.keepsReplicas {
 		p.set(true, kmsg.Envelope) // another request is in it, one of the mints' maybe
 	}
 	return p

@@ -214,6 +214,8 @@ func (s *session) request(p wire.RequestPrefix) error {
 		return s.refuseLogin(r, frame)
 	case !s.to.any && !teaches(p.Key):
 		return end(Relearn, nil)
+	case s.endpoint.listener.policy.keepsReplicas && rewrite.ReplicaOf(p.Key, p.Version) != rewrite.NoReplica:
+		return s.unlessReplica(r, frame)
 	case p.Key == kmsg.Produce.Int16():
 		return s.produce(r, frame)
 	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0 && s.endpoint.listener.policy.filters:

@@ -3,6 +3,8 @@ package rewrite
 import (
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"kproxy/internal/wire"
 )
 
@@ -45,6 +47,7 @@ const maxDepth = 3
 //	}
 type Walker struct {
 	key, version int16
+	isRequest    bool
 	steps        layout
 	at           int              // index into steps
 	left         int              // bytes of the frame that were not passed
@@ -60,6 +63,20 @@ func (w *Walker) Start(key, version int16, payload int) {
 	*w = Walker{key: key, version: version, steps: layouts[key][version], left: payload}
 }
 
+// StartRequest begins a request at its body, which has body bytes. Key and version
+// must be those of a Fetch request for which ReplicaOf is AtTail.
+func (w *Walker) StartRequest(key, version int16, body int) {
+	*w = Walker{key: key, version: version, isRequest: true, steps: fetchRequestLayout, left: body}
+}
+
+// fail says what is wrong with what is walked.
+func (w *Walker) fail(err error) error {
+	if w.isRequest {
+		return fmt.Errorf("parse %s v%d request: %w", kmsg.NameForKey(w.key), w.version, err)
+	}
+	return parseError(w.key, w.version, err)
+}
+
 // Next looks at b, the answer's bytes from the first that was not passed, and
 // says what to do with them. b may end anywhere, and may reach beyond the
 // answer. An error means that the answer contradicts itself; nothing that was
@@ -71,7 +88,7 @@ func (w *Walker) Next(b []byte) (Step, error) {
 		n, short, err := w.step(b[pos:], pos)
 		switch {
 		case err != nil:
-			return Step{}, parseError(w.key, w.version, err)
+			return Step{}, w.fail(err)
 		case short && pos > 0:
 			return w.pass(pos), nil
 		case short:
@@ -79,7 +96,7 @@ func (w *Walker) Next(b []byte) (Step, error) {
 		}
 		pos += n
 		if pos > w.left {
-			return Step{}, parseError(w.key, w.version, wire.ErrShort)
+			return Step{}, w.fail(wire.ErrShort)
 		}
 		if w.steps[w.at].do == atTail && !w.inTags {
 			return w.tail(pos)
@@ -99,7 +116,7 @@ func (w *Walker) tail(pos int) (Step, error) {
 	case pos > 0:
 		return w.pass(pos), nil
 	case w.left > MaxTail:
-		return Step{}, parseError(w.key, w.version, fmt.Errorf("%d bytes behind the records, more than %d", w.left, MaxTail))
+		return Step{}, w.fail(fmt.Errorf("%d bytes at its end, more than %d", w.left, MaxTail))
 	default:
 		return Step{Tail, w.left}, nil
 	}

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"kproxy/internal/wire"
+	"kproxy/rewrite"
+)
+
+// unlessReplica forwards a request that can name a replica, if it names none. One
+// that does is refused, as by a broker that does not authorize it.
+func (s *session) unlessReplica(r request, frame int) error {
+	h, err := s.readHeader()
+	if err != nil {
+		return err
+	}
+	if h.Len > frame {
+		return end(BadRequest, wire.ErrMalformed)
+	}
+	var named bool
+	switch {
+	case rewrite.ReplicaOf(r.key, r.version) == rewrite.AtFront:
+		named, err = s.replicaInFront(h.Len, frame)
+	case frame > bufferSize:
+		return s.forwardUnlessReplica(r, h.Len, frame)
+	default:
+		named, err = s.replicaAtTail(r, h.Len, frame)
+	}
+	switch {
+	case err != nil:
+		return err
+	case named:
+		return s.refuse(r, frame)
+	default:
+		return s.forward(r, frame)
+	}
+}
+
+const replicaLen = 4 // an INT32
+
+// replicaInFront reports whether a body that begins at byte start of a frame names
+// a replica. What is too short for that is the broker's to refuse.
+func (s *session) replicaInFront(start, frame int) (bool, error) {
+	if frame < start+replicaLen {
+		return false, nil
+	}
+	b, err := s.up.peek(start + replicaLen)
+	if err != nil {
+		return false, err
+	}
+	return int32(binary.BigEndian.Uint32(b[start:])) >= 0, nil
+}
+
+// replicaAtTail is replicaInFront for a body whose tags name the replica, in a frame
+// that fits the buffer.
+func (s *session) replicaAtTail(r request, start, frame int) (bool, error) {
+	b, err := s.up.peek(frame)
+	if err != nil {
+		return false, err
+	}
+	var w rewrite.Walker
+	w.StartRequest(r.key, r.version, frame-start)
+	for at := start; ; {
+		step, err := w.Next(b[at:frame])
+		if err != nil {
+			return false, end(BadRequest, err)
+		}
+		if step.Verb == rewrite.Tail {
+			return namesReplica(b[at:frame])
+		}
+		at += step.N
+	}
+}
+
+func namesReplica(tags []byte) (bool, error) {
+	named, err := rewrite.FetchesAsReplica(tags)
+	if err != nil {
+		return false, end(BadRequest, err)
+	}
+	return named, nil
+}
+
+// forwardUnlessReplica forwards a long request as far as its tags, and the rest if
+// that names no replica. If it does, the session ends: a broker does not look at half
+// a request.
+func (s *session) forwardUnlessReplica(r request, start, frame int) error {
+	if _, err := s.push(r); err != nil {
+		return err
+	}
+	err := s.passUnlessReplica(r, start, frame)
+	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
+		s.queue.unpush()
+	}
+	return err
+}
+
+func (s *session) passUnlessReplica(r request, start, frame int) error {
+	if err := s.up.passPart(start); err != nil {
+		return err
+	}
+	var w rewrite.Walker
+	w.StartRequest(r.key, r.version, frame-start)
+	for need := 0; ; {
+		b, err := s.up.peek(need)
+		if err != nil {
+			return err
+		}
+		step, err := w.Next(b)
+		switch {
+		case err != nil:
+			return end(BadRequest, err)
+		case step.Verb == rewrite.Need:
+			need = step.N
+		case step.Verb == rewrite.Pass:
+			need = 0
+			if err := s.up.passPart(step.N); err != nil {
+				return err
+			}
+		default:
+			return s.passTagsUnlessReplica(step.N)
+		}
+	}
+}
+
+func (s *session) passTagsUnlessReplica(n int) error {
+	b, err := s.up.peek(n)
+	if err != nil {
+		return err
+	}
+	named, err := namesReplica(b[:n])
+	switch {
+	case err != nil:
+		return err
+	case named:
+		return &ended{
+			reason: APIRefused,
+			err:    errors.New("a Fetch that names a replica is not allowed on this listener"),
+			fix:    "followers reach the brokers' own listeners; clients name no replica",
+		}
+	default:
+		return s.up.pass(n)
+	}
+}
