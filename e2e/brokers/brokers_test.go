@@ -40,6 +40,7 @@ var facts = []struct {
 	{"before the login", "", beforeLogin},
 	{"SaslHandshake v0", "", handshakeV0},
 	{"who the client means", "4.4", whoTheClientMeans},
+	{"who the client means, before the login", "4.4", whoTheClientMeansBeforeLogin},
 	{"telemetry without a receiver", "3.7", telemetryWithoutReceiver},
 }
 

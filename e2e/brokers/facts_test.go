@@ -289,6 +289,42 @@ func whoTheClientMeans(t *testing.T, c *cluster) {
 	}
 }
 
+// whoTheClientMeansBeforeLogin: a listener with SASL checks the node before any login, too.
+func whoTheClientMeansBeforeLogin(t *testing.T, c *cluster) {
+	metadata, err := c.Admin.Metadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range []struct {
+		name string
+		node int32
+		want int16
+	}{
+		{"right", 1, 0},
+		{"another node", 2, kerr.RebootstrapRequired.Code},
+	} {
+		req := kmsg.NewPtrApiVersionsRequest()
+		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 5, "wire", "1"
+		req.ClusterID, req.NodeID = &metadata.Cluster, check.node
+		resp := ask[*kmsg.ApiVersionsResponse](dial(t, c.sasl(1)), req)
+		t.Logf("%s: %d, %d keys", check.name, resp.ErrorCode, len(resp.ApiKeys))
+		if resp.ErrorCode != check.want {
+			t.Errorf("%s: got error %d, want %d", check.name, resp.ErrorCode, check.want)
+		}
+	}
+	for _, after := range []bool{false, true} {
+		conn := dial(t, c.sasl(1))
+		if after {
+			ask[*kmsg.ApiVersionsResponse](conn, kmsg.NewPtrApiVersionsRequest())
+		}
+		req := kmsg.NewPtrMetadataRequest()
+		req.Version = 4
+		conn.send(req)
+		_, err := conn.tryFrame()
+		t.Logf("Metadata before a login, ApiVersions first %v: %v", after, err)
+	}
+}
+
 // telemetryWithoutReceiver: a broker that has nobody to take what clients push does not offer
 // it (KIP-714).
 func telemetryWithoutReceiver(t *testing.T, c *cluster) {

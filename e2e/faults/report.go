@@ -42,7 +42,14 @@ func (o *outcome) cell() string {
 		bad(o.Refused[err], "refused: "+err)
 	}
 	bad(len(o.Others), "other addresses dialled")
-	parts = append(parts, fmt.Sprintf("pause %s, reading %s", seconds(o.Pause), seconds(o.ReadPause)))
+	switch {
+	case o.FromStart:
+		parts = append(parts, "first acknowledgement after "+seconds(o.Pause))
+	case o.Read == 0:
+		parts = append(parts, "pause "+seconds(o.Pause))
+	default:
+		parts = append(parts, fmt.Sprintf("pause %s, reading %s", seconds(o.Pause), seconds(o.ReadPause)))
+	}
 	if o.Away > 0 {
 		parts = append(parts, "kproxy away for "+seconds(o.Away))
 	}
