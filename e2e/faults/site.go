@@ -101,7 +101,9 @@ func (s *site) listener(name, protocol string, port int) lab.ClientListener {
 func properties() map[string]string {
 	const module = "org.apache.kafka.common.security."
 	return map[string]string{
-		"offsets.topic.num.partitions":                      "6",
+		"offsets.topic.num.partitions": "6",
+		// A follower that asks a leader too early asks again at once: acks=all waits for it.
+		"replica.fetch.backoff.ms":                          "100",
 		"sasl.enabled.mechanisms":                           mechanism + ",PLAIN",
 		"listener.name.sasl.scram-sha-512.sasl.jaas.config": module + "scram.ScramLoginModule required;",
 		"listener.name.sasl.plain.sasl.jaas.config":         fmt.Sprintf("%splain.PlainLoginModule required user_%s=%q;", module, username, password),
