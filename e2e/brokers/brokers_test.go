@@ -38,9 +38,10 @@ var facts = []struct {
 	{"leader hints of Fetch", "", fetchHints},
 	{"leader hints of a throttled Fetch", "3.7", throttledHints},
 	{"before the login", "", beforeLogin},
+	{"Metadata before the login", "", metadataBeforeLogin},
 	{"SaslHandshake v0", "", handshakeV0},
 	{"who the client means", "4.4", whoTheClientMeans},
-	{"who the client means, before the login", "4.4", whoTheClientMeansBeforeLogin},
+	{"who the client means, at a login", "4.4", whoTheClientMeansAtALogin},
 	{"telemetry without a receiver", "3.7", telemetryWithoutReceiver},
 }
 
