@@ -94,7 +94,7 @@ transcripts: ## record the frames that rewrite's tests replay, from every Kafka
 	go run ./e2e/compat --record rewrite/testdata/transcripts
 
 .PHONY: faults
-faults: ## what clients see when things break, with kproxy and without; writes docs/faults.md (root, Java 17, nft)
+faults: ## what clients see when things break, with kproxy and without; writes docs/faults.md (root, Java 17, kcat, nft)
 	go run ./e2e/faults
 
 .PHONY: herd

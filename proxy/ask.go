@@ -147,7 +147,7 @@ func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
 	metadata.Topics = []kmsg.MetadataRequestTopic{}
 	answer := kmsg.NewPtrMetadataResponse()
 	if err := c.question(to, metadata, answer); err != nil {
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && c.mayNeedLogin() {
 			c.mover.needsLogin(true)
 			return nil, ErrNeedsLogin
 		}
@@ -166,6 +166,15 @@ func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
 	c.mover.needsLogin(false)
 	c.teach(answerOf(brokers), endpoints.Asked)
 	return answer, nil
+}
+
+// mayNeedLogin reports whether the end of a connection without a response to Metadata
+// can mean that the cluster wants a login. It is a broker that stops where kproxy has
+// logged in itself, or where the cluster has answered before.
+func (c *cluster) mayNeedLogin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.method == nil && !c.confirmed
 }
 
 // question sends one request and reads its response.

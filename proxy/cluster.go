@@ -139,26 +139,25 @@ func (c *cluster) learn(ctx context.Context, key int16, named rewrite.Brokers, f
 	doubted := c.confirmed && c.brokers.IsOther(answer.ClusterID)
 	c.mu.Unlock()
 	if differs && trust == endpoints.Heard {
-		c.sight(sighting{from, answer})
+		c.sight(sighting{from, answer, key == kmsg.Metadata.Int16()})
 	}
 	if doubted {
 		// What one client is told does not make the cluster another one. That
 		// takes a question, or it stays as it is.
-		c.settle(ctx)
-		c.mu.Lock()
-		if c.brokers.IsOther(answer.ClusterID) {
+		isOther := func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.brokers.IsOther(answer.ClusterID)
+		}
+		if c.settle(ctx, isOther); isOther() {
 			answer.ClusterID = ""
 		}
-		c.mu.Unlock()
 	}
 	if key != kmsg.Metadata.Int16() {
 		c.change(answer.Brokers, func(m *endpoints.Map) []endpoints.Change { return m.Add(answer) })
 		return
 	}
 	c.teach(answer, trust)
-	if differs && trust == endpoints.Told && c.isDisputed() {
-		c.sight(sighting{from, answer})
-	}
 }
 
 // teach takes a Metadata response into the map.
@@ -328,20 +327,13 @@ func (c *cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) 
 	return now, len(changes) > 0
 }
 
-// isDisputed reports whether the last response had any node elsewhere.
-func (c *cluster) isDisputed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.brokers.Disputed()) > 0
-}
-
-// isNodeDisputed reports whether the last response had the node of an endpoint
-// elsewhere.
+// isNodeDisputed reports whether a question is under way that may move the node of an
+// endpoint.
 func (c *cluster) isNodeDisputed(listener, slot int) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	b, ok := c.brokers.NodeAt(listener, slot)
-	return ok && c.brokers.IsDisputed(b.Node)
+	c.mu.Unlock()
+	return ok && c.mover.doubts(b)
 }
 
 // nodes returns the known brokers by id.

@@ -57,9 +57,7 @@ func (s *session) reach(ctx context.Context, c *cluster) (to link, own bool, err
 		to, err = c.dialAny(ctx, s.party)
 		return to, true, err
 	}
-	if c.isNodeDisputed(l.index, s.endpoint.slot) {
-		c.settle(ctx)
-	}
+	c.settle(ctx, func() bool { return c.isNodeDisputed(l.index, s.endpoint.slot) })
 	if b, ok := c.nodeAt(l.index, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
 		to, err = c.dialNode(ctx, b, s.party)

@@ -2,13 +2,10 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
@@ -23,10 +20,10 @@ import (
 //	client's Metadata differs ──▶ question to that broker ──▶ nodes move at once
 //	                                  │ the broker wants a login that only clients have
 //	                                  ▼
-//	              ApiVersions v5 with cluster id and node id (KIP-1242) to the new address
-//	                                  │ the broker does not know it
-//	                                  ▼
 //	              endpoints.Told: what such responses are believed by themselves
+//
+// Nothing else tells before a login: Kafka 4.4 answers ApiVersions v5 there without a
+// look at the node's id in it (KIP-1242), so any broker would confirm any node.
 //
 // A session belongs to a node at an address. When the address that is dialled for
 // its node changes, it ends between two requests (broker_moved), and its client
@@ -41,24 +38,24 @@ const (
 	settleTimeout = time.Second
 	// loginPause is how long a cluster that wants a login is not asked again.
 	loginPause = 10 * time.Minute
-	// maxVerified bounds the nodes that are asked who they are at one time.
-	maxVerified = 16
 )
 
 // mover asks one question at a time about responses that differ from the map.
 type mover struct {
 	mu      sync.Mutex    // guards the following
 	next    *sighting     // to be asked about; nil: nothing is
+	asking  *sighting     // what the question under way is about
 	running bool          // a goroutine asks, or waits until it may
-	settled chan struct{} // closed when that is over
+	settled chan struct{} // closed at the end of each question; nil: none is to come
 	last    time.Time     // when the last question ended
 	login   time.Time     // until when the cluster is taken to want a login
 }
 
 // sighting is a response that differs from the map.
 type sighting struct {
-	from   upstream.Target // the broker that gave it
-	answer endpoints.Answer
+	from     upstream.Target // the broker that gave it
+	answer   endpoints.Answer
+	metadata bool // it is a Metadata response
 }
 
 // trust says how far a client's Metadata response is believed now.
@@ -74,6 +71,21 @@ func (m *mover) trust() endpoints.Trust {
 // wantsLogin reports whether the cluster wants a login that only clients have.
 func (m *mover) wantsLogin() bool { return m.trust() == endpoints.Told }
 
+// doubts reports whether a question is under way, or waits, about where a node is.
+func (m *mover) doubts(b endpoints.Broker) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.running && (m.next.contradicts(b) || m.asking.contradicts(b))
+}
+
+// contradicts reports whether the response has the node elsewhere, or another node
+// where it is.
+func (s *sighting) contradicts(b endpoints.Broker) bool {
+	return s != nil && slices.ContainsFunc(s.answer.Brokers, func(named endpoints.Broker) bool {
+		return (named.Node == b.Node) != named.IsAt(b)
+	})
+}
+
 // needsLogin notes whether the cluster answered a question of kproxy's own.
 func (m *mover) needsLogin(needs bool) {
 	m.mu.Lock()
@@ -84,38 +96,40 @@ func (m *mover) needsLogin(needs bool) {
 }
 
 // sight has the cluster asked about a response. A newer one takes the place of one
-// that waits.
+// that waits, but a hint that of no Metadata.
 func (c *cluster) sight(seen sighting) {
 	m := &c.mover
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.next = &seen
+	if m.next == nil || seen.metadata || !m.next.metadata {
+		m.next = &seen
+	}
 	if m.running {
 		return
 	}
-	settled := make(chan struct{})
-	if c.proxy.background(func(ctx context.Context) {
-		defer close(settled)
-		c.ascertain(ctx)
-	}) {
-		m.running, m.settled = true, settled
+	if c.proxy.background(c.ascertain) {
+		m.running, m.settled = true, make(chan struct{})
 	}
 }
 
-// settle waits for the question under way, if there is one, but not for long.
-func (c *cluster) settle(ctx context.Context) {
-	c.mover.mu.Lock()
-	settled := c.mover.settled
-	c.mover.mu.Unlock()
-	if settled == nil {
-		return
-	}
+// settle waits while questions go on and doubtful is true, but not for long.
+func (c *cluster) settle(ctx context.Context, doubtful func() bool) {
 	timer := time.NewTimer(settleTimeout)
 	defer timer.Stop()
-	select {
-	case <-settled:
-	case <-timer.C:
-	case <-ctx.Done():
+	for {
+		c.mover.mu.Lock()
+		settled := c.mover.settled
+		c.mover.mu.Unlock()
+		if settled == nil || !doubtful() {
+			return
+		}
+		select {
+		case <-settled:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -124,22 +138,26 @@ func (c *cluster) ascertain(ctx context.Context) {
 	m := &c.mover
 	for {
 		m.mu.Lock()
+		if m.next == nil || ctx.Err() != nil {
+			close(m.settled)
+			m.running, m.settled = false, nil
+			m.mu.Unlock()
+			return
+		}
 		pause := time.Until(m.last.Add(movePause))
 		m.mu.Unlock()
 		if pause > 0 {
 			sleep(ctx, pause)
 		}
 		m.mu.Lock()
-		seen := m.next
-		m.next = nil
-		if m.running = seen != nil && ctx.Err() == nil; !m.running {
-			m.mu.Unlock()
-			return
-		}
+		m.asking, m.next = m.next, nil
+		seen := m.asking
 		m.mu.Unlock()
 		c.askAbout(ctx, seen)
 		m.mu.Lock()
-		m.last = time.Now()
+		m.last, m.asking = time.Now(), nil
+		close(m.settled)
+		m.settled = make(chan struct{})
 		m.mu.Unlock()
 	}
 }
@@ -155,10 +173,11 @@ func (c *cluster) askAbout(ctx context.Context, seen *sighting) {
 		}
 		c.log.Debug("a response differs from what is known, and the broker that gave it cannot be asked",
 			slog.Any(logkey.Error, err))
+	}
+	if seen.metadata {
 		seen.answer.Heard = true
 		c.teach(seen.answer, endpoints.Told)
 	}
-	c.verify(ctx)
 }
 
 // askBroker asks one broker who the brokers are, and learns it.
@@ -171,49 +190,6 @@ func (c *cluster) askBroker(ctx context.Context, target upstream.Target) error {
 	defer context.AfterFunc(ctx, func() { _ = to.conn.SetDeadline(past) })()
 	_, err = c.askMetadata(to)
 	return err
-}
-
-// verify asks the nodes that the last response had elsewhere, there, who they are.
-func (c *cluster) verify(ctx context.Context) {
-	c.mu.Lock()
-	clusterID, disputed := c.brokers.ClusterID(), c.brokers.Disputed()
-	c.mu.Unlock()
-	if clusterID == "" {
-		return
-	}
-	var asking sync.WaitGroup
-	for _, b := range disputed[:min(len(disputed), maxVerified)] {
-		asking.Go(func() {
-			switch err := c.greets(ctx, b, clusterID); {
-			case err == nil:
-				c.mu.Lock()
-				changes := c.brokers.Confirm(b, time.Now())
-				c.mu.Unlock()
-				c.note(changes)
-			case errors.Is(err, kerr.RebootstrapRequired):
-				c.mu.Lock()
-				c.brokers.Deny(b)
-				c.mu.Unlock()
-			}
-		})
-	}
-	asking.Wait()
-}
-
-// greets sends ApiVersions v5 to a broker with the cluster's id and the node's,
-// and returns nil if the broker says that it is that node, or
-// kerr.RebootstrapRequired if it is not (KIP-1242, Kafka 4.4).
-func (c *cluster) greets(ctx context.Context, b endpoints.Broker, clusterID string) error {
-	to, err := c.dialTarget(ctx, targetOf(b), party{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = to.conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = to.conn.SetDeadline(past) })()
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 5, "kproxy", "1"
-	req.ClusterID, req.NodeID = &clusterID, b.Node
-	return c.question(to, req, req.ResponseKind())
 }
 
 // route is where a session's requests go. It does not change.

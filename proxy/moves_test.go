@@ -1,8 +1,11 @@
 package proxy_test
 
 import (
+	"errors"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,13 +19,13 @@ import (
 type livingBroker struct {
 	t *testing.T
 
-	mu        sync.Mutex // guards the following
-	node      int32
-	names     []kmsg.MetadataResponseBroker
-	byClient  map[string][]kmsg.MetadataResponseBroker // client.id -> what it is told instead
-	closes    bool                                     // Metadata to anything but the test's clients ends the connection: it wants a login
-	knowsNode bool                                     // ApiVersions v5 checks the node
-	served    map[string]int                           // requests by client.id
+	mu       sync.Mutex // guards the following
+	node     int32
+	names    []kmsg.MetadataResponseBroker
+	byClient map[string][]kmsg.MetadataResponseBroker // client.id -> what it is told instead
+	closes   bool                                     // Metadata to anything but the test's clients ends the connection: it wants a login
+	held     chan struct{}                            // Metadata to anything but the test's clients waits for its close; nil: it does not
+	served   map[string]int                           // requests by client.id
 }
 
 // become makes the broker node, and names these brokers from now on.
@@ -70,10 +73,21 @@ func (b *livingBroker) serve(c brokerConn) {
 		if err != nil {
 			return
 		}
+		b.hold(r)
 		resp := b.respond(r)
 		if resp == nil || c.tryWrite(answerFrame(r.CorrelationID, resp)) != nil {
 			return
 		}
+	}
+}
+
+// hold waits until a question of kproxy's own may be answered.
+func (b *livingBroker) hold(r request) {
+	b.mu.Lock()
+	held := b.held
+	b.mu.Unlock()
+	if held != nil && kmsg.Key(r.Key) == kmsg.Metadata && string(r.ClientID) != "test" {
+		<-held
 	}
 }
 
@@ -86,21 +100,12 @@ func (b *livingBroker) respond(r request) kmsg.Response {
 	switch kmsg.Key(r.Key) {
 	case kmsg.ApiVersions:
 		resp := answerTo(r.Version, kmsg.NewPtrApiVersionsResponse())
-		resp.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 12}, {ApiKey: 18, MaxVersion: 5}}
-		if r.Version < 5 {
-			return resp
-		}
-		req := kmsg.NewPtrApiVersionsRequest()
-		req.Version = r.Version
-		if err := req.ReadFrom(r.frame[r.Len:]); err != nil {
-			b.t.Error(err)
-		}
-		switch {
-		case !b.knowsNode:
-			return nil
-		case req.NodeID != b.node:
-			resp.ErrorCode = 129
-		}
+		resp.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 12}, {ApiKey: 10, MaxVersion: 3}, {ApiKey: 18, MaxVersion: 5}}
+		return resp // before a login Kafka 4.4 does not look at the node's id in v5
+	case kmsg.FindCoordinator:
+		resp := answerTo(r.Version, kmsg.NewPtrFindCoordinatorResponse())
+		first := b.names[0]
+		resp.NodeID, resp.Host, resp.Port = first.NodeID, first.Host, first.Port
 		return resp
 	case kmsg.Metadata:
 		if b.closes && id != "test" {
@@ -147,15 +152,14 @@ func (l *lab) reaches(t *testing.T, endpoint, want string) {
 
 // Two brokers swap their addresses. A session for a node at its old address ends
 // between two requests, and the next one reaches the node where it is, after one
-// response; whether kproxy can ask, and how it can verify, makes no difference.
+// response; whether kproxy can ask makes no difference.
 func TestSwappedBrokers(t *testing.T) {
 	for _, c := range []struct {
-		name              string
-		closes, knowsNode bool
+		name   string
+		closes bool
 	}{
-		{"kproxy can ask", false, false},
-		{"the client's own login passes through", true, false},
-		{"the same, Kafka 4.4", true, true},
+		{"kproxy can ask", false},
+		{"the client's own login passes through", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -163,7 +167,7 @@ func TestSwappedBrokers(t *testing.T) {
 			both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
 			for i, b := range both {
 				b.become(int32(i), brokersAt(0, 1))
-				b.closes, b.knowsNode = c.closes, c.knowsNode
+				b.closes = c.closes
 			}
 			l.start(t, l.config())
 			boot := l.dial(t, "bob.test:9092")
@@ -186,6 +190,102 @@ func TestSwappedBrokers(t *testing.T) {
 			boot.refresh(3) // the bootstrap session goes on
 		})
 	}
+}
+
+// swappable starts two brokers in memory, and a proxy that knows them.
+func (l *lab) swappable(t *testing.T) (both []*livingBroker, boot client) {
+	t.Helper()
+	l.inMemory()
+	both = []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
+	for i, b := range both {
+		b.become(int32(i), brokersAt(0, 1))
+	}
+	l.start(t, l.config())
+	boot = l.dial(t, "bob.test:9092")
+	boot.refresh(1)
+	l.learned(t, 0, 1)
+	return both, boot
+}
+
+// A client that a response has sent to a node reaches it where it is: the dial waits for
+// the question that the response caused, and not for longer. Leader hints and
+// coordinators lead clients to nodes, too.
+func TestADialWaitsForTheQuestion(t *testing.T) {
+	for name, request := range map[string]kmsg.Request{
+		"Metadata": metadataRequest(12), "FindCoordinator": of(3, kmsg.NewPtrFindCoordinatorRequest()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var l lab
+				both, boot := l.swappable(t)
+				held := make(chan struct{})
+				for i, b := range both {
+					b.become(int32(1-i), brokersAt(1, 0))
+					b.set(func(b *livingBroker) { b.held = held })
+				}
+				began := time.Now()
+				boot.send(2, request)
+				boot.receive(2, answerTo(request.GetVersion(), request.ResponseKind()))
+				c := l.dial(t, "bob.test:9100")
+				c.send(1, heartbeat())
+				synctest.Wait()
+				close(held)
+				c.receive(1, heartbeatAnswer())
+				if waited := time.Since(began); waited != 0 {
+					t.Errorf("the dial waited for %v after the response", waited)
+				}
+				c.close()
+				if e := l.ended(t, proxy.ClientClosed); e.Upstream != brokerName(1) {
+					t.Errorf("node 0 was dialled at %s", e.Upstream)
+				}
+			})
+		})
+	}
+}
+
+// Before a client is past its login, an orderly end is a refusal of it: its connection is
+// reset where the node moves.
+func TestANodeMovesDuringALogin(t *testing.T) {
+	t.Parallel()
+	var l lab
+	both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
+	for i, b := range both {
+		b.become(int32(i), brokersAt(0, 1))
+	}
+	l.start(t, l.config())
+	boot := l.dial(t, "bob.test:9092")
+	boot.refresh(1)
+	stray := l.dial(t, "bob.test:9100")
+	stray.send(1, of(3, kmsg.NewPtrApiVersionsRequest()))
+	stray.receive(1, answerTo(3, kmsg.NewPtrApiVersionsResponse()))
+	for i, b := range both {
+		b.become(int32(1-i), brokersAt(1, 0))
+	}
+	boot.refresh(2)
+	if _, err := stray.ended(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the connection ended by %v, want a reset", err)
+	}
+	l.ended(t, proxy.BrokerMoved)
+}
+
+// A broker that stops while it is asked does not want a login: the cluster has answered
+// before.
+func TestABrokerThatStopsWantsNoLogin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		both, boot := l.swappable(t)
+		l.liveBroker(t, 7)
+		for _, b := range both {
+			b.set(func(b *livingBroker) { b.closes, b.byClient["test"] = true, brokersAt(7, 1) })
+		}
+		for id := range int32(4) { // kproxy cannot ask; two responses that agree would do then
+			boot.refresh(2 + id)
+			synctest.Wait()
+		}
+		l.reaches(t, "bob.test:9100", brokerName(0))
+	})
 }
 
 // A broker is replaced under a new id at the old address.

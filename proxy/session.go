@@ -197,8 +197,10 @@ func (s *session) isDown() bool {
 	switch why := s.ended(); why.reason {
 	case DialFailed, BrokerRefusedTLS, TooManyLogins:
 		return true
-	case BrokerReset, PeerGone, Relearn, BrokerMoved:
+	case BrokerReset, PeerGone:
 		return !s.hasHeard()
+	case Relearn, BrokerMoved:
+		return !s.passedLogin.Load() // a broker that refuses a login ends it so, too
 	case BrokerClosed:
 		// A command that ends well says nothing of the broker: nc does when the
 		// broker resets.

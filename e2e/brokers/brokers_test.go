@@ -38,9 +38,11 @@ var facts = []struct {
 	{"leader hints of Fetch", "", fetchHints},
 	{"leader hints of a throttled Fetch", "3.7", throttledHints},
 	{"before the login", "", beforeLogin},
+	{"Metadata before the login", "", metadataBeforeLogin},
 	{"SaslHandshake v0", "", handshakeV0},
 	{"who the client means", "4.4", whoTheClientMeans},
 	{"addresses among settings", "", addressesAmongSettings},
+	{"who the client means, at a login", "4.4", whoTheClientMeansAtALogin},
 	{"telemetry without a receiver", "3.7", telemetryWithoutReceiver},
 }
 

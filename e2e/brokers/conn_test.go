@@ -101,6 +101,19 @@ func answer[R kmsg.Response](c *conn, req kmsg.Request, id int32) R {
 	return resp.(R)
 }
 
+// logIn logs in by PLAIN.
+func (c *conn) logIn() {
+	c.t.Helper()
+	handshake := kmsg.NewPtrSASLHandshakeRequest()
+	handshake.Version, handshake.Mechanism = 1, "PLAIN"
+	ask[*kmsg.SASLHandshakeResponse](c, handshake)
+	authenticate := kmsg.NewPtrSASLAuthenticateRequest()
+	authenticate.SASLAuthBytes = []byte("\x00" + username + "\x00" + password)
+	if resp := ask[*kmsg.SASLAuthenticateResponse](c, authenticate); resp.ErrorCode != 0 {
+		c.t.Fatalf("login: error %d", resp.ErrorCode)
+	}
+}
+
 // wantClosed wants the broker to close without another byte.
 func (c *conn) wantClosed() {
 	c.t.Helper()

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -288,6 +289,53 @@ func whoTheClientMeans(t *testing.T, c *cluster) {
 		resp := ask[*kmsg.ApiVersionsResponse](dial(t, c.plain(1)), req)
 		if resp.ErrorCode != check.want {
 			t.Errorf("%s: got error %d, want %d", check.name, resp.ErrorCode, check.want)
+		}
+	}
+}
+
+// whoTheClientMeansAtALogin: before a login any node of any cluster is taken, and after it
+// the broker looks. So before a login no broker can be asked whether it is a certain node.
+func whoTheClientMeansAtALogin(t *testing.T, c *cluster) {
+	metadata, err := c.Admin.Metadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range []struct {
+		name    string
+		cluster string
+		node    int32
+		after   int16
+	}{
+		{"right", metadata.Cluster, 1, 0},
+		{"another node", metadata.Cluster, 2, kerr.RebootstrapRequired.Code},
+		{"another cluster", "another", 1, kerr.RebootstrapRequired.Code},
+	} {
+		conn := dial(t, c.sasl(1))
+		req := kmsg.NewPtrApiVersionsRequest()
+		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 5, "wire", "1"
+		req.ClusterID, req.NodeID = &check.cluster, check.node
+		if resp := ask[*kmsg.ApiVersionsResponse](conn, req); resp.ErrorCode != 0 {
+			t.Errorf("%s, before the login: got error %d, want none", check.name, resp.ErrorCode)
+		}
+		conn.logIn()
+		if resp := ask[*kmsg.ApiVersionsResponse](conn, req); resp.ErrorCode != check.after {
+			t.Errorf("%s, after the login: got error %d, want %d", check.name, resp.ErrorCode, check.after)
+		}
+	}
+}
+
+// metadataBeforeLogin: the broker ends the connection in an orderly way.
+func metadataBeforeLogin(t *testing.T, c *cluster) {
+	for _, versionsFirst := range []bool{false, true} {
+		conn := dial(t, c.sasl(1))
+		if versionsFirst {
+			ask[*kmsg.ApiVersionsResponse](conn, kmsg.NewPtrApiVersionsRequest())
+		}
+		req := kmsg.NewPtrMetadataRequest()
+		req.Version = 4
+		conn.send(req)
+		if b, err := conn.tryFrame(); err != io.EOF { //nolint:errorlint // and no other
+			t.Errorf("ApiVersions first %t: got % x, %v, want an orderly end", versionsFirst, b, err)
 		}
 	}
 }

@@ -13,14 +13,21 @@ import (
 // audit reads a whole topic at the brokers themselves and counts at how many places
 // of the log each record is.
 func (s *site) audit(ctx context.Context, topic string) (map[string]int, error) {
+	places := map[string]int{}
+	err := s.readWhole(ctx, topic, func(r *kgo.Record) { places[nameOf(r.Value)]++ })
+	return places, err
+}
+
+// readWhole reads a whole topic at the brokers themselves.
+func (s *site) readWhole(ctx context.Context, topic string, each func(*kgo.Record)) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	ends, err := s.cluster.Admin.ListEndOffsets(ctx, topic)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := ends.Error(); err != nil {
-		return nil, err
+		return err
 	}
 	left := map[int32]int64{}
 	from := map[int32]kgo.Offset{}
@@ -32,21 +39,20 @@ func (s *site) audit(ctx context.Context, topic string) (map[string]int, error) 
 	reader, err := kgo.NewClient(kgo.SeedBrokers(s.cluster.Seeds()...), kgo.Dialer(s.vpc.Dial),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer reader.Close()
-	places := map[string]int{}
 	for len(left) > 0 {
 		fetches := reader.PollFetches(ctx)
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("read %s whole: %w", topic, ctx.Err())
+			return fmt.Errorf("read %s whole: %w", topic, ctx.Err())
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			places[nameOf(r.Value)]++
+			each(r)
 			if r.Offset >= left[r.Partition]-1 {
 				delete(left, r.Partition)
 			}
 		})
 	}
-	return places, nil
+	return nil
 }

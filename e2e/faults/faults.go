@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -26,6 +27,8 @@ type fault struct {
 	Places []place // nil: everywhere
 	Setup  func(*site) setup
 	After  func(context.Context, *run) error // what must hold in the end; an error goes into the table
+	// Moves has brokers move, instead of Act.
+	Moves *movement
 	// Alone makes the row by itself.
 	Alone func(context.Context, *site) (row, error)
 }
@@ -33,6 +36,9 @@ type fault struct {
 func (f fault) own() bool { return f.Own != "" }
 
 func (f fault) places() []place {
+	if f.Moves != nil {
+		return []place{direct, near}
+	}
 	if f.Places == nil {
 		return []place{direct, near, far}
 	}
@@ -40,10 +46,22 @@ func (f fault) places() []place {
 }
 
 func (f fault) setup(s *site) setup {
-	if f.Setup == nil {
+	switch {
+	case f.Moves != nil:
+		return f.Moves.setup()
+	case f.Setup == nil:
 		return setup{}
+	default:
+		return f.Setup(s)
 	}
-	return f.Setup(s)
+}
+
+// seeds are what a client is given where there is no kproxy.
+func (f fault) seeds() []string {
+	if f.Moves != nil {
+		return firstSeats(seats, f.Moves.clientPort())
+	}
+	return seeds()
 }
 
 func (f fault) after(ctx context.Context, r *run) error {
@@ -66,7 +84,7 @@ func killCoordinator(ctx context.Context, r *run) error {
 
 // faults are all of them, in the order of the table.
 func faults() []fault {
-	return append([]fault{
+	return slices.Concat([]fault{
 		{
 			Name: "nothing", Done: "nothing; what the rest is compared with",
 		}, {
@@ -156,7 +174,7 @@ func faults() []fault {
 			Done: "Java: VerifiableProducer and two VerifiableConsumers in a group, while all brokers are restarted one by one, and kproxy is killed with -9 and started again twice",
 			Act:  rollingRestart,
 		},
-	}, ownFaults()...)
+	}, ownFaults(), movements())
 }
 
 // coordinator is the broker that coordinates the run's group.

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	javaRate  = "200"
-	javaGroup = "65534" // whose connections the firewall knows
+	javaRate    = "200"
+	fencedGroup = "65534" // whose connections the firewall knows
 )
 
 // The producer's settings beyond VerifiableProducer's own, which are not those of
@@ -44,6 +44,8 @@ type javaLoad struct {
 	run      *run
 	producer *exec.Cmd
 	ended    chan struct{} // closed when the producer has
+	alone    bool          // there are no consumers
+	logsIn   bool          // the producer logs in
 	done     sync.WaitGroup
 
 	ackTimes, readTimes ticker
@@ -54,10 +56,15 @@ type javaLoad struct {
 	read    map[string]bool
 }
 
+// newJavaLoad returns one that is not started.
+func (r *run) newJavaLoad() *javaLoad {
+	return &javaLoad{run: r, ended: make(chan struct{}), acked: map[string]bool{}, refused: map[string]int{}, read: map[string]bool{}}
+}
+
 // java is the run of Java's clients.
 func (r *run) java(ctx context.Context, f fault) (*outcome, error) {
 	running, cancel := context.WithCancel(ctx)
-	l := &javaLoad{run: r, ended: make(chan struct{}), acked: map[string]bool{}, refused: map[string]int{}, read: map[string]bool{}}
+	l := r.newJavaLoad()
 	defer l.done.Wait()
 	defer cancel() // kills them
 	if r.kproxy != nil {
@@ -66,7 +73,7 @@ func (r *run) java(ctx context.Context, f fault) (*outcome, error) {
 		}
 		defer func() { _ = r.near.Run("nft", "delete table inet faults") }()
 	}
-	if err := l.start(running); err != nil {
+	if err := l.start(running, seeds()); err != nil {
 		return nil, err
 	}
 	if err := l.flows(ctx, 1000); err != nil {
@@ -99,38 +106,52 @@ func (r *run) java(ctx context.Context, f fault) (*outcome, error) {
 	return o, nil
 }
 
-// start runs the tools beside the client's end of the link.
-func (l *javaLoad) start(ctx context.Context) error {
+// start runs the tools beside the client's end of the link. Without kproxy they start from
+// seeds.
+func (l *javaLoad) start(ctx context.Context, seeds []string, producerArgs ...string) error {
 	r := l.run
 	classpath, err := lab.NewestTools(ctx)
 	if err != nil {
 		return err
 	}
-	servers := strings.Join(seeds(), ",")
-	if r.kproxy != nil {
-		servers = r.kproxy.endpoints()[0]
-	}
 	config := filepath.Join(r.dir, "producer.properties")
-	if err := os.WriteFile(config, []byte(javaProducer), 0o600); err != nil {
+	settings := javaProducer
+	if l.logsIn {
+		settings += javaLogin
+	}
+	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
 		return err
 	}
 	tool := func(class string, args ...string) *exec.Cmd {
-		cmd := r.site.java.Tool(ctx, r.cluster.Release.Client+":"+classpath, "org.apache.kafka.tools."+class,
-			append(args, "--bootstrap-server", servers, "--topic", r.topic)...)
-		cmd.Args = append([]string{"setpriv", "--regid=" + javaGroup, "--clear-groups", cmd.Path}, cmd.Args[1:]...)
-		cmd.Path, cmd.Err = exec.LookPath("setpriv")
-		return r.near.Command(cmd)
+		return r.fencedIn(r.site.java.Tool(ctx, r.cluster.Release.Client+":"+classpath, "org.apache.kafka.tools."+class,
+			append(args, "--bootstrap-server", r.servers(seeds), "--topic", r.topic)...))
 	}
-	for range 2 {
+	for i := 0; i < 2 && !l.alone; i++ {
 		if _, err := l.watch(tool("VerifiableConsumer", "--group-id", r.group, "--verbose",
 			"--session-timeout", strconv.Itoa(int(sessionTimeout.Milliseconds())))); err != nil {
 			return err
 		}
 	}
-	l.producer = tool("VerifiableProducer", "--throughput", javaRate, "--command-config", config)
+	l.producer = tool("VerifiableProducer", append([]string{"--throughput", javaRate, "--command-config", config}, producerArgs...)...)
 	ended, err := l.watch(l.producer)
 	l.ended = ended
 	return err
+}
+
+// servers is what a client is given as --bootstrap-server.
+func (r *run) servers(seeds []string) string {
+	if r.kproxy != nil {
+		return r.kproxy.endpoints()[0]
+	}
+	return strings.Join(seeds, ",")
+}
+
+// fencedIn has a command run beside the client's end of the link, in the group whose
+// connections the firewall knows.
+func (r *run) fencedIn(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Args = append([]string{"setpriv", "--regid=" + fencedGroup, "--clear-groups", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path, cmd.Err = exec.LookPath("setpriv")
+	return r.near.Command(cmd)
 }
 
 // watch starts a tool and takes in what it prints, until it ends.
@@ -184,6 +205,9 @@ func (l *javaLoad) counts() (acked, read int) {
 }
 
 func (l *javaLoad) unread() (n int) {
+	if l.alone {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name := range l.acked {
@@ -197,7 +221,7 @@ func (l *javaLoad) unread() (n int) {
 func (l *javaLoad) flows(ctx context.Context, n int) error {
 	acked, read := l.counts()
 	return lab.Poll(ctx, 2*time.Minute, func() error {
-		if a, r := l.counts(); a < acked+n || r < read+n {
+		if a, r := l.counts(); a < acked+n || !l.alone && r < read+n {
 			return fmt.Errorf("%d more records acknowledged, %d more read; want %d", a-acked, r-read, n)
 		}
 		return nil
@@ -241,7 +265,7 @@ func rollingRestart(ctx context.Context, r *run) error {
 	return nil
 }
 
-// fence refuses and counts what Java dials beyond the link: everything that is meant
+// fence refuses and counts what fencedGroup dials beyond the link: everything that is meant
 // for it is on this side.
 func (r *run) fence() error {
 	return errors.Join(
@@ -249,7 +273,7 @@ func (r *run) fence() error {
 		r.near.Run("nft", "add counter inet faults others"),
 		r.near.Run("nft", "add chain inet faults say { type filter hook output priority 0; }"),
 		r.near.Run("nft", fmt.Sprintf("add rule inet faults say oifname \"to-%s\" meta skgid %s counter name others reject with tcp reset",
-			r.vpc.Name, javaGroup)),
+			r.vpc.Name, fencedGroup)),
 	)
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -17,7 +18,6 @@ import (
 
 const (
 	firstNode  = 19101
-	lastNode   = 19103
 	bootstrap  = 19092
 	adminBind  = "127.0.0.1:9400"
 	drainLimit = 60 * time.Second
@@ -29,7 +29,8 @@ var kproxyConfig = template.Must(template.New("").Parse(`
 {{end}}clusters:
   vpc:
     bootstrap: [{{.Seeds}}]
-    listeners:
+{{with .Password}}    sasl: {mechanism: ` + mechanism + `, username: ` + username + `, password_file: "{{.}}", allow_plaintext: true}
+{{end}}    listeners:
       load: {bind: "{{.Host}}:{{.Bootstrap}}", nodes: {ports: {{.First}}-{{.Last}}, first_node: 1}}
 admin: {bind: "{{.Admin}}"}
 log: {level: info, format: json}
@@ -42,6 +43,9 @@ type setup struct {
 	NoState        bool     // no state_dir
 	MaxConnections int      // 0: from the file limit
 	Wrap           []string // a command that runs it, such as prlimit
+	Seeds          []string // nil: seeds()
+	Nodes          int      // how many have ports; 0: brokers
+	LogsIn         bool     // kproxy logs in at the brokers
 }
 
 // kproxy is a running `kproxy serve`.
@@ -78,19 +82,40 @@ func (s *site) newKproxy(at *lab.Namespace, host string, how setup) (*kproxy, er
 			return nil, err
 		}
 	}
+	if k.Seeds == nil {
+		k.Seeds = seeds()
+	}
+	k.Nodes = cmp.Or(k.Nodes, brokers)
 	var file strings.Builder
 	values := map[string]any{
-		"Seeds": strings.Join(seeds(), ", "), "Host": host, "Bootstrap": bootstrap, "First": firstNode, "Last": lastNode,
+		"Seeds": strings.Join(k.Seeds, ", "), "Host": host, "Bootstrap": bootstrap, "First": firstNode, "Last": k.lastNode(),
 		"Admin": adminBind, "MaxConnections": how.MaxConnections,
 	}
 	if !how.NoState {
 		values["StateDir"] = k.stateDir()
+	}
+	if how.LogsIn {
+		file := filepath.Join(dir, "password")
+		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+			return nil, err
+		}
+		values["Password"] = file
 	}
 	if err := kproxyConfig.Execute(&file, values); err != nil {
 		return nil, err
 	}
 	return k, os.WriteFile(k.config(), []byte(file.String()), 0o600)
 }
+
+// kill ends a kproxy that may not have started.
+func (k *kproxy) kill() {
+	if k != nil && k.proc != nil {
+		k.proc.Kill()
+	}
+}
+
+// lastNode is the port of the last node that has one.
+func (k *kproxy) lastNode() int { return firstNode + k.Nodes - 1 }
 
 func (k *kproxy) config() string   { return filepath.Join(k.dir, "kproxy.yaml") }
 func (k *kproxy) stateDir() string { return filepath.Join(k.dir, "state") }
@@ -119,7 +144,7 @@ func (k *kproxy) Stop() error { return k.proc.Stop(drainLimit) }
 // endpoints are the addresses that kproxy's clients are told.
 func (k *kproxy) endpoints() []string {
 	all := []string{lab.HostPort(k.host, bootstrap)}
-	for p := firstNode; p <= lastNode; p++ {
+	for p := firstNode; p <= k.lastNode(); p++ {
 		all = append(all, lab.HostPort(k.host, p))
 	}
 	return all

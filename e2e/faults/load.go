@@ -37,6 +37,7 @@ const (
 // ticker notes when something happens, and the longest time in which it did not.
 type ticker struct {
 	mu      sync.Mutex
+	first   time.Time // zero: it has not happened
 	last    time.Time
 	longest time.Duration
 }
@@ -52,6 +53,9 @@ func (t *ticker) tick() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
+	if t.first.IsZero() {
+		t.first = now
+	}
 	t.longest, t.last = max(t.longest, now.Sub(t.last)), now
 }
 
@@ -59,6 +63,13 @@ func (t *ticker) gap() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.longest
+}
+
+// began is when it happened first.
+func (t *ticker) began() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.first
 }
 
 // gate is a dialer from a network that reaches only what a client is meant to.
@@ -100,7 +111,8 @@ func (g *gate) Dial(ctx context.Context, network, address string) (net.Conn, err
 
 // load is a producer and a member of a group, until Stop.
 type load struct {
-	producer, consumer *kgo.Client
+	producer, consumer *kgo.Client // consumer may be nil
+	prefix             string      // of the records' names
 	gate               *gate
 	log                *os.File // what franz-go says
 
@@ -116,32 +128,38 @@ type load struct {
 	read    map[string]bool
 }
 
-// startLoad produces to a topic and reads it. What franz-go says is in dir.
-func startLoad(ctx context.Context, g *gate, dir, topic, group string) (*load, error) {
-	log, err := os.Create(filepath.Join(dir, topic+".log"))
+// startLoad produces to a topic and reads it, unless group is "". What franz-go says is
+// in dir.
+func startLoad(ctx context.Context, g *gate, dir, topic, group, prefix string, more ...kgo.Opt) (*load, error) {
+	log, err := os.Create(filepath.Join(dir, topic+prefix+".log"))
 	if err != nil {
 		return nil, err
 	}
-	l := &load{gate: g, log: log, acked: map[string]bool{}, refused: map[string]int{}, read: map[string]bool{}}
+	l := &load{gate: g, log: log, prefix: prefix, acked: map[string]bool{}, refused: map[string]int{}, read: map[string]bool{}}
 	logger := func(who string) kgo.Opt {
 		return kgo.WithLogger(kgo.BasicLogger(log, kgo.LogLevelInfo, func() string { return time.Now().Format("15:04:05.000 ") + who + " " }))
 	}
-	opts := []kgo.Opt{
+	opts := append([]kgo.Opt{
 		kgo.SeedBrokers(g.open...), kgo.Dialer(g.Dial), kgo.RequestTimeoutOverhead(requestOverhead),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.RetryTimeout(time.Minute),
-	}
+	}, more...)
 	if l.producer, err = kgo.NewClient(append(opts, logger("producer"), kgo.DefaultProduceTopic(topic), kgo.ProduceRequestTimeout(produceTimeout),
 		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))...); err != nil {
 		return nil, err
 	}
+	producing, stop := context.WithCancel(ctx)
+	l.stop = stop
+	if group == "" {
+		l.done.Go(func() { l.produce(producing) })
+		return l, nil
+	}
 	if l.consumer, err = kgo.NewClient(append(opts, logger("consumer"), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(sessionTimeout),
 		kgo.HeartbeatInterval(time.Second), kgo.FetchMaxWait(500*time.Millisecond))...); err != nil {
+		stop()
 		l.producer.Close()
 		return nil, err
 	}
-	producing, stop := context.WithCancel(ctx)
-	l.stop = stop
 	l.done.Go(func() { l.produce(producing) })
 	go l.consume(ctx)
 	return l, nil
@@ -160,7 +178,7 @@ func (l *load) produce(ctx context.Context) {
 		}
 		for range burst {
 			l.sent++
-			name, padding := fmt.Sprintf("r%07d", l.sent), small
+			name, padding := fmt.Sprintf("r%s%07d", l.prefix, l.sent), small
 			if l.sent%largeEach == 0 {
 				padding = large
 			}
@@ -213,6 +231,9 @@ func (l *load) counts() (acked, read int) {
 
 // unread are the acknowledged records that the group has not read.
 func (l *load) unread() int {
+	if l.consumer == nil {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
@@ -228,7 +249,7 @@ func (l *load) unread() int {
 func (l *load) flows(ctx context.Context, n int) error {
 	acked, read := l.counts()
 	return lab.Poll(ctx, 90*time.Second, func() error {
-		if a, r := l.counts(); a < acked+n || r < read+n {
+		if a, r := l.counts(); a < acked+n || l.consumer != nil && r < read+n {
 			return fmt.Errorf("%d more records acknowledged, %d more read; want %d", a-acked, r-read, n)
 		}
 		return nil
@@ -255,6 +276,8 @@ func (l *load) Close() {
 	l.stop()
 	l.done.Wait()
 	l.producer.Close()
-	l.consumer.CloseAllowingRebalance()
+	if l.consumer != nil {
+		l.consumer.CloseAllowingRebalance()
+	}
 	_ = l.log.Close()
 }

@@ -23,20 +23,23 @@
 // may dial only what it is meant to; what else it tries is refused and counted.
 // The rolling restart has Java's clients instead.
 //
+// Two more brokers join for the last rows, in which they swap their addresses, or one is
+// replaced under a new id; a producer of franz-go, Java or kcat is the one client.
+//
 // The verdict is computed (verdict.go). kproxy is the binary that a person would
 // run, with its defaults. One cluster serves all runs, and topics are made anew.
 //
-//	go run ./e2e/faults                      all of them, about 25 minutes
+//	go run ./e2e/faults                      all of them, about 35 minutes
 //	go run ./e2e/faults -only paused,DNS     those whose name contains one of these; prints the table
 //	… -out docs/faults.md                    the same, and puts their rows into that table
 //
-// It needs root, Java 17, nft and ip, and 2 GiB of memory. Exit code 1: kproxy did
+// It needs root, Java 17, kcat, nft and ip, and 3 GiB of memory. Exit code 1: kproxy did
 // worse than it may.
 //
 // site.go is the two networks and the cluster, kproxy.go a kproxy in one of them,
 // load.go and audit.go the clients and the count, run.go one run, faults.go the
-// faults, own.go those of kproxy itself, clock.go the clock, java.go the rolling
-// restart, verdict.go and report.go what is made of it.
+// faults, own.go those of kproxy itself, clock.go the clock, moves.go brokers that
+// move, java.go and kcat.go other clients, verdict.go and report.go what is made of it.
 package main
 
 import (

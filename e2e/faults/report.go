@@ -42,7 +42,14 @@ func (o *outcome) cell() string {
 		bad(o.Refused[err], "refused: "+err)
 	}
 	bad(len(o.Others), "other addresses dialled")
-	parts = append(parts, fmt.Sprintf("pause %s, reading %s", seconds(o.Pause), seconds(o.ReadPause)))
+	switch {
+	case o.FromStart:
+		parts = append(parts, "first acknowledgement after "+seconds(o.Pause))
+	case o.Read == 0:
+		parts = append(parts, "pause "+seconds(o.Pause))
+	default:
+		parts = append(parts, fmt.Sprintf("pause %s, reading %s", seconds(o.Pause), seconds(o.ReadPause)))
+	}
 	if o.Away > 0 {
 		parts = append(parts, "kproxy away for "+seconds(o.Away))
 	}
@@ -128,13 +135,20 @@ const legend = `
 - **The load** is franz-go's: an idempotent producer with acks=all, 200 records a second on six partitions, every 20th
   record of 100 KB, and a member of a group. Requests time out after 3 s more than the broker may take, the group's
   session after 6 s. In the rolling restart it is Java's, with Java's defaults.
+- **Brokers that move** are two of five, which lead all partitions; their replicas are on two others, too. The load is
+  one idempotent producer of the client that the row names, with acks=all and 200 records a second, and nothing else
+  uses kproxy, unless the row has a group. ` + "`sasl`" + `: kproxy logs in at the brokers
+  (SCRAM-SHA-512). Client's login: the client's own passes through (SCRAM-SHA-512; kcat: PLAIN), and kproxy cannot ask.
+  kcat's pauses are those between records of the log, by the brokers' clocks.
 - **acknowledged**: records. Each was looked for in the log afterwards, at the brokers. *Lost*: not there. *Twice*: at
   two places. *Not read*: the group had not read it a minute after the end. *Refused*: the producer told an error. What
   is not mentioned is 0.
-- **pause**: the longest time without an acknowledgement; *reading*: without a record read.
+- **pause**: the longest time without an acknowledgement; *reading*: without a record read. *First acknowledgement*: that
+  long after the client's start.
 - **closed**: why kproxy's sessions had ended before the end of the run, since kproxy was started last.
 - **other addresses dialled**: the clients may dial kproxy alone; whatever else they try is refused and counted.
 - **same**: nothing lost, twice, unread or refused beyond direct, no other address dialled, every session closed for a
-  harmless reason, and a pause of at most the direct one times 1.5 plus 2 s. **As it must be**: the same, plus the time
-  for which kproxy was away; direct is then the run in which nothing happens.
+  harmless reason, and a pause of at most the direct one times 1.5 plus 2 s, or, where brokers move, of at most the
+  direct one plus 1 s. **As it must be**: the same, plus the time for which kproxy was away; direct is then the run in
+  which nothing happens.
 `

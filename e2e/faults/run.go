@@ -57,6 +57,7 @@ type outcome struct {
 	Pause, ReadPause time.Duration // longest time without an acknowledgement, without a record read
 	Away             time.Duration // how long kproxy was not there
 	Others           []string      // addresses dialled that nobody meant
+	FromStart        bool          // Pause is from the client's start to its first acknowledgement
 	Reasons          map[string]int
 	Notes, Wrong     []string
 }
@@ -68,8 +69,8 @@ func (s *site) row(ctx context.Context, f fault) (row, error) {
 	}
 	r := row{Fault: f.Name, Done: f.Done, Run: s.run, outcomes: map[place]*outcome{}}
 	for _, p := range f.places() {
-		if p == direct && f.own() && s.calm != nil {
-			r.outcomes[p] = s.calm
+		if o := s.known(f, p); o != nil {
+			r.outcomes[p] = o
 			continue
 		}
 		s.progress("%s: %s", f.Name, p)
@@ -77,14 +78,33 @@ func (s *site) row(ctx context.Context, f fault) (row, error) {
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", p, err)
 		}
-		if p == direct && (f.own() || f.Act == nil) {
-			s.calm = o
-		}
+		s.keep(f, p, o)
 		s.progress("%s: %s: %s", f.Name, p, o)
 		r.outcomes[p] = o
 	}
 	r.judge(f)
 	return r, nil
+}
+
+// known is the outcome of a run that need not be made again; nil: it has to be made.
+func (s *site) known(f fault, p place) *outcome {
+	switch {
+	case p == direct && f.Moves != nil:
+		return s.straight[f.Moves.asDirect()]
+	case p == direct && f.own():
+		return s.calm
+	default:
+		return nil
+	}
+}
+
+func (s *site) keep(f fault, p place, o *outcome) {
+	switch {
+	case p == direct && f.Moves != nil:
+		s.straight[f.Moves.asDirect()] = o
+	case p == direct && (f.own() || f.Act == nil):
+		s.calm = o
+	}
 }
 
 // once is one run.
@@ -93,19 +113,25 @@ func (s *site) once(ctx context.Context, f fault, p place) (o *outcome, err erro
 	if err := s.mend(ctx); err != nil {
 		return nil, err
 	}
+	if f.Moves != nil {
+		if err := s.grow(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if r.topic, err = s.newTopic(ctx); err != nil {
 		return nil, err
 	}
 	if err := lab.Poll(ctx, time.Minute, func() error { return r.pickGroup(ctx) }); err != nil {
 		return nil, err
 	}
-	g := &gate{from: s.near, resolver: lab.Resolver(s.near), open: seeds()}
+	g := &gate{from: s.near, resolver: lab.Resolver(s.near), open: f.seeds()}
 	if p != direct {
 		at, host := s.near, "127.0.0.1"
 		if p == far {
 			at, host = s.vpc, kproxyFar
 		}
 		if r.kproxy, err = s.startKproxy(ctx, at, host, f.setup(s)); err != nil {
+			r.kproxy.kill()
 			return nil, err
 		}
 		defer func() {
@@ -115,6 +141,9 @@ func (s *site) once(ctx context.Context, f fault, p place) (o *outcome, err erro
 		}()
 		g.open = r.kproxy.endpoints()
 	}
+	if f.Moves != nil {
+		return r.moves(ctx, f.Moves, g)
+	}
 	if f.Java {
 		return r.java(ctx, f)
 	}
@@ -123,7 +152,7 @@ func (s *site) once(ctx context.Context, f fault, p place) (o *outcome, err erro
 
 // franz is the run of franz-go's clients.
 func (r *run) franz(ctx context.Context, f fault, g *gate) (*outcome, error) {
-	l, err := startLoad(ctx, g, r.dir, r.topic, r.group)
+	l, err := startLoad(ctx, g, r.dir, r.topic, r.group, "")
 	if err != nil {
 		return nil, err
 	}

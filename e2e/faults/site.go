@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	brokers = 3
-	port    = 9092
+	brokers  = 3
+	port     = 9092
+	saslPort = 9095
 	// kproxyFar is where kproxy is when it is near the brokers.
 	kproxyFar = "10.213.20.2"
 	// elsewhere is what is added to a broker's address when it moves.
@@ -36,18 +37,21 @@ type site struct {
 	servers   []net.PacketConn
 	cluster   *lab.Cluster
 	java      lab.Java
-	kproxy    string // the binary
-	run       string // when, and of which commit it is
-	stepping  string // the same with a clock that steps
-	moved     map[int]bool
-	topics    int      // that were made
-	topic     string   // the last of them
-	calm      *outcome // of a direct run in which nothing happens
+	kproxy    string              // the binary
+	run       string              // when, and of which commit it is
+	stepping  string              // the same with a clock that steps
+	moved     map[int]bool        // seats whose name leads elsewhere
+	seat      map[int]int         // by node, where it is not the node's own number
+	pair      [2]int32            // the brokers that move, once they are there (see grow)
+	straight  map[string]*outcome // direct runs of movements, by movement.asDirect
+	topics    int                 // that were made
+	topic     string              // the last of them
+	calm      *outcome            // of a direct run in which nothing happens
 }
 
 // start makes the networks and the cluster.
 func (s *site) start(ctx context.Context) (err error) {
-	s.names, s.moved = &lab.Names{}, map[int]bool{}
+	s.names, s.moved, s.seat, s.straight = &lab.Names{}, map[int]bool{}, map[int]int{}, map[string]*outcome{}
 	if s.dir, err = os.MkdirTemp(s.Dir, "kproxy-faults-"); err != nil {
 		return err
 	}
@@ -74,18 +78,36 @@ func (s *site) start(ctx context.Context) (err error) {
 	s.cluster, err = lab.StartCluster(ctx, lab.ClusterConfig{
 		Release: release, Java: s.java, Size: brokers, Dir: filepath.Join(s.dir, "kafka"), Place: s.vpc,
 		Internal: at(9093), Controller: at(9094),
-		Clients: []lab.ClientListener{{
-			Name: "CLIENT", Protocol: "PLAINTEXT",
-			Bind:      func(id int) string { return lab.HostPort(s.address(id), port) },
-			Advertise: func(id int) string { return lab.HostPort(brokerName(id), port) },
-		}},
-		Properties: func(int) map[string]string { return map[string]string{"offsets.topic.num.partitions": "6"} },
+		Clients:    []lab.ClientListener{s.listener("CLIENT", "PLAINTEXT", port), s.listener("SASL", "SASL_PLAINTEXT", saslPort)},
+		Properties: func(int) map[string]string { return properties() },
 	})
 	if err != nil {
 		return fmt.Errorf("start Kafka: %w\n%s", err, s.cluster.Complaints())
 	}
 	s.progress("%d brokers of Kafka %s", brokers, lab.Newest)
 	return nil
+}
+
+// listener is one for clients, at the broker's seat.
+func (s *site) listener(name, protocol string, port int) lab.ClientListener {
+	return lab.ClientListener{
+		Name: name, Protocol: protocol,
+		Bind:      func(id int) string { return lab.HostPort(s.address(s.seatOf(id)), port) },
+		Advertise: func(id int) string { return lab.HostPort(brokerName(s.seatOf(id)), port) },
+	}
+}
+
+// properties are the brokers'.
+func properties() map[string]string {
+	const module = "org.apache.kafka.common.security."
+	return map[string]string{
+		"offsets.topic.num.partitions": "6",
+		// A follower that asks a leader too early asks again at once: acks=all waits for it.
+		"replica.fetch.backoff.ms":                          "100",
+		"sasl.enabled.mechanisms":                           mechanism + ",PLAIN",
+		"listener.name.sasl.scram-sha-512.sasl.jaas.config": module + "scram.ScramLoginModule required;",
+		"listener.name.sasl.plain.sasl.jaas.config":         fmt.Sprintf("%splain.PlainLoginModule required user_%s=%q;", module, username, password),
+	}
 }
 
 // networks makes the two namespaces, the link and the name servers.
@@ -100,8 +122,8 @@ func (s *site) networks(ctx context.Context) (err error) {
 		return err
 	}
 	addresses := []string{kproxyFar}
-	for id := 1; id <= brokers; id++ {
-		addresses = append(addresses, s.address(id), fmt.Sprintf("10.213.20.%d", 10+elsewhere+id))
+	for id := 1; id <= mostNodes; id++ { // elsewhere is among them
+		addresses = append(addresses, s.address(id))
 	}
 	for _, address := range addresses {
 		if err := s.vpc.Run("ip", "addr", "add", address+"/32", "dev", "lo"); err != nil {
@@ -148,32 +170,45 @@ func (s *site) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s %4.0fs  %s\n", time.Now().Format(time.TimeOnly), time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func brokerName(id int) string { return fmt.Sprintf("broker-%d.vpc.invalid", id) }
+// A seat is a name and an address for a broker's listeners for clients. Node 1 is at seat
+// 1, and so on, until brokers move.
 
-// address is where a broker's listener for clients is.
-func (s *site) address(id int) string {
-	if s.moved[id] {
-		id += elsewhere
+func brokerName(seat int) string { return fmt.Sprintf("broker-%d.vpc.invalid", seat) }
+
+func (s *site) seatOf(id int) int {
+	if seat := s.seat[id]; seat != 0 {
+		return seat
 	}
-	return fmt.Sprintf("10.213.20.%d", 10+id)
+	return id
+}
+
+// address is where a seat's name leads.
+func (s *site) address(seat int) string {
+	if s.moved[seat] {
+		seat += elsewhere
+	}
+	return fmt.Sprintf("10.213.20.%d", 10+seat)
 }
 
 // resolve makes the brokers' names lead to where they are.
 func (s *site) resolve() {
 	names := map[string]string{}
-	for id := 1; id <= brokers; id++ {
-		names[brokerName(id)] = s.address(id)
+	for seat := 1; seat <= seats; seat++ {
+		names[brokerName(seat)] = s.address(seat)
 	}
 	s.names.Set(names)
 }
 
-// seeds are the brokers' addresses for clients.
-func seeds() []string {
-	var seeds []string
-	for id := 1; id <= brokers; id++ {
-		seeds = append(seeds, lab.HostPort(brokerName(id), port))
+// seeds are the addresses for clients of the brokers that are always there.
+func seeds() []string { return firstSeats(brokers, port) }
+
+// firstSeats are the addresses of the first seats.
+func firstSeats(n, port int) []string {
+	var all []string
+	for seat := 1; seat <= n; seat++ {
+		all = append(all, lab.HostPort(brokerName(seat), port))
 	}
-	return seeds
+	return all
 }
 
 // mend undoes what a fault may have left, and puts the leaders where they belong.
@@ -206,7 +241,8 @@ func (s *site) newTopic(ctx context.Context) (string, error) {
 	s.topic = fmt.Sprintf("run-%d", s.topics)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := s.cluster.NewTopic(ctx, partitions, nil, s.topic); err != nil {
+	config := map[string]*string{"message.timestamp.type": new("LogAppendTime")} // for a client that does not tell
+	if err := s.cluster.NewTopic(ctx, partitions, config, s.topic); err != nil {
 		return "", err
 	}
 	return s.topic, s.cluster.WaitWhole(ctx)

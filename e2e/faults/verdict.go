@@ -15,12 +15,14 @@ const (
 	// elections, time-outs and two cores differ from run to run.
 	pauseFactor = 1.5
 	pauseMore   = 2 * time.Second
+	// Where brokers move, it may be only this much longer.
+	movedMore = time.Second
 )
 
 // harmless is why a session may end when nothing is wrong with kproxy.
 var harmless = []string{
 	"no_request", "client_closed", "client_reset", "broker_closed", "broker_reset", "dial_failed", "relearn", "drained", "peer_gone",
-	"too_many_connections",
+	"too_many_connections", "broker_moved",
 }
 
 // allowance is the longest pause that a run through kproxy may have, beside that of
@@ -29,8 +31,11 @@ func allowance(straight time.Duration, via *outcome) time.Duration {
 	return time.Duration(float64(straight)*pauseFactor) + pauseMore + via.Away
 }
 
+// movedAllowance is allowance where brokers move.
+func movedAllowance(straight time.Duration, _ *outcome) time.Duration { return straight + movedMore }
+
 // worse says in what a run through kproxy was worse than the direct one.
-func worse(straight, via *outcome) []string {
+func worse(straight, via *outcome, allowance func(straight time.Duration, via *outcome) time.Duration) []string {
 	var why []string
 	more := func(what string, straight, via int) {
 		if via > straight {
@@ -61,9 +66,13 @@ func worse(straight, via *outcome) []string {
 // judge fills in the verdict of a row from its outcomes.
 func (r *row) judge(f fault) {
 	var why []string
+	allowed := allowance
+	if f.Moves != nil {
+		allowed = movedAllowance
+	}
 	for _, p := range []place{near, far} {
 		if via := r.outcomes[p]; via != nil {
-			for _, w := range worse(r.outcomes[direct], via) {
+			for _, w := range worse(r.outcomes[direct], via, allowed) {
 				why = append(why, string(p)+": "+w)
 			}
 		}

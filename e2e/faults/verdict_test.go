@@ -21,6 +21,8 @@ func TestVerdict(t *testing.T) {
 		{"a longer pause", fault{}, outcome{Pause: 9 * time.Second}, false, "near: a pause of 9.0 s, 8.0 s allowed"},
 		{"a longer pause of reading", fault{}, outcome{ReadPause: 3 * time.Second}, false, "near: a pause of reading of 3.0 s, 2.0 s allowed"},
 		{"a pause while kproxy was away", fault{Own: "it died"}, outcome{Pause: 9 * time.Second, Away: time.Second}, true, "as it must be: it died"},
+		{"a pause while brokers move", fault{Moves: &movement{}}, outcome{Pause: 5 * time.Second, Reasons: map[string]int{"broker_moved": 1}}, true, "same"},
+		{"a longer pause while brokers move", fault{Moves: &movement{}}, outcome{Pause: 6 * time.Second}, false, "near: a pause of 6.0 s, 5.0 s allowed"},
 		{"lost", fault{}, outcome{Lost: 2}, false, "lost 2, 1 direct"},
 		{"twice", fault{}, outcome{Twice: 1}, false, "twice in the log 1, 0 direct"},
 		{"not read", fault{}, outcome{Unread: 1}, false, "not read 1"},

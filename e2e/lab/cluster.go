@@ -132,6 +132,25 @@ func (c *Cluster) Remove(ctx context.Context, b *Broker) error {
 	return c.WaitWhole(ctx)
 }
 
+// Next is the id that the next new broker will have.
+func (c *Cluster) Next() int { return c.last + 1 }
+
+// Replace ends a broker for good and starts one with the next id, which is no
+// controller. It does not wait. The old broker's replicas remain its own; LeadBy gives
+// them to the new one.
+func (c *Cluster) Replace(ctx context.Context, old *Broker) (*Broker, error) {
+	c.last++
+	b := c.newBroker(ctx, c.last)
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := old.Stop(); err != nil {
+		return nil, err
+	}
+	c.Brokers = append(slices.DeleteFunc(c.Brokers, func(other *Broker) bool { return other == old }), b)
+	return b, b.Start()
+}
+
 // each runs f for all brokers at once.
 func (c *Cluster) each(f func(*Broker) error) error {
 	errs := make([]error, len(c.Brokers))
@@ -407,6 +426,31 @@ func (c *Cluster) Lead(ctx context.Context, replicas []int32, topics ...string) 
 			}
 		}
 		return c.leadersAnswer(ctx, topics...)
+	})
+}
+
+// LeadBy gives the partitions of a topic these replicas, and waits until they are in sync
+// and the first of them leads, as every broker sees it, and answers.
+func (c *Cluster) LeadBy(ctx context.Context, topic string, replicas map[int32][]int32) error {
+	return Poll(ctx, startTimeout, func() error {
+		for _, b := range c.Brokers {
+			m, err := topicMetadata(ctx, c.Conn.Broker(int(b.ID)), topic)
+			if err != nil {
+				return err
+			}
+			for _, p := range m.Partitions {
+				want := replicas[p.Partition]
+				if p.Leader == want[0] && slices.Equal(p.Replicas, want) && len(p.ISR) == len(want) {
+					continue
+				}
+				if _, err := c.Assign(ctx, topic, replicas); err != nil {
+					return err
+				}
+				return fmt.Errorf("%s/%d: as broker %d sees it, broker %d leads, in sync %v of %v; want %v",
+					topic, p.Partition, b.ID, p.Leader, p.ISR, p.Replicas, want)
+			}
+		}
+		return c.leadersAnswer(ctx, topic)
 	})
 }
 

@@ -123,6 +123,9 @@ func (b Broker) place() place {
 	return place{strings.ToLower(strings.TrimSuffix(b.Host, ".")), b.Port}
 }
 
+// IsAt reports whether both have one address.
+func (b Broker) IsAt(other Broker) bool { return b.place() == other.place() }
+
 // Differs reports whether a response contradicts what the Map has: a known node
 // is elsewhere, an address is another known node's, or another cluster answers.
 func (m *Map) Differs(a Answer) bool {
@@ -422,31 +425,6 @@ func (m *Map) Confirm(b Broker, now time.Time) []Change {
 		return nil
 	}
 	return append([]Change{n.moveTo(b, now)}, m.dispossess([]Broker{b})...)
-}
-
-// Deny says that b was not found where a response has it.
-func (m *Map) Deny(b Broker) {
-	if n := m.nodes[b.Node]; n != nil && n.next == b {
-		n.next = Broker{}
-	}
-}
-
-// Disputed returns the nodes, by ascending id, that the last response had
-// elsewhere, and where.
-func (m *Map) Disputed() []Broker {
-	var all []Broker
-	for _, id := range m.ids() {
-		if n := m.nodes[id]; n.next != (Broker{}) {
-			all = append(all, n.next)
-		}
-	}
-	return all
-}
-
-// IsDisputed reports whether the last response had a node elsewhere.
-func (m *Map) IsDisputed(id int32) bool {
-	n := m.nodes[id]
-	return n != nil && n.next != (Broker{})
 }
 
 func (n *node) moveTo(b Broker, now time.Time) Change {

@@ -60,9 +60,6 @@ func TestWhatIsHeardMovesNothing(t *testing.T) {
 		wantChanges(t, m.Teach(answer(time.Duration(i)*time.Minute, at(0, 7), broker(1)), endpoints.Heard))
 	}
 	wantAt(t, m, map[int32]string{0: "b0"})
-	if got := m.Disputed(); !slices.Equal(got, []endpoints.Broker{at(0, 7)}) || !m.IsDisputed(0) || m.IsDisputed(1) {
-		t.Errorf("disputed: %v", got)
-	}
 	m.Failed(broker(0), start)
 	wantAt(t, m, map[int32]string{0: "b7"})
 }
@@ -132,14 +129,10 @@ func TestASwapIsNotUndoneByALateResponse(t *testing.T) {
 	wantAt(t, m, map[int32]string{0: "b1", 1: "b0"})
 }
 
-func TestConfirmAndDeny(t *testing.T) {
+func TestConfirm(t *testing.T) {
 	m := newMap()
 	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
 	m.Teach(answer(0, at(0, 7), broker(1)), endpoints.Heard)
-	m.Deny(at(0, 7))
-	if m.IsDisputed(0) {
-		t.Error("a denied address is disputed")
-	}
 	if got := kinds(m.Confirm(at(0, 1), start)); !slices.Equal(got, []endpoints.ChangeKind{"moved", "gone"}) {
 		t.Errorf("changes %v", got)
 	}

@@ -1,0 +1,422 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"kproxy/e2e/lab"
+)
+
+const (
+	seats     = 5  // three for the brokers that are always there, two for those that move
+	mostNodes = 20 // ids that a campaign uses, with those of brokers that replace others
+
+	mechanism = "SCRAM-SHA-512"
+	username  = "frank"
+	password  = "never-gonna-let-you-down"
+)
+
+const javaLogin = "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=" + mechanism + "\n" +
+	"sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username=\"" + username + "\" password=\"" + password + "\";\n"
+
+// movement is a fault in which brokers move. Its client is one producer, and nothing else
+// uses kproxy, unless group is set.
+type movement struct {
+	client   client
+	login    login
+	replaced bool // not swapped
+	group    bool // a member of a group reads, too
+	idle     bool // the client is stopped meanwhile
+	restart  bool // kproxy, too
+}
+
+type client string
+
+const (
+	franz client = "franz-go"
+	java  client = "Java"
+	kcat  client = "kcat"
+)
+
+// login is who logs in at the brokers.
+type login string
+
+const (
+	nobody   login = ""
+	byKproxy login = "kproxy"
+	byClient login = "client"
+)
+
+func (m *movement) name() string {
+	name := "brokers swapped"
+	if m.replaced {
+		name = "broker replaced"
+	}
+	switch {
+	case m.restart:
+		name += " while kproxy is down"
+	case m.idle:
+		name += " while no client runs"
+	}
+	if name += ": " + string(m.client); m.group {
+		name += " with a group"
+	}
+	switch m.login {
+	case byKproxy:
+		name += ": `sasl`"
+	case byClient:
+		name += ": client's login"
+	}
+	return name
+}
+
+func (m *movement) done() string {
+	done := "two brokers, which lead all partitions, are stopped, swap their addresses, and are started; then they lead again"
+	if m.replaced {
+		done = "one of the two brokers that lead all partitions is stopped for good; one with a new id starts at its address, gets its partitions, and leads"
+	}
+	switch {
+	case m.restart:
+		done += ". Meanwhile neither the client nor kproxy runs; kproxy has its state file"
+	case m.idle:
+		done += ". Meanwhile the client does not run; kproxy does"
+	}
+	return done
+}
+
+// asDirect is the same for movements that are the same without kproxy.
+func (m *movement) asDirect() string {
+	return fmt.Sprint(m.client, m.login == byClient, m.replaced, m.group, m.idle)
+}
+
+// clientPort is that of the listener that the client uses without kproxy.
+func (m *movement) clientPort() int {
+	if m.login == byClient {
+		return saslPort
+	}
+	return port
+}
+
+func (m *movement) setup() setup {
+	how := setup{Seeds: firstSeats(seats, port), Nodes: mostNodes, LogsIn: m.login == byKproxy}
+	if m.login != nobody {
+		how.Seeds = firstSeats(seats, saslPort)
+	}
+	return how
+}
+
+// movements are the faults in which brokers move.
+func movements() []fault {
+	var all []fault
+	for _, m := range []movement{
+		{client: franz, group: true},
+		{client: java},
+		{client: kcat},
+		{client: franz, login: byKproxy, group: true},
+		{client: franz, login: byClient},
+		{client: java, login: byClient},
+		{client: kcat, login: byClient},
+		{client: franz, idle: true, login: byClient},
+		{client: java, idle: true, login: byKproxy},
+		{client: franz, idle: true, restart: true, login: byClient},
+		{client: kcat, idle: true, restart: true},
+		{client: franz, replaced: true},
+		{client: java, replaced: true, login: byKproxy},
+		{client: kcat, replaced: true, login: byClient},
+		{client: java, replaced: true, idle: true, restart: true, login: byClient},
+	} {
+		all = append(all, fault{Name: m.name(), Done: m.done(), Moves: &m})
+	}
+	return all
+}
+
+// delivered is what a producer has to tell of what it sent since mark.
+type delivered struct {
+	acked   map[string]bool
+	refused map[string]int
+	first   time.Time     // acknowledgement
+	pause   time.Duration // longest, without one
+}
+
+// sender is a producer that runs.
+type sender interface {
+	// flows waits until n more records are acknowledged, and read where there is a reader.
+	flows(ctx context.Context, n int) error
+	// mark begins the time in which pauses count.
+	mark()
+	// finish ends it when it owes nothing.
+	finish(ctx context.Context)
+	outcome(ctx context.Context) (delivered, error)
+}
+
+// moves is the run of a movement.
+func (r *run) moves(ctx context.Context, m *movement, g *gate) (*outcome, error) {
+	running, cancel := context.WithCancel(ctx)
+	defer cancel() // kills what still runs
+	if r.kproxy != nil && m.client != franz {
+		if err := r.fence(); err != nil {
+			return nil, err
+		}
+		defer func() { _ = r.near.Run("nft", "delete table inet faults") }()
+	}
+	if err := r.leadByPair(ctx); err != nil {
+		return nil, err
+	}
+	o := &outcome{FromStart: m.idle, Refused: map[string]int{}}
+	acked := map[string]bool{}
+	around := r.aroundBusy
+	if m.idle {
+		around = r.aroundIdle
+	}
+	if err := around(ctx, running, m, g, o, acked); err != nil {
+		return nil, err
+	}
+	o.Acked = len(acked)
+	if err := r.tally(ctx, o, acked); err != nil {
+		return nil, err
+	}
+	o.Others = g.others
+	if r.kproxy != nil && m.client != franz {
+		tried, err := r.fenced()
+		if err != nil {
+			return nil, err
+		}
+		for range tried {
+			o.Others = append(o.Others, "a broker")
+		}
+	}
+	o.Notes, o.Wrong = r.notes, r.wrong
+	return o, nil
+}
+
+// aroundBusy has the brokers move while the client produces.
+func (r *run) aroundBusy(ctx, running context.Context, m *movement, g *gate, o *outcome, acked map[string]bool) error {
+	s, err := r.startSender(running, m, g, "1")
+	if err != nil {
+		return err
+	}
+	if err := s.flows(ctx, warm); err != nil {
+		return fmt.Errorf("before the fault: %w", err)
+	}
+	s.mark()
+	if err := r.moveBrokers(ctx, m); err != nil {
+		return err
+	}
+	if err := s.flows(ctx, 2*warm); err != nil {
+		r.fail("records do not flow again: %v", err)
+	}
+	d, err := r.end(ctx, s, o, acked)
+	o.Pause = d.pause
+	return err
+}
+
+// aroundIdle has the brokers move while no client runs.
+func (r *run) aroundIdle(ctx, running context.Context, m *movement, g *gate, o *outcome, acked map[string]bool) error {
+	before, err := r.startSender(running, m, g, "1")
+	if err != nil {
+		return err
+	}
+	if err := before.flows(ctx, warm); err != nil {
+		return fmt.Errorf("before the fault: %w", err)
+	}
+	if _, err := r.end(ctx, before, o, acked); err != nil {
+		return err
+	}
+	down := m.restart && r.kproxy != nil
+	if down {
+		if err := r.kproxy.Stop(); err != nil {
+			return err
+		}
+	}
+	if err := r.moveBrokers(ctx, m); err != nil {
+		return err
+	}
+	if down {
+		if err := errors.Join(r.kproxy.Start(ctx), r.kproxy.says("brokers remembered")); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	after, err := r.startSender(running, m, g, "2")
+	if err != nil {
+		return err
+	}
+	if err := after.flows(ctx, warm); err != nil {
+		r.fail("records do not flow again: %v", err)
+	}
+	d, err := r.end(ctx, after, o, acked)
+	if d.first.IsZero() {
+		r.fail("no record was acknowledged")
+		return err
+	}
+	o.Pause = d.first.Sub(began)
+	return err
+}
+
+// end ends a sender and adds what it delivered.
+func (r *run) end(ctx context.Context, s sender, o *outcome, acked map[string]bool) (delivered, error) {
+	s.finish(ctx)
+	d, err := s.outcome(ctx)
+	for name := range d.acked {
+		acked[name] = true
+	}
+	for refusal, n := range d.refused {
+		o.Refused[refusal] += n
+	}
+	if l, ok := s.(franzSender); ok && l.consumer != nil {
+		_, o.Read = l.counts()
+		o.ReadPause, o.Unread = l.readTimes.gap(), l.unread()
+	}
+	if l, ok := s.(franzSender); ok {
+		l.Close()
+	}
+	return d, err
+}
+
+// startSender starts the client of a movement. The names of its records begin with prefix.
+func (r *run) startSender(ctx context.Context, m *movement, g *gate, prefix string) (sender, error) {
+	seeds := firstSeats(seats, m.clientPort())
+	switch m.client {
+	case java:
+		l := r.newJavaLoad()
+		l.alone, l.logsIn = true, m.login == byClient
+		return javaSender{l}, l.start(ctx, seeds, "--value-prefix", prefix)
+	case kcat:
+		var settings []string
+		if m.login == byClient {
+			// Debian's librdkafka repeats its nonce in SCRAM, which brokers of today refuse.
+			settings = []string{"security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=" + username, "sasl.password=" + password}
+		}
+		return r.startKcat(ctx, seeds, prefix, settings...)
+	default:
+		var opts []kgo.Opt
+		if m.login == byClient {
+			opts = append(opts, kgo.SASL(scram.Auth{User: username, Pass: password}.AsSha512Mechanism()))
+		}
+		group := ""
+		if m.group {
+			group = r.group
+		}
+		l, err := startLoad(ctx, g, r.dir, r.topic, group, fmt.Sprintf("%s-%s-", r.place, prefix), opts...)
+		return franzSender{l}, err
+	}
+}
+
+type franzSender struct{ *load }
+
+func (s franzSender) mark() {
+	s.ackTimes.reset()
+	s.readTimes.reset()
+}
+
+func (s franzSender) outcome(context.Context) (delivered, error) {
+	return delivered{s.acked, s.refused, s.ackTimes.began(), s.ackTimes.gap()}, nil
+}
+
+type javaSender struct{ *javaLoad }
+
+func (s javaSender) mark() { s.ackTimes.reset() }
+
+func (s javaSender) outcome(context.Context) (delivered, error) {
+	return delivered{s.acked, s.refused, s.ackTimes.began(), s.ackTimes.gap()}, nil
+}
+
+// grow adds the two brokers that move, and the user. The groups' topic is made before, so
+// that it stays with the brokers that are always there.
+func (s *site) grow(ctx context.Context) error {
+	if s.pair[0] != 0 {
+		return nil
+	}
+	if err := lab.Poll(ctx, time.Minute, func() error {
+		return s.cluster.Admin.FindGroupCoordinators(ctx, "any")["any"].Err
+	}); err != nil {
+		return err
+	}
+	altered, err := s.cluster.Admin.AlterUserSCRAMs(ctx, nil,
+		[]kadm.UpsertSCRAM{{User: username, Mechanism: kadm.ScramSha512, Iterations: 4096, Password: password}})
+	if err == nil {
+		err = altered.Error()
+	}
+	if err != nil {
+		return err
+	}
+	for i := range s.pair {
+		b, err := s.cluster.Grow(ctx)
+		if err != nil {
+			return err
+		}
+		s.pair[i] = b.ID
+	}
+	return nil
+}
+
+// leadByPair has the brokers that move lead the run's topic, and waits until they do. With
+// both away there are as many others as acks=all wants.
+func (r *run) leadByPair(ctx context.Context) error {
+	a, b := r.pair[0], r.pair[1]
+	replicas := map[int32][]int32{}
+	for p := range int32(partitions) {
+		if replicas[p] = []int32{a, b, 1, 2}; p%2 == 1 {
+			replicas[p] = []int32{b, a, 2, 1}
+		}
+	}
+	return errors.Join(r.cluster.LeadBy(ctx, r.topic, replicas), r.cluster.WaitWhole(ctx))
+}
+
+// moveBrokers does what the movement is.
+func (r *run) moveBrokers(ctx context.Context, m *movement) error {
+	move := r.swap
+	if m.replaced {
+		move = r.replace
+	}
+	began := time.Now()
+	if err := move(ctx); err != nil {
+		return err
+	}
+	err := r.leadByPair(ctx)
+	r.progress("the brokers have moved, in %s", seconds(time.Since(began)))
+	return err
+}
+
+// swap has the two brokers swap their seats.
+func (r *run) swap(ctx context.Context) error {
+	both := []*lab.Broker{r.cluster.Broker(r.pair[0]), r.cluster.Broker(r.pair[1])}
+	errs := make([]error, len(both))
+	var stopping sync.WaitGroup
+	for i, b := range both {
+		stopping.Go(func() { errs[i] = b.Stop() })
+	}
+	stopping.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	a, b := int(r.pair[0]), int(r.pair[1])
+	r.seat[a], r.seat[b] = r.seatOf(b), r.seatOf(a)
+	for _, b := range both {
+		if err := errors.Join(b.Configure(), b.Start()); err != nil {
+			return err
+		}
+	}
+	return r.cluster.WaitWhole(ctx)
+}
+
+// replace puts a new broker at the seat of one of the two.
+func (r *run) replace(ctx context.Context) error {
+	old := r.pair[1]
+	r.seat[r.cluster.Next()] = r.seatOf(int(old))
+	b, err := r.cluster.Replace(ctx, r.cluster.Broker(old))
+	if err != nil {
+		return err
+	}
+	r.pair[1] = b.ID
+	return nil
+}
