@@ -154,6 +154,7 @@ func (l *lab) reaches(t *testing.T, endpoint, want string) {
 // between two requests, and the next one reaches the node where it is, after one
 // response; whether kproxy can ask makes no difference.
 func TestSwappedBrokers(t *testing.T) {
+	needsPlainTCP(t)
 	for _, c := range []struct {
 		name   string
 		closes bool
@@ -211,6 +212,7 @@ func (l *lab) swappable(t *testing.T) (both []*livingBroker, boot client) {
 // the question that the response caused, and not for longer. Leader hints and
 // coordinators lead clients to nodes, too.
 func TestADialWaitsForTheQuestion(t *testing.T) {
+	needsPlainTCP(t)
 	for name, request := range map[string]kmsg.Request{
 		"Metadata": metadataRequest(12), "FindCoordinator": of(3, kmsg.NewPtrFindCoordinatorRequest()),
 	} {
@@ -247,6 +249,7 @@ func TestADialWaitsForTheQuestion(t *testing.T) {
 // Before a client is past its login, an orderly end is a refusal of it: its connection is
 // reset where the node moves.
 func TestANodeMovesDuringALogin(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
@@ -272,6 +275,7 @@ func TestANodeMovesDuringALogin(t *testing.T) {
 // A broker that stops while it is asked does not want a login: the cluster has answered
 // before.
 func TestABrokerThatStopsWantsNoLogin(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab
@@ -290,6 +294,7 @@ func TestABrokerThatStopsWantsNoLogin(t *testing.T) {
 
 // A broker is replaced under a new id at the old address.
 func TestReplacedBroker(t *testing.T) {
+	needsPlainTCP(t)
 	for _, closes := range []bool{false, true} {
 		t.Run(map[bool]string{false: "kproxy can ask", true: "it cannot"}[closes], func(t *testing.T) {
 			t.Parallel()
@@ -323,6 +328,7 @@ func TestReplacedBroker(t *testing.T) {
 
 // A service that answers Metadata by client.id does not move nodes for others.
 func TestAResponseToOneClientMovesNothing(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.liveBroker(t, 0)
@@ -348,6 +354,7 @@ func TestAResponseToOneClientMovesNothing(t *testing.T) {
 
 // The same where kproxy cannot ask: once it is seen, nodes stay where they are.
 func TestResponsesThatContradictEachOther(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.liveBroker(t, 0)
@@ -382,6 +389,7 @@ func TestResponsesThatContradictEachOther(t *testing.T) {
 
 // Questions about responses that differ come one at a time, a second apart.
 func TestQuestionsAboutMovesArePaced(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.liveBroker(t, 0)
@@ -410,6 +418,7 @@ func TestQuestionsAboutMovesArePaced(t *testing.T) {
 
 // A hundred thousand brokers in each response leave health and stats at once.
 func TestAHundredThousandBrokersLeaveHealthAlone(t *testing.T) {
+	needsPlainTCP(t)
 	var l lab
 	b := l.liveBroker(t, 0)
 	b.become(0, brokersAt(0))
