@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,10 +39,13 @@ type budget struct {
 	max   atomic.Int64 // set by Start
 	used  atomic.Int64
 
-	ending   atomic.Int64  // held by sessions that were evicted, and have not given it back
-	evicting sync.Mutex    // one eviction at a time: each looks at all sessions
-	freed    chan struct{} // holds one when bytes were given back while a session waits
-	waiting  atomic.Int32
+	ending atomic.Int64 // held by sessions that were evicted, and have not given it back
+
+	// line holds an element while a session waits for room. The others wait for the
+	// line: a thousand that look at all sessions at once would keep every processor.
+	line    chan struct{}
+	freed   chan struct{} // holds one when bytes were given back while a session waits
+	waiting atomic.Bool
 }
 
 const (
@@ -116,7 +118,7 @@ func (b *budget) room(s *session, n int64) bool {
 
 func (b *budget) give(n int64) {
 	b.used.Add(-n)
-	if b.waiting.Load() > 0 {
+	if b.waiting.Load() {
 		select {
 		case b.freed <- struct{}{}:
 		default:
@@ -149,16 +151,22 @@ func (s *session) hold(n int64) error {
 		return nil
 	}
 	b := &s.proxy.budget
-	b.waiting.Add(1)
-	defer b.waiting.Add(-1)
 	timer := time.NewTimer(roomTimeout)
 	defer timer.Stop()
+	select {
+	case b.line <- struct{}{}:
+		defer func() { <-b.line }()
+	case <-timer.C:
+		return heldTooMuch(n)
+	}
+	b.waiting.Store(true)
+	defer b.waiting.Store(false)
 	for {
-		if !b.evict(s, n) {
-			return heldTooMuch(n)
-		}
 		if s.tryHold(n) {
 			return nil
+		}
+		if !b.evict(s, n) {
+			return heldTooMuch(n)
 		}
 		select {
 		case <-b.freed:
@@ -192,10 +200,9 @@ type holder struct {
 
 // evict ends the sessions that come first, until there will be room for n bytes. It
 // reports whether s may wait for that: not if s is among the first itself. It makes
-// some room beyond n, because it has to look at all sessions.
+// some room beyond n, because it has to look at all sessions. The caller has the
+// line.
 func (b *budget) evict(s *session, n int64) bool {
-	b.evicting.Lock()
-	defer b.evicting.Unlock()
 	room := b.limitFor(s) - b.used.Load() + b.ending.Load()
 	if room >= n { // others that were evicted are about to give it back
 		return true
@@ -296,6 +303,7 @@ type keeper struct {
 	// returned in place of the deadline's. A nil expired fails.
 	expired func(err error) error
 	holding holding
+	turn    turn
 }
 
 // holding is what one pipe holds of a frame that has to be whole. A holding has a
@@ -372,6 +380,7 @@ func (s *session) keep() {
 	if s.up.keeper == nil {
 		s.up.keeper = &keeper{holding: holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}}
 		s.down.keeper = &keeper{holding: holding{session: s, limit: holdTimeout}}
+		s.up.keeper.turn.turns, s.down.keeper.turn.turns = s.proxy.turns, s.proxy.turns
 	}
 	s.down.keeper.holding.source = s.broker
 }

@@ -274,6 +274,8 @@ func (s *session) ended() *ended {
 // a deadline of its own.
 func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.keep()
+	s.up.keeper.turn.begin()
+	defer s.up.keeper.turn.end()
 	s.up.connect(s.client, nil, nil)
 	if err := s.hurry(); err != nil {
 		return wire.RequestHeader{}, err
