@@ -201,6 +201,7 @@ func (l *lab) swappable(t *testing.T) (both []*livingBroker, boot client) {
 		b.become(int32(i), brokersAt(0, 1))
 	}
 	l.start(t, l.config())
+	synctest.Wait() // kproxy has asked
 	boot = l.dial(t, "bob.test:9092")
 	boot.refresh(1)
 	l.learned(t, 0, 1)
@@ -415,9 +416,9 @@ func TestAHundredThousandBrokersLeaveHealthAlone(t *testing.T) {
 	b.become(0, brokersAt(0))
 	l.start(t, l.config())
 	l.learned(t, 0)
-	many := make([]kmsg.MetadataResponseBroker, 9_999)
 	c := l.dial(t, "bob.test:9092")
 	for round := range int32(5) {
+		many := make([]kmsg.MetadataResponseBroker, 9_999) // the last one may still be on its way to kproxy
 		for i := range many {
 			many[i].NodeID, many[i].Host, many[i].Port = 1000+round*10_000+int32(i), "b.vpc.invalid", int32(1+i)
 		}

@@ -75,7 +75,7 @@ func (m *movement) name() string {
 		name += ": `sasl`"
 	case byClient:
 		name += ": client's login"
-	default:
+	case nobody:
 	}
 	return name
 }
