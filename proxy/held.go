@@ -352,12 +352,18 @@ func (h *holding) try(n int64) bool {
 	return true
 }
 
-// clear gives all of it back.
-func (h *holding) clear() {
+// whole says that the frame is whole: it has no limit of time any more. The bytes
+// are held until clear.
+func (h *holding) whole() {
 	if h.timer != nil {
 		h.timer.Stop()
 		h.timer = nil
 	}
+}
+
+// clear gives all of it back.
+func (h *holding) clear() {
+	h.whole()
 	if h.bytes > 0 {
 		h.session.release(h.bytes)
 		h.bytes = 0

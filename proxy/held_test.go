@@ -103,6 +103,28 @@ func TestHeldFramesHaveALimitOfTime(t *testing.T) {
 	l.heldZero(t)
 }
 
+// A frame that has come in time ends no session later, though its buffer is in use
+// for what came behind it.
+func TestAWholeFrameHasNoLimitOfTime(t *testing.T) {
+	t.Parallel()
+	var l lab
+	conf := l.config()
+	conf.FirstRequestTimeout = 200 * time.Millisecond
+	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	b := l.startBroker(t, 0, 0)
+	l.start(t, conf)
+	c, s := l.session(t, b)
+	half := requestFrame(2, heartbeat())
+	c.write(append(requestFrame(1, deletion(60_000)), half[:5]...))
+	c.receive(1, answerTo(1, kmsg.NewPtrDeleteTopicsResponse()))
+	s.silentFor(2 * conf.FirstRequestTimeout)
+	c.write(half[5:])
+	s.request(kmsg.Heartbeat, 2)
+	s.answer(2, heartbeatAnswer())
+	c.receive(2, heartbeatAnswer())
+	finish(t, &l, c, s)
+}
+
 // filling opens sessions that hold about n bytes each of a request that does not
 // end, from an address.
 func (l *lab) filling(t *testing.T, from string, sessions, n int) []client {

@@ -139,9 +139,12 @@ func (p *pipe) mustGrow() bool { return p.buf != nil && p.end == len(p.buf) && p
 // peekWhole is peek for more than the buffer has room for. It takes turns with other
 // sessions that do the same.
 func (p *pipe) peekWhole(n int) ([]byte, error) {
-	if p.keeper != nil && !p.keeper.turn.works {
-		p.keeper.turn.begin()
-		defer p.keeper.turn.end()
+	if p.keeper != nil {
+		defer p.keeper.holding.whole()
+		if !p.keeper.turn.works {
+			p.keeper.turn.begin()
+			defer p.keeper.turn.end()
+		}
 	}
 	for p.buffered() < n {
 		if p.mustGrow() {
