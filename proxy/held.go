@@ -65,6 +65,9 @@ const (
 	minHeldDefault = 32 << 20
 	// openPart of the budget is what sessions with a broker may fill.
 	openPart = 0.75
+	// spareablePart of the budget is what may be filled by what a session can do
+	// without: a longer queue, and buffers for bulk. The rest is for what it cannot.
+	spareablePart = 0.375
 	// evictPart is the part of the budget that an eviction makes room for beyond
 	// what is asked for.
 	evictPart = 16
@@ -106,9 +109,8 @@ func (b *budget) limitFor(s *session) int64 {
 	return limit
 }
 
-// room takes n bytes from the budget for s if they are there.
-func (b *budget) room(s *session, n int64) bool {
-	limit := b.limitFor(s)
+// room takes n bytes from the budget if there are fewer than limit then; 0: any.
+func (b *budget) room(limit, n int64) bool {
 	if used := b.used.Add(n); limit > 0 && used > limit {
 		b.give(n)
 		return false
@@ -126,9 +128,15 @@ func (b *budget) give(n int64) {
 	}
 }
 
-// tryHold counts n more bytes as held for the session, if there is room. It does
-// not wait.
+// tryHold counts n more bytes as held for the session, which can do without them, if
+// there is room. It does not wait.
 func (s *session) tryHold(n int64) bool {
+	return s.holdWithin(int64(spareablePart*float64(s.proxy.budget.max.Load())), n)
+}
+
+// holdWithin counts n more bytes as held for the session, if not more than limit are
+// held then; 0: any number.
+func (s *session) holdWithin(limit, n int64) bool {
 	if n <= 0 {
 		return true
 	}
@@ -137,20 +145,21 @@ func (s *session) tryHold(n int64) bool {
 		b.used.Add(n)
 		return true
 	}
-	if b.room(s, n) {
+	if b.room(limit, n) {
 		return true
 	}
 	s.held.Add(-n)
 	return false
 }
 
-// hold is tryHold, and has other sessions end where there is no room. The error
-// says that this one comes first, or that none has made room in time.
+// hold counts n more bytes as held for the session, and has other sessions end where
+// there is no room. The error says that this one comes first, or that none has made
+// room in time.
 func (s *session) hold(n int64) error {
-	if s.tryHold(n) {
+	b := &s.proxy.budget
+	if s.holdWithin(b.limitFor(s), n) {
 		return nil
 	}
-	b := &s.proxy.budget
 	timer := time.NewTimer(roomTimeout)
 	defer timer.Stop()
 	select {
@@ -162,7 +171,7 @@ func (s *session) hold(n int64) error {
 	b.waiting.Store(true)
 	defer b.waiting.Store(false)
 	for {
-		if s.tryHold(n) {
+		if s.holdWithin(b.limitFor(s), n) {
 			return nil
 		}
 		if !b.evict(s, n) {
@@ -208,7 +217,7 @@ func (b *budget) evict(s *session, n int64) bool {
 		return true
 	}
 	limit := b.max.Load()
-	for _, first := range b.order(s, n, limit-int64(openPart*float64(limit))) {
+	for _, first := range b.order(s, limit-int64(openPart*float64(limit))) {
 		if first.session == s {
 			return room >= n
 		}
@@ -220,10 +229,11 @@ func (b *budget) evict(s *session, n int64) bool {
 	return room >= n
 }
 
-// order returns the sessions that hold anything, with s as if it held n more, the
-// one that ends first in front.
-func (b *budget) order(s *session, n, share int64) []holder {
-	all := []holder{{session: s, held: s.held.Load() + n, early: s.isEarly(), source: s.clientAddr()}}
+// order returns the sessions that hold anything, and s, the one that ends first in
+// front. What s asks for does not count: one that holds little comes behind those
+// that have held more for long.
+func (b *budget) order(s *session, share int64) []holder {
+	all := []holder{{session: s, held: s.held.Load(), early: s.isEarly(), source: s.clientAddr()}}
 	for _, other := range b.proxy.live() {
 		if held := other.held.Load(); other != s && held > freeBytes && other.ended() == nil {
 			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})

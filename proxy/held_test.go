@@ -239,6 +239,43 @@ func TestMetadataHeadsThatDoNotEnd(t *testing.T) {
 	l.held(t, func(n int64) bool { return n <= conf.MaxHeldBytes+1<<20 })
 }
 
+// Many that hold little, by queues of requests that are not answered, leave room for
+// one that needs more.
+func TestManySmallHoldersLeaveRoom(t *testing.T) {
+	t.Parallel()
+	var l lab
+	conf := l.config()
+	conf.MaxHeldBytes = 1 << 20
+	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	b := l.startBroker(t, 0, 0)
+	l.start(t, conf)
+	var all []client
+	for range 40 {
+		c := l.dial(t, "bob.test:9092")
+		c.send(0, heartbeat())
+		s := b.take()
+		go func() { // reads all, and answers nothing
+			for {
+				if _, err := s.tryRequest(); err != nil {
+					return
+				}
+			}
+		}()
+		c.write(requestFrames(1, repeated(1000, heartbeat())...))
+		all = append(all, c)
+	}
+	l.held(t, func(n int64) bool { return n > 300<<10 })
+	for range 5 {
+		c := l.dial(t, "bob.test:9092")
+		c.send(1, deletion(60_000))
+		c.receive(1, answerTo(1, kmsg.NewPtrDeleteTopicsResponse()))
+		c.close()
+	}
+	for _, c := range all {
+		c.close()
+	}
+}
+
 // A client that is refused for what it would have kproxy hold reads a reset.
 func TestAHolderIsReset(t *testing.T) {
 	t.Parallel()
