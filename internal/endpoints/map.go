@@ -205,6 +205,7 @@ func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]
 	now := a.At
 	by, isTaken := places[n.current.place()]
 	isTaken = isTaken && by != b.Node
+	isFrozen := now.Before(m.frozen) && (!isTaken || n.next.place() != b.place() || a.Heard)
 	switch {
 	case n.current.place() == b.place() && trust == Asked:
 		// What a client was told stays worth a try when this address cannot be dialled.
@@ -217,7 +218,7 @@ func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]
 			n.confirm(a.From)
 		}
 		return []Change{moved}
-	case trust != Told, now.Before(m.frozen) && !(isTaken && n.next.place() == b.place() && !a.Heard):
+	case trust != Told, isFrozen:
 		n.next = b
 	case isTaken && now.Sub(n.moved) >= goesBack:
 		return []Change{n.moveTo(b, now)}
