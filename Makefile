@@ -37,11 +37,9 @@ test: ## the fast tests: no network, no JVM
 test-copy: ## the proxy's tests with splicing off, as on other systems
 	go test ./proxy -proxy.copy
 
-TLS_TESTS := Close|Pipelin|Drain|Shutdown|Departed|MaxAge|Idle|Relearn|SASL|FirstRequest|Mismatch|Acks|BadAnswer|ApiVersions|Hints|PeersThat|Slow|SilentBroker|Login|LogIn|LogsIn|LoggedIn|ReadOnly|Refus
-
 .PHONY: test-tls
 test-tls: ## those of the proxy's tests that do not need plain TCP, over TLS on both sides
-	go test ./proxy -proxy.tls -run '$(TLS_TESTS)' -skip 'Splice|ConnectAndClose|FirstDeadline|InPieces|IdleSessionsAtOnce|Nonsense'
+	go test ./proxy -proxy.tls
 
 .PHONY: race
 race: ## the fast tests under the race detector

@@ -25,6 +25,7 @@ func watching(t *testing.T) *edgeLab {
 // A certificate that is replaced is shown to new clients; the connection that is
 // there goes on. One that is no good changes nothing, and is told once.
 func TestCertificateIsReplaced(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := watching(t)
 	b := l.startBroker(t, 0, 0)
@@ -70,6 +71,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 // A client that an authority let in is not let in by its ticket when another has
 // taken the authority's place.
 func TestTicketFromBeforeTheCAWasReplaced(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {

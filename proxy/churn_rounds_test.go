@@ -40,6 +40,7 @@ const (
 //
 //	go test ./proxy -run ChurnRounds -v -churn.seed=N    repeats what failed
 func TestChurnRoundsEndAsTheyBegan(t *testing.T) {
+	needsPlainTCP(t)
 	const rounds = 3
 	sessions := 2000
 	if testing.Short() {

@@ -12,6 +12,7 @@ import (
 // Sessions that are opened, used and left at any point, by either side, leave
 // nothing behind.
 func TestChurnLeavesNothingBehind(t *testing.T) {
+	needsPlainTCP(t)
 	const sessions = 200
 	before := measure()
 	t.Run("sessions", func(t *testing.T) {

@@ -68,6 +68,7 @@ func (l *edgeLab) come(t *testing.T, address string, config *tls.Config) client 
 }
 
 func TestTLSClients(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	type edit func(t *testing.T, l *edgeLab, c *tls.Config)
 	with := func(ca func(l *edgeLab) *certlab.Authority, change func(*x509.Certificate), name string) edit {
@@ -138,6 +139,7 @@ func TestTLSClients(t *testing.T) {
 // What comes to a TLS port and is no whole handshake, and a handshake that comes
 // to a plaintext port.
 func TestTLSAndNoTLS(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	hello := captureHello(t)
 	end := func(c client) { c.close() }
@@ -211,6 +213,7 @@ func (s slow) Write(b []byte) (n int, err error) {
 // A handshake may come in any pieces, and behind a load balancer's header, in the
 // same packet.
 func TestTLSHelloInPieces(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	documented(t, "a hello byte by byte", proxy.ClientClosed)
 	for _, headed := range []bool{false, true} {
@@ -257,6 +260,7 @@ func (a *ahead) Write(b []byte) (int, error) {
 // Half a handshake has no place while it waits, so that any number of them keeps
 // nobody out.
 func TestHalfHandshakesKeepNobodyOut(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newEdgeLab(t)
 	l.conf.MaxHandshakes = 1
@@ -315,6 +319,7 @@ func documented(t *testing.T, what string, want proxy.CloseReason) {
 // A ticket opens the listener that it is from, and no other: a client that bob
 // knows would be let in by fred without a certificate of fred's.
 func TestTicketOfAnotherListener(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	documented(t, "a ticket of another listener", proxy.TLSNoCertificate)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -344,6 +349,7 @@ func TestTicketOfAnotherListener(t *testing.T) {
 // An end of either side is told in TLS, too, and answers that are owed come
 // first.
 func TestTLSEnds(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newEdgeLab(t)
 	b := l.startBroker(t, 0, 0)
@@ -381,6 +387,7 @@ func TestTLSEnds(t *testing.T) {
 
 // A client that stops reading in TLS is cut at once where a stop has no more time.
 func TestTLSStalledClientDelaysNoStop(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newEdgeLab(t)
 	l.conf.DrainTimeout = 10 * time.Millisecond

@@ -60,6 +60,7 @@ func isPast(deadline time.Time) bool {
 }
 
 func TestDrainThatComesWithTheFirstDeadline(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab

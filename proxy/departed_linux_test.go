@@ -63,6 +63,7 @@ const maxInflight = 1024
 // of its requests are in flight. A client that has only ended its side, and reads,
 // is there; it gets its answer when those who have left have long been found.
 func TestNobodyWaitsForABrokerThatHung(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	const age = 2 * time.Second // what opening all sessions has to be faster than
 	var l lab

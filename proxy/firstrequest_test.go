@@ -15,6 +15,7 @@ import (
 // A connection that sends nothing is a health check or a port scan. It costs no
 // broker a connection, and no reader of the log a line.
 func TestConnectAndCloseIsNotWorthALine(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.startBroker(t, 0, 0)
@@ -85,6 +86,7 @@ func TestEndInsideFirstHeader(t *testing.T) {
 }
 
 func TestHeaderByteByByte(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab

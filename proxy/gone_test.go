@@ -61,6 +61,7 @@ func TestSlowBrokerOfClientThatEndedItsSide(t *testing.T) {
 // A broker that was told of the end and does not end its own side is left after
 // a few seconds.
 func TestBrokerThatDoesNotClose(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab

@@ -49,6 +49,7 @@ func TestProbe(t *testing.T) {
 
 // Health tells how far a Proxy is.
 func TestHealth(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.startBroker(t, 0)

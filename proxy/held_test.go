@@ -147,6 +147,7 @@ func (l *lab) filling(t *testing.T, from string, sessions, n int) []client {
 // When the budget is used up, the largest holder of the source that holds most
 // ends; a session that holds nothing does not notice.
 func TestTheLargestHolderOfASourceEndsFirst(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	conf := l.config()
@@ -278,6 +279,7 @@ func TestManySmallHoldersLeaveRoom(t *testing.T) {
 
 // A client that is refused for what it would have kproxy hold reads a reset.
 func TestAHolderIsReset(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	conf := l.config()

@@ -58,6 +58,7 @@ func kmsgMetadata(ctx context.Context, c *kgo.Client) (*kmsg.MetadataResponse, e
 }
 
 func TestClientsHearTheirOwnListener(t *testing.T) {
+	needsPlainTCP(t)
 	var l lab
 	l.startKfake(t, 3, kfake.SeedTopics(3, "t"))
 	l.start(t, l.config())
@@ -84,6 +85,7 @@ func TestClientsHearTheirOwnListener(t *testing.T) {
 }
 
 func TestGroupReadsEverythingWhileLeadersMove(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	t.Run("over TCP", func(t *testing.T) {
 		t.Parallel()

@@ -83,9 +83,18 @@ func splicePipes() int {
 //
 //	go test ./proxy -proxy.tls
 //
-// Not all of them can: make test-tls leaves out those that are about plain TCP,
-// or about brokers that only addresses tell apart.
+// Those that cannot say so by needsPlainTCP.
 var overTLS = flag.Bool("proxy.tls", false, "speak TLS on both sides")
+
+// needsPlainTCP skips a test with -proxy.tls whose ends speak plain TCP, or that has
+// certificates of its own: it is about sockets, about splicing, about what comes before
+// a handshake, or about brokers that only addresses tell apart.
+func needsPlainTCP(t *testing.T) {
+	t.Helper()
+	if *overTLS {
+		t.Skip("it needs plain TCP")
+	}
+}
 
 // everybody is whose certificate all have for -proxy.tls.
 var everybody struct {

@@ -41,6 +41,7 @@ func (f footprint) settled(t *testing.T) {
 // A size that no request has is neither allocated nor waited for, and what it
 // came by is closed.
 func TestImpossibleSizesCostNothing(t *testing.T) {
+	needsPlainTCP(t)
 	var l lab
 	l.startBroker(t, 0, 0)
 	conf := l.config()

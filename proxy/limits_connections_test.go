@@ -45,6 +45,7 @@ func knock(t *testing.T, from string, to *net.TCPAddr) {
 // At a limit the newest connection is closed at once, and nobody is dialled for
 // it. Those that are there go on, and when one leaves another may come.
 func TestConnectionLimits(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
@@ -170,6 +171,7 @@ func TestNetworksThatAreNotAllowed(t *testing.T) {
 
 // Another source has a limit of its own.
 func TestLimitPerSource(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.startBroker(t, 0, 0)
@@ -198,6 +200,7 @@ func TestLimitPerSource(t *testing.T) {
 // What comes faster than the rate, and its burst of one second's worth, is closed
 // at once; a moment later there is room again. Other listeners do not notice.
 func TestAcceptRate(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.startBroker(t, 0, 0)

@@ -10,6 +10,7 @@ import (
 // A client that reads nothing, and a broker that reads nothing, are alive: their
 // kernels say so. They are kept beyond any limit, and lose nothing.
 func TestPeersThatDoNotReadAreKept(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	// More than all buffers between hold: at most 4 MiB in each of the two that send,
 	// and 32 MiB in each of the two that receive (net.ipv4.tcp_wmem and tcp_rmem).

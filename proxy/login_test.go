@@ -193,6 +193,7 @@ func TestBrokerEndsDuringLogin(t *testing.T) {
 
 // Frames that no broker sends end a login at once.
 func TestLoginAnsweredByNonsense(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for _, nonsense := range [][]byte{
 		{0, 0, 0, 0, 0, 0, 0, 1},

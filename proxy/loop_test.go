@@ -47,6 +47,7 @@ func (l *lab) wantLoop(t *testing.T, address string) {
 
 // A bootstrap address may be a name for the proxy itself.
 func TestBootstrapThatIsTheProxy(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	conf := l.config()
@@ -70,6 +71,7 @@ func TestBootstrapThatIsTheProxy(t *testing.T) {
 // Behind a balancer no address tells; the proxy's own question, which comes back
 // to it, does.
 func TestBootstrapThatLeadsBackThroughABalancer(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	conf := l.config()

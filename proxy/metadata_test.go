@@ -101,6 +101,7 @@ func TestMetadataWithoutBrokersForgetsNobody(t *testing.T) {
 
 // A fetch larger than any buffer needs no more memory than a small one.
 func TestLargeAnswerNeedsNoMemory(t *testing.T) {
+	needsPlainTCP(t)
 	var l lab
 	c, s := l.open(t)
 	var first, last runtime.MemStats

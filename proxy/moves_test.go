@@ -154,6 +154,7 @@ func (l *lab) reaches(t *testing.T, endpoint, want string) {
 // between two requests, and the next one reaches the node where it is, after one
 // response; whether kproxy can ask makes no difference.
 func TestSwappedBrokers(t *testing.T) {
+	needsPlainTCP(t)
 	for _, c := range []struct {
 		name   string
 		closes bool
@@ -212,6 +213,7 @@ func (l *lab) swappable(t *testing.T) (both []*livingBroker, boot client) {
 // the question that the response caused, and not for longer. Leader hints and
 // coordinators lead clients to nodes, too.
 func TestADialWaitsForTheQuestion(t *testing.T) {
+	needsPlainTCP(t)
 	for name, request := range map[string]kmsg.Request{
 		"Metadata": metadataRequest(12), "FindCoordinator": of(3, kmsg.NewPtrFindCoordinatorRequest()),
 	} {
@@ -248,6 +250,7 @@ func TestADialWaitsForTheQuestion(t *testing.T) {
 // Before a client is past its login, an orderly end is a refusal of it: its connection is
 // reset where the node moves.
 func TestANodeMovesDuringALogin(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
@@ -273,6 +276,7 @@ func TestANodeMovesDuringALogin(t *testing.T) {
 // A broker that stops while it is asked does not want a login: the cluster has answered
 // before.
 func TestABrokerThatStopsWantsNoLogin(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab
@@ -291,6 +295,7 @@ func TestABrokerThatStopsWantsNoLogin(t *testing.T) {
 
 // A broker is replaced under a new id at the old address.
 func TestReplacedBroker(t *testing.T) {
+	needsPlainTCP(t)
 	for _, closes := range []bool{false, true} {
 		t.Run(map[bool]string{false: "kproxy can ask", true: "it cannot"}[closes], func(t *testing.T) {
 			t.Parallel()
@@ -324,6 +329,7 @@ func TestReplacedBroker(t *testing.T) {
 
 // A service that answers Metadata by client.id does not move nodes for others.
 func TestAResponseToOneClientMovesNothing(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.liveBroker(t, 0)
@@ -387,6 +393,7 @@ func TestABrokerThatLags(t *testing.T) {
 
 // The same where kproxy cannot ask: once it is seen, nodes stay where they are.
 func TestResponsesThatContradictEachOther(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.liveBroker(t, 0)
@@ -421,6 +428,7 @@ func TestResponsesThatContradictEachOther(t *testing.T) {
 
 // Questions about responses that differ come one at a time, a second apart.
 func TestQuestionsAboutMovesArePaced(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.liveBroker(t, 0)
@@ -449,6 +457,7 @@ func TestQuestionsAboutMovesArePaced(t *testing.T) {
 
 // A hundred thousand brokers in each response leave health and stats at once.
 func TestAHundredThousandBrokersLeaveHealthAlone(t *testing.T) {
+	needsPlainTCP(t)
 	var l lab
 	b := l.liveBroker(t, 0)
 	b.become(0, brokersAt(0))

@@ -170,6 +170,7 @@ func clashing(l *lab) *proxy.Config {
 
 // Two nodes cannot be told apart by one address: only one of them has an endpoint.
 func TestNodesAtOneAddress(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.startBroker(t, 0, 0)

@@ -27,6 +27,7 @@ func (l *lab) parked(t *testing.T, want int) {
 
 // A session that is silent has no goroutine, and goes on as if it had.
 func TestSilentSessionsAreParked(t *testing.T) {
+	needsPlainTCP(t)
 	const sessions = 20
 	var l lab
 	l.first = l.startBroker(t, 0, 0)
@@ -85,6 +86,7 @@ func TestTokensAreNotParked(t *testing.T) {
 
 // A session that is parked ends as any other, by whoever ends it.
 func TestParkedSessionsEnd(t *testing.T) {
+	needsPlainTCP(t)
 	ends := []struct {
 		name string
 		edit func(conf *proxy.Config)
@@ -173,6 +175,7 @@ func TestParkedSessionsEnd(t *testing.T) {
 
 // Whatever comes while a session is being parked, from either side, is delivered.
 func TestNothingIsLostWhileParking(t *testing.T) {
+	needsPlainTCP(t)
 	const sessions, exchanges = 8, 60
 	var l lab
 	l.first = l.startBroker(t, 0, 0)

@@ -80,6 +80,7 @@ func (c client) sendAs(id string) {
 // cluster condemns no cluster, and at a listener of its own only the session that
 // repeats it, and its own address.
 func TestAQuestionsClientIDCondemnsNoOther(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	stolen := l.eavesdrop(t, 0)
@@ -123,6 +124,7 @@ func TestAQuestionsClientIDCondemnsNoOther(t *testing.T) {
 // A session that brings the id while the question is under way is refused; the
 // address that was asked is not dialled for clients until it answers a question.
 func TestAQuestionThatComesBackCondemnsItsAddressAlone(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	stolen := l.eavesdrop(t, 0)
@@ -186,6 +188,7 @@ func (l *lab) lyingBroker(t *testing.T, payload []byte) {
 
 // What a broker says to kproxy's own question costs no more than what it sends.
 func TestOwnQuestionsTrustNoCount(t *testing.T) {
+	needsPlainTCP(t)
 	for _, c := range []struct {
 		name    string
 		count   uint32

@@ -61,6 +61,7 @@ func heartbeatThrough(t *testing.T, l *lab, b *broker, c client) {
 }
 
 func TestProxyHeaderNamesTheClient(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	tls := proxyproto.TLV{Type: 0xea, Value: []byte{1, 0xab}}
 	for name, h := range map[string]struct {
@@ -97,6 +98,7 @@ func TestProxyHeaderNamesTheClient(t *testing.T) {
 // What the header says counts for limits and networks; what the load balancer
 // itself is, for neither.
 func TestProxyHeaderIsWhatLimitsCount(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := balanced(t, &l, func(bob *proxy.Listener) {
@@ -124,6 +126,7 @@ func TestProxyHeaderIsWhatLimitsCount(t *testing.T) {
 }
 
 func TestProxyHeaderIsWrong(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		bytes  []byte
@@ -153,6 +156,7 @@ func TestProxyHeaderIsWrong(t *testing.T) {
 // With optional, clients may come by themselves; nobody but the load balancers
 // may say who somebody else is.
 func TestProxyHeaderOptional(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := balanced(t, &l, func(bob *proxy.Listener) { bob.ProxyProtocol.Mode = proxy.HeaderOptional })
@@ -173,6 +177,7 @@ var (
 // A peer that names no client is the client itself. That it may name clients does
 // not take it past allow, deny and max_per_source.
 func TestPeerWithoutProxyHeaderIsTheClient(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		header []byte
@@ -225,6 +230,7 @@ func TestPeerWithoutProxyHeaderIsTheClient(t *testing.T) {
 
 // A load balancer's health check does not have to be among a listener's clients.
 func TestProxyHeaderOfHealthChecks(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for _, header := range [][]byte{headerUnknown, headerLocal} {
 		var l lab
@@ -238,6 +244,7 @@ func TestProxyHeaderOfHealthChecks(t *testing.T) {
 
 // Where listeners share a socket, the one that is asked for by name decides.
 func TestPeerWithoutProxyHeaderAtSharedAddress(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newSNILab(t)
 	for i := range l.conf.Clusters {

@@ -52,6 +52,7 @@ func (l *sniLab) listenerStats(cluster int) proxy.ListenerStats {
 }
 
 func TestSNI(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newSNILab(t)
 	brokers := []*broker{l.startBroker(t, 0, 0, 1), l.startBroker(t, 1), l.startBroker(t, 10, 10)}
@@ -78,6 +79,7 @@ func TestSNI(t *testing.T) {
 
 // Clients are told names, by the formula that all replicas have.
 func TestSNIIsTold(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newSNILab(t)
 	b := l.startBroker(t, 0, 0, 1)
@@ -103,6 +105,7 @@ func TestSNIIsTold(t *testing.T) {
 // A root dot and upper case in the configuration make no other name, and clients are
 // told none.
 func TestSNIWrittenOtherwise(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newSNILab(t)
 	for i := range l.conf.Clusters {
@@ -130,6 +133,7 @@ func TestSNIWrittenOtherwise(t *testing.T) {
 // A name that has the form of a node's makes no node: until the cluster names it,
 // the endpoint serves what it takes to learn, and no more.
 func TestSNIOfANodeNotYetKnown(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newSNILab(t)
 	b := l.startBroker(t, 0, 0)
@@ -156,6 +160,7 @@ func TestSNIOfANodeNotYetKnown(t *testing.T) {
 }
 
 func TestUnknownSNI(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
@@ -200,6 +205,7 @@ func TestUnknownSNI(t *testing.T) {
 
 // Who may come in is each listener's own, and asked when the name is known.
 func TestSNIGates(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	l := newSNILab(t)
 	l.conf.Clusters[1].Listeners[0].Deny = []string{"127.0.0.0/8"}

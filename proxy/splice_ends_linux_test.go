@@ -45,6 +45,7 @@ func otherHalf(t *testing.T, c client, s brokerConn, rest []byte) {
 // A request of which half has been spliced when the drain starts is asked and
 // answered.
 func TestShutdownFinishesHalfASplice(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	c, s := l.open(t)
@@ -129,6 +130,7 @@ func pipes(t *testing.T) (ends int) {
 // have stopped reading, leave no pipe behind. It does not run beside others: it
 // counts what the process has.
 func TestShutdownCutsSplices(t *testing.T) {
+	needsPlainTCP(t)
 	const sessions = 5
 	before := pipes(t)
 	var l lab

@@ -42,6 +42,7 @@ func eventually(t *testing.T, what string, round func() bool) {
 
 // Of large frames nobody but the kernel sees more than the heads and the tails.
 func TestRecordsAreSpliced(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	notCopying(t)
 	const size = 1 << 20
@@ -82,6 +83,7 @@ func TestRecordsAreSpliced(t *testing.T) {
 // Behind one large answer that went through, what is read of the next are its
 // head, a few bytes at most, and its tail.
 func TestOnlyStructureIsRead(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	notCopying(t)
 	var l lab
@@ -189,6 +191,7 @@ func TestSplicedHintsInPieces(t *testing.T) {
 
 // Whatever the budget of pipes is, everything arrives.
 func TestPipeBudgets(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	for _, pipes := range []int{-1, 1, 2} {
 		t.Run(fmt.Sprint(pipes), func(t *testing.T) {
@@ -249,6 +252,7 @@ func TestPipeBudgets(t *testing.T) {
 // A peer that dies while a frame is half way takes nothing with it but its own
 // session: the one pipe that there is serves the next.
 func TestPeerDiesInTheMiddleOfAFrame(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.startBroker(t, 0, 0)
@@ -323,6 +327,7 @@ func TestPeerDiesInTheMiddleOfAFrame(t *testing.T) {
 // Readers that have stopped hold no pipe, and get all that they are owed when
 // they go on.
 func TestReadersThatStop(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	const readers, size = 10, 64 << 20
 	var l lab

@@ -102,6 +102,7 @@ func TestAStateDirIsOneProxysAlone(t *testing.T) {
 }
 
 func TestABrokenStateFileIsSetAside(t *testing.T) {
+	needsPlainTCP(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "orders.json")
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
@@ -121,6 +122,7 @@ func TestABrokenStateFileIsSetAside(t *testing.T) {
 
 // A state file that cannot be written costs a restart's memory and nothing else.
 func TestAStateFileThatCannotBeWritten(t *testing.T) {
+	needsPlainTCP(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "orders.json")
 	var l lab

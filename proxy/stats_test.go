@@ -66,6 +66,7 @@ func sumOfListener(l proxy.ListenerStats) sums {
 // While sessions come and go, every snapshot adds up and nothing shrinks; in the
 // end it has, to the byte, what the clients have counted.
 func TestStatsUnderLoad(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	const clients, sessions, requests = 10, 10, 20
 	var l lab

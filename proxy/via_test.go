@@ -179,6 +179,7 @@ func (f *far) outage(t *testing.T, c *kgo.Client, seen func(), servers ...*viate
 // A cluster behind a via is whole, and is whole again when the via, or what is
 // behind it, was gone for a while. The log says which of them it was.
 func TestViaDroppedAndRestored(t *testing.T) {
+	needsPlainTCP(t)
 	for _, scheme := range vias {
 		t.Run(scheme, func(t *testing.T) {
 			f := farCluster(t)
@@ -210,6 +211,7 @@ func TestViaDroppedAndRestored(t *testing.T) {
 
 // What an open via keeps ends with the proxy.
 func TestViaEndsWithTheProxy(t *testing.T) {
+	needsPlainTCP(t)
 	for _, scheme := range vias {
 		t.Run(scheme, func(t *testing.T) {
 			f := farCluster(t)
@@ -244,6 +246,7 @@ func TestViaEndsWithTheProxy(t *testing.T) {
 
 // socks5 and http give TCP connections, so that records are spliced as without them.
 func TestViaIsSpliced(t *testing.T) {
+	needsPlainTCP(t)
 	notCopying(t)
 	for _, scheme := range []string{"socks5", "http"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -269,6 +272,7 @@ func TestViaIsSpliced(t *testing.T) {
 // The sweep for peers that are gone sees TCP. A far side of ssh that has fallen
 // silent is found by ssh's own questions.
 func TestViaFallsSilent(t *testing.T) {
+	needsPlainTCP(t)
 	f := farCluster(t)
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	machine := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
@@ -307,6 +311,7 @@ func TestViaOutcomesHaveAdvice(t *testing.T) {
 
 // A via on loopback is not a broker on loopback: what lies behind it may see a secret.
 func TestViaKeepsSecrets(t *testing.T) {
+	needsPlainTCP(t)
 	f := farCluster(t)
 	f.goVia(t, "socks5")
 	f.conf.Clusters[0].SASL = &proxy.SASL{Mechanism: auth.Plain, Username: "u", Password: proxy.Secret{Text: "secret"}}
