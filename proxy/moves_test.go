@@ -356,6 +356,7 @@ func TestAResponseToOneClientMovesNothing(t *testing.T) {
 // A broker that has not caught up with a move ends nobody's session: kproxy asks the
 // others, too.
 func TestABrokerThatLags(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b0, b1, b2, b7 := l.liveBroker(t, 0), l.liveBroker(t, 1), l.liveBroker(t, 2), l.liveBroker(t, 7)
