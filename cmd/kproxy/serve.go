@@ -53,7 +53,12 @@ func newProxy(s *settings) (*proxy.Proxy, error) {
 
 // serve runs the proxy until a signal, or the end of ctx, stops it.
 func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
-	logger, err := newLogger(stderr, s.Log)
+	lines, err := newLogQueue(stderr, s.Log)
+	if err != nil {
+		return err
+	}
+	defer lines.close()
+	logger, err := newLogger(lines, s.Log)
 	if err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func waitForOthers(ctx context.Context, delay time.Duration, logger *slog.Logger
 }
 
 // showTable prints the table of who is told what, unless kproxy is stopped
-// before there is one.
+// before there is one. A stdout that takes nothing is left when kproxy is stopped.
 func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *slog.Logger) {
 	waiting, cancel := context.WithTimeout(ctx, tableWait)
 	defer cancel()
@@ -139,7 +144,13 @@ func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *sl
 	if ctx.Err() != nil {
 		return
 	}
-	if err := printTable(stdout, rows); err != nil {
-		logger.Warn("the table of addresses cannot be printed", slog.Any(logkey.Error, err))
+	printed := make(chan error, 1)
+	go func() { printed <- printTable(stdout, rows) }()
+	select {
+	case err := <-printed:
+		if err != nil {
+			logger.Warn("the table of addresses cannot be printed", slog.Any(logkey.Error, err))
+		}
+	case <-ctx.Done():
 	}
 }
