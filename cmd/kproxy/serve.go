@@ -31,6 +31,7 @@ func newServeCommand() *cobra.Command {
 			"A further signal skips the delay, and one more cuts what is left. SIGHUP has it read certificates, keys and CAs now.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer surviveReaders()()
 			s, err := loadConfig(file)
 			if err != nil {
 				return err
@@ -40,6 +41,15 @@ func newServeCommand() *cobra.Command {
 	}
 	addConfigFlag(cmd, &file)
 	return cmd
+}
+
+// surviveReaders has a write to stdout or stderr fail once its reader is gone, until
+// stop is called. It would end the process otherwise. Commands that kproxy runs do not
+// inherit it, as they would if the signal were ignored.
+func surviveReaders() (stop func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	return func() { signal.Stop(broken) }
 }
 
 // newProxy makes the proxy of a configuration, and reads the files that it names.

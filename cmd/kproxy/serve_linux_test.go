@@ -171,3 +171,15 @@ func TestServeWithAStderrThatIsNotRead(t *testing.T) {
 	}
 	k.wantEnd(t)
 }
+
+// Nor does a stderr whose reader is gone end it.
+func TestServeWithoutAReaderOfStderr(t *testing.T) {
+	k := startServeProcess(t)
+	_ = k.stderr.Close()
+	if err := k.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wantLine(t, k.stdout, "DIALLED")
+	session(t, k.bind)
+	k.wantEnd(t)
+}
