@@ -32,11 +32,13 @@ func newServeCommand() *cobra.Command {
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defer surviveReaders()()
+			hangups, stop := notifyHangups()
+			defer stop()
 			s, err := loadConfig(file)
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), s, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), s, hangups, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	addConfigFlag(cmd, &file)
@@ -61,8 +63,17 @@ func newProxy(s *settings) (*proxy.Proxy, error) {
 	return p, nil
 }
 
-// serve runs the proxy until a signal, or the end of ctx, stops it.
-func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
+// notifyHangups has SIGHUP come in by a channel until stop is called. It would end the
+// process otherwise.
+func notifyHangups() (hangups <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
+// serve runs the proxy until a signal, or the end of ctx, stops it. Certificates are
+// read at each of hangups.
+func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, stderr io.Writer) error {
 	lines, err := newLogQueue(stderr, s.Log)
 	if err != nil {
 		return err
@@ -72,9 +83,6 @@ func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP) // it would end the process otherwise
-	defer signal.Stop(hangups)
 	limitMemory(logger, memlimit.FromCgroup)
 	s.Proxy.Logger = logger
 	p, err := newProxy(s)

@@ -183,3 +183,29 @@ func TestServeWithoutAReaderOfStderr(t *testing.T) {
 	session(t, k.bind)
 	k.wantEnd(t)
 }
+
+// SIGHUP ends nothing while the configuration is read either.
+func TestServeHangupAtTheStart(t *testing.T) {
+	config, w := pipe(t)
+	k := kproxyCommand(t, "serve", "--config", "/dev/fd/3")
+	var log bytes.Buffer
+	k.Stderr, k.ExtraFiles = &log, []*os.File{config}
+	if err := k.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = config.Close()
+	// More than a pipe holds: serve reads when it is written.
+	if _, err := w.WriteString(strings.Repeat("# nothing\n", 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString("unknown: key\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if err := k.Wait(); k.ProcessState.ExitCode() != exitUsage || !strings.Contains(log.String(), "unknown") {
+		t.Errorf("serve ended with %v: %s", err, &log)
+	}
+}

@@ -70,7 +70,7 @@ clusters:
 	r, w := io.Pipe()
 	defer r.Close()
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, s, w, io.Discard) }()
+	go func() { done <- serve(ctx, s, nil, w, io.Discard) }()
 	if _, err := r.Read(make([]byte, 1)); err != nil { // the table is under way
 		t.Fatal(err)
 	}
@@ -237,8 +237,10 @@ func startServe(t *testing.T, config string) *running {
 	k := &running{t: t, out: lines(outReader), log: lines(logReader), done: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
+	hangups, stop := notifyHangups()
 	go func() {
-		err := serve(ctx, s, out, log)
+		defer stop()
+		err := serve(ctx, s, hangups, out, log)
 		_ = out.Close()
 		_ = log.Close()
 		k.done <- err
