@@ -125,7 +125,9 @@ func (c *cluster) ask(ctx context.Context) error {
 	if c.isTaught() {
 		return nil
 	}
-	_, err = c.askMetadata(to)
+	if _, err = c.askMetadata(to); errors.Is(err, errOutvoted) {
+		err = nil // the cluster has answered
+	}
 	return err
 }
 
@@ -164,9 +166,17 @@ func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
 		return nil, errors.New("the cluster names no brokers yet")
 	}
 	c.mover.needsLogin(false)
-	c.teach(answerOf(brokers), endpoints.Asked)
+	told := answerOf(brokers)
+	told.From = to.address
+	c.teach(told, endpoints.Asked)
+	if c.differs(told) {
+		return answer, errOutvoted
+	}
 	return answer, nil
 }
+
+// errOutvoted says that other brokers have answered otherwise, and are believed.
+var errOutvoted = errors.New("the broker's answer differs from that of others")
 
 // mayNeedLogin reports whether the end of a connection without a response to Metadata
 // can mean that the cluster wants a login. It is a broker that stops where kproxy has

@@ -131,6 +131,8 @@ func (s *session) handshake(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
+	s.up.keeper.turn.end() // a handshake has places of its own
+	defer s.up.keeper.turn.begin()
 	if err := s.hold(handshakeBytes); err != nil {
 		return err
 	}

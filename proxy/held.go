@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,10 +39,13 @@ type budget struct {
 	max   atomic.Int64 // set by Start
 	used  atomic.Int64
 
-	ending   atomic.Int64  // held by sessions that were evicted, and have not given it back
-	evicting sync.Mutex    // one eviction at a time: each looks at all sessions
-	freed    chan struct{} // holds one when bytes were given back while a session waits
-	waiting  atomic.Int32
+	ending atomic.Int64 // held by sessions that were evicted, and have not given it back
+
+	// line holds an element while a session waits for room. The others wait for the
+	// line: a thousand that look at all sessions at once would keep every processor.
+	line    chan struct{}
+	freed   chan struct{} // holds one when bytes were given back while a session waits
+	waiting atomic.Bool
 }
 
 const (
@@ -63,6 +65,9 @@ const (
 	minHeldDefault = 32 << 20
 	// openPart of the budget is what sessions with a broker may fill.
 	openPart = 0.75
+	// spareablePart of the budget is what may be filled by what a session can do
+	// without: a longer queue, and buffers for bulk. The rest is for what it cannot.
+	spareablePart = 0.375
 	// evictPart is the part of the budget that an eviction makes room for beyond
 	// what is asked for.
 	evictPart = 16
@@ -104,9 +109,8 @@ func (b *budget) limitFor(s *session) int64 {
 	return limit
 }
 
-// room takes n bytes from the budget for s if they are there.
-func (b *budget) room(s *session, n int64) bool {
-	limit := b.limitFor(s)
+// room takes n bytes from the budget if there are fewer than limit then; 0: any.
+func (b *budget) room(limit, n int64) bool {
 	if used := b.used.Add(n); limit > 0 && used > limit {
 		b.give(n)
 		return false
@@ -116,7 +120,7 @@ func (b *budget) room(s *session, n int64) bool {
 
 func (b *budget) give(n int64) {
 	b.used.Add(-n)
-	if b.waiting.Load() > 0 {
+	if b.waiting.Load() {
 		select {
 		case b.freed <- struct{}{}:
 		default:
@@ -124,9 +128,15 @@ func (b *budget) give(n int64) {
 	}
 }
 
-// tryHold counts n more bytes as held for the session, if there is room. It does
-// not wait.
+// tryHold counts n more bytes as held for the session, which can do without them, if
+// there is room. It does not wait.
 func (s *session) tryHold(n int64) bool {
+	return s.holdWithin(int64(spareablePart*float64(s.proxy.budget.max.Load())), n)
+}
+
+// holdWithin counts n more bytes as held for the session, if not more than limit are
+// held then; 0: any number.
+func (s *session) holdWithin(limit, n int64) bool {
 	if n <= 0 {
 		return true
 	}
@@ -135,30 +145,37 @@ func (s *session) tryHold(n int64) bool {
 		b.used.Add(n)
 		return true
 	}
-	if b.room(s, n) {
+	if b.room(limit, n) {
 		return true
 	}
 	s.held.Add(-n)
 	return false
 }
 
-// hold is tryHold, and has other sessions end where there is no room. The error
-// says that this one comes first, or that none has made room in time.
+// hold counts n more bytes as held for the session, and has other sessions end where
+// there is no room. The error says that this one comes first, or that none has made
+// room in time.
 func (s *session) hold(n int64) error {
-	if s.tryHold(n) {
+	b := &s.proxy.budget
+	if s.holdWithin(b.limitFor(s), n) {
 		return nil
 	}
-	b := &s.proxy.budget
-	b.waiting.Add(1)
-	defer b.waiting.Add(-1)
 	timer := time.NewTimer(roomTimeout)
 	defer timer.Stop()
+	select {
+	case b.line <- struct{}{}:
+		defer func() { <-b.line }()
+	case <-timer.C:
+		return heldTooMuch(n)
+	}
+	b.waiting.Store(true)
+	defer b.waiting.Store(false)
 	for {
+		if s.holdWithin(b.limitFor(s), n) {
+			return nil
+		}
 		if !b.evict(s, n) {
 			return heldTooMuch(n)
-		}
-		if s.tryHold(n) {
-			return nil
 		}
 		select {
 		case <-b.freed:
@@ -192,16 +209,15 @@ type holder struct {
 
 // evict ends the sessions that come first, until there will be room for n bytes. It
 // reports whether s may wait for that: not if s is among the first itself. It makes
-// some room beyond n, because it has to look at all sessions.
+// some room beyond n, because it has to look at all sessions. The caller has the
+// line.
 func (b *budget) evict(s *session, n int64) bool {
-	b.evicting.Lock()
-	defer b.evicting.Unlock()
 	room := b.limitFor(s) - b.used.Load() + b.ending.Load()
 	if room >= n { // others that were evicted are about to give it back
 		return true
 	}
 	limit := b.max.Load()
-	for _, first := range b.order(s, n, limit-int64(openPart*float64(limit))) {
+	for _, first := range b.order(s, limit-int64(openPart*float64(limit))) {
 		if first.session == s {
 			return room >= n
 		}
@@ -213,10 +229,11 @@ func (b *budget) evict(s *session, n int64) bool {
 	return room >= n
 }
 
-// order returns the sessions that hold anything, with s as if it held n more, the
-// one that ends first in front.
-func (b *budget) order(s *session, n, share int64) []holder {
-	all := []holder{{session: s, held: s.held.Load() + n, early: s.isEarly(), source: s.clientAddr()}}
+// order returns the sessions that hold anything, and s, the one that ends first in
+// front. What s asks for does not count: one that holds little comes behind those
+// that have held more for long.
+func (b *budget) order(s *session, share int64) []holder {
+	all := []holder{{session: s, held: s.held.Load(), early: s.isEarly(), source: s.clientAddr()}}
 	for _, other := range b.proxy.live() {
 		if held := other.held.Load(); other != s && held > freeBytes && other.ended() == nil {
 			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
@@ -296,6 +313,7 @@ type keeper struct {
 	// returned in place of the deadline's. A nil expired fails.
 	expired func(err error) error
 	holding holding
+	turn    turn
 }
 
 // holding is what one pipe holds of a frame that has to be whole. A holding has a
@@ -344,12 +362,18 @@ func (h *holding) try(n int64) bool {
 	return true
 }
 
-// clear gives all of it back.
-func (h *holding) clear() {
+// whole says that the frame is whole: it has no limit of time any more. The bytes
+// are held until clear.
+func (h *holding) whole() {
 	if h.timer != nil {
 		h.timer.Stop()
 		h.timer = nil
 	}
+}
+
+// clear gives all of it back.
+func (h *holding) clear() {
+	h.whole()
 	if h.bytes > 0 {
 		h.session.release(h.bytes)
 		h.bytes = 0
@@ -372,6 +396,7 @@ func (s *session) keep() {
 	if s.up.keeper == nil {
 		s.up.keeper = &keeper{holding: holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}}
 		s.down.keeper = &keeper{holding: holding{session: s, limit: holdTimeout}}
+		s.up.keeper.turn.turns, s.down.keeper.turn.turns = s.proxy.turns, s.proxy.turns
 	}
 	s.down.keeper.holding.source = s.broker
 }

@@ -103,6 +103,28 @@ func TestHeldFramesHaveALimitOfTime(t *testing.T) {
 	l.heldZero(t)
 }
 
+// A frame that has come in time ends no session later, though its buffer is in use
+// for what came behind it.
+func TestAWholeFrameHasNoLimitOfTime(t *testing.T) {
+	t.Parallel()
+	var l lab
+	conf := l.config()
+	conf.FirstRequestTimeout = 200 * time.Millisecond
+	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	b := l.startBroker(t, 0, 0)
+	l.start(t, conf)
+	c, s := l.session(t, b)
+	half := requestFrame(2, heartbeat())
+	c.write(append(requestFrame(1, deletion(60_000)), half[:5]...))
+	c.receive(1, answerTo(1, kmsg.NewPtrDeleteTopicsResponse()))
+	s.silentFor(2 * conf.FirstRequestTimeout)
+	c.write(half[5:])
+	s.request(kmsg.Heartbeat, 2)
+	s.answer(2, heartbeatAnswer())
+	c.receive(2, heartbeatAnswer())
+	finish(t, &l, c, s)
+}
+
 // filling opens sessions that hold about n bytes each of a request that does not
 // end, from an address.
 func (l *lab) filling(t *testing.T, from string, sessions, n int) []client {
@@ -116,7 +138,7 @@ func (l *lab) filling(t *testing.T, from string, sessions, n int) []client {
 		t.Cleanup(func() { _ = conn.Close() })
 		c := client{newPeer(t, conn)}
 		frame := requestFrame(1, deletion(250_000))
-		c.write(frame[:n])
+		_ = c.tryWrite(frame[:n]) // it may be ended meanwhile
 		all = append(all, c)
 	}
 	return all
@@ -216,6 +238,43 @@ func TestMetadataHeadsThatDoNotEnd(t *testing.T) {
 	}
 	l.ended(t, proxy.HeldBytes)
 	l.held(t, func(n int64) bool { return n <= conf.MaxHeldBytes+1<<20 })
+}
+
+// Many that hold little, by queues of requests that are not answered, leave room for
+// one that needs more.
+func TestManySmallHoldersLeaveRoom(t *testing.T) {
+	t.Parallel()
+	var l lab
+	conf := l.config()
+	conf.MaxHeldBytes = 1 << 20
+	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	b := l.startBroker(t, 0, 0)
+	l.start(t, conf)
+	var all []client
+	for range 40 {
+		c := l.dial(t, "bob.test:9092")
+		c.send(0, heartbeat())
+		s := b.take()
+		go func() { // reads all, and answers nothing
+			for {
+				if _, err := s.tryRequest(); err != nil {
+					return
+				}
+			}
+		}()
+		c.write(requestFrames(1, repeated(1000, heartbeat())...))
+		all = append(all, c)
+	}
+	l.held(t, func(n int64) bool { return n > 300<<10 })
+	for range 5 {
+		c := l.dial(t, "bob.test:9092")
+		c.send(1, deletion(60_000))
+		c.receive(1, answerTo(1, kmsg.NewPtrDeleteTopicsResponse()))
+		c.close()
+	}
+	for _, c := range all {
+		c.close()
+	}
 }
 
 // A client that is refused for what it would have kproxy hold reads a reset.

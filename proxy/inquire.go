@@ -58,7 +58,11 @@ func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response)
 // the cluster tells only those who have logged in.
 func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 	defer context.AfterFunc(ctx, func() { _ = i.to.conn.SetDeadline(past) })()
-	return i.cluster.askMetadata(i.to)
+	answer, err := i.cluster.askMetadata(i.to)
+	if errors.Is(err, errOutvoted) {
+		err = nil
+	}
+	return answer, err
 }
 
 // Close ends the connection.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -168,6 +169,10 @@ func (c *cluster) askAbout(ctx context.Context, seen *sighting) {
 	defer cancel()
 	if c.mover.trust() == endpoints.Heard {
 		err := c.askBroker(ctx, seen.from)
+		if errors.Is(err, errOutvoted) {
+			c.askOthers(ctx, seen.from)
+			return
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -178,6 +183,32 @@ func (c *cluster) askAbout(ctx context.Context, seen *sighting) {
 		seen.answer.Heard = true
 		c.teach(seen.answer, endpoints.Told)
 	}
+}
+
+// maxOthers is how many brokers are asked where one has answered otherwise than
+// others before.
+const maxOthers = 3
+
+// askOthers asks other brokers than from. The most that agree are believed.
+func (c *cluster) askOthers(ctx context.Context, from upstream.Target) {
+	asked := 0
+	for _, b := range c.nodes() {
+		target := targetOf(b)
+		if b.Host == "" || target == from || asked == maxOthers {
+			continue
+		}
+		asked++
+		if err := c.askBroker(ctx, target); err != nil && !errors.Is(err, errOutvoted) {
+			c.log.Debug("a broker cannot be asked where the others are", slog.Any(logkey.Error, err))
+		}
+	}
+}
+
+// differs reports whether the map has it otherwise than a response.
+func (c *cluster) differs(a endpoints.Answer) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.brokers.Differs(a)
 }
 
 // askBroker asks one broker who the brokers are, and learns it.

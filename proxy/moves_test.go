@@ -202,6 +202,7 @@ func (l *lab) swappable(t *testing.T) (both []*livingBroker, boot client) {
 		b.become(int32(i), brokersAt(0, 1))
 	}
 	l.start(t, l.config())
+	synctest.Wait() // kproxy has asked
 	boot = l.dial(t, "bob.test:9092")
 	boot.refresh(1)
 	l.learned(t, 0, 1)
@@ -352,6 +353,45 @@ func TestAResponseToOneClientMovesNothing(t *testing.T) {
 	l.reaches(t, "bob.test:9100", brokerName(0))
 }
 
+// A broker that has not caught up with a move ends nobody's session: kproxy asks the
+// others, too.
+func TestABrokerThatLags(t *testing.T) {
+	needsPlainTCP(t)
+	t.Parallel()
+	var l lab
+	b0, b1, b2, b7 := l.liveBroker(t, 0), l.liveBroker(t, 1), l.liveBroker(t, 2), l.liveBroker(t, 7)
+	for _, b := range []*livingBroker{b0, b1, b2, b7} {
+		b.become(b.node, brokersAt(0, 1, 2))
+	}
+	l.start(t, l.config())
+	l.learned(t, 0, 1, 2)
+	lagging := l.dial(t, "bob.test:9102")
+	lagging.refresh(1)
+	moved := brokersAt(7, 1, 2)
+	b1.become(1, moved)
+	b7.become(0, moved)
+	ahead := l.dial(t, "bob.test:9101")
+	ahead.refresh(1)
+	l.log.has(t, "broker has another address", brokerName(7))
+	steady := l.dial(t, "bob.test:9100")
+	for id := range int32(8) {
+		lagging.refresh(2 + id)
+		ahead.refresh(2 + id)
+		steady.send(id, heartbeat())
+		steady.receive(id, heartbeatAnswer())
+		lagging.silentFor(300 * time.Millisecond) // questions are a second apart
+	}
+	steady.close()
+	if e := l.ended(t, proxy.ClientClosed); e.Upstream != brokerName(7) {
+		t.Errorf("node 0 was reached at %s", e.Upstream)
+	}
+	for _, change := range l.proxy.Stats().Clusters[0].MapChanges {
+		if change.Kind == "moved" && change.Count != 1 {
+			t.Errorf("the node has moved %d times", change.Count)
+		}
+	}
+}
+
 // The same where kproxy cannot ask: once it is seen, nodes stay where they are.
 func TestResponsesThatContradictEachOther(t *testing.T) {
 	needsPlainTCP(t)
@@ -379,7 +419,7 @@ func TestResponsesThatContradictEachOther(t *testing.T) {
 		tell(7)
 		tell(0)
 	}
-	l.reaches(t, "bob.test:9100", brokerName(7))
+	l.reaches(t, "bob.test:9100", brokerName(0))
 	for _, change := range l.proxy.Stats().Clusters[0].MapChanges {
 		if change.Kind == "contradicted" && change.Count != 1 {
 			t.Errorf("counted %d times", change.Count)
@@ -424,9 +464,9 @@ func TestAHundredThousandBrokersLeaveHealthAlone(t *testing.T) {
 	b.become(0, brokersAt(0))
 	l.start(t, l.config())
 	l.learned(t, 0)
-	many := make([]kmsg.MetadataResponseBroker, 9_999)
 	c := l.dial(t, "bob.test:9092")
 	for round := range int32(5) {
+		many := make([]kmsg.MetadataResponseBroker, 9_999) // the last one may still be on its way to kproxy
 		for i := range many {
 			many[i].NodeID, many[i].Host, many[i].Port = 1000+round*10_000+int32(i), "b.vpc.invalid", int32(1+i)
 		}

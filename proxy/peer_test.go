@@ -127,7 +127,13 @@ func (p *peer) wants(what string, want []byte) {
 // silent fails the test if anything comes within a moment, even an end.
 func (p *peer) silent() {
 	p.t.Helper()
-	_ = p.conn.SetReadDeadline(time.Now().Add(moment))
+	p.silentFor(moment)
+}
+
+// silentFor is silent for that long.
+func (p *peer) silentFor(d time.Duration) {
+	p.t.Helper()
+	_ = p.conn.SetReadDeadline(time.Now().Add(d))
 	switch b, err := p.in.Peek(1); {
 	case len(b) > 0:
 		p.t.Fatal("bytes came where none were expected")

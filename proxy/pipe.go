@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"sync/atomic"
 )
 
@@ -124,6 +123,9 @@ func (p *pipe) peek(n int) ([]byte, error) {
 		if err := p.flush(); err != nil {
 			return nil, err
 		}
+		if p.mustGrow() {
+			return p.peekWhole(n)
+		}
 		if err := p.read(n - p.buffered()); err != nil {
 			return nil, err
 		}
@@ -131,22 +133,45 @@ func (p *pipe) peek(n int) ([]byte, error) {
 	return p.buf[p.next:p.end], nil
 }
 
-// reserve makes room where a full buffer has to grow: what is looked at has to be
-// whole. That may mean to wait for other sessions to end, which a poller's callback
-// must not. The buffer grows only once it is full, whatever length a peer has
-// claimed.
-func (p *pipe) reserve() error {
-	if p.buf == nil || p.end < len(p.buf) || p.next > 0 {
-		return nil
+// mustGrow reports whether the buffer is full of what is not decided upon.
+func (p *pipe) mustGrow() bool { return p.buf != nil && p.end == len(p.buf) && p.next == 0 }
+
+// peekWhole is peek for more than the buffer has room for. It takes turns with other
+// sessions that do the same.
+func (p *pipe) peekWhole(n int) ([]byte, error) {
+	if p.keeper != nil {
+		defer p.keeper.holding.whole()
+		if !p.keeper.turn.works {
+			p.keeper.turn.begin()
+			defer p.keeper.turn.end()
+		}
 	}
+	for p.buffered() < n {
+		if p.mustGrow() {
+			if err := p.reserve(); err != nil {
+				return nil, err
+			}
+		}
+		if err := p.read(n - p.buffered()); err != nil {
+			return nil, err
+		}
+	}
+	return p.buf[p.next:p.end], nil
+}
+
+// reserve makes a full buffer grow. That may mean to wait for other sessions to end,
+// which a poller's callback must not. The buffer grows only once it is full, whatever
+// length a peer has claimed.
+func (p *pipe) reserve() error {
 	n := 2 * len(p.buf)
 	if p.keeper != nil {
+		p.keeper.turn.leave()
 		if err := p.keeper.holding.set(int64(n)); err != nil {
 			return err
 		}
+		p.keeper.turn.enter()
 	}
 	p.grow(n)
-	runtime.Gosched() // as in drop
 	return nil
 }
 
@@ -183,8 +208,8 @@ func (p *pipe) read(need int) error {
 	if err := p.realize(); err != nil {
 		return err
 	}
-	if err := p.reserve(); err != nil {
-		return err
+	if p.keeper != nil {
+		p.keeper.turn.leave()
 	}
 	var n int
 	var err error
@@ -200,6 +225,9 @@ func (p *pipe) read(need int) error {
 	p.filled = n > 0 && (p.end == len(p.buf) || len(p.buf) != bufferSize && n >= bufferSize)
 	if p.glance {
 		p.glance, p.ghosts, p.filled = false, n, false
+	}
+	if n > 0 && p.keeper != nil {
+		p.keeper.turn.enter()
 	}
 	if n > 0 || err == nil {
 		return nil // an error comes again at the next read
@@ -218,6 +246,9 @@ func (p *pipe) failedToRead(err error) error {
 
 // flush writes what was passed.
 func (p *pipe) flush() error {
+	if p.keeper != nil {
+		p.keeper.turn.leave() // dst may not take it
+	}
 	if p.holds() {
 		if err := p.pourBehind(); err != nil {
 			return err
@@ -346,8 +377,7 @@ func (p *pipe) realize() error {
 	return nil
 }
 
-// drop takes the next n bytes away. A flood of what is dropped must not keep others
-// waiting: between two reads other sessions have their turn.
+// drop takes the next n bytes away.
 func (p *pipe) drop(n int) error {
 	for {
 		if err := p.flush(); err != nil {
@@ -362,7 +392,6 @@ func (p *pipe) drop(n int) error {
 		if n -= have; n == 0 {
 			return nil
 		}
-		runtime.Gosched()
 		if _, err := p.peek(1); err != nil {
 			return err
 		}

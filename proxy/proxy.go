@@ -29,6 +29,7 @@ type Proxy struct {
 	ducts     *ducts
 	lot       lot
 	places    places
+	turns     turns
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
@@ -60,8 +61,9 @@ func New(conf *Config) (*Proxy, error) {
 	p.log = p.conf.Logger
 	p.ducts = newDucts(p.conf.SplicePipes)
 	p.lot.log = p.log
-	p.budget.proxy, p.budget.freed = p, make(chan struct{}, 1)
+	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
 	p.places = newPlaces(p.conf.MaxHandshakes)
+	p.turns = newTurns()
 	p.admission.limit(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])

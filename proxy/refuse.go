@@ -68,6 +68,8 @@ func (s *session) refuseProduce(r request, frame int, refusal *ended) error {
 	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.key, r.version), version: r.version}
 	p.holding = holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}
 	defer p.holding.clear()
+	s.up.keeper.turn.begin()
+	defer s.up.keeper.turn.end()
 	switch err := p.strip(); {
 	case errors.Is(err, errStripTooLong):
 		return refusal
@@ -275,9 +277,11 @@ func (p *produceStripper) take(n int, kept bool) error {
 	}
 	if kept {
 		if len(p.body)+n > cap(p.body) {
+			p.up.keeper.turn.leave()
 			if err := p.holding.set(int64(2 * (len(p.body) + n))); err != nil {
 				return err
 			}
+			p.up.keeper.turn.enter()
 		}
 		p.body = append(p.body, b[:n]...)
 	}

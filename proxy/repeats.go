@@ -29,8 +29,9 @@ type ending struct {
 	source   netip.Addr // not valid: all sources that have no ending of their own
 }
 
-// repeats merges the lines about sessions that end before their first request is
-// whole: everybody who reaches a port can make any number of them. The first of a
+// repeats merges the lines about sessions that end before a broker is dialled for
+// them, or for what they have kproxy hold: everyone who reaches a port can make any
+// number of them. The first of a
 // kind has its line. Those that follow are counted, and told together.
 type repeats struct {
 	mu  sync.Mutex // guards the following

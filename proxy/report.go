@@ -61,6 +61,12 @@ func (s *session) rewrote(r request, notes rewrite.Notes) {
 	}
 }
 
+// isAnyones reports whether everyone who reaches the port can have sessions end like
+// this one, in any number: such lines are merged.
+func (s *session) isAnyones(reason CloseReason) bool {
+	return reason != NoRequest && (s.to == nil || reason == HeldBytes || reason == HoldTimeout)
+}
+
 // report logs the session's end, in one line: who, where, how long, how much,
 // and why. Ends before a first request are merged, but for those of health checks,
 // which only the level debug shows.
@@ -81,7 +87,7 @@ func (s *session) report() {
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
-	if !s.begun && why.reason != NoRequest &&
+	if s.isAnyones(why.reason) &&
 		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.client.Addr()}) {
 		return
 	}

@@ -20,6 +20,7 @@ import (
 func (s *session) pumpRequests() {
 	s.up.keeper.expired = s.woken
 	err := s.requests()
+	s.up.keeper.turn.end()
 	var side *sideError
 	var why *ended
 	switch {
@@ -280,6 +281,7 @@ func (s *session) forward(r request, frame int) error {
 func (s *session) answer(r request, frame int, payload []byte) error {
 	r.kind = ownAnswer
 	r.own = append(wire.AppendResponsePrefix(nil, r.correlationID, len(payload)), payload...)
+	s.up.keeper.turn.leave()
 	if err := s.hold(int64(len(r.own))); err != nil {
 		return err
 	}
@@ -316,6 +318,7 @@ func (s *session) push(r request) (mine bool, err error) {
 		if err := s.up.flush(); err != nil {
 			return false, err
 		}
+		s.up.keeper.turn.leave()
 		wait()
 		if s.queue.isClosed() {
 			return false, &sideError{err: errAnswersEnded}

@@ -54,7 +54,6 @@ type session struct {
 	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
 	admitted bool      // by the gate of that listener, beside the door's
 	headed   bool      // a PROXY protocol header may come first
-	begun    bool      // the header of a first request has come
 	plain    bool      // both connections are TCP and nothing else; set with broker
 
 	midRequest bool // the pump of requests has begun to read one
@@ -124,7 +123,7 @@ func (s *session) open(ctx context.Context) bool {
 		s.note(err)
 		return false
 	}
-	s.clientID, s.begun = string(header.ClientID), true
+	s.clientID = string(header.ClientID)
 	if err = s.enter(ctx); err == nil {
 		err = s.dial(ctx)
 	}
@@ -274,6 +273,8 @@ func (s *session) ended() *ended {
 // a deadline of its own.
 func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.keep()
+	s.up.keeper.turn.begin()
+	defer s.up.keeper.turn.end()
 	s.up.connect(s.client, nil, nil)
 	if err := s.hurry(); err != nil {
 		return wire.RequestHeader{}, err

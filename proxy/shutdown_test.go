@@ -79,6 +79,7 @@ func TestShutdownClosesIdleSessionsAtOnce(t *testing.T) {
 	c, s := l.session(t, b)
 	silent := l.dial(t, "bob.test:9092") // has sent nothing
 	l.learned(t, 0)
+	l.opened(t, 2) // it is accepted, or it would see no session's end
 	var done <-chan int
 	promptly(t, func() {
 		done = l.shutdown(patience)

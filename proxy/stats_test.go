@@ -24,6 +24,18 @@ type sums struct {
 	requests, answers      int64
 }
 
+// opened waits until n sessions have been opened.
+func (l *lab) opened(t *testing.T, n int64) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); sumOf(l.proxy.Stats()).opened < n; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions were opened, want %d", sumOf(l.proxy.Stats()).opened, n)
+		}
+	}
+}
+
 func sumOf(s proxy.Snapshot) (all sums) {
 	for _, c := range s.Clusters {
 		for _, l := range c.Listeners {

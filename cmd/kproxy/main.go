@@ -45,10 +45,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if status, ok := err.(*statusError); ok { //nolint:errorlint // joined with another, that one is told
 		return status.code
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		// There is nowhere left to say that stderr is gone.
-		_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", foreign.LineOf(line, maxErrorLine))
-	}
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			// There is nowhere left to say that stderr is gone.
+			_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", foreign.LineOf(line, maxErrorLine))
+		}
+	}()
+	within(flushWait, told)
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}

@@ -31,15 +31,27 @@ func newServeCommand() *cobra.Command {
 			"A further signal skips the delay, and one more cuts what is left. SIGHUP has it read certificates, keys and CAs now.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer surviveReaders()()
+			hangups, stop := notifyHangups()
+			defer stop()
 			s, err := loadConfig(file)
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), s, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), s, hangups, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	addConfigFlag(cmd, &file)
 	return cmd
+}
+
+// surviveReaders has a write to stdout or stderr fail once its reader is gone, until
+// stop is called. It would end the process otherwise. Commands that kproxy runs do not
+// inherit it, as they would if the signal were ignored.
+func surviveReaders() (stop func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	return func() { signal.Stop(broken) }
 }
 
 // newProxy makes the proxy of a configuration, and reads the files that it names.
@@ -51,15 +63,26 @@ func newProxy(s *settings) (*proxy.Proxy, error) {
 	return p, nil
 }
 
-// serve runs the proxy until a signal, or the end of ctx, stops it.
-func serve(ctx context.Context, s *settings, stdout, stderr io.Writer) error {
-	logger, err := newLogger(stderr, s.Log)
+// notifyHangups has SIGHUP come in by a channel until stop is called. It would end the
+// process otherwise.
+func notifyHangups() (hangups <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
+// serve runs the proxy until a signal, or the end of ctx, stops it. Certificates are
+// read at each of hangups.
+func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, stderr io.Writer) error {
+	lines, err := newLogQueue(stderr, s.Log)
 	if err != nil {
 		return err
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP) // it would end the process otherwise
-	defer signal.Stop(hangups)
+	defer lines.close()
+	logger, err := newLogger(lines, s.Log)
+	if err != nil {
+		return err
+	}
 	limitMemory(logger, memlimit.FromCgroup)
 	s.Proxy.Logger = logger
 	p, err := newProxy(s)
@@ -131,7 +154,7 @@ func waitForOthers(ctx context.Context, delay time.Duration, logger *slog.Logger
 }
 
 // showTable prints the table of who is told what, unless kproxy is stopped
-// before there is one.
+// before there is one. A stdout that takes nothing is left when kproxy is stopped.
 func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *slog.Logger) {
 	waiting, cancel := context.WithTimeout(ctx, tableWait)
 	defer cancel()
@@ -139,7 +162,13 @@ func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *sl
 	if ctx.Err() != nil {
 		return
 	}
-	if err := printTable(stdout, rows); err != nil {
-		logger.Warn("the table of addresses cannot be printed", slog.Any(logkey.Error, err))
+	printed := make(chan error, 1)
+	go func() { printed <- printTable(stdout, rows) }()
+	select {
+	case err := <-printed:
+		if err != nil {
+			logger.Warn("the table of addresses cannot be printed", slog.Any(logkey.Error, err))
+		}
+	case <-ctx.Done():
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
@@ -44,6 +45,43 @@ clusters:
 	k.wantLog("stopping")
 	if err := <-k.done; err != nil {
 		t.Errorf("serve ended with %v", err)
+	}
+}
+
+// A stdout that is not read any more does not keep serve.
+func TestServeWithAStdoutThatIsNotRead(t *testing.T) {
+	brokers, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer brokers.Close()
+	s, err := load(t, fmt.Sprintf(`
+clusters:
+  orders:
+    bootstrap: [%q]
+    listeners:
+      fred: {bind: "%s:9092", nodes: {ports: 9100}}
+`, brokers.ListenAddrs()[0], portlab.Host(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, w := io.Pipe()
+	defer r.Close()
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, s, nil, w, io.Discard) }()
+	if _, err := r.Read(make([]byte, 1)); err != nil { // the table is under way
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("serve ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("serve has not ended")
 	}
 }
 
@@ -199,8 +237,10 @@ func startServe(t *testing.T, config string) *running {
 	k := &running{t: t, out: lines(outReader), log: lines(logReader), done: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
+	hangups, stop := notifyHangups()
 	go func() {
-		err := serve(ctx, s, out, log)
+		defer stop()
+		err := serve(ctx, s, hangups, out, log)
 		_ = out.Close()
 		_ = log.Close()
 		k.done <- err

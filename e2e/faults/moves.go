@@ -75,6 +75,7 @@ func (m *movement) name() string {
 		name += ": `sasl`"
 	case byClient:
 		name += ": client's login"
+	case nobody:
 	}
 	return name
 }

@@ -15,7 +15,9 @@ const (
 	// elections, time-outs and two cores differ from run to run.
 	pauseFactor = 1.5
 	pauseMore   = 2 * time.Second
-	// Where brokers move, it may be only this much longer.
+	// Where brokers move, it may be only this much longer. That of reading may be as long
+	// as elsewhere: whether franz-go's consumer has to list offsets again, for which it
+	// waits a second, is chance.
 	movedMore = time.Second
 )
 
@@ -35,7 +37,7 @@ func allowance(straight time.Duration, via *outcome) time.Duration {
 func movedAllowance(straight time.Duration, _ *outcome) time.Duration { return straight + movedMore }
 
 // worse says in what a run through kproxy was worse than the direct one.
-func worse(straight, via *outcome, allowance func(straight time.Duration, via *outcome) time.Duration) []string {
+func worse(straight, via *outcome, allowed func(straight time.Duration, via *outcome) time.Duration) []string {
 	var why []string
 	more := func(what string, straight, via int) {
 		if via > straight {
@@ -49,7 +51,7 @@ func worse(straight, via *outcome, allowance func(straight time.Duration, via *o
 	if n := len(via.Others); n > 0 {
 		why = append(why, fmt.Sprintf("%d dials of addresses that are not kproxy's", n))
 	}
-	if most := allowance(straight.Pause, via); via.Pause > most {
+	if most := allowed(straight.Pause, via); via.Pause > most {
 		why = append(why, fmt.Sprintf("a pause of %s, %s allowed", seconds(via.Pause), seconds(most)))
 	}
 	if most := allowance(straight.ReadPause, via); via.ReadPause > most {

@@ -28,11 +28,17 @@ type Map struct {
 
 // node is a broker that some response has named.
 type node struct {
-	current Broker    // Host is "" where the address has become another node's
-	next    Broker    // what the last response said instead; zero where it agreed
-	seen    time.Time // when a response named it last
-	was     Broker    // where it was before it moved; zero: it has not
-	moved   time.Time // when it did
+	current  Broker    // Host is "" where the address has become another node's
+	next     Broker    // what the last response said instead; zero where it agreed
+	seen     time.Time // when a response named it last
+	was      Broker    // where it was before it moved; zero: it has not
+	moved    time.Time // when it did
+	goesBack bool      // the last move was back to where it had been a moment before
+
+	// What brokers have answered to kproxy's own questions, since the node moved:
+	// votes are those that have it at current, against those that have it at rival.
+	votes, against map[string]bool
+	rival          Broker
 }
 
 // MaxNodes is how many nodes a Map keeps: more than any cluster has. Further ones
@@ -43,8 +49,10 @@ const (
 	// goesBack is how soon a node that moves back to where it was shows that
 	// responses contradict each other.
 	goesBack = time.Minute
-	// freeze is how long after that no response moves a node.
-	freeze = time.Hour
+	// freeze is how long after that no response by itself moves a node.
+	freeze = 10 * time.Minute
+	// maxVoters bounds the brokers that are remembered for what they said of a node.
+	maxVoters = 16
 )
 
 // New returns an empty Map of a cluster with these listeners. A listener is
@@ -63,7 +71,8 @@ type Answer struct {
 	ClusterID string // "" where the response does not say
 	Brokers   []Broker
 	At        time.Time
-	Heard     bool // it was taught as Heard before, and is Told now: it is not a second response
+	From      string // the broker that kproxy has asked, for Asked
+	Heard     bool   // it was taught as Heard before, and is Told now: it is not a second response
 }
 
 // Trust is how far Teach believes a Metadata response about nodes that are known.
@@ -77,10 +86,13 @@ const (
 	// wants a login that only clients have. A node moves at once if the response
 	// names another node at its address, and otherwise when two responses in a
 	// row give the same new address. A node that moves back within a minute shows
-	// that the cluster answers each client differently: for an hour only a dial
-	// that fails moves a node then.
+	// that the cluster answers each client differently: for ten minutes it moves
+	// only when a dial fails, or when two responses name another node at its
+	// address.
 	Told
-	// Asked is the response to a question of kproxy's own. Nodes move at once.
+	// Asked is the response to a question of kproxy's own. Nodes move at once,
+	// unless other brokers have answered otherwise since the node moved last, and
+	// are not fewer: one broker that has not caught up does not move it back.
 	Asked
 )
 
@@ -193,14 +205,20 @@ func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]
 	now := a.At
 	by, isTaken := places[n.current.place()]
 	isTaken = isTaken && by != b.Node
+	isFrozen := now.Before(m.frozen) && (!isTaken || n.next.place() != b.place() || a.Heard)
 	switch {
 	case n.current.place() == b.place() && trust == Asked:
 		// What a client was told stays worth a try when this address cannot be dialled.
+		n.confirm(a.From)
 	case n.current.place() == b.place(), places[b.place()] != b.Node: // or two are named at one address
 		n.next = Broker{}
-	case trust == Asked, n.current.Host == "":
-		return []Change{n.moveTo(b, now)}
-	case trust == Heard, now.Before(m.frozen):
+	case n.current.Host == "", trust == Asked && n.outvoted(b, a.From, now):
+		moved := n.moveTo(b, now)
+		if trust == Asked {
+			n.confirm(a.From)
+		}
+		return []Change{moved}
+	case trust != Told, isFrozen:
 		n.next = b
 	case isTaken && now.Sub(n.moved) >= goesBack:
 		return []Change{n.moveTo(b, now)}
@@ -212,13 +230,51 @@ func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]
 	return nil
 }
 
-// moveOrFreeze moves a node, unless it would go back to where it was a moment ago.
+// moveOrFreeze moves a node. If it goes back to where it was a moment ago, it stays
+// there: for longer than anywhere else it has been said to be there.
 func (m *Map) moveOrFreeze(n *node, b Broker, now time.Time) []Change {
-	if n.was.Host != "" && n.was.place() == b.place() && now.Sub(n.moved) < goesBack {
+	moved := n.moveTo(b, now)
+	if n.goesBack {
 		m.frozen = now.Add(freeze)
-		return []Change{{Kind: Contradicted, Broker: b}}
+		return []Change{moved, {Kind: Contradicted, Broker: b}}
 	}
-	return []Change{n.moveTo(b, now)}
+	return []Change{moved}
+}
+
+// confirm notes that a broker has the node where the Map has it.
+func (n *node) confirm(from string) {
+	delete(n.against, from)
+	vote(&n.votes, from)
+}
+
+// outvoted notes that a broker has the node at b, and reports whether those that say
+// so are enough to move it: as many as those that say otherwise, or more of them if
+// it would go back to where it was a moment ago.
+func (n *node) outvoted(b Broker, from string, now time.Time) bool {
+	if n.rival.place() != b.place() {
+		n.rival, n.against = b, nil
+	}
+	delete(n.votes, from)
+	vote(&n.against, from)
+	need := len(n.votes)
+	if n.wouldGoBack(b, now) {
+		need++
+	}
+	return len(n.against) >= need
+}
+
+func vote(votes *map[string]bool, from string) {
+	if *votes == nil {
+		*votes = map[string]bool{}
+	}
+	if len(*votes) < maxVoters {
+		(*votes)[from] = true
+	}
+}
+
+// wouldGoBack reports whether b is where the node was until a moment ago.
+func (n *node) wouldGoBack(b Broker, now time.Time) bool {
+	return n.was.Host != "" && n.was.place() == b.place() && now.Sub(n.moved) < goesBack
 }
 
 // dispossess takes the addresses of nodes away that a named node has now.
@@ -239,17 +295,23 @@ func (m *Map) dispossess(named []Broker) []Change {
 }
 
 // Add takes the brokers that a response other than Metadata names: only unknown
-// nodes are added. A known node whose address such a node has, has none left.
-// Negative ids are no nodes.
+// nodes are added. It moves no node and takes no address away, so one that is named
+// at a known node's address has none until Metadata gives it one. Nor does it say
+// which cluster answers. Negative ids are no nodes.
 func (m *Map) Add(a Answer) []Change {
+	taken := make(map[place]int32, len(m.nodes))
+	for id, n := range m.nodes {
+		taken[n.current.place()] = id
+	}
+	a.ClusterID = ""
 	changes := m.add(a)
-	var fresh []Broker
 	for _, c := range changes {
-		if c.Kind == Added {
-			fresh = append(fresh, c.Broker)
+		if _, isTaken := taken[c.Broker.place()]; c.Kind == Added && isTaken {
+			n := m.nodes[c.Broker.Node]
+			n.current, n.next = Broker{Node: c.Broker.Node}, c.Broker
 		}
 	}
-	return append(changes, m.dispossess(fresh)...)
+	return changes
 }
 
 func (m *Map) add(a Answer) []Change {
@@ -428,9 +490,11 @@ func (m *Map) Confirm(b Broker, now time.Time) []Change {
 }
 
 func (n *node) moveTo(b Broker, now time.Time) Change {
+	n.goesBack = n.wouldGoBack(b, now)
 	if n.current.Host != "" {
 		n.was = n.current
 	}
+	n.votes, n.against, n.rival = nil, nil, Broker{}
 	n.current, n.next, n.moved = b, Broker{}, now
 	return Change{Kind: Moved, Broker: b}
 }

@@ -81,19 +81,59 @@ func TestReplacedBroker(t *testing.T) {
 	}
 }
 
-// A response of another kind that names a node at another's address.
-func TestALeaderHintTakesAnAddressAway(t *testing.T) {
+// A response of another kind that names a node at another's address takes nothing
+// from that one, and says nothing of which cluster answers.
+func TestALeaderHintMovesNothing(t *testing.T) {
 	m := newMap()
 	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
-	got := kinds(m.Add(answer(time.Second, at(2, 1))))
-	if !slices.Equal(got, []endpoints.ChangeKind{"added", "gone"}) {
+	hint := answer(time.Second, at(2, 1))
+	hint.ClusterID = "another"
+	if got := kinds(m.Add(hint)); !slices.Equal(got, []endpoints.ChangeKind{"added"}) {
 		t.Errorf("changes %v", got)
 	}
+	wantAt(t, m, map[int32]string{1: "b1", 2: ""})
+	m.Teach(answer(time.Minute, broker(0), at(2, 1)), endpoints.Told)
 	wantAt(t, m, map[int32]string{1: "", 2: "b1"})
 }
 
+// asked is a response to a question that kproxy has put to a broker.
+func asked(from string, after time.Duration, brokers ...endpoints.Broker) endpoints.Answer {
+	a := answer(after, brokers...)
+	a.From = from
+	return a
+}
+
+// A broker that has not caught up does not move a node back, neither at once nor
+// later; when the brokers agree, the node moves.
+func TestABrokerThatLags(t *testing.T) {
+	m := newMap()
+	moved := []endpoints.Broker{at(0, 7), broker(1)}
+	m.Teach(asked("b1", 0, brokers(0, 1)...), endpoints.Asked)
+	m.Teach(asked("b0", time.Hour, moved...), endpoints.Asked)
+	wantAt(t, m, map[int32]string{0: "b7"})
+	for i := range 20 {
+		after := time.Hour + time.Duration(i)*10*time.Second
+		wantChanges(t, m.Teach(asked("lags", after, brokers(0, 1)...), endpoints.Asked))
+		wantChanges(t, m.Teach(asked("b1", after, moved...), endpoints.Asked))
+	}
+	wantAt(t, m, map[int32]string{0: "b7"})
+	for _, from := range []string{"b0", "b1"} {
+		m.Teach(asked(from, 2*time.Hour, brokers(0, 1)...), endpoints.Asked)
+	}
+	wantAt(t, m, map[int32]string{0: "b0"})
+}
+
+// The only broker that there is moves its node there and back.
+func TestTheOnlyBrokerIsBelieved(t *testing.T) {
+	m := newMap()
+	for i, b := range []endpoints.Broker{broker(0), at(0, 7), broker(0), at(0, 7)} {
+		m.Teach(asked("b0", time.Duration(i)*time.Second, b), endpoints.Asked)
+		wantAt(t, m, map[int32]string{0: b.Host})
+	}
+}
+
 // Two responses that agree move a node there and back within a minute: from then
-// on only a dial that fails moves it, for an hour.
+// on only a dial that fails moves it, for ten minutes.
 func TestResponsesThatDifferByClient(t *testing.T) {
 	m := newMap()
 	tell := func(after time.Duration, b endpoints.Broker) []endpoints.ChangeKind {
@@ -103,20 +143,34 @@ func TestResponsesThatDifferByClient(t *testing.T) {
 	if got := tell(time.Minute, at(0, 7)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
 		t.Fatalf("there: %v", got)
 	}
-	if got := tell(time.Minute+30*time.Second, broker(0)); !slices.Equal(got, []endpoints.ChangeKind{"contradicted"}) {
+	if got := tell(time.Minute+30*time.Second, broker(0)); !slices.Equal(got, []endpoints.ChangeKind{"moved", "contradicted"}) {
 		t.Fatalf("back: %v", got)
 	}
-	for i := range 50 {
+	for i := range 8 {
 		if got := tell(time.Duration(2+i)*time.Minute, at(0, int32(7+i%3))); len(got) > 0 {
 			t.Fatalf("after %d minutes: %v", 2+i, got)
 		}
 	}
-	wantAt(t, m, map[int32]string{0: "b7"})
-	m.Teach(answer(55*time.Minute, at(0, 9)), endpoints.Told)
-	m.Failed(at(0, 7), start.Add(55*time.Minute))
+	wantAt(t, m, map[int32]string{0: "b0"})
+	m.Teach(answer(10*time.Minute, at(0, 9)), endpoints.Told)
+	m.Failed(broker(0), start.Add(10*time.Minute))
 	wantAt(t, m, map[int32]string{0: "b9"})
 	if got := tell(3*time.Hour, broker(0)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
 		t.Errorf("hours later: %v", got)
+	}
+}
+
+// Two brokers swap and swap back within a minute, and a client's own login passes
+// through: the nodes are where they are, also when it goes on.
+func TestASwapAndBack(t *testing.T) {
+	m := newMap()
+	swapped := []endpoints.Broker{at(0, 1), at(1, 0)}
+	m.Teach(answer(0, brokers(0, 1)...), endpoints.Told)
+	for i, now := range [][]endpoints.Broker{swapped, brokers(0, 1), swapped, brokers(0, 1), swapped} {
+		for j := range 2 {
+			m.Teach(answer(time.Hour+time.Duration(20*i+j)*time.Second, now...), endpoints.Told)
+		}
+		wantAt(t, m, map[int32]string{0: now[0].Host, 1: now[1].Host})
 	}
 }
 
