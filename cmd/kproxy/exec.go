@@ -7,9 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"sync"
 	"syscall"
+
+	"kproxy/internal/shell"
 )
 
 // statusError is a command's exit code that is to be kproxy's.
@@ -21,8 +22,8 @@ func (e *statusError) Error() string { return fmt.Sprintf("the command ended wit
 // where the command has failed. SIGTERM is handed on; SIGINT comes from a terminal, where
 // the command has it too, and decides.
 func runCommand(text, bootstrap string, stdout, stderr io.Writer) error {
-	shell, flag := shell()
-	cmd := exec.Command(shell, flag, text) //nolint:gosec,noctx // the user's own command; it ends by itself
+	path, flag := shell.Command()
+	cmd := exec.Command(path, flag, text) //nolint:gosec,noctx // the user's own command; it ends by itself
 	cmd.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+bootstrap)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
 	signals := make(chan os.Signal, 1)
@@ -54,18 +55,6 @@ func runCommand(text, bootstrap string, stdout, stderr io.Writer) error {
 	default:
 		return &statusError{128 + signalOf(ended.ProcessState)}
 	}
-}
-
-// shell is the system's shell, and its flag for a command. Where PATH has none, it is
-// where POSIX systems have it.
-func shell() (path, flag string) {
-	if runtime.GOOS == "windows" {
-		return "cmd", "/c"
-	}
-	if path, err := exec.LookPath("sh"); err == nil {
-		return path, "-c"
-	}
-	return "/bin/sh", "-c"
 }
 
 // signalOf is the number of the signal that ended a process.

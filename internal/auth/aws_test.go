@@ -212,7 +212,7 @@ func TestAWSProcessThatLeavesSomethingBehind(t *testing.T) {
 	awsAlone(t, nil)
 	dir := t.TempDir()
 	file, pid := filepath.Join(dir, "config"), filepath.Join(dir, "pid")
-	put(t, file, "[default]\ncredential_process = sleep 600 & echo $! > "+pid+"\n")
+	put(t, file, "[default]\ncredential_process = /bin/sh -c 'kill -STOP $$' & echo $! > "+pid+"\n")
 	t.Setenv("AWS_CONFIG_FILE", file)
 	_, err := logInBy(t, awsMethod(t, auth.AWS{}), awsBroker(new(map[string]string)))
 	if err == nil || !strings.Contains(err.Error(), "left something behind") {

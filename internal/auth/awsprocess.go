@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"time"
 
@@ -16,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+
+	"kproxy/internal/shell"
 )
 
 const (
@@ -81,11 +82,8 @@ func runsProcess(used awssdk.CredentialsProvider, base *config.SharedConfig) boo
 // processCommand is the command as AWS's tools run it, by a shell. It gets no
 // terminal, and what it says on stderr is dropped: it may repeat secrets.
 func processCommand(ctx context.Context, command string) *exec.Cmd {
-	shell := []string{"sh", "-c"}
-	if runtime.GOOS == "windows" {
-		shell = []string{"cmd.exe", "/C"}
-	}
-	cmd := exec.CommandContext(ctx, shell[0], shell[1], command) //nolint:gosec // the AWS configuration names it
+	path, flag := shell.Command()
+	cmd := exec.CommandContext(ctx, path, flag, command) //nolint:gosec // the AWS configuration names it
 	cmd.Env = os.Environ()
 	cmd.WaitDelay = processGrace
 	cmd.Stdout = &limit{rest: maxProcessOutput} // in front of the SDK's own buffer

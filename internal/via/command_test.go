@@ -54,6 +54,14 @@ var commands = map[string]func(args []string) int{
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return 0
 	},
+	"hand-over": func([]string) int {
+		if start(os.Stdin, "repeat") != nil {
+			return 1
+		}
+		return 0
+	},
+	"leave":  func(args []string) int { return leave(args[0]) },
+	"stay":   func([]string) int { return stay() },
 	"parent": func(args []string) int { return parent(args[0]) },
 	"child":  func(args []string) int { return child(args[0]) },
 }
@@ -62,16 +70,38 @@ var commands = map[string]func(args []string) int{
 // the child as well.
 func parent(how string) int {
 	obey(how)
-	self, err := os.Executable()
-	if err != nil {
-		return 1
-	}
-	child := exec.Command(self, "child", how) // killed with its group
-	child.Stdout = os.Stdout
-	if err := child.Start(); err != nil {
+	if start(nil, "child", how) != nil {
 		return 1
 	}
 	return stay()
+}
+
+// start starts a command of this binary's that has its output too. It is killed with
+// its group.
+func start(stdin io.Reader, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	child := exec.Command(self, args...)
+	child.Stdin, child.Stdout = stdin, os.Stdout
+	return child.Start()
+}
+
+// leave fails, and leaves a child that holds the output.
+func leave(how string) int {
+	if start(nil, "stay") != nil {
+		return 1
+	}
+	_, _ = io.WriteString(os.Stdout, "said\n")
+	_, _ = io.WriteString(os.Stderr, "why\n")
+	if how == "signal" {
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = self.Kill()
+		}
+		return stay()
+	}
+	return 3
 }
 
 // child says who it is, and its parent, once both are as they are to be.

@@ -145,18 +145,18 @@ func TestExecFailsAndLeavesSomething(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a process file descriptor")
 	}
-	for name, end := range map[string]string{"status": "exit 3", "signal": "kill -9 $$"} {
-		conn := rig{Dialer: dialer(t, via.Config{URL: `exec:sh -c 'sleep 1000 & echo said; echo why >&2; ` + end + `' {host} {port}`})}.connect(t, "b:9092")
+	for _, end := range []string{"status", "signal"} {
+		conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "leave "+end)})}.connect(t, "b:9092")
 		got, err := io.ReadAll(conn)
 		if string(got) != "said\n" || err == nil || !strings.Contains(err.Error(), "why") {
-			t.Errorf("%s: got %q, %v", name, got, err)
+			t.Errorf("%s: got %q, %v", end, got, err)
 		}
 	}
 }
 
 // What a command leaves behind that has ended well may carry the connection.
 func TestExecEndsWellAndLeavesSomething(t *testing.T) {
-	d := dialer(t, via.Config{URL: `exec:sh -c 'exec 3<&0; cat <&3 & echo $!; exit 0' {host} {port}`})
+	d := dialer(t, via.Config{URL: execURL(t, "hand-over")})
 	c := rig{Dialer: d}.connect(t, "b:9092")
 	_ = readNumber(t, c)
 	exchange(t, c, "x")
