@@ -41,6 +41,7 @@ func runLoad(t *testing.T, job loadJob) []mark {
 }
 
 func TestLoads(t *testing.T) {
+	t.Parallel()
 	address := startFakeBroker(t)
 	others := stalledBeside(loopback)[1]
 	others.Others = 2

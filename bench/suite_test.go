@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kproxy/e2e/lab"
+	"kproxy/internal/portlab"
 )
 
 // The suite starts its own binary for its parts; in a test that is the test's.
@@ -47,7 +48,7 @@ func smoke(t *testing.T, args ...string) []smokeRow {
 	dir := t.TempDir()
 	file, page := filepath.Join(dir, "rows.json"), filepath.Join(dir, "page.html")
 	var out strings.Builder
-	args = append(args, "--rounds=1", "--duration=500ms", "--warmup=50ms", "--idle=50ms", "--json="+file, "--html="+page)
+	args = append(args, "--rounds=1", "--duration=150ms", "--warmup=20ms", "--idle=50ms", "--json="+file, "--html="+page)
 	if err := execute(t.Context(), args, &out, io.Discard); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -105,11 +106,8 @@ func TestSmokeTLS(t *testing.T) {
 
 // A proxy that is running already takes part by its address and its processes.
 func TestSmokeUserTarget(t *testing.T) {
-	port, err := lab.NewPorts().Block(t.Context(), "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	broker, proxy := lab.HostPort("127.0.0.1", port), lab.HostPort("127.0.0.1", port+1)
+	host := portlab.Host(t)
+	broker, proxy := lab.HostPort(host, 9092), lab.HostPort(host, 9093)
 	go func() { _ = serveConns(t.Context(), proxy, relay{}.to(t.Context(), broker)) }()
 	rows := smoke(t, "--targets=mine", "--workloads=produce-4KiB", "--broker-listen="+broker,
 		fmt.Sprintf("--target=mine=%s,pid=%d", proxy, os.Getpid()))

@@ -113,6 +113,7 @@ func startTLSRelay(t *testing.T, k *keyFiles, sides tlsSides, broker string) str
 // Load, relay and broker speak TLS on the sides that a workload says, also frames
 // of many records, and nobody speaks it on the others: they would not understand.
 func TestLoadsOverTLS(t *testing.T) {
+	t.Parallel()
 	k := testKeys(t)
 	plain, secure := startFakeBroker(t), startSecureBroker(t, serverConfig(t, k))
 	for _, c := range []struct {

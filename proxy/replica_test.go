@@ -68,7 +68,8 @@ func TestFollowersAreRefused(t *testing.T) {
 						id++
 						req.SetVersion(version)
 						c.send(id, req)
-						if replica >= 0 && (req.Key() != kmsg.OffsetForLeaderEpoch.Int16() || version >= 3) {
+						hasReplica := req.Key() != kmsg.OffsetForLeaderEpoch.Int16() || version >= 3
+						if replica >= 0 && hasReplica {
 							resp := responseTo(req)
 							c.receive(id, resp)
 							if got := partitionError(t, resp); got != kerr.TopicAuthorizationFailed.Code {

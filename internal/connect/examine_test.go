@@ -111,6 +111,7 @@ func TestExamineSaysWhatConnectReaches(t *testing.T) {
 
 // The user's own addresses, TLS and login.
 func TestExamineBootstrap(t *testing.T) {
+	t.Parallel()
 	ca := certlab.NewAuthority(t, "ca")
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
 	plainAt, secureAt := cluster(t, 1, nil)[0], cluster(t, 1, secure)[0]
@@ -156,6 +157,7 @@ func TestExamineBootstrap(t *testing.T) {
 
 // Brokers whose TLS is not that of bootstrap, which a client speaks to all of them.
 func TestExamineOtherTLS(t *testing.T) {
+	t.Parallel()
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
 	trusted := &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}

@@ -115,6 +115,7 @@ var alice = kfake.Superuser("PLAIN", "alice", "alice-secret")
 // A cluster that wants a login, which is left to the clients: who the brokers are is seen
 // when the first one has logged in, and they are located then.
 func TestClientsLogIn(t *testing.T) {
+	t.Parallel()
 	at := cluster(t, 2, nil, kfake.EnableSASL(), alice)
 	o, _ := options(t, at[1], at[0])
 	s := start(t, o)
@@ -156,6 +157,7 @@ func TestLogInOverTLS(t *testing.T) {
 
 // Each case is what a user would have to know, and what is said.
 func TestRefusalsSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	ca := certlab.NewAuthority(t, "ca")
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
 	plainAt, secureAt := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0], cluster(t, 1, secure)[0]
@@ -251,6 +253,7 @@ func TestOwnAddressesWork(t *testing.T) {
 
 // A node that could not be reached at the start is looked for again.
 func TestReachedLater(t *testing.T) {
+	t.Parallel()
 	at := cluster(t, 2, nil)
 	forward := viatest.Relay(t, at[1])
 	forward.Cut()

@@ -309,3 +309,15 @@ func checkSlots(t *testing.T, m *endpoints.Map, layouts []endpoints.Layout, had 
 		}
 	}
 }
+
+// Slot 0 is as good as any other for an id outside the range.
+func TestTheLastFreeSlotMayBeTheFirstOfTheRange(t *testing.T) {
+	m := newMap()
+	m.Teach(answer(0, brokers(1, 2, 3)...), endpoints.Told)
+	changes := m.Teach(answer(0, brokers(1, 2, 3, 1001)...), endpoints.Told)
+	slots(t, m, map[int32]int{1: 1, 2: 2, 3: 3, 1001: 0})
+	if got := kinds(changes); !slices.Equal(got, []endpoints.ChangeKind{"added", "overflowed"}) {
+		t.Errorf("changes %v", got)
+	}
+	slots(t, m, map[int32]int{0: -1})
+}
