@@ -205,3 +205,19 @@ func TestNodesAtOneAddress(t *testing.T) {
 		t.Errorf("the endpoint of node 2 led to node 1's address %d times", n)
 	}
 }
+
+// Where no broker has an endpoint, a response has topics and no brokers. The log says
+// so as an error, with what to do: the client only asks again until its time is over.
+func TestNoBrokerHasAnEndpoint(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.first = l.startBroker(t, 0, 0)
+	conf := l.config()
+	conf.Clusters[0].Listeners[0].Nodes = proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9100}, Pin: map[int32]int{99: 9100}}
+	l.start(t, conf)
+	c, s := l.session(t, l.first)
+	wantTold(t, metadata(c, s, 1, 0, 1), map[int32]string{})
+	l.log.has(t, "level=ERROR", "no slot is left for this node", "node=0", "listener=bob", "fix=")
+	l.log.has(t, "level=ERROR", "names no broker any more", "listener=bob", "api_key=Metadata", "dropped=2", "fix=")
+	finish(t, &l, c, s)
+}

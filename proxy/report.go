@@ -39,7 +39,13 @@ func (s *session) rewrote(r request, notes rewrite.Notes) {
 	l := s.endpoint.listener
 	l.counters.rewrote(r.key, notes)
 	lines := &l.cluster.answerLines
-	if notes.Dropped > 0 {
+	switch {
+	case notes.Dropped == 0:
+	case notes.Dropped == notes.Named && r.key == kmsg.Metadata.Int16(): // a client reads topics with leaders that it cannot find, and asks again until its time is over
+		lines.log(l.log, slog.LevelError, "a response names no broker any more, because none has an endpoint; clients of this listener reach none",
+			slog.String(logkey.APIKey, kmsg.NameForKey(r.key)), slog.Int(logkey.Dropped, notes.Dropped),
+			slog.String(logkey.Fix, "widen the listener's nodes range, or pin the nodes"))
+	default:
 		lines.log(l.log, slog.LevelWarn, "brokers without an endpoint were left out of a response",
 			slog.String(logkey.APIKey, kmsg.NameForKey(r.key)), slog.Int(logkey.Dropped, notes.Dropped))
 	}
