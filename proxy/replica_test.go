@@ -68,12 +68,7 @@ func TestFollowersAreRefused(t *testing.T) {
 						id++
 						req.SetVersion(version)
 						c.send(id, req)
-<<<<<<< HEAD
-						hasReplica := req.Key() != kmsg.OffsetForLeaderEpoch.Int16() || version >= 3
-						if replica >= 0 && hasReplica {
-=======
 						if replica >= 0 && (req.Key() != kmsg.OffsetForLeaderEpoch.Int16() || version >= 3) {
->>>>>>> apis
 							resp := responseTo(req)
 							c.receive(id, resp)
 							if got := partitionError(t, resp); got != kerr.TopicAuthorizationFailed.Code {
