@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -40,6 +41,24 @@ func runLoad(t *testing.T, job loadJob) []mark {
 	return marks
 }
 
+// untilMeasured runs something for longer and longer until it has nothing to complain
+// of: on a machine that others use no response may come for a moment, and how long a
+// moment is no test can say.
+func untilMeasured(t *testing.T, first time.Duration, run func(d time.Duration) (complaint string)) {
+	t.Helper()
+	const longest = 10 * time.Second
+	for d := first; ; d *= 4 {
+		complaint := run(d)
+		if complaint == "" {
+			return
+		}
+		if d > longest {
+			t.Errorf("for %v: %s", d, complaint)
+			return
+		}
+	}
+}
+
 func TestLoads(t *testing.T) {
 	t.Parallel()
 	address := startFakeBroker(t)
@@ -60,16 +79,19 @@ func TestLoads(t *testing.T) {
 			if c.work.Kind == stalled && testing.Short() {
 				t.Skip("takes seconds")
 			}
-			marks := runLoad(t, loadJob{Work: c.work, Address: address, Rate: c.rate, Warmup: 20 * time.Millisecond, Duration: 300 * time.Millisecond})
-			requests := marks[2].Requests - marks[1].Requests
-			if requests == 0 || marks[2].Bytes <= marks[1].Bytes || marks[2].P99 <= 0 {
-				t.Errorf("got %+v", marks)
-			}
-			// A machine that others use may carry less than the rate, but nothing
-			// sends more.
-			if most := 1.5 * c.rate * 0.3; c.rate > 0 && float64(requests) > most {
-				t.Errorf("%d requests in 300 ms at %v a second", requests, c.rate)
-			}
+			untilMeasured(t, 300*time.Millisecond, func(d time.Duration) string {
+				marks := runLoad(t, loadJob{Work: c.work, Address: address, Rate: c.rate, Warmup: 20 * time.Millisecond, Duration: d})
+				requests := marks[2].Requests - marks[1].Requests
+				if requests == 0 || marks[2].Bytes <= marks[1].Bytes || marks[2].P99 <= 0 {
+					return fmt.Sprintf("got %+v", marks)
+				}
+				// A machine that others use may carry less than the rate, and catch up
+				// what was due before; in a longer time nothing sends more.
+				if most := 1.5 * c.rate * d.Seconds(); c.rate > 0 && float64(requests) > most {
+					return fmt.Sprintf("%d requests at %v a second", requests, c.rate)
+				}
+				return ""
+			})
 		})
 	}
 }
