@@ -15,6 +15,20 @@ var (
 	huges   = sync.Pool{New: func() any { return new(huge) }}
 )
 
+// lentFor is how long a buffer is that lend returns for n bytes.
+func lentFor(n int) int {
+	switch {
+	case n <= bufferSize:
+		return bufferSize
+	case n <= bulkSize:
+		return bulkSize
+	case n <= hugeSize:
+		return hugeSize
+	default:
+		return n
+	}
+}
+
 // lend returns a buffer of n bytes or more, of one of the pools while n fits.
 func lend(n int) []byte {
 	switch {

@@ -39,7 +39,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 
 	next := l.servers.Issue(t, func(c *x509.Certificate) { c.Subject.CommonName = "next" }, "bob.test", "localhost")
 	l.files.Pair(t, "edge", next)
-	l.log.has(t, "level=INFO", "certificates and keys have changed", "listener=bob")
+	l.log.has(t, "level=INFO", "new connections use the new ones", "listener=bob")
 	shown := func() string {
 		t.Helper()
 		c := l.come(t, "bob.test:9092", l.client(t))
@@ -83,7 +83,7 @@ func TestTicketFromBeforeTheCAWasReplaced(t *testing.T) {
 			config.MaxVersion, config.ClientSessionCache = version, tls.NewLRUClientSessionCache(1)
 			heartbeatThrough(t, &l.lab, b, l.come(t, "bob.test:9092", config))
 			l.files.Write(t, "bob.ca", l.clients["fred"].PEM)
-			l.log.has(t, "certificates and keys have changed", "listener=bob")
+			l.log.has(t, "new connections use the new ones", "listener=bob")
 			c := l.come(t, "bob.test:9092", config)
 			_ = c.tryWrite(requestFrame(1, heartbeat()))
 			_, _ = c.ended()
@@ -107,7 +107,7 @@ func TestBrokersCAIsReplaced(t *testing.T) {
 	_, _ = c.ended()
 	l.ended(t, proxy.DialFailed)
 	l.files.Write(t, "ca.pem", l.ca.PEM)
-	l.log.has(t, "certificates and keys have changed", "cluster=orders")
+	l.log.has(t, "new connections use the new ones", "cluster=orders")
 	c = l.dial(t, "bob.test:9092")
 	c.send(1, heartbeat())
 	s := b.take()

@@ -122,13 +122,22 @@ func (s *session) lookForPeers(now time.Time) {
 		switch {
 		case s.watch.client.look(now, t, limit):
 			s.peerGone("client", s.client, t)
-		case s.watch.departure.look(now, t, s.moved(), limit):
+		case s.watch.departure.look(now, t, s.moved(), s.departureLimit()):
 			s.abandon()
 		}
 	}
 	if t, ok := transportOf(socketOf(s.broker)); ok && s.watch.broker.look(now, t, limit) {
 		s.peerGone("broker", s.broker, t)
 	}
+}
+
+// departureLimit is how long nothing may have moved for a client that is gone. What
+// such a session holds is missing to others, so it has until the next look only.
+func (s *session) departureLimit() time.Duration {
+	if s.held.Load() > freeBytes {
+		return s.proxy.lookInterval()
+	}
+	return s.proxy.conf.PeerGoneAfter
 }
 
 // peerGone closes the connection to a peer that is gone. Its pump notices, and

@@ -402,6 +402,7 @@ func TestResponsesThatContradictEachOther(t *testing.T) {
 	b.become(0, brokersAt(0))
 	l.liveBroker(t, 7)
 	l.start(t, l.config())
+	l.log.has(t, "brokers are not known yet") // kproxy has found that it cannot ask
 	c := l.dial(t, "bob.test:9092")
 	id := int32(0)
 	tell := func(address int) {

@@ -163,7 +163,7 @@ func (p *pipe) peekWhole(n int) ([]byte, error) {
 // which a poller's callback must not. The buffer grows only once it is full, whatever
 // length a peer has claimed.
 func (p *pipe) reserve() error {
-	n := 2 * len(p.buf)
+	n := lentFor(2 * len(p.buf))
 	if p.keeper != nil {
 		p.keeper.turn.leave()
 		if err := p.keeper.holding.set(int64(n)); err != nil {

@@ -27,6 +27,7 @@ type ending struct {
 	listener *listener
 	reason   CloseReason
 	source   netip.Addr // not valid: all sources that have no ending of their own
+	client   string     // client.id, as far as it is told
 }
 
 // repeats merges the lines about sessions that end before a broker is dialled for
@@ -57,7 +58,7 @@ func (r *repeats) merges(e ending) bool {
 	}
 	full := len(r.all) >= maxRepeats
 	if full {
-		e.source = netip.Addr{}
+		e.source, e.client = netip.Addr{}, ""
 		if had, ok := r.all[e]; ok {
 			had.more++
 			return true
@@ -93,7 +94,7 @@ func (r *repeats) report(all bool) {
 	}
 	r.mu.Unlock()
 	slices.SortFunc(lines, func(a, b told) int {
-		return cmp.Or(cmp.Compare(a.listener.key(), b.listener.key()), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source))
+		return cmp.Or(cmp.Compare(a.listener.key(), b.listener.key()), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source), cmp.Compare(a.client, b.client))
 	})
 	for _, l := range lines {
 		attrs := []slog.Attr{slog.String(logkey.Reason, string(l.reason))}
@@ -101,6 +102,9 @@ func (r *repeats) report(all bool) {
 		if l.source.IsValid() {
 			message = "more sessions closed, as one before"
 			attrs = append(attrs, slog.String(logkey.Source, l.source.String()))
+			if l.client != "" {
+				attrs = append(attrs, slog.String(logkey.ClientID, l.client))
+			}
 		}
 		attrs = append(attrs, slog.Int(logkey.Connections, l.more), slog.Duration(logkey.Duration, now.Sub(l.since)))
 		l.listener.log.LogAttrs(context.Background(), l.reason.level(), message, attrs...)

@@ -25,8 +25,8 @@ func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, log := repeatLog()
 		var r repeats
-		e := ending{l, TLSUnknownName, source(1)}
-		other := ending{l, ForeignProtocol, source(1)}
+		e := ending{l, TLSUnknownName, source(1), ""}
+		other := ending{l, ForeignProtocol, source(1), ""}
 		if r.merges(e) || r.merges(other) {
 			t.Error("the first of a kind is merged")
 		}
@@ -70,7 +70,7 @@ func TestRepeatsOfManySources(t *testing.T) {
 	lines := 0
 	for i := range 100_000 {
 		a := [16]byte{0x20, 1, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)}
-		if !r.merges(ending{l, FirstRequestTimeout, netip.AddrFrom16(a)}) {
+		if !r.merges(ending{l, FirstRequestTimeout, netip.AddrFrom16(a), ""}) {
 			lines++
 		}
 	}

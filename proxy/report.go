@@ -88,7 +88,7 @@ func (s *session) report() {
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
 	if s.isAnyones(why.reason) &&
-		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.client.Addr()}) {
+		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.client.Addr(), foreign.Line(s.clientID)}) {
 		return
 	}
 	attrs := []slog.Attr{

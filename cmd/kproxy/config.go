@@ -42,7 +42,7 @@ func loadConfig(file string) (*settings, error) {
 	if file == "" {
 		return nil, &usageError{errors.New("--config is missing; name the configuration file")}
 	}
-	data, err := files.Read(context.Background(), file, maxConfig)
+	data, err := files.ReadArgument(context.Background(), file, maxConfig)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%w; name a file that can be read with --config", err)}
 	}

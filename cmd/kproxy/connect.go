@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kproxy/internal/connect"
+	"kproxy/internal/files"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
@@ -82,7 +83,7 @@ func (f *connectFlags) add(cmd *cobra.Command) {
 // addCluster adds what a client would have to know of the cluster, and of the way to it.
 func (f *connectFlags) addCluster(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.configFrom, "config-from", "", "take addresses, TLS and login from a client's `FILE`: client.properties, or a librdkafka configuration")
+	flags.StringVar(&f.configFrom, "config-from", "", "take addresses, TLS and login from a client's `FILE`: client.properties, or a librdkafka configuration; it may be a pipe")
 	flags.BoolVar(&f.tls, "tls", false, "speak TLS to the brokers")
 	flags.StringVar(&f.ca, "ca", "", "`FILE` of the certificates that sign the brokers' (PEM); the system's otherwise")
 	flags.StringVar(&f.cert, "cert", "", "`FILE` of a certificate to show the brokers (PEM)")
@@ -91,7 +92,7 @@ func (f *connectFlags) addCluster(cmd *cobra.Command) {
 	flags.BoolVar(&f.insecure, "insecure", false, "take any certificate: whoever is between can read and change all")
 	flags.StringVar(&f.sasl, "sasl", "", "log in for the clients by `MECHANISM`: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM")
 	flags.StringVar(&f.username, "username", "", "the `USER` to log in as")
-	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the user's password")
+	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the user's password; it may be a pipe")
 	flags.StringVar(&f.passwordEnv, "password-env", "", "`NAME` of an environment variable with the password")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with a token, for OAUTHBEARER")
 	flags.StringVar(&f.awsRegion, "aws-region", "", "`REGION` for AWS_MSK_IAM; the environment's otherwise")
@@ -204,7 +205,7 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 			o.Say(note)
 		}
 	}
-	if err := errors.Join(f.addresses(o), f.where(o), f.security(o), f.listening(o)); err != nil {
+	if err := errors.Join(f.addresses(o), f.where(o), f.security(ctx, o), f.listening(o)); err != nil {
 		return nil, nil, err
 	}
 	level := "warn"
@@ -261,15 +262,19 @@ func (f *connectFlags) where(o *connect.Options) error {
 }
 
 // security reads the flags of TLS and SASL, which win over --config-from's.
-func (f *connectFlags) security(o *connect.Options) error {
+func (f *connectFlags) security(ctx context.Context, o *connect.Options) error {
 	if given := (proxy.UpstreamTLS{CA: f.ca, Cert: f.cert, Key: f.key, ServerName: f.serverName, InsecureSkipVerify: f.insecure}); f.tls || given != (proxy.UpstreamTLS{}) {
 		o.TLS = connect.Override(o.TLS, given)
 	}
 	switch {
 	case f.sasl != "":
+		password, err := f.password(ctx)
+		if err != nil {
+			return err
+		}
 		o.SASL = &proxy.SASL{
 			Mechanism: strings.ToUpper(f.sasl), Username: f.username, AllowPlaintext: f.allowPlaintext,
-			Password: proxy.Secret{File: f.passwordFile, Env: f.passwordEnv},
+			Password: password,
 			OAuth:    proxy.OAuth{TokenFile: f.tokenFile},
 			AWS:      proxy.AWS{Region: f.awsRegion, Profile: f.awsProfile},
 		}
@@ -279,6 +284,18 @@ func (f *connectFlags) security(o *connect.Options) error {
 		o.SASL.AllowPlaintext = true
 	}
 	return nil
+}
+
+// password is where the password is. A pipe is read now: each login needs it.
+func (f *connectFlags) password(ctx context.Context) (proxy.Secret, error) {
+	if f.passwordFile == "" || f.passwordEnv != "" || !files.IsPipe(ctx, f.passwordFile) {
+		return proxy.Secret{File: f.passwordFile, Env: f.passwordEnv}, nil
+	}
+	text, err := files.ReadSecretArgument(ctx, f.passwordFile, maxPassword)
+	if err != nil {
+		return proxy.Secret{}, fmt.Errorf("--password-file: %w", err)
+	}
+	return proxy.Secret{Text: text}, nil
 }
 
 func (f *connectFlags) listening(o *connect.Options) error {

@@ -116,5 +116,5 @@ func noArguments(cmd *cobra.Command, args []string) error {
 
 // addConfigFlag gives a command the flag that names its configuration file.
 func addConfigFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVar(file, "config", "", "the configuration `file` (YAML)")
+	cmd.Flags().StringVar(file, "config", "", "the configuration `file` (YAML); it may be a pipe")
 }

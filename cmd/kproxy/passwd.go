@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/files"
 )
 
 // passwdOptions are the flags of kproxy passwd.
@@ -44,15 +45,18 @@ terminal, its first line is the password. It cannot be read back from the line.
 	}
 	cmd.Flags().StringVar(&o.mechanism, "mechanism", auth.ScramSHA512, "what the line is for: "+auth.ScramSHA512+" or "+auth.ScramSHA256+"; each serves PLAIN too")
 	cmd.Flags().IntVar(&o.iterations, "iterations", auth.DefaultIterations, fmt.Sprintf("how much work a guess at the password is, %d or more", auth.MinIterations))
-	cmd.Flags().StringVar(&o.file, "password-file", "", "the `file` that holds the password")
+	cmd.Flags().StringVar(&o.file, "password-file", "", "the `file` that holds the password; it may be a pipe")
 	return cmd
 }
+
+// maxPassword bounds a file with a password, in bytes.
+const maxPassword = 1 << 20
 
 func passwd(ctx context.Context, user string, o *passwdOptions, stdin io.Reader, stdout, stderr io.Writer) error {
 	var password string
 	var err error
 	if o.file != "" {
-		password, err = auth.Secret{File: o.file}.Read(ctx)
+		password, err = files.ReadSecretArgument(ctx, o.file, maxPassword)
 	} else {
 		password, err = readPassword(stdin, stderr)
 	}

@@ -138,8 +138,15 @@ func (st *stage) hoard(ctx context.Context, greeting []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = st.kproxy.settle(ctx, st.untouched())
-	return err
+	// Those that kproxy does not read, behind a long poll, are found gone by its looks
+	// at their sockets, 15 s apart.
+	return lab.Poll(ctx, 2*time.Minute, func() error {
+		f, err := st.kproxy.look(ctx)
+		if err == nil && f.Active != st.untouched() {
+			err = fmt.Errorf("%d sessions are open, want %d", f.Active, st.untouched())
+		}
+		return err
+	})
 }
 
 // hoarders connects them, and has each send greeting.

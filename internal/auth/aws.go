@@ -221,7 +221,7 @@ func (a *awsCredentials) explain(err error) error {
 		return processFailure(failed)
 	}
 	if said, ok := errors.AsType[smithy.APIError](err); ok {
-		return fmt.Errorf("get AWS credentials: AWS answers %s: %s", spoken(said.ErrorCode(), a.secrets), spoken(said.ErrorMessage(), a.secrets))
+		return fmt.Errorf("get AWS credentials: AWS answers %s: %s", spoken(said.ErrorCode(), forms(a.secrets...)), spoken(said.ErrorMessage(), forms(a.secrets...)))
 	}
-	return spokenError(fmt.Errorf("get AWS credentials: %w", err), a.secrets)
+	return spokenError(fmt.Errorf("get AWS credentials: %w", err), forms(a.secrets...))
 }

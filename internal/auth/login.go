@@ -204,8 +204,10 @@ func (l *Login) rejected(err error, fix string) error {
 	return l.refused(err, fix)
 }
 
-// secrets are those that the broker knows by now, and may repeat.
-func (l *Login) secrets() []string { return append(sent(l.token), l.credentials.secrets...) }
+// secrets are those that the broker knows by now, and may repeat, in all their forms.
+func (l *Login) secrets() []string {
+	return append(encoded(sent(l.token)...), forms(l.credentials.secrets...)...)
+}
 
 func (l *Login) refused(err error, fix string) error {
 	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}

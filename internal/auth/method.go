@@ -10,8 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
-
-	"kproxy/internal/foreign"
 )
 
 // The mechanisms, by their names in the protocol.
@@ -129,7 +127,7 @@ func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
 	}
 	l := &Login{mechanism: m.name, source: m, credentials: c}
 	if l.session, l.token, err = c.mechanism.Authenticate(ctx, host); err != nil {
-		return nil, &LoginError{Mechanism: m.name, Err: foreign.Error(err, c.secrets...), Fix: fix}
+		return nil, &LoginError{Mechanism: m.name, Err: spokenError(err, forms(c.secrets...)), Fix: fix}
 	}
 	return l, nil
 }

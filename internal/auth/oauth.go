@@ -157,13 +157,13 @@ func lastUse(asked, expiry time.Time) time.Time {
 func (t *tokens) explain(err error, secret string) error {
 	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
-		return spokenError(fmt.Errorf("ask the token endpoint: %w", err), []string{secret})
+		return spokenError(fmt.Errorf("ask the token endpoint: %w", err), forms(secret))
 	}
 	status, leads := "no status", ""
 	if r := refused.Response; r != nil {
 		status, leads = r.Status, redirect(r, secret)
 	}
-	text := spoken(strings.TrimSpace(status+" "+refused.ErrorCode+" "+refused.ErrorDescription), []string{secret})
+	text := spoken(strings.TrimSpace(status+" "+refused.ErrorCode+" "+refused.ErrorDescription), forms(secret))
 	return fmt.Errorf("the token endpoint %s answers %s%s", t.conf.TokenURL, text, leads)
 }
 
@@ -177,5 +177,5 @@ func redirect(r *http.Response, secret string) string {
 		return ""
 	}
 	place := url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path} // the rest may hold anything
-	return "; it leads to " + spoken(place.String(), []string{secret}) + ", and kproxy follows no redirect with a secret: write that as token_url if it is right"
+	return "; it leads to " + spoken(place.String(), forms(secret)) + ", and kproxy follows no redirect with a secret: write that as token_url if it is right"
 }

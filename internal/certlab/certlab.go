@@ -159,11 +159,15 @@ func NewFolder(t T) Folder {
 	return Folder(t.TempDir())
 }
 
-// Write writes a file, in the place of the one before, and returns its path.
+// Write writes a file, in one step in the place of the one before, and returns its
+// path. A watch of the file never sees half of it.
 func (f Folder) Write(t T, name string, data []byte) string {
 	t.Helper()
 	path := filepath.Join(string(f), name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
 	return path

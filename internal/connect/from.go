@@ -40,7 +40,7 @@ func (c *Client) Close() {
 // error names the file, the key and the fix, and quotes no value that may be secret. The
 // Client must be closed.
 func FromFile(ctx context.Context, file string) (*Client, error) {
-	data, err := files.Read(ctx, file, maxFile)
+	data, err := files.ReadArgument(ctx, file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("--config-from: %w", err)
 	}

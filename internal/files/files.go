@@ -5,7 +5,8 @@
 // caller, for ever.
 //
 // So a read here accepts regular files only, goes through a limit, and is left when
-// its context ends. What hangs costs one thread for each file, however many callers
+// its context ends. A file that a person names on the command line may be a pipe: it
+// is read once, and a person waits. What hangs costs one thread for each file, however many callers
 // want it. The linter keeps other packages from opening files themselves.
 package files
 
@@ -32,8 +33,39 @@ var ErrEmpty = errors.New("the file is empty")
 // Read returns the content of a regular file, or an error if it has more than most
 // bytes. It follows symbolic links.
 func Read(ctx context.Context, name string, most int64) ([]byte, error) {
-	return Do(ctx, name, func() ([]byte, error) { return read(name, most) })
+	return Do(ctx, name, func() ([]byte, error) { return read(name, most, false) })
 }
+
+// ArgumentPatience is how long ReadArgument waits whose context has no deadline: what
+// writes to a pipe may ask a person for something first.
+const ArgumentPatience = time.Minute
+
+// ReadArgument is Read for a file that a person names on the command line, which may
+// be a pipe: that of a shell's <(command), or a named one.
+func ReadArgument(ctx context.Context, name string, most int64) ([]byte, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ArgumentPatience)
+		defer cancel()
+	}
+	content, err := Do(ctx, name, func() ([]byte, error) { return read(name, most, true) })
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: the file system, or what should write to the pipe, does not answer: %w", name, ctx.Err())
+	}
+	return content, err
+}
+
+// IsPipe reports whether name stands for a pipe, whose content is gone when it has
+// been read.
+func IsPipe(ctx context.Context, name string) bool {
+	yes, err := Do(ctx, name, func() (bool, error) {
+		info, err := os.Stat(name)
+		return err == nil && isPipe(info), nil
+	})
+	return err == nil && yes
+}
+
+func isPipe(info fs.FileInfo) bool { return info.Mode()&fs.ModeNamedPipe != 0 }
 
 // ReadSecret returns the content of a file that holds one secret, without the byte
 // order mark that some editors write in front of it and the line end behind it.
@@ -42,6 +74,20 @@ func ReadSecret(ctx context.Context, name string, most int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return secretOf(name, content)
+}
+
+// ReadSecretArgument is ReadSecret for a file that a person names on the command
+// line; see ReadArgument.
+func ReadSecretArgument(ctx context.Context, name string, most int64) (string, error) {
+	content, err := ReadArgument(ctx, name, most)
+	if err != nil {
+		return "", err
+	}
+	return secretOf(name, content)
+}
+
+func secretOf(name string, content []byte) (string, error) {
 	text := strings.TrimSuffix(strings.TrimSuffix(string(WithoutBOM(content)), "\n"), "\r")
 	if text == "" {
 		return "", fmt.Errorf("%s: %w", name, ErrEmpty)
@@ -96,7 +142,8 @@ func Regular(name string) error {
 	return regular(name, info)
 }
 
-func read(name string, most int64) ([]byte, error) {
+// read returns the content of a regular file, or of a pipe where there may be one.
+func read(name string, most int64, pipe bool) ([]byte, error) {
 	// Opening a device can do things. So the kind is looked at before, and again
 	// behind the opening, because the file may be another by then.
 	info, err := os.Stat(name)
@@ -104,18 +151,22 @@ func read(name string, most int64) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: failed.Path, Err: failed.Err} // as os.Open says it
 	}
 	if err == nil {
-		err = regular(name, info)
+		err = admit(name, info, pipe)
 	}
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|NonBlock, 0) //nolint:gosec // the configuration names it
+	flag := os.O_RDONLY | NonBlock
+	if pipe && isPipe(info) && !isGiven(name) {
+		flag = os.O_RDONLY // without its other end a named pipe seems to be empty
+	}
+	f, err := os.OpenFile(name, flag, 0) //nolint:gosec // the configuration names it
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	if info, err = f.Stat(); err == nil {
-		err = regular(name, info)
+		err = admit(name, info, pipe)
 	}
 	if err != nil {
 		return nil, err
@@ -128,6 +179,14 @@ func read(name string, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s has more than %d bytes", name, most)
 	}
 	return content, nil
+}
+
+// admit returns an error if the file is not regular, and no pipe where there may be one.
+func admit(name string, info fs.FileInfo, pipe bool) error {
+	if pipe && isPipe(info) {
+		return nil
+	}
+	return regular(name, info)
 }
 
 func regular(name string, info fs.FileInfo) error {

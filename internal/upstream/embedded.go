@@ -1,6 +1,9 @@
 package upstream
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // prefix4 are prefixes behind which an IPv6 address has an IPv4 address, which is
 // where a packet really goes, and the byte at which that begins.
@@ -70,15 +73,28 @@ var metadata = []netip.Prefix{
 
 // farNames are names that stand for an address of a refused class wherever they are
 // resolved.
-var farNames = map[string]netip.Addr{
-	"localhost":                  netip.AddrFrom4([4]byte{127, 0, 0, 1}), // RFC 6761, 6.3
-	"localhost.localdomain":      netip.AddrFrom4([4]byte{127, 0, 0, 1}),
-	"localhost4":                 netip.AddrFrom4([4]byte{127, 0, 0, 1}),
-	"localhost6":                 netip.IPv6Loopback(),
-	"ip6-localhost":              netip.IPv6Loopback(),
-	"ip6-loopback":               netip.IPv6Loopback(),
-	"instance-data":              netip.AddrFrom4([4]byte{169, 254, 169, 254}),
-	"instance-data.ec2.internal": netip.AddrFrom4([4]byte{169, 254, 169, 254}),
-	"metadata.goog":              netip.AddrFrom4([4]byte{169, 254, 169, 254}),
-	"metadata.google.internal":   netip.AddrFrom4([4]byte{169, 254, 169, 254}),
+var farNames = names(map[string]string{
+	// RFC 6761, 6.3, and the hosts files of systems.
+	"127.0.0.1": "localhost localhost.localdomain localhost4 localhost4.localdomain4 loopback",
+	"::1":       "localhost6 localhost6.localdomain6 ip6-localhost ip6-loopback",
+
+	"255.255.255.255": "broadcasthost",
+	"ff00::":          "ip6-mcastprefix",
+	"ff02::1":         "ip6-allnodes",
+	"ff02::2":         "ip6-allrouters",
+	"fe80::":          "ip6-localnet", // it is fe00::, which is of no class, and no broker's
+
+	"169.254.169.254": "instance-data instance-data.ec2.internal metadata metadata.goog metadata.google.internal",
+})
+
+// names returns the addresses of names, of which all has those of an address between
+// blanks.
+func names(all map[string]string) map[string]netip.Addr {
+	by := map[string]netip.Addr{}
+	for address, names := range all {
+		for name := range strings.FieldsSeq(names) {
+			by[name] = netip.MustParseAddr(address)
+		}
+	}
+	return by
 }

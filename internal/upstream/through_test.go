@@ -29,7 +29,9 @@ func TestThroughRefusesWhatAnAddressSays(t *testing.T) {
 	}
 	for host, class := range map[string]string{
 		"127.0.0.1": "loopback", "localhost": "loopback", "LocalHost.": "loopback", "a.localhost": "loopback", "ip6-localhost": "loopback", "localhost.localdomain": "loopback", "Metadata.Google.Internal.": "link-local",
-		"instance-data.ec2.internal": "link-local", "::1": "loopback",
+		"localhost4": "loopback", "localhost4.localdomain4": "loopback", "localhost6": "loopback", "LOCALHOST6.localdomain6.": "loopback", "loopback": "loopback", "ip6-loopback": "loopback",
+		"ip6-allnodes": "multicast", "ip6-allrouters": "multicast", "ip6-mcastprefix": "multicast", "ip6-localnet": "link-local", "broadcasthost": "broadcast",
+		"metadata": "link-local", "Metadata.": "link-local", "metadata.goog": "link-local", "instance-data": "link-local", "instance-data.ec2.internal": "link-local", "::1": "loopback",
 		"::ffff:7f00:1": "loopback", "169.254.169.254": "link-local", "fe80::1": "link-local", "0.0.0.0": "unspecified", "::": "unspecified",
 		"224.0.0.1": "multicast", "127.1": "usual form", "2130706433": "usual form", "0x7f000001": "usual form", "1.0X7f": "usual form", "127.0.0.1.": "usual form",
 	} {
