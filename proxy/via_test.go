@@ -37,12 +37,13 @@ func TestMain(m *testing.M) {
 }
 
 // waitTogether has more tests run at once than there are processors, unless -parallel
-// says how many: most of what they do is waiting for each other's ends.
+// says how many: most of what they do is waiting for each other's ends. Under the race
+// detector it is computing.
 func waitTogether() {
 	flag.Parse()
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said {
+	if !said && !proxy.RaceEnabled {
 		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	}
 }

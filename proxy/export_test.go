@@ -1,0 +1,4 @@
+package proxy
+
+// RaceEnabled says whether the race detector watches.
+const RaceEnabled = raceEnabled
