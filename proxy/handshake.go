@@ -44,13 +44,14 @@ func handshakesFor(processors int) int { return max(1, processors-1) }
 type handshaking struct {
 	net.Conn
 
-	ctx    context.Context // of the handshake
-	places places
-	ahead  []byte // bytes that were read before the handshake, and belong to it
-	placed bool
-	wrote  bool
-	heard  bool // anything came
-	done   bool
+	ctx     context.Context // of the handshake
+	places  places
+	waiters *waiters
+	ahead   []byte // bytes that were read before the handshake, and belong to it
+	placed  bool
+	wrote   bool
+	heard   bool // anything came
+	done    bool
 }
 
 // NetConn is the connection under it.
@@ -91,6 +92,8 @@ func (h *handshaking) enter() bool {
 // others wait behind them. Until the proxy has written, the end of a client's side
 // is enough to know; it owes what only an answer can bring forth.
 func (h *handshaking) wait() error {
+	h.waiters.n.Add(1)
+	defer h.waiters.n.Add(-1)
 	select {
 	case h.places <- struct{}{}:
 		h.placed = true
@@ -137,7 +140,7 @@ func (s *session) handshake(ctx context.Context) error {
 		return err
 	}
 	defer s.release(handshakeBytes)
-	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.places, ahead: s.up.handOver()}
+	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.places, waiters: &s.proxy.waiters, ahead: s.up.handOver()}
 	secure, err := tlsconf.Accept(ctx, h, s.route)
 	h.leave()
 	h.done = true

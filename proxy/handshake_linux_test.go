@@ -23,7 +23,7 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			near, far := tcpPair(t)
-			h := &handshaking{Conn: near, ctx: t.Context(), places: make(places, 1), wrote: tt.wrote}
+			h := &handshaking{Conn: near, ctx: t.Context(), places: make(places, 1), waiters: new(waiters), wrote: tt.wrote}
 			if tt.leave != nil {
 				if err := tt.leave(far); err != nil {
 					t.Fatal(err)

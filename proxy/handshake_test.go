@@ -18,7 +18,7 @@ func TestHandshakesLeaveAProcessor(t *testing.T) {
 func TestHandshakeWritesWithoutAPlace(t *testing.T) {
 	near, far := net.Pipe() // a write waits for its reader
 	defer far.Close()
-	h := &handshaking{Conn: near, ctx: t.Context(), places: make(places, 1)}
+	h := &handshaking{Conn: near, ctx: t.Context(), places: make(places, 1), waiters: new(waiters)}
 	go func() { _, _ = far.Write([]byte("hello")) }()
 	if _, err := h.Read(make([]byte, 5)); err != nil {
 		t.Fatal(err)

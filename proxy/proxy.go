@@ -28,6 +28,7 @@ type Proxy struct {
 	budget    budget
 	ducts     *ducts
 	lot       lot
+	waiters   waiters
 	places    places
 	turns     turns
 
@@ -63,7 +64,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.lot.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
 	p.places = newPlaces(p.conf.MaxHandshakes)
-	p.turns = newTurns()
+	p.turns = newTurns(&p.waiters)
 	p.admission.limit(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
@@ -259,6 +260,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	defer cancel()
 	p.Retire()
 	p.closeSockets()
+	p.waiters.over.Store(true)
 	p.accepting.Wait()
 	for _, s := range p.startDraining() {
 		s.drain()

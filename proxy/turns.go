@@ -1,6 +1,30 @@
 package proxy
 
-import "runtime"
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// waiters counts the sessions that wait for a turn, or for a place of a handshake.
+// While there are maxWaiters of them no connection is accepted: a flood that connects
+// faster than kproxy can work waits in the sockets' queues. If its connections
+// were accepted they would use up max_connections, and other clients were refused.
+type waiters struct {
+	n    atomic.Int32
+	over atomic.Bool // the sockets are closed
+}
+
+// maxWaiters sessions are served within a second.
+const maxWaiters = 1024
+
+// waitShort returns when there are fewer, when the sockets are closed, or when ctx ends.
+func (w *waiters) waitShort(ctx context.Context) {
+	for w.n.Load() >= maxWaiters && !w.over.Load() && ctx.Err() == nil {
+		sleep(ctx, time.Millisecond)
+	}
+}
 
 // turns are for work that a flood of clients can order: first requests, and frames
 // that have to be whole. As many sessions do such work at one time as there are
@@ -10,9 +34,14 @@ import "runtime"
 // that was there waited behind all of them, and longer: while every processor has
 // goroutines to run, Go's scheduler looks at the network every 10 ms only. See
 // handshakesFor, which is the same for TLS.
-type turns chan struct{}
+type turns struct {
+	free    chan struct{}
+	waiters *waiters
+}
 
-func newTurns() turns { return make(turns, handshakesFor(runtime.GOMAXPROCS(0))) }
+func newTurns(w *waiters) turns {
+	return turns{make(chan struct{}, handshakesFor(runtime.GOMAXPROCS(0))), w}
+}
 
 // turn is one pipe's part in them. One goroutine uses it. It is held while the
 // session works, and never while it waits: for bytes, for a peer that does not
@@ -38,7 +67,9 @@ func (t *turn) end() {
 // enter waits for a turn, if the pipe takes turns and has none.
 func (t *turn) enter() {
 	if t.works && !t.taken {
-		t.turns <- struct{}{}
+		t.turns.waiters.n.Add(1)
+		t.turns.free <- struct{}{}
+		t.turns.waiters.n.Add(-1)
 		t.taken = true
 	}
 }
@@ -47,6 +78,6 @@ func (t *turn) enter() {
 func (t *turn) leave() {
 	if t.taken {
 		t.taken = false
-		<-t.turns
+		<-t.turns.free
 	}
 }
