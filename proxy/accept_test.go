@@ -46,9 +46,7 @@ func TestAcceptErrorsPass(t *testing.T) {
 		c, s := l.session(t, b)
 		finish(t, &l, c, s)
 	}
-	if n := l.log.count("level=ERROR", "cannot accept connections", "too many open files", "ulimit -n"); n != 1 {
-		t.Errorf("the log says it %d times, want once", n)
-	}
+	l.log.times(t, 1, "level=ERROR", "cannot accept connections", "too many open files", "ulimit -n")
 }
 
 // A proxy that cannot bind everything binds nothing, and says what was in the way.

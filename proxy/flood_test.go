@@ -21,10 +21,9 @@ func TestFloodOfForeignRequests(t *testing.T) {
 		l.ended(t, proxy.ForeignProtocol)
 	}
 	l.proxy.Shutdown(t.Context())
-	if n := l.log.count("session closed", "reason=foreign_protocol"); n != 1 {
-		t.Errorf("%d sessions have a line, want the first", n)
-	}
-	if n := l.log.count("more sessions closed", "reason=foreign_protocol", "source=127.0.0.1"); n == 0 || n > 20 {
+	l.log.times(t, 1, "session closed", "reason=foreign_protocol")
+	l.log.has(t, "more sessions closed", "reason=foreign_protocol", "source=127.0.0.1")
+	if n := l.log.count("more sessions closed", "reason=foreign_protocol", "source=127.0.0.1"); n > 20 {
 		t.Errorf("%d lines tell of the others", n)
 	}
 	if n := len(l.log.entries()); n > flood/2 {
@@ -48,10 +47,6 @@ func TestFloodOfUnknownNames(t *testing.T) {
 		l.ended(t, proxy.TLSUnknownName)
 	}
 	l.proxy.Shutdown(t.Context())
-	if n := l.log.count("session closed", "reason=tls_unknown_sni"); n != 1 {
-		t.Errorf("%d sessions have a line, want the first", n)
-	}
-	if n := l.log.count("more sessions closed", "reason=tls_unknown_sni", "connections="); n == 0 {
-		t.Error("no line tells of the others")
-	}
+	l.log.times(t, 1, "session closed", "reason=tls_unknown_sni")
+	l.log.has(t, "more sessions closed", "reason=tls_unknown_sni", "connections=")
 }

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,15 @@ func (l lines) Write(b []byte) (int, error) {
 func (l lines) has(t *testing.T, parts ...string) {
 	t.Helper()
 	l.waitFor(t, "line with "+strings.Join(parts, ", "), func(all []string) bool { return matching(all, parts) > 0 })
+}
+
+// times waits for n lines with all these parts, of which there must not be more.
+func (l lines) times(t *testing.T, n int, parts ...string) {
+	t.Helper()
+	l.waitFor(t, strconv.Itoa(n)+" lines with "+strings.Join(parts, ", "), func(all []string) bool { return matching(all, parts) >= n })
+	if got := l.count(parts...); got != n {
+		t.Errorf("the log says %s %d times, want %d", strings.Join(parts, ", "), got, n)
+	}
 }
 
 // count returns how many lines have all these parts.

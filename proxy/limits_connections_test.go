@@ -84,9 +84,7 @@ func TestConnectionLimits(t *testing.T) {
 				knock(t, "127.0.0.1", bob.Load())
 				l.ended(t, c.reason)
 			}
-			if n := l.log.count("level=WARN", "is reached", c.key, "refused=1", "fix="); n != 1 {
-				t.Errorf("the log says it %d times, want once", n)
-			}
+			l.log.times(t, 1, "level=WARN", "is reached", c.key, "refused=1", "fix=")
 			if got := b.sessions(); got != 3 {
 				t.Errorf("the broker was dialled %d times, want 3", got)
 			}
@@ -160,9 +158,7 @@ func TestNetworksThatAreNotAllowed(t *testing.T) {
 		knock(t, "127.0.0.7", bob.Load())
 		l.ended(t, proxy.NotAllowed)
 	}
-	if n := l.log.count("level=WARN", "not admitted", "limit=clusters.orders.listeners.bob.allow", "source=127.0.0.7", "refused=1", "fix="); n != 1 {
-		t.Errorf("the log says it %d times, want once", n)
-	}
+	l.log.times(t, 1, "level=WARN", "not admitted", "limit=clusters.orders.listeners.bob.allow", "source=127.0.0.7", "refused=1", "fix=")
 	if got := b.sessions(); got != 1 {
 		t.Errorf("the broker was dialled %d times, want once", got)
 	}

@@ -184,9 +184,7 @@ func TestNodesAtOneAddress(t *testing.T) {
 	wantTold(t, metadata(c, s, 2, 2, 1, 0), want)
 	// Nor that node 1 is restarting, and missing for a while.
 	wantTold(t, metadata(c, s, 3, 0, 2), map[int32]string{0: "bob.test:9100"})
-	if n := l.log.count("level=ERROR", "dial rule", "node=2"); n != 1 {
-		t.Errorf("the log says it %d times, want once", n)
-	}
+	l.log.times(t, 1, "level=ERROR", "dial rule", "node=2")
 	for _, row := range l.proxy.Table(t.Context()) {
 		if row.Node == 2 {
 			t.Errorf("the table has node 2: %+v", row)
