@@ -6,32 +6,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"slices"
 	"time"
 
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/wire"
 )
-
-// places are how many handshakes may be worked on at one time. A herd of clients
-// that comes back costs a signature each; the sessions that there are get their
-// turn between them.
-type places chan struct{}
-
-func newPlaces(n int) places {
-	if n == 0 {
-		n = handshakesFor(runtime.GOMAXPROCS(0))
-	}
-	return make(places, n)
-}
-
-// handshakesFor is how many handshakes are worked on where Config.MaxHandshakes does
-// not say: all processors but one. While each has something to run, the Go
-// scheduler asks the network every 10 ms only, and every session waits for that
-// at each of its hops, behind the handshakes that have a place. More of them make no
-// herd faster: they are nothing but work.
-func handshakesFor(processors int) int { return max(1, processors-1) }
 
 // handshaking is a client's connection during its handshake. It has a place while
 // the proxy works, and none while it waits for the client: half a handshake
@@ -44,14 +24,13 @@ func handshakesFor(processors int) int { return max(1, processors-1) }
 type handshaking struct {
 	net.Conn
 
-	ctx     context.Context // of the handshake
-	places  places
-	waiters *waiters
-	ahead   []byte // bytes that were read before the handshake, and belong to it
-	placed  bool
-	wrote   bool
-	heard   bool // anything came
-	done    bool
+	ctx    context.Context // of the handshake
+	places places
+	ahead  []byte // bytes that were read before the handshake, and belong to it
+	placed bool
+	wrote  bool
+	heard  bool // anything came
+	done   bool
 }
 
 // NetConn is the connection under it.
@@ -69,7 +48,7 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 		return 0, err
 	}
 	h.heard = true
-	if !h.enter() {
+	if h.placed = h.places.tryTake(); !h.placed {
 		if err := h.wait(); err != nil {
 			return 0, err
 		}
@@ -77,27 +56,12 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// enter takes a place if there is one.
-func (h *handshaking) enter() bool {
-	select {
-	case h.places <- struct{}{}:
-		h.placed = true
-	default:
-	}
-	return h.placed
-}
-
 // wait takes a place when there is one, unless the client has left meanwhile: a
 // flood of clients that send a hello and leave must not cost a signature each, while
 // others wait behind them. Until the proxy has written, the end of a client's side
 // is enough to know; it owes what only an answer can bring forth.
 func (h *handshaking) wait() error {
-	h.waiters.n.Add(1)
-	defer h.waiters.n.Add(-1)
-	select {
-	case h.places <- struct{}{}:
-		h.placed = true
-	case <-h.ctx.Done():
+	if h.placed = h.places.take(h.ctx.Done()); !h.placed {
 		return h.ctx.Err()
 	}
 	if t, ok := transportOf(h.Conn); ok && (t.closed || t.ended && !h.wrote) {
@@ -118,7 +82,7 @@ func (h *handshaking) Write(b []byte) (int, error) {
 
 func (h *handshaking) leave() {
 	if h.placed {
-		<-h.places
+		h.places.give()
 		h.placed = false
 	}
 }
@@ -140,7 +104,7 @@ func (s *session) handshake(ctx context.Context) error {
 		return err
 	}
 	defer s.release(handshakeBytes)
-	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.places, waiters: &s.proxy.waiters, ahead: s.up.handOver()}
+	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.handOver()}
 	secure, err := tlsconf.Accept(ctx, h, s.route)
 	h.leave()
 	h.done = true

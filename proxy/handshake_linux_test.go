@@ -23,7 +23,7 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			near, far := tcpPair(t)
-			h := &handshaking{Conn: near, ctx: t.Context(), places: make(places, 1), waiters: new(waiters), wrote: tt.wrote}
+			h := &handshaking{Conn: near, ctx: t.Context(), places: newPlaces(1, new(waiters)), wrote: tt.wrote}
 			if tt.leave != nil {
 				if err := tt.leave(far); err != nil {
 					t.Fatal(err)
@@ -32,7 +32,7 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 			if err := h.wait(); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-			if placed := len(h.places) == 1; placed != (tt.want == nil) {
+			if placed := len(h.places.taken) == 1; placed != (tt.want == nil) {
 				t.Errorf("it has a place: %v", placed)
 			}
 		})

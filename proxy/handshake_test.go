@@ -8,7 +8,7 @@ import (
 // A processor is left to the sessions that there are, where there is more than one.
 func TestHandshakesLeaveAProcessor(t *testing.T) {
 	for processors, want := range map[int]int{1: 1, 2: 1, 3: 2, 8: 7} {
-		if got := handshakesFor(processors); got != want {
+		if got := placesFor(processors); got != want {
 			t.Errorf("%d handshakes on %d processors, want %d", got, processors, want)
 		}
 	}
@@ -18,12 +18,12 @@ func TestHandshakesLeaveAProcessor(t *testing.T) {
 func TestHandshakeWritesWithoutAPlace(t *testing.T) {
 	near, far := net.Pipe() // a write waits for its reader
 	defer far.Close()
-	h := &handshaking{Conn: near, ctx: t.Context(), places: make(places, 1), waiters: new(waiters)}
+	h := &handshaking{Conn: near, ctx: t.Context(), places: newPlaces(1, new(waiters))}
 	go func() { _, _ = far.Write([]byte("hello")) }()
 	if _, err := h.Read(make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}
-	if len(h.places) != 1 {
+	if len(h.places.taken) != 1 {
 		t.Fatal("it works without a place")
 	}
 	wrote := make(chan error)
@@ -31,7 +31,7 @@ func TestHandshakeWritesWithoutAPlace(t *testing.T) {
 		_, err := h.Write([]byte("hello"))
 		wrote <- err
 	}()
-	h.places <- struct{}{} // another's, which would wait for ever
+	h.places.taken <- struct{}{} // another's, which would wait for ever
 	if _, err := far.Read(make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}

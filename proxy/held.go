@@ -396,7 +396,7 @@ func (s *session) keep() {
 	if s.up.keeper == nil {
 		s.up.keeper = &keeper{holding: holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}}
 		s.down.keeper = &keeper{holding: holding{session: s, limit: holdTimeout}}
-		s.up.keeper.turn.turns, s.down.keeper.turn.turns = s.proxy.turns, s.proxy.turns
+		s.up.keeper.turn.places, s.down.keeper.turn.places = s.proxy.turns, s.proxy.turns
 	}
 	s.down.keeper.holding.source = s.broker
 }

@@ -23,14 +23,14 @@ type Proxy struct {
 	doors    []*door    // from Start on
 	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
-	admission admission
-	repeats   repeats
-	budget    budget
-	ducts     *ducts
-	lot       lot
-	waiters   waiters
-	places    places
-	turns     turns
+	admission  admission
+	repeats    repeats
+	budget     budget
+	ducts      *ducts
+	lot        lot
+	waiters    waiters
+	handshakes places
+	turns      places
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
@@ -63,8 +63,8 @@ func New(conf *Config) (*Proxy, error) {
 	p.ducts = newDucts(p.conf.SplicePipes)
 	p.lot.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
-	p.places = newPlaces(p.conf.MaxHandshakes)
-	p.turns = newTurns(&p.waiters)
+	p.handshakes = newPlaces(p.conf.MaxHandshakes, &p.waiters)
+	p.turns = newPlaces(0, &p.waiters)
 	p.admission.limit(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])

@@ -7,10 +7,63 @@ import (
 	"time"
 )
 
-// waiters counts the sessions that wait for a turn, or for a place of a handshake.
-// While there are maxWaiters of them no connection is accepted: a flood that connects
-// faster than kproxy can work waits in the sockets' queues. If its connections
-// were accepted they would use up max_connections, and other clients were refused.
+// places are how many sessions do one kind of work at one time; the others wait in
+// line. There are two kinds: TLS handshakes, and what else a flood of clients can
+// order, which is first requests and frames that have to be whole (see turn).
+//
+// Without places a thousand sessions were runnable at once. A request of a client
+// that was there waited behind all of them, and longer: see placesFor.
+type places struct {
+	taken   chan struct{} // holds an element for each place that is taken
+	waiters *waiters
+}
+
+// newPlaces returns n places; 0: as many as placesFor says.
+func newPlaces(n int, w *waiters) places {
+	if n == 0 {
+		n = placesFor(runtime.GOMAXPROCS(0))
+	}
+	return places{make(chan struct{}, n), w}
+}
+
+// placesFor is all processors but one. While each has something to run, the Go
+// scheduler asks the network every 10 ms only, and every session waits for that at
+// each of its hops, behind the sessions that have a place. More places do no work
+// faster.
+func placesFor(processors int) int { return max(1, processors-1) }
+
+// tryTake takes a place if there is one.
+func (p places) tryTake() bool {
+	select {
+	case p.taken <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// take waits for a place until done is closed. It reports whether it has one.
+func (p places) take(done <-chan struct{}) bool {
+	if p.tryTake() {
+		return true
+	}
+	p.waiters.n.Add(1)
+	defer p.waiters.n.Add(-1)
+	select {
+	case p.taken <- struct{}{}:
+		return true
+	case <-done:
+		return false
+	}
+}
+
+// give gives a place to the next.
+func (p places) give() { <-p.taken }
+
+// waiters counts the sessions that wait for a place. While there are maxWaiters of
+// them no connection is accepted: a flood that connects faster than kproxy can work
+// waits in the sockets' queues. If its connections were accepted, they would use up
+// max_connections, and other clients would be refused.
 type waiters struct {
 	n    atomic.Int32
 	over atomic.Bool // the sockets are closed
@@ -26,30 +79,13 @@ func (w *waiters) waitShort(ctx context.Context) {
 	}
 }
 
-// turns are for work that a flood of clients can order: first requests, and frames
-// that have to be whole. As many sessions do such work at one time as there are
-// processors but one; the others wait in line.
-//
-// Without turns a thousand sessions were runnable at once. A request of a client
-// that was there waited behind all of them, and longer: while every processor has
-// goroutines to run, Go's scheduler looks at the network every 10 ms only. See
-// handshakesFor, which is the same for TLS.
-type turns struct {
-	free    chan struct{}
-	waiters *waiters
-}
-
-func newTurns(w *waiters) turns {
-	return turns{make(chan struct{}, handshakesFor(runtime.GOMAXPROCS(0))), w}
-}
-
-// turn is one pipe's part in them. One goroutine uses it. It is held while the
-// session works, and never while it waits: for bytes, for a peer that does not
+// turn is one pipe's place. One goroutine uses it. It is held while the session
+// works, and never while the session waits: for bytes, for a peer that does not
 // read, for room, for its queue.
 type turn struct {
-	turns turns
-	works bool // the pipe takes turns
-	taken bool
+	places places
+	works  bool // the pipe takes turns
+	taken  bool
 }
 
 // begin has the pipe take turns from now on.
@@ -64,20 +100,17 @@ func (t *turn) end() {
 	t.leave()
 }
 
-// enter waits for a turn, if the pipe takes turns and has none.
+// enter waits for a place, if the pipe takes turns and has none.
 func (t *turn) enter() {
 	if t.works && !t.taken {
-		t.turns.waiters.n.Add(1)
-		t.turns.free <- struct{}{}
-		t.turns.waiters.n.Add(-1)
-		t.taken = true
+		t.taken = t.places.take(nil)
 	}
 }
 
-// leave gives the turn to the next.
+// leave gives the place to the next.
 func (t *turn) leave() {
 	if t.taken {
 		t.taken = false
-		<-t.turns.free
+		t.places.give()
 	}
 }
