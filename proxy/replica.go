@@ -61,16 +61,12 @@ func (s *session) replicaAtTail(r request, start, frame int) (bool, error) {
 	}
 	var w rewrite.Walker
 	w.StartRequest(r.key, r.version, frame-start)
-	for at := start; ; {
-		step, err := w.Next(b[at:frame])
-		if err != nil {
-			return false, end(BadRequest, err)
-		}
-		if step.Verb == rewrite.Tail {
-			return namesReplica(b[at:frame])
-		}
-		at += step.N
+	body := b[start:frame]
+	at, err := tailIn(body, &w, BadRequest)
+	if err != nil {
+		return false, err
 	}
+	return namesReplica(body[at:])
 }
 
 func namesReplica(tags []byte) (bool, error) {
@@ -101,29 +97,10 @@ func (s *session) passUnlessReplica(r request, start, frame int) error {
 	}
 	var w rewrite.Walker
 	w.StartRequest(r.key, r.version, frame-start)
-	for need := 0; ; {
-		b, err := s.up.peek(need)
-		if err != nil {
-			return err
-		}
-		step, err := w.Next(b)
-		switch {
-		case err != nil:
-			return end(BadRequest, err)
-		case step.Verb == rewrite.Need:
-			need = step.N
-		case step.Verb == rewrite.Pass:
-			need = 0
-			if err := s.up.passPart(step.N); err != nil {
-				return err
-			}
-		default:
-			return s.passTagsUnlessReplica(step.N)
-		}
+	n, err := s.up.passToTail(&w, BadRequest)
+	if err != nil {
+		return err
 	}
-}
-
-func (s *session) passTagsUnlessReplica(n int) error {
 	b, err := s.up.peek(n)
 	if err != nil {
 		return err

@@ -29,16 +29,9 @@ func (a answer) walkWhole() error {
 		return err
 	}
 	a.walker.Start(a.key, a.version, len(payload))
-	at := 0
-	for {
-		step, err := a.walker.Next(payload[at:])
-		if err != nil {
-			return end(BadAnswer, err)
-		}
-		if step.Verb == rewrite.Tail {
-			break
-		}
-		at += step.N
+	at, err := tailIn(payload, &a.walker, BadAnswer)
+	if err != nil {
+		return err
 	}
 	r := a.rewriter()
 	out, notes, err := r.Tail(a.key, a.version, payload[at:], false)
@@ -55,25 +48,51 @@ func (a answer) walkWhole() error {
 // walkThrough walks an answer whose prefix has been passed.
 func (a answer) walkThrough() error {
 	a.walker.Start(a.key, a.version, a.frame-wire.ResponsePrefixLen)
+	n, err := a.down.passToTail(&a.walker, BadAnswer)
+	if err != nil {
+		return err
+	}
+	return a.tail(n)
+}
+
+// passToTail forwards what is in front of the tail of the walker's message, and
+// returns how many bytes the tail has. A malformed message ends the session for the
+// reason.
+func (p *pipe) passToTail(w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
 	for need := 0; ; {
-		b, err := a.down.peek(need)
+		b, err := p.peek(need)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		step, err := a.walker.Next(b)
+		step, err := w.Next(b)
 		switch {
 		case err != nil:
-			return end(BadAnswer, err)
+			return 0, end(malformed, err)
 		case step.Verb == rewrite.Need:
 			need = step.N
 		case step.Verb == rewrite.Pass:
 			need = 0
-			if err := a.down.passPart(step.N); err != nil {
-				return err
+			if err := p.passPart(step.N); err != nil {
+				return 0, err
 			}
 		default:
-			return a.tail(step.N)
+			return step.N, nil
 		}
+	}
+}
+
+// tailIn returns where the tail is in the walker's message, which is whole. A malformed one
+// ends the session for the reason.
+func tailIn(message []byte, w *rewrite.Walker, malformed CloseReason) (at int, err error) {
+	for {
+		step, err := w.Next(message[at:])
+		if err != nil {
+			return 0, end(malformed, err)
+		}
+		if step.Verb == rewrite.Tail {
+			return at, nil
+		}
+		at += step.N
 	}
 }
 
