@@ -46,7 +46,7 @@ func loadConfig(file string) (*settings, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%w; name a file that can be read with --config", err)}
 	}
-	s, err := readConfig(bytes.TrimPrefix(data, []byte("\ufeff"))) // Windows' editors put a BOM there
+	s, err := readConfig(files.WithoutBOM(data)) // Windows' editors put a BOM there
 	if err != nil {
 		return nil, mistakes(file, err)
 	}

@@ -1,7 +1,6 @@
 package tlsconf
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -56,7 +55,7 @@ func (c contents) of(name string) ([]byte, error) {
 // some editors put there.
 func (c contents) pem(name string) ([]byte, error) {
 	data, err := c.of(name)
-	return bytes.TrimPrefix(data, []byte("\ufeff")), err
+	return files.WithoutBOM(data), err
 }
 
 // keyPair is a certificate's chain with its key, which fits it.
