@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -265,21 +266,7 @@ func (b *churnBroker) start(t *testing.T, l *lab) {
 	}
 	l.vpc.Alias(brokerName(1), brokerName(0))
 	b.own.t, b.own.names = t, brokersNamed(0, 1)
-	var accepting, serving sync.WaitGroup
-	accepting.Go(func() {
-		for {
-			conn, err := socket.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { b.serve(brokerConn{newPeer(t, conn)}) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = socket.Close()
-		accepting.Wait()
-		serving.Wait()
-	})
+	serveEach(t, socket, func(conn net.Conn) { b.serve(brokerConn{newPeer(t, conn)}) })
 }
 
 func (b *churnBroker) serve(c brokerConn) {

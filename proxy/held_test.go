@@ -144,15 +144,22 @@ func (l *lab) filling(t *testing.T, from string, sessions, n int) []client {
 	return all
 }
 
+// readOnly is the lab's configuration with a listener that refuses what changes
+// anything, and a budget of held bytes.
+func (l *lab) readOnly(budget int64) *proxy.Config {
+	conf := l.config()
+	conf.MaxHeldBytes = budget
+	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	return conf
+}
+
 // When the budget is used up, the largest holder of the source that holds most
 // ends; a session that holds nothing does not notice.
 func TestTheLargestHolderOfASourceEndsFirst(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
-	conf := l.config()
-	conf.MaxHeldBytes = 2 << 20
-	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	conf := l.readOnly(2 << 20)
 	b := l.liveBroker(t, 0)
 	b.become(0, brokersAt(0))
 	l.start(t, conf)
@@ -245,9 +252,7 @@ func TestMetadataHeadsThatDoNotEnd(t *testing.T) {
 func TestManySmallHoldersLeaveRoom(t *testing.T) {
 	t.Parallel()
 	var l lab
-	conf := l.config()
-	conf.MaxHeldBytes = 1 << 20
-	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	conf := l.readOnly(1 << 20)
 	b := l.startBroker(t, 0, 0)
 	l.start(t, conf)
 	var all []client
@@ -282,9 +287,7 @@ func TestAHolderIsReset(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
-	conf := l.config()
-	conf.MaxHeldBytes = 1 << 20
-	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	conf := l.readOnly(1 << 20)
 	b := l.liveBroker(t, 0)
 	b.become(0, brokersAt(0))
 	l.start(t, conf)
@@ -307,9 +310,7 @@ func TestAHolderIsReset(t *testing.T) {
 func TestAFullBudgetForwards(t *testing.T) {
 	t.Parallel()
 	var l lab
-	conf := l.config()
-	conf.MaxHeldBytes = 1 << 20
-	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	conf := l.readOnly(1 << 20)
 	b := l.startBroker(t, 0, 0)
 	l.start(t, conf)
 	c, s := l.session(t, b)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"sync"
 	"testing"
 
 	"kproxy/proxy"
@@ -90,20 +89,7 @@ func relay(t *testing.T, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { relayOne(conn, address) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		running.Wait()
-	})
+	serveEach(t, ln, func(conn net.Conn) { relayOne(conn, address) })
 	return ln.Addr().String()
 }
 

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"syscall"
 	"testing"
@@ -49,20 +50,7 @@ func (l *lab) liveBroker(t *testing.T, address int) *livingBroker {
 		t.Fatal(err)
 	}
 	b := &livingBroker{t: t, node: int32(address), byClient: map[string][]kmsg.MetadataResponseBroker{}, served: map[string]int{}}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { b.serve(brokerConn{newPeer(t, conn)}) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		running.Wait()
-	})
+	serveEach(t, ln, func(conn net.Conn) { b.serve(brokerConn{newPeer(t, conn)}) })
 	return b
 }
 

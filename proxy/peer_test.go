@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +37,26 @@ type peer struct {
 func newPeer(t *testing.T, conn net.Conn) *peer {
 	t.Helper()
 	return &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
+}
+
+// serveEach serves each connection that ln accepts. The test's end closes ln, and
+// waits for all of them.
+func serveEach(t *testing.T, ln net.Listener, serve func(net.Conn)) {
+	t.Helper()
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		running.Wait()
+	})
 }
 
 // write sends b.

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net"
 	"runtime"
-	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -29,42 +28,29 @@ func (l *lab) eavesdrop(t *testing.T, node int) stolenID {
 		t.Fatal(err)
 	}
 	stolen := stolenID{ids: make(chan string, 64), hold: make(chan struct{})}
-	var running sync.WaitGroup
-	running.Go(func() {
+	serveEach(t, ln, func(conn net.Conn) {
+		c := brokerConn{newPeer(t, conn)}
+		defer c.close()
+		id := c.clientID()
+		stolen.ids <- id
+		<-stolen.hold
 		for {
-			conn, err := ln.Accept()
+			r, err := c.tryRequest()
 			if err != nil {
 				return
 			}
-			running.Go(func() {
-				c := brokerConn{newPeer(t, conn)}
-				defer c.close()
-				id := c.clientID()
-				stolen.ids <- id
-				<-stolen.hold
-				for {
-					r, err := c.tryRequest()
-					if err != nil {
-						return
-					}
-					var resp kmsg.Response = answerTo(r.Version, kmsg.NewPtrApiVersionsResponse())
-					switch kmsg.Key(r.Key) {
-					case kmsg.Metadata:
-						resp = metadataAnswer(r.Version, node)
-					case kmsg.Heartbeat:
-						resp = heartbeatAnswer()
-					default:
-					}
-					if c.tryWrite(answerFrame(r.CorrelationID, resp)) != nil {
-						return
-					}
-				}
-			})
+			var resp kmsg.Response = answerTo(r.Version, kmsg.NewPtrApiVersionsResponse())
+			switch kmsg.Key(r.Key) {
+			case kmsg.Metadata:
+				resp = metadataAnswer(r.Version, node)
+			case kmsg.Heartbeat:
+				resp = heartbeatAnswer()
+			default:
+			}
+			if c.tryWrite(answerFrame(r.CorrelationID, resp)) != nil {
+				return
+			}
 		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		running.Wait()
 	})
 	return stolen
 }
@@ -153,7 +139,6 @@ func (l *lab) lyingBroker(t *testing.T, payload []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var running sync.WaitGroup
 	serve := func(conn net.Conn) {
 		c := brokerConn{newPeer(t, conn)}
 		defer c.close()
@@ -171,19 +156,7 @@ func (l *lab) lyingBroker(t *testing.T, payload []byte) {
 			}
 		}
 	}
-	running.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { serve(conn) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		running.Wait()
-	})
+	serveEach(t, ln, serve)
 }
 
 // What a broker says to kproxy's own question costs no more than what it sends.

@@ -3,10 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -112,17 +110,7 @@ func session(t *testing.T, address string) {
 	}
 	defer client.Close()
 	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
-	// ApiVersions v0, correlation id 7, client id "test".
-	if _, err := io.WriteString(client, "\x00\x00\x00\x0e"+"\x00\x12\x00\x00\x00\x00\x00\x07\x00\x04test"); err != nil {
-		t.Fatal(err)
-	}
-	size := make([]byte, 4)
-	if _, err := io.ReadFull(client, size); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.CopyN(io.Discard, client, int64(binary.BigEndian.Uint32(size))); err != nil {
-		t.Fatal(err)
-	}
+	askVersions(t, client)
 }
 
 // wantLine waits for a line that holds want.

@@ -151,28 +151,14 @@ clusters:
 		t.Cleanup(func() { _ = client.Close() })
 		return client
 	}
-	ask := func(client *tls.Conn) {
-		t.Helper()
-		// ApiVersions v0, correlation id 7, client id "test".
-		if _, err := io.WriteString(client, "\x00\x00\x00\x0e"+"\x00\x12\x00\x00\x00\x00\x00\x07\x00\x04test"); err != nil {
-			t.Fatal(err)
-		}
-		size := make([]byte, 4)
-		if _, err := io.ReadFull(client, size); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.CopyN(io.Discard, client, int64(binary.BigEndian.Uint32(size))); err != nil {
-			t.Fatal(err)
-		}
-	}
 	old := connect()
-	ask(old)
+	askVersions(t, old)
 	before := old.ConnectionState().PeerCertificates[0].SerialNumber
 	_, _ = files.Pair(t, "edge", ca.Issue(t, nil, "localhost"))
 	k.signal(syscall.SIGHUP)
 	k.wantLog("SIGHUP: ")
 	k.wantLog("certificates and keys have changed; new connections use the new ones")
-	ask(old)
+	askVersions(t, old)
 	if after := connect().ConnectionState().PeerCertificates[0].SerialNumber; after.Cmp(before) == 0 {
 		t.Error("a new connection has the old certificate")
 	}
@@ -293,5 +279,21 @@ func (k *running) signal(s syscall.Signal) {
 			k.t.Skip("a process cannot send itself a signal on Windows")
 		}
 		k.t.Fatal(err)
+	}
+}
+
+// askVersions sends a request to a kproxy, and waits for the whole response.
+func askVersions(t *testing.T, client net.Conn) {
+	t.Helper()
+	// ApiVersions v0, correlation id 7, client id "test".
+	if _, err := io.WriteString(client, "\x00\x00\x00\x0e"+"\x00\x12\x00\x00\x00\x00\x00\x07\x00\x04test"); err != nil {
+		t.Fatal(err)
+	}
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(client, size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, client, int64(binary.BigEndian.Uint32(size))); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,17 +18,10 @@ import (
 	"kproxy/rewrite"
 )
 
-// refusal is the response that refuses a request, and the errors in it by kmsg.
-type refusal struct {
-	key, version int16
-	body         []byte // behind the response header
-	errors       string
-}
-
 // TestRefusalsByJava has Kafka's own client decode the refusal of every API in every
 // version that a listener can offer, and name its errors.
 func TestRefusalsByJava(t *testing.T) {
-	var all []refusal
+	var all []frame
 	for key := range kmsglab.Keys() {
 		if key == kmsg.ApiVersions.Int16() { // cannot be refused
 			continue
@@ -40,29 +34,11 @@ func TestRefusalsByJava(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := javaProgram(t, release, "Refusals")
-	var lines strings.Builder
-	for _, r := range all {
-		fmt.Fprintf(&lines, "%d %d %x\n", r.key, r.version, r.body)
-	}
-	said := ask(t, program, lines.String(), len(all))
-	read := 0
-	for i, r := range all {
-		if said[i] == "not offered" {
-			continue
-		}
-		read++
-		if said[i] != r.errors {
-			t.Errorf("%s v%d: got %q, want %q", kmsg.NameForKey(r.key), r.version, said[i], r.errors)
-		}
-	}
-	t.Logf("%d of %d responses are of versions that Kafka %s has", read, len(all), lab.Newest)
-	if read < len(all)/2 {
-		t.Errorf("responses that were read: got %d of %d", read, len(all))
-	}
+	check(t, all, javaProgram(t, release, "Refusals"))
 }
 
-func refuse(t *testing.T, req kmsg.Request) refusal {
+// refuse makes the response that refuses a request. It names the errors in it by kmsg.
+func refuse(t *testing.T, req kmsg.Request) frame {
 	t.Helper()
 	key, version := req.Key(), req.GetVersion()
 	payload, err := rewrite.Refusal(key, version, req.AppendTo(nil))
@@ -84,7 +60,11 @@ func refuse(t *testing.T, req kmsg.Request) refusal {
 		sorted = append(sorted, name)
 	}
 	slices.Sort(sorted)
-	return refusal{key, version, payload, strings.Join(sorted, " ")}
+	return frame{
+		api: strconv.Itoa(int(key)), version: version, body: payload,
+		named: strings.Join(sorted, " "),
+		what:  fmt.Sprintf("%s v%d", kmsg.NameForKey(key), version),
+	}
 }
 
 // errorsIn collects the names of a message's errors.

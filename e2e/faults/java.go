@@ -94,12 +94,8 @@ func (r *run) java(ctx context.Context, f fault) (*outcome, error) {
 		return nil, err
 	}
 	if r.kproxy != nil {
-		tried, err := r.fenced()
-		if err != nil {
+		if err := r.countFenced(o); err != nil {
 			return nil, err
-		}
-		for range tried {
-			o.Others = append(o.Others, "a broker")
 		}
 	}
 	o.Notes, o.Wrong = r.notes, r.wrong
@@ -278,6 +274,15 @@ func (r *run) fence() error {
 }
 
 var packets = regexp.MustCompile(`packets (\d+)`)
+
+// countFenced adds what the fence has refused to the other addresses that were dialled.
+func (r *run) countFenced(o *outcome) error {
+	tried, err := r.fenced()
+	for range tried {
+		o.Others = append(o.Others, "a broker")
+	}
+	return err
+}
 
 func (r *run) fenced() (int, error) {
 	out, err := lab.Output(r.near.Command(exec.Command("nft", "list", "counter", "inet", "faults", "others"))) //nolint:noctx // at once

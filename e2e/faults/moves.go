@@ -47,11 +47,11 @@ const (
 	kcat  client = "kcat"
 )
 
-// login is who logs in at the brokers.
+// login says where the login at the brokers comes from.
 type login string
 
 const (
-	nobody   login = ""
+	noLogin  login = ""
 	byKproxy login = "kproxy"
 	byClient login = "client"
 )
@@ -75,7 +75,7 @@ func (m *movement) name() string {
 		name += ": `sasl`"
 	case byClient:
 		name += ": client's login"
-	case nobody:
+	case noLogin:
 	}
 	return name
 }
@@ -109,7 +109,7 @@ func (m *movement) clientPort() int {
 
 func (m *movement) setup() setup {
 	how := setup{Seeds: firstSeats(seats, port), Nodes: mostNodes, LogsIn: m.login == byKproxy}
-	if m.login != nobody {
+	if m.login != noLogin {
 		how.Seeds = firstSeats(seats, saslPort)
 	}
 	return how
@@ -187,12 +187,8 @@ func (r *run) moves(ctx context.Context, m *movement, g *gate) (*outcome, error)
 	}
 	o.Others = g.others
 	if r.kproxy != nil && m.client != franz {
-		tried, err := r.fenced()
-		if err != nil {
+		if err := r.countFenced(o); err != nil {
 			return nil, err
-		}
-		for range tried {
-			o.Others = append(o.Others, "a broker")
 		}
 	}
 	o.Notes, o.Wrong = r.notes, r.wrong
