@@ -8,7 +8,7 @@ import (
 
 // logLines writes lines of the log in a goroutine of its own, in their order. What
 // accepts connections, and what holds a lock that accepting needs, hands its lines
-// here: a log that takes nothing, such as a pipe that nobody reads, then stops
+// here: a log that blocks, such as a pipe that is not read, then stops
 // neither. The goroutine is there only while there are lines.
 type logLines struct {
 	writing sync.WaitGroup

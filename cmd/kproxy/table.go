@@ -56,8 +56,8 @@ func addresses(first, last string) string {
 	return first + "-" + strconv.Itoa(int(port))
 }
 
-// table aligns columns. A cell is one line and bounded, whoever wrote its text. A
-// write that fails shows in flush.
+// table aligns columns. A cell is one line of bounded length, also where a peer
+// wrote its text. A write that fails shows in flush.
 type table struct{ w *tabwriter.Writer }
 
 func newTable(w io.Writer, columns ...string) table {

@@ -74,8 +74,8 @@ var reports = map[string]string{
 	"java":            "the record's callback",
 }
 
-// refusal matches how libraries write the protocol's errors for those whom a broker does
-// not authorize: TOPIC_AUTHORIZATION_FAILED, TopicAuthorizationFailedError, "Not authorized
+// refusal matches how libraries write the protocol's authorization errors:
+// TOPIC_AUTHORIZATION_FAILED, TopicAuthorizationFailedError, "Not authorized
 // to access topics", "Cluster authorization failed".
 var refusal = regexp.MustCompile(`(?i)(topic|cluster|transactional.?id|access|send).{0,40}authori[sz]|authori[sz]ed to (access|send)`)
 

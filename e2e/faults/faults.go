@@ -221,7 +221,7 @@ func (r *run) move(ctx context.Context, id int32) error {
 
 // ownFaults are what happens to kproxy itself.
 func ownFaults() []fault {
-	const died = "whoever dies takes its clients' connections along; they come back as soon as it is back"
+	const died = "the connections end with the process; clients connect again as soon as it is back"
 	kill := func(ctx context.Context, r *run) error {
 		return r.without(func() error {
 			r.kproxy.proc.Kill()
