@@ -89,6 +89,9 @@ func showsRefusal(client string, a answer) string {
 		}
 		places = append(places, place+": "+oneLine(said))
 	}
+	if said := fmt.Sprint(a.Details["raised_by_poll"]); refusal.MatchString(said) {
+		places = append(places, "poll raises it, fatal: "+oneLine(said))
+	}
 	if refusal.MatchString(a.Error) {
 		place, _, _ := strings.Cut(client, " ")
 		report := reports[place]

@@ -73,18 +73,24 @@ class Producer:
         size = max(1000000, o.size + HEADROOM)
         self.o = o
         self.said = errors.said
+        self.raised = []
         self.kafka = ck.Producer({
             **common(o, errors), "acks": o.acks, "compression.type": o.compression, "enable.idempotence": o.idempotent,
             "message.max.bytes": size, "batch.size": size, "queue.buffering.max.kbytes": 1 << 20, "linger.ms": 5,
             "message.timeout.ms": 1000 * max(5, int(o.left())), **more})
         ping(self.kafka, o, errors)
         self.closed = threading.Event()
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.server = threading.Thread(target=self.serve, daemon=True)
+        self.server.start()
 
     def serve(self):
-        """Calls the callbacks, until the producer is closed."""
+        """Calls the callbacks, until the producer is closed. poll raises a fatal
+        error; error_cb does not get it."""
         while not self.closed.is_set():
-            self.kafka.poll(0.1)
+            try:
+                self.kafka.poll(0.1)
+            except KafkaException as e:
+                self.raised.append(str(e))
 
     def send(self, key, value, done):
         while True:
@@ -98,6 +104,7 @@ class Producer:
     def close(self, seconds):
         self.kafka.flush(max(1, seconds))
         self.closed.set()
+        self.server.join(1)
 
 
 def consumer_config(o, errors, instance=""):

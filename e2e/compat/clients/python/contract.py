@@ -212,6 +212,8 @@ class Load:
             self.r.detail("first_error", str(self.first) or repr(self.first))
         if getattr(self.producer, "said", None):  # beside records
             self.r.detail("error_callback", self.producer.said[0])
+        if getattr(self.producer, "raised", None):
+            self.r.detail("raised_by_poll", self.producer.raised[0])
 
 
 def produce(client, o, r):
