@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build ./kproxy, static
@@ -76,8 +76,12 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 	done
 
 .PHONY: e2e
-e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, nc); a skip is a failure
-	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd
+e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, HAProxy, nc); a skip is a failure
+	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor
+
+.PHONY: doctor-faults
+doctor-faults: ## plant faults before kproxy doctor, and compare its verdicts and fixes (root, Java 17, HAProxy, sshd, nft)
+	go test -tags e2e -count=1 -timeout 15m -v ./e2e/doctor
 
 .PHONY: compat
 compat: ## every Kafka from 2.2 on with every client: writes docs/compatibility.md (more than an hour)

@@ -1,0 +1,176 @@
+//go:build e2e
+
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kproxy/e2e/lab"
+)
+
+// fix is what doctor --json offers for pasting.
+type fix struct {
+	Text       string   `json:"text"`
+	Properties []string `json:"properties"`
+	Env        []string `json:"env"`
+	Command    string   `json:"command"`
+}
+
+// fixes asks doctor for the fixes of what is wrong.
+func (s *site) fixes(t *testing.T, args ...string) []fix {
+	t.Helper()
+	r := s.run(t, nil, append([]string{"doctor", "--json"}, args...)...)
+	var said struct {
+		Addresses []struct {
+			Fix *fix `json:"fix"`
+		} `json:"addresses"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &said); err != nil {
+		t.Fatalf("%v\n%s%s", err, r.stdout, r.stderr)
+	}
+	var all []fix
+	for _, a := range said.Addresses {
+		if a.Fix != nil {
+			all = append(all, *a.Fix)
+		}
+	}
+	if r.exit == 0 || len(all) == 0 {
+		t.Fatalf("doctor ended with %d and has no fix:\n%s%s", r.exit, r.stdout, r.stderr)
+	}
+	return all
+}
+
+// content wants doctor to find nothing wrong.
+func (s *site) content(t *testing.T, args ...string) {
+	t.Helper()
+	if r := s.run(t, nil, append([]string{"doctor"}, args...)...); r.exit != 0 {
+		t.Errorf("after the fix, kproxy doctor %s ended with %d:\n%s%s", quoted(args), r.exit, r.stdout, r.stderr)
+	}
+}
+
+// mendings are faults of the broker whose configuration is Kafka's own. For each, doctor's
+// command is run in a shell, and its lines are pasted into the broker's configuration.
+var mendings = []struct {
+	name, properties string
+	flags            []string
+	env              bool // paste the environment of the container, in place of the properties
+}{
+	{name: "localhost", properties: "advertised.listeners=PLAINTEXT://localhost:9092\n"},
+	{name: "cloud-name", properties: "advertised.listeners=PLAINTEXT://ip-10-99-7-1.ec2.internal:9092\n"},
+	{name: "unroutable-address", properties: "advertised.listeners=PLAINTEXT://192.168.77.50:9092\n"},
+	{name: "container-name", properties: "advertised.listeners=PLAINTEXT://kafka:9092\n", env: true},
+}
+
+// mend pastes fixes.
+func (s *site) mend(t *testing.T) {
+	l := s.newLone(t)
+	address := lab.HostPort(loneName, lonePort)
+	for _, m := range mendings {
+		t.Run(m.name, func(t *testing.T) {
+			l.write(t, m.properties)
+			l.restart(t)
+			s.examine(t, fault{name: "lone-" + m.name, args: args(address, m.flags), exit: 1, says: []string{"advertised.listeners=", "KAFKA_ADVERTISED_LISTENERS", "kproxy connect " + address}})
+			offered := s.fixes(t, args(address, m.flags)...)
+			f := offered[slices.IndexFunc(offered, func(f fix) bool { return len(f.Properties) > 0 })]
+			t.Run("by its command", func(t *testing.T) { s.content(t, s.connectBy(t, f.Command)) })
+			t.Run("by its lines", func(t *testing.T) {
+				lines := f.Properties
+				if m.env {
+					lines = propertiesOf(f.Env)
+				}
+				l.paste(t, lines)
+				l.restart(t)
+				s.content(t, args(address, m.flags)...)
+			})
+		})
+	}
+	for _, f := range mendedByCommand {
+		t.Run(f.name, func(t *testing.T) {
+			offered := s.fixes(t, f.args...)
+			s.content(t, s.connectBy(t, offered[slices.IndexFunc(offered, func(f fix) bool { return f.Command != "" })].Command))
+		})
+	}
+	for _, file := range mendedFiles {
+		t.Run(file, func(t *testing.T) {
+			offered := s.fixes(t, from(file)...)
+			f := offered[slices.IndexFunc(offered, func(f fix) bool { return len(f.Properties) > 0 })]
+			text, err := os.ReadFile(filepath.Join(s.dir, file))
+			check(t, err)
+			mended := "mended-" + file
+			s.files.Write(t, mended, []byte(pasted(string(text), f.Properties)))
+			s.content(t, from(mended)...)
+		})
+	}
+}
+
+// mendedByCommand are faults of the cluster that kproxy connect gets around.
+var mendedByCommand = []fault{
+	{name: "private-address", args: args(lab.HostPort(private(1), 9105), via(forwards, "me", "known_hosts"))},
+	{name: "localhost-of-three", args: []string{first("LOCALHOST"), lab.HostPort(host(2), 9101), lab.HostPort(host(3), 9101)}},
+}
+
+// mendedFiles are clients' files with one wrong key.
+var mendedFiles = []string{"ssl.properties", "no-sasl.properties", "mechanism.properties", "rdkafka-mechanism.conf"}
+
+// pasted is a file of keys after a user has pasted lines into it: in the place of those with
+// the same keys, and behind the others.
+func pasted(text string, lines []string) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	for _, line := range lines {
+		key, _, _ := strings.Cut(line, "=")
+		all = slices.DeleteFunc(all, func(old string) bool { return strings.HasPrefix(old, key+"=") })
+	}
+	return strings.Join(append(all, lines...), "\n") + "\n"
+}
+
+// connectBy runs a command line of kproxy connect in a shell until the test ends, and returns
+// the address that it serves.
+func (s *site) connectBy(t *testing.T, command string) string {
+	t.Helper()
+	if !strings.HasPrefix(command, "kproxy connect ") {
+		t.Fatalf("got the command %q, want kproxy connect …", command)
+	}
+	bin, state := t.TempDir(), t.TempDir()
+	check(t, os.Symlink(s.binary, filepath.Join(bin, "kproxy")))
+	cmd := lab.Command(context.Background(), "/bin/bash", "-c", command)
+	cmd.Dir = s.dir
+	cmd.Env = []string{"HOME=" + s.dir, "XDG_STATE_HOME=" + state, "PATH=" + bin + ":" + os.Getenv("PATH")}
+	p, err := lab.StartProcess("kproxy connect", filepath.Join(state, "log"), s.me.Command(cmd))
+	check(t, err)
+	t.Cleanup(p.Kill)
+	bootstrap := regexp.MustCompile(`(?m)^bootstrap\.servers=(.*)$`)
+	var address string
+	check(t, lab.Poll(t.Context(), time.Minute, func() error {
+		if err := p.Alive(); err != nil {
+			return lab.Permanent(err)
+		}
+		log, err := os.ReadFile(p.LogPath)
+		said := bootstrap.FindSubmatch(log)
+		if err != nil || said == nil || !bytes.Contains(log, []byte("serving")) {
+			return fmt.Errorf("%s does not serve yet: %w\n%s", command, err, log)
+		}
+		address = string(said[1])
+		return nil
+	}))
+	return address
+}
+
+// propertiesOf reads a container's environment as Kafka's image does.
+func propertiesOf(env []string) (lines []string) {
+	for _, line := range env {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		name = strings.TrimPrefix(name, "KAFKA_")
+		lines = append(lines, strings.ToLower(strings.ReplaceAll(name, "_", "."))+"="+strings.Trim(value, `"'`))
+	}
+	return lines
+}

@@ -1,0 +1,170 @@
+//go:build e2e
+
+package doctor
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kproxy/e2e/lab"
+)
+
+// limit is the time in which doctor says what is wrong, however silent the servers are.
+const limit = 9 * time.Second
+
+var update = flag.Bool("update", false, "write the golden texts")
+
+// fault is one that is planted, or a set-up that is sound.
+type fault struct {
+	name string
+	args []string // of kproxy doctor
+	env  []string
+	exit int
+	// says are words that the output must have, and not are words that it must not have,
+	// whatever their case. A | separates words of which one is enough.
+	says, not []string
+}
+
+// result is what doctor has done.
+type result struct {
+	stdout, stderr string
+	exit           int
+	took           time.Duration
+}
+
+// run runs kproxy in the user's network and folder.
+func (s *site) run(t *testing.T, env []string, args ...string) result {
+	t.Helper()
+	cmd := lab.Command(t.Context(), s.binary, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, &stdout, &stderr
+	cmd.Env = append([]string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH")}, env...)
+	began := time.Now()
+	err := lab.Run(s.me.Command(cmd))
+	r := result{stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		r.exit = exit.ExitCode()
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// examine plants nothing: the fault is there. It runs doctor and looks at all that it says.
+func (s *site) examine(t *testing.T, f fault) {
+	t.Helper()
+	r := s.run(t, f.env, append([]string{"doctor"}, f.args...)...)
+	s.keep(t, f, r)
+	if r.took > limit {
+		t.Errorf("it took %v, want less than %v", r.took, limit)
+	}
+	if r.exit != f.exit {
+		t.Errorf("it ended with %d, want %d", r.exit, f.exit)
+	}
+	for _, problem := range f.misses(r.stdout + r.stderr) {
+		t.Error(problem)
+	}
+	f.compare(t, r)
+	if t.Failed() {
+		t.Logf("kproxy doctor %s\n%s--- stderr\n%s--- exit %d after %v", strings.Join(f.args, " "), r.stdout, r.stderr, r.exit, r.took)
+	}
+}
+
+// misses are the words that are missing, and those that are there and must not be.
+func (f fault) misses(output string) (problems []string) {
+	// A line may be broken anywhere.
+	output = strings.ToLower(strings.Join(strings.Fields(output), " "))
+	has := func(words string) bool {
+		return slices.ContainsFunc(strings.Split(words, "|"), func(word string) bool {
+			return strings.Contains(output, strings.ToLower(word))
+		})
+	}
+	for _, words := range f.says {
+		if !has(words) {
+			problems = append(problems, fmt.Sprintf("it does not say %q", words))
+		}
+	}
+	for _, words := range f.not {
+		if has(words) {
+			problems = append(problems, fmt.Sprintf("it says %q", words))
+		}
+	}
+	return problems
+}
+
+// compare compares what doctor prints, and the error that it ends with, with the golden text.
+// Other lines of standard error are progress.
+func (f fault) compare(t *testing.T, r result) {
+	t.Helper()
+	lines := slices.Collect(strings.Lines(r.stderr))
+	last := ""
+	if len(lines) > 0 && r.exit != 0 {
+		last = lines[len(lines)-1]
+	}
+	got := fmt.Sprintf("$ kproxy doctor %s\n%s--- exit %d\n%s", quoted(f.args), stable(r.stdout), r.exit, stable(last))
+	file := filepath.Join("testdata", f.name+".golden")
+	if *update {
+		check(t, os.MkdirAll("testdata", 0o755), os.WriteFile(file, []byte(got), 0o644))
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Errorf("%v; -update writes it", err)
+		return
+	}
+	if got != string(want) {
+		t.Errorf("the output differs from %s:\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+func quoted(args []string) string {
+	all := make([]string, len(args))
+	for i, arg := range args {
+		all[i] = arg
+		if strings.ContainsAny(arg, " ;$") {
+			all[i] = "'" + arg + "'"
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+var unstable = []struct {
+	what *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(` *\b\d+(\.\d+)?(µs|ms|s)\b`), " TIME"},
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d| UTC)?`), "DATE"},
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d\b`), "DATE"},
+	{regexp.MustCompile(`:\d{5}->`), ":PORT->"},
+	{regexp.MustCompile(`(127\.0\.0\.1|203\.0\.113\.200):(3[2-9]|[45]\d|60)\d{3}\b`), "$1:PORT"},
+}
+
+// stable replaces what differs from run to run. Its tables lose their last columns' places.
+func stable(text string) string {
+	for _, u := range unstable {
+		text = u.what.ReplaceAllString(text, u.with)
+	}
+	return text
+}
+
+// keep keeps the output as it was.
+func (s *site) keep(t *testing.T, f fault, r result) {
+	t.Helper()
+	dir := os.Getenv("E2E_DIR")
+	if dir == "" {
+		return
+	}
+	dir = filepath.Join(dir, "output")
+	check(t, os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, f.name+".txt"),
+		fmt.Appendf(nil, "$ kproxy doctor %s\n%s--- stderr\n%s--- exit %d after %v\n", quoted(f.args), r.stdout, r.stderr, r.exit, r.took.Round(time.Millisecond)), 0o644))
+}
