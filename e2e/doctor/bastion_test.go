@@ -16,6 +16,7 @@ import (
 const (
 	forwards = 22
 	refuses  = 2222 // to forward
+	down     = 2223 // nothing listens there
 )
 
 // startBastions starts two SSH servers, one of which forwards.
@@ -33,7 +34,11 @@ func (s *site) startBastions(t *testing.T) {
 		check(t, err)
 		return string(text)
 	}
-	s.files.Write(t, "known_hosts", fmt.Appendf(nil, "bastion.example %s[bastion.example]:%d %s", read("host.pub"), refuses, read("host.pub")))
+	known := []byte("bastion.example " + read("host.pub"))
+	for _, port := range []int{refuses, down, filteredPort} {
+		known = fmt.Appendf(known, "[bastion.example]:%d %s", port, read("host.pub"))
+	}
+	s.files.Write(t, "known_hosts", known)
 	s.files.Write(t, "wrong_hosts", fmt.Appendf(nil, "bastion.example %s", read("other-host.pub")))
 	_ = os.MkdirAll("/run/sshd", 0o755) // Debian's sshd wants it; where it may not be made, it is there
 	sshd, err := lab.Tool("sshd", "OpenSSH's server (Debian: apt-get install openssh-server)")

@@ -26,8 +26,8 @@ import (
 const (
 	brokers    = 3
 	startLimit = 4 * time.Minute
-	// filteredPort is dropped at each address.
-	filteredPort   = 9999
+	// filteredPort, and those behind it, are dropped at each address.
+	filteredPort   = 9990
 	controllerPort = 9099
 	closedPort     = 9199 // nothing listens there
 
@@ -61,27 +61,22 @@ var listeners = []listener{
 	{name: "REFUSED", port: 9107, advertise: at(host, closedPort)},
 	{name: "BALANCED", port: 9108, advertise: always("kafka.example:9108")},
 	{name: "SWAPPED", port: 9109, advertise: func(id int) string { return lab.HostPort(host(id%brokers+1), 9109) }},
-	{name: "ATSSH", port: 9110, advertise: always("www.example:22")},
-	{name: "ATHTTP", port: 9111, advertise: always("www.example:80")},
+	{name: "ATSSH", port: 9110, advertise: onlyFirst("www.example:22", 9110)},
+	{name: "ATHTTP", port: 9111, advertise: onlyFirst("www.example:80", 9111)},
 	{name: "ATCONTROLLER", port: 9112, advertise: at(host, controllerPort)},
 	{name: "TLSATPLAIN", protocol: "SSL", port: 9113, advertise: at(host, 9092)},
 	{name: "PLAINATTLS", port: 9114, advertise: at(host, 9093)},
 	{name: "PLAINATSASL", port: 9115, advertise: at(host, 9094)},
 	{name: "SASLATPLAIN", protocol: "SASL_PLAINTEXT", port: 9116, advertise: at(host, 9092)},
 	{name: "STALE", port: 9117, advertise: func(id int) string { return fmt.Sprintf("old-b%d.kafka.example:9117", id) }},
-	{name: "ONEMIXED", port: 9118, advertise: func(id int) string {
-		if id == 1 {
-			return "kafka.example:9118"
-		}
-		return lab.HostPort(host(id), 9118)
-	}},
+	{name: "ONEMIXED", port: 9118, advertise: onlyFirst("kafka.example:9118", 9118)},
 	{name: "ONEFILTERED", port: 9119},
 	{name: "FILTERED", port: 9120, advertise: at(host, filteredPort)},
 	{name: "OVERVPN", bind: func(id int) string { return lab.HostPort(vpn, 9130+id) }, advertise: func(id int) string {
 		if id == 1 {
 			return lab.HostPort(vpn, 9131)
 		}
-		return lab.HostPort(vpn, filteredPort)
+		return lab.HostPort(vpn, filteredPort+id)
 	}},
 	{name: "SECONDLOGIN", protocol: "SASL_PLAINTEXT", port: 9122, properties: func(id int) map[string]string {
 		if id == brokers {
@@ -89,6 +84,8 @@ var listeners = []listener{
 		}
 		return nil
 	}},
+	{name: "INTRANET", port: 9124, bind: at(private, 9124), advertise: at(private, 9124)},
+	{name: "INTRANETNAME", port: 9125, bind: at(private, 9125), advertise: at(internal, 9125)},
 	{name: "SHORTNAME", port: 9123, advertise: func(id int) string { return fmt.Sprintf("b%d:9123", id) }},
 
 	{name: "EXPIRED", protocol: "SSL", port: 9141, properties: keystore("expired")},
@@ -102,6 +99,16 @@ var listeners = []listener{
 	{name: "MUTUAL", protocol: "SSL", port: 9149, properties: func(int) map[string]string {
 		return map[string]string{"ssl.client.auth": "required"}
 	}},
+}
+
+// onlyFirst has the first broker advertise an address, and the others their own.
+func onlyFirst(address string, port int) func(int) string {
+	return func(id int) string {
+		if id == 1 {
+			return address
+		}
+		return lab.HostPort(host(id), port)
+	}
 }
 
 func always(address string) func(int) string { return func(int) string { return address } }

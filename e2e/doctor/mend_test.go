@@ -115,7 +115,7 @@ func (s *site) mend(t *testing.T) {
 
 // mendedByCommand are faults of the cluster that kproxy connect gets around.
 var mendedByCommand = []fault{
-	{name: "private-address", args: args(lab.HostPort(private(1), 9105), via(forwards, "me", "known_hosts"))},
+	{name: "private-address", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "known_hosts"))},
 	{name: "localhost-of-three", args: []string{first("LOCALHOST"), lab.HostPort(host(2), 9101), lab.HostPort(host(3), 9101)}},
 }
 

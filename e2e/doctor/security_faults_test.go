@@ -11,7 +11,7 @@ import (
 // certificates are faults of TLS.
 var certificates = []fault{
 	{name: "certificate-expired", args: args(first("EXPIRED"), tlsFlags), exit: 1, says: []string{"expired|ended", host(1), "keystore|new certificate|renew"}, not: []string{"firewall", "--ca FILE"}},
-	{name: "certificate-not-yet-valid", args: args(first("NOTYET"), tlsFlags), exit: 1, says: []string{"not yet|valid from|clock"}, not: []string{"firewall", "--ca FILE", "expired"}},
+	{name: "certificate-not-yet-valid", args: args(first("NOTYET"), tlsFlags), exit: 1, says: []string{"not yet|valid from|not valid before"}, not: []string{"firewall", "--ca FILE", "has expired"}},
 	{name: "certificate-of-other-name", args: args(first("OTHERNAME"), tlsFlags), exit: 1, says: []string{host(1), "kafka1.corp.example", "--server-name"}, not: []string{"firewall", "--ca FILE"}},
 	{name: "certificate-of-another-authority", args: args(first("STRANGER"), tlsFlags), exit: 1, says: []string{"Another CA", "ca.pem|--ca"}, not: []string{"firewall"}},
 	{name: "certificate-self-signed", args: args(first("SELFSIGNED"), tlsFlags), exit: 1, says: []string{"self-signed|signed by itself|itself"}, not: []string{"firewall"}},
@@ -48,14 +48,19 @@ var logins = []fault{
 
 // bastions are faults of and behind --via.
 var bastions = []fault{
-	{name: "via-bastion", args: args(lab.HostPort(private(1), 9105), via(forwards, "me", "known_hosts")), exit: 0, says: []string{"bastion.example", "kproxy connect " + lab.HostPort(private(1), 9105)}, not: []string{"works from here", "work from here"}},
-	{name: "via-bastion-by-name", args: args(lab.HostPort(internal(1), 9103), via(forwards, "me", "known_hosts")), exit: 1, says: []string{"bastion.example"}},
-	{name: "via-bastion-closed-port", args: args(lab.HostPort(private(1), closedPort), via(forwards, "me", "known_hosts")), exit: 1, says: []string{"bastion.example", "refused|nothing listens|no process listens|cannot reach|failed"}},
-	{name: "via-bastion-down", args: args(lab.HostPort(private(1), 9105), []string{"--via", "ssh://root@bastion.example:2223", "--via-key-file", "me", "--via-known-hosts", "known_hosts"}), exit: 1, says: []string{"bastion.example:2223", "refused|nothing listens|no process listens"}},
-	{name: "via-bastion-filtered", args: args(lab.HostPort(private(1), 9105), []string{"--via", "ssh://root@bastion.example:9999", "--via-key-file", "me", "--via-known-hosts", "known_hosts"}), exit: 1, says: []string{"bastion.example:9999"}},
-	{name: "via-bastion-of-another-key", args: args(lab.HostPort(private(1), 9105), via(forwards, "me", "wrong_hosts")), exit: 1, says: []string{"host key|is not the one that is known", "wrong_hosts"}},
-	{name: "via-bastion-unknown-user-key", args: args(lab.HostPort(private(1), 9105), via(forwards, "nobody", "known_hosts")), exit: 1, says: []string{"bastion.example", "login|log in|key"}},
-	{name: "via-bastion-without-forwarding", args: args(lab.HostPort(private(1), 9105), via(refuses, "me", "known_hosts")), exit: 1, says: []string{"AllowTcpForwarding|forward"}},
+	{name: "via-bastion", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "known_hosts")), exit: 0,
+		says: []string{"3 brokers", "bastion.example", "kproxy connect " + lab.HostPort(private(1), portOf("INTRANET")) + " --via"}, not: []string{"from here", "from this machine"}},
+	{name: "via-bastion-by-names", args: args(lab.HostPort(internal(1), portOf("INTRANETNAME")), via(forwards, "me", "known_hosts")), exit: 0,
+		says: []string{"3 brokers", "bastion.example", "kproxy connect " + lab.HostPort(internal(1), portOf("INTRANETNAME")) + " --via"}, not: []string{"from here", "from this machine"}},
+	{name: "via-bastion-unknown-name", args: args("b1.kafka.exmaple:9092", via(forwards, "me", "known_hosts")), exit: 1, says: []string{"bastion.example", "name|resolve"}, not: []string{"with --via"}},
+	{name: "via-bastion-closed-port", args: args(lab.HostPort(private(1), closedPort), via(forwards, "me", "known_hosts")), exit: 1,
+		says: []string{"bastion.example", "refused|nothing listens|no process listens"}, not: []string{"with --via"}},
+	{name: "via-bastion-advertises-localhost", args: args(first("LOCALHOST"), via(forwards, "me", "known_hosts")), exit: 1, says: []string{"localhost", "advertised.listeners", "bastion.example"}},
+	{name: "via-bastion-down", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(down, "me", "known_hosts")), exit: 1, says: []string{"bastion.example:2223", "refused|nothing listens|no process listens"}},
+	{name: "via-bastion-filtered", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(filteredPort, "me", "known_hosts")), exit: 1, says: []string{"bastion.example:9990"}},
+	{name: "via-bastion-of-another-key", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "wrong_hosts")), exit: 1, says: []string{"host key|is not the one that is known", "wrong_hosts"}},
+	{name: "via-bastion-unknown-user-key", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "nobody", "known_hosts")), exit: 1, says: []string{"bastion.example", "login|log in|key"}},
+	{name: "via-bastion-without-forwarding", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(refuses, "me", "known_hosts")), exit: 1, says: []string{"AllowTcpForwarding|forward"}, not: []string{"firewall"}},
 }
 
 // arguments are mistakes on the command line.

@@ -44,7 +44,7 @@ var greetings = map[int]talk{
 	6380: redis,
 	7000: hold,
 	7001: func(net.Conn) {},
-	7002: func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) },
+	7002: afterFrame(""),
 	7003: func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 1))
 		_ = conn.(*net.TCPConn).SetLinger(0)

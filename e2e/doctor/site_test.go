@@ -126,7 +126,7 @@ func (s *site) connect(t *testing.T) {
 	)
 	for _, rule := range []string{
 		"ip saddr " + here + " ip daddr 10.99.0.0/24 drop",
-		fmt.Sprintf("ip saddr %s tcp dport %d drop", here, filteredPort),
+		fmt.Sprintf("ip saddr %s tcp dport %d-%d drop", here, filteredPort, filteredPort+9),
 		fmt.Sprintf("ip saddr %s ip daddr %s tcp dport %d drop", here, public(3), portOf("ONEFILTERED")),
 	} {
 		check(t, s.net.Run("nft", "add rule inet firewall in "+rule))
