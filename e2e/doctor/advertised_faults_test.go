@@ -11,8 +11,10 @@ import (
 // advertised are faults of the addresses that the brokers advertise.
 var advertised = []fault{
 	{name: "advertises-localhost", args: args(first("LOCALHOST")), exit: 1, says: []string{"localhost", "advertised.listeners", "kproxy connect " + first("LOCALHOST")}},
-	{name: "advertises-localhost-each-known", args: []string{first("LOCALHOST"), lab.HostPort(host(2), 9101), lab.HostPort(host(3), 9101)}, exit: 1,
-		says: []string{"localhost", "advertised.listeners", "://" + first("LOCALHOST"), "kproxy connect " + first("LOCALHOST")}},
+	{
+		name: "advertises-localhost-each-known", args: []string{first("LOCALHOST"), lab.HostPort(host(2), 9101), lab.HostPort(host(3), 9101)}, exit: 1,
+		says: []string{"localhost", "advertised.listeners", "://" + first("LOCALHOST"), "kproxy connect " + first("LOCALHOST")},
+	},
 	{name: "advertises-wildcard-ipv6", args: args(first("WILDCARD6")), exit: 1, says: []string{"advertised.listeners", "wildcard|every|any|all"}, not: []string{"no Kafka broker", "clusters.", "firewall"}},
 	{name: "advertises-wildcard", args: args(fake(9301)), exit: 1, says: []string{"0.0.0.0", "advertised.listeners"}, not: []string{"no Kafka broker", "clusters.", "firewall"}},
 	{name: "advertises-no-host", args: args(fake(9302)), exit: 1, says: []string{"advertise"}, not: []string{"clusters.", "firewall"}},
@@ -37,22 +39,28 @@ var advertised = []fault{
 	{name: "advertises-plaintext-port-by-tls", args: args(first("TLSATPLAIN"), tlsFlags), exit: 1, says: []string{"TLS", "listener"}, not: []string{"firewall"}},
 	{name: "advertises-tls-port-by-plaintext", args: args(first("PLAINATTLS")), exit: 1, says: []string{"TLS", "listener"}, not: []string{"firewall"}},
 	{name: "advertises-login-port-without-login", args: args(first("PLAINATSASL")), exit: 1, says: []string{"SASL|log in|login", "listener"}, not: []string{"firewall"}},
-	{name: "advertises-port-without-login", args: args(first("SASLATPLAIN"), loginFlags, []string{"--allow-plaintext"}), exit: 1,
-		says: []string{"SASL|login", "listener"}, not: []string{"firewall", "same users", "password are right"}},
+	{
+		name: "advertises-port-without-login", args: args(first("SASLATPLAIN"), loginFlags, []string{"--allow-plaintext"}), exit: 1,
+		says: []string{"SASL|login", "listener"}, not: []string{"firewall", "same users", "password are right"},
+	},
 	{name: "advertises-plaintext-behind-tls-balancer", args: args(balanced(endsTLS), tlsFlags), exit: 1, says: []string{"TLS", "listener|balancer|proxy"}, not: []string{"firewall"}},
 }
 
 // hung are faults of a cluster whose third broker accepts connections and does nothing else.
 var hung = []fault{
 	{name: "hung-broker", args: args(first("PLAIN")), exit: 1, says: []string{"node 3|broker 3", "replica"}},
-	{name: "hung-broker-among-addresses", args: args(fmt.Sprintf("%s,%s", first("PLAIN"), lab.HostPort(host(3), 9092))), exit: 1,
-		says: []string{lab.HostPort(host(3), 9092), "silent|no response|does not respond|nothing", "node 3|broker 3"}},
+	{
+		name: "hung-broker-among-addresses", args: args(fmt.Sprintf("%s,%s", first("PLAIN"), lab.HostPort(host(3), 9092))), exit: 1,
+		says: []string{lab.HostPort(host(3), 9092), "silent|no response|does not respond|nothing", "node 3|broker 3"},
+	},
 }
 
 // lost are faults of a cluster that has lost its third broker.
 var lost = []fault{
 	{name: "lost-broker", args: args(first("PLAIN")), exit: 1, says: []string{"node 3|broker 3", "replica"}},
-	{name: "lost-broker-among-addresses", args: args(fmt.Sprintf("%s,%s", first("PLAIN"), lab.HostPort(host(3), 9092))), exit: 1,
-		says: []string{"refused|nothing listens|no process listens", "node 3|broker 3"}},
+	{
+		name: "lost-broker-among-addresses", args: args(fmt.Sprintf("%s,%s", first("PLAIN"), lab.HostPort(host(3), 9092))), exit: 1,
+		says: []string{"refused|nothing listens|no process listens", "node 3|broker 3"},
+	},
 	{name: "lost-broker-behind-balancer", args: args(balanced(portOf("PLAIN"))), exit: 1, says: []string{"node 3|broker 3"}},
 }

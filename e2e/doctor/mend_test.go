@@ -18,36 +18,41 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// fix is what doctor --json offers for pasting.
+// offer is what doctor --json offers for pasting.
+type offer struct {
+	Command   string `json:"connect_command"`
+	Addresses []struct {
+		Fix *fix `json:"fix"`
+	} `json:"addresses"`
+}
+
 type fix struct {
 	Text       string   `json:"text"`
 	Properties []string `json:"properties"`
 	Env        []string `json:"env"`
-	Command    string   `json:"command"`
 }
 
-// fixes asks doctor for the fixes of what is wrong.
-func (s *site) fixes(t *testing.T, args ...string) []fix {
+// lines are the first fix that has lines for a file.
+func (o *offer) lines(t *testing.T) *fix {
 	t.Helper()
-	r := s.run(t, nil, append([]string{"doctor", "--json"}, args...)...)
-	var said struct {
-		Addresses []struct {
-			Fix *fix `json:"fix"`
-		} `json:"addresses"`
-	}
-	if err := json.Unmarshal([]byte(r.stdout), &said); err != nil {
-		t.Fatalf("%v\n%s%s", err, r.stdout, r.stderr)
-	}
-	var all []fix
-	for _, a := range said.Addresses {
-		if a.Fix != nil {
-			all = append(all, *a.Fix)
+	for _, a := range o.Addresses {
+		if a.Fix != nil && len(a.Fix.Properties) > 0 {
+			return a.Fix
 		}
 	}
-	if r.exit == 0 || len(all) == 0 {
-		t.Fatalf("doctor ended with %d and has no fix:\n%s%s", r.exit, r.stdout, r.stderr)
+	t.Fatalf("no fix has lines to paste: %+v", o)
+	return nil
+}
+
+// ask has doctor say what is wrong in JSON.
+func (s *site) ask(t *testing.T, args ...string) *offer {
+	t.Helper()
+	r := s.run(t, nil, append([]string{"doctor", "--json"}, args...)...)
+	o := &offer{}
+	if err := json.Unmarshal([]byte(r.stdout), o); err != nil {
+		t.Fatalf("%v\n%s%s", err, r.stdout, r.stderr)
 	}
-	return all
+	return o
 }
 
 // content wants doctor to find nothing wrong.
@@ -65,7 +70,7 @@ var mendings = []struct {
 	flags            []string
 	env              bool // paste the environment of the container, in place of the properties
 }{
-	{name: "localhost", properties: "advertised.listeners=PLAINTEXT://localhost:9092\n"},
+	{name: "localhost", properties: "advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n"},
 	{name: "cloud-name", properties: "advertised.listeners=PLAINTEXT://ip-10-99-7-1.ec2.internal:9092\n"},
 	{name: "unroutable-address", properties: "advertised.listeners=PLAINTEXT://192.168.77.50:9092\n"},
 	{name: "container-name", properties: "advertised.listeners=PLAINTEXT://kafka:9092\n", env: true},
@@ -80,37 +85,51 @@ func (s *site) mend(t *testing.T) {
 			l.write(t, m.properties)
 			l.restart(t)
 			s.examine(t, fault{name: "lone-" + m.name, args: args(address, m.flags), exit: 1, says: []string{"advertised.listeners=", "KAFKA_ADVERTISED_LISTENERS", "kproxy connect " + address}})
-			offered := s.fixes(t, args(address, m.flags)...)
-			f := offered[slices.IndexFunc(offered, func(f fix) bool { return len(f.Properties) > 0 })]
-			t.Run("by its command", func(t *testing.T) { s.content(t, s.connectBy(t, f.Command)) })
+			o := s.ask(t, args(address, m.flags)...)
+			t.Run("by its command", func(t *testing.T) { s.content(t, s.connectBy(t, o.Command)) })
 			t.Run("by its lines", func(t *testing.T) {
-				lines := f.Properties
+				lines := o.lines(t).Properties
 				if m.env {
-					lines = propertiesOf(f.Env)
+					lines = propertiesOf(o.lines(t).Env)
 				}
 				l.paste(t, lines)
 				l.restart(t)
-				s.content(t, args(address, m.flags)...)
+				s.content(t, args(advertisedBy(t, lines), m.flags)...)
 			})
 		})
 	}
 	for _, f := range mendedByCommand {
-		t.Run(f.name, func(t *testing.T) {
-			offered := s.fixes(t, f.args...)
-			s.content(t, s.connectBy(t, offered[slices.IndexFunc(offered, func(f fix) bool { return f.Command != "" })].Command))
-		})
+		t.Run(f.name, func(t *testing.T) { s.content(t, s.connectBy(t, s.ask(t, f.args...).Command)) })
 	}
 	for _, file := range mendedFiles {
 		t.Run(file, func(t *testing.T) {
-			offered := s.fixes(t, from(file)...)
-			f := offered[slices.IndexFunc(offered, func(f fix) bool { return len(f.Properties) > 0 })]
 			text, err := os.ReadFile(filepath.Join(s.dir, file))
 			check(t, err)
 			mended := "mended-" + file
-			s.files.Write(t, mended, []byte(pasted(string(text), f.Properties)))
+			s.files.Write(t, mended, []byte(pasted(string(text), s.ask(t, from(file)...).lines(t).Properties)))
 			s.content(t, from(mended)...)
 		})
 	}
+}
+
+// advertisedBy is the address of the listener that lines for a broker are about: the last
+// that is no controller's.
+func advertisedBy(t *testing.T, lines []string) string {
+	t.Helper()
+	for _, line := range lines {
+		list, ok := strings.CutPrefix(line, "advertised.listeners=")
+		if !ok {
+			continue
+		}
+		for _, entry := range slices.Backward(strings.Split(list, ",")) {
+			name, address, _ := strings.Cut(entry, "://")
+			if name != "CONTROLLER" {
+				return address
+			}
+		}
+	}
+	t.Fatalf("no advertised.listeners in %q", lines)
+	return ""
 }
 
 // mendedByCommand are faults of the cluster that kproxy connect gets around.

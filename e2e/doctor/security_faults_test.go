@@ -48,13 +48,19 @@ var logins = []fault{
 
 // bastions are faults of and behind --via.
 var bastions = []fault{
-	{name: "via-bastion", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "known_hosts")), exit: 0,
-		says: []string{"3 brokers", "bastion.example", "kproxy connect " + lab.HostPort(private(1), portOf("INTRANET")) + " --via"}, not: []string{"from here", "from this machine"}},
-	{name: "via-bastion-by-names", args: args(lab.HostPort(internal(1), portOf("INTRANETNAME")), via(forwards, "me", "known_hosts")), exit: 0,
-		says: []string{"3 brokers", "bastion.example", "kproxy connect " + lab.HostPort(internal(1), portOf("INTRANETNAME")) + " --via"}, not: []string{"from here", "from this machine"}},
+	{
+		name: "via-bastion", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "known_hosts")), exit: 0,
+		says: []string{"3 brokers", "bastion.example", "kproxy connect " + lab.HostPort(private(1), portOf("INTRANET")) + " --via"}, not: []string{"from here", "from this machine"},
+	},
+	{
+		name: "via-bastion-by-names", args: args(lab.HostPort(internal(1), portOf("INTRANETNAME")), via(forwards, "me", "known_hosts")), exit: 0,
+		says: []string{"3 brokers", "bastion.example", "kproxy connect " + lab.HostPort(internal(1), portOf("INTRANETNAME")) + " --via"}, not: []string{"from here", "from this machine"},
+	},
 	{name: "via-bastion-unknown-name", args: args("b1.kafka.exmaple:9092", via(forwards, "me", "known_hosts")), exit: 1, says: []string{"bastion.example", "name|resolve"}, not: []string{"with --via"}},
-	{name: "via-bastion-closed-port", args: args(lab.HostPort(private(1), closedPort), via(forwards, "me", "known_hosts")), exit: 1,
-		says: []string{"bastion.example", "refused|nothing listens|no process listens"}, not: []string{"with --via"}},
+	{
+		name: "via-bastion-closed-port", args: args(lab.HostPort(private(1), closedPort), via(forwards, "me", "known_hosts")), exit: 1,
+		says: []string{"bastion.example", "refused|nothing listens|no process listens"}, not: []string{"with --via"},
+	},
 	{name: "via-bastion-advertises-localhost", args: args(first("LOCALHOST"), via(forwards, "me", "known_hosts")), exit: 1, says: []string{"localhost", "advertised.listeners", "bastion.example"}},
 	{name: "via-bastion-down", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(down, "me", "known_hosts")), exit: 1, says: []string{"bastion.example:2223", "refused|nothing listens|no process listens"}},
 	{name: "via-bastion-filtered", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(filteredPort, "me", "known_hosts")), exit: 1, says: []string{"bastion.example:9990"}},
