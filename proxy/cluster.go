@@ -115,6 +115,10 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		layouts[i] = l.layout()
 	}
 	c.brokers = endpoints.New(layouts, conf.ForgetAfter)
+	c.brokers.Fixed = func(node int32) bool {
+		_, ok := rules.Fixed(node)
+		return ok
+	}
 	c.show()
 	return c, nil
 }

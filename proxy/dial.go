@@ -93,7 +93,7 @@ func dialFailure(err error) *ended {
 // dialNode reaches one broker. If it has moved, as answers say that could not be
 // trusted alone, it is tried there too.
 func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (link, error) {
-	if b.Host == "" {
+	if _, isFixed := c.dialer.Rules.Fixed(b.Node); b.Host == "" && !isFixed {
 		to := link{target: targetOf(b)}
 		if b.Port != 0 {
 			return to, fmt.Errorf("dial node %d: the cluster gives it no host (advertised.listeners)", b.Node)

@@ -17,8 +17,13 @@ type Broker struct {
 }
 
 // Map is the map of one cluster. It is not safe for concurrent use. No two nodes
-// have one address at one time.
+// have one address at one time, except for fixed ones.
 type Map struct {
+	// Fixed reports whether a node is dialled at one address whatever address the
+	// cluster gives for it. Such a node keeps its address if it is another's, too. nil:
+	// no node is fixed.
+	Fixed func(node int32) bool
+
 	forgetAfter time.Duration
 	clusterID   string // "" until a response has said it
 	nodes       map[int32]*node
@@ -285,7 +290,7 @@ func (m *Map) dispossess(named []Broker) []Change {
 	}))
 	var changes []Change
 	for id, n := range m.nodes {
-		if by, taken := holder[n.current.place()]; taken && by != id {
+		if by, taken := holder[n.current.place()]; taken && by != id && !m.isFixed(id) {
 			n.current = Broker{Node: id}
 			changes = append(changes, Change{Kind: Gone, Broker: n.current})
 		}
@@ -293,6 +298,8 @@ func (m *Map) dispossess(named []Broker) []Change {
 	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.Broker.Node, b.Broker.Node) })
 	return changes
 }
+
+func (m *Map) isFixed(node int32) bool { return m.Fixed != nil && m.Fixed(node) }
 
 // Add takes the brokers that a response other than Metadata names: only unknown
 // nodes are added. It moves no node and takes no address away, so one that is named
@@ -306,7 +313,7 @@ func (m *Map) Add(a Answer) []Change {
 	a.ClusterID = ""
 	changes := m.add(a)
 	for _, c := range changes {
-		if _, isTaken := taken[c.Broker.place()]; c.Kind == Added && isTaken {
+		if _, isTaken := taken[c.Broker.place()]; c.Kind == Added && isTaken && !m.isFixed(c.Broker.Node) {
 			n := m.nodes[c.Broker.Node]
 			n.current, n.next = Broker{Node: c.Broker.Node}, c.Broker
 		}

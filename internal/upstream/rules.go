@@ -92,6 +92,21 @@ func (r Rules) Resolve(t Target) (address string, rule int, err error) {
 	return hostport.Join(t.Host, t.Port), NoRule, nil
 }
 
+// Fixed is where a node is dialled whatever address the cluster gives for it: the rule that
+// decides is for this node, and makes its address of nothing else. A rule above it that
+// matches addresses may decide instead, so that there is none then.
+func (r Rules) Fixed(node int32) (address string, ok bool) {
+	for _, c := range r.rules {
+		switch {
+		case c.node == nil:
+			return "", false
+		case *c.node == node:
+			return c.fixed, c.fixed != ""
+		}
+	}
+	return "", false
+}
+
 // match says whether the rule decides for t, and what each * stood for.
 func (c compiled) match(t Target) (captures []string, ok bool) {
 	if c.node != nil {

@@ -241,3 +241,28 @@ func rules(rules ...upstream.Rule) []upstream.Rule { return rules }
 func node(id int32, to string) upstream.Rule { return upstream.Rule{Node: &id, To: to} }
 
 func match(glob, to string) upstream.Rule { return upstream.Rule{Match: glob, To: to} }
+
+func TestFixed(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		rules []upstream.Rule
+		want  string
+	}{
+		{"no rules", nil, ""},
+		{"by node", rules(node(8, "10.0.0.8:9092"), node(7, "10.0.0.7:9092")), "10.0.0.7:9092"},
+		{"by node, with the node", rules(node(7, "10.0.0.1:{19092+node}")), "10.0.0.1:19099"},
+		{"by node, with the port that it advertises", rules(node(7, "10.0.0.1:{10000+port}")), ""},
+		{"below a rule for addresses", rules(match("*:9092", "10.0.0.1:1"), node(7, "10.0.0.7:9092")), ""},
+		{"above a rule for addresses", rules(node(7, "10.0.0.7:9092"), match("*:9092", "10.0.0.1:1")), "10.0.0.7:9092"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			compiled, err := upstream.Compile(tt.rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := compiled.Fixed(7); got != tt.want || ok != (tt.want != "") {
+				t.Errorf("got %q, %v, want %q", got, ok, tt.want)
+			}
+		})
+	}
+}

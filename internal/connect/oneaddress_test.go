@@ -1,0 +1,53 @@
+package connect
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/netlab"
+)
+
+// Brokers that all advertise one address, as localhost, are told apart by the addresses
+// that the user gives: each node's endpoint leads to that node.
+func TestOneAddressForAllBrokers(t *testing.T) {
+	t.Parallel()
+	var at []string
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.ListenFn(func(string, string) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		at = append(at, l.Addr().String())
+		return netlab.Named(l, "one.vpc.invalid:9092"), nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	o, _ := options(t, at...)
+	s := start(t, o)
+	run(t, s)
+	if problems := s.Problems(); len(problems) > 0 {
+		t.Fatalf("got the problems %v, want none", problems)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Bootstrap()), kgo.RequestRetries(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil { // it learns the brokers' addresses
+		t.Fatal(err)
+	}
+	for node := range 3 {
+		if _, err := client.Broker(node).Request(ctx, kmsg.NewPtrMetadataRequest()); err != nil {
+			t.Errorf("node %d: %v", node, err)
+		}
+	}
+}
