@@ -166,7 +166,12 @@ func (s *site) connectBy(t *testing.T, command string) string {
 	cmd.Env = []string{"HOME=" + s.dir, "XDG_STATE_HOME=" + state, "PATH=" + bin + ":" + os.Getenv("PATH")}
 	p, err := lab.StartProcess("kproxy connect", filepath.Join(state, "log"), s.me.Command(cmd))
 	check(t, err)
-	t.Cleanup(p.Kill)
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("%s\n%s", command, p.LogTail())
+		}
+	})
 	bootstrap := regexp.MustCompile(`(?m)^bootstrap\.servers=(.*)$`)
 	var address string
 	check(t, lab.Poll(t.Context(), time.Minute, func() error {
