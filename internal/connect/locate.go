@@ -7,12 +7,16 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/doctor"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
+	"kproxy/internal/speaks"
 	"kproxy/proxy"
 )
 
@@ -20,29 +24,41 @@ import (
 // address works is dialled there: an address of the user's may be a load balancer's,
 // behind which any of them answers.
 func (o *Options) locate(ctx context.Context, c *Cluster) error {
-	c.errs = map[int32]error{}
 	settled := map[int32]How{}
 	for _, b := range c.Brokers {
 		if how := o.ruled(b); how != "" {
 			settled[b.Node] = how
 		}
 	}
+	var own map[int32]error
+	var witnesses []witness
 	err := o.ask(nil, func(a asker) error {
 		var asking sync.WaitGroup
-		var own map[int32]error
-		var witnesses []witness
 		if len(c.Brokers) > 1 {
 			asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
 		}
-		asking.Go(func() { witnesses = a.witnesses(ctx, c) })
+		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c) })
 		asking.Wait()
-		for _, b := range c.unsettled(settled) {
-			if err, tried := own[b.Node]; err != nil {
-				c.errs[b.Node] = err
-			} else if tried {
-				settled[b.Node] = ByItself
-			}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.settle(ctx, c, settled, own, witnesses)
+}
+
+// settle decides where brokers are dialled that are not settled, by how it went at their own
+// addresses, which are not dialled again, and by who is at the user's.
+func (o *Options) settle(ctx context.Context, c *Cluster, settled map[int32]How, own map[int32]error, witnesses []witness) error {
+	c.errs = map[int32]error{}
+	for _, b := range c.unsettled(settled) {
+		if err, tried := own[b.Node]; err != nil {
+			c.errs[b.Node] = err
+		} else if tried {
+			settled[b.Node] = ByItself
 		}
+	}
+	err := o.ask(nil, func(a asker) error {
 		c.paired = pair(c.Brokers, settled, witnesses, a.resolveBrokers(ctx, c.Brokers))
 		return nil
 	})
@@ -75,15 +91,22 @@ func (c *Cluster) unsettled(settled map[int32]How) []Broker {
 	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
 }
 
-// witnesses asks at each of the user's addresses who is there.
-func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
+// witnesses asks at each of the user's addresses which node is there, and for its listeners, by
+// node.
+func (a asker) witnesses(ctx context.Context, c *Cluster) ([]witness, map[int32]doctor.Layout) {
 	all := make([]witness, len(a.Addresses))
+	layouts := map[int32]doctor.Layout{}
+	var mu sync.Mutex // guards layouts
 	var asking sync.WaitGroup
 	for i, address := range a.Addresses {
 		asking.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 			defer cancel()
-			all[i] = witness{address: address, node: a.whoIsAt(ctx, address, c), resolved: a.resolve(ctx, address)}
+			node, layout := a.whoIsAt(ctx, address, c)
+			all[i] = witness{address: address, node: node, resolved: a.resolve(ctx, address)}
+			mu.Lock()
+			defer mu.Unlock()
+			layouts[node] = layout
 		})
 	}
 	asking.Wait()
@@ -91,54 +114,86 @@ func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
 	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
 		all[0], all[at] = all[at], all[0]
 	}
-	return all
+	return all, layouts
 }
 
-// looks is how many times it is asked who is at an address: behind that of a load
-// balancer there is somebody else each time.
+// looks is how many connections are opened to an address to ask which node is there: a load
+// balancer leads them to different nodes.
 const looks = 4
 
-// whoIsAt is the node that answers at an address; proxy.NoNode where it cannot be told.
-func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) int32 {
-	found := int32(proxy.NoNode)
-	for look := range looks {
-		node := a.describedAt(ctx, address, c.Brokers)
-		if node == proxy.NoNode {
-			node = a.takesID(ctx, address, c)
+// whoIsAt is the node that responds at an address, and what its configuration says of its
+// listeners; proxy.NoNode where it cannot be told.
+func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) (int32, doctor.Layout) {
+	nodes, layouts := a.look(ctx, proxy.NoNode, address, c.Brokers, looks)
+	if slices.Contains(nodes, proxy.NoNode) {
+		for i := range nodes {
+			nodes[i] = a.takesID(ctx, address, c)
 		}
-		if look > 0 && node != found || node == proxy.NoNode {
-			return proxy.NoNode
-		}
-		found = node
 	}
-	return found
+	for _, node := range nodes {
+		if node != nodes[0] {
+			return proxy.NoNode, doctor.Layout{}
+		}
+	}
+	return nodes[0], layouts[0]
 }
 
-func (a asker) describedAt(ctx context.Context, address string, brokers []Broker) int32 {
-	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+// look opens connections to an address at the same time, and asks on each which node is there.
+func (a asker) look(ctx context.Context, node int32, address string, brokers []Broker, times int) ([]int32, []doctor.Layout) {
+	nodes, layouts := make([]int32, times), make([]doctor.Layout, times)
+	var looking sync.WaitGroup
+	for n := range times {
+		looking.Go(func() { nodes[n], layouts[n] = a.describedAt(ctx, node, address, brokers) })
+	}
+	looking.Wait()
+	return nodes, layouts
+}
+
+func (a asker) describedAt(ctx context.Context, node int32, address string, brokers []Broker) (int32, doctor.Layout) {
+	i, err := a.proxy.Inquire(ctx, clusterName, node, address)
 	if err != nil {
-		return proxy.NoNode
+		return proxy.NoNode, doctor.Layout{}
 	}
 	defer i.Close()
 	return describes(ctx, i, brokers)
 }
 
-// describes asks a broker to describe each broker's configuration: it answers for itself
-// alone. A service that answers for all tells nothing.
-func describes(ctx context.Context, i *proxy.Inquiry, brokers []Broker) int32 {
+// describes asks a broker to describe each broker's configuration: it responds for itself
+// alone. A service that responds for all tells nothing.
+func describes(ctx context.Context, i *proxy.Inquiry, brokers []Broker) (int32, doctor.Layout) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
-	req.Version = 1 // Kafka 1.1; no answer of it has a flexible header before v4
+	req.Version = 1 // Kafka 1.1; no response of it has a flexible header before v4
 	for _, b := range brokers {
 		resource := kmsg.NewDescribeConfigsRequestResource()
 		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(b.Node))
-		resource.ConfigNames = []string{"broker.id"}
+		resource.ConfigNames = append([]string{"broker.id"}, doctor.LayoutKeys...)
 		req.Resources = append(req.Resources, resource)
 	}
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	if err := i.Ask(ctx, req, resp); err != nil {
-		return proxy.NoNode
+		return proxy.NoNode, doctor.Layout{}
 	}
-	return onlyOne(resp, brokers)
+	node := onlyOne(resp, brokers)
+	if node == proxy.NoNode {
+		return node, doctor.Layout{}
+	}
+	return node, layoutOf(resp)
+}
+
+// layoutOf reads a broker's listeners from the one resource that has no error.
+func layoutOf(resp *kmsg.DescribeConfigsResponse) doctor.Layout {
+	values := map[string]string{}
+	for _, r := range resp.Resources {
+		if r.ErrorCode != 0 {
+			continue
+		}
+		for _, c := range r.Configs {
+			if c.Value != nil && slices.Contains(doctor.LayoutKeys, c.Name) {
+				values[c.Name] = *c.Value
+			}
+		}
+	}
+	return doctor.ParseLayout(values)
 }
 
 // onlyOne is the node for which an answer has no error, if there is one such node and the
@@ -240,7 +295,13 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 	errs := make([]error, len(brokers))
 	var trying sync.WaitGroup
 	for n, b := range brokers {
-		trying.Go(func() { _, errs[n] = a.try(ctx, c, b) })
+		trying.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+			defer cancel()
+			if _, errs[n] = a.try(ctx, c, b); errors.Is(errs[n], proxy.ErrNeedsLogin) {
+				errs[n] = nil // clients log in by themselves
+			}
+		})
 	}
 	trying.Wait()
 	all := map[int32]error{}
@@ -251,32 +312,60 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 }
 
 // try connects to a broker where it is dialled, and wants it to be the one that is meant,
-// as far as it says, which known tells: a name may lead to something else from here.
+// as far as it says, which known tells: a name may lead to something else from here, and a load
+// balancer to something else each time.
 func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
-	defer cancel()
 	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
 	if err != nil {
 		return false, err
 	}
 	defer i.Close()
-	versions := kmsg.NewPtrApiVersionsRequest()
-	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
+	a.note(i)
+	versions, offers := kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrApiVersionsResponse()
+	if err := i.Ask(ctx, versions, offers); err != nil {
 		return false, err
 	}
-	metadata, err := i.Brokers(ctx)
-	if errors.Is(err, proxy.ErrNeedsLogin) {
-		return false, nil
+	if speaks.IsController(offers) {
+		return false, &doctor.NotBrokerError{}
 	}
+	metadata, err := i.Brokers(ctx)
 	if err != nil {
 		return false, err
 	}
 	if id := metadata.ClusterID; id != nil && c.ID != "" && *id != c.ID {
 		return false, anotherCluster(*id)
 	}
-	node := describes(ctx, i, c.Brokers)
-	if node != proxy.NoNode && node != b.Node {
-		return false, &notItselfError{fmt.Sprintf("node %d answers there", node)}
+	node, _ := describes(ctx, i, c.Brokers)
+	if node == proxy.NoNode {
+		return false, nil
 	}
-	return node == b.Node, nil
+	nodes, _ := a.look(ctx, b.Node, addressOf(b), c.Brokers, looks-1)
+	return true, itself(b.Node, append(nodes, node))
+}
+
+// itself returns an error if others than a node have responded at its address.
+func itself(node int32, seen []int32) error {
+	seen = slices.DeleteFunc(slices.Clone(seen), func(n int32) bool { return n == proxy.NoNode })
+	slices.Sort(seen)
+	seen = slices.Compact(seen)
+	switch {
+	case len(seen) > 1:
+		return &doctor.SelfError{Verdict: doctor.Balancer, Says: fmt.Sprintf("different nodes respond there, connection by connection: %s", listed(seen))}
+	case len(seen) == 1 && seen[0] != node:
+		return &doctor.SelfError{Verdict: doctor.AnotherNode, Says: fmt.Sprintf("node %d responds there", seen[0])}
+	default:
+		return nil
+	}
+}
+
+func listed(nodes []int32) string {
+	var words []string
+	for _, n := range nodes {
+		words = append(words, strconv.Itoa(int(n)))
+	}
+	return strings.Join(words, ", ")
+}
+
+func anotherCluster(id string) error {
+	return &doctor.SelfError{Verdict: doctor.Stranger, Says: fmt.Sprintf("another cluster responds there: %q", foreign.Line(id))}
 }
