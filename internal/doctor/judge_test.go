@@ -25,9 +25,9 @@ func dial(ip string, err error) error {
 }
 
 var (
-	refused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
-	noRoute = os.NewSyscallError("connect", syscall.EHOSTUNREACH)
-	late    = os.ErrDeadlineExceeded
+	errRefused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
+	errNoRoute = os.NewSyscallError("connect", syscall.EHOSTUNREACH)
+	errLate    = os.ErrDeadlineExceeded
 )
 
 // What is wrong with an address, by the error and what is around it.
@@ -52,17 +52,17 @@ func TestJudge(t *testing.T) {
 		{"::", Case{Address: "[::]:9092", Err: ErrNoAddress}, far, Wildcard, Name},
 		{"no host", Case{Address: ":9092", Err: ErrNoAddress}, far, NoAddress, Name},
 		{"missing", Case{Err: ErrMissing}, far, Missing, Name},
-		{"localhost of another machine", Case{Address: "localhost:9092", Err: dial("127.0.0.1", refused)}, far, Localhost, Connect},
-		{"127.0.0.1 of another machine", Case{Address: "127.0.0.1:9092", Err: dial("127.0.0.1", late)}, far, Localhost, Connect},
+		{"localhost of another machine", Case{Address: "localhost:9092", Err: dial("127.0.0.1", errRefused)}, far, Localhost, Connect},
+		{"127.0.0.1 of another machine", Case{Address: "127.0.0.1:9092", Err: dial("127.0.0.1", errLate)}, far, Localhost, Connect},
 		{"another broker at localhost", Case{Address: "[::1]:9092", Err: &SelfError{AnotherNode, "node 7 responds there"}}, far, Localhost, Itself},
-		{"localhost of this machine", Case{Address: "localhost:9093", Err: dial("127.0.0.1", refused)}, near, Refused, Connect},
-		{"refused", Case{Err: dial("192.0.2.1", refused)}, far, Refused, Connect},
-		{"a port of a machine that responds", Case{Err: dial("172.17.0.2", late), KnownHost: true}, far, PortBlocked, Connect},
-		{"a private address", Case{Address: "172.17.0.2:9092", Err: dial("172.17.0.2", late)}, far, Private, Connect},
-		{"a name of a private address", Case{Err: dial("10.0.0.2", late)}, far, Private, Connect},
-		{"a private address for bootstrap", Case{Node: proxy.NoNode, Err: dial("10.0.0.2", late)}, far, Filtered, Connect},
-		{"nothing comes back", Case{Err: dial("192.0.2.1", late)}, far, Filtered, Connect},
-		{"no route", Case{Err: dial("192.0.2.1", noRoute)}, far, NoRoute, Connect},
+		{"localhost of this machine", Case{Address: "localhost:9093", Err: dial("127.0.0.1", errRefused)}, near, Refused, Connect},
+		{"refused", Case{Err: dial("192.0.2.1", errRefused)}, far, Refused, Connect},
+		{"a port of a machine that responds", Case{Err: dial("172.17.0.2", errLate), KnownHost: true}, far, PortBlocked, Connect},
+		{"a private address", Case{Address: "172.17.0.2:9092", Err: dial("172.17.0.2", errLate)}, far, Private, Connect},
+		{"a name of a private address", Case{Err: dial("10.0.0.2", errLate)}, far, Private, Connect},
+		{"a private address for bootstrap", Case{Node: proxy.NoNode, Err: dial("10.0.0.2", errLate)}, far, Filtered, Connect},
+		{"nothing comes back", Case{Err: dial("192.0.2.1", errLate)}, far, Filtered, Connect},
+		{"no route", Case{Err: dial("192.0.2.1", errNoRoute)}, far, NoRoute, Connect},
 		{"another error of a dial", Case{Err: dial("192.0.2.1", syscall.EADDRNOTAVAIL)}, far, NotReached, Connect},
 		{"metadata services are not dialled", Case{Err: &upstream.RefusedError{Problem: "link-local"}}, far, NotDialled, Connect},
 		{"via", Case{Err: &via.Error{Outcome: via.OutcomeTargetUnreachable, Err: io.EOF}}, far, ViaFailed, Connect},
@@ -164,13 +164,13 @@ func TestFixesOfListeners(t *testing.T) {
 		c    Case
 		want string
 	}{
-		{"localhost, and where it works is known", Case{Address: "localhost:9092", Err: dial("127.0.0.1", refused), Working: "b0.example.com:9092"}, "advertised.listeners=PLAINTEXT://b0.example.com:9092"},
-		{"localhost, and it is not", Case{Address: "localhost:9092", Err: dial("127.0.0.1", refused)}, "advertised.listeners=PLAINTEXT://HOST:9092"},
+		{"localhost, and where it works is known", Case{Address: "localhost:9092", Err: dial("127.0.0.1", errRefused), Working: "b0.example.com:9092"}, "advertised.listeners=PLAINTEXT://b0.example.com:9092"},
+		{"localhost, and it is not", Case{Address: "localhost:9092", Err: dial("127.0.0.1", errRefused)}, "advertised.listeners=PLAINTEXT://HOST:9092"},
 		{"0.0.0.0", Case{Address: "0.0.0.0:9092", Err: ErrNoAddress}, "advertised.listeners=PLAINTEXT://HOST:9092"},
 		{"a balancer", Case{Address: "lb:9092", Err: &SelfError{Balancer, "x"}}, "advertised.listeners=PLAINTEXT://HOST:9092"},
-		{"a closed port", Case{Address: "b0:9093", Err: dial("192.0.2.1", refused), Working: "b0.example.com:9092"}, "advertised.listeners=PLAINTEXT://b0.example.com:9092"},
-		{"a closed port, and nothing is known", Case{Address: "b0:9093", Err: dial("192.0.2.1", refused)}, "advertised.listeners=PLAINTEXT://HOST:PORT"},
-		{"a filtered port", Case{Address: "192.0.2.1:9093", Err: dial("192.0.2.1", late), KnownHost: true}, ""},
+		{"a closed port", Case{Address: "b0:9093", Err: dial("192.0.2.1", errRefused), Working: "b0.example.com:9092"}, "advertised.listeners=PLAINTEXT://b0.example.com:9092"},
+		{"a closed port, and nothing is known", Case{Address: "b0:9093", Err: dial("192.0.2.1", errRefused)}, "advertised.listeners=PLAINTEXT://HOST:PORT"},
+		{"a filtered port", Case{Address: "192.0.2.1:9093", Err: dial("192.0.2.1", errLate), KnownHost: true}, ""},
 		{"a controller's port", Case{Address: "b0:9093", Err: &NotBrokerError{}}, "advertised.listeners=PLAINTEXT://HOST:PORT"},
 		{"TLS at its port", Case{Address: "b0:9093", Err: io.EOF, Peer: speaks.Peer{Kind: speaks.Kafka, Secure: true}}, "advertised.listeners=PLAINTEXT://b0:PORT"},
 	} {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -16,10 +17,7 @@ var kraft = map[string]string{
 
 func TestLayoutAdd(t *testing.T) {
 	with := func(key, value string) map[string]string {
-		values := map[string]string{}
-		for k, v := range kraft {
-			values[k] = v
-		}
+		values := maps.Clone(kraft)
 		values[key] = value
 		return values
 	}
@@ -68,9 +66,16 @@ func TestLayoutAdvertise(t *testing.T) {
 // A configuration that is not as Kafka writes it is not read.
 func TestParseLayoutRefuses(t *testing.T) {
 	for _, values := range []map[string]string{
-		{}, {"listeners": "PLAINTEXT"}, {"listeners": "A B://:1"}, {"listeners": "A://$(reboot):1"}, {"listeners": "A://:1", "listener.security.protocol.map": "A"},
-		{"listeners": "A://:1", "listener.security.protocol.map": "A:P\nevil=1"}, {"listeners": "A://:1", "controller.listener.names": "A;B"},
-		{"listeners": "A://:1", "advertised.listeners": "A://[fe80::1%$(reboot)]:1"}, {"listeners": strings.Repeat("A://:1,", 40)}, {"listeners": strings.Repeat("A://:1,", 4000)},
+		{},
+		{"listeners": "PLAINTEXT"},
+		{"listeners": "A B://:1"},
+		{"listeners": "A://$(reboot):1"},
+		{"listeners": "A://:1", "listener.security.protocol.map": "A"},
+		{"listeners": "A://:1", "listener.security.protocol.map": "A:P\nevil=1"},
+		{"listeners": "A://:1", "controller.listener.names": "A;B"},
+		{"listeners": "A://:1", "advertised.listeners": "A://[fe80::1%$(reboot)]:1"},
+		{"listeners": strings.Repeat("A://:1,", 40)},
+		{"listeners": strings.Repeat("A://:1,", 4000)},
 	} {
 		if got := ParseLayout(values); got.Listeners != nil {
 			t.Errorf("%.80v: got %.80v", values, got)

@@ -76,7 +76,7 @@ func (c *Case) switchTLS(v Verdict) Fix {
 			"set security.protocol to "+u.protocolWith(false)+", or use the port that speaks TLS")
 		f = c.client(f, "security.protocol="+u.protocolWith(false))
 		if u.File == "" {
-			f.Command = u.without("doctor", tlsFlags)
+			f.Command = u.without(tlsFlags)
 		}
 		return f
 	}
@@ -106,9 +106,9 @@ func (u *User) caLines() []string {
 // tlsFlags are the flags that turn TLS on, with the number of values behind each.
 var tlsFlags = map[string]int{"--tls": 0, "--insecure": 0, "--ca": 1, "--cert": 1, "--key": 1, "--server-name": 1}
 
-// without is the user's own command line without some flags, each with the number of values
+// without is doctor's command line with the user's own arguments, without some flags, each with the number of values
 // behind it, and with others in their place.
-func (u *User) without(command string, flags map[string]int, more ...string) string {
+func (u *User) without(flags map[string]int, more ...string) string {
 	other := *u
 	other.Args = nil
 	for i := 0; i < len(u.Args); i++ {
@@ -120,7 +120,7 @@ func (u *User) without(command string, flags map[string]int, more ...string) str
 			i += values
 		}
 	}
-	return other.Line(command, more...)
+	return other.Line("doctor", more...)
 }
 
 // trust has the client trust the authority that signed the broker's certificate.
@@ -140,7 +140,7 @@ func (c *Case) trust() Fix {
 	}
 	f = c.client(f, u.caLines()...)
 	if u.File == "" {
-		f.Command = u.without("doctor", map[string]int{"--ca": 1}, "--ca", "FILE")
+		f.Command = u.without(map[string]int{"--ca": 1}, "--ca", "FILE")
 	}
 	return f
 }
@@ -151,7 +151,7 @@ func (c *Case) fixName() Fix {
 	if c.IsBootstrap() {
 		f := Fix{Text: "connect by a name that the certificate is for; if none of these leads there from here, have kproxy look for one in every broker's certificate: --server-name NAME", Docs: docsCerts}
 		if name != "" && c.User.File == "" {
-			f.Command = c.User.without("doctor", map[string]int{"--server-name": 1}, "--server-name", name)
+			f.Command = c.User.without(map[string]int{"--server-name": 1}, "--server-name", name)
 		}
 		return f
 	}
@@ -213,7 +213,7 @@ var loginFlags = map[string]int{
 func (c *Case) noLogin(f Fix, line string) Fix {
 	f = c.client(f, line)
 	if c.User.File == "" {
-		f.Command = c.User.without("doctor", loginFlags)
+		f.Command = c.User.without(loginFlags)
 	}
 	return f
 }
@@ -229,7 +229,7 @@ func (c *Case) fixLogin(v Verdict) Fix {
 			f.Text += ": " + u.key("--sasl ", "sasl.mechanism=", "sasl.mechanism=") + can[len(can)-1]
 			f = c.client(f, "sasl.mechanism="+can[len(can)-1])
 			if u.File == "" {
-				f.Command = u.without("doctor", map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
+				f.Command = u.without(map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
 			}
 		}
 		return f
