@@ -11,6 +11,7 @@ import (
 	"github.com/rivo/uniseg"
 
 	"kproxy/internal/foreign"
+	"kproxy/proxy"
 )
 
 // Style is how a report is printed.
@@ -296,8 +297,10 @@ func (p *printer) close(r *Report) {
 			by = ", by " + strings.Join(r.Mechanisms, " or ")
 		}
 		p.wrap("", "  ", "The cluster wants clients to log in"+by+".")
-		if r.User.File == "" && len(r.Mechanisms) > 0 {
-			p.code(r.User.Line("doctor", "--sasl", preferred(r.Mechanisms), "--username", "USER", "--password-file", "FILE"))
+		if len(r.Mechanisms) > 0 {
+			for _, line := range r.loginLines() {
+				p.code(line)
+			}
 		}
 		p.out.WriteString("  see: " + p.paint(cyan, docsLogins) + "\n")
 	}
@@ -319,6 +322,29 @@ func (p *printer) close(r *Report) {
 	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, where --via has it resolved and dialled. A client on this machine cannot go that way by itself; through kproxy connect it can use all %d brokers:", r.User.Via, r.Brokers))
 	p.code(r.ConnectCommand())
 	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
+}
+
+// loginLines are what adds a login: a command, or lines of the client's file.
+func (r *Report) loginLines() []string {
+	mechanism := preferred(r.Mechanisms)
+	u := r.User
+	switch {
+	case u.File == "":
+		return []string{u.Line("doctor", "--sasl", mechanism, "--username", "USER", "--password-file", "FILE")}
+	case u.Librdkafka:
+		u.SASL = &proxy.SASL{}
+		return []string{"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism, "sasl.username=USER", "sasl.password=SECRET"}
+	default:
+		u.SASL = &proxy.SASL{}
+		module := "plain.PlainLoginModule"
+		if strings.HasPrefix(mechanism, "SCRAM") {
+			module = "scram.ScramLoginModule"
+		}
+		return []string{
+			"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism,
+			"sasl.jaas.config=org.apache.kafka.common.security." + module + ` required username="USER" password="SECRET";`,
+		}
+	}
 }
 
 // preferred is the mechanism to suggest.

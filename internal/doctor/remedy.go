@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -148,9 +149,13 @@ func (c *Case) fixVia() Fix {
 	failed, _ := errors.AsType[*via.Error](c.Err)
 	switch failed.Outcome { //nolint:exhaustive // others are of the way behind it
 	case via.OutcomeCredentials, via.OutcomeProxyUnreachable, via.OutcomeProxyUntrusted, via.OutcomeProxyProtocol, via.OutcomeLoginRefused:
+		known := cmp.Or(c.User.value("--via-known-hosts"), "--via-known-hosts")
 		return Fix{Text: strings.NewReplacer(
 			"via_key_file", "--via-key-file", "via_passphrase_file", "--via-passphrase-file",
-			"via_password_file", "--via-password-file", "via_known_hosts", "--via-known-hosts").Replace(proxy.Advice(c.Err)), Docs: docsNames}
+			"via_password_file", "--via-password-file", "via_known_hosts", known).Replace(proxy.Advice(c.Err)), Docs: docsNames}
+	}
+	if failed.Outcome == via.OutcomeTargetRefused {
+		return Fix{Text: "have " + c.User.Via + " allow connections to the address (in sshd_config: AllowTcpForwarding and PermitOpen)", Docs: docsNetworks}
 	}
 	if c.IsBootstrap() {
 		return Fix{Text: "see whether " + c.User.Via + " can reach the address: it is resolved and dialled there", Docs: docsNetworks}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -186,7 +187,7 @@ func (c *Case) oneProtocol(v Verdict) Fix {
 	f := Fix{Docs: docsProtocols, File: c.file()}
 	f.Text = fmt.Sprintf("the listener that clients bootstrap at is %s, and the address that it advertises is of a port with%s. "+
 		"Have it advertise its own port, or give all brokers the same protocol under one name in listener.security.protocol.map",
-		protocol, map[Verdict]string{WantsTLS: " TLS", NoTLS: "out TLS", LoginWanted: " SASL"}[v])
+		protocol, map[Verdict]string{WantsTLS: " TLS", NoTLS: "out TLS", LoginWanted: " SASL", NoLogin: "out SASL"}[v])
 	address := c.Working
 	if address == "" {
 		host, _, err := hostport.Parse(c.Address)
@@ -226,14 +227,18 @@ func (c *Case) fixLogin(v Verdict) Fix {
 	case Mechanism:
 		f := Fix{Text: "use a mechanism that the broker offers", Docs: docsLogins}
 		if can := mechanisms(c.Err); len(can) > 0 {
-			f.Text += ": " + u.key("--sasl ", "sasl.mechanism=", "sasl.mechanism=") + can[len(can)-1]
-			f = c.client(f, "sasl.mechanism="+can[len(can)-1])
+			key := cmp.Or(u.Mechanism, "sasl.mechanism")
+			f.Text += ": " + u.key("--sasl ", key+"=", key+"=") + can[len(can)-1]
+			f = c.client(f, key+"="+can[len(can)-1])
 			if u.File == "" {
 				f.Command = u.without(map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
 			}
 		}
 		return f
 	case NoLogin:
+		if !c.IsBootstrap() {
+			return c.oneProtocol(v)
+		}
 		return c.noLogin(Fix{
 			Text: u.key("leave --sasl out, or use the port of the listener that has SASL", "set security.protocol without SASL, or use the port of the listener that has SASL",
 				"set security.protocol without SASL, or use the port of the listener that has SASL"), Docs: docsLogins,
