@@ -14,6 +14,7 @@ import (
 	"kproxy/internal/connect"
 	"kproxy/internal/doctor"
 	"kproxy/internal/files"
+	"kproxy/internal/foreign"
 )
 
 func newDoctorCommand() *cobra.Command {
@@ -36,9 +37,9 @@ use every broker, or with --via one that goes through kproxy connect, and with 1
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), args, cmd.ErrOrStderr(), func(ctx context.Context, o *connect.Options) error {
-				u := doctor.User{
-					Addresses: o.Addresses, TLS: o.TLS, SASL: o.SASL, Args: argsOf(ctx, cmd.Flags(), args),
-					File: f.configFrom, Librdkafka: f.configFrom != "" && connect.IsLibrdkafka(ctx, f.configFrom),
+				u := doctor.User{Addresses: o.Addresses, TLS: o.TLS, SASL: o.SASL, Args: argsOf(ctx, cmd.Flags(), args)}
+				if f.configFrom != "" {
+					connect.LookAtFile(ctx, f.configFrom, &u)
 				}
 				return examine(ctx, o, u, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
@@ -116,6 +117,8 @@ func verdict(r *doctor.Report) error {
 	switch {
 	case !r.Heard:
 		return errors.New("no address responded as a Kafka broker, so the brokers' own addresses are not known")
+	case r.NeedsLogin && r.User.File != "":
+		return fmt.Errorf("the brokers' addresses have not been tried: add a login to %s", foreign.Line(r.User.File))
 	case r.NeedsLogin:
 		return errors.New("the brokers' addresses have not been tried: add --sasl, or --config-from with a client's configuration")
 	case failed > 0:

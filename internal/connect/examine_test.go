@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -296,10 +297,10 @@ func TestExamineBootstrap(t *testing.T) {
 		{"another authority", []string{secureAt}, with(proxy.UpstreamTLS{CA: other}), "-1 tls tls_untrusted", `which has "CN=another authority"`, "the file that is named is of another authority"},
 		{"a certificate is wanted", []string{mutualAt}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_client_wanted", "mTLS", "--cert FILE --key FILE"},
 		{"another name", []string{cluster(t, 1, named)[0]}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_wrong_name", `is for "b0.vpc.invalid"`, "--server-name b0.vpc.invalid"},
-		{"it has expired", []string{cluster(t, 1, expired)[0]}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_expired", "valid from", "renew"},
+		{"it has expired", []string{cluster(t, 1, expired)[0]}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_expired", "has expired", "renew"},
 		{"no such name", []string{"kafka.invalid:9092"}, nil, "-1 name name_unknown", "no such host", "spelt"},
-		{"the password is wrong", []string{loginAt}, as("PLAIN", "wrong-secret"), "-1 login login_refused", "log in by PLAIN: the broker closes", "--password-file"},
-		{"the password is wrong, says the broker", []string{refusing(t, 0)}, as("PLAIN", "wrong-secret"), "-1 login login_refused", "log in by PLAIN: the broker refuses: SASL_AUTHENTICATION_FAILED", "--password-file"},
+		{"the password is wrong", []string{loginAt}, as("PLAIN", "wrong-secret"), "-1 login login_refused", `log in by PLAIN as "alice": the broker closes`, "--password-file"},
+		{"the password is wrong, says the broker", []string{refusing(t, 0)}, as("PLAIN", "wrong-secret"), "-1 login login_refused", `log in by PLAIN as "alice": the broker refuses: SASL_AUTHENTICATION_FAILED`, "--password-file"},
 		{"the mechanism is wrong", []string{refusing(t, kerr.UnsupportedSaslMechanism.Code)}, as("SCRAM-SHA-512", "wrong-secret"), "-1 login login_mechanism", "does not offer SCRAM-SHA-512, but GSSAPI, PLAIN", "--sasl PLAIN"},
 		{"no logins there", []string{refusing(t, kerr.IllegalSaslState.Code)}, as("PLAIN", "wrong-secret"), "-1 login login_not_wanted", "takes no logins", "leave --sasl out"},
 		{"a controller", []string{controller(t)}, nil, "-1 kafka controller", "KRaft controller", "9092"},
@@ -456,14 +457,18 @@ func TestFar(t *testing.T) {
 	}
 }
 
-func TestIsLibrdkafka(t *testing.T) {
+func TestLookAtFile(t *testing.T) {
 	files := certlab.NewFolder(t)
-	for text, want := range map[string]bool{
-		"bootstrap.servers=a:1\nsasl.username = u\n": true, "ssl.ca.location=/x": true,
-		"sasl.jaas.config=x": false, "# ssl.ca.location=x\n": false,
+	for text, want := range map[string]doctor.User{
+		"bootstrap.servers=a:1\nsasl.username = u\n":                         {Librdkafka: true},
+		"ssl.ca.location=/x\r\nsasl.mechanisms=PLAIN":                        {Librdkafka: true, Store: "/x", Mechanism: "sasl.mechanisms"},
+		"sasl.jaas.config=x\nssl.truststore.location: y\nsasl.mechanism = P": {Store: "y", Mechanism: "sasl.mechanism"},
+		"# ssl.ca.location=x\n":                                              {},
 	} {
-		if got := IsLibrdkafka(t.Context(), files.Write(t, "client", []byte(text))); got != want {
-			t.Errorf("%q: %t, want %t", text, got, want)
+		want.File = files.Write(t, "client", []byte(text))
+		var got doctor.User
+		if LookAtFile(t.Context(), want.File, &got); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -121,7 +122,7 @@ func trusted(ctx context.Context, o *Options, u *doctor.User) string {
 	}
 	where := foreign.LineOf(o.TLS.CA, 100)
 	if u.File != "" {
-		where = "the client's truststore"
+		where = cmp.Or(u.Store, "the client's truststore")
 	}
 	data, err := files.ReadArgument(ctx, o.TLS.CA, maxFile)
 	if err != nil {

@@ -4,18 +4,34 @@ import (
 	"context"
 	"regexp"
 
+	"kproxy/internal/doctor"
 	"kproxy/internal/files"
+	"kproxy/internal/foreign"
 )
 
-// rdkafkaKey is a line with a key that librdkafka's clients have and Java's do not.
-var rdkafkaKey = regexp.MustCompile(`(?m)^[ \t]*(metadata\.broker\.list|sasl\.(username|password|mechanisms)|ssl\.(ca|certificate|key)\.(location|pem)|enable\.ssl\.certificate\.verification)[ \t]*=`)
+// Lines of a client's file with keys that advice depends on.
+var (
+	rdkafkaKey   = regexp.MustCompile(`(?m)^[ \t]*(metadata\.broker\.list|sasl\.(username|password|mechanisms)|ssl\.(ca|certificate|key)\.(location|pem)|enable\.ssl\.certificate\.verification)[ \t]*=`)
+	mechanismKey = regexp.MustCompile(`(?m)^[ \t]*(sasl\.mechanisms?)[ \t]*[=:]`)
+	storeKey     = regexp.MustCompile(`(?m)^[ \t]*ssl\.(?:truststore|ca)\.location[ \t]*[=:][ \t]*([^\r\n]+)`)
+)
 
-// IsLibrdkafka reports whether a client's file has keys of librdkafka's. It does not know of a
-// pipe, which was read already.
-func IsLibrdkafka(ctx context.Context, file string) bool {
+// LookAtFile tells u by which keys a client's file says what it says. It tells nothing of a pipe,
+// which was read already.
+func LookAtFile(ctx context.Context, file string, u *doctor.User) {
+	u.File = file
 	if files.IsPipe(ctx, file) {
-		return false
+		return
 	}
 	data, err := files.ReadArgument(ctx, file, maxFile)
-	return err == nil && rdkafkaKey.Match(data)
+	if err != nil {
+		return
+	}
+	u.Librdkafka = rdkafkaKey.Match(data)
+	if m := mechanismKey.FindSubmatch(data); m != nil {
+		u.Mechanism = string(m[1])
+	}
+	if m := storeKey.FindSubmatch(data); m != nil {
+		u.Store = foreign.LineOf(string(m[1]), 100)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/foreign"
@@ -92,7 +93,21 @@ func Judge(c Case) (v Verdict, step Step, reason string, fix Fix) {
 	case OtherThing, IsControl, ProxyFirst, ClosesFirst, Closes, Silent:
 		step = Kafka
 	}
-	return v, step, foreign.LineOf(c.reason(v), maxReason), c.fix(v)
+	reason = c.reason(v)
+	if step == Connect {
+		reason = c.resolved() + reason
+	}
+	return v, step, foreign.LineOf(reason, maxReason), c.fix(v)
+}
+
+// resolved says which IP address was dialled, if the address has a name.
+func (c *Case) resolved() string {
+	host, _, err := hostport.Parse(c.Address)
+	ip := Dialled(c.Err, c.Address)
+	if err != nil || !ip.IsValid() || hostport.Canonical(host) == ip.String() {
+		return ""
+	}
+	return fmt.Sprintf("the name resolves to %s; ", ip)
 }
 
 // reason says what is wrong, as a clause.
@@ -101,7 +116,7 @@ func (c *Case) reason(v Verdict) string {
 	case NameUnknown:
 		return "no such host: the name does not resolve " + c.where()
 	case NameTimeout:
-		return "the name server does not respond"
+		return "the name server does not say: " + c.cause()
 	case Wildcard:
 		return "the broker advertises a wildcard (0.0.0.0 or ::), to which no client can connect"
 	case Missing:
@@ -119,7 +134,10 @@ func (c *Case) reason(v Verdict) string {
 	case Filtered:
 		return "no response: what is sent there is dropped, or the machine is down"
 	case NoRoute:
-		return "there is no route to it: " + c.cause()
+		if Dialled(c.Err, c.Address).IsPrivate() {
+			return "there is no way to it from here, and it is a private address (RFC 1918), which works inside its own network or over a VPN: " + c.cause()
+		}
+		return "there is no way to it from here: " + c.cause()
 	case WantsTLS:
 		return c.wantsTLS()
 	case NoTLS:
@@ -155,6 +173,9 @@ func (c *Case) where() string {
 
 // cause is the error without what the finding has already.
 func (c *Case) cause() string {
+	if dns, ok := errors.AsType[*net.DNSError](c.Err); ok {
+		return dns.Err
+	}
 	if op, ok := errors.AsType[*net.OpError](c.Err); ok && op.Op == "dial" {
 		if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {
 			return call.Err.Error()
@@ -208,7 +229,11 @@ func (c *Case) tlsReason(v Verdict) string {
 		}
 		return fmt.Sprintf("the certificate is not trusted: it is for %s, issued by %s; trusted is %s", cert.For(), cert.By(), trusted)
 	case Expired:
-		return fmt.Sprintf("the certificate is valid from %s to %s only", cert.NotBefore.Format("2006-01-02"), cert.NotAfter.Format("2006-01-02"))
+		const day = "2006-01-02"
+		if time.Now().Before(cert.NotBefore) {
+			return fmt.Sprintf("the certificate is not yet valid: it is from %s to %s", cert.NotBefore.Format(day), cert.NotAfter.Format(day))
+		}
+		return fmt.Sprintf("the certificate has expired: it was valid from %s to %s", cert.NotBefore.Format(day), cert.NotAfter.Format(day))
 	case WrongName:
 		host, _, _ := hostport.Parse(c.Address)
 		if named := c.serverName(); named != "" {
@@ -239,9 +264,9 @@ func (c *Case) loginReason(v Verdict) string {
 		return "the login's secret would be sent without TLS"
 	case Password:
 		if isEnd(c.Err) {
-			return "log in by " + c.mechanism() + ": the broker closes the connection, as it may for a wrong password"
+			return c.login() + ": the broker closes the connection, as it may for a wrong password"
 		}
-		return "log in by " + c.mechanism() + ": the broker refuses: " + c.loginCause()
+		return c.login() + ": the broker refuses: " + c.loginCause()
 	default:
 		return c.cause()
 	}
@@ -252,6 +277,14 @@ func (c *Case) mechanism() string {
 		return "SASL"
 	}
 	return foreign.LineOf(c.User.SASL.Mechanism, 40)
+}
+
+// login is the mechanism and the user.
+func (c *Case) login() string {
+	if c.User.SASL == nil || c.User.SASL.Username == "" {
+		return "log in by " + c.mechanism()
+	}
+	return fmt.Sprintf("log in by %s as %q", c.mechanism(), foreign.LineOf(c.User.SASL.Username, 60))
 }
 
 func (c *Case) loginCause() string {

@@ -72,6 +72,9 @@ func (r *Report) JSON(w io.Writer) error {
 	if r.User.Via != "" {
 		out.From = r.User.Via
 	}
+	if r.User.Via != "" && r.Sound() {
+		out.Command = r.ConnectCommand()
+	}
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		out.Addresses = append(out.Addresses, addressOf(f))

@@ -11,6 +11,7 @@ import (
 	"github.com/rivo/uniseg"
 
 	"kproxy/internal/foreign"
+	"kproxy/proxy"
 )
 
 // Style is how a report is printed.
@@ -38,7 +39,7 @@ const (
 // printer writes a report into a text.
 type printer struct {
 	Style
-	strings.Builder
+	out strings.Builder
 }
 
 // Print writes a report for a person: a line for each address, then what is wrong with those that
@@ -50,11 +51,11 @@ func (r *Report) Print(w io.Writer, s Style) error {
 	p := &printer{Style: s}
 	p.table(r)
 	for _, group := range groups(r) {
-		p.group(r, group)
+		p.group(group)
 	}
 	p.connect(r)
 	p.close(r)
-	_, err := io.WriteString(w, p.String())
+	_, err := io.WriteString(w, p.out.String())
 	return err
 }
 
@@ -71,10 +72,10 @@ func (p *printer) wrap(first, rest, text string) {
 	line := first
 	width := visible(first)
 	empty := true
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		w := visible(word)
 		if !empty && width+1+w > p.Width {
-			p.WriteString(line + "\n")
+			p.out.WriteString(line + "\n")
 			line, width, empty = rest, visible(rest), true
 		}
 		if !empty {
@@ -85,7 +86,7 @@ func (p *printer) wrap(first, rest, text string) {
 		width += w
 		empty = false
 	}
-	p.WriteString(line + "\n")
+	p.out.WriteString(line + "\n")
 }
 
 // escape is a sequence of paint's.
@@ -95,7 +96,7 @@ var escape = regexp.MustCompile("\x1b\\[[0-9]*m")
 func visible(text string) int { return uniseg.StringWidth(escape.ReplaceAllString(text, "")) }
 
 // code writes a line that is pasted: it is never broken.
-func (p *printer) code(line string) { p.WriteString(codeIndent + p.paint(bold, line) + "\n") }
+func (p *printer) code(line string) { p.out.WriteString(codeIndent + p.paint(bold, line) + "\n") }
 
 // table is a row for each address. Where addresses are too long for it, each has a line
 // of its own below its row.
@@ -136,9 +137,9 @@ func (p *printer) table(r *Report) {
 		case i > 0 && inline:
 			line.WriteString(r.Findings[i-1].Shown())
 		}
-		p.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		p.out.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 		if i > 0 && !inline {
-			p.WriteString("  " + r.Findings[i-1].Shown() + "\n")
+			p.out.WriteString("  " + r.Findings[i-1].Shown() + "\n")
 		}
 	}
 }
@@ -188,12 +189,12 @@ func sameAdvice(a, b *Finding) bool {
 }
 
 // group writes what is wrong with addresses of one verdict, and once what to do.
-func (p *printer) group(r *Report, group []*Finding) {
+func (p *printer) group(group []*Finding) {
 	for i, f := range group {
 		if i > 0 && group[i-1].Reason == f.Reason {
 			continue // its addresses stand with the first one
 		}
-		p.WriteString("\n")
+		p.out.WriteString("\n")
 		for _, same := range group[i:] {
 			if same.Reason != f.Reason {
 				break
@@ -202,7 +203,7 @@ func (p *printer) group(r *Report, group []*Finding) {
 			if same.Address != "" {
 				line += ", " + same.Shown()
 			}
-			p.WriteString(p.paint(bold, line) + "\n")
+			p.out.WriteString(p.paint(bold, line) + "\n")
 		}
 		p.wrap("  ", "  ", p.paint(red, "wrong:")+" "+foreign.LineOf(f.Reason, maxReason))
 	}
@@ -220,7 +221,7 @@ func (p *printer) group(r *Report, group []*Finding) {
 		p.code(fix.Command)
 	}
 	if fix.Docs != "" {
-		p.WriteString("  see: " + p.paint(cyan, fix.Docs) + "\n")
+		p.out.WriteString("  see: " + p.paint(cyan, fix.Docs) + "\n")
 	}
 }
 
@@ -276,7 +277,7 @@ func (p *printer) connect(r *Report) {
 	if len(reached) == 0 {
 		return
 	}
-	p.WriteString("\n")
+	p.out.WriteString("\n")
 	p.wrap("", "  ", "Without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work.")
 	p.code(r.ConnectCommand())
 	if len(lost) > 0 {
@@ -290,19 +291,21 @@ func (r *Report) ConnectCommand() string { return r.User.Line("connect") }
 // close writes what could not be checked, and that all is well if it is.
 func (p *printer) close(r *Report) {
 	if r.NeedsLogin {
-		p.WriteString("\n")
+		p.out.WriteString("\n")
 		by := ""
 		if len(r.Mechanisms) > 0 {
 			by = ", by " + strings.Join(r.Mechanisms, " or ")
 		}
 		p.wrap("", "  ", "The cluster wants clients to log in"+by+".")
-		if r.User.File == "" && len(r.Mechanisms) > 0 {
-			p.code(r.User.Line("doctor", "--sasl", preferred(r.Mechanisms), "--username", "USER", "--password-file", "FILE"))
+		if len(r.Mechanisms) > 0 {
+			for _, line := range r.loginLines() {
+				p.code(line)
+			}
 		}
-		p.WriteString("  see: " + p.paint(cyan, docsLogins) + "\n")
+		p.out.WriteString("  see: " + p.paint(cyan, docsLogins) + "\n")
 	}
 	if len(r.Unchecked) > 0 {
-		p.WriteString("\nNot checked:\n")
+		p.out.WriteString("\nNot checked:\n")
 		for _, what := range r.Unchecked {
 			p.wrap("  - ", "    ", foreign.LineOf(what, maxReason)+".")
 		}
@@ -310,7 +313,7 @@ func (p *printer) close(r *Report) {
 	if !r.Sound() {
 		return
 	}
-	p.WriteString("\n")
+	p.out.WriteString("\n")
 	addresses := strings.Join(r.User.Addresses, ",")
 	if r.User.Via == "" {
 		p.wrap("", "  ", fmt.Sprintf("Every address works from here: a client of %s can use all %d brokers.", foreign.Line(addresses), r.Brokers))
@@ -319,6 +322,29 @@ func (p *printer) close(r *Report) {
 	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, where --via has it resolved and dialled. A client on this machine cannot go that way by itself; through kproxy connect it can use all %d brokers:", r.User.Via, r.Brokers))
 	p.code(r.ConnectCommand())
 	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
+}
+
+// loginLines are what adds a login: a command, or lines of the client's file.
+func (r *Report) loginLines() []string {
+	mechanism := preferred(r.Mechanisms)
+	u := r.User
+	switch {
+	case u.File == "":
+		return []string{u.Line("doctor", "--sasl", mechanism, "--username", "USER", "--password-file", "FILE")}
+	case u.Librdkafka:
+		u.SASL = &proxy.SASL{}
+		return []string{"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism, "sasl.username=USER", "sasl.password=SECRET"}
+	default:
+		u.SASL = &proxy.SASL{}
+		module := "plain.PlainLoginModule"
+		if strings.HasPrefix(mechanism, "SCRAM") {
+			module = "scram.ScramLoginModule"
+		}
+		return []string{
+			"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism,
+			"sasl.jaas.config=org.apache.kafka.common.security." + module + ` required username="USER" password="SECRET";`,
+		}
+	}
 }
 
 // preferred is the mechanism to suggest.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,7 +16,7 @@ import (
 
 // fix says what to do about a verdict.
 func (c *Case) fix(v Verdict) Fix {
-	switch v {
+	switch v { //nolint:exhaustive // others are of a name, a connection or a node
 	case Untrusted, Expired, WrongName, WantsCert, CertRefused, TLSVersion, TLSName, TLSFailed, WantsTLS, NoTLS:
 		return c.fixTLS(v)
 	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
@@ -146,11 +147,15 @@ func (c *Case) another(text, section string) Fix {
 // fixVia is for the way through another machine.
 func (c *Case) fixVia() Fix {
 	failed, _ := errors.AsType[*via.Error](c.Err)
-	switch failed.Outcome {
+	switch failed.Outcome { //nolint:exhaustive // others are of the way behind it
 	case via.OutcomeCredentials, via.OutcomeProxyUnreachable, via.OutcomeProxyUntrusted, via.OutcomeProxyProtocol, via.OutcomeLoginRefused:
+		known := cmp.Or(c.User.value("--via-known-hosts"), "--via-known-hosts")
 		return Fix{Text: strings.NewReplacer(
 			"via_key_file", "--via-key-file", "via_passphrase_file", "--via-passphrase-file",
-			"via_password_file", "--via-password-file", "via_known_hosts", "--via-known-hosts").Replace(proxy.Advice(c.Err)), Docs: docsNames}
+			"via_password_file", "--via-password-file", "via_known_hosts", known).Replace(proxy.Advice(c.Err)), Docs: docsNames}
+	}
+	if failed.Outcome == via.OutcomeTargetRefused {
+		return Fix{Text: "have " + c.User.Via + " allow connections to the address (in sshd_config: AllowTcpForwarding and PermitOpen)", Docs: docsNetworks}
 	}
 	if c.IsBootstrap() {
 		return Fix{Text: "see whether " + c.User.Via + " can reach the address: it is resolved and dialled there", Docs: docsNetworks}
@@ -161,7 +166,7 @@ func (c *Case) fixVia() Fix {
 // fixPort is for a port that is not a broker's.
 func (c *Case) fixPort(v Verdict) Fix {
 	port := c.User.key("HOST:PORT", "bootstrap.servers", "bootstrap.servers")
-	switch v {
+	switch v { //nolint:exhaustive // fix has chosen
 	case IsControl:
 		if c.IsBootstrap() {
 			return Fix{Text: "give the port of a broker's listener in " + port + ": usually 9092, where controllers have 9093", Docs: docsControllers}
@@ -186,7 +191,7 @@ func (c *Case) fixPort(v Verdict) Fix {
 
 // hint says what a service may have to do with Kafka.
 func hint(k speaks.Kind) string {
-	switch k { //nolint:exhaustive // others have nothing to do with it
+	switch k {
 	case speaks.ZooKeeper:
 		return "ZooKeeper's is for brokers of Kafka before 4.0, and no client has needed it since 0.9"
 	case speaks.HTTP:

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func (c *Case) switchTLS(v Verdict) Fix {
 			"set security.protocol to "+u.protocolWith(false)+", or use the port that speaks TLS")
 		f = c.client(f, "security.protocol="+u.protocolWith(false))
 		if u.File == "" {
-			f.Command = u.without("doctor", tlsFlags)
+			f.Command = u.without(tlsFlags)
 		}
 		return f
 	}
@@ -106,9 +107,9 @@ func (u *User) caLines() []string {
 // tlsFlags are the flags that turn TLS on, with the number of values behind each.
 var tlsFlags = map[string]int{"--tls": 0, "--insecure": 0, "--ca": 1, "--cert": 1, "--key": 1, "--server-name": 1}
 
-// without is the user's own command line without some flags, each with the number of values
+// without is doctor's command line with the user's own arguments, without some flags, each with the number of values
 // behind it, and with others in their place.
-func (u *User) without(command string, flags map[string]int, more ...string) string {
+func (u *User) without(flags map[string]int, more ...string) string {
 	other := *u
 	other.Args = nil
 	for i := 0; i < len(u.Args); i++ {
@@ -120,7 +121,7 @@ func (u *User) without(command string, flags map[string]int, more ...string) str
 			i += values
 		}
 	}
-	return other.Line(command, more...)
+	return other.Line("doctor", more...)
 }
 
 // trust has the client trust the authority that signed the broker's certificate.
@@ -140,7 +141,7 @@ func (c *Case) trust() Fix {
 	}
 	f = c.client(f, u.caLines()...)
 	if u.File == "" {
-		f.Command = u.without("doctor", map[string]int{"--ca": 1}, "--ca", "FILE")
+		f.Command = u.without(map[string]int{"--ca": 1}, "--ca", "FILE")
 	}
 	return f
 }
@@ -151,7 +152,7 @@ func (c *Case) fixName() Fix {
 	if c.IsBootstrap() {
 		f := Fix{Text: "connect by a name that the certificate is for; if none of these leads there from here, have kproxy look for one in every broker's certificate: --server-name NAME", Docs: docsCerts}
 		if name != "" && c.User.File == "" {
-			f.Command = c.User.without("doctor", map[string]int{"--server-name": 1}, "--server-name", name)
+			f.Command = c.User.without(map[string]int{"--server-name": 1}, "--server-name", name)
 		}
 		return f
 	}
@@ -186,7 +187,7 @@ func (c *Case) oneProtocol(v Verdict) Fix {
 	f := Fix{Docs: docsProtocols, File: c.file()}
 	f.Text = fmt.Sprintf("the listener that clients bootstrap at is %s, and the address that it advertises is of a port with%s. "+
 		"Have it advertise its own port, or give all brokers the same protocol under one name in listener.security.protocol.map",
-		protocol, map[Verdict]string{WantsTLS: " TLS", NoTLS: "out TLS", LoginWanted: " SASL"}[v])
+		protocol, map[Verdict]string{WantsTLS: " TLS", NoTLS: "out TLS", LoginWanted: " SASL", NoLogin: "out SASL"}[v])
 	address := c.Working
 	if address == "" {
 		host, _, err := hostport.Parse(c.Address)
@@ -213,7 +214,7 @@ var loginFlags = map[string]int{
 func (c *Case) noLogin(f Fix, line string) Fix {
 	f = c.client(f, line)
 	if c.User.File == "" {
-		f.Command = c.User.without("doctor", loginFlags)
+		f.Command = c.User.without(loginFlags)
 	}
 	return f
 }
@@ -226,14 +227,18 @@ func (c *Case) fixLogin(v Verdict) Fix {
 	case Mechanism:
 		f := Fix{Text: "use a mechanism that the broker offers", Docs: docsLogins}
 		if can := mechanisms(c.Err); len(can) > 0 {
-			f.Text += ": " + u.key("--sasl ", "sasl.mechanism=", "sasl.mechanism=") + can[len(can)-1]
-			f = c.client(f, "sasl.mechanism="+can[len(can)-1])
+			key := cmp.Or(u.Mechanism, "sasl.mechanism")
+			f.Text += ": " + u.key("--sasl ", key+"=", key+"=") + can[len(can)-1]
+			f = c.client(f, key+"="+can[len(can)-1])
 			if u.File == "" {
-				f.Command = u.without("doctor", map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
+				f.Command = u.without(map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
 			}
 		}
 		return f
 	case NoLogin:
+		if !c.IsBootstrap() {
+			return c.oneProtocol(v)
+		}
 		return c.noLogin(Fix{
 			Text: u.key("leave --sasl out, or use the port of the listener that has SASL", "set security.protocol without SASL, or use the port of the listener that has SASL",
 				"set security.protocol without SASL, or use the port of the listener that has SASL"), Docs: docsLogins,

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -23,6 +24,10 @@ type User struct {
 	// have said them. Librdkafka says that its keys are librdkafka's, and not Java's.
 	File       string
 	Librdkafka bool
+
+	// Mechanism is the file's own key for a mechanism, and Store the file of authorities that
+	// it names, as far as it does.
+	Mechanism, Store string
 
 	// Trusted says which authorities were trusted: a file and its subjects. "": the system's.
 	Trusted string
@@ -63,6 +68,19 @@ func (u *User) Line(command string, more ...string) string {
 		words[i] = Quote(word)
 	}
 	return strings.Join(words, " ")
+}
+
+// value is the value of a flag in the user's arguments; "": it is not there.
+func (u *User) value(flag string) string {
+	for i, arg := range u.Args {
+		if value, ok := strings.CutPrefix(arg, flag+"="); ok {
+			return foreign.Line(value)
+		}
+		if arg == flag && i+1 < len(u.Args) {
+			return foreign.Line(u.Args[i+1])
+		}
+	}
+	return ""
 }
 
 // plainWord is a word that means itself to every POSIX shell.

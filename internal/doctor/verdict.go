@@ -185,10 +185,10 @@ func (c *Case) ofConnect() Verdict {
 	_, notDialled := errors.AsType[*upstream.RefusedError](c.Err)
 	late, isNet := errors.AsType[net.Error](c.Err)
 	switch {
-	case isVia:
-		return ViaFailed
 	case c.isElsewhereLocal():
 		return Localhost
+	case isVia:
+		return ViaFailed
 	case notDialled:
 		return NotDialled
 	case errors.Is(c.Err, syscall.ECONNREFUSED):

@@ -51,6 +51,7 @@ var signs = []sign{
 	{ZooKeeper, isZooKeeper, line},
 	{ZooKeeper, isSessionOfZooKeeper, nothing},
 	{Redis, anyOf("-ERR ", "-NOAUTH ", "-DENIED ", "-WRONGTYPE ", "+PONG\r\n", "-MISCONF "), line},
+	{AMQP, prefixed("AMQP"), nothing},
 	{IMAP, anyOf("* OK", "* PREAUTH", "* BYE"), line},
 	{POP3, anyOf("+OK"), line},
 	{FTP, isFTP, line},
@@ -191,7 +192,9 @@ func isFTP(b []byte) bool {
 	return strings.Contains(first, "FTP") || strings.HasPrefix(first, "530 ") || strings.HasPrefix(first, "530-")
 }
 
-func firstBytes(b []byte) string { return foreign.LineOf(string(b[:min(len(b), 32)]), maxText/2) }
+func firstBytes(b []byte) string {
+	return foreign.LineOf(string(b[:min(len(b), maxText/2)]), maxText/2)
+}
 
 // ClassifyResponse tells a Kafka broker from a KRaft controller by the APIs in a response to
 // ApiVersions v0, from behind its correlation id. Anything else is Unknown.

@@ -41,6 +41,7 @@ var greetings = []struct {
 	{"a session of ZooKeeper", "\x00\x00\x00\x25\x00\x00\x00\x00\x00\x00\x75\x30" + strings.Repeat("\x01", 25), ZooKeeper, ""},
 	{"PROXY header, version 1", "PROXY TCP4 10.0.0.1 10.0.0.2 56324 9092\r\n", ProxySent, "PROXY TCP4 10.0.0.1 10.0.0.2 56324 9092"},
 	{"PROXY header, version 2", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", ProxySent, ""},
+	{"RabbitMQ", "AMQP\x00\x00\x09\x01", AMQP, ""},
 	{"nothing", "", Silent, ""},
 	{"anything", "\x00\x01\x02hello", Unknown, `\x00\x01\x02hello`},
 }

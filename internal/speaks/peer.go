@@ -32,6 +32,7 @@ const (
 	IMAP        Kind = "imap"
 	POP3        Kind = "pop3"
 	ZooKeeper   Kind = "zookeeper"
+	AMQP        Kind = "amqp"
 	Unknown     Kind = "unknown"         // it sent bytes of no protocol that is known
 	ClosesFirst Kind = "closes-at-once"  // it closes before anything was sent to it
 	Closes      Kind = "closes-on-bytes" // it closes when something is sent to it
@@ -65,6 +66,7 @@ var names = map[Kind]string{
 	IMAP:        "a mail server (IMAP)",
 	POP3:        "a mail server (POP3)",
 	ZooKeeper:   "ZooKeeper",
+	AMQP:        "an AMQP server, such as RabbitMQ",
 	Unknown:     "a service of an unknown protocol",
 }
 
@@ -81,6 +83,9 @@ func (p Peer) String() string {
 	name := p.Kind.Name()
 	if p.Secure && p.Kind != TLS {
 		name += " inside TLS"
+	}
+	if p.Secure && p.Cert != nil {
+		name += fmt.Sprintf(" (its certificate is for %s, issued by %s)", p.Cert.For(), p.Cert.By())
 	}
 	if p.Text != "" {
 		name += fmt.Sprintf(", which says %q", p.Text)
@@ -139,7 +144,7 @@ func CertificateOf(chain []*x509.Certificate) *Certificate {
 // For is the certificate's names, quoted.
 func (c *Certificate) For() string {
 	if len(c.Names) == 0 {
-		return "no host name"
+		return "no host name (it has no subjectAltName, and its common name does not count)"
 	}
 	var quoted []string
 	for _, name := range c.Names {
