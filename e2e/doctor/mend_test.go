@@ -136,7 +136,6 @@ func advertisedBy(t *testing.T, lines []string) string {
 var mendedByCommand = []fault{
 	{name: "private-address", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "known_hosts"))},
 	{name: "wildcard", args: args(fake(9301))},
-	{name: "no-host", args: args(fake(9302))},
 	{name: "localhost-of-three", args: []string{first("LOCALHOST"), lab.HostPort(host(2), 9101), lab.HostPort(host(3), 9101)}},
 }
 

@@ -156,7 +156,37 @@ func stable(text string) string {
 	for _, u := range unstable {
 		text = u.what.ReplaceAllString(text, u.with)
 	}
-	return text
+	return unwrapped(text)
+}
+
+var (
+	prose = regexp.MustCompile(`^(  \S|\S)`)                             // and no table, nor a line to paste
+	label = regexp.MustCompile(`^(  (wrong|fix|see|note): |  - |WHO |\S)`) // begins a text
+)
+
+// unwrapped joins the lines of a text that was wrapped: where a line ends depends on how long
+// the names and versions of a machine are.
+func unwrapped(text string) string {
+	var out strings.Builder
+	before := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if out.Len() > 0 {
+			if prose.MatchString(before) && prose.MatchString(line) && !label.MatchString(line) {
+				line = " " + strings.TrimSpace(line)
+			} else {
+				out.WriteByte('\n')
+				before = line
+			}
+		} else {
+			before = line
+		}
+		out.WriteString(line)
+	}
+	if out.Len() > 0 {
+		out.WriteByte('\n')
+	}
+	return out.String()
 }
 
 // keep keeps the output as it was.
