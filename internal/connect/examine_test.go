@@ -153,6 +153,11 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 			if got := strings.Join(words, ", "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
+			if tt.name == "each other's" {
+				if f := r.Findings[2]; f.Elsewhere != r.Findings[1].Address || !strings.Contains(r.ConnectCommand(), " --node 1="+f.Elsewhere) || !strings.HasSuffix(f.Fix.Properties[0], f.Elsewhere) {
+					t.Errorf("node 1 is where node 0 says that it is: %+v", f)
+				}
+			}
 			if r.Sound() != !strings.Contains(tt.want, "_") && tt.name != "a closed port" && tt.name != "a wildcard" {
 				t.Errorf("sound: %t", r.Sound())
 			}

@@ -352,7 +352,7 @@ func itself(node int32, seen []int32) error {
 	case len(seen) > 1:
 		return &doctor.SelfError{Verdict: doctor.Balancer, Says: fmt.Sprintf("different nodes respond there, connection by connection: %s", listed(seen))}
 	case len(seen) == 1 && seen[0] != node:
-		return &doctor.SelfError{Verdict: doctor.AnotherNode, Says: fmt.Sprintf("node %d responds there", seen[0])}
+		return &doctor.SelfError{Verdict: doctor.AnotherNode, Node: seen[0], Says: fmt.Sprintf("node %d responds there", seen[0])}
 	default:
 		return nil
 	}
