@@ -29,6 +29,7 @@ const (
 	// filteredPort, and those behind it, are dropped at each address.
 	filteredPort   = 9990
 	controllerPort = 9099
+	internalPort   = 19092
 	closedPort     = 9199 // nothing listens there
 
 	username = "alice"
@@ -182,7 +183,7 @@ func (s *site) startKafka(t *testing.T) {
 	var err error
 	s.kafka, err = lab.StartCluster(s.life, lab.ClusterConfig{
 		Release: s.release, Java: s.java, Size: brokers, Dir: filepath.Join(t.TempDir(), "kafka"), Place: s.net,
-		Internal: at(private, 19092), Controller: at(public, controllerPort), Clients: clients, Properties: s.properties,
+		Internal: at(private, internalPort), Controller: at(public, controllerPort), Clients: clients, Properties: s.properties,
 	})
 	t.Cleanup(s.kafka.Close)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,7 @@ func (s *site) examine(t *testing.T, f fault) {
 	if r.exit != f.exit {
 		t.Errorf("it ended with %d, want %d", r.exit, f.exit)
 	}
+	r.stdout = elided(r.stdout)
 	for _, problem := range f.misses(r.stdout + r.stderr) {
 		t.Error(problem)
 	}
@@ -160,7 +162,7 @@ func stable(text string) string {
 }
 
 var (
-	prose = regexp.MustCompile(`^(  \S|\S)`)                             // and no table, nor a line to paste
+	prose = regexp.MustCompile(`^(  \S|\S)`)                               // and no table, nor a line to paste
 	label = regexp.MustCompile(`^(  (wrong|fix|see|note): |  - |WHO |\S)`) // begins a text
 )
 
@@ -188,6 +190,44 @@ func unwrapped(text string) string {
 	}
 	return out.String()
 }
+
+// elided leaves out of lines to paste what the brokers have already: a listener for each
+// fault.
+func elided(text string) string {
+	for line := range strings.Lines(text) {
+		key, list, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		entries := strings.Split(list, ",")
+		if !ok || len(entries) < len(listeners) {
+			continue
+		}
+		var left []string
+		for _, entry := range entries {
+			switch {
+			case !configured()[entry]:
+				left = append(left, entry)
+			case len(left) == 0 || left[len(left)-1] != "…":
+				left = append(left, "…")
+			}
+		}
+		text = strings.Replace(text, line, key+"="+strings.Join(left, ",")+"\n", 1)
+	}
+	return text
+}
+
+// configured are the entries of the brokers' listeners, what they advertise, and their
+// protocols.
+var configured = sync.OnceValue(func() map[string]bool {
+	all := map[string]bool{"INTERNAL:PLAINTEXT": true, "CONTROLLER:PLAINTEXT": true}
+	for id := 1; id <= brokers; id++ {
+		all["INTERNAL://"+lab.HostPort(private(id), internalPort)] = true
+		all["CONTROLLER://"+lab.HostPort(public(id), controllerPort)] = true
+		for _, l := range listeners {
+			c := l.forBroker()
+			all[l.name+":"+c.Protocol], all[l.name+"://"+c.Bind(id)], all[l.name+"://"+c.Advertise(id)] = true, true, true
+		}
+	}
+	return all
+})
 
 // keep keeps the output as it was.
 func (s *site) keep(t *testing.T, f fault, r result) {
