@@ -37,7 +37,7 @@ func (o *Options) locate(ctx context.Context, c *Cluster) error {
 		if len(c.Brokers) > 1 {
 			asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
 		}
-		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c) })
+		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c, o.Addresses) })
 		asking.Wait()
 		return nil
 	})
@@ -91,14 +91,14 @@ func (c *Cluster) unsettled(settled map[int32]How) []Broker {
 	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
 }
 
-// witnesses asks at each of the user's addresses which node is there, and for its listeners, by
-// node.
-func (a asker) witnesses(ctx context.Context, c *Cluster) ([]witness, map[int32]doctor.Layout) {
-	all := make([]witness, len(a.Addresses))
+// witnesses asks at each of some of the user's addresses which node is there, and for its
+// listeners, by node.
+func (a asker) witnesses(ctx context.Context, c *Cluster, addresses []string) ([]witness, map[int32]doctor.Layout) {
+	all := make([]witness, len(addresses))
 	layouts := map[int32]doctor.Layout{}
 	var mu sync.Mutex // guards layouts
 	var asking sync.WaitGroup
-	for i, address := range a.Addresses {
+	for i, address := range addresses {
 		asking.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 			defer cancel()
