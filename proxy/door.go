@@ -105,7 +105,7 @@ const (
 func (d *door) accept(ctx context.Context) {
 	wait := time.Duration(0)
 	for {
-		d.proxy.waiters.waitShort(ctx)
+		d.waitForPlaces(ctx)
 		conn, err := d.socket.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return

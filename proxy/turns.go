@@ -2,9 +2,12 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"kproxy/internal/logkey"
 )
 
 // places are how many sessions do one kind of work at one time; the others wait in
@@ -65,18 +68,46 @@ func (p places) give() { <-p.taken }
 // waits in the sockets' queues. If its connections were accepted, they would use up
 // max_connections, and other clients would be refused.
 type waiters struct {
-	n    atomic.Int32
-	over atomic.Bool // the sockets are closed
+	n      atomic.Int32
+	over   atomic.Bool  // the sockets are closed
+	pauses atomic.Int64 // how often a listening socket has stopped accepting
+	warned atomic.Int64 // when the log was last told; a mark
 }
 
 // maxWaiters sessions are served within a second.
 const maxWaiters = 1024
 
+// isFull reports whether no connection may be accepted.
+func (w *waiters) isFull() bool { return w.n.Load() >= maxWaiters && !w.over.Load() }
+
 // waitShort returns when there are fewer, when the sockets are closed, or when ctx ends.
 func (w *waiters) waitShort(ctx context.Context) {
-	for w.n.Load() >= maxWaiters && !w.over.Load() && ctx.Err() == nil {
+	for w.isFull() && ctx.Err() == nil {
 		sleep(ctx, time.Millisecond)
 	}
+}
+
+// pause counts a pause. It reports whether the log is to be told: once in
+// alarmInterval.
+func (w *waiters) pause() (tell bool) {
+	w.pauses.Add(1)
+	last, now := w.warned.Load(), markNow()
+	return (mark(last) == never || time.Duration(now)-time.Duration(last) >= alarmInterval) && w.warned.CompareAndSwap(last, int64(now))
+}
+
+// waitForPlaces waits while too many sessions wait for a place, and says so in the log.
+func (d *door) waitForPlaces(ctx context.Context) {
+	w := &d.proxy.waiters
+	if !w.isFull() {
+		return
+	}
+	if w.pause() {
+		d.proxy.admission.lines.add(logLine{d.log, slog.LevelWarn, "no connection is accepted for a moment: too many wait for their TLS handshake or first request", []slog.Attr{
+			slog.Int(logkey.Sessions, maxWaiters),
+			slog.String(logkey.Fix, "find the source of the new connections; limits.accept_rate of the listener bounds it"),
+		}})
+	}
+	w.waitShort(ctx)
 }
 
 // turn is one pipe's place. One goroutine uses it. It is held while the session

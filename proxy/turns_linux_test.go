@@ -38,6 +38,26 @@ func TestManyWaitersStopAccepting(t *testing.T) {
 	}
 }
 
+// The log says that accepting pauses once a minute, and metrics count every pause.
+func TestPausesAreTold(t *testing.T) {
+	var w waiters
+	w.n.Store(maxWaiters)
+	if !w.pause() || w.pause() {
+		t.Error("the log is not told of the first pause alone")
+	}
+	w.warned.Add(-int64(alarmInterval))
+	if !w.pause() {
+		t.Error("the log is not told again after alarmInterval")
+	}
+	if got := w.pauses.Load(); got != 3 {
+		t.Errorf("%d pauses are counted, want 3", got)
+	}
+	p := startCrowded(t)
+	if s := p.Stats(); s.Waiting != maxWaiters || s.AcceptPauses == 0 {
+		t.Errorf("Stats has %d waiting and %d pauses, want %d and some", s.Waiting, s.AcceptPauses, maxWaiters)
+	}
+}
+
 func TestShutdownWaitsForNoWaiters(t *testing.T) {
 	startCrowded(t).Shutdown(t.Context())
 }
