@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/inflight"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -28,7 +29,7 @@ func (s *session) pumpAnswers() {
 	if why := s.answersEnded(err, flushed); why != nil {
 		s.note(why)
 	}
-	s.queue.close()
+	s.queue.Close()
 	_ = s.broker.Close()               // ends a pump of requests that writes
 	_ = s.client.SetReadDeadline(past) // and one that reads
 }
@@ -66,7 +67,7 @@ func (s *session) answersEnded(err, flushed error) error {
 			return end(BrokerLogin, errLoginCut)
 		}
 		why := end(BrokerClosed, nil)
-		if owed := s.queue.owed(); owed > 0 {
+		if owed := s.queue.Owed(); owed > 0 {
 			why.err = errUnanswered(owed)
 		}
 		return why
@@ -93,13 +94,13 @@ func (s *session) answers() error {
 		if err != nil {
 			return err
 		}
-		r, ok := s.queue.take()
+		r, ok := s.queue.Take()
 		switch {
 		case !ok:
 			return end(UnexpectedAnswer, errors.New("the broker sent a frame that nobody asked for"))
-		case r.kind == ownAnswer:
+		case r.Kind == inflight.OwnResponse:
 			err = s.settle()
-		case r.kind == saslToken:
+		case r.Kind == inflight.SASLToken:
 			err = s.token(wire.Size(b))
 		default:
 			err = s.match(r)
@@ -117,7 +118,7 @@ func (s *session) settle() error {
 		if err := s.down.flush(); err != nil {
 			return err
 		}
-		own := s.queue.settle()
+		own := s.queue.Settle()
 		if own == nil {
 			return nil
 		}
@@ -137,7 +138,7 @@ func (s *session) token(size int32) error {
 }
 
 // match forwards the answer at the front of the pipe, which belongs to r.
-func (s *session) match(r request) error {
+func (s *session) match(r inflight.Request) error {
 	b, err := s.down.peek(wire.ResponsePrefixLen)
 	if err != nil {
 		return err
@@ -146,25 +147,25 @@ func (s *session) match(r request) error {
 	if size < wire.MinResponseSize {
 		return end(BadAnswer, errFrameSize(size))
 	}
-	if got := wire.CorrelationID(b); got != r.correlationID {
-		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.correlationID))
+	if got := wire.CorrelationID(b); got != r.CorrelationID {
+		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.CorrelationID))
 	}
-	if r.kind == ownRequest {
+	if r.Kind == inflight.OwnRequest {
 		return s.swallow(wire.SizeLen + int(size))
 	}
 	l := s.endpoint.listener
-	l.counters.answered(r.key, time.Since(s.opened)-r.read)
+	l.counters.answered(r.Key, time.Since(s.opened)-r.Read)
 	if s.down.frames.Add(1) == 1 {
 		l.cluster.pulse.answered()
 	}
-	if !s.passedLogin.Load() && !isBeforeLogin(r.key) {
+	if !s.passedLogin.Load() && !isBeforeLogin(r.Key) {
 		s.passedLogin.Store(true)
 	}
-	a := answer{session: s, request: r, frame: wire.SizeLen + int(size)}
-	if r.kind == saslHandshake {
+	a := answer{session: s, req: r, frame: wire.SizeLen + int(size)}
+	if r.Kind == inflight.SASLHandshake {
 		return a.handshake()
 	}
-	switch r.treatment {
+	switch r.Treatment {
 	case rewrite.Head:
 		return a.head()
 	case rewrite.Whole:
@@ -185,7 +186,7 @@ func isBeforeLogin(key int16) bool { return key == kmsg.ApiVersions.Int16() || i
 // answer is one answer on its way, at the front of the pipe of answers.
 type answer struct {
 	*session
-	request
+	req inflight.Request
 	frame int // its length, size field included
 }
 
@@ -203,7 +204,7 @@ func (a answer) peek(n int) ([]byte, error) {
 // under a prefix that fits, and the rest of the frame as it is.
 func (a answer) replace(n int, out []byte) error {
 	payload := a.frame - wire.ResponsePrefixLen
-	prefix := wire.AppendResponsePrefix(nil, a.correlationID, payload-n+len(out))
+	prefix := wire.AppendResponsePrefix(nil, a.req.CorrelationID, payload-n+len(out))
 	if err := a.down.write(append(prefix, out...)); err != nil {
 		return err
 	}
@@ -229,11 +230,11 @@ func (a answer) whole() error {
 	}
 	defer a.release(decoded)
 	r := a.rewriter()
-	out, notes, err := r.Whole(a.key, a.version, payload)
+	out, notes, err := r.Whole(a.req.Key, a.req.Version, payload)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
-	a.rewrote(a.request, notes)
+	a.rewrote(a.req, notes)
 	return a.replace(n, out)
 }
 
@@ -262,7 +263,7 @@ func (a answer) head() error {
 			return err
 		}
 		r := a.rewriter()
-		out, headLen, notes, err := r.Head(a.key, a.version, payload)
+		out, headLen, notes, err := r.Head(a.req.Key, a.req.Version, payload)
 		a.release(decoded)
 		switch {
 		case errors.Is(err, wire.ErrShort) && len(payload) < min(total, rewrite.MaxWhole):
@@ -271,7 +272,7 @@ func (a answer) head() error {
 		case err != nil:
 			return end(BadAnswer, err)
 		}
-		a.rewrote(a.request, notes)
+		a.rewrote(a.req, notes)
 		return a.replace(headLen, out)
 	}
 }
@@ -286,6 +287,6 @@ func (a answer) handshake() error {
 	if len(payload) < 2 {
 		return end(BadAnswer, errFrameSize(int32(a.frame)))
 	}
-	a.queue.setHandshake(binary.BigEndian.Uint16(payload) == 0)
+	a.queue.SetHandshake(binary.BigEndian.Uint16(payload) == 0)
 	return a.down.pass(a.frame)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
@@ -325,7 +326,7 @@ func (s *session) rawTokens(ctx context.Context) error {
 }
 
 // logsInAgain answers a login of a client that has one.
-func (s *session) logsInAgain(r request, frame int) error {
+func (s *session) logsInAgain(r inflight.Request, frame int) error {
 	if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
 		return end(RequestTooLarge, errFrameSize(int32(frame)))
 	}
@@ -343,7 +344,7 @@ func (s *session) logsInAgain(r request, frame int) error {
 		return err
 	}
 	if fails != nil {
-		s.queue.waitDelivered()
+		s.queue.WaitDelivered()
 	}
 	return fails
 }

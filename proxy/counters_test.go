@@ -127,7 +127,7 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	l := p.clusters[0].listeners[0]
 	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, client: client, broker: broker, opened: time.Now()}
 	s.to = &route{any: true}
-	s.queue.init()
+	s.queue.Init()
 	s.up.src, s.up.dst, s.down.src, s.down.dst = client, broker, broker, client
 	return func() {
 		client.left, broker.left = requests, answers
@@ -137,7 +137,7 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 		if err := s.answers(); !errors.Is(err, io.EOF) {
 			tb.Fatal(err)
 		}
-		if left := s.queue.owed(); left > 0 {
+		if left := s.queue.Owed(); left > 0 {
 			tb.Fatalf("%d requests have no answer", left)
 		}
 	}

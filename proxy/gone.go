@@ -103,7 +103,7 @@ func (d *departure) look(now time.Time, t transport, moved int64, limit time.Dur
 // abandon ends a session whose client is gone.
 func (s *session) abandon() {
 	err := fmt.Errorf("the client is gone, and nothing has moved for %s", s.proxy.conf.PeerGoneAfter)
-	if owed := s.queue.owed(); owed > 0 {
+	if owed := s.queue.Owed(); owed > 0 {
 		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
 	}
 	s.note(end(ClientReset, err))

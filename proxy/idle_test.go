@@ -1,6 +1,9 @@
 package proxy
 
-import "testing"
+import (
+	"kproxy/internal/inflight"
+	"testing"
+)
 
 // The sweep asks whether a session is idle when nothing is owed. A request that is
 // queued before the answer, and has not moved a byte yet, makes it busy.
@@ -17,10 +20,10 @@ func TestARequestThatIsOwedIsNotIdle(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &session{proxy: &Proxy{}}
-			s.queue.init()
+			s.queue.Init()
 			s.idleAt.Store(s.moved() + 1)
 			if tt.owed {
-				if full, _ := s.queue.push(request{}); full {
+				if full, _ := s.queue.Push(inflight.Request{}); full {
 					t.Fatal("the queue is full")
 				}
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/inflight"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -18,13 +19,13 @@ const maxRefused = 256 << 10
 
 // refuse answers a request that the listener does not allow, as a broker does
 // whose administrator has not. What has no such answer ends the session.
-func (s *session) refuse(r request, frame int) error {
+func (s *session) refuse(r inflight.Request, frame int) error {
 	refusal := &ended{
 		reason: APIRefused,
-		err:    fmt.Errorf("%s v%d is not allowed on this listener", kmsg.NameForKey(r.key), r.version),
+		err:    fmt.Errorf("%s v%d is not allowed on this listener", kmsg.NameForKey(r.Key), r.Version),
 		fix:    "if its clients need it, name it in the listener's apis.allow",
 	}
-	if r.key == kmsg.Produce.Int16() {
+	if r.Key == kmsg.Produce.Int16() {
 		return s.refuseProduce(r, frame, refusal)
 	}
 	if frame > maxRefused {
@@ -42,8 +43,8 @@ func (s *session) refuse(r request, frame int) error {
 
 // answerRefused answers a refused request with this body, of which frame bytes are
 // at the front of the pipe.
-func (s *session) answerRefused(r request, frame int, body []byte, refusal *ended) error {
-	payload, err := rewrite.Refusal(r.key, r.version, body)
+func (s *session) answerRefused(r inflight.Request, frame int, body []byte, refusal *ended) error {
+	payload, err := rewrite.Refusal(r.Key, r.Version, body)
 	switch {
 	case errors.Is(err, wire.ErrShort), errors.Is(err, wire.ErrMalformed):
 		return end(BadRequest, err)
@@ -54,7 +55,7 @@ func (s *session) answerRefused(r request, frame int, body []byte, refusal *ende
 }
 
 // refuseProduce refuses a Produce request, whose records are dropped as they come.
-func (s *session) refuseProduce(r request, frame int, refusal *ended) error {
+func (s *session) refuseProduce(r inflight.Request, frame int, refusal *ended) error {
 	h, err := s.readHeader()
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func (s *session) refuseProduce(r request, frame int, refusal *ended) error {
 	if err := s.up.drop(h.Len); err != nil {
 		return err
 	}
-	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.key, r.version), version: r.version}
+	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.Key, r.Version), version: r.Version}
 	p.holding = holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}
 	defer p.holding.clear()
 	s.up.keeper.turn.begin()
@@ -301,8 +302,8 @@ func (p *produceStripper) skip(n int) error {
 // proxy has logged in for it. The broker must not see it, which would take it for
 // another login on the connection (KIP-368). The answer is that of a broker on a
 // listener without SASL, which is what the client should be configured for.
-func (s *session) refuseLogin(r request, frame int) error {
-	payload, err := rewrite.IllegalSASLState(r.key, r.version)
+func (s *session) refuseLogin(r inflight.Request, frame int) error {
+	payload, err := rewrite.IllegalSASLState(r.Key, r.Version)
 	if err != nil {
 		return &ended{reason: UnsupportedVersion, err: err, fix: "kproxy logs in for its clients here; take SASL out of the client's configuration"}
 	}
@@ -311,8 +312,8 @@ func (s *session) refuseLogin(r request, frame int) error {
 
 // refuseRawTokens answers SaslHandshake v0 where requests are filtered: what
 // would follow it are frames that nobody looks into.
-func (s *session) refuseRawTokens(r request, frame int) error {
-	payload, err := rewrite.UnsupportedVersion(r.key, r.version)
+func (s *session) refuseRawTokens(r inflight.Request, frame int) error {
+	payload, err := rewrite.UnsupportedVersion(r.Key, r.Version)
 	if err != nil {
 		return end(APIRefused, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
 	"kproxy/internal/wire"
 )
@@ -160,7 +161,7 @@ func (s *session) logInAgain() error {
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
 		return &sideError{reading: true, err: err}
 	}
-	if s.queue.isClosed() { // its own wake may just have been overwritten
+	if s.queue.IsClosed() { // its own wake may just have been overwritten
 		return &sideError{err: errAnswersEnded}
 	}
 	login := r.ready.Swap(nil)
@@ -184,7 +185,7 @@ func (s *session) logInAgain() error {
 			return dialFailure(err)
 		}
 	}
-	if s.queue.isClosed() { // the pump of answers leaves it to this one to say so
+	if s.queue.IsClosed() { // the pump of answers leaves it to this one to say so
 		return end(BrokerClosed, nil)
 	}
 	r.opened = login.Session()
@@ -197,7 +198,7 @@ func (s *session) logInAgain() error {
 func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
 	const correlationID = 1 // each is answered before the next one is sent
 	s.renewal.heard.Store(false)
-	if _, err := s.push(request{correlationID: correlationID, kind: ownRequest}); err != nil {
+	if _, err := s.push(inflight.Request{CorrelationID: correlationID, Kind: inflight.OwnRequest}); err != nil {
 		return nil, err
 	}
 	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(ownClientID))
@@ -206,7 +207,7 @@ func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
 	if _, err := s.broker.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
 		return nil, &sideError{err: err}
 	}
-	s.queue.waitDelivered()
+	s.queue.WaitDelivered()
 	if !s.renewal.heard.Load() { // the queue is closed
 		return nil, &sideError{err: errAnswersEnded}
 	}

@@ -4,13 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"kproxy/internal/inflight"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
 
 // unlessReplica forwards a request that can name a replica, if it names none. One
 // that does is refused, as by a broker that does not authorize it.
-func (s *session) unlessReplica(r request, frame int) error {
+func (s *session) unlessReplica(r inflight.Request, frame int) error {
 	h, err := s.readHeader()
 	if err != nil {
 		return err
@@ -20,7 +21,7 @@ func (s *session) unlessReplica(r request, frame int) error {
 	}
 	var named bool
 	switch {
-	case rewrite.ReplicaOf(r.key, r.version) == rewrite.AtFront:
+	case rewrite.ReplicaOf(r.Key, r.Version) == rewrite.AtFront:
 		named, err = s.replicaInFront(h.Len, frame)
 	case frame > bufferSize:
 		return s.forwardUnlessReplica(r, h.Len, frame)
@@ -54,13 +55,13 @@ func (s *session) replicaInFront(start, frame int) (bool, error) {
 
 // replicaAtTail is replicaInFront for a body whose tags name the replica, in a frame
 // that fits the buffer.
-func (s *session) replicaAtTail(r request, start, frame int) (bool, error) {
+func (s *session) replicaAtTail(r inflight.Request, start, frame int) (bool, error) {
 	b, err := s.up.peek(frame)
 	if err != nil {
 		return false, err
 	}
 	var w rewrite.Walker
-	w.StartRequest(r.key, r.version, frame-start)
+	w.StartRequest(r.Key, r.Version, frame-start)
 	body := b[start:frame]
 	at, err := tailIn(body, &w, BadRequest)
 	if err != nil {
@@ -80,23 +81,23 @@ func namesReplica(tags []byte) (bool, error) {
 // forwardUnlessReplica forwards a long request as far as its tags, and the rest if
 // that names no replica. If it does, the session ends: a broker does not look at half
 // a request.
-func (s *session) forwardUnlessReplica(r request, start, frame int) error {
+func (s *session) forwardUnlessReplica(r inflight.Request, start, frame int) error {
 	if _, err := s.push(r); err != nil {
 		return err
 	}
 	err := s.passUnlessReplica(r, start, frame)
 	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
-		s.queue.unpush()
+		s.queue.Unpush()
 	}
 	return err
 }
 
-func (s *session) passUnlessReplica(r request, start, frame int) error {
+func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error {
 	if err := s.up.passPart(start); err != nil {
 		return err
 	}
 	var w rewrite.Walker
-	w.StartRequest(r.key, r.version, frame-start)
+	w.StartRequest(r.Key, r.Version, frame-start)
 	n, err := s.up.passToTail(&w, BadRequest)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/inflight"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -102,7 +103,7 @@ func (s *session) requests() error {
 // that has begun is read to its end.
 func (s *session) woken(err error) error {
 	switch between := !s.midRequest && s.up.buffered() == 0; {
-	case s.queue.isClosed():
+	case s.queue.IsClosed():
 		return err
 	case between && s.leaving.Load() != nil:
 		return s.leaving.Load()
@@ -117,7 +118,7 @@ func (s *session) woken(err error) error {
 	// Whoever wants the session to end says so first and wakes it then; that
 	// deadline may just have been overwritten.
 	switch {
-	case s.queue.isClosed():
+	case s.queue.IsClosed():
 		return err
 	case s.leaving.Load() != nil && !s.midRequest && s.up.buffered() == 0:
 		return s.leaving.Load()
@@ -145,7 +146,7 @@ func (s *session) finish(why *ended, silence time.Duration) {
 	if silence > 0 {
 		defer s.watchBroker(silence)()
 	}
-	s.queue.waitDelivered()
+	s.queue.WaitDelivered()
 	s.note(why)
 	closeWrite(s.broker)
 	_ = s.broker.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
@@ -184,18 +185,18 @@ func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{})
 // request forwards the request at the front of the pipe, answers it, or says
 // why the session must end.
 func (s *session) request(p wire.RequestPrefix) error {
-	r := request{
-		correlationID: p.CorrelationID,
-		key:           p.Key,
-		version:       p.Version,
-		treatment:     rewrite.TreatmentOf(p.Key, p.Version),
-		read:          time.Since(s.opened),
+	r := inflight.Request{
+		CorrelationID: p.CorrelationID,
+		Key:           p.Key,
+		Version:       p.Version,
+		Treatment:     rewrite.TreatmentOf(p.Key, p.Version),
+		Read:          time.Since(s.opened),
 	}
 	frame := wire.SizeLen + int(p.Size)
 	switch {
 	case rewrite.AnswersAPIVersions(p.Key, p.Version):
 		return s.answer(r, frame, rewrite.AppendUnsupportedAPIVersions(nil))
-	case r.treatment == rewrite.Refuse:
+	case r.Treatment == rewrite.Refuse:
 		return &ended{
 			reason: UnsupportedVersion,
 			err:    fmt.Errorf("%s v%d may hold addresses where this build does not look", kmsg.NameForKey(p.Key), p.Version),
@@ -241,7 +242,7 @@ func teaches(key int16) bool {
 }
 
 // produce forwards a Produce request. One with acks 0 is never answered.
-func (s *session) produce(r request, frame int) error {
+func (s *session) produce(r inflight.Request, frame int) error {
 	h, err := s.readHeader()
 	if err != nil {
 		return err
@@ -251,7 +252,7 @@ func (s *session) produce(r request, frame int) error {
 		if err != nil {
 			return err
 		}
-		acks, err := wire.ProduceAcks(b, h, rewrite.FlexibleRequest(r.key, r.version))
+		acks, err := wire.ProduceAcks(b, h, rewrite.FlexibleRequest(r.Key, r.Version))
 		if n, err = more(b, err); err != nil {
 			return end(BadRequest, err)
 		}
@@ -266,23 +267,23 @@ func (s *session) produce(r request, frame int) error {
 }
 
 // forward queues r and passes its frame on.
-func (s *session) forward(r request, frame int) error {
+func (s *session) forward(r inflight.Request, frame int) error {
 	if _, err := s.push(r); err != nil {
 		return err
 	}
 	err := s.up.pass(frame)
 	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
-		s.queue.unpush()
+		s.queue.Unpush()
 	}
 	return err
 }
 
 // answer answers r in the broker's place, when its turn has come.
-func (s *session) answer(r request, frame int, payload []byte) error {
-	r.kind = ownAnswer
-	r.own = append(wire.AppendResponsePrefix(nil, r.correlationID, len(payload)), payload...)
+func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
+	r.Kind = inflight.OwnResponse
+	r.Own = append(wire.AppendResponsePrefix(nil, r.CorrelationID, len(payload)), payload...)
 	s.up.keeper.turn.leave()
-	if err := s.hold(int64(len(r.own))); err != nil {
+	if err := s.hold(int64(len(r.Own))); err != nil {
 		return err
 	}
 	mine, err := s.push(r)
@@ -291,8 +292,8 @@ func (s *session) answer(r request, frame int, payload []byte) error {
 	}
 	if mine {
 		// Nothing is owed, so the pump of answers writes nothing meanwhile.
-		err := s.down.put(r.own)
-		s.release(int64(len(r.own)))
+		err := s.down.put(r.Own)
+		s.release(int64(len(r.Own)))
 		if err != nil {
 			return end(ClientReset, err)
 		}
@@ -303,16 +304,16 @@ func (s *session) answer(r request, frame int, payload []byte) error {
 // push queues r, and waits for room where there is none: the client is not read
 // meanwhile, which is all the back-pressure it needs. mine is as inflight.push
 // says it.
-func (s *session) push(r request) (mine bool, err error) {
+func (s *session) push(r inflight.Request) (mine bool, err error) {
 	for {
-		wait := s.queue.waitOne
-		if s.tryHold(s.queue.growth()) {
-			full, mine := s.queue.push(r)
+		wait := s.queue.WaitOne
+		if s.tryHold(s.queue.Growth()) {
+			full, mine := s.queue.Push(r)
 			if !full {
 				return mine, nil
 			}
-			if wait = s.queue.waitRoom; r.kind == ownAnswer {
-				wait = s.queue.waitDelivered
+			if wait = s.queue.WaitRoom; r.Kind == inflight.OwnResponse {
+				wait = s.queue.WaitDelivered
 			}
 		}
 		if err := s.up.flush(); err != nil {
@@ -320,7 +321,7 @@ func (s *session) push(r request) (mine bool, err error) {
 		}
 		s.up.keeper.turn.leave()
 		wait()
-		if s.queue.isClosed() {
+		if s.queue.IsClosed() {
 			return false, &sideError{err: errAnswersEnded}
 		}
 	}

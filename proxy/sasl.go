@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"kproxy/internal/inflight"
 	"kproxy/internal/wire"
 )
 
@@ -20,7 +21,7 @@ const maxSASLToken = 512 << 10
 // How many tokens there are is the mechanism's matter. Where it is fixed, each
 // token is a request of the queue. Elsewhere tokens pass freely until the client
 // sends something that cannot be one.
-func (s *session) saslHandshake(r request, frame int) error {
+func (s *session) saslHandshake(r inflight.Request, frame int) error {
 	if frame > maxHeader {
 		return end(BadRequest, errFrameSize(int32(frame)))
 	}
@@ -36,15 +37,15 @@ func (s *session) saslHandshake(r request, frame int) error {
 	if err != nil {
 		return end(BadRequest, err)
 	}
-	r.kind = saslHandshake
+	r.Kind = inflight.SASLHandshake
 	if err := s.forward(r, frame); err != nil {
 		return err
 	}
 	if err := s.up.flush(); err != nil {
 		return err
 	}
-	s.queue.waitDelivered()
-	if !s.queue.handshake() {
+	s.queue.WaitDelivered()
+	if !s.queue.Handshake() {
 		return nil // refused: the client has the broker's answer, and the broker closes
 	}
 	s.inTokens = true
@@ -75,7 +76,7 @@ func (s *session) countedTokens(n int) error {
 		if err != nil {
 			return err
 		}
-		if err := s.forward(request{kind: saslToken}, frame); err != nil {
+		if err := s.forward(inflight.Request{Kind: inflight.SASLToken}, frame); err != nil {
 			return err
 		}
 	}
@@ -86,8 +87,8 @@ func (s *session) countedTokens(n int) error {
 // far begins with a zero byte, the upper half of its API key, and is at least as
 // long as its prefix; a GSSAPI token begins with 0x60 or 0x05, or is empty.
 func (s *session) freeTokens() error {
-	s.queue.setRawSASL(true)
-	defer s.queue.setRawSASL(false)
+	s.queue.SetRawSASL(true)
+	defer s.queue.SetRawSASL(false)
 	for {
 		frame, err := s.tokenFrame()
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/inflight"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -70,7 +71,7 @@ type session struct {
 	stream   net.Conn // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
 	broker   net.Conn // set before the pump of answers starts
 	up, down pipe     // client to broker, broker to client
-	queue    inflight
+	queue    inflight.Queue
 	walker   rewrite.Walker
 
 	clientID    string
@@ -111,7 +112,7 @@ func newSession(d *door, client net.Conn) *session {
 	s.down.active.Store(now)
 	s.node.Store(d.endpoint.label())
 	s.expires = s.proxy.conf.expiry(s.opened)
-	s.queue.init()
+	s.queue.Init()
 	return s
 }
 
@@ -162,7 +163,7 @@ func (s *session) pump() {
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
 	answers.Wait()
-	if s.queue.isClosed() { // it has ended: a reason that neither has noted stands here
+	if s.queue.IsClosed() { // it has ended: a reason that neither has noted stands here
 		s.note(end(BrokerClosed, nil))
 	}
 }
@@ -414,7 +415,7 @@ func (s *session) drain() { s.leave(Drained) }
 // cut ends the session at once.
 func (s *session) cut(reason CloseReason) {
 	why := end(reason, nil)
-	if owed := s.queue.owed(); owed > 0 {
+	if owed := s.queue.Owed(); owed > 0 {
 		why.err = errUnanswered(owed)
 	}
 	s.note(why)

@@ -23,7 +23,7 @@ func (a answer) settings() error {
 		return err
 	}
 	var c rewrite.Configs
-	c.Start(a.version, a.frame-wire.ResponsePrefixLen, true)
+	c.Start(a.req.Version, a.frame-wire.ResponsePrefixLen, true)
 	for need := 0; !c.Done(); {
 		b, err := a.down.peek(need)
 		if err != nil {

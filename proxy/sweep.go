@@ -64,7 +64,7 @@ func (s *session) sweep(now time.Time) {
 	if !s.isOpen() {
 		return // before that the first request and the dial have limits of their own
 	}
-	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 && !s.renewal.logsIn() || s.watch.quiet == never {
+	if moved := s.moved(); moved != s.watch.moved || s.queue.Owed() > 0 && !s.renewal.logsIn() || s.watch.quiet == never {
 		s.watch.moved, s.watch.quiet = moved, markOf(now)
 	}
 	if s.watch.looked == never || s.watch.looked.age(now) >= s.proxy.lookInterval() {
@@ -130,5 +130,5 @@ func (s *session) askIdle() {
 // isIdle answers askIdle.
 func (s *session) isIdle() bool {
 	asked := s.idleAt.Swap(0)
-	return asked == s.moved()+1 && s.queue.owed() == 0
+	return asked == s.moved()+1 && s.queue.Owed() == 0
 }

@@ -28,26 +28,26 @@ func (a answer) walkWhole() error {
 	if err != nil {
 		return err
 	}
-	a.walker.Start(a.key, a.version, len(payload))
+	a.walker.Start(a.req.Key, a.req.Version, len(payload))
 	at, err := tailIn(payload, &a.walker, BadAnswer)
 	if err != nil {
 		return err
 	}
 	r := a.rewriter()
-	out, notes, err := r.Tail(a.key, a.version, payload[at:], false)
+	out, notes, err := r.Tail(a.req.Key, a.req.Version, payload[at:], false)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
 		return a.down.pass(a.frame)
 	}
-	a.rewrote(a.request, notes)
+	a.rewrote(a.req, notes)
 	return a.replace(len(payload), append(payload[:at:at], out...))
 }
 
 // walkThrough walks an answer whose prefix has been passed.
 func (a answer) walkThrough() error {
-	a.walker.Start(a.key, a.version, a.frame-wire.ResponsePrefixLen)
+	a.walker.Start(a.req.Key, a.req.Version, a.frame-wire.ResponsePrefixLen)
 	n, err := a.down.passToTail(&a.walker, BadAnswer)
 	if err != nil {
 		return err
@@ -103,14 +103,14 @@ func (a answer) tail(n int) error {
 		return err
 	}
 	r := a.rewriter()
-	out, notes, err := r.Tail(a.key, a.version, b[:n], true)
+	out, notes, err := r.Tail(a.req.Key, a.req.Version, b[:n], true)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
 		return a.down.pass(n)
 	}
-	a.rewrote(a.request, notes)
+	a.rewrote(a.req, notes)
 	if err := a.down.write(out); err != nil {
 		return err
 	}

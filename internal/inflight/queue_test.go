@@ -1,28 +1,26 @@
-package proxy
+package inflight
 
 import (
 	"math/rand/v2"
-	"net"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"kproxy/internal/racelab"
 )
 
-func newInflight() *inflight {
-	q := &inflight{}
-	q.init()
+func newQueue() *Queue {
+	q := &Queue{}
+	q.Init()
 	return q
 }
 
 // pushed pushes requests with these correlation ids.
-func pushed(t *testing.T, ids ...int32) *inflight {
+func pushed(t *testing.T, ids ...int32) *Queue {
 	t.Helper()
-	q := newInflight()
+	q := newQueue()
 	for _, id := range ids {
-		if full, mine := q.push(request{correlationID: id}); full || mine {
+		if full, mine := q.Push(Request{CorrelationID: id}); full || mine {
 			t.Fatalf("push %d: full %t, mine %t", id, full, mine)
 		}
 	}
@@ -30,54 +28,54 @@ func pushed(t *testing.T, ids ...int32) *inflight {
 }
 
 // takes fails the test unless the next frames answer these correlation ids.
-func takes(t *testing.T, q *inflight, ids ...int32) {
+func takes(t *testing.T, q *Queue, ids ...int32) {
 	t.Helper()
 	for _, want := range ids {
-		if r, ok := q.take(); !ok || r.correlationID != want {
-			t.Fatalf("take: got %d (%t), want %d", r.correlationID, ok, want)
+		if r, ok := q.Take(); !ok || r.CorrelationID != want {
+			t.Fatalf("take: got %d (%t), want %d", r.CorrelationID, ok, want)
 		}
 	}
 }
 
-func wantOwed(t *testing.T, q *inflight, want int) {
+func wantOwed(t *testing.T, q *Queue, want int) {
 	t.Helper()
-	if got := q.owed(); got != want {
+	if got := q.Owed(); got != want {
 		t.Errorf("%d requests are owed an answer, want %d", got, want)
 	}
 }
 
-func TestInflightGrowsAroundItsEnd(t *testing.T) {
+func TestQueueGrowsAroundItsEnd(t *testing.T) {
 	q := pushed(t, 0, 1, 2, 3, 4, 5) // of 8 places
 	takes(t, q, 0, 1, 2, 3)
-	q.settle()
+	q.Settle()
 	for id := range int32(100) { // around the end, and beyond what there is
-		q.push(request{correlationID: id + 6})
+		q.Push(Request{CorrelationID: id + 6})
 	}
 	for id := range int32(102) {
 		takes(t, q, id+4)
 	}
-	if _, ok := q.take(); ok {
+	if _, ok := q.Take(); ok {
 		t.Error("an empty queue gave a request")
 	}
 }
 
-func TestInflightIsBounded(t *testing.T) {
-	q := newInflight()
+func TestQueueIsBounded(t *testing.T) {
+	q := newQueue()
 	for id := range int32(maxInflight) {
-		q.push(request{correlationID: id})
+		q.Push(Request{CorrelationID: id})
 	}
-	if full, _ := q.push(request{correlationID: maxInflight}); !full {
+	if full, _ := q.Push(Request{CorrelationID: maxInflight}); !full {
 		t.Fatal("it takes more than it should")
 	}
-	if full, _ := q.push(request{kind: ownAnswer}); !full {
+	if full, _ := q.Push(Request{Kind: OwnResponse}); !full {
 		t.Error("an answer of the proxy's own overtakes")
 	}
 	takes(t, q, 0)
-	if full, _ := q.push(request{}); !full {
+	if full, _ := q.Push(Request{}); !full {
 		t.Error("an answer that has begun makes room before it is delivered")
 	}
-	q.settle()
-	if full, _ := q.push(request{correlationID: maxInflight}); full {
+	q.Settle()
+	if full, _ := q.Push(Request{CorrelationID: maxInflight}); full {
 		t.Error("a delivered answer makes no room")
 	}
 	for id := range int32(maxInflight) {
@@ -87,30 +85,30 @@ func TestInflightIsBounded(t *testing.T) {
 
 // The proxy's own answers are given out by settle, each when nothing in front of
 // it is owed.
-func TestInflightOwnAnswers(t *testing.T) {
-	own := func(s string) request { return request{kind: ownAnswer, own: []byte(s)} }
-	q := newInflight()
-	if _, mine := q.push(own("a")); !mine {
+func TestQueueOwnAnswers(t *testing.T) {
+	own := func(s string) Request { return Request{Kind: OwnResponse, Own: []byte(s)} }
+	q := newQueue()
+	if _, mine := q.Push(own("a")); !mine {
 		t.Error("with nothing owed the caller delivers its own answer")
 	}
 	wantOwed(t, q, 0)
 
 	q = pushed(t, 1)
 	for _, s := range []string{"b", "c"} {
-		if _, mine := q.push(own(s)); mine {
+		if _, mine := q.Push(own(s)); mine {
 			t.Error("an answer overtakes one that is owed")
 		}
 	}
-	q.push(request{correlationID: 2})
-	if got := q.settle(); got != nil {
+	q.Push(Request{CorrelationID: 2})
+	if got := q.Settle(); got != nil {
 		t.Errorf("settle gave %q before its turn", got)
 	}
 	takes(t, q, 1)
-	if r, ok := q.take(); !ok || r.kind != ownAnswer {
+	if r, ok := q.Take(); !ok || r.Kind != OwnResponse {
 		t.Errorf("take: got %+v, want a sign that an answer of the proxy's own comes first", r)
 	}
 	var got []string
-	for s := q.settle(); s != nil; s = q.settle() {
+	for s := q.Settle(); s != nil; s = q.Settle() {
 		got = append(got, string(s))
 	}
 	if !slices.Equal(got, []string{"b", "c"}) {
@@ -118,52 +116,52 @@ func TestInflightOwnAnswers(t *testing.T) {
 	}
 	takes(t, q, 2)
 	wantOwed(t, q, 1)
-	q.settle()
+	q.Settle()
 	wantOwed(t, q, 0)
 }
 
-func TestInflightUnpush(t *testing.T) {
+func TestQueueUnpush(t *testing.T) {
 	q := pushed(t, 1, 2)
-	q.unpush()
+	q.Unpush()
 	wantOwed(t, q, 1)
 	takes(t, q, 1)
-	q.unpush() // its answer has begun all the same: the broker answers before it has all
+	q.Unpush() // its answer has begun all the same: the broker answers before it has all
 	wantOwed(t, q, 1)
-	q.settle()
+	q.Settle()
 	wantOwed(t, q, 0)
-	q.unpush()
+	q.Unpush()
 	wantOwed(t, q, 0)
-	q.push(request{correlationID: 3})
+	q.Push(Request{CorrelationID: 3})
 	takes(t, q, 3)
 }
 
 // Of the answers that have begun, all but the last are whole.
-func TestInflightOwed(t *testing.T) {
+func TestQueueOwed(t *testing.T) {
 	q := pushed(t, 1, 2, 3)
 	wantOwed(t, q, 3)
 	takes(t, q, 1)
 	wantOwed(t, q, 3)
 	takes(t, q, 2)
 	wantOwed(t, q, 2)
-	q.settle()
+	q.Settle()
 	wantOwed(t, q, 1)
 }
 
-func TestInflightTokens(t *testing.T) {
+func TestQueueTokens(t *testing.T) {
 	q := pushed(t, 1)
-	q.setRawSASL(true)
+	q.SetRawSASL(true)
 	takes(t, q, 1)
-	if r, ok := q.take(); !ok || r.kind != saslToken {
+	if r, ok := q.Take(); !ok || r.Kind != SASLToken {
 		t.Errorf("take: got %+v, want a token", r)
 	}
-	q.setRawSASL(false)
-	if _, ok := q.take(); ok {
+	q.SetRawSASL(false)
+	if _, ok := q.Take(); ok {
 		t.Error("take gave a token where none is expected")
 	}
 }
 
 // Who waits is woken by what it waits for, and by the end.
-func TestInflightWaits(t *testing.T) {
+func TestQueueWaits(t *testing.T) {
 	waiting := func(t *testing.T, wait func()) (done func() bool) {
 		t.Helper()
 		returned := make(chan struct{})
@@ -183,34 +181,34 @@ func TestInflightWaits(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		q := pushed(t, 1, 2)
-		done := waiting(t, q.waitDelivered)
+		done := waiting(t, q.WaitDelivered)
 		takes(t, q, 1)
-		q.settle()
+		q.Settle()
 		takes(t, q, 2)
 		if done() {
 			t.Error("waitDelivered returns while an answer is owed")
 		}
-		q.settle()
+		q.Settle()
 		if !done() {
 			t.Error("waitDelivered waits for nothing")
 		}
 
 		for range maxInflight {
-			q.push(request{})
+			q.Push(Request{})
 		}
-		done = waiting(t, q.waitRoom)
+		done = waiting(t, q.WaitRoom)
 		if done() {
 			t.Error("waitRoom returns without room")
 		}
-		q.take()
-		q.settle()
+		q.Take()
+		q.Settle()
 		if !done() {
 			t.Error("waitRoom waits although there is room")
 		}
 
-		done = waiting(t, q.waitDelivered)
-		q.close()
-		if !done() || !q.isClosed() {
+		done = waiting(t, q.WaitDelivered)
+		q.Close()
+		if !done() || !q.IsClosed() {
 			t.Error("the end wakes nobody")
 		}
 		wantOwed(t, q, maxInflight-1)
@@ -218,15 +216,15 @@ func TestInflightWaits(t *testing.T) {
 }
 
 // Whatever is pushed comes out in order, once.
-func TestInflightAgainstAModel(t *testing.T) {
+func TestQueueAgainstAModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	q := newInflight()
+	q := newQueue()
 	var model []int32 // not taken yet
 	next, taken := int32(0), 0
 	for range 100_000 {
 		switch random.IntN(5) {
 		case 0, 1:
-			full, mine := q.push(request{correlationID: next})
+			full, mine := q.Push(Request{CorrelationID: next})
 			if mine || full != (len(model)+taken == maxInflight) {
 				t.Fatalf("push: full %t, mine %t with %d in it", full, mine, len(model)+taken)
 			}
@@ -235,15 +233,15 @@ func TestInflightAgainstAModel(t *testing.T) {
 				next++
 			}
 		case 2, 3:
-			r, ok := q.take()
-			if ok != (len(model) > 0) || ok && r.correlationID != model[0] {
-				t.Fatalf("take: got %d (%t), want the first of %v", r.correlationID, ok, model)
+			r, ok := q.Take()
+			if ok != (len(model) > 0) || ok && r.CorrelationID != model[0] {
+				t.Fatalf("take: got %d (%t), want the first of %v", r.CorrelationID, ok, model)
 			}
 			if ok {
 				model, taken = model[1:], taken+1
 			}
 		case 4:
-			if own := q.settle(); own != nil {
+			if own := q.Settle(); own != nil {
 				t.Fatalf("settle gave %q", own)
 			}
 			taken = 0
@@ -254,106 +252,52 @@ func TestInflightAgainstAModel(t *testing.T) {
 // A request's way through the queue, with the requests and the answers in one
 // goroutine: what it costs where nobody waits.
 func BenchmarkInflight(b *testing.B) {
-	q := newInflight()
+	q := newQueue()
 	b.ReportAllocs()
 	for b.Loop() {
-		q.push(request{})
-		q.take()
-		q.settle()
+		q.Push(Request{})
+		q.Take()
+		q.Settle()
 	}
-}
-
-// together runs two functions at the same moment, rounds times, the one a little later or
-// earlier than the other each time. before and after each round it runs those.
-func together(rounds int, before func(), one, other func(), after func(round int)) {
-	var begun, done atomic.Int64
-	const widest = 64 // steps
-	wait := func(steps int) {
-		for range steps {
-			_ = begun.Load()
-		}
-	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for round := range rounds {
-			for begun.Load() <= int64(round) {
-				runtime.Gosched()
-			}
-			wait(round % widest)
-			other()
-			done.Store(int64(round) + 1)
-		}
-	})
-	for round := range rounds {
-		before()
-		begun.Store(int64(round) + 1)
-		wait(widest / 2)
-		one()
-		for done.Load() <= int64(round) {
-			runtime.Gosched()
-		}
-		after(round)
-	}
-	running.Wait()
 }
 
 // An answer of the proxy's own that is pushed while the pump of answers is about to wait is
 // one of either's: nobody else would come for it.
-func TestInflightOwnAnswerIsSomebodys(t *testing.T) {
-	q := newInflight()
+func TestQueueOwnAnswerIsSomebodys(t *testing.T) {
+	q := newQueue()
 	var mine bool
 	var given []byte
-	together(500_000, func() {
-		q.push(request{correlationID: 1})
-		q.take()
+	racelab.Together(500_000, func() {
+		q.Push(Request{CorrelationID: 1})
+		q.Take()
 	}, func() {
-		_, mine = q.push(request{kind: ownAnswer, own: []byte("x")})
+		_, mine = q.Push(Request{Kind: OwnResponse, Own: []byte("x")})
 	}, func() {
-		given = q.settle()
+		given = q.Settle()
 	}, func(round int) {
 		if theirs := given != nil; mine == theirs {
 			t.Errorf("round %d: mine %t, given by settle %t", round, mine, theirs)
 		}
-		for q.settle() != nil {
+		for q.Settle() != nil {
 		}
-		if got := q.owed(); got != 0 || q.own.Load() != 0 {
+		if got := q.Owed(); got != 0 || q.own.Load() != 0 {
 			t.Errorf("round %d: %d owed, %d bytes", round, got, q.own.Load())
 		}
 	})
 }
 
 // The proxy's own answers wait up to a number of bytes, whatever their number.
-func TestInflightOwnAnswersAreBounded(t *testing.T) {
+func TestQueueOwnAnswersAreBounded(t *testing.T) {
 	q := pushed(t, 1)
-	half := request{kind: ownAnswer, own: make([]byte, maxOwn/2)}
+	half := Request{Kind: OwnResponse, Own: make([]byte, maxOwn/2)}
 	for n := range 3 {
-		if full, mine := q.push(half); full != (n == 2) || mine {
+		if full, mine := q.Push(half); full != (n == 2) || mine {
 			t.Fatalf("answer %d: full %t, mine %t", n, full, mine)
 		}
 	}
 	takes(t, q, 1)
-	q.settle()
-	if full, _ := q.push(half); full {
+	q.Settle()
+	if full, _ := q.Push(half); full {
 		t.Error("one that was given makes no room")
 	}
-}
-
-// Whatever else happens to a login that is due, who asks a session to leave is heard.
-func TestLeaveBesideALogin(t *testing.T) {
-	const rounds = 300_000
-	client, peer := net.Pipe()
-	defer client.Close()
-	defer peer.Close()
-	s := &session{client: client, proxy: &Proxy{}}
-	together(rounds, func() {
-		s.leaving.Store(errLoginDue)
-	}, func() {
-		s.leave(Drained)
-	}, func() {
-		s.leaving.CompareAndSwap(errLoginDue, nil)
-	}, func(round int) {
-		if s.asked() == nil {
-			t.Errorf("round %d: it was not", round)
-		}
-	})
 }
