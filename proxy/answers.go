@@ -123,7 +123,7 @@ func (s *session) settle() error {
 			return nil
 		}
 		err := s.down.put(own)
-		s.release(int64(len(own)))
+		s.Release(int64(len(own)))
 		if err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ func isBeforeLogin(key int16) bool { return key == kmsg.ApiVersions.Int16() || i
 // answer is one answer on its way, at the front of the pipe of answers.
 type answer struct {
 	*session
-	req inflight.Request
+	req   inflight.Request
 	frame int // its length, size field included
 }
 
@@ -228,7 +228,7 @@ func (a answer) whole() error {
 	if err != nil {
 		return err
 	}
-	defer a.release(decoded)
+	defer a.Release(decoded)
 	r := a.rewriter()
 	out, notes, err := r.Whole(a.req.Key, a.req.Version, payload)
 	if err != nil {
@@ -244,7 +244,7 @@ func (a answer) decoding(n int) (held int64, err error) {
 		return 0, nil
 	}
 	held = decodeFactor * int64(n)
-	return held, a.hold(held)
+	return held, a.Hold(held)
 }
 
 // minHead is about what the brokers in front of a Metadata answer take, in bytes.
@@ -264,7 +264,7 @@ func (a answer) head() error {
 		}
 		r := a.rewriter()
 		out, headLen, notes, err := r.Head(a.req.Key, a.req.Version, payload)
-		a.release(decoded)
+		a.Release(decoded)
 		switch {
 		case errors.Is(err, wire.ErrShort) && len(payload) < min(total, rewrite.MaxWhole):
 			n = min(2*len(payload)+minHead, total) // twice as much, so that it is parsed a few times only

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/turns"
 )
 
 // door is a listening socket, and where its clients are led.
@@ -132,6 +134,34 @@ func (d *door) accept(ctx context.Context) {
 		d.proxy.serving.Add(1)
 		go d.proxy.serve(ctx, s)
 	}
+}
+
+// waitForPlaces waits while too many sessions wait for their turn, and says so in the log.
+func (d *door) waitForPlaces(ctx context.Context) {
+	w := &d.proxy.waiters
+	if !w.IsFull() {
+		return
+	}
+	if d.proxy.pauses.add() {
+		d.proxy.admission.lines.add(logLine{d.log, slog.LevelWarn, "no connection is accepted for a moment: too many wait for their TLS handshake or first request", []slog.Attr{
+			slog.Int(logkey.Sessions, turns.Max),
+			slog.String(logkey.Fix, "find the source of the new connections; limits.accept_rate of the listener bounds it"),
+		}})
+	}
+	w.Wait(ctx)
+}
+
+// acceptPauses counts how often a listening socket has stopped accepting.
+type acceptPauses struct {
+	count  atomic.Int64
+	warned atomic.Int64 // when the log was told last; a mark
+}
+
+// add counts a pause. It reports whether the log is to be told: once in alarmInterval.
+func (p *acceptPauses) add() (tell bool) {
+	p.count.Add(1)
+	last, now := p.warned.Load(), markNow()
+	return (mark(last) == never || time.Duration(now)-time.Duration(last) >= alarmInterval) && p.warned.CompareAndSwap(last, int64(now))
 }
 
 // leaveGates takes back what the session was counted by.

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"time"
 
 	"kproxy/internal/tlsconf"
+	"kproxy/internal/turns"
 	"kproxy/internal/wire"
 )
 
@@ -25,7 +25,7 @@ type handshaking struct {
 	net.Conn
 
 	ctx    context.Context // of the handshake
-	places places
+	places turns.Places
 	ahead  []byte // bytes that were read before the handshake, and belong to it
 	placed bool
 	wrote  bool
@@ -48,7 +48,7 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 		return 0, err
 	}
 	h.heard = true
-	if h.placed = h.places.tryTake(); !h.placed {
+	if h.placed = h.places.TryTake(); !h.placed {
 		if err := h.wait(); err != nil {
 			return 0, err
 		}
@@ -61,7 +61,7 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 // others wait behind them. Until the proxy has written, the end of a client's side
 // is enough to know; it owes what only an answer can bring forth.
 func (h *handshaking) wait() error {
-	if h.placed = h.places.take(h.ctx.Done()); !h.placed {
+	if h.placed = h.places.Take(h.ctx.Done()); !h.placed {
 		return h.ctx.Err()
 	}
 	if t, ok := transportOf(h.Conn); ok && (t.closed || t.ended && !h.wrote) {
@@ -82,7 +82,7 @@ func (h *handshaking) Write(b []byte) (int, error) {
 
 func (h *handshaking) leave() {
 	if h.placed {
-		h.places.give()
+		h.places.Give()
 		h.placed = false
 	}
 }
@@ -98,12 +98,12 @@ func (s *session) handshake(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
-	s.up.keeper.turn.end() // a handshake has places of its own
-	defer s.up.keeper.turn.begin()
-	if err := s.hold(handshakeBytes); err != nil {
+	s.up.keeper.turn.End() // a handshake has places of its own
+	defer s.up.keeper.turn.Begin()
+	if err := s.Hold(handshakeBytes); err != nil {
 		return err
 	}
-	defer s.release(handshakeBytes)
+	defer s.Release(handshakeBytes)
 	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.handOver()}
 	secure, err := tlsconf.Accept(ctx, h, s.route)
 	h.leave()
@@ -180,13 +180,4 @@ func foreignHello(err error) wire.Foreign {
 		return wire.Recognize(not.RecordHeader[:])
 	}
 	return wire.NotForeign
-}
-
-// handOver gives up what was read and not decided upon: it is another's. The pipe
-// is as new.
-func (p *pipe) handOver() []byte {
-	ahead := slices.Clone(p.buf[p.next:p.end])
-	p.sent, p.next, p.end, p.in = 0, 0, 0, nil
-	p.giveBack()
-	return ahead
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"kproxy/internal/turns"
 	"net"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			near, far := tcpPair(t)
-			h := &handshaking{Conn: near, ctx: t.Context(), places: newPlaces(1, new(waiters)), wrote: tt.wrote}
+			h := &handshaking{Conn: near, ctx: t.Context(), places: turns.NewPlaces(1, new(turns.Waiters)), wrote: tt.wrote}
 			if tt.leave != nil {
 				if err := tt.leave(far); err != nil {
 					t.Fatal(err)
@@ -32,7 +33,7 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 			if err := h.wait(); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-			if placed := len(h.places.taken) == 1; placed != (tt.want == nil) {
+			if placed := h.places.Taken() == 1; placed != (tt.want == nil) {
 				t.Errorf("it has a place: %v", placed)
 			}
 		})

@@ -37,7 +37,7 @@ func (s *session) lighten() {
 	s.up.keeper, s.down.keeper = nil, nil
 	s.up.in, s.down.in = nil, nil
 	s.up.out, s.down.out = nil, nil
-	s.release(s.queue.Shrink())
+	s.Release(s.queue.Shrink())
 }
 
 // stay clears the deadlines that have woken the pumps.

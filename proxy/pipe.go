@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 )
 
@@ -141,9 +142,9 @@ func (p *pipe) mustGrow() bool { return p.buf != nil && p.end == len(p.buf) && p
 func (p *pipe) peekWhole(n int) ([]byte, error) {
 	if p.keeper != nil {
 		defer p.keeper.holding.whole()
-		if !p.keeper.turn.works {
-			p.keeper.turn.begin()
-			defer p.keeper.turn.end()
+		if !p.keeper.turn.On() {
+			p.keeper.turn.Begin()
+			defer p.keeper.turn.End()
 		}
 	}
 	for p.buffered() < n {
@@ -165,11 +166,11 @@ func (p *pipe) peekWhole(n int) ([]byte, error) {
 func (p *pipe) reserve() error {
 	n := lentFor(2 * len(p.buf))
 	if p.keeper != nil {
-		p.keeper.turn.leave()
+		p.keeper.turn.Leave()
 		if err := p.keeper.holding.set(int64(n)); err != nil {
 			return err
 		}
-		p.keeper.turn.enter()
+		p.keeper.turn.Enter()
 	}
 	p.grow(n)
 	return nil
@@ -209,7 +210,7 @@ func (p *pipe) read(need int) error {
 		return err
 	}
 	if p.keeper != nil {
-		p.keeper.turn.leave()
+		p.keeper.turn.Leave()
 	}
 	var n int
 	var err error
@@ -227,7 +228,7 @@ func (p *pipe) read(need int) error {
 		p.glance, p.ghosts, p.filled = false, n, false
 	}
 	if n > 0 && p.keeper != nil {
-		p.keeper.turn.enter()
+		p.keeper.turn.Enter()
 	}
 	if n > 0 || err == nil {
 		return nil // an error comes again at the next read
@@ -247,7 +248,7 @@ func (p *pipe) failedToRead(err error) error {
 // flush writes what was passed.
 func (p *pipe) flush() error {
 	if p.keeper != nil {
-		p.keeper.turn.leave() // dst may not take it
+		p.keeper.turn.Leave() // dst may not take it
 	}
 	if p.holds() {
 		if err := p.pourBehind(); err != nil {
@@ -404,4 +405,13 @@ func (p *pipe) write(b []byte) error {
 		return err
 	}
 	return p.put(b)
+}
+
+// handOver gives up what was read and not decided upon: it is another's. The pipe
+// is as new.
+func (p *pipe) handOver() []byte {
+	ahead := slices.Clone(p.buf[p.next:p.end])
+	p.sent, p.next, p.end, p.in = 0, 0, 0, nil
+	p.giveBack()
+	return ahead
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/turns"
 )
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
@@ -28,9 +29,10 @@ type Proxy struct {
 	budget     budget
 	ducts      *ducts
 	lot        lot
-	waiters    waiters
-	handshakes places
-	turns      places
+	waiters    turns.Waiters
+	handshakes turns.Places
+	turns      turns.Places // of all other work that a flood can order
+	pauses     acceptPauses
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
@@ -63,8 +65,8 @@ func New(conf *Config) (*Proxy, error) {
 	p.ducts = newDucts(p.conf.SplicePipes)
 	p.lot.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
-	p.handshakes = newPlaces(p.conf.MaxHandshakes, &p.waiters)
-	p.turns = newPlaces(0, &p.waiters)
+	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
+	p.turns = turns.NewPlaces(0, &p.waiters)
 	p.admission.limit(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
@@ -260,7 +262,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	defer cancel()
 	p.Retire()
 	p.closeSockets()
-	p.waiters.over.Store(true)
+	p.waiters.Close()
 	p.accepting.Wait()
 	for _, s := range p.startDraining() {
 		s.drain()

@@ -67,10 +67,10 @@ func (s *session) refuseProduce(r inflight.Request, frame int, refusal *ended) e
 		return err
 	}
 	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.Key, r.Version), version: r.Version}
-	p.holding = holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}
+	p.holding = holding{account: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}
 	defer p.holding.clear()
-	s.up.keeper.turn.begin()
-	defer s.up.keeper.turn.end()
+	s.up.keeper.turn.Begin()
+	defer s.up.keeper.turn.End()
 	switch err := p.strip(); {
 	case errors.Is(err, errStripTooLong):
 		return refusal
@@ -278,11 +278,11 @@ func (p *produceStripper) take(n int, kept bool) error {
 	}
 	if kept {
 		if len(p.body)+n > cap(p.body) {
-			p.up.keeper.turn.leave()
+			p.up.keeper.turn.Leave()
 			if err := p.holding.set(int64(2 * (len(p.body) + n))); err != nil {
 				return err
 			}
-			p.up.keeper.turn.enter()
+			p.up.keeper.turn.Enter()
 		}
 		p.body = append(p.body, b[:n]...)
 	}

@@ -98,7 +98,7 @@ func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error 
 	}
 	var w rewrite.Walker
 	w.StartRequest(r.Key, r.Version, frame-start)
-	n, err := s.up.passToTail(&w, BadRequest)
+	n, err := passToTail(&s.up, &w, BadRequest)
 	if err != nil {
 		return err
 	}

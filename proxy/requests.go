@@ -21,7 +21,7 @@ import (
 func (s *session) pumpRequests() {
 	s.up.keeper.expired = s.woken
 	err := s.requests()
-	s.up.keeper.turn.end()
+	s.up.keeper.turn.End()
 	var side *sideError
 	var why *ended
 	switch {
@@ -282,8 +282,8 @@ func (s *session) forward(r inflight.Request, frame int) error {
 func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
 	r.Kind = inflight.OwnResponse
 	r.Own = append(wire.AppendResponsePrefix(nil, r.CorrelationID, len(payload)), payload...)
-	s.up.keeper.turn.leave()
-	if err := s.hold(int64(len(r.Own))); err != nil {
+	s.up.keeper.turn.Leave()
+	if err := s.Hold(int64(len(r.Own))); err != nil {
 		return err
 	}
 	mine, err := s.push(r)
@@ -293,7 +293,7 @@ func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
 	if mine {
 		// Nothing is owed, so the pump of answers writes nothing meanwhile.
 		err := s.down.put(r.Own)
-		s.release(int64(len(r.Own)))
+		s.Release(int64(len(r.Own)))
 		if err != nil {
 			return end(ClientReset, err)
 		}
@@ -307,7 +307,7 @@ func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
 func (s *session) push(r inflight.Request) (mine bool, err error) {
 	for {
 		wait := s.queue.WaitOne
-		if s.tryHold(s.queue.Growth()) {
+		if s.TryHold(s.queue.Growth()) {
 			full, mine := s.queue.Push(r)
 			if !full {
 				return mine, nil
@@ -319,7 +319,7 @@ func (s *session) push(r inflight.Request) (mine bool, err error) {
 		if err := s.up.flush(); err != nil {
 			return false, err
 		}
-		s.up.keeper.turn.leave()
+		s.up.keeper.turn.Leave()
 		wait()
 		if s.queue.IsClosed() {
 			return false, &sideError{err: errAnswersEnded}

@@ -178,7 +178,7 @@ func (s *session) close() {
 	s.up.giveBack()
 	s.down.giveBack()
 	s.proxy.budget.ending.Add(-s.ended().frees)
-	s.release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
+	s.Release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
 
 // resetIfDown closes the client's connection by a reset if its broker is down. An
@@ -274,8 +274,8 @@ func (s *session) ended() *ended {
 // a deadline of its own.
 func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.keep()
-	s.up.keeper.turn.begin()
-	defer s.up.keeper.turn.end()
+	s.up.keeper.turn.Begin()
+	defer s.up.keeper.turn.End()
 	s.up.connect(s.client, nil, nil)
 	if err := s.hurry(); err != nil {
 		return wire.RequestHeader{}, err

@@ -123,7 +123,7 @@ type APICount struct {
 func (p *Proxy) Stats() Snapshot {
 	var snapshot Snapshot
 	snapshot.HeldBytes, snapshot.MaxHeldBytes = p.heldBytes()
-	snapshot.Waiting, snapshot.AcceptPauses = int64(p.waiters.n.Load()), p.waiters.pauses.Load()
+	snapshot.Waiting, snapshot.AcceptPauses = int64(p.waiters.Count()), p.pauses.count.Load()
 	at := map[*listener]*ListenerStats{}
 	for _, c := range p.clusters {
 		stats := c.stats()

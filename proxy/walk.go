@@ -48,7 +48,7 @@ func (a answer) walkWhole() error {
 // walkThrough walks an answer whose prefix has been passed.
 func (a answer) walkThrough() error {
 	a.walker.Start(a.req.Key, a.req.Version, a.frame-wire.ResponsePrefixLen)
-	n, err := a.down.passToTail(&a.walker, BadAnswer)
+	n, err := passToTail(&a.down, &a.walker, BadAnswer)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (a answer) walkThrough() error {
 // passToTail forwards what is in front of the tail of the walker's message, and
 // returns how many bytes the tail has. A malformed message ends the session for the
 // reason.
-func (p *pipe) passToTail(w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
+func passToTail(p *pipe, w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
 	for need := 0; ; {
 		b, err := p.peek(need)
 		if err != nil {

@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"net"
+	"time"
+
+	"kproxy/internal/turns"
+)
+
+// freeBytes is how many bytes a stream may hold without a limit of time.
+const freeBytes = 4 << 10
+
+// keeper is what a stream asks its session for.
+type keeper struct {
+	// expired is called when a read deadline passes. If it returns nil, the stream reads
+	// on; an error is returned in place of the deadline's. With a nil expired the read
+	// fails.
+	expired func(err error) error
+	holding holding
+	turn    turns.Turn
+}
+
+// account counts the bytes that a session has kproxy hold.
+type account interface {
+	// Hold counts n more bytes. It may wait for room. The error says why the session
+	// has to end.
+	Hold(n int64) error
+	// TryHold counts n more bytes if there is room. It does not wait.
+	TryHold(n int64) bool
+	// ForceHold counts n more bytes, which are held already.
+	ForceHold(n int64)
+	// Release counts n bytes less.
+	Release(n int64)
+	// HoldTimedOut is called when a frame that has to be whole did not come within the
+	// limit. The connection that it comes from is closed after that.
+	HoldTimedOut(limit time.Duration)
+}
+
+// holding counts what one stream holds of a frame that has to be whole. From its first byte
+// to its last, a holding has a limit of time. One goroutine uses it.
+type holding struct {
+	account account
+	bytes   int64
+	limit   time.Duration
+	source  net.Conn // the connection that the bytes come from; it is closed at the limit
+	timer   *time.Timer
+}
+
+// set makes it n bytes. The error is that of account.Hold.
+func (h *holding) set(n int64) error {
+	if n > h.bytes {
+		if err := h.account.Hold(n - h.bytes); err != nil {
+			return err
+		}
+		h.bytes = n
+	}
+	if n > freeBytes && h.timer == nil {
+		h.timer = time.AfterFunc(h.limit, h.expire)
+	}
+	return nil
+}
+
+// force makes it n bytes, whatever the budget says: they are held already.
+func (h *holding) force(n int64) {
+	if more := n - h.bytes; more > 0 {
+		h.account.ForceHold(more)
+		h.bytes = n
+	}
+}
+
+// try makes it n bytes if there is room. They have no limit of time: nothing waits for the
+// rest of them.
+func (h *holding) try(n int64) bool {
+	if n <= h.bytes {
+		return true
+	}
+	if !h.account.TryHold(n - h.bytes) {
+		return false
+	}
+	h.bytes = n
+	return true
+}
+
+// whole says that the frame is whole: its limit of time ends. The bytes are held until
+// clear.
+func (h *holding) whole() {
+	if h.timer != nil {
+		h.timer.Stop()
+		h.timer = nil
+	}
+}
+
+// clear releases all of it.
+func (h *holding) clear() {
+	h.whole()
+	if h.bytes > 0 {
+		h.account.Release(h.bytes)
+		h.bytes = 0
+	}
+}
+
+func (h *holding) expire() {
+	h.account.HoldTimedOut(h.limit)
+	closeNow(h.source)
+}
