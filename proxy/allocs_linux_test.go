@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"kproxy/internal/racelab"
 	"net"
 	"testing"
 )
@@ -46,7 +47,7 @@ func (w workload) allocatesNothing(t *testing.T, pipes int) {
 	for range 20 {
 		one() // pools are filled
 	}
-	if raceEnabled {
+	if racelab.Enabled {
 		return // sync.Pool forgets at random then
 	}
 	if got := testing.AllocsPerRun(100, one); got != 0 {

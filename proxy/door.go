@@ -11,6 +11,7 @@ import (
 
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/mark"
 	"kproxy/internal/turns"
 )
 
@@ -160,8 +161,8 @@ type acceptPauses struct {
 // add counts a pause. It reports whether the log is to be told: once in alarmInterval.
 func (p *acceptPauses) add() (tell bool) {
 	p.count.Add(1)
-	last, now := p.warned.Load(), markNow()
-	return (mark(last) == never || time.Duration(now)-time.Duration(last) >= alarmInterval) && p.warned.CompareAndSwap(last, int64(now))
+	last, now := p.warned.Load(), mark.Now()
+	return (mark.Mark(last) == mark.Never || time.Duration(now)-time.Duration(last) >= alarmInterval) && p.warned.CompareAndSwap(last, int64(now))
 }
 
 // leaveGates takes back what the session was counted by.

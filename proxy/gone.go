@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"kproxy/internal/mark"
 	"net"
 	"time"
 )
@@ -51,8 +52,8 @@ type transport struct {
 // silent: on a connection without traffic it is that of the last keep-alive
 // probe's. The time counts from the first look at which bytes were outstanding.
 type silence struct {
-	since      mark // the first look at which bytes were outstanding; never: none were
-	unanswered bool // at the last look
+	since      mark.Mark // the first look at which bytes were outstanding; never: none were
+	unanswered bool      // at the last look
 }
 
 // look takes what a look at the connection has shown, and reports whether its
@@ -62,12 +63,12 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 		*s = silence{}
 		return false
 	}
-	if s.since == never {
-		s.since = markOf(now)
+	if s.since == mark.Never {
+		s.since = mark.Of(now)
 	}
 	before := s.unanswered
 	s.unanswered = t.unanswered
-	return before && t.unanswered && min(t.lastACK, s.since.age(now)) >= limit
+	return before && t.unanswered && min(t.lastACK, s.since.Age(now)) >= limit
 }
 
 // departure is how long a client has been gone whom nobody reads. The pump of
@@ -84,8 +85,8 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 //   - A socket that is closed, while bytes still move: the requests in front of
 //     a reset are the broker's, and there are those without an answer.
 type departure struct {
-	since mark  // the first look at a closed socket since when nothing has moved; never: it is open
-	moved int64 // then
+	since mark.Mark // the first look at a closed socket since when nothing has moved; never: it is open
+	moved int64     // then
 }
 
 // look takes what a look at the client's connection has shown, and reports
@@ -94,10 +95,10 @@ func (d *departure) look(now time.Time, t transport, moved int64, limit time.Dur
 	switch {
 	case !t.closed:
 		*d = departure{}
-	case d.since == never || d.moved != moved:
-		*d = departure{markOf(now), moved}
+	case d.since == mark.Never || d.moved != moved:
+		*d = departure{mark.Of(now), moved}
 	}
-	return t.closed && d.since.age(now) >= limit
+	return t.closed && d.since.Age(now) >= limit
 }
 
 // abandon ends a session whose client is gone.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"kproxy/internal/portlab"
 	"kproxy/internal/turns"
 	"net"
 	"testing"
@@ -23,7 +24,7 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 		{"it resets after an answer", func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) }, true, io.EOF},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			near, far := tcpPair(t)
+			near, far := portlab.TCPPair(t)
 			h := &handshaking{Conn: near, ctx: t.Context(), places: turns.NewPlaces(1, new(turns.Waiters)), wrote: tt.wrote}
 			if tt.leave != nil {
 				if err := tt.leave(far); err != nil {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"kproxy/internal/mark"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -234,14 +235,14 @@ func TestConnectionsForFiles(t *testing.T) {
 
 func TestExpiry(t *testing.T) {
 	now := time.Now()
-	if got := (&Config{MaxAgeJitter: 0.5}).expiry(now); got != never {
+	if got := (&Config{MaxAgeJitter: 0.5}).expiry(now); got != mark.Never {
 		t.Errorf("without max_age: got %v", got)
 	}
 	c := &Config{MaxAge: time.Hour, MaxAgeJitter: 0.1}
-	seen := map[mark]bool{}
+	seen := map[mark.Mark]bool{}
 	for range 1000 {
 		got := c.expiry(now)
-		if age := -got.age(now); age < 54*time.Minute || age > time.Hour {
+		if age := -got.Age(now); age < 54*time.Minute || age > time.Hour {
 			t.Fatalf("a session may grow %v old", age)
 		}
 		seen[got] = true

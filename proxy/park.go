@@ -32,11 +32,8 @@ func (s *session) canPark() bool {
 
 // lighten leaves the session with what it cannot do without. No pump runs.
 func (s *session) lighten() {
-	s.up.giveBack()
-	s.down.giveBack()
-	s.up.keeper, s.down.keeper = nil, nil
-	s.up.in, s.down.in = nil, nil
-	s.up.out, s.down.out = nil, nil
+	s.up.detach()
+	s.down.detach()
 	s.Release(s.queue.Shrink())
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"kproxy/internal/mark"
 	"net"
 	"os"
 	"slices"
@@ -91,6 +92,12 @@ func (p *pipe) connect(src, dst net.Conn, d *ducts) {
 	_, p.secure = src.(*tls.Conn)
 	p.over = rawUnder(src)
 	p.out, p.under = newOutlet(dst), rawUnder(dst)
+}
+
+// detach gives up everything but the counts. connect makes the pipe usable again.
+func (p *pipe) detach() {
+	p.giveBack()
+	p.keeper, p.in, p.out = nil, nil, nil
 }
 
 // moved returns how many bytes were written to dst.
@@ -292,7 +299,7 @@ func (p *pipe) put(b []byte) error {
 		n, err = p.dst.Write(b)
 	}
 	p.copied.Add(int64(n))
-	p.active.Store(int64(markNow()))
+	p.active.Store(int64(mark.Now()))
 	if err != nil {
 		return &sideError{err: err}
 	}

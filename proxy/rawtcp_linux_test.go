@@ -9,12 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kproxy/internal/certlab"
+	"kproxy/internal/portlab"
 )
 
 // Records that have come one after another are read together, and so leave
 // together: each of them by itself would be a packet to the broker.
 func TestRecordsAreReadTogether(t *testing.T) {
-	client, secure := tcpPair(t)
+	client, secure := portlab.TCPPair(t)
 	written := &counting{Conn: client}
 	authority := certlab.NewAuthority(t, "test")
 	p, sender := &pipe{}, tls.Client(written, &tls.Config{RootCAs: authority.Pool(), ServerName: "kproxy.test", MinVersion: tls.VersionTLS12})

@@ -10,6 +10,7 @@ import (
 	"kproxy/internal/foreign"
 	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
+	"kproxy/internal/mark"
 	"kproxy/rewrite"
 )
 
@@ -84,7 +85,7 @@ func (s *session) report() {
 		FramesUp:   s.up.frames.Load(),
 		FramesDown: s.down.frames.Load(),
 		Duration:   took,
-		Idle:       mark(max(s.up.active.Load(), s.down.active.Load())).age(now),
+		Idle:       mark.Mark(max(s.up.active.Load(), s.down.active.Load())).Age(now),
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)

@@ -14,6 +14,7 @@ import (
 
 	"kproxy/internal/auth"
 	"kproxy/internal/inflight"
+	"kproxy/internal/mark"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -80,7 +81,7 @@ type session struct {
 	parking     atomic.Bool        // the pump of requests has ended, for the session to be parked
 	node        atomic.Int32       // whose endpoint the client chose, as NodeCount has it
 	to          *route             // where requests go; nil: no broker was dialled yet; set like broker
-	expires     mark
+	expires     mark.Mark
 	held        atomic.Int64          // bytes beside the buffers (see budget)
 	passedLogin atomic.Bool           // the broker has answered what it answers only behind a login
 	leaving     atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
@@ -107,7 +108,7 @@ func newSession(d *door, client net.Conn) *session {
 		stream:   client,
 		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
-	now := int64(markOf(s.opened))
+	now := int64(mark.Of(s.opened))
 	s.up.active.Store(now)
 	s.down.active.Store(now)
 	s.node.Store(d.endpoint.label())

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"kproxy/internal/mark"
 	"net"
 	"runtime"
 	"syscall"
@@ -327,7 +328,7 @@ func (p *pipe) pour(ahead []byte, place int) error {
 	gone := behind - min(behind, left) // of what was copied into the duct, which leaves last
 	p.copied.Add(int64(out.copied + gone))
 	p.spliced.Add(int64(n - left - gone))
-	p.active.Store(int64(markNow()))
+	p.active.Store(int64(mark.Now()))
 	ducts := p.ducts
 	if refuses(err) {
 		p.copyAll() // what it has not taken, too

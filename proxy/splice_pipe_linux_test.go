@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"kproxy/internal/portlab"
+	"kproxy/internal/racelab"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -13,29 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// tcpPair returns both ends of a connection over loopback.
-func tcpPair(t *testing.T) (near, far *net.TCPConn) {
-	t.Helper()
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = socket.Close() }()
-	dialled, err := net.Dial("tcp", socket.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := socket.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = dialled.Close()
-		_ = accepted.Close()
-	})
-	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
-}
 
 // As TestPipeAgainstAModel, between sockets: whatever is looked at, spliced and
 // copied in turns, nothing is lost and nothing overtakes.
@@ -49,8 +28,8 @@ func TestSplicingPipeAgainstAModel(t *testing.T) {
 		for i := range in {
 			in[i] = byte(random.Uint32())
 		}
-		client, src := tcpPair(t)
-		dst, broker := tcpPair(t)
+		client, src := portlab.TCPPair(t)
+		dst, broker := portlab.TCPPair(t)
 		if seed%2 == 0 {
 			_ = dst.SetWriteBuffer(16 << 10) // chunks find no room
 		}
@@ -146,8 +125,8 @@ func newSplicing(t *testing.T, budget *ducts) *splicing {
 	t.Helper()
 	s := &splicing{}
 	var dst *net.TCPConn
-	s.client, s.near = tcpPair(t)
-	dst, s.broker = tcpPair(t)
+	s.client, s.near = portlab.TCPPair(t)
+	dst, s.broker = portlab.TCPPair(t)
 	s.connect(s.near, dst, budget)
 	return s
 }
@@ -202,7 +181,7 @@ func TestWhatWasLookedAtOutlastsADeadline(t *testing.T) {
 			if _, err := s.peek(1); err != nil || s.ghosts == 0 {
 				t.Fatalf("%d bytes were looked at, %v", s.ghosts, err)
 			}
-			_ = s.near.SetReadDeadline(past)
+			_ = s.near.SetReadDeadline(time.Unix(1, 0))
 			if err := move(s); err != nil {
 				t.Fatal(err)
 			}
@@ -296,7 +275,7 @@ func TestWhatIsNotTakenLeavesTheDuct(t *testing.T) {
 func TestOnlyPlainTCPIsSpliced(t *testing.T) {
 	budget := newDucts(1)
 	defer budget.close()
-	near, far := tcpPair(t)
+	near, far := portlab.TCPPair(t)
 	wrapped := struct{ net.Conn }{near}
 	memory, _ := net.Pipe()
 	for _, pair := range [][2]net.Conn{{wrapped, far}, {far, wrapped}, {memory, far}, {far, memory}} {
@@ -309,7 +288,7 @@ func TestOnlyPlainTCPIsSpliced(t *testing.T) {
 
 // What goes ahead of a chunk, and what is taken back of one, allocates nothing.
 func TestSplicingAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if racelab.Enabled {
 		t.Skip("sync.Pool forgets at random")
 	}
 	budget := newDucts(1)
@@ -481,8 +460,8 @@ func awaitReadable(t *testing.T, c net.Conn, n int) {
 func TestAStalledClientLeavesLittle(t *testing.T) {
 	budget := newDucts(1)
 	defer budget.close()
-	broker, source := tcpPair(t)
-	client, sink := tcpPair(t)
+	broker, source := portlab.TCPPair(t)
+	client, sink := portlab.TCPPair(t)
 	if err := sink.SetWriteBuffer(128 << 10); err != nil { // as that of one that has not been fast for long
 		t.Fatal(err)
 	}
