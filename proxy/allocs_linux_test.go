@@ -1,9 +1,10 @@
 package proxy
 
 import (
-	"kproxy/internal/racelab"
 	"net"
 	"testing"
+
+	"kproxy/internal/racelab"
 )
 
 // A frame that is forwarded allocates nothing, whichever way it goes.

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -20,12 +21,12 @@ import (
 // each answer with the request that it belongs to, and looks into those that can
 // hold an address.
 func (s *session) pumpAnswers() {
-	s.down.keeper.expired = s.silent
+	s.down.Keeper.Expired = s.silent
 	err := s.answers()
 	if errors.Is(err, errParked) {
 		return
 	}
-	flushed := s.down.flush() // whole answers in front of what went wrong are the client's
+	flushed := s.down.Flush() // whole answers in front of what went wrong are the client's
 	if why := s.answersEnded(err, flushed); why != nil {
 		s.note(why)
 	}
@@ -39,12 +40,12 @@ func (s *session) silent(err error) error {
 	switch {
 	case !s.parking.Load():
 		return err
-	case s.down.buffered() == 0:
+	case s.down.Buffered() == 0:
 		return errParked
 	}
 	// It has just sent what nobody has asked for, or a part of that.
 	if err := s.broker.SetReadDeadline(time.Time{}); err != nil {
-		return &sideError{reading: true, err: err}
+		return &relay.SideError{Reading: true, Err: err}
 	}
 	return nil
 }
@@ -53,11 +54,11 @@ func (s *session) silent(err error) error {
 // or those of writing to the client. Nil leaves that to the pump of requests: a
 // broker that refuses a login may close behind its answer, which says more.
 func (s *session) answersEnded(err, flushed error) error {
-	var side *sideError
+	var side *relay.SideError
 	switch {
 	case !errors.As(err, &side):
 		return err
-	case !side.reading || flushed != nil:
+	case !side.Reading || flushed != nil:
 		return end(ClientReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
 		if s.renewal.judges() {
@@ -72,7 +73,7 @@ func (s *session) answersEnded(err, flushed error) error {
 		}
 		return why
 	}
-	err = s.endpoint.listener.cluster.verdict(side.err)
+	err = s.endpoint.listener.cluster.verdict(side.Err)
 	if fix := adviceOf(err); fix != "" {
 		return &ended{reason: BrokerRefusedTLS, err: err, fix: fix}
 	}
@@ -84,13 +85,13 @@ func errUnanswered(owed int) error { return fmt.Errorf("%d requests have no answ
 // answers forwards one answer after another. The error is never nil.
 func (s *session) answers() error {
 	for {
-		if s.down.buffered() < wire.ResponsePrefixLen {
+		if s.down.Buffered() < wire.ResponsePrefixLen {
 			if err := s.settle(); err != nil {
 				return err
 			}
 		}
-		s.down.boundary()
-		b, err := s.down.peek(wire.SizeLen)
+		s.down.Boundary()
+		b, err := s.down.Peek(wire.SizeLen)
 		if err != nil {
 			return err
 		}
@@ -115,14 +116,14 @@ func (s *session) answers() error {
 // turn has come. Before the pump waits for the broker it holds nothing back.
 func (s *session) settle() error {
 	for {
-		if err := s.down.flush(); err != nil {
+		if err := s.down.Flush(); err != nil {
 			return err
 		}
 		own := s.queue.Settle()
 		if own == nil {
 			return nil
 		}
-		err := s.down.put(own)
+		err := s.down.Put(own)
 		s.Release(int64(len(own)))
 		if err != nil {
 			return err
@@ -134,12 +135,12 @@ func (s *session) token(size int32) error {
 	if size < 0 || size > maxSASLToken {
 		return end(BadAnswer, fmt.Errorf("%w of %d bytes", errSASLToken, size))
 	}
-	return s.down.pass(wire.SizeLen + int(size))
+	return s.down.Pass(wire.SizeLen + int(size))
 }
 
 // match forwards the answer at the front of the pipe, which belongs to r.
 func (s *session) match(r inflight.Request) error {
-	b, err := s.down.peek(wire.ResponsePrefixLen)
+	b, err := s.down.Peek(wire.ResponsePrefixLen)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (s *session) match(r inflight.Request) error {
 	}
 	l := s.endpoint.listener
 	l.counters.answered(r.Key, time.Since(s.opened)-r.Read)
-	if s.down.frames.Add(1) == 1 {
+	if s.down.Frames.Add(1) == 1 {
 		l.cluster.pulse.answered()
 	}
 	if !s.passedLogin.Load() && !isBeforeLogin(r.Key) {
@@ -175,7 +176,7 @@ func (s *session) match(r inflight.Request) error {
 	case rewrite.Settings:
 		return a.settings()
 	default:
-		return s.down.pass(a.frame)
+		return s.down.Pass(a.frame)
 	}
 }
 
@@ -193,7 +194,7 @@ type answer struct {
 // peek returns the first n bytes behind the correlation id, or more, but never
 // what lies behind the frame.
 func (a answer) peek(n int) ([]byte, error) {
-	b, err := a.down.peek(wire.ResponsePrefixLen + n)
+	b, err := a.down.Peek(wire.ResponsePrefixLen + n)
 	if err != nil {
 		return nil, err
 	}
@@ -205,13 +206,13 @@ func (a answer) peek(n int) ([]byte, error) {
 func (a answer) replace(n int, out []byte) error {
 	payload := a.frame - wire.ResponsePrefixLen
 	prefix := wire.AppendResponsePrefix(nil, a.req.CorrelationID, payload-n+len(out))
-	if err := a.down.write(append(prefix, out...)); err != nil {
+	if err := a.down.Write(append(prefix, out...)); err != nil {
 		return err
 	}
-	if err := a.down.drop(wire.ResponsePrefixLen + n); err != nil {
+	if err := a.down.Drop(wire.ResponsePrefixLen + n); err != nil {
 		return err
 	}
-	return a.down.pass(payload - n)
+	return a.down.Pass(payload - n)
 }
 
 // whole rewrites an answer that is decoded whole.
@@ -240,7 +241,7 @@ func (a answer) whole() error {
 
 // decoding counts what it takes to decode n bytes; the caller releases it.
 func (a answer) decoding(n int) (held int64, err error) {
-	if n <= bufferSize {
+	if n <= relay.BufferSize {
 		return 0, nil
 	}
 	held = decodeFactor * int64(n)
@@ -288,5 +289,5 @@ func (a answer) handshake() error {
 		return end(BadAnswer, errFrameSize(int32(a.frame)))
 	}
 	a.queue.SetHandshake(binary.BigEndian.Uint16(payload) == 0)
-	return a.down.pass(a.frame)
+	return a.down.Pass(a.frame)
 }

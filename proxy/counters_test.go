@@ -128,8 +128,8 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, client: client, broker: broker, opened: time.Now()}
 	s.to = &route{any: true}
 	s.queue.Init()
-	s.up.connect(client, broker, nil)
-	s.down.connect(broker, client, nil)
+	s.up.Connect(client, broker, nil)
+	s.down.Connect(broker, client, nil)
 	return func() {
 		client.left, broker.left = requests, answers
 		if err := s.requests(); !errors.Is(err, io.EOF) {

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"fmt"
-	"kproxy/internal/mark"
 	"net"
 	"time"
+
+	"kproxy/internal/mark"
+	"kproxy/internal/relay"
 )
 
 // looksPerLimit is how often a peer is looked at before it counts as gone: every
@@ -108,8 +110,8 @@ func (s *session) abandon() {
 		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
 	}
 	s.note(end(ClientReset, err))
-	closeNow(s.client)
-	closeNow(s.broker) // ends both pumps
+	relay.CloseNow(s.client)
+	relay.CloseNow(s.broker) // ends both pumps
 	s.proxy.lot.wake(s)
 }
 
@@ -119,7 +121,7 @@ func (s *session) abandon() {
 // and end those too that merely do not read.
 func (s *session) lookForPeers(now time.Time) {
 	limit := s.proxy.conf.PeerGoneAfter
-	if t, ok := transportOf(socketOf(s.client)); ok {
+	if t, ok := transportOf(relay.SocketOf(s.client)); ok {
 		switch {
 		case s.watch.client.look(now, t, limit):
 			s.peerGone("client", s.client, t)
@@ -127,7 +129,7 @@ func (s *session) lookForPeers(now time.Time) {
 			s.abandon()
 		}
 	}
-	if t, ok := transportOf(socketOf(s.broker)); ok && s.watch.broker.look(now, t, limit) {
+	if t, ok := transportOf(relay.SocketOf(s.broker)); ok && s.watch.broker.look(now, t, limit) {
 		s.peerGone("broker", s.broker, t)
 	}
 }
@@ -135,7 +137,7 @@ func (s *session) lookForPeers(now time.Time) {
 // departureLimit is how long nothing may have moved for a client that is gone. What
 // such a session holds is missing to others, so it has until the next look only.
 func (s *session) departureLimit() time.Duration {
-	if s.held.Load() > freeBytes {
+	if s.held.Load() > relay.FreeBytes {
 		return s.proxy.lookInterval()
 	}
 	return s.proxy.conf.PeerGoneAfter
@@ -149,6 +151,6 @@ func (s *session) peerGone(side string, conn net.Conn, t transport) {
 		err:    fmt.Errorf("the %s has acknowledged nothing for %s", side, t.lastACK.Round(time.Millisecond)),
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",
 	})
-	closeByReset(conn) // what it has not acknowledged would be kept for it
+	relay.CloseByReset(conn) // what it has not acknowledged would be kept for it
 	s.proxy.lot.wake(s)
 }

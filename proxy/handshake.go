@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/turns"
 	"kproxy/internal/wire"
@@ -98,13 +99,13 @@ func (s *session) handshake(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
-	s.up.keeper.turn.End() // a handshake has places of its own
-	defer s.up.keeper.turn.Begin()
+	s.up.Keeper.Turn.End() // a handshake has places of its own
+	defer s.up.Keeper.Turn.Begin()
 	if err := s.Hold(handshakeBytes); err != nil {
 		return err
 	}
 	defer s.Release(handshakeBytes)
-	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.handOver()}
+	h := &handshaking{Conn: relay.NewRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.HandOver()}
 	secure, err := tlsconf.Accept(ctx, h, s.route)
 	h.leave()
 	h.done = true
@@ -112,8 +113,8 @@ func (s *session) handshake(ctx context.Context) error {
 		return s.handshakeFailed(h, err)
 	}
 	s.stream = secure
-	s.up.connect(secure, nil, nil)
-	s.up.boundary()
+	s.up.Connect(secure, nil, nil)
+	s.up.Boundary()
 	return nil
 }
 
@@ -167,7 +168,7 @@ func (s *session) lingerForAlert(failure tlsconf.Failure) {
 	if failure == tlsconf.Timeout || failure == tlsconf.Ended {
 		return
 	}
-	closeWrite(s.client)
+	relay.CloseWrite(s.client)
 	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
 		_, _ = io.Copy(io.Discard, s.client)
 	}

@@ -3,10 +3,11 @@ package proxy
 import (
 	"errors"
 	"io"
-	"kproxy/internal/portlab"
-	"kproxy/internal/turns"
 	"net"
 	"testing"
+
+	"kproxy/internal/portlab"
+	"kproxy/internal/turns"
 )
 
 // Whoever leaves while it waits for a place does not get one: its handshake would

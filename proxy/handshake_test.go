@@ -1,9 +1,10 @@
 package proxy
 
 import (
-	"kproxy/internal/turns"
 	"net"
 	"testing"
+
+	"kproxy/internal/turns"
 )
 
 // A client that does not read what it is told holds no place meanwhile.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 )
 
 // Held bytes are what the process keeps in memory for clients beyond the 16 KiB
@@ -138,7 +139,7 @@ func (s *session) holdWithin(limit, n int64) bool {
 		return true
 	}
 	b := &s.proxy.budget
-	if s.held.Add(n) <= freeBytes {
+	if s.held.Add(n) <= relay.FreeBytes {
 		b.used.Add(n)
 		return true
 	}
@@ -232,7 +233,7 @@ func (b *budget) evict(s *session, n int64) bool {
 func (b *budget) order(s *session, share int64) []holder {
 	all := []holder{{session: s, held: s.held.Load(), early: s.isEarly(), source: s.clientAddr()}}
 	for _, other := range b.proxy.live() {
-		if held := other.held.Load(); other != s && held > freeBytes && other.ended() == nil {
+		if held := other.held.Load(); other != s && held > relay.FreeBytes && other.ended() == nil {
 			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
 		}
 	}
@@ -299,7 +300,7 @@ func (s *session) evicted(held int64) {
 		return // it ends for another reason, and gives back what it holds
 	}
 	s.proxy.budget.ending.Add(held)
-	closeByReset(s.client)
+	relay.CloseByReset(s.client)
 	s.closeBroker()
 	s.proxy.lot.wake(s)
 }
@@ -323,12 +324,12 @@ var errHoldTimeout = errors.New("a frame that has to be whole did not come in ti
 
 // keep gives both pipes their keepers.
 func (s *session) keep() {
-	if s.up.keeper == nil {
-		s.up.keeper = &keeper{holding: holding{account: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}}
-		s.down.keeper = &keeper{holding: holding{account: s, limit: holdTimeout}}
-		s.up.keeper.turn.Places, s.down.keeper.turn.Places = s.proxy.turns, s.proxy.turns
+	if s.up.Keeper == nil {
+		s.up.Keeper = &relay.Keeper{Holding: relay.Holding{Account: s, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client}}
+		s.down.Keeper = &relay.Keeper{Holding: relay.Holding{Account: s, Limit: holdTimeout}}
+		s.up.Keeper.Turn.Places, s.down.Keeper.Turn.Places = s.proxy.turns, s.proxy.turns
 	}
-	s.down.keeper.holding.source = s.broker
+	s.down.Keeper.Holding.Source = s.broker
 }
 
 // heldBytes is what is held for all clients at the moment, and the limit of it, in

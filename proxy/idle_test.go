@@ -1,8 +1,9 @@
 package proxy
 
 import (
-	"kproxy/internal/inflight"
 	"testing"
+
+	"kproxy/internal/inflight"
 )
 
 // The sweep asks whether a session is idle when nothing is owed. A request that is
@@ -28,7 +29,7 @@ func TestARequestThatIsOwedIsNotIdle(t *testing.T) {
 				}
 			}
 			if tt.moves {
-				s.up.copied.Add(1)
+				s.up.Copied.Add(1)
 			}
 			if got := s.isIdle(); got != tt.want {
 				t.Errorf("idle: got %t, want %t", got, tt.want)

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"kproxy/internal/relay"
 )
 
 // An exact pipe takes from its source what it is asked for, so that nothing of
@@ -16,18 +18,18 @@ func TestExactPipe(t *testing.T) {
 		_ = client.Close()
 	}()
 	go func() { _, _ = io.Copy(io.Discard, sink) }()
-	p := pipe{src: source, dst: broker, exact: true}
+	p := relay.Stream{Src: source, Dst: broker, Exact: true}
 	for range 10 {
-		if _, err := p.peek(4); err != nil {
+		if _, err := p.Peek(4); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.peek(12); err != nil {
+		if _, err := p.Peek(12); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.pass(100); err != nil {
+		if err := p.Pass(100); err != nil {
 			t.Fatal(err)
 		}
-		if n := p.buffered(); n != 0 {
+		if n := p.Buffered(); n != 0 {
 			t.Fatalf("%d bytes of the next frame are buffered", n)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
 	"kproxy/rewrite"
 )
@@ -117,7 +118,7 @@ func (s *session) translate(key int16, brokers rewrite.Brokers) {
 // is owed, and an orderly end would leave a socket behind for a minute, which a
 // flood has many of.
 func (l *listener) refuse(conn net.Conn, reason CloseReason) {
-	closeByReset(conn)
+	relay.CloseByReset(conn)
 	who := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: conn.RemoteAddr().String()}
 	l.cluster.proxy.turnAway(l, reason)
 	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})

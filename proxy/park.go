@@ -32,8 +32,8 @@ func (s *session) canPark() bool {
 
 // lighten leaves the session with what it cannot do without. No pump runs.
 func (s *session) lighten() {
-	s.up.detach()
-	s.down.detach()
+	s.up.Detach()
+	s.down.Detach()
 	s.Release(s.queue.Shrink())
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/turns"
 )
 
@@ -27,7 +28,7 @@ type Proxy struct {
 	admission  admission
 	repeats    repeats
 	budget     budget
-	ducts      *ducts
+	ducts      *relay.PipePool
 	lot        lot
 	waiters    turns.Waiters
 	handshakes turns.Places
@@ -62,7 +63,7 @@ func New(conf *Config) (*Proxy, error) {
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
-	p.ducts = newDucts(p.conf.SplicePipes)
+	p.ducts = relay.NewPipePool(p.conf.SplicePipes)
 	p.lot.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
 	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
@@ -228,7 +229,7 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	}
 	p.mu.Unlock()
 	if stopping {
-		closeNow(s.client)
+		relay.CloseNow(s.client)
 		s.leaveGates()
 		p.serving.Done()
 		return
@@ -291,7 +292,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	for _, c := range p.clusters {
 		c.closeVia()
 	}
-	p.ducts.close()
+	p.ducts.Close()
 	p.repeats.report(true)
 	p.admission.lines.wait()
 	return cut

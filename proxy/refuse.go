@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -63,14 +64,14 @@ func (s *session) refuseProduce(r inflight.Request, frame int, refusal *ended) e
 	if h.Len > frame {
 		return end(BadRequest, wire.ErrMalformed)
 	}
-	if err := s.up.drop(h.Len); err != nil {
+	if err := s.up.Drop(h.Len); err != nil {
 		return err
 	}
 	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.Key, r.Version), version: r.Version}
-	p.holding = holding{account: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}
-	defer p.holding.clear()
-	s.up.keeper.turn.Begin()
-	defer s.up.keeper.turn.End()
+	p.holding = relay.Holding{Account: s, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client}
+	defer p.holding.Clear()
+	s.up.Keeper.Turn.Begin()
+	defer s.up.Keeper.Turn.End()
 	switch err := p.strip(); {
 	case errors.Is(err, errStripTooLong):
 		return refusal
@@ -81,7 +82,7 @@ func (s *session) refuseProduce(r inflight.Request, frame int, refusal *ended) e
 	case p.acks == 0:
 		return refusal // as a broker's refusal of what it does not answer
 	}
-	if err := s.up.drop(p.left); err != nil { // what lies behind its end
+	if err := s.up.Drop(p.left); err != nil { // what lies behind its end
 		return err
 	}
 	return s.answerRefused(r, 0, p.body, refusal)
@@ -96,7 +97,7 @@ type produceStripper struct {
 	left     int    // bytes of the frame that were not read
 	body     []byte // what is kept
 	acks     int16
-	holding  holding // of body, beyond what any session may hold
+	holding  relay.Holding // of body, beyond what any session may hold
 }
 
 var errStripTooLong = errors.New("the request names too much")
@@ -254,7 +255,7 @@ func (p *produceStripper) peekWithin(n int) ([]byte, error) {
 	if n < 0 || n > p.left {
 		return nil, wire.ErrMalformed
 	}
-	b, err := p.up.peek(n)
+	b, err := p.up.Peek(n)
 	return b[:min(len(b), p.left)], err
 }
 
@@ -278,11 +279,11 @@ func (p *produceStripper) take(n int, kept bool) error {
 	}
 	if kept {
 		if len(p.body)+n > cap(p.body) {
-			p.up.keeper.turn.Leave()
-			if err := p.holding.set(int64(2 * (len(p.body) + n))); err != nil {
+			p.up.Keeper.Turn.Leave()
+			if err := p.holding.Set(int64(2 * (len(p.body) + n))); err != nil {
 				return err
 			}
-			p.up.keeper.turn.Enter()
+			p.up.Keeper.Turn.Enter()
 		}
 		p.body = append(p.body, b[:n]...)
 	}
@@ -295,7 +296,7 @@ func (p *produceStripper) skip(n int) error {
 		return wire.ErrMalformed
 	}
 	p.left -= n
-	return p.up.drop(n)
+	return p.up.Drop(n)
 }
 
 // refuseLogin answers a client's SaslHandshake or SaslAuthenticate where the

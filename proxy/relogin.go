@@ -15,6 +15,7 @@ import (
 	"kproxy/internal/auth"
 	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 )
 
@@ -159,16 +160,16 @@ func (s *session) logInAgain() error {
 	r := s.renewal
 	s.leaving.CompareAndSwap(errLoginDue, nil)
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return &sideError{reading: true, err: err}
+		return &relay.SideError{Reading: true, Err: err}
 	}
 	if s.queue.IsClosed() { // its own wake may just have been overwritten
-		return &sideError{err: errAnswersEnded}
+		return &relay.SideError{Err: errAnswersEnded}
 	}
 	login := r.ready.Swap(nil)
 	if login == nil {
 		return nil
 	}
-	if err := s.up.flush(); err != nil {
+	if err := s.up.Flush(); err != nil {
 		return err
 	}
 	login.Use(r.opened)
@@ -205,11 +206,11 @@ func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
 	// Past the pipe, which counts what the client sends: a login is no sign that
 	// a session is not idle.
 	if _, err := s.broker.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
-		return nil, &sideError{err: err}
+		return nil, &relay.SideError{Err: err}
 	}
 	s.queue.WaitDelivered()
 	if !s.renewal.heard.Load() { // the queue is closed
-		return nil, &sideError{err: errAnswersEnded}
+		return nil, &relay.SideError{Err: errAnswersEnded}
 	}
 	// If the broker has ended the connection behind the answer, that says why.
 	return s.renewal.answer, nil
@@ -220,13 +221,13 @@ func (s *session) swallow(frame int) error {
 	if frame > auth.MaxAnswer {
 		return end(BadAnswer, errFrameSize(int32(frame)))
 	}
-	b, err := s.down.peek(frame)
+	b, err := s.down.Peek(frame)
 	if err != nil {
 		return err
 	}
 	s.renewal.answer = bytes.Clone(b[wire.ResponsePrefixLen:frame])
 	s.renewal.heard.Store(true)
-	return s.down.drop(frame)
+	return s.down.Drop(frame)
 }
 
 // ownClientID is the client.id of the proxy's own requests on a session that is

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -23,7 +24,7 @@ func (s *session) unlessReplica(r inflight.Request, frame int) error {
 	switch {
 	case rewrite.ReplicaOf(r.Key, r.Version) == rewrite.AtFront:
 		named, err = s.replicaInFront(h.Len, frame)
-	case frame > bufferSize:
+	case frame > relay.BufferSize:
 		return s.forwardUnlessReplica(r, h.Len, frame)
 	default:
 		named, err = s.replicaAtTail(r, h.Len, frame)
@@ -46,7 +47,7 @@ func (s *session) replicaInFront(start, frame int) (bool, error) {
 	if frame < start+replicaLen {
 		return false, nil
 	}
-	b, err := s.up.peek(start + replicaLen)
+	b, err := s.up.Peek(start + replicaLen)
 	if err != nil {
 		return false, err
 	}
@@ -56,7 +57,7 @@ func (s *session) replicaInFront(start, frame int) (bool, error) {
 // replicaAtTail is replicaInFront for a body whose tags name the replica, in a frame
 // that fits the buffer.
 func (s *session) replicaAtTail(r inflight.Request, start, frame int) (bool, error) {
-	b, err := s.up.peek(frame)
+	b, err := s.up.Peek(frame)
 	if err != nil {
 		return false, err
 	}
@@ -86,14 +87,14 @@ func (s *session) forwardUnlessReplica(r inflight.Request, start, frame int) err
 		return err
 	}
 	err := s.passUnlessReplica(r, start, frame)
-	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
+	if side, ok := errors.AsType[*relay.SideError](err); ok && side.Reading {
 		s.queue.Unpush()
 	}
 	return err
 }
 
 func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error {
-	if err := s.up.passPart(start); err != nil {
+	if err := s.up.PassPart(start); err != nil {
 		return err
 	}
 	var w rewrite.Walker
@@ -102,7 +103,7 @@ func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error 
 	if err != nil {
 		return err
 	}
-	b, err := s.up.peek(n)
+	b, err := s.up.Peek(n)
 	if err != nil {
 		return err
 	}
@@ -117,6 +118,6 @@ func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error 
 			fix:    "followers reach the brokers' own listeners; clients name no replica",
 		}
 	default:
-		return s.up.pass(n)
+		return s.up.Pass(n)
 	}
 }

@@ -80,12 +80,12 @@ func (s *session) report() {
 		Reason:     why.reason,
 		Err:        why.err,
 		Upstream:   s.upstream(),
-		BytesUp:    s.up.moved(),
-		BytesDown:  s.down.moved(),
-		FramesUp:   s.up.frames.Load(),
-		FramesDown: s.down.frames.Load(),
+		BytesUp:    s.up.Moved(),
+		BytesDown:  s.down.Moved(),
+		FramesUp:   s.up.Frames.Load(),
+		FramesDown: s.down.Frames.Load(),
 		Duration:   took,
-		Idle:       mark.Mark(max(s.up.active.Load(), s.down.active.Load())).Age(now),
+		Idle:       mark.Mark(max(s.up.Active.Load(), s.down.Active.Load())).Age(now),
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)

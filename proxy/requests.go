@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -19,10 +20,10 @@ import (
 // or the proxy, ends the session. It reads what lies in front of a request's
 // body, and nothing behind.
 func (s *session) pumpRequests() {
-	s.up.keeper.expired = s.woken
+	s.up.Keeper.Expired = s.woken
 	err := s.requests()
-	s.up.keeper.turn.End()
-	var side *sideError
+	s.up.Keeper.Turn.End()
+	var side *relay.SideError
 	var why *ended
 	switch {
 	case errors.Is(err, errParked):
@@ -42,7 +43,7 @@ func (s *session) pumpRequests() {
 		return
 	case !errors.As(err, &side):
 		s.note(err)
-	case !side.reading, errors.Is(err, os.ErrDeadlineExceeded):
+	case !side.Reading, errors.Is(err, os.ErrDeadlineExceeded):
 		// The broker takes no more, or the pump of answers has ended and
 		// woke this one: that pump delivers what came, and says why.
 		return
@@ -52,7 +53,7 @@ func (s *session) pumpRequests() {
 		s.finish(why, owedSilence)
 		return
 	default:
-		s.note(end(ClientReset, side.err))
+		s.note(end(ClientReset, side.Err))
 	}
 	_ = s.broker.Close()                // nothing more is owed: ends the pump of answers
 	_ = s.client.SetWriteDeadline(past) // also where that waits for the client
@@ -62,7 +63,7 @@ func (s *session) pumpRequests() {
 func (s *session) requests() error {
 	for {
 		s.midRequest = false
-		s.up.boundary()
+		s.up.Boundary()
 		if why := s.leaving.Load(); why != nil {
 			if why == errLoginDue {
 				if err := s.logInAgain(); err != nil {
@@ -70,12 +71,12 @@ func (s *session) requests() error {
 				}
 				continue
 			}
-			if s.up.buffered() == 0 {
+			if s.up.Buffered() == 0 {
 				return why
 			}
-			s.up.exact = true // or a client that never pauses is never between two requests
+			s.up.Exact = true // or a client that never pauses is never between two requests
 		}
-		b, err := s.up.peek(wire.SizeLen)
+		b, err := s.up.Peek(wire.SizeLen)
 		if errors.Is(err, errLoginDue) {
 			continue
 		}
@@ -86,11 +87,11 @@ func (s *session) requests() error {
 		if err := s.checkSize(wire.Size(b)); err != nil {
 			return err
 		}
-		if b, err = s.up.peek(wire.RequestPrefixLen); err != nil {
+		if b, err = s.up.Peek(wire.RequestPrefixLen); err != nil {
 			return err
 		}
 		prefix := wire.ParseRequestPrefix(b)
-		s.up.frames.Add(1)
+		s.up.Frames.Add(1)
 		s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
 		if err := s.request(prefix); err != nil {
 			return err
@@ -102,7 +103,7 @@ func (s *session) requests() error {
 // sweep, or a login that is due, wakes a session that waits for a request; one
 // that has begun is read to its end.
 func (s *session) woken(err error) error {
-	switch between := !s.midRequest && s.up.buffered() == 0; {
+	switch between := !s.midRequest && s.up.Buffered() == 0; {
 	case s.queue.IsClosed():
 		return err
 	case between && s.leaving.Load() != nil:
@@ -113,14 +114,14 @@ func (s *session) woken(err error) error {
 		return errParked
 	}
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return &sideError{reading: true, err: err}
+		return &relay.SideError{Reading: true, Err: err}
 	}
 	// Whoever wants the session to end says so first and wakes it then; that
 	// deadline may just have been overwritten.
 	switch {
 	case s.queue.IsClosed():
 		return err
-	case s.leaving.Load() != nil && !s.midRequest && s.up.buffered() == 0:
+	case s.leaving.Load() != nil && !s.midRequest && s.up.Buffered() == 0:
 		return s.leaving.Load()
 	}
 	return nil
@@ -128,7 +129,7 @@ func (s *session) woken(err error) error {
 
 // clientEnded says how the client ended its side.
 func (s *session) clientEnded() *ended {
-	if s.midRequest || s.up.buffered() > 0 {
+	if s.midRequest || s.up.Buffered() > 0 {
 		return end(ClientClosed, errors.New("inside a request"))
 	}
 	return end(ClientClosed, nil)
@@ -140,7 +141,7 @@ func (s *session) clientEnded() *ended {
 // that has been noted before. A broker that is silent for longer than silence is
 // not waited for; 0 waits for ever.
 func (s *session) finish(why *ended, silence time.Duration) {
-	if s.up.flush() != nil {
+	if s.up.Flush() != nil {
 		return // the pump of answers notices
 	}
 	if silence > 0 {
@@ -148,7 +149,7 @@ func (s *session) finish(why *ended, silence time.Duration) {
 	}
 	s.queue.WaitDelivered()
 	s.note(why)
-	closeWrite(s.broker)
+	relay.CloseWrite(s.broker)
 	_ = s.broker.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
 }
 
@@ -167,15 +168,15 @@ func (s *session) watchBroker(silence time.Duration) (stop func()) {
 func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{}) {
 	tick := time.NewTicker(silence)
 	defer tick.Stop()
-	for seen := s.down.moved(); ; {
+	for seen := s.down.Moved(); ; {
 		select {
 		case <-done:
 			return
 		case <-tick.C:
 		}
-		now := s.down.moved()
+		now := s.down.Moved()
 		if now == seen {
-			closeNow(s.broker) // ends the pump of answers, and so the wait for it
+			relay.CloseNow(s.broker) // ends the pump of answers, and so the wait for it
 			return
 		}
 		seen = now
@@ -248,7 +249,7 @@ func (s *session) produce(r inflight.Request, frame int) error {
 		return err
 	}
 	for n := h.Len; ; {
-		b, err := s.up.peek(n)
+		b, err := s.up.Peek(n)
 		if err != nil {
 			return err
 		}
@@ -259,7 +260,7 @@ func (s *session) produce(r inflight.Request, frame int) error {
 		switch {
 		case n > 0:
 		case acks == 0:
-			return s.up.pass(frame)
+			return s.up.Pass(frame)
 		default:
 			return s.forward(r, frame)
 		}
@@ -271,8 +272,8 @@ func (s *session) forward(r inflight.Request, frame int) error {
 	if _, err := s.push(r); err != nil {
 		return err
 	}
-	err := s.up.pass(frame)
-	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
+	err := s.up.Pass(frame)
+	if side, ok := errors.AsType[*relay.SideError](err); ok && side.Reading {
 		s.queue.Unpush()
 	}
 	return err
@@ -282,7 +283,7 @@ func (s *session) forward(r inflight.Request, frame int) error {
 func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
 	r.Kind = inflight.OwnResponse
 	r.Own = append(wire.AppendResponsePrefix(nil, r.CorrelationID, len(payload)), payload...)
-	s.up.keeper.turn.Leave()
+	s.up.Keeper.Turn.Leave()
 	if err := s.Hold(int64(len(r.Own))); err != nil {
 		return err
 	}
@@ -292,13 +293,13 @@ func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
 	}
 	if mine {
 		// Nothing is owed, so the pump of answers writes nothing meanwhile.
-		err := s.down.put(r.Own)
+		err := s.down.Put(r.Own)
 		s.Release(int64(len(r.Own)))
 		if err != nil {
 			return end(ClientReset, err)
 		}
 	}
-	return s.up.drop(frame)
+	return s.up.Drop(frame)
 }
 
 // push queues r, and waits for room where there is none: the client is not read
@@ -316,13 +317,13 @@ func (s *session) push(r inflight.Request) (mine bool, err error) {
 				wait = s.queue.WaitDelivered
 			}
 		}
-		if err := s.up.flush(); err != nil {
+		if err := s.up.Flush(); err != nil {
 			return false, err
 		}
-		s.up.keeper.turn.Leave()
+		s.up.Keeper.Turn.Leave()
 		wait()
 		if s.queue.IsClosed() {
-			return false, &sideError{err: errAnswersEnded}
+			return false, &relay.SideError{Err: errAnswersEnded}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 )
 
@@ -22,10 +23,10 @@ const maxSASLToken = 512 << 10
 // token is a request of the queue. Elsewhere tokens pass freely until the client
 // sends something that cannot be one.
 func (s *session) saslHandshake(r inflight.Request, frame int) error {
-	if frame > maxHeader {
+	if frame > relay.MaxHeader {
 		return end(BadRequest, errFrameSize(int32(frame)))
 	}
-	b, err := s.up.peek(frame)
+	b, err := s.up.Peek(frame)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func (s *session) saslHandshake(r inflight.Request, frame int) error {
 	if err := s.forward(r, frame); err != nil {
 		return err
 	}
-	if err := s.up.flush(); err != nil {
+	if err := s.up.Flush(); err != nil {
 		return err
 	}
 	s.queue.WaitDelivered()
@@ -95,7 +96,7 @@ func (s *session) freeTokens() error {
 			return err
 		}
 		if frame >= wire.RequestPrefixLen {
-			b, err := s.up.peek(wire.SizeLen + 1)
+			b, err := s.up.Peek(wire.SizeLen + 1)
 			if err != nil {
 				return err
 			}
@@ -103,7 +104,7 @@ func (s *session) freeTokens() error {
 				return nil
 			}
 		}
-		if err := s.up.pass(frame); err != nil {
+		if err := s.up.Pass(frame); err != nil {
 			return err
 		}
 	}
@@ -113,7 +114,7 @@ func (s *session) freeTokens() error {
 // field included.
 func (s *session) tokenFrame() (int, error) {
 	s.midRequest = false
-	b, err := s.up.peek(wire.SizeLen)
+	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return 0, err
 	}

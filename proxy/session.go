@@ -15,6 +15,7 @@ import (
 	"kproxy/internal/auth"
 	"kproxy/internal/inflight"
 	"kproxy/internal/mark"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -68,10 +69,10 @@ type session struct {
 	name   string // the server name that the client asked for in TLS
 	opened time.Time
 
-	client   net.Conn // as it was accepted
-	stream   net.Conn // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
-	broker   net.Conn // set before the pump of answers starts
-	up, down pipe     // client to broker, broker to client
+	client   net.Conn     // as it was accepted
+	stream   net.Conn     // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
+	broker   net.Conn     // set before the pump of answers starts
+	up, down relay.Stream // client to broker, broker to client
 	queue    inflight.Queue
 	walker   rewrite.Walker
 
@@ -109,8 +110,8 @@ func newSession(d *door, client net.Conn) *session {
 		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
 	now := int64(mark.Of(s.opened))
-	s.up.active.Store(now)
-	s.down.active.Store(now)
+	s.up.Active.Store(now)
+	s.down.Active.Store(now)
 	s.node.Store(d.endpoint.label())
 	s.expires = s.proxy.conf.expiry(s.opened)
 	s.queue.Init()
@@ -158,8 +159,8 @@ func (s *session) move() (parked bool) {
 func (s *session) pump() {
 	s.parking.Store(false)
 	s.keep()
-	s.up.connect(s.stream, s.broker, s.proxy.ducts)
-	s.down.connect(s.broker, s.stream, s.proxy.ducts)
+	s.up.Connect(s.stream, s.broker, s.proxy.ducts)
+	s.down.Connect(s.broker, s.stream, s.proxy.ducts)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
@@ -176,8 +177,8 @@ func (s *session) close() {
 	}
 	_ = s.stream.Close()
 	s.endpoint.listener.cluster.probes.left(s)
-	s.up.giveBack()
-	s.down.giveBack()
+	s.up.GiveBack()
+	s.down.GiveBack()
 	s.proxy.budget.ending.Add(-s.ended().frees)
 	s.Release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
@@ -188,7 +189,7 @@ func (s *session) close() {
 // reset for a broker that is down, and retry.
 func (s *session) resetIfDown() {
 	if s.isDown() {
-		closeByReset(s.client)
+		relay.CloseByReset(s.client)
 	}
 }
 
@@ -214,7 +215,7 @@ func (s *session) isDown() bool {
 
 // hasHeard reports whether the client has had anything: from its broker, or at its
 // login from the proxy.
-func (s *session) hasHeard() bool { return s.down.moved() > 0 || s.user != "" }
+func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.user != "" }
 
 // turnAway ends a session that has no broker.
 func (s *session) turnAway(first wire.RequestHeader) {
@@ -223,7 +224,7 @@ func (s *session) turnAway(first wire.RequestHeader) {
 		s.tellLoginRefused(first)
 		s.lingerForClient()
 	case why.reason == BrokerLogin:
-		closeByReset(s.client) // as resetIfDown
+		relay.CloseByReset(s.client) // as resetIfDown
 	default:
 		s.resetIfDown()
 		s.lingerForClient()
@@ -275,9 +276,9 @@ func (s *session) ended() *ended {
 // a deadline of its own.
 func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.keep()
-	s.up.keeper.turn.Begin()
-	defer s.up.keeper.turn.End()
-	s.up.connect(s.client, nil, nil)
+	s.up.Keeper.Turn.Begin()
+	defer s.up.Keeper.Turn.End()
+	s.up.Connect(s.client, nil, nil)
 	if err := s.hurry(); err != nil {
 		return wire.RequestHeader{}, err
 	}
@@ -294,7 +295,7 @@ func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 			return wire.RequestHeader{}, err
 		}
 	}
-	b, err := s.up.peek(wire.SizeLen)
+	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return wire.RequestHeader{}, s.beforeRequest(err)
 	}
@@ -331,7 +332,7 @@ func (s *session) hurry() error {
 
 // beforeRequest says why no first request came.
 func (s *session) beforeRequest(err error) error {
-	var side *sideError
+	var side *relay.SideError
 	switch {
 	case !errors.As(err, &side):
 		return err
@@ -343,12 +344,12 @@ func (s *session) beforeRequest(err error) error {
 			err:    errors.New("no complete request header"),
 			fix:    "if this is a load balancer's health check, let it close its connections",
 		}
-	case s.up.buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
+	case s.up.Buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
 		return end(NoRequest, nil)
 	case errors.Is(err, io.EOF):
 		return end(ClientClosed, errors.New("inside its first request header"))
 	default:
-		return end(ClientReset, side.err)
+		return end(ClientReset, side.Err)
 	}
 }
 
@@ -356,7 +357,7 @@ func (s *session) beforeRequest(err error) error {
 func (s *session) readHeader() (wire.RequestHeader, error) {
 	n := wire.RequestPrefixLen
 	for {
-		b, err := s.up.peek(n)
+		b, err := s.up.Peek(n)
 		if err != nil {
 			return wire.RequestHeader{}, err
 		}
@@ -374,7 +375,7 @@ func (s *session) readHeader() (wire.RequestHeader, error) {
 // wholeRequest holds the request of frame bytes at the front of the pipe until it is
 // there, and returns it, with what may lie behind it, and its header.
 func (s *session) wholeRequest(frame int) (b []byte, h wire.RequestHeader, err error) {
-	if b, err = s.up.peek(frame); err != nil {
+	if b, err = s.up.Peek(frame); err != nil {
 		return nil, wire.RequestHeader{}, err
 	}
 	h, err = s.readHeader()
@@ -384,7 +385,7 @@ func (s *session) wholeRequest(frame int) (b []byte, h wire.RequestHeader, err e
 // more says how many bytes to peek for after parsing b gave err; 0 is enough.
 // What a request may make the proxy hold is bounded.
 func more(b []byte, err error) (int, error) {
-	if errors.Is(err, wire.ErrShort) && len(b) < maxHeader {
+	if errors.Is(err, wire.ErrShort) && len(b) < relay.MaxHeader {
 		return len(b) + 1, nil
 	}
 	return 0, err
@@ -420,7 +421,7 @@ func (s *session) cut(reason CloseReason) {
 		why.err = errUnanswered(owed)
 	}
 	s.note(why)
-	closeNow(s.client)
+	relay.CloseNow(s.client)
 	s.closeBroker()
 	s.proxy.lot.wake(s)
 }
@@ -430,7 +431,7 @@ func (s *session) closeBroker() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broker != nil {
-		closeNow(s.broker)
+		relay.CloseNow(s.broker)
 	}
 }
 
@@ -446,7 +447,7 @@ func (s *session) lingerForClient() {
 	default:
 		return
 	}
-	closeWrite(s.stream)
+	relay.CloseWrite(s.stream)
 	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
 		_, _ = io.Copy(io.Discard, s.stream)
 	}

@@ -2,9 +2,10 @@ package proxy
 
 import (
 	"context"
-	"kproxy/internal/mark"
 	"math/rand/v2"
 	"time"
+
+	"kproxy/internal/mark"
 )
 
 const (
@@ -92,7 +93,7 @@ func (s *session) isOpen() bool {
 }
 
 // moved returns how many bytes both directions have moved.
-func (s *session) moved() int64 { return s.up.moved() + s.down.moved() }
+func (s *session) moved() int64 { return s.up.Moved() + s.down.Moved() }
 
 // expiry returns when a session that opens now is too old; never, where max_age is off.
 func (c *Config) expiry(now time.Time) mark.Mark {

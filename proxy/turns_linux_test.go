@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"kproxy/internal/turns"
 	"net"
 	"testing"
 	"time"
+
+	"kproxy/internal/turns"
 )
 
 // startCrowded starts a Proxy with turns.Max sessions that wait for work to be

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -10,13 +11,13 @@ import (
 // one the size goes ahead, and what the records leave is rewritten in the bytes
 // that it came in.
 func (a answer) walk() error {
-	if a.frame <= bufferSize {
-		if _, err := a.down.peek(a.frame); err != nil {
+	if a.frame <= relay.BufferSize {
+		if _, err := a.down.Peek(a.frame); err != nil {
 			return err
 		}
 		return a.walkWhole()
 	}
-	if err := a.down.pass(wire.ResponsePrefixLen); err != nil {
+	if err := a.down.Pass(wire.ResponsePrefixLen); err != nil {
 		return err
 	}
 	return a.walkThrough()
@@ -39,7 +40,7 @@ func (a answer) walkWhole() error {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
-		return a.down.pass(a.frame)
+		return a.down.Pass(a.frame)
 	}
 	a.rewrote(a.req, notes)
 	return a.replace(len(payload), append(payload[:at:at], out...))
@@ -58,9 +59,9 @@ func (a answer) walkThrough() error {
 // passToTail forwards what is in front of the tail of the walker's message, and
 // returns how many bytes the tail has. A malformed message ends the session for the
 // reason.
-func passToTail(p *pipe, w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
+func passToTail(p *relay.Stream, w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
 	for need := 0; ; {
-		b, err := p.peek(need)
+		b, err := p.Peek(need)
 		if err != nil {
 			return 0, err
 		}
@@ -72,7 +73,7 @@ func passToTail(p *pipe, w *rewrite.Walker, malformed CloseReason) (tail int, er
 			need = step.N
 		case step.Verb == rewrite.Pass:
 			need = 0
-			if err := p.passPart(step.N); err != nil {
+			if err := p.PassPart(step.N); err != nil {
 				return 0, err
 			}
 		default:
@@ -98,7 +99,7 @@ func tailIn(message []byte, w *rewrite.Walker, malformed CloseReason) (at int, e
 
 // tail rewrites the last n bytes of an answer, in n bytes.
 func (a answer) tail(n int) error {
-	b, err := a.down.peek(n)
+	b, err := a.down.Peek(n)
 	if err != nil {
 		return err
 	}
@@ -108,11 +109,11 @@ func (a answer) tail(n int) error {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
-		return a.down.pass(n)
+		return a.down.Pass(n)
 	}
 	a.rewrote(a.req, notes)
-	if err := a.down.write(out); err != nil {
+	if err := a.down.Write(out); err != nil {
 		return err
 	}
-	return a.down.drop(n)
+	return a.down.Drop(n)
 }

@@ -1,4 +1,4 @@
-package proxy
+package relay
 
 import (
 	"net"
@@ -8,20 +8,20 @@ import (
 )
 
 // freeBytes is how many bytes a stream may hold without a limit of time.
-const freeBytes = 4 << 10
+const FreeBytes = 4 << 10
 
 // keeper is what a stream asks its session for.
-type keeper struct {
+type Keeper struct {
 	// expired is called when a read deadline passes. If it returns nil, the stream reads
 	// on; an error is returned in place of the deadline's. With a nil expired the read
 	// fails.
-	expired func(err error) error
-	holding holding
-	turn    turns.Turn
+	Expired func(err error) error
+	Holding Holding
+	Turn    turns.Turn
 }
 
 // account counts the bytes that a session has kproxy hold.
-type account interface {
+type Account interface {
 	// Hold counts n more bytes. It may wait for room. The error says why the session
 	// has to end.
 	Hold(n int64) error
@@ -38,43 +38,43 @@ type account interface {
 
 // holding counts what one stream holds of a frame that has to be whole. From its first byte
 // to its last, a holding has a limit of time. One goroutine uses it.
-type holding struct {
-	account account
+type Holding struct {
+	Account Account
 	bytes   int64
-	limit   time.Duration
-	source  net.Conn // the connection that the bytes come from; it is closed at the limit
+	Limit   time.Duration
+	Source  net.Conn // the connection that the bytes come from; it is closed at the limit
 	timer   *time.Timer
 }
 
 // set makes it n bytes. The error is that of account.Hold.
-func (h *holding) set(n int64) error {
+func (h *Holding) Set(n int64) error {
 	if n > h.bytes {
-		if err := h.account.Hold(n - h.bytes); err != nil {
+		if err := h.Account.Hold(n - h.bytes); err != nil {
 			return err
 		}
 		h.bytes = n
 	}
-	if n > freeBytes && h.timer == nil {
-		h.timer = time.AfterFunc(h.limit, h.expire)
+	if n > FreeBytes && h.timer == nil {
+		h.timer = time.AfterFunc(h.Limit, h.expire)
 	}
 	return nil
 }
 
 // force makes it n bytes, whatever the budget says: they are held already.
-func (h *holding) force(n int64) {
+func (h *Holding) force(n int64) {
 	if more := n - h.bytes; more > 0 {
-		h.account.ForceHold(more)
+		h.Account.ForceHold(more)
 		h.bytes = n
 	}
 }
 
 // try makes it n bytes if there is room. They have no limit of time: nothing waits for the
 // rest of them.
-func (h *holding) try(n int64) bool {
+func (h *Holding) try(n int64) bool {
 	if n <= h.bytes {
 		return true
 	}
-	if !h.account.TryHold(n - h.bytes) {
+	if !h.Account.TryHold(n - h.bytes) {
 		return false
 	}
 	h.bytes = n
@@ -83,7 +83,7 @@ func (h *holding) try(n int64) bool {
 
 // whole says that the frame is whole: its limit of time ends. The bytes are held until
 // clear.
-func (h *holding) whole() {
+func (h *Holding) whole() {
 	if h.timer != nil {
 		h.timer.Stop()
 		h.timer = nil
@@ -91,15 +91,15 @@ func (h *holding) whole() {
 }
 
 // clear releases all of it.
-func (h *holding) clear() {
+func (h *Holding) Clear() {
 	h.whole()
 	if h.bytes > 0 {
-		h.account.Release(h.bytes)
+		h.Account.Release(h.bytes)
 		h.bytes = 0
 	}
 }
 
-func (h *holding) expire() {
-	h.account.HoldTimedOut(h.limit)
-	closeNow(h.source)
+func (h *Holding) expire() {
+	h.Account.HoldTimedOut(h.Limit)
+	CloseNow(h.Source)
 }

@@ -1,10 +1,10 @@
-package proxy
+package relay
 
 import "sync"
 
 // Buffers are what pipes lend each other: whoever holds nothing has none.
 type (
-	buffer [bufferSize]byte
+	buffer [BufferSize]byte
 	bulk   [bulkSize]byte
 	huge   [hugeSize]byte
 )
@@ -18,8 +18,8 @@ var (
 // lentFor is how long a buffer is that lend returns for n bytes.
 func lentFor(n int) int {
 	switch {
-	case n <= bufferSize:
-		return bufferSize
+	case n <= BufferSize:
+		return BufferSize
 	case n <= bulkSize:
 		return bulkSize
 	case n <= hugeSize:
@@ -32,7 +32,7 @@ func lentFor(n int) int {
 // lend returns a buffer of n bytes or more, of one of the pools while n fits.
 func lend(n int) []byte {
 	switch {
-	case n <= bufferSize:
+	case n <= BufferSize:
 		return buffers.Get().(*buffer)[:]
 	case n <= bulkSize:
 		return bulks.Get().(*bulk)[:]
@@ -44,12 +44,12 @@ func lend(n int) []byte {
 }
 
 // borrow gives the pipe, which has none, a buffer.
-func (p *pipe) borrow() {
-	n := bufferSize
+func (p *Stream) borrow() {
+	n := BufferSize
 	switch {
-	case p.filled && p.roomy() && p.mayHold(hugeSize):
+	case p.readFilled && p.roomy() && p.mayHold(hugeSize):
 		n = hugeSize
-	case p.filled && p.mayHold(bulkSize):
+	case p.readFilled && p.mayHold(bulkSize):
 		n = bulkSize
 	}
 	p.buf = lend(n)
@@ -57,36 +57,36 @@ func (p *pipe) borrow() {
 
 // mayHold reports whether there is room for a buffer of n bytes. Bulk is read into
 // a small one otherwise.
-func (p *pipe) mayHold(n int64) bool { return p.keeper == nil || p.keeper.holding.try(n) }
+func (p *Stream) mayHold(n int64) bool { return p.Keeper == nil || p.Keeper.Holding.try(n) }
 
 // grow makes room for n bytes in all.
-func (p *pipe) grow(n int) {
+func (p *Stream) grow(n int) {
 	buf := lend(n)
 	copy(buf, p.buf[:p.end])
 	p.repay()
 	p.buf = buf
-	if p.keeper != nil && len(buf) > bufferSize {
-		p.keeper.holding.force(int64(len(buf)))
+	if p.Keeper != nil && len(buf) > BufferSize {
+		p.Keeper.Holding.force(int64(len(buf)))
 	}
 }
 
 // giveBack leaves the pipe without a buffer. One that is of a pool is as long as those
 // are, and goes back there.
-func (p *pipe) giveBack() {
-	if len(p.buf) > bufferSize && p.keeper != nil {
-		p.keeper.holding.clear()
+func (p *Stream) GiveBack() {
+	if len(p.buf) > BufferSize && p.Keeper != nil {
+		p.Keeper.Holding.Clear()
 	}
 	p.repay()
 }
 
 // repay puts the buffer back into its pool.
-func (p *pipe) repay() {
+func (p *Stream) repay() {
 	switch len(p.buf) {
 	case hugeSize:
 		huges.Put((*huge)(p.buf))
 	case bulkSize:
 		bulks.Put((*bulk)(p.buf))
-	case bufferSize:
+	case BufferSize:
 		buffers.Put((*buffer)(p.buf))
 	}
 	p.buf = nil

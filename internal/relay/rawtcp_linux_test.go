@@ -1,4 +1,4 @@
-package proxy
+package relay
 
 import (
 	"crypto/tls"
@@ -18,8 +18,8 @@ func TestRecordsAreReadTogether(t *testing.T) {
 	client, secure := portlab.TCPPair(t)
 	written := &counting{Conn: client}
 	authority := certlab.NewAuthority(t, "test")
-	p, sender := &pipe{}, tls.Client(written, &tls.Config{RootCAs: authority.Pool(), ServerName: "kproxy.test", MinVersion: tls.VersionTLS12})
-	receiver := tls.Server(newRawTCPConn(secure), &tls.Config{
+	p, sender := &Stream{}, tls.Client(written, &tls.Config{RootCAs: authority.Pool(), ServerName: "kproxy.test", MinVersion: tls.VersionTLS12})
+	receiver := tls.Server(NewRawTCPConn(secure), &tls.Config{
 		Certificates: []tls.Certificate{authority.Issue(t, nil, "kproxy.test").Pair}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
 	})
 	shaken := make(chan error, 1)
@@ -30,9 +30,9 @@ func TestRecordsAreReadTogether(t *testing.T) {
 	if err := <-shaken; err != nil {
 		t.Fatal(err)
 	}
-	p.connect(receiver, nil, nil)
+	p.Connect(receiver, nil, nil)
 	for _, round := range []string{"first", "second"} {
-		p.boundary()
+		p.Boundary()
 		written.bytes = 0
 		for range 3 {
 			if _, err := sender.Write(make([]byte, 1000)); err != nil {
@@ -40,18 +40,18 @@ func TestRecordsAreReadTogether(t *testing.T) {
 			}
 		}
 		waitForBytes(t, secure, written.bytes)
-		b, err := p.peek(1)
+		b, err := p.Peek(1)
 		if err != nil || len(b) != 3000 {
 			t.Fatalf("the %s read has %d bytes, %v, want those of all three records", round, len(b), err)
 		}
-		if err := p.drop(len(b)); err != nil {
+		if err := p.Drop(len(b)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := sender.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.peek(1); err == nil {
+	if _, err := p.Peek(1); err == nil {
 		t.Error("the end was not seen")
 	}
 }
@@ -73,7 +73,7 @@ func waitForBytes(t *testing.T, conn net.Conn, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		var there int
-		if err := rawTCP(conn).Control(func(fd uintptr) { there, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }); err != nil {
+		if err := RawConnOf(conn).Control(func(fd uintptr) { there, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }); err != nil {
 			t.Fatal(err)
 		}
 		switch {

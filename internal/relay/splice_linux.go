@@ -1,14 +1,15 @@
-package proxy
+package relay
 
 import (
 	"errors"
 	"io"
-	"kproxy/internal/mark"
 	"net"
 	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"kproxy/internal/mark"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 	// surely is how much is put into a duct without a look at how much room dst has,
 	// and so the most that has to be taken out again for a client that does not
 	// read: a frame of 64 KiB and what is around its records.
-	surely = 96 << 10
+	maxUnasked = 96 << 10
 	// maxBehind is how much of what follows is copied into a duct, so that it
 	// leaves together with what was spliced: the tail of an answer. A pipe takes
 	// so much whole or not at all (PIPE_BUF).
@@ -36,42 +37,42 @@ const (
 	glanceSize = 512
 )
 
-func defaultDucts() int { return ductsPerCore * runtime.GOMAXPROCS(0) }
+func defaultPipes() int { return pipesPerCore * runtime.GOMAXPROCS(0) }
 
 // inlet reads from a plain TCP connection. It takes a buffer, or a duct, only
 // when the connection has something to read, and waits without. What it does in
 // the poller's callback lies in fields, because a closure for each read would be
 // an allocation for each read.
-type inlet struct {
-	raw        syscall.RawConn
-	pipe       *pipe
-	tryRead    func(fd uintptr) bool
-	tryGlean   func(fd uintptr) bool
-	trySplice  func(fd uintptr) bool
-	discardNow func(fd uintptr)
+type rawReader struct {
+	raw         syscall.RawConn
+	stream      *Stream
+	tryRead     func(fd uintptr) bool
+	tryReadMore func(fd uintptr) bool
+	trySplice   func(fd uintptr) bool
+	discardNow  func(fd uintptr)
 
-	spell spell
-	want  int   // bytes that are asked for
-	n     int   // bytes that came
-	duct  *duct // that they are in, after trySplice
-	flush bool  // before trySplice may wait, what was passed has to be written
-	err   error
-	late  error // that glean has met, for the next read: a reset is told once
+	streak streak
+	want   int         // bytes that are asked for
+	n      int         // bytes that came
+	pipe   *kernelPipe // that they are in, after trySplice
+	flush  bool        // before trySplice may wait, what was passed has to be written
+	err    error
+	late   error // that glean has met, for the next read: a reset is told once
 }
 
 // newInlet returns nil if src is not plain TCP.
-func newInlet(src net.Conn, p *pipe) *inlet {
-	raw := rawTCP(src)
+func newRawReader(src net.Conn, p *Stream) *rawReader {
+	raw := RawConnOf(src)
 	if raw == nil {
 		return nil
 	}
-	in := &inlet{raw: raw, pipe: p}
-	in.tryRead, in.tryGlean, in.trySplice, in.discardNow = in.readOnce, in.gleanOnce, in.spliceOnce, in.discardAll
+	in := &rawReader{raw: raw, stream: p}
+	in.tryRead, in.tryReadMore, in.trySplice, in.discardNow = in.readOnce, in.readMoreOnce, in.spliceOnce, in.discardAll
 	return in
 }
 
 // outlet writes to a plain TCP connection.
-type outlet struct {
+type rawWriter struct {
 	raw      syscall.RawConn
 	trySend  func(fd uintptr) bool
 	tryWrite func(fd uintptr) bool
@@ -79,7 +80,7 @@ type outlet struct {
 	tryRoomy func(fd uintptr) bool
 
 	ahead  []byte // goes in front of what is in the duct, or alone
-	duct   *duct
+	pipe   *kernelPipe
 	left   int  // bytes in the duct; 0: none is held
 	behind int  // how many of them were copied into it
 	more   bool // more follows at once
@@ -90,17 +91,17 @@ type outlet struct {
 }
 
 // newOutlet returns nil if dst is not plain TCP.
-func newOutlet(dst net.Conn) *outlet {
-	raw := rawTCP(dst)
+func newRawWriter(dst net.Conn) *rawWriter {
+	raw := RawConnOf(dst)
 	if raw == nil {
 		return nil
 	}
-	out := &outlet{raw: raw}
+	out := &rawWriter{raw: raw}
 	out.trySend, out.tryWrite, out.tryReady, out.tryRoomy = out.sendAll, out.writeOnce, out.ready, out.lookForRoom
 	return out
 }
 
-func rawTCP(conn net.Conn) syscall.RawConn {
+func RawConnOf(conn net.Conn) syscall.RawConn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil
@@ -113,7 +114,7 @@ func rawTCP(conn net.Conn) syscall.RawConn {
 }
 
 // read reads what there is, of which need bytes are asked for.
-func (in *inlet) read(need int) (int, error) {
+func (in *rawReader) read(need int) (int, error) {
 	if err := in.late; err != nil {
 		in.late = nil
 		return 0, err
@@ -126,17 +127,17 @@ func (in *inlet) read(need int) (int, error) {
 }
 
 // readOnce is called by the poller; false waits until there is something to read.
-func (in *inlet) readOnce(fd uintptr) (done bool) {
-	p := in.pipe
+func (in *rawReader) readOnce(fd uintptr) (done bool) {
+	p := in.stream
 	flags := 0
-	if p.glance {
+	if p.peekNext {
 		flags = unix.MSG_PEEK
 	}
 	var again bool
 	in.n, again, in.err = recvNow(int(fd), p.room(in.want), flags)
-	in.spell.took(again)
+	in.streak.count(again)
 	if again && p.end == 0 {
-		p.giveBack()
+		p.GiveBack()
 	}
 	return !again
 }
@@ -144,7 +145,7 @@ func (in *inlet) readOnce(fd uintptr) (done bool) {
 // discard takes n bytes that were looked at out of the socket. They are there: it
 // does not wait, and a deadline that has passed, which may ask for something
 // else, does not keep it from them.
-func (in *inlet) discard(n int) error {
+func (in *rawReader) discard(n int) error {
 	in.want, in.err = n, nil
 	if err := in.raw.Control(in.discardNow); err != nil {
 		return err
@@ -154,9 +155,9 @@ func (in *inlet) discard(n int) error {
 
 // discardAll drops what is wanted: TCP does so with what is received with
 // MSG_TRUNC.
-func (in *inlet) discardAll(fd uintptr) {
+func (in *rawReader) discardAll(fd uintptr) {
 	for in.want > 0 {
-		n, again, err := recvNow(int(fd), in.pipe.buf[:in.want], unix.MSG_TRUNC)
+		n, again, err := recvNow(int(fd), in.stream.buf[:in.want], unix.MSG_TRUNC)
 		if again {
 			err = io.ErrUnexpectedEOF // not reached: what was seen is there
 		}
@@ -169,12 +170,12 @@ func (in *inlet) discardAll(fd uintptr) {
 }
 
 // canSplice reports whether there may be a way through the kernel.
-func (p *pipe) canSplice() bool { return p.ducts != nil && p.in != nil && p.out != nil }
+func (p *Stream) canSplice() bool { return p.pool != nil && p.in != nil && p.out != nil }
 
 // copyAll has nothing be spliced from now on.
-func (p *pipe) copyAll() {
-	p.misses.Add(1)
-	p.ducts = nil
+func (p *Stream) copyAll() {
+	p.Misses.Add(1)
+	p.pool = nil
 }
 
 // refuses reports whether an error of splice may mean that these sockets cannot
@@ -196,17 +197,17 @@ func refuses(err error) bool {
 // come (inlet), nor for a client that does not read, for what such a client
 // leaves in it is taken back into a buffer. So the budget of ducts is one for
 // those who move, and those who are stalled, however many, take nothing of it.
-func (p *pipe) splice(n int) (taken int, err error) {
+func (p *Stream) splice(n int) (taken int, err error) {
 	in := p.in
-	p.begun, p.filled = true, false
+	p.splicedInFrame, p.readFilled = true, false
 	in.want = min(n, max(p.chunk, firstChunk))
 	if rest := n - in.want; 0 < rest && rest < minSplice {
 		in.want -= minSplice // or the last few would be copied
 	}
 	for {
-		if sure := p.sure(); in.want > sure {
+		if sure := p.unasked(); in.want > sure {
 			if err := p.out.raw.Write(p.out.tryReady); err != nil {
-				return 0, &sideError{err: err}
+				return 0, &SideError{Err: err}
 			}
 			in.want = min(in.want, max(p.out.room, sure))
 		}
@@ -219,12 +220,12 @@ func (p *pipe) splice(n int) (taken int, err error) {
 		case err != nil:
 			return 0, p.failedToRead(err)
 		case in.n > 0:
-			p.out.duct, p.out.left = in.duct, in.n
+			p.out.pipe, p.out.left = in.pipe, in.n
 			return in.n, nil
 		case !in.flush:
 			return 0, nil
 		}
-		if err := p.flush(); err != nil {
+		if err := p.Flush(); err != nil {
 			return 0, err
 		}
 	}
@@ -232,30 +233,30 @@ func (p *pipe) splice(n int) (taken int, err error) {
 
 // sure is how large a chunk is put into a duct without a look at how much room dst has.
 // Behind the first one, and behind one that did not find room, that is looked at once.
-func (p *pipe) sure() int {
-	if p.chunk > 0 && !p.takes {
+func (p *Stream) unasked() int {
+	if p.chunk > 0 && !p.dstKeepsUp {
 		return minSplice
 	}
-	return surely
+	return maxUnasked
 }
 
 // spliceOnce is called by the poller; false waits until there is something to
 // splice. While there is not, nothing that was passed may wait; but it is not
 // written here, because nobody can close a connection while its poller waits for
 // another.
-func (in *inlet) spliceOnce(fd uintptr) (done bool) {
-	p := in.pipe
-	if in.duct = p.ducts.get(); in.duct == nil {
-		p.misses.Add(1)
+func (in *rawReader) spliceOnce(fd uintptr) (done bool) {
+	p := in.stream
+	if in.pipe = p.pool.get(); in.pipe == nil {
+		p.Misses.Add(1)
 		return true
 	}
-	n, again, err := spliceNow(int(fd), in.duct.in, in.want, false)
-	in.spell.took(again)
+	n, again, err := spliceNow(int(fd), in.pipe.in, in.want, false)
+	in.streak.count(again)
 	if n > 0 {
 		in.n = n
 		return true
 	}
-	p.ducts.put(in.duct)
+	p.pool.put(in.pipe)
 	switch {
 	case refuses(err):
 		p.copyAll()
@@ -265,7 +266,7 @@ func (in *inlet) spliceOnce(fd uintptr) (done bool) {
 		in.flush = true
 	default:
 		p.rewind()
-		p.giveBack()
+		p.GiveBack()
 		return false
 	}
 	return true
@@ -273,14 +274,14 @@ func (in *inlet) spliceOnce(fd uintptr) (done bool) {
 
 // holds reports whether there is something in a duct that was passed, and not
 // yet written.
-func (p *pipe) holds() bool { return p.out != nil && p.out.left > 0 }
+func (p *Stream) holds() bool { return p.out != nil && p.out.left > 0 }
 
 // glean reads, behind what is in the duct, what has come, and does not wait.
-func (p *pipe) glean(need int) {
+func (p *Stream) readMore(need int) {
 	in := p.in
-	p.glance = false
+	p.peekNext = false
 	in.want, in.n, in.err = need, 0, nil
-	if err := in.raw.Read(in.tryGlean); err != nil {
+	if err := in.raw.Read(in.tryReadMore); err != nil {
 		return // it comes again at the next read
 	}
 	p.end += in.n
@@ -288,76 +289,76 @@ func (p *pipe) glean(need int) {
 }
 
 // gleanOnce is called by the poller. It never waits: the duct is not to be held.
-func (in *inlet) gleanOnce(fd uintptr) (done bool) {
-	in.n, _, in.err = recvNow(int(fd), in.pipe.room(in.want), 0)
+func (in *rawReader) readMoreOnce(fd uintptr) (done bool) {
+	in.n, _, in.err = recvNow(int(fd), in.stream.room(in.want), 0)
 	return true
 }
 
 // pourBehind empties the duct into dst, and with it what was passed since it was
 // filled, as far as the duct takes it.
-func (p *pipe) pourBehind() error {
+func (p *Stream) drainWithTail() error {
 	out := p.out
 	if behind := p.buf[p.sent:p.next]; 0 < len(behind) && len(behind) <= maxBehind {
-		if n, _, err := writeNow(out.duct.in, behind); err == nil {
+		if n, _, err := writeNow(out.pipe.in, behind); err == nil {
 			out.left += n
 			out.behind = n
 			p.sent += n
 		}
 	}
 	out.more = p.sent < p.next
-	return p.pour(nil, p.sent)
+	return p.drain(nil, p.sent)
 }
 
 // pourAhead empties the duct into dst, behind what was passed before it was
 // filled.
-func (p *pipe) pourAhead() error { return p.pour(p.buf[p.sent:p.next], p.next) }
+func (p *Stream) drainAfterPassed() error { return p.drain(p.buf[p.sent:p.next], p.next) }
 
 // pour empties the duct into dst, behind ahead, which is the front of what is in
 // buf. What dst does not take is put into buf at the place where it belongs.
-func (p *pipe) pour(ahead []byte, place int) error {
+func (p *Stream) drain(ahead []byte, place int) error {
 	out := p.out
-	d, n := out.duct, out.left
+	d, n := out.pipe, out.left
 	out.ahead, out.copied, out.err = ahead, 0, nil
 	err := out.raw.Write(out.tryWrite)
 	if err == nil {
 		err = out.err
 	}
 	left, behind := out.left, out.behind
-	out.ahead, out.duct, out.left, out.behind, out.more = nil, nil, 0, 0, false
+	out.ahead, out.pipe, out.left, out.behind, out.more = nil, nil, 0, 0, false
 	p.sent += out.copied
 	gone := behind - min(behind, left) // of what was copied into the duct, which leaves last
-	p.copied.Add(int64(out.copied + gone))
-	p.spliced.Add(int64(n - left - gone))
-	p.active.Store(int64(mark.Now()))
-	ducts := p.ducts
+	p.Copied.Add(int64(out.copied + gone))
+	p.Spliced.Add(int64(n - left - gone))
+	p.Active.Store(int64(mark.Now()))
+	ducts := p.pool
 	if refuses(err) {
 		p.copyAll() // what it has not taken, too
 		err = nil
 	}
 	if err != nil {
 		ducts.destroy(d)
-		return &sideError{err: err}
+		return &SideError{Err: err}
 	}
 	if left == 0 {
 		ducts.put(d)
 		p.rewind()
-		p.takes = p.chunk > 0
+		p.dstKeepsUp = p.chunk > 0
 		if n >= p.chunk {
 			p.chunk = min(max(2*p.chunk, minChunk), ducts.size)
 		}
 		return nil
 	}
-	p.chunk, p.takes = minChunk, false
-	if err := p.takeBack(d, left, place); err != nil {
+	p.chunk, p.dstKeepsUp = minChunk, false
+	if err := p.spill(d, left, place); err != nil {
 		ducts.destroy(d)
-		return &sideError{reading: true, err: err}
+		return &SideError{Reading: true, Err: err}
 	}
 	ducts.put(d)
-	return p.flush() // waits for dst
+	return p.Flush() // waits for dst
 }
 
 // roomy reports whether dst has room, which is a third of its socket's buffer.
-func (p *pipe) roomy() bool {
+func (p *Stream) roomy() bool {
 	out := p.out
 	if p.under != nil {
 		out = p.under.out
@@ -370,14 +371,14 @@ func (p *pipe) roomy() bool {
 	return out.room > 0
 }
 
-func (out *outlet) lookForRoom(fd uintptr) (done bool) {
+func (out *rawWriter) lookForRoom(fd uintptr) (done bool) {
 	_ = out.ready(fd) // it is not waited for
 	return true
 }
 
 // ready is called by the poller; false waits until the socket has room. A large
 // chunk is put into a duct only then, and no larger one than finds room.
-func (out *outlet) ready(fd uintptr) (done bool) {
+func (out *rawWriter) ready(fd uintptr) (done bool) {
 	if !hasRoom(int(fd)) {
 		return false
 	}
@@ -387,7 +388,7 @@ func (out *outlet) ready(fd uintptr) (done bool) {
 
 // write writes b, and waits while there is no room for it. If more follows at
 // once, the kernel may keep what fills no packet.
-func (out *outlet) write(b []byte, follows bool) (n int, err error) {
+func (out *rawWriter) write(b []byte, follows bool) (n int, err error) {
 	out.ahead, out.copied, out.flags, out.err = b, 0, 0, nil
 	if follows {
 		out.flags = unix.MSG_MORE
@@ -400,18 +401,18 @@ func (out *outlet) write(b []byte, follows bool) (n int, err error) {
 }
 
 // sendAll is called by the poller; false waits until the socket has room.
-func (out *outlet) sendAll(fd uintptr) (done bool) {
+func (out *rawWriter) sendAll(fd uintptr) (done bool) {
 	again := out.send(fd, out.flags)
 	return !again
 }
 
 // writeOnce is called by the poller. It never waits: the duct is not to be held.
-func (out *outlet) writeOnce(fd uintptr) (done bool) {
+func (out *rawWriter) writeOnce(fd uintptr) (done bool) {
 	if again := out.send(fd, unix.MSG_MORE); again || out.err != nil {
 		return true
 	}
 	for out.left > 0 {
-		n, again, err := spliceNow(out.duct.out, int(fd), out.left, out.more)
+		n, again, err := spliceNow(out.pipe.out, int(fd), out.left, out.more)
 		if n == 0 {
 			if !again {
 				out.err = err
@@ -424,7 +425,7 @@ func (out *outlet) writeOnce(fd uintptr) (done bool) {
 }
 
 // send sends what is ahead; again says that there is no room for all of it.
-func (out *outlet) send(fd uintptr, flags int) (again bool) {
+func (out *rawWriter) send(fd uintptr, flags int) (again bool) {
 	for out.copied < len(out.ahead) && out.err == nil {
 		var n int
 		if n, again, out.err = sendNow(int(fd), out.ahead[out.copied:], flags); again {
@@ -437,7 +438,7 @@ func (out *outlet) send(fd uintptr, flags int) (again bool) {
 
 // takeBack reads the n bytes in a duct into the buffer, as passed, at a place
 // that is not behind next.
-func (p *pipe) takeBack(d *duct, n, place int) error {
+func (p *Stream) spill(d *kernelPipe, n, place int) error {
 	if p.end+n > len(p.buf) {
 		p.grow(p.end + n)
 	}

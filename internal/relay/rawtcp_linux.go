@@ -1,4 +1,4 @@
-package proxy
+package relay
 
 import (
 	"errors"
@@ -16,24 +16,24 @@ type rawTCPConn struct {
 
 	raw     syscall.RawConn
 	tryRead func(fd uintptr) bool
-	spell   spell
+	streak  streak
 	into    []byte
 	n       int
 	err     error
 	now     bool // a read does not wait; its error is errNothingYet then
-	out     *outlet
+	out     *rawWriter
 	// follows says that more is written at once. The kernel then keeps what fills
 	// no packet, and several records leave in one.
 	follows atomic.Bool
 }
 
 // newRawTCPConn returns conn itself if it is not plain TCP.
-func newRawTCPConn(conn net.Conn) net.Conn {
-	raw := rawTCP(conn)
+func NewRawTCPConn(conn net.Conn) net.Conn {
+	raw := RawConnOf(conn)
 	if raw == nil {
 		return conn
 	}
-	c := &rawTCPConn{TCPConn: conn.(*net.TCPConn), raw: raw, out: newOutlet(conn)}
+	c := &rawTCPConn{TCPConn: conn.(*net.TCPConn), raw: raw, out: newRawWriter(conn)}
 	c.tryRead = c.readOnce
 	return c
 }
@@ -80,7 +80,7 @@ func (c *rawTCPConn) failed(op string, err error) error {
 func (c *rawTCPConn) readOnce(fd uintptr) (done bool) {
 	var again bool
 	c.n, again, c.err = recvNow(int(fd), c.into, 0)
-	c.spell.took(again)
+	c.streak.count(again)
 	if again && c.now {
 		c.err = errNothingYet
 		return true
@@ -110,7 +110,7 @@ const maxRecord = 16 << 10
 
 // putTLS writes b to dst, which is TLS over p.under. Its last record never waits for
 // more, not even inside a frame: what fills no packet would, for tens of milliseconds.
-func (p *pipe) putTLS(b []byte) (int, error) {
+func (p *Stream) putTLS(b []byte) (int, error) {
 	var n int
 	if whole := (len(b) - 1) / maxRecord * maxRecord; whole > 0 {
 		p.under.follows.Store(true)
@@ -126,7 +126,7 @@ func (p *pipe) putTLS(b []byte) (int, error) {
 
 // gather reads the records that have come behind the one that was read, and does
 // not wait: what they hold leaves together. An error comes again at the next read.
-func (p *pipe) gather(b []byte) (n int) {
+func (p *Stream) readRecords(b []byte) (n int) {
 	p.over.now = true
 	defer func() { p.over.now = false }()
 	for n < len(b) {

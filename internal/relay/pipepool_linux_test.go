@@ -1,4 +1,4 @@
-package proxy
+package relay
 
 import (
 	"os"
@@ -8,11 +8,11 @@ import (
 
 // Many who want one get no more than there are, and closing closes all.
 func TestDuctsAreBounded(t *testing.T) {
-	if newDucts(-1) != nil {
+	if NewPipePool(-1) != nil {
 		t.Error("a budget of none is one")
 	}
-	if got := newDucts(1000).files(); got != 2*maxDucts {
-		t.Errorf("a budget takes %d files, want %d at most", got, 2*maxDucts)
+	if got := NewPipePool(1000).Files(); got != 2*maxPipes {
+		t.Errorf("a budget takes %d files, want %d at most", got, 2*maxPipes)
 	}
 	open := func() int {
 		fds, err := os.ReadDir("/proc/self/fd")
@@ -22,8 +22,8 @@ func TestDuctsAreBounded(t *testing.T) {
 		return len(fds)
 	}
 	before := open()
-	d := newDucts(3)
-	held := []*duct{d.get(), d.get(), d.get()}
+	d := NewPipePool(3)
+	held := []*kernelPipe{d.get(), d.get(), d.get()}
 	if d.get() != nil {
 		t.Error("there are more than the budget has")
 	}
@@ -44,7 +44,7 @@ func TestDuctsAreBounded(t *testing.T) {
 	if got := open(); got > before+6 {
 		t.Errorf("%d files are open, want %d at most", got, before+6)
 	}
-	d.close()
+	d.Close()
 	if got := open(); got > before {
 		t.Errorf("%d files are open, want %d", got, before)
 	}

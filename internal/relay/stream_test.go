@@ -1,4 +1,4 @@
-package proxy
+package relay
 
 import (
 	"bytes"
@@ -39,43 +39,43 @@ func TestPipeAgainstAModel(t *testing.T) {
 			in[i] = byte(random.Uint32())
 		}
 		src, dst := &chunks{random: random, in: in}, &chunks{}
-		p := pipe{src: src, dst: dst}
+		p := Stream{src: src, dst: dst}
 		rest := in
 		var want []byte
 		for len(rest) > 0 {
 			n := min(random.IntN(1<<random.IntN(16)), len(rest)) // mostly small, up to twice the buffer
 			switch random.IntN(4) {
 			case 0:
-				got, err := p.peek(n)
+				got, err := p.Peek(n)
 				if err != nil || len(got) < n || !bytes.HasPrefix(rest, got) {
 					t.Fatalf("seed %d: peek %d: got %d other bytes, %v", seed, n, len(got), err)
 				}
 			case 1:
-				if err := p.pass(n); err != nil {
+				if err := p.Pass(n); err != nil {
 					t.Fatal(err)
 				}
 				want = append(want, rest[:n]...)
 				rest = rest[n:]
 			case 2:
-				if err := p.drop(n); err != nil {
+				if err := p.Drop(n); err != nil {
 					t.Fatal(err)
 				}
 				rest = rest[n:]
 			case 3:
 				instead := bytes.Repeat([]byte("x"), random.IntN(10))
-				if err := p.write(instead); err != nil {
+				if err := p.Write(instead); err != nil {
 					t.Fatal(err)
 				}
 				want = append(want, instead...)
 			}
 		}
-		if err := p.flush(); err != nil {
+		if err := p.Flush(); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(dst.written.Bytes(), want) {
 			t.Fatalf("seed %d: the other side got other bytes", seed)
 		}
-		if got := p.moved(); got != int64(len(want)) {
+		if got := p.Moved(); got != int64(len(want)) {
 			t.Errorf("seed %d: moved %d, want %d", seed, got, len(want))
 		}
 	}
@@ -84,20 +84,20 @@ func TestPipeAgainstAModel(t *testing.T) {
 // What was passed is written before the pipe reads, and not earlier.
 func TestPipeWritesManyFramesAtOnce(t *testing.T) {
 	src, dst := &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 100)}, &chunks{}
-	p := pipe{src: src, dst: dst}
-	if _, err := p.peek(100); err != nil {
+	p := Stream{src: src, dst: dst}
+	if _, err := p.Peek(100); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
-		if err := p.pass(10); err != nil {
+		if err := p.Pass(10); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := dst.written.Len(); got != 0 {
 		t.Errorf("%d bytes were written before there was a need to", got)
 	}
-	var side *sideError
-	if _, err := p.peek(1); !errors.As(err, &side) || !side.reading || !errors.Is(err, io.EOF) {
+	var side *SideError
+	if _, err := p.Peek(1); !errors.As(err, &side) || !side.Reading || !errors.Is(err, io.EOF) {
 		t.Errorf("peek: %v, want the end of the reading side", err)
 	}
 	if got := dst.written.Len(); got != 100 {
@@ -109,28 +109,28 @@ func TestPipeWritesManyFramesAtOnce(t *testing.T) {
 // of the usual size.
 func TestPipeGivesMemoryBack(t *testing.T) {
 	src, dst := &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 1<<20)}, &chunks{}
-	p := pipe{src: src, dst: dst}
-	if _, err := p.peek(1 << 20); err != nil {
+	p := Stream{src: src, dst: dst}
+	if _, err := p.Peek(1 << 20); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.pass(1 << 20); err != nil {
+	if err := p.Pass(1 << 20); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.flush(); err != nil {
+	if err := p.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got := len(p.buf); got > bufferSize {
-		t.Errorf("%d bytes are held, want no more than %d", got, bufferSize)
+	if got := len(p.buf); got > BufferSize {
+		t.Errorf("%d bytes are held, want no more than %d", got, BufferSize)
 	}
 }
 
 // However much a peer claims, memory grows with what has really come.
 func TestPipeGrowsWithWhatArrives(t *testing.T) {
-	p := pipe{src: &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 1000)}, dst: &chunks{}}
-	if _, err := p.peek(1 << 30); !errors.Is(err, io.EOF) {
+	p := Stream{src: &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 1000)}, dst: &chunks{}}
+	if _, err := p.Peek(1 << 30); !errors.Is(err, io.EOF) {
 		t.Fatalf("peek: %v", err)
 	}
-	if got := len(p.buf); got > bufferSize {
+	if got := len(p.buf); got > BufferSize {
 		t.Errorf("%d bytes are held for 1000", got)
 	}
 }

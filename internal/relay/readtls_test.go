@@ -1,4 +1,4 @@
-package proxy
+package relay
 
 import (
 	"net"
@@ -8,7 +8,7 @@ import (
 // spy is a connection that looks at the pipe which reads it.
 type spy struct {
 	net.Conn
-	pipe  *pipe
+	pipe  *Stream
 	bytes []byte
 	held  []int // bytes of buffer that the pipe has at each read
 }
@@ -24,33 +24,33 @@ func (s *spy) Read(b []byte) (int, error) {
 // buffer meanwhile; what follows comes at once. Inside of one it reads what there
 // is: a byte by itself would become a packet by itself.
 func TestTLSIsWaitedForWithoutABuffer(t *testing.T) {
-	p := &pipe{secure: true}
+	p := &Stream{secure: true}
 	s := &spy{pipe: p}
 	p.src = s
 	for range 2 {
-		p.boundary()
+		p.Boundary()
 		s.bytes, s.held = []byte("12345678"), nil
-		b, err := p.peek(8)
+		b, err := p.Peek(8)
 		if err != nil || string(b) != "12345678" {
 			t.Fatalf("got %q, %v", b, err)
 		}
 		if len(s.held) != 2 || s.held[0] != 0 || s.held[1] == 0 {
 			t.Errorf("the pipe had buffers of %v bytes at its reads, want none at the first of two", s.held)
 		}
-		if err := p.drop(8); err != nil {
+		if err := p.Drop(8); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.bytes = []byte("abcdefgh12345678")
-	p.boundary()
-	if _, err := p.peek(16); err != nil {
+	p.Boundary()
+	if _, err := p.Peek(16); err != nil {
 		t.Fatal(err)
 	}
-	_ = p.drop(8)
-	p.boundary() // behind it the next frame has come already
-	_ = p.drop(8)
+	_ = p.Drop(8)
+	p.Boundary() // behind it the next frame has come already
+	_ = p.Drop(8)
 	s.bytes, s.held = []byte("12345678"), nil
-	if _, err := p.peek(8); err != nil || len(s.held) != 1 {
+	if _, err := p.Peek(8); err != nil || len(s.held) != 1 {
 		t.Errorf("inside a frame it took %d reads, %v, want one", len(s.held), err)
 	}
 }

@@ -1,21 +1,21 @@
-package proxy
+package relay
 
 import "testing"
 
 // A spell ends where somebody waits, and where it has lasted.
 func TestSpell(t *testing.T) {
-	var s spell
-	for range maxSpell - 1 {
-		s.took(false)
+	var s streak
+	for range maxStreak - 1 {
+		s.count(false)
 	}
-	if s != maxSpell-1 {
-		t.Fatalf("%d calls are counted, want %d", s, maxSpell-1)
+	if s != maxStreak-1 {
+		t.Fatalf("%d calls are counted, want %d", s, maxStreak-1)
 	}
-	if s.took(false); s != 0 {
+	if s.count(false); s != 0 {
 		t.Errorf("behind the last one %d are counted, want 0", s)
 	}
-	s.took(false)
-	if s.took(true); s != 0 {
+	s.count(false)
+	if s.count(true); s != 0 {
 		t.Errorf("behind one that waits %d are counted, want 0", s)
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package relay
 
 import (
 	"io"
@@ -21,17 +21,17 @@ import (
 // waits depends on the scheduler's monitor to make room for others, and while
 // nothing runs that one sleeps, until a call that is not raw, or the next timer,
 // wakes it: seconds.
-type spell int
+type streak int
 
 // maxSpell is so many calls that the monitor's price does not matter, and few
 // beside the 10 ms after which it takes a processor away.
-const maxSpell = 64
+const maxStreak = 64
 
 // took counts one call more, and wakes the monitor if there were many.
-func (s *spell) took(waits bool) {
+func (s *streak) count(waits bool) {
 	if *s++; waits {
 		*s = 0
-	} else if *s == maxSpell {
+	} else if *s == maxStreak {
 		*s = 0
 		_, _, _ = unix.Syscall(unix.SYS_GETPID, 0, 0, 0) // any will do
 	}
