@@ -17,7 +17,7 @@ new=${2:-HEAD}
 count=${COUNT:-10}
 bench=${BENCH:-.}
 time=${BENCHTIME:-0.5s}
-read -ra packages <<<"${PACKAGES:-./internal/wire ./internal/inflight ./rewrite ./proxy}"
+read -ra packages <<<"${PACKAGES:-./internal/wire ./internal/relay ./internal/inflight ./rewrite ./proxy}"
 
 dir=$(mktemp -d)
 cleanup() {

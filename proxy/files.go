@@ -33,7 +33,7 @@ func (p *Proxy) limitConnections() {
 	if !limited {
 		return
 	}
-	others := sockets + p.ducts.Files()
+	others := sockets + p.pipes.Files()
 	most := connectionsFor(files, others)
 	log := p.log.With(slog.Int(logkey.Files, files), slog.Int(logkey.Sockets, sockets))
 	switch {

@@ -28,7 +28,7 @@ type Proxy struct {
 	admission  admission
 	repeats    repeats
 	budget     budget
-	ducts      *relay.PipePool
+	pipes      *relay.PipePool
 	lot        lot
 	waiters    turns.Waiters
 	handshakes turns.Places
@@ -63,7 +63,7 @@ func New(conf *Config) (*Proxy, error) {
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
-	p.ducts = relay.NewPipePool(p.conf.SplicePipes)
+	p.pipes = relay.NewPipePool(p.conf.SplicePipes)
 	p.lot.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
 	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
@@ -292,7 +292,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	for _, c := range p.clusters {
 		c.closeVia()
 	}
-	p.ducts.Close()
+	p.pipes.Close()
 	p.repeats.report(true)
 	p.admission.lines.wait()
 	return cut

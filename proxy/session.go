@@ -159,8 +159,8 @@ func (s *session) move() (parked bool) {
 func (s *session) pump() {
 	s.parking.Store(false)
 	s.keep()
-	s.up.Connect(s.stream, s.broker, s.proxy.ducts)
-	s.down.Connect(s.broker, s.stream, s.proxy.ducts)
+	s.up.Connect(s.stream, s.broker, s.proxy.pipes)
+	s.down.Connect(s.broker, s.stream, s.proxy.pipes)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()

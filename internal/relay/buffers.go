@@ -2,7 +2,7 @@ package relay
 
 import "sync"
 
-// Buffers are what pipes lend each other: whoever holds nothing has none.
+// Streams share pools of buffers. A stream that holds no bytes has no buffer.
 type (
 	buffer [BufferSize]byte
 	bulk   [bulkSize]byte
@@ -15,7 +15,7 @@ var (
 	huges   = sync.Pool{New: func() any { return new(huge) }}
 )
 
-// lentFor is how long a buffer is that lend returns for n bytes.
+// lentFor returns the size of the buffer that lend returns for n bytes.
 func lentFor(n int) int {
 	switch {
 	case n <= BufferSize:
@@ -29,7 +29,7 @@ func lentFor(n int) int {
 	}
 }
 
-// lend returns a buffer of n bytes or more, of one of the pools while n fits.
+// lend returns a buffer of at least n bytes. It comes from a pool if n is at most hugeSize.
 func lend(n int) []byte {
 	switch {
 	case n <= BufferSize:
@@ -43,7 +43,8 @@ func lend(n int) []byte {
 	}
 }
 
-// borrow gives the pipe, which has none, a buffer.
+// borrow gives a stream without a buffer one. After a read that filled its room, the buffer
+// is larger.
 func (p *Stream) borrow() {
 	n := BufferSize
 	switch {
@@ -55,11 +56,11 @@ func (p *Stream) borrow() {
 	p.buf = lend(n)
 }
 
-// mayHold reports whether there is room for a buffer of n bytes. Bulk is read into
-// a small one otherwise.
+// mayHold reports whether the budget has room for a buffer of n bytes. Otherwise bulk is
+// read into a small one.
 func (p *Stream) mayHold(n int64) bool { return p.Keeper == nil || p.Keeper.Holding.try(n) }
 
-// grow makes room for n bytes in all.
+// grow replaces the buffer by one of at least n bytes.
 func (p *Stream) grow(n int) {
 	buf := lend(n)
 	copy(buf, p.buf[:p.end])
@@ -70,8 +71,7 @@ func (p *Stream) grow(n int) {
 	}
 }
 
-// giveBack leaves the pipe without a buffer. One that is of a pool is as long as those
-// are, and goes back there.
+// GiveBack takes the buffer away from the stream. What is in it is lost.
 func (p *Stream) GiveBack() {
 	if len(p.buf) > BufferSize && p.Keeper != nil {
 		p.Keeper.Holding.Clear()
@@ -79,7 +79,7 @@ func (p *Stream) GiveBack() {
 	p.repay()
 }
 
-// repay puts the buffer back into its pool.
+// repay puts the buffer back into its pool, which its length tells.
 func (p *Stream) repay() {
 	switch len(p.buf) {
 	case hugeSize:

@@ -8,36 +8,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls of the hot path. None of them waits, for neither sockets nor
-// ducts block: again says that there is nothing yet, or no room.
+// The system calls of the hot path. None of them waits, because sockets and kernel pipes do
+// not block: again says that nothing has come yet, or that there is no room.
 //
-// They are raw: the scheduler is not told of them. It would take one that lasts
-// longer than 20 µs, as many do that send, for a call that waits, hand its
-// processor on to another thread, and have its monitor look every 20 µs from then
-// on, which was more than a tenth of what a small frame costs. A raw call keeps its
-// processor for as long as the kernel takes to copy 256 KiB at most.
+// They are raw: Go's scheduler does not know of them. It would take a call of more than
+// 20 µs, as many sends are, for one that waits, hand its processor to another thread, and
+// wake its monitor every 20 µs from then on. That was more than a tenth of the cost of a
+// small frame. A raw call keeps its processor for as long as the kernel takes to copy
+// 256 KiB at most.
 
-// spell counts the calls in a row that had no need to wait. A goroutine that never
-// waits depends on the scheduler's monitor to make room for others, and while
-// nothing runs that one sleeps, until a call that is not raw, or the next timer,
-// wakes it: seconds.
+// streak counts the raw calls in a row after which the goroutine did not wait. A goroutine
+// that never waits depends on the scheduler's monitor to make room for others. The monitor
+// may sleep for seconds, until a call that is not raw, or a timer, wakes it.
 type streak int
 
-// maxSpell is so many calls that the monitor's price does not matter, and few
-// beside the 10 ms after which it takes a processor away.
+// maxStreak is large enough that the price of the monitor does not matter, and takes little
+// time beside the 10 ms after which the monitor takes a processor away.
 const maxStreak = 64
 
-// took counts one call more, and wakes the monitor if there were many.
+// count counts one more call, and wakes the monitor after maxStreak.
 func (s *streak) count(waits bool) {
 	if *s++; waits {
 		*s = 0
 	} else if *s == maxStreak {
 		*s = 0
-		_, _, _ = unix.Syscall(unix.SYS_GETPID, 0, 0, 0) // any will do
+		_, _, _ = unix.Syscall(unix.SYS_GETPID, 0, 0, 0) // any call that is not raw
 	}
 }
 
-// recvNow is recv(2). The end of what the peer sends is io.EOF.
+// recvNow is recv(2). At the end of the peer's bytes it returns io.EOF.
 func recvNow(fd int, b []byte, flags int) (n int, again bool, err error) {
 	n, again, err = call("recv", unix.SYS_RECVFROM, fd, b, flags)
 	return n, again, endOf(n, again, err)
@@ -48,18 +47,18 @@ func sendNow(fd int, b []byte, flags int) (n int, again bool, err error) {
 	return call("send", unix.SYS_SENDTO, fd, b, flags|unix.MSG_NOSIGNAL)
 }
 
-// readNow is read(2), of a duct.
+// readNow is read(2), of a kernel pipe.
 func readNow(fd int, b []byte) (n int, again bool, err error) {
 	n, again, err = call("read", unix.SYS_READ, fd, b, 0)
 	return n, again, endOf(n, again, err)
 }
 
-// writeNow is write(2), into a duct.
+// writeNow is write(2), into a kernel pipe.
 func writeNow(fd int, b []byte) (n int, again bool, err error) {
 	return call("write", unix.SYS_WRITE, fd, b, 0)
 }
 
-// spliceNow moves up to n bytes. A connection may wait for what follows at once.
+// spliceNow is splice(2) of up to n bytes. follows says that more bytes follow at once.
 func spliceNow(from, to, n int, follows bool) (moved int, again bool, err error) {
 	flags := unix.SPLICE_F_NONBLOCK | unix.SPLICE_F_MOVE
 	if follows {
@@ -75,8 +74,7 @@ func spliceNow(from, to, n int, follows bool) (moved int, again bool, err error)
 	}
 }
 
-// hasRoom reports whether a socket has room, which is a third of its buffer, or
-// cannot be asked.
+// hasRoom reports whether a socket has room (a third of its buffer), or cannot be asked.
 func hasRoom(fd int) bool {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	var now unix.Timespec
@@ -84,8 +82,8 @@ func hasRoom(fd int) bool {
 	return n > 0 || errno != 0
 }
 
-// roomOf is how many bytes a socket that has room takes at once; what the kernel
-// needs around them is counted in. One that cannot be asked takes one byte.
+// roomOf returns how many bytes a socket that has room takes at once, including the
+// kernel's own overhead. For a socket that cannot be asked it returns 1.
 func roomOf(fd int) int {
 	var info [unix.SK_MEMINFO_VARS]uint32
 	size := uint32(unsafe.Sizeof(info))
@@ -98,7 +96,7 @@ func roomOf(fd int) int {
 	return int(buffer - queued)
 }
 
-// call is a system call that takes a buffer.
+// call makes a system call that takes a buffer.
 func call(name string, trap uintptr, fd int, b []byte, flags int) (n int, again bool, err error) {
 	for {
 		//nolint:gosec // as in unix.Recvfrom, which allocates for an address that is of no interest
@@ -120,8 +118,7 @@ func resultOf(name string, n uintptr, errno unix.Errno) (int, bool, error) {
 	}
 }
 
-// endOf is the error of a call that takes something from somewhere: nothing means
-// that there will be nothing more.
+// endOf returns the error of a call that reads. No bytes and no error mean the end.
 func endOf(n int, again bool, err error) error {
 	if n == 0 && !again && err == nil {
 		return io.EOF

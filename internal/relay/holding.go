@@ -7,20 +7,19 @@ import (
 	"kproxy/internal/turns"
 )
 
-// freeBytes is how many bytes a stream may hold without a limit of time.
+// FreeBytes is how many bytes a stream may hold without a limit of time.
 const FreeBytes = 4 << 10
 
-// keeper is what a stream asks its session for.
+// Keeper is what a stream needs of its session.
 type Keeper struct {
-	// expired is called when a read deadline passes. If it returns nil, the stream reads
-	// on; an error is returned in place of the deadline's. With a nil expired the read
-	// fails.
+	// Expired is called when a read deadline passes. If it returns nil, the stream reads
+	// on; an error replaces the deadline's. Without Expired the read fails.
 	Expired func(err error) error
 	Holding Holding
 	Turn    turns.Turn
 }
 
-// account counts the bytes that a session has kproxy hold.
+// Account counts the bytes that kproxy holds for a session.
 type Account interface {
 	// Hold counts n more bytes. It may wait for room. The error says why the session
 	// has to end.
@@ -36,7 +35,7 @@ type Account interface {
 	HoldTimedOut(limit time.Duration)
 }
 
-// holding counts what one stream holds of a frame that has to be whole. From its first byte
+// Holding counts what one stream holds of a frame that has to be whole. From its first byte
 // to its last, a holding has a limit of time. One goroutine uses it.
 type Holding struct {
 	Account Account
@@ -46,7 +45,7 @@ type Holding struct {
 	timer   *time.Timer
 }
 
-// set makes it n bytes. The error is that of account.Hold.
+// Set makes it n bytes. The error is that of Account.Hold.
 func (h *Holding) Set(n int64) error {
 	if n > h.bytes {
 		if err := h.Account.Hold(n - h.bytes); err != nil {
@@ -82,7 +81,7 @@ func (h *Holding) try(n int64) bool {
 }
 
 // whole says that the frame is whole: its limit of time ends. The bytes are held until
-// clear.
+// Clear.
 func (h *Holding) whole() {
 	if h.timer != nil {
 		h.timer.Stop()
@@ -90,7 +89,7 @@ func (h *Holding) whole() {
 	}
 }
 
-// clear releases all of it.
+// Clear releases all of it.
 func (h *Holding) Clear() {
 	h.whole()
 	if h.bytes > 0 {

@@ -8,47 +8,46 @@ import (
 )
 
 const (
-	// maxDuctSize is the room that a duct is given, and budgetSize that of all: a
-	// quarter of what the kernel gives one user by default. What counts is the number
-	// of places, one for each page of it: a packet from a network of 1,500-byte
-	// packets takes a whole place, so that 64 places hold some 90 KB.
+	// maxPipeSize is the size of one kernel pipe, and budgetSize that of all together: a
+	// quarter of what the kernel gives one user by default. A pipe has one place for
+	// each page of its size. A packet from a network with 1,500-byte packets takes a whole
+	// place, so that 64 places hold some 90 KB.
 	maxPipeSize = 1 << 20
 	budgetSize  = 16 << 20
-	// minDuctSize is what a duct must have to be of use. A user who has used up
-	// fs.pipe-user-pages-soft gets two places, and a splice of less than 3 KB
-	// costs more than a copy.
+	// minPipeSize is the smallest useful size. A user above fs.pipe-user-pages-soft gets
+	// pipes with two places, and a splice of less than 3 KB costs more than a copy.
 	minPipeSize = 64 << 10
-	// maxDucts bounds the budget, of which each has 256 KiB then.
+	// maxPipes bounds the pool. With so many pipes, each has 256 KiB.
 	maxPipes = 64
-	// ductsPerCore is the budget. A duct is in use while bytes are on their way
-	// through it, which is never longer than two system calls: more are in use
-	// than there are cores only where the kernel has interrupted somebody.
+	// pipesPerCore gives the size of the pool. A pipe is in use for two system calls at
+	// most, so more pipes than cores are in use only while the kernel has interrupted a
+	// thread between the two.
 	pipesPerCore = 4
-	// ductRetry is how long no further duct is asked for, after the kernel has
-	// given none.
+	// pipeRetry is how long the pool asks for no further pipe after the kernel has refused
+	// one.
 	pipeRetry = time.Second
-	// filesPerDuct are its two ends.
+	// filesPerPipe is the number of descriptors of one pipe: its two ends.
 	filesPerPipe = 2
 )
 
-// duct is a pipe in the kernel, through which bytes are spliced from one socket
-// to another. One that is not in use is empty.
+// kernelPipe is a pipe(2), through which bytes are spliced from one socket to another. It
+// is empty while it is not in use.
 type kernelPipe struct{ in, out int }
 
-// ducts is a budget of ducts that all sessions share. They are made when they
-// are needed, and kept. None is ever held while somebody waits for a socket, so
-// that few are enough for any number of sessions: see splice.
+// PipePool has the kernel pipes that all sessions share. They are made when they are needed,
+// and kept. No stream holds one while it waits for a socket, so that a few pipes serve any
+// number of sessions (see splice). A nil pool has none: everything is copied.
 type PipePool struct {
 	max   int
 	size  int // of each, in bytes: a power of two
 	made  atomic.Int32
-	retry atomic.Int64 // no duct is made before this time, in nanoseconds of time.Since(start)
+	retry atomic.Int64 // no pipe is made before this time, in nanoseconds of time.Since(start)
 	start time.Time
-	free  [maxPipes]atomic.Pointer[kernelPipe] // a nil is a place for a duct that is given back
+	free  [maxPipes]atomic.Pointer[kernelPipe] // nil: a place for a pipe that is given back
 }
 
-// newDucts returns a budget of n ducts; 0: as the machine suggests, less than 0:
-// none, so that everything is copied.
+// NewPipePool returns a pool of n pipes. 0 stands for pipesPerCore for each processor; below
+// 0, NewPipePool returns nil.
 func NewPipePool(n int) *PipePool {
 	if n < 0 {
 		return nil
@@ -60,7 +59,7 @@ func NewPipePool(n int) *PipePool {
 	return &PipePool{max: n, size: pipeSize(n), start: time.Now()}
 }
 
-// ductSize is the room that each of n ducts is given.
+// pipeSize is the size of each of n pipes.
 func pipeSize(n int) int {
 	size := maxPipeSize
 	for size*n > budgetSize {
@@ -69,7 +68,7 @@ func pipeSize(n int) int {
 	return size
 }
 
-// files is how many file descriptors the budget may take.
+// Files is how many file descriptors the pool may use.
 func (d *PipePool) Files() int {
 	if d == nil {
 		return 0
@@ -77,7 +76,7 @@ func (d *PipePool) Files() int {
 	return filesPerPipe * d.max
 }
 
-// get returns a duct, or nil if all are in use.
+// get returns a pipe, or nil if all are in use.
 func (d *PipePool) get() *kernelPipe {
 	for i := range d.free[:d.max] {
 		if place := &d.free[i]; place.Load() != nil {
@@ -89,14 +88,14 @@ func (d *PipePool) get() *kernelPipe {
 	return d.make()
 }
 
-// put gives back a duct that is empty.
+// put gives back a pipe, which must be empty.
 func (d *PipePool) put(one *kernelPipe) {
 	for i := range d.free[:d.max] {
 		if place := &d.free[i]; place.Load() == nil && place.CompareAndSwap(nil, one) {
 			return
 		}
 	}
-	d.destroy(one) // others may have moved from place to place meanwhile
+	d.destroy(one) // other goroutines may have filled the places meanwhile
 }
 
 func (d *PipePool) make() *kernelPipe {
@@ -115,7 +114,7 @@ func (d *PipePool) make() *kernelPipe {
 		return nil
 	}
 	one := &kernelPipe{out: ends[0], in: ends[1]}
-	// A failure leaves the size that it has.
+	// If this fails, the pipe keeps its size.
 	_, _ = unix.FcntlInt(uintptr(one.in), unix.F_SETPIPE_SZ, d.size)
 	if size, err := unix.FcntlInt(uintptr(one.in), unix.F_GETPIPE_SZ, 0); err != nil || size < minPipeSize {
 		d.destroy(one)
@@ -125,14 +124,14 @@ func (d *PipePool) make() *kernelPipe {
 	return one
 }
 
-// destroy closes a duct, whatever is in it.
+// destroy closes a pipe. Bytes in it are lost.
 func (d *PipePool) destroy(one *kernelPipe) {
-	_ = unix.Close(one.in) // nothing is left to do about an error
+	_ = unix.Close(one.in) // nothing can be done about an error
 	_ = unix.Close(one.out)
 	d.made.Add(-1)
 }
 
-// close closes all ducts. None may be in use.
+// Close closes all pipes. None may be in use.
 func (d *PipePool) Close() {
 	if d == nil {
 		return

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// rawTCPConn is a TCP connection whose reads and writes are the system calls of the
-// hot path (see call): what TLS runs over. One goroutine may read it, and one write.
+// rawTCPConn is a TCP connection whose reads and writes are the raw system calls of the hot
+// path (see call). TLS runs over it. One goroutine may read while another one writes.
 type rawTCPConn struct {
 	*net.TCPConn
 
@@ -20,14 +20,14 @@ type rawTCPConn struct {
 	into    []byte
 	n       int
 	err     error
-	now     bool // a read does not wait; its error is errNothingYet then
+	now     bool // a read does not wait: it returns errNothingYet
 	out     *rawWriter
-	// follows says that more is written at once. The kernel then keeps what fills
-	// no packet, and several records leave in one.
+	// follows says that more bytes are written at once. The kernel then holds back a
+	// packet that is not full, and several records leave in one.
 	follows atomic.Bool
 }
 
-// newRawTCPConn returns conn itself if it is not plain TCP.
+// NewRawTCPConn returns conn with raw system calls, or conn itself if it is not plain TCP.
 func NewRawTCPConn(conn net.Conn) net.Conn {
 	raw := RawConnOf(conn)
 	if raw == nil {
@@ -38,7 +38,7 @@ func NewRawTCPConn(conn net.Conn) net.Conn {
 	return c
 }
 
-// rawUnder is the one under conn, or nil.
+// rawUnder returns the rawTCPConn that conn runs over, or nil.
 func rawUnder(conn net.Conn) *rawTCPConn {
 	for {
 		if raw, ok := conn.(*rawTCPConn); ok {
@@ -52,7 +52,7 @@ func rawUnder(conn net.Conn) *rawTCPConn {
 	}
 }
 
-// NetConn is the connection under it.
+// NetConn returns the TCP connection.
 func (c *rawTCPConn) NetConn() net.Conn { return c.TCPConn }
 
 func (c *rawTCPConn) Read(b []byte) (int, error) {
@@ -68,7 +68,7 @@ func (c *rawTCPConn) Read(b []byte) (int, error) {
 	return c.n, err
 }
 
-// failed is an error of a system call as package net has it.
+// failed returns the error of a system call in the form of package net.
 func (c *rawTCPConn) failed(op string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, errNothingYet) {
 		return err
@@ -76,7 +76,7 @@ func (c *rawTCPConn) failed(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// readOnce is called by the poller; false waits until there is something to read.
+// readOnce is called by the poller. It returns false to wait until bytes have come.
 func (c *rawTCPConn) readOnce(fd uintptr) (done bool) {
 	var again bool
 	c.n, again, c.err = recvNow(int(fd), c.into, 0)
@@ -88,7 +88,8 @@ func (c *rawTCPConn) readOnce(fd uintptr) (done bool) {
 	return !again
 }
 
-// errNothingYet is temporary, so that TLS goes on behind it as behind a deadline.
+// errNothingYet is a temporary error, so that TLS can read on after it, as after a
+// deadline.
 var errNothingYet net.Error = nothingYetError{}
 
 type nothingYetError struct{}
@@ -99,17 +100,18 @@ func (nothingYetError) Temporary() bool { return true }
 
 func (c *rawTCPConn) Write(b []byte) (int, error) {
 	n, err := c.out.write(b, c.follows.Load())
-	if _, isCall := err.(*os.SyscallError); isCall { //nolint:errorlint // not one that the poller has wrapped
+	if _, isCall := err.(*os.SyscallError); isCall { //nolint:errorlint // the poller wraps its own errors
 		err = c.failed("write", err)
 	}
 	return n, err
 }
 
-// maxRecord is how much of what is written a TLS record takes.
+// maxRecord is how many bytes of plaintext a TLS record has at most.
 const maxRecord = 16 << 10
 
-// putTLS writes b to dst, which is TLS over p.under. Its last record never waits for
-// more, not even inside a frame: what fills no packet would, for tens of milliseconds.
+// putTLS writes b to dst, which is TLS over p.under. The last record is not held back, not
+// even inside a frame: the kernel would hold a packet that is not full for tens of
+// milliseconds.
 func (p *Stream) putTLS(b []byte) (int, error) {
 	var n int
 	if whole := (len(b) - 1) / maxRecord * maxRecord; whole > 0 {
@@ -124,8 +126,8 @@ func (p *Stream) putTLS(b []byte) (int, error) {
 	return n + last, err
 }
 
-// gather reads the records that have come behind the one that was read, and does
-// not wait: what they hold leaves together. An error comes again at the next read.
+// readRecords reads the records that have come after the one that was read, so that their
+// bytes leave together. It does not wait. After an error the next read returns it again.
 func (p *Stream) readRecords(b []byte) (n int) {
 	p.over.now = true
 	defer func() { p.over.now = false }()

@@ -1,10 +1,9 @@
 package relay
 
-// readTLS reads from a TLS connection. Between two frames it waits for the first
-// byte alone, and holds no buffer for what comes behind: that is in the
-// connection's own record by then. Inside a frame it does not: that byte would be
-// passed on by itself, and a client that is slow to read would have its receive
-// buffer filled with small packets.
+// readTLS reads from a TLS connection. Between two frames it waits for the first byte
+// alone, without a buffer; the bytes after it are in the connection's own record by then.
+// Inside a frame it does not: the first byte would be written by itself, and would fill the
+// receive buffer of a slow reader with small packets.
 func (p *Stream) readTLS(need int) (n int, err error) {
 	if !p.atFrameStart || p.end > 0 {
 		n, err = p.src.Read(p.room(need))

@@ -2,8 +2,8 @@ package relay
 
 import "net"
 
-// socketOf is the connection under all others that conn may consist of, as TLS
-// does: the one that the system knows.
+// SocketOf returns the innermost connection of conn, which the system knows. A TLS
+// connection, for example, wraps another one.
 func SocketOf(conn net.Conn) net.Conn {
 	for {
 		over, ok := conn.(interface{ NetConn() net.Conn })
@@ -14,17 +14,17 @@ func SocketOf(conn net.Conn) net.Conn {
 	}
 }
 
-// isPlainTCP reports whether conn is the kernel's connection and nothing over it.
+// IsPlainTCP reports whether conn is a TCP connection of the kernel, not wrapped.
 func IsPlainTCP(conn net.Conn) bool {
 	_, plain := conn.(*net.TCPConn)
 	return plain
 }
 
-// closeNow closes a connection without a word: TLS would first wait until it can
-// say that it ends.
+// CloseNow closes the socket of a connection. TLS would first wait until it has written its
+// close_notify.
 func CloseNow(conn net.Conn) { _ = SocketOf(conn).Close() }
 
-// closeByReset closes a connection by a reset, whatever is still unsent.
+// CloseByReset closes a connection by a reset. Unsent bytes are lost.
 func CloseByReset(conn net.Conn) {
 	if tcp, ok := SocketOf(conn).(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0) // fails only if the peer is gone
@@ -32,10 +32,10 @@ func CloseByReset(conn net.Conn) {
 	CloseNow(conn)
 }
 
-// closeWrite ends one direction of a connection that has two; of one that has
-// not (in memory), nothing. In TLS it is close_notify that ends it.
+// CloseWrite ends the direction in which kproxy writes. TLS sends a close_notify. On
+// connections that cannot end one direction (in memory) it does nothing.
 func CloseWrite(c net.Conn) {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // an error means that the peer is gone, which reading tells as well
+		_ = half.CloseWrite() // an error means that the peer is gone; reading returns it too
 	}
 }

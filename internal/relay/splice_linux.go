@@ -13,36 +13,36 @@ import (
 )
 
 const (
-	// minSplice is the shortest rest of a pass that is spliced. Below it the
-	// four system calls cost more than two copies.
+	// minSplice is the shortest rest of a pass that is spliced. Below it the four system
+	// calls cost more than two copies.
 	minSplice = 16 << 10
-	// minChunk is what is put into a duct at a time; as long as everything finds
-	// room at once, it is doubled up to what a duct holds.
+	// minChunk is how many bytes are put into a kernel pipe at a time. While dst takes each
+	// chunk at once, the chunk doubles, up to the size of the pipe.
 	minChunk = 64 << 10
-	// firstChunk is what is put into a duct first. The kernel widens a window by how
-	// much more was read in a round trip than in the one before, and a leap counts
-	// many times: src had 4 MiB on their way here after a first chunk of 64 KiB, 2 MiB
-	// after this one, all of which stay in the kernel if dst stops reading.
+	// firstChunk is the size of the first chunk. The kernel widens the receive window by
+	// how much more was read in one round trip than in the one before, so a large first
+	// chunk widens it several times: src had 4 MiB in flight after a first chunk of 64 KiB,
+	// and 2 MiB after one of 32 KiB. They all stay in the kernel if dst stops reading.
 	firstChunk = 32 << 10
-	// surely is how much is put into a duct without a look at how much room dst has,
-	// and so the most that has to be taken out again for a client that does not
-	// read: a frame of 64 KiB and what is around its records.
+	// maxUnasked is how many bytes are put into a kernel pipe without asking how much room
+	// dst has: a frame of 64 KiB with what surrounds its records. It is also the most that
+	// has to be read back for a client that does not read.
 	maxUnasked = 96 << 10
-	// maxBehind is how much of what follows is copied into a duct, so that it
-	// leaves together with what was spliced: the tail of an answer. A pipe takes
-	// so much whole or not at all (PIPE_BUF).
+	// maxBehind is how many bytes that follow spliced ones are copied into the kernel pipe,
+	// so that both leave together: the tail of a response. A pipe takes so many bytes
+	// whole or not at all (PIPE_BUF).
 	maxBehind = 4096
-	// glanceSize is how much of a frame is looked at before it is spliced: a
-	// request's header, or the head of an answer with a few topics.
-	glanceSize = 512
+	// peekSize is how many bytes of a frame are peeked at before it is spliced: a request's
+	// header, or the head of a response with a few topics.
+	peekSize = 512
 )
 
 func defaultPipes() int { return pipesPerCore * runtime.GOMAXPROCS(0) }
 
-// inlet reads from a plain TCP connection. It takes a buffer, or a duct, only
-// when the connection has something to read, and waits without. What it does in
-// the poller's callback lies in fields, because a closure for each read would be
-// an allocation for each read.
+// rawReader reads from a plain TCP connection. It takes a buffer, or a kernel pipe, only
+// when the connection has something to read, and waits without. Its fields are the
+// arguments and results of the functions that the poller calls: a closure for each read
+// would be an allocation for each read.
 type rawReader struct {
 	raw         syscall.RawConn
 	stream      *Stream
@@ -52,15 +52,15 @@ type rawReader struct {
 	discardNow  func(fd uintptr)
 
 	streak streak
-	want   int         // bytes that are asked for
+	want   int         // bytes that the caller waits for
 	n      int         // bytes that came
-	pipe   *kernelPipe // that they are in, after trySplice
-	flush  bool        // before trySplice may wait, what was passed has to be written
+	pipe   *kernelPipe // has them, after trySplice
+	flush  bool        // trySplice has to wait, and passed bytes have to be written before
 	err    error
-	late   error // that glean has met, for the next read: a reset is told once
+	late   error // of readMore, for the next read: the kernel reports a reset once
 }
 
-// newInlet returns nil if src is not plain TCP.
+// newRawReader returns nil if src is not plain TCP.
 func newRawReader(src net.Conn, p *Stream) *rawReader {
 	raw := RawConnOf(src)
 	if raw == nil {
@@ -71,7 +71,7 @@ func newRawReader(src net.Conn, p *Stream) *rawReader {
 	return in
 }
 
-// outlet writes to a plain TCP connection.
+// rawWriter writes to a plain TCP connection. Its fields are as those of rawReader.
 type rawWriter struct {
 	raw      syscall.RawConn
 	trySend  func(fd uintptr) bool
@@ -79,18 +79,18 @@ type rawWriter struct {
 	tryReady func(fd uintptr) bool
 	tryRoomy func(fd uintptr) bool
 
-	ahead  []byte // goes in front of what is in the duct, or alone
+	ahead  []byte // is written before the bytes in the pipe, or alone
 	pipe   *kernelPipe
-	left   int  // bytes in the duct; 0: none is held
+	left   int  // bytes in the pipe; 0: no pipe is held
 	behind int  // how many of them were copied into it
-	more   bool // more follows at once
+	more   bool // more bytes follow at once
 	copied int  // bytes of ahead that are written
-	room   int  // what the socket takes at once, as tryReady and tryRoomy have found it
+	room   int  // bytes that the socket takes at once, from tryReady and tryRoomy
 	flags  int  // of trySend
 	err    error
 }
 
-// newOutlet returns nil if dst is not plain TCP.
+// newRawWriter returns nil if dst is not plain TCP.
 func newRawWriter(dst net.Conn) *rawWriter {
 	raw := RawConnOf(dst)
 	if raw == nil {
@@ -101,6 +101,7 @@ func newRawWriter(dst net.Conn) *rawWriter {
 	return out
 }
 
+// RawConnOf gives access to the socket of conn. It returns nil if conn is not plain TCP.
 func RawConnOf(conn net.Conn) syscall.RawConn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -113,7 +114,7 @@ func RawConnOf(conn net.Conn) syscall.RawConn {
 	return raw
 }
 
-// read reads what there is, of which need bytes are asked for.
+// read reads what has come. need is how many bytes the caller waits for.
 func (in *rawReader) read(need int) (int, error) {
 	if err := in.late; err != nil {
 		in.late = nil
@@ -126,7 +127,7 @@ func (in *rawReader) read(need int) (int, error) {
 	return in.n, in.err
 }
 
-// readOnce is called by the poller; false waits until there is something to read.
+// readOnce is called by the poller. It returns false to wait until bytes have come.
 func (in *rawReader) readOnce(fd uintptr) (done bool) {
 	p := in.stream
 	flags := 0
@@ -142,9 +143,8 @@ func (in *rawReader) readOnce(fd uintptr) (done bool) {
 	return !again
 }
 
-// discard takes n bytes that were looked at out of the socket. They are there: it
-// does not wait, and a deadline that has passed, which may ask for something
-// else, does not keep it from them.
+// discard removes n peeked bytes from the socket. It does not wait, because they are there.
+// It ignores the read deadline, which may have been set to ask for something else.
 func (in *rawReader) discard(n int) error {
 	in.want, in.err = n, nil
 	if err := in.raw.Control(in.discardNow); err != nil {
@@ -153,13 +153,12 @@ func (in *rawReader) discard(n int) error {
 	return in.err
 }
 
-// discardAll drops what is wanted: TCP does so with what is received with
-// MSG_TRUNC.
+// discardAll drops the wanted bytes: TCP discards what is received with MSG_TRUNC.
 func (in *rawReader) discardAll(fd uintptr) {
 	for in.want > 0 {
 		n, again, err := recvNow(int(fd), in.stream.buf[:in.want], unix.MSG_TRUNC)
 		if again {
-			err = io.ErrUnexpectedEOF // not reached: what was seen is there
+			err = io.ErrUnexpectedEOF // not reached: peeked bytes are there
 		}
 		if err != nil {
 			in.err = err
@@ -169,40 +168,39 @@ func (in *rawReader) discardAll(fd uintptr) {
 	}
 }
 
-// canSplice reports whether there may be a way through the kernel.
+// canSplice reports whether the stream may splice.
 func (p *Stream) canSplice() bool { return p.pool != nil && p.in != nil && p.out != nil }
 
-// copyAll has nothing be spliced from now on.
+// copyAll makes the stream copy everything from now on.
 func (p *Stream) copyAll() {
 	p.Misses.Add(1)
 	p.pool = nil
 }
 
-// refuses reports whether an error of splice may mean that these sockets cannot
-// be spliced at all: sandboxes say so (seccomp, gVisor). What else it can mean,
-// copying finds out.
+// refuses reports whether an error of splice may mean that these sockets cannot be spliced
+// at all, as in sandboxes (seccomp, gVisor). If the error means something else, copying
+// fails with it too.
 func refuses(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM)
 }
 
-// splice takes up to n bytes that have not been read from src into a duct, which
-// the pipe holds until pour. It may take less than n; 0 means that they have to
-// be copied this time: all ducts are in use, a deadline was not meant, or the
+// splice moves up to n unread bytes from src into a kernel pipe, which the stream holds
+// until drain. It may move fewer than n. If it moves none, they have to be copied this
+// time: all pipes are in use, the deadline that passed was not for this read, or the
 // sockets cannot be spliced.
 //
-//	src ──splice──▶ duct ──splice──▶ dst
-//	                  └──read──▶ buf     what dst does not take at once
+//	src ──splice──▶ kernel pipe ──splice──▶ dst
+//	                     └──read──▶ buf         what dst does not take at once
 //
-// A duct is held between two waits, and never during one: neither for bytes to
-// come (inlet), nor for a client that does not read, for what such a client
-// leaves in it is taken back into a buffer. So the budget of ducts is one for
-// those who move, and those who are stalled, however many, take nothing of it.
+// A stream never holds a kernel pipe while it waits. It takes one when src has bytes, and
+// reads back into its buffer what dst does not take. So stalled streams, however many, use
+// none of the pool.
 func (p *Stream) splice(n int) (taken int, err error) {
 	in := p.in
 	p.splicedInFrame, p.readFilled = true, false
 	in.want = min(n, max(p.chunk, firstChunk))
 	if rest := n - in.want; 0 < rest && rest < minSplice {
-		in.want -= minSplice // or the last few would be copied
+		in.want -= minSplice // otherwise the last bytes would be copied
 	}
 	for {
 		if sure := p.unasked(); in.want > sure {
@@ -231,8 +229,8 @@ func (p *Stream) splice(n int) (taken int, err error) {
 	}
 }
 
-// sure is how large a chunk is put into a duct without a look at how much room dst has.
-// Behind the first one, and behind one that did not find room, that is looked at once.
+// unasked returns how large a chunk may be without asking how much room dst has. After the
+// first chunk, and after one that dst did not take at once, dst is asked once.
 func (p *Stream) unasked() int {
 	if p.chunk > 0 && !p.dstKeepsUp {
 		return minSplice
@@ -240,10 +238,9 @@ func (p *Stream) unasked() int {
 	return maxUnasked
 }
 
-// spliceOnce is called by the poller; false waits until there is something to
-// splice. While there is not, nothing that was passed may wait; but it is not
-// written here, because nobody can close a connection while its poller waits for
-// another.
+// spliceOnce is called by the poller. It returns false to wait until bytes have come. Before
+// it waits, passed bytes have to be written. It does not write them itself: a connection
+// cannot be closed while its poller's callback waits for another one.
 func (in *rawReader) spliceOnce(fd uintptr) (done bool) {
 	p := in.stream
 	if in.pipe = p.pool.get(); in.pipe == nil {
@@ -272,30 +269,29 @@ func (in *rawReader) spliceOnce(fd uintptr) (done bool) {
 	return true
 }
 
-// holds reports whether there is something in a duct that was passed, and not
-// yet written.
+// holds reports whether passed bytes are in a kernel pipe.
 func (p *Stream) holds() bool { return p.out != nil && p.out.left > 0 }
 
-// glean reads, behind what is in the duct, what has come, and does not wait.
+// readMore reads what has come behind the bytes in the kernel pipe. It does not wait.
 func (p *Stream) readMore(need int) {
 	in := p.in
 	p.peekNext = false
 	in.want, in.n, in.err = need, 0, nil
 	if err := in.raw.Read(in.tryReadMore); err != nil {
-		return // it comes again at the next read
+		return // the next read returns it again
 	}
 	p.end += in.n
 	in.late = in.err
 }
 
-// gleanOnce is called by the poller. It never waits: the duct is not to be held.
+// readMoreOnce is called by the poller. It never waits, because the stream holds a pipe.
 func (in *rawReader) readMoreOnce(fd uintptr) (done bool) {
 	in.n, _, in.err = recvNow(int(fd), in.stream.room(in.want), 0)
 	return true
 }
 
-// pourBehind empties the duct into dst, and with it what was passed since it was
-// filled, as far as the duct takes it.
+// drainWithTail empties the kernel pipe into dst, together with the bytes that were passed
+// since the pipe was filled, as far as the pipe takes them.
 func (p *Stream) drainWithTail() error {
 	out := p.out
 	if behind := p.buf[p.sent:p.next]; 0 < len(behind) && len(behind) <= maxBehind {
@@ -309,12 +305,12 @@ func (p *Stream) drainWithTail() error {
 	return p.drain(nil, p.sent)
 }
 
-// pourAhead empties the duct into dst, behind what was passed before it was
-// filled.
+// drainAfterPassed writes what was passed before the kernel pipe was filled, and then
+// empties the pipe into dst.
 func (p *Stream) drainAfterPassed() error { return p.drain(p.buf[p.sent:p.next], p.next) }
 
-// pour empties the duct into dst, behind ahead, which is the front of what is in
-// buf. What dst does not take is put into buf at the place where it belongs.
+// drain writes ahead, which is the front of buf, and then empties the kernel pipe into dst.
+// What dst does not take goes into buf at place.
 func (p *Stream) drain(ahead []byte, place int) error {
 	out := p.out
 	d, n := out.pipe, out.left
@@ -326,38 +322,38 @@ func (p *Stream) drain(ahead []byte, place int) error {
 	left, behind := out.left, out.behind
 	out.ahead, out.pipe, out.left, out.behind, out.more = nil, nil, 0, 0, false
 	p.sent += out.copied
-	gone := behind - min(behind, left) // of what was copied into the duct, which leaves last
+	gone := behind - min(behind, left) // copied into the pipe, and written; these bytes leave last
 	p.Copied.Add(int64(out.copied + gone))
 	p.Spliced.Add(int64(n - left - gone))
 	p.Active.Store(int64(mark.Now()))
-	ducts := p.pool
+	pool := p.pool
 	if refuses(err) {
-		p.copyAll() // what it has not taken, too
+		p.copyAll() // also what is left in the pipe
 		err = nil
 	}
 	if err != nil {
-		ducts.destroy(d)
+		pool.destroy(d)
 		return &SideError{Err: err}
 	}
 	if left == 0 {
-		ducts.put(d)
+		pool.put(d)
 		p.rewind()
 		p.dstKeepsUp = p.chunk > 0
 		if n >= p.chunk {
-			p.chunk = min(max(2*p.chunk, minChunk), ducts.size)
+			p.chunk = min(max(2*p.chunk, minChunk), pool.size)
 		}
 		return nil
 	}
 	p.chunk, p.dstKeepsUp = minChunk, false
 	if err := p.spill(d, left, place); err != nil {
-		ducts.destroy(d)
+		pool.destroy(d)
 		return &SideError{Reading: true, Err: err}
 	}
-	ducts.put(d)
+	pool.put(d)
 	return p.Flush() // waits for dst
 }
 
-// roomy reports whether dst has room, which is a third of its socket's buffer.
+// roomy reports whether dst has room: a third of its socket's buffer.
 func (p *Stream) roomy() bool {
 	out := p.out
 	if p.under != nil {
@@ -367,17 +363,17 @@ func (p *Stream) roomy() bool {
 		return false
 	}
 	out.room = 0
-	_ = out.raw.Write(out.tryRoomy) // without one there is no room
+	_ = out.raw.Write(out.tryRoomy) // on an error there is no room
 	return out.room > 0
 }
 
 func (out *rawWriter) lookForRoom(fd uintptr) (done bool) {
-	_ = out.ready(fd) // it is not waited for
+	_ = out.ready(fd) // do not wait
 	return true
 }
 
-// ready is called by the poller; false waits until the socket has room. A large
-// chunk is put into a duct only then, and no larger one than finds room.
+// ready is called by the poller. It returns false to wait until the socket has room, and
+// notes how much: a large chunk must not be larger.
 func (out *rawWriter) ready(fd uintptr) (done bool) {
 	if !hasRoom(int(fd)) {
 		return false
@@ -386,8 +382,8 @@ func (out *rawWriter) ready(fd uintptr) (done bool) {
 	return true
 }
 
-// write writes b, and waits while there is no room for it. If more follows at
-// once, the kernel may keep what fills no packet.
+// write writes b, and waits for room. If more bytes follow at once, the kernel may hold
+// back a packet that is not full.
 func (out *rawWriter) write(b []byte, follows bool) (n int, err error) {
 	out.ahead, out.copied, out.flags, out.err = b, 0, 0, nil
 	if follows {
@@ -400,13 +396,13 @@ func (out *rawWriter) write(b []byte, follows bool) (n int, err error) {
 	return n, err
 }
 
-// sendAll is called by the poller; false waits until the socket has room.
+// sendAll is called by the poller. It returns false to wait until the socket has room.
 func (out *rawWriter) sendAll(fd uintptr) (done bool) {
 	again := out.send(fd, out.flags)
 	return !again
 }
 
-// writeOnce is called by the poller. It never waits: the duct is not to be held.
+// writeOnce is called by the poller. It never waits, because the stream holds a pipe.
 func (out *rawWriter) writeOnce(fd uintptr) (done bool) {
 	if again := out.send(fd, unix.MSG_MORE); again || out.err != nil {
 		return true
@@ -424,7 +420,7 @@ func (out *rawWriter) writeOnce(fd uintptr) (done bool) {
 	return true
 }
 
-// send sends what is ahead; again says that there is no room for all of it.
+// send writes ahead. again says that the socket has no room for the rest of it.
 func (out *rawWriter) send(fd uintptr, flags int) (again bool) {
 	for out.copied < len(out.ahead) && out.err == nil {
 		var n int
@@ -436,8 +432,8 @@ func (out *rawWriter) send(fd uintptr, flags int) (again bool) {
 	return false
 }
 
-// takeBack reads the n bytes in a duct into the buffer, as passed, at a place
-// that is not behind next.
+// spill reads the n bytes of a kernel pipe into the buffer, as passed bytes. place is where
+// they belong; it is not behind next.
 func (p *Stream) spill(d *kernelPipe, n, place int) error {
 	if p.end+n > len(p.buf) {
 		p.grow(p.end + n)
@@ -447,7 +443,7 @@ func (p *Stream) spill(d *kernelPipe, n, place int) error {
 		m, again, err := readNow(d.out, p.buf[place+got:place+n])
 		switch {
 		case again:
-			return io.ErrUnexpectedEOF // not reached: it is in there
+			return io.ErrUnexpectedEOF // not reached: the bytes are in the pipe
 		case err != nil:
 			return err
 		}

@@ -110,7 +110,7 @@ func TestSplicingPipeAgainstAModel(t *testing.T) {
 			t.Errorf("seed %d: %d bytes moved of %d, %d of them spliced", seed, p.Moved(), len(want), p.Spliced.Load())
 		}
 		if budget.made.Load() != 1 || budget.free[0].Load() == nil {
-			t.Fatalf("seed %d: %d ducts were made, and the first one is not back", seed, budget.made.Load())
+			t.Fatalf("seed %d: %d kernel pipes were made, and the first one is not back", seed, budget.made.Load())
 		}
 	}
 }
@@ -241,7 +241,7 @@ func TestSocketsThatCannotBeSpliced(t *testing.T) {
 	}
 }
 
-// What a peer does not take of a chunk waits in a buffer, and not in the duct.
+// What a peer does not take of a chunk waits in a buffer, and not in the kernel pipe.
 func TestWhatIsNotTakenLeavesTheDuct(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -260,7 +260,7 @@ func TestWhatIsNotTakenLeavesTheDuct(t *testing.T) {
 		t.Fatal("the sockets have room for everything, which proves nothing")
 	}
 	if budget.made.Load() != 1 || budget.free[0].Load() == nil {
-		t.Error("a pipe that waits holds the duct")
+		t.Error("a pipe that waits holds the kernel pipe")
 	}
 	s.wants(t, in)
 	if err := <-passed; err != nil {
@@ -370,7 +370,7 @@ func TestTailLeavesWithTheRecords(t *testing.T) {
 	}
 }
 
-// A reset that is met while a tail is looked for, behind what is in the duct, is told: the
+// A reset that is met while a tail is looked for, behind what is in the kernel pipe, is told: the
 // kernel says it once, and an orderly end from then on.
 func TestResetInFrontOfTheTail(t *testing.T) {
 	budget := NewPipePool(1)
@@ -390,7 +390,7 @@ func TestResetInFrontOfTheTail(t *testing.T) {
 	s.wants(t, in)
 }
 
-// What stays in the duct is not counted, and no count goes back: behind a reader that
+// What stays in the kernel pipe is not counted, and no count goes back: behind a reader that
 // takes nothing the tail is still to be written, as everything in front of it.
 func TestNothingIsCountedThatWasNotTaken(t *testing.T) {
 	budget := NewPipePool(1)
@@ -456,7 +456,7 @@ func awaitReadable(t *testing.T, c net.Conn, n int) {
 	}
 }
 
-// What a client leaves in a duct that has stopped reading is little, however large
+// What a client leaves in a kernel pipe that has stopped reading is little, however large
 // chunks have become: it has to be held.
 func TestAStalledClientLeavesLittle(t *testing.T) {
 	budget := NewPipePool(1)
@@ -483,6 +483,6 @@ func TestAStalledClientLeavesLittle(t *testing.T) {
 		t.Fatal("all was passed to a client that read nothing")
 	}
 	if left := p.next - p.sent; left > 128<<10 {
-		t.Errorf("%d KiB were left in the duct, want what fills no chunk", left>>10)
+		t.Errorf("%d KiB were left in the kernel pipe, want what fills no chunk", left>>10)
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"net"
 )
 
-// Elsewhere than on Linux everything is copied, and a connection that waits for
-// bytes holds a buffer for them.
+// On systems other than Linux everything is copied, and a stream that waits for bytes holds
+// a buffer for them.
 
 const (
-	minSplice  = math.MaxInt
-	glanceSize = 0
+	minSplice = math.MaxInt
+	peekSize  = 0
 )
 
 type (

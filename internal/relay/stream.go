@@ -13,78 +13,78 @@ import (
 )
 
 const (
-	// bufferSize is how much of a connection is read at a time. Whole small
-	// frames in it leave in one write, and it stays in the processor's cache.
+	// BufferSize is how many bytes of a connection are read at a time. The small frames in
+	// a buffer leave in one write, and the buffer stays in the processor's cache.
 	BufferSize = 16 << 10
-	// bulkSize is how much is read at a time of what fills a buffer and is not
-	// spliced: parts of a large frame that are too small for that. hugeSize is the
-	// same while the other side has room for all of it, so that nobody who has
-	// stopped reading leaves so much in a buffer.
+	// bulkSize is how many bytes are read at a time after a read has filled a buffer and
+	// splicing is not possible: parts of a large frame that are too small for it.
+	// hugeSize is used instead while dst has room for all of it, so that a peer that has
+	// stopped reading does not leave so much in a buffer.
 	bulkSize = 64 << 10
 	hugeSize = 256 << 10
-	// maxHeader bounds what a request may hold in front of the last field that
-	// is read of it: client id and transactional id, 32 KiB each, and tags.
+	// MaxHeader bounds the bytes of a request up to the last field that kproxy reads:
+	// client id and transactional id, 32 KiB each, and tags.
 	MaxHeader = 128 << 10
 )
 
-// pipe moves one direction of a session through one buffer. What has been read
-// is looked at (peek), then decided upon: pass, drop, or write something else in
-// its place. Nothing is lost and nothing overtakes.
+// Stream moves one direction of a session, from src to dst, through one buffer. Its user
+// peeks at the bytes that were read, and then passes or drops them, or writes others in
+// their place. No byte is lost, and no byte overtakes another.
 //
 //	buf: ┃ written ┃ passed, not yet written ┃ read, not yet decided ┃ free ┃
 //	               sent                      next                    end
 //
-// What is passed is written when the pipe has to read, so that many small frames
-// leave in one write and nothing waits for bytes that have not come. Of a long
-// pass, what has not been read is spliced: the kernel moves it from socket to
-// socket, where both are plain TCP and a duct is free (see splice). One
-// goroutine uses a pipe; only the counts may be read by others.
+// Passed bytes are written before the stream reads again, so that many small frames leave
+// in one write, and none of them waits for bytes that have not come. The unread rest of a
+// long pass is spliced, where both connections are plain TCP and a kernel pipe is free (see
+// splice).
 //
-// A pipe that waits for bytes and holds none has no buffer, where the system can
-// wait without one.
+// One goroutine uses a stream. Other goroutines may read the counters only.
+//
+// On Linux, a stream that waits for bytes and holds none has no buffer.
 type Stream struct {
 	src, dst        net.Conn
-	in              *rawReader // reads src without a buffer while there is nothing to read; nil: not possible
+	in              *rawReader // needs no buffer while it waits for src; nil: src is not plain TCP
 	out             *rawWriter
 	over, under     *rawTCPConn // what src and dst are TLS over; nil: they are not
 	pool            *PipePool   // nil: everything is copied
 	buf             []byte      // nil: none is held
 	sent, next, end int
-	peeked          int // bytes in buf that are in the socket yet: all of buf, or none
-	chunk           int // how much is spliced at a time
+	peeked          int // bytes in buf that are still in the socket: all of buf, or 0
+	chunk           int // bytes that are spliced at a time
 
 	secure         bool    // src is TLS
-	atFrameStart   bool    // nothing is read of the frame that boundary has told of, for src that is TLS
-	first          [1]byte // of what TLS has then
-	readFilled     bool    // the last read found more than there was room for
-	peekNext       bool    // the next read looks, and leaves the bytes in the socket
-	dstKeepsUp     bool    // dst has taken all of a chunk that was not its first, and of all since
-	splicedInFrame bool    // something was spliced since boundary
+	atFrameStart   bool    // nothing was read since Boundary; used where src is TLS
+	first          [1]byte // the byte that is read then
+	readFilled     bool    // the last read filled its room: src has more
+	peekNext       bool    // the next read only peeks: the bytes stay in the socket
+	dstKeepsUp     bool    // dst took a whole chunk that was not its first, and all chunks since
+	splicedInFrame bool    // bytes were spliced since Boundary
 
-	// exact has reads take no more than is needed. A pipe that is fed without
-	// a pause then comes to its end, nothing buffered, behind every frame.
+	// Exact limits each read to what is asked for. A stream whose source never pauses
+	// then has nothing buffered at the end of every frame.
 	Exact bool
 
 	Copied  atomic.Int64 // bytes written to dst from a buffer
 	Spliced atomic.Int64 // bytes written to dst by the kernel alone
-	Misses  atomic.Int64 // how often bytes were copied because no duct was free, or a socket refused
-	Frames  atomic.Int64 // frames begun, by whoever tells them apart
-	Active  atomic.Int64 // when bytes were last written to dst, or the session began; a mark
+	Misses  atomic.Int64 // how often bytes were copied because no kernel pipe was free, or a socket refused
+	Frames  atomic.Int64 // frames begun; the stream's user counts them
+	Active  atomic.Int64 // when bytes were last written to dst, or the session began; a mark.Mark
 
-	Keeper *Keeper // nil: a deadline that passes fails, and what is held is not counted
+	Keeper *Keeper // nil: a read deadline fails the read, and held bytes are not counted
 }
 
-// boundary says that a frame begins with what is peeked at next. Behind a frame
-// that was spliced there is likely to be another: of that one the head is only
-// looked at, so that it can be spliced together with what follows.
+// Boundary says that the next byte begins a frame. After a spliced frame another large one
+// is likely: only the head of that one is peeked at, so that it can be spliced together
+// with its rest.
 func (p *Stream) Boundary() {
 	p.peekNext = p.splicedInFrame && p.Buffered() == 0 && p.canSplice()
 	p.splicedInFrame = false
 	p.atFrameStart = p.Buffered() == 0
 }
 
-// connect says what the pipe reads and writes. Before that, or with a nil dst,
-// it can be peeked into.
+// Connect sets what the stream reads and writes, and the pool of kernel pipes; nil: copy
+// everything. With a nil dst the stream can only be peeked into.
 func (p *Stream) Connect(src, dst net.Conn, d *PipePool) {
 	p.src, p.dst, p.pool = src, dst, d
 	if p.in == nil {
@@ -95,18 +95,18 @@ func (p *Stream) Connect(src, dst net.Conn, d *PipePool) {
 	p.out, p.under = newRawWriter(dst), rawUnder(dst)
 }
 
-// detach gives up everything but the counts. connect makes the pipe usable again.
+// Detach gives up everything but the counters. Connect makes the stream usable again.
 func (p *Stream) Detach() {
 	p.GiveBack()
 	p.Keeper, p.in, p.out = nil, nil, nil
 }
 
-// moved returns how many bytes were written to dst.
+// Moved returns how many bytes were written to dst.
 func (p *Stream) Moved() int64 { return p.Copied.Load() + p.Spliced.Load() }
 
-// sideError tells which connection failed.
+// SideError says which connection failed.
 type SideError struct {
-	Reading bool // src failed, otherwise dst
+	Reading bool // src failed; otherwise dst
 	Err     error
 }
 
@@ -119,11 +119,11 @@ func (e *SideError) Error() string {
 
 func (e *SideError) Unwrap() error { return e.Err }
 
-// buffered returns how many bytes peek has at hand without reading.
+// Buffered returns how many bytes Peek returns without reading.
 func (p *Stream) Buffered() int { return p.end - p.next }
 
-// peek returns all bytes that are not decided upon, at least n. They are valid
-// until the next call of any method. It writes what was passed before it reads.
+// Peek returns all bytes that are not decided upon, at least n. They are valid until the
+// next call of any method. Before it reads, it writes what was passed.
 func (p *Stream) Peek(n int) ([]byte, error) {
 	if p.Buffered() < n && p.holds() && p.sent == p.next {
 		p.readMore(n - p.Buffered())
@@ -145,7 +145,7 @@ func (p *Stream) Peek(n int) ([]byte, error) {
 // mustGrow reports whether the buffer is full of what is not decided upon.
 func (p *Stream) mustGrow() bool { return p.buf != nil && p.end == len(p.buf) && p.next == 0 }
 
-// peekWhole is peek for more than the buffer has room for. It takes turns with other
+// peekWhole is Peek for more than the buffer has room for. It takes turns with other
 // sessions that do the same.
 func (p *Stream) peekWhole(n int) ([]byte, error) {
 	if p.Keeper != nil {
@@ -168,9 +168,9 @@ func (p *Stream) peekWhole(n int) ([]byte, error) {
 	return p.buf[p.next:p.end], nil
 }
 
-// reserve makes a full buffer grow. That may mean to wait for other sessions to end,
-// which a poller's callback must not. The buffer grows only once it is full, whatever
-// length a peer has claimed.
+// reserve makes a full buffer grow. It may wait until other sessions have ended, so it must
+// not be called by the poller. A buffer grows only when it is full, whatever length a peer
+// has claimed.
 func (p *Stream) reserve() error {
 	n := lentFor(2 * len(p.buf))
 	if p.Keeper != nil {
@@ -184,7 +184,7 @@ func (p *Stream) reserve() error {
 	return nil
 }
 
-// makeRoom leaves free bytes behind end.
+// makeRoom makes sure that the buffer has free bytes after end.
 func (p *Stream) makeRoom() {
 	switch {
 	case p.buf == nil:
@@ -198,13 +198,13 @@ func (p *Stream) makeRoom() {
 	}
 }
 
-// room is where a read that is asked for need bytes puts what it finds.
+// room returns the part of the buffer that a read of need bytes fills.
 func (p *Stream) room(need int) []byte {
 	p.makeRoom()
 	room := p.buf[p.end:]
 	switch {
 	case p.peekNext:
-		return room[:min(max(need, glanceSize), len(room))]
+		return room[:min(max(need, peekSize), len(room))]
 	case p.Exact:
 		return room[:min(need, len(room))]
 	default:
@@ -212,7 +212,7 @@ func (p *Stream) room(need int) []byte {
 	}
 }
 
-// read reads what there is, of which need bytes are asked for.
+// read reads what has come. need is how many bytes the caller waits for.
 func (p *Stream) read(need int) error {
 	if err := p.consumePeeked(); err != nil {
 		return err
@@ -239,12 +239,12 @@ func (p *Stream) read(need int) error {
 		p.Keeper.Turn.Enter()
 	}
 	if n > 0 || err == nil {
-		return nil // an error comes again at the next read
+		return nil // the next read returns the error again
 	}
 	return p.failedToRead(err)
 }
 
-// failedToRead says what an error of reading means; nil: try again.
+// failedToRead returns the error of a read, or nil if the read is to be tried again.
 func (p *Stream) failedToRead(err error) error {
 	err = &SideError{Reading: true, Err: err}
 	if p.Keeper != nil && p.Keeper.Expired != nil && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -253,7 +253,7 @@ func (p *Stream) failedToRead(err error) error {
 	return err
 }
 
-// flush writes what was passed.
+// Flush writes what was passed.
 func (p *Stream) Flush() error {
 	if p.Keeper != nil {
 		p.Keeper.Turn.Leave() // dst may not take it
@@ -276,8 +276,8 @@ func (p *Stream) Flush() error {
 	return nil
 }
 
-// rewind starts an empty buffer from its front. Which one is the right one for
-// bulk is to be found out again.
+// rewind starts an empty buffer from its front. A buffer for bulk is given back: the next
+// read decides again which size is right.
 func (p *Stream) rewind() {
 	if p.sent < p.end {
 		return
@@ -288,6 +288,7 @@ func (p *Stream) rewind() {
 	}
 }
 
+// Put writes b to dst, before everything that is buffered. The caller has called Flush.
 func (p *Stream) Put(b []byte) error {
 	var n int
 	var err error
@@ -307,8 +308,8 @@ func (p *Stream) Put(b []byte) error {
 	return nil
 }
 
-// pass sends the next n bytes on as they are. Those that have not been read yet
-// go through as they come, however many.
+// Pass sends the next n bytes to dst unchanged. Bytes that have not been read go through as
+// they come; there is no limit of n.
 func (p *Stream) Pass(n int) error {
 	if err := p.PassPart(n); err != nil || !p.holds() {
 		return err
@@ -316,8 +317,8 @@ func (p *Stream) Pass(n int) error {
 	return p.Flush()
 }
 
-// passPart is pass for a part of a frame that more of it follows: what is on its
-// way through the kernel may wait for that, as long as nobody waits.
+// PassPart is Pass for a part of a frame whose rest follows at once. Bytes in a kernel pipe
+// may stay there until the next call, but never while the stream waits for a peer.
 func (p *Stream) PassPart(n int) error {
 	if have := min(n, p.Buffered()); have > 0 {
 		p.next += have
@@ -347,8 +348,8 @@ func (p *Stream) PassPart(n int) error {
 	return nil
 }
 
-// passSpliced passes up to n bytes through a duct, behind all that was passed
-// before. The last of them stay in it if nothing else has to leave first.
+// passSpliced passes up to n bytes through a kernel pipe, after all that was passed before.
+// The last of them stay in the pipe if nothing else has to leave before them.
 func (p *Stream) passSpliced(n int) (moved int, err error) {
 	if p.holds() {
 		if err := p.Flush(); err != nil {
@@ -362,8 +363,8 @@ func (p *Stream) passSpliced(n int) (moved int, err error) {
 	return moved, err
 }
 
-// unsee forgets what was only looked at and then passed, and returns how many
-// bytes that were: they are still to be passed.
+// unpeek forgets bytes that were only peeked at and then passed. It returns how many they
+// are: they are still in the socket and have to be passed again.
 func (p *Stream) unpeek() int {
 	if p.peeked == 0 {
 		return 0
@@ -373,7 +374,7 @@ func (p *Stream) unpeek() int {
 	return n
 }
 
-// realize takes what was only looked at out of the socket.
+// consumePeeked removes peeked bytes from the socket.
 func (p *Stream) consumePeeked() error {
 	if p.peeked == 0 {
 		return nil
@@ -386,7 +387,7 @@ func (p *Stream) consumePeeked() error {
 	return nil
 }
 
-// drop takes the next n bytes away.
+// Drop discards the next n bytes.
 func (p *Stream) Drop(n int) error {
 	for {
 		if err := p.Flush(); err != nil {
@@ -407,7 +408,7 @@ func (p *Stream) Drop(n int) error {
 	}
 }
 
-// write sends b in place of what comes next.
+// Write writes what was passed, and then b. With Drop it replaces bytes.
 func (p *Stream) Write(b []byte) error {
 	if err := p.Flush(); err != nil {
 		return err
@@ -415,8 +416,8 @@ func (p *Stream) Write(b []byte) error {
 	return p.Put(b)
 }
 
-// handOver gives up what was read and not decided upon: it is another's. The pipe
-// is as new.
+// HandOver returns what was read and not decided upon, and forgets it. The stream is as
+// new: another reader of src gets these bytes.
 func (p *Stream) HandOver() []byte {
 	ahead := slices.Clone(p.buf[p.next:p.end])
 	p.sent, p.next, p.end, p.in = 0, 0, 0, nil

@@ -1,16 +1,14 @@
-package proxy
+package relay
 
 import (
 	"io"
 	"net"
 	"testing"
-
-	"kproxy/internal/relay"
 )
 
-// An exact pipe takes from its source what it is asked for, so that nothing of
-// the next frame is in it behind one.
-func TestExactPipe(t *testing.T) {
+// An exact stream reads no more than it is asked for, so that it holds nothing of
+// the next frame after a frame.
+func TestExactStream(t *testing.T) {
 	client, source := net.Pipe()
 	broker, sink := net.Pipe()
 	go func() {
@@ -18,7 +16,7 @@ func TestExactPipe(t *testing.T) {
 		_ = client.Close()
 	}()
 	go func() { _, _ = io.Copy(io.Discard, sink) }()
-	p := relay.Stream{Src: source, Dst: broker, Exact: true}
+	p := Stream{src: source, dst: broker, Exact: true}
 	for range 10 {
 		if _, err := p.Peek(4); err != nil {
 			t.Fatal(err)
