@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kproxy/internal/admission"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
 	"kproxy/internal/turns"
@@ -25,7 +26,7 @@ type Proxy struct {
 	doors    []*door    // from Start on
 	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
-	admission  admission
+	admission  admission.Gates
 	repeats    repeats
 	budget     budget
 	pipes      *relay.PipePool
@@ -68,7 +69,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
 	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
 	p.turns = turns.NewPlaces(0, &p.waiters)
-	p.admission.limit(p.log, 0) // until Start
+	p.admission.Init(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {
@@ -294,7 +295,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	}
 	p.pipes.Close()
 	p.repeats.report(true)
-	p.admission.lines.wait()
+	p.admission.Lines.Wait()
 	return cut
 }
 

@@ -43,8 +43,8 @@ func (s *session) readProxyHeader() error {
 			return err
 		}
 	}
-	if reason := s.door.gate.claim(s.party.client.Addr()); reason != "" {
-		return end(reason, nil)
+	if refused := s.door.gate.Claim(s.party.client.Addr()); refused != "" {
+		return end(CloseReason(refused), nil)
 	}
 	s.source = s.party.client.Addr()
 	return nil
@@ -58,7 +58,7 @@ func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
 		return nil, err
 	}
 	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
-		if s.door.gate.balancers.required {
+		if s.door.gate.Balancers.MustName() {
 			return nil, badProxyHeader(errors.New("there is none"))
 		}
 		return nil, nil

@@ -30,7 +30,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 			for _, s := range p.live() {
 				s.sweep(now)
 			}
-			p.admission.settle()
+			p.admission.Settle()
 			p.repeats.report(false)
 		}
 	}

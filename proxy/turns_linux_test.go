@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"kproxy/internal/admission"
 	"kproxy/internal/turns"
 )
 
@@ -46,7 +47,7 @@ func TestPausesAreTold(t *testing.T) {
 	if !pauses.add() || pauses.add() {
 		t.Error("the log is not told of the first pause alone")
 	}
-	pauses.warned.Add(-int64(alarmInterval))
+	pauses.warned.Add(-int64(admission.AlarmInterval))
 	if !pauses.add() {
 		t.Error("the log is not told again after alarmInterval")
 	}

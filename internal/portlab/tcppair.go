@@ -6,22 +6,22 @@ import (
 )
 
 // TCPPair returns both ends of a connection over loopback.
-func TCPPair(t testing.TB) (near, far *net.TCPConn) {
-	t.Helper()
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+func TCPPair(tb testing.TB) (near, far *net.TCPConn) {
+	tb.Helper()
+	socket, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = socket.Close() }()
-	dialled, err := net.Dial("tcp", socket.Addr().String())
+	dialled, err := new(net.Dialer).DialContext(tb.Context(), "tcp", socket.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	accepted, err := socket.Accept()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = dialled.Close()
 		_ = accepted.Close()
 	})

@@ -1,4 +1,4 @@
-package proxy
+package admission
 
 import (
 	"net/netip"
@@ -18,7 +18,7 @@ func TestNetworks(t *testing.T) {
 		{"an address within IPv6", []string{"::ffff:10.0.0.1"}, nil, []string{"10.0.0.1", "::ffff:10.0.0.1"}, []string{"10.0.0.2", "::ffff:10.0.0.2"}},
 		{"a source within IPv6", nil, []string{"10.66.0.0/16", "fe80::/10"}, []string{"::ffff:10.65.0.1"}, []string{"::ffff:10.66.3.4", "fe80::1%eth0"}},
 	} {
-		n, err := parseNetworks(c.allow, c.deny)
+		n, err := ParseNetworks(c.allow, c.deny)
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}

@@ -1,4 +1,4 @@
-package proxy
+package admission
 
 import (
 	"errors"
@@ -6,15 +6,15 @@ import (
 	"net/netip"
 )
 
-// networks says where a listener's clients may come from. The zero networks
-// admit everybody.
-type networks struct {
+// Networks says where a listener's clients may come from. The zero value admits every
+// client.
+type Networks struct {
 	allow, deny []netip.Prefix // allow nil: all
 }
 
-// admit reports whether a client may connect from an address. A source without
-// an address, such as a connection within the process, is as good as any.
-func (n networks) admit(source netip.Addr) bool {
+// admit reports whether a client may connect from an address. A source without an address,
+// such as a connection inside the process, may.
+func (n Networks) admit(source netip.Addr) bool {
 	if !source.IsValid() {
 		return true
 	}
@@ -33,8 +33,8 @@ func contains(networks []netip.Prefix, source netip.Addr) bool {
 	return false
 }
 
-// parseNetwork reads a network such as 10.0.0.0/8, or a single address.
-func parseNetwork(s string) (netip.Prefix, error) {
+// ParseNetwork reads a network such as 10.0.0.0/8, or a single address.
+func ParseNetwork(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
 			return netip.Prefix{}, errors.New("an address with a zone is on one link alone")
@@ -54,27 +54,32 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// parseNetworks compiles allow and deny.
-func parseNetworks(allow, deny []string) (n networks, err error) {
+// ParseNetworks compiles allow and deny.
+func ParseNetworks(allow, deny []string) (n Networks, err error) {
 	parse := func(all []string) (parsed []netip.Prefix) {
 		for _, s := range all {
-			p, e := parseNetwork(s)
+			p, e := ParseNetwork(s)
 			err = errors.Join(err, e)
 			parsed = append(parsed, p)
 		}
 		return parsed
 	}
-	n = networks{allow: parse(allow), deny: parse(deny)}
+	n = Networks{allow: parse(allow), deny: parse(deny)}
 	return n, err
 }
 
-// balancers are the load balancers that name their clients.
-type balancers struct {
+// Balancers are the load balancers that name their clients.
+type Balancers struct {
 	from     []netip.Prefix
 	required bool
 }
 
-func (p LoadBalancers) parse() (balancers, error) {
-	n, err := parseNetworks(p.From, nil)
-	return balancers{from: n.allow, required: n.allow != nil && p.Mode != HeaderOptional}, err
+// NewBalancers compiles the addresses of load balancers. required says that every client has
+// to come through one of them, if there are any.
+func NewBalancers(from []string, required bool) (Balancers, error) {
+	n, err := ParseNetworks(from, nil)
+	return Balancers{from: n.allow, required: required && n.allow != nil}, err
 }
+
+// MustName reports whether every client has to be named by a load balancer.
+func (b Balancers) MustName() bool { return b.required }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package proxy
+package admission
 
 import (
 	"math"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileLimit returns how many files the process may have open; limited is false
-// where that cannot be told. Go has raised it to the hard limit by itself.
-func fileLimit() (files int, limited bool) {
+// FileLimit returns how many files the process may have open. limited is false if that is
+// not known. Go has raised the soft limit to the hard one.
+func FileLimit() (files int, limited bool) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, false

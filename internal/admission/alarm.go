@@ -1,24 +1,24 @@
-package proxy
+package admission
 
 import (
 	"log/slog"
 	"time"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/logline"
 )
 
 const (
-	// nearPercent is how much of a limit is used when it is warned of.
+	// nearPercent is how much of a limit is used when the log warns of it.
 	nearPercent = 80
-	// alarmInterval is the least time between two lines of one kind about one
-	// limit, however many connections are refused: a flood of connections must
-	// not become one of the log.
-	alarmInterval = time.Minute
+	// AlarmInterval is the least time between two lines of one kind about one limit,
+	// however many connections are refused: a flood of connections must not flood the log.
+	AlarmInterval = time.Minute
 )
 
-// alarmText is what an alarm says.
+// alarmText has the messages of an alarm.
 type alarmText struct {
-	near, refused, over string // over "": nothing is said
+	near, refused, over string // over "": no line
 	fix                 string
 }
 
@@ -27,7 +27,7 @@ var (
 		near:    "a limit of connections is near",
 		refused: "a limit of connections is reached; the newest ones are closed",
 		over:    "a limit of connections is no longer near",
-		fix:     "find out who opens them, or raise the limit",
+		fix:     "find the clients that open them, or raise the limit",
 	}
 	balancerText = alarmText{
 		refused: "connections that do not come from a load balancer are closed",
@@ -39,30 +39,29 @@ var (
 	}
 )
 
-// alarm tells the log about one limit: that it is near, that connections are
-// refused, and when that is over.
+// alarm logs that a limit is near, that connections are refused, and when that is over.
 //
 //	quiet ──near──▶ raised ──over──▶ quiet
 //	  └──────refuse───▲ └─refuse─ each minute, how many
 //
-// It has no lock of its own, and its lines are written without the lock that its
-// user holds.
+// It has no lock of its own. Its lines are queued, so that they are not written under the
+// lock of its user.
 type alarm struct {
 	log  *slog.Logger
-	to   *logLines
+	to   *logline.Queue
 	key  string // of the limit in the configuration file
 	text *alarmText
 
-	raised    bool // a line has said so, and none that it is over
+	raised    bool // a line has said that it is near or refuses, and none that it is over
 	refused   int  // while it is raised
 	warned    time.Time
-	announced time.Time // that connections are refused
+	announced time.Time // when a line said that connections are refused
 }
 
 // near warns that most of the limit is used, once.
 func (a *alarm) near(attrs ...slog.Attr) {
 	now := time.Now()
-	if a.raised || now.Sub(a.warned) < alarmInterval {
+	if a.raised || now.Sub(a.warned) < AlarmInterval {
 		return
 	}
 	a.raised, a.warned = true, now
@@ -73,7 +72,7 @@ func (a *alarm) near(attrs ...slog.Attr) {
 func (a *alarm) refuse(attrs ...slog.Attr) {
 	a.refused++
 	now := time.Now()
-	if now.Sub(a.announced) < alarmInterval {
+	if now.Sub(a.announced) < AlarmInterval {
 		return
 	}
 	a.raised, a.announced = true, now
@@ -94,5 +93,5 @@ func (a *alarm) overUnless(lasts bool) {
 }
 
 func (a *alarm) tell(level slog.Level, message string, attrs []slog.Attr) {
-	a.to.add(logLine{a.log, level, message, append(attrs, slog.String(logkey.Limit, a.key))})
+	a.to.Add(logline.Line{Log: a.log, Level: level, Message: message, Attrs: append(attrs, slog.String(logkey.Limit, a.key))})
 }

@@ -1,27 +1,24 @@
-package proxy
+package admission
 
 import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"kproxy/internal/mark"
 )
 
 // doorway is an admission with one gate, and its log.
 type doorway struct {
-	*gate
+	*Gate
 	log bytes.Buffer
 }
 
-func newDoorway(total int, limits ListenerLimits) *doorway {
+func newDoorway(total int, limits Limits) *doorway {
 	d := &doorway{}
 	logger := slog.New(slog.NewTextHandler(&d.log, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -31,15 +28,15 @@ func newDoorway(total int, limits ListenerLimits) *doorway {
 			return a
 		},
 	}))
-	a := &admission{}
-	a.limit(logger, total)
-	d.gate = a.newGate(logger, "clusters.orders.listeners.bob", networks{}, balancers{}, &limits)
+	a := &Gates{}
+	a.Init(logger, total)
+	d.Gate = a.NewGate(logger, "clusters.orders.listeners.bob", Networks{}, Balancers{}, limits)
 	return d
 }
 
 // said returns what the log has said since the last time.
 func (d *doorway) said() []string {
-	d.admission.lines.wait()
+	d.of.Lines.Wait()
 	defer d.log.Reset()
 	return slices.DeleteFunc(strings.Split(d.log.String(), "\n"), func(line string) bool { return line == "" })
 }
@@ -51,34 +48,34 @@ func TestGate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		total  int
-		limits ListenerLimits
+		limits Limits
 		from   func(int) netip.Addr
 		admits int // of ten at one time
-		reason CloseReason
+		reason Refusal
 	}{
 		{name: "no limit", from: same, admits: 10},
-		{"all listeners", 3, ListenerLimits{}, others, 3, TooManyConnections},
-		{"a listener", 8, ListenerLimits{MaxConnections: 3}, others, 3, TooManyConnections},
-		{"one source", 8, ListenerLimits{MaxPerSource: 4}, same, 4, TooManyFromSource},
-		{"many sources", 0, ListenerLimits{MaxPerSource: 1}, others, 10, ""},
-		{"no source", 0, ListenerLimits{MaxPerSource: 1}, func(int) netip.Addr { return netip.Addr{} }, 10, ""},
-		{"rate", 0, ListenerLimits{AcceptRate: 6}, others, 6, AcceptRate},
+		{"all listeners", 3, Limits{}, others, 3, RefusedConnections},
+		{"a listener", 8, Limits{MaxConnections: 3}, others, 3, RefusedConnections},
+		{"one source", 8, Limits{MaxPerSource: 4}, same, 4, RefusedSource},
+		{"many sources", 0, Limits{MaxPerSource: 1}, others, 10, ""},
+		{"no source", 0, Limits{MaxPerSource: 1}, func(int) netip.Addr { return netip.Addr{} }, 10, ""},
+		{"rate", 0, Limits{AcceptRate: 6}, others, 6, RefusedRate},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoorway(c.total, c.limits)
 				for range 2 { // what has left makes room
 					for i := range 10 {
-						want := CloseReason("")
+						want := Refusal("")
 						if i >= c.admits {
 							want = c.reason
 						}
-						if _, _, got := d.enter(c.from(i)); got != want {
+						if _, _, got := d.Enter(c.from(i)); got != want {
 							t.Errorf("connection %d: got %q, want %q", i, got, want)
 						}
 					}
 					for i := range c.admits {
-						d.leave(c.from(i))
+						d.Leave(c.from(i))
 					}
 					time.Sleep(time.Second) //nolint:forbidigo // the bubble's own time
 				}
@@ -93,42 +90,17 @@ func TestGate(t *testing.T) {
 // A source that has too many connections takes nothing of the rate.
 func TestRefusedSourceTakesNothingOfTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDoorway(0, ListenerLimits{MaxPerSource: 1, AcceptRate: 2})
+		d := newDoorway(0, Limits{MaxPerSource: 1, AcceptRate: 2})
 		for _, c := range []struct {
 			from int
-			want CloseReason
-		}{{1, ""}, {1, TooManyFromSource}, {1, TooManyFromSource}, {2, ""}, {3, AcceptRate}} {
-			if _, _, got := d.enter(source(c.from)); got != c.want {
+			want Refusal
+		}{{1, ""}, {1, RefusedSource}, {1, RefusedSource}, {2, ""}, {3, RefusedRate}} {
+			if _, _, got := d.Enter(source(c.from)); got != c.want {
 				t.Errorf("a connection from %d: got %q, want %q", c.from, got, c.want)
 			}
 		}
 	})
 }
-
-func TestSourceOf(t *testing.T) {
-	for address, want := range map[string]string{
-		"10.1.2.3":             "10.1.2.3",
-		"::ffff:10.1.2.3":      "10.1.2.3",
-		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2:3:4:5:6",
-		"fe80::1%eth0":         "fe80::1",
-	} {
-		conn := remote{addr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1))}
-		if got := sourceOf(conn); got != netip.MustParseAddr(want) {
-			t.Errorf("%s: got %s, want %s", address, got, want)
-		}
-	}
-	if got := sourceOf(remote{addr: &net.UnixAddr{Name: "x"}}); got.IsValid() {
-		t.Errorf("no IP address: got %s", got)
-	}
-}
-
-// remote is a connection of which only the other end's address is known.
-type remote struct {
-	net.Conn
-	addr net.Addr
-}
-
-func (r remote) RemoteAddr() net.Addr { return r.addr }
 
 // The log hears of a limit when it is near, when it is reached, and when that is
 // over; of a flood once a minute, with how many were refused.
@@ -142,14 +114,14 @@ func TestAlarms(t *testing.T) {
 	for _, c := range []struct {
 		name               string
 		total              int
-		limits             ListenerLimits
+		limits             Limits
 		from               netip.Addr
 		near, reached, key string
 	}{
-		{"all listeners", 10, ListenerLimits{}, source(1), "max=10 connections=8", "max=10", " limit=limits.max_connections"},
-		{"a listener", 0, ListenerLimits{MaxConnections: 10}, source(1), "max=10 connections=8", "max=10", key + "max_connections"},
-		{"a source", 0, ListenerLimits{MaxPerSource: 10}, source(1), "source=10.0.0.1 max=10 connections=8", "max=10 source=10.0.0.1", key + "max_per_source"},
-		{"rate", 0, ListenerLimits{AcceptRate: 10}, source(1), "max=10", "max=10", key + "accept_rate"},
+		{"all listeners", 10, Limits{}, source(1), "max=10 connections=8", "max=10", " limit=limits.max_connections"},
+		{"a listener", 0, Limits{MaxConnections: 10}, source(1), "max=10 connections=8", "max=10", key + "max_connections"},
+		{"a source", 0, Limits{MaxPerSource: 10}, source(1), "source=10.0.0.1 max=10 connections=8", "max=10 source=10.0.0.1", key + "max_per_source"},
+		{"rate", 0, Limits{AcceptRate: 10}, source(1), "max=10", "max=10", key + "accept_rate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -162,7 +134,7 @@ func TestAlarms(t *testing.T) {
 				}
 				enter := func(n int) {
 					for range n {
-						d.enter(c.from)
+						d.Enter(c.from)
 					}
 				}
 				enter(7)
@@ -170,7 +142,7 @@ func TestAlarms(t *testing.T) {
 				enter(1)
 				says("at 80 %", near+c.near+c.key)
 				enter(2)
-				d.admission.settle()
+				d.of.Settle()
 				says("at 100 %")
 				enter(1)
 				says("above", reached+c.reached+" refused=1"+c.key)
@@ -178,21 +150,21 @@ func TestAlarms(t *testing.T) {
 				says("in a flood")
 				rated := c.limits.AcceptRate > 0
 				if !rated { // a rate is over by itself
-					time.Sleep(alarmInterval) //nolint:forbidigo // the bubble's own time
+					time.Sleep(AlarmInterval) //nolint:forbidigo // the bubble's own time
 					enter(1)
 					says("a minute later", reached+c.reached+" refused=501"+c.key)
 				}
 				for range 10 {
-					d.leave(c.from)
+					d.Leave(c.from)
 				}
 				time.Sleep(time.Second) //nolint:forbidigo // the bubble's own time
-				d.admission.settle()
+				d.of.Settle()
 				refused := 501
 				if rated {
 					refused = 500
 				}
 				says("when it is over", fmt.Sprintf("%srefused=%d%s", over, refused, c.key))
-				d.admission.settle()
+				d.of.Settle()
 				says("long after")
 			})
 		})
@@ -202,17 +174,17 @@ func TestAlarms(t *testing.T) {
 // A count that goes up and down around the limit says so twice a minute at most.
 func TestAlarmOfFlappingCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDoorway(5, ListenerLimits{})
+		d := newDoorway(5, Limits{})
 		for range 3 {
-			d.enter(source(1))
+			d.Enter(source(1))
 		}
 		for range 600 {
 			for range 5 {
-				d.enter(source(1)) // two of them
+				d.Enter(source(1)) // two of them
 			}
-			d.leave(source(1))
-			d.leave(source(1))
-			d.admission.settle()
+			d.Leave(source(1))
+			d.Leave(source(1))
+			d.of.Settle()
 			time.Sleep(time.Second) //nolint:forbidigo // the bubble's own time
 		}
 		if n := len(d.said()); n > 30 {
@@ -228,27 +200,8 @@ func TestConnectionsForFiles(t *testing.T) {
 		{1 << 20, 0, 524256},
 		{100, 101, 1},
 	} {
-		if got := connectionsFor(c.files, c.sockets); got != c.want {
+		if got := ConnectionsFor(c.files, c.sockets); got != c.want {
 			t.Errorf("%d files, %d sockets: got %d, want %d", c.files, c.sockets, got, c.want)
 		}
-	}
-}
-
-func TestExpiry(t *testing.T) {
-	now := time.Now()
-	if got := (&Config{MaxAgeJitter: 0.5}).expiry(now); got != mark.Never {
-		t.Errorf("without max_age: got %v", got)
-	}
-	c := &Config{MaxAge: time.Hour, MaxAgeJitter: 0.1}
-	seen := map[mark.Mark]bool{}
-	for range 1000 {
-		got := c.expiry(now)
-		if age := -got.Age(now); age < 54*time.Minute || age > time.Hour {
-			t.Fatalf("a session may grow %v old", age)
-		}
-		seen[got] = true
-	}
-	if len(seen) < 900 {
-		t.Errorf("1000 sessions end at %d moments", len(seen))
 	}
 }
