@@ -25,10 +25,10 @@ func (p *Proxy) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case <-tick.C:
 			p.lot.free() // of those that the sweep before has had parked
 			for _, s := range p.live() {
-				s.sweep(now)
+				s.sweep(time.Now()) // the tick's time can be from before a session's last byte
 			}
 			p.admission.Settle()
 			p.repeats.report(false)
