@@ -128,5 +128,5 @@ func (s *session) report() {
 	if why.fix != "" {
 		attrs = append(attrs, slog.String(logkey.Fix, why.fix))
 	}
-	s.endpoint.listener.log.LogAttrs(context.Background(), why.reason.level(), "session closed", attrs...)
+	s.endpoint.listener.log.LogAttrs(context.Background(), traitsOf[why.reason].level, "session closed", attrs...)
 }

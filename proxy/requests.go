@@ -30,7 +30,7 @@ func (s *session) pumpRequests() {
 		s.parking.Store(true)
 		_ = s.broker.SetReadDeadline(past) // wakes the pump of answers
 		return
-	case errors.As(err, &why) && why.reason.isAsked():
+	case errors.As(err, &why) && traitsOf[why.reason].asked:
 		// A drain has a limit of its own. What is only too old may wait as
 		// long as it would have waited a moment before: for ever, if there is
 		// somebody to wait. Nobody reads the client meanwhile; that it has

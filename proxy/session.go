@@ -183,29 +183,25 @@ func (s *session) close() {
 	s.Release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
 
-// resetIfDown closes the client's connection by a reset if its broker is down. An
-// orderly end before the first response is how a broker refuses a login: franz-go
-// fails its buffered records then, and a group keeps its coordinator. They take a
-// reset for a broker that is down, and retry.
+// resetIfDown closes the client's connection by a reset if its broker is down (see
+// traits.reset).
 func (s *session) resetIfDown() {
 	if s.isDown() {
 		relay.CloseByReset(s.client)
 	}
 }
 
-// isDown reports whether the session has ended because its broker is down, or the
-// way to it: there was none, or no response came through.
+// isDown reports whether the session has ended because its broker is down, or the way to
+// it: none was reached, or no response came through.
 func (s *session) isDown() bool {
-	switch why := s.ended(); why.reason {
-	case DialFailed, BrokerRefusedTLS, TooManyLogins:
+	switch traitsOf[s.ended().reason].reset {
+	case resetAlways:
 		return true
-	case BrokerReset, PeerGone:
+	case resetUnheard:
 		return !s.hasHeard()
-	case Relearn, BrokerMoved:
-		return !s.passedLogin.Load() // a broker that refuses a login ends it so, too
-	case BrokerClosed:
-		// A command that ends well says nothing of the broker: nc does when the
-		// broker resets.
+	case resetBeforeLogin:
+		return !s.passedLogin.Load()
+	case resetUnheardByCommand:
 		through := s.endpoint.listener.cluster.via
 		return through != nil && through.IsCommand() && !s.hasHeard()
 	default:
@@ -438,13 +434,10 @@ func (s *session) closeBroker() {
 // past is a deadline that has expired.
 var past = time.Unix(1, 0)
 
-// lingerForClient ends the proxy's side where the client has not ended its own,
-// and waits a little for the client to do the same: closing while the client is
-// still sending would reset the connection, and take the last answer with it.
+// lingerForClient ends the proxy's side where the client has not ended its own, and waits a
+// little until the client does the same, if the reason asks for it.
 func (s *session) lingerForClient() {
-	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BrokerLogin, ClientLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, BrokerMoved, Drained:
-	default:
+	if !traitsOf[s.ended().reason].linger {
 		return
 	}
 	relay.CloseWrite(s.stream)
