@@ -194,51 +194,46 @@ func (s *session) request(p wire.RequestPrefix) error {
 		Read:          time.Since(s.opened),
 	}
 	frame := wire.SizeLen + int(p.Size)
-	switch {
-	case rewrite.AnswersAPIVersions(p.Key, p.Version):
+	l := s.endpoint.listener
+	switch decide(p.Key, p.Version, r.Treatment, standing{
+		policy:       l.policy,
+		unknownAPIs:  l.rewriter.UnknownAPIs,
+		clientUser:   s.user != "",
+		kproxyLogsIn: l.cluster.method != nil,
+		ownBroker:    s.to.any,
+	}) {
+	case respondVersions:
 		return s.answer(r, frame, rewrite.AppendUnsupportedAPIVersions(nil))
-	case r.Treatment == rewrite.Refuse:
+	case endUnsupported:
 		return &ended{
 			reason: UnsupportedVersion,
 			err:    fmt.Errorf("%s v%d may hold addresses where this build does not look", kmsg.NameForKey(p.Key), p.Version),
 			fix:    "the client ignores ApiVersions, or needs a newer kproxy",
 		}
-	case !s.endpoint.listener.rewriter.UnknownAPIs && !rewrite.Known(p.Key):
+	case endUnknown:
 		return &ended{
 			reason: UnknownAPI,
 			err:    fmt.Errorf("api key %d is not known to this build", p.Key),
 			fix:    "unknown_apis: pass forwards it unseen, addresses in it included",
 		}
-	case s.endpoint.listener.policy.refuses(p.Key):
-		return s.refuse(r, frame)
-	case isLogin(p.Key) && s.user != "":
-		return s.logsInAgain(r, frame)
-	case isLogin(p.Key) && s.endpoint.listener.cluster.method != nil:
-		return s.refuseLogin(r, frame)
-	case !s.to.any && !teaches(p.Key):
+	case endRelearn:
 		return end(Relearn, nil)
-	case s.endpoint.listener.policy.keepsReplicas && rewrite.ReplicaOf(p.Key, p.Version) != rewrite.NoReplica:
-		return s.unlessReplica(r, frame)
-	case p.Key == kmsg.Produce.Int16():
-		return s.produce(r, frame)
-	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0 && s.endpoint.listener.policy.filters:
+	case refuseAPI:
+		return s.refuse(r, frame)
+	case refuseLogin:
+		return s.refuseLogin(r, frame)
+	case refuseRawTokens:
 		return s.refuseRawTokens(r, frame)
-	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0:
+	case reauthenticate:
+		return s.logsInAgain(r, frame)
+	case unlessReplica:
+		return s.unlessReplica(r, frame)
+	case readAcks:
+		return s.produce(r, frame)
+	case handshakeV0:
 		return s.saslHandshake(r, frame)
 	default:
 		return s.forward(r, frame)
-	}
-}
-
-// teaches reports whether a request may go to any broker of the cluster: what
-// it takes to log in, and to learn who is where.
-func teaches(key int16) bool {
-	switch kmsg.Key(key) {
-	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate,
-		kmsg.Metadata, kmsg.DescribeCluster, kmsg.FindCoordinator:
-		return true
-	default:
-		return false
 	}
 }
 
