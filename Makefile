@@ -1,6 +1,7 @@
 # kproxy. `make help` lists what there is.
 
 GOLANGCI_VERSION := v2.15.0
+ACTIONLINT_VERSION := v1.7.7
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 FUZZ_PACKAGES := ./internal/foreign ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy ./rewrite ./cmd/kproxy
 T ?= 60s
@@ -46,8 +47,9 @@ race: ## the fast tests under the race detector
 	go test -race ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages
+lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows
 	$(GOLANGCI) run ./...
+	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 $(GOLANGCI):
 	mkdir -p $(dir $@)
