@@ -11,24 +11,42 @@ import (
 	"kproxy/proxy"
 )
 
-// printTable writes who is told what and where it leads, one line for each node
-// of each listener.
+// printTable writes what clients are told and where it leads: for each listener a
+// heading, and a line for each node.
 func printTable(w io.Writer, rows []proxy.Row) error {
-	t := newTable(w, "CLUSTER", "LISTENER", "BOOTSTRAP", "NODE", "BIND", "ADVERTISED", "DIALLED")
-	for _, r := range rows {
+	var t *wideTable
+	for i, r := range rows {
+		if i == 0 || r.Cluster != rows[i-1].Cluster || r.Listener != rows[i-1].Listener {
+			if err := t.flush(w); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "cluster %s, listener %s: bootstrap at %s\n", r.Cluster, r.Listener, r.Bootstrap); err != nil {
+				return err
+			}
+			t = newWideTable("NODE", "BIND", "ADVERTISED", "DIALLED")
+		}
 		if r.Node == proxy.NoNode {
-			t.line(r.Cluster, r.Listener, r.Bootstrap, "?", "-", "-", "no broker has answered yet")
+			t.line("?", "-", "-", "no broker has answered yet")
 			continue
 		}
-		t.line(r.Cluster, r.Listener, r.Bootstrap, strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
+		t.line(strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
 	}
-	return t.flush()
+	return t.flush(w)
 }
 
 // printPlan writes what would be bound, before any broker has been asked.
 func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
-	t := newTable(w, "CLUSTER", "LISTENER", "NODE", "BIND", "ADVERTISED")
-	for _, p := range plan {
+	var t *wideTable
+	for i, p := range plan {
+		if i == 0 || p.Cluster != plan[i-1].Cluster || p.Listener != plan[i-1].Listener {
+			if err := t.flush(w); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "cluster %s, listener %s\n", p.Cluster, p.Listener); err != nil {
+				return err
+			}
+			t = newWideTable("NODE", "BIND", "ADVERTISED")
+		}
 		node := fmt.Sprintf("%d-%d", p.FirstNode, p.LastNode)
 		switch p.FirstNode {
 		case proxy.NoNode:
@@ -38,9 +56,9 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 		case p.LastNode:
 			node = strconv.Itoa(int(p.FirstNode))
 		}
-		t.line(p.Cluster, p.Listener, node, addresses(p.FirstBind, p.LastBind), addresses(p.FirstAdvertised, p.LastAdvertised))
+		t.line(node, addresses(p.FirstBind, p.LastBind), addresses(p.FirstAdvertised, p.LastAdvertised))
 	}
-	return t.flush()
+	return t.flush(w)
 }
 
 // addresses writes a run of them as the file would: 127.0.0.1:9100-9199.
