@@ -299,7 +299,7 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 // unreachable says what to look at when the admin server does not answer.
 func (h *health) unreachable(err error) error {
 	const look = "see whether kproxy runs and admin.bind is this address; --admin names another one"
-	var reason error = err
+	reason := err
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		reason = failed.Err // without the URL, which is named already
 	}

@@ -146,7 +146,7 @@ func TestHealthOfAnotherServer(t *testing.T) {
 		"no ready":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, "answers 200, which is not kproxy's"},
 		"a nothing": {http.NotFound, "answers 404, which is not kproxy's"},
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/readyz2", http.StatusFound) }, "answers 302"},
-		"silent":    {func(_ http.ResponseWriter, r *http.Request) { <-never }, "did not answer in time"},
+		"silent":    {func(http.ResponseWriter, *http.Request) { <-never }, "did not answer in time"},
 		"hostile": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = fmt.Fprintf(w, `{"ready": false, "reasons": ["a\nkproxy- forged\u001b[2J%s"%s]}`, strings.Repeat("x", 9000), strings.Repeat(`, "more"`, 500))

@@ -70,7 +70,7 @@ func wrapped(text string) string {
 		}
 		var lines []string
 		line := ""
-		for _, word := range strings.Fields(paragraph) {
+		for word := range strings.FieldsSeq(paragraph) {
 			if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > helpWidth {
 				lines = append(lines, line)
 				line = ""

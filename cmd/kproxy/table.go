@@ -15,8 +15,9 @@ import (
 // heading, and a line for each node.
 func printTable(w io.Writer, rows []proxy.Row) error {
 	var t *wideTable
-	for i, r := range rows {
-		if i == 0 || r.Cluster != rows[i-1].Cluster || r.Listener != rows[i-1].Listener {
+	var before proxy.Row
+	for _, r := range rows {
+		if t == nil || r.Cluster != before.Cluster || r.Listener != before.Listener {
 			if err := t.flush(w); err != nil {
 				return err
 			}
@@ -25,6 +26,7 @@ func printTable(w io.Writer, rows []proxy.Row) error {
 			}
 			t = newWideTable("NODE", "BIND", "ADVERTISED", "DIALLED")
 		}
+		before = r
 		if r.Node == proxy.NoNode {
 			t.line("?", "-", "-", "no broker has answered yet")
 			continue
@@ -37,8 +39,9 @@ func printTable(w io.Writer, rows []proxy.Row) error {
 // printPlan writes what would be bound, before any broker has been asked.
 func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 	var t *wideTable
-	for i, p := range plan {
-		if i == 0 || p.Cluster != plan[i-1].Cluster || p.Listener != plan[i-1].Listener {
+	var before proxy.PlannedEndpoints
+	for _, p := range plan {
+		if t == nil || p.Cluster != before.Cluster || p.Listener != before.Listener {
 			if err := t.flush(w); err != nil {
 				return err
 			}
@@ -47,6 +50,7 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 			}
 			t = newWideTable("NODE", "BIND", "ADVERTISED")
 		}
+		before = p
 		node := fmt.Sprintf("%d-%d", p.FirstNode, p.LastNode)
 		switch p.FirstNode {
 		case proxy.NoNode:

@@ -35,11 +35,14 @@ func (t *wideTable) flush(w io.Writer) error {
 	header := t.rows[0]
 	var b strings.Builder
 	for i, row := range t.rows {
-		line := tableIndent
+		b.WriteString(tableIndent)
 		for c := range beside {
-			line += row[c] + strings.Repeat(" ", widths[c]-utf8.RuneCountInString(row[c])) + tableGap
+			b.WriteString(row[c])
+			if c < beside-1 {
+				b.WriteString(strings.Repeat(" ", widths[c]-utf8.RuneCountInString(row[c])) + tableGap)
+			}
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		b.WriteString("\n")
 		for c := beside; i > 0 && c < len(row); c++ {
 			b.WriteString(tableIndent + tableIndent + strings.ToLower(header[c]) + " " + row[c] + "\n")
 		}
