@@ -30,6 +30,11 @@ dist: ## static binaries for every platform, with checksums, in dist/
 	done
 	cd dist && sha256sum kproxy-* > SHA256SUMS
 
+.PHONY: man
+man: ## the manual pages of all commands, in dist/man
+	rm -rf dist/man
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) go run -ldflags '-X main.version=$(VERSION)' ./cmd/kproxy man dist/man
+
 .PHONY: test
 test: ## the fast tests: no network, no JVM
 	go test ./...

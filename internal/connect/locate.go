@@ -66,6 +66,7 @@ func (o *Options) locate(ctx context.Context, c *Cluster) error {
 				c.paired.how[node] = ByItself
 			}
 		}
+		c.withdraw()
 		return nil
 	})
 }
@@ -78,40 +79,27 @@ func (c *Cluster) unsettled(settled map[int32]How) []Broker {
 // witnesses asks at each of the user's addresses who is there.
 func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
 	all := make([]witness, len(a.Addresses))
+	seen := make([]seenAt, len(a.Addresses))
 	var asking sync.WaitGroup
 	for i, address := range a.Addresses {
 		asking.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 			defer cancel()
-			all[i] = witness{address: address, node: a.whoIsAt(ctx, address, c), resolved: a.resolve(ctx, address)}
+			seen[i] = a.whoIsAt(ctx, address, c)
+			all[i] = witness{address: address, node: seen[i].only(), resolved: a.resolve(ctx, address), mixed: seen[i].mixed()}
 		})
 	}
 	asking.Wait()
+	for i, s := range seen {
+		if s.mixed() {
+			a.Say(fmt.Sprintf("%s answer at %s in turn, as behind a load balancer; it is used for bootstrap only", s, a.Addresses[i]))
+		}
+	}
 	// The only broker is where the answer came from.
 	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
 		all[0], all[at] = all[at], all[0]
 	}
 	return all
-}
-
-// looks is how many times it is asked who is at an address: behind that of a load
-// balancer there is somebody else each time.
-const looks = 4
-
-// whoIsAt is the node that answers at an address; proxy.NoNode where it cannot be told.
-func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) int32 {
-	found := int32(proxy.NoNode)
-	for look := range looks {
-		node := a.describedAt(ctx, address, c.Brokers)
-		if node == proxy.NoNode {
-			node = a.takesID(ctx, address, c)
-		}
-		if look > 0 && node != found || node == proxy.NoNode {
-			return proxy.NoNode
-		}
-		found = node
-	}
-	return found
 }
 
 func (a asker) describedAt(ctx context.Context, address string, brokers []Broker) int32 {
@@ -173,7 +161,7 @@ func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 	}
 	found := int32(proxy.NoNode)
 	for _, b := range c.Brokers {
-		err := a.greet(ctx, address, c.ID, b.Node)
+		err := a.greet(ctx, proxy.NoNode, address, c.ID, b.Node)
 		switch {
 		case errors.Is(err, kerr.RebootstrapRequired):
 		case err == nil && found == proxy.NoNode:
@@ -188,8 +176,9 @@ func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 	return found
 }
 
-func (a asker) greet(ctx context.Context, address, clusterID string, node int32) error {
-	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+// greet connects to where dialled is, and asks there by ApiVersions v5 for a node.
+func (a asker) greet(ctx context.Context, dialled int32, address, clusterID string, node int32) error {
+	i, err := a.proxy.Inquire(ctx, clusterName, dialled, address)
 	if err != nil {
 		return err
 	}
@@ -278,5 +267,11 @@ func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err e
 	if node != proxy.NoNode && node != b.Node {
 		return false, &notItselfError{fmt.Sprintf("node %d answers there", node)}
 	}
-	return node == b.Node, nil
+	if node == proxy.NoNode {
+		if a.refusesID(ctx, c, b) {
+			return false, &notItselfError{"another node answers there"}
+		}
+		return false, nil
+	}
+	return true, a.isOnly(ctx, c, b)
 }
