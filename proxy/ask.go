@@ -207,6 +207,16 @@ func (c *cluster) question(to link, req kmsg.Request, into kmsg.Response) error 
 // Metadata without topics of a thousand brokers takes a tenth of it.
 const maxOwnResponse = 1 << 20
 
+// arrived reads the rest of what is no response, as far as it comes at once: it tells which
+// service has sent it.
+func arrived(conn net.Conn) []byte {
+	const most, patience = 504, 100 * time.Millisecond
+	rest := make([]byte, most)
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	n, _ := io.ReadFull(conn, rest)
+	return rest[:n]
+}
+
 // exchange sends one request and reads its response, from behind the correlation
 // id. The error is a *upstream.LoopError where the request has come back to this
 // proxy.
@@ -223,13 +233,16 @@ func (c *cluster) roundTrip(conn net.Conn, req kmsg.Request, clientID string) (p
 		return nil, err
 	}
 	var prefix [wire.ResponsePrefixLen]byte
-	if _, err := io.ReadFull(conn, prefix[:]); err != nil {
+	if n, err := io.ReadFull(conn, prefix[:]); err != nil {
+		if n > 0 && c.tls == nil && errors.Is(err, io.ErrUnexpectedEOF) { // an alert of TLS has seven bytes
+			return nil, &NotKafkaError{Prefix: prefix[:n]}
+		}
 		return nil, c.verdict(err)
 	}
 	size := wire.Size(prefix[:])
 	switch {
 	case size < wire.MinResponseSize || wire.CorrelationID(prefix[:]) != correlationID:
-		return nil, &NotKafkaError{Prefix: prefix[:]}
+		return nil, &NotKafkaError{Prefix: append(prefix[:], arrived(conn)...)}
 	case size > maxOwnResponse:
 		return nil, fmt.Errorf("a response of %d bytes to %s, more than %d", size, kmsg.NameForKey(req.Key()), maxOwnResponse)
 	}

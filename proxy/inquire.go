@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/hostport"
 	"kproxy/internal/upstream"
+	"kproxy/internal/wire"
 )
 
 // Inquiry is a connection to a broker for questions of one's own, made as those of
@@ -65,17 +67,24 @@ func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 	return answer, err
 }
 
+// Conn is the connection itself, in TLS if the cluster has TLS, for what is not a request. Its
+// deadlines are the caller's.
+func (i *Inquiry) Conn() net.Conn { return i.to.conn }
+
 // Close ends the connection.
 func (i *Inquiry) Close() { _ = i.to.conn.Close() }
 
 // ErrNeedsLogin means that the cluster answers ApiVersions and nothing more.
 var ErrNeedsLogin = errors.New("the cluster wants its clients to log in; it teaches the proxy when the first one asks for metadata")
 
-// NotKafkaError is an answer that no Kafka broker gives.
+// NotKafkaError is an answer that no Kafka broker gives. Prefix is its beginning: at least a
+// byte, at most a few hundred.
 type NotKafkaError struct{ Prefix []byte }
 
 // Error shows the first bytes.
-func (e *NotKafkaError) Error() string { return fmt.Sprintf("not a Kafka answer: % x", e.Prefix) }
+func (e *NotKafkaError) Error() string {
+	return fmt.Sprintf("not a Kafka answer: % x", e.Prefix[:min(len(e.Prefix), wire.ResponsePrefixLen)])
+}
 
 // IsTLS reports whether the answer is what a TLS server says to plaintext.
 func (e *NotKafkaError) IsTLS() bool {

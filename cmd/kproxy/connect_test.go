@@ -281,7 +281,7 @@ func TestConnectNobodyThere(t *testing.T) {
 	if c.code != exitFailed {
 		t.Errorf("exit code %d", c.code)
 	}
-	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the address itself has to work from here")
+	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the name does not resolve here")
 }
 
 // Runs that start at once do not take each other's ports.

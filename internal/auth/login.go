@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
 
-	"kproxy/internal/foreign"
 	"kproxy/internal/wire"
 )
 
@@ -106,9 +105,9 @@ func (l *Login) handshake(payload []byte) error {
 	case r.Err() != nil:
 		return l.failed(fmt.Errorf("the answer to SaslHandshake: %w", r.Err()))
 	case code == kerr.UnsupportedSaslMechanism.Code:
-		return l.refused(fmt.Errorf("the broker does not offer it, but %s", foreign.Line(strings.Join(offered, ", "))), "set sasl.mechanism to one that the broker offers")
+		return l.refused(&OfferError{offered}, "set sasl.mechanism to one that the broker offers")
 	case code == kerr.IllegalSaslState.Code:
-		return l.refused(errors.New("the broker wants no login on this listener"), "take sasl out of the cluster, or lead bootstrap to the brokers' SASL listener")
+		return l.refused(ErrNoLogin, "take sasl out of the cluster, or lead bootstrap to the brokers' SASL listener")
 	case code != 0:
 		return l.refused(kerr.ErrorForCode(code), "")
 	}
@@ -229,7 +228,7 @@ func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string
 	}
 	if cause := ctx.Err(); err != nil && cause != nil {
 		if le, ok := errors.AsType[*LoginError](err); !ok || !le.Refused {
-			err = l.failed(cause)
+			err = &LoginError{Mechanism: l.mechanism, Err: cause, Unanswered: ok && le.Unanswered}
 		}
 	}
 	return session, err
@@ -242,7 +241,7 @@ func (l *Login) over(ctx context.Context, a asker) (Session, error) {
 		l.version, err = authenticateVersion(payload)
 	}
 	if err != nil {
-		return Session{}, l.failed(fmt.Errorf("ask for API versions: %w", err))
+		return Session{}, &LoginError{Mechanism: l.mechanism, Unanswered: true, Err: fmt.Errorf("ask for API versions: %w", err)}
 	}
 	for req := l.Request(); req != nil; req = l.Request() {
 		payload, err := a.ask(req)

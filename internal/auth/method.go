@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"kproxy/internal/foreign"
 )
 
 // The mechanisms, by their names in the protocol.
@@ -138,6 +141,24 @@ type LoginError struct {
 	Refused   bool // the broker knows the credentials and does not take them: elsewhere, and later, it is the same
 	Err       error
 	Fix       string
+
+	// Unanswered says that the login has not begun: there was no response to ApiVersions
+	// that a Kafka broker gives.
+	Unanswered bool
+}
+
+// ErrNoLogin says that a broker's listener has no logins.
+var ErrNoLogin = errors.New("the broker wants no login on this listener")
+
+// OfferError says that a broker does not offer a mechanism, and which ones it does.
+type OfferError struct{ Offered []string }
+
+// List is what is offered, as a list.
+func (e *OfferError) List() string { return strings.Join(e.Offered, ", ") }
+
+// Error names what is offered.
+func (e *OfferError) Error() string {
+	return "the broker does not offer it, but " + foreign.Line(e.List())
 }
 
 // Error names the mechanism, and never what was sent.

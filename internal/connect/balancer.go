@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"kproxy/internal/doctor"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -22,10 +23,26 @@ import (
 // there must not be many for each.
 func looks(brokers int) int { return min(max(24/brokers, 2), 12) }
 
-// seenAt is which nodes an address has answered as.
+// seenAt is which nodes have responded at an address.
 type seenAt struct {
-	nodes []int32 // in ascending order, each once
-	quiet bool    // some connection told of no node
+	nodes   []int32                 // in ascending order, each once
+	layouts map[int32]doctor.Layout // their listeners, as far as they tell them
+	quiet   bool                    // on some connection no node could be told
+}
+
+// add notes what one connection has shown.
+func (s *seenAt) add(node int32, layout doctor.Layout) {
+	if node == proxy.NoNode {
+		s.quiet = true
+		return
+	}
+	if s.layouts == nil {
+		s.layouts = map[int32]doctor.Layout{}
+	}
+	s.layouts[node] = layout
+	s.nodes = append(s.nodes, node)
+	slices.Sort(s.nodes)
+	s.nodes = slices.Compact(s.nodes)
 }
 
 // only is the node that has answered every time; proxy.NoNode: there is no such node.
@@ -50,63 +67,48 @@ func (s seenAt) String() string {
 
 // lookAt runs ask for several connections at the same time, and gathers the nodes that
 // they tell.
-func lookAt(c *Cluster, ask func() int32) seenAt {
-	found := make([]int32, looks(len(c.Brokers)))
+func lookAt(c *Cluster, ask func() (int32, doctor.Layout)) seenAt {
+	var mu sync.Mutex // guards s
+	var s seenAt
 	var asking sync.WaitGroup
-	for i := range found {
-		asking.Go(func() { found[i] = ask() })
+	for range looks(len(c.Brokers)) {
+		asking.Go(func() {
+			node, layout := ask()
+			mu.Lock()
+			defer mu.Unlock()
+			s.add(node, layout)
+		})
 	}
 	asking.Wait()
-	var s seenAt
-	for _, node := range found {
-		if node == proxy.NoNode {
-			s.quiet = true
-		} else {
-			s.nodes = append(s.nodes, node)
-		}
-	}
-	slices.Sort(s.nodes)
-	s.nodes = slices.Compact(s.nodes)
 	return s
 }
 
 // whoIsAt is which nodes answer at an address. One connection is enough to find that an
 // address tells nothing, or that a cluster of one broker is there.
 func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
-	ask := func() int32 {
-		if node := a.describedAt(ctx, address, c.Brokers); node != proxy.NoNode {
-			return node
+	ask := func() (int32, doctor.Layout) {
+		if node, layout := a.describedAt(ctx, proxy.NoNode, address, c.Brokers); node != proxy.NoNode {
+			return node, layout
 		}
-		return a.takesID(ctx, address, c)
+		return a.takesID(ctx, address, c), doctor.Layout{}
 	}
-	first := ask()
-	switch {
-	case first == proxy.NoNode:
-		return seenAt{quiet: true}
-	case len(c.Brokers) == 1:
-		return seenAt{nodes: []int32{first}}
+	var s seenAt
+	node, layout := ask()
+	if node != proxy.NoNode && len(c.Brokers) > 1 {
+		s = lookAt(c, ask)
 	}
-	s := lookAt(c, ask)
-	s.nodes = append(s.nodes, first)
-	slices.Sort(s.nodes)
-	s.nodes = slices.Compact(s.nodes)
+	s.add(node, layout)
 	return s
 }
 
-// isOnly asks at a broker's own address, which answered as this broker once, whether
-// another node answers there too. What tells nothing is no objection.
-func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker) error {
-	if len(c.Brokers) == 1 {
-		return nil
+// isOnly asks at a broker's own address, at which first has responded, whether other nodes
+// respond there too. A connection that tells no node is no objection.
+func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker, first int32) error {
+	var s seenAt
+	if len(c.Brokers) > 1 && first == b.Node {
+		s = lookAt(c, func() (int32, doctor.Layout) { return a.describedAt(ctx, b.Node, addressOf(b), c.Brokers) })
 	}
-	s := lookAt(c, func() int32 {
-		i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
-		if err != nil {
-			return proxy.NoNode
-		}
-		defer i.Close()
-		return describes(ctx, i, c.Brokers)
-	})
+	s.add(first, doctor.Layout{})
 	return s.objection(b.Node)
 }
 
@@ -114,9 +116,9 @@ func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker) error {
 func (s seenAt) objection(node int32) error {
 	switch {
 	case s.mixed():
-		return &notItselfError{fmt.Sprintf("%s answer there in turn, as behind a load balancer", s)}
+		return &doctor.SelfError{Verdict: doctor.Balancer, Says: fmt.Sprintf("different nodes respond there, connection by connection: %s", s)}
 	case len(s.nodes) == 1 && s.nodes[0] != node:
-		return &notItselfError{fmt.Sprintf("node %d answers there", s.nodes[0])}
+		return &doctor.SelfError{Verdict: doctor.AnotherNode, Says: fmt.Sprintf("node %d responds there", s.nodes[0])}
 	}
 	return nil
 }
@@ -127,11 +129,11 @@ func (a asker) refusesID(ctx context.Context, c *Cluster, b Broker) bool {
 	if c.ID == "" || len(c.Brokers) == 1 {
 		return false
 	}
-	s := lookAt(c, func() int32 {
+	s := lookAt(c, func() (int32, doctor.Layout) {
 		if errors.Is(a.greet(ctx, b.Node, addressOf(b), c.ID, b.Node), kerr.RebootstrapRequired) {
-			return b.Node
+			return b.Node, doctor.Layout{}
 		}
-		return proxy.NoNode
+		return proxy.NoNode, doctor.Layout{}
 	})
 	return len(s.nodes) > 0
 }
@@ -143,7 +145,7 @@ func (c *Cluster) withdraw() {
 		return
 	}
 	for node, err := range c.errs {
-		_, another := errors.AsType[*notItselfError](err)
+		_, another := errors.AsType[*doctor.SelfError](err)
 		if how := c.paired.how[node]; another && how != BySaying && how != ByRule {
 			delete(c.paired.at, node)
 			delete(c.paired.how, node)
@@ -159,7 +161,7 @@ const nobody = "nobody.invalid:1"
 func (c *Cluster) admitted() []string {
 	refused := map[string]bool{}
 	for _, b := range c.Brokers {
-		if _, another := errors.AsType[*notItselfError](c.errs[b.Node]); another && c.paired.how[b.Node] == "" {
+		if _, another := errors.AsType[*doctor.SelfError](c.errs[b.Node]); another && c.paired.how[b.Node] == "" {
 			refused[hostport.CanonicalAddress(addressOf(b))] = true
 		}
 	}

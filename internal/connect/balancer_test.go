@@ -95,7 +95,7 @@ func TestBehindALoadBalancer(t *testing.T) {
 	if problems := s.Problems(); len(problems) != 3 || len(s.Cluster.paired.at) != 0 {
 		t.Errorf("%v are paired, and the problems are %v; want none and all three", s.Cluster.paired.at, problems)
 	}
-	if want := "nodes 0, 1, 2 answer at " + o.Addresses[0] + " in turn, as behind a load balancer; it is used for bootstrap only"; !strings.Contains(said.String(), want) {
+	if want := "nodes 0, 1, 2 respond at " + o.Addresses[0] + " in turn, as behind a load balancer; it is used for bootstrap only"; !strings.Contains(said.String(), want) {
 		t.Errorf("said %s; want %s", said, want)
 	}
 	s.stop()

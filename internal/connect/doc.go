@@ -19,7 +19,7 @@
 // another node.
 //
 // kproxy doctor is [Options.Examine]: the same questions, asked where a client without
-// kproxy would, and what the answers mean for it.
+// kproxy would. What the results mean for it is judged by package doctor.
 //
 // The package dials nobody by itself. What it asks goes over the proxy's own dialer,
 // so that what it learns is what clients will meet.

@@ -5,241 +5,305 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
-	"kproxy/internal/auth"
-	"kproxy/internal/foreign"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/doctor"
 	"kproxy/internal/hostport"
-	"kproxy/internal/tlsconf"
-	"kproxy/internal/upstream"
-	"kproxy/internal/via"
+	"kproxy/internal/speaks"
 	"kproxy/proxy"
 )
 
-// Step is a step of a client's way to a broker.
-type Step int
-
-// The steps, in the order of the way.
+// How long kproxy doctor takes. A person waits for it.
 const (
-	Name    Step = iota // the name has addresses
-	Connect             // a connection is accepted there
-	TLS                 // the certificate is good
-	Kafka               // what answers is Kafka
-	Login               // the login is taken
-	Itself              // it is the node of this cluster that it should be
-	Arrived             // no step is left
+	examineTime = 8500 * time.Millisecond // in all
+	dialTime    = 4 * time.Second         // for a connection and its TLS, and for a login
+	walkTime    = 5 * time.Second         // for the way to one address
+	portTime    = 3 * time.Second         // for asking a port that gave no Kafka response
+	settleTime  = 300 * time.Millisecond  // for other bootstrap addresses, once one has responded
 )
-
-var stepWords = [...]string{"name", "connect", "tls", "kafka", "login", "itself", "arrived"}
-
-func (s Step) String() string { return stepWords[s] }
-
-// Finding is how one address does for a client on this machine.
-type Finding struct {
-	Node    int32 // proxy.NoNode: it is one of the user's, for bootstrap
-	Address string
-	Took    time.Duration // the whole way, or as far as it went
-	Err     error         // why it failed; nil: it did not
-	Fix     string        // what to do then
-	taken   [Arrived]bool // the steps that there are on this way
-}
-
-// Failed is the step that failed; Arrived: none.
-func (f *Finding) Failed() Step { return failedStep(f.Err) }
-
-// Takes reports whether a step is one of this way: there is no name to look up of an IP
-// address, no TLS where none was asked for, and not every broker says who it is.
-func (f *Finding) Takes(s Step) bool { return f.taken[s] }
-
-// Reason is Err without what the finding has already.
-func (f *Finding) Reason() string {
-	if dns, ok := errors.AsType[*net.DNSError](f.Err); ok {
-		return dns.Err
-	}
-	if op, ok := errors.AsType[*net.OpError](f.Err); ok && op.Op == "dial" {
-		return op.Err.Error()
-	}
-	return f.Err.Error()
-}
-
-// Examination is what a client on this machine would meet.
-type Examination struct {
-	Cluster  *Cluster // nil: no address has told of it
-	Findings []Finding
-	reached  *Cluster // what kproxy connect would make of it, if something failed
-}
 
 // Examine walks a client's way to each of the user's addresses, and then to each that the
 // cluster advertises, as a client without kproxy would: at the broker's own address,
-// whatever dial rules could do. Addresses are tried at the same time. The error is that of
-// options that cannot work.
-func (o *Options) Examine(ctx context.Context) (*Examination, error) {
-	e := &Examination{}
-	err := o.ask(nil, func(a asker) error {
-		e.Cluster, e.Findings = a.bootstraps(ctx)
-		if e.Cluster == nil {
-			return nil
-		}
-		if n := len(e.Cluster.Brokers); n > 1 {
-			o.Say(fmt.Sprintf("trying where %d brokers say that they are", n))
-		}
-		nodes := make([]Finding, len(e.Cluster.Brokers))
-		var trying sync.WaitGroup
-		for i, b := range e.Cluster.Brokers {
-			trying.Go(func() { nodes[i] = a.asAdvertised(ctx, e.Cluster, b) })
-		}
-		trying.Wait()
-		e.Findings = append(e.Findings, nodes...)
-		return nil
+// whatever dial rules could do. Addresses are tried at the same time, each of them once.
+// progress, which may be nil, is called with how many addresses are done, of how many, from
+// several goroutines. The error is that of options that cannot work.
+func (o *Options) Examine(ctx context.Context, u doctor.User, progress func(done, all int)) (*doctor.Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, examineTime)
+	defer cancel()
+	quick := *o
+	quick.Timeout = dialTime
+	e := &examination{Options: &quick, user: u, progress: progress, hosts: map[netip.Addr]bool{}}
+	e.user.Trusted = trusted(ctx, &quick, &u)
+	err := quick.ask(nil, func(a asker) error {
+		a.met = e.met
+		e.bootstraps(ctx, a)
+		return e.nodes(ctx, a)
 	})
-	if err != nil || e.Cluster == nil || len(e.Failed()) == 0 {
-		return e, err
+	if err != nil {
+		return nil, err
 	}
-	reached := *e.Cluster
-	o.Say("looking whether kproxy connect would reach what a client does not")
-	if err := o.locate(ctx, &reached); err != nil {
-		return e, err
-	}
-	e.reached = &reached
-	return e, nil
+	return e.report(), nil
 }
 
-// Reached is where kproxy connect, given the same addresses, reaches a node that has
-// failed; "": it does not.
-func (e *Examination) Reached(node int32) string {
-	if e.reached == nil || e.reached.errs[node] != nil {
-		return ""
+// examination is one run of Examine.
+type examination struct {
+	*Options
+	user     doctor.User
+	progress func(done, all int)
+
+	mu    sync.Mutex // guards the following
+	hosts map[netip.Addr]bool
+	done  int
+	all   int
+
+	first   *Cluster // as the first address has it that responded; nil: none has
+	boots   []*way
+	brokers []*way
+	missing []int32
+	reached *Cluster // as kproxy connect has it, if nodes have failed
+	layouts map[int32]doctor.Layout
+	pending []string // what could not be checked
+}
+
+// way is the way to one address.
+type way struct {
+	node    int32
+	address string
+	cluster *Cluster // that a bootstrap address has told; nil: it has not
+	known   bool     // the node has said who it is
+	took    time.Duration
+	err     error
+	peer    speaks.Peer
+	settled chan struct{} // closed at the end
+}
+
+// met notes a machine that has accepted a connection.
+func (e *examination) met(at net.Addr) {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok || e.Via.URL != "" {
+		return
 	}
-	return e.reached.paired.at[node]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hosts[tcp.AddrPort().Addr().Unmap()] = true
 }
 
-// Sound reports whether each address works, and all of them were heard of.
-func (e *Examination) Sound() bool {
-	return e.Cluster != nil && !e.Cluster.NeedsLogin && len(e.Failed()) == 0
-}
-
-// Failed are the findings that failed.
-func (e *Examination) Failed() []*Finding {
-	var all []*Finding
-	for i := range e.Findings {
-		if f := &e.Findings[i]; f.Err != nil {
-			all = append(all, f)
-		}
+// count tells of addresses that are there to be tried, or are done.
+func (e *examination) count(more, done int) {
+	e.mu.Lock()
+	e.all, e.done = e.all+more, e.done+done
+	all, now := e.all, e.done
+	e.mu.Unlock()
+	if e.progress != nil {
+		e.progress(now, all)
 	}
-	return all
 }
 
-// bootstraps asks each of the user's addresses who the brokers are. The cluster is as the
-// first one has it that answers.
-func (a asker) bootstraps(ctx context.Context) (*Cluster, []Finding) {
-	clusters := make([]*Cluster, len(a.Addresses))
-	findings := make([]Finding, len(a.Addresses))
-	var asking sync.WaitGroup
-	for i, address := range a.Addresses {
-		asking.Go(func() {
-			findings[i] = a.find(proxy.NoNode, address, func() (err error) {
-				clusters[i], err = a.brokersFrom(ctx, address)
-				return err
-			})
-			if f := &findings[i]; f.Err != nil {
-				f.Fix, f.Err = a.advise(ctx, address, f.Err)
+// walk takes the time of a way, and asks the port why it gave no response.
+func (e *examination) walk(ctx context.Context, a asker, w *way, do func(ctx context.Context) error) {
+	defer close(w.settled)
+	defer e.count(0, 1)
+	start := time.Now()
+	walking, cancel := context.WithTimeout(ctx, walkTime)
+	defer cancel()
+	w.err = do(walking)
+	if w.err != nil {
+		w.peer = a.askPort(ctx, w.address, w.err)
+	}
+	w.took = time.Since(start)
+}
+
+// bootstraps asks each of the user's addresses who the brokers are. It returns when all have
+// been tried, or some while after the first response; the ways go on.
+func (e *examination) bootstraps(ctx context.Context, a asker) {
+	e.count(len(e.Addresses), 0)
+	responded := make(chan struct{}, len(e.Addresses))
+	for _, address := range e.Addresses {
+		w := &way{node: proxy.NoNode, address: address, settled: make(chan struct{})}
+		e.boots = append(e.boots, w)
+		go e.walk(ctx, a, w, func(ctx context.Context) (err error) { // ends by ctx; report waits
+			w.cluster, err = a.brokersFrom(ctx, address)
+			if err == nil {
+				responded <- struct{}{}
 			}
+			return err
 		})
 	}
-	asking.Wait()
-	var first *Cluster
-	for i, c := range clusters {
-		switch {
-		case c == nil:
-		case first == nil:
-			first = c
-		case c.ID != first.ID:
-			f := &findings[i]
-			f.Err = anotherCluster(c.ID)
-			f.Fix = "leave it out: the addresses that a client bootstraps from have to be of one cluster"
+	all := make(chan struct{})
+	go func() { // ends with the ways
+		defer close(all)
+		for _, w := range e.boots {
+			<-w.settled
+		}
+	}()
+	select {
+	case <-all:
+	case <-responded:
+		select {
+		case <-all:
+		case <-time.After(settleTime):
 		}
 	}
-	return first, findings
+	for _, w := range e.boots {
+		select {
+		case <-w.settled:
+			if e.first == nil && w.cluster != nil {
+				e.first = w.cluster
+			}
+		default:
+		}
+	}
+}
+
+// nodes tries each address that is advertised, and looks at the same time which brokers are
+// missing and who is at the user's addresses.
+func (e *examination) nodes(ctx context.Context, a asker) error {
+	defer func() { // a proxy must not end before the ways over it
+		for _, w := range e.boots {
+			<-w.settled
+		}
+	}()
+	if e.first == nil || e.first.NeedsLogin {
+		return nil
+	}
+	if n := len(e.first.Brokers); n > 1 {
+		e.Say(fmt.Sprintf("trying the addresses that %d brokers advertise", n))
+	}
+	e.count(len(e.first.Brokers), 0)
+	var witnesses []witness
+	var trying sync.WaitGroup
+	for _, b := range e.first.Brokers {
+		w := &way{node: b.Node, address: addressOf(b), settled: make(chan struct{})}
+		e.brokers = append(e.brokers, w)
+		trying.Go(func() {
+			e.walk(ctx, a, w, func(ctx context.Context) error { return e.asAdvertised(ctx, a, w, b) })
+		})
+	}
+	trying.Go(func() { e.missing = e.replicas(ctx, a) })
+	trying.Go(func() { witnesses, e.layouts = a.witnesses(ctx, e.first) })
+	trying.Wait()
+	own := map[int32]error{}
+	failed := false
+	for _, w := range e.brokers {
+		own[w.node] = w.err
+		failed = failed || w.err != nil
+	}
+	if !failed {
+		return nil
+	}
+	reached := *e.first
+	err := e.settle(ctx, &reached, map[int32]How{}, own, witnesses)
+	e.reached = &reached
+	return err
 }
 
 // asAdvertised walks the way to a broker at the address that it advertises. To have it be
 // dialled there wherever it leads, a loopback address too, it is what a rule says.
-func (a asker) asAdvertised(ctx context.Context, c *Cluster, b Broker) Finding {
+func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broker) error {
+	host, _, err := hostport.Parse(w.address)
+	if err != nil || hostport.IsWildcard(host) {
+		return doctor.ErrNoAddress
+	}
+	for _, other := range e.first.Brokers {
+		if other.Node != b.Node && hostport.CanonicalAddress(addressOf(other)) == hostport.CanonicalAddress(w.address) {
+			return &doctor.SelfError{Verdict: doctor.SameAddress, Says: fmt.Sprintf("node %d advertises the same address", other.Node)}
+		}
+	}
 	o := *a.Options
 	o.Nodes, o.Dial = nil, nil
-	var known bool
-	f := a.find(b.Node, addressOf(b), func() error {
-		if _, _, err := hostport.Parse(addressOf(b)); err != nil || hostport.IsWildcard(b.Host) {
-			return errNoAddress
-		}
-		for _, other := range c.Brokers {
-			if other.Node != b.Node && hostport.CanonicalAddress(addressOf(other)) == hostport.CanonicalAddress(addressOf(b)) {
-				return &notItselfError{fmt.Sprintf("node %d advertises the same address", other.Node)}
-			}
-		}
-		return o.ask(map[int32]string{b.Node: addressOf(b)}, func(a asker) (err error) {
-			known, err = a.try(ctx, c, b)
-			return err
-		})
+	return o.ask(map[int32]string{b.Node: w.address}, func(own asker) (err error) {
+		own.met = e.met
+		w.known, err = own.try(ctx, e.first, b)
+		return err
 	})
-	f.taken[Itself] = known
-	if f.Err != nil {
-		f.Fix, f.Err = a.adviseNode(ctx, &f)
-	}
-	return f
 }
 
-// find takes the time of a way.
-func (a asker) find(node int32, address string, walk func() error) Finding {
-	start := time.Now()
-	err := walk()
-	f := Finding{Node: node, Address: address, Took: time.Since(start), Err: err}
+// askPort asks a port that gave no Kafka response what it speaks.
+func (a asker) askPort(ctx context.Context, address string, err error) (peer speaks.Peer) {
+	if other, ok := errors.AsType[*proxy.NotKafkaError](err); ok {
+		peer = speaks.Classify(other.Prefix)
+		if peer.Secure = peer.Secure || a.TLS != nil; peer.Kind.IsService() && peer.Kind != speaks.Unknown {
+			return peer
+		}
+	}
+	if !doctor.NeedsAsking(err) || ctx.Err() != nil {
+		return peer
+	}
+	ctx, cancel := context.WithTimeout(ctx, portTime)
+	defer cancel()
+	o := *a.Options
+	o.TLS, o.SASL = nil, nil // nothing secret is sent
 	host, _, _ := hostport.Parse(address)
-	f.taken = [Arrived]bool{
-		Name: net.ParseIP(host) == nil && a.Via.URL == "", Connect: true,
-		TLS: a.TLS != nil, Kafka: true, Login: a.SASL != nil,
+	q := speaks.Question{
+		ServerName: serverName(a.TLS, host),
+		AfterTLS:   a.TLS != nil && doctor.FailedStep(err) == doctor.TLS,
+		Closed:     doctor.HasEnded(err),
 	}
-	return f
+	_ = o.ask(nil, func(plain asker) error { // what cannot be asked stays unknown
+		q.Dial = func(ctx context.Context) (net.Conn, error) {
+			i, err := plain.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+			if err != nil {
+				return nil, err
+			}
+			return i.Conn(), nil
+		}
+		if p := speaks.Ask(ctx, q); p.Kind != speaks.Unreachable {
+			peer = p
+		}
+		return nil
+	})
+	return peer
 }
 
-// errNoAddress is of a broker that advertises what no client can connect to.
-var errNoAddress = errors.New("it advertises what is not an address that a client can connect to")
-
-// notItselfError says that somebody else is at an address than who should be.
-type notItselfError struct{ who string }
-
-func (e *notItselfError) Error() string { return e.who }
-
-func anotherCluster(id string) error {
-	return &notItselfError{fmt.Sprintf("another cluster answers there: \"%s\"", foreign.Line(id))}
-}
-
-// failedStep is the step at which a way ended. What cannot be told apart from an answer
-// that did not come is one that is not Kafka's.
-func failedStep(err error) Step {
-	_, isPort := errors.AsType[*portError](err)
-	_, notItself := errors.AsType[*notItselfError](err)
-	_, isLogin := errors.AsType[*auth.LoginError](err)
-	_, isTLS := errors.AsType[*tlsconf.Error](err)
-	_, isDNS := errors.AsType[*net.DNSError](err)
-	_, isVia := errors.AsType[*via.Error](err)
-	_, isRefused := errors.AsType[*upstream.RefusedError](err)
-	op, isOp := errors.AsType[*net.OpError](err)
+func serverName(secure *proxy.UpstreamTLS, host string) string {
 	switch {
-	case err == nil:
-		return Arrived
-	case notItself:
-		return Itself
-	case isLogin, errors.Is(err, auth.ErrPlaintext):
-		return Login
-	case isTLS, isPort:
-		return TLS
-	case isDNS, errors.Is(err, errNoAddress):
-		return Name
-	case isOp && op.Op == "dial", isVia, isRefused:
-		return Connect
+	case secure != nil && secure.ServerName != "":
+		return secure.ServerName
+	case net.ParseIP(host) != nil:
+		return ""
 	default:
-		return Kafka
+		return hostport.Canonical(host)
 	}
+}
+
+// replicas are the nodes that partitions name and the cluster does not list.
+func (e *examination) replicas(ctx context.Context, a asker) []int32 {
+	ctx, cancel := context.WithTimeout(ctx, walkTime)
+	defer cancel()
+	named, err := a.replicasAt(ctx, e.first.answered)
+	if err != nil {
+		e.pending = append(e.pending, "whether partitions have replicas on brokers that are down: the list of all partitions could not be read ("+doctor.Cause(err)+")")
+		return nil
+	}
+	return slices.DeleteFunc(named, func(n int32) bool {
+		return n < 0 || slices.ContainsFunc(e.first.Brokers, func(b Broker) bool { return b.Node == n })
+	})
+}
+
+func (a asker) replicasAt(ctx context.Context, address string) ([]int32, error) {
+	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	if err != nil {
+		return nil, err
+	}
+	defer i.Close()
+	req, resp := kmsg.NewPtrMetadataRequest(), kmsg.NewPtrMetadataResponse()
+	req.Version = 5 // Kafka 1.0; no response of it has a flexible header before v9
+	req.Topics = nil
+	if err := i.Ask(ctx, req, resp); err != nil {
+		return nil, err
+	}
+	var all []int32
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			all = slices.Concat(all, p.Replicas, p.ISR, p.OfflineReplicas)
+		}
+		slices.Sort(all)
+		all = slices.Compact(all)
+	}
+	return all, nil
 }

@@ -3,22 +3,35 @@ package connect
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
-	"os"
+	"reflect"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/certlab"
+	"kproxy/internal/doctor"
 	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
+	"kproxy/internal/speaks"
+	"kproxy/internal/wire"
 	"kproxy/proxy"
 )
 
 // advertising starts brokers that advertise what advertise makes of where they really are.
 func advertising(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string) {
+	t.Helper()
+	at, _ = advertisingCluster(t, n, advertise, opts...)
+	return at
+}
+
+func advertisingCluster(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string, c *kfake.Cluster) {
 	t.Helper()
 	var listeners []net.Listener
 	for range n {
@@ -39,26 +52,75 @@ func advertising(t *testing.T, n int, advertise func(at []string) []string, opts
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return at
+	return at, c
 }
 
-// told is an examination in a few words: for each address who, the step that failed, and
-// the reason.
-func told(t *testing.T, o *Options) (e *Examination, words []string) {
+// examined is an examination, and in a few words for each address who, the step that failed, and
+// the verdict.
+func examined(t *testing.T, o *Options) (r *doctor.Report, words []string) {
 	t.Helper()
-	e, err := o.Examine(t.Context())
+	r, err := o.Examine(t.Context(), doctor.User{Addresses: o.Addresses, TLS: o.TLS, SASL: o.SASL, Args: o.Addresses}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range e.Findings {
-		f := &e.Findings[i]
-		word := fmt.Sprintf("%d %s", f.Node, f.Failed())
-		if (f.Err == nil) != (f.Failed() == Arrived) || (f.Err == nil) != (f.Fix == "") {
-			t.Errorf("%s: error %v, fix %q", word, f.Err, f.Fix)
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		word := fmt.Sprintf("%d %s", f.Node, f.Failed)
+		if f.Err != nil {
+			word += " " + string(f.Verdict)
+		}
+		if (f.Err == nil) != (f.Failed == doctor.Arrived) || (f.Err == nil) != (f.Fix.Text == "") || (f.Err == nil) != (f.Reason == "") || (f.Err == nil) != (f.Fix.Docs == "") {
+			t.Errorf("%s: error %v, fix %+v", word, f.Err, f.Fix)
 		}
 		words = append(words, word)
 	}
-	return e, words
+	return r, words
+}
+
+// behind is a balancer that leads connections to addresses in turn.
+func behind(t *testing.T, to ...string) (address string) {
+	t.Helper()
+	turn := make(chan string, len(to))
+	for _, address := range to {
+		turn <- address
+	}
+	return serving(t, func(c net.Conn) {
+		next := <-turn
+		turn <- next
+		broker, err := new(net.Dialer).DialContext(t.Context(), "tcp", next)
+		if err != nil {
+			return
+		}
+		defer func() { _ = broker.Close() }()
+		go func() { // ends with the connections
+			_, _ = io.Copy(broker, c)
+			_ = broker.Close()
+		}()
+		_, _ = io.Copy(c, broker)
+	})
+}
+
+// serving accepts connections until the test ends, and gives each to serve.
+func serving(t *testing.T, serve func(c net.Conn)) (address string) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				serve(c)
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // What a client meets whose brokers advertise this, and what it is told.
@@ -69,151 +131,344 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 		name      string
 		advertise func(at []string) []string
 		want      string
-		fix       string // of the last
 	}{
-		{"where they are", func(at []string) []string { return at }, "-1 arrived, 0 arrived, 1 arrived", ""},
-		{"a name that nobody knows", func(at []string) []string { return []string{at[0], "b1.vpc.invalid:9092"} }, "-1 arrived, 0 arrived, 1 name", fixName},
-		{"a closed port", func(at []string) []string { return []string{at[0], closed} }, "-1 arrived, 0 arrived, 1 connect", fixRefused},
-		{"each other's", func(at []string) []string { return []string{at[1], at[0]} }, "-1 arrived, 0 itself, 1 itself", fixShared},
-		{"one for both", func(at []string) []string { return []string{at[0], at[0]} }, "-1 arrived, 0 itself, 1 itself", fixShared},
-		{"another cluster's", func(at []string) []string { return []string{at[0], stranger} }, "-1 arrived, 0 arrived, 1 itself", fixShared},
+		{"where they are", func(at []string) []string { return at }, "-1 arrived, 0 arrived, 1 arrived"},
+		{"a name that nobody knows", func(at []string) []string { return []string{at[0], "b1.vpc.invalid:9092"} }, "-1 arrived, 0 arrived, 1 name name_unknown"},
+		{"a closed port", func(at []string) []string { return []string{at[0], closed} }, "-1 arrived, 0 arrived, 1 connect refused"},
+		{"a wildcard", func(at []string) []string { return []string{at[0], "0.0.0.0:9092"} }, "-1 arrived, 0 arrived, 1 name wildcard"},
+		{"each other's", func(at []string) []string { return []string{at[1], at[0]} }, "-1 arrived, 0 itself another_node, 1 itself another_node"},
+		{"one for both", func(at []string) []string { return []string{at[0], at[0]} }, "-1 arrived, 0 itself same_address, 1 itself same_address"},
+		{"another cluster's", func(at []string) []string { return []string{at[0], stranger} }, "-1 arrived, 0 arrived, 1 itself another_cluster"},
+		{"a balancer's", func(at []string) []string { return []string{at[0], behind(t, at[1], at[0])} }, "-1 arrived, 0 arrived, 1 itself load_balancer"},
+		{"an SSH server's", func(at []string) []string {
+			return []string{at[0], serving(t, func(c net.Conn) {
+				_, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.6\r\n")
+				_, _ = io.Copy(io.Discard, c)
+			})}
+		}, "-1 arrived, 0 arrived, 1 kafka other_service"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o, _ := options(t, advertising(t, 2, tt.advertise)[0])
-			e, words := told(t, o)
+			r, words := examined(t, o)
 			if got := strings.Join(words, ", "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
-			if got := e.Findings[len(e.Findings)-1].Fix; got != tt.fix {
-				t.Errorf("the fix is %q, want %q", got, tt.fix)
-			}
-			if e.Sound() != (tt.fix == "") {
-				t.Errorf("sound: %t", e.Sound())
+			if r.Sound() != !strings.Contains(tt.want, "_") && tt.name != "a closed port" && tt.name != "a wildcard" {
+				t.Errorf("sound: %t", r.Sound())
 			}
 		})
 	}
 }
 
-// A node that fails where it says it is may be at an address of the user's.
+// A node that fails where it says it is may be at an address of the user's, and then that is what
+// it should advertise.
 func TestExamineSaysWhatConnectReaches(t *testing.T) {
 	at := cluster(t, 3, nil)
 	o, _ := options(t, at[2], at[0])
-	e, words := told(t, o)
-	if got, want := strings.Join(words, ", "), "-1 arrived, -1 arrived, 0 name, 1 name, 2 name"; got != want {
+	r, words := examined(t, o)
+	if got, want := strings.Join(words, ", "), "-1 arrived, -1 arrived, 0 name name_unknown, 1 name name_unknown, 2 name name_unknown"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	for node, want := range map[int32]string{0: at[0], 1: "", 2: at[2]} {
-		if got := e.Reached(node); got != want {
-			t.Errorf("node %d: connect reaches it at %q, want %q", node, got, want)
+	for _, f := range r.Findings[2:] {
+		want := map[int32]string{0: at[0], 2: at[2]}[f.Node]
+		if f.Connect != want {
+			t.Errorf("node %d: connect reaches it at %q, want %q", f.Node, f.Connect, want)
 		}
+		host := "HOST"
+		if want != "" {
+			host, _, _ = strings.Cut(want, ":")
+		}
+		if lines := strings.Join(f.Fix.Properties, "\n"); !strings.Contains(lines, ",EXTERNAL://"+host+":19092\n") {
+			t.Errorf("node %d: the lines are\n%s", f.Node, lines)
+		}
+	}
+	if got, want := r.ConnectCommand(), "kproxy connect "+at[2]+" "+at[0]; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 
-// The user's own addresses, TLS and login.
+// A broker's own configuration is what its lines are made of.
+func TestExamineReadsListeners(t *testing.T) {
+	at, c := advertisingCluster(t, 1, func([]string) []string { return []string{"b0.vpc.invalid:9092"} })
+	c.ControlKey(kmsg.DescribeConfigs.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		r := kmsg.NewDescribeConfigsResponseResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeBroker, "0"
+		for name, value := range map[string]string{
+			"listeners": "INSIDE://:9092,CONTROLLER://:9093", "advertised.listeners": "INSIDE://b0.vpc.invalid:9092",
+			"listener.security.protocol.map": "INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT,UNUSED:SSL", "controller.listener.names": "CONTROLLER",
+		} {
+			entry := kmsg.NewDescribeConfigsResponseResourceConfig()
+			entry.Name, entry.Value = name, &value
+			r.Configs = append(r.Configs, entry)
+		}
+		resp.Resources = append(resp.Resources, r)
+		return resp, nil, true
+	})
+	o, _ := options(t, at[0])
+	r, _ := examined(t, o)
+	want := []string{
+		"listeners=INSIDE://:9092,CONTROLLER://:9093,EXTERNAL://:19092",
+		"advertised.listeners=INSIDE://b0.vpc.invalid:9092,EXTERNAL://127.0.0.1:19092",
+		"listener.security.protocol.map=INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:PLAINTEXT",
+	}
+	if got := r.Findings[1].Fix.Properties; !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A broker that replica lists name, and that the cluster does not list, is missed.
+func TestExamineMissesBrokers(t *testing.T) {
+	at, c := advertisingCluster(t, 2, func(at []string) []string { return at }, kfake.SeedTopics(1, "orders"))
+	c.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if m := req.(*kmsg.MetadataRequest); m.Topics != nil || m.Version < 5 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		topic, partition := kmsg.NewMetadataResponseTopic(), kmsg.NewMetadataResponseTopicPartition()
+		partition.Replicas, partition.ISR, partition.OfflineReplicas = []int32{0, 1, 7}, []int32{0}, []int32{7, 8}
+		topic.Partitions = append(topic.Partitions, partition)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	o, _ := options(t, at[0])
+	r, words := examined(t, o)
+	if got, want := strings.Join(words, ", "), "-1 arrived, 0 arrived, 1 arrived, 7 name missing_broker, 8 name missing_broker"; got != want || r.Sound() {
+		t.Errorf("%s, want %s; sound: %t", got, want, r.Sound())
+	}
+}
+
+// controller serves ApiVersions as a KRaft controller, and closes at anything else.
+func controller(t *testing.T) string {
+	t.Helper()
+	return serving(t, func(c net.Conn) {
+		var prefix [12]byte // size, key, version, correlation id
+		if _, err := io.ReadFull(c, prefix[:]); err != nil || prefix[5] != byte(kmsg.ApiVersions) {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, c, int64(wire.Size(prefix[:]))-8); err != nil {
+			return
+		}
+		resp := kmsg.NewPtrApiVersionsResponse()
+		for _, key := range []kmsg.Key{kmsg.ApiVersions, kmsg.Vote, kmsg.DescribeQuorum} {
+			k := kmsg.NewApiVersionsResponseApiKey()
+			k.ApiKey = key.Int16()
+			resp.ApiKeys = append(resp.ApiKeys, k)
+		}
+		payload := resp.AppendTo(nil)
+		_, _ = c.Write(append(wire.AppendResponsePrefix(nil, wire.CorrelationID(prefix[4:]), len(payload)), payload...))
+		_, _ = io.ReadFull(c, prefix[:])
+	})
+}
+
+// The user's own addresses: what is at the port, TLS and login.
 func TestExamineBootstrap(t *testing.T) {
 	t.Parallel()
 	ca := certlab.NewAuthority(t, "ca")
+	other := certlab.NewFolder(t).Write(t, "other.pem", certlab.NewAuthority(t, "another authority").PEM)
+	own := certlab.NewFolder(t).Write(t, "ca.pem", ca.PEM)
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
-	plainAt, secureAt := cluster(t, 1, nil)[0], cluster(t, 1, secure)[0]
+	mutual := secure.Clone()
+	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, ca.Pool()
+	named := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid").Pair}}
+	expired := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, certlab.Expired, "127.0.0.1").Pair}}
+	plainAt, secureAt, mutualAt := cluster(t, 1, nil)[0], cluster(t, 1, secure)[0], cluster(t, 1, mutual)[0]
 	loginAt := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0]
-	strangerAt := cluster(t, 1, nil, kfake.ClusterID("stranger"))[0]
+	as := func(mechanism, password string) func(o *Options) {
+		return func(o *Options) {
+			o.SASL = &proxy.SASL{Mechanism: mechanism, Username: "alice", Password: proxy.Secret{Text: password}}
+		}
+	}
+	with := func(secure proxy.UpstreamTLS) func(*Options) { return func(o *Options) { o.TLS = &secure } }
 	for _, tt := range []struct {
 		name string
 		at   []string
 		edit func(o *Options)
 		want string
-		fix  string // a part of the first one's
+		says string // a part of the reason
+		fix  string // a part of the fix's text or command
 	}{
-		{"TLS is wanted", []string{secureAt}, func(*Options) {}, "-1 tls", "add --tls"},
-		{"TLS is not there", []string{plainAt}, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "-1 tls", "leave --tls out"},
-		{"nobody knows the authority", []string{secureAt}, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "-1 tls", "--ca FILE"},
-		{"no such name", []string{"kafka.invalid:9092"}, func(*Options) {}, "-1 name", "spelling"},
-		{"the login is refused", []string{loginAt}, func(o *Options) {
-			o.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice", Password: proxy.Secret{Text: "wrong-secret"}}
-		}, "-1 login", "user and password"},
-		{"two clusters", []string{plainAt, strangerAt}, func(*Options) {}, "-1 arrived, -1 itself, 0 name", ""},
+		{"TLS is wanted", []string{secureAt}, nil, "-1 tls tls_wanted", `issued by "CN=ca"`, "--tls --ca FILE"},
+		{"TLS is wanted, and a certificate", []string{mutualAt}, nil, "-1 tls tls_wanted", "asks clients for a certificate", "--tls --ca FILE"},
+		{"TLS is not there", []string{plainAt}, with(proxy.UpstreamTLS{}), "-1 tls tls_not_spoken", "does not speak TLS", "leave --tls out"},
+		{"the authority is not known", []string{secureAt}, with(proxy.UpstreamTLS{}), "-1 tls tls_untrusted", `it is for "127.0.0.1", issued by "CN=ca"; trusted is the system's authorities`, "--ca FILE"},
+		{"another authority", []string{secureAt}, with(proxy.UpstreamTLS{CA: other}), "-1 tls tls_untrusted", `which has "CN=another authority"`, "the file that is named is of another authority"},
+		{"a certificate is wanted", []string{mutualAt}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_client_wanted", "mTLS", "--cert FILE --key FILE"},
+		{"another name", []string{cluster(t, 1, named)[0]}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_wrong_name", `is for "b0.vpc.invalid"`, "--server-name b0.vpc.invalid"},
+		{"it has expired", []string{cluster(t, 1, expired)[0]}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_expired", "has expired", "renew"},
+		{"no such name", []string{"kafka.invalid:9092"}, nil, "-1 name name_unknown", "no such host", "spelt"},
+		{"the password is wrong", []string{loginAt}, as("PLAIN", "wrong-secret"), "-1 login login_refused", `log in by PLAIN as "alice": the broker closes`, "--password-file"},
+		{"the password is wrong, says the broker", []string{refusing(t, 0)}, as("PLAIN", "wrong-secret"), "-1 login login_refused", `log in by PLAIN as "alice": the broker refuses: SASL_AUTHENTICATION_FAILED`, "--password-file"},
+		{"the mechanism is wrong", []string{refusing(t, kerr.UnsupportedSaslMechanism.Code)}, as("SCRAM-SHA-512", "wrong-secret"), "-1 login login_mechanism", "does not offer SCRAM-SHA-512, but GSSAPI, PLAIN", "--sasl PLAIN"},
+		{"no logins there", []string{refusing(t, kerr.IllegalSaslState.Code)}, as("PLAIN", "wrong-secret"), "-1 login login_not_wanted", "takes no logins", "leave --sasl out"},
+		{"a controller", []string{controller(t)}, nil, "-1 kafka controller", "KRaft controller", "9092"},
+		{"a login at an SSH server", []string{serving(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n") })}, as("PLAIN", "wrong-secret"), "-1 kafka other_service", `"SSH-2.0-x"`, "port of a Kafka broker"},
+		{"closes at once", []string{serving(t, func(net.Conn) {})}, nil, "-1 kafka closes_at_once", "before anything is sent", "port-forward"},
+		{"closes at a byte", []string{serving(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) })}, nil, "-1 kafka closes", "without a byte", "what listens there"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o, _ := options(t, tt.at...)
-			tt.edit(o)
-			e, words := told(t, o)
+			if tt.edit != nil {
+				tt.edit(o)
+			}
+			r, words := examined(t, o)
 			if got := strings.Join(words, ", "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
-			if f := e.Findings[0]; !strings.Contains(f.Fix, tt.fix) || f.Err != nil && strings.Contains(f.Reason(), "wrong-secret") {
-				t.Errorf("%v; the fix is %q, want %q", f.Err, f.Fix, tt.fix)
+			f := r.Findings[0]
+			if !strings.Contains(f.Fix.Text+" "+f.Fix.Command, tt.fix) || !strings.Contains(f.Reason, tt.says) || strings.Contains(f.Reason, "wrong-secret") {
+				t.Errorf("%s\nthe fix is %+v\nwant %q, and %q", f.Reason, f.Fix, tt.says, tt.fix)
 			}
-			if e.Sound() {
+			if r.Sound() {
 				t.Error("it is said to be sound")
 			}
 		})
 	}
+}
 
-	o, _ := options(t, loginAt)
-	if e, _ := told(t, o); e.Cluster == nil || !e.Cluster.NeedsLogin || e.Sound() {
-		t.Errorf("of a cluster that wants a login: %+v", e.Cluster)
+// refusing is a broker that answers SaslHandshake with an error, and SaslAuthenticate too, as Kafka
+// does.
+func refusing(t *testing.T, handshake int16) string {
+	t.Helper()
+	at, c := advertisingCluster(t, 1, func(at []string) []string { return at }, kfake.EnableSASL(), alice)
+	c.ControlKey(kmsg.SASLHandshake.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		resp.ErrorCode, resp.SupportedMechanisms = handshake, []string{"GSSAPI", "PLAIN"}
+		return resp, nil, true
+	})
+	c.ControlKey(kmsg.SASLAuthenticate.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
+		return resp, nil, true
+	})
+	return at[0]
+}
+
+// A cluster that wants a login names no broker, and what could not be checked is said.
+func TestExamineNeedsLogin(t *testing.T) {
+	o, _ := options(t, cluster(t, 1, nil, kfake.EnableSASL(), alice)[0])
+	r, _ := examined(t, o)
+	if !r.NeedsLogin || r.Sound() || len(r.Unchecked) != 2 || !slices.Contains(r.Mechanisms, "PLAIN") {
+		t.Errorf("got %+v", r)
 	}
 }
 
-// Brokers whose TLS is not that of bootstrap, which a client speaks to all of them.
-func TestExamineOtherTLS(t *testing.T) {
+// Two clusters: the addresses of one are left out.
+func TestExamineTwoClusters(t *testing.T) {
+	o, _ := options(t, cluster(t, 1, nil)[0], cluster(t, 1, nil, kfake.ClusterID("stranger"))[0])
+	_, words := examined(t, o)
+	if got, want := strings.Join(words, ", "), "-1 arrived, -1 itself another_cluster, 0 name name_unknown"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// Brokers whose protocol is not that of bootstrap, which a client speaks to all of them.
+func TestExamineOtherProtocol(t *testing.T) {
 	t.Parallel()
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
 	trusted := &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
 	withTLS, without := cluster(t, 1, secure)[0], cluster(t, 1, nil)[0]
+	withLogin := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0]
 	other := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid").Pair}}
-	named := cluster(t, 1, other)[0]
 	for _, tt := range []struct {
 		name, at string
+		secure   *tls.Config // of bootstrap
 		tls      *proxy.UpstreamTLS
-		want     Step
-		fix      string
+		want     string
+		line     string
 	}{
-		{"TLS is wanted", withTLS, nil, TLS, fixOneTLS},
-		{"TLS is not there", without, trusted, TLS, fixOneTLS},
-		{"the certificate has another name", named, trusted, TLS, fixNames},
+		{"TLS is wanted", withTLS, nil, nil, "-1 arrived, 0 tls tls_wanted", "advertised.listeners=PLAINTEXT://"},
+		{"TLS is not there", without, secure, trusted, "-1 arrived, 0 tls tls_not_spoken", "advertised.listeners=SSL://"},
+		{"a login is wanted", withLogin, nil, nil, "-1 arrived, 0 login login_wanted", "advertised.listeners=PLAINTEXT://"},
+		{"the certificate has another name", cluster(t, 1, other)[0], secure, trusted, "-1 arrived, 0 tls tls_wrong_name", "advertised.listeners=SSL://b0.vpc.invalid:"},
 	} {
-		o, _ := options(t, tt.at)
-		o.TLS = tt.tls
-		host, port, _ := strings.Cut(tt.at, ":")
-		b := Broker{Node: 7, Host: host}
-		if _, err := fmt.Sscan(port, &b.Port); err != nil {
-			t.Fatal(err)
-		}
-		err := o.ask(nil, func(a asker) error {
-			if f := a.asAdvertised(t.Context(), &Cluster{Brokers: []Broker{b}}, b); f.Failed() != tt.want || f.Fix != tt.fix {
-				t.Errorf("%s: %s, %v; fix %q, want %q", tt.name, f.Failed(), f.Err, f.Fix, tt.fix)
+		t.Run(tt.name, func(t *testing.T) {
+			var opts []kfake.Opt
+			if tt.secure != nil {
+				opts = append(opts, kfake.TLS(tt.secure))
 			}
-			return nil
+			o, _ := options(t, advertising(t, 1, func([]string) []string { return []string{tt.at} }, opts...)[0])
+			o.TLS = tt.tls
+			r, words := examined(t, o)
+			if got := strings.Join(words, ", "); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+			if f := r.Findings[1]; len(f.Fix.Properties) != 1 || !strings.HasPrefix(f.Fix.Properties[0], tt.line) {
+				t.Errorf("%s; the lines are %q, want %q", f.Reason, f.Fix.Properties, tt.line)
+			}
 		})
-		if err != nil {
-			t.Error(err)
+	}
+}
+
+// A port that is silent is dialled twice, and takes no longer than is promised.
+func TestExamineSilent(t *testing.T) {
+	t.Parallel()
+	accepted := make(chan struct{}, 100)
+	at := serving(t, func(c net.Conn) {
+		accepted <- struct{}{}
+		_, _ = io.Copy(io.Discard, c)
+	})
+	o, _ := options(t, at)
+	start := time.Now()
+	r, words := examined(t, o)
+	if got, want := strings.Join(words, ", "), "-1 kafka silent"; got != want || r.Findings[0].Peer.Kind != speaks.Silent {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if took := time.Since(start); took > examineTime {
+		t.Errorf("it took %s", took)
+	}
+	if n := len(accepted); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
+// Progress is told as addresses are done.
+func TestExamineProgress(t *testing.T) {
+	at := advertising(t, 2, func(at []string) []string { return at })
+	o, _ := options(t, at[0])
+	type step struct{ done, all int }
+	steps := make(chan step, 100)
+	if _, err := o.Examine(t.Context(), doctor.User{Addresses: at[:1]}, func(done, all int) { steps <- step{done, all} }); err != nil {
+		t.Fatal(err)
+	}
+	close(steps)
+	last := step{}
+	for s := range steps {
+		last = step{max(last.done, s.done), max(last.all, s.all)}
+	}
+	if want := (step{3, 3}); last != want {
+		t.Errorf("the last is %v, want %v", last, want)
+	}
+}
+
+func TestFar(t *testing.T) {
+	for via, want := range map[string]string{
+		"": "", "ssh://me@bastion.example.com:2222": "bastion.example.com:2222", "socks5://10.0.0.1:1080": "10.0.0.1:1080",
+		"exec:ssh x nc {host} {port}": "the far side of the command of --via",
+	} {
+		if got := Far(via); got != want {
+			t.Errorf("%s: %q, want %q", via, got, want)
 		}
 	}
 }
 
-// Why nobody accepts a connection, by the address and what the system says.
-func TestAdviseConnect(t *testing.T) {
-	dial := func(err error) error { return &net.OpError{Op: "dial", Err: err} }
-	refused, late := dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), dial(os.ErrDeadlineExceeded)
-	for _, tt := range []struct {
-		address, bootstrap string
-		err                error
-		want               string
-	}{
-		{"localhost:9092", "kafka.example.com:9092", refused, fixLocalhost},
-		{"127.0.0.1:9092", "kafka.example.com:9092", late, fixLocalhost},
-		{"[::1]:9092", "kafka.example.com:9092", refused, fixLocalhost},
-		{"localhost:9093", "localhost:9092", refused, fixRefused},
-		{"b0.example.com:9092", "kafka.example.com:9092", refused, fixRefused},
-		{"172.17.0.2:9092", "kafka.example.com:9092", late, fixPrivate},
-		{"192.0.2.1:9092", "kafka.example.com:9092", late, fixFiltered},
-		{"192.0.2.1:9092", "kafka.example.com:9092", dial(os.NewSyscallError("connect", syscall.ENETUNREACH)), fixAdvertised},
+func TestLookAtFile(t *testing.T) {
+	files := certlab.NewFolder(t)
+	for text, want := range map[string]doctor.User{
+		"bootstrap.servers=a:1\nsasl.username = u\n":                         {Librdkafka: true},
+		"ssl.ca.location=/x\r\nsasl.mechanisms=PLAIN":                        {Librdkafka: true, Store: "/x", Mechanism: "sasl.mechanisms"},
+		"sasl.jaas.config=x\nssl.truststore.location: y\nsasl.mechanism = P": {Store: "y", Mechanism: "sasl.mechanism"},
+		"# ssl.ca.location=x\n":                                              {},
 	} {
-		a := asker{Options: &Options{Addresses: []string{tt.bootstrap}}}
-		if got := a.adviseConnect(tt.err, tt.address); got != tt.want {
-			t.Errorf("%s, from %s: %v: %q, want %q", tt.address, tt.bootstrap, tt.err, got, tt.want)
+		want.File = files.Write(t, "client", []byte(text))
+		var got doctor.User
+		if LookAtFile(t.Context(), want.File, &got); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
 	}
 }

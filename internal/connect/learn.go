@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/doctor"
+	"kproxy/internal/speaks"
 	"kproxy/proxy"
 )
 
@@ -34,6 +37,14 @@ func (c *Cluster) How(node int32) (How, error) { return c.paired.how[node], c.er
 type asker struct {
 	*Options
 	proxy *proxy.Proxy
+	met   func(net.Addr) // gets the other end of each connection to a broker; nil: nothing does
+}
+
+// note tells met of a connection.
+func (a asker) note(i *proxy.Inquiry) {
+	if a.met != nil {
+		a.met(i.Conn().RemoteAddr())
+	}
 }
 
 // ask runs f with a proxy that has these dial rules and serves nobody.
@@ -45,7 +56,7 @@ func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
 		return err
 	}
 	defer p.Shutdown(context.Background())
-	return f(asker{o, p})
+	return f(asker{Options: o, proxy: p})
 }
 
 // Learn asks the given addresses who the brokers are, and finds who is where. The error
@@ -70,7 +81,9 @@ func (a asker) brokers(ctx context.Context) (*Cluster, error) {
 	var errs []error
 	for _, address := range a.Addresses {
 		a.Say("asking " + address + " who the brokers are")
-		c, err := a.brokersFrom(ctx, address)
+		asking, cancel := context.WithTimeout(ctx, a.Timeout)
+		c, err := a.brokersFrom(asking, address)
+		cancel()
 		if err == nil {
 			return c, nil
 		}
@@ -82,17 +95,20 @@ func (a asker) brokers(ctx context.Context) (*Cluster, error) {
 	return nil, errors.Join(errs...)
 }
 
+// brokersFrom asks an address who the brokers are, for as long as ctx allows.
 func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
-	defer cancel()
 	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 	if err != nil {
 		return nil, err
 	}
 	defer i.Close()
-	versions := kmsg.NewPtrApiVersionsRequest()
-	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
+	a.note(i)
+	versions, offers := kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrApiVersionsResponse()
+	if err := i.Ask(ctx, versions, offers); err != nil {
 		return nil, err
+	}
+	if speaks.IsController(offers) {
+		return nil, &doctor.NotBrokerError{}
 	}
 	metadata, err := i.Brokers(ctx)
 	if errors.Is(err, proxy.ErrNeedsLogin) {

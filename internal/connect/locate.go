@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -12,7 +13,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/doctor"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
+	"kproxy/internal/speaks"
 	"kproxy/proxy"
 )
 
@@ -20,29 +24,41 @@ import (
 // address works is dialled there: an address of the user's may be a load balancer's,
 // behind which any of them answers.
 func (o *Options) locate(ctx context.Context, c *Cluster) error {
-	c.errs = map[int32]error{}
 	settled := map[int32]How{}
 	for _, b := range c.Brokers {
 		if how := o.ruled(b); how != "" {
 			settled[b.Node] = how
 		}
 	}
+	var own map[int32]error
+	var witnesses []witness
 	err := o.ask(nil, func(a asker) error {
 		var asking sync.WaitGroup
-		var own map[int32]error
-		var witnesses []witness
 		if len(c.Brokers) > 1 {
 			asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
 		}
-		asking.Go(func() { witnesses = a.witnesses(ctx, c) })
+		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c) })
 		asking.Wait()
-		for _, b := range c.unsettled(settled) {
-			if err, tried := own[b.Node]; err != nil {
-				c.errs[b.Node] = err
-			} else if tried {
-				settled[b.Node] = ByItself
-			}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.settle(ctx, c, settled, own, witnesses)
+}
+
+// settle decides where brokers are dialled that are not settled, by how it went at their own
+// addresses, which are not dialled again, and by who is at the user's.
+func (o *Options) settle(ctx context.Context, c *Cluster, settled map[int32]How, own map[int32]error, witnesses []witness) error {
+	c.errs = map[int32]error{}
+	for _, b := range c.unsettled(settled) {
+		if err, tried := own[b.Node]; err != nil {
+			c.errs[b.Node] = err
+		} else if tried {
+			settled[b.Node] = ByItself
 		}
+	}
+	err := o.ask(nil, func(a asker) error {
 		c.paired = pair(c.Brokers, settled, witnesses, a.resolveBrokers(ctx, c.Brokers))
 		return nil
 	})
@@ -76,10 +92,12 @@ func (c *Cluster) unsettled(settled map[int32]How) []Broker {
 	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
 }
 
-// witnesses asks at each of the user's addresses who is there.
-func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
+// witnesses asks at each of the user's addresses which node is there, and for its listeners, by
+// node.
+func (a asker) witnesses(ctx context.Context, c *Cluster) ([]witness, map[int32]doctor.Layout) {
 	all := make([]witness, len(a.Addresses))
 	seen := make([]seenAt, len(a.Addresses))
+	layouts := map[int32]doctor.Layout{}
 	var asking sync.WaitGroup
 	for i, address := range a.Addresses {
 		asking.Go(func() {
@@ -91,42 +109,63 @@ func (a asker) witnesses(ctx context.Context, c *Cluster) []witness {
 	}
 	asking.Wait()
 	for i, s := range seen {
+		maps.Copy(layouts, s.layouts)
 		if s.mixed() {
-			a.Say(fmt.Sprintf("%s answer at %s in turn, as behind a load balancer; it is used for bootstrap only", s, a.Addresses[i]))
+			a.Say(fmt.Sprintf("%s respond at %s in turn, as behind a load balancer; it is used for bootstrap only", s, a.Addresses[i]))
 		}
 	}
 	// The only broker is where the answer came from.
 	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
 		all[0], all[at] = all[at], all[0]
 	}
-	return all
+	return all, layouts
 }
 
-func (a asker) describedAt(ctx context.Context, address string, brokers []Broker) int32 {
-	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+func (a asker) describedAt(ctx context.Context, node int32, address string, brokers []Broker) (int32, doctor.Layout) {
+	i, err := a.proxy.Inquire(ctx, clusterName, node, address)
 	if err != nil {
-		return proxy.NoNode
+		return proxy.NoNode, doctor.Layout{}
 	}
 	defer i.Close()
 	return describes(ctx, i, brokers)
 }
 
-// describes asks a broker to describe each broker's configuration: it answers for itself
-// alone. A service that answers for all tells nothing.
-func describes(ctx context.Context, i *proxy.Inquiry, brokers []Broker) int32 {
+// describes asks a broker to describe each broker's configuration: it responds for itself
+// alone. A service that responds for all tells nothing.
+func describes(ctx context.Context, i *proxy.Inquiry, brokers []Broker) (int32, doctor.Layout) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
-	req.Version = 1 // Kafka 1.1; no answer of it has a flexible header before v4
+	req.Version = 1 // Kafka 1.1; no response of it has a flexible header before v4
 	for _, b := range brokers {
 		resource := kmsg.NewDescribeConfigsRequestResource()
 		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(b.Node))
-		resource.ConfigNames = []string{"broker.id"}
+		resource.ConfigNames = append([]string{"broker.id"}, doctor.LayoutKeys...)
 		req.Resources = append(req.Resources, resource)
 	}
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	if err := i.Ask(ctx, req, resp); err != nil {
-		return proxy.NoNode
+		return proxy.NoNode, doctor.Layout{}
 	}
-	return onlyOne(resp, brokers)
+	node := onlyOne(resp, brokers)
+	if node == proxy.NoNode {
+		return node, doctor.Layout{}
+	}
+	return node, layoutOf(resp)
+}
+
+// layoutOf reads a broker's listeners from the one resource that has no error.
+func layoutOf(resp *kmsg.DescribeConfigsResponse) doctor.Layout {
+	values := map[string]string{}
+	for _, r := range resp.Resources {
+		if r.ErrorCode != 0 {
+			continue
+		}
+		for _, c := range r.Configs {
+			if c.Value != nil && slices.Contains(doctor.LayoutKeys, c.Name) {
+				values[c.Name] = *c.Value
+			}
+		}
+	}
+	return doctor.ParseLayout(values)
 }
 
 // onlyOne is the node for which an answer has no error, if there is one such node and the
@@ -229,7 +268,13 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 	errs := make([]error, len(brokers))
 	var trying sync.WaitGroup
 	for n, b := range brokers {
-		trying.Go(func() { _, errs[n] = a.try(ctx, c, b) })
+		trying.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+			defer cancel()
+			if _, errs[n] = a.try(ctx, c, b); errors.Is(errs[n], proxy.ErrNeedsLogin) {
+				errs[n] = nil // clients log in by themselves
+			}
+		})
 	}
 	trying.Wait()
 	all := map[int32]error{}
@@ -240,38 +285,39 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 }
 
 // try connects to a broker where it is dialled, and wants it to be the one that is meant,
-// as far as it says, which known tells: a name may lead to something else from here.
+// as far as it says, which known tells: a name may lead to something else from here, and a load
+// balancer to something else each time.
 func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
-	defer cancel()
 	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
 	if err != nil {
 		return false, err
 	}
 	defer i.Close()
-	versions := kmsg.NewPtrApiVersionsRequest()
-	if err := i.Ask(ctx, versions, versions.ResponseKind()); err != nil {
+	a.note(i)
+	versions, offers := kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrApiVersionsResponse()
+	if err := i.Ask(ctx, versions, offers); err != nil {
 		return false, err
 	}
-	metadata, err := i.Brokers(ctx)
-	if errors.Is(err, proxy.ErrNeedsLogin) {
-		return false, nil
+	if speaks.IsController(offers) {
+		return false, &doctor.NotBrokerError{}
 	}
+	metadata, err := i.Brokers(ctx)
 	if err != nil {
 		return false, err
 	}
 	if id := metadata.ClusterID; id != nil && c.ID != "" && *id != c.ID {
 		return false, anotherCluster(*id)
 	}
-	node := describes(ctx, i, c.Brokers)
-	if node != proxy.NoNode && node != b.Node {
-		return false, &notItselfError{fmt.Sprintf("node %d answers there", node)}
-	}
+	node, _ := describes(ctx, i, c.Brokers)
 	if node == proxy.NoNode {
 		if a.refusesID(ctx, c, b) {
-			return false, &notItselfError{"another node answers there"}
+			return false, &doctor.SelfError{Verdict: doctor.AnotherNode, Says: "another node responds there"}
 		}
 		return false, nil
 	}
-	return true, a.isOnly(ctx, c, b)
+	return true, a.isOnly(ctx, c, b, node)
+}
+
+func anotherCluster(id string) error {
+	return &doctor.SelfError{Verdict: doctor.Stranger, Says: fmt.Sprintf("another cluster responds there: %q", foreign.Line(id))}
 }

@@ -167,8 +167,8 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		edit func(o *Options)
 		want string
 	}{
-		"TLS is wanted":               {secureAt, func(*Options) {}, "the port wants TLS; add --tls"},
-		"TLS is wanted, with a login": {secureAt, login, "the port wants TLS; add --tls"},
+		"TLS is wanted":               {secureAt, func(*Options) {}, "the port wants TLS"},
+		"TLS is wanted, with a login": {secureAt, login, "the port wants TLS"},
 		"TLS is not there":            {plainAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "the port does not speak TLS"},
 		"nobody knows the authority":  {secureAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "--ca FILE"},
 		"the certificate is another's": {secureAt, func(o *Options) {

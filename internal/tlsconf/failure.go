@@ -149,6 +149,15 @@ func alertOf(err error) (tls.AlertError, bool) {
 	return 0, false
 }
 
+// Shown returns the chain that the other side has shown in a handshake that failed for what
+// is in it, its own certificate first; nil where it was not for that.
+func Shown(err error) []*x509.Certificate {
+	if failed, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return failed.UnverifiedCertificates
+	}
+	return nil
+}
+
 func isTimeout(err error) bool {
 	timeout, ok := errors.AsType[net.Error](err)
 	return ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)

@@ -1,0 +1,295 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"kproxy/internal/auth"
+	"kproxy/internal/foreign"
+	"kproxy/internal/hostport"
+	"kproxy/internal/speaks"
+	"kproxy/internal/tlsconf"
+	"kproxy/proxy"
+)
+
+// Case is a way that has failed, with what is known around it.
+type Case struct {
+	User    *User
+	Node    int32  // proxy.NoNode: the address is one of the user's
+	Address string // of the user's, or that the node advertises
+	Err     error
+	Peer    speaks.Peer // what the port says, if it was asked
+
+	// KnownHost says that the same machine responds at another port.
+	KnownHost bool
+	// Working is the user's own address at which the node responds; "": it is not known.
+	Working string
+	// Layout is the broker's own configuration, or that of another broker of the cluster if
+	// Borrowed says so.
+	Layout   Layout
+	Borrowed bool
+	// Alone says that the cluster has no other broker.
+	Alone bool
+}
+
+// IsBootstrap reports whether the address is one of the user's.
+func (c *Case) IsBootstrap() bool { return c.Node == proxy.NoNode }
+
+// isElsewhereLocal reports whether the address works on the broker's own machine only, which is
+// not this one: the user's addresses lead away from here.
+func (c *Case) isElsewhereLocal() bool {
+	return !c.IsBootstrap() && isLocal(c.Address) && !slices.ContainsFunc(c.User.Addresses, isLocal)
+}
+
+func isLocal(address string) bool {
+	host, _, err := hostport.Parse(address)
+	return err == nil && hostport.IsLoopback(host)
+}
+
+// HasEnded reports whether the other side has closed its connection without a response.
+func HasEnded(err error) bool {
+	failed, isTLS := errors.AsType[*tlsconf.Error](err)
+	return isEnd(err) || isTLS && failed.Failure == tlsconf.Ended
+}
+
+// Dialled is the IP address that an error of a dial is of, or that an address names.
+func Dialled(err error, address string) netip.Addr {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if tcp, ok := op.Addr.(*net.TCPAddr); ok {
+			return tcp.AddrPort().Addr().Unmap()
+		}
+	}
+	host, _, _ := hostport.Parse(address)
+	ip, _ := netip.ParseAddr(host)
+	return ip.Unmap()
+}
+
+// Cause is an error in one line, without what was dialled.
+func Cause(err error) string { return foreign.Line((&Case{Err: err}).cause()) }
+
+// isEnd reports whether the other side has closed its connection.
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// maxReason is the most characters of a reason: a few lines of a screen.
+const maxReason = 500
+
+// Judge finds what is wrong, and what to do.
+func Judge(c Case) (v Verdict, step Step, reason string, fix Fix) {
+	step = FailedStep(c.Err)
+	v = c.verdict(step)
+	switch v { //nolint:exhaustive // others stay where they were found
+	case WantsTLS, NoTLS, WantsCert, CertRefused:
+		step = TLS
+	case OtherThing, IsControl, ProxyFirst, ClosesFirst, Closes, Silent:
+		step = Kafka
+	}
+	reason = c.reason(v)
+	if step == Connect {
+		reason = c.resolved() + reason
+	}
+	return v, step, foreign.LineOf(reason, maxReason), c.fix(v)
+}
+
+// resolved says which IP address was dialled, if the address has a name.
+func (c *Case) resolved() string {
+	host, _, err := hostport.Parse(c.Address)
+	ip := Dialled(c.Err, c.Address)
+	if err != nil || !ip.IsValid() || hostport.Canonical(host) == ip.String() {
+		return ""
+	}
+	return fmt.Sprintf("the name resolves to %s; ", ip)
+}
+
+// reason says what is wrong, as a clause.
+func (c *Case) reason(v Verdict) string {
+	switch v {
+	case NameUnknown:
+		return "no such host: the name does not resolve " + c.where()
+	case NameTimeout:
+		return "the name server does not say: " + c.cause()
+	case Wildcard:
+		return "the broker advertises a wildcard (0.0.0.0 or ::), to which no client can connect"
+	case Missing:
+		return "partitions have replicas on this broker, and the cluster does not list it: it is down, or was removed"
+	case NoAddress:
+		return "the broker advertises no host and port that a client can connect to"
+	case Localhost:
+		return "the broker advertises localhost, which is every client's own machine"
+	case Refused:
+		return "connection refused: nothing listens on this port of the machine"
+	case PortBlocked:
+		return "no response on this port, although the same machine responds on another"
+	case Private:
+		return "no response: the address is a private one (RFC 1918), which works inside its own network or over a VPN"
+	case Filtered:
+		return "no response: what is sent there is dropped, or the machine is down"
+	case NoRoute:
+		if Dialled(c.Err, c.Address).IsPrivate() {
+			return "there is no way to it from here, and it is a private address (RFC 1918), which works inside its own network or over a VPN: " + c.cause()
+		}
+		return "there is no way to it from here: " + c.cause()
+	case WantsTLS:
+		return c.wantsTLS()
+	case NoTLS:
+		return "the port does not speak TLS: " + c.Peer.String() + " responds without"
+	case Untrusted, Expired, WrongName, WantsCert, CertRefused, TLSVersion, TLSName, TLSFailed:
+		return c.tlsReason(v)
+	case OtherThing:
+		return c.Peer.String() + " is there, and no Kafka broker"
+	case IsControl:
+		return "a KRaft controller is there, and no broker: clients connect to brokers"
+	case ProxyFirst:
+		return c.Peer.Kind.Name() + " is there"
+	case ClosesFirst:
+		return "the port accepts a connection and closes it before anything is sent"
+	case Closes:
+		return "the port accepts a connection and closes it at a Kafka request and at a TLS handshake, without a byte"
+	case Silent:
+		return "the port accepts connections and sends nothing, neither at a Kafka request nor at a TLS handshake"
+	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
+		return c.loginReason(v)
+	default:
+		return c.cause()
+	}
+}
+
+// where is the place that names are resolved at.
+func (c *Case) where() string {
+	if c.User.Via != "" {
+		return "at " + c.User.Via
+	}
+	return "here"
+}
+
+// cause is the error without what the finding has already.
+func (c *Case) cause() string {
+	if dns, ok := errors.AsType[*net.DNSError](c.Err); ok {
+		return dns.Err
+	}
+	if op, ok := errors.AsType[*net.OpError](c.Err); ok && op.Op == "dial" {
+		if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {
+			return call.Err.Error()
+		}
+		return op.Err.Error()
+	}
+	if errors.Is(c.Err, context.DeadlineExceeded) {
+		return "no response in time"
+	}
+	return c.Err.Error()
+}
+
+// wantsTLS says that the port speaks TLS, and shows its certificate.
+func (c *Case) wantsTLS() string {
+	text := "the port wants TLS"
+	if cert := c.Peer.Cert; cert != nil {
+		text += fmt.Sprintf(": its certificate is for %s, issued by %s", cert.For(), cert.By())
+	}
+	if c.Peer.Wants {
+		text += ", and it asks clients for a certificate of their own"
+	}
+	return text
+}
+
+// certificate is the one that the server has shown in the handshake that failed.
+func (c *Case) certificate() *speaks.Certificate {
+	if chain := tlsconf.Shown(c.Err); len(chain) > 0 {
+		return speaks.CertificateOf(chain)
+	}
+	return c.Peer.Cert
+}
+
+// serverName is the name that the user wants in every certificate; "": each broker's own.
+func (c *Case) serverName() string {
+	if c.User.TLS == nil {
+		return ""
+	}
+	return c.User.TLS.ServerName
+}
+
+func (c *Case) tlsReason(v Verdict) string {
+	cert := c.certificate()
+	if cert == nil {
+		cert = &speaks.Certificate{}
+	}
+	switch v {
+	case Untrusted:
+		trusted := "the system's authorities"
+		if c.User.Trusted != "" {
+			trusted = c.User.Trusted
+		}
+		return fmt.Sprintf("the certificate is not trusted: it is for %s, issued by %s; trusted is %s", cert.For(), cert.By(), trusted)
+	case Expired:
+		const day = "2006-01-02"
+		if time.Now().Before(cert.NotBefore) {
+			return fmt.Sprintf("the certificate is not yet valid: it is from %s to %s", cert.NotBefore.Format(day), cert.NotAfter.Format(day))
+		}
+		return fmt.Sprintf("the certificate has expired: it was valid from %s to %s", cert.NotBefore.Format(day), cert.NotAfter.Format(day))
+	case WrongName:
+		host, _, _ := hostport.Parse(c.Address)
+		if named := c.serverName(); named != "" {
+			host = named
+		}
+		return fmt.Sprintf("the certificate is for %s, and not for %q", cert.For(), foreign.LineOf(host, 100))
+	case WantsCert:
+		return "the broker wants a certificate of the client (mTLS), and was shown none"
+	case CertRefused:
+		return "the broker does not accept the client's certificate"
+	case TLSVersion:
+		return "there is no TLS version or cipher in common: " + c.cause()
+	default:
+		return c.cause()
+	}
+}
+
+func (c *Case) loginReason(v Verdict) string {
+	switch v {
+	case Mechanism:
+		offer, _ := errors.AsType[*auth.OfferError](c.Err)
+		return fmt.Sprintf("the broker does not offer %s, but %s", c.mechanism(), foreign.Line(offer.List()))
+	case NoLogin:
+		return "this port takes no logins: its listener has no SASL"
+	case LoginWanted:
+		return "the port wants a login, and the user's address does not: it is that of another listener"
+	case Plaintext:
+		return "the login's secret would be sent without TLS"
+	case Password:
+		if isEnd(c.Err) {
+			return c.login() + ": the broker closes the connection, as it may for a wrong password"
+		}
+		return c.login() + ": the broker refuses: " + c.loginCause()
+	default:
+		return c.cause()
+	}
+}
+
+func (c *Case) mechanism() string {
+	if c.User.SASL == nil {
+		return "SASL"
+	}
+	return foreign.LineOf(c.User.SASL.Mechanism, 40)
+}
+
+// login is the mechanism and the user.
+func (c *Case) login() string {
+	if c.User.SASL == nil || c.User.SASL.Username == "" {
+		return "log in by " + c.mechanism()
+	}
+	return fmt.Sprintf("log in by %s as %q", c.mechanism(), foreign.LineOf(c.User.SASL.Username, 60))
+}
+
+func (c *Case) loginCause() string {
+	if login, ok := errors.AsType[*auth.LoginError](c.Err); ok {
+		return login.Err.Error()
+	}
+	return c.cause()
+}

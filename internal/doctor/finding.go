@@ -1,0 +1,110 @@
+package doctor
+
+import (
+	"strconv"
+	"time"
+
+	"kproxy/internal/foreign"
+	"kproxy/internal/speaks"
+	"kproxy/proxy"
+)
+
+// Step is a step of a client's way to a broker.
+type Step int
+
+// The steps, in the order of the way.
+const (
+	Name    Step = iota // the name has addresses
+	Connect             // a connection is accepted there
+	TLS                 // the certificate is good
+	Kafka               // a Kafka broker responds
+	Login               // the login is accepted
+	Itself              // it is the node of this cluster that it should be
+	Arrived             // no step is left
+)
+
+var stepWords = [...]string{"name", "connect", "tls", "kafka", "login", "itself", "arrived"}
+
+func (s Step) String() string { return stepWords[s] }
+
+// Finding is how one address does for a client.
+type Finding struct {
+	Node    int32 // proxy.NoNode: it is one of the user's, for bootstrap
+	Address string
+	Took    time.Duration // the whole way, or as far as it went
+	Taken   [Arrived]bool // the steps that there are on this way
+	Err     error         // why it failed; nil: it did not
+	Failed  Step          // Arrived: no step did
+
+	Verdict Verdict     // "": it works
+	Reason  string      // what is wrong, a clause
+	Peer    speaks.Peer // what the port says, where it gave no Kafka response
+	Fix     Fix
+
+	Connect string // of a node that failed, where kproxy connect reaches it; "": nowhere
+}
+
+// Who is the finding's subject: bootstrap, or node 1.
+func (f *Finding) Who() string {
+	if f.Node == proxy.NoNode {
+		return "bootstrap"
+	}
+	return "node " + strconv.Itoa(int(f.Node))
+}
+
+// Shown is the address for a screen.
+func (f *Finding) Shown() string {
+	if f.Address == "" {
+		return "(no address)"
+	}
+	return foreign.LineOf(f.Address, maxAddress)
+}
+
+// maxAddress is the most characters of an address that are shown: a DNS name has 253 at
+// most, and a port with its colon 6.
+const maxAddress = 259
+
+// Outcome is what a step came to: ok, FAIL, - for one that this way does not have or that could
+// not be told, and nothing for one behind a failure.
+func (f *Finding) Outcome(s Step) string {
+	switch {
+	case s == f.Failed:
+		return "FAIL"
+	case s > f.Failed:
+		return ""
+	case !f.Taken[s]:
+		return "-"
+	default:
+		return "ok"
+	}
+}
+
+// Report is what a client would meet.
+type Report struct {
+	User      User
+	ClusterID string
+	Brokers   int  // that the cluster names
+	Heard     bool // an address has responded as a Kafka broker
+
+	// NeedsLogin says that the brokers are named to those only who have logged in, by one of
+	// Mechanisms, if the cluster has said them.
+	NeedsLogin bool
+	Mechanisms []string
+
+	Findings  []Finding
+	Unchecked []string // what could not be checked, and why: a clause each
+}
+
+// Failed are the findings that failed.
+func (r *Report) Failed() []*Finding {
+	var all []*Finding
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.Err != nil {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// Sound reports whether each address works, and all of them were heard of.
+func (r *Report) Sound() bool { return r.Heard && !r.NeedsLogin && len(r.Failed()) == 0 }

@@ -1,0 +1,35 @@
+package doctor
+
+// Fix is what to do. All but Text may be empty.
+type Fix struct {
+	Text       string   // a sentence or two
+	File       string   // where Properties go: "server.properties of node 1", "client.properties"
+	Properties []string // lines of that file
+	Env        []string // the same for a container, NAME=value
+	Bootstrap  string   // where clients bootstrap then, if that is another address
+	Notes      []string // what to look at in the lines: a clause each
+	Command    string   // for a shell
+	Docs       string   // a section of docs/listeners.md
+}
+
+// The sections of docs/listeners.md. A test holds them against the file.
+const (
+	docs            = "docs/listeners.md"
+	docsAdvertised  = docs + "#what-a-broker-advertises"
+	docsNetworks    = docs + "#one-listener-for-each-network"
+	docsLocalhost   = docs + "#localhost-and-0000"
+	docsPorts       = docs + "#ports-that-are-closed-or-filtered"
+	docsOwnAddress  = docs + "#each-broker-needs-its-own-address"
+	docsProtocols   = docs + "#security-protocols"
+	docsCerts       = docs + "#certificates"
+	docsLogins      = docs + "#logins"
+	docsControllers = docs + "#controllers"
+	docsServices    = docs + "#other-services-at-the-port"
+	docsMissing     = docs + "#a-broker-that-is-missing"
+	docsNames       = docs + "#names-that-do-not-resolve"
+)
+
+var allDocs = []string{
+	docsAdvertised, docsNetworks, docsLocalhost, docsPorts, docsOwnAddress, docsProtocols, docsCerts,
+	docsLogins, docsControllers, docsServices, docsMissing, docsNames,
+}

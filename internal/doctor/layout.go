@@ -1,0 +1,225 @@
+package doctor
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kproxy/internal/hostport"
+)
+
+// Layout is what a broker's configuration says of its listeners. The zero value says
+// nothing: it could not be read.
+type Layout struct {
+	Listeners   []Listener        // listeners
+	Advertised  []Listener        // advertised.listeners; nil: not set
+	Map         map[string]string // listener.security.protocol.map
+	Controllers []string          // controller.listener.names
+}
+
+// Listener is NAME://HOST:PORT. The host may be empty.
+type Listener struct {
+	Name, Host string
+	Port       int32
+}
+
+func (l Listener) String() string { return l.Name + "://" + joinHost(l.Host, l.Port) }
+
+func joinHost(host string, port int32) string {
+	if host == "" {
+		return ":" + strconv.Itoa(int(port))
+	}
+	return hostport.Join(host, port)
+}
+
+// LayoutKeys are the keys of a broker's configuration that ParseLayout reads.
+var LayoutKeys = []string{"listeners", "advertised.listeners", "listener.security.protocol.map", "controller.listener.names"}
+
+// maxLayout bounds a value of these keys, in bytes, and their lists.
+const (
+	maxLayout    = 4096
+	maxListeners = 32
+)
+
+var listenerName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
+// ParseLayout reads the values of LayoutKeys. It returns the zero Layout where one of them is
+// not as Kafka writes it: they are a peer's, and end in lines that users paste.
+func ParseLayout(values map[string]string) Layout {
+	var l Layout
+	var ok bool
+	for _, value := range values {
+		if len(value) > maxLayout {
+			return Layout{}
+		}
+	}
+	if l.Listeners, ok = parseListeners(values["listeners"]); !ok || len(l.Listeners) == 0 {
+		return Layout{}
+	}
+	if l.Advertised, ok = parseListeners(values["advertised.listeners"]); !ok {
+		return Layout{}
+	}
+	l.Map = map[string]string{}
+	for _, pair := range words(values["listener.security.protocol.map"]) {
+		name, protocol, cut := strings.Cut(pair, ":")
+		if !cut || !listenerName.MatchString(name) || !listenerName.MatchString(protocol) {
+			return Layout{}
+		}
+		l.Map[name] = protocol
+	}
+	l.Controllers = words(values["controller.listener.names"])
+	if len(l.Map) > maxListeners || slices.ContainsFunc(l.Controllers, func(n string) bool { return !listenerName.MatchString(n) }) {
+		return Layout{}
+	}
+	return l
+}
+
+func words(list string) []string {
+	var all []string
+	for word := range strings.SplitSeq(list, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
+func parseListeners(list string) ([]Listener, bool) {
+	var all []Listener
+	for _, text := range words(list) {
+		name, address, ok := strings.Cut(text, "://")
+		host, port, err := hostport.Parse(address)
+		if !ok || err != nil || !listenerName.MatchString(name) || strings.Contains(host, "%") {
+			return nil, false
+		}
+		all = append(all, Listener{name, host, port})
+	}
+	return all, len(all) <= maxListeners
+}
+
+// advertised are the listeners that clients are told, those of controllers apart. What is not
+// set explicitly is what listeners say; a host that is empty there is the one of at.
+func (l Layout) advertised(at string) []Listener {
+	if len(l.Advertised) > 0 {
+		return slices.Clone(l.Advertised)
+	}
+	host, port, _ := hostport.Parse(at)
+	all := slices.DeleteFunc(slices.Clone(l.Listeners), func(x Listener) bool { return slices.Contains(l.Controllers, x.Name) })
+	for i := range all {
+		if hostport.IsWildcard(all[i].Host) {
+			all[i].Host = host
+		}
+		if len(all) == 1 {
+			all[i].Host, all[i].Port = host, port
+		}
+	}
+	return all
+}
+
+// nameOf is the listener that advertises an address, if there is one.
+func nameOf(all []Listener, address string) int {
+	return slices.IndexFunc(all, func(l Listener) bool {
+		return hostport.CanonicalAddress(joinHost(l.Host, l.Port)) == hostport.CanonicalAddress(address)
+	})
+}
+
+func join(all []Listener) string {
+	var texts []string
+	for _, l := range all {
+		texts = append(texts, l.String())
+	}
+	return strings.Join(texts, ",")
+}
+
+// advertise are the lines by which a broker advertises an address in the place of another.
+// protocol is that of clients, by which the listener is called where nothing is known.
+func (l Layout) advertise(old, address, protocol string) []string {
+	host, port, err := hostport.Parse(address)
+	if err != nil {
+		return []string{"advertised.listeners=" + protocol + "://" + address} // HOST:PORT
+	}
+	if len(l.Listeners) > 0 {
+		all := l.advertised(old)
+		if i := nameOf(all, old); i >= 0 {
+			all[i].Host, all[i].Port = host, port
+			return []string{"advertised.listeners=" + join(all)}
+		}
+	}
+	return []string{"advertised.listeners=" + Listener{protocol, host, port}.String()}
+}
+
+// add are the lines by which a broker gets another listener, at host and a port of its own. It
+// returns the address that the new listener advertises.
+func (l Layout) add(old, host, protocol string) (lines []string, address string) {
+	oldHost, oldPort, err := hostport.Parse(old)
+	if err != nil || !isTame(old) {
+		oldHost, oldPort = "HOST", 9092
+	}
+	port := l.freePort(oldPort)
+	if len(l.Listeners) == 0 {
+		old, extra := Listener{"INTERNAL", oldHost, oldPort}, Listener{"EXTERNAL", host, port}
+		return []string{
+			"listeners=" + join([]Listener{{old.Name, "", oldPort}, {extra.Name, "", port}}),
+			"advertised.listeners=" + join([]Listener{old, extra}),
+			"listener.security.protocol.map=" + old.Name + ":" + protocol + "," + extra.Name + ":" + protocol,
+			"inter.broker.listener.name=" + old.Name,
+		}, joinHost(host, port)
+	}
+	name := "EXTERNAL"
+	for n := 2; l.has(name); n++ {
+		name = "EXTERNAL" + strconv.Itoa(n)
+	}
+	bound := append(slices.Clone(l.Listeners), Listener{name, "", port})
+	told := append(l.advertised(old), Listener{name, host, port})
+	return []string{
+		"listeners=" + join(bound),
+		"advertised.listeners=" + join(told),
+		"listener.security.protocol.map=" + l.protocols(name, protocol),
+	}, joinHost(host, port)
+}
+
+func (l Layout) has(name string) bool {
+	return l.Map[name] != "" || slices.ContainsFunc(l.Listeners, func(x Listener) bool { return x.Name == name })
+}
+
+// freePort is a port that no listener has, ten thousand above another.
+func (l Layout) freePort(port int32) int32 {
+	const above, most = 10000, 65535
+	if port += above; port > most {
+		port -= 2 * above
+	}
+	for slices.ContainsFunc(l.Listeners, func(x Listener) bool { return x.Port == port }) && port < most {
+		port++
+	}
+	return port
+}
+
+// protocols is the map of the names that are in use, and of one more.
+func (l Layout) protocols(name, protocol string) string {
+	var pairs []string
+	for _, x := range l.Listeners {
+		of := l.Map[x.Name]
+		if of == "" {
+			of = x.Name // Kafka's default: a listener that is called by its protocol
+		}
+		pairs = append(pairs, x.Name+":"+of)
+	}
+	for _, n := range l.Controllers {
+		if of := l.Map[n]; of != "" && !slices.ContainsFunc(l.Listeners, func(x Listener) bool { return x.Name == n }) {
+			pairs = append(pairs, n+":"+of)
+		}
+	}
+	return strings.Join(append(pairs, name+":"+protocol), ",")
+}
+
+// env writes lines of server.properties as the variables that Kafka's container images read.
+func env(lines []string) []string {
+	var all []string
+	for _, line := range lines {
+		key, value, _ := strings.Cut(line, "=")
+		all = append(all, fmt.Sprintf("KAFKA_%s=%s", strings.ToUpper(strings.ReplaceAll(key, ".", "_")), value))
+	}
+	return all
+}

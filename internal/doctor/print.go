@@ -1,0 +1,358 @@
+package doctor
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rivo/uniseg"
+
+	"kproxy/internal/foreign"
+	"kproxy/proxy"
+)
+
+// Style is how a report is printed.
+type Style struct {
+	Width int  // of a line, in columns; less than 40: 80
+	Color bool // by the ANSI sequences that every terminal has
+}
+
+const (
+	usualWidth = 80
+	leastWidth = 40
+	codeIndent = "    "
+	maxShown   = 3 // nodes of one verdict whose lines are printed; --json has all
+)
+
+// The colours. Each is one of the eight that terminals of dark and of light ground show.
+const (
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	cyan   = "\x1b[36m"
+	bold   = "\x1b[1m"
+	normal = "\x1b[0m"
+)
+
+// printer writes a report into a text.
+type printer struct {
+	Style
+	out strings.Builder
+}
+
+// Print writes a report for a person: a line for each address, then what is wrong with those that
+// failed, and what to do.
+func (r *Report) Print(w io.Writer, s Style) error {
+	if s.Width < leastWidth {
+		s.Width = usualWidth
+	}
+	p := &printer{Style: s}
+	p.table(r)
+	for _, group := range groups(r) {
+		p.group(group)
+	}
+	p.connect(r)
+	p.close(r)
+	_, err := io.WriteString(w, p.out.String())
+	return err
+}
+
+func (p *printer) paint(color, text string) string {
+	if !p.Color || text == "" {
+		return text
+	}
+	return color + text + normal
+}
+
+// wrap writes a text in lines of the width, the first behind one indent and the others behind
+// another. Words are never broken.
+func (p *printer) wrap(first, rest, text string) {
+	line := first
+	width := visible(first)
+	empty := true
+	for word := range strings.FieldsSeq(text) {
+		w := visible(word)
+		if !empty && width+1+w > p.Width {
+			p.out.WriteString(line + "\n")
+			line, width, empty = rest, visible(rest), true
+		}
+		if !empty {
+			line += " "
+			width++
+		}
+		line += word
+		width += w
+		empty = false
+	}
+	p.out.WriteString(line + "\n")
+}
+
+// escape is a sequence of paint's.
+var escape = regexp.MustCompile("\x1b\\[[0-9]*m")
+
+// visible is how many columns a text takes.
+func visible(text string) int { return uniseg.StringWidth(escape.ReplaceAllString(text, "")) }
+
+// code writes a line that is pasted: it is never broken.
+func (p *printer) code(line string) { p.out.WriteString(codeIndent + p.paint(bold, line) + "\n") }
+
+// table is a row for each address. Where addresses are too long for it, each has a line
+// of its own below its row.
+func (p *printer) table(r *Report) {
+	head := []string{"WHO", "NAME", "CONNECT", "TLS", "KAFKA", "LOGIN", "ITSELF", "TOOK"}
+	rows := [][]string{head}
+	longest := len("ADDRESS")
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		row := []string{f.Who()}
+		for s := range Arrived {
+			row = append(row, f.Outcome(s))
+		}
+		rows = append(rows, append(row, took(f.Took)))
+		longest = max(longest, uniseg.StringWidth(f.Shown()))
+	}
+	widths := make([]int, len(head))
+	used := 0
+	for col := range head {
+		for _, row := range rows {
+			widths[col] = max(widths[col], uniseg.StringWidth(row[col]))
+		}
+		used += widths[col] + 2
+	}
+	inline := used+longest <= p.Width
+	for i, row := range rows {
+		var line strings.Builder
+		for col, cell := range row {
+			if last := col == len(row)-1; !last || inline {
+				line.WriteString(p.cell(i, cell) + strings.Repeat(" ", widths[col]+2-uniseg.StringWidth(cell)))
+			} else {
+				line.WriteString(cell)
+			}
+		}
+		switch {
+		case i == 0 && inline:
+			line.WriteString("ADDRESS")
+		case i > 0 && inline:
+			line.WriteString(r.Findings[i-1].Shown())
+		}
+		p.out.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		if i > 0 && !inline {
+			p.out.WriteString("  " + r.Findings[i-1].Shown() + "\n")
+		}
+	}
+}
+
+// cell paints an outcome.
+func (p *printer) cell(row int, cell string) string {
+	switch {
+	case row == 0:
+		return p.paint(bold, cell)
+	case cell == "FAIL":
+		return p.paint(red, cell)
+	case cell == "ok":
+		return p.paint(green, cell)
+	default:
+		return cell
+	}
+}
+
+func took(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return "-"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	default:
+		return d.Round(100 * time.Millisecond).String()
+	}
+}
+
+// groups puts findings together that have one verdict and one advice.
+func groups(r *Report) [][]*Finding {
+	var all [][]*Finding
+	for _, f := range r.Failed() {
+		i := slices.IndexFunc(all, func(g []*Finding) bool { return sameAdvice(g[0], f) })
+		if i < 0 {
+			all = append(all, nil)
+			i = len(all) - 1
+		}
+		all[i] = append(all[i], f)
+	}
+	return all
+}
+
+// sameAdvice reports whether two findings differ in their addresses only.
+func sameAdvice(a, b *Finding) bool {
+	return a.Verdict == b.Verdict && a.Fix.Text == b.Fix.Text && a.Fix.Command == b.Fix.Command
+}
+
+// group writes what is wrong with addresses of one verdict, and once what to do.
+func (p *printer) group(group []*Finding) {
+	for i, f := range group {
+		if i > 0 && group[i-1].Reason == f.Reason {
+			continue // its addresses stand with the first one
+		}
+		p.out.WriteString("\n")
+		for _, same := range group[i:] {
+			if same.Reason != f.Reason {
+				break
+			}
+			line := same.Who()
+			if same.Address != "" {
+				line += ", " + same.Shown()
+			}
+			p.out.WriteString(p.paint(bold, line) + "\n")
+		}
+		p.wrap("  ", "  ", p.paint(red, "wrong:")+" "+foreign.LineOf(f.Reason, maxReason))
+	}
+	fix := group[0].Fix
+	p.wrap("  ", "  ", p.paint(green, "fix:")+" "+foreign.LineOf(fix.Text, maxFix)+".")
+	for i, f := range group {
+		if i == maxShown {
+			p.wrap("  ", "  ", fmt.Sprintf("(%d more of these; --json has the lines of all)", len(group)-i))
+			break
+		}
+		p.lines(f.Fix, i == 0)
+	}
+	p.notes(group)
+	if fix.Command != "" {
+		p.code(fix.Command)
+	}
+	if fix.Docs != "" {
+		p.out.WriteString("  see: " + p.paint(cyan, fix.Docs) + "\n")
+	}
+}
+
+// maxFix is the most characters of a fix's sentences.
+const maxFix = 1200
+
+// lines writes what is pasted into a file, and for the first of several the same for a container.
+func (p *printer) lines(f Fix, first bool) {
+	if len(f.Properties) == 0 {
+		return
+	}
+	head := "# " + f.File
+	if f.Bootstrap != "" {
+		head += "; clients from here then bootstrap at " + f.Bootstrap
+	}
+	p.code(head)
+	for _, line := range f.Properties {
+		p.code(line)
+	}
+	if len(f.Env) > 0 && first {
+		p.code("# the same for a container")
+		for _, line := range f.Env {
+			p.code(line)
+		}
+	}
+}
+
+// notes writes the notes on the lines of a group, each once.
+func (p *printer) notes(group []*Finding) {
+	var told []string
+	for _, f := range group[:min(len(group), maxShown)] {
+		for _, note := range f.Fix.Notes {
+			if !slices.Contains(told, note) {
+				told = append(told, note)
+				p.wrap("  note: ", "  ", note+".")
+			}
+		}
+	}
+}
+
+// connect says what kproxy connect would reach, with its command line.
+func (p *printer) connect(r *Report) {
+	var reached, lost []string
+	for _, f := range r.Failed() {
+		switch {
+		case f.Fix.Docs == docsMissing || f.Who() == "bootstrap":
+		case f.Connect != "":
+			reached = append(reached, fmt.Sprintf("%s at %s", f.Who(), foreign.Line(f.Connect)))
+		default:
+			lost = append(lost, f.Who())
+		}
+	}
+	if len(reached) == 0 {
+		return
+	}
+	p.out.WriteString("\n")
+	p.wrap("", "  ", "Without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work.")
+	p.code(r.ConnectCommand())
+	if len(lost) > 0 {
+		p.wrap("  ", "  ", "It does not reach "+strings.Join(lost, ", ")+": add where each is from here, as another HOST:PORT or as --node ID=HOST:PORT.")
+	}
+}
+
+// ConnectCommand is the command line that makes the cluster usable from here.
+func (r *Report) ConnectCommand() string { return r.User.Line("connect") }
+
+// close writes what could not be checked, and that all is well if it is.
+func (p *printer) close(r *Report) {
+	if r.NeedsLogin {
+		p.out.WriteString("\n")
+		by := ""
+		if len(r.Mechanisms) > 0 {
+			by = ", by " + strings.Join(r.Mechanisms, " or ")
+		}
+		p.wrap("", "  ", "The cluster wants clients to log in"+by+".")
+		if len(r.Mechanisms) > 0 {
+			for _, line := range r.loginLines() {
+				p.code(line)
+			}
+		}
+		p.out.WriteString("  see: " + p.paint(cyan, docsLogins) + "\n")
+	}
+	if len(r.Unchecked) > 0 {
+		p.out.WriteString("\nNot checked:\n")
+		for _, what := range r.Unchecked {
+			p.wrap("  - ", "    ", foreign.LineOf(what, maxReason)+".")
+		}
+	}
+	if !r.Sound() {
+		return
+	}
+	p.out.WriteString("\n")
+	addresses := strings.Join(r.User.Addresses, ",")
+	if r.User.Via == "" {
+		p.wrap("", "  ", fmt.Sprintf("Every address works from here: a client of %s can use all %d brokers.", foreign.Line(addresses), r.Brokers))
+		return
+	}
+	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, where --via has it resolved and dialled. A client on this machine cannot go that way by itself; through kproxy connect it can use all %d brokers:", r.User.Via, r.Brokers))
+	p.code(r.ConnectCommand())
+	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
+}
+
+// loginLines are what adds a login: a command, or lines of the client's file.
+func (r *Report) loginLines() []string {
+	mechanism := preferred(r.Mechanisms)
+	u := r.User
+	switch {
+	case u.File == "":
+		return []string{u.Line("doctor", "--sasl", mechanism, "--username", "USER", "--password-file", "FILE")}
+	case u.Librdkafka:
+		u.SASL = &proxy.SASL{}
+		return []string{"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism, "sasl.username=USER", "sasl.password=SECRET"}
+	default:
+		u.SASL = &proxy.SASL{}
+		module := "plain.PlainLoginModule"
+		if strings.HasPrefix(mechanism, "SCRAM") {
+			module = "scram.ScramLoginModule"
+		}
+		return []string{
+			"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism,
+			"sasl.jaas.config=org.apache.kafka.common.security." + module + ` required username="USER" password="SECRET";`,
+		}
+	}
+}
+
+// preferred is the mechanism to suggest.
+func preferred(offered []string) string {
+	for _, m := range []string{"SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"} {
+		if slices.Contains(offered, m) {
+			return m
+		}
+	}
+	return offered[0]
+}

@@ -1,0 +1,213 @@
+package doctor
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"kproxy/internal/auth"
+	"kproxy/internal/hostport"
+	"kproxy/internal/speaks"
+	"kproxy/internal/via"
+	"kproxy/proxy"
+)
+
+// fix says what to do about a verdict.
+func (c *Case) fix(v Verdict) Fix {
+	switch v { //nolint:exhaustive // others are of a name, a connection or a node
+	case Untrusted, Expired, WrongName, WantsCert, CertRefused, TLSVersion, TLSName, TLSFailed, WantsTLS, NoTLS:
+		return c.fixTLS(v)
+	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
+		return c.fixLogin(v)
+	case OtherThing, IsControl, ProxyFirst, ClosesFirst, Closes, Silent, BadKafka:
+		return c.fixPort(v)
+	case ViaFailed:
+		return c.fixVia()
+	}
+	if c.IsBootstrap() {
+		return c.fixBootstrap(v)
+	}
+	return c.fixNode(v)
+}
+
+// fixBootstrap is for an address of the user's that is not reached.
+func (c *Case) fixBootstrap(v Verdict) Fix {
+	where := c.User.key("the address", "bootstrap.servers", "bootstrap.servers")
+	switch v {
+	case NameUnknown, NameTimeout:
+		return Fix{Text: "see whether " + where + " is spelt as it should be, and whether the VPN is up that knows the name; or go through a machine that resolves it, with --via", Docs: docsNames}
+	case Refused:
+		return Fix{Text: "see whether the broker runs, and whether " + where + " has the right port: that of the broker's listener, or the one that is mapped or forwarded to it", Docs: docsPorts}
+	case Stranger:
+		return Fix{Text: "leave it out: the addresses that a client bootstraps from have to be of one cluster", Docs: docsOwnAddress}
+	case PortBlocked:
+		return Fix{Text: c.openPort(), Docs: docsPorts}
+	default:
+		return Fix{Text: "see whether the broker's machine is up and whether a firewall or a security group lets this machine through; or go through another machine, with --via", Docs: docsPorts}
+	}
+}
+
+func (c *Case) openPort() string {
+	_, port, _ := hostport.Parse(c.Address)
+	return fmt.Sprintf("let port %d through: a firewall, a security group or a port mapping (docker -p, a NAT rule, a Kubernetes service) has the other port and not this one", port)
+}
+
+// fixNode is for an address that a broker advertises and that is not reached, or leads
+// to another.
+func (c *Case) fixNode(v Verdict) Fix {
+	switch v {
+	case Missing:
+		return Fix{Text: "start the broker, and read its log if it does not stay up; if it was removed for good, move its replicas to other brokers (kafka-reassign-partitions.sh)", Docs: docsMissing}
+	case Localhost:
+		return c.readvertise("have the broker advertise an address that leads to it from other machines", docsLocalhost)
+	case Wildcard:
+		return c.readvertise("0.0.0.0 belongs into listeners, where it means every interface. Have the broker advertise its name or address", docsLocalhost)
+	case NoAddress, NotDialled:
+		return c.readvertise("have the broker advertise a host and a port that clients can connect to", docsAdvertised)
+	case Refused:
+		return c.readvertise("see whether the broker runs. If it listens at another port, or another port is mapped to it, have it advertise that one", docsPorts)
+	case PortBlocked:
+		f := c.readvertise(c.openPort()+". Or have the broker advertise an address that works", docsPorts)
+		if c.Working == "" {
+			f = Fix{Text: c.openPort(), Docs: docsPorts}
+		}
+		return f
+	case SameAddress, AnotherNode, Balancer, Stranger:
+		return c.readvertise("each broker has to advertise an address that leads to itself alone, and not that of a load balancer or of a port that is mapped for all", docsOwnAddress)
+	case NameUnknown:
+		return c.another("the name is known inside the broker's network only, as that of a container, a pod or a machine in a cloud is", docsNames)
+	case NameTimeout:
+		return c.another("see whether the name server or the VPN is up that knows the name", docsNames)
+	case Private:
+		return c.another("connect from inside that network or over its VPN", docsNetworks)
+	case Filtered:
+		return c.another("see whether the machine is up and whether a firewall or a security group lets this machine through", docsPorts)
+	default:
+		return c.another("the address does not work from here", docsNetworks)
+	}
+}
+
+// Notes on lines.
+const (
+	noteHost   = "for HOST, write the name or address that leads to this broker from here"
+	noteLayout = "the broker's own configuration could not be read: INTERNAL stands for the listener that it has, and a controller's listener stays in listeners and in the map"
+)
+
+// file is where lines for the broker go.
+func (c *Case) file() string { return fmt.Sprintf("server.properties of node %d", c.Node) }
+
+// readvertise has the broker advertise another address for the same listener.
+func (c *Case) readvertise(text, section string) Fix {
+	f := Fix{Text: text, File: c.file(), Docs: section}
+	address := c.Working
+	if address == "" || c.Alone && isLocal(address) && !isLocal(c.User.Addresses[0]) {
+		_, port, err := hostport.Parse(c.Address)
+		if address = "HOST:PORT"; err == nil && (section == docsLocalhost || section == docsOwnAddress) {
+			address = joinHost("HOST", port)
+		}
+		f.Notes = append(f.Notes, noteHost)
+		if strings.HasSuffix(address, ":PORT") {
+			f.Notes[0] += ", and for PORT its port"
+		}
+	}
+	f.Properties = c.layout().advertise(c.Address, address, c.User.Protocol())
+	f.Env = env(f.Properties)
+	return f
+}
+
+// layout is the broker's own; what another broker has is good for the names alone.
+func (c *Case) layout() Layout {
+	if c.Borrowed {
+		return Layout{}
+	}
+	return c.Layout
+}
+
+// another gives the broker a listener for clients from here, beside the one that it has.
+func (c *Case) another(text, section string) Fix {
+	host := "HOST"
+	if c.Working != "" {
+		host, _, _ = hostport.Parse(c.Working)
+	}
+	lines, address := c.layout().add(c.Address, host, c.User.Protocol())
+	f := Fix{File: c.file(), Properties: lines, Env: env(lines), Docs: section}
+	f.Text = text + ". Give the broker a listener of its own for clients from here, at a port that a firewall and a container let through"
+	f.Bootstrap = address
+	if host == "HOST" {
+		f.Notes = append(f.Notes, noteHost)
+	}
+	if len(c.layout().Listeners) == 0 {
+		f.Notes = append(f.Notes, noteLayout)
+	}
+	return f
+}
+
+// fixVia is for the way through another machine.
+func (c *Case) fixVia() Fix {
+	failed, _ := errors.AsType[*via.Error](c.Err)
+	switch failed.Outcome { //nolint:exhaustive // others are of the way behind it
+	case via.OutcomeCredentials, via.OutcomeProxyUnreachable, via.OutcomeProxyUntrusted, via.OutcomeProxyProtocol, via.OutcomeLoginRefused:
+		known := cmp.Or(c.User.value("--via-known-hosts"), "--via-known-hosts")
+		return Fix{Text: strings.NewReplacer(
+			"via_key_file", "--via-key-file", "via_passphrase_file", "--via-passphrase-file",
+			"via_password_file", "--via-password-file", "via_known_hosts", known).Replace(proxy.Advice(c.Err)), Docs: docsNames}
+	}
+	if failed.Outcome == via.OutcomeTargetRefused {
+		return Fix{Text: "have " + c.User.Via + " allow connections to the address (in sshd_config: AllowTcpForwarding and PermitOpen)", Docs: docsNetworks}
+	}
+	if c.IsBootstrap() {
+		return Fix{Text: "see whether " + c.User.Via + " can reach the address: it is resolved and dialled there", Docs: docsNetworks}
+	}
+	return c.another("the address does not work from "+c.User.Via+" either", docsNetworks)
+}
+
+// fixPort is for a port that is not a broker's.
+func (c *Case) fixPort(v Verdict) Fix {
+	port := c.User.key("HOST:PORT", "bootstrap.servers", "bootstrap.servers")
+	switch v { //nolint:exhaustive // fix has chosen
+	case IsControl:
+		if c.IsBootstrap() {
+			return Fix{Text: "give the port of a broker's listener in " + port + ": usually 9092, where controllers have 9093", Docs: docsControllers}
+		}
+		return c.readvertise("have the broker advertise its own listener, and not the controller's", docsControllers)
+	case ProxyFirst:
+		return Fix{Text: "a balancer (HAProxy's send-proxy or accept-proxy, an AWS NLB) is set up for the PROXY protocol, which Kafka clients and brokers do not speak: switch it off for this port, or connect to the brokers' own port", Docs: docsServices}
+	case ClosesFirst:
+		return Fix{Text: "a balancer, a port-forward or a port mapping accepts the connection and has nothing behind it: see whether the broker runs, and whether the mapping leads to its port", Docs: docsServices}
+	case Closes:
+		return Fix{Text: "see what listens there: a proxy that has no broker behind it, a TLS port that hides, or another protocol. The broker's log says more if it is one", Docs: docsServices}
+	case Silent:
+		return Fix{Text: "see what listens there: a broker that hangs or still starts, or another protocol", Docs: docsServices}
+	case BadKafka:
+		return Fix{Text: "see the broker's log: it responds, and not as it should", Docs: docsServices}
+	}
+	if c.IsBootstrap() {
+		return Fix{Text: "give the port of a Kafka broker in " + port + "; " + hint(c.Peer.Kind), Docs: docsServices}
+	}
+	return c.readvertise("have the broker advertise the port of its own listener", docsServices)
+}
+
+// hint says what a service may have to do with Kafka.
+func hint(k speaks.Kind) string {
+	switch k {
+	case speaks.ZooKeeper:
+		return "ZooKeeper's is for brokers of Kafka before 4.0, and no client has needed it since 0.9"
+	case speaks.HTTP:
+		return "an HTTP port near Kafka is a REST proxy's, a schema registry's, Connect's or a web console's"
+	default:
+		return "brokers usually have 9092, or 9093 and 9094 for TLS and SASL"
+	}
+}
+
+// mechanisms are those that the broker offers, of those that kproxy knows.
+func mechanisms(err error) []string {
+	offer, ok := errors.AsType[*auth.OfferError](err)
+	if !ok {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(offer.Offered), func(m string) bool {
+		return !slices.Contains([]string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"}, m)
+	})
+}

@@ -1,0 +1,259 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"kproxy/internal/hostport"
+)
+
+// client are lines of the client's file, where there is one.
+func (c *Case) client(f Fix, lines ...string) Fix {
+	if c.User.File != "" {
+		f.File, f.Properties = "the client's file", lines
+	}
+	return f
+}
+
+// command adds the user's own command with other flags, where flags have said it all.
+func (c *Case) command(f Fix, more ...string) Fix {
+	if c.User.File == "" {
+		f.Command = c.User.Line("doctor", more...)
+	}
+	return f
+}
+
+// protocolWith is the security protocol with TLS or without.
+func (u *User) protocolWith(secure bool) string {
+	other := *u
+	if other.TLS = nil; secure {
+		return strings.NewReplacer("SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT", "SSL").Replace(other.Protocol())
+	}
+	return other.Protocol()
+}
+
+// fixTLS is for certificates and for one side that speaks TLS alone.
+func (c *Case) fixTLS(v Verdict) Fix {
+	u := c.User
+	switch v {
+	case WantsTLS, NoTLS:
+		if !c.IsBootstrap() {
+			return c.oneProtocol(v)
+		}
+		return c.switchTLS(v)
+	case Untrusted:
+		return c.trust()
+	case WrongName:
+		return c.fixName()
+	case Expired:
+		return Fix{Text: "renew the broker's certificate, or set this machine's clock if the certificate is good", Docs: docsCerts}
+	case WantsCert:
+		f := Fix{Text: "give the client a certificate that the broker's truststore knows: " +
+			u.key("add --cert FILE --key FILE", "set ssl.keystore.location", "set ssl.certificate.location and ssl.key.location"), Docs: docsCerts}
+		if u.Librdkafka {
+			return c.client(f, "ssl.certificate.location=FILE", "ssl.key.location=FILE")
+		}
+		return c.command(c.client(f, "ssl.keystore.type=PEM", "ssl.keystore.location=FILE"), "--cert", "FILE", "--key", "FILE")
+	case CertRefused:
+		return Fix{Text: "see whether the certificate in " + u.key("--cert", "ssl.keystore.location", "ssl.certificate.location") +
+			" has expired, is for clients, and is signed by an authority in the broker's ssl.truststore.location", Docs: docsCerts}
+	case TLSVersion:
+		return Fix{Text: "see the broker's ssl.enabled.protocols and ssl.cipher.suites: kproxy speaks TLS 1.2 and 1.3", Docs: docsCerts}
+	case TLSName:
+		return Fix{Text: "the broker does not know the name that it was asked for: say one that it knows, with --server-name NAME", Docs: docsCerts}
+	default:
+		return Fix{Text: "see the broker's log, which says why it ends the handshake", Docs: docsCerts}
+	}
+}
+
+// switchTLS has the client speak TLS, or not.
+func (c *Case) switchTLS(v Verdict) Fix {
+	u := c.User
+	if v == NoTLS {
+		f := Fix{Docs: docsProtocols}
+		f.Text = u.key("leave --tls out, or use the port that speaks TLS", "set security.protocol to "+u.protocolWith(false)+", or use the port that speaks TLS",
+			"set security.protocol to "+u.protocolWith(false)+", or use the port that speaks TLS")
+		f = c.client(f, "security.protocol="+u.protocolWith(false))
+		if u.File == "" {
+			f.Command = u.without(tlsFlags)
+		}
+		return f
+	}
+	cert := c.Peer.Cert
+	known := cert == nil || cert.Trusted
+	f := Fix{Docs: docsProtocols}
+	lines, flags := []string{"security.protocol=" + u.protocolWith(true)}, []string{"--tls"}
+	f.Text = u.key("add --tls", "set security.protocol to "+u.protocolWith(true), "set security.protocol to "+u.protocolWith(true))
+	if !known {
+		f.Text += u.key(" and --ca with the file of the authority's certificate: this system does not know it",
+			", and ssl.truststore.location to the authority's certificate: this system does not know it",
+			", and ssl.ca.location to the authority's certificate: this system does not know it")
+		flags = append(flags, "--ca", "FILE")
+		lines = append(lines, u.caLines()...)
+	}
+	return c.command(c.client(f, lines...), flags...)
+}
+
+// caLines name the file of an authority in the client's own keys.
+func (u *User) caLines() []string {
+	if u.Librdkafka {
+		return []string{"ssl.ca.location=FILE"}
+	}
+	return []string{"ssl.truststore.type=PEM", "ssl.truststore.location=FILE"}
+}
+
+// tlsFlags are the flags that turn TLS on, with the number of values behind each.
+var tlsFlags = map[string]int{"--tls": 0, "--insecure": 0, "--ca": 1, "--cert": 1, "--key": 1, "--server-name": 1}
+
+// without is doctor's command line with the user's own arguments, without some flags, each with the number of values
+// behind it, and with others in their place.
+func (u *User) without(flags map[string]int, more ...string) string {
+	other := *u
+	other.Args = nil
+	for i := 0; i < len(u.Args); i++ {
+		name, _, joined := strings.Cut(u.Args[i], "=")
+		values, isOne := flags[name]
+		if !isOne {
+			other.Args = append(other.Args, u.Args[i])
+		} else if !joined {
+			i += values
+		}
+	}
+	return other.Line("doctor", more...)
+}
+
+// trust has the client trust the authority that signed the broker's certificate.
+func (c *Case) trust() Fix {
+	u := c.User
+	f := Fix{Docs: docsCerts}
+	ca := u.key("--ca FILE", "ssl.truststore.location", "ssl.ca.location")
+	who := "the authority that issued it"
+	if cert := c.certificate(); cert != nil {
+		if who = cert.By(); cert.SelfSigned {
+			who = "the certificate itself"
+		}
+	}
+	f.Text = fmt.Sprintf("name the file with the certificate of %s: %s", who, ca)
+	if u.Trusted != "" {
+		f.Text = fmt.Sprintf("the file that is named is of another authority; name the one with the certificate of %s: %s", who, ca)
+	}
+	f = c.client(f, u.caLines()...)
+	if u.File == "" {
+		f.Command = u.without(map[string]int{"--ca": 1}, "--ca", "FILE")
+	}
+	return f
+}
+
+// fixName is for a certificate that is for other names.
+func (c *Case) fixName() Fix {
+	name := c.nameOfCertificate()
+	if c.IsBootstrap() {
+		f := Fix{Text: "connect by a name that the certificate is for; if none of these leads there from here, have kproxy look for one in every broker's certificate: --server-name NAME", Docs: docsCerts}
+		if name != "" && c.User.File == "" {
+			f.Command = c.User.without(map[string]int{"--server-name": 1}, "--server-name", name)
+		}
+		return f
+	}
+	f := Fix{Text: "put the name that the broker advertises into its certificate, or have it advertise a name that the certificate is for", Docs: docsCerts}
+	_, port, err := hostport.Parse(c.Address)
+	if name == "" || err != nil {
+		return f
+	}
+	f.File, f.Properties = c.file(), c.layout().advertise(c.Address, joinHost(name, port), c.User.Protocol())
+	f.Env = env(f.Properties)
+	return f
+}
+
+// nameOfCertificate is a host name that the broker's certificate is for; "": there is none that
+// can be pasted.
+func (c *Case) nameOfCertificate() string {
+	cert := c.certificate()
+	if cert == nil {
+		return ""
+	}
+	i := slices.IndexFunc(cert.Names, func(name string) bool { return isTame(joinHost(name, 1)) })
+	if i < 0 {
+		return ""
+	}
+	return cert.Names[i]
+}
+
+// oneProtocol is for a broker whose advertised address is of another security protocol than the
+// user's address.
+func (c *Case) oneProtocol(v Verdict) Fix {
+	protocol := c.User.Protocol()
+	f := Fix{Docs: docsProtocols, File: c.file()}
+	f.Text = fmt.Sprintf("the listener that clients bootstrap at is %s, and the address that it advertises is of a port with%s. "+
+		"Have it advertise its own port, or give all brokers the same protocol under one name in listener.security.protocol.map",
+		protocol, map[Verdict]string{WantsTLS: " TLS", NoTLS: "out TLS", LoginWanted: " SASL", NoLogin: "out SASL"}[v])
+	address := c.Working
+	if address == "" {
+		host, _, err := hostport.Parse(c.Address)
+		if err != nil || !isTame(c.Address) {
+			host = "HOST"
+		}
+		address = host + ":PORT"
+		if strings.Contains(host, ":") {
+			address = "[" + host + "]:PORT"
+		}
+	}
+	f.Properties = c.layout().advertise(c.Address, address, protocol)
+	f.Env = env(f.Properties)
+	return f
+}
+
+// loginFlags are the flags of a login, with the number of values behind each.
+var loginFlags = map[string]int{
+	"--sasl": 1, "--username": 1, "--password-file": 1, "--password-env": 1, "--token-file": 1,
+	"--aws-region": 1, "--aws-profile": 1, "--allow-plaintext": 0,
+}
+
+// noLogin has the client connect without a login.
+func (c *Case) noLogin(f Fix, line string) Fix {
+	f = c.client(f, line)
+	if c.User.File == "" {
+		f.Command = c.User.without(loginFlags)
+	}
+	return f
+}
+
+// fixLogin is for a login.
+func (c *Case) fixLogin(v Verdict) Fix {
+	u := c.User
+	user := u.key("--username and the password (--password-file or --password-env)", "username and password in sasl.jaas.config", "sasl.username and sasl.password")
+	switch v {
+	case Mechanism:
+		f := Fix{Text: "use a mechanism that the broker offers", Docs: docsLogins}
+		if can := mechanisms(c.Err); len(can) > 0 {
+			key := cmp.Or(u.Mechanism, "sasl.mechanism")
+			f.Text += ": " + u.key("--sasl ", key+"=", key+"=") + can[len(can)-1]
+			f = c.client(f, key+"="+can[len(can)-1])
+			if u.File == "" {
+				f.Command = u.without(map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
+			}
+		}
+		return f
+	case NoLogin:
+		if !c.IsBootstrap() {
+			return c.oneProtocol(v)
+		}
+		return c.noLogin(Fix{
+			Text: u.key("leave --sasl out, or use the port of the listener that has SASL", "set security.protocol without SASL, or use the port of the listener that has SASL",
+				"set security.protocol without SASL, or use the port of the listener that has SASL"), Docs: docsLogins,
+		}, "security.protocol="+strings.TrimPrefix(strings.Replace(u.Protocol(), "SASL_PLAINTEXT", "PLAINTEXT", 1), "SASL_"))
+	case LoginWanted:
+		return c.oneProtocol(v)
+	case Plaintext:
+		f := Fix{Text: "use the port that speaks TLS and add --tls, or add --allow-plaintext if the network may see the secret", Docs: docsLogins}
+		return c.command(f, "--allow-plaintext")
+	case Password:
+		if !c.IsBootstrap() {
+			return Fix{Text: "the login is accepted at a bootstrap address and not here: see whether this broker has the same users", Docs: docsLogins}
+		}
+		return Fix{Text: "see whether " + user + " are right, and whether the user has credentials for " + c.mechanism() + " at the broker", Docs: docsLogins}
+	default:
+		return Fix{Text: "see the broker's log, and " + user, Docs: docsLogins}
+	}
+}
