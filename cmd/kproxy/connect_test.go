@@ -148,7 +148,7 @@ func TestConnectUnreachable(t *testing.T) {
 	if c.because["1"] != at[1]+" it answers there" || c.because["0"] != "- cannot be reached" {
 		t.Errorf("got %v", c.because)
 	}
-	c.says(t, "node 0 cannot be reached", "--dial 'b0.vpc.invalid:9092=HOST:PORT', or --node 0=HOST:PORT", "node 2 cannot be reached")
+	c.says(t, "node 0 cannot be reached", "b0.vpc.invalid; if it is elsewhere from here, add --node 0=HOST:PORT", "node 2 cannot be reached")
 
 	c = runConnect(t, at[1], "--node", "0="+at[0], "--dial", "b2.*:9092="+at[2])
 	if c.because["0"] != at[0]+" --node" || c.because["2"] != "by --dial --dial" || strings.Contains(c.stderr, "cannot be reached") {

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"kproxy/internal/connect"
 	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 	"kproxy/proxy"
@@ -198,7 +199,11 @@ func (h *briefHandler) Handle(_ context.Context, r slog.Record) error {
 		h.log.write(fmt.Sprintf("%s: %s in %s", k, moreTimes(int(more.Int64())), took))
 		return nil
 	}
-	h.log.add(k, briefLine(k, text(logkey.Error), briefFix(k, text(logkey.Fix))))
+	reason := text(logkey.Error)
+	if err, ok := a[logkey.Error].Any().(error); ok {
+		reason = connect.Brief(err)
+	}
+	h.log.add(k, briefLine(k, reason, briefFix(k, text(logkey.Fix))))
 	return nil
 }
 

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -27,7 +29,8 @@ func TestBriefLogCounts(t *testing.T) {
 		var got bytes.Buffer
 		b := newBriefLog(&got)
 		log := b.logger()
-		down := errors.New("dial node 1 (b1.vpc.invalid:9092): no such host")
+		const long = "ip-172-31-27-41.us-west-2.compute.internal"
+		down := fmt.Errorf("dial node 1 (%s.vpc.invalid:9092): %w", long, &net.OpError{Op: "dial", Err: &net.DNSError{Name: long + ".vpc.invalid", Server: "127.0.0.1:53", Err: "no such host"}})
 		for range 13 {
 			ended(log, proxy.DialFailed, "127.0.0.1:40001", 1, down, "if the broker runs, add a dial rule")
 			time.Sleep(700 * time.Millisecond) //nolint:forbidigo // the time of a bubble
@@ -43,10 +46,10 @@ func TestBriefLogCounts(t *testing.T) {
 		synctest.Wait()
 		ended(log, proxy.DialFailed, "127.0.0.1:40001", 1, down, "") // counted: the kind is still there
 		b.close()
-		const want = `kproxy: node 1, client 127.0.0.1: dial_failed: dial node 1 (b1.vpc.invalid:9092): no such host; if it runs, add --node 1=HOST:PORT
-kproxy: node 1, client 127.0.0.1: broker_reset: dial node 1 (b1.vpc.invalid:9092): no such host
-kproxy: node 1, client 127.0.0.2: dial_failed: dial node 1 (b1.vpc.invalid:9092): no such host; if it runs, add --node 1=HOST:PORT
-kproxy: node 2, client 127.0.0.1: dial_failed: dial node 1 (b1.vpc.invalid:9092): no such host; if it runs, add --node 2=HOST:PORT
+		const want = `kproxy: node 1, client 127.0.0.1: dial_failed: no such host: ip-172-31-27-41.us-west-2.compute.internal.vpc.invalid; if it runs, add --node 1=HOST:PORT
+kproxy: node 1, client 127.0.0.1: broker_reset: no such host: ip-172-31-27-41.us-west-2.compute.internal.vpc.invalid
+kproxy: node 1, client 127.0.0.2: dial_failed: no such host: ip-172-31-27-41.us-west-2.compute.internal.vpc.invalid; if it runs, add --node 1=HOST:PORT
+kproxy: node 2, client 127.0.0.1: dial_failed: no such host: ip-172-31-27-41.us-west-2.compute.internal.vpc.invalid; if it runs, add --node 2=HOST:PORT
 kproxy: client 127.0.0.1: dial_failed: 4 more times in 10s
 kproxy: no broker has said who the brokers are; trying on: b0: down; b1: down; look
 kproxy: node 1, client 127.0.0.1: dial_failed: 12 more times in 10s
