@@ -118,7 +118,7 @@ func (s seenAt) objection(node int32) error {
 	case s.mixed():
 		return &doctor.SelfError{Verdict: doctor.Balancer, Says: fmt.Sprintf("different nodes respond there, connection by connection: %s", s)}
 	case len(s.nodes) == 1 && s.nodes[0] != node:
-		return &doctor.SelfError{Verdict: doctor.AnotherNode, Says: fmt.Sprintf("node %d responds there", s.nodes[0])}
+		return &doctor.SelfError{Verdict: doctor.AnotherNode, Node: s.nodes[0], Says: fmt.Sprintf("node %d responds there", s.nodes[0])}
 	}
 	return nil
 }

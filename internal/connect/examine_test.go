@@ -153,6 +153,11 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 			if got := strings.Join(words, ", "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
+			if tt.name == "each other's" {
+				if f := r.Findings[2]; f.Elsewhere != r.Findings[1].Address || !strings.Contains(r.ConnectCommand(), " --node 1="+f.Elsewhere) || !strings.HasSuffix(f.Fix.Properties[0], f.Elsewhere) {
+					t.Errorf("node 1 is where node 0 says that it is: %+v", f)
+				}
+			}
 			if r.Sound() != !strings.Contains(tt.want, "_") && tt.name != "a closed port" && tt.name != "a wildcard" {
 				t.Errorf("sound: %t", r.Sound())
 			}
@@ -421,6 +426,25 @@ func TestExamineSilent(t *testing.T) {
 	}
 	if took := time.Since(start); took > examineTime {
 		t.Errorf("it took %s", took)
+	}
+	if n := len(accepted); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
+// A bootstrap address that is silent beside one that responds holds nothing up, and is not
+// dialled again to find which node is there.
+func TestExamineSilentBesideOthers(t *testing.T) {
+	t.Parallel()
+	accepted := make(chan struct{}, 100)
+	at := serving(t, func(c net.Conn) {
+		accepted <- struct{}{}
+		_, _ = io.Copy(io.Discard, c)
+	})
+	o, _ := options(t, at, cluster(t, 2, nil)[0])
+	_, words := examined(t, o)
+	if got, want := strings.Join(words, ", "), "-1 kafka silent, -1 arrived, 0 name name_unknown, 1 name name_unknown"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 	if n := len(accepted); n != 2 {
 		t.Errorf("%d connections, want 2", n)

@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"kproxy/internal/doctor"
@@ -63,10 +65,10 @@ func (e *examination) finding(w *way) doctor.Finding {
 	if w.err == nil {
 		return f
 	}
-	c := doctor.Case{User: &e.user, Node: w.node, Address: w.address, Err: w.err, Peer: w.peer, KnownHost: e.knows(w), Alone: e.first != nil && len(e.first.Brokers) == 1}
+	c := doctor.Case{User: &e.user, Node: w.node, Address: w.address, Err: w.err, Peer: w.peer, KnownHost: e.knows(w)}
 	if w.node != proxy.NoNode {
-		c.Working, c.Layout, c.Borrowed = e.working(w.node), e.layouts[w.node], false
-		f.Connect = e.connects(w.node)
+		f.Connect, f.Elsewhere = e.connects(w.node), e.elsewhere(w.node)
+		c.Working, c.Layout = e.working(f.Connect+f.Elsewhere), e.layouts[w.node]
 	}
 	f.Verdict, f.Failed, f.Reason, f.Fix = doctor.Judge(c)
 	return f
@@ -89,10 +91,31 @@ func (e *examination) connects(node int32) string {
 	return e.reached.paired.at[node]
 }
 
-// working is the user's address at which a node responds, if it can be advertised; "": there
-// is none.
-func (e *examination) working(node int32) string {
-	at := e.connects(node)
+// elsewhere is the address at which a node responds that another one advertises, if connect does not
+// reach it anyway; "": there is none.
+func (e *examination) elsewhere(node int32) string {
+	if e.connects(node) != "" {
+		return ""
+	}
+	for _, w := range e.brokers {
+		self, ok := errors.AsType[*doctor.SelfError](w.err)
+		if !ok || self.Verdict != doctor.AnotherNode || self.Node != node {
+			continue
+		}
+		if !isLoopback(w.address) || slices.ContainsFunc(e.Addresses, isLoopback) {
+			return w.address
+		}
+	}
+	return ""
+}
+
+func isLoopback(address string) bool {
+	host, _, err := hostport.Parse(address)
+	return err == nil && hostport.IsLoopback(host)
+}
+
+// working is an address at which a node responds, if it can be advertised; "": it cannot.
+func (e *examination) working(at string) string {
 	host, _, err := hostport.Parse(at)
 	if err != nil || host == "" || strings.Contains(host, "%") || e.Via.URL != "" {
 		return ""

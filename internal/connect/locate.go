@@ -37,7 +37,7 @@ func (o *Options) locate(ctx context.Context, c *Cluster) error {
 		if len(c.Brokers) > 1 {
 			asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
 		}
-		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c) })
+		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c, o.Addresses) })
 		asking.Wait()
 		return nil
 	})
@@ -92,14 +92,14 @@ func (c *Cluster) unsettled(settled map[int32]How) []Broker {
 	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
 }
 
-// witnesses asks at each of the user's addresses which node is there, and for its listeners, by
-// node.
-func (a asker) witnesses(ctx context.Context, c *Cluster) ([]witness, map[int32]doctor.Layout) {
-	all := make([]witness, len(a.Addresses))
-	seen := make([]seenAt, len(a.Addresses))
+// witnesses asks at each of some of the user's addresses which node is there, and for its
+// listeners, by node.
+func (a asker) witnesses(ctx context.Context, c *Cluster, addresses []string) ([]witness, map[int32]doctor.Layout) {
+	all := make([]witness, len(addresses))
+	seen := make([]seenAt, len(addresses))
 	layouts := map[int32]doctor.Layout{}
 	var asking sync.WaitGroup
-	for i, address := range a.Addresses {
+	for i, address := range addresses {
 		asking.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 			defer cancel()
@@ -111,7 +111,7 @@ func (a asker) witnesses(ctx context.Context, c *Cluster) ([]witness, map[int32]
 	for i, s := range seen {
 		maps.Copy(layouts, s.layouts)
 		if s.mixed() {
-			a.Say(fmt.Sprintf("%s respond at %s in turn, as behind a load balancer; it is used for bootstrap only", s, a.Addresses[i]))
+			a.Say(fmt.Sprintf("%s respond at %s in turn, as behind a load balancer; it is used for bootstrap only", s, addresses[i]))
 		}
 	}
 	// The only broker is where the answer came from.

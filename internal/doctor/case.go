@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/speaks"
 	"kproxy/internal/tlsconf"
+	"kproxy/internal/via"
 	"kproxy/proxy"
 )
 
@@ -32,12 +34,8 @@ type Case struct {
 	KnownHost bool
 	// Working is the user's own address at which the node responds; "": it is not known.
 	Working string
-	// Layout is the broker's own configuration, or that of another broker of the cluster if
-	// Borrowed says so.
-	Layout   Layout
-	Borrowed bool
-	// Alone says that the cluster has no other broker.
-	Alone bool
+	// Layout is the broker's own configuration, as far as it could be read.
+	Layout Layout
 }
 
 // IsBootstrap reports whether the address is one of the user's.
@@ -145,11 +143,11 @@ func (c *Case) reason(v Verdict) string {
 	case Untrusted, Expired, WrongName, WantsCert, CertRefused, TLSVersion, TLSName, TLSFailed:
 		return c.tlsReason(v)
 	case OtherThing:
-		return c.Peer.String() + " is there, and no Kafka broker"
+		return "no Kafka broker is there, but " + c.Peer.String()
 	case IsControl:
-		return "a KRaft controller is there, and no broker: clients connect to brokers"
+		return "no broker is there, but a KRaft controller, which serves no clients"
 	case ProxyFirst:
-		return c.Peer.Kind.Name() + " is there"
+		return "no Kafka broker is there, but " + c.Peer.Kind.Name()
 	case ClosesFirst:
 		return "the port accepts a connection and closes it before anything is sent"
 	case Closes:
@@ -159,6 +157,9 @@ func (c *Case) reason(v Verdict) string {
 	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
 		return c.loginReason(v)
 	default:
+		if c.Peer.Kind == speaks.TLS {
+			return "the port speaks TLS, and gives no Kafka response"
+		}
 		return c.cause()
 	}
 }
@@ -176,11 +177,17 @@ func (c *Case) cause() string {
 	if dns, ok := errors.AsType[*net.DNSError](c.Err); ok {
 		return dns.Err
 	}
+	if through, ok := errors.AsType[*via.Error](c.Err); ok {
+		return strings.TrimPrefix(through.Error(), through.Target+" via ")
+	}
 	if op, ok := errors.AsType[*net.OpError](c.Err); ok && op.Op == "dial" {
 		if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {
 			return call.Err.Error()
 		}
 		return op.Err.Error()
+	}
+	if failed, ok := errors.AsType[*tlsconf.Error](c.Err); ok {
+		return failed.Err.Error()
 	}
 	if errors.Is(c.Err, context.DeadlineExceeded) {
 		return "no response in time"

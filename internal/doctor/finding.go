@@ -41,7 +41,9 @@ type Finding struct {
 	Peer    speaks.Peer // what the port says, where it gave no Kafka response
 	Fix     Fix
 
-	Connect string // of a node that failed, where kproxy connect reaches it; "": nowhere
+	// Of a node that failed, Connect is where kproxy connect reaches it with the user's flags,
+	// and Elsewhere is where it does so with --node. At most one of both is set.
+	Connect, Elsewhere string
 }
 
 // Who is the finding's subject: bootstrap, or node 1.

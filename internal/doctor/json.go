@@ -78,7 +78,7 @@ func (r *Report) JSON(w io.Writer) error {
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		out.Addresses = append(out.Addresses, addressOf(f))
-		if f.Connect != "" {
+		if f.Connect != "" || f.Elsewhere != "" {
 			out.Command = r.ConnectCommand()
 		}
 	}
@@ -91,7 +91,7 @@ func (r *Report) JSON(w io.Writer) error {
 func addressOf(f *Finding) address {
 	one := address{
 		Address: foreign.LineOf(f.Address, maxAddress), Steps: map[string]string{}, TookMS: float64(f.Took.Microseconds()) / 1000,
-		Verdict: f.Verdict, Error: foreign.LineOf(f.Reason, maxReason), Connect: foreign.LineOf(f.Connect, maxAddress),
+		Verdict: f.Verdict, Error: foreign.LineOf(f.Reason, maxReason), Connect: foreign.LineOf(f.Connect+f.Elsewhere, maxAddress),
 	}
 	if f.Node != proxy.NoNode {
 		one.Node = &f.Node

@@ -39,8 +39,8 @@ var LayoutKeys = []string{"listeners", "advertised.listeners", "listener.securit
 
 // maxLayout bounds a value of these keys, in bytes, and their lists.
 const (
-	maxLayout    = 4096
-	maxListeners = 32
+	maxLayout    = 8192
+	maxListeners = 64
 )
 
 var listenerName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)

@@ -74,7 +74,7 @@ func TestParseLayoutRefuses(t *testing.T) {
 		{"listeners": "A://:1", "listener.security.protocol.map": "A:P\nevil=1"},
 		{"listeners": "A://:1", "controller.listener.names": "A;B"},
 		{"listeners": "A://:1", "advertised.listeners": "A://[fe80::1%$(reboot)]:1"},
-		{"listeners": strings.Repeat("A://:1,", 40)},
+		{"listeners": strings.Repeat("A://:1,", 70)},
 		{"listeners": strings.Repeat("A://:1,", 4000)},
 	} {
 		if got := ParseLayout(values); got.Listeners != nil {

@@ -268,8 +268,8 @@ func (p *printer) connect(r *Report) {
 	for _, f := range r.Failed() {
 		switch {
 		case f.Fix.Docs == docsMissing || f.Who() == "bootstrap":
-		case f.Connect != "":
-			reached = append(reached, fmt.Sprintf("%s at %s", f.Who(), foreign.Line(f.Connect)))
+		case f.Connect != "" || f.Elsewhere != "":
+			reached = append(reached, fmt.Sprintf("%s at %s", f.Who(), foreign.Line(f.Connect+f.Elsewhere)))
 		default:
 			lost = append(lost, f.Who())
 		}
@@ -286,7 +286,15 @@ func (p *printer) connect(r *Report) {
 }
 
 // ConnectCommand is the command line that makes the cluster usable from here.
-func (r *Report) ConnectCommand() string { return r.User.Line("connect") }
+func (r *Report) ConnectCommand() string {
+	var nodes []string
+	for _, f := range r.Failed() {
+		if f.Elsewhere != "" {
+			nodes = append(nodes, "--node", fmt.Sprintf("%d=%s", f.Node, f.Elsewhere))
+		}
+	}
+	return r.User.Line("connect", nodes...)
+}
 
 // close writes what could not be checked, and that all is well if it is.
 func (p *printer) close(r *Report) {
@@ -319,7 +327,7 @@ func (p *printer) close(r *Report) {
 		p.wrap("", "  ", fmt.Sprintf("Every address works from here: a client of %s can use all %d brokers.", foreign.Line(addresses), r.Brokers))
 		return
 	}
-	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, where --via has it resolved and dialled. A client on this machine cannot go that way by itself; through kproxy connect it can use all %d brokers:", r.User.Via, r.Brokers))
+	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, which resolves and dials it (--via). A client on this machine cannot go that way by itself; through kproxy connect it can use all %d brokers:", r.User.Via, r.Brokers))
 	p.code(r.ConnectCommand())
 	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
 }

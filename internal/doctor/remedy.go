@@ -92,6 +92,8 @@ func (c *Case) fixNode(v Verdict) Fix {
 // Notes on lines.
 const (
 	noteHost   = "for HOST, write the name or address that leads to this broker from here"
+	notePort   = "for PORT, write the port of the listener"
+	noteName   = "the broker's own configuration could not be read: %s stands for the name of the listener, and entries of other listeners stay"
 	noteLayout = "the broker's own configuration could not be read: INTERNAL stands for the listener that it has, and a controller's listener stays in listeners and in the map"
 )
 
@@ -102,27 +104,43 @@ func (c *Case) file() string { return fmt.Sprintf("server.properties of node %d"
 func (c *Case) readvertise(text, section string) Fix {
 	f := Fix{Text: text, File: c.file(), Docs: section}
 	address := c.Working
-	if address == "" || c.Alone && isLocal(address) && !isLocal(c.User.Addresses[0]) {
-		_, port, err := hostport.Parse(c.Address)
-		if address = "HOST:PORT"; err == nil && (section == docsLocalhost || section == docsOwnAddress) {
-			address = joinHost("HOST", port)
-		}
-		f.Notes = append(f.Notes, noteHost)
-		if strings.HasSuffix(address, ":PORT") {
-			f.Notes[0] += ", and for PORT its port"
-		}
+	host, port, err := hostport.Parse(c.Address)
+	switch {
+	case address != "":
+	case err == nil && (section == docsLocalhost || section == docsOwnAddress): // the port is good
+		address = joinHost("HOST", port)
+	case isTame(c.Address) && section != docsAdvertised: // the host is good
+		address = withPort(host, "PORT")
+	default:
+		address = "HOST:PORT"
 	}
-	f.Properties = c.layout().advertise(c.Address, address, c.User.Protocol())
-	f.Env = env(f.Properties)
-	return f
+	return c.advertise(f, address)
 }
 
-// layout is the broker's own; what another broker has is good for the names alone.
-func (c *Case) layout() Layout {
-	if c.Borrowed {
-		return Layout{}
+// withPort is host:port where the port is a word.
+func withPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]:" + port
 	}
-	return c.Layout
+	return host + ":" + port
+}
+
+// advertise adds the lines by which the broker advertises an address, which may have HOST and
+// PORT in it.
+func (c *Case) advertise(f Fix, address string) Fix {
+	protocol := c.User.Protocol()
+	f.File, f.Properties = c.file(), c.Layout.advertise(c.Address, address, protocol)
+	f.Env = env(f.Properties)
+	if strings.HasPrefix(address, "HOST:") {
+		f.Notes = append(f.Notes, noteHost)
+	}
+	if strings.HasSuffix(address, ":PORT") {
+		f.Notes = append(f.Notes, notePort)
+	}
+	if len(c.Layout.Listeners) == 0 {
+		f.Notes = append(f.Notes, fmt.Sprintf(noteName, protocol))
+	}
+	return f
 }
 
 // another gives the broker a listener for clients from here, beside the one that it has.
@@ -131,14 +149,14 @@ func (c *Case) another(text, section string) Fix {
 	if c.Working != "" {
 		host, _, _ = hostport.Parse(c.Working)
 	}
-	lines, address := c.layout().add(c.Address, host, c.User.Protocol())
+	lines, address := c.Layout.add(c.Address, host, c.User.Protocol())
 	f := Fix{File: c.file(), Properties: lines, Env: env(lines), Docs: section}
 	f.Text = text + ". Give the broker a listener of its own for clients from here, at a port that a firewall and a container let through"
 	f.Bootstrap = address
 	if host == "HOST" {
 		f.Notes = append(f.Notes, noteHost)
 	}
-	if len(c.layout().Listeners) == 0 {
+	if len(c.Layout.Listeners) == 0 {
 		f.Notes = append(f.Notes, noteLayout)
 	}
 	return f

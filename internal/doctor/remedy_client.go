@@ -129,15 +129,21 @@ func (c *Case) trust() Fix {
 	u := c.User
 	f := Fix{Docs: docsCerts}
 	ca := u.key("--ca FILE", "ssl.truststore.location", "ssl.ca.location")
-	who := "the authority that issued it"
-	if cert := c.certificate(); cert != nil {
-		if who = cert.By(); cert.SelfSigned {
-			who = "the certificate itself"
-		}
+	what := "the certificate of the authority that issued it"
+	cert := c.certificate()
+	switch {
+	case cert == nil:
+	case cert.SelfSigned:
+		what = "this certificate itself, if it is the broker's"
+	default:
+		what = "the certificate of " + cert.By()
 	}
-	f.Text = fmt.Sprintf("name the file with the certificate of %s: %s", who, ca)
+	f.Text = fmt.Sprintf("name the file that has %s: %s", what, ca)
 	if u.Trusted != "" {
-		f.Text = fmt.Sprintf("the file that is named is of another authority; name the one with the certificate of %s: %s", who, ca)
+		f.Text = fmt.Sprintf("the file that is named is of another authority; name one that has %s: %s", what, ca)
+	}
+	if cert != nil && !cert.SelfSigned {
+		f.Text += ". If that is an intermediate authority, have the broker show its whole chain (ssl.keystore.location)"
 	}
 	f = c.client(f, u.caLines()...)
 	if u.File == "" {
@@ -161,9 +167,7 @@ func (c *Case) fixName() Fix {
 	if name == "" || err != nil {
 		return f
 	}
-	f.File, f.Properties = c.file(), c.layout().advertise(c.Address, joinHost(name, port), c.User.Protocol())
-	f.Env = env(f.Properties)
-	return f
+	return c.advertise(f, joinHost(name, port))
 }
 
 // nameOfCertificate is a host name that the broker's certificate is for; "": there is none that
@@ -184,7 +188,7 @@ func (c *Case) nameOfCertificate() string {
 // user's address.
 func (c *Case) oneProtocol(v Verdict) Fix {
 	protocol := c.User.Protocol()
-	f := Fix{Docs: docsProtocols, File: c.file()}
+	f := Fix{Docs: docsProtocols}
 	f.Text = fmt.Sprintf("the listener that clients bootstrap at is %s, and the address that it advertises is of a port with%s. "+
 		"Have it advertise its own port, or give all brokers the same protocol under one name in listener.security.protocol.map",
 		protocol, map[Verdict]string{WantsTLS: " TLS", NoTLS: "out TLS", LoginWanted: " SASL", NoLogin: "out SASL"}[v])
@@ -194,14 +198,9 @@ func (c *Case) oneProtocol(v Verdict) Fix {
 		if err != nil || !isTame(c.Address) {
 			host = "HOST"
 		}
-		address = host + ":PORT"
-		if strings.Contains(host, ":") {
-			address = "[" + host + "]:PORT"
-		}
+		address = withPort(host, "PORT")
 	}
-	f.Properties = c.layout().advertise(c.Address, address, protocol)
-	f.Env = env(f.Properties)
-	return f
+	return c.advertise(f, address)
 }
 
 // loginFlags are the flags of a login, with the number of values behind each.

@@ -68,6 +68,7 @@ const (
 // SelfError says that something else responds at an address than should.
 type SelfError struct {
 	Verdict Verdict // SameAddress, AnotherNode, Balancer or Stranger
+	Node    int32   // of AnotherNode, which it is
 	Says    string
 }
 

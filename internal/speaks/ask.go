@@ -138,7 +138,13 @@ func (q Question) inTLS(ctx context.Context, c *heard) Peer {
 	defer cancel()
 	err := secure.HandshakeContext(ctx)
 	if err == nil {
-		p := inKafka(&heard{Conn: secure}, true)
+		inside := &heard{Conn: secure}
+		p := inKafka(inside, true)
+		if p.Kind == Silent {
+			_ = c.SetDeadline(time.Now().Add(Patience)) // what a timeout of before has stopped
+			p = ping(inside)
+			p.Secure = true
+		}
 		if p.Kind == Unknown || p.Kind == Silent || p.Kind == Closes {
 			p = Peer{Kind: TLS, Secure: true}
 		}

@@ -97,10 +97,12 @@ func zookeeper(c net.Conn) {
 	}
 }
 
-// redis waits for the end of a line.
-func redis(c net.Conn) {
-	if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
-		_, _ = io.WriteString(c, "-ERR unknown command\r\n+PONG\r\n")
+// waits responds at the end of a line, as Redis and HTTP servers do.
+func waits(text string) func(net.Conn) {
+	return func(c net.Conn) {
+		if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+			_, _ = io.WriteString(c, text)
+		}
 	}
 }
 
@@ -128,6 +130,8 @@ func TestAsk(t *testing.T) {
 		{"TLS and a client's certificate", secure(mutual, broker), Question{}, TLS, true, true},
 		{"the same in TLS 1.2", secure(mutual12, broker), Question{}, TLS, true, true},
 		{"HTTP inside TLS", secure(config, greeting("HTTP/1.1 400 Bad Request\r\n\r\n")), Question{}, HTTP, true, false},
+		{"HTTP inside TLS that waits for a line", secure(config, waits("HTTP/1.1 400 Bad Request\r\n\r\n")), Question{}, HTTP, true, false},
+		{"silence inside TLS", secure(config, greeting("")), Question{}, TLS, true, false},
 		{"a broker without TLS", broker, Question{AfterTLS: true}, Kafka, false, false},
 		{"a controller without TLS", controller, Question{AfterTLS: true}, Controller, false, false},
 		{"closes at once", func(net.Conn) {}, Question{Closed: true}, ClosesFirst, false, false},
@@ -136,7 +140,7 @@ func TestAsk(t *testing.T) {
 		{"silent", greeting(""), Question{}, Silent, false, false},
 		{"a PROXY header is wanted", behindHeader, Question{Closed: true}, ProxyWanted, false, false},
 		{"ZooKeeper", zookeeper, Question{Closed: true}, ZooKeeper, false, false},
-		{"Redis", redis, Question{}, Redis, false, false},
+		{"Redis", waits("-ERR unknown command\r\n+PONG\r\n"), Question{}, Redis, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

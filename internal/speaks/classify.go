@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -77,10 +79,13 @@ func anyOf(texts ...string) func([]byte) bool {
 
 func nothing([]byte) string { return "" }
 
-// line is the first line, cleaned.
+// line is the first line, up to what is not text.
 func line(b []byte) string {
-	first, _, _ := bytes.Cut(b, []byte("\n"))
-	return foreign.LineOf(strings.TrimSpace(string(first)), maxText)
+	text := strings.TrimSpace(string(b))
+	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }); i >= 0 {
+		text = text[:i]
+	}
+	return foreign.LineOf(strings.TrimSpace(text), maxText)
 }
 
 // server is a Server header in an HTTP response.

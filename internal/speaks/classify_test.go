@@ -27,7 +27,7 @@ var greetings = []struct {
 	{"MariaDB", "\x5c\x00\x00\x00\x0a5.5.5-10.11.6-MariaDB\x00" + strings.Repeat("x", 60), MySQL, "5.5.5-10.11.6-MariaDB"},
 	{"MySQL refuses the host", "\x45\x00\x00\x00\xff\x6a\x04Host '10.0.0.1' is not allowed to connect", MySQL, "Host '10.0.0.1' is not allowed to connect"},
 	{"PostgreSQL", "E\x00\x00\x00\x6eSFATAL\x00VFATAL\x00C0A000\x00Munsupported frontend protocol 18.0\x00Fx.c\x00\x00", PostgreSQL, "unsupported frontend protocol 18.0"},
-	{"Redis", "-ERR unknown command '\x00\x00'\r\n", Redis, `-ERR unknown command '\x00\x00'`},
+	{"Redis", "-ERR unknown command '\x00\x00'\r\n", Redis, "-ERR unknown command '"},
 	{"Redis with a password", "-NOAUTH Authentication required.\r\n", Redis, "-NOAUTH Authentication required."},
 	{"Postfix", "220 mail.example.com ESMTP Postfix\r\n", SMTP, "220 mail.example.com ESMTP Postfix"},
 	{"SMTP that refuses", "554 mx.example.com no service\r\n", SMTP, "554 mx.example.com no service"},

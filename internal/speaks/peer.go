@@ -88,7 +88,7 @@ func (p Peer) String() string {
 		name += fmt.Sprintf(" (its certificate is for %s, issued by %s)", p.Cert.For(), p.Cert.By())
 	}
 	if p.Text != "" {
-		name += fmt.Sprintf(", which says %q", p.Text)
+		name += `, which says "` + p.Text + `"`
 	}
 	return name
 }
@@ -141,14 +141,14 @@ func CertificateOf(chain []*x509.Certificate) *Certificate {
 	return c
 }
 
-// For is the certificate's names, quoted.
+// For is the certificate's names, in quotes. They are clean already.
 func (c *Certificate) For() string {
 	if len(c.Names) == 0 {
 		return "no host name (it has no subjectAltName, and its common name does not count)"
 	}
 	var quoted []string
 	for _, name := range c.Names {
-		quoted = append(quoted, fmt.Sprintf("%q", name))
+		quoted = append(quoted, `"`+name+`"`)
 	}
 	text := strings.Join(quoted, ", ")
 	if c.More > 0 {
@@ -160,7 +160,7 @@ func (c *Certificate) For() string {
 // By is who has issued it.
 func (c *Certificate) By() string {
 	if c.SelfSigned {
-		return fmt.Sprintf("itself (self-signed, %q)", c.Subject)
+		return `itself (self-signed, "` + c.Subject + `")`
 	}
-	return fmt.Sprintf("%q", c.Issuer)
+	return `"` + c.Issuer + `"`
 }
