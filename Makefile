@@ -1,6 +1,7 @@
 # kproxy. `make help` lists what there is.
 
 GOLANGCI_VERSION := v2.15.0
+ACTIONLINT_VERSION := v1.7.7
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 FUZZ_PACKAGES := ./internal/foreign ./internal/speaks ./internal/doctor ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy ./rewrite ./cmd/kproxy
 T ?= 60s
@@ -29,6 +30,11 @@ dist: ## static binaries for every platform, with checksums, in dist/
 	done
 	cd dist && sha256sum kproxy-* > SHA256SUMS
 
+.PHONY: man
+man: ## the manual pages of all commands, in dist/man
+	rm -rf dist/man
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) go run -ldflags '-X main.version=$(VERSION)' ./cmd/kproxy man dist/man
+
 .PHONY: test
 test: ## the fast tests: no network, no JVM
 	go test ./...
@@ -46,8 +52,9 @@ race: ## the fast tests under the race detector
 	go test -race ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages
+lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows
 	$(GOLANGCI) run ./...
+	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 $(GOLANGCI):
 	mkdir -p $(dir $@)

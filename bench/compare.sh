@@ -17,7 +17,7 @@ new=${2:-HEAD}
 count=${COUNT:-10}
 bench=${BENCH:-.}
 time=${BENCHTIME:-0.5s}
-read -ra packages <<<"${PACKAGES:-./internal/wire ./rewrite ./proxy}"
+read -ra packages <<<"${PACKAGES:-./internal/wire ./internal/relay ./internal/inflight ./rewrite ./proxy}"
 
 dir=$(mktemp -d)
 cleanup() {
@@ -37,4 +37,4 @@ for ((i = 1; i <= count; i++)); do
 	done
 done
 cd "$dir"
-go run golang.org/x/perf/cmd/benchstat@latest "old=old.txt" "new=new.txt"
+go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da "old=old.txt" "new=new.txt"

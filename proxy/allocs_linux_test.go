@@ -3,6 +3,8 @@ package proxy
 import (
 	"net"
 	"testing"
+
+	"kproxy/internal/racelab"
 )
 
 // A frame that is forwarded allocates nothing, whichever way it goes.
@@ -46,7 +48,7 @@ func (w workload) allocatesNothing(t *testing.T, pipes int) {
 	for range 20 {
 		one() // pools are filled
 	}
-	if raceEnabled {
+	if racelab.Enabled {
 		return // sync.Pool forgets at random then
 	}
 	if got := testing.AllocsPerRun(100, one); got != 0 {

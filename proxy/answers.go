@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -19,16 +21,16 @@ import (
 // each answer with the request that it belongs to, and looks into those that can
 // hold an address.
 func (s *session) pumpAnswers() {
-	s.down.keeper.expired = s.silent
+	s.down.Keeper.Expired = s.silent
 	err := s.answers()
 	if errors.Is(err, errParked) {
 		return
 	}
-	flushed := s.down.flush() // whole answers in front of what went wrong are the client's
+	flushed := s.down.Flush() // whole answers in front of what went wrong are the client's
 	if why := s.answersEnded(err, flushed); why != nil {
 		s.note(why)
 	}
-	s.queue.close()
+	s.queue.Close()
 	_ = s.broker.Close()               // ends a pump of requests that writes
 	_ = s.client.SetReadDeadline(past) // and one that reads
 }
@@ -38,12 +40,12 @@ func (s *session) silent(err error) error {
 	switch {
 	case !s.parking.Load():
 		return err
-	case s.down.buffered() == 0:
+	case s.down.Buffered() == 0:
 		return errParked
 	}
 	// It has just sent what nobody has asked for, or a part of that.
 	if err := s.broker.SetReadDeadline(time.Time{}); err != nil {
-		return &sideError{reading: true, err: err}
+		return &relay.SideError{Reading: true, Err: err}
 	}
 	return nil
 }
@@ -52,11 +54,11 @@ func (s *session) silent(err error) error {
 // or those of writing to the client. Nil leaves that to the pump of requests: a
 // broker that refuses a login may close behind its answer, which says more.
 func (s *session) answersEnded(err, flushed error) error {
-	var side *sideError
+	var side *relay.SideError
 	switch {
 	case !errors.As(err, &side):
 		return err
-	case !side.reading || flushed != nil:
+	case !side.Reading || flushed != nil:
 		return end(ClientReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
 		if s.renewal.judges() {
@@ -66,12 +68,12 @@ func (s *session) answersEnded(err, flushed error) error {
 			return end(BrokerLogin, errLoginCut)
 		}
 		why := end(BrokerClosed, nil)
-		if owed := s.queue.owed(); owed > 0 {
+		if owed := s.queue.Owed(); owed > 0 {
 			why.err = errUnanswered(owed)
 		}
 		return why
 	}
-	err = s.endpoint.listener.cluster.verdict(side.err)
+	err = s.endpoint.listener.cluster.verdict(side.Err)
 	if fix := adviceOf(err); fix != "" {
 		return &ended{reason: BrokerRefusedTLS, err: err, fix: fix}
 	}
@@ -83,23 +85,23 @@ func errUnanswered(owed int) error { return fmt.Errorf("%d requests have no answ
 // answers forwards one answer after another. The error is never nil.
 func (s *session) answers() error {
 	for {
-		if s.down.buffered() < wire.ResponsePrefixLen {
+		if s.down.Buffered() < wire.ResponsePrefixLen {
 			if err := s.settle(); err != nil {
 				return err
 			}
 		}
-		s.down.boundary()
-		b, err := s.down.peek(wire.SizeLen)
+		s.down.Boundary()
+		b, err := s.down.Peek(wire.SizeLen)
 		if err != nil {
 			return err
 		}
-		r, ok := s.queue.take()
+		r, ok := s.queue.Take()
 		switch {
 		case !ok:
 			return end(UnexpectedAnswer, errors.New("the broker sent a frame that nobody asked for"))
-		case r.kind == ownAnswer:
+		case r.Kind == inflight.OwnResponse:
 			err = s.settle()
-		case r.kind == saslToken:
+		case r.Kind == inflight.SASLToken:
 			err = s.token(wire.Size(b))
 		default:
 			err = s.match(r)
@@ -114,15 +116,15 @@ func (s *session) answers() error {
 // turn has come. Before the pump waits for the broker it holds nothing back.
 func (s *session) settle() error {
 	for {
-		if err := s.down.flush(); err != nil {
+		if err := s.down.Flush(); err != nil {
 			return err
 		}
-		own := s.queue.settle()
+		own := s.queue.Settle()
 		if own == nil {
 			return nil
 		}
-		err := s.down.put(own)
-		s.release(int64(len(own)))
+		err := s.down.Put(own)
+		s.Release(int64(len(own)))
 		if err != nil {
 			return err
 		}
@@ -133,12 +135,12 @@ func (s *session) token(size int32) error {
 	if size < 0 || size > maxSASLToken {
 		return end(BadAnswer, fmt.Errorf("%w of %d bytes", errSASLToken, size))
 	}
-	return s.down.pass(wire.SizeLen + int(size))
+	return s.down.Pass(wire.SizeLen + int(size))
 }
 
 // match forwards the answer at the front of the pipe, which belongs to r.
-func (s *session) match(r request) error {
-	b, err := s.down.peek(wire.ResponsePrefixLen)
+func (s *session) match(r inflight.Request) error {
+	b, err := s.down.Peek(wire.ResponsePrefixLen)
 	if err != nil {
 		return err
 	}
@@ -146,25 +148,25 @@ func (s *session) match(r request) error {
 	if size < wire.MinResponseSize {
 		return end(BadAnswer, errFrameSize(size))
 	}
-	if got := wire.CorrelationID(b); got != r.correlationID {
-		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.correlationID))
+	if got := wire.CorrelationID(b); got != r.CorrelationID {
+		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.CorrelationID))
 	}
-	if r.kind == ownRequest {
+	if r.Kind == inflight.OwnRequest {
 		return s.swallow(wire.SizeLen + int(size))
 	}
 	l := s.endpoint.listener
-	l.counters.answered(r.key, time.Since(s.opened)-r.read)
-	if s.down.frames.Add(1) == 1 {
+	l.counters.answered(r.Key, time.Since(s.opened)-r.Read)
+	if s.down.Frames.Add(1) == 1 {
 		l.cluster.pulse.answered()
 	}
-	if !s.passedLogin.Load() && !isBeforeLogin(r.key) {
+	if !s.passedLogin.Load() && !isBeforeLogin(r.Key) {
 		s.passedLogin.Store(true)
 	}
-	a := answer{session: s, request: r, frame: wire.SizeLen + int(size)}
-	if r.kind == saslHandshake {
+	a := answer{session: s, req: r, frame: wire.SizeLen + int(size)}
+	if r.Kind == inflight.SASLHandshake {
 		return a.handshake()
 	}
-	switch r.treatment {
+	switch r.Treatment {
 	case rewrite.Head:
 		return a.head()
 	case rewrite.Whole:
@@ -174,7 +176,7 @@ func (s *session) match(r request) error {
 	case rewrite.Settings:
 		return a.settings()
 	default:
-		return s.down.pass(a.frame)
+		return s.down.Pass(a.frame)
 	}
 }
 
@@ -185,14 +187,14 @@ func isBeforeLogin(key int16) bool { return key == kmsg.ApiVersions.Int16() || i
 // answer is one answer on its way, at the front of the pipe of answers.
 type answer struct {
 	*session
-	request
+	req   inflight.Request
 	frame int // its length, size field included
 }
 
 // peek returns the first n bytes behind the correlation id, or more, but never
 // what lies behind the frame.
 func (a answer) peek(n int) ([]byte, error) {
-	b, err := a.down.peek(wire.ResponsePrefixLen + n)
+	b, err := a.down.Peek(wire.ResponsePrefixLen + n)
 	if err != nil {
 		return nil, err
 	}
@@ -203,14 +205,14 @@ func (a answer) peek(n int) ([]byte, error) {
 // under a prefix that fits, and the rest of the frame as it is.
 func (a answer) replace(n int, out []byte) error {
 	payload := a.frame - wire.ResponsePrefixLen
-	prefix := wire.AppendResponsePrefix(nil, a.correlationID, payload-n+len(out))
-	if err := a.down.write(append(prefix, out...)); err != nil {
+	prefix := wire.AppendResponsePrefix(nil, a.req.CorrelationID, payload-n+len(out))
+	if err := a.down.Write(append(prefix, out...)); err != nil {
 		return err
 	}
-	if err := a.down.drop(wire.ResponsePrefixLen + n); err != nil {
+	if err := a.down.Drop(wire.ResponsePrefixLen + n); err != nil {
 		return err
 	}
-	return a.down.pass(payload - n)
+	return a.down.Pass(payload - n)
 }
 
 // whole rewrites an answer that is decoded whole.
@@ -227,23 +229,23 @@ func (a answer) whole() error {
 	if err != nil {
 		return err
 	}
-	defer a.release(decoded)
+	defer a.Release(decoded)
 	r := a.rewriter()
-	out, notes, err := r.Whole(a.key, a.version, payload)
+	out, notes, err := r.Whole(a.req.Key, a.req.Version, payload)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
-	a.rewrote(a.request, notes)
+	a.rewrote(a.req, notes)
 	return a.replace(n, out)
 }
 
 // decoding counts what it takes to decode n bytes; the caller releases it.
 func (a answer) decoding(n int) (held int64, err error) {
-	if n <= bufferSize {
+	if n <= relay.BufferSize {
 		return 0, nil
 	}
 	held = decodeFactor * int64(n)
-	return held, a.hold(held)
+	return held, a.Hold(held)
 }
 
 // minHead is about what the brokers in front of a Metadata answer take, in bytes.
@@ -262,8 +264,8 @@ func (a answer) head() error {
 			return err
 		}
 		r := a.rewriter()
-		out, headLen, notes, err := r.Head(a.key, a.version, payload)
-		a.release(decoded)
+		out, headLen, notes, err := r.Head(a.req.Key, a.req.Version, payload)
+		a.Release(decoded)
 		switch {
 		case errors.Is(err, wire.ErrShort) && len(payload) < min(total, rewrite.MaxWhole):
 			n = min(2*len(payload)+minHead, total) // twice as much, so that it is parsed a few times only
@@ -271,7 +273,7 @@ func (a answer) head() error {
 		case err != nil:
 			return end(BadAnswer, err)
 		}
-		a.rewrote(a.request, notes)
+		a.rewrote(a.req, notes)
 		return a.replace(headLen, out)
 	}
 }
@@ -286,6 +288,6 @@ func (a answer) handshake() error {
 	if len(payload) < 2 {
 		return end(BadAnswer, errFrameSize(int32(a.frame)))
 	}
-	a.queue.setHandshake(binary.BigEndian.Uint16(payload) == 0)
-	return a.down.pass(a.frame)
+	a.queue.SetHandshake(binary.BigEndian.Uint16(payload) == 0)
+	return a.down.Pass(a.frame)
 }

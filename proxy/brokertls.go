@@ -10,6 +10,7 @@ import (
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/tlslog"
 	"kproxy/internal/upstream"
@@ -58,7 +59,7 @@ func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, w
 	if c.tls == nil {
 		return conn, nil
 	}
-	secure, err := c.tls.Handshake(ctx, newRawTCPConn(conn), hostport.Canonical(t.Host))
+	secure, err := c.tls.Handshake(ctx, relay.NewRawTCPConn(conn), hostport.Canonical(t.Host))
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, foreign.LineOf(hostport.Join(t.Host, t.Port), maxNameShown), foreign.ErrorOf(err, maxTLSError))

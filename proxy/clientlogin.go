@@ -13,7 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -78,7 +80,7 @@ func (s *session) admit(ctx context.Context) error {
 
 // beforeLogin says why a client has not logged in.
 func (s *session) beforeLogin(err error) error {
-	var side *sideError
+	var side *relay.SideError
 	switch {
 	case !errors.As(err, &side):
 		return err
@@ -93,7 +95,7 @@ func (s *session) beforeLogin(err error) error {
 
 // loginRequest answers one request of a client that has not logged in.
 func (s *session) loginRequest(ctx context.Context) error {
-	b, err := s.up.peek(wire.SizeLen)
+	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return err
 	}
@@ -105,13 +107,13 @@ func (s *session) loginRequest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.up.frames.Add(1)
+	s.up.Frames.Add(1)
 	s.endpoint.listener.counters.request(h.Key, h.Version)
 	payload, fails, err := s.loginAnswer(ctx, h, b[:frame])
 	if err != nil {
 		return err
 	}
-	if err := s.up.drop(frame); err != nil {
+	if err := s.up.Drop(frame); err != nil {
 		return err
 	}
 	if err := s.tell(h, payload); err != nil {
@@ -270,7 +272,7 @@ func (s *session) stays() error {
 	if why := s.asked(); why != nil {
 		return why
 	}
-	if t, ok := transportOf(socketOf(s.client)); ok && (t.closed || t.ended) {
+	if t, ok := transportOf(relay.SocketOf(s.client)); ok && (t.closed || t.ended) {
 		return end(ClientClosed, errors.New("while its password waited to be checked"))
 	}
 	return nil
@@ -303,7 +305,7 @@ func (s *session) rawTokens(ctx context.Context) error {
 		if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
 			return end(RequestTooLarge, errFrameSize(int32(frame)))
 		}
-		b, err := s.up.peek(frame)
+		b, err := s.up.Peek(frame)
 		if err != nil {
 			return err
 		}
@@ -314,7 +316,7 @@ func (s *session) rawTokens(ctx context.Context) error {
 		if fails != nil {
 			return fails
 		}
-		if err := s.up.drop(frame); err != nil {
+		if err := s.up.Drop(frame); err != nil {
 			return err
 		}
 		if err := s.put(append(wire.AppendSize(nil, len(answer)), answer...)); err != nil {
@@ -325,7 +327,7 @@ func (s *session) rawTokens(ctx context.Context) error {
 }
 
 // logsInAgain answers a login of a client that has one.
-func (s *session) logsInAgain(r request, frame int) error {
+func (s *session) logsInAgain(r inflight.Request, frame int) error {
 	if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
 		return end(RequestTooLarge, errFrameSize(int32(frame)))
 	}
@@ -343,7 +345,7 @@ func (s *session) logsInAgain(r request, frame int) error {
 		return err
 	}
 	if fails != nil {
-		s.queue.waitDelivered()
+		s.queue.WaitDelivered()
 	}
 	return fails
 }

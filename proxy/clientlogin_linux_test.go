@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/portlab"
 )
 
 // A client that has left does not get its password checked.
@@ -21,7 +22,7 @@ func TestPasswordOfAClientThatHasLeft(t *testing.T) {
 		"it ends its side": {(*net.TCPConn).CloseWrite, ClientClosed},
 		"it resets":        {func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) }, ClientClosed},
 	} {
-		near, far := tcpPair(t)
+		near, far := portlab.TCPPair(t)
 		if err := tt.leave(far); err != nil {
 			t.Fatal(err)
 		}

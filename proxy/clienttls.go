@@ -32,24 +32,3 @@ func (l *listener) newClientTLS() (*tlsconf.Server, error) {
 	}
 	return server, nil
 }
-
-// readTLS reads from a TLS connection. Between two frames it waits for the first
-// byte alone, and holds no buffer for what comes behind: that is in the
-// connection's own record by then. Inside a frame it does not: that byte would be
-// passed on by itself, and a client that is slow to read would have its receive
-// buffer filled with small packets.
-func (p *pipe) readTLS(need int) (n int, err error) {
-	if !p.between || p.end > 0 {
-		n, err = p.src.Read(p.room(need))
-	} else {
-		p.giveBack()
-		if n, err = p.src.Read(p.first[:]); n > 0 {
-			p.between = false
-			p.room(need)[0] = p.first[0]
-		}
-	}
-	if n > 0 && err == nil && p.over != nil && !p.exact {
-		n += p.gather(p.buf[p.end+n:])
-	}
-	return n, err
-}

@@ -127,8 +127,9 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	l := p.clusters[0].listeners[0]
 	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, client: client, broker: broker, opened: time.Now()}
 	s.to = &route{any: true}
-	s.queue.init()
-	s.up.src, s.up.dst, s.down.src, s.down.dst = client, broker, broker, client
+	s.queue.Init()
+	s.up.Connect(client, broker, nil)
+	s.down.Connect(broker, client, nil)
 	return func() {
 		client.left, broker.left = requests, answers
 		if err := s.requests(); !errors.Is(err, io.EOF) {
@@ -137,7 +138,7 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 		if err := s.answers(); !errors.Is(err, io.EOF) {
 			tb.Fatal(err)
 		}
-		if left := s.queue.owed(); left > 0 {
+		if left := s.queue.Owed(); left > 0 {
 			tb.Fatalf("%d requests have no answer", left)
 		}
 	}

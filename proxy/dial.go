@@ -12,6 +12,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
 )
@@ -44,7 +45,7 @@ func (s *session) dial(ctx context.Context) error {
 		_ = to.conn.Close()
 		return s.why
 	}
-	s.broker, s.plain = to.conn, isPlainTCP(s.stream) && isPlainTCP(to.conn)
+	s.broker, s.plain = to.conn, relay.IsPlainTCP(s.stream) && relay.IsPlainTCP(to.conn)
 	s.startRenewing(ctx, &to)
 	return nil
 }

@@ -25,4 +25,10 @@
 // endpoint the client chose: a broker that is down is down. It never drops or
 // reorders a frame; what it cannot forward safely ends the session, and a
 // [CloseReason] says why.
+//
+// # Stability
+//
+// Before version 1.0 a minor version may change the exported names of this package; the
+// CHANGELOG lists each change. The values of [CloseReason] and [DialOutcome] are a
+// contract, because logs and dashboards have them.
 package proxy

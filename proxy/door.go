@@ -6,10 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
+	"kproxy/internal/admission"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/logline"
+	"kproxy/internal/mark"
+	"kproxy/internal/turns"
 )
 
 // door is a listening socket, and where its clients are led.
@@ -23,7 +29,7 @@ type door struct {
 	names    *directory // nil: all clients are endpoint's
 	// gate is the listener's. Where several share the address it is the door's
 	// own: theirs can be asked when it is known whose client it is.
-	gate   *gate
+	gate   *admission.Gate
 	shared bool
 }
 
@@ -73,7 +79,7 @@ func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 	d := &door{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newDirectory(all)}
 	if len(all) > 1 {
 		d.shared = true
-		d.gate = p.admission.newGate(first.log, first.key(), networks{}, first.gate.balancers, &ListenerLimits{})
+		d.gate = p.admission.NewGate(first.log, first.key(), admission.Networks{}, first.gate.Balancers, admission.Limits{})
 	}
 	return d.open(ctx, first.conf.Bind)
 }
@@ -105,14 +111,14 @@ const (
 func (d *door) accept(ctx context.Context) {
 	wait := time.Duration(0)
 	for {
-		d.proxy.waiters.waitShort(ctx)
+		d.waitForPlaces(ctx)
 		conn, err := d.socket.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
 			if wait == 0 {
-				d.proxy.admission.lines.add(logLine{d.log, slog.LevelError, "cannot accept connections; trying on", []slog.Attr{
+				d.proxy.admission.Lines.Add(logline.Line{Log: d.log, Level: slog.LevelError, Message: "cannot accept connections; trying on", Attrs: []slog.Attr{
 					slog.String(logkey.Bind, d.socket.Addr().String()), slog.Any(logkey.Error, err),
 					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"),
 				}})
@@ -122,9 +128,9 @@ func (d *door) accept(ctx context.Context) {
 			continue
 		}
 		wait = 0
-		source, headed, reason := d.gate.enter(sourceOf(conn))
-		if reason != "" {
-			d.endpoint.listener.refuse(conn, reason)
+		source, headed, refused := d.gate.Enter(sourceOf(conn))
+		if refused != "" {
+			d.endpoint.listener.refuse(conn, CloseReason(refused))
 			continue
 		}
 		s := newSession(d, conn)
@@ -134,11 +140,39 @@ func (d *door) accept(ctx context.Context) {
 	}
 }
 
+// waitForPlaces waits while too many sessions wait for their turn, and says so in the log.
+func (d *door) waitForPlaces(ctx context.Context) {
+	w := &d.proxy.waiters
+	if !w.IsFull() {
+		return
+	}
+	if d.proxy.pauses.add() {
+		d.proxy.admission.Lines.Add(logline.Line{Log: d.log, Level: slog.LevelWarn, Message: "no connection is accepted for a moment: too many wait for their TLS handshake or first request", Attrs: []slog.Attr{
+			slog.Int(logkey.Sessions, turns.Max),
+			slog.String(logkey.Fix, "find the source of the new connections; limits.accept_rate of the listener bounds it"),
+		}})
+	}
+	w.Wait(ctx)
+}
+
+// acceptPauses counts how often a listening socket has stopped accepting.
+type acceptPauses struct {
+	count  atomic.Int64
+	warned atomic.Int64 // when the log was told last; a mark
+}
+
+// add counts a pause. It reports whether the log is to be told: once in alarmInterval.
+func (p *acceptPauses) add() (tell bool) {
+	p.count.Add(1)
+	last, now := p.warned.Load(), mark.Now()
+	return (mark.Mark(last) == mark.Never || time.Duration(now)-time.Duration(last) >= admission.AlarmInterval) && p.warned.CompareAndSwap(last, int64(now))
+}
+
 // leaveGates takes back what the session was counted by.
 func (s *session) leaveGates() {
-	s.door.gate.leave(s.source)
+	s.door.gate.Leave(s.source)
 	if s.admitted {
-		s.endpoint.listener.gate.part(s.source)
+		s.endpoint.listener.gate.Part(s.source)
 	}
 }
 
@@ -146,7 +180,7 @@ func (s *session) leaveGates() {
 // name, or says why that refuses it.
 func (s *session) moveTo(e *endpoint) (refused CloseReason) {
 	if s.door.shared {
-		if refused = e.listener.gate.join(s.source); refused != "" {
+		if refused = CloseReason(e.listener.gate.Join(s.source)); refused != "" {
 			return refused
 		}
 		s.admitted = true
@@ -158,3 +192,9 @@ func (s *session) moveTo(e *endpoint) (refused CloseReason) {
 	s.count()
 	return ""
 }
+
+// sourceOf is the address that the limit per source counts by: the whole one,
+// with IPv6 too. A /64 is one home's, or a whole subnet of a cloud's (AWS), where
+// one machine's mistake would lock all others out. It is the zero Addr, which is
+// not limited, where there is none.
+func sourceOf(conn net.Conn) netip.Addr { return addressOf(conn.RemoteAddr()).Addr() }

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"kproxy/internal/mark"
+	"kproxy/internal/relay"
 )
 
 // looksPerLimit is how often a peer is looked at before it counts as gone: every
@@ -51,8 +54,8 @@ type transport struct {
 // silent: on a connection without traffic it is that of the last keep-alive
 // probe's. The time counts from the first look at which bytes were outstanding.
 type silence struct {
-	since      mark // the first look at which bytes were outstanding; never: none were
-	unanswered bool // at the last look
+	since      mark.Mark // the first look at which bytes were outstanding; never: none were
+	unanswered bool      // at the last look
 }
 
 // look takes what a look at the connection has shown, and reports whether its
@@ -62,12 +65,12 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 		*s = silence{}
 		return false
 	}
-	if s.since == never {
-		s.since = markOf(now)
+	if s.since == mark.Never {
+		s.since = mark.Of(now)
 	}
 	before := s.unanswered
 	s.unanswered = t.unanswered
-	return before && t.unanswered && min(t.lastACK, s.since.age(now)) >= limit
+	return before && t.unanswered && min(t.lastACK, s.since.Age(now)) >= limit
 }
 
 // departure is how long a client has been gone whom nobody reads. The pump of
@@ -84,8 +87,8 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 //   - A socket that is closed, while bytes still move: the requests in front of
 //     a reset are the broker's, and there are those without an answer.
 type departure struct {
-	since mark  // the first look at a closed socket since when nothing has moved; never: it is open
-	moved int64 // then
+	since mark.Mark // the first look at a closed socket since when nothing has moved; never: it is open
+	moved int64     // then
 }
 
 // look takes what a look at the client's connection has shown, and reports
@@ -94,21 +97,21 @@ func (d *departure) look(now time.Time, t transport, moved int64, limit time.Dur
 	switch {
 	case !t.closed:
 		*d = departure{}
-	case d.since == never || d.moved != moved:
-		*d = departure{markOf(now), moved}
+	case d.since == mark.Never || d.moved != moved:
+		*d = departure{mark.Of(now), moved}
 	}
-	return t.closed && d.since.age(now) >= limit
+	return t.closed && d.since.Age(now) >= limit
 }
 
 // abandon ends a session whose client is gone.
 func (s *session) abandon() {
 	err := fmt.Errorf("the client is gone, and nothing has moved for %s", s.proxy.conf.PeerGoneAfter)
-	if owed := s.queue.owed(); owed > 0 {
+	if owed := s.queue.Owed(); owed > 0 {
 		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
 	}
 	s.note(end(ClientReset, err))
-	closeNow(s.client)
-	closeNow(s.broker) // ends both pumps
+	relay.CloseNow(s.client)
+	relay.CloseNow(s.broker) // ends both pumps
 	s.proxy.lot.wake(s)
 }
 
@@ -118,7 +121,7 @@ func (s *session) abandon() {
 // and end those too that merely do not read.
 func (s *session) lookForPeers(now time.Time) {
 	limit := s.proxy.conf.PeerGoneAfter
-	if t, ok := transportOf(socketOf(s.client)); ok {
+	if t, ok := transportOf(relay.SocketOf(s.client)); ok {
 		switch {
 		case s.watch.client.look(now, t, limit):
 			s.peerGone("client", s.client, t)
@@ -126,7 +129,7 @@ func (s *session) lookForPeers(now time.Time) {
 			s.abandon()
 		}
 	}
-	if t, ok := transportOf(socketOf(s.broker)); ok && s.watch.broker.look(now, t, limit) {
+	if t, ok := transportOf(relay.SocketOf(s.broker)); ok && s.watch.broker.look(now, t, limit) {
 		s.peerGone("broker", s.broker, t)
 	}
 }
@@ -134,7 +137,7 @@ func (s *session) lookForPeers(now time.Time) {
 // departureLimit is how long nothing may have moved for a client that is gone. What
 // such a session holds is missing to others, so it has until the next look only.
 func (s *session) departureLimit() time.Duration {
-	if s.held.Load() > freeBytes {
+	if s.held.Load() > relay.FreeBytes {
 		return s.proxy.lookInterval()
 	}
 	return s.proxy.conf.PeerGoneAfter
@@ -148,6 +151,6 @@ func (s *session) peerGone(side string, conn net.Conn, t transport) {
 		err:    fmt.Errorf("the %s has acknowledged nothing for %s", side, t.lastACK.Round(time.Millisecond)),
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",
 	})
-	closeByReset(conn) // what it has not acknowledged would be kept for it
+	relay.CloseByReset(conn) // what it has not acknowledged would be kept for it
 	s.proxy.lot.wake(s)
 }

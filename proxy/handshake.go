@@ -6,10 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"time"
 
+	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
+	"kproxy/internal/turns"
 	"kproxy/internal/wire"
 )
 
@@ -25,7 +26,7 @@ type handshaking struct {
 	net.Conn
 
 	ctx    context.Context // of the handshake
-	places places
+	places turns.Places
 	ahead  []byte // bytes that were read before the handshake, and belong to it
 	placed bool
 	wrote  bool
@@ -48,7 +49,7 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 		return 0, err
 	}
 	h.heard = true
-	if h.placed = h.places.tryTake(); !h.placed {
+	if h.placed = h.places.TryTake(); !h.placed {
 		if err := h.wait(); err != nil {
 			return 0, err
 		}
@@ -61,7 +62,7 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 // others wait behind them. Until the proxy has written, the end of a client's side
 // is enough to know; it owes what only an answer can bring forth.
 func (h *handshaking) wait() error {
-	if h.placed = h.places.take(h.ctx.Done()); !h.placed {
+	if h.placed = h.places.Take(h.ctx.Done()); !h.placed {
 		return h.ctx.Err()
 	}
 	if t, ok := transportOf(h.Conn); ok && (t.closed || t.ended && !h.wrote) {
@@ -82,7 +83,7 @@ func (h *handshaking) Write(b []byte) (int, error) {
 
 func (h *handshaking) leave() {
 	if h.placed {
-		h.places.give()
+		h.places.Give()
 		h.placed = false
 	}
 }
@@ -98,13 +99,13 @@ func (s *session) handshake(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
-	s.up.keeper.turn.end() // a handshake has places of its own
-	defer s.up.keeper.turn.begin()
-	if err := s.hold(handshakeBytes); err != nil {
+	s.up.Keeper.Turn.End() // a handshake has places of its own
+	defer s.up.Keeper.Turn.Begin()
+	if err := s.Hold(handshakeBytes); err != nil {
 		return err
 	}
-	defer s.release(handshakeBytes)
-	h := &handshaking{Conn: newRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.handOver()}
+	defer s.Release(handshakeBytes)
+	h := &handshaking{Conn: relay.NewRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.HandOver()}
 	secure, err := tlsconf.Accept(ctx, h, s.route)
 	h.leave()
 	h.done = true
@@ -112,8 +113,8 @@ func (s *session) handshake(ctx context.Context) error {
 		return s.handshakeFailed(h, err)
 	}
 	s.stream = secure
-	s.up.connect(secure, nil, nil)
-	s.up.boundary()
+	s.up.Connect(secure, nil, nil)
+	s.up.Boundary()
 	return nil
 }
 
@@ -167,7 +168,7 @@ func (s *session) lingerForAlert(failure tlsconf.Failure) {
 	if failure == tlsconf.Timeout || failure == tlsconf.Ended {
 		return
 	}
-	closeWrite(s.client)
+	relay.CloseWrite(s.client)
 	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
 		_, _ = io.Copy(io.Discard, s.client)
 	}
@@ -180,13 +181,4 @@ func foreignHello(err error) wire.Foreign {
 		return wire.Recognize(not.RecordHeader[:])
 	}
 	return wire.NotForeign
-}
-
-// handOver gives up what was read and not decided upon: it is another's. The pipe
-// is as new.
-func (p *pipe) handOver() []byte {
-	ahead := slices.Clone(p.buf[p.next:p.end])
-	p.sent, p.next, p.end, p.in = 0, 0, 0, nil
-	p.giveBack()
-	return ahead
 }

@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"kproxy/internal/portlab"
+	"kproxy/internal/turns"
 )
 
 // Whoever leaves while it waits for a place does not get one: its handshake would
@@ -22,8 +25,8 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 		{"it resets after an answer", func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) }, true, io.EOF},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			near, far := tcpPair(t)
-			h := &handshaking{Conn: near, ctx: t.Context(), places: newPlaces(1, new(waiters)), wrote: tt.wrote}
+			near, far := portlab.TCPPair(t)
+			h := &handshaking{Conn: near, ctx: t.Context(), places: turns.NewPlaces(1, new(turns.Waiters)), wrote: tt.wrote}
 			if tt.leave != nil {
 				if err := tt.leave(far); err != nil {
 					t.Fatal(err)
@@ -32,7 +35,7 @@ func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 			if err := h.wait(); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-			if placed := len(h.places.taken) == 1; placed != (tt.want == nil) {
+			if placed := h.places.Taken() == 1; placed != (tt.want == nil) {
 				t.Errorf("it has a place: %v", placed)
 			}
 		})

@@ -3,27 +3,20 @@ package proxy
 import (
 	"net"
 	"testing"
-)
 
-// A processor is left to the sessions that there are, where there is more than one.
-func TestHandshakesLeaveAProcessor(t *testing.T) {
-	for processors, want := range map[int]int{1: 1, 2: 1, 3: 2, 8: 7} {
-		if got := placesFor(processors); got != want {
-			t.Errorf("%d handshakes on %d processors, want %d", got, processors, want)
-		}
-	}
-}
+	"kproxy/internal/turns"
+)
 
 // A client that does not read what it is told holds no place meanwhile.
 func TestHandshakeWritesWithoutAPlace(t *testing.T) {
 	near, far := net.Pipe() // a write waits for its reader
 	defer far.Close()
-	h := &handshaking{Conn: near, ctx: t.Context(), places: newPlaces(1, new(waiters))}
+	h := &handshaking{Conn: near, ctx: t.Context(), places: turns.NewPlaces(1, new(turns.Waiters))}
 	go func() { _, _ = far.Write([]byte("hello")) }()
 	if _, err := h.Read(make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}
-	if len(h.places.taken) != 1 {
+	if h.places.Taken() != 1 {
 		t.Fatal("it works without a place")
 	}
 	wrote := make(chan error)
@@ -31,7 +24,7 @@ func TestHandshakeWritesWithoutAPlace(t *testing.T) {
 		_, err := h.Write([]byte("hello"))
 		wrote <- err
 	}()
-	h.places.taken <- struct{}{} // another's, which would wait for ever
+	h.places.TryTake() // another's, which would wait for ever
 	if _, err := far.Read(make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
 	"net/netip"
 	"runtime/debug"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 )
 
 // Held bytes are what the process keeps in memory for clients beyond the 16 KiB
@@ -49,8 +49,6 @@ type budget struct {
 }
 
 const (
-	// freeBytes is what a session may hold whatever the budget says.
-	freeBytes = 4 << 10
 	// handshakeBytes is what a TLS handshake with a client takes: the hello, the
 	// certificates, keys and crypto/tls's own buffers (measured: 40 KiB).
 	handshakeBytes = 48 << 10
@@ -128,9 +126,9 @@ func (b *budget) give(n int64) {
 	}
 }
 
-// tryHold counts n more bytes as held for the session, which can do without them, if
+// TryHold counts n more bytes as held for the session, which can do without them, if
 // there is room. It does not wait.
-func (s *session) tryHold(n int64) bool {
+func (s *session) TryHold(n int64) bool {
 	return s.holdWithin(int64(spareablePart*float64(s.proxy.budget.max.Load())), n)
 }
 
@@ -141,7 +139,7 @@ func (s *session) holdWithin(limit, n int64) bool {
 		return true
 	}
 	b := &s.proxy.budget
-	if s.held.Add(n) <= freeBytes {
+	if s.held.Add(n) <= relay.FreeBytes {
 		b.used.Add(n)
 		return true
 	}
@@ -152,10 +150,10 @@ func (s *session) holdWithin(limit, n int64) bool {
 	return false
 }
 
-// hold counts n more bytes as held for the session, and has other sessions end where
+// Hold counts n more bytes as held for the session, and has other sessions end where
 // there is no room. The error says that this one comes first, or that none has made
 // room in time.
-func (s *session) hold(n int64) error {
+func (s *session) Hold(n int64) error {
 	b := &s.proxy.budget
 	if s.holdWithin(b.limitFor(s), n) {
 		return nil
@@ -193,8 +191,8 @@ func heldTooMuch(n int64) *ended {
 	}
 }
 
-// release gives back what hold has counted.
-func (s *session) release(n int64) {
+// Release gives back what Hold has counted.
+func (s *session) Release(n int64) {
 	s.held.Add(-n)
 	s.proxy.budget.give(n)
 }
@@ -235,7 +233,7 @@ func (b *budget) evict(s *session, n int64) bool {
 func (b *budget) order(s *session, share int64) []holder {
 	all := []holder{{session: s, held: s.held.Load(), early: s.isEarly(), source: s.clientAddr()}}
 	for _, other := range b.proxy.live() {
-		if held := other.held.Load(); other != s && held > freeBytes && other.ended() == nil {
+		if held := other.held.Load(); other != s && held > relay.FreeBytes && other.ended() == nil {
 			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
 		}
 	}
@@ -302,103 +300,36 @@ func (s *session) evicted(held int64) {
 		return // it ends for another reason, and gives back what it holds
 	}
 	s.proxy.budget.ending.Add(held)
-	closeByReset(s.client)
+	relay.CloseByReset(s.client)
 	s.closeBroker()
 	s.proxy.lot.wake(s)
 }
 
-// keeper is what a pipe asks its session.
-type keeper struct {
-	// expired is asked when a read deadline passes: nil reads on, an error is
-	// returned in place of the deadline's. A nil expired fails.
-	expired func(err error) error
-	holding holding
-	turn    turn
+// ForceHold counts n more bytes as held for the session, whatever the budget says.
+func (s *session) ForceHold(n int64) {
+	s.held.Add(n)
+	s.proxy.budget.used.Add(n)
 }
 
-// holding is what one pipe holds of a frame that has to be whole. A holding has a
-// limit of time, from its first byte to its last. One goroutine uses it.
-type holding struct {
-	session *session
-	bytes   int64
-	limit   time.Duration
-	source  net.Conn // whose bytes they are; it is closed at the limit
-	timer   *time.Timer
-}
-
-// set makes it n bytes. The error is as that of session.hold.
-func (h *holding) set(n int64) error {
-	if n > h.bytes {
-		if err := h.session.hold(n - h.bytes); err != nil {
-			return err
-		}
-		h.bytes = n
-	}
-	if n > freeBytes && h.timer == nil {
-		h.timer = time.AfterFunc(h.limit, h.expire)
-	}
-	return nil
-}
-
-// force makes it n bytes, whatever the budget says: they are there already.
-func (h *holding) force(n int64) {
-	if more := n - h.bytes; more > 0 {
-		h.session.held.Add(more)
-		h.session.proxy.budget.used.Add(more)
-		h.bytes = n
-	}
-}
-
-// try makes it n bytes if there is room, without a limit of time: they are on their
-// way, and nothing waits for the rest of them.
-func (h *holding) try(n int64) bool {
-	if n <= h.bytes {
-		return true
-	}
-	if !h.session.tryHold(n - h.bytes) {
-		return false
-	}
-	h.bytes = n
-	return true
-}
-
-// whole says that the frame is whole: it has no limit of time any more. The bytes
-// are held until clear.
-func (h *holding) whole() {
-	if h.timer != nil {
-		h.timer.Stop()
-		h.timer = nil
-	}
-}
-
-// clear gives all of it back.
-func (h *holding) clear() {
-	h.whole()
-	if h.bytes > 0 {
-		h.session.release(h.bytes)
-		h.bytes = 0
-	}
+// HoldTimedOut ends the session: a frame that has to be whole was not, within the limit.
+func (s *session) HoldTimedOut(limit time.Duration) {
+	s.note(&ended{
+		reason: HoldTimeout,
+		err:    fmt.Errorf("%w: %s", errHoldTimeout, limit),
+		fix:    "look at the network on the way, or at the program that sends so slowly",
+	})
 }
 
 var errHoldTimeout = errors.New("a frame that has to be whole did not come in time")
 
-func (h *holding) expire() {
-	h.session.note(&ended{
-		reason: HoldTimeout,
-		err:    fmt.Errorf("%w: %s", errHoldTimeout, h.limit),
-		fix:    "look at the network on the way, or at the program that sends so slowly",
-	})
-	closeNow(h.source)
-}
-
 // keep gives both pipes their keepers.
 func (s *session) keep() {
-	if s.up.keeper == nil {
-		s.up.keeper = &keeper{holding: holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}}
-		s.down.keeper = &keeper{holding: holding{session: s, limit: holdTimeout}}
-		s.up.keeper.turn.places, s.down.keeper.turn.places = s.proxy.turns, s.proxy.turns
+	if s.up.Keeper == nil {
+		s.up.Keeper = &relay.Keeper{Holding: relay.Holding{Account: s, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client}}
+		s.down.Keeper = &relay.Keeper{Holding: relay.Holding{Account: s, Limit: holdTimeout}}
+		s.up.Keeper.Turn.Places, s.down.Keeper.Turn.Places = s.proxy.turns, s.proxy.turns
 	}
-	s.down.keeper.holding.source = s.broker
+	s.down.Keeper.Holding.Source = s.broker
 }
 
 // heldBytes is what is held for all clients at the moment, and the limit of it, in

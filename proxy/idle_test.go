@@ -1,6 +1,10 @@
 package proxy
 
-import "testing"
+import (
+	"testing"
+
+	"kproxy/internal/inflight"
+)
 
 // The sweep asks whether a session is idle when nothing is owed. A request that is
 // queued before the answer, and has not moved a byte yet, makes it busy.
@@ -17,15 +21,15 @@ func TestARequestThatIsOwedIsNotIdle(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &session{proxy: &Proxy{}}
-			s.queue.init()
+			s.queue.Init()
 			s.idleAt.Store(s.moved() + 1)
 			if tt.owed {
-				if full, _ := s.queue.push(request{}); full {
+				if full, _ := s.queue.Push(inflight.Request{}); full {
 					t.Fatal("the queue is full")
 				}
 			}
 			if tt.moves {
-				s.up.copied.Add(1)
+				s.up.Copied.Add(1)
 			}
 			if got := s.isIdle(); got != tt.want {
 				t.Errorf("idle: got %t, want %t", got, tt.want)

@@ -163,8 +163,8 @@ func TestMaxAgeOfIdleSession(t *testing.T) {
 func TestLimitsOfTimeOverTCP(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[proxy.CloseReason]func(conf *proxy.Config){
-		proxy.IdleTimeout: func(conf *proxy.Config) { conf.IdleTimeout = 200 * time.Millisecond },
-		proxy.MaxAge:      func(conf *proxy.Config) { conf.MaxAge = 200 * time.Millisecond },
+		proxy.IdleTimeout: func(conf *proxy.Config) { conf.IdleTimeout = stall },
+		proxy.MaxAge:      func(conf *proxy.Config) { conf.MaxAge = stall },
 	} {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
@@ -177,13 +177,13 @@ func TestLimitsOfTimeOverTCP(t *testing.T) {
 			start := time.Now()
 			c.send(1, heartbeat())
 			s.request(kmsg.Heartbeat, 1)
-			tick := time.NewTimer(time.Second / 2)
+			tick := time.NewTimer(2 * stall)
 			<-tick.C
 			s.silent()
 			s.answer(1, heartbeatAnswer())
 			c.receive(1, heartbeatAnswer())
 			endedByProxy(c, s)
-			if e := l.ended(t, name); e.Duration < 450*time.Millisecond {
+			if e := l.ended(t, name); e.Duration < 2*stall {
 				t.Errorf("the session ended after %v of %v", e.Duration, time.Since(start))
 			}
 		})

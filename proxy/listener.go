@@ -6,10 +6,12 @@ import (
 	"net"
 	"time"
 
+	"kproxy/internal/admission"
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
 	"kproxy/rewrite"
 )
@@ -23,7 +25,7 @@ type listener struct {
 	rewriter rewrite.Rewriter
 	policy   *policy
 	users    *auth.Users // who its clients have to log in as; nil: they do not
-	gate     *gate
+	gate     *admission.Gate
 	tls      *tlsconf.Server // nil: the listener is plaintext
 	names    nodeNames       // where Nodes.SNI is set
 	counters counters
@@ -49,11 +51,11 @@ func (e *endpoint) label() int32 {
 const bootstrapSlot = -1
 
 func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
-	from, err := parseNetworks(conf.Allow, conf.Deny)
+	from, err := admission.ParseNetworks(conf.Allow, conf.Deny)
 	if err != nil {
 		return nil, err
 	}
-	balancers, err := conf.ProxyProtocol.parse()
+	balancers, err := admission.NewBalancers(conf.ProxyProtocol.From, conf.ProxyProtocol.Mode != HeaderOptional)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +71,7 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 	if conf.Nodes.SNI != "" {
 		l.names = conf.nodeNames()
 	}
-	l.gate = c.proxy.admission.newGate(l.log, l.key(), from, balancers, &conf.Limits)
+	l.gate = c.proxy.admission.NewGate(l.log, l.key(), from, balancers, admission.Limits(conf.Limits))
 	l.policy = l.newPolicy()
 	l.rewriter = rewrite.Rewriter{
 		Refused:     l.policy.refuses,
@@ -117,7 +119,7 @@ func (s *session) translate(key int16, brokers rewrite.Brokers) {
 // is owed, and an orderly end would leave a socket behind for a minute, which a
 // flood has many of.
 func (l *listener) refuse(conn net.Conn, reason CloseReason) {
-	closeByReset(conn)
+	relay.CloseByReset(conn)
 	who := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: conn.RemoteAddr().String()}
 	l.cluster.proxy.turnAway(l, reason)
 	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 )
 
 // lot is where sessions are parked: those that have been silent for a while, and
@@ -147,7 +148,7 @@ func (l *lot) await(s *session) bool {
 		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT,
 		Fd:     int32(uint32(l.last)), Pad: int32(uint32(l.last >> 32)),
 	}
-	for _, raw := range []syscall.RawConn{rawTCP(s.client), rawTCP(s.broker)} {
+	for _, raw := range []syscall.RawConn{relay.RawConnOf(s.client), relay.RawConnOf(s.broker)} {
 		var failed error
 		err := raw.Control(func(socket uintptr) {
 			// A socket that was here before is in the set yet.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"kproxy/internal/endpoints"
+	"kproxy/internal/inflight"
 	"kproxy/internal/wire"
 )
 
@@ -59,8 +60,8 @@ func (s *session) offer(ctx context.Context, version int16) ([]byte, error) {
 	if err != nil {
 		return nil, dialFailure(err)
 	}
-	r := request{key: kmsg.ApiVersions.Int16(), version: version}
-	out, notes, err := l.rewriter.Whole(r.key, version, payload)
+	r := inflight.Request{Key: kmsg.ApiVersions.Int16(), Version: version}
+	out, notes, err := l.rewriter.Whole(r.Key, version, payload)
 	if err != nil {
 		return nil, end(BadAnswer, err)
 	}

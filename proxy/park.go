@@ -27,17 +27,14 @@ func (s *session) askPark() {
 // for, and behind one that is not a frame comes an answer that nothing is queued for.
 func (s *session) canPark() bool {
 	asked := s.parkAt.Swap(0)
-	return asked == s.moved()+1 && s.queue.owed() == 0 && !s.inTokens
+	return asked == s.moved()+1 && s.queue.Owed() == 0 && !s.inTokens
 }
 
 // lighten leaves the session with what it cannot do without. No pump runs.
 func (s *session) lighten() {
-	s.up.giveBack()
-	s.down.giveBack()
-	s.up.keeper, s.down.keeper = nil, nil
-	s.up.in, s.down.in = nil, nil
-	s.up.out, s.down.out = nil, nil
-	s.release(s.queue.lighten())
+	s.up.Detach()
+	s.down.Detach()
+	s.Release(s.queue.Shrink())
 }
 
 // stay clears the deadlines that have woken the pumps.

@@ -114,7 +114,7 @@ func TestParkedSessionsEnd(t *testing.T) {
 		}},
 		{
 			name: "it is too old", want: proxy.MaxAge,
-			edit: func(conf *proxy.Config) { conf.MaxAge = 300 * time.Millisecond },
+			edit: func(conf *proxy.Config) { conf.MaxAge = stall },
 			end: func(_ *testing.T, _ *lab, c client, s brokerConn) {
 				s.eof()
 				s.close()
@@ -124,7 +124,7 @@ func TestParkedSessionsEnd(t *testing.T) {
 		},
 		{
 			name: "it is idle", want: proxy.IdleTimeout,
-			edit: func(conf *proxy.Config) { conf.IdleTimeout = 300 * time.Millisecond },
+			edit: func(conf *proxy.Config) { conf.IdleTimeout = stall },
 			end: func(_ *testing.T, _ *lab, c client, s brokerConn) {
 				s.eof()
 				s.close()

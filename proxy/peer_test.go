@@ -21,6 +21,9 @@ const (
 	patience = 30 * time.Second
 	// moment is how long a test waits to see that something does not happen.
 	moment = 50 * time.Millisecond
+	// stall is longer than a busy machine keeps a session from its work. It is the least
+	// time limit of a session that has to do something first.
+	stall = 1500 * time.Millisecond
 	// maxFrame is more than any frame of a test has.
 	maxFrame = 64 << 20
 )

@@ -12,7 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kproxy/internal/admission"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
+	"kproxy/internal/turns"
 )
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
@@ -23,14 +26,15 @@ type Proxy struct {
 	doors    []*door    // from Start on
 	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
-	admission  admission
+	admission  admission.Gates
 	repeats    repeats
 	budget     budget
-	ducts      *ducts
+	pipes      *relay.PipePool
 	lot        lot
-	waiters    waiters
-	handshakes places
-	turns      places
+	waiters    turns.Waiters
+	handshakes turns.Places
+	turns      turns.Places // of all other work that a flood can order
+	pauses     acceptPauses
 
 	stop      context.CancelFunc // ends dials and questions of the proxy's own
 	bound     atomic.Bool
@@ -60,12 +64,12 @@ func New(conf *Config) (*Proxy, error) {
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
-	p.ducts = newDucts(p.conf.SplicePipes)
+	p.pipes = relay.NewPipePool(p.conf.SplicePipes)
 	p.lot.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
-	p.handshakes = newPlaces(p.conf.MaxHandshakes, &p.waiters)
-	p.turns = newPlaces(0, &p.waiters)
-	p.admission.limit(p.log, 0) // until Start
+	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
+	p.turns = turns.NewPlaces(0, &p.waiters)
+	p.admission.Init(p.log, 0) // until Start
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
 		if err != nil {
@@ -226,7 +230,7 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	}
 	p.mu.Unlock()
 	if stopping {
-		closeNow(s.client)
+		relay.CloseNow(s.client)
 		s.leaveGates()
 		p.serving.Done()
 		return
@@ -260,7 +264,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	defer cancel()
 	p.Retire()
 	p.closeSockets()
-	p.waiters.over.Store(true)
+	p.waiters.Close()
 	p.accepting.Wait()
 	for _, s := range p.startDraining() {
 		s.drain()
@@ -289,9 +293,9 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	for _, c := range p.clusters {
 		c.closeVia()
 	}
-	p.ducts.close()
+	p.pipes.Close()
 	p.repeats.report(true)
-	p.admission.lines.wait()
+	p.admission.Lines.Wait()
 	return cut
 }
 

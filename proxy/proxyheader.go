@@ -37,14 +37,14 @@ func (s *session) readProxyHeader() error {
 			s.mu.Lock()
 			s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
 			s.mu.Unlock()
-		} else if _, err := s.up.peek(1); err != nil {
+		} else if _, err := s.up.Peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
 			// check, which allow does not have to admit.
 			return err
 		}
 	}
-	if reason := s.door.gate.claim(s.party.client.Addr()); reason != "" {
-		return end(reason, nil)
+	if refused := s.door.gate.Claim(s.party.client.Addr()); refused != "" {
+		return end(CloseReason(refused), nil)
 	}
 	s.source = s.party.client.Addr()
 	return nil
@@ -53,19 +53,19 @@ func (s *session) readProxyHeader() error {
 // takeProxyHeader reads the header and drops it from the pipe. It returns nil if
 // there is none and none is required.
 func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
-	b, err := s.up.peek(wire.SizeLen)
+	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return nil, err
 	}
 	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
-		if s.door.gate.balancers.required {
+		if s.door.gate.Balancers.MustName() {
 			return nil, badProxyHeader(errors.New("there is none"))
 		}
 		return nil, nil
 	}
 	size := 0
 	for n := len(b); n > 0; {
-		if b, err = s.up.peek(n); err != nil {
+		if b, err = s.up.Peek(n); err != nil {
 			return nil, err
 		}
 		size, err = wire.ProxyHeaderLen(b)
@@ -82,7 +82,7 @@ func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
 		return nil, badProxyHeader(err)
 	}
 	s.tlvs = describeTLVs(tlvs)
-	return header, s.up.drop(size)
+	return header, s.up.Drop(size)
 }
 
 func badProxyHeader(err error) error {

@@ -1,10 +1,6 @@
 package proxy
 
-import (
-	"log/slog"
-
-	"kproxy/internal/tlsconf"
-)
+import "kproxy/internal/tlsconf"
 
 // CloseReason says why a session ended. The set is closed: logs, metrics and
 // tests use these words and no others.
@@ -64,34 +60,6 @@ const (
 	Drained            CloseReason = "drained"              // the proxy stops; answers in flight were delivered
 	DrainTimeout       CloseReason = "drain_timeout"        // the proxy stops; answers in flight were not delivered in time
 )
-
-// healthy reports whether sessions end like this when nothing is wrong.
-func (r CloseReason) healthy() bool {
-	switch r {
-	case NoRequest, ClientClosed, BrokerClosed, Relearn, BrokerMoved, IdleTimeout, MaxAge, Drained:
-		return true
-	default:
-		return false
-	}
-}
-
-// isAsked reports whether the proxy itself chose to end the session, between two
-// requests.
-func (r CloseReason) isAsked() bool { return r == Drained || r == MaxAge || r == IdleTimeout }
-
-// level is how loudly the end of a session is logged.
-func (r CloseReason) level() slog.Level {
-	switch {
-	case r == NoRequest:
-		return slog.LevelDebug
-	case r == Loop:
-		return slog.LevelError
-	case r.healthy(), r == ClientReset, r == TLSClosed:
-		return slog.LevelInfo
-	default:
-		return slog.LevelWarn
-	}
-}
 
 // ended is an error that ends a session for a known reason.
 type ended struct {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -18,13 +20,13 @@ const maxRefused = 256 << 10
 
 // refuse answers a request that the listener does not allow, as a broker does
 // whose administrator has not. What has no such answer ends the session.
-func (s *session) refuse(r request, frame int) error {
+func (s *session) refuse(r inflight.Request, frame int) error {
 	refusal := &ended{
 		reason: APIRefused,
-		err:    fmt.Errorf("%s v%d is not allowed on this listener", kmsg.NameForKey(r.key), r.version),
+		err:    fmt.Errorf("%s v%d is not allowed on this listener", kmsg.NameForKey(r.Key), r.Version),
 		fix:    "if its clients need it, name it in the listener's apis.allow",
 	}
-	if r.key == kmsg.Produce.Int16() {
+	if r.Key == kmsg.Produce.Int16() {
 		return s.refuseProduce(r, frame, refusal)
 	}
 	if frame > maxRefused {
@@ -42,8 +44,8 @@ func (s *session) refuse(r request, frame int) error {
 
 // answerRefused answers a refused request with this body, of which frame bytes are
 // at the front of the pipe.
-func (s *session) answerRefused(r request, frame int, body []byte, refusal *ended) error {
-	payload, err := rewrite.Refusal(r.key, r.version, body)
+func (s *session) answerRefused(r inflight.Request, frame int, body []byte, refusal *ended) error {
+	payload, err := rewrite.Refusal(r.Key, r.Version, body)
 	switch {
 	case errors.Is(err, wire.ErrShort), errors.Is(err, wire.ErrMalformed):
 		return end(BadRequest, err)
@@ -54,7 +56,7 @@ func (s *session) answerRefused(r request, frame int, body []byte, refusal *ende
 }
 
 // refuseProduce refuses a Produce request, whose records are dropped as they come.
-func (s *session) refuseProduce(r request, frame int, refusal *ended) error {
+func (s *session) refuseProduce(r inflight.Request, frame int, refusal *ended) error {
 	h, err := s.readHeader()
 	if err != nil {
 		return err
@@ -62,14 +64,14 @@ func (s *session) refuseProduce(r request, frame int, refusal *ended) error {
 	if h.Len > frame {
 		return end(BadRequest, wire.ErrMalformed)
 	}
-	if err := s.up.drop(h.Len); err != nil {
+	if err := s.up.Drop(h.Len); err != nil {
 		return err
 	}
-	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.key, r.version), version: r.version}
-	p.holding = holding{session: s, limit: s.proxy.conf.FirstRequestTimeout, source: s.client}
-	defer p.holding.clear()
-	s.up.keeper.turn.begin()
-	defer s.up.keeper.turn.end()
+	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.Key, r.Version), version: r.Version}
+	p.holding = relay.Holding{Account: s, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client}
+	defer p.holding.Clear()
+	s.up.Keeper.Turn.Begin()
+	defer s.up.Keeper.Turn.End()
 	switch err := p.strip(); {
 	case errors.Is(err, errStripTooLong):
 		return refusal
@@ -80,7 +82,7 @@ func (s *session) refuseProduce(r request, frame int, refusal *ended) error {
 	case p.acks == 0:
 		return refusal // as a broker's refusal of what it does not answer
 	}
-	if err := s.up.drop(p.left); err != nil { // what lies behind its end
+	if err := s.up.Drop(p.left); err != nil { // what lies behind its end
 		return err
 	}
 	return s.answerRefused(r, 0, p.body, refusal)
@@ -95,7 +97,7 @@ type produceStripper struct {
 	left     int    // bytes of the frame that were not read
 	body     []byte // what is kept
 	acks     int16
-	holding  holding // of body, beyond what any session may hold
+	holding  relay.Holding // of body, beyond what any session may hold
 }
 
 var errStripTooLong = errors.New("the request names too much")
@@ -253,7 +255,7 @@ func (p *produceStripper) peekWithin(n int) ([]byte, error) {
 	if n < 0 || n > p.left {
 		return nil, wire.ErrMalformed
 	}
-	b, err := p.up.peek(n)
+	b, err := p.up.Peek(n)
 	return b[:min(len(b), p.left)], err
 }
 
@@ -277,11 +279,11 @@ func (p *produceStripper) take(n int, kept bool) error {
 	}
 	if kept {
 		if len(p.body)+n > cap(p.body) {
-			p.up.keeper.turn.leave()
-			if err := p.holding.set(int64(2 * (len(p.body) + n))); err != nil {
+			p.up.Keeper.Turn.Leave()
+			if err := p.holding.Set(int64(2 * (len(p.body) + n))); err != nil {
 				return err
 			}
-			p.up.keeper.turn.enter()
+			p.up.Keeper.Turn.Enter()
 		}
 		p.body = append(p.body, b[:n]...)
 	}
@@ -294,15 +296,15 @@ func (p *produceStripper) skip(n int) error {
 		return wire.ErrMalformed
 	}
 	p.left -= n
-	return p.up.drop(n)
+	return p.up.Drop(n)
 }
 
 // refuseLogin answers a client's SaslHandshake or SaslAuthenticate where the
 // proxy has logged in for it. The broker must not see it, which would take it for
 // another login on the connection (KIP-368). The answer is that of a broker on a
 // listener without SASL, which is what the client should be configured for.
-func (s *session) refuseLogin(r request, frame int) error {
-	payload, err := rewrite.IllegalSASLState(r.key, r.version)
+func (s *session) refuseLogin(r inflight.Request, frame int) error {
+	payload, err := rewrite.IllegalSASLState(r.Key, r.Version)
 	if err != nil {
 		return &ended{reason: UnsupportedVersion, err: err, fix: "kproxy logs in for its clients here; take SASL out of the client's configuration"}
 	}
@@ -311,8 +313,8 @@ func (s *session) refuseLogin(r request, frame int) error {
 
 // refuseRawTokens answers SaslHandshake v0 where requests are filtered: what
 // would follow it are frames that nobody looks into.
-func (s *session) refuseRawTokens(r request, frame int) error {
-	payload, err := rewrite.UnsupportedVersion(r.key, r.version)
+func (s *session) refuseRawTokens(r inflight.Request, frame int) error {
+	payload, err := rewrite.UnsupportedVersion(r.Key, r.Version)
 	if err != nil {
 		return end(APIRefused, err)
 	}

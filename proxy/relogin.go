@@ -13,7 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 )
 
@@ -158,16 +160,16 @@ func (s *session) logInAgain() error {
 	r := s.renewal
 	s.leaving.CompareAndSwap(errLoginDue, nil)
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return &sideError{reading: true, err: err}
+		return &relay.SideError{Reading: true, Err: err}
 	}
-	if s.queue.isClosed() { // its own wake may just have been overwritten
-		return &sideError{err: errAnswersEnded}
+	if s.queue.IsClosed() { // its own wake may just have been overwritten
+		return &relay.SideError{Err: errAnswersEnded}
 	}
 	login := r.ready.Swap(nil)
 	if login == nil {
 		return nil
 	}
-	if err := s.up.flush(); err != nil {
+	if err := s.up.Flush(); err != nil {
 		return err
 	}
 	login.Use(r.opened)
@@ -184,7 +186,7 @@ func (s *session) logInAgain() error {
 			return dialFailure(err)
 		}
 	}
-	if s.queue.isClosed() { // the pump of answers leaves it to this one to say so
+	if s.queue.IsClosed() { // the pump of answers leaves it to this one to say so
 		return end(BrokerClosed, nil)
 	}
 	r.opened = login.Session()
@@ -197,18 +199,18 @@ func (s *session) logInAgain() error {
 func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
 	const correlationID = 1 // each is answered before the next one is sent
 	s.renewal.heard.Store(false)
-	if _, err := s.push(request{correlationID: correlationID, kind: ownRequest}); err != nil {
+	if _, err := s.push(inflight.Request{CorrelationID: correlationID, Kind: inflight.OwnRequest}); err != nil {
 		return nil, err
 	}
 	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(ownClientID))
 	// Past the pipe, which counts what the client sends: a login is no sign that
 	// a session is not idle.
 	if _, err := s.broker.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
-		return nil, &sideError{err: err}
+		return nil, &relay.SideError{Err: err}
 	}
-	s.queue.waitDelivered()
+	s.queue.WaitDelivered()
 	if !s.renewal.heard.Load() { // the queue is closed
-		return nil, &sideError{err: errAnswersEnded}
+		return nil, &relay.SideError{Err: errAnswersEnded}
 	}
 	// If the broker has ended the connection behind the answer, that says why.
 	return s.renewal.answer, nil
@@ -219,13 +221,13 @@ func (s *session) swallow(frame int) error {
 	if frame > auth.MaxAnswer {
 		return end(BadAnswer, errFrameSize(int32(frame)))
 	}
-	b, err := s.down.peek(frame)
+	b, err := s.down.Peek(frame)
 	if err != nil {
 		return err
 	}
 	s.renewal.answer = bytes.Clone(b[wire.ResponsePrefixLen:frame])
 	s.renewal.heard.Store(true)
-	return s.down.drop(frame)
+	return s.down.Drop(frame)
 }
 
 // ownClientID is the client.id of the proxy's own requests on a session that is

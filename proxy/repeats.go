@@ -107,6 +107,6 @@ func (r *repeats) report(all bool) {
 			}
 		}
 		attrs = append(attrs, slog.Int(logkey.Connections, l.more), slog.Duration(logkey.Duration, now.Sub(l.since)))
-		l.listener.log.LogAttrs(context.Background(), l.reason.level(), message, attrs...)
+		l.listener.log.LogAttrs(context.Background(), traitsOf[l.reason].level, message, attrs...)
 	}
 }

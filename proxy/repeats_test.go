@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,8 +24,8 @@ func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, log := repeatLog()
 		var r repeats
-		e := ending{l, TLSUnknownName, source(1), ""}
-		other := ending{l, ForeignProtocol, source(1), ""}
+		e := ending{l, TLSUnknownName, netip.MustParseAddr("10.0.0.1"), ""}
+		other := ending{l, ForeignProtocol, netip.MustParseAddr("10.0.0.1"), ""}
 		if r.merges(e) || r.merges(other) {
 			t.Error("the first of a kind is merged")
 		}
@@ -81,64 +80,4 @@ func TestRepeatsOfManySources(t *testing.T) {
 	if want := fmt.Sprintf("connections=%d", 100_000-maxRepeats); !strings.Contains(log.String(), want) {
 		t.Errorf("got %s, want %s", log, want)
 	}
-}
-
-// blocked is a log that takes nothing until the test says so.
-type blocked struct {
-	began, release chan struct{}
-	once           sync.Once
-}
-
-func (b *blocked) Write(p []byte) (int, error) {
-	b.once.Do(func() { close(b.began) })
-	<-b.release
-	return len(p), nil
-}
-
-// A log that takes nothing stops neither the connection that a line is about nor any
-// other.
-func TestAlarmsDoNotWaitForTheLog(t *testing.T) {
-	b := &blocked{began: make(chan struct{}), release: make(chan struct{})}
-	var a admission
-	logger := slog.New(slog.NewTextHandler(b, nil))
-	a.limit(logger, 0)
-	refusing := a.newGate(logger, "bob", networks{}, balancers{}, &ListenerLimits{MaxConnections: 1})
-	other := a.newGate(logger, "fred", networks{}, balancers{}, &ListenerLimits{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range 3 {
-			refusing.enter(source(1))
-		}
-		<-b.began
-		for range 3 {
-			refusing.enter(source(1))
-			other.enter(source(2))
-		}
-		a.settle()
-	}()
-	select {
-	case <-done:
-	case <-time.After(20 * time.Second):
-		t.Error("connections wait for the log")
-	}
-	close(b.release)
-	a.lines.wait()
-}
-
-// What is kept for such a log is bounded.
-func TestLogLinesAreBounded(t *testing.T) {
-	b := &blocked{began: make(chan struct{}), release: make(chan struct{})}
-	var l logLines
-	logger := slog.New(slog.NewTextHandler(b, nil))
-	for range 10 * maxLogLines {
-		l.add(logLine{log: logger, message: "x"})
-	}
-	l.mu.Lock()
-	if n := len(l.lines); n > maxLogLines {
-		t.Errorf("%d lines are kept", n)
-	}
-	l.mu.Unlock()
-	close(b.release)
-	l.wait()
 }

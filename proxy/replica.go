@@ -4,13 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
 
 // unlessReplica forwards a request that can name a replica, if it names none. One
 // that does is refused, as by a broker that does not authorize it.
-func (s *session) unlessReplica(r request, frame int) error {
+func (s *session) unlessReplica(r inflight.Request, frame int) error {
 	h, err := s.readHeader()
 	if err != nil {
 		return err
@@ -20,9 +22,9 @@ func (s *session) unlessReplica(r request, frame int) error {
 	}
 	var named bool
 	switch {
-	case rewrite.ReplicaOf(r.key, r.version) == rewrite.AtFront:
+	case rewrite.ReplicaOf(r.Key, r.Version) == rewrite.AtFront:
 		named, err = s.replicaInFront(h.Len, frame)
-	case frame > bufferSize:
+	case frame > relay.BufferSize:
 		return s.forwardUnlessReplica(r, h.Len, frame)
 	default:
 		named, err = s.replicaAtTail(r, h.Len, frame)
@@ -45,7 +47,7 @@ func (s *session) replicaInFront(start, frame int) (bool, error) {
 	if frame < start+replicaLen {
 		return false, nil
 	}
-	b, err := s.up.peek(start + replicaLen)
+	b, err := s.up.Peek(start + replicaLen)
 	if err != nil {
 		return false, err
 	}
@@ -54,13 +56,13 @@ func (s *session) replicaInFront(start, frame int) (bool, error) {
 
 // replicaAtTail is replicaInFront for a body whose tags name the replica, in a frame
 // that fits the buffer.
-func (s *session) replicaAtTail(r request, start, frame int) (bool, error) {
-	b, err := s.up.peek(frame)
+func (s *session) replicaAtTail(r inflight.Request, start, frame int) (bool, error) {
+	b, err := s.up.Peek(frame)
 	if err != nil {
 		return false, err
 	}
 	var w rewrite.Walker
-	w.StartRequest(r.key, r.version, frame-start)
+	w.StartRequest(r.Key, r.Version, frame-start)
 	body := b[start:frame]
 	at, err := tailIn(body, &w, BadRequest)
 	if err != nil {
@@ -80,28 +82,28 @@ func namesReplica(tags []byte) (bool, error) {
 // forwardUnlessReplica forwards a long request as far as its tags, and the rest if
 // that names no replica. If it does, the session ends: a broker does not look at half
 // a request.
-func (s *session) forwardUnlessReplica(r request, start, frame int) error {
+func (s *session) forwardUnlessReplica(r inflight.Request, start, frame int) error {
 	if _, err := s.push(r); err != nil {
 		return err
 	}
 	err := s.passUnlessReplica(r, start, frame)
-	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
-		s.queue.unpush()
+	if side, ok := errors.AsType[*relay.SideError](err); ok && side.Reading {
+		s.queue.Unpush()
 	}
 	return err
 }
 
-func (s *session) passUnlessReplica(r request, start, frame int) error {
-	if err := s.up.passPart(start); err != nil {
+func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error {
+	if err := s.up.PassPart(start); err != nil {
 		return err
 	}
 	var w rewrite.Walker
-	w.StartRequest(r.key, r.version, frame-start)
-	n, err := s.up.passToTail(&w, BadRequest)
+	w.StartRequest(r.Key, r.Version, frame-start)
+	n, err := passToTail(&s.up, &w, BadRequest)
 	if err != nil {
 		return err
 	}
-	b, err := s.up.peek(n)
+	b, err := s.up.Peek(n)
 	if err != nil {
 		return err
 	}
@@ -116,6 +118,6 @@ func (s *session) passUnlessReplica(r request, start, frame int) error {
 			fix:    "followers reach the brokers' own listeners; clients name no replica",
 		}
 	default:
-		return s.up.pass(n)
+		return s.up.Pass(n)
 	}
 }

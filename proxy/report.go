@@ -8,7 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/foreign"
+	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
+	"kproxy/internal/mark"
 	"kproxy/rewrite"
 )
 
@@ -35,19 +37,19 @@ func (s *session) upstream() string {
 
 // rewrote counts what an answer lost or gained, and tells what somebody has to
 // do something about.
-func (s *session) rewrote(r request, notes rewrite.Notes) {
+func (s *session) rewrote(r inflight.Request, notes rewrite.Notes) {
 	l := s.endpoint.listener
-	l.counters.rewrote(r.key, notes)
+	l.counters.rewrote(r.Key, notes)
 	lines := &l.cluster.answerLines
 	switch {
 	case notes.Dropped == 0:
-	case notes.Dropped == notes.Named && r.key == kmsg.Metadata.Int16(): // a client reads topics with leaders that it cannot find, and asks again until its time is over
+	case notes.Dropped == notes.Named && r.Key == kmsg.Metadata.Int16(): // a client reads topics with leaders that it cannot find, and asks again until its time is over
 		lines.log(l.log, slog.LevelError, "a response names no broker any more, because none has an endpoint; clients of this listener reach none",
-			slog.String(logkey.APIKey, kmsg.NameForKey(r.key)), slog.Int(logkey.Dropped, notes.Dropped),
+			slog.String(logkey.APIKey, kmsg.NameForKey(r.Key)), slog.Int(logkey.Dropped, notes.Dropped),
 			slog.String(logkey.Fix, "widen the listener's nodes range, or pin the nodes"))
 	default:
 		lines.log(l.log, slog.LevelWarn, "brokers without an endpoint were left out of a response",
-			slog.String(logkey.APIKey, kmsg.NameForKey(r.key)), slog.Int(logkey.Dropped, notes.Dropped))
+			slog.String(logkey.APIKey, kmsg.NameForKey(r.Key)), slog.Int(logkey.Dropped, notes.Dropped))
 	}
 	if notes.TxnLowered {
 		lines.log(l.log, slog.LevelError, "Produce is newer than this build understands and had to be lowered; transactions will fail",
@@ -78,12 +80,12 @@ func (s *session) report() {
 		Reason:     why.reason,
 		Err:        why.err,
 		Upstream:   s.upstream(),
-		BytesUp:    s.up.moved(),
-		BytesDown:  s.down.moved(),
-		FramesUp:   s.up.frames.Load(),
-		FramesDown: s.down.frames.Load(),
+		BytesUp:    s.up.Moved(),
+		BytesDown:  s.down.Moved(),
+		FramesUp:   s.up.Frames.Load(),
+		FramesDown: s.down.Frames.Load(),
 		Duration:   took,
-		Idle:       mark(max(s.up.active.Load(), s.down.active.Load())).age(now),
+		Idle:       mark.Mark(max(s.up.Active.Load(), s.down.Active.Load())).Age(now),
 	}
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
@@ -126,5 +128,5 @@ func (s *session) report() {
 	if why.fix != "" {
 		attrs = append(attrs, slog.String(logkey.Fix, why.fix))
 	}
-	s.endpoint.listener.log.LogAttrs(context.Background(), why.reason.level(), "session closed", attrs...)
+	s.endpoint.listener.log.LogAttrs(context.Background(), traitsOf[why.reason].level, "session closed", attrs...)
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -18,17 +20,17 @@ import (
 // or the proxy, ends the session. It reads what lies in front of a request's
 // body, and nothing behind.
 func (s *session) pumpRequests() {
-	s.up.keeper.expired = s.woken
+	s.up.Keeper.Expired = s.woken
 	err := s.requests()
-	s.up.keeper.turn.end()
-	var side *sideError
+	s.up.Keeper.Turn.End()
+	var side *relay.SideError
 	var why *ended
 	switch {
 	case errors.Is(err, errParked):
 		s.parking.Store(true)
 		_ = s.broker.SetReadDeadline(past) // wakes the pump of answers
 		return
-	case errors.As(err, &why) && why.reason.isAsked():
+	case errors.As(err, &why) && traitsOf[why.reason].asked:
 		// A drain has a limit of its own. What is only too old may wait as
 		// long as it would have waited a moment before: for ever, if there is
 		// somebody to wait. Nobody reads the client meanwhile; that it has
@@ -41,7 +43,7 @@ func (s *session) pumpRequests() {
 		return
 	case !errors.As(err, &side):
 		s.note(err)
-	case !side.reading, errors.Is(err, os.ErrDeadlineExceeded):
+	case !side.Reading, errors.Is(err, os.ErrDeadlineExceeded):
 		// The broker takes no more, or the pump of answers has ended and
 		// woke this one: that pump delivers what came, and says why.
 		return
@@ -51,7 +53,7 @@ func (s *session) pumpRequests() {
 		s.finish(why, owedSilence)
 		return
 	default:
-		s.note(end(ClientReset, side.err))
+		s.note(end(ClientReset, side.Err))
 	}
 	_ = s.broker.Close()                // nothing more is owed: ends the pump of answers
 	_ = s.client.SetWriteDeadline(past) // also where that waits for the client
@@ -61,7 +63,7 @@ func (s *session) pumpRequests() {
 func (s *session) requests() error {
 	for {
 		s.midRequest = false
-		s.up.boundary()
+		s.up.Boundary()
 		if why := s.leaving.Load(); why != nil {
 			if why == errLoginDue {
 				if err := s.logInAgain(); err != nil {
@@ -69,12 +71,12 @@ func (s *session) requests() error {
 				}
 				continue
 			}
-			if s.up.buffered() == 0 {
+			if s.up.Buffered() == 0 {
 				return why
 			}
-			s.up.exact = true // or a client that never pauses is never between two requests
+			s.up.Exact = true // or a client that never pauses is never between two requests
 		}
-		b, err := s.up.peek(wire.SizeLen)
+		b, err := s.up.Peek(wire.SizeLen)
 		if errors.Is(err, errLoginDue) {
 			continue
 		}
@@ -85,11 +87,11 @@ func (s *session) requests() error {
 		if err := s.checkSize(wire.Size(b)); err != nil {
 			return err
 		}
-		if b, err = s.up.peek(wire.RequestPrefixLen); err != nil {
+		if b, err = s.up.Peek(wire.RequestPrefixLen); err != nil {
 			return err
 		}
 		prefix := wire.ParseRequestPrefix(b)
-		s.up.frames.Add(1)
+		s.up.Frames.Add(1)
 		s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
 		if err := s.request(prefix); err != nil {
 			return err
@@ -101,8 +103,8 @@ func (s *session) requests() error {
 // sweep, or a login that is due, wakes a session that waits for a request; one
 // that has begun is read to its end.
 func (s *session) woken(err error) error {
-	switch between := !s.midRequest && s.up.buffered() == 0; {
-	case s.queue.isClosed():
+	switch between := !s.midRequest && s.up.Buffered() == 0; {
+	case s.queue.IsClosed():
 		return err
 	case between && s.leaving.Load() != nil:
 		return s.leaving.Load()
@@ -112,14 +114,14 @@ func (s *session) woken(err error) error {
 		return errParked
 	}
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return &sideError{reading: true, err: err}
+		return &relay.SideError{Reading: true, Err: err}
 	}
 	// Whoever wants the session to end says so first and wakes it then; that
 	// deadline may just have been overwritten.
 	switch {
-	case s.queue.isClosed():
+	case s.queue.IsClosed():
 		return err
-	case s.leaving.Load() != nil && !s.midRequest && s.up.buffered() == 0:
+	case s.leaving.Load() != nil && !s.midRequest && s.up.Buffered() == 0:
 		return s.leaving.Load()
 	}
 	return nil
@@ -127,7 +129,7 @@ func (s *session) woken(err error) error {
 
 // clientEnded says how the client ended its side.
 func (s *session) clientEnded() *ended {
-	if s.midRequest || s.up.buffered() > 0 {
+	if s.midRequest || s.up.Buffered() > 0 {
 		return end(ClientClosed, errors.New("inside a request"))
 	}
 	return end(ClientClosed, nil)
@@ -139,15 +141,15 @@ func (s *session) clientEnded() *ended {
 // that has been noted before. A broker that is silent for longer than silence is
 // not waited for; 0 waits for ever.
 func (s *session) finish(why *ended, silence time.Duration) {
-	if s.up.flush() != nil {
+	if s.up.Flush() != nil {
 		return // the pump of answers notices
 	}
 	if silence > 0 {
 		defer s.watchBroker(silence)()
 	}
-	s.queue.waitDelivered()
+	s.queue.WaitDelivered()
 	s.note(why)
-	closeWrite(s.broker)
+	relay.CloseWrite(s.broker)
 	_ = s.broker.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
 }
 
@@ -166,15 +168,15 @@ func (s *session) watchBroker(silence time.Duration) (stop func()) {
 func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{}) {
 	tick := time.NewTicker(silence)
 	defer tick.Stop()
-	for seen := s.down.moved(); ; {
+	for seen := s.down.Moved(); ; {
 		select {
 		case <-done:
 			return
 		case <-tick.C:
 		}
-		now := s.down.moved()
+		now := s.down.Moved()
 		if now == seen {
-			closeNow(s.broker) // ends the pump of answers, and so the wait for it
+			relay.CloseNow(s.broker) // ends the pump of answers, and so the wait for it
 			return
 		}
 		seen = now
@@ -184,81 +186,76 @@ func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{})
 // request forwards the request at the front of the pipe, answers it, or says
 // why the session must end.
 func (s *session) request(p wire.RequestPrefix) error {
-	r := request{
-		correlationID: p.CorrelationID,
-		key:           p.Key,
-		version:       p.Version,
-		treatment:     rewrite.TreatmentOf(p.Key, p.Version),
-		read:          time.Since(s.opened),
+	r := inflight.Request{
+		CorrelationID: p.CorrelationID,
+		Key:           p.Key,
+		Version:       p.Version,
+		Treatment:     rewrite.TreatmentOf(p.Key, p.Version),
+		Read:          time.Since(s.opened),
 	}
 	frame := wire.SizeLen + int(p.Size)
-	switch {
-	case rewrite.AnswersAPIVersions(p.Key, p.Version):
+	l := s.endpoint.listener
+	switch decide(p.Key, p.Version, r.Treatment, standing{
+		policy:       l.policy,
+		unknownAPIs:  l.rewriter.UnknownAPIs,
+		clientUser:   s.user != "",
+		kproxyLogsIn: l.cluster.method != nil,
+		ownBroker:    s.to.any,
+	}) {
+	case respondVersions:
 		return s.answer(r, frame, rewrite.AppendUnsupportedAPIVersions(nil))
-	case r.treatment == rewrite.Refuse:
+	case endUnsupported:
 		return &ended{
 			reason: UnsupportedVersion,
 			err:    fmt.Errorf("%s v%d may hold addresses where this build does not look", kmsg.NameForKey(p.Key), p.Version),
 			fix:    "the client ignores ApiVersions, or needs a newer kproxy",
 		}
-	case !s.endpoint.listener.rewriter.UnknownAPIs && !rewrite.Known(p.Key):
+	case endUnknown:
 		return &ended{
 			reason: UnknownAPI,
 			err:    fmt.Errorf("api key %d is not known to this build", p.Key),
 			fix:    "unknown_apis: pass forwards it unseen, addresses in it included",
 		}
-	case s.endpoint.listener.policy.refuses(p.Key):
-		return s.refuse(r, frame)
-	case isLogin(p.Key) && s.user != "":
-		return s.logsInAgain(r, frame)
-	case isLogin(p.Key) && s.endpoint.listener.cluster.method != nil:
-		return s.refuseLogin(r, frame)
-	case !s.to.any && !teaches(p.Key):
+	case endRelearn:
 		return end(Relearn, nil)
-	case s.endpoint.listener.policy.keepsReplicas && rewrite.ReplicaOf(p.Key, p.Version) != rewrite.NoReplica:
-		return s.unlessReplica(r, frame)
-	case p.Key == kmsg.Produce.Int16():
-		return s.produce(r, frame)
-	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0 && s.endpoint.listener.policy.filters:
+	case refuseAPI:
+		return s.refuse(r, frame)
+	case refuseLogin:
+		return s.refuseLogin(r, frame)
+	case refuseRawTokens:
 		return s.refuseRawTokens(r, frame)
-	case p.Key == kmsg.SASLHandshake.Int16() && p.Version == 0:
+	case reauthenticate:
+		return s.logsInAgain(r, frame)
+	case unlessReplica:
+		return s.unlessReplica(r, frame)
+	case readAcks:
+		return s.produce(r, frame)
+	case handshakeV0:
 		return s.saslHandshake(r, frame)
 	default:
 		return s.forward(r, frame)
 	}
 }
 
-// teaches reports whether a request may go to any broker of the cluster: what
-// it takes to log in, and to learn who is where.
-func teaches(key int16) bool {
-	switch kmsg.Key(key) {
-	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate,
-		kmsg.Metadata, kmsg.DescribeCluster, kmsg.FindCoordinator:
-		return true
-	default:
-		return false
-	}
-}
-
 // produce forwards a Produce request. One with acks 0 is never answered.
-func (s *session) produce(r request, frame int) error {
+func (s *session) produce(r inflight.Request, frame int) error {
 	h, err := s.readHeader()
 	if err != nil {
 		return err
 	}
 	for n := h.Len; ; {
-		b, err := s.up.peek(n)
+		b, err := s.up.Peek(n)
 		if err != nil {
 			return err
 		}
-		acks, err := wire.ProduceAcks(b, h, rewrite.FlexibleRequest(r.key, r.version))
+		acks, err := wire.ProduceAcks(b, h, rewrite.FlexibleRequest(r.Key, r.Version))
 		if n, err = more(b, err); err != nil {
 			return end(BadRequest, err)
 		}
 		switch {
 		case n > 0:
 		case acks == 0:
-			return s.up.pass(frame)
+			return s.up.Pass(frame)
 		default:
 			return s.forward(r, frame)
 		}
@@ -266,23 +263,23 @@ func (s *session) produce(r request, frame int) error {
 }
 
 // forward queues r and passes its frame on.
-func (s *session) forward(r request, frame int) error {
+func (s *session) forward(r inflight.Request, frame int) error {
 	if _, err := s.push(r); err != nil {
 		return err
 	}
-	err := s.up.pass(frame)
-	if side, ok := errors.AsType[*sideError](err); ok && side.reading {
-		s.queue.unpush()
+	err := s.up.Pass(frame)
+	if side, ok := errors.AsType[*relay.SideError](err); ok && side.Reading {
+		s.queue.Unpush()
 	}
 	return err
 }
 
 // answer answers r in the broker's place, when its turn has come.
-func (s *session) answer(r request, frame int, payload []byte) error {
-	r.kind = ownAnswer
-	r.own = append(wire.AppendResponsePrefix(nil, r.correlationID, len(payload)), payload...)
-	s.up.keeper.turn.leave()
-	if err := s.hold(int64(len(r.own))); err != nil {
+func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
+	r.Kind = inflight.OwnResponse
+	r.Own = append(wire.AppendResponsePrefix(nil, r.CorrelationID, len(payload)), payload...)
+	s.up.Keeper.Turn.Leave()
+	if err := s.Hold(int64(len(r.Own))); err != nil {
 		return err
 	}
 	mine, err := s.push(r)
@@ -291,37 +288,37 @@ func (s *session) answer(r request, frame int, payload []byte) error {
 	}
 	if mine {
 		// Nothing is owed, so the pump of answers writes nothing meanwhile.
-		err := s.down.put(r.own)
-		s.release(int64(len(r.own)))
+		err := s.down.Put(r.Own)
+		s.Release(int64(len(r.Own)))
 		if err != nil {
 			return end(ClientReset, err)
 		}
 	}
-	return s.up.drop(frame)
+	return s.up.Drop(frame)
 }
 
 // push queues r, and waits for room where there is none: the client is not read
 // meanwhile, which is all the back-pressure it needs. mine is as inflight.push
 // says it.
-func (s *session) push(r request) (mine bool, err error) {
+func (s *session) push(r inflight.Request) (mine bool, err error) {
 	for {
-		wait := s.queue.waitOne
-		if s.tryHold(s.queue.growth()) {
-			full, mine := s.queue.push(r)
+		wait := s.queue.WaitOne
+		if s.TryHold(s.queue.Growth()) {
+			full, mine := s.queue.Push(r)
 			if !full {
 				return mine, nil
 			}
-			if wait = s.queue.waitRoom; r.kind == ownAnswer {
-				wait = s.queue.waitDelivered
+			if wait = s.queue.WaitRoom; r.Kind == inflight.OwnResponse {
+				wait = s.queue.WaitDelivered
 			}
 		}
-		if err := s.up.flush(); err != nil {
+		if err := s.up.Flush(); err != nil {
 			return false, err
 		}
-		s.up.keeper.turn.leave()
+		s.up.Keeper.Turn.Leave()
 		wait()
-		if s.queue.isClosed() {
-			return false, &sideError{err: errAnswersEnded}
+		if s.queue.IsClosed() {
+			return false, &relay.SideError{Err: errAnswersEnded}
 		}
 	}
 }

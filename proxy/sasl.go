@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"kproxy/internal/inflight"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 )
 
@@ -20,11 +22,11 @@ const maxSASLToken = 512 << 10
 // How many tokens there are is the mechanism's matter. Where it is fixed, each
 // token is a request of the queue. Elsewhere tokens pass freely until the client
 // sends something that cannot be one.
-func (s *session) saslHandshake(r request, frame int) error {
-	if frame > maxHeader {
+func (s *session) saslHandshake(r inflight.Request, frame int) error {
+	if frame > relay.MaxHeader {
 		return end(BadRequest, errFrameSize(int32(frame)))
 	}
-	b, err := s.up.peek(frame)
+	b, err := s.up.Peek(frame)
 	if err != nil {
 		return err
 	}
@@ -36,15 +38,15 @@ func (s *session) saslHandshake(r request, frame int) error {
 	if err != nil {
 		return end(BadRequest, err)
 	}
-	r.kind = saslHandshake
+	r.Kind = inflight.SASLHandshake
 	if err := s.forward(r, frame); err != nil {
 		return err
 	}
-	if err := s.up.flush(); err != nil {
+	if err := s.up.Flush(); err != nil {
 		return err
 	}
-	s.queue.waitDelivered()
-	if !s.queue.handshake() {
+	s.queue.WaitDelivered()
+	if !s.queue.Handshake() {
 		return nil // refused: the client has the broker's answer, and the broker closes
 	}
 	s.inTokens = true
@@ -75,7 +77,7 @@ func (s *session) countedTokens(n int) error {
 		if err != nil {
 			return err
 		}
-		if err := s.forward(request{kind: saslToken}, frame); err != nil {
+		if err := s.forward(inflight.Request{Kind: inflight.SASLToken}, frame); err != nil {
 			return err
 		}
 	}
@@ -86,15 +88,15 @@ func (s *session) countedTokens(n int) error {
 // far begins with a zero byte, the upper half of its API key, and is at least as
 // long as its prefix; a GSSAPI token begins with 0x60 or 0x05, or is empty.
 func (s *session) freeTokens() error {
-	s.queue.setRawSASL(true)
-	defer s.queue.setRawSASL(false)
+	s.queue.SetRawSASL(true)
+	defer s.queue.SetRawSASL(false)
 	for {
 		frame, err := s.tokenFrame()
 		if err != nil {
 			return err
 		}
 		if frame >= wire.RequestPrefixLen {
-			b, err := s.up.peek(wire.SizeLen + 1)
+			b, err := s.up.Peek(wire.SizeLen + 1)
 			if err != nil {
 				return err
 			}
@@ -102,7 +104,7 @@ func (s *session) freeTokens() error {
 				return nil
 			}
 		}
-		if err := s.up.pass(frame); err != nil {
+		if err := s.up.Pass(frame); err != nil {
 			return err
 		}
 	}
@@ -112,7 +114,7 @@ func (s *session) freeTokens() error {
 // field included.
 func (s *session) tokenFrame() (int, error) {
 	s.midRequest = false
-	b, err := s.up.peek(wire.SizeLen)
+	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return 0, err
 	}

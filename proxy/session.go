@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/inflight"
+	"kproxy/internal/mark"
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -66,11 +69,11 @@ type session struct {
 	name   string // the server name that the client asked for in TLS
 	opened time.Time
 
-	client   net.Conn // as it was accepted
-	stream   net.Conn // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
-	broker   net.Conn // set before the pump of answers starts
-	up, down pipe     // client to broker, broker to client
-	queue    inflight
+	client   net.Conn     // as it was accepted
+	stream   net.Conn     // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
+	broker   net.Conn     // set before the pump of answers starts
+	up, down relay.Stream // client to broker, broker to client
+	queue    inflight.Queue
 	walker   rewrite.Walker
 
 	clientID    string
@@ -79,7 +82,7 @@ type session struct {
 	parking     atomic.Bool        // the pump of requests has ended, for the session to be parked
 	node        atomic.Int32       // whose endpoint the client chose, as NodeCount has it
 	to          *route             // where requests go; nil: no broker was dialled yet; set like broker
-	expires     mark
+	expires     mark.Mark
 	held        atomic.Int64          // bytes beside the buffers (see budget)
 	passedLogin atomic.Bool           // the broker has answered what it answers only behind a login
 	leaving     atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
@@ -106,12 +109,12 @@ func newSession(d *door, client net.Conn) *session {
 		stream:   client,
 		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
 	}
-	now := int64(markOf(s.opened))
-	s.up.active.Store(now)
-	s.down.active.Store(now)
+	now := int64(mark.Of(s.opened))
+	s.up.Active.Store(now)
+	s.down.Active.Store(now)
 	s.node.Store(d.endpoint.label())
 	s.expires = s.proxy.conf.expiry(s.opened)
-	s.queue.init()
+	s.queue.Init()
 	return s
 }
 
@@ -156,13 +159,13 @@ func (s *session) move() (parked bool) {
 func (s *session) pump() {
 	s.parking.Store(false)
 	s.keep()
-	s.up.connect(s.stream, s.broker, s.proxy.ducts)
-	s.down.connect(s.broker, s.stream, s.proxy.ducts)
+	s.up.Connect(s.stream, s.broker, s.proxy.pipes)
+	s.down.Connect(s.broker, s.stream, s.proxy.pipes)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
 	s.pumpRequests()
 	answers.Wait()
-	if s.queue.isClosed() { // it has ended: a reason that neither has noted stands here
+	if s.queue.IsClosed() { // it has ended: a reason that neither has noted stands here
 		s.note(end(BrokerClosed, nil))
 	}
 }
@@ -174,35 +177,31 @@ func (s *session) close() {
 	}
 	_ = s.stream.Close()
 	s.endpoint.listener.cluster.probes.left(s)
-	s.up.giveBack()
-	s.down.giveBack()
+	s.up.GiveBack()
+	s.down.GiveBack()
 	s.proxy.budget.ending.Add(-s.ended().frees)
-	s.release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
+	s.Release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
 
-// resetIfDown closes the client's connection by a reset if its broker is down. An
-// orderly end before the first response is how a broker refuses a login: franz-go
-// fails its buffered records then, and a group keeps its coordinator. They take a
-// reset for a broker that is down, and retry.
+// resetIfDown closes the client's connection by a reset if its broker is down (see
+// traits.reset).
 func (s *session) resetIfDown() {
 	if s.isDown() {
-		closeByReset(s.client)
+		relay.CloseByReset(s.client)
 	}
 }
 
-// isDown reports whether the session has ended because its broker is down, or the
-// way to it: there was none, or no response came through.
+// isDown reports whether the session has ended because its broker is down, or the way to
+// it: none was reached, or no response came through.
 func (s *session) isDown() bool {
-	switch why := s.ended(); why.reason {
-	case DialFailed, BrokerRefusedTLS, TooManyLogins:
+	switch traitsOf[s.ended().reason].reset {
+	case resetAlways:
 		return true
-	case BrokerReset, PeerGone:
+	case resetUnheard:
 		return !s.hasHeard()
-	case Relearn, BrokerMoved:
-		return !s.passedLogin.Load() // a broker that refuses a login ends it so, too
-	case BrokerClosed:
-		// A command that ends well says nothing of the broker: nc does when the
-		// broker resets.
+	case resetBeforeLogin:
+		return !s.passedLogin.Load()
+	case resetUnheardByCommand:
 		through := s.endpoint.listener.cluster.via
 		return through != nil && through.IsCommand() && !s.hasHeard()
 	default:
@@ -212,7 +211,7 @@ func (s *session) isDown() bool {
 
 // hasHeard reports whether the client has had anything: from its broker, or at its
 // login from the proxy.
-func (s *session) hasHeard() bool { return s.down.moved() > 0 || s.user != "" }
+func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.user != "" }
 
 // turnAway ends a session that has no broker.
 func (s *session) turnAway(first wire.RequestHeader) {
@@ -221,7 +220,7 @@ func (s *session) turnAway(first wire.RequestHeader) {
 		s.tellLoginRefused(first)
 		s.lingerForClient()
 	case why.reason == BrokerLogin:
-		closeByReset(s.client) // as resetIfDown
+		relay.CloseByReset(s.client) // as resetIfDown
 	default:
 		s.resetIfDown()
 		s.lingerForClient()
@@ -273,9 +272,9 @@ func (s *session) ended() *ended {
 // a deadline of its own.
 func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.keep()
-	s.up.keeper.turn.begin()
-	defer s.up.keeper.turn.end()
-	s.up.connect(s.client, nil, nil)
+	s.up.Keeper.Turn.Begin()
+	defer s.up.Keeper.Turn.End()
+	s.up.Connect(s.client, nil, nil)
 	if err := s.hurry(); err != nil {
 		return wire.RequestHeader{}, err
 	}
@@ -292,7 +291,7 @@ func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 			return wire.RequestHeader{}, err
 		}
 	}
-	b, err := s.up.peek(wire.SizeLen)
+	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return wire.RequestHeader{}, s.beforeRequest(err)
 	}
@@ -329,7 +328,7 @@ func (s *session) hurry() error {
 
 // beforeRequest says why no first request came.
 func (s *session) beforeRequest(err error) error {
-	var side *sideError
+	var side *relay.SideError
 	switch {
 	case !errors.As(err, &side):
 		return err
@@ -341,12 +340,12 @@ func (s *session) beforeRequest(err error) error {
 			err:    errors.New("no complete request header"),
 			fix:    "if this is a load balancer's health check, let it close its connections",
 		}
-	case s.up.buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
+	case s.up.Buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
 		return end(NoRequest, nil)
 	case errors.Is(err, io.EOF):
 		return end(ClientClosed, errors.New("inside its first request header"))
 	default:
-		return end(ClientReset, side.err)
+		return end(ClientReset, side.Err)
 	}
 }
 
@@ -354,7 +353,7 @@ func (s *session) beforeRequest(err error) error {
 func (s *session) readHeader() (wire.RequestHeader, error) {
 	n := wire.RequestPrefixLen
 	for {
-		b, err := s.up.peek(n)
+		b, err := s.up.Peek(n)
 		if err != nil {
 			return wire.RequestHeader{}, err
 		}
@@ -372,7 +371,7 @@ func (s *session) readHeader() (wire.RequestHeader, error) {
 // wholeRequest holds the request of frame bytes at the front of the pipe until it is
 // there, and returns it, with what may lie behind it, and its header.
 func (s *session) wholeRequest(frame int) (b []byte, h wire.RequestHeader, err error) {
-	if b, err = s.up.peek(frame); err != nil {
+	if b, err = s.up.Peek(frame); err != nil {
 		return nil, wire.RequestHeader{}, err
 	}
 	h, err = s.readHeader()
@@ -382,7 +381,7 @@ func (s *session) wholeRequest(frame int) (b []byte, h wire.RequestHeader, err e
 // more says how many bytes to peek for after parsing b gave err; 0 is enough.
 // What a request may make the proxy hold is bounded.
 func more(b []byte, err error) (int, error) {
-	if errors.Is(err, wire.ErrShort) && len(b) < maxHeader {
+	if errors.Is(err, wire.ErrShort) && len(b) < relay.MaxHeader {
 		return len(b) + 1, nil
 	}
 	return 0, err
@@ -414,11 +413,11 @@ func (s *session) drain() { s.leave(Drained) }
 // cut ends the session at once.
 func (s *session) cut(reason CloseReason) {
 	why := end(reason, nil)
-	if owed := s.queue.owed(); owed > 0 {
+	if owed := s.queue.Owed(); owed > 0 {
 		why.err = errUnanswered(owed)
 	}
 	s.note(why)
-	closeNow(s.client)
+	relay.CloseNow(s.client)
 	s.closeBroker()
 	s.proxy.lot.wake(s)
 }
@@ -428,23 +427,20 @@ func (s *session) closeBroker() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broker != nil {
-		closeNow(s.broker)
+		relay.CloseNow(s.broker)
 	}
 }
 
 // past is a deadline that has expired.
 var past = time.Unix(1, 0)
 
-// lingerForClient ends the proxy's side where the client has not ended its own,
-// and waits a little for the client to do the same: closing while the client is
-// still sending would reset the connection, and take the last answer with it.
+// lingerForClient ends the proxy's side where the client has not ended its own, and waits a
+// little until the client does the same, if the reason asks for it.
 func (s *session) lingerForClient() {
-	switch s.ended().reason {
-	case BrokerClosed, BrokerReset, BrokerLogin, ClientLogin, BadAnswer, UnexpectedAnswer, Relearn, PeerGone, IdleTimeout, MaxAge, BrokerMoved, Drained:
-	default:
+	if !traitsOf[s.ended().reason].linger {
 		return
 	}
-	closeWrite(s.stream)
+	relay.CloseWrite(s.stream)
 	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
 		_, _ = io.Copy(io.Discard, s.stream)
 	}

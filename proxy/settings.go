@@ -19,13 +19,13 @@ func (a answer) settings() error {
 	if a.frame <= maxHeldSettings {
 		return a.whole()
 	}
-	if err := a.down.pass(wire.ResponsePrefixLen); err != nil {
+	if err := a.down.Pass(wire.ResponsePrefixLen); err != nil {
 		return err
 	}
 	var c rewrite.Configs
-	c.Start(a.version, a.frame-wire.ResponsePrefixLen, true)
+	c.Start(a.req.Version, a.frame-wire.ResponsePrefixLen, true)
 	for need := 0; !c.Done(); {
-		b, err := a.down.peek(need)
+		b, err := a.down.Peek(need)
 		if err != nil {
 			return err
 		}
@@ -37,10 +37,10 @@ func (a answer) settings() error {
 		case err != nil:
 			return end(BadAnswer, err)
 		case out == nil:
-			err = a.down.passPart(n)
+			err = a.down.PassPart(n)
 		default:
-			if err = a.down.write(out); err == nil {
-				err = a.down.drop(n)
+			if err = a.down.Write(out); err == nil {
+				err = a.down.Drop(n)
 			}
 		}
 		if err != nil {
@@ -48,5 +48,5 @@ func (a answer) settings() error {
 		}
 		need = 0
 	}
-	return a.down.pass(c.Left())
+	return a.down.Pass(c.Left())
 }

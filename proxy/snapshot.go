@@ -15,6 +15,9 @@ type Snapshot struct {
 
 	HeldBytes    int64 // held for all clients at the moment, beside their buffers
 	MaxHeldBytes int64 // the limit of it; 0 before Start
+
+	Waiting      int64 // sessions that wait for their turn to work: a TLS handshake, a first request, a whole frame
+	AcceptPauses int64 // how often a listening socket has stopped accepting because too many wait
 }
 
 // ClusterStats is about one cluster.
@@ -120,6 +123,7 @@ type APICount struct {
 func (p *Proxy) Stats() Snapshot {
 	var snapshot Snapshot
 	snapshot.HeldBytes, snapshot.MaxHeldBytes = p.heldBytes()
+	snapshot.Waiting, snapshot.AcceptPauses = int64(p.waiters.Count()), p.pauses.count.Load()
 	at := map[*listener]*ListenerStats{}
 	for _, c := range p.clusters {
 		stats := c.stats()

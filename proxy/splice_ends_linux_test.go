@@ -65,10 +65,9 @@ func TestShutdownFinishesHalfASplice(t *testing.T) {
 // Whatever asks the session to end meanwhile lets half a request be.
 func TestLimitsOfTimeLetHalfASpliceBe(t *testing.T) {
 	t.Parallel()
-	const limit = time.Second / 2
 	for name, edit := range map[proxy.CloseReason]func(conf *proxy.Config){
-		proxy.IdleTimeout: func(conf *proxy.Config) { conf.IdleTimeout = limit },
-		proxy.MaxAge:      func(conf *proxy.Config) { conf.MaxAge = limit },
+		proxy.IdleTimeout: func(conf *proxy.Config) { conf.IdleTimeout = stall },
+		proxy.MaxAge:      func(conf *proxy.Config) { conf.MaxAge = stall },
 	} {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
@@ -79,7 +78,7 @@ func TestLimitsOfTimeLetHalfASpliceBe(t *testing.T) {
 			l.start(t, conf)
 			c, s := l.session(t, b)
 			rest := half(t, c, s)
-			<-time.After(3 * limit)
+			<-time.After(2 * stall)
 			otherHalf(t, c, s, rest)
 			endedByProxy(c, s)
 			l.ended(t, name)

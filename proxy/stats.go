@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kproxy/internal/relay"
 	"kproxy/rewrite"
 )
 
@@ -142,11 +143,11 @@ type Closing struct {
 type moved struct{ copied, spliced, misses, frames int64 }
 
 // add adds what p has moved.
-func (m *moved) add(p *pipe) {
-	m.copied += p.copied.Load()
-	m.spliced += p.spliced.Load()
-	m.misses += p.misses.Load()
-	m.frames += p.frames.Load()
+func (m *moved) add(p *relay.Stream) {
+	m.copied += p.Copied.Load()
+	m.spliced += p.Spliced.Load()
+	m.misses += p.Misses.Load()
+	m.frames += p.Frames.Load()
 }
 
 func (m moved) stats() Direction {

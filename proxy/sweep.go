@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"kproxy/internal/mark"
 )
 
 const (
@@ -23,12 +25,12 @@ func (p *Proxy) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case <-tick.C:
 			p.lot.free() // of those that the sweep before has had parked
 			for _, s := range p.live() {
-				s.sweep(now)
+				s.sweep(time.Now()) // the tick's time can be from before a session's last byte
 			}
-			p.admission.settle()
+			p.admission.Settle()
 			p.repeats.report(false)
 		}
 	}
@@ -50,10 +52,10 @@ func (p *Proxy) sweepInterval() time.Duration {
 
 // watch is what the sweep remembers of a session. It belongs to the sweep alone.
 type watch struct {
-	moved int64 // bytes moved when it last looked
-	quiet mark  // since when there were no others, and nothing was owed
+	moved int64     // bytes moved when it last looked
+	quiet mark.Mark // since when there were no others, and nothing was owed
 
-	looked         mark // at the TCP connections
+	looked         mark.Mark // at the TCP connections
 	client, broker silence
 	departure      departure // the client's
 }
@@ -64,22 +66,22 @@ func (s *session) sweep(now time.Time) {
 	if !s.isOpen() {
 		return // before that the first request and the dial have limits of their own
 	}
-	if moved := s.moved(); moved != s.watch.moved || s.queue.owed() > 0 && !s.renewal.logsIn() || s.watch.quiet == never {
-		s.watch.moved, s.watch.quiet = moved, markOf(now)
+	if moved := s.moved(); moved != s.watch.moved || s.queue.Owed() > 0 && !s.renewal.logsIn() || s.watch.quiet == mark.Never {
+		s.watch.moved, s.watch.quiet = moved, mark.Of(now)
 	}
-	if s.watch.looked == never || s.watch.looked.age(now) >= s.proxy.lookInterval() {
-		s.watch.looked = markOf(now)
+	if s.watch.looked == mark.Never || s.watch.looked.Age(now) >= s.proxy.lookInterval() {
+		s.watch.looked = mark.Of(now)
 		s.lookForPeers(now)
 	}
 	conf := &s.proxy.conf
 	switch {
 	case s.ended() != nil || s.asked() != nil:
-	case s.expires != never && s.expires.age(now) > 0:
+	case s.expires != mark.Never && s.expires.Age(now) > 0:
 		s.leave(MaxAge)
-	case conf.IdleTimeout > 0 && s.watch.quiet.age(now) >= conf.IdleTimeout:
-		s.watch.quiet = markOf(now) // if it has just become busy, it is asked again after as long
+	case conf.IdleTimeout > 0 && s.watch.quiet.Age(now) >= conf.IdleTimeout:
+		s.watch.quiet = mark.Of(now) // if it has just become busy, it is asked again after as long
 		s.askIdle()
-	case conf.ParkAfter > 0 && s.watch.quiet.age(now) >= conf.ParkAfter:
+	case conf.ParkAfter > 0 && s.watch.quiet.Age(now) >= conf.ParkAfter:
 		s.askPark()
 	}
 }
@@ -91,15 +93,15 @@ func (s *session) isOpen() bool {
 }
 
 // moved returns how many bytes both directions have moved.
-func (s *session) moved() int64 { return s.up.moved() + s.down.moved() }
+func (s *session) moved() int64 { return s.up.Moved() + s.down.Moved() }
 
 // expiry returns when a session that opens now is too old; never, where max_age is off.
-func (c *Config) expiry(now time.Time) mark {
+func (c *Config) expiry(now time.Time) mark.Mark {
 	if c.MaxAge <= 0 {
-		return never
+		return mark.Never
 	}
 	early := rand.Float64() * c.MaxAgeJitter * float64(c.MaxAge) //nolint:gosec // spreads load, keeps no secret
-	return markOf(now.Add(c.MaxAge - time.Duration(early)))
+	return mark.Of(now.Add(c.MaxAge - time.Duration(early)))
 }
 
 // leave asks the session to end between two requests, once the answers in flight
@@ -130,5 +132,5 @@ func (s *session) askIdle() {
 // isIdle answers askIdle.
 func (s *session) isIdle() bool {
 	asked := s.idleAt.Swap(0)
-	return asked == s.moved()+1 && s.queue.owed() == 0
+	return asked == s.moved()+1 && s.queue.Owed() == 0
 }

@@ -4,14 +4,17 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"kproxy/internal/admission"
+	"kproxy/internal/turns"
 )
 
-// startCrowded starts a Proxy with maxWaiters sessions that wait for work to be
+// startCrowded starts a Proxy with turns.Max sessions that wait for work to be
 // done, and connects three clients. It returns when no more of them are accepted.
 func startCrowded(t *testing.T) *Proxy {
 	t.Helper()
 	p := startKproxy(t, "127.0.0.1:1", -1)
-	p.waiters.n.Store(maxWaiters)
+	p.waiters.Add(turns.Max)
 	for range 3 {
 		conn, err := net.Dial("tcp", p.listenerAddress())
 		if err != nil {
@@ -21,7 +24,7 @@ func startCrowded(t *testing.T) *Proxy {
 	}
 	<-time.After(50 * time.Millisecond)
 	if got := len(p.live()); got > 1 { // Accept may have been called before
-		t.Errorf("%d sessions are open while %d wait, want 1 at most", got, maxWaiters)
+		t.Errorf("%d sessions are open while %d wait, want 1 at most", got, turns.Max)
 	}
 	return p
 }
@@ -30,11 +33,30 @@ func startCrowded(t *testing.T) *Proxy {
 // socket's queue. They are served when fewer wait.
 func TestManyWaitersStopAccepting(t *testing.T) {
 	p := startCrowded(t)
-	p.waiters.n.Store(maxWaiters - 1)
+	p.waiters.Add(-1)
 	for deadline := time.Now().Add(10 * time.Second); len(p.live()) != 3; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d sessions are open, want 3", len(p.live()))
 		}
+	}
+}
+
+// The log says that accepting pauses once a minute, and metrics count every pause.
+func TestPausesAreTold(t *testing.T) {
+	var pauses acceptPauses
+	if !pauses.add() || pauses.add() {
+		t.Error("the log is not told of the first pause alone")
+	}
+	pauses.warned.Add(-int64(admission.AlarmInterval))
+	if !pauses.add() {
+		t.Error("the log is not told again after alarmInterval")
+	}
+	if got := pauses.count.Load(); got != 3 {
+		t.Errorf("%d pauses are counted, want 3", got)
+	}
+	p := startCrowded(t)
+	if s := p.Stats(); s.Waiting != turns.Max || s.AcceptPauses == 0 {
+		t.Errorf("Stats has %d waiting and %d pauses, want %d and some", s.Waiting, s.AcceptPauses, turns.Max)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"kproxy/internal/admission"
 	"kproxy/internal/hostport"
 )
 
@@ -78,7 +79,7 @@ func (v *validator) networks(key string, l *Listener) {
 // networkList parses networks, and returns those that are good.
 func (v *validator) networkList(key string, networks []string) (parsed []netip.Prefix) {
 	for _, s := range networks {
-		p, err := parseNetwork(s)
+		p, err := admission.ParseNetwork(s)
 		switch {
 		case err != nil:
 			v.add(key, fmt.Sprintf("%q: %v", s, err), "write a network such as 10.0.0.0/8, or an address such as 10.0.0.7")

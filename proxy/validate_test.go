@@ -243,7 +243,10 @@ func TestValidate(t *testing.T) {
 		},
 		{
 			"a request longer than its size field",
-			func(c *Config, _ *Cluster, _, _ *Listener) { c.MaxRequestBytes = 1 << 31 },
+			func(c *Config, _ *Cluster, _, _ *Listener) {
+				n := int64(1) << 31
+				c.MaxRequestBytes = int(n) // where int has 64 bits
+			},
 			[]string{`limits.max_request_bytes: 2147483648 is more than a request can say that it is long; write 2147483647 or less`},
 		},
 		{

@@ -20,6 +20,7 @@ import (
 
 	"kproxy/internal/auth"
 	"kproxy/internal/netlab"
+	"kproxy/internal/racelab"
 	"kproxy/internal/via"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
@@ -43,7 +44,7 @@ func waitTogether() {
 	flag.Parse()
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said && !proxy.RaceEnabled {
+	if !said && !racelab.Enabled {
 		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -10,13 +11,13 @@ import (
 // one the size goes ahead, and what the records leave is rewritten in the bytes
 // that it came in.
 func (a answer) walk() error {
-	if a.frame <= bufferSize {
-		if _, err := a.down.peek(a.frame); err != nil {
+	if a.frame <= relay.BufferSize {
+		if _, err := a.down.Peek(a.frame); err != nil {
 			return err
 		}
 		return a.walkWhole()
 	}
-	if err := a.down.pass(wire.ResponsePrefixLen); err != nil {
+	if err := a.down.Pass(wire.ResponsePrefixLen); err != nil {
 		return err
 	}
 	return a.walkThrough()
@@ -28,27 +29,27 @@ func (a answer) walkWhole() error {
 	if err != nil {
 		return err
 	}
-	a.walker.Start(a.key, a.version, len(payload))
+	a.walker.Start(a.req.Key, a.req.Version, len(payload))
 	at, err := tailIn(payload, &a.walker, BadAnswer)
 	if err != nil {
 		return err
 	}
 	r := a.rewriter()
-	out, notes, err := r.Tail(a.key, a.version, payload[at:], false)
+	out, notes, err := r.Tail(a.req.Key, a.req.Version, payload[at:], false)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
-		return a.down.pass(a.frame)
+		return a.down.Pass(a.frame)
 	}
-	a.rewrote(a.request, notes)
+	a.rewrote(a.req, notes)
 	return a.replace(len(payload), append(payload[:at:at], out...))
 }
 
 // walkThrough walks an answer whose prefix has been passed.
 func (a answer) walkThrough() error {
-	a.walker.Start(a.key, a.version, a.frame-wire.ResponsePrefixLen)
-	n, err := a.down.passToTail(&a.walker, BadAnswer)
+	a.walker.Start(a.req.Key, a.req.Version, a.frame-wire.ResponsePrefixLen)
+	n, err := passToTail(&a.down, &a.walker, BadAnswer)
 	if err != nil {
 		return err
 	}
@@ -58,9 +59,9 @@ func (a answer) walkThrough() error {
 // passToTail forwards what is in front of the tail of the walker's message, and
 // returns how many bytes the tail has. A malformed message ends the session for the
 // reason.
-func (p *pipe) passToTail(w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
+func passToTail(p *relay.Stream, w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
 	for need := 0; ; {
-		b, err := p.peek(need)
+		b, err := p.Peek(need)
 		if err != nil {
 			return 0, err
 		}
@@ -72,7 +73,7 @@ func (p *pipe) passToTail(w *rewrite.Walker, malformed CloseReason) (tail int, e
 			need = step.N
 		case step.Verb == rewrite.Pass:
 			need = 0
-			if err := p.passPart(step.N); err != nil {
+			if err := p.PassPart(step.N); err != nil {
 				return 0, err
 			}
 		default:
@@ -98,21 +99,21 @@ func tailIn(message []byte, w *rewrite.Walker, malformed CloseReason) (at int, e
 
 // tail rewrites the last n bytes of an answer, in n bytes.
 func (a answer) tail(n int) error {
-	b, err := a.down.peek(n)
+	b, err := a.down.Peek(n)
 	if err != nil {
 		return err
 	}
 	r := a.rewriter()
-	out, notes, err := r.Tail(a.key, a.version, b[:n], true)
+	out, notes, err := r.Tail(a.req.Key, a.req.Version, b[:n], true)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
-		return a.down.pass(n)
+		return a.down.Pass(n)
 	}
-	a.rewrote(a.request, notes)
-	if err := a.down.write(out); err != nil {
+	a.rewrote(a.req, notes)
+	if err := a.down.Write(out); err != nil {
 		return err
 	}
-	return a.down.drop(n)
+	return a.down.Drop(n)
 }

@@ -69,4 +69,9 @@
 //
 // A test walks kmsg's types and fails when a field that looks like an address
 // is in neither table.
+//
+// # Stability
+//
+// Before version 1.0 a minor version may change the exported names of this package; the
+// CHANGELOG lists each change.
 package rewrite

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"math"
 	"sort"
 
@@ -19,6 +20,16 @@ const (
 	Settings                  // addresses among the values of settings, anywhere: withheld
 	Refuse                    // holds addresses in a layout that this build does not know
 )
+
+var treatments = [...]string{Opaque: "opaque", Head: "head", Whole: "whole", Walk: "walk", Settings: "settings", Refuse: "refuse"}
+
+// String returns the treatment's name in lower case.
+func (t Treatment) String() string {
+	if int(t) >= len(treatments) {
+		return fmt.Sprintf("treatment %d", uint8(t))
+	}
+	return treatments[t]
+}
 
 // MaxWhole is the largest answer that is decoded whole, and the largest head,
 // in bytes: thousands of times what they have, and far below what would hurt.

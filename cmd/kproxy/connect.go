@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kproxy/internal/connect"
 	"kproxy/internal/files"
@@ -46,14 +49,15 @@ type connectFlags struct {
 func newConnectCommand() *cobra.Command {
 	var f connectFlags
 	cmd := &cobra.Command{
-		Use:   "connect HOST:PORT…",
-		Short: "Make a Kafka cluster that answers at HOST:PORT usable from this machine",
-		Long: `connect asks a cluster who its brokers are, finds which of them answers at which of
-the given addresses, and serves the cluster on loopback, on ports that stay the same
-in every run. It prints what clients here have to be configured with, and runs until
-it is told to stop. Every broker that cannot be reached is named, with what mends it.`,
+		Use:   "connect HOST:PORT[,HOST:PORT…]…",
+		Short: "Make a cluster usable from this machine, by an address of it",
+		Long: `connect asks a cluster who its brokers are, finds which of them is at which of the
+given addresses, and serves the cluster on loopback, on ports that stay the same in
+every run. It prints the configuration that clients here need, and runs until Ctrl-C.
+It names every broker that it cannot reach, and the fix.`,
 		Example: `  kproxy connect ec2-54-191-84-122.us-west-2.compute.amazonaws.com:9092
-  kproxy connect b0.example.com:9092 b1.example.com:9092 --exec 'kcat -L -b $KAFKA_BOOTSTRAP_SERVERS'
+  kproxy connect b0.example.com:9092,b1.example.com:9092
+  kproxy connect b0.internal:9092 --exec 'kcat -L -b $KAFKA_BOOTSTRAP_SERVERS'
   kproxy connect --config-from client.properties
   kproxy connect b0.internal:9092 --via ssh://me@bastion.example.com`,
 		Args: cobra.ArbitraryArgs,
@@ -68,41 +72,60 @@ it is told to stop. Every broker that cannot be reached is named, with what mend
 }
 
 func (f *connectFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.SortFlags = false
-	flags.StringArrayVar(&f.nodes, "node", nil, "where one node is: `ID=HOST:PORT`; may come again")
-	flags.StringArrayVar(&f.dial, "dial", nil, "where brokers with such an address are: `MATCH=HOST:PORT`, as dial rules have it ('b*.internal:9092=127.0.0.1:{19092+node}')")
-	f.addCluster(cmd)
-	flags.StringVar(&f.listen, "listen", "", "`HOST` to listen on, for containers and others; loopback otherwise")
-	flags.StringVar(&f.advertise, "advertise", "", "`HOST` that clients are told; localhost, or --listen, otherwise")
-	flags.IntVar(&f.port, "port", 0, "first `PORT`, of bootstrap; nodes have those behind it. Otherwise free ones, the same in every run")
-	flags.StringVar(&f.exec, "exec", "", "run `CMD` by the shell with KAFKA_BOOTSTRAP_SERVERS set, and end with it and its exit code")
-	flags.BoolVar(&f.verbose, "verbose", false, "log every connection")
+	cmd.Flags().SortFlags = false
+	f.addFrom(cmd)
+	groupFlags(cmd, "Where the brokers are", func(flags *pflag.FlagSet) {
+		flags.StringArrayVar(&f.nodes, "node", nil, "where one node is: `ID=HOST:PORT`; may be given several times")
+		flags.StringArrayVar(&f.dial, "dial", nil, "where brokers that advertise an address are: `MATCH=HOST:PORT`, as in dial rules ('b*.internal:9092=127.0.0.1:{19092+node}')")
+	})
+	f.addSecurity(cmd)
+	groupFlags(cmd, "Where kproxy listens", func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.listen, "listen", "", "`HOST` to listen on, for containers and other machines (default: loopback)")
+		flags.StringVar(&f.advertise, "advertise", "", "`HOST` that clients are told (default: localhost, or --listen)")
+		flags.IntVar(&f.port, "port", 0, "`PORT` of bootstrap; nodes have the ports after it (default: free ones, the same in every run)")
+	})
+	cmd.Flags().StringVar(&f.exec, "exec", "", "run `CMD` in the shell with KAFKA_BOOTSTRAP_SERVERS set, and end with it and its exit code")
+	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "log every connection")
 }
 
 // addCluster adds what a client would have to know of the cluster, and of the way to it.
 func (f *connectFlags) addCluster(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.configFrom, "config-from", "", "take addresses, TLS and login from a client's `FILE`: client.properties, or a librdkafka configuration; it may be a pipe")
-	flags.BoolVar(&f.tls, "tls", false, "speak TLS to the brokers")
-	flags.StringVar(&f.ca, "ca", "", "`FILE` of the certificates that sign the brokers' (PEM); the system's otherwise")
-	flags.StringVar(&f.cert, "cert", "", "`FILE` of a certificate to show the brokers (PEM)")
-	flags.StringVar(&f.key, "key", "", "`FILE` of the certificate's private key (PEM)")
-	flags.StringVar(&f.serverName, "server-name", "", "`NAME` to look for in every broker's certificate, instead of its own")
-	flags.BoolVar(&f.insecure, "insecure", false, "take any certificate: whoever is between can read and change all")
-	flags.StringVar(&f.sasl, "sasl", "", "log in for the clients by `MECHANISM`: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM")
-	flags.StringVar(&f.username, "username", "", "the `USER` to log in as")
-	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the user's password; it may be a pipe")
-	flags.StringVar(&f.passwordEnv, "password-env", "", "`NAME` of an environment variable with the password")
-	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with a token, for OAUTHBEARER")
-	flags.StringVar(&f.awsRegion, "aws-region", "", "`REGION` for AWS_MSK_IAM; the environment's otherwise")
-	flags.StringVar(&f.awsProfile, "aws-profile", "", "`PROFILE` for AWS_MSK_IAM")
-	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "send secrets also without TLS")
-	flags.StringVar(&f.via.URL, "via", "", "reach the brokers through `URL`: socks5, http, https, ssh://user@host or exec:CMD {host} {port}")
-	flags.StringVar(&f.via.PasswordFile, "via-password-file", "", "`FILE` with the password of via's user")
-	flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh, or of the public key of one that the agent has; all of the agent's otherwise")
-	flags.StringVar(&f.via.PassphraseFile, "via-passphrase-file", "", "`FILE` with the passphrase of that key")
-	flags.StringVar(&f.via.KnownHosts, "via-known-hosts", "", "`FILE` of ssh's host keys; ~/.ssh/known_hosts otherwise")
+	f.addFrom(cmd)
+	f.addSecurity(cmd)
+}
+
+func (f *connectFlags) addFrom(cmd *cobra.Command) {
+	groupFlags(cmd, "From a client's configuration", func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.configFrom, "config-from", "", "take addresses, TLS and login from a client's `FILE`: client.properties, or librdkafka's keys; it may be a pipe")
+	})
+}
+
+func (f *connectFlags) addSecurity(cmd *cobra.Command) {
+	groupFlags(cmd, "TLS to the brokers", func(flags *pflag.FlagSet) {
+		flags.BoolVar(&f.tls, "tls", false, "speak TLS to the brokers")
+		flags.StringVar(&f.ca, "ca", "", "`FILE` of the certificates that sign the brokers' (PEM; default: the system's)")
+		flags.StringVar(&f.cert, "cert", "", "`FILE` of a certificate to show the brokers (PEM)")
+		flags.StringVar(&f.key, "key", "", "`FILE` of the certificate's private key (PEM)")
+		flags.StringVar(&f.serverName, "server-name", "", "`NAME` that every broker's certificate must have, instead of the broker's own")
+		flags.BoolVar(&f.insecure, "insecure", false, "accept any certificate: a machine between can read and change everything")
+	})
+	groupFlags(cmd, "Login at the brokers (default: clients log in by themselves)", func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.sasl, "sasl", "", "log in by `MECHANISM`: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM")
+		flags.StringVar(&f.username, "username", "", "the `USER` to log in as")
+		flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password; it may be a pipe")
+		flags.StringVar(&f.passwordEnv, "password-env", "", "`NAME` of an environment variable with the password")
+		flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with a token, for OAUTHBEARER")
+		flags.StringVar(&f.awsRegion, "aws-region", "", "`REGION` for AWS_MSK_IAM (default: the environment's)")
+		flags.StringVar(&f.awsProfile, "aws-profile", "", "`PROFILE` for AWS_MSK_IAM")
+		flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "send secrets without TLS too")
+	})
+	groupFlags(cmd, "The way to the brokers", func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.via.URL, "via", "", "reach the brokers through `URL`: socks5://, http://, https://, ssh://USER@HOST, or 'exec:CMD {host} {port}'")
+		flags.StringVar(&f.via.PasswordFile, "via-password-file", "", "`FILE` with the password of the URL's user")
+		flags.StringVar(&f.via.KeyFile, "via-key-file", "", "`FILE` of a private key for ssh, or of a public key whose private key the agent has (default: the agent's keys)")
+		flags.StringVar(&f.via.PassphraseFile, "via-passphrase-file", "", "`FILE` with the passphrase of that key")
+		flags.StringVar(&f.via.KnownHosts, "via-known-hosts", "", "`FILE` of ssh's host keys (default: ~/.ssh/known_hosts)")
+	})
 }
 
 // with has do go on with the flags and arguments, until it has ended or a signal comes.
@@ -137,7 +160,7 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 	if f.exec != "" {
 		told = stderr // stdout is the command's
 	}
-	tell := func() { tellClients(s, told, stderr) }
+	tell := func() { tellClients(s, told, stderr, f.exec == "") }
 	tell()
 	if f.exec == "" {
 		o.Say("serving; Ctrl-C ends it")
@@ -154,8 +177,9 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 	return err
 }
 
-// tellClients prints what clients need to know, and what does not work.
-func tellClients(s *connect.Session, w, stderr io.Writer) {
+// tellClients prints what clients need to know, and what does not work. A command of
+// --exec has its bootstrap address by itself, and needs no configurations.
+func tellClients(s *connect.Session, w, stderr io.Writer, configurations bool) {
 	if len(s.Cluster.Brokers) > 0 {
 		_, _ = fmt.Fprintln(w)
 		_ = s.Table(w)
@@ -163,7 +187,9 @@ func tellClients(s *connect.Session, w, stderr io.Writer) {
 	if s.Cluster.NeedsLogin && len(s.Cluster.Brokers) == 0 {
 		_, _ = fmt.Fprintf(w, "\nThe cluster wants its clients to log in%s. They do so through kproxy, each by itself; with\n--sasl kproxy does it for them. Who the brokers are is seen when the first one has.\n", by(s.Cluster.Mechanisms))
 	}
-	_, _ = fmt.Fprintf(w, "\n%s\n", s.ClientConfig())
+	if configurations {
+		_, _ = fmt.Fprintf(w, "\n%s\n", s.ClientConfig())
+	}
 	for _, problem := range s.Problems() {
 		_, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(problem, maxErrorLine))
 	}
@@ -179,13 +205,17 @@ func by(mechanisms []string) string {
 // options are the flags and arguments, checked. cleanUp removes what they have made.
 func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Writer) (o *connect.Options, cleanUp func(), err error) {
 	cleanUp = func() {}
+	addresses, err := splitAddresses(args)
+	if err != nil {
+		return nil, nil, err
+	}
 	o = &connect.Options{
-		Addresses: args, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
+		Addresses: addresses, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
 		Say: func(line string) { _, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(line, maxErrorLine)) },
 	}
 	if f.configFrom != "" {
-		from, err := connect.FromFile(ctx, f.configFrom)
-		if err != nil {
+		var from *connect.Client
+		if from, err = connect.FromFile(ctx, f.configFrom); err != nil {
 			return nil, nil, err
 		}
 		cleanUp = from.Close
@@ -197,8 +227,11 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 		if len(args) == 0 {
 			o.Addresses = from.Bootstrap
 		}
+		if len(o.Addresses) == 0 {
+			return nil, nil, fmt.Errorf("%s: bootstrap.servers: missing; write it there, or give HOST:PORT as an argument", f.configFrom)
+		}
 		if from.NoLogin != nil && f.sasl == "" {
-			return nil, nil, fmt.Errorf("%s: %w", f.configFrom, from.NoLogin)
+			return nil, nil, from.NoLogin
 		}
 		o.TLS, o.SASL = from.TLS, from.SASL
 		for _, note := range from.Notes {
@@ -208,14 +241,37 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 	if err := errors.Join(f.addresses(o), f.where(o), f.security(ctx, o), f.listening(o)); err != nil {
 		return nil, nil, err
 	}
-	level := "warn"
-	if f.verbose {
-		level = "debug"
-	}
-	if o.Logger, err = newLogger(stderr, logKeys{Level: level, Format: "text"}); err != nil {
+	if err := asFlags(o.Validate()); err != nil {
 		return nil, nil, err
 	}
-	return o, cleanUp, asFlags(o.Validate())
+	if f.verbose {
+		o.Logger, err = newLogger(stderr, logKeys{Level: "debug", Format: "text"})
+		return o, cleanUp, err
+	}
+	lines := newBriefLog(stderr)
+	o.Logger = lines.logger()
+	removeFiles := cleanUp
+	return o, func() {
+		lines.close()
+		removeFiles()
+	}, nil
+}
+
+// addressSeparator stands between addresses: a comma, blanks, or both.
+var addressSeparator = regexp.MustCompile(`\s*,\s*|\s+`)
+
+// splitAddresses reads addresses as arguments have them: each its own, or several with
+// commas, as bootstrap.servers has them.
+func splitAddresses(args []string) ([]string, error) {
+	text := strings.TrimSpace(strings.Join(args, " "))
+	if text == "" {
+		return nil, nil
+	}
+	all := addressSeparator.Split(text, -1)
+	if slices.Contains(all, "") {
+		return nil, fmt.Errorf("%q has a comma without an address beside it; leave the comma out", hostport.WithoutUser(text))
+	}
+	return all, nil
 }
 
 func (f *connectFlags) addresses(o *connect.Options) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"kproxy/internal/connect"
 	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
 )
@@ -89,14 +90,45 @@ func TestConnectOneBroker(t *testing.T) {
 	if want := at + " it answers there"; c.because["0"] != want {
 		t.Errorf("node 0: %q, want %q", c.because["0"], want)
 	}
-	c.says(t, "bootstrap.servers="+c.bootstrap, "kcat -b "+c.bootstrap)
+	if strings.Contains(c.stderr, "bootstrap.servers=") {
+		t.Errorf("--exec prints configurations:\n%s", c.stderr)
+	}
+}
+
+// Configurations are for people, and not printed beside a command of --exec.
+func TestConfigurationsArePrinted(t *testing.T) {
+	for _, want := range []bool{true, false} {
+		var out, problems bytes.Buffer
+		tellClients(&connect.Session{Cluster: &connect.Cluster{}}, &out, &problems, want)
+		if got := strings.Contains(out.String(), "# Java (client.properties)\nbootstrap.servers="); got != want {
+			t.Errorf("got %s, want %v", out.String(), want)
+		}
+	}
+}
+
+// Addresses have commas, blanks or both between them.
+func TestSplitAddresses(t *testing.T) {
+	for text, want := range map[string]string{
+		"a:1": "a:1", "a:1 b:2": "a:1|b:2", "a:1,b:2": "a:1|b:2", "a:1, b:2": "a:1|b:2", "a:1 , b:2,c:3 d:4": "a:1|b:2|c:3|d:4", " a:1 ": "a:1", "": "",
+	} {
+		for _, args := range [][]string{{text}, strings.Fields(text)} {
+			if got, err := splitAddresses(args); err != nil || strings.Join(got, "|") != want {
+				t.Errorf("%q: got %q, %v; want %q", args, got, err, want)
+			}
+		}
+	}
+	for _, text := range []string{"a:1,,b:2", "a:1, ,b:2", ",a:1", "a:1,", ","} {
+		if got, err := splitAddresses([]string{text}); err == nil {
+			t.Errorf("%q: got %q", text, got)
+		}
+	}
 }
 
 // Three brokers at three addresses: each is found, whatever the order.
 func TestConnectFindsWhoIsWhere(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	at := hidden(t, 3)
-	c := runConnect(t, at[2], at[0], at[1])
+	c := runConnect(t, at[2]+", "+at[0], at[1])
 	for node, address := range at {
 		if want := address + " it answers there"; c.because[fmt.Sprint(node)] != want {
 			t.Errorf("node %d: %q, want %q", node, c.because[fmt.Sprint(node)], want)
@@ -116,7 +148,7 @@ func TestConnectUnreachable(t *testing.T) {
 	if c.because["1"] != at[1]+" it answers there" || c.because["0"] != "- cannot be reached" {
 		t.Errorf("got %v", c.because)
 	}
-	c.says(t, "node 0 cannot be reached", "--dial 'b0.vpc.invalid:9092=HOST:PORT', or --node 0=HOST:PORT", "node 2 cannot be reached")
+	c.says(t, "node 0 cannot be reached", "b0.vpc.invalid; if it is elsewhere from here, add --node 0=HOST:PORT", "node 2 cannot be reached")
 
 	c = runConnect(t, at[1], "--node", "0="+at[0], "--dial", "b2.*:9092="+at[2])
 	if c.because["0"] != at[0]+" --node" || c.because["2"] != "by --dial --dial" || strings.Contains(c.stderr, "cannot be reached") {
@@ -208,6 +240,9 @@ func TestConnectUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"", "no address"},
 		{"host", "has no port"},
+		{"h:1,host", "has no port"},
+		{"h:1,,h:2", "a comma without an address beside it"},
+		{"u:hunter2@h:1,", "a comma without an address beside it"},
 		{":9092", "names no host"},
 		{"h:1 --node x", "--node 0=127.0.0.1:9092"},
 		{"h:1 --node 0=a:1 --node 0=b:1", "node 0 is there twice"},
@@ -246,7 +281,7 @@ func TestConnectNobodyThere(t *testing.T) {
 	if c.code != exitFailed {
 		t.Errorf("exit code %d", c.code)
 	}
-	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the address itself has to work from here")
+	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the name does not resolve here")
 }
 
 // Runs that start at once do not take each other's ports.

@@ -25,7 +25,7 @@ const (
 	demoBrokers    = 3
 	demoPartitions = 12
 	demoTopic      = "demo"
-	demoRecords    = 100_000
+	demoRecords    = 100_000          // of the self-check
 	demoTimeout    = 50 * time.Second // for the self-check, so that --once ends within a minute
 )
 
@@ -41,16 +41,17 @@ func newDemoCommand() *cobra.Command {
 	var once bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show kproxy at work in front of three brokers that nobody can reach",
+		Short: "See kproxy at work, in front of three fake brokers",
 		Long: `demo starts a fake Kafka cluster whose three brokers advertise names that do not
 resolve, puts kproxy in front of it with a listener for each of three networks,
 and sends records through while partitions change their leaders. Everything stays
-on loopback. Then it runs on, for you to try; --once stops instead.`,
+on loopback. After that it keeps running, and prints commands to try in another
+terminal; with --once it ends.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return runDemo(ctx, cmd.OutOrStdout(), once)
+			return runDemo(ctx, cmd.OutOrStdout(), demoRecords, once)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "exit after the self-check: 0 only if everything held")
@@ -60,6 +61,7 @@ on loopback. Then it runs on, for you to try; --once stops instead.`,
 // demo is a fake cluster, and a proxy in front of it.
 type demo struct {
 	out     io.Writer
+	records int            // of the self-check
 	vpc     netlab.Network // where the brokers are
 	cluster *kfake.Cluster
 	proxy   *proxy.Proxy
@@ -67,8 +69,8 @@ type demo struct {
 	dialled atomic.Int64 // connections that kproxy made to brokers
 }
 
-func runDemo(ctx context.Context, out io.Writer, once bool) error {
-	d := &demo{out: out}
+func runDemo(ctx context.Context, out io.Writer, records int, once bool) error {
+	d := &demo{out: out, records: records}
 	if err := d.start(ctx); err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func runDemo(ctx context.Context, out io.Writer, once bool) error {
 		return nil
 	}
 	fred := d.ways[1]
-	fmt.Fprintf(out, "\nkproxy runs on; Ctrl-C ends it. In another terminal:\n\n  kcat -L -b %s\n  kcat -C -b %s -t %s -c 5\n\n",
+	fmt.Fprintf(out, "\nkproxy keeps running; Ctrl-C ends it. In another terminal, try:\n\n  kcat -L -b %s\n  kcat -C -b %s -t %s -c 5\n\n",
 		fred.conf.Advertise, fred.conf.Advertise, demoTopic)
 	<-ctx.Done()
 	return nil
@@ -144,7 +146,7 @@ func (d *demo) stop() {
 
 // printTables prints what the brokers say, and what kproxy's clients hear.
 func (d *demo) printTables(ctx context.Context) error {
-	fmt.Fprintln(d.out, "What the brokers advertise, to everyone:")
+	fmt.Fprintln(d.out, "What the brokers advertise to all clients:")
 	t := newTable(d.out, "NODE", "ADVERTISES")
 	for node, name := range demoNames {
 		t.line(strconv.Itoa(node), name)
@@ -152,7 +154,7 @@ func (d *demo) printTables(ctx context.Context) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.out, "\nWhat kproxy tells the clients of each listener instead, and where it leads:")
+	fmt.Fprintln(d.out, "\nWhat kproxy advertises to the clients of each listener instead:")
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	return printTable(d.out, d.proxy.Table(ctx))
@@ -163,15 +165,15 @@ func (d *demo) printTables(ctx context.Context) error {
 func (d *demo) selfCheck(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
-	load := newDemoLoad(d, demoRecords)
+	load := newDemoLoad(d, d.records)
 	moved, err := load.run(ctx)
 	bypassed := load.refused.Load() + int64(d.vpc.Accepted()) - d.dialled.Load()
-	fmt.Fprintf(d.out, "\nleaders moved %d times\nrecords sent %d, records read %d, connections that bypassed kproxy %d\n",
+	fmt.Fprintf(d.out, "\nleaders moved %d times\nrecords sent %d, records read %d\nconnections that bypassed kproxy %d\n",
 		moved, load.sent.Load(), load.read.Load(), bypassed)
 	switch {
 	case err != nil:
 		return err
-	case load.sent.Load() != demoRecords || load.read.Load() != demoRecords:
+	case load.sent.Load() != int64(d.records) || load.read.Load() != int64(d.records):
 		return errors.New("not every record arrived")
 	case bypassed != 0:
 		return errors.New("a client heard an address that is not kproxy's")

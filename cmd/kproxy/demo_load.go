@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,7 +109,7 @@ func (l *demoLoad) produce(ctx context.Context, client *kgo.Client, fail context
 		if i%demoLot == 0 {
 			<-tick.C
 		}
-		record := &kgo.Record{Value: binary.BigEndian.AppendUint32(nil, uint32(i))}
+		record := &kgo.Record{Value: demoRecord(i)}
 		client.Produce(ctx, record, func(_ *kgo.Record, err error) {
 			if err != nil {
 				fail(fmt.Errorf("produce: %w", err))
@@ -121,12 +123,25 @@ func (l *demoLoad) produce(ctx context.Context, client *kgo.Client, fail context
 	}
 }
 
+// demoRecordText begins each record, so that a consumer on a terminal shows something.
+const demoRecordText = "demo record "
+
+// demoRecord is the value of a record.
+func demoRecord(i int) []byte { return strconv.AppendInt([]byte(demoRecordText), int64(i), 10) }
+
+// demoRecordNumber is which record a value is. Another program may have written it.
+func demoRecordNumber(value []byte) (i int, ok bool) {
+	text, ok := strings.CutPrefix(string(value), demoRecordText)
+	i, err := strconv.Atoi(text)
+	return i, ok && err == nil && i >= 0
+}
+
 // consume reads until every record has been seen by some member of the group.
 func (l *demoLoad) consume(ctx context.Context, client *kgo.Client, done func()) {
 	for ctx.Err() == nil {
 		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
-			i := int(binary.BigEndian.Uint32(r.Value))
-			if l.seen[i].CompareAndSwap(false, true) && int(l.read.Add(1)) == l.records {
+			i, ok := demoRecordNumber(r.Value)
+			if ok && i < l.records && l.seen[i].CompareAndSwap(false, true) && int(l.read.Add(1)) == l.records {
 				done()
 			}
 		})
@@ -155,11 +170,7 @@ func (l *demoLoad) showProgress(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	bar := progressbar.NewOptions(l.records,
-		progressbar.OptionSetWriter(l.demo.out),
-		progressbar.OptionSetDescription("records through kproxy, leaders moving"),
-		progressbar.OptionShowCount(),
-		progressbar.OptionOnCompletion(func() { fmt.Fprintln(l.demo.out) }))
+	bar := newDemoBar(l.demo.out, l.records)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -172,4 +183,15 @@ func (l *demoLoad) showProgress(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// newDemoBar makes a bar that has room on a terminal of 80 columns.
+func newDemoBar(out io.Writer, records int) *progressbar.ProgressBar {
+	const width = 16
+	return progressbar.NewOptions(records,
+		progressbar.OptionSetWriter(out),
+		progressbar.OptionSetDescription("records, leaders moving"),
+		progressbar.OptionSetWidth(width),
+		progressbar.OptionShowCount(),
+		progressbar.OptionOnCompletion(func() { fmt.Fprintln(out) }))
 }

@@ -38,6 +38,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	strictCompletion(root) // it keeps where stdout is
 	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return exitDone
@@ -67,11 +68,21 @@ func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
 func newRootCommand() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "kproxy",
-		Short: "A Kafka proxy: clients hear addresses that work from where they stand",
-		Args:  cobra.ArbitraryArgs, // RunE says more about them than cobra would
+		Short: "A Kafka proxy: clients get broker addresses that work for them",
+		Long: `kproxy is a proxy for Kafka. Brokers tell their clients addresses that often work
+only near the brokers. kproxy replaces these by addresses of its own, which work
+where the clients are.`,
+		Example: `  kproxy connect kafka.example.com:9092   use a cluster from this machine
+  kproxy doctor kafka.example.com:9092    find out why clients here cannot
+  kproxy demo                             see kproxy at work, without a cluster`,
+		Args: cobra.ArbitraryArgs, // RunE says more about them than cobra would
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if version {
+				return buildVersion().print(cmd.OutOrStdout())
+			}
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])
 			}
@@ -83,16 +94,24 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.Flags().BoolVar(&version, "version", false, "print the version, as kproxy version does")
+	root.SetUsageFunc(usage)
+	root.SetHelpFunc(help)
+	addGroups(root)
 	root.AddCommand(
-		newServeCommand(),
-		newConnectCommand(),
-		newDoctorCommand(),
-		newCheckCommand(),
-		newDemoCommand(),
-		newPasswdCommand(),
-		newVersionCommand(),
+		inGroup(groupUse, newConnectCommand()),
+		inGroup(groupUse, newDoctorCommand()),
+		inGroup(groupRun, newServeCommand()),
+		inGroup(groupRun, newCheckCommand()),
+		inGroup(groupRun, newHealthCommand()),
+		inGroup(groupRun, newPasswdCommand()),
+		inGroup(groupOther, newDemoCommand()),
+		inGroup(groupOther, newManCommand()),
+		inGroup(groupOther, newVersionCommand()),
 	)
+	if err := completeFlags(root); err != nil {
+		panic(err) // two completions of one flag
+	}
 	return root
 }
 

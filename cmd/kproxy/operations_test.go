@@ -70,8 +70,9 @@ clusters:
     listeners:
       fred: {bind: "%[1]s:9092", nodes: {ports: 9100-9101}}
 `, host, address))
-	k.wantOut("CLUSTER LISTENER BOOTSTRAP NODE BIND ADVERTISED DIALLED")
-	k.wantOut(fmt.Sprintf("orders fred %[1]s:9092 0 %[1]s:9100 %[1]s:9100 %[1]s:9400", host))
+	k.wantOut(fmt.Sprintf("cluster orders, listener fred: bootstrap at %s:9092", host))
+	k.wantOut("NODE BIND ADVERTISED DIALLED")
+	k.wantOut(fmt.Sprintf("0 %[1]s:9100 %[1]s:9100 %[1]s:9400", host))
 	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", host+":9100")
 	if err != nil {
 		t.Fatal(err)

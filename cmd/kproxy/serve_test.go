@@ -37,9 +37,10 @@ clusters:
       fred: {bind: "%s:9092", advertise: "localhost:9092", nodes: {ports: 9100-9102}}
 `, brokers.ListenAddrs()[0], host))
 
-	k.wantOut("CLUSTER LISTENER BOOTSTRAP NODE BIND ADVERTISED DIALLED")
+	k.wantOut("cluster orders, listener fred: bootstrap at localhost:9092")
+	k.wantOut("NODE BIND ADVERTISED DIALLED")
 	for node, broker := range brokers.ListenAddrs() {
-		k.wantOut(fmt.Sprintf("orders fred localhost:9092 %d %s:%d localhost:%[3]d %s", node, host, 9100+node, broker))
+		k.wantOut(fmt.Sprintf("%d %s:%d localhost:%[3]d %s", node, host, 9100+node, broker))
 	}
 	k.signal(syscall.SIGTERM)
 	k.wantLog("stopping")

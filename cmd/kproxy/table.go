@@ -11,24 +11,46 @@ import (
 	"kproxy/proxy"
 )
 
-// printTable writes who is told what and where it leads, one line for each node
-// of each listener.
+// printTable writes what clients are told and where it leads: for each listener a
+// heading, and a line for each node.
 func printTable(w io.Writer, rows []proxy.Row) error {
-	t := newTable(w, "CLUSTER", "LISTENER", "BOOTSTRAP", "NODE", "BIND", "ADVERTISED", "DIALLED")
+	var t *wideTable
+	var before proxy.Row
 	for _, r := range rows {
+		if t == nil || r.Cluster != before.Cluster || r.Listener != before.Listener {
+			if err := t.flush(w); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "cluster %s, listener %s: bootstrap at %s\n", r.Cluster, r.Listener, r.Bootstrap); err != nil {
+				return err
+			}
+			t = newWideTable("NODE", "BIND", "ADVERTISED", "DIALLED")
+		}
+		before = r
 		if r.Node == proxy.NoNode {
-			t.line(r.Cluster, r.Listener, r.Bootstrap, "?", "-", "-", "no broker has answered yet")
+			t.line("?", "-", "-", "no broker has answered yet")
 			continue
 		}
-		t.line(r.Cluster, r.Listener, r.Bootstrap, strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
+		t.line(strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
 	}
-	return t.flush()
+	return t.flush(w)
 }
 
 // printPlan writes what would be bound, before any broker has been asked.
 func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
-	t := newTable(w, "CLUSTER", "LISTENER", "NODE", "BIND", "ADVERTISED")
+	var t *wideTable
+	var before proxy.PlannedEndpoints
 	for _, p := range plan {
+		if t == nil || p.Cluster != before.Cluster || p.Listener != before.Listener {
+			if err := t.flush(w); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "cluster %s, listener %s\n", p.Cluster, p.Listener); err != nil {
+				return err
+			}
+			t = newWideTable("NODE", "BIND", "ADVERTISED")
+		}
+		before = p
 		node := fmt.Sprintf("%d-%d", p.FirstNode, p.LastNode)
 		switch p.FirstNode {
 		case proxy.NoNode:
@@ -38,9 +60,9 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 		case p.LastNode:
 			node = strconv.Itoa(int(p.FirstNode))
 		}
-		t.line(p.Cluster, p.Listener, node, addresses(p.FirstBind, p.LastBind), addresses(p.FirstAdvertised, p.LastAdvertised))
+		t.line(node, addresses(p.FirstBind, p.LastBind), addresses(p.FirstAdvertised, p.LastAdvertised))
 	}
-	return t.flush()
+	return t.flush(w)
 }
 
 // addresses writes a run of them as the file would: 127.0.0.1:9100-9199.

@@ -19,10 +19,37 @@ func TestPrintTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
-CLUSTER  LISTENER  BOOTSTRAP       NODE  BIND            ADVERTISED      DIALLED
-audit    fred      localhost:9093  ?     -               -               no broker has answered yet
-orders   fred      localhost:9092  0     127.0.0.1:9100  localhost:9100  b0.internal:9092
-orders   fred      localhost:9092  1001  127.0.0.1:9150  localhost:9150  10.0.0.7:9092
+cluster audit, listener fred: bootstrap at localhost:9093
+  NODE  BIND  ADVERTISED  DIALLED
+  ?     -     -           no broker has answered yet
+cluster orders, listener fred: bootstrap at localhost:9092
+  NODE  BIND            ADVERTISED      DIALLED
+  0     127.0.0.1:9100  localhost:9100  b0.internal:9092
+  1001  127.0.0.1:9150  localhost:9150  10.0.0.7:9092
+`
+	if got.String() != want[1:] {
+		t.Errorf("got\n%swant%s", got.String(), want)
+	}
+}
+
+// Names that do not fit beside each other have lines of their own: nothing is cut, and
+// nothing wraps on a terminal of 80 columns.
+func TestPrintTableOfLongNames(t *testing.T) {
+	var got strings.Builder
+	err := printTable(&got, []proxy.Row{
+		{Cluster: "orders", Listener: "alice", Bootstrap: "never-gonna-give-you-up:29094", Node: 0, Bind: "127.0.0.1:29200", Advertised: "never-gonna-give-you-up:29200", Dialled: "ip-172-31-18-160.us-west-2.compute.internal:9092"},
+		{Cluster: "orders", Listener: "alice", Bootstrap: "never-gonna-give-you-up:29094", Node: 1, Bind: "127.0.0.1:29201", Advertised: "never-gonna-give-you-up:29201", Dialled: "10.0.0.7:9092"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+cluster orders, listener alice: bootstrap at never-gonna-give-you-up:29094
+  NODE  BIND             ADVERTISED
+  0     127.0.0.1:29200  never-gonna-give-you-up:29200
+    dialled ip-172-31-18-160.us-west-2.compute.internal:9092
+  1     127.0.0.1:29201  never-gonna-give-you-up:29201
+    dialled 10.0.0.7:9092
 `
 	if got.String() != want[1:] {
 		t.Errorf("got\n%swant%s", got.String(), want)

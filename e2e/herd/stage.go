@@ -196,7 +196,7 @@ func (st *stage) newcomers(ctx context.Context) error {
 
 // ends waits until kproxy is as it was in the beginning.
 func (st *stage) ends(ctx context.Context) error {
-	const spare = 20 // descriptors and goroutines: of the admin server, of timers, of the ducts
+	const spare = 20 // descriptors and goroutines: of the admin server, of timers, of the kernel pipes
 	var last figures
 	err := lab.Poll(ctx, patience, func() (err error) {
 		if last, err = st.kproxy.settle(ctx, st.untouched()); err != nil {

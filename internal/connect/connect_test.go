@@ -28,7 +28,9 @@ func broker(node int32) Broker {
 // Each case is a cluster, and what is known of the user's addresses.
 func TestPair(t *testing.T) {
 	three := []Broker{broker(0), broker(1), broker(2)}
-	silent := func(address string, resolved ...string) witness { return witness{address, proxy.NoNode, resolved} }
+	silent := func(address string, resolved ...string) witness {
+		return witness{address, proxy.NoNode, resolved, false}
+	}
 	for _, tt := range []struct {
 		name      string
 		brokers   []Broker
@@ -37,21 +39,22 @@ func TestPair(t *testing.T) {
 		resolved  map[int32][]string
 		want      map[int32]string
 	}{
-		{"asked", three, nil, []witness{{"x:1", 2, nil}, {"x:2", 0, nil}}, nil, map[int32]string{2: "x:1", 0: "x:2"}},
-		{"two addresses of one node", three, nil, []witness{{"x:1", 2, nil}, {"x:2", 2, nil}}, nil, map[int32]string{2: "x:1"}},
+		{"asked", three, nil, []witness{{"x:1", 2, nil, false}, {"x:2", 0, nil, false}}, nil, map[int32]string{2: "x:1", 0: "x:2"}},
+		{"two addresses of one node", three, nil, []witness{{"x:1", 2, nil, false}, {"x:2", 2, nil, false}}, nil, map[int32]string{2: "x:1"}},
 		{"alone", []Broker{broker(7)}, nil, []witness{silent("x:1"), silent("x:2")}, nil, map[int32]string{7: "x:1"}},
-		{"alone, and somebody else answers", []Broker{broker(7)}, nil, []witness{{"x:1", 8, nil}}, nil, map[int32]string{}},
+		{"alone, and somebody else answers", []Broker{broker(7)}, nil, []witness{{"x:1", 8, nil, false}}, nil, map[int32]string{}},
 		{"several, nothing known", three, nil, []witness{silent("x:1"), silent("x:2"), silent("x:3")}, nil, map[int32]string{}},
 		{"by name, in either case", three, nil, []witness{silent("B1.Internal:9092"), silent("b2.internal:9093")}, nil, map[int32]string{1: "B1.Internal:9092"}},
-		{"by name, but another answers", three, nil, []witness{{"b1.internal:9092", 2, nil}}, nil, map[int32]string{2: "b1.internal:9092"}},
+		{"by name, but another answers", three, nil, []witness{{"b1.internal:9092", 2, nil, false}}, nil, map[int32]string{2: "b1.internal:9092"}},
 		{
 			"resolved", three, nil,
 			[]witness{silent("x:1", "10.0.0.2:9092"), silent("x:2", "10.0.0.9:9092")},
 			map[int32][]string{1: {"10.0.0.1:9092"}, 2: {"10.0.0.2:9092"}},
 			map[int32]string{2: "x:1"},
 		},
-		{"resolved, and asked another", three, nil, []witness{{"x:1", 0, []string{"10.0.0.2:9092"}}}, map[int32][]string{2: {"10.0.0.2:9092"}}, map[int32]string{0: "x:1"}},
-		{"settled, and asked", three, map[int32]How{2: ByItself, 1: BySaying}, []witness{{"x:1", 2, nil}, {"x:2", 0, nil}, {"b1.internal:9092", 1, nil}}, nil, map[int32]string{0: "x:2"}},
+		{"resolved, and asked another", three, nil, []witness{{"x:1", 0, []string{"10.0.0.2:9092"}, false}}, map[int32][]string{2: {"10.0.0.2:9092"}}, map[int32]string{0: "x:1"}},
+		{"a load balancer's, which a broker advertises", three, nil, []witness{{"b1.internal:9092", proxy.NoNode, []string{"10.0.0.2:9092"}, true}}, map[int32][]string{2: {"10.0.0.2:9092"}}, map[int32]string{}},
+		{"settled, and asked", three, map[int32]How{2: ByItself, 1: BySaying}, []witness{{"x:1", 2, nil, false}, {"x:2", 0, nil, false}, {"b1.internal:9092", 1, nil, false}}, nil, map[int32]string{0: "x:2"}},
 	} {
 		if got := pair(tt.brokers, tt.settled, tt.witnesses, tt.resolved).at; !maps.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
@@ -71,7 +74,7 @@ func TestWrittenOtherwise(t *testing.T) {
 		t.Fatalf("got %+v, %v", c, err)
 	}
 	brokers := []Broker{{Node: 1, Host: "B1.internal.", Port: 9092}, {Node: 2, Host: "[fd00::2]", Port: 9092}}
-	witnesses := []witness{{"b1.Internal:9092", proxy.NoNode, nil}, {"[FD00:0::2]:9092", proxy.NoNode, nil}}
+	witnesses := []witness{{"b1.Internal:9092", proxy.NoNode, nil, false}, {"[FD00:0::2]:9092", proxy.NoNode, nil, false}}
 	if got := pair(brokers, nil, witnesses, nil).at; got[1] != "b1.Internal:9092" || got[2] != "[FD00:0::2]:9092" {
 		t.Errorf("got %v", got)
 	}
@@ -156,31 +159,37 @@ func TestFromKeys(t *testing.T) {
 		{"MSK", "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=\"p\";", Client{
 			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{Profile: "p"}},
 		}, ""},
+		{"MSK by OAUTHBEARER", "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n" +
+			"sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler\n" +
+			"sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required awsProfileName=\"p\" awsStsRegion=\"r\";", Client{
+			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{Profile: "p", Region: "r"}},
+		}, ""},
 		{"MSK with a role", "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required " +
 			"awsRoleArn=\"arn\" awsRoleSessionName=\"s\" awsRoleExternalId=\"x\" awsStsRegion=\"r\";", Client{
 			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{RoleARN: "arn", SessionName: "s", ExternalID: "x", Region: "r"}},
 		}, ""},
 		{"Kerberos", "security.protocol=SASL_SSL", Client{}, `cannot log in by "GSSAPI"`},
-		{"no password", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u", Client{}, "no username and password for PLAIN"},
+		{"no password", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u", Client{}, "no sasl.password beside it"},
+		{"no login module", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN", Client{}, "no username and password for PLAIN"},
+		{"blanks at the end", "bootstrap.servers=a:1 \nsecurity.protocol=SSL \n", Client{Bootstrap: []string{"a:1"}, TLS: &proxy.UpstreamTLS{}}, ""},
 		{"no protocol", "security.protocol=TLS", Client{}, "none of PLAINTEXT, SSL"},
 		{"both kinds", "sasl.username=u\nsasl.jaas.config=x", Client{}, "keep those of one"},
 		{"no semicolon", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" + jaas + `plain.PlainLoginModule required username="u" password="hunter2"`, Client{}, "does not end with a semicolon"},
 		{"open quote", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" + jaas + `plain.PlainLoginModule required password="hunter2;`, Client{}, "a quote is not closed"},
-		{"bad escape", `sasl.jaas.config=\uhunter2`, Client{}, "no properties file"},
+		{"bad escape", `sasl.jaas.config=\uhunter2`, Client{}, `\u is not followed by four digits`},
 		{"a password in an address", "bootstrap.servers=u:hunter2@host:9092", Client{}, "bootstrap.servers"},
 		{"bad address", "bootstrap.servers=host", Client{}, "bootstrap.servers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := &Client{}
-			k, err := parseKeys([]byte(tt.text))
-			if err == nil {
-				got, err = fromKeys(t.Context(), k)
-			}
+			got, err := fromData(t.Context(), "f", []byte(tt.text))
 			if tt.problem != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.problem) || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("got %v, want %q", err, tt.problem)
 				}
 				return
+			}
+			if err == nil {
+				got.Notes = nil // TestClientFiles has them
 			}
 			if err != nil || !reflect.DeepEqual(*got, tt.want) {
 				t.Errorf("got %#v, %v\nwant %#v", *got, err, tt.want)
@@ -193,18 +202,14 @@ func TestFromKeys(t *testing.T) {
 func TestTokensByCode(t *testing.T) {
 	const oauth = "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n"
 	for name, tt := range map[string]struct{ text, want string }{
-		"MSK's handler":   {oauth + "sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler", "add --sasl AWS_MSK_IAM"},
-		"MSK's addresses": {oauth + "bootstrap.servers=b-1.demo.abc123.c2.kafka.us-east-1.amazonaws.com:9098", "add --sasl AWS_MSK_IAM"},
-		"MSK Serverless":  {oauth + "bootstrap.servers=boot-abc.c2.kafka-serverless.us-east-1.amazonaws.com:9098", "add --sasl AWS_MSK_IAM"},
-		"another handler": {oauth + "sasl.login.callback.handler.class=com.example.Handler", `cannot run "com.example.Handler"`},
-		"nothing":         {oauth, "sasl.oauthbearer.token.endpoint.url: missing"},
-		"an endpoint":     {oauth + "sasl.oauthbearer.token.endpoint.url=https://login/token", ""},
+		"librdkafka's type": {oauth + "sasl.oauthbearer.metadata.authentication.type=aws_iam\nsasl.oauthbearer.method=oidc", "add --sasl AWS_MSK_IAM"},
+		"MSK's addresses":   {oauth + "bootstrap.servers=b-1.demo.abc123.c2.kafka.us-east-1.amazonaws.com:9098", "add --sasl AWS_MSK_IAM"},
+		"MSK Serverless":    {oauth + "bootstrap.servers=boot-abc.c2.kafka-serverless.us-east-1.amazonaws.com:9098", "add --sasl AWS_MSK_IAM"},
+		"another handler":   {oauth + "sasl.login.callback.handler.class=com.example.Handler", `cannot run "com.example.Handler"`},
+		"nothing":           {oauth, "sasl.oauthbearer.token.endpoint.url: missing"},
+		"an endpoint":       {oauth + "sasl.oauthbearer.token.endpoint.url=https://login/token", ""},
 	} {
-		k, err := parseKeys([]byte(tt.text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := fromKeys(t.Context(), k)
+		c, err := fromData(t.Context(), "f", []byte(tt.text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,10 +322,12 @@ func FuzzFromKeys(f *testing.F) {
 	f.Add([]byte("sasl.username=u\nsasl.password=p\nsasl.mechanisms=SCRAM-SHA-256\nsecurity.protocol=sasl_plaintext"))
 	f.Add([]byte(`sasl.jaas.config=\u00e9 = "\\";`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		k, err := parseKeys(b)
+		f, err := parseClientFile("f", b)
 		if err != nil {
 			return
 		}
+		_, _ = f.unknown()
+		k := f.keys()
 		for name := range k { // no file of this machine is read
 			if strings.HasPrefix(name, "ssl.") {
 				delete(k, name)

@@ -185,7 +185,7 @@ func (e *examination) nodes(ctx context.Context, a asker) error {
 		})
 	}
 	trying.Go(func() { e.missing = e.replicas(ctx, a) })
-	trying.Go(func() { witnesses, e.layouts = a.witnesses(ctx, e.first) })
+	trying.Go(func() { witnesses, e.layouts = a.witnesses(ctx, e.first, e.responding()) })
 	trying.Wait()
 	own := map[int32]error{}
 	failed := false
@@ -200,6 +200,22 @@ func (e *examination) nodes(ctx context.Context, a asker) error {
 	err := e.settle(ctx, &reached, map[int32]How{}, own, witnesses)
 	e.reached = &reached
 	return err
+}
+
+// responding are the user's addresses that have told of the cluster by now. Others are not dialled
+// again.
+func (e *examination) responding() []string {
+	var all []string
+	for _, w := range e.boots {
+		select {
+		case <-w.settled:
+			if w.cluster != nil {
+				all = append(all, w.address)
+			}
+		default:
+		}
+	}
+	return all
 }
 
 // asAdvertised walks the way to a broker at the address that it advertises. To have it be

@@ -432,6 +432,25 @@ func TestExamineSilent(t *testing.T) {
 	}
 }
 
+// A bootstrap address that is silent beside one that responds holds nothing up, and is not
+// dialled again to find which node is there.
+func TestExamineSilentBesideOthers(t *testing.T) {
+	t.Parallel()
+	accepted := make(chan struct{}, 100)
+	at := serving(t, func(c net.Conn) {
+		accepted <- struct{}{}
+		_, _ = io.Copy(io.Discard, c)
+	})
+	o, _ := options(t, at, cluster(t, 2, nil)[0])
+	_, words := examined(t, o)
+	if got, want := strings.Join(words, ", "), "-1 kafka silent, -1 arrived, 0 name name_unknown, 1 name name_unknown"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if n := len(accepted); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
 // Progress is told as addresses are done.
 func TestExamineProgress(t *testing.T) {
 	at := advertising(t, 2, func(at []string) []string { return at })

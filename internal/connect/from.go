@@ -1,8 +1,10 @@
 package connect
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -11,9 +13,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/magiconair/properties"
-
 	"kproxy/internal/files"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
@@ -37,21 +38,54 @@ func (c *Client) Close() {
 }
 
 // FromFile reads a client's configuration: Java's properties, or librdkafka's keys. The
-// error names the file, the key and the fix, and quotes no value that may be secret. The
-// Client must be closed.
+// error names the file, the line, the key and the fix of each mistake, and quotes no value
+// that may be secret. The Client must be closed.
 func FromFile(ctx context.Context, file string) (*Client, error) {
 	data, err := files.ReadArgument(ctx, file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("--config-from: %w", err)
 	}
-	keys, err := parseKeys(files.WithoutBOM(data))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	return fromData(ctx, file, data)
+}
+
+// fromData makes a Client of a file's content.
+func fromData(ctx context.Context, name string, data []byte) (*Client, error) {
+	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+		return nil, fmt.Errorf("%s: the file is UTF-16; save it as UTF-8", name)
 	}
-	c, err := fromKeys(ctx, keys)
+	text := files.WithoutBOM(data)
+	f, err := parseClientFile(name, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
+	misspelt, notes := f.unknown()
+	if len(text) < len(data) {
+		notes = append(notes, f.at(1)+"the file begins with a byte order mark, which Java takes for a part of the first key; save it without one")
+	}
+	c, err := fromKeys(ctx, f.keys())
+	if len(misspelt) > 0 {
+		if err == nil {
+			c.Close()
+		}
+		// A mistake that names no line is most likely due to the misspelt key.
+		for _, err := range unjoined(err) {
+			if bad, ok := errors.AsType[*keyError](err); ok && f.lineOf(bad.key) > 0 {
+				misspelt = append(misspelt, err)
+			}
+		}
+		err = errors.Join(misspelt...)
+	}
+	if err != nil {
+		return nil, f.locate(err)
+	}
+	for i, note := range c.Notes {
+		key, _, _ := strings.Cut(note, ":")
+		c.Notes[i] = f.at(f.lineOf(key)) + note
+	}
+	if c.NoLogin != nil {
+		c.NoLogin = f.locate(c.NoLogin)
+	}
+	c.Notes = slices.Concat(c.Notes, f.twice(), notes)
 	return c, nil
 }
 
@@ -59,75 +93,46 @@ func FromFile(ctx context.Context, file string) (*Client, error) {
 // public authorities has a quarter of it.
 const maxFile = 1 << 20
 
-// keys are a client's keys and values.
-type keys map[string]string
-
-// The keys that only one of both kinds of clients has.
-var (
-	onlyRdkafka = []string{
-		"metadata.broker.list", "sasl.username", "sasl.password", "sasl.mechanisms", "ssl.ca.location", "ssl.ca.pem", "ssl.certificate.location",
-		"ssl.certificate.pem", "ssl.key.location", "ssl.key.pem", "enable.ssl.certificate.verification", "sasl.oauthbearer.config", "sasl.oauthbearer.method",
-	}
-	onlyJava = []string{
-		"sasl.jaas.config", "ssl.truststore.location", "ssl.truststore.type", "ssl.truststore.certificates", "ssl.keystore.type", "ssl.keystore.key",
-		"ssl.keystore.certificate.chain", "sasl.login.callback.handler.class", "sasl.client.callback.handler.class", "key.serializer", "value.deserializer",
-	}
-)
-
-// parseKeys reads a file by the rules of whoever reads it otherwise: a backslash is one
-// to librdkafka, and begins an escape to Java.
-func parseKeys(data []byte) (keys, error) {
-	plain := parsePlain(string(data))
-	java, rdkafka := plain.firstOf(onlyJava), plain.firstOf(onlyRdkafka)
-	switch {
-	case java != "" && rdkafka != "":
-		return nil, fmt.Errorf("%s is a key of Java's clients, and %s of librdkafka's; keep those of one", java, rdkafka)
-	case rdkafka != "":
-		return plain, nil
-	}
-	// ${…} means nothing to Java, and Latin-1 is what it reads.
-	loader := properties.Loader{Encoding: properties.ISO_8859_1, DisableExpansion: true}
-	p, err := loader.LoadBytes(data)
-	if err != nil { // its text quotes the file, which has secrets
-		return nil, fmt.Errorf("it is no properties file: a line of it cannot be read; write key=value, and \\uXXXX with four digits")
-	}
-	return p.Map(), nil
-}
-
-// parsePlain reads key=value, as librdkafka's own programs do.
-func parsePlain(text string) keys {
-	all := keys{}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' || line[0] == '!' {
-			continue
-		}
-		if key, value, ok := strings.Cut(line, "="); ok {
-			all[strings.TrimSpace(key)] = strings.TrimSpace(value)
-		}
-	}
-	return all
-}
-
-func (k keys) firstOf(names []string) string {
+// written is that of the names of a key that the file has; the first one if it has none.
+func (k keys) written(names ...string) string {
 	for _, name := range names {
 		if _, ok := k[name]; ok {
 			return name
 		}
 	}
-	return ""
+	return names[0]
 }
 
 // fromKeys makes a Client of keys. Those that have nothing to do with the way to the
-// cluster are not looked at.
-func fromKeys(ctx context.Context, k keys) (c *Client, err error) {
-	c = &Client{}
-	defer func() {
-		if err != nil {
-			c.Close()
-		}
-	}()
-	for address := range strings.SplitSeq(cmp.Or(k["bootstrap.servers"], k["metadata.broker.list"]), ",") {
+// cluster are not looked at. The error joins all mistakes.
+func fromKeys(ctx context.Context, k keys) (*Client, error) {
+	c := &Client{}
+	errs := []error{c.addresses(k)}
+	protocol := strings.ToUpper(cmp.Or(k["security.protocol"], "PLAINTEXT"))
+	var err error
+	switch {
+	case !slices.Contains([]string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, protocol):
+		errs = append(errs, badKey("security.protocol", "it is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL; write one of them"))
+	case strings.HasSuffix(protocol, "SSL"):
+		c.TLS, err = c.tls(ctx, k)
+		errs = append(errs, err)
+	}
+	if strings.HasPrefix(protocol, "SASL_") {
+		errs = append(errs, c.login(k, protocol))
+	}
+	if err := errors.Join(errs...); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// addresses reads where the client bootstraps. Empty parts of the list are left out, as
+// clients do.
+func (c *Client) addresses(k keys) error {
+	key := k.written("bootstrap.servers", "metadata.broker.list")
+	var errs []error
+	for address := range strings.SplitSeq(k[key], ",") {
 		// Both may have a protocol in front: SSL://host:9093.
 		if _, rest, ok := strings.Cut(address, "://"); ok {
 			address = rest
@@ -136,46 +141,54 @@ func fromKeys(ctx context.Context, k keys) (c *Client, err error) {
 			continue
 		}
 		if _, _, err := hostport.Parse(address); err != nil {
-			return c, fmt.Errorf("bootstrap.servers: %w", err)
+			errs = append(errs, badKey(key, "%w", err))
+			continue
 		}
 		c.Bootstrap = append(c.Bootstrap, address)
 	}
-	protocol := strings.ToUpper(cmp.Or(k["security.protocol"], "PLAINTEXT"))
-	if !slices.Contains([]string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, protocol) {
-		return c, fmt.Errorf("security.protocol: it is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL")
-	}
-	if strings.HasSuffix(protocol, "SSL") {
-		if c.TLS, err = c.tls(ctx, k); err != nil {
-			return c, err
-		}
-	}
-	if strings.HasPrefix(protocol, "SASL") {
-		if c.SASL, err = sasl(k); err != nil {
-			return c, err
-		}
-		if c.SASL.Mechanism == "OAUTHBEARER" && c.SASL.OAuth.TokenURL == "" && c.SASL.OAuth.TokenFile == "" {
-			c.NoLogin = noTokens(k)
-		}
-		if protocol == "SASL_PLAINTEXT" {
-			c.SASL.AllowPlaintext = true // as the client does
-		}
-	}
-	return c, nil
+	return errors.Join(errs...)
 }
 
+// login reads how the client logs in.
+func (c *Client) login(k keys, protocol string) (err error) {
+	protocolHides := protocol == "SASL_SSL"
+	c.SASL, err = c.sasl(k)
+	if err != nil {
+		return err
+	}
+	if c.SASL.Mechanism == "OAUTHBEARER" && c.SASL.OAuth.TokenURL == "" && c.SASL.OAuth.TokenFile == "" {
+		c.NoLogin = noTokens(k)
+	}
+	if !protocolHides {
+		c.SASL.AllowPlaintext = true // as the client does
+	}
+	return nil
+}
+
+// handlerKey names the class by which a Java client gets its tokens.
+const handlerKey = "sasl.login.callback.handler.class"
+
+// mskHandler is the beginning of the classes of aws-msk-iam-auth.
+const mskHandler = "software.amazon.msk."
+
 // sasl is how the client logs in.
-func sasl(k keys) (*proxy.SASL, error) {
-	s := &proxy.SASL{Mechanism: strings.ToUpper(cmp.Or(k["sasl.mechanism"], k["sasl.mechanisms"], "GSSAPI"))}
+func (c *Client) sasl(k keys) (*proxy.SASL, error) {
+	mechanismKey := k.written("sasl.mechanism", "sasl.mechanisms")
+	s := &proxy.SASL{Mechanism: strings.ToUpper(cmp.Or(k[mechanismKey], "GSSAPI"))}
 	login, err := parseJAAS(k["sasl.jaas.config"])
 	if err != nil {
-		return nil, fmt.Errorf("sasl.jaas.config: %w", err)
+		return nil, badKey("sasl.jaas.config", "%w", err)
+	}
+	if s.Mechanism == "OAUTHBEARER" && strings.HasPrefix(k[handlerKey], mskHandler) {
+		s.Mechanism = "AWS_MSK_IAM"
+		c.Notes = append(c.Notes, handlerKey+": the client makes tokens of AWS credentials; kproxy logs in with these by AWS_MSK_IAM, at the same port")
 	}
 	switch s.Mechanism {
 	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
 		s.Username = cmp.Or(k["sasl.username"], login["username"])
 		s.Password.Text = cmp.Or(k["sasl.password"], login["password"])
 		if s.Username == "" || s.Password.Text == "" {
-			return nil, fmt.Errorf("sasl.jaas.config: there is no username and password for %s; write them there, or, for librdkafka, as sasl.username and sasl.password", s.Mechanism)
+			return nil, noPassword(k, s.Mechanism)
 		}
 	case "OAUTHBEARER":
 		s.OAuth = proxy.OAuth{
@@ -194,22 +207,36 @@ func sasl(k keys) (*proxy.SASL, error) {
 			SessionName: login["awsRoleSessionName"], ExternalID: login["awsRoleExternalId"],
 		}
 	default:
-		return nil, fmt.Errorf("sasl.mechanism: kproxy cannot log in by %s; choose another mechanism, or leave it to the client: kproxy connect HOST:PORT without --config-from", strconv.Quote(s.Mechanism))
+		return nil, badKey(mechanismKey, "kproxy cannot log in by %s; choose PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM, or leave the login to the client: kproxy connect HOST:PORT without --config-from", strconv.Quote(foreign.Line(s.Mechanism)))
 	}
 	return s, nil
 }
 
+// noPassword says where a client's file should have a user and a password.
+func noPassword(k keys, mechanism string) error {
+	switch {
+	case k["sasl.username"] != "":
+		return badKey("sasl.username", "there is no sasl.password beside it; write it too")
+	case k["sasl.password"] != "":
+		return badKey("sasl.password", "there is no sasl.username beside it; write it too")
+	default:
+		return badKey("sasl.jaas.config", "there is no username and password for %s; write them there, or, for librdkafka, as sasl.username and sasl.password", mechanism)
+	}
+}
+
 // noTokens says what to do about a client that gets its tokens by code of its own.
 func noTokens(k keys) error {
-	const handler = "sasl.login.callback.handler.class"
-	class := k[handler]
-	switch {
-	case strings.HasPrefix(class, "software.amazon.msk.") || slices.ContainsFunc(strings.Split(cmp.Or(k["bootstrap.servers"], k["metadata.broker.list"]), ","), isMSK):
-		return fmt.Errorf("sasl.mechanism: the client makes its tokens of AWS credentials; kproxy logs in with these by another mechanism of the same port: add --sasl AWS_MSK_IAM")
+	const aws = "the client makes its tokens of AWS credentials; kproxy logs in with these by another mechanism of the same port: add --sasl AWS_MSK_IAM"
+	class := k[handlerKey]
+	switch key := k.written("bootstrap.servers", "metadata.broker.list"); {
+	case slices.ContainsFunc(strings.Split(k[key], ","), isMSK):
+		return badKey(k.written("sasl.mechanism", "sasl.mechanisms"), aws)
+	case strings.EqualFold(k["sasl.oauthbearer.metadata.authentication.type"], "aws_iam"):
+		return badKey("sasl.oauthbearer.metadata.authentication.type", aws)
 	case class != "":
-		return fmt.Errorf("%s: kproxy cannot run %s; write sasl.oauthbearer.token.endpoint.url, or add --sasl OAUTHBEARER --token-file FILE", handler, strconv.Quote(class))
+		return badKey(handlerKey, "kproxy cannot run %s; write sasl.oauthbearer.token.endpoint.url, or add --sasl OAUTHBEARER --token-file FILE", strconv.Quote(foreign.Line(class)))
 	default:
-		return fmt.Errorf("sasl.oauthbearer.token.endpoint.url: missing; write it, or add --sasl OAUTHBEARER --token-file FILE")
+		return badKey("sasl.oauthbearer.token.endpoint.url", "missing; write it, or add --sasl OAUTHBEARER --token-file FILE")
 	}
 }
 

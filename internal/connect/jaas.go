@@ -20,13 +20,13 @@ func parseJAAS(text string) (options map[string]string, err error) {
 		return nil, err
 	}
 	if len(words) < 2 {
-		return nil, errors.New("it is no login module; write CLASS required name=\"value\" …;")
+		return nil, errors.New("it is not a login module; write CLASS required name=\"value\" …;")
 	}
 	options = map[string]string{}
 	for _, word := range words[2:] { // behind the class and "required"
 		name, value, ok := strings.Cut(word, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("option %d is no name=\"value\"", len(options)+1)
+			return nil, fmt.Errorf("option %d is not name=\"value\"; write each option so, and put blanks between them", len(options)+1)
 		}
 		options[name] = value
 	}
@@ -62,7 +62,7 @@ func jaasWords(text string) ([]string, error) {
 		case '"', '\'':
 			value, n := quoted(text[i+1:], c)
 			if n < 0 {
-				return nil, errors.New("a quote is not closed")
+				return nil, errors.New("a quote is not closed; close it in front of the semicolon")
 			}
 			word.WriteString(value)
 			inWord, wantsValue = true, false

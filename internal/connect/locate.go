@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -37,7 +37,7 @@ func (o *Options) locate(ctx context.Context, c *Cluster) error {
 		if len(c.Brokers) > 1 {
 			asking.Go(func() { own = a.tryEach(ctx, c, c.unsettled(settled)) })
 		}
-		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c) })
+		asking.Go(func() { witnesses, _ = a.witnesses(ctx, c, o.Addresses) })
 		asking.Wait()
 		return nil
 	})
@@ -82,6 +82,7 @@ func (o *Options) settle(ctx context.Context, c *Cluster, settled map[int32]How,
 				c.paired.how[node] = ByItself
 			}
 		}
+		c.withdraw()
 		return nil
 	})
 }
@@ -91,62 +92,33 @@ func (c *Cluster) unsettled(settled map[int32]How) []Broker {
 	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
 }
 
-// witnesses asks at each of the user's addresses which node is there, and for its listeners, by
-// node.
-func (a asker) witnesses(ctx context.Context, c *Cluster) ([]witness, map[int32]doctor.Layout) {
-	all := make([]witness, len(a.Addresses))
+// witnesses asks at each of some of the user's addresses which node is there, and for its
+// listeners, by node.
+func (a asker) witnesses(ctx context.Context, c *Cluster, addresses []string) ([]witness, map[int32]doctor.Layout) {
+	all := make([]witness, len(addresses))
+	seen := make([]seenAt, len(addresses))
 	layouts := map[int32]doctor.Layout{}
-	var mu sync.Mutex // guards layouts
 	var asking sync.WaitGroup
-	for i, address := range a.Addresses {
+	for i, address := range addresses {
 		asking.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 			defer cancel()
-			node, layout := a.whoIsAt(ctx, address, c)
-			all[i] = witness{address: address, node: node, resolved: a.resolve(ctx, address)}
-			mu.Lock()
-			defer mu.Unlock()
-			layouts[node] = layout
+			seen[i] = a.whoIsAt(ctx, address, c)
+			all[i] = witness{address: address, node: seen[i].only(), resolved: a.resolve(ctx, address), mixed: seen[i].mixed()}
 		})
 	}
 	asking.Wait()
+	for i, s := range seen {
+		maps.Copy(layouts, s.layouts)
+		if s.mixed() {
+			a.Say(fmt.Sprintf("%s respond at %s in turn, as behind a load balancer; it is used for bootstrap only", s, addresses[i]))
+		}
+	}
 	// The only broker is where the answer came from.
 	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
 		all[0], all[at] = all[at], all[0]
 	}
 	return all, layouts
-}
-
-// looks is how many connections are opened to an address to ask which node is there: a load
-// balancer leads them to different nodes.
-const looks = 4
-
-// whoIsAt is the node that responds at an address, and what its configuration says of its
-// listeners; proxy.NoNode where it cannot be told.
-func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) (int32, doctor.Layout) {
-	nodes, layouts := a.look(ctx, proxy.NoNode, address, c.Brokers, looks)
-	if slices.Contains(nodes, proxy.NoNode) {
-		for i := range nodes {
-			nodes[i] = a.takesID(ctx, address, c)
-		}
-	}
-	for _, node := range nodes {
-		if node != nodes[0] {
-			return proxy.NoNode, doctor.Layout{}
-		}
-	}
-	return nodes[0], layouts[0]
-}
-
-// look opens connections to an address at the same time, and asks on each which node is there.
-func (a asker) look(ctx context.Context, node int32, address string, brokers []Broker, times int) ([]int32, []doctor.Layout) {
-	nodes, layouts := make([]int32, times), make([]doctor.Layout, times)
-	var looking sync.WaitGroup
-	for n := range times {
-		looking.Go(func() { nodes[n], layouts[n] = a.describedAt(ctx, node, address, brokers) })
-	}
-	looking.Wait()
-	return nodes, layouts
 }
 
 func (a asker) describedAt(ctx context.Context, node int32, address string, brokers []Broker) (int32, doctor.Layout) {
@@ -228,7 +200,7 @@ func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 	}
 	found := int32(proxy.NoNode)
 	for _, b := range c.Brokers {
-		err := a.greet(ctx, address, c.ID, b.Node)
+		err := a.greet(ctx, proxy.NoNode, address, c.ID, b.Node)
 		switch {
 		case errors.Is(err, kerr.RebootstrapRequired):
 		case err == nil && found == proxy.NoNode:
@@ -243,8 +215,9 @@ func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 	return found
 }
 
-func (a asker) greet(ctx context.Context, address, clusterID string, node int32) error {
-	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+// greet connects to where dialled is, and asks there by ApiVersions v5 for a node.
+func (a asker) greet(ctx context.Context, dialled int32, address, clusterID string, node int32) error {
+	i, err := a.proxy.Inquire(ctx, clusterName, dialled, address)
 	if err != nil {
 		return err
 	}
@@ -337,33 +310,12 @@ func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err e
 	}
 	node, _ := describes(ctx, i, c.Brokers)
 	if node == proxy.NoNode {
+		if a.refusesID(ctx, c, b) {
+			return false, &doctor.SelfError{Verdict: doctor.AnotherNode, Says: "another node responds there"}
+		}
 		return false, nil
 	}
-	nodes, _ := a.look(ctx, b.Node, addressOf(b), c.Brokers, looks-1)
-	return true, itself(b.Node, append(nodes, node))
-}
-
-// itself returns an error if others than a node have responded at its address.
-func itself(node int32, seen []int32) error {
-	seen = slices.DeleteFunc(slices.Clone(seen), func(n int32) bool { return n == proxy.NoNode })
-	slices.Sort(seen)
-	seen = slices.Compact(seen)
-	switch {
-	case len(seen) > 1:
-		return &doctor.SelfError{Verdict: doctor.Balancer, Says: fmt.Sprintf("different nodes respond there, connection by connection: %s", listed(seen))}
-	case len(seen) == 1 && seen[0] != node:
-		return &doctor.SelfError{Verdict: doctor.AnotherNode, Node: seen[0], Says: fmt.Sprintf("node %d responds there", seen[0])}
-	default:
-		return nil
-	}
-}
-
-func listed(nodes []int32) string {
-	var words []string
-	for _, n := range nodes {
-		words = append(words, strconv.Itoa(int(n)))
-	}
-	return strings.Join(words, ", ")
+	return true, a.isOnly(ctx, c, b, node)
 }
 
 func anotherCluster(id string) error {

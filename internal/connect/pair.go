@@ -65,8 +65,9 @@ func (o *Options) ruled(b Broker) How {
 // witness is what is known of one address of the user's.
 type witness struct {
 	address  string
-	node     int32    // who answers there; proxy.NoNode: not known
+	node     int32    // which node answers there, each time; proxy.NoNode: not known
 	resolved []string // host:port of what it resolves to
+	mixed    bool     // several nodes answer there, as behind a load balancer
 }
 
 // pairing says where each broker is, as far as the witnesses tell: an address for one
@@ -90,11 +91,14 @@ func pair(brokers []Broker, settled map[int32]How, witnesses []witness, resolved
 		}
 	}
 	for _, w := range witnesses {
+		// A load balancer's address is for bootstrap only, also where a broker
+		// advertises it.
+		taken[w.address] = taken[w.address] || w.mixed
 		if slices.ContainsFunc(brokers, func(b Broker) bool { return b.Node == w.node }) {
 			put(w.node, w, ByAsking)
 		}
 		if w.node != proxy.NoNode {
-			taken[w.address] = true // it is nobody else's
+			taken[w.address] = true // no other node is there
 		}
 	}
 	if len(brokers) == 1 && len(witnesses) > 0 {

@@ -2,14 +2,16 @@ package connect
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"kproxy/internal/foreign"
-	"kproxy/internal/hostport"
 )
 
 // Table writes where each broker is, and what clients on this side are told.
@@ -33,7 +35,7 @@ func (s *Session) Table(w io.Writer) error {
 	return t.Flush()
 }
 
-// Problems are the nodes that cannot be reached, each with what mends it.
+// Problems are the nodes that cannot be reached, each with the fix.
 func (s *Session) Problems() []string {
 	var all []string
 	for _, b := range s.Cluster.Brokers {
@@ -41,21 +43,28 @@ func (s *Session) Problems() []string {
 		switch {
 		case err == nil:
 		case how == "":
-			all = append(all, fmt.Sprintf("node %d cannot be reached: %v; if it is at another address from here, add %s--node %d=HOST:PORT", b.Node, err, dialFlag(b), b.Node))
+			all = append(all, fmt.Sprintf("node %d cannot be reached: %s; if it is elsewhere from here, add --node %d=HOST:PORT", b.Node, Brief(err), b.Node))
 		default:
-			all = append(all, fmt.Sprintf("node %d cannot be reached: %v", b.Node, err))
+			all = append(all, fmt.Sprintf("node %d cannot be reached: %s", b.Node, Brief(err)))
 		}
 	}
 	return all
 }
 
-// dialFlag suggests a dial rule for a broker's address. A name that is none is not
-// offered to be pasted into a shell.
-func dialFlag(b Broker) string {
-	if _, _, err := hostport.Parse(addressOf(b)); err != nil {
-		return ""
+// Brief is why a dial failed, without what led there: "no such host: NAME". Other errors
+// are as they are.
+func Brief(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.Err + ": " + foreign.Line(dns.Name)
 	}
-	return "--dial '" + addressOf(b) + "=HOST:PORT', or "
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" && op.Addr != nil {
+		reason := op.Err
+		if call, ok := errors.AsType[*os.SyscallError](reason); ok {
+			reason = call.Err
+		}
+		return reason.Error() + ": " + op.Addr.String()
+	}
+	return err.Error()
 }
 
 // ClientConfig is the whole configuration of a client that uses this side, for Java,

@@ -62,7 +62,9 @@ func Start(ctx context.Context, o *Options) (*Session, error) {
 
 // serve starts a proxy for what is known.
 func (s *Session) serve(ctx context.Context) error {
-	p, err := proxy.New(s.options.config(s.Cluster.paired.at, s.Ports))
+	conf := s.options.config(s.Cluster.paired.at, s.Ports)
+	conf.Clusters[0].Brokers = s.Cluster.admitted()
+	p, err := proxy.New(conf)
 	if err != nil {
 		return err
 	}
@@ -132,7 +134,7 @@ func (s *Session) refresh(ctx context.Context, changed func()) error {
 	}
 	before := s.Cluster
 	s.Cluster, s.located = c, time.Now()
-	if !maps.Equal(before.paired.at, c.paired.at) || !s.has(now) {
+	if !maps.Equal(before.paired.at, c.paired.at) || !slices.Equal(before.admitted(), c.admitted()) || !s.has(now) {
 		s.Ports = s.Ports.with(now)
 		s.stop()
 		if err := s.serve(ctx); err != nil {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,43 +189,6 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Behind a load balancer's address anybody answers, so that it is nobody's: a node is
-// dialled where it says it is, if that works, or nowhere.
-func TestBehindALoadBalancer(t *testing.T) {
-	at := cluster(t, 3, nil)
-	var turn atomic.Int64
-	balancer := viatest.NewGate(t, func(conn net.Conn) {
-		broker, err := new(net.Dialer).DialContext(t.Context(), "tcp", at[int(turn.Add(1))%len(at)])
-		if err != nil {
-			return
-		}
-		defer broker.Close()
-		var both sync.WaitGroup
-		both.Go(func() {
-			_, _ = io.Copy(broker, conn)
-			_ = broker.(*net.TCPConn).CloseWrite()
-		})
-		_, _ = io.Copy(conn, broker)
-		_ = conn.Close()
-		both.Wait()
-	})
-	o, _ := options(t, balancer.Address)
-	s := start(t, o)
-	if problems := s.Problems(); len(problems) != 3 || len(s.Cluster.paired.at) != 0 {
-		t.Errorf("%v are paired, and the problems are %v; want none and all three", s.Cluster.paired.at, problems)
-	}
-	s.stop()
-
-	o.Nodes = map[int32]string{0: at[0], 1: at[1]}
-	o.Dial = []proxy.DialRule{{Match: "b2.*:9092", To: at[2]}}
-	s = start(t, o)
-	run(t, s)
-	if problems := s.Problems(); len(problems) > 0 {
-		t.Errorf("with rules for all: %v", problems)
-	}
-	produces(t, s)
 }
 
 // Brokers whose own addresses work are dialled there; one address is enough.

@@ -33,9 +33,9 @@ func (c *Client) tls(ctx context.Context, k keys) (*proxy.UpstreamTLS, error) {
 	switch verify, ok := k["ssl.endpoint.identification.algorithm"]; {
 	case strings.EqualFold(k["enable.ssl.certificate.verification"], "false"):
 		t.InsecureSkipVerify = true
-		c.Notes = append(c.Notes, "enable.ssl.certificate.verification is false: any certificate is taken, and whoever is between can read and change all")
+		c.Notes = append(c.Notes, "enable.ssl.certificate.verification: false; kproxy accepts any certificate, and a machine between can read and change everything")
 	case ok && (verify == "" || strings.EqualFold(verify, "none")):
-		c.Notes = append(c.Notes, "ssl.endpoint.identification.algorithm is off; kproxy looks at the names in certificates nevertheless, and --server-name says another")
+		c.Notes = append(c.Notes, "ssl.endpoint.identification.algorithm: off; kproxy checks the names in certificates all the same; --server-name NAME names another one")
 	}
 	return t, nil
 }
@@ -54,12 +54,12 @@ func (c *Client) trusted(ctx context.Context, k keys) (string, error) {
 	const key = "ssl.truststore.location"
 	data, err := files.Read(ctx, k[key], maxFile)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", key, err)
+		return "", badKey(key, "%w; name a file that can be read, or leave the key out for the system's authorities", err)
 	}
 	certs, err := trustedIn(data, k["ssl.truststore.password"])
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%s: %s: %w", key, k[key], err)
+		return "", badKey(key, "%s: %w", k[key], err)
 	case certs == nil:
 		return k[key], nil // it is PEM
 	}
@@ -119,11 +119,11 @@ func (c *Client) shown(ctx context.Context, k keys) (cert, key string, err error
 	const name = "ssl.keystore.location"
 	data, err := files.Read(ctx, k[name], maxFile)
 	if err != nil {
-		return "", "", fmt.Errorf("%s: %w", name, err)
+		return "", "", badKey(name, "%w; name a file that can be read", err)
 	}
 	both, err := shownIn(data, k["ssl.keystore.password"], cmp.Or(k["ssl.key.password"], k["ssl.keystore.password"]))
 	if err != nil {
-		return "", "", fmt.Errorf("%s: %s: %w", name, k[name], err)
+		return "", "", badKey(name, "%s: %w", k[name], err)
 	}
 	return c.pair(both, name)
 }
@@ -138,7 +138,7 @@ func (c *Client) pair(both []byte, name string) (cert, key string, err error) {
 }
 
 func errEncrypted(key string) error {
-	return fmt.Errorf("%s: the key is encrypted; decrypt it into a file that only you can read (openssl pkey -in KEY -out FILE), and name that with --key, and the certificate with --cert", key)
+	return badKey(key, "the key is encrypted; decrypt it into a file that only you can read (openssl pkey -in KEY -out FILE), and name that with --key, and the certificate with --cert")
 }
 
 // shownIn are a keystore's certificate chain and key, in PEM.

@@ -68,6 +68,14 @@ func proxyMetrics() []family {
 			name: "kproxy_held_bytes_limit", unit: "By", help: "The limit of kproxy_held_bytes (limits.max_held_bytes).", kind: gauge,
 			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.MaxHeldBytes)} },
 		},
+		{
+			name: "kproxy_sessions_waiting", unit: "{session}", help: "Client connections that wait for their turn: a TLS handshake, a first request, a whole frame.", kind: gauge,
+			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.Waiting)} },
+		},
+		{
+			name: "kproxy_accept_pauses_total", unit: "{pause}", help: "How often a listening socket accepted nothing for a moment, because 1,024 connections waited.",
+			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.AcceptPauses)} },
+		},
 	}
 }
 

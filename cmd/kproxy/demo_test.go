@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// output keeps what was written, and says when it holds a text.
+type output struct {
+	mu   sync.Mutex // guards the following
+	text strings.Builder
+	wake chan struct{}
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// until waits for a text.
+func (o *output) until(t *testing.T, want string, ended <-chan error) {
+	t.Helper()
+	for !strings.Contains(o.String(), want) {
+		select {
+		case <-o.wake:
+		case err := <-ended:
+			t.Fatalf("it ended before %q: %v\n%s", want, err, o.String())
+		case <-time.After(demoTimeout):
+			t.Fatalf("%q did not come:\n%s", want, o.String())
+		}
+	}
+}
+
+// What demo prints fits into a terminal, and what it suggests works: the commands are
+// taken from its output, and a client does what each says. e2e has kcat itself.
+func TestDemo(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &output{wake: make(chan struct{}, 1)}
+	ended := make(chan error, 1)
+	go func() { ended <- runDemo(ctx, out, 2000, false) }()
+	out.until(t, "-c 5\n\n", ended)
+	for line := range strings.Lines(out.String()) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > tableWidth {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for _, want := range []string{"records sent 2000, records read 2000\n", "connections that bypassed kproxy 0\n", "  NODE  BIND "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	suggested := regexp.MustCompile(`(?m)^  kcat (.*)$`).FindAllStringSubmatch(out.String(), -1)
+	if len(suggested) != 2 {
+		t.Fatalf("got %q", suggested)
+	}
+	for _, command := range suggested {
+		asKcat(t, strings.Fields(command[1]))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// asKcat does what kcat does with these arguments: -L lists brokers, -C reads records.
+func asKcat(t *testing.T, args []string) {
+	t.Helper()
+	flags := map[string]string{}
+	for i := 1; i+1 < len(args); i += 2 {
+		flags[args[i]] = args[i+1]
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), demoTimeout)
+	defer cancel()
+	opts := []kgo.Opt{kgo.SeedBrokers(flags["-b"])}
+	if flags["-t"] != "" {
+		opts = append(opts, kgo.ConsumeTopics(flags["-t"]), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	switch args[0] {
+	case "-L":
+		m, err := kadm.NewClient(client).Metadata(ctx)
+		if err != nil || len(m.Brokers) != demoBrokers || len(m.Topics[demoTopic].Partitions) != demoPartitions {
+			t.Errorf("%v: %+v, %v", args, m, err)
+		}
+	case "-C":
+		want, err := strconv.Atoi(flags["-c"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for read := 0; read < want; {
+			fetches := client.PollRecords(ctx, want-read)
+			if err := fetches.Err(); err != nil {
+				t.Fatal(err)
+			}
+			fetches.EachRecord(func(r *kgo.Record) {
+				read++
+				if !regexp.MustCompile(`^demo record \d+$`).Match(r.Value) {
+					t.Errorf("a record is %q", r.Value)
+				}
+			})
+		}
+	default:
+		t.Errorf("unknown: %v", args)
+	}
+}
+
+func TestDemoRecord(t *testing.T) {
+	for _, i := range []int{0, 1, 99_999} {
+		value := demoRecord(i)
+		if got, ok := demoRecordNumber(value); got != i || !ok {
+			t.Errorf("%q: %d, %v", value, got, ok)
+		}
+		if bytes.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q cannot be read", value)
+		}
+	}
+	for _, other := range []string{"", "demo record ", "demo record x", "demo record -1", "12"} {
+		if _, ok := demoRecordNumber([]byte(other)); ok {
+			t.Errorf("%q is a record", other)
+		}
+	}
+}
+
+// The bar, as it is at its widest.
+func TestDemoBar(t *testing.T) {
+	var out bytes.Buffer
+	bar := newDemoBar(&out, demoRecords)
+	for _, n := range []int{1, demoRecords / 2, demoRecords} {
+		if err := bar.Set(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drawn := strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\r' || r == '\n' })
+	if len(drawn) == 0 {
+		t.Fatal("nothing is drawn")
+	}
+	for _, line := range drawn {
+		if n := utf8.RuneCountInString(line); n > tableWidth {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}

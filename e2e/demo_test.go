@@ -1,0 +1,55 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"kproxy/e2e/lab"
+)
+
+// TestDemoSuggestions runs what kproxy demo suggests, as it is printed, in a shell.
+func TestDemoSuggestions(t *testing.T) {
+	demo, err := lab.StartProcess("kproxy demo", filepath.Join(t.TempDir(), "log"), lab.Command(context.Background(), shared.kproxy, "demo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := demo.Stop(10 * time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+	var suggested [][]string
+	eventually(t, time.Minute, func() error {
+		if err := demo.Alive(); err != nil {
+			return lab.Permanent(err)
+		}
+		said, err := os.ReadFile(demo.LogPath)
+		if err != nil {
+			return lab.Permanent(err)
+		}
+		suggested = regexp.MustCompile(`(?m)^  (kcat .*)$`).FindAllStringSubmatch(string(said), -1)
+		if len(suggested) < 2 {
+			return fmt.Errorf("it suggests %q so far", suggested)
+		}
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i, want := range []string{`(?m)^ 3 brokers:$`, `(?s)(demo record \d+\n.*){5}`} {
+		out, err := lab.Output(lab.Command(ctx, "sh", "-c", suggested[i][1]))
+		if err != nil || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%s: %v, want %s:\n%s", suggested[i][1], err, want, out)
+		}
+		if strings.Contains(out, "compute.internal") {
+			t.Errorf("%s shows a broker's own name:\n%s", suggested[i][1], out)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"kproxy/internal/doctor"
+	"kproxy/internal/hostport"
+	"kproxy/proxy"
+)
+
+// looks is how many connections an address is asked over, after a first one, before what
+// it answers counts: a load balancer sends each new connection to any broker. They are
+// open at the same time, so that a balancer that takes turns gives them to different
+// brokers, whatever other connections come between. With many brokers few are enough, and
+// there must not be many for each.
+func looks(brokers int) int { return min(max(24/brokers, 2), 12) }
+
+// seenAt is which nodes have responded at an address.
+type seenAt struct {
+	nodes   []int32                 // in ascending order, each once
+	layouts map[int32]doctor.Layout // their listeners, as far as they tell them
+	quiet   bool                    // on some connection no node could be told
+}
+
+// add notes what one connection has shown.
+func (s *seenAt) add(node int32, layout doctor.Layout) {
+	if node == proxy.NoNode {
+		s.quiet = true
+		return
+	}
+	if s.layouts == nil {
+		s.layouts = map[int32]doctor.Layout{}
+	}
+	s.layouts[node] = layout
+	s.nodes = append(s.nodes, node)
+	slices.Sort(s.nodes)
+	s.nodes = slices.Compact(s.nodes)
+}
+
+// only is the node that has answered every time; proxy.NoNode: there is no such node.
+func (s seenAt) only() int32 {
+	if s.quiet || len(s.nodes) != 1 {
+		return proxy.NoNode
+	}
+	return s.nodes[0]
+}
+
+// mixed reports whether several nodes have answered: the address is a load balancer's.
+func (s seenAt) mixed() bool { return len(s.nodes) > 1 }
+
+// String names the nodes: "nodes 0, 2".
+func (s seenAt) String() string {
+	var names []string
+	for _, node := range s.nodes {
+		names = append(names, strconv.Itoa(int(node)))
+	}
+	return "nodes " + strings.Join(names, ", ")
+}
+
+// lookAt runs ask for several connections at the same time, and gathers the nodes that
+// they tell.
+func lookAt(c *Cluster, ask func() (int32, doctor.Layout)) seenAt {
+	var mu sync.Mutex // guards s
+	var s seenAt
+	var asking sync.WaitGroup
+	for range looks(len(c.Brokers)) {
+		asking.Go(func() {
+			node, layout := ask()
+			mu.Lock()
+			defer mu.Unlock()
+			s.add(node, layout)
+		})
+	}
+	asking.Wait()
+	return s
+}
+
+// whoIsAt is which nodes answer at an address. One connection is enough to find that an
+// address tells nothing, or that a cluster of one broker is there.
+func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
+	ask := func() (int32, doctor.Layout) {
+		if node, layout := a.describedAt(ctx, proxy.NoNode, address, c.Brokers); node != proxy.NoNode {
+			return node, layout
+		}
+		return a.takesID(ctx, address, c), doctor.Layout{}
+	}
+	var s seenAt
+	node, layout := ask()
+	if node != proxy.NoNode && len(c.Brokers) > 1 {
+		s = lookAt(c, ask)
+	}
+	s.add(node, layout)
+	return s
+}
+
+// isOnly asks at a broker's own address, at which first has responded, whether other nodes
+// respond there too. A connection that tells no node is no objection.
+func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker, first int32) error {
+	var s seenAt
+	if len(c.Brokers) > 1 && first == b.Node {
+		s = lookAt(c, func() (int32, doctor.Layout) { return a.describedAt(ctx, b.Node, addressOf(b), c.Brokers) })
+	}
+	s.add(first, doctor.Layout{})
+	return s.objection(b.Node)
+}
+
+// objection is why an address is not that of one node.
+func (s seenAt) objection(node int32) error {
+	switch {
+	case s.mixed():
+		return &doctor.SelfError{Verdict: doctor.Balancer, Says: fmt.Sprintf("different nodes respond there, connection by connection: %s", s)}
+	case len(s.nodes) == 1 && s.nodes[0] != node:
+		return &doctor.SelfError{Verdict: doctor.AnotherNode, Node: s.nodes[0], Says: fmt.Sprintf("node %d responds there", s.nodes[0])}
+	}
+	return nil
+}
+
+// refusesID reports whether the broker that a connection for b meets says by ApiVersions
+// v5 that it is another one (KIP-1242).
+func (a asker) refusesID(ctx context.Context, c *Cluster, b Broker) bool {
+	if c.ID == "" || len(c.Brokers) == 1 {
+		return false
+	}
+	s := lookAt(c, func() (int32, doctor.Layout) {
+		if errors.Is(a.greet(ctx, b.Node, addressOf(b), c.ID, b.Node), kerr.RebootstrapRequired) {
+			return b.Node, doctor.Layout{}
+		}
+		return proxy.NoNode, doctor.Layout{}
+	})
+	return len(s.nodes) > 0
+}
+
+// withdraw takes back where nodes are that another node answered for: each is dialled
+// nowhere then.
+func (c *Cluster) withdraw() {
+	if len(c.Brokers) == 1 {
+		return
+	}
+	for node, err := range c.errs {
+		_, another := errors.AsType[*doctor.SelfError](err)
+		if how := c.paired.how[node]; another && how != BySaying && how != ByRule {
+			delete(c.paired.at, node)
+			delete(c.paired.how, node)
+		}
+	}
+}
+
+// nobody is an address that no broker advertises.
+const nobody = "nobody.invalid:1"
+
+// admitted are the addresses of brokers that may be dialled where no rule leads
+// elsewhere: all (nil), or, if another node answers at some, the others.
+func (c *Cluster) admitted() []string {
+	refused := map[string]bool{}
+	for _, b := range c.Brokers {
+		if _, another := errors.AsType[*doctor.SelfError](c.errs[b.Node]); another && c.paired.how[b.Node] == "" {
+			refused[hostport.CanonicalAddress(addressOf(b))] = true
+		}
+	}
+	if len(refused) == 0 || len(c.Brokers) == 1 {
+		return nil
+	}
+	admitted := []string{nobody}
+	for _, b := range c.Brokers {
+		_, _, err := hostport.Parse(addressOf(b))
+		if err == nil && !refused[hostport.CanonicalAddress(addressOf(b))] {
+			admitted = append(admitted, addressOf(b))
+		}
+	}
+	return admitted
+}

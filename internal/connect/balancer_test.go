@@ -1,0 +1,171 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/netlab"
+	"kproxy/internal/portlab"
+	"kproxy/internal/via/viatest"
+	"kproxy/proxy"
+)
+
+// balance starts a load balancer for TCP, which sends each connection where next says.
+func balance(t *testing.T, next func() string) (address string) {
+	t.Helper()
+	return viatest.NewGate(t, func(conn net.Conn) {
+		broker, err := new(net.Dialer).DialContext(context.Background(), "tcp", next())
+		if err != nil {
+			return
+		}
+		defer broker.Close()
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, _ = io.Copy(broker, conn)
+			_ = broker.(*net.TCPConn).CloseWrite()
+		})
+		_, _ = io.Copy(conn, broker)
+		_ = conn.Close()
+		both.Wait()
+	}).Address
+}
+
+// inTurn takes turns, as a balancer's round robin does.
+func inTurn(at []string) func() string {
+	var turn atomic.Int64
+	return func() string { return at[int(turn.Add(1))%len(at)] }
+}
+
+// brokersBehind starts brokers that advertise what the test says, by node. None of it is
+// a name, so that no resolver is asked.
+func brokersBehind(t *testing.T, n int, advertised func(node int) string) (at []string) {
+	t.Helper()
+	listen := func(string, string) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		at = append(at, l.Addr().String())
+		return netlab.Named(l, advertised(len(at)-1)), nil
+	}
+	c, err := kfake.NewCluster(kfake.NumBrokers(n), kfake.ListenFn(listen), kfake.SeedTopics(2, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return at
+}
+
+// outOfReach starts brokers that advertise addresses where nothing listens.
+func outOfReach(t *testing.T, n int) (at []string) {
+	t.Helper()
+	return brokersBehind(t, n, func(int) string { return portlab.Closed(t) })
+}
+
+// advertised starts brokers that all advertise the balancer in front of them.
+func advertised(t *testing.T, n int) (balancer string) {
+	t.Helper()
+	var next atomic.Pointer[func() string] // set once the brokers listen
+	balancer = balance(t, func() string { return (*next.Load())() })
+	turns := inTurn(brokersBehind(t, n, func(int) string { return balancer }))
+	next.Store(&turns)
+	return balancer
+}
+
+// Behind a load balancer's address any broker answers, so that it belongs to no node: it
+// is used for bootstrap only, and a node is dialled where it says it is, if that works,
+// or nowhere. Rules of the user's lead to the nodes.
+func TestBehindALoadBalancer(t *testing.T) {
+	at := cluster(t, 3, nil)
+	o, said := options(t, balance(t, inTurn(at)))
+	s := start(t, o)
+	if problems := s.Problems(); len(problems) != 3 || len(s.Cluster.paired.at) != 0 {
+		t.Errorf("%v are paired, and the problems are %v; want none and all three", s.Cluster.paired.at, problems)
+	}
+	if want := "nodes 0, 1, 2 respond at " + o.Addresses[0] + " in turn, as behind a load balancer; it is used for bootstrap only"; !strings.Contains(said.String(), want) {
+		t.Errorf("said %s; want %s", said, want)
+	}
+	s.stop()
+
+	o.Nodes = map[int32]string{0: at[0], 1: at[1]}
+	o.Dial = []proxy.DialRule{{Match: "b2.*:9092", To: at[2]}}
+	s = start(t, o)
+	run(t, s)
+	if problems := s.Problems(); len(problems) > 0 {
+		t.Errorf("with rules for all: %v", problems)
+	}
+	produces(t, s)
+}
+
+// However often connect is run, no node is taken to be at a load balancer's address: not
+// where the user names it once or thrice, and not where the brokers themselves advertise
+// it. Whatever order the connections come in, each broker has its turn.
+func TestNeverDialledAtALoadBalancer(t *testing.T) {
+	hidden, two := outOfReach(t, 3), outOfReach(t, 2)
+	once := balance(t, inTurn(hidden))
+	for name, addresses := range map[string][]string{
+		"one address":              {once},
+		"the same thrice":          {once, once, once},
+		"three balancers":          {balance(t, inTurn(hidden)), balance(t, inTurn(hidden)), balance(t, inTurn(hidden))},
+		"two brokers":              {balance(t, inTurn(two))},
+		"that brokers advertise":   {advertised(t, 3)},
+		"at random, three brokers": {balance(t, func() string { return hidden[rand.IntN(len(hidden))] })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range 100 {
+				o, _ := options(t, addresses...)
+				o.Timeout = 10 * time.Second
+				c, err := o.Learn(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(c.paired.at) > 0 || len(c.errs) != len(c.Brokers) {
+					t.Fatalf("run %d: paired %v, %v; %d of %d are not reached", i, c.paired.at, c.paired.how, len(c.errs), len(c.Brokers))
+				}
+			}
+		})
+	}
+}
+
+// Where brokers advertise balancers, a session does not dial one for a node either.
+func TestNoSessionToALoadBalancer(t *testing.T) {
+	var next atomic.Pointer[func() string] // set once the brokers listen
+	anyBroker := func() string { return (*next.Load())() }
+	balancers := []string{balance(t, anyBroker), balance(t, anyBroker)}
+	turns := inTurn(brokersBehind(t, 2, func(node int) string { return balancers[node] }))
+	next.Store(&turns)
+	o, _ := options(t, balancers[0])
+	s := start(t, o)
+	run(t, s)
+	if got := fmt.Sprint(s.Cluster.admitted()); got != "["+nobody+"]" {
+		t.Errorf("admitted: %s", got)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Bootstrap()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if m, err := kadm.NewClient(client).Metadata(ctx); err != nil || len(m.Brokers) != 2 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	for node := range int32(2) { // whose addresses are known by now
+		if _, err := client.Broker(int(node)).Request(ctx, kmsg.NewPtrListGroupsRequest()); err == nil {
+			t.Errorf("a broker answers for node %d", node)
+		}
+	}
+}

@@ -1,0 +1,64 @@
+// Package logline writes log lines without making their author wait. A log can block, as a
+// pipe does that is not read; accepting connections must not.
+package logline
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// Queue writes log lines in their order, in a goroutine of its own, which exists only while
+// there are lines. The code that accepts connections, and code that holds a lock which
+// accepting needs, adds its lines here. The zero value is ready.
+type Queue struct {
+	writing sync.WaitGroup
+
+	mu    sync.Mutex // guards the following
+	lines []Line
+	busy  bool // the goroutine runs
+}
+
+// Line is a line of a log.
+type Line struct {
+	Log     *slog.Logger
+	Level   slog.Level
+	Message string
+	Attrs   []slog.Attr
+}
+
+// maxLines bounds the lines that are kept for a log that blocks. An alarm has one line a
+// minute for each limit, so these are the lines of hours.
+const maxLines = 256
+
+// Add has a line written. It does not wait. If maxLines lines are kept, it drops the line.
+func (l *Queue) Add(line Line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) >= maxLines {
+		return
+	}
+	l.lines = append(l.lines, line)
+	if !l.busy {
+		l.busy = true
+		l.writing.Go(l.write)
+	}
+}
+
+func (l *Queue) write() {
+	for {
+		l.mu.Lock()
+		if len(l.lines) == 0 {
+			l.busy = false
+			l.mu.Unlock()
+			return
+		}
+		line := l.lines[0]
+		l.lines = l.lines[1:]
+		l.mu.Unlock()
+		line.Log.LogAttrs(context.Background(), line.Level, line.Message, line.Attrs...)
+	}
+}
+
+// Wait returns when all lines have been written.
+func (l *Queue) Wait() { l.writing.Wait() }

@@ -1,0 +1,39 @@
+// Package nearest finds the known name that a misspelt one most likely means. It holds
+// what the configuration's keys, commands and clients' keys have in common.
+package nearest
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Of returns the known name with the least distance to name, and that distance. Upper
+// and lower case count as the same. known must not be empty.
+func Of(name string, known []string) (nearest string, apart int) {
+	distance := func(other string) int { return Distance(strings.ToLower(name), strings.ToLower(other)) }
+	nearest = slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(a), distance(b)) })
+	return nearest, distance(nearest)
+}
+
+// Distance returns how many letters must be added, removed or changed to get from a to
+// b (Levenshtein).
+func Distance(a, b string) int {
+	row := make([]int, len(b)+1) // distances from the start of a, so far, to the starts of b
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package racelab
+
+// Enabled says whether the race detector watches.
+const Enabled = false

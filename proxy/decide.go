@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/rewrite"
+)
+
+// action is what a session does with a request: a closed set.
+type action uint8
+
+const (
+	forward         action = iota // to the broker, as it is
+	respondVersions               // kproxy responds: UNSUPPORTED_VERSION in the layout of v0 (KIP-511)
+	endUnsupported                // ends the session: a version that may hold addresses where kproxy does not look
+	endUnknown                    // ends the session: an API that kproxy does not know
+	endRelearn                    // ends the session: the client's own broker was not known when it connected
+	refuseAPI                     // kproxy responds: the listener refuses the API
+	refuseLogin                   // kproxy responds: it has logged in itself, and the client cannot
+	refuseRawTokens               // kproxy responds: behind SaslHandshake v0 it could not see requests
+	reauthenticate                // the client logs in at kproxy again (KIP-368)
+	unlessReplica                 // forward, unless it comes as a follower's
+	readAcks                      // forward; the acks of Produce say whether a response will come
+	handshakeV0                   // forward; raw SASL tokens may follow
+)
+
+// standing is what a decision about a request depends on, beside the request.
+type standing struct {
+	policy       *policy
+	unknownAPIs  bool // requests of APIs that this build does not know are forwarded
+	clientUser   bool // the client has logged in at kproxy
+	kproxyLogsIn bool // kproxy logs in at the brokers itself
+	ownBroker    bool // the session's broker is the one that the client means, not only one that can teach it
+}
+
+// decide says what is done with a request. The order of its cases is a rule of security:
+// what ends a session or is refused comes before anything that is forwarded.
+func decide(key, version int16, treatment rewrite.Treatment, s standing) action {
+	switch {
+	case rewrite.AnswersAPIVersions(key, version):
+		return respondVersions
+	case treatment == rewrite.Refuse:
+		return endUnsupported
+	case !s.unknownAPIs && !rewrite.Known(key):
+		return endUnknown
+	case s.policy.refuses(key):
+		return refuseAPI
+	case isLogin(key) && s.clientUser:
+		return reauthenticate
+	case isLogin(key) && s.kproxyLogsIn:
+		return refuseLogin
+	case !s.ownBroker && !teaches(key):
+		return endRelearn
+	case s.policy.keepsReplicas && rewrite.ReplicaOf(key, version) != rewrite.NoReplica:
+		return unlessReplica
+	case key == kmsg.Produce.Int16():
+		return readAcks
+	case key == kmsg.SASLHandshake.Int16() && version == 0 && s.policy.filters:
+		return refuseRawTokens
+	case key == kmsg.SASLHandshake.Int16() && version == 0:
+		return handshakeV0
+	default:
+		return forward
+	}
+}
+
+// teaches reports whether a request may go to any broker of the cluster: the client logs in
+// by it, or learns the brokers' addresses.
+func teaches(key int16) bool {
+	switch kmsg.Key(key) {
+	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate,
+		kmsg.Metadata, kmsg.DescribeCluster, kmsg.FindCoordinator:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,27 @@
+package proxy
+
+import (
+	"testing"
+	"time"
+
+	"kproxy/internal/mark"
+)
+
+func TestExpiry(t *testing.T) {
+	now := time.Now()
+	if got := (&Config{MaxAgeJitter: 0.5}).expiry(now); got != mark.Never {
+		t.Errorf("without max_age: got %v", got)
+	}
+	c := &Config{MaxAge: time.Hour, MaxAgeJitter: 0.1}
+	seen := map[mark.Mark]bool{}
+	for range 1000 {
+		got := c.expiry(now)
+		if age := -got.Age(now); age < 54*time.Minute || age > time.Hour {
+			t.Fatalf("a session may grow %v old", age)
+		}
+		seen[got] = true
+	}
+	if len(seen) < 900 {
+		t.Errorf("1000 sessions end at %d moments", len(seen))
+	}
+}

@@ -1,4 +1,0 @@
-package proxy
-
-// RaceEnabled says whether the race detector watches.
-const RaceEnabled = raceEnabled

@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"testing"
+)
+
+// Every constant of reason.go has its traits, and nothing else has.
+func TestEveryReasonHasTraits(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	constants := 0
+	for _, decl := range file.Decls {
+		if d, ok := decl.(*ast.GenDecl); ok && d.Tok == token.CONST {
+			for _, spec := range d.Specs {
+				constants += len(spec.(*ast.ValueSpec).Names)
+			}
+		}
+	}
+	if constants == 0 || len(traitsOf) != constants {
+		t.Errorf("%d reasons have traits, and there are %d", len(traitsOf), constants)
+	}
+}
+
+// A reset says that a broker is down. It must not stand for what the client has done, nor
+// for a broker that has answered.
+func TestResetsOfReasons(t *testing.T) {
+	for reason, want := range map[CloseReason]resetWhen{
+		DialFailed: resetAlways, BrokerRefusedTLS: resetAlways, TooManyLogins: resetAlways,
+		BrokerReset: resetUnheard, PeerGone: resetUnheard,
+		Relearn: resetBeforeLogin, BrokerMoved: resetBeforeLogin,
+		BrokerClosed: resetUnheardByCommand,
+		ClientLogin:  resetNever, BrokerLogin: resetNever, Drained: resetNever, BadRequest: resetNever,
+	} {
+		if got := traitsOf[reason].reset; got != want {
+			t.Errorf("%s: got %d, want %d", reason, got, want)
+		}
+	}
+	for reason, traits := range traitsOf {
+		if traits.asked && (!traits.linger || traits.level != slog.LevelInfo) {
+			t.Errorf("%s: kproxy chose it, so clients get all their responses and nothing is wrong: %+v", reason, traits)
+		}
+		if traits.reset == resetAlways && traits.linger {
+			t.Errorf("%s: a connection that is reset cannot linger", reason)
+		}
+	}
+}
