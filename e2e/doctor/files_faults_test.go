@@ -56,7 +56,7 @@ var clientFiles = []fault{
 	{name: "file-wrong-password", args: from("password.properties"), exit: 1, says: []string{"sasl.jaas.config", "password"}, not: append([]string{"alice-secert"}, flagsOnly...)},
 	{name: "file-localhost", args: from("localhost.properties"), exit: 1, says: []string{"bootstrap.servers", "localhost:9092"}},
 	{name: "file-misspelt-bootstrap", args: from("misspelt.properties"), exit: 2, says: []string{"bootstrap.server", "bootstrap.servers", "misspelt.properties:2|line 2"}},
-	{name: "file-misspelt-protocol", args: from("misspelt-protocol.properties"), exit: 1, says: []string{"security.protcol", "security.protocol"}},
+	{name: "file-misspelt-protocol", args: from("misspelt-protocol.properties"), exit: 2, says: []string{"security.protcol", "security.protocol"}},
 	{name: "file-missing-store", args: from("missing-store.properties"), exit: 2, says: []string{"gone.pem", "ssl.truststore.location"}},
 	{name: "file-rdkafka-wrong-mechanism", args: from("rdkafka-mechanism.conf"), exit: 1, says: []string{"sasl.mechanism", "SCRAM-SHA-256"}, not: flagsOnly},
 	{name: "file-rdkafka-wrong-ca", args: from("rdkafka-ca.conf"), exit: 1, says: []string{"ssl.ca.location", "Example Kafka CA"}, not: flagsOnly},

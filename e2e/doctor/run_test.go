@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -191,43 +191,52 @@ func unwrapped(text string) string {
 	return out.String()
 }
 
-// elided leaves out of lines to paste what the brokers have already: a listener for each
-// fault.
+var ofNode = regexp.MustCompile(`of node (\d+)`)
+
+// elided leaves out of lines to paste what the broker has already: a listener for each fault.
 func elided(text string) string {
+	var out strings.Builder
+	node := 1
 	for line := range strings.Lines(text) {
+		if of := ofNode.FindStringSubmatch(line); of != nil {
+			node, _ = strconv.Atoi(of[1])
+		}
 		key, list, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		entries := strings.Split(list, ",")
-		if !ok || len(entries) < len(listeners) {
-			continue
+		if ok && len(entries) >= len(listeners) {
+			line = key + "=" + strings.Join(withoutConfigured(entries, node), ",") + "\n"
 		}
-		var left []string
-		for _, entry := range entries {
-			switch {
-			case !configured()[entry]:
-				left = append(left, entry)
-			case len(left) == 0 || left[len(left)-1] != "…":
-				left = append(left, "…")
-			}
-		}
-		text = strings.Replace(text, line, key+"="+strings.Join(left, ",")+"\n", 1)
+		out.WriteString(line)
 	}
-	return text
+	return out.String()
 }
 
-// configured are the entries of the brokers' listeners, what they advertise, and their
-// protocols.
-var configured = sync.OnceValue(func() map[string]bool {
-	all := map[string]bool{"INTERNAL:PLAINTEXT": true, "CONTROLLER:PLAINTEXT": true}
-	for id := 1; id <= brokers; id++ {
-		all["INTERNAL://"+lab.HostPort(private(id), internalPort)] = true
-		all["CONTROLLER://"+lab.HostPort(public(id), controllerPort)] = true
-		for _, l := range listeners {
-			c := l.forBroker()
-			all[l.name+":"+c.Protocol], all[l.name+"://"+c.Bind(id)], all[l.name+"://"+c.Advertise(id)] = true, true, true
+func withoutConfigured(entries []string, node int) (left []string) {
+	has := configured(node)
+	for _, entry := range entries {
+		switch {
+		case !has[entry]:
+			left = append(left, entry)
+		case len(left) == 0 || left[len(left)-1] != "…":
+			left = append(left, "…")
 		}
 	}
+	return left
+}
+
+// configured are the entries of a broker's listeners, what they advertise, and their
+// protocols.
+func configured(node int) map[string]bool {
+	all := map[string]bool{
+		"INTERNAL:PLAINTEXT": true, "INTERNAL://" + lab.HostPort(private(node), internalPort): true,
+		"CONTROLLER:PLAINTEXT": true, "CONTROLLER://" + lab.HostPort(public(node), controllerPort): true,
+	}
+	for _, l := range listeners {
+		c := l.forBroker()
+		all[l.name+":"+c.Protocol], all[l.name+"://"+c.Bind(node)], all[l.name+"://"+c.Advertise(node)] = true, true, true
+	}
 	return all
-})
+}
 
 // keep keeps the output as it was.
 func (s *site) keep(t *testing.T, f fault, r result) {
