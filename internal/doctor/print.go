@@ -203,6 +203,9 @@ func (p *printer) group(group []*Finding) {
 			if same.Address != "" {
 				line += ", " + same.Shown()
 			}
+			if same.Resolved != "" {
+				line += " (" + same.Resolved + ")"
+			}
 			p.out.WriteString(p.paint(bold, line) + "\n")
 		}
 		p.wrap("  ", "  ", p.paint(red, "wrong:")+" "+foreign.LineOf(f.Reason, maxReason))
@@ -234,6 +237,9 @@ func (p *printer) lines(f Fix, first bool) {
 		return
 	}
 	head := "# " + f.File
+	if f.Partial {
+		head += ", which could not be read"
+	}
 	if f.Bootstrap != "" {
 		head += "; clients from here then bootstrap at " + f.Bootstrap
 	}
