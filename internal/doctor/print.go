@@ -133,7 +133,7 @@ func (p *printer) table(r *Report) {
 		}
 		switch {
 		case i == 0 && inline:
-			line.WriteString("ADDRESS")
+			line.WriteString(p.paint(bold, "ADDRESS"))
 		case i > 0 && inline:
 			line.WriteString(r.Findings[i-1].Shown())
 		}
@@ -240,10 +240,10 @@ func (p *printer) lines(f Fix, first bool) {
 	if f.Partial {
 		head += ", which could not be read"
 	}
-	if f.Bootstrap != "" {
-		head += "; clients from here then bootstrap at " + f.Bootstrap
-	}
 	p.code(head)
+	if f.Bootstrap != "" {
+		p.code("# clients from here then bootstrap at " + f.Bootstrap)
+	}
 	for _, line := range f.Properties {
 		p.code(line)
 	}
