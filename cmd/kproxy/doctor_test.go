@@ -55,7 +55,7 @@ node 1, b1.vpc.invalid:9092
 		}
 	}
 	for _, part := range []string{
-		"\n # server.properties of node 1; clients from here then bootstrap at HOST:19092\n", " listeners=INTERNAL://:9092,EXTERNAL://:19092\n",
+		"\n # server.properties of node 1, which could not be read\n # clients from here then bootstrap at HOST:19092\n", " listeners=INTERNAL://:9092,EXTERNAL://:19092\n",
 		" advertised.listeners=INTERNAL://b1.vpc.invalid:9092,EXTERNAL://HOST:19092\n",
 		" KAFKA_ADVERTISED_LISTENERS=INTERNAL://b0.vpc.invalid:9092,EXTERNAL://HERE\n",
 		" see: docs/listeners.md#names-that-do-not-resolve\n",

@@ -68,9 +68,12 @@ func (e *examination) finding(w *way) doctor.Finding {
 	c := doctor.Case{User: &e.user, Node: w.node, Address: w.address, Err: w.err, Peer: w.peer, KnownHost: e.knows(w)}
 	if w.node != proxy.NoNode {
 		f.Connect, f.Elsewhere = e.connects(w.node), e.elsewhere(w.node)
-		c.Working, c.Layout = e.working(f.Connect+f.Elsewhere), e.layouts[w.node]
+		c.Working, c.Layout, c.Listener = e.working(f.Connect+f.Elsewhere), e.layouts[w.node], e.listener()
 	}
 	f.Verdict, f.Failed, f.Reason, f.Fix = doctor.Judge(c)
+	if f.Failed == doctor.Connect {
+		f.Resolved = doctor.Resolved(w.err, w.address)
+	}
 	return f
 }
 
@@ -80,6 +83,17 @@ func (e *examination) knows(w *way) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return ip.IsValid() && e.hosts[ip]
+}
+
+// listener is the name of the listener at which clients bootstrap, as a broker has it that
+// could be asked; "": none could.
+func (e *examination) listener() string {
+	for _, w := range e.brokers {
+		if name := e.layouts[w.node].NameOf(w.address, e.user.Protocol()); name != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // connects is where kproxy connect, given the same, reaches a node that has failed; "": it does

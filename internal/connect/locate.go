@@ -311,7 +311,7 @@ func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err e
 	node, _ := describes(ctx, i, c.Brokers)
 	if node == proxy.NoNode {
 		if a.refusesID(ctx, c, b) {
-			return false, &doctor.SelfError{Verdict: doctor.AnotherNode, Says: "another node responds there"}
+			return false, &doctor.SelfError{Verdict: doctor.AnotherNode, Node: proxy.NoNode, Says: "another node responds there"}
 		}
 		return false, nil
 	}

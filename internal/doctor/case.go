@@ -34,8 +34,11 @@ type Case struct {
 	KnownHost bool
 	// Working is the user's own address at which the node responds; "": it is not known.
 	Working string
-	// Layout is the broker's own configuration, as far as it could be read.
-	Layout Layout
+	// Layout is the broker's own configuration, as far as it could be read. Listener is the
+	// name of the listener at which clients bootstrap, as another broker has it; "": it is not
+	// known.
+	Layout   Layout
+	Listener string
 }
 
 // IsBootstrap reports whether the address is one of the user's.
@@ -91,21 +94,18 @@ func Judge(c Case) (v Verdict, step Step, reason string, fix Fix) {
 	case OtherThing, IsControl, ProxyFirst, ClosesFirst, Closes, Silent:
 		step = Kafka
 	}
-	reason = c.reason(v)
-	if step == Connect {
-		reason = c.resolved() + reason
-	}
-	return v, step, foreign.LineOf(reason, maxReason), c.fix(v)
+	return v, step, foreign.LineOf(c.reason(v), maxReason), c.fix(v)
 }
 
-// resolved says which IP address was dialled, if the address has a name.
-func (c *Case) resolved() string {
-	host, _, err := hostport.Parse(c.Address)
-	ip := Dialled(c.Err, c.Address)
-	if err != nil || !ip.IsValid() || hostport.Canonical(host) == ip.String() {
+// Resolved is the IP address that was dialled, if an address has a name; "": it is not known.
+func Resolved(err error, address string) string {
+	host, _, bad := hostport.Parse(address)
+	_, isVia := errors.AsType[*via.Error](err)
+	ip := Dialled(err, address)
+	if bad != nil || isVia || !ip.IsValid() || hostport.Canonical(host) == ip.String() || hostport.IsLoopback(host) {
 		return ""
 	}
-	return fmt.Sprintf("the name resolves to %s; ", ip)
+	return ip.String()
 }
 
 // reason says what is wrong, as a clause.
@@ -153,7 +153,7 @@ func (c *Case) reason(v Verdict) string {
 	case Closes:
 		return "the port accepts a connection and closes it at a Kafka request and at a TLS handshake, without a byte"
 	case Silent:
-		return "the port accepts connections and sends nothing, neither at a Kafka request nor at a TLS handshake"
+		return "the port accepts connections, and neither closes them nor sends anything at a Kafka request and at a TLS handshake"
 	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
 		return c.loginReason(v)
 	default:
@@ -178,7 +178,8 @@ func (c *Case) cause() string {
 		return dns.Err
 	}
 	if through, ok := errors.AsType[*via.Error](c.Err); ok {
-		return strings.TrimPrefix(through.Error(), through.Target+" via ")
+		text := strings.TrimPrefix(through.Error(), through.Target+" via ")
+		return strings.ReplaceAll(text, context.DeadlineExceeded.Error(), "no response in time")
 	}
 	if op, ok := errors.AsType[*net.OpError](c.Err); ok && op.Op == "dial" {
 		if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {

@@ -36,6 +36,8 @@ type Finding struct {
 	Err     error         // why it failed; nil: it did not
 	Failed  Step          // Arrived: no step did
 
+	Resolved string // of a connection that failed, the IP address that was dialled for a name
+
 	Verdict Verdict     // "": it works
 	Reason  string      // what is wrong, a clause
 	Peer    speaks.Peer // what the port says, where it gave no Kafka response

@@ -25,15 +25,16 @@ type document struct {
 }
 
 type address struct {
-	Node    *int32            `json:"node"` // null: for bootstrap
-	Address string            `json:"address"`
-	Steps   map[string]string `json:"steps"`
-	TookMS  float64           `json:"took_ms"`
-	Verdict Verdict           `json:"verdict,omitempty"`
-	Error   string            `json:"error,omitempty"`
-	Speaks  *service          `json:"speaks,omitempty"`
-	Fix     *remedy           `json:"fix,omitempty"`
-	Connect string            `json:"connect,omitempty"` // where kproxy connect reaches it
+	Node     *int32            `json:"node"` // null: for bootstrap
+	Address  string            `json:"address"`
+	Resolved string            `json:"resolved,omitempty"`
+	Steps    map[string]string `json:"steps"`
+	TookMS   float64           `json:"took_ms"`
+	Verdict  Verdict           `json:"verdict,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Speaks   *service          `json:"speaks,omitempty"`
+	Fix      *remedy           `json:"fix,omitempty"`
+	Connect  string            `json:"connect,omitempty"` // where kproxy connect reaches it
 }
 
 type service struct {
@@ -56,6 +57,7 @@ type remedy struct {
 	Text       string   `json:"text"`
 	File       string   `json:"file,omitempty"`
 	Properties []string `json:"properties,omitempty"`
+	Partial    bool     `json:"partial,omitempty"`
 	Env        []string `json:"env,omitempty"`
 	Bootstrap  string   `json:"bootstrap,omitempty"`
 	Notes      []string `json:"notes,omitempty"`
@@ -90,7 +92,7 @@ func (r *Report) JSON(w io.Writer) error {
 
 func addressOf(f *Finding) address {
 	one := address{
-		Address: foreign.LineOf(f.Address, maxAddress), Steps: map[string]string{}, TookMS: float64(f.Took.Microseconds()) / 1000,
+		Address: foreign.LineOf(f.Address, maxAddress), Resolved: f.Resolved, Steps: map[string]string{}, TookMS: float64(f.Took.Microseconds()) / 1000,
 		Verdict: f.Verdict, Error: foreign.LineOf(f.Reason, maxReason), Connect: foreign.LineOf(f.Connect+f.Elsewhere, maxAddress),
 	}
 	if f.Node != proxy.NoNode {
@@ -109,7 +111,7 @@ func addressOf(f *Finding) address {
 		one.Speaks = serviceOf(f.Peer)
 	}
 	if f.Err != nil {
-		one.Fix = &remedy{foreign.LineOf(f.Fix.Text, maxFix), f.Fix.File, f.Fix.Properties, f.Fix.Env, f.Fix.Bootstrap, f.Fix.Notes, f.Fix.Command, f.Fix.Docs}
+		one.Fix = &remedy{foreign.LineOf(f.Fix.Text, maxFix), f.Fix.File, f.Fix.Properties, f.Fix.Partial, f.Fix.Env, f.Fix.Bootstrap, f.Fix.Notes, f.Fix.Command, f.Fix.Docs}
 	}
 	return one
 }

@@ -114,16 +114,15 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A reason says which IP address was dialled, where a name was given.
-func TestReasonOfAName(t *testing.T) {
-	for address, want := range map[string]string{
-		"b0.example.com:9092": "the name resolves to 192.0.2.1; connection refused",
-		"192.0.2.1:9092":      "connection refused",
-	} {
-		_, _, reason, _ := Judge(Case{User: &User{Addresses: []string{"a:1"}}, Address: address, Err: dial("192.0.2.1", errRefused)})
-		if !strings.HasPrefix(reason, want) {
-			t.Errorf("%s: %s, want %s", address, reason, want)
+// The IP address behind a name is told, if it is not that of a way through another machine.
+func TestResolved(t *testing.T) {
+	for address, want := range map[string]string{"b0.example.com:9092": "192.0.2.1", "192.0.2.1:9092": "", "localhost:9092": "", "x": ""} {
+		if got := Resolved(dial("192.0.2.1", errRefused), address); got != want {
+			t.Errorf("%s: %q, want %q", address, got, want)
 		}
+	}
+	if got := Resolved(&via.Error{Err: dial("192.0.2.1", errRefused)}, "b0:1"); got != "" {
+		t.Errorf("through another machine: %q", got)
 	}
 }
 

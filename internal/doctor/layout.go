@@ -118,11 +118,36 @@ func (l Layout) advertised(at string) []Listener {
 	return all
 }
 
-// nameOf is the listener that advertises an address, if there is one.
-func nameOf(all []Listener, address string) int {
-	return slices.IndexFunc(all, func(l Listener) bool {
-		return hostport.CanonicalAddress(joinHost(l.Host, l.Port)) == hostport.CanonicalAddress(address)
-	})
+// index is the listener that advertises an address, and among several the first one of a security
+// protocol; -1: there is none.
+func (l Layout) index(all []Listener, address, protocol string) int {
+	is := func(x Listener) bool {
+		return hostport.CanonicalAddress(joinHost(x.Host, x.Port)) == hostport.CanonicalAddress(address)
+	}
+	i := slices.IndexFunc(all, func(x Listener) bool { return is(x) && l.protocolOf(x.Name) == protocol })
+	if i < 0 {
+		i = slices.IndexFunc(all, is)
+	}
+	return i
+}
+
+// protocolOf is the security protocol of a listener. Kafka's default is the one that it is
+// called by.
+func (l Layout) protocolOf(name string) string {
+	if of := l.Map[name]; of != "" {
+		return of
+	}
+	return name
+}
+
+// NameOf is the name of the listener of a security protocol that advertises an address; "": there
+// is none.
+func (l Layout) NameOf(address, protocol string) string {
+	all := l.advertised(address)
+	if i := l.index(all, address, protocol); i >= 0 && len(l.Listeners) > 0 {
+		return all[i].Name
+	}
+	return ""
 }
 
 func join(all []Listener) string {
@@ -133,33 +158,37 @@ func join(all []Listener) string {
 	return strings.Join(texts, ",")
 }
 
-// advertise are the lines by which a broker advertises an address in the place of another.
-// protocol is that of clients, by which the listener is called where nothing is known.
-func (l Layout) advertise(old, address, protocol string) []string {
-	host, port, err := hostport.Parse(address)
-	if err != nil {
-		return []string{"advertised.listeners=" + protocol + "://" + address} // HOST:PORT
-	}
-	if len(l.Listeners) > 0 {
-		all := l.advertised(old)
-		if i := nameOf(all, old); i >= 0 {
-			all[i].Host, all[i].Port = host, port
-			return []string{"advertised.listeners=" + join(all)}
+// advertise are the lines by which a broker advertises an address, which may have HOST and PORT in
+// it, in the place of another. protocol is that of clients, and name the listener where nothing
+// is known of this broker's.
+func (l Layout) advertise(old, address, protocol, name string) []string {
+	var entries []string
+	all := l.advertised(old)
+	at := l.index(all, old, protocol)
+	for i, x := range all {
+		if i == at {
+			entries = append(entries, x.Name+"://"+address)
+		} else {
+			entries = append(entries, x.String())
 		}
 	}
-	return []string{"advertised.listeners=" + Listener{protocol, host, port}.String()}
+	if len(l.Listeners) == 0 || at < 0 {
+		entries = []string{name + "://" + address}
+	}
+	return []string{"advertised.listeners=" + strings.Join(entries, ",")}
 }
 
 // add are the lines by which a broker gets another listener, at host and a port of its own. It
-// returns the address that the new listener advertises.
-func (l Layout) add(old, host, protocol string) (lines []string, address string) {
+// returns the address that the new listener advertises. name is the listener that there is, where
+// nothing is known of this broker's.
+func (l Layout) add(old, host, protocol, name string) (lines []string, address string) {
 	oldHost, oldPort, err := hostport.Parse(old)
 	if err != nil || !isTame(old) {
 		oldHost, oldPort = "HOST", 9092
 	}
 	port := l.freePort(oldPort)
 	if len(l.Listeners) == 0 {
-		old, extra := Listener{"INTERNAL", oldHost, oldPort}, Listener{"EXTERNAL", host, port}
+		old, extra := Listener{name, oldHost, oldPort}, Listener{"EXTERNAL", host, port}
 		return []string{
 			"listeners=" + join([]Listener{{old.Name, "", oldPort}, {extra.Name, "", port}}),
 			"advertised.listeners=" + join([]Listener{old, extra}),
@@ -167,7 +196,7 @@ func (l Layout) add(old, host, protocol string) (lines []string, address string)
 			"inter.broker.listener.name=" + old.Name,
 		}, joinHost(host, port)
 	}
-	name := "EXTERNAL"
+	name = "EXTERNAL"
 	for n := 2; l.has(name); n++ {
 		name = "EXTERNAL" + strconv.Itoa(n)
 	}
@@ -200,11 +229,7 @@ func (l Layout) freePort(port int32) int32 {
 func (l Layout) protocols(name, protocol string) string {
 	var pairs []string
 	for _, x := range l.Listeners {
-		of := l.Map[x.Name]
-		if of == "" {
-			of = x.Name // Kafka's default: a listener that is called by its protocol
-		}
-		pairs = append(pairs, x.Name+":"+of)
+		pairs = append(pairs, x.Name+":"+l.protocolOf(x.Name))
 	}
 	for _, n := range l.Controllers {
 		if of := l.Map[n]; of != "" && !slices.ContainsFunc(l.Listeners, func(x Listener) bool { return x.Name == n }) {

@@ -37,7 +37,7 @@ func TestLayoutAdd(t *testing.T) {
 		"an address that is none": {nil, "$(reboot):9092", "listeners=INTERNAL://:9092,EXTERNAL://:19092 advertised.listeners=INTERNAL://HOST:9092,EXTERNAL://h:19092 " +
 			"listener.security.protocol.map=INTERNAL:SSL,EXTERNAL:SSL inter.broker.listener.name=INTERNAL"},
 	} {
-		lines, address := ParseLayout(tt.values).add(tt.old, "h", "SSL")
+		lines, address := ParseLayout(tt.values).add(tt.old, "h", "SSL", "INTERNAL")
 		if got := strings.Join(lines, " "); got != tt.want || !strings.HasSuffix(lines[1], "://"+address) {
 			t.Errorf("%s: %s\n%s\nwant\n%s", name, address, got, tt.want)
 		}
@@ -51,13 +51,15 @@ func TestLayoutAdvertise(t *testing.T) {
 		want         string
 	}{
 		"read":                       {kraft, "B0:9092", "h:1", "advertised.listeners=PLAINTEXT://h:1"},
-		"read, and another address":  {kraft, "x:9092", "h:1", "advertised.listeners=SSL://h:1"},
-		"not read":                   {nil, "x:9092", "h:1", "advertised.listeners=SSL://h:1"},
-		"a place for the user":       {nil, "x:9092", "HOST:PORT", "advertised.listeners=SSL://HOST:PORT"},
+		"read, and another address":  {kraft, "x:9092", "h:1", "advertised.listeners=NAME://h:1"},
+		"not read":                   {nil, "x:9092", "h:1", "advertised.listeners=NAME://h:1"},
+		"a place for the user":       {nil, "x:9092", "HOST:PORT", "advertised.listeners=NAME://HOST:PORT"},
 		"one of two that are there":  {map[string]string{"listeners": "A://:1,B://:2", "advertised.listeners": "A://a:1,B://b:2"}, "b:2", "h:3", "advertised.listeners=A://a:1,B://h:3"},
+		"read, and for the user":     {kraft, "b0:9092", "HOST:PORT", "advertised.listeners=PLAINTEXT://HOST:PORT"},
+		"that of another listener":   {map[string]string{"listeners": "A://:1,B://:2", "advertised.listeners": "A://b:1,B://b:1", "listener.security.protocol.map": "A:PLAINTEXT,B:SSL"}, "b:1", "b:2", "advertised.listeners=A://b:1,B://b:2"},
 		"0.0.0.0, none is set apart": {map[string]string{"listeners": "A://0.0.0.0:1,B://:2"}, "a:1", "h:3", "advertised.listeners=A://h:3,B://a:2"},
 	} {
-		if got := strings.Join(ParseLayout(tt.values).advertise(tt.old, tt.address, "SSL"), " "); got != tt.want {
+		if got := strings.Join(ParseLayout(tt.values).advertise(tt.old, tt.address, "SSL", "NAME"), " "); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
 	}
@@ -90,8 +92,8 @@ func FuzzLayout(f *testing.F) {
 	f.Add("A://:1", "A://$(x):1", "A:B\n", "x\ny=z", "a\nb:1")
 	f.Fuzz(func(t *testing.T, listeners, advertised, protocols, controllers, old string) {
 		l := ParseLayout(map[string]string{"listeners": listeners, "advertised.listeners": advertised, "listener.security.protocol.map": protocols, "controller.listener.names": controllers})
-		lines, _ := l.add(old, "h", "SSL")
-		lines = append(lines, l.advertise(old, "h:1", "SSL")...)
+		lines, _ := l.add(old, "h", "SSL", "INTERNAL")
+		lines = append(lines, l.advertise(old, "h:1", "SSL", "NAME")...)
 		for _, line := range lines {
 			key, value, ok := strings.Cut(line, "=")
 			if !ok || !slices.Contains([]string{"listeners", "advertised.listeners", "listener.security.protocol.map", "inter.broker.listener.name"}, key) {

@@ -133,7 +133,7 @@ func (p *printer) table(r *Report) {
 		}
 		switch {
 		case i == 0 && inline:
-			line.WriteString("ADDRESS")
+			line.WriteString(p.paint(bold, "ADDRESS"))
 		case i > 0 && inline:
 			line.WriteString(r.Findings[i-1].Shown())
 		}
@@ -203,6 +203,9 @@ func (p *printer) group(group []*Finding) {
 			if same.Address != "" {
 				line += ", " + same.Shown()
 			}
+			if same.Resolved != "" {
+				line += " (" + same.Resolved + ")"
+			}
 			p.out.WriteString(p.paint(bold, line) + "\n")
 		}
 		p.wrap("  ", "  ", p.paint(red, "wrong:")+" "+foreign.LineOf(f.Reason, maxReason))
@@ -234,10 +237,13 @@ func (p *printer) lines(f Fix, first bool) {
 		return
 	}
 	head := "# " + f.File
-	if f.Bootstrap != "" {
-		head += "; clients from here then bootstrap at " + f.Bootstrap
+	if f.Partial {
+		head += ", which could not be read"
 	}
 	p.code(head)
+	if f.Bootstrap != "" {
+		p.code("# clients from here then bootstrap at " + f.Bootstrap)
+	}
 	for _, line := range f.Properties {
 		p.code(line)
 	}

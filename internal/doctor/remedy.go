@@ -11,7 +11,6 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/speaks"
 	"kproxy/internal/via"
-	"kproxy/proxy"
 )
 
 // fix says what to do about a verdict.
@@ -50,8 +49,7 @@ func (c *Case) fixBootstrap(v Verdict) Fix {
 }
 
 func (c *Case) openPort() string {
-	_, port, _ := hostport.Parse(c.Address)
-	return fmt.Sprintf("let port %d through: a firewall, a security group or a port mapping (docker -p, a NAT rule, a Kubernetes service) has the other port and not this one", port)
+	return "let the port through: a firewall, a security group or a port mapping (docker -p, a NAT rule, a Kubernetes service) has the other port and not this one"
 }
 
 // fixNode is for an address that a broker advertises and that is not reached, or leads
@@ -84,6 +82,11 @@ func (c *Case) fixNode(v Verdict) Fix {
 		return c.another("connect from inside that network or over its VPN", docsNetworks)
 	case Filtered:
 		return c.another("see whether the machine is up and whether a firewall or a security group lets this machine through", docsPorts)
+	case NoRoute:
+		if Dialled(c.Err, c.Address).IsPrivate() {
+			return c.another("connect from inside that network or over its VPN", docsNetworks)
+		}
+		return c.another("see whether the address is still the broker's, and whether its machine is up", docsNetworks)
 	default:
 		return c.another("the address does not work from here", docsNetworks)
 	}
@@ -91,10 +94,10 @@ func (c *Case) fixNode(v Verdict) Fix {
 
 // Notes on lines.
 const (
-	noteHost   = "for HOST, write the name or address that leads to this broker from here"
-	notePort   = "for PORT, write the port of the listener"
-	noteName   = "the broker's own configuration could not be read: %s stands for the name of the listener, and entries of other listeners stay"
-	noteLayout = "the broker's own configuration could not be read: INTERNAL stands for the listener that it has, and a controller's listener stays in listeners and in the map"
+	noteHost    = "for HOST, write the name or address by which clients here reach the broker"
+	notePort    = "for PORT, write the port of the listener"
+	notePartial = "where the broker's configuration could not be read, the lines have one listener of it only: keep the entries of the others, and of a controller"
+	noteName    = "%s stands for the name of the listener that clients bootstrap at"
 )
 
 // file is where lines for the broker go.
@@ -129,7 +132,7 @@ func withPort(host, port string) string {
 // PORT in it.
 func (c *Case) advertise(f Fix, address string) Fix {
 	protocol := c.User.Protocol()
-	f.File, f.Properties = c.file(), c.Layout.advertise(c.Address, address, protocol)
+	f.File, f.Properties = c.file(), c.Layout.advertise(c.Address, address, protocol, cmp.Or(c.Listener, protocol))
 	f.Env = env(f.Properties)
 	if strings.HasPrefix(address, "HOST:") {
 		f.Notes = append(f.Notes, noteHost)
@@ -137,8 +140,19 @@ func (c *Case) advertise(f Fix, address string) Fix {
 	if strings.HasSuffix(address, ":PORT") {
 		f.Notes = append(f.Notes, notePort)
 	}
-	if len(c.Layout.Listeners) == 0 {
-		f.Notes = append(f.Notes, fmt.Sprintf(noteName, protocol))
+	return c.partial(f, protocol)
+}
+
+// partial marks lines that know nothing of the broker's other listeners. name is the listener's if
+// even that is not known.
+func (c *Case) partial(f Fix, name string) Fix {
+	if len(c.Layout.Listeners) > 0 {
+		return f
+	}
+	f.Partial = true
+	f.Notes = append(f.Notes, notePartial)
+	if c.Listener == "" {
+		f.Notes = append(f.Notes, fmt.Sprintf(noteName, name))
 	}
 	return f
 }
@@ -149,17 +163,14 @@ func (c *Case) another(text, section string) Fix {
 	if c.Working != "" {
 		host, _, _ = hostport.Parse(c.Working)
 	}
-	lines, address := c.Layout.add(c.Address, host, c.User.Protocol())
+	lines, address := c.Layout.add(c.Address, host, c.User.Protocol(), cmp.Or(c.Listener, "INTERNAL"))
 	f := Fix{File: c.file(), Properties: lines, Env: env(lines), Docs: section}
 	f.Text = text + ". Give the broker a listener of its own for clients from here, at a port that a firewall and a container let through"
 	f.Bootstrap = address
 	if host == "HOST" {
 		f.Notes = append(f.Notes, noteHost)
 	}
-	if len(c.Layout.Listeners) == 0 {
-		f.Notes = append(f.Notes, noteLayout)
-	}
-	return f
+	return c.partial(f, "INTERNAL")
 }
 
 // fixVia is for the way through another machine.
@@ -167,10 +178,7 @@ func (c *Case) fixVia() Fix {
 	failed, _ := errors.AsType[*via.Error](c.Err)
 	switch failed.Outcome { //nolint:exhaustive // others are of the way behind it
 	case via.OutcomeCredentials, via.OutcomeProxyUnreachable, via.OutcomeProxyUntrusted, via.OutcomeProxyProtocol, via.OutcomeLoginRefused:
-		known := cmp.Or(c.User.value("--via-known-hosts"), "--via-known-hosts")
-		return Fix{Text: strings.NewReplacer(
-			"via_key_file", "--via-key-file", "via_passphrase_file", "--via-passphrase-file",
-			"via_password_file", "--via-password-file", "via_known_hosts", known).Replace(proxy.Advice(c.Err)), Docs: docsNames}
+		return Fix{Text: c.fixHop(failed.Outcome), Docs: docsNames}
 	}
 	if failed.Outcome == via.OutcomeTargetRefused {
 		return Fix{Text: "have " + c.User.Via + " allow connections to the address (in sshd_config: AllowTcpForwarding and PermitOpen)", Docs: docsNetworks}
@@ -179,6 +187,23 @@ func (c *Case) fixVia() Fix {
 		return Fix{Text: "see whether " + c.User.Via + " can reach the address: it is resolved and dialled there", Docs: docsNetworks}
 	}
 	return c.another("the address does not work from "+c.User.Via+" either", docsNetworks)
+}
+
+// fixHop is for the machine of --via itself.
+func (c *Case) fixHop(o via.Outcome) string {
+	switch o { //nolint:exhaustive // fixVia has chosen
+	case via.OutcomeCredentials:
+		return "look at the files that --via-key-file, --via-passphrase-file and --via-password-file name, or at the SSH agent"
+	case via.OutcomeProxyUntrusted:
+		return "compare the key or certificate of the machine with the one that its administrator gives; SSH's known keys are in " +
+			cmp.Or(c.User.value("--via-known-hosts"), "~/.ssh/known_hosts")
+	case via.OutcomeProxyProtocol:
+		return "see whether --via has the right port and scheme"
+	case via.OutcomeLoginRefused:
+		return "see whether the user in --via and the key or password are those that the machine knows"
+	default:
+		return "see whether --via names the right machine and port, and whether that is up and can be reached from here"
+	}
 }
 
 // fixPort is for a port that is not a broker's.
@@ -197,7 +222,7 @@ func (c *Case) fixPort(v Verdict) Fix {
 	case Closes:
 		return Fix{Text: "see what listens there: a proxy that has no broker behind it, a TLS port that hides, or another protocol. The broker's log says more if it is one", Docs: docsServices}
 	case Silent:
-		return Fix{Text: "see what listens there: a broker that hangs or still starts, or another protocol", Docs: docsServices}
+		return Fix{Text: "see what listens there: a broker that hangs or still starts, a balancer that has no broker behind it, or another protocol", Docs: docsServices}
 	case BadKafka:
 		return Fix{Text: "see the broker's log: it responds, and not as it should", Docs: docsServices}
 	}

@@ -155,6 +155,9 @@ func (c *Case) trust() Fix {
 // fixName is for a certificate that is for other names.
 func (c *Case) fixName() Fix {
 	name := c.nameOfCertificate()
+	if cert := c.certificate(); cert != nil && len(cert.Names) == 0 {
+		return Fix{Text: "have the broker's certificate made anew, with the broker's host name as subjectAltName (keytool -ext SAN=dns:NAME)", Docs: docsCerts}
+	}
 	if c.IsBootstrap() {
 		f := Fix{Text: "connect by a name that the certificate is for; if none of these leads there from here, have kproxy look for one in every broker's certificate: --server-name NAME", Docs: docsCerts}
 		if name != "" && c.User.File == "" {

@@ -68,7 +68,7 @@ const (
 // SelfError says that something else responds at an address than should.
 type SelfError struct {
 	Verdict Verdict // SameAddress, AnotherNode, Balancer or Stranger
-	Node    int32   // of AnotherNode, which it is
+	Node    int32   // of AnotherNode, which it is; proxy.NoNode: it has not said
 	Says    string
 }
 
