@@ -51,7 +51,7 @@ var hung = []fault{
 	{name: "hung-broker", args: args(first("PLAIN")), exit: 1, says: []string{"node 3|broker 3", "replica"}},
 	{
 		name: "hung-broker-among-addresses", args: args(fmt.Sprintf("%s,%s", first("PLAIN"), lab.HostPort(host(3), 9092))), exit: 1,
-		says: []string{lab.HostPort(host(3), 9092), "silent|no response|does not respond|nothing", "node 3|broker 3"},
+		says: []string{lab.HostPort(host(3), 9092), "sends nothing|nor sends anything", "node 3|broker 3"},
 	},
 }
 

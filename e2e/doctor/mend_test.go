@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,6 +31,7 @@ type fix struct {
 	Text       string   `json:"text"`
 	Properties []string `json:"properties"`
 	Env        []string `json:"env"`
+	Command    string   `json:"command"`
 }
 
 // lines are the first fix that has lines for a file.
@@ -42,6 +44,18 @@ func (o *offer) lines(t *testing.T) *fix {
 	}
 	t.Fatalf("no fix has lines to paste: %+v", o)
 	return nil
+}
+
+// command is the first fix that is a command.
+func (o *offer) command(t *testing.T) string {
+	t.Helper()
+	for _, a := range o.Addresses {
+		if a.Fix != nil && a.Fix.Command != "" {
+			return a.Fix.Command
+		}
+	}
+	t.Fatalf("no fix is a command: %+v", o)
+	return ""
 }
 
 // ask has doctor say what is wrong in JSON.
@@ -101,6 +115,15 @@ func (s *site) mend(t *testing.T) {
 	for _, f := range mendedByCommand {
 		t.Run(f.name, func(t *testing.T) { s.content(t, s.connectBy(t, s.ask(t, f.args...).Command)) })
 	}
+	for _, f := range mendedByFlags {
+		t.Run(f.name, func(t *testing.T) {
+			command := s.ask(t, f.args...).command(t)
+			cmd := s.shell(t, command)
+			if out, err := lab.Output(s.me.Command(cmd)); err != nil {
+				t.Errorf("%s: %v\n%s", command, err, out)
+			}
+		})
+	}
 	for _, file := range mendedFiles {
 		t.Run(file, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(s.dir, file))
@@ -139,6 +162,15 @@ var mendedByCommand = []fault{
 	{name: "localhost-of-three", args: []string{first("LOCALHOST"), lab.HostPort(host(2), 9101), lab.HostPort(host(3), 9101)}},
 }
 
+// mendedByFlags are wrong flags, for which doctor prints its own command line with the right
+// ones.
+var mendedByFlags = []fault{
+	{name: "tls", args: args(first("PLAIN"), tlsFlags)},
+	{name: "login", args: args(first("TLS"), tlsFlags, login("PLAIN", username, "password"))},
+	{name: "mechanism", args: args(first("SASL"), login("SCRAM-SHA-512", username, "password"))},
+	{name: "plaintext", args: args(first("SASL"), loginFlags)},
+}
+
 // mendedFiles are clients' files with one wrong key.
 var mendedFiles = []string{"ssl.properties", "no-sasl.properties", "mechanism.properties", "rdkafka-mechanism.conf"}
 
@@ -160,12 +192,7 @@ func (s *site) connectBy(t *testing.T, command string) string {
 	if !strings.HasPrefix(command, "kproxy connect ") {
 		t.Fatalf("got the command %q, want kproxy connect …", command)
 	}
-	bin, state := t.TempDir(), t.TempDir()
-	check(t, os.Symlink(s.binary, filepath.Join(bin, "kproxy")))
-	cmd := lab.Command(context.Background(), "/bin/bash", "-c", command)
-	cmd.Dir = s.dir
-	cmd.Env = []string{"HOME=" + s.dir, "XDG_STATE_HOME=" + state, "PATH=" + bin + ":" + os.Getenv("PATH")}
-	p, err := lab.StartProcess("kproxy connect", filepath.Join(state, "log"), s.me.Command(cmd))
+	p, err := lab.StartProcess("kproxy connect", filepath.Join(t.TempDir(), "log"), s.me.Command(s.shell(t, command)))
 	check(t, err)
 	t.Cleanup(func() {
 		p.Kill()
@@ -188,6 +215,17 @@ func (s *site) connectBy(t *testing.T, command string) string {
 		return nil
 	}))
 	return address
+}
+
+// shell is a command line for a shell in which kproxy is the one under test.
+func (s *site) shell(t *testing.T, command string) *exec.Cmd {
+	t.Helper()
+	bin := t.TempDir()
+	check(t, os.Symlink(s.binary, filepath.Join(bin, "kproxy")))
+	cmd := lab.Command(context.Background(), "/bin/bash", "-c", command)
+	cmd.Dir = s.dir
+	cmd.Env = []string{"HOME=" + s.dir, "XDG_STATE_HOME=" + t.TempDir(), "PATH=" + bin + ":" + os.Getenv("PATH")}
+	return cmd
 }
 
 // propertiesOf reads a container's environment as Kafka's image does.
