@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"io/fs"
 	"math"
 
 	"golang.org/x/sys/unix"
@@ -16,4 +17,12 @@ func fileLimit() (files int, limited bool) {
 		return 0, false
 	}
 	return int(min(uint64(limit.Cur), math.MaxInt32)), true //nolint:unconvert // FreeBSD's is signed
+}
+
+// mayWrite returns an error if the process may not make files in a directory.
+func mayWrite(dir string) error {
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return &fs.PathError{Op: "write", Path: dir, Err: err}
+	}
+	return nil
 }
