@@ -114,6 +114,19 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A reason says which IP address was dialled, where a name was given.
+func TestReasonOfAName(t *testing.T) {
+	for address, want := range map[string]string{
+		"b0.example.com:9092": "the name resolves to 192.0.2.1; connection refused",
+		"192.0.2.1:9092":      "connection refused",
+	} {
+		_, _, reason, _ := Judge(Case{User: &User{Addresses: []string{"a:1"}}, Address: address, Err: dial("192.0.2.1", errRefused)})
+		if !strings.HasPrefix(reason, want) {
+			t.Errorf("%s: %s, want %s", address, reason, want)
+		}
+	}
+}
+
 // Each verdict has a reason and a fix of its own for both kinds of addresses and all kinds
 // of users, which mention the keys that the user has.
 func TestFixesNameTheUsersKeys(t *testing.T) {
