@@ -25,22 +25,13 @@ func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
 	keys.ServerName = hostport.Canonical(keys.ServerName)
 	client, err := tlsconf.NewClient(keys, tlslog.Events(log, "clusters."+conf.Name))
 	if err != nil {
-		return nil, fileError("clusters."+conf.Name, err)
+		return nil, tlsFileErrors("clusters."+conf.Name, err)
 	}
 	if conf.TLS.InsecureSkipVerify {
 		log.Warn("any certificate is taken for a broker's: whoever is between can read and change all",
 			slog.String(logkey.Fix, "set clusters."+conf.Name+".tls.ca in place of insecure_skip_verify"))
 	}
 	return client, nil
-}
-
-// fileError is a file of a section's tls that cannot be used.
-func fileError(section string, err error) *ConfigError {
-	return &ConfigError{
-		Key:     section + ".tls",
-		Problem: err.Error(),
-		Fix:     "name a file in PEM that is there, and that kproxy may read",
-	}
 }
 
 // maxTLSError is the most characters of an error of TLS, in which the names of the

@@ -36,21 +36,28 @@ import (
 const failedLoginDelay = 100 * time.Millisecond
 
 // readUsers reads who may log in at the listener.
-func (l *listener) readUsers(ctx context.Context) (err error) {
+func (l *listener) readUsers() (err error) {
 	if l.conf.Login == nil {
 		return nil
 	}
-	l.users, err = auth.NewUsers(ctx, l.conf.Login.UsersFile, l.conf.Login.Mechanisms, func(err error) {
+	l.users, err = openUsers(l.key(), l.conf.Login, func(err error) {
 		l.log.Error("the users file has changed and cannot be read; the old users stay", slog.Any(logkey.Error, err))
 	})
+	return err
+}
+
+// openUsers reads the users file of the listener that key names. The error is a
+// [*ConfigError].
+func openUsers(key string, conf *Login, failed func(error)) (*auth.Users, error) {
+	users, err := auth.NewUsers(context.Background(), conf.UsersFile, conf.Mechanisms, failed)
 	if err != nil {
-		return &ConfigError{
-			Key:     "clusters." + l.cluster.conf.Name + ".listeners." + l.conf.Name + ".login.users_file",
+		return nil, &ConfigError{
+			Key:     key + ".login.users_file",
 			Problem: err.Error(),
-			Fix:     "write a file of lines that kproxy passwd makes",
+			Fix:     "name a file that kproxy may read, with lines of kproxy passwd",
 		}
 	}
-	return nil
+	return users, nil
 }
 
 // mustLogIn reports whether the client has to log in at the proxy, and has not.

@@ -28,7 +28,7 @@ func (l *listener) newClientTLS() (*tlsconf.Server, error) {
 	}
 	server, err := tlsconf.NewServer(l.conf.serverConfig(l.cluster.conf.Name), tlslog.Events(l.log, l.key()))
 	if err != nil {
-		return nil, fileError(l.key(), err)
+		return nil, tlsFileErrors(l.key(), err)
 	}
 	return server, nil
 }

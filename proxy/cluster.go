@@ -58,6 +58,8 @@ type cluster struct {
 	confirmed bool
 }
 
+// newCluster reads the files that a cluster names. Its error joins what is wrong with
+// them; the cluster is not whole then, and is good for closeVia only.
 func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	c := &cluster{
 		proxy:    p,
@@ -70,15 +72,15 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	}
 	rules, err := conf.compileDial()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	admitted, err := upstream.CompileAdmission(conf.Brokers)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	if conf.SASL != nil {
 		if c.method, err = auth.New(conf.SASL); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	c.dialer = &upstream.Dialer{
@@ -90,15 +92,15 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		Source:      conf.sources(),
 	}
 	if err := c.goVia(); err != nil {
-		return nil, err
+		return c, err
 	}
-	if c.tls, err = newBrokerTLS(conf, c.log); err != nil {
-		return nil, err
-	}
+	errs := []error{conf.checkSecrets()}
+	c.tls, err = newBrokerTLS(conf, c.log)
+	errs = append(errs, err)
 	for _, address := range conf.Bootstrap {
 		host, port, err := hostport.Parse(address)
 		if err != nil {
-			return nil, err
+			return c, err
 		}
 		c.bootstrap = append(c.bootstrap, upstream.Target{Node: NoNode, Host: host, Port: port, Configured: true})
 		if hostport.IsLoopback(host) {
@@ -109,10 +111,14 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 	for i := range conf.Listeners {
 		l, err := newListener(c, i, &conf.Listeners[i])
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		c.listeners = append(c.listeners, l)
 		layouts[i] = l.layout()
+	}
+	if err := joinAll(errs); err != nil {
+		return c, err
 	}
 	c.brokers = endpoints.New(layouts, conf.ForgetAfter)
 	c.brokers.Fixed = func(node int32) bool {

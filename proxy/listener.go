@@ -65,7 +65,8 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
-	if l.tls, err = l.newClientTLS(); err != nil {
+	l.tls, err = l.newClientTLS()
+	if err := joinAll([]error{err, l.readUsers()}); err != nil {
 		return nil, err
 	}
 	if conf.Nodes.SNI != "" {

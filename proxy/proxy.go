@@ -54,7 +54,8 @@ type Proxy struct {
 }
 
 // New returns a Proxy for conf, which must be valid (Config.Validate). It reads the
-// files that conf names, and opens no socket. The error joins [*ConfigError]s.
+// files and secrets that conf names, all of which must be good, and opens no socket. The
+// error joins a [*ConfigError] for each mistake.
 func New(conf *Config) (*Proxy, error) {
 	if err := conf.Validate(); err != nil {
 		return nil, err
@@ -70,12 +71,17 @@ func New(conf *Config) (*Proxy, error) {
 	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
 	p.turns = turns.NewPlaces(0, &p.waiters)
 	p.admission.Init(p.log, 0) // until Start
+	errs := []error{p.conf.checkState()}
 	for i := range p.conf.Clusters {
 		c, err := newCluster(p, &p.conf.Clusters[i])
-		if err != nil {
-			return nil, err
-		}
 		p.clusters = append(p.clusters, c)
+		errs = append(errs, err)
+	}
+	if err := joinAll(errs); err != nil {
+		for _, c := range p.clusters {
+			c.closeVia()
+		}
+		return nil, err
 	}
 	return p, nil
 }
@@ -191,11 +197,6 @@ func (p *Proxy) open(ctx context.Context) error {
 			break
 		}
 		if err := c.remember(ctx, p.conf.StateDir); err != nil {
-			return err
-		}
-	}
-	for l := range p.listeners() {
-		if err := l.readUsers(ctx); err != nil {
 			return err
 		}
 	}

@@ -102,6 +102,49 @@ func (f *stateFile) setAside() (string, error) {
 
 func (f *stateFile) close() { _ = f.lock.Unlock() } // the process's end does the same
 
+// checkState finds what keeps state files from being used, and changes nothing: it
+// makes no directory and takes no lock. A state file that another kproxy has locked is
+// no mistake, because that one may be about to end.
+func (c *Config) checkState() error {
+	if c.StateDir == "" {
+		return nil
+	}
+	bad := func(err error) error {
+		return &ConfigError{Key: "state_dir", Problem: err.Error(), Fix: "name a directory in which kproxy may write, or leave the key out"}
+	}
+	if _, err := files.Do(context.Background(), c.StateDir, func() (struct{}, error) { return struct{}{}, usable(c.StateDir) }); err != nil {
+		return bad(err)
+	}
+	var errs []error
+	for i := range c.Clusters {
+		f := stateFile{path: filepath.Join(c.StateDir, c.Clusters[i].Name+".json")}
+		lock := f.path + ".lock"
+		if _, err := files.Do(context.Background(), lock, func() (struct{}, error) { return struct{}{}, files.Regular(lock) }); err != nil {
+			errs = append(errs, bad(err))
+		} else if _, err := f.read(context.Background()); err != nil {
+			errs = append(errs, bad(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// usable returns an error if dir cannot be written to, or made.
+func usable(dir string) error {
+	info, err := os.Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
+		dir = filepath.Dir(dir)
+		info, err = os.Stat(dir)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", dir)
+	default:
+		return mayWrite(dir)
+	}
+}
+
 // remember opens the cluster's state and takes what it says into the map.
 func (c *cluster) remember(ctx context.Context, dir string) error {
 	file, err := openState(ctx, dir, c.conf.Name)

@@ -8,17 +8,7 @@ import (
 
 // tls gives the mistakes of a section's tls their place in the file.
 func (v *validator) tls(section string, err error) {
-	type joined interface {
-		error
-		Unwrap() []error
-	}
-	switch bad, ok := errors.AsType[joined](err); {
-	case err == nil:
-	case ok:
-		for _, err := range bad.Unwrap() {
-			v.tls(section, err)
-		}
-	default:
+	for _, err := range unjoin(err) {
 		v.tlsKey(section+".tls", err)
 	}
 }

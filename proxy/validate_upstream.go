@@ -62,15 +62,7 @@ func (v *validator) bootstrap(key string, c *Cluster) {
 
 // rules gives the mistakes of a cluster's dial rules their place in the file.
 func (v *validator) rules(key string, err error) {
-	type joined interface {
-		error
-		Unwrap() []error
-	}
-	all := []error{err}
-	if j, ok := errors.AsType[joined](err); ok {
-		all = j.Unwrap()
-	}
-	for _, err := range all {
+	for _, err := range unjoin(err) {
 		if bad, ok := errors.AsType[*upstream.RuleError](err); ok {
 			v.add(key+"."+bad.Key(), bad.Problem, bad.Fix)
 			continue

@@ -30,11 +30,13 @@ func (v *validator) via(key string, c *Cluster) {
 		_ = through.Close() // nothing was started
 		return
 	}
-	if bad, ok := errors.AsType[*via.ConfigError](err); ok {
-		v.add(key+"."+bad.Key, bad.Problem, bad.Fix)
-		return
+	for _, err := range unjoin(err) {
+		if bad, ok := errors.AsType[*via.ConfigError](err); ok {
+			v.add(key+"."+bad.Key, bad.Problem, bad.Fix)
+			continue
+		}
+		v.add(key+"."+via.KeyVia, err.Error(), "correct it")
 	}
-	v.add(key+"."+via.KeyVia, err.Error(), "correct it")
 }
 
 // source checks the local addresses to dial from. Whether the machine has them is

@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -25,7 +26,7 @@ func metadata() []byte {
 // A Metadata response has its brokers in front. Head replaces their addresses, and says how
 // many bytes of the response it has replaced: the rest follows unchanged.
 func ExampleRewriter_Head() {
-	r := rewrite.Rewriter{Translate: func(key int16, brokers rewrite.Brokers) {
+	r := rewrite.Rewriter{Translate: func(_ int16, brokers rewrite.Brokers) {
 		for i := range brokers.List {
 			b := &brokers.List[i]
 			b.Host, b.Port = "kafka.example.com", 9100+b.Node
@@ -37,7 +38,7 @@ func ExampleRewriter_Head() {
 		fmt.Println(err)
 		return
 	}
-	out := append(head, payload[n:]...)
+	out := slices.Concat(head, payload[n:])
 
 	resp := kmsg.NewPtrMetadataResponse()
 	resp.Version = 9

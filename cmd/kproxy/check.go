@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,15 +17,18 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Validate a configuration and show what it would bind",
-		Long: "Validate a configuration, with the environment variables that override it, and show what it would bind.\n" +
-			"Every mistake is one line that names the file, the key and the fix. Certificates and keys are read, and have to be\n" +
-			"for all names that clients are told. No socket is opened and no broker asked.",
+		Long: "Validate a configuration, with the environment variables that override it, and\n" +
+			"show what it would bind. check refuses what serve refuses, and reports all\n" +
+			"mistakes at once, one a line: FILE:LINE:COLUMN: key: problem; fix.\n\n" +
+			"The files and secrets that the configuration names are read. check alone also\n" +
+			"refuses a certificate that is not for all names that clients are told. It opens\n" +
+			"no socket, asks no broker, and changes nothing.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if schema {
 				return printSchema(cmd.OutOrStdout())
 			}
-			return check(file, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return check(cmd.Context(), file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	addConfigFlag(cmd, &file)
@@ -32,24 +36,28 @@ func newCheckCommand() *cobra.Command {
 	return cmd
 }
 
-func check(file string, stdout, stderr io.Writer) error {
+// notChecked ends the output of a configuration that is good.
+const notChecked = `Only kproxy serve can tell whether the ports are free, names resolve and brokers
+answer, and whether another kproxy has locked state_dir.
+`
+
+func check(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	s, err := loadConfig(file)
 	if err != nil {
 		return err
 	}
 	s.Log.Level = "warn" // of certificates that end soon
-	if s.Proxy.Logger, err = newLogger(stderr, s.Log); err != nil {
-		return err
-	}
-	p, err := newProxy(s)
+	logger, err := newLogger(stderr, s.Log)
 	if err != nil {
 		return err
 	}
-	if _, err := s.Admin.Load(s.Proxy.Logger); err != nil {
-		return mistakes(s.File, err)
+	p, err := prepare(ctx, s, logger)
+	if err != nil {
+		return err
 	}
-	if missing := p.Uncovered(); len(missing) > 0 {
-		return mistakes(s.File, errors.Join(missing...))
+	defer p.close(ctx)
+	if missing := p.proxy.Uncovered(); len(missing) > 0 {
+		return s.mistakes(errors.Join(missing...))
 	}
 	listeners := 0
 	for _, c := range s.Proxy.Clusters {
@@ -58,7 +66,11 @@ func check(file string, stdout, stderr io.Writer) error {
 	if _, err := fmt.Fprintf(stdout, "%s: ok: %s, %s\n", file, count(len(s.Proxy.Clusters), "cluster"), count(listeners, "listener")); err != nil {
 		return err
 	}
-	return printPlan(stdout, s.Proxy.Plan())
+	if err := printPlan(stdout, s.Proxy.Plan()); err != nil {
+		return err
+	}
+	_, err = io.WriteString(stdout, notChecked)
+	return err
 }
 
 func count(n int, noun string) string {

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -29,15 +29,20 @@ type settings struct {
 	AllReady   bool // every cluster must answer for kproxy to be ready
 	DrainDelay time.Duration
 	OTLP       telemetry.OTLP
+
+	document *document
+	values   *layers
 }
 
-// maxConfig bounds a configuration file, in bytes: 10,000 listeners have some 5 MB.
-const maxConfig = 64 << 20
+// maxConfig bounds a configuration file, in bytes: 10,000 listeners have some 5 MB. Of a
+// file of signs alone the parser makes 100 times as much.
+const maxConfig = 16 << 20
 
 // loadConfig reads a configuration file and the environment variables that
 // override it, and validates what they make together. The error is a
-// [*usageError] with one line for each mistake, every one naming the file:
-// those of its form, or, if there is none, those of its meaning.
+// [*usageError] with one line for each mistake, every one naming the file. Where
+// there is a mistake it also has those of the files that the configuration names,
+// which [prepare] finds otherwise: so that all mistakes are told at once.
 func loadConfig(file string) (*settings, error) {
 	if file == "" {
 		return nil, &usageError{errors.New("--config is missing; name the configuration file")}
@@ -46,39 +51,28 @@ func loadConfig(file string) (*settings, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%w; name a file that can be read with --config", err)}
 	}
-	s, err := readConfig(files.WithoutBOM(data)) // Windows' editors put a BOM there
-	if err != nil {
-		return nil, mistakes(file, err)
+	s, errs := readConfig(files.WithoutBOM(data)) // Windows' editors put a BOM there
+	if len(errs) > 0 {
+		return nil, mistakes(file, errs)
 	}
 	s.File = file
 	return s, nil
 }
 
-// mistakes has one line for each mistake in a configuration file.
-func mistakes(file string, err error) *usageError {
-	var lines []error
-	for _, err := range unjoin(err) {
-		lines = append(lines, fmt.Errorf("%s: %w", file, err))
+// readConfig returns the mistakes in the order of their places.
+func readConfig(data []byte) (*settings, []error) {
+	doc, errs := readYAML(data)
+	if len(errs) > 0 {
+		return nil, errs
 	}
-	return &usageError{errors.Join(lines...)}
-}
-
-func readConfig(data []byte) (*settings, error) {
-	tree, err := readYAML(data)
+	values, err := newLayers(doc.tree)
 	if err != nil {
-		return nil, err
-	}
-	values, err := newLayers(data)
-	if err != nil {
-		return nil, err
+		return nil, []error{err}
 	}
 	var keys fileConfig
 	d := decoder{values: values}
-	d.section(nil, tree, reflect.ValueOf(&keys).Elem())
-	d.errs = append(d.errs, unknownVariables(os.Environ(), values.keys)...)
-	if len(d.errs) > 0 {
-		return nil, values.blame(errors.Join(d.errs...))
-	}
+	d.section(nil, doc.tree, reflect.ValueOf(&keys).Elem())
+	form := slices.Concat(d.errs, unknownVariables(os.Environ(), values.keys))
 	s := &settings{
 		Proxy:      keys.proxyConfig(),
 		Log:        keys.Log,
@@ -86,35 +80,53 @@ func readConfig(data []byte) (*settings, error) {
 		AllReady:   keys.Admin.Ready == "all",
 		DrainDelay: keys.Drain.Delay,
 		OTLP:       telemetry.OTLP(keys.Telemetry.OTLP),
+		document:   doc,
+		values:     values,
 	}
-	mistakes := slices.Concat(unjoin(s.Proxy.Validate()), unjoin(s.Admin.Validate()), unjoin(s.OTLP.Validate()))
-	if err := values.blame(errors.Join(mistakes...)); err != nil {
-		return nil, err
+	later := slices.Concat(unjoin(s.Proxy.Validate()), unjoin(s.Admin.Validate()), unjoin(s.OTLP.Validate()))
+	if len(form)+len(later) == 0 {
+		return s, nil
 	}
-	return s, nil
+	later = slices.Concat(later, unjoin(s.Proxy.CheckFiles()), unjoin(s.Admin.CheckFiles()), unjoin(s.OTLP.CheckFiles()))
+	return nil, doc.locate(values, slices.Concat(form, doc.independent(form, later)))
+}
+
+// mistakes are the lines of what is wrong with the configuration, or with files that it
+// names; err joins them.
+func (s *settings) mistakes(err error) error {
+	return mistakes(s.File, s.document.locate(s.values, unjoin(err)))
 }
 
 // layers are where the value of a scalar key comes from: its environment
-// variable, else the file, else its default. Viper does the layering; it reads
-// the file for itself.
+// variable, else the file, else its default. Viper does the layering.
 type layers struct {
 	viper     *viper.Viper
 	keys      map[string]string // environment variable -> its key
 	overrides map[string]string // key -> its environment variable, where that is set
 }
 
-// delimiter parts the keys of a path inside viper. No YAML text can hold it, so
-// a dot in a name is never taken for a path.
+// delimiter parts the keys of a path inside viper. No key has it, so a dot in a
+// name is never taken for a path.
 const delimiter = "\x00"
 
-func newLayers(data []byte) (*layers, error) {
+func newLayers(tree map[string]any) (*layers, error) {
 	l := &layers{
 		viper:     viper.NewWithOptions(viper.KeyDelimiter(delimiter)),
 		keys:      map[string]string{},
 		overrides: map[string]string{},
 	}
-	l.viper.SetConfigType("yaml")
-	return l, l.viper.ReadConfig(bytes.NewReader(data))
+	return l, l.viper.MergeConfigMap(cloneMaps(tree)) // viper lower-cases the keys in place
+}
+
+// cloneMaps copies a map and those inside it.
+func cloneMaps(tree map[string]any) map[string]any {
+	clone := maps.Clone(tree)
+	for key, value := range clone {
+		if m, ok := value.(map[string]any); ok {
+			clone[key] = cloneMaps(m)
+		}
+	}
+	return clone
 }
 
 // value is what a scalar key is set to: a text where it comes from a variable or
@@ -160,22 +172,11 @@ func (l *layers) overriddenBelow(section keyPath) bool {
 	return false
 }
 
-// blame adds the environment variable to mistakes in values that came from one.
-func (l *layers) blame(err error) error {
-	var errs []error
-	for _, err := range unjoin(err) {
-		if bad, ok := errors.AsType[*proxy.ConfigError](err); ok {
-			if variable, ok := l.overrides[bad.Key]; ok {
-				err = &proxy.ConfigError{Key: bad.Key + " (" + variable + ")", Problem: bad.Problem, Fix: bad.Fix}
-			}
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
 // unjoin is the opposite of errors.Join.
 func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
 	type joined interface {
 		error
 		Unwrap() []error

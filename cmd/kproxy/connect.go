@@ -227,6 +227,9 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 		if len(args) == 0 {
 			o.Addresses = from.Bootstrap
 		}
+		for _, note := range from.Notes {
+			o.Say(note)
+		}
 		if len(o.Addresses) == 0 {
 			return nil, nil, fmt.Errorf("%s: bootstrap.servers: missing; write it there, or give HOST:PORT as an argument", f.configFrom)
 		}
@@ -234,9 +237,6 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 			return nil, nil, from.NoLogin
 		}
 		o.TLS, o.SASL = from.TLS, from.SASL
-		for _, note := range from.Notes {
-			o.Say(note)
-		}
 	}
 	if err := errors.Join(f.addresses(o), f.where(o), f.security(ctx, o), f.listening(o)); err != nil {
 		return nil, nil, err

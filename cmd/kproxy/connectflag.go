@@ -23,7 +23,7 @@ var connectKeys = []struct{ key, flag string }{
 	{"tls", "--tls"},
 	{"sasl.mechanism", "--sasl"},
 	{"sasl.username", "--username"},
-	{"sasl.password_file", "--password-file or --password-env"},
+	{"sasl.password", "--password-file or --password-env"},
 	{"sasl.oauth", "--token-file"},
 	{"sasl", "--sasl"},
 	{"listeners.local.bind", "--listen"},

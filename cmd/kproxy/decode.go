@@ -156,7 +156,7 @@ func (d *decoder) texts(path keyPath, tag reflect.StructTag, tree any, into refl
 	}
 	into.Set(reflect.MakeMap(into.Type()))
 	for _, key := range slices.Sorted(maps.Keys(written)) {
-		text, ok := asText(written[key])
+		text, ok := asWritten(written[key])
 		if !ok {
 			d.add(path.key(key), describe(written[key])+" is not a text", fix)
 			continue
@@ -205,7 +205,7 @@ func outside(tag reflect.StructTag, s scalar, parsed any) (problem, fix string) 
 	v := reflect.ValueOf(parsed)
 	if oneof := tag.Get("oneof"); oneof != "" {
 		if allowed := strings.Split(oneof, "|"); !slices.Contains(allowed, v.String()) {
-			return " is not one of " + strings.Join(allowed, ", "), "the default is " + tag.Get("default")
+			return notOneOf(allowed, tag.Get("default"))
 		}
 	}
 	if least := tag.Get("min"); least != "" {
@@ -219,4 +219,19 @@ func outside(tag reflect.StructTag, s scalar, parsed any) (problem, fix string) 
 		}
 	}
 	return "", ""
+}
+
+func notOneOf(allowed []string, def string) (problem, fix string) {
+	problem = " is not one of " + strings.Join(allowed, ", ")
+	if len(allowed) == 1 {
+		problem = " is not " + allowed[0]
+	}
+	switch {
+	case def != "":
+		return problem, "the default is " + def
+	case len(allowed) == 1:
+		return problem, "write it, or leave the key out"
+	default:
+		return problem, "write one of them, or leave the key out"
+	}
 }

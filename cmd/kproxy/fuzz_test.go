@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"kproxy/proxy"
 )
@@ -26,28 +28,50 @@ func FuzzReadConfig(f *testing.F) {
 	}
 	f.Add([]byte(minimalFile))
 	f.Add([]byte("clusters: {a: {dial: [{node: 1, match: x}], listeners: {b: {nodes: {pin: {1: 2}}}}}}"))
+	f.Add([]byte("a: &a {<<: *a}"))
+	f.Add([]byte("clusters:\n\ta: 1"))
+	f.Add([]byte("a: [\"x\n---\n"))
+	mistakes, err := filepath.Glob("testdata/mistakes/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, mistake := range mistakes {
+		data, err := os.ReadFile(mistake)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := readConfig(data)
-		if err == nil {
+		s, errs := readConfig(data)
+		if len(errs) == 0 {
 			s.Proxy.Plan()
-			if usesTLS(&s.Proxy) {
-				return // New would read its files, whatever they are
+			if namesFiles(&s.Proxy) {
+				return // New would read them, whatever they are
 			}
 			if _, err := proxy.New(&s.Proxy); err != nil {
 				t.Errorf("New refuses what Validate takes: %v", err)
 			}
 			return
 		}
-		for _, mistake := range unjoin(err) {
+		lines := bytes.Count(data, []byte("\n")) + bytes.Count(data, []byte("\r")) + 1
+		for _, mistake := range errs {
 			if !strings.Contains(mistake.Error(), "; ") {
 				t.Errorf("no fix in %q", mistake)
+			}
+			if strings.HasPrefix(mistake.Error(), "the file is empty") {
+				continue
+			}
+			if at := placeOfError(mistake); at.line < 1 || at.column < 1 || utf8.Valid(data) && at.line > lines+bytes.Count(data, []byte("\u2028"))+bytes.Count(data, []byte("\u2029"))+bytes.Count(data, []byte("\u0085")) {
+				t.Errorf("%+v is no place: %q", at, mistake)
 			}
 		}
 	})
 }
 
-func usesTLS(c *proxy.Config) bool {
-	return slices.ContainsFunc(c.Clusters, func(c proxy.Cluster) bool {
-		return c.TLS != nil || slices.ContainsFunc(c.Listeners, func(l proxy.Listener) bool { return l.TLS != nil })
+// namesFiles reports whether New reads files for a configuration.
+func namesFiles(c *proxy.Config) bool {
+	return c.StateDir != "" || slices.ContainsFunc(c.Clusters, func(c proxy.Cluster) bool {
+		return c.TLS != nil || c.SASL != nil || slices.ContainsFunc(c.Listeners, func(l proxy.Listener) bool { return l.TLS != nil || l.Login != nil })
 	})
 }

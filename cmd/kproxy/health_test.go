@@ -39,7 +39,12 @@ func (clusters) Probe(context.Context, string) {}
 func startAdmin(t *testing.T, c clusters, conf admin.Config) string {
 	t.Helper()
 	conf.Bind = "127.0.0.1:0"
-	s, err := admin.Listen(t.Context(), &conf, &admin.Readiness{Proxy: c}, http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	logger := slog.New(slog.DiscardHandler)
+	secure, err := conf.Load(logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := admin.Listen(t.Context(), &conf, secure, &admin.Readiness{Proxy: c}, http.NotFoundHandler(), logger)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"kproxy/internal/admin"
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
-	"kproxy/proxy"
 )
 
 // Both bound how long kproxy, with all clients served, still takes to end.
@@ -29,26 +27,24 @@ type operations struct {
 
 // startOperations starts what the configuration asks for. It comes before the
 // proxy, so that readiness can be asked from the first moment on.
-func startOperations(ctx context.Context, s *settings, p *proxy.Proxy, logger *slog.Logger) (*operations, error) {
+func startOperations(ctx context.Context, s *settings, ready *prepared, logger *slog.Logger) (*operations, error) {
 	o := &operations{log: logger}
-	if s.Admin.Bind == "" && s.OTLP.Endpoint == "" {
+	if ready.telemetry == nil {
 		return o, nil
 	}
+	p := ready.proxy
 	var err error
-	conf := &telemetry.Config{Version: buildVersion().Version, OTLP: s.OTLP}
-	if o.telemetry, err = telemetry.Start(ctx, conf, p.Stats, logger); err != nil {
-		return nil, inFile(s.File, err)
+	if o.telemetry, err = ready.telemetry.Start(p.Stats); err != nil {
+		ready.close(ctx)
+		return nil, s.inFile(err)
 	}
 	if s.Admin.Bind == "" {
 		return o, nil
 	}
-	ready := &admin.Readiness{Proxy: p, All: s.AllReady}
-	if o.admin, err = admin.Listen(ctx, &s.Admin, ready, o.telemetry.Handler(), logger); err != nil {
+	readiness := &admin.Readiness{Proxy: p, All: s.AllReady}
+	if o.admin, err = admin.Listen(ctx, &s.Admin, ready.admin, readiness, o.telemetry.Handler(), logger); err != nil {
 		o.close(ctx)
-		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok {
-			err = withBindFix(err)
-		}
-		return nil, inFile(s.File, err)
+		return nil, s.inFile(withBindFix(err))
 	}
 	p.Own(o.admin.Addr())
 	logger.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
@@ -62,15 +58,8 @@ func (o *operations) readFiles() {
 	}
 }
 
-// inFile names the configuration file in front of an error, whose mistake it is if it is
-// that of a key.
-func inFile(file string, err error) error {
-	err = fmt.Errorf("%s: %w", file, err)
-	if _, ok := errors.AsType[*proxy.ConfigError](err); ok {
-		return &usageError{err}
-	}
-	return err
-}
+// inFile names the configuration file in front of an error of what it asks for.
+func (s *settings) inFile(err error) error { return fmt.Errorf("%s: %w", s.File, err) }
 
 // close pushes the last counts, and ends the admin server, which has answered
 // until now.

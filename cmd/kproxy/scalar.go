@@ -27,7 +27,7 @@ var errNotScalar = errors.New("not a single value")
 func scalarOf(t reflect.Type) (s scalar, ok bool) {
 	switch t {
 	case reflect.TypeFor[string]():
-		return scalar{"a text", "text", fromText(unchanged), map[string]any{"type": "string"}}, true
+		return scalar{"a text", "text", readText, map[string]any{"type": "string"}}, true
 	case reflect.TypeFor[bool]():
 		return scalar{"true or false", "true", fromText(strconv.ParseBool), map[string]any{"type": "boolean"}}, true
 	case reflect.TypeFor[int]():
@@ -54,8 +54,7 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 }
 
 // fromText reads a value by its text, so that the file and a variable are taken
-// alike: a number in quotes is a number, one without is a text where a text is
-// wanted.
+// alike: a number in quotes is a number.
 func fromText[T any](parse func(string) (T, error)) func(any) (any, error) {
 	return func(value any) (any, error) {
 		text, ok := asText(value)
@@ -66,7 +65,15 @@ func fromText[T any](parse func(string) (T, error)) func(any) (any, error) {
 	}
 }
 
-func unchanged(text string) (string, error) { return text, nil }
+// readText reads a text. A number without quotes is one, as it is written: 0123 has its
+// zero.
+func readText(value any) (any, error) {
+	text, ok := asWritten(value)
+	if !ok {
+		return nil, errNotScalar
+	}
+	return text, nil
+}
 
 func parseInt32(text string) (int32, error) {
 	n, err := strconv.ParseInt(text, 10, 32)
@@ -98,7 +105,7 @@ func parseRange(text string) (proxy.Range, error) {
 func readList(value any) (any, error) {
 	items, ok := value.([]any)
 	if !ok {
-		text, ok := asText(value)
+		text, ok := asWritten(value)
 		if !ok {
 			return nil, errNotScalar
 		}
@@ -108,7 +115,7 @@ func readList(value any) (any, error) {
 	}
 	list := make([]string, len(items))
 	for i, item := range items {
-		if list[i], ok = asText(item); !ok {
+		if list[i], ok = asWritten(item); !ok {
 			return nil, errNotScalar
 		}
 	}

@@ -28,7 +28,8 @@ func newServeCommand() *cobra.Command {
 		Short: "Run the proxy from a configuration file",
 		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: for drain.delay it only says that it is\n" +
 			"not ready; then there are no new connections, and answers in flight are delivered, for drain.timeout at most.\n" +
-			"A further signal skips the delay, and one more cuts what is left. SIGHUP has it read certificates, keys and CAs now.",
+			"A further signal skips the delay, and one more cuts what is left. SIGHUP has it read certificates, keys and CAs now;\n" +
+			"the configuration is read at the start only.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defer surviveReaders()()
@@ -54,15 +55,6 @@ func surviveReaders() (stop func()) {
 	return func() { signal.Stop(broken) }
 }
 
-// newProxy makes the proxy of a configuration, and reads the files that it names.
-func newProxy(s *settings) (*proxy.Proxy, error) {
-	p, err := proxy.New(&s.Proxy)
-	if err != nil {
-		return nil, mistakes(s.File, err)
-	}
-	return p, nil
-}
-
 // notifyHangups has SIGHUP come in by a channel until stop is called. It would end the
 // process otherwise.
 func notifyHangups() (hangups <-chan os.Signal, stop func()) {
@@ -84,21 +76,21 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 		return err
 	}
 	limitMemory(logger, memlimit.FromCgroup)
-	s.Proxy.Logger = logger
-	p, err := newProxy(s)
+	ready, err := prepare(ctx, s, logger)
 	if err != nil {
 		return err
 	}
+	p := ready.proxy
 	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	ops, err := startOperations(ctx, s, p, logger)
+	ops, err := startOperations(ctx, s, ready, logger)
 	if err != nil {
 		return err
 	}
 	defer ops.close(context.WithoutCancel(ctx))
-	defer onHangup(hangups, logger, p, ops)()
+	defer onHangup(hangups, logger, p, ops, s.Proxy.WatchInterval >= 0)()
 	if err := p.Start(ctx); err != nil {
-		return inFile(s.File, withBindFix(err))
+		return s.inFile(withBindFix(err))
 	}
 	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
 	showTable(running, p, stdout, logger)
@@ -116,8 +108,14 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	return nil
 }
 
-// onHangup reads certificates and their like at each SIGHUP, until stop is called.
-func onHangup(hangups <-chan os.Signal, logger *slog.Logger, p *proxy.Proxy, ops *operations) (stop func()) {
+// onHangup reads certificates and their like at each SIGHUP, until stop is called, and
+// says that the configuration is not read again. watched says that certificates follow
+// their files by themselves.
+func onHangup(hangups <-chan os.Signal, logger *slog.Logger, p *proxy.Proxy, ops *operations, watched bool) (stop func()) {
+	fix := "restart kproxy to use a changed configuration; users, secrets and tokens follow their files by themselves, certificates, keys and CAs only with reload.watch: true"
+	if watched {
+		fix = "restart kproxy to use a changed configuration; certificates, keys, CAs, users, secrets and tokens follow their files by themselves"
+	}
 	done := make(chan struct{})
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -127,8 +125,7 @@ func onHangup(hangups <-chan os.Signal, logger *slog.Logger, p *proxy.Proxy, ops
 				return
 			case <-hangups:
 			}
-			logger.Info("SIGHUP: certificates, keys and CAs are read now; the configuration is read at the start only",
-				slog.String(logkey.Fix, "restart kproxy to use a changed configuration; users, secrets and tokens follow their files by themselves"))
+			logger.Warn("SIGHUP: the configuration is not reloaded; certificates, keys and CAs are read now", slog.String(logkey.Fix, fix))
 			p.ReadFiles()
 			ops.readFiles()
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"kproxy/internal/foreign"
@@ -65,17 +66,34 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 	return t.flush(w)
 }
 
-// addresses writes a run of them as the file would: 127.0.0.1:9100-9199.
+// addresses writes a run of them in short: 127.0.0.1:9100-9199, 127.0.1.{1-254}:9092.
 func addresses(first, last string) string {
 	if first == last {
 		return first
 	}
 	firstHost, _, firstErr := hostport.Parse(first)
 	lastHost, port, lastErr := hostport.Parse(last)
-	if firstErr != nil || lastErr != nil || firstHost != lastHost {
+	if firstErr == nil && lastErr == nil && firstHost == lastHost {
+		return first + "-" + strconv.Itoa(int(port))
+	}
+	digits := func(c rune) bool { return '0' <= c && c <= '9' }
+	start := 0
+	for start < min(len(first), len(last)) && first[start] == last[start] {
+		start++
+	}
+	start = len(strings.TrimRightFunc(first[:start], digits))
+	low, lowRest := cutFunc(first[start:], digits)
+	high, highRest := cutFunc(last[start:], digits)
+	if low == "" || high == "" || lowRest != highRest {
 		return first + " to " + last
 	}
-	return first + "-" + strconv.Itoa(int(port))
+	return first[:start] + "{" + low + "-" + high + "}" + lowRest
+}
+
+// cutFunc parts a text behind the characters at its beginning for which is says true.
+func cutFunc(text string, is func(rune) bool) (head, rest string) {
+	rest = strings.TrimLeftFunc(text, is)
+	return text[:len(text)-len(rest)], rest
 }
 
 // table aligns columns. A cell is one line of bounded length, also where a peer

@@ -55,3 +55,19 @@ cluster orders, listener alice: bootstrap at never-gonna-give-you-up:29094
 		t.Errorf("got\n%swant%s", got.String(), want)
 	}
 }
+
+func TestAddresses(t *testing.T) {
+	for _, tt := range []struct{ first, last, want string }{
+		{"127.0.0.1:9092", "127.0.0.1:9092", "127.0.0.1:9092"},
+		{"127.0.0.1:9100", "127.0.0.1:9199", "127.0.0.1:9100-9199"},
+		{"127.0.1.1:9092", "127.0.1.254:9092", "127.0.1.{1-254}:9092"},
+		{"127.0.1.10:9092", "127.0.1.19:9092", "127.0.1.{10-19}:9092"},
+		{"b1.example.com:9092", "b9.example.com:9092", "b{1-9}.example.com:9092"},
+		{"[fd00::1]:9092", "[fd00::ff]:9092", "[fd00::1]:9092 to [fd00::ff]:9092"},
+		{"a.example.com:9092", "b.example.com:9093", "a.example.com:9092 to b.example.com:9093"},
+	} {
+		if got := addresses(tt.first, tt.last); got != tt.want {
+			t.Errorf("addresses(%s, %s) = %s, want %s", tt.first, tt.last, got, tt.want)
+		}
+	}
+}

@@ -5,70 +5,261 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
+	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 )
 
-// minimalFile is a whole configuration in one line, for whoever has none.
+// minimalFile is a whole configuration in one line, which an empty file is answered with.
 const minimalFile = `clusters: {orders: {bootstrap: ["broker-1:9092"], listeners: {local: {bind: "127.0.0.1:9092", nodes: {ports: 9100-9199}}}}}`
 
-// readYAML is the file's own shape. Viper lower-cases keys, forgets empty
-// sections and reads one document of several, so what it has read can no longer
-// be checked for any of these. yaml is the library that viper reads with.
-func readYAML(data []byte) (map[string]any, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var tree any
-	err := decoder.Decode(&tree)
-	if bad, ok := errors.AsType[*yaml.TypeError](err); ok {
-		var lines []error // such as: line 5: mapping key "bind" already defined at line 4
-		for _, text := range bad.Errors {
-			lines = append(lines, errors.New(text+"; correct that line"))
-		}
-		return nil, errors.Join(lines...)
+const (
+	// maxNesting is how deep values may be nested. The deepest key of kproxy's has ten
+	// levels above it.
+	maxNesting = 50
+	// maxRepeated is how many values the aliases of a file may repeat in all: a few lines
+	// of aliases to aliases would make billions.
+	maxRepeated = 1 << 20
+)
+
+// document is a configuration file that has been read: what it says, and where.
+type document struct {
+	root *yaml.Node     // a mapping
+	tree map[string]any // its content; see treeReader
+}
+
+// readYAML reads a file. The errors are [*mistake]s.
+//
+// The library is the parser that viper has inside, one version on, whose nodes and
+// errors have lines and columns. Only this one reads the file: two parsers could
+// understand it in two ways.
+func readYAML(data []byte) (*document, []error) {
+	if i := bytes.Index(data, []byte("\ufeff")); i >= 0 {
+		return nil, []error{&mistake{at: placeIn(data, i), err: errors.New("a byte order mark (U+FEFF, invisible) stands inside the file; delete the character")}}
+	}
+	loader, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithV4Defaults(), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxNesting))))
+	if err != nil {
+		return nil, []error{err}
+	}
+	var file, next yaml.Node
+	err = loader.Load(&file)
+	if err == nil {
+		err = loader.Load(&next)
 	}
 	switch {
-	case errors.Is(err, io.EOF) || err == nil && tree == nil:
-		return nil, errors.New("the file is empty; a minimal one is " + minimalFile)
+	case errors.Is(err, io.EOF):
 	case err != nil:
-		return nil, fmt.Errorf("not YAML: %s; correct it, or put quotes around a text that holds { or *", strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the file holds more than one YAML document; keep one")
-	}
-	keys, ok := asMap(tree)
-	if !ok {
-		return nil, fmt.Errorf("the file holds %s instead of keys; a minimal one is %s", describe(tree), minimalFile)
-	}
-	return keys, nil
-}
-
-// asMap is tree as a map, if it is one. YAML's keys need not be texts; here they
-// are known by their text.
-func asMap(tree any) (map[string]any, bool) {
-	switch m := tree.(type) {
-	case map[string]any:
-		return m, true
-	case map[any]any:
-		texts := make(map[string]any, len(m))
-		for key, value := range m {
-			texts[fmt.Sprint(key)] = value
-		}
-		return texts, len(texts) == len(m)
+		return nil, []error{syntaxMistake(data, err)}
 	default:
-		return nil, false
+		return nil, []error{&mistake{at: secondDocument(data, &next), err: errors.New("a second YAML document begins; keep one")}}
+	}
+	if len(file.Content) == 0 || isNull(file.Content[0]) {
+		return nil, []error{errors.New("the file is empty; a minimal one is " + minimalFile)}
+	}
+	root := resolved(file.Content[0])
+	var r treeReader
+	tree := r.value(root)
+	if len(r.errs) > 0 {
+		return nil, r.errs
+	}
+	keys, ok := tree.(map[string]any)
+	if !ok {
+		return nil, []error{&mistake{at: placeOf(root), err: fmt.Errorf("the file holds %s instead of keys; a minimal one is %s", describe(tree), minimalFile)}}
+	}
+	return &document{root: root, tree: keys}, nil
+}
+
+// secondDocument returns where the line --- stands that begins a document.
+func secondDocument(data []byte, next *yaml.Node) place {
+	at := placeOf(next)
+	if len(next.Content) > 0 {
+		at = placeOf(next.Content[0])
+	}
+	line, last := 0, at.line
+	for text := range bytes.Lines(data) {
+		if line++; line > last {
+			break
+		}
+		if bytes.HasPrefix(text, []byte("---")) {
+			at = place{line, 1}
+		}
+	}
+	return at
+}
+
+// treeReader makes plain values of nodes: map[string]any, []any, string, nil, and plain
+// for numbers and booleans. Aliases and merge keys (<<) are resolved.
+type treeReader struct {
+	errs     []error
+	path     keyPath
+	within   []*yaml.Node // the maps and lists that hold the value
+	aliases  int          // how many of the path's nodes are aliases
+	repeated int          // values below aliases
+}
+
+// plain is a number or boolean. As a text it is what the file has: 0123, 1_000, 1e3.
+type plain struct {
+	text  string
+	value any
+}
+
+// String is the value in Go's way: 1e3 is 1000.
+func (p plain) String() string { return fmt.Sprint(p.value) }
+
+func (r *treeReader) add(n *yaml.Node, text string) {
+	if len(r.path) > 0 {
+		text = r.path.String() + ": " + text
+	}
+	r.errs = append(r.errs, &mistake{at: placeOf(n), err: errors.New(text)})
+}
+
+// value returns nil where there is a mistake, which is in errs then.
+func (r *treeReader) value(n *yaml.Node) any {
+	if n.Kind == yaml.AliasNode {
+		r.aliases++
+		defer func() { r.aliases-- }()
+		if slices.Contains(r.within, n.Alias) {
+			r.add(n, fmt.Sprintf("the alias *%s stands inside what it repeats; write the value instead", n.Value))
+			return nil
+		}
+		n = n.Alias
+	}
+	if r.aliases > 0 {
+		if r.repeated++; r.repeated == maxRepeated {
+			r.add(n, fmt.Sprintf("aliases repeat more than %d values; write fewer", maxRepeated))
+		}
+		if r.repeated >= maxRepeated {
+			return nil
+		}
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		r.within = append(r.within, n)
+		defer func() { r.within = r.within[:len(r.within)-1] }()
+		m := make(map[string]any, len(n.Content)/2)
+		r.mapping(n, m)
+		return m
+	case yaml.SequenceNode:
+		r.within = append(r.within, n)
+		defer func() { r.within = r.within[:len(r.within)-1] }()
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			list[i] = r.value(item)
+		}
+		return list
+	default:
+		return scalarValue(n)
 	}
 }
 
-// asText is the text of a scalar as it was written, or near enough: 1e3 becomes
-// 1000.
+// mapping reads the keys of a map, and then those that it merges: its own win, and of
+// others the first.
+func (r *treeReader) mapping(n *yaml.Node, m map[string]any) {
+	first := make(map[string]*yaml.Node, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if isMerge(key) {
+			continue
+		}
+		if resolved(key).Kind != yaml.ScalarNode {
+			r.add(key, "a key is "+describe(r.value(key))+"; put quotes around a text that begins with { or [")
+			continue
+		}
+		name := resolved(key).Value
+		r.path = append(r.path, name)
+		if before, ok := first[name]; ok {
+			r.add(key, fmt.Sprintf("the key is there twice, first in line %d; keep one of them", before.Line))
+		} else {
+			first[name] = key
+			m[name] = r.value(value)
+		}
+		r.path = r.path[:len(r.path)-1]
+	}
+	for _, from := range merged(n) {
+		before := len(r.errs)
+		others, ok := r.value(from).(map[string]any)
+		if !ok && len(r.errs) == before && r.repeated < maxRepeated {
+			r.add(from, "<< merges what is not a map; name a map, such as *name, or a list of maps")
+		}
+		for name, value := range others {
+			if _, ok := m[name]; !ok {
+				m[name] = value
+			}
+		}
+	}
+}
+
+// isMerge reports whether a key is that of a merge.
+func isMerge(key *yaml.Node) bool {
+	return key.Kind == yaml.ScalarNode && key.Value == "<<" && key.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0
+}
+
+// merged returns what a map merges, in order.
+func merged(n *yaml.Node) []*yaml.Node {
+	var all []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if !isMerge(n.Content[i]) {
+			continue
+		}
+		if list := resolved(n.Content[i+1]); list.Kind == yaml.SequenceNode {
+			all = append(all, list.Content...)
+		} else {
+			all = append(all, n.Content[i+1])
+		}
+	}
+	return all
+}
+
+// resolved returns what an alias stands for.
+func resolved(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+func scalarValue(n *yaml.Node) any {
+	switch n.ShortTag() {
+	case "!!null":
+		return nil
+	case "!!bool", "!!int", "!!float":
+		p := plain{text: n.Value}
+		if n.Decode(&p.value) != nil {
+			return n.Value // a tag that lies
+		}
+		return p
+	default:
+		return n.Value
+	}
+}
+
+// asMap is tree as a map, if it is one.
+func asMap(tree any) (map[string]any, bool) {
+	m, ok := tree.(map[string]any)
+	return m, ok
+}
+
+// asText is the text of a scalar: a number's or boolean's in Go's way.
 func asText(value any) (string, bool) {
-	switch value.(type) {
-	case string, bool, int, int64, uint64, float64:
-		return fmt.Sprint(value), true
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case plain:
+		return v.String(), true
 	default:
 		return "", false
 	}
+}
+
+// asWritten is the text of a scalar as the file has it.
+func asWritten(value any) (string, bool) {
+	if p, ok := value.(plain); ok {
+		return p.text, true
+	}
+	return asText(value)
 }
 
 // describe names a value in an error.
@@ -80,7 +271,7 @@ func describe(value any) string {
 		return fmt.Sprintf("%q", v)
 	case []any:
 		return "a list"
-	case map[string]any, map[any]any:
+	case map[string]any:
 		return "a map"
 	default:
 		return fmt.Sprint(v)

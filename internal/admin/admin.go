@@ -55,13 +55,8 @@ type Server struct {
 	stopWatching context.CancelFunc
 }
 
-// Listen reads the files of c, binds, and serves until Close. An error of a file is a
-// [*proxy.ConfigError].
-func Listen(ctx context.Context, c *Config, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
-	secure, err := c.Load(log.With(slog.String(logkey.Bind, c.Bind)))
-	if err != nil {
-		return nil, err
-	}
+// Listen binds, and serves until Close. secure is what c.Load returned.
+func Listen(ctx context.Context, c *Config, secure *tlsconf.Server, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
 	socket, err := new(net.ListenConfig).Listen(ctx, hostport.Network(c.Bind), c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("admin.bind: bind %s: %w", c.Bind, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"kproxy/internal/hostport"
@@ -77,23 +78,63 @@ func (c *Config) isExposed() bool {
 }
 
 // Load reads the files, all of which must be good; nil where there is no TLS. log hears
-// what happens to them later. An error is a [*proxy.ConfigError].
+// what happens to them later. The error joins a [*proxy.ConfigError] for each file.
 func (c *Config) Load(log *slog.Logger) (*tlsconf.Server, error) {
-	if c.TokenFile != "" {
-		if _, err := readToken(context.Background(), c.TokenFile); err != nil {
-			return nil, &proxy.ConfigError{
-				Key: key + ".token_file", Problem: err.Error(),
-				Fix: "name a file that kproxy may read, with one token such as the output of: openssl rand -hex 32",
-			}
-		}
+	errs := []error{c.checkToken()}
+	var server *tlsconf.Server
+	if c.Cert != "" {
+		var err error
+		server, err = tlsconf.NewServer(c.tls(), tlslog.Events(log, key))
+		errs = append(errs, tlsErrors(err)...)
 	}
-	if c.Cert == "" {
-		return nil, nil
-	}
-	conf := tlsconf.ServerConfig{Name: key, Certs: []tlsconf.KeyPair{{Cert: c.Cert, Key: c.Key}}}
-	server, err := tlsconf.NewServer(conf, tlslog.Events(log, key))
-	if err != nil {
-		return nil, &proxy.ConfigError{Key: key + ".tls", Problem: err.Error(), Fix: "name files in PEM that are there, and that kproxy may read"}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return server, nil
+}
+
+// CheckFiles reads the files once, as Load does. The error joins a [*proxy.ConfigError]
+// for each that cannot be used. c need not be valid.
+func (c *Config) CheckFiles() error {
+	if c.Bind == "" {
+		return nil
+	}
+	return errors.Join(append(tlsErrors(c.tls().CheckFiles()), c.checkToken())...)
+}
+
+func (c *Config) tls() tlsconf.ServerConfig {
+	return tlsconf.ServerConfig{Name: key, Certs: []tlsconf.KeyPair{{Cert: c.Cert, Key: c.Key}}}
+}
+
+func (c *Config) checkToken() error {
+	if c.TokenFile == "" {
+		return nil
+	}
+	if _, err := readToken(context.Background(), c.TokenFile); err != nil {
+		return &proxy.ConfigError{
+			Key: key + ".token_file", Problem: err.Error(),
+			Fix: "name a file that kproxy may read, with one token such as the output of: openssl rand -hex 32",
+		}
+	}
+	return nil
+}
+
+// tlsErrors gives the files of TLS that cannot be used their place in the configuration.
+func tlsErrors(err error) []error {
+	if err == nil {
+		return nil
+	}
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for i, err := range all {
+		bad := &proxy.ConfigError{Key: key + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
+		if file, ok := errors.AsType[*tlsconf.FileError](err); ok {
+			bad.Key += "." + strings.TrimPrefix(file.Key, "certs[0].")
+			bad.Fix = file.Fix()
+		}
+		all[i] = bad
+	}
+	return all
 }

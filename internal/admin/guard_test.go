@@ -265,10 +265,10 @@ func TestBadFiles(t *testing.T) {
 		{admin.Config{TokenFile: short}, "admin.token_file: " + short + " holds a token of 5 characters, and 16 are the least; name a file"},
 		{admin.Config{TokenFile: words}, "admin.token_file: " + words + " holds more than one word, or what is not ASCII; name a file"},
 		{admin.Config{TokenFile: none}, "admin.token_file: "},
-		{admin.Config{Cert: "missing-cert", Key: "missing-key"}, "admin.tls: "},
+		{admin.Config{Cert: "missing-cert", Key: "missing-key"}, "admin.tls.cert: open missing-cert: "},
 	} {
 		tt.conf.Bind = "127.0.0.1:0"
-		_, err := admin.Listen(t.Context(), &tt.conf, nil, http.NotFoundHandler(), discard)
+		_, err := tt.conf.Load(discard)
 		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v, want %s", tt.conf, err, tt.want)
 		}

@@ -85,7 +85,7 @@ func (t *tokens) credentials(ctx context.Context) (credentials, error) {
 	var text string
 	if t.conf.TokenFile != "" {
 		var err error
-		if text, err = t.read(ctx); err != nil {
+		if text, err = readToken(ctx, t.conf.TokenFile); err != nil {
 			return c, err
 		}
 	} else {
@@ -99,12 +99,12 @@ func (t *tokens) credentials(ctx context.Context) (credentials, error) {
 	return c, nil
 }
 
-// read returns the token in the file. A token has no blanks (RFC 6750): those around
+// readToken returns the token in a file. A token has no blanks (RFC 6750): those around
 // it are an editor's.
-func (t *tokens) read(ctx context.Context) (string, error) {
-	text, err := Secret{File: t.conf.TokenFile}.Read(ctx)
+func readToken(ctx context.Context, file string) (string, error) {
+	text, err := Secret{File: file}.Read(ctx)
 	if text = strings.TrimSpace(text); text == "" && err == nil {
-		err = fmt.Errorf("%s: %w", t.conf.TokenFile, files.ErrEmpty)
+		err = fmt.Errorf("%s: %w", file, files.ErrEmpty)
 	}
 	return text, err
 }

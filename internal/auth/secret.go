@@ -30,6 +30,45 @@ func (s Secret) String() string { return "(secret)" }
 // GoString is String for %#v.
 func (s Secret) GoString() string { return s.String() }
 
+// FileError is a secret, or what holds it, that cannot be read.
+type FileError struct {
+	Key string // below sasl, such as password_file
+	Err error  // names the file or the variable
+}
+
+// Error does not name the key.
+func (e *FileError) Error() string { return e.Err.Error() }
+
+func (e *FileError) Unwrap() error { return e.Err }
+
+// CheckFiles reads the secrets that s names once, as logins do. The error joins a
+// [*FileError] for each that cannot be read.
+func (s *SASL) CheckFiles(ctx context.Context) error {
+	var errs []error
+	check := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, &FileError{key, err})
+		}
+	}
+	if s.Password.File != "" {
+		_, err := Secret{File: s.Password.File}.Read(ctx)
+		check("password_file", err)
+	}
+	if s.Password.Env != "" {
+		_, err := Secret{Env: s.Password.Env}.Read(ctx)
+		check("password_env", err)
+	}
+	if s.OAuth.ClientSecret.File != "" {
+		_, err := s.OAuth.ClientSecret.Read(ctx)
+		check("oauth.client_secret_file", err)
+	}
+	if s.OAuth.TokenFile != "" {
+		_, err := readToken(ctx, s.OAuth.TokenFile)
+		check("oauth.token_file", err)
+	}
+	return errors.Join(errs...)
+}
+
 // Read returns the secret. An error says where it should have been.
 func (s Secret) Read(ctx context.Context) (string, error) {
 	switch {

@@ -154,6 +154,9 @@ func parseClientFile(name string, data []byte) (*clientFile, error) {
 			problem: fmt.Sprintf("it is a key of librdkafka's, and %s on line %d is one of Java's clients; keep those of one", java.key, java.line),
 		})
 	case rdkafka != nil:
+		if err := noEquals(string(data)); err != nil {
+			return nil, plain.locate(err)
+		}
 		return plain, nil
 	}
 	f := &clientFile{name: name}
@@ -196,6 +199,21 @@ func plainEntries(text string) []clientEntry {
 		}
 	}
 	return all
+}
+
+// noEquals has an error for each line that plainEntries does not understand. A line in
+// brackets is a section of an INI file.
+func noEquals(text string) error {
+	var errs []error
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.ContainsAny(line[:1], "#![") && !strings.Contains(line, "=") {
+			errs = append(errs, &keyError{line: number, problem: "there is no = in the line; write key=value"})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // javaLine is a logical line of a properties file: one or more lines of the file, of

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"slices"
@@ -42,8 +43,22 @@ var neededKeys = []string{
 	"ssl.certificate.location", "ssl.certificate.pem", "ssl.key.location", "ssl.key.pem",
 }
 
+// otherKeys are how keys begin that stand beside a client's own: those of serializers and
+// schema registries, and those of Kafka Streams and Connect for their clients.
+var otherKeys = []string{"schema.registry.", "basic.auth.", "bearer.auth.", "confluent.", "producer.", "consumer.", "admin.", "main.consumer.", "restore.consumer.", "global.consumer."}
+
+// isOther reports whether a key is none of a client's, and no mistake.
+func isOther(key string) bool {
+	return strings.HasPrefix(key, "[") || // a section of an INI file, as Confluent's examples have it
+		slices.ContainsFunc(otherKeys, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+}
+
 // maxApart is how many letters a misspelt key may differ in from one that is needed.
 const maxApart = 2
+
+// maxKey is how many bytes a key may have that is compared with known ones, of which the
+// longest has half of it.
+const maxKey = 100
 
 // maxUnknown is how many keys are named that Kafka's clients do not know: an
 // application's file may have hundreds of its own.
@@ -51,6 +66,9 @@ const maxUnknown = 5
 
 // misspelt returns the key that an unknown one most likely means; "" if there is none.
 func misspelt(name string, known []string) string {
+	if len(name) > maxKey {
+		return ""
+	}
 	dots := strings.NewReplacer("_", ".", "-", ".").Replace(name)
 	closest, apart := nearest.Of(dots, known)
 	if apart > maxApart || apart >= len(name)/2 {
@@ -59,12 +77,24 @@ func misspelt(name string, known []string) string {
 	return closest
 }
 
+// ending returns the key that kproxy needs and that another one ends with, as
+// spring.kafka.bootstrap-servers does; "" if there is none.
+func ending(name string) string {
+	dots := strings.NewReplacer("_", ".", "-", ".").Replace(strings.ToLower(name))
+	for _, key := range neededKeys {
+		if strings.HasSuffix(dots, "."+key) {
+			return key
+		}
+	}
+	return ""
+}
+
 // unknown looks for keys that Kafka's clients do not know. Those that are nearly one
 // that kproxy needs are errors; the others are notes.
 func (f *clientFile) unknown() (errs []error, notes []string) {
 	left := 0
 	for _, e := range f.entries {
-		if slices.Contains(clientKeys, e.key) {
+		if slices.Contains(clientKeys, e.key) || isOther(e.key) {
 			continue
 		}
 		name := foreign.Line(e.key)
@@ -77,13 +107,13 @@ func (f *clientFile) unknown() (errs []error, notes []string) {
 			continue
 		}
 		text := "Kafka's clients do not know this key, and kproxy does not use it"
-		if meant := misspelt(e.key, clientKeys); meant != "" {
+		if meant := cmp.Or(misspelt(e.key, clientKeys), ending(e.key)); meant != "" {
 			text += "; did you mean " + meant + "?"
 		}
 		notes = append(notes, f.at(e.line)+name+": "+text)
 	}
 	if left > 0 {
-		notes = append(notes, fmt.Sprintf("%s: %d more keys that Kafka's clients do not know, which kproxy does not use", f.name, left))
+		notes = append(notes, fmt.Sprintf("%s: and %d more that Kafka's clients do not know", f.name, left))
 	}
 	return errs, notes
 }

@@ -108,32 +108,37 @@ func Resolved(err error, address string) string {
 	return ip.String()
 }
 
+// reasons are what is wrong, as clauses, where the verdict says it all.
+var reasons = map[Verdict]string{
+	Wildcard:    "the broker advertises a wildcard (0.0.0.0 or ::), to which no client can connect",
+	Missing:     "partitions have replicas on this broker, and the cluster does not list it: it is down, or was removed",
+	NoAddress:   "the broker advertises no host and port that a client can connect to",
+	Localhost:   "the broker advertises localhost, which is every client's own machine",
+	Refused:     "connection refused: nothing listens on this port of the machine",
+	PortBlocked: "no response on this port, although the same machine responds on another",
+	Private:     "no response: the address is " + private,
+	Filtered:    "no response: what is sent there is dropped, or the machine is down",
+	IsControl:   "no broker is there, but a KRaft controller, which serves no clients",
+	ClosesFirst: "the port accepts a connection and closes it before anything is sent",
+	Closes:      "the port accepts a connection and closes it at a Kafka request and at a TLS handshake, without a byte",
+	Silent:      "the port accepts connections, and neither closes them nor sends anything at a Kafka request and at a TLS handshake",
+}
+
+const private = "a private one (RFC 1918), which works inside its own network or over a VPN"
+
 // reason says what is wrong, as a clause.
 func (c *Case) reason(v Verdict) string {
-	switch v {
+	if text := reasons[v]; text != "" {
+		return text
+	}
+	switch v { //nolint:exhaustive // reasons has others
 	case NameUnknown:
 		return "no such host: the name does not resolve " + c.where()
 	case NameTimeout:
 		return "the name server does not say: " + c.cause()
-	case Wildcard:
-		return "the broker advertises a wildcard (0.0.0.0 or ::), to which no client can connect"
-	case Missing:
-		return "partitions have replicas on this broker, and the cluster does not list it: it is down, or was removed"
-	case NoAddress:
-		return "the broker advertises no host and port that a client can connect to"
-	case Localhost:
-		return "the broker advertises localhost, which is every client's own machine"
-	case Refused:
-		return "connection refused: nothing listens on this port of the machine"
-	case PortBlocked:
-		return "no response on this port, although the same machine responds on another"
-	case Private:
-		return "no response: the address is a private one (RFC 1918), which works inside its own network or over a VPN"
-	case Filtered:
-		return "no response: what is sent there is dropped, or the machine is down"
 	case NoRoute:
 		if Dialled(c.Err, c.Address).IsPrivate() {
-			return "there is no way to it from here, and it is a private address (RFC 1918), which works inside its own network or over a VPN: " + c.cause()
+			return "there is no way to it from here: " + c.cause() + ". The address is " + private
 		}
 		return "there is no way to it from here: " + c.cause()
 	case WantsTLS:
@@ -144,24 +149,15 @@ func (c *Case) reason(v Verdict) string {
 		return c.tlsReason(v)
 	case OtherThing:
 		return "no Kafka broker is there, but " + c.Peer.String()
-	case IsControl:
-		return "no broker is there, but a KRaft controller, which serves no clients"
 	case ProxyFirst:
 		return "no Kafka broker is there, but " + c.Peer.Kind.Name()
-	case ClosesFirst:
-		return "the port accepts a connection and closes it before anything is sent"
-	case Closes:
-		return "the port accepts a connection and closes it at a Kafka request and at a TLS handshake, without a byte"
-	case Silent:
-		return "the port accepts connections, and neither closes them nor sends anything at a Kafka request and at a TLS handshake"
 	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
 		return c.loginReason(v)
-	default:
-		if c.Peer.Kind == speaks.TLS {
-			return "the port speaks TLS, and gives no Kafka response"
-		}
-		return c.cause()
 	}
+	if c.Peer.Kind == speaks.TLS {
+		return "the port speaks TLS, and gives no Kafka response"
+	}
+	return c.cause()
 }
 
 // where is the place that names are resolved at.

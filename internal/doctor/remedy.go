@@ -191,7 +191,7 @@ func (c *Case) fixVia() Fix {
 
 // fixHop is for the machine of --via itself.
 func (c *Case) fixHop(o via.Outcome) string {
-	switch o { //nolint:exhaustive // fixVia has chosen
+	switch o {
 	case via.OutcomeCredentials:
 		return "look at the files that --via-key-file, --via-passphrase-file and --via-password-file name, or at the SSH agent"
 	case via.OutcomeProxyUntrusted:

@@ -85,6 +85,11 @@ func unsplittable(address string) error {
 	switch {
 	case address == "":
 		return &Error{Problem: "the address is empty", Fix: "write host:port, such as 127.0.0.1:9092"}
+	case strings.Contains(address, ","):
+		return &Error{
+			Problem: fmt.Sprintf("%q holds a comma", address),
+			Fix:     "write one address alone, such as " + Join("127.0.0.1", 9092) + ", and others as items of their own",
+		}
 	case bracketed || !strings.Contains(address, ":"):
 		return &Error{
 			Problem: fmt.Sprintf("%q has no port", address),

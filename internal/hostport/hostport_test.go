@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 		{address: "[::1]", err: `"[::1]" has no port; add one, such as [::1]:9092`},
 		{address: "::1", err: `"::1" has more than one colon; write an IPv6 address in brackets, such as [::1]:9092`},
 		{address: "::1:9092", err: `"::1:9092" has more than one colon; write an IPv6 address in brackets, such as [::1]:9092`},
+		{address: "b0:9092,b1:9092", err: `"b0:9092,b1:9092" holds a comma; write one address alone, such as 127.0.0.1:9092, and others as items of their own`},
 		{address: "[::1:9092", err: `"[::1:9092" is not host:port; write host:port, such as 127.0.0.1:9092 or [::1]:9092`},
 		{address: "[b0:9092", err: `"[b0:9092" is not host:port; write host:port, such as 127.0.0.1:9092 or [::1]:9092`},
 		{address: "PLAINTEXT://b0:9092", err: `"PLAINTEXT://b0:9092" starts with PLAINTEXT://; write only b0:9092`},

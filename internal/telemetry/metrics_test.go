@@ -48,7 +48,11 @@ func everything() proxy.Snapshot {
 // start starts telemetry about what stats returns.
 func start(t *testing.T, conf *Config, stats func() proxy.Snapshot) *Telemetry {
 	t.Helper()
-	tel, err := Start(t.Context(), conf, stats, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	loaded, err := Load(t.Context(), conf, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tel, err := loaded.Start(stats)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,13 +104,26 @@ func (o *OTLP) url() (*url.URL, bool) {
 	return u, true
 }
 
-// headers are those that are sent with each push.
-func (o *OTLP) headers(ctx context.Context) (map[string]string, error) {
+// read reads the files. Each error is a [*proxy.ConfigError].
+func (o *OTLP) read(ctx context.Context) (headers map[string]string, roots *x509.CertPool, errs []error) {
 	headers, err := readHeaders(ctx, o.HeadersFile)
 	if err != nil {
-		return nil, &proxy.ConfigError{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"}
+		errs = append(errs, &proxy.ConfigError{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"})
 	}
-	return headers, nil
+	if roots, err = readCA(ctx, o.CA); err != nil {
+		errs = append(errs, &proxy.ConfigError{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"})
+	}
+	return headers, roots, errs
+}
+
+// CheckFiles reads the files once, as Load does. The error joins a [*proxy.ConfigError]
+// for each that cannot be used. o need not be valid.
+func (o *OTLP) CheckFiles() error {
+	if o.Endpoint == "" {
+		return nil
+	}
+	_, _, errs := o.read(context.Background())
+	return errors.Join(errs...)
 }
 
 // secretsIn returns what no error may repeat of the headers: each value, and each word
@@ -128,25 +141,17 @@ func secretsIn(headers map[string]string) []string {
 	return all
 }
 
-// reader pushes what the producers give.
-func (o *OTLP) reader(ctx context.Context, headers map[string]string, producers ...metric.Producer) (metric.Reader, error) {
-	roots, err := readCA(ctx, o.CA)
-	if err != nil {
-		return nil, &proxy.ConfigError{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"}
-	}
+// exporter makes what pushes to the collector. It connects at the first push.
+func (o *OTLP) exporter(ctx context.Context, headers map[string]string, roots *x509.CertPool) (metric.Exporter, error) {
 	push := o.pushGRPC
 	if o.Protocol == HTTP {
 		push = o.pushHTTP
 	}
 	exporter, err := push(ctx, headers, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, &proxy.ConfigError{Key: key + ".endpoint", Problem: err.Error(), Fix: "write the collector's host:port, such as collector:4317"}
 	}
-	options := []metric.PeriodicReaderOption{metric.WithInterval(o.interval())}
-	for _, p := range producers {
-		options = append(options, metric.WithProducer(p))
-	}
-	return metric.NewPeriodicReader(exporter, options...), nil
+	return exporter, nil
 }
 
 func (o *OTLP) interval() time.Duration {

@@ -70,7 +70,7 @@ func TestPushedSumsAreTheClients(t *testing.T) {
 				t.Fatal(err)
 			}
 			p, shutdown := startProxy(t)
-			tel, err := telemetry.Start(t.Context(), &telemetry.Config{Version: "v1.2.3", OTLP: conf}, p.Stats, logTo(t))
+			tel, err := startTelemetry(t, &telemetry.Config{Version: "v1.2.3", OTLP: conf}, p.Stats, logTo(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,6 +158,15 @@ func startProxy(t *testing.T) (p *proxy.Proxy, shutdown func() *counts) {
 	}
 }
 
+func startTelemetry(t *testing.T, conf *telemetry.Config, stats func() proxy.Snapshot, log *slog.Logger) (*telemetry.Telemetry, error) {
+	t.Helper()
+	loaded, err := telemetry.Load(t.Context(), conf, log)
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Start(stats)
+}
+
 func logTo(t *testing.T) *slog.Logger {
 	t.Helper()
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -166,7 +175,7 @@ func logTo(t *testing.T) *slog.Logger {
 // A collector that is not there costs a log line, and Shutdown its time.
 func TestCollectorIsGone(t *testing.T) {
 	address := portlab.Closed(t)
-	tel, err := telemetry.Start(t.Context(), &telemetry.Config{OTLP: telemetry.OTLP{Endpoint: address, Insecure: true}},
+	tel, err := startTelemetry(t, &telemetry.Config{OTLP: telemetry.OTLP{Endpoint: address, Insecure: true}},
 		func() proxy.Snapshot { return proxy.Snapshot{} }, logTo(t))
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +230,7 @@ func TestBadFiles(t *testing.T) {
 		"telemetry.otlp.ca: " + file + " holds no certificate; ":            {Endpoint: "c:1", CA: file},
 		"telemetry.otlp.ca: open " + file + "0: no such file or directory;": {Endpoint: "c:1", CA: file + "0"},
 	} {
-		_, err := telemetry.Start(t.Context(), &telemetry.Config{OTLP: conf}, nil, logTo(t))
+		_, err := telemetry.Load(t.Context(), &telemetry.Config{OTLP: conf}, logTo(t))
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -25,7 +25,7 @@ func pushTo(t *testing.T, collector string) error {
 		t.Fatal(err)
 	}
 	conf := telemetry.OTLP{Endpoint: collector, Protocol: telemetry.HTTP, Insecure: true, HeadersFile: file}
-	tel, err := telemetry.Start(t.Context(), &telemetry.Config{OTLP: conf}, func() proxy.Snapshot { return proxy.Snapshot{} }, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	tel, err := startTelemetry(t, &telemetry.Config{OTLP: conf}, func() proxy.Snapshot { return proxy.Snapshot{} }, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,20 +43,53 @@ type Telemetry struct {
 // 10 s, and far above what going through all sessions takes.
 const scrapeTimeout = 5 * time.Second
 
-// Start begins to tell what stats returns; conf must be valid (OTLP.Validate).
-// It reads the files that conf names, and connects to nobody yet. OpenTelemetry
-// has one error handler and one logger for the whole process: they become log.
-func Start(ctx context.Context, conf *Config, stats func() proxy.Snapshot, log *slog.Logger) (*Telemetry, error) {
-	headers, err := conf.OTLP.headers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	secrets := secretsIn(headers)
+// Loaded is telemetry that can be started. Its caller starts or closes it.
+type Loaded struct {
+	self     *resource.Resource
+	otlp     OTLP
+	exporter metric.Exporter // nil: nobody is pushed to
+	secrets  []string
+	log      *slog.Logger
+}
+
+// Load reads the files that conf names and what the environment says; conf must be valid
+// (OTLP.Validate). It connects to nobody. The error joins [*proxy.ConfigError]s.
+// OpenTelemetry has one error handler and one logger for the whole process: they become
+// log.
+func Load(ctx context.Context, conf *Config, log *slog.Logger) (*Loaded, error) {
+	l := &Loaded{otlp: conf.OTLP, log: log}
+	headers, roots, errs := conf.OTLP.read(ctx)
+	l.secrets = secretsIn(headers)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		log.Warn("telemetry cannot be delivered", slog.Any(logkey.Error, foreign.Error(err, secrets...)))
+		log.Warn("telemetry cannot be delivered", slog.Any(logkey.Error, foreign.Error(err, l.secrets...)))
 	}))
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
+	var err error
+	if l.self, err = describe(ctx, conf.Version); err != nil {
+		errs = append(errs, &proxy.ConfigError{
+			Key: "OTEL_RESOURCE_ATTRIBUTES", Problem: err.Error(), Fix: "write name=value, with commas between several, or unset the variable",
+		})
+	}
+	if len(errs) == 0 && conf.OTLP.Endpoint != "" {
+		if l.exporter, err = conf.OTLP.exporter(ctx, headers, roots); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return l, nil
+}
 
+// Close ends what was not started.
+func (l *Loaded) Close(ctx context.Context) {
+	if l.exporter != nil {
+		_ = l.exporter.Shutdown(ctx) // it has nothing to push
+	}
+}
+
+// Start begins to tell what stats returns.
+func (l *Loaded) Start(stats func() proxy.Snapshot) (*Telemetry, error) {
 	counts := newProducer(stats)
 	own, process := prometheus.NewRegistry(), prometheus.NewRegistry()
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -69,23 +102,16 @@ func Start(ctx context.Context, conf *Config, stats func() proxy.Snapshot, log *
 	if err != nil {
 		return nil, err
 	}
-	self, err := describe(ctx, conf.Version)
-	if err != nil {
-		return nil, err
-	}
-	options := []metric.Option{metric.WithResource(self), metric.WithReader(scraped)}
-	if conf.OTLP.Endpoint != "" {
-		pushed, err := conf.OTLP.reader(ctx, headers, counts, bridge.NewMetricProducer(bridge.WithGatherer(process)))
-		if err != nil {
-			return nil, err
-		}
-		options = append(options, metric.WithReader(pushed))
+	options := []metric.Option{metric.WithResource(l.self), metric.WithReader(scraped)}
+	if l.exporter != nil {
+		options = append(options, metric.WithReader(metric.NewPeriodicReader(l.exporter, metric.WithInterval(l.otlp.interval()),
+			metric.WithProducer(counts), metric.WithProducer(bridge.NewMetricProducer(bridge.WithGatherer(process))))))
 	}
 	return &Telemetry{
 		provider: metric.NewMeterProvider(options...),
 		gatherer: prometheus.Gatherers{own, process},
-		log:      log,
-		secrets:  secrets,
+		log:      l.log,
+		secrets:  l.secrets,
 	}, nil
 }
 

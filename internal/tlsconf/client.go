@@ -3,6 +3,7 @@ package tlsconf
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 )
 
@@ -14,7 +15,7 @@ type Client struct {
 }
 
 // NewClient reads the files of a configuration, all of which must be good. The
-// error is that of [ClientConfig.Validate], or names the file.
+// error is that of [ClientConfig.Validate], or joins [*FileError]s.
 func NewClient(c ClientConfig, events Events) (*Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -38,16 +39,11 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 
 		DynamicRecordSizingDisabled: true, // whoever reads it waits for whole frames
 	}}
-	if c.CA != "" {
-		if next.config.RootCAs, _, err = now.authorities(c.CA); err != nil {
-			return nil, err
-		}
+	var chain tls.Certificate
+	if next.config.RootCAs, chain, err = c.load(now); err != nil {
+		return nil, err
 	}
 	if c.Cert != "" {
-		chain, err := now.keyPair(KeyPair{Cert: c.Cert, Key: c.Key})
-		if err != nil {
-			return nil, err
-		}
 		next.certificates = []Certificate{describe(c.Cert, chain)}
 		// Certificates would hold it back from a broker that names other
 		// authorities. One that does not trust it had better say so: where a
@@ -57,6 +53,30 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 		}
 	}
 	return next, nil
+}
+
+// load makes the authorities and the certificate of files, as far as they are named.
+// The error joins a [*FileError] for each that cannot be used.
+func (c ClientConfig) load(now contents) (roots *x509.CertPool, chain tls.Certificate, err error) {
+	var errs []error
+	if c.CA != "" {
+		if roots, _, err = now.authorities(c.CA); err != nil {
+			errs = append(errs, &FileError{"ca", err})
+		}
+	}
+	if c.Cert != "" && c.Key != "" {
+		var bad []error
+		chain, bad = now.keyPair("", KeyPair{Cert: c.Cert, Key: c.Key})
+		errs = append(errs, bad...)
+	}
+	return roots, chain, joinFiles(errs)
+}
+
+// CheckFiles reads the files once, as [NewClient] does. The error joins a
+// [*FileError] for each that cannot be used. The configuration need not be valid.
+func (c ClientConfig) CheckFiles() error {
+	_, _, err := c.load(readFiles(context.Background(), c.files()))
+	return err
 }
 
 // Handshake does the client's part of a handshake on conn. host is the broker's

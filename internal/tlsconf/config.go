@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"strings"
 )
 
 // ClientAuth says whether clients have to show a certificate.
@@ -63,6 +65,52 @@ type KeyError struct {
 // Error is the key, the problem and its fix in one line.
 func (e *KeyError) Error() string { return e.Key + ": " + e.Problem + "; " + e.Fix }
 
+// FileError is a file of a configuration that cannot be used.
+type FileError struct {
+	Key string // below tls, such as certs[0].cert
+	Err error  // names the file
+}
+
+// Error does not name the key.
+func (e *FileError) Error() string { return e.Err.Error() }
+
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Fix says what to do.
+func (e *FileError) Fix() string {
+	_, unread := errors.AsType[*fs.PathError](e.Err)
+	switch {
+	case strings.HasPrefix(e.Key, "ticket_keys"):
+		return "name a file that kproxy may read, such as the output of: openssl rand 48"
+	case unread:
+		return "name a file in PEM that is there, and that kproxy may read"
+	case strings.HasSuffix(e.Key, "key"):
+		return "name the file in PEM of the private key, unencrypted, that belongs to cert"
+	default:
+		return "name a file in PEM that begins with a certificate"
+	}
+}
+
+// fileErrors are the files that cannot be used, in one line for a log.
+type fileErrors []error
+
+func (e fileErrors) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (e fileErrors) Unwrap() []error { return e }
+
+func joinFiles(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return fileErrors(errs)
+}
+
 // Validate reports everything that is wrong with the values: the error joins a
 // [*KeyError] for each mistake. It opens no file.
 func (c ServerConfig) Validate() error {
@@ -97,14 +145,16 @@ func (c ServerConfig) Validate() error {
 }
 
 func (c ServerConfig) files() []string {
-	var files []string
+	files := []string{c.ClientCA}
 	for _, pair := range c.Certs {
 		files = append(files, pair.Cert, pair.Key)
 	}
-	if c.ClientCA != "" {
-		files = append(files, c.ClientCA)
-	}
-	return append(files, c.TicketKeys...)
+	return named(append(files, c.TicketKeys...))
+}
+
+// named returns the files that have a name.
+func named(files []string) []string {
+	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
 
 // clientAuth is the mode for crypto/tls.
@@ -152,7 +202,7 @@ func (c ClientConfig) Validate() error {
 }
 
 func (c ClientConfig) files() []string {
-	return slices.DeleteFunc([]string{c.CA, c.Cert, c.Key}, func(file string) bool { return file == "" })
+	return named([]string{c.CA, c.Cert, c.Key})
 }
 
 func parseVersion(text string) (uint16, error) {

@@ -58,21 +58,41 @@ func (c contents) pem(name string) ([]byte, error) {
 	return files.WithoutBOM(data), err
 }
 
-// keyPair is a certificate's chain with its key, which fits it.
-func (c contents) keyPair(pair KeyPair) (tls.Certificate, error) {
+// keyPair is a certificate's chain with its key, which fits it. section is the key
+// of both. The errors are [*FileError]s.
+func (c contents) keyPair(section string, pair KeyPair) (tls.Certificate, []error) {
+	var errs []error
 	cert, err := c.pem(pair.Cert)
 	if err != nil {
-		return tls.Certificate{}, err
+		errs = append(errs, &FileError{section + "cert", err})
 	}
 	key, err := c.pem(pair.Key)
 	if err != nil {
-		return tls.Certificate{}, err
+		errs = append(errs, &FileError{section + "key", err})
+	}
+	if len(errs) > 0 {
+		return tls.Certificate{}, errs
 	}
 	chain, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s with key %s: %w", pair.Cert, pair.Key, err)
+	if err == nil {
+		return chain, nil
 	}
-	return chain, nil
+	bad := "key"
+	if !hasCertificate(cert) {
+		bad = "cert"
+	}
+	return tls.Certificate{}, []error{&FileError{section + bad, fmt.Errorf("%s with key %s: %w", pair.Cert, pair.Key, err)}}
+}
+
+// hasCertificate reports whether the first certificate of a PEM file can be read.
+func hasCertificate(data []byte) bool {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			_, err := x509.ParseCertificate(block.Bytes)
+			return err == nil
+		}
+	}
+	return false
 }
 
 // authorities is the pool of a PEM file, and what identifies it. A block that is

@@ -1,9 +1,11 @@
 package tlsconf
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -14,7 +16,7 @@ type Server struct {
 }
 
 // NewServer reads the files of a configuration, all of which must be good. The
-// error is that of [ServerConfig.Validate], or names the file.
+// error is that of [ServerConfig.Validate], or joins [*FileError]s.
 func NewServer(c ServerConfig, events Events) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -46,23 +48,21 @@ func (c ServerConfig) build(now contents, before *generation) (*generation, erro
 		MinVersion: version, ClientAuth: c.clientAuth(),
 		DynamicRecordSizingDisabled: true, // a client waits for whole frames
 	}}
-	for _, pair := range c.Certs {
-		chain, err := now.keyPair(pair)
-		if err != nil {
-			return nil, err
-		}
+	m, err := c.load(now)
+	if err != nil {
+		return nil, err
+	}
+	for i, chain := range m.chains {
 		next.config.Certificates = append(next.config.Certificates, chain)
-		next.certificates = append(next.certificates, describe(pair.Cert, chain))
+		next.certificates = append(next.certificates, describe(c.Certs[i].Cert, chain))
 	}
 	if c.ClientCA != "" {
-		if next.config.ClientCAs, next.authorities, err = now.authorities(c.ClientCA); err != nil {
-			return nil, err
-		}
+		next.config.ClientCAs, next.authorities = m.clientCAs, m.authorities
 		if next.config.VerifyConnection, err = c.verifyClient(next.config.ClientCAs); err != nil {
 			return nil, err
 		}
 	}
-	if next.tickets, err = c.tickets(now, next.authorities, before); err != nil {
+	if next.tickets, err = c.tickets(m, before); err != nil {
 		return nil, err
 	}
 	next.config.WrapSession = next.tickets.EncryptTicket
@@ -72,19 +72,58 @@ func (c ServerConfig) build(now contents, before *generation) (*generation, erro
 
 // tickets keeps the process's own ticket keys as long as the client authorities
 // stay: a new certificate does not cost all clients a full handshake.
-func (c ServerConfig) tickets(now contents, authorities [sha256.Size]byte, before *generation) (*tls.Config, error) {
-	if len(c.TicketKeys) == 0 && before != nil && before.authorities == authorities {
+func (c ServerConfig) tickets(m *material, before *generation) (*tls.Config, error) {
+	if len(c.TicketKeys) == 0 && before != nil && before.authorities == m.authorities {
 		return before.tickets, nil
 	}
-	var secrets [][]byte
-	for _, name := range c.TicketKeys {
-		secret, err := now.ticketKey(name)
-		if err != nil {
-			return nil, err
+	return newTickets(c.Name, m.authorities, m.ticketKeys)
+}
+
+// material is what the files of a ServerConfig hold.
+type material struct {
+	chains      []tls.Certificate
+	clientCAs   *x509.CertPool
+	authorities [sha256.Size]byte // the digest of clientCAs
+	ticketKeys  [][]byte
+}
+
+// load makes the material of files. The error joins a [*FileError] for each that
+// cannot be used. Files without a name, which Validate refuses, are passed over.
+func (c ServerConfig) load(now contents) (*material, error) {
+	m := new(material)
+	var errs []error
+	for i, pair := range c.Certs {
+		if pair.Cert == "" || pair.Key == "" {
+			continue
 		}
-		secrets = append(secrets, secret)
+		chain, bad := now.keyPair(fmt.Sprintf("certs[%d].", i), pair)
+		m.chains = append(m.chains, chain)
+		errs = append(errs, bad...)
 	}
-	return newTickets(c.Name, authorities, secrets)
+	if c.ClientCA != "" {
+		var err error
+		if m.clientCAs, m.authorities, err = now.authorities(c.ClientCA); err != nil {
+			errs = append(errs, &FileError{"client_ca", err})
+		}
+	}
+	for i, name := range c.TicketKeys {
+		if name == "" {
+			continue
+		}
+		secret, err := now.ticketKey(name)
+		m.ticketKeys = append(m.ticketKeys, secret)
+		if err != nil {
+			errs = append(errs, &FileError{fmt.Sprintf("ticket_keys[%d]", i), err})
+		}
+	}
+	return m, joinFiles(errs)
+}
+
+// CheckFiles reads the files once, as [NewServer] does. The error joins a
+// [*FileError] for each that cannot be used. The configuration need not be valid.
+func (c ServerConfig) CheckFiles() error {
+	_, err := c.load(readFiles(context.Background(), c.files()))
+	return err
 }
 
 // verifyClient makes what crypto/tls calls at the end of each handshake, resumed

@@ -3,6 +3,7 @@ package via
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -91,7 +92,7 @@ const (
 const forms = "write socks5://host:1080, http://host:3128, https://host:443, ssh://user@host or exec:CMD {host} {port}"
 
 // New checks c, the files that it names included, and makes its Dialer. Nothing is
-// connected or started. The error is a [*ConfigError].
+// connected or started. The error is a [*ConfigError], or joins several.
 func New(c Config) (*Dialer, error) {
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
@@ -248,10 +249,7 @@ func newSSH(c Config, p place) (hop, error) {
 		knownHosts: c.KnownHosts, key: secretFile(c.KeyFile), passphrase: secretFile(c.PassphraseFile),
 		password: secretFile(c.PasswordFile), agent: c.AgentSocket,
 	}
-	if err := h.checkLogin(); err != nil {
-		return nil, err
-	}
-	if err := h.checkKnownHosts(); err != nil {
+	if err := errors.Join(h.checkLogin(), h.checkKnownHosts()); err != nil {
 		return nil, err
 	}
 	return h, nil

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+
+	"kproxy/proxy"
+)
+
+// place is a position in a configuration file, counted from 1; columns are characters.
+// The zero place is none.
+type place struct{ line, column int }
+
+func placeOf(n *yaml.Node) place { return place{n.Line, n.Column} }
+
+// placeIn returns the place of a byte.
+func placeIn(data []byte, index int) place {
+	before := data[:min(max(index, 0), len(data))]
+	start := bytes.LastIndexByte(before, '\n') + 1
+	return place{bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[start:]) + 1}
+}
+
+// lineOf returns a line, counted from 1, without its end; nil where there is none.
+func lineOf(data []byte, line int) []byte {
+	for ; line > 1; line-- {
+		_, rest, ok := bytes.Cut(data, []byte("\n"))
+		if !ok {
+			return nil
+		}
+		data = rest
+	}
+	text, _, _ := bytes.Cut(data, []byte("\n"))
+	return bytes.TrimSuffix(text, []byte("\r"))
+}
+
+// mistake is one mistake in a configuration file, and where it is.
+type mistake struct {
+	at  place // zero: not in the file
+	err error
+}
+
+func (m *mistake) Error() string { return m.err.Error() }
+func (m *mistake) Unwrap() error { return m.err }
+
+// at returns the place of a key, such as clusters.orders.dial[0].to: where its name
+// stands, or where the item of a list begins. For a key that the file does not have it
+// is the place of the section that lacks it, and found is false. A key that an alias or
+// a merge brings is where it is written.
+func (d *document) at(key string) (at place, found bool) {
+	n := d.root
+	at = placeOf(n)
+	for key != "" {
+		name, value, length := step(resolved(n), key, maxNesting)
+		if value == nil {
+			return at, false
+		}
+		at, n = placeOf(name), value
+		key = strings.TrimPrefix(key[length:], ".")
+	}
+	return at, true
+}
+
+// step finds the first part of a key in a map or list: the node of its name, the value,
+// and the length of the part. value is nil where it is not there. Names may have dots:
+// the longest name that fits decides.
+func step(n *yaml.Node, key string, depth int) (name, value *yaml.Node, length int) {
+	if n.Kind == yaml.SequenceNode {
+		end := strings.IndexByte(key, ']')
+		if !strings.HasPrefix(key, "[") || end < 0 {
+			return nil, nil, 0
+		}
+		i, err := strconv.Atoi(key[1:end])
+		if err != nil || i < 0 || i >= len(n.Content) {
+			return nil, nil, 0
+		}
+		return n.Content[i], n.Content[i], end + 1
+	}
+	if n.Kind != yaml.MappingNode || depth == 0 {
+		return nil, nil, 0
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		text := resolved(n.Content[i]).Value
+		if len(text) > length && begins(key, text) && !isMerge(n.Content[i]) {
+			name, value, length = n.Content[i], n.Content[i+1], len(text)
+		}
+	}
+	if value != nil {
+		return name, value, length
+	}
+	for _, from := range merged(n) {
+		if name, value, length = step(resolved(from), key, depth-1); value != nil {
+			break
+		}
+	}
+	return name, value, length
+}
+
+// begins reports whether a key is, or is below, another.
+func begins(key, with string) bool {
+	rest, ok := strings.CutPrefix(key, with)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// locate makes [*mistake]s of the mistakes in keys, in the order of their places. One
+// whose value came from an environment variable names it, and has no place.
+func (d *document) locate(values *layers, errs []error) []error {
+	located := make([]error, 0, len(errs))
+	for _, err := range errs {
+		if _, ok := errors.AsType[*mistake](err); !ok {
+			err = d.locateOne(values, err)
+		}
+		located = append(located, err)
+	}
+	slices.SortStableFunc(located, func(a, b error) int { return placeOfError(a).compare(placeOfError(b)) })
+	return located
+}
+
+func (d *document) locateOne(values *layers, err error) error {
+	bad, ok := errors.AsType[*proxy.ConfigError](err)
+	if !ok {
+		return err
+	}
+	if variable, ok := values.overrides[bad.Key]; ok {
+		return &proxy.ConfigError{Key: bad.Key + " (" + variable + ")", Problem: bad.Problem, Fix: bad.Fix}
+	}
+	if isVariable(bad.Key) {
+		return err
+	}
+	at, _ := d.at(bad.Key)
+	return &mistake{at: at, err: err}
+}
+
+func placeOfError(err error) place {
+	if m, ok := errors.AsType[*mistake](err); ok {
+		return m.at
+	}
+	return place{}
+}
+
+// compare orders places; what has none comes last.
+func (p place) compare(other place) int {
+	switch {
+	case p == other:
+		return 0
+	case p == place{}:
+		return 1
+	case other == place{}:
+		return -1
+	case p.line != other.line:
+		return p.line - other.line
+	default:
+		return p.column - other.column
+	}
+}
+
+// mistakes has one line for each mistake in a configuration file:
+// FILE:LINE:COLUMN: key: problem; fix.
+func mistakes(file string, errs []error) *usageError {
+	var lines []error
+	for _, err := range errs {
+		name := file
+		if at := placeOfError(err); at != (place{}) {
+			name = fmt.Sprintf("%s:%d:%d", file, at.line, at.column)
+		}
+		lines = append(lines, fmt.Errorf("%s: %w", name, err))
+	}
+	return &usageError{errors.Join(lines...)}
+}
+
+// independent returns those of the later mistakes, of values and files, that cannot
+// follow from the mistakes of form, which are of keys that could not be read.
+func (d *document) independent(form, later []error) []error {
+	return slices.DeleteFunc(slices.Clone(later), func(err error) bool {
+		bad, ok := errors.AsType[*proxy.ConfigError](err)
+		return ok && slices.ContainsFunc(form, func(err error) bool {
+			cause, ok := errors.AsType[*proxy.ConfigError](err)
+			return ok && !isVariable(cause.Key) && d.follows(bad, cause)
+		})
+	})
+}
+
+// follows reports whether a mistake may be there only because another key could not be
+// read: it is of that key, above or below it; it misses a key beside it, whose name may
+// be the one that is misspelt; or it names the key.
+func (d *document) follows(bad, cause *proxy.ConfigError) bool {
+	if begins(bad.Key, cause.Key) || begins(cause.Key, bad.Key) {
+		return true
+	}
+	section, name := parent(cause.Key)
+	if section != "" && !begins(bad.Key, section) {
+		return false
+	}
+	if beside, _ := parent(bad.Key); beside == section {
+		if _, found := d.at(bad.Key); !found {
+			return true
+		}
+	}
+	return slices.Contains(strings.FieldsFunc(bad.Problem, isNoKeyLetter), name)
+}
+
+// parent parts a key into its section and its name.
+func parent(key string) (section, name string) {
+	i := strings.LastIndexByte(key, '.')
+	return key[:max(i, 0)], key[i+1:]
+}
+
+func isNoKeyLetter(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }
+
+// isVariable reports whether what stands for a key is an environment variable.
+func isVariable(key string) bool {
+	return key != "" && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" && strings.Contains(key, "_")
+}
