@@ -47,7 +47,7 @@ func (c *Cluster) checkSecrets() error {
 		if file, ok := errors.AsType[*auth.FileError](err); ok {
 			bad.Key += "." + file.Key
 			if strings.HasSuffix(file.Key, "_env") {
-				bad.Fix = "set the variable for kproxy, or name a file with password_file"
+				bad.Fix = "set the variable for kproxy, or have it read from a file"
 			}
 		}
 		errs = append(errs, bad)

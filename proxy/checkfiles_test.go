@@ -25,7 +25,7 @@ func TestEveryFileIsNamed(t *testing.T) {
 	one.Listeners[1].Login = &Login{UsersFile: file, Mechanisms: []string{"PLAIN"}}
 	want := []string{
 		"state_dir: " + file + " is not a directory; name a directory in which kproxy may write, or leave the key out",
-		"clusters.orders.sasl.password_env: environment variable KPROXY_TEST_NOTHING is empty; set the variable for kproxy, or name a file with password_file",
+		"clusters.orders.sasl.password_env: environment variable KPROXY_TEST_NOTHING is empty; set the variable for kproxy, or have it read from a file",
 		"clusters.orders.tls.ca: open /no/ca: no such file or directory; name a file in PEM that is there, and that kproxy may read",
 		"clusters.orders.listeners.fred.tls.certs[0].key: open /no/key: no such file or directory; name a file in PEM that is there, and that kproxy may read",
 		"clusters.orders.listeners.fred.tls.client_ca: " + file + ": has no certificate in PEM; name a file in PEM that begins with a certificate",

@@ -78,7 +78,9 @@ func (v *validator) networks(key string, l *Listener) {
 
 // networkList parses networks, and returns those that are good.
 func (v *validator) networkList(key string, networks []string) (parsed []netip.Prefix) {
-	for _, s := range networks {
+	list := key
+	for i, s := range networks {
+		key := item(list, i)
 		p, err := admission.ParseNetwork(s)
 		switch {
 		case err != nil:

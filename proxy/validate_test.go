@@ -66,10 +66,10 @@ func TestValidate(t *testing.T) {
 			},
 			[]string{
 				`clusters.orders.via_known_hosts: there is no file of known host keys, without which anyone could be bastion; make one: ssh-keyscan -p 22 bastion >> known_hosts, and compare the key with the one that its administrator gives`,
-				`clusters.orders.source: 10.0.0.7 and fd00::7 are of two families; write IPv4 addresses, or IPv6 addresses`,
-				`clusters.orders.source: 10.0.0.7 is there twice; take it out`,
-				`clusters.orders.source: "0.0.0.0" is no address to dial from; write addresses of this machine, such as 10.0.0.7`,
-				`clusters.orders.source: "eth0" is no address to dial from; write addresses of this machine, such as 10.0.0.7`,
+				`clusters.orders.source[1]: 10.0.0.7 and fd00::7 are of two families; write IPv4 addresses, or IPv6 addresses`,
+				`clusters.orders.source[2]: 10.0.0.7 is there twice; take it out`,
+				`clusters.orders.source[3]: "0.0.0.0" is no address to dial from; write addresses of this machine, such as 10.0.0.7`,
+				`clusters.orders.source[4]: "eth0" is no address to dial from; write addresses of this machine, such as 10.0.0.7`,
 				`clusters.audit.via: it holds a password; write socks5://user@host:1080, and the password into a file that via_password_file names`,
 			},
 		},
@@ -218,13 +218,13 @@ func TestValidate(t *testing.T) {
 				many.ProxyProtocol.Mode = HeaderOptional
 			},
 			[]string{
-				`clusters.orders.listeners.fred.allow: "10.0.0.1/8": has bits behind its /8; is it 10.0.0.0/8?; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
-				`clusters.orders.listeners.fred.allow: "moon": not a network; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
-				`clusters.orders.listeners.fred.allow: "fe80::1%eth0": an address with a zone is on one link alone; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
-				`clusters.orders.listeners.fred.allow: "::ffff:10.0.0.0/104": IPv4 clients are known by their IPv4 address; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
-				`clusters.orders.listeners.fred.proxy_protocol.from: "sun": not a network; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
+				`clusters.orders.listeners.fred.allow[0]: "10.0.0.1/8": has bits behind its /8; is it 10.0.0.0/8?; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
+				`clusters.orders.listeners.fred.allow[1]: "moon": not a network; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
+				`clusters.orders.listeners.fred.allow[2]: "fe80::1%eth0": an address with a zone is on one link alone; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
+				`clusters.orders.listeners.fred.allow[3]: "::ffff:10.0.0.0/104": IPv4 clients are known by their IPv4 address; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
+				`clusters.orders.listeners.fred.proxy_protocol.from[0]: "sun": not a network; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
 				`clusters.orders.listeners.fred.proxy_protocol.mode: "always" is neither required nor optional; write one of them`,
-				`clusters.audit.listeners.many.allow: 10.1.0.0/16 is there already, or within a network that is; take it out`,
+				`clusters.audit.listeners.many.allow[1]: 10.1.0.0/16 is there already, or within a network that is; take it out`,
 				`clusters.audit.listeners.many.allow: 11.0.0.1/32 is all within deny, which decides; take it out of one of the two`,
 				`clusters.audit.listeners.many.proxy_protocol: nobody's headers count without from; write from: the networks of the load balancers`,
 			},
@@ -268,10 +268,10 @@ func TestValidate(t *testing.T) {
 				orders.Bootstrap = []string{"b0.internal", ":9092", "0.0.0.0:9092", "fd00::1:9092"}
 			},
 			[]string{
-				`clusters.orders.bootstrap: "b0.internal" has no port; add one, such as b0.internal:9092`,
-				`clusters.orders.bootstrap: ":9092" names no host; write the broker's name or address, such as broker-1:9092`,
-				`clusters.orders.bootstrap: "0.0.0.0:9092" names no host; write the broker's name or address, such as broker-1:9092`,
-				`clusters.orders.bootstrap: "fd00::1:9092" has more than one colon; write an IPv6 address in brackets, such as [::1]:9092`,
+				`clusters.orders.bootstrap[0]: "b0.internal" has no port; add one, such as b0.internal:9092`,
+				`clusters.orders.bootstrap[1]: ":9092" names no host; write the broker's name or address, such as broker-1:9092`,
+				`clusters.orders.bootstrap[2]: "0.0.0.0:9092" names no host; write the broker's name or address, such as broker-1:9092`,
+				`clusters.orders.bootstrap[3]: "fd00::1:9092" has more than one colon; write an IPv6 address in brackets, such as [::1]:9092`,
 			},
 		},
 		{
@@ -281,9 +281,9 @@ func TestValidate(t *testing.T) {
 				orders.Dial = append(orders.Dial, DialRule{Match: "10.0.0.1:*", To: "127.0.1.8:{1}"})
 			},
 			[]string{
-				`clusters.orders.bootstrap: localhost:9092 is kproxy's own, by clusters.orders.listeners.fred.bind; write the broker's address, or bind kproxy elsewhere`,
-				`clusters.orders.bootstrap: 127.0.0.1:29150 is kproxy's own, by clusters.orders.listeners.alice.nodes.ports; write the broker's address, or bind kproxy elsewhere`,
-				`clusters.orders.bootstrap: 127.0.1.8:9092 is kproxy's own, by clusters.audit.listeners.many.nodes.addresses; write the broker's address, or bind kproxy elsewhere`,
+				`clusters.orders.bootstrap[0]: localhost:9092 is kproxy's own, by clusters.orders.listeners.fred.bind; write the broker's address, or bind kproxy elsewhere`,
+				`clusters.orders.bootstrap[1]: 127.0.0.1:29150 is kproxy's own, by clusters.orders.listeners.alice.nodes.ports; write the broker's address, or bind kproxy elsewhere`,
+				`clusters.orders.bootstrap[2]: 127.0.1.8:9092 is kproxy's own, by clusters.audit.listeners.many.nodes.addresses; write the broker's address, or bind kproxy elsewhere`,
 			},
 		},
 		{
@@ -302,7 +302,7 @@ func TestValidate(t *testing.T) {
 			func(_ *Config, orders *Cluster, _, _ *Listener) {
 				orders.Dial = []DialRule{{Match: "*.internal:*", To: "127.0.0.1:{60000+port}"}}
 			},
-			[]string{`clusters.orders.bootstrap: dial rule 0 for bootstrap b0.internal:9092: "127.0.0.1:69092" has the port "69092"; write a port of 1-65535, such as 127.0.0.1:9092; correct the rule, or put one for this address above it`},
+			[]string{`clusters.orders.bootstrap[0]: dial rule 0 for bootstrap b0.internal:9092: "127.0.0.1:69092" has the port "69092"; write a port of 1-65535, such as 127.0.0.1:9092; correct the rule, or put one for this address above it`},
 		},
 		{
 			"bind and advertise",
@@ -435,7 +435,7 @@ func TestValidate(t *testing.T) {
 			},
 			[]string{
 				`clusters.audit.listeners.many.bind: [::]:29094 is bound already by clusters.orders.listeners.fred.bind, as [::1]:29094; move one of them to another port or address`,
-				`clusters.orders.bootstrap: 127.0.0.9:29094 is kproxy's own, by clusters.audit.listeners.many.bind; write the broker's address, or bind kproxy elsewhere`,
+				`clusters.orders.bootstrap[2]: 127.0.0.9:29094 is kproxy's own, by clusters.audit.listeners.many.bind; write the broker's address, or bind kproxy elsewhere`,
 			},
 		},
 		{

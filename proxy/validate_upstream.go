@@ -38,8 +38,9 @@ func (v *validator) bootstrap(key string, c *Cluster) {
 	if len(c.Bootstrap) == 0 {
 		v.add(key+".bootstrap", "there is no bootstrap address", "write one or more brokers, such as [broker-1:9092, broker-2:9092]")
 	}
-	key += ".bootstrap"
-	for _, address := range c.Bootstrap {
+	list := key + ".bootstrap"
+	for i, address := range c.Bootstrap {
+		key := item(list, i)
 		host, port, err := hostport.Parse(address)
 		if err != nil {
 			v.addErr(key, err)
@@ -59,6 +60,9 @@ func (v *validator) bootstrap(key string, c *Cluster) {
 		}
 	}
 }
+
+// item is the key of an item of a list.
+func item(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 
 // rules gives the mistakes of a cluster's dial rules their place in the file.
 func (v *validator) rules(key string, err error) {

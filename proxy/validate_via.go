@@ -48,7 +48,9 @@ func (v *validator) source(key string, c *Cluster) {
 		return
 	}
 	var all []netip.Addr
-	for _, s := range c.Source {
+	list := key
+	for i, s := range c.Source {
+		key := item(list, i)
 		ip, err := netip.ParseAddr(s)
 		switch {
 		case err != nil || ip.IsUnspecified() || ip.IsMulticast():

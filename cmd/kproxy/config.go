@@ -34,8 +34,7 @@ type settings struct {
 	values   *layers
 }
 
-// maxConfig bounds a configuration file, in bytes: 10,000 listeners have some 5 MB. Of a
-// file of signs alone the parser makes 100 times as much.
+// maxConfig bounds a configuration file, in bytes: 10,000 listeners have some 5 MB.
 const maxConfig = 16 << 20
 
 // loadConfig reads a configuration file and the environment variables that

@@ -227,6 +227,7 @@ func TestBadEnvironment(t *testing.T) {
 		{"KPROXY_LOG_LEVL", "info", `KPROXY_LOG_LEVL: an environment variable that is no key's; did you mean KPROXY_LOG_LEVEL?`},
 		{"KPROXY_CLUSTERS_AUDIT_SASL_USERNAME", "u", `KPROXY_CLUSTERS_AUDIT_SASL_USERNAME: an environment variable that is no key's; did you mean KPROXY_CLUSTERS_ORDERS_SASL_USERNAME?`},
 		{"KPROXY_CLUSTERS_ORDERS_SASL_MECHANISM", "GSSAPI", `clusters.orders.sasl.mechanism (KPROXY_CLUSTERS_ORDERS_SASL_MECHANISM): "GSSAPI" is no mechanism that kproxy knows; write one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM`},
+		{"KPROXY_CLUSTERS_ORDERS_BOOTSTRAP", "b0:1, b1", `clusters.orders.bootstrap[1] (KPROXY_CLUSTERS_ORDERS_BOOTSTRAP): "b1" has no port; add one, such as b1:9092`},
 		{"KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND", "localhost", `clusters.orders.listeners.fred.bind (KPROXY_CLUSTERS_ORDERS_LISTENERS_FRED_BIND): "localhost" has no port; add one, such as localhost:9092`},
 	}
 	for _, tt := range tests {

@@ -36,6 +36,9 @@ func FuzzReadConfig(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, mistake := range mistakes {
+		if strings.Contains(mistake, "aliases-without-end") {
+			continue // each of its kind takes a second
+		}
 		data, err := os.ReadFile(mistake)
 		if err != nil {
 			f.Fatal(err)

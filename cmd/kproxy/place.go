@@ -127,7 +127,8 @@ func (d *document) locateOne(values *layers, err error) error {
 	if !ok {
 		return err
 	}
-	if variable, ok := values.overrides[bad.Key]; ok {
+	list, _, _ := strings.Cut(bad.Key, "[") // a variable has a list as a whole
+	if variable, ok := values.overrides[list]; ok {
 		return &proxy.ConfigError{Key: bad.Key + " (" + variable + ")", Problem: bad.Problem, Fix: bad.Fix}
 	}
 	if isVariable(bad.Key) {
@@ -177,37 +178,67 @@ func mistakes(file string, errs []error) *usageError {
 // independent returns those of the later mistakes, of values and files, that cannot
 // follow from the mistakes of form, which are of keys that could not be read.
 func (d *document) independent(form, later []error) []error {
+	unread := unreadKeys{sections: map[string][]string{}, above: map[string]bool{}}
+	for _, err := range form {
+		if bad, ok := errors.AsType[*proxy.ConfigError](err); ok && !isVariable(bad.Key) {
+			unread.add(bad.Key)
+		}
+	}
 	return slices.DeleteFunc(slices.Clone(later), func(err error) bool {
 		bad, ok := errors.AsType[*proxy.ConfigError](err)
-		return ok && slices.ContainsFunc(form, func(err error) bool {
-			cause, ok := errors.AsType[*proxy.ConfigError](err)
-			return ok && !isVariable(cause.Key) && d.follows(bad, cause)
-		})
+		if !ok {
+			return false
+		}
+		_, found := d.at(bad.Key)
+		return unread.explain(bad, found)
 	})
 }
 
-// follows reports whether a mistake may be there only because another key could not be
-// read: it is of that key, above or below it; it misses a key beside it, whose name may
-// be the one that is misspelt; or it names the key.
-func (d *document) follows(bad, cause *proxy.ConfigError) bool {
-	if begins(bad.Key, cause.Key) || begins(cause.Key, bad.Key) {
-		return true
-	}
-	section, name := parent(cause.Key)
-	if section != "" && !begins(bad.Key, section) {
-		return false
-	}
-	if beside, _ := parent(bad.Key); beside == section {
-		if _, found := d.at(bad.Key); !found {
-			return true
-		}
-	}
-	return slices.Contains(strings.FieldsFunc(bad.Problem, isNoKeyLetter), name)
+// unreadKeys are keys that could not be read.
+type unreadKeys struct {
+	sections map[string][]string // their names, by section
+	above    map[string]bool     // the keys, and the sections that they are in
 }
 
-// parent parts a key into its section and its name.
+func (u *unreadKeys) add(key string) {
+	section, name := parent(key)
+	u.sections[section] = append(u.sections[section], name)
+	for key != "" {
+		if _, of := parent(section); of != "clusters" && of != "listeners" {
+			u.above[key] = true // else what is said of the key is said of its name
+		}
+		key = section
+		section, _ = parent(key)
+	}
+}
+
+// explain reports whether a mistake may be there only because a key could not be read:
+// it is of that key, above or below it; it misses a key beside it, whose name may be the
+// one that is misspelt; or it names the key. found says that the file has the mistake's
+// key.
+func (u *unreadKeys) explain(bad *proxy.ConfigError, found bool) bool {
+	if u.above[bad.Key] {
+		return true
+	}
+	words := strings.FieldsFunc(bad.Problem, isNoKeyLetter)
+	beside := !found
+	for key := bad.Key; key != ""; beside = false {
+		section, name := parent(key)
+		unread := u.sections[section]
+		if beside && len(unread) > 0 || slices.Contains(unread, name) {
+			return true
+		}
+		if slices.ContainsFunc(unread, func(name string) bool { return slices.Contains(words, name) }) {
+			return true
+		}
+		key = section
+	}
+	return false
+}
+
+// parent parts a key into its section and its name. The section of an item is its list.
 func parent(key string) (section, name string) {
-	i := strings.LastIndexByte(key, '.')
+	i := strings.LastIndexAny(key, ".[")
 	return key[:max(i, 0)], key[i+1:]
 }
 

@@ -157,7 +157,7 @@ clusters:
 	before := old.ConnectionState().PeerCertificates[0].SerialNumber
 	_, _ = files.Pair(t, "edge", ca.Issue(t, nil, "localhost"))
 	k.signal(syscall.SIGHUP)
-	k.wantLog("SIGHUP: ")
+	k.wantLog(`level=WARN msg="SIGHUP: the configuration is not reloaded; certificates, keys and CAs are read now" fix="restart kproxy to use a changed configuration; users, secrets and tokens follow their files by themselves, certificates, keys and CAs only with reload.watch: true"`)
 	k.wantLog("certificates and keys have changed; new connections use the new ones")
 	askVersions(t, old)
 	if after := connect().ConnectionState().PeerCertificates[0].SerialNumber; after.Cmp(before) == 0 {

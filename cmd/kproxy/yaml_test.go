@@ -120,6 +120,7 @@ func TestBoundedReading(t *testing.T) {
 		"maps":          {strings.Repeat("{a: ", 1_000_000), "values are nested more than 50 deep"},
 		"dashes":        {strings.Repeat("- ", 1_000_000), "values are nested more than 50 deep"},
 		"stairs":        {stairs.String(), "values are nested more than 50 deep"},
+		"many values":   {"a: [" + strings.Repeat("a,", 3<<20) + "]", "and 2097152 are the most"},
 		"an open quote": {"a: \"" + strings.Repeat("x\n", 500_000), "the quote that opens here is not closed"},
 	} {
 		var before, after runtime.MemStats

@@ -22,6 +22,9 @@ func syntaxMistake(data []byte, err error) *mistake {
 	if noticed == (place{}) { // the bytes themselves are wrong
 		noticed = placeIn(data, bad.Mark.Index)
 	}
+	if end := placeIn(data, len(bytes.TrimRight(data, " \t\r\n"))); noticed.compare(end) > 0 {
+		noticed = end // the library counts a line more
+	}
 	at, text := noticed, ""
 	if tab, ok := indentingTab(data, began, noticed); ok && !strings.Contains(bad.ContextMsg, "quoted") {
 		return &mistake{at: tab, err: errors.New("a tab in the indentation; indent with spaces, which alone YAML takes there")}
