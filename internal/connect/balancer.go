@@ -39,13 +39,18 @@ func (s seenAt) only() int32 {
 // mixed reports whether several nodes have answered: the address is a load balancer's.
 func (s seenAt) mixed() bool { return len(s.nodes) > 1 }
 
-// String names the nodes: "nodes 0, 2".
+// String names the nodes, the first few of them: "nodes 0, 2 and 5 more".
 func (s seenAt) String() string {
+	const few = 5
 	var names []string
-	for _, node := range s.nodes {
+	for _, node := range s.nodes[:min(len(s.nodes), few)] {
 		names = append(names, strconv.Itoa(int(node)))
 	}
-	return "nodes " + strings.Join(names, ", ")
+	text := "nodes " + strings.Join(names, ", ")
+	if more := len(s.nodes) - few; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // lookAt runs ask for several connections at the same time, and gathers the nodes that
