@@ -19,8 +19,15 @@ import (
 // it answers counts: a load balancer sends each new connection to any broker. They are
 // open at the same time, so that a balancer that takes turns gives them to different
 // brokers, whatever other connections come between. With many brokers few are enough, and
-// there must not be many for each.
-func looks(brokers int) int { return min(max(24/brokers, 2), 12) }
+// there must not be many for each. Through a program, each connection is a process of the
+// user's, such as kubectl's, which may be large.
+func (o *Options) looks(brokers int) int {
+	const fewest = 2
+	if strings.HasPrefix(o.Via.URL, "exec:") {
+		return fewest
+	}
+	return min(max(24/brokers, fewest), 12)
+}
 
 // seenAt is which nodes an address has answered as.
 type seenAt struct {
@@ -55,8 +62,8 @@ func (s seenAt) String() string {
 
 // lookAt runs ask for several connections at the same time, and gathers the nodes that
 // they tell.
-func lookAt(c *Cluster, ask func() int32) seenAt {
-	found := make([]int32, looks(len(c.Brokers)))
+func (a asker) lookAt(c *Cluster, ask func() int32) seenAt {
+	found := make([]int32, a.looks(len(c.Brokers)))
 	var asking sync.WaitGroup
 	for i := range found {
 		asking.Go(func() { found[i] = ask() })
@@ -91,7 +98,7 @@ func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
 	case len(c.Brokers) == 1:
 		return seenAt{nodes: []int32{first}}
 	}
-	s := lookAt(c, ask)
+	s := a.lookAt(c, ask)
 	s.nodes = append(s.nodes, first)
 	slices.Sort(s.nodes)
 	s.nodes = slices.Compact(s.nodes)
@@ -104,7 +111,7 @@ func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker) error {
 	if len(c.Brokers) == 1 {
 		return nil
 	}
-	s := lookAt(c, func() int32 {
+	s := a.lookAt(c, func() int32 {
 		i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
 		if err != nil {
 			return proxy.NoNode
@@ -132,7 +139,7 @@ func (a asker) refusesID(ctx context.Context, c *Cluster, b Broker) bool {
 	if c.ID == "" || len(c.Brokers) == 1 {
 		return false
 	}
-	s := lookAt(c, func() int32 {
+	s := a.lookAt(c, func() int32 {
 		if errors.Is(a.greet(ctx, b.Node, addressOf(b), c.ID, b.Node), kerr.RebootstrapRequired) {
 			return b.Node
 		}

@@ -187,8 +187,11 @@ func TestSeenAt(t *testing.T) {
 		}
 	}
 	for brokers, want := range map[int]int{1: 12, 2: 12, 3: 8, 6: 4, 12: 2, 100: 2} {
-		if got := looks(brokers); got != want {
+		if got := new(Options).looks(brokers); got != want {
 			t.Errorf("%d brokers: %d looks, want %d", brokers, got, want)
 		}
+	}
+	if got := (&Options{Via: proxy.Via{URL: "exec:kubectl exec -i x -- nc {host} {port}"}}).looks(2); got != 2 {
+		t.Errorf("through a program: %d looks, want 2", got)
 	}
 }
