@@ -5,12 +5,15 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +21,7 @@ import (
 
 	"kproxy/e2e/lab"
 	"kproxy/internal/certlab"
+	"kproxy/internal/via/viatest"
 )
 
 // The story's networks: the broker is in vpc, and whoever is outside knows one address
@@ -309,4 +313,32 @@ func TestConnectThreeBrokers(t *testing.T) {
 	// A roll: whoever has been told of a broker's port finds the broker there again.
 	k.Restart(t, 2, (*lab.Broker).Stop)
 	c.tools(t, k.NewTopic(t, "connect-rolled", 6), brokerCount)
+}
+
+// TestConnectBehindABalancer gives the address of a load balancer in front of all brokers:
+// it is used for bootstrap, and no broker is dialled there.
+func TestConnectBehindABalancer(t *testing.T) {
+	k := shared.kafka
+	var turn atomic.Int64
+	balancer := viatest.NewGate(t, func(conn net.Conn) {
+		broker, err := new(net.Dialer).DialContext(t.Context(), "tcp", k.client(1+int32(turn.Add(1)%brokerCount)))
+		if err != nil {
+			return
+		}
+		defer broker.Close()
+		go func() {
+			_, _ = io.Copy(broker, conn)
+			_ = broker.(*net.TCPConn).CloseWrite()
+		}()
+		_, _ = io.Copy(conn, broker)
+		_ = conn.Close()
+	})
+	for range 5 {
+		cmd := lab.Command(t.Context(), shared.kproxy, "connect", balancer.Address, "--exec", "true")
+		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
+		out, err := lab.Output(cmd)
+		if err != nil || strings.Count(out, " cannot be reached: ") != brokerCount || !strings.Contains(out, " answer at "+balancer.Address+" in turn, as behind a load balancer") {
+			t.Fatalf("%v:\n%s", err, out)
+		}
+	}
 }

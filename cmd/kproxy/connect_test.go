@@ -48,7 +48,7 @@ type connected struct {
 	stdout, stderr string
 	bootstrap      string            // that the command was given
 	brokers        map[string]string // node -> the address here, of the printed table
-	because        map[string]string // node -> the last columns of the table
+	because        map[string]string // node -> where it is dialled, and why
 }
 
 // runConnect runs connect with a command that notes what it was given.
@@ -64,8 +64,8 @@ func runConnect(t *testing.T, args ...string) connected {
 	if _, rest, ok := strings.Cut(c.stdout, "bootstrap "); ok {
 		c.bootstrap = strings.TrimSpace(rest)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^(\d+) +\S+ +((?:localhost|127\.\S+):\d+) +(\S+ +.*)$`).FindAllStringSubmatch(c.stderr, -1) {
-		c.brokers[m[1]], c.because[m[1]] = m[2], strings.Join(strings.Fields(m[3]), " ")
+	for _, m := range regexp.MustCompile(`(?m)^  (\d+) +((?:localhost|127\.\S+):\d+)  +(\S+(?: \S+)*)  +(\S+(?: \S+)*)(?:  |$)`).FindAllStringSubmatch(c.stderr, -1) {
+		c.brokers[m[1]], c.because[m[1]] = m[2], m[3]+" "+m[4]
 	}
 	return c
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"kproxy/internal/columns"
 )
 
 // output keeps what was written, and says when it holds a text.
@@ -62,7 +64,7 @@ func TestDemo(t *testing.T) {
 	go func() { ended <- runDemo(ctx, out, 2000, false) }()
 	out.until(t, "-c 5\n\n", ended)
 	for line := range strings.Lines(out.String()) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > tableWidth {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > columns.Width {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
@@ -161,7 +163,7 @@ func TestDemoBar(t *testing.T) {
 		t.Fatal("nothing is drawn")
 	}
 	for _, line := range drawn {
-		if n := utf8.RuneCountInString(line); n > tableWidth {
+		if n := utf8.RuneCountInString(line); n > columns.Width {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}

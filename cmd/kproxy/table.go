@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"kproxy/internal/columns"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
@@ -15,41 +16,41 @@ import (
 // printTable writes what clients are told and where it leads: for each listener a
 // heading, and a line for each node.
 func printTable(w io.Writer, rows []proxy.Row) error {
-	var t *wideTable
+	var t *columns.Table
 	var before proxy.Row
 	for _, r := range rows {
 		if t == nil || r.Cluster != before.Cluster || r.Listener != before.Listener {
-			if err := t.flush(w); err != nil {
+			if err := t.Write(w); err != nil {
 				return err
 			}
 			if _, err := fmt.Fprintf(w, "cluster %s, listener %s: bootstrap at %s\n", r.Cluster, r.Listener, r.Bootstrap); err != nil {
 				return err
 			}
-			t = newWideTable("NODE", "BIND", "ADVERTISED", "DIALLED")
+			t = columns.New("NODE", "BIND", "ADVERTISED", "DIALLED")
 		}
 		before = r
 		if r.Node == proxy.NoNode {
-			t.line("?", "-", "-", "no broker has answered yet")
+			t.Line("?", "-", "-", "no broker has answered yet")
 			continue
 		}
-		t.line(strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
+		t.Line(strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
 	}
-	return t.flush(w)
+	return t.Write(w)
 }
 
 // printPlan writes what would be bound, before any broker has been asked.
 func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
-	var t *wideTable
+	var t *columns.Table
 	var before proxy.PlannedEndpoints
 	for _, p := range plan {
 		if t == nil || p.Cluster != before.Cluster || p.Listener != before.Listener {
-			if err := t.flush(w); err != nil {
+			if err := t.Write(w); err != nil {
 				return err
 			}
 			if _, err := fmt.Fprintf(w, "cluster %s, listener %s\n", p.Cluster, p.Listener); err != nil {
 				return err
 			}
-			t = newWideTable("NODE", "BIND", "ADVERTISED")
+			t = columns.New("NODE", "BIND", "ADVERTISED")
 		}
 		before = p
 		node := fmt.Sprintf("%d-%d", p.FirstNode, p.LastNode)
@@ -61,9 +62,9 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 		case p.LastNode:
 			node = strconv.Itoa(int(p.FirstNode))
 		}
-		t.line(node, addresses(p.FirstBind, p.LastBind), addresses(p.FirstAdvertised, p.LastAdvertised))
+		t.Line(node, addresses(p.FirstBind, p.LastBind), addresses(p.FirstAdvertised, p.LastAdvertised))
 	}
-	return t.flush(w)
+	return t.Write(w)
 }
 
 // addresses writes a run of them in short: 127.0.0.1:9100-9199, 127.0.1.{1-254}:9092.

@@ -20,8 +20,15 @@ import (
 // it answers counts: a load balancer sends each new connection to any broker. They are
 // open at the same time, so that a balancer that takes turns gives them to different
 // brokers, whatever other connections come between. With many brokers few are enough, and
-// there must not be many for each.
-func looks(brokers int) int { return min(max(24/brokers, 2), 12) }
+// there must not be many for each. Through a program, each connection is a process of the
+// user's, such as kubectl's, which may be large.
+func (o *Options) looks(brokers int) int {
+	const fewest = 2
+	if strings.HasPrefix(o.Via.URL, "exec:") {
+		return fewest
+	}
+	return min(max(24/brokers, fewest), 12)
+}
 
 // seenAt is which nodes have responded at an address.
 type seenAt struct {
@@ -56,22 +63,27 @@ func (s seenAt) only() int32 {
 // mixed reports whether several nodes have answered: the address is a load balancer's.
 func (s seenAt) mixed() bool { return len(s.nodes) > 1 }
 
-// String names the nodes: "nodes 0, 2".
+// String names the nodes, the first few of them: "nodes 0, 2 and 5 more".
 func (s seenAt) String() string {
+	const few = 5
 	var names []string
-	for _, node := range s.nodes {
+	for _, node := range s.nodes[:min(len(s.nodes), few)] {
 		names = append(names, strconv.Itoa(int(node)))
 	}
-	return "nodes " + strings.Join(names, ", ")
+	text := "nodes " + strings.Join(names, ", ")
+	if more := len(s.nodes) - few; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // lookAt runs ask for several connections at the same time, and gathers the nodes that
 // they tell.
-func lookAt(c *Cluster, ask func() (int32, doctor.Layout)) seenAt {
+func (a asker) lookAt(c *Cluster, ask func() (int32, doctor.Layout)) seenAt {
 	var mu sync.Mutex // guards s
 	var s seenAt
 	var asking sync.WaitGroup
-	for range looks(len(c.Brokers)) {
+	for range a.looks(len(c.Brokers)) {
 		asking.Go(func() {
 			node, layout := ask()
 			mu.Lock()
@@ -95,7 +107,7 @@ func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
 	var s seenAt
 	node, layout := ask()
 	if node != proxy.NoNode && len(c.Brokers) > 1 {
-		s = lookAt(c, ask)
+		s = a.lookAt(c, ask)
 	}
 	s.add(node, layout)
 	return s
@@ -106,7 +118,7 @@ func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
 func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker, first int32) error {
 	var s seenAt
 	if len(c.Brokers) > 1 && first == b.Node {
-		s = lookAt(c, func() (int32, doctor.Layout) { return a.describedAt(ctx, b.Node, addressOf(b), c.Brokers) })
+		s = a.lookAt(c, func() (int32, doctor.Layout) { return a.describedAt(ctx, b.Node, addressOf(b), c.Brokers) })
 	}
 	s.add(first, doctor.Layout{})
 	return s.objection(b.Node)
@@ -129,7 +141,7 @@ func (a asker) refusesID(ctx context.Context, c *Cluster, b Broker) bool {
 	if c.ID == "" || len(c.Brokers) == 1 {
 		return false
 	}
-	s := lookAt(c, func() (int32, doctor.Layout) {
+	s := a.lookAt(c, func() (int32, doctor.Layout) {
 		if errors.Is(a.greet(ctx, b.Node, addressOf(b), c.ID, b.Node), kerr.RebootstrapRequired) {
 			return b.Node, doctor.Layout{}
 		}

@@ -169,3 +169,29 @@ func TestNoSessionToALoadBalancer(t *testing.T) {
 		}
 	}
 }
+
+func TestSeenAt(t *testing.T) {
+	for _, tt := range []struct {
+		seen seenAt
+		only int32
+		text string
+	}{
+		{seenAt{nodes: []int32{4}}, 4, "nodes 4"},
+		{seenAt{nodes: []int32{4}, quiet: true}, proxy.NoNode, "nodes 4"},
+		{seenAt{nodes: []int32{0, 2}}, proxy.NoNode, "nodes 0, 2"},
+		{seenAt{nodes: []int32{0, 1, 2, 3, 4, 5, 6}}, proxy.NoNode, "nodes 0, 1, 2, 3, 4 and 2 more"},
+		{seenAt{quiet: true}, proxy.NoNode, "nodes "},
+	} {
+		if got, text := tt.seen.only(), tt.seen.String(); got != tt.only || text != tt.text {
+			t.Errorf("got %d, %q; want %d, %q", got, text, tt.only, tt.text)
+		}
+	}
+	for brokers, want := range map[int]int{1: 12, 2: 12, 3: 8, 6: 4, 12: 2, 100: 2} {
+		if got := new(Options).looks(brokers); got != want {
+			t.Errorf("%d brokers: %d looks, want %d", brokers, got, want)
+		}
+	}
+	if got := (&Options{Via: proxy.Via{URL: "exec:kubectl exec -i x -- nc {host} {port}"}}).looks(2); got != 2 {
+		t.Errorf("through a program: %d looks, want 2", got)
+	}
+}

@@ -235,15 +235,20 @@ func javaLines(data []byte) []javaLine {
 	}
 	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(runes))
 	var all []javaLine
-	var open *javaLine // what the next line continues
+	var open javaLine // what the next line continues, unless it is empty
+	end := func() {
+		if open.text != "" {
+			all = append(all, open)
+		}
+		open = javaLine{}
+	}
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimLeft(line, javaBlank)
-		if open == nil {
+		if open.text == "" {
 			if line == "" || line[0] == '#' || line[0] == '!' {
 				continue
 			}
-			all = append(all, javaLine{number: i + 1})
-			open = &all[len(all)-1]
+			open.number = i + 1
 		}
 		backslashes := len(line) - len(strings.TrimRight(line, `\`))
 		if backslashes%2 == 1 {
@@ -251,8 +256,9 @@ func javaLines(data []byte) []javaLine {
 			continue
 		}
 		open.text += line
-		open = nil
+		end()
 	}
+	end()
 	return all
 }
 

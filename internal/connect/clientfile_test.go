@@ -20,6 +20,7 @@ func TestJavaLines(t *testing.T) {
 		"CRLF":                     {"a=1,\\\r\n  2\r\nb=3\r\n", keys{"a": "1,2", "b": "3"}},
 		"CR alone":                 {"a=1\rb=2", keys{"a": "1", "b": "2"}},
 		"an empty line ends it":    {"a=1\\\n\nb=2", keys{"a": "1", "b": "2"}},
+		"nothing is continued":     {"\\\n# a=1\n\\\n\nb=2", keys{"b": "2"}},
 		"a backslash at the end":   {"a=1\\", keys{"a": "1"}},
 		"escapes":                  {`a\=b\:c\ d=\t\n\r\f\q\\`, keys{"a=b:c d": "q\\"}},
 		"unicode escapes":          {`a=\u00e9\u0041`, keys{"a": "éA"}},

@@ -8,16 +8,16 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
+	"kproxy/internal/columns"
 	"kproxy/internal/foreign"
 )
 
 // Table writes where each broker is, and what clients on this side are told.
 func (s *Session) Table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "NODE\tADVERTISES\tHERE\tDIALLED\tBECAUSE") // buffered until Flush
+	t := columns.New("NODE", "HERE", "DIALLED", "BECAUSE", "ADVERTISES")
 	for _, b := range s.Cluster.Brokers {
 		how, err := s.Cluster.How(b.Node)
 		dialled := cmp.Or(s.Cluster.paired.at[b.Node], s.options.Nodes[b.Node], addressOf(b))
@@ -29,10 +29,9 @@ func (s *Session) Table(w io.Writer) error {
 		case how == ByRule:
 			dialled = "by --dial"
 		}
-		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", b.Node, foreign.Line(addressOf(b)),
-			cmp.Or(s.Here(b.Node), "no port is left"), foreign.Line(dialled), how)
+		t.Line(strconv.Itoa(int(b.Node)), cmp.Or(s.Here(b.Node), "no port is left"), dialled, string(how), addressOf(b))
 	}
-	return t.Flush()
+	return t.Write(w)
 }
 
 // Problems are the nodes that cannot be reached, each with the fix.
