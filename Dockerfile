@@ -16,6 +16,6 @@ COPY --from=build /kproxy /kproxy
 USER 65534:65534
 ENTRYPOINT ["/kproxy"]
 CMD ["serve", "--config", "/etc/kproxy/kproxy.yaml"]
-# There is no HEALTHCHECK: it would call a kproxy without an admin server ill. With
+# There is no HEALTHCHECK: a kproxy without an admin server would be unhealthy. With
 # admin.bind set, add this one (docs/readiness.md):
 #   HEALTHCHECK --interval=10s --start-period=30s CMD ["/kproxy", "health"]

@@ -165,8 +165,8 @@ func (c *Cluster) withdraw() {
 	}
 }
 
-// nobody is an address that no broker advertises.
-const nobody = "nobody.invalid:1"
+// noBroker is an address that no broker advertises.
+const noBroker = "no-broker.invalid:1"
 
 // admitted are the addresses of brokers that may be dialled where no rule leads
 // elsewhere: all (nil), or, if another node answers at some, the others.
@@ -180,7 +180,7 @@ func (c *Cluster) admitted() []string {
 	if len(refused) == 0 || len(c.Brokers) == 1 {
 		return nil
 	}
-	admitted := []string{nobody}
+	admitted := []string{noBroker}
 	for _, b := range c.Brokers {
 		_, _, err := hostport.Parse(addressOf(b))
 		if err == nil && !refused[hostport.CanonicalAddress(addressOf(b))] {

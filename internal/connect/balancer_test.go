@@ -150,7 +150,7 @@ func TestNoSessionToALoadBalancer(t *testing.T) {
 	o, _ := options(t, balancers[0])
 	s := start(t, o)
 	run(t, s)
-	if got := fmt.Sprint(s.Cluster.admitted()); got != "["+nobody+"]" {
+	if got := fmt.Sprint(s.Cluster.admitted()); got != "["+noBroker+"]" {
 		t.Errorf("admitted: %s", got)
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.Bootstrap()))
