@@ -87,6 +87,9 @@ func readConfig(data []byte) (*settings, []error) {
 		return s, nil
 	}
 	later = slices.Concat(later, unjoin(s.Proxy.CheckFiles()), unjoin(s.Admin.CheckFiles()), unjoin(s.OTLP.CheckFiles()))
+	if s.Admin.Bind != "" || s.OTLP.Endpoint != "" {
+		later = append(later, unjoin(telemetry.CheckEnvironment(context.Background()))...)
+	}
 	return nil, doc.locate(values, slices.Concat(form, doc.independent(form, later)))
 }
 

@@ -37,7 +37,7 @@ func (d *decoder) section(path keyPath, tree any, into reflect.Value) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(written)) {
 		if !slices.Contains(known, key) {
-			d.add(path.key(key), "unknown key", suggest(key, known))
+			d.add(path.key(cmp.Or(key, `""`)), "unknown key", suggest(key, known))
 		}
 	}
 	for i, f := range fields {

@@ -29,8 +29,13 @@ func syntaxMistake(data []byte, err error) *mistake {
 	if tab, ok := indentingTab(data, began, noticed); ok && !strings.Contains(bad.ContextMsg, "quoted") {
 		return &mistake{at: tab, err: errors.New("a tab in the indentation; indent with spaces, which alone YAML takes there")}
 	}
-	if strings.Contains(bad.Message, "mapping values are not allowed") {
+	switch char := charAt(data, noticed); {
+	case strings.Contains(bad.Message, "mapping values are not allowed"):
 		return strayColon(data, noticed)
+	case strings.Contains(bad.Message, "could not find expected ':'") && began.line > 0:
+		return withoutColon(data, began)
+	case strings.Contains(bad.Message, "did not find expected") && (char == "'}'" || char == "']'") && !strings.Contains(bad.ContextMsg, "flow"):
+		return &mistake{at: noticed, err: fmt.Errorf("the %s closes nothing; delete it", char)}
 	}
 	for _, s := range syntaxErrors {
 		if !strings.Contains(bad.Message, s.message) || !strings.Contains(bad.ContextMsg, s.context) {
@@ -62,7 +67,6 @@ var syntaxErrors = []struct {
 	{"hexadecimal", "quoted scalar", false, `a backslash in double quotes has a meaning of its own; write it twice, or use single quotes`},
 	{"',' or ']'", "", true, "the [ that opens here is not closed, or a comma is missing behind it; close it with ], and put quotes around texts with : { [ or #"},
 	{"',' or '}'", "", true, "the { that opens here is not closed, or a comma is missing behind it; close it with }, and put quotes around texts with : { [ or #"},
-	{"could not find expected ':'", "", true, "a key without a colon; write key: value"},
 	{"expected '-' indicator", "", false, "the line is neither an item of the list above nor a key beside it: its indentation is wrong; indent it as its neighbours are"},
 	{"did not find expected key", "", false, "the line is not a key of the section above: its indentation is wrong; indent it as its neighbours are"},
 	{"did not find expected <document start>", "", false, "the line does not belong to what stands above: its indentation is wrong; indent it as its neighbours are"},
@@ -94,12 +98,21 @@ func strayColon(data []byte, at place) *mistake {
 		if trimmed == "" || trimmed[0] == '#' {
 			continue
 		}
-		if len(above)-len(trimmed) == indent && !strings.Contains(trimmed, ":") {
-			return &mistake{at: place{line, indent + 1}, err: errors.New("a key without a colon; write key: value")}
+		if len(above)-len(trimmed) == indent && !strings.Contains(trimmed, ": ") && !strings.HasSuffix(trimmed, ":") {
+			return withoutColon(data, place{line, indent + 1})
 		}
 		break
 	}
 	return &mistake{at: place{at.line, indent + 1}, err: errors.New("the line is indented below one that has a value already; indent it as its neighbours are")}
+}
+
+// withoutColon says what is wrong with a key that no colon ends.
+func withoutColon(data []byte, at place) *mistake {
+	text := "a key without a colon; write key: value"
+	if bytes.Contains(lineOf(data, at.line), []byte(":")) {
+		text = "a key whose colon has no blank behind it; write key: value"
+	}
+	return &mistake{at: at, err: errors.New(text)}
 }
 
 // maxLooked bounds the lines that are looked at for the one above.

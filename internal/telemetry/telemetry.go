@@ -66,9 +66,7 @@ func Load(ctx context.Context, conf *Config, log *slog.Logger) (*Loaded, error) 
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
 	var err error
 	if l.self, err = describe(ctx, conf.Version); err != nil {
-		errs = append(errs, &proxy.ConfigError{
-			Key: "OTEL_RESOURCE_ATTRIBUTES", Problem: err.Error(), Fix: "write name=value, with commas between several, or unset the variable",
-		})
+		errs = append(errs, err)
 	}
 	if len(errs) == 0 && conf.OTLP.Endpoint != "" {
 		if l.exporter, err = conf.OTLP.exporter(ctx, headers, roots); err != nil {
@@ -116,9 +114,9 @@ func (l *Loaded) Start(stats func() proxy.Snapshot) (*Telemetry, error) {
 }
 
 // describe says who is telling. What the environment says (OTEL_SERVICE_NAME,
-// OTEL_RESOURCE_ATTRIBUTES) comes last and wins.
+// OTEL_RESOURCE_ATTRIBUTES) comes last and wins. The error is a [*proxy.ConfigError].
 func describe(ctx context.Context, version string) (*resource.Resource, error) {
-	return resource.New(ctx,
+	self, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),
 		resource.WithAttributes(
 			attribute.String("service.name", "kproxy"),
@@ -127,6 +125,19 @@ func describe(ctx context.Context, version string) (*resource.Resource, error) {
 		),
 		resource.WithFromEnv(),
 	)
+	if err != nil {
+		return nil, &proxy.ConfigError{
+			Key: "OTEL_RESOURCE_ATTRIBUTES", Problem: err.Error(), Fix: "write name=value, with commas between several, or unset the variable",
+		}
+	}
+	return self, nil
+}
+
+// CheckEnvironment reads what the environment says of telemetry, as Load does. The error
+// is a [*proxy.ConfigError].
+func CheckEnvironment(ctx context.Context) error {
+	_, err := describe(ctx, "")
+	return err
 }
 
 // Handler answers Prometheus's scrapes.
