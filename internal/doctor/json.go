@@ -19,6 +19,7 @@ type document struct {
 	Brokers    int       `json:"brokers,omitempty"`
 	NeedsLogin bool      `json:"needs_login,omitempty"`
 	Mechanisms []string  `json:"mechanisms,omitempty"`
+	Fix        *remedy   `json:"fix,omitempty"` // of needs_login
 	Addresses  []address `json:"addresses"`
 	Unchecked  []string  `json:"unchecked,omitempty"`
 	Command    string    `json:"connect_command,omitempty"`
@@ -74,6 +75,9 @@ func (r *Report) JSON(w io.Writer) error {
 	if r.User.Via != "" {
 		out.From = r.User.Via
 	}
+	if r.NeedsLogin {
+		out.Fix = remedyOf(r.loginFix())
+	}
 	if r.User.Via != "" && r.Sound() {
 		out.Command = r.ConnectCommand()
 	}
@@ -111,9 +115,13 @@ func addressOf(f *Finding) address {
 		one.Speaks = serviceOf(f.Peer)
 	}
 	if f.Err != nil {
-		one.Fix = &remedy{foreign.LineOf(f.Fix.Text, maxFix), f.Fix.File, f.Fix.Properties, f.Fix.Partial, f.Fix.Env, f.Fix.Bootstrap, f.Fix.Notes, f.Fix.Command, f.Fix.Docs}
+		one.Fix = remedyOf(f.Fix)
 	}
 	return one
+}
+
+func remedyOf(f Fix) *remedy {
+	return &remedy{foreign.LineOf(f.Text, maxFix), f.File, f.Properties, f.Partial, f.Env, f.Bootstrap, f.Notes, f.Command, f.Docs}
 }
 
 func serviceOf(p speaks.Peer) *service {

@@ -178,6 +178,9 @@ func (l Layout) advertise(old, address, protocol, name string) []string {
 	return []string{"advertised.listeners=" + strings.Join(entries, ",")}
 }
 
+// unnamed is the name of a listener of which nothing is known.
+const unnamed = "INTERNAL"
+
 // add are the lines by which a broker gets another listener, at host and a port of its own. It
 // returns the address that the new listener advertises. name is the listener that there is, where
 // nothing is known of this broker's.
@@ -189,12 +192,15 @@ func (l Layout) add(old, host, protocol, name string) (lines []string, address s
 	port := l.freePort(oldPort)
 	if len(l.Listeners) == 0 {
 		old, extra := Listener{name, oldHost, oldPort}, Listener{"EXTERNAL", host, port}
-		return []string{
+		lines = []string{
 			"listeners=" + join([]Listener{{old.Name, "", oldPort}, {extra.Name, "", port}}),
 			"advertised.listeners=" + join([]Listener{old, extra}),
 			"listener.security.protocol.map=" + old.Name + ":" + protocol + "," + extra.Name + ":" + protocol,
-			"inter.broker.listener.name=" + old.Name,
-		}, joinHost(host, port)
+		}
+		if name == unnamed { // brokers speak to each other over a listener that has this name
+			lines = append(lines, "inter.broker.listener.name="+old.Name)
+		}
+		return lines, joinHost(host, port)
 	}
 	name = "EXTERNAL"
 	for n := 2; l.has(name); n++ {

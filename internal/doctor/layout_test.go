@@ -44,6 +44,15 @@ func TestLayoutAdd(t *testing.T) {
 	}
 }
 
+// Of a broker that could not be asked, the name may be known by another one.
+func TestLayoutAddByName(t *testing.T) {
+	lines, _ := Layout{}.add("b1:9092", "h", "SSL", "CLOUD")
+	want := []string{"listeners=CLOUD://:9092,EXTERNAL://:19092", "advertised.listeners=CLOUD://b1:9092,EXTERNAL://h:19092", "listener.security.protocol.map=CLOUD:SSL,EXTERNAL:SSL"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q", lines, want)
+	}
+}
+
 func TestLayoutAdvertise(t *testing.T) {
 	for name, tt := range map[string]struct {
 		values       map[string]string

@@ -311,12 +311,12 @@ func (p *printer) close(r *Report) {
 			by = ", by " + strings.Join(r.Mechanisms, " or ")
 		}
 		p.wrap("", "  ", "The cluster wants clients to log in"+by+".")
-		if len(r.Mechanisms) > 0 {
-			for _, line := range r.loginLines() {
-				p.code(line)
-			}
+		fix := r.loginFix()
+		p.lines(fix, true)
+		if fix.Command != "" {
+			p.code(fix.Command)
 		}
-		p.out.WriteString("  see: " + p.paint(cyan, docsLogins) + "\n")
+		p.out.WriteString("  see: " + p.paint(cyan, fix.Docs) + "\n")
 	}
 	if len(r.Unchecked) > 0 {
 		p.out.WriteString("\nNot checked:\n")
@@ -338,27 +338,31 @@ func (p *printer) close(r *Report) {
 	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
 }
 
-// loginLines are what adds a login: a command, or lines of the client's file.
-func (r *Report) loginLines() []string {
+// loginFix adds a login: by a command, or by lines of the client's file.
+func (r *Report) loginFix() Fix {
+	f := Fix{Text: "add a login by a mechanism that the cluster offers", Docs: docsLogins}
+	if len(r.Mechanisms) == 0 {
+		return f
+	}
 	mechanism := preferred(r.Mechanisms)
 	u := r.User
-	switch {
-	case u.File == "":
-		return []string{u.Line("doctor", "--sasl", mechanism, "--username", "USER", "--password-file", "FILE")}
-	case u.Librdkafka:
-		u.SASL = &proxy.SASL{}
-		return []string{"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism, "sasl.username=USER", "sasl.password=SECRET"}
-	default:
-		u.SASL = &proxy.SASL{}
-		module := "plain.PlainLoginModule"
-		if strings.HasPrefix(mechanism, "SCRAM") {
-			module = "scram.ScramLoginModule"
-		}
-		return []string{
-			"# the client's file", "security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism,
-			"sasl.jaas.config=org.apache.kafka.common.security." + module + ` required username="USER" password="SECRET";`,
-		}
+	if u.File == "" {
+		f.Command = u.Line("doctor", "--sasl", mechanism, "--username", "USER", "--password-file", "FILE")
+		return f
 	}
+	u.SASL = &proxy.SASL{}
+	f.File = theClientsFile
+	f.Properties = []string{"security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism}
+	if u.Librdkafka {
+		f.Properties = append(f.Properties, "sasl.username=USER", "sasl.password=SECRET")
+		return f
+	}
+	module := "plain.PlainLoginModule"
+	if strings.HasPrefix(mechanism, "SCRAM") {
+		module = "scram.ScramLoginModule"
+	}
+	f.Properties = append(f.Properties, "sasl.jaas.config=org.apache.kafka.common.security."+module+` required username="USER" password="SECRET";`)
+	return f
 }
 
 // preferred is the mechanism to suggest.

@@ -136,7 +136,8 @@ func TestJSONSchema(t *testing.T) {
 	if err := json.Unmarshal(m[1], &schema); err != nil {
 		t.Fatal(err)
 	}
-	matches(t, "", schema, reflect.TypeFor[document]())
+	defs, _ := schema["$defs"].(map[string]any)
+	matches(t, "", schema, defs, reflect.TypeFor[document]())
 	source, err := os.ReadFile("verdict.go")
 	if err != nil {
 		t.Fatal(err)
@@ -149,8 +150,11 @@ func TestJSONSchema(t *testing.T) {
 }
 
 // matches holds a schema against a type of Go's.
-func matches(t *testing.T, at string, schema map[string]any, of reflect.Type) {
+func matches(t *testing.T, at string, schema, defs map[string]any, of reflect.Type) {
 	t.Helper()
+	if ref, ok := schema["$ref"].(string); ok {
+		schema, _ = defs[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+	}
 	if of.Kind() == reflect.Pointer {
 		of = of.Elem()
 	}
@@ -165,7 +169,7 @@ func matches(t *testing.T, at string, schema map[string]any, of reflect.Type) {
 	switch of.Kind() { //nolint:exhaustive // others have nothing inside
 	case reflect.Slice:
 		items, _ := schema["items"].(map[string]any)
-		matches(t, at+"[]", items, of.Elem())
+		matches(t, at+"[]", items, defs, of.Elem())
 	case reflect.Struct:
 		properties, _ := schema["properties"].(map[string]any)
 		known := map[string]bool{}
@@ -177,7 +181,7 @@ func matches(t *testing.T, at string, schema map[string]any, of reflect.Type) {
 				t.Errorf("%s.%s is not in the schema", at, name)
 				continue
 			}
-			matches(t, at+"."+name, field, of.Field(i).Type)
+			matches(t, at+"."+name, field, defs, of.Field(i).Type)
 		}
 		for name := range properties {
 			if !known[name] {
@@ -202,5 +206,36 @@ func TestJSON(t *testing.T) {
 	}
 	if out.Len() > 10<<10 {
 		t.Errorf("%d bytes", out.Len())
+	}
+}
+
+// A login that is missing has its fix: a command, or the keys of the client's file.
+func TestLoginFix(t *testing.T) {
+	for _, tt := range []struct {
+		user User
+		want string
+	}{
+		{User{Args: []string{"b0:9092"}}, "kproxy doctor b0:9092 --sasl SCRAM-SHA-256 --username USER --password-file FILE"},
+		{User{File: "f", TLS: &proxy.UpstreamTLS{}}, `security.protocol=SASL_SSL sasl.mechanism=SCRAM-SHA-256 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="USER" password="SECRET";`},
+		{User{File: "f", Librdkafka: true}, "security.protocol=SASL_PLAINTEXT sasl.mechanism=SCRAM-SHA-256 sasl.username=USER sasl.password=SECRET"},
+	} {
+		r := Report{User: tt.user, Heard: true, NeedsLogin: true, Mechanisms: []string{"GSSAPI", "PLAIN", "SCRAM-SHA-256"}}
+		var text, js bytes.Buffer
+		if err := errors.Join(r.Print(&text, Style{}), r.JSON(&js)); err != nil {
+			t.Fatal(err)
+		}
+		var got document
+		if err := json.Unmarshal(js.Bytes(), &got); err != nil || got.Fix == nil {
+			t.Fatalf("%v\n%s", err, js.String())
+		}
+		lines := append(slices.Clone(got.Fix.Properties), got.Fix.Command)
+		if said := strings.TrimSpace(strings.Join(lines, " ")); said != tt.want {
+			t.Errorf("got %s, want %s", said, tt.want)
+		}
+		for _, line := range lines {
+			if !strings.Contains(text.String(), line) {
+				t.Errorf("%q is not in\n%s", line, text.String())
+			}
+		}
 	}
 }

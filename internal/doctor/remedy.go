@@ -163,14 +163,14 @@ func (c *Case) another(text, section string) Fix {
 	if c.Working != "" {
 		host, _, _ = hostport.Parse(c.Working)
 	}
-	lines, address := c.Layout.add(c.Address, host, c.User.Protocol(), cmp.Or(c.Listener, "INTERNAL"))
+	lines, address := c.Layout.add(c.Address, host, c.User.Protocol(), cmp.Or(c.Listener, unnamed))
 	f := Fix{File: c.file(), Properties: lines, Env: env(lines), Docs: section}
 	f.Text = text + ". Give the broker a listener of its own for clients from here, at a port that a firewall and a container let through"
 	f.Bootstrap = address
 	if host == "HOST" {
 		f.Notes = append(f.Notes, noteHost)
 	}
-	return c.partial(f, "INTERNAL")
+	return c.partial(f, unnamed)
 }
 
 // fixVia is for the way through another machine.

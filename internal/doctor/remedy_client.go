@@ -9,10 +9,12 @@ import (
 	"kproxy/internal/hostport"
 )
 
+const theClientsFile = "the client's file"
+
 // client are lines of the client's file, where there is one.
 func (c *Case) client(f Fix, lines ...string) Fix {
 	if c.User.File != "" {
-		f.File, f.Properties = "the client's file", lines
+		f.File, f.Properties = theClientsFile, lines
 	}
 	return f
 }
