@@ -83,7 +83,6 @@ func (e *NotBrokerError) Error() string { return "a KRaft controller responds th
 var (
 	ErrNoAddress = errors.New("it is not an address that a client can connect to")
 	ErrMissing   = errors.New("replica lists name this broker, and the list of brokers does not")
-	ErrLate      = errors.New("there was no time left to try it")
 )
 
 // FailedStep is the step at which a way ended.
@@ -106,7 +105,7 @@ func FailedStep(err error) Step {
 		return Login
 	case isDNS, errors.Is(err, ErrNoAddress), errors.Is(err, ErrMissing):
 		return Name
-	case isOp && op.Op == "dial", isVia, isRefused, errors.Is(err, ErrLate):
+	case isOp && op.Op == "dial", isVia, isRefused:
 		return Connect
 	default:
 		return Kafka
