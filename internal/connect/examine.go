@@ -292,6 +292,16 @@ func (e *examination) replicas(ctx context.Context, a asker) []int32 {
 	ctx, cancel := context.WithTimeout(ctx, walkTime)
 	defer cancel()
 	named, err := a.replicasAt(ctx, e.first.answered)
+	// Behind a balancer's address another broker responds now, or one that is down.
+	for _, b := range e.first.Brokers {
+		if err == nil {
+			break
+		}
+		var again error
+		if named, again = a.replicasAt(ctx, addressOf(b)); again == nil {
+			err = nil
+		}
+	}
 	if err != nil {
 		e.pending = append(e.pending, "whether partitions have replicas on brokers that are down: the list of all partitions could not be read ("+doctor.Cause(err)+")")
 		return nil

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -230,9 +231,28 @@ func TestExamineMissesBrokers(t *testing.T) {
 		resp.Topics = append(resp.Topics, topic)
 		return resp, nil, true
 	})
-	o, _ := options(t, at[0])
-	r, words := examined(t, o)
-	if got, want := strings.Join(words, ", "), "-1 arrived, 0 arrived, 1 arrived, 7 name missing_broker, 8 name missing_broker"; got != want || r.Sound() {
-		t.Errorf("%s, want %s; sound: %t", got, want, r.Sound())
+	// A balancer leads to a broker that responds, and then to one that is down.
+	var connections atomic.Int32
+	balancer := serving(t, func(c net.Conn) {
+		if connections.Add(1) > 1 {
+			return
+		}
+		broker, err := new(net.Dialer).DialContext(t.Context(), "tcp", at[0])
+		if err != nil {
+			return
+		}
+		defer func() { _ = broker.Close() }()
+		go func() { // ends with the connections
+			_, _ = io.Copy(broker, c)
+			_ = broker.Close()
+		}()
+		_, _ = io.Copy(c, broker)
+	})
+	for _, address := range []string{at[0], balancer} {
+		o, _ := options(t, address)
+		r, words := examined(t, o)
+		if got, want := strings.Join(words, ", "), "-1 arrived, 0 arrived, 1 arrived, 7 name missing_broker, 8 name missing_broker"; got != want || r.Sound() {
+			t.Errorf("at %s: %s, want %s; sound: %t", address, got, want, r.Sound())
+		}
 	}
 }
