@@ -121,7 +121,7 @@ bench-quick: ## the same for a first look, within two minutes
 	go run ./bench --quick --json dist/bench.json --html dist/bench.html
 
 .PHONY: demo
-demo: ## kproxy in front of three fake brokers that nobody can reach
+demo: ## kproxy in front of three fake brokers that no client can reach
 	go run ./cmd/kproxy demo
 
 .PHONY: image

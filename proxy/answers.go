@@ -43,7 +43,7 @@ func (s *session) silent(err error) error {
 	case s.down.Buffered() == 0:
 		return errParked
 	}
-	// It has just sent what nobody has asked for, or a part of that.
+	// It has just sent a frame that no request asked for, or a part of one.
 	if err := s.broker.SetReadDeadline(time.Time{}); err != nil {
 		return &relay.SideError{Reading: true, Err: err}
 	}
@@ -98,7 +98,7 @@ func (s *session) answers() error {
 		r, ok := s.queue.Take()
 		switch {
 		case !ok:
-			return end(UnexpectedAnswer, errors.New("the broker sent a frame that nobody asked for"))
+			return end(UnexpectedAnswer, errors.New("the broker sent a frame that no request asked for"))
 		case r.Kind == inflight.OwnResponse:
 			err = s.settle()
 		case r.Kind == inflight.SASLToken:

@@ -27,7 +27,7 @@ const (
 // asker keeps the proxy's own questions to a cluster apart, in time and from
 // each other.
 type asker struct {
-	turn chan struct{} // holds an element while nobody asks; who takes it owns the following
+	turn chan struct{} // holds an element while no question runs; the goroutine that takes it owns the following
 	last time.Time     // when the last question ended
 	err  error         // how
 }

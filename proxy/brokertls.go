@@ -28,7 +28,7 @@ func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
 		return nil, tlsFileErrors("clusters."+conf.Name, err)
 	}
 	if conf.TLS.InsecureSkipVerify {
-		log.Warn("any certificate is taken for a broker's: whoever is between can read and change all",
+		log.Warn("any certificate is accepted as a broker's: a machine between can read and change everything",
 			slog.String(logkey.Fix, "set clusters."+conf.Name+".tls.ca in place of insecure_skip_verify"))
 	}
 	return client, nil

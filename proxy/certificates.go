@@ -100,9 +100,9 @@ func (l *listener) told() []string {
 // through for that has not all of them.
 const lowIDs = 256
 
-// toldNode is the name of a node that stands for all: of one whose id nobody has
-// named in a certificate, unless the certificate names nodes one by one. Then
-// nobody can say before the brokers are known whether some are missing.
+// toldNode is the name of a node that stands for all: one whose id is in no certificate,
+// unless the certificate names nodes one by one. Then it is not known, before the brokers
+// are, whether some are missing.
 func (l *listener) toldNode() string {
 	for id := range int32(lowIDs) {
 		if name := l.names.of(id); len(l.tls.Uncovered([]string{name})) == 0 {

@@ -78,7 +78,7 @@ type Config struct {
 	ParkAfter time.Duration
 
 	Logger   *slog.Logger // nil: discards
-	Observer *Observer    // nil: nobody watches
+	Observer *Observer    // nil: none
 
 	// Listen opens a listening socket; nil: net.ListenConfig.
 	Listen func(ctx context.Context, network, address string) (net.Listener, error)
@@ -164,7 +164,7 @@ type HeaderMode string
 
 // The modes.
 const (
-	HeaderRequired HeaderMode = "required" // connections of nobody else, and none without a header
+	HeaderRequired HeaderMode = "required" // only connections of load balancers, and none without a header
 	HeaderOptional HeaderMode = "optional" // clients may also come by themselves
 )
 
@@ -194,12 +194,11 @@ type Listener struct {
 	TLS       *ListenerTLS // nil: clients speak plaintext
 	// UnknownSNI goes with Nodes.SNI; "": SNIRefuse.
 	UnknownSNI UnknownSNI
-	// Allow and Deny are networks (10.0.0.0/8) and addresses that clients come
-	// from. Nobody else is let in than who is in Allow (none: everybody) and not
-	// in Deny.
+	// Allow and Deny are networks (10.0.0.0/8) and addresses that clients come from.
+	// A client must be in Allow (empty: all are) and not in Deny.
 	Allow, Deny   []string
 	ProxyProtocol LoadBalancers
-	Login         *Login // whom clients have to log in as, at the proxy itself; nil: they do not
+	Login         *Login // how clients log in at the proxy itself; nil: they do not
 	APIs          APIs
 	Limits        ListenerLimits
 }
@@ -234,7 +233,7 @@ type ListenerLimits struct {
 	AcceptRate     int // new clients in a second
 }
 
-// UnknownSNI says where clients are led whose server name is nobody's at the
+// UnknownSNI says where clients are led whose server name belongs to no endpoint of the
 // address, or that ask for none.
 type UnknownSNI string
 

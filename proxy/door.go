@@ -35,8 +35,8 @@ type door struct {
 
 // bind opens the sockets of all listeners: for each its bootstrap endpoint's, and
 // one for each slot, whether its node is known or not. After a restart clients
-// come back to endpoints that nobody has told the proxy about yet. Listeners
-// whose clients' server names tell them apart may share one.
+// come back to endpoints whose nodes the proxy does not know yet. Listeners whose
+// clients' server names tell them apart may share one socket.
 func (p *Proxy) bind(ctx context.Context) error {
 	named := map[string][]*listener{}
 	for l := range p.listeners() {
@@ -72,8 +72,8 @@ func (p *Proxy) openEndpoints(ctx context.Context, l *listener) error {
 	return nil
 }
 
-// openNames opens the one socket of listeners whose clients' server names tell
-// whom they mean.
+// openNames opens the one socket of listeners whose clients choose an endpoint by server
+// name.
 func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 	first := all[0]
 	d := &door{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newDirectory(all)}

@@ -17,7 +17,7 @@ func (p *Proxy) lookInterval() time.Duration { return p.conf.PeerGoneAfter / loo
 
 // transport is what the kernel knows of one TCP connection.
 type transport struct {
-	closed      bool          // there is none any more: it was reset, or keep-alive has found nobody
+	closed      bool          // there is no connection any more: it was reset, or keep-alive has ended it
 	ended       bool          // the peer has ended its side, and this one has not
 	outstanding bool          // bytes are sent or to be sent, and not acknowledged
 	unanswered  bool          // of those, or of probes, something was sent again and again in vain
@@ -41,7 +41,7 @@ type transport struct {
 //	read nothing for 40 s,
 //	then dropped, 1 min    0        621,192  0            1, 2    8, 9     over 1 min
 //
-// So unacked alone misses whoever had closed its window before it went: the bytes
+// So unacked alone misses a peer that had closed its window before it went: the bytes
 // not yet sent count too. And two minutes without an acknowledgement are nothing
 // by themselves: probes follow each other twice as late each time, up to 120 s
 // (net.ipv4.tcp_rto_max_ms), so that the last acknowledgement of a client that is
@@ -73,7 +73,7 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 	return before && t.unanswered && min(t.lastACK, s.since.Age(now)) >= limit
 }
 
-// departure is how long a client has been gone whom nobody reads. The pump of
+// departure is how long a client has been gone that no goroutine reads. The pump of
 // requests does not read while it waits: for the answers in flight, once max_age
 // has passed; for room in the queue; for a broker that takes no more. With a
 // broker that has hung, nothing but the kernel knows then that the client has
@@ -91,8 +91,8 @@ type departure struct {
 	moved int64     // then
 }
 
-// look takes what a look at the client's connection has shown, and reports
-// whether there is nobody to wait for.
+// look takes the state of the client's connection, and reports whether the client is gone
+// for good.
 func (d *departure) look(now time.Time, t transport, moved int64, limit time.Duration) (gone bool) {
 	switch {
 	case !t.closed:

@@ -16,7 +16,7 @@ import (
 
 // handshaking is a client's connection during its handshake. It has a place while
 // the proxy works, and none while it waits for the client: half a handshake
-// keeps nobody out, however many there are. It writes without a place, too: there
+// keeps no other client out, however many there are. It writes without a place, too: there
 // are few, and a client that does not read must not hold one.
 //
 //	Read waits ──▶ bytes ──▶ waits for a place ──▶ the proxy works ──▶ Write ──▶ Read ──▶ …
@@ -122,8 +122,8 @@ func (s *session) handshake(ctx context.Context) error {
 // one may be.
 const maxNameShown = 255
 
-// route says what the client that asks for a server name is shown. Where the name
-// tells whom it means, the session is theirs from then on.
+// route returns the TLS configuration for a server name. Where names choose the endpoint,
+// the session belongs to that endpoint from then on.
 func (s *session) route(name string) (*tlsconf.Server, error) {
 	s.name = name[:min(len(name), maxNameShown)]
 	if s.door.names == nil {
@@ -145,7 +145,7 @@ func (s *session) handshakeFailed(h *handshaking, err error) error {
 	refused, isRefused := errors.AsType[*ended](err)
 	why := s.leaving.Load()
 	switch {
-	case why != nil: // a drain wakes whoever waits for a client
+	case why != nil: // a drain wakes goroutines that wait for a client
 		return why
 	case isRefused: // by route
 		return refused

@@ -18,7 +18,7 @@ type Health struct {
 
 // ClusterHealth is what is known of a cluster from the proxy's own questions,
 // from its sessions' first answers, and from dials on their behalf. An idle
-// cluster is not asked unless somebody calls Probe.
+// cluster is not asked unless Probe is called.
 type ClusterHealth struct {
 	Name       string
 	Up         bool      // it has answered, and no attempt to reach it has failed since
@@ -41,7 +41,7 @@ type Overflow struct {
 	Nodes    []int32 // by ascending id; at least one
 }
 
-// Health returns what is known, and asks nobody.
+// Health returns the state that is known. It asks no broker.
 func (p *Proxy) Health() Health {
 	h := Health{Bound: p.bound.Load(), Stopping: p.retired.Load()}
 	for _, c := range p.clusters {
@@ -50,8 +50,8 @@ func (p *Proxy) Health() Health {
 	return h
 }
 
-// Retire makes Health say that the proxy is about to stop, so that whoever
-// spreads clients over several sends them elsewhere. Clients that come are
+// Retire makes Health say that the proxy is about to stop, so that a load balancer
+// in front of several proxies sends clients elsewhere. Clients that come are
 // served, until Shutdown.
 func (p *Proxy) Retire() { p.retired.Store(true) }
 

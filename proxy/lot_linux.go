@@ -27,7 +27,7 @@ type lot struct {
 	sessions map[uint64]*session
 	fd       int      // the epoll set; made for the first session
 	file     *os.File // the same, which the runtime's poller waits for in turn; nil: there is none
-	closed   bool     // nobody is parked: the system had no epoll set left, or the proxy stops
+	closed   bool     // no session is parked: the system had no epoll set left, or the proxy stops
 	kept     int      // sessions parked whose memory was not given back to the system
 }
 
@@ -131,7 +131,7 @@ func (l *lot) park(s *session) bool {
 	if !l.open() || !l.await(s) {
 		return false
 	}
-	// Whoever wants the session to go on says why first, and wakes it then.
+	// A goroutine that wants the session to go on notes the reason first, and then wakes it.
 	if s.leaving.Load() != nil || s.ended() != nil {
 		return false
 	}

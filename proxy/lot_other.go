@@ -4,7 +4,7 @@ package proxy
 
 import "log/slog"
 
-// Elsewhere than on Linux nobody is parked.
+// On systems other than Linux no session is parked.
 type lot struct{ log *slog.Logger }
 
 func (*lot) takes(*session) bool { return false }

@@ -22,7 +22,7 @@ const (
 	UnknownNode = -2
 )
 
-// Session is who talks to whom.
+// Session names the two sides of a session.
 type Session struct {
 	Cluster, Listener string
 	Node              int32  // whose endpoint the client chose; NoNode for bootstrap, or a node not known yet
@@ -33,7 +33,7 @@ type Session struct {
 type SessionEnd struct {
 	Reason               CloseReason
 	Err                  error  // may be nil
-	Upstream             string // host:port that was dialled; "" where nobody was
+	Upstream             string // host:port that was dialled; "": none was
 	BytesUp, BytesDown   int64  // written to the broker, and to the client
 	FramesUp, FramesDown int64  // requests, and brokers' answers to them
 	Duration             time.Duration

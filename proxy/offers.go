@@ -15,10 +15,10 @@ import (
 	"kproxy/internal/wire"
 )
 
-// offers are what the brokers answer to ApiVersions, for clients that have to log
-// in first: they ask before they do, most of them only then, and nobody who has
-// not logged in moves a byte to a broker. So the proxy asks for itself, now and
-// then, and what it has heard is told to everybody.
+// offers is the brokers' response to ApiVersions, for clients that have to log in at the
+// proxy first. They ask before their login, most of them only then, and before a login no
+// byte of theirs goes to a broker. So the proxy asks by itself, now and then, and gives
+// every client that response.
 type offers struct {
 	asking singleflight.Group
 

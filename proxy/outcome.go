@@ -20,7 +20,7 @@ type DialOutcome string
 // The outcomes.
 const (
 	OutcomeOK                DialOutcome = "ok"
-	OutcomeConnectionRefused DialOutcome = "connection_refused" // nobody listens there
+	OutcomeConnectionRefused DialOutcome = "connection_refused" // nothing listens there
 	OutcomeTimeout           DialOutcome = "timeout"            // no answer within connect_timeout, of the name server or the broker
 	OutcomeNoSuchHost        DialOutcome = "no_such_host"       // the name does not resolve
 	OutcomeUnreachable       DialOutcome = "unreachable"        // there is no route

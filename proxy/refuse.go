@@ -312,7 +312,7 @@ func (s *session) refuseLogin(r inflight.Request, frame int) error {
 }
 
 // refuseRawTokens answers SaslHandshake v0 where requests are filtered: what
-// would follow it are frames that nobody looks into.
+// would follow it are frames that kproxy cannot look into.
 func (s *session) refuseRawTokens(r inflight.Request, frame int) error {
 	payload, err := rewrite.UnsupportedVersion(r.Key, r.Version)
 	if err != nil {

@@ -124,8 +124,8 @@ func (s *session) prepareAfter(d time.Duration) {
 	})
 }
 
-// prepareLogin gets what a login needs, which may mean to ask somebody, and then
-// has the pump of requests move it. The client is served meanwhile.
+// prepareLogin gets what a login needs, from a token server for example, and then has the
+// pump of requests send it. The client is served meanwhile.
 func (s *session) prepareLogin(lifetime time.Duration) {
 	r := s.renewal
 	c := s.endpoint.listener.cluster

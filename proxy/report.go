@@ -21,7 +21,7 @@ func (s *session) rewriter() rewrite.Rewriter {
 	return r
 }
 
-// who says who talks to whom.
+// who names the session's cluster, listener, node and client.
 func (s *session) who() Session {
 	l := s.endpoint.listener
 	return Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: max(s.node.Load(), NoNode), Client: s.from}
@@ -35,8 +35,8 @@ func (s *session) upstream() string {
 	return s.to.address
 }
 
-// rewrote counts what an answer lost or gained, and tells what somebody has to
-// do something about.
+// rewrote counts what became of the addresses of a response, and logs what an operator has to
+// mend.
 func (s *session) rewrote(r inflight.Request, notes rewrite.Notes) {
 	l := s.endpoint.listener
 	l.counters.rewrote(r.Key, notes)

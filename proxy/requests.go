@@ -31,10 +31,10 @@ func (s *session) pumpRequests() {
 		_ = s.broker.SetReadDeadline(past) // wakes the pump of answers
 		return
 	case errors.As(err, &why) && traitsOf[why.reason].asked:
-		// A drain has a limit of its own. What is only too old may wait as
-		// long as it would have waited a moment before: for ever, if there is
-		// somebody to wait. Nobody reads the client meanwhile; that it has
-		// left is found by the sweep (departure).
+		// A drain has a limit of its own. A session that is only too old may wait
+		// for its responses without a limit, as before, if its client is there. The
+		// client is not read meanwhile; the sweep finds that it has left
+		// (departure).
 		s.finish(why, 0)
 		return
 	case errors.As(err, &why) && (why.reason == Relearn || why.reason == BrokerMoved):
@@ -116,8 +116,8 @@ func (s *session) woken(err error) error {
 	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
 		return &relay.SideError{Reading: true, Err: err}
 	}
-	// Whoever wants the session to end says so first and wakes it then; that
-	// deadline may just have been overwritten.
+	// A goroutine that asks the session to end notes the reason first, and then sets
+	// the deadline, which may just have been overwritten.
 	switch {
 	case s.queue.IsClosed():
 		return err

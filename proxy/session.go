@@ -53,7 +53,7 @@ const (
 type session struct {
 	proxy    *Proxy
 	door     *door
-	endpoint *endpoint // whom the client means; Proxy.mu guards its setting
+	endpoint *endpoint // the endpoint that the client chose; Proxy.mu guards its setting
 	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
 	admitted bool      // by the gate of that listener, beside the door's
 	headed   bool      // a PROXY protocol header may come first
@@ -77,7 +77,7 @@ type session struct {
 	walker   rewrite.Walker
 
 	clientID    string
-	user        string             // whom the client has logged in as, at the proxy; "": as nobody
+	user        string             // the user as which the client has logged in at the proxy; "": it has not
 	login       *auth.Conversation // the client's login at the proxy that goes on, or the last one
 	parking     atomic.Bool        // the pump of requests has ended, for the session to be parked
 	node        atomic.Int32       // whose endpoint the client chose, as NodeCount has it
@@ -267,9 +267,9 @@ func (s *session) ended() *ended {
 }
 
 // firstHeader reads the header of the first request, and leaves it in the pipe.
-// Until it is complete the client has a deadline, and nobody is dialled. What may
-// come before it is a load balancer's header, and then a TLS handshake, which has
-// a deadline of its own.
+// Until it is complete the client has a deadline, and no broker is dialled. A load
+// balancer's header may come before it, and then a TLS handshake, which has a deadline of
+// its own.
 func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	s.keep()
 	s.up.Keeper.Turn.Begin()

@@ -94,7 +94,7 @@ func (f *stateFile) replace(b []byte) (err error) {
 	return err
 }
 
-// setAside keeps a file that cannot be read for whoever wants to know why.
+// setAside renames a file that cannot be read, so that it can be examined.
 func (f *stateFile) setAside() (string, error) {
 	aside := f.path + ".broken"
 	return aside, os.Rename(f.path, aside)

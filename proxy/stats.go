@@ -11,7 +11,7 @@ import (
 // What is counted for each frame is an atomic at a place that is known
 // beforehand: no map, no lock, no allocation. Every listener has its own, so
 // that listeners do not wait for each other's cache lines; what a connection
-// moves is counted in its pipes, and added up when somebody asks (Stats).
+// moves is counted in its streams, and Stats adds it up.
 
 const (
 	// Other stands for all API keys that have no counters of their own, and for
@@ -126,7 +126,7 @@ func (h *histogram) add(d time.Duration) {
 
 // tally is what one listener counts for each session. Proxy.mu guards it
 // together with the set of live sessions, so that opened = active + closed
-// whenever somebody looks.
+// at every moment.
 type tally struct {
 	opened   int64
 	closed   map[Closing]int64

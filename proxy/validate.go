@@ -82,7 +82,7 @@ func (v *validator) addErr(key string, err error) {
 	v.add(key, problem, fix)
 }
 
-// admin sees to it that the admin server's address is nobody else's.
+// admin checks that no listener has the admin server's address.
 func (v *validator) admin(address string) {
 	const key = "admin.bind"
 	if address == "" {

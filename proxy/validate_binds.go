@@ -23,7 +23,7 @@ type portBinds struct {
 // bound is one listening address and the key that asked for it.
 type bound struct {
 	key, address string
-	listener     *Listener // one with names, which may share the address with others of its kind; nil: nobody may
+	listener     *Listener // one with names, which may share the address with others of its kind; nil: the address is not shared
 }
 
 // shares reports whether both may have the address.

@@ -72,7 +72,7 @@ func (v *validator) networks(key string, l *Listener) {
 	case mode != "" && mode != HeaderRequired && mode != HeaderOptional:
 		v.add(key+".proxy_protocol.mode", fmt.Sprintf("%q is neither required nor optional", mode), "write one of them")
 	case mode == HeaderOptional && len(from) == 0 && len(l.ProxyProtocol.From) == 0:
-		v.add(key+".proxy_protocol", "nobody's headers count without from", "write from: the networks of the load balancers")
+		v.add(key+".proxy_protocol", "no header is believed without from", "write from: the networks of the load balancers")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // sasl checks how the proxy logs in at a cluster. What the mechanism does not use
-// is a mistake too: whoever wrote it expects something of it.
+// is a mistake too: its author expects something of it.
 func (v *validator) sasl(key string, s *SASL) {
 	if s == nil {
 		return

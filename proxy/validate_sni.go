@@ -9,7 +9,7 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// namedListener is a listener whose clients' server names tell whom they mean.
+// namedListener is a listener whose clients choose an endpoint by server name.
 type namedListener struct {
 	key string
 	*Listener

@@ -15,10 +15,10 @@
 //	                     Walk    Walker: pass n, need n, tail n;
 //	                             Rewriter.Tail: the addresses at the end ▶
 //	                     Settings  Configs: pass n, send instead of n ────▶
-//	                     Refuse  a layout that nobody here has seen: close
+//	                     Refuse  a layout that this build does not know: close
 //
-// What every answer with an address goes through is the caller's [Translate]:
-// it is told whom the answer names, and says what the client hears instead.
+// The caller's [Translate] replaces the addresses: it gets the brokers that the response
+// names, and sets the addresses that the client gets instead.
 //
 // # Which answers carry a broker's address
 //

@@ -7,7 +7,7 @@ import (
 
 // findCoordinator rewrites FindCoordinator v0-6.
 //
-// An answer that names nobody (an error: node -1, no host, port -1) goes byte
+// A response that names no broker (an error: node -1, no host, port -1) goes byte
 // for byte; in v4+ each key stands for itself. A coordinator that has no
 // endpoint becomes COORDINATOR_NOT_AVAILABLE, on which clients ask again.
 func (r *Rewriter) findCoordinator(version int16, payload []byte) ([]byte, Notes, error) {

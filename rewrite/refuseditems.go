@@ -17,7 +17,7 @@ type refused struct {
 }
 
 // maxRefusedItems bounds the items of an answer that refuses each: one of a name of one
-// byte in the request is a whole sentence there. Nobody asks for so many at once.
+// byte in the request is a whole sentence there. No client asks for so many at once.
 const maxRefusedItems = 10_000
 
 func (r *refused) tooMany() bool { return r.count > maxRefusedItems }

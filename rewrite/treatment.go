@@ -38,7 +38,7 @@ const MaxWhole = 16 << 20
 // parsed lists every API whose answers are parsed here, with the newest version
 // understood and the first flexible one (-1: none). ApiVersions promises a
 // client no version beyond these. The numbers are written out and not taken
-// from kmsg, whose next release must not raise what nobody here has read.
+// from kmsg, whose next release must not raise a version that was not read here.
 var parsed = []struct {
 	key, max, flexible int16
 	treatment          func(flexible bool) Treatment
@@ -102,7 +102,7 @@ var known = func() (all [kmsg.MaxKey + 1]bool) {
 }()
 
 // Known reports whether key is an API that this build has heard of. An answer
-// of an unknown one may hold addresses where nobody looks.
+// of an unknown one may hold addresses where kproxy does not look.
 func Known(key int16) bool { return key >= 0 && int(key) < len(known) && known[key] }
 
 // versionCount is how many there can be, of which none is negative.

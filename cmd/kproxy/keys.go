@@ -59,7 +59,7 @@ type upstreamTLSKeys struct {
 	Key                string `key:"key" example:"kproxy.key" doc:"A file (PEM) with the private key of cert."`
 	ServerName         string `key:"server_name" example:"kafka.internal" doc:"The name that is asked of every broker and looked for in its certificate. Left out: the one that each broker advertises, also where a dial rule leads elsewhere."`
 	MinVersion         string `key:"min_version" default:"1.2" oneof:"1.2|1.3" doc:"The oldest TLS version that is spoken."`
-	InsecureSkipVerify bool   `key:"insecure_skip_verify" doc:"Take any certificate for the brokers': whoever is between can read and change all."`
+	InsecureSkipVerify bool   `key:"insecure_skip_verify" doc:"Accept any certificate as a broker's: a machine between can read and change everything."`
 }
 
 type saslKeys struct {

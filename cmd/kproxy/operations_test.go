@@ -111,7 +111,7 @@ func TestBadOperationsKeys(t *testing.T) {
 		{`admin: {bind: 127.0.0.1:9400, hosts: [""]}`, `admin.hosts[0]: "" is not a host name; write the name alone, such as kproxy.example.com, without scheme and port`},
 		{"admin: {token_file: t}", "admin.token_file: there is no admin server to use it; set admin.bind, or leave this out"},
 		{"admin: {bind: 127.0.0.1:9400, tls: {cert: c}}", "admin.tls.key: missing; name the file of the private key that tls.cert belongs to"},
-		{"admin: {bind: \":9400\", pprof: true}", "admin.pprof: whoever reaches :9400 could have kproxy profiled; set admin.token_file, or bind a loopback address"},
+		{"admin: {bind: \":9400\", pprof: true}", "admin.pprof: any client that reaches :9400 could have kproxy profiled; set admin.token_file, or bind a loopback address"},
 		{"drain: {delay: -1s}", `drain.delay: "-1s" is too little; write 0s or more`},
 		{"telemetry: {otlp: {endpoint: c:4317, insecure: perhaps}}", `telemetry.otlp.insecure: "perhaps" is not true or false; write one such as true`},
 		{"telemetry: {otlp: {endpoint: c:4317, interval: 1ms}}", `telemetry.otlp.interval: "1ms" is too little; write 1s or more, or leave the key out for 30s`},

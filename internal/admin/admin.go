@@ -6,7 +6,7 @@
 //	/readyz        200 while clients should be sent here, otherwise 503; JSON says why
 //	/debug/pprof/  profiles, where [Config] asks for them
 //
-// The type to know is [Server]. Without a token it asks nobody to log in: bind it where
+// The type to know is [Server]. Without a token it wants no login: bind it where
 // only those reach it who may read broker addresses and counts. With one, statuses are
 // for all, as probes of an orchestrator want them, and what they say for those who send it.
 // Everything but /livez, /readyz and /metrics is served under known host names alone

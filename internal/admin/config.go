@@ -18,12 +18,12 @@ import (
 // key is the part of the configuration that a [Config] is.
 const key = "admin"
 
-// Config says where the admin server listens, and for whom.
+// Config says where the admin server listens, and who may use it.
 type Config struct {
 	Bind string // host:port
 	// TokenFile is a file with the token that those have to send (Authorization:
 	// Bearer) who want more than a status; it is read at each request, so that it can
-	// be replaced. "": everybody may have everything.
+	// be replaced. "": every client may have everything.
 	TokenFile string
 	// Hosts are names under which the server may be asked for everything, beside IP
 	// addresses, localhost and the host of Bind.
@@ -65,13 +65,13 @@ func (c *Config) Validate() error {
 		add("tls.key", "missing", "name the file of the private key that tls.cert belongs to")
 	}
 	if c.Pprof && c.TokenFile == "" && c.isExposed() {
-		add("pprof", "whoever reaches "+c.Bind+" could have kproxy profiled", "set "+key+".token_file, or bind a loopback address")
+		add("pprof", "any client that reaches "+c.Bind+" could have kproxy profiled", "set "+key+".token_file, or bind a loopback address")
 	}
 	return errors.Join(errs...)
 }
 
-// isExposed reports whether others than this machine reach the server. Nobody reaches
-// what is no address.
+// isExposed reports whether other machines reach the server. No machine reaches
+// a bind that is no address.
 func (c *Config) isExposed() bool {
 	host, _, err := net.SplitHostPort(c.Bind)
 	return err == nil && !hostport.IsLoopback(host)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// minToken is fewer characters than a token is made of that nobody can guess.
+	// minToken is the least number of characters of a token. A good one has more.
 	minToken = 16
 	// sayAgain is how often the log hears of the same bad token file, which anybody
 	// can have read.
@@ -76,7 +76,7 @@ func (g *guard) complain(err error) {
 		return
 	}
 	g.said, g.when = err.Error(), time.Now()
-	g.log.Error("there is no good admin token; nobody is let in", slog.Any(logkey.Error, err),
+	g.log.Error("there is no good admin token; no request is let in", slog.Any(logkey.Error, err),
 		slog.String(logkey.Fix, "correct the file of "+key+".token_file; it is read at each request"))
 }
 

@@ -185,7 +185,7 @@ func TestTokenIsReplaced(t *testing.T) {
 			t.Errorf("%q: the new token got %d, want %d", step.content, got, step.now)
 		}
 		if step.now == 401 {
-			log.once(t, "level=ERROR", "nobody is let in", "error=", file, "fix=")
+			log.once(t, "level=ERROR", "no request is let in", "error=", file, "fix=")
 		}
 	}
 	if err := os.Remove(file); err != nil {

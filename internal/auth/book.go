@@ -28,7 +28,7 @@ type book struct {
 }
 
 // lookTime bounds how long a login waits for a look at the file. After that the
-// users that are known have to do: a file system that hangs locks nobody out.
+// users that are known have to do: a file system that hangs locks no user out.
 const lookTime = time.Second
 
 // openBook reads the file for the first time.

@@ -26,7 +26,7 @@ import (
 // and replica with that file, and after a restart, and the iteration counts of names
 // that are no users' are spread as those of users are.
 //
-// The key is secret, because stored and server keys are. Whoever knows the password of
+// The key is secret, because stored and server keys are. A client that knows the password of
 // a line knows its keys, and could tell the salts that follow from it: hence three
 // lines.
 //

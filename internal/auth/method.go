@@ -119,7 +119,7 @@ func (m *Method) Permits(remote netip.Addr, secure bool) error {
 }
 
 // Begin prepares a login at the broker that goes by the name host, a host:port.
-// It gets what the login needs, from a file or from whoever issues tokens, and
+// It gets what the login needs, from a file or a token server, and
 // may take as long as ctx allows; the login itself then waits for the broker
 // only.
 func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {

@@ -153,8 +153,7 @@ func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, e
 	return []byte(text), nil
 }
 
-// sameUser reports whether a client asks for nobody else's rights: whom it wants
-// to act for is itself.
+// sameUser reports whether a client wants to act as itself, and for no other user.
 func sameUser(authzID, user string) bool { return authzID == "" || authzID == user }
 
 // errWrongPassword is what Kafka says.

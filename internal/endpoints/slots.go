@@ -33,8 +33,8 @@ func newSlots(l Layout) *slots {
 	return s
 }
 
-// own returns the slot that the configuration gives to a node, if nobody has
-// taken it.
+// own returns the slot that the configuration gives to a node, if no other node has
+// it.
 func (s *slots) own(id int32) (slot int, ok bool) {
 	if slot, ok := s.layout.Pinned[id]; ok {
 		return slot, true

@@ -69,7 +69,7 @@ func (m *Map) Restore(b []byte) error {
 }
 
 // restore gives the nodes their slots: first those that are remembered, so
-// that nobody's endpoint becomes another's, then those that the configuration
+// that no node's endpoint becomes another's, then those that the configuration
 // gives, then whatever is free.
 func (s *slots) restore(ids []int32, overflow map[int32]int) {
 	for _, id := range ids {

@@ -45,8 +45,8 @@ type socket struct {
 }
 
 // Listen opens a socket that is reached on this network at address. Its Addr is
-// the real one on loopback. Once it is closed the address refuses connections,
-// whoever has the port on loopback then.
+// the real one on loopback. Once it is closed the address refuses connections, whatever
+// listens at the port on loopback then.
 func (n *Network) Listen(ctx context.Context, _, address string) (net.Listener, error) {
 	l, err := n.open(ctx)
 	if err != nil {

@@ -10,7 +10,7 @@
 // test compares the two.
 //
 // The counters live in package proxy, which knows no framework. They are read
-// when somebody collects, and handed to the SDK as they are: there are no
+// when a reader collects, and handed to the SDK as they are: there are no
 // instruments, nothing is added up twice, and both ways out have the same
 // numbers under the same names.
 //

@@ -25,10 +25,10 @@ import (
 	"kproxy/proxy"
 )
 
-// Config says who is told, and as whom.
+// Config says where metrics are pushed to.
 type Config struct {
 	Version string // kproxy's own
-	OTLP    OTLP   // zero: nobody is pushed to
+	OTLP    OTLP   // zero: metrics are not pushed
 }
 
 // Telemetry is a proxy's counts on their way out.
@@ -47,13 +47,13 @@ const scrapeTimeout = 5 * time.Second
 type Loaded struct {
 	self     *resource.Resource
 	otlp     OTLP
-	exporter metric.Exporter // nil: nobody is pushed to
+	exporter metric.Exporter // nil: metrics are not pushed
 	secrets  []string
 	log      *slog.Logger
 }
 
 // Load reads the files that conf names and what the environment says; conf must be valid
-// (OTLP.Validate). It connects to nobody. The error joins [*proxy.ConfigError]s.
+// (OTLP.Validate). It opens no connection. The error joins [*proxy.ConfigError]s.
 // OpenTelemetry has one error handler and one logger for the whole process: they become
 // log.
 func Load(ctx context.Context, conf *Config, log *slog.Logger) (*Loaded, error) {

@@ -37,7 +37,7 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 		ServerName:         c.ServerName,
 		InsecureSkipVerify: c.InsecureSkipVerify, //nolint:gosec // the configuration asks for it by this name
 
-		DynamicRecordSizingDisabled: true, // whoever reads it waits for whole frames
+		DynamicRecordSizingDisabled: true, // the reader waits for whole frames
 	}}
 	var chain tls.Certificate
 	if next.config.RootCAs, chain, err = c.load(now); err != nil {
@@ -47,7 +47,7 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 		next.certificates = []Certificate{describe(c.Cert, chain)}
 		// Certificates would hold it back from a broker that names other
 		// authorities. One that does not trust it had better say so: where a
-		// certificate is optional there, the proxy would be nobody, unnoticed.
+		// certificate is optional there, the proxy would have no identity, unnoticed.
 		next.config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return &chain, nil
 		}

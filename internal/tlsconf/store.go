@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Events are told of what happens to a [Server]'s or a [Client]'s files, one
-// after the other, by whoever looks at them: New…, Reload or [Watch]. What is nil
-// is not told. A function must not call Reload.
+// Events has functions that are called when something happens to the files of a [Server] or a
+// [Client], one after the other, by New…, Reload or [Watch]. A nil function is not
+// called. A function must not call Reload.
 type Events struct {
 	// Reloaded says that files have changed, and are used from now on.
 	Reloaded func()

@@ -1,4 +1,4 @@
-// Package tlslog writes what package tlsconf, which knows nobody, has to tell to a log.
+// Package tlslog logs the events of package tlsconf, which knows no logger.
 package tlslog
 
 import (

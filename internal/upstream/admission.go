@@ -10,7 +10,7 @@ import (
 )
 
 // Admission says which addresses may be dialled that the configuration does not
-// name: those that brokers advertise, and those that are remembered. Whoever can
+// name: those that brokers advertise, and those that are remembered. A user who can
 // make a broker advertise an address could otherwise point the proxy at anything
 // that it can reach. The zero value admits all.
 type Admission struct {

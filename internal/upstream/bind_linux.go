@@ -7,7 +7,7 @@ import (
 )
 
 // bindLate leaves the choice of the local port to connect. At bind, the kernel has
-// to find one that is free towards everybody: about 28,000 for each address; at
+// to find one that is free towards all peers: about 28,000 for each address; at
 // connect, one that is free towards this broker.
 func bindLate(socket syscall.RawConn) error {
 	var failed error

@@ -139,8 +139,8 @@ func keepingCase(host string) string {
 // that a rule leads there; among equals the lowest node id keeps it, so that
 // every replica of kproxy decides alike.
 //
-// A node that is there twice, as the coordinator of two groups is, is in nobody's
-// way. Targets without a node are ignored, and so are targets for which Resolve
+// A node that is there twice, as the coordinator of two groups is, collides with no
+// other. Targets without a node are ignored, and so are targets for which Resolve
 // fails: nothing is dialled for those.
 func (r Rules) Conflicts(targets []Target) []int {
 	type dialled struct {

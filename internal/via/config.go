@@ -60,7 +60,7 @@ type Config struct {
 	KeepAlive time.Duration
 
 	// OnStderr is told each line that a command writes to its standard error, from
-	// one goroutine for each connection, cut at 1,024 bytes. nil: nobody.
+	// one goroutine for each connection, cut at 1,024 bytes. nil: none.
 	OnStderr func(target, line string)
 
 	// TLS is for https; its ServerName is set where it is empty. nil: the system's

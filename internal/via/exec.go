@@ -71,8 +71,8 @@ func (h *execHop) dial(_ context.Context, t target) (net.Conn, error) {
 }
 
 // process is a command that runs. Its process is reaped by end and nowhere else:
-// until then its id, and that of its group, are nobody else's, so that a signal
-// cannot hit a stranger.
+// until then no other process has its id or its group's, so that a signal cannot hit
+// a stranger.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  *os.File
@@ -247,7 +247,7 @@ func (p *process) Close() error {
 	if p.terminate() {
 		p.over(execGrace)
 	}
-	_ = p.end() // nobody reads any more
+	_ = p.end() // no goroutine reads any more
 	_ = p.stdout.Close()
 	return nil
 }

@@ -16,8 +16,8 @@ func awaitFailure(*os.File) (failed bool) { return false }
 // readNow is for Linux.
 func readNow(*os.File, []byte) (n int) { return 0 }
 
-// awaitExit waits until p has very likely ended: when nobody has its standard error
-// any more, and a moment has passed. Waiting for a process without reaping it is
+// awaitExit waits until p has very likely ended: no process has its standard error any
+// more, and a moment has passed. Waiting for a process without reaping it is
 // not to be had in Go outside Linux.
 func awaitExit(_ *os.Process, silent <-chan struct{}) {
 	<-silent

@@ -31,7 +31,7 @@ func (f *family) adopt(s stream, local, remote addr) (*conn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		_ = s.Close() // nobody has it yet
+		_ = s.Close() // no caller has it yet
 		return nil, fail(OutcomeCanceled, net.ErrClosed)
 	}
 	if f.live == nil {
@@ -47,7 +47,7 @@ func (f *family) adopt(s stream, local, remote addr) (*conn, error) {
 // bury ends a closed conn's stream, which may wait for the peer or a process.
 func (f *family) bury(c *conn) {
 	defer f.running.Done()
-	_ = c.stream.Close() // there is nobody left to tell
+	_ = c.stream.Close() // nothing can be done about an error
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.live, c)

@@ -28,7 +28,7 @@ type link struct {
 	wake     chan struct{} // room for one
 
 	mu   sync.Mutex // guards next
-	next *check     // that somebody waits for; nil: nobody
+	next *check     // that a caller waits for; nil: none
 }
 
 // check is a question to the far side whether it is there. done is closed when err
@@ -53,8 +53,7 @@ func (l *link) await() {
 	close(l.ended)
 }
 
-// watch asks the far side every interval whether it is there, and whenever somebody
-// wants to know.
+// watch asks the far side whether it is there, every interval and whenever a caller asks.
 func (l *link) watch() {
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
@@ -158,7 +157,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		case answer <- opened{c, err}:
 		case <-ctx.Done():
 			if c != nil {
-				_ = c.Close() // nobody wants it any more
+				_ = c.Close() // no caller wants it any more
 			}
 		}
 	}()

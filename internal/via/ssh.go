@@ -23,7 +23,7 @@ import (
 
 // sshHop gives channels of one SSH connection, the link. The first dial makes the
 // link, others wait with it; when it dies, the next dial makes another. An attempt
-// to make one ends when nobody waits for it any more.
+// to make one ends when no dial waits for it any more.
 type sshHop struct {
 	connect            proxyDial
 	place              place

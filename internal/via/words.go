@@ -16,7 +16,7 @@ var errUnquoted = errors.New("no shell runs it")
 // between: the process that is started is the command itself, so that ending it
 // ends it, and a name that goes into its arguments is one argument whatever it
 // holds. What only a shell gives (variables, pipes, globs, ~) is an error unless
-// it is quoted, because it would be passed on literally and seem to work. Whoever
+// it is quoted, because it would be passed on literally and seem to work. A user who
 // wants a shell writes one: exec:sh -c 'socat - TCP:"$HOP" …'.
 func splitWords(command string) ([]string, error) {
 	s := splitter{rest: command}

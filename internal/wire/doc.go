@@ -10,7 +10,7 @@
 // forwarded without knowing its API.
 //
 // The two types to know are [RequestPrefix], which is read from every request,
-// and [Reader], which takes primitives from bytes nobody vouches for.
+// and [Reader], which takes primitives from untrusted bytes.
 //
 // The package knows bytes, not schemas: which version of which API is flexible
 // is package rewrite's knowledge, and comes in as a parameter. It imports the

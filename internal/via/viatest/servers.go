@@ -22,7 +22,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The far side's names. Nobody here resolves them: a dial that works has left the
+// The far side's names. They do not resolve here: a dial that works has left the
 // name to the proxy.
 const (
 	FarName   = "broker-1.far.invalid" // where the test's brokers are
