@@ -80,7 +80,7 @@ func (g *cgroup) take(pids ...int) error {
 	return errors.Join(errs...)
 }
 
-// usage is the memory in bytes, the kernel's included; -1 where nobody counts.
+// usage is the memory in bytes, the kernel's included; -1 where it is not counted.
 func (g *cgroup) usage() int64 {
 	if g == nil {
 		return -1

@@ -28,7 +28,7 @@ const (
 	barPitch    = 24
 )
 
-// chart is empty where nobody has the figure.
+// chart is empty if no target has the figure.
 func (r *report) chart(w workload, name, unit string) chart {
 	c := chart{Title: w.Name, About: w.Describe(), Unit: unit, Width: chartWidth}
 	most := 0.0

@@ -47,7 +47,7 @@ func newGoal(figure, workload, load, against string, limit float64, s series) go
 
 const (
 	against100 = "itself, one partition"
-	againstNo  = "itself, nobody stalled"
+	againstNo  = "itself, no client stalled"
 	absolute   = "KiB"
 )
 

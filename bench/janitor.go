@@ -85,7 +85,7 @@ func remove(what, name string) {
 	case leftCgroup:
 		removeCgroup(name)
 	case leftDir:
-		// Nothing but what the suite has made, whoever has written the line.
+		// Only what the suite has made is removed, whatever the line says.
 		if strings.HasPrefix(filepath.Base(name), dirPrefix) {
 			_ = os.RemoveAll(name)
 		}

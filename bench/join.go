@@ -107,7 +107,7 @@ func joinReports(files []string, reports []*report) (*report, error) {
 			joined.Began = r.Began
 		}
 		joined.Complete = joined.Complete && r.Complete
-		each, _ := time.ParseDuration(r.Took) // it is 0 where somebody has edited it
+		each, _ := time.ParseDuration(r.Took) // it is 0 if the file was edited
 		took += each
 		joined.TLS = cmp.Or(joined.TLS, r.TLS)
 		joined.Rows = append(joined.Rows, r.Rows...)

@@ -78,7 +78,7 @@ func (l *load) openIdle(ctx context.Context) error {
 		if err := c.askOnce(); err != nil {
 			return err
 		}
-		c.in = nil // nobody reads it again
+		c.in = nil // it is not read again
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (l *load) openStalled(ctx context.Context) error {
 		if err := c.send(); err != nil {
 			return err
 		}
-		// Its answer has begun: what follows is what nobody reads.
+		// Its answer has begun: the rest of it is not read.
 		if _, err := c.conn.Read(make([]byte, wire.ResponsePrefixLen)); err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ type sample struct {
 	cpu, rss int64         // of the target's processes: nanoseconds, bytes
 	alive    bool          // it has any
 	cgroup   int64         // bytes, the kernel's included; -1: there is none
-	machine  time.Duration // CPU of everybody
+	machine  time.Duration // CPU of all processes
 	ours     time.Duration // CPU of the target, the load and the broker
 	sockets  int64         // bytes in the buffers of TCP sockets, of the whole machine
 	slab     int64         // bytes of the kernel's own objects, of the whole machine

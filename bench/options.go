@@ -64,7 +64,7 @@ type plan struct {
 	absent []string // workloads that were left out, and why
 }
 
-// userTarget is a proxy that somebody else has started.
+// userTarget is a proxy that the user has started.
 type userTarget struct {
 	name, address string
 	pids          []int

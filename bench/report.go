@@ -50,7 +50,7 @@ type machine struct {
 	MemoryMiB    int64  `json:"memory_mib"`
 	Kernel       string `json:"kernel"`
 	Go           string `json:"go"`
-	Unprivileged bool   `json:"unprivileged"` // targets, load and broker ran as nobody
+	Unprivileged bool   `json:"unprivileged"` // targets, load and broker ran as the user nobody
 }
 
 // targetInfo is what was measured.

@@ -116,7 +116,7 @@ func (s *suite) stopKept() {
 
 // launch starts a target. It returns nil if it cannot, which the row then says.
 func (s *suite) launch(ctx context.Context, st *stage, r *row, t target) *running {
-	// Ports of its own: HAProxy shares one with whoever else listens there.
+	// Ports of its own: HAProxy shares one with other processes that listen there.
 	port, err := s.ports.Block(ctx, "127.0.0.1")
 	if err != nil {
 		r.note(err)

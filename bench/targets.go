@@ -175,7 +175,7 @@ func startRelay(ctx context.Context, e *env, r route) (*running, error) {
 	return run, err
 }
 
-// user is a target that somebody else has started.
+// user is a target that the user has started.
 func (u userTarget) target() target {
 	return target{
 		name: u.name, about: "a proxy of the user's, at " + u.address,

@@ -58,7 +58,7 @@ const (
 
 	produceVersion = 11
 	manyPartitions = 10_000
-	stalledBytes   = 100_000_000 // of one answer that nobody reads
+	stalledBytes   = 100_000_000 // of one response that is not read
 	stalledSettle  = 2 * time.Second
 )
 

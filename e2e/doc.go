@@ -1,7 +1,7 @@
 // Package e2e proves kproxy with real Kafka brokers and real clients.
 //
 // It starts three brokers of the newest Kafka as processes on loopback. Each
-// advertises a name that does not resolve, as a broker in somebody's VPC does;
+// advertises a name that does not resolve, as a broker in a VPC does;
 // kproxy, the binary that a person would run, reaches them by dial rules and
 // tells the clients of each listener addresses that work for them. A client
 // that ever hears a broker's own address cannot go on, and says so: no tool may

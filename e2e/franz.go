@@ -17,7 +17,7 @@ import (
 // gate is a dialer that reaches only what a listener advertises. It refuses
 // every other address and remembers it: a response that was not rewritten fails
 // the test by itself, whether or not the broker's own address would have worked.
-// And it fails the test for a broker's name in a response that nobody acted on.
+// And it fails the test for a broker's name in a response that no client acted on.
 type gate struct {
 	t    *testing.T
 	open []string

@@ -41,7 +41,7 @@ func startReaderThat(t *testing.T, polled func(context.Context, *kgo.Client, kgo
 		t: t,
 		client: newClient(t, l, append([]kgo.Opt{
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			// A drain delivers the answer to a long poll that nobody waits for
+			// A drain delivers the answer to a long poll that no client waits for
 			// any more, so each test ends as late as its last poll.
 			kgo.FetchMaxWait(500 * time.Millisecond),
 		}, opts...)...),

@@ -15,7 +15,7 @@ import (
 
 // seen counts the record values that consumers have read.
 type seen struct {
-	by string // whom, for messages
+	by string // the reader's name, for messages
 
 	mu    sync.Mutex
 	times map[string]int
@@ -53,7 +53,7 @@ func (s *seen) Distinct() int {
 	return len(s.times)
 }
 
-// missing are those of want that nobody has read.
+// missing are the records of want that were not read.
 func (s *seen) missing(want []string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

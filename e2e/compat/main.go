@@ -12,7 +12,7 @@
 //
 // Each release runs in the story's three networks, as network namespaces: only
 // `vpc` holds the brokers and resolves their names; a client in `docker` or
-// `outside` reaches kproxy, which stands at the edge of `vpc`, and nobody else.
+// `outside` reaches kproxy, which stands at the edge of `vpc`, and no other machine.
 //
 //	docker   kproxy:19092 (BOB) ─────────────────────────┐
 //	vpc      localhost:19092 (FRED) ─────────── kproxy ──┼── ip-172-31-18-16N.us-west-2.compute.internal:9092

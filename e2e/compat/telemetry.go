@@ -63,7 +63,7 @@ func telemetryPush(ctx context.Context, r *releaseRun) error {
 		}
 		r.note("%s: %d pushes directly, %d through kproxy", c.name, pushed[0], pushed[1])
 	}
-	// Nobody pushes in the works that follow.
+	// No client pushes in the works that follow.
 	return errors.Join(append(errs, subscribe(ctx, r.cluster, ""))...)
 }
 

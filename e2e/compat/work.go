@@ -147,7 +147,7 @@ func (t *trial) consume(ctx context.Context, on []string, want int, args ...stri
 	return t.consumeOf(ctx, t.name, on, want, args...)
 }
 
-// consumeOf is consume for the records of somebody else.
+// consumeOf is consume for the records of another client.
 func (t *trial) consumeOf(ctx context.Context, prefix string, on []string, want int, args ...string) error {
 	a, err := t.run(ctx, "consume", slices.Concat(on, []string{
 		"--group", t.name, "--count", fmt.Sprint(want), "--prefix", prefix,
@@ -236,7 +236,7 @@ func bigRecords(ctx context.Context, t *trial) error {
 	return t.consume(ctx, t.on(), count, "--max-bytes", "60000000")
 }
 
-// login produces and consumes as somebody.
+// login produces and consumes as a user.
 func login(mechanism string, args ...string) func(context.Context, *trial) error {
 	return func(ctx context.Context, t *trial) error {
 		if err := t.newTopic(ctx, 3, nil); err != nil {

@@ -56,7 +56,7 @@ type outcome struct {
 	Refused          map[string]int
 	Pause, ReadPause time.Duration // longest time without an acknowledgement, without a record read
 	Away             time.Duration // how long kproxy was not there
-	Others           []string      // addresses dialled that nobody meant
+	Others           []string      // addresses dialled that are neither kproxy's nor a broker's
 	FromStart        bool          // Pause is from the client's start to its first acknowledgement
 	Reasons          map[string]int
 	Notes, Wrong     []string

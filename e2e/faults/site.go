@@ -165,7 +165,7 @@ func (s *site) Close() {
 	}
 }
 
-// progress tells whoever waits.
+// progress shows how far the run is.
 func (s *site) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s %4.0fs  %s\n", time.Now().Format(time.TimeOnly), time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }

@@ -282,7 +282,7 @@ func (c *Cluster) startZooKeeper(ctx context.Context) error {
 	return err
 }
 
-// Close kills the brokers: nobody needs their data.
+// Close kills the brokers. Their data is not needed.
 func (c *Cluster) Close() {
 	if c.Conn != nil {
 		c.Conn.Close()

@@ -20,7 +20,7 @@ func (n *Namespace) Get(ctx context.Context, address, path string) (string, erro
 	return get(ctx, n.Dial, address, path)
 }
 
-// Get asks a kproxy that is in nobody's network.
+// Get asks a kproxy that is in no namespace.
 func Get(ctx context.Context, address, path string) (string, error) {
 	return get(ctx, (&net.Dialer{}).DialContext, address, path)
 }

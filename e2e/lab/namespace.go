@@ -45,7 +45,7 @@ func NewNamespace(name string) (*Namespace, error) {
 	return n, n.Run("ip", "link", "set", "lo", "up")
 }
 
-// lockOf is that of whoever has the network of this name.
+// lockOf is the lock of the network of this name.
 func lockOf(name string) *flock.Flock {
 	return flock.New(filepath.Join(os.TempDir(), "kproxy-lab-"+name+".lock"))
 }

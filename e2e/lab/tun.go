@@ -54,7 +54,7 @@ type flow struct{ near, far netip.AddrPort }
 
 // fate is what becomes of a connection's packets.
 type fate struct {
-	silent bool // none arrives any more, and nobody is told
+	silent bool // none arrives any more, and no error is sent
 	// reset: the next packet with so much payload is replaced by resets.
 	reset   bool
 	payload int
