@@ -123,6 +123,8 @@ func verdict(r *doctor.Report) error {
 		return errors.New("the brokers' addresses have not been tried: add --sasl, or --config-from with a client's configuration")
 	case failed > 0:
 		return fmt.Errorf("%d of %d addresses fail from %s", failed, len(r.Findings), from(r))
+	case r.Untried > 0:
+		return fmt.Errorf("%d of %d brokers were not tried", r.Untried, r.Brokers)
 	}
 	return nil
 }

@@ -27,7 +27,10 @@ func (e *examination) report() *doctor.Report {
 	e.user.Via = Far(e.Via.URL)
 	r := &doctor.Report{User: e.user, Heard: e.first != nil, Unchecked: e.pending}
 	if c := e.first; c != nil {
-		r.ClusterID, r.Brokers, r.NeedsLogin, r.Mechanisms = c.ID, len(c.Brokers), c.NeedsLogin, c.Mechanisms
+		r.ClusterID, r.Brokers, r.NeedsLogin, r.Mechanisms = c.ID, max(len(c.Brokers), e.roster.size), c.NeedsLogin, c.Mechanisms
+		if r.Untried = r.Brokers - len(c.Brokers); r.Untried > 0 {
+			r.Unchecked = append(r.Unchecked, fmt.Sprintf("the addresses of %d more brokers: doctor tries those of the first %d, by node id", r.Untried, len(c.Brokers)))
+		}
 	}
 	for _, w := range e.boots {
 		if w.cluster != nil && !w.cluster.NeedsLogin && !e.first.NeedsLogin && w.cluster.ID != e.first.ID {
@@ -45,6 +48,9 @@ func (e *examination) report() *doctor.Report {
 	}
 	for _, node := range e.missing[:min(len(e.missing), maxMissing)] {
 		r.Findings = append(r.Findings, e.finding(&way{node: node, err: doctor.ErrMissing}))
+	}
+	if more := len(e.missing) - maxMissing; more > 0 {
+		r.Unchecked = append(r.Unchecked, fmt.Sprintf("%d more nodes that partitions have replicas on and the cluster does not list: the first %d have a line each", more, maxMissing))
 	}
 	if r.NeedsLogin {
 		r.Unchecked = append(r.Unchecked,

@@ -88,6 +88,7 @@ type Report struct {
 	User      User
 	ClusterID string
 	Brokers   int  // that the cluster names
+	Untried   int  // of these, how many were not tried
 	Heard     bool // an address has responded as a Kafka broker
 
 	// NeedsLogin says that the brokers are named to those only who have logged in, by one of
@@ -110,5 +111,7 @@ func (r *Report) Failed() []*Finding {
 	return all
 }
 
-// Sound reports whether each address works, and all of them were heard of.
-func (r *Report) Sound() bool { return r.Heard && !r.NeedsLogin && len(r.Failed()) == 0 }
+// Sound reports whether each address works, and all of them were heard of and tried.
+func (r *Report) Sound() bool {
+	return r.Heard && !r.NeedsLogin && r.Untried == 0 && len(r.Failed()) == 0
+}
