@@ -180,9 +180,13 @@ func (e *examination) nodes(ctx context.Context, a asker) error {
 	e.count(len(e.first.Brokers), 0)
 	var witnesses []witness
 	var trying sync.WaitGroup
-	for _, b := range e.first.Brokers {
-		w := &way{node: b.Node, address: addressOf(b), settled: make(chan struct{})}
-		e.brokers = append(e.brokers, w)
+	next := 0
+	for _, w := range e.brokers {
+		if w.err != nil {
+			continue
+		}
+		b := e.first.Brokers[next]
+		next++
 		trying.Go(func() {
 			e.walk(ctx, a, w, func(ctx context.Context) error { return e.asAdvertised(ctx, a, w, b) })
 		})
@@ -242,6 +246,9 @@ func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broke
 
 // askPort asks a port that gave no Kafka response what it speaks.
 func (a asker) askPort(ctx context.Context, address string, err error) (peer speaks.Peer) {
+	if doctor.IsAnswered(err) {
+		return peer
+	}
 	if other, ok := errors.AsType[*proxy.NotKafkaError](err); ok {
 		peer = speaks.Classify(other.Prefix)
 		if peer.Secure = peer.Secure || a.TLS != nil; peer.Kind.IsService() && peer.Kind != speaks.Unknown {

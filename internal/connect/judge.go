@@ -28,8 +28,8 @@ func (e *examination) report() *doctor.Report {
 	r := &doctor.Report{User: e.user, Heard: e.first != nil, Unchecked: e.pending}
 	if c := e.first; c != nil {
 		r.ClusterID, r.Brokers, r.NeedsLogin, r.Mechanisms = c.ID, max(len(c.Brokers), e.roster.size), c.NeedsLogin, c.Mechanisms
-		if r.Untried = r.Brokers - len(c.Brokers); r.Untried > 0 {
-			r.Unchecked = append(r.Unchecked, fmt.Sprintf("the addresses of %d more brokers: doctor tries those of the first %d, by node id", r.Untried, len(c.Brokers)))
+		if r.Untried = r.Brokers - max(len(c.Brokers), len(e.brokers)); r.Untried > 0 {
+			r.Unchecked = append(r.Unchecked, fmt.Sprintf("the addresses of %d more brokers: doctor tries those of the first %d, by node id", r.Untried, len(e.brokers)))
 		}
 	}
 	for _, w := range e.boots {
@@ -72,7 +72,7 @@ func (e *examination) finding(w *way) doctor.Finding {
 		return f
 	}
 	c := doctor.Case{User: &e.user, Node: w.node, Address: w.address, Err: w.err, Peer: w.peer, KnownHost: e.knows(w)}
-	if w.node != proxy.NoNode {
+	if w.node >= 0 {
 		f.Connect, f.Elsewhere = e.connects(w.node), e.elsewhere(w.node)
 		c.Working, c.Layout, c.Listener = e.working(f.Connect+f.Elsewhere), e.layouts[w.node], e.listener()
 	}

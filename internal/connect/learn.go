@@ -104,13 +104,13 @@ func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error
 	defer i.Close()
 	a.note(i)
 	versions, offers := kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrApiVersionsResponse()
-	if err := i.Ask(ctx, versions, offers); err != nil {
+	if err := a.askFirst(ctx, i, versions, offers); err != nil {
 		return nil, err
 	}
 	if speaks.IsController(offers) {
 		return nil, &doctor.NotBrokerError{}
 	}
-	metadata, err := i.Brokers(ctx)
+	metadata, err := brokersBy(ctx, i)
 	if errors.Is(err, proxy.ErrNeedsLogin) {
 		return &Cluster{answered: address, NeedsLogin: true, Mechanisms: a.mechanisms(ctx, address)}, nil
 	}

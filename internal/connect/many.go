@@ -31,6 +31,17 @@ func rosterOf(brokers []Broker) roster {
 	return r
 }
 
+// objectionToID is why an id does not stand for one broker; nil: it does.
+func (r roster) objectionToID(node int32) error {
+	switch {
+	case node < 0:
+		return &doctor.IDError{Says: "the broker's id is negative, and no client can use a broker with such an id"}
+	case r.listed[node] > 1:
+		return &doctor.IDError{Says: fmt.Sprintf("%d brokers have this id, and a client can use one broker of an id only", r.listed[node])}
+	}
+	return nil
+}
+
 // objection is why a broker cannot be used, as far as the list itself says.
 func (r roster) objection(b Broker) error {
 	for _, other := range r.advertise[hostport.CanonicalAddress(addressOf(b))] {
@@ -41,10 +52,20 @@ func (r roster) objection(b Broker) error {
 	return nil
 }
 
-// limit leaves the first brokers of the cluster, of those that are tried.
+// limit leaves those brokers of the cluster that are tried: the first ones. One whose id is
+// invalid has failed by that; it is asked nothing, and no other is asked for it.
 func (e *examination) limit() {
 	e.roster = rosterOf(e.first.Brokers)
 	few := *e.first
-	few.Brokers = few.Brokers[:min(len(few.Brokers), maxTried)]
+	few.Brokers = nil
+	for _, b := range e.first.Brokers[:min(len(e.first.Brokers), maxTried)] {
+		w := &way{node: b.Node, address: addressOf(b), settled: make(chan struct{})}
+		if w.err = e.roster.objectionToID(b.Node); w.err != nil {
+			close(w.settled)
+		} else {
+			few.Brokers = append(few.Brokers, b)
+		}
+		e.brokers = append(e.brokers, w)
+	}
 	e.first = &few
 }
