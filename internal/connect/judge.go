@@ -163,7 +163,7 @@ func trusted(ctx context.Context, o *Options, u *doctor.User) string {
 	if o.TLS == nil || o.TLS.CA == "" {
 		return ""
 	}
-	where := foreign.LineOf(o.TLS.CA, 100)
+	where := foreign.LineOf(cmp.Or(o.Piped[o.TLS.CA], o.TLS.CA), 100)
 	if u.File != "" {
 		where = cmp.Or(u.Store, "the client's truststore")
 	}
