@@ -3,8 +3,10 @@ package doctor
 import (
 	"errors"
 	"os/exec"
+	"slices"
 	"strings"
 
+	"kproxy/internal/tlsconf"
 	"kproxy/proxy"
 )
 
@@ -66,3 +68,12 @@ func (c *Case) fixCommand() Fix {
 
 // isBootstrap reports whether the address is one of the user's. A broker may claim any id.
 func (f *Finding) isBootstrap() bool { return f.Node == proxy.NoNode && f.Verdict != BadID }
+
+// ofHandshake is the verdict on a handshake that failed, where the port has one by itself. The
+// error of a server that did respond in TLS says more than how the port ended the conversation.
+func (c *Case) ofHandshake(failure tlsconf.Failure, ofPort Verdict) Verdict {
+	if failure == tlsconf.Other && slices.Contains([]Verdict{ClosesFirst, Closes, Silent}, ofPort) {
+		return TLSFailed
+	}
+	return ofPort
+}

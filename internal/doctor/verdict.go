@@ -232,7 +232,7 @@ func (c *Case) ofTLS() Verdict {
 		return TLSName
 	default:
 	}
-	return c.ofPort(TLSFailed)
+	return c.ofHandshake(failed.Failure, c.ofPort(TLSFailed))
 }
 
 // certRefused tells a client that shows no certificate from one whose certificate is refused: Java
