@@ -151,6 +151,9 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was told to stop
 		}
+		if bad, ok := errors.AsType[*connect.OptionsError](err); ok {
+			return &usageError{asFlags(bad.Err)}
+		}
 		if errors.Is(err, syscall.EADDRINUSE) {
 			err = withBindFix(fmt.Errorf("--port: %w", err))
 		}
@@ -244,16 +247,25 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 	if err := asFlags(o.Validate()); err != nil {
 		return nil, nil, err
 	}
+	removePipes, err := o.KeepPipes(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--ca, --cert or --key: %w", err)
+	}
+	removeFiles := cleanUp
+	cleanUp = func() {
+		removePipes()
+		removeFiles()
+	}
 	if f.verbose {
 		o.Logger, err = newLogger(stderr, logKeys{Level: "debug", Format: "text"})
 		return o, cleanUp, err
 	}
+	removeAll := cleanUp
 	lines := newBriefLog(stderr)
 	o.Logger = lines.logger()
-	removeFiles := cleanUp
 	return o, func() {
 		lines.close()
-		removeFiles()
+		removeAll()
 	}, nil
 }
 

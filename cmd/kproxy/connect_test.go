@@ -257,6 +257,8 @@ func TestConnectUsage(t *testing.T) {
 		{"h:1 --dial y=x:1", "kproxy: --dial or --node: "},
 		{"h:1 --sasl PLAIN", "kproxy: --username: missing"},
 		{"h:1 --port 65535", "kproxy: --port: "},
+		{"127.0.0.1:1 --ca /no/such/file", "kproxy: --ca: "},
+		{"127.0.0.1:2 --sasl PLAIN --username u --password-file /no/such/file --allow-plaintext", "kproxy: --password-file"},
 		{"h:1 --config-from /no/such/file", "no such file"},
 		{"u:hunter2@h:1", "a user in front of its host"},
 		{"SASL_SSL://u:hunter2@h:1", "a user in front of its host"},
@@ -282,6 +284,12 @@ func TestConnectNobodyThere(t *testing.T) {
 		t.Errorf("exit code %d", c.code)
 	}
 	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the name does not resolve here")
+	for _, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} { // the ports that kproxy has before it has any
+		c := runConnect(t, address)
+		if c.says(t, address+": connection refused"); c.code != exitFailed {
+			t.Errorf("%s: exit code %d", address, c.code)
+		}
+	}
 }
 
 // Runs that start at once do not take each other's ports.

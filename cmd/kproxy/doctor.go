@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,7 +69,7 @@ func argsOf(ctx context.Context, flags *pflag.FlagSet, args []string) []string {
 			return
 		case f.Name == "via":
 			value = withoutPassword(value)
-		case strings.HasSuffix(f.Name, "-file") || f.Name == "config-from":
+		case strings.HasSuffix(f.Name, "-file"), slices.Contains([]string{"config-from", "ca", "cert", "key"}, f.Name):
 			if files.IsPipe(ctx, value) { // it is read, and gone
 				value = "FILE"
 			}
@@ -94,6 +95,9 @@ func examine(ctx context.Context, o *connect.Options, u doctor.User, asJSON bool
 	o.Say = progress.say
 	r, err := o.Examine(ctx, u, progress.set)
 	progress.end()
+	if bad, ok := errors.AsType[*connect.OptionsError](err); ok {
+		err = bad.Err
+	}
 	if err != nil {
 		return &usageError{asFlags(err)}
 	}
@@ -123,6 +127,8 @@ func verdict(r *doctor.Report) error {
 		return errors.New("the brokers' addresses have not been tried: add --sasl, or --config-from with a client's configuration")
 	case failed > 0:
 		return fmt.Errorf("%d of %d addresses fail from %s", failed, len(r.Findings), from(r))
+	case r.Untried > 0:
+		return fmt.Errorf("%d of %d brokers were not tried", r.Untried, r.Brokers)
 	}
 	return nil
 }

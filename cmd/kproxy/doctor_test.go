@@ -210,6 +210,9 @@ func TestDoctorUsage(t *testing.T) {
 		"a wildcard":       {[]string{"0.0.0.0:9092"}, exitUsage, "names no host"},
 		"a flag of others": {[]string{"h:1", "--port", "9"}, exitUsage, "unknown flag: --port"},
 		"no such file":     {[]string{"h:1", "--ca", "no-such.pem"}, exitUsage, "no-such.pem"},
+		"port 1":           {[]string{"127.0.0.1:1"}, exitFailed, "no address responded as a Kafka broker"},
+		"port 2":           {[]string{"127.0.0.1:2"}, exitFailed, "no address responded as a Kafka broker"},
+		"no password file": {[]string{"127.0.0.1:1", "--sasl", "PLAIN", "--username", "u", "--password-file", "no-such", "--allow-plaintext"}, exitUsage, "no-such"},
 		"a closed port":    {[]string{closed}, exitFailed, "no address responded as a Kafka broker"},
 	} {
 		if code, _, stderr := runDoctor(t, tt.args...); code != tt.code || !strings.Contains(stderr, tt.want) {

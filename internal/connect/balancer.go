@@ -27,7 +27,7 @@ func (o *Options) looks(brokers int) int {
 	if strings.HasPrefix(o.Via.URL, "exec:") {
 		return fewest
 	}
-	return min(max(24/brokers, fewest), 12)
+	return min(max(24/max(brokers, 1), fewest), 12)
 }
 
 // seenAt is which nodes have responded at an address.

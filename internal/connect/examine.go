@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -62,6 +63,7 @@ type examination struct {
 	all   int
 
 	first   *Cluster // as the first address has it that responded; nil: none has
+	roster  roster   // of all brokers of first, which has those only that are tried
 	boots   []*way
 	brokers []*way
 	missing []int32
@@ -171,15 +173,20 @@ func (e *examination) nodes(ctx context.Context, a asker) error {
 	if e.first == nil || e.first.NeedsLogin {
 		return nil
 	}
+	e.limit()
 	if n := len(e.first.Brokers); n > 1 {
 		e.Say(fmt.Sprintf("trying the addresses that %d brokers advertise", n))
 	}
 	e.count(len(e.first.Brokers), 0)
 	var witnesses []witness
 	var trying sync.WaitGroup
-	for _, b := range e.first.Brokers {
-		w := &way{node: b.Node, address: addressOf(b), settled: make(chan struct{})}
-		e.brokers = append(e.brokers, w)
+	next := 0
+	for _, w := range e.brokers {
+		if w.err != nil {
+			continue
+		}
+		b := e.first.Brokers[next]
+		next++
 		trying.Go(func() {
 			e.walk(ctx, a, w, func(ctx context.Context) error { return e.asAdvertised(ctx, a, w, b) })
 		})
@@ -225,10 +232,8 @@ func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broke
 	if err != nil || hostport.IsWildcard(host) {
 		return doctor.ErrNoAddress
 	}
-	for _, other := range e.first.Brokers {
-		if other.Node != b.Node && hostport.CanonicalAddress(addressOf(other)) == hostport.CanonicalAddress(w.address) {
-			return &doctor.SelfError{Verdict: doctor.SameAddress, Says: fmt.Sprintf("node %d advertises the same address", other.Node)}
-		}
+	if err := e.roster.objection(b); err != nil {
+		return err
 	}
 	o := *a.Options
 	o.Nodes, o.Dial = nil, nil
@@ -241,6 +246,9 @@ func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broke
 
 // askPort asks a port that gave no Kafka response what it speaks.
 func (a asker) askPort(ctx context.Context, address string, err error) (peer speaks.Peer) {
+	if doctor.IsAnswered(err) {
+		return peer
+	}
 	if other, ok := errors.AsType[*proxy.NotKafkaError](err); ok {
 		peer = speaks.Classify(other.Prefix)
 		if peer.Secure = peer.Secure || a.TLS != nil; peer.Kind.IsService() && peer.Kind != speaks.Unknown {
@@ -294,7 +302,7 @@ func (e *examination) replicas(ctx context.Context, a asker) []int32 {
 	named, err := a.replicasAt(ctx, e.first.answered)
 	// Behind a balancer's address another broker responds now, or one that is down.
 	for _, b := range e.first.Brokers {
-		if err == nil {
+		if err == nil || ctx.Err() != nil {
 			break
 		}
 		var again error
@@ -306,9 +314,7 @@ func (e *examination) replicas(ctx context.Context, a asker) []int32 {
 		e.pending = append(e.pending, "whether partitions have replicas on brokers that are down: the list of all partitions could not be read ("+doctor.Cause(err)+")")
 		return nil
 	}
-	return slices.DeleteFunc(named, func(n int32) bool {
-		return n < 0 || slices.ContainsFunc(e.first.Brokers, func(b Broker) bool { return b.Node == n })
-	})
+	return slices.DeleteFunc(named, func(n int32) bool { return n < 0 || e.roster.listed[n] > 0 })
 }
 
 func (a asker) replicasAt(ctx context.Context, address string) ([]int32, error) {
@@ -323,13 +329,15 @@ func (a asker) replicasAt(ctx context.Context, address string) ([]int32, error) 
 	if err := i.Ask(ctx, req, resp); err != nil {
 		return nil, err
 	}
-	var all []int32
+	all := map[int32]bool{}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			all = slices.Concat(all, p.Replicas, p.ISR, p.OfflineReplicas)
+			for _, nodes := range [][]int32{p.Replicas, p.ISR, p.OfflineReplicas} {
+				for _, node := range nodes {
+					all[node] = true
+				}
+			}
 		}
-		slices.Sort(all)
-		all = slices.Compact(all)
 	}
-	return all, nil
+	return slices.Sorted(maps.Keys(all)), nil
 }

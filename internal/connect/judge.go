@@ -27,7 +27,10 @@ func (e *examination) report() *doctor.Report {
 	e.user.Via = Far(e.Via.URL)
 	r := &doctor.Report{User: e.user, Heard: e.first != nil, Unchecked: e.pending}
 	if c := e.first; c != nil {
-		r.ClusterID, r.Brokers, r.NeedsLogin, r.Mechanisms = c.ID, len(c.Brokers), c.NeedsLogin, c.Mechanisms
+		r.ClusterID, r.Brokers, r.NeedsLogin, r.Mechanisms = c.ID, max(len(c.Brokers), e.roster.size), c.NeedsLogin, c.Mechanisms
+		if r.Untried = r.Brokers - max(len(c.Brokers), len(e.brokers)); r.Untried > 0 {
+			r.Unchecked = append(r.Unchecked, fmt.Sprintf("the addresses of %d more brokers: doctor tries those of the first %d, by node id", r.Untried, len(e.brokers)))
+		}
 	}
 	for _, w := range e.boots {
 		if w.cluster != nil && !w.cluster.NeedsLogin && !e.first.NeedsLogin && w.cluster.ID != e.first.ID {
@@ -45,6 +48,9 @@ func (e *examination) report() *doctor.Report {
 	}
 	for _, node := range e.missing[:min(len(e.missing), maxMissing)] {
 		r.Findings = append(r.Findings, e.finding(&way{node: node, err: doctor.ErrMissing}))
+	}
+	if more := len(e.missing) - maxMissing; more > 0 {
+		r.Unchecked = append(r.Unchecked, fmt.Sprintf("%d more nodes that partitions have replicas on and the cluster does not list: the first %d have a line each", more, maxMissing))
 	}
 	if r.NeedsLogin {
 		r.Unchecked = append(r.Unchecked,
@@ -66,7 +72,7 @@ func (e *examination) finding(w *way) doctor.Finding {
 		return f
 	}
 	c := doctor.Case{User: &e.user, Node: w.node, Address: w.address, Err: w.err, Peer: w.peer, KnownHost: e.knows(w)}
-	if w.node != proxy.NoNode {
+	if w.node >= 0 {
 		f.Connect, f.Elsewhere = e.connects(w.node), e.elsewhere(w.node)
 		c.Working, c.Layout, c.Listener = e.working(f.Connect+f.Elsewhere), e.layouts[w.node], e.listener()
 	}
@@ -157,7 +163,7 @@ func trusted(ctx context.Context, o *Options, u *doctor.User) string {
 	if o.TLS == nil || o.TLS.CA == "" {
 		return ""
 	}
-	where := foreign.LineOf(o.TLS.CA, 100)
+	where := foreign.LineOf(cmp.Or(o.Piped[o.TLS.CA], o.TLS.CA), 100)
 	if u.File != "" {
 		where = cmp.Or(u.Store, "the client's truststore")
 	}

@@ -47,12 +47,28 @@ func (a asker) note(i *proxy.Inquiry) {
 	}
 }
 
+// noHost is an address for documentation (RFC 5737).
+const noHost = "192.0.2.1"
+
+// OptionsError says that what the user has said cannot work: nothing was asked.
+type OptionsError struct{ Err error }
+
+func (e *OptionsError) Error() string { return e.Err.Error() }
+
+// Unwrap is the mistakes.
+func (e *OptionsError) Unwrap() error { return e.Err }
+
 // ask runs f with a proxy that has these dial rules and serves nobody.
 func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
-	c := o.config(paired, Ports{Base: 1, Size: 1}) // never bound
-	c.Logger = nil                                 // what fails is told by f
+	unheard := *o
+	unheard.Listen, unheard.Advertise = []string{noHost}, noHost // never bound, and where no broker is
+	c := unheard.config(paired, Ports{Base: 1, Size: 1})
+	c.Logger = nil // what fails is told by f
 	p, err := proxy.New(c)
-	if err != nil {
+	switch {
+	case err != nil && paired == nil:
+		return &OptionsError{err}
+	case err != nil:
 		return err
 	}
 	defer p.Shutdown(context.Background())
@@ -104,13 +120,13 @@ func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error
 	defer i.Close()
 	a.note(i)
 	versions, offers := kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrApiVersionsResponse()
-	if err := i.Ask(ctx, versions, offers); err != nil {
+	if err := a.askFirst(ctx, i, versions, offers); err != nil {
 		return nil, err
 	}
 	if speaks.IsController(offers) {
 		return nil, &doctor.NotBrokerError{}
 	}
-	metadata, err := i.Brokers(ctx)
+	metadata, err := brokersBy(ctx, i)
 	if errors.Is(err, proxy.ErrNeedsLogin) {
 		return &Cluster{answered: address, NeedsLogin: true, Mechanisms: a.mechanisms(ctx, address)}, nil
 	}

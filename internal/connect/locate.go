@@ -295,13 +295,13 @@ func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err e
 	defer i.Close()
 	a.note(i)
 	versions, offers := kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrApiVersionsResponse()
-	if err := i.Ask(ctx, versions, offers); err != nil {
+	if err := a.askFirst(ctx, i, versions, offers); err != nil {
 		return false, err
 	}
 	if speaks.IsController(offers) {
 		return false, &doctor.NotBrokerError{}
 	}
-	metadata, err := i.Brokers(ctx)
+	metadata, err := brokersBy(ctx, i)
 	if err != nil {
 		return false, err
 	}

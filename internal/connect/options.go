@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
 
@@ -21,6 +22,7 @@ type Options struct {
 	TLS       *proxy.UpstreamTLS
 	SASL      *proxy.SASL // nil: clients log in by themselves, if they have to
 	Via       proxy.Via
+	Piped     map[string]string // files of TLS that KeepPipes made -> the pipes that they were
 
 	Listen    []string // hosts to listen on
 	Advertise string   // the host that clients are told
@@ -34,7 +36,32 @@ type Options struct {
 }
 
 // Validate finds what is wrong with the user's words without asking anybody.
-func (o *Options) Validate() error { return o.config(nil, Ports{Base: 1, Size: 1}).Validate() }
+func (o *Options) Validate() error { return o.config(nil, o.unusedPorts()).Validate() }
+
+// unusedPorts are ports that no address of the user's has. They stand for those that are chosen
+// later, and are never bound.
+func (o *Options) unusedPorts() Ports {
+	used := map[int32]bool{}
+	use := func(address string) {
+		if _, port, err := hostport.Parse(address); err == nil {
+			used[port] = true
+		}
+	}
+	for _, address := range o.Addresses {
+		use(address)
+	}
+	for _, address := range o.Nodes {
+		use(address)
+	}
+	for _, r := range o.Dial {
+		use(r.To)
+	}
+	p := Ports{Base: 1, Size: 1}
+	for p.last() < lastPort && (used[int32(p.Base)] || used[int32(p.last())]) {
+		p.Base++
+	}
+	return p
+}
 
 // Override is TLS with what was given by hand instead of what a file has said.
 func Override(from *proxy.UpstreamTLS, given proxy.UpstreamTLS) *proxy.UpstreamTLS {

@@ -42,7 +42,7 @@ type Case struct {
 }
 
 // IsBootstrap reports whether the address is one of the user's.
-func (c *Case) IsBootstrap() bool { return c.Node == proxy.NoNode }
+func (c *Case) IsBootstrap() bool { return c.Node == proxy.NoNode && !isBadID(c.Err) }
 
 // isElsewhereLocal reports whether the address works on the broker's own machine only, which is
 // not this one: the user's addresses lead away from here.
@@ -184,7 +184,13 @@ func (c *Case) cause() string {
 		return op.Err.Error()
 	}
 	if failed, ok := errors.AsType[*tlsconf.Error](c.Err); ok {
+		if errors.Is(failed.Err, context.DeadlineExceeded) {
+			return "the TLS handshake has not ended in time"
+		}
 		return failed.Err.Error()
+	}
+	if answered, ok := errors.AsType[*AnsweredError](c.Err); ok {
+		return answered.Error()
 	}
 	if errors.Is(c.Err, context.DeadlineExceeded) {
 		return "no response in time"

@@ -6,7 +6,6 @@ import (
 
 	"kproxy/internal/foreign"
 	"kproxy/internal/speaks"
-	"kproxy/proxy"
 )
 
 // Step is a step of a client's way to a broker.
@@ -29,7 +28,7 @@ func (s Step) String() string { return stepWords[s] }
 
 // Finding is how one address does for a client.
 type Finding struct {
-	Node    int32 // proxy.NoNode: it is one of the user's, for bootstrap
+	Node    int32 // -1 (proxy.NoNode): it is one of the user's, for bootstrap
 	Address string
 	Took    time.Duration // the whole way, or as far as it went
 	Taken   [Arrived]bool // the steps that there are on this way
@@ -50,7 +49,7 @@ type Finding struct {
 
 // Who is the finding's subject: bootstrap, or node 1.
 func (f *Finding) Who() string {
-	if f.Node == proxy.NoNode {
+	if f.isBootstrap() {
 		return "bootstrap"
 	}
 	return "node " + strconv.Itoa(int(f.Node))
@@ -88,6 +87,7 @@ type Report struct {
 	User      User
 	ClusterID string
 	Brokers   int  // that the cluster names
+	Untried   int  // of these, how many were not tried
 	Heard     bool // an address has responded as a Kafka broker
 
 	// NeedsLogin says that the brokers are named to those only who have logged in, by one of
@@ -110,5 +110,7 @@ func (r *Report) Failed() []*Finding {
 	return all
 }
 
-// Sound reports whether each address works, and all of them were heard of.
-func (r *Report) Sound() bool { return r.Heard && !r.NeedsLogin && len(r.Failed()) == 0 }
+// Sound reports whether each address works, and all of them were heard of and tried.
+func (r *Report) Sound() bool {
+	return r.Heard && !r.NeedsLogin && r.Untried == 0 && len(r.Failed()) == 0
+}

@@ -7,7 +7,6 @@ import (
 
 	"kproxy/internal/foreign"
 	"kproxy/internal/speaks"
-	"kproxy/proxy"
 )
 
 // document, address, service, certificate and remedy are what --json prints. docs/doctor.md has
@@ -99,7 +98,7 @@ func addressOf(f *Finding) address {
 		Address: foreign.LineOf(f.Address, maxAddress), Resolved: f.Resolved, Steps: map[string]string{}, TookMS: float64(f.Took.Microseconds()) / 1000,
 		Verdict: f.Verdict, Error: foreign.LineOf(f.Reason, maxReason), Connect: foreign.LineOf(f.Connect+f.Elsewhere, maxAddress),
 	}
-	if f.Node != proxy.NoNode {
+	if !f.isBootstrap() {
 		one.Node = &f.Node
 	}
 	for s := range Arrived {

@@ -273,7 +273,7 @@ func (p *printer) connect(r *Report) {
 	var reached, lost []string
 	for _, f := range r.Failed() {
 		switch {
-		case f.Fix.Docs == docsMissing || f.Who() == "bootstrap":
+		case f.Fix.Docs == docsMissing || f.Verdict == BadID || f.Who() == "bootstrap":
 		case f.Connect != "" || f.Elsewhere != "":
 			reached = append(reached, fmt.Sprintf("%s at %s", f.Who(), foreign.Line(f.Connect+f.Elsewhere)))
 		default:

@@ -24,6 +24,8 @@ func (c *Case) fix(v Verdict) Fix {
 		return c.fixPort(v)
 	case ViaFailed:
 		return c.fixVia()
+	case BadID:
+		return fixID()
 	}
 	if c.IsBootstrap() {
 		return c.fixBootstrap(v)
@@ -175,6 +177,9 @@ func (c *Case) another(text, section string) Fix {
 
 // fixVia is for the way through another machine.
 func (c *Case) fixVia() Fix {
+	if isCommandsEnd(c.Err) {
+		return c.fixCommand()
+	}
 	failed, _ := errors.AsType[*via.Error](c.Err)
 	switch failed.Outcome { //nolint:exhaustive // others are of the way behind it
 	case via.OutcomeCredentials, via.OutcomeProxyUnreachable, via.OutcomeProxyUntrusted, via.OutcomeProxyProtocol, via.OutcomeLoginRefused:

@@ -26,6 +26,7 @@ const (
 	NameTimeout Verdict = "name_timeout"       // the name server does not respond
 	Wildcard    Verdict = "wildcard"           // 0.0.0.0 is advertised
 	NoAddress   Verdict = "address_invalid"    // what is advertised is no address
+	BadID       Verdict = "id_invalid"         // the list of brokers has an id that stands for no one broker
 	Missing     Verdict = "missing_broker"     // replica lists name a broker that Metadata does not
 	Localhost   Verdict = "localhost"          // Connect, Itself: a broker elsewhere advertises localhost
 	Refused     Verdict = "refused"            // Connect: nothing listens there
@@ -99,11 +100,15 @@ func FailedStep(err error) Step {
 		return Arrived
 	case notItself:
 		return Itself
+	case isCommandsEnd(err):
+		return Connect
+	case IsAnswered(err):
+		return Kafka
 	case isTLS:
 		return TLS
 	case isLogin && !login.Unanswered, errors.Is(err, auth.ErrPlaintext), errors.Is(err, proxy.ErrNeedsLogin):
 		return Login
-	case isDNS, errors.Is(err, ErrNoAddress), errors.Is(err, ErrMissing):
+	case isDNS, isBadID(err), errors.Is(err, ErrNoAddress), errors.Is(err, ErrMissing):
 		return Name
 	case isOp && op.Op == "dial", isVia, isRefused:
 		return Connect
@@ -118,7 +123,7 @@ func NeedsAsking(err error) bool {
 	switch FailedStep(err) {
 	case Kafka:
 		_, isController := errors.AsType[*NotBrokerError](err)
-		return !isController && !isKafkaError(err)
+		return !isController && !isKafkaError(err) && !IsAnswered(err)
 	case TLS:
 		failed, _ := errors.AsType[*tlsconf.Error](err)
 		switch failed.Failure {
@@ -171,6 +176,8 @@ func (c *Case) ofName() Verdict {
 	}
 	host, _, err := hostport.Parse(c.Address)
 	switch {
+	case isBadID(c.Err):
+		return BadID
 	case errors.Is(c.Err, ErrMissing):
 		return Missing
 	case err == nil && host != "" && hostport.IsWildcard(host):
@@ -187,7 +194,7 @@ func (c *Case) ofConnect() Verdict {
 	switch {
 	case c.isElsewhereLocal():
 		return Localhost
-	case isVia:
+	case isVia, isCommandsEnd(c.Err):
 		return ViaFailed
 	case notDialled:
 		return NotDialled
@@ -225,7 +232,7 @@ func (c *Case) ofTLS() Verdict {
 		return TLSName
 	default:
 	}
-	return c.ofPort(TLSFailed)
+	return c.ofHandshake(failed.Failure, c.ofPort(TLSFailed))
 }
 
 // certRefused tells a client that shows no certificate from one whose certificate is refused: Java
@@ -271,6 +278,9 @@ func (c *Case) ofPort(otherwise Verdict) Verdict {
 func (c *Case) ofKafka() Verdict {
 	if _, ok := errors.AsType[*NotBrokerError](c.Err); ok {
 		return IsControl
+	}
+	if IsAnswered(c.Err) {
+		return BadKafka
 	}
 	return c.ofPort(BadKafka)
 }
