@@ -65,6 +65,8 @@ func TestMistakeIsOneLine(t *testing.T) {
 		{goodFile + hostile + ": 1\n" + hostile + ": 1\n", `9:1: x: ok\nkproxy: /etc/passwd:1:1: all is well\r\x1b[31m\u2028\u202e: the key is there twice, first in line 8; `},
 		{strings.Replace(goodFile, "orders", hostile, 1), `2:3: clusters.x: ok\nkproxy: /etc/passwd:1:1: all is well\r\x1b[31m\u2028\u202e: the name "x: ok\nkproxy: `},
 		{strings.Replace(goodFile, "9100-9199", hostile, 1), `7:17: clusters.orders.listeners.local.nodes.ports: "x: ok\nkproxy: `},
+		{strings.Replace(goodFile, "9100-9199", "99999999999999999999999", 1), "nodes.ports: 99999999999999999999999 is not a range"},
+		{strings.Replace(goodFile, "9100-9199", ".inf", 1), "nodes.ports: .inf is not a range"},
 		{goodFile + long + ": 1\n", "k…: unknown key; "},
 		{strings.Replace(goodFile, "9100-9199", long, 1), `k"… is not a range; write one such as 9100-9199`},
 	} {
