@@ -155,23 +155,25 @@ func (v *validator) apis(key string, a *APIs) {
 		v.add(key+".preset", fmt.Sprintf("%q is no preset", a.Preset), "write "+string(ReadOnly)+", or leave the key out")
 	}
 	allowed := map[kmsg.Key]bool{}
-	for _, name := range a.Allow {
+	for i, name := range a.Allow {
+		item := item(key+".allow", i)
 		api := apiCalled(name)
 		if allowed[api] = true; api == unknownAPI {
-			v.unknownAPI(key+".allow", name)
+			v.unknownAPI(item, name)
 		}
 		if api == kmsg.Envelope && (a.Preset != "" || len(a.Deny) > 0) {
-			v.add(key+".allow", "Envelope holds other requests, which would not be looked at", "take it out")
+			v.add(item, "Envelope holds other requests, which would not be looked at", "take it out")
 		}
 	}
-	for _, name := range a.Deny {
+	for i, name := range a.Deny {
+		item := item(key+".deny", i)
 		switch api := apiCalled(name); {
 		case api == unknownAPI:
-			v.unknownAPI(key+".deny", name)
+			v.unknownAPI(item, name)
 		case allowed[api]:
-			v.add(key+".deny", name+" is in allow too", "keep it in one of them")
+			v.add(item, name+" is in allow too", "keep it in one of them")
 		case api == kmsg.ApiVersions:
-			v.add(key+".deny", "no client can begin without ApiVersions", "take it out")
+			v.add(item, "no client can begin without ApiVersions", "take it out")
 		}
 	}
 }

@@ -31,10 +31,10 @@ func TestValidateAPIs(t *testing.T) {
 	}{
 		"good":         {APIs{Preset: ReadOnly, Allow: []string{"CreateTopics", "initproducerid"}, Deny: []string{"DescribeAcls"}}, nil},
 		"no preset":    {APIs{Preset: "readonly"}, []string{`clusters.orders.listeners.fred.apis.preset: "readonly" is no preset; write read-only, or leave the key out`}},
-		"unknown":      {APIs{Deny: []string{"MakeTopics"}}, []string{`clusters.orders.listeners.fred.apis.deny: "MakeTopics" is no API that this build knows; write names as Kafka has them, such as Produce or CreateTopics`}},
-		"both":         {APIs{Allow: []string{"Produce"}, Deny: []string{"produce"}}, []string{`clusters.orders.listeners.fred.apis.deny: produce is in allow too; keep it in one of them`}},
-		"envelopes":    {APIs{Preset: ReadOnly, Allow: []string{"Envelope"}}, []string{`clusters.orders.listeners.fred.apis.allow: Envelope holds other requests, which would not be looked at; take it out`}},
-		"no beginning": {APIs{Deny: []string{"ApiVersions"}}, []string{`clusters.orders.listeners.fred.apis.deny: no client can begin without ApiVersions; take it out`}},
+		"unknown":      {APIs{Deny: []string{"MakeTopics"}}, []string{`clusters.orders.listeners.fred.apis.deny[0]: "MakeTopics" is no API that this build knows; write names as Kafka has them, such as Produce or CreateTopics`}},
+		"both":         {APIs{Allow: []string{"Produce"}, Deny: []string{"produce"}}, []string{`clusters.orders.listeners.fred.apis.deny[0]: produce is in allow too; keep it in one of them`}},
+		"envelopes":    {APIs{Preset: ReadOnly, Allow: []string{"Envelope"}}, []string{`clusters.orders.listeners.fred.apis.allow[0]: Envelope holds other requests, which would not be looked at; take it out`}},
+		"no beginning": {APIs{Deny: []string{"ApiVersions"}}, []string{`clusters.orders.listeners.fred.apis.deny[0]: no client can begin without ApiVersions; take it out`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := valid()
@@ -59,8 +59,8 @@ func TestValidateLogin(t *testing.T) {
 		"limits.max_request_bytes_before_login: 1 bytes are too few for a client to log in with; write 1024 or more; Kafka's own default is 524288",
 		"clusters.orders.listeners.fred.login.users_file: missing; write the file of users, with a line of kproxy passwd for each",
 		"clusters.orders.listeners.fred.login.mechanisms: missing; write those that clients may choose from: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
-		"clusters.orders.listeners.alice.login.mechanisms: PLAIN is there twice; take it out",
-		`clusters.orders.listeners.alice.login.mechanisms: "GSSAPI" is no mechanism by which clients can log in here; write some of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512`,
+		"clusters.orders.listeners.alice.login.mechanisms[1]: PLAIN is there twice; take it out",
+		`clusters.orders.listeners.alice.login.mechanisms[2]: "GSSAPI" is no mechanism by which clients can log in here; write some of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512`,
 	}, "\n")
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

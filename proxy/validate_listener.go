@@ -61,13 +61,14 @@ func (v *validator) listener(key string, l *Listener) {
 // networks checks who may come in. What is allowed and wholly denied, or twice the same,
 // would be a setting without effect.
 func (v *validator) networks(key string, l *Listener) {
-	deny := v.networkList(key+".deny", l.Deny)
-	for _, p := range v.networkList(key+".allow", l.Allow) {
+	deny, _ := v.networkList(key+".deny", l.Deny)
+	allow, items := v.networkList(key+".allow", l.Allow)
+	for i, p := range allow {
 		if within(p, deny) {
-			v.add(key+".allow", p.String()+" is all within deny, which decides", "take it out of one of the two")
+			v.add(items[i], p.String()+" is all within deny, which decides", "take it out of one of the two")
 		}
 	}
-	from := v.networkList(key+".proxy_protocol.from", l.ProxyProtocol.From)
+	from, _ := v.networkList(key+".proxy_protocol.from", l.ProxyProtocol.From)
 	switch mode := l.ProxyProtocol.Mode; {
 	case mode != "" && mode != HeaderRequired && mode != HeaderOptional:
 		v.add(key+".proxy_protocol.mode", fmt.Sprintf("%q is neither required nor optional", mode), "write one of them")
@@ -76,8 +77,8 @@ func (v *validator) networks(key string, l *Listener) {
 	}
 }
 
-// networkList parses networks, and returns those that are good.
-func (v *validator) networkList(key string, networks []string) (parsed []netip.Prefix) {
+// networkList parses networks, and returns those that are good, with the key of each.
+func (v *validator) networkList(key string, networks []string) (parsed []netip.Prefix, items []string) {
 	list := key
 	for i, s := range networks {
 		key := item(list, i)
@@ -88,10 +89,10 @@ func (v *validator) networkList(key string, networks []string) (parsed []netip.P
 		case within(p, parsed):
 			v.add(key, s+" is there already, or within a network that is", "take it out")
 		default:
-			parsed = append(parsed, p)
+			parsed, items = append(parsed, p), append(items, key)
 		}
 	}
-	return parsed
+	return parsed, items
 }
 
 // within reports whether all of p is in one of the networks.

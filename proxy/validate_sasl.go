@@ -125,11 +125,12 @@ func (v *validator) login(key string, l *Login) {
 		v.add(key+".mechanisms", "missing", "write those that clients may choose from: "+known)
 	}
 	for i, m := range l.Mechanisms {
+		item := item(key+".mechanisms", i)
 		switch {
 		case !slices.Contains(auth.UserMechanisms(), m):
-			v.add(key+".mechanisms", fmt.Sprintf("%q is no mechanism by which clients can log in here", m), "write some of "+known)
+			v.add(item, fmt.Sprintf("%q is no mechanism by which clients can log in here", m), "write some of "+known)
 		case slices.Contains(l.Mechanisms[:i], m):
-			v.add(key+".mechanisms", m+" is there twice", "take it out")
+			v.add(item, m+" is there twice", "take it out")
 		}
 	}
 }

@@ -225,7 +225,7 @@ func TestValidate(t *testing.T) {
 				`clusters.orders.listeners.fred.proxy_protocol.from[0]: "sun": not a network; write a network such as 10.0.0.0/8, or an address such as 10.0.0.7`,
 				`clusters.orders.listeners.fred.proxy_protocol.mode: "always" is neither required nor optional; write one of them`,
 				`clusters.audit.listeners.many.allow[1]: 10.1.0.0/16 is there already, or within a network that is; take it out`,
-				`clusters.audit.listeners.many.allow: 11.0.0.1/32 is all within deny, which decides; take it out of one of the two`,
+				`clusters.audit.listeners.many.allow[2]: 11.0.0.1/32 is all within deny, which decides; take it out of one of the two`,
 				`clusters.audit.listeners.many.proxy_protocol: no header is believed without from; write from: the networks of the load balancers`,
 			},
 		},

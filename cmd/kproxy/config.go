@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -113,11 +114,25 @@ const delimiter = "\x00"
 
 func newLayers(tree map[string]any) (*layers, error) {
 	l := &layers{
-		viper:     viper.NewWithOptions(viper.KeyDelimiter(delimiter)),
+		viper:     viper.NewWithOptions(viper.KeyDelimiter(delimiter), viper.WithDecoderRegistry(treeDecoder(tree))),
 		keys:      map[string]string{},
 		overrides: map[string]string{},
 	}
-	return l, l.viper.MergeConfigMap(cloneMaps(tree)) // viper lower-cases the keys in place
+	l.viper.SetConfigType("yaml")
+	return l, l.viper.ReadConfig(bytes.NewReader(nil))
+}
+
+// treeDecoder gives viper a file that has been read already. MergeConfigMap would
+// compare each key of a map with all others of it.
+type treeDecoder map[string]any
+
+// Decoder returns t.
+func (t treeDecoder) Decoder(string) (viper.Decoder, error) { return t, nil }
+
+// Decode copies t into v, of which viper lower-cases the keys in place.
+func (t treeDecoder) Decode(_ []byte, v map[string]any) error {
+	maps.Copy(v, cloneMaps(t))
+	return nil
 }
 
 // cloneMaps copies a map and those inside it.

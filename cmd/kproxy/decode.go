@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -17,10 +19,36 @@ type decoder struct {
 	// neither a variable nor a default.
 	values *layers
 	errs   []error
+
+	suggested int // unknown keys
+	sections  int // clusters and listeners
 }
+
+const (
+	// maxNamed is how many clusters and listeners a file may have: each of their keys has
+	// an environment variable.
+	maxNamed = 20_000
+	// maxItems is how many items a list may have: each is compared with the others.
+	maxItems = 10_000
+)
 
 func (d *decoder) add(path keyPath, problem, fix string) {
 	d.errs = append(d.errs, &proxy.ConfigError{Key: path.String(), Problem: problem, Fix: fix})
+}
+
+func (d *decoder) tooLong(path keyPath, items int) {
+	d.add(path, fmt.Sprintf("the list has %d items, and %d are the most", items, maxItems), "write fewer, such as one pattern or network for several")
+}
+
+// maxSuggested is how many unknown keys are compared with the known ones.
+const maxSuggested = 10_000
+
+// suggest is the fix for an unknown key.
+func (d *decoder) suggest(key string, known []string) string {
+	if d.suggested++; d.suggested > maxSuggested {
+		return "kproxy check --print-schema shows the known ones"
+	}
+	return suggest(key, known)
 }
 
 // section reads the keys of a struct. One that the file leaves out is read too:
@@ -37,7 +65,7 @@ func (d *decoder) section(path keyPath, tree any, into reflect.Value) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(written)) {
 		if !slices.Contains(known, key) {
-			d.add(path.key(cmp.Or(key, `""`)), "unknown key", suggest(key, known))
+			d.add(path.key(cmp.Or(key, `""`)), "unknown key", d.suggest(key, known))
 		}
 	}
 	for i, f := range fields {
@@ -86,6 +114,10 @@ func (d *decoder) named(path keyPath, tree any, into reflect.Value) {
 	if !ok {
 		return
 	}
+	if d.sections += len(written); d.sections > maxNamed {
+		d.add(path, fmt.Sprintf("the file has more than %d clusters and listeners", maxNamed), "divide them among several kproxies")
+		return
+	}
 	into.Set(reflect.MakeMap(into.Type()))
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		section := reflect.New(into.Type().Elem()).Elem()
@@ -101,12 +133,16 @@ func (d *decoder) listed(path keyPath, tree any, into reflect.Value) {
 		d.add(path, "found "+describe(tree)+" instead of a list", "start each item with a dash")
 		return
 	}
+	if len(items) > maxItems {
+		d.tooLong(path, len(items))
+		return
+	}
 	into.Set(reflect.MakeSlice(into.Type(), len(items), len(items)))
-	inside := decoder{}
+	inside := decoder{suggested: d.suggested}
 	for i, item := range items {
 		inside.section(path.item(i), item, into.Index(i))
 	}
-	d.errs = append(d.errs, inside.errs...)
+	d.errs, d.suggested = append(d.errs, inside.errs...), inside.suggested
 }
 
 // optional reads a section that may be absent, which is not the same as empty. A
@@ -184,7 +220,16 @@ func (d *decoder) scalar(path keyPath, tag reflect.StructTag, s scalar, tree any
 	if value == nil {
 		return
 	}
+	items, isList := value.([]any)
+	if isList && len(items) > maxItems {
+		d.tooLong(path, len(items))
+		return
+	}
 	parsed, err := s.read(value)
+	if bad, ok := errors.AsType[*itemError](err); ok {
+		d.add(path.item(bad.item), describe(items[bad.item])+" is not a text", "write one such as "+firstOf(example))
+		return
+	}
 	if err != nil {
 		d.add(path, describe(value)+" is not "+s.what, "write one such as "+example)
 		return
@@ -198,6 +243,12 @@ func (d *decoder) scalar(path keyPath, tag reflect.StructTag, s scalar, tree any
 		into = into.Elem()
 	}
 	into.Set(reflect.ValueOf(parsed))
+}
+
+// firstOf is the first item of an example of a list.
+func firstOf(example string) string {
+	first, _, _ := strings.Cut(strings.Trim(example, "[]"), ",")
+	return first
 }
 
 // outside says why a value is not among those that its tags allow.

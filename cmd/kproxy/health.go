@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -184,22 +185,29 @@ func adminFromEnvironment() string {
 // adminURL reads --admin: a URL, or host:port.
 func adminURL(text string) (*url.URL, error) {
 	const fix = "write one such as " + defaultAdmin
-	shown := foreign.Line(hostport.WithoutUser(text))
+	shown := quoted(hostport.WithoutUser(text))
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Hostname() == "":
-		return nil, fmt.Errorf("--admin: %q is not a URL; %s", shown, fix)
+		return nil, fmt.Errorf("--admin: %s is not a URL; %s", shown, fix)
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, fmt.Errorf("--admin: %s has no port from 1 to 65535; %s", shown, fix)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("--admin: %q is neither http nor https; %s", shown, fix)
+		return nil, fmt.Errorf("--admin: %s is neither http nor https; %s", shown, fix)
 	case u.User != nil:
-		return nil, fmt.Errorf("--admin: %q has a user; leave it out: --token-file names the file of a token", shown)
+		return nil, fmt.Errorf("--admin: %s has a user; leave it out: --token-file names the file of a token", shown)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("--admin: %q has more than host and port; %s", shown, fix)
+		return nil, fmt.Errorf("--admin: %s has more than host and port; %s", shown, fix)
 	}
 	return u, nil
+}
+
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
 }
 
 // ask returns why kproxy is not ready. An error says that this is not known.
@@ -253,7 +261,7 @@ func (h *health) askEach(ctx context.Context, names []string) ([]string, error) 
 
 // readiness is the part of /readyz's body that health reads.
 type readiness struct {
-	Ready    bool                `json:"ready"`
+	Ready    *bool               `json:"ready"` // nil: it is not kproxy's
 	Reasons  []string            `json:"reasons"`
 	Clusters map[string]struct{} `json:"clusters"`
 }
@@ -278,13 +286,14 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 	defer resp.Body.Close()
 	var a readiness
 	bad := json.NewDecoder(io.LimitReader(resp.Body, maxHealthBody)).Decode(&a)
+	is := bad == nil && a.Ready != nil
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
 		return readiness{}, fmt.Errorf("%s wants a token; add --token-file with the file of admin.token_file", h.url)
-	case status == http.StatusOK && bad == nil && a.Ready:
+	case status == http.StatusOK && is && *a.Ready:
 		a.Reasons = nil
 		return a, nil
-	case (status == http.StatusServiceUnavailable || status == http.StatusNotFound) && bad == nil && !a.Ready:
+	case (status == http.StatusServiceUnavailable || status == http.StatusNotFound) && is && !*a.Ready:
 		if len(a.Reasons) == 0 {
 			a.Reasons = []string{"no reason is told without the token of admin.token_file; add --token-file"}
 		}

@@ -93,6 +93,9 @@ func TestHealth(t *testing.T) {
 		{"--admin http://u:hunter2@x", 2, `--admin: "http://…@x" has a user`},
 		{"--admin http://x/readyz", 2, `has more than host and port`},
 		{"--admin http://", 2, `is not a URL`},
+		{"--admin http://a\x1bb", 2, `--admin: "http://a\\x1bb" is not a URL`},
+		{"--admin http://127.0.0.1:99999", 2, `--admin: "http://127.0.0.1:99999" has no port from 1 to 65535; write one such as `},
+		{"--admin 127.0.0.1:0", 2, `has no port from 1 to 65535`},
 		{"--timeout 0s", 2, `--timeout: it must be more than 0`},
 		{"--ca /no/such/file", 2, `--ca: `},
 		{"--ca " + token, 2, `holds no certificate`},
@@ -147,8 +150,12 @@ func TestHealthOfAnotherServer(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"a page":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "answers 200, which is not kproxy's"},
-		"no ready":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, "answers 200, which is not kproxy's"},
+		"a page":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "answers 200, which is not kproxy's"},
+		"no ready": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, "answers 200, which is not kproxy's"},
+		"another's 503": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"error": "no upstream"}`)
+		}, "answers 503, which is not kproxy's"},
 		"a nothing": {http.NotFound, "answers 404, which is not kproxy's"},
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/readyz2", http.StatusFound) }, "answers 302"},
 		"silent":    {func(http.ResponseWriter, *http.Request) { <-never }, "did not answer in time"},

@@ -148,9 +148,15 @@ func TestMan(t *testing.T) {
 	if pages, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(pages) != commands {
 		t.Errorf("%d pages for %d commands, %v", len(pages), commands, err)
 	}
-	if page, _ := runWith(t, exitDone, "man"); !strings.Contains(page, ".TH \"KPROXY\" \"1\"") {
-		t.Errorf("kproxy(1) is %.300s", page)
+	page, _ := runWith(t, exitDone, "man")
+	if !strings.Contains(page, ".TH \"KPROXY\" \"1\"") || !strings.Contains(page, `\fBkproxy COMMAND\fP`) || strings.Contains(page, "[=false]") {
+		t.Errorf("kproxy(1) is %s", page)
 	}
+	everyCommand(func(_ []string, cmd *cobra.Command) {
+		if entry := `\fB` + cmd.CommandPath() + "\\fP\n\t" + cmd.Short; cmd.HasParent() && cmd.Parent() == cmd.Root() && !strings.Contains(page, entry) {
+			t.Errorf("kproxy(1) does not say what %s does", cmd.CommandPath())
+		}
+	})
 	runWith(t, exitUsage, "man", "a", "b")
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

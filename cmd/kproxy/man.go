@@ -1,10 +1,12 @@
 package main
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -30,28 +32,71 @@ in them is that of SOURCE_DATE_EPOCH if it is set.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
-			root.DisableAutoGenTag = true
-			header := &doc.GenManHeader{Section: "1", Source: "kproxy " + buildVersion().Version, Manual: "kproxy"}
+			describeForMan(root)
 			if len(args) == 0 {
-				return doc.GenMan(root, header, cmd.OutOrStdout())
+				return writeManPage(root, cmd.OutOrStdout())
 			}
-			return writeManPages(root, header, args[0])
+			return writeManPages(root, args[0])
 		},
 	}
 }
 
+// describeForMan has the page of the root command list the others. Cobra's own only
+// refers to their pages.
+func describeForMan(root *cobra.Command) {
+	root.DisableAutoGenTag = true
+	root.Use, root.DisableFlagsInUseLine = root.Name()+" COMMAND", true
+	var text strings.Builder
+	text.WriteString(root.Long + "\n\n# COMMANDS\n")
+	for _, c := range root.Commands() {
+		if hasManPage(c) {
+			fmt.Fprintf(&text, "**%s**\n\t%s\n\n", c.CommandPath(), c.Short)
+		}
+	}
+	root.Long = text.String()
+}
+
+func hasManPage(c *cobra.Command) bool {
+	return c.IsAvailableCommand() && !c.IsAdditionalHelpTopicCommand()
+}
+
+// writeManPage writes the page of a command. That a flag may be followed by =false helps
+// no one.
+func writeManPage(c *cobra.Command, w io.Writer) error {
+	header := &doc.GenManHeader{Section: "1", Source: "kproxy " + buildVersion().Version, Manual: "kproxy"}
+	var page bytes.Buffer
+	if err := doc.GenMan(c, header, &page); err != nil {
+		return err
+	}
+	_, err := w.Write(bytes.ReplaceAll(page.Bytes(), []byte("[=false]"), nil))
+	return err
+}
+
 // writeManPages writes a page for each command into dir, which it makes if it is not
 // there.
-func writeManPages(root *cobra.Command, header *doc.GenManHeader, dir string) error {
+func writeManPages(root *cobra.Command, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // pages are for all to read
 		return fmt.Errorf("%w; name a folder that can be written", err)
 	}
-	if err := doc.GenManTree(root, header, dir); err != nil {
+	return writeManTree(root, dir)
+}
+
+func writeManTree(c *cobra.Command, dir string) error {
+	for _, below := range c.Commands() {
+		if !hasManPage(below) {
+			continue
+		}
+		if err := writeManTree(below, dir); err != nil {
+			return err
+		}
+	}
+	var page bytes.Buffer
+	if err := writeManPage(c, &page); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1")
+	if err := os.WriteFile(name, page.Bytes(), 0o644); err != nil { //nolint:gosec // pages are for all to read
 		return fmt.Errorf("%w; name a folder that can be written", err)
 	}
-	pages, err := filepath.Glob(filepath.Join(dir, "kproxy*.1"))
-	if err == nil && len(pages) == 0 {
-		err = errors.New("no page was written")
-	}
-	return err
+	return nil
 }

@@ -42,8 +42,12 @@ func TestMistakesGolden(t *testing.T) {
 
 			got := goldenText(check(t.Context(), name, io.Discard, io.Discard))
 			compareGolden(t, golden, got)
-			if served := goldenText(serveWithoutSockets(t, name)); served != got {
+			var log bytes.Buffer
+			if served := goldenText(serveInto(t, name, &log)); served != got {
 				t.Errorf("serve says\n%s\ncheck says\n%s", served, got)
+			}
+			if strings.Contains(log.String(), "level=INFO") {
+				t.Errorf("serve logs before it refuses:\n%s", &log)
 			}
 		})
 	}
@@ -116,6 +120,12 @@ var errNoSockets = errors.New("this test has no sockets")
 // serveWithoutSockets runs serve up to where it binds.
 func serveWithoutSockets(t *testing.T, file string) error {
 	t.Helper()
+	return serveInto(t, file, io.Discard)
+}
+
+// serveInto is serveWithoutSockets with a log.
+func serveInto(t *testing.T, file string, log io.Writer) error {
+	t.Helper()
 	s, err := loadConfig(file)
 	if err != nil {
 		return err
@@ -126,7 +136,7 @@ func serveWithoutSockets(t *testing.T, file string) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // serve ends before
 	defer cancel()
-	return serve(ctx, s, nil, io.Discard, io.Discard)
+	return serve(ctx, s, nil, io.Discard, log)
 }
 
 // check takes what serve takes: every sample, and none of its files can be missing.

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"kproxy/internal/foreign"
 	"kproxy/proxy"
 )
 
@@ -57,7 +58,7 @@ func (d *document) at(key string) (at place, found bool) {
 	n := d.root
 	at = placeOf(n)
 	for key != "" {
-		name, value, length := step(resolved(n), key, maxNesting)
+		name, value, length := d.step(resolved(n), key)
 		if value == nil {
 			return at, false
 		}
@@ -70,7 +71,7 @@ func (d *document) at(key string) (at place, found bool) {
 // step finds the first part of a key in a map or list: the node of its name, the value,
 // and the length of the part. value is nil where it is not there. Names may have dots:
 // the longest name that fits decides.
-func step(n *yaml.Node, key string, depth int) (name, value *yaml.Node, length int) {
+func (d *document) step(n *yaml.Node, key string) (name, value *yaml.Node, length int) {
 	if n.Kind == yaml.SequenceNode {
 		end := strings.IndexByte(key, ']')
 		if !strings.HasPrefix(key, "[") || end < 0 {
@@ -82,44 +83,84 @@ func step(n *yaml.Node, key string, depth int) (name, value *yaml.Node, length i
 		}
 		return n.Content[i], n.Content[i], end + 1
 	}
-	if n.Kind != yaml.MappingNode || depth == 0 {
+	if n.Kind != yaml.MappingNode {
 		return nil, nil, 0
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		text := resolved(n.Content[i]).Value
-		if len(text) > length && begins(key, text) && !isMerge(n.Content[i]) {
-			name, value, length = n.Content[i], n.Content[i+1], len(text)
+	x := d.index(n)
+	for i := min(len(key), x.longest); i > 0; i-- {
+		if i < len(key) && key[i] != '.' && key[i] != '[' || !x.lengths[i] {
+			continue
+		}
+		if found, ok := x.named[key[:i]]; ok {
+			return found.name, found.value, i
 		}
 	}
-	if value != nil {
-		return name, value, length
-	}
-	for _, from := range merged(n) {
-		if name, value, length = step(resolved(from), key, depth-1); value != nil {
-			break
-		}
-	}
-	return name, value, length
+	return nil, nil, 0
 }
 
-// begins reports whether a key is, or is below, another.
-func begins(key, with string) bool {
-	rest, ok := strings.CutPrefix(key, with)
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+// mapIndex finds the names of a map, so that the places of many mistakes in a large map
+// take linear time.
+type mapIndex struct {
+	named   map[string]namedNode
+	lengths map[int]bool // of the names
+	longest int
+}
+
+type namedNode struct{ name, value *yaml.Node }
+
+// index returns the index of a map, with the keys that it merges.
+func (d *document) index(n *yaml.Node) *mapIndex {
+	if x, ok := d.indexes[n]; ok {
+		return x
+	}
+	x := &mapIndex{named: map[string]namedNode{}, lengths: map[int]bool{}}
+	if d.indexes == nil {
+		d.indexes = map[*yaml.Node]*mapIndex{}
+	}
+	d.indexes[n] = x
+	add := func(text string, node namedNode) {
+		if _, ok := x.named[text]; ok {
+			return
+		}
+		x.named[text] = node
+		x.lengths[len(text)] = true
+		x.longest = max(x.longest, len(text))
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if !isMerge(n.Content[i]) {
+			add(resolved(n.Content[i]).Value, namedNode{n.Content[i], n.Content[i+1]})
+		}
+	}
+	for _, from := range merged(n) {
+		if from = resolved(from); from.Kind == yaml.MappingNode {
+			for text, node := range d.index(from).named {
+				add(text, node)
+			}
+		}
+	}
+	return x
 }
 
 // locate makes [*mistake]s of the mistakes in keys, in the order of their places. One
 // whose value came from an environment variable names it, and has no place.
 func (d *document) locate(values *layers, errs []error) []error {
-	located := make([]error, 0, len(errs))
+	type located struct {
+		at  place
+		err error
+	}
+	all := make([]located, 0, len(errs))
 	for _, err := range errs {
 		if _, ok := errors.AsType[*mistake](err); !ok {
 			err = d.locateOne(values, err)
 		}
-		located = append(located, err)
+		all = append(all, located{placeOfError(err), err})
 	}
-	slices.SortStableFunc(located, func(a, b error) int { return placeOfError(a).compare(placeOfError(b)) })
-	return located
+	slices.SortStableFunc(all, func(a, b located) int { return a.at.compare(b.at) })
+	sorted := make([]error, len(all))
+	for i, l := range all {
+		sorted[i] = l.err
+	}
+	return sorted
 }
 
 func (d *document) locateOne(values *layers, err error) error {
@@ -129,12 +170,15 @@ func (d *document) locateOne(values *layers, err error) error {
 	}
 	list, _, _ := strings.Cut(bad.Key, "[") // a variable has a list as a whole
 	if variable, ok := values.overrides[list]; ok {
-		return &proxy.ConfigError{Key: bad.Key + " (" + variable + ")", Problem: bad.Problem, Fix: bad.Fix}
+		return &proxy.ConfigError{Key: foreign.Line(bad.Key) + " (" + foreign.Line(variable) + ")", Problem: bad.Problem, Fix: bad.Fix}
 	}
 	if isVariable(bad.Key) {
 		return err
 	}
 	at, _ := d.at(bad.Key)
+	if shown := foreign.Line(bad.Key); shown != bad.Key {
+		err = &proxy.ConfigError{Key: shown, Problem: bad.Problem, Fix: bad.Fix}
+	}
 	return &mistake{at: at, err: err}
 }
 
@@ -161,16 +205,23 @@ func (p place) compare(other place) int {
 	}
 }
 
+// maxMistakes is how many mistakes of a configuration are told; the others are counted.
+const maxMistakes = 100
+
 // mistakes has one line for each mistake in a configuration file:
 // FILE:LINE:COLUMN: key: problem; fix.
 func mistakes(file string, errs []error) *usageError {
 	var lines []error
-	for _, err := range errs {
+	for i, err := range errs {
+		if i == maxMistakes {
+			lines = append(lines, fmt.Errorf("%s: and %d more; correct these first", file, len(errs)-i))
+			break
+		}
 		name := file
 		if at := placeOfError(err); at != (place{}) {
 			name = fmt.Sprintf("%s:%d:%d", file, at.line, at.column)
 		}
-		lines = append(lines, fmt.Errorf("%s: %w", name, err))
+		lines = append(lines, fmt.Errorf("%s: %w", name, foreign.ErrorOf(err, maxErrorLine)))
 	}
 	return &usageError{errors.Join(lines...)}
 }
@@ -178,7 +229,7 @@ func mistakes(file string, errs []error) *usageError {
 // independent returns those of the later mistakes, of values and files, that cannot
 // follow from the mistakes of form, which are of keys that could not be read.
 func (d *document) independent(form, later []error) []error {
-	unread := unreadKeys{sections: map[string][]string{}, above: map[string]bool{}}
+	unread := unreadKeys{sections: map[string]map[string]bool{}, above: map[string]bool{}}
 	for _, err := range form {
 		if bad, ok := errors.AsType[*proxy.ConfigError](err); ok && !isVariable(bad.Key) {
 			unread.add(bad.Key)
@@ -196,13 +247,16 @@ func (d *document) independent(form, later []error) []error {
 
 // unreadKeys are keys that could not be read.
 type unreadKeys struct {
-	sections map[string][]string // their names, by section
-	above    map[string]bool     // the keys, and the sections that they are in
+	sections map[string]map[string]bool // their names, by section
+	above    map[string]bool            // the keys, and the sections that they are in
 }
 
 func (u *unreadKeys) add(key string) {
 	section, name := parent(key)
-	u.sections[section] = append(u.sections[section], name)
+	if u.sections[section] == nil {
+		u.sections[section] = map[string]bool{}
+	}
+	u.sections[section][name] = true
 	for key != "" {
 		if _, of := parent(section); of != "clusters" && of != "listeners" {
 			u.above[key] = true // else what is said of the key is said of its name
@@ -225,10 +279,10 @@ func (u *unreadKeys) explain(bad *proxy.ConfigError, found bool) bool {
 	for key := bad.Key; key != ""; beside = false {
 		section, name := parent(key)
 		unread := u.sections[section]
-		if beside && len(unread) > 0 || slices.Contains(unread, name) {
+		if beside && len(unread) > 0 || unread[name] {
 			return true
 		}
-		if slices.ContainsFunc(unread, func(name string) bool { return slices.Contains(words, name) }) {
+		if slices.ContainsFunc(words, func(word string) bool { return unread[word] }) {
 			return true
 		}
 		key = section

@@ -23,6 +23,11 @@ type scalar struct {
 // errNotScalar says that a value is a list or a map.
 var errNotScalar = errors.New("not a single value")
 
+// itemError says that an item of a list is not a single value.
+type itemError struct{ item int }
+
+func (*itemError) Error() string { return errNotScalar.Error() }
+
 // scalarOf says how a type is read; not ok: it is a section, or holds some.
 func scalarOf(t reflect.Type) (s scalar, ok bool) {
 	switch t {
@@ -116,7 +121,7 @@ func readList(value any) (any, error) {
 	list := make([]string, len(items))
 	for i, item := range items {
 		if list[i], ok = asWritten(item); !ok {
-			return nil, errNotScalar
+			return nil, &itemError{i}
 		}
 	}
 	return list, nil

@@ -75,11 +75,11 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	if err != nil {
 		return err
 	}
-	limitMemory(logger, memlimit.FromCgroup)
 	ready, err := prepare(ctx, s, logger)
 	if err != nil {
 		return err
 	}
+	limitMemory(logger, memlimit.FromCgroup) // no line of it comes before a mistake
 	p := ready.proxy
 	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

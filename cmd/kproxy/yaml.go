@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
+
+	"kproxy/internal/foreign"
 )
 
 // minimalFile is a whole configuration in one line, which an empty file is answered with.
@@ -19,8 +23,8 @@ const (
 	// levels above it.
 	maxNesting = 50
 	// maxSigns bounds the signs that can begin a value: a file of 10,000 listeners has
-	// some 300,000. A value takes 250 bytes of memory.
-	maxSigns = 2 << 20
+	// some 300,000. A value takes 400 bytes of memory.
+	maxSigns = 1 << 20
 	// maxRepeated is how many values the aliases of a file may repeat in all: a few lines
 	// of aliases to aliases would make billions.
 	maxRepeated = 1 << 20
@@ -30,6 +34,8 @@ const (
 type document struct {
 	root *yaml.Node     // a mapping
 	tree map[string]any // its content; see treeReader
+
+	indexes map[*yaml.Node]*mapIndex // see index
 }
 
 // readYAML reads a file. The errors are [*mistake]s.
@@ -124,7 +130,7 @@ func (p plain) String() string { return fmt.Sprint(p.value) }
 
 func (r *treeReader) add(n *yaml.Node, text string) {
 	if len(r.path) > 0 {
-		text = r.path.String() + ": " + text
+		text = foreign.Line(r.path.String()) + ": " + text
 	}
 	r.errs = append(r.errs, &mistake{at: placeOf(n), err: errors.New(text)})
 }
@@ -135,7 +141,7 @@ func (r *treeReader) value(n *yaml.Node) any {
 		r.aliases++
 		defer func() { r.aliases-- }()
 		if slices.Contains(r.within, n.Alias) {
-			r.add(n, fmt.Sprintf("the alias *%s stands inside what it repeats; write the value instead", n.Value))
+			r.add(n, fmt.Sprintf("the alias *%s stands inside what it repeats; write the value instead", foreign.Line(n.Value)))
 			return nil
 		}
 		n = n.Alias
@@ -283,7 +289,9 @@ func describe(value any) string {
 	case nil:
 		return "nothing"
 	case string:
-		return fmt.Sprintf("%q", v)
+		return quoted(v)
+	case plain:
+		return foreign.Line(v.text)
 	case []any:
 		return "a list"
 	case map[string]any:
@@ -291,4 +299,12 @@ func describe(value any) string {
 	default:
 		return fmt.Sprint(v)
 	}
+}
+
+// quoted is a text in quotes, of which the end is left out if it is long.
+func quoted(text string) string {
+	if runes := []rune(text[:min(len(text), utf8.UTFMax*foreign.MaxLine)]); len(runes) > foreign.MaxLine {
+		return strconv.Quote(string(runes[:foreign.MaxLine])) + "…"
+	}
+	return strconv.Quote(text)
 }

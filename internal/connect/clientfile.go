@@ -66,20 +66,31 @@ func (f *clientFile) locate(err error) error {
 		err  error
 	}
 	var all []located
+	lines := map[string]int{}
+	for _, e := range f.entries {
+		lines[e.key] = e.line
+	}
 	for _, err := range unjoined(err) {
 		line := 0
 		if bad, ok := errors.AsType[*keyError](err); ok {
-			line = cmp.Or(bad.line, f.lineOf(bad.key))
+			line = cmp.Or(bad.line, lines[bad.key])
 		}
-		all = append(all, located{line, fmt.Errorf("%s%w", f.at(line), err)})
+		all = append(all, located{line, err})
 	}
 	slices.SortStableFunc(all, func(a, b located) int { return cmp.Compare(a.line, b.line) })
 	var errs []error
-	for _, l := range all {
-		errs = append(errs, l.err)
+	for i, l := range all {
+		if i == maxMistakes {
+			errs = append(errs, fmt.Errorf("%sand %d more; correct these first", f.at(0), len(all)-i))
+			break
+		}
+		errs = append(errs, fmt.Errorf("%s%w", f.at(l.line), l.err))
 	}
 	return errors.Join(errs...)
 }
+
+// maxMistakes is how many mistakes in a client's file are told; the others are counted.
+const maxMistakes = 20
 
 func unjoined(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
@@ -235,27 +246,30 @@ func javaLines(data []byte) []javaLine {
 	}
 	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(runes))
 	var all []javaLine
-	var open javaLine // what the next line continues, unless it is empty
+	var open strings.Builder // what the next line continues, unless it is empty
+	began := 0
 	end := func() {
-		if open.text != "" {
-			all = append(all, open)
+		if open.Len() > 0 {
+			all = append(all, javaLine{open.String(), began})
 		}
-		open = javaLine{}
+		open.Reset()
 	}
-	for i, line := range strings.Split(text, "\n") {
+	number := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		number++
 		line = strings.TrimLeft(line, javaBlank)
-		if open.text == "" {
+		if open.Len() == 0 {
 			if line == "" || line[0] == '#' || line[0] == '!' {
 				continue
 			}
-			open.number = i + 1
+			began = number
 		}
 		backslashes := len(line) - len(strings.TrimRight(line, `\`))
 		if backslashes%2 == 1 {
-			open.text += line[:len(line)-1]
+			open.WriteString(line[:len(line)-1])
 			continue
 		}
-		open.text += line
+		open.WriteString(line)
 		end()
 	}
 	end()
@@ -295,11 +309,11 @@ func unescapeJava(text string) (string, error) {
 	if !strings.Contains(text, `\`) {
 		return text, nil
 	}
-	var units []uint16
 	runes := []rune(text)
+	units := make([]uint16, 0, len(runes))
 	for i := 0; i < len(runes); i++ {
 		if runes[i] != '\\' {
-			units = append(units, utf16.Encode(runes[i:i+1])...)
+			units = utf16.AppendRune(units, runes[i])
 			continue
 		}
 		i++
@@ -311,7 +325,7 @@ func unescapeJava(text string) (string, error) {
 			if at := strings.IndexRune("tnrf", r); at >= 0 {
 				r = rune("\t\n\r\f"[at])
 			}
-			units = append(units, utf16.Encode([]rune{r})...)
+			units = utf16.AppendRune(units, r)
 			continue
 		}
 		const digits = 4

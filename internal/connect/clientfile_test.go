@@ -1,9 +1,13 @@
 package connect
 
 import (
+	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Files as Java's Properties.load reads them.
@@ -73,6 +77,61 @@ func TestClientKeys(t *testing.T) {
 	} {
 		if got := misspelt(name, neededKeys); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// A client's file takes time, memory and lines of output in proportion to its size, of
+// which files have 1 MiB at most.
+func TestBoundedClientFile(t *testing.T) {
+	each := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	const good = "bootstrap.servers=b:9092\n"
+	for name, tt := range map[string]struct {
+		text, want string // "": no error
+		lines      int    // of the error, or notes
+	}{
+		"continuation lines": {good + strings.Repeat("a=\\\n", 250_000), "", 1},
+		"unknown keys":       {good + each(80_000, "x.%d=1\n"), "", maxUnknown + 1},
+		"misspelt keys":      {good + strings.Repeat("bootstrap.server=1\n", 50_000), "and 980 more; correct these first", maxMistakes + 1},
+		"escapes":            {good + strings.Repeat("a=\\u1\n", 100_000), "and 99980 more; correct these first", maxMistakes + 1},
+		"no equals":          {"sasl.username=a\n" + strings.Repeat("a\n", 400_000), "and 399980 more; correct these first", maxMistakes + 1},
+		"addresses":          {"bootstrap.servers=" + each(60_000, "b-%d,"), "c:1: bootstrap.servers: it has 60001 addresses, and 100 are the most; ", 1},
+		"bad addresses":      {"bootstrap.servers=" + each(99, "b-%d,"), "and 79 more; correct these first", maxMistakes + 1},
+		"blanks of JAAS": {
+			good + "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.jaas.config=a.B required" + strings.Repeat(" ", 1_000_000) + "username=u;\n",
+			"there is no username and password for PLAIN", 1,
+		},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		began := time.Now()
+		c, err := fromData(t.Context(), "c", []byte(tt.text))
+		took := time.Since(began)
+		runtime.ReadMemStats(&after)
+		lines := 0
+		switch {
+		case err != nil:
+			lines = strings.Count(err.Error(), "\n") + 1
+			if tt.want == "" || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: got %.300v, want %s", name, err, tt.want)
+			}
+		case tt.want != "":
+			t.Errorf("%s: no error, want %s", name, tt.want)
+		default:
+			lines = len(c.Notes)
+			c.Close()
+		}
+		if lines != tt.lines {
+			t.Errorf("%s: %d lines, want %d", name, lines, tt.lines)
+		}
+		if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 10*time.Second || allocated > 300 {
+			t.Errorf("%s: %d bytes took %s and %d MiB", name, len(tt.text), took, allocated)
 		}
 	}
 }

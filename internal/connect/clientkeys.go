@@ -17,6 +17,15 @@ var clientKeysText string
 // clientKeys are the keys that Kafka's own clients know.
 var clientKeys = parseClientKeys(clientKeysText)
 
+// knownKeys has each of clientKeys.
+var knownKeys = func() map[string]bool {
+	all := make(map[string]bool, len(clientKeys))
+	for _, key := range clientKeys {
+		all[key] = true
+	}
+	return all
+}()
+
 func parseClientKeys(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
@@ -64,6 +73,9 @@ const maxKey = 100
 // application's file may have hundreds of its own.
 const maxUnknown = 5
 
+// maxMisspelt is how many unknown keys are compared with known ones.
+const maxMisspelt = 1000
+
 // misspelt returns the key that an unknown one most likely means; "" if there is none.
 func misspelt(name string, known []string) string {
 	if len(name) > maxKey {
@@ -92,9 +104,13 @@ func ending(name string) string {
 // unknown looks for keys that Kafka's clients do not know. Those that are nearly one
 // that kproxy needs are errors; the others are notes.
 func (f *clientFile) unknown() (errs []error, notes []string) {
-	left := 0
+	left, compared := 0, 0
 	for _, e := range f.entries {
-		if slices.Contains(clientKeys, e.key) || isOther(e.key) {
+		if knownKeys[e.key] || isOther(e.key) {
+			continue
+		}
+		if compared++; compared > maxMisspelt {
+			left++
 			continue
 		}
 		name := foreign.Line(e.key)

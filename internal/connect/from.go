@@ -127,11 +127,17 @@ func fromKeys(ctx context.Context, k keys) (*Client, error) {
 	return c, nil
 }
 
+// maxBootstrap is how many addresses a client's file may have to bootstrap at.
+const maxBootstrap = 100
+
 // addresses reads where the client bootstraps. Empty parts of the list are left out, as
 // clients do.
 func (c *Client) addresses(k keys) error {
 	key := k.written("bootstrap.servers", "metadata.broker.list")
 	var errs []error
+	if n := strings.Count(k[key], ",") + 1; n > maxBootstrap {
+		return badKey(key, "it has %d addresses, and %d are the most; keep a few, by which the cluster is found", n, maxBootstrap)
+	}
 	for address := range strings.SplitSeq(k[key], ",") {
 		// Both may have a protocol in front: SSL://host:9093.
 		if _, rest, ok := strings.Cut(address, "://"); ok {

@@ -53,6 +53,7 @@ func jaasWords(text string) ([]string, error) {
 			if !strings.HasPrefix(rest, "=") && !wantsValue {
 				end()
 			}
+			i = len(text) - len(rest) - 1 // the last blank
 		case ';':
 			end()
 			if strings.TrimSpace(text[i+1:]) != "" {

@@ -2,18 +2,24 @@
 // what the configuration's keys, commands and clients' keys have in common.
 package nearest
 
-import (
-	"cmp"
-	"slices"
-	"strings"
-)
+import "strings"
+
+// maxCompared is how many bytes of a name are compared with known ones. It bounds the
+// work for a name that another party wrote; known names are shorter.
+const maxCompared = 100
 
 // Of returns the known name with the least distance to name, and that distance. Upper
-// and lower case count as the same. known must not be empty.
+// and lower case count as the same. known must not be empty. Of a name that is longer
+// than 100 bytes the rest counts as letters that must be removed.
 func Of(name string, known []string) (nearest string, apart int) {
-	distance := func(other string) int { return Distance(strings.ToLower(name), strings.ToLower(other)) }
-	nearest = slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(a), distance(b)) })
-	return nearest, distance(nearest)
+	cut := name[:min(len(name), maxCompared)]
+	lower := strings.ToLower(cut)
+	for i, other := range known {
+		if distance := Distance(lower, strings.ToLower(other)); i == 0 || distance < apart {
+			nearest, apart = other, distance
+		}
+	}
+	return nearest, apart + len(name) - len(cut)
 }
 
 // Distance returns how many letters must be added, removed or changed to get from a to

@@ -136,8 +136,8 @@ func (c ServerConfig) Validate() error {
 	if c.ClientCA == "" && len(c.Subjects) > 0 {
 		add("subjects", needsCA, caFix)
 	}
-	if slices.Contains(c.TicketKeys, "") {
-		add("ticket_keys", "a file's name is empty", "take it out")
+	if i := slices.Index(c.TicketKeys, ""); i >= 0 {
+		add(fmt.Sprintf("ticket_keys[%d]", i), "a file's name is empty", "take it out")
 	}
 	_, subjects := compileSubjects(c.Subjects)
 	_, version := parseVersion(c.MinVersion)
