@@ -94,7 +94,7 @@ func Judge(c Case) (v Verdict, step Step, reason string, fix Fix) {
 	case OtherThing, IsControl, ProxyFirst, ClosesFirst, Closes, Silent:
 		step = Kafka
 	}
-	return v, step, foreign.LineOf(c.reason(v), maxReason), c.fix(v)
+	return v, step, foreign.LineOf(c.reason(v), maxReason), c.remedy(v)
 }
 
 // Resolved is the IP address that was dialled, if an address has a name; "": it is not known.
@@ -105,7 +105,7 @@ func Resolved(err error, address string) string {
 	if bad != nil || isVia || !ip.IsValid() || hostport.Canonical(host) == ip.String() || hostport.IsLoopback(host) {
 		return ""
 	}
-	return ip.String()
+	return foreign.Line(ip.String())
 }
 
 // reasons are what is wrong, as clauses, where the verdict says it all.
@@ -259,7 +259,7 @@ func (c *Case) loginReason(v Verdict) string {
 	switch v {
 	case Mechanism:
 		offer, _ := errors.AsType[*auth.OfferError](c.Err)
-		return fmt.Sprintf("the broker does not offer %s, but %s", c.mechanism(), foreign.Line(offer.List()))
+		return fmt.Sprintf("the broker does not offer %s, but %s", c.mechanism(), offered(offer.Offered))
 	case NoLogin:
 		return "this port takes no logins: its listener has no SASL"
 	case LoginWanted:

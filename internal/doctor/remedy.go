@@ -4,14 +4,23 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
-	"kproxy/internal/auth"
 	"kproxy/internal/hostport"
 	"kproxy/internal/speaks"
 	"kproxy/internal/via"
 )
+
+// remedy says what to do about a verdict. All its lines and its command can be pasted.
+func (c Case) remedy(v Verdict) Fix {
+	if !isTame(c.Working) {
+		c.Working = ""
+	}
+	if !listenerName.MatchString(c.Listener) {
+		c.Listener = ""
+	}
+	return pasteable(c.fix(v))
+}
 
 // fix says what to do about a verdict.
 func (c *Case) fix(v Verdict) Fix {
@@ -97,6 +106,7 @@ const (
 	noteHost    = "for HOST, write the name or address by which clients here reach the broker"
 	notePort    = "for PORT, write the port of the listener"
 	notePartial = "where the broker's configuration could not be read, the lines have one listener of it only: keep the entries of the others, and of a controller"
+	noteBind    = "the new listener opens its port on every address of the machine, where %s opens it on one; write a host into it to keep to one"
 	noteName    = "%s stands for the name of the listener that clients bootstrap at"
 )
 
@@ -134,7 +144,7 @@ func (c *Case) advertise(f Fix, address string) Fix {
 	protocol := c.User.Protocol()
 	f.File, f.Properties = c.file(), c.Layout.advertise(c.Address, address, protocol, cmp.Or(c.Listener, protocol))
 	f.Env = env(f.Properties)
-	if strings.HasPrefix(address, "HOST:") {
+	if strings.Contains(f.Properties[0], "://HOST:") {
 		f.Notes = append(f.Notes, noteHost)
 	}
 	if strings.HasSuffix(address, ":PORT") {
@@ -167,8 +177,11 @@ func (c *Case) another(text, section string) Fix {
 	f := Fix{File: c.file(), Properties: lines, Env: env(lines), Docs: section}
 	f.Text = text + ". Give the broker a listener of its own for clients from here, at a port that a firewall and a container let through"
 	f.Bootstrap = address
-	if host == "HOST" {
+	if strings.Contains(strings.Join(lines, ","), "://HOST:") {
 		f.Notes = append(f.Notes, noteHost)
+	}
+	if x, ok := c.Layout.at(c.Address, c.User.Protocol()); ok && c.Layout.bind(c.Address, c.User.Protocol()) == "" && !hostport.IsWildcard(x.Host) {
+		f.Notes = append(f.Notes, fmt.Sprintf(noteBind, x))
 	}
 	return c.partial(f, unnamed)
 }
@@ -242,15 +255,4 @@ func hint(k speaks.Kind) string {
 	default:
 		return "brokers usually have 9092, or 9093 and 9094 for TLS and SASL"
 	}
-}
-
-// mechanisms are those that the broker offers, of those that kproxy knows.
-func mechanisms(err error) []string {
-	offer, ok := errors.AsType[*auth.OfferError](err)
-	if !ok {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(offer.Offered), func(m string) bool {
-		return !slices.Contains([]string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"}, m)
-	})
 }

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -206,58 +205,4 @@ func (c *Case) oneProtocol(v Verdict) Fix {
 		address = withPort(host, "PORT")
 	}
 	return c.advertise(f, address)
-}
-
-// loginFlags are the flags of a login, with the number of values behind each.
-var loginFlags = map[string]int{
-	"--sasl": 1, "--username": 1, "--password-file": 1, "--password-env": 1, "--token-file": 1,
-	"--aws-region": 1, "--aws-profile": 1, "--allow-plaintext": 0,
-}
-
-// noLogin has the client connect without a login.
-func (c *Case) noLogin(f Fix, line string) Fix {
-	f = c.client(f, line)
-	if c.User.File == "" {
-		f.Command = c.User.without(loginFlags)
-	}
-	return f
-}
-
-// fixLogin is for a login.
-func (c *Case) fixLogin(v Verdict) Fix {
-	u := c.User
-	user := u.key("--username and the password (--password-file or --password-env)", "username and password in sasl.jaas.config", "sasl.username and sasl.password")
-	switch v {
-	case Mechanism:
-		f := Fix{Text: "use a mechanism that the broker offers", Docs: docsLogins}
-		if can := mechanisms(c.Err); len(can) > 0 {
-			key := cmp.Or(u.Mechanism, "sasl.mechanism")
-			f.Text += ": " + u.key("--sasl ", key+"=", key+"=") + can[len(can)-1]
-			f = c.client(f, key+"="+can[len(can)-1])
-			if u.File == "" {
-				f.Command = u.without(map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
-			}
-		}
-		return f
-	case NoLogin:
-		if !c.IsBootstrap() {
-			return c.oneProtocol(v)
-		}
-		return c.noLogin(Fix{
-			Text: u.key("leave --sasl out, or use the port of the listener that has SASL", "set security.protocol without SASL, or use the port of the listener that has SASL",
-				"set security.protocol without SASL, or use the port of the listener that has SASL"), Docs: docsLogins,
-		}, "security.protocol="+strings.TrimPrefix(strings.Replace(u.Protocol(), "SASL_PLAINTEXT", "PLAINTEXT", 1), "SASL_"))
-	case LoginWanted:
-		return c.oneProtocol(v)
-	case Plaintext:
-		f := Fix{Text: "use the port that speaks TLS and add --tls, or add --allow-plaintext if the network may see the secret", Docs: docsLogins}
-		return c.command(f, "--allow-plaintext")
-	case Password:
-		if !c.IsBootstrap() {
-			return Fix{Text: "the login is accepted at a bootstrap address and not here: see whether this broker has the same users", Docs: docsLogins}
-		}
-		return Fix{Text: "see whether " + user + " are right, and whether the user has credentials for " + c.mechanism() + " at the broker", Docs: docsLogins}
-	default:
-		return Fix{Text: "see the broker's log, and " + user, Docs: docsLogins}
-	}
 }
