@@ -126,7 +126,8 @@ func TestNothingHostileIsPasted(t *testing.T) {
 	}
 	for _, text := range hostiles {
 		layouts := []Layout{
-			{}, ParseLayout(map[string]string{"listeners": "A://:9092,B://:9093"}), ParseLayout(map[string]string{"listeners": "A://:9092"}), ParseLayout(kraft),
+			{},
+			ParseLayout(map[string]string{"listeners": "A://:9092,B://:9093"}), ParseLayout(map[string]string{"listeners": "A://:9092"}), ParseLayout(kraft),
 			ParseLayout(map[string]string{"listeners": "A://:9092", "advertised.listeners": "A://" + text + ":9092", "controller.listener.names": "A"}),
 			ParseLayout(map[string]string{"listeners": "A://[::1%" + text + "]:9092,B" + text + "://:1", "listener.security.protocol.map": "A:" + text, "controller.listener.names": text}),
 		}

@@ -220,6 +220,10 @@ func (p *printer) group(group []*Finding) {
 		}
 		p.lines(f.Fix, i == 0)
 	}
+	if fix.Bootstrap != "" {
+		p.code("# the client's file, for clients from here")
+		p.code("bootstrap.servers=" + fix.Bootstrap)
+	}
 	p.notes(group)
 	if fix.Command != "" {
 		p.code(fix.Command)
@@ -242,14 +246,11 @@ func (p *printer) lines(f Fix, first bool) {
 		head += ", which could not be read"
 	}
 	p.code(head)
-	if f.Bootstrap != "" {
-		p.code("# clients from here then bootstrap at " + f.Bootstrap)
-	}
 	for _, line := range f.Properties {
 		p.code(line)
 	}
 	if len(f.Env) > 0 && first {
-		p.code("# the same for a container")
+		p.code("# only if the broker runs in a container: these instead, in its environment")
 		for _, line := range f.Env {
 			p.code(line)
 		}
@@ -285,11 +286,19 @@ func (p *printer) connect(r *Report) {
 		return
 	}
 	p.out.WriteString("\n")
-	p.wrap("", "  ", "Without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work.")
+	p.wrap("", "  ", "Without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work. It prints the address for the client's configuration, and has to keep running while the client does.")
 	p.code(r.ConnectCommand())
 	if len(lost) > 0 {
 		p.wrap("  ", "  ", "It does not reach "+strings.Join(lost, ", ")+": add where each is from here, as another HOST:PORT or as --node ID=HOST:PORT.")
 	}
+}
+
+// brokers are all brokers, in a sentence.
+func (r *Report) brokers() string {
+	if r.Brokers == 1 {
+		return "the broker"
+	}
+	return fmt.Sprintf("all %d brokers", r.Brokers)
 }
 
 // ConnectCommand is the command line that makes the cluster usable from here.
@@ -309,7 +318,7 @@ func (p *printer) close(r *Report) {
 		p.out.WriteString("\n")
 		by := ""
 		if len(r.Mechanisms) > 0 {
-			by = ", by " + offered(r.Mechanisms)
+			by = ", by " + strings.ReplaceAll(offered(r.Mechanisms), ", ", " or ")
 		}
 		p.wrap("", "  ", "The cluster wants clients to log in"+by+".")
 		fix := r.loginFix()
@@ -320,6 +329,10 @@ func (p *printer) close(r *Report) {
 			p.code(fix.Command)
 		}
 		p.out.WriteString("  see: " + p.paint(cyan, fix.Docs) + "\n")
+	}
+	if u := r.User; u.File != "" && u.TLS == nil && u.SASL != nil && u.SASL.Mechanism == "PLAIN" {
+		p.out.WriteString("\n")
+		p.wrap("note: ", "  ", "PLAIN without TLS sends the password readable, from doctor as from the client.")
 	}
 	if len(r.Unchecked) > 0 {
 		p.out.WriteString("\nNot checked:\n")
@@ -333,10 +346,10 @@ func (p *printer) close(r *Report) {
 	p.out.WriteString("\n")
 	addresses := strings.Join(r.User.Addresses, ",")
 	if r.User.Via == "" {
-		p.wrap("", "  ", fmt.Sprintf("Every address works from here: a client of %s can use all %d brokers.", foreign.Line(addresses), r.Brokers))
+		p.wrap("", "  ", fmt.Sprintf("Every address works from here: a client of %s can use %s.", foreign.Line(addresses), r.brokers()))
 		return
 	}
-	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, which resolves and dials it (--via). A client on this machine cannot go that way by itself; through kproxy connect it can use all %d brokers:", r.User.Via, r.Brokers))
+	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, which resolves and dials it (--via). A client on this machine cannot go that way by itself; through kproxy connect it can use %s:", r.User.Via, r.brokers()))
 	p.code(r.ConnectCommand())
 	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"kproxy/internal/hostport"
 )
@@ -49,6 +50,9 @@ func (c *Case) fixTLS(v Verdict) Fix {
 	case WrongName:
 		return c.fixName()
 	case Expired:
+		if cert := c.certificate(); cert != nil && time.Now().Before(cert.NotBefore) {
+			return Fix{Text: "see whether this machine's clock is right: it says " + minute(time.Now()) + ". If it is, have the broker show a certificate that is valid already", Docs: docsCerts}
+		}
 		return Fix{Text: "renew the broker's certificate, or set this machine's clock if the certificate is good", Docs: docsCerts}
 	case WantsCert:
 		f := Fix{Text: "give the client a certificate that the broker's truststore knows: " +
@@ -137,12 +141,13 @@ func (c *Case) trust() Fix {
 	case cert.SelfSigned:
 		what = "this certificate itself, if it is the broker's"
 	default:
-		what = "the certificate of " + cert.By()
+		what = "the certificate of " + cert.By() + ", which issued the broker's"
 	}
-	f.Text = fmt.Sprintf("name the file that has %s: %s", what, ca)
+	f.Text = fmt.Sprintf("name a file with %s: %s", what, ca)
 	if u.Trusted != "" {
-		f.Text = fmt.Sprintf("the file that is named is of another authority; name one that has %s: %s", what, ca)
+		f.Text = fmt.Sprintf("the file that is named is of another authority; name one with %s: %s", what, ca)
 	}
+	f.Text += ". The broker's administrator has such a file, often as ca.pem"
 	if cert != nil && !cert.SelfSigned {
 		f.Text += ". If that is an intermediate authority, have the broker show its whole chain (ssl.keystore.location)"
 	}
@@ -171,6 +176,7 @@ func (c *Case) fixName() Fix {
 	if name == "" || err != nil {
 		return f
 	}
+	f.Text = "have the broker advertise a name that the certificate is for, or put the name that it advertises into its certificate"
 	return c.advertise(f, joinHost(name, port))
 }
 
