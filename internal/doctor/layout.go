@@ -126,6 +126,9 @@ func (l Layout) advertised(at string) []Listener {
 // index is the listener that advertises an address, and among several the first one of a security
 // protocol; -1: there is none.
 func (l Layout) index(all []Listener, address, protocol string) int {
+	if host, port, err := hostport.Parse(address); err == nil && !isTameHost(host) {
+		address = joinHost("HOST", port) // as advertised has it
+	}
 	is := func(x Listener) bool {
 		return hostport.CanonicalAddress(joinHost(x.Host, x.Port)) == hostport.CanonicalAddress(address)
 	}

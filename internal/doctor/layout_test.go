@@ -71,6 +71,7 @@ func TestLayoutAdvertise(t *testing.T) {
 	}{
 		"read":                       {kraft, "B0:9092", "h:1", "advertised.listeners=PLAINTEXT://h:1"},
 		"read, and another address":  {kraft, "x:9092", "h:1", "advertised.listeners=NAME://h:1"},
+		"a zone":                     {map[string]string{"listeners": "A://:1,B://:2"}, "[::1%x\ny=z]:2", "h:3", "advertised.listeners=A://HOST:1,B://h:3"},
 		"not read":                   {nil, "x:9092", "h:1", "advertised.listeners=NAME://h:1"},
 		"a place for the user":       {nil, "x:9092", "HOST:PORT", "advertised.listeners=NAME://HOST:PORT"},
 		"one of two that are there":  {map[string]string{"listeners": "A://:1,B://:2", "advertised.listeners": "A://a:1,B://b:2"}, "b:2", "h:3", "advertised.listeners=A://a:1,B://h:3"},
