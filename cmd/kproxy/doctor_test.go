@@ -55,10 +55,10 @@ node 1, b1.vpc.invalid:9092
 		}
 	}
 	for _, part := range []string{
-		"\n # server.properties of node 1, which could not be read\n # clients from here then bootstrap at HOST:19092\n", " listeners=INTERNAL://:9092,EXTERNAL://:19092\n",
+		"\n # server.properties of node 1, which could not be read\n", "\n # the client's file, for clients from here\n bootstrap.servers=HERE\n", " listeners=INTERNAL://:9092,EXTERNAL://:19092\n",
 		" advertised.listeners=INTERNAL://b1.vpc.invalid:9092,EXTERNAL://HOST:19092\n",
 		" KAFKA_ADVERTISED_LISTENERS=INTERNAL://b0.vpc.invalid:9092,EXTERNAL://HERE\n",
-		" see: docs/listeners.md#names-that-do-not-resolve\n",
+		" see: docs/listeners.md#one-listener-for-each-network\n",
 		"\n kproxy connect HERE\n",
 	} {
 		if !strings.Contains(stdout, part) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"kproxy/e2e/lab"
@@ -35,6 +36,9 @@ log.cleaner.dedupe.buffer.size=2097152
 log.dirs=%s
 `
 
+// protocolMap is a line of it.
+var protocolMap = regexp.MustCompile(`(?m)^listener\.security\.protocol\.map=.*\n`)
+
 // lone is that broker.
 type lone struct {
 	*site
@@ -51,7 +55,7 @@ func (s *site) newLone(t *testing.T) *lone {
 		l.net.Link(loneAt+"/24", s.me, loneHere+"/24"),
 		l.net.Hosts(map[string]string{"ip-10-99-7-1.ec2.internal": loneAt, "kafka": loneAt, loneName: loneAt}),
 	)
-	l.write(t, "")
+	l.write(t, "", false)
 	if out, err := lab.Output(s.java.Tool(t.Context(), s.release.Classpath, "kafka.tools.StorageTool",
 		"format", "--cluster-id", lab.ClusterID, "--config", l.file())); err != nil {
 		t.Fatalf("format: %v\n%s", err, out)
@@ -62,10 +66,14 @@ func (s *site) newLone(t *testing.T) *lone {
 
 func (l *lone) file() string { return filepath.Join(l.dir, "server.properties") }
 
-// write writes the configuration: Kafka's own, and more lines.
-func (l *lone) write(t *testing.T, more string) {
+// write writes the configuration: Kafka's own, with or without its map of protocols, and more lines.
+func (l *lone) write(t *testing.T, more string, bare bool) {
 	t.Helper()
-	check(t, os.WriteFile(l.file(), []byte(fmt.Sprintf(loneProperties, filepath.Join(l.dir, "data"))+more), 0o600))
+	text := fmt.Sprintf(loneProperties, filepath.Join(l.dir, "data")) + more
+	if bare {
+		text = protocolMap.ReplaceAllString(text, "")
+	}
+	check(t, os.WriteFile(l.file(), []byte(text), 0o600))
 }
 
 // paste pastes lines into the configuration.

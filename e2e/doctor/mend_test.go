@@ -82,10 +82,12 @@ func (s *site) content(t *testing.T, args ...string) {
 var mendings = []struct {
 	name, properties string
 	flags            []string
+	bare             bool // without listener.security.protocol.map
 	env              bool // paste the environment of the container, in place of the properties
 }{
 	{name: "localhost", properties: "advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n"},
 	{name: "cloud-name", properties: "advertised.listeners=PLAINTEXT://ip-10-99-7-1.ec2.internal:9092\n"},
+	{name: "no-map-and-one-address", bare: true, properties: "listeners=PLAINTEXT://" + loneAt + ":9092,CONTROLLER://:9093\nadvertised.listeners=PLAINTEXT://ip-10-99-7-1.ec2.internal:9092\n"},
 	{name: "unroutable-address", properties: "advertised.listeners=PLAINTEXT://192.168.77.50:9092\n"},
 	{name: "container-name", properties: "advertised.listeners=PLAINTEXT://kafka:9092\n", env: true},
 }
@@ -96,7 +98,7 @@ func (s *site) mend(t *testing.T) {
 	address := lab.HostPort(loneName, lonePort)
 	for _, m := range mendings {
 		t.Run(m.name, func(t *testing.T) {
-			l.write(t, m.properties)
+			l.write(t, m.properties, m.bare)
 			l.restart(t)
 			s.examine(t, fault{name: "lone-" + m.name, args: args(address, m.flags), exit: 1, says: []string{"advertised.listeners=", "KAFKA_ADVERTISED_LISTENERS", "kproxy connect " + address}})
 			o := s.ask(t, args(address, m.flags)...)
@@ -129,7 +131,7 @@ func (s *site) mend(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(s.dir, file))
 			check(t, err)
 			mended := "mended-" + file
-			s.files.Write(t, mended, []byte(pasted(string(text), s.ask(t, from(file)...).lines(t).Properties)))
+			s.files.Write(t, mended, []byte(pasted(string(text), withSecret(s.ask(t, from(file)...).lines(t).Properties))))
 			s.content(t, from(mended)...)
 		})
 	}
@@ -173,6 +175,15 @@ var mendedByFlags = []fault{
 
 // mendedFiles are clients' files with one wrong key.
 var mendedFiles = []string{"ssl.properties", "no-sasl.properties", "mechanism.properties", "rdkafka-mechanism.conf"}
+
+// withSecret is what a user makes of lines that have a place for the password.
+func withSecret(lines []string) []string {
+	var all []string
+	for _, line := range lines {
+		all = append(all, strings.ReplaceAll(line, "SECRET", "alice-secret"))
+	}
+	return all
+}
 
 // pasted is a file of keys after a user has pasted lines into it: in the place of those with
 // the same keys, and behind the others.

@@ -146,6 +146,9 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 			if got := strings.Join(words, ", "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
+			if f := r.Findings[1]; tt.name == "one for both" && (f.Outcome(doctor.Name) != "-" || f.Outcome(doctor.Connect) != "-" || f.Outcome(doctor.Kafka) != "-") {
+				t.Errorf("steps that were not taken: %v", f.Taken)
+			}
 			if tt.name == "each other's" {
 				if f := r.Findings[2]; f.Elsewhere != r.Findings[1].Address || !strings.Contains(r.ConnectCommand(), " --node 1="+f.Elsewhere) || !strings.HasSuffix(f.Fix.Properties[0], f.Elsewhere) {
 					t.Errorf("node 1 is where node 0 says that it is: %+v", f)

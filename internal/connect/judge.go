@@ -77,6 +77,9 @@ func (e *examination) finding(w *way) doctor.Finding {
 		c.Working, c.Layout, c.Listener = e.working(f.Connect+f.Elsewhere), e.layouts[w.node], e.listener()
 	}
 	f.Verdict, f.Failed, f.Reason, f.Fix = doctor.Judge(c)
+	if self, ok := errors.AsType[*doctor.SelfError](w.err); ok && self.Verdict == doctor.SameAddress {
+		f.Taken = [doctor.Arrived]bool{} // its address was not tried
+	}
 	if f.Failed == doctor.Connect {
 		f.Resolved = doctor.Resolved(w.err, w.address)
 	}

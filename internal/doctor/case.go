@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -94,7 +95,7 @@ func Judge(c Case) (v Verdict, step Step, reason string, fix Fix) {
 	case OtherThing, IsControl, ProxyFirst, ClosesFirst, Closes, Silent:
 		step = Kafka
 	}
-	return v, step, foreign.LineOf(c.reason(v), maxReason), c.fix(v)
+	return v, step, foreign.LineOf(c.reason(v), maxReason), c.remedy(v)
 }
 
 // Resolved is the IP address that was dialled, if an address has a name; "": it is not known.
@@ -105,7 +106,7 @@ func Resolved(err error, address string) string {
 	if bad != nil || isVia || !ip.IsValid() || hostport.Canonical(host) == ip.String() || hostport.IsLoopback(host) {
 		return ""
 	}
-	return ip.String()
+	return foreign.Line(ip.String())
 }
 
 // reasons are what is wrong, as clauses, where the verdict says it all.
@@ -121,7 +122,7 @@ var reasons = map[Verdict]string{
 	IsControl:   "no broker is there, but a KRaft controller, which serves no clients",
 	ClosesFirst: "the port accepts a connection and closes it before anything is sent",
 	Closes:      "the port accepts a connection and closes it at a Kafka request and at a TLS handshake, without a byte",
-	Silent:      "the port accepts connections, and neither closes them nor sends anything at a Kafka request and at a TLS handshake",
+	Silent:      "the port accepts connections, and sends nothing in time at a Kafka request and at a TLS handshake",
 }
 
 const private = "a private one (RFC 1918), which works inside its own network or over a VPN"
@@ -154,6 +155,9 @@ func (c *Case) reason(v Verdict) string {
 	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
 		return c.loginReason(v)
 	}
+	if c.Peer.Kind == speaks.Cut || errors.Is(c.Err, io.ErrUnexpectedEOF) {
+		return "what looks like a Kafka response begins, and stops before its end: " + c.cause()
+	}
 	if c.Peer.Kind == speaks.TLS {
 		return "the port speaks TLS, and gives no Kafka response"
 	}
@@ -168,6 +172,9 @@ func (c *Case) where() string {
 	return "here"
 }
 
+// timedOut is how an error of Go's says that time was up.
+var timedOut = regexp.MustCompile(`(dial tcp [^ ]+: )?i/o timeout|context deadline exceeded`)
+
 // cause is the error without what the finding has already.
 func (c *Case) cause() string {
 	if dns, ok := errors.AsType[*net.DNSError](c.Err); ok {
@@ -175,7 +182,7 @@ func (c *Case) cause() string {
 	}
 	if through, ok := errors.AsType[*via.Error](c.Err); ok {
 		text := strings.TrimPrefix(through.Error(), through.Target+" via ")
-		return strings.ReplaceAll(text, context.DeadlineExceeded.Error(), "no response in time")
+		return timedOut.ReplaceAllString(text, "no response in time")
 	}
 	if op, ok := errors.AsType[*net.OpError](c.Err); ok && op.Op == "dial" {
 		if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {
@@ -218,6 +225,9 @@ func (c *Case) certificate() *speaks.Certificate {
 	return c.Peer.Cert
 }
 
+// minute is a time for a sentence.
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
 // serverName is the name that the user wants in every certificate; "": each broker's own.
 func (c *Case) serverName() string {
 	if c.User.TLS == nil {
@@ -239,11 +249,10 @@ func (c *Case) tlsReason(v Verdict) string {
 		}
 		return fmt.Sprintf("the certificate is not trusted: it is for %s, issued by %s; trusted is %s", cert.For(), cert.By(), trusted)
 	case Expired:
-		const day = "2006-01-02"
 		if time.Now().Before(cert.NotBefore) {
-			return fmt.Sprintf("the certificate is not yet valid: it is from %s to %s", cert.NotBefore.Format(day), cert.NotAfter.Format(day))
+			return fmt.Sprintf("the certificate is not yet valid: it is valid from %s to %s", minute(cert.NotBefore), minute(cert.NotAfter))
 		}
-		return fmt.Sprintf("the certificate has expired: it was valid from %s to %s", cert.NotBefore.Format(day), cert.NotAfter.Format(day))
+		return fmt.Sprintf("the certificate has expired: it was valid from %s to %s", minute(cert.NotBefore), minute(cert.NotAfter))
 	case WrongName:
 		host, _, _ := hostport.Parse(c.Address)
 		if named := c.serverName(); named != "" {
@@ -265,7 +274,7 @@ func (c *Case) loginReason(v Verdict) string {
 	switch v {
 	case Mechanism:
 		offer, _ := errors.AsType[*auth.OfferError](c.Err)
-		return fmt.Sprintf("the broker does not offer %s, but %s", c.mechanism(), foreign.Line(offer.List()))
+		return fmt.Sprintf("the broker does not offer %s, but %s", c.mechanism(), offered(offer.Offered))
 	case NoLogin:
 		return "this port takes no logins: its listener has no SASL"
 	case LoginWanted:

@@ -63,6 +63,14 @@ func (f *Finding) Shown() string {
 	return foreign.LineOf(f.Address, maxAddress)
 }
 
+// elsewhere is Elsewhere, if it can be pasted.
+func (f *Finding) elsewhere() string {
+	if !isTame(f.Elsewhere) {
+		return ""
+	}
+	return f.Elsewhere
+}
+
 // maxAddress is the most characters of an address that are shown: a DNS name has 253 at
 // most, and a port with its colon 6.
 const maxAddress = 259

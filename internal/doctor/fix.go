@@ -6,7 +6,7 @@ type Fix struct {
 	File       string   // where Properties go: "server.properties of node 1", "client.properties"
 	Properties []string // lines of that file
 	Partial    bool     // entries of other listeners are missing in Properties: they are not known
-	Env        []string // the same for a container, NAME=value
+	Env        []string // the same for a broker in a container, NAME=value
 	Bootstrap  string   // where clients bootstrap then, if that is another address
 	Notes      []string // what to look at in the lines: a clause each
 	Command    string   // for a shell

@@ -69,7 +69,13 @@ type remedy struct {
 func (r *Report) JSON(w io.Writer) error {
 	out := document{
 		Sound: r.Sound(), From: "here", ClusterID: foreign.Line(r.ClusterID), Brokers: r.Brokers,
-		NeedsLogin: r.NeedsLogin, Mechanisms: r.Mechanisms, Addresses: []address{}, Unchecked: r.Unchecked,
+		NeedsLogin: r.NeedsLogin, Addresses: []address{},
+	}
+	for _, m := range r.Mechanisms[:min(len(r.Mechanisms), maxOffered)] {
+		out.Mechanisms = append(out.Mechanisms, foreign.LineOf(m, maxMechanism))
+	}
+	for _, what := range r.Unchecked {
+		out.Unchecked = append(out.Unchecked, foreign.LineOf(what, maxReason))
 	}
 	if r.User.Via != "" {
 		out.From = r.User.Via
@@ -83,7 +89,7 @@ func (r *Report) JSON(w io.Writer) error {
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		out.Addresses = append(out.Addresses, addressOf(f))
-		if f.Connect != "" || f.Elsewhere != "" {
+		if f.Connect != "" || f.elsewhere() != "" {
 			out.Command = r.ConnectCommand()
 		}
 	}
@@ -96,7 +102,7 @@ func (r *Report) JSON(w io.Writer) error {
 func addressOf(f *Finding) address {
 	one := address{
 		Address: foreign.LineOf(f.Address, maxAddress), Resolved: f.Resolved, Steps: map[string]string{}, TookMS: float64(f.Took.Microseconds()) / 1000,
-		Verdict: f.Verdict, Error: foreign.LineOf(f.Reason, maxReason), Connect: foreign.LineOf(f.Connect+f.Elsewhere, maxAddress),
+		Verdict: f.Verdict, Error: foreign.LineOf(f.Reason, maxReason), Connect: foreign.LineOf(f.Connect+f.elsewhere(), maxAddress),
 	}
 	if !f.isBootstrap() {
 		one.Node = &f.Node

@@ -139,7 +139,7 @@ func TestFixesNameTheUsersKeys(t *testing.T) {
 		flagText, javaT, rdkafkT string
 	}{
 		{"TLS is wanted", Case{Err: io.EOF, Peer: shown}, "kproxy doctor b0:9092 --tls --ca FILE", "security.protocol=SSL ssl.truststore.type=PEM ssl.truststore.location=FILE", "security.protocol=SSL ssl.ca.location=FILE", "--tls", "security.protocol", "security.protocol"},
-		{"a mechanism", Case{Err: offer}, "kproxy doctor b0:9092 --sasl SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512", "--sasl SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512"},
+		{"a mechanism", Case{Err: offer}, "kproxy doctor b0:9092 --sasl SCRAM-SHA-512", `sasl.mechanism=SCRAM-SHA-512 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="alice" password="SECRET";`, "sasl.mechanism=SCRAM-SHA-512", "--sasl SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512"},
 		{"a password", Case{Err: password}, "", "", "", "--password-file", "sasl.jaas.config", "sasl.password"},
 		{"a certificate", Case{Err: &tlsconf.Error{Failure: tlsconf.NoCertificate, Err: io.EOF}}, "kproxy doctor b0:9092 --cert FILE --key FILE", "ssl.keystore.type=PEM ssl.keystore.location=FILE", "ssl.certificate.location=FILE ssl.key.location=FILE", "--cert", "ssl.keystore.location", "ssl.certificate.location"},
 	} {
@@ -153,8 +153,11 @@ func TestFixesNameTheUsersKeys(t *testing.T) {
 		} {
 			c := tt.c
 			u.user.Addresses, u.user.Args = []string{"b0:9092"}, []string{"b0:9092"}
-			if tt.name == "a mechanism" && u.user.File == "" {
-				u.user.Args = append(u.user.Args, "--sasl", "PLAIN")
+			if tt.name == "a mechanism" {
+				u.user.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice"}
+				if u.user.File == "" {
+					u.user.Args = append(u.user.Args, "--sasl", "PLAIN")
+				}
 			}
 			c.User, c.Node, c.Address = &u.user, proxy.NoNode, "b0:9092"
 			_, _, _, fix := Judge(c)

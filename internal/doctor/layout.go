@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -100,18 +101,22 @@ func parseListeners(list string) ([]Listener, bool) {
 }
 
 // advertised are the listeners that clients are told, those of controllers apart. What is not
-// set explicitly is what listeners say; a host that is empty there is the one of at.
+// set explicitly is what listeners say; a host that is empty there is the one of at, or HOST if
+// that cannot be pasted.
 func (l Layout) advertised(at string) []Listener {
 	if len(l.Advertised) > 0 {
 		return slices.Clone(l.Advertised)
 	}
-	host, port, _ := hostport.Parse(at)
+	host, port, err := hostport.Parse(at)
+	if err != nil || !isTameHost(host) {
+		host = "HOST"
+	}
 	all := slices.DeleteFunc(slices.Clone(l.Listeners), func(x Listener) bool { return slices.Contains(l.Controllers, x.Name) })
 	for i := range all {
 		if hostport.IsWildcard(all[i].Host) {
 			all[i].Host = host
 		}
-		if len(all) == 1 {
+		if len(all) == 1 && err == nil {
 			all[i].Host, all[i].Port = host, port
 		}
 	}
@@ -121,6 +126,9 @@ func (l Layout) advertised(at string) []Listener {
 // index is the listener that advertises an address, and among several the first one of a security
 // protocol; -1: there is none.
 func (l Layout) index(all []Listener, address, protocol string) int {
+	if host, port, err := hostport.Parse(address); err == nil && !isTameHost(host) {
+		address = joinHost("HOST", port) // as advertised has it
+	}
 	is := func(x Listener) bool {
 		return hostport.CanonicalAddress(joinHost(x.Host, x.Port)) == hostport.CanonicalAddress(address)
 	}
@@ -131,14 +139,20 @@ func (l Layout) index(all []Listener, address, protocol string) int {
 	return i
 }
 
-// protocolOf is the security protocol of a listener. Kafka's default is the one that it is
-// called by.
+// protocolOf is the security protocol of a listener. By default Kafka maps the names of the four
+// protocols to themselves, and the name of a controller's listener to PLAINTEXT.
 func (l Layout) protocolOf(name string) string {
 	if of := l.Map[name]; of != "" {
 		return of
 	}
-	return name
+	if slices.Contains(protocols, name) {
+		return name
+	}
+	return "PLAINTEXT"
 }
+
+// protocols are Kafka's security protocols.
+var protocols = []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
 
 // NameOf is the name of the listener of a security protocol that advertises an address; "": there
 // is none.
@@ -206,13 +220,39 @@ func (l Layout) add(old, host, protocol, name string) (lines []string, address s
 	for n := 2; l.has(name); n++ {
 		name = "EXTERNAL" + strconv.Itoa(n)
 	}
-	bound := append(slices.Clone(l.Listeners), Listener{name, "", port})
+	bound := append(slices.Clone(l.Listeners), Listener{name, l.bind(old, protocol), port})
 	told := append(l.advertised(old), Listener{name, host, port})
 	return []string{
 		"listeners=" + join(bound),
 		"advertised.listeners=" + join(told),
 		"listener.security.protocol.map=" + l.protocols(name, protocol),
 	}, joinHost(host, port)
+}
+
+// bind is the host where a new listener opens its port, beside the one that advertises old: the
+// same IP address, if that one has an address of its own; "": every address.
+func (l Layout) bind(old, protocol string) string {
+	x, ok := l.at(old, protocol)
+	if ip, err := netip.ParseAddr(x.Host); !ok || err != nil || ip.IsUnspecified() {
+		return ""
+	}
+	return x.Host
+}
+
+// at is the entry of listeners that advertises an address; the only one, if none is known to.
+func (l Layout) at(address, protocol string) (Listener, bool) {
+	all := l.advertised(address)
+	name := ""
+	if i := l.index(all, address, protocol); i >= 0 {
+		name = all[i].Name
+	} else if len(all) == 1 {
+		name = all[0].Name
+	}
+	i := slices.IndexFunc(l.Listeners, func(x Listener) bool { return x.Name == name })
+	if i < 0 {
+		return Listener{}, false
+	}
+	return l.Listeners[i], true
 }
 
 func (l Layout) has(name string) bool {
@@ -238,8 +278,8 @@ func (l Layout) protocols(name, protocol string) string {
 		pairs = append(pairs, x.Name+":"+l.protocolOf(x.Name))
 	}
 	for _, n := range l.Controllers {
-		if of := l.Map[n]; of != "" && !slices.ContainsFunc(l.Listeners, func(x Listener) bool { return x.Name == n }) {
-			pairs = append(pairs, n+":"+of)
+		if !slices.ContainsFunc(l.Listeners, func(x Listener) bool { return x.Name == n }) {
+			pairs = append(pairs, n+":"+l.protocolOf(n))
 		}
 	}
 	return strings.Join(append(pairs, name+":"+protocol), ",")

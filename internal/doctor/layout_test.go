@@ -31,7 +31,17 @@ func TestLayoutAdd(t *testing.T) {
 		"nothing is advertised explicitly": {with("advertised.listeners", ""), "b0:9092", "listeners=PLAINTEXT://:9092,CONTROLLER://:9093,EXTERNAL://:19092 " +
 			"advertised.listeners=PLAINTEXT://b0:9092,EXTERNAL://h:19092 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:SSL"},
 		"the name and the port are taken": {with("listeners", "PLAINTEXT://:9092,EXTERNAL://:19092"), "b0:9092", "listeners=PLAINTEXT://:9092,EXTERNAL://:19092,EXTERNAL2://:19093 " +
-			"advertised.listeners=PLAINTEXT://b0:9092,EXTERNAL2://h:19093 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,EXTERNAL:EXTERNAL,CONTROLLER:PLAINTEXT,EXTERNAL2:SSL"},
+			"advertised.listeners=PLAINTEXT://b0:9092,EXTERNAL2://h:19093 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,EXTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL2:SSL"},
+		"the map has no controller": {with("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"), "b0:9092", "listeners=PLAINTEXT://:9092,CONTROLLER://:9093,EXTERNAL://:19092 " +
+			"advertised.listeners=PLAINTEXT://b0:9092,EXTERNAL://h:19092 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:SSL"},
+		"no map, and the controller is another process": {map[string]string{"listeners": "SSL://:9092", "advertised.listeners": "SSL://b0:9092", "controller.listener.names": "CTL"}, "b0:9092", "listeners=SSL://:9092,EXTERNAL://:19092 " +
+			"advertised.listeners=SSL://b0:9092,EXTERNAL://h:19092 listener.security.protocol.map=SSL:SSL,CTL:PLAINTEXT,EXTERNAL:SSL"},
+		"bound to one address": {map[string]string{"listeners": "PLAINTEXT://127.0.0.21:9092,B://[::1]:9093"}, "b0:9092", "listeners=PLAINTEXT://127.0.0.21:9092,B://[::1]:9093,EXTERNAL://:19092 " +
+			"advertised.listeners=PLAINTEXT://127.0.0.21:9092,B://[::1]:9093,EXTERNAL://h:19092 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,B:PLAINTEXT,EXTERNAL:SSL"},
+		"bound to the address of this listener": {map[string]string{"listeners": "PLAINTEXT://127.0.0.21:9092,B://[::1]:9093"}, "[::1]:9093", "listeners=PLAINTEXT://127.0.0.21:9092,B://[::1]:9093,EXTERNAL://[::1]:19093 " +
+			"advertised.listeners=PLAINTEXT://127.0.0.21:9092,B://[::1]:9093,EXTERNAL://h:19093 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,B:PLAINTEXT,EXTERNAL:SSL"},
+		"bound to one address, and a name is advertised": {map[string]string{"listeners": "PLAINTEXT://127.0.0.21:9092", "advertised.listeners": "PLAINTEXT://b0:9092"}, "b0:9092", "listeners=PLAINTEXT://127.0.0.21:9092,EXTERNAL://127.0.0.21:19092 " +
+			"advertised.listeners=PLAINTEXT://b0:9092,EXTERNAL://h:19092 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,EXTERNAL:SSL"},
 		"not read": {nil, "[fd00::2]:60000", "listeners=INTERNAL://:60000,EXTERNAL://:50000 advertised.listeners=INTERNAL://[fd00::2]:60000,EXTERNAL://h:50000 " +
 			"listener.security.protocol.map=INTERNAL:SSL,EXTERNAL:SSL inter.broker.listener.name=INTERNAL"},
 		"an address that is none": {nil, "$(reboot):9092", "listeners=INTERNAL://:9092,EXTERNAL://:19092 advertised.listeners=INTERNAL://HOST:9092,EXTERNAL://h:19092 " +
@@ -61,6 +71,7 @@ func TestLayoutAdvertise(t *testing.T) {
 	}{
 		"read":                       {kraft, "B0:9092", "h:1", "advertised.listeners=PLAINTEXT://h:1"},
 		"read, and another address":  {kraft, "x:9092", "h:1", "advertised.listeners=NAME://h:1"},
+		"a zone":                     {map[string]string{"listeners": "A://:1,B://:2"}, "[::1%x\ny=z]:2", "h:3", "advertised.listeners=A://HOST:1,B://h:3"},
 		"not read":                   {nil, "x:9092", "h:1", "advertised.listeners=NAME://h:1"},
 		"a place for the user":       {nil, "x:9092", "HOST:PORT", "advertised.listeners=NAME://HOST:PORT"},
 		"one of two that are there":  {map[string]string{"listeners": "A://:1,B://:2", "advertised.listeners": "A://a:1,B://b:2"}, "b:2", "h:3", "advertised.listeners=A://a:1,B://h:3"},

@@ -11,7 +11,6 @@ import (
 	"github.com/rivo/uniseg"
 
 	"kproxy/internal/foreign"
-	"kproxy/proxy"
 )
 
 // Style is how a report is printed.
@@ -95,8 +94,10 @@ var escape = regexp.MustCompile("\x1b\\[[0-9]*m")
 // visible is how many columns a text takes.
 func visible(text string) int { return uniseg.StringWidth(escape.ReplaceAllString(text, "")) }
 
-// code writes a line that is pasted: it is never broken.
-func (p *printer) code(line string) { p.out.WriteString(codeIndent + p.paint(bold, line) + "\n") }
+// code writes a line that is pasted: it is never broken. pasteable has checked it.
+func (p *printer) code(line string) {
+	p.out.WriteString(codeIndent + p.paint(bold, foreign.LineOf(line, maxPasted)) + "\n")
+}
 
 // table is a row for each address. Where addresses are too long for it, each has a line
 // of its own below its row.
@@ -219,6 +220,10 @@ func (p *printer) group(group []*Finding) {
 		}
 		p.lines(f.Fix, i == 0)
 	}
+	if fix.Bootstrap != "" {
+		p.code("# the client's file, for clients from here")
+		p.code("bootstrap.servers=" + fix.Bootstrap)
+	}
 	p.notes(group)
 	if fix.Command != "" {
 		p.code(fix.Command)
@@ -241,14 +246,11 @@ func (p *printer) lines(f Fix, first bool) {
 		head += ", which could not be read"
 	}
 	p.code(head)
-	if f.Bootstrap != "" {
-		p.code("# clients from here then bootstrap at " + f.Bootstrap)
-	}
 	for _, line := range f.Properties {
 		p.code(line)
 	}
 	if len(f.Env) > 0 && first {
-		p.code("# the same for a container")
+		p.code("# only if the broker runs in a container: these instead, in its environment")
 		for _, line := range f.Env {
 			p.code(line)
 		}
@@ -274,8 +276,8 @@ func (p *printer) connect(r *Report) {
 	for _, f := range r.Failed() {
 		switch {
 		case f.Fix.Docs == docsMissing || f.Verdict == BadID || f.Who() == "bootstrap":
-		case f.Connect != "" || f.Elsewhere != "":
-			reached = append(reached, fmt.Sprintf("%s at %s", f.Who(), foreign.Line(f.Connect+f.Elsewhere)))
+		case f.Connect != "" || f.elsewhere() != "":
+			reached = append(reached, fmt.Sprintf("%s at %s", f.Who(), foreign.Line(f.Connect+f.elsewhere())))
 		default:
 			lost = append(lost, f.Who())
 		}
@@ -284,19 +286,27 @@ func (p *printer) connect(r *Report) {
 		return
 	}
 	p.out.WriteString("\n")
-	p.wrap("", "  ", "Without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work.")
+	p.wrap("", "  ", "Without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work. It prints the address for the client's configuration, and has to keep running while the client does.")
 	p.code(r.ConnectCommand())
 	if len(lost) > 0 {
 		p.wrap("  ", "  ", "It does not reach "+strings.Join(lost, ", ")+": add where each is from here, as another HOST:PORT or as --node ID=HOST:PORT.")
 	}
 }
 
+// brokers are all brokers, in a sentence.
+func (r *Report) brokers() string {
+	if r.Brokers == 1 {
+		return "the broker"
+	}
+	return fmt.Sprintf("all %d brokers", r.Brokers)
+}
+
 // ConnectCommand is the command line that makes the cluster usable from here.
 func (r *Report) ConnectCommand() string {
 	var nodes []string
 	for _, f := range r.Failed() {
-		if f.Elsewhere != "" {
-			nodes = append(nodes, "--node", fmt.Sprintf("%d=%s", f.Node, f.Elsewhere))
+		if at := f.elsewhere(); at != "" {
+			nodes = append(nodes, "--node", fmt.Sprintf("%d=%s", f.Node, at))
 		}
 	}
 	return r.User.Line("connect", nodes...)
@@ -308,15 +318,21 @@ func (p *printer) close(r *Report) {
 		p.out.WriteString("\n")
 		by := ""
 		if len(r.Mechanisms) > 0 {
-			by = ", by " + strings.Join(r.Mechanisms, " or ")
+			by = ", by " + strings.ReplaceAll(offered(r.Mechanisms), ", ", " or ")
 		}
 		p.wrap("", "  ", "The cluster wants clients to log in"+by+".")
 		fix := r.loginFix()
+		p.wrap("  ", "  ", p.paint(green, "fix:")+" "+fix.Text+".")
 		p.lines(fix, true)
+		p.notes([]*Finding{{Fix: fix}})
 		if fix.Command != "" {
 			p.code(fix.Command)
 		}
 		p.out.WriteString("  see: " + p.paint(cyan, fix.Docs) + "\n")
+	}
+	if u := r.User; u.File != "" && u.TLS == nil && u.SASL != nil && u.SASL.Mechanism == "PLAIN" {
+		p.out.WriteString("\n")
+		p.wrap("note: ", "  ", "PLAIN without TLS sends the password readable, from doctor as from the client.")
 	}
 	if len(r.Unchecked) > 0 {
 		p.out.WriteString("\nNot checked:\n")
@@ -330,47 +346,10 @@ func (p *printer) close(r *Report) {
 	p.out.WriteString("\n")
 	addresses := strings.Join(r.User.Addresses, ",")
 	if r.User.Via == "" {
-		p.wrap("", "  ", fmt.Sprintf("Every address works from here: a client of %s can use all %d brokers.", foreign.Line(addresses), r.Brokers))
+		p.wrap("", "  ", fmt.Sprintf("Every address works from here: a client of %s can use %s.", foreign.Line(addresses), r.brokers()))
 		return
 	}
-	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, which resolves and dials it (--via). A client on this machine cannot go that way by itself; through kproxy connect it can use all %d brokers:", r.User.Via, r.Brokers))
+	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, which resolves and dials it (--via). A client on this machine cannot go that way by itself; through kproxy connect it can use %s:", r.User.Via, r.brokers()))
 	p.code(r.ConnectCommand())
 	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
-}
-
-// loginFix adds a login: by a command, or by lines of the client's file.
-func (r *Report) loginFix() Fix {
-	f := Fix{Text: "add a login by a mechanism that the cluster offers", Docs: docsLogins}
-	if len(r.Mechanisms) == 0 {
-		return f
-	}
-	mechanism := preferred(r.Mechanisms)
-	u := r.User
-	if u.File == "" {
-		f.Command = u.Line("doctor", "--sasl", mechanism, "--username", "USER", "--password-file", "FILE")
-		return f
-	}
-	u.SASL = &proxy.SASL{}
-	f.File = theClientsFile
-	f.Properties = []string{"security.protocol=" + u.Protocol(), "sasl.mechanism=" + mechanism}
-	if u.Librdkafka {
-		f.Properties = append(f.Properties, "sasl.username=USER", "sasl.password=SECRET")
-		return f
-	}
-	module := "plain.PlainLoginModule"
-	if strings.HasPrefix(mechanism, "SCRAM") {
-		module = "scram.ScramLoginModule"
-	}
-	f.Properties = append(f.Properties, "sasl.jaas.config=org.apache.kafka.common.security."+module+` required username="USER" password="SECRET";`)
-	return f
-}
-
-// preferred is the mechanism to suggest.
-func preferred(offered []string) string {
-	for _, m := range []string{"SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"} {
-		if slices.Contains(offered, m) {
-			return m
-		}
-	}
-	return offered[0]
 }

@@ -4,14 +4,23 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
-	"kproxy/internal/auth"
 	"kproxy/internal/hostport"
 	"kproxy/internal/speaks"
 	"kproxy/internal/via"
 )
+
+// remedy says what to do about a verdict. All its lines and its command can be pasted.
+func (c Case) remedy(v Verdict) Fix {
+	if !isTame(c.Working) {
+		c.Working = ""
+	}
+	if !listenerName.MatchString(c.Listener) {
+		c.Listener = ""
+	}
+	return pasteable(c.fix(v))
+}
 
 // fix says what to do about a verdict.
 func (c *Case) fix(v Verdict) Fix {
@@ -37,10 +46,12 @@ func (c *Case) fix(v Verdict) Fix {
 func (c *Case) fixBootstrap(v Verdict) Fix {
 	where := c.User.key("the address", "bootstrap.servers", "bootstrap.servers")
 	switch v {
-	case NameUnknown, NameTimeout:
+	case NameUnknown:
 		return Fix{Text: "see whether " + where + " is spelt as it should be, and whether the VPN is up that knows the name; or go through a machine that resolves it, with --via", Docs: docsNames}
+	case NameTimeout:
+		return Fix{Text: "see whether the name server of this machine runs and is reached (/etc/resolv.conf names it), and whether the VPN is up that leads to it; or go through a machine that resolves the name, with --via", Docs: docsNames}
 	case Refused:
-		return Fix{Text: "see whether the broker runs, and whether " + where + " has the right port: that of the broker's listener, or the one that is mapped or forwarded to it", Docs: docsPorts}
+		return Fix{Text: "see whether the broker runs, and whether " + where + " has the right port: that of the broker's listener, or the one that is mapped or forwarded to it. If you just changed the broker's configuration, it may have refused to start: the end of its log says why", Docs: docsPorts}
 	case Stranger:
 		return Fix{Text: "leave it out: the addresses that a client bootstraps from have to be of one cluster", Docs: docsOwnAddress}
 	case PortBlocked:
@@ -67,6 +78,9 @@ func (c *Case) fixNode(v Verdict) Fix {
 	case NoAddress, NotDialled:
 		return c.readvertise("have the broker advertise a host and a port that clients can connect to", docsAdvertised)
 	case Refused:
+		if c.Working != "" {
+			return c.readvertise("the broker runs: it responds at the address in the lines below. Have it advertise that one in the place of this one", docsPorts)
+		}
 		return c.readvertise("see whether the broker runs. If it listens at another port, or another port is mapped to it, have it advertise that one", docsPorts)
 	case PortBlocked:
 		f := c.readvertise(c.openPort()+". Or have the broker advertise an address that works", docsPorts)
@@ -77,7 +91,7 @@ func (c *Case) fixNode(v Verdict) Fix {
 	case SameAddress, AnotherNode, Balancer, Stranger:
 		return c.readvertise("each broker has to advertise an address that leads to itself alone, and not that of a load balancer or of a port that is mapped for all", docsOwnAddress)
 	case NameUnknown:
-		return c.another("the name is known inside the broker's network only, as that of a container, a pod or a machine in a cloud is", docsNames)
+		return c.another("the name is known inside the broker's network only, as that of a container, a pod or a machine in a cloud is", docsNetworks)
 	case NameTimeout:
 		return c.another("see whether the name server or the VPN is up that knows the name", docsNames)
 	case Private:
@@ -99,8 +113,12 @@ const (
 	noteHost    = "for HOST, write the name or address by which clients here reach the broker"
 	notePort    = "for PORT, write the port of the listener"
 	notePartial = "where the broker's configuration could not be read, the lines have one listener of it only: keep the entries of the others, and of a controller"
+	noteBind    = "the new listener opens its port on every address of the machine, where %s opens it on one; write a host into it to keep to one"
 	noteName    = "%s stands for the name of the listener that clients bootstrap at"
 )
+
+// restart is for lines of server.properties.
+const restart = ". Then restart the broker"
 
 // file is where lines for the broker go.
 func (c *Case) file() string { return fmt.Sprintf("server.properties of node %d", c.Node) }
@@ -134,9 +152,10 @@ func withPort(host, port string) string {
 // PORT in it.
 func (c *Case) advertise(f Fix, address string) Fix {
 	protocol := c.User.Protocol()
+	f.Text += restart
 	f.File, f.Properties = c.file(), c.Layout.advertise(c.Address, address, protocol, cmp.Or(c.Listener, protocol))
 	f.Env = env(f.Properties)
-	if strings.HasPrefix(address, "HOST:") {
+	if strings.Contains(f.Properties[0], "://HOST:") {
 		f.Notes = append(f.Notes, noteHost)
 	}
 	if strings.HasSuffix(address, ":PORT") {
@@ -167,10 +186,13 @@ func (c *Case) another(text, section string) Fix {
 	}
 	lines, address := c.Layout.add(c.Address, host, c.User.Protocol(), cmp.Or(c.Listener, unnamed))
 	f := Fix{File: c.file(), Properties: lines, Env: env(lines), Docs: section}
-	f.Text = text + ". Give the broker a listener of its own for clients from here, at a port that a firewall and a container let through"
+	f.Text = text + ". Give the broker a listener of its own for clients from here, at a port that a firewall and a container let through" + restart
 	f.Bootstrap = address
-	if host == "HOST" {
+	if strings.Contains(strings.Join(lines, ","), "://HOST:") {
 		f.Notes = append(f.Notes, noteHost)
+	}
+	if x, ok := c.Layout.at(c.Address, c.User.Protocol()); ok && c.Layout.bind(c.Address, c.User.Protocol()) == "" && !hostport.IsWildcard(x.Host) {
+		f.Notes = append(f.Notes, fmt.Sprintf(noteBind, x))
 	}
 	return c.partial(f, unnamed)
 }
@@ -217,18 +239,22 @@ func (c *Case) fixPort(v Verdict) Fix {
 	switch v { //nolint:exhaustive // fix has chosen
 	case IsControl:
 		if c.IsBootstrap() {
-			return Fix{Text: "give the port of a broker's listener in " + port + ": usually 9092, where controllers have 9093", Docs: docsControllers}
+			f := Fix{Text: "give the port of a broker's listener in " + port + ": usually 9092, where controllers have 9093", Docs: docsControllers}
+			return c.client(f, "bootstrap.servers=HOST:9092")
 		}
 		return c.readvertise("have the broker advertise its own listener, and not the controller's", docsControllers)
 	case ProxyFirst:
 		return Fix{Text: "a balancer (HAProxy's send-proxy or accept-proxy, an AWS NLB) is set up for the PROXY protocol, which Kafka clients and brokers do not speak: switch it off for this port, or connect to the brokers' own port", Docs: docsServices}
 	case ClosesFirst:
-		return Fix{Text: "a balancer, a port-forward or a port mapping accepts the connection and has nothing behind it: see whether the broker runs, and whether the mapping leads to its port", Docs: docsServices}
+		return Fix{Text: "a balancer, a port-forward or a port mapping accepts the connection and has nothing behind it: see whether the broker runs, and whether the mapping leads to its port. A broker itself closes at once if a balancer puts a PROXY header in front (HAProxy's send-proxy): switch that off", Docs: docsServices}
 	case Closes:
 		return Fix{Text: "see what listens there: a proxy that has no broker behind it, a TLS port that hides, or another protocol. The broker's log says more if it is one", Docs: docsServices}
 	case Silent:
-		return Fix{Text: "see what listens there: a broker that hangs or still starts, a balancer that has no broker behind it, or another protocol", Docs: docsServices}
+		return Fix{Text: "see what listens there: a broker that hangs or still starts, a balancer that has no broker behind it and closes the connection only after some seconds, or another protocol", Docs: docsServices}
 	case BadKafka:
+		if c.Peer.Kind == speaks.Cut {
+			return Fix{Text: "see whether the broker hangs, which its log says, and whether a proxy or a balancer in front of it loses the rest", Docs: docsServices}
+		}
 		return Fix{Text: "see the broker's log: it responds, and not as it should", Docs: docsServices}
 	}
 	if c.IsBootstrap() {
@@ -247,15 +273,4 @@ func hint(k speaks.Kind) string {
 	default:
 		return "brokers usually have 9092, or 9093 and 9094 for TLS and SASL"
 	}
-}
-
-// mechanisms are those that the broker offers, of those that kproxy knows.
-func mechanisms(err error) []string {
-	offer, ok := errors.AsType[*auth.OfferError](err)
-	if !ok {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(offer.Offered), func(m string) bool {
-		return !slices.Contains([]string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"}, m)
-	})
 }

@@ -1,10 +1,10 @@
 package doctor
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"kproxy/internal/hostport"
 )
@@ -50,6 +50,9 @@ func (c *Case) fixTLS(v Verdict) Fix {
 	case WrongName:
 		return c.fixName()
 	case Expired:
+		if cert := c.certificate(); cert != nil && time.Now().Before(cert.NotBefore) {
+			return Fix{Text: "see whether this machine's clock is right: it says " + minute(time.Now()) + ". If it is, have the broker show a certificate that is valid already", Docs: docsCerts}
+		}
 		return Fix{Text: "renew the broker's certificate, or set this machine's clock if the certificate is good", Docs: docsCerts}
 	case WantsCert:
 		f := Fix{Text: "give the client a certificate that the broker's truststore knows: " +
@@ -138,12 +141,13 @@ func (c *Case) trust() Fix {
 	case cert.SelfSigned:
 		what = "this certificate itself, if it is the broker's"
 	default:
-		what = "the certificate of " + cert.By()
+		what = "the certificate of " + cert.By() + ", which issued the broker's"
 	}
-	f.Text = fmt.Sprintf("name the file that has %s: %s", what, ca)
+	f.Text = fmt.Sprintf("name a file with %s: %s", what, ca)
 	if u.Trusted != "" {
-		f.Text = fmt.Sprintf("the file that is named is of another authority; name one that has %s: %s", what, ca)
+		f.Text = fmt.Sprintf("the file that is named is of another authority; name one with %s: %s", what, ca)
 	}
+	f.Text += ". The broker's administrator has such a file, often as ca.pem"
 	if cert != nil && !cert.SelfSigned {
 		f.Text += ". If that is an intermediate authority, have the broker show its whole chain (ssl.keystore.location)"
 	}
@@ -172,6 +176,7 @@ func (c *Case) fixName() Fix {
 	if name == "" || err != nil {
 		return f
 	}
+	f.Text = "have the broker advertise a name that the certificate is for, or put the name that it advertises into its certificate"
 	return c.advertise(f, joinHost(name, port))
 }
 
@@ -206,58 +211,4 @@ func (c *Case) oneProtocol(v Verdict) Fix {
 		address = withPort(host, "PORT")
 	}
 	return c.advertise(f, address)
-}
-
-// loginFlags are the flags of a login, with the number of values behind each.
-var loginFlags = map[string]int{
-	"--sasl": 1, "--username": 1, "--password-file": 1, "--password-env": 1, "--token-file": 1,
-	"--aws-region": 1, "--aws-profile": 1, "--allow-plaintext": 0,
-}
-
-// noLogin has the client connect without a login.
-func (c *Case) noLogin(f Fix, line string) Fix {
-	f = c.client(f, line)
-	if c.User.File == "" {
-		f.Command = c.User.without(loginFlags)
-	}
-	return f
-}
-
-// fixLogin is for a login.
-func (c *Case) fixLogin(v Verdict) Fix {
-	u := c.User
-	user := u.key("--username and the password (--password-file or --password-env)", "username and password in sasl.jaas.config", "sasl.username and sasl.password")
-	switch v {
-	case Mechanism:
-		f := Fix{Text: "use a mechanism that the broker offers", Docs: docsLogins}
-		if can := mechanisms(c.Err); len(can) > 0 {
-			key := cmp.Or(u.Mechanism, "sasl.mechanism")
-			f.Text += ": " + u.key("--sasl ", key+"=", key+"=") + can[len(can)-1]
-			f = c.client(f, key+"="+can[len(can)-1])
-			if u.File == "" {
-				f.Command = u.without(map[string]int{"--sasl": 1}, "--sasl", can[len(can)-1])
-			}
-		}
-		return f
-	case NoLogin:
-		if !c.IsBootstrap() {
-			return c.oneProtocol(v)
-		}
-		return c.noLogin(Fix{
-			Text: u.key("leave --sasl out, or use the port of the listener that has SASL", "set security.protocol without SASL, or use the port of the listener that has SASL",
-				"set security.protocol without SASL, or use the port of the listener that has SASL"), Docs: docsLogins,
-		}, "security.protocol="+strings.TrimPrefix(strings.Replace(u.Protocol(), "SASL_PLAINTEXT", "PLAINTEXT", 1), "SASL_"))
-	case LoginWanted:
-		return c.oneProtocol(v)
-	case Plaintext:
-		f := Fix{Text: "use the port that speaks TLS and add --tls, or add --allow-plaintext if the network may see the secret", Docs: docsLogins}
-		return c.command(f, "--allow-plaintext")
-	case Password:
-		if !c.IsBootstrap() {
-			return Fix{Text: "the login is accepted at a bootstrap address and not here: see whether this broker has the same users", Docs: docsLogins}
-		}
-		return Fix{Text: "see whether " + user + " are right, and whether the user has credentials for " + c.mechanism() + " at the broker", Docs: docsLogins}
-	default:
-		return Fix{Text: "see the broker's log, and " + user, Docs: docsLogins}
-	}
 }

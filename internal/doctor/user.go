@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"kproxy/internal/foreign"
-	"kproxy/internal/hostport"
 	"kproxy/proxy"
 )
 
@@ -92,11 +91,4 @@ func Quote(word string) string {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-// isTame reports whether an address can be written into a command or a file: a host name or
-// an IP address without a zone, and a port.
-func isTame(address string) bool {
-	host, _, err := hostport.Parse(address)
-	return err == nil && host != "" && !strings.Contains(host, "%")
 }

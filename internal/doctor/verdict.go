@@ -270,6 +270,8 @@ func (c *Case) ofPort(otherwise Verdict) Verdict {
 		return Closes
 	case p.Kind == speaks.Silent:
 		return Silent
+	case p.Kind == speaks.Cut:
+		return BadKafka
 	default:
 		return otherwise
 	}

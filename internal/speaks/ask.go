@@ -145,7 +145,7 @@ func (q Question) inTLS(ctx context.Context, c *heard) Peer {
 			p = ping(inside)
 			p.Secure = true
 		}
-		if p.Kind == Unknown || p.Kind == Silent || p.Kind == Closes {
+		if p.Kind == Unknown || p.Kind == Cut || p.Kind == Silent || p.Kind == Closes {
 			p = Peer{Kind: TLS, Secure: true}
 		}
 		p.Cert, p.Wants = CertificateOf(chain), wants
@@ -209,7 +209,7 @@ func inKafka(c *heard, secure bool) Peer {
 	}
 	payload := make([]byte, size-wire.MinResponseSize)
 	if _, err := io.ReadFull(c, payload); err != nil {
-		return Peer{Kind: Unknown, Secure: secure}
+		return Peer{Kind: Cut, Secure: secure}
 	}
 	return Peer{Kind: ClassifyResponse(payload), Secure: secure}
 }

@@ -29,7 +29,21 @@ func Classify(b []byte) Peer {
 			return Peer{Kind: s.kind, Text: s.words(b), Secure: s.kind == TLS}
 		}
 	}
+	if isCut(b) {
+		return Peer{Kind: Cut}
+	}
 	return Peer{Kind: Unknown, Text: firstBytes(b)}
+}
+
+// isCut reports whether the bytes are less than the size in front of them promises, which is that
+// of a Kafka response: four bytes, for up to 64 KiB.
+func isCut(b []byte) bool {
+	const most = 64 << 10
+	if len(b) < 4 || len(b) == MaxBytes {
+		return false
+	}
+	size := wire.Size(b[:4])
+	return size >= wire.MinResponseSize && size <= most && len(b)-4 < int(size)
 }
 
 // sign is how a protocol is known by its first bytes.

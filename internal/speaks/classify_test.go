@@ -43,6 +43,8 @@ var greetings = []struct {
 	{"PROXY header, version 2", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", ProxySent, ""},
 	{"RabbitMQ", "AMQP\x00\x00\x09\x01", AMQP, ""},
 	{"nothing", "", Silent, ""},
+	{"half a Kafka response", "\x00\x00\x00\x3c\x00\x00", Cut, ""},
+	{"more than a Kafka response", "\x00\x00\x00\x04\x00\x00\x00\x01more", Unknown, `\x00\x00\x00\x04\x00\x00\x00\x01more`},
 	{"anything", "\x00\x01\x02hello", Unknown, `\x00\x01\x02hello`},
 }
 

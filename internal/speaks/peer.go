@@ -36,6 +36,7 @@ const (
 	Unknown     Kind = "unknown"         // it sent bytes of no protocol that is known
 	ClosesFirst Kind = "closes-at-once"  // it closes before anything was sent to it
 	Closes      Kind = "closes-on-bytes" // it closes when something is sent to it
+	Cut         Kind = "cut"             // it begins what looks like a Kafka response, and stops
 	Silent      Kind = "silent"          // it takes connections and sends nothing
 	Unreachable Kind = "unreachable"     // a further connection was not accepted
 )
