@@ -154,7 +154,7 @@ func TestTLSAndNoTLS(t *testing.T) {
 	}{
 		{"plaintext Kafka", "bob", requestFrame(1, heartbeat()), stay, proxy.TLSPlaintext, []string{"level=WARN", "security.protocol to SSL"}},
 		{"HTTP", "bob", []byte("GET / HTTP/1.1\r\n\r\n"), stay, proxy.ForeignProtocol, []string{"level=WARN", "HTTP"}},
-		{"a header nobody expects", "bob", []byte("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n"), stay, proxy.ForeignProtocol, []string{"level=WARN", "PROXY protocol off"}},
+		{"a header that is not expected", "bob", []byte("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n"), stay, proxy.ForeignProtocol, []string{"level=WARN", "PROXY protocol off"}},
 		{"nothing", "bob", nil, end, proxy.NoRequest, []string{"level=DEBUG"}},
 		{"half a hello", "bob", hello[:len(hello)/2], end, proxy.TLSClosed, []string{"level=INFO"}},
 		{"half a hello, for ever", "bob", hello[:len(hello)/2], stay, proxy.TLSTimeout, []string{"level=WARN", "handshake_timeout"}},

@@ -169,7 +169,7 @@ func TestUnknownSNI(t *testing.T) {
 		want   proxy.CloseReason
 		logs   []string
 	}{
-		{"a server name of nobody's", "", "eve.test", proxy.TLSUnknownName, []string{`eve.test`, "unknown_sni"}},
+		{"a server name of no endpoint", "", "eve.test", proxy.TLSUnknownName, []string{`eve.test`, "unknown_sni"}},
 		{"no server name (SNI)", "", "", proxy.TLSNoName, []string{"no server name", "unknown_sni"}},
 		{"a node's name with a zero in front", proxy.SNIRefuse, "b07.orders.test", proxy.TLSUnknownName, nil},
 		{"the same, `unknown_sni: bootstrap`", proxy.SNIBootstrap, "eve.test", proxy.ClientClosed, []string{"server_name=eve.test"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -65,22 +66,49 @@ func TestExamineAfterApiVersions(t *testing.T) {
 	}
 }
 
+// failingCommand is the first argument by which the test's binary becomes a command of --via
+// that fails.
+const failingCommand = "failing-command"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == failingCommand {
+		os.Exit(fail(os.Args[2])) //nolint:forbidigo // the command's status
+	}
+	m.Run()
+}
+
+// fail is such a command.
+func fail(when string) (code int) {
+	if when == "at-once" {
+		_ = os.Stdin.Close()
+		fmt.Fprintln(os.Stderr, "no such pod")
+		return 4
+	}
+	_, _ = io.ReadFull(os.Stdin, make([]byte, 4))
+	fmt.Fprintln(os.Stderr, "no route to pod")
+	return 3
+}
+
 // The end of a command of --via is told with its exit code and what it says.
 func TestExamineCommandThatFails(t *testing.T) {
 	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
-		command string
+		command string // of failingCommand
 		tls     bool
 		says    string
 	}{
-		"after the request": {`exec:sh -c 'head -c 4 >/dev/null; echo "no route to pod" >&2; exit 3' {host} {port}`, false, `exit status 3: "no route to pod"`},
-		"at once":           {`exec:sh -c 'exec 0<&-; echo "no such pod" >&2; sleep 0.1; exit 4' {host} {port}`, false, `exit status 4: "no such pod"`},
-		"in a handshake":    {`exec:sh -c 'head -c 4 >/dev/null; echo "no route to pod" >&2; exit 3' {host} {port}`, true, `exit status 3: "no route to pod"`},
+		"after the request": {"after-a-request", false, `exit status 3: "no route to pod"`},
+		"at once":           {"at-once", false, `exit status 4: "no such pod"`},
+		"in a handshake":    {"after-a-request", true, `exit status 3: "no route to pod"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o, _ := options(t, "broker.example.com:9092")
-			o.Via = proxy.Via{URL: tt.command}
+			o.Via = proxy.Via{URL: "exec:'" + self + "' " + failingCommand + " " + tt.command + " {host} {port}"}
 			if tt.tls {
 				o.TLS = &proxy.UpstreamTLS{}
 			}
