@@ -257,11 +257,29 @@ func (p *printer) lines(f Fix, first bool) {
 	}
 }
 
+// The notes on lines that are pasted into a file.
+const (
+	noteReplace = "these lines take the place of the lines with the same names; add those that are missing"
+	noteFile    = "for FILE, write the absolute path of a file in PEM with that certificate"
+)
+
+// notes returns the notes on the lines of a fix, its own last.
+func (f *Fix) notes() []string {
+	var all []string
+	if len(f.Properties) > 0 {
+		all = append(all, noteReplace)
+	}
+	if slices.ContainsFunc(f.Properties, func(line string) bool { return strings.HasSuffix(line, "=FILE") }) {
+		all = append(all, noteFile)
+	}
+	return append(all, f.Notes...)
+}
+
 // notes writes the notes on the lines of a group, each once.
 func (p *printer) notes(group []*Finding) {
 	var told []string
 	for _, f := range group[:min(len(group), maxShown)] {
-		for _, note := range f.Fix.Notes {
+		for _, note := range f.Fix.notes() {
 			if !slices.Contains(told, note) {
 				told = append(told, note)
 				p.wrap("  note: ", "  ", note+".")
@@ -286,7 +304,7 @@ func (p *printer) connect(r *Report) {
 		return
 	}
 	p.out.WriteString("\n")
-	p.wrap("", "  ", "Without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work. It prints the address for the client's configuration, and has to keep running while the client does.")
+	p.wrap("", "  ", "Or, without a change to the brokers: kproxy connect reaches "+strings.Join(reached, ", ")+", and gives clients here addresses that work. It prints the address for the client's configuration, and has to keep running while the client does.")
 	p.code(r.ConnectCommand())
 	if len(lost) > 0 {
 		p.wrap("  ", "  ", "It does not reach "+strings.Join(lost, ", ")+": add where each is from here, as another HOST:PORT or as --node ID=HOST:PORT.")

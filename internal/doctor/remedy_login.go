@@ -111,7 +111,7 @@ func (u *User) linesOf(mechanism string) []string {
 	}
 }
 
-const noteSecret = "for SECRET, write the password or the client's secret"
+const noteSecret = "for SECRET, write the password, or the client's secret of OAUTHBEARER"
 
 // fixMechanism has the client use a mechanism that the broker offers.
 func (c *Case) fixMechanism() Fix {
