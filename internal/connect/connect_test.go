@@ -42,7 +42,7 @@ func TestPair(t *testing.T) {
 		{"asked", three, nil, []witness{{"x:1", 2, nil, false}, {"x:2", 0, nil, false}}, nil, map[int32]string{2: "x:1", 0: "x:2"}},
 		{"two addresses of one node", three, nil, []witness{{"x:1", 2, nil, false}, {"x:2", 2, nil, false}}, nil, map[int32]string{2: "x:1"}},
 		{"alone", []Broker{broker(7)}, nil, []witness{silent("x:1"), silent("x:2")}, nil, map[int32]string{7: "x:1"}},
-		{"alone, and somebody else answers", []Broker{broker(7)}, nil, []witness{{"x:1", 8, nil, false}}, nil, map[int32]string{}},
+		{"alone, and another node responds", []Broker{broker(7)}, nil, []witness{{"x:1", 8, nil, false}}, nil, map[int32]string{}},
 		{"several, nothing known", three, nil, []witness{silent("x:1"), silent("x:2"), silent("x:3")}, nil, map[int32]string{}},
 		{"by name, in either case", three, nil, []witness{silent("B1.Internal:9092"), silent("b2.internal:9093")}, nil, map[int32]string{1: "B1.Internal:9092"}},
 		{"by name, but another answers", three, nil, []witness{{"b1.internal:9092", 2, nil, false}}, nil, map[int32]string{2: "b1.internal:9092"}},

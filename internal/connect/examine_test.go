@@ -15,6 +15,7 @@ import (
 	"kproxy/internal/doctor"
 	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
+	"kproxy/internal/via/viatest"
 )
 
 // advertising starts brokers that advertise what advertise makes of where they really are.
@@ -96,24 +97,7 @@ func behind(t *testing.T, to ...string) (address string) {
 // serving accepts connections until the test ends, and gives each to serve.
 func serving(t *testing.T, serve func(c net.Conn)) (address string) {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				serve(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return viatest.NewGate(t, serve).Address
 }
 
 // What a client meets whose brokers advertise this, and what it is told.
@@ -126,7 +110,7 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 		want      string
 	}{
 		{"where they are", func(at []string) []string { return at }, "-1 arrived, 0 arrived, 1 arrived"},
-		{"a name that nobody knows", func(at []string) []string { return []string{at[0], "b1.vpc.invalid:9092"} }, "-1 arrived, 0 arrived, 1 name name_unknown"},
+		{"a name that does not resolve", func(at []string) []string { return []string{at[0], "b1.vpc.invalid:9092"} }, "-1 arrived, 0 arrived, 1 name name_unknown"},
 		{"a closed port", func(at []string) []string { return []string{at[0], closed} }, "-1 arrived, 0 arrived, 1 connect refused"},
 		{"a wildcard", func(at []string) []string { return []string{at[0], "0.0.0.0:9092"} }, "-1 arrived, 0 arrived, 1 name wildcard"},
 		{"each other's", func(at []string) []string { return []string{at[1], at[0]} }, "-1 arrived, 0 itself another_node, 1 itself another_node"},

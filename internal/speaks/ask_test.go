@@ -14,31 +14,16 @@ import (
 	"time"
 
 	"kproxy/internal/certlab"
+	"kproxy/internal/via/viatest"
 	"kproxy/internal/wire"
 )
 
-// serving accepts connections until the test ends, and gives each to serve, which closes it.
+// serving accepts connections until the test ends, and gives each to serve.
 func serving(t *testing.T, serve func(c net.Conn)) (dial func(context.Context) (net.Conn, error)) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				serve(c)
-			}()
-		}
-	}()
+	gate := viatest.NewGate(t, serve)
 	return func(ctx context.Context) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+		return new(net.Dialer).DialContext(ctx, "tcp", gate.Address)
 	}
 }
 
