@@ -164,8 +164,9 @@ type acceptPauses struct {
 // add counts a pause. It reports whether the log is to be told: once in alarmInterval.
 func (p *acceptPauses) add() (tell bool) {
 	p.count.Add(1)
-	last, now := p.warned.Load(), mark.Now()
-	return (mark.Mark(last) == mark.Never || time.Duration(now)-time.Duration(last) >= admission.AlarmInterval) && p.warned.CompareAndSwap(last, int64(now))
+	now := time.Now()
+	last := mark.Mark(p.warned.Load())
+	return (last == mark.Never || last.Age(now) >= admission.AlarmInterval) && p.warned.CompareAndSwap(int64(last), int64(mark.Of(now)))
 }
 
 // leaveGates takes back what the session was counted by.

@@ -1,6 +1,9 @@
 package proxy
 
-import "kproxy/internal/tlsconf"
+import (
+	"kproxy/internal/admission"
+	"kproxy/internal/tlsconf"
+)
 
 // CloseReason says why a session ended. The set is closed: logs, metrics and
 // tests use these words and no others.
@@ -37,28 +40,31 @@ const (
 	TLSClosed             = CloseReason(tlsconf.Ended)              // the client closed meanwhile
 	TLSFailed             = CloseReason(tlsconf.Other)              // anything else
 
-	BadRequest         CloseReason = "bad_request"          // a request that contradicts itself
-	RequestTooLarge    CloseReason = "request_too_large"    // a request above max_request_bytes
-	UnknownAPI         CloseReason = "unknown_api"          // an API that could not be searched for addresses
-	APIRefused         CloseReason = "api_refused"          // an API that the listener refuses, and that has no answer to say so
-	UnsupportedVersion CloseReason = "unsupported_version"  // a version that could not be searched for addresses
-	Relearn            CloseReason = "relearn"              // the endpoint's broker was not known yet; it is once the client comes back
-	BadAnswer          CloseReason = "bad_answer"           // an answer that contradicts itself
-	UnexpectedAnswer   CloseReason = "unexpected_answer"    // an answer out of order, or to nothing
-	HeldBytes          CloseReason = "held_bytes"           // max_held_bytes are held, and the session comes first of those that have to go
-	HoldTimeout        CloseReason = "hold_timeout"         // a frame that has to be whole did not come in time
-	Loop               CloseReason = "loop"                 // the proxy has reached itself
-	NotAllowed         CloseReason = "not_allowed"          // refused by allow, deny or proxy_protocol.from: the client's network
-	BadProxyHeader     CloseReason = "bad_proxy_header"     // no PROXY protocol header where one is required, or one that contradicts itself
-	TooManyConnections CloseReason = "too_many_connections" // refused at max_connections, the listener's or that of all
-	TooManyFromSource  CloseReason = "too_many_from_source" // refused at max_per_source
-	AcceptRate         CloseReason = "accept_rate"          // refused at accept_rate
-	IdleTimeout        CloseReason = "idle_timeout"         // silent for idle_timeout, and owed nothing
-	BrokerMoved        CloseReason = "broker_moved"         // the node is at another address, or has none; answers in flight were delivered
-	MaxAge             CloseReason = "max_age"              // older than max_age; answers in flight were delivered
-	PeerGone           CloseReason = "peer_gone"            // bytes are unacknowledged and no sign of life has come
-	Drained            CloseReason = "drained"              // the proxy stops; answers in flight were delivered
-	DrainTimeout       CloseReason = "drain_timeout"        // the proxy stops; answers in flight were not delivered in time
+	// Those of connections that are refused are the words of admission.Refusal.
+
+	NotAllowed         = CloseReason(admission.RefusedNetwork)     // refused by allow, deny or proxy_protocol.from: the client's network
+	TooManyConnections = CloseReason(admission.RefusedConnections) // refused at max_connections, the listener's or that of all
+	TooManyFromSource  = CloseReason(admission.RefusedSource)      // refused at max_per_source
+	AcceptRate         = CloseReason(admission.RefusedRate)        // refused at accept_rate
+
+	BadRequest         CloseReason = "bad_request"         // a request that contradicts itself
+	RequestTooLarge    CloseReason = "request_too_large"   // a request above max_request_bytes
+	UnknownAPI         CloseReason = "unknown_api"         // an API that could not be searched for addresses
+	APIRefused         CloseReason = "api_refused"         // an API that the listener refuses, and that has no answer to say so
+	UnsupportedVersion CloseReason = "unsupported_version" // a version that could not be searched for addresses
+	Relearn            CloseReason = "relearn"             // the endpoint's broker was not known yet; it is once the client comes back
+	BadAnswer          CloseReason = "bad_answer"          // an answer that contradicts itself
+	UnexpectedAnswer   CloseReason = "unexpected_answer"   // an answer out of order, or to nothing
+	HeldBytes          CloseReason = "held_bytes"          // max_held_bytes are held, and the session comes first of those that have to go
+	HoldTimeout        CloseReason = "hold_timeout"        // a frame that has to be whole did not come in time
+	Loop               CloseReason = "loop"                // the proxy has reached itself
+	BadProxyHeader     CloseReason = "bad_proxy_header"    // no PROXY protocol header where one is required, or one that contradicts itself
+	IdleTimeout        CloseReason = "idle_timeout"        // silent for idle_timeout, and owed nothing
+	BrokerMoved        CloseReason = "broker_moved"        // the node is at another address, or has none; answers in flight were delivered
+	MaxAge             CloseReason = "max_age"             // older than max_age; answers in flight were delivered
+	PeerGone           CloseReason = "peer_gone"           // bytes are unacknowledged and no sign of life has come
+	Drained            CloseReason = "drained"             // the proxy stops; answers in flight were delivered
+	DrainTimeout       CloseReason = "drain_timeout"       // the proxy stops; answers in flight were not delivered in time
 )
 
 // ended is an error that ends a session for a known reason.

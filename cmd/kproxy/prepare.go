@@ -15,7 +15,7 @@ import (
 type prepared struct {
 	proxy     *proxy.Proxy
 	admin     *tlsconf.Server   // nil: the admin server has no TLS, or there is none
-	telemetry *telemetry.Loaded // nil: no one is told
+	telemetry *telemetry.Loaded // nil: metrics are neither served nor pushed
 }
 
 // prepare reads everything that serve reads: the files, secrets and variables that the
