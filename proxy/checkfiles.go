@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/errlist"
 	"kproxy/internal/tlsconf"
 )
 
@@ -33,7 +34,7 @@ func (c *Config) CheckFiles() error {
 			}
 		}
 	}
-	return joinAll(errs)
+	return errlist.Join(errs...)
 }
 
 // checkSecrets reads what kproxy logs in with. Each login reads it again.
@@ -42,7 +43,7 @@ func (c *Cluster) checkSecrets() error {
 		return nil
 	}
 	var errs []error
-	for _, err := range unjoin(c.SASL.CheckFiles(context.Background())) {
+	for _, err := range errlist.Of(c.SASL.CheckFiles(context.Background())) {
 		bad := &ConfigError{Key: "clusters." + c.Name + ".sasl", Problem: err.Error(), Fix: "name a file that kproxy may read, which holds the secret alone"}
 		if file, ok := errors.AsType[*auth.FileError](err); ok {
 			bad.Key += "." + file.Key
@@ -59,7 +60,7 @@ func (c *Cluster) checkSecrets() error {
 // configuration.
 func tlsFileErrors(section string, err error) error {
 	var errs []error
-	for _, err := range unjoin(err) {
+	for _, err := range errlist.Of(err) {
 		bad := &ConfigError{Key: section + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
 		if file, ok := errors.AsType[*tlsconf.FileError](err); ok {
 			bad.Key += "." + file.Key
@@ -68,28 +69,4 @@ func tlsFileErrors(section string, err error) error {
 		errs = append(errs, bad)
 	}
 	return errors.Join(errs...)
-}
-
-// unjoin returns the errors that err joins, or err alone; nothing for nil.
-func unjoin(err error) []error {
-	type joined interface {
-		error
-		Unwrap() []error
-	}
-	if err == nil {
-		return nil
-	}
-	if j, ok := err.(joined); ok { //nolint:errorlint // what one of them wraps is its own
-		return j.Unwrap()
-	}
-	return []error{err}
-}
-
-// joinAll joins errors, and those that they join, in one.
-func joinAll(errs []error) error {
-	var all []error
-	for _, err := range errs {
-		all = append(all, unjoin(err)...)
-	}
-	return errors.Join(all...)
 }

@@ -13,6 +13,7 @@ import (
 
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
+	"kproxy/internal/errlist"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
@@ -117,7 +118,7 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		c.listeners = append(c.listeners, l)
 		layouts[i] = l.layout()
 	}
-	if err := joinAll(errs); err != nil {
+	if err := errlist.Join(errs...); err != nil {
 		return c, err
 	}
 	c.brokers = endpoints.New(layouts, conf.ForgetAfter)

@@ -9,6 +9,7 @@ import (
 	"kproxy/internal/admission"
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
+	"kproxy/internal/errlist"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
@@ -66,7 +67,7 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
 	l.tls, err = l.newClientTLS()
-	if err := joinAll([]error{err, l.readUsers()}); err != nil {
+	if err := errlist.Join(err, l.readUsers()); err != nil {
 		return nil, err
 	}
 	if conf.Nodes.SNI != "" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/admission"
+	"kproxy/internal/errlist"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
 	"kproxy/internal/turns"
@@ -77,7 +78,7 @@ func New(conf *Config) (*Proxy, error) {
 		p.clusters = append(p.clusters, c)
 		errs = append(errs, err)
 	}
-	if err := joinAll(errs); err != nil {
+	if err := errlist.Join(errs...); err != nil {
 		for _, c := range p.clusters {
 			c.closeVia()
 		}

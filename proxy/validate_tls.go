@@ -3,12 +3,13 @@ package proxy
 import (
 	"errors"
 
+	"kproxy/internal/errlist"
 	"kproxy/internal/tlsconf"
 )
 
 // tls gives the mistakes of a section's tls their place in the file.
 func (v *validator) tls(section string, err error) {
-	for _, err := range unjoin(err) {
+	for _, err := range errlist.Of(err) {
 		v.tlsKey(section+".tls", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"kproxy/internal/errlist"
 	"kproxy/internal/hostport"
 	"kproxy/internal/upstream"
 )
@@ -66,7 +67,7 @@ func item(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 
 // rules gives the mistakes of a cluster's dial rules their place in the file.
 func (v *validator) rules(key string, err error) {
-	for _, err := range unjoin(err) {
+	for _, err := range errlist.Of(err) {
 		if bad, ok := errors.AsType[*upstream.RuleError](err); ok {
 			v.add(key+"."+bad.Key(), bad.Problem, bad.Fix)
 			continue

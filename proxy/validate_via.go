@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"kproxy/internal/errlist"
 	"kproxy/internal/via"
 )
 
@@ -30,7 +31,7 @@ func (v *validator) via(key string, c *Cluster) {
 		_ = through.Close() // nothing was started
 		return
 	}
-	for _, err := range unjoin(err) {
+	for _, err := range errlist.Of(err) {
 		if bad, ok := errors.AsType[*via.ConfigError](err); ok {
 			v.add(key+"."+bad.Key, bad.Problem, bad.Fix)
 			continue

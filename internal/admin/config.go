@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"kproxy/internal/errlist"
 	"kproxy/internal/hostport"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/tlslog"
@@ -121,13 +122,7 @@ func (c *Config) checkToken() error {
 
 // tlsErrors gives the files of TLS that cannot be used their place in the configuration.
 func tlsErrors(err error) []error {
-	if err == nil {
-		return nil
-	}
-	all := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		all = joined.Unwrap()
-	}
+	all := errlist.Of(err)
 	for i, err := range all {
 		bad := &proxy.ConfigError{Key: key + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
 		if file, ok := errors.AsType[*tlsconf.FileError](err); ok {
