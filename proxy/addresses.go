@@ -123,3 +123,9 @@ func mustParse(address string) (host string, port int32) {
 	}
 	return host, port
 }
+
+// boundAddress writes addresses alike that are bound alike.
+func boundAddress(address string) string {
+	host, port := mustParse(address)
+	return hostport.Join(hostport.Bound(host), port)
+}

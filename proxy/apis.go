@@ -97,22 +97,22 @@ type policy struct {
 	filters bool
 }
 
-// newPolicy is what the listener's clients may not ask for.
-func (l *listener) newPolicy() *policy {
-	p := &policy{filters: l.conf.APIs.Preset != "" || len(l.conf.APIs.Deny) > 0}
+// newPolicy returns the policy of a listener. login says that kproxy logs in at the brokers.
+func (a *APIs) newPolicy(login bool) *policy {
+	p := &policy{filters: a.Preset != "" || len(a.Deny) > 0}
 	for key := range p.refused {
-		p.refused[key] = l.conf.APIs.Preset == ReadOnly && !readOnly[kmsg.Key(key)]
+		p.refused[key] = a.Preset == ReadOnly && !readOnly[kmsg.Key(key)]
 	}
-	if p.keepsMints = l.cluster.conf.SASL != nil; p.keepsMints {
+	if p.keepsMints = login; login {
 		p.set(true, mints...)
 	}
-	for _, name := range l.conf.APIs.Allow {
+	for _, name := range a.Allow {
 		p.set(false, apiCalled(name))
 	}
-	for _, name := range l.conf.APIs.Deny {
+	for _, name := range a.Deny {
 		p.set(true, apiCalled(name))
 	}
-	if p.keepsReplicas = p.filters || l.cluster.conf.SASL != nil; p.keepsReplicas {
+	if p.keepsReplicas = p.filters || login; p.keepsReplicas {
 		p.set(true, kmsg.Envelope) // another request is in it, one of the mints' maybe
 	}
 	return p

@@ -66,12 +66,3 @@ func TestValidateLogin(t *testing.T) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
-
-// Who has no users file is told so before anything is bound.
-func TestUsersFileIsReadFirst(t *testing.T) {
-	c := valid()
-	c.Clusters[0].Listeners[0].Login = &Login{UsersFile: "/no/such/file", Mechanisms: []string{"PLAIN"}}
-	if _, err := New(c); err == nil || !strings.Contains(err.Error(), "clusters.orders.listeners.fred.login.users_file: stat /no/such/file") {
-		t.Errorf("got %v", err)
-	}
-}

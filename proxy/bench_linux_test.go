@@ -78,13 +78,15 @@ const benchParkAfter = time.Second
 
 func startKproxy(tb testing.TB, broker string, pipes int) *Proxy {
 	tb.Helper()
-	p, err := New(&Config{
-		SplicePipes: pipes,
-		ParkAfter:   benchParkAfter,
-		Clusters: []Cluster{{
-			Name: "bench", Bootstrap: []string{broker},
-			Listeners: []Listener{{Name: "all", Bind: "127.0.0.1:29092", Nodes: Nodes{Ports: Range{29093, 29093}}}},
-		}},
+	p, err := New(&Conf{
+		Config: Config{
+			SplicePipes: pipes,
+			ParkAfter:   benchParkAfter,
+			Clusters: []Cluster{{
+				Name: "bench", Bootstrap: []string{broker},
+				Listeners: []Listener{{Name: "all", Bind: "127.0.0.1:29092", Nodes: Nodes{Ports: Range{29093, 29093}}}},
+			}},
+		},
 		Listen: func(ctx context.Context, network, _ string) (net.Listener, error) {
 			return (&net.ListenConfig{}).Listen(ctx, network, "127.0.0.1:0")
 		},

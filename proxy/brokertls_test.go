@@ -47,7 +47,7 @@ func brokerHosts(n int) (hosts []string) {
 }
 
 // trusting is a lab's configuration whose cluster trusts the brokers' CA.
-func (l *secureLab) trusting(t *testing.T) *proxy.Config {
+func (l *secureLab) trusting(t *testing.T) *proxy.Conf {
 	t.Helper()
 	conf := l.config()
 	conf.Clusters[0].TLS = &proxy.UpstreamTLS{CA: l.files.Write(t, "ca.pem", l.ca.PEM)}
@@ -66,16 +66,16 @@ func (l *lab) outcomes() map[proxy.DialOutcome]int64 {
 // Each case bends one thing, and tells what the operator is told.
 func TestBrokerTLSFailures(t *testing.T) {
 	t.Parallel()
-	expired := func(t *testing.T, l *secureLab, _ *proxy.Config) {
+	expired := func(t *testing.T, l *secureLab, _ *proxy.Conf) {
 		t.Helper()
 		l.brokerTLS.Certificates = []tls.Certificate{l.ca.Issue(t, certlab.Expired, brokerHosts(1)...).Pair}
 	}
-	wantsOne := func(version uint16) func(*testing.T, *secureLab, *proxy.Config) {
-		return func(_ *testing.T, l *secureLab, _ *proxy.Config) {
+	wantsOne := func(version uint16) func(*testing.T, *secureLab, *proxy.Conf) {
+		return func(_ *testing.T, l *secureLab, _ *proxy.Conf) {
 			l.brokerTLS.ClientAuth, l.brokerTLS.MaxVersion = tls.RequireAndVerifyClientCert, version
 		}
 	}
-	stranger := func(t *testing.T, l *secureLab, conf *proxy.Config) {
+	stranger := func(t *testing.T, l *secureLab, conf *proxy.Conf) {
 		t.Helper()
 		wantsOne(tls.VersionTLS13)(t, l, conf)
 		id := certlab.NewAuthority(t, "strangers").Issue(t, nil, "kproxy")
@@ -83,21 +83,21 @@ func TestBrokerTLSFailures(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		bend    func(*testing.T, *secureLab, *proxy.Config)
+		bend    func(*testing.T, *secureLab, *proxy.Conf)
 		reason  proxy.CloseReason
 		outcome proxy.DialOutcome
 		advice  string
 	}{
 		{"expired", expired, proxy.DialFailed, "tls_certificate_expired", "renew it"},
-		{"wrong name", func(t *testing.T, l *secureLab, _ *proxy.Config) {
+		{"wrong name", func(t *testing.T, l *secureLab, _ *proxy.Conf) {
 			t.Helper()
 			l.brokerTLS.Certificates = []tls.Certificate{l.ca.Issue(t, nil, "other.invalid").Pair}
 		}, proxy.DialFailed, "tls_wrong_name", "other.invalid"},
-		{"unknown CA", func(t *testing.T, l *secureLab, conf *proxy.Config) {
+		{"unknown CA", func(t *testing.T, l *secureLab, conf *proxy.Conf) {
 			t.Helper()
 			conf.Clusters[0].TLS.CA = l.files.Write(t, "other.pem", certlab.NewAuthority(t, "others").PEM)
 		}, proxy.DialFailed, "tls_certificate_untrusted", "tls.ca"},
-		{"TLS 1.1", func(_ *testing.T, l *secureLab, _ *proxy.Config) {
+		{"TLS 1.1", func(_ *testing.T, l *secureLab, _ *proxy.Conf) {
 			l.brokerTLS.MinVersion, l.brokerTLS.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
 		}, proxy.DialFailed, "tls_version", "ssl.enabled.protocols"},
 		{"no certificate, TLS 1.2", wantsOne(tls.VersionTLS12), proxy.DialFailed, "tls_no_certificate", "wants a certificate"},

@@ -136,13 +136,13 @@ func TestUncovered(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cert, key := files.Pair(t, "edge", ca.Issue(t, nil, tt.names...))
-			p, err := proxy.New(&proxy.Config{Clusters: []proxy.Cluster{{
+			p, err := proxy.New(&proxy.Conf{Config: proxy.Config{Clusters: []proxy.Cluster{{
 				Name: "orders", Bootstrap: []string{"b:9092"},
 				Listeners: []proxy.Listener{{
 					Name: "edge", Bind: "127.0.0.1:9093", Advertise: "kafka.test:443", Nodes: tt.nodes,
 					TLS: &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: cert, Key: key}}},
 				}},
-			}}})
+			}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,11 +3,13 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/errlist"
 	"kproxy/internal/tlsconf"
+	"kproxy/internal/via"
 )
 
 // CheckFiles reads the files and secrets that c names, as New does, and changes nothing.
@@ -69,4 +71,56 @@ func tlsFileErrors(section string, err error) error {
 		errs = append(errs, bad)
 	}
 	return errors.Join(errs...)
+}
+
+// openUsers reads the users file of the listener that key names. The error is a
+// [*ConfigError].
+func openUsers(key string, conf *Login, failed func(error)) (*auth.Users, error) {
+	users, err := auth.NewUsers(context.Background(), conf.UsersFile, conf.Mechanisms, failed)
+	if err != nil {
+		return nil, &ConfigError{
+			Key:     key + ".login.users_file",
+			Problem: err.Error(),
+			Fix:     "name a file that kproxy may read, with lines of kproxy passwd",
+		}
+	}
+	return users, nil
+}
+
+// serverConfig is the listener's TLS as package tlsconf takes it.
+func (l *Listener) serverConfig(cluster string) tlsconf.ServerConfig {
+	c := tlsconf.ServerConfig{
+		Name:       cluster + "/" + l.Name,
+		ClientCA:   l.TLS.ClientCA,
+		ClientAuth: tlsconf.ClientAuth(l.TLS.ClientAuth),
+		Subjects:   l.TLS.Subjects,
+		MinVersion: l.TLS.MinVersion,
+		TicketKeys: l.TLS.TicketKeys,
+	}
+	for _, pair := range l.TLS.Certs {
+		c.Certs = append(c.Certs, tlsconf.KeyPair(pair))
+	}
+	return c
+}
+
+// viaConfig is the cluster's way through, without what only a running proxy has.
+func (c *Cluster) viaConfig() via.Config {
+	return via.Config{
+		URL:            c.Via.URL,
+		PasswordFile:   c.Via.PasswordFile,
+		KeyFile:        c.Via.KeyFile,
+		PassphraseFile: c.Via.PassphraseFile,
+		KnownHosts:     c.Via.KnownHosts,
+	}
+}
+
+// sources are the local addresses to dial from.
+func (c *Cluster) sources() []netip.Addr {
+	var all []netip.Addr
+	for _, s := range c.Source {
+		if ip, err := netip.ParseAddr(s); err == nil { // as Validate has seen
+			all = append(all, ip)
+		}
+	}
+	return all
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// New names every file and secret that is no good, and CheckFiles the same for a
-// configuration that is not valid beside that.
+// CheckFiles names every file and secret that cannot be used, of a configuration that is not
+// valid beside that, too.
 func TestEveryFileIsNamed(t *testing.T) {
 	t.Setenv("KPROXY_TEST_NOTHING", "")
 	good, dir := valid(), t.TempDir()
@@ -31,9 +31,6 @@ func TestEveryFileIsNamed(t *testing.T) {
 		"clusters.orders.listeners.fred.tls.client_ca: " + file + ": has no certificate in PEM; name a file in PEM that begins with a certificate",
 		"clusters.orders.listeners.fred.tls.ticket_keys[0]: " + file + ": a ticket key needs 32 bytes or more; name a file that kproxy may read, such as the output of: openssl rand 48",
 		`clusters.orders.listeners.alice.login.users_file: ` + file + `: line 1: behind "words" there is no SHA-256 or SHA-512; name a file that kproxy may read, with lines of kproxy passwd`,
-	}
-	if _, err := New(good); err == nil || err.Error() != strings.Join(want, "\n") {
-		t.Errorf("New: got\n%v\nwant\n%s", err, strings.Join(want, "\n"))
 	}
 	good.MaxRequestBytes = 1
 	if err := good.CheckFiles(); err == nil || err.Error() != strings.Join(want, "\n") {

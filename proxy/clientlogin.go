@@ -46,20 +46,6 @@ func (l *listener) readUsers() (err error) {
 	return err
 }
 
-// openUsers reads the users file of the listener that key names. The error is a
-// [*ConfigError].
-func openUsers(key string, conf *Login, failed func(error)) (*auth.Users, error) {
-	users, err := auth.NewUsers(context.Background(), conf.UsersFile, conf.Mechanisms, failed)
-	if err != nil {
-		return nil, &ConfigError{
-			Key:     key + ".login.users_file",
-			Problem: err.Error(),
-			Fix:     "name a file that kproxy may read, with lines of kproxy passwd",
-		}
-	}
-	return users, nil
-}
-
 // mustLogIn reports whether the client has to log in at the proxy, and has not.
 func (s *session) mustLogIn() bool { return s.endpoint.listener.users != nil && s.user == "" }
 

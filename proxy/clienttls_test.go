@@ -24,7 +24,7 @@ import (
 // of one CA, and fred of another.
 type edgeLab struct {
 	lab
-	conf    *proxy.Config
+	conf    *proxy.Conf
 	files   certlab.Folder
 	servers *certlab.Authority
 	clients map[string]*certlab.Authority // by listener

@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"context"
-	"log/slog"
-	"net"
 	"time"
 
 	"kproxy/internal/auth"
@@ -39,9 +36,7 @@ const (
 	DefaultParkAfter = 10 * time.Second
 )
 
-// Config is everything a Proxy is told. The data comes from a configuration
-// file or from flags; the last group are seams, whose nil is the real world.
-// A Config must not change after New.
+// Config is the configuration of a proxy. It comes from a file or from flags.
 type Config struct {
 	Clusters []Cluster
 
@@ -76,14 +71,6 @@ type Config struct {
 	// ParkAfter is how long a session is silent before it gives up its goroutines
 	// (Linux, plain TCP); 0: DefaultParkAfter, less than 0: never.
 	ParkAfter time.Duration
-
-	Logger   *slog.Logger // nil: discards
-	Observer *Observer    // nil: none
-
-	// Listen opens a listening socket; nil: net.ListenConfig.
-	Listen func(ctx context.Context, network, address string) (net.Listener, error)
-	// Dial reaches an address that the dial rules chose; nil: net.Dialer.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // UnknownAPIs says what happens to API keys that this build has never heard of

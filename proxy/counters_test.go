@@ -115,10 +115,10 @@ func tapes(n int) (requests, answers []byte) {
 // tapeSession is a session that plays tapes, and the pumps for one round.
 func tapeSession(tb testing.TB, n int) (round func()) {
 	tb.Helper()
-	p, err := New(&Config{Clusters: []Cluster{{
+	p, err := New(&Conf{Config: Config{Clusters: []Cluster{{
 		Name: "c", Bootstrap: []string{"b:1"},
 		Listeners: []Listener{{Name: "l", Bind: "127.0.0.1:9092", Nodes: Nodes{Ports: Range{First: 9100, Last: 9101}}}},
-	}}})
+	}}}})
 	if err != nil {
 		tb.Fatal(err)
 	}

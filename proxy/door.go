@@ -92,12 +92,6 @@ func (d *door) open(ctx context.Context, address string) (err error) {
 	return nil
 }
 
-// boundAddress writes addresses alike that are bound alike.
-func boundAddress(address string) string {
-	host, port := mustParse(address)
-	return hostport.Join(hostport.Bound(host), port)
-}
-
 // Accepting waits after an error, twice as long each time up to the maximum, so
 // that a proxy without free file descriptors does not spin.
 const (

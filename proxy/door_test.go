@@ -30,7 +30,7 @@ func newDoor() *door {
 func (d *door) wants(password string) { d.password.Store(&password) }
 
 // logsIn makes the clusters of conf log in at the door.
-func (d *door) logsIn(conf *proxy.Config) *proxy.Config {
+func (d *door) logsIn(conf *proxy.Conf) *proxy.Conf {
 	for i := range conf.Clusters {
 		conf.Clusters[i].SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "kproxy", Password: proxy.Secret{Text: secretPassword}}
 	}

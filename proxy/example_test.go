@@ -30,8 +30,8 @@ func Example() {
 	}
 	defer brokers.Close()
 
-	p, err := proxy.New(&proxy.Config{
-		Clusters: []proxy.Cluster{{
+	p, err := proxy.New(&proxy.Conf{
+		Config: proxy.Config{Clusters: []proxy.Cluster{{
 			Name:      "orders",
 			Bootstrap: []string{"b0.internal:9092"},
 			Listeners: []proxy.Listener{{
@@ -40,7 +40,7 @@ func Example() {
 				Advertise: "kafka.example.com:9092",
 				Nodes:     proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9109}},
 			}},
-		}},
+		}}},
 		Logger: slog.New(slog.DiscardHandler),
 		Listen: outside.Listen, // a program leaves these out: kproxy
 		Dial:   inside.Dial,    // then listens and dials by itself

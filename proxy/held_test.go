@@ -146,7 +146,7 @@ func (l *lab) filling(t *testing.T, from string, sessions, n int) []client {
 
 // readOnly is the lab's configuration with a listener that refuses what changes
 // anything, and a budget of held bytes.
-func (l *lab) readOnly(budget int64) *proxy.Config {
+func (l *lab) readOnly(budget int64) *proxy.Conf {
 	conf := l.config()
 	conf.MaxHeldBytes = budget
 	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly

@@ -47,10 +47,10 @@ func TestInquireWhatIsNotKafka(t *testing.T) {
 				}
 				_, _ = io.Copy(io.Discard, c)
 			}()
-			p, err := proxy.New(&proxy.Config{Clusters: []proxy.Cluster{{
+			p, err := proxy.New(&proxy.Conf{Config: proxy.Config{Clusters: []proxy.Cluster{{
 				Name: "c", Bootstrap: []string{l.Addr().String()},
 				Listeners: []proxy.Listener{{Name: "l", Bind: "127.0.0.1:1", Nodes: proxy.Nodes{Ports: proxy.Range{First: 2, Last: 9}}}},
-			}}})
+			}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -122,27 +122,29 @@ func (l *lab) inMemory() {
 }
 
 // config is a configuration with one cluster and the listeners bob and fred.
-func (l *lab) config() *proxy.Config {
+func (l *lab) config() *proxy.Conf {
 	l.log = lines{newJournal[string]()}
 	l.ends = newJournal[proxy.SessionEnd]()
 	l.dials = newJournal[dialled]()
-	return &proxy.Config{
-		SplicePipes: splicePipes(),
-		ParkAfter:   20 * time.Millisecond, // as often as can be
-		Clusters: []proxy.Cluster{{
-			Name:      "orders",
-			Bootstrap: []string{brokerName(0)},
-			Listeners: []proxy.Listener{
-				{
-					Name: "bob", Bind: "127.0.0.1:9092", Advertise: "bob.test:9092",
-					Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9109}},
+	return &proxy.Conf{
+		Config: proxy.Config{
+			SplicePipes: splicePipes(),
+			ParkAfter:   20 * time.Millisecond, // as often as can be
+			Clusters: []proxy.Cluster{{
+				Name:      "orders",
+				Bootstrap: []string{brokerName(0)},
+				Listeners: []proxy.Listener{
+					{
+						Name: "bob", Bind: "127.0.0.1:9092", Advertise: "bob.test:9092",
+						Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9109}},
+					},
+					{
+						Name: "fred", Bind: "127.0.0.1:19092", Advertise: "localhost:39092",
+						Nodes: proxy.Nodes{Ports: proxy.Range{First: 19100, Last: 19109}, AdvertisePorts: proxy.Range{First: 39100, Last: 39109}},
+					},
 				},
-				{
-					Name: "fred", Bind: "127.0.0.1:19092", Advertise: "localhost:39092",
-					Nodes: proxy.Nodes{Ports: proxy.Range{First: 19100, Last: 19109}, AdvertisePorts: proxy.Range{First: 39100, Last: 39109}},
-				},
-			},
-		}},
+			}},
+		},
 		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observer: &proxy.Observer{
 			SessionClosed: func(_ proxy.Session, e proxy.SessionEnd) { l.ends.add(e) },
@@ -157,7 +159,7 @@ func (l *lab) config() *proxy.Config {
 
 // start runs a proxy with conf until the test ends, and puts what it advertises
 // on the outside network.
-func (l *lab) start(t *testing.T, conf *proxy.Config) {
+func (l *lab) start(t *testing.T, conf *proxy.Conf) {
 	t.Helper()
 	if *overTLS {
 		l.secure(t, conf)
@@ -185,7 +187,7 @@ func (l *lab) start(t *testing.T, conf *proxy.Config) {
 }
 
 // secure has a configuration speak TLS wherever it does not already.
-func (l *lab) secure(t *testing.T, conf *proxy.Config) {
+func (l *lab) secure(t *testing.T, conf *proxy.Conf) {
 	t.Helper()
 	certify(t)
 	files := certlab.NewFolder(t)

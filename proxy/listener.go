@@ -74,7 +74,7 @@ func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
 		l.names = conf.nodeNames()
 	}
 	l.gate = c.proxy.admission.NewGate(l.log, l.key(), from, balancers, admission.Limits(conf.Limits))
-	l.policy = l.newPolicy()
+	l.policy = conf.APIs.newPolicy(c.conf.SASL != nil)
 	l.rewriter = rewrite.Rewriter{
 		Refused:     l.policy.refuses,
 		Hidden:      l.policy.hides,

@@ -109,7 +109,7 @@ func TestACoordinatorNamedTwiceIsInNobodysWay(t *testing.T) {
 }
 
 // twoSlots has room for the nodes 0 and 1.
-func twoSlots(l *lab) *proxy.Config {
+func twoSlots(l *lab) *proxy.Conf {
 	conf := l.config()
 	conf.Clusters[0].Listeners = conf.Clusters[0].Listeners[:1]
 	conf.Clusters[0].Listeners[0].Nodes.Ports = proxy.Range{First: 9100, Last: 9101}
@@ -162,7 +162,7 @@ func TestNodeWithoutSlotIsLeftOut(t *testing.T) {
 }
 
 // clashing leads the nodes 1 and 2 to one address.
-func clashing(l *lab) *proxy.Config {
+func clashing(l *lab) *proxy.Conf {
 	conf := l.config()
 	conf.Clusters[0].Dial = []proxy.DialRule{{Match: "broker-1.vpc.invalid:*", To: brokerName(9)}, {Match: "broker-2.vpc.invalid:*", To: brokerName(9)}}
 	return conf

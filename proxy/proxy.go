@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -21,7 +20,7 @@ import (
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
 type Proxy struct {
-	conf     Config // defaults filled in
+	conf     Conf // defaults filled in
 	log      *slog.Logger
 	clusters []*cluster
 	doors    []*door    // from Start on
@@ -57,7 +56,7 @@ type Proxy struct {
 // New returns a Proxy for conf, which must be valid (Config.Validate). It reads the
 // files and secrets that conf names, all of which must be good, and opens no socket. The
 // error joins a [*ConfigError] for each mistake.
-func New(conf *Config) (*Proxy, error) {
+func New(conf *Conf) (*Proxy, error) {
 	if err := conf.Validate(); err != nil {
 		return nil, err
 	}
@@ -95,35 +94,6 @@ var clientKeepalive = net.KeepAliveConfig{
 	Idle:     DefaultKeepalive,
 	Interval: 15 * time.Second,
 	Count:    4,
-}
-
-// withDefaults returns a copy of c with its zero fields filled in.
-func (c *Config) withDefaults() Config {
-	d := *c
-	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
-	d.MaxRequestBytesBeforeLogin = cmp.Or(d.MaxRequestBytesBeforeLogin, DefaultMaxRequestBytesBeforeLogin)
-	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
-	d.HandshakeTimeout = cmp.Or(d.HandshakeTimeout, DefaultHandshakeTimeout)
-	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
-	d.WatchInterval = cmp.Or(d.WatchInterval, DefaultWatchInterval)
-	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
-	d.ParkAfter = cmp.Or(d.ParkAfter, DefaultParkAfter)
-	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
-	if d.Listen == nil {
-		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen
-	}
-	d.Clusters = slices.Clone(c.Clusters)
-	for i := range d.Clusters {
-		cluster := &d.Clusters[i]
-		cluster.ConnectTimeout = cmp.Or(cluster.ConnectTimeout, DefaultConnectTimeout)
-		cluster.Keepalive = cmp.Or(cluster.Keepalive, DefaultKeepalive)
-		cluster.ForgetAfter = cmp.Or(cluster.ForgetAfter, DefaultForgetAfter)
-		cluster.Listeners = slices.Clone(cluster.Listeners)
-		for j, l := range cluster.Listeners {
-			cluster.Listeners[j] = l.in(cluster.Name)
-		}
-	}
-	return d
 }
 
 // The errors of Start on a Proxy that is not new.

@@ -136,7 +136,7 @@ func (c *cluster) introduce(ctx context.Context, conn net.Conn, who party) error
 	if c.conf.ProxyProtocol == "" {
 		return nil
 	}
-	header := &proxyproto.Header{Version: c.conf.ProxyProtocol.version(), Command: proxyproto.LOCAL}
+	header := &proxyproto.Header{Version: headerVersion(c.conf.ProxyProtocol), Command: proxyproto.LOCAL}
 	if who.client.IsValid() && who.to.IsValid() && who.client.Addr().Is4() == who.to.Addr().Is4() {
 		header.Command = proxyproto.PROXY
 		header.TransportProtocol = proxyproto.TCPv4
@@ -156,7 +156,8 @@ func (c *cluster) introduce(ctx context.Context, conn net.Conn, who party) error
 	return nil
 }
 
-func (v HeaderVersion) version() byte {
+// headerVersion returns the number of a version.
+func headerVersion(v HeaderVersion) byte {
 	if v == HeaderV1 {
 		return 1
 	}

@@ -113,7 +113,7 @@ func newSession(d *door, client net.Conn) *session {
 	s.up.Active.Store(now)
 	s.down.Active.Store(now)
 	s.node.Store(d.endpoint.label())
-	s.expires = s.proxy.conf.expiry(s.opened)
+	s.expires = expiry(&s.proxy.conf.Config, s.opened)
 	s.queue.Init()
 	return s
 }

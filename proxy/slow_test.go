@@ -16,7 +16,7 @@ import (
 // the tests transfer takes longer.
 const beginWithin = time.Second
 
-func slowConfig(l *lab) *proxy.Config {
+func slowConfig(l *lab) *proxy.Conf {
 	conf := l.config()
 	conf.FirstRequestTimeout = beginWithin
 	return conf

@@ -15,7 +15,7 @@ import (
 // sniLab has two clusters with a listener each, at one address.
 type sniLab struct {
 	lab
-	conf *proxy.Config
+	conf *proxy.Conf
 	ca   map[string]*certlab.Authority // of each cluster's listener
 }
 

@@ -32,7 +32,7 @@ type stateFile struct {
 // openState locks the state file of a cluster. The directory is made where it is
 // missing; the file need not exist.
 func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
-	path := filepath.Join(dir, cluster+".json")
+	path := statePath(dir, cluster)
 	return files.Do(ctx, path, func() (*stateFile, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -51,10 +51,6 @@ func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 		return &stateFile{path: path, lock: lock}, nil
 	})
 }
-
-// maxState bounds a state file: 10,000 nodes, each with a name of 255 bytes, take
-// some 4 MB.
-const maxState = 64 << 20
 
 // read returns what was remembered; nil where there is nothing.
 func (f *stateFile) read(ctx context.Context) ([]byte, error) {
@@ -101,49 +97,6 @@ func (f *stateFile) setAside() (string, error) {
 }
 
 func (f *stateFile) close() { _ = f.lock.Unlock() } // the process's end does the same
-
-// checkState finds what keeps state files from being used, and changes nothing: it
-// makes no directory and takes no lock. A state file that another kproxy has locked is
-// no mistake, because that one may be about to end.
-func (c *Config) checkState() error {
-	if c.StateDir == "" {
-		return nil
-	}
-	bad := func(err error) error {
-		return &ConfigError{Key: "state_dir", Problem: err.Error(), Fix: "name a directory in which kproxy may write, or leave the key out"}
-	}
-	if _, err := files.Do(context.Background(), c.StateDir, func() (struct{}, error) { return struct{}{}, usable(c.StateDir) }); err != nil {
-		return bad(err)
-	}
-	var errs []error
-	for i := range c.Clusters {
-		f := stateFile{path: filepath.Join(c.StateDir, c.Clusters[i].Name+".json")}
-		lock := f.path + ".lock"
-		if _, err := files.Do(context.Background(), lock, func() (struct{}, error) { return struct{}{}, files.Regular(lock) }); err != nil {
-			errs = append(errs, bad(err))
-		} else if _, err := f.read(context.Background()); err != nil {
-			errs = append(errs, bad(err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// usable returns an error if dir cannot be written to, or made.
-func usable(dir string) error {
-	info, err := os.Stat(dir)
-	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
-		dir = filepath.Dir(dir)
-		info, err = os.Stat(dir)
-	}
-	switch {
-	case err != nil:
-		return err
-	case !info.IsDir():
-		return fmt.Errorf("%s is not a directory", dir)
-	default:
-		return mayWrite(dir)
-	}
-}
 
 // remember opens the cluster's state and takes what it says into the map.
 func (c *cluster) remember(ctx context.Context, dir string) error {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"kproxy/internal/logkey"
@@ -14,28 +13,6 @@ import (
 // keepalive is less. The sweep for peers that are gone sees TCP only, and what ssh
 // gives is none.
 const viaKeepalive = 15 * time.Second
-
-// viaConfig is the cluster's way through, without what only a running proxy has.
-func (c *Cluster) viaConfig() via.Config {
-	return via.Config{
-		URL:            c.Via.URL,
-		PasswordFile:   c.Via.PasswordFile,
-		KeyFile:        c.Via.KeyFile,
-		PassphraseFile: c.Via.PassphraseFile,
-		KnownHosts:     c.Via.KnownHosts,
-	}
-}
-
-// sources are the local addresses to dial from.
-func (c *Cluster) sources() []netip.Addr {
-	var all []netip.Addr
-	for _, s := range c.Source {
-		if ip, err := netip.ParseAddr(s); err == nil { // as Validate has seen
-			all = append(all, ip)
-		}
-	}
-	return all
-}
 
 // goVia makes the cluster's dialer go through the configured via, if there is one.
 // Nothing is connected or started.

@@ -52,7 +52,7 @@ func waitTogether() {
 // far is a cluster that is reached through a via only.
 type far struct {
 	lab
-	conf    *proxy.Config
+	conf    *proxy.Conf
 	machine *viatest.Gate   // what the via goes through; nil: a command
 	brokers []*viatest.Gate // in front of each broker, by node
 }
