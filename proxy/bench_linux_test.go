@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"kproxy/proxy/config"
 	"net"
 	"os"
 	"runtime"
@@ -78,13 +79,13 @@ const benchParkAfter = time.Second
 
 func startKproxy(tb testing.TB, broker string, pipes int) *Proxy {
 	tb.Helper()
-	p, err := New(&Conf{
-		Config: Config{
+	p, err := New(&Config{
+		Config: config.Config{
 			SplicePipes: pipes,
 			ParkAfter:   benchParkAfter,
-			Clusters: []Cluster{{
+			Clusters: []config.Cluster{{
 				Name: "bench", Bootstrap: []string{broker},
-				Listeners: []Listener{{Name: "all", Bind: "127.0.0.1:29092", Nodes: Nodes{Ports: Range{29093, 29093}}}},
+				Listeners: []config.Listener{{Name: "all", Bind: "127.0.0.1:29092", Nodes: config.Nodes{Ports: config.Range{First: 29093, Last: 29093}}}},
 			}},
 		},
 		Listen: func(ctx context.Context, network, _ string) (net.Listener, error) {

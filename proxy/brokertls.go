@@ -14,18 +14,19 @@ import (
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/tlslog"
 	"kproxy/internal/upstream"
+	"kproxy/proxy/config"
 )
 
 // newBrokerTLS reads the files of a cluster's TLS; nil where there is none.
-func newBrokerTLS(conf *Cluster, log *slog.Logger) (*tlsconf.Client, error) {
+func newBrokerTLS(conf *config.ClusterPlan, log *slog.Logger) (*tlsconf.Client, error) {
 	if conf.TLS == nil {
 		return nil, nil
 	}
 	keys := tlsconf.ClientConfig(*conf.TLS)
 	keys.ServerName = hostport.Canonical(keys.ServerName)
-	client, err := tlsconf.NewClient(keys, tlslog.Events(log, "clusters."+conf.Name))
+	client, err := tlsconf.NewClient(keys, tlslog.Events(log, conf.Key))
 	if err != nil {
-		return nil, tlsFileErrors("clusters."+conf.Name, err)
+		return nil, config.TLSFileErrors(conf.Key, err)
 	}
 	if conf.TLS.InsecureSkipVerify {
 		log.Warn("any certificate is accepted as a broker's: a machine between can read and change everything",

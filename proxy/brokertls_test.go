@@ -15,6 +15,7 @@ import (
 	"kproxy/internal/certlab"
 	"kproxy/internal/wire"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // secureLab is a lab whose brokers speak TLS.
@@ -47,10 +48,10 @@ func brokerHosts(n int) (hosts []string) {
 }
 
 // trusting is a lab's configuration whose cluster trusts the brokers' CA.
-func (l *secureLab) trusting(t *testing.T) *proxy.Conf {
+func (l *secureLab) trusting(t *testing.T) *proxy.Config {
 	t.Helper()
 	conf := l.config()
-	conf.Clusters[0].TLS = &proxy.UpstreamTLS{CA: l.files.Write(t, "ca.pem", l.ca.PEM)}
+	conf.Clusters[0].TLS = &config.UpstreamTLS{CA: l.files.Write(t, "ca.pem", l.ca.PEM)}
 	return conf
 }
 
@@ -66,16 +67,16 @@ func (l *lab) outcomes() map[proxy.DialOutcome]int64 {
 // Each case bends one thing, and tells what the operator is told.
 func TestBrokerTLSFailures(t *testing.T) {
 	t.Parallel()
-	expired := func(t *testing.T, l *secureLab, _ *proxy.Conf) {
+	expired := func(t *testing.T, l *secureLab, _ *proxy.Config) {
 		t.Helper()
 		l.brokerTLS.Certificates = []tls.Certificate{l.ca.Issue(t, certlab.Expired, brokerHosts(1)...).Pair}
 	}
-	wantsOne := func(version uint16) func(*testing.T, *secureLab, *proxy.Conf) {
-		return func(_ *testing.T, l *secureLab, _ *proxy.Conf) {
+	wantsOne := func(version uint16) func(*testing.T, *secureLab, *proxy.Config) {
+		return func(_ *testing.T, l *secureLab, _ *proxy.Config) {
 			l.brokerTLS.ClientAuth, l.brokerTLS.MaxVersion = tls.RequireAndVerifyClientCert, version
 		}
 	}
-	stranger := func(t *testing.T, l *secureLab, conf *proxy.Conf) {
+	stranger := func(t *testing.T, l *secureLab, conf *proxy.Config) {
 		t.Helper()
 		wantsOne(tls.VersionTLS13)(t, l, conf)
 		id := certlab.NewAuthority(t, "strangers").Issue(t, nil, "kproxy")
@@ -83,21 +84,21 @@ func TestBrokerTLSFailures(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		bend    func(*testing.T, *secureLab, *proxy.Conf)
+		bend    func(*testing.T, *secureLab, *proxy.Config)
 		reason  proxy.CloseReason
 		outcome proxy.DialOutcome
 		advice  string
 	}{
 		{"expired", expired, proxy.DialFailed, "tls_certificate_expired", "renew it"},
-		{"wrong name", func(t *testing.T, l *secureLab, _ *proxy.Conf) {
+		{"wrong name", func(t *testing.T, l *secureLab, _ *proxy.Config) {
 			t.Helper()
 			l.brokerTLS.Certificates = []tls.Certificate{l.ca.Issue(t, nil, "other.invalid").Pair}
 		}, proxy.DialFailed, "tls_wrong_name", "other.invalid"},
-		{"unknown CA", func(t *testing.T, l *secureLab, conf *proxy.Conf) {
+		{"unknown CA", func(t *testing.T, l *secureLab, conf *proxy.Config) {
 			t.Helper()
 			conf.Clusters[0].TLS.CA = l.files.Write(t, "other.pem", certlab.NewAuthority(t, "others").PEM)
 		}, proxy.DialFailed, "tls_certificate_untrusted", "tls.ca"},
-		{"TLS 1.1", func(_ *testing.T, l *secureLab, _ *proxy.Conf) {
+		{"TLS 1.1", func(_ *testing.T, l *secureLab, _ *proxy.Config) {
 			l.brokerTLS.MinVersion, l.brokerTLS.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
 		}, proxy.DialFailed, "tls_version", "ssl.enabled.protocols"},
 		{"no certificate, TLS 1.2", wantsOne(tls.VersionTLS12), proxy.DialFailed, "tls_no_certificate", "wants a certificate"},
@@ -196,7 +197,7 @@ func TestBrokerKeepsItsNameWhereverItIsDialled(t *testing.T) {
 	l := newSecureLab(t)
 	conf := l.trusting(t)
 	conf.Clusters[0].TLS.Cert, conf.Clusters[0].TLS.Key = l.files.Pair(t, "kproxy", l.client)
-	conf.Clusters[0].Dial = []proxy.DialRule{{Match: "*", To: "gateway.invalid:443"}}
+	conf.Clusters[0].Dial = []config.DialRule{{Match: "*", To: "gateway.invalid:443"}}
 	l.brokerTLS.ClientAuth = tls.RequireAndVerifyClientCert
 	b := l.startBroker(t, 0, 0, 1)
 	l.vpc.Alias("gateway.invalid:443", brokerName(0))
@@ -226,7 +227,7 @@ func TestServerNameSharesNoAddress(t *testing.T) {
 	l := newSecureLab(t)
 	conf := l.trusting(t)
 	conf.Clusters[0].TLS.ServerName = brokerHosts(1)[0]
-	conf.Clusters[0].Dial = []proxy.DialRule{{Match: "*", To: "gateway.invalid:443"}}
+	conf.Clusters[0].Dial = []config.DialRule{{Match: "*", To: "gateway.invalid:443"}}
 	l.startBroker(t, 0, 0, 1)
 	l.vpc.Alias("gateway.invalid:443", brokerName(0))
 	l.start(t, conf)
@@ -240,7 +241,7 @@ func TestProxyHeaderGoesBeforeTheHello(t *testing.T) {
 	t.Parallel()
 	l := newSecureLab(t)
 	conf := l.trusting(t)
-	conf.Clusters[0].ProxyProtocol = proxy.HeaderV2
+	conf.Clusters[0].ProxyProtocol = config.HeaderV2
 	ln, err := l.vpc.ListenAs(t.Context(), brokerName(0))
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
 	"kproxy/internal/wire"
+	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
 
@@ -40,7 +41,7 @@ func (l *listener) readUsers() (err error) {
 	if l.conf.Login == nil {
 		return nil
 	}
-	l.users, err = openUsers(l.key(), l.conf.Login, func(err error) {
+	l.users, err = config.OpenUsers(l.conf.Key, l.conf.Login, func(err error) {
 		l.log.Error("the users file has changed and cannot be read; the old users stay", slog.Any(logkey.Error, err))
 	})
 	return err

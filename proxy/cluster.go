@@ -20,19 +20,19 @@ import (
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
+	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
 
 // cluster is one Kafka cluster: who its brokers are, and how they are reached.
 type cluster struct {
 	proxy     *Proxy
-	conf      *Cluster
+	conf      *config.ClusterPlan
 	log       *slog.Logger
 	dialer    *upstream.Dialer
 	via       *via.Dialer     // nil: brokers are dialled from here
 	tls       *tlsconf.Client // nil: the brokers are spoken to in plaintext
 	method    *auth.Method    // of logging in at its brokers; nil: the proxy does not
-	bootstrap []upstream.Target
 	listeners []*listener
 
 	pulse  pulse
@@ -61,7 +61,7 @@ type cluster struct {
 
 // newCluster reads the files that a cluster names. Its error joins what is wrong with
 // them; the cluster is not whole then, and is good for closeVia only.
-func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
+func newCluster(p *Proxy, conf *config.ClusterPlan) (*cluster, error) {
 	c := &cluster{
 		proxy:    p,
 		conf:     conf,
@@ -71,59 +71,47 @@ func newCluster(p *Proxy, conf *Cluster) (*cluster, error) {
 		clashing: map[int32]endpoints.Broker{},
 		changed:  make(chan struct{}, 1),
 	}
-	rules, err := conf.compileDial()
-	if err != nil {
-		return c, err
-	}
-	admitted, err := upstream.CompileAdmission(conf.Brokers)
-	if err != nil {
-		return c, err
-	}
+	var err error
 	if conf.SASL != nil {
 		if c.method, err = auth.New(conf.SASL); err != nil {
 			return c, err
 		}
 	}
 	c.dialer = &upstream.Dialer{
-		Rules:       rules,
-		Brokers:     admitted,
+		Rules:       conf.Rules,
+		Brokers:     conf.Admitted,
 		Keepalive:   conf.Keepalive,
 		Own:         p.isOwn,
 		DialContext: p.conf.Dial,
-		Source:      conf.sources(),
+		Source:      conf.Sources,
 	}
 	if err := c.goVia(); err != nil {
 		return c, err
 	}
-	errs := []error{conf.checkSecrets()}
+	errs := []error{conf.CheckSecrets()}
 	c.tls, err = newBrokerTLS(conf, c.log)
 	errs = append(errs, err)
-	for _, address := range conf.Bootstrap {
-		host, port, err := hostport.Parse(address)
-		if err != nil {
-			return c, err
-		}
-		c.bootstrap = append(c.bootstrap, upstream.Target{Node: NoNode, Host: host, Port: port, Configured: true})
-		if hostport.IsLoopback(host) {
+	for _, target := range conf.Targets {
+		if hostport.IsLoopback(target.Host) {
 			c.dialer.AllowLoopback()
 		}
 	}
 	layouts := make([]endpoints.Layout, len(conf.Listeners))
 	for i := range conf.Listeners {
-		l, err := newListener(c, i, &conf.Listeners[i])
+		l, err := newListener(c, i, conf.Listeners[i])
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		c.listeners = append(c.listeners, l)
-		layouts[i] = l.layout()
+		layouts[i] = l.conf.Layout()
 	}
 	if err := errlist.Join(errs...); err != nil {
 		return c, err
 	}
 	c.brokers = endpoints.New(layouts, conf.ForgetAfter)
 	c.brokers.Fixed = func(node int32) bool {
-		_, ok := rules.Fixed(node)
+		_, ok := conf.Rules.Fixed(node)
 		return ok
 	}
 	c.show()
@@ -298,10 +286,10 @@ func (c *cluster) logChange(change endpoints.Change) {
 			log.Error("no slot is left for this node; it is left out of responses", fix)
 		case endpoints.Evicted:
 			log.Warn("node has no address, or has not been seen for long, and lost its slot to another", fix,
-				slog.String(logkey.Bind, l.conf.bindAddress(change.Slot)))
+				slog.String(logkey.Bind, l.conf.BindAddress(change.Slot)))
 		default:
 			log.Warn("node is outside the listener's range and took a free slot; replicas of this proxy may differ", fix,
-				slog.String(logkey.Bind, l.conf.bindAddress(change.Slot)))
+				slog.String(logkey.Bind, l.conf.BindAddress(change.Slot)))
 		}
 	case endpoints.Replaced:
 		c.log.Error("another cluster answers; all that was known of the old one is forgotten",

@@ -15,6 +15,7 @@ import (
 
 	"kproxy/internal/upstream"
 	"kproxy/internal/wire"
+	"kproxy/proxy/config"
 )
 
 // Everything that this build knows has a counter of its own.
@@ -115,9 +116,9 @@ func tapes(n int) (requests, answers []byte) {
 // tapeSession is a session that plays tapes, and the pumps for one round.
 func tapeSession(tb testing.TB, n int) (round func()) {
 	tb.Helper()
-	p, err := New(&Conf{Config: Config{Clusters: []Cluster{{
+	p, err := New(&Config{Config: config.Config{Clusters: []config.Cluster{{
 		Name: "c", Bootstrap: []string{"b:1"},
-		Listeners: []Listener{{Name: "l", Bind: "127.0.0.1:9092", Nodes: Nodes{Ports: Range{First: 9100, Last: 9101}}}},
+		Listeners: []config.Listener{{Name: "l", Bind: "127.0.0.1:9092", Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9101}}}},
 	}}}})
 	if err != nil {
 		tb.Fatal(err)

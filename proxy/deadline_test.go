@@ -47,7 +47,7 @@ func (l hookedListener) Accept() (net.Conn, error) {
 }
 
 // hook has the proxy call setting before it sets a read deadline of a client.
-func (l *lab) hook(conf *proxy.Conf, setting func(deadline time.Time)) {
+func (l *lab) hook(conf *proxy.Config, setting func(deadline time.Time)) {
 	conf.Listen = func(ctx context.Context, network, address string) (net.Listener, error) {
 		ln, err := l.outside.Listen(ctx, network, address)
 		return hookedListener{ln, setting}, err

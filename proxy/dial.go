@@ -140,8 +140,8 @@ func (c *cluster) candidates() []upstream.Target {
 	known := c.nodes()
 	var targets []upstream.Target
 	first := int(c.turn.Add(1))
-	for i := range c.bootstrap {
-		t := c.bootstrap[(first+i)%len(c.bootstrap)]
+	for i := range c.conf.Targets {
+		t := c.conf.Targets[(first+i)%len(c.conf.Targets)]
 		// Where it is a known broker's own address, dial rules by node apply.
 		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
 			return hostport.Canonical(b.Host) == hostport.Canonical(t.Host) && b.Port == t.Port

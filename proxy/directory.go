@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"kproxy/internal/hostport"
+	"kproxy/proxy/config"
 )
 
 // directory says which endpoint a server name (SNI) stands for, of the listeners
@@ -22,9 +23,9 @@ func newDirectory(listeners []*listener) *directory {
 	d := &directory{bootstrap: map[string]*endpoint{}, nodes: listeners}
 	for _, l := range listeners {
 		e := &endpoint{listener: l, slot: bootstrapSlot}
-		host, _ := l.conf.advertisedBootstrap()
+		host, _ := l.conf.AdvertisedBootstrap()
 		d.bootstrap[host] = e
-		if l.conf.UnknownSNI == SNIBootstrap {
+		if l.conf.UnknownSNI == config.SNIBootstrap {
 			d.otherwise = e
 		}
 	}
@@ -40,7 +41,7 @@ func (d *directory) find(name string) (*endpoint, error) {
 		return e, nil
 	}
 	for _, l := range d.nodes {
-		if node, ok := l.names.find(name); ok {
+		if node, ok := l.conf.Names.Find(name); ok {
 			return &endpoint{listener: l, slot: int(node)}, nil
 		}
 	}

@@ -41,12 +41,12 @@ func (p *Proxy) bind(ctx context.Context) error {
 	named := map[string][]*listener{}
 	for l := range p.listeners() {
 		if l.conf.Nodes.SNI != "" {
-			named[boundAddress(l.conf.Bind)] = append(named[boundAddress(l.conf.Bind)], l)
+			named[l.conf.SharedBind()] = append(named[l.conf.SharedBind()], l)
 		}
 	}
 	for l := range p.listeners() {
 		var err error
-		if all := named[boundAddress(l.conf.Bind)]; len(all) == 0 {
+		if all := named[l.conf.SharedBind()]; len(all) == 0 {
 			err = p.openEndpoints(ctx, l)
 		} else if all[0] == l {
 			err = p.openNames(ctx, all)
@@ -59,10 +59,10 @@ func (p *Proxy) bind(ctx context.Context) error {
 }
 
 func (p *Proxy) openEndpoints(ctx context.Context, l *listener) error {
-	for slot := bootstrapSlot; slot < l.conf.slots(); slot++ {
+	for slot := bootstrapSlot; slot < l.conf.Slots(); slot++ {
 		address := l.conf.Bind
 		if slot != bootstrapSlot {
-			address = l.conf.bindAddress(slot)
+			address = l.conf.BindAddress(slot)
 		}
 		d := &door{proxy: p, log: l.log, endpoint: &endpoint{listener: l, slot: slot}, gate: l.gate}
 		if err := d.open(ctx, address); err != nil {
@@ -79,7 +79,7 @@ func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 	d := &door{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newDirectory(all)}
 	if len(all) > 1 {
 		d.shared = true
-		d.gate = p.admission.NewGate(first.log, first.key(), admission.Networks{}, first.gate.Balancers, admission.Limits{})
+		d.gate = p.admission.NewGate(first.log, first.conf.Key, admission.Networks{}, first.gate.Balancers, admission.Limits{})
 	}
 	return d.open(ctx, first.conf.Bind)
 }

@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"kproxy/internal/mark"
+	"kproxy/proxy/config"
 )
 
 func TestExpiry(t *testing.T) {
 	now := time.Now()
-	if got := expiry(&Config{MaxAgeJitter: 0.5}, now); got != mark.Never {
+	if got := expiry(&config.Config{MaxAgeJitter: 0.5}, now); got != mark.Never {
 		t.Errorf("without max_age: got %v", got)
 	}
-	c := &Config{MaxAge: time.Hour, MaxAgeJitter: 0.1}
+	c := &config.Config{MaxAge: time.Hour, MaxAgeJitter: 0.1}
 	seen := map[mark.Mark]bool{}
 	for range 1000 {
 		got := expiry(c, now)

@@ -19,6 +19,7 @@ import (
 	"kproxy/internal/certlab"
 	"kproxy/internal/netlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // lab is a proxy between two networks: brokers are on vpc, under names that
@@ -122,25 +123,25 @@ func (l *lab) inMemory() {
 }
 
 // config is a configuration with one cluster and the listeners bob and fred.
-func (l *lab) config() *proxy.Conf {
+func (l *lab) config() *proxy.Config {
 	l.log = lines{newJournal[string]()}
 	l.ends = newJournal[proxy.SessionEnd]()
 	l.dials = newJournal[dialled]()
-	return &proxy.Conf{
-		Config: proxy.Config{
+	return &proxy.Config{
+		Config: config.Config{
 			SplicePipes: splicePipes(),
 			ParkAfter:   20 * time.Millisecond, // as often as can be
-			Clusters: []proxy.Cluster{{
+			Clusters: []config.Cluster{{
 				Name:      "orders",
 				Bootstrap: []string{brokerName(0)},
-				Listeners: []proxy.Listener{
+				Listeners: []config.Listener{
 					{
 						Name: "bob", Bind: "127.0.0.1:9092", Advertise: "bob.test:9092",
-						Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9109}},
+						Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9109}},
 					},
 					{
 						Name: "fred", Bind: "127.0.0.1:19092", Advertise: "localhost:39092",
-						Nodes: proxy.Nodes{Ports: proxy.Range{First: 19100, Last: 19109}, AdvertisePorts: proxy.Range{First: 39100, Last: 39109}},
+						Nodes: config.Nodes{Ports: config.Range{First: 19100, Last: 19109}, AdvertisePorts: config.Range{First: 39100, Last: 39109}},
 					},
 				},
 			}},
@@ -159,7 +160,7 @@ func (l *lab) config() *proxy.Conf {
 
 // start runs a proxy with conf until the test ends, and puts what it advertises
 // on the outside network.
-func (l *lab) start(t *testing.T, conf *proxy.Conf) {
+func (l *lab) start(t *testing.T, conf *proxy.Config) {
 	t.Helper()
 	if *overTLS {
 		l.secure(t, conf)
@@ -179,15 +180,19 @@ func (l *lab) start(t *testing.T, conf *proxy.Conf) {
 		cancel()
 		p.Shutdown(ctx)
 	})
-	for _, planned := range conf.Plan() {
-		if planned.FirstNode != proxy.AnyNode {
+	plan, err := conf.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, planned := range plan.Endpoints() {
+		if planned.FirstNode != config.AnyNode {
 			l.alias(t, planned)
 		}
 	}
 }
 
 // secure has a configuration speak TLS wherever it does not already.
-func (l *lab) secure(t *testing.T, conf *proxy.Conf) {
+func (l *lab) secure(t *testing.T, conf *proxy.Config) {
 	t.Helper()
 	certify(t)
 	files := certlab.NewFolder(t)
@@ -196,18 +201,18 @@ func (l *lab) secure(t *testing.T, conf *proxy.Conf) {
 	for i := range conf.Clusters {
 		c := &conf.Clusters[i]
 		if c.TLS == nil {
-			c.TLS = &proxy.UpstreamTLS{CA: ca}
+			c.TLS = &config.UpstreamTLS{CA: ca}
 		}
 		for j := range c.Listeners {
 			if c.Listeners[j].TLS == nil {
-				c.Listeners[j].TLS = &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: cert, Key: key}}}
+				c.Listeners[j].TLS = &config.ListenerTLS{Certs: []config.KeyPair{{Cert: cert, Key: key}}}
 			}
 		}
 	}
 }
 
 // alias makes what is advertised lead to where it is bound.
-func (l *lab) alias(t *testing.T, planned proxy.PlannedEndpoints) {
+func (l *lab) alias(t *testing.T, planned config.Endpoints) {
 	t.Helper()
 	host, port := splitAddress(t, planned.FirstAdvertised)
 	bindHost, bindPort := splitAddress(t, planned.FirstBind)

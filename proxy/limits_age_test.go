@@ -13,7 +13,7 @@ import (
 )
 
 // aged opens a session in a bubble, through a proxy with conf's limits of time.
-func (l *lab) aged(t *testing.T, edit func(conf *proxy.Conf)) (client, brokerConn) {
+func (l *lab) aged(t *testing.T, edit func(conf *proxy.Config)) (client, brokerConn) {
 	t.Helper()
 	l.inMemory()
 	b := l.startBroker(t, 0, 0)
@@ -23,7 +23,7 @@ func (l *lab) aged(t *testing.T, edit func(conf *proxy.Conf)) (client, brokerCon
 	return l.session(t, b)
 }
 
-func idleMinute(conf *proxy.Conf) { conf.IdleTimeout = time.Minute }
+func idleMinute(conf *proxy.Config) { conf.IdleTimeout = time.Minute }
 
 // after waits in a bubble.
 func after(d time.Duration) { <-time.After(d) }
@@ -117,7 +117,7 @@ func TestMaxAgeDeliversAnswersOwed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab
-		c, s := l.aged(t, func(conf *proxy.Conf) { conf.MaxAge = 10 * time.Minute })
+		c, s := l.aged(t, func(conf *proxy.Config) { conf.MaxAge = 10 * time.Minute })
 		after(9 * time.Minute)
 		c.send(1, heartbeat())
 		s.request(kmsg.Heartbeat, 1)
@@ -138,7 +138,7 @@ func TestMaxAgeLetsHalfARequestBe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab
-		c, s := l.aged(t, func(conf *proxy.Conf) { conf.MaxAge = 10 * time.Minute })
+		c, s := l.aged(t, func(conf *proxy.Config) { conf.MaxAge = 10 * time.Minute })
 		request := requestFrame(1, heartbeat())
 		c.write(request[:10])
 		after(time.Hour)
@@ -154,7 +154,7 @@ func TestMaxAgeOfIdleSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab
-		c, s := l.aged(t, func(conf *proxy.Conf) { conf.MaxAge = 10 * time.Minute })
+		c, s := l.aged(t, func(conf *proxy.Config) { conf.MaxAge = 10 * time.Minute })
 		l.endedBetween(t, c, s, proxy.MaxAge, 10*time.Minute-time.Second, 10*time.Minute+6*time.Second)
 	})
 }
@@ -162,9 +162,9 @@ func TestMaxAgeOfIdleSession(t *testing.T) {
 // The same over TCP, where a busy client loses no answer by it.
 func TestLimitsOfTimeOverTCP(t *testing.T) {
 	t.Parallel()
-	for name, edit := range map[proxy.CloseReason]func(conf *proxy.Conf){
-		proxy.IdleTimeout: func(conf *proxy.Conf) { conf.IdleTimeout = stall },
-		proxy.MaxAge:      func(conf *proxy.Conf) { conf.MaxAge = stall },
+	for name, edit := range map[proxy.CloseReason]func(conf *proxy.Config){
+		proxy.IdleTimeout: func(conf *proxy.Config) { conf.IdleTimeout = stall },
+		proxy.MaxAge:      func(conf *proxy.Config) { conf.MaxAge = stall },
 	} {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()

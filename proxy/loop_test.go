@@ -11,7 +11,7 @@ import (
 
 // ownSocket opens the socket that the proxy will listen on at the address of the
 // configuration, and returns where it is.
-func ownSocket(t *testing.T, conf *proxy.Conf, address string) string {
+func ownSocket(t *testing.T, conf *proxy.Config, address string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

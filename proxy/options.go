@@ -3,14 +3,15 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"kproxy/proxy/config"
 	"log/slog"
 	"net"
 )
 
-// Conf is the configuration of a Proxy, and the code that it is given. It must not change
+// Config is the configuration of a Proxy, and the code that it is given. It must not change
 // after New.
-type Conf struct {
-	Config
+type Config struct {
+	config.Config
 
 	Logger   *slog.Logger // nil: discards
 	Observer *Observer    // nil: none
@@ -21,10 +22,10 @@ type Conf struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// withDefaults returns a copy of c with its zero fields filled in.
-func (c *Conf) withDefaults() Conf {
+// withDefaults returns a copy of c, with plan's configuration, and its zero fields filled in.
+func (c *Config) withDefaults(plan *config.Plan) Config {
 	d := *c
-	d.Config = c.Config.withDefaults()
+	d.Config = plan.Config
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	if d.Listen == nil {
 		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen

@@ -89,7 +89,7 @@ func TestParkedSessionsEnd(t *testing.T) {
 	needsPlainTCP(t)
 	ends := []struct {
 		name string
-		edit func(conf *proxy.Conf)
+		edit func(conf *proxy.Config)
 		end  func(t *testing.T, l *lab, c client, s brokerConn)
 		want proxy.CloseReason
 	}{
@@ -114,7 +114,7 @@ func TestParkedSessionsEnd(t *testing.T) {
 		}},
 		{
 			name: "it is too old", want: proxy.MaxAge,
-			edit: func(conf *proxy.Conf) { conf.MaxAge = stall },
+			edit: func(conf *proxy.Config) { conf.MaxAge = stall },
 			end: func(_ *testing.T, _ *lab, c client, s brokerConn) {
 				s.eof()
 				s.close()
@@ -124,7 +124,7 @@ func TestParkedSessionsEnd(t *testing.T) {
 		},
 		{
 			name: "it is idle", want: proxy.IdleTimeout,
-			edit: func(conf *proxy.Conf) { conf.IdleTimeout = stall },
+			edit: func(conf *proxy.Config) { conf.IdleTimeout = stall },
 			end: func(_ *testing.T, _ *lab, c client, s brokerConn) {
 				s.eof()
 				s.close()

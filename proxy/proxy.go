@@ -16,11 +16,12 @@ import (
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
 	"kproxy/internal/turns"
+	"kproxy/proxy/config"
 )
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
 type Proxy struct {
-	conf     Conf // defaults filled in
+	conf     Config // defaults filled in
 	log      *slog.Logger
 	clusters []*cluster
 	doors    []*door    // from Start on
@@ -56,12 +57,13 @@ type Proxy struct {
 // New returns a Proxy for conf, which must be valid (Config.Validate). It reads the
 // files and secrets that conf names, all of which must be good, and opens no socket. The
 // error joins a [*ConfigError] for each mistake.
-func New(conf *Conf) (*Proxy, error) {
-	if err := conf.Validate(); err != nil {
+func New(conf *Config) (*Proxy, error) {
+	plan, err := conf.Compile()
+	if err != nil {
 		return nil, err
 	}
 	p := &Proxy{
-		conf:     conf.withDefaults(),
+		conf:     conf.withDefaults(plan),
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
@@ -71,9 +73,9 @@ func New(conf *Conf) (*Proxy, error) {
 	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
 	p.turns = turns.NewPlaces(0, &p.waiters)
 	p.admission.Init(p.log, 0) // until Start
-	errs := []error{p.conf.checkState()}
-	for i := range p.conf.Clusters {
-		c, err := newCluster(p, &p.conf.Clusters[i])
+	errs := []error{p.conf.CheckState()}
+	for _, conf := range plan.Clusters {
+		c, err := newCluster(p, conf)
 		p.clusters = append(p.clusters, c)
 		errs = append(errs, err)
 	}
@@ -91,7 +93,7 @@ func New(conf *Conf) (*Proxy, error) {
 // on Linux also ends a client that is alive and does not read.
 var clientKeepalive = net.KeepAliveConfig{
 	Enable:   true,
-	Idle:     DefaultKeepalive,
+	Idle:     config.DefaultKeepalive,
 	Interval: 15 * time.Second,
 	Count:    4,
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"kproxy/internal/wire"
+	"kproxy/proxy/config"
 )
 
 // party is who a broker's connection is opened for: a client and the address
@@ -157,8 +158,8 @@ func (c *cluster) introduce(ctx context.Context, conn net.Conn, who party) error
 }
 
 // headerVersion returns the number of a version.
-func headerVersion(v HeaderVersion) byte {
-	if v == HeaderV1 {
+func headerVersion(v config.HeaderVersion) byte {
+	if v == config.HeaderV1 {
 		return 1
 	}
 	return 2

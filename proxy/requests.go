@@ -196,7 +196,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 	frame := wire.SizeLen + int(p.Size)
 	l := s.endpoint.listener
 	switch decide(p.Key, p.Version, r.Treatment, standing{
-		policy:       l.policy,
+		policy:       l.conf.Policy,
 		unknownAPIs:  l.rewriter.UnknownAPIs,
 		clientUser:   s.user != "",
 		kproxyLogsIn: l.cluster.method != nil,

@@ -16,7 +16,7 @@ import (
 // the tests transfer takes longer.
 const beginWithin = time.Second
 
-func slowConfig(l *lab) *proxy.Conf {
+func slowConfig(l *lab) *proxy.Config {
 	conf := l.config()
 	conf.FirstRequestTimeout = beginWithin
 	return conf

@@ -65,9 +65,9 @@ func TestShutdownFinishesHalfASplice(t *testing.T) {
 // Whatever asks the session to end meanwhile lets half a request be.
 func TestLimitsOfTimeLetHalfASpliceBe(t *testing.T) {
 	t.Parallel()
-	for name, edit := range map[proxy.CloseReason]func(conf *proxy.Conf){
-		proxy.IdleTimeout: func(conf *proxy.Conf) { conf.IdleTimeout = stall },
-		proxy.MaxAge:      func(conf *proxy.Conf) { conf.MaxAge = stall },
+	for name, edit := range map[proxy.CloseReason]func(conf *proxy.Config){
+		proxy.IdleTimeout: func(conf *proxy.Config) { conf.IdleTimeout = stall },
+		proxy.MaxAge:      func(conf *proxy.Config) { conf.MaxAge = stall },
 	} {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()

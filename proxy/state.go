@@ -14,6 +14,7 @@ import (
 
 	"kproxy/internal/files"
 	"kproxy/internal/logkey"
+	"kproxy/proxy/config"
 )
 
 const (
@@ -32,7 +33,7 @@ type stateFile struct {
 // openState locks the state file of a cluster. The directory is made where it is
 // missing; the file need not exist.
 func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
-	path := statePath(dir, cluster)
+	path := config.StatePath(dir, cluster)
 	return files.Do(ctx, path, func() (*stateFile, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -54,7 +55,7 @@ func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 
 // read returns what was remembered; nil where there is nothing.
 func (f *stateFile) read(ctx context.Context) ([]byte, error) {
-	b, err := files.Read(ctx, f.path, maxState)
+	b, err := files.Read(ctx, f.path, config.MaxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kproxy/internal/mark"
+	"kproxy/proxy/config"
 )
 
 const (
@@ -96,7 +97,7 @@ func (s *session) isOpen() bool {
 func (s *session) moved() int64 { return s.up.Moved() + s.down.Moved() }
 
 // expiry returns when a session that opens now is too old; never, where max_age is off.
-func expiry(c *Config, now time.Time) mark.Mark {
+func expiry(c *config.Config, now time.Time) mark.Mark {
 	if c.MaxAge <= 0 {
 		return mark.Never
 	}

@@ -34,7 +34,7 @@ func (p *Proxy) Table(ctx context.Context) []Row {
 }
 
 func (l *listener) rows() []Row {
-	host, port := l.conf.advertisedBootstrap()
+	host, port := l.conf.AdvertisedBootstrap()
 	base := Row{
 		Cluster:   l.cluster.conf.Name,
 		Listener:  l.conf.Name,
@@ -51,7 +51,7 @@ func (l *listener) rows() []Row {
 		}
 		row := base
 		row.Node = b.Node
-		row.Bind, row.Advertised = l.conf.bindAddress(slot), l.advertised(slot)
+		row.Bind, row.Advertised = l.conf.BindAddress(slot), l.advertised(slot)
 		row.Dialled, _, _ = l.cluster.dialer.Rules.Resolve(targetOf(b)) // "" where a rule makes no address of it
 		rows = append(rows, row)
 	}

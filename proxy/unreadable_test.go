@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // New names every file and secret that cannot be used, as CheckFiles does.
@@ -20,10 +21,10 @@ func TestNewNamesEveryFile(t *testing.T) {
 	conf := l.config()
 	conf.StateDir = file
 	one := &conf.Clusters[0]
-	one.TLS = &proxy.UpstreamTLS{CA: "/no/ca"}
-	one.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "u", Password: proxy.Secret{Env: "KPROXY_TEST_NOTHING"}}
-	one.Listeners[0].TLS = &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: file, Key: "/no/key"}}, ClientCA: file, TicketKeys: []string{file}}
-	one.Listeners[1].Login = &proxy.Login{UsersFile: "/no/such/file", Mechanisms: []string{"PLAIN"}}
+	one.TLS = &config.UpstreamTLS{CA: "/no/ca"}
+	one.SASL = &config.SASL{Mechanism: "PLAIN", Username: "u", Password: config.Secret{Env: "KPROXY_TEST_NOTHING"}}
+	one.Listeners[0].TLS = &config.ListenerTLS{Certs: []config.KeyPair{{Cert: file, Key: "/no/key"}}, ClientCA: file, TicketKeys: []string{file}}
+	one.Listeners[1].Login = &config.Login{UsersFile: "/no/such/file", Mechanisms: []string{"PLAIN"}}
 	want := conf.CheckFiles()
 	if want == nil || !strings.Contains(want.Error(), "clusters.orders.listeners.fred.login.users_file: stat /no/such/file") {
 		t.Fatalf("CheckFiles: got %v", want)

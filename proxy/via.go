@@ -20,7 +20,7 @@ func (c *cluster) goVia() error {
 	if c.conf.Via.URL == "" {
 		return nil
 	}
-	conf := c.conf.viaConfig()
+	conf := c.conf.ViaConfig()
 	conf.Timeout = c.conf.ConnectTimeout
 	conf.KeepAlive = min(viaKeepalive, c.conf.Keepalive)
 	conf.DialProxy = c.dialer.DialNear

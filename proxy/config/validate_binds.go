@@ -1,9 +1,8 @@
-package proxy
+package config
 
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"kproxy/internal/hostport"
 )
@@ -22,27 +21,28 @@ type portBinds struct {
 
 // bound is one listening address and the key that asked for it.
 type bound struct {
-	key, address string
-	listener     *Listener // one with names, which may share the address with others of its kind; nil: the address is not shared
+	key      string
+	address  address
+	listener *ListenerPlan // one with names, which may share the address with others of its kind; nil: the address is not shared
 }
 
 // shares reports whether both may have the address.
 func (b bound) shares(other bound) bool {
-	return b.listener != nil && other.listener != nil && boundAddress(b.address) == boundAddress(other.address)
+	return b.listener != nil && other.listener != nil && b.address.bound() == other.address.bound()
 }
 
-// claim takes an address for b, and is whoever has it already, itself or by a
-// wildcard.
-func (bs *binds) claim(host string, port int32, b bound) (other bound, taken bool) {
+// claim reserves the address of b. If it is taken, directly or by a wildcard, claim returns
+// the holder.
+func (bs *binds) claim(b bound) (other bound, taken bool) {
 	if *bs == nil {
 		*bs = make(binds)
 	}
+	host, port := b.address.bound().host, b.address.port
 	p, ok := (*bs)[port]
 	if !ok {
 		p = &portBinds{first: b, byHost: make(map[string]bound)}
 		(*bs)[port] = p
 	}
-	host = hostport.Bound(host)
 	switch {
 	case p.wildcard != nil:
 		return *p.wildcard, true
@@ -73,12 +73,12 @@ func isIPv6(host string) bool {
 
 // reaches says which of kproxy's addresses a connection to host and port would
 // end at, as far as that is certain without resolving names.
-func (bs binds) reaches(host string, port int32) (bound, bool) {
-	p, ok := bs[port]
+func (bs binds) reaches(to address) (bound, bool) {
+	p, ok := bs[to.port]
 	if !ok {
 		return bound{}, false
 	}
-	host = hostport.Bound(host)
+	host := to.bound().host
 	if b, ok := p.byHost[host]; ok {
 		return b, true
 	}
@@ -94,22 +94,21 @@ func (bs binds) reaches(host string, port int32) (bound, bool) {
 
 // endpoints claims every address of a listener. A range that meets another is
 // one mistake, however many ports they share.
-func (v *validator) endpoints(key string, l *Listener) {
-	v.claim(bound{key: key + ".bind", address: l.Bind}, nil)
-	nodesKey := key + ".nodes.ports"
+func (v *validator) endpoints(l *ListenerPlan) {
+	v.claim(bound{key: l.Key + ".bind", address: l.bind}, nil)
+	nodesKey := l.Key + ".nodes.ports"
 	if l.Nodes.Addresses != "" {
-		nodesKey = key + ".nodes.addresses"
+		nodesKey = l.Key + ".nodes.addresses"
 	}
 	reported := make(map[string]bool)
-	for slot := range l.slots() {
-		v.claim(bound{key: nodesKey, address: l.bindAddress(slot)}, reported)
+	for slot := range l.Slots() {
+		v.claim(bound{key: nodesKey, address: l.binds.at(slot)}, reported)
 	}
 }
 
 // claim reports that b is taken, once for each other key in reported.
 func (v *validator) claim(b bound, reported map[string]bool) {
-	host, port := mustParse(b.address)
-	other, taken := v.binds.claim(host, port, b)
+	other, taken := v.binds.claim(b)
 	if b.listener != nil && (!taken || b.shares(other)) {
 		v.share(b)
 		return
@@ -122,7 +121,7 @@ func (v *validator) claim(b bound, reported map[string]bool) {
 	}
 	by := other.key
 	if other.address != b.address {
-		by += ", as " + other.address
+		by += ", as " + other.address.String()
 	}
 	v.add(b.key, fmt.Sprintf("%s is bound already by %s", b.address, by), "move one of them to another port or address")
 }
@@ -130,8 +129,8 @@ func (v *validator) claim(b bound, reported map[string]bool) {
 // share notes a listener for the check of those that share its address.
 func (v *validator) share(b bound) {
 	if v.named == nil {
-		v.named = map[string][]namedListener{}
+		v.named = map[address][]*ListenerPlan{}
 	}
-	address := boundAddress(b.address)
-	v.named[address] = append(v.named[address], namedListener{strings.TrimSuffix(b.key, ".bind"), b.listener})
+	at := b.address.bound()
+	v.named[at] = append(v.named[at], b.listener)
 }

@@ -1,13 +1,17 @@
-package proxy
+package config
 
 import (
 	"strings"
 	"testing"
 )
 
-func namesOf(sni string) nodeNames {
+func namesOf(sni string) NodeNames {
 	l := Listener{Nodes: Nodes{SNI: sni}}.in("orders")
-	return l.nodeNames()
+	names, err := newNodeNames(l.Nodes.SNI)
+	if err != nil {
+		panic(err)
+	}
+	return names
 }
 
 func TestNodeNames(t *testing.T) {
@@ -28,7 +32,7 @@ func TestNodeNames(t *testing.T) {
 		{"b{node}.example.com:443", "xb7.example.com", -1},
 		{"a{node}a:443", "a", -1},
 	} {
-		node, ok := namesOf(tt.sni).find(tt.name)
+		node, ok := namesOf(tt.sni).Find(tt.name)
 		if ok != (tt.node >= 0) || ok && node != tt.node {
 			t.Errorf("%s in %s: got %d, %v, want %d", tt.name, tt.sni, node, ok, tt.node)
 		}
@@ -60,10 +64,10 @@ func FuzzNodeNames(f *testing.F) {
 	f.Add("b", ".example.com", "b7.example.com")
 	f.Add("", "", "00")
 	f.Fuzz(func(t *testing.T, before, behind, name string) {
-		n := nodeNames{before: before, behind: behind}
-		node, ok := n.find(name)
-		if ok && n.of(node) != name {
-			t.Errorf("%q is taken for that of node %d, which is %q", name, node, n.of(node))
+		n := NodeNames{before: before, behind: behind}
+		node, ok := n.Find(name)
+		if ok && n.Of(node) != name {
+			t.Errorf("%q is taken for that of node %d, which is %q", name, node, n.Of(node))
 		}
 		digits := strings.TrimSuffix(strings.TrimPrefix(name, before), behind)
 		if want := digits == "7" && name == before+digits+behind; want && (!ok || node != 7) {

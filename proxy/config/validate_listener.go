@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 // listener checks one listener by itself, and then, if its addresses can be
 // computed at all, against itself and all others.
-func (v *validator) listener(key string, l *Listener) {
+func (v *validator) listener(key string, l *Listener) (p *ListenerPlan, ok bool) {
 	before := len(v.errs)
 	v.bindAndAdvertise(key, l)
 	v.networks(key, l)
@@ -19,7 +19,7 @@ func (v *validator) listener(key string, l *Listener) {
 	v.apis(key+".apis", &l.APIs)
 	v.listenerLimits(key, &l.Limits)
 	if l.TLS != nil {
-		v.tls(key, l.serverConfig("").Validate())
+		v.tls(key, l.ServerConfig("").Validate())
 	}
 	nodesKey := key + ".nodes"
 	switch n := &l.Nodes; {
@@ -46,16 +46,22 @@ func (v *validator) listener(key string, l *Listener) {
 		v.add(key+".unknown_sni", "only goes with nodes.sni", "take it out: where ports or addresses tell the nodes, any name leads to the address's own")
 	}
 	if len(v.errs) > before {
-		return
+		return nil, false
+	}
+	p, err := newListenerPlan(key, l)
+	if err != nil {
+		v.addErr(key, err)
+		return nil, false
 	}
 	if l.Nodes.SNI != "" {
-		v.bootstrapName(key, l)
-		v.claim(bound{key: key + ".bind", address: l.Bind, listener: l}, nil)
-		return
+		v.bootstrapName(p)
+		v.claim(bound{key: key + ".bind", address: p.bind, listener: p}, nil)
+		return p, true
 	}
 	v.pins(nodesKey, &l.Nodes)
-	v.endpoints(key, l)
-	v.advertised(key, l)
+	v.endpoints(p)
+	v.advertised(p)
+	return p, true
 }
 
 // networks checks who may come in. What is allowed and wholly denied, or twice the same,
@@ -130,16 +136,14 @@ func (v *validator) bindAndAdvertise(key string, l *Listener) {
 
 // advertised checks that a client which is told a node's address reaches the
 // node: the bootstrap endpoint leads to any broker.
-func (v *validator) advertised(key string, l *Listener) {
-	host, port := l.advertisedBootstrap()
-	host = hostport.Bound(host)
-	for slot := range l.slots() {
-		nodeHost, nodePort := l.advertisedAddress(slot)
-		if nodePort != port || hostport.Bound(nodeHost) != host {
+func (v *validator) advertised(l *ListenerPlan) {
+	bootstrap := l.bootstrap.bound()
+	for slot := range l.Slots() {
+		at := l.advertised.at(slot)
+		if at.bound() != bootstrap {
 			continue
 		}
-		at := hostport.Join(nodeHost, nodePort)
-		v.add(l.Nodes.toldKey(key), fmt.Sprintf("a node would be advertised at %s, where clients bootstrap", at),
+		v.add(l.Nodes.toldKey(l.Key), fmt.Sprintf("a node would be advertised at %s, where clients bootstrap", at),
 			"advertise the nodes at other ports or addresses than the bootstrap endpoint")
 		return
 	}

@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestPlan(t *testing.T) {
+func TestEndpoints(t *testing.T) {
 	tests := []struct {
 		name  string
 		nodes Nodes
@@ -31,9 +31,13 @@ func TestPlan(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := Config{Clusters: []Cluster{{Name: "orders", Listeners: []Listener{{Name: "fred", Bind: "127.0.0.1:9092", Advertise: "kafka:443", Nodes: tt.nodes}}}}}
+			c := Config{Clusters: []Cluster{{Name: "orders", Bootstrap: []string{"b:9092"}, Listeners: []Listener{{Name: "fred", Bind: "127.0.0.1:9092", Advertise: "kafka:443", Nodes: tt.nodes}}}}}
+			plan, err := c.Compile()
+			if err != nil {
+				t.Fatal(err)
+			}
 			var got []string
-			for _, p := range c.Plan() {
+			for _, p := range plan.Endpoints() {
 				got = append(got, fmt.Sprintf("node %d-%d: %s to %s, told %s to %s", p.FirstNode, p.LastNode, p.FirstBind, p.LastBind, p.FirstAdvertised, p.LastAdvertised))
 			}
 			want := append([]string{"node -1--1: 127.0.0.1:9092 to 127.0.0.1:9092, told kafka:443 to kafka:443"}, tt.want...)

@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"errors"
@@ -25,37 +25,15 @@ const (
 )
 
 // ConfigError is one mistake in a Config.
-type ConfigError struct {
+type Error struct {
 	Key     string // path in the configuration file, such as clusters.orders.listeners.fred.nodes.ports
 	Problem string
 	Fix     string
 }
 
 // Error is the key, the problem and its fix in one line.
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	return e.Key + ": " + e.Problem + "; " + e.Fix
-}
-
-// Validate finds every mistake that can be found without opening a socket or
-// asking a broker. The error joins one [*ConfigError] for each; nil says that
-// New takes the Config.
-func (c *Config) Validate() error {
-	v := validator{maxConnections: c.MaxConnections}
-	v.limits(c)
-	if len(c.Clusters) == 0 {
-		v.add("clusters", "there is no cluster", "add one with its bootstrap addresses and a listener")
-	}
-	seen := make(map[string]bool)
-	for i := range c.Clusters {
-		cluster := &c.Clusters[i]
-		key := "clusters." + cluster.Name
-		v.name(key, cluster.Name, seen)
-		v.cluster(key, cluster)
-	}
-	v.sharedNames()
-	v.admin(c.AdminBind)
-	v.loops()
-	return errors.Join(v.errs...)
 }
 
 // validator collects mistakes, and what can only be judged when every cluster
@@ -64,13 +42,13 @@ type validator struct {
 	errs      []error
 	binds     binds
 	upstreams []knownUpstream
-	named     map[string][]namedListener // by canonical bind
+	named     map[address][]*ListenerPlan // by the socket that they share
 
 	maxConnections int // Config.MaxConnections, which bounds every listener's
 }
 
 func (v *validator) add(key, problem, fix string) {
-	v.errs = append(v.errs, &ConfigError{Key: key, Problem: problem, Fix: fix})
+	v.errs = append(v.errs, &Error{Key: key, Problem: problem, Fix: fix})
 }
 
 // addErr adds what is wrong with an address.
@@ -83,16 +61,17 @@ func (v *validator) addErr(key string, err error) {
 }
 
 // admin checks that no listener has the admin server's address.
-func (v *validator) admin(address string) {
+func (v *validator) admin(text string) {
 	const key = "admin.bind"
-	if address == "" {
+	if text == "" {
 		return
 	}
-	if _, _, err := hostport.Parse(address); err != nil {
+	at, err := parse(text)
+	if err != nil {
 		v.addErr(key, err)
 		return
 	}
-	v.claim(bound{key: key, address: address}, nil)
+	v.claim(bound{key: key, address: at}, nil)
 }
 
 func (v *validator) duration(key string, d time.Duration) {
@@ -120,7 +99,9 @@ func (v *validator) name(key, name string, seen map[string]bool) {
 	seen[name] = true
 }
 
-func (v *validator) cluster(key string, c *Cluster) {
+// cluster checks a cluster and its listeners, and fills in the plan.
+func (v *validator) cluster(c *ClusterPlan) {
+	key := c.Key
 	if !slices.Contains([]HeaderVersion{"", HeaderV1, HeaderV2}, c.ProxyProtocol) {
 		v.add(key+".proxy_protocol", fmt.Sprintf("%q is neither v1 nor v2", c.ProxyProtocol), "write the version that the load balancer in front of the brokers takes; Kafka itself takes none")
 	}
@@ -130,13 +111,14 @@ func (v *validator) cluster(key string, c *Cluster) {
 	v.duration(key+".connect_timeout", c.ConnectTimeout)
 	v.duration(key+".keepalive", c.Keepalive)
 	v.duration(key+".forget_after", c.ForgetAfter)
-	if _, err := upstream.CompileAdmission(c.Brokers); err != nil {
+	var err error
+	if c.Admitted, err = upstream.CompileAdmission(c.Brokers); err != nil {
 		v.admission(key+".brokers", err)
 	}
 	if c.Keepalive > maxKeepalive {
 		v.add(key+".keepalive", fmt.Sprintf("%s is more than the kernel takes", c.Keepalive), fmt.Sprintf("write %s or less; the default is %s", maxKeepalive, DefaultKeepalive))
 	}
-	v.via(key, c)
+	v.via(key, c.Cluster)
 	v.source(key, c)
 	if c.TLS != nil {
 		v.tls(key, tlsconf.ClientConfig(*c.TLS).Validate())
@@ -144,14 +126,11 @@ func (v *validator) cluster(key string, c *Cluster) {
 	v.sasl(key, c.SASL)
 	v.bootstrap(key, c)
 
-	if len(c.Listeners) == 0 {
+	if len(c.Cluster.Listeners) == 0 {
 		v.add(key+".listeners", "there is no listener", `add one, such as {local: {bind: "127.0.0.1:9092", nodes: {ports: 9100-9199}}}`)
 	}
 	seen := make(map[string]bool)
-	for i := range c.Listeners {
-		l := c.Listeners[i].in(c.Name)
-		lkey := key + ".listeners." + l.Name
-		v.name(lkey, l.Name, seen)
-		v.listener(lkey, &l)
+	for i := range c.Cluster.Listeners {
+		v.compileListener(c, &c.Cluster.Listeners[i], seen)
 	}
 }

@@ -1,9 +1,8 @@
-package proxy
+package config
 
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"strings"
 
 	"kproxy/internal/auth"
@@ -16,22 +15,22 @@ import (
 // The error joins a [*ConfigError] for each that cannot be used. c need not be valid: so
 // that all mistakes can be told at once. Those of Via are in Validate's error.
 func (c *Config) CheckFiles() error {
-	errs := []error{c.checkState()}
+	errs := []error{c.CheckState()}
 	for i := range c.Clusters {
 		cluster := &c.Clusters[i]
 		key := "clusters." + cluster.Name
-		errs = append(errs, cluster.checkSecrets())
+		errs = append(errs, cluster.CheckSecrets())
 		if cluster.TLS != nil {
-			errs = append(errs, tlsFileErrors(key, tlsconf.ClientConfig(*cluster.TLS).CheckFiles()))
+			errs = append(errs, TLSFileErrors(key, tlsconf.ClientConfig(*cluster.TLS).CheckFiles()))
 		}
 		for j := range cluster.Listeners {
 			l := &cluster.Listeners[j]
 			key := key + ".listeners." + l.Name
 			if l.TLS != nil {
-				errs = append(errs, tlsFileErrors(key, l.serverConfig(cluster.Name).CheckFiles()))
+				errs = append(errs, TLSFileErrors(key, l.ServerConfig(cluster.Name).CheckFiles()))
 			}
 			if l.Login != nil && l.Login.UsersFile != "" {
-				_, err := openUsers(key, l.Login, nil)
+				_, err := OpenUsers(key, l.Login, nil)
 				errs = append(errs, err)
 			}
 		}
@@ -40,13 +39,13 @@ func (c *Config) CheckFiles() error {
 }
 
 // checkSecrets reads what kproxy logs in with. Each login reads it again.
-func (c *Cluster) checkSecrets() error {
+func (c *Cluster) CheckSecrets() error {
 	if c.SASL == nil {
 		return nil
 	}
 	var errs []error
 	for _, err := range errlist.Of(c.SASL.CheckFiles(context.Background())) {
-		bad := &ConfigError{Key: "clusters." + c.Name + ".sasl", Problem: err.Error(), Fix: "name a file that kproxy may read, which holds the secret alone"}
+		bad := &Error{Key: "clusters." + c.Name + ".sasl", Problem: err.Error(), Fix: "name a file that kproxy may read, which holds the secret alone"}
 		if file, ok := errors.AsType[*auth.FileError](err); ok {
 			bad.Key += "." + file.Key
 			if strings.HasSuffix(file.Key, "_env") {
@@ -60,10 +59,10 @@ func (c *Cluster) checkSecrets() error {
 
 // tlsFileErrors gives the files of a section's tls that cannot be used their place in the
 // configuration.
-func tlsFileErrors(section string, err error) error {
+func TLSFileErrors(section string, err error) error {
 	var errs []error
 	for _, err := range errlist.Of(err) {
-		bad := &ConfigError{Key: section + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
+		bad := &Error{Key: section + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
 		if file, ok := errors.AsType[*tlsconf.FileError](err); ok {
 			bad.Key += "." + file.Key
 			bad.Fix = file.Fix()
@@ -75,10 +74,10 @@ func tlsFileErrors(section string, err error) error {
 
 // openUsers reads the users file of the listener that key names. The error is a
 // [*ConfigError].
-func openUsers(key string, conf *Login, failed func(error)) (*auth.Users, error) {
+func OpenUsers(key string, conf *Login, failed func(error)) (*auth.Users, error) {
 	users, err := auth.NewUsers(context.Background(), conf.UsersFile, conf.Mechanisms, failed)
 	if err != nil {
-		return nil, &ConfigError{
+		return nil, &Error{
 			Key:     key + ".login.users_file",
 			Problem: err.Error(),
 			Fix:     "name a file that kproxy may read, with lines of kproxy passwd",
@@ -88,7 +87,7 @@ func openUsers(key string, conf *Login, failed func(error)) (*auth.Users, error)
 }
 
 // serverConfig is the listener's TLS as package tlsconf takes it.
-func (l *Listener) serverConfig(cluster string) tlsconf.ServerConfig {
+func (l *Listener) ServerConfig(cluster string) tlsconf.ServerConfig {
 	c := tlsconf.ServerConfig{
 		Name:       cluster + "/" + l.Name,
 		ClientCA:   l.TLS.ClientCA,
@@ -104,7 +103,7 @@ func (l *Listener) serverConfig(cluster string) tlsconf.ServerConfig {
 }
 
 // viaConfig is the cluster's way through, without what only a running proxy has.
-func (c *Cluster) viaConfig() via.Config {
+func (c *Cluster) ViaConfig() via.Config {
 	return via.Config{
 		URL:            c.Via.URL,
 		PasswordFile:   c.Via.PasswordFile,
@@ -112,15 +111,4 @@ func (c *Cluster) viaConfig() via.Config {
 		PassphraseFile: c.Via.PassphraseFile,
 		KnownHosts:     c.Via.KnownHosts,
 	}
-}
-
-// sources are the local addresses to dial from.
-func (c *Cluster) sources() []netip.Addr {
-	var all []netip.Addr
-	for _, s := range c.Source {
-		if ip, err := netip.ParseAddr(s); err == nil { // as Validate has seen
-			all = append(all, ip)
-		}
-	}
-	return all
 }

@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ func (v *validator) via(key string, c *Cluster) {
 		}
 		return
 	}
-	through, err := via.New(c.viaConfig())
+	through, err := via.New(c.ViaConfig())
 	if err == nil {
 		_ = through.Close() // nothing was started
 		return
@@ -42,13 +42,12 @@ func (v *validator) via(key string, c *Cluster) {
 
 // source checks the local addresses to dial from. Whether the machine has them is
 // seen at each dial: addresses come and go.
-func (v *validator) source(key string, c *Cluster) {
+func (v *validator) source(key string, c *ClusterPlan) {
 	key += ".source"
 	if len(c.Source) > 0 && strings.HasPrefix(c.Via.URL, "exec:") {
 		v.add(key, "via is a command, which dials by itself", "leave the key out, and tell the command")
 		return
 	}
-	var all []netip.Addr
 	list := key
 	for i, s := range c.Source {
 		key := item(list, i)
@@ -56,12 +55,12 @@ func (v *validator) source(key string, c *Cluster) {
 		switch {
 		case err != nil || ip.IsUnspecified() || ip.IsMulticast():
 			v.add(key, fmt.Sprintf("%q is no address to dial from", s), "write addresses of this machine, such as 10.0.0.7")
-		case slices.Contains(all, ip):
+		case slices.Contains(c.Sources, ip):
 			v.add(key, s+" is there twice", "take it out")
-		case len(all) > 0 && all[0].Is4() != ip.Is4():
-			v.add(key, fmt.Sprintf("%s and %s are of two families", all[0], ip), "write IPv4 addresses, or IPv6 addresses")
+		case len(c.Sources) > 0 && c.Sources[0].Is4() != ip.Is4():
+			v.add(key, fmt.Sprintf("%s and %s are of two families", c.Sources[0], ip), "write IPv4 addresses, or IPv6 addresses")
 		default:
-			all = append(all, ip)
+			c.Sources = append(c.Sources, ip)
 		}
 	}
 }

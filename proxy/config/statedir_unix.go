@@ -1,6 +1,6 @@
 //go:build unix
 
-package proxy
+package config
 
 import (
 	"io/fs"

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package proxy
+package config
 
 // mayWrite would return an error if the process may not make files in a directory. Here
 // the first write tells.

@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"strings"
@@ -15,12 +15,12 @@ func TestReadOnlyDecidesEveryAPI(t *testing.T) {
 			continue
 		}
 		known++
-		if _, decided := readOnly[kmsg.Key(key)]; !decided {
+		if _, decided := forReaders[kmsg.Key(key)]; !decided {
 			t.Errorf("readOnly does not say whether %s (%d) is for readers", kmsg.NameForKey(key), key)
 		}
 	}
-	if len(readOnly) != known {
-		t.Errorf("readOnly has %d APIs, and there are %d", len(readOnly), known)
+	if len(forReaders) != known {
+		t.Errorf("readOnly has %d APIs, and there are %d", len(forReaders), known)
 	}
 }
 

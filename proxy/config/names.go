@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"net/netip"
@@ -14,29 +14,32 @@ const (
 	clusterVariable = "{cluster}"
 )
 
-// nodeNames are the server names of a listener's nodes: what stands around the
+// NodeNames are the server names of a listener's nodes: what stands around the
 // node's id, in canonical form.
-type nodeNames struct {
+type NodeNames struct {
 	before, behind string
 	port           int32
 }
 
-// nodeNames is the listener's Nodes.SNI, which Validate has taken.
-func (l *Listener) nodeNames() nodeNames {
-	before, _, _ := strings.Cut(l.Nodes.SNI, nodeVariable)
-	host, port := mustParse(strings.Replace(l.Nodes.SNI, nodeVariable, "0", 1))
-	host = hostport.Canonical(host) // of the length that it was, but for a root dot
-	return nodeNames{host[:len(before)], host[len(before)+1:], port}
+// newNodeNames parses Nodes.SNI, in which {node} stands once, in the host.
+func newNodeNames(sni string) (NodeNames, error) {
+	before, _, _ := strings.Cut(sni, nodeVariable)
+	at, err := parse(strings.Replace(sni, nodeVariable, "0", 1))
+	if err != nil {
+		return NodeNames{}, err
+	}
+	host := at.canonical().host // of the length that it was, but for a root dot
+	return NodeNames{host[:len(before)], host[len(before)+1:], at.port}, nil
 }
 
-// of is the name of a node.
-func (n nodeNames) of(node int32) string {
+// Of returns the name of a node.
+func (n NodeNames) Of(node int32) string {
 	return n.before + strconv.Itoa(int(node)) + n.behind
 }
 
-// find is the node that a canonical name would be for, whether there is such a
+// Find returns the node that a canonical name would be for, whether there is such a
 // node or not. There is one name for a node: b07 is not node 7.
-func (n nodeNames) find(name string) (node int32, ok bool) {
+func (n NodeNames) Find(name string) (node int32, ok bool) {
 	rest, ok := strings.CutPrefix(name, n.before)
 	if !ok {
 		return 0, false
@@ -50,7 +53,7 @@ func (n nodeNames) find(name string) (node int32, ok bool) {
 }
 
 // meets reports whether a name may be one of both.
-func (n nodeNames) meets(m nodeNames) bool {
+func (n NodeNames) meets(m NodeNames) bool {
 	return apart(n.before, m.before, strings.CutPrefix) && apart(n.behind, m.behind, strings.CutSuffix)
 }
 

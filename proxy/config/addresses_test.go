@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"maps"
@@ -44,22 +44,26 @@ func TestAddresses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.listener.bindAddress(tt.slot); got != tt.bind {
-				t.Errorf("bindAddress: got %s, want %s", got, tt.bind)
+			l, err := newListenerPlan("", &tt.listener)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if got := hostport.Join(tt.listener.advertisedAddress(tt.slot)); got != tt.advertised {
-				t.Errorf("advertisedAddress: got %s, want %s", got, tt.advertised)
+			if got := l.BindAddress(tt.slot); got != tt.bind {
+				t.Errorf("BindAddress: got %s, want %s", got, tt.bind)
 			}
-			if got := hostport.Join(tt.listener.advertisedBootstrap()); got != tt.bootstrap {
-				t.Errorf("advertisedBootstrap: got %s, want %s", got, tt.bootstrap)
+			if got := hostport.Join(l.Advertised(tt.slot)); got != tt.advertised {
+				t.Errorf("Advertised: got %s, want %s", got, tt.advertised)
+			}
+			if got := hostport.Join(l.AdvertisedBootstrap()); got != tt.bootstrap {
+				t.Errorf("AdvertisedBootstrap: got %s, want %s", got, tt.bootstrap)
 			}
 		})
 	}
 }
 
 func TestPinnedSlots(t *testing.T) {
-	l := Listener{Nodes: Nodes{Ports: Range{9100, 9199}, Pin: map[int32]int{1001: 9100, 7: 9150}}}
-	if got, want := l.pinnedSlots(), map[int32]int{1001: 0, 7: 50}; !maps.Equal(got, want) {
+	l := ListenerPlan{Listener: &Listener{Nodes: Nodes{Ports: Range{9100, 9199}, Pin: map[int32]int{1001: 9100, 7: 9150}}}}
+	if got, want := l.Layout().Pinned, map[int32]int{1001: 0, 7: 50}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"math"
@@ -11,9 +11,9 @@ import (
 // What is advertised then has {node} in it.
 const AnyNode = -2
 
-// PlannedEndpoints are what a listener would bind for consecutive nodes, or its
+// Endpoints are what a listener would bind for consecutive nodes, or its
 // bootstrap endpoint.
-type PlannedEndpoints struct {
+type Endpoints struct {
 	Cluster, Listener string
 
 	FirstNode, LastNode             int32 // the same for a single node; NoNode: the bootstrap endpoint; AnyNode: all nodes
@@ -21,40 +21,36 @@ type PlannedEndpoints struct {
 	FirstAdvertised, LastAdvertised string
 }
 
-// Plan is what a Proxy with this Config would bind and advertise, as far as it
+// Endpoints returns what a proxy with this Plan would bind and advertise, as far as it
 // is known before any broker has been asked: which node has which slot by
-// first_node and pin. A node beyond that takes a free slot when it is seen. The
-// Config must have passed Validate.
-func (c *Config) Plan() []PlannedEndpoints {
-	var plan []PlannedEndpoints
-	for i := range c.Clusters {
-		cluster := &c.Clusters[i]
+// first_node and pin. A node beyond that takes a free slot when it is seen.
+func (p *Plan) Endpoints() []Endpoints {
+	var all []Endpoints
+	for _, cluster := range p.Clusters {
 		for _, l := range cluster.Listeners {
-			l = l.in(cluster.Name)
-			for _, p := range l.plan() {
-				p.Cluster, p.Listener = cluster.Name, l.Name
-				plan = append(plan, p)
+			for _, e := range l.endpoints() {
+				e.Cluster, e.Listener = cluster.Name, l.Name
+				all = append(all, e)
 			}
 		}
 	}
-	return plan
+	return all
 }
 
-// plan is the listener's part of Config.Plan.
-func (l *Listener) plan() []PlannedEndpoints {
-	host, port := l.advertisedBootstrap()
-	plan := []PlannedEndpoints{planned(upstream.NoNode, l.Bind, hostport.Join(host, port))}
-	if l.Nodes.SNI != "" {
-		names := l.nodeNames()
-		return append(plan, planned(AnyNode, l.Bind, hostport.Join(names.before+nodeVariable+names.behind, names.port)))
+// endpoints is the listener's part of Plan.Endpoints.
+func (p *ListenerPlan) endpoints() []Endpoints {
+	plan := []Endpoints{planned(upstream.NoNode, p.Bind, p.bootstrap.String())}
+	if p.Nodes.SNI != "" {
+		names := &p.Names
+		return append(plan, planned(AnyNode, p.Bind, hostport.Join(names.before+nodeVariable+names.behind, names.port)))
 	}
 	joins := false // whether the next slot may continue the last run
-	for slot, node := range l.nodesBySlot() {
+	for slot, node := range p.nodesBySlot() {
 		if node == upstream.NoNode {
 			joins = false
 			continue
 		}
-		next := planned(node, l.bindAddress(slot), hostport.Join(l.advertisedAddress(slot)))
+		next := planned(node, p.BindAddress(slot), p.advertised.at(slot).String())
 		if last := &plan[len(plan)-1]; joins && last.LastNode == node-1 {
 			last.LastNode, last.LastBind, last.LastAdvertised = next.LastNode, next.LastBind, next.LastAdvertised
 			continue
@@ -65,8 +61,8 @@ func (l *Listener) plan() []PlannedEndpoints {
 	return plan
 }
 
-func planned(node int32, bind, advertised string) PlannedEndpoints {
-	return PlannedEndpoints{
+func planned(node int32, bind, advertised string) Endpoints {
+	return Endpoints{
 		FirstNode: node, LastNode: node,
 		FirstBind: bind, LastBind: bind,
 		FirstAdvertised: advertised, LastAdvertised: advertised,
@@ -75,11 +71,11 @@ func planned(node int32, bind, advertised string) PlannedEndpoints {
 
 // nodesBySlot is the node that every slot is kept for: the one pinned to it,
 // else the formula's, unless that one is pinned elsewhere.
-func (l *Listener) nodesBySlot() []int32 {
-	pins := l.pinnedSlots()
-	nodes := make([]int32, l.slots())
+func (p *ListenerPlan) nodesBySlot() []int32 {
+	pins := p.pinnedSlots()
+	nodes := make([]int32, p.Slots())
 	for slot := range nodes {
-		node := int64(l.Nodes.FirstNode) + int64(slot)
+		node := int64(p.Nodes.FirstNode) + int64(slot)
 		nodes[slot] = int32(node)
 		if _, elsewhere := pins[int32(node)]; elsewhere || node > math.MaxInt32 {
 			nodes[slot] = upstream.NoNode

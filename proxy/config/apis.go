@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ var mints = []kmsg.Key{
 
 // readOnly has for every API that this build knows whether ReadOnly allows it. A
 // test holds that none is missing: a new one has to be decided.
-var readOnly = map[kmsg.Key]bool{
+var forReaders = map[kmsg.Key]bool{
 	// What every client needs.
 	kmsg.ApiVersions: true, kmsg.Metadata: true, kmsg.DescribeCluster: true, kmsg.DescribeTopicPartitions: true,
 	kmsg.SASLHandshake: true, kmsg.SASLAuthenticate: true, kmsg.FindCoordinator: true,
@@ -82,7 +82,7 @@ var readOnly = map[kmsg.Key]bool{
 }
 
 // policy says which of the APIs that this build knows a listener refuses.
-type policy struct {
+type Policy struct {
 	refused [kmsg.MaxKey + 1]bool
 	// keepsMints is whether the APIs of mints would give out logins as the proxy's
 	// principal: a client that may not use them does not see them either, nor
@@ -91,48 +91,48 @@ type policy struct {
 	// keepsReplicas is whether requests that name a replica are refused: a client
 	// that fetches as a follower changes what the leader takes for replicated, and
 	// on a cluster where the proxy logs in it would do so as the proxy's principal.
-	keepsReplicas bool
+	KeepsReplicas bool
 	// filters is whether clients might want to walk round it: then nothing passes
 	// that it cannot look into.
-	filters bool
+	Filters bool
 }
 
 // newPolicy returns the policy of a listener. login says that kproxy logs in at the brokers.
-func (a *APIs) newPolicy(login bool) *policy {
-	p := &policy{filters: a.Preset != "" || len(a.Deny) > 0}
+func (a *APIs) newPolicy(login bool) *Policy {
+	p := &Policy{Filters: a.Preset != "" || len(a.Deny) > 0}
 	for key := range p.refused {
-		p.refused[key] = a.Preset == ReadOnly && !readOnly[kmsg.Key(key)]
+		p.refused[key] = a.Preset == ReadOnly && !forReaders[kmsg.Key(key)]
 	}
 	if p.keepsMints = login; login {
-		p.set(true, mints...)
+		p.Set(true, mints...)
 	}
 	for _, name := range a.Allow {
-		p.set(false, apiCalled(name))
+		p.Set(false, apiCalled(name))
 	}
 	for _, name := range a.Deny {
-		p.set(true, apiCalled(name))
+		p.Set(true, apiCalled(name))
 	}
-	if p.keepsReplicas = p.filters || login; p.keepsReplicas {
-		p.set(true, kmsg.Envelope) // another request is in it, one of the mints' maybe
+	if p.KeepsReplicas = p.Filters || login; p.KeepsReplicas {
+		p.Set(true, kmsg.Envelope) // another request is in it, one of the mints' maybe
 	}
 	return p
 }
 
-func (p *policy) set(refused bool, keys ...kmsg.Key) {
+func (p *Policy) Set(refused bool, keys ...kmsg.Key) {
 	for _, key := range keys {
 		p.refused[key] = refused
 	}
 }
 
 // refuses reports whether requests with this key are refused.
-func (p *policy) refuses(key int16) bool {
+func (p *Policy) Refuses(key int16) bool {
 	return key >= 0 && int(key) < len(p.refused) && p.refused[key]
 }
 
 // hides reports whether ApiVersions does not show a known API.
-func (p *policy) hides(key int16) bool {
+func (p *Policy) Hides(key int16) bool {
 	mints := key == kmsg.Envelope.Int16() || slices.Contains(mints, kmsg.Key(key))
-	return p.keepsMints && mints && p.refuses(key)
+	return p.keepsMints && mints && p.Refuses(key)
 }
 
 // unknownAPI is what apiCalled returns for a name that no API has.

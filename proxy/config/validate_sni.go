@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"fmt"
@@ -8,12 +8,6 @@ import (
 
 	"kproxy/internal/hostport"
 )
-
-// namedListener is a listener whose clients choose an endpoint by server name.
-type namedListener struct {
-	key string
-	*Listener
-}
 
 // sni checks nodes that have a name each.
 func (v *validator) sni(key string, l *Listener) {
@@ -45,10 +39,10 @@ func (v *validator) sni(key string, l *Listener) {
 
 // bootstrapName checks that the clients of a listener with names get to its
 // bootstrap endpoint.
-func (v *validator) bootstrapName(key string, l *Listener) {
-	host, _ := l.advertisedBootstrap()
+func (v *validator) bootstrapName(l *ListenerPlan) {
+	host := l.bootstrap.host
 	if isAddress(host) && l.UnknownSNI != SNIBootstrap {
-		v.add(key+".advertise", fmt.Sprintf("clients ask for no name when they are told the address %s", host),
+		v.add(l.Key+".advertise", fmt.Sprintf("clients ask for no name when they are told the address %s", host),
 			"write a name that the certificate has, or unknown_sni: bootstrap")
 	}
 }
@@ -56,8 +50,8 @@ func (v *validator) bootstrapName(key string, l *Listener) {
 // sharedNames checks listeners that share an address: their names have to tell
 // them apart, and what comes before the name has to be the same.
 func (v *validator) sharedNames() {
-	for _, address := range slices.Sorted(maps.Keys(v.named)) {
-		all := v.named[address]
+	for _, at := range slices.SortedFunc(maps.Keys(v.named), func(a, b address) int { return strings.Compare(a.String(), b.String()) }) {
+		all := v.named[at]
 		for i, l := range all {
 			for _, other := range all[:i] {
 				v.apart(l, other)
@@ -68,31 +62,30 @@ func (v *validator) sharedNames() {
 }
 
 // ownNames checks that a listener's bootstrap name is not that of a node too.
-func (v *validator) ownNames(l namedListener) {
-	if host, _ := l.advertisedBootstrap(); l.hasNode(host) {
-		v.add(l.key+".advertise", fmt.Sprintf("%q is the name of a node, too, by nodes.sni", host), "choose another name for one of them")
+func (v *validator) ownNames(l *ListenerPlan) {
+	if host := l.bootstrap.host; l.hasNode(host) {
+		v.add(l.Key+".advertise", fmt.Sprintf("%q is the name of a node, too, by nodes.sni", host), "choose another name for one of them")
 	}
 }
 
-func (l namedListener) hasNode(host string) bool {
-	_, ok := l.nodeNames().find(hostport.Canonical(host))
+func (p *ListenerPlan) hasNode(host string) bool {
+	_, ok := p.Names.Find(hostport.Canonical(host))
 	return ok
 }
 
-func (v *validator) apart(l, other namedListener) {
+func (v *validator) apart(l, other *ListenerPlan) {
 	const fix = "choose names that differ by more than the node's id, or another bind"
-	host, _ := l.advertisedBootstrap()
-	otherHost, _ := other.advertisedBootstrap()
+	host, otherHost := l.bootstrap.host, other.bootstrap.host
 	switch {
 	case host == otherHost && !isAddress(host), other.hasNode(host):
-		v.add(l.key+".advertise", fmt.Sprintf("%q is a name of %s, which has the same bind", host, other.key), fix)
-	case l.hasNode(otherHost), l.nodeNames().meets(other.nodeNames()):
-		v.add(l.key+".nodes.sni", fmt.Sprintf("%q may be a name of %s, which has the same bind", l.Nodes.SNI, other.key), fix)
+		v.add(l.Key+".advertise", fmt.Sprintf("%q is a name of %s, which has the same bind", host, other.Key), fix)
+	case l.hasNode(otherHost), l.Names.meets(other.Names):
+		v.add(l.Key+".nodes.sni", fmt.Sprintf("%q may be a name of %s, which has the same bind", l.Nodes.SNI, other.Key), fix)
 	}
 	if l.UnknownSNI == SNIBootstrap && other.UnknownSNI == SNIBootstrap {
-		v.add(l.key+".unknown_sni", "bootstrap, as that of "+other.key+", which has the same bind", "write refuse for one of them")
+		v.add(l.Key+".unknown_sni", "bootstrap, as that of "+other.Key+", which has the same bind", "write refuse for one of them")
 	}
 	if l.ProxyProtocol.Mode != other.ProxyProtocol.Mode || !slices.Equal(l.ProxyProtocol.From, other.ProxyProtocol.From) {
-		v.add(l.key+".proxy_protocol", "not the same as that of "+other.key+", which has the same bind, and it comes before the name", "write the same for both")
+		v.add(l.Key+".proxy_protocol", "not the same as that of "+other.Key+", which has the same bind, and it comes before the name", "write the same for both")
 	}
 }

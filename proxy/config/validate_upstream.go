@@ -1,4 +1,4 @@
-package proxy
+package config
 
 import (
 	"errors"
@@ -26,14 +26,14 @@ func (c *Cluster) compileDial() (upstream.Rules, error) {
 // has been asked.
 type knownUpstream struct {
 	key     string
-	address string // after the dial rules
+	address address // after the dial rules
 }
 
 // bootstrap checks the bootstrap addresses and the dial rules that they pass
 // through.
-func (v *validator) bootstrap(key string, c *Cluster) {
-	rules, err := c.compileDial()
-	if err != nil {
+func (v *validator) bootstrap(key string, c *ClusterPlan) {
+	var err error
+	if c.Rules, err = c.compileDial(); err != nil {
 		v.rules(key, err)
 	}
 	if len(c.Bootstrap) == 0 {
@@ -51,13 +51,20 @@ func (v *validator) bootstrap(key string, c *Cluster) {
 			v.add(key, fmt.Sprintf("%q names no host", address), "write the broker's name or address, such as broker-1:9092")
 			continue
 		}
-		dialled, _, err := rules.Resolve(upstream.Target{Node: upstream.NoNode, Host: host, Port: port})
+		target := upstream.Target{Node: upstream.NoNode, Host: host, Port: port, Configured: true}
+		c.Targets = append(c.Targets, target)
+		dialled, _, err := c.Rules.Resolve(target)
 		if err != nil {
 			v.add(key, err.Error(), "correct the rule, or put one for this address above it")
 			continue
 		}
 		if c.Via.URL == "" { // else the address is another machine's
-			v.upstreams = append(v.upstreams, knownUpstream{key: key, address: dialled})
+			at, err := parse(dialled)
+			if err != nil {
+				v.addErr(key, err)
+				continue
+			}
+			v.upstreams = append(v.upstreams, knownUpstream{key: key, address: at})
 		}
 	}
 }
@@ -89,8 +96,7 @@ func (v *validator) admission(key string, err error) {
 // here; what they lead to is checked at every dial.
 func (v *validator) loops() {
 	for _, u := range v.upstreams {
-		host, port := mustParse(u.address)
-		if own, ok := v.binds.reaches(host, port); ok {
+		if own, ok := v.binds.reaches(u.address); ok {
 			v.add(u.key, fmt.Sprintf("%s is kproxy's own, by %s", u.address, own.key), "write the broker's address, or bind kproxy elsewhere")
 		}
 	}
