@@ -157,7 +157,7 @@ func (s *session) match(r inflight.Request) error {
 	l := s.endpoint.listener
 	l.counters.answered(r.Key, time.Since(s.opened)-r.Read)
 	if s.down.Frames.Add(1) == 1 {
-		l.cluster.pulse.answered()
+		l.cluster.noteAnswer()
 	}
 	if !s.passedLogin.Load() && !isBeforeLogin(r.Key) {
 		s.passedLogin.Store(true)

@@ -15,6 +15,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
+	"kproxy/internal/wait"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
@@ -66,7 +67,7 @@ func (c *cluster) askUntilAnswered(ctx context.Context) {
 			return
 		}
 		c.logUnanswered(err, attempt)
-		sleep(ctx, askInterval)
+		wait.Sleep(ctx, askInterval)
 		if ctx.Err() != nil || c.isTaught() {
 			return
 		}
@@ -112,7 +113,7 @@ func (c *cluster) ask(ctx context.Context) error {
 	}
 	conn := to.conn
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
+	defer wait.Bound(ctx, conn)()
 	versions := kmsg.NewPtrApiVersionsRequest()
 	if err := c.question(to, versions, versions.ResponseKind()); err != nil {
 		err = fmt.Errorf("ask for API versions: %w", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,16 +26,31 @@ import (
 	"kproxy/rewrite"
 )
 
+// clusterOptions is the code that a cluster calls.
+type clusterOptions struct {
+	// own reports whether this process listens on an address. Brokers there are refused.
+	own func(netip.AddrPort) bool
+	// dial opens a connection to an address that the dial rules chose; nil: net.Dialer.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// dialed is called after each attempt to reach a broker.
+	dialed func(node int32, address string, err error)
+	// background runs f in a goroutine under a context that ends with the proxy. It returns
+	// false, and does not run f, before the start and after the end.
+	background func(f func(ctx context.Context)) bool
+	// strayed is called when sessions may have lost their broker: a node moved or is gone.
+	strayed func()
+}
+
 // cluster is one Kafka cluster: who its brokers are, and how they are reached.
 type cluster struct {
-	proxy     *Proxy
-	conf      *config.ClusterPlan
-	log       *slog.Logger
-	dialer    *upstream.Dialer
-	via       *via.Dialer     // nil: brokers are dialled from here
-	tls       *tlsconf.Client // nil: the brokers are spoken to in plaintext
-	method    *auth.Method    // of logging in at its brokers; nil: the proxy does not
-	listeners []*listener
+	clusterOptions
+
+	conf   *config.ClusterPlan
+	log    *slog.Logger
+	dialer *upstream.Dialer
+	via    *via.Dialer     // nil: brokers are dialled from here
+	tls    *tlsconf.Client // nil: the brokers are spoken to in plaintext
+	method *auth.Method    // of logging in at its brokers; nil: the proxy does not
 
 	pulse  pulse
 	asker  asker
@@ -41,9 +58,8 @@ type cluster struct {
 	offers offers
 	tally  clusterTally
 
-	mapLines    pacer // of changes of the map
-	answerLines pacer // of what responses lost
-	shown       atomic.Pointer[view]
+	mapLines pacer // of changes of the map
+	shown    atomic.Pointer[view]
 
 	turn     atomic.Uint32 // which bootstrap broker comes first
 	probes   probes
@@ -61,11 +77,12 @@ type cluster struct {
 
 // newCluster reads the files that a cluster names. Its error joins what is wrong with
 // them; the cluster is not whole then, and is good for closeVia only.
-func newCluster(p *Proxy, conf *config.ClusterPlan) (*cluster, error) {
+func newCluster(conf *config.ClusterPlan, log *slog.Logger, o clusterOptions) (*cluster, error) {
 	c := &cluster{
-		proxy:    p,
+		clusterOptions: o,
+
 		conf:     conf,
-		log:      p.log.With(slog.String(logkey.Cluster, conf.Name)),
+		log:      log,
 		asker:    newAsker(),
 		answered: make(chan struct{}),
 		clashing: map[int32]endpoints.Broker{},
@@ -81,8 +98,8 @@ func newCluster(p *Proxy, conf *config.ClusterPlan) (*cluster, error) {
 		Rules:       conf.Rules,
 		Brokers:     conf.Admitted,
 		Keepalive:   conf.Keepalive,
-		Own:         p.isOwn,
-		DialContext: p.conf.Dial,
+		Own:         o.own,
+		DialContext: o.dial,
 		Source:      conf.Sources,
 	}
 	if err := c.goVia(); err != nil {
@@ -97,14 +114,8 @@ func newCluster(p *Proxy, conf *config.ClusterPlan) (*cluster, error) {
 		}
 	}
 	layouts := make([]endpoints.Layout, len(conf.Listeners))
-	for i := range conf.Listeners {
-		l, err := newListener(c, i, conf.Listeners[i])
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		c.listeners = append(c.listeners, l)
-		layouts[i] = l.conf.Layout()
+	for i, l := range conf.Listeners {
+		layouts[i] = l.Layout()
 	}
 	if err := errlist.Join(errs...); err != nil {
 		return c, err
@@ -212,7 +223,7 @@ func (c *cluster) note(changes []endpoints.Change) {
 	default: // one is waiting already
 	}
 	if slices.ContainsFunc(changes, func(change endpoints.Change) bool { return leavesStrays(change.Kind) }) {
-		c.drainStrays()
+		c.strayed()
 	}
 }
 
@@ -238,9 +249,9 @@ func (c *cluster) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := &view{brokers: c.brokers.Len()}
-	for _, l := range c.listeners {
-		if nodes := c.brokers.Overflowed(l.index); len(nodes) > 0 {
-			v.overflowed = append(v.overflowed, Overflow{l.conf.Name, nodes})
+	for i, l := range c.conf.Listeners {
+		if nodes := c.brokers.Overflowed(i); len(nodes) > 0 {
+			v.overflowed = append(v.overflowed, Overflow{l.Name, nodes})
 		}
 	}
 	c.shown.Store(v)
@@ -278,18 +289,18 @@ func (c *cluster) logChange(change endpoints.Change) {
 	log := c.log.With(slog.Int(logkey.Node, int(b.Node)))
 	switch change.Kind {
 	case endpoints.Overflowed, endpoints.Evicted, endpoints.Unmapped:
-		l := c.listeners[change.Listener]
-		log = log.With(slog.String(logkey.Listener, l.conf.Name))
+		l := c.conf.Listeners[change.Listener]
+		log = log.With(slog.String(logkey.Listener, l.Name))
 		fix := slog.String(logkey.Fix, "widen the listener's nodes range, or pin the node")
 		switch change.Kind {
 		case endpoints.Unmapped:
 			log.Error("no slot is left for this node; it is left out of responses", fix)
 		case endpoints.Evicted:
 			log.Warn("node has no address, or has not been seen for long, and lost its slot to another", fix,
-				slog.String(logkey.Bind, l.conf.BindAddress(change.Slot)))
+				slog.String(logkey.Bind, l.BindAddress(change.Slot)))
 		default:
 			log.Warn("node is outside the listener's range and took a free slot; replicas of this proxy may differ", fix,
-				slog.String(logkey.Bind, l.conf.BindAddress(change.Slot)))
+				slog.String(logkey.Bind, l.BindAddress(change.Slot)))
 		}
 	case endpoints.Replaced:
 		c.log.Error("another cluster answers; all that was known of the old one is forgotten",
@@ -335,12 +346,64 @@ func (c *cluster) isNodeDisputed(listener, slot int) bool {
 	return ok && c.mover.doubts(b)
 }
 
+// advertise gives each broker of a response its address on a listener. A broker that has no
+// slot there, or that a dial rule sends to another broker's address, is marked to be dropped.
+func (c *cluster) advertise(listener int, list []rewrite.Broker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range list {
+		b := &list[i]
+		slot, ok := c.brokers.Slot(listener, b.Node)
+		if !ok || c.clashes(b.Node) {
+			b.Drop = true
+			continue
+		}
+		b.Host, b.Port = c.conf.Listeners[listener].Advertised(slot)
+	}
+}
+
+// place is a node and its slot of a listener.
+type place struct {
+	broker  endpoints.Broker
+	slot    int
+	dialled string // host:port; "" where a dial rule makes no address of it
+}
+
+// places returns the known nodes that have a slot of a listener, by id.
+func (c *cluster) places(listener int) []place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []place
+	for _, b := range c.brokers.Nodes() {
+		slot, ok := c.brokers.Slot(listener, b.Node)
+		if !ok || c.clashes(b.Node) {
+			continue
+		}
+		dialled, _, _ := c.dialer.Rules.Resolve(targetOf(b))
+		all = append(all, place{b, slot, dialled})
+	}
+	return all
+}
+
+// clusterID returns the id that the cluster has given itself; "": none yet.
+func (c *cluster) clusterID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.brokers.ClusterID()
+}
+
 // nodes returns the known brokers by id.
 func (c *cluster) nodes() []endpoints.Broker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.brokers.Nodes()
 }
+
+// addressOf returns the address that is dialled for a broker.
+func (c *cluster) addressOf(b endpoints.Broker) string { return c.dialer.Address(targetOf(b)) }
+
+// known is closed once the cluster has said who its brokers are.
+func (c *cluster) known() <-chan struct{} { return c.answered }
 
 func targetOf(b endpoints.Broker) upstream.Target {
 	return upstream.Target{Node: b.Node, Host: b.Host, Port: b.Port}

@@ -43,21 +43,42 @@ func (t *clusterTally) change(changes []endpoints.Change) {
 	}
 }
 
-// stats returns what is known of a cluster, its listeners excepted.
-func (c *cluster) stats() ClusterStats {
-	health := c.health()
-	stats := ClusterStats{Name: health.Name, Up: health.Up, LastAnswer: health.LastAnswer, Brokers: health.Brokers}
+// dialCounts returns how often each node was dialled, by outcome, in order.
+func (c *cluster) dialCounts() []DialCount {
 	t := &c.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var all []DialCount
 	for d, n := range t.dials {
-		stats.Dials = append(stats.Dials, DialCount{d.node, d.outcome, n})
+		all = append(all, DialCount{d.node, d.outcome, n})
 	}
-	slices.SortFunc(stats.Dials, func(a, b DialCount) int {
+	slices.SortFunc(all, func(a, b DialCount) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Outcome, b.Outcome))
 	})
+	return all
+}
+
+// changeCounts returns how often the map changed, for every kind of change.
+func (c *cluster) changeCounts() []MapChangeCount {
+	t := &c.tally
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []MapChangeCount
 	for _, kind := range endpoints.ChangeKinds() {
-		stats.MapChanges = append(stats.MapChanges, MapChangeCount{string(kind), t.changes[kind]})
+		all = append(all, MapChangeCount{string(kind), t.changes[kind]})
 	}
-	return stats
+	return all
+}
+
+// DialCount counts attempts to reach a broker.
+type DialCount struct {
+	Node    int32 // NoNode for a bootstrap address
+	Outcome DialOutcome
+	Count   int64
+}
+
+// MapChangeCount counts changes of who is where.
+type MapChangeCount struct {
+	Kind  string // an endpoints.ChangeKind
+	Count int64
 }

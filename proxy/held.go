@@ -286,7 +286,7 @@ func (s *session) isEarly() bool {
 		return true
 	}
 	l := s.endpoint.listener
-	return l.users == nil && l.cluster.method == nil && !s.passedLogin.Load() && l.cluster.mover.wantsLogin()
+	return l.users == nil && l.cluster.method == nil && !s.passedLogin.Load() && l.cluster.wantsLogin()
 }
 
 // evicted ends the session for another one that needs what it holds.

@@ -19,7 +19,7 @@ import (
 
 // listener is one way in, and what its clients are told.
 type listener struct {
-	cluster  *cluster
+	cluster  *servedCluster
 	index    int // among the cluster's listeners
 	conf     *config.ListenerPlan
 	log      *slog.Logger
@@ -49,7 +49,7 @@ func (e *endpoint) label() int32 {
 // bootstrapSlot stands for a listener's bootstrap endpoint.
 const bootstrapSlot = -1
 
-func newListener(c *cluster, index int, conf *config.ListenerPlan) (*listener, error) {
+func newListener(c *servedCluster, index int, conf *config.ListenerPlan) (*listener, error) {
 	l := &listener{
 		cluster: c,
 		index:   index,
@@ -77,17 +77,7 @@ func newListener(c *cluster, index int, conf *config.ListenerPlan) (*listener, e
 func (s *session) translate(key int16, brokers rewrite.Brokers) {
 	l := s.endpoint.listener
 	l.cluster.learn(context.Background(), key, brokers, s.to.target)
-	l.cluster.mu.Lock()
-	defer l.cluster.mu.Unlock()
-	for i := range brokers.List {
-		b := &brokers.List[i]
-		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
-		if !ok || l.cluster.clashes(b.Node) {
-			b.Drop = true
-			continue
-		}
-		b.Host, b.Port = l.conf.Advertised(slot)
-	}
+	l.cluster.advertise(l.index, brokers.List)
 }
 
 // refuse closes a connection at a limit, by a reset: nothing was read and nothing

@@ -11,6 +11,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
+	"kproxy/internal/wait"
 )
 
 // A response to a client teaches nothing about nodes that are known: brokers answer
@@ -70,7 +71,7 @@ func (m *mover) trust() endpoints.Trust {
 }
 
 // wantsLogin reports whether the cluster wants a login that only clients have.
-func (m *mover) wantsLogin() bool { return m.trust() == endpoints.Told }
+func (c *cluster) wantsLogin() bool { return c.mover.trust() == endpoints.Told }
 
 // doubts reports whether a question is under way, or waits, about where a node is.
 func (m *mover) doubts(b endpoints.Broker) bool {
@@ -108,7 +109,7 @@ func (c *cluster) sight(seen sighting) {
 	if m.running {
 		return
 	}
-	if c.proxy.background(c.ascertain) {
+	if c.background(c.ascertain) {
 		m.running, m.settled = true, make(chan struct{})
 	}
 }
@@ -148,7 +149,7 @@ func (c *cluster) ascertain(ctx context.Context) {
 		pause := time.Until(m.last.Add(movePause))
 		m.mu.Unlock()
 		if pause > 0 {
-			sleep(ctx, pause)
+			wait.Sleep(ctx, pause)
 		}
 		m.mu.Lock()
 		m.asking, m.next = m.next, nil
@@ -218,39 +219,7 @@ func (c *cluster) askBroker(ctx context.Context, target upstream.Target) error {
 		return err
 	}
 	defer func() { _ = to.conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = to.conn.SetDeadline(past) })()
+	defer wait.Bound(ctx, to.conn)()
 	_, err = c.askMetadata(to)
 	return err
-}
-
-// route is where a session's requests go. It does not change.
-type route struct {
-	target  upstream.Target // the broker that was dialled
-	address string          // where
-	// any request may be sent: the endpoint is the bootstrap endpoint, or the
-	// broker is the endpoint's own. Otherwise only what teaches who is where.
-	any bool
-}
-
-// drainStrays has the sessions end whose node is not at the address any more at
-// which they reached it, or has lost its endpoint to another node.
-func (c *cluster) drainStrays() {
-	for _, s := range c.proxy.live() {
-		if s.strays(c) {
-			s.leave(BrokerMoved)
-		}
-	}
-}
-
-// strays reports whether the session is one of c's, for a node, and reaches
-// something else than its endpoint's node at that node's address.
-func (s *session) strays(c *cluster) bool {
-	s.mu.Lock()
-	to := s.to
-	s.mu.Unlock()
-	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.any {
-		return false
-	}
-	b, ok := c.nodeAt(s.endpoint.listener.index, s.endpoint.slot)
-	return !ok || b.Node != to.target.Node || b.Host == "" || c.dialer.Address(targetOf(b)) != to.address
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"kproxy/internal/endpoints"
-	"kproxy/internal/inflight"
+	"kproxy/internal/wait"
 	"kproxy/internal/wire"
 )
 
@@ -45,29 +45,6 @@ const (
 	// offerPause is how long it is told that there is none.
 	offerPause = time.Second
 )
-
-// offer answers ApiVersions for a client that has not logged in.
-func (s *session) offer(ctx context.Context, version int16) ([]byte, error) {
-	l := s.endpoint.listener
-	key := offerKey{NoNode, version}
-	var node endpoints.Broker
-	if s.endpoint.slot != bootstrapSlot {
-		if b, ok := l.cluster.nodeAt(l.index, s.endpoint.slot); ok {
-			key.node, node = b.Node, b
-		}
-	}
-	payload, err := l.cluster.offered(ctx, key, node)
-	if err != nil {
-		return nil, dialFailure(err)
-	}
-	r := inflight.Request{Key: kmsg.ApiVersions.Int16(), Version: version}
-	out, notes, err := l.rewriter.Whole(r.Key, version, payload)
-	if err != nil {
-		return nil, end(BadAnswer, err)
-	}
-	s.rewrote(r, notes)
-	return out, nil
-}
 
 // offered returns what a broker answers, as it was heard less than offerLife ago.
 // One question at a time is asked, however many clients wait for it.
@@ -110,7 +87,7 @@ func (c *cluster) askOffer(ctx context.Context, key offerKey, node endpoints.Bro
 		return nil, err
 	}
 	defer func() { _ = to.conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = to.conn.SetDeadline(past) })()
+	defer wait.Bound(ctx, to.conn)()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.Version = key.version
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "kproxy", "1"

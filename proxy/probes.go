@@ -29,9 +29,9 @@ const probePrefix = "kproxy-probe/"
 // An id of another kproxy passes, because one kproxy may be the broker of another.
 // The same id in two sessions at once has come round a circle of kproxies.
 type probes struct {
-	mu      sync.Mutex          // guards the following
-	flying  map[string]*probe   // by id
-	foreign map[string]*session // live sessions of other kproxies' ids, by id
+	mu      sync.Mutex        // guards the following
+	flying  map[string]*probe // by id
+	foreign map[string]any    // live sessions of other kproxies' ids, by id
 	loops   map[string]time.Time
 }
 
@@ -94,36 +94,45 @@ func (p *probes) loop(address string) error {
 	}
 }
 
+// probeArrived takes the client.id of a session of this cluster. It reports whether the
+// session is a question of kproxy's own that has come back. Sessions are compared by ==.
+func (c *cluster) probeArrived(session any, clientID string) bool {
+	return c.probes.arrived(session, clientID)
+}
+
+// probeLeft forgets a session that has ended.
+func (c *cluster) probeLeft(session any, clientID string) { c.probes.left(session, clientID) }
+
 // arrived takes the client.id of a session of this cluster, and reports whether
 // the session is a probe that has come round.
-func (p *probes) arrived(s *session) bool {
-	if !strings.HasPrefix(s.clientID, probePrefix) {
+func (p *probes) arrived(session any, clientID string) bool {
+	if !strings.HasPrefix(clientID, probePrefix) {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if own := p.flying[s.clientID]; own != nil {
+	if own := p.flying[clientID]; own != nil {
 		own.returned.Store(true)
 		return true
 	}
-	if p.foreign[s.clientID] != nil {
+	if p.foreign[clientID] != nil {
 		return true
 	}
 	if p.foreign == nil {
-		p.foreign = map[string]*session{}
+		p.foreign = map[string]any{}
 	}
-	p.foreign[s.clientID] = s
+	p.foreign[clientID] = session
 	return false
 }
 
 // left forgets a session that has ended.
-func (p *probes) left(s *session) {
-	if !strings.HasPrefix(s.clientID, probePrefix) {
+func (p *probes) left(session any, clientID string) {
+	if !strings.HasPrefix(clientID, probePrefix) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.foreign[s.clientID] == s {
-		delete(p.foreign, s.clientID)
+	if p.foreign[clientID] == session {
+		delete(p.foreign, clientID)
 	}
 }

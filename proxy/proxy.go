@@ -23,7 +23,7 @@ import (
 type Proxy struct {
 	conf     Config // defaults filled in
 	log      *slog.Logger
-	clusters []*cluster
+	clusters []*servedCluster
 	doors    []*door    // from Start on
 	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
@@ -75,7 +75,7 @@ func New(conf *Config) (*Proxy, error) {
 	p.admission.Init(p.log, 0) // until Start
 	errs := []error{p.conf.CheckState()}
 	for _, conf := range plan.Clusters {
-		c, err := newCluster(p, conf)
+		c, err := newServedCluster(p, conf)
 		p.clusters = append(p.clusters, c)
 		errs = append(errs, err)
 	}
@@ -132,9 +132,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if err := p.open(ctx); err != nil {
 		p.closeSockets()
 		for _, c := range p.clusters {
-			if c.state != nil {
-				c.state.close()
-			}
+			c.closeState()
 		}
 		p.stop()
 		p.life = closed
@@ -154,9 +152,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	}
 	for _, c := range p.clusters {
 		p.asking.Go(func() { c.askUntilAnswered(ctx) })
-		if c.state != nil {
-			p.asking.Go(func() { c.keepState(ctx) })
-		}
+		p.asking.Go(func() { c.keepState(ctx) })
 	}
 	p.sweeping.Go(func() { p.sweep(ctx) })
 	p.sweeping.Go(func() { p.watchFiles(ctx) })

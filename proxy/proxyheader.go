@@ -3,22 +3,14 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 
 	"github.com/pires/go-proxyproto"
 
 	"kproxy/internal/wire"
-	"kproxy/proxy/config"
 )
-
-// party is who a broker's connection is opened for: a client and the address
-// that it connected to. The zero party is the proxy itself.
-type party struct{ client, to netip.AddrPort }
 
 // readProxyHeader takes the header of a load balancer off the front of the
 // client's bytes, if one is there, and counts the connection by the client that
@@ -114,53 +106,4 @@ func describeTLVs(tlvs []proxyproto.TLV) string {
 	}
 	text := strings.Join(all, " ")
 	return text[:min(len(text), most)]
-}
-
-// unmapped is an address whose IPv4 is not within IPv6.
-func unmapped(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
-
-// addressOf is the address and port of one side of a connection; the zero
-// AddrPort where it has none.
-func addressOf(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return unmapped(tcp.AddrPort())
-}
-
-// introduce tells the broker's side, which is told who every connection is
-// for, who that is.
-func (c *cluster) introduce(ctx context.Context, conn net.Conn, who party) error {
-	if c.conf.ProxyProtocol == "" {
-		return nil
-	}
-	header := &proxyproto.Header{Version: headerVersion(c.conf.ProxyProtocol), Command: proxyproto.LOCAL}
-	if who.client.IsValid() && who.to.IsValid() && who.client.Addr().Is4() == who.to.Addr().Is4() {
-		header.Command = proxyproto.PROXY
-		header.TransportProtocol = proxyproto.TCPv4
-		if who.client.Addr().Is6() {
-			header.TransportProtocol = proxyproto.TCPv6
-		}
-		header.SourceAddr, header.DestinationAddr = net.TCPAddrFromAddrPort(who.client), net.TCPAddrFromAddrPort(who.to)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(past) })
-	_, err := header.WriteTo(conn)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("PROXY protocol header: %w", err)
-	}
-	return nil
-}
-
-// headerVersion returns the number of a version.
-func headerVersion(v config.HeaderVersion) byte {
-	if v == config.HeaderV1 {
-		return 1
-	}
-	return 2
 }

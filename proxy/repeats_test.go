@@ -16,7 +16,7 @@ import (
 func repeatLog() (*listener, *bytes.Buffer) {
 	var log bytes.Buffer
 	return &listener{
-		cluster: &cluster{conf: &config.ClusterPlan{Cluster: &config.Cluster{Name: "orders"}}},
+		cluster: &servedCluster{conf: &config.ClusterPlan{Cluster: &config.Cluster{Name: "orders"}}},
 		conf:    &config.ListenerPlan{Listener: &config.Listener{Name: "bob"}, Key: "clusters.orders.listeners.bob"},
 		log:     slog.New(slog.NewTextHandler(&log, nil)),
 	}, &log

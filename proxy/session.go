@@ -176,7 +176,7 @@ func (s *session) close() {
 		_ = s.broker.Close()
 	}
 	_ = s.stream.Close()
-	s.endpoint.listener.cluster.probes.left(s)
+	s.endpoint.listener.cluster.probeLeft(s, s.clientID)
 	s.up.GiveBack()
 	s.down.GiveBack()
 	s.proxy.budget.ending.Add(-s.ended().frees)
@@ -230,7 +230,7 @@ func (s *session) turnAway(first wire.RequestHeader) {
 // enter has the client log in, where it has to, and sees to it that it is not the
 // proxy itself.
 func (s *session) enter(ctx context.Context) error {
-	if c := s.endpoint.listener.cluster; c.probes.arrived(s) {
+	if c := s.endpoint.listener.cluster; c.probeArrived(s, s.clientID) {
 		return &ended{
 			reason: Loop,
 			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),

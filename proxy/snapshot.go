@@ -32,19 +32,6 @@ type ClusterStats struct {
 	Listeners  []ListenerStats  // in the order of the configuration
 }
 
-// DialCount counts attempts to reach a broker.
-type DialCount struct {
-	Node    int32 // NoNode for a bootstrap address
-	Outcome DialOutcome
-	Count   int64
-}
-
-// MapChangeCount counts changes of who is where.
-type MapChangeCount struct {
-	Kind  string // an endpoints.ChangeKind
-	Count int64
-}
-
 // ListenerStats is about one listener. Opened is the sum of Active and Closed.
 type ListenerStats struct {
 	Name   string

@@ -125,9 +125,12 @@ func (c *cluster) remember(ctx context.Context, dir string) error {
 }
 
 // keepState writes the state after every change of the map, until ctx ends, and
-// then once more. A write that fails costs memory of the map at a restart and
+// then once more, if there is a state file. A write that fails costs memory of the map at a restart and
 // nothing else; it is tried again.
 func (c *cluster) keepState(ctx context.Context) {
+	if c.state == nil {
+		return
+	}
 	defer c.state.close()
 	failed := false
 	wait := stateKeep
@@ -157,5 +160,12 @@ func (c *cluster) keepState(ctx context.Context) {
 		if failed {
 			wait = stateRetry
 		}
+	}
+}
+
+// closeState gives up the state file, if there is one, where keepState has not begun.
+func (c *cluster) closeState() {
+	if c.state != nil {
+		c.state.close()
 	}
 }

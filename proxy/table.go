@@ -23,7 +23,7 @@ func (p *Proxy) Table(ctx context.Context) []Row {
 	var rows []Row
 	for _, c := range p.clusters {
 		select {
-		case <-c.answered:
+		case <-c.known():
 		case <-ctx.Done():
 		}
 		for _, l := range c.listeners {
@@ -41,18 +41,11 @@ func (l *listener) rows() []Row {
 		Bootstrap: hostport.Join(host, port),
 		Node:      NoNode,
 	}
-	l.cluster.mu.Lock()
-	defer l.cluster.mu.Unlock()
 	var rows []Row
-	for _, b := range l.cluster.brokers.Nodes() {
-		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
-		if !ok || l.cluster.clashes(b.Node) {
-			continue
-		}
+	for _, at := range l.cluster.places(l.index) {
 		row := base
-		row.Node = b.Node
-		row.Bind, row.Advertised = l.conf.BindAddress(slot), l.advertised(slot)
-		row.Dialled, _, _ = l.cluster.dialer.Rules.Resolve(targetOf(b)) // "" where a rule makes no address of it
+		row.Node, row.Dialled = at.broker.Node, at.dialled
+		row.Bind, row.Advertised = l.conf.BindAddress(at.slot), l.advertised(at.slot)
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
@@ -80,9 +73,7 @@ func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
 				all = append(all, Broker(b))
 			}
 		}
-		c.mu.Lock()
-		clusterID = c.brokers.ClusterID()
-		c.mu.Unlock()
+		clusterID = c.clusterID()
 	}
 	return clusterID, all
 }

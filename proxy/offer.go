@@ -1,0 +1,32 @@
+package proxy
+
+import (
+	"context"
+	"kproxy/internal/endpoints"
+	"kproxy/internal/inflight"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// offer answers ApiVersions for a client that has not logged in.
+func (s *session) offer(ctx context.Context, version int16) ([]byte, error) {
+	l := s.endpoint.listener
+	key := offerKey{NoNode, version}
+	var node endpoints.Broker
+	if s.endpoint.slot != bootstrapSlot {
+		if b, ok := l.cluster.nodeAt(l.index, s.endpoint.slot); ok {
+			key.node, node = b.Node, b
+		}
+	}
+	payload, err := l.cluster.offered(ctx, key, node)
+	if err != nil {
+		return nil, dialFailure(err)
+	}
+	r := inflight.Request{Key: kmsg.ApiVersions.Int16(), Version: version}
+	out, notes, err := l.rewriter.Whole(r.Key, version, payload)
+	if err != nil {
+		return nil, end(BadAnswer, err)
+	}
+	s.rewrote(r, notes)
+	return out, nil
+}
