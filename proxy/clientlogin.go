@@ -66,20 +66,20 @@ func (s *session) mustLogIn() bool { return s.endpoint.listener.users != nil && 
 // admit has the client log in. Its first request's header is in the pipe.
 func (s *session) admit(ctx context.Context) error {
 	deadline := time.Now().Add(s.proxy.conf.FirstRequestTimeout)
-	if err := s.client.SetReadDeadline(deadline); err != nil {
-		return end(ClientReset, err)
+	if err := s.arriveBy(deadline); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	for s.user == "" {
-		if why := s.asked(); why != nil { // the drain's own deadline may just have been overwritten
+		if why := s.life.leaving(); why != nil {
 			return why
 		}
 		if err := s.loginRequest(ctx); err != nil {
 			return s.beforeLogin(err)
 		}
 	}
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+	if _, err := s.readBy(time.Time{}); err != nil {
 		return end(ClientReset, err)
 	}
 	return nil // a drain that has come meanwhile is seen by the pump of requests
@@ -91,7 +91,7 @@ func (s *session) beforeLogin(err error) error {
 	switch {
 	case !errors.As(err, &side):
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded) && s.asked() == nil:
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.life.leaving() == nil:
 		return end(ClientLogin, errors.New("no login in time"))
 	case errors.Is(err, io.EOF):
 		return end(ClientClosed, errors.New("before it had logged in"))
@@ -276,7 +276,7 @@ func (s *session) step(ctx context.Context, token []byte) (answer []byte, fails,
 // more, if it does not: it drains, or its client has left. A client that has ended
 // its side has left, too: a broker would close its connection.
 func (s *session) stays() error {
-	if why := s.asked(); why != nil {
+	if why := s.life.leaving(); why != nil {
 		return why
 	}
 	if t, ok := transportOf(relay.SocketOf(s.client)); ok && (t.closed || t.ended) {
@@ -290,8 +290,8 @@ func (s *session) stays() error {
 func (s *session) unchecked(err error) error {
 	const fix = "offer SCRAM, whose logins cost kproxy nothing, or users with fewer iterations; limits.max_per_source and limits.accept_rate bound a flood"
 	switch {
-	case s.asked() != nil:
-		return s.asked()
+	case s.life.leaving() != nil:
+		return s.life.leaving()
 	case errors.Is(err, auth.ErrTooMany):
 		return &ended{reason: TooManyLogins, err: errors.New("too many passwords wait to be checked, and none from as many as this address and user"), fix: fix}
 	case errors.Is(err, context.DeadlineExceeded):

@@ -55,7 +55,7 @@ func TestUncheckedPasswords(t *testing.T) {
 		}
 	}
 	s := &session{}
-	s.leaving.Store(end(Drained, nil))
+	s.life.leave(askDrain)
 	if why, _ := errors.AsType[*ended](s.stays()); why == nil || why.reason != Drained {
 		t.Errorf("a session that drains waits for its turn: %v", why)
 	}

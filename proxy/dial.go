@@ -41,9 +41,9 @@ func (s *session) dial(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.why != nil { // cut meanwhile, when there was no broker to be cut from
+	if why := s.life.ended(); why != nil { // cut meanwhile, when there was no broker to be cut from
 		_ = to.conn.Close()
-		return s.why
+		return why
 	}
 	s.broker, s.plain = to.conn, relay.IsPlainTCP(s.stream) && relay.IsPlainTCP(to.conn)
 	s.startRenewing(ctx, &to)

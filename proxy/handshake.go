@@ -91,11 +91,8 @@ func (h *handshaking) leave() {
 // handshake does the server's part of a TLS handshake with the client. What the
 // session has read and not used is the beginning of it.
 func (s *session) handshake(ctx context.Context) error {
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return end(ClientReset, err)
-	}
-	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
-		return why
+	if err := s.arriveBy(time.Time{}); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
@@ -143,7 +140,7 @@ func (s *session) route(name string) (*tlsconf.Server, error) {
 func (s *session) handshakeFailed(h *handshaking, err error) error {
 	failed, ok := errors.AsType[*tlsconf.Error](err)
 	refused, isRefused := errors.AsType[*ended](err)
-	why := s.leaving.Load()
+	why := s.life.leaving()
 	switch {
 	case why != nil: // a drain wakes goroutines that wait for a client
 		return why
@@ -169,7 +166,7 @@ func (s *session) lingerForAlert(failure tlsconf.Failure) {
 		return
 	}
 	relay.CloseWrite(s.client)
-	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
+	if _, err := s.readBy(time.Now().Add(clientLinger)); err == nil {
 		_, _ = io.Copy(io.Discard, s.client)
 	}
 }

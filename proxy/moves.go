@@ -237,7 +237,7 @@ type route struct {
 func (c *cluster) drainStrays() {
 	for _, s := range c.proxy.live() {
 		if s.strays(c) {
-			s.leave(BrokerMoved)
+			s.leave(askMove)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (s *session) isAnyones(reason CloseReason) bool {
 // and why. Ends before a first request are merged, but for those of health checks,
 // which only the level debug shows.
 func (s *session) report() {
-	why := s.ended()
+	why := s.life.ended()
 	now := time.Now()
 	took := now.Sub(s.opened)
 	endOf := SessionEnd{

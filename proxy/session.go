@@ -79,23 +79,19 @@ type session struct {
 	clientID    string
 	user        string             // the user as which the client has logged in at the proxy; "": it has not
 	login       *auth.Conversation // the client's login at the proxy that goes on, or the last one
-	parking     atomic.Bool        // the pump of requests has ended, for the session to be parked
 	node        atomic.Int32       // whose endpoint the client chose, as NodeCount has it
 	to          *route             // where requests go; nil: no broker was dialled yet; set like broker
 	expires     mark.Mark
-	held        atomic.Int64          // bytes beside the buffers (see budget)
-	passedLogin atomic.Bool           // the broker has answered what it answers only behind a login
-	leaving     atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
-	idleAt      atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
-	parkAt      atomic.Int64          // the same, when it was asked whether it can be parked
-	ticket      uint64                // of the lot, which guards it; 0: the session is not parked
+	held        atomic.Int64 // bytes beside the buffers (see budget)
+	passedLogin atomic.Bool  // the broker has answered what it answers only behind a login
+	life        lifecycle
+	ticket      uint64 // of the lot, which guards it; 0: the session is not parked
 
 	renewal *renewal // of the proxy's login at the broker; nil: it lasts; set with broker
 
 	watch watch // the sweep's
 
-	mu  sync.Mutex // guards why, and the setting of party, broker, to, plain and renewal
-	why *ended     // the first reason
+	mu sync.Mutex // guards the setting of party, broker, to, plain and renewal
 }
 
 func newSession(d *door, client net.Conn) *session {
@@ -123,7 +119,7 @@ func newSession(d *door, client net.Conn) *session {
 func (s *session) open(ctx context.Context) bool {
 	header, err := s.firstHeader(ctx)
 	if err != nil {
-		s.note(err)
+		s.life.note(err)
 		return false
 	}
 	s.clientID = string(header.ClientID)
@@ -131,20 +127,20 @@ func (s *session) open(ctx context.Context) bool {
 		err = s.dial(ctx)
 	}
 	if err != nil {
-		s.note(err)
+		s.life.note(err)
 		s.turnAway(header)
 		return false
 	}
 	if s.strays(s.endpoint.listener.cluster) { // the map has changed during the dial
-		s.leave(BrokerMoved)
+		s.leave(askMove)
 	}
 	return true
 }
 
 // move moves requests and answers until the session is parked, or has ended.
 func (s *session) move() (parked bool) {
-	for s.ended() == nil {
-		if s.pump(); s.parking.Load() && s.proxy.lot.park(s) {
+	for s.life.ended() == nil {
+		if s.pump() && s.proxy.lot.park(s) {
 			return true
 		}
 	}
@@ -156,18 +152,19 @@ func (s *session) move() (parked bool) {
 
 // pump runs both pumps until they end: with the session, or because it can be
 // parked.
-func (s *session) pump() {
-	s.parking.Store(false)
+func (s *session) pump() (parks bool) {
+	s.life.drop(parking)
 	s.keep()
 	s.up.Connect(s.stream, s.broker, s.proxy.pipes)
 	s.down.Connect(s.broker, s.stream, s.proxy.pipes)
 	var answers sync.WaitGroup
 	answers.Go(s.pumpAnswers)
-	s.pumpRequests()
+	parks = s.pumpRequests()
 	answers.Wait()
 	if s.queue.IsClosed() { // it has ended: a reason that neither has noted stands here
-		s.note(end(BrokerClosed, nil))
+		s.life.note(end(BrokerClosed, nil))
 	}
+	return parks
 }
 
 // close closes both connections, and gives back what the session has borrowed.
@@ -179,7 +176,7 @@ func (s *session) close() {
 	s.endpoint.listener.cluster.probes.left(s)
 	s.up.GiveBack()
 	s.down.GiveBack()
-	s.proxy.budget.ending.Add(-s.ended().frees)
+	s.proxy.budget.ending.Add(-s.life.ended().frees)
 	s.Release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
 
@@ -194,7 +191,7 @@ func (s *session) resetIfDown() {
 // isDown reports whether the session has ended because its broker is down, or the way to
 // it: none was reached, or no response came through.
 func (s *session) isDown() bool {
-	switch traitsOf[s.ended().reason].reset {
+	switch traitsOf[s.life.ended().reason].reset {
 	case resetAlways:
 		return true
 	case resetUnheard:
@@ -215,7 +212,7 @@ func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.user != "" }
 
 // turnAway ends a session that has no broker.
 func (s *session) turnAway(first wire.RequestHeader) {
-	switch why := s.ended(); {
+	switch why := s.life.ended(); {
 	case isRefusedLogin(why.err):
 		s.tellLoginRefused(first)
 		s.lingerForClient()
@@ -241,29 +238,6 @@ func (s *session) enter(ctx context.Context) error {
 		return s.admit(ctx)
 	}
 	return nil
-}
-
-// note keeps why the session ends, unless something else has ended it before. It
-// reports whether it does.
-func (s *session) note(err error) (isFirst bool) {
-	var why *ended
-	if !errors.As(err, &why) {
-		why = end(BadRequest, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.why != nil {
-		return false
-	}
-	s.why = why
-	return true
-}
-
-// ended returns why the session ends, or nil while it does not.
-func (s *session) ended() *ended {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.why
 }
 
 // firstHeader reads the header of the first request, and leaves it in the pipe.
@@ -309,7 +283,7 @@ func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 	if err != nil {
 		return wire.RequestHeader{}, s.beforeRequest(err)
 	}
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+	if _, err := s.readBy(time.Time{}); err != nil { // a drain that has come meanwhile ends the session behind this request
 		return wire.RequestHeader{}, end(ClientReset, err)
 	}
 	return h, nil
@@ -317,13 +291,29 @@ func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
 
 // hurry gives the client as long as it may take for its first request.
 func (s *session) hurry() error {
-	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
+	return s.arriveBy(time.Now().Add(s.proxy.conf.FirstRequestTimeout))
+}
+
+// arriveBy is readBy for a client that has no broker yet. The error says that the session
+// ends.
+func (s *session) arriveBy(deadline time.Time) error {
+	asked, err := s.readBy(deadline)
+	if err != nil {
 		return end(ClientReset, err)
 	}
-	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
+	if why := asked.end(); why != nil {
 		return why
 	}
 	return nil
+}
+
+// readBy lets reads from the client fail from deadline on; the zero time: never. It returns
+// what the session has been asked: the deadline in the past, by which a goroutine that asks
+// something wakes the session, may just have been overwritten. No other function sets a
+// deadline that is not in the past.
+func (s *session) readBy(deadline time.Time) (asks, error) {
+	err := s.client.SetReadDeadline(deadline)
+	return s.life.asks(), err
 }
 
 // beforeRequest says why no first request came.
@@ -332,8 +322,8 @@ func (s *session) beforeRequest(err error) error {
 	switch {
 	case !errors.As(err, &side):
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded) && s.leaving.Load() != nil:
-		return s.leaving.Load()
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.life.leaving() != nil:
+		return s.life.leaving()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &ended{
 			reason: FirstRequestTimeout,
@@ -408,7 +398,7 @@ func (s *session) checkSize(size int32) error {
 }
 
 // drain asks the session to end once the answers in flight are delivered.
-func (s *session) drain() { s.leave(Drained) }
+func (s *session) drain() { s.leave(askDrain) }
 
 // cut ends the session at once.
 func (s *session) cut(reason CloseReason) {
@@ -416,7 +406,7 @@ func (s *session) cut(reason CloseReason) {
 	if owed := s.queue.Owed(); owed > 0 {
 		why.err = errUnanswered(owed)
 	}
-	s.note(why)
+	s.life.note(why)
 	relay.CloseNow(s.client)
 	s.closeBroker()
 	s.proxy.lot.wake(s)
@@ -437,11 +427,11 @@ var past = time.Unix(1, 0)
 // lingerForClient ends the proxy's side where the client has not ended its own, and waits a
 // little until the client does the same, if the reason asks for it.
 func (s *session) lingerForClient() {
-	if !traitsOf[s.ended().reason].linger {
+	if !traitsOf[s.life.ended().reason].linger {
 		return
 	}
 	relay.CloseWrite(s.stream)
-	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
+	if _, err := s.readBy(time.Now().Add(clientLinger)); err == nil {
 		_, _ = io.Copy(io.Discard, s.stream)
 	}
 }
