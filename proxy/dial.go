@@ -12,7 +12,6 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
-	"kproxy/internal/relay"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
 )
@@ -24,48 +23,6 @@ type link struct {
 	address string       // where it leads, or would have led
 	host    string       // the broker's own name, host:port
 	login   auth.Session // what the proxy's own login has opened
-}
-
-// dial connects the session to its broker: the one whose endpoint the client
-// chose, or any for bootstrap. A node that is not known yet is asked for at a
-// bootstrap broker.
-func (s *session) dial(ctx context.Context) error {
-	l := s.endpoint.listener
-	c := l.cluster
-	to, own, err := s.reach(ctx, c)
-	s.mu.Lock()
-	s.to = &route{target: to.target, address: to.address, any: own}
-	s.mu.Unlock()
-	if err != nil {
-		return dialFailure(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if why := s.life.ended(); why != nil { // cut meanwhile, when there was no broker to be cut from
-		_ = to.conn.Close()
-		return why
-	}
-	s.broker, s.plain = to.conn, relay.IsPlainTCP(s.stream) && relay.IsPlainTCP(to.conn)
-	s.startRenewing(ctx, &to)
-	return nil
-}
-
-// reach makes the connection to the session's broker. own says that the broker may
-// be sent any request: it is the endpoint's own, or the endpoint is for any.
-func (s *session) reach(ctx context.Context, c *cluster) (to link, own bool, err error) {
-	l := s.endpoint.listener
-	if s.endpoint.slot == bootstrapSlot {
-		to, err = c.dialAny(ctx, s.party)
-		return to, true, err
-	}
-	c.settle(ctx, func() bool { return c.isNodeDisputed(l.index, s.endpoint.slot) })
-	if b, ok := c.nodeAt(l.index, s.endpoint.slot); ok {
-		s.node.Store(b.Node)
-		to, err = c.dialNode(ctx, b, s.party)
-		return to, true, err
-	}
-	to, err = c.dialAny(ctx, s.party)
-	return to, false, err
 }
 
 func dialFailure(err error) *ended {

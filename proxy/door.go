@@ -133,10 +133,9 @@ func (d *door) accept(ctx context.Context) {
 			d.endpoint.listener.refuse(conn, CloseReason(refused))
 			continue
 		}
-		s := newSession(d, conn)
-		s.source, s.headed = source, headed
+		s := newSession(d, conn, source)
 		d.proxy.serving.Add(1)
-		go d.proxy.serve(ctx, s)
+		go d.proxy.serve(ctx, s, headed)
 	}
 }
 
@@ -179,7 +178,8 @@ func (s *session) leaveGates() {
 
 // moveTo makes the session one of the endpoint that its client has asked for by
 // name, or says why that refuses it.
-func (s *session) moveTo(e *endpoint) (refused CloseReason) {
+func (a *arrival) moveTo(e *endpoint) (refused CloseReason) {
+	s := a.s
 	if s.door.shared {
 		if refused = CloseReason(e.listener.gate.Join(s.source)); refused != "" {
 			return refused

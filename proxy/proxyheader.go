@@ -25,8 +25,9 @@ type party struct{ client, to netip.AddrPort }
 // itself is the client: being in proxy_protocol.from lets a peer name clients, and
 // does not let it past allow, deny and max_per_source. The header is read through
 // the pipe, so that the connection stays a plain one.
-func (s *session) readProxyHeader() error {
-	header, err := s.takeProxyHeader()
+func (a *arrival) readProxyHeader() error {
+	s := a.s
+	header, err := a.takeProxyHeader()
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,8 @@ func (s *session) readProxyHeader() error {
 
 // takeProxyHeader reads the header and drops it from the pipe. It returns nil if
 // there is none and none is required.
-func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
+func (a *arrival) takeProxyHeader() (*proxyproto.Header, error) {
+	s := a.s
 	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return nil, err

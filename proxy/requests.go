@@ -74,7 +74,7 @@ func (s *session) nextRequest() error {
 		return err
 	}
 	s.midRequest = true
-	if err := s.checkSize(wire.Size(b)); err != nil {
+	if err := s.proxy.limitOfRequests().check(wire.Size(b)); err != nil {
 		return err
 	}
 	if b, err = s.up.Peek(wire.RequestPrefixLen); err != nil {
@@ -222,7 +222,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 
 // produce forwards a Produce request. One with acks 0 is never answered.
 func (s *session) produce(r inflight.Request, frame int) error {
-	h, err := s.readHeader()
+	h, err := readHeader(&s.up)
 	if err != nil {
 		return err
 	}
@@ -307,5 +307,3 @@ func (s *session) push(r inflight.Request) (mine bool, err error) {
 }
 
 var errAnswersEnded = errors.New("no answers follow")
-
-func errFrameSize(size int32) error { return fmt.Errorf("a frame of %d bytes", size) }

@@ -1,22 +1,16 @@
 package proxy
 
 import (
-	"context"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"kproxy/internal/auth"
 	"kproxy/internal/inflight"
 	"kproxy/internal/mark"
 	"kproxy/internal/relay"
-	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
 
@@ -56,7 +50,6 @@ type session struct {
 	endpoint *endpoint // the endpoint that the client chose; Proxy.mu guards its setting
 	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
 	admitted bool      // by the gate of that listener, beside the door's
-	headed   bool      // a PROXY protocol header may come first
 	plain    bool      // both connections are TCP and nothing else; set with broker
 
 	midRequest bool // the pump of requests has begun to read one
@@ -77,10 +70,10 @@ type session struct {
 	walker   rewrite.Walker
 
 	clientID    string
-	user        string             // the user as which the client has logged in at the proxy; "": it has not
-	login       *auth.Conversation // the client's login at the proxy that goes on, or the last one
-	node        atomic.Int32       // whose endpoint the client chose, as NodeCount has it
-	to          *route             // where requests go; nil: no broker was dialled yet; set like broker
+	user        string       // the user as which the client has logged in at the proxy; "": it has not
+	login       *clientLogin // at kproxy; nil: the client has not begun one
+	node        atomic.Int32 // whose endpoint the client chose, as NodeCount has it
+	to          *route       // where requests go; nil: no broker was dialled yet; set like broker
 	expires     mark.Mark
 	held        atomic.Int64 // bytes beside the buffers (see budget)
 	passedLogin atomic.Bool  // the broker has answered what it answers only behind a login
@@ -94,12 +87,14 @@ type session struct {
 	mu sync.Mutex // guards the setting of party, broker, to, plain and renewal
 }
 
-func newSession(d *door, client net.Conn) *session {
+// newSession returns the session of a connection that the door's gate counts by source.
+func newSession(d *door, client net.Conn, source netip.Addr) *session {
 	s := &session{
 		proxy:    d.proxy,
 		door:     d,
 		endpoint: d.endpoint,
 		from:     client.RemoteAddr().String(),
+		source:   source,
 		opened:   time.Now(),
 		client:   client,
 		stream:   client,
@@ -112,29 +107,6 @@ func newSession(d *door, client net.Conn) *session {
 	s.expires = s.proxy.conf.expiry(s.opened)
 	s.queue.Init()
 	return s
-}
-
-// open reads what the client wants, and connects it with its broker. It reports
-// whether it did.
-func (s *session) open(ctx context.Context) bool {
-	header, err := s.firstHeader(ctx)
-	if err != nil {
-		s.life.note(err)
-		return false
-	}
-	s.clientID = string(header.ClientID)
-	if err = s.enter(ctx); err == nil {
-		err = s.dial(ctx)
-	}
-	if err != nil {
-		s.life.note(err)
-		s.turnAway(header)
-		return false
-	}
-	if s.strays(s.endpoint.listener.cluster) { // the map has changed during the dial
-		s.leave(askMove)
-	}
-	return true
 }
 
 // move moves requests and answers until the session is parked, or has ended.
@@ -210,103 +182,6 @@ func (s *session) isDown() bool {
 // login from the proxy.
 func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.user != "" }
 
-// turnAway ends a session that has no broker.
-func (s *session) turnAway(first wire.RequestHeader) {
-	switch why := s.life.ended(); {
-	case isRefusedLogin(why.err):
-		s.tellLoginRefused(first)
-		s.lingerForClient()
-	case why.reason == BrokerLogin:
-		relay.CloseByReset(s.client) // as resetIfDown
-	default:
-		s.resetIfDown()
-		s.lingerForClient()
-	}
-}
-
-// enter has the client log in, where it has to, and sees to it that it is not the
-// proxy itself.
-func (s *session) enter(ctx context.Context) error {
-	if c := s.endpoint.listener.cluster; c.probes.arrived(s) {
-		return &ended{
-			reason: Loop,
-			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
-			fix:    "point clusters." + c.conf.Name + ".bootstrap at the brokers themselves",
-		}
-	}
-	if s.mustLogIn() {
-		return s.admit(ctx)
-	}
-	return nil
-}
-
-// firstHeader reads the header of the first request, and leaves it in the pipe.
-// Until it is complete the client has a deadline, and no broker is dialled. A load
-// balancer's header may come before it, and then a TLS handshake, which has a deadline of
-// its own.
-func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
-	s.keep()
-	s.up.Keeper.Turn.Begin()
-	defer s.up.Keeper.Turn.End()
-	s.up.Connect(s.client, nil, nil)
-	if err := s.hurry(); err != nil {
-		return wire.RequestHeader{}, err
-	}
-	if s.headed {
-		if err := s.readProxyHeader(); err != nil {
-			return wire.RequestHeader{}, s.beforeRequest(err)
-		}
-	}
-	if s.endpoint.listener.tls != nil {
-		if err := s.handshake(ctx); err != nil {
-			return wire.RequestHeader{}, err
-		}
-		if err := s.hurry(); err != nil {
-			return wire.RequestHeader{}, err
-		}
-	}
-	b, err := s.up.Peek(wire.SizeLen)
-	if err != nil {
-		return wire.RequestHeader{}, s.beforeRequest(err)
-	}
-	if foreign := wire.Recognize(b); foreign != wire.NotForeign {
-		return wire.RequestHeader{}, &ended{
-			reason: ForeignProtocol,
-			err:    errors.New("the client sent " + string(foreign)),
-			fix:    foreign.Advice(),
-		}
-	}
-	if err := s.checkSize(wire.Size(b)); err != nil {
-		return wire.RequestHeader{}, err
-	}
-	h, err := s.readHeader()
-	if err != nil {
-		return wire.RequestHeader{}, s.beforeRequest(err)
-	}
-	if _, err := s.readBy(time.Time{}); err != nil { // a drain that has come meanwhile ends the session behind this request
-		return wire.RequestHeader{}, end(ClientReset, err)
-	}
-	return h, nil
-}
-
-// hurry gives the client as long as it may take for its first request.
-func (s *session) hurry() error {
-	return s.arriveBy(time.Now().Add(s.proxy.conf.FirstRequestTimeout))
-}
-
-// arriveBy is readBy for a client that has no broker yet. The error says that the session
-// ends.
-func (s *session) arriveBy(deadline time.Time) error {
-	asked, err := s.readBy(deadline)
-	if err != nil {
-		return end(ClientReset, err)
-	}
-	if why := asked.end(); why != nil {
-		return why
-	}
-	return nil
-}
-
 // readBy lets reads from the client fail from deadline on; the zero time: never. It returns
 // what the session has been asked: the deadline in the past, by which a goroutine that asks
 // something wakes the session, may just have been overwritten. No other function sets a
@@ -314,87 +189,6 @@ func (s *session) arriveBy(deadline time.Time) error {
 func (s *session) readBy(deadline time.Time) (asks, error) {
 	err := s.client.SetReadDeadline(deadline)
 	return s.life.asks(), err
-}
-
-// beforeRequest says why no first request came.
-func (s *session) beforeRequest(err error) error {
-	var side *relay.SideError
-	switch {
-	case !errors.As(err, &side):
-		return err
-	case errors.Is(err, os.ErrDeadlineExceeded) && s.life.leaving() != nil:
-		return s.life.leaving()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &ended{
-			reason: FirstRequestTimeout,
-			err:    errors.New("no complete request header"),
-			fix:    "if this is a load balancer's health check, let it close its connections",
-		}
-	case s.up.Buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
-		return end(NoRequest, nil)
-	case errors.Is(err, io.EOF):
-		return end(ClientClosed, errors.New("inside its first request header"))
-	default:
-		return end(ClientReset, side.Err)
-	}
-}
-
-// readHeader reads the header at the front of the pipe of requests.
-func (s *session) readHeader() (wire.RequestHeader, error) {
-	n := wire.RequestPrefixLen
-	for {
-		b, err := s.up.Peek(n)
-		if err != nil {
-			return wire.RequestHeader{}, err
-		}
-		prefix := wire.ParseRequestPrefix(b)
-		h, err := wire.ParseRequestHeader(b, rewrite.FlexibleRequest(prefix.Key, prefix.Version))
-		if n, err = more(b, err); err != nil {
-			return wire.RequestHeader{}, end(BadRequest, err)
-		}
-		if n == 0 {
-			return h, nil
-		}
-	}
-}
-
-// wholeRequest holds the request of frame bytes at the front of the pipe until it is
-// there, and returns it, with what may lie behind it, and its header.
-func (s *session) wholeRequest(frame int) (b []byte, h wire.RequestHeader, err error) {
-	if b, err = s.up.Peek(frame); err != nil {
-		return nil, wire.RequestHeader{}, err
-	}
-	h, err = s.readHeader()
-	return b, h, err
-}
-
-// more says how many bytes to peek for after parsing b gave err; 0 is enough.
-// What a request may make the proxy hold is bounded.
-func more(b []byte, err error) (int, error) {
-	if errors.Is(err, wire.ErrShort) && len(b) < relay.MaxHeader {
-		return len(b) + 1, nil
-	}
-	return 0, err
-}
-
-// checkSize refuses a frame that cannot be a request.
-func (s *session) checkSize(size int32) error {
-	limit, fix := s.proxy.conf.MaxRequestBytes, "if the client really sends that much, raise limits.max_request_bytes together with the brokers' socket.request.max.bytes"
-	if s.mustLogIn() {
-		limit, fix = min(limit, s.proxy.conf.MaxRequestBytesBeforeLogin), "no login needs that much; limits.max_request_bytes_before_login is the limit"
-	}
-	switch {
-	case size < wire.MinRequestSize:
-		return end(BadRequest, errFrameSize(size))
-	case int(size) > limit:
-		return &ended{
-			reason: RequestTooLarge,
-			err:    errFrameSize(size),
-			fix:    fix,
-		}
-	default:
-		return nil
-	}
 }
 
 // drain asks the session to end once the answers in flight are delivered.
