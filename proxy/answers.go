@@ -23,14 +23,15 @@ import (
 func (s *session) pumpAnswers() {
 	s.down.Keeper.Expired = s.silent
 	err := s.answers()
-	if errors.Is(err, errParked) {
+	if is, ok := errors.AsType[stopped](err); ok && is.stop == stopParked {
 		return
 	}
 	flushed := s.down.Flush() // whole answers in front of what went wrong are the client's
 	if why := s.answersEnded(err, flushed); why != nil {
-		s.note(why)
+		s.life.note(why)
 	}
 	s.queue.Close()
+	s.life.add(responsesEnded)
 	_ = s.broker.Close()               // ends a pump of requests that writes
 	_ = s.client.SetReadDeadline(past) // and one that reads
 }
@@ -38,10 +39,10 @@ func (s *session) pumpAnswers() {
 // silent decides what an expired read deadline of the broker means.
 func (s *session) silent(err error) error {
 	switch {
-	case !s.parking.Load():
+	case s.life.asks()&parking == 0:
 		return err
 	case s.down.Buffered() == 0:
-		return errParked
+		return stopped{stop: stopParked}
 	}
 	// It has just sent a frame that no request asked for, or a part of one.
 	if err := s.broker.SetReadDeadline(time.Time{}); err != nil {

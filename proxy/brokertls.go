@@ -35,6 +35,9 @@ func newBrokerTLS(conf *config.ClusterPlan, log *slog.Logger) (*tlsconf.Client, 
 	return client, nil
 }
 
+// maxServerName is the longest server name that an error shows, in bytes.
+const maxServerName = 255
+
 // maxTLSError is the most characters of an error of TLS, in which the names of the
 // broker's certificate stand, up to 100 of them.
 const maxTLSError = 500
@@ -54,7 +57,7 @@ func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, w
 	secure, err := c.tls.Handshake(ctx, relay.NewRawTCPConn(conn), hostport.Canonical(t.Host))
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, foreign.LineOf(hostport.Join(t.Host, t.Port), maxNameShown), foreign.ErrorOf(err, maxTLSError))
+		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, foreign.LineOf(hostport.Join(t.Host, t.Port), maxServerName), foreign.ErrorOf(err, maxTLSError))
 	}
 	return secure, nil
 }

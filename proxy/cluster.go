@@ -19,6 +19,7 @@ import (
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/logline"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
@@ -58,7 +59,7 @@ type cluster struct {
 	offers offers
 	tally  clusterTally
 
-	mapLines pacer // of changes of the map
+	mapLines logline.Pacer // of changes of the map
 	shown    atomic.Pointer[view]
 
 	turn     atomic.Uint32 // which bootstrap broker comes first
@@ -201,7 +202,7 @@ func (c *cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []
 	c.mu.Unlock()
 	c.note(changes)
 	for _, b := range fresh {
-		c.mapLines.log(c.log, slog.LevelError, "a dial rule leads two nodes to one address; this one is left out of responses",
+		c.mapLines.Log(c.log, slog.LevelError, "a dial rule leads two nodes to one address; this one is left out of responses",
 			slog.Int(logkey.Node, int(b.Node)),
 			slog.String(logkey.Fix, "give the node a dial rule of its own"))
 	}
@@ -282,7 +283,7 @@ func (c *cluster) clashes(node int32) bool {
 }
 
 func (c *cluster) logChange(change endpoints.Change) {
-	if !c.mapLines.admits(c.log) {
+	if !c.mapLines.Admits(c.log) {
 		return
 	}
 	b := change.Broker

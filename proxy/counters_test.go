@@ -133,8 +133,8 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	s.down.Connect(broker, client, nil)
 	return func() {
 		client.left, broker.left = requests, answers
-		if err := s.requests(); !errors.Is(err, io.EOF) {
-			tb.Fatal(err)
+		if why := s.requests(); why.stop != stopClientEnded {
+			tb.Fatal(why)
 		}
 		if err := s.answers(); !errors.Is(err, io.EOF) {
 			tb.Fatal(err)

@@ -127,10 +127,9 @@ func (d *door) accept(ctx context.Context) {
 			d.endpoint.listener.refuse(conn, CloseReason(refused))
 			continue
 		}
-		s := newSession(d, conn)
-		s.source, s.headed = source, headed
+		s := newSession(d, conn, source)
 		d.proxy.serving.Add(1)
-		go d.proxy.serve(ctx, s)
+		go d.proxy.serve(ctx, s, headed)
 	}
 }
 
@@ -173,7 +172,8 @@ func (s *session) leaveGates() {
 
 // moveTo makes the session one of the endpoint that its client has asked for by
 // name, or says why that refuses it.
-func (s *session) moveTo(e *endpoint) (refused CloseReason) {
+func (a *arrival) moveTo(e *endpoint) (refused CloseReason) {
+	s := a.s
 	if s.door.shared {
 		if refused = CloseReason(e.listener.gate.Join(s.source)); refused != "" {
 			return refused
@@ -192,4 +192,4 @@ func (s *session) moveTo(e *endpoint) (refused CloseReason) {
 // with IPv6 too. A /64 is one home's, or a whole subnet of a cloud's (AWS), where
 // one machine's mistake would lock all others out. It is the zero Addr, which is
 // not limited, where there is none.
-func sourceOf(conn net.Conn) netip.Addr { return addressOf(conn.RemoteAddr()).Addr() }
+func sourceOf(conn net.Conn) netip.Addr { return hostport.AddrPort(conn.RemoteAddr()).Addr() }

@@ -22,14 +22,14 @@ type Inquiry struct {
 	to      link
 }
 
-// inquire connects to a broker: to a configured address, host:port, with NoNode, or to a
+// inquire connects to a broker: to a configured address, host:port, with upstream.NoNode, or to a
 // node at the address that it advertises, which the rules for learned addresses must admit.
 func (c *cluster) inquire(ctx context.Context, node int32, address string) (*Inquiry, error) {
 	host, port, err := hostport.Parse(address)
 	if err != nil {
 		return nil, err
 	}
-	to, err := c.dialTarget(ctx, upstream.Target{Node: node, Host: host, Port: port, Configured: node == NoNode}, party{})
+	to, err := c.dialTarget(ctx, upstream.Target{Node: node, Host: host, Port: port, Configured: node == upstream.NoNode}, party{})
 	if err != nil {
 		return nil, err
 	}

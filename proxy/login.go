@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/hostport"
 )
 
 // logIn logs in over a new connection to a broker, where the cluster has a login
@@ -18,7 +19,7 @@ func (c *cluster) logIn(ctx context.Context, to *link, secure bool) error {
 	}
 	var peer netip.Addr // of a via, which says nothing of the way behind it
 	if c.via == nil {
-		peer = addressOf(to.conn.RemoteAddr()).Addr()
+		peer = hostport.AddrPort(to.conn.RemoteAddr()).Addr()
 	}
 	if err := c.method.Permits(peer, secure); err != nil {
 		return err

@@ -9,7 +9,8 @@ import (
 )
 
 // offer answers ApiVersions for a client that has not logged in.
-func (s *session) offer(ctx context.Context, version int16) ([]byte, error) {
+func (a *arrival) offer(ctx context.Context, version int16) ([]byte, error) {
+	s := a.s
 	l := s.endpoint.listener
 	key := offerKey{NoNode, version}
 	var node endpoints.Broker

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"kproxy/internal/endpoints"
+	"kproxy/internal/upstream"
 	"kproxy/internal/wait"
 	"kproxy/internal/wire"
 )
@@ -28,7 +29,7 @@ type offers struct {
 
 // offerKey is a question: to a node, or to any, in a version of ApiVersions.
 type offerKey struct {
-	node    int32 // NoNode: any
+	node    int32 // upstream.NoNode: any
 	version int16
 }
 
@@ -79,7 +80,7 @@ func (c *cluster) askOffer(ctx context.Context, key offerKey, node endpoints.Bro
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	dial := func() (link, error) { return c.dialAny(ctx, party{}) }
-	if key.node != NoNode {
+	if key.node != upstream.NoNode {
 		dial = func() (link, error) { return c.dialNode(ctx, node, party{}) }
 	}
 	to, err := dial()

@@ -191,8 +191,9 @@ func (p *Proxy) closeSockets() {
 	}
 }
 
-// serve runs a session, unless the proxy is stopping, until it ends or is parked.
-func (p *Proxy) serve(ctx context.Context, s *session) {
+// serve runs a new session, unless the proxy is stopping, until it ends or is parked.
+// headed says that a PROXY protocol header may come first.
+func (p *Proxy) serve(ctx context.Context, s *session, headed bool) {
 	p.mu.Lock()
 	stopping := p.draining
 	if !stopping {
@@ -205,7 +206,7 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 		p.serving.Done()
 		return
 	}
-	p.run(s, s.open(ctx))
+	p.run(s, (&arrival{s: s, headed: headed}).open(ctx))
 }
 
 // run moves an open session until it is parked or ends; one that is not open ends.

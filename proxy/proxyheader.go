@@ -9,6 +9,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"kproxy/internal/hostport"
 	"kproxy/internal/wire"
 )
 
@@ -18,8 +19,9 @@ import (
 // itself is the client: being in proxy_protocol.from lets a peer name clients, and
 // does not let it past allow, deny and max_per_source. The header is read through
 // the pipe, so that the connection stays a plain one.
-func (s *session) readProxyHeader() error {
-	header, err := s.takeProxyHeader()
+func (a *arrival) readProxyHeader() error {
+	s := a.s
+	header, err := a.takeProxyHeader()
 	if err != nil {
 		return err
 	}
@@ -28,7 +30,7 @@ func (s *session) readProxyHeader() error {
 		if ok && !header.Command.IsLocal() {
 			s.from = source.String()
 			s.mu.Lock()
-			s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
+			s.party = party{hostport.Unmapped(source.AddrPort()), hostport.Unmapped(destination.AddrPort())}
 			s.mu.Unlock()
 		} else if _, err := s.up.Peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
@@ -45,7 +47,8 @@ func (s *session) readProxyHeader() error {
 
 // takeProxyHeader reads the header and drops it from the pipe. It returns nil if
 // there is none and none is required.
-func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
+func (a *arrival) takeProxyHeader() (*proxyproto.Header, error) {
+	s := a.s
 	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ type route struct {
 func (c *servedCluster) drainStrays() {
 	for _, s := range c.proxy.live() {
 		if s.strays(c) {
-			s.leave(BrokerMoved)
+			s.leave(askMove)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"kproxy/internal/errlist"
 	"kproxy/internal/logkey"
+	"kproxy/internal/logline"
 	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
@@ -19,7 +20,7 @@ type servedCluster struct {
 
 	proxy       *Proxy
 	listeners   []*listener
-	answerLines pacer // of what responses lost
+	answerLines logline.Pacer // of what responses lost
 }
 
 // newServedCluster reads the files that a cluster and its listeners name. Its error joins

@@ -1,4 +1,4 @@
-package proxy
+package logline
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"kproxy/internal/logkey"
 )
 
-// pacer bounds the log lines that peers cause: a broker can name a hundred
+// Pacer bounds the log lines that peers cause: a broker can name a hundred
 // thousand new nodes in each response. What is left out is counted, and the next
 // line says how many were. The zero value is ready.
-type pacer struct {
+type Pacer struct {
 	once    sync.Once
 	limiter *rate.Limiter
 	leftOut atomic.Int64
@@ -28,8 +28,8 @@ const (
 	pacerInterval = time.Second
 )
 
-// admits reports whether a line may be logged now. The caller logs one then.
-func (p *pacer) admits(log *slog.Logger) bool {
+// Admits reports whether a line may be logged now. The caller logs one then.
+func (p *Pacer) Admits(log *slog.Logger) bool {
 	p.once.Do(func() { p.limiter = rate.NewLimiter(rate.Every(pacerInterval), pacerBurst) })
 	if !p.limiter.Allow() {
 		p.leftOut.Add(1)
@@ -41,9 +41,9 @@ func (p *pacer) admits(log *slog.Logger) bool {
 	return true
 }
 
-// log logs a line if the pacer admits it.
-func (p *pacer) log(log *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) {
-	if p.admits(log) {
+// Log logs a line if the Pacer admits it.
+func (p *Pacer) Log(log *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) {
+	if p.Admits(log) {
 		log.LogAttrs(context.Background(), level, message, attrs...)
 	}
 }
