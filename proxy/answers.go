@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/inflight"
 	"kproxy/internal/relay"
 	"kproxy/internal/wire"
@@ -74,8 +75,8 @@ func (s *session) answersEnded(err, flushed error) error {
 		}
 		return why
 	}
-	err = s.endpoint.listener.cluster.verdict(side.Err)
-	if fix := adviceOf(err); fix != "" {
+	err = s.endpoint.listener.cluster.TLSReadError(side.Err)
+	if fix := cluster.Advice(err); fix != "" {
 		return &ended{reason: BrokerRefusedTLS, err: err, fix: fix}
 	}
 	return end(BrokerReset, err)
@@ -158,7 +159,7 @@ func (s *session) match(r inflight.Request) error {
 	l := s.endpoint.listener
 	l.counters.answered(r.Key, time.Since(s.opened)-r.Read)
 	if s.down.Frames.Add(1) == 1 {
-		l.cluster.noteAnswer()
+		l.cluster.NoteAnswer()
 	}
 	if !s.passedLogin.Load() && !isBeforeLogin(r.Key) {
 		s.passedLogin.Store(true)

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
@@ -55,7 +56,7 @@ func (a *arrival) open(ctx context.Context) bool {
 // identify ends the session of a client that is kproxy itself, and has the client log in
 // where it has to.
 func (a *arrival) identify(ctx context.Context) error {
-	if c := a.s.endpoint.listener.cluster; c.probeArrived(a.s, a.s.clientID) {
+	if c := a.s.endpoint.listener.cluster; c.ProbeArrived(a.s, a.s.clientID) {
 		return &ended{
 			reason: Loop,
 			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
@@ -173,7 +174,7 @@ func (a *arrival) dial(ctx context.Context) error {
 	s := a.s
 	to, own, err := a.reach(ctx, s.endpoint.listener.cluster)
 	s.mu.Lock()
-	s.to = &route{target: to.target, address: to.address, any: own}
+	s.to = &route{target: to.Target, address: to.Address, any: own}
 	s.mu.Unlock()
 	if err != nil {
 		return dialFailure(err)
@@ -181,30 +182,30 @@ func (a *arrival) dial(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if why := s.life.ended(); why != nil { // cut meanwhile, when there was no broker to be cut from
-		_ = to.conn.Close()
+		_ = to.Conn.Close()
 		return why
 	}
-	s.broker, s.plain = to.conn, relay.IsPlainTCP(s.stream) && relay.IsPlainTCP(to.conn)
+	s.broker, s.plain = to.Conn, relay.IsPlainTCP(s.stream) && relay.IsPlainTCP(to.Conn)
 	s.startRenewing(ctx, &to)
 	return nil
 }
 
 // reach makes the connection to the session's broker. own says that the broker may
 // be sent any request: it is the endpoint's own, or the endpoint is for any.
-func (a *arrival) reach(ctx context.Context, c *servedCluster) (to link, own bool, err error) {
+func (a *arrival) reach(ctx context.Context, c *servedCluster) (to cluster.Link, own bool, err error) {
 	s := a.s
 	l := s.endpoint.listener
 	if s.endpoint.slot == bootstrapSlot {
-		to, err = c.dialAny(ctx, s.party)
+		to, err = c.DialAny(ctx, s.party)
 		return to, true, err
 	}
-	c.settle(ctx, func() bool { return c.isNodeDisputed(l.index, s.endpoint.slot) })
-	if b, ok := c.nodeAt(l.index, s.endpoint.slot); ok {
+	c.Settle(ctx, func() bool { return c.IsNodeDisputed(l.index, s.endpoint.slot) })
+	if b, ok := c.NodeAt(l.index, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
-		to, err = c.dialNode(ctx, b, s.party)
+		to, err = c.DialNode(ctx, b, s.party)
 		return to, true, err
 	}
-	to, err = c.dialAny(ctx, s.party)
+	to, err = c.DialAny(ctx, s.party)
 	return to, false, err
 }
 
@@ -212,7 +213,7 @@ func (a *arrival) reach(ctx context.Context, c *servedCluster) (to link, own boo
 func (a *arrival) turnAway() {
 	s := a.s
 	switch why := s.life.ended(); {
-	case isRefusedLogin(why.err):
+	case cluster.IsRefusedLogin(why.err):
 		a.respondLoginRefused()
 		s.lingerForClient()
 	case why.reason == BrokerLogin:

@@ -33,8 +33,8 @@ func (p *Proxy) ReadFiles() {
 func (p *Proxy) files() []tlsconf.Watched {
 	var all []tlsconf.Watched
 	for _, c := range p.clusters {
-		if c.tls != nil {
-			all = append(all, c.tls)
+		if c.TLS != nil {
+			all = append(all, c.TLS)
 		}
 		for _, l := range c.listeners {
 			if l.tls != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wire"
 	"kproxy/proxy/config"
@@ -62,24 +63,24 @@ func TestOutcomes(t *testing.T) {
 	wrapped := func(err error) error { return fmt.Errorf("dial b: %w", &net.OpError{Op: "dial", Err: err}) }
 	tests := []struct {
 		err  error
-		want DialOutcome
+		want cluster.Outcome
 	}{
-		{nil, OutcomeOK},
-		{wrapped(syscall.ECONNREFUSED), OutcomeConnectionRefused},
-		{wrapped(syscall.EHOSTUNREACH), OutcomeUnreachable},
-		{wrapped(syscall.ENETUNREACH), OutcomeUnreachable},
-		{wrapped(syscall.ETIMEDOUT), OutcomeTimeout},
-		{wrapped(context.DeadlineExceeded), OutcomeTimeout},
-		{wrapped(&net.DNSError{IsTimeout: true}), OutcomeTimeout},
-		{wrapped(&net.DNSError{IsNotFound: true}), OutcomeNoSuchHost},
-		{wrapped(&net.DNSError{IsTemporary: true}), OutcomeOther},
-		{wrapped(context.Canceled), OutcomeCanceled},
-		{wrapped(&upstream.LoopError{Address: "127.0.0.1:9092"}), OutcomeLoop},
-		{wrapped(&upstream.RefusedError{}), OutcomeRefused},
-		{errors.New("a rule makes no address of it"), OutcomeOther},
+		{nil, cluster.OutcomeOK},
+		{wrapped(syscall.ECONNREFUSED), cluster.OutcomeConnectionRefused},
+		{wrapped(syscall.EHOSTUNREACH), cluster.OutcomeUnreachable},
+		{wrapped(syscall.ENETUNREACH), cluster.OutcomeUnreachable},
+		{wrapped(syscall.ETIMEDOUT), cluster.OutcomeTimeout},
+		{wrapped(context.DeadlineExceeded), cluster.OutcomeTimeout},
+		{wrapped(&net.DNSError{IsTimeout: true}), cluster.OutcomeTimeout},
+		{wrapped(&net.DNSError{IsNotFound: true}), cluster.OutcomeNoSuchHost},
+		{wrapped(&net.DNSError{IsTemporary: true}), cluster.OutcomeOther},
+		{wrapped(context.Canceled), cluster.OutcomeCanceled},
+		{wrapped(&upstream.LoopError{Address: "127.0.0.1:9092"}), cluster.OutcomeLoop},
+		{wrapped(&upstream.RefusedError{}), cluster.OutcomeRefused},
+		{errors.New("a rule makes no address of it"), cluster.OutcomeOther},
 	}
 	for _, tt := range tests {
-		if got := outcomeOf(tt.err); got != tt.want {
+		if got := cluster.OutcomeOf(tt.err); got != tt.want {
 			t.Errorf("%v: got %s, want %s", tt.err, got, tt.want)
 		}
 	}

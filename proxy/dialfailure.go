@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"kproxy/internal/auth"
+	"kproxy/internal/cluster"
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
 )
@@ -16,9 +17,9 @@ func dialFailure(err error) *ended {
 		return &ended{reason: DialRefused, err: err, fix: refused.Fix}
 	}
 	if through, isVia := errors.AsType[*via.Error](err); isVia {
-		return &ended{reason: DialFailed, err: err, fix: viaFix(through)}
+		return &ended{reason: DialFailed, err: err, fix: cluster.ViaFix(through)}
 	}
-	if fix := adviceOf(err); fix != "" {
+	if fix := cluster.Advice(err); fix != "" {
 		return &ended{reason: DialFailed, err: err, fix: fix}
 	}
 	if login, isLogin := errors.AsType[*auth.LoginError](err); isLogin {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"kproxy/internal/cluster"
 	"time"
 )
 
@@ -22,7 +23,7 @@ type ClusterHealth struct {
 	LastError  error     // of the last attempt that failed; nil: none has
 	LastFailed time.Time // when that was
 	Brokers    int       // nodes known
-	Overflowed []Overflow
+	Overflowed []cluster.Overflow
 	// Hidden names the APIs that an answer of the cluster had to be rid of since
 	// the start, by ascending key: its brokers no longer speak any version that
 	// this build understands.
@@ -65,7 +66,7 @@ func (p *Proxy) probe(c *servedCluster) (done chan struct{}) {
 	done = make(chan struct{})
 	if !p.background(func(ctx context.Context) {
 		defer close(done)
-		_ = c.askSparingly(ctx) // Health has the error
+		_ = c.Ask(ctx) // Health has the error
 	}) {
 		close(done)
 	}

@@ -276,7 +276,7 @@ func inOrder(all []holder, share int64) {
 func (s *session) clientAddr() netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.party.client.Addr()
+	return s.party.Addr.Addr()
 }
 
 // isEarly reports whether the client has not shown yet that it may be here: it has
@@ -286,7 +286,7 @@ func (s *session) isEarly() bool {
 		return true
 	}
 	l := s.endpoint.listener
-	return l.users == nil && l.cluster.method == nil && !s.passedLogin.Load() && l.cluster.wantsLogin()
+	return l.users == nil && l.cluster.Method == nil && !s.passedLogin.Load() && l.cluster.WantsLogin()
 }
 
 // evicted ends the session for another one that needs what it holds.

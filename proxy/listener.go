@@ -76,8 +76,8 @@ func newListener(c *servedCluster, index int, conf *config.ListenerPlan) (*liste
 // client can connect the moment it hears of one.
 func (s *session) translate(key int16, brokers rewrite.Brokers) {
 	l := s.endpoint.listener
-	l.cluster.learn(context.Background(), key, brokers, s.to.target)
-	l.cluster.advertise(l.index, brokers.List)
+	l.cluster.Learn(context.Background(), key, brokers, s.to.target)
+	l.cluster.Advertise(l.index, brokers.List)
 }
 
 // refuse closes a connection at a limit, by a reset: nothing was read and nothing

@@ -12,14 +12,13 @@ import (
 func (a *arrival) offer(ctx context.Context, version int16) ([]byte, error) {
 	s := a.s
 	l := s.endpoint.listener
-	key := offerKey{NoNode, version}
-	var node endpoints.Broker
+	var node *endpoints.Broker // nil: any
 	if s.endpoint.slot != bootstrapSlot {
-		if b, ok := l.cluster.nodeAt(l.index, s.endpoint.slot); ok {
-			key.node, node = b.Node, b
+		if b, ok := l.cluster.NodeAt(l.index, s.endpoint.slot); ok {
+			node = &b
 		}
 	}
-	payload, err := l.cluster.offered(ctx, key, node)
+	payload, err := l.cluster.APIVersions(ctx, node, version)
 	if err != nil {
 		return nil, dialFailure(err)
 	}

@@ -81,7 +81,7 @@ func New(conf *Config) (*Proxy, error) {
 	}
 	if err := errlist.Join(errs...); err != nil {
 		for _, c := range p.clusters {
-			c.closeVia()
+			c.Close()
 		}
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if err := p.open(ctx); err != nil {
 		p.closeSockets()
 		for _, c := range p.clusters {
-			c.closeState()
+			c.CloseState()
 		}
 		p.stop()
 		p.life = closed
@@ -151,8 +151,8 @@ func (p *Proxy) Start(ctx context.Context) error {
 		p.accepting.Go(func() { d.accept(ctx) })
 	}
 	for _, c := range p.clusters {
-		p.asking.Go(func() { c.askUntilAnswered(ctx) })
-		p.asking.Go(func() { c.keepState(ctx) })
+		p.asking.Go(func() { c.AskUntilAnswered(ctx) })
+		p.asking.Go(func() { c.KeepState(ctx) })
 	}
 	p.sweeping.Go(func() { p.sweep(ctx) })
 	p.sweeping.Go(func() { p.watchFiles(ctx) })
@@ -165,7 +165,7 @@ func (p *Proxy) open(ctx context.Context) error {
 		if p.conf.StateDir == "" {
 			break
 		}
-		if err := c.remember(ctx, p.conf.StateDir); err != nil {
+		if err := c.Restore(ctx, p.conf.StateDir); err != nil {
 			return err
 		}
 	}
@@ -262,7 +262,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.sweeping.Wait()
 	p.lot.close()
 	for _, c := range p.clusters {
-		c.closeVia()
+		c.Close()
 	}
 	p.pipes.Close()
 	p.repeats.report(true)

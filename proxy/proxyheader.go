@@ -9,6 +9,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/hostport"
 	"kproxy/internal/wire"
 )
@@ -30,7 +31,7 @@ func (a *arrival) readProxyHeader() error {
 		if ok && !header.Command.IsLocal() {
 			s.from = source.String()
 			s.mu.Lock()
-			s.party = party{hostport.Unmapped(source.AddrPort()), hostport.Unmapped(destination.AddrPort())}
+			s.party = cluster.Client{Addr: hostport.Unmapped(source.AddrPort()), Local: hostport.Unmapped(destination.AddrPort())}
 			s.mu.Unlock()
 		} else if _, err := s.up.Peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
@@ -38,10 +39,10 @@ func (a *arrival) readProxyHeader() error {
 			return err
 		}
 	}
-	if refused := s.door.gate.Claim(s.party.client.Addr()); refused != "" {
+	if refused := s.door.gate.Claim(s.party.Addr.Addr()); refused != "" {
 		return end(CloseReason(refused), nil)
 	}
-	s.source = s.party.client.Addr()
+	s.source = s.party.Addr.Addr()
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/cluster"
 	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
@@ -67,11 +68,11 @@ func renewAfter(lifetime time.Duration) time.Duration {
 
 // startRenewing has the session log in again before the login that it has opened
 // with expires, if it does. The caller holds mu.
-func (s *session) startRenewing(ctx context.Context, to *link) {
-	if to.login.Lifetime <= 0 {
+func (s *session) startRenewing(ctx context.Context, to *cluster.Link) {
+	if to.Login.Lifetime <= 0 {
 		return
 	}
-	s.renewal = &renewal{host: to.host, opened: to.login}
+	s.renewal = &renewal{host: to.Host, opened: to.Login}
 	s.renewal.ctx, s.renewal.cancel = context.WithCancel(ctx)
 	s.renew()
 }
@@ -125,9 +126,9 @@ func (s *session) prepareAfter(d time.Duration) {
 func (s *session) prepareLogin(lifetime time.Duration) {
 	r := s.renewal
 	c := s.endpoint.listener.cluster
-	ctx, cancel := context.WithTimeout(r.ctx, c.loginTimeout())
+	ctx, cancel := context.WithTimeout(r.ctx, c.LoginTimeout())
 	defer cancel()
-	login, err := c.method.Begin(ctx, r.host)
+	login, err := c.Method.Begin(ctx, r.host)
 	if err != nil {
 		if r.ctx.Err() == nil {
 			c.log.Warn("cannot prepare the next login of a session; trying on, until the broker ends it",
@@ -172,7 +173,7 @@ func (s *session) exchangeLogin() error {
 	login.Use(r.opened)
 	r.asking.Store(true)
 	defer r.asking.Store(false)
-	ctx, cancel := context.WithTimeout(r.ctx, s.endpoint.listener.cluster.loginTimeout())
+	ctx, cancel := context.WithTimeout(r.ctx, s.endpoint.listener.cluster.LoginTimeout())
 	defer cancel()
 	for req := login.Request(); req != nil; req = login.Request() {
 		payload, err := s.ask(req)

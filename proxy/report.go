@@ -90,7 +90,7 @@ func (s *session) report() {
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
 	if s.isAnyones(why.reason) &&
-		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.client.Addr(), foreign.Line(s.clientID)}) {
+		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.Addr.Addr(), foreign.Line(s.clientID)}) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -119,7 +119,7 @@ func (s *session) report() {
 	if endOf.Upstream != "" {
 		attrs = append(attrs, slog.String(logkey.Upstream, foreign.LineOf(endOf.Upstream, maxNameShown)))
 	}
-	if through := s.endpoint.listener.cluster.via; through != nil {
+	if through := s.endpoint.listener.cluster.Via; through != nil {
 		attrs = append(attrs, slog.String(logkey.Via, through.String()))
 	}
 	if endOf.Err != nil {

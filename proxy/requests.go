@@ -182,7 +182,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 		policy:       l.conf.Policy,
 		unknownAPIs:  l.rewriter.UnknownAPIs,
 		clientUser:   s.user != "",
-		kproxyLogsIn: l.cluster.method != nil,
+		kproxyLogsIn: l.cluster.Method != nil,
 		ownBroker:    s.to.any,
 	}) {
 	case respondVersions:

@@ -30,6 +30,6 @@ func (s *session) strays(c *servedCluster) bool {
 	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.any {
 		return false
 	}
-	b, ok := c.nodeAt(s.endpoint.listener.index, s.endpoint.slot)
-	return !ok || b.Node != to.target.Node || b.Host == "" || c.addressOf(b) != to.address
+	b, ok := c.NodeAt(s.endpoint.listener.index, s.endpoint.slot)
+	return !ok || b.Node != to.target.Node || b.Host == "" || c.AddressOf(b) != to.address
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/errlist"
 	"kproxy/internal/logkey"
 	"kproxy/internal/logline"
@@ -13,7 +14,7 @@ import (
 
 // servedCluster is a cluster and the listeners that lead to it.
 type servedCluster struct {
-	*cluster
+	*cluster.Cluster
 
 	conf *config.ClusterPlan
 	log  *slog.Logger
@@ -29,12 +30,12 @@ func newServedCluster(p *Proxy, conf *config.ClusterPlan) (*servedCluster, error
 	c := &servedCluster{proxy: p, conf: conf, log: p.log.With(slog.String(logkey.Cluster, conf.Name))}
 	var errs []error
 	var err error
-	c.cluster, err = newCluster(conf, c.log, clusterOptions{
-		own:        p.isOwn,
-		dial:       p.conf.Dial,
-		dialed:     func(node int32, address string, err error) { p.conf.Observer.dialed(conf.Name, node, address, err) },
-		background: p.background,
-		strayed:    c.drainStrays,
+	c.Cluster, err = cluster.New(conf, c.log, cluster.Options{
+		Own:        p.isOwn,
+		Dial:       p.conf.Dial,
+		Dialed:     func(node int32, address string, err error) { p.conf.Observer.dialed(conf.Name, node, address, err) },
+		Background: p.background,
+		Strayed:    c.drainStrays,
 	})
 	errs = append(errs, err)
 	for i, listener := range conf.Listeners {
@@ -47,29 +48,29 @@ func newServedCluster(p *Proxy, conf *config.ClusterPlan) (*servedCluster, error
 
 // clusterHealth returns the cluster's part of Health.
 func (c *servedCluster) clusterHealth() ClusterHealth {
-	s := c.status()
+	s := c.Status()
 	return ClusterHealth{
 		Name:       c.conf.Name,
-		Up:         s.up,
-		LastAnswer: s.lastAnswer,
-		LastError:  s.lastError,
-		LastFailed: s.lastFailed,
-		Brokers:    s.brokers,
-		Overflowed: s.overflowed,
+		Up:         s.Up,
+		LastAnswer: s.LastAnswer,
+		LastError:  s.LastError,
+		LastFailed: s.LastFailed,
+		Brokers:    s.Brokers,
+		Overflowed: s.Overflowed,
 		Hidden:     c.hidden(),
 	}
 }
 
 // stats returns the cluster's part of a Snapshot, its listeners excepted.
 func (c *servedCluster) stats() ClusterStats {
-	s := c.status()
+	s := c.Status()
 	return ClusterStats{
 		Name:       c.conf.Name,
-		Up:         s.up,
-		LastAnswer: s.lastAnswer,
-		Brokers:    s.brokers,
-		Dials:      c.dialCounts(),
-		MapChanges: c.changeCounts(),
+		Up:         s.Up,
+		LastAnswer: s.LastAnswer,
+		Brokers:    s.Brokers,
+		Dials:      c.DialCounts(),
+		MapChanges: c.ChangeCounts(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/hostport"
 	"kproxy/internal/inflight"
 	"kproxy/internal/mark"
@@ -58,7 +59,7 @@ type session struct {
 
 	from   string     // the client's host:port
 	source netip.Addr // what the gate counts the client by
-	party  party
+	party  cluster.Client
 	tlvs   string // what it said beside the addresses
 	name   string // the server name that the client asked for in TLS
 	opened time.Time
@@ -99,7 +100,7 @@ func newSession(d *door, client net.Conn, source netip.Addr) *session {
 		opened:   time.Now(),
 		client:   client,
 		stream:   client,
-		party:    party{hostport.AddrPort(client.RemoteAddr()), hostport.AddrPort(client.LocalAddr())},
+		party:    cluster.Client{Addr: hostport.AddrPort(client.RemoteAddr()), Local: hostport.AddrPort(client.LocalAddr())},
 	}
 	now := int64(mark.Of(s.opened))
 	s.up.Active.Store(now)
@@ -146,7 +147,7 @@ func (s *session) close() {
 		_ = s.broker.Close()
 	}
 	_ = s.stream.Close()
-	s.endpoint.listener.cluster.probeLeft(s, s.clientID)
+	s.endpoint.listener.cluster.ProbeLeft(s, s.clientID)
 	s.up.GiveBack()
 	s.down.GiveBack()
 	s.proxy.budget.ending.Add(-s.life.ended().frees)
@@ -172,7 +173,7 @@ func (s *session) isDown() bool {
 	case resetBeforeLogin:
 		return !s.passedLogin.Load()
 	case resetUnheardByCommand:
-		through := s.endpoint.listener.cluster.via
+		through := s.endpoint.listener.cluster.Via
 		return through != nil && through.IsCommand() && !s.hasHeard()
 	default:
 		return false

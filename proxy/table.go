@@ -23,7 +23,7 @@ func (p *Proxy) Table(ctx context.Context) []Row {
 	var rows []Row
 	for _, c := range p.clusters {
 		select {
-		case <-c.known():
+		case <-c.Known():
 		case <-ctx.Done():
 		}
 		for _, l := range c.listeners {
@@ -42,10 +42,10 @@ func (l *listener) rows() []Row {
 		Node:      NoNode,
 	}
 	var rows []Row
-	for _, at := range l.cluster.places(l.index) {
+	for _, at := range l.cluster.Places(l.index) {
 		row := base
-		row.Node, row.Dialled = at.broker.Node, at.dialled
-		row.Bind, row.Advertised = l.conf.BindAddress(at.slot), l.advertised(at.slot)
+		row.Node, row.Dialled = at.Broker.Node, at.Dialled
+		row.Bind, row.Advertised = l.conf.BindAddress(at.Slot), l.advertised(at.Slot)
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
@@ -68,12 +68,12 @@ func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
 		if c.conf.Name != name {
 			continue
 		}
-		for _, b := range c.nodes() {
+		for _, b := range c.Nodes() {
 			if b.Host != "" {
 				all = append(all, Broker(b))
 			}
 		}
-		clusterID = c.clusterID()
+		clusterID = c.ClusterID()
 	}
 	return clusterID, all
 }

@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ type clusterTally struct {
 // dialling is how attempts to reach the same node went.
 type dialling struct {
 	node    int32
-	outcome DialOutcome
+	outcome Outcome
 }
 
 // dial counts an attempt to reach a broker.
@@ -28,7 +28,7 @@ func (t *clusterTally) dial(node int32, err error) {
 	if t.dials == nil {
 		t.dials = map[dialling]int64{}
 	}
-	t.dials[dialling{node, outcomeOf(err)}]++
+	t.dials[dialling{node, OutcomeOf(err)}]++
 }
 
 // change counts what has changed in the map.
@@ -44,7 +44,7 @@ func (t *clusterTally) change(changes []endpoints.Change) {
 }
 
 // dialCounts returns how often each node was dialled, by outcome, in order.
-func (c *cluster) dialCounts() []DialCount {
+func (c *Cluster) DialCounts() []DialCount {
 	t := &c.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,7 +59,7 @@ func (c *cluster) dialCounts() []DialCount {
 }
 
 // changeCounts returns how often the map changed, for every kind of change.
-func (c *cluster) changeCounts() []MapChangeCount {
+func (c *Cluster) ChangeCounts() []MapChangeCount {
 	t := &c.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,7 +73,7 @@ func (c *cluster) changeCounts() []MapChangeCount {
 // DialCount counts attempts to reach a broker.
 type DialCount struct {
 	Node    int32 // NoNode for a bootstrap address
-	Outcome DialOutcome
+	Outcome Outcome
 	Count   int64
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ const viaKeepalive = 15 * time.Second
 
 // goVia makes the cluster's dialer go through the configured via, if there is one.
 // Nothing is connected or started.
-func (c *cluster) goVia() error {
+func (c *Cluster) goVia() error {
 	if c.conf.Via.URL == "" {
 		return nil
 	}
@@ -28,26 +28,26 @@ func (c *cluster) goVia() error {
 		c.log.Debug("the via command says", slog.String(logkey.Upstream, target), slog.String(logkey.Line, line))
 	}
 	var err error
-	if c.via, err = via.New(conf); err != nil {
+	if c.Via, err = via.New(conf); err != nil {
 		return fmt.Errorf("clusters.%s.%w", c.conf.Name, err)
 	}
-	c.dialer.Through = c.via.DialContext
+	c.dialer.Through = c.Via.DialContext
 	return nil
 }
 
 // closeVia ends what the way through keeps, and waits for it. It ends what the login
 // asks in the background, too.
-func (c *cluster) closeVia() {
-	if c.method != nil {
-		c.method.Close()
+func (c *Cluster) Close() {
+	if c.Method != nil {
+		c.Method.Close()
 	}
-	if c.via != nil {
-		_ = c.via.Close() // its error is always nil
+	if c.Via != nil {
+		_ = c.Via.Close() // its error is always nil
 	}
 }
 
 // viaFix is what to do about a dial that failed on the way through.
-func viaFix(e *via.Error) string {
+func ViaFix(e *via.Error) string {
 	switch e.Outcome {
 	case via.OutcomeCredentials:
 		return "look at the files that via_key_file, via_passphrase_file and via_password_file name, or at the SSH agent"

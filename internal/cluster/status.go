@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"sync"
@@ -21,7 +21,7 @@ func (p *pulse) answered() {
 }
 
 // noteAnswer notes that a broker has answered a client.
-func (c *cluster) noteAnswer() { c.pulse.answered() }
+func (c *Cluster) NoteAnswer() { c.pulse.answered() }
 
 // failed notes that no broker of the cluster could be reached, or none answered.
 func (p *pulse) failed(err error) {
@@ -32,25 +32,25 @@ func (p *pulse) failed(err error) {
 
 // status is what is known of a cluster; see ClusterHealth.
 type status struct {
-	up         bool
-	lastAnswer time.Time
-	lastError  error
-	lastFailed time.Time
-	brokers    int
-	overflowed []Overflow
+	Up         bool
+	LastAnswer time.Time
+	LastError  error
+	LastFailed time.Time
+	Brokers    int
+	Overflowed []Overflow
 }
 
-func (c *cluster) status() status {
+func (c *Cluster) Status() status {
 	shown := c.shown.Load()
 	c.pulse.mu.Lock()
 	defer c.pulse.mu.Unlock()
 	return status{
-		up:         !c.pulse.lastAnswer.IsZero() && !c.pulse.lastFailed.After(c.pulse.lastAnswer),
-		lastAnswer: c.pulse.lastAnswer,
-		lastError:  c.pulse.lastError,
-		lastFailed: c.pulse.lastFailed,
-		brokers:    shown.brokers,
-		overflowed: shown.overflowed,
+		Up:         !c.pulse.lastAnswer.IsZero() && !c.pulse.lastFailed.After(c.pulse.lastAnswer),
+		LastAnswer: c.pulse.lastAnswer,
+		LastError:  c.pulse.lastError,
+		LastFailed: c.pulse.lastFailed,
+		Brokers:    shown.brokers,
+		Overflowed: shown.overflowed,
 	}
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wait"
@@ -41,7 +40,7 @@ func newAsker() asker {
 
 // askSparingly asks the cluster, or, less than askInterval after the last
 // question, says how that one went.
-func (c *cluster) askSparingly(ctx context.Context) error {
+func (c *Cluster) Ask(ctx context.Context) error {
 	a := &c.asker
 	select {
 	case <-a.turn:
@@ -52,7 +51,7 @@ func (c *cluster) askSparingly(ctx context.Context) error {
 	if !a.last.IsZero() && time.Since(a.last) < askInterval {
 		return a.err
 	}
-	a.err = c.ask(ctx)
+	a.err = c.askOnce(ctx)
 	a.last = time.Now()
 	return a.err
 }
@@ -60,9 +59,9 @@ func (c *cluster) askSparingly(ctx context.Context) error {
 // askUntilAnswered asks the cluster who its brokers are, until it says so or a
 // client's answer has. It sends nothing on a client's connection: before a
 // client has logged in, a broker takes a second ApiVersions for an attack.
-func (c *cluster) askUntilAnswered(ctx context.Context) {
+func (c *Cluster) AskUntilAnswered(ctx context.Context) {
 	for attempt := 1; ; attempt++ {
-		err := c.askSparingly(ctx)
+		err := c.Ask(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -79,9 +78,9 @@ func (c *cluster) askUntilAnswered(ctx context.Context) {
 const closedWithoutAnswer = "the port takes connections and closes them without an answer: see that a broker is there and not a proxy that leads back here, " +
 	"and that it wants neither TLS nor a PROXY protocol header that the cluster's keys do not have"
 
-func (c *cluster) logUnanswered(err error, attempt int) {
+func (c *Cluster) logUnanswered(err error, attempt int) {
 	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
-	fix := adviceOf(err)
+	fix := Advice(err)
 	if fix == "" && errors.Is(err, io.EOF) && !errors.Is(err, ErrNeedsLogin) {
 		fix = closedWithoutAnswer
 	}
@@ -104,14 +103,14 @@ func (c *cluster) logUnanswered(err error, attempt int) {
 
 // ask puts the proxy's own question: ApiVersions v0, which tells whether the
 // cluster answers, and then, unless that is known, who its brokers are.
-func (c *cluster) ask(ctx context.Context) error {
+func (c *Cluster) askOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	to, err := c.dialAny(ctx, party{})
+	to, err := c.DialAny(ctx, Client{})
 	if err != nil {
 		return err
 	}
-	conn := to.conn
+	conn := to.Conn
 	defer func() { _ = conn.Close() }()
 	defer wait.Bound(ctx, conn)()
 	versions := kmsg.NewPtrApiVersionsRequest()
@@ -133,7 +132,7 @@ func (c *cluster) ask(ctx context.Context) error {
 }
 
 // isTaught reports whether any answer has said who the brokers are.
-func (c *cluster) isTaught() bool {
+func (c *Cluster) isTaught() bool {
 	select {
 	case <-c.answered:
 		return true
@@ -143,12 +142,13 @@ func (c *cluster) isTaught() bool {
 }
 
 // askMetadata asks who the brokers are, with Metadata without topics, and learns it.
-func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
+func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
 	// Version 1 is the first in which no topics means none.
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.Version = 4
 	metadata.Topics = []kmsg.MetadataRequestTopic{}
 	answer := kmsg.NewPtrMetadataResponse()
+	number := c.questions.Add(1)
 	if err := c.question(to, metadata, answer); err != nil {
 		if errors.Is(err, io.EOF) && c.mayNeedLogin() {
 			c.mover.needsLogin(true)
@@ -168,8 +168,8 @@ func (c *cluster) askMetadata(to link) (*kmsg.MetadataResponse, error) {
 	}
 	c.mover.needsLogin(false)
 	told := answerOf(brokers)
-	told.From = to.address
-	c.teach(told, endpoints.Asked)
+	told.From = to.Address
+	c.teachAsked(told, number)
 	if c.differs(told) {
 		return answer, errOutvoted
 	}
@@ -182,14 +182,14 @@ var errOutvoted = errors.New("the broker's answer differs from that of others")
 // mayNeedLogin reports whether the end of a connection without a response to Metadata
 // can mean that the cluster wants a login. It is a broker that stops where kproxy has
 // logged in itself, or where the cluster has answered before.
-func (c *cluster) mayNeedLogin() bool {
+func (c *Cluster) mayNeedLogin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.method == nil && !c.confirmed
+	return c.Method == nil && !c.confirmed
 }
 
 // question sends one request and reads its response.
-func (c *cluster) question(to link, req kmsg.Request, into kmsg.Response) error {
+func (c *Cluster) question(to Link, req kmsg.Request, into kmsg.Response) error {
 	payload, err := c.exchange(to, req)
 	if err != nil {
 		return err
@@ -221,13 +221,13 @@ func arrived(conn net.Conn) []byte {
 // exchange sends one request and reads its response, from behind the correlation
 // id. The error is a *upstream.LoopError where the request has come back to this
 // proxy.
-func (c *cluster) exchange(to link, req kmsg.Request) (payload []byte, err error) {
-	probe := c.probes.begin(to.address)
-	payload, err = c.roundTrip(to.conn, req, probe.id)
+func (c *Cluster) exchange(to Link, req kmsg.Request) (payload []byte, err error) {
+	probe := c.probes.begin(to.Address)
+	payload, err = c.roundTrip(to.Conn, req, probe.id)
 	return payload, c.probes.end(probe, err)
 }
 
-func (c *cluster) roundTrip(conn net.Conn, req kmsg.Request, clientID string) (payload []byte, err error) {
+func (c *Cluster) roundTrip(conn net.Conn, req kmsg.Request, clientID string) (payload []byte, err error) {
 	const correlationID = 1
 	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))
 	if _, err := conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
@@ -235,10 +235,10 @@ func (c *cluster) roundTrip(conn net.Conn, req kmsg.Request, clientID string) (p
 	}
 	var prefix [wire.ResponsePrefixLen]byte
 	if n, err := io.ReadFull(conn, prefix[:]); err != nil {
-		if n > 0 && c.tls == nil && errors.Is(err, io.ErrUnexpectedEOF) { // an alert of TLS has seven bytes
+		if n > 0 && c.TLS == nil && errors.Is(err, io.ErrUnexpectedEOF) { // an alert of TLS has seven bytes
 			return nil, &NotKafkaError{Prefix: prefix[:n]}
 		}
-		return nil, c.verdict(err)
+		return nil, c.TLSReadError(err)
 	}
 	size := wire.Size(prefix[:])
 	switch {

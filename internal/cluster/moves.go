@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -71,7 +71,7 @@ func (m *mover) trust() endpoints.Trust {
 }
 
 // wantsLogin reports whether the cluster wants a login that only clients have.
-func (c *cluster) wantsLogin() bool { return c.mover.trust() == endpoints.Told }
+func (c *Cluster) WantsLogin() bool { return c.mover.trust() == endpoints.Told }
 
 // doubts reports whether a question is under way, or waits, about where a node is.
 func (m *mover) doubts(b endpoints.Broker) bool {
@@ -99,7 +99,7 @@ func (m *mover) needsLogin(needs bool) {
 
 // sight has the cluster asked about a response. A newer one takes the place of one
 // that waits, but a hint that of no Metadata.
-func (c *cluster) sight(seen sighting) {
+func (c *Cluster) sight(seen sighting) {
 	m := &c.mover
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,13 +109,13 @@ func (c *cluster) sight(seen sighting) {
 	if m.running {
 		return
 	}
-	if c.background(c.ascertain) {
+	if c.Background(c.ascertain) {
 		m.running, m.settled = true, make(chan struct{})
 	}
 }
 
 // settle waits while questions go on and doubtful is true, but not for long.
-func (c *cluster) settle(ctx context.Context, doubtful func() bool) {
+func (c *Cluster) Settle(ctx context.Context, doubtful func() bool) {
 	timer := time.NewTimer(settleTimeout)
 	defer timer.Stop()
 	for {
@@ -136,7 +136,7 @@ func (c *cluster) settle(ctx context.Context, doubtful func() bool) {
 }
 
 // ascertain asks about one response after another until none is left.
-func (c *cluster) ascertain(ctx context.Context) {
+func (c *Cluster) ascertain(ctx context.Context) {
 	m := &c.mover
 	for {
 		m.mu.Lock()
@@ -165,7 +165,7 @@ func (c *cluster) ascertain(ctx context.Context) {
 }
 
 // askAbout finds out what is true of a response that differs from the map.
-func (c *cluster) askAbout(ctx context.Context, seen *sighting) {
+func (c *Cluster) askAbout(ctx context.Context, seen *sighting) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if c.mover.trust() == endpoints.Heard {
@@ -191,9 +191,9 @@ func (c *cluster) askAbout(ctx context.Context, seen *sighting) {
 const maxOthers = 3
 
 // askOthers asks other brokers than from. The most that agree are believed.
-func (c *cluster) askOthers(ctx context.Context, from upstream.Target) {
+func (c *Cluster) askOthers(ctx context.Context, from upstream.Target) {
 	asked := 0
-	for _, b := range c.nodes() {
+	for _, b := range c.Nodes() {
 		target := targetOf(b)
 		if b.Host == "" || target == from || asked == maxOthers {
 			continue
@@ -206,20 +206,20 @@ func (c *cluster) askOthers(ctx context.Context, from upstream.Target) {
 }
 
 // differs reports whether the map has it otherwise than a response.
-func (c *cluster) differs(a endpoints.Answer) bool {
+func (c *Cluster) differs(a endpoints.Answer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.brokers.Differs(a)
 }
 
 // askBroker asks one broker who the brokers are, and learns it.
-func (c *cluster) askBroker(ctx context.Context, target upstream.Target) error {
-	to, err := c.dialTarget(ctx, target, party{})
+func (c *Cluster) askBroker(ctx context.Context, target upstream.Target) error {
+	to, err := c.dialTarget(ctx, target, Client{})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = to.conn.Close() }()
-	defer wait.Bound(ctx, to.conn)()
+	defer func() { _ = to.Conn.Close() }()
+	defer wait.Bound(ctx, to.Conn)()
 	_, err = c.askMetadata(to)
 	return err
 }

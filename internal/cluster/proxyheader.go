@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -13,22 +13,22 @@ import (
 
 // party is who a broker's connection is opened for: a client and the address
 // that it connected to. The zero party is the proxy itself.
-type party struct{ client, to netip.AddrPort }
+type Client struct{ Addr, Local netip.AddrPort }
 
 // introduce tells the broker's side, which is told who every connection is
 // for, who that is.
-func (c *cluster) introduce(ctx context.Context, conn net.Conn, who party) error {
+func (c *Cluster) introduce(ctx context.Context, conn net.Conn, who Client) error {
 	if c.conf.ProxyProtocol == "" {
 		return nil
 	}
 	header := &proxyproto.Header{Version: headerVersion(c.conf.ProxyProtocol), Command: proxyproto.LOCAL}
-	if who.client.IsValid() && who.to.IsValid() && who.client.Addr().Is4() == who.to.Addr().Is4() {
+	if who.Addr.IsValid() && who.Local.IsValid() && who.Addr.Addr().Is4() == who.Local.Addr().Is4() {
 		header.Command = proxyproto.PROXY
 		header.TransportProtocol = proxyproto.TCPv4
-		if who.client.Addr().Is6() {
+		if who.Addr.Addr().Is6() {
 			header.TransportProtocol = proxyproto.TCPv6
 		}
-		header.SourceAddr, header.DestinationAddr = net.TCPAddrFromAddrPort(who.client), net.TCPAddrFromAddrPort(who.to)
+		header.SourceAddr, header.DestinationAddr = net.TCPAddrFromAddrPort(who.Addr), net.TCPAddrFromAddrPort(who.Local)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(wait.Past) })
 	_, err := header.WriteTo(conn)

@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -18,18 +18,18 @@ import (
 // clients' sessions are: by the dial rules, via, tls and sasl of its cluster. It is
 // for one goroutine.
 type Inquiry struct {
-	cluster *cluster
-	to      link
+	cluster *Cluster
+	to      Link
 }
 
 // inquire connects to a broker: to a configured address, host:port, with upstream.NoNode, or to a
 // node at the address that it advertises, which the rules for learned addresses must admit.
-func (c *cluster) inquire(ctx context.Context, node int32, address string) (*Inquiry, error) {
+func (c *Cluster) Inquire(ctx context.Context, node int32, address string) (*Inquiry, error) {
 	host, port, err := hostport.Parse(address)
 	if err != nil {
 		return nil, err
 	}
-	to, err := c.dialTarget(ctx, upstream.Target{Node: node, Host: host, Port: port, Configured: node == upstream.NoNode}, party{})
+	to, err := c.dialTarget(ctx, upstream.Target{Node: node, Host: host, Port: port, Configured: node == upstream.NoNode}, Client{})
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (c *cluster) inquire(ctx context.Context, node int32, address string) (*Inq
 // of ApiVersions never has. The error of an answer's own is not looked at, unless it
 // is one to ApiVersions. The end of ctx ends it, and the Inquiry with it.
 func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response) error {
-	defer wait.Bound(ctx, i.to.conn)()
+	defer wait.Bound(ctx, i.to.Conn)()
 	err := i.cluster.question(i.to, req, into)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
@@ -52,7 +52,7 @@ func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response)
 // Brokers asks who the brokers are, and learns it. The error wraps ErrNeedsLogin if
 // the cluster tells only those who have logged in.
 func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
-	defer wait.Bound(ctx, i.to.conn)()
+	defer wait.Bound(ctx, i.to.Conn)()
 	answer, err := i.cluster.askMetadata(i.to)
 	if errors.Is(err, errOutvoted) {
 		err = nil
@@ -62,10 +62,10 @@ func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 
 // Conn is the connection itself, in TLS if the cluster has TLS, for what is not a request. Its
 // deadlines are the caller's.
-func (i *Inquiry) Conn() net.Conn { return i.to.conn }
+func (i *Inquiry) Conn() net.Conn { return i.to.Conn }
 
 // Close ends the connection.
-func (i *Inquiry) Close() { _ = i.to.conn.Close() }
+func (i *Inquiry) Close() { _ = i.to.Conn.Close() }
 
 // ErrNeedsLogin means that the cluster answers ApiVersions and nothing more.
 var ErrNeedsLogin = errors.New("the cluster wants its clients to log in; it teaches the proxy when the first one asks for metadata")

@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -46,15 +46,15 @@ const maxTLSError = 500
 // is, where it has to, and speaks TLS, where the cluster does. The broker's own
 // name is looked for in its certificate, wherever dial rules have led. greet
 // closes conn on any error.
-func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, who party) (net.Conn, error) {
+func (c *Cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, who Client) (net.Conn, error) {
 	if err := c.introduce(ctx, conn, who); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	if c.tls == nil {
+	if c.TLS == nil {
 		return conn, nil
 	}
-	secure, err := c.tls.Handshake(ctx, relay.NewRawTCPConn(conn), hostport.Canonical(t.Host))
+	secure, err := c.TLS.Handshake(ctx, relay.NewRawTCPConn(conn), hostport.Canonical(t.Host))
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, foreign.LineOf(hostport.Join(t.Host, t.Port), maxServerName), foreign.ErrorOf(err, maxTLSError))
@@ -65,15 +65,15 @@ func (c *cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, w
 // verdict makes of an error of a broker's connection what it says of the TLS
 // handshake, if it does: in TLS 1.3 a broker refuses a client's certificate when
 // the client takes the handshake for done.
-func (c *cluster) verdict(err error) error {
-	if c.tls == nil {
+func (c *Cluster) TLSReadError(err error) error {
+	if c.TLS == nil {
 		return err
 	}
-	return c.tls.Explain(err)
+	return c.TLS.Explain(err)
 }
 
 // adviceOf is what to do about a handshake that failed; "" if err is none.
-func adviceOf(err error) string {
+func Advice(err error) string {
 	if failed, ok := errors.AsType[*tlsconf.Error](err); ok {
 		return failed.Advice
 	}

@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -28,30 +28,30 @@ import (
 )
 
 // clusterOptions is the code that a cluster calls.
-type clusterOptions struct {
+type Options struct {
 	// own reports whether this process listens on an address. Brokers there are refused.
-	own func(netip.AddrPort) bool
+	Own func(netip.AddrPort) bool
 	// dial opens a connection to an address that the dial rules chose; nil: net.Dialer.
-	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// dialed is called after each attempt to reach a broker.
-	dialed func(node int32, address string, err error)
+	Dialed func(node int32, address string, err error)
 	// background runs f in a goroutine under a context that ends with the proxy. It returns
 	// false, and does not run f, before the start and after the end.
-	background func(f func(ctx context.Context)) bool
+	Background func(f func(ctx context.Context)) bool
 	// strayed is called when sessions may have lost their broker: a node moved or is gone.
-	strayed func()
+	Strayed func()
 }
 
 // cluster is one Kafka cluster: who its brokers are, and how they are reached.
-type cluster struct {
-	clusterOptions
+type Cluster struct {
+	Options
 
 	conf   *config.ClusterPlan
 	log    *slog.Logger
 	dialer *upstream.Dialer
-	via    *via.Dialer     // nil: brokers are dialled from here
-	tls    *tlsconf.Client // nil: the brokers are spoken to in plaintext
-	method *auth.Method    // of logging in at its brokers; nil: the proxy does not
+	Via    *via.Dialer     // nil: brokers are dialled from here
+	TLS    *tlsconf.Client // nil: the brokers are spoken to in plaintext
+	Method *auth.Method    // of logging in at its brokers; nil: the proxy does not
 
 	pulse  pulse
 	asker  asker
@@ -61,6 +61,8 @@ type cluster struct {
 
 	mapLines logline.Pacer // of changes of the map
 	shown    atomic.Pointer[view]
+
+	questions atomic.Int64 // numbers questions about the brokers, in the order in which they are sent
 
 	turn     atomic.Uint32 // which bootstrap broker comes first
 	probes   probes
@@ -72,15 +74,17 @@ type cluster struct {
 	brokers  *endpoints.Map
 	clashing map[int32]endpoints.Broker // nodes, as they were, that a dial rule sends to another node's address
 	taught   bool                       // answered is closed
+	// lastAnswered is the number of the newest question whose response is in the map.
+	lastAnswered int64
 	// confirmed says that a question of kproxy's own has told the cluster's id.
 	confirmed bool
 }
 
 // newCluster reads the files that a cluster names. Its error joins what is wrong with
 // them; the cluster is not whole then, and is good for closeVia only.
-func newCluster(conf *config.ClusterPlan, log *slog.Logger, o clusterOptions) (*cluster, error) {
-	c := &cluster{
-		clusterOptions: o,
+func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error) {
+	c := &Cluster{
+		Options: o,
 
 		conf:     conf,
 		log:      log,
@@ -91,7 +95,7 @@ func newCluster(conf *config.ClusterPlan, log *slog.Logger, o clusterOptions) (*
 	}
 	var err error
 	if conf.SASL != nil {
-		if c.method, err = auth.New(conf.SASL); err != nil {
+		if c.Method, err = auth.New(conf.SASL); err != nil {
 			return c, err
 		}
 	}
@@ -99,15 +103,15 @@ func newCluster(conf *config.ClusterPlan, log *slog.Logger, o clusterOptions) (*
 		Rules:       conf.Rules,
 		Brokers:     conf.Admitted,
 		Keepalive:   conf.Keepalive,
-		Own:         o.own,
-		DialContext: o.dial,
+		Own:         o.Own,
+		DialContext: o.Dial,
 		Source:      conf.Sources,
 	}
 	if err := c.goVia(); err != nil {
 		return c, err
 	}
 	errs := []error{conf.CheckSecrets()}
-	c.tls, err = newBrokerTLS(conf, c.log)
+	c.TLS, err = newBrokerTLS(conf, c.log)
 	errs = append(errs, err)
 	for _, target := range conf.Targets {
 		if hostport.IsLoopback(target.Host) {
@@ -142,7 +146,7 @@ func answerOf(named rewrite.Brokers) endpoints.Answer {
 // learn merges a response to a client into the map. from is the broker that gave
 // it. Only Metadata can change where a known node is, and only as far as such a
 // response is believed (see endpoints.Trust); other responses add unknown nodes.
-func (c *cluster) learn(ctx context.Context, key int16, named rewrite.Brokers, from upstream.Target) {
+func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, from upstream.Target) {
 	answer := answerOf(named)
 	trust := c.mover.trust()
 	c.mu.Lock()
@@ -160,7 +164,7 @@ func (c *cluster) learn(ctx context.Context, key int16, named rewrite.Brokers, f
 			defer c.mu.Unlock()
 			return c.brokers.IsOther(answer.ClusterID)
 		}
-		if c.settle(ctx, isOther); isOther() {
+		if c.Settle(ctx, isOther); isOther() {
 			answer.ClusterID = ""
 		}
 	}
@@ -171,8 +175,21 @@ func (c *cluster) learn(ctx context.Context, key int16, named rewrite.Brokers, f
 	c.teach(answer, trust)
 }
 
+// teachAsked takes the response to a question of kproxy's own into the map. question is its
+// number. Under load an older question may be answered after a newer one: its response has
+// addresses that are no longer true, and is ignored.
+func (c *Cluster) teachAsked(answer endpoints.Answer, question int64) {
+	c.mu.Lock()
+	stale := question < c.lastAnswered
+	c.lastAnswered = max(c.lastAnswered, question)
+	c.mu.Unlock()
+	if !stale {
+		c.teach(answer, endpoints.Asked)
+	}
+}
+
 // teach takes a Metadata response into the map.
-func (c *cluster) teach(answer endpoints.Answer, trust endpoints.Trust) {
+func (c *Cluster) teach(answer endpoints.Answer, trust endpoints.Trust) {
 	c.change(answer.Brokers, func(m *endpoints.Map) []endpoints.Change {
 		if !c.taught { // another response may name one broker of many
 			c.taught = true
@@ -185,7 +202,7 @@ func (c *cluster) teach(answer endpoints.Answer, trust endpoints.Trust) {
 
 // change changes the map, and follows up on what has changed. named is who the
 // response names.
-func (c *cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []endpoints.Change) {
+func (c *Cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []endpoints.Change) {
 	clashes := c.clashesAmong(named)
 	c.mu.Lock()
 	changes := apply(c.brokers)
@@ -210,7 +227,7 @@ func (c *cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []
 
 // note follows up on changes of the map: they are counted and logged, the file is
 // written, and sessions that have lost their broker end.
-func (c *cluster) note(changes []endpoints.Change) {
+func (c *Cluster) note(changes []endpoints.Change) {
 	if len(changes) == 0 {
 		return
 	}
@@ -224,7 +241,7 @@ func (c *cluster) note(changes []endpoints.Change) {
 	default: // one is waiting already
 	}
 	if slices.ContainsFunc(changes, func(change endpoints.Change) bool { return leavesStrays(change.Kind) }) {
-		c.strayed()
+		c.Strayed()
 	}
 }
 
@@ -246,7 +263,7 @@ type view struct {
 }
 
 // show makes the view anew.
-func (c *cluster) show() {
+func (c *Cluster) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := &view{brokers: c.brokers.Len()}
@@ -262,7 +279,7 @@ func (c *cluster) show() {
 // another of its nodes is. They stay unmapped as long as they stay where they
 // are, also in responses that do not name the other node, which may be restarting:
 // an endpoint reaches its own broker or none.
-func (c *cluster) clashesAmong(brokers []endpoints.Broker) []endpoints.Broker {
+func (c *Cluster) clashesAmong(brokers []endpoints.Broker) []endpoints.Broker {
 	targets := make([]upstream.Target, len(brokers))
 	for i, b := range brokers {
 		targets[i] = targetOf(b)
@@ -276,13 +293,13 @@ func (c *cluster) clashesAmong(brokers []endpoints.Broker) []endpoints.Broker {
 
 // clashes reports whether a node is unmapped because of a dial rule. The caller
 // holds mu.
-func (c *cluster) clashes(node int32) bool {
+func (c *Cluster) clashes(node int32) bool {
 	was, ok := c.clashing[node]
 	now, _ := c.brokers.Node(node)
 	return ok && was == now
 }
 
-func (c *cluster) logChange(change endpoints.Change) {
+func (c *Cluster) logChange(change endpoints.Change) {
 	if !c.mapLines.Admits(c.log) {
 		return
 	}
@@ -320,7 +337,7 @@ func (c *cluster) logChange(change endpoints.Change) {
 }
 
 // nodeAt returns the node that an endpoint belongs to, if it is known.
-func (c *cluster) nodeAt(listener, slot int) (endpoints.Broker, bool) {
+func (c *Cluster) NodeAt(listener, slot int) (endpoints.Broker, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b, ok := c.brokers.NodeAt(listener, slot)
@@ -329,7 +346,7 @@ func (c *cluster) nodeAt(listener, slot int) (endpoints.Broker, bool) {
 
 // failed says that a broker could not be reached, and returns where it may be
 // now instead.
-func (c *cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) {
+func (c *Cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) {
 	c.mu.Lock()
 	changes := c.brokers.Failed(b, time.Now())
 	now, _ = c.brokers.Node(b.Node)
@@ -340,7 +357,7 @@ func (c *cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) 
 
 // isNodeDisputed reports whether a question is under way that may move the node of an
 // endpoint.
-func (c *cluster) isNodeDisputed(listener, slot int) bool {
+func (c *Cluster) IsNodeDisputed(listener, slot int) bool {
 	c.mu.Lock()
 	b, ok := c.brokers.NodeAt(listener, slot)
 	c.mu.Unlock()
@@ -349,7 +366,7 @@ func (c *cluster) isNodeDisputed(listener, slot int) bool {
 
 // advertise gives each broker of a response its address on a listener. A broker that has no
 // slot there, or that a dial rule sends to another broker's address, is marked to be dropped.
-func (c *cluster) advertise(listener int, list []rewrite.Broker) {
+func (c *Cluster) Advertise(listener int, list []rewrite.Broker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range list {
@@ -365,13 +382,13 @@ func (c *cluster) advertise(listener int, list []rewrite.Broker) {
 
 // place is a node and its slot of a listener.
 type place struct {
-	broker  endpoints.Broker
-	slot    int
-	dialled string // host:port; "" where a dial rule makes no address of it
+	Broker  endpoints.Broker
+	Slot    int
+	Dialled string // host:port; "" where a dial rule makes no address of it
 }
 
 // places returns the known nodes that have a slot of a listener, by id.
-func (c *cluster) places(listener int) []place {
+func (c *Cluster) Places(listener int) []place {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []place
@@ -387,24 +404,24 @@ func (c *cluster) places(listener int) []place {
 }
 
 // clusterID returns the id that the cluster has given itself; "": none yet.
-func (c *cluster) clusterID() string {
+func (c *Cluster) ClusterID() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.brokers.ClusterID()
 }
 
 // nodes returns the known brokers by id.
-func (c *cluster) nodes() []endpoints.Broker {
+func (c *Cluster) Nodes() []endpoints.Broker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.brokers.Nodes()
 }
 
 // addressOf returns the address that is dialled for a broker.
-func (c *cluster) addressOf(b endpoints.Broker) string { return c.dialer.Address(targetOf(b)) }
+func (c *Cluster) AddressOf(b endpoints.Broker) string { return c.dialer.Address(targetOf(b)) }
 
 // known is closed once the cluster has said who its brokers are.
-func (c *cluster) known() <-chan struct{} { return c.answered }
+func (c *Cluster) Known() <-chan struct{} { return c.answered }
 
 func targetOf(b endpoints.Broker) upstream.Target {
 	return upstream.Target{Node: b.Node, Host: b.Host, Port: b.Port}

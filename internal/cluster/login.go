@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -13,30 +13,30 @@ import (
 // logIn logs in over a new connection to a broker, where the cluster has a login
 // of the proxy's own. secure says that the connection is TLS. It takes
 // connect_timeout at most, as the dial before it did.
-func (c *cluster) logIn(ctx context.Context, to *link, secure bool) error {
-	if c.method == nil {
+func (c *Cluster) logIn(ctx context.Context, to *Link, secure bool) error {
+	if c.Method == nil {
 		return nil
 	}
 	var peer netip.Addr // of a via, which says nothing of the way behind it
-	if c.via == nil {
-		peer = hostport.AddrPort(to.conn.RemoteAddr()).Addr()
+	if c.Via == nil {
+		peer = hostport.AddrPort(to.Conn.RemoteAddr()).Addr()
 	}
-	if err := c.method.Permits(peer, secure); err != nil {
+	if err := c.Method.Permits(peer, secure); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.loginTimeout())
+	ctx, cancel := context.WithTimeout(ctx, c.LoginTimeout())
 	defer cancel()
-	probe := c.probes.begin(to.address)
-	session, err := c.method.LogIn(ctx, to.conn, to.host, probe.id)
-	to.login = session
+	probe := c.probes.begin(to.Address)
+	session, err := c.Method.LogIn(ctx, to.Conn, to.Host, probe.id)
+	to.Login = session
 	return c.probes.end(probe, err)
 }
 
-func (c *cluster) loginTimeout() time.Duration { return c.conf.ConnectTimeout }
+func (c *Cluster) LoginTimeout() time.Duration { return c.conf.ConnectTimeout }
 
 // isRefusedLogin reports whether a broker knows what the proxy logs in with, and
 // does not take it.
-func isRefusedLogin(err error) bool {
+func IsRefusedLogin(err error) bool {
 	login, ok := errors.AsType[*auth.LoginError](err)
 	return ok && login.Refused
 }

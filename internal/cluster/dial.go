@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -16,26 +16,26 @@ import (
 )
 
 // link is a connection to a broker, ready for requests.
-type link struct {
-	conn    net.Conn
-	target  upstream.Target
-	address string       // where it leads, or would have led
-	host    string       // the broker's own name, host:port
-	login   auth.Session // what the proxy's own login has opened
+type Link struct {
+	Conn    net.Conn
+	Target  upstream.Target
+	Address string       // where it leads, or would have led
+	Host    string       // the broker's own name, host:port
+	Login   auth.Session // what the proxy's own login has opened
 }
 
 // dialNode reaches one broker. If it has moved, as answers say that could not be
 // trusted alone, it is tried there too.
-func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (link, error) {
+func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) (Link, error) {
 	if _, isFixed := c.dialer.Rules.Fixed(b.Node); b.Host == "" && !isFixed {
-		to := link{target: targetOf(b)}
+		to := Link{Target: targetOf(b)}
 		if b.Port != 0 {
 			return to, fmt.Errorf("dial node %d: the cluster gives it no host (advertised.listeners)", b.Node)
 		}
 		return to, fmt.Errorf("dial node %d: it has no address: its last one is another broker's now, or it advertises an empty host", b.Node)
 	}
 	to, err := c.dialTarget(ctx, targetOf(b), who)
-	if err == nil || isRefusedLogin(err) {
+	if err == nil || IsRefusedLogin(err) {
 		return to, err
 	}
 	if now, moved := c.failed(b); moved {
@@ -48,7 +48,7 @@ func (c *cluster) dialNode(ctx context.Context, b endpoints.Broker, who party) (
 // one first each time, or a broker that is known when none of those answers. A
 // refused login ends the search: it is refused everywhere, and a server may
 // count how often.
-func (c *cluster) dialAny(ctx context.Context, who party) (link, error) {
+func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	var errs []error
 	var address string
 	for _, t := range c.candidates() {
@@ -56,8 +56,8 @@ func (c *cluster) dialAny(ctx context.Context, who party) (link, error) {
 		if err == nil {
 			return to, nil
 		}
-		if errs = append(errs, err); isRefusedLogin(err) {
-			address = to.address
+		if errs = append(errs, err); IsRefusedLogin(err) {
+			address = to.Address
 			break
 		}
 	}
@@ -65,12 +65,12 @@ func (c *cluster) dialAny(ctx context.Context, who party) (link, error) {
 	if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
 		c.pulse.failed(err)
 	}
-	return link{address: address}, err
+	return Link{Address: address}, err
 }
 
 // candidates lists the brokers to try for bootstrap, in order.
-func (c *cluster) candidates() []upstream.Target {
-	known := c.nodes()
+func (c *Cluster) candidates() []upstream.Target {
+	known := c.Nodes()
 	var targets []upstream.Target
 	first := int(c.turn.Add(1))
 	for i := range c.conf.Targets {
@@ -94,22 +94,22 @@ func (c *cluster) candidates() []upstream.Target {
 }
 
 // dialTarget makes a connection to a broker that requests can be sent on.
-func (c *cluster) dialTarget(ctx context.Context, t upstream.Target, who party) (link, error) {
-	to := link{target: t, host: hostport.Join(t.Host, t.Port)}
+func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client) (Link, error) {
+	to := Link{Target: t, Host: hostport.Join(t.Host, t.Port)}
 	err := c.enter(ctx, &to, t, who)
 	c.tally.dial(t.Node, err)
-	c.dialed(t.Node, to.address, err)
+	c.Dialed(t.Node, to.Address, err)
 	if err != nil {
 		c.log.Debug("dial failed", slog.Int(logkey.Node, int(t.Node)),
-			slog.String(logkey.Upstream, to.address), slog.Any(logkey.Error, err))
+			slog.String(logkey.Upstream, to.Address), slog.Any(logkey.Error, err))
 	}
 	return to, err
 }
 
 // enter makes a connection ready for requests, and closes it on any error. The
 // login has connect_timeout for itself.
-func (c *cluster) enter(ctx context.Context, to *link, t upstream.Target, who party) error {
-	if who != (party{}) { // for a client, and not for a question, which finds out whether a loop is over
+func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Client) error {
+	if who != (Client{}) { // for a client, and not for a question, which finds out whether a loop is over
 		if err := c.probes.loop(c.dialer.Address(t)); err != nil {
 			return err
 		}
@@ -117,17 +117,17 @@ func (c *cluster) enter(ctx context.Context, to *link, t upstream.Target, who pa
 	dialling, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
 	defer cancel()
 	conn, address, err := c.dialer.Dial(dialling, t)
-	to.address = address
+	to.Address = address
 	if err == nil {
 		conn, err = c.greet(dialling, conn, t, who)
 	}
 	if err != nil {
 		return err
 	}
-	to.conn = conn
-	if err := c.logIn(ctx, to, c.tls != nil); err != nil {
+	to.Conn = conn
+	if err := c.logIn(ctx, to, c.TLS != nil); err != nil {
 		_ = conn.Close()
-		to.conn = nil
+		to.Conn = nil
 		return err
 	}
 	return nil

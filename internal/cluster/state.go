@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -32,7 +32,7 @@ type stateFile struct {
 
 // openState locks the state file of a cluster. The directory is made where it is
 // missing; the file need not exist.
-func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
+func OpenState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 	path := config.StatePath(dir, cluster)
 	return files.Do(ctx, path, func() (*stateFile, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -54,7 +54,7 @@ func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 }
 
 // read returns what was remembered; nil where there is nothing.
-func (f *stateFile) read(ctx context.Context) ([]byte, error) {
+func (f *stateFile) Read(ctx context.Context) ([]byte, error) {
 	b, err := files.Read(ctx, f.path, config.MaxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -97,16 +97,16 @@ func (f *stateFile) setAside() (string, error) {
 	return aside, os.Rename(f.path, aside)
 }
 
-func (f *stateFile) close() { _ = f.lock.Unlock() } // the process's end does the same
+func (f *stateFile) Close() { _ = f.lock.Unlock() } // the process's end does the same
 
 // remember opens the cluster's state and takes what it says into the map.
-func (c *cluster) remember(ctx context.Context, dir string) error {
-	file, err := openState(ctx, dir, c.conf.Name)
+func (c *Cluster) Restore(ctx context.Context, dir string) error {
+	file, err := OpenState(ctx, dir, c.conf.Name)
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
 	c.state = file
-	b, err := file.read(ctx)
+	b, err := file.Read(ctx)
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
@@ -127,11 +127,11 @@ func (c *cluster) remember(ctx context.Context, dir string) error {
 // keepState writes the state after every change of the map, until ctx ends, and
 // then once more, if there is a state file. A write that fails costs memory of the map at a restart and
 // nothing else; it is tried again.
-func (c *cluster) keepState(ctx context.Context) {
+func (c *Cluster) KeepState(ctx context.Context) {
 	if c.state == nil {
 		return
 	}
-	defer c.state.close()
+	defer c.state.Close()
 	failed := false
 	wait := stateKeep
 	for last := false; !last; {
@@ -164,8 +164,8 @@ func (c *cluster) keepState(ctx context.Context) {
 }
 
 // closeState gives up the state file, if there is one, where keepState has not begun.
-func (c *cluster) closeState() {
+func (c *Cluster) CloseState() {
 	if c.state != nil {
-		c.state.close()
+		c.state.Close()
 	}
 }

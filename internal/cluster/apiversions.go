@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -47,9 +47,14 @@ const (
 	offerPause = time.Second
 )
 
-// offered returns what a broker answers, as it was heard less than offerLife ago.
-// One question at a time is asked, however many clients wait for it.
-func (c *cluster) offered(ctx context.Context, key offerKey, node endpoints.Broker) ([]byte, error) {
+// APIVersions returns the payload of a broker's ApiVersions response in a version. node is
+// the broker; nil: any. The response is at most offerLife old. One question runs at a time,
+// however many clients wait for it.
+func (c *Cluster) APIVersions(ctx context.Context, node *endpoints.Broker, version int16) ([]byte, error) {
+	key := offerKey{upstream.NoNode, version}
+	if node != nil {
+		key.node = node.Node
+	}
 	o := &c.offers
 	o.mu.Lock()
 	last, ok := o.heard[key]
@@ -76,19 +81,19 @@ func (c *cluster) offered(ctx context.Context, key offerKey, node endpoints.Brok
 }
 
 // askOffer asks a broker over a connection of the proxy's own.
-func (c *cluster) askOffer(ctx context.Context, key offerKey, node endpoints.Broker) ([]byte, error) {
+func (c *Cluster) askOffer(ctx context.Context, key offerKey, node *endpoints.Broker) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	dial := func() (link, error) { return c.dialAny(ctx, party{}) }
-	if key.node != upstream.NoNode {
-		dial = func() (link, error) { return c.dialNode(ctx, node, party{}) }
+	dial := func() (Link, error) { return c.DialAny(ctx, Client{}) }
+	if node != nil {
+		dial = func() (Link, error) { return c.DialNode(ctx, *node, Client{}) }
 	}
 	to, err := dial()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = to.conn.Close() }()
-	defer wait.Bound(ctx, to.conn)()
+	defer func() { _ = to.Conn.Close() }()
+	defer wait.Bound(ctx, to.Conn)()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.Version = key.version
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "kproxy", "1"

@@ -1,4 +1,4 @@
-package proxy
+package cluster
 
 import (
 	"context"
@@ -14,14 +14,14 @@ import (
 // change waits to be, writes it at its end.
 func TestStateIsWrittenAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
-	file, err := openState(t.Context(), dir, "orders")
+	file, err := OpenState(t.Context(), dir, "orders")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{log: slog.New(slog.DiscardHandler), state: file, changed: make(chan struct{}, 1), brokers: endpoints.New(nil, 0)}
+	c := &Cluster{log: slog.New(slog.DiscardHandler), state: file, changed: make(chan struct{}, 1), brokers: endpoints.New(nil, 0)}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	c.keepState(ctx)
+	c.KeepState(ctx)
 	if _, err := os.Stat(filepath.Join(dir, "orders.json")); err != nil {
 		t.Error(err)
 	}
