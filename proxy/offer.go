@@ -2,10 +2,11 @@ package proxy
 
 import (
 	"context"
-	"kproxy/internal/endpoints"
-	"kproxy/internal/inflight"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/endpoints"
+	"kproxy/internal/inflight"
 )
 
 // offer answers ApiVersions for a client that has not logged in.
