@@ -170,9 +170,9 @@ func (p *acceptPauses) add() (tell bool) {
 
 // leaveGates takes back what the session was counted by.
 func (s *session) leaveGates() {
-	s.door.gate.Leave(s.source)
+	s.door.gate.Leave(s.client.source)
 	if s.admitted {
-		s.endpoint.listener.gate.Part(s.source)
+		s.endpoint.listener.gate.Part(s.client.source)
 	}
 }
 
@@ -181,7 +181,7 @@ func (s *session) leaveGates() {
 func (a *arrival) moveTo(e *endpoint) (refused CloseReason) {
 	s := a.s
 	if s.door.shared {
-		if refused = CloseReason(e.listener.gate.Join(s.source)); refused != "" {
+		if refused = CloseReason(e.listener.gate.Join(s.client.source)); refused != "" {
 			return refused
 		}
 		s.admitted = true

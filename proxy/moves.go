@@ -245,9 +245,7 @@ func (c *cluster) drainStrays() {
 // strays reports whether the session is one of c's, for a node, and reaches
 // something else than its endpoint's node at that node's address.
 func (s *session) strays(c *cluster) bool {
-	s.mu.Lock()
-	to := s.to
-	s.mu.Unlock()
+	to := s.broker.route()
 	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.any {
 		return false
 	}

@@ -97,33 +97,33 @@ func (p *probes) loop(address string) error {
 // arrived takes the client.id of a session of this cluster, and reports whether
 // the session is a probe that has come round.
 func (p *probes) arrived(s *session) bool {
-	if !strings.HasPrefix(s.clientID, probePrefix) {
+	if !strings.HasPrefix(s.client.id, probePrefix) {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if own := p.flying[s.clientID]; own != nil {
+	if own := p.flying[s.client.id]; own != nil {
 		own.returned.Store(true)
 		return true
 	}
-	if p.foreign[s.clientID] != nil {
+	if p.foreign[s.client.id] != nil {
 		return true
 	}
 	if p.foreign == nil {
 		p.foreign = map[string]*session{}
 	}
-	p.foreign[s.clientID] = s
+	p.foreign[s.client.id] = s
 	return false
 }
 
 // left forgets a session that has ended.
 func (p *probes) left(s *session) {
-	if !strings.HasPrefix(s.clientID, probePrefix) {
+	if !strings.HasPrefix(s.client.id, probePrefix) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.foreign[s.clientID] == s {
-		delete(p.foreign, s.clientID)
+	if p.foreign[s.client.id] == s {
+		delete(p.foreign, s.client.id)
 	}
 }

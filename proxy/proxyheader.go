@@ -34,20 +34,20 @@ func (a *arrival) readProxyHeader() error {
 	if header != nil {
 		source, destination, ok := header.TCPAddrs()
 		if ok && !header.Command.IsLocal() {
-			s.from = source.String()
-			s.mu.Lock()
-			s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
-			s.mu.Unlock()
+			s.client.from = source.String()
+			s.client.mu.Lock()
+			s.client.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
+			s.client.mu.Unlock()
 		} else if _, err := s.up.Peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
 			// check, which allow does not have to admit.
 			return err
 		}
 	}
-	if refused := s.door.gate.Claim(s.party.client.Addr()); refused != "" {
+	if refused := s.door.gate.Claim(s.client.party.client.Addr()); refused != "" {
 		return end(CloseReason(refused), nil)
 	}
-	s.source = s.party.client.Addr()
+	s.client.source = s.client.party.client.Addr()
 	return nil
 }
 
@@ -83,7 +83,7 @@ func (a *arrival) takeProxyHeader() (*proxyproto.Header, error) {
 	if err != nil {
 		return nil, badProxyHeader(err)
 	}
-	s.tlvs = describeTLVs(tlvs)
+	s.client.tlvs = describeTLVs(tlvs)
 	return header, s.up.Drop(size)
 }
 
@@ -115,21 +115,6 @@ func describeTLVs(tlvs []proxyproto.TLV) string {
 	}
 	text := strings.Join(all, " ")
 	return text[:min(len(text), most)]
-}
-
-// unmapped is an address whose IPv4 is not within IPv6.
-func unmapped(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
-
-// addressOf is the address and port of one side of a connection; the zero
-// AddrPort where it has none.
-func addressOf(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return unmapped(tcp.AddrPort())
 }
 
 // introduce tells the broker's side, which is told who every connection is
