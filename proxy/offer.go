@@ -6,7 +6,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/endpoints"
-	"kproxy/internal/inflight"
 )
 
 // offer answers ApiVersions for a client that has not logged in.
@@ -23,11 +22,10 @@ func (a *arrival) offer(ctx context.Context, version int16) ([]byte, error) {
 	if err != nil {
 		return nil, dialFailure(err)
 	}
-	r := inflight.Request{Key: kmsg.ApiVersions.Int16(), Version: version}
-	out, notes, err := l.rewriter.Whole(r.Key, version, payload)
+	out, notes, err := l.rewriter.Whole(kmsg.ApiVersions.Int16(), version, payload)
 	if err != nil {
 		return nil, end(BadAnswer, err)
 	}
-	s.rewrote(r, notes)
+	l.rewrote(kmsg.ApiVersions.Int16(), notes)
 	return out, nil
 }
