@@ -65,6 +65,10 @@ $(GOLANGCI):
 	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(dir $@)golangci-lint $@
 
+.PHONY: count
+count: ## the size of each package: files, lines, types, functions, methods, arrows between files
+	@go run ./internal/count ./proxy/... ./rewrite ./internal/... ./cmd/...
+
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format the code
 	$(GOLANGCI) fmt ./...
