@@ -137,10 +137,21 @@ func TestInvariantsNameTests(t *testing.T) {
 		}
 		for _, name := range tests {
 			if !defined[name[1]][name[2]] {
-				t.Errorf("docs/invariants.md: package %s has no %s", name[1], name[2])
+				t.Errorf("docs/invariants.md: package %s has no %s; it is in %q", name[1], name[2], packagesOf(defined, name[2]))
 			}
 		}
 	}
+}
+
+// packagesOf are the packages that have a test of that name.
+func packagesOf(defined map[string]map[string]bool, test string) []string {
+	var packages []string
+	for name, tests := range defined {
+		if tests[test] {
+			packages = append(packages, name)
+		}
+	}
+	return packages
 }
 
 // TestPlainWords holds the pages to words that say who acts.

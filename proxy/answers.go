@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/inflight"
 	"kproxy/internal/relay"
 	"kproxy/internal/wire"
@@ -23,14 +24,15 @@ import (
 func (s *session) pumpAnswers() {
 	s.down.Keeper.Expired = s.silent
 	err := s.answers()
-	if errors.Is(err, errParked) {
+	if is, ok := errors.AsType[stopped](err); ok && is.stop == stopParked {
 		return
 	}
 	flushed := s.down.Flush() // whole answers in front of what went wrong are the client's
 	if why := s.answersEnded(err, flushed); why != nil {
-		s.note(why)
+		s.life.note(why)
 	}
 	s.queue.Close()
+	s.life.add(responsesEnded)
 	_ = s.broker.Close()               // ends a pump of requests that writes
 	_ = s.client.SetReadDeadline(past) // and one that reads
 }
@@ -38,10 +40,10 @@ func (s *session) pumpAnswers() {
 // silent decides what an expired read deadline of the broker means.
 func (s *session) silent(err error) error {
 	switch {
-	case !s.parking.Load():
+	case s.life.asks()&parking == 0:
 		return err
 	case s.down.Buffered() == 0:
-		return errParked
+		return stopped{stop: stopParked}
 	}
 	// It has just sent a frame that no request asked for, or a part of one.
 	if err := s.broker.SetReadDeadline(time.Time{}); err != nil {
@@ -73,8 +75,8 @@ func (s *session) answersEnded(err, flushed error) error {
 		}
 		return why
 	}
-	err = s.endpoint.listener.cluster.verdict(side.Err)
-	if fix := adviceOf(err); fix != "" {
+	err = s.endpoint.listener.cluster.TLSReadError(side.Err)
+	if fix := cluster.Advice(err); fix != "" {
 		return &ended{reason: BrokerRefusedTLS, err: err, fix: fix}
 	}
 	return end(BrokerReset, err)
@@ -157,7 +159,7 @@ func (s *session) match(r inflight.Request) error {
 	l := s.endpoint.listener
 	l.counters.answered(r.Key, time.Since(s.opened)-r.Read)
 	if s.down.Frames.Add(1) == 1 {
-		l.cluster.pulse.answered()
+		l.cluster.NoteAnswer()
 	}
 	if !s.passedLogin.Load() && !isBeforeLogin(r.Key) {
 		s.passedLogin.Store(true)

@@ -109,7 +109,7 @@ func (s *session) abandon() {
 	if owed := s.queue.Owed(); owed > 0 {
 		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
 	}
-	s.note(end(ClientReset, err))
+	s.life.note(end(ClientReset, err))
 	relay.CloseNow(s.client)
 	relay.CloseNow(s.broker) // ends both pumps
 	s.proxy.lot.wake(s)
@@ -146,7 +146,7 @@ func (s *session) departureLimit() time.Duration {
 // peerGone closes the connection to a peer that is gone. Its pump notices, and
 // ends the other side.
 func (s *session) peerGone(side string, conn net.Conn, t transport) {
-	s.note(&ended{
+	s.life.note(&ended{
 		reason: PeerGone,
 		err:    fmt.Errorf("the %s has acknowledged nothing for %s", side, t.lastACK.Round(time.Millisecond)),
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",

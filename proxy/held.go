@@ -233,7 +233,7 @@ func (b *budget) evict(s *session, n int64) bool {
 func (b *budget) order(s *session, share int64) []holder {
 	all := []holder{{session: s, held: s.held.Load(), early: s.isEarly(), source: s.clientAddr()}}
 	for _, other := range b.proxy.live() {
-		if held := other.held.Load(); other != s && held > relay.FreeBytes && other.ended() == nil {
+		if held := other.held.Load(); other != s && held > relay.FreeBytes && other.life.ended() == nil {
 			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
 		}
 	}
@@ -276,7 +276,7 @@ func inOrder(all []holder, share int64) {
 func (s *session) clientAddr() netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.party.client.Addr()
+	return s.party.Addr.Addr()
 }
 
 // isEarly reports whether the client has not shown yet that it may be here: it has
@@ -286,12 +286,12 @@ func (s *session) isEarly() bool {
 		return true
 	}
 	l := s.endpoint.listener
-	return l.users == nil && l.cluster.method == nil && !s.passedLogin.Load() && l.cluster.mover.wantsLogin()
+	return l.users == nil && l.cluster.Method == nil && !s.passedLogin.Load() && l.cluster.WantsLogin()
 }
 
 // evicted ends the session for another one that needs what it holds.
 func (s *session) evicted(held int64) {
-	if !s.note(&ended{
+	if !s.life.note(&ended{
 		reason: HeldBytes,
 		err:    fmt.Errorf("it held %d bytes when there was no room for more", held),
 		fix:    "raise limits.max_held_bytes if memory allows, or look at the clients of this source",
@@ -313,7 +313,7 @@ func (s *session) ForceHold(n int64) {
 
 // HoldTimedOut ends the session: a frame that has to be whole was not, within the limit.
 func (s *session) HoldTimedOut(limit time.Duration) {
-	s.note(&ended{
+	s.life.note(&ended{
 		reason: HoldTimeout,
 		err:    fmt.Errorf("%w: %s", errHoldTimeout, limit),
 		fix:    "look at the network on the way, or at the program that sends so slowly",

@@ -132,7 +132,7 @@ func (l *lot) park(s *session) bool {
 		return false
 	}
 	// A goroutine that wants the session to go on notes the reason first, and then wakes it.
-	if s.leaving.Load() != nil || s.ended() != nil {
+	if s.life.asks()&(askEnd|askLogin) != 0 || s.life.ended() != nil {
 		return false
 	}
 	l.kept++

@@ -32,7 +32,7 @@ func (s *session) refuse(r inflight.Request, frame int) error {
 	if frame > maxRefused {
 		return refusal
 	}
-	b, h, err := s.wholeRequest(frame)
+	b, h, err := wholeRequest(&s.up, frame)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *session) answerRefused(r inflight.Request, frame int, body []byte, refu
 
 // refuseProduce refuses a Produce request, whose records are dropped as they come.
 func (s *session) refuseProduce(r inflight.Request, frame int, refusal *ended) error {
-	h, err := s.readHeader()
+	h, err := readHeader(&s.up)
 	if err != nil {
 		return err
 	}

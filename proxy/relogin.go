@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/cluster"
 	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
@@ -65,17 +66,13 @@ func renewAfter(lifetime time.Duration) time.Duration {
 	return max(time.Duration(part*float64(lifetime)), minRenew)
 }
 
-// errLoginDue is what leaving holds while the session is asked to log in again,
-// which is no reason to end.
-var errLoginDue = &ended{}
-
 // startRenewing has the session log in again before the login that it has opened
 // with expires, if it does. The caller holds mu.
-func (s *session) startRenewing(ctx context.Context, to *link) {
-	if to.login.Lifetime <= 0 {
+func (s *session) startRenewing(ctx context.Context, to *cluster.Link) {
+	if to.Login.Lifetime <= 0 {
 		return
 	}
-	s.renewal = &renewal{host: to.host, opened: to.login}
+	s.renewal = &renewal{host: to.Host, opened: to.Login}
 	s.renewal.ctx, s.renewal.cancel = context.WithCancel(ctx)
 	s.renew()
 }
@@ -129,9 +126,9 @@ func (s *session) prepareAfter(d time.Duration) {
 func (s *session) prepareLogin(lifetime time.Duration) {
 	r := s.renewal
 	c := s.endpoint.listener.cluster
-	ctx, cancel := context.WithTimeout(r.ctx, c.loginTimeout())
+	ctx, cancel := context.WithTimeout(r.ctx, c.LoginTimeout())
 	defer cancel()
-	login, err := c.method.Begin(ctx, r.host)
+	login, err := c.Method.Begin(ctx, r.host)
 	if err != nil {
 		if r.ctx.Err() == nil {
 			c.log.Warn("cannot prepare the next login of a session; trying on, until the broker ends it",
@@ -141,30 +138,31 @@ func (s *session) prepareLogin(lifetime time.Duration) {
 		return
 	}
 	r.ready.Store(login)
-	if s.leaving.CompareAndSwap(nil, errLoginDue) { // or it ends, and needs no login
+	if s.life.add(askLogin)&askEnd == 0 { // or it ends, and needs no login
 		s.wake()
 	}
 }
 
-// asked says why the session is asked to end between two requests; nil: it is
-// not.
-func (s *session) asked() *ended {
-	if why := s.leaving.Load(); why != errLoginDue {
-		return why
+// logInAgain moves the login that has been prepared, between two requests. Then the
+// request loop goes on, or is stopped by what has gone wrong.
+func (s *session) logInAgain() stopped {
+	s.life.drop(askLogin)
+	asked, err := s.readBy(time.Time{})
+	switch {
+	case err != nil:
+		return stopOf(&relay.SideError{Reading: true, Err: err}, false)
+	case asked&responsesEnded != 0:
+		return stopped{stop: stopResponsesEnded}
 	}
-	return nil
+	if err := s.exchangeLogin(); err != nil {
+		return stopOf(err, false)
+	}
+	return stopped{stop: readsOn}
 }
 
-// logInAgain moves the login that has been prepared, between two requests.
-func (s *session) logInAgain() error {
+// exchangeLogin sends the login's requests, and waits for the response to each.
+func (s *session) exchangeLogin() error {
 	r := s.renewal
-	s.leaving.CompareAndSwap(errLoginDue, nil)
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return &relay.SideError{Reading: true, Err: err}
-	}
-	if s.queue.IsClosed() { // its own wake may just have been overwritten
-		return &relay.SideError{Err: errAnswersEnded}
-	}
 	login := r.ready.Swap(nil)
 	if login == nil {
 		return nil
@@ -175,7 +173,7 @@ func (s *session) logInAgain() error {
 	login.Use(r.opened)
 	r.asking.Store(true)
 	defer r.asking.Store(false)
-	ctx, cancel := context.WithTimeout(r.ctx, s.endpoint.listener.cluster.loginTimeout())
+	ctx, cancel := context.WithTimeout(r.ctx, s.endpoint.listener.cluster.LoginTimeout())
 	defer cancel()
 	for req := login.Request(); req != nil; req = login.Request() {
 		payload, err := s.ask(req)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"kproxy/proxy/config"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -15,8 +16,9 @@ import (
 func repeatLog() (*listener, *bytes.Buffer) {
 	var log bytes.Buffer
 	return &listener{
-		cluster: &cluster{conf: &Cluster{Name: "orders"}}, conf: &Listener{Name: "bob"},
-		log: slog.New(slog.NewTextHandler(&log, nil)),
+		cluster: &servedCluster{conf: &config.ClusterPlan{Cluster: &config.Cluster{Name: "orders"}}},
+		conf:    &config.ListenerPlan{Listener: &config.Listener{Name: "bob"}, Key: "clusters.orders.listeners.bob"},
+		log:     slog.New(slog.NewTextHandler(&log, nil)),
 	}, &log
 }
 

@@ -13,7 +13,7 @@ import (
 // unlessReplica forwards a request that can name a replica, if it names none. One
 // that does is refused, as by a broker that does not authorize it.
 func (s *session) unlessReplica(r inflight.Request, frame int) error {
-	h, err := s.readHeader()
+	h, err := readHeader(&s.up)
 	if err != nil {
 		return err
 	}

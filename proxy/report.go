@@ -44,20 +44,20 @@ func (s *session) rewrote(r inflight.Request, notes rewrite.Notes) {
 	switch {
 	case notes.Dropped == 0:
 	case notes.Dropped == notes.Named && r.Key == kmsg.Metadata.Int16(): // a client reads topics with leaders that it cannot find, and asks again until its time is over
-		lines.log(l.log, slog.LevelError, "a response names no broker any more, because none has an endpoint; clients of this listener reach none",
+		lines.Log(l.log, slog.LevelError, "a response names no broker any more, because none has an endpoint; clients of this listener reach none",
 			slog.String(logkey.APIKey, kmsg.NameForKey(r.Key)), slog.Int(logkey.Dropped, notes.Dropped),
 			slog.String(logkey.Fix, "widen the listener's nodes range, or pin the nodes"))
 	default:
-		lines.log(l.log, slog.LevelWarn, "brokers without an endpoint were left out of a response",
+		lines.Log(l.log, slog.LevelWarn, "brokers without an endpoint were left out of a response",
 			slog.String(logkey.APIKey, kmsg.NameForKey(r.Key)), slog.Int(logkey.Dropped, notes.Dropped))
 	}
 	if notes.TxnLowered {
-		lines.log(l.log, slog.LevelError, "Produce is newer than this build understands and had to be lowered; transactions will fail",
+		lines.Log(l.log, slog.LevelError, "Produce is newer than this build understands and had to be lowered; transactions will fail",
 			slog.String(logkey.Fix, "upgrade kproxy"))
 	}
 	for _, key := range notes.Hidden {
 		if _, parsed := rewrite.MaxVersion(key); parsed {
-			lines.log(l.log, slog.LevelError, "the brokers no longer speak any version of an API that this build understands; it is hidden",
+			lines.Log(l.log, slog.LevelError, "the brokers no longer speak any version of an API that this build understands; it is hidden",
 				slog.String(logkey.APIKey, kmsg.NameForKey(key)), slog.String(logkey.Fix, "upgrade kproxy"))
 		}
 	}
@@ -73,7 +73,7 @@ func (s *session) isAnyones(reason CloseReason) bool {
 // and why. Ends before a first request are merged, but for those of health checks,
 // which only the level debug shows.
 func (s *session) report() {
-	why := s.ended()
+	why := s.life.ended()
 	now := time.Now()
 	took := now.Sub(s.opened)
 	endOf := SessionEnd{
@@ -90,7 +90,7 @@ func (s *session) report() {
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
 	if s.isAnyones(why.reason) &&
-		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.client.Addr(), foreign.Line(s.clientID)}) {
+		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.party.Addr.Addr(), foreign.Line(s.clientID)}) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -119,7 +119,7 @@ func (s *session) report() {
 	if endOf.Upstream != "" {
 		attrs = append(attrs, slog.String(logkey.Upstream, foreign.LineOf(endOf.Upstream, maxNameShown)))
 	}
-	if through := s.endpoint.listener.cluster.via; through != nil {
+	if through := s.endpoint.listener.cluster.Via; through != nil {
 		attrs = append(attrs, slog.String(logkey.Via, through.String()))
 	}
 	if endOf.Err != nil {

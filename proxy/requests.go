@@ -3,8 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -16,123 +14,108 @@ import (
 	"kproxy/rewrite"
 )
 
-// pumpRequests moves requests from the client to the broker until one of them,
-// or the proxy, ends the session. It reads what lies in front of a request's
-// body, and nothing behind.
-func (s *session) pumpRequests() {
+// pumpRequests moves requests from the client to the broker until the request loop
+// stops, and then does what follows from that. It reports whether the session is to
+// be parked.
+func (s *session) pumpRequests() (parks bool) {
 	s.up.Keeper.Expired = s.woken
-	err := s.requests()
-	s.up.Keeper.Turn.End()
-	var side *relay.SideError
-	var why *ended
-	switch {
-	case errors.Is(err, errParked):
-		s.parking.Store(true)
-		_ = s.broker.SetReadDeadline(past) // wakes the pump of answers
-		return
-	case errors.As(err, &why) && traitsOf[why.reason].asked:
-		// A drain has a limit of its own. A session that is only too old may wait
-		// for its responses without a limit, as before, if its client is there. The
-		// client is not read meanwhile; the sweep finds that it has left
-		// (departure).
-		s.finish(why, 0)
-		return
-	case errors.As(err, &why) && (why.reason == Relearn || why.reason == BrokerMoved):
-		s.note(why)
-		s.finish(why, owedSilence)
-		return
-	case !errors.As(err, &side):
-		s.note(err)
-	case !side.Reading, errors.Is(err, os.ErrDeadlineExceeded):
-		// The broker takes no more, or the pump of answers has ended and
-		// woke this one: that pump delivers what came, and says why.
-		return
-	case errors.Is(err, io.EOF):
-		why = s.clientEnded()
-		s.note(why)
-		s.finish(why, owedSilence)
-		return
-	default:
-		s.note(end(ClientReset, side.Err))
+	stopped := s.requests()
+	for stopped.stop == stopLoginDue {
+		if stopped = s.logInAgain(); stopped.stop == readsOn {
+			stopped = s.requests()
+		}
 	}
-	_ = s.broker.Close()                // nothing more is owed: ends the pump of answers
-	_ = s.client.SetWriteDeadline(past) // also where that waits for the client
+	s.up.Keeper.Turn.End()
+	what := conclusions[stopped.stop]
+	if what.notes == notesFirst {
+		s.life.note(stopped.why)
+	}
+	switch what.then {
+	case stopResponses:
+		s.life.add(parking)
+		_ = s.broker.SetReadDeadline(past) // wakes the pump of answers
+		return true
+	case deliverFirst:
+		s.finish(stopped.why, what.silence)
+	case closeBoth:
+		_ = s.broker.Close()                // nothing more is owed: ends the pump of answers
+		_ = s.client.SetWriteDeadline(past) // also where that waits for the client
+	case leaveToResponses, logIn:
+	}
+	return false
 }
 
-// requests forwards one request after another.
-func (s *session) requests() error {
+// requests forwards one request after another, and returns why it has stopped. It
+// reads what lies in front of a request's body, and nothing behind.
+func (s *session) requests() stopped {
 	for {
 		s.midRequest = false
 		s.up.Boundary()
-		if why := s.leaving.Load(); why != nil {
-			if why == errLoginDue {
-				if err := s.logInAgain(); err != nil {
-					return err
-				}
-				continue
+		if asked := s.life.asks(); asked&(askEnd|askLogin) != 0 {
+			switch {
+			case asked&askEnd == 0:
+				return stopped{stop: stopLoginDue}
+			case s.up.Buffered() == 0:
+				return stopFor(asked.end())
+			default:
+				s.up.Exact = true // or a client that never pauses is never between two requests
 			}
-			if s.up.Buffered() == 0 {
-				return why
-			}
-			s.up.Exact = true // or a client that never pauses is never between two requests
 		}
-		b, err := s.up.Peek(wire.SizeLen)
-		if errors.Is(err, errLoginDue) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		s.midRequest = true
-		if err := s.checkSize(wire.Size(b)); err != nil {
-			return err
-		}
-		if b, err = s.up.Peek(wire.RequestPrefixLen); err != nil {
-			return err
-		}
-		prefix := wire.ParseRequestPrefix(b)
-		s.up.Frames.Add(1)
-		s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
-		if err := s.request(prefix); err != nil {
-			return err
+		if err := s.nextRequest(); err != nil {
+			return stopOf(err, s.midRequest || s.up.Buffered() > 0)
 		}
 	}
 }
 
-// woken decides what an expired read deadline of the client means. A drain, the
-// sweep, or a login that is due, wakes a session that waits for a request; one
-// that has begun is read to its end.
-func (s *session) woken(err error) error {
-	switch between := !s.midRequest && s.up.Buffered() == 0; {
-	case s.queue.IsClosed():
+// nextRequest waits for a request, and forwards it.
+func (s *session) nextRequest() error {
+	b, err := s.up.Peek(wire.SizeLen)
+	if err != nil {
 		return err
-	case between && s.leaving.Load() != nil:
-		return s.leaving.Load()
-	case s.isIdle() && between:
-		return end(IdleTimeout, nil)
-	case s.canPark() && between:
-		return errParked
 	}
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+	s.midRequest = true
+	if err := s.proxy.limitOfRequests().check(wire.Size(b)); err != nil {
+		return err
+	}
+	if b, err = s.up.Peek(wire.RequestPrefixLen); err != nil {
+		return err
+	}
+	prefix := wire.ParseRequestPrefix(b)
+	s.up.Frames.Add(1)
+	s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
+	return s.request(prefix)
+}
+
+// woken decides what an expired read deadline of the client means. It returns nil if
+// the client is read on.
+func (s *session) woken(error) error {
+	if err := s.interrupted(); err != nil {
+		return err
+	}
+	asked, err := s.readBy(time.Time{})
+	if err != nil {
 		return &relay.SideError{Reading: true, Err: err}
 	}
-	// A goroutine that asks the session to end notes the reason first, and then sets
-	// the deadline, which may just have been overwritten.
-	switch {
-	case s.queue.IsClosed():
-		return err
-	case s.leaving.Load() != nil && !s.midRequest && s.up.Buffered() == 0:
-		return s.leaving.Load()
+	if asked != 0 {
+		return s.interrupted()
 	}
 	return nil
 }
 
-// clientEnded says how the client ended its side.
-func (s *session) clientEnded() *ended {
-	if s.midRequest || s.up.Buffered() > 0 {
-		return end(ClientClosed, errors.New("inside a request"))
+// interrupted returns a stopped, if the loop has to stop for what it is asked. It
+// answers askQuiet.
+func (s *session) interrupted() error {
+	why := waking{
+		asks:     s.life.drop(askQuiet),
+		moved:    s.moved(),
+		owed:     s.queue.Owed(),
+		between:  !s.midRequest && s.up.Buffered() == 0,
+		inTokens: s.inTokens,
+	}.stop()
+	if why.stop == readsOn {
+		return nil
 	}
-	return end(ClientClosed, nil)
+	return why
 }
 
 // finish ends the session once the answers that are owed have been delivered:
@@ -148,7 +131,7 @@ func (s *session) finish(why *ended, silence time.Duration) {
 		defer s.watchBroker(silence)()
 	}
 	s.queue.WaitDelivered()
-	s.note(why)
+	s.life.note(why)
 	relay.CloseWrite(s.broker)
 	_ = s.broker.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
 }
@@ -196,10 +179,10 @@ func (s *session) request(p wire.RequestPrefix) error {
 	frame := wire.SizeLen + int(p.Size)
 	l := s.endpoint.listener
 	switch decide(p.Key, p.Version, r.Treatment, standing{
-		policy:       l.policy,
+		policy:       l.conf.Policy,
 		unknownAPIs:  l.rewriter.UnknownAPIs,
 		clientUser:   s.user != "",
-		kproxyLogsIn: l.cluster.method != nil,
+		kproxyLogsIn: l.cluster.Method != nil,
 		ownBroker:    s.to.any,
 	}) {
 	case respondVersions:
@@ -239,7 +222,7 @@ func (s *session) request(p wire.RequestPrefix) error {
 
 // produce forwards a Produce request. One with acks 0 is never answered.
 func (s *session) produce(r inflight.Request, frame int) error {
-	h, err := s.readHeader()
+	h, err := readHeader(&s.up)
 	if err != nil {
 		return err
 	}
@@ -324,5 +307,3 @@ func (s *session) push(r inflight.Request) (mine bool, err error) {
 }
 
 var errAnswersEnded = errors.New("no answers follow")
-
-func errFrameSize(size int32) error { return fmt.Errorf("a frame of %d bytes", size) }

@@ -30,7 +30,7 @@ func (s *session) saslHandshake(r inflight.Request, frame int) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.readHeader()
+	h, err := readHeader(&s.up)
 	if err != nil {
 		return err
 	}

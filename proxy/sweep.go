@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kproxy/internal/mark"
+	"kproxy/proxy/config"
 )
 
 const (
@@ -75,9 +76,9 @@ func (s *session) sweep(now time.Time) {
 	}
 	conf := &s.proxy.conf
 	switch {
-	case s.ended() != nil || s.asked() != nil:
+	case s.life.ended() != nil || s.life.leaving() != nil:
 	case s.expires != mark.Never && s.expires.Age(now) > 0:
-		s.leave(MaxAge)
+		s.leave(askAge)
 	case conf.IdleTimeout > 0 && s.watch.quiet.Age(now) >= conf.IdleTimeout:
 		s.watch.quiet = mark.Of(now) // if it has just become busy, it is asked again after as long
 		s.askIdle()
@@ -96,7 +97,7 @@ func (s *session) isOpen() bool {
 func (s *session) moved() int64 { return s.up.Moved() + s.down.Moved() }
 
 // expiry returns when a session that opens now is too old; never, where max_age is off.
-func (c *Config) expiry(now time.Time) mark.Mark {
+func expiry(c *config.Config, now time.Time) mark.Mark {
 	if c.MaxAge <= 0 {
 		return mark.Never
 	}
@@ -106,13 +107,8 @@ func (c *Config) expiry(now time.Time) mark.Mark {
 
 // leave asks the session to end between two requests, once the answers in flight
 // have been delivered. The first reason stands.
-func (s *session) leave(reason CloseReason) {
-	why := end(reason, nil)
-	for had := s.leaving.Load(); had == nil || had == errLoginDue; had = s.leaving.Load() {
-		if s.leaving.CompareAndSwap(had, why) { // a login may come, or be over, at any time
-			break
-		}
-	}
+func (s *session) leave(ask asks) {
+	s.life.leave(ask)
 	s.wake()
 }
 
@@ -125,12 +121,6 @@ func (s *session) wake() {
 // askIdle has the pump of requests end the session if nothing has moved, and no
 // request has begun, by the time that it wakes. It alone knows.
 func (s *session) askIdle() {
-	s.idleAt.Store(s.moved() + 1)
+	s.life.askAt(askIdle, s.moved())
 	s.wake()
-}
-
-// isIdle answers askIdle.
-func (s *session) isIdle() bool {
-	asked := s.idleAt.Swap(0)
-	return asked == s.moved()+1 && s.queue.Owed() == 0
 }

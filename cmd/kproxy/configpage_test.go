@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 const (
@@ -340,7 +340,7 @@ func (k *pageKey) kind() string {
 		return "broker id"
 	case reflect.TypeFor[time.Duration]():
 		return "duration"
-	case reflect.TypeFor[proxy.Range]():
+	case reflect.TypeFor[config.Range]():
 		return "range"
 	case reflect.TypeFor[[]string]():
 		return "list of texts"

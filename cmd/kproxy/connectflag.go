@@ -2,9 +2,8 @@ package main
 
 import (
 	"errors"
+	"kproxy/proxy/config"
 	"strings"
-
-	"kproxy/proxy"
 )
 
 // connectKeys are the flags that keys of the configuration stand for, which connect makes
@@ -39,7 +38,7 @@ func asFlags(err error) error {
 	}
 	var errs []error
 	for _, err := range unjoin(err) {
-		bad, ok := errors.AsType[*proxy.ConfigError](err)
+		bad, ok := errors.AsType[*config.Error](err)
 		if !ok {
 			errs = append(errs, err)
 			continue
@@ -54,7 +53,7 @@ func asFlags(err error) error {
 				break
 			}
 		}
-		errs = append(errs, &proxy.ConfigError{Key: key, Problem: bad.Problem, Fix: bad.Fix})
+		errs = append(errs, &config.Error{Key: key, Problem: bad.Problem, Fix: bad.Fix})
 	}
 	return errors.Join(errs...)
 }

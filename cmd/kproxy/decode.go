@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"kproxy/proxy/config"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
-
-	"kproxy/proxy"
 )
 
 // decoder fills the types of keys.go with what the file and the environment
@@ -33,7 +32,7 @@ const (
 )
 
 func (d *decoder) add(path keyPath, problem, fix string) {
-	d.errs = append(d.errs, &proxy.ConfigError{Key: path.String(), Problem: problem, Fix: fix})
+	d.errs = append(d.errs, &config.Error{Key: path.String(), Problem: problem, Fix: fix})
 }
 
 func (d *decoder) tooLong(path keyPath, items int) {

@@ -2,13 +2,12 @@ package main
 
 import (
 	"fmt"
+	"kproxy/proxy/config"
 	"maps"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-
-	"kproxy/proxy"
 )
 
 // envPrefix is what the environment variables of all keys start with.
@@ -54,7 +53,7 @@ func unknownVariables(environ []string, known map[string]string) []error {
 		if _, ok := known[name]; ok || !ours || value == "" || serviceLink.MatchString(name) {
 			continue
 		}
-		errs = append(errs, &proxy.ConfigError{
+		errs = append(errs, &config.Error{
 			Key:     name,
 			Problem: "an environment variable that is no key's",
 			Fix:     suggest(name, slices.Sorted(maps.Keys(known))),

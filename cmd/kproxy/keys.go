@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"kproxy/internal/admin"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The types below are the configuration file, and the one list of its keys. The
@@ -138,11 +138,11 @@ type loginKeys struct {
 }
 
 // proxyConfig is nil where the file has no login.
-func (k *loginKeys) proxyConfig() *proxy.Login {
+func (k *loginKeys) proxyConfig() *config.Login {
 	if len(k.Mechanisms) == 0 && k.UsersFile == "" {
 		return nil
 	}
-	return &proxy.Login{Mechanisms: k.Mechanisms, UsersFile: k.UsersFile}
+	return &config.Login{Mechanisms: k.Mechanisms, UsersFile: k.UsersFile}
 }
 
 type apiKeys struct {
@@ -164,13 +164,13 @@ type listenerLimitKeys struct {
 
 type nodesKeys struct {
 	SNI                string        `key:"sni" example:"b{node}.kafka.example.com:443" doc:"One port for all brokers: the host:port to advertise for each, with {node} and optionally {cluster}. The TLS server name selects the broker. Listeners with the same bind share the port."`
-	Ports              proxy.Range   `key:"ports" example:"9100-9199" doc:"One port for each broker: node n has the first port + n - first_node."`
-	AdvertisePorts     proxy.Range   `key:"advertise_ports" example:"39100-39199" doc:"Ports to advertise instead of ports, as many of them."`
+	Ports              config.Range  `key:"ports" example:"9100-9199" doc:"One port for each broker: node n has the first port + n - first_node."`
+	AdvertisePorts     config.Range  `key:"advertise_ports" example:"39100-39199" doc:"Ports to advertise instead of ports, as many of them."`
 	FirstNode          int32         `key:"first_node" default:"0" min:"0" doc:"Broker id that has the first port or slot."`
 	Pin                map[int32]int `key:"pin" example:"{1001: 9150}" doc:"Broker ids with a port of their own, or, with addresses, a slot."`
 	Addresses          string        `key:"addresses" example:"127.0.1.{slot}:9092" doc:"One address for each broker: a host:port with {slot}."`
 	AdvertiseAddresses string        `key:"advertise_addresses" example:"b{slot}.kafka.example.com:9092" doc:"host:port with {slot} to advertise instead of addresses."`
-	Slots              proxy.Range   `key:"slots" example:"1-254" doc:"Numbers that {slot} takes."`
+	Slots              config.Range  `key:"slots" example:"1-254" doc:"Numbers that {slot} takes."`
 }
 
 type limitKeys struct {
@@ -238,15 +238,15 @@ func (f *fileConfig) adminConfig() admin.Config {
 		Pprof:     f.Admin.Pprof,
 	}
 	if f.Reload.Watch {
-		c.WatchInterval = proxy.DefaultWatchInterval
+		c.WatchInterval = config.DefaultWatchInterval
 	}
 	return c
 }
 
 // proxyConfig is what the proxy is told of the file. Clusters and listeners are
 // in the order of their names, so that every run numbers and reports them alike.
-func (f *fileConfig) proxyConfig() proxy.Config {
-	c := proxy.Config{
+func (f *fileConfig) proxyConfig() config.Config {
+	c := config.Config{
 		StateDir:                   f.StateDir,
 		MaxRequestBytes:            f.Limits.MaxRequestBytes,
 		MaxRequestBytesBeforeLogin: f.Limits.MaxRequestBytesBeforeLogin,
@@ -271,34 +271,34 @@ func (f *fileConfig) proxyConfig() proxy.Config {
 	return c
 }
 
-func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
-	cluster := proxy.Cluster{
+func (c *clusterKeys) proxyConfig(name string) config.Cluster {
+	cluster := config.Cluster{
 		Name:           name,
 		Bootstrap:      c.Bootstrap,
-		UnknownAPIs:    proxy.UnknownAPIs(c.UnknownAPIs),
+		UnknownAPIs:    config.UnknownAPIs(c.UnknownAPIs),
 		SASL:           c.SASL.proxyConfig(),
-		ProxyProtocol:  proxy.HeaderVersion(c.ProxyProtocol),
+		ProxyProtocol:  config.HeaderVersion(c.ProxyProtocol),
 		Brokers:        c.Brokers,
 		ForgetAfter:    c.ForgetAfter,
 		ConnectTimeout: c.ConnectTimeout,
 		Keepalive:      c.Keepalive,
-		TLS:            (*proxy.UpstreamTLS)(c.TLS),
-		Via: proxy.Via{
+		TLS:            (*config.UpstreamTLS)(c.TLS),
+		Via: config.Via{
 			URL: c.Via, PasswordFile: c.ViaPasswordFile,
 			KeyFile: c.ViaKeyFile, PassphraseFile: c.ViaPassphraseFile, KnownHosts: c.ViaKnownHosts,
 		},
 		Source: c.Source,
 	}
 	for _, rule := range c.Dial {
-		cluster.Dial = append(cluster.Dial, proxy.DialRule(rule))
+		cluster.Dial = append(cluster.Dial, config.DialRule(rule))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
 		l := c.Listeners[name]
-		cluster.Listeners = append(cluster.Listeners, proxy.Listener{
+		cluster.Listeners = append(cluster.Listeners, config.Listener{
 			Name:      name,
 			Bind:      l.Bind,
 			Advertise: l.Advertise,
-			Nodes: proxy.Nodes{
+			Nodes: config.Nodes{
 				SNI:                l.Nodes.SNI,
 				FirstNode:          l.Nodes.FirstNode,
 				Pin:                l.Nodes.Pin,
@@ -308,24 +308,24 @@ func (c *clusterKeys) proxyConfig(name string) proxy.Cluster {
 				AdvertiseAddresses: l.Nodes.AdvertiseAddresses,
 				Slots:              l.Nodes.Slots,
 			},
-			UnknownSNI: proxy.UnknownSNI(l.UnknownSNI),
+			UnknownSNI: config.UnknownSNI(l.UnknownSNI),
 
 			TLS:   l.TLS.proxyConfig(),
 			Allow: l.Allow, Deny: l.Deny,
 			Login:         l.Login.proxyConfig(),
-			APIs:          proxy.APIs{Preset: proxy.APIPreset(l.APIs.Preset), Allow: l.APIs.Allow, Deny: l.APIs.Deny},
-			ProxyProtocol: proxy.LoadBalancers{From: l.ProxyProtocol.From, Mode: proxy.HeaderMode(l.ProxyProtocol.Mode)},
-			Limits:        proxy.ListenerLimits(l.Limits),
+			APIs:          config.APIs{Preset: config.APIPreset(l.APIs.Preset), Allow: l.APIs.Allow, Deny: l.APIs.Deny},
+			ProxyProtocol: config.LoadBalancers{From: l.ProxyProtocol.From, Mode: config.HeaderMode(l.ProxyProtocol.Mode)},
+			Limits:        config.ListenerLimits(l.Limits),
 		})
 	}
 	return cluster
 }
 
-func (k *listenerTLSKeys) proxyConfig() *proxy.ListenerTLS {
+func (k *listenerTLSKeys) proxyConfig() *config.ListenerTLS {
 	if k == nil {
 		return nil
 	}
-	c := &proxy.ListenerTLS{
+	c := &config.ListenerTLS{
 		ClientCA:   k.ClientCA,
 		ClientAuth: k.ClientAuth,
 		Subjects:   k.Subjects,
@@ -333,29 +333,29 @@ func (k *listenerTLSKeys) proxyConfig() *proxy.ListenerTLS {
 		TicketKeys: k.TicketKeys,
 	}
 	for _, pair := range k.Certs {
-		c.Certs = append(c.Certs, proxy.KeyPair(pair))
+		c.Certs = append(c.Certs, config.KeyPair(pair))
 	}
 	return c
 }
 
 // proxyConfig is nil where the file has no sasl.
-func (k *saslKeys) proxyConfig() *proxy.SASL {
+func (k *saslKeys) proxyConfig() *config.SASL {
 	if reflect.ValueOf(k).Elem().IsZero() {
 		return nil
 	}
-	return &proxy.SASL{
+	return &config.SASL{
 		Mechanism: k.Mechanism,
 		Username:  k.Username,
-		Password:  proxy.Secret{File: k.PasswordFile, Env: k.PasswordEnv},
-		OAuth: proxy.OAuth{
+		Password:  config.Secret{File: k.PasswordFile, Env: k.PasswordEnv},
+		OAuth: config.OAuth{
 			TokenURL:     k.OAuth.TokenURL,
 			ClientID:     k.OAuth.ClientID,
-			ClientSecret: proxy.Secret{File: k.OAuth.ClientSecretFile},
+			ClientSecret: config.Secret{File: k.OAuth.ClientSecretFile},
 			Scope:        k.OAuth.Scope,
 			TokenFile:    k.OAuth.TokenFile,
 			Extensions:   k.OAuth.Extensions,
 		},
-		AWS:            proxy.AWS(k.AWS),
+		AWS:            config.AWS(k.AWS),
 		AllowPlaintext: k.AllowPlaintext,
 	}
 }

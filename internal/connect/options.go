@@ -9,6 +9,7 @@ import (
 
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // clusterName is the one cluster's name in the proxy's configuration.
@@ -16,12 +17,12 @@ const clusterName = "cluster"
 
 // Options are what the user has said.
 type Options struct {
-	Addresses []string         // host:port, one at least
-	Nodes     map[int32]string // where single nodes are, host:port
-	Dial      []proxy.DialRule // further rules
-	TLS       *proxy.UpstreamTLS
-	SASL      *proxy.SASL // nil: clients log in by themselves, if they have to
-	Via       proxy.Via
+	Addresses []string          // host:port, one at least
+	Nodes     map[int32]string  // where single nodes are, host:port
+	Dial      []config.DialRule // further rules
+	TLS       *config.UpstreamTLS
+	SASL      *config.SASL // nil: clients log in by themselves, if they have to
+	Via       config.Via
 	Piped     map[string]string // files of TLS that KeepPipes made -> the pipes that they were
 
 	Listen    []string // hosts to listen on
@@ -64,7 +65,7 @@ func (o *Options) unusedPorts() Ports {
 }
 
 // Override is TLS with what was given by hand instead of what a file has said.
-func Override(from *proxy.UpstreamTLS, given proxy.UpstreamTLS) *proxy.UpstreamTLS {
+func Override(from *config.UpstreamTLS, given config.UpstreamTLS) *config.UpstreamTLS {
 	if from == nil {
 		return &given
 	}
@@ -102,7 +103,7 @@ func loopback(has func(host string) bool) []string {
 
 // config is a proxy's configuration for what is known of the cluster.
 func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
-	c := proxy.Cluster{
+	c := config.Cluster{
 		Name:           clusterName,
 		Bootstrap:      o.Addresses,
 		Dial:           o.rules(paired),
@@ -115,7 +116,7 @@ func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	for i, host := range o.Listen {
 		c.Listeners = append(c.Listeners, ports.listener(names[i], host, o.Advertise))
 	}
-	return &proxy.Config{Clusters: []proxy.Cluster{c}, Logger: o.Logger, DrainTimeout: drainTimeout}
+	return &proxy.Config{Config: config.Config{Clusters: []config.Cluster{c}, DrainTimeout: drainTimeout}, Logger: o.Logger}
 }
 
 // drainTimeout is how long answers in flight are waited for at the end: a person

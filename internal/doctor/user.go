@@ -5,14 +5,14 @@ import (
 	"strings"
 
 	"kproxy/internal/foreign"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // User is what the user has said, as far as fixes depend on it.
 type User struct {
 	Addresses []string // for bootstrap
-	TLS       *proxy.UpstreamTLS
-	SASL      *proxy.SASL
+	TLS       *config.UpstreamTLS
+	SASL      *config.SASL
 	Via       string // the machine that addresses are reached from, for a screen; "": this one
 
 	// Args are the arguments and flags of the command line, without the name of the
