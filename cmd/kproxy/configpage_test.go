@@ -102,7 +102,8 @@ func TestExamples(t *testing.T) {
 }
 
 // TestConfigurationsOfPages loads each configuration in the pages: each YAML block that
-// begins with one of the file's sections. A block without clusters gets one.
+// has one of the file's sections at its top. Missing clusters, listeners and bootstrap
+// addresses are added.
 func TestConfigurationsOfPages(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
@@ -120,13 +121,14 @@ func TestConfigurationsOfPages(t *testing.T) {
 				continue
 			}
 			config := block[1]
-			if !strings.Contains(config, "clusters:") {
+			switch {
+			case !strings.Contains(config, "clusters:"):
 				config += oneListener
-			} else if !strings.Contains(config, "listeners:") {
+			case !strings.Contains(config, "listeners:"):
 				config += "    listeners: {fred: {bind: 127.0.0.1:9092, nodes: {ports: 9100-9199}}}\n"
-			} else if !strings.Contains(config, "bootstrap:") {
+			case !strings.Contains(config, "bootstrap:"):
 				config = strings.Replace(config, "    listeners:", "    bootstrap: [b0.internal:9092]\n    listeners:", 1)
-			} else {
+			default:
 				whole++
 			}
 			if _, errs := readConfig([]byte(mine.Replace(config))); len(errs) > 0 {

@@ -26,10 +26,16 @@ import (
 )
 
 func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "count:", err)
+		os.Exit(1) //nolint:forbidigo // main
+	}
+}
+
+func run() error {
 	sizes, err := measure(os.Args[1:]...)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "count:", err)
-		os.Exit(1)
+		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PACKAGE\tFILES\tLINES\tTYPES\tEXPORTED\tFUNCS\tLONGEST\tARROWS\tLARGEST RECEIVER")
@@ -37,9 +43,7 @@ func main() {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", strings.TrimPrefix(s.path, "kproxy/"),
 			s.files, s.lines, s.types, s.exported, s.functions, s.longest, len(s.arrows), s.largest())
 	}
-	if err := w.Flush(); err != nil {
-		os.Exit(1)
-	}
+	return w.Flush()
 }
 
 // A listed is a package as go list prints it.
@@ -101,7 +105,9 @@ func measure(patterns ...string) ([]size, error) {
 		}
 	}
 	files := token.NewFileSet()
-	imports := importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	imports := importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path]) //nolint:forbidigo // export data of the go command
+	})
 	var sizes []size
 	for _, p := range named {
 		s, err := sizeOf(p, files, imports)
