@@ -37,7 +37,7 @@ func (a *arrival) open(ctx context.Context) bool {
 		s.life.note(err)
 		return false
 	}
-	s.clientID = string(a.first.ClientID)
+	s.client.id = string(a.first.ClientID)
 	err := a.identify(ctx)
 	if err == nil {
 		err = a.dial(ctx)
@@ -56,7 +56,7 @@ func (a *arrival) open(ctx context.Context) bool {
 // identify ends the session of a client that is kproxy itself, and has the client log in
 // where it has to.
 func (a *arrival) identify(ctx context.Context) error {
-	if c := a.s.endpoint.listener.cluster; c.ProbeArrived(a.s, a.s.clientID) {
+	if c := a.s.endpoint.listener.cluster; c.ProbeArrived(a.s, a.s.client.id) {
 		return &ended{
 			reason: Loop,
 			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
@@ -77,7 +77,7 @@ func (a *arrival) firstHeader(ctx context.Context) error {
 	s.keep()
 	s.up.Keeper.Turn.Begin()
 	defer s.up.Keeper.Turn.End()
-	s.up.Connect(s.client, nil, nil)
+	s.up.Connect(s.client.conn, nil, nil)
 	if err := a.readBy(a.deadline()); err != nil {
 		return err
 	}
@@ -173,20 +173,19 @@ func (a *arrival) noRequest(err error) error {
 func (a *arrival) dial(ctx context.Context) error {
 	s := a.s
 	to, own, err := a.reach(ctx, s.endpoint.listener.cluster)
-	s.mu.Lock()
-	s.to = &route{target: to.Target, address: to.Address, any: own}
-	s.mu.Unlock()
+	b := &s.broker
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.to = &route{target: to.Target, address: to.Address, any: own}
 	if err != nil {
 		return dialFailure(err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if why := s.life.ended(); why != nil { // cut meanwhile, when there was no broker to be cut from
 		_ = to.Conn.Close()
 		return why
 	}
-	s.broker, s.plain = to.Conn, relay.IsPlainTCP(s.stream) && relay.IsPlainTCP(to.Conn)
-	s.startRenewing(ctx, &to)
+	b.conn, b.plain = to.Conn, relay.IsPlainTCP(s.client.stream) && relay.IsPlainTCP(to.Conn)
+	b.renewal = newRenewal(ctx, s, &to)
 	return nil
 }
 
@@ -196,16 +195,16 @@ func (a *arrival) reach(ctx context.Context, c *servedCluster) (to cluster.Link,
 	s := a.s
 	l := s.endpoint.listener
 	if s.endpoint.slot == bootstrapSlot {
-		to, err = c.DialAny(ctx, s.party)
+		to, err = c.DialAny(ctx, s.client.party)
 		return to, true, err
 	}
 	c.Settle(ctx, func() bool { return c.IsNodeDisputed(l.index, s.endpoint.slot) })
 	if b, ok := c.NodeAt(l.index, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
-		to, err = c.DialNode(ctx, b, s.party)
+		to, err = c.DialNode(ctx, b, s.client.party)
 		return to, true, err
 	}
-	to, err = c.DialAny(ctx, s.party)
+	to, err = c.DialAny(ctx, s.client.party)
 	return to, false, err
 }
 
@@ -217,7 +216,7 @@ func (a *arrival) turnAway() {
 		a.respondLoginRefused()
 		s.lingerForClient()
 	case why.reason == BrokerLogin:
-		relay.CloseByReset(s.client) // as resetIfDown
+		relay.CloseByReset(s.client.conn) // as resetIfDown
 	default:
 		s.resetIfDown()
 		s.lingerForClient()
@@ -230,12 +229,12 @@ func (a *arrival) turnAway() {
 // with that end.
 func (a *arrival) respondLoginRefused() {
 	s := a.s
-	if s.user != "" || rewrite.TreatmentOf(a.first.Key, a.first.Version) != rewrite.Whole || a.first.Key != kmsg.ApiVersions.Int16() {
+	if s.client.user != "" || rewrite.TreatmentOf(a.first.Key, a.first.Version) != rewrite.Whole || a.first.Key != kmsg.ApiVersions.Int16() {
 		return
 	}
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.Version, resp.ErrorCode = a.first.Version, kerr.SaslAuthenticationFailed.Code
 	payload := resp.AppendTo(nil) // no version of its header is flexible
-	_ = s.client.SetWriteDeadline(time.Now().Add(clientLinger))
-	_, _ = s.stream.Write(append(wire.AppendResponsePrefix(nil, a.first.CorrelationID, len(payload)), payload...))
+	_ = s.client.conn.SetWriteDeadline(time.Now().Add(clientLinger))
+	_, _ = s.client.stream.Write(append(wire.AppendResponsePrefix(nil, a.first.CorrelationID, len(payload)), payload...))
 }

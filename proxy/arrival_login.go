@@ -16,7 +16,9 @@ import (
 )
 
 // mustLogIn reports whether the client has to log in at the proxy, and has not.
-func (a *arrival) mustLogIn() bool { return a.s.endpoint.listener.users != nil && a.s.user == "" }
+func (a *arrival) mustLogIn() bool {
+	return a.s.endpoint.listener.users != nil && a.s.client.user == ""
+}
 
 // logIn has the client log in. Its first request's header is in the stream. All of the login
 // has to come within first_request_timeout.
@@ -29,7 +31,7 @@ func (a *arrival) logIn(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	for s.user == "" {
+	for s.client.user == "" {
 		if why := s.life.leaving(); why != nil {
 			return why
 		}
@@ -95,14 +97,14 @@ func (a *arrival) loginRequest(ctx context.Context) error {
 func (a *arrival) replyTo(ctx context.Context, h wire.RequestHeader, frame []byte) loginReply {
 	switch {
 	case rewrite.AnswersAPIVersions(h.Key, h.Version):
-		return respond(rewrite.AppendUnsupportedAPIVersions(nil), nil)
+		return replyWith(rewrite.AppendUnsupportedAPIVersions(nil), nil)
 	case h.Key == kmsg.ApiVersions.Int16():
-		// Others may wait for the same answer: this client's deadline is not theirs.
+		// Others may wait for the same response: this client's deadline is not theirs.
 		payload, err := a.offer(a.s.proxy.lifetime(), h.Version)
 		if err != nil {
 			return endSilently(err)
 		}
-		return respond(payload, nil)
+		return replyWith(payload, nil)
 	case isLogin(h.Key):
 		return a.s.login.replyTo(ctx, h, frame)
 	default:
@@ -119,7 +121,7 @@ func (a *arrival) replyTo(ctx context.Context, h wire.RequestHeader, frame []byt
 func (a *arrival) rawTokens(ctx context.Context) error {
 	s := a.s
 	for !s.login.exchange.Done() {
-		frame, err := s.tokenFrame()
+		frame, err := tokenFrame(&s.up)
 		if err != nil {
 			return err
 		}
@@ -148,13 +150,13 @@ func (a *arrival) rawTokens(ctx context.Context) error {
 // requests.
 func (a *arrival) send(frame []byte) error {
 	s := a.s
-	if err := s.client.SetWriteDeadline(a.deadline()); err != nil {
+	if err := s.client.conn.SetWriteDeadline(a.deadline()); err != nil {
 		return end(ClientReset, err)
 	}
-	if _, err := s.stream.Write(frame); err != nil {
+	if _, err := s.client.stream.Write(frame); err != nil {
 		return end(ClientReset, err)
 	}
-	if err := s.client.SetWriteDeadline(time.Time{}); err != nil {
+	if err := s.client.conn.SetWriteDeadline(time.Time{}); err != nil {
 		return end(ClientReset, err)
 	}
 	return nil

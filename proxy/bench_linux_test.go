@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"kproxy/proxy/config"
 	"net"
 	"os"
 	"runtime"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kproxy/proxy/config"
 )
 
 // BenchmarkRelay measures what a frame costs a relay: kproxy, kproxy with

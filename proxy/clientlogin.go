@@ -14,6 +14,7 @@ import (
 	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
+	"kproxy/internal/wait"
 	"kproxy/internal/wire"
 	"kproxy/proxy/config"
 )
@@ -39,13 +40,13 @@ type loginReply struct {
 	silent  bool   // there is no response: the session ends at once
 }
 
-// respond is a reply that has a response. If why is not nil, the session ends then.
-func respond(payload []byte, why error) loginReply { return loginReply{payload: payload, why: why} }
+// replyWith is a reply that has a response. If why is not nil, the session ends then.
+func replyWith(payload []byte, why error) loginReply { return loginReply{payload: payload, why: why} }
 
 // endSilently is a reply without a response.
 func endSilently(why error) loginReply { return loginReply{why: why, silent: true} }
 
-// failedLoginDelay is how long the answer to a wrong password waits, as a
+// failedLoginDelay is how long the response to a wrong password waits, as a
 // broker's does (connection.failed.authentication.delay.ms): it bounds how many
 // can be tried.
 const failedLoginDelay = 100 * time.Millisecond
@@ -94,7 +95,7 @@ func (c *clientLogin) replyTo(ctx context.Context, h wire.RequestHeader, frame [
 	if h.Version >= 2 {
 		payload = append(payload, 0) // the header's tags
 	}
-	return respond(resp.AppendTo(payload), why)
+	return replyWith(resp.AppendTo(payload), why)
 }
 
 // begin begins a login by the mechanism that SaslHandshake names.
@@ -111,14 +112,14 @@ func (c *clientLogin) begin(h wire.RequestHeader, frame []byte) loginReply {
 	resp.Version, resp.SupportedMechanisms = h.Version, users.Mechanisms()
 	var why error
 	switch {
-	case c.s.user != "" && h.Version == 0: // tokens that are no requests do not go with others
+	case c.s.client.user != "" && h.Version == 0: // tokens that are no requests do not go with others
 		why = illegalState("SaslHandshake v0 after a login")
 		resp.ErrorCode = kerr.IllegalSaslState.Code
 	case c.exchange != nil && !c.exchange.Done():
 		why = illegalState("a second SaslHandshake")
 		resp.ErrorCode = kerr.IllegalSaslState.Code
 	default:
-		if c.exchange, err = users.Begin(mechanism, auth.Peer{Source: c.s.party.Addr.Addr(), Stay: c.stays}); err != nil {
+		if c.exchange, err = users.Begin(mechanism, auth.Peer{Source: c.s.client.party.Addr.Addr(), Stay: c.stays}); err != nil {
 			why = &ended{
 				reason: ClientLogin,
 				err:    fmt.Errorf("the client wants to log in by %q", mechanism),
@@ -127,7 +128,7 @@ func (c *clientLogin) begin(h wire.RequestHeader, frame []byte) loginReply {
 			resp.ErrorCode = kerr.UnsupportedSaslMechanism.Code
 		}
 	}
-	return respond(resp.AppendTo(nil), why)
+	return replyWith(resp.AppendTo(nil), why)
 }
 
 func illegalState(what string) error { return end(ClientLogin, errors.New(what)) }
@@ -149,17 +150,17 @@ func (c *clientLogin) step(ctx context.Context, token []byte) loginReply {
 	case refused:
 	case err != nil:
 		return endSilently(c.unchecked(err))
-	case c.exchange.Done() && c.s.user != "" && c.s.user != c.exchange.User():
-		err = fmt.Errorf("Cannot change principals during re-authentication from %s", c.s.user) //nolint:staticcheck // what clients show, in Kafka's words
+	case c.exchange.Done() && c.s.client.user != "" && c.s.client.user != c.exchange.User():
+		err = fmt.Errorf("Cannot change principals during re-authentication from %s", c.s.client.user) //nolint:staticcheck // what clients show, in Kafka's words
 	}
 	if err != nil {
-		sleep(ctx, failedLoginDelay)
-		return respond(nil, &ended{reason: ClientLogin, err: err, fix: "look at the client's user and password, and at the users file"})
+		wait.Sleep(ctx, failedLoginDelay)
+		return replyWith(nil, &ended{reason: ClientLogin, err: err, fix: "look at the client's user and password, and at the users file"})
 	}
 	if c.exchange.Done() {
-		c.s.user = c.exchange.User()
+		c.s.client.user = c.exchange.User()
 	}
-	return respond(answer, nil)
+	return replyWith(answer, nil)
 }
 
 // stays returns why the session does not need its turn for a password check any
@@ -169,13 +170,13 @@ func (c *clientLogin) stays() error {
 	if why := c.s.life.leaving(); why != nil {
 		return why
 	}
-	if t, ok := transportOf(relay.SocketOf(c.s.client)); ok && (t.closed || t.ended) {
+	if t, ok := transportOf(relay.SocketOf(c.s.client.conn)); ok && (t.closed || t.ended) {
 		return end(ClientClosed, errors.New("while its password waited to be checked"))
 	}
 	return nil
 }
 
-// unchecked returns why the session ends without an answer to the client's
+// unchecked returns why the session ends without a response to the client's
 // password. SASL_AUTHENTICATION_FAILED would be wrong: clients give up for it.
 func (c *clientLogin) unchecked(err error) error {
 	const fix = "offer SCRAM, whose logins cost kproxy nothing, or users with fewer iterations; limits.max_per_source and limits.accept_rate bound a flood"
@@ -191,26 +192,26 @@ func (c *clientLogin) unchecked(err error) error {
 	}
 }
 
-// logsInAgain answers a login of a client that has one.
-func (s *session) logsInAgain(r inflight.Request, frame int) error {
-	if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
+// reauthenticateClient answers a login of a client that has one.
+func (p *requestPump) reauthenticateClient(r inflight.Request, frame int) error {
+	if frame > p.s.proxy.conf.MaxRequestBytesBeforeLogin {
 		return end(RequestTooLarge, errFrameSize(int32(frame)))
 	}
-	b, h, err := wholeRequest(&s.up, frame)
+	b, h, err := wholeRequest(p.up, frame)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.proxy.lifetime(), s.proxy.conf.FirstRequestTimeout)
+	ctx, cancel := context.WithTimeout(p.s.proxy.lifetime(), p.s.proxy.conf.FirstRequestTimeout)
 	defer cancel()
-	reply := s.login.replyTo(ctx, h, b[:frame])
+	reply := p.s.login.replyTo(ctx, h, b[:frame])
 	if reply.silent {
 		return reply.why
 	}
-	if err := s.answer(r, frame, reply.payload); err != nil {
+	if err := p.respond(r, frame, reply.payload); err != nil {
 		return err
 	}
 	if reply.why != nil {
-		s.queue.WaitDelivered()
+		p.queue.WaitDelivered()
 	}
 	return reply.why
 }

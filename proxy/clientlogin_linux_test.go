@@ -26,7 +26,7 @@ func TestPasswordOfAClientThatHasLeft(t *testing.T) {
 		if err := tt.leave(far); err != nil {
 			t.Fatal(err)
 		}
-		s := &clientLogin{s: &session{client: near}}
+		s := &clientLogin{s: &session{client: clientSide{conn: near}}}
 		var got CloseReason
 		if why, ok := errors.AsType[*ended](s.stays()); ok {
 			got = why.reason

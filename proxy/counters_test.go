@@ -127,17 +127,19 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	client, broker := &tape{}, &tape{}
 	requests, answers := tapes(n)
 	l := p.clusters[0].listeners[0]
-	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, client: client, broker: broker, opened: time.Now()}
-	s.to = &route{any: true}
+	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, opened: time.Now()}
+	s.client.conn, s.broker.conn, s.broker.to = client, broker, &route{any: true}
 	s.queue.Init()
+	s.account.s = s
 	s.up.Connect(client, broker, nil)
 	s.down.Connect(broker, client, nil)
+	requestPump, responsePump := newRequestPump(s), newResponsePump(s)
 	return func() {
 		client.left, broker.left = requests, answers
-		if why := s.requests(); why.stop != stopClientEnded {
+		if why := requestPump.requests(); why.stop != stopClientEnded {
 			tb.Fatal(why)
 		}
-		if err := s.answers(); !errors.Is(err, io.EOF) {
+		if err := responsePump.responses(); !errors.Is(err, io.EOF) {
 			tb.Fatal(err)
 		}
 		if left := s.queue.Owed(); left > 0 {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+
 	"kproxy/internal/auth"
 	"kproxy/internal/cluster"
 	"kproxy/internal/upstream"

@@ -16,6 +16,7 @@ import (
 	"kproxy/internal/logline"
 	"kproxy/internal/mark"
 	"kproxy/internal/turns"
+	"kproxy/internal/wait"
 )
 
 // door is a listening socket, and where its clients are led.
@@ -103,7 +104,7 @@ const (
 // error passes: most often the process has no file descriptors left, and gets
 // them back when clients leave.
 func (d *door) accept(ctx context.Context) {
-	wait := time.Duration(0)
+	pause := time.Duration(0)
 	for {
 		d.waitForPlaces(ctx)
 		conn, err := d.socket.Accept()
@@ -111,17 +112,17 @@ func (d *door) accept(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			if wait == 0 {
+			if pause == 0 {
 				d.proxy.admission.Lines.Add(logline.Line{Log: d.log, Level: slog.LevelError, Message: "cannot accept connections; trying on", Attrs: []slog.Attr{
 					slog.String(logkey.Bind, d.socket.Addr().String()), slog.Any(logkey.Error, err),
 					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"),
 				}})
 			}
-			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
-			sleep(ctx, wait)
+			pause = min(max(2*pause, minAcceptWait), maxAcceptWait)
+			wait.Sleep(ctx, pause)
 			continue
 		}
-		wait = 0
+		pause = 0
 		source, headed, refused := d.gate.Enter(sourceOf(conn))
 		if refused != "" {
 			d.endpoint.listener.refuse(conn, CloseReason(refused))
@@ -164,9 +165,9 @@ func (p *acceptPauses) add() (tell bool) {
 
 // leaveGates takes back what the session was counted by.
 func (s *session) leaveGates() {
-	s.door.gate.Leave(s.source)
+	s.door.gate.Leave(s.client.source)
 	if s.admitted {
-		s.endpoint.listener.gate.Part(s.source)
+		s.endpoint.listener.gate.Part(s.client.source)
 	}
 }
 
@@ -175,7 +176,7 @@ func (s *session) leaveGates() {
 func (a *arrival) moveTo(e *endpoint) (refused CloseReason) {
 	s := a.s
 	if s.door.shared {
-		if refused = CloseReason(e.listener.gate.Join(s.source)); refused != "" {
+		if refused = CloseReason(e.listener.gate.Join(s.client.source)); refused != "" {
 			return refused
 		}
 		s.admitted = true

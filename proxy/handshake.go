@@ -99,18 +99,18 @@ func (a *arrival) handshake(ctx context.Context) error {
 	defer cancel()
 	s.up.Keeper.Turn.End() // a handshake has places of its own
 	defer s.up.Keeper.Turn.Begin()
-	if err := s.Hold(handshakeBytes); err != nil {
+	if err := s.account.Hold(handshakeBytes); err != nil {
 		return err
 	}
-	defer s.Release(handshakeBytes)
-	h := &handshaking{Conn: relay.NewRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.HandOver()}
+	defer s.account.Release(handshakeBytes)
+	h := &handshaking{Conn: relay.NewRawTCPConn(s.client.conn), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.HandOver()}
 	secure, err := tlsconf.Accept(ctx, h, a.route)
 	h.leave()
 	h.done = true
 	if err != nil {
 		return a.handshakeFailed(h, err)
 	}
-	s.stream = secure
+	s.client.stream = secure
 	s.up.Connect(secure, nil, nil)
 	s.up.Boundary()
 	return nil
@@ -124,7 +124,7 @@ const maxNameShown = 255
 // the session belongs to that endpoint from then on.
 func (a *arrival) route(name string) (*tlsconf.Server, error) {
 	s := a.s
-	s.name = name[:min(len(name), maxNameShown)]
+	s.client.serverName = name[:min(len(name), maxNameShown)]
 	if s.door.names == nil {
 		return s.endpoint.listener.tls, nil
 	}
@@ -168,9 +168,9 @@ func (a *arrival) lingerForAlert(failure tlsconf.Failure) {
 	if failure == tlsconf.Timeout || failure == tlsconf.Ended {
 		return
 	}
-	relay.CloseWrite(s.client)
+	relay.CloseWrite(s.client.conn)
 	if _, err := s.readBy(time.Now().Add(clientLinger)); err == nil {
-		_, _ = io.Copy(io.Discard, s.client)
+		_, _ = io.Copy(io.Discard, s.client.conn)
 	}
 }
 

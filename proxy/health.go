@@ -2,8 +2,9 @@ package proxy
 
 import (
 	"context"
-	"kproxy/internal/cluster"
 	"time"
+
+	"kproxy/internal/cluster"
 )
 
 // Health is what decides whether a Proxy is ready for clients.

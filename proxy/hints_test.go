@@ -3,11 +3,12 @@ package proxy_test
 import (
 	"bytes"
 	"fmt"
-	"kproxy/proxy/config"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/proxy/config"
 )
 
 // The hosts of listeners, compared with those of brokers. Where an answer's size

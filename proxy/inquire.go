@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+
 	"kproxy/internal/cluster"
 )
 

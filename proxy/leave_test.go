@@ -13,7 +13,7 @@ func TestLeaveBesideALogin(t *testing.T) {
 	client, peer := net.Pipe()
 	defer client.Close()
 	defer peer.Close()
-	s := &session{client: client, proxy: &Proxy{}}
+	s := &session{client: clientSide{conn: client}, proxy: &Proxy{}}
 	racelab.Together(rounds, func() {
 		s.life.add(askLogin)
 		s.life.askAt(askPark, 7)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"time"
 
 	"kproxy/internal/admission"
 	"kproxy/internal/auth"
@@ -76,7 +75,7 @@ func newListener(c *servedCluster, index int, conf *config.ListenerPlan) (*liste
 // client can connect the moment it hears of one.
 func (s *session) translate(key int16, brokers rewrite.Brokers) {
 	l := s.endpoint.listener
-	l.cluster.Learn(context.Background(), key, brokers, s.to.target)
+	l.cluster.Learn(context.Background(), key, brokers, s.broker.to.target)
 	l.cluster.Advertise(l.index, brokers.List)
 }
 
@@ -88,16 +87,6 @@ func (l *listener) refuse(conn net.Conn, reason CloseReason) {
 	who := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: conn.RemoteAddr().String()}
 	l.cluster.proxy.turnAway(l, reason)
 	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})
-}
-
-// sleep waits, but not beyond the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // advertised returns what clients of the endpoint's slot are told, as host:port.

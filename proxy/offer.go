@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"context"
-	"kproxy/internal/endpoints"
-	"kproxy/internal/inflight"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/endpoints"
 )
 
 // offer answers ApiVersions for a client that has not logged in.
@@ -22,11 +22,10 @@ func (a *arrival) offer(ctx context.Context, version int16) ([]byte, error) {
 	if err != nil {
 		return nil, dialFailure(err)
 	}
-	r := inflight.Request{Key: kmsg.ApiVersions.Int16(), Version: version}
-	out, notes, err := l.rewriter.Whole(r.Key, version, payload)
+	out, notes, err := l.rewriter.Whole(kmsg.ApiVersions.Int16(), version, payload)
 	if err != nil {
 		return nil, end(BadAnswer, err)
 	}
-	s.rewrote(r, notes)
+	l.rewrote(kmsg.ApiVersions.Int16(), notes)
 	return out, nil
 }

@@ -3,9 +3,10 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"kproxy/proxy/config"
 	"log/slog"
 	"net"
+
+	"kproxy/proxy/config"
 )
 
 // Config is the configuration of a Proxy, and the code that it is given. It must not change

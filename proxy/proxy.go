@@ -201,7 +201,7 @@ func (p *Proxy) serve(ctx context.Context, s *session, headed bool) {
 	}
 	p.mu.Unlock()
 	if stopping {
-		relay.CloseNow(s.client)
+		relay.CloseNow(s.client.conn)
 		s.leaveGates()
 		p.serving.Done()
 		return

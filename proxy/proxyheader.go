@@ -29,20 +29,20 @@ func (a *arrival) readProxyHeader() error {
 	if header != nil {
 		source, destination, ok := header.TCPAddrs()
 		if ok && !header.Command.IsLocal() {
-			s.from = source.String()
-			s.mu.Lock()
-			s.party = cluster.Client{Addr: hostport.Unmapped(source.AddrPort()), Local: hostport.Unmapped(destination.AddrPort())}
-			s.mu.Unlock()
+			s.client.from = source.String()
+			s.client.mu.Lock()
+			s.client.party = cluster.Client{Addr: hostport.Unmapped(source.AddrPort()), Local: hostport.Unmapped(destination.AddrPort())}
+			s.client.mu.Unlock()
 		} else if _, err := s.up.Peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
 			// check, which allow does not have to admit.
 			return err
 		}
 	}
-	if refused := s.door.gate.Claim(s.party.Addr.Addr()); refused != "" {
+	if refused := s.door.gate.Claim(s.client.party.Addr.Addr()); refused != "" {
 		return end(CloseReason(refused), nil)
 	}
-	s.source = s.party.Addr.Addr()
+	s.client.source = s.client.party.Addr.Addr()
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (a *arrival) takeProxyHeader() (*proxyproto.Header, error) {
 	if err != nil {
 		return nil, badProxyHeader(err)
 	}
-	s.tlvs = describeTLVs(tlvs)
+	s.client.tlvs = describeTLVs(tlvs)
 	return header, s.up.Drop(size)
 }
 

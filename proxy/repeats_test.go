@@ -3,13 +3,14 @@ package proxy
 import (
 	"bytes"
 	"fmt"
-	"kproxy/proxy/config"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kproxy/proxy/config"
 )
 
 // repeatLog is a listener whose log a test reads.

@@ -24,9 +24,7 @@ func (c *servedCluster) drainStrays() {
 // strays reports whether the session is one of c's, for a node, and reaches
 // something else than its endpoint's node at that node's address.
 func (s *session) strays(c *servedCluster) bool {
-	s.mu.Lock()
-	to := s.to
-	s.mu.Unlock()
+	to := s.broker.route()
 	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.any {
 		return false
 	}

@@ -2,10 +2,11 @@ package proxy
 
 import (
 	"cmp"
-	"kproxy/internal/cluster"
 	"maps"
 	"slices"
 	"time"
+
+	"kproxy/internal/cluster"
 )
 
 // Snapshot is what a Proxy has counted since it was made, and what it has open.

@@ -2,10 +2,11 @@ package proxy_test
 
 import (
 	"context"
-	"kproxy/proxy/config"
 	"maps"
 	"net"
 	"testing"
+
+	"kproxy/proxy/config"
 )
 
 // The wildcard of IPv4 lets nobody in by IPv6, where networks of IPv4 that are denied

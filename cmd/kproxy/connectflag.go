@@ -2,8 +2,9 @@ package main
 
 import (
 	"errors"
-	"kproxy/proxy/config"
 	"strings"
+
+	"kproxy/proxy/config"
 )
 
 // connectKeys are the flags that keys of the configuration stand for, which connect makes

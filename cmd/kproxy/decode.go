@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"kproxy/proxy/config"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+
+	"kproxy/proxy/config"
 )
 
 // decoder fills the types of keys.go with what the file and the environment

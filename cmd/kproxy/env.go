@@ -2,12 +2,13 @@ package main
 
 import (
 	"fmt"
-	"kproxy/proxy/config"
 	"maps"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+
+	"kproxy/proxy/config"
 )
 
 // envPrefix is what the environment variables of all keys start with.

@@ -2,11 +2,12 @@ package main
 
 import (
 	"errors"
-	"kproxy/proxy/config"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"kproxy/proxy/config"
 )
 
 // scalar is a type whose value fits in one text, and so in an environment

@@ -3,10 +3,11 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"kproxy/proxy/config"
 	"reflect"
 	"strconv"
 	"strings"
+
+	"kproxy/proxy/config"
 )
 
 // printSchema writes the JSON Schema of the configuration file, for editors

@@ -38,7 +38,7 @@ func newAsker() asker {
 	return a
 }
 
-// askSparingly asks the cluster, or, less than askInterval after the last
+// Ask asks the cluster whether it answers, or, less than askInterval after the last
 // question, says how that one went.
 func (c *Cluster) Ask(ctx context.Context) error {
 	a := &c.asker
@@ -56,7 +56,7 @@ func (c *Cluster) Ask(ctx context.Context) error {
 	return a.err
 }
 
-// askUntilAnswered asks the cluster who its brokers are, until it says so or a
+// AskUntilAnswered asks the cluster who its brokers are, until it says so or a
 // client's answer has. It sends nothing on a client's connection: before a
 // client has logged in, a broker takes a second ApiVersions for an attack.
 func (c *Cluster) AskUntilAnswered(ctx context.Context) {

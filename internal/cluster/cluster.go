@@ -27,7 +27,7 @@ import (
 	"kproxy/rewrite"
 )
 
-// clusterOptions is the code that a cluster calls.
+// Options is the code that a cluster calls.
 type Options struct {
 	// own reports whether this process listens on an address. Brokers there are refused.
 	Own func(netip.AddrPort) bool
@@ -42,7 +42,7 @@ type Options struct {
 	Strayed func()
 }
 
-// cluster is one Kafka cluster: who its brokers are, and how they are reached.
+// Cluster is one Kafka cluster: who its brokers are, and how they are reached.
 type Cluster struct {
 	Options
 
@@ -80,7 +80,7 @@ type Cluster struct {
 	confirmed bool
 }
 
-// newCluster reads the files that a cluster names. Its error joins what is wrong with
+// New reads the files that a cluster names. Its error joins what is wrong with
 // them; the cluster is not whole then, and is good for closeVia only.
 func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error) {
 	c := &Cluster{
@@ -143,7 +143,7 @@ func answerOf(named rewrite.Brokers) endpoints.Answer {
 	return answer
 }
 
-// learn merges a response to a client into the map. from is the broker that gave
+// Learn merges a response to a client into the map. from is the broker that gave
 // it. Only Metadata can change where a known node is, and only as far as such a
 // response is believed (see endpoints.Trust); other responses add unknown nodes.
 func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, from upstream.Target) {
@@ -336,7 +336,7 @@ func (c *Cluster) logChange(change endpoints.Change) {
 	}
 }
 
-// nodeAt returns the node that an endpoint belongs to, if it is known.
+// NodeAt returns the node that an endpoint belongs to, if it is known.
 func (c *Cluster) NodeAt(listener, slot int) (endpoints.Broker, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -355,7 +355,7 @@ func (c *Cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) 
 	return now, len(changes) > 0
 }
 
-// isNodeDisputed reports whether a question is under way that may move the node of an
+// IsNodeDisputed reports whether a question is under way that may move the node of an
 // endpoint.
 func (c *Cluster) IsNodeDisputed(listener, slot int) bool {
 	c.mu.Lock()
@@ -364,7 +364,7 @@ func (c *Cluster) IsNodeDisputed(listener, slot int) bool {
 	return ok && c.mover.doubts(b)
 }
 
-// advertise gives each broker of a response its address on a listener. A broker that has no
+// Advertise gives each broker of a response its address on a listener. A broker that has no
 // slot there, or that a dial rule sends to another broker's address, is marked to be dropped.
 func (c *Cluster) Advertise(listener int, list []rewrite.Broker) {
 	c.mu.Lock()
@@ -380,47 +380,47 @@ func (c *Cluster) Advertise(listener int, list []rewrite.Broker) {
 	}
 }
 
-// place is a node and its slot of a listener.
-type place struct {
+// Place is a node and its slot of a listener.
+type Place struct {
 	Broker  endpoints.Broker
 	Slot    int
 	Dialled string // host:port; "" where a dial rule makes no address of it
 }
 
-// places returns the known nodes that have a slot of a listener, by id.
-func (c *Cluster) Places(listener int) []place {
+// Places returns the known nodes that have a slot of a listener, by id.
+func (c *Cluster) Places(listener int) []Place {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all []place
+	var all []Place
 	for _, b := range c.brokers.Nodes() {
 		slot, ok := c.brokers.Slot(listener, b.Node)
 		if !ok || c.clashes(b.Node) {
 			continue
 		}
 		dialled, _, _ := c.dialer.Rules.Resolve(targetOf(b))
-		all = append(all, place{b, slot, dialled})
+		all = append(all, Place{b, slot, dialled})
 	}
 	return all
 }
 
-// clusterID returns the id that the cluster has given itself; "": none yet.
+// ClusterID returns the id that the cluster has given itself; "": none yet.
 func (c *Cluster) ClusterID() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.brokers.ClusterID()
 }
 
-// nodes returns the known brokers by id.
+// Nodes returns the known brokers by id.
 func (c *Cluster) Nodes() []endpoints.Broker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.brokers.Nodes()
 }
 
-// addressOf returns the address that is dialled for a broker.
+// AddressOf returns the address that is dialled for a broker.
 func (c *Cluster) AddressOf(b endpoints.Broker) string { return c.dialer.Address(targetOf(b)) }
 
-// known is closed once the cluster has said who its brokers are.
+// Known is closed once the cluster has said who its brokers are.
 func (c *Cluster) Known() <-chan struct{} { return c.answered }
 
 func targetOf(b endpoints.Broker) upstream.Target {

@@ -43,7 +43,7 @@ func (t *clusterTally) change(changes []endpoints.Change) {
 	}
 }
 
-// dialCounts returns how often each node was dialled, by outcome, in order.
+// DialCounts returns how often each node was dialled, by outcome, in order.
 func (c *Cluster) DialCounts() []DialCount {
 	t := &c.tally
 	t.mu.Lock()
@@ -58,7 +58,7 @@ func (c *Cluster) DialCounts() []DialCount {
 	return all
 }
 
-// changeCounts returns how often the map changed, for every kind of change.
+// ChangeCounts returns how often the map changed, for every kind of change.
 func (c *Cluster) ChangeCounts() []MapChangeCount {
 	t := &c.tally
 	t.mu.Lock()

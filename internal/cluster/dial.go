@@ -15,7 +15,7 @@ import (
 	"kproxy/internal/upstream"
 )
 
-// link is a connection to a broker, ready for requests.
+// Link is a connection to a broker, ready for requests.
 type Link struct {
 	Conn    net.Conn
 	Target  upstream.Target
@@ -24,7 +24,7 @@ type Link struct {
 	Login   auth.Session // what the proxy's own login has opened
 }
 
-// dialNode reaches one broker. If it has moved, as answers say that could not be
+// DialNode reaches one broker. If it has moved, as answers say that could not be
 // trusted alone, it is tried there too.
 func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) (Link, error) {
 	if _, isFixed := c.dialer.Rules.Fixed(b.Node); b.Host == "" && !isFixed {
@@ -44,7 +44,7 @@ func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) 
 	return to, err
 }
 
-// dialAny reaches any broker of the cluster: a bootstrap address, a different
+// DialAny reaches any broker of the cluster: a bootstrap address, a different
 // one first each time, or a broker that is known when none of those answers. A
 // refused login ends the search: it is refused everywhere, and a server may
 // count how often.

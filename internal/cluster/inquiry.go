@@ -22,7 +22,7 @@ type Inquiry struct {
 	to      Link
 }
 
-// inquire connects to a broker: to a configured address, host:port, with upstream.NoNode, or to a
+// Inquire connects to a broker: to a configured address, host:port, with upstream.NoNode, or to a
 // node at the address that it advertises, which the rules for learned addresses must admit.
 func (c *Cluster) Inquire(ctx context.Context, node int32, address string) (*Inquiry, error) {
 	host, port, err := hostport.Parse(address)

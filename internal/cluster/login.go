@@ -32,9 +32,10 @@ func (c *Cluster) logIn(ctx context.Context, to *Link, secure bool) error {
 	return c.probes.end(probe, err)
 }
 
+// LoginTimeout returns how long a login may take: connect_timeout.
 func (c *Cluster) LoginTimeout() time.Duration { return c.conf.ConnectTimeout }
 
-// isRefusedLogin reports whether a broker knows what the proxy logs in with, and
+// IsRefusedLogin reports whether a broker knows what the proxy logs in with, and
 // does not take it.
 func IsRefusedLogin(err error) bool {
 	login, ok := errors.AsType[*auth.LoginError](err)

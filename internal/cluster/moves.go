@@ -70,7 +70,7 @@ func (m *mover) trust() endpoints.Trust {
 	return endpoints.Heard
 }
 
-// wantsLogin reports whether the cluster wants a login that only clients have.
+// WantsLogin reports whether the cluster wants a login that only clients have.
 func (c *Cluster) WantsLogin() bool { return c.mover.trust() == endpoints.Told }
 
 // doubts reports whether a question is under way, or waits, about where a node is.
@@ -114,7 +114,7 @@ func (c *Cluster) sight(seen sighting) {
 	}
 }
 
-// settle waits while questions go on and doubtful is true, but not for long.
+// Settle waits while questions go on and doubtful is true, but not for long.
 func (c *Cluster) Settle(ctx context.Context, doubtful func() bool) {
 	timer := time.NewTimer(settleTimeout)
 	defer timer.Stop()

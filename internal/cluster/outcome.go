@@ -12,7 +12,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// DialOutcome says how an attempt to reach a broker went. The set is closed, as
+// Outcome says how an attempt to reach a broker went. The set is closed, as
 // that of CloseReason is: the outcomes here, and those of a TLS handshake that
 // failed, which are the words of tlsconf.Failure.
 type Outcome string
@@ -41,7 +41,7 @@ const (
 	OutcomeViaTargetInvalid     = Outcome(via.OutcomeTargetInvalid)
 )
 
-// outcomeOf classifies the error of a dial.
+// OutcomeOf classifies the error of a dial.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OutcomeOK

@@ -94,13 +94,13 @@ func (p *probes) loop(address string) error {
 	}
 }
 
-// probeArrived takes the client.id of a session of this cluster. It reports whether the
+// ProbeArrived takes the client.id of a session of this cluster. It reports whether the
 // session is a question of kproxy's own that has come back. Sessions are compared by ==.
 func (c *Cluster) ProbeArrived(session any, clientID string) bool {
 	return c.probes.arrived(session, clientID)
 }
 
-// probeLeft forgets a session that has ended.
+// ProbeLeft forgets a session that has ended.
 func (c *Cluster) ProbeLeft(session any, clientID string) { c.probes.left(session, clientID) }
 
 // arrived takes the client.id of a session of this cluster, and reports whether

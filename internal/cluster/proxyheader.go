@@ -3,16 +3,17 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"kproxy/internal/wait"
-	"kproxy/proxy/config"
 	"net"
 	"net/netip"
 
 	"github.com/pires/go-proxyproto"
+
+	"kproxy/internal/wait"
+	"kproxy/proxy/config"
 )
 
-// party is who a broker's connection is opened for: a client and the address
-// that it connected to. The zero party is the proxy itself.
+// Client is whom a connection to a broker is opened for: a client, and the local address
+// that it connected to. The zero Client is kproxy itself.
 type Client struct{ Addr, Local netip.AddrPort }
 
 // introduce tells the broker's side, which is told who every connection is

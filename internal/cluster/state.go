@@ -32,7 +32,7 @@ type stateFile struct {
 
 // openState locks the state file of a cluster. The directory is made where it is
 // missing; the file need not exist.
-func OpenState(ctx context.Context, dir, cluster string) (*stateFile, error) {
+func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 	path := config.StatePath(dir, cluster)
 	return files.Do(ctx, path, func() (*stateFile, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -54,7 +54,7 @@ func OpenState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 }
 
 // read returns what was remembered; nil where there is nothing.
-func (f *stateFile) Read(ctx context.Context) ([]byte, error) {
+func (f *stateFile) read(ctx context.Context) ([]byte, error) {
 	b, err := files.Read(ctx, f.path, config.MaxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -99,14 +99,14 @@ func (f *stateFile) setAside() (string, error) {
 
 func (f *stateFile) Close() { _ = f.lock.Unlock() } // the process's end does the same
 
-// remember opens the cluster's state and takes what it says into the map.
+// Restore opens the cluster's state and takes what it says into the map.
 func (c *Cluster) Restore(ctx context.Context, dir string) error {
-	file, err := OpenState(ctx, dir, c.conf.Name)
+	file, err := openState(ctx, dir, c.conf.Name)
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
 	c.state = file
-	b, err := file.Read(ctx)
+	b, err := file.read(ctx)
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
@@ -124,7 +124,7 @@ func (c *Cluster) Restore(ctx context.Context, dir string) error {
 	return nil
 }
 
-// keepState writes the state after every change of the map, until ctx ends, and
+// KeepState writes the state after every change of the map, until ctx ends, and
 // then once more, if there is a state file. A write that fails costs memory of the map at a restart and
 // nothing else; it is tried again.
 func (c *Cluster) KeepState(ctx context.Context) {
@@ -163,7 +163,7 @@ func (c *Cluster) KeepState(ctx context.Context) {
 	}
 }
 
-// closeState gives up the state file, if there is one, where keepState has not begun.
+// CloseState gives up the state file, if there is one, where keepState has not begun.
 func (c *Cluster) CloseState() {
 	if c.state != nil {
 		c.state.Close()

@@ -14,7 +14,7 @@ import (
 // change waits to be, writes it at its end.
 func TestStateIsWrittenAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
-	file, err := OpenState(t.Context(), dir, "orders")
+	file, err := openState(t.Context(), dir, "orders")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func (p *pulse) answered() {
 	p.lastAnswer = time.Now()
 }
 
-// noteAnswer notes that a broker has answered a client.
+// NoteAnswer notes that a broker has answered a client.
 func (c *Cluster) NoteAnswer() { c.pulse.answered() }
 
 // failed notes that no broker of the cluster could be reached, or none answered.
@@ -30,8 +30,8 @@ func (p *pulse) failed(err error) {
 	p.lastFailed, p.lastError = time.Now(), err
 }
 
-// status is what is known of a cluster; see ClusterHealth.
-type status struct {
+// Status is the last contact with a cluster, and its brokers.
+type Status struct {
 	Up         bool
 	LastAnswer time.Time
 	LastError  error
@@ -40,11 +40,12 @@ type status struct {
 	Overflowed []Overflow
 }
 
-func (c *Cluster) Status() status {
+// Status returns what is known. It asks no broker.
+func (c *Cluster) Status() Status {
 	shown := c.shown.Load()
 	c.pulse.mu.Lock()
 	defer c.pulse.mu.Unlock()
-	return status{
+	return Status{
 		Up:         !c.pulse.lastAnswer.IsZero() && !c.pulse.lastFailed.After(c.pulse.lastAnswer),
 		LastAnswer: c.pulse.lastAnswer,
 		LastError:  c.pulse.lastError,

@@ -62,9 +62,8 @@ func (c *Cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, w
 	return secure, nil
 }
 
-// verdict makes of an error of a broker's connection what it says of the TLS
-// handshake, if it does: in TLS 1.3 a broker refuses a client's certificate when
-// the client takes the handshake for done.
+// TLSReadError translates a read error of a broker's connection into the TLS alert behind
+// it. In TLS 1.3 a broker rejects a client certificate after the handshake.
 func (c *Cluster) TLSReadError(err error) error {
 	if c.TLS == nil {
 		return err
@@ -72,7 +71,7 @@ func (c *Cluster) TLSReadError(err error) error {
 	return c.TLS.Explain(err)
 }
 
-// adviceOf is what to do about a handshake that failed; "" if err is none.
+// Advice returns the fix for a handshake that failed; "" for any other error.
 func Advice(err error) string {
 	if failed, ok := errors.AsType[*tlsconf.Error](err); ok {
 		return failed.Advice

@@ -35,7 +35,7 @@ func (c *Cluster) goVia() error {
 	return nil
 }
 
-// closeVia ends what the way through keeps, and waits for it. It ends what the login
+// Close ends what the way through keeps, and waits for it. It ends what the login
 // asks in the background, too.
 func (c *Cluster) Close() {
 	if c.Method != nil {
@@ -46,7 +46,7 @@ func (c *Cluster) Close() {
 	}
 }
 
-// viaFix is what to do about a dial that failed on the way through.
+// ViaFix is what to do about a dial that failed on the way through.
 func ViaFix(e *via.Error) string {
 	switch e.Outcome {
 	case via.OutcomeCredentials:

@@ -81,7 +81,7 @@ var forReaders = map[kmsg.Key]bool{
 	kmsg.DeleteShareGroupState: false, kmsg.ReadShareGroupStateSummary: false,
 }
 
-// policy says which of the APIs that this build knows a listener refuses.
+// Policy says which of the APIs that this build knows a listener refuses.
 type Policy struct {
 	refused [kmsg.MaxKey + 1]bool
 	// keepsMints is whether the APIs of mints would give out logins as the proxy's
@@ -118,18 +118,19 @@ func (a *APIs) newPolicy(login bool) *Policy {
 	return p
 }
 
+// Set refuses APIs, or allows them again.
 func (p *Policy) Set(refused bool, keys ...kmsg.Key) {
 	for _, key := range keys {
 		p.refused[key] = refused
 	}
 }
 
-// refuses reports whether requests with this key are refused.
+// Refuses reports whether requests with this key are refused.
 func (p *Policy) Refuses(key int16) bool {
 	return key >= 0 && int(key) < len(p.refused) && p.refused[key]
 }
 
-// hides reports whether ApiVersions does not show a known API.
+// Hides reports whether ApiVersions does not show a known API.
 func (p *Policy) Hides(key int16) bool {
 	mints := key == kmsg.Envelope.Int16() || slices.Contains(mints, kmsg.Key(key))
 	return p.keepsMints && mints && p.Refuses(key)

@@ -38,7 +38,7 @@ func (c *Config) CheckFiles() error {
 	return errlist.Join(errs...)
 }
 
-// checkSecrets reads what kproxy logs in with. Each login reads it again.
+// CheckSecrets reads what kproxy logs in with. Each login reads it again.
 func (c *Cluster) CheckSecrets() error {
 	if c.SASL == nil {
 		return nil
@@ -57,7 +57,7 @@ func (c *Cluster) CheckSecrets() error {
 	return errors.Join(errs...)
 }
 
-// tlsFileErrors gives the files of a section's tls that cannot be used their place in the
+// TLSFileErrors gives the files of a section's tls that cannot be used their place in the
 // configuration.
 func TLSFileErrors(section string, err error) error {
 	var errs []error
@@ -72,7 +72,7 @@ func TLSFileErrors(section string, err error) error {
 	return errors.Join(errs...)
 }
 
-// openUsers reads the users file of the listener that key names. The error is a
+// OpenUsers reads the users file of the listener that key names. The error is a
 // [*ConfigError].
 func OpenUsers(key string, conf *Login, failed func(error)) (*auth.Users, error) {
 	users, err := auth.NewUsers(context.Background(), conf.UsersFile, conf.Mechanisms, failed)
@@ -86,7 +86,7 @@ func OpenUsers(key string, conf *Login, failed func(error)) (*auth.Users, error)
 	return users, nil
 }
 
-// serverConfig is the listener's TLS as package tlsconf takes it.
+// ServerConfig is the listener's TLS as package tlsconf takes it.
 func (l *Listener) ServerConfig(cluster string) tlsconf.ServerConfig {
 	c := tlsconf.ServerConfig{
 		Name:       cluster + "/" + l.Name,
@@ -102,7 +102,7 @@ func (l *Listener) ServerConfig(cluster string) tlsconf.ServerConfig {
 	return c
 }
 
-// viaConfig is the cluster's way through, without what only a running proxy has.
+// ViaConfig is the cluster's way through, without what only a running proxy has.
 func (c *Cluster) ViaConfig() via.Config {
 	return via.Config{
 		URL:            c.Via.URL,

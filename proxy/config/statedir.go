@@ -11,14 +11,14 @@ import (
 	"kproxy/internal/files"
 )
 
-// maxState bounds a state file: 10,000 nodes, each with a name of 255 bytes, take
+// MaxState bounds a state file: 10,000 nodes, each with a name of 255 bytes, take
 // some 4 MB.
 const MaxState = 64 << 20
 
-// statePath returns the path of a cluster's state file. Its lock file has .lock behind that.
+// StatePath returns the path of a cluster's state file. Its lock file has .lock behind that.
 func StatePath(dir, cluster string) string { return filepath.Join(dir, cluster+".json") }
 
-// checkState finds what keeps state files from being used, and changes nothing: it
+// CheckState finds what keeps state files from being used, and changes nothing: it
 // makes no directory and takes no lock. A state file that another kproxy has locked is
 // no mistake, because that one may be about to end.
 func (c *Config) CheckState() error {

@@ -24,7 +24,7 @@ const (
 	maxKeepalive = 32767 * time.Second
 )
 
-// ConfigError is one mistake in a Config.
+// Error is one mistake in a Config.
 type Error struct {
 	Key     string // path in the configuration file, such as clusters.orders.listeners.fred.nodes.ports
 	Problem string

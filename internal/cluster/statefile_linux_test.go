@@ -1,7 +1,6 @@
-package proxy
+package cluster
 
 import (
-	"kproxy/internal/cluster"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,15 +18,15 @@ func TestStateIsNoNamedPipe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := cluster.OpenState(t.Context(), dir, "stock"); err == nil || !strings.Contains(err.Error(), "stock.json.lock is a named pipe") {
+	if _, err := openState(t.Context(), dir, "stock"); err == nil || !strings.Contains(err.Error(), "stock.json.lock is a named pipe") {
 		t.Errorf("the lock: got %v", err)
 	}
-	file, err := cluster.OpenState(t.Context(), dir, "orders")
+	file, err := openState(t.Context(), dir, "orders")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "orders.json is a named pipe") {
+	if _, err := file.read(t.Context()); err == nil || !strings.Contains(err.Error(), "orders.json is a named pipe") {
 		t.Errorf("the state: got %v", err)
 	}
 }
