@@ -35,6 +35,10 @@ man: ## the manual pages of all commands, in dist/man
 	rm -rf dist/man
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) go run -ldflags '-X main.version=$(VERSION)' ./cmd/kproxy man dist/man
 
+.PHONY: docs
+docs: ## write docs/configuration.md and the JSON schema from the configuration's keys
+	go test ./cmd/kproxy -run 'Schema|ConfigurationPage' -update
+
 .PHONY: test
 test: ## the fast tests: no network, no JVM
 	go test ./...
@@ -60,6 +64,10 @@ $(GOLANGCI):
 	mkdir -p $(dir $@)
 	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(dir $@)golangci-lint $@
+
+.PHONY: count
+count: ## the size of each package: files, lines, types, functions, methods, arrows between files
+	@go run ./internal/count ./proxy/... ./rewrite ./internal/... ./cmd/...
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format the code

@@ -198,7 +198,7 @@ type sshChannel struct {
 
 // Read reads the channel. To the library, a link that breaks is the end of every
 // channel in it. To a client, an orderly end where a reset was due is a lie (see
-// "A broker that is down is a reset" in ARCHITECTURE.md), so the link is asked.
+// docs/invariants.md on the end before the first response), so the link is asked.
 func (c *sshChannel) Read(p []byte) (int, error) {
 	n, err := c.Channel.Read(p)
 	if errors.Is(err, io.EOF) && !c.link.alive() {
