@@ -91,12 +91,12 @@ func fetchRequest(w workload, topic string) kmsg.Request {
 	return req
 }
 
-// answerFrame is what the fake broker says to requestFrame.
+// answerFrame is the fake broker's response to requestFrame.
 func answerFrame(w workload) []byte {
 	return encodeAnswer(answerTo(requestOf(w), node{"127.0.0.1", 9092}))
 }
 
-// node is how the fake broker is called.
+// node is the fake broker's name.
 type node struct {
 	host string
 	port int32
@@ -114,7 +114,7 @@ func encodeAnswer(resp kmsg.Response) []byte {
 	return frame
 }
 
-// answerTo is the fake broker's answer, or nil for an API that it does not know.
+// answerTo is the fake broker's response, or nil for an API that it does not know.
 func answerTo(req kmsg.Request, self node) kmsg.Response {
 	switch req := req.(type) {
 	case *kmsg.ApiVersionsRequest:
@@ -198,11 +198,11 @@ func answerFetch(req *kmsg.FetchRequest) kmsg.Response {
 	return resp
 }
 
-// batchOverhead is what a batch of one record has beside its value, at most.
+// batchOverhead is the largest size of a batch of one record, without its value.
 const batchOverhead = 80
 
-// batchOf is a record batch of n bytes: one record, whose value is what makes
-// it so long. Below batchOverhead bytes there are none.
+// batchOf is a record batch of n bytes: one record, whose value fills it. Below
+// batchOverhead bytes it has no record.
 func batchOf(n int) []byte {
 	if n < batchOverhead {
 		return nil

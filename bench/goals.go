@@ -82,8 +82,8 @@ func goals(r *report) []goal {
 // loads are the two that CPU is measured at, and how its figures begin there.
 var loads = []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}}
 
-// tlsGoals are those of a workload with TLS, against HAProxy alone: what is blind
-// beside it differs in whose TLS it is. Idle connections have none.
+// tlsGoals are those of a workload with TLS, against HAProxy alone: the other blind
+// proxies use other TLS libraries. Idle connections have none.
 func tlsGoals(r *report, w workload) []goal {
 	if w.Kind != requests {
 		return nil
@@ -141,7 +141,7 @@ func (r *report) bestBlind(workload, name string) (best string, whole bool) {
 	return best, whole
 }
 
-// spreadGoals compares an answer in many partitions with one partition as large.
+// spreadGoals compares a response in many partitions with one partition as large.
 func spreadGoals(r *report, w workload) []goal {
 	one := fetchOf(w.Version, w.Bytes, w.Conns)
 	var all []goal
@@ -152,8 +152,8 @@ func spreadGoals(r *report, w workload) []goal {
 	return all
 }
 
-// stalledGoals compares a healthy reader with itself beside nobody, and looks at
-// what those that stopped hold in the process.
+// stalledGoals compares a healthy reader beside stalled ones with the same reader alone,
+// and checks the memory of the process for each stalled one.
 func stalledGoals(r *report, w workload) []goal {
 	if w.Others == 0 {
 		return nil

@@ -31,7 +31,7 @@ func (r *report) writePage(file string) error {
 	return out.Close()
 }
 
-// page is what the template shows.
+// page is the data of the template.
 type page struct {
 	*report
 	Took     string
@@ -47,7 +47,7 @@ type section struct {
 	Charts             []chart
 }
 
-// matrix is who costs what at a glance: the CPU of each target as a multiple of
+// matrix is an overview of the costs: the CPU of each target as a multiple of
 // kproxy's.
 type matrix struct {
 	Targets []string

@@ -76,10 +76,10 @@ func readReport(file string) (*report, error) {
 	return &r, nil
 }
 
-// joinReports makes one report of several. They have to be of one machine and one
-// version of each target, and none may have what another has: as direct is in
-// all, a workload's rows are then all of one part, and its ratios are those of
-// turns that were seconds apart.
+// joinReports makes one report of several. They have to be of one machine and one version
+// of each target, and no row may be in two of them. Since direct is in all, the rows of a
+// workload all come from one part, and its ratios are those of turns that were seconds
+// apart.
 func joinReports(files []string, reports []*report) (*report, error) {
 	notes := dropUnfinished(files, reports)
 	for i := range reports {
@@ -171,7 +171,7 @@ func (r *report) differences(other *report) []string {
 	return apart
 }
 
-// unique says what two parts both have.
+// unique returns an error for a row that two parts have.
 func unique(files []string, reports []*report) error {
 	type key struct{ target, workload string }
 	var errs []error
@@ -307,7 +307,7 @@ func (r *report) runs() []part {
 	return []part{p}
 }
 
-// common are the options of all parts; what differs is empty.
+// common are the options of all parts; those that differ are empty.
 func common(parts []part) (rounds int, duration string, share float64) {
 	first := parts[0]
 	rounds, duration, share = first.Rounds, first.Duration, first.RateShare

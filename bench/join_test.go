@@ -68,12 +68,12 @@ func TestReportRoundTrip(t *testing.T) {
 	}
 }
 
-// What was measured in parts is the report that one run would have made.
+// A report joined of parts equals the report of one run.
 func TestJoin(t *testing.T) {
 	whole := sampleReport()
 	b, a := partOf("idle-1000", "fetch-v17-64KiB"), partOf("produce-256B")
 	a.Rounds = 3
-	a.Notes = append(a.Notes, "Nobody knows.")
+	a.Notes = append(a.Notes, "A note.")
 	a.Targets = slices.DeleteFunc(a.Targets, func(info *targetInfo) bool { return info.Name == "nginx-16k" })
 	a.Rows = slices.DeleteFunc(a.Rows, func(row *row) bool { return row.Target == "nginx-16k" })
 	file := filepath.Join(t.TempDir(), "joined.json")
@@ -101,7 +101,7 @@ func TestJoin(t *testing.T) {
 		t.Errorf("joined again, the table is\n%s\nwant\n%s", table, out.String())
 	}
 	for _, want := range []string{
-		"a.json: Nobody knows.", "--workloads produce-256B", "--workloads idle-1000,fetch-v17-64KiB", "3 rounds of", "2 rounds of", "in 2 parts",
+		"a.json: A note.", "--workloads produce-256B", "--workloads idle-1000,fetch-v17-64KiB", "3 rounds of", "2 rounds of", "in 2 parts",
 		got.Machine.Kernel, "kproxy 1",
 	} {
 		if !strings.Contains(table, want) || want != "in 2 parts" && !strings.Contains(page, strings.ReplaceAll(want, "'", "&#39;")) {
@@ -191,7 +191,7 @@ func TestJoinUnfinished(t *testing.T) {
 	if len(joined.Notes) == 0 || !strings.Contains(joined.Notes[0], "a was ended in produce-256B") || !strings.Contains(joined.took(), "a was ended early") {
 		t.Errorf("got %q, %s", joined.Notes, joined.took())
 	}
-	// By itself, what there is of it counts.
+	// If the other part does not have it, the unfinished workload counts.
 	a, b = partOf("produce-256B"), partOf("idle-1000")
 	a.Complete = false
 	if joined, err = joinReports([]string{"a", "b"}, []*report{a, b}); err != nil || len(joined.Rows) != 10 {

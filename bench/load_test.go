@@ -85,8 +85,9 @@ func TestLoads(t *testing.T) {
 				if requests == 0 || marks[2].Bytes <= marks[1].Bytes || marks[2].P99 <= 0 {
 					return fmt.Sprintf("got %+v", marks)
 				}
-				// A machine that others use may carry less than the rate, and catch up
-				// what was due before; in a longer time nothing sends more.
+				// A machine that others use may carry less than the rate, and send the
+				// overdue requests later. Over a longer time no more than the rate is
+				// sent.
 				if most := 1.5 * c.rate * d.Seconds(); c.rate > 0 && float64(requests) > most {
 					return fmt.Sprintf("%d requests at %v a second", requests, c.rate)
 				}
@@ -134,7 +135,7 @@ func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 			}
 		}
 	}()
-	// 500 a second for 600 ms, half of which the server is away: half the answers
+	// 500 a second for 600 ms, half of which the server is away: half the responses
 	// are late, by up to the pause.
 	marks := runLoad(t, loadJob{Work: fetchOf(17, 256, 1), Address: l.Addr().String(), Rate: 500, Duration: 600 * time.Millisecond})
 	if least := float64((pause / 2).Microseconds()); marks[2].P99 < least {
@@ -145,7 +146,7 @@ func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	}
 }
 
-// A load against nobody says so, and ends.
+// A load without a server reports it and ends.
 func TestLoadFails(t *testing.T) {
 	address := portlab.Closed(t)
 	var out bytes.Buffer

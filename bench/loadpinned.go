@@ -12,9 +12,9 @@ import (
 )
 
 // schedule says when each request is due: the n-th of all at start + n/rate, on
-// connection n mod conns. A latency counts from there, whenever the request was
-// really sent: one that waits behind a slow answer is as late as its user would
-// find it (no coordinated omission).
+// connection n mod conns. A latency counts from there, whenever the request was really
+// sent: a request that waits behind a slow response counts as late (no coordinated
+// omission).
 type schedule struct {
 	start time.Time
 	every time.Duration

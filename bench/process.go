@@ -20,12 +20,12 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// workshop is where processes are made: a directory, our own binary where
-// anybody may run it, and whom they run as.
+// workshop starts processes: it has a directory, a copy of our own binary that any user
+// may run, and the user that they run as.
 type workshop struct {
 	dir      string
 	self     string
-	nobody   *syscall.Credential // nil: we are nobody special ourselves
+	nobody   *syscall.Credential // nil: we are unprivileged ourselves
 	registry *janitor
 }
 
@@ -48,9 +48,9 @@ func newWorkshop(dir string) (*workshop, error) {
 			return nil, err
 		}
 	}
-	// A janitor that is told nothing does nothing.
+	// A janitor without input does nothing.
 	if err := lab.Run(w.command(context.Background(), nil, w.self, "janitor")); err != nil {
-		return nil, fmt.Errorf("an unprivileged process cannot run what is in %s, choose another --dir or TMPDIR: %w", dir, err)
+		return nil, fmt.Errorf("an unprivileged process cannot run programs in %s, choose another --dir or TMPDIR: %w", dir, err)
 	}
 	w.registry, err = startJanitor(w.self)
 	return w, err
@@ -73,8 +73,8 @@ func copyFile(to, from string, mode os.FileMode) error {
 	return out.Close()
 }
 
-// lookUpNobody says whom processes run as where we are root: what a kernel gives
-// to root, such as pipes without limit, a proxy in production does not have.
+// lookUpNobody returns the user that processes run as where we are root. A proxy in
+// production does not have the kernel's privileges of root, such as pipes without limit.
 func lookUpNobody() (*syscall.Credential, error) {
 	u, err := user.Lookup("nobody")
 	if err != nil {

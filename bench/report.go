@@ -50,10 +50,10 @@ type machine struct {
 	MemoryMiB    int64  `json:"memory_mib"`
 	Kernel       string `json:"kernel"`
 	Go           string `json:"go"`
-	Unprivileged bool   `json:"unprivileged"` // targets, load and broker ran as the user nobody
+	Unprivileged bool   `json:"unprivileged"` // targets, load and broker ran as an unprivileged user
 }
 
-// targetInfo is what was measured.
+// targetInfo describes a target.
 type targetInfo struct {
 	Name    string `json:"name"`
 	About   string `json:"about"`
@@ -156,7 +156,7 @@ func (r *report) leaveOut(works []workload, err error) {
 	}
 }
 
-// note keeps what went wrong, once.
+// note keeps an error, once.
 func (r *row) note(err error) {
 	if text := err.Error(); !slices.Contains(r.Notes, text) {
 		r.Notes = append(r.Notes, text)
@@ -180,7 +180,7 @@ func (r *row) add(round, rounds int, f figures) {
 // series is empty where nothing was measured.
 func (r *row) series(name string) series { return r.figures[name] }
 
-// derive adds what is read against the direct run.
+// derive adds the comparisons with the direct run.
 func (r *report) derive(rows []*row) {
 	i := slices.IndexFunc(rows, func(r *row) bool { return r.Target == "direct" })
 	if i < 0 {
@@ -202,7 +202,7 @@ func (r *report) derive(rows []*row) {
 // worth a warning.
 const tooBusy = 0.05
 
-// finish computes the goals, and warns of what makes the figures doubtful.
+// finish computes the goals, and warns about doubtful figures.
 func (r *report) finish() {
 	r.Took = time.Since(r.Began).Round(time.Second).String()
 	r.Goals = goals(r)

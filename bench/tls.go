@@ -47,9 +47,9 @@ func (s tlsSides) Text() string {
 	return "no TLS"
 }
 
-// All speak one version and one cipher, or it would be ciphers that are compared.
-// OpenSSL is told; Go cannot be, and chooses this one on a processor with AES
-// instructions. Both ends of the suite's look at what it came to.
+// All speak one version and one cipher, or it would be ciphers that are compared. OpenSSL
+// has an option for it. Go has none, and chooses this cipher on a processor with AES
+// instructions. Both ends of the suite check the result.
 const (
 	tlsVersion   = tls.VersionTLS13
 	tlsSuite     = tls.TLS_AES_128_GCM_SHA256
@@ -57,9 +57,8 @@ const (
 	tlsName      = "bench.test"             // in the certificate, beside 127.0.0.1
 )
 
-// keyFiles are the one certificate and key that all servers of TLS show: the
-// target, and the broker behind it. It has signed itself, so it is also what all
-// clients trust.
+// keyFiles are the one certificate and key that all servers of TLS show: the target, and
+// the broker behind it. It is self-signed, and all clients trust it.
 type keyFiles struct {
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
@@ -144,7 +143,7 @@ func (k *keyFiles) client() (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, ServerName: tlsName, MinVersion: tlsVersion}, nil
 }
 
-var errOtherTLS = errors.New("TLS is not what all are measured with")
+var errOtherTLS = errors.New("TLS differs from the one version and cipher that all are measured with")
 
 // asPinned says whether a connection has the one version and cipher.
 func asPinned(state tls.ConnectionState) error {
@@ -176,7 +175,7 @@ func overTLS(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, 
 	return secure, nil
 }
 
-// tlsInfo is what the report says of it.
+// tlsInfo describes it for the report.
 type tlsInfo struct {
 	Version     string `json:"version"`
 	CipherSuite string `json:"cipher_suite"`

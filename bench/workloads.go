@@ -9,17 +9,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// kind is what a workload's connections do.
+// kind is the behaviour of a workload's connections.
 type kind string
 
 const (
-	requests kind = "requests" // ask, and read the answer, again and again
+	requests kind = "requests" // ask, and read the response, again and again
 	churn    kind = "churn"    // connect, ask once, close
 	idle     kind = "idle"     // connect, ask once, stay
 	stalled  kind = "stalled"  // requests, beside clients that ask for much and do not read it
 )
 
-// network is what lies between the processes.
+// network is the network between the processes.
 type network string
 
 const (
@@ -148,14 +148,14 @@ func stalledBeside(n network) []workload {
 		if others > 0 {
 			w.RateOf = all[0].Name
 		}
-		w.About = fmt.Sprintf("one reader of 64 KiB answers beside %d that stopped in one of 100 MB", others)
+		w.About = fmt.Sprintf("one reader of 64 KiB responses beside %d that stopped in one of 100 MB", others)
 		all = append(all, w)
 	}
 	return all
 }
 
-// overTLSWorkloads are some of the others with TLS: to clients, which is what most
-// will do, also by size, and to brokers.
+// overTLSWorkloads are some of the others with TLS: to clients (the usual case), also by
+// size, and to brokers.
 func overTLSWorkloads() []workload {
 	var all []workload
 	for _, size := range frameSizes[1:] {
@@ -183,7 +183,7 @@ func (w workload) named(suffix, about string) workload {
 	return w
 }
 
-// Describe says what is done, by how many, and over what.
+// Describe describes the work, the number of connections and the network.
 func (w workload) Describe() string {
 	text := w.About
 	if w.Kind == requests {
@@ -245,7 +245,7 @@ func (w workload) warmup(d time.Duration) time.Duration {
 	return d
 }
 
-// frameBytes is the size of the larger of request and answer.
+// frameBytes is the size of the larger of request and response.
 func (w workload) frameBytes() int {
 	return max(len(requestFrame(w)), len(answerFrame(w)))
 }

@@ -69,7 +69,7 @@ func askDescribeCluster(t *testing.T, client *kgo.Client) map[int32]string {
 	return told
 }
 
-// askFindCoordinator asks until there is an answer: the first question of all
+// askFindCoordinator asks until there is a response: the first question of all
 // makes the broker create the topic that the coordinators keep their state in.
 func askFindCoordinator(t *testing.T, client *kgo.Client) map[int32]string {
 	t.Helper()
@@ -92,8 +92,8 @@ func askFindCoordinator(t *testing.T, client *kgo.Client) map[int32]string {
 	return told
 }
 
-// TestNodeEndpointReachesItsOwnBroker asks each endpoint for the configuration
-// of each broker. A broker answers for itself alone.
+// TestNodeEndpointReachesItsOwnBroker asks each endpoint for the configuration of each
+// broker. A broker returns its own alone.
 func TestNodeEndpointReachesItsOwnBroker(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	for _, l := range p.listeners {
@@ -139,7 +139,7 @@ func TestBrokerChecksWhoItIs(t *testing.T) {
 		want     error
 	}{
 		{"its own", &id, 2, 2, nil},
-		{"nobody yet", nil, -1, 2, nil},
+		{"no broker yet", nil, -1, 2, nil},
 		{"another broker", &id, 2, 3, kerr.RebootstrapRequired},
 		{"another cluster", &wrong, 2, 2, kerr.RebootstrapRequired},
 		{"half of it", nil, 2, 2, kerr.InvalidRequest},

@@ -19,10 +19,9 @@ import (
 	"kproxy/proxy"
 )
 
-// A peer that is gone without a word, while bytes are on their way to it, is
-// found; one beside it that merely does not read is kept. Only a network that
-// drops packets shows the difference, so the peers live in a network namespace of
-// their own, and nft drops what they would hear.
+// A peer that disappears while bytes are on their way to it is found. One that merely
+// does not read is kept. Only a network that drops packets shows the difference, so the
+// peers live in a network namespace of their own, and nft drops the packets to them.
 //
 // The proxy runs in the test itself, with a limit of seconds instead of minutes.
 func TestPeerGone(t *testing.T) {
@@ -89,7 +88,7 @@ func TestPeerGone(t *testing.T) {
 				}
 				t.Logf("found %v after the last packet: %v", time.Since(began).Round(time.Millisecond), e.Err)
 			case <-time.After(4 * limit):
-				t.Error("nobody has noticed")
+				t.Error("kproxy has not noticed")
 			}
 			dying.otherEnds(t, c.dead)
 			select {
@@ -120,7 +119,7 @@ func (p *pair) to(side string) (from, to *net.TCPConn) {
 	return p.client, p.broker
 }
 
-// frameTo is an answer of n bytes to the first request, or one more request.
+// frameTo is a response of n bytes to the first request, or one more request.
 func frameTo(side string, n int) []byte {
 	if side == "client" {
 		answer := kmsg.NewPtrFetchResponse() // version 0

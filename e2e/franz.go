@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// gate is a dialer that reaches only what a listener advertises. It refuses
+// gate is a dialer that reaches only a listener's advertised addresses. It refuses
 // every other address and remembers it: a response that was not rewritten fails
 // the test by itself, whether or not the broker's own address would have worked.
 // And it fails the test for a broker's name in a response that no client acted on.
@@ -78,7 +78,7 @@ func newClient(t *testing.T, l listener, opts ...kgo.Opt) *kgo.Client {
 	return client
 }
 
-// answers counts the answers that a client has read, by API.
+// answers counts the responses that a client has read, by API.
 type answers [128]atomic.Int64
 
 // OnBrokerE2E makes answers a kgo.Hook.

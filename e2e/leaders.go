@@ -13,7 +13,7 @@ import (
 // another replica first, then asks for the election of preferred leaders. All
 // of it past kproxy, by the brokers' own listener.
 //
-// Each round moves every second partition, so that an answer which says "this
+// Each round moves every second partition, so that a response which says "this
 // partition's leader is elsewhere" also carries the records of one that stayed.
 type leaderMoves struct {
 	t          *testing.T

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// nat forwards connections as the network in front of kproxy would: clients
-// dial an address and a port that kproxy never listens on. On the way it looks
-// for what no client may be told.
+// nat forwards connections as the network in front of kproxy would: clients dial an
+// address and a port that kproxy never listens on. It checks the bytes for names that no
+// client may get.
 type nat struct {
 	t      *testing.T
 	inside string
@@ -20,7 +20,7 @@ type nat struct {
 	conns  sync.WaitGroup
 }
 
-// forward sends what reaches outside to inside until the test ends.
+// forward sends connections to outside on to inside until the test ends.
 func forward(t *testing.T, outside, inside string) {
 	t.Helper()
 	var lc net.ListenConfig

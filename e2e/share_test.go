@@ -12,7 +12,7 @@ import (
 )
 
 // TestShareGroup reads with a share group (KIP-932) while leaders move: its two
-// answers, too, name the new leader's address, and not in a tag.
+// responses, too, name the new leader's address, and not in a tag.
 func TestShareGroup(t *testing.T) {
 	const partitions = 6
 	k := shared.kafka
@@ -41,7 +41,7 @@ func TestShareGroup(t *testing.T) {
 	all.WaitForAll(t, time.Minute, topic, want)
 	for _, api := range []kmsg.Key{kmsg.ShareFetch, kmsg.ShareAcknowledge} {
 		if got[api].Load() == 0 {
-			t.Errorf("%s: got no answer", api.Name())
+			t.Errorf("%s: got no response", api.Name())
 		}
 	}
 	if moved == 0 {

@@ -14,10 +14,10 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestLeaderMovesOfSplicedFrames moves leaders every 300 ms under frames that go
-// through the kernel: records of 100 KB, one to a request, and answers of many of
-// them. A load and a reader beside, which reach the brokers directly, have the
-// same leaders move: what a move costs them is what it may cost through kproxy.
+// TestLeaderMovesOfSplicedFrames moves leaders every 300 ms under frames that go through
+// the kernel: records of 100 KB, one to a request, and responses of many of them. A load
+// and a reader beside, which reach the brokers directly, have the same leaders move: a
+// move may cost as much through kproxy as it costs them.
 func TestLeaderMovesOfSplicedFrames(t *testing.T) {
 	const (
 		partitions = 6

@@ -32,7 +32,7 @@ type edge struct {
 	files certlab.Folder
 	ca    *certlab.Authority // of kproxy's own certificates
 	caPEM string             // its file
-	hosts string             // a hosts file with all names that clients are told
+	hosts string             // a hosts file with all advertised names
 }
 
 const edgeConfiguration = `
@@ -108,7 +108,7 @@ func (e *edge) renew(t *testing.T) (cert, key string) {
 	return e.files.Pair(t, "edge", e.ca.Issue(t, nil, "story.kproxy.test", "*.story.kproxy.test", "audit.kproxy.test", "*.audit.kproxy.test"))
 }
 
-// bootstrap is what the clients of a cluster are told first.
+// bootstrap is the bootstrap address of a cluster's clients.
 func (e *edge) bootstrap(cluster string) string {
 	return fmt.Sprintf("%s.kproxy.test:%d", cluster, e.port)
 }
@@ -171,9 +171,9 @@ func (e *edge) java(t *testing.T, client javaClient, class, stdin string, args .
 	return runTool(t, e.named(javaCommand(ctx, client, listener{Advertise: e.bootstrap("story")}, class, args...)), strings.NewReader(stdin))
 }
 
-// TestOnePortForAllInTLS has three real brokers, which speak TLS and want a
-// certificate, and a second cluster behind one port, told apart by server names.
-// Every client verifies what it is shown.
+// TestOnePortForAllInTLS has three real brokers, which speak TLS and want a certificate,
+// and a second cluster behind one port, distinguished by server names. Every client
+// verifies the certificate.
 func TestOnePortForAllInTLS(t *testing.T) {
 	const auditTopic = "audit-edge"
 	_, way := startFake(t, auditTopic, 3)
@@ -203,7 +203,7 @@ func TestOnePortForAllInTLS(t *testing.T) {
 		listed := e.kcat(t, cluster, "", "-L").stdout
 		for id := 1; id <= brokerCount; id++ {
 			if name := fmt.Sprintf("b%d.%s.kproxy.test:%d", id, cluster, e.port); !strings.Contains(listed, name) {
-				t.Errorf("%s is not told to clients of %s: %s", name, cluster, listed)
+				t.Errorf("%s is not advertised to clients of %s: %s", name, cluster, listed)
 			}
 		}
 	}
@@ -256,7 +256,7 @@ func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 	e.files.Write(t, "edge.pem", []byte("no certificate"))
 	e.logs(t, "certificates and keys have changed and are no good")
 	if third := e.shown(t); third.Cmp(second) != 0 {
-		t.Error("with a bad file a new client is not shown what was good before")
+		t.Error("with a bad file a new client is not shown the previous certificate")
 	}
 	close(stop)
 	load.Wait()

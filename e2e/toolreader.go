@@ -39,11 +39,11 @@ func startToolReader(t *testing.T, all *seen, start func(context.Context) *exec.
 	})
 }
 
-// corrupt is in what consumers say of a broker that answers with an error about
-// its own log, or with a piece of it that is no longer there. Kafka's followers
-// meet it too ("Found invalid messages during fetch") and try again; the tools
-// give up. It comes of a log that is truncated while it is read, now and then,
-// when leaders move several times a second on a busy machine.
+// corrupt is in consumers' errors about a broker that responds with an error about its
+// own log, or with a piece of it that is no longer there. Kafka's followers meet it too
+// ("Found invalid messages during fetch") and try again; the tools give up. It comes of a
+// log that is truncated while it is read, now and then, when leaders move several times a
+// second on a busy machine.
 var corrupt = []string{"Invalid message", "corrupt", "Corrupt"}
 
 // run ends with its context.

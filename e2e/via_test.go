@@ -176,7 +176,7 @@ func TestViaExec(t *testing.T) {
 	}
 }
 
-// drop ends sshd and everybody whom it serves.
+// drop ends sshd and the processes of its connections.
 func (b *bastion) drop(t *testing.T) {
 	t.Helper()
 	// A session of sshd's is a process of its own, in a session of its own.

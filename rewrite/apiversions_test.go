@@ -11,10 +11,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// api is an entry of an ApiVersions answer.
+// api is an entry of an ApiVersions response.
 type api struct{ key, low, high int16 }
 
-// apiAnswer is an answer with features, and tags wherever there can be some.
+// apiAnswer is a response with features, and tags wherever there can be some.
 func apiAnswer(version int16, apis ...api) *kmsg.ApiVersionsResponse {
 	resp := newResponse(18, version).(*kmsg.ApiVersionsResponse)
 	for i, a := range apis {
@@ -36,7 +36,7 @@ func apiAnswer(version int16, apis ...api) *kmsg.ApiVersionsResponse {
 }
 
 // Every API that is parsed is shown at the newest version understood; all other
-// bytes stay, so that the answer keeps its length.
+// bytes stay, so that the response keeps its length.
 func TestApiVersionsLowersInPlace(t *testing.T) {
 	newer := []api{
 		{0, 0, 14},
@@ -122,7 +122,7 @@ func TestApiVersionsHides(t *testing.T) {
 				t.Errorf("v%d, unknown %t:\ngot  % x\nwant % x", version, c.unknown, out, want)
 			}
 			if !bytes.Equal(payload, untouched) {
-				t.Errorf("v%d: what came in was changed", version)
+				t.Errorf("v%d: the input was changed", version)
 			}
 		}
 	}
@@ -155,7 +155,7 @@ func TestApiVersionsShowsWhatIsRefused(t *testing.T) {
 	}
 }
 
-// What is lowered for a client that may not produce harms no transaction.
+// Lowering a version for a client that may not produce harms no transaction.
 func TestApiVersionsTxnNotLoweredWhereProduceIsRefused(t *testing.T) {
 	resp := apiAnswer(4, api{0, 0, 14})
 	resp.FinalizedFeatures[1].MaxVersionLevel = 3
@@ -184,8 +184,8 @@ func TestApiVersionsCountShrinks(t *testing.T) {
 	}
 }
 
-// A broker that does not know the version asked for answers in the layout of v0,
-// newer ones with an entry that says what they know (KIP-511).
+// A broker that does not know the version asked for responses in the layout of v0,
+// newer ones with an entry of their own versions (KIP-511).
 func TestApiVersionsUnsupportedVersion(t *testing.T) {
 	for asked := range int16(apiVersionsMax + 1) {
 		for _, payload := range [][]byte{
@@ -229,7 +229,7 @@ func TestApiVersionsNullStaysNull(t *testing.T) {
 	}
 }
 
-// Entries cut short are an error; what follows them is not looked at.
+// Entries cut short are an error; the bytes after them are not examined.
 func TestApiVersionsTruncated(t *testing.T) {
 	for version := range int16(apiVersionsMax + 1) {
 		apis := []api{{0, 0, 20}, {3, 0, 13}, {1, 0, 3}}
@@ -253,8 +253,8 @@ func TestApiVersionsTruncated(t *testing.T) {
 	}
 }
 
-// Clients of transaction.version 2 need Produce v12, which is understood. What
-// clients of a later one need may have been lowered: that must be said.
+// Clients of transaction.version 2 need Produce v12, which is understood. APIs that
+// clients of a later one need may have been lowered: Notes must say so.
 func TestApiVersionsTxnLowered(t *testing.T) {
 	for _, c := range []struct {
 		version, produce, level int16
@@ -306,7 +306,7 @@ func TestApiVersionsBrokenFeatures(t *testing.T) {
 	}
 }
 
-// The answer of the proxy's own is one that every client knows from brokers.
+// The response of the proxy's own is one that every client knows from brokers.
 func TestAppendUnsupportedAPIVersions(t *testing.T) {
 	got := AppendUnsupportedAPIVersions([]byte("before"))
 	want := binary.BigEndian.AppendUint16([]byte("before\x00\x23\x00\x00\x00\x01\x00\x12\x00\x00"), apiVersionsMax)
@@ -327,7 +327,7 @@ func TestAnswersAPIVersions(t *testing.T) {
 			t.Errorf("v%d: got %t, want %t", version, got, want)
 		}
 		if AnswersAPIVersions(3, version) || AnswersAPIVersions(10001, version) {
-			t.Errorf("v%d: the proxy answers for another API", version)
+			t.Errorf("v%d: the proxy responds for another API", version)
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Each request is asked whether its header is flexible, each answer how it is
+// Each request is asked whether its header is flexible, each response how it is
 // treated: the first entries of the table, the last, and APIs that it does not
 // have.
 func BenchmarkLookups(b *testing.B) {
@@ -37,8 +37,8 @@ func BenchmarkLookups(b *testing.B) {
 	}
 }
 
-// An answer to Produce is as small as its topics' names: most of what a walk of it
-// costs is the start.
+// A response to Produce is as small as its topics' names: most of the cost of a walk is
+// the start.
 func BenchmarkWalkerProduce(b *testing.B) {
 	for _, c := range []struct {
 		name       string

@@ -102,10 +102,10 @@ func (c *Configs) Left() int { return c.left }
 // has one.
 const withheld = '*'
 
-// Next takes the structures at the front of b, the response's bytes from the first
-// that was not taken. b may end anywhere, and may reach beyond the response. It
-// returns how many bytes they have, and what to send instead; nil: they stay as
-// they are. wire.ErrShort asks for more bytes.
+// Next takes the structures at the front of b, the response's bytes from the first that
+// was not taken. b may end anywhere, and may reach beyond the response. It returns how
+// many bytes they have, and the bytes to send instead; nil: they are unchanged.
+// wire.ErrShort asks for more bytes.
 func (c *Configs) Next(b []byte) (n int, out []byte, err error) {
 	b = b[:min(len(b), c.left)]
 	for !c.Done() {
@@ -119,7 +119,7 @@ func (c *Configs) Next(b []byte) (n int, out []byte, err error) {
 			break // the next call says it
 		}
 		if changed != nil && n > 0 {
-			break // what stays is forwarded first
+			break // unchanged bytes are forwarded first
 		}
 		*c = after
 		c.left -= rd.Offset()
@@ -140,8 +140,8 @@ func (c *Configs) malformedAtEnd(err error, have int) error {
 	return parseError(kmsg.DescribeConfigs.Int16(), c.version, err)
 }
 
-// take reads one structure at the start of b: what is in front of the resources,
-// or of a resource's settings, or a setting. It returns what is to be sent instead.
+// take reads one structure at the start of b: the fields before the resources, or before
+// a resource's settings, or a setting. It returns the bytes to send instead.
 func (c *Configs) take(rd *wire.Reader, b []byte) (changed []byte) {
 	switch {
 	case !c.begun:

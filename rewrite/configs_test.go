@@ -72,7 +72,7 @@ func config(name, value string) kmsg.DescribeConfigsResponseResourceConfig {
 	return c
 }
 
-// withoutAddresses is what a client is to hear of a response.
+// withoutAddresses is the response that a client is to get.
 func withoutAddresses(resp *kmsg.DescribeConfigsResponse, fixed bool) *kmsg.DescribeConfigsResponse {
 	var hidden *string
 	if fixed {
@@ -154,13 +154,13 @@ func TestConfigs(t *testing.T) {
 				t.Errorf("v%d: got %q, %+v, %v, want %q", version, head(out), notes, err, head(want))
 			}
 			if !bytes.Equal(payload, untouched) {
-				t.Errorf("v%d: what came in was changed", version)
+				t.Errorf("v%d: the input was changed", version)
 			}
 		}
 	}
 }
 
-// What holds no address stays, null lists and null values too.
+// Values without an address stay, null lists and null values too.
 func TestConfigsWithoutAddresses(t *testing.T) {
 	for version := range int16(5) {
 		resp := newResponse(32, version).(*kmsg.DescribeConfigsResponse)

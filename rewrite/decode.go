@@ -8,13 +8,13 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Decode reads a response into resp, whose version must be set. payload is the
-// frame behind the correlation id. It is the one place where kmsg decodes what a
-// peer sent: kmsg trusts counts, and tries four billion times where a count says
-// so, or allocates a structure for each byte that is left. So a reader that
-// trusts none goes over the payload first.
+// Decode reads a response into resp, whose version must be set. payload is the frame
+// behind the correlation id. It is the one place where kmsg decodes a peer's bytes: kmsg
+// trusts counts, and tries four billion times where a count says so, or allocates a
+// structure for each remaining byte. So a reader that trusts no count reads the payload
+// first.
 //
-// It serves kproxy's own questions and the responses with treatment Whole. An API
+// It serves kproxy's own requests and the responses with treatment Whole. An API
 // or a version that has no such reader here is an error.
 func Decode(resp kmsg.Response, payload []byte) error {
 	key, version := resp.Key(), resp.GetVersion()

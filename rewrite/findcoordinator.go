@@ -43,7 +43,7 @@ type coordinator struct {
 	host       *string
 }
 
-// coordinatorsOf returns the coordinators that the answer really names.
+// coordinatorsOf returns the coordinators that the response really names.
 func coordinatorsOf(resp *kmsg.FindCoordinatorResponse) []coordinator {
 	var all []coordinator
 	if resp.Version <= 3 {
@@ -63,7 +63,7 @@ func coordinatorsOf(resp *kmsg.FindCoordinatorResponse) []coordinator {
 	return named
 }
 
-// tell writes what the client is to hear of b.
+// tell writes the host and port of b that the client is to get.
 func (c coordinator) tell(b Broker) {
 	if b.Drop {
 		*c.errorCode = kerr.CoordinatorNotAvailable.Code

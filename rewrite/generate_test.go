@@ -18,7 +18,7 @@ var walked = []struct{ key, first int16 }{
 	{kmsg.ShareAcknowledge.Int16(), 0},
 }
 
-// answer is an API in one version.
+// answer is a response of an API in one version.
 type answer struct{ key, version int16 }
 
 func (a answer) String() string {
@@ -36,7 +36,7 @@ func walkedAnswers() []answer {
 	return all
 }
 
-// newResponse returns an empty answer.
+// newResponse returns an empty response.
 func newResponse(key, version int16) kmsg.Response {
 	resp := kmsg.ResponseForKey(key)
 	resp.SetVersion(version)
@@ -44,8 +44,8 @@ func newResponse(key, version int16) kmsg.Response {
 	return resp
 }
 
-// generator fills kmsg's types with anything that a broker might send. The same
-// seed gives the same answers.
+// generator fills kmsg's types with anything that a broker might send. The same seed
+// gives the same responses.
 type generator struct {
 	*rand.Rand
 	plain bool // no byte above 127, as seeds for fuzzing are to be
@@ -55,7 +55,7 @@ func newGenerator(seed uint64) generator {
 	return generator{Rand: rand.New(rand.NewPCG(seed, 42))}
 }
 
-// response returns a random answer of up to 5 topics of up to 20 partitions.
+// response returns a random response of up to 5 topics of up to 20 partitions.
 func (g generator) response(key, version int16) kmsg.Response {
 	resp := newResponse(key, version)
 	g.fill(reflect.ValueOf(resp).Elem(), "")
@@ -162,7 +162,7 @@ func (g generator) string(name string) string {
 	return string(b)
 }
 
-// tags are tags that nobody knows: Kafka's own are numbered from 0.
+// tags are unknown tags: Kafka's own are numbered from 0.
 func (g generator) tags() kmsg.Tags {
 	var tags kmsg.Tags
 	if !g.oneIn(6) {
@@ -180,7 +180,7 @@ func (g generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 // brokerHost is the name that a broker tells.
 func brokerHost(n int) string { return fmt.Sprintf("%s%d.vpc.invalid", leaked, n) }
 
-// leaked is what no client may hear, and nothing else in an answer has.
+// leaked is a text that no client may get, and that occurs nowhere else in a response.
 const leaked = "broker-QQ-"
 
 // setTags sets the unknown tags of a structure.
@@ -192,7 +192,7 @@ func setTags(structure any, tags ...tag) {
 	}
 }
 
-// topTags returns the unknown tags at the top level of an answer.
+// topTags returns the unknown tags at the top level of a response.
 func topTags(resp kmsg.Response) []tag {
 	var all []tag
 	unknown := reflect.ValueOf(resp).Elem().FieldByName("UnknownTags").Addr().Interface().(*kmsg.Tags)

@@ -17,7 +17,7 @@ import (
 
 const metadataMax = 13
 
-// metadata is an answer with n brokers, topics, and tags wherever there can be
+// metadata is a response with n brokers, topics, and tags wherever there can be
 // some.
 func metadata(version int16, n int, rack *string, tags bool) *kmsg.MetadataResponse {
 	g := newGenerator(uint64(n))
@@ -85,7 +85,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// checkHead compares Head with what kmsg decodes, changes and encodes.
+// checkHead compares Head with a response that kmsg decodes, changes and encodes.
 func checkHead(t *testing.T, name string, r *Rewriter, resp *kmsg.MetadataResponse, header []byte) {
 	t.Helper()
 	payload := encode(resp, header)
@@ -102,7 +102,7 @@ func checkHead(t *testing.T, name string, r *Rewriter, resp *kmsg.MetadataRespon
 		t.Fatalf("%s: %d bytes are left, want %d", name, len(payload)-n, len(rest))
 	}
 	if !bytes.Equal(payload, untouched) {
-		t.Fatalf("%s: what came in was changed", name)
+		t.Fatalf("%s: the input was changed", name)
 	}
 	want := encode(translated(decode(t, 3, resp.Version, payload), r.Translate), header)
 	if got := append(bytes.Clone(out), rest...); !bytes.Equal(got, want) {
@@ -152,14 +152,14 @@ func TestHeadDrops(t *testing.T) {
 			bodyEquals(t, got, translated(resp, r.Translate))
 			for _, b := range got.Brokers {
 				if slices.Contains(drop, b.NodeID) {
-					t.Fatalf("v%d without %v: node %d is told", version, drop, b.NodeID)
+					t.Fatalf("v%d without %v: node %d is in the response", version, drop, b.NodeID)
 				}
 			}
 		}
 	}
 }
 
-// Translate hears of all brokers at once, in their order, as they are told.
+// Translate gets all brokers at once, in their order, as the response names them.
 func TestHeadTellsTranslate(t *testing.T) {
 	want := []Broker{{Node: 7, Host: "b7", Port: 9097}, {Node: -1, Host: "", Port: -1}, {Node: 7, Host: "::1", Port: 65535}}
 	for version := range int16(metadataMax + 1) {
@@ -210,8 +210,8 @@ func TestHeadTellsClusterID(t *testing.T) {
 	}
 }
 
-// A cluster that starts names nobody. That goes byte for byte, and a null array
-// stays null.
+// A cluster that starts names no broker. Its response passes byte for byte, and a null
+// array stays null.
 func TestHeadNamesNobody(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -278,7 +278,7 @@ func bytesAllocated(f func()) uint64 {
 	return (after.TotalAlloc - before.TotalAlloc) / runs
 }
 
-// The head of a large answer costs what its brokers cost, not what its topics do.
+// The cost of a large response's head depends on its brokers, not on its topics.
 func TestHeadIgnoresTopics(t *testing.T) {
 	resp := metadata(12, 3, nil, false)
 	resp.Topics = nil

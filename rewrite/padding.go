@@ -6,7 +6,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// firstPadTag is the number of the tag that fills what is left, unless the
+// firstPadTag is the number of the tag that fills the rest, unless the
 // broker has used it: Kafka's own numbers are small, vendors' are in the
 // thousands, and this is the highest but one that takes a byte.
 const firstPadTag = 126
@@ -22,7 +22,7 @@ type padding struct {
 	wideCount bool   // the count of tags takes a byte more than it needs
 }
 
-// paddings lists what could fill n bytes. A tag has at least a number and a
+// paddings lists the ways to fill n bytes. A tag has at least a number and a
 // size, so that one byte is filled by a count written with two. A size of 128
 // takes two bytes where 127 takes one, which leaves one length out: there the
 // smaller size is written with two. Every decoder takes such numbers.

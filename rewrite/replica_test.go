@@ -27,8 +27,8 @@ func replicaOf(req kmsg.Request) (replica int32, ok bool) {
 	}
 }
 
-// namesReplica is what the proxy makes of a request's body, of which piece bytes
-// more are there at each turn.
+// namesReplica is the proxy's result for a request's body, of which piece more bytes
+// arrive at each turn.
 func namesReplica(key, version int16, body []byte, piece int) (bool, error) {
 	switch ReplicaOf(key, version) {
 	case NoReplica:

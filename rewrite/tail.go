@@ -11,22 +11,20 @@ import (
 )
 
 // tagNodeEndpoints is the number of the tag with leader hints (KIP-951) in
-// Produce and Fetch answers.
+// Produce and Fetch responses.
 const tagNodeEndpoints = 0
 
 var hintShape = brokerShape{compact: true, rack: true}
 
 var errTail = errors.New("the tags at its end contradict its size")
 
-// Tail rewrites the tail of a walked answer: the leader hints, and the tags
-// around them. What it returns replaces tail; where nothing changes it is tail
-// itself.
+// Tail rewrites the tail of a walked response: the leader hints, and the tags around
+// them. Its result replaces tail; where nothing changes it is tail itself.
 //
-// With fixed set, the frame's size has been sent already, and as many bytes are
-// returned as came in. What addresses no longer need is filled with a tag that
-// no client knows, and that every client skips by its size. Hints that do not
-// fit are taken out: clients then ask Metadata, as they do of a broker that
-// gives no hints.
+// With fixed set, the frame's size has been sent already, and as many bytes are returned
+// as came in. Bytes that addresses no longer need are filled with a tag that no client
+// knows, and that every client skips by its size. Hints that do not fit are taken out:
+// clients then request Metadata, as they do with a broker that gives no hints.
 func (r *Rewriter) Tail(key, version int16, tail []byte, fixed bool) (out []byte, notes Notes, err error) {
 	t, err := readTail(key, tail)
 	if err != nil {
@@ -50,7 +48,7 @@ func (r *Rewriter) Tail(key, version int16, tail []byte, fixed bool) (out []byte
 	return out, notes, nil
 }
 
-// tail is the end of an answer. In the share APIs the hints are an array before
+// tail is the end of a response. In the share APIs the hints are an array before
 // the tags, in the others they are one of the tags.
 type tail struct {
 	mandatory bool // the hints are an array before the tags

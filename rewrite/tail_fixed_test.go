@@ -23,8 +23,8 @@ func tailAnswers() []answer {
 	return all
 }
 
-// checkFixed rewrites the tail of resp at constant length, and compares with
-// what kmsg reads before and after.
+// checkFixed rewrites the tail of resp at constant length, and compares the results of
+// kmsg before and after.
 func checkFixed(tb testing.TB, name string, r *Rewriter, resp kmsg.Response) Notes {
 	tb.Helper()
 	front, in := parts(resp)
@@ -37,7 +37,7 @@ func checkFixed(tb testing.TB, name string, r *Rewriter, resp kmsg.Response) Not
 		tb.Fatalf("%s: %d bytes, want the %d that came in", name, len(out), len(in))
 	}
 	if !bytes.Equal(in, untouched) {
-		tb.Fatalf("%s: what came in was changed", name)
+		tb.Fatalf("%s: the input was changed", name)
 	}
 	if bytes.Contains(out, []byte("QQ")) {
 		tb.Fatalf("%s: a part of a broker's name is left in % x", name, out)
@@ -93,7 +93,7 @@ func TestTailOfFixedLength(t *testing.T) {
 				for _, brokers := range []int{1, 3} {
 					resp := hinted(key, version, brokers, hostLen, tags.tags...)
 					for host := 1; host <= 2*hostLen; host++ {
-						name := fmt.Sprintf("%s, %d brokers of %d bytes told in %d", tags.name, brokers, hostLen, host)
+						name := fmt.Sprintf("%s, %d brokers of %d bytes advertised in %d", tags.name, brokers, hostLen, host)
 						notes := checkFixed(t, name, telling(strings.Repeat("h", host)), resp)
 						if longer := host > hostLen; notes.Neutralised != longer && !padNeedsThree(tags.tags, brokers*(hostLen-host)) {
 							t.Fatalf("%s: neutralised %t, want %t", name, notes.Neutralised, longer)
@@ -126,7 +126,7 @@ func TestTailOfFixedLengthEveryVersion(t *testing.T) {
 	}
 }
 
-// What a dropped broker leaves may hold longer names of the others.
+// The bytes of a dropped broker may hold longer names of the others.
 func TestTailOfFixedLengthDrops(t *testing.T) {
 	for _, a := range tailAnswers() {
 		t.Run(a.String(), func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestTailOfFixedLengthUnordered(t *testing.T) {
 	}
 }
 
-// What a broker wrote in more bytes than it needs is room for longer names.
+// Numbers that a broker wrote in more bytes than needed leave room for longer names.
 func TestTailOfFixedLengthWideNumbers(t *testing.T) {
 	const room = 3 + 4 // in the value, and around it; the rack and the broker's tags stay as they are
 	value := "\x82\x00\x00\x00\x00\x07\x83\x80\x00QQ\x00\x00\x23\x84\x80\x00\x80\x00"

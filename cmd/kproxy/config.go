@@ -27,7 +27,7 @@ type settings struct {
 	Log   logKeys
 
 	Admin      admin.Config
-	AllReady   bool // every cluster must answer for kproxy to be ready
+	AllReady   bool // every cluster must respond for kproxy to be ready
 	DrainDelay time.Duration
 	OTLP       telemetry.OTLP
 
@@ -38,11 +38,11 @@ type settings struct {
 // maxConfig bounds a configuration file, in bytes: 10,000 listeners have some 5 MB.
 const maxConfig = 16 << 20
 
-// loadConfig reads a configuration file and the environment variables that
-// override it, and validates what they make together. The error is a
-// [*usageError] with one line for each mistake, every one naming the file. Where
-// there is a mistake it also has those of the files that the configuration names,
-// which [prepare] finds otherwise: so that all mistakes are told at once.
+// loadConfig reads a configuration file and the environment variables that override it,
+// and validates the result. The error is a [*usageError] with one line for each mistake,
+// every one naming the file. Where there is a mistake it also has those of the files that
+// the configuration names, which [prepare] finds otherwise: so that all mistakes are
+// reported at once.
 func loadConfig(file string) (*settings, error) {
 	if file == "" {
 		return nil, &usageError{errors.New("--config is missing; name the configuration file")}
@@ -94,8 +94,8 @@ func readConfig(data []byte) (*settings, []error) {
 	return nil, doc.locate(values, slices.Concat(form, doc.independent(form, later)))
 }
 
-// mistakes are the lines of what is wrong with the configuration, or with files that it
-// names; err joins them.
+// mistakes are the lines about mistakes in the configuration, or in files that it names;
+// err joins them.
 func (s *settings) mistakes(err error) error {
 	return mistakes(s.File, s.document.locate(s.values, unjoin(err)))
 }
@@ -146,9 +146,9 @@ func cloneMaps(tree map[string]any) map[string]any {
 	return clone
 }
 
-// value is what a scalar key is set to: a text where it comes from a variable or
-// the default, and whatever YAML makes of it where it comes from the file; nil:
-// nothing sets it. The error says that two keys share a variable.
+// value is the value of a scalar key: a text where it comes from a variable or the
+// default, and the value as YAML decodes it where it comes from the file; nil: it is not
+// set. The error says that two keys share a variable.
 func (l *layers) value(path keyPath, def string) (any, error) {
 	key, variable := path.String(), path.variable()
 	if other, taken := l.keys[variable]; taken {

@@ -220,7 +220,7 @@ func TestOptionalSection(t *testing.T) {
 	}
 }
 
-// A mistake in a variable names the variable, whoever finds it.
+// A mistake in a variable names the variable, at every stage of validation.
 func TestBadEnvironment(t *testing.T) {
 	tests := []struct{ name, value, want string }{
 		{"KPROXY_LOG_LEVEL", "loud", `log.level (KPROXY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; the default is info`},
@@ -263,7 +263,7 @@ clusters:
 	}
 }
 
-// What an empty file is answered with works as it stands.
+// The configuration that is suggested for an empty file works unchanged.
 func TestMinimalFile(t *testing.T) {
 	if _, err := load(t, minimalFile); err != nil {
 		t.Error(err)

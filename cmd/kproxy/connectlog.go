@@ -22,7 +22,7 @@ const (
 	// briefInterval is how long warnings alike are counted before a line says how many
 	// there were: a client that retries causes one for each try.
 	briefInterval = 10 * time.Second
-	// maxBriefKinds is how many kinds of warnings are told apart.
+	// maxBriefKinds is how many kinds of warnings are distinguished.
 	maxBriefKinds = 64
 	// maxBriefLine is the most characters of a line: a person reads it.
 	maxBriefLine = 160
@@ -38,10 +38,10 @@ type briefLog struct {
 	kinds map[briefKind]*briefCount
 }
 
-// briefKind is what warnings have in common that are counted together.
+// briefKind is the common part of warnings that are counted together.
 type briefKind struct{ reason, node, client string }
 
-// briefCount is what has come of a kind since its last line.
+// briefCount counts the warnings of a kind since its last line.
 type briefCount struct {
 	since time.Time
 	more  int
@@ -207,7 +207,7 @@ func (h *briefHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// briefFix is what to do in the words of connect's flags.
+// briefFix is the advice in terms of connect's flags.
 func briefFix(k briefKind, fix string) string {
 	if node, ok := strings.CutPrefix(k.node, "node "); ok && (k.reason == string(proxy.DialFailed) || k.reason == string(proxy.DialRefused)) {
 		return "if it runs, add --node " + node + "=HOST:PORT"
@@ -215,8 +215,8 @@ func briefFix(k briefKind, fix string) string {
 	return fix
 }
 
-// briefLine is a line of at most maxBriefLine characters. What is cut is the error: the
-// reason and the fix are what the reader needs.
+// briefLine is a line of at most maxBriefLine characters. The error is cut, and not the
+// reason and the fix, which the reader needs.
 func briefLine(k briefKind, err, fix string) string {
 	line := k.String()
 	if fix != "" {

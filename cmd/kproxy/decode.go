@@ -12,8 +12,8 @@ import (
 	"kproxy/proxy"
 )
 
-// decoder fills the types of keys.go with what the file and the environment
-// say, and collects every mistake on the way.
+// decoder fills the types of keys.go from the file and the environment, and collects
+// every mistake.
 type decoder struct {
 	// values is asked for every scalar key; nil inside a list, where keys have
 	// neither a variable nor a default.

@@ -16,9 +16,9 @@ type demoListener struct {
 	who  string // who comes in by it
 }
 
-// demoListeners returns BOB for the Docker network, FRED for this machine, and
-// ALICE for the world outside. What they advertise is what works from there;
-// here they all listen on loopback, at the story's ports where those are free.
+// demoListeners returns BOB for the Docker network, FRED for this machine, and ALICE for
+// the world outside. They advertise the addresses that work from there. Here they all
+// listen on loopback, at the story's ports where those are free.
 func demoListeners() ([]demoListener, error) {
 	story := []struct {
 		name, host, who string

@@ -76,8 +76,8 @@ func (l *demoLoad) run(ctx context.Context) (moved int, err error) {
 	return moved, nil
 }
 
-// client returns a client that stands where a listener's clients stand: it
-// resolves what that listener advertises, and nothing else.
+// client returns a client in the network of a listener's clients: it resolves only the
+// names that the listener advertises.
 func (l *demoLoad) client(way demoListener, opts ...kgo.Opt) (*kgo.Client, error) {
 	bindHost, _, err := net.SplitHostPort(way.conf.Bind)
 	if err != nil {

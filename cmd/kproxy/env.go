@@ -11,7 +11,7 @@ import (
 	"kproxy/proxy"
 )
 
-// envPrefix is what the environment variables of all keys start with.
+// envPrefix is the prefix of all keys' environment variables.
 const envPrefix = "KPROXY_"
 
 // keyPath is where a key stands in the file, from the top.
@@ -34,9 +34,8 @@ func (p keyPath) variable() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(strings.Join(p, "_"), "-", "_"))
 }
 
-// serviceLink matches the variables that Kubernetes gives every container about
-// every Service. One that is called kproxy-log makes KPROXY_LOG_PORT, which is
-// nobody's mistake.
+// serviceLink matches the variables that Kubernetes gives every container about every
+// Service. A Service kproxy-log makes KPROXY_LOG_PORT, which is no mistake.
 var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // unknownVariables finds variables that look like a key's and are none's. Like

@@ -78,7 +78,7 @@ func TestHostileBroker(t *testing.T) {
 	}
 }
 
-// What a line of the log takes is bounded, whichever peer has a say in it.
+// The length of a log line is bounded, whichever peer's text is in it.
 func TestLogLinesAreBounded(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var got bytes.Buffer

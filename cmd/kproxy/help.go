@@ -55,7 +55,7 @@ func groupFlags(cmd *cobra.Command, heading string, add func(flags *pflag.FlagSe
 	cmd.Flags().AddFlagSet(group)
 }
 
-// help writes what a command is for, and its usage.
+// help writes a command's description and its usage.
 func help(cmd *cobra.Command, _ []string) {
 	text := wrapped(strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)))
 	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", text, cmd.UsageString())

@@ -154,7 +154,7 @@ func TestMan(t *testing.T) {
 	}
 	everyCommand(func(_ []string, cmd *cobra.Command) {
 		if entry := `\fB` + cmd.CommandPath() + "\\fP\n\t" + cmd.Short; cmd.HasParent() && cmd.Parent() == cmd.Root() && !strings.Contains(page, entry) {
-			t.Errorf("kproxy(1) does not say what %s does", cmd.CommandPath())
+			t.Errorf("kproxy(1) does not describe %s", cmd.CommandPath())
 		}
 	})
 	runWith(t, exitUsage, "man", "a", "b")

@@ -25,17 +25,17 @@ import (
 type fileConfig struct {
 	StateDir  string                 `key:"state_dir" example:"/var/lib/kproxy" doc:"Directory in which each cluster's brokers are remembered across restarts. Left out: in memory only."`
 	Clusters  map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
-	Limits    limitKeys              `key:"limits" doc:"What clients may ask of kproxy."`
+	Limits    limitKeys              `key:"limits" doc:"Limits on clients."`
 	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
-	Reload    reloadKeys             `key:"reload" doc:"What kproxy reads again while it runs."`
-	Admin     adminKeys              `key:"admin" doc:"What operators and orchestrators ask kproxy: /metrics, /livez and /readyz over HTTP."`
-	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy sends what it counts."`
-	Log       logKeys                `key:"log" doc:"What kproxy says on stderr."`
+	Reload    reloadKeys             `key:"reload" doc:"Files that kproxy reads again while it runs."`
+	Admin     adminKeys              `key:"admin" doc:"The HTTP server for operators and orchestrators: /metrics, /livez and /readyz."`
+	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy sends its metrics."`
+	Log       logKeys                `key:"log" doc:"The log on stderr."`
 }
 
 type clusterKeys struct {
 	Bootstrap         []string                `key:"bootstrap" example:"[broker-1:9092, broker-2:9092]" doc:"Brokers to ask first, host:port, tried in turn."`
-	UnknownAPIs       string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose answers may hold addresses: hidden from clients, or shown and forwarded."`
+	UnknownAPIs       string                  `key:"unknown_apis" default:"hide" oneof:"hide|pass" doc:"Kafka APIs that this kproxy has never heard of, and whose responses may hold addresses: hidden from clients, or shown and forwarded."`
 	Brokers           []string                `key:"brokers" example:"[\"*.internal:9092\"]" doc:"Globs on host:port: the addresses that may be dialled of those that brokers advertise. Left out: all, but for loopback, link-local, multicast and kproxy's own."`
 	ForgetAfter       time.Duration           `key:"forget_after" default:"720h" min:"1m" doc:"How long a broker keeps its port or slot unseen when the range is full and another needs it."`
 	Dial              []dialKeys              `key:"dial" doc:"Where brokers are really reached; the first rule that matches decides, for bootstrap addresses too."`
@@ -78,15 +78,15 @@ type oauthKeys struct {
 	ClientSecretFile string            `key:"client_secret_file" example:"/run/secrets/client-secret" doc:"A file that holds the client's secret; it is read each time a token is asked for."`
 	Scope            string            `key:"scope" example:"kafka" doc:"The scope to ask for; several are parted by spaces."`
 	Extensions       map[string]string `key:"extensions" example:"{logicalCluster: lkc-1}" doc:"SASL extensions, sent with each token."`
-	TokenFile        string            `key:"token_file" example:"/run/secrets/token" doc:"A file that holds a token and is kept fresh by somebody else, instead of token_url; it is read at each login."`
+	TokenFile        string            `key:"token_file" example:"/run/secrets/token" doc:"A file that holds a token and is kept fresh by another program, instead of token_url; it is read at each login."`
 }
 
 type awsKeys struct {
-	Region  string `key:"region" example:"us-east-1" doc:"Where AWS itself is asked, to assume a role. The region of the brokers is that in their names, or AWS_REGION. Left out: what the environment and the profile say."`
+	Region  string `key:"region" example:"us-east-1" doc:"The region of AWS's own endpoint, to assume a role. The region of the brokers is that in their names, or AWS_REGION. Left out: that of the environment or the profile."`
 	Profile string `key:"profile" example:"production" doc:"A profile of the shared AWS configuration. Left out: the default."`
 	RoleARN string `key:"role_arn" example:"arn:aws:iam::111122223333:role/kproxy" doc:"A role to assume. Left out: none."`
 
-	SessionName string `key:"session_name" example:"kproxy" doc:"The session name of assumed roles, web identity included, which is part of kproxy's principal. Left out: what the environment and the profile say, or kproxy."`
+	SessionName string `key:"session_name" example:"kproxy" doc:"The session name of assumed roles, web identity included, which is part of kproxy's principal. Left out: that of the environment or the profile, or kproxy."`
 	ExternalID  string `key:"external_id" example:"kproxy-at-example" doc:"The external id that the trust policy of role_arn asks for. Left out: none."`
 }
 
@@ -98,7 +98,7 @@ type dialKeys struct {
 
 type listenerKeys struct {
 	Bind      string    `key:"bind" example:"127.0.0.1:9092" doc:"The host:port where the bootstrap endpoint listens; its host is also the nodes', with nodes.ports."`
-	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also what they are told for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
+	Advertise string    `key:"advertise" example:"localhost:9092" doc:"The host:port that clients bootstrap from; its host is also advertised for nodes, with nodes.ports. Left out: bind, which then may not be a wildcard."`
 	Nodes     nodesKeys `key:"nodes" doc:"An endpoint for each broker: either ports or addresses."`
 
 	UnknownSNI string `key:"unknown_sni" default:"refuse" oneof:"refuse|bootstrap" doc:"With nodes.sni, clients that ask for another name, or none: refused, or led to the bootstrap endpoint."`
@@ -114,7 +114,7 @@ type listenerKeys struct {
 
 	ProxyProtocol proxyProtocolKeys `key:"proxy_protocol" doc:"Load balancers that name their clients by the PROXY protocol, v1 or v2."`
 
-	Limits listenerLimitKeys `key:"limits" doc:"What this listener's clients may take of kproxy. At a limit the newest connection is closed at once."`
+	Limits listenerLimitKeys `key:"limits" doc:"Limits on this listener's clients. At a limit the newest connection is closed at once."`
 }
 
 type listenerTLSKeys struct {
@@ -145,7 +145,7 @@ func (k *loginKeys) proxyConfig() *proxy.Login {
 }
 
 type apiKeys struct {
-	Preset string   `key:"preset" oneof:"read-only" doc:"read-only refuses what changes the cluster or its data. Left out: nothing is refused."`
+	Preset string   `key:"preset" oneof:"read-only" doc:"read-only refuses requests that change the cluster or its data. Left out: nothing is refused."`
 	Allow  []string `key:"allow" example:"[CreateTopics]" doc:"APIs that are allowed all the same."`
 	Deny   []string `key:"deny" example:"[DeleteTopics, DeleteRecords]" doc:"APIs that are refused."`
 }
@@ -162,13 +162,13 @@ type listenerLimitKeys struct {
 }
 
 type nodesKeys struct {
-	SNI                string        `key:"sni" example:"b{node}.kafka.example.com:443" doc:"One port for all brokers: the host:port that clients are told for each, with {node} and maybe {cluster}; in TLS the name tells them apart. Listeners with one bind share it."`
+	SNI                string        `key:"sni" example:"b{node}.kafka.example.com:443" doc:"One port for all brokers: the host:port that is advertised for each, with {node} and maybe {cluster}; in TLS the name distinguishes them. Listeners with one bind share it."`
 	Ports              proxy.Range   `key:"ports" example:"9100-9199" doc:"One port for each broker: node n has the first port + n - first_node."`
-	AdvertisePorts     proxy.Range   `key:"advertise_ports" example:"39100-39199" doc:"As many ports, which clients are told instead of ports."`
+	AdvertisePorts     proxy.Range   `key:"advertise_ports" example:"39100-39199" doc:"As many ports, which are advertised to clients instead of ports."`
 	FirstNode          int32         `key:"first_node" default:"0" min:"0" doc:"The broker id that has the first port or slot."`
 	Pin                map[int32]int `key:"pin" example:"{1001: 9150}" doc:"Single broker ids and their port, or their slot with addresses."`
 	Addresses          string        `key:"addresses" example:"127.0.1.{slot}:9092" doc:"One address for each broker, a host:port with {slot}."`
-	AdvertiseAddresses string        `key:"advertise_addresses" example:"b{slot}.kafka.example.com:9092" doc:"A host:port with {slot}, which clients are told instead of addresses."`
+	AdvertiseAddresses string        `key:"advertise_addresses" example:"b{slot}.kafka.example.com:9092" doc:"A host:port with {slot}, which is advertised to clients instead of addresses."`
 	Slots              proxy.Range   `key:"slots" example:"1-254" doc:"The numbers that {slot} takes."`
 }
 
@@ -180,14 +180,14 @@ type limitKeys struct {
 	HandshakeTimeout           time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" doc:"Longest wait for a client's TLS handshake."`
 	MaxHandshakes              int           `key:"max_handshakes" default:"0" min:"0" example:"4" doc:"Most TLS handshakes that are worked on at one time, those not counted that wait for their client; 0: one for each processor but one, at least one."`
 	MaxHeldBytes               int           `key:"max_held_bytes" default:"0" min:"0" example:"268435456" doc:"Most bytes that are held for all clients together, beside 16 KiB for each direction of a connection; 0: a quarter of the memory limit."`
-	IdleTimeout                time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no answer; 0s: any."`
+	IdleTimeout                time.Duration `key:"idle_timeout" default:"0s" min:"0s" example:"10m" doc:"Longest silence of a connection that is owed no response; 0s: any."`
 	MaxAge                     time.Duration `key:"max_age" default:"0s" min:"0s" example:"1h" doc:"Greatest age of a connection, which is then ended between two requests; 0s: any."`
 	MaxAgeJitter               float64       `key:"max_age_jitter" default:"0.1" doc:"The part of max_age, below 1, by which a connection may be ended earlier, at random, so that not all end at once."`
 }
 
 type drainKeys struct {
-	Delay   time.Duration `key:"delay" default:"0s" min:"0s" example:"15s" doc:"How long kproxy, told to stop, says that it is not ready and still accepts connections, so that load balancers can send clients elsewhere."`
-	Timeout time.Duration `key:"timeout" default:"60s" min:"1ms" doc:"Longest wait, when kproxy stops, for answers that clients are owed."`
+	Delay   time.Duration `key:"delay" default:"0s" min:"0s" example:"15s" doc:"How long a stopping kproxy says that it is not ready and still accepts connections, so that load balancers can send clients elsewhere."`
+	Timeout time.Duration `key:"timeout" default:"60s" min:"1ms" doc:"Longest wait, when kproxy stops, for responses that clients are owed."`
 }
 
 type reloadKeys struct {
@@ -197,10 +197,10 @@ type reloadKeys struct {
 type adminKeys struct {
 	Bind      string       `key:"bind" example:"127.0.0.1:9400" doc:"The host:port where the admin server listens. Left out: there is none."`
 	Hosts     []string     `key:"hosts" example:"[kproxy.example.com]" doc:"Names under which the admin server may be asked, beside IP addresses, localhost and the host of bind. /livez, /readyz and /metrics are served under every name."`
-	TokenFile string       `key:"token_file" example:"/run/secrets/admin-token" doc:"A file with the token that everything but statuses asks for (Authorization: Bearer); it is read at each request. Left out: nobody is asked."`
+	TokenFile string       `key:"token_file" example:"/run/secrets/admin-token" doc:"A file with the token that everything but statuses asks for (Authorization: Bearer); it is read at each request. Left out: no token is asked for."`
 	TLS       adminTLSKeys `key:"tls" doc:"Serve HTTPS. Left out: HTTP."`
 	Pprof     bool         `key:"pprof" doc:"Serve Go's profiles at /debug/pprof/. Where others than this machine reach bind, it takes token_file."`
-	Ready     string       `key:"ready" default:"any" oneof:"any|all" doc:"When /readyz says ready: once any cluster has answered, also if it is lost later, or while all clusters answer."`
+	Ready     string       `key:"ready" default:"any" oneof:"any|all" doc:"When /readyz says ready: once any cluster has responded, also if it is lost later, or while all clusters respond."`
 }
 
 type adminTLSKeys struct {
@@ -226,7 +226,7 @@ type logKeys struct {
 	Format string `key:"format" default:"text" oneof:"text|json" doc:"One line of text, or one JSON object, for each."`
 }
 
-// adminConfig is what the admin server is told of the file.
+// adminConfig is the admin server's part of the file.
 func (f *fileConfig) adminConfig() admin.Config {
 	c := admin.Config{
 		Bind:      f.Admin.Bind,
@@ -242,7 +242,7 @@ func (f *fileConfig) adminConfig() admin.Config {
 	return c
 }
 
-// proxyConfig is what the proxy is told of the file. Clusters and listeners are
+// proxyConfig is the proxy's part of the file. Clusters and listeners are
 // in the order of their names, so that every run numbers and reports them alike.
 func (f *fileConfig) proxyConfig() proxy.Config {
 	c := proxy.Config{

@@ -46,7 +46,7 @@ type logQueue struct {
 
 // newLogQueue returns a queue for a log that has lines as keys say. It must be closed.
 func newLogQueue(w io.Writer, keys logKeys) (*logQueue, error) {
-	keys.Level = slog.LevelWarn.String() // that lines are missing is told at every level
+	keys.Level = slog.LevelWarn.String() // missing lines are reported at every level
 	var line bytes.Buffer
 	logger, err := newLogger(&line, keys)
 	if err != nil {

@@ -29,7 +29,7 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 	return w.text.Write(p)
 }
 
-// A writer that blocks costs 50 ms once, and then lines, whose number is told where
+// A writer that blocks costs 50 ms once, and then lines, whose number is logged where
 // they are missing.
 func TestLogQueueDrops(t *testing.T) {
 	for _, format := range []string{"text", "json"} {

@@ -17,7 +17,7 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// What the process ends with.
+// The exit codes of the process.
 const (
 	exitDone   = 0
 	exitFailed = 1 // it ran and failed
@@ -43,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	if status, ok := err.(*statusError); ok { //nolint:errorlint // joined with another, that one is told
+	if status, ok := err.(*statusError); ok { //nolint:errorlint // joined with another, that one is printed
 		return status.code
 	}
 	told := make(chan struct{})

@@ -13,8 +13,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kproxy": main})
 }
 
-// TestScripts runs the binary as a person would. Each script states what is
-// printed where, and the exit code.
+// TestScripts runs the binary as a person would. Each script states the output on stdout
+// and stderr, and the exit code.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

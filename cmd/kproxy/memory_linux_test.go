@@ -29,9 +29,9 @@ func and(all ...fileTree) fileTree {
 	return sum
 }
 
-// in is a process in a cgroup of version 2, or of version 1 in a hybrid system,
-// as the kernel describes it. root is what of the hierarchy is mounted: not all,
-// where a container sees the host's paths.
+// in is a process in a cgroup of version 2, or of version 1 in a hybrid system, as the
+// kernel describes it. root is the mounted part of the hierarchy: not all of it, where a
+// container sees the host's paths.
 func inV2(path, root string) fileTree {
 	return fileTree{
 		"/proc/self/cgroup": "0::" + path + "\n",
@@ -51,7 +51,7 @@ func inV1(path, root string) fileTree {
 	}
 }
 
-// From the kernel's files to the limit that Go has, and what is said of it.
+// From the kernel's files to Go's limit, and the log line about it.
 func TestMemoryLimitFromCgroupFiles(t *testing.T) {
 	if root := os.Getenv(cgroupRootEnv); root != "" {
 		limitMemoryIn(root)
@@ -117,8 +117,8 @@ func TestMemoryLimitFromCgroupFiles(t *testing.T) {
 	}
 }
 
-// runInRoot runs this test in a process whose whole file system these files are,
-// and returns what it prints.
+// runInRoot runs this test in a process whose whole file system consists of these files,
+// and returns its output.
 func runInRoot(t *testing.T, all fileTree) string {
 	t.Helper()
 	root := t.TempDir()
@@ -145,7 +145,7 @@ func runInRoot(t *testing.T, all fileTree) string {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) {
-		t.Skip("this system lets nobody but root change the root directory: " + err.Error())
+		t.Skip("this system lets only root change the root directory: " + err.Error())
 	}
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -114,7 +114,7 @@ func compareGolden(t *testing.T, file, got string) {
 	}
 }
 
-// errNoSockets is what serve ends with that would bind now.
+// errNoSockets is the error of serve at the point where it would bind.
 var errNoSockets = errors.New("this test has no sockets")
 
 // serveWithoutSockets runs serve up to where it binds.
@@ -139,7 +139,8 @@ func serveInto(t *testing.T, file string, log io.Writer) error {
 	return serve(ctx, s, nil, io.Discard, log)
 }
 
-// check takes what serve takes: every sample, and none of its files can be missing.
+// check accepts every configuration that serve accepts: every sample, and none of its
+// files can be missing.
 func TestSamplesCheckAndServe(t *testing.T) {
 	samples, err := filepath.Glob("../../configs/*.yaml")
 	if err != nil || len(samples) == 0 {

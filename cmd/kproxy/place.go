@@ -189,7 +189,7 @@ func placeOfError(err error) place {
 	return place{}
 }
 
-// compare orders places; what has none comes last.
+// compare orders places; a mistake without a place comes last.
 func (p place) compare(other place) int {
 	switch {
 	case p == other:
@@ -205,7 +205,7 @@ func (p place) compare(other place) int {
 	}
 }
 
-// maxMistakes is how many mistakes of a configuration are told; the others are counted.
+// maxMistakes is how many mistakes of a configuration are listed; the others are counted.
 const maxMistakes = 100
 
 // mistakes has one line for each mistake in a configuration file:
@@ -259,7 +259,7 @@ func (u *unreadKeys) add(key string) {
 	u.sections[section][name] = true
 	for key != "" {
 		if _, of := parent(section); of != "clusters" && of != "listeners" {
-			u.above[key] = true // else what is said of the key is said of its name
+			u.above[key] = true // else a mistake of the key is one of its name
 		}
 		key = section
 		section, _ = parent(key)
@@ -298,7 +298,7 @@ func parent(key string) (section, name string) {
 
 func isNoKeyLetter(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }
 
-// isVariable reports whether what stands for a key is an environment variable.
+// isVariable reports whether the text in place of a key is an environment variable.
 func isVariable(key string) bool {
 	return key != "" && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" && strings.Contains(key, "_")
 }

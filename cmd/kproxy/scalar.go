@@ -15,7 +15,7 @@ import (
 type scalar struct {
 	what    string // its name in errors
 	example string
-	// read makes a value of the type from what YAML, or a variable, says.
+	// read makes a value of the type from that of YAML, or of a variable.
 	read   func(value any) (any, error)
 	schema map[string]any // JSON schema
 }

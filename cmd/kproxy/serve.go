@@ -27,8 +27,8 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve --config FILE",
 		Short: "Run the proxy from a configuration file",
 		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: for drain.delay it only says that it is\n" +
-			"not ready; then there are no new connections, and answers in flight are delivered, for drain.timeout at most.\n" +
-			"A further signal skips the delay, and one more cuts what is left. SIGHUP has it read certificates, keys and CAs now;\n" +
+			"not ready; then there are no new connections, and responses in flight are delivered, for drain.timeout at most.\n" +
+			"A further signal skips the delay, and one more cuts the remaining connections. SIGHUP has it read certificates, keys and CAs now;\n" +
 			"the configuration is read at the start only.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -100,9 +100,9 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	waitForOthers(context.WithoutCancel(ctx), s.DrainDelay, logger)
 	draining, stopDraining := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGINT)
 	defer stopDraining()
-	logger.Info("stopping: no new connections, answers in flight are delivered")
+	logger.Info("stopping: no new connections, responses in flight are delivered")
 	if cut := p.Shutdown(draining); cut > 0 {
-		logger.Warn("stopped with sessions that were still owed answers",
+		logger.Warn("stopped with sessions that were still owed responses",
 			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 	}
 	return nil
@@ -150,8 +150,8 @@ func waitForOthers(ctx context.Context, delay time.Duration, logger *slog.Logger
 	<-ctx.Done()
 }
 
-// showTable prints the table of who is told what, unless kproxy is stopped
-// before there is one. A stdout that takes nothing is left when kproxy is stopped.
+// showTable prints the table of advertised addresses, unless kproxy is stopped before
+// there is one. When kproxy is stopped, it gives up a write to a stdout that blocks.
 func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *slog.Logger) {
 	waiting, cancel := context.WithTimeout(ctx, tableWait)
 	defer cancel()

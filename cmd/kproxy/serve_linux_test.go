@@ -19,7 +19,7 @@ import (
 	"kproxy/internal/portlab"
 )
 
-// drainTimeout is what the processes below have.
+// drainTimeout is the drain.timeout of the processes below.
 const drainTimeout = time.Second
 
 // serveProcess is a serve in a process of its own, with the pipes that it writes to.

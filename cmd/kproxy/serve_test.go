@@ -86,7 +86,7 @@ clusters:
 	}
 }
 
-// A client that is owed an answer is waited for; a second signal does not wait.
+// A client that is owed a response is waited for; a second signal does not wait.
 func TestServeSecondSignalCuts(t *testing.T) {
 	broker, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -169,7 +169,7 @@ clusters:
 	}
 }
 
-// An address that is taken is named, with what to do.
+// An address that is taken is named, with advice.
 func TestServeCannotBind(t *testing.T) {
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -189,8 +189,8 @@ clusters:
 	}
 }
 
-// awaitRequest accepts connections, the proxy's own questions among them, until
-// one carries request. None is answered.
+// awaitRequest accepts connections, the proxy's own requests among them, until one
+// carries request. It responds to none.
 func awaitRequest(t *testing.T, broker net.Listener, request string) {
 	t.Helper()
 	for {

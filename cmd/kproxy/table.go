@@ -13,8 +13,8 @@ import (
 	"kproxy/proxy"
 )
 
-// printTable writes what clients are told and where it leads: for each listener a
-// heading, and a line for each node.
+// printTable writes the addresses that are advertised to clients and the brokers behind
+// them: for each listener a heading, and a line for each node.
 func printTable(w io.Writer, rows []proxy.Row) error {
 	var t *columns.Table
 	var before proxy.Row
@@ -38,7 +38,7 @@ func printTable(w io.Writer, rows []proxy.Row) error {
 	return t.Write(w)
 }
 
-// printPlan writes what would be bound, before any broker has been asked.
+// printPlan writes the addresses that would be bound, before any broker has been asked.
 func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 	var t *columns.Table
 	var before proxy.PlannedEndpoints

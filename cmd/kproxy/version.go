@@ -14,11 +14,11 @@ import (
 	"kproxy/rewrite"
 )
 
-// version is set by a release build: -ldflags "-X main.version=v1.2.3". Without
-// it, the module's version is told.
+// version is set by a release build: -ldflags "-X main.version=v1.2.3". Without it, the
+// module's version is printed.
 var version string
 
-// versionInfo is what a bug report should say.
+// versionInfo has the facts that a bug report should have.
 type versionInfo struct {
 	Version string       `json:"version"`
 	Commit  string       `json:"commit"`
@@ -34,7 +34,7 @@ type newestAPI struct {
 	Name string `json:"name"`
 }
 
-// parsedAPIs is an API whose answers hold addresses.
+// parsedAPIs is an API whose responses hold addresses.
 type parsedAPIs struct {
 	Key        int16  `json:"key"`
 	Name       string `json:"name"`
@@ -60,7 +60,8 @@ func newVersionCommand() *cobra.Command {
 	return cmd
 }
 
-// buildVersion reads what the linker and the go command have left in the binary.
+// buildVersion reads the information that the linker and the go command have left in the
+// binary.
 func buildVersion() versionInfo {
 	v := versionInfo{
 		Version: version,

@@ -15,7 +15,7 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// minimalFile is a whole configuration in one line, which an empty file is answered with.
+// minimalFile is a whole configuration in one line, the suggestion for an empty file.
 const minimalFile = `clusters: {orders: {bootstrap: ["broker-1:9092"], listeners: {local: {bind: "127.0.0.1:9092", nodes: {ports: 9100-9199}}}}}`
 
 const (
@@ -30,7 +30,7 @@ const (
 	maxRepeated = 1 << 20
 )
 
-// document is a configuration file that has been read: what it says, and where.
+// document is a configuration file that has been read: its values, and their places.
 type document struct {
 	root *yaml.Node     // a mapping
 	tree map[string]any // its content; see treeReader
@@ -82,7 +82,7 @@ func readYAML(data []byte) (*document, []error) {
 	return &document{root: root, tree: keys}, nil
 }
 
-// countSigns counts what can begin a value.
+// countSigns counts the signs that can begin a value.
 func countSigns(data []byte) int {
 	n := 0
 	for _, sign := range []string{"\n", ",", ":", "[", "{", "-", "?"} {
@@ -119,7 +119,7 @@ type treeReader struct {
 	repeated int          // values below aliases
 }
 
-// plain is a number or boolean. As a text it is what the file has: 0123, 1_000, 1e3.
+// plain is a number or boolean. As a text it is as in the file: 0123, 1_000, 1e3.
 type plain struct {
 	text  string
 	value any
@@ -141,7 +141,7 @@ func (r *treeReader) value(n *yaml.Node) any {
 		r.aliases++
 		defer func() { r.aliases-- }()
 		if slices.Contains(r.within, n.Alias) {
-			r.add(n, fmt.Sprintf("the alias *%s stands inside what it repeats; write the value instead", foreign.Line(n.Value)))
+			r.add(n, fmt.Sprintf("the alias *%s stands inside the value that it repeats; write the value instead", foreign.Line(n.Value)))
 			return nil
 		}
 		n = n.Alias
@@ -201,7 +201,7 @@ func (r *treeReader) mapping(n *yaml.Node, m map[string]any) {
 		before := len(r.errs)
 		others, ok := r.value(from).(map[string]any)
 		if !ok && len(r.errs) == before && r.repeated < maxRepeated {
-			r.add(from, "<< merges what is not a map; name a map, such as *name, or a list of maps")
+			r.add(from, "<< merges a value that is not a map; name a map, such as *name, or a list of maps")
 		}
 		for name, value := range others {
 			if _, ok := m[name]; !ok {
@@ -216,7 +216,7 @@ func isMerge(key *yaml.Node) bool {
 	return key.Kind == yaml.ScalarNode && key.Value == "<<" && key.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0
 }
 
-// merged returns what a map merges, in order.
+// merged returns the maps that a map merges, in order.
 func merged(n *yaml.Node) []*yaml.Node {
 	var all []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -232,7 +232,7 @@ func merged(n *yaml.Node) []*yaml.Node {
 	return all
 }
 
-// resolved returns what an alias stands for.
+// resolved returns the value that an alias stands for.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias

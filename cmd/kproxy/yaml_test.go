@@ -66,8 +66,7 @@ clusters:
 	}
 }
 
-// What YAML's own types make of a value matters where a number or boolean is wanted.
-// A text is what the file has.
+// The types of YAML matter where a number or boolean is wanted. A text is as in the file.
 func TestScalars(t *testing.T) {
 	d := readTree(t, `{a: 0123, b: 1_000, c: 0x10, d: yes, e: true, f: ~, g: "5", h: 2026-01-02, i: 1e3, j: !!str 7, k: 1.20}`)
 	got := map[string]string{}
@@ -114,8 +113,8 @@ func TestBoundedReading(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"aliases":       {bomb, "aliases repeat more than 1048576 values"},
 		"merges":        {maps, "aliases repeat more than 1048576 values"},
-		"an own alias":  {"a: &a [*a]\n", "the alias *a stands inside what it repeats"},
-		"an own merge":  {"a: &a {<<: *a}\n", "the alias *a stands inside what it repeats"},
+		"an own alias":  {"a: &a [*a]\n", "the alias *a stands inside the value that it repeats"},
+		"an own merge":  {"a: &a {<<: *a}\n", "the alias *a stands inside the value that it repeats"},
 		"lists":         {strings.Repeat("[", 1_000_000), "values are nested more than 50 deep"},
 		"maps":          {strings.Repeat("{a: ", 300_000), "values are nested more than 50 deep"},
 		"dashes":        {strings.Repeat("- ", 1_000_000), "values are nested more than 50 deep"},

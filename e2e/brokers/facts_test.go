@@ -21,7 +21,7 @@ import (
 
 // nobodyCoordinates: a coordinator that is not there has the id -1, an empty name and the
 // port -1, which must not be taken for a broker.
-func nobodyCoordinates(t *testing.T, c *cluster) {
+func noCoordinator(t *testing.T, c *cluster) {
 	req := kmsg.NewPtrFindCoordinatorRequest()
 	req.Version, req.CoordinatorKey = 1, "nobody"
 	resp := ask[*kmsg.FindCoordinatorResponse](dial(t, c.plain(1)), req)
@@ -30,8 +30,8 @@ func nobodyCoordinates(t *testing.T, c *cluster) {
 	}
 }
 
-// oneRequestAtATime: a broker does not look at a connection's next request before it has
-// answered the one before, so answers come in the order of the requests.
+// oneRequestAtATime: a broker does not read a connection's next request before it has
+// responded to the one before, so responses come in the order of the requests.
 func oneRequestAtATime(t *testing.T, c *cluster) {
 	const wait = 1500 * time.Millisecond
 	conn := dial(t, c.plain(1))
@@ -47,8 +47,9 @@ func oneRequestAtATime(t *testing.T, c *cluster) {
 	}
 }
 
-// closesWithoutAnswer: what a broker cannot read or does not know has no error of its own.
-func closesWithoutAnswer(t *testing.T, c *cluster) {
+// closesWithoutResponse: a broker has no error for requests that it cannot read or does
+// not know.
+func closesWithoutResponse(t *testing.T, c *cluster) {
 	header := func(key, version int16, body ...byte) []byte {
 		b := binary.BigEndian.AppendUint32(nil, uint32(10+len(body)))
 		b = binary.BigEndian.AppendUint16(b, uint16(key))
@@ -83,8 +84,8 @@ func closesWithoutAnswer(t *testing.T, c *cluster) {
 	}
 }
 
-// apiVersionsOfTheFuture: the one API whose unknown version is answered, in the layout of
-// v0; from 2.4 on with the versions of ApiVersions itself (KIP-511).
+// apiVersionsOfTheFuture: the one API whose unknown version gets a response, in the
+// layout of v0; from 2.4 on with the versions of ApiVersions itself (KIP-511).
 func apiVersionsOfTheFuture(t *testing.T, c *cluster) {
 	conn := dial(t, c.plain(1))
 	var b []byte
@@ -125,7 +126,7 @@ func noTopicIsAskedFor(t *testing.T, c *cluster) {
 	}
 }
 
-// acksZero: no answer, and what goes wrong closes the connection.
+// acksZero: no response, and an error closes the connection.
 func acksZero(t *testing.T, c *cluster) {
 	version := min(8, c.max(t, kmsg.Produce))
 	leader := dial(t, c.plain(1))
@@ -162,7 +163,7 @@ func fetchHints(t *testing.T, c *cluster) {
 	}
 }
 
-// wantHint wants an answer of broker 2 to name broker 1, or nobody.
+// wantHint wants a response of broker 2 to name broker 1, or no broker.
 func (c *cluster) wantHint(t *testing.T, what string, code int16, hint bool, brokers []kmsg.ProduceResponseBroker) {
 	t.Helper()
 	if code != kerr.NotLeaderForPartition.Code && code != kerr.FencedLeaderEpoch.Code {
@@ -180,7 +181,7 @@ func (c *cluster) wantHint(t *testing.T, what string, code int16, hint bool, bro
 	}
 }
 
-// throttledHints: an answer that a quota holds back has lost its partitions and kept its
+// throttledHints: a response that a quota holds back has lost its partitions and kept its
 // hints, so "no error" does not mean "no address".
 func throttledHints(t *testing.T, c *cluster) {
 	const client = "wire-throttled"
@@ -206,7 +207,7 @@ func throttledHints(t *testing.T, c *cluster) {
 			return
 		}
 	}
-	t.Error("no answer was throttled")
+	t.Error("no response was throttled")
 }
 
 // beforeLogin: one ApiVersions that succeeds, and nothing else.
@@ -236,7 +237,7 @@ func beforeLogin(t *testing.T, c *cluster) {
 	})
 }
 
-// handshakeV0: bare tokens behind their sizes follow it; PLAIN's answer is an empty one, or
+// handshakeV0: bare tokens behind their sizes follow it; PLAIN's response is an empty one, or
 // the end of the connection.
 func handshakeV0(t *testing.T, c *cluster) {
 	for _, right := range []bool{true, false} {
@@ -256,7 +257,7 @@ func handshakeV0(t *testing.T, c *cluster) {
 			continue
 		}
 		if got := conn.frame(); len(got) > 0 {
-			t.Errorf("the answer to a PLAIN token: got % x, want none", got)
+			t.Errorf("the response to a PLAIN token: got % x, want none", got)
 		}
 		ask[*kmsg.ApiVersionsResponse](conn, kmsg.NewPtrApiVersionsRequest())
 	}
@@ -340,8 +341,8 @@ func metadataBeforeLogin(t *testing.T, c *cluster) {
 	}
 }
 
-// telemetryWithoutReceiver: a broker that has nobody to take what clients push does not offer
-// it (KIP-714).
+// telemetryWithoutReceiver: a broker without a receiver for clients' metrics does not offer
+// to take them (KIP-714).
 func telemetryWithoutReceiver(t *testing.T, c *cluster) {
 	versions := c.versions(t)
 	for _, key := range []kmsg.Key{kmsg.GetTelemetrySubscriptions, kmsg.PushTelemetry} {
@@ -351,7 +352,7 @@ func telemetryWithoutReceiver(t *testing.T, c *cluster) {
 	}
 }
 
-// versions is what broker 1 offers.
+// versions are the versions that broker 1 offers.
 func (c *cluster) versions(t *testing.T) map[int16]kmsg.ApiVersionsResponseApiKey {
 	t.Helper()
 	resp := ask[*kmsg.ApiVersionsResponse](dial(t, c.plain(1)), kmsg.NewPtrApiVersionsRequest())

@@ -21,7 +21,7 @@ const (
 	password = "never-gonna-let-you-down"
 	// reauth is how long a login lasts.
 	reauthMillis = 5000
-	// biggestRecord is what brokers take.
+	// biggestRecord is the largest record that brokers take.
 	biggestRecord = 12 << 20
 )
 

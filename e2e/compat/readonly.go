@@ -14,8 +14,8 @@ import (
 // onReaders is where a client connects to that may read alone.
 func (t *trial) onReaders() []string { return []string{"--bootstrap", t.readers, "--topic", t.name} }
 
-// readOnlyConsume reads what another client has written. Clients infer what a broker can
-// do from APIs that a reader never calls.
+// readOnlyConsume reads another client's records. Clients infer a broker's features from
+// APIs that a reader never calls.
 func readOnlyConsume(ctx context.Context, t *trial) error {
 	if err := t.fill(ctx, t.name, 3, records, 0); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (t *trial) nothingWritten(ctx context.Context) error {
 	return nil
 }
 
-// reports is where each library says what became of a record.
+// reports is the output of each library about the outcome of a record.
 var reports = map[string]string{
 	"kcat":            "the delivery report",
 	"confluent-kafka": "the delivery report",
@@ -103,7 +103,7 @@ func showsRefusal(client string, a answer) string {
 	return strings.Join(places, "; ")
 }
 
-// afterRefused is what follows "N records were refused".
+// afterRefused is the text after "N records were refused".
 func afterRefused(text string) string {
 	if _, rest, ok := strings.Cut(text, "records were refused"); ok {
 		return rest

@@ -20,7 +20,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// section is what came of one release.
+// section is the result of one release.
 type section struct {
 	version string
 	cells   []*cell
@@ -38,10 +38,10 @@ type cell struct {
 	attempt         int // counts from 1
 	direct, proxied result
 	outcome         outcome
-	why             string // it failed, or what is to be said of it
+	why             string // the failure, or a note
 }
 
-// result is what came of one trial.
+// result is the result of one trial.
 type result struct {
 	err     error
 	version string // of the client
@@ -277,7 +277,7 @@ func (t *trial) do(ctx context.Context, w *work) result {
 	return result{err: err, version: t.last().Version, notes: t.notes}
 }
 
-// last is the client's last answer.
+// last is the client's last response.
 func (t *trial) last() answer {
 	if len(t.told) == 0 {
 		return answer{}

@@ -37,7 +37,7 @@ const (
 	topic    = "orders" // it has a replica on each broker
 )
 
-// listener is one of all brokers' listeners. What it advertises is mostly wrong.
+// listener is one of all brokers' listeners. Most advertised addresses are wrong.
 type listener struct {
 	name, protocol string
 	port           int // at the broker's public address, unless bind says another

@@ -21,8 +21,8 @@ const (
 	lonePort = 9092
 )
 
-// loneProperties are Kafka's own config/server.properties, without its comments and without
-// what has to do with neither listeners nor names. Each %s is a file or a folder.
+// loneProperties are Kafka's own config/server.properties, without its comments and the
+// settings that concern neither listeners nor names. Each %s is a file or a folder.
 const loneProperties = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@localhost:9093

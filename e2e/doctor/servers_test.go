@@ -27,7 +27,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// talk is what a server does with a connection, which is closed after it.
+// talk is a server's handler of a connection, which is closed after it.
 type talk func(conn net.Conn)
 
 // greetings are servers by the port of the servers' address. The bytes are those of the
@@ -77,7 +77,7 @@ func afterFrame(answer string) talk {
 // hold reads until the client goes.
 func hold(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// postgres refuses what is no startup packet of its protocol, as PostgreSQL does.
+// postgres refuses bytes that are no startup packet of its protocol, as PostgreSQL does.
 func postgres(conn net.Conn) {
 	var size uint32
 	if binary.Read(conn, binary.BigEndian, &size) != nil || size < 8 || size > 10000 {
@@ -108,7 +108,7 @@ func postgres(conn net.Conn) {
 	_, _ = conn.Write(append(message, fields.Bytes()...))
 }
 
-// redis answers lines only. A Kafka request has none.
+// redis responds to lines only. A Kafka request has none.
 func redis(conn net.Conn) {
 	lines := bufio.NewReader(conn)
 	for {
@@ -226,7 +226,7 @@ func (s *site) startZooKeeper(t *testing.T) {
 	s.accepts(t, p, lab.HostPort(servers, 2181))
 }
 
-// lies are fake clusters that advertise what no Kafka broker would, by port.
+// lies are fake clusters that advertise addresses that no Kafka broker would, by port.
 var lies = map[int]struct {
 	host string
 	port int32

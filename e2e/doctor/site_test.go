@@ -17,7 +17,7 @@ import (
 )
 
 // The addresses. The first network is the Internet of these tests; each of its addresses
-// answers from here. The brokers' private network is reached from the bastion alone. The
+// is on this machine. The brokers' private network is reached from the bastion alone. The
 // third network is private, too, but a VPN leads there from here.
 const (
 	gateway  = "203.0.113.1"

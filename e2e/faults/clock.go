@@ -39,7 +39,7 @@ func clockSteps() fault {
 			if err := wait(ctx, time.Until(r.kproxy.started.Add(stepForwardAfter+3*time.Second))); err != nil {
 				return err
 			}
-			if err := r.ping(ctx); err != nil { // its Metadata is what the state file has the time of
+			if err := r.ping(ctx); err != nil { // the state file has the time of its Metadata
 				return err
 			}
 			r.note("longest pause during the steps %s", seconds(r.load.ackTimes.gap()))

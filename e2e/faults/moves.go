@@ -140,7 +140,7 @@ func movements() []fault {
 	return all
 }
 
-// delivered is what a producer has to tell of what it sent since mark.
+// delivered is a producer's result for the records that it sent since mark.
 type delivered struct {
 	acked   map[string]bool
 	refused map[string]int
@@ -162,7 +162,7 @@ type sender interface {
 // moves is the run of a movement.
 func (r *run) moves(ctx context.Context, m *movement, g *gate) (*outcome, error) {
 	running, cancel := context.WithCancel(ctx)
-	defer cancel() // kills what still runs
+	defer cancel() // kills the processes that still run
 	if r.kproxy != nil && m.client != franz {
 		if err := r.fence(); err != nil {
 			return nil, err
@@ -259,7 +259,7 @@ func (r *run) aroundIdle(ctx, running context.Context, m *movement, g *gate, o *
 	return err
 }
 
-// end ends a sender and adds what it delivered.
+// end ends a sender and adds its result.
 func (r *run) end(ctx context.Context, s sender, o *outcome, acked map[string]bool) (delivered, error) {
 	s.finish(ctx)
 	d, err := s.outcome(ctx)
@@ -369,7 +369,7 @@ func (r *run) leadByPair(ctx context.Context) error {
 	return errors.Join(r.cluster.LeadBy(ctx, r.topic, replicas), r.cluster.WaitWhole(ctx))
 }
 
-// moveBrokers does what the movement is.
+// moveBrokers moves the brokers.
 func (r *run) moveBrokers(ctx context.Context, m *movement) error {
 	move := r.swap
 	if m.replaced {

@@ -22,11 +22,11 @@ const (
 	saslPort = 9095
 	// kproxyFar is where kproxy is when it is near the brokers.
 	kproxyFar = "10.213.20.2"
-	// elsewhere is what is added to a broker's address when it moves.
+	// elsewhere is added to a broker's address when it moves.
 	elsewhere = 10
 )
 
-// site is what all runs share.
+// site has the networks and the cluster, which all runs share.
 type site struct {
 	options
 	dir       string
@@ -55,7 +55,7 @@ func (s *site) start(ctx context.Context) (err error) {
 	if s.dir, err = os.MkdirTemp(s.Dir, "kproxy-faults-"); err != nil {
 		return err
 	}
-	s.run = today() // what is committed meanwhile is not what runs
+	s.run = today() // a later commit is not the version that runs
 	if s.kproxy, err = lab.BuildKproxy(ctx, s.dir); err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func firstSeats(n, port int) []string {
 	return all
 }
 
-// mend undoes what a fault may have left, and puts the leaders where they belong.
+// mend undoes the remaining effects of a fault, and moves the leaders back.
 func (s *site) mend(ctx context.Context) error {
 	s.link.Heal()
 	s.link.Counts() // of the run before

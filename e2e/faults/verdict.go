@@ -36,7 +36,7 @@ func allowance(straight time.Duration, via *outcome) time.Duration {
 // movedAllowance is allowance where brokers move.
 func movedAllowance(straight time.Duration, _ *outcome) time.Duration { return straight + movedMore }
 
-// worse says in what a run through kproxy was worse than the direct one.
+// worse lists the figures in which a run through kproxy was worse than the direct one.
 func worse(straight, via *outcome, allowed func(straight time.Duration, via *outcome) time.Duration) []string {
 	var why []string
 	more := func(what string, straight, via int) {

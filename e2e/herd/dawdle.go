@@ -108,7 +108,7 @@ func (st *stage) halfShake(ctx context.Context) error {
 		if _, err := conn.Write(greeting); err != nil {
 			return err
 		}
-		_, err := io.ReadFull(conn, make([]byte, 1)) // kproxy has answered, and signed
+		_, err := io.ReadFull(conn, make([]byte, 1)) // kproxy has responded, and signed
 		return err
 	})
 	if err != nil {

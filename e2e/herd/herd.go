@@ -49,12 +49,12 @@ func newCrowd(d door, n int, resume bool) *crowd {
 
 // arrival is how a crowd has come.
 type arrival struct {
-	Median, Whole time.Duration // until half of them, and all of them, had an answer
+	Median, Whole time.Duration // until half of them, and all of them, had a response
 	Again         int           // tries that failed
 	Resumed       int
 }
 
-// come has all clients come at once, each until it has an answer. Times count from
+// come has all clients come at once, each until it has a response. Times count from
 // since.
 func (c *crowd) come(ctx context.Context, since time.Time) (a arrival, err error) {
 	ctx, cancel := context.WithTimeout(ctx, allServed)
@@ -119,7 +119,7 @@ func (c *crowd) askAgain() error {
 		all.Go(func() { failed[i] = ask(client.conn, bytes.Clone(askVersions), 2) })
 	}
 	all.Wait()
-	return first(failed, "had no second answer")
+	return first(failed, "had no second response")
 }
 
 // gather has a crowd come, and stay.

@@ -21,10 +21,10 @@ import (
 const (
 	// hoardLimit is limits.max_held_bytes while clients hoard.
 	hoardLimit = 64 << 20
-	// freeHeld is what each session may hold beside it.
+	// freeHeld is how many bytes each session may hold beside it.
 	freeHeld = 4 << 10
-	// hoarding is what one client may cost beside the limit: its buffers, those of
-	// its broker's connection and two goroutines.
+	// hoarding is the memory that one client may cost beside the limit: its buffers,
+	// those of its broker's connection and two goroutines.
 	hoarding = 64 << 10
 	// hoardFor is how long hoarders are looked at.
 	hoardFor = 5 * time.Second
@@ -152,15 +152,15 @@ func (st *stage) hoard(ctx context.Context, greeting []byte) error {
 // hoarders connects them, and has each send greeting.
 func (st *stage) hoarders(ctx context.Context, to door, greeting []byte) ([]*dawdler, error) {
 	return st.dawdlers(ctx, to, func(conn net.Conn) error {
-		// One that is ended meanwhile, or not read, has done what it can.
+		// The error of a client that is ended meanwhile, or not read, does not matter.
 		_ = conn.SetWriteDeadline(time.Now().Add(hoardFor / 4))
 		_, _ = conn.Write(greeting)
 		return nil
 	})
 }
 
-// hoardElsewhere has the same clients come to HAProxy first, and notes what its own
-// client sees of them. What follows is compared with that.
+// hoardElsewhere has the same clients come to HAProxy first, and notes their effect on
+// its own client, for the comparison.
 func (st *stage) hoardElsewhere(ctx context.Context, greeting []byte) error {
 	if _, err := st.probes.look(); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (st *stage) hoardElsewhere(ctx context.Context, greeting []byte) error {
 	return err
 }
 
-// watchHeld looks at what is held, and how fast /readyz answers, until ctx ends.
+// watchHeld looks at the held bytes, and the latency of /readyz, until ctx ends.
 func (st *stage) watchHeld(ctx context.Context) {
 	var most float64
 	var took []time.Duration
@@ -231,8 +231,8 @@ listen broker
   server broker %s
 `
 
-// startHAProxy runs an HAProxy between one untouched client and the broker: what
-// another proxy's client sees while kproxy is beset.
+// startHAProxy runs an HAProxy between one untouched client and the broker, to compare
+// the effects on another proxy's client.
 func (s *site) startHAProxy(ctx context.Context) error {
 	base, err := s.ports.Block(ctx, "127.0.0.1")
 	if err != nil {

@@ -22,8 +22,8 @@ type scene struct {
 	Bare       bool   // the clients come to a bare TLS server
 	Resumes    bool   // they resume their TLS sessions
 	Hoards     bool   // they have kproxy hold all that it may hold
-	// Closed are the reasons that its sessions may end for; what Act knows the
-	// number of it says by itself.
+	// Closed are the reasons that its sessions may end for; Act adds those whose number
+	// it knows.
 	Closed []string
 	// PerClient bounds the memory that one client may cost at most, in bytes.
 	PerClient int64
@@ -41,7 +41,8 @@ type stage struct {
 	out    *outcome
 }
 
-// outcome is what was seen. Everything in Wrong is a defect, whatever the machine.
+// outcome is the result of a scene. Everything in Wrong is a defect, whatever the
+// machine.
 type outcome struct {
 	*scene
 	Empty, Before, Height, During, After figures
@@ -148,7 +149,7 @@ func (st *stage) calm(ctx context.Context) (figures, error) {
 	return f, errors.Join(err, st.kproxy.forgetPeak())
 }
 
-// lookAtAll looks at kproxy, and at what the untouched clients have seen.
+// lookAtAll looks at kproxy, and at the untouched clients.
 func (st *stage) lookAtAll(ctx context.Context) (figures, error) {
 	seen, err := st.probes.look()
 	if err != nil {
@@ -225,13 +226,13 @@ func total(counts map[string]int) (n int) {
 	return n
 }
 
-// judge says what must not be, on any machine.
+// judge reports defects that no machine excuses.
 func (st *stage) judge() {
 	o := st.out
 	for _, phase := range []figures{o.Before, o.During, o.After} {
 		for how, s := range phase.Probes {
 			if s.Error != "" || s.Answered == 0 || s.Owed > 0 {
-				st.fail("the untouched client (%s) has asked %d times and had %d answers: %s", how, s.Asked, s.Answered, s.Error)
+				st.fail("the untouched client (%s) has asked %d times and had %d responses: %s", how, s.Asked, s.Answered, s.Error)
 			}
 		}
 	}
@@ -245,7 +246,8 @@ func (st *stage) judge() {
 	}
 }
 
-// spareMemory is what the Go runtime takes or leaves whatever clients do.
+// spareMemory is the variation of the Go runtime's memory that does not depend on
+// clients.
 const spareMemory = 24 << 20
 
 func (o *outcome) mostMemory() int64 {

@@ -114,8 +114,8 @@ func (b *Broker) listenerProperties() map[string]string {
 	}
 }
 
-// sharedProperties makes the cluster start fast and answer at once, and leaves
-// the moving of leaders to the tests. A release ignores what it does not know.
+// sharedProperties makes the cluster start fast and respond at once, and leaves the
+// moving of leaders to the tests. A release ignores unknown properties.
 func sharedProperties(size int) map[string]string {
 	replicas, inSync := fmt.Sprint(size), fmt.Sprint(max(1, size-1))
 	return map[string]string{

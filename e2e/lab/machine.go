@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Revision is what was tested.
+// Revision is the tested revision.
 func Revision() string {
 	out, err := exec.Command("git", "describe", "--tags", "--always").Output() //nolint:noctx // at once
 	if err != nil {

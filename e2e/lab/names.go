@@ -35,7 +35,7 @@ func (n *Names) Set(addresses map[string]string) {
 	n.addresses = parsed
 }
 
-// Serve answers in a network, until the socket that it returns is closed.
+// Serve serves names in a network, until the socket that it returns is closed.
 func (n *Names) Serve(ctx context.Context, at *Namespace) (net.PacketConn, error) {
 	var conn net.PacketConn
 	err := at.Inside(func() (err error) {

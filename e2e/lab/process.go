@@ -61,13 +61,13 @@ func (p *Process) Stop(timeout time.Duration, ok ...int) error {
 	return p.Wait(timeout, ok...)
 }
 
-// Wait waits for a process that was told to end; see Stop.
+// Wait waits for a process that was asked to end; see Stop.
 func (p *Process) Wait(timeout time.Duration, ok ...int) error {
 	select {
 	case <-p.exited:
 	case <-time.After(timeout):
 		p.Kill()
-		return fmt.Errorf("%s was still running %v after it was told to end", p.name, timeout)
+		return fmt.Errorf("%s was still running %v after it was asked to end", p.name, timeout)
 	}
 	if slices.Contains(append(ok, 0), p.cmd.ProcessState.ExitCode()) {
 		return nil

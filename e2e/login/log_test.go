@@ -64,8 +64,8 @@ func (s *site) expected(e entry) bool {
 	}
 }
 
-// checkLog fails the test if kproxy complained of anything but what the test has
-// tried on purpose, or told a secret.
+// checkLog fails the test if kproxy has warned of anything that the test did not try on
+// purpose, or has logged a secret.
 func (s *site) checkLog(t *testing.T) {
 	t.Helper()
 	sessions := 0

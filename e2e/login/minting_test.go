@@ -19,8 +19,8 @@ import (
 	"kproxy/internal/auth"
 )
 
-// minting tries each way to a login of kproxy's own, as a client does that does not
-// care what ApiVersions shows.
+// minting tries each way to a login of kproxy's own, as a client does that ignores
+// ApiVersions.
 func (s *site) minting(t *testing.T) {
 	for _, security := range []string{"SASL_PLAINTEXT", "SASL_SSL"} {
 		for mechanism := range mechanisms {

@@ -34,7 +34,7 @@ type trip struct {
 	got  []string
 	err  error
 
-	refusal, directly string // what a broken login is told, and is told without kproxy
+	refusal, directly string // the error of a broken login, and that without kproxy
 }
 
 // trips are those of each client by each way.
@@ -134,7 +134,8 @@ func (s *site) runRefused(ctx context.Context, r *trip) {
 	r.directly, r.err = kcat{s}.refusal(ctx, direct)
 }
 
-// checkTrip fails the test if what was read is not what was sent, or came another way.
+// checkTrip fails the test if the records read differ from those sent, or came another
+// way.
 func (s *site) checkTrip(t *testing.T, r *trip) {
 	t.Helper()
 	t.Logf("in %v", r.took.Round(time.Millisecond))
@@ -198,10 +199,10 @@ func checkRefused(t *testing.T, r *trip) {
 	t.Helper()
 	want := "Authentication failed during authentication due to invalid credentials with SASL mechanism " + r.access.mechanism
 	if r.err != nil || r.refusal != want {
-		t.Errorf("kcat is told %q, want %q: %v", r.refusal, want, r.err)
+		t.Errorf("kcat gets %q, want %q: %v", r.refusal, want, r.err)
 	}
 	if r.mode == passed && r.directly != r.refusal {
-		t.Errorf("without kproxy kcat is told %q, with it %q", r.directly, r.refusal)
+		t.Errorf("without kproxy kcat gets %q, with it %q", r.directly, r.refusal)
 	}
 }
 

@@ -30,8 +30,8 @@ type site struct {
 	kcat   string
 	kproxy *lab.Process
 
-	// Where the broker is, and where it says that it is, by the security of its
-	// listeners. The latter resolves nowhere: what is told of it is of no use to a client.
+	// The broker's real and advertised addresses, by the security of its listeners. The
+	// advertised one resolves nowhere, so that it is of no use to a client.
 	broker, advertised map[string]string
 
 	listeners map[string]string // of kproxy: cluster/listener -> address

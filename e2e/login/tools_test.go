@@ -51,14 +51,14 @@ func (k kcat) consume(ctx context.Context, a *access, topic string, n int) ([]st
 	return strings.Fields(out), err
 }
 
-// list is what kcat says of a cluster, and complains of.
+// list is kcat's list of a cluster, and its errors.
 func (k kcat) list(ctx context.Context, a *access) (string, error) {
 	return run(lab.Command(ctx, k.kcat, k.settings(a, "-L", "-m", "4")...), nil)
 }
 
 var refusalText = regexp.MustCompile(`SASL authentication error: (.*) \(after`)
 
-// refusal is what kcat is told when it logs in, as soon as it is told.
+// refusal is the error that kcat gets when it logs in, as soon as it comes.
 func (k kcat) refusal(ctx context.Context, a *access) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -125,8 +125,7 @@ func (j java) consume(ctx context.Context, a *access, topic string, n int) ([]st
 	return strings.Fields(out), err
 }
 
-// run runs a tool to its end, with lines for its input. What it complains of is in the
-// error.
+// run runs a tool to its end, with lines for its input. Its error output is in the error.
 func run(cmd *exec.Cmd, lines <-chan string) (stdout string, err error) {
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints

@@ -89,7 +89,7 @@ func TestReadyz(t *testing.T) {
 			status: 503, reasons: []string{"cluster b does not answer"}, probed: []string{"b"},
 		},
 		{
-			name: "nobody by name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, query: "?cluster=",
+			name: "an empty name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, query: "?cluster=",
 			status: 404, reasons: []string{`there is no cluster ""; there is a, b`},
 		},
 	}
@@ -124,7 +124,7 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
-// What /readyz says is read by people and scripts: it stays as it is.
+// People and scripts read the body of /readyz: it must not change.
 func TestReadyzBody(t *testing.T) {
 	f := &fake{health: proxy.Health{Bound: true, Stopping: true, Clusters: []proxy.ClusterHealth{lost("a"), silent("b")}}}
 	const want = `{
@@ -240,7 +240,7 @@ func TestIPv4Wildcard(t *testing.T) {
 	}
 }
 
-// Close waits for an answer that is being written, and no longer than it may.
+// Close waits for a response that is being written, and no longer than it may.
 func TestClose(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -267,7 +267,7 @@ func TestClose(t *testing.T) {
 	defer cancel()
 	s.Close(ctx)
 	if err := <-done; err == nil {
-		t.Error("the answer was not cut")
+		t.Error("the response was not cut")
 	}
 	close(release)
 }

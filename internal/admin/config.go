@@ -78,8 +78,8 @@ func (c *Config) isExposed() bool {
 	return err == nil && !hostport.IsLoopback(host)
 }
 
-// Load reads the files, all of which must be good; nil where there is no TLS. log hears
-// what happens to them later. The error joins a [*proxy.ConfigError] for each file.
+// Load reads the files, all of which must be good; nil where there is no TLS. Their later
+// events go to log. The error joins a [*proxy.ConfigError] for each file.
 func (c *Config) Load(log *slog.Logger) (*tlsconf.Server, error) {
 	errs := []error{c.checkToken()}
 	var server *tlsconf.Server

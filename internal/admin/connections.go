@@ -28,10 +28,10 @@ type connections struct {
 	mu   sync.Mutex // guards the following
 	open map[net.Conn]*connection
 	turn uint64    // counts the changes of states
-	said time.Time // when the log was last told
+	said time.Time // the time of the last log line
 }
 
-// connection is what is known of one connection.
+// connection is the state of one connection.
 type connection struct {
 	source string // the client's IP address
 	active bool   // a whole request is there, and its response is not

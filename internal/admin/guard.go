@@ -23,7 +23,7 @@ const (
 	sayAgain = time.Minute
 )
 
-// readToken reads a token, without what an editor leaves around it. One that no header
+// readToken reads a token, without a byte order mark and line end. One that no header
 // can carry, or that can be guessed, is an error.
 func readToken(ctx context.Context, file string) (string, error) {
 	text, err := auth.Secret{File: file}.Read(ctx)
@@ -35,7 +35,7 @@ func readToken(ctx context.Context, file string) (string, error) {
 		return "", fmt.Errorf("%s holds a token of %d characters, and %d are the least", file, len(token), minToken)
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s holds more than one word, or what is not ASCII", file)
+		return "", fmt.Errorf("%s holds more than one word, or characters that are not ASCII", file)
 	}
 	return token, nil
 }
@@ -80,7 +80,7 @@ func (g *guard) complain(err error) {
 		slog.String(logkey.Fix, "correct the file of "+key+".token_file; it is read at each request"))
 }
 
-// only answers 401 to those who do not send the token.
+// only responds 401 to clients that do not send the token.
 func (g *guard) only(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.admits(r) {

@@ -24,7 +24,7 @@ import (
 const token = "0123456789abcdef0123456789abcdef"
 
 // secured is a server with a token and profiles, in front of an orders cluster that has
-// answered, and is lost.
+// responded, and is lost.
 func secured(t *testing.T) (s *admin.Server, file string, log *journal) {
 	t.Helper()
 	file, log = certlab.NewFolder(t).Write(t, "token", []byte(token+"\n")), &journal{}
@@ -159,8 +159,8 @@ func TestTokenInPlainText(t *testing.T) {
 	}
 }
 
-// A token that is replaced counts from the next request on. One that is gone, or has
-// become too short, lets nobody in.
+// A token that is replaced counts from the next request on. If it is removed, or becomes
+// too short, no client is admitted.
 func TestTokenIsReplaced(t *testing.T) {
 	s, file, log := secured(t)
 	url := "http://" + s.Addr().String() + "/metrics"
@@ -263,7 +263,7 @@ func TestBadFiles(t *testing.T) {
 	}{
 		{admin.Config{TokenFile: "missing-file"}, "admin.token_file: open missing-file: no such file"},
 		{admin.Config{TokenFile: short}, "admin.token_file: " + short + " holds a token of 5 characters, and 16 are the least; name a file"},
-		{admin.Config{TokenFile: words}, "admin.token_file: " + words + " holds more than one word, or what is not ASCII; name a file"},
+		{admin.Config{TokenFile: words}, "admin.token_file: " + words + " holds more than one word, or characters that are not ASCII; name a file"},
 		{admin.Config{TokenFile: none}, "admin.token_file: "},
 		{admin.Config{Cert: "missing-cert", Key: "missing-key"}, "admin.tls.cert: open missing-cert: "},
 	} {

@@ -30,8 +30,8 @@ const (
 )
 
 // ownProcess replaces a credential_process of the SDK's, which has no bound for its
-// output, waits for all that the command has started, and writes what it says on
-// stderr into kproxy's own.
+// output, waits for all that the command has started, and writes its stderr to kproxy's
+// own.
 func (a *awsCredentials) ownProcess(loaded *awssdk.Config) {
 	profiles := profilesOf(loaded)
 	if len(profiles) == 0 || !runsProcess(loaded.Credentials, profiles[len(profiles)-1]) {
@@ -80,7 +80,7 @@ func runsProcess(used awssdk.CredentialsProvider, base *config.SharedConfig) boo
 }
 
 // processCommand is the command as AWS's tools run it, by a shell. It gets no
-// terminal, and what it says on stderr is dropped: it may repeat secrets.
+// terminal, and its stderr is dropped, because it may repeat secrets.
 func processCommand(ctx context.Context, command string) *exec.Cmd {
 	path, flag := shell.Command()
 	cmd := exec.CommandContext(ctx, path, flag, command) //nolint:gosec // the AWS configuration names it

@@ -42,7 +42,7 @@ func TestSecretsAreRegularFiles(t *testing.T) {
 	}
 }
 
-// A users file that becomes a named pipe is told once, and hangs no login.
+// A users file that becomes a named pipe is reported once, and blocks no login.
 func TestUsersInANamedPipe(t *testing.T) {
 	t.Parallel()
 	pipe := fifo(t)
@@ -69,7 +69,7 @@ func TestUsersInANamedPipe(t *testing.T) {
 		}
 	}
 	if failed.Load() != 1 {
-		t.Errorf("it was told %d times, want once", failed.Load())
+		t.Errorf("it was reported %d times, want once", failed.Load())
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 //
 //	SaslHandshake v1 ─▶ SaslAuthenticate ─▶ … as often as the mechanism says
 //
-// Send what Request returns, give the answer to Answer, and go on until Request
+// Send the request of Request, give the response to Answer, and go on until Request
 // returns nil. One goroutine at a time uses it.
 type Login struct {
 	mechanism   string
@@ -36,7 +36,7 @@ type Login struct {
 	lifetime    time.Duration
 }
 
-// Session is what a login has opened.
+// Session is the session that a login has opened.
 type Session struct {
 	// Lifetime is how long the broker serves the connection before it wants
 	// another login on it (KIP-368); 0: for ever.
@@ -52,7 +52,7 @@ const (
 	maxAuthenticateVersion = 2
 )
 
-// MaxAnswer bounds the answer to a request of a login, in bytes; a broker takes
+// MaxAnswer bounds the response to a request of a login, in bytes; a broker takes
 // no longer ones either (sasl.server.max.receive.size).
 const MaxAnswer = 512 << 10
 
@@ -78,10 +78,10 @@ func (l *Login) Request() kmsg.Request {
 // on this connection had.
 func (l *Login) Use(s Session) { l.version = s.Version }
 
-// Session returns what the login has opened, once it is over.
+// Session returns the session that the login has opened, once the login is complete.
 func (l *Login) Session() Session { return Session{l.lifetime, l.version} }
 
-// Answer takes the answer to the last request, from behind its correlation id.
+// Answer takes the response to the last request, from behind its correlation id.
 // An error is a [*LoginError]. By SCRAM, Answer computes for a while, and may wait
 // for other computations first; it returns when ctx ends.
 func (l *Login) Answer(ctx context.Context, payload []byte) error {
@@ -92,7 +92,7 @@ func (l *Login) Answer(ctx context.Context, payload []byte) error {
 	return l.authenticate(ctx, payload)
 }
 
-// handshake reads SaslHandshake's answer. It is read by hand, as the others are:
+// handshake reads SaslHandshake's response. It is read by hand, as the others are:
 // kmsg takes counts on trust.
 func (l *Login) handshake(payload []byte) error {
 	r := wire.NewReader(payload)
@@ -103,7 +103,7 @@ func (l *Login) handshake(payload []byte) error {
 	}
 	switch {
 	case r.Err() != nil:
-		return l.failed(fmt.Errorf("the answer to SaslHandshake: %w", r.Err()))
+		return l.failed(fmt.Errorf("the response to SaslHandshake: %w", r.Err()))
 	case code == kerr.UnsupportedSaslMechanism.Code:
 		return l.refused(&OfferError{offered}, "set sasl.mechanism to one that the broker offers")
 	case code == kerr.IllegalSaslState.Code:
@@ -127,7 +127,7 @@ func (l *Login) authenticate(ctx context.Context, payload []byte) error {
 		lifetime = r.Int64()
 	}
 	if r.Err() != nil {
-		return l.failed(fmt.Errorf("the answer to SaslAuthenticate: %w", r.Err()))
+		return l.failed(fmt.Errorf("the response to SaslAuthenticate: %w", r.Err()))
 	}
 	if code != 0 {
 		err := kerr.ErrorForCode(code)
@@ -212,10 +212,10 @@ func (l *Login) refused(err error, fix string) error {
 	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}
 }
 
-// LogIn logs in over a connection on which nothing has been sent. It first asks
-// which versions the broker speaks, as a client does. host is the name that the
-// broker goes by, a host:port; clientID is what the requests say that they are
-// from. ctx bounds all of it; the connection has no deadline afterwards.
+// LogIn logs in over a connection on which nothing has been sent. It first asks which
+// versions the broker speaks, as a client does. host is the broker's own name, a
+// host:port; clientID is the client id of the requests. ctx bounds all of it; the
+// connection has no deadline afterwards.
 func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string) (Session, error) {
 	l, err := m.Begin(ctx, host)
 	if err != nil {
@@ -255,7 +255,7 @@ func (l *Login) over(ctx context.Context, a asker) (Session, error) {
 	return l.Session(), nil
 }
 
-// authenticateVersion reads ApiVersions v0's answer.
+// authenticateVersion reads ApiVersions v0's response.
 func authenticateVersion(payload []byte) (int16, error) {
 	r := wire.NewReader(payload)
 	if err := kerr.ErrorForCode(r.Int16()); err != nil {
@@ -286,8 +286,8 @@ type asker struct {
 	formatter *kmsg.RequestFormatter
 }
 
-// loginCorrelationID is that of every request of a login: it is answered before
-// the next one is sent.
+// loginCorrelationID is the correlation id of every request of a login: its response
+// comes before the next one is sent.
 const loginCorrelationID = 1
 
 func (a asker) ask(req kmsg.Request) (payload []byte, err error) {
@@ -300,7 +300,7 @@ func (a asker) ask(req kmsg.Request) (payload []byte, err error) {
 	}
 	size := wire.Size(prefix[:])
 	if size < wire.MinResponseSize || size > MaxAnswer || wire.CorrelationID(prefix[:]) != loginCorrelationID {
-		return nil, fmt.Errorf("not a Kafka answer: % x", prefix)
+		return nil, fmt.Errorf("not a Kafka response: % x", prefix)
 	}
 	payload = make([]byte, size-wire.MinResponseSize)
 	_, err = io.ReadFull(a.conn, payload)

@@ -44,14 +44,14 @@ func mustParse(t *testing.T, lines []string) *roster {
 	return r
 }
 
-// shown is what a client sees of a name by SCRAM.
+// shown is the part of SCRAM that a client sees of a name.
 func (r *roster) shown(mechanism, name string) string {
 	c := r.stored(mechanism, name)
 	return fmt.Sprintf("%x %d", c.Salt, c.Iters)
 }
 
-// What a name gets follows from the name and the file, in whatever order its lines
-// are: so it is the same at all listeners and replicas, and after a restart.
+// The credentials of a name depend on the name and the file, and not on the order of its
+// lines. So they are the same at all listeners and replicas, and after a restart.
 func TestMadeUpSaltsAreTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	lines := manyLines(50, 1)

@@ -55,7 +55,7 @@ const (
 	// endpoint does not say how long it lives (RFC 6749 only recommends that). It
 	// goes on to be used until that comes, or a broker refuses it.
 	unknownLife = time.Minute
-	// maxTokenHeader bounds the head of an endpoint's answer. The body is bounded by
+	// maxTokenHeader bounds the head of an endpoint's response. The body is bounded by
 	// the library, by 1 MiB.
 	maxTokenHeader = 64 << 10
 )
@@ -151,9 +151,8 @@ func lastUse(asked, expiry time.Time) time.Time {
 	return expiry.Add(-min(tokenMargin, time.Duration(tokenRest*float64(expiry.Sub(asked)))))
 }
 
-// explain returns an error of the token endpoint's for the log. Of what the endpoint
-// says it keeps the code and the description, without the secret: an answer may
-// repeat the question.
+// explain returns an error of the token endpoint for the log. It keeps the code and the
+// description, without the secret: a response may repeat the request.
 func (t *tokens) explain(err error, secret string) error {
 	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
@@ -164,10 +163,10 @@ func (t *tokens) explain(err error, secret string) error {
 		status, leads = r.Status, redirect(r, secret)
 	}
 	text := spoken(strings.TrimSpace(status+" "+refused.ErrorCode+" "+refused.ErrorDescription), forms(secret))
-	return fmt.Errorf("the token endpoint %s answers %s%s", t.conf.TokenURL, text, leads)
+	return fmt.Errorf("the token endpoint %s responds %s%s", t.conf.TokenURL, text, leads)
 }
 
-// redirect says where an answer leads to, if it leads elsewhere.
+// redirect says where a response leads to, if it leads elsewhere.
 func redirect(r *http.Response, secret string) string {
 	if r.StatusCode < 300 || r.StatusCode > 399 {
 		return ""

@@ -14,7 +14,7 @@ import (
 
 const clientSecret = "s3cret/ with + and ="
 
-// byToken is a login with tokens of an endpoint that answers so.
+// byToken is a login with tokens of an endpoint with this handler.
 func byToken(t *testing.T, answer http.HandlerFunc) *auth.Method {
 	t.Helper()
 	endpoint := httptest.NewServer(answer)
@@ -43,8 +43,8 @@ func anyToken(last *string) *broker {
 	}}
 }
 
-// What an endpoint says is short in the log, on one line, and without the secret, in
-// whatever form it repeats it.
+// An endpoint's text is short in the log, on one line, and without the secret, in
+// whatever form the endpoint repeats it.
 func TestTokenEndpointThatRepeatsTheSecret(t *testing.T) {
 	t.Parallel()
 	m := byToken(t, func(w http.ResponseWriter, r *http.Request) {

@@ -18,8 +18,8 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// spoken returns what a broker or an endpoint has said, fit for a log: on one line,
-// bounded, and without what forms or encoded have returned for secrets.
+// spoken returns the text of a broker or an endpoint for a log: on one line, bounded, and
+// without the results of forms or encoded for secrets.
 func spoken(text string, hidden []string) string {
 	return foreign.Line(foreign.Without(text, hidden...))
 }
@@ -48,8 +48,8 @@ const (
 	maxParts = 64
 )
 
-// parts returns what of a secret is between characters at which parsers of URLs,
-// forms and headers cut.
+// parts splits a secret at the characters at which parsers of URLs, forms and headers
+// cut.
 func parts(secret string) (all []string) {
 	for part := range strings.FieldsFuncSeq(secret, func(r rune) bool { return strings.ContainsRune("/?#@:&=%+ ", r) }) {
 		if len(all) == maxParts {
@@ -107,7 +107,7 @@ func inJSON(secret string) []string {
 	return append(all, ascii[1:len(ascii)-1])
 }
 
-// inASCII returns text with what is not ASCII written by format, in UTF-16.
+// inASCII returns text with each UTF-16 unit beyond ASCII written by format.
 func inASCII(text, format string) string {
 	var b strings.Builder
 	for _, r := range text {

@@ -42,7 +42,7 @@ func TestSecretsInAllForms(t *testing.T) {
 				most = 6
 			}
 			if strings.HasPrefix(name, "base64") {
-				most = 13 // what the characters around the secret have a part in
+				most = 13 // the part that depends on the characters around the secret
 			}
 			if !strings.Contains(got, "[secret]") || len(rest) > most {
 				t.Errorf("%q as %s: %s", secret, name, got)

@@ -14,7 +14,7 @@ type good[T any] struct {
 	until time.Time // when no login begins with it any more; zero: never
 }
 
-// keeper gives logins what one fetch has brought, and fetches anew in time:
+// keeper gives logins the result of one fetch, and fetches again in time:
 //
 //	fetched ──────────▶ renew ─────────────▶ until
 //	  given at once       given at once,       logins wait for a fetch
@@ -23,7 +23,7 @@ type good[T any] struct {
 // One fetch goes on at a time, and serves all who wait for it. A login waits for as
 // long as its context allows; the fetch has a deadline of its own.
 type keeper[T any] struct {
-	missing string // says to those who wait in vain what has not come
+	missing string // names the missing result to callers that wait in vain
 	fetch   func(ctx context.Context) (*good[T], error)
 	timeout time.Duration // of a fetch
 
@@ -47,8 +47,8 @@ type fetched[T any] struct {
 }
 
 const (
-	// retryFetch is the pause after a fetch beside has failed. What is held is good
-	// meanwhile.
+	// retryFetch is the pause after a background fetch has failed. The kept result is
+	// valid meanwhile.
 	retryFetch = 5 * time.Second
 	// forgetPause is the least time between two that are forgotten because brokers
 	// refuse them. One broker that refuses all logins costs one fetch in that time.
@@ -61,7 +61,7 @@ func newKeeper[T any](missing string, timeout time.Duration, fetch func(context.
 	return k
 }
 
-// get returns what is held, or waits for it.
+// get returns the kept result, or waits for one.
 func (k *keeper[T]) get(ctx context.Context) (*good[T], error) {
 	k.mu.Lock()
 	now := time.Now()
@@ -110,7 +110,8 @@ func (k *keeper[T]) start() *fetched[T] {
 	return f
 }
 
-// forget drops what a broker has refused, so that the next login waits for another.
+// forget drops a result that a broker has refused, so that the next login waits for
+// another.
 func (k *keeper[T]) forget(refused *good[T]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

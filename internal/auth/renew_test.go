@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// source is what a keeper fetches from: numbers that go up.
+// source is the source of a keeper: increasing numbers.
 type source struct {
 	fetches int
 	life    time.Duration
@@ -59,8 +59,8 @@ func TestOneFetchServesAll(t *testing.T) {
 	})
 }
 
-// While what is held is good, a source that hangs or fails keeps nobody waiting, and
-// is not asked all the time.
+// While the kept result is valid, a source that hangs or fails delays no caller, and is
+// asked at intervals only.
 func TestAGoodOneIsGivenAtOnce(t *testing.T) {
 	t.Parallel()
 	s := &source{life: time.Hour}
@@ -123,7 +123,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// What brokers refuse is forgotten, though not time and again.
+// A result that brokers refuse is forgotten, but only once per pause.
 func TestWhatIsRefusedIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := &source{life: time.Hour}

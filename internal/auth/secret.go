@@ -30,7 +30,7 @@ func (s Secret) String() string { return "(secret)" }
 // GoString is String for %#v.
 func (s Secret) GoString() string { return s.String() }
 
-// FileError is a secret, or what holds it, that cannot be read.
+// FileError reports a secret or its file that cannot be read.
 type FileError struct {
 	Key string // below sasl, such as password_file
 	Err error  // names the file or the variable

@@ -27,9 +27,9 @@ import (
 const (
 	// MinIterations is the least that SCRAM allows (RFC 7677), and Kafka takes.
 	MinIterations = 4096
-	// DefaultIterations is what Kafka's own tool makes.
+	// DefaultIterations is the number of Kafka's own tool.
 	DefaultIterations = 8192
-	// maxIterations bounds what one login can cost.
+	// maxIterations bounds the cost of one login.
 	maxIterations = 1 << 20
 	saltLen       = 24 // of the lines made here, in bytes
 	// maxUsersFile is far more than anybody keeps in one file, in bytes.

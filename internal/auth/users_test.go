@@ -111,13 +111,13 @@ func TestUsersAreReadAgain(t *testing.T) {
 	}
 	put(t, file, "rubbish")
 	if !says(t, u, "bob", password) || !says(t, u, "alice", password) || failed.Load() != 1 {
-		t.Errorf("a bad file changes something, or is told %d times", failed.Load())
+		t.Errorf("a bad file changes something, or is reported %d times", failed.Load())
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
 	if !says(t, u, "bob", password) || failed.Load() != 2 {
-		t.Errorf("a missing file changes something, or is told %d times", failed.Load())
+		t.Errorf("a missing file changes something, or is reported %d times", failed.Load())
 	}
 	put(t, file, line("bob"))
 	if says(t, u, "alice", password) || !says(t, u, "bob", password) {
@@ -136,8 +136,8 @@ func TestUsersAreReadAgain(t *testing.T) {
 	}
 }
 
-// Who there is cannot be told from the first answer of SCRAM: of a user that there
-// is not it is the same each time, and like the others'.
+// The first response of SCRAM does not show whether a user exists: for a name without a
+// user it is the same each time, and of the same form.
 func TestNobodyTellsUsersFromOthers(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users")
@@ -182,7 +182,7 @@ func FuzzUsersFile(f *testing.F) {
 			return
 		}
 		if says(t, u, "nobody-who-is-there", "x") {
-			t.Error("nobody has logged in")
+			t.Error("no user has logged in")
 		}
 	})
 }

@@ -27,7 +27,7 @@ func (a asker) askFirst(ctx context.Context, i *proxy.Inquiry, req kmsg.Request,
 }
 
 // brokersBy asks who the brokers are, on a connection that has responded to ApiVersions already:
-// what is wrong then is not what the port speaks.
+// an error after that is not about the port's protocol.
 func brokersBy(ctx context.Context, i *proxy.Inquiry) (*kmsg.MetadataResponse, error) {
 	metadata, err := i.Brokers(ctx)
 	switch {

@@ -32,7 +32,7 @@ type keyError struct {
 	line    int    // 0: it is that of the key, or there is none
 	key     string // "": the whole line
 	problem string // and its fix
-	err     error  // what the problem is made of; nil: nothing
+	err     error  // the arguments of the problem; nil: none
 }
 
 func (e *keyError) Error() string {
@@ -89,7 +89,7 @@ func (f *clientFile) locate(err error) error {
 	return errors.Join(errs...)
 }
 
-// maxMistakes is how many mistakes in a client's file are told; the others are counted.
+// maxMistakes is how many mistakes in a client's file are listed; the others are counted.
 const maxMistakes = 20
 
 func unjoined(err error) []error {
@@ -246,7 +246,7 @@ func javaLines(data []byte) []javaLine {
 	}
 	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(runes))
 	var all []javaLine
-	var open strings.Builder // what the next line continues, unless it is empty
+	var open strings.Builder // the start of the next line, unless it is empty
 	began := 0
 	end := func() {
 		if open.Len() > 0 {

@@ -69,14 +69,14 @@ type examination struct {
 	missing []int32
 	reached *Cluster // as kproxy connect has it, if nodes have failed
 	layouts map[int32]doctor.Layout
-	pending []string // what could not be checked
+	pending []string // the checks that were not possible
 }
 
 // way is the way to one address.
 type way struct {
 	node    int32
 	address string
-	cluster *Cluster // that a bootstrap address has told; nil: it has not
+	cluster *Cluster // that a bootstrap address has returned; nil: none has
 	known   bool     // the node has said who it is
 	took    time.Duration
 	err     error
@@ -209,8 +209,8 @@ func (e *examination) nodes(ctx context.Context, a asker) error {
 	return err
 }
 
-// responding are the user's addresses that have told of the cluster by now. Others are not dialled
-// again.
+// responding are the user's addresses that have described the cluster by now. Others are not
+// dialled again.
 func (e *examination) responding() []string {
 	var all []string
 	for _, w := range e.boots {
@@ -225,8 +225,8 @@ func (e *examination) responding() []string {
 	return all
 }
 
-// asAdvertised walks the way to a broker at the address that it advertises. To have it be
-// dialled there wherever it leads, a loopback address too, it is what a rule says.
+// asAdvertised tries to reach a broker at its advertised address. A dial rule leads
+// there, so that any address is dialled, a loopback address too.
 func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broker) error {
 	host, _, err := hostport.Parse(w.address)
 	if err != nil || hostport.IsWildcard(host) {
@@ -244,7 +244,7 @@ func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broke
 	})
 }
 
-// askPort asks a port that gave no Kafka response what it speaks.
+// askPort finds the protocol of a port that gave no Kafka response.
 func (a asker) askPort(ctx context.Context, address string, err error) (peer speaks.Peer) {
 	if doctor.IsAnswered(err) {
 		return peer
@@ -268,7 +268,7 @@ func (a asker) askPort(ctx context.Context, address string, err error) (peer spe
 		AfterTLS:   a.TLS != nil && doctor.FailedStep(err) == doctor.TLS,
 		Closed:     doctor.HasEnded(err),
 	}
-	_ = o.ask(nil, func(plain asker) error { // what cannot be asked stays unknown
+	_ = o.ask(nil, func(plain asker) error { // a port that cannot be asked stays unknown
 		q.Dial = func(ctx context.Context) (net.Conn, error) {
 			i, err := plain.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 			if err != nil {

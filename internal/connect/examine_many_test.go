@@ -16,8 +16,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// respond is what a broker by hand responds to a request: bytes of a response, behind its
-// correlation id; nil: it closes.
+// respond makes a scripted broker's response: the bytes behind its correlation id; nil:
+// it closes.
 type respond func(key kmsg.Key, version int16) kmsg.Response
 
 // byHand is a broker that responds as respond says. It responds to ApiVersions v0 as a broker.
@@ -44,7 +44,7 @@ func byHand(t *testing.T, respond respond) (address string) {
 	})
 }
 
-// nextRequest reads a request, and drops what is in it.
+// nextRequest reads a request, and drops its content.
 func nextRequest(c net.Conn) (key kmsg.Key, version int16, correlation int32, err error) {
 	var prefix [12]byte // size, key, version, correlation id
 	if _, err = io.ReadFull(c, prefix[:]); err != nil {

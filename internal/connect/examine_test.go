@@ -18,7 +18,8 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// advertising starts brokers that advertise what advertise makes of where they really are.
+// advertising starts brokers that advertise the result of advertise for their real
+// addresses.
 func advertising(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string) {
 	t.Helper()
 	at, _ = advertisingCluster(t, n, advertise, opts...)
@@ -100,7 +101,7 @@ func serving(t *testing.T, serve func(c net.Conn)) (address string) {
 	return viatest.NewGate(t, serve).Address
 }
 
-// What a client meets whose brokers advertise this, and what it is told.
+// The result for a client whose brokers advertise these addresses, and the report.
 func TestExamineWhatBrokersAdvertise(t *testing.T) {
 	closed := portlab.Closed(t)
 	stranger := advertising(t, 1, func(at []string) []string { return at }, kfake.ClusterID("stranger"))[0]
@@ -145,8 +146,8 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 	}
 }
 
-// A node that fails where it says it is may be at an address of the user's, and then that is what
-// it should advertise.
+// A node that fails at its advertised address may be at an address of the user's, and then it
+// should advertise that one.
 func TestExamineSaysWhatConnectReaches(t *testing.T) {
 	at := cluster(t, 3, nil)
 	o, _ := options(t, at[2], at[0])
@@ -172,7 +173,7 @@ func TestExamineSaysWhatConnectReaches(t *testing.T) {
 	}
 }
 
-// A broker's own configuration is what its lines are made of.
+// The lines for a broker are made from its own configuration.
 func TestExamineReadsListeners(t *testing.T) {
 	at, c := advertisingCluster(t, 1, func([]string) []string { return []string{"b0.vpc.invalid:9092"} })
 	c.ControlKey(kmsg.DescribeConfigs.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {

@@ -19,18 +19,19 @@ import (
 	"kproxy/proxy"
 )
 
-// Client is what a client's configuration says of the cluster.
+// Client is the content of a client's configuration.
 type Client struct {
 	Bootstrap []string
 	TLS       *proxy.UpstreamTLS // nil: plaintext
 	SASL      *proxy.SASL        // nil: no login
-	Notes     []string           // what the user should know
+	Notes     []string           // notes for the user
 	NoLogin   error              // why SASL cannot be used as it is; --sasl takes its place
 
 	dir string // of files in PEM that were made of others
 }
 
-// Close removes what was made of the client's files. TLS has to be of no use any more.
+// Close removes the files that were made from the client's. TLS must not be used any
+// more.
 func (c *Client) Close() {
 	if c.dir != "" {
 		_ = os.RemoveAll(c.dir)
@@ -230,7 +231,7 @@ func noPassword(k keys, mechanism string) error {
 	}
 }
 
-// noTokens says what to do about a client that gets its tokens by code of its own.
+// noTokens is the advice about a client that gets its tokens by its own code.
 func noTokens(k keys) error {
 	const aws = "the client makes its tokens of AWS credentials; kproxy logs in with these by another mechanism of the same port: add --sasl AWS_MSK_IAM"
 	class := k[handlerKey]

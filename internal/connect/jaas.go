@@ -76,7 +76,7 @@ func jaasWords(text string) ([]string, error) {
 	return nil, errors.New("it does not end with a semicolon; add one")
 }
 
-// unescape is what a character behind a backslash stands for.
+// unescape returns the character that an escape stands for.
 func unescape(c byte) byte {
 	if at := strings.IndexByte("ntrbf", c); at >= 0 {
 		return "\n\t\r\b\f"[at]

@@ -60,7 +60,7 @@ func (e *examination) report() *doctor.Report {
 	return r
 }
 
-// finding is what is told of a way.
+// finding is the report of one attempt.
 func (e *examination) finding(w *way) doctor.Finding {
 	host, _, _ := hostport.Parse(w.address)
 	f := doctor.Finding{Node: w.node, Address: w.address, Took: w.took, Err: w.err, Failed: doctor.Arrived, Peer: w.peer}
@@ -187,7 +187,7 @@ func trusted(ctx context.Context, o *Options, u *doctor.User) string {
 	return where + ", which has " + strings.Join(names, ", ")
 }
 
-// explain adds to an error of a bootstrap address what the user can do.
+// explain adds advice to an error of a bootstrap address.
 func (a asker) explain(ctx context.Context, address string, err error) error {
 	peer := a.askPort(ctx, address, err)
 	u := doctor.User{Addresses: a.Addresses, TLS: a.TLS, SASL: a.SASL, Via: Far(a.Via.URL)}

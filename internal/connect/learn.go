@@ -15,17 +15,17 @@ import (
 	"kproxy/proxy"
 )
 
-// Cluster is what is known of the cluster.
+// Cluster is the known state of the cluster.
 type Cluster struct {
 	ID      string // "": it has not said
 	Brokers []Broker
 
-	// NeedsLogin says that the brokers are told to those only who have logged in, by one
-	// of Mechanisms, if the cluster has said them.
+	// NeedsLogin says that the cluster names its brokers only after a login, by one of
+	// Mechanisms, if the cluster has named them.
 	NeedsLogin bool
 	Mechanisms []string
 
-	answered string // the address that has told this
+	answered string // the address that these facts come from
 	paired   pairing
 	errs     map[int32]error // why nodes cannot be reached
 }
@@ -33,7 +33,7 @@ type Cluster struct {
 // How says why a node is dialled where it is, and if it is not reached, the reason.
 func (c *Cluster) How(node int32) (How, error) { return c.paired.how[node], c.errs[node] }
 
-// asker asks over a proxy that serves nobody.
+// asker asks over a proxy without clients.
 type asker struct {
 	*Options
 	proxy *proxy.Proxy
@@ -50,7 +50,7 @@ func (a asker) note(i *proxy.Inquiry) {
 // noHost is an address for documentation (RFC 5737).
 const noHost = "192.0.2.1"
 
-// OptionsError says that what the user has said cannot work: nothing was asked.
+// OptionsError says that the options cannot work. No request was sent.
 type OptionsError struct{ Err error }
 
 func (e *OptionsError) Error() string { return e.Err.Error() }
@@ -58,12 +58,12 @@ func (e *OptionsError) Error() string { return e.Err.Error() }
 // Unwrap is the mistakes.
 func (e *OptionsError) Unwrap() error { return e.Err }
 
-// ask runs f with a proxy that has these dial rules and serves nobody.
+// ask runs f with a proxy that has these dial rules and no clients.
 func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
 	unheard := *o
 	unheard.Listen, unheard.Advertise = []string{noHost}, noHost // never bound, and where no broker is
 	c := unheard.config(paired, Ports{Base: 1, Size: 1})
-	c.Logger = nil // what fails is told by f
+	c.Logger = nil // f reports failures
 	p, err := proxy.New(c)
 	switch {
 	case err != nil && paired == nil:
@@ -75,8 +75,8 @@ func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
 	return f(asker{Options: o, proxy: p})
 }
 
-// Learn asks the given addresses who the brokers are, and finds who is where. The error
-// tells the user what to do.
+// Learn asks the given addresses for the brokers, and locates each one. The error has
+// advice for the user.
 func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
 	var c *Cluster
 	err := o.ask(nil, func(a asker) (err error) {

@@ -20,7 +20,7 @@ import (
 	"kproxy/proxy"
 )
 
-// locate finds where the brokers of c are. In a cluster of several, a broker whose own
+// locate finds the addresses of c's brokers. In a cluster of several, a broker whose own
 // address works is dialled there: an address of the user's may be a load balancer's,
 // behind which any of them answers.
 func (o *Options) locate(ctx context.Context, c *Cluster) error {
@@ -114,7 +114,7 @@ func (a asker) witnesses(ctx context.Context, c *Cluster, addresses []string) ([
 			a.Say(fmt.Sprintf("%s respond at %s in turn, as behind a load balancer; it is used for bootstrap only", s, addresses[i]))
 		}
 	}
-	// The only broker is where the answer came from.
+	// The only broker is where the response came from.
 	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
 		all[0], all[at] = all[at], all[0]
 	}
@@ -168,7 +168,7 @@ func layoutOf(resp *kmsg.DescribeConfigsResponse) doctor.Layout {
 	return doctor.ParseLayout(values)
 }
 
-// onlyOne is the node for which an answer has no error, if there is one such node and the
+// onlyOne is the node for which a response has no error, if there is one such node and the
 // others are refused as invalid.
 func onlyOne(resp *kmsg.DescribeConfigsResponse, brokers []Broker) int32 {
 	found, refused := int32(proxy.NoNode), 0
@@ -209,13 +209,13 @@ func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 			return proxy.NoNode
 		}
 	}
-	if len(c.Brokers) == 1 { // nobody was refused, which is no proof
+	if len(c.Brokers) == 1 { // no request was refused, which proves nothing
 		return proxy.NoNode
 	}
 	return found
 }
 
-// greet connects to where dialled is, and asks there by ApiVersions v5 for a node.
+// greet connects to the address of dialled, and asks there by ApiVersions v5 for a node.
 func (a asker) greet(ctx context.Context, dialled int32, address, clusterID string, node int32) error {
 	i, err := a.proxy.Inquire(ctx, clusterName, dialled, address)
 	if err != nil {
@@ -228,7 +228,8 @@ func (a asker) greet(ctx context.Context, dialled int32, address, clusterID stri
 	return i.Ask(ctx, req, req.ResponseKind())
 }
 
-// resolve is what an address leads to, host:port; nothing where names resolve elsewhere.
+// resolve returns the host:ports that an address resolves to; none where names resolve
+// elsewhere.
 func (a asker) resolve(ctx context.Context, address string) []string {
 	host, port, err := hostport.Parse(address)
 	if err != nil || a.Via.URL != "" {

@@ -10,7 +10,7 @@ import (
 // maxTried is the most brokers whose addresses an examination tries.
 const maxTried = 100
 
-// roster is what a list of brokers says as a whole. It is made once: a list of many thousands
+// roster is the summary of a list of brokers. It is made once: a list of many thousands
 // must not be walked for each of them.
 type roster struct {
 	size      int                // how many brokers there are

@@ -14,7 +14,7 @@ import (
 // clusterName is the one cluster's name in the proxy's configuration.
 const clusterName = "cluster"
 
-// Options are what the user has said.
+// Options are the user's settings.
 type Options struct {
 	Addresses []string         // host:port, one at least
 	Nodes     map[int32]string // where single nodes are, host:port
@@ -25,17 +25,17 @@ type Options struct {
 	Piped     map[string]string // files of TLS that KeepPipes made -> the pipes that they were
 
 	Listen    []string // hosts to listen on
-	Advertise string   // the host that clients are told
+	Advertise string   // the host that is advertised to clients
 	Port      int      // of the bootstrap endpoint; 0: any that is free
 	StateDir  string   // where ports are remembered; "": nowhere
 
 	Timeout time.Duration // of one question
 	Logger  *slog.Logger
-	// Say is told what is going on, a line at a time.
+	// Say is called with progress messages, a line at a time.
 	Say func(line string)
 }
 
-// Validate finds what is wrong with the user's words without asking anybody.
+// Validate finds mistakes in the options without sending a request.
 func (o *Options) Validate() error { return o.config(nil, o.unusedPorts()).Validate() }
 
 // unusedPorts are ports that no address of the user's has. They stand for those that are chosen
@@ -63,7 +63,7 @@ func (o *Options) unusedPorts() Ports {
 	return p
 }
 
-// Override is TLS with what was given by hand instead of what a file has said.
+// Override is TLS with the settings given by flags in place of those of a file.
 func Override(from *proxy.UpstreamTLS, given proxy.UpstreamTLS) *proxy.UpstreamTLS {
 	if from == nil {
 		return &given
@@ -100,7 +100,7 @@ func loopback(has func(host string) bool) []string {
 	return hosts
 }
 
-// config is a proxy's configuration for what is known of the cluster.
+// config is a proxy's configuration for the known state of the cluster.
 func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	c := proxy.Cluster{
 		Name:           clusterName,
@@ -118,6 +118,6 @@ func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	return &proxy.Config{Clusters: []proxy.Cluster{c}, Logger: o.Logger, DrainTimeout: drainTimeout}
 }
 
-// drainTimeout is how long answers in flight are waited for at the end: a person
+// drainTimeout is how long responses in flight are waited for at the end: a person
 // waits with them.
 const drainTimeout = 3 * time.Second

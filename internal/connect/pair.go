@@ -22,7 +22,7 @@ const (
 	BySaying     How = "--node"                // the user says so
 	ByRule       How = "--dial"                // a rule of the user's decides
 	ByBeingAlone How = "the only broker"       // the cluster has no other
-	ByAsking     How = "it answers there"      // the broker says who it is
+	ByAsking     How = "it responds there"     // the broker says who it is
 	ByName       How = "its name"              // it advertises the address itself
 	ByResolving  How = "its resolved address"  // its name leads there
 	ByItself     How = "its own address works" // no address of the user's: where it says it is
@@ -62,12 +62,12 @@ func (o *Options) ruled(b Broker) How {
 	return ""
 }
 
-// witness is what is known of one address of the user's.
+// witness has the known facts about one address of the user's.
 type witness struct {
 	address  string
-	node     int32    // which node answers there, each time; proxy.NoNode: not known
-	resolved []string // host:port of what it resolves to
-	mixed    bool     // several nodes answer there, as behind a load balancer
+	node     int32    // the node that responds there each time; proxy.NoNode: not known
+	resolved []string // the host:ports that it resolves to
+	mixed    bool     // several nodes respond there, as behind a load balancer
 }
 
 // pairing says where each broker is, as far as the witnesses tell: an address for one

@@ -19,8 +19,8 @@ import (
 	"kproxy/proxy"
 )
 
-// tls is what the client trusts and shows. Keystores become files in PEM, which Close
-// removes.
+// tls has the client's trusted certificates and its own. Keystores become files in PEM,
+// which Close removes.
 func (c *Client) tls(ctx context.Context, k keys) (*proxy.UpstreamTLS, error) {
 	t := &proxy.UpstreamTLS{}
 	var err error
@@ -66,7 +66,7 @@ func (c *Client) trusted(ctx context.Context, k keys) (string, error) {
 	return c.write("ca.pem", certs)
 }
 
-// trustedIn are the certificates of a truststore, in PEM; nil: that is what it is.
+// trustedIn are the certificates of a truststore, in PEM; nil: the file is PEM already.
 func trustedIn(data []byte, password string) ([]byte, error) {
 	switch kindOf(data) {
 	case kindPEM:
@@ -185,8 +185,8 @@ func shownIn(data []byte, storePassword, keyPassword string) ([]byte, error) {
 	}
 }
 
-// kind is what a store really is, whatever its name and ssl.….type say: Java, too, takes
-// one for the other.
+// kind is the real format of a store, whatever its name and ssl.….type say: Java, too,
+// accepts either.
 type kind int
 
 const (

@@ -23,7 +23,7 @@ func isBadID(err error) bool {
 // fixID is for the list of brokers itself.
 func fixID() Fix {
 	return Fix{Text: "each broker needs a node.id (broker.id without KRaft) from 0 that no other one has: see it in the server.properties of the brokers. " +
-		"If all are right there, something between changes what the brokers say: connect to them directly", Docs: docsAdvertised}
+		"If all are right there, a middlebox changes the brokers' responses: connect to them directly", Docs: docsAdvertised}
 }
 
 // AnsweredError says that a port has responded to ApiVersions as a broker does, and not to the

@@ -38,8 +38,8 @@ type Finding struct {
 	Resolved string // of a connection that failed, the IP address that was dialled for a name
 
 	Verdict Verdict     // "": it works
-	Reason  string      // what is wrong, a clause
-	Peer    speaks.Peer // what the port says, where it gave no Kafka response
+	Reason  string      // the cause, a clause
+	Peer    speaks.Peer // the port's protocol, where it gave no Kafka response
 	Fix     Fix
 
 	// Of a node that failed, Connect is where kproxy connect reaches it with the user's flags,
@@ -75,8 +75,8 @@ func (f *Finding) elsewhere() string {
 // most, and a port with its colon 6.
 const maxAddress = 259
 
-// Outcome is what a step came to: ok, FAIL, - for one that this way does not have or that could
-// not be told, and nothing for one behind a failure.
+// Outcome is the result of a step: ok, FAIL, - for a step that this connection does not have or
+// whose result is not known, and empty for a step after a failure.
 func (f *Finding) Outcome(s Step) string {
 	switch {
 	case s == f.Failed:
@@ -90,7 +90,7 @@ func (f *Finding) Outcome(s Step) string {
 	}
 }
 
-// Report is what a client would meet.
+// Report is the result of a client's connections.
 type Report struct {
 	User      User
 	ClusterID string
@@ -104,7 +104,7 @@ type Report struct {
 	Mechanisms []string
 
 	Findings  []Finding
-	Unchecked []string // what could not be checked, and why: a clause each
+	Unchecked []string // the checks that were not possible, and why: a clause each
 }
 
 // Failed are the findings that failed.

@@ -11,8 +11,8 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Layout is what a broker's configuration says of its listeners. The zero value says
-// nothing: it could not be read.
+// Layout has the listeners in a broker's configuration. The zero value stands for one
+// that could not be read.
 type Layout struct {
 	Listeners   []Listener        // listeners
 	Advertised  []Listener        // advertised.listeners; nil: not set
@@ -100,9 +100,9 @@ func parseListeners(list string) ([]Listener, bool) {
 	return all, len(all) <= maxListeners
 }
 
-// advertised are the listeners that clients are told, those of controllers apart. What is not
-// set explicitly is what listeners say; a host that is empty there is the one of at, or HOST if
-// that cannot be pasted.
+// advertised are the listeners that are advertised to clients, without those of controllers.
+// Values that are not set explicitly come from listeners. An empty host there stands for the
+// one of at, or HOST if that cannot be pasted.
 func (l Layout) advertised(at string) []Listener {
 	if len(l.Advertised) > 0 {
 		return slices.Clone(l.Advertised)

@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// kraft is what a combined node of Kafka says of itself.
+// kraft is the configuration of a combined node of Kafka.
 var kraft = map[string]string{
 	"listeners": "PLAINTEXT://:9092,CONTROLLER://:9093", "advertised.listeners": "PLAINTEXT://b0:9092",
 	"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL", "controller.listener.names": "CONTROLLER",

@@ -191,7 +191,7 @@ func matches(t *testing.T, at string, schema, defs map[string]any, of reflect.Ty
 	}
 }
 
-// What is printed fits the schema's required fields, also where a peer is hostile.
+// The output has the schema's required fields, also where a peer is hostile.
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
 	if err := someReport().JSON(&out); err != nil {

@@ -11,7 +11,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// remedy says what to do about a verdict. All its lines and its command can be pasted.
+// remedy is the fix for a verdict. All its lines and its command can be pasted.
 func (c Case) remedy(v Verdict) Fix {
 	if !isTame(c.Working) {
 		c.Working = ""
@@ -22,7 +22,7 @@ func (c Case) remedy(v Verdict) Fix {
 	return pasteable(c.fix(v))
 }
 
-// fix says what to do about a verdict.
+// fix is the fix for a verdict.
 func (c *Case) fix(v Verdict) Fix {
 	switch v { //nolint:exhaustive // others are of a name, a connection or a node
 	case Untrusted, Expired, WrongName, WantsCert, CertRefused, TLSVersion, TLSName, TLSFailed, WantsTLS, NoTLS:
@@ -248,9 +248,9 @@ func (c *Case) fixPort(v Verdict) Fix {
 	case ClosesFirst:
 		return Fix{Text: "a balancer, a port-forward or a port mapping accepts the connection and has nothing behind it: see whether the broker runs, and whether the mapping leads to its port. A broker itself closes at once if a balancer puts a PROXY header in front (HAProxy's send-proxy): switch that off", Docs: docsServices}
 	case Closes:
-		return Fix{Text: "see what listens there: a proxy that has no broker behind it, a TLS port that hides, or another protocol. The broker's log says more if it is one", Docs: docsServices}
+		return Fix{Text: "find out which program listens there: a proxy that has no broker behind it, a TLS port that hides, or another protocol. The broker's log says more if it is one", Docs: docsServices}
 	case Silent:
-		return Fix{Text: "see what listens there: a broker that hangs or still starts, a balancer that has no broker behind it and closes the connection only after some seconds, or another protocol", Docs: docsServices}
+		return Fix{Text: "find out which program listens there: a broker that hangs or still starts, a balancer that has no broker behind it and closes the connection only after some seconds, or another protocol", Docs: docsServices}
 	case BadKafka:
 		if c.Peer.Kind == speaks.Cut {
 			return Fix{Text: "see whether the broker hangs, which its log says, and whether a proxy or a balancer in front of it loses the rest", Docs: docsServices}
@@ -263,7 +263,7 @@ func (c *Case) fixPort(v Verdict) Fix {
 	return c.readvertise("have the broker advertise the port of its own listener", docsServices)
 }
 
-// hint says what a service may have to do with Kafka.
+// hint relates a service to Kafka.
 func hint(k speaks.Kind) string {
 	switch k {
 	case speaks.ZooKeeper:

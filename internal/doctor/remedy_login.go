@@ -16,8 +16,8 @@ import (
 // known are the mechanisms that kproxy can log in by, the one to suggest first in front.
 var known = []string{"SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER", "AWS_MSK_IAM"}
 
-// maxOffered bounds the mechanisms that are told, and maxMechanism the characters of each: a broker
-// may offer any.
+// maxOffered bounds the mechanisms that are listed, and maxMechanism the characters of each: a
+// broker may offer any.
 const (
 	maxOffered   = 8
 	maxMechanism = 40

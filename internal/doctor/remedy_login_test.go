@@ -11,7 +11,8 @@ import (
 	"kproxy/proxy"
 )
 
-// A login is suggested by a mechanism that kproxy knows, with what this mechanism needs.
+// The suggested login uses a mechanism that kproxy knows, with the options that this
+// mechanism needs.
 func TestLoginFixByMechanism(t *testing.T) {
 	for _, tt := range []struct{ offered, flags, java, rdkafka string }{
 		{"GSSAPI,PLAIN", "--sasl PLAIN --username USER --password-file FILE", `sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="USER" password="SECRET";`, "sasl.username=USER sasl.password=SECRET"},

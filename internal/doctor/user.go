@@ -8,7 +8,7 @@ import (
 	"kproxy/proxy"
 )
 
-// User is what the user has said, as far as fixes depend on it.
+// User has the user's options that fixes depend on.
 type User struct {
 	Addresses []string // for bootstrap
 	TLS       *proxy.UpstreamTLS

@@ -16,7 +16,8 @@ import (
 	"kproxy/proxy"
 )
 
-// Verdict is what is wrong with an address, in one word. The set is closed: --json prints these.
+// Verdict is the cause of an address's failure, in one word. The set is closed: --json prints
+// these.
 type Verdict string
 
 // The verdicts, by the step at which they are found.
@@ -25,7 +26,7 @@ const (
 	NameUnknown Verdict = "name_unknown"       // the name has no address
 	NameTimeout Verdict = "name_timeout"       // the name server does not respond
 	Wildcard    Verdict = "wildcard"           // 0.0.0.0 is advertised
-	NoAddress   Verdict = "address_invalid"    // what is advertised is no address
+	NoAddress   Verdict = "address_invalid"    // the advertised text is no address
 	BadID       Verdict = "id_invalid"         // the list of brokers has an id that stands for no one broker
 	Missing     Verdict = "missing_broker"     // replica lists name a broker that Metadata does not
 	Localhost   Verdict = "localhost"          // Connect, Itself: a broker elsewhere advertises localhost
@@ -244,7 +245,7 @@ func (c *Case) certRefused() Verdict {
 	return CertRefused
 }
 
-// ofPort is the verdict by what the port says, or another where it says nothing.
+// ofPort is the verdict by the port's protocol, or another where that is not known.
 func (c *Case) ofPort(otherwise Verdict) Verdict {
 	p := c.Peer
 	switch {

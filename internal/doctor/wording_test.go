@@ -62,7 +62,8 @@ func TestLinesForABroker(t *testing.T) {
 	}
 }
 
-// A file's PLAIN without TLS works, and the text says what it sends; a single broker is no "all".
+// A file's PLAIN without TLS works, and the text says that it sends the password; a single broker
+// is no "all".
 func TestPrintPlain(t *testing.T) {
 	for mechanism, want := range map[string]bool{"PLAIN": true, "SCRAM-SHA-256": false} {
 		r := &Report{Heard: true, Brokers: 1, User: User{File: "f", Addresses: []string{"b0:9092"}, SASL: &proxy.SASL{Mechanism: mechanism}}}

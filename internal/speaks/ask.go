@@ -23,7 +23,7 @@ const Patience = 600 * time.Millisecond
 // hearing bounds the wait for a reaction to one thing that was sent.
 const hearing = 1500 * time.Millisecond
 
-// Question is what is not known of a port.
+// Question describes a port whose protocol is not known.
 type Question struct {
 	// Dial opens a connection without TLS and without a login.
 	Dial func(ctx context.Context) (net.Conn, error)
@@ -141,7 +141,7 @@ func (q Question) inTLS(ctx context.Context, c *heard) Peer {
 		inside := &heard{Conn: secure}
 		p := inKafka(inside, true)
 		if p.Kind == Silent {
-			_ = c.SetDeadline(time.Now().Add(Patience)) // what a timeout of before has stopped
+			_ = c.SetDeadline(time.Now().Add(Patience)) // a read that an earlier timeout has stopped
 			p = ping(inside)
 			p.Secure = true
 		}

@@ -27,7 +27,7 @@ func serving(t *testing.T, serve func(c net.Conn)) (dial func(context.Context) (
 	}
 }
 
-// kafka answers one request over r and w as a broker or controller.
+// kafka responds to one request over r and w as a broker or controller.
 func kafka(r io.Reader, w io.Writer, payload []byte) {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil || binary.BigEndian.Uint32(size[:]) > 1000 {

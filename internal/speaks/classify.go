@@ -14,7 +14,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// MaxBytes is how much of what a port sends is looked at.
+// MaxBytes is how many of a port's bytes are examined.
 const MaxBytes = 512
 
 // Classify tells the protocol of the first bytes that a port sent, before or after it
@@ -57,7 +57,7 @@ type sign struct {
 var signs = []sign{
 	{HTTP, prefixed("HTTP/"), httpWords},
 	{HTTP, isHTTP2, nothing},
-	{HTTP, anyOf(htmlPrefixes...), nothing}, // of a server that answers HTTP/0.9
+	{HTTP, anyOf(htmlPrefixes...), nothing}, // of a server that speaks HTTP/0.9
 	{SSH, prefixed("SSH-"), line},
 	{ProxySent, anyOf("PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN"), line},
 	{ProxySent, prefixed("\r\n\r\n\x00\r\nQUIT\n"), nothing},
@@ -93,7 +93,7 @@ func anyOf(texts ...string) func([]byte) bool {
 
 func nothing([]byte) string { return "" }
 
-// line is the first line, up to what is not text.
+// line is the first line, up to the first byte that is not text.
 func line(b []byte) string {
 	text := strings.TrimSpace(string(b))
 	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }); i >= 0 {
@@ -238,7 +238,7 @@ func ClassifyResponse(payload []byte) Kind {
 }
 
 // isController reports whether the APIs are those of a controller's listener: it serves no
-// Metadata, and what brokers and other controllers ask of it.
+// Metadata, but the requests of brokers and other controllers.
 func isController(keys map[int16]bool) bool {
 	if keys[kmsg.Metadata.Int16()] {
 		return false

@@ -36,7 +36,7 @@ const (
 	Unknown     Kind = "unknown"         // it sent bytes of no protocol that is known
 	ClosesFirst Kind = "closes-at-once"  // it closes before anything was sent to it
 	Closes      Kind = "closes-on-bytes" // it closes when something is sent to it
-	Cut         Kind = "cut"             // it begins what looks like a Kafka response, and stops
+	Cut         Kind = "cut"             // it begins a Kafka response, and stops
 	Silent      Kind = "silent"          // it takes connections and sends nothing
 	Unreachable Kind = "unreachable"     // a further connection was not accepted
 )
@@ -94,7 +94,7 @@ func (p Peer) String() string {
 	return name
 }
 
-// Certificate is what a certificate says, cleaned for a screen.
+// Certificate has the fields of a certificate, cleaned for a screen.
 type Certificate struct {
 	Names      []string // of hosts, at most maxNames
 	More       int      // names that were left out

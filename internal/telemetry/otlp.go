@@ -126,8 +126,8 @@ func (o *OTLP) CheckFiles() error {
 	return errors.Join(errs...)
 }
 
-// secretsIn returns what no error may repeat of the headers: each value, and each word
-// of it, such as the token behind Bearer.
+// secretsIn returns the parts of the headers that no error may repeat: each value, and
+// each word of it, such as the token after Bearer.
 func secretsIn(headers map[string]string) []string {
 	var all []string
 	for _, value := range headers {
@@ -141,7 +141,8 @@ func secretsIn(headers map[string]string) []string {
 	return all
 }
 
-// exporter makes what pushes to the collector. It connects at the first push.
+// exporter makes the exporter that pushes to the collector. It connects at the first
+// push.
 func (o *OTLP) exporter(ctx context.Context, headers map[string]string, roots *x509.CertPool) (metric.Exporter, error) {
 	push := o.pushGRPC
 	if o.Protocol == HTTP {

@@ -21,7 +21,7 @@ import (
 	"kproxy/proxy"
 )
 
-// counts is a franz-go hook that counts what a client does.
+// counts is a franz-go hook that counts a client's requests.
 type counts struct {
 	connects, written, read atomic.Int64
 	requests                [kmsg.MaxKey + 1]atomic.Int64
@@ -40,7 +40,7 @@ func (c *counts) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, n int, _, _ time
 	c.requests[key].Add(1)
 }
 
-// OnBrokerRead counts the bytes of answers.
+// OnBrokerRead counts the bytes of responses.
 func (c *counts) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Duration, _ error) {
 	c.read.Add(int64(n))
 }
@@ -83,7 +83,7 @@ func TestPushedSumsAreTheClients(t *testing.T) {
 	}
 }
 
-// compare compares the last push with what the clients have counted.
+// compare compares the last push with the clients' counts.
 func compare(t *testing.T, c *fakeCollector, counted *counts) {
 	t.Helper()
 	push, authorization := c.last(t)
@@ -115,8 +115,8 @@ func compare(t *testing.T, c *fakeCollector, counted *counts) {
 	}
 }
 
-// startProxy starts a proxy and sends records through it. shutdown stops it and
-// returns what the client has counted.
+// startProxy starts a proxy and sends records through it. shutdown stops it and returns
+// the client's counts.
 func startProxy(t *testing.T) (p *proxy.Proxy, shutdown func() *counts) {
 	t.Helper()
 	var vpc, outside netlab.Network
@@ -183,7 +183,7 @@ func TestCollectorIsGone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := tel.Shutdown(ctx); err == nil {
-		t.Error("Shutdown delivered to nobody")
+		t.Error("Shutdown delivered to no collector")
 	}
 }
 
@@ -219,7 +219,7 @@ func TestBadOTLP(t *testing.T) {
 	}
 }
 
-// Files are read at start; what is wrong with them is said without their text.
+// Files are read at start; errors about them do not quote them.
 func TestBadFiles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {

@@ -87,7 +87,7 @@ func (c ClientConfig) CheckFiles() error {
 // as [Timeout]. The caller closes conn on any error.
 //
 // In TLS 1.3 a broker that refuses the client's certificate says so after the
-// handshake, where the first answer is read: see Explain.
+// handshake, where the first response is read: see Explain.
 func (c *Client) Handshake(ctx context.Context, conn net.Conn, host string) (*tls.Conn, error) {
 	config := c.current.Load().config
 	if config.ServerName == "" {

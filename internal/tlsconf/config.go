@@ -25,7 +25,7 @@ type KeyPair struct {
 	Key  string // unencrypted
 }
 
-// ServerConfig is what a listener shows its clients.
+// ServerConfig configures the TLS of a listener.
 type ServerConfig struct {
 	// Name is the listener's own, unique in the proxy and the same at every
 	// replica. Session tickets are bound to it.
@@ -76,7 +76,7 @@ func (e *FileError) Error() string { return e.Err.Error() }
 
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Fix says what to do.
+// Fix is the advice.
 func (e *FileError) Fix() string {
 	_, unread := errors.AsType[*fs.PathError](e.Err)
 	switch {
@@ -175,8 +175,8 @@ type ClientConfig struct {
 	// CA is a PEM file of the authorities that the brokers' certificates lead to.
 	// Empty: the system's, read once in the life of the process.
 	CA string
-	// Cert and Key are what the brokers are shown when they ask. Empty, both:
-	// nothing.
+	// Cert and Key are shown to brokers that ask for a certificate. Both empty: none is
+	// shown.
 	Cert, Key string
 	// ServerName is asked for, and looked for in the certificate, of every broker.
 	// Empty: the host that each broker advertises.

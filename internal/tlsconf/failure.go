@@ -38,11 +38,11 @@ const (
 // Error is a handshake that failed.
 type Error struct {
 	Failure Failure
-	Advice  string // what the reader of the log can do; may be empty
+	Advice  string // advice to the reader of the log; may be empty
 	Err     error
 }
 
-// Error is the failure and what crypto/tls says of it.
+// Error is the failure and the text of crypto/tls.
 func (e *Error) Error() string { return string(e.Failure) + ": " + e.Err.Error() }
 
 // Unwrap is the error of crypto/tls, or a [*NameError].
@@ -149,8 +149,8 @@ func alertOf(err error) (tls.AlertError, bool) {
 	return 0, false
 }
 
-// Shown returns the chain that the other side has shown in a handshake that failed for what
-// is in it, its own certificate first; nil where it was not for that.
+// Shown returns the chain that the other side has shown, its own certificate first, if the
+// handshake failed because of the chain; otherwise nil.
 func Shown(err error) []*x509.Certificate {
 	if failed, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return failed.UnverifiedCertificates
@@ -164,7 +164,7 @@ func isTimeout(err error) bool {
 }
 
 // isEnd reports whether the other side has closed its connection, in order or
-// not. What a broken connection is called differs by system.
+// not. The error of a broken connection differs by system.
 func isEnd(err error) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return false

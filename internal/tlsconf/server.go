@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Server is what a listener shows its clients. It is safe for concurrent use.
+// Server is a listener's side of TLS. It is safe for concurrent use.
 type Server struct {
 	*store
 }
@@ -79,7 +79,7 @@ func (c ServerConfig) tickets(m *material, before *generation) (*tls.Config, err
 	return newTickets(c.Name, m.authorities, m.ticketKeys)
 }
 
-// material is what the files of a ServerConfig hold.
+// material is the content of the files of a ServerConfig.
 type material struct {
 	chains      []tls.Certificate
 	clientCAs   *x509.CertPool
@@ -126,9 +126,9 @@ func (c ServerConfig) CheckFiles() error {
 	return err
 }
 
-// verifyClient makes what crypto/tls calls at the end of each handshake, resumed
-// ones included. There the certificate comes out of the ticket, and was verified
-// when that was made; it is verified again, by the authorities of now.
+// verifyClient makes the function that crypto/tls calls at the end of each handshake,
+// resumed ones included. In a resumed one the certificate comes from the ticket, and was
+// verified when that was made. It is verified again, by the present authorities.
 func (c ServerConfig) verifyClient(authorities *x509.CertPool) (func(tls.ConnectionState) error, error) {
 	allowed, err := compileSubjects(c.Subjects)
 	if err != nil {
@@ -162,9 +162,9 @@ func verifyAgain(chain []*x509.Certificate, authorities *x509.CertPool) error {
 	return nil
 }
 
-// Uncovered are those of the hosts, names or addresses, that clients would find
-// in no certificate of the Server's. An address has to be in the first: a client
-// asks for no server name where it was told an address.
+// Uncovered are those hosts, names or addresses, that no certificate of the Server's
+// covers. An address has to be in the first: a client that connects to an address asks
+// for no server name.
 func (s *Server) Uncovered(hosts []string) []string {
 	chains := s.current.Load().config.Certificates
 	return slices.DeleteFunc(slices.Clone(hosts), func(host string) bool {

@@ -22,7 +22,7 @@ func (e *SubjectError) Error() string {
 }
 
 // attributeTypes are the object identifiers of the attributes that have a short
-// name (RFC 4514, section 3, and what OpenSSL and Java write beside them).
+// name (RFC 4514, section 3, and those that OpenSSL and Java also use).
 var attributeTypes = map[string]string{
 	"CN":           "2.5.4.3",
 	"SERIALNUMBER": "2.5.4.5",
@@ -122,9 +122,8 @@ func (s subjects) check(certificate *x509.Certificate) error {
 	return &SubjectError{Subject: certificate.Subject.String()}
 }
 
-// matches reports whether each value of the attributes that are named fits, and
-// each of what is named is there. So a second CN beside one that fits does not
-// slip through.
+// matches reports whether each value of the named attributes fits, and each named
+// attribute is there. So a second CN beside one that fits is refused.
 func (p subjectPattern) matches(names []pkix.AttributeTypeAndValue) bool {
 	for oid, globs := range p {
 		used := make([]bool, len(globs))

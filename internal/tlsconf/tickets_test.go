@@ -35,8 +35,8 @@ func (l *lab) with(change func(*ServerConfig)) ServerConfig {
 func TestTickets(t *testing.T) {
 	l := newLab(t)
 	one, two, short := l.keyFile(t, "one", 1), l.keyFile(t, "two", 2), l.folder.Write(t, "other", bytes.Repeat([]byte{3}, 80))
-	// Whoever signs clients now signed the app's CA too: its certificate verifies
-	// by both, and only the ticket's binding tells them apart.
+	// The present authority of clients also signed the app's CA: its certificate verifies
+	// by both, and only the ticket's binding distinguishes them.
 	bundle := l.folder.Write(t, "bundle.pem", append(bytes.Clone(l.clients.PEM), certlab.NewAuthority(t, "more clients").PEM...))
 	keys := func(files ...string) func(*ServerConfig) { return func(c *ServerConfig) { c.TicketKeys = files } }
 	for _, row := range []struct {
@@ -162,7 +162,7 @@ func TestTicketKeyReplacedInItsFile(t *testing.T) {
 		now, before byte
 		resumed     bool
 	}{
-		{2, 1, true},  // the old one opens, and what it opened is sealed anew
+		{2, 1, true},  // the old key opens a ticket, which is sealed anew
 		{3, 2, true},  // so this is another ticket
 		{4, 5, false}, // and both are gone
 	} {
@@ -197,8 +197,8 @@ func TestResumedClientWithAnIntermediate(t *testing.T) {
 	}
 }
 
-// TestResumedChainIsVerifiedAgain asks the check itself: the ticket's binding
-// keeps it from ever being what refuses.
+// TestResumedChainIsVerifiedAgain asks the check itself: the ticket's binding always
+// refuses before it.
 func TestResumedChainIsVerifiedAgain(t *testing.T) {
 	l := newLab(t)
 	verify := mustServer(t, l.config, Events{}).current.Load().config.VerifyConnection

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status) //nolint:forbidigo // the command's status
 }
 
-// commands are what the test's binary does beside viatest.Command, by its first
+// commands are the roles of the test's binary beside viatest.Command, by its first
 // argument.
 var commands = map[string]func(args []string) int{
 	"arguments": func(args []string) int {

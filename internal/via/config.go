@@ -25,7 +25,7 @@ const (
 	KeyKnownHosts     = "via_known_hosts"
 )
 
-// Config says what a [Dialer] goes through. URL is required, and KnownHosts for
+// Config configures a [Dialer]. URL is required, and KnownHosts for
 // ssh.
 type Config struct {
 	// URL is socks5://, http://, https:// or ssh:// with [user@]host:port, or
@@ -59,7 +59,7 @@ type Config struct {
 	// twice this after it has died. 0: 15 s.
 	KeepAlive time.Duration
 
-	// OnStderr is told each line that a command writes to its standard error, from
+	// OnStderr is called with each line that a command writes to its standard error, from
 	// one goroutine for each connection, cut at 1,024 bytes. nil: none.
 	OnStderr func(target, line string)
 
@@ -143,10 +143,10 @@ const (
 	schemeExec  = "exec"
 )
 
-// cut keeps what is quoted of a URL to a scheme's length: the rest may be secret.
+// cut shortens a quoted URL to a scheme's length: the rest may be secret.
 func cut(scheme string) string { return scheme[:min(len(scheme), 16)] }
 
-// place is what a URL says, checked.
+// place is a checked URL.
 type place struct {
 	scheme, user string
 	host         string // without brackets
@@ -258,7 +258,7 @@ func newSSH(c Config, p place) (hop, error) {
 // newExec makes the Dialer of a command.
 func newExec(c Config, command string) (*Dialer, error) {
 	words, err := splitWords(command)
-	const fix = "write exec:CMD {host} {port}, with quotes around what has blanks or signs in it; " +
+	const fix = "write exec:CMD {host} {port}, with quotes around words that have blanks or signs in them; " +
 		"where a shell is needed, exec:sh -c 'CMD {host} {port}'"
 	switch {
 	case err != nil:
@@ -266,7 +266,7 @@ func newExec(c Config, command string) (*Dialer, error) {
 	case len(words) == 0:
 		return nil, &ConfigError{KeyVia, "there is no command", fix}
 	case strings.Contains(words[0], placeHost) || strings.Contains(words[0], placePort):
-		return nil, &ConfigError{KeyVia, "the command itself would be what a broker says", fix}
+		return nil, &ConfigError{KeyVia, "the command itself would be a broker's text", fix}
 	}
 	all := strings.Join(words[1:], " ")
 	for _, place := range []string{placeHost, placePort} {

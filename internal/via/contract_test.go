@@ -16,8 +16,8 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// The name of the broker is the far side's to resolve, both directions carry what
-// they are given, and the end of one is not that of the other.
+// The far side resolves the broker's name, both directions carry all bytes, and the end
+// of one is not that of the other.
 func TestBytesPassBothWays(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTargetRefused(t *testing.T) {
 				conn := r.connect(t, gone.Far())
 				_, err := conn.Read(make([]byte, 1))
 				if err == nil || errors.Is(err, io.EOF) || !bytes.Contains([]byte(err.Error()), []byte("first line | cannot reach")) {
-					t.Errorf("got %v, want the command's failure and what it said", err)
+					t.Errorf("got %v, want the command's failure and its output", err)
 				}
 				return
 			}
@@ -102,7 +102,7 @@ func TestProxyDroppedAndRestored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			if r.proxy == nil {
-				return // a command has no far side of its own; TestExecKilled has what is like it
+				return // a command has no far side of its own; TestExecKilled has the equivalent
 			}
 			b := viatest.Broker(t)
 			conn := r.connect(t, b.Far())
@@ -145,7 +145,7 @@ func TestDeadlines(t *testing.T) {
 			_ = conn.SetReadDeadline(time.Time{})
 			got := make([]byte, 6)
 			if _, err := io.ReadFull(conn, got); err != nil || string(got) != "second" {
-				t.Fatalf("got %q, %v; want what came meanwhile", got, err)
+				t.Fatalf("got %q, %v; want the bytes that came meanwhile", got, err)
 			}
 			_ = conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 			_, err := conn.Read(make([]byte, 1))
@@ -165,8 +165,8 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// A peer that does not read holds a Write back, a deadline ends the wait, and what
-// the Write has counted arrives.
+// A peer that does not read holds a Write back, a deadline ends the wait, and the bytes
+// that the Write has counted arrive.
 func TestWriteDeadline(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestWriteDeadline(t *testing.T) {
 	}
 }
 
-// Close wakes whoever reads or writes.
+// Close wakes a pending Read and a pending Write.
 func TestCloseWakes(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -308,7 +308,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	}
 }
 
-// What is not the proxy's protocol is said to be so, and bounded.
+// Bytes of another protocol are reported as such, and bounded.
 func TestHostileAnswers(t *testing.T) {
 	long := string(bytes.Repeat([]byte("A"), 1<<20))
 	tests := []struct {
@@ -381,8 +381,8 @@ func TestProxyUnreachable(t *testing.T) {
 	}
 }
 
-// What a broker calls itself goes to no proxy, and into no command, unless it is a
-// name or an address.
+// A broker's advertised host goes to no proxy, and into no command, unless it is a name
+// or an address.
 func TestTargetInvalid(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {

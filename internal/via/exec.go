@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// What stands in a command's words for the broker. An IPv6 host is without
+// The placeholders for the broker in a command's words. An IPv6 host is without
 // brackets, as OpenSSH's %h is.
 const (
 	placeHost = "{host}"
@@ -24,8 +24,8 @@ const (
 )
 
 const (
-	// execGrace is how long a command has between SIGTERM and SIGKILL: enough for
-	// what ends a session at a cloud's API.
+	// execGrace is how long a command has between SIGTERM and SIGKILL: enough to end a
+	// session at a cloud's API.
 	execGrace = 2 * time.Second
 
 	// execStatus is how long the end of a command's output waits for the end of the
@@ -94,8 +94,8 @@ type process struct {
 	status error // of the command, once it has ended
 }
 
-// start starts cmd with pipes of its own. Of what it opens, nothing is left open on
-// failure.
+// start starts cmd with pipes of its own. On failure it closes everything that it has
+// opened.
 func start(cmd *exec.Cmd) (*process, error) {
 	var all []*os.File
 	pipe := func() (r, w *os.File, err error) {
@@ -149,7 +149,7 @@ func (p *process) keep(line string) {
 	p.lines = p.lines[max(0, len(p.lines)-keepStderrLine):]
 }
 
-// Read reads what the command says. Where it has failed, its end is an error with
+// Read reads the command's output. If the command has failed, the end is an error with
 // its status and the last lines of its standard error.
 func (p *process) Read(b []byte) (int, error) {
 	n, err := p.stdout.Read(b)
@@ -163,8 +163,8 @@ func (p *process) Read(b []byte) (int, error) {
 	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
-	// A command may close its output before it ends, and its status is not known
-	// before it has; or it still takes what is written.
+	// A command may close its output before it ends, and its status is not known before
+	// that. Or it may still accept input.
 	if !p.over(execStatus) {
 		return n, err
 	}
@@ -172,8 +172,8 @@ func (p *process) Read(b []byte) (int, error) {
 }
 
 // guard ends reading when the command has failed and something that it has left behind
-// holds its output: no broker is there then. What is left of a command that has ended
-// well may be what carries the connection.
+// holds its output: no broker is there then. Processes that a successful command has left
+// behind may carry the connection.
 func (p *process) guard(exit *os.File) {
 	defer exit.Close()
 	if !awaitFailure(exit) {
@@ -262,8 +262,8 @@ func (p *process) terminate() bool {
 	return !p.ended
 }
 
-// end kills what is left of the command, reaps it, and waits for listen. status is
-// the command's.
+// end kills the remaining processes of the command, reaps it, and waits for listen.
+// status is the command's.
 func (p *process) end() (status error) {
 	p.ending.Lock()
 	defer p.ending.Unlock()

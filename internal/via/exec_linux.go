@@ -55,7 +55,7 @@ func statusOf(info *unix.Siginfo) int32 {
 	return *(*int32)(unsafe.Add(unsafe.Pointer(info), union+8)) //nolint:gosec // within the 128 bytes of a siginfo_t
 }
 
-// readNow reads what a pipe holds, and does not wait.
+// readNow reads the bytes in a pipe, and does not wait.
 func readNow(f *os.File, b []byte) (n int) {
 	if f.SetReadDeadline(time.Time{}) != nil {
 		return 0

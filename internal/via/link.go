@@ -90,7 +90,7 @@ func (l *link) ask() *check {
 	return l.next
 }
 
-// alive says whether the far side answers a question that is put after now.
+// alive reports whether the far side responds to a request that is sent after now.
 func (l *link) alive() bool {
 	c := l.ask()
 	select {
@@ -101,12 +101,12 @@ func (l *link) alive() bool {
 	}
 }
 
-// ping asks the far side for any answer; OpenSSH refuses the request, which is one.
+// ping asks the far side for any response; OpenSSH refuses the request, which is one.
 // A link on which nothing at all has come for an interval is closed. Slow is not
-// dead: an answer may stand behind megabytes, and each of them is a sign of life.
+// dead: a response may stand behind megabytes, and each of them is a sign of life.
 func (l *link) ping() error {
 	answered := make(chan error, 1)
-	go func() { // ends with the answer, or with the link
+	go func() { // ends with the response, or with the link
 		_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
 		answered <- err
 	}()
@@ -136,7 +136,7 @@ type directTCPIP struct {
 }
 
 // open opens a channel to t. The library cannot take an open back: where ctx ends
-// first, the far side's answer is awaited in the background, and the channel closed
+// first, the far side's response is awaited in the background, and the channel closed
 // then.
 func (l *link) open(ctx context.Context, t target) (stream, error) {
 	type opened struct {
@@ -144,7 +144,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		err     error
 	}
 	answer := make(chan opened) // without room: either it is taken, or ctx has ended
-	go func() {                 // ends with the far side's answer, or with the link
+	go func() {                 // ends with the far side's response, or with the link
 		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
 			Host: t.host, Port: uint32(t.port), Originator: "127.0.0.1",
 		}))
@@ -170,14 +170,14 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		}
 		return o.channel, nil
 	case <-ctx.Done():
-		if l.wire.received.Load() == received { // no answer to ask either
+		if l.wire.received.Load() == received { // no response to ask either
 			return nil, fail(OutcomeProxyUnreachable, ctx.Err())
 		}
 		return nil, fail(OutcomeTargetUnreachable, ctx.Err())
 	}
 }
 
-// openError says what the far side's refusal means.
+// openError translates the far side's refusal.
 func (l *link) openError(err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
@@ -207,7 +207,7 @@ func (c *sshChannel) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watched counts what comes.
+// watched counts incoming bytes.
 type watched struct {
 	net.Conn
 	received atomic.Int64 // bytes

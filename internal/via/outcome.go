@@ -15,7 +15,7 @@ const (
 	OutcomeCredentials       Outcome = "via_credentials"        // a key, a password or the agent cannot be used; nothing was sent
 	OutcomeProxyUnreachable  Outcome = "via_proxy_unreachable"  // no connection to the proxy, or no word from it; the command does not start
 	OutcomeProxyUntrusted    Outcome = "via_proxy_untrusted"    // its host key or certificate is not the one that is known
-	OutcomeProxyProtocol     Outcome = "via_proxy_protocol"     // its answer is not of its protocol, or it hung up instead
+	OutcomeProxyProtocol     Outcome = "via_proxy_protocol"     // its response is not of its protocol, or it hung up instead
 	OutcomeLoginRefused      Outcome = "via_login_refused"      // it wants another login, or one at all
 	OutcomeTargetRefused     Outcome = "via_target_refused"     // it does not allow a connection to host:port
 	OutcomeTargetUnreachable Outcome = "via_target_unreachable" // it cannot reach host:port, or says nothing while it tries
@@ -41,7 +41,7 @@ func (o Outcome) text() string {
 	case OutcomeProxyUntrusted:
 		return "the proxy is not the one that is known"
 	case OutcomeProxyProtocol:
-		return "no usable answer from the proxy"
+		return "no usable response from the proxy"
 	case OutcomeLoginRefused:
 		return "the proxy refuses the login"
 	case OutcomeTargetRefused:
@@ -73,7 +73,7 @@ func (e *Error) Error() string {
 // Unwrap is the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure is what a hop says of a dial; Dialer adds both ends to it.
+// failure is a hop's error of a dial; Dialer adds both ends to it.
 type failure struct {
 	outcome Outcome
 	err     error
@@ -86,8 +86,8 @@ func fail(o Outcome, err error) error { return &failure{outcome: o, err: err} }
 
 func failf(o Outcome, format string, args ...any) error { return fail(o, fmt.Errorf(format, args...)) }
 
-// explain turns a hop's error into the caller's. The context's end outranks what
-// it made of the connection: "i/o timeout" tells less than who gave up.
+// explain turns a hop's error into the caller's. The context's end takes precedence over
+// the error that it caused: it says more than "i/o timeout".
 func explain(ctx context.Context, via, target string, err error) *Error {
 	e := &Error{Via: via, Target: target, Outcome: OutcomeProxyUnreachable, Err: err}
 	if f, ok := errors.AsType[*failure](err); ok {

@@ -146,7 +146,7 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-// holdings are what must not grow: goroutines, descriptors, children.
+// holdings are counts that must not grow: goroutines, descriptors, children.
 type holdings struct{ goroutines, files int }
 
 func held() holdings {

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// socksHop goes through a SOCKS5 proxy. The protocol is x/net/proxy's; what is
-// here reads from the proxy's answers which hop failed, because the library says
-// it as text only.
+// socksHop goes through a SOCKS5 proxy. The protocol is x/net/proxy's. The code here
+// finds the failed hop from the proxy's responses, because the library reports it as text
+// only.
 type socksHop struct {
 	connect  proxyDial
 	address  string
@@ -120,7 +120,7 @@ func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
 	return judgeReply(reply, silent, err)
 }
 
-// judgeReply reads the answer to the request to connect.
+// judgeReply reads the response to the request to connect.
 func judgeReply(reply []byte, silent bool, err error) error {
 	switch {
 	case silent:

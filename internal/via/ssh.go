@@ -40,7 +40,7 @@ type sshHop struct {
 	link    *link
 	attempt *attempt
 
-	tasks sync.WaitGroup // attempts, and what watches links; started under mu
+	tasks sync.WaitGroup // attempts, and the watchers of links; started under mu
 }
 
 // attempt is a link in the making. done is closed when link and err stand.
@@ -193,7 +193,7 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	case err == nil && !ended:
 		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive, login.secrets), nil
 	case err == nil:
-		_ = client.Close() // the context has closed what carries it
+		_ = client.Close() // the context has closed its connection
 	}
 	_ = wire.Close()
 	err = foreign.Error(err, login.secrets...) // the host's own words may be in it
@@ -211,7 +211,7 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	}
 }
 
-// credentials are what a login goes by. release must be called once that is done.
+// credentials are the secrets of a login. release must be called once that is done.
 type credentials struct {
 	methods []ssh.AuthMethod
 	release func()
@@ -267,7 +267,7 @@ func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 func (h *sshHop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 	if err != nil {
-		return fmt.Errorf("the SSH agent does not answer: %w", err)
+		return fmt.Errorf("the SSH agent does not respond: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // an agent may ask a person
 	release := func() { stop(); _ = conn.Close() }
@@ -304,8 +304,8 @@ func loginRefused(err error, keys int) error {
 		err, keys, usualTries, KeyKeyFile)
 }
 
-// publicKey returns the public key of the key file, if there is one and that is what it
-// holds, and else nil.
+// publicKey returns the public key in the key file, or nil if there is no file or it
+// holds something else.
 func (h *sshHop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	if h.key == "" {
 		return nil, nil
@@ -316,7 +316,7 @@ func (h *sshHop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey(files.WithoutBOM(text))
 	if err != nil {
-		return nil, nil //nolint:nilerr // it is a private key, or signer says what is wrong
+		return nil, nil //nolint:nilerr // it is a private key, or signer reports the mistake
 	}
 	return key, nil
 }
@@ -354,7 +354,7 @@ func (h *sshHop) signer(ctx context.Context) (ssh.Signer, error) {
 
 var errEncrypted = errors.New("the key is encrypted, and there is no passphrase file")
 
-// checkLogin finds what can be found of a login without connecting.
+// checkLogin finds the mistakes in a login that show without connecting.
 func (h *sshHop) checkLogin() error {
 	if h.passphrase != "" && h.key == "" {
 		return &ConfigError{KeyPassphraseFile, "there is no key that it could be the passphrase of", "name the key with " + KeyKeyFile}
@@ -423,12 +423,12 @@ func (h *sshHop) hostKeys(ctx context.Context) (*knownhosts.HostKeyDB, error) {
 // maxKnownHosts bounds a file of known hosts: 16 MiB are some 40,000 keys.
 const maxKnownHosts = 16 << 20
 
-// keyscan is the command that makes the line, with what it cannot know.
+// keyscan is the command that makes the line, with placeholders for unknown values.
 func (h *sshHop) keyscan(file string) string {
 	return fmt.Sprintf("ssh-keyscan -p %d %s >> %s, and compare the key with the one that its administrator gives", h.place.port, h.place.host, file)
 }
 
-// untrusted says what is wrong with a host's key, and what to do.
+// untrusted is the error about a host's key, with advice.
 func (h *sshHop) untrusted(err error) error {
 	key, ok := errors.AsType[*xknownhosts.KeyError](err)
 	switch {

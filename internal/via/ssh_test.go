@@ -76,7 +76,7 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		got, err := outcome(t, ctx, r.Dialer, b.Far())
 		cancel()
-		if i > 0 && got != via.OutcomeProxyUnreachable { // during the first, what was on its way may come
+		if i > 0 && got != via.OutcomeProxyUnreachable { // during the first, bytes under way may come
 			t.Errorf("got %s (%v), want %s: it is not the broker that is silent", got, err, via.OutcomeProxyUnreachable)
 		}
 	}

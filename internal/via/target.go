@@ -10,9 +10,9 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// hostName is what may be handed to a proxy or into a command's arguments as a
-// name. It comes from a broker's answer: no character of it may mean anything to
-// a shell, and a hyphen in front would make it an option.
+// hostName matches the names that may be passed to a proxy or into a command's arguments.
+// It comes from a broker's response: no character of it may mean anything to a shell, and
+// a hyphen in front would make it an option.
 var hostName = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 
 // target is where a dial is to end, checked.

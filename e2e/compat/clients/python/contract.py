@@ -1,4 +1,4 @@
-"""What every Python client program has in common.
+"""The common part of the Python client programs.
 
 Its flags, its one JSON object, its exit codes, and the works that are the same
 for each library once it can send a record and read one. The contract itself,
@@ -19,10 +19,10 @@ import traceback
 
 DONE, FAILED, USAGE, NOT_OFFERED = 0, 1, 2, 3
 
-GRACE = 5.0  # what a work may take to end after its timeout
+GRACE = 5.0  # the time for a work to end after its timeout
 SURPLUS = 1.0  # how long a consumer waits for records that should not come
 JOIN_PAUSE = 0.5  # a rebalance is to end before churn begins another
-SETTLE = 10.0  # what brokers take to learn what one of them was told
+SETTLE = 10.0  # the time for brokers to learn of a change at one of them
 PER_TRANSACTION, ABORT_EVERY = 10, 3
 
 
@@ -31,7 +31,7 @@ class NotOffered(Exception):
 
 
 class Client:
-    """One library, as far as the contract goes. What is None is not offered."""
+    """One library, as far as the contract goes. A function that is None is not offered."""
 
     name = ""
     transaction = None  # (options, result)
@@ -58,7 +58,7 @@ class Client:
         raise NotOffered("the library does not consume")
 
     def addresses(self, o):
-        """What the library was told of the brokers: host:port, each."""
+        """The brokers' addresses that the library got, as host:port."""
         return []
 
 
@@ -304,7 +304,7 @@ class Group:
 
 
 class Member(threading.Thread):
-    """Ends when it is told to leave."""
+    """Ends when it is asked to leave."""
 
     def __init__(self, group, instance):
         super().__init__(daemon=True)

@@ -30,7 +30,7 @@ func main() {
 	})
 }
 
-// headroom is what a record's batch and request need beside its value.
+// headroom is the size of a record's batch and request without its value.
 const headroom = 64 << 10
 
 // newClient makes a client and has it log in, so that a refused login is its

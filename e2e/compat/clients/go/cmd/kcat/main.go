@@ -71,7 +71,7 @@ func flags(o *contract.Options, more ...string) []string {
 	return append(f, more...)
 }
 
-// metadata is what kcat -L -J prints.
+// metadata is the output of kcat -L -J.
 type metadata struct {
 	Controller int `json:"controllerid"`
 	Brokers    []struct {

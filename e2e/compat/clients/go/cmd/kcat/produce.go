@@ -17,25 +17,25 @@ import (
 	"compatclients/internal/contract"
 )
 
-// headroom is what a record's batch and request need beside its value.
+// headroom is the size of a record's batch and request without its value.
 const headroom = 64 << 10
 
-// inputBlock is what kcat reads its input in. Records that are to be sent at
-// once, and not with those that follow, are padded to it; even so kcat tells of
-// each only when the next one comes, or the end.
+// inputBlock is the block size in which kcat reads its input. Records that are to be sent
+// at once, and not with those that follow, are padded to it. Even so kcat reports each
+// only when the next one comes, or the end.
 const inputBlock = 1 << 10
 
 // producer is a kcat -P. It says of every record whether it was stored, though
-// not of which: the oldest one without an answer is as good as any.
+// not of which: the oldest one without a response is as good as any.
 type producer struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	lines int        // the length of each is a multiple of this
-	ended chan error // what kcat ended with, once
+	ended chan error // kcat's exit error, once
 
 	mu      sync.Mutex
 	waiting []func(error)
-	stderr  strings.Builder // what is not about one record
+	stderr  strings.Builder // output that is not about one record
 }
 
 func produceFlags(o *contract.Options) []string {
@@ -105,7 +105,7 @@ func (p *producer) answer(err error) {
 	}
 }
 
-// Said is what kcat has told of authorization beside records: librdkafka's error
+// Said is kcat's output about authorization apart from records: librdkafka's error
 // callback prints it.
 func (p *producer) Said() string {
 	for line := range strings.Lines(p.said()) {
@@ -138,8 +138,8 @@ func (p *producer) Close(context.Context) error {
 	return <-p.ended    // which it is when ctx ends, too
 }
 
-// onTheirWay is what records are given to leave, so that there is something to
-// abort: kcat tells nothing of them before its input goes on.
+// onTheirWay is the time for records to leave, so that there is something to abort: kcat
+// reports nothing about them before its input goes on.
 const onTheirWay = 300 * time.Millisecond
 
 // transaction runs one kcat for each transaction. The end of its input commits;

@@ -44,7 +44,7 @@ func consume(ctx context.Context, o *contract.Options, _ string, each func([]byt
 		if ctx.Err() != nil {
 			return reader.Close()
 		}
-		if err != nil { // ReadMessage says what the Reader could not do this time, and the next call goes on
+		if err != nil { // ReadMessage reports a failure of the Reader, and the next call goes on
 			fmt.Fprintln(os.Stderr, "read:", err)
 			time.Sleep(100 * time.Millisecond)
 			continue

@@ -74,7 +74,7 @@ func (b bearer) Start(context.Context) (sasl.StateMachine, []byte, error) {
 	return b, []byte("n,,\x01auth=Bearer " + jwt + "\x01\x01"), err
 }
 
-// Next ends the exchange, or hears what is wrong with the token.
+// Next ends the exchange, or gets the error about the token.
 func (bearer) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
 	if len(challenge) > 0 {
 		return false, nil, fmt.Errorf("OAUTHBEARER: %s", challenge)
