@@ -87,7 +87,7 @@ var leftAlone = map[field]string{
 }
 
 // looksLikeAddress matches the names that Kafka's schemas give to addresses.
-// Upper case, so that SupportedFeatures has no port.
+// They begin in upper case, so that SupportedFeatures does not match port.
 var looksLikeAddress = regexp.MustCompile(`Host|Port|Endpoint|Listener|Address|Url|URL|Uri|URI`)
 
 // addressFields walks kmsg's type of one response.
@@ -224,7 +224,7 @@ func checkDocRow(t *testing.T, heading string, key int16, name string) {
 	}
 }
 
-// Whatever else happens to a response, no broker's name gets through it.
+// No broker's name passes, whatever else happens to a response.
 func TestNoAddressPasses(t *testing.T) {
 	g := newGenerator(7)
 	r := telling("proxy.example")
@@ -247,7 +247,7 @@ func TestNoAddressPasses(t *testing.T) {
 	}
 }
 
-// rewriteAll rewrites a payload by whatever treatment it has.
+// rewriteAll rewrites a payload by its treatment.
 func rewriteAll(tb testing.TB, r *Rewriter, key, version int16, payload []byte, fixed bool) []byte {
 	tb.Helper()
 	switch TreatmentOf(key, version) {

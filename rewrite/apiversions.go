@@ -21,7 +21,7 @@ const (
 // the newest known version, in place. An API of which no version is understood is left
 // out, and so are those that this build does not know, and those that Hidden names.
 // Minimums stay: Kafka 4 says Produce 0 although it takes 3 and later, because librdkafka
-// switches compression off otherwise (KAFKA-18659).
+// disables compression otherwise (KAFKA-18659).
 //
 // An API that is refused stays, at the versions that a response can refuse. Clients infer
 // a broker's features from the list: librdkafka reads no record in the format of Kafka
@@ -31,7 +31,7 @@ const (
 func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, error) {
 	rd := wire.NewReader(payload)
 	if code := rd.Int16(); rd.Err() == nil && code == kerr.UnsupportedVersion.Code {
-		return payload, Notes{}, nil // in the layout of v0 whatever was asked; the client asks again
+		return payload, Notes{}, nil // in the layout of v0 whatever version was asked for; the client asks again
 	}
 	flexible := version >= 3
 	n := rd.ArrayLen(flexible)
@@ -93,8 +93,8 @@ func (r *Rewriter) limit(key, low, high int16, isRefused bool) (limit int16, ok 
 	return high, r.UnknownAPIs || Known(key)
 }
 
-// tagFinalizedFeatures is the number of the tag with the features that the
-// cluster has switched on (KIP-584).
+// tagFinalizedFeatures is the number of the tag with the cluster's finalized features
+// (KIP-584).
 const tagFinalizedFeatures = 2
 
 // transactionVersion returns the level at which an ApiVersions response finalizes
@@ -127,9 +127,9 @@ func AnswersAPIVersions(key, version int16) bool {
 	return key == kmsg.ApiVersions.Int16() && (version < 0 || version > apiVersionsMax)
 }
 
-// AppendUnsupportedAPIVersions appends the payload of the response that says which
-// versions of ApiVersions are understood: UNSUPPORTED_VERSION in the layout of
-// v0, with one entry for ApiVersions itself (KIP-511). Clients ask again.
+// AppendUnsupportedAPIVersions appends the payload of the response with the supported
+// versions of ApiVersions: UNSUPPORTED_VERSION in the layout of v0, with one entry for
+// ApiVersions itself (KIP-511). Clients ask again.
 func AppendUnsupportedAPIVersions(dst []byte) []byte {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.ErrorCode = kerr.UnsupportedVersion.Code

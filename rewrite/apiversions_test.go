@@ -14,7 +14,7 @@ import (
 // api is an entry of an ApiVersions response.
 type api struct{ key, low, high int16 }
 
-// apiAnswer is a response with features, and tags wherever there can be some.
+// apiAnswer is a response with features, and tags in every possible place.
 func apiAnswer(version int16, apis ...api) *kmsg.ApiVersionsResponse {
 	resp := newResponse(18, version).(*kmsg.ApiVersionsResponse)
 	for i, a := range apis {
@@ -129,9 +129,8 @@ func TestApiVersionsHides(t *testing.T) {
 }
 
 // An API that a listener refuses stays, at the versions that a response can refuse:
-// librdkafka takes its own record format from Produce's. Its minimum stays as the
-// broker says. Without such a version it is left out, and no note says so: nothing
-// is missing that a newer build would bring.
+// librdkafka takes its own record format from Produce's. Its minimum stays the broker's.
+// Without such a version it is left out, without a note: a newer build would not add it.
 func TestApiVersionsShowsWhatIsRefused(t *testing.T) {
 	refused := map[int16]bool{0: true, 2: true, 22: true, 38: true, 43: true, 58: true}
 	r := &Rewriter{
@@ -165,8 +164,7 @@ func TestApiVersionsTxnNotLoweredWhereProduceIsRefused(t *testing.T) {
 	}
 }
 
-// Of so many entries that their count takes two bytes, so few are left that it
-// takes one.
+// The count of entries takes two bytes before and one after.
 func TestApiVersionsCountShrinks(t *testing.T) {
 	var many []api
 	for i := range int16(200) {
@@ -184,7 +182,7 @@ func TestApiVersionsCountShrinks(t *testing.T) {
 	}
 }
 
-// A broker that does not know the version asked for responses in the layout of v0,
+// A broker that does not know the requested version responds in the layout of v0,
 // newer ones with an entry of their own versions (KIP-511).
 func TestApiVersionsUnsupportedVersion(t *testing.T) {
 	for asked := range int16(apiVersionsMax + 1) {
@@ -291,7 +289,7 @@ func TestApiVersionsTxnLowered(t *testing.T) {
 	}
 }
 
-// Broken features say nothing, take no time, and pass.
+// Broken features are ignored, take no time, and pass.
 func TestApiVersionsBrokenFeatures(t *testing.T) {
 	front := "\x00\x00\x02\x00\x00\x00\x00\x00\x0e\x00" + "\x00\x00\x00\x00" // Produce 0 to 14, throttle time
 	for _, tags := range []string{
@@ -306,7 +304,7 @@ func TestApiVersionsBrokenFeatures(t *testing.T) {
 	}
 }
 
-// The response of the proxy's own is one that every client knows from brokers.
+// The proxy's own response equals that of brokers.
 func TestAppendUnsupportedAPIVersions(t *testing.T) {
 	got := AppendUnsupportedAPIVersions([]byte("before"))
 	want := binary.BigEndian.AppendUint16([]byte("before\x00\x23\x00\x00\x00\x01\x00\x12\x00\x00"), apiVersionsMax)

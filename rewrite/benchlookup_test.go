@@ -6,9 +6,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Each request is asked whether its header is flexible, each response how it is
-// treated: the first entries of the table, the last, and APIs that it does not
-// have.
+// Each request needs a lookup of its header's flexibility, each response one of its
+// treatment: the first entries of the table, the last, and unknown APIs.
 func BenchmarkLookups(b *testing.B) {
 	for _, c := range []struct {
 		name         string

@@ -50,7 +50,7 @@ func TestDecodeReadsWhatKmsgWrites(t *testing.T) {
 	}
 }
 
-// A count that is a lie costs nothing, wherever it stands.
+// A false count costs nothing, wherever it is.
 func TestDecodeTrustsNoCount(t *testing.T) {
 	g := newGenerator(2)
 	for _, a := range decodable() {
@@ -120,7 +120,7 @@ func TestOnlyDecodeLetsKmsgRead(t *testing.T) {
 		}
 		name := filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
 		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != ".." || name == "e2e" || name == "bench" || name == "vendor") {
-			return filepath.SkipDir // these are no part of the product
+			return filepath.SkipDir // these are not part of the product
 		}
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return nil

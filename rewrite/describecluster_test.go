@@ -12,8 +12,8 @@ import (
 
 const describeClusterMax = 2
 
-// cluster is a response that names brokers, every third one fenced, with tags
-// wherever there can be some.
+// cluster is a response that names brokers, every third one fenced, with tags in every
+// possible place.
 func cluster(version int16, brokers ...Broker) *kmsg.DescribeClusterResponse {
 	resp := newResponse(60, version).(*kmsg.DescribeClusterResponse)
 	resp.ThrottleMillis = 5
@@ -94,7 +94,7 @@ func TestDescribeClusterFenced(t *testing.T) {
 	}
 }
 
-// A response that lists controllers is none of a broker's listener.
+// A response that lists controllers does not come from a broker's listener.
 func TestDescribeClusterOfControllers(t *testing.T) {
 	for version := int16(1); version <= describeClusterMax; version++ {
 		for _, endpointType := range []int8{2, 0, -1, 3} {

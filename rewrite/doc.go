@@ -22,7 +22,7 @@
 //
 // # Which responses carry a broker's address
 //
-// Seven do, that clients dial; key and name, where, and how it is treated:
+// Seven have addresses that clients dial; key and name, place, and treatment:
 //
 //	 0 Produce           tag NodeEndpoints, last in the frame (KIP-951)   Walk, flexible versions
 //	 1 Fetch             tag NodeEndpoints, last in the frame (KIP-951)   Walk, flexible versions
@@ -36,7 +36,7 @@
 // write it in every flexible version, and librdkafka follows it there, so every
 // flexible version is walked.
 //
-// Two more have addresses that clients are shown, and do not dial. They lose them:
+// Two more have addresses that clients do not dial. These are removed:
 //
 //	32 DescribeConfigs   values of listeners, advertised.listeners, controller.quorum.voters,
 //	                     controller.quorum.bootstrap.servers, zookeeper.connect, of their predecessors, of names with such an end, and of their synonyms: null and
@@ -63,7 +63,7 @@
 //	88 StreamsGroupHeartbeat   UserEndpoint: application.server of Streams applications (KIP-1071)
 //	89 StreamsGroupDescribe    ClientHost and UserEndpoint of members
 //
-// Texts are not looked into: error messages, racks, the documentation of settings,
+// Texts are not examined: error messages, racks, the documentation of settings,
 // tags that this build does not know, data that clients keep at brokers for each other.
 //
 // A test walks kmsg's types and fails when a field that looks like an address

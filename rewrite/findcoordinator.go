@@ -35,8 +35,8 @@ func (r *Rewriter) findCoordinator(version int16, payload []byte) ([]byte, Notes
 	return resp.AppendTo(append(make([]byte, 0, len(payload)), header...)), notes, nil
 }
 
-// coordinator points at the fields of one coordinator, wherever the version
-// has them.
+// coordinator points at the fields of one coordinator, which lie in different places by
+// version.
 type coordinator struct {
 	errorCode  *int16
 	node, port *int32

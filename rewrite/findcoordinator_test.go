@@ -85,7 +85,7 @@ func TestFindCoordinatorOfThreeKeys(t *testing.T) {
 	}
 }
 
-// A coordinator without an endpoint is not left out but said to be unavailable:
+// A coordinator without an endpoint is not left out but reported as unavailable:
 // clients wait for a response to each key, and ask again.
 func TestFindCoordinatorDropped(t *testing.T) {
 	for version := range int16(findCoordinatorMax + 1) {
@@ -129,7 +129,7 @@ func TestFindCoordinatorNoKeys(t *testing.T) {
 // same reports whether got is b itself, not a copy of it.
 func same(got, b []byte) bool { return len(got) == len(b) && &got[0] == &b[0] }
 
-// A response that is decoded whole is broken where it is cut.
+// A response that is decoded whole is malformed if it is cut.
 func TestWholeTruncated(t *testing.T) {
 	g := newGenerator(11)
 	for _, key := range []int16{10, 60} {
@@ -145,7 +145,7 @@ func TestWholeTruncated(t *testing.T) {
 	}
 }
 
-// kmsg takes counts on trust. Neither time nor memory may follow from them.
+// kmsg trusts counts. Neither time nor memory may depend on them.
 func TestWholeLies(t *testing.T) {
 	const many, most = "\xff\xff\xff\xff\x0f", "\xff\xff\xff\x07"
 	megabyte := string(make([]byte, 1<<20))

@@ -24,7 +24,7 @@ func pick(n uint8) (key, version int16) {
 }
 
 // tooWide reports whether b has bytes that kmsg may take for a count of
-// many thousands, over which it loops whatever is left to read (see intact).
+// many thousands, over which it loops even without bytes left (see intact).
 func tooWide(b []byte) bool {
 	const wide = 2
 	run := 0
@@ -56,7 +56,7 @@ func canonical(key, version int16, payload []byte) (resp kmsg.Response, ok bool)
 	return resp, canonicalTags(header) && bytes.Equal(encode(resp, header), payload)
 }
 
-// canonicalTags reports whether a header's tags are written in the shortest way.
+// canonicalTags reports whether a header's tags are written in the shortest form.
 func canonicalTags(header []byte) bool {
 	b, small := header, true
 	uvarint := func() uint64 {

@@ -63,7 +63,7 @@ func (g generator) response(key, version int16) kmsg.Response {
 	return resp
 }
 
-// optional are structures in tags: a broker leaves them out unless it means it.
+// optional are structures in tags, which a broker leaves out unless they are set.
 var optional = []string{"DivergingEpoch", "CurrentLeader", "SnapshotID"}
 
 // fill fills v, a field of that name.
@@ -112,7 +112,7 @@ func (g generator) fill(v reflect.Value, name string) {
 	}
 }
 
-// length says how long an array of that name is; -1 is null.
+// length returns the length of an array of that name; -1 is null.
 func (g generator) length(name string) int {
 	switch name {
 	case "Topics":
@@ -177,7 +177,7 @@ func (g generator) tags() kmsg.Tags {
 
 func (g generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 
-// brokerHost is the name that a broker tells.
+// brokerHost is the host that a broker advertises.
 func brokerHost(n int) string { return fmt.Sprintf("%s%d.vpc.invalid", leaked, n) }
 
 // leaked is a text that no client may get, and that occurs nowhere else in a response.

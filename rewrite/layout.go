@@ -42,8 +42,8 @@ func join(parts ...layout) layout {
 	return l
 }
 
-// layouts holds the layout of every response with treatment Walk, and of those
-// that intact goes over: they end where their tail begins.
+// layouts holds the layout of every response with treatment Walk, and of those that
+// intact checks: they end at the beginning of the tail.
 var layouts = map[int16][]layout{
 	kmsg.Produce.Int16():          byVersion(produceLayout, 9, 13),
 	kmsg.Fetch.Int16():            byVersion(fetchLayout, 12, 18),

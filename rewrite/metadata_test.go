@@ -17,8 +17,7 @@ import (
 
 const metadataMax = 13
 
-// metadata is a response with n brokers, topics, and tags wherever there can be
-// some.
+// metadata is a response with n brokers, topics, and tags in every possible place.
 func metadata(version int16, n int, rack *string, tags bool) *kmsg.MetadataResponse {
 	g := newGenerator(uint64(n))
 	resp := g.response(kmsg.Metadata.Int16(), version).(*kmsg.MetadataResponse)
@@ -185,7 +184,7 @@ func TestHeadTellsTranslate(t *testing.T) {
 	}
 }
 
-// Translate hears whose brokers they are, from v2 on. The id stays as it is.
+// Translate gets the cluster id, from v2 on. The id is not changed.
 func TestHeadTellsClusterID(t *testing.T) {
 	for version := range int16(metadataMax + 1) {
 		for _, id := range []*string{nil, new(""), new("MkU3OEVBNTcwNTJENDM2Qk"), new(strings.Repeat("i", 126)), new(strings.Repeat("i", 127)), new(strings.Repeat("i", 300))} {
@@ -290,7 +289,7 @@ func TestHeadIgnoresTopics(t *testing.T) {
 	}
 }
 
-// Kafka writes numbers as short as they can be; others need not.
+// Kafka writes numbers in the shortest form; other brokers need not.
 func TestHeadTakesWideNumbers(t *testing.T) {
 	payload := []byte{0x80, 0, 0, 0, 0, 0, 0x82, 0x80, 0}              // tags, throttle time, one broker
 	payload = binary.BigEndian.AppendUint32(payload, 1)                // its id

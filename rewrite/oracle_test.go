@@ -106,7 +106,7 @@ func brokersOf(resp kmsg.Response) []Broker {
 	return all
 }
 
-// translated changes a decoded response as the rewriting is expected to.
+// translated changes a decoded response as the rewriter should.
 func translated(resp kmsg.Response, translate Translate) kmsg.Response {
 	brokers := brokersOf(resp)
 	translate(resp.Key(), Brokers{List: brokers})
@@ -125,7 +125,7 @@ func translated(resp kmsg.Response, translate Translate) kmsg.Response {
 	return resp
 }
 
-// telling tells every broker as host, on a port of its own, and drops some.
+// telling advertises every broker as host, on a port of its own, and drops some.
 func telling(host string, drop ...int32) *Rewriter {
 	return &Rewriter{Translate: func(_ int16, brokers Brokers) {
 		for i := range brokers.List {
@@ -136,7 +136,7 @@ func telling(host string, drop ...int32) *Rewriter {
 	}}
 }
 
-// untouchable fails where Translate is called at all.
+// untouchable fails if Translate is called.
 func untouchable(tb testing.TB) *Rewriter {
 	tb.Helper()
 	return &Rewriter{Translate: func(key int16, brokers Brokers) {

@@ -11,10 +11,10 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Refusal is the payload of the response that refuses a request as a broker does that
-// does not authorize it: for the whole, or for every item that was asked for. body is the
-// request behind its header. An error says that there is no such response, or that the
-// request contradicts itself.
+// Refusal is the payload of the response of a broker that does not authorize the request:
+// with an error for the whole, or for every requested item. body is the request behind
+// its header. An error says that there is no such response, or that the request
+// contradicts itself.
 //
 // Requests are read by hand and not by kmsg, which trusts counts: for a count of four
 // billion tags it tries four billion times.
@@ -28,7 +28,7 @@ func IllegalSASLState(key, version int16) ([]byte, error) {
 	return refusal(key, version, nil, kerr.IllegalSaslState.Code)
 }
 
-// UnsupportedVersion is the payload of a response that says so.
+// UnsupportedVersion is the payload of a response with that error.
 func UnsupportedVersion(key, version int16) ([]byte, error) {
 	return refusal(key, version, nil, kerr.UnsupportedVersion.Code)
 }
@@ -57,8 +57,8 @@ func refusal(key, version int16, body []byte, code int16) ([]byte, error) {
 	return resp.AppendTo(payload), nil
 }
 
-// saysError reports whether a response still has its error when it is written:
-// not every version has room for one.
+// saysError reports whether a response keeps its error when it is encoded: not every
+// version has a field for one.
 func saysError(resp kmsg.Response) bool {
 	written := kmsg.ResponseForKey(resp.Key())
 	written.SetVersion(resp.GetVersion())

@@ -98,7 +98,7 @@ func codes(v reflect.Value) (all []int64) {
 
 // Every API can be refused in every version, by a response that kmsg reads to the
 // last byte. It has an error for the whole, or it has each item of the request,
-// with an error: a client would take anything else for a success.
+// with an error: a client would read anything else as a success.
 func TestEveryVersionCanBeRefused(t *testing.T) {
 	for key := range kmsglab.Keys() {
 		for req := range kmsglab.Requests(key) {
@@ -161,8 +161,8 @@ func checkItems(t *testing.T, name string, body []byte, req kmsg.Request, resp k
 	}
 }
 
-// A broker has errors of its own for topics' settings, for those of groups, and
-// for producers with transactions.
+// A broker has specific errors for topics' settings, for those of groups, and for
+// producers with transactions.
 func TestRefusalsHaveTheBrokersErrors(t *testing.T) {
 	configs := kmsg.NewPtrDescribeConfigsRequest()
 	for _, kind := range []kmsg.ConfigResourceType{kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeGroupConfig} {
@@ -191,7 +191,7 @@ func TestRefusalsHaveTheBrokersErrors(t *testing.T) {
 	}
 }
 
-// decodeRefusal reads a refusal as a client does, and holds that it says why.
+// decodeRefusal reads a refusal as a client does, and checks that it has an error.
 func decodeRefusal(t *testing.T, key, version int16, payload []byte) kmsg.Response {
 	t.Helper()
 	resp := kmsg.ResponseForKey(key)

@@ -6,7 +6,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// refused is a request that is refused, at its body. Its methods read it to the
+// refused reads the body of a request that is refused. Its methods read it to the
 // last item that the response repeats.
 type refused struct {
 	wire.Reader
@@ -16,8 +16,8 @@ type refused struct {
 	count    int // items so far
 }
 
-// maxRefusedItems bounds the items of a response that refuses each: one of a name of one
-// byte in the request is a whole sentence there. No client asks for so many at once.
+// maxRefusedItems bounds the items of a response that refuses each: a name of one byte in
+// the request becomes a whole sentence there. No client sends so many at once.
 const maxRefusedItems = 10_000
 
 func (r *refused) tooMany() bool { return r.count > maxRefusedItems }
@@ -41,7 +41,7 @@ func (r *refused) items(resp kmsg.Response) bool {
 	case *kmsg.IncrementalAlterConfigsResponse:
 		r.incrementalAlterConfigs(resp)
 	case *kmsg.CreateACLsResponse:
-		r.each(func() { // only how many there are counts: the responses are by place
+		r.each(func() { // only the number matters: the responses are by position
 			resp.Results = append(resp.Results, erred(kmsg.NewCreateACLsResponseResult(), r.code))
 			r.acl(1)
 		})
@@ -77,7 +77,7 @@ func erred[T any](item T, code int16) T {
 	return item
 }
 
-// each calls read for every element of the array that comes next; null has none.
+// each calls read for every element of the next array; null has none.
 func (r *refused) each(read func()) {
 	for n := r.ArrayLen(r.flexible); n > 0 && r.Err() == nil; n-- {
 		if r.count++; r.tooMany() {

@@ -199,14 +199,14 @@ func appended(list any) reflect.Value {
 	return slice.Index(slice.Len() - 1)
 }
 
-// setField sets a field of an item if that has it.
+// setField sets a field of an item, if the item has it.
 func setField(item reflect.Value, name string, value any) {
 	if field := item.FieldByName(name); field.IsValid() {
 		field.Set(reflect.ValueOf(value))
 	}
 }
 
-// takeFrom takes n bytes that there are from a version on.
+// takeFrom takes n bytes that exist from a version on.
 func (r *refused) takeFrom(version int16, n int) {
 	if r.version >= version {
 		r.Take(n)
@@ -222,9 +222,9 @@ func (r *refused) skipTopics(idFrom int16) {
 	})
 }
 
-// fetch responses for each partition, as brokers do: clients do not tell the
-// application of an error for the whole. Without a session every request of a
-// client names all of its partitions.
+// fetch writes an error for each partition, as brokers do: clients do not report an error
+// for the whole to the application. Without a session every request of a client names all
+// of its partitions.
 func (r *refused) fetch(resp *kmsg.FetchResponse) {
 	if r.version <= 14 {
 		r.Int32() // replica
@@ -317,7 +317,7 @@ func (r *refused) metadata(resp *kmsg.MetadataResponse) {
 	})
 }
 
-// takeID takes a topic's id, which there is from a version on.
+// takeID takes a topic's id, which exists from a version on.
 func (r *refused) takeID(version int16, id *[16]byte) {
 	if r.version >= version {
 		copy(id[:], r.Take(len(id)))
@@ -360,8 +360,8 @@ func (r *refused) describeConfigs(resp *kmsg.DescribeConfigsResponse) {
 	})
 }
 
-// resource reads whose settings are asked for, and sets the error that a broker
-// has for such.
+// resource reads the resource whose settings are requested, and sets a broker's error for
+// its type.
 func (r *refused) resource(item any) (kind kmsg.ConfigResourceType, name string) {
 	kind = kmsg.ConfigResourceType(r.Int8())
 	code := r.code

@@ -9,7 +9,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// replicaOf has kmsg say which replica a request names, and says whether it has
+// replicaOf returns the replica that kmsg finds in a request, and whether the request has
 // such a field.
 func replicaOf(req kmsg.Request) (replica int32, ok bool) {
 	switch req := req.(type) {
@@ -83,7 +83,7 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// A new field of kmsg that names a replica or a broker who asks fails here.
+// A new field of kmsg that names a replica, or a broker as the sender, fails here.
 func TestReplicaFieldsAreKnown(t *testing.T) {
 	for key := range int16(kmsg.MaxKey + 1) {
 		req := kmsg.RequestForKey(key)

@@ -23,10 +23,10 @@ type Brokers struct {
 	List      []Broker
 }
 
-// Translate is called once for each response that names brokers, with all of
-// them, in the response's order and before any byte of the response is released. It
-// changes the elements of List in place. An element that it leaves as it is reaches the
-// client as it is.
+// Translate is called once for each response that names brokers, with all of them, in the
+// response's order and before any byte of the response is released. It changes the
+// elements of List in place. An element that it does not change reaches the client
+// unchanged.
 type Translate func(key int16, brokers Brokers)
 
 // Rewriter changes the responses for the clients of one listener. It holds no
@@ -46,8 +46,8 @@ type Rewriter struct {
 // Notes describes the changes to a response, for logs and metrics.
 type Notes struct {
 	Named       int     // brokers that the response named
-	Dropped     int     // of those, left out because Translate said so
-	Neutralised bool    // leader hints taken out because they did not fit the bytes they came in
+	Dropped     int     // of those, dropped by Translate
+	Neutralised bool    // leader hints removed because they did not fit into the original bytes
 	Hidden      []int16 // APIs left out of ApiVersions because no version is understood
 	TxnLowered  bool    // Produce was lowered under a cluster with transactions later than v2
 }

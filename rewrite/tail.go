@@ -91,7 +91,7 @@ func readTail(key int16, b []byte) (tail, error) {
 	return t, nil
 }
 
-// append writes the tail, and p at its place among the tags: they ascend.
+// append writes the tail, and p at its place among the tags, which ascend.
 func (t tail) append(dst []byte, p padding) []byte {
 	if t.mandatory {
 		dst = t.hints.append(dst, hintShape)
@@ -115,7 +115,7 @@ func (t tail) append(dst []byte, p padding) []byte {
 	return p.append(dst)
 }
 
-// appendFixed writes the tail in exactly n bytes, or says that it does not fit.
+// appendFixed writes the tail in exactly n bytes, or reports that it does not fit.
 func (t tail) appendFixed(n int) (out []byte, fits bool) {
 	bare := t.append(make([]byte, 0, n), padding{})
 	if len(bare) == n {
@@ -126,7 +126,7 @@ func (t tail) appendFixed(n int) (out []byte, fits bool) {
 		number++
 	}
 	// A tag's number, its size, and a count that grows by a byte with the
-	// 128th tag: which padding fills the rest is tried, not calculated.
+	// 128th tag: the padding that fills the rest is found by trying.
 	for _, p := range paddings(number, n-len(bare)) {
 		if out = t.append(bare[:0], p); len(out) == n {
 			return out, true

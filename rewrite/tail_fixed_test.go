@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// hostLen is how long the brokers' names are in these tests.
+// hostLen is the length of the brokers' names in these tests.
 const hostLen = 210
 
 // tailAnswers are the four APIs in their newest version: tails do not differ by
@@ -44,7 +44,7 @@ func checkFixed(tb testing.TB, name string, r *Rewriter, resp kmsg.Response) Not
 	}
 	got := decode(tb, resp.Key(), resp.GetVersion(), append(front, out...))
 	checkPadding(tb, name, rawTags(tb, resp.Key(), out), rawTags(tb, resp.Key(), in))
-	setTags(got, topTags(resp)...) // without the padding, which was just looked at
+	setTags(got, topTags(resp)...) // without the padding, which was just checked
 	want := decode(tb, resp.Key(), resp.GetVersion(), append(front, in...))
 	translate := r.Translate
 	if notes.Neutralised {
@@ -60,8 +60,8 @@ func dropAll(_ int16, brokers Brokers) {
 	}
 }
 
-// checkPadding compares a tail's tags before and after: hints aside, they are
-// the same, but for one of zeros.
+// checkPadding compares a tail's tags before and after: apart from hints, they are the
+// same, except one of zeros.
 func checkPadding(tb testing.TB, name string, after, before []tag) {
 	tb.Helper()
 	ascend := func(a, b tag) int { return int(int64(a.number) - int64(b.number)) }

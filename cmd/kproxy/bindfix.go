@@ -57,7 +57,7 @@ func bindFix(err error, outgoing portRange) string {
 	}
 }
 
-// isBind reports whether an error is one of a socket: a file may be refused, too.
+// isBind reports whether an error is about a socket: a file may be refused, too.
 func isBind(err error) bool {
 	_, ok := errors.AsType[*net.OpError](err)
 	return ok

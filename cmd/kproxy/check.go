@@ -36,7 +36,7 @@ func newCheckCommand() *cobra.Command {
 	return cmd
 }
 
-// notChecked ends the output of a configuration that is good.
+// notChecked ends the output about a valid configuration.
 const notChecked = `Only kproxy serve can tell whether the ports are free, names resolve and brokers
 answer, and whether another kproxy has locked state_dir.
 `

@@ -20,7 +20,7 @@ import (
 	"kproxy/proxy"
 )
 
-// settings are a configuration file as kproxy uses it.
+// settings are the settings of a configuration file.
 type settings struct {
 	File  string // its name, for errors
 	Proxy proxy.Config
@@ -40,9 +40,9 @@ const maxConfig = 16 << 20
 
 // loadConfig reads a configuration file and the environment variables that override it,
 // and validates the result. The error is a [*usageError] with one line for each mistake,
-// every one naming the file. Where there is a mistake it also has those of the files that
-// the configuration names, which [prepare] finds otherwise: so that all mistakes are
-// reported at once.
+// every one naming the file. If there is a mistake, the error also has those of the files
+// that the configuration names, so that all mistakes are reported at once. Otherwise
+// [prepare] finds these.
 func loadConfig(file string) (*settings, error) {
 	if file == "" {
 		return nil, &usageError{errors.New("--config is missing; name the configuration file")}
@@ -100,15 +100,15 @@ func (s *settings) mistakes(err error) error {
 	return mistakes(s.File, s.document.locate(s.values, unjoin(err)))
 }
 
-// layers are where the value of a scalar key comes from: its environment
-// variable, else the file, else its default. Viper does the layering.
+// layers are the sources of a scalar key's value: its environment variable, else the
+// file, else its default. Viper does the layering.
 type layers struct {
 	viper     *viper.Viper
 	keys      map[string]string // environment variable -> its key
-	overrides map[string]string // key -> its environment variable, where that is set
+	overrides map[string]string // key -> its environment variable, if that is set
 }
 
-// delimiter parts the keys of a path inside viper. No key has it, so a dot in a
+// delimiter separates the keys of a path inside viper. No key has it, so a dot in a
 // name is never taken for a path.
 const delimiter = "\x00"
 
@@ -172,14 +172,14 @@ func (l *layers) value(path keyPath, def string) (any, error) {
 	return l.viper.Get(name), nil
 }
 
-// overridden says whether the key's environment variable is set.
+// overridden reports whether the key's environment variable is set.
 func (l *layers) overridden(path keyPath) bool {
 	_, ok := l.overrides[path.String()]
 	return ok
 }
 
-// overriddenBelow says whether the environment variable of a key of the section
-// is set, of those that have been read.
+// overriddenBelow reports whether the environment variable of a key of the section is
+// set, among those that have been read.
 func (l *layers) overriddenBelow(section keyPath) bool {
 	for key := range l.overrides {
 		if strings.HasPrefix(key, section.String()+".") {

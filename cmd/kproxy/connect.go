@@ -25,10 +25,10 @@ import (
 	"kproxy/proxy"
 )
 
-// connectTimeout bounds one question to a broker: a person waits for it.
+// connectTimeout bounds one request to a broker: a person waits for it.
 const connectTimeout = 8 * time.Second
 
-// connectFlags are the flags of connect, as they were written.
+// connectFlags are the flags of connect, unparsed.
 type connectFlags struct {
 	nodes, dial []string
 
@@ -128,7 +128,7 @@ func (f *connectFlags) addSecurity(cmd *cobra.Command) {
 	})
 }
 
-// with has do go on with the flags and arguments, until it has ended or a signal comes.
+// with runs do with the flags and arguments, until it ends or a signal comes.
 func (f *connectFlags) with(ctx context.Context, args []string, stderr io.Writer, do func(context.Context, *connect.Options) error) error {
 	o, cleanUp, err := f.options(ctx, args, stderr)
 	if err != nil {
@@ -270,7 +270,7 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 	}, nil
 }
 
-// addressSeparator stands between addresses: a comma, blanks, or both.
+// addressSeparator separates addresses: a comma, blanks, or both.
 var addressSeparator = regexp.MustCompile(`\s*,\s*|\s+`)
 
 // splitAddresses reads addresses as arguments have them: each its own, or several with
@@ -355,7 +355,7 @@ func (f *connectFlags) security(ctx context.Context, o *connect.Options) error {
 	return nil
 }
 
-// password is where the password is. A pipe is read now: each login needs it.
+// password is the place of the password. A pipe is read now, because each login needs it.
 func (f *connectFlags) password(ctx context.Context) (proxy.Secret, error) {
 	if f.passwordFile == "" || f.passwordEnv != "" || !files.IsPipe(ctx, f.passwordFile) {
 		return proxy.Secret{File: f.passwordFile, Env: f.passwordEnv}, nil
@@ -385,8 +385,8 @@ func (f *connectFlags) listening(o *connect.Options) error {
 	return nil
 }
 
-// connectStateDir is where ports are remembered: below XDG_STATE_HOME, or the folder that
-// is usual for it; "" where there is none.
+// connectStateDir is the folder of the remembered ports: below XDG_STATE_HOME, or its
+// default; "" if there is none.
 func connectStateDir() string {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if dir == "" {

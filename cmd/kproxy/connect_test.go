@@ -22,7 +22,7 @@ import (
 )
 
 // hidden starts a fake cluster whose brokers advertise names that do not resolve.
-// addresses are where they really are, by node.
+// addresses are their real addresses, by node.
 func hidden(t *testing.T, n int, opts ...kfake.Opt) (addresses []string) {
 	t.Helper()
 	listen := func(string, string) (net.Listener, error) {
@@ -48,7 +48,7 @@ type connected struct {
 	stdout, stderr string
 	bootstrap      string            // that the command was given
 	brokers        map[string]string // node -> the address here, of the printed table
-	because        map[string]string // node -> where it is dialled, and why
+	because        map[string]string // node -> the dialled address, and why
 }
 
 // runConnect runs connect with a command that notes its arguments and environment.
@@ -95,7 +95,7 @@ func TestConnectOneBroker(t *testing.T) {
 	}
 }
 
-// Configurations are for people, and not printed beside a command of --exec.
+// Configurations are not printed if there is a command of --exec.
 func TestConfigurationsArePrinted(t *testing.T) {
 	for _, want := range []bool{true, false} {
 		var out, problems bytes.Buffer
@@ -106,7 +106,7 @@ func TestConfigurationsArePrinted(t *testing.T) {
 	}
 }
 
-// Addresses have commas, blanks or both between them.
+// Addresses are separated by commas, blanks or both.
 func TestSplitAddresses(t *testing.T) {
 	for text, want := range map[string]string{
 		"a:1": "a:1", "a:1 b:2": "a:1|b:2", "a:1,b:2": "a:1|b:2", "a:1, b:2": "a:1|b:2", "a:1 , b:2,c:3 d:4": "a:1|b:2|c:3|d:4", " a:1 ": "a:1", "": "",
@@ -225,7 +225,7 @@ func TestConnectKeepsPorts(t *testing.T) {
 	}
 }
 
-// The command's exit code is kproxy's, and its output has nothing else in it.
+// The command's exit code is kproxy's, and its output is not mixed with kproxy's.
 func TestConnectExec(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	at := hidden(t, 1)[0]
@@ -284,7 +284,7 @@ func TestConnectNobodyThere(t *testing.T) {
 		t.Errorf("exit code %d", c.code)
 	}
 	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the name does not resolve here")
-	for _, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} { // the ports that kproxy has before it has any
+	for _, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} { // the placeholder ports
 		c := runConnect(t, address)
 		if c.says(t, address+": connection refused"); c.code != exitFailed {
 			t.Errorf("%s: exit code %d", address, c.code)

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// briefInterval is how long warnings alike are counted before a line says how many
-	// there were: a client that retries causes one for each try.
+	// briefInterval is how long similar warnings are counted before a line has their
+	// number: a client that retries causes one for each try.
 	briefInterval = 10 * time.Second
 	// maxBriefKinds is how many kinds of warnings are distinguished.
 	maxBriefKinds = 64
@@ -29,8 +29,8 @@ const (
 )
 
 // briefLog writes warnings for a person at a terminal: one short line each, with the
-// reason and the fix. Of those that differ in nothing but the time, the first has its
-// line, and the others are counted.
+// reason and the fix. Of warnings that differ only in their time, the first is written,
+// and the others are counted.
 type briefLog struct {
 	w io.Writer
 
@@ -108,7 +108,7 @@ func (b *briefLog) again(k briefKind, count *briefCount) {
 	count.due.Reset(briefInterval)
 }
 
-// tell writes how many more there were of a kind.
+// tell writes the number of further warnings of a kind.
 func (b *briefLog) tell(k briefKind) {
 	count := b.kinds[k]
 	if count.more == 0 {
@@ -126,10 +126,10 @@ func moreTimes(n int) string {
 }
 
 func (b *briefLog) write(line string) {
-	_, _ = fmt.Fprintln(b.w, foreign.LineOf("kproxy: "+line, maxBriefLine)) // there is nowhere left to say that it failed
+	_, _ = fmt.Fprintln(b.w, foreign.LineOf("kproxy: "+line, maxBriefLine)) // the failure cannot be reported anywhere
 }
 
-// String is a kind as a line begins.
+// String is the beginning of a kind's line.
 func (k briefKind) String() string {
 	who := k.node
 	if k.client != "" {
@@ -223,7 +223,7 @@ func briefLine(k briefKind, err, fix string) string {
 		fix = "; " + foreign.LineOf(fix, maxBriefLine/2)
 	}
 	room := maxBriefLine - len("kproxy: ") - utf8.RuneCountInString(line) - len(": ") - utf8.RuneCountInString(fix)
-	const least = 10 // a shorter piece of an error says nothing
+	const least = 10 // a shorter piece of an error has no use
 	if err != "" && room >= least {
 		line += ": " + foreign.LineOf(strings.ReplaceAll(err, "\n", "; "), room)
 	}

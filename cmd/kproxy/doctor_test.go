@@ -90,7 +90,7 @@ Every address works from here: a client of HERE can use all 2 brokers.
 	}
 }
 
-// Through another machine everything works, and the text says from where.
+// Through another machine everything works, and the text names that machine.
 func TestDoctorVia(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -249,7 +249,7 @@ func TestDoctorSuggestsTheUsersFlags(t *testing.T) {
 	}
 }
 
-// A port that is a client's file's is mended in the file's own keys.
+// The fix for a port from a client's file uses the file's own keys.
 func TestDoctorFileKeys(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {

@@ -28,9 +28,9 @@ import (
 )
 
 const (
-	// defaultAdmin is where the admin server is asked if nothing else is said.
+	// defaultAdmin is the default address of the admin server.
 	defaultAdmin = "http://127.0.0.1:9400"
-	// healthTimeout is how long the admin server may take: a strict question waits for
+	// healthTimeout is how long the admin server may take: a strict request waits for
 	// clusters, 10 seconds at most.
 	healthTimeout = 12 * time.Second
 
@@ -162,8 +162,8 @@ func (f *healthFlags) health(ctx context.Context) (*health, error) {
 	return h, nil
 }
 
-// adminFromEnvironment is the address of an admin server whose configuration is the
-// environment's, as in its own container.
+// adminFromEnvironment is the address of an admin server that is configured by the
+// environment, as in its own container.
 func adminFromEnvironment() string {
 	host, port, err := hostport.Parse(os.Getenv("KPROXY_ADMIN_BIND"))
 	if err != nil {
@@ -266,7 +266,7 @@ type readiness struct {
 	Clusters map[string]struct{} `json:"clusters"`
 }
 
-// readyz asks for all, or for one cluster. A readiness without reasons is ready.
+// readyz requests the readiness of all clusters, or of one. Without reasons it is ready.
 func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) {
 	u := *h.url
 	if cluster != "" {

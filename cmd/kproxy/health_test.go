@@ -114,7 +114,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// In the server's own container, the environment says where it is.
+// In the server's own container, the environment has its address.
 func TestHealthOfTheEnvironment(t *testing.T) {
 	address := startAdmin(t, clusters{"a": true}, admin.Config{})
 	_, port, err := net.SplitHostPort(address)
@@ -181,8 +181,8 @@ func TestHealthOfAnotherServer(t *testing.T) {
 	}
 }
 
-// The commands of docs/readiness.md and of the samples that run health are ones that it
-// takes, and that end with 0 where kproxy is ready.
+// The commands of docs/readiness.md and of the samples that run health are valid, and end
+// with 0 if kproxy is ready.
 func TestHealthInDocs(t *testing.T) {
 	address := startAdmin(t, clusters{"orders": true}, admin.Config{})
 	t.Setenv("KPROXY_ADMIN_BIND", address)

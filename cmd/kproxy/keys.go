@@ -136,7 +136,7 @@ type loginKeys struct {
 	UsersFile  string   `key:"users_file" example:"/etc/kproxy/users" doc:"A file with a line for each user, as kproxy passwd makes it; it is read again when it changes."`
 }
 
-// proxyConfig is nil where the file has no login.
+// proxyConfig is nil if the file has no login.
 func (k *loginKeys) proxyConfig() *proxy.Login {
 	if len(k.Mechanisms) == 0 && k.UsersFile == "" {
 		return nil
@@ -337,7 +337,7 @@ func (k *listenerTLSKeys) proxyConfig() *proxy.ListenerTLS {
 	return c
 }
 
-// proxyConfig is nil where the file has no sasl.
+// proxyConfig is nil if the file has no sasl.
 func (k *saslKeys) proxyConfig() *proxy.SASL {
 	if reflect.ValueOf(k).Elem().IsZero() {
 		return nil

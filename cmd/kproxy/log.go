@@ -41,7 +41,7 @@ func cut(text string) string {
 	return text
 }
 
-// newLogger writes log lines to w as keys say, whose values loadConfig has
+// newLogger writes log lines to w by the settings in keys, whose values loadConfig has
 // checked.
 func newLogger(w io.Writer, keys logKeys) (*slog.Logger, error) {
 	var level slog.Level

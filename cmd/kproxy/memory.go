@@ -13,9 +13,9 @@ import (
 )
 
 // limitMemory lets the garbage collector work harder before the kernel kills the process:
-// the memory limit of Go becomes nine tenths of the cgroup's, unless GOMEMLIMIT says
-// another. The last tenth is for memory that Go does not count: mostly the kernel's
-// socket buffers.
+// the memory limit of Go becomes nine tenths of the cgroup's, unless GOMEMLIMIT is set.
+// The last tenth is for memory that Go does not count: mostly the kernel's socket
+// buffers.
 //
 // The library only reads the cgroup (both versions, and its parents): its Set would also
 // follow an environment variable of its own, without a log line.

@@ -15,10 +15,10 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// cgroupRootEnv makes the test below a process that sees another /proc and /sys.
+// cgroupRootEnv makes the test's binary a process that sees another /proc and /sys.
 const cgroupRootEnv = "KPROXY_TEST_CGROUP_ROOT"
 
-// fileTree holds the files that there are, by path.
+// fileTree has the files, by path.
 type fileTree map[string]string
 
 func and(all ...fileTree) fileTree {
@@ -47,7 +47,7 @@ func inV1(path, root string) fileTree {
 			"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n" +
 			"33 31 0:30 " + root + " /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
 			"34 31 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
-		"/sys/fs/cgroup/unified/memory.max": "1\n", // there is none, where version 1 has the memory
+		"/sys/fs/cgroup/unified/memory.max": "1\n", // none, if version 1 controls the memory
 	}
 }
 
@@ -137,7 +137,7 @@ func runInRoot(t *testing.T, all fileTree) string {
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestMemoryLimitFromCgroupFiles$")
 	cmd.Env = append(os.Environ(), cgroupRootEnv+"="+root, "GOMEMLIMIT=", "GORACE=atexit_sleep_ms=0")
-	if os.Geteuid() != 0 { // in a user namespace anybody may change the root
+	if os.Geteuid() != 0 { // in a user namespace any user may change the root
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},

@@ -11,9 +11,9 @@ import (
 	"kproxy/internal/telemetry"
 )
 
-// Both bound how long kproxy, with all clients served, still takes to end.
+// Both bound the time from the last client's end to the process's end.
 const (
-	lastPushTimeout = 5 * time.Second // the last counts, to a collector that may be gone
+	lastPushTimeout = 5 * time.Second // the push of the last counts, to a collector that may be gone
 	lastAnswersWait = time.Second     // responses of the admin server
 )
 

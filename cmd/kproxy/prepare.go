@@ -11,7 +11,7 @@ import (
 	"kproxy/proxy"
 )
 
-// prepared is all that serve makes of a configuration before it binds anything.
+// prepared has everything that serve makes from a configuration before it binds anything.
 type prepared struct {
 	proxy     *proxy.Proxy
 	admin     *tlsconf.Server   // nil: the admin server has no TLS, or there is none

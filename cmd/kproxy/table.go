@@ -67,7 +67,8 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 	return t.Write(w)
 }
 
-// addresses writes a run of them in short: 127.0.0.1:9100-9199, 127.0.1.{1-254}:9092.
+// addresses writes a range of addresses in short form: 127.0.0.1:9100-9199,
+// 127.0.1.{1-254}:9092.
 func addresses(first, last string) string {
 	if first == last {
 		return first
@@ -91,14 +92,14 @@ func addresses(first, last string) string {
 	return first[:start] + "{" + low + "-" + high + "}" + lowRest
 }
 
-// cutFunc parts a text behind the characters at its beginning for which is says true.
+// cutFunc splits a text after its leading characters for which is returns true.
 func cutFunc(text string, is func(rune) bool) (head, rest string) {
 	rest = strings.TrimLeftFunc(text, is)
 	return text[:len(text)-len(rest)], rest
 }
 
 // table aligns columns. A cell is one line of bounded length, also where a peer
-// wrote its text. A write that fails shows in flush.
+// wrote its text. flush returns the error of a failed write.
 type table struct{ w *tabwriter.Writer }
 
 func newTable(w io.Writer, columns ...string) table {

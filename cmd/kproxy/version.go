@@ -27,8 +27,7 @@ type versionInfo struct {
 	Parsed  []parsedAPIs `json:"parsed_kafka_apis"`
 }
 
-// newestAPI is the newest API that this build has heard of. Newer ones are
-// unknown to it; see unknown_apis.
+// newestAPI is the newest API that this build knows. For newer ones see unknown_apis.
 type newestAPI struct {
 	Key  int16  `json:"key"`
 	Name string `json:"name"`

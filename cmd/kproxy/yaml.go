@@ -40,9 +40,9 @@ type document struct {
 
 // readYAML reads a file. The errors are [*mistake]s.
 //
-// The library is the parser that viper has inside, one version on, whose nodes and
-// errors have lines and columns. Only this one reads the file: two parsers could
-// understand it in two ways.
+// The library is one version newer than the parser inside viper, and has lines and
+// columns in its nodes and errors. Only this one reads the file: two parsers could
+// understand it differently.
 func readYAML(data []byte) (*document, []error) {
 	if i := bytes.Index(data, []byte("\ufeff")); i >= 0 {
 		return nil, []error{&mistake{at: placeIn(data, i), err: errors.New("a byte order mark (U+FEFF, invisible) stands inside the file; delete the character")}}
@@ -91,7 +91,7 @@ func countSigns(data []byte) int {
 	return n
 }
 
-// secondDocument returns where the line --- stands that begins a document.
+// secondDocument returns the place of a line --- that begins a second document.
 func secondDocument(data []byte, next *yaml.Node) place {
 	at := placeOf(next)
 	if len(next.Content) > 0 {
@@ -135,7 +135,7 @@ func (r *treeReader) add(n *yaml.Node, text string) {
 	r.errs = append(r.errs, &mistake{at: placeOf(n), err: errors.New(text)})
 }
 
-// value returns nil where there is a mistake, which is in errs then.
+// value returns nil if there is a mistake, and adds that to errs.
 func (r *treeReader) value(n *yaml.Node) any {
 	if n.Kind == yaml.AliasNode {
 		r.aliases++
@@ -174,8 +174,8 @@ func (r *treeReader) value(n *yaml.Node) any {
 	}
 }
 
-// mapping reads the keys of a map, and then those that it merges: its own win, and of
-// others the first.
+// mapping reads the keys of a map, and then those that it merges: its own keys win, and
+// then the first merged ones.
 func (r *treeReader) mapping(n *yaml.Node, m map[string]any) {
 	first := make(map[string]*yaml.Node, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -301,7 +301,7 @@ func describe(value any) string {
 	}
 }
 
-// quoted is a text in quotes, of which the end is left out if it is long.
+// quoted is a text in quotes, cut if it is long.
 func quoted(text string) string {
 	if runes := []rune(text[:min(len(text), utf8.UTFMax*foreign.MaxLine)]); len(runes) > foreign.MaxLine {
 		return strconv.Quote(string(runes[:foreign.MaxLine])) + "…"

@@ -19,8 +19,8 @@ func readTree(t *testing.T, text string) *document {
 	return d
 }
 
-// A key is where its name stands; one that is missing, where the section stands that
-// lacks it.
+// The place of a key is that of its name; the place of a missing one is that of the
+// section that lacks it.
 func TestPlaces(t *testing.T) {
 	d := readTree(t, `# a comment
 base: &base
@@ -96,7 +96,7 @@ d: {"<<": 4}
 	}
 }
 
-// A file that is made to take memory or time gets an error instead.
+// A file that would take much memory or time is an error.
 func TestBoundedReading(t *testing.T) {
 	bomb := "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := range 12 {

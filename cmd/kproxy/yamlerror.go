@@ -55,7 +55,7 @@ func syntaxMistake(data []byte, err error) *mistake {
 	return &mistake{at: at, err: errors.New(strings.ReplaceAll(text, "{char}", charAt(data, at)))}
 }
 
-// syntaxErrors are the plain words for errors of the library, by parts of its own.
+// syntaxErrors are the explanations of the library's errors, by parts of their texts.
 var syntaxErrors = []struct {
 	message, context string
 	began            bool // the mistake is where the construct begins
@@ -118,7 +118,8 @@ func withoutColon(data []byte, at place) *mistake {
 // maxLooked bounds the lines that are looked at for the one above.
 const maxLooked = 100
 
-// indentingTab finds the first tab that indents a line, of those that were being read.
+// indentingTab finds the first tab that indents a line, among the lines that were being
+// read.
 func indentingTab(data []byte, began, noticed place) (place, bool) {
 	first := noticed.line
 	if began.line > 0 && began.line < first {

@@ -39,7 +39,7 @@ const (
 	requestTimeout = 10 * time.Second
 	answerTimeout  = 30 * time.Second
 	// Most scrapes come every 5, 10 or 15 seconds. This is more than 10, and not a
-	// multiple of 5, so that a connection does not end the moment that it is used.
+	// multiple of 5, so that a connection does not end at the moment of its use.
 	idleTimeout    = 12 * time.Second
 	maxHeaderBytes = 16 << 10
 )
@@ -118,8 +118,8 @@ func profiles() http.Handler {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 
-// ReadFiles reads certificate and key now, and uses them for new connections if they
-// are good. The log says so, or why not.
+// ReadFiles reads certificate and key now, and uses them for new connections if they are
+// valid. It logs the result.
 func (s *Server) ReadFiles() {
 	if s.secure != nil {
 		_ = s.secure.Reload() // the log has the error
@@ -136,8 +136,8 @@ func (s *Server) Close(ctx context.Context) {
 	s.serving.Wait()
 }
 
-// live says that the process serves. It depends on nothing: who is not live is
-// killed, which no fault elsewhere may lead to.
+// live says that the process serves. It depends on nothing else: an orchestrator kills a
+// process that is not live, and a fault elsewhere must not cause that.
 func live(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte("ok\n")) // a client that is gone wants no response

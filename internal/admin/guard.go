@@ -18,8 +18,8 @@ import (
 const (
 	// minToken is the least number of characters of a token. A good one has more.
 	minToken = 16
-	// sayAgain is how often the log hears of the same bad token file, which anybody
-	// can have read.
+	// sayAgain is how often the same bad token file is logged: any client can cause a
+	// read.
 	sayAgain = time.Minute
 )
 
@@ -40,18 +40,17 @@ func readToken(ctx context.Context, file string) (string, error) {
 	return token, nil
 }
 
-// guard lets those through who send the token (RFC 6750). Without a file it lets all
-// through.
+// guard admits requests with the token (RFC 6750). Without a file it admits all.
 type guard struct {
 	file string
 	log  *slog.Logger
 
 	mu   sync.Mutex // guards the following
-	said string     // why the file is no good, as the log has it
+	said string     // why the file is invalid, as logged
 	when time.Time
 }
 
-// admits reports whether a request may have everything.
+// admits reports whether a request gets everything.
 func (g *guard) admits(r *http.Request) bool {
 	if g.file == "" {
 		return true

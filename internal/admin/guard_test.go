@@ -46,8 +46,8 @@ func (j *journal) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// once fails the test unless one line has been written since it was last called, with
-// all of these in it.
+// once fails the test unless one line with all of these has been written since the last
+// call.
 func (j *journal) once(t *testing.T, words ...string) {
 	t.Helper()
 	j.mu.Lock()
@@ -80,7 +80,7 @@ func ask(t *testing.T, client *http.Client, url, authorization string) (status i
 	return resp.StatusCode, resp.Header, string(b)
 }
 
-// Who does not send the token learns statuses, and nothing else.
+// A client without the token gets statuses, and nothing else.
 func TestToken(t *testing.T) {
 	s, _, _ := secured(t)
 	paths := map[string]struct{ with, without int }{
@@ -122,7 +122,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// /readyz without the token is a status and the word for it.
+// /readyz without the token returns a status and the word for it.
 func TestReadyzIsBrief(t *testing.T) {
 	s, _, _ := secured(t)
 	url := "http://" + s.Addr().String() + "/readyz"
@@ -216,7 +216,7 @@ func TestPprof(t *testing.T) {
 	}
 }
 
-// HTTPS shows the certificate that the file holds, also after that has changed.
+// HTTPS uses the certificate in the file, also after a change.
 func TestHTTPS(t *testing.T) {
 	ca := certlab.NewAuthority(t, "ca")
 	files := certlab.NewFolder(t)
@@ -252,7 +252,7 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
-// Files that are no good are named by their key when the server starts.
+// Invalid files are named by their key when the server starts.
 func TestBadFiles(t *testing.T) {
 	files := certlab.NewFolder(t)
 	short, none := files.Write(t, "short", []byte("12345")), files.Write(t, "none", nil)

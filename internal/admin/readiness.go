@@ -42,13 +42,13 @@ type answer struct {
 
 // cluster is the state of a cluster.
 type cluster struct {
-	Up         bool       `json:"up"` // the last sign of it was a response
+	Up         bool       `json:"up"` // the last contact was a response
 	Brokers    int        `json:"brokers"`
 	LastAnswer *time.Time `json:"last_answer,omitempty"`
 	LastError  string     `json:"last_error,omitempty"`
 	LastFailed *time.Time `json:"last_failed,omitempty"`
 
-	// Overflowed is the nodes that took a free slot, by listener.
+	// Overflowed are the nodes that took a free slot, by listener.
 	Overflowed map[string][]int32 `json:"overflowed,omitempty"`
 	// HiddenAPIs are the APIs of the cluster that clients no longer see: see
 	// proxy.ClusterHealth.
@@ -119,8 +119,8 @@ func (r *Readiness) asked(req *http.Request) ([]string, error) {
 	}
 }
 
-// probe asks the clusters, all at a time. The proxy sees to it that none is
-// asked too often.
+// probe probes the clusters, all at a time. The proxy limits how often a cluster is
+// probed.
 func (r *Readiness) probe(ctx context.Context, names []string) {
 	var asking sync.WaitGroup
 	for _, name := range names {
@@ -176,7 +176,7 @@ func join(nodes []int32) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(nodes), " ", ", "), "[]")
 }
 
-// maxLastError is the most characters of an error, in which brokers have a say: a few
+// maxLastError is the most characters of an error, which may quote brokers: a few
 // brokers' errors.
 const maxLastError = 1000
 

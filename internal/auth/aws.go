@@ -20,23 +20,22 @@ import (
 	"kproxy/internal/files"
 )
 
-// AWS says which of the credentials of this machine, as AWS's own tools find
-// them, kproxy signs with. The zero value is the first that are found.
+// AWS selects the credentials with which kproxy signs, among those that AWS's own tools
+// find on this machine. The zero value selects the first ones found.
 type AWS struct {
 	Region  string // AWS's endpoint; "": as the environment and the profile say
 	Profile string // a profile of the shared configuration; "": the default
 	RoleARN string // a role to assume with the credentials found; "": none
 
-	// SessionName is that of assumed roles, web identity included; "": the one in the
-	// environment or the profile, or DefaultSessionName.
+	// SessionName is the session name of assumed roles, web identity included; "": the
+	// one in the environment or the profile, or DefaultSessionName.
 	SessionName string
 	ExternalID  string // which the role to assume asks for; "": none
 }
 
-// DefaultSessionName is the session name where nothing says another. It is part of
-// the principal, which a broker does not let a connection change when kproxy logs in
-// again on it: so it is always the same, where the SDK would make up a new one each
-// time.
+// DefaultSessionName is the session name where none is configured. It is part of the
+// principal, which must not change when kproxy logs in again on a connection. So it is
+// constant, while the SDK would make a new one each time.
 const DefaultSessionName = "kproxy"
 
 const (
@@ -46,15 +45,14 @@ const (
 	// also from another role (AWS: role chaining). A broker ends a session with its
 	// credentials.
 	roleDuration = time.Hour
-	// awsRest is the least that is left of credentials when they are renewed, unless
-	// that is more than half of their life. Machines' roles have new ones that long
-	// before the end.
+	// awsRest is the remaining lifetime at which credentials are renewed, at most half of
+	// their lifetime. Roles of machines have new ones that long before the end.
 	awsRest = 5 * time.Minute
-	// awsMargin is the least that is left of credentials when a login begins with
-	// them, unless that is more than a quarter of their life.
+	// awsMargin is the least remaining lifetime of credentials for a login, at most a
+	// quarter of their lifetime.
 	awsMargin = time.Minute
-	// awsSteady is how often credentials without an end are looked for again: a file or
-	// a command may have others by then.
+	// awsSteady is the interval at which credentials without an expiry are read again: a
+	// file or a command may have new ones.
 	awsSteady = 5 * time.Minute
 )
 
@@ -66,7 +64,7 @@ type awsCredentials struct {
 	kept *keeper[awssdk.Credentials]
 
 	mu      sync.Mutex // guards the following
-	secrets []string   // that the last look has come across
+	secrets []string   // found by the last look
 }
 
 func newAWSCredentials(conf AWS) *awsCredentials {

@@ -133,7 +133,7 @@ func TestAWSSessionNames(t *testing.T) {
 	}
 }
 
-// Credentials that brokers refuse are looked for again.
+// Credentials that brokers refuse are read again.
 func TestAWSCredentialsThatAreRefused(t *testing.T) {
 	awsAlone(t, map[string]string{"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret"})
 	s := startSTS(t)

@@ -22,8 +22,8 @@ import (
 const (
 	// processTimeout bounds how long a credential_process runs.
 	processTimeout = 30 * time.Second
-	// processGrace is how long the output is waited for once the command has ended, or
-	// was killed: something that it has started may hold it open.
+	// processGrace is how long to wait for the end of the output after the command has
+	// ended or was killed: a child may hold it open.
 	processGrace = time.Second
 	// maxProcessOutput bounds the output. Credentials take some 1,500 bytes.
 	maxProcessOutput = 64 << 10
@@ -104,8 +104,7 @@ func (l *limit) Write(b []byte) (int, error) {
 
 var _ io.Writer = (*limit)(nil)
 
-// processFailure says how a credential_process has failed, and nothing that it has
-// said.
+// processFailure describes the failure of a credential_process, without its output.
 func processFailure(err error) error {
 	const name = "credential_process, which the AWS profile names,"
 	exit, exited := errors.AsType[*exec.ExitError](err)

@@ -17,7 +17,7 @@ type book struct {
 	file   string
 	failed func(error)
 
-	looking chan struct{} // holds an element while a caller looks; who looks may use the following
+	looking chan struct{} // holds an element while a caller looks; only that caller uses the fields below
 	seen    files.State
 	decided [sha256.Size]byte // the content that was last taken or refused
 	bad     error             // why it was refused; nil: it was taken
@@ -27,8 +27,8 @@ type book struct {
 	known *roster
 }
 
-// lookTime bounds how long a login waits for a look at the file. After that the
-// users that are known have to do: a file system that hangs locks no user out.
+// lookTime bounds how long a login waits for a look at the file. After that it uses the
+// known users, so that a hanging file system locks no user out.
 const lookTime = time.Second
 
 // openBook reads the file for the first time.
@@ -58,7 +58,7 @@ func (b *book) now(ctx context.Context) *roster {
 }
 
 // look reads the file if it may have changed, and uses the content if it is valid. The
-// error says why the file as it is now is not used.
+// error says why the present file is not used.
 func (b *book) look(ctx context.Context) error {
 	seen, err := files.Look(ctx, b.file)
 	if err != nil {

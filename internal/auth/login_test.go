@@ -108,7 +108,7 @@ func (b *broker) answer(key, version int16, body []byte) kmsg.Response {
 	}
 }
 
-// logIn moves one login between conf and b.
+// logIn does one login by conf at b.
 func logIn(t *testing.T, conf *auth.SASL, b *broker) (auth.Session, error) {
 	t.Helper()
 	m, err := auth.New(conf)
@@ -300,7 +300,7 @@ func TestPermits(t *testing.T) {
 	}
 }
 
-// bearerServer takes one token, and says why it takes no other.
+// bearerServer accepts one token, and refuses others with a reason.
 func bearerServer(want string) server {
 	return func(token []byte) ([]byte, error) {
 		if string(token) != want {

@@ -14,17 +14,16 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// The responses to a name that is no user's must not differ from those to a user's:
-// SCRAM shows a salt and an iteration count before it asks for anything, and PLAIN
-// takes as long as the iterations do. So each name that is no user's borrows a line of
-// the file:
+// The responses to a name without a user must not differ from those to a user: SCRAM
+// sends a salt and an iteration count first, and PLAIN takes as long as the iterations.
+// So each name without a user borrows a line of the file:
 //
 //	name ─hash─▶ a place on a ring of all lines ─▶ the next line: hash, iterations, form of the salt
 //	                                            └▶ the next three lines: the key that makes the salt
 //
-// All of it follows from the name and the file. So it is the same at every listener
-// and replica with that file, and after a restart, and the iteration counts of names
-// that are no users' are spread as those of users are.
+// All of it follows from the name and the file. So it is the same at every listener and
+// replica with that file, and after a restart, and the iteration counts of names without
+// a user are distributed like those of users.
 //
 // The key is secret, because stored and server keys are. A client that knows the password of
 // a line knows its keys, and could recognise the salts that follow from it: hence three
@@ -50,11 +49,11 @@ type spot struct {
 	named string
 }
 
-// keyLines is how many lines the key of a salt is made of.
+// keyLines is how many lines the key of a salt depends on.
 const keyLines = 3
 
-// add puts a line on the ring. Its place follows from its keys, so that it is known
-// only to those who know these.
+// add puts a line on the ring. Its place follows from its keys, so that only parties with
+// the keys know it.
 func (r ring) add(user, hash string, keys scram.StoredCredentials) ring {
 	mac := hmac.New(sha256.New, keys.ServerKey)
 	_, _ = mac.Write([]byte("kproxy: place\x00" + hash + "\x00" + user))
@@ -72,7 +71,7 @@ var emptyFile = spot{hash: "SHA-512", keys: scram.StoredCredentials{
 }}
 
 // makeUp returns the credentials that a name without a user is given in responses. It
-// takes as long for every name.
+// takes equally long for every name.
 func (r ring) makeUp(name string) (hash string, c scram.StoredCredentials) {
 	if len(r) == 0 {
 		r = ring{emptyFile}
@@ -94,12 +93,12 @@ func (r ring) makeUp(name string) (hash string, c scram.StoredCredentials) {
 
 const (
 	// Kafka's own tools make a salt of kafkaBits random bits, which they write as a number
-	// with 36 digits. That has kafkaLeast digits or more, but for one of 36^5 salts.
+	// with 36 digits. All but one in 36^5 salts have at least kafkaLeast digits.
 	kafkaBits  = 130
 	kafkaLeast = 21
 	kafkaMost  = 26
-	// maxMadeUp is the longest that HKDF makes with SHA-256, in bytes. Real salts have
-	// some tens.
+	// maxMadeUp is the longest that HKDF makes with SHA-256, in bytes. Real salts have a
+	// few tens of bytes.
 	maxMadeUp = 255 * sha256.Size
 )
 

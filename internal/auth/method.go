@@ -55,10 +55,10 @@ type Method struct {
 type credentials struct {
 	mechanism sasl.Mechanism
 	secrets   []string // which no error may repeat
-	refused   func()   // to be called if the broker does not take them; may be nil
+	refused   func()   // called if the broker refuses them; may be nil
 }
 
-// New returns the Method that conf describes. It asks nothing of anything yet.
+// New returns the Method that conf describes. It sends no request.
 func New(conf *SASL) (*Method, error) {
 	m := &Method{name: conf.Mechanism, allowPlaintext: conf.AllowPlaintext}
 	switch conf.Mechanism {
@@ -104,8 +104,8 @@ func (m *Method) Close() {
 // ErrPlaintext says that a secret stays here.
 var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
 
-// Permits returns an error if nothing secret may be sent to a broker at this
-// address over a connection that is secure, which means TLS, or is not.
+// Permits returns an error if no secret may be sent to a broker at this address. secure
+// says that the connection has TLS.
 func (m *Method) Permits(remote netip.Addr, secure bool) error {
 	if secure || m.allowPlaintext || remote.IsLoopback() {
 		return nil
@@ -136,12 +136,12 @@ func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
 // LoginError says why kproxy could not log in at a broker.
 type LoginError struct {
 	Mechanism string
-	Refused   bool // the broker knows the credentials and does not take them: elsewhere, and later, it is the same
+	Refused   bool // the broker has refused the credentials: other brokers, and later logins, will refuse them too
 	Err       error
 	Fix       string
 
-	// Unanswered says that the login has not begun: there was no response to ApiVersions
-	// that a Kafka broker gives.
+	// Unanswered says that the login has not begun: no valid response to ApiVersions
+	// came.
 	Unanswered bool
 }
 
@@ -167,7 +167,7 @@ func (e *LoginError) Unwrap() error { return e.Err }
 // maxLifetime bounds the session lifetime in a broker's response. A year is long enough.
 const maxLifetime = 365 * 24 * time.Hour
 
-// lifetimeOf is a session lifetime from the wire; 0: there is no end.
+// lifetimeOf converts a session lifetime from the wire; 0: unlimited.
 func lifetimeOf(milliseconds int64) time.Duration {
 	if milliseconds <= 0 {
 		return 0

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// However a secret is repeated, nothing of it is left.
+// In whatever form a secret is repeated, it is removed completely.
 func TestSecretsInAllForms(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{`s3cr3t-CL/<&'"q>-ient5`, "pässwörd/ßecret😀&x", "hunter22"} {

@@ -31,7 +31,7 @@ func (s *source) fetch(ctx context.Context) (*good[int], error) {
 	return &good[int]{value: n, renew: now.Add(s.life / 2), until: now.Add(s.life)}, nil
 }
 
-// pass lets time pass in the bubble, and waits for all that it has brought about.
+// pass advances the time in the bubble, and waits for its effects.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -100,8 +100,8 @@ func TestAGoodOneIsGivenAtOnce(t *testing.T) {
 	})
 }
 
-// Where there is none, a login waits as long as its context allows, and the fetch as
-// long as it may itself.
+// Without a kept result, a login waits as long as its context allows, and the fetch as
+// long as its own limit.
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	s := &source{hang: true}

@@ -14,15 +14,15 @@ import (
 // UserMechanisms lists those by which clients can log in at kproxy.
 func UserMechanisms() []string { return []string{Plain, ScramSHA256, ScramSHA512} }
 
-// Users are who may log in at a listener, from a users file that is read again
-// when it changes. They may be used by several goroutines at once.
+// Users are the users that may log in at a listener, from a file that is read again when
+// it changes. They may be used by several goroutines at once.
 type Users struct {
 	book       *book
 	mechanisms []string
 }
 
-// NewUsers reads the users file. failed is called when a later version of it cannot
-// be read; then the last good one stays.
+// NewUsers reads the users file. failed is called when a later version of it cannot be
+// read; the last valid one is used then.
 func NewUsers(ctx context.Context, file string, mechanisms []string, failed func(error)) (*Users, error) {
 	b, err := openBook(ctx, file, failed)
 	if err != nil {
@@ -124,7 +124,7 @@ func unescape(name string) string {
 // Done reports whether the client has logged in, as User.
 func (c *Conversation) Done() bool { return c.done }
 
-// User is who has logged in, or tries to.
+// User is the user that has logged in, or tries to.
 func (c *Conversation) User() string { return c.user }
 
 // RefusedError reports that a login has failed. Its text is Kafka's own, for the
@@ -180,8 +180,8 @@ func (c *Conversation) plain(ctx context.Context, token []byte) error {
 	return nil
 }
 
-// fits reports whether a password is the one that was stored. It takes as long for
-// one that is not.
+// fits reports whether a password is the stored one. It takes equally long for a wrong
+// one.
 func fits(hash, user, password string, stored scram.StoredCredentials) bool {
 	client, err := hashes[hash].hash.NewClientUnprepped(user, password, "")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"kproxy/internal/auth"
 )
 
-// good is a line that is well made, of keys that no password has.
+// good is a valid line, with keys that belong to no password.
 const good = "alice: SHA-256: salt=c2FsdHNhbHQ=,stored_key=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,server_key=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,iterations=4096"
 
 func put(t *testing.T, file, text string) {
@@ -74,7 +74,7 @@ func TestUserLines(t *testing.T) {
 	}
 }
 
-// says reports whether a user's password is taken.
+// says reports whether a user's password is accepted.
 func says(t *testing.T, u *auth.Users, user, text string) bool {
 	t.Helper()
 	c, err := u.Begin(auth.Plain, auth.Peer{})
@@ -85,7 +85,7 @@ func says(t *testing.T, u *auth.Users, user, text string) bool {
 	return err == nil && c.Done() && c.User() == user
 }
 
-// A file that changes changes who may come in; a bad one changes nothing.
+// A changed file changes the users; an invalid one changes nothing.
 func TestUsersAreReadAgain(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users")
@@ -187,7 +187,7 @@ func FuzzUsersFile(f *testing.F) {
 	})
 }
 
-// Whatever a client sends, it has logged in only with the password.
+// A client logs in only with the password, whatever it sends.
 func FuzzTokens(f *testing.F) {
 	line, err := auth.UserLine("alice", password, auth.ScramSHA256, auth.MinIterations)
 	if err != nil {

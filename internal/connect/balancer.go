@@ -30,10 +30,10 @@ func (o *Options) looks(brokers int) int {
 	return min(max(24/max(brokers, 1), fewest), 12)
 }
 
-// seenAt is which nodes have responded at an address.
+// seenAt has the nodes that have responded at an address.
 type seenAt struct {
 	nodes   []int32                 // in ascending order, each once
-	layouts map[int32]doctor.Layout // their listeners, as far as they tell them
+	layouts map[int32]doctor.Layout // their listeners, as far as they are known
 	quiet   bool                    // on some connection the node was not known
 }
 
@@ -77,8 +77,7 @@ func (s seenAt) String() string {
 	return text
 }
 
-// lookAt runs ask for several connections at the same time, and gathers the nodes that
-// they tell.
+// lookAt runs ask for several connections at the same time, and collects the nodes.
 func (a asker) lookAt(c *Cluster, ask func() (int32, doctor.Layout)) seenAt {
 	var mu sync.Mutex // guards s
 	var s seenAt
@@ -114,7 +113,7 @@ func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
 }
 
 // isOnly asks at a broker's own address, at which first has responded, whether other nodes
-// respond there too. A connection that tells no node is no objection.
+// respond there too. A connection without a known node is no objection.
 func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker, first int32) error {
 	var s seenAt
 	if len(c.Brokers) > 1 && first == b.Node {

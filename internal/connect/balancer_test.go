@@ -110,9 +110,9 @@ func TestBehindALoadBalancer(t *testing.T) {
 	produces(t, s)
 }
 
-// However often connect is run, no node is taken to be at a load balancer's address: not
-// where the user names it once or thrice, and not where the brokers themselves advertise
-// it. Whatever order the connections come in, each broker has its turn.
+// In no run does connect take a load balancer's address for a node's: neither if the user
+// names it once or three times, nor if the brokers themselves advertise it. Each broker
+// has its turn, in any order of connections.
 func TestNeverDialledAtALoadBalancer(t *testing.T) {
 	hidden, two := outOfReach(t, 3), outOfReach(t, 2)
 	once := balance(t, inTurn(hidden))

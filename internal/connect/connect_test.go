@@ -62,8 +62,8 @@ func TestPair(t *testing.T) {
 	}
 }
 
-// A client's configuration with a BOM in front, and a cluster that a broker and the user
-// write otherwise.
+// A client's configuration with a BOM, and addresses that a broker and the user write
+// differently.
 func TestWrittenOtherwise(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "client.properties")
 	if err := os.WriteFile(file, []byte("\ufeffbootstrap.servers=a.example.com:1\nacks=all\n"), 0o600); err != nil {
@@ -223,7 +223,7 @@ func TestTokensByCode(t *testing.T) {
 	}
 }
 
-// Whatever form the client's stores have, they become the same PEM.
+// The client's stores become the same PEM from every format.
 func TestStores(t *testing.T) {
 	files := certlab.NewFolder(t)
 	ca := certlab.NewAuthority(t, "ca")

@@ -19,7 +19,7 @@ import (
 	"kproxy/proxy"
 )
 
-// How long kproxy doctor takes. A person waits for it.
+// The time limits of kproxy doctor. A person waits for it.
 const (
 	examineTime = 8500 * time.Millisecond // in all
 	dialTime    = 4 * time.Second         // for a connection and its TLS, and for a login
@@ -28,11 +28,11 @@ const (
 	settleTime  = 300 * time.Millisecond  // for other bootstrap addresses, once one has responded
 )
 
-// Examine walks a client's way to each of the user's addresses, and then to each that the
-// cluster advertises, as a client without kproxy would: at the broker's own address,
-// whatever dial rules could do. Addresses are tried at the same time, each of them once.
-// progress, which may be nil, is called with how many addresses are done, of how many, from
-// several goroutines. The error is that of options that cannot work.
+// Examine connects to each of the user's addresses, and then to each advertised address, as
+// a client without kproxy would: at the broker's own address, without dial rules. Addresses
+// are tried at the same time, each of them once. progress, which may be nil, is called with
+// how many addresses are done, of how many, from several goroutines. The error is that of
+// options that cannot work.
 func (o *Options) Examine(ctx context.Context, u doctor.User, progress func(done, all int)) (*doctor.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
@@ -62,12 +62,12 @@ type examination struct {
 	done  int
 	all   int
 
-	first   *Cluster // as the first address has it that responded; nil: none has
-	roster  roster   // of all brokers of first, which has those only that are tried
+	first   *Cluster // from the first address that responded; nil: none has
+	roster  roster   // of all brokers of first, which has only those that are tried
 	boots   []*way
 	brokers []*way
 	missing []int32
-	reached *Cluster // as kproxy connect has it, if nodes have failed
+	reached *Cluster // as kproxy connect finds it, if nodes have failed
 	layouts map[int32]doctor.Layout
 	pending []string // the checks that were not possible
 }
@@ -77,7 +77,7 @@ type way struct {
 	node    int32
 	address string
 	cluster *Cluster // that a bootstrap address has returned; nil: none has
-	known   bool     // the node has said who it is
+	known   bool     // the node has identified itself
 	took    time.Duration
 	err     error
 	peer    speaks.Peer
@@ -95,7 +95,7 @@ func (e *examination) met(at net.Addr) {
 	e.hosts[tcp.AddrPort().Addr().Unmap()] = true
 }
 
-// count tells of addresses that are there to be tried, or are done.
+// count reports addresses to be tried, or done.
 func (e *examination) count(more, done int) {
 	e.mu.Lock()
 	e.all, e.done = e.all+more, e.done+done
@@ -106,7 +106,7 @@ func (e *examination) count(more, done int) {
 	}
 }
 
-// walk takes the time of a way, and asks the port why it gave no response.
+// walk measures the time of an attempt, and examines the port if it gave no response.
 func (e *examination) walk(ctx context.Context, a asker, w *way, do func(ctx context.Context) error) {
 	defer close(w.settled)
 	defer e.count(0, 1)
@@ -120,8 +120,8 @@ func (e *examination) walk(ctx context.Context, a asker, w *way, do func(ctx con
 	w.took = time.Since(start)
 }
 
-// bootstraps asks each of the user's addresses who the brokers are. It returns when all have
-// been tried, or some while after the first response; the ways go on.
+// bootstraps asks each of the user's addresses for the brokers. It returns when all have
+// been tried, or some time after the first response; the other attempts go on.
 func (e *examination) bootstraps(ctx context.Context, a asker) {
 	e.count(len(e.Addresses), 0)
 	responded := make(chan struct{}, len(e.Addresses))
@@ -162,10 +162,10 @@ func (e *examination) bootstraps(ctx context.Context, a asker) {
 	}
 }
 
-// nodes tries each address that is advertised, and looks at the same time which brokers are
-// missing and who is at the user's addresses.
+// nodes tries each advertised address, and at the same time finds the missing brokers and
+// the nodes at the user's addresses.
 func (e *examination) nodes(ctx context.Context, a asker) error {
-	defer func() { // a proxy must not end before the ways over it
+	defer func() { // a proxy must not end before the attempts over it
 		for _, w := range e.boots {
 			<-w.settled
 		}
@@ -300,7 +300,7 @@ func (e *examination) replicas(ctx context.Context, a asker) []int32 {
 	ctx, cancel := context.WithTimeout(ctx, walkTime)
 	defer cancel()
 	named, err := a.replicasAt(ctx, e.first.answered)
-	// Behind a balancer's address another broker responds now, or one that is down.
+	// Behind a balancer's address another broker may respond now, or one that is down.
 	for _, b := range e.first.Brokers {
 		if err == nil || ctx.Err() != nil {
 			break

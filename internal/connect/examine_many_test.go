@@ -20,7 +20,7 @@ import (
 // it closes.
 type respond func(key kmsg.Key, version int16) kmsg.Response
 
-// byHand is a broker that responds as respond says. It responds to ApiVersions v0 as a broker.
+// byHand is a broker that responds by respond. It responds to ApiVersions v0 as a broker.
 func byHand(t *testing.T, respond respond) (address string) {
 	t.Helper()
 	return serving(t, func(c net.Conn) {
@@ -83,7 +83,7 @@ func naming(brokers func() []Broker) respond {
 }
 
 // A cluster that names thousands of brokers costs no more time than one of a hundred, whose
-// addresses are tried. It is not said to be sound.
+// addresses are tried. It is not reported as sound.
 func TestExamineThousandsOfBrokers(t *testing.T) {
 	closed := portlab.Closed(t)
 	_, port, _ := net.SplitHostPort(closed)
@@ -120,7 +120,7 @@ func TestExamineEndsByContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	silent := serving(t, func(c net.Conn) {
-		cancel() // the way to the broker has begun
+		cancel() // the attempt has begun
 		_, _ = io.Copy(io.Discard, c)
 	})
 	host, port, _ := net.SplitHostPort(silent)

@@ -148,7 +148,8 @@ func TestExamineTwoClusters(t *testing.T) {
 	}
 }
 
-// Brokers whose protocol is not that of bootstrap, which a client speaks to all of them.
+// Brokers whose protocol differs from that of bootstrap, which a client uses for all of
+// them.
 func TestExamineOtherProtocol(t *testing.T) {
 	t.Parallel()
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
@@ -187,7 +188,7 @@ func TestExamineOtherProtocol(t *testing.T) {
 	}
 }
 
-// A port that is silent is dialled twice, and takes no longer than is promised.
+// A silent port is dialled twice, and takes no longer than the limit.
 func TestExamineSilent(t *testing.T) {
 	t.Parallel()
 	accepted := make(chan struct{}, 100)
@@ -209,8 +210,8 @@ func TestExamineSilent(t *testing.T) {
 	}
 }
 
-// A bootstrap address that is silent beside one that responds holds nothing up, and is not
-// dialled again to find which node is there.
+// A silent bootstrap address beside one that responds causes no delay, and is not dialled
+// again to find its node.
 func TestExamineSilentBesideOthers(t *testing.T) {
 	t.Parallel()
 	accepted := make(chan struct{}, 100)

@@ -50,8 +50,7 @@ func advertisingCluster(t *testing.T, n int, advertise func(at []string) []strin
 	return at, c
 }
 
-// examined is an examination, and in a few words for each address who, the step that failed, and
-// the verdict.
+// examined is an examination, with a short text for each address: subject, failed step, verdict.
 func examined(t *testing.T, o *Options) (r *doctor.Report, words []string) {
 	t.Helper()
 	r, err := o.Examine(t.Context(), doctor.User{Addresses: o.Addresses, TLS: o.TLS, SASL: o.SASL, Args: o.Addresses}, nil)
@@ -204,7 +203,8 @@ func TestExamineReadsListeners(t *testing.T) {
 	}
 }
 
-// A broker that replica lists name, and that the cluster does not list, is missed.
+// A broker that replica lists name, and that the cluster does not list, is reported as
+// missing.
 func TestExamineMissesBrokers(t *testing.T) {
 	at, c := advertisingCluster(t, 2, func(at []string) []string { return at }, kfake.SeedTopics(1, "orders"))
 	c.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {

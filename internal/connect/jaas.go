@@ -10,7 +10,7 @@ import (
 //
 //	org.apache.kafka.common.security.plain.PlainLoginModule required username="u" password="p";
 //
-// The error quotes nothing of it.
+// The error does not quote it.
 func parseJAAS(text string) (options map[string]string, err error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil

@@ -94,8 +94,8 @@ func (e *examination) knows(w *way) bool {
 	return ip.IsValid() && e.hosts[ip]
 }
 
-// listener is the name of the listener at which clients bootstrap, as a broker has it that
-// could be asked; "": none could.
+// listener is the name of the listener at which clients bootstrap, from a broker's
+// configuration; "": no broker could be asked.
 func (e *examination) listener() string {
 	for _, w := range e.brokers {
 		if name := e.layouts[w.node].NameOf(w.address, e.user.Protocol()); name != "" {
@@ -105,8 +105,8 @@ func (e *examination) listener() string {
 	return ""
 }
 
-// connects is where kproxy connect, given the same, reaches a node that has failed; "": it does
-// not.
+// connects is the address at which kproxy connect, with the same options, reaches a node that
+// has failed; "": it does not.
 func (e *examination) connects(node int32) string {
 	if e.reached == nil || e.reached.errs[node] != nil {
 		return ""
@@ -161,7 +161,7 @@ func Far(via string) string {
 	return foreign.LineOf(u.Host, 100)
 }
 
-// trusted says which authorities a file of the user's has.
+// trusted names the authorities in a file of the user's.
 func trusted(ctx context.Context, o *Options, u *doctor.User) string {
 	if o.TLS == nil || o.TLS.CA == "" {
 		return ""

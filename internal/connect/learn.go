@@ -30,14 +30,14 @@ type Cluster struct {
 	errs     map[int32]error // why nodes cannot be reached
 }
 
-// How says why a node is dialled where it is, and if it is not reached, the reason.
+// How says why a node is dialled at its address, and if it is not reached, the reason.
 func (c *Cluster) How(node int32) (How, error) { return c.paired.how[node], c.errs[node] }
 
 // asker asks over a proxy without clients.
 type asker struct {
 	*Options
 	proxy *proxy.Proxy
-	met   func(net.Addr) // gets the other end of each connection to a broker; nil: nothing does
+	met   func(net.Addr) // gets the remote address of each connection to a broker; may be nil
 }
 
 // note tells met of a connection.
@@ -92,7 +92,7 @@ func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
 	return c, o.locate(ctx, c)
 }
 
-// brokers asks the addresses in turn, until one says who the brokers are.
+// brokers asks the addresses in turn, until one names the brokers.
 func (a asker) brokers(ctx context.Context) (*Cluster, error) {
 	var errs []error
 	for _, address := range a.Addresses {
@@ -111,7 +111,7 @@ func (a asker) brokers(ctx context.Context) (*Cluster, error) {
 	return nil, errors.Join(errs...)
 }
 
-// brokersFrom asks an address who the brokers are, for as long as ctx allows.
+// brokersFrom asks an address for the brokers, for as long as ctx allows.
 func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error) {
 	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 	if err != nil {
@@ -145,7 +145,7 @@ func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error
 }
 
 // mechanisms are those by which the cluster has its clients log in. A broker names them
-// when it is asked for one that there is not.
+// in response to an unknown one.
 func (a asker) mechanisms(ctx context.Context, address string) []string {
 	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 	if err != nil {
@@ -161,6 +161,6 @@ func (a asker) mechanisms(ctx context.Context, address string) []string {
 	return slices.DeleteFunc(resp.SupportedMechanisms, func(m string) bool { return !mechanismName.MatchString(m) })
 }
 
-// mechanismName is the name of a SASL mechanism (RFC 4422, section 3.1). Another text
-// would stand in the configuration that the user is given.
+// mechanismName is the name of a SASL mechanism (RFC 4422, section 3.1). Any other text
+// would get into the configuration for the user.
 var mechanismName = regexp.MustCompile(`^[A-Z0-9_-]{1,20}$`)

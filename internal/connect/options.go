@@ -22,7 +22,7 @@ type Options struct {
 	TLS       *proxy.UpstreamTLS
 	SASL      *proxy.SASL // nil: clients log in by themselves, if they have to
 	Via       proxy.Via
-	Piped     map[string]string // files of TLS that KeepPipes made -> the pipes that they were
+	Piped     map[string]string // files of TLS that KeepPipes made -> the original pipes
 
 	Listen    []string // hosts to listen on
 	Advertise string   // the host that is advertised to clients
@@ -38,8 +38,8 @@ type Options struct {
 // Validate finds mistakes in the options without sending a request.
 func (o *Options) Validate() error { return o.config(nil, o.unusedPorts()).Validate() }
 
-// unusedPorts are ports that no address of the user's has. They stand for those that are chosen
-// later, and are never bound.
+// unusedPorts are ports that no address of the user's has. They are placeholders for those that
+// are chosen later, and are never bound.
 func (o *Options) unusedPorts() Ports {
 	used := map[int32]bool{}
 	use := func(address string) {
@@ -78,8 +78,8 @@ func Override(from *proxy.UpstreamTLS, given proxy.UpstreamTLS) *proxy.UpstreamT
 	return &out
 }
 
-// Loopback are the hosts to listen on where nothing else was said: both of localhost's,
-// as far as the machine has them.
+// Loopback are the hosts to listen on by default: both of localhost's, as far as the
+// machine has them.
 func Loopback() []string {
 	return loopback(func(host string) bool {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, "0")) //nolint:noctx // it neither resolves nor waits
@@ -90,8 +90,8 @@ func Loopback() []string {
 	})
 }
 
-// loopback returns those of localhost's addresses that the machine has. If it seems to
-// have none, it returns IPv4's, so that the error of listening says why.
+// loopback returns those of localhost's addresses that the machine has. If it finds none,
+// it returns IPv4's, so that listening fails with the reason.
 func loopback(has func(host string) bool) []string {
 	hosts := slices.DeleteFunc([]string{"127.0.0.1", "::1"}, func(host string) bool { return !has(host) })
 	if len(hosts) == 0 {
@@ -118,6 +118,6 @@ func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	return &proxy.Config{Clusters: []proxy.Cluster{c}, Logger: o.Logger, DrainTimeout: drainTimeout}
 }
 
-// drainTimeout is how long responses in flight are waited for at the end: a person
-// waits with them.
+// drainTimeout is how long to wait for responses in flight at the end. A person waits,
+// too.
 const drainTimeout = 3 * time.Second

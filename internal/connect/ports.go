@@ -98,8 +98,8 @@ func (p Ports) listener(name, host, advertise string) proxy.Listener {
 	}
 }
 
-// portFile is where a cluster's ports are remembered: by its id, or, where that is not
-// known, by the addresses that the user has.
+// portFile is the file of a cluster's ports: named by its id, or, if that is not known,
+// by the user's addresses.
 func (o *Options) portFile(c *Cluster) string {
 	key := "id:" + c.ID
 	if c.ID == "" {
@@ -194,7 +194,7 @@ func parsePorts(b []byte) (Ports, error) {
 	return p, nil
 }
 
-// remember writes the ports, or says why they will not be the same next time.
+// remember writes the ports, or returns why they will not be the same next time.
 func (o *Options) remember(c *Cluster, p Ports) {
 	if err := o.writePorts(o.portFile(c), p); err != nil {
 		o.Say("the ports may be others in the next run: " + err.Error() + "; set XDG_STATE_HOME to a folder that can be written")

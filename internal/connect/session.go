@@ -15,7 +15,7 @@ import (
 	"kproxy/proxy"
 )
 
-// look is how often a Session looks whether there are brokers that it has not located.
+// look is how often a Session looks for brokers that it has not located.
 const look = 2 * time.Second
 
 // lookAgain is how often brokers are tried that could not be reached.
@@ -33,7 +33,7 @@ type Session struct {
 	located   time.Time
 }
 
-// Start learns the cluster and starts the proxy. Run has to be called then.
+// Start learns the cluster and starts the proxy. The caller must call Run then.
 func Start(ctx context.Context, o *Options) (*Session, error) {
 	c, err := o.Learn(ctx)
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Session) refresh(ctx context.Context, changed func()) error {
 	return nil
 }
 
-// has says whether each node has a port already.
+// has reports whether each node has a port already.
 func (s *Session) has(brokers []Broker) bool {
 	return !slices.ContainsFunc(brokers, func(b Broker) bool { _, ok := s.Ports.Pins[b.Node]; return !ok })
 }

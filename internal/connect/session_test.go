@@ -23,8 +23,8 @@ import (
 
 const patience = 20 * time.Second
 
-// cluster starts brokers whose advertised names do not resolve, and returns where they
-// really are.
+// cluster starts brokers whose advertised names do not resolve, and returns their real
+// addresses.
 func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addresses []string) {
 	t.Helper()
 	listen := func(string, string) (net.Listener, error) {
@@ -110,8 +110,8 @@ func produces(t *testing.T, s *Session, opts ...kgo.Opt) {
 
 var alice = kfake.Superuser("PLAIN", "alice", "alice-secret")
 
-// A cluster that wants a login, which is left to the clients: who the brokers are is seen
-// when the first one has logged in, and they are located then.
+// A cluster that wants a login, which is left to the clients: the brokers are learned and
+// located when the first client has logged in.
 func TestClientsLogIn(t *testing.T) {
 	t.Parallel()
 	at := cluster(t, 2, nil, kfake.EnableSASL(), alice)
@@ -237,8 +237,8 @@ func TestReachedLater(t *testing.T) {
 	produces(t, s)
 }
 
-// Certificates that have the brokers' own names alone: one connects by those, and says where
-// they lead.
+// Certificates that have the brokers' own names alone: the user connects by those, with
+// --dial for their addresses.
 func TestTLSByTheBrokersNames(t *testing.T) {
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid", "b1.vpc.invalid").Pair}}

@@ -224,8 +224,8 @@ func certificate(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// pemText is PEM that stands in one line of a configuration, with \n for its line ends or
-// with blanks.
+// pemText restores PEM from one line of a configuration, with \n or blanks for its line
+// ends.
 func pemText(text string) []byte {
 	text = strings.ReplaceAll(text, `\n`, "\n")
 	if strings.Contains(text, "\n") {
@@ -238,11 +238,11 @@ func pemText(text string) []byte {
 	return []byte(strings.ReplaceAll(strings.Join(strings.Fields(text), "\n"), "\x00", " ") + "\n")
 }
 
-// write keeps a file for as long as the Client is there. Only the user can read it.
+// write writes a file that lives as long as the Client. Only the user can read it.
 func (c *Client) write(name string, content []byte) (string, error) {
 	if c.dir == "" {
 		const pattern = "kproxy-connect-"
-		// XDG_RUNTIME_DIR is in memory, and gone with the user's session.
+		// XDG_RUNTIME_DIR is in memory, and is removed with the user's session.
 		dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), pattern)
 		if err != nil {
 			dir, err = os.MkdirTemp("", pattern)

@@ -62,7 +62,7 @@ func HasEnded(err error) bool {
 	return isEnd(err) || isTLS && failed.Failure == tlsconf.Ended
 }
 
-// Dialled is the IP address that an error of a dial is of, or that an address names.
+// Dialled is the IP address in an error of a dial, or in an address.
 func Dialled(err error, address string) netip.Addr {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		if tcp, ok := op.Addr.(*net.TCPAddr); ok {
@@ -172,7 +172,7 @@ func (c *Case) where() string {
 	return "here"
 }
 
-// timedOut is how an error of Go's says that time was up.
+// timedOut is the text of Go's timeout errors.
 var timedOut = regexp.MustCompile(`(dial tcp [^ ]+: )?i/o timeout|context deadline exceeded`)
 
 // cause is the error without the facts that the finding has already.
@@ -205,7 +205,7 @@ func (c *Case) cause() string {
 	return c.Err.Error()
 }
 
-// wantsTLS says that the port speaks TLS, and shows its certificate.
+// wantsTLS is the reason for a port that speaks TLS, with its certificate.
 func (c *Case) wantsTLS() string {
 	text := "the port wants TLS"
 	if cert := c.Peer.Cert; cert != nil {

@@ -5,9 +5,9 @@ type Fix struct {
 	Text       string   // a sentence or two
 	File       string   // where Properties go: "server.properties of node 1", "client.properties"
 	Properties []string // lines of that file
-	Partial    bool     // entries of other listeners are missing in Properties: they are not known
+	Partial    bool     // entries of other listeners are missing in Properties, because they are not known
 	Env        []string // the same for a broker in a container, NAME=value
-	Bootstrap  string   // where clients bootstrap then, if that is another address
+	Bootstrap  string   // the new bootstrap address, if it changes
 	Notes      []string // remarks on the lines: a clause each
 	Command    string   // for a shell
 	Docs       string   // a section of docs/listeners.md

@@ -65,7 +65,7 @@ func (p *printer) paint(color, text string) string {
 	return color + text + normal
 }
 
-// wrap writes a text in lines of the width, the first behind one indent and the others behind
+// wrap writes a text in lines of the width, the first with one indent and the others with
 // another. Words are never broken.
 func (p *printer) wrap(first, rest, text string) {
 	line := first
@@ -193,7 +193,7 @@ func sameAdvice(a, b *Finding) bool {
 func (p *printer) group(group []*Finding) {
 	for i, f := range group {
 		if i > 0 && group[i-1].Reason == f.Reason {
-			continue // its addresses stand with the first one
+			continue // its addresses are printed with the first one
 		}
 		p.out.WriteString("\n")
 		for _, same := range group[i:] {

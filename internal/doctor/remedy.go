@@ -24,7 +24,7 @@ func (c Case) remedy(v Verdict) Fix {
 
 // fix is the fix for a verdict.
 func (c *Case) fix(v Verdict) Fix {
-	switch v { //nolint:exhaustive // others are of a name, a connection or a node
+	switch v { //nolint:exhaustive // other verdicts concern a name, a connection or a node
 	case Untrusted, Expired, WrongName, WantsCert, CertRefused, TLSVersion, TLSName, TLSFailed, WantsTLS, NoTLS:
 		return c.fixTLS(v)
 	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
@@ -123,7 +123,7 @@ const restart = ". Then restart the broker"
 // file is where lines for the broker go.
 func (c *Case) file() string { return fmt.Sprintf("server.properties of node %d", c.Node) }
 
-// readvertise has the broker advertise another address for the same listener.
+// readvertise makes the broker advertise another address for the same listener.
 func (c *Case) readvertise(text, section string) Fix {
 	f := Fix{Text: text, File: c.file(), Docs: section}
 	address := c.Working
@@ -164,8 +164,8 @@ func (c *Case) advertise(f Fix, address string) Fix {
 	return c.partial(f, protocol)
 }
 
-// partial marks lines that know nothing of the broker's other listeners. name is the listener's if
-// even that is not known.
+// partial marks lines that lack the broker's other listeners. name is the listener's if even that
+// is not known.
 func (c *Case) partial(f Fix, name string) Fix {
 	if len(c.Layout.Listeners) > 0 {
 		return f
@@ -197,13 +197,13 @@ func (c *Case) another(text, section string) Fix {
 	return c.partial(f, unnamed)
 }
 
-// fixVia is for the way through another machine.
+// fixVia is for a connection through another machine.
 func (c *Case) fixVia() Fix {
 	if isCommandsEnd(c.Err) {
 		return c.fixCommand()
 	}
 	failed, _ := errors.AsType[*via.Error](c.Err)
-	switch failed.Outcome { //nolint:exhaustive // others are of the way behind it
+	switch failed.Outcome { //nolint:exhaustive // other verdicts concern the connection behind it
 	case via.OutcomeCredentials, via.OutcomeProxyUnreachable, via.OutcomeProxyUntrusted, via.OutcomeProxyProtocol, via.OutcomeLoginRefused:
 		return Fix{Text: c.fixHop(failed.Outcome), Docs: docsNames}
 	}

@@ -44,8 +44,8 @@ func TestLoginFixByMechanism(t *testing.T) {
 	}
 }
 
-// The login module stays where it is good for the other mechanism too, and a user's name stays if
-// it can be pasted.
+// The login module is kept if it serves the other mechanism too, and a user's name is kept if it
+// can be pasted.
 func TestLinesOfAnotherMechanism(t *testing.T) {
 	for _, tt := range []struct{ was, user, now, want string }{
 		{"SCRAM-SHA-256", "alice", "SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512"},

@@ -49,7 +49,8 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// A broker's lines end in a restart, and a broker that responds elsewhere is said to run.
+// A broker's lines end in a restart, and the advice does not doubt that a broker runs
+// which responds elsewhere.
 func TestLinesForABroker(t *testing.T) {
 	for text, c := range map[string]Case{
 		"the broker runs": {Err: dial("192.0.2.1", errRefused), Working: "b0.example.com:9092"},

@@ -207,7 +207,7 @@ func clusterMetrics() []family {
 	}
 }
 
-// active has the bootstrap endpoint also without sessions: a sum over nothing
+// active includes the bootstrap endpoint also without sessions, because an empty sum
 // would be absent, and not 0.
 func active(l *proxy.ListenerStats) []sample {
 	var all []sample
@@ -220,7 +220,7 @@ func active(l *proxy.ListenerStats) []sample {
 	return all
 }
 
-// expiry has each file once, however often the configuration names it.
+// expiry returns each file once, however often the configuration names it.
 func expiry(tls *proxy.TLSStats) []sample {
 	if tls == nil {
 		return nil

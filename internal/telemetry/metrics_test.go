@@ -174,7 +174,7 @@ func texts(family *dto.MetricFamily) []string {
 	return all
 }
 
-// Nothing is open: that is 0, and not absent.
+// Without an open session the metric is 0, and not absent.
 func TestNobodyIsActive(t *testing.T) {
 	idle := proxy.Snapshot{Clusters: []proxy.ClusterStats{{Name: "orders", Listeners: []proxy.ListenerStats{{Name: "fred"}}}}}
 	families := scrape(t, start(t, &Config{}, func() proxy.Snapshot { return idle }))

@@ -45,7 +45,7 @@ func (c *counts) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Du
 	c.read.Add(int64(n))
 }
 
-// A collector receives the same sums as the clients have counted, by each way.
+// A collector receives the same sums as the clients have counted, by each protocol.
 func TestPushedSumsAreTheClients(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "headers")
 	if err := os.WriteFile(secret, []byte("# for the collector\nAuthorization: Bearer token\n"), 0o600); err != nil {
@@ -172,7 +172,7 @@ func logTo(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
-// A collector that is not there costs a log line, and Shutdown its time.
+// An unreachable collector causes a log line, and delays Shutdown.
 func TestCollectorIsGone(t *testing.T) {
 	address := portlab.Closed(t)
 	tel, err := startTelemetry(t, &telemetry.Config{OTLP: telemetry.OTLP{Endpoint: address, Insecure: true}},

@@ -17,7 +17,7 @@ import (
 	"kproxy/proxy"
 )
 
-// pushTo pushes once, with a token, and returns why that failed.
+// pushTo pushes once, with a token, and returns the error.
 func pushTo(t *testing.T, collector string) error {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "headers")

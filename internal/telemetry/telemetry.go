@@ -31,7 +31,7 @@ type Config struct {
 	OTLP    OTLP   // zero: metrics are not pushed
 }
 
-// Telemetry is a proxy's counts on their way out.
+// Telemetry exports a proxy's counts.
 type Telemetry struct {
 	provider *metric.MeterProvider
 	gatherer prometheus.Gatherer

@@ -7,18 +7,18 @@ import (
 	"net"
 )
 
-// NameError says that a client asked for a server name that leads nowhere.
+// NameError says that a client asked for an unknown server name.
 type NameError struct {
 	Name string // as the client sent it; empty if it sent none
 	Err  error  // of the route
 }
 
-// Error is the name, quoted, and why it leads nowhere.
+// Error is the name, quoted, and the reason.
 func (e *NameError) Error() string {
 	if e.Name == "" {
 		return fmt.Sprintf("the client asks for no server name (SNI): %v", e.Err)
 	}
-	return fmt.Sprintf("the client asks for the server name %.255q: %v", e.Name, e.Err) // as long as a name may be
+	return fmt.Sprintf("the client asks for the server name %.255q: %v", e.Name, e.Err) // the longest valid name
 }
 
 // Unwrap returns the error of the route.
@@ -55,10 +55,10 @@ func Accept(ctx context.Context, conn net.Conn, route func(serverName string) (*
 	return nil, newError(downstream, failureOf(err), err)
 }
 
-// refusal is a configuration without a certificate. It is how crypto/tls is
-// brought to send unrecognized_name; an error of GetConfigForClient would be
-// internal_error to the client, which reads as a fault of the proxy. A ticket
-// would go past the choice of a certificate, so none is looked at.
+// refusal is a configuration without a certificate. It makes crypto/tls send
+// unrecognized_name. For an error of GetConfigForClient it sends internal_error, which
+// looks like a fault of the proxy. With a ticket no certificate would be chosen, so
+// tickets are disabled.
 func refusal() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}
 }

@@ -69,7 +69,7 @@ const (
 	maxNameShown  = 80
 )
 
-// namesText lists a certificate's names, quoted: they are another's.
+// namesText lists a certificate's names, quoted: they come from a peer.
 func namesText(certificate *x509.Certificate) string {
 	names := namesOf(certificate)
 	if len(names) == 0 {

@@ -60,7 +60,7 @@ func reach(t *testing.T, c *Client, config *tls.Config, host string) (state tls.
 		server := tls.Server(far, config)
 		if server.HandshakeContext(deadline(t)) == nil {
 			state = server.ConnectionState()
-			_, _ = server.Write([]byte{1}) // where it fails, the Client's read does
+			_, _ = server.Write([]byte{1}) // if it fails, the Client's read does
 		}
 	}()
 	conn, err := c.Handshake(deadline(t), near, host)
@@ -170,7 +170,7 @@ func TestBrokersThatFail(t *testing.T) {
 	}
 }
 
-// TestMissingCertificateIsToldApart has the alerts of brokers that miss a certificate:
+// TestMissingCertificateIsToldApart uses the alerts of brokers that miss a certificate:
 // Java 17 says bad_certificate (42) in TLS 1.2 and 1.3, crypto/tls handshake_failure (40)
 // in TLS 1.2. Java 17 sends certificate_unknown (46) for one that it does not trust.
 func TestMissingCertificateIsToldApart(t *testing.T) {
@@ -206,7 +206,7 @@ func TestWrongNameTellsTheNames(t *testing.T) {
 	}
 }
 
-// However many names a certificate has, the error and the advice are short.
+// The error and the advice are short, however many names a certificate has.
 func TestWrongNameIsShort(t *testing.T) {
 	l := newBrokerLab(t)
 	var names []string

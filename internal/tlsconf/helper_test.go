@@ -58,8 +58,8 @@ func deadline(t *testing.T) context.Context {
 	return ctx
 }
 
-// tcpPair is the two ends of a connection over loopback, closed after the test.
-// The order of closing loses no alert.
+// tcpPair returns the two ends of a connection over loopback, closed after the test in an
+// order that loses no alert.
 func tcpPair(t *testing.T) (near, far net.Conn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

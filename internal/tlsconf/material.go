@@ -51,8 +51,8 @@ func (c contents) of(name string) ([]byte, error) {
 	return f.data, f.err
 }
 
-// pem is of a file in PEM. crypto/tls does not find the first block behind a BOM, which
-// some editors put there.
+// pem is the content of a PEM file without a BOM. crypto/tls does not find the first
+// block behind a BOM, which some editors write.
 func (c contents) pem(name string) ([]byte, error) {
 	data, err := c.of(name)
 	return files.WithoutBOM(data), err

@@ -28,8 +28,7 @@ func NewServer(c ServerConfig, events Events) (*Server, error) {
 	return &Server{s}, nil
 }
 
-// Config is for a server of another's making: each of its handshakes has the files as
-// they are then.
+// Config is for other servers, such as net/http's: each handshake uses the present files.
 func (s *Server) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, // until the client's first message has come
@@ -70,8 +69,8 @@ func (c ServerConfig) build(now contents, before *generation) (*generation, erro
 	return next, nil
 }
 
-// tickets keeps the process's own ticket keys as long as the client authorities
-// stay: a new certificate does not cost all clients a full handshake.
+// tickets keeps the process's own ticket keys as long as the client authorities stay the
+// same, so that clients need no full handshake after a new certificate.
 func (c ServerConfig) tickets(m *material, before *generation) (*tls.Config, error) {
 	if len(c.TicketKeys) == 0 && before != nil && before.authorities == m.authorities {
 		return before.tickets, nil
@@ -88,7 +87,7 @@ type material struct {
 }
 
 // load makes the material of files. The error joins a [*FileError] for each that
-// cannot be used. Files without a name, which Validate refuses, are passed over.
+// cannot be used. Files without a name, which Validate refuses, are skipped.
 func (c ServerConfig) load(now contents) (*material, error) {
 	m := new(material)
 	var errs []error

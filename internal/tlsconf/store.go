@@ -18,16 +18,16 @@ type Events struct {
 	// Refused says why files that have changed are not used; the previous ones are. It is
 	// called once for a change.
 	Refused func(err error)
-	// Expiring says that a certificate ends in 30 days, 7 days, 1 day, or has
-	// ended: once for each of the four, the last of those that apply. left is
-	// negative if it has ended.
+	// Expiring says that a certificate expires in 30 days, 7 days, 1 day, or has expired.
+	// It is called once for each of the four; if several apply, for the last. left is
+	// negative if it has expired.
 	Expiring func(certificate Certificate, left time.Duration)
 }
 
 // Status describes the files that a [Server] or a [Client] uses.
 type Status struct {
 	Certificates []Certificate // in the order of the configuration
-	// Refused says why the files as they are now are not used. Nil: they are.
+	// Refused says why the present files are not used. Nil: they are used.
 	Refused error
 }
 

@@ -259,8 +259,8 @@ func TestClientReloads(t *testing.T) {
 	}
 }
 
-// TestWatch has a change seen at one look and used at the next, and one that is
-// still going on left alone.
+// TestWatch tests that a change is seen at one look and used at the next, and that an
+// unfinished one is not used.
 func TestWatch(t *testing.T) {
 	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")
 	one, two, three := ca.Issue(t, nil, "one"), ca.Issue(t, nil, "two"), ca.Issue(t, nil, "three")

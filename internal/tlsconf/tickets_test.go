@@ -30,8 +30,7 @@ func (l *lab) with(change func(*ServerConfig)) ServerConfig {
 	return c
 }
 
-// TestTickets has a client get a ticket from one server and come to another with
-// it.
+// TestTickets lets a client get a ticket from one server and use it at another.
 func TestTickets(t *testing.T) {
 	l := newLab(t)
 	one, two, short := l.keyFile(t, "one", 1), l.keyFile(t, "two", 2), l.folder.Write(t, "other", bytes.Repeat([]byte{3}, 80))
@@ -122,8 +121,8 @@ func TestTicketFromBeforeTheClientCAWasReplaced(t *testing.T) {
 	}
 }
 
-// TestTicketFromBeforeAClientCAWasAdded has a client whose own CA stays: it would
-// verify, and comes in by a whole handshake all the same.
+// TestTicketFromBeforeAClientCAWasAdded has a client whose own CA stays: its certificate
+// would verify, and it still needs a full handshake.
 func TestTicketFromBeforeAClientCAWasAdded(t *testing.T) {
 	l := newLab(t)
 	s := mustServer(t, l.config, Events{})
@@ -197,7 +196,7 @@ func TestResumedClientWithAnIntermediate(t *testing.T) {
 	}
 }
 
-// TestResumedChainIsVerifiedAgain asks the check itself: the ticket's binding always
+// TestResumedChainIsVerifiedAgain calls the check itself: the ticket's binding always
 // refuses before it.
 func TestResumedChainIsVerifiedAgain(t *testing.T) {
 	l := newLab(t)

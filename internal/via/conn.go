@@ -17,13 +17,12 @@ type stream interface {
 	Close() error
 }
 
-// chunk is as much as is taken from a stream, or given to it, at once: the largest
-// packet of SSH.
+// chunk is the largest read from a stream, or write to it: the largest packet of SSH.
 const chunk = 32 << 10
 
-// conn gives a stream deadlines. A call cannot be taken back from a stream, so two
-// goroutines make them, in and out; Read and Write wait for these, or for the
-// deadline, or for Close.
+// conn gives a stream deadlines. A call to a stream cannot be cancelled, so two
+// goroutines make them, in and out; Read and Write wait for these, or for the deadline,
+// or for Close.
 //
 //	Read  ◀── chunks ── in  ◀── stream.Read
 //	Write ──▶ orders ── out ──▶ stream.Write, CloseWrite
@@ -137,7 +136,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// wantNext gives in its buffer back once that is read.
+// wantNext gives the buffer back to in once it is read.
 func (c *conn) wantNext() {
 	if len(c.left) == 0 && c.readErr == nil {
 		c.next <- struct{}{} // there is room: once for each chunk
@@ -188,8 +187,8 @@ func (c *conn) settle() error {
 	return c.writeErr
 }
 
-// CloseWrite ends the sending side, behind everything that was written; it does
-// not wait for that. It waits for a Write that is under way.
+// CloseWrite ends the sending side after all written bytes. It does not wait for these,
+// but it waits for a Write that is under way.
 func (c *conn) CloseWrite() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()

@@ -103,7 +103,7 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets [
 }
 
 // isInterim reports whether another response follows (RFC 9110, 15.2). 101 is the last
-// one, and no success. How many there are is bounded by maxHead.
+// one, and no success. maxHead bounds their number.
 func isInterim(answer *http.Response) bool {
 	return 100 <= answer.StatusCode && answer.StatusCode < 200 && answer.StatusCode != http.StatusSwitchingProtocols
 }
@@ -122,7 +122,7 @@ func noAnswer(ctx context.Context, tooLong bool, err error, secrets []string) er
 	}
 }
 
-// refusal gives the status line of a response that is no success.
+// refusal is the error with the status line of a response that is no success.
 func refusal(answer *http.Response, secrets []string) error {
 	line := quote(answer.Proto+" "+answer.Status, secrets...)
 	switch code := answer.StatusCode; {
@@ -142,7 +142,7 @@ func refusal(answer *http.Response, secrets []string) error {
 	}
 }
 
-// earlyConn gives the bytes first that came with the head.
+// earlyConn is a connection that returns the bytes first that came with the head.
 type earlyConn struct {
 	net.Conn
 	early []byte

@@ -95,8 +95,8 @@ func TestTargetRefused(t *testing.T) {
 	}
 }
 
-// A proxy that goes takes its connections along, is missed by the next dial, and
-// is used again once it is back.
+// If a proxy stops, its connections end and the next dial fails. When it is back, it is
+// used again.
 func TestProxyDroppedAndRestored(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestProxyDroppedAndRestored(t *testing.T) {
 	}
 }
 
-// A deadline in the past wakes a Read, and no byte is lost by it.
+// A deadline in the past wakes a Read, and loses no byte.
 func TestDeadlines(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestCloseWakes(t *testing.T) {
 	}
 }
 
-// Nothing is left of any dial, whatever became of it.
+// No dial leaves resources behind, whatever its result.
 func TestNothingIsHeld(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -263,8 +263,8 @@ func TestNothingIsHeld(t *testing.T) {
 	}
 }
 
-// A proxy that says nothing, at any point of its handshake, is given up at once
-// when the context ends.
+// If a proxy is silent at any point of its handshake, the dial ends at once with the
+// context.
 func TestCancelDuringTheHandshake(t *testing.T) {
 	says := map[string][]string{
 		"socks5": {"", "\x05", "\x05\x02", "\x05\x02\x01\x00", "\x05\x02\x01\x00\x05\x00\x00\x01\x00"},

@@ -47,8 +47,8 @@ type execHop struct {
 
 func (h *execHop) close() { h.children.close() }
 
-// command is the command for t. Words are replaced within, never split: t is part
-// of the arguments that it stands in.
+// command is the command for t. Placeholders are replaced inside words, which are not
+// split: t stays part of its arguments.
 func (h *execHop) command(t target) *exec.Cmd {
 	place := strings.NewReplacer(placeHost, t.host, placePort, strconv.Itoa(int(t.port)))
 	args := slices.Clone(h.words)
@@ -70,9 +70,9 @@ func (h *execHop) dial(_ context.Context, t target) (net.Conn, error) {
 	return h.children.adopt(p, addr{schemeExec, h.words[0]}, addr{schemeExec, t.String()})
 }
 
-// process is a command that runs. Its process is reaped by end and nowhere else:
-// until then no other process has its id or its group's, so that a signal cannot hit
-// a stranger.
+// process is a command that runs. Its process is reaped by end and nowhere else: until
+// then no other process has its id or its group's, so that a signal cannot hit another
+// process.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  *os.File
@@ -171,8 +171,8 @@ func (p *process) Read(b []byte) (int, error) {
 	return n, p.verdict(p.end())
 }
 
-// guard ends reading when the command has failed and something that it has left behind
-// holds its output: no broker is there then. Processes that a successful command has left
+// guard ends reading when the command has failed and a process that it has left behind
+// holds its output: there is no broker then. Processes that a successful command has left
 // behind may carry the connection.
 func (p *process) guard(exit *os.File) {
 	defer exit.Close()
@@ -188,7 +188,7 @@ func (p *process) guard(exit *os.File) {
 	}
 }
 
-// over waits until the command has ended and has said its last word, for a while.
+// over waits, for a while, until the command and its output have ended.
 func (p *process) over(within time.Duration) bool {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
@@ -199,12 +199,12 @@ func (p *process) over(within time.Duration) bool {
 	}
 	select {
 	case <-p.silent:
-	case <-timer.C: // something that it has left behind may say more
+	case <-timer.C: // a process that it has left behind may write more
 	}
 	return true
 }
 
-// exited is closed when the command has ended; it is not reaped by that.
+// exited is closed when the command has ended. It may not be reaped yet.
 func (p *process) exited() <-chan struct{} {
 	p.watching.Do(func() {
 		p.gone = make(chan struct{})
@@ -220,7 +220,7 @@ func (p *process) watch() {
 	awaitExit(p.cmd.Process, p.silent)
 }
 
-// verdict is io.EOF of a command that has ended well.
+// verdict is io.EOF if the command has succeeded.
 func (p *process) verdict(status error) error {
 	if status == nil {
 		return io.EOF

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// ownGroup does nothing: there are no process groups as Unix has them.
+// ownGroup does nothing: there are no process groups as on Unix.
 func ownGroup() *syscall.SysProcAttr { return nil }
 
 // terminate does nothing: a command gets only the end of its input.

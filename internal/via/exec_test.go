@@ -17,7 +17,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// The broker's name is one argument, whatever shell or option it is near to.
+// The broker's name is one argument, even if it looks like shell syntax or an option.
 func TestExecArguments(t *testing.T) {
 	tests := map[string]string{
 		"{host} {port}":                      "[b-1.internal][9092]\n",
@@ -77,11 +77,11 @@ func TestExecKilled(t *testing.T) {
 	}
 }
 
-// Close ends the command with everything that it has started, and reaps it; one
-// that does not want to end is killed. It does not wait.
+// Close ends the command with all its children, and reaps it. One that does not end is
+// killed. It does not wait.
 func TestExecCloseEndsTheGroup(t *testing.T) {
 	for _, how := range []string{"obedient", "obstinate", "without-stderr"} {
-		url := execURL(t, "parent "+how) // sets the environment, which a parallel test cannot
+		url := execURL(t, "parent "+how) // sets the environment, which a parallel test must not
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			d := dialer(t, via.Config{URL: url})
@@ -102,8 +102,8 @@ func TestExecCloseEndsTheGroup(t *testing.T) {
 	}
 }
 
-// alive says whether pid runs: a child that init, or whatever stands in for it, has
-// not reaped yet does not.
+// alive reports whether pid runs. A child that init, or its substitute, has not reaped
+// yet does not run.
 func alive(pid int) bool {
 	for range 500 { // a killed process may take a moment
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -162,7 +162,7 @@ func TestExecEndsWellAndLeavesSomething(t *testing.T) {
 	exchange(t, c, "x")
 }
 
-// The end of a command's output is an orderly end while it still takes input.
+// The end of a command's output is an orderly end if it still accepts input.
 func TestExecHalfClosed(t *testing.T) {
 	conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "half-close")})}.connect(t, "b:9092")
 	if got, err := io.ReadAll(conn); string(got) != "hello\n" || err != nil {

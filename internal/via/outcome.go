@@ -13,13 +13,13 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeCredentials       Outcome = "via_credentials"        // a key, a password or the agent cannot be used; nothing was sent
-	OutcomeProxyUnreachable  Outcome = "via_proxy_unreachable"  // no connection to the proxy, or no word from it; the command does not start
-	OutcomeProxyUntrusted    Outcome = "via_proxy_untrusted"    // its host key or certificate is not the one that is known
-	OutcomeProxyProtocol     Outcome = "via_proxy_protocol"     // its response is not of its protocol, or it hung up instead
-	OutcomeLoginRefused      Outcome = "via_login_refused"      // it wants another login, or one at all
+	OutcomeProxyUnreachable  Outcome = "via_proxy_unreachable"  // no connection to the proxy, or no response; the command does not start
+	OutcomeProxyUntrusted    Outcome = "via_proxy_untrusted"    // its host key or certificate is not the known one
+	OutcomeProxyProtocol     Outcome = "via_proxy_protocol"     // its response is of another protocol, or it closed the connection
+	OutcomeLoginRefused      Outcome = "via_login_refused"      // it refuses the login, or wants one
 	OutcomeTargetRefused     Outcome = "via_target_refused"     // it does not allow a connection to host:port
-	OutcomeTargetUnreachable Outcome = "via_target_unreachable" // it cannot reach host:port, or says nothing while it tries
-	OutcomeTargetInvalid     Outcome = "via_target_invalid"     // not tried: host:port is none that may be passed on
+	OutcomeTargetUnreachable Outcome = "via_target_unreachable" // it cannot reach host:port, or is silent while it tries
+	OutcomeTargetInvalid     Outcome = "via_target_invalid"     // not tried: host:port must not be passed on
 	OutcomeCanceled          Outcome = "via_canceled"           // the context was canceled, or the Dialer closed
 )
 
@@ -31,7 +31,7 @@ func Outcomes() []Outcome {
 	}
 }
 
-// text says o to a person, between the names of both ends and the reason.
+// text is the part of an error between the names of both ends and the reason.
 func (o Outcome) text() string {
 	switch o {
 	case OutcomeCredentials:
@@ -62,7 +62,7 @@ type Error struct {
 	Via     string // the proxy, as Dialer.String has it
 	Target  string // host:port that was asked for
 	Outcome Outcome
-	Err     error // the reason; context's own error where the context ended
+	Err     error // the reason; the context's own error if the context ended
 }
 
 // Error is both ends, the hop that failed and the reason in one line.

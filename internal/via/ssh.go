@@ -21,9 +21,9 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// sshHop gives channels of one SSH connection, the link. The first dial makes the
-// link, others wait with it; when it dies, the next dial makes another. An attempt
-// to make one ends when no dial waits for it any more.
+// sshHop gives channels of one SSH connection, the link. The first dial makes the link,
+// and others wait for it. When it dies, the next dial makes another. An attempt to make
+// one ends when no dial waits for it any more.
 type sshHop struct {
 	connect            proxyDial
 	place              place
@@ -43,7 +43,7 @@ type sshHop struct {
 	tasks sync.WaitGroup // attempts, and the watchers of links; started under mu
 }
 
-// attempt is a link in the making. done is closed when link and err stand.
+// attempt is a link that is being made. done is closed when link and err are set.
 type attempt struct {
 	waiters int // guarded by sshHop.mu
 	cancel  context.CancelFunc
@@ -62,7 +62,7 @@ func (h *sshHop) dial(ctx context.Context, t target) (net.Conn, error) {
 		if err == nil {
 			return h.channels.adopt(channel, addr{schemeSSH, h.place.address}, addr{schemeSSH, t.String()})
 		}
-		// A link that had died unnoticed is no reason to fail.
+		// If the link had died unnoticed, the dial is retried.
 		if fresh || !errors.Is(err, errLinkLost) || ctx.Err() != nil {
 			return nil, err
 		}
@@ -113,7 +113,7 @@ func (h *sshHop) abandon(a *attempt) {
 	}
 }
 
-// try makes a link for those who wait for a.
+// try makes a link for the callers that wait for a.
 func (h *sshHop) try(ctx context.Context, a *attempt) {
 	defer a.cancel()
 	l, err := h.login(ctx)
@@ -182,8 +182,8 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 			trusted.Store(true)
 			return nil
 		},
-		// Otherwise the host may show a key of a type that is not in the file,
-		// which looks like an attack.
+		// Otherwise the host may choose a key of a type that is not in the file, which
+		// looks like an attack.
 		HostKeyAlgorithms: db.HostKeyAlgorithms(h.place.known()),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
@@ -215,7 +215,7 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 type credentials struct {
 	methods []ssh.AuthMethod
 	release func()
-	secrets []string // which the host hears, and no error may repeat
+	secrets []string // which are sent to the host, and which no error may repeat
 	keys    int      // how many of the agent's are offered
 }
 
@@ -262,7 +262,7 @@ func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 	return c, h.fromAgent(ctx, &c, nil)
 }
 
-// fromAgent adds the agent's keys to c, or that one alone whose public key is only, as
+// fromAgent adds the agent's keys to c, or only the one with the public key only, as
 // OpenSSH does with IdentitiesOnly.
 func (h *sshHop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
@@ -291,11 +291,11 @@ func (h *sshHop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicK
 	return nil
 }
 
-// usualTries is how many attempts servers allow, where MaxAuthTries says nothing else.
+// usualTries is OpenSSH's default of MaxAuthTries.
 const usualTries = 6
 
-// loginRefused says how many keys were offered, if that may be why: the server counts
-// each, and the right one may not have had its turn.
+// loginRefused adds the number of offered keys, if that may be the reason: the server
+// counts each, and may not have seen the right one.
 func loginRefused(err error, keys int) error {
 	if keys < usualTries {
 		return err

@@ -24,7 +24,7 @@ func replace(t *testing.T, path, content string) {
 	}
 }
 
-// Whatever wraps a TCP connection switches splice off.
+// Any wrapper of a TCP connection disables splice.
 func TestTCPIsNotWrapped(t *testing.T) {
 	b := viatest.Broker(t)
 	for _, url := range []string{"socks5://" + viatest.SOCKS5(t, false).Address, "http://" + viatest.Connect(t, false).Address} {
@@ -54,7 +54,7 @@ func TestLoginRefused(t *testing.T) {
 			}
 		}
 	}
-	// A proxy that wants no login takes one that is offered.
+	// A proxy without logins accepts one that is offered.
 	c := via.Config{URL: "socks5://" + viatest.User + "@" + viatest.SOCKS5(t, false).Address, PasswordFile: file(t, viatest.Password)}
 	exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.Far()), "x")
 }
@@ -114,7 +114,7 @@ func TestConnectEarlyBytes(t *testing.T) {
 	}
 }
 
-// A response byte by byte is a response.
+// A response that comes byte by byte is read.
 func TestAnswersByteByByte(t *testing.T) {
 	answers := map[string]string{
 		"socks5": "\x05\x02\x01\x00\x05\x00\x00\x03\x04host\x00\x01",
@@ -142,7 +142,7 @@ func TestAnswersByteByByte(t *testing.T) {
 	}
 }
 
-// https: the login goes out only when the proxy's certificate is right.
+// https: the login is sent only if the proxy's certificate is valid.
 func TestHTTPSProxy(t *testing.T) {
 	pair := httptest.NewUnstartedServer(nil)
 	pair.StartTLS() // for its certificate, which is 127.0.0.1's

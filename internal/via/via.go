@@ -20,7 +20,7 @@ type Dialer struct {
 	closed  atomic.Bool
 }
 
-// hop is one way through. dial's error is a *failure.
+// hop is one kind of via. dial's error is a *failure.
 type hop interface {
 	dial(ctx context.Context, t target) (net.Conn, error)
 	close() // ends the hop's own connections and processes, and waits for them
@@ -75,12 +75,12 @@ func (d *Dialer) Close() error {
 	return nil
 }
 
-// String is the proxy as it stands in errors and logs: no secret, and of a command
-// only its name.
+// String is the proxy for errors and logs: without secrets, and of a command only its
+// name.
 func (d *Dialer) String() string { return d.name }
 
-// IsCommand reports whether connections are commands (exec). The orderly end of
-// one may be the end of the way, and not of the broker's side.
+// IsCommand reports whether connections are commands (exec). Its orderly end may be the
+// end of the via, and not of the broker's side.
 func (d *Dialer) IsCommand() bool {
 	_, ok := d.hop.(*execHop)
 	return ok
@@ -109,7 +109,7 @@ func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, erro
 		err = fail(OutcomeTargetUnreachable, ctx.Err())
 	}
 	if err != nil {
-		_ = conn.Close() // the handshake's error is the one to tell
+		_ = conn.Close() // the handshake's error is the one to return
 		return nil, err
 	}
 	return got, nil

@@ -47,7 +47,7 @@ func NewHole(tb testing.TB, to string) *Hole {
 	return h
 }
 
-// Swallow has the connections that there are say nothing more.
+// Swallow silences the present connections.
 func (h *Hole) Swallow() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

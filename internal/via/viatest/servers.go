@@ -1,5 +1,5 @@
 // Package viatest has the proxies that tests go through to a far side: SOCKS5, HTTP
-// CONNECT and SSH servers on loopback that can be dropped and be back, and a command
+// CONNECT and SSH servers on loopback that can be stopped and restarted, and a command
 // for exec. Names resolve at their far side alone.
 package viatest
 
@@ -22,8 +22,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The far side's names. They do not resolve here: a dial that works has left the
-// name to the proxy.
+// The far side's names. They do not resolve here: if a dial works, the proxy has resolved
+// the name.
 const (
 	FarName   = "broker-1.far.invalid" // where the test's brokers are
 	Forbidden = "forbidden.far.invalid"
@@ -31,7 +31,7 @@ const (
 	Password  = "s3cret-of-the-proxy"
 )
 
-// Gate is a server that can be dropped with all its connections, and be back at the
+// Gate is a server that can be stopped with all its connections, and restarted at the
 // same address.
 type Gate struct {
 	t       testing.TB
