@@ -52,8 +52,9 @@ race: ## the fast tests under the race detector
 	go test -race ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows
+lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows; the words of comments
 	$(GOLANGCI) run ./...
+	go run ./internal/prose
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 $(GOLANGCI):

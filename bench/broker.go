@@ -29,9 +29,9 @@ type brokerJob struct {
 	Keys *keyFiles `json:"keys,omitempty"`
 }
 
-// fakeBroker answers each request with a frame that was prepared when it was
-// first asked for. It knows a request again by its bytes, so that it decodes one
-// of each kind on each connection.
+// fakeBroker responds to each request with a frame that it prepared for the first such
+// request. It recognises a request by its bytes, so that it decodes one of each kind on
+// each connection.
 type fakeBroker struct {
 	self    node
 	tls     *tls.Config // nil: plaintext
@@ -55,7 +55,7 @@ const (
 	mostRequest = 16 * mib
 )
 
-// serveBroker runs until ctx ends, or its parent, whose death kills it.
+// serveBroker runs until ctx ends, or its parent, whose end kills it.
 func serveBroker(ctx context.Context, in io.Reader, _ io.Writer) error {
 	var job brokerJob
 	if err := json.NewDecoder(in).Decode(&job); err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The figures, by their names in the report. Those of the pinned rate begin with
-// pinned, but for the latencies: the ones without a prefix are the pinned rate's.
+// The figures, by their names in the report. Those of the pinned rate begin with pinned,
+// except the latencies: the ones without a prefix are the pinned rate's.
 const (
 	mbPerS       = "mb_per_s"
 	reqPerS      = "req_per_s"

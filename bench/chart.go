@@ -14,7 +14,7 @@ type chart struct {
 
 type bar struct {
 	Target, Value, Title string
-	Class                string // kproxy is the one to look at
+	Class                string // kproxy's bar is highlighted
 	Y, Middle            int
 	Length, From, To     float64
 	TextX                float64

@@ -72,8 +72,8 @@ func produceRequest(w workload, topic string) kmsg.Request {
 	return req
 }
 
-// fetchRequest asks each partition for its part of the bytes. The fake broker
-// gives it just that.
+// fetchRequest asks each partition for its part of the bytes. The fake broker returns
+// exactly that.
 func fetchRequest(w workload, topic string) kmsg.Request {
 	req := kmsg.NewPtrFetchRequest()
 	req.Version = w.Version
@@ -223,7 +223,7 @@ func batchOf(n int) []byte {
 func encodeBatch(value int) []byte {
 	record := kmsg.Record{Value: make([]byte, value)}
 	body := record.AppendTo(nil)
-	// The length is a varint in front, and counts neither itself nor the 0 that stands for it.
+	// The length is a varint in front, and counts neither itself nor its placeholder 0.
 	record.Length = int32(len(body) - 1)
 	records := kbin.AppendVarint(nil, record.Length)
 	records = append(records, body[1:]...)

@@ -88,7 +88,7 @@ func decodeAnswer(t *testing.T, req kmsg.Request, frame []byte) kmsg.Response {
 	return resp
 }
 
-// A batch has the length that was asked for, and is one that a client takes.
+// A batch has the requested length, and is valid to a client.
 func TestBatchOf(t *testing.T) {
 	for n := range 5000 {
 		b := batchOf(n)
@@ -115,8 +115,8 @@ func TestBatchOf(t *testing.T) {
 	}
 }
 
-// The broker answers each request with its own correlation id, whether it has
-// seen one like it or not, and whatever was asked in between.
+// The broker responds to each request with its correlation id, whether it has seen such a
+// request before or not, and with any requests in between.
 func TestBrokerAnswers(t *testing.T) {
 	address := startFakeBroker(t)
 	conn, err := net.Dial("tcp", address)

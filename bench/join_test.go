@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// rendered is all that people see of a report.
+// rendered is the visible output of a report.
 func rendered(t *testing.T, r *report) (table, page string) {
 	t.Helper()
 	var out strings.Builder
@@ -50,7 +50,7 @@ func partOf(names ...string) *report {
 	return r
 }
 
-// A file of rows has all that table and page show.
+// A file of rows has everything that table and page show.
 func TestReportRoundTrip(t *testing.T) {
 	r := sampleReport()
 	r.Rows[1].figures[p99][0] = series{}.median() // NaN: not measured in this round
@@ -113,7 +113,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// A joined report is a part as good as any.
+// A joined report can be a part again.
 func TestJoinJoined(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "1.json"), filepath.Join(dir, "2.json")
@@ -161,7 +161,7 @@ func TestJoinRefuses(t *testing.T) {
 	}
 }
 
-// A target that was not installed for one part is there in the whole.
+// A target that was not installed for one part is in the joined report.
 func TestJoinMissingTarget(t *testing.T) {
 	a, b := partOf("produce-256B"), partOf("idle-1000")
 	b.Targets[4].Missing, b.Targets[4].Version = "", "nginx 1"
@@ -199,7 +199,7 @@ func TestJoinUnfinished(t *testing.T) {
 	}
 }
 
-// A ratio of two workloads says so if they are of two parts.
+// A ratio of two workloads has a note if they come from two parts.
 func TestJoinUnpaired(t *testing.T) {
 	a, b := partOf("fetch-v17-64KiB"), partOf("produce-256B")
 	b.Workloads[0].RateOf = "fetch-v17-64KiB"

@@ -43,7 +43,7 @@ type mark struct {
 
 // The marks, in their order.
 const (
-	marked = "start" // nothing is connected yet, nor will be until the suite has looked: released
+	marked = "start" // nothing is connected yet; the load waits for released
 	begin  = "begin" // warmed up: the measurement begins
 	end    = "end"   // and ends; the load goes on until the suite has seen all
 )
@@ -52,8 +52,7 @@ const (
 const released = "go"
 
 const (
-	// grace is how much longer than it should a load may take, before it is
-	// taken for hung.
+	// grace is how much longer than planned a load may take before it counts as hung.
 	grace       = 15 * time.Second
 	dialTimeout = 10 * time.Second
 	dialsAtOnce = 32

@@ -41,9 +41,8 @@ func runLoad(t *testing.T, job loadJob) []mark {
 	return marks
 }
 
-// untilMeasured runs something for longer and longer until it has nothing to complain
-// of: on a machine that others use no response may come for a moment, and how long a
-// moment is no test can say.
+// untilMeasured runs a function with growing durations until it succeeds: on a busy
+// machine responses may be missing for a moment of unknown length.
 func untilMeasured(t *testing.T, first time.Duration, run func(d time.Duration) (complaint string)) {
 	t.Helper()
 	const longest = 10 * time.Second
@@ -105,8 +104,8 @@ func TestIdleLoad(t *testing.T) {
 	}
 }
 
-// A server that does nothing for a while makes all requests late that were due
-// meanwhile, and not only the one that it was busy with: no coordinated omission.
+// A server that pauses delays all requests that were due meanwhile, and not only the
+// current one: no coordinated omission.
 func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	const pause = 300 * time.Millisecond
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -16,7 +16,7 @@
 //	     ▲             ▲               ▲              a network of its own for veth
 //	     └──── bench, which starts them, samples /proc, and waits ────┘
 //
-// A fake broker answers with prepared frames, so that it and the client cost next to
+// A fake broker responds with prepared frames, so that it and the client cost next to
 // nothing beside the target. With --brokers the upstream is a real cluster, and
 // the client is franz-go. For workloads with TLS there is a second fake broker,
 // which speaks it.
@@ -75,7 +75,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "bench:", err) // there is nowhere left to say that stderr is gone
+		_, _ = fmt.Fprintln(stderr, "bench:", err) // the loss of stderr cannot be reported anywhere
 	}
 	return err
 }

@@ -146,7 +146,7 @@ func parseTarget(spec string) (userTarget, error) {
 	return u, nil
 }
 
-// choose fills chosen. direct is always there: the others are read against it.
+// choose fills chosen. direct is always there: the others are compared with it.
 func (p *plan) choose() error {
 	all := targetNames()
 	for _, u := range p.users {

@@ -13,8 +13,8 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// place is where the processes of a workload stand, and how they reach each
-// other. A nil Namespace is the network that we are in.
+// place has the networks of a workload's processes, and their addresses. A nil Namespace
+// is the network that we are in.
 type place struct {
 	net                   network
 	client, proxy, broker *lab.Namespace

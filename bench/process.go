@@ -139,7 +139,7 @@ func (w *workshop) role(ctx context.Context, where *lab.Namespace, role, name st
 	return w.serve(name, cmd)
 }
 
-// server is a process that is asked to end, and then made to.
+// server is a process that is asked to end, and then killed.
 type server struct {
 	*lab.Process
 	pid int
@@ -180,7 +180,7 @@ func (w *workshop) startLoad(ctx context.Context, where *lab.Namespace, job load
 	if err := lab.Start(l.cmd); err != nil {
 		return nil, fmt.Errorf("start the load: %w", err)
 	}
-	// It bounds itself; this is for the case that it does not.
+	// It has its own limit; this one is a safeguard.
 	l.expire = time.AfterFunc(job.Work.warmup(job.Warmup)+job.Duration+2*grace, func() { _ = l.cmd.Cancel() })
 	return l, json.NewEncoder(l.input).Encode(job)
 }
@@ -201,8 +201,8 @@ func (l *loader) next(event string) (mark, error) {
 	return m, nil
 }
 
-// follow reads the marks in their order, and has the load go on behind the first one when
-// seen has looked at it.
+// follow reads the marks in their order. After the first one it calls seen, and then lets
+// the load go on.
 func (l *loader) follow(seen func(i int, m mark) error) error {
 	for i, event := range []string{marked, begin, end} {
 		m, err := l.next(event)
@@ -219,7 +219,7 @@ func (l *loader) follow(seen func(i int, m mark) error) error {
 	return nil
 }
 
-// close tells the load that all has been seen, and waits for its end.
+// close ends the load's input, and waits for its end.
 func (l *loader) close() error {
 	_ = l.input.Close()
 	defer l.expire.Stop()

@@ -21,7 +21,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// report is all that a run has found out.
+// report is the result of a run.
 type report struct {
 	Command   string        `json:"command"`
 	Began     time.Time     `json:"began"`
@@ -93,7 +93,7 @@ func thisMachine() machine {
 	return m
 }
 
-// found notes whether a target is installed. One that is not has its rows too.
+// found notes whether a target is installed. If not, it still has its rows.
 func (r *report) found(t target, version string, err error) {
 	info := &targetInfo{Name: t.name, About: t.about, Blind: t.blind, Version: version}
 	if err != nil {
@@ -198,8 +198,8 @@ func (r *report) derive(rows []*row) {
 	}
 }
 
-// tooBusy is the part of the machine that others may take before a figure is
-// worth a warning.
+// tooBusy is the share of the machine that other processes may use before a figure gets a
+// warning.
 const tooBusy = 0.05
 
 // finish computes the goals, and warns about doubtful figures.
@@ -280,7 +280,7 @@ type rowJSON struct {
 	Notes      []string              `json:"notes"`
 }
 
-// UnmarshalJSON reads the rounds, which all else follows from.
+// UnmarshalJSON reads the rounds, and computes the rest from them.
 func (r *row) UnmarshalJSON(b []byte) error {
 	var in rowJSON
 	if err := json.Unmarshal(b, &in); err != nil {

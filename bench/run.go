@@ -26,7 +26,7 @@ type stage struct {
 // real reports whether the upstream is a real cluster.
 func (st *stage) real() bool { return len(st.route.brokers) == 0 }
 
-// clusterJob is how franz-go goes through a target; nil with the fake broker.
+// clusterJob is the configuration of franz-go for a target; nil with the fake broker.
 func (st *stage) clusterJob(run *running) *clusterJob {
 	if !st.real() || st.work.Kind != requests {
 		return nil
@@ -47,7 +47,7 @@ func (st *stage) pinnable() bool {
 	return st.work.Kind != idle && (!st.real() || st.work.Key != kmsg.Fetch.Int16())
 }
 
-// runWorkload has all targets take turns in a workload. A failure of one target is noted
+// runWorkload runs a workload with all targets in turns. A failure of one target is noted
 // in its row; the returned error ends the run.
 func (s *suite) runWorkload(ctx context.Context, st *stage) error {
 	runs := make(map[*row]*running)
@@ -113,7 +113,8 @@ func (s *suite) stopKept() {
 	}
 }
 
-// launch starts a target. It returns nil if it cannot, which the row then says.
+// launch starts a target. If that fails, it returns nil, and notes the failure in the
+// row.
 func (s *suite) launch(ctx context.Context, st *stage, r *row, t target) *running {
 	// Ports of its own: HAProxy shares one with other processes that listen there.
 	port, err := s.ports.Block(ctx, "127.0.0.1")

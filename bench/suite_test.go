@@ -42,7 +42,7 @@ type smokeRow struct {
 	Notes    []string `json:"notes"`
 }
 
-// smokes runs the suite until check has nothing to complain of its rows.
+// smokes runs the suite until check accepts its rows.
 func smokes(t *testing.T, check func(rows []smokeRow) (complaint string), args ...string) {
 	t.Helper()
 	untilMeasured(t, 150*time.Millisecond, func(d time.Duration) string {
@@ -156,7 +156,7 @@ func TestSmokeRealCluster(t *testing.T) {
 	}, "--targets=direct,iocopy", "--workloads=produce-4KiB,fetch-v11-64KiB,churn", "--brokers="+strings.Join(cluster.ListenAddrs(), ","))
 }
 
-// Whatever ends the suite, nothing of it is left.
+// The suite leaves nothing behind, however it ends.
 func TestNothingIsLeft(t *testing.T) {
 	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		t.Run(end.String(), func(t *testing.T) {

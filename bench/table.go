@@ -179,8 +179,8 @@ func (r *report) tableOf(say func(string, ...any), work workload) {
 	}
 }
 
-// began reports whether a workload has rows: a run that was ended early has not
-// come to all.
+// began reports whether a workload has rows: a run that was ended early has not begun
+// all.
 func (r *report) began(w workload) bool {
 	return slices.ContainsFunc(r.Rows, func(row *row) bool { return row.Workload == w.Name })
 }

@@ -43,8 +43,8 @@ type env struct {
 	keys    *keyFiles // of TLS; nil: no workload has it
 }
 
-// connections is how many a target may have, at two descriptors each, and at half
-// a one for the pipes of HAProxy's splicing, which it counts beforehand.
+// connections is how many a target may have, at two descriptors each, and half a one for
+// the pipes of HAProxy's splicing, which it reserves.
 func (e *env) connections() int { return int(min(e.files-e.files/10, 60_000)) * 2 / 5 }
 
 // route is where a target listens and where that leads. Clients bootstrap from the first
@@ -58,7 +58,7 @@ type route struct {
 	brokers  []*server // of ours: those that must serve requests
 }
 
-// keysOf is those that a target speaks TLS with on a side, if it does.
+// keysOf returns the keys of a target's TLS on a side, if it has TLS.
 func (e *env) keysOf(speaks bool) *keyFiles {
 	if speaks {
 		return e.keys
@@ -201,11 +201,11 @@ func (u userTarget) target() target {
 	}
 }
 
-// startTimeout is how long a target has until it passes a request on. A JVM
-// takes its time on a busy machine.
+// startTimeout is how long a target may take until it forwards a request. A JVM starts
+// slowly on a busy machine.
 const startTimeout = 30 * time.Second
 
-// run starts a target, and waits until it passes requests on.
+// run starts a target, and waits until it forwards requests.
 func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
 	run, err := t.start(ctx, e, r)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const haproxyName = "haproxy"
 
-// haproxy is HAProxy with a line more, or none, in its defaults.
+// haproxy is HAProxy, with at most one more line in its defaults.
 func haproxy(name, about, option string) target {
 	return target{
 		name: name, about: about, blind: true,

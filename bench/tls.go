@@ -47,7 +47,7 @@ func (s tlsSides) Text() string {
 	return "no TLS"
 }
 
-// All speak one version and one cipher, or it would be ciphers that are compared. OpenSSL
+// All use one version and one cipher; otherwise the ciphers would be compared. OpenSSL
 // has an option for it. Go has none, and chooses this cipher on a processor with AES
 // instructions. Both ends of the suite check the result.
 const (
@@ -57,7 +57,7 @@ const (
 	tlsName      = "bench.test"             // in the certificate, beside 127.0.0.1
 )
 
-// keyFiles are the one certificate and key that all servers of TLS show: the target, and
+// keyFiles are the one certificate and key of all TLS servers: the target, and
 // the broker behind it. It is self-signed, and all clients trust it.
 type keyFiles struct {
 	Cert string `json:"cert"`
@@ -115,7 +115,7 @@ func newCertificate() (cert, key []byte, err error) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), nil
 }
 
-// server is how the suite's own servers speak TLS; without keys, not at all.
+// server is the TLS configuration of the suite's own servers; nil without keys.
 func (k *keyFiles) server() (*tls.Config, error) {
 	if k == nil {
 		return nil, nil //nolint:nilnil // no TLS
@@ -127,7 +127,7 @@ func (k *keyFiles) server() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tlsVersion}, nil
 }
 
-// client is how its own clients speak TLS; without keys, not at all.
+// client is the TLS configuration of its own clients; nil without keys.
 func (k *keyFiles) client() (*tls.Config, error) {
 	if k == nil {
 		return nil, nil //nolint:nilnil // no TLS
@@ -154,7 +154,7 @@ func asPinned(state tls.ConnectionState) error {
 		tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), tls.VersionName(tlsVersion), tlsSuiteName)
 }
 
-// handshake begins TLS, which has to come to the one version and cipher.
+// handshake begins TLS, and checks the version and the cipher.
 func handshake(ctx context.Context, conn *tls.Conn) error {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err

@@ -154,7 +154,7 @@ func TestLoadRefusesOtherTLS(t *testing.T) {
 	}
 }
 
-// A response that is too large to be copied begins with a record that is full.
+// A response that is too large to be copied begins with a full record.
 func TestAnswersFillRecords(t *testing.T) {
 	var out pieces
 	c := &brokerConn{broker: &fakeBroker{tls: &tls.Config{}}, conn: &out, answer: &answer{rest: bytes.Repeat([]byte{7}, 64*kib)}}

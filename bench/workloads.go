@@ -13,10 +13,10 @@ import (
 type kind string
 
 const (
-	requests kind = "requests" // ask, and read the response, again and again
+	requests kind = "requests" // send a request and read the response, repeatedly
 	churn    kind = "churn"    // connect, ask once, close
 	idle     kind = "idle"     // connect, ask once, stay
-	stalled  kind = "stalled"  // requests, beside clients that ask for much and do not read it
+	stalled  kind = "stalled"  // requests, beside clients that request much and do not read it
 )
 
 // network is the network between the processes.
@@ -233,8 +233,8 @@ func (w workload) loads() int {
 	return 2
 }
 
-// fresh reports whether each turn needs a new process: the memory that the last
-// one has freed is still its process's.
+// fresh reports whether each turn needs a new process: memory that the last turn has
+// freed still belongs to its process.
 func (w workload) fresh() bool { return w.Kind == idle || w.Kind == stalled }
 
 // warmup is how long a turn of it runs before it is measured.

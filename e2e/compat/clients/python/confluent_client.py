@@ -21,7 +21,7 @@ FATAL = {
 
 class Errors:
     """Keeps the refused login: librdkafka reports it here and nowhere else. It keeps
-    what is said of authorization too."""
+    errors about authorization too."""
 
     def __init__(self):
         self.login = None

@@ -232,8 +232,8 @@ def produce(client, o, r):
 
 
 def tail(client, o, r):
-    """Sends for a while, whatever happens to the cluster. That records were
-    refused is what it reports, not a failure of its own."""
+    """Sends for a while, whatever happens to the cluster. It reports refused
+    records; they are not its own failure."""
     load, pace, n = Load(client, o, r), Pace(o.rate or 100), 0
     end = time.monotonic() + o.duration
     while time.monotonic() < end:
@@ -387,8 +387,8 @@ def transform(o, r, one):
 
 
 class Steps:
-    """A work's parts, each with its outcome among the details: "ok", "ok: what
-    it found", "not offered: why" or "failed: why"."""
+    """A work's parts, each with its outcome among the details: "ok", "ok: the
+    finding", "not offered: why" or "failed: why"."""
 
     def __init__(self, o, r):
         self.o, self.r, self.failed = o, r, []
@@ -434,7 +434,7 @@ class Steps:
 
 
 class Complaints(logging.Handler):
-    """Keeps what a library logs of an error and does not raise: why a login was
+    """Keeps the errors that a library logs and does not raise: why a login was
     refused, or else the last complaint."""
 
     def __init__(self, logger):
