@@ -17,8 +17,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestAdminSeesListenersAddresses asks for the brokers in each way that a
-// client can.
+// TestAdminSeesListenersAddresses asks for the brokers by each API that names them.
 func TestAdminSeesListenersAddresses(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	for _, l := range p.listeners {
@@ -69,8 +68,8 @@ func askDescribeCluster(t *testing.T, client *kgo.Client) map[int32]string {
 	return told
 }
 
-// askFindCoordinator asks until there is a response: the first question of all
-// makes the broker create the topic that the coordinators keep their state in.
+// askFindCoordinator asks until there is a response: the first request makes the broker
+// create the coordinators' own topic.
 func askFindCoordinator(t *testing.T, client *kgo.Client) map[int32]string {
 	t.Helper()
 	req := kmsg.NewPtrFindCoordinatorRequest()
@@ -124,9 +123,9 @@ func describeBroker(t *testing.T, endpoint *kgo.Broker, node int32) error {
 	return kerr.ErrorForCode(resp.Resources[0].ErrorCode)
 }
 
-// TestBrokerChecksWhoItIs is KIP-1242: a client of Kafka 4.4 says in its
-// ApiVersions which broker of which cluster it means to have reached. So a
-// node's endpoint that led to another broker would be found out here.
+// TestBrokerChecksWhoItIs is KIP-1242: a client of Kafka 4.4 names in its ApiVersions the
+// broker and the cluster that it expects. So a node's endpoint that leads to another
+// broker fails here.
 func TestBrokerChecksWhoItIs(t *testing.T) {
 	l := startKproxy(t, shared.kafka.byAddress()).Via("fred")
 	client := newClient(t, l)

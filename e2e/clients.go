@@ -24,8 +24,8 @@ type output struct{ stdout, stderr string }
 // Lines are the lines of the standard output.
 func (o output) Lines() []string { return strings.Fields(o.stdout) }
 
-// runTool runs a client to its end, which must be exit code 0, without a word
-// about a broker's own name.
+// runTool runs a client to its end, which must be exit code 0, without a broker's own
+// name in its output.
 func runTool(t *testing.T, cmd *exec.Cmd, stdin io.Reader) output {
 	t.Helper()
 	var stdout, stderr bytes.Buffer

@@ -105,8 +105,8 @@ func (c connection) printed(t *testing.T) (kcat []string, java string) {
 	return strings.Fields(line[1]), java
 }
 
-// tools has kcat and the console tools do their work through the connection, with the
-// configuration that is printed for them. No tool may hear of a broker's own name.
+// tools runs kcat and the console tools through the connection, with the configuration
+// that is printed for them. No tool may get a broker's own name.
 func (c connection) tools(t *testing.T, topic string, brokers int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -209,7 +209,8 @@ func TestConnect(t *testing.T) {
 		c := startConnect(t, outside, lab.HostPort(storyBroker, storyPlain))
 		c.tools(t, topic(t, "connect-plain"), 1)
 
-		// Another Wi-Fi, or a lid that was closed: the address is gone for a while.
+		// As after a change of the network, or a suspend: the address is missing for a
+		// while.
 		const link = "to-kp-story-vpc"
 		for _, change := range [][]string{
 			{"ip", "addr", "del", storyOutside + "/30", "dev", link},
@@ -257,8 +258,8 @@ func TestConnect(t *testing.T) {
 	})
 }
 
-// secureByFile connects by a Java client's configuration, whose truststore is of a kind,
-// and which logs in by a mechanism.
+// secureByFile connects by a Java client's configuration, with this kind of truststore
+// and this mechanism.
 func secureByFile(t *testing.T, outside *lab.Namespace, ca, kind, mechanism string, topic func(*testing.T, string) string) {
 	t.Helper()
 	store, password, module := ca, "", "scram.ScramLoginModule"
@@ -310,7 +311,7 @@ func TestConnectThreeBrokers(t *testing.T) {
 	if sound := regexp.MustCompile(`(?m)^node \d+( +(ok|-)){5} +ok `).FindAllString(out, -1); len(sound) != brokerCount {
 		t.Errorf("%d brokers are known to be themselves:\n%s", len(sound), out)
 	}
-	// A roll: clients find a broker at the same port again.
+	// A rolling restart: clients find a broker at the same port again.
 	k.Restart(t, 2, (*lab.Broker).Stop)
 	c.tools(t, k.NewTopic(t, "connect-rolled", 6), brokerCount)
 }

@@ -28,8 +28,8 @@ func TestPeerGone(t *testing.T) {
 	const limit = 4 * time.Second
 	for _, c := range []struct {
 		name string
-		// dead is the side whose packets are dropped; stalled says that it had
-		// closed its window before.
+		// dead is the side whose packets are dropped; stalled says that its window was
+		// closed before.
 		dead    string
 		stalled bool
 	}{
@@ -67,7 +67,7 @@ func TestPeerGone(t *testing.T) {
 
 			dying := far.session(t, broker)
 			kept := far.session(t, broker)
-			kept.stall(t, c.dead) // it is as slow as a peer can be, and stays
+			kept.stall(t, c.dead) // it is as slow as possible, and is kept
 			if c.stalled {
 				dying.stall(t, c.dead)
 				<-time.After(limit / 2) // until the window is closed
@@ -76,7 +76,7 @@ func TestPeerGone(t *testing.T) {
 			if c.dead == "broker" {
 				victim = dying.broker
 			}
-			far.deafen(t, victim)
+			far.silence(t, victim)
 			if !c.stalled {
 				dying.send(t, c.dead, 1000)
 			}
@@ -135,7 +135,7 @@ func frameTo(side string, n int) []byte {
 	return kmsg.NewRequestFormatter().AppendRequest(nil, request, 2)
 }
 
-// send sends that much to one side, which gets it in its own time.
+// send sends this many bytes to one side, which reads them later.
 func (p *pair) send(t *testing.T, side string, n int) {
 	t.Helper()
 	from, _ := p.to(side)
@@ -206,9 +206,9 @@ func newFarNetwork(t *testing.T) *farNetwork {
 	return n
 }
 
-// deafen drops all packets of one connection, in both directions, at its end in
-// the namespace.
-func (n *farNetwork) deafen(t *testing.T, conn *net.TCPConn) {
+// silence drops all packets of one connection, in both directions, at its end in the
+// namespace.
+func (n *farNetwork) silence(t *testing.T, conn *net.TCPConn) {
 	t.Helper()
 	port, peer := conn.LocalAddr().(*net.TCPAddr).Port, conn.RemoteAddr().(*net.TCPAddr).Port
 	if err := errors.Join(
@@ -219,8 +219,8 @@ func (n *farNetwork) deafen(t *testing.T, conn *net.TCPConn) {
 	}
 }
 
-// listen opens a socket for a broker in the namespace. Its connections have no
-// keep-alive, which would tell the other end of theirs.
+// listen opens a socket for a broker in the namespace. Its connections have no keep-alive
+// probes of their own, which would show the other end's loss.
 func (n *farNetwork) listen(t *testing.T) net.Listener {
 	t.Helper()
 	var l net.Listener

@@ -1,4 +1,4 @@
-// Package e2e proves kproxy with real Kafka brokers and real clients.
+// Package e2e tests kproxy with real Kafka brokers and real clients.
 //
 // It starts three brokers of the newest Kafka as processes on loopback. Each advertises a
 // name that does not resolve, as a broker in a VPC does; kproxy, the usual binary,
@@ -24,7 +24,7 @@
 //	go test -tags e2e -timeout 20m ./e2e/...
 //
 // It takes about four minutes and 2 GiB on two cores. It needs Go, Java 17 or newer, kcat,
-// Prometheus, OpenSSH, nc, ip and nft (and root, for a network namespace to lose), and, the
+// Prometheus, OpenSSH, nc, ip and nft (and root, for network namespaces), and, the
 // first time, Maven with a way to its repository: Kafka's jars are kept in e2e/.cache.
 // Nothing is ever skipped; a missing program is a failure that says what to install. Without
 // the tag nothing is started.

@@ -31,10 +31,10 @@ func TestDrainDeliversAnswersInFlight(t *testing.T) {
 	l := p.Via("bob")
 
 	poll := startLongPoll(t, k, newClient(t, l), polled, wait)
-	// A second try would find the door shut, so there must not be a need for one.
+	// A second attempt would be refused, so the first one must succeed.
 	producer := newClient(t, l, kgo.DefaultProduceTopic(produced), kgo.DisableIdempotentWrite(), kgo.RecordRetries(0))
-	// The first record makes the client ask who leads, to which the broker that is paused
-	// next could not respond.
+	// The first record makes the client ask for the leader, to which the broker that is
+	// paused next could not respond.
 	if err := producer.ProduceSync(t.Context(), kgo.StringRecord("before")).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,8 +116,8 @@ func (c *cluster) leaderAndFollower(t *testing.T, topic string) (leader, followe
 	return c.Broker(id), c.Broker(id%brokerCount + 1)
 }
 
-// pause stops a broker in its tracks, connections and all, until resume. The
-// cluster must not notice, so not for longer than a second or two.
+// pause stops a broker, with its connections open, until resume. The cluster must not
+// notice it, so the pause must be shorter than a second or two.
 func pause(t *testing.T, b *lab.Broker) (resume func()) {
 	t.Helper()
 	if err := b.Pause(); err != nil {

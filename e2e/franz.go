@@ -61,7 +61,7 @@ func (g *gate) Bypasses() []string {
 }
 
 // newClient is a franz-go client through a listener. It is closed when the test
-// ends, which then fails if the client ever tried to go around kproxy.
+// ends, which then fails if the client ever tried to bypass kproxy.
 func newClient(t *testing.T, l listener, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	g := newGate(t, l)

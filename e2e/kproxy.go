@@ -64,9 +64,9 @@ func (c *cluster) byAddress() route {
 	return r
 }
 
-// startKproxy runs kproxy in front of the shared cluster until the test ends.
-// Its end is a test too: SIGTERM must lead to exit code 0 within the drain
-// timeout, whatever the test has done to it.
+// startKproxy runs kproxy in front of the shared cluster until the test ends. Its end is
+// tested, too: SIGTERM must lead to exit code 0 within the drain timeout, whatever the
+// test has done.
 func startKproxy(t *testing.T, r route) *kproxy {
 	t.Helper()
 	dir, err := os.MkdirTemp(shared.dir, strings.ReplaceAll(t.Name(), "/", "-")+"-") //nolint:usetesting // E2E_DIR keeps it after the test
@@ -142,8 +142,8 @@ func (p *kproxy) Via(name string) listener {
 	return p.listeners[i]
 }
 
-// harmless is why a session may end although nothing is wrong with kproxy: the
-// tests stop clients, brokers and kproxy itself in the middle of things.
+// harmless has the reasons for which a session may end without a fault of kproxy: the
+// tests stop clients, brokers and kproxy itself during their work.
 var harmless = []string{
 	"no_request", "client_closed", "client_reset", "broker_closed", "broker_reset", "dial_failed", "relearn", "drained",
 }

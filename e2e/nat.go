@@ -48,7 +48,7 @@ func (n *nat) accept(ctx context.Context) {
 	}
 }
 
-// serve ends when both directions have, each side's close having been passed on.
+// serve ends when both directions have ended, and each side's close has been passed on.
 func (n *nat) serve(ctx context.Context, client *net.TCPConn) {
 	defer client.Close()
 	var d net.Dialer

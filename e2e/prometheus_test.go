@@ -38,7 +38,7 @@ func TestPrometheusAgreesWithClients(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	prom := startPrometheus(t, lab.HostPort("127.0.0.1", base+1), admin)
 
-	// Whether kproxy was ready has been tried by clients that count nothing.
+	// The clients that waited for kproxy's start are not counted.
 	eventually(t, 30*time.Second, func() error { return prom.want(t, `sum(kproxy_sessions_active)`, 0) })
 	before := prom.sums(t)
 
@@ -151,7 +151,7 @@ func (c *counts) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Du
 	c.read += int64(n)
 }
 
-// sums are named like those that Prometheus has.
+// sums have the names of Prometheus's.
 func (c *counts) sums() map[string]float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

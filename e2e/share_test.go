@@ -51,8 +51,8 @@ func TestShareGroup(t *testing.T) {
 		len(want), all.Total(), got[kmsg.ShareFetch].Load(), got[kmsg.ShareAcknowledge].Load())
 }
 
-// acknowledgeAtOnce sends ShareAcknowledge requests, where franz-go would let the
-// acknowledgements ride on the next ShareFetch.
+// acknowledgeAtOnce sends ShareAcknowledge requests, where franz-go would send the
+// acknowledgements in the next ShareFetch.
 func acknowledgeAtOnce(ctx context.Context, client *kgo.Client, fetches kgo.Fetches) {
 	fetches.EachRecord(func(r *kgo.Record) { r.Ack(kgo.AckAccept) })
 	_ = client.FlushAcks(ctx) // ends early only with the test

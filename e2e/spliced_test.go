@@ -35,7 +35,7 @@ func TestLeaderMovesOfSplicedFrames(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	bob, direct := p.Via("bob"), listener{Name: "direct", Advertise: advertised(1), told: advertised}
 	past := kgo.Dialer(shared.kafka.dialDirectly)
-	whole := []kgo.Opt{ // or 100 KB of one letter would be nothing
+	whole := []kgo.Opt{ // or 100 KB of one letter would be compressed to nothing
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(size + 10_000),
 	}
 
@@ -81,7 +81,7 @@ func TestLeaderMovesOfSplicedFrames(t *testing.T) {
 	}
 }
 
-// waited is how long at most a share of the records waited for their acknowledgement.
+// waited is the longest wait for an acknowledgement of this share of the records.
 func (p *load) waited(share float64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

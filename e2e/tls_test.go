@@ -144,8 +144,7 @@ func (e *edge) shown(t *testing.T) *big.Int {
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
 }
 
-// named has a tool resolve names by the hosts file, in a mount namespace of its
-// own.
+// named makes a tool resolve names by the hosts file, in a mount namespace of its own.
 func (e *edge) named(cmd *exec.Cmd) *exec.Cmd {
 	args := append([]string{"unshare", "--map-root-user", "--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, e.hosts, cmd.Path}, cmd.Args[1:]...)
 	cmd.Args = args
@@ -213,8 +212,8 @@ func TestOnePortForAllInTLS(t *testing.T) {
 	}
 }
 
-// TestCertificateIsReplacedUnderLoad replaces kproxy's certificate, and then puts
-// one in its place that is no good. No request of anybody fails.
+// TestCertificateIsReplacedUnderLoad replaces kproxy's certificate, and then puts an
+// invalid one in its place. No request fails.
 func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 	_, way := startFake(t, "audit-reload", 1)
 	e := startEdge(t, way)

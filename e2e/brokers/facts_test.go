@@ -19,8 +19,8 @@ import (
 	"kproxy/rewrite"
 )
 
-// nobodyCoordinates: a coordinator that is not there has the id -1, an empty name and the
-// port -1, which must not be taken for a broker.
+// noCoordinator: a missing coordinator has the id -1, an empty name and the port -1,
+// which must not be taken for a broker.
 func noCoordinator(t *testing.T, c *cluster) {
 	req := kmsg.NewPtrFindCoordinatorRequest()
 	req.Version, req.CoordinatorKey = 1, "nobody"
@@ -114,7 +114,8 @@ func apiVersionsOfTheFuture(t *testing.T, c *cluster) {
 	ask[*kmsg.ApiVersionsResponse](conn, kmsg.NewPtrApiVersionsRequest())
 }
 
-// noTopicIsAskedFor: no topics are none from Metadata v1 on, and all of them in v0.
+// noTopicIsAskedFor: an empty list means no topics from Metadata v1 on, and all topics in
+// v0.
 func noTopicIsAskedFor(t *testing.T, c *cluster) {
 	for version, want := range map[int16]bool{0: true, 1: false} {
 		req := kmsg.NewPtrMetadataRequest()
@@ -137,11 +138,11 @@ func acksZero(t *testing.T, c *cluster) {
 	other.wantClosed()
 }
 
-// hintsSince is the first release that tells where a leader is (KIP-951).
+// hintsSince is the first release with leader hints (KIP-951).
 const hintsSince = "3.7"
 
-// produceHints: a broker that does not lead names the leader from v10 on, with the address
-// of the listener that was asked.
+// produceHints: from v10 on, a broker that does not lead names the leader, with the
+// address of the listener that got the request.
 func produceHints(t *testing.T, c *cluster) {
 	for version := max(3, c.min(t, kmsg.Produce)); version <= c.max(t, kmsg.Produce); version++ {
 		resp := ask[*kmsg.ProduceResponse](dial(t, c.plain(2)), c.produce(t, version, 1))
@@ -263,8 +264,8 @@ func handshakeV0(t *testing.T, c *cluster) {
 	}
 }
 
-// whoTheClientMeans: a client says which node of which cluster it takes a connection for, and
-// learns that it is wrong (KIP-1242).
+// whoTheClientMeans: a client names the node and the cluster that it expects, and gets an
+// error if they are wrong (KIP-1242).
 func whoTheClientMeans(t *testing.T, c *cluster) {
 	metadata, err := c.Admin.Metadata(t.Context())
 	if err != nil {
@@ -294,8 +295,9 @@ func whoTheClientMeans(t *testing.T, c *cluster) {
 	}
 }
 
-// whoTheClientMeansAtALogin: before a login any node of any cluster is taken, and after it
-// the broker looks. So before a login no broker can be asked whether it is a certain node.
+// whoTheClientMeansAtALogin: before a login any node of any cluster is accepted, and after
+// it the broker checks them. So before a login a broker cannot be asked whether it is a
+// certain node.
 func whoTheClientMeansAtALogin(t *testing.T, c *cluster) {
 	metadata, err := c.Admin.Metadata(t.Context())
 	if err != nil {
@@ -397,7 +399,7 @@ func (c *cluster) fetch(t *testing.T, version int16) *kmsg.FetchRequest {
 	return req
 }
 
-// outdatedFetch is by a client whose idea of who leads is from an earlier epoch. From v11 on
+// outdatedFetch is a Fetch by a client whose leader is from an earlier epoch. From v11 on
 // a replica would serve others itself (KIP-392).
 func (c *cluster) outdatedFetch(t *testing.T, version int16) *kmsg.FetchRequest {
 	t.Helper()
@@ -436,7 +438,7 @@ func oneRecord() []byte {
 	return b
 }
 
-// addressesAmongSettings: DescribeConfigs tells a broker's addresses, and those of controllers
+// addressesAmongSettings: DescribeConfigs has a broker's addresses, and those of controllers
 // and ZooKeeper, only in settings that kproxy knows by name.
 func addressesAmongSettings(t *testing.T, c *cluster) {
 	newest := c.max(t, kmsg.DescribeConfigs)

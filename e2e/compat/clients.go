@@ -235,7 +235,7 @@ type notOfferedError string
 
 func (e notOfferedError) Error() string { return "not offered: " + string(e) }
 
-// clientTimeout bounds a client that does not keep to its own bound.
+// clientTimeout bounds a client that exceeds its own limit.
 const clientTimeout = 3 * time.Minute
 
 // run runs the client to its end. Its error is the client's own error, an address that it

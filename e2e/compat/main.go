@@ -18,9 +18,9 @@
 //	vpc      localhost:19092 (FRED) ─────────── kproxy ──┼── ip-172-31-18-16N.us-west-2.compute.internal:9092
 //	outside  never-gonna-give-you-up:29094 (ALICE) ──────┘
 //
-// In the matrix a client in `outside` even resolves the brokers' names, to
-// addresses that a firewall counts and refuses: a leak is a connection that is
-// counted, and one is too many.
+// In the matrix a client in `outside` even resolves the brokers' names, to addresses that
+// a firewall counts and refuses: a leak is a counted connection, and a single one is a
+// failure.
 //
 // # A cell
 //
@@ -111,7 +111,7 @@ func main() {
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "compat:", err)
 		stop()
-		os.Exit(1) //nolint:forbidigo,gocritic // this is main, and stop was called
+		os.Exit(1) //nolint:forbidigo,gocritic // this is main, which has called stop
 	}
 }
 

@@ -92,7 +92,7 @@ func newPlaces() (p *places, err error) {
 	)
 }
 
-// leadAstray lets the brokers' names resolve outside, or not.
+// leadAstray makes the brokers' names resolve outside, or not.
 func (p *places) leadAstray(on bool) error {
 	names := map[string]string{shortName: outsideKproxy, longName: outsideKproxy}
 	for id := 1; on && id <= maxBrokers; id++ {

@@ -224,8 +224,8 @@ func (r *releaseRun) runAll(ctx context.Context, cells []*cell, workers int) err
 	return ctx.Err()
 }
 
-// attempts is how often a cell is tried: clients have faults of their own that show now
-// and then. A cell that passes late says so in its note.
+// attempts is how often a cell is tried: clients have occasional faults of their own. A
+// cell that passes late has a note.
 const attempts = 3
 
 // runCell runs both trials of a cell at once.
@@ -270,7 +270,7 @@ func (r *releaseRun) trials(c *cell) (direct, proxied *trial) {
 	return direct, proxied
 }
 
-// do does a work, and leaves no topic for the brokers to carry on with.
+// do does a work, and deletes its topics.
 func (t *trial) do(ctx context.Context, w *work) result {
 	err := w.run(ctx, t)
 	_, _ = t.cluster.Admin.DeleteTopics(ctx, t.name) // most works made one

@@ -18,7 +18,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// together is where the works stand that have several clients: kcat -L and the console
+// together is the column of works with several clients: kcat -L and the console
 // tools, or all clients of the matrix.
 var together = &client{name: "several"}
 
@@ -61,8 +61,8 @@ func (r *releaseRun) runNetworks(ctx context.Context, cells []*cell) error {
 	return nil
 }
 
-// threeNetworks gives BOB, FRED and ALICE addresses that work from where they
-// stand, and no others.
+// threeNetworks gives BOB, FRED and ALICE addresses that work in their networks, and no
+// others.
 func threeNetworks(ctx context.Context, r *releaseRun) error {
 	if err := r.places.leadAstray(false); err != nil {
 		return err
@@ -190,7 +190,7 @@ func (r *releaseRun) console(ctx context.Context, topic string, from, to station
 	return nil
 }
 
-// toolClass is where a release has a tool: they have moved from Scala to Java.
+// toolClass is the class of a tool in a release: tools have moved from Scala to Java.
 func (r *releaseRun) toolClass(name string) string {
 	switch release := r.cluster.Release; {
 	case name == "ConsoleConsumer" && release.AtLeast("3.8"):

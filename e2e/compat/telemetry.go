@@ -91,7 +91,7 @@ func (r *releaseRun) countPushes() (int, error) {
 	return strings.Count(string(content), "\n"), err
 }
 
-// subscribe asks clients for metrics, by their prefix; "" takes the question back.
+// subscribe asks clients for metrics, by their prefix; "" ends the subscription.
 func subscribe(ctx context.Context, c *lab.Cluster, metrics string) error {
 	interval := "1000"
 	values := map[string]*string{"metrics": &metrics, "interval.ms": &interval}

@@ -12,9 +12,9 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// followerFetching has each client that says where it is read from the replica that is
-// there too, and counts the bytes that each broker sends: a client which reads from
-// the leader after all would have as many records. Nothing else runs meanwhile.
+// followerFetching makes each client with a rack read from the replica in that rack, and
+// counts the bytes that each broker sends, because a client which reads from the leader
+// would get the same records. Nothing else runs meanwhile.
 func followerFetching(ctx context.Context, r *releaseRun) error {
 	const (
 		leader, replica = 1, 2
@@ -62,9 +62,9 @@ func followerFetching(ctx context.Context, r *releaseRun) error {
 
 var readOrNot = map[bool]string{true: "read", false: "not read"}
 
-// longNames has every client read responses that are larger than kproxy holds, while
-// leaders move twice a second, by a listener whose name is longer than the brokers' own: the
-// leader hints at the end of a response are then taken out (KIP-951).
+// longNames has every client read responses that are larger than kproxy holds, while leaders
+// move twice a second, by a listener whose name is longer than the brokers' own: the leader
+// hints at the end of a response are then removed (KIP-951).
 func longNames(ctx context.Context, r *releaseRun) error {
 	const (
 		partitions, count, size = 6, 3000, 10_000

@@ -83,8 +83,8 @@ var works = []*work{
 	{name: "brokers come and go", change: comeAndGo},
 }
 
-// on is where the client connects to: the brokers' plaintext listener, or kproxy's for
-// it.
+// on is the address that the client connects to: the brokers' plaintext listener, or
+// kproxy's for it.
 func (t *trial) on() []string { return []string{"--bootstrap", t.plain, "--topic", t.name} }
 
 // onSASL is the same for the listener with a login.
@@ -207,7 +207,7 @@ func admin(ctx context.Context, t *trial) error {
 	return nil
 }
 
-// sameDetails wants the two runs of admin to have come out alike.
+// sameDetails wants the two runs of admin to have the same details.
 func sameDetails(direct, proxied *trial) error {
 	d, p := direct.last().Details, proxied.last().Details
 	kind := func(outcome any) string { k, _, _ := strings.Cut(fmt.Sprint(outcome), ":"); return k }
@@ -263,8 +263,8 @@ func wrongPassword(ctx context.Context, t *trial) error {
 	return nil
 }
 
-// sameError wants the client to show the broker's own words through kproxy where
-// it does so without.
+// sameError wants the client to show the broker's own error through kproxy if it does so
+// without.
 func sameError(direct, proxied *trial) error {
 	const words = "nvalid username or password"
 	d, p := direct.last().Error, proxied.last().Error

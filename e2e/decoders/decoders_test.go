@@ -32,8 +32,8 @@ type frame struct {
 
 func (f frame) line() string { return fmt.Sprintf("%s %d %x\n", f.api, f.version, f.body) }
 
-// TestOtherDecoders has names that are up to 200 bytes shorter and longer than the brokers'
-// own, in the bytes that these took and in as many as they need.
+// TestOtherDecoders uses names that are up to 200 bytes shorter and longer than the
+// brokers' own, in responses of the same length and of the length that they need.
 func TestOtherDecoders(t *testing.T) {
 	frames := rewritten(t)
 	t.Logf("%d responses", len(frames))

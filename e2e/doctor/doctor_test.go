@@ -18,8 +18,8 @@
 //	mend_test.go      pastes fixes, and runs doctor again
 //
 // Each fault states words that the output must have and words that it must not have. The
-// golden text holds the rest. A line of verdict and fix that has changed for the better is
-// accepted with -update, which keeps the words.
+// golden text holds the rest. An intended change of a verdict or a fix is accepted with
+// -update, which still checks the words.
 //
 //	KPROXY_BINARY=FILE   tests this binary instead of building one
 //	E2E_DIR=DIR          keeps all files, and the output as it was, in there

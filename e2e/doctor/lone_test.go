@@ -13,7 +13,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// The network of a broker of its own, whose configuration is the one that Kafka ships.
+// The network of a separate broker with the configuration that Kafka ships.
 const (
 	loneHere = "198.51.100.200"
 	loneAt   = "198.51.100.50"

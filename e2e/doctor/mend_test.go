@@ -157,7 +157,7 @@ func advertisedBy(t *testing.T, lines []string) string {
 	return ""
 }
 
-// mendedByCommand are faults of the cluster that kproxy connect gets around.
+// mendedByCommand are faults of the cluster that kproxy connect bypasses.
 var mendedByCommand = []fault{
 	{name: "private-address", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "known_hosts"))},
 	{name: "wildcard", args: args(fake(9301))},

@@ -25,7 +25,7 @@ const limit = 9 * time.Second
 
 var update = flag.Bool("update", false, "write the golden texts")
 
-// fault is one that is planted, or a set-up that is sound.
+// fault is a planted fault, or a sound set-up.
 type fault struct {
 	name string
 	args []string // of kproxy doctor
@@ -61,7 +61,7 @@ func (s *site) run(t *testing.T, env []string, args ...string) result {
 	return r
 }
 
-// examine plants nothing: the fault is there. It runs doctor and looks at all that it says.
+// examine runs doctor on a planted fault, and checks its output.
 func (s *site) examine(t *testing.T, f fault) {
 	t.Helper()
 	r := s.run(t, f.env, append([]string{"doctor"}, f.args...)...)
@@ -82,7 +82,7 @@ func (s *site) examine(t *testing.T, f fault) {
 	}
 }
 
-// misses are the words that are missing, and those that are there and must not be.
+// misses are the missing words, and the forbidden ones that are there.
 func (f fault) misses(output string) (problems []string) {
 	// A line may be broken anywhere.
 	output = strings.ToLower(strings.Join(strings.Fields(output), " "))

@@ -31,7 +31,7 @@ import (
 type talk func(conn net.Conn)
 
 // greetings are servers by the port of the servers' address. The bytes are those of the
-// real servers, as far as a client that speaks Kafka gets.
+// real servers, up to the point that a Kafka client reaches.
 var greetings = map[int]talk{
 	21:   says("220 (vsFTPd 3.0.5)\r\n"),
 	25:   says("220 mail.example.com ESMTP Postfix (Debian/GNU)\r\n"),
@@ -151,7 +151,7 @@ func (s *site) serve(t *testing.T, address string, do talk) {
 	}()
 }
 
-// startServers starts all that is no Kafka broker.
+// startServers starts all servers that are no Kafka brokers.
 func (s *site) startServers(t *testing.T) {
 	t.Helper()
 	for port, do := range greetings {
@@ -176,7 +176,7 @@ func (s *site) startServers(t *testing.T) {
 	s.startFakes(t)
 }
 
-// startBalancer starts HAProxy, with more ways to put it before brokers than good ones.
+// startBalancer starts HAProxy, with right and wrong ways to put it before brokers.
 func (s *site) startBalancer(t *testing.T) {
 	t.Helper()
 	identity := s.authority.Issue(t, nil, "kafka.example")
@@ -278,7 +278,7 @@ func (s *site) startFakes(t *testing.T) {
 	}
 }
 
-// serveNames is the user's name server: it says of most names that there are none.
+// serveNames is the user's name server: most names do not exist for it.
 func (s *site) serveNames(t *testing.T) {
 	t.Helper()
 	var conn net.PacketConn

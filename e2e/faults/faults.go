@@ -17,7 +17,7 @@ import (
 type fault struct {
 	Name string
 	Done string // the action, for the table
-	// Act breaks it and mends it again. nil: nothing breaks.
+	// Act causes the fault and ends it. nil: there is no fault.
 	Act func(context.Context, *run) error
 	// Own says that the fault is kproxy's own, so that a direct client does not see it.
 	// It describes the effect on kproxy's clients, and the reason.
@@ -71,7 +71,7 @@ func (f fault) after(ctx context.Context, r *run) error {
 	return f.After(ctx, r)
 }
 
-// midFrame is a payload that only a packet in the middle of something large has.
+// midFrame is a payload size that only a packet in the middle of a large frame has.
 const midFrame = 1400
 
 func killCoordinator(ctx context.Context, r *run) error {
@@ -184,8 +184,8 @@ func (r *run) coordinator(ctx context.Context) (int32, error) {
 }
 
 // pickGroup names the run's group such that its coordinator is not the cluster's
-// controller. Without its controller the cluster takes twice as long to notice that a
-// broker is gone, and the runs of a fault could not be compared.
+// controller. Without its controller the cluster takes twice as long to notice the loss
+// of a broker, and the runs of a fault could not be compared.
 func (r *run) pickGroup(ctx context.Context) error {
 	quorum := kmsg.NewPtrDescribeQuorumRequest()
 	quorum.Topics = []kmsg.DescribeQuorumRequestTopic{{
@@ -205,7 +205,7 @@ func (r *run) pickGroup(ctx context.Context) error {
 	}
 }
 
-// move lets a broker come back at its other address.
+// move restarts a broker at its other address.
 func (r *run) move(ctx context.Context, id int32) error {
 	b := r.cluster.Broker(id)
 	if err := b.Stop(); err != nil {
@@ -260,7 +260,7 @@ func ownFaults() []fault {
 	}
 }
 
-// without notes how long kproxy is not there.
+// without notes how long kproxy is away.
 func (r *run) without(f func() error) error {
 	began := time.Now()
 	err := f()

@@ -26,8 +26,7 @@ const (
 	fencedGroup = "65534" // whose connections the firewall knows
 )
 
-// The producer's settings beyond VerifiableProducer's own, which are not those of
-// anybody who wants his records.
+// The producer's settings in place of VerifiableProducer's own, which may lose records.
 const javaProducer = `acks=all
 enable.idempotence=true
 retries=2147483647
@@ -142,8 +141,8 @@ func (r *run) servers(seeds []string) string {
 	return strings.Join(seeds, ",")
 }
 
-// fencedIn has a command run beside the client's end of the link, in the group whose
-// connections the firewall knows.
+// fencedIn runs a command beside the client's end of the link, in the group that the
+// firewall checks.
 func (r *run) fencedIn(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Args = append([]string{"setpriv", "--regid=" + fencedGroup, "--clear-groups", cmd.Path}, cmd.Args[1:]...)
 	cmd.Path, cmd.Err = exec.LookPath("setpriv")

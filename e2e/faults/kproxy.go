@@ -138,7 +138,7 @@ func (k *kproxy) Start(ctx context.Context) error {
 	})
 }
 
-// Stop ends kproxy as an orchestrator does. Why its sessions ended comes before.
+// Stop ends kproxy as an orchestrator does. Call reasons before.
 func (k *kproxy) Stop() error { return k.proc.Stop(drainLimit) }
 
 // endpoints are the addresses that kproxy advertises.

@@ -34,7 +34,7 @@ const (
 	dialTimeout     = 5 * time.Second
 )
 
-// ticker notes when something happens, and the longest time in which it did not.
+// ticker notes the times of events, and the longest time without one.
 type ticker struct {
 	mu      sync.Mutex
 	first   time.Time // zero: it has not happened
@@ -99,7 +99,7 @@ func (g *gate) Dial(ctx context.Context, network, address string) (net.Conn, err
 	if net.ParseIP(host) == nil {
 		found, err := g.resolver.LookupHost(ctx, host)
 		if unknown, ok := errors.AsType[*net.DNSError](err); ok {
-			unknown.Server = "" // that of this machine's configuration, which was not asked
+			unknown.Server = "" // that of this machine's configuration, which was not used
 		}
 		if err != nil {
 			return nil, err

@@ -10,7 +10,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// place is where kproxy is in a run.
+// place is the place of kproxy in a run.
 type place string
 
 const (
@@ -86,7 +86,7 @@ func (s *site) row(ctx context.Context, f fault) (row, error) {
 	return r, nil
 }
 
-// known is the outcome of a run that need not be made again; nil: it has to be made.
+// known is the outcome of a run that need not be repeated; nil: the run is needed.
 func (s *site) known(f fault, p place) *outcome {
 	switch {
 	case p == direct && f.Moves != nil:

@@ -71,7 +71,7 @@ func (b *broker) accept(l net.Listener) {
 	}
 }
 
-// serve ends with the connection; whatever ends that is seen by its client.
+// serve ends with the connection; the client reports the reason.
 func (b *broker) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 512) // there are thousands

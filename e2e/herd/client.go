@@ -20,8 +20,8 @@ import (
 const (
 	// serverName is the name in the listener's certificate.
 	serverName = "kproxy.test"
-	// patience is how long a client waits for a response before it is taken for
-	// lost: longer than anything here may take.
+	// patience is how long a client waits for a response before it counts as lost: longer
+	// than any response here may take.
 	patience = 30 * time.Second
 )
 

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 // TestHerd plays each scene, and checks the requirements that hold on any machine.
 // Durations are in the log, and are not checked.
 func TestHerd(t *testing.T) {
-	// Not the test's: that ends before its cleanup, which asks the children to end.
+	// Not the test's context: that ends before the test's cleanup, which asks the
+	// children to end.
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	s, err := newSite(ctx, t.TempDir(), fewer, t.Logf)

@@ -120,7 +120,7 @@ func newProbe(conn net.Conn) *probe {
 
 // send asks every probeEvery. It has a thread of its own, which sleeps in the
 // kernel: a timer of Go's is up to a millisecond late where nothing else wakes its
-// thread, and that would be taken for kproxy's doing.
+// thread, and the delay would count as kproxy's.
 func (p *probe) send() {
 	runtime.LockOSThread()
 	const slack = 1 // nanoseconds, instead of the 50 microseconds that Linux adds
@@ -143,8 +143,8 @@ func (p *probe) send() {
 	}
 }
 
-// receive reads the responses. A latency counts from when the question was due,
-// whenever it was really sent.
+// receive reads the responses. A latency counts from when the request was due, not from
+// when it was sent.
 func (p *probe) receive() {
 	in := bufio.NewReader(p.conn)
 	for id := int32(0); ; id++ {
@@ -160,7 +160,7 @@ func (p *probe) receive() {
 	}
 }
 
-// end says why there are no more questions, or no more responses.
+// end returns why there are no more requests, or no more responses.
 func (p *probe) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

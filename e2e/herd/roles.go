@@ -46,7 +46,7 @@ type child struct {
 	out *json.Decoder
 }
 
-// startChild has a child play a role. The owner must close it.
+// startChild starts a child with a role. The owner must close it.
 func startChild(ctx context.Context, role string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 const (
 	waiting  = 64 << 10  // before its first request, or in its handshake
 	admitted = 128 << 10 // with TLS and a broker's connection
-	passing  = 4 << 10   // of a flood: hardly any is there when the next comes
+	passing  = 4 << 10   // of a flood: few are still there when the next one comes
 	greeting = 32 << 10  // of a flood in which every second one waits for its handshake
 )
 

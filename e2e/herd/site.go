@@ -22,7 +22,7 @@ import (
 	"kproxy/internal/certlab"
 )
 
-// size is how much of everything there is.
+// size has the numbers and times of a run.
 type size struct {
 	Herd     int           // clients that come back
 	Rounds   int           // how often
@@ -33,7 +33,7 @@ type size struct {
 	Limits   string        // more of kproxy's limits, as YAML behind a comma
 }
 
-// dawdling is the limit that ends who dawdles, in kproxy's configuration.
+// dawdling is the limit in kproxy's configuration that ends dawdlers.
 const dawdling = 5 * time.Second
 
 // site has the parts that all scenes share: a broker, kproxy's binary, certificates.
@@ -161,7 +161,7 @@ type kproxy struct {
 	read  door // plaintext, and read-only
 }
 
-// startKproxy runs the binary that a person would run, with these limits.
+// startKproxy runs the usual binary, with these limits.
 func (s *site) startKproxy(ctx context.Context, limits string) (*kproxy, error) {
 	dir, err := os.MkdirTemp(s.dir, "kproxy-")
 	if err != nil {
@@ -194,7 +194,7 @@ func (k *kproxy) start(ctx context.Context) (err error) {
 // figures are kproxy's resources, and the untouched clients' figures.
 type figures struct {
 	Probes           map[string]seen
-	RSS, Peak        int64 // bytes; Peak since it was forgotten last
+	RSS, Peak        int64 // bytes; Peak since its last reset
 	Files            int
 	Goroutines       int
 	Active           int // sessions

@@ -21,7 +21,7 @@ type scene struct {
 	Kills      bool   // kproxy: then no client of it stays untouched
 	Bare       bool   // the clients come to a bare TLS server
 	Resumes    bool   // they resume their TLS sessions
-	Hoards     bool   // they have kproxy hold all that it may hold
+	Hoards     bool   // they make kproxy hold all that it may hold
 	// Closed are the reasons that its sessions may end for; Act adds those whose number
 	// it knows.
 	Closed []string
@@ -69,8 +69,8 @@ func (st *stage) untouched() int {
 	return 2
 }
 
-// play plays a scene on a kproxy of its own. An error says that it could not be
-// played, and nothing of kproxy.
+// play plays a scene on a kproxy of its own. An error says that the scene could not be
+// played. It is no verdict on kproxy.
 func (s *site) play(ctx context.Context, what *scene) (out *outcome, err error) {
 	st := &stage{site: s, scene: what, out: &outcome{scene: what, Newcomers: map[string][]time.Duration{}}}
 	if st.kproxy, err = s.startKproxy(ctx, strings.TrimPrefix(what.Limits+s.Limits, ", ")); err != nil {
@@ -160,11 +160,12 @@ func (st *stage) lookAtAll(ctx context.Context) (figures, error) {
 	return f, err
 }
 
-// atHeight looks at kproxy when all clients have come, and has new ones come.
+// atHeight looks at kproxy when all clients have come, and connects new ones.
 func (st *stage) atHeight(ctx context.Context, clients int) error {
 	st.out.Clients = clients
 	err := lab.Poll(ctx, patience, func() (err error) {
-		// Those opened, not those that are open: on a busy machine some are ended by then.
+		// This counts the opened ones, not the open ones: on a busy machine some have
+		// ended by then.
 		if st.out.Height, err = st.kproxy.look(ctx); err == nil && st.out.Height.Opened < clients+st.untouched() {
 			err = fmt.Errorf("%d sessions were opened, want %d", st.out.Height.Opened, clients+st.untouched())
 		}
@@ -176,8 +177,8 @@ func (st *stage) atHeight(ctx context.Context, clients int) error {
 	return st.newcomers(ctx)
 }
 
-// newcomers has clients come, one after the other, and be served. Each is one
-// session that ends as client_closed.
+// newcomers connects clients, one after the other, and checks that they are served. Each
+// is one session that ends as client_closed.
 func (st *stage) newcomers(ctx context.Context) error {
 	const each = 20
 	for how, d := range map[string]door{overTLS: st.kproxy.tls, overPlain: st.kproxy.plain} {
@@ -195,7 +196,7 @@ func (st *stage) newcomers(ctx context.Context) error {
 	return nil
 }
 
-// ends waits until kproxy is as it was in the beginning.
+// ends waits until kproxy is in its initial state.
 func (st *stage) ends(ctx context.Context) error {
 	const spare = 20 // descriptors and goroutines: of the admin server, of timers, of the kernel pipes
 	var last figures

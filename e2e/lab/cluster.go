@@ -24,8 +24,8 @@ import (
 const (
 	// ClusterID has StorageTool's format: 16 bytes in URL-safe base64.
 	ClusterID = "a3Byb3h5LWUyZS10ZXN0cw"
-	// startTimeout bounds the start of one broker or of all: seconds on an idle
-	// machine, minutes on one that compiles five other things.
+	// startTimeout bounds the start of one broker or of all: seconds on an idle machine,
+	// minutes on a busy one.
 	startTimeout = 4 * time.Minute
 )
 
@@ -182,7 +182,7 @@ func (c *Cluster) WaitWhole(ctx context.Context) error {
 	})
 }
 
-// NewTopic makes a topic and waits until it is of use to the hastiest client: every broker
+// NewTopic makes a topic and waits until every client can use it: every broker
 // knows of it, and every leader serves its partitions.
 func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[string]*string, topic string) error {
 	if _, err := c.Admin.CreateTopic(ctx, partitions, int16(len(c.Brokers)), configs, topic); err != nil {
@@ -198,7 +198,7 @@ func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[st
 	})
 }
 
-// leadersAnswer wants the leader of every partition to take itself for it.
+// leadersAnswer wants every partition's leader to know that it leads.
 func (c *Cluster) leadersAnswer(ctx context.Context, topics ...string) error {
 	offsets, err := c.Admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
@@ -388,8 +388,8 @@ func (c *Cluster) Assign(ctx context.Context, topic string, replicas map[int32][
 		return 0, err
 	}
 	for _, r := range results[topic] {
-		// An error is a partition that stays: its leader is the right one
-		// already, or the wanted one is not in sync at this moment.
+		// A partition with an error keeps its leader: it is the right one already, or the
+		// wanted one is not in sync at this moment.
 		if r.Err == nil {
 			changed++
 		}
@@ -477,7 +477,7 @@ func (c *Cluster) assignByZooKeeper(ctx context.Context, topic string, replicas 
 	}
 	out, err := Output(c.Place.Command(c.Java.Tool(ctx, c.Release.Classpath, "kafka.admin.ReassignPartitionsCommand",
 		"--zookeeper", c.ZooKeeper, "--reassignment-json-file", file, "--execute")))
-	// One that still goes on is not replaced; the next round is another chance.
+	// A running reassignment is not replaced; the next round tries again.
 	if err != nil && !strings.Contains(out, "existing assignment running") {
 		return fmt.Errorf("kafka-reassign-partitions: %w\n%s", err, out)
 	}

@@ -7,8 +7,8 @@
 //	broker.go     one of them: its configuration, its process
 //	namespace.go  a network of its own, and the links between two
 //	tun.go        a link that loses, delays and forges packets
-//	names.go      a name server that changes its mind
-//	kproxy.go     the binary that a person would run
+//	names.go      a name server whose names change
+//	kproxy.go     the usual binary
 //	cache.go      software that is installed once, such as Python's libraries
 //	metrics.go    kproxy's admin server
 //	machine.go    the revision and the machine: for the pages that runs write

@@ -20,7 +20,7 @@ func Revision() string {
 	return strings.TrimSpace(string(out))
 }
 
-// CPU is the model that the kernel tells of; "" where it tells of none.
+// CPU is the model that the kernel reports; "" if it reports none.
 func CPU() string {
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(cpuinfo)) {

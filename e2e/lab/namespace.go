@@ -21,7 +21,7 @@ import (
 // Namespace is a network of its own on this machine. A process inside reaches the
 // addresses that its links give it, and no others.
 type Namespace struct {
-	lock *flock.Flock // held by the run that the network is of
+	lock *flock.Flock // held by the run that owns the network
 	Name string       // as `ip netns` shows it; at most 12 bytes
 }
 

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Process is a server under test: a broker or kproxy, with all that it says in
-// a file. Its owner must Stop or Kill it.
+// Process is a server under test: a broker or kproxy, with its output in a file. Its
+// owner must Stop or Kill it.
 type Process struct {
 	name    string
 	LogPath string // of its standard output and standard error
@@ -75,7 +75,7 @@ func (p *Process) Wait(timeout time.Duration, ok ...int) error {
 	return fmt.Errorf("%s ended with %v", p.name, p.cmd.ProcessState)
 }
 
-// Kill ends the process as a power cut would, and waits for it.
+// Kill ends the process at once, as a power cut would, and waits for it.
 func (p *Process) Kill() {
 	_ = killGroup(p.cmd.Process.Pid) // gone already is as good
 	<-p.exited

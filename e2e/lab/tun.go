@@ -54,7 +54,7 @@ type flow struct{ near, far netip.AddrPort }
 
 // fate is the treatment of a connection's packets.
 type fate struct {
-	silent bool // none arrives any more, and no error is sent
+	silent bool // packets are dropped, and no error is sent
 	// reset: the next packet with so much payload is replaced by resets.
 	reset   bool
 	payload int
@@ -204,7 +204,7 @@ func (t *Tun) write(end int, queue <-chan packet) {
 		if wait := time.Until(p.due); wait > 0 {
 			<-time.After(wait)
 		}
-		_, _ = t.ends[end].Write(p.bytes) // an interface that is gone loses it
+		_, _ = t.ends[end].Write(p.bytes) // a removed interface loses it
 	}
 }
 

@@ -22,11 +22,12 @@ import (
 )
 
 const (
-	// lifetimes is for how many lives of a login clients work.
+	// lifetimes is how many lifetimes of a login clients work.
 	lifetimes = 3.5
 	// attempts are the windows in which a client may show the expected behaviour.
 	attempts = 4
-	// apart is how long after another a client starts: they shall not log in all at once.
+	// apart is the time between the starts of clients, so that they do not log in at the
+	// same time.
 	apart = 100 * time.Millisecond
 	// stall is how late a broker may respond before a window shows nothing: sarama logs
 	// in again 250 ms before its login expires, and a request that waits for longer than
@@ -79,8 +80,8 @@ func (s *site) loads() []*load {
 	return all
 }
 
-// expiry has clients work for three and a half lives of a login. No request fails, no record is lost
-// or there twice, and no connection ends; but for those of a client that does not log in
+// expiry makes clients work for three and a half lifetimes of a login. No request fails, no record
+// is lost or duplicated, and no connection ends, except those of a client that does not log in
 // again.
 func (s *site) expiry(t *testing.T) {
 	loads := s.loads()
@@ -107,7 +108,7 @@ func (s *site) expiry(t *testing.T) {
 	}
 }
 
-// window has all loads work at once, and returns the broker's longest response time to a
+// window runs all loads at once, and returns the broker's longest response time to a
 // client that asked it directly.
 func (s *site) window(t *testing.T, loads []*load, first bool) (slowest time.Duration) {
 	t.Helper()
@@ -230,7 +231,7 @@ func (s *site) problems(t *testing.T, l *load) (problems []string) {
 	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	var sessions []entry
 	var longest time.Duration
-	_ = lab.Poll(t.Context(), 3*time.Second, func() error { // the last ends are just being logged
+	_ = lab.Poll(t.Context(), 3*time.Second, func() error { // the last ends may still be logged
 		sessions = s.sessions(t, l.id)
 		for _, e := range sessions {
 			longest = max(longest, e.Duration)
@@ -249,7 +250,7 @@ func (s *site) problems(t *testing.T, l *load) (problems []string) {
 	}
 	t.Logf("%s: %d records; the longest of %d sessions took %v; they ended as %v", l.id, len(l.got), len(sessions), longest.Round(time.Millisecond), ended)
 	if l.loses() {
-		// That these sessions end says that logins do expire, for the others.
+		// The end of these sessions shows that logins do expire, also for the others.
 		s.excuse(l.id)
 		if expired == 0 {
 			add("no session of a client that does not log in again was ended by the broker")
@@ -268,8 +269,8 @@ func (s *site) problems(t *testing.T, l *load) (problems []string) {
 	return problems
 }
 
-// heldJoinGroup has a member of a group wait for another one, for longer than a
-// login lasts.
+// heldJoinGroup makes a member of a group wait for another one, for longer than a login
+// lasts.
 func (s *site) heldJoinGroup(t *testing.T) {
 	const held = 2 * reauth
 	group := topicName(t.Name())
@@ -299,7 +300,7 @@ func (s *site) heldJoinGroup(t *testing.T) {
 		t.Fatal(kerr.ErrorForCode(got.ErrorCode))
 	}
 	began := time.Now()
-	got := join(second, "") // until the first member is thrown out, which does not come back
+	got := join(second, "") // until the first member, which does not return, is removed
 	if took := time.Since(began); got.ErrorCode != 0 || took < reauth {
 		t.Errorf("JoinGroup was held for %v and answered %v, want longer than a login lasts", took, kerr.ErrorForCode(got.ErrorCode))
 	}

@@ -21,7 +21,7 @@ func (s *site) wrongPasswordAtTheBroker(t *testing.T) { s.wrongPassword(t, passe
 // wrongPasswordAtKproxy is reported, as by a broker.
 func (s *site) wrongPasswordAtKproxy(t *testing.T) { s.wrongPassword(t, atKproxy) }
 
-// wrongPassword has clients refused that know no password, or none at all.
+// wrongPassword checks that clients with a wrong password, or none, are refused.
 func (s *site) wrongPassword(t *testing.T, mode mode) {
 	t.Helper()
 	for _, w := range ways() {

@@ -113,7 +113,7 @@ func (j java) tool(ctx context.Context, class string, a *access, properties []st
 }
 
 func (j java) produce(ctx context.Context, a *access, topic string, values <-chan string) error {
-	// The console's own patience is 1.5 s, after which it closes the connection.
+	// The console's own limit is 1.5 s, after which it closes the connection.
 	once := []string{"retries=0", "enable.idempotence=false", "acks=all", "linger.ms=5", "request.timeout.ms=30000"}
 	_, err := run(j.tool(ctx, "org.apache.kafka.tools.ConsoleProducer", a, once, "--topic", topic), values)
 	return err

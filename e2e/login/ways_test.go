@@ -58,7 +58,7 @@ func (w way) String() string {
 	return strings.Trim(fmt.Sprintf("%s-%s-%s", w.security, w.mode, w.mechanism), "-")
 }
 
-// door is the listener of kproxy's by which the way leads, by its cluster's name and its own.
+// door is kproxy's listener of the way, by its cluster's name and its own.
 func (w way) door() (cluster, listener string) {
 	switch {
 	case w.mode == atKproxy && w.security == "SSL":
@@ -93,7 +93,7 @@ type access struct {
 	ca   string         // file, where protocol is TLS
 	pool *x509.CertPool // the same
 
-	// stray is an address that the client was about to dial and that is none of the
+	// stray is an address that the client was about to dial and that is not the
 	// listener's.
 	stray atomic.Pointer[string]
 }
@@ -122,7 +122,7 @@ func (w way) inTLS() bool { return strings.HasSuffix(w.security, "SSL") }
 
 func (a *access) inTLS() bool { return strings.HasSuffix(a.protocol, "SSL") }
 
-// dial refuses each address that is none of the listener's.
+// dial refuses each address that is not the listener's.
 func (a *access) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if !a.leadsTo(address) {
 		a.stray.Store(&address)

@@ -46,7 +46,7 @@ public final class Client {
         r.finish(Result.DONE, null);
     }
 
-    /** The library may hang; the program may not. */
+    /** The program must end even if the library hangs. */
     private static void watch(long limit, Result r) {
         new Timer("watchdog", true).schedule(new TimerTask() {
             @Override

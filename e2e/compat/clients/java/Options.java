@@ -134,7 +134,7 @@ final class Options {
         end = System.currentTimeMillis() + limit();
     }
 
-    /** How many milliseconds are left, and never none. */
+    /** Returns how many milliseconds are left, at least one. */
     long left() {
         return Math.max(1, end - System.currentTimeMillis());
     }

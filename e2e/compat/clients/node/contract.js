@@ -316,7 +316,7 @@ async function main(client) {
   } catch (e) {
     r.finish(USAGE, e)
   }
-  // The library may hang; the program may not.
+  // The program must end even if the library hangs.
   setTimeout(() => r.finish(FAILED, new Error(`still not done ${GRACE} ms after the timeout of ${o.limit} ms`)),
     o.limit + GRACE).unref()
   setTimeout(() => { // works that watch the time themselves say more

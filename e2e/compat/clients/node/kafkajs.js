@@ -7,7 +7,7 @@ const lz4 = require('lz4-napi')
 const zstd = require('@bokuweb/zstd-wasm')
 const contract = require('./contract.js')
 
-// kafkajs comes with gzip alone, and leaves the others to its users.
+// kafkajs has gzip only, and leaves the other codecs to its users.
 const zstdReady = zstd.init()
 CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
@@ -76,7 +76,7 @@ class Batches {
     this.busy = null
   }
 
-  // room waits while there is much to send.
+  // room waits while many records are to be sent.
   async room() { if (this.waiting.length >= most) await this.busy }
 
   async close() {

@@ -474,7 +474,7 @@ def main(client):
     limit = o.timeout + (o.duration if o.work in ("session", "tail") else 0)
     end = time.monotonic() + limit
     o.left = lambda: end - time.monotonic()
-    # The library may hang; the program may not.
+    # The program must end even if the library hangs.
     watchdog = threading.Timer(
         limit + GRACE, r.finish, (FAILED, f"still not done {GRACE:g} s after the timeout of {limit:g} s"))
     watchdog.daemon = True

@@ -127,8 +127,8 @@ func share(ctx context.Context, client *kgo.Client, each func([]byte)) error {
 	return nil
 }
 
-// newerGroups fails for a broker without KIP-848, for which franz-go would go
-// back to the classic protocol without a word.
+// newerGroups fails for a broker without KIP-848, for which franz-go would silently use
+// the classic protocol.
 func newerGroups(ctx context.Context, client *kgo.Client) error {
 	versions, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, client)
 	if err != nil {
@@ -142,8 +142,8 @@ func newerGroups(ctx context.Context, client *kgo.Client) error {
 	return errors.New("the broker does not offer ConsumerGroupHeartbeat v1")
 }
 
-// shareFromTheStart has a new share group begin where other groups do; the
-// broker would begin at the end.
+// shareFromTheStart makes a new share group begin where other groups do; the broker would
+// begin at the end.
 func shareFromTheStart(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	resource := kmsg.NewIncrementalAlterConfigsRequestResource()

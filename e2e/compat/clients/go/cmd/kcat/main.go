@@ -96,7 +96,7 @@ func list(ctx context.Context, o *contract.Options) (metadata, error) {
 	return m, json.Unmarshal(out, &m)
 }
 
-// why is the line of kcat's complaints that tells most.
+// why is the most useful line of kcat's errors.
 func why(stderr string) error {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	for _, line := range lines {

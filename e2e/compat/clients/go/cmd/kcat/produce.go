@@ -25,8 +25,8 @@ const headroom = 64 << 10
 // only when the next one comes, or the end.
 const inputBlock = 1 << 10
 
-// producer is a kcat -P. It says of every record whether it was stored, though
-// not of which: the oldest one without a response is as good as any.
+// producer is a kcat -P. It reports for every record whether it was stored, but not for
+// which one: the oldest one without a report is taken.
 type producer struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
@@ -130,7 +130,7 @@ func (p *producer) Send(_ context.Context, key, value []byte, done func(error)) 
 	if over := (len(line) + 1) % p.lines; over > 0 {
 		line = append(line, bytes.Repeat([]byte{'.'}, p.lines-over)...)
 	}
-	_, _ = p.stdin.Write(append(line, '\n')) // it fails when kcat has ended, which says why
+	_, _ = p.stdin.Write(append(line, '\n')) // it fails when kcat has ended, and kcat's error is the reason
 }
 
 func (p *producer) Close(context.Context) error {
@@ -162,7 +162,7 @@ func transaction(ctx context.Context, o *contract.Options, r *contract.Result) e
 		if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
 			return err
 		}
-		_ = p.Close(ctx) // kcat sees to the signal when its read ends, and then fails or not
+		_ = p.Close(ctx) // kcat handles the signal when its read ends, and then fails or not
 		if !strings.Contains(p.said(), "Aborting transaction") {
 			return fmt.Errorf("kcat did not abort its transaction: %w", why(p.said()))
 		}

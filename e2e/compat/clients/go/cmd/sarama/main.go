@@ -74,8 +74,7 @@ func config(o *contract.Options) (*sarama.Config, error) {
 // and 100 ms apart: for as long as a broker takes to come back.
 const patience = 400
 
-// ping logs in once, without patience, so that a refused login is an error and
-// not something to wait for.
+// ping logs in once, without retries, so that a refused login is an error at once.
 func ping(ctx context.Context, o *contract.Options) error {
 	c, err := config(o)
 	if err != nil {

@@ -29,8 +29,8 @@ func consume(ctx context.Context, o *contract.Options, _ string, each func([]byt
 		MaxWait:        500 * time.Millisecond,
 		MaxBytes:       o.MaxBytes, // 0 is 1 MB
 		CommitInterval: 100 * time.Millisecond,
-		// A member whose connection breaks joins as another one, and the group
-		// waits for the first for as long as its session lasts, usually 30 s.
+		// A member whose connection breaks joins as a new one, and the group waits for
+		// the old one until its session ends, usually for 30 s.
 		SessionTimeout:   6 * time.Second,
 		RebalanceTimeout: 6 * time.Second,
 		JoinGroupBackoff: 500 * time.Millisecond,

@@ -63,7 +63,7 @@ func Main(c Client) {
 	if o.Work == "session" || o.Work == "tail" {
 		limit += o.Duration
 	}
-	// The library may hang; the program may not.
+	// The program must end even if the library hangs.
 	time.AfterFunc(limit+grace, func() {
 		finish(r, fmt.Errorf("still not done %v after the timeout of %v", grace, limit), exitFailed)
 	})
