@@ -1,4 +1,4 @@
-# A static binary on an empty file system, run as nobody.
+# A static binary on an empty file system, run without privileges.
 # GO_IMAGE is any image with the Go toolchain of go.mod and a shell.
 ARG GO_IMAGE=docker.io/library/golang:1.26
 FROM ${GO_IMAGE} AS build

@@ -1,4 +1,4 @@
-# kproxy. `make help` lists what there is.
+# kproxy. `make help` lists the targets.
 
 GOLANGCI_VERSION := v2.15.0
 ACTIONLINT_VERSION := v1.7.7
@@ -56,8 +56,9 @@ race: ## the fast tests under the race detector
 	go test -race ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows
+lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows; the words of comments
 	$(GOLANGCI) run ./...
+	go run ./internal/prose
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 $(GOLANGCI):
@@ -111,7 +112,7 @@ transcripts: ## record the frames that rewrite's tests replay, from every Kafka
 	go run ./e2e/compat --record rewrite/testdata/transcripts
 
 .PHONY: faults
-faults: ## what clients see when things break, with kproxy and without; writes docs/faults.md (root, Java 17, kcat, nft)
+faults: ## the effects of faults on clients, with kproxy and without; writes docs/faults.md (root, Java 17, kcat, nft)
 	go run ./e2e/faults
 
 .PHONY: herd
@@ -119,7 +120,7 @@ herd: ## thousands of clients at once: herds, floods, dawdlers; writes docs/herd
 	go run ./e2e/herd
 
 .PHONY: bench
-bench: ## what kproxy costs beside other proxies: dist/bench.html and .json (root; hours: go run ./bench --list)
+bench: ## the cost of kproxy and of other proxies: dist/bench.html and .json (root; hours: go run ./bench --list)
 	mkdir -p dist
 	go run ./bench --json dist/bench.json --html dist/bench.html
 

@@ -21,7 +21,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// brokerJob is what the fake broker is told.
+// brokerJob is the fake broker's configuration.
 type brokerJob struct {
 	Listen    string `json:"listen"`
 	Advertise string `json:"advertise"`
@@ -29,16 +29,16 @@ type brokerJob struct {
 	Keys *keyFiles `json:"keys,omitempty"`
 }
 
-// fakeBroker answers each request with a frame that was prepared when it was
-// first asked for. It knows a request again by its bytes, so that it decodes one
-// of each kind on each connection.
+// fakeBroker responds to each request with a frame that it prepared for the first such
+// request. It recognises a request by its bytes, so that it decodes one of each kind on
+// each connection.
 type fakeBroker struct {
 	self    node
 	tls     *tls.Config // nil: plaintext
 	answers sync.Map    // of a request's bytes without its correlation id, as a string: prepare, run once
 }
 
-// answer is a frame without size and correlation id. It is shared, and never
+// answer is a response frame without size and correlation id. It is shared, and never
 // written to.
 type answer struct {
 	size [wire.SizeLen]byte
@@ -46,16 +46,16 @@ type answer struct {
 }
 
 const (
-	// readBuffer holds any request but a large Produce, which is not looked at.
+	// readBuffer holds any request except a large Produce request, which is not decoded.
 	readBuffer = 64 * kib
-	// inOnePiece is the largest answer that is copied to be written in one
-	// piece. A copy of this size costs less than a second iovec.
+	// inOnePiece is the largest response that is copied and written in one piece. A copy
+	// of this size costs less than a second iovec.
 	inOnePiece = 16 * kib
-	// mostRequest bounds what is read into memory: more than any workload sends.
+	// mostRequest limits the size of a request in memory. No workload sends as much.
 	mostRequest = 16 * mib
 )
 
-// serveBroker runs until ctx ends, or its parent, whose death kills it.
+// serveBroker runs until ctx ends, or its parent, whose end kills it.
 func serveBroker(ctx context.Context, in io.Reader, _ io.Writer) error {
 	var job brokerJob
 	if err := json.NewDecoder(in).Decode(&job); err != nil {
@@ -98,16 +98,16 @@ func serveConns(ctx context.Context, address string, serve func(*net.TCPConn)) e
 	}
 }
 
-// brokerConn is one connection. The last request and its answer are at hand: a
-// client asks the same again and again.
+// brokerConn is one connection. The last request and its response are kept, because a
+// client repeats its request.
 type brokerConn struct {
 	broker *fakeBroker
 	conn   net.Conn
 	in     *bufio.Reader
-	asked  []byte // what was asked last, by likeness
+	asked  []byte // the last request, as compared by alike
 	answer *answer
 	prefix [wire.ResponsePrefixLen]byte
-	piece  []byte // answers that are written in one piece
+	piece  []byte // responses that are written in one piece
 	iov    [2][]byte
 }
 
@@ -118,7 +118,7 @@ func (b *fakeBroker) serve(conn *net.TCPConn) {
 		secure := tls.Server(conn, b.tls)
 		if err := handshake(context.Background(), secure); err != nil {
 			if errors.Is(err, errOtherTLS) {
-				_, _ = fmt.Fprintln(os.Stderr, err) // into the log, which is shown with what the client says
+				_, _ = fmt.Fprintln(os.Stderr, err) // into the log, which is printed with the client's error
 			}
 			return
 		}
@@ -126,7 +126,7 @@ func (b *fakeBroker) serve(conn *net.TCPConn) {
 	}
 	c.in = bufio.NewReaderSize(c.conn, readBuffer)
 	for c.serveOne() == nil {
-		// Whatever ends a connection is the client's doing, and seen there.
+		// The client ends connections, and reports the errors.
 	}
 }
 
@@ -159,8 +159,8 @@ func (c *brokerConn) serveOne() error {
 	return c.write(prefix.CorrelationID)
 }
 
-// looksAt is how much of a request tells its answer. The clients of the suite
-// name one topic in Produce, in front of the records.
+// looksAt is the length of the part of a request that determines its response. The
+// clients of the suite name one topic in Produce, in front of the records.
 func looksAt(prefix wire.RequestPrefix) int {
 	if prefix.Key == kmsg.Produce.Int16() {
 		return 64
@@ -174,14 +174,14 @@ func alike(a, b []byte) bool {
 	return len(a) == len(b) && bytes.Equal(a[:id], b[:id]) && bytes.Equal(a[id+4:], b[id+4:])
 }
 
-// prepare reads a whole request of n bytes, and has its answer at hand.
+// prepare reads a whole request of n bytes and makes its response.
 func (c *brokerConn) prepare(n int) error {
 	frame := make([]byte, n)
 	if _, err := io.ReadFull(c.in, frame); err != nil {
 		return err
 	}
 	key := string(frame[wire.SizeLen:wire.RequestPrefixLen-4]) + string(c.asked[wire.RequestPrefixLen:])
-	// Once, for all that ask at the same time: an answer can have 100 MB.
+	// It is made once for all concurrent requests: a response can have 100 MB.
 	found, _ := c.broker.answers.LoadOrStore(key, sync.OnceValues(func() (*answer, error) {
 		return c.broker.newAnswer(frame)
 	}))
@@ -208,8 +208,8 @@ func (c *brokerConn) write(correlationID int32) error {
 	return err
 }
 
-// writeRecords writes what is too large to be copied over TLS, where a prefix by
-// itself would be a record by itself: the first one is filled.
+// writeRecords writes a response that is too large to be copied over TLS. A prefix
+// written alone would be a record of its own, so the first record is filled.
 func (c *brokerConn) writeRecords(rest []byte) error {
 	const record = 16 * kib // the most that one holds
 	first := record - len(c.prefix)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The figures, by their names in the report. Those of the pinned rate begin with
-// pinned, but for the latencies: the ones without a prefix are the pinned rate's.
+// The figures, by their names in the report. Those of the pinned rate begin with pinned,
+// except the latencies: the ones without a prefix are the pinned rate's.
 const (
 	mbPerS       = "mb_per_s"
 	reqPerS      = "req_per_s"
@@ -27,13 +27,13 @@ const (
 	netPerReq    = "machine_less_direct_cpu_us_per_req"
 	foreignShare = "foreign_cpu_share" // of the machine, taken by processes that are not the suite's
 	kibPerStall  = "kib_per_stalled_conn"
-	cgroupPrefix = "cgroup_"  // the same memory, with what the kernel holds for the target
+	cgroupPrefix = "cgroup_"  // the same memory, with the kernel's memory for the target
 	socketPrefix = "sockets_" // in the buffers of all TCP sockets of the machine
 	slabPrefix   = "slab_"    // in the kernel's objects, of the whole machine
 	offered      = "offered_req_per_s"
 )
 
-// figures are what one turn came to.
+// figures are the results of one turn.
 type figures map[string]float64
 
 // turn is one measurement of one target.
@@ -43,7 +43,7 @@ type turn struct {
 	marks   [3]mark
 	samples [3]sample // at start, begin and end
 	cpu     bool      // the target's processes are known
-	alone   bool      // and so are all others that the turn needs: what is left is foreign
+	alone   bool      // and so are all others of the turn: the rest is foreign
 }
 
 // measure runs the load once against a running target.
@@ -76,7 +76,7 @@ func (s *suite) measure(ctx context.Context, st *stage, run *running, rate float
 		return nil, errors.New("the target's processes are gone")
 	}
 	if t.marks[2].Requests <= t.marks[1].Requests && t.work.Kind != idle {
-		return nil, errors.New("no answer came while it was measured")
+		return nil, errors.New("no response came during the measurement")
 	}
 	return t.figures(), nil
 }
@@ -119,8 +119,8 @@ func (t turn) figures() figures {
 	return f
 }
 
-// memory adds what each idle or stalled connection costs: what there is at the
-// end, less what there was before they were opened.
+// memory adds the cost of each idle or stalled connection: the memory at the end, less
+// the memory before they were opened.
 func (t turn) memory(f figures) {
 	name, n := kibPerIdle, t.work.Conns
 	if t.work.Kind == stalled {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// cgroup is a memory cgroup of one target, for what its processes make the kernel
-// hold: sockets, pipes, the descriptors of both. A nil cgroup knows nothing.
+// cgroup is a memory cgroup of one target. It counts the kernel's memory for its
+// processes: sockets, pipes, the descriptors of both. A nil cgroup counts nothing.
 type cgroup struct {
 	dir    string
 	usages []string // files whose sum is the memory
@@ -67,8 +67,8 @@ func cgroupParent(own string, exists func(string) bool) (dir string, files []str
 	return dir, files
 }
 
-// take moves processes in. What they hold by then stays where it was counted, so
-// read differences.
+// take moves processes in. Memory that they hold already stays counted in the old cgroup,
+// so read differences.
 func (g *cgroup) take(pids ...int) error {
 	if g == nil {
 		return nil

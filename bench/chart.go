@@ -14,7 +14,7 @@ type chart struct {
 
 type bar struct {
 	Target, Value, Title string
-	Class                string // kproxy is the one to look at
+	Class                string // kproxy's bar is highlighted
 	Y, Middle            int
 	Length, From, To     float64
 	TextX                float64
@@ -40,8 +40,8 @@ func (r *report) chart(w workload, name, unit string) chart {
 	if most == 0 {
 		return c
 	}
-	// One target that costs many times what the others do would leave of them
-	// nothing to see: it ends at the edge, and its number says the rest.
+	// If one target costs many times as much as the others, their bars would be too short
+	// to see. Its bar ends at the edge, and its number stands beside it.
 	most = min(most, 4*r.typical(w, name))
 	const room = chartWidth - chartLabels - chartValues
 	scale := func(v float64) float64 { return room * max(0, min(1, v/most)) }

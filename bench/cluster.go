@@ -16,7 +16,7 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// cluster is a real one, which the suite makes topics in and removes them from.
+// cluster is a real cluster, in which the suite creates and removes topics.
 type cluster struct {
 	client  *kgo.Client
 	admin   *kadm.Client
@@ -27,8 +27,8 @@ type cluster struct {
 
 const (
 	mostBrokers = 9 // a target has a block of ports for them
-	// preloaded is how many bytes a topic holds that is fetched from: enough that
-	// one turn seldom comes to its end, little enough to be in the page cache.
+	// preloaded is the size of a topic for consumers, in bytes: so large that a turn
+	// seldom reaches its end, and small enough for the page cache.
 	preloaded = 64 * mib
 )
 

@@ -72,8 +72,8 @@ func produceRequest(w workload, topic string) kmsg.Request {
 	return req
 }
 
-// fetchRequest asks each partition for its part of the bytes. The fake broker
-// gives it just that.
+// fetchRequest asks each partition for its part of the bytes. The fake broker returns
+// exactly that.
 func fetchRequest(w workload, topic string) kmsg.Request {
 	req := kmsg.NewPtrFetchRequest()
 	req.Version = w.Version
@@ -91,12 +91,12 @@ func fetchRequest(w workload, topic string) kmsg.Request {
 	return req
 }
 
-// answerFrame is what the fake broker says to requestFrame.
+// answerFrame is the fake broker's response to requestFrame.
 func answerFrame(w workload) []byte {
 	return encodeAnswer(answerTo(requestOf(w), node{"127.0.0.1", 9092}))
 }
 
-// node is how the fake broker is called.
+// node is the fake broker's name.
 type node struct {
 	host string
 	port int32
@@ -114,7 +114,7 @@ func encodeAnswer(resp kmsg.Response) []byte {
 	return frame
 }
 
-// answerTo is the fake broker's answer, or nil for an API that it does not know.
+// answerTo is the fake broker's response, or nil for an API that it does not know.
 func answerTo(req kmsg.Request, self node) kmsg.Response {
 	switch req := req.(type) {
 	case *kmsg.ApiVersionsRequest:
@@ -198,11 +198,11 @@ func answerFetch(req *kmsg.FetchRequest) kmsg.Response {
 	return resp
 }
 
-// batchOverhead is what a batch of one record has beside its value, at most.
+// batchOverhead is the largest size of a batch of one record, without its value.
 const batchOverhead = 80
 
-// batchOf is a record batch of n bytes: one record, whose value is what makes
-// it so long. Below batchOverhead bytes there are none.
+// batchOf is a record batch of n bytes: one record, whose value fills it. Below
+// batchOverhead bytes it has no record.
 func batchOf(n int) []byte {
 	if n < batchOverhead {
 		return nil
@@ -223,7 +223,7 @@ func batchOf(n int) []byte {
 func encodeBatch(value int) []byte {
 	record := kmsg.Record{Value: make([]byte, value)}
 	body := record.AppendTo(nil)
-	// The length is a varint in front, and counts neither itself nor the 0 that stands for it.
+	// The length is a varint in front, and counts neither itself nor its placeholder 0.
 	record.Length = int32(len(body) - 1)
 	records := kbin.AppendVarint(nil, record.Length)
 	records = append(records, body[1:]...)

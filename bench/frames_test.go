@@ -15,8 +15,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// What the suite sends and answers is Kafka: kmsg decodes all of it, and finds in
-// it what the workload says.
+// The suite's requests and responses are valid Kafka: kmsg decodes them, and their
+// content matches the workload.
 func TestFramesDecode(t *testing.T) {
 	for _, w := range workloads() {
 		t.Run(w.Name, func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestFramesDecode(t *testing.T) {
 			case *kmsg.ProduceResponse:
 				produced := req.(*kmsg.ProduceRequest).Topics[0].Partitions
 				if len(produced) != 1 || len(produced[0].Records) != w.Bytes || len(resp.Topics[0].Partitions) != 1 {
-					t.Errorf("got %d partitions of %d bytes, answers %v", len(produced), len(produced[0].Records), resp.Topics)
+					t.Errorf("got %d partitions of %d bytes, responses %v", len(produced), len(produced[0].Records), resp.Topics)
 				}
 			case *kmsg.MetadataResponse:
 				if got := len(resp.Topics[0].Partitions); got != w.Partitions || resp.Brokers[0].Host != "127.0.0.1" {
@@ -88,7 +88,7 @@ func decodeAnswer(t *testing.T, req kmsg.Request, frame []byte) kmsg.Response {
 	return resp
 }
 
-// A batch has the length that was asked for, and is one that a client takes.
+// A batch has the requested length, and is valid to a client.
 func TestBatchOf(t *testing.T) {
 	for n := range 5000 {
 		b := batchOf(n)
@@ -115,8 +115,8 @@ func TestBatchOf(t *testing.T) {
 	}
 }
 
-// The broker answers each request with its own correlation id, whether it has
-// seen one like it or not, and whatever was asked in between.
+// The broker responds to each request with its correlation id, whether it has seen such a
+// request before or not, and with any requests in between.
 func TestBrokerAnswers(t *testing.T) {
 	address := startFakeBroker(t)
 	conn, err := net.Dial("tcp", address)
@@ -146,7 +146,7 @@ func TestBrokerAnswers(t *testing.T) {
 	}
 }
 
-// What is no request ends the connection, and nothing else.
+// Bytes that are no request end their connection and no other.
 func TestBrokerRefuses(t *testing.T) {
 	address := startFakeBroker(t)
 	for name, frame := range map[string][]byte{

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// goal is one promise of kproxy's, held against a run. It is met when the upper
+// goal is one promise of kproxy's, compared with a run. It is met when the upper
 // end of the spread is within the limit.
 type goal struct {
 	Figure   string   `json:"figure"`
@@ -79,11 +79,11 @@ func goals(r *report) []goal {
 	return append(all, latencyGoals(r)...)
 }
 
-// loads are the two that CPU is measured at, and how its figures begin there.
+// loads are the two loads at which CPU is measured, with the prefixes of their figures.
 var loads = []struct{ name, prefix string }{{"maximum", ""}, {"pinned", pinned}}
 
-// tlsGoals are those of a workload with TLS, against HAProxy alone: what is blind
-// beside it differs in whose TLS it is. Idle connections have none.
+// tlsGoals are those of a workload with TLS, against HAProxy alone: the other blind
+// proxies use other TLS libraries. Idle connections have none.
 func tlsGoals(r *report, w workload) []goal {
 	if w.Kind != requests {
 		return nil
@@ -141,7 +141,7 @@ func (r *report) bestBlind(workload, name string) (best string, whole bool) {
 	return best, whole
 }
 
-// spreadGoals compares an answer in many partitions with one partition as large.
+// spreadGoals compares a response of many partitions with one partition of the same size.
 func spreadGoals(r *report, w workload) []goal {
 	one := fetchOf(w.Version, w.Bytes, w.Conns)
 	var all []goal
@@ -152,8 +152,8 @@ func spreadGoals(r *report, w workload) []goal {
 	return all
 }
 
-// stalledGoals compares a healthy reader with itself beside nobody, and looks at
-// what those that stopped hold in the process.
+// stalledGoals compares a healthy reader beside stalled ones with the same reader alone,
+// and checks the memory of the process for each stalled one.
 func stalledGoals(r *report, w workload) []goal {
 	if w.Others == 0 {
 		return nil

@@ -31,7 +31,7 @@ func (r *report) writePage(file string) error {
 	return out.Close()
 }
 
-// page is what the template shows.
+// page is the data of the template.
 type page struct {
 	*report
 	Took     string
@@ -47,7 +47,7 @@ type section struct {
 	Charts             []chart
 }
 
-// matrix is who costs what at a glance: the CPU of each target as a multiple of
+// matrix is an overview of the costs: the CPU of each target as a multiple of
 // kproxy's.
 type matrix struct {
 	Targets []string
@@ -114,7 +114,7 @@ func large(w workload) bool {
 func small(w workload) bool         { return loaded(w) && !large(w) }
 func is(k kind) func(workload) bool { return func(w workload) bool { return w.Kind == k } }
 
-// costOf names the figure that a workload's CPU is compared by.
+// costOf names the figure by which a workload's CPU is compared.
 func costOf(w workload) string {
 	if large(w) {
 		return pinned + cpuPerGB
@@ -122,7 +122,7 @@ func costOf(w workload) string {
 	return pinned + cpuPerReq
 }
 
-// noDifference is how far from 1 a ratio may be and still say nothing.
+// noDifference is how far from 1 a ratio may be without a significant difference.
 const noDifference = 0.05
 
 func (r *report) matrix() matrix {

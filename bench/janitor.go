@@ -19,17 +19,16 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// janitor removes what a suite leaves, however it ends: it is told the names
-// beforehand, and begins when its input ends, which a SIGKILL of the suite brings
-// about too. Processes need none, they die with us; namespaces, cgroups and
-// directories do.
+// janitor removes the leftovers of a suite, however it ends. It receives the names
+// beforehand, and begins when its input ends, which a SIGKILL of the suite causes too.
+// Processes need none, they die with us; namespaces, cgroups and directories do.
 type janitor struct {
 	mu  sync.Mutex // guards in
 	in  io.WriteCloser
 	cmd *exec.Cmd
 }
 
-// What can be left. What is told last goes first.
+// The kinds of leftovers. The last one announced is removed first.
 const (
 	leftDir       = "dir"
 	leftNamespace = "netns"
@@ -48,7 +47,7 @@ func startJanitor(self string) (*janitor, error) {
 	return &janitor{in: in, cmd: cmd}, cmd.Start()
 }
 
-// owe says what is to be removed.
+// owe announces a leftover to be removed.
 func (j *janitor) owe(what, name string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -85,7 +84,7 @@ func remove(what, name string) {
 	case leftCgroup:
 		removeCgroup(name)
 	case leftDir:
-		// Only what the suite has made is removed, whatever the line says.
+		// Only leftovers of the suite are removed, whatever the line says.
 		if strings.HasPrefix(filepath.Base(name), dirPrefix) {
 			_ = os.RemoveAll(name)
 		}

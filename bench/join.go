@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// part is a run that a joined report has rows of.
+// part is a run whose rows are in a joined report.
 type part struct {
 	File      string    `json:"file"`
 	Command   string    `json:"command"`
@@ -76,10 +76,10 @@ func readReport(file string) (*report, error) {
 	return &r, nil
 }
 
-// joinReports makes one report of several. They have to be of one machine and one
-// version of each target, and none may have what another has: as direct is in
-// all, a workload's rows are then all of one part, and its ratios are those of
-// turns that were seconds apart.
+// joinReports makes one report of several. They have to be of one machine and one version
+// of each target, and no row may be in two of them. Since direct is in all, the rows of a
+// workload all come from one part, and its ratios are those of turns that were seconds
+// apart.
 func joinReports(files []string, reports []*report) (*report, error) {
 	notes := dropUnfinished(files, reports)
 	for i := range reports {
@@ -125,8 +125,8 @@ func joinReports(files []string, reports []*report) (*report, error) {
 	return joined, nil
 }
 
-// dropUnfinished takes from a part that was ended early the workload that it was
-// ended in, if another part has that: it was run again. It says so.
+// dropUnfinished removes the last workload of a part that was ended early, if another
+// part has it: it was run again. It adds a note.
 func dropUnfinished(files []string, reports []*report) (notes []string) {
 	for i, r := range reports {
 		if r.Complete || len(r.Parts) > 0 {
@@ -144,7 +144,7 @@ func dropUnfinished(files []string, reports []*report) (notes []string) {
 	return notes
 }
 
-// differences are those that make two runs no parts of one.
+// differences lists the differences because of which two runs cannot be joined.
 func (r *report) differences(other *report) []string {
 	var apart []string
 	compare := func(what string, a, b any) {
@@ -171,7 +171,7 @@ func (r *report) differences(other *report) []string {
 	return apart
 }
 
-// unique says what two parts both have.
+// unique returns an error for a row that two parts have.
 func unique(files []string, reports []*report) error {
 	type key struct{ target, workload string }
 	var errs []error
@@ -199,7 +199,8 @@ func unique(files []string, reports []*report) error {
 	return errors.Join(errs...)
 }
 
-// mergeTargets has each once, in the usual order. It is missing if it was in all.
+// mergeTargets returns each target once, in the usual order. A target counts as missing
+// if it was missing in all parts.
 func mergeTargets(reports []*report) []*targetInfo {
 	found := make(map[string]*targetInfo)
 	names := targetNames()
@@ -229,7 +230,7 @@ func mergeTargets(reports []*report) []*targetInfo {
 	return all
 }
 
-// mergeWorkloads has those that there are rows of, in the usual order.
+// mergeWorkloads returns the workloads that have rows, in the usual order.
 func mergeWorkloads(reports []*report) []workload {
 	found := make(map[string]workload)
 	var names []string
@@ -271,8 +272,8 @@ func (r *report) sortRows() {
 	})
 }
 
-// unpaired warns of workloads that are compared with one of another part: that was
-// at another time, and at another rate.
+// unpaired warns about workloads that are compared with one of another part, which ran at
+// another time and rate.
 func (r *report) unpaired() []string {
 	from := make(map[string]string)
 	for _, p := range r.Parts {
@@ -290,7 +291,7 @@ func (r *report) unpaired() []string {
 	return notes
 }
 
-// runs are the parts of a report; one that is not joined is all there is.
+// runs are the parts of a report; a report that is not joined is its only part.
 func (r *report) runs() []part {
 	if len(r.Parts) > 0 {
 		return r.Parts
@@ -307,7 +308,7 @@ func (r *report) runs() []part {
 	return []part{p}
 }
 
-// common are the options of all parts; what differs is empty.
+// common are the options of all parts; those that differ are empty.
 func common(parts []part) (rounds int, duration string, share float64) {
 	first := parts[0]
 	rounds, duration, share = first.Rounds, first.Duration, first.RateShare

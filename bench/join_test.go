@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// rendered is all that people see of a report.
+// rendered is the visible output of a report.
 func rendered(t *testing.T, r *report) (table, page string) {
 	t.Helper()
 	var out strings.Builder
@@ -50,7 +50,7 @@ func partOf(names ...string) *report {
 	return r
 }
 
-// A file of rows has all that table and page show.
+// A file of rows has everything that table and page show.
 func TestReportRoundTrip(t *testing.T) {
 	r := sampleReport()
 	r.Rows[1].figures[p99][0] = series{}.median() // NaN: not measured in this round
@@ -68,12 +68,12 @@ func TestReportRoundTrip(t *testing.T) {
 	}
 }
 
-// What was measured in parts is the report that one run would have made.
+// A report joined of parts equals the report of one run.
 func TestJoin(t *testing.T) {
 	whole := sampleReport()
 	b, a := partOf("idle-1000", "fetch-v17-64KiB"), partOf("produce-256B")
 	a.Rounds = 3
-	a.Notes = append(a.Notes, "Nobody knows.")
+	a.Notes = append(a.Notes, "A note.")
 	a.Targets = slices.DeleteFunc(a.Targets, func(info *targetInfo) bool { return info.Name == "nginx-16k" })
 	a.Rows = slices.DeleteFunc(a.Rows, func(row *row) bool { return row.Target == "nginx-16k" })
 	file := filepath.Join(t.TempDir(), "joined.json")
@@ -101,7 +101,7 @@ func TestJoin(t *testing.T) {
 		t.Errorf("joined again, the table is\n%s\nwant\n%s", table, out.String())
 	}
 	for _, want := range []string{
-		"a.json: Nobody knows.", "--workloads produce-256B", "--workloads idle-1000,fetch-v17-64KiB", "3 rounds of", "2 rounds of", "in 2 parts",
+		"a.json: A note.", "--workloads produce-256B", "--workloads idle-1000,fetch-v17-64KiB", "3 rounds of", "2 rounds of", "in 2 parts",
 		got.Machine.Kernel, "kproxy 1",
 	} {
 		if !strings.Contains(table, want) || want != "in 2 parts" && !strings.Contains(page, strings.ReplaceAll(want, "'", "&#39;")) {
@@ -113,7 +113,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// A joined report is a part as good as any.
+// A joined report can be a part again.
 func TestJoinJoined(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "1.json"), filepath.Join(dir, "2.json")
@@ -161,7 +161,7 @@ func TestJoinRefuses(t *testing.T) {
 	}
 }
 
-// A target that was not installed for one part is there in the whole.
+// A target that was not installed for one part is in the joined report.
 func TestJoinMissingTarget(t *testing.T) {
 	a, b := partOf("produce-256B"), partOf("idle-1000")
 	b.Targets[4].Missing, b.Targets[4].Version = "", "nginx 1"
@@ -191,7 +191,7 @@ func TestJoinUnfinished(t *testing.T) {
 	if len(joined.Notes) == 0 || !strings.Contains(joined.Notes[0], "a was ended in produce-256B") || !strings.Contains(joined.took(), "a was ended early") {
 		t.Errorf("got %q, %s", joined.Notes, joined.took())
 	}
-	// By itself, what there is of it counts.
+	// If the other part does not have it, the unfinished workload counts.
 	a, b = partOf("produce-256B"), partOf("idle-1000")
 	a.Complete = false
 	if joined, err = joinReports([]string{"a", "b"}, []*report{a, b}); err != nil || len(joined.Rows) != 10 {
@@ -199,7 +199,7 @@ func TestJoinUnfinished(t *testing.T) {
 	}
 }
 
-// A ratio of two workloads says so if they are of two parts.
+// A ratio of two workloads has a note if they come from two parts.
 func TestJoinUnpaired(t *testing.T) {
 	a, b := partOf("fetch-v17-64KiB"), partOf("produce-256B")
 	b.Workloads[0].RateOf = "fetch-v17-64KiB"

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// loadJob is what the load generator is told.
+// loadJob is the load generator's configuration.
 type loadJob struct {
 	Work     workload      `json:"work"`
 	Address  string        `json:"address"`
@@ -34,26 +34,25 @@ type loadJob struct {
 type mark struct {
 	Event    string  `json:"event"`
 	At       int64   `json:"at"`       // nanoseconds of the load's clock
-	Requests int64   `json:"requests"` // answered so far
+	Requests int64   `json:"requests"` // responses so far
 	Bytes    int64   `json:"bytes"`    // of frames so far, both ways
-	P50      float64 `json:"p50_us"`   // of the answers since begin
+	P50      float64 `json:"p50_us"`   // of the responses since begin
 	P99      float64 `json:"p99_us"`
 	Error    string  `json:"error,omitempty"`
 }
 
 // The marks, in their order.
 const (
-	marked = "start" // nothing is connected yet, nor will be until the suite has looked: released
+	marked = "start" // nothing is connected yet; the load waits for released
 	begin  = "begin" // warmed up: the measurement begins
-	end    = "end"   // and ends; the load goes on until it is told that all has been seen
+	end    = "end"   // and ends; the load goes on until the suite has seen all
 )
 
-// released is what the suite sends behind the first mark.
+// released is the line that the suite sends after the first mark.
 const released = "go"
 
 const (
-	// grace is how much longer than it should a load may take, before it is
-	// taken for hung.
+	// grace is how much longer than planned a load may take before it counts as hung.
 	grace       = 15 * time.Second
 	dialTimeout = 10 * time.Second
 	dialsAtOnce = 32
@@ -73,8 +72,8 @@ type load struct {
 	latency *hdrhistogram.Histogram
 }
 
-// serveLoad does one job. What it reads after it is that the suite has looked at what
-// there is before, and then the end of its input: it has seen all it wants.
+// serveLoad does one job. After the job it reads a line when the suite has sampled the
+// state before the load, and then the end of its input when the suite has seen all.
 func serveLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 	var job loadJob
 	dec := json.NewDecoder(in)
@@ -108,8 +107,8 @@ func newLoad(job loadJob, out io.Writer) *load {
 	}
 }
 
-// run connects, loads, and tells its marks; seen waits for the suite, behind the first
-// and the last. It returns when all its goroutines have ended.
+// run connects, loads, and writes its marks. After the first and the last, seen waits for
+// the suite. It returns when all its goroutines have ended.
 func (l *load) run(ctx context.Context, seen func()) error {
 	if err := l.mark(marked); err != nil {
 		return err
@@ -152,7 +151,7 @@ func quiet(err error) error {
 	return err
 }
 
-// start starts what the workload does. It returns when every connection is open.
+// start starts the workload. It returns when every connection is open.
 func (l *load) start(ctx context.Context, group *errgroup.Group) error {
 	if l.job.Cluster != nil && l.job.Work.Kind == requests {
 		return l.startFranz(ctx, group)
@@ -218,7 +217,7 @@ func (l *load) dial(ctx context.Context) (*loadConn, error) {
 	return newLoadConn(l, conn), nil
 }
 
-// answered counts a request and its answer.
+// answered counts a request that has its response.
 func (l *load) answered(bytes int, latency time.Duration) {
 	l.requests.Add(1)
 	l.bytes.Add(int64(bytes))

@@ -41,9 +41,8 @@ func runLoad(t *testing.T, job loadJob) []mark {
 	return marks
 }
 
-// untilMeasured runs something for longer and longer until it has nothing to complain
-// of: on a machine that others use no response may come for a moment, and how long a
-// moment is no test can say.
+// untilMeasured runs a function with growing durations until it succeeds: on a busy
+// machine responses may be missing for a moment of unknown length.
 func untilMeasured(t *testing.T, first time.Duration, run func(d time.Duration) (complaint string)) {
 	t.Helper()
 	const longest = 10 * time.Second
@@ -85,8 +84,9 @@ func TestLoads(t *testing.T) {
 				if requests == 0 || marks[2].Bytes <= marks[1].Bytes || marks[2].P99 <= 0 {
 					return fmt.Sprintf("got %+v", marks)
 				}
-				// A machine that others use may carry less than the rate, and catch up
-				// what was due before; in a longer time nothing sends more.
+				// A machine that others use may carry less than the rate, and send the
+				// overdue requests later. Over a longer time no more than the rate is
+				// sent.
 				if most := 1.5 * c.rate * d.Seconds(); c.rate > 0 && float64(requests) > most {
 					return fmt.Sprintf("%d requests at %v a second", requests, c.rate)
 				}
@@ -104,8 +104,8 @@ func TestIdleLoad(t *testing.T) {
 	}
 }
 
-// A server that does nothing for a while makes all requests late that were due
-// meanwhile, and not only the one that it was busy with: no coordinated omission.
+// A server that pauses delays all requests that were due meanwhile, and not only the
+// current one: no coordinated omission.
 func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	const pause = 300 * time.Millisecond
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -134,7 +134,7 @@ func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 			}
 		}
 	}()
-	// 500 a second for 600 ms, half of which the server is away: half the answers
+	// 500 a second for 600 ms, half of which the server is away: half the responses
 	// are late, by up to the pause.
 	marks := runLoad(t, loadJob{Work: fetchOf(17, 256, 1), Address: l.Addr().String(), Rate: 500, Duration: 600 * time.Millisecond})
 	if least := float64((pause / 2).Microseconds()); marks[2].P99 < least {
@@ -145,7 +145,7 @@ func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	}
 }
 
-// A load against nobody says so, and ends.
+// A load without a server reports it and ends.
 func TestLoadFails(t *testing.T) {
 	address := portlab.Closed(t)
 	var out bytes.Buffer

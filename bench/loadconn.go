@@ -23,13 +23,13 @@ type loadConn struct {
 	in    *bufio.Reader
 	frame []byte
 	sent  int32 // requests
-	read  int32 // answers
+	read  int32 // responses
 }
 
 func newLoadConn(l *load, conn net.Conn) *loadConn {
 	size := readBuffer
 	if k := l.job.Work.Kind; k == churn || k == idle {
-		size = 4 * kib // there are many, and what they read is short
+		size = 4 * kib // there are many, and their responses are short
 	}
 	return &loadConn{load: l, conn: conn, in: bufio.NewReaderSize(conn, size), frame: requestFrame(l.job.Work)}
 }
@@ -42,9 +42,9 @@ func (c *loadConn) send() error {
 	return err
 }
 
-var errOutOfOrder = errors.New("an answer to another request")
+var errOutOfOrder = errors.New("a response to another request")
 
-// receive reads an answer to its end, and returns its length.
+// receive reads a response to its end, and returns its length.
 func (c *loadConn) receive() (int, error) {
 	head, err := c.in.Peek(wire.ResponsePrefixLen)
 	if err != nil {
@@ -85,15 +85,15 @@ func (c *loadConn) closedLoop(ctx context.Context) error {
 	}
 }
 
-// fail is err, unless it is we who ended.
+// fail is err, unless the load itself has ended.
 func (c *loadConn) fail(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("after %d answers: %w", c.read, err)
+	return fmt.Errorf("after %d responses: %w", c.read, err)
 }
 
-// askOnce sends a request and reads its answer.
+// askOnce sends a request and reads its response.
 func (c *loadConn) askOnce() error {
 	began := time.Now()
 	if err := c.send(); err != nil {

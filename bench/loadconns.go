@@ -95,7 +95,7 @@ func (l *load) openStalled(ctx context.Context) error {
 		if err := c.send(); err != nil {
 			return err
 		}
-		// Its answer has begun: the rest of it is not read.
+		// Its response has begun. The rest is not read.
 		if _, err := c.conn.Read(make([]byte, wire.ResponsePrefixLen)); err != nil {
 			return err
 		}

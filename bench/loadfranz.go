@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// clusterJob is how franz-go reaches a real cluster through a target.
+// clusterJob is the configuration of franz-go to reach a real cluster through a target.
 type clusterJob struct {
 	Seeds []string `json:"seeds"`
-	// Dial says where an address that a broker advertises is reached: a blind
-	// proxy leaves it in the answers, and has an endpoint for each broker.
+	// Dial maps a broker's advertised address to the address to dial: a blind proxy
+	// leaves the former in the responses, and has an endpoint for each broker.
 	Dial  map[string]string `json:"dial,omitempty"`
 	Topic string            `json:"topic"`
 }
@@ -120,8 +120,8 @@ func (l *load) producePinned(ctx context.Context, group *errgroup.Group, client 
 	})
 }
 
-// consume reads the topic from its start to its end, again and again. A request
-// is what one poll returns.
+// consume reads the topic from its start to its end, again and again. The records of one
+// poll count as one request.
 func (l *load) consume(ctx context.Context, client *kgo.Client) error {
 	for {
 		began := time.Now()

@@ -12,9 +12,8 @@ import (
 )
 
 // schedule says when each request is due: the n-th of all at start + n/rate, on
-// connection n mod conns. A latency counts from there, whenever the request was
-// really sent: one that waits behind a slow answer is as late as its user would
-// find it (no coordinated omission).
+// connection n mod conns. A latency counts from there, not from the actual sending: a
+// request that waits behind a slow response counts as late (no coordinated omission).
 type schedule struct {
 	start time.Time
 	every time.Duration
@@ -26,9 +25,8 @@ func (s schedule) due(conn, i int) time.Time {
 	return s.start.Add(time.Duration(i*s.conns+conn) * s.every)
 }
 
-// mostDue is how many requests of a connection may be due and not yet sent.
-// Beyond it the clock waits too, and the rate that is reported falls behind the one
-// that was asked for.
+// mostDue is how many requests of a connection may be due and not yet sent. Beyond it the
+// clock waits too, and the reported rate is lower than the requested one.
 const mostDue = 1 << 14
 
 // startPinned sends at a fixed rate on all connections together.
@@ -46,9 +44,9 @@ func (l *load) startPinned(ctx context.Context, group *errgroup.Group, conns []*
 	group.Go(func() error { return s.tick(ctx, turns) })
 }
 
-// tick gives each connection its turns. It has a thread of its own, which sleeps
-// in the kernel: a timer of Go's is up to a millisecond late where nothing else
-// wakes its thread, and that would be taken for the target's doing.
+// tick gives each connection its turns. It has a thread of its own, which sleeps in the
+// kernel: a timer of Go's is up to a millisecond late if nothing else wakes its thread,
+// and the delay would count as the target's.
 func (s schedule) tick(ctx context.Context, turns []chan struct{}) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

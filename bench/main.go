@@ -1,6 +1,6 @@
 //go:build linux
 
-// Command bench tells what a proxy in front of Kafka costs: kproxy, the blind
+// Command bench measures the cost of a proxy in front of Kafka: kproxy, the blind
 // proxies that people put there, Kroxylicious, and any other that is running.
 //
 //	go run ./bench --quick                              # under two minutes
@@ -16,7 +16,7 @@
 //	     ▲             ▲               ▲              a network of its own for veth
 //	     └──── bench, which starts them, samples /proc, and waits ────┘
 //
-// A fake broker answers with prepared frames, so that it and the client cost next to
+// A fake broker responds with prepared frames, so that it and the client cost next to
 // nothing beside the target. With --brokers the upstream is a real cluster, and
 // the client is franz-go. For workloads with TLS there is a second fake broker,
 // which speaks it.
@@ -31,16 +31,16 @@
 //
 // # Finding the way
 //
-//	options.go     flags; suite.go: what happens after them
-//	workloads.go   what is measured; run.go: rounds and turns; cell.go: one turn
-//	frames.go      the prepared frames; broker.go: who answers them
-//	load*.go       who sends them: closed loop, pinned rate, churn, idle, stalled, franz-go
-//	targets*.go    who is measured: how it is started, its version, its configuration
+//	options.go     flags; suite.go: the run
+//	workloads.go   the workloads; run.go: rounds and turns; cell.go: one turn
+//	frames.go      the prepared frames; broker.go: the fake broker
+//	load*.go       the clients: closed loop, pinned rate, churn, idle, stalled, franz-go
+//	targets*.go    the targets: start, version, configuration
 //	tls.go         the one certificate, version and cipher of workloads with TLS
 //	place.go       loopback, or namespaces joined by veth
-//	process.go     children that cannot outlive us; janitor.go: and what else must go
+//	process.go     children that cannot outlive us; janitor.go: other leftovers
 //	measure.go     /proc; cgroup.go: memory with the kernel's
-//	stats.go       medians, spreads, ratios; goals.go: what kproxy has promised
+//	stats.go       medians, spreads, ratios; goals.go: kproxy's promises
 //	join.go        one report of several
 //	report.go      the rows, as JSON; table.go: on a terminal; html.go: as a page
 package main
@@ -75,7 +75,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "bench:", err) // there is nowhere left to say that stderr is gone
+		_, _ = fmt.Fprintln(stderr, "bench:", err) // the loss of stderr cannot be reported anywhere
 	}
 	return err
 }
@@ -94,7 +94,7 @@ func newCommand() *cobra.Command {
 	var o options
 	root := &cobra.Command{
 		Use:           "bench",
-		Short:         "What a proxy in front of Kafka costs",
+		Short:         "Measure the cost of a proxy in front of Kafka",
 		Args:          cobra.NoArgs,
 		SilenceErrors: true, // execute prints them
 		SilenceUsage:  true,
@@ -116,7 +116,7 @@ func newCommand() *cobra.Command {
 		role("broker", "be the fake broker", serveBroker),
 		role("relay", "be the blind Go relay", serveRelay),
 		role("load", "be the load generator", serveLoad),
-		role("janitor", "remove what a suite leaves, when it ends", serveJanitor),
+		role("janitor", "remove the leftovers of a suite when it ends", serveJanitor),
 	)
 	return root
 }

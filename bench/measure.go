@@ -18,7 +18,7 @@ import (
 // runs on.
 const userHZ = 100
 
-// procStat is what /proc/PID/stat tells.
+// procStat has the fields of /proc/PID/stat.
 type procStat struct {
 	pid, parent int
 	cpu         time.Duration // its own, and that of children it has waited for
@@ -82,7 +82,7 @@ func tree(all map[int]procStat, roots ...int) []procStat {
 	return found
 }
 
-// sample is what a moment looks like.
+// sample is a measurement of one moment.
 type sample struct {
 	cpu, rss int64         // of the target's processes: nanoseconds, bytes
 	alive    bool          // it has any
@@ -116,7 +116,7 @@ func takeSample(target []int, others []int, group *cgroup) (sample, error) {
 	return s, nil
 }
 
-// machineCPU is what all processors have done, interrupts included.
+// machineCPU is the work of all processors, interrupts included.
 func machineCPU() (time.Duration, error) {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -143,7 +143,7 @@ func parseMachineCPU(stat string) (time.Duration, error) {
 	return time.Duration(sum) * (time.Second / userHZ), nil
 }
 
-// kernelMemory is 0 for what cannot be read. A namespace's sockets are counted in
+// kernelMemory is 0 where it cannot be read. A namespace's sockets are counted in
 // the whole machine's memory too: the kernel keeps that for each protocol.
 func kernelMemory() (sockets, slab int64) {
 	b, _ := os.ReadFile("/proc/net/sockstat")

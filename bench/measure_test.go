@@ -59,7 +59,7 @@ func TestThisMachine(t *testing.T) {
 	// user nice system idle iowait irq softirq steal guest guest_nice
 	got, err := parseMachineCPU("cpu  100 10 20 9999 9999 3 7 9999 50 5\ncpu0 1 1 1\n")
 	if err != nil || got != 1400*time.Millisecond {
-		t.Errorf("got %v, %v; want what was worked, and nothing twice", got, err)
+		t.Errorf("got %v, %v; want all CPU time, each part once", got, err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestFigures(t *testing.T) {
 	none := base
 	none.cpu = false
 	if _, ok := none.figures()[cpuPerGB]; ok {
-		t.Error("CPU of a target whose processes nobody knows")
+		t.Error("CPU of a target whose processes are not known")
 	}
 	resting := base
 	resting.work = asking("", idle, 1024, "")

@@ -55,7 +55,7 @@ func (o *options) register(cmd *cobra.Command) {
 	f.StringVar(&o.dir, "dir", "", "directory for logs and configurations, which is kept; default: a temporary one")
 }
 
-// plan is what a run measures: options, checked and spelt out.
+// plan is the work of a run: the options, checked and expanded.
 type plan struct {
 	options
 	chosen []string     // names of targets, in the order of the report
@@ -70,8 +70,8 @@ type userTarget struct {
 	pids          []int
 }
 
-// quickBudget is what a quick run has to measure in: it ends within two minutes,
-// and building kproxy and starting targets takes some of them.
+// quickBudget is the measuring time of a quick run. The run ends within two minutes, and
+// building kproxy and starting targets takes a part of them.
 const quickBudget = 85 * time.Second
 
 func (o options) plan(root bool) (*plan, error) {
@@ -146,7 +146,7 @@ func parseTarget(spec string) (userTarget, error) {
 	return u, nil
 }
 
-// choose fills chosen. direct is always there: the others are read against it.
+// choose fills chosen. direct is always there: the others are compared with it.
 func (p *plan) choose() error {
 	all := targetNames()
 	for _, u := range p.users {
@@ -186,7 +186,7 @@ func (p *plan) pick(root bool) error {
 		case w.Net != loopback && len(p.brokers) > 0:
 			p.absent = append(p.absent, w.Name+": a real cluster is not in a namespace of ours")
 		case len(p.brokers) > 0 && !w.real():
-			p.absent = append(p.absent, w.Name+": only the fake broker can answer it")
+			p.absent = append(p.absent, w.Name+": only the fake broker can serve it")
 		default:
 			p.work = append(p.work, w)
 		}

@@ -13,8 +13,8 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// place is where the processes of a workload stand, and how they reach each
-// other. A nil Namespace is the network that we are in.
+// place has the networks of a workload's processes, and their addresses. A nil Namespace
+// is the network that we are in.
 type place struct {
 	net                   network
 	client, proxy, broker *lab.Namespace
@@ -24,8 +24,8 @@ type place struct {
 	about                 string
 }
 
-// The namespaces' names are the same for each run, so that one can remove what
-// another has left. kproxy-bench runs on a machine one at a time anyway.
+// The namespaces' names are the same for each run, so that one can remove the leftovers
+// of another. kproxy-bench runs on a machine one at a time anyway.
 var namespaceNames = []string{"kpb-client", "kpb-proxy", "kpb-broker"}
 
 // newPlace makes the networks. The client has a link to the proxy, the proxy one
@@ -95,7 +95,7 @@ func (p *place) close() {
 	}
 }
 
-// dial is what a client does.
+// dial connects as a client.
 func (p *place) dial(ctx context.Context, address string) (net.Conn, error) {
 	return p.client.Dial(ctx, "tcp", address)
 }

@@ -20,12 +20,12 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// workshop is where processes are made: a directory, our own binary where
-// anybody may run it, and whom they run as.
+// workshop starts processes: it has a directory, a copy of our own binary that any user
+// may run, and the user that they run as.
 type workshop struct {
 	dir      string
 	self     string
-	nobody   *syscall.Credential // nil: we are nobody special ourselves
+	nobody   *syscall.Credential // nil: we are unprivileged ourselves
 	registry *janitor
 }
 
@@ -48,9 +48,9 @@ func newWorkshop(dir string) (*workshop, error) {
 			return nil, err
 		}
 	}
-	// A janitor that is told nothing does nothing.
+	// A janitor without input does nothing.
 	if err := lab.Run(w.command(context.Background(), nil, w.self, "janitor")); err != nil {
-		return nil, fmt.Errorf("an unprivileged process cannot run what is in %s, choose another --dir or TMPDIR: %w", dir, err)
+		return nil, fmt.Errorf("an unprivileged process cannot run programs in %s, choose another --dir or TMPDIR: %w", dir, err)
 	}
 	w.registry, err = startJanitor(w.self)
 	return w, err
@@ -73,8 +73,8 @@ func copyFile(to, from string, mode os.FileMode) error {
 	return out.Close()
 }
 
-// lookUpNobody says whom processes run as where we are root: what a kernel gives
-// to root, such as pipes without limit, a proxy in production does not have.
+// lookUpNobody returns the user that processes run as where we are root. A proxy in
+// production does not have the kernel's privileges of root, such as pipes without limit.
 func lookUpNobody() (*syscall.Credential, error) {
 	u, err := user.Lookup("nobody")
 	if err != nil {
@@ -139,7 +139,7 @@ func (w *workshop) role(ctx context.Context, where *lab.Namespace, role, name st
 	return w.serve(name, cmd)
 }
 
-// server is a process that is asked to end, and then made to.
+// server is a process that is asked to end, and then killed.
 type server struct {
 	*lab.Process
 	pid int
@@ -180,7 +180,7 @@ func (w *workshop) startLoad(ctx context.Context, where *lab.Namespace, job load
 	if err := lab.Start(l.cmd); err != nil {
 		return nil, fmt.Errorf("start the load: %w", err)
 	}
-	// It bounds itself; this is for the case that it does not.
+	// It has its own limit; this one is a safeguard.
 	l.expire = time.AfterFunc(job.Work.warmup(job.Warmup)+job.Duration+2*grace, func() { _ = l.cmd.Cancel() })
 	return l, json.NewEncoder(l.input).Encode(job)
 }
@@ -201,8 +201,8 @@ func (l *loader) next(event string) (mark, error) {
 	return m, nil
 }
 
-// follow reads the marks in their order, and has the load go on behind the first one when
-// seen has looked at it.
+// follow reads the marks in their order. After the first one it calls seen, and then lets
+// the load go on.
 func (l *loader) follow(seen func(i int, m mark) error) error {
 	for i, event := range []string{marked, begin, end} {
 		m, err := l.next(event)
@@ -219,7 +219,7 @@ func (l *loader) follow(seen func(i int, m mark) error) error {
 	return nil
 }
 
-// close tells the load that all has been seen, and waits for its end.
+// close ends the load's input, and waits for its end.
 func (l *loader) close() error {
 	_ = l.input.Close()
 	defer l.expire.Stop()

@@ -39,7 +39,7 @@ func (p *progress) start(turns int, estimate time.Duration) {
 		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish())
 }
 
-// say describes what is going on.
+// say shows the current step.
 func (p *progress) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	switch {

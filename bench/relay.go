@@ -12,8 +12,8 @@ import (
 	"net"
 )
 
-// relayJob is what the blind relay is told: pairs of where it listens and where
-// that leads.
+// relayJob is the blind relay's configuration: pairs of a listening address and its
+// upstream.
 type relayJob struct {
 	Ways []relayWay `json:"ways"`
 	Down *keyFiles  `json:"down,omitempty"` // TLS to clients
@@ -25,8 +25,8 @@ type relayWay struct {
 	To     string `json:"to"`
 }
 
-// relay is the proxy that anybody would write: io.Copy both ways, between
-// unwrapped connections, which the kernel splices, or with crypto/tls on a side.
+// relay is the simplest proxy: io.Copy both ways, between unwrapped connections, which
+// the kernel splices, or with crypto/tls on a side.
 type relay struct {
 	down, up *tls.Config // nil: plaintext
 }
@@ -91,7 +91,7 @@ func (r relay) dial(ctx context.Context, address string) (side, error) {
 	return conn.(side), nil
 }
 
-// copyHalf copies until src ends, and tells dst. Errors end both ways alike: the
+// copyHalf copies until src ends, and ends dst. Errors end both ways alike: the
 // other half sees a closed side.
 func (r relay) copyHalf(dst, src side) {
 	if err := r.copyAll(dst, src); err != nil {
@@ -102,7 +102,7 @@ func (r relay) copyHalf(dst, src side) {
 	_ = dst.CloseWrite()
 }
 
-// tlsCopyBuffer is what a copy with TLS on a side reads into.
+// tlsCopyBuffer is the buffer size of a copy with TLS on a side.
 const tlsCopyBuffer = 128 * kib
 
 func (r relay) copyAll(dst, src side) error {

@@ -21,7 +21,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// report is all that a run has found out.
+// report is the result of a run.
 type report struct {
 	Command   string        `json:"command"`
 	Began     time.Time     `json:"began"`
@@ -50,10 +50,10 @@ type machine struct {
 	MemoryMiB    int64  `json:"memory_mib"`
 	Kernel       string `json:"kernel"`
 	Go           string `json:"go"`
-	Unprivileged bool   `json:"unprivileged"` // targets, load and broker ran as the user nobody
+	Unprivileged bool   `json:"unprivileged"` // targets, load and broker ran as an unprivileged user
 }
 
-// targetInfo is what was measured.
+// targetInfo describes a target.
 type targetInfo struct {
 	Name    string `json:"name"`
 	About   string `json:"about"`
@@ -93,7 +93,7 @@ func thisMachine() machine {
 	return m
 }
 
-// found notes whether a target is installed. One that is not has its rows too.
+// found notes whether a target is installed. If not, it still has its rows.
 func (r *report) found(t target, version string, err error) {
 	info := &targetInfo{Name: t.name, About: t.about, Blind: t.blind, Version: version}
 	if err != nil {
@@ -156,7 +156,7 @@ func (r *report) leaveOut(works []workload, err error) {
 	}
 }
 
-// note keeps what went wrong, once.
+// note keeps an error, once.
 func (r *row) note(err error) {
 	if text := err.Error(); !slices.Contains(r.Notes, text) {
 		r.Notes = append(r.Notes, text)
@@ -180,7 +180,7 @@ func (r *row) add(round, rounds int, f figures) {
 // series is empty where nothing was measured.
 func (r *row) series(name string) series { return r.figures[name] }
 
-// derive adds what is read against the direct run.
+// derive adds the comparisons with the direct run.
 func (r *report) derive(rows []*row) {
 	i := slices.IndexFunc(rows, func(r *row) bool { return r.Target == "direct" })
 	if i < 0 {
@@ -198,11 +198,11 @@ func (r *report) derive(rows []*row) {
 	}
 }
 
-// tooBusy is the part of the machine that others may take before a figure is
-// worth a warning.
+// tooBusy is the share of the machine that other processes may use before a figure gets a
+// warning.
 const tooBusy = 0.05
 
-// finish computes the goals, and warns of what makes the figures doubtful.
+// finish computes the goals, and warns about doubtful figures.
 func (r *report) finish() {
 	r.Took = time.Since(r.Began).Round(time.Second).String()
 	r.Goals = goals(r)
@@ -280,7 +280,7 @@ type rowJSON struct {
 	Notes      []string              `json:"notes"`
 }
 
-// UnmarshalJSON reads the rounds, which all else follows from.
+// UnmarshalJSON reads the rounds, and computes the rest from them.
 func (r *row) UnmarshalJSON(b []byte) error {
 	var in rowJSON
 	if err := json.Unmarshal(b, &in); err != nil {

@@ -83,7 +83,7 @@ func TestGoals(t *testing.T) {
 	}
 }
 
-// With TLS, HAProxy alone is held against, by other limits.
+// With TLS, kproxy is compared with HAProxy alone, by other limits.
 func TestTLSGoals(t *testing.T) {
 	r := sampleReport()
 	r.Workloads = []workload{fetchOf(17, mib, 8).secured(tlsDown), produceOf(4*kib, 8).secured(tlsUp), asking("idle", idle, 2, "").secured(tlsDown)}

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// stage is what the targets of one workload have in common.
+// stage has the common parts of one workload's targets.
 type stage struct {
 	work  workload
 	place *place
@@ -23,10 +23,10 @@ type stage struct {
 	rows  []*row // of the targets that are there, in the report's order
 }
 
-// real reports whether a real cluster answers.
+// real reports whether the upstream is a real cluster.
 func (st *stage) real() bool { return len(st.route.brokers) == 0 }
 
-// clusterJob is how franz-go goes through a target; nil with the fake broker.
+// clusterJob is the configuration of franz-go for a target; nil with the fake broker.
 func (st *stage) clusterJob(run *running) *clusterJob {
 	if !st.real() || st.work.Kind != requests {
 		return nil
@@ -47,8 +47,8 @@ func (st *stage) pinnable() bool {
 	return st.work.Kind != idle && (!st.real() || st.work.Key != kmsg.Fetch.Int16())
 }
 
-// runWorkload has all targets take turns in a workload. What one of them cannot
-// do is noted in its row; the error is one that ends the run.
+// runWorkload runs a workload with all targets in turns. A failure of one target is noted
+// in its row; the returned error ends the run.
 func (s *suite) runWorkload(ctx context.Context, st *stage) error {
 	runs := make(map[*row]*running)
 	defer func() {
@@ -82,9 +82,8 @@ func (s *suite) runWorkload(ctx context.Context, st *stage) error {
 	return s.rounds(ctx, st, runs, rate)
 }
 
-// begin starts a target and warms it up. One that takes its time for that, it
-// keeps for the next workloads; those have it warmed up for a shorter time, for
-// what is new to it.
+// begin starts a target and warms it up. A target with a long warm-up is kept for the
+// next workloads, which warm it up again for a shorter time.
 func (s *suite) begin(ctx context.Context, st *stage, r *row, runs map[*row]*running) {
 	t := s.target(r.Target)
 	warmup := t.warmup
@@ -106,7 +105,7 @@ func (s *suite) begin(ctx context.Context, st *stage, r *row, runs map[*row]*run
 // warmAgain is how long a target that was kept is warmed up in a further workload.
 const warmAgain = 10 * time.Second
 
-// stopKept stops what begin has kept.
+// stopKept stops the targets that begin has kept.
 func (s *suite) stopKept() {
 	for name, run := range s.kept {
 		run.stop()
@@ -114,7 +113,8 @@ func (s *suite) stopKept() {
 	}
 }
 
-// launch starts a target. It returns nil if it cannot, which the row then says.
+// launch starts a target. If that fails, it returns nil, and notes the failure in the
+// row.
 func (s *suite) launch(ctx context.Context, st *stage, r *row, t target) *running {
 	// Ports of its own: HAProxy shares one with other processes that listen there.
 	port, err := s.ports.Block(ctx, "127.0.0.1")
@@ -147,8 +147,8 @@ func (s *suite) warm(ctx context.Context, st *stage, run *running, d time.Durati
 	return load.close()
 }
 
-// rounds gives each target a turn in each round, in an order drawn for it, so that who
-// comes after whom differs. It is the same in each run.
+// rounds gives each target a turn in each round, in an order drawn for it, so that each
+// target follows different ones. It is the same in each run.
 func (s *suite) rounds(ctx context.Context, st *stage, runs map[*row]*running, rate float64) error {
 	for round := range s.plan.rounds {
 		for _, i := range order(st.work.Name, rate, round, len(st.rows)) {
@@ -209,7 +209,7 @@ func (s *suite) turn(ctx context.Context, st *stage, r *row, runs map[*row]*runn
 // keptUp is the part of the pinned rate that a target must carry.
 const keptUp = 0.97
 
-// pinnedRate is a part of what the slowest target can do.
+// pinnedRate is a part of the slowest target's maximum.
 func (s *suite) pinnedRate(st *stage) float64 {
 	slowest := math.Inf(1)
 	for _, r := range st.rows {

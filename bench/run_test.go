@@ -14,7 +14,7 @@ import (
 // A target that has to warm up is kept for the next workload, as long as it lives,
 // and until one that needs a new process.
 func TestWarmTargetsAreKept(t *testing.T) {
-	dir, err := os.MkdirTemp("", "kpb-test-") //nolint:usetesting // the suite's children, who are nobody, cannot enter t.TempDir
+	dir, err := os.MkdirTemp("", "kpb-test-") //nolint:usetesting // the suite's children are unprivileged and cannot enter t.TempDir
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}

@@ -10,7 +10,7 @@ import (
 // series is one figure of one target, by round; a round without it has NaN.
 type series []float64
 
-// known is what there is of it.
+// known has the rounds that have a figure.
 func (s series) known() series {
 	return slices.DeleteFunc(slices.Clone(s), math.IsNaN)
 }

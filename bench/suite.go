@@ -77,8 +77,8 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	return errors.Join(runErr, s.report.write(p.jsonFile, p.htmlFile, stdout))
 }
 
-// openDir has a folder that those who are measured can read. The user's own stays as it
-// is; MkdirTemp's is for us alone.
+// openDir makes a folder that the targets can read. It does not change a folder of the
+// user's; one of MkdirTemp only we can read.
 func openDir(dir string, ours bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil || !ours {
 		return err
@@ -86,7 +86,8 @@ func openDir(dir string, ours bool) error {
 	return os.Chmod(dir, 0o755)
 }
 
-// writable makes sure of a file of the report before there is one: a run takes hours.
+// writable checks that a file of the report can be written, before the run: a run takes
+// hours.
 func writable(file string) error {
 	if file == "" {
 		return nil
@@ -233,9 +234,9 @@ type upstream struct {
 	server    *server  // nil: a real cluster
 }
 
-// routeOf leads a workload's targets to the brokers that speak TLS, or not, as it
-// says. Without a target there is one connection, which has TLS if the workload
-// has it on any side.
+// routeOf leads a workload's targets to the brokers with or without TLS, as the workload
+// requires. Without a target there is one connection, which has TLS if the workload has
+// it on any side.
 func routeOf(w workload, p *place, plain, secure upstream) route {
 	r := route{place: p, upstream: plain.addresses, direct: plain.direct, tls: w.TLS}
 	if w.TLS.up() {
@@ -252,8 +253,8 @@ func routeOf(w workload, p *place, plain, secure upstream) route {
 	return r
 }
 
-// startUpstream starts a fake broker, which speaks TLS if there are keys, or says
-// where the real ones are.
+// startUpstream starts a fake broker, which speaks TLS if there are keys, or returns the
+// addresses of the real ones.
 func (s *suite) startUpstream(ctx context.Context, p *place, keys *keyFiles) (upstream, error) {
 	if s.cluster != nil {
 		return upstream{addresses: s.cluster.brokers, direct: s.cluster.brokers}, nil
@@ -299,7 +300,7 @@ func (s *suite) startUpstream(ctx context.Context, p *place, keys *keyFiles) (up
 	return u, nil
 }
 
-// command is how the run was started, for the report.
+// command is the command line of the run, for the report.
 func command(args []string) string {
 	quoted := make([]string, len(args))
 	for i, arg := range args {

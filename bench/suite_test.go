@@ -42,7 +42,7 @@ type smokeRow struct {
 	Notes    []string `json:"notes"`
 }
 
-// smokes runs the suite until check has nothing to complain of its rows.
+// smokes runs the suite until check accepts its rows.
 func smokes(t *testing.T, check func(rows []smokeRow) (complaint string), args ...string) {
 	t.Helper()
 	untilMeasured(t, 150*time.Millisecond, func(d time.Duration) string {
@@ -156,12 +156,12 @@ func TestSmokeRealCluster(t *testing.T) {
 	}, "--targets=direct,iocopy", "--workloads=produce-4KiB,fetch-v11-64KiB,churn", "--brokers="+strings.Join(cluster.ListenAddrs(), ","))
 }
 
-// Whatever ends the suite, nothing of it is left.
+// The suite leaves nothing behind, however it ends.
 func TestNothingIsLeft(t *testing.T) {
 	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		t.Run(end.String(), func(t *testing.T) {
-			// t.TempDir is below a directory that the suite's children, who are
-			// nobody, cannot enter.
+			// t.TempDir is below a directory that the suite's unprivileged children
+			// cannot enter.
 			tmp, err := os.MkdirTemp("", "kpb-test-") //nolint:usetesting // see above
 			if err == nil {
 				err = os.Chmod(tmp, 0o755)
@@ -237,7 +237,7 @@ func eventually(t *testing.T, cond func() bool) {
 	}
 }
 
-// In a workload of seven targets, nobody comes after the same one each time.
+// In a workload of seven targets, no target always follows the same one.
 func TestOrder(t *testing.T) {
 	const targets, rounds = 7, 5
 	before := make([]map[int]bool, targets)
@@ -264,8 +264,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// Those who are measured can read what is made for them; a folder of the user's stays as
-// it is.
+// The targets can read the files made for them. A folder of the user's stays as it is.
 func TestOpenDir(t *testing.T) {
 	for _, ours := range []bool{true, false} {
 		dir := t.TempDir()
@@ -285,7 +284,7 @@ func TestOpenDir(t *testing.T) {
 	}
 }
 
-// What a run could not write at its end is said before it begins.
+// A run checks that it can write its files before it begins.
 func TestUnwritableReport(t *testing.T) {
 	var out, errs bytes.Buffer
 	err := execute(t.Context(), []string{"--quick", "--json", filepath.Join(t.TempDir(), "none", "x.json")}, &out, &errs)

@@ -120,7 +120,7 @@ func (r *report) writeTable(out io.Writer) error {
 	return w.Flush()
 }
 
-// tableOfParts says what the runs were that a report was joined of.
+// tableOfParts lists the runs that a report was joined of.
 func (r *report) tableOfParts(say func(string, ...any)) {
 	if len(r.Parts) == 0 {
 		return
@@ -145,8 +145,8 @@ func (r *report) took() string {
 	return strings.Join(said, "; ")
 }
 
-// firstOf is a text as one line: its first, and its last, which of a log is the
-// one that tells.
+// firstOf shortens a text to one line: its first line and its last, which in a log
+// usually has the cause.
 func firstOf(text string) string {
 	first, rest, more := strings.Cut(strings.TrimSpace(text), "\n")
 	if !more {
@@ -179,13 +179,13 @@ func (r *report) tableOf(say func(string, ...any), work workload) {
 	}
 }
 
-// began reports whether a workload has rows: a run that was ended early has not
-// come to all.
+// began reports whether a workload has rows: a run that was ended early has not begun
+// all.
 func (r *report) began(w workload) bool {
 	return slices.ContainsFunc(r.Rows, func(row *row) bool { return row.Workload == w.Name })
 }
 
-// notes is what is to be said of a row, in one line.
+// notes are the remarks on a row, in one line.
 func (r *row) notes() string {
 	notes := make([]string, len(r.Notes))
 	for i, note := range r.Notes {

@@ -24,15 +24,16 @@ type target struct {
 	blind bool // it does not look at frames
 	// find says which version is installed. Its error says how to install it.
 	find func(ctx context.Context, e *env) (version string, err error)
-	// start starts it. Its owner must stop what it returns.
+	// start starts it. Its owner must stop the returned target.
 	start func(ctx context.Context, e *env, r route) (*running, error)
-	// warmup is what it needs, beside a workload's own, before it is at its best.
+	// warmup is the time that it needs, beside a workload's own warm-up, to reach its
+	// best.
 	warmup time.Duration
 	// noTLS says why it is left out of workloads with TLS; empty: it is in them.
 	noTLS string
 }
 
-// env is what targets are made of.
+// env is the environment of targets.
 type env struct {
 	*workshop
 	threads int
@@ -42,22 +43,22 @@ type env struct {
 	keys    *keyFiles // of TLS; nil: no workload has it
 }
 
-// connections is how many a target may have, at two descriptors each, and at half
-// a one for the pipes of HAProxy's splicing, which it counts beforehand.
+// connections is how many a target may have, at two descriptors each, and half a one for
+// the pipes of HAProxy's splicing, which it reserves.
 func (e *env) connections() int { return int(min(e.files-e.files/10, 60_000)) * 2 / 5 }
 
-// route is where a target listens and where that leads. The first upstream is
-// what clients bootstrap from; a real cluster has one for each broker.
+// route is where a target listens and where that leads. Clients bootstrap from the first
+// upstream. A real cluster has one for each broker.
 type route struct {
 	place    *place
 	port     int // the first of lab.PortBlock
 	upstream []string
 	direct   []string // the upstream as clients reach it
 	tls      tlsSides
-	brokers  []*server // of ours: those that answer, or have to
+	brokers  []*server // of ours: those that must serve requests
 }
 
-// keysOf is those that a target speaks TLS with on a side, if it does.
+// keysOf returns the keys of a target's TLS on a side, if it has TLS.
 func (e *env) keysOf(speaks bool) *keyFiles {
 	if speaks {
 		return e.keys
@@ -65,7 +66,7 @@ func (e *env) keysOf(speaks bool) *keyFiles {
 	return nil
 }
 
-// complaints is what our brokers have said, which is only what went wrong.
+// complaints is the output of our brokers, who print errors only.
 func (r route) complaints() string {
 	var text strings.Builder
 	for _, b := range r.brokers {
@@ -102,7 +103,7 @@ const directName = "direct"
 // targets is all of the suite's own, in the order of the report.
 func targets() []target {
 	return []target{
-		{name: directName, about: "no proxy: what the others are read against", find: noProxy, start: startDirect},
+		{name: directName, about: "no proxy: the row that the others are compared with", find: noProxy, start: startDirect},
 		{name: kproxyName, about: "this module's proxy", find: findKproxy, start: startKproxy},
 		haproxy(haproxyName, "HAProxy, mode tcp", ""),
 		haproxySplice(),
@@ -139,7 +140,7 @@ func builtIn(ctx context.Context, _ *env) (string, error) {
 
 func noProxy(context.Context, *env) (string, error) { return "no proxy", nil }
 
-// firstLine is what a program says of its version; it is not worth failing for.
+// firstLine is the first line of a program's version output. Its failure is ignored.
 func firstLine(cmd *exec.Cmd) string {
 	out, _ := cmd.CombinedOutput()
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
@@ -200,11 +201,11 @@ func (u userTarget) target() target {
 	}
 }
 
-// startTimeout is how long a target has until it passes a request on. A JVM
-// takes its time on a busy machine.
+// startTimeout is how long a target may take until it forwards a request. A JVM starts
+// slowly on a busy machine.
 const startTimeout = 30 * time.Second
 
-// run starts a target, and waits until it passes requests on.
+// run starts a target, and waits until it forwards requests.
 func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
 	run, err := t.start(ctx, e, r)
 	if err != nil {
@@ -224,13 +225,13 @@ func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
 		if err := ping(ctx, r.place, run.addresses[0], run.keys); err != nil || run.server == nil {
 			return err
 		}
-		return run.server.Alive() // it was not another that answered
+		return run.server.Alive() // the response came from this target
 	}); err != nil {
 		run.stop()
 		if said := r.complaints(); said != "" {
 			err = fmt.Errorf("%w; the fake broker: %s", err, said)
 		}
-		return nil, fmt.Errorf("%s does not answer: %w", t.name, err)
+		return nil, fmt.Errorf("%s does not respond: %w", t.name, err)
 	}
 	if run.server != nil {
 		if run.group, err = newCgroup(e.registry, t.name); err == nil {
@@ -244,7 +245,7 @@ func (t target) run(ctx context.Context, e *env, r route) (*running, error) {
 }
 
 // ping sends one ApiVersions request, by TLS if there are keys, and reads the
-// answer.
+// response.
 func ping(ctx context.Context, p *place, address string, keys *keyFiles) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -268,6 +269,6 @@ func ping(ctx context.Context, p *place, address string, keys *keyFiles) error {
 		return err
 	}
 	w := asking("ping", idle, 1, "")
-	w.Key, w.Version = kmsg.ApiVersions.Int16(), 0 // every broker answers v0
+	w.Key, w.Version = kmsg.ApiVersions.Int16(), 0 // every broker supports v0
 	return newLoadConn(newLoad(loadJob{Work: w}, nil), conn).askOnce()
 }

@@ -15,7 +15,7 @@ import (
 
 const haproxyName = "haproxy"
 
-// haproxy is HAProxy with a line more, or none, in its defaults.
+// haproxy is HAProxy, with at most one more line in its defaults.
 func haproxy(name, about, option string) target {
 	return target{
 		name: name, about: about, blind: true,
@@ -51,15 +51,15 @@ func haproxy(name, about, option string) target {
 	}
 }
 
-// haproxySplice is HAProxy with splicing, which TLS leaves nothing for.
+// haproxySplice is HAProxy with splicing, which has no effect on TLS.
 func haproxySplice() target {
 	t := haproxy("haproxy-splice", "HAProxy, mode tcp, option splice-auto", "option splice-auto")
 	t.noTLS = "left out of workloads with TLS, which cannot be spliced: it would be haproxy again"
 	return t
 }
 
-// haproxyTLS writes what TLS needs in the global section, and returns what it needs
-// behind bind and server.
+// haproxyTLS writes the TLS options of the global section, and returns those of the bind
+// and server lines.
 func (e *env) haproxyTLS(global *strings.Builder, sides tlsSides) (bind, server string) {
 	const pinned = "  ssl-default-%[1]s-options ssl-min-ver TLSv1.3\n  ssl-default-%[1]s-ciphersuites " + tlsSuiteName + "\n"
 	if sides.down() {
@@ -128,8 +128,8 @@ func nginx(name, buffer string) target {
 	}
 }
 
-// nginxTLS writes what TLS needs in the stream section, and returns what it needs
-// behind listen.
+// nginxTLS writes the TLS options of the stream section, and returns those of the listen
+// line.
 func (e *env) nginxTLS(stream *strings.Builder, sides tlsSides) (listen string) {
 	if sides.down() {
 		fmt.Fprintf(stream, "  ssl_certificate %s;\n  ssl_certificate_key %s;\n", e.keys.Cert, e.keys.Key)

@@ -18,12 +18,12 @@ import (
 
 const (
 	kroxyliciousName = "kroxylicious"
-	// kroxyliciousWarmup is how long a JVM is given to compile what a workload
-	// runs, before its first turn.
+	// kroxyliciousWarmup is the time for a JVM to compile the code of a workload before
+	// its first turn.
 	kroxyliciousWarmup = 60 * time.Second
 	// A JVM's ciphers are another comparison: its TLS is the JDK's, or OpenSSL's by
 	// a library that is not among its jars.
-	kroxyliciousNoTLS = "left out of workloads with TLS: how a JVM enciphers is not what is compared"
+	kroxyliciousNoTLS = "left out of workloads with TLS: the ciphers of a JVM are another comparison"
 )
 
 var (

@@ -47,9 +47,9 @@ func (s tlsSides) Text() string {
 	return "no TLS"
 }
 
-// All speak one version and one cipher, or it would be ciphers that are compared.
-// OpenSSL is told; Go cannot be, and chooses this one on a processor with AES
-// instructions. Both ends of the suite's look at what it came to.
+// All use one version and one cipher; otherwise the ciphers would be compared. OpenSSL
+// has an option for it. Go has none, and chooses this cipher on a processor with AES
+// instructions. Both ends of the suite check the result.
 const (
 	tlsVersion   = tls.VersionTLS13
 	tlsSuite     = tls.TLS_AES_128_GCM_SHA256
@@ -57,9 +57,8 @@ const (
 	tlsName      = "bench.test"             // in the certificate, beside 127.0.0.1
 )
 
-// keyFiles are the one certificate and key that all servers of TLS show: the
-// target, and the broker behind it. It has signed itself, so it is also what all
-// clients trust.
+// keyFiles are the one certificate and key of all TLS servers: the target, and
+// the broker behind it. It is self-signed, and all clients trust it.
 type keyFiles struct {
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
@@ -116,7 +115,7 @@ func newCertificate() (cert, key []byte, err error) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), nil
 }
 
-// server is how the suite's own servers speak TLS; without keys, not at all.
+// server is the TLS configuration of the suite's own servers; nil without keys.
 func (k *keyFiles) server() (*tls.Config, error) {
 	if k == nil {
 		return nil, nil //nolint:nilnil // no TLS
@@ -128,7 +127,7 @@ func (k *keyFiles) server() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tlsVersion}, nil
 }
 
-// client is how its own clients speak TLS; without keys, not at all.
+// client is the TLS configuration of its own clients; nil without keys.
 func (k *keyFiles) client() (*tls.Config, error) {
 	if k == nil {
 		return nil, nil //nolint:nilnil // no TLS
@@ -144,7 +143,7 @@ func (k *keyFiles) client() (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, ServerName: tlsName, MinVersion: tlsVersion}, nil
 }
 
-var errOtherTLS = errors.New("TLS is not what all are measured with")
+var errOtherTLS = errors.New("TLS differs from the one version and cipher that all are measured with")
 
 // asPinned says whether a connection has the one version and cipher.
 func asPinned(state tls.ConnectionState) error {
@@ -155,7 +154,7 @@ func asPinned(state tls.ConnectionState) error {
 		tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), tls.VersionName(tlsVersion), tlsSuiteName)
 }
 
-// handshake begins TLS, which has to come to the one version and cipher.
+// handshake begins TLS, and checks the version and the cipher.
 func handshake(ctx context.Context, conn *tls.Conn) error {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
@@ -176,7 +175,7 @@ func overTLS(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, 
 	return secure, nil
 }
 
-// tlsInfo is what the report says of it.
+// tlsInfo describes it for the report.
 type tlsInfo struct {
 	Version     string `json:"version"`
 	CipherSuite string `json:"cipher_suite"`

@@ -34,7 +34,7 @@ func serverConfig(t *testing.T, k *keyFiles) *tls.Config {
 	return config
 }
 
-// Clients of any kind can be told to trust the certificate, by its name and by the
+// Clients of any kind can be configured to trust the certificate, by its name and by the
 // address that all listen at.
 func TestCertificate(t *testing.T) {
 	k := testKeys(t)
@@ -69,7 +69,7 @@ func TestAsPinned(t *testing.T) {
 		version, suite uint16
 		want           error
 	}{
-		{"what all have", tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256, nil},
+		{"the one cipher", tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256, nil},
 		{"another cipher", tls.VersionTLS13, tls.TLS_AES_256_GCM_SHA384, errOtherTLS},
 		{"without AES instructions", tls.VersionTLS13, tls.TLS_CHACHA20_POLY1305_SHA256, errOtherTLS},
 		{"another version", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, errOtherTLS},
@@ -112,7 +112,7 @@ func startTLSRelay(t *testing.T, k *keyFiles, sides tlsSides, broker string) str
 }
 
 // Load, relay and broker speak TLS on the sides that a workload says, also frames
-// of many records, and nobody speaks it on the others: they would not understand.
+// of many records, and plaintext on the others.
 func TestLoadsOverTLS(t *testing.T) {
 	t.Parallel()
 	k := testKeys(t)
@@ -154,7 +154,7 @@ func TestLoadRefusesOtherTLS(t *testing.T) {
 	}
 }
 
-// An answer that is too large to be copied begins with a record that is full.
+// A response that is too large to be copied begins with a full record.
 func TestAnswersFillRecords(t *testing.T) {
 	var out pieces
 	c := &brokerConn{broker: &fakeBroker{tls: &tls.Config{}}, conn: &out, answer: &answer{rest: bytes.Repeat([]byte{7}, 64*kib)}}
@@ -166,7 +166,7 @@ func TestAnswersFillRecords(t *testing.T) {
 	}
 }
 
-// pieces notes the lengths of what is written; anything else is a bug.
+// pieces notes the lengths of writes. Any other call is a bug.
 type pieces struct {
 	net.Conn
 	lengths []int
@@ -177,8 +177,7 @@ func (p *pieces) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// What a target is started with has TLS on the sides that the workload says, and
-// the one cipher.
+// A target's configuration has TLS on the workload's sides, and the one cipher.
 func TestTargetsConfigureTLS(t *testing.T) {
 	e := &env{keys: &keyFiles{Cert: "/c.pem", Key: "/c.pem.key"}}
 	for _, sides := range []tlsSides{noTLS, tlsDown, tlsUp, tlsBoth} {

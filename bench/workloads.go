@@ -9,17 +9,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// kind is what a workload's connections do.
+// kind is the behaviour of a workload's connections.
 type kind string
 
 const (
-	requests kind = "requests" // ask, and read the answer, again and again
+	requests kind = "requests" // send a request and read the response, repeatedly
 	churn    kind = "churn"    // connect, ask once, close
 	idle     kind = "idle"     // connect, ask once, stay
-	stalled  kind = "stalled"  // requests, beside clients that ask for much and do not read it
+	stalled  kind = "stalled"  // requests, beside clients that request much and do not read it
 )
 
-// network is what lies between the processes.
+// network is the network between the processes.
 type network string
 
 const (
@@ -148,14 +148,14 @@ func stalledBeside(n network) []workload {
 		if others > 0 {
 			w.RateOf = all[0].Name
 		}
-		w.About = fmt.Sprintf("one reader of 64 KiB answers beside %d that stopped in one of 100 MB", others)
+		w.About = fmt.Sprintf("one reader of 64 KiB responses beside %d that stopped in one of 100 MB", others)
 		all = append(all, w)
 	}
 	return all
 }
 
-// overTLSWorkloads are some of the others with TLS: to clients, which is what most
-// will do, also by size, and to brokers.
+// overTLSWorkloads are some of the others with TLS: to clients (the usual case), also by
+// size, and to brokers.
 func overTLSWorkloads() []workload {
 	var all []workload
 	for _, size := range frameSizes[1:] {
@@ -183,7 +183,7 @@ func (w workload) named(suffix, about string) workload {
 	return w
 }
 
-// Describe says what is done, by how many, and over what.
+// Describe describes the work, the number of connections and the network.
 func (w workload) Describe() string {
 	text := w.About
 	if w.Kind == requests {
@@ -233,8 +233,8 @@ func (w workload) loads() int {
 	return 2
 }
 
-// fresh reports whether each turn needs a new process: the memory that the last
-// one has freed is still its process's.
+// fresh reports whether each turn needs a new process: memory that the last turn has
+// freed still belongs to its process.
 func (w workload) fresh() bool { return w.Kind == idle || w.Kind == stalled }
 
 // warmup is how long a turn of it runs before it is measured.
@@ -245,7 +245,7 @@ func (w workload) warmup(d time.Duration) time.Duration {
 	return d
 }
 
-// frameBytes is the size of the larger of request and answer.
+// frameBytes is the size of the larger of request and response.
 func (w workload) frameBytes() int {
 	return max(len(requestFrame(w)), len(answerFrame(w)))
 }

@@ -17,8 +17,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestAdminSeesListenersAddresses asks for the brokers in each way that a
-// client can.
+// TestAdminSeesListenersAddresses asks for the brokers by each API that names them.
 func TestAdminSeesListenersAddresses(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	for _, l := range p.listeners {
@@ -69,8 +68,8 @@ func askDescribeCluster(t *testing.T, client *kgo.Client) map[int32]string {
 	return told
 }
 
-// askFindCoordinator asks until there is an answer: the first question of all
-// makes the broker create the topic that the coordinators keep their state in.
+// askFindCoordinator asks until there is a response: the first request makes the broker
+// create the coordinators' own topic.
 func askFindCoordinator(t *testing.T, client *kgo.Client) map[int32]string {
 	t.Helper()
 	req := kmsg.NewPtrFindCoordinatorRequest()
@@ -92,8 +91,8 @@ func askFindCoordinator(t *testing.T, client *kgo.Client) map[int32]string {
 	return told
 }
 
-// TestNodeEndpointReachesItsOwnBroker asks each endpoint for the configuration
-// of each broker. A broker answers for itself alone.
+// TestNodeEndpointReachesItsOwnBroker asks each endpoint for the configuration of each
+// broker. A broker returns its own alone.
 func TestNodeEndpointReachesItsOwnBroker(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	for _, l := range p.listeners {
@@ -124,9 +123,9 @@ func describeBroker(t *testing.T, endpoint *kgo.Broker, node int32) error {
 	return kerr.ErrorForCode(resp.Resources[0].ErrorCode)
 }
 
-// TestBrokerChecksWhoItIs is KIP-1242: a client of Kafka 4.4 says in its
-// ApiVersions which broker of which cluster it means to have reached. So a
-// node's endpoint that led to another broker would be found out here.
+// TestBrokerChecksWhoItIs is KIP-1242: a client of Kafka 4.4 names in its ApiVersions the
+// broker and the cluster that it expects. So a node's endpoint that leads to another
+// broker fails here.
 func TestBrokerChecksWhoItIs(t *testing.T) {
 	l := startKproxy(t, shared.kafka.byAddress()).Via("fred")
 	client := newClient(t, l)
@@ -139,7 +138,7 @@ func TestBrokerChecksWhoItIs(t *testing.T) {
 		want     error
 	}{
 		{"its own", &id, 2, 2, nil},
-		{"nobody yet", nil, -1, 2, nil},
+		{"no broker yet", nil, -1, 2, nil},
 		{"another broker", &id, 2, 3, kerr.RebootstrapRequired},
 		{"another cluster", &wrong, 2, 2, kerr.RebootstrapRequired},
 		{"half of it", nil, 2, 2, kerr.InvalidRequest},

@@ -18,14 +18,14 @@ import (
 // toolTimeout bounds one run of a client tool, a Java one's start included.
 const toolTimeout = 90 * time.Second
 
-// output is what a tool said.
+// output is a tool's output.
 type output struct{ stdout, stderr string }
 
 // Lines are the lines of the standard output.
 func (o output) Lines() []string { return strings.Fields(o.stdout) }
 
-// runTool runs a client to its end, which must be exit code 0, without a word
-// about a broker's own name.
+// runTool runs a client to its end, which must be exit code 0, without a broker's own
+// name in its output.
 func runTool(t *testing.T, cmd *exec.Cmd, stdin io.Reader) output {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -44,7 +44,7 @@ func (o output) refuseBrokerNames(t *testing.T) {
 	for name, text := range map[string]string{"stdout": o.stdout, "stderr": o.stderr} {
 		for line := range strings.Lines(text) {
 			if strings.Contains(line, brokersDomain) {
-				t.Errorf("the client was told a broker's own name (%s): %s", name, line)
+				t.Errorf("the client got a broker's own name (%s): %s", name, line)
 			}
 		}
 	}

@@ -24,8 +24,8 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// The story's networks: the broker is in vpc, and whoever is outside knows one address
-// of it.
+// The story's networks: the broker is in vpc, and a client outside knows one address of
+// it.
 const (
 	storyBroker  = "10.213.42.1"
 	storyOutside = "10.213.42.2"
@@ -88,7 +88,7 @@ func (c connection) said(t *testing.T) string {
 	return string(b)
 }
 
-// printed is what is printed for clients: the line for kcat, and a file with the
+// printed is the output for clients: the line for kcat, and a file with the
 // configuration for Java.
 func (c connection) printed(t *testing.T) (kcat []string, java string) {
 	t.Helper()
@@ -105,8 +105,8 @@ func (c connection) printed(t *testing.T) (kcat []string, java string) {
 	return strings.Fields(line[1]), java
 }
 
-// tools has kcat and the console tools do their work through the connection, with the
-// configuration that is printed for them. No tool may hear of a broker's own name.
+// tools runs kcat and the console tools through the connection, with the configuration
+// that is printed for them. No tool may get a broker's own name.
 func (c connection) tools(t *testing.T, topic string, brokers int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -194,8 +194,8 @@ func startStory(t *testing.T) (cluster *lab.Cluster, outside *lab.Namespace, ca 
 	return cluster, outside, files.Write(t, "ca.pem", authority.PEM)
 }
 
-// TestConnect is the story: whoever is outside knows the address at which the broker
-// answers, and nothing else.
+// TestConnect is the story: a client outside knows the address at which the broker is
+// reached, and nothing else.
 func TestConnect(t *testing.T) {
 	kafka, outside, ca := startStory(t)
 	topic := func(t *testing.T, name string) string {
@@ -209,7 +209,8 @@ func TestConnect(t *testing.T) {
 		c := startConnect(t, outside, lab.HostPort(storyBroker, storyPlain))
 		c.tools(t, topic(t, "connect-plain"), 1)
 
-		// Another Wi-Fi, or a lid that was closed: the address is gone for a while.
+		// As after a change of the network, or a suspend: the address is missing for a
+		// while.
 		const link = "to-kp-story-vpc"
 		for _, change := range [][]string{
 			{"ip", "addr", "del", storyOutside + "/30", "dev", link},
@@ -257,8 +258,8 @@ func TestConnect(t *testing.T) {
 	})
 }
 
-// secureByFile connects by a Java client's configuration, whose truststore is of a kind,
-// and which logs in by a mechanism.
+// secureByFile connects by a Java client's configuration, with this kind of truststore
+// and this mechanism.
 func secureByFile(t *testing.T, outside *lab.Namespace, ca, kind, mechanism string, topic func(*testing.T, string) string) {
 	t.Helper()
 	store, password, module := ca, "", "scram.ScramLoginModule"
@@ -288,7 +289,7 @@ sasl.jaas.config=org.apache.kafka.common.security.%s required \
 	c := startConnect(t, outside, "--config-from", file)
 	c.tools(t, topic(t, "connect-"+strings.ToLower(kind)), 1)
 	if said := c.said(t); strings.Contains(said, "alice-secret") {
-		t.Errorf("the password is told:\n%s", said)
+		t.Errorf("the password is printed:\n%s", said)
 	}
 }
 
@@ -298,11 +299,11 @@ func TestConnectThreeBrokers(t *testing.T) {
 	c := startConnect(t, nil, k.client(3), k.client(1), k.client(2))
 	c.tools(t, k.NewTopic(t, "connect-three", 6), brokerCount)
 	for id := int32(1); id <= brokerCount; id++ {
-		if line := fmt.Sprintf("%s  it answers there", k.client(id)); !strings.Contains(c.said(t), line) {
+		if line := fmt.Sprintf("%s  it responds there", k.client(id)); !strings.Contains(c.said(t), line) {
 			t.Errorf("broker %d is not at %s:\n%s", id, k.client(id), c.said(t))
 		}
 	}
-	// What a client has through kproxy, as doctor sees it.
+	// A client's connections through kproxy, as doctor sees them.
 	out, err := lab.Output(lab.Command(t.Context(), shared.kproxy, "doctor", c.bootstrap))
 	if all := fmt.Sprintf("can use all %d brokers", brokerCount); err != nil || !strings.Contains(out, all) {
 		t.Errorf("%v: %s", err, out)
@@ -310,7 +311,7 @@ func TestConnectThreeBrokers(t *testing.T) {
 	if sound := regexp.MustCompile(`(?m)^node \d+( +(ok|-)){5} +ok `).FindAllString(out, -1); len(sound) != brokerCount {
 		t.Errorf("%d brokers are known to be themselves:\n%s", len(sound), out)
 	}
-	// A roll: clients find a broker at the same port again.
+	// A rolling restart: clients find a broker at the same port again.
 	k.Restart(t, 2, (*lab.Broker).Stop)
 	c.tools(t, k.NewTopic(t, "connect-rolled", 6), brokerCount)
 }

@@ -20,18 +20,17 @@ import (
 	"kproxy/proxy/config"
 )
 
-// A peer that is gone without a word, while bytes are on their way to it, is
-// found; one beside it that merely does not read is kept. Only a network that
-// drops packets shows the difference, so the peers live in a network namespace of
-// their own, and nft drops what they would hear.
+// A peer that disappears while bytes are on their way to it is found. One that merely
+// does not read is kept. Only a network that drops packets shows the difference, so the
+// peers live in a network namespace of their own, and nft drops the packets to them.
 //
 // The proxy runs in the test itself, with a limit of seconds instead of minutes.
 func TestPeerGone(t *testing.T) {
 	const limit = 4 * time.Second
 	for _, c := range []struct {
 		name string
-		// dead is the side whose packets are dropped; stalled says that it had
-		// closed its window before.
+		// dead is the side whose packets are dropped; stalled says that its window was
+		// closed before.
 		dead    string
 		stalled bool
 	}{
@@ -68,7 +67,7 @@ func TestPeerGone(t *testing.T) {
 
 			dying := far.session(t, broker)
 			kept := far.session(t, broker)
-			kept.stall(t, c.dead) // it is as slow as a peer can be, and stays
+			kept.stall(t, c.dead) // it is as slow as possible, and is kept
 			if c.stalled {
 				dying.stall(t, c.dead)
 				<-time.After(limit / 2) // until the window is closed
@@ -77,7 +76,7 @@ func TestPeerGone(t *testing.T) {
 			if c.dead == "broker" {
 				victim = dying.broker
 			}
-			far.deafen(t, victim)
+			far.silence(t, victim)
 			if !c.stalled {
 				dying.send(t, c.dead, 1000)
 			}
@@ -89,7 +88,7 @@ func TestPeerGone(t *testing.T) {
 				}
 				t.Logf("found %v after the last packet: %v", time.Since(began).Round(time.Millisecond), e.Err)
 			case <-time.After(4 * limit):
-				t.Error("nobody has noticed")
+				t.Error("kproxy has not noticed")
 			}
 			dying.otherEnds(t, c.dead)
 			select {
@@ -120,7 +119,7 @@ func (p *pair) to(side string) (from, to *net.TCPConn) {
 	return p.client, p.broker
 }
 
-// frameTo is an answer of n bytes to the first request, or one more request.
+// frameTo is a response of n bytes to the first request, or one more request.
 func frameTo(side string, n int) []byte {
 	if side == "client" {
 		answer := kmsg.NewPtrFetchResponse() // version 0
@@ -136,7 +135,7 @@ func frameTo(side string, n int) []byte {
 	return kmsg.NewRequestFormatter().AppendRequest(nil, request, 2)
 }
 
-// send sends that much to one side, which gets it in its own time.
+// send sends this many bytes to one side, which reads them later.
 func (p *pair) send(t *testing.T, side string, n int) {
 	t.Helper()
 	from, _ := p.to(side)
@@ -207,9 +206,9 @@ func newFarNetwork(t *testing.T) *farNetwork {
 	return n
 }
 
-// deafen drops all packets of one connection, in both directions, at its end in
-// the namespace.
-func (n *farNetwork) deafen(t *testing.T, conn *net.TCPConn) {
+// silence drops all packets of one connection, in both directions, at its end in the
+// namespace.
+func (n *farNetwork) silence(t *testing.T, conn *net.TCPConn) {
 	t.Helper()
 	port, peer := conn.LocalAddr().(*net.TCPAddr).Port, conn.RemoteAddr().(*net.TCPAddr).Port
 	if err := errors.Join(
@@ -220,8 +219,8 @@ func (n *farNetwork) deafen(t *testing.T, conn *net.TCPConn) {
 	}
 }
 
-// listen opens a socket for a broker in the namespace. Its connections have no
-// keep-alive, which would tell the other end of theirs.
+// listen opens a socket for a broker in the namespace. Its connections have no keep-alive
+// probes of their own, which would show the other end's loss.
 func (n *farNetwork) listen(t *testing.T) net.Listener {
 	t.Helper()
 	var l net.Listener

@@ -15,7 +15,8 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestDemoSuggestions runs what kproxy demo suggests, as it is printed, in a shell.
+// TestDemoSuggestions runs the commands that kproxy demo suggests, as they are printed,
+// in a shell.
 func TestDemoSuggestions(t *testing.T) {
 	demo, err := lab.StartProcess("kproxy demo", filepath.Join(t.TempDir(), "log"), lab.Command(context.Background(), shared.kproxy, "demo"))
 	if err != nil {

@@ -19,10 +19,10 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestDrainDeliversAnswersInFlight stops kproxy while it owes two answers: to a
-// long poll, and to a produce whose acknowledgement waits for a follower that
-// does not move. Both must arrive, nobody new may come in, and kproxy must then
-// end with exit code 0.
+// TestDrainDeliversAnswersInFlight stops kproxy while it owes two responses: to a long
+// poll, and to a produce whose acknowledgement waits for a follower that does not move.
+// Both must arrive, no new connection may be accepted, and kproxy must then end with exit
+// code 0.
 func TestDrainDeliversAnswersInFlight(t *testing.T) {
 	const wait = 4 * time.Second // of the long poll: longer than all that comes before SIGTERM
 	k := shared.kafka
@@ -31,10 +31,10 @@ func TestDrainDeliversAnswersInFlight(t *testing.T) {
 	l := p.Via("bob")
 
 	poll := startLongPoll(t, k, newClient(t, l), polled, wait)
-	// A second try would find the door shut, so there must not be a need for one.
+	// A second attempt would be refused, so the first one must succeed.
 	producer := newClient(t, l, kgo.DefaultProduceTopic(produced), kgo.DisableIdempotentWrite(), kgo.RecordRetries(0))
-	// The first record makes the client ask who leads, which the broker that is
-	// paused next could not answer.
+	// The first record makes the client ask for the leader, to which the broker that is
+	// paused next could not respond.
 	if err := producer.ProduceSync(t.Context(), kgo.StringRecord("before")).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestDrainDeliversAnswersInFlight(t *testing.T) {
 }
 
 // startLongPoll sends one Fetch of an empty partition and returns when it has
-// been written. What comes of it is sent on the channel.
+// been written. The result is sent on the channel.
 func startLongPoll(t *testing.T, k *cluster, client *kgo.Client, topic string, wait time.Duration) <-chan error {
 	t.Helper()
 	topics, err := k.Admin.ListTopics(t.Context(), topic)
@@ -91,7 +91,7 @@ func startLongPoll(t *testing.T, k *cluster, client *kgo.Client, topic string, w
 
 	leader, _ := k.leaderAndFollower(t, topic)
 	done := make(chan error, 1)
-	go func() { // ends with the answer or with the client
+	go func() { // ends with the response or with the client
 		resp, err := req.RequestWith(t.Context(), client.Broker(int(leader.ID)))
 		switch {
 		case err != nil:
@@ -116,8 +116,8 @@ func (c *cluster) leaderAndFollower(t *testing.T, topic string) (leader, followe
 	return c.Broker(id), c.Broker(id%brokerCount + 1)
 }
 
-// pause stops a broker in its tracks, connections and all, until resume. The
-// cluster must not notice, so not for longer than a second or two.
+// pause stops a broker, with its connections open, until resume. The cluster must not
+// notice it, so the pause must be shorter than a second or two.
 func pause(t *testing.T, b *lab.Broker) (resume func()) {
 	t.Helper()
 	if err := b.Pause(); err != nil {
@@ -145,7 +145,7 @@ func (c *cluster) logSize(t *testing.T, b *lab.Broker, topic string) int64 {
 	return dirs.Size()
 }
 
-// waitRefused waits until nobody listens on the address.
+// waitRefused waits until the address refuses connections.
 func waitRefused(t *testing.T, address string) {
 	t.Helper()
 	eventually(t, 10*time.Second, func() error {

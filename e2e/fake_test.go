@@ -59,10 +59,9 @@ func TestLeaderMovesOnAFakeCluster(t *testing.T) {
 	t.Logf("every partition got another leader %d times in %v", moved, duration)
 }
 
-// startFakeReader reads the topic until the test ends. Under leaders that move
-// franz-go takes kfake's epochs for lost records, with kproxy or without, and
-// reads again from the beginning; that is no fault here, a record that is missing
-// at the end is.
+// startFakeReader reads the topic until the test ends. Under leaders that move franz-go
+// takes kfake's epochs for lost records, with kproxy or without, and reads again from the
+// beginning; that is no failure here, but a missing record at the end is.
 func startFakeReader(t *testing.T, l listener, topic string, all *seen) {
 	t.Helper()
 	client := newClient(t, l, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic+"-franz"),
@@ -103,7 +102,7 @@ func shuffle(ctx context.Context, fake *kfake.Cluster, interval time.Duration) (
 }
 
 // startFake starts a fake cluster of brokers 1 to 3, which advertise names as
-// the real ones do, and returns how kproxy gets to them.
+// the real ones do, and returns kproxy's route to them.
 func startFake(t *testing.T, topic string, partitions int32) (*kfake.Cluster, route) {
 	t.Helper()
 	var way route
@@ -118,7 +117,7 @@ func startFake(t *testing.T, topic string, partitions int32) (*kfake.Cluster, ro
 		return netlab.Named(l, name), nil
 	}
 	fake, err := kfake.NewCluster(
-		kfake.NumBrokers(1+brokerCount), // from 0 up, of which the first goes
+		kfake.NumBrokers(1+brokerCount), // from 0 up; the first is removed
 		kfake.SeedTopics(partitions, topic),
 		kfake.ListenFn(listen),
 	)

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// gate is a dialer that reaches only what a listener advertises. It refuses
+// gate is a dialer that reaches only a listener's advertised addresses. It refuses
 // every other address and remembers it: a response that was not rewritten fails
 // the test by itself, whether or not the broker's own address would have worked.
 // And it fails the test for a broker's name in a response that no client acted on.
@@ -61,7 +61,7 @@ func (g *gate) Bypasses() []string {
 }
 
 // newClient is a franz-go client through a listener. It is closed when the test
-// ends, which then fails if the client ever tried to go around kproxy.
+// ends, which then fails if the client ever tried to bypass kproxy.
 func newClient(t *testing.T, l listener, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	g := newGate(t, l)
@@ -78,7 +78,7 @@ func newClient(t *testing.T, l listener, opts ...kgo.Opt) *kgo.Client {
 	return client
 }
 
-// answers counts the answers that a client has read, by API.
+// answers counts the responses that a client has read, by API.
 type answers [128]atomic.Int64
 
 // OnBrokerE2E makes answers a kgo.Hook.

@@ -9,9 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TestGroupRebalancesUnderLoad has members come and go, each through another
-// listener, while records arrive. A member that is told a wrong coordinator or
-// loses its connection in a rebalance loses records or stalls.
+// TestGroupRebalancesUnderLoad has members come and go, each through another listener,
+// while records arrive. A member that gets a wrong coordinator or loses its connection in
+// a rebalance loses records or stalls.
 func TestGroupRebalancesUnderLoad(t *testing.T) {
 	const partitions = 6
 	tests := []struct {

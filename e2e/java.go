@@ -21,10 +21,10 @@ type javaClient struct {
 	classpath string
 }
 
-// newJavaClients are the client that the newest published tools came with, and
-// that of the release. The first jar on a class path wins, so of the second all
-// that talks to a broker is the release's. The older one behind it lends the
-// tools the helper classes that have moved since.
+// newJavaClients are the client that the newest published tools came with, and that of
+// the release. The first jar on a class path wins, so all code of the second that talks
+// to a broker is the release's. The older jar behind it provides the helper classes that
+// have moved since.
 func newJavaClients(ctx context.Context, release lab.Release) ([]javaClient, error) {
 	tools, err := lab.NewestTools(ctx)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestJavaTools is the story told with Kafka's own tools, and so with the Java
-// client: the strictest reader of what kproxy rewrites.
+// TestJavaTools is the story with Kafka's own tools, and so with the Java client: the
+// strictest reader of rewritten responses.
 func TestJavaTools(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	bob, fred, alice := p.Via("bob"), p.Via("fred"), p.Via("alice")

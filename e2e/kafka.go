@@ -17,7 +17,7 @@ import (
 const brokerCount = 3
 
 // cluster is a Kafka cluster of real brokers on this machine, as a VPC would
-// show it: clients reach its listeners, and cannot resolve what these advertise.
+// show it: clients reach its listeners, and cannot resolve the advertised names.
 type cluster struct {
 	*lab.Cluster
 	clientBase int          // broker n's client listener is on port clientBase+n
@@ -26,8 +26,8 @@ type cluster struct {
 	topics     atomic.Int64 // how many topicName has named
 }
 
-// startCluster starts the brokers. Their files are in dir; the end of ctx kills
-// them. What it returns must be closed, also with an error.
+// startCluster starts the brokers. Their files are in dir; the end of ctx kills them. The
+// returned cluster must be closed, also with an error.
 func startCluster(ctx context.Context, dir string, java lab.Java, release lab.Release, ports *lab.Ports) (*cluster, error) {
 	c := &cluster{}
 	var err error
@@ -66,13 +66,13 @@ func startCluster(ctx context.Context, dir string, java lab.Java, release lab.Re
 	return c, err
 }
 
-// advertised is what a broker tells its clients.
+// advertised is a broker's advertised address.
 func advertised(id int32) string { return brokerHost(int(id)) + ":9092" }
 
 func brokerHost(id int) string { return fmt.Sprintf("broker-%d%s", id, brokersDomain) }
 
-// client is where a broker's listener for clients really is: what a dial rule
-// leads to.
+// client is the real address of a broker's listener for clients, to which a dial rule
+// leads.
 func (c *cluster) client(id int32) string { return lab.HostPort("127.0.0.1", c.clientBase+int(id)) }
 
 // Restart is lab.Cluster.Restart for a test.

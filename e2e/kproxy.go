@@ -19,7 +19,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// drainTimeout is kproxy's own limit for the answers in flight at SIGTERM.
+// drainTimeout is kproxy's own limit for the responses in flight at SIGTERM.
 const drainTimeout = 20 * time.Second
 
 // route is how kproxy gets to the brokers: its bootstrap addresses, and its
@@ -53,9 +53,9 @@ type kproxy struct {
 	dir       string
 }
 
-// byAddress bootstraps from the brokers' real addresses. One rule, a glob with
-// a sum, leads to every broker that answers name: what a person would write for
-// a port-forward of each broker.
+// byAddress bootstraps from the brokers' real addresses. One rule, a glob with a sum,
+// leads to every broker that responses name, as a user would write for a port-forward of
+// each broker.
 func (c *cluster) byAddress() route {
 	r := route{Dial: []string{fmt.Sprintf("{match: \"broker-*.vpc.invalid:9092\", to: \"127.0.0.1:{%d+node}\"}", c.clientBase)}}
 	for _, b := range c.Brokers {
@@ -64,9 +64,9 @@ func (c *cluster) byAddress() route {
 	return r
 }
 
-// startKproxy runs kproxy in front of the shared cluster until the test ends.
-// Its end is a test too: SIGTERM must lead to exit code 0 within the drain
-// timeout, whatever the test has done to it.
+// startKproxy runs kproxy in front of the shared cluster until the test ends. Its end is
+// tested, too: SIGTERM must lead to exit code 0 within the drain timeout, whatever the
+// test has done.
 func startKproxy(t *testing.T, r route) *kproxy {
 	t.Helper()
 	dir, err := os.MkdirTemp(shared.dir, strings.ReplaceAll(t.Name(), "/", "-")+"-") //nolint:usetesting // E2E_DIR keeps it after the test
@@ -111,7 +111,7 @@ func (p *kproxy) Start(t *testing.T) {
 	}
 }
 
-// waitReady waits until a client gets an ApiVersions and a Metadata answer.
+// waitReady waits until a client gets an ApiVersions and a Metadata response.
 func (p *kproxy) waitReady(ctx context.Context, l listener) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(l.Advertise))
 	if err != nil {
@@ -142,14 +142,14 @@ func (p *kproxy) Via(name string) listener {
 	return p.listeners[i]
 }
 
-// harmless is why a session may end although nothing is wrong with kproxy: the
-// tests stop clients, brokers and kproxy itself in the middle of things.
+// harmless has the reasons for which a session may end without a fault of kproxy: the
+// tests stop clients, brokers and kproxy itself during their work.
 var harmless = []string{
 	"no_request", "client_closed", "client_reset", "broker_closed", "broker_reset", "dial_failed", "relearn", "drained",
 }
 
 // refuseFaults fails the test if kproxy closed a session for a fault it saw in a
-// request or an answer: all of them came from real clients and real brokers.
+// request or a response: all of them came from real clients and real brokers.
 func (p *kproxy) refuseFaults(t *testing.T) {
 	t.Helper()
 	log, err := os.ReadFile(p.proc.LogPath)

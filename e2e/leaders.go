@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// leaderMoves makes the leaders of a topic wander over the brokers: it puts
-// another replica first, then asks for the election of preferred leaders. All
-// of it past kproxy, by the brokers' own listener.
+// leaderMoves moves the leaders of a topic between the brokers: it puts another replica
+// first, then requests the election of preferred leaders. It uses the brokers' own
+// listener, not kproxy.
 //
-// Each round moves every second partition, so that an answer which says "this
+// Each round moves every second partition, so that a response which says "this
 // partition's leader is elsewhere" also carries the records of one that stayed.
 type leaderMoves struct {
 	t          *testing.T

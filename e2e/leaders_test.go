@@ -13,10 +13,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TestLeaderMovesUnderLoad is where a proxy leaks: a broker that is asked for a
-// partition it no longer leads answers with the new leader's address, in Produce
-// and Fetch alike (KIP-951), and the Java client goes straight there. All three
-// clients produce and consume while leaders move every 300 ms.
+// TestLeaderMovesUnderLoad tests for leaks: a broker that gets a request for a partition
+// it no longer leads responds with the new leader's address, in Produce and Fetch alike
+// (KIP-951), and the Java client connects to it. All three clients produce and consume
+// while leaders move every 300 ms.
 func TestLeaderMovesUnderLoad(t *testing.T) {
 	const (
 		partitions = 6
@@ -44,7 +44,7 @@ func TestLeaderMovesUnderLoad(t *testing.T) {
 		return kcatCommand(ctx, bob, append([]string{"-P", "-t", topic}, settings("acks=all", "enable.idempotence=true")...)...)
 	})
 	byJava := startToolLoad(t, "java", 200, func(ctx context.Context) *exec.Cmd {
-		// Left alone, this tool gives up on a record after three retries and still ends with exit code 0.
+		// By default, this tool gives up on a record after three retries and still ends with exit code 0.
 		return javaCommand(ctx, java, alice, consoleProducer, "--topic", topic, "--message-send-max-retries", "1000000")
 	})
 	for _, r := range readers {
@@ -67,9 +67,9 @@ func TestLeaderMovesUnderLoad(t *testing.T) {
 	t.Logf("%d leader changes in %v, %d latecomers", moved, duration, latecomers)
 }
 
-// welcomeLatecomers has one new consumer after another read the topic from its
-// beginning, for as long as asked. Their answers are far larger than any buffer
-// of kproxy's, and now and then one ends in the address of a leader that moved.
+// welcomeLatecomers starts one new consumer after another, which read the topic from its
+// beginning, for the given time. Their responses are far larger than any buffer of
+// kproxy's, and now and then one ends in the address of a leader that moved.
 func welcomeLatecomers(t *testing.T, l listener, topic string, soFar *seen, duration time.Duration) (n int) {
 	t.Helper()
 	for end := time.Now().Add(duration); time.Now().Before(end); n++ {

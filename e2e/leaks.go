@@ -7,21 +7,21 @@ import (
 	"net"
 )
 
-// brokersDomain is in every name that the brokers advertise. Whoever meets it on
-// kproxy's side has been told an address which is not kproxy's.
+// brokersDomain is in every name that the brokers advertise. A client that gets it from
+// kproxy has got an address which is not kproxy's.
 const brokersDomain = ".vpc.invalid"
 
-// leakScanner looks for brokersDomain in what kproxy sends to one client. Many
-// clients pass over a leader's address in a Fetch answer and would not tell.
+// leakScanner looks for brokersDomain in the bytes that kproxy sends to one client. Many
+// clients ignore a leader's address in a Fetch response and would not report it.
 type leakScanner struct {
 	found func(around []byte) // called once
-	rest  []byte              // the end of what was written: a name may come in two pieces
+	rest  []byte              // the end of the bytes written: a name may come in two pieces
 	done  bool
 }
 
 // Write makes leakScanner an io.Writer, which never fails.
 func (s *leakScanner) Write(p []byte) (int, error) {
-	const context = 32 // enough to see which answer it was in
+	const context = 32 // enough to see which response it was in
 	if s.done {
 		return len(p), nil
 	}

@@ -9,8 +9,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// listener is one of kproxy's ways in, and what the clients who come in by it
-// are to be told.
+// listener is one of kproxy's listeners, with the addresses that its clients must get.
 type listener struct {
 	Name      string
 	YAML      string // its entry in kproxy's configuration
@@ -19,7 +18,7 @@ type listener struct {
 	told func(node int32) string // the address of a broker, for its clients
 }
 
-// Told is what every client of l must see, by node id.
+// Told are the addresses that every client of l must see, by node id.
 func (l listener) Told() map[int32]string {
 	told := make(map[int32]string)
 	for id := int32(1); id <= brokerCount; id++ {

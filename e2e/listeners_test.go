@@ -13,8 +13,8 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestKcatListsEachListenersAddresses is the story: one cluster, and each
-// user's `kcat -L` shows the addresses that work from where they stand.
+// TestKcatListsEachListenersAddresses is the story: one cluster, and each user's `kcat
+// -L` shows the addresses that work in their network.
 func TestKcatListsEachListenersAddresses(t *testing.T) {
 	topic := shared.kafka.NewTopic(t, "listed", 3)
 	p := startKproxy(t, shared.kafka.byAddress())
@@ -28,7 +28,7 @@ func TestKcatListsEachListenersAddresses(t *testing.T) {
 	}
 }
 
-// TestKcatListsForPeople looks at the output that a person gets.
+// TestKcatListsForPeople checks the output without -J.
 func TestKcatListsForPeople(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	l := p.Via("fred")

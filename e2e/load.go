@@ -17,7 +17,7 @@ import (
 const loadTick = 10 * time.Millisecond
 
 // load is a franz-go producer that writes numbered records until it is stopped,
-// idempotent and with acks=all as franz-go is by itself. A test acts on the
+// idempotent and with acks=all which are franz-go's defaults. A test acts on the
 // cluster meanwhile.
 type load struct {
 	t      *testing.T
@@ -41,7 +41,7 @@ func startLoad(t *testing.T, l listener, topic, prefix string, perSecond, size i
 	t.Helper()
 	p := &load{
 		t: t,
-		// franz-go's own choice stays with one partition for 64 KiB: minutes of small records.
+		// franz-go's default keeps one partition for 64 KiB: minutes of small records.
 		client: newClient(t, l, append([]kgo.Opt{
 			kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
 		}, opts...)...),

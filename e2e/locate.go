@@ -14,9 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// locate says where in a topic's log the missing records are. It tells a record
-// that was acknowledged and never written from one that a consumer passed over,
-// which is the first question about every loss. It asks past kproxy.
+// locate finds the missing records in a topic's log. It distinguishes a record that was
+// acknowledged and never written from one that a consumer skipped, which is the first
+// question about every loss. It asks the brokers directly.
 func (c *cluster) locate(t *testing.T, topic string, missing []string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

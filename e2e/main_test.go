@@ -13,7 +13,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// shared is what the tests of one run share: starting it takes longer than most of them.
+// shared is shared by the tests of one run: starting it takes longer than most of them.
 var shared environment
 
 // environment is one cluster and one build of kproxy.

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// nat forwards connections as the network in front of kproxy would: clients
-// dial an address and a port that kproxy never listens on. On the way it looks
-// for what no client may be told.
+// nat forwards connections as the network in front of kproxy would: clients dial an
+// address and a port that kproxy never listens on. It checks the bytes for names that no
+// client may get.
 type nat struct {
 	t      *testing.T
 	inside string
@@ -20,7 +20,7 @@ type nat struct {
 	conns  sync.WaitGroup
 }
 
-// forward sends what reaches outside to inside until the test ends.
+// forward sends connections to outside on to inside until the test ends.
 func forward(t *testing.T, outside, inside string) {
 	t.Helper()
 	var lc net.ListenConfig
@@ -48,7 +48,7 @@ func (n *nat) accept(ctx context.Context) {
 	}
 }
 
-// serve ends when both directions have, each side's close having been passed on.
+// serve ends when both directions have ended, and each side's close has been passed on.
 func (n *nat) serve(ctx context.Context, client *net.TCPConn) {
 	defer client.Close()
 	var d net.Dialer

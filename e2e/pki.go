@@ -29,7 +29,7 @@ func newPKI(dir string) (k *pki, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	t := nobody{dir}
+	t := noTest{dir}
 	k = &pki{folder: certlab.Folder(dir), authority: certlab.NewAuthority(t, "brokers")}
 	k.ca = k.folder.Write(t, "ca.pem", k.authority.PEM)
 	for id := range brokerCount {
@@ -54,10 +54,10 @@ func (k *pki) properties(id int) map[string]string {
 	return properties
 }
 
-// nobody stands for a test where there is none yet. It panics where a test would
+// noTest stands for a test where there is none yet. It panics where a test would
 // fail.
-type nobody struct{ dir string }
+type noTest struct{ dir string }
 
-func (nobody) Helper()           {}
-func (nobody) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-func (n nobody) TempDir() string { return n.dir }
+func (noTest) Helper()           {}
+func (noTest) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+func (n noTest) TempDir() string { return n.dir }

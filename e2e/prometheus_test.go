@@ -23,9 +23,9 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestPrometheusAgreesWithClients lets a real Prometheus scrape kproxy, and
-// compares its sums with what franz-go clients have counted for themselves:
-// connections, requests by API, and bytes in both directions.
+// TestPrometheusAgreesWithClients lets a real Prometheus scrape kproxy, and compares its
+// sums with the counts of franz-go clients: connections, requests by API, and bytes in
+// both directions.
 func TestPrometheusAgreesWithClients(t *testing.T) {
 	const records = 3000
 	topic := shared.kafka.NewTopic(t, "prometheus", 3)
@@ -38,7 +38,7 @@ func TestPrometheusAgreesWithClients(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	prom := startPrometheus(t, lab.HostPort("127.0.0.1", base+1), admin)
 
-	// Whether kproxy was ready has been tried by clients that count nothing.
+	// The clients that waited for kproxy's start are not counted.
 	eventually(t, 30*time.Second, func() error { return prom.want(t, `sum(kproxy_sessions_active)`, 0) })
 	before := prom.sums(t)
 
@@ -120,7 +120,7 @@ func fetchAll(t *testing.T, client *kgo.Client, topic string) {
 	}
 }
 
-// counts is a franz-go hook that counts what clients do.
+// counts is a franz-go hook that counts clients' requests.
 type counts struct {
 	mu                      sync.Mutex // guards the following
 	connects, written, read int64
@@ -144,14 +144,14 @@ func (c *counts) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, n int, _, _ time
 	c.requests[kmsg.NameForKey(key)]++
 }
 
-// OnBrokerRead counts the bytes of answers.
+// OnBrokerRead counts the bytes of responses.
 func (c *counts) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Duration, _ error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read += int64(n)
 }
 
-// sums are named like those that Prometheus has.
+// sums have the names of Prometheus's.
 func (c *counts) sums() map[string]float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,7 +205,7 @@ func startPrometheus(t *testing.T, address, scraped string) *prometheus {
 	return prom
 }
 
-// sums are what is compared with the clients.
+// sums are the figures that are compared with the clients.
 func (p *prometheus) sums(t *testing.T) map[string]float64 {
 	t.Helper()
 	all := map[string]float64{}
@@ -240,7 +240,7 @@ type sample struct {
 	value  float64
 }
 
-// query asks Prometheus for a vector; nil while it does not answer.
+// query asks Prometheus for a vector; nil while it does not respond.
 func (p *prometheus) query(t *testing.T, query string) []sample {
 	t.Helper()
 	address := "http://" + p.address + "/api/v1/query?query=" + url.QueryEscape(query)

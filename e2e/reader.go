@@ -12,12 +12,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// reader is a franz-go consumer that counts what it reads.
+// reader is a franz-go consumer that counts its records.
 type reader struct {
 	t      *testing.T
 	client *kgo.Client
-	own    *seen                                           // what it has read
-	all    *seen                                           // what it and others have
+	own    *seen                                           // the records that it has read
+	all    *seen                                           // the records that it and others have read
 	polled func(context.Context, *kgo.Client, kgo.Fetches) // called after each poll; may be nil
 
 	done   sync.WaitGroup
@@ -41,8 +41,8 @@ func startReaderThat(t *testing.T, polled func(context.Context, *kgo.Client, kgo
 		t: t,
 		client: newClient(t, l, append([]kgo.Opt{
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			// A drain delivers the answer to a long poll that no client waits for
-			// any more, so each test ends as late as its last poll.
+			// A drain delivers the response to a long poll even if no client waits for
+			// it, so each test ends as late as its last poll.
 			kgo.FetchMaxWait(500 * time.Millisecond),
 		}, opts...)...),
 		own:    newSeen(l.Name),
@@ -74,9 +74,9 @@ func (r *reader) read(ctx context.Context) {
 	}
 }
 
-// isPassing reports whether franz-go tells of an error and tries again by itself.
-// A connection that ends in order before its first answer, as on relearn and in a
-// drain, is an error that it tells; one that cannot be dialled, or is reset, is not.
+// isPassing reports whether franz-go reports an error and retries by itself. It reports a
+// connection that ends in order before its first response, as on relearn and in a drain;
+// it does not report one that cannot be dialled, or is reset.
 func isPassing(err error) bool {
 	_, down := errors.AsType[*kgo.ErrFirstReadEOF](err)
 	_, coordinatorDown := errors.AsType[*kgo.ErrGroupSession](err)

@@ -11,8 +11,8 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestBrokerRestartUnderLoad takes a broker away and brings it back. Its
-// endpoint must lead nowhere meanwhile, and to it again afterwards.
+// TestBrokerRestartUnderLoad stops a broker and restarts it. Its endpoint must lead
+// nowhere meanwhile, and to it again afterwards.
 func TestBrokerRestartUnderLoad(t *testing.T) {
 	tests := []struct {
 		name string
@@ -39,8 +39,8 @@ func TestBrokerRestartUnderLoad(t *testing.T) {
 	}
 }
 
-// TestKproxyRestartUnderLoad restarts kproxy, which then knows no broker: the
-// clients come back to a node's endpoint before anyone has taught it the map.
+// TestKproxyRestartUnderLoad restarts kproxy, which then knows no broker: the clients
+// reconnect to a node's endpoint before kproxy has learned the map.
 func TestKproxyRestartUnderLoad(t *testing.T) {
 	topic := shared.kafka.NewTopic(t, "restart-kproxy", 6)
 	p := startKproxy(t, shared.kafka.byAddress())

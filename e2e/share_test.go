@@ -12,7 +12,7 @@ import (
 )
 
 // TestShareGroup reads with a share group (KIP-932) while leaders move: its two
-// answers, too, name the new leader's address, and not in a tag.
+// responses, too, name the new leader's address, and not in a tag.
 func TestShareGroup(t *testing.T) {
 	const partitions = 6
 	k := shared.kafka
@@ -41,7 +41,7 @@ func TestShareGroup(t *testing.T) {
 	all.WaitForAll(t, time.Minute, topic, want)
 	for _, api := range []kmsg.Key{kmsg.ShareFetch, kmsg.ShareAcknowledge} {
 		if got[api].Load() == 0 {
-			t.Errorf("%s: got no answer", api.Name())
+			t.Errorf("%s: got no response", api.Name())
 		}
 	}
 	if moved == 0 {
@@ -51,8 +51,8 @@ func TestShareGroup(t *testing.T) {
 		len(want), all.Total(), got[kmsg.ShareFetch].Load(), got[kmsg.ShareAcknowledge].Load())
 }
 
-// acknowledgeAtOnce sends ShareAcknowledge requests, where franz-go would let the
-// acknowledgements ride on the next ShareFetch.
+// acknowledgeAtOnce sends ShareAcknowledge requests, where franz-go would send the
+// acknowledgements in the next ShareFetch.
 func acknowledgeAtOnce(ctx context.Context, client *kgo.Client, fetches kgo.Fetches) {
 	fetches.EachRecord(func(r *kgo.Record) { r.Ack(kgo.AckAccept) })
 	_ = client.FlushAcks(ctx) // ends early only with the test

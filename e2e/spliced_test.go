@@ -14,10 +14,10 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// TestLeaderMovesOfSplicedFrames moves leaders every 300 ms under frames that go
-// through the kernel: records of 100 KB, one to a request, and answers of many of
-// them. A load and a reader beside, which reach the brokers directly, have the
-// same leaders move: what a move costs them is what it may cost through kproxy.
+// TestLeaderMovesOfSplicedFrames moves leaders every 300 ms under frames that go through
+// the kernel: records of 100 KB, one to a request, and responses of many of them. A load
+// and a reader beside, which reach the brokers directly, have the same leaders move: a
+// move may cost as much through kproxy as it costs them.
 func TestLeaderMovesOfSplicedFrames(t *testing.T) {
 	const (
 		partitions = 6
@@ -35,7 +35,7 @@ func TestLeaderMovesOfSplicedFrames(t *testing.T) {
 	p := startKproxy(t, shared.kafka.byAddress())
 	bob, direct := p.Via("bob"), listener{Name: "direct", Advertise: advertised(1), told: advertised}
 	past := kgo.Dialer(shared.kafka.dialDirectly)
-	whole := []kgo.Opt{ // or 100 KB of one letter would be nothing
+	whole := []kgo.Opt{ // or 100 KB of one letter would be compressed to nothing
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(size + 10_000),
 	}
 
@@ -81,7 +81,7 @@ func TestLeaderMovesOfSplicedFrames(t *testing.T) {
 	}
 }
 
-// waited is how long at most a share of the records waited for their acknowledgement.
+// waited is the longest wait for an acknowledgement of this share of the records.
 func (p *load) waited(share float64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -32,7 +32,7 @@ type edge struct {
 	files certlab.Folder
 	ca    *certlab.Authority // of kproxy's own certificates
 	caPEM string             // its file
-	hosts string             // a hosts file with all names that clients are told
+	hosts string             // a hosts file with all advertised names
 }
 
 const edgeConfiguration = `
@@ -108,7 +108,7 @@ func (e *edge) renew(t *testing.T) (cert, key string) {
 	return e.files.Pair(t, "edge", e.ca.Issue(t, nil, "story.kproxy.test", "*.story.kproxy.test", "audit.kproxy.test", "*.audit.kproxy.test"))
 }
 
-// bootstrap is what the clients of a cluster are told first.
+// bootstrap is the bootstrap address of a cluster's clients.
 func (e *edge) bootstrap(cluster string) string {
 	return fmt.Sprintf("%s.kproxy.test:%d", cluster, e.port)
 }
@@ -144,8 +144,7 @@ func (e *edge) shown(t *testing.T) *big.Int {
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
 }
 
-// named has a tool resolve names by the hosts file, in a mount namespace of its
-// own.
+// named makes a tool resolve names by the hosts file, in a mount namespace of its own.
 func (e *edge) named(cmd *exec.Cmd) *exec.Cmd {
 	args := append([]string{"unshare", "--map-root-user", "--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, e.hosts, cmd.Path}, cmd.Args[1:]...)
 	cmd.Args = args
@@ -171,9 +170,9 @@ func (e *edge) java(t *testing.T, client javaClient, class, stdin string, args .
 	return runTool(t, e.named(javaCommand(ctx, client, listener{Advertise: e.bootstrap("story")}, class, args...)), strings.NewReader(stdin))
 }
 
-// TestOnePortForAllInTLS has three real brokers, which speak TLS and want a
-// certificate, and a second cluster behind one port, told apart by server names.
-// Every client verifies what it is shown.
+// TestOnePortForAllInTLS has three real brokers, which speak TLS and want a certificate,
+// and a second cluster behind one port, distinguished by server names. Every client
+// verifies the certificate.
 func TestOnePortForAllInTLS(t *testing.T) {
 	const auditTopic = "audit-edge"
 	_, way := startFake(t, auditTopic, 3)
@@ -203,7 +202,7 @@ func TestOnePortForAllInTLS(t *testing.T) {
 		listed := e.kcat(t, cluster, "", "-L").stdout
 		for id := 1; id <= brokerCount; id++ {
 			if name := fmt.Sprintf("b%d.%s.kproxy.test:%d", id, cluster, e.port); !strings.Contains(listed, name) {
-				t.Errorf("%s is not told to clients of %s: %s", name, cluster, listed)
+				t.Errorf("%s is not advertised to clients of %s: %s", name, cluster, listed)
 			}
 		}
 	}
@@ -213,8 +212,8 @@ func TestOnePortForAllInTLS(t *testing.T) {
 	}
 }
 
-// TestCertificateIsReplacedUnderLoad replaces kproxy's certificate, and then puts
-// one in its place that is no good. No request of anybody fails.
+// TestCertificateIsReplacedUnderLoad replaces kproxy's certificate, and then puts an
+// invalid one in its place. No request fails.
 func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 	_, way := startFake(t, "audit-reload", 1)
 	e := startEdge(t, way)
@@ -256,7 +255,7 @@ func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 	e.files.Write(t, "edge.pem", []byte("no certificate"))
 	e.logs(t, "certificates and keys have changed and are no good")
 	if third := e.shown(t); third.Cmp(second) != 0 {
-		t.Error("with a bad file a new client is not shown what was good before")
+		t.Error("with a bad file a new client is not shown the previous certificate")
 	}
 	close(stop)
 	load.Wait()

@@ -26,8 +26,8 @@ type toolReader struct {
 	places map[string]bool
 }
 
-// startToolReader runs a consumer until the test ends. It must read from where
-// it was, or from the beginning, when it is started again.
+// startToolReader runs a consumer until the test ends. When it is restarted, it must read
+// on from its last place, or from the beginning.
 func startToolReader(t *testing.T, all *seen, start func(context.Context) *exec.Cmd) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -39,11 +39,11 @@ func startToolReader(t *testing.T, all *seen, start func(context.Context) *exec.
 	})
 }
 
-// corrupt is in what consumers say of a broker that answers with an error about
-// its own log, or with a piece of it that is no longer there. Kafka's followers
-// meet it too ("Found invalid messages during fetch") and try again; the tools
-// give up. It comes of a log that is truncated while it is read, now and then,
-// when leaders move several times a second on a busy machine.
+// corrupt is in consumers' errors about a broker that responds with an error about its
+// own log, or with a piece of it that is no longer there. Kafka's followers meet it too
+// ("Found invalid messages during fetch") and try again; the tools give up. The cause is
+// a log that is truncated while it is read, which happens now and then when leaders move
+// several times a second on a busy machine.
 var corrupt = []string{"Invalid message", "corrupt", "Corrupt"}
 
 // run ends with its context.

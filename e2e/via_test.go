@@ -22,7 +22,7 @@ type bastion struct {
 	*lab.Process
 	dir  string // of its files
 	port int
-	me   string // who may log in, with the key "client"
+	me   string // the user that may log in, with the key "client"
 }
 
 // startBastion starts an sshd on loopback that forwards for one key and nothing else.
@@ -52,7 +52,7 @@ PasswordAuthentication no
 PermitRootLogin prohibit-password
 AllowTcpForwarding local
 `, b.port, b.file("host"), b.file("authorized")))
-	_ = os.MkdirAll("/run/sshd", 0o755) // Debian's sshd wants it; where it may not be made, it is there
+	_ = os.MkdirAll("/run/sshd", 0o755) // Debian's sshd needs it; if it cannot be made, it exists
 	b.start(t)
 	t.Cleanup(func() {
 		b.Kill()
@@ -108,8 +108,8 @@ func (c connection) loop(t *testing.T, topic, value string) {
 	}
 }
 
-// TestViaSSHD goes through a real sshd: by key, by agent, past a wrong host key, and on
-// when it was away.
+// TestViaSSHD goes through a real sshd: by key, by agent, with a wrong host key, and
+// after its restart.
 func TestViaSSHD(t *testing.T) {
 	b := startBastion(t)
 	topic := shared.kafka.NewTopic(t, "via-ssh", 3)
@@ -176,7 +176,7 @@ func TestViaExec(t *testing.T) {
 	}
 }
 
-// drop ends sshd and everybody whom it serves.
+// drop ends sshd and the processes of its connections.
 func (b *bastion) drop(t *testing.T) {
 	t.Helper()
 	// A session of sshd's is a process of its own, in a session of its own.
@@ -191,7 +191,7 @@ func (b *bastion) drop(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p, err := os.FindProcess(pid); err == nil {
-			_ = p.Kill() // it may be gone with its father
+			_ = p.Kill() // it may have ended with its parent
 		}
 	}
 }

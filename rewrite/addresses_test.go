@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// field is a field of an answer: the API's key, and the path of names.
+// field is a field of a response: the API's key, and the path of names.
 type field struct {
 	key  int16
 	path string
@@ -46,11 +46,11 @@ var rewritten = map[field]bool{
 }
 
 const (
-	kraft   = "a KRaft controller's, which no broker's listener answers with"
+	kraft   = "a KRaft controller's, which no broker's listener returns"
 	member  = "where a member of the group connects from"
 	streams = "application.server of a Streams application (KIP-1071)"
 	acl     = "the pattern of an access rule"
-	notAny  = "says what something is, and holds no address"
+	notAny  = "describes a value, and holds no address"
 )
 
 // leftAlone are the fields that look like an address and stay, with the reason.
@@ -87,10 +87,10 @@ var leftAlone = map[field]string{
 }
 
 // looksLikeAddress matches the names that Kafka's schemas give to addresses.
-// Upper case, so that SupportedFeatures has no port.
+// They begin in upper case, so that SupportedFeatures does not match port.
 var looksLikeAddress = regexp.MustCompile(`Host|Port|Endpoint|Listener|Address|Url|URL|Uri|URI`)
 
-// addressFields walks kmsg's type of one answer.
+// addressFields walks kmsg's type of one response.
 func addressFields(key int16) map[field]bool {
 	found := map[field]bool{}
 	var walk func(t reflect.Type, path string)
@@ -114,7 +114,7 @@ func addressFields(key int16) map[field]bool {
 	return found
 }
 
-// Every field of an answer that looks like an address is rewritten, or stays for
+// Every field of a response that looks like an address is rewritten, or stays for
 // a reason. A new release of kmsg that brings one fails here.
 func TestEveryAddressIsRewrittenOrLeftAlone(t *testing.T) {
 	found := map[field]bool{}
@@ -142,8 +142,8 @@ func TestEveryAddressIsRewrittenOrLeftAlone(t *testing.T) {
 	}
 }
 
-// docTables reads the rows of the package comment by heading: key, name, and
-// what else the row says.
+// docTables reads the rows of the package comment by heading: key, name, and the rest of
+// the row.
 func docTables(t *testing.T) map[string]map[int16][]string {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments|parser.PackageClauseOnly)
@@ -174,14 +174,14 @@ func docTables(t *testing.T) map[string]map[int16][]string {
 	return tables
 }
 
-// The tables of the package comment say what the code does.
+// The tables of the package comment agree with the code.
 func TestDocNamesEveryAnswer(t *testing.T) {
 	tables := docTables(t)
-	rewrites, stays := tables["Which answers carry a broker's address"], tables["Which fields look like an address and stay"]
+	rewrites, stays := tables["Which responses carry a broker's address"], tables["Which fields look like an address and stay"]
 	for _, api := range Supported() {
 		row := rewrites[api.Key]
 		if row == nil {
-			t.Errorf("doc.go lists no %s (key %d) among the answers that change", api.Name, api.Key)
+			t.Errorf("doc.go lists no %s (key %d) among the responses that change", api.Name, api.Key)
 			continue
 		}
 		for i, treatment := range []string{Head: "Head", Whole: "Whole", Walk: "Walk", Settings: "Settings"} {
@@ -224,7 +224,7 @@ func checkDocRow(t *testing.T, heading string, key int16, name string) {
 	}
 }
 
-// Whatever else happens to an answer, no broker's name gets through it.
+// No broker's name passes, whatever else happens to a response.
 func TestNoAddressPasses(t *testing.T) {
 	g := newGenerator(7)
 	r := telling("proxy.example")
@@ -247,7 +247,7 @@ func TestNoAddressPasses(t *testing.T) {
 	}
 }
 
-// rewriteAll rewrites a payload by whatever treatment it has.
+// rewriteAll rewrites a payload by its treatment.
 func rewriteAll(tb testing.TB, r *Rewriter, key, version int16, payload []byte, fixed bool) []byte {
 	tb.Helper()
 	switch TreatmentOf(key, version) {

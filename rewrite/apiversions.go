@@ -16,22 +16,22 @@ const (
 
 // apiVersions rewrites ApiVersions v0-5.
 //
-// The response header is never flexible, so that a client can read it before it
-// knows what the broker speaks (KIP-511). The maximum of an API that is parsed
-// here is lowered to what is understood, in place. An API of which no version is
-// understood is left out, and so are those that this build does not know, and those
-// that Hidden names. Minimums stay: Kafka 4 says Produce 0 although it takes 3 and
-// later, because librdkafka switches compression off otherwise (KAFKA-18659).
+// The response header is never flexible, so that a client can read it before it knows the
+// broker's versions (KIP-511). The maximum of an API that is parsed here is lowered to
+// the newest known version, in place. An API of which no version is understood is left
+// out, and so are those that this build does not know, and those that Hidden names.
+// Minimums stay: Kafka 4 says Produce 0 although it takes 3 and later, because librdkafka
+// disables compression otherwise (KAFKA-18659).
 //
-// An API that is refused stays, at the versions that a response can refuse. Clients
-// infer from the list what a broker can do: librdkafka reads no record in the format
-// of Kafka 0.11 where Produce v3 is not offered, although it does not ask for it.
+// An API that is refused stays, at the versions that a response can refuse. Clients infer
+// a broker's features from the list: librdkafka reads no record in the format of Kafka
+// 0.11 where Produce v3 is not offered, although it does not ask for it.
 //
 // Everything else, finalized features included, goes byte for byte.
 func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, error) {
 	rd := wire.NewReader(payload)
 	if code := rd.Int16(); rd.Err() == nil && code == kerr.UnsupportedVersion.Code {
-		return payload, Notes{}, nil // in the layout of v0 whatever was asked; the client asks again
+		return payload, Notes{}, nil // in the layout of v0 whatever version was asked for; the client asks again
 	}
 	flexible := version >= 3
 	n := rd.ArrayLen(flexible)
@@ -55,7 +55,7 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		isRefused := r.Refused != nil && r.Refused(key)
 		limit, ok := r.limit(key, low, high, isRefused)
 		if !ok {
-			if !isRefused { // no client misses what it may not use
+			if !isRefused { // no client needs an API that it may not use
 				notes.Hidden = append(notes.Hidden, key)
 			}
 			continue
@@ -75,7 +75,7 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 	}
 	rest := payload[rd.Offset():]
 	// Clients of transaction.version 2 leave AddPartitionsToTxn to Produce
-	// v12 (KIP-890); what later ones leave to which version is not known.
+	// v12 (KIP-890); the versions that later ones need are not known.
 	notes.TxnLowered = lowered && flexible && transactionVersion(rest) > 2
 	return append(append(front, out...), rest...), notes, nil
 }
@@ -93,12 +93,12 @@ func (r *Rewriter) limit(key, low, high int16, isRefused bool) (limit int16, ok 
 	return high, r.UnknownAPIs || Known(key)
 }
 
-// tagFinalizedFeatures is the number of the tag with the features that the
-// cluster has switched on (KIP-584).
+// tagFinalizedFeatures is the number of the tag with the cluster's finalized features
+// (KIP-584).
 const tagFinalizedFeatures = 2
 
-// transactionVersion returns the level at which an ApiVersions answer finalizes
-// transaction.version, or 0. rest is what follows the entries.
+// transactionVersion returns the level at which an ApiVersions response finalizes
+// transaction.version, or 0. rest are the bytes after the entries.
 func transactionVersion(rest []byte) int16 {
 	rd := wire.NewReader(rest)
 	rd.Int32() // throttle time
@@ -120,16 +120,16 @@ func transactionVersion(rest []byte) int16 {
 	return 0
 }
 
-// AnswersAPIVersions reports whether an ApiVersions request of this version has
-// to be answered by the proxy, because the broker might know a layout that is
-// not understood here. AppendUnsupportedAPIVersions is that answer.
+// AnswersAPIVersions reports whether the proxy has to respond to an ApiVersions request
+// of this version itself, because the broker might know a layout that is not understood
+// here. AppendUnsupportedAPIVersions makes that response.
 func AnswersAPIVersions(key, version int16) bool {
 	return key == kmsg.ApiVersions.Int16() && (version < 0 || version > apiVersionsMax)
 }
 
-// AppendUnsupportedAPIVersions appends the payload of the answer that says which
-// versions of ApiVersions are understood: UNSUPPORTED_VERSION in the layout of
-// v0, with one entry for ApiVersions itself (KIP-511). Clients ask again.
+// AppendUnsupportedAPIVersions appends the payload of the response with the supported
+// versions of ApiVersions: UNSUPPORTED_VERSION in the layout of v0, with one entry for
+// ApiVersions itself (KIP-511). Clients ask again.
 func AppendUnsupportedAPIVersions(dst []byte) []byte {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.ErrorCode = kerr.UnsupportedVersion.Code

@@ -11,10 +11,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// api is an entry of an ApiVersions answer.
+// api is an entry of an ApiVersions response.
 type api struct{ key, low, high int16 }
 
-// apiAnswer is an answer with features, and tags wherever there can be some.
+// apiAnswer is a response with features, and tags in every possible place.
 func apiAnswer(version int16, apis ...api) *kmsg.ApiVersionsResponse {
 	resp := newResponse(18, version).(*kmsg.ApiVersionsResponse)
 	for i, a := range apis {
@@ -36,7 +36,7 @@ func apiAnswer(version int16, apis ...api) *kmsg.ApiVersionsResponse {
 }
 
 // Every API that is parsed is shown at the newest version understood; all other
-// bytes stay, so that the answer keeps its length.
+// bytes stay, so that the response keeps its length.
 func TestApiVersionsLowersInPlace(t *testing.T) {
 	newer := []api{
 		{0, 0, 14},
@@ -122,16 +122,15 @@ func TestApiVersionsHides(t *testing.T) {
 				t.Errorf("v%d, unknown %t:\ngot  % x\nwant % x", version, c.unknown, out, want)
 			}
 			if !bytes.Equal(payload, untouched) {
-				t.Errorf("v%d: what came in was changed", version)
+				t.Errorf("v%d: the input was changed", version)
 			}
 		}
 	}
 }
 
 // An API that a listener refuses stays, at the versions that a response can refuse:
-// librdkafka takes its own record format from Produce's. Its minimum stays as the
-// broker says. Without such a version it is left out, and no note says so: nothing
-// is missing that a newer build would bring.
+// librdkafka takes its own record format from Produce's. Its minimum stays the broker's.
+// Without such a version it is left out, without a note: a newer build would not add it.
 func TestApiVersionsShowsWhatIsRefused(t *testing.T) {
 	refused := map[int16]bool{0: true, 2: true, 22: true, 38: true, 43: true, 58: true}
 	r := &Rewriter{
@@ -155,7 +154,7 @@ func TestApiVersionsShowsWhatIsRefused(t *testing.T) {
 	}
 }
 
-// What is lowered for a client that may not produce harms no transaction.
+// Lowering a version for a client that may not produce harms no transaction.
 func TestApiVersionsTxnNotLoweredWhereProduceIsRefused(t *testing.T) {
 	resp := apiAnswer(4, api{0, 0, 14})
 	resp.FinalizedFeatures[1].MaxVersionLevel = 3
@@ -165,8 +164,7 @@ func TestApiVersionsTxnNotLoweredWhereProduceIsRefused(t *testing.T) {
 	}
 }
 
-// Of so many entries that their count takes two bytes, so few are left that it
-// takes one.
+// The count of entries takes two bytes before and one after.
 func TestApiVersionsCountShrinks(t *testing.T) {
 	var many []api
 	for i := range int16(200) {
@@ -184,8 +182,8 @@ func TestApiVersionsCountShrinks(t *testing.T) {
 	}
 }
 
-// A broker that does not know the version asked for answers in the layout of v0,
-// newer ones with an entry that says what they know (KIP-511).
+// A broker that does not know the requested version responds in the layout of v0,
+// newer ones with an entry of their own versions (KIP-511).
 func TestApiVersionsUnsupportedVersion(t *testing.T) {
 	for asked := range int16(apiVersionsMax + 1) {
 		for _, payload := range [][]byte{
@@ -229,7 +227,7 @@ func TestApiVersionsNullStaysNull(t *testing.T) {
 	}
 }
 
-// Entries cut short are an error; what follows them is not looked at.
+// Entries cut short are an error; the bytes after them are not examined.
 func TestApiVersionsTruncated(t *testing.T) {
 	for version := range int16(apiVersionsMax + 1) {
 		apis := []api{{0, 0, 20}, {3, 0, 13}, {1, 0, 3}}
@@ -253,8 +251,8 @@ func TestApiVersionsTruncated(t *testing.T) {
 	}
 }
 
-// Clients of transaction.version 2 need Produce v12, which is understood. What
-// clients of a later one need may have been lowered: that must be said.
+// Clients of transaction.version 2 need Produce v12, which is understood. APIs that
+// clients of a later one need may have been lowered: Notes must say so.
 func TestApiVersionsTxnLowered(t *testing.T) {
 	for _, c := range []struct {
 		version, produce, level int16
@@ -291,7 +289,7 @@ func TestApiVersionsTxnLowered(t *testing.T) {
 	}
 }
 
-// Broken features say nothing, take no time, and pass.
+// Broken features are ignored, take no time, and pass.
 func TestApiVersionsBrokenFeatures(t *testing.T) {
 	front := "\x00\x00\x02\x00\x00\x00\x00\x00\x0e\x00" + "\x00\x00\x00\x00" // Produce 0 to 14, throttle time
 	for _, tags := range []string{
@@ -306,7 +304,7 @@ func TestApiVersionsBrokenFeatures(t *testing.T) {
 	}
 }
 
-// The answer of the proxy's own is one that every client knows from brokers.
+// The proxy's own response equals that of brokers.
 func TestAppendUnsupportedAPIVersions(t *testing.T) {
 	got := AppendUnsupportedAPIVersions([]byte("before"))
 	want := binary.BigEndian.AppendUint16([]byte("before\x00\x23\x00\x00\x00\x01\x00\x12\x00\x00"), apiVersionsMax)
@@ -327,7 +325,7 @@ func TestAnswersAPIVersions(t *testing.T) {
 			t.Errorf("v%d: got %t, want %t", version, got, want)
 		}
 		if AnswersAPIVersions(3, version) || AnswersAPIVersions(10001, version) {
-			t.Errorf("v%d: the proxy answers for another API", version)
+			t.Errorf("v%d: the proxy responds for another API", version)
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// fetchOf is a Fetch answer with as many partitions, of as many bytes of
+// fetchOf is a Fetch response with this number of partitions, of this many bytes of
 // records each.
 func fetchOf(partitions, records int) *kmsg.FetchResponse {
 	resp := newResponse(kmsg.Fetch.Int16(), 18).(*kmsg.FetchResponse)
@@ -21,8 +21,8 @@ func fetchOf(partitions, records int) *kmsg.FetchResponse {
 	return resp
 }
 
-// The Walker sees every byte of every answer that carries records. It is fed as
-// a connection feeds it: a buffer of 16 KiB, and records passed beyond it.
+// The Walker sees every byte of every response that carries records. It gets the bytes as
+// from a connection: a buffer of 16 KiB, and records passed beyond it.
 func BenchmarkWalker(b *testing.B) {
 	const buffer = 16 << 10
 	for _, c := range []struct {

@@ -6,9 +6,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Each request is asked whether its header is flexible, each answer how it is
-// treated: the first entries of the table, the last, and APIs that it does not
-// have.
+// Each request needs a lookup of its header's flexibility, each response one of its
+// treatment: the first entries of the table, the last, and unknown APIs.
 func BenchmarkLookups(b *testing.B) {
 	for _, c := range []struct {
 		name         string
@@ -37,8 +36,8 @@ func BenchmarkLookups(b *testing.B) {
 	}
 }
 
-// An answer to Produce is as small as its topics' names: most of what a walk of it
-// costs is the start.
+// A response to Produce is as small as its topics' names: most of the cost of a walk is
+// the start.
 func BenchmarkWalkerProduce(b *testing.B) {
 	for _, c := range []struct {
 		name       string

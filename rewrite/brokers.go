@@ -7,15 +7,14 @@ import (
 	"kproxy/internal/wire"
 )
 
-// brokerList is an array of brokers on the wire: node id, host, port, and what
-// follows, which is kept as it is. Metadata begins with one, and leader hints
-// are one.
+// brokerList is an array of brokers on the wire: node id, host, port, and further fields,
+// which are kept unchanged. Metadata begins with one, and leader hints are one.
 type brokerList struct {
 	brokers []Broker
-	rests   [][]byte // rests[i] is what follows the port of brokers[i]: rack, tags
+	rests   [][]byte // rests[i] has the fields after the port of brokers[i]: rack, tags
 }
 
-// brokerShape is what versions change in the array.
+// brokerShape is the version's form of the array.
 type brokerShape struct {
 	compact bool // lengths are compact, and every element ends in tags
 	rack    bool // a nullable rack follows the port
@@ -42,7 +41,7 @@ func readBrokers(rd *wire.Reader, shape brokerShape) brokerList {
 	return l
 }
 
-// readRest takes what follows an element's port, and returns its bytes.
+// readRest takes the fields after an element's port, and returns their bytes.
 func readRest(rd *wire.Reader, shape brokerShape) []byte {
 	ahead := *rd
 	if shape.rack {

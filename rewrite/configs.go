@@ -12,7 +12,7 @@ import (
 
 // addressConfigs are the brokers' settings whose values are addresses of brokers,
 // controllers or ZooKeeper, in any release since 2.2. Clients at a listener of the
-// proxy's cannot use them, and need not learn of them.
+// proxy's cannot use them, and do not need them.
 var addressConfigs = map[string]bool{
 	"listeners":                           true,
 	"advertised.listeners":                true,
@@ -50,13 +50,13 @@ func holdsAddress(name []byte) bool {
 	return false
 }
 
-// Configs goes through a DescribeConfigs response, and withholds the values of
-// settings that hold addresses, as brokers withhold passwords: the entry stays,
-// is marked as sensitive, and has no value. That goes for the values of its
-// synonyms too. Documentation stays, which is a text of Kafka's.
+// Configs goes through a DescribeConfigs response, and withholds the values of settings
+// that hold addresses, as brokers withhold passwords: the entry stays, is marked as
+// sensitive, and has no value. The values of its synonyms are withheld, too.
+// Documentation stays: it is Kafka's own text.
 //
-// A response for thousands of topics has many megabytes, and those of brokers can
-// stand anywhere in it. So it is gone through structure by structure:
+// A response for thousands of topics has many megabytes, and settings of brokers can be
+// anywhere in it. So it is read structure by structure:
 //
 //	c.Start(version, size of the payload, fixed)
 //	for !c.Done() {
@@ -83,7 +83,7 @@ type Configs struct {
 	begun     bool
 	left      int // bytes of the response that were not taken
 	resources int // that were not begun
-	settings  int // of the resource that was begun last
+	settings  int // of the current resource
 }
 
 // Start begins a response. payload is how many bytes its frame has behind the
@@ -102,10 +102,10 @@ func (c *Configs) Left() int { return c.left }
 // has one.
 const withheld = '*'
 
-// Next takes the structures at the front of b, the response's bytes from the first
-// that was not taken. b may end anywhere, and may reach beyond the response. It
-// returns how many bytes they have, and what to send instead; nil: they stay as
-// they are. wire.ErrShort asks for more bytes.
+// Next takes the structures at the front of b, the response's bytes from the first that
+// was not taken. b may end anywhere, and may reach beyond the response. It returns how
+// many bytes they have, and the bytes to send instead; nil: they are unchanged.
+// wire.ErrShort asks for more bytes.
 func (c *Configs) Next(b []byte) (n int, out []byte, err error) {
 	b = b[:min(len(b), c.left)]
 	for !c.Done() {
@@ -119,7 +119,7 @@ func (c *Configs) Next(b []byte) (n int, out []byte, err error) {
 			break // the next call says it
 		}
 		if changed != nil && n > 0 {
-			break // what stays is forwarded first
+			break // unchanged bytes are forwarded first
 		}
 		*c = after
 		c.left -= rd.Offset()
@@ -131,8 +131,8 @@ func (c *Configs) Next(b []byte) (n int, out []byte, err error) {
 	return n, nil, nil
 }
 
-// malformedAtEnd tells bytes that have not arrived from bytes that never will:
-// have is all that is left of a response that ends inside a structure.
+// malformedAtEnd distinguishes a structure that has not arrived from one that never will:
+// then have is the whole rest of the response.
 func (c *Configs) malformedAtEnd(err error, have int) error {
 	if errors.Is(err, wire.ErrShort) && have == c.left {
 		err = fmt.Errorf("%w: it ends inside a setting", wire.ErrMalformed)
@@ -140,8 +140,8 @@ func (c *Configs) malformedAtEnd(err error, have int) error {
 	return parseError(kmsg.DescribeConfigs.Int16(), c.version, err)
 }
 
-// take reads one structure at the start of b: what is in front of the resources,
-// or of a resource's settings, or a setting. It returns what is to be sent instead.
+// take reads one structure at the start of b: the fields before the resources, or before
+// a resource's settings, or a setting. It returns the bytes to send instead.
 func (c *Configs) take(rd *wire.Reader, b []byte) (changed []byte) {
 	switch {
 	case !c.begun:
@@ -178,7 +178,7 @@ func (c *Configs) tags(rd *wire.Reader) {
 	}
 }
 
-// span is where a value lies, its length included.
+// span is the position of a value, its length included.
 type span struct{ at, end int }
 
 // setting reads a setting at the start of b, and returns it without its values if
@@ -239,7 +239,8 @@ func (c *Configs) without(b []byte, spans []span, sensitive int) []byte {
 	return append(out, b[from:]...)
 }
 
-// appendNull appends a string that is null. It is not longer than the length of any.
+// appendNull appends a string that is null. It is not longer than any string's length
+// field.
 func (c *Configs) appendNull(dst []byte) []byte {
 	if c.flexible() {
 		return append(dst, 0)
@@ -247,7 +248,7 @@ func (c *Configs) appendNull(dst []byte) []byte {
 	return append(dst, 0xff, 0xff)
 }
 
-// describeConfigs is Configs for a response that is there as a whole.
+// describeConfigs is Configs for a complete response.
 func describeConfigs(version int16, payload []byte) ([]byte, Notes, error) {
 	var c Configs
 	c.Start(version, len(payload), false)

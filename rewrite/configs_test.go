@@ -30,8 +30,8 @@ var noAddresses = []string{
 
 const secretAddress = "PLAINTEXT://" + leaked + "0.vpc.invalid:9092"
 
-// described is a response about a broker, a topic, a broker that is not there, and
-// another broker, with these settings, and tags wherever there can be some.
+// described is a response about a broker, a topic, an unknown broker, and another broker,
+// with these settings, and tags in every possible place.
 func described(version int16, names ...string) *kmsg.DescribeConfigsResponse {
 	resp := newResponse(32, version).(*kmsg.DescribeConfigsResponse)
 	resp.ThrottleMillis = 7
@@ -72,7 +72,7 @@ func config(name, value string) kmsg.DescribeConfigsResponseResourceConfig {
 	return c
 }
 
-// withoutAddresses is what a client is to hear of a response.
+// withoutAddresses is the response that a client is to get.
 func withoutAddresses(resp *kmsg.DescribeConfigsResponse, fixed bool) *kmsg.DescribeConfigsResponse {
 	var hidden *string
 	if fixed {
@@ -93,8 +93,7 @@ func withoutAddresses(resp *kmsg.DescribeConfigsResponse, fixed bool) *kmsg.Desc
 	return resp
 }
 
-// configsOf has Configs go through a response of which piece bytes more are there
-// at each turn.
+// configsOf passes a response to Configs of which piece more bytes arrive at each turn.
 func configsOf(tb testing.TB, version int16, payload []byte, fixed bool, piece int) []byte {
 	tb.Helper()
 	out, err := tryConfigs(version, payload, fixed, piece)
@@ -154,13 +153,13 @@ func TestConfigs(t *testing.T) {
 				t.Errorf("v%d: got %q, %+v, %v, want %q", version, head(out), notes, err, head(want))
 			}
 			if !bytes.Equal(payload, untouched) {
-				t.Errorf("v%d: what came in was changed", version)
+				t.Errorf("v%d: the input was changed", version)
 			}
 		}
 	}
 }
 
-// What holds no address stays, null lists and null values too.
+// Values without an address stay, null lists and null values too.
 func TestConfigsWithoutAddresses(t *testing.T) {
 	for version := range int16(5) {
 		resp := newResponse(32, version).(*kmsg.DescribeConfigsResponse)
@@ -175,12 +174,12 @@ func TestConfigsWithoutAddresses(t *testing.T) {
 	}
 }
 
-// A response that ends early is an error, and none that asks for more.
+// A response that ends early is an error, and not ErrShort.
 func TestConfigsTruncated(t *testing.T) {
 	for version := range int16(5) {
 		payload := encode(described(version, "listeners", "x"), []byte{0})
 		end := len(payload)
-		if version == 4 { // tags of the whole are not looked at
+		if version == 4 { // tags of the whole are not examined
 			end -= len(encode(newResponse(32, 4), nil)) - 4 - 1
 			end -= len("\x1e\x06thirty")
 		}
@@ -192,7 +191,7 @@ func TestConfigsTruncated(t *testing.T) {
 	}
 }
 
-// Counts that the bytes behind them cannot have take no time and no memory.
+// Counts that are too large for the bytes behind them take no time and no memory.
 func TestConfigsBelieveNoCount(t *testing.T) {
 	for version, payload := range map[int16]string{
 		0: "\x00\x00\x00\x00\x7f\xff\xff\xff",

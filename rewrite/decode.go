@@ -8,13 +8,13 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Decode reads a response into resp, whose version must be set. payload is the
-// frame behind the correlation id. It is the one place where kmsg decodes what a
-// peer sent: kmsg trusts counts, and tries four billion times where a count says
-// so, or allocates a structure for each byte that is left. So a reader that
-// trusts none goes over the payload first.
+// Decode reads a response into resp, whose version must be set. payload is the frame
+// behind the correlation id. It is the one place where kmsg decodes a peer's bytes: kmsg
+// trusts counts, and tries four billion times where a count says so, or allocates a
+// structure for each remaining byte. So a reader that trusts no count reads the payload
+// first.
 //
-// It serves kproxy's own questions and the responses with treatment Whole. An API
+// It serves kproxy's own requests and the responses with treatment Whole. An API
 // or a version that has no such reader here is an error.
 func Decode(resp kmsg.Response, payload []byte) error {
 	key, version := resp.Key(), resp.GetVersion()
@@ -31,7 +31,7 @@ func Decode(resp kmsg.Response, payload []byte) error {
 	return nil
 }
 
-// inspectors go over the responses that have no layout: those without tags, and
+// inspectors check the responses that have no layout: those without tags, and
 // those with arrays inside of tags. Each reads a body to its end.
 var inspectors = map[int16]struct {
 	newest int16 // version that is understood
@@ -45,7 +45,7 @@ var inspectors = map[int16]struct {
 	kmsg.FindCoordinator.Int16(): {2, inspectFindCoordinator},
 }
 
-// inspect goes over a response by its inspector.
+// inspect checks a response by its inspector.
 func inspect(key, version int16, payload []byte) error {
 	inspector, ok := inspectors[key]
 	if !ok || version < 0 || version > inspector.newest {
@@ -63,7 +63,7 @@ func inspect(key, version int16, payload []byte) error {
 	}
 }
 
-// each calls read for every element of the array that comes next.
+// each calls read for every element of the next array.
 func each(r *wire.Reader, compact bool, read func()) {
 	for n := r.ArrayLen(compact); n > 0 && r.Err() == nil; n-- {
 		read()

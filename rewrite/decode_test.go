@@ -35,7 +35,7 @@ func decodable() (all []answer) {
 	return all
 }
 
-// What kmsg writes is decoded, and to the same response.
+// A response that kmsg writes is decoded to the same response.
 func TestDecodeReadsWhatKmsgWrites(t *testing.T) {
 	g := newGenerator(1)
 	for _, a := range decodable() {
@@ -50,7 +50,7 @@ func TestDecodeReadsWhatKmsgWrites(t *testing.T) {
 	}
 }
 
-// A count that is a lie costs nothing, wherever it stands.
+// A false count costs nothing, wherever it is.
 func TestDecodeTrustsNoCount(t *testing.T) {
 	g := newGenerator(2)
 	for _, a := range decodable() {
@@ -84,8 +84,8 @@ func TestDecodeRefusesByName(t *testing.T) {
 	}
 }
 
-// FuzzDecode holds that whatever Decode takes, kmsg decodes alike, and that what
-// kmsg would have written so is taken.
+// FuzzDecode checks that kmsg decodes every payload alike that Decode accepts, and that
+// Decode accepts every payload that kmsg would have written.
 func FuzzDecode(f *testing.F) {
 	g := newGenerator(3)
 	g.plain = true
@@ -107,11 +107,11 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Decode is the one caller of kmsg's ReadFrom on what a peer sent.
+// Decode is the one caller of kmsg's ReadFrom on a peer's bytes.
 func TestOnlyDecodeLetsKmsgRead(t *testing.T) {
 	allowed := map[string]bool{
 		"rewrite/decode.go":  true,
-		"rewrite/refusal.go": true, // reads what it has just written itself
+		"rewrite/refusal.go": true, // reads bytes that it has just written itself
 	}
 	var found int
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
@@ -120,7 +120,7 @@ func TestOnlyDecodeLetsKmsgRead(t *testing.T) {
 		}
 		name := filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
 		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != ".." || name == "e2e" || name == "bench" || name == "vendor") {
-			return filepath.SkipDir // these are no part of the product
+			return filepath.SkipDir // these are not part of the product
 		}
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return nil

@@ -12,10 +12,9 @@ const endpointTypeBrokers = 1
 
 // describeCluster rewrites DescribeCluster v0-2.
 //
-// An answer that lists controllers can only come from a controller's listener.
-// Their ids may equal brokers' ids and mean other ports, so none of them can be
-// told: the client gets the error that a broker's listener gives to the same
-// question.
+// A response that lists controllers can only come from a controller's listener. Their ids
+// may equal brokers' ids and mean other ports, so no controller can be passed on: the
+// client gets the error that a broker's listener gives to the same request.
 func (r *Rewriter) describeCluster(version int16, payload []byte) ([]byte, Notes, error) {
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.Version = version

@@ -12,8 +12,8 @@ import (
 
 const describeClusterMax = 2
 
-// cluster is an answer that names brokers, every third one fenced, with tags
-// wherever there can be some.
+// cluster is a response that names brokers, every third one fenced, with tags in every
+// possible place.
 func cluster(version int16, brokers ...Broker) *kmsg.DescribeClusterResponse {
 	resp := newResponse(60, version).(*kmsg.DescribeClusterResponse)
 	resp.ThrottleMillis = 5
@@ -80,8 +80,7 @@ func TestDescribeClusterTellsTranslate(t *testing.T) {
 	}
 }
 
-// Fenced brokers (v2) come with the answer's other brokers, and say what they
-// are.
+// Fenced brokers (v2) come with the response's other brokers, and are marked.
 func TestDescribeClusterFenced(t *testing.T) {
 	payload := encode(cluster(2, someBrokers(3)...), []byte{0})
 	out, _, err := telling("proxy.example").Whole(60, 2, payload)
@@ -95,7 +94,7 @@ func TestDescribeClusterFenced(t *testing.T) {
 	}
 }
 
-// An answer that lists controllers is none of a broker's listener.
+// A response that lists controllers does not come from a broker's listener.
 func TestDescribeClusterOfControllers(t *testing.T) {
 	for version := int16(1); version <= describeClusterMax; version++ {
 		for _, endpointType := range []int8{2, 0, -1, 3} {
@@ -125,7 +124,7 @@ func TestDescribeClusterNamesNobody(t *testing.T) {
 			payload := encode(resp, headerTags)
 			out, notes, err := untouchable(t).Whole(60, version, payload)
 			if err != nil || notes.Named != 0 || !same(out, payload) {
-				t.Errorf("v%d: got %q, %+v, %v, want what came in", version, out, notes, err)
+				t.Errorf("v%d: got %q, %+v, %v, want the input", version, out, notes, err)
 			}
 		}
 	}

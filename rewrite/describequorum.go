@@ -3,8 +3,8 @@ package rewrite
 import "github.com/twmb/franz-go/pkg/kmsg"
 
 // describeQuorum rewrites DescribeQuorum v0-2. From v2 on it has the addresses of
-// controllers, which clients at a broker's listener do not dial, and which no
-// endpoint of the proxy's leads to. The nodes stay, without them.
+// controllers, which clients at a broker's listener do not dial, and for which the proxy
+// has no endpoint. The nodes stay, without addresses.
 func describeQuorum(version int16, payload []byte) ([]byte, Notes, error) {
 	if version < 2 {
 		return payload, Notes{}, nil

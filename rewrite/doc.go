@@ -1,13 +1,13 @@
-// Package rewrite says what changes in a Kafka answer on its way to a client:
-// the addresses of brokers, and the list of APIs. Bytes in, bytes out: it has no
-// socket, clock, goroutine or logger, and what it cannot parse it returns as an
-// error, on which the caller closes the connection.
+// Package rewrite changes Kafka responses on their way to a client: the addresses of
+// brokers, and the list of APIs. Bytes in, bytes out: it has no socket, clock, goroutine
+// or logger. Bytes that it cannot parse are an error, on which the caller closes the
+// connection.
 //
-// The two types to know are [Rewriter], which changes answers, and [Walker],
-// which finds the one place in a large answer where an address can be, while
+// The two types to know are [Rewriter], which changes responses, and [Walker],
+// which finds the one place in a large response where an address can be, while
 // the rest of it goes by:
 //
-//	broker ──answer──▶ TreatmentOf(key, version)
+//	broker ─response─▶ TreatmentOf(key, version)
 //	                     Opaque ─────────────────────────────────────▶ client
 //	                     Head    Rewriter.Head: the brokers in front;
 //	                             the topics behind them go as they are ▶
@@ -20,9 +20,9 @@
 // The caller's [Translate] replaces the addresses: it gets the brokers that the response
 // names, and sets the addresses that the client gets instead.
 //
-// # Which answers carry a broker's address
+// # Which responses carry a broker's address
 //
-// Seven do, that clients dial; key and name, where, and how it is treated:
+// Seven have addresses that clients dial; key and name, place, and treatment:
 //
 //	 0 Produce           tag NodeEndpoints, last in the frame (KIP-951)   Walk, flexible versions
 //	 1 Fetch             tag NodeEndpoints, last in the frame (KIP-951)   Walk, flexible versions
@@ -36,15 +36,14 @@
 // write it in every flexible version, and librdkafka follows it there, so every
 // flexible version is walked.
 //
-// Two more have addresses that clients are shown, and do not dial. They lose them:
+// Two more have addresses that clients do not dial. These are removed:
 //
 //	32 DescribeConfigs   values of listeners, advertised.listeners, controller.quorum.voters,
-//	                     controller.quorum.bootstrap.servers, zookeeper.connect, of what
-//	                     preceded them, of what ends so, and of their synonyms: null and
+//	                     controller.quorum.bootstrap.servers, zookeeper.connect, of their predecessors, of names with such an end, and of their synonyms: null and
 //	                     sensitive, or overwritten where the length is fixed  Settings
 //	55 DescribeQuorum    Listeners of controllers, from v2 on: none       Whole
 //
-// One more answer changes, although it holds no address:
+// One more response changes, although it holds no address:
 //
 //	18 ApiVersions       APIs that kproxy must understand are lowered to
 //	                     the newest version that it does                  Whole
@@ -64,8 +63,8 @@
 //	88 StreamsGroupHeartbeat   UserEndpoint: application.server of Streams applications (KIP-1071)
 //	89 StreamsGroupDescribe    ClientHost and UserEndpoint of members
 //
-// Texts are not looked into: error messages, racks, the documentation of settings,
-// tags that this build does not know, what clients keep at brokers for each other.
+// Texts are not examined: error messages, racks, the documentation of settings,
+// tags that this build does not know, data that clients keep at brokers for each other.
 //
 // A test walks kmsg's types and fails when a field that looks like an address
 // is in neither table.

@@ -64,7 +64,7 @@ func ExampleRewriter_Head_short() {
 	// Output: true
 }
 
-// TreatmentOf says what has to be done with a response before any byte of it is read.
+// TreatmentOf returns the treatment of a response before any byte of it is read.
 func ExampleTreatmentOf() {
 	for _, api := range []struct{ key, version int16 }{{3, 12}, {1, 17}, {12, 4}} {
 		fmt.Println(kmsg.NameForKey(api.key), rewrite.TreatmentOf(api.key, api.version))

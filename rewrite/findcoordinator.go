@@ -35,15 +35,15 @@ func (r *Rewriter) findCoordinator(version int16, payload []byte) ([]byte, Notes
 	return resp.AppendTo(append(make([]byte, 0, len(payload)), header...)), notes, nil
 }
 
-// coordinator points at the fields of one coordinator, wherever the version
-// has them.
+// coordinator points at the fields of one coordinator, which lie in different places by
+// version.
 type coordinator struct {
 	errorCode  *int16
 	node, port *int32
 	host       *string
 }
 
-// coordinatorsOf returns the coordinators that the answer really names.
+// coordinatorsOf returns the coordinators that the response really names.
 func coordinatorsOf(resp *kmsg.FindCoordinatorResponse) []coordinator {
 	var all []coordinator
 	if resp.Version <= 3 {
@@ -63,7 +63,7 @@ func coordinatorsOf(resp *kmsg.FindCoordinatorResponse) []coordinator {
 	return named
 }
 
-// tell writes what the client is to hear of b.
+// tell writes the host and port of b that the client is to get.
 func (c coordinator) tell(b Broker) {
 	if b.Drop {
 		*c.errorCode = kerr.CoordinatorNotAvailable.Code

@@ -11,7 +11,7 @@ import (
 
 const findCoordinatorMax = 6
 
-// coordinatorAnswer is an answer about one key, in the shape of any version.
+// coordinatorAnswer is a response about one key, in the shape of any version.
 func coordinatorAnswer(version int16, b Broker, code int16) *kmsg.FindCoordinatorResponse {
 	resp := newResponse(10, version).(*kmsg.FindCoordinatorResponse)
 	resp.ThrottleMillis = 5
@@ -32,8 +32,8 @@ func addCoordinator(resp *kmsg.FindCoordinatorResponse, key string, b Broker, co
 	setTags(c, tag{8, []byte("eight")})
 }
 
-// nobody is how Kafka names no coordinator.
-var nobody = Broker{Node: -1, Host: "", Port: -1}
+// none is Kafka's value for no coordinator.
+var none = Broker{Node: -1, Host: "", Port: -1}
 
 func TestFindCoordinator(t *testing.T) {
 	for version := range int16(findCoordinatorMax + 1) {
@@ -51,14 +51,15 @@ func TestFindCoordinator(t *testing.T) {
 	}
 }
 
-// An error names nobody, and passes byte for byte, whatever else is in it.
+// A response with an error names no coordinator, and passes byte for byte, whatever else
+// is in it.
 func TestFindCoordinatorError(t *testing.T) {
 	for version := range int16(findCoordinatorMax + 1) {
 		for _, code := range []int16{kerr.CoordinatorNotAvailable.Code, kerr.GroupAuthorizationFailed.Code, -1} {
-			payload := encode(coordinatorAnswer(version, nobody, code), headerTags)
+			payload := encode(coordinatorAnswer(version, none, code), headerTags)
 			out, notes, err := untouchable(t).Whole(10, version, payload)
 			if err != nil || notes.Named != 0 || !same(out, payload) {
-				t.Errorf("v%d: got %q, %+v, %v, want what came in", version, out, notes, err)
+				t.Errorf("v%d: got %q, %+v, %v, want the input", version, out, notes, err)
 			}
 		}
 	}
@@ -70,7 +71,7 @@ func TestFindCoordinatorOfThreeKeys(t *testing.T) {
 		answer := func(first, last Broker) *kmsg.FindCoordinatorResponse {
 			resp := newResponse(10, version).(*kmsg.FindCoordinatorResponse)
 			addCoordinator(resp, "first", first, 0)
-			addCoordinator(resp, "middle", nobody, kerr.CoordinatorNotAvailable.Code)
+			addCoordinator(resp, "middle", none, kerr.CoordinatorNotAvailable.Code)
 			addCoordinator(resp, "last", last, 0)
 			return resp
 		}
@@ -84,8 +85,8 @@ func TestFindCoordinatorOfThreeKeys(t *testing.T) {
 	}
 }
 
-// A coordinator without an endpoint is not left out but said to be unavailable:
-// clients wait for an answer to each key, and ask again.
+// A coordinator without an endpoint is not left out but reported as unavailable:
+// clients wait for a response to each key, and ask again.
 func TestFindCoordinatorDropped(t *testing.T) {
 	for version := range int16(findCoordinatorMax + 1) {
 		payload := encode(coordinatorAnswer(version, Broker{Node: 2, Host: brokerHost(2), Port: 9092}, 0), headerTags)
@@ -93,15 +94,14 @@ func TestFindCoordinatorDropped(t *testing.T) {
 		if err != nil || notes.Named != 1 || notes.Dropped != 1 {
 			t.Fatalf("v%d: notes %+v, %v", version, notes, err)
 		}
-		want := encode(coordinatorAnswer(version, nobody, kerr.CoordinatorNotAvailable.Code), headerTags)
+		want := encode(coordinatorAnswer(version, none, kerr.CoordinatorNotAvailable.Code), headerTags)
 		if !bytes.Equal(out, want) {
 			t.Errorf("v%d: got %q, want %q", version, out, want)
 		}
 	}
 }
 
-// A name without an id, or an id without a name, is somebody: better translated
-// than leaked.
+// A name without an id, or an id without a name, is translated, so that it does not leak.
 func TestFindCoordinatorHalfNamed(t *testing.T) {
 	for _, b := range []Broker{{Node: -1, Host: brokerHost(1), Port: 9092}, {Node: 0, Host: "", Port: 0}} {
 		for version := range int16(findCoordinatorMax + 1) {
@@ -120,7 +120,7 @@ func TestFindCoordinatorNoKeys(t *testing.T) {
 			payload := []byte("\x00\x00\x00\x00\x00" + array + "\x00")
 			out, _, err := untouchable(t).Whole(10, version, payload)
 			if err != nil || !same(out, payload) {
-				t.Errorf("v%d: got %q, %v, want what came in", version, out, err)
+				t.Errorf("v%d: got %q, %v, want the input", version, out, err)
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func TestFindCoordinatorNoKeys(t *testing.T) {
 // same reports whether got is b itself, not a copy of it.
 func same(got, b []byte) bool { return len(got) == len(b) && &got[0] == &b[0] }
 
-// An answer that is decoded whole is broken where it is cut.
+// A response that is decoded whole is malformed if it is cut.
 func TestWholeTruncated(t *testing.T) {
 	g := newGenerator(11)
 	for _, key := range []int16{10, 60} {
@@ -145,7 +145,7 @@ func TestWholeTruncated(t *testing.T) {
 	}
 }
 
-// kmsg takes counts on trust. Neither time nor memory may follow from them.
+// kmsg trusts counts. Neither time nor memory may depend on them.
 func TestWholeLies(t *testing.T) {
 	const many, most = "\xff\xff\xff\xff\x0f", "\xff\xff\xff\x07"
 	megabyte := string(make([]byte, 1<<20))
@@ -192,6 +192,6 @@ func TestWholeOfOtherKeys(t *testing.T) {
 	}
 	_, _, err := untouchable(t).Whole(10, 0, nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "parse FindCoordinator v0 response: ") {
-		t.Errorf("got %v, want it to say what could not be parsed", err)
+		t.Errorf("got %v, want it to name the part that could not be parsed", err)
 	}
 }

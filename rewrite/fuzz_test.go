@@ -13,10 +13,10 @@ import (
 	"kproxy/internal/wire"
 )
 
-// told is the host that clients hear in fuzz tests.
+// told is the advertised host in fuzz tests.
 const told = "told.example"
 
-// pick chooses one of the answers with treatment Walk.
+// pick chooses one of the responses with treatment Walk.
 func pick(n uint8) (key, version int16) {
 	all := walkedAnswers()
 	chosen := all[int(n)%len(all)]
@@ -24,7 +24,7 @@ func pick(n uint8) (key, version int16) {
 }
 
 // tooWide reports whether b has bytes that kmsg may take for a count of
-// many thousands, over which it loops whatever is left to read (see intact).
+// many thousands, over which it loops even without bytes left (see intact).
 func tooWide(b []byte) bool {
 	const wide = 2
 	run := 0
@@ -56,7 +56,7 @@ func canonical(key, version int16, payload []byte) (resp kmsg.Response, ok bool)
 	return resp, canonicalTags(header) && bytes.Equal(encode(resp, header), payload)
 }
 
-// canonicalTags reports whether a header's tags are written in the shortest way.
+// canonicalTags reports whether a header's tags are written in the shortest form.
 func canonicalTags(header []byte) bool {
 	b, small := header, true
 	uvarint := func() uint64 {
@@ -78,9 +78,8 @@ func canonicalTags(header []byte) bool {
 	return small && bytes.Equal(appendTags(nil, tags...), header)
 }
 
-// FuzzWalker walks any bytes. Pieces make no difference, what kmsg writes is
-// accepted, and what kmsg then reads behind the rewritten tail has no broker's
-// address.
+// FuzzWalker walks any bytes. Pieces make no difference, responses that kmsg writes are
+// accepted, and kmsg finds no broker's address in the rewritten tail.
 func FuzzWalker(f *testing.F) {
 	g := newGenerator(5)
 	g.plain = true
@@ -212,7 +211,7 @@ func FuzzHead(f *testing.F) {
 	})
 }
 
-// FuzzWhole rewrites any answer that is decoded whole.
+// FuzzWhole rewrites any response that is decoded whole.
 func FuzzWhole(f *testing.F) {
 	g := newGenerator(9)
 	g.plain = true
@@ -233,7 +232,7 @@ func FuzzWhole(f *testing.F) {
 		untouched := bytes.Clone(payload)
 		out, notes, err := r.Whole(key, version, payload)
 		if !bytes.Equal(payload, untouched) {
-			t.Fatal("what came in was changed")
+			t.Fatal("the input was changed")
 		}
 		_, ok := canonical(key, version, payload)
 		switch {
@@ -248,14 +247,14 @@ func FuzzWhole(f *testing.F) {
 	})
 }
 
-// checkFuzzedBrokers looks for anybody who was not told by Translate.
+// checkFuzzedBrokers looks for brokers that do not come from Translate.
 func checkFuzzedBrokers(t *testing.T, got kmsg.Response, notes Notes, drop int32) {
 	t.Helper()
 	brokers := brokersOfAny(got)
 	for _, b := range brokers {
 		nobody := b.Node < 0 && b.Host == ""
 		if !nobody && (b.Host != told || b.Node == drop) {
-			t.Fatalf("%+v is told, %+v", b, notes)
+			t.Fatalf("%+v is in the response, %+v", b, notes)
 		}
 	}
 }

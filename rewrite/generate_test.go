@@ -18,7 +18,7 @@ var walked = []struct{ key, first int16 }{
 	{kmsg.ShareAcknowledge.Int16(), 0},
 }
 
-// answer is an API in one version.
+// answer is a response of an API in one version.
 type answer struct{ key, version int16 }
 
 func (a answer) String() string {
@@ -36,7 +36,7 @@ func walkedAnswers() []answer {
 	return all
 }
 
-// newResponse returns an empty answer.
+// newResponse returns an empty response.
 func newResponse(key, version int16) kmsg.Response {
 	resp := kmsg.ResponseForKey(key)
 	resp.SetVersion(version)
@@ -44,8 +44,8 @@ func newResponse(key, version int16) kmsg.Response {
 	return resp
 }
 
-// generator fills kmsg's types with anything that a broker might send. The same
-// seed gives the same answers.
+// generator fills kmsg's types with anything that a broker might send. The same seed
+// gives the same responses.
 type generator struct {
 	*rand.Rand
 	plain bool // no byte above 127, as seeds for fuzzing are to be
@@ -55,7 +55,7 @@ func newGenerator(seed uint64) generator {
 	return generator{Rand: rand.New(rand.NewPCG(seed, 42))}
 }
 
-// response returns a random answer of up to 5 topics of up to 20 partitions.
+// response returns a random response of up to 5 topics of up to 20 partitions.
 func (g generator) response(key, version int16) kmsg.Response {
 	resp := newResponse(key, version)
 	g.fill(reflect.ValueOf(resp).Elem(), "")
@@ -63,7 +63,7 @@ func (g generator) response(key, version int16) kmsg.Response {
 	return resp
 }
 
-// optional are structures in tags: a broker leaves them out unless it means it.
+// optional are structures in tags, which a broker leaves out unless they are set.
 var optional = []string{"DivergingEpoch", "CurrentLeader", "SnapshotID"}
 
 // fill fills v, a field of that name.
@@ -112,7 +112,7 @@ func (g generator) fill(v reflect.Value, name string) {
 	}
 }
 
-// length says how long an array of that name is; -1 is null.
+// length returns the length of an array of that name; -1 is null.
 func (g generator) length(name string) int {
 	switch name {
 	case "Topics":
@@ -162,7 +162,7 @@ func (g generator) string(name string) string {
 	return string(b)
 }
 
-// tags are tags that nobody knows: Kafka's own are numbered from 0.
+// tags are unknown tags: Kafka's own are numbered from 0.
 func (g generator) tags() kmsg.Tags {
 	var tags kmsg.Tags
 	if !g.oneIn(6) {
@@ -177,10 +177,10 @@ func (g generator) tags() kmsg.Tags {
 
 func (g generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 
-// brokerHost is the name that a broker tells.
+// brokerHost is the host that a broker advertises.
 func brokerHost(n int) string { return fmt.Sprintf("%s%d.vpc.invalid", leaked, n) }
 
-// leaked is what no client may hear, and nothing else in an answer has.
+// leaked is a text that no client may get, and that occurs nowhere else in a response.
 const leaked = "broker-QQ-"
 
 // setTags sets the unknown tags of a structure.
@@ -192,7 +192,7 @@ func setTags(structure any, tags ...tag) {
 	}
 }
 
-// topTags returns the unknown tags at the top level of an answer.
+// topTags returns the unknown tags at the top level of a response.
 func topTags(resp kmsg.Response) []tag {
 	var all []tag
 	unknown := reflect.ValueOf(resp).Elem().FieldByName("UnknownTags").Addr().Interface().(*kmsg.Tags)

@@ -2,7 +2,7 @@ package rewrite
 
 import "fmt"
 
-// intact goes over a response before kmsg decodes it (see Decode), and returns an
+// intact checks a response before kmsg decodes it (see Decode), and returns an
 // error if the response contradicts itself. Responses with a layout are walked;
 // the others have an inspector.
 func intact(key, version int16, payload []byte) error {

@@ -2,7 +2,7 @@ package rewrite
 
 import "github.com/twmb/franz-go/pkg/kmsg"
 
-// A layout is the shape of an answer as a list of steps, from the response
+// A layout is the shape of a response as a list of steps, from the response
 // header to the place where addresses can be. Versions differ in a few steps;
 // every layout here is flexible (KIP-482): lengths are compact, structures end
 // in tags. The fields of a step are named in the comment beside it.
@@ -42,8 +42,8 @@ func join(parts ...layout) layout {
 	return l
 }
 
-// layouts holds the layout of every answer with treatment Walk, and of those
-// that intact goes over: they end where their tail begins.
+// layouts holds the layout of every response with treatment Walk, and of those that
+// intact checks: they end at the beginning of the tail.
 var layouts = map[int16][]layout{
 	kmsg.Produce.Int16():          byVersion(produceLayout, 9, 13),
 	kmsg.Fetch.Int16():            byVersion(fetchLayout, 12, 18),

@@ -6,7 +6,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Head rewrites the brokers in front of a Metadata answer. payload is the frame
+// Head rewrites the brokers in front of a Metadata response. payload is the frame
 // behind the correlation id, or as much of it as has arrived: wire.ErrShort asks
 // for more. The first n bytes of payload are to be replaced by out; the rest,
 // with all topics, goes as it is, whatever later versions add.

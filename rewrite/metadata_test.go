@@ -17,8 +17,7 @@ import (
 
 const metadataMax = 13
 
-// metadata is an answer with n brokers, topics, and tags wherever there can be
-// some.
+// metadata is a response with n brokers, topics, and tags in every possible place.
 func metadata(version int16, n int, rack *string, tags bool) *kmsg.MetadataResponse {
 	g := newGenerator(uint64(n))
 	resp := g.response(kmsg.Metadata.Int16(), version).(*kmsg.MetadataResponse)
@@ -85,7 +84,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// checkHead compares Head with what kmsg decodes, changes and encodes.
+// checkHead compares Head with a response that kmsg decodes, changes and encodes.
 func checkHead(t *testing.T, name string, r *Rewriter, resp *kmsg.MetadataResponse, header []byte) {
 	t.Helper()
 	payload := encode(resp, header)
@@ -102,7 +101,7 @@ func checkHead(t *testing.T, name string, r *Rewriter, resp *kmsg.MetadataRespon
 		t.Fatalf("%s: %d bytes are left, want %d", name, len(payload)-n, len(rest))
 	}
 	if !bytes.Equal(payload, untouched) {
-		t.Fatalf("%s: what came in was changed", name)
+		t.Fatalf("%s: the input was changed", name)
 	}
 	want := encode(translated(decode(t, 3, resp.Version, payload), r.Translate), header)
 	if got := append(bytes.Clone(out), rest...); !bytes.Equal(got, want) {
@@ -152,14 +151,14 @@ func TestHeadDrops(t *testing.T) {
 			bodyEquals(t, got, translated(resp, r.Translate))
 			for _, b := range got.Brokers {
 				if slices.Contains(drop, b.NodeID) {
-					t.Fatalf("v%d without %v: node %d is told", version, drop, b.NodeID)
+					t.Fatalf("v%d without %v: node %d is in the response", version, drop, b.NodeID)
 				}
 			}
 		}
 	}
 }
 
-// Translate hears of all brokers at once, in their order, as they are told.
+// Translate gets all brokers at once, in their order, as the response names them.
 func TestHeadTellsTranslate(t *testing.T) {
 	want := []Broker{{Node: 7, Host: "b7", Port: 9097}, {Node: -1, Host: "", Port: -1}, {Node: 7, Host: "::1", Port: 65535}}
 	for version := range int16(metadataMax + 1) {
@@ -185,7 +184,7 @@ func TestHeadTellsTranslate(t *testing.T) {
 	}
 }
 
-// Translate hears whose brokers they are, from v2 on. The id stays as it is.
+// Translate gets the cluster id, from v2 on. The id is not changed.
 func TestHeadTellsClusterID(t *testing.T) {
 	for version := range int16(metadataMax + 1) {
 		for _, id := range []*string{nil, new(""), new("MkU3OEVBNTcwNTJENDM2Qk"), new(strings.Repeat("i", 126)), new(strings.Repeat("i", 127)), new(strings.Repeat("i", 300))} {
@@ -210,8 +209,8 @@ func TestHeadTellsClusterID(t *testing.T) {
 	}
 }
 
-// A cluster that starts names nobody. That goes byte for byte, and a null array
-// stays null.
+// A cluster that starts names no broker. Its response passes byte for byte, and a null
+// array stays null.
 func TestHeadNamesNobody(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -278,7 +277,7 @@ func bytesAllocated(f func()) uint64 {
 	return (after.TotalAlloc - before.TotalAlloc) / runs
 }
 
-// The head of a large answer costs what its brokers cost, not what its topics do.
+// The cost of a large response's head depends on its brokers, not on its topics.
 func TestHeadIgnoresTopics(t *testing.T) {
 	resp := metadata(12, 3, nil, false)
 	resp.Topics = nil
@@ -290,7 +289,7 @@ func TestHeadIgnoresTopics(t *testing.T) {
 	}
 }
 
-// Kafka writes numbers as short as they can be; others need not.
+// Kafka writes numbers in the shortest form; other brokers need not.
 func TestHeadTakesWideNumbers(t *testing.T) {
 	payload := []byte{0x80, 0, 0, 0, 0, 0, 0x82, 0x80, 0}              // tags, throttle time, one broker
 	payload = binary.BigEndian.AppendUint32(payload, 1)                // its id

@@ -27,7 +27,7 @@ func hasHeader(resp kmsg.Response) bool {
 	return resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16()
 }
 
-// decode is what a client does with a payload. It reads the header on its own.
+// decode decodes a payload as a client does. It reads the header on its own.
 func decode(tb testing.TB, key, version int16, payload []byte) kmsg.Response {
 	tb.Helper()
 	resp, err := tryDecode(key, version, payload)
@@ -59,7 +59,7 @@ func afterHeader(b []byte) []byte {
 	return b
 }
 
-// bodyEquals compares two answers in all that their version puts on the wire.
+// bodyEquals compares two responses in all that their version puts on the wire.
 func bodyEquals(tb testing.TB, got, want kmsg.Response) {
 	tb.Helper()
 	if g, w := got.AppendTo(nil), want.AppendTo(nil); !bytes.Equal(g, w) {
@@ -67,7 +67,7 @@ func bodyEquals(tb testing.TB, got, want kmsg.Response) {
 	}
 }
 
-// brokersField returns the array of brokers of an answer.
+// brokersField returns the array of brokers of a response.
 func brokersField(resp kmsg.Response) reflect.Value {
 	v := reflect.ValueOf(resp).Elem()
 	for _, name := range []string{"Brokers", "NodeEndpoints", "Coordinators"} {
@@ -78,7 +78,7 @@ func brokersField(resp kmsg.Response) reflect.Value {
 	panic("no brokers in " + kmsg.NameForKey(resp.Key()))
 }
 
-// addBroker adds a broker to an answer and returns a pointer to its structure.
+// addBroker adds a broker to a response and returns a pointer to its structure.
 func addBroker(resp kmsg.Response, b Broker, rack *string) any {
 	list := brokersField(resp)
 	list.Set(reflect.Append(list, reflect.Zero(list.Type().Elem())))
@@ -92,7 +92,7 @@ func addBroker(resp kmsg.Response, b Broker, rack *string) any {
 	return e.Addr().Interface()
 }
 
-// brokersOf returns whom an answer names.
+// brokersOf returns the brokers that a response names.
 func brokersOf(resp kmsg.Response) []Broker {
 	var all []Broker
 	for i, list := 0, brokersField(resp); i < list.Len(); i++ {
@@ -106,7 +106,7 @@ func brokersOf(resp kmsg.Response) []Broker {
 	return all
 }
 
-// translated changes a decoded answer as the rewriting is expected to.
+// translated changes a decoded response as the rewriter should.
 func translated(resp kmsg.Response, translate Translate) kmsg.Response {
 	brokers := brokersOf(resp)
 	translate(resp.Key(), Brokers{List: brokers})
@@ -125,7 +125,7 @@ func translated(resp kmsg.Response, translate Translate) kmsg.Response {
 	return resp
 }
 
-// telling tells every broker as host, on a port of its own, and drops some.
+// telling advertises every broker as host, on a port of its own, and drops some.
 func telling(host string, drop ...int32) *Rewriter {
 	return &Rewriter{Translate: func(_ int16, brokers Brokers) {
 		for i := range brokers.List {
@@ -136,7 +136,7 @@ func telling(host string, drop ...int32) *Rewriter {
 	}}
 }
 
-// untouchable fails where Translate is called at all.
+// untouchable fails if Translate is called.
 func untouchable(tb testing.TB) *Rewriter {
 	tb.Helper()
 	return &Rewriter{Translate: func(key int16, brokers Brokers) {
@@ -144,10 +144,10 @@ func untouchable(tb testing.TB) *Rewriter {
 	}}
 }
 
-// head cuts b to what a failure can show.
+// head cuts b for a failure message.
 func head(b []byte) []byte { return b[:min(len(b), 300)] }
 
-// show cuts an answer to what a failure can show.
+// show cuts a response for a failure message.
 func show(resp kmsg.Response) string {
 	b, err := json.Marshal(resp)
 	if err != nil {

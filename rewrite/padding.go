@@ -6,15 +6,15 @@ import (
 	"kproxy/internal/wire"
 )
 
-// firstPadTag is the number of the tag that fills what is left, unless the
+// firstPadTag is the number of the tag that fills the rest, unless the
 // broker has used it: Kafka's own numbers are small, vendors' are in the
 // thousands, and this is the highest but one that takes a byte.
 const firstPadTag = 126
 
-// padding fills bytes that a shorter address has left, where every client skips
-// them: in one unknown tag at the top level. (Java and librdkafka do not skip
-// to the end of a tag that they know, and kafka-python refuses tags inside a
-// broker's element, so neither of those places will do.)
+// padding fills the bytes that a shorter address leaves in a place that every client
+// skips: one unknown tag at the top level. (Java and librdkafka do not skip to the end of
+// a tag that they know, and kafka-python refuses tags inside a broker's element, so
+// neither of those places is possible.)
 type padding struct {
 	number    uint32 // 0: no tag
 	size      int    // zero bytes in it
@@ -22,10 +22,10 @@ type padding struct {
 	wideCount bool   // the count of tags takes a byte more than it needs
 }
 
-// paddings lists what could fill n bytes. A tag has at least a number and a
-// size, so that one byte is filled by a count written with two. A size of 128
-// takes two bytes where 127 takes one, which leaves one length out: there the
-// smaller size is written with two. Every decoder takes such numbers.
+// paddings lists the ways to fill n bytes. A tag has at least a number and a size, so
+// that one byte is filled by a count written with two. A size of 128 takes two bytes
+// where 127 takes one, which leaves out one length: for that the smaller size is written
+// with two. Every decoder accepts such numbers.
 func paddings(number uint32, n int) []padding {
 	if n == 1 {
 		return []padding{{wideCount: true}}

@@ -8,7 +8,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Every length can be filled, but for what a tag with a longer number leaves.
+// Every length can be filled, except those that a tag with a longer number leaves.
 func TestPaddingFillsEveryLength(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -11,24 +11,24 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Refusal is the payload of the answer that refuses a request as a broker does
-// that does not authorize it: for the whole, or for every item that was asked for.
-// body is the request behind its header. An error says that there is no such
-// answer, or that the request contradicts itself.
+// Refusal is the payload of the response of a broker that does not authorize the request:
+// with an error for the whole, or for every requested item. body is the request behind
+// its header. An error says that there is no such response, or that the request
+// contradicts itself.
 //
-// Requests are read by hand and not by kmsg, which takes counts on trust: told of
-// four billion tags it tries four billion times.
+// Requests are read by hand and not by kmsg, which trusts counts: for a count of four
+// billion tags it tries four billion times.
 func Refusal(key, version int16, body []byte) ([]byte, error) {
 	return refusal(key, version, body, refusedWith(key).Code)
 }
 
-// IllegalSASLState is the payload of the answer to SaslHandshake or
+// IllegalSASLState is the payload of the response to SaslHandshake or
 // SaslAuthenticate on a connection that wants no login.
 func IllegalSASLState(key, version int16) ([]byte, error) {
 	return refusal(key, version, nil, kerr.IllegalSaslState.Code)
 }
 
-// UnsupportedVersion is the payload of an answer that says so.
+// UnsupportedVersion is the payload of a response with that error.
 func UnsupportedVersion(key, version int16) ([]byte, error) {
 	return refusal(key, version, nil, kerr.UnsupportedVersion.Code)
 }
@@ -57,8 +57,8 @@ func refusal(key, version int16, body []byte, code int16) ([]byte, error) {
 	return resp.AppendTo(payload), nil
 }
 
-// saysError reports whether a response still has its error when it is written:
-// not every version has room for one.
+// saysError reports whether a response keeps its error when it is encoded: not every
+// version has a field for one.
 func saysError(resp kmsg.Response) bool {
 	written := kmsg.ResponseForKey(resp.Key())
 	written.SetVersion(resp.GetVersion())
@@ -68,7 +68,7 @@ func saysError(resp kmsg.Response) bool {
 	return reflect.ValueOf(written).Elem().FieldByName("ErrorCode").Int() != 0
 }
 
-var errNoRefusal = errors.New("it has no answer that refuses it")
+var errNoRefusal = errors.New("it has no response that refuses it")
 
 // newestRefusable returns the newest version of an API in which Refusal has a
 // response; -1: none.
@@ -94,7 +94,7 @@ var refusableUpTo = func() (newest [kmsg.MaxKey + 1]int16) {
 	return newest
 }()
 
-// refusedWith is what a broker answers that does not authorize a request.
+// refusedWith is the response of a broker that does not authorize a request.
 func refusedWith(key int16) *kerr.Error {
 	switch kmsg.Key(key) {
 	case kmsg.Produce, kmsg.Fetch, kmsg.ListOffsets, kmsg.Metadata, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.DeleteRecords, kmsg.CreatePartitions,

@@ -17,7 +17,7 @@ import (
 	"kproxy/rewrite"
 )
 
-// repeated are the fields in which a response repeats what a request names.
+// repeated are the fields in which a response repeats a request's names.
 var repeated = []string{"Topic", "TopicID", "Partition", "ResourceType", "ResourceName", "Group", "GroupID", "User", "Name", "Key", "Type", "TransactionalID", "ProducerID"}
 
 // lists are the fields in which requests and responses list such things.
@@ -26,8 +26,8 @@ var lists = []string{
 	"Entries", "Entity", "Coordinators", "CoordinatorKeys", "TransactionalIDs", "TransactionStates", "Dirs",
 }
 
-// items are the names and numbers of a message's items, in order. What a message
-// says once, in front of its items, is none.
+// items are the names and numbers of a message's items, in order. Fields before the items
+// are not included.
 func items(v reflect.Value, depth int, into *[]string) {
 	switch v = reflect.Indirect(v); v.Kind() {
 	case reflect.Slice:
@@ -56,7 +56,7 @@ func itemsOf(msg any) (all []string) {
 	return all
 }
 
-// namesOf is itemsOf of a request, without what responses do not repeat.
+// namesOf is itemsOf of a request, without the fields that responses do not repeat.
 func namesOf(req kmsg.Request) []string {
 	switch req := req.(type) {
 	case *kmsg.OffsetFetchRequest:
@@ -98,7 +98,7 @@ func codes(v reflect.Value) (all []int64) {
 
 // Every API can be refused in every version, by a response that kmsg reads to the
 // last byte. It has an error for the whole, or it has each item of the request,
-// with an error: a client would take anything else for a success.
+// with an error: a client would read anything else as a success.
 func TestEveryVersionCanBeRefused(t *testing.T) {
 	for key := range kmsglab.Keys() {
 		for req := range kmsglab.Requests(key) {
@@ -143,7 +143,7 @@ func checkItems(t *testing.T, name string, body []byte, req kmsg.Request, resp k
 		if len(resp.Results) != 2 {
 			t.Errorf("%s: got %d results, want 2", name, len(resp.Results))
 		}
-	case *kmsg.DescribeLogDirsResponse: // asked for topics, answered by directories
+	case *kmsg.DescribeLogDirsResponse: // the request has topics, the response directories
 	default:
 		got, want := itemsOf(resp), namesOf(sent)
 		if req.Key() == kmsg.Metadata.Int16() { // the id comes first in the request, and the name in the response
@@ -161,8 +161,8 @@ func checkItems(t *testing.T, name string, body []byte, req kmsg.Request, resp k
 	}
 }
 
-// A broker has errors of its own for topics' settings, for those of groups, and
-// for producers with transactions.
+// A broker has specific errors for topics' settings, for those of groups, and for
+// producers with transactions.
 func TestRefusalsHaveTheBrokersErrors(t *testing.T) {
 	configs := kmsg.NewPtrDescribeConfigsRequest()
 	for _, kind := range []kmsg.ConfigResourceType{kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeGroupConfig} {
@@ -191,7 +191,7 @@ func TestRefusalsHaveTheBrokersErrors(t *testing.T) {
 	}
 }
 
-// decodeRefusal reads a refusal as a client does, and holds that it says why.
+// decodeRefusal reads a refusal as a client does, and checks that it has an error.
 func decodeRefusal(t *testing.T, key, version int16, payload []byte) kmsg.Response {
 	t.Helper()
 	resp := kmsg.ResponseForKey(key)
@@ -209,7 +209,7 @@ func decodeRefusal(t *testing.T, key, version int16, payload []byte) kmsg.Respon
 	return resp
 }
 
-// What a client sends is read within its bytes, and as fast as it is short.
+// A client's request is read within its bytes, and in time linear in them.
 func FuzzRefusal(f *testing.F) {
 	for key := range kmsglab.Keys() {
 		for req := range kmsglab.Requests(key) {
@@ -237,12 +237,12 @@ func TestRefusalsOfLogins(t *testing.T) {
 		}
 	}
 	if _, err := rewrite.IllegalSASLState(kmsg.SASLHandshake.Int16(), 9); err == nil {
-		t.Error("a version that nobody knows has an answer")
+		t.Error("an unknown version has a response")
 	}
 }
 
-// A request of many items in few bytes is not answered item by item: the answer has a
-// sentence for each.
+// A request of many items in few bytes gets no response item by item: the response would
+// have a sentence for each.
 func TestRefusalIsBounded(t *testing.T) {
 	many := func(n int) []byte {
 		req := &kmsg.DeleteTopicsRequest{Version: 5, TopicNames: make([]string, n)}
@@ -257,7 +257,7 @@ func TestRefusalIsBounded(t *testing.T) {
 	refused, err := rewrite.Refusal(kmsg.DeleteTopics.Int16(), 5, body)
 	runtime.ReadMemStats(&after)
 	if err == nil || errors.Is(err, wire.ErrMalformed) || refused != nil {
-		t.Errorf("%d bytes of answer, %v", len(refused), err)
+		t.Errorf("%d bytes of response, %v", len(refused), err)
 	}
 	if allocated, most := after.TotalAlloc-before.TotalAlloc, uint64(16<<20); allocated > most {
 		t.Errorf("it allocates %d bytes, for a request of %d", allocated, len(body))

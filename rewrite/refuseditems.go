@@ -6,8 +6,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// refused is a request that is refused, at its body. Its methods read it to the
-// last item that the answer repeats.
+// refused reads the body of a request that is refused. Its methods read it to the
+// last item that the response repeats.
 type refused struct {
 	wire.Reader
 	version  int16
@@ -16,14 +16,14 @@ type refused struct {
 	count    int // items so far
 }
 
-// maxRefusedItems bounds the items of an answer that refuses each: one of a name of one
-// byte in the request is a whole sentence there. No client asks for so many at once.
+// maxRefusedItems bounds the items of a response that refuses each: a name of one byte in
+// the request becomes a whole sentence there. No client sends so many at once.
 const maxRefusedItems = 10_000
 
 func (r *refused) tooMany() bool { return r.count > maxRefusedItems }
 
-// items answers for each item, where the response has an error for each; false:
-// it has one for all.
+// items writes an error for each item, where the response has one for each; false: it has
+// one for all.
 func (r *refused) items(resp kmsg.Response) bool {
 	switch resp := resp.(type) {
 	case *kmsg.ProduceResponse:
@@ -41,7 +41,7 @@ func (r *refused) items(resp kmsg.Response) bool {
 	case *kmsg.IncrementalAlterConfigsResponse:
 		r.incrementalAlterConfigs(resp)
 	case *kmsg.CreateACLsResponse:
-		r.each(func() { // only how many there are counts: the answers are by place
+		r.each(func() { // only the number matters: the responses are by position
 			resp.Results = append(resp.Results, erred(kmsg.NewCreateACLsResponseResult(), r.code))
 			r.acl(1)
 		})
@@ -71,13 +71,13 @@ func (r *refused) items(resp kmsg.Response) bool {
 	return true
 }
 
-// erred is an item of an answer, with its error.
+// erred is an item of a response, with its error.
 func erred[T any](item T, code int16) T {
 	setError(&item, code)
 	return item
 }
 
-// each calls read for every element of the array that comes next; null has none.
+// each calls read for every element of the next array; null has none.
 func (r *refused) each(read func()) {
 	for n := r.ArrayLen(r.flexible); n > 0 && r.Err() == nil; n-- {
 		if r.count++; r.tooMany() {
@@ -143,7 +143,7 @@ func (r *refused) createTopics(resp *kmsg.CreateTopicsResponse) {
 	})
 }
 
-// config reads one setting: its name, what to do with it, its value.
+// config reads one setting: its name, the operation, its value.
 func (r *refused) config(hasOp bool) {
 	r.text()
 	if hasOp {

@@ -8,12 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// This file refuses what clients read: most responses have an error for each
-// partition of each topic, or for each name. refuseditems.go refuses what changes
+// This file refuses requests that read: most responses have an error for each partition
+// of each topic, or for each name. refuseditems.go refuses requests that change
 // something.
 
-// others answers requests of which each has a shape of its own; false: it is
-// none of them.
+// others responds to requests of which each has a shape of its own; false: it is none of
+// them.
 func (r *refused) others(resp kmsg.Response) bool {
 	switch resp := resp.(type) {
 	case *kmsg.InitProducerIDResponse:
@@ -40,7 +40,7 @@ func (r *refused) others(resp kmsg.Response) bool {
 	return true
 }
 
-// byPartition answers for each partition; false: the response has another shape.
+// byPartition writes an error for each partition; false: the response has another shape.
 func (r *refused) byPartition(resp kmsg.Response) bool {
 	switch resp := resp.(type) {
 	case *kmsg.FetchResponse:
@@ -113,14 +113,14 @@ func (r *refused) shareState(resp kmsg.Response) bool {
 	return true
 }
 
-// byName answers for each name; false: the response has another shape.
+// byName writes an error for each name; false: the response has another shape.
 func (r *refused) byName(resp kmsg.Response) bool {
 	switch resp := resp.(type) {
 	case *kmsg.FindCoordinatorResponse:
 		if r.version < 4 {
 			return false
 		}
-		r.Int8() // what for
+		r.Int8() // the parameter
 		r.names(&resp.Coordinators, "Key", nil)
 	case *kmsg.DescribeGroupsResponse:
 		r.names(&resp.Groups, "Group", nil)
@@ -153,9 +153,9 @@ func (r *refused) byName(resp kmsg.Response) bool {
 // noTopicID is for topics that have names in every version.
 const noTopicID = math.MaxInt16
 
-// partitions reads topics with their partitions, and appends to *topics, a slice
-// of a response's topics, an error for each partition. rest reads what a
-// partition has behind its number; nil: nothing, tags included.
+// partitions reads topics with their partitions, and appends to *topics, a slice of a
+// response's topics, an error for each partition. rest reads the fields of a partition
+// after its number; nil: there are none, not even tags.
 func (r *refused) partitions(topics any, idFrom int16, rest func()) {
 	r.each(func() {
 		topic := appended(topics)
@@ -199,14 +199,14 @@ func appended(list any) reflect.Value {
 	return slice.Index(slice.Len() - 1)
 }
 
-// setField sets a field of an item if that has it.
+// setField sets a field of an item, if the item has it.
 func setField(item reflect.Value, name string, value any) {
 	if field := item.FieldByName(name); field.IsValid() {
 		field.Set(reflect.ValueOf(value))
 	}
 }
 
-// takeFrom takes n bytes that there are from a version on.
+// takeFrom takes n bytes that exist from a version on.
 func (r *refused) takeFrom(version int16, n int) {
 	if r.version >= version {
 		r.Take(n)
@@ -222,9 +222,9 @@ func (r *refused) skipTopics(idFrom int16) {
 	})
 }
 
-// fetch answers for each partition, as brokers do: clients do not tell the
-// application of an error for the whole. Without a session every request of a
-// client names all of its partitions.
+// fetch writes an error for each partition, as brokers do: clients do not report an error
+// for the whole to the application. Without a session every request of a client names all
+// of its partitions.
 func (r *refused) fetch(resp *kmsg.FetchResponse) {
 	if r.version <= 14 {
 		r.Int32() // replica
@@ -317,7 +317,7 @@ func (r *refused) metadata(resp *kmsg.MetadataResponse) {
 	})
 }
 
-// takeID takes a topic's id, which there is from a version on.
+// takeID takes a topic's id, which exists from a version on.
 func (r *refused) takeID(version int16, id *[16]byte) {
 	if r.version >= version {
 		copy(id[:], r.Take(len(id)))
@@ -360,8 +360,8 @@ func (r *refused) describeConfigs(resp *kmsg.DescribeConfigsResponse) {
 	})
 }
 
-// resource reads whose settings are asked for, and sets the error that a broker
-// has for such.
+// resource reads the resource whose settings are requested, and sets a broker's error for
+// its type.
 func (r *refused) resource(item any) (kind kmsg.ConfigResourceType, name string) {
 	kind = kmsg.ConfigResourceType(r.Int8())
 	code := r.code

@@ -6,7 +6,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// ReplicaPlace is where a request says which replica sends it.
+// ReplicaPlace is the place of a request's replica id.
 type ReplicaPlace uint8
 
 // The places.
@@ -20,9 +20,10 @@ const (
 // (KIP-903).
 const fetchReplicaState = 15
 
-// ReplicaOf returns where requests of this key and version name a replica. Clients
-// send a negative number there, or none: who names a replica fetches as a follower,
-// and a leader then takes records for replicated, and moves its high watermark.
+// ReplicaOf returns the place where requests of this key and version name a replica.
+// Clients send a negative number there, or none. A request that names a replica fetches
+// as a follower: the leader then counts records as replicated, and moves its high
+// watermark.
 func ReplicaOf(key, version int16) ReplicaPlace {
 	switch kmsg.Key(key) {
 	case kmsg.Fetch:

@@ -9,7 +9,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// replicaOf has kmsg say which replica a request names, and says whether it has
+// replicaOf returns the replica that kmsg finds in a request, and whether the request has
 // such a field.
 func replicaOf(req kmsg.Request) (replica int32, ok bool) {
 	switch req := req.(type) {
@@ -27,8 +27,8 @@ func replicaOf(req kmsg.Request) (replica int32, ok bool) {
 	}
 }
 
-// namesReplica is what the proxy makes of a request's body, of which piece bytes
-// more are there at each turn.
+// namesReplica is the proxy's result for a request's body, of which piece more bytes
+// arrive at each turn.
 func namesReplica(key, version int16, body []byte, piece int) (bool, error) {
 	switch ReplicaOf(key, version) {
 	case NoReplica:
@@ -83,7 +83,7 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// A new field of kmsg that names a replica or a broker who asks fails here.
+// A new field of kmsg that names a replica, or a broker as the sender, fails here.
 func TestReplicaFieldsAreKnown(t *testing.T) {
 	for key := range int16(kmsg.MaxKey + 1) {
 		req := kmsg.RequestForKey(key)

@@ -8,28 +8,28 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Broker is one broker that an answer names. A Translate replaces Host and Port
-// by what the client is to hear, or sets Drop.
+// Broker is one broker that a response names. A Translate replaces Host and Port by those
+// that the client is to get, or sets Drop.
 type Broker struct {
 	Node int32
 	Host string // as on the wire: IPv6 without brackets
 	Port int32
-	Drop bool // leave it out of the answer: better missing than leaked
+	Drop bool // leave it out of the response: better missing than leaked
 }
 
-// Brokers is who an answer names.
+// Brokers is who a response names.
 type Brokers struct {
-	ClusterID string // "" where the answer does not say
+	ClusterID string // "" where the response does not say
 	List      []Broker
 }
 
-// Translate is called once for each answer that names brokers, with all of
-// them, in the answer's order and before any byte of the answer is released. It
-// changes the elements of List in place. An element that it leaves as it is reaches the
-// client as it is.
+// Translate is called once for each response that names brokers, with all of them, in the
+// response's order and before any byte of the response is released. It changes the
+// elements of List in place. An element that it does not change reaches the client
+// unchanged.
 type Translate func(key int16, brokers Brokers)
 
-// Rewriter changes the answers for the clients of one listener. It holds no
+// Rewriter changes the responses for the clients of one listener. It holds no
 // state of its own and may be used by several goroutines at once if Translate
 // may.
 type Rewriter struct {
@@ -43,18 +43,18 @@ type Rewriter struct {
 	Hidden func(key int16) bool
 }
 
-// Notes is what happened to an answer, for logs and metrics.
+// Notes describes the changes to a response, for logs and metrics.
 type Notes struct {
-	Named       int     // brokers that the answer named
-	Dropped     int     // of those, left out because Translate said so
-	Neutralised bool    // leader hints taken out because they did not fit the bytes they came in
+	Named       int     // brokers that the response named
+	Dropped     int     // of those, dropped by Translate
+	Neutralised bool    // leader hints removed because they did not fit into the original bytes
 	Hidden      []int16 // APIs left out of ApiVersions because no version is understood
 	TxnLowered  bool    // Produce was lowered under a cluster with transactions later than v2
 }
 
-// Whole rewrites an answer with treatment Whole, or Settings. payload is the frame behind
-// the correlation id, response header tags included, and is not changed. out is
-// what to send instead, and may be payload itself.
+// Whole rewrites a response with treatment Whole, or Settings. payload is the frame behind
+// the correlation id, response header tags included, and is not changed. out is the
+// payload to send instead, and may be payload itself.
 func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes Notes, err error) {
 	switch key {
 	case kmsg.FindCoordinator.Int16():

@@ -11,22 +11,20 @@ import (
 )
 
 // tagNodeEndpoints is the number of the tag with leader hints (KIP-951) in
-// Produce and Fetch answers.
+// Produce and Fetch responses.
 const tagNodeEndpoints = 0
 
 var hintShape = brokerShape{compact: true, rack: true}
 
 var errTail = errors.New("the tags at its end contradict its size")
 
-// Tail rewrites the tail of a walked answer: the leader hints, and the tags
-// around them. What it returns replaces tail; where nothing changes it is tail
-// itself.
+// Tail rewrites the tail of a walked response: the leader hints, and the tags around
+// them. Its result replaces tail; where nothing changes it is tail itself.
 //
-// With fixed set, the frame's size has been sent already, and as many bytes are
-// returned as came in. What addresses no longer need is filled with a tag that
-// no client knows, and that every client skips by its size. Hints that do not
-// fit are taken out: clients then ask Metadata, as they do of a broker that
-// gives no hints.
+// With fixed set, the frame's size has been sent already, and as many bytes are returned
+// as came in. Bytes that addresses no longer need are filled with a tag that no client
+// knows, and that every client skips by its size. Hints that do not fit are taken out:
+// clients then request Metadata, as they do with a broker that gives no hints.
 func (r *Rewriter) Tail(key, version int16, tail []byte, fixed bool) (out []byte, notes Notes, err error) {
 	t, err := readTail(key, tail)
 	if err != nil {
@@ -50,7 +48,7 @@ func (r *Rewriter) Tail(key, version int16, tail []byte, fixed bool) (out []byte
 	return out, notes, nil
 }
 
-// tail is the end of an answer. In the share APIs the hints are an array before
+// tail is the end of a response. In the share APIs the hints are an array before
 // the tags, in the others they are one of the tags.
 type tail struct {
 	mandatory bool // the hints are an array before the tags
@@ -93,7 +91,7 @@ func readTail(key int16, b []byte) (tail, error) {
 	return t, nil
 }
 
-// append writes the tail, and p at its place among the tags: they ascend.
+// append writes the tail, and p at its place among the tags, which ascend.
 func (t tail) append(dst []byte, p padding) []byte {
 	if t.mandatory {
 		dst = t.hints.append(dst, hintShape)
@@ -117,7 +115,7 @@ func (t tail) append(dst []byte, p padding) []byte {
 	return p.append(dst)
 }
 
-// appendFixed writes the tail in exactly n bytes, or says that it does not fit.
+// appendFixed writes the tail in exactly n bytes, or reports that it does not fit.
 func (t tail) appendFixed(n int) (out []byte, fits bool) {
 	bare := t.append(make([]byte, 0, n), padding{})
 	if len(bare) == n {
@@ -128,7 +126,7 @@ func (t tail) appendFixed(n int) (out []byte, fits bool) {
 		number++
 	}
 	// A tag's number, its size, and a count that grows by a byte with the
-	// 128th tag: which padding fills the rest is tried, not calculated.
+	// 128th tag: the padding that fills the rest is found by trying.
 	for _, p := range paddings(number, n-len(bare)) {
 		if out = t.append(bare[:0], p); len(out) == n {
 			return out, true

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// hostLen is how long the brokers' names are in these tests.
+// hostLen is the length of the brokers' names in these tests.
 const hostLen = 210
 
 // tailAnswers are the four APIs in their newest version: tails do not differ by
@@ -23,8 +23,8 @@ func tailAnswers() []answer {
 	return all
 }
 
-// checkFixed rewrites the tail of resp at constant length, and compares with
-// what kmsg reads before and after.
+// checkFixed rewrites the tail of resp at constant length, and compares the results of
+// kmsg before and after.
 func checkFixed(tb testing.TB, name string, r *Rewriter, resp kmsg.Response) Notes {
 	tb.Helper()
 	front, in := parts(resp)
@@ -37,14 +37,14 @@ func checkFixed(tb testing.TB, name string, r *Rewriter, resp kmsg.Response) Not
 		tb.Fatalf("%s: %d bytes, want the %d that came in", name, len(out), len(in))
 	}
 	if !bytes.Equal(in, untouched) {
-		tb.Fatalf("%s: what came in was changed", name)
+		tb.Fatalf("%s: the input was changed", name)
 	}
 	if bytes.Contains(out, []byte("QQ")) {
 		tb.Fatalf("%s: a part of a broker's name is left in % x", name, out)
 	}
 	got := decode(tb, resp.Key(), resp.GetVersion(), append(front, out...))
 	checkPadding(tb, name, rawTags(tb, resp.Key(), out), rawTags(tb, resp.Key(), in))
-	setTags(got, topTags(resp)...) // without the padding, which was just looked at
+	setTags(got, topTags(resp)...) // without the padding, which was just checked
 	want := decode(tb, resp.Key(), resp.GetVersion(), append(front, in...))
 	translate := r.Translate
 	if notes.Neutralised {
@@ -60,8 +60,8 @@ func dropAll(_ int16, brokers Brokers) {
 	}
 }
 
-// checkPadding compares a tail's tags before and after: hints aside, they are
-// the same, but for one of zeros.
+// checkPadding compares a tail's tags before and after: apart from hints, they are the
+// same, except one of zeros.
 func checkPadding(tb testing.TB, name string, after, before []tag) {
 	tb.Helper()
 	ascend := func(a, b tag) int { return int(int64(a.number) - int64(b.number)) }
@@ -93,7 +93,7 @@ func TestTailOfFixedLength(t *testing.T) {
 				for _, brokers := range []int{1, 3} {
 					resp := hinted(key, version, brokers, hostLen, tags.tags...)
 					for host := 1; host <= 2*hostLen; host++ {
-						name := fmt.Sprintf("%s, %d brokers of %d bytes told in %d", tags.name, brokers, hostLen, host)
+						name := fmt.Sprintf("%s, %d brokers of %d bytes advertised in %d", tags.name, brokers, hostLen, host)
 						notes := checkFixed(t, name, telling(strings.Repeat("h", host)), resp)
 						if longer := host > hostLen; notes.Neutralised != longer && !padNeedsThree(tags.tags, brokers*(hostLen-host)) {
 							t.Fatalf("%s: neutralised %t, want %t", name, notes.Neutralised, longer)
@@ -126,7 +126,7 @@ func TestTailOfFixedLengthEveryVersion(t *testing.T) {
 	}
 }
 
-// What a dropped broker leaves may hold longer names of the others.
+// The bytes of a dropped broker may hold longer names of the others.
 func TestTailOfFixedLengthDrops(t *testing.T) {
 	for _, a := range tailAnswers() {
 		t.Run(a.String(), func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestTailOfFixedLengthUnordered(t *testing.T) {
 	}
 }
 
-// What a broker wrote in more bytes than it needs is room for longer names.
+// Numbers that a broker wrote in more bytes than needed leave room for longer names.
 func TestTailOfFixedLengthWideNumbers(t *testing.T) {
 	const room = 3 + 4 // in the value, and around it; the rack and the broker's tags stay as they are
 	value := "\x82\x00\x00\x00\x00\x07\x83\x80\x00QQ\x00\x00\x23\x84\x80\x00\x80\x00"

@@ -23,7 +23,7 @@ var tailTags = []struct {
 	{"the highest tag", []tag{{firstPadTag, nil}, {1<<32 - 1, []byte("max")}}},
 }
 
-// hinted is an answer without topics that names brokers whose host is as long
+// hinted is a response without topics that names brokers whose host is as long
 // as host, on node ids from 0.
 func hinted(key, version int16, brokers, host int, tags ...tag) kmsg.Response {
 	resp := newResponse(key, version)
@@ -38,14 +38,14 @@ func hinted(key, version int16, brokers, host int, tags ...tag) kmsg.Response {
 	return resp
 }
 
-// parts encodes an answer and divides it where its tail begins.
+// parts encodes a response and divides it where its tail begins.
 func parts(resp kmsg.Response) (front, tail []byte) {
 	payload := encode(resp, []byte{0})
 	at := tailOffset(resp, []byte{0})
 	return payload[:at:at], payload[at:]
 }
 
-// Where the frame's size is still to be sent, a tail is what kmsg would write.
+// Where the frame's size is still to be sent, a tail equals kmsg's encoding.
 func TestTailOfAnyLength(t *testing.T) {
 	for _, a := range walkedAnswers() {
 		t.Run(a.String(), func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestTailOfAnyLength(t *testing.T) {
 								t.Fatalf("%s, %d brokers without %v:\ngot  % x\nwant % x", tags.name, brokers, drop, head(out), head(want))
 							}
 							if !bytes.Equal(in, untouched) {
-								t.Fatalf("%s: what came in was changed", tags.name)
+								t.Fatalf("%s: the input was changed", tags.name)
 							}
 						}
 					}
@@ -102,7 +102,7 @@ func TestTailWithoutHints(t *testing.T) {
 					b := []byte(in)
 					out, notes, err := untouchable(t).Tail(key, version, b, fixed)
 					if err != nil || notes.Named != 0 || notes.Neutralised || !same(out, b) {
-						t.Errorf("%q: got %q, %+v, %v, want what came in", in, out, notes, err)
+						t.Errorf("%q: got %q, %+v, %v, want the input", in, out, notes, err)
 					}
 				}
 			}
@@ -143,8 +143,8 @@ func TestTailTellsTranslate(t *testing.T) {
 // element is a broker in hints, as every flexible version writes it.
 const element = "\x00\x00\x00\x07" + "\x03QQ" + "\x00\x00\x23\x84" + "\x00" + "\x00"
 
-// What cannot be read is an error and nothing else: the frame's end is the last
-// place where it could be stopped.
+// A tail that cannot be read is an error: after the frame's end it could not be stopped
+// any more.
 func TestTailLies(t *testing.T) {
 	const many = "\xff\xff\xff\xff\x0f"
 	tagged := []string{

@@ -13,8 +13,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// TestTranscriptsOfferVersions is the table of docs/wire.md: what brokers say that they
-// speak, as they said it to real clients.
+// TestTranscriptsOfferVersions is the table of docs/wire.md: the versions that brokers
+// offered to real clients.
 func TestTranscriptsOfferVersions(t *testing.T) {
 	type versions map[kmsg.Key][2]int16
 	for release, want := range map[string]versions{
@@ -66,13 +66,13 @@ func TestTranscriptsOfferVersions(t *testing.T) {
 			}
 		}
 		if offered == 0 {
-			t.Errorf("Kafka %s: no answer to ApiVersions", release)
+			t.Errorf("Kafka %s: no response to ApiVersions", release)
 		}
 	}
 }
 
-// checkUnknownVersion wants what clients fall back by: the versions of ApiVersions itself, or
-// nothing in releases before KIP-511.
+// checkUnknownVersion wants the entries that clients fall back by: the versions of
+// ApiVersions itself, or nothing in releases before KIP-511.
 func checkUnknownVersion(t *testing.T, release string, f frame, resp *kmsg.ApiVersionsResponse) {
 	t.Helper()
 	want := 1
@@ -84,8 +84,8 @@ func checkUnknownVersion(t *testing.T, release string, f frame, resp *kmsg.ApiVe
 	}
 }
 
-// TestTranscriptsNameLeaders holds which answers to Produce and Fetch name a leader: of no
-// release before 3.7, and in no version before the one that KIP-951 gives.
+// TestTranscriptsNameLeaders checks which responses to Produce and Fetch name a leader: of
+// no release before 3.7, and in no version before the one that KIP-951 gives.
 func TestTranscriptsNameLeaders(t *testing.T) {
 	since := map[int16]int16{kmsg.Produce.Int16(): 10, kmsg.Fetch.Int16(): 16}
 	for release, want := range map[string]bool{
@@ -103,7 +103,7 @@ func TestTranscriptsNameLeaders(t *testing.T) {
 			}
 		}
 		if (named > 0) != want {
-			t.Errorf("Kafka %s: %d answers to Produce and Fetch name a leader, want some: %t", release, named, want)
+			t.Errorf("Kafka %s: %d responses to Produce and Fetch name a leader, want some: %t", release, named, want)
 		}
 	}
 }
@@ -112,7 +112,7 @@ func transcriptOf(release string) string {
 	return fmt.Sprintf("testdata/transcripts/kafka-%s.txt", release)
 }
 
-// apiVersions reads an answer, whose header has no tags in any version, and whose layout is
+// apiVersions reads a response, whose header has no tags in any version, and whose layout is
 // that of v0 if the broker does not know the version.
 func apiVersions(t *testing.T, f frame) *kmsg.ApiVersionsResponse {
 	t.Helper()
@@ -128,8 +128,8 @@ func apiVersions(t *testing.T, f frame) *kmsg.ApiVersionsResponse {
 	return resp
 }
 
-// TestTranscriptsLoseNothing: of what brokers up to the newest offer, clients are offered all,
-// in every version.
+// TestTranscriptsLoseNothing: clients are offered every API and version of brokers up to the
+// newest.
 func TestTranscriptsLoseNothing(t *testing.T) {
 	files, err := filepath.Glob("testdata/transcripts/kafka-*.txt")
 	if err != nil || len(files) == 0 {
@@ -143,7 +143,7 @@ func TestTranscriptsLoseNothing(t *testing.T) {
 			payload := f.bytes[wire.ResponsePrefixLen:]
 			out, notes, err := new(Rewriter).Whole(f.key, f.version, payload)
 			if err != nil || !bytes.Equal(out, payload) {
-				t.Errorf("%s, %v: got % x, %+v, %v, want what the broker offers", file, f, out, notes, err)
+				t.Errorf("%s, %v: got % x, %+v, %v, want the broker's offer", file, f, out, notes, err)
 			}
 		}
 	}

@@ -20,8 +20,8 @@ import (
 // brokersDomain is in every name of the brokers that were recorded.
 const brokersDomain = ".us-west-2.compute.internal"
 
-// frame is a line of a transcript: what a real client asked of a real broker
-// through kproxy, or what that answered.
+// frame is a line of a transcript: a real client's request to a real broker through
+// kproxy, or the broker's response.
 type frame struct {
 	line         int
 	key, version int16
@@ -63,9 +63,8 @@ func transcript(t *testing.T, file string) []frame {
 	return frames
 }
 
-// TestTranscripts goes through what brokers of every release that kproxy is tested
-// with have answered to real clients, so that a change which breaks an old one is
-// found without starting it.
+// TestTranscripts replays the responses of brokers of every tested release to real
+// clients, so that a change which breaks an old one is found without starting it.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/transcripts/kafka-*.txt")
 	if err != nil || len(files) == 0 {
@@ -82,7 +81,7 @@ func TestTranscripts(t *testing.T) {
 				}
 			}
 			if named == 0 {
-				t.Error("answers that name a broker: got none")
+				t.Error("responses that name a broker: got none")
 			}
 		})
 	}
@@ -113,7 +112,7 @@ func checkRequest(t *testing.T, f frame) {
 	}
 }
 
-// checkAnswer rewrites an answer there and back again, and returns how many
+// checkAnswer rewrites a response there and back again, and returns how many
 // brokers it names. The way back must lead to the bytes that the broker wrote.
 func checkAnswer(t *testing.T, f frame) (named int) {
 	t.Helper()
@@ -143,7 +142,7 @@ func checkAnswer(t *testing.T, f frame) (named int) {
 	}
 	version := f.version
 	if f.key == kmsg.ApiVersions.Int16() && len(told) > 2 && told[1] == byte(kerr.UnsupportedVersion.Code) {
-		version = 0 // this answer is written for those who know no other version
+		version = 0 // this response is written for those who know no other version
 	}
 	if _, err := tryDecode(f.key, version, told); err != nil {
 		t.Errorf("%v: kmsg cannot decode it: %v", f, err)

@@ -8,7 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Treatment is how an answer of one API and version is handled.
+// Treatment is how a response of one API and version is handled.
 type Treatment uint8
 
 // The treatments.
@@ -31,11 +31,11 @@ func (t Treatment) String() string {
 	return treatments[t]
 }
 
-// MaxWhole is the largest answer that is decoded whole, and the largest head,
-// in bytes: thousands of times what they have, and far below what would hurt.
+// MaxWhole is the largest response that is decoded whole, and the largest head, in bytes:
+// thousands of times their usual size, and small beside a machine's memory.
 const MaxWhole = 16 << 20
 
-// parsed lists every API whose answers are parsed here, with the newest version
+// parsed lists every API whose responses are parsed here, with the newest version
 // understood and the first flexible one (-1: none). ApiVersions promises a
 // client no version beyond these. The numbers are written out and not taken
 // from kmsg, whose next release must not raise a version that was not read here.
@@ -57,7 +57,7 @@ var parsed = []struct {
 
 func always(t Treatment) func(bool) Treatment { return func(bool) Treatment { return t } }
 
-// walkFlexible is for answers whose addresses are in a tag: versions without
+// walkFlexible is for responses whose addresses are in a tag: versions without
 // tags hold none.
 func walkFlexible(flexible bool) Treatment {
 	if flexible {
@@ -66,7 +66,7 @@ func walkFlexible(flexible bool) Treatment {
 	return Opaque
 }
 
-// TreatmentOf says how answers to requests of this key and version are handled.
+// TreatmentOf returns the treatment of responses to requests of this key and version.
 func TreatmentOf(key, version int16) Treatment {
 	for _, p := range parsed {
 		if p.key != key {
@@ -83,7 +83,7 @@ func TreatmentOf(key, version int16) Treatment {
 func flexible(from, version int16) bool { return from >= 0 && version >= from }
 
 // MaxVersion returns the newest version of key that is understood; ok is false
-// for an API whose answers are not parsed, and so have no such limit.
+// for an API whose responses are not parsed, and so have no such limit.
 func MaxVersion(key int16) (v int16, ok bool) {
 	for _, p := range parsed {
 		if p.key == key {
@@ -101,7 +101,7 @@ var known = func() (all [kmsg.MaxKey + 1]bool) {
 	return all
 }()
 
-// Known reports whether key is an API that this build has heard of. An answer
+// Known reports whether key is an API that this build has heard of. A response
 // of an unknown one may hold addresses where kproxy does not look.
 func Known(key int16) bool { return key >= 0 && int(key) < len(known) && known[key] }
 
@@ -109,7 +109,7 @@ func Known(key int16) bool { return key >= 0 && int(key) < len(known) && known[k
 const versionCount = math.MaxInt16 + 1
 
 // flexibleFrom has the first version of each key's requests that is flexible, or
-// versionCount if none is. kmsg would make a request to answer the question.
+// versionCount if none is. kmsg would have to make a request for it.
 var flexibleFrom = func() (first [kmsg.MaxKey + 1]int) {
 	for key := range first {
 		first[key] = versionCount
@@ -129,14 +129,14 @@ func FlexibleRequest(key, version int16) bool {
 	return Known(key) && int(version) >= flexibleFrom[key]
 }
 
-// API is one of the APIs whose answers are parsed.
+// API is one of the APIs whose responses are parsed.
 type API struct {
 	Key        int16
 	Name       string
 	MaxVersion int16 // newest version understood
 }
 
-// Supported lists the APIs whose answers are parsed, by key.
+// Supported lists the APIs whose responses are parsed, by key.
 func Supported() []API {
 	apis := make([]API, len(parsed))
 	for i, p := range parsed {

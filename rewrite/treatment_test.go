@@ -8,14 +8,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// What parsed promises is what kmsg knows. When this fails, kmsg has learned a
-// version that nobody here has read.
+// The versions in parsed are those of kmsg. When this fails, kmsg has a version that is
+// not reviewed here.
 func TestParsedEqualsKmsg(t *testing.T) {
 	for _, p := range parsed {
 		resp := kmsg.ResponseForKey(p.key)
 		name := kmsg.NameForKey(p.key)
 		if got := resp.MaxVersion(); got != p.max {
-			t.Errorf("kmsg knows %s v%d, parsed knows v%d: read what Kafka's %sResponse.json adds; "+
+			t.Errorf("kmsg knows %s v%d, parsed knows v%d: read the additions in Kafka's %sResponse.json; "+
 				"give it a layout (or teach its decoder), look for new addresses, and then write %d into parsed",
 				name, got, p.max, name, got)
 		}
@@ -84,7 +84,7 @@ func TestTreatmentOf(t *testing.T) {
 	}
 }
 
-// Every answer that is walked has a layout, and kmsg agrees that it is flexible.
+// Every response that is walked has a layout, and kmsg agrees that it is flexible.
 func TestLayoutsExist(t *testing.T) {
 	for _, p := range parsed {
 		for version := range p.max + 1 {
@@ -176,7 +176,7 @@ func TestSupported(t *testing.T) {
 		t.Errorf("got keys %v, want %v", got, want)
 	}
 	if _, ok := MaxVersion(2); ok {
-		t.Error("MaxVersion(ListOffsets): got a limit, want none: its answers are not parsed")
+		t.Error("MaxVersion(ListOffsets): got a limit, want none: its responses are not parsed")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxAhead is how far the Walker may ask beyond what it was shown: enough for
+// maxAhead is how far the Walker may ask beyond the bytes that it was shown: enough for
 // two numbers of five bytes.
 const maxAhead = 16
 
@@ -19,10 +19,9 @@ const maxAhead = 16
 func everything() int { return 1 << 30 }
 func oneByte() int    { return 1 }
 
-// walk lets a Walker go through the payload that is the first n bytes of stream,
-// as a connection does: bytes arrive when it needs some, and what it passes is
-// taken from the buffer or, beyond that, straight from the socket. It returns
-// where the tail begins.
+// walk lets a Walker go through the payload that is the first n bytes of stream, as a
+// connection does: bytes arrive when it needs some, and bytes that it passes are taken
+// from the buffer or, beyond that, from the socket. It returns where the tail begins.
 func walk(tb testing.TB, key, version int16, stream []byte, n int, arrive func() int) (tailAt int, err error) {
 	tb.Helper()
 	var w Walker
@@ -58,8 +57,8 @@ func walk(tb testing.TB, key, version int16, stream []byte, n int, arrive func()
 	return 0, nil
 }
 
-// tailOffset says where kmsg begins the leader hints, or the last tags: an
-// answer that has neither ends in one zero byte for each.
+// tailOffset says where kmsg begins the leader hints, or the last tags: a
+// response that has neither ends in one zero byte for each.
 func tailOffset(resp kmsg.Response, header []byte) int {
 	bare := reflect.New(reflect.TypeOf(resp).Elem())
 	bare.Elem().Set(reflect.ValueOf(resp).Elem())
@@ -103,7 +102,7 @@ func TestWalkerFindsTheTail(t *testing.T) {
 				} {
 					got, err := walk(t, key, version, c.stream, len(payload), c.arrive)
 					if err != nil || got != want {
-						t.Fatalf("answer %d, %s: the tail begins at %d, %v, want %d of %d: %s",
+						t.Fatalf("response %d, %s: the tail begins at %d, %v, want %d of %d: %s",
 							i, c.name, got, err, want, len(payload), show(resp))
 					}
 				}
@@ -112,7 +111,7 @@ func TestWalkerFindsTheTail(t *testing.T) {
 	}
 }
 
-// A throttled Fetch answer has no partition and may have hints all the same;
+// A throttled Fetch response has no partition and may have hints all the same;
 // never is the absence of errors a sign that no address follows.
 func TestWalkerWithoutPartitions(t *testing.T) {
 	for _, a := range walkedAnswers() {
@@ -134,8 +133,8 @@ func TestWalkerWithoutPartitions(t *testing.T) {
 	}
 }
 
-// Numbers that are longer than they need be are what padding consists of, and a
-// broker may write them anywhere.
+// Padding consists of numbers that are longer than necessary, and a broker may write them
+// anywhere.
 func TestWalkerTakesWideNumbers(t *testing.T) {
 	payload := []byte{
 		0x80, 0x00, // no header tags
@@ -154,7 +153,7 @@ func TestWalkerTakesWideNumbers(t *testing.T) {
 	}
 }
 
-// A Walker keeps nothing of one answer for the next.
+// A Walker keeps nothing of one response for the next.
 func TestWalkerStartsAnew(t *testing.T) {
 	var w Walker
 	g := newGenerator(1)
@@ -220,7 +219,7 @@ func walkOnly(w *Walker, key, version int16, payload []byte, piece int) int {
 	}
 }
 
-// An answer cut short contradicts its own lengths; the Walker says so at the
+// A response cut short contradicts its own lengths; the Walker says so at the
 // latest where its bytes end.
 func TestWalkerTruncated(t *testing.T) {
 	for _, a := range walkedAnswers() {
@@ -235,7 +234,7 @@ func TestWalkerTruncated(t *testing.T) {
 					for _, arrive := range []func() int{everything, oneByte} {
 						at, err := walk(t, key, version, payload, n, arrive)
 						if err == nil {
-							t.Fatalf("an answer of %d bytes, cut at %d before the tail at %d: a tail at %d, want an error",
+							t.Fatalf("a response of %d bytes, cut at %d before the tail at %d: a tail at %d, want an error",
 								len(payload), n, tailAt, at)
 						}
 					}
@@ -309,7 +308,7 @@ func TestWalkerRecordsBeyondTheFrame(t *testing.T) {
 	}
 }
 
-// What follows the records is held in memory, so that it must have a limit.
+// The part after the records is held in memory, so it must have a limit.
 func TestWalkerLimitsTheTail(t *testing.T) {
 	for _, a := range walkedAnswers() {
 		t.Run(a.String(), func(t *testing.T) {

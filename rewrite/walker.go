@@ -8,22 +8,21 @@ import (
 	"kproxy/internal/wire"
 )
 
-// MaxTail is the largest tail of a walked answer that is held, in bytes: some
-// five hundred brokers' addresses, where an answer names the few that lead its
-// partitions.
+// MaxTail is the largest tail of a walked response that is held, in bytes: some five
+// hundred brokers' addresses, while a response names only the leaders of its partitions.
 const MaxTail = 64 << 10
 
-// Verb says what to do with the next bytes of a walked answer.
+// Verb is the action on the next bytes of a walked response.
 type Verb uint8
 
 // The verbs. N is Step.N.
 const (
-	Pass Verb = iota // the next N bytes hold no address; N may reach beyond what was shown
+	Pass Verb = iota // the next N bytes hold no address; N may reach beyond the bytes shown
 	Need             // show at least N bytes
-	Tail             // the last N bytes of the answer: hold them, and give them to Rewriter.Tail
+	Tail             // the last N bytes of the response: hold them, and give them to Rewriter.Tail
 )
 
-// Step is what a Walker says.
+// Step is a Walker's result.
 type Step struct {
 	Verb Verb
 	N    int
@@ -33,10 +32,10 @@ type Step struct {
 // lists inside a partition.
 const maxDepth = 3
 
-// Walker goes through an answer with treatment Walk without keeping any of it,
-// and finds its tail. It needs a few bytes at a time: strings, records and tags
-// are passed by their length. One Walker serves one answer after another; it
-// holds no reference to what it was shown.
+// Walker goes through a response with treatment Walk without keeping any of it, and finds
+// its tail. It needs a few bytes at a time: strings, records and tags are passed by their
+// length. One Walker serves one response after another; it keeps no reference to the
+// bytes that it was shown.
 //
 //	w.Start(key, version, size of the payload)
 //	for {
@@ -57,7 +56,7 @@ type Walker struct {
 	inTags       bool
 }
 
-// Start begins an answer. payload is how many bytes its frame has behind the
+// Start begins a response. payload is how many bytes its frame has behind the
 // correlation id. Key and version must have treatment Walk.
 func (w *Walker) Start(key, version int16, payload int) {
 	*w = Walker{key: key, version: version, steps: layouts[key][version], left: payload}
@@ -69,7 +68,7 @@ func (w *Walker) StartRequest(key, version int16, body int) {
 	*w = Walker{key: key, version: version, isRequest: true, steps: fetchRequestLayout, left: body}
 }
 
-// fail says what is wrong with what is walked.
+// fail is an error about the response that is walked.
 func (w *Walker) fail(err error) error {
 	if w.isRequest {
 		return fmt.Errorf("parse %s v%d request: %w", kmsg.NameForKey(w.key), w.version, err)
@@ -77,10 +76,10 @@ func (w *Walker) fail(err error) error {
 	return parseError(w.key, w.version, err)
 }
 
-// Next looks at b, the answer's bytes from the first that was not passed, and
-// says what to do with them. b may end anywhere, and may reach beyond the
-// answer. An error means that the answer contradicts itself; nothing that was
-// passed before holds an address.
+// Next looks at b, the response's bytes from the first that was not passed, and returns
+// the action on them. b may end anywhere, and may reach beyond the response. An error
+// means that the response contradicts itself; nothing that was passed before holds an
+// address.
 func (w *Walker) Next(b []byte) (Step, error) {
 	b = b[:min(len(b), w.left)]
 	pos := 0
@@ -122,9 +121,8 @@ func (w *Walker) tail(pos int) (Step, error) {
 	}
 }
 
-// step takes one step at the start of b, which lies pos bytes behind what was
-// passed, and returns how many bytes it covers. short means that b ends too
-// early to tell.
+// step takes one step at the start of b, which lies pos bytes behind the passed bytes,
+// and returns how many bytes it covers. short means that b ends too early.
 func (w *Walker) step(b []byte, pos int) (n int, short bool, err error) {
 	if w.inTags {
 		return w.tag(b, pos)
@@ -205,8 +203,8 @@ func (w *Walker) tag(b []byte, pos int) (n int, short bool, err error) {
 	return numberLen + sizeLen + w.length(size, pos), false, nil
 }
 
-// length returns v as an int, also where that has 32 bits: what is longer than
-// the frame is cut to what is still too long for it.
+// length returns v as an int, also where that has 32 bits: a length beyond the frame is
+// cut to one that is still too long for it.
 func (w *Walker) length(v uint32, pos int) int {
 	return int(min(v, uint32(w.left-pos)+1))
 }

@@ -10,8 +10,8 @@ import (
 	"kproxy/internal/files"
 )
 
-// withBindFix adds to an error of starting what to do about an address that cannot be
-// bound, where that is what is wrong.
+// withBindFix adds advice to an error of starting that is about an address which cannot
+// be bound.
 func withBindFix(err error) error {
 	if fix := bindFix(err, localPorts()); fix != "" {
 		return fmt.Errorf("%w; %s", err, fix)
@@ -35,8 +35,7 @@ func localPorts() (r portRange) {
 	return r
 }
 
-// bindFix is what to do about an address that cannot be bound; "" where that is not what
-// is wrong.
+// bindFix is the advice about an address that cannot be bound; "" for other errors.
 func bindFix(err error, outgoing portRange) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -58,7 +57,7 @@ func bindFix(err error, outgoing portRange) string {
 	}
 }
 
-// isBind reports whether an error is one of a socket: a file may be refused, too.
+// isBind reports whether an error is about a socket: a file may be refused, too.
 func isBind(err error) bool {
 	_, ok := errors.AsType[*net.OpError](err)
 	return ok

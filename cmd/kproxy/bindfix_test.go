@@ -13,7 +13,7 @@ import (
 	"kproxy/internal/portlab"
 )
 
-// What is advised is about binding where that has failed, and nothing else.
+// The advice is about binding where that has failed, and only there.
 func TestBindFix(t *testing.T) {
 	listen := func(port int, errno syscall.Errno) error {
 		return fmt.Errorf("clusters.orders.listeners.fred: bind x: %w", &net.OpError{

@@ -56,7 +56,7 @@ func TestBoundedMistakes(t *testing.T) {
 }
 
 // Each mistake is one line that is fit for a terminal, whatever keys and values the file
-// has. A long key is cut, and what is wrong with it is still there.
+// has. A long key is cut, and its mistake is still named.
 func TestMistakeIsOneLine(t *testing.T) {
 	const hostile = `"x: ok\nkproxy: /etc/passwd:1:1: all is well\r\x1b[31m\u2028\u202e"`
 	long := strings.Repeat("k", 5000)

@@ -16,12 +16,12 @@ func newCheckCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "check --config FILE",
-		Short: "Validate a configuration and show what it would bind",
+		Short: "Validate a configuration and show the addresses it would bind",
 		Long: "Validate a configuration, with the environment variables that override it, and\n" +
-			"show what it would bind. check refuses what serve refuses, and reports all\n" +
+			"show the addresses it would bind. check refuses every configuration that serve refuses, and reports all\n" +
 			"mistakes at once, one a line: FILE:LINE:COLUMN: key: problem; fix.\n\n" +
 			"The files and secrets that the configuration names are read. check alone also\n" +
-			"refuses a certificate that is not for all names that clients are told. It opens\n" +
+			"refuses a certificate that is not for all names that clients are given. It opens\n" +
 			"no socket, asks no broker, and changes nothing.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,7 +36,7 @@ func newCheckCommand() *cobra.Command {
 	return cmd
 }
 
-// notChecked ends the output of a configuration that is good.
+// notChecked ends the output about a valid configuration.
 const notChecked = `Only kproxy serve can tell whether the ports are free, names resolve and brokers
 answer, and whether another kproxy has locked state_dir.
 `

@@ -11,8 +11,8 @@ import (
 	"kproxy/internal/certlab"
 )
 
-// check reads certificates, and says before any client does that they are not for
-// the names that clients are told.
+// check reads certificates, and reports advertised names that they do not cover before
+// any client meets them.
 func TestCheckReadsCertificates(t *testing.T) {
 	ca, files := certlab.NewAuthority(t, "servers"), certlab.NewFolder(t)
 	soon := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(48 * time.Hour) }

@@ -10,8 +10,8 @@ import (
 )
 
 // Each file in testdata/clientfiles is a client's configuration with a mistake, or with
-// what is easily taken for one. Its golden file has the exit code of connect and what it
-// says of the file: FILE:LINE: key: problem; fix.
+// an entry that is easily taken for one. Its golden file has the exit code of connect and
+// its messages about the file: FILE:LINE: key: problem; fix.
 func TestClientFiles(t *testing.T) {
 	files, err := filepath.Glob("testdata/clientfiles/*.properties")
 	if err != nil || len(files) < 10 {
@@ -19,7 +19,8 @@ func TestClientFiles(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".properties"), func(t *testing.T) {
-			// No argument leads to a cluster: what is left to say is that a port is wrong.
+			// No argument leads to a cluster: the only other message is that a port is
+			// wrong.
 			var stdout, stderr bytes.Buffer
 			code := run([]string{"connect", "--config-from", file, "--port", "-1"}, &stdout, &stderr)
 			if code != exitUsage || stdout.Len() > 0 {
@@ -36,7 +37,7 @@ func TestClientFiles(t *testing.T) {
 				}
 			}
 			if strings.Contains(got.String(), "hunter2") {
-				t.Errorf("a secret is told: %s", got.String())
+				t.Errorf("a secret is printed: %s", got.String())
 			}
 			golden := strings.TrimSuffix(file, ".properties") + ".golden"
 			if *update {

@@ -9,7 +9,7 @@ func values(all ...cobra.Completion) cobra.CompletionFunc {
 	return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp)
 }
 
-// beginnings completes a flag by how its value may begin: nothing is put behind it.
+// beginnings completes a flag by the beginnings of its value, without a space after them.
 func beginnings(all ...cobra.Completion) cobra.CompletionFunc {
 	return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace)
 }
@@ -19,9 +19,9 @@ func fileExtensions(all ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(all, cobra.ShellCompDirectiveFilterFileExt)
 }
 
-// flagValues are how the values of flags are completed, in every command that has the
-// flag. Flags that are not here take files where their value is a FILE, as a shell does
-// by itself.
+// flagValues are the completions of flags' values, in every command that has the flag.
+// Other flags are completed by files if their value is a FILE, as a shell does by
+// default.
 var flagValues = map[string]cobra.CompletionFunc{
 	"admin": beginnings("http://127.0.0.1:9400", "https://"),
 	"sasl":  values("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"),
@@ -35,7 +35,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"key":         fileExtensions("pem", "key"),
 }
 
-// noValues are flags whose value nothing can be said about.
+// noValues are flags whose values cannot be completed.
 var noValues = []string{
 	"node", "dial", "listen", "advertise", "port", "server-name", "username", "password-env", "aws-region", "aws-profile", "exec", "cluster", "timeout",
 	"iterations",
@@ -71,8 +71,8 @@ func completeFlags(cmd *cobra.Command) error {
 	return nil
 }
 
-// strictCompletion has cobra's completion commands end with 2 for arguments that they do
-// not know, as the other commands do.
+// strictCompletion makes cobra's completion commands end with 2 for unknown arguments, as
+// the other commands do.
 func strictCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

@@ -21,14 +21,14 @@ import (
 	"kproxy/proxy/config"
 )
 
-// settings are a configuration file as kproxy uses it.
+// settings are the settings of a configuration file.
 type settings struct {
 	File  string // its name, for errors
 	Proxy proxy.Config
 	Log   logKeys
 
 	Admin      admin.Config
-	AllReady   bool // every cluster must answer for kproxy to be ready
+	AllReady   bool // every cluster must respond for kproxy to be ready
 	DrainDelay time.Duration
 	OTLP       telemetry.OTLP
 
@@ -40,11 +40,11 @@ type settings struct {
 // maxConfig bounds a configuration file, in bytes: 10,000 listeners have some 5 MB.
 const maxConfig = 16 << 20
 
-// loadConfig reads a configuration file and the environment variables that
-// override it, and validates what they make together. The error is a
-// [*usageError] with one line for each mistake, every one naming the file. Where
-// there is a mistake it also has those of the files that the configuration names,
-// which [prepare] finds otherwise: so that all mistakes are told at once.
+// loadConfig reads a configuration file and the environment variables that override it,
+// and validates the result. The error is a [*usageError] with one line for each mistake,
+// every one naming the file. If there is a mistake, the error also has those of the files
+// that the configuration names, so that all mistakes are reported at once. Otherwise
+// [prepare] finds these.
 func loadConfig(file string) (*settings, error) {
 	if file == "" {
 		return nil, &usageError{errors.New("--config is missing; name the configuration file")}
@@ -98,21 +98,21 @@ func readConfig(data []byte) (*settings, []error) {
 	return nil, doc.locate(values, slices.Concat(form, doc.independent(form, later)))
 }
 
-// mistakes are the lines of what is wrong with the configuration, or with files that it
-// names; err joins them.
+// mistakes are the lines about mistakes in the configuration, or in files that it names;
+// err joins them.
 func (s *settings) mistakes(err error) error {
 	return mistakes(s.File, s.document.locate(s.values, unjoin(err)))
 }
 
-// layers are where the value of a scalar key comes from: its environment
-// variable, else the file, else its default. Viper does the layering.
+// layers are the sources of a scalar key's value: its environment variable, else the
+// file, else its default. Viper does the layering.
 type layers struct {
 	viper     *viper.Viper
 	keys      map[string]string // environment variable -> its key
-	overrides map[string]string // key -> its environment variable, where that is set
+	overrides map[string]string // key -> its environment variable, if that is set
 }
 
-// delimiter parts the keys of a path inside viper. No key has it, so a dot in a
+// delimiter separates the keys of a path inside viper. No key has it, so a dot in a
 // name is never taken for a path.
 const delimiter = "\x00"
 
@@ -150,9 +150,9 @@ func cloneMaps(tree map[string]any) map[string]any {
 	return clone
 }
 
-// value is what a scalar key is set to: a text where it comes from a variable or
-// the default, and whatever YAML makes of it where it comes from the file; nil:
-// nothing sets it. The error says that two keys share a variable.
+// value is the value of a scalar key: a text where it comes from a variable or the
+// default, and the value as YAML decodes it where it comes from the file; nil: it is not
+// set. The error says that two keys share a variable.
 func (l *layers) value(path keyPath, def string) (any, error) {
 	key, variable := path.String(), path.variable()
 	if other, taken := l.keys[variable]; taken {
@@ -176,14 +176,14 @@ func (l *layers) value(path keyPath, def string) (any, error) {
 	return l.viper.Get(name), nil
 }
 
-// overridden says whether the key's environment variable is set.
+// overridden reports whether the key's environment variable is set.
 func (l *layers) overridden(path keyPath) bool {
 	_, ok := l.overrides[path.String()]
 	return ok
 }
 
-// overriddenBelow says whether the environment variable of a key of the section
-// is set, of those that have been read.
+// overriddenBelow reports whether the environment variable of a key of the section is
+// set, among those that have been read.
 func (l *layers) overriddenBelow(section keyPath) bool {
 	for key := range l.overrides {
 		if strings.HasPrefix(key, section.String()+".") {

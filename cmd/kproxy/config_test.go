@@ -12,7 +12,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// oneListener is a cluster with a listener, to put a single mistake beside.
+// oneListener is a cluster with a listener, to which a test adds a single mistake.
 const oneListener = `
 clusters:
   orders:
@@ -142,7 +142,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// withoutPlaces takes the file's name and the places away in front of mistakes.
+// withoutPlaces removes the file's name and the places in front of mistakes.
 func withoutPlaces(file string, err error) string {
 	if err == nil {
 		return ""
@@ -191,8 +191,8 @@ log: {level: debug, format: json}
 	}
 }
 
-// A section that turns something on is there if it is written, however empty, or
-// if a variable sets one of its keys.
+// A section that enables a feature is present if it is written, even empty, or if a
+// variable sets one of its keys.
 func TestOptionalSection(t *testing.T) {
 	file := func(tls string) string {
 		return "clusters: {orders: {bootstrap: [\"b:9092\"], " + tls +
@@ -220,7 +220,7 @@ func TestOptionalSection(t *testing.T) {
 	}
 }
 
-// A mistake in a variable names the variable, whoever finds it.
+// A mistake in a variable names the variable, at every stage of validation.
 func TestBadEnvironment(t *testing.T) {
 	tests := []struct{ name, value, want string }{
 		{"KPROXY_LOG_LEVEL", "loud", `log.level (KPROXY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; the default is info`},
@@ -245,7 +245,7 @@ func TestBadEnvironment(t *testing.T) {
 	}
 }
 
-// Two names that differ only in where they are parted would share variables.
+// Two names that differ only in their separators would share variables.
 func TestSharedVariable(t *testing.T) {
 	file := write(t, `
 clusters:
@@ -263,7 +263,7 @@ clusters:
 	}
 }
 
-// What an empty file is answered with works as it stands.
+// The configuration that is suggested for an empty file works unchanged.
 func TestMinimalFile(t *testing.T) {
 	if _, err := load(t, minimalFile); err != nil {
 		t.Error(err)

@@ -25,10 +25,10 @@ import (
 	"kproxy/proxy/config"
 )
 
-// connectTimeout bounds one question to a broker: a person waits for it.
+// connectTimeout bounds one request to a broker: a person waits for it.
 const connectTimeout = 8 * time.Second
 
-// connectFlags are the flags of connect, as they were written.
+// connectFlags are the flags of connect, unparsed.
 type connectFlags struct {
 	nodes, dial []string
 
@@ -81,14 +81,14 @@ func (f *connectFlags) add(cmd *cobra.Command) {
 	f.addSecurity(cmd)
 	groupFlags(cmd, "Where kproxy listens", func(flags *pflag.FlagSet) {
 		flags.StringVar(&f.listen, "listen", "", "`HOST` to listen on, for containers and other machines (default: loopback)")
-		flags.StringVar(&f.advertise, "advertise", "", "`HOST` that clients are told (default: localhost, or --listen)")
+		flags.StringVar(&f.advertise, "advertise", "", "`HOST` that is advertised to clients (default: localhost, or --listen)")
 		flags.IntVar(&f.port, "port", 0, "`PORT` of bootstrap; nodes have the ports after it (default: free ones, the same in every run)")
 	})
 	cmd.Flags().StringVar(&f.exec, "exec", "", "run `CMD` in the shell with KAFKA_BOOTSTRAP_SERVERS set, and end with it and its exit code")
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "log every connection")
 }
 
-// addCluster adds what a client would have to know of the cluster, and of the way to it.
+// addCluster adds the flags about the cluster and the way to it.
 func (f *connectFlags) addCluster(cmd *cobra.Command) {
 	f.addFrom(cmd)
 	f.addSecurity(cmd)
@@ -128,7 +128,7 @@ func (f *connectFlags) addSecurity(cmd *cobra.Command) {
 	})
 }
 
-// with has do go on with the flags and arguments, until it has ended or a signal comes.
+// with runs do with the flags and arguments, until it ends or a signal comes.
 func (f *connectFlags) with(ctx context.Context, args []string, stderr io.Writer, do func(context.Context, *connect.Options) error) error {
 	o, cleanUp, err := f.options(ctx, args, stderr)
 	if err != nil {
@@ -149,7 +149,7 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 	s, err := connect.Start(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to stop
+			return nil //nolint:nilerr // it was asked to stop
 		}
 		if bad, ok := errors.AsType[*connect.OptionsError](err); ok {
 			return &usageError{asFlags(bad.Err)}
@@ -180,8 +180,8 @@ func (f *connectFlags) run(ctx context.Context, o *connect.Options, stdout, stde
 	return err
 }
 
-// tellClients prints what clients need to know, and what does not work. A command of
-// --exec has its bootstrap address by itself, and needs no configurations.
+// tellClients prints the configurations for clients, and the failures. A command of
+// --exec gets its bootstrap address as a variable, and needs no configurations.
 func tellClients(s *connect.Session, w, stderr io.Writer, configurations bool) {
 	if len(s.Cluster.Brokers) > 0 {
 		_, _ = fmt.Fprintln(w)
@@ -205,7 +205,8 @@ func by(mechanisms []string) string {
 	return ", by " + strings.Join(mechanisms, " or ")
 }
 
-// options are the flags and arguments, checked. cleanUp removes what they have made.
+// options are the flags and arguments, checked. cleanUp removes the files that they have
+// made.
 func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Writer) (o *connect.Options, cleanUp func(), err error) {
 	cleanUp = func() {}
 	addresses, err := splitAddresses(args)
@@ -269,7 +270,7 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 	}, nil
 }
 
-// addressSeparator stands between addresses: a comma, blanks, or both.
+// addressSeparator separates addresses: a comma, blanks, or both.
 var addressSeparator = regexp.MustCompile(`\s*,\s*|\s+`)
 
 // splitAddresses reads addresses as arguments have them: each its own, or several with
@@ -288,7 +289,7 @@ func splitAddresses(args []string) ([]string, error) {
 
 func (f *connectFlags) addresses(o *connect.Options) error {
 	if len(o.Addresses) == 0 {
-		return errors.New("no address; write the HOST:PORT at which the cluster answers, or name a client's configuration with --config-from")
+		return errors.New("no address; write the HOST:PORT at which the cluster is reached, or name a client's configuration with --config-from")
 	}
 	for _, address := range o.Addresses {
 		host, _, err := hostport.Parse(address)
@@ -302,7 +303,7 @@ func (f *connectFlags) addresses(o *connect.Options) error {
 	return nil
 }
 
-// where reads --node, --dial and what --via has by default.
+// where reads --node, --dial and the defaults of --via.
 func (f *connectFlags) where(o *connect.Options) error {
 	o.Nodes = map[int32]string{}
 	for _, text := range f.nodes {
@@ -354,7 +355,7 @@ func (f *connectFlags) security(ctx context.Context, o *connect.Options) error {
 	return nil
 }
 
-// password is where the password is. A pipe is read now: each login needs it.
+// password is the place of the password. A pipe is read now, because each login needs it.
 func (f *connectFlags) password(ctx context.Context) (config.Secret, error) {
 	if f.passwordFile == "" || f.passwordEnv != "" || !files.IsPipe(ctx, f.passwordFile) {
 		return config.Secret{File: f.passwordFile, Env: f.passwordEnv}, nil
@@ -374,7 +375,7 @@ func (f *connectFlags) listening(o *connect.Options) error {
 	case f.listen == "":
 		o.Listen, o.Advertise = connect.Loopback(), "localhost"
 	case hostport.IsWildcard(f.listen) && f.advertise == "":
-		return fmt.Errorf("--listen %s: clients cannot be told a wildcard; add --advertise with the name by which they reach this machine, such as host.docker.internal", f.listen)
+		return fmt.Errorf("--listen %s: a wildcard cannot be advertised to clients; add --advertise with the name by which they reach this machine, such as host.docker.internal", f.listen)
 	default:
 		o.Listen, o.Advertise = []string{hostport.Canonical(f.listen)}, hostport.Canonical(f.listen)
 	}
@@ -384,8 +385,8 @@ func (f *connectFlags) listening(o *connect.Options) error {
 	return nil
 }
 
-// connectStateDir is where ports are remembered: below XDG_STATE_HOME, or the folder that
-// is usual for it; "" where there is none.
+// connectStateDir is the folder of the remembered ports: below XDG_STATE_HOME, or its
+// default; "" if there is none.
 func connectStateDir() string {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if dir == "" {

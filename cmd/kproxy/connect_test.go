@@ -22,7 +22,7 @@ import (
 )
 
 // hidden starts a fake cluster whose brokers advertise names that do not resolve.
-// addresses are where they really are, by node.
+// addresses are their real addresses, by node.
 func hidden(t *testing.T, n int, opts ...kfake.Opt) (addresses []string) {
 	t.Helper()
 	listen := func(string, string) (net.Listener, error) {
@@ -42,16 +42,16 @@ func hidden(t *testing.T, n int, opts ...kfake.Opt) (addresses []string) {
 	return addresses
 }
 
-// connected is what a run of connect has left.
+// connected is the result of a run of connect.
 type connected struct {
 	code           int
 	stdout, stderr string
 	bootstrap      string            // that the command was given
 	brokers        map[string]string // node -> the address here, of the printed table
-	because        map[string]string // node -> where it is dialled, and why
+	because        map[string]string // node -> the dialled address, and why
 }
 
-// runConnect runs connect with a command that notes what it was given.
+// runConnect runs connect with a command that notes its arguments and environment.
 func runConnect(t *testing.T, args ...string) connected {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -87,7 +87,7 @@ func TestConnectOneBroker(t *testing.T) {
 	if c.code != exitDone || c.bootstrap == "" {
 		t.Fatalf("exit code %d\n%s", c.code, c.stderr)
 	}
-	if want := at + " it answers there"; c.because["0"] != want {
+	if want := at + " it responds there"; c.because["0"] != want {
 		t.Errorf("node 0: %q, want %q", c.because["0"], want)
 	}
 	if strings.Contains(c.stderr, "bootstrap.servers=") {
@@ -95,7 +95,7 @@ func TestConnectOneBroker(t *testing.T) {
 	}
 }
 
-// Configurations are for people, and not printed beside a command of --exec.
+// Configurations are not printed if there is a command of --exec.
 func TestConfigurationsArePrinted(t *testing.T) {
 	for _, want := range []bool{true, false} {
 		var out, problems bytes.Buffer
@@ -106,7 +106,7 @@ func TestConfigurationsArePrinted(t *testing.T) {
 	}
 }
 
-// Addresses have commas, blanks or both between them.
+// Addresses are separated by commas, blanks or both.
 func TestSplitAddresses(t *testing.T) {
 	for text, want := range map[string]string{
 		"a:1": "a:1", "a:1 b:2": "a:1|b:2", "a:1,b:2": "a:1|b:2", "a:1, b:2": "a:1|b:2", "a:1 , b:2,c:3 d:4": "a:1|b:2|c:3|d:4", " a:1 ": "a:1", "": "",
@@ -130,7 +130,7 @@ func TestConnectFindsWhoIsWhere(t *testing.T) {
 	at := hidden(t, 3)
 	c := runConnect(t, at[2]+", "+at[0], at[1])
 	for node, address := range at {
-		if want := address + " it answers there"; c.because[fmt.Sprint(node)] != want {
+		if want := address + " it responds there"; c.because[fmt.Sprint(node)] != want {
 			t.Errorf("node %d: %q, want %q", node, c.because[fmt.Sprint(node)], want)
 		}
 	}
@@ -139,13 +139,13 @@ func TestConnectFindsWhoIsWhere(t *testing.T) {
 	}
 }
 
-// What is not at an address of the user's is dialled nowhere else, and told with what mends
-// it; --node and --dial do.
+// A broker that is not at an address of the user's is dialled nowhere else, and reported
+// with the remedy: --node or --dial.
 func TestConnectUnreachable(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	at := hidden(t, 3)
 	c := runConnect(t, at[1])
-	if c.because["1"] != at[1]+" it answers there" || c.because["0"] != "- cannot be reached" {
+	if c.because["1"] != at[1]+" it responds there" || c.because["0"] != "- cannot be reached" {
 		t.Errorf("got %v", c.because)
 	}
 	c.says(t, "node 0 cannot be reached", "b0.vpc.invalid; if it is elsewhere from here, add --node 0=HOST:PORT", "node 2 cannot be reached")
@@ -156,8 +156,8 @@ func TestConnectUnreachable(t *testing.T) {
 	}
 }
 
-// Where describing a configuration is denied, brokers are told apart by ApiVersions v5, if
-// they know it, and otherwise not at all: nobody is taken for another.
+// Where describing a configuration is denied, brokers are distinguished by ApiVersions v5,
+// if they know it, and otherwise not at all: no broker is taken for another.
 func TestConnectWithoutRights(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	older := kversion.Stable()
@@ -166,7 +166,7 @@ func TestConnectWithoutRights(t *testing.T) {
 		opts []kfake.Opt
 		want func(at string) string
 	}{
-		"v5":    {nil, func(at string) string { return at + " it answers there" }},
+		"v5":    {nil, func(at string) string { return at + " it responds there" }},
 		"older": {[]kfake.Opt{kfake.MaxVersions(older)}, func(string) string { return "- cannot be reached" }},
 	} {
 		at := hidden(t, 2, append(tt.opts, kfake.EnableACLs(), kfake.ClusterID(name))...)
@@ -179,8 +179,8 @@ func TestConnectWithoutRights(t *testing.T) {
 	}
 }
 
-// Ports are the same in every run, and another cluster's are others, also while nobody
-// has them.
+// Ports are the same in every run, and another cluster has other ports, also while these
+// are not in use.
 func TestConnectKeepsPorts(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", dir)
@@ -211,7 +211,7 @@ func TestConnectKeepsPorts(t *testing.T) {
 	if len(files) != 2 {
 		t.Errorf("files: %v", files)
 	}
-	for _, file := range files { // what is broken is not remembered
+	for _, file := range files { // a broken file is not remembered
 		if err := os.WriteFile(file, []byte(`{"base":-1}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestConnectKeepsPorts(t *testing.T) {
 	}
 }
 
-// The command's exit code is kproxy's, and its output has nothing else in it.
+// The command's exit code is kproxy's, and its output is not mixed with kproxy's.
 func TestConnectExec(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	at := hidden(t, 1)[0]
@@ -276,7 +276,7 @@ func TestConnectUsage(t *testing.T) {
 	}
 }
 
-// An address where nobody answers ends connect, with what to look at.
+// An address without a response ends connect, with advice.
 func TestConnectNobodyThere(t *testing.T) {
 	address := portlab.Closed(t)
 	c := runConnect(t, address, "nobody.vpc.invalid:9092")
@@ -284,7 +284,7 @@ func TestConnectNobodyThere(t *testing.T) {
 		t.Errorf("exit code %d", c.code)
 	}
 	c.says(t, address+": ", "connection refused", "see whether the broker runs", "the name does not resolve here")
-	for _, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} { // the ports that kproxy has before it has any
+	for _, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} { // the placeholder ports
 		c := runConnect(t, address)
 		if c.says(t, address+": connection refused"); c.code != exitFailed {
 			t.Errorf("%s: exit code %d", address, c.code)

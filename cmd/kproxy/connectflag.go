@@ -7,8 +7,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// connectKeys are the flags that keys of the configuration stand for, which connect makes
-// of flags. The first one whose beginning it is decides.
+// connectKeys are the flags from which connect makes keys of its configuration. The first
+// prefix that fits decides.
 var connectKeys = []struct{ key, flag string }{
 	{"via_password_file", "--via-password-file"},
 	{"via_key_file", "--via-key-file"},
@@ -31,8 +31,8 @@ var connectKeys = []struct{ key, flag string }{
 	{"listeners.local.nodes", "--port"},
 }
 
-// asFlags has mistakes in the configuration that connect has made name the flags that it
-// has made it of. One line for each is enough, whatever both listeners say.
+// asFlags names flags in mistakes of the configuration that connect has made from them.
+// It keeps one line for each, although there are two listeners.
 func asFlags(err error) error {
 	if err == nil {
 		return nil

@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	// briefInterval is how long warnings alike are counted before a line says how many
-	// there were: a client that retries causes one for each try.
+	// briefInterval is how long similar warnings are counted before a line has their
+	// number: a client that retries causes one for each try.
 	briefInterval = 10 * time.Second
-	// maxBriefKinds is how many kinds of warnings are told apart.
+	// maxBriefKinds is how many kinds of warnings are distinguished.
 	maxBriefKinds = 64
 	// maxBriefLine is the most characters of a line: a person reads it.
 	maxBriefLine = 160
 )
 
 // briefLog writes warnings for a person at a terminal: one short line each, with the
-// reason and the fix. Of those that differ in nothing but the time, the first has its
-// line, and the others are counted.
+// reason and the fix. Of warnings that differ only in their time, the first is written,
+// and the others are counted.
 type briefLog struct {
 	w io.Writer
 
@@ -38,10 +38,10 @@ type briefLog struct {
 	kinds map[briefKind]*briefCount
 }
 
-// briefKind is what warnings have in common that are counted together.
+// briefKind is the common part of warnings that are counted together.
 type briefKind struct{ reason, node, client string }
 
-// briefCount is what has come of a kind since its last line.
+// briefCount counts the warnings of a kind since its last line.
 type briefCount struct {
 	since time.Time
 	more  int
@@ -108,7 +108,7 @@ func (b *briefLog) again(k briefKind, count *briefCount) {
 	count.due.Reset(briefInterval)
 }
 
-// tell writes how many more there were of a kind.
+// tell writes the number of further warnings of a kind.
 func (b *briefLog) tell(k briefKind) {
 	count := b.kinds[k]
 	if count.more == 0 {
@@ -126,10 +126,10 @@ func moreTimes(n int) string {
 }
 
 func (b *briefLog) write(line string) {
-	_, _ = fmt.Fprintln(b.w, foreign.LineOf("kproxy: "+line, maxBriefLine)) // there is nowhere left to say that it failed
+	_, _ = fmt.Fprintln(b.w, foreign.LineOf("kproxy: "+line, maxBriefLine)) // the failure cannot be reported anywhere
 }
 
-// String is a kind as a line begins.
+// String is the beginning of a kind's line.
 func (k briefKind) String() string {
 	who := k.node
 	if k.client != "" {
@@ -207,7 +207,7 @@ func (h *briefHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// briefFix is what to do in the words of connect's flags.
+// briefFix is the advice in terms of connect's flags.
 func briefFix(k briefKind, fix string) string {
 	if node, ok := strings.CutPrefix(k.node, "node "); ok && (k.reason == string(proxy.DialFailed) || k.reason == string(proxy.DialRefused)) {
 		return "if it runs, add --node " + node + "=HOST:PORT"
@@ -215,15 +215,15 @@ func briefFix(k briefKind, fix string) string {
 	return fix
 }
 
-// briefLine is a line of at most maxBriefLine characters. What is cut is the error: the
-// reason and the fix are what the reader needs.
+// briefLine is a line of at most maxBriefLine characters. The error is cut, and not the
+// reason and the fix, which the reader needs.
 func briefLine(k briefKind, err, fix string) string {
 	line := k.String()
 	if fix != "" {
 		fix = "; " + foreign.LineOf(fix, maxBriefLine/2)
 	}
 	room := maxBriefLine - len("kproxy: ") - utf8.RuneCountInString(line) - len(": ") - utf8.RuneCountInString(fix)
-	const least = 10 // a shorter piece of an error says nothing
+	const least = 10 // a shorter piece of an error has no use
 	if err != "" && room >= least {
 		line += ": " + foreign.LineOf(strings.ReplaceAll(err, "\n", "; "), room)
 	}

@@ -23,7 +23,7 @@ func ended(log *slog.Logger, reason proxy.CloseReason, client string, node int, 
 		slog.Duration(logkey.Duration, time.Second), slog.Any(logkey.Error, err), slog.String(logkey.Fix, fix))
 }
 
-// A client that retries has one line, and then one with a count.
+// A client that retries causes one line, and then one with a count.
 func TestBriefLogCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got bytes.Buffer

@@ -12,10 +12,10 @@ import (
 	"kproxy/proxy/config"
 )
 
-// decoder fills the types of keys.go with what the file and the environment
-// say, and collects every mistake on the way.
+// decoder fills the types of keys.go from the file and the environment, and collects
+// every mistake.
 type decoder struct {
-	// values is asked for every scalar key; nil inside a list, where keys have
+	// values has the value of every scalar key; nil inside a list, where keys have
 	// neither a variable nor a default.
 	values *layers
 	errs   []error
@@ -74,8 +74,8 @@ func (d *decoder) section(path keyPath, tree any, into reflect.Value) {
 	}
 }
 
-// keys is tree as a map, which is empty where the file says nothing. Not ok: it
-// is something else, which has been noted.
+// keys returns tree as a map, which is empty if the file has no value. Not ok: it is
+// something else, and the mistake is noted.
 func (d *decoder) keys(path keyPath, tree any, fix string) (written map[string]any, ok bool) {
 	written, ok = asMap(tree)
 	if ok || tree == nil {
@@ -85,8 +85,7 @@ func (d *decoder) keys(path keyPath, tree any, fix string) (written map[string]a
 	return nil, false
 }
 
-// field reads the key of one struct field. written says whether the file has
-// it.
+// field reads the key of one struct field. written reports whether the file has it.
 func (d *decoder) field(path keyPath, f reflect.StructField, tree any, written bool, into reflect.Value) {
 	if s, ok := scalarOf(f.Type); ok {
 		d.scalar(path, f.Tag, s, tree, written, into)
@@ -251,7 +250,7 @@ func firstOf(example string) string {
 	return first
 }
 
-// outside says why a value is not among those that its tags allow.
+// outside says why a value is not one that its tags allow.
 func outside(tag reflect.StructTag, s scalar, parsed any) (problem, fix string) {
 	v := reflect.ValueOf(parsed)
 	if oneof := tag.Get("oneof"); oneof != "" {

@@ -30,8 +30,8 @@ const (
 	demoTimeout    = 50 * time.Second // for the self-check, so that --once ends within a minute
 )
 
-// demoNames are what the demo's brokers advertise: names of a VPC, as in the
-// story that the README tells, which resolve nowhere else.
+// demoNames are the advertised names of the demo's brokers: names of a VPC, as in the
+// README's story, which resolve nowhere else.
 var demoNames = [demoBrokers]string{
 	"ip-172-31-18-160.us-west-2.compute.internal:9092",
 	"ip-172-31-27-41.us-west-2.compute.internal:9092",
@@ -144,9 +144,10 @@ func (d *demo) stop() {
 	d.cluster.Close()
 }
 
-// printTables prints what the brokers say, and what kproxy's clients hear.
+// printTables prints the brokers' advertised addresses, and those that kproxy's clients
+// get.
 func (d *demo) printTables(ctx context.Context) error {
-	fmt.Fprintln(d.out, "What the brokers advertise to all clients:")
+	fmt.Fprintln(d.out, "The brokers advertise to all clients:")
 	t := newTable(d.out, "NODE", "ADVERTISES")
 	for node, name := range demoNames {
 		t.line(strconv.Itoa(node), name)
@@ -160,8 +161,8 @@ func (d *demo) printTables(ctx context.Context) error {
 	return printTable(d.out, d.proxy.Table(ctx))
 }
 
-// selfCheck sends records through every listener while leaders move, and tells
-// what came out.
+// selfCheck sends records through every listener while leaders move, and prints the
+// result.
 func (d *demo) selfCheck(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()

@@ -16,9 +16,9 @@ type demoListener struct {
 	who  string // who comes in by it
 }
 
-// demoListeners returns BOB for the Docker network, FRED for this machine, and
-// ALICE for the world outside. What they advertise is what works from there;
-// here they all listen on loopback, at the story's ports where those are free.
+// demoListeners returns BOB for the Docker network, FRED for this machine, and ALICE for
+// the world outside. They advertise the addresses that work from there. Here they all
+// listen on loopback, at the story's ports where those are free.
 func demoListeners() ([]demoListener, error) {
 	story := []struct {
 		name, host, who string
@@ -51,8 +51,8 @@ func demoListeners() ([]demoListener, error) {
 	return ways, nil
 }
 
-// freeRange returns the first of n free consecutive ports on loopback: first
-// itself if it can be, or one a few hundred further up.
+// freeRange returns the first of n free consecutive ports on loopback: first itself if
+// they are free, or one a few hundred higher.
 func freeRange(first, n int) (int, error) {
 	const step = 300
 	for at := first; at+n <= 1<<16; at += step {
@@ -69,7 +69,7 @@ func portsAreFree(first, n int) bool {
 		if err != nil {
 			return false
 		}
-		_ = l.Close() // it was free, which is all that was asked
+		_ = l.Close() // it was free, which was to be checked
 	}
 	return true
 }

@@ -21,8 +21,8 @@ import (
 
 const (
 	leaderMoves = 300 * time.Millisecond // how often every partition gets another leader
-	// The records come in small lots, so that there is something to watch and
-	// leaders move many times under them.
+	// The records come in small batches, so that progress is visible and leaders move
+	// many times meanwhile.
 	demoLot      = 125
 	demoInterval = 10 * time.Millisecond
 )
@@ -76,8 +76,8 @@ func (l *demoLoad) run(ctx context.Context) (moved int, err error) {
 	return moved, nil
 }
 
-// client returns a client that stands where a listener's clients stand: it
-// resolves what that listener advertises, and nothing else.
+// client returns a client in the network of a listener's clients: it resolves only the
+// names that the listener advertises.
 func (l *demoLoad) client(way demoListener, opts ...kgo.Opt) (*kgo.Client, error) {
 	bindHost, _, err := net.SplitHostPort(way.conf.Bind)
 	if err != nil {
@@ -129,7 +129,8 @@ const demoRecordText = "demo record "
 // demoRecord is the value of a record.
 func demoRecord(i int) []byte { return strconv.AppendInt([]byte(demoRecordText), int64(i), 10) }
 
-// demoRecordNumber is which record a value is. Another program may have written it.
+// demoRecordNumber is the number of the record with a value. Another program may have
+// written it.
 func demoRecordNumber(value []byte) (i int, ok bool) {
 	text, ok := strings.CutPrefix(string(value), demoRecordText)
 	i, err := strconv.Atoi(text)
@@ -185,7 +186,7 @@ func (l *demoLoad) showProgress(ctx context.Context) {
 	}
 }
 
-// newDemoBar makes a bar that has room on a terminal of 80 columns.
+// newDemoBar makes a bar that fits a terminal of 80 columns.
 func newDemoBar(out io.Writer, records int) *progressbar.ProgressBar {
 	const width = 16
 	return progressbar.NewOptions(records,

@@ -18,7 +18,7 @@ import (
 	"kproxy/internal/columns"
 )
 
-// output keeps what was written, and says when it holds a text.
+// output keeps the bytes written, and signals when it holds a text.
 type output struct {
 	mu   sync.Mutex // guards the following
 	text strings.Builder
@@ -55,8 +55,8 @@ func (o *output) until(t *testing.T, want string, ended <-chan error) {
 	}
 }
 
-// What demo prints fits into a terminal, and what it suggests works: the commands are
-// taken from its output, and a client does what each says. e2e has kcat itself.
+// The output of demo fits into a terminal, and its commands work: they are taken from its
+// output, and a client does the same as each. e2e has kcat itself.
 func TestDemo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &output{wake: make(chan struct{}, 1)}
@@ -86,7 +86,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// asKcat does what kcat does with these arguments: -L lists brokers, -C reads records.
+// asKcat does the same as kcat with these arguments: -L lists brokers, -C reads records.
 func asKcat(t *testing.T, args []string) {
 	t.Helper()
 	flags := map[string]string{}

@@ -26,8 +26,8 @@ func newDoctorCommand() *cobra.Command {
 		Short: "Say why clients on this machine cannot use a Kafka cluster",
 		Long: `doctor asks a cluster who its brokers are, and then tries every address that they
 advertise from here, step by step, as a client without kproxy would: name, connection,
-TLS, Kafka, login, and whether it is the broker that it should be. It names what is wrong
-with each address that fails, and what to do: lines for the broker's configuration, a
+TLS, Kafka, login, and whether it is the broker that it should be. It names the cause
+of each failure, and a fix: lines for the broker's configuration, a
 command or a flag, and whether kproxy connect reaches the broker.
 
 It writes nothing, neither here nor to the cluster. It ends with 0 if a client here can

@@ -32,7 +32,7 @@ func runDoctor(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, plain(out), plain(errs)
 }
 
-// The story: a client bootstraps, and then is told names that are not known here.
+// The story: a client bootstraps, and then gets names that do not resolve here.
 func TestDoctorNamesThatDoNotResolve(t *testing.T) {
 	at := hidden(t, 2)
 	code, stdout, stderr := runDoctor(t, at[0])
@@ -90,7 +90,7 @@ Every address works from here: a client of HERE can use all 2 brokers.
 	}
 }
 
-// Through another machine everything works, and the text says from where.
+// Through another machine everything works, and the text names that machine.
 func TestDoctorVia(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -221,8 +221,8 @@ func TestDoctorUsage(t *testing.T) {
 	}
 }
 
-// A cluster that wants a login names no brokers before, and doctor says what it could not
-// check.
+// A cluster that wants a login names no brokers before, and doctor lists the checks that
+// were not possible.
 func TestDoctorNeedsLogin(t *testing.T) {
 	at := hidden(t, 1, kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", "alice-secret"))[0]
 	code, stdout, stderr := runDoctor(t, at)
@@ -249,7 +249,7 @@ func TestDoctorSuggestsTheUsersFlags(t *testing.T) {
 	}
 }
 
-// A port that is a client's file's is mended in the file's own keys.
+// The fix for a port from a client's file uses the file's own keys.
 func TestDoctorFileKeys(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -266,7 +266,7 @@ func TestDoctorFileKeys(t *testing.T) {
 	}
 }
 
-// Progress on what is no terminal is whole lines.
+// Without a terminal, progress is whole lines.
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out)

@@ -11,10 +11,10 @@ import (
 	"kproxy/proxy/config"
 )
 
-// envPrefix is what the environment variables of all keys start with.
+// envPrefix is the prefix of all keys' environment variables.
 const envPrefix = "KPROXY_"
 
-// keyPath is where a key stands in the file, from the top.
+// keyPath is the path of a key in the file, from the top.
 type keyPath []string
 
 // String is the path as errors name it: clusters.orders.connect_timeout.
@@ -34,14 +34,13 @@ func (p keyPath) variable() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(strings.Join(p, "_"), "-", "_"))
 }
 
-// serviceLink matches the variables that Kubernetes gives every container about
-// every Service. One that is called kproxy-log makes KPROXY_LOG_PORT, which is
-// nobody's mistake.
+// serviceLink matches the variables that Kubernetes gives every container about every
+// Service. A Service kproxy-log makes KPROXY_LOG_PORT, which is no mistake.
 var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// unknownVariables finds variables that look like a key's and are none's. Like
-// an unknown key, such a setting would otherwise be lost in silence. known are
-// the variables of all keys, with the clusters and listeners that there are.
+// unknownVariables finds variables that look like a key's and are none's. Like an unknown
+// key, such a setting would otherwise be ignored silently. known are the variables of all
+// keys, with the clusters and listeners that there are.
 func unknownVariables(environ []string, known map[string]string) []error {
 	var sections []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[fileConfig]()) {

@@ -13,14 +13,14 @@ import (
 	"kproxy/internal/shell"
 )
 
-// statusError is a command's exit code that is to be kproxy's.
+// statusError is a command's exit code, which becomes kproxy's.
 type statusError struct{ code int }
 
 func (e *statusError) Error() string { return fmt.Sprintf("the command ended with %d", e.code) }
 
 // runCommand runs a command by the shell, and waits for it. Its error is a *statusError
-// where the command has failed. SIGTERM is handed on; SIGINT comes from a terminal, where
-// the command has it too, and decides.
+// if the command has failed. SIGTERM is passed on. SIGINT comes from a terminal, which
+// sends it to the command, too; the command decides.
 func runCommand(text, bootstrap string, stdout, stderr io.Writer) error {
 	path, flag := shell.Command()
 	cmd := exec.Command(path, flag, text) //nolint:gosec,noctx // the user's own command; it ends by itself

@@ -17,12 +17,12 @@ import (
 	"kproxy/proxy"
 )
 
-// hostile is a host name that a broker gives itself: a forged row, escapes, and all
-// that Kafka's strings can hold.
+// hostile is a broker's advertised host: a forged row, escapes, and the full length of a
+// Kafka string.
 var hostile = "b0\nforged  row\nkproxy- forged\x1bc'; rm -rf /; '" + strings.Repeat("x", 32<<10-100)
 
-// wantTame fails the test if text has escapes, a line that a broker made, or more than
-// a screen can take.
+// wantTame fails the test if text has escapes, a line that a broker made, or is too long
+// for a screen.
 func wantTame(t *testing.T, what, text string) {
 	t.Helper()
 	for line := range strings.SplitSeq(text, "\n") {
@@ -50,7 +50,7 @@ func TestTablesOfHostileNames(t *testing.T) {
 	}
 }
 
-// Whatever a broker calls itself, a person's screen shows lines of kproxy's.
+// Whatever host a broker advertises, the output has kproxy's lines only.
 func TestHostileBroker(t *testing.T) {
 	var address string
 	listen := func(string, string) (net.Listener, error) {
@@ -78,7 +78,7 @@ func TestHostileBroker(t *testing.T) {
 	}
 }
 
-// What a line of the log takes is bounded, whichever peer has a say in it.
+// The length of a log line is bounded, whichever peer's text is in it.
 func TestLogLinesAreBounded(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var got bytes.Buffer

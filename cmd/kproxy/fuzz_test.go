@@ -14,7 +14,7 @@ import (
 )
 
 // FuzzReadConfig holds any file to: a configuration whose every address can be
-// computed, or mistakes that each say where, what, and what to do instead.
+// computed, or mistakes that each have a place, a problem and a fix.
 func FuzzReadConfig(f *testing.F) {
 	samples, err := filepath.Glob("../../configs/*.yaml")
 	if err != nil {
@@ -54,7 +54,7 @@ func FuzzReadConfig(f *testing.F) {
 				return // New would read them, whatever they are
 			}
 			if _, err := proxy.New(&s.Proxy); err != nil {
-				t.Errorf("New refuses what Validate takes: %v", err)
+				t.Errorf("New refuses a configuration that Validate accepts: %v", err)
 			}
 			return
 		}

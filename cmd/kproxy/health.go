@@ -28,9 +28,9 @@ import (
 )
 
 const (
-	// defaultAdmin is where the admin server is asked if nothing else is said.
+	// defaultAdmin is the default address of the admin server.
 	defaultAdmin = "http://127.0.0.1:9400"
-	// healthTimeout is how long the admin server may take: a strict question waits for
+	// healthTimeout is how long the admin server may take: a strict request waits for
 	// clusters, 10 seconds at most.
 	healthTimeout = 12 * time.Second
 
@@ -59,7 +59,7 @@ there (/readyz). It ends with 0 if so, and with 1 if not, with the reasons on st
 one a line. It is for a container's HEALTHCHECK, helm test and keepalived.
 
 kproxy is ready when its listeners are bound, it is not stopping, and a cluster has
-answered since the start. With --strict every cluster must answer now, and with
+responded since the start. With --strict every cluster must respond now, and with
 --cluster that one.
 
 The default of --admin follows the environment variables of the admin server if they
@@ -76,8 +76,8 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.admin, "admin", "", "`URL` of the admin server (default "+defaultAdmin+")")
-	flags.BoolVar(&f.strict, "strict", false, "every cluster must answer now")
-	flags.StringVar(&f.cluster, "cluster", "", "the cluster `NAME` must answer now; the others do not matter")
+	flags.BoolVar(&f.strict, "strict", false, "every cluster must respond now")
+	flags.StringVar(&f.cluster, "cluster", "", "the cluster `NAME` must respond now; the others do not matter")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the token of admin.token_file; --strict and --cluster need it where there is one")
 	flags.StringVar(&f.ca, "ca", "", "`FILE` of the certificates that sign the admin server's (PEM); the system's otherwise")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept any certificate of the admin server")
@@ -162,8 +162,8 @@ func (f *healthFlags) health(ctx context.Context) (*health, error) {
 	return h, nil
 }
 
-// adminFromEnvironment is the address of an admin server whose configuration is the
-// environment's, as in its own container.
+// adminFromEnvironment is the address of an admin server that is configured by the
+// environment, as in its own container.
 func adminFromEnvironment() string {
 	host, port, err := hostport.Parse(os.Getenv("KPROXY_ADMIN_BIND"))
 	if err != nil {
@@ -266,7 +266,7 @@ type readiness struct {
 	Clusters map[string]struct{} `json:"clusters"`
 }
 
-// readyz asks for all, or for one cluster. A readiness without reasons is ready.
+// readyz requests the readiness of all clusters, or of one. Without reasons it is ready.
 func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) {
 	u := *h.url
 	if cluster != "" {
@@ -295,17 +295,17 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 		return a, nil
 	case (status == http.StatusServiceUnavailable || status == http.StatusNotFound) && is && !*a.Ready:
 		if len(a.Reasons) == 0 {
-			a.Reasons = []string{"no reason is told without the token of admin.token_file; add --token-file"}
+			a.Reasons = []string{"no reason is given without the token of admin.token_file; add --token-file"}
 		}
 		return a, nil
 	case status == http.StatusBadRequest && h.url.Scheme == "http":
-		return readiness{}, fmt.Errorf("%s answers 400, as an HTTPS port does; if admin.tls is set, write https:// in --admin", h.url)
+		return readiness{}, fmt.Errorf("%s responds 400, as an HTTPS port does; if admin.tls is set, write https:// in --admin", h.url)
 	default:
-		return readiness{}, fmt.Errorf("%s answers %d, which is not kproxy's: see whether another server has the port, and whether admin.bind is this address", h.url, status)
+		return readiness{}, fmt.Errorf("%s responds %d, which is not kproxy's: see whether another server has the port, and whether admin.bind is this address", h.url, status)
 	}
 }
 
-// unreachable says what to look at when the admin server does not answer.
+// unreachable is the advice when the admin server does not respond.
 func (h *health) unreachable(err error) error {
 	const look = "see whether kproxy runs and admin.bind is this address; --admin names another one"
 	reason := err
@@ -318,7 +318,7 @@ func (h *health) unreachable(err error) error {
 	case untrusted:
 		return fmt.Errorf("%s: %s; name the authority with --ca FILE, or ask under a name that the certificate has", h.url, foreign.Line(reason.Error()))
 	case timedOut && network.Timeout() || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s did not answer in time; %s, or raise --timeout", h.url, look)
+		return fmt.Errorf("%s did not respond in time; %s, or raise --timeout", h.url, look)
 	case strings.Contains(reason.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%s speaks HTTP, not HTTPS; write http:// in --admin", h.url)
 	case errors.Is(err, io.EOF) || strings.Contains(reason.Error(), "malformed HTTP"):

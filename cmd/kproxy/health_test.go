@@ -22,7 +22,7 @@ import (
 	"kproxy/proxy"
 )
 
-// clusters are what the admin server of a test knows: up and lost ones, by name.
+// clusters are the clusters of a test's admin server: up and lost ones, by name.
 type clusters map[string]bool
 
 func (c clusters) Health() proxy.Health {
@@ -114,7 +114,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// In the server's own container, the environment says where it is.
+// In the server's own container, the environment has its address.
 func TestHealthOfTheEnvironment(t *testing.T) {
 	address := startAdmin(t, clusters{"a": true}, admin.Config{})
 	_, port, err := net.SplitHostPort(address)
@@ -142,7 +142,8 @@ func TestHealthOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// Whatever answers at the port: what it says is bounded, cleaned, and not followed.
+// A response from any server at the port is bounded, cleaned, and its redirects are not
+// followed.
 func TestHealthOfAnotherServer(t *testing.T) {
 	never := make(chan struct{})
 	t.Cleanup(func() { close(never) })
@@ -150,15 +151,15 @@ func TestHealthOfAnotherServer(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"a page":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "answers 200, which is not kproxy's"},
-		"no ready": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, "answers 200, which is not kproxy's"},
+		"a page":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "responds 200, which is not kproxy's"},
+		"no ready": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, "responds 200, which is not kproxy's"},
 		"another's 503": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, `{"error": "no upstream"}`)
-		}, "answers 503, which is not kproxy's"},
-		"a nothing": {http.NotFound, "answers 404, which is not kproxy's"},
-		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/readyz2", http.StatusFound) }, "answers 302"},
-		"silent":    {func(http.ResponseWriter, *http.Request) { <-never }, "did not answer in time"},
+		}, "responds 503, which is not kproxy's"},
+		"a nothing": {http.NotFound, "responds 404, which is not kproxy's"},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/readyz2", http.StatusFound) }, "responds 302"},
+		"silent":    {func(http.ResponseWriter, *http.Request) { <-never }, "did not respond in time"},
 		"hostile": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = fmt.Fprintf(w, `{"ready": false, "reasons": ["a\nkproxy- forged\u001b[2J%s"%s]}`, strings.Repeat("x", 9000), strings.Repeat(`, "more"`, 500))
@@ -168,7 +169,7 @@ func TestHealthOfAnotherServer(t *testing.T) {
 			for range 3 * maxHealthBody >> 10 {
 				_, _ = io.WriteString(w, strings.Repeat("x", 1<<10))
 			}
-		}, "answers 200, which is not kproxy's"},
+		}, "responds 200, which is not kproxy's"},
 	} {
 		s := httptest.NewServer(tt.handler)
 		_, stderr := runWith(t, exitFailed, "health", "--admin", s.URL, "--timeout", "1s")
@@ -180,8 +181,8 @@ func TestHealthOfAnotherServer(t *testing.T) {
 	}
 }
 
-// The commands of docs/readiness.md and of the samples that run health are ones that it
-// takes, and that end with 0 where kproxy is ready.
+// The commands of docs/readiness.md and of the samples that run health are valid, and end
+// with 0 if kproxy is ready.
 func TestHealthInDocs(t *testing.T) {
 	address := startAdmin(t, clusters{"orders": true}, admin.Config{})
 	t.Setenv("KPROXY_ADMIN_BIND", address)

@@ -38,7 +38,7 @@ func inGroup(id string, cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// flagGroup is the annotation of a flag with the heading that help shows it under.
+// flagGroup is the annotation of a flag with its heading in help.
 const flagGroup = "kproxy_group"
 
 // groupFlags puts the flags that add defines under a heading.
@@ -55,7 +55,7 @@ func groupFlags(cmd *cobra.Command, heading string, add func(flags *pflag.FlagSe
 	cmd.Flags().AddFlagSet(group)
 }
 
-// help writes what a command is for, and its usage.
+// help writes a command's description and its usage.
 func help(cmd *cobra.Command, _ []string) {
 	text := wrapped(strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)))
 	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", text, cmd.UsageString())
@@ -83,7 +83,7 @@ func wrapped(text string) string {
 }
 
 // usage writes how a command is used: cobra's text, with the commands and flags in their
-// groups, and no line wider than helpWidth as far as that is in its hands.
+// groups, and no line wider than helpWidth, as far as usage breaks lines.
 func usage(cmd *cobra.Command) error {
 	var b strings.Builder
 	b.WriteString("Usage:\n")

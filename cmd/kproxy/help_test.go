@@ -78,7 +78,7 @@ func TestHelpHasGroups(t *testing.T) {
 	}
 }
 
-// A shell is offered values of flags, and no files where there are none to name.
+// Completion offers values of flags, and no files where no file is expected.
 func TestCompletion(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"connect --sasl|", "PLAIN\nSCRAM-SHA-256\nSCRAM-SHA-512\nOAUTHBEARER\nAWS_MSK_IAM\n:4\n"},
@@ -109,8 +109,7 @@ func TestCompletion(t *testing.T) {
 	runWith(t, exitUsage, "completion", "bash", "more")
 }
 
-// Every flag is completed in some way that was thought of: by values, by files where its
-// value is one, or by nothing.
+// Every flag has a defined completion: by values, by files if its value is one, or none.
 func TestEveryFlagHasACompletion(t *testing.T) {
 	everyCommand(func(_ []string, cmd *cobra.Command) {
 		for _, f := range flagsOf(cmd) {
@@ -154,7 +153,7 @@ func TestMan(t *testing.T) {
 	}
 	everyCommand(func(_ []string, cmd *cobra.Command) {
 		if entry := `\fB` + cmd.CommandPath() + "\\fP\n\t" + cmd.Short; cmd.HasParent() && cmd.Parent() == cmd.Root() && !strings.Contains(page, entry) {
-			t.Errorf("kproxy(1) does not say what %s does", cmd.CommandPath())
+			t.Errorf("kproxy(1) does not describe %s", cmd.CommandPath())
 		}
 	})
 	runWith(t, exitUsage, "man", "a", "b")

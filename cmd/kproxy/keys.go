@@ -137,7 +137,7 @@ type loginKeys struct {
 	UsersFile  string   `key:"users_file" example:"/etc/kproxy/users" doc:"File with a line for each user, as kproxy passwd prints it. kproxy reads it again when it changes."`
 }
 
-// proxyConfig is nil where the file has no login.
+// proxyConfig is nil if the file has no login.
 func (k *loginKeys) proxyConfig() *config.Login {
 	if len(k.Mechanisms) == 0 && k.UsersFile == "" {
 		return nil
@@ -227,7 +227,7 @@ type logKeys struct {
 	Format string `key:"format" default:"text" oneof:"text|json" doc:"text: one line for each event. json: one JSON object for each."`
 }
 
-// adminConfig is what the admin server is told of the file.
+// adminConfig is the admin server's part of the file.
 func (f *fileConfig) adminConfig() admin.Config {
 	c := admin.Config{
 		Bind:      f.Admin.Bind,
@@ -243,7 +243,7 @@ func (f *fileConfig) adminConfig() admin.Config {
 	return c
 }
 
-// proxyConfig is what the proxy is told of the file. Clusters and listeners are
+// proxyConfig is the proxy's part of the file. Clusters and listeners are
 // in the order of their names, so that every run numbers and reports them alike.
 func (f *fileConfig) proxyConfig() config.Config {
 	c := config.Config{
@@ -338,7 +338,7 @@ func (k *listenerTLSKeys) proxyConfig() *config.ListenerTLS {
 	return c
 }
 
-// proxyConfig is nil where the file has no sasl.
+// proxyConfig is nil if the file has no sasl.
 func (k *saslKeys) proxyConfig() *config.SASL {
 	if reflect.ValueOf(k).Elem().IsZero() {
 		return nil

@@ -6,9 +6,9 @@ import (
 	"log/slog"
 )
 
-// maxLogged is the most characters of a text in a log line. Peers have a say in
-// many texts, and some of theirs have megabytes. It is enough for the errors of a
-// few brokers in one, and for what a PROXY header says.
+// maxLogged is the most characters of a text in a log line. Many texts come from peers,
+// and some of them have megabytes. It is enough for the errors of a few brokers in one
+// line, and for the fields of a PROXY header.
 const maxLogged = 1000
 
 // bounded cuts a text, or an error's text, to maxLogged characters. Both handlers
@@ -41,7 +41,7 @@ func cut(text string) string {
 	return text
 }
 
-// newLogger writes log lines to w as keys say, whose values loadConfig has
+// newLogger writes log lines to w by the settings in keys, whose values loadConfig has
 // checked.
 func newLogger(w io.Writer, keys logKeys) (*slog.Logger, error) {
 	var level slog.Level

@@ -16,18 +16,18 @@ const (
 	maxQueuedLines = 4096
 	maxQueuedBytes = 4 << 20
 
-	// roomWait is how long the first line waits that finds the queue full.
+	// roomWait is how long the first line that finds the queue full waits.
 	roomWait = 50 * time.Millisecond
 
-	// flushWait is how long close waits for the lines that are left.
+	// flushWait is how long close waits for the remaining lines.
 	flushWait = time.Second
 )
 
-// logQueue writes lines in a goroutine of its own, in their order, so that a writer
-// that blocks, such as a pipe that is not read, blocks no one who logs. A line that
-// finds the queue full waits for roomWait. If there is no room by then, it is dropped,
-// and so are those behind it until half of the queue is free. A line then says how
-// many were left out.
+// logQueue writes lines in a goroutine of its own, in their order, so that a writer that
+// blocks, such as a pipe that is not read, does not block the callers. A line that finds
+// the queue full waits for roomWait. If there is no room by then, it is dropped, and so
+// are those behind it until half of the queue is free. Then a line has the number of
+// dropped ones.
 type logQueue struct {
 	w     io.Writer
 	left  func(lines int) []byte // makes that line
@@ -44,9 +44,9 @@ type logQueue struct {
 	closed  bool
 }
 
-// newLogQueue returns a queue for a log that has lines as keys say. It must be closed.
+// newLogQueue returns a queue for a log with the settings in keys. It must be closed.
 func newLogQueue(w io.Writer, keys logKeys) (*logQueue, error) {
-	keys.Level = slog.LevelWarn.String() // that lines are missing is told at every level
+	keys.Level = slog.LevelWarn.String() // missing lines are reported at every level
 	var line bytes.Buffer
 	logger, err := newLogger(&line, keys)
 	if err != nil {
@@ -67,7 +67,7 @@ func newLogQueue(w io.Writer, keys logKeys) (*logQueue, error) {
 	return q, nil
 }
 
-// Write has a line written later, or drops it. It never fails.
+// Write queues a line, or drops it. It never fails.
 func (q *logQueue) Write(line []byte) (int, error) {
 	q.turn.Lock()
 	defer q.turn.Unlock()
@@ -90,8 +90,8 @@ func (q *logQueue) Write(line []byte) (int, error) {
 	}
 }
 
-// add takes a line, and counts it instead while lines are dropped. It reports false
-// where it has done neither: the queue is full, and drop is not set.
+// add queues a line, or counts it while lines are dropped. It reports false if it has
+// done neither: the queue is full, and drop is not set.
 func (q *logQueue) add(line []byte, drop bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -138,7 +138,7 @@ func (q *logQueue) run() {
 		line, closed := q.take()
 		switch {
 		case line != nil:
-			_, _ = q.w.Write(line) // there is nowhere left to say that it failed
+			_, _ = q.w.Write(line) // the failure cannot be reported anywhere
 		case closed:
 			return
 		default:
@@ -147,8 +147,7 @@ func (q *logQueue) run() {
 	}
 }
 
-// close waits for the lines that are left, for flushWait at most. Later ones are
-// dropped.
+// close waits for the remaining lines, for flushWait at most. Later ones are dropped.
 func (q *logQueue) close() {
 	q.mu.Lock()
 	q.closed = true

@@ -29,7 +29,7 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 	return w.text.Write(p)
 }
 
-// A writer that blocks costs 50 ms once, and then lines, whose number is told where
+// A writer that blocks costs 50 ms once, and then lines, whose number is logged where
 // they are missing.
 func TestLogQueueDrops(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
@@ -109,8 +109,8 @@ func messageAndNumber(t *testing.T, format, line string) string {
 	return strings.Trim(message, `"`) + "|" + number
 }
 
-// A line that is longer than all of the queue may be is written all the same, and
-// lines are bounded together.
+// A line that is longer than the queue's limit is written, too, and the lines together
+// are bounded.
 func TestLogQueueBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stuckWriter{free: make(chan struct{})}
@@ -131,7 +131,7 @@ func TestLogQueueBytes(t *testing.T) {
 	})
 }
 
-// Lines that can be written are, at the end too; where they cannot, the end does not
+// At the end, lines that can be written are written. If they cannot, the end does not
 // wait long.
 func TestLogQueueCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,5 @@
-// Command kproxy is a layer-7 proxy for Kafka: clients bootstrap from it, and
-// every broker address that they hear from it is one of its own. See
-// kproxy --help.
+// Command kproxy is a layer-7 proxy for Kafka: clients bootstrap from it, and every
+// broker address that they get is one of its own. See kproxy --help.
 package main
 
 import (
@@ -17,15 +16,15 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// What the process ends with.
+// The exit codes of the process.
 const (
 	exitDone   = 0
 	exitFailed = 1 // it ran and failed
 	exitUsage  = 2 // flags, arguments or configuration are wrong
 )
 
-// maxErrorLine is the most characters of one line of an error: peers have a say in
-// errors. It is enough for the longest list of keys.
+// maxErrorLine is the most characters of one line of an error, because errors quote
+// peers. It is enough for the longest list of keys.
 const maxErrorLine = 4000
 
 func main() {
@@ -43,14 +42,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	if status, ok := err.(*statusError); ok { //nolint:errorlint // joined with another, that one is told
+	if status, ok := err.(*statusError); ok { //nolint:errorlint // joined with another, that one is printed
 		return status.code
 	}
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			// There is nowhere left to say that stderr is gone.
+			// The loss of stderr cannot be reported anywhere.
 			_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", foreign.LineOf(line, maxErrorLine))
 		}
 	}()
@@ -61,7 +60,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// usageError says that kproxy was used wrongly: it did not run.
+// usageError says that the command line or configuration is wrong: kproxy did not run.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -78,7 +77,7 @@ where the clients are.`,
 		Example: `  kproxy connect kafka.example.com:9092   use a cluster from this machine
   kproxy doctor kafka.example.com:9092    find out why clients here cannot
   kproxy demo                             see kproxy at work, without a cluster`,
-		Args: cobra.ArbitraryArgs, // RunE says more about them than cobra would
+		Args: cobra.ArbitraryArgs, // RunE's error says more about them than cobra's
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version {
 				return buildVersion().print(cmd.OutOrStdout())

@@ -13,8 +13,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kproxy": main})
 }
 
-// TestScripts runs the binary as a person would. Each script states what is
-// printed where, and the exit code.
+// TestScripts runs the binary as a user does. Each script states the output on stdout
+// and stderr, and the exit code.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -23,8 +23,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exits is exec for a program that must end with one exit code: exits 2 kproxy
-// check.
+// exits is exec for a program that must end with this exit code: exits 2 kproxy check.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM [ARGUMENT...]")

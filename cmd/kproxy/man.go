@@ -41,8 +41,8 @@ in them is that of SOURCE_DATE_EPOCH if it is set.`,
 	}
 }
 
-// describeForMan has the page of the root command list the others. Cobra's own only
-// refers to their pages.
+// describeForMan lists the other commands on the page of the root command. Cobra's own
+// page only refers to theirs.
 func describeForMan(root *cobra.Command) {
 	root.DisableAutoGenTag = true
 	root.Use, root.DisableFlagsInUseLine = root.Name()+" COMMAND", true
@@ -60,8 +60,8 @@ func hasManPage(c *cobra.Command) bool {
 	return c.IsAvailableCommand() && !c.IsAdditionalHelpTopicCommand()
 }
 
-// writeManPage writes the page of a command. That a flag may be followed by =false helps
-// no one.
+// writeManPage writes the page of a command. It omits that a flag may be followed by
+// =false.
 func writeManPage(c *cobra.Command, w io.Writer) error {
 	header := &doc.GenManHeader{Section: "1", Source: "kproxy " + buildVersion().Version, Manual: "kproxy"}
 	var page bytes.Buffer

@@ -12,14 +12,13 @@ import (
 	"kproxy/internal/logkey"
 )
 
-// limitMemory lets the garbage collector work harder before the kernel kills
-// the process: the memory limit of Go becomes nine tenths of the cgroup's, unless
-// GOMEMLIMIT says another. The last tenth is for what Go does not count: the
-// kernel's socket buffers, above all.
+// limitMemory lets the garbage collector work harder before the kernel kills the process:
+// the memory limit of Go becomes nine tenths of the cgroup's, unless GOMEMLIMIT is set.
+// The last tenth is for memory that Go does not count: mostly the kernel's socket
+// buffers.
 //
-// The library reads the cgroup (both versions, and what lies above), and does
-// nothing else: its Set would also follow an environment variable of its own,
-// without a word.
+// The library only reads the cgroup (both versions, and its parents): its Set would also
+// follow an environment variable of its own, without a log line.
 func limitMemory(logger *slog.Logger, ofCgroup func() (uint64, error)) {
 	if limit := os.Getenv("GOMEMLIMIT"); limit != "" { // empty is nothing to Go, too
 		logger.Info("memory limit: as GOMEMLIMIT says", slog.String(logkey.Max, limit))
@@ -33,7 +32,7 @@ func limitMemory(logger *slog.Logger, ofCgroup func() (uint64, error)) {
 		logger.Info("memory limit: none, there is no cgroup", slog.Any(logkey.Error, err))
 	case err != nil:
 		logger.Warn("memory limit: none, the cgroup's cannot be read",
-			slog.Any(logkey.Error, err), slog.String(logkey.Fix, "set GOMEMLIMIT to 90 % of what the process may use"))
+			slog.Any(logkey.Error, err), slog.String(logkey.Fix, "set GOMEMLIMIT to 90 % of the memory that the process may use"))
 	default:
 		limit := int64(min(cgroup, math.MaxInt64) / 10 * 9)
 		debug.SetMemoryLimit(limit)

@@ -15,10 +15,10 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// cgroupRootEnv makes the test below a process that sees another /proc and /sys.
+// cgroupRootEnv makes the test's binary a process that sees another /proc and /sys.
 const cgroupRootEnv = "KPROXY_TEST_CGROUP_ROOT"
 
-// fileTree holds the files that there are, by path.
+// fileTree has the files, by path.
 type fileTree map[string]string
 
 func and(all ...fileTree) fileTree {
@@ -29,9 +29,9 @@ func and(all ...fileTree) fileTree {
 	return sum
 }
 
-// in is a process in a cgroup of version 2, or of version 1 in a hybrid system,
-// as the kernel describes it. root is what of the hierarchy is mounted: not all,
-// where a container sees the host's paths.
+// in is a process in a cgroup of version 2, or of version 1 in a hybrid system, as the
+// kernel describes it. root is the mounted part of the hierarchy: not all of it, where a
+// container sees the host's paths.
 func inV2(path, root string) fileTree {
 	return fileTree{
 		"/proc/self/cgroup": "0::" + path + "\n",
@@ -47,11 +47,11 @@ func inV1(path, root string) fileTree {
 			"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n" +
 			"33 31 0:30 " + root + " /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
 			"34 31 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
-		"/sys/fs/cgroup/unified/memory.max": "1\n", // there is none, where version 1 has the memory
+		"/sys/fs/cgroup/unified/memory.max": "1\n", // none, if version 1 controls the memory
 	}
 }
 
-// From the kernel's files to the limit that Go has, and what is said of it.
+// From the kernel's files to Go's limit, and the log line about it.
 func TestMemoryLimitFromCgroupFiles(t *testing.T) {
 	if root := os.Getenv(cgroupRootEnv); root != "" {
 		limitMemoryIn(root)
@@ -117,8 +117,8 @@ func TestMemoryLimitFromCgroupFiles(t *testing.T) {
 	}
 }
 
-// runInRoot runs this test in a process whose whole file system these files are,
-// and returns what it prints.
+// runInRoot runs this test in a process whose whole file system consists of these files,
+// and returns its output.
 func runInRoot(t *testing.T, all fileTree) string {
 	t.Helper()
 	root := t.TempDir()
@@ -137,7 +137,7 @@ func runInRoot(t *testing.T, all fileTree) string {
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestMemoryLimitFromCgroupFiles$")
 	cmd.Env = append(os.Environ(), cgroupRootEnv+"="+root, "GOMEMLIMIT=", "GORACE=atexit_sleep_ms=0")
-	if os.Geteuid() != 0 { // in a user namespace anybody may change the root
+	if os.Geteuid() != 0 { // in a user namespace any user may change the root
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
@@ -145,7 +145,7 @@ func runInRoot(t *testing.T, all fileTree) string {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) {
-		t.Skip("this system lets nobody but root change the root directory: " + err.Error())
+		t.Skip("this system lets only root change the root directory: " + err.Error())
 	}
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -11,7 +11,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// What is decided is done, and said in one line.
+// The decision is carried out, and logged in one line.
 func TestMemoryLimit(t *testing.T) {
 	const untouched = 5 << 30
 	const gib = 1 << 30
@@ -44,13 +44,13 @@ func TestMemoryLimit(t *testing.T) {
 		},
 		{
 			"a failure", "", fails(errors.New("no way")), untouched,
-			`level=WARN msg="memory limit: none, the cgroup's cannot be read" error="no way" fix="set GOMEMLIMIT to 90 % of what the process may use"`,
+			`level=WARN msg="memory limit: none, the cgroup's cannot be read" error="no way" fix="set GOMEMLIMIT to 90 % of the memory that the process may use"`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer debug.SetMemoryLimit(debug.SetMemoryLimit(untouched))
 			t.Setenv("GOMEMLIMIT", c.env)
-			t.Setenv("AUTOMEMLIMIT", "0.1") // nobody has asked for it
+			t.Setenv("AUTOMEMLIMIT", "0.1") // no setting has asked for it
 			var log strings.Builder
 			limitMemory(plainLogger(&log), c.cgroup)
 			if got := debug.SetMemoryLimit(-1); got != c.want {

@@ -85,7 +85,7 @@ func writeNamedFiles(t *testing.T) certlab.Folder {
 	return folder
 }
 
-// goldenText is an error as its golden file has it.
+// goldenText is the golden form of an error.
 func goldenText(err error) string {
 	if err == nil {
 		return ""
@@ -114,7 +114,7 @@ func compareGolden(t *testing.T, file, got string) {
 	}
 }
 
-// errNoSockets is what serve ends with that would bind now.
+// errNoSockets is the error of serve at the point where it would bind.
 var errNoSockets = errors.New("this test has no sockets")
 
 // serveWithoutSockets runs serve up to where it binds.
@@ -132,14 +132,15 @@ func serveInto(t *testing.T, file string, log io.Writer) error {
 	}
 	s.Proxy.Listen = func(context.Context, string, string) (net.Listener, error) { return nil, errNoSockets }
 	if s.Admin.Bind != "" {
-		s.Admin.Bind = "127.0.0.1:0" // nothing else of the test's can take it
+		s.Admin.Bind = "127.0.0.1:0" // no other part of the test can take it
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // serve ends before
 	defer cancel()
 	return serve(ctx, s, nil, io.Discard, log)
 }
 
-// check takes what serve takes: every sample, and none of its files can be missing.
+// check accepts every configuration that serve accepts: every sample, and none of its
+// files can be missing.
 func TestSamplesCheckAndServe(t *testing.T) {
 	samples, err := filepath.Glob("../../configs/*.yaml")
 	if err != nil || len(samples) == 0 {
@@ -177,7 +178,7 @@ func TestSamplesCheckAndServe(t *testing.T) {
 			if err := serveWithoutSockets(t, file); !errors.Is(err, errNoSockets) {
 				t.Errorf("serve: %v", err)
 			}
-			// Each file that a sample names is missed by both, in the same words.
+			// check and serve report each missing file of a sample in the same words.
 			for _, missing := range []string{"kafka-password", "users", "orders.pem", "audit.key", "kproxy.pem", "brokers-ca.pem", "clients-ca.pem"} {
 				if !strings.Contains(text, string(folder)+"/"+missing) {
 					continue

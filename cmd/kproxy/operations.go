@@ -11,21 +11,21 @@ import (
 	"kproxy/internal/telemetry"
 )
 
-// Both bound how long kproxy, with all clients served, still takes to end.
+// Both bound the time from the last client's end to the process's end.
 const (
-	lastPushTimeout = 5 * time.Second // the last counts, to a collector that may be gone
-	lastAnswersWait = time.Second     // answers of the admin server
+	lastPushTimeout = 5 * time.Second // the push of the last counts, to a collector that may be gone
+	lastAnswersWait = time.Second     // responses of the admin server
 )
 
-// operations are what serve runs beside the proxy, for those who operate it. The
-// zero value is nothing.
+// operations are the servers and exporters that serve runs beside the proxy, for its
+// operators. The zero value has none.
 type operations struct {
-	telemetry *telemetry.Telemetry // nil: nobody is told
-	admin     *admin.Server        // nil: nobody can ask
+	telemetry *telemetry.Telemetry // nil: there is no exporter
+	admin     *admin.Server        // nil: there is no admin server
 	log       *slog.Logger
 }
 
-// startOperations starts what the configuration asks for. It comes before the
+// startOperations starts the configured ones. It comes before the
 // proxy, so that readiness can be asked from the first moment on.
 func startOperations(ctx context.Context, s *settings, ready *prepared, logger *slog.Logger) (*operations, error) {
 	o := &operations{log: logger}
@@ -58,11 +58,10 @@ func (o *operations) readFiles() {
 	}
 }
 
-// inFile names the configuration file in front of an error of what it asks for.
+// inFile prefixes an error with the configuration file's name.
 func (s *settings) inFile(err error) error { return fmt.Errorf("%s: %w", s.File, err) }
 
-// close pushes the last counts, and ends the admin server, which has answered
-// until now.
+// close pushes the last counts, and ends the admin server, which has served until now.
 func (o *operations) close(ctx context.Context) {
 	if o.telemetry != nil {
 		ctx, cancel := context.WithTimeout(ctx, lastPushTimeout)

@@ -85,7 +85,7 @@ clusters:
 	k.wantLog("reason=loop")
 }
 
-// Left out, there is no admin server, nobody is pushed to, and nothing waits.
+// If left out, there is no admin server, no push, and no wait.
 func TestOperationsDefaults(t *testing.T) {
 	s, err := load(t, oneListener)
 	if err != nil {
@@ -153,8 +153,8 @@ admin: {bind: %q}
 	return k, bootstrap, admin
 }
 
-// During drain.delay kproxy says that it is not ready, and serves whoever comes
-// all the same. A signal ends the delay.
+// During drain.delay kproxy says that it is not ready, and still serves every client. A
+// signal ends the delay.
 func TestServeDrainDelay(t *testing.T) {
 	k, bootstrap, admin := serveWithAdmin(t, "drain: {delay: 10m}\n")
 	k.wantLog("serving")
@@ -196,7 +196,7 @@ func TestServeDrainDelayEnds(t *testing.T) {
 	}
 }
 
-// What a client has done is in /metrics, with the runtime's own.
+// A client's requests are in /metrics, with the runtime's own metrics.
 func TestServeMetrics(t *testing.T) {
 	k, bootstrap, admin := serveWithAdmin(t, "")
 	k.wantLog("serving")
@@ -214,7 +214,7 @@ func TestServeMetrics(t *testing.T) {
 	}
 }
 
-// An admin address that is taken ends serve, with what to do.
+// An admin address that is taken ends serve, with advice.
 func TestServeAdminAddressTaken(t *testing.T) {
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -43,7 +43,7 @@ terminal, its first line is the password. It cannot be read back from the line.
 			return passwd(cmd.Context(), args[0], &o, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&o.mechanism, "mechanism", auth.ScramSHA512, "what the line is for: "+auth.ScramSHA512+" or "+auth.ScramSHA256+"; each serves PLAIN too")
+	cmd.Flags().StringVar(&o.mechanism, "mechanism", auth.ScramSHA512, "the mechanism of the line: "+auth.ScramSHA512+" or "+auth.ScramSHA256+"; each serves PLAIN too")
 	cmd.Flags().IntVar(&o.iterations, "iterations", auth.DefaultIterations, fmt.Sprintf("how much work a guess at the password is, %d or more", auth.MinIterations))
 	cmd.Flags().StringVar(&o.file, "password-file", "", "the `file` that holds the password; it may be a pipe")
 	return cmd
@@ -71,7 +71,7 @@ func passwd(ctx context.Context, user string, o *passwdOptions, stdin io.Reader,
 	return err
 }
 
-// readPassword asks at a terminal, twice, or takes the first line of what is no
+// readPassword asks at a terminal, twice, or takes the first line of an input that is no
 // terminal.
 func readPassword(stdin io.Reader, stderr io.Writer) (string, error) {
 	file, ok := stdin.(*os.File)

@@ -10,7 +10,7 @@ import (
 	"kproxy/internal/auth"
 )
 
-// A line of kproxy passwd lets its user in, and nobody else.
+// A line of kproxy passwd admits its user, and no other.
 func TestPasswd(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")

@@ -50,10 +50,10 @@ type mistake struct {
 func (m *mistake) Error() string { return m.err.Error() }
 func (m *mistake) Unwrap() error { return m.err }
 
-// at returns the place of a key, such as clusters.orders.dial[0].to: where its name
-// stands, or where the item of a list begins. For a key that the file does not have it
-// is the place of the section that lacks it, and found is false. A key that an alias or
-// a merge brings is where it is written.
+// at returns the place of a key, such as clusters.orders.dial[0].to: the place of its
+// name, or the beginning of the item of a list. For a key that the file does not have it
+// is the place of the section that lacks it, and found is false. The place of a key from
+// an alias or a merge is where it is written.
 func (d *document) at(key string) (at place, found bool) {
 	n := d.root
 	at = placeOf(n)
@@ -69,7 +69,7 @@ func (d *document) at(key string) (at place, found bool) {
 }
 
 // step finds the first part of a key in a map or list: the node of its name, the value,
-// and the length of the part. value is nil where it is not there. Names may have dots:
+// and the length of the part. value is nil if it is not there. Names may have dots:
 // the longest name that fits decides.
 func (d *document) step(n *yaml.Node, key string) (name, value *yaml.Node, length int) {
 	if n.Kind == yaml.SequenceNode {
@@ -141,7 +141,7 @@ func (d *document) index(n *yaml.Node) *mapIndex {
 	return x
 }
 
-// locate makes [*mistake]s of the mistakes in keys, in the order of their places. One
+// locate turns the mistakes in keys into [*mistake]s, in the order of their places. One
 // whose value came from an environment variable names it, and has no place.
 func (d *document) locate(values *layers, errs []error) []error {
 	type located struct {
@@ -168,7 +168,7 @@ func (d *document) locateOne(values *layers, err error) error {
 	if !ok {
 		return err
 	}
-	list, _, _ := strings.Cut(bad.Key, "[") // a variable has a list as a whole
+	list, _, _ := strings.Cut(bad.Key, "[") // a variable holds a whole list
 	if variable, ok := values.overrides[list]; ok {
 		return &config.Error{Key: foreign.Line(bad.Key) + " (" + foreign.Line(variable) + ")", Problem: bad.Problem, Fix: bad.Fix}
 	}
@@ -189,7 +189,7 @@ func placeOfError(err error) place {
 	return place{}
 }
 
-// compare orders places; what has none comes last.
+// compare orders places; a mistake without a place comes last.
 func (p place) compare(other place) int {
 	switch {
 	case p == other:
@@ -205,7 +205,7 @@ func (p place) compare(other place) int {
 	}
 }
 
-// maxMistakes is how many mistakes of a configuration are told; the others are counted.
+// maxMistakes is how many mistakes of a configuration are listed; the others are counted.
 const maxMistakes = 100
 
 // mistakes has one line for each mistake in a configuration file:
@@ -226,8 +226,8 @@ func mistakes(file string, errs []error) *usageError {
 	return &usageError{errors.Join(lines...)}
 }
 
-// independent returns those of the later mistakes, of values and files, that cannot
-// follow from the mistakes of form, which are of keys that could not be read.
+// independent returns the later mistakes, of values and files, that cannot be
+// consequences of the mistakes of form, whose keys could not be read.
 func (d *document) independent(form, later []error) []error {
 	unread := unreadKeys{sections: map[string]map[string]bool{}, above: map[string]bool{}}
 	for _, err := range form {
@@ -259,17 +259,16 @@ func (u *unreadKeys) add(key string) {
 	u.sections[section][name] = true
 	for key != "" {
 		if _, of := parent(section); of != "clusters" && of != "listeners" {
-			u.above[key] = true // else what is said of the key is said of its name
+			u.above[key] = true // else a mistake of the key is one of its name
 		}
 		key = section
 		section, _ = parent(key)
 	}
 }
 
-// explain reports whether a mistake may be there only because a key could not be read:
-// it is of that key, above or below it; it misses a key beside it, whose name may be the
-// one that is misspelt; or it names the key. found says that the file has the mistake's
-// key.
+// explain reports whether a mistake may be a consequence of an unread key: it is about
+// that key, or one above or below it; it misses a key beside it, whose name may be the
+// misspelt one; or it names the key. found says that the file has the mistake's key.
 func (u *unreadKeys) explain(bad *config.Error, found bool) bool {
 	if u.above[bad.Key] {
 		return true
@@ -290,7 +289,7 @@ func (u *unreadKeys) explain(bad *config.Error, found bool) bool {
 	return false
 }
 
-// parent parts a key into its section and its name. The section of an item is its list.
+// parent splits a key into its section and its name. The section of an item is its list.
 func parent(key string) (section, name string) {
 	i := strings.LastIndexAny(key, ".[")
 	return key[:max(i, 0)], key[i+1:]
@@ -298,7 +297,7 @@ func parent(key string) (section, name string) {
 
 func isNoKeyLetter(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }
 
-// isVariable reports whether what stands for a key is an environment variable.
+// isVariable reports whether the text in place of a key is an environment variable.
 func isVariable(key string) bool {
 	return key != "" && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" && strings.Contains(key, "_")
 }

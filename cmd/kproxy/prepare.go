@@ -11,7 +11,7 @@ import (
 	"kproxy/proxy"
 )
 
-// prepared is all that serve makes of a configuration before it binds anything.
+// prepared has everything that serve makes from a configuration before it binds anything.
 type prepared struct {
 	proxy     *proxy.Proxy
 	admin     *tlsconf.Server   // nil: the admin server has no TLS, or there is none
@@ -20,8 +20,8 @@ type prepared struct {
 
 // prepare reads everything that serve reads: the files, secrets and variables that the
 // configuration names. serve and check both call it, after loadConfig, so that check
-// refuses what serve refuses. The error is a [*usageError] with a line for each mistake.
-// What is left can only be seen by doing it: binding, and locking state_dir.
+// refuses every configuration that serve refuses. The error is a [*usageError] with a
+// line for each mistake. Only two failures show later: binding, and locking state_dir.
 func prepare(ctx context.Context, s *settings, logger *slog.Logger) (*prepared, error) {
 	s.Proxy.Logger = logger
 	var p prepared
@@ -39,7 +39,7 @@ func prepare(ctx context.Context, s *settings, logger *slog.Logger) (*prepared, 
 	return &p, nil
 }
 
-// close ends what was not started.
+// close ends parts that were not started.
 func (p *prepared) close(ctx context.Context) {
 	if p.telemetry != nil {
 		p.telemetry.Close(ctx)

@@ -15,7 +15,7 @@ import (
 type scalar struct {
 	what    string // its name in errors
 	example string
-	// read makes a value of the type from what YAML, or a variable, says.
+	// read makes a value of the type from that of YAML, or of a variable.
 	read   func(value any) (any, error)
 	schema map[string]any // JSON schema
 }
@@ -28,7 +28,7 @@ type itemError struct{ item int }
 
 func (*itemError) Error() string { return errNotScalar.Error() }
 
-// scalarOf says how a type is read; not ok: it is a section, or holds some.
+// scalarOf returns the reader of a type; not ok: the type is a section, or holds some.
 func scalarOf(t reflect.Type) (s scalar, ok bool) {
 	switch t {
 	case reflect.TypeFor[string]():
@@ -58,8 +58,8 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 	}
 }
 
-// fromText reads a value by its text, so that the file and a variable are taken
-// alike: a number in quotes is a number.
+// fromText reads a value by its text, so that the file and a variable are read alike: a
+// number in quotes is a number.
 func fromText[T any](parse func(string) (T, error)) func(any) (any, error) {
 	return func(value any) (any, error) {
 		text, ok := asText(value)
@@ -70,7 +70,7 @@ func fromText[T any](parse func(string) (T, error)) func(any) (any, error) {
 	}
 }
 
-// readText reads a text. A number without quotes is one, as it is written: 0123 has its
+// readText reads a text. A number without quotes is a text as written: 0123 keeps its
 // zero.
 func readText(value any) (any, error) {
 	text, ok := asWritten(value)
@@ -87,9 +87,8 @@ func parseInt32(text string) (int32, error) {
 
 func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
 
-// parseRange reads 9100-9199, or 9100 alone. Whether that can be a range of
-// ports or slots is for Validate to say; only 0 alone is refused here, because
-// it is how a Range says that it is absent.
+// parseRange reads 9100-9199, or 9100 alone. Validate checks whether it can be a range of
+// ports or slots. Only 0 alone is refused here, because a Range of 0 is absent.
 func parseRange(text string) (config.Range, error) {
 	first, last, ok := strings.Cut(text, "-")
 	if !ok {

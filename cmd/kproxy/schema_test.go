@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write what the tests get to testdata")
+var update = flag.Bool("update", false, "write the tests' results to testdata")
 
-// Whoever adds a key sees what editors will say of it.
+// The golden schema shows the author of a new key the text that editors will show for it.
 func TestSchemaGolden(t *testing.T) {
 	const golden = "testdata/schema.json"
 	var got bytes.Buffer

@@ -17,8 +17,8 @@ import (
 	"kproxy/proxy"
 )
 
-// tableWait is how long the table at start waits for brokers to say who they
-// are. kproxy serves meanwhile; a cluster that is down delays the table only.
+// tableWait is how long the table at start waits for the brokers. kproxy serves
+// meanwhile; a cluster that is down delays the table only.
 const tableWait = 5 * time.Second
 
 func newServeCommand() *cobra.Command {
@@ -27,8 +27,8 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve --config FILE",
 		Short: "Run the proxy from a configuration file",
 		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: for drain.delay it only says that it is\n" +
-			"not ready; then there are no new connections, and answers in flight are delivered, for drain.timeout at most.\n" +
-			"A further signal skips the delay, and one more cuts what is left. SIGHUP has it read certificates, keys and CAs now;\n" +
+			"not ready; then there are no new connections, and responses in flight are delivered, for drain.timeout at most.\n" +
+			"A further signal skips the delay, and one more cuts the remaining connections. SIGHUP has it read certificates, keys and CAs now;\n" +
 			"the configuration is read at the start only.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,8 +46,8 @@ func newServeCommand() *cobra.Command {
 	return cmd
 }
 
-// surviveReaders has a write to stdout or stderr fail once its reader is gone, until
-// stop is called. It would end the process otherwise. Commands that kproxy runs do not
+// surviveReaders makes a write to stdout or stderr fail once its reader is gone, until
+// stop is called. Otherwise it would end the process. Commands that kproxy runs do not
 // inherit it, as they would if the signal were ignored.
 func surviveReaders() (stop func()) {
 	broken := make(chan os.Signal, 1)
@@ -55,8 +55,8 @@ func surviveReaders() (stop func()) {
 	return func() { signal.Stop(broken) }
 }
 
-// notifyHangups has SIGHUP come in by a channel until stop is called. It would end the
-// process otherwise.
+// notifyHangups delivers SIGHUP by a channel until stop is called. Otherwise it would end
+// the process.
 func notifyHangups() (hangups <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)
@@ -79,7 +79,7 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	if err != nil {
 		return err
 	}
-	limitMemory(logger, memlimit.FromCgroup) // no line of it comes before a mistake
+	limitMemory(logger, memlimit.FromCgroup) // its lines come after those of mistakes
 	p := ready.proxy
 	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -100,17 +100,17 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	waitForOthers(context.WithoutCancel(ctx), s.DrainDelay, logger)
 	draining, stopDraining := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGINT)
 	defer stopDraining()
-	logger.Info("stopping: no new connections, answers in flight are delivered")
+	logger.Info("stopping: no new connections, responses in flight are delivered")
 	if cut := p.Shutdown(draining); cut > 0 {
-		logger.Warn("stopped with sessions that were still owed answers",
+		logger.Warn("stopped with sessions that were still owed responses",
 			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 	}
 	return nil
 }
 
-// onHangup reads certificates and their like at each SIGHUP, until stop is called, and
-// says that the configuration is not read again. watched says that certificates follow
-// their files by themselves.
+// onHangup reads certificates, keys and CAs at each SIGHUP, until stop is called, and
+// logs that the configuration is not read again. watched says that changed files are
+// found anyway.
 func onHangup(hangups <-chan os.Signal, logger *slog.Logger, p *proxy.Proxy, ops *operations, watched bool) (stop func()) {
 	fix := "restart kproxy to use a changed configuration; users, secrets and tokens follow their files by themselves, certificates, keys and CAs only with reload.watch: true"
 	if watched {
@@ -136,8 +136,8 @@ func onHangup(hangups <-chan os.Signal, logger *slog.Logger, p *proxy.Proxy, ops
 	}
 }
 
-// waitForOthers gives load balancers time to see that kproxy is not ready any
-// more. A signal ends it.
+// waitForOthers waits for load balancers to see that kproxy is not ready any more. A
+// signal ends it.
 func waitForOthers(ctx context.Context, delay time.Duration, logger *slog.Logger) {
 	if delay == 0 {
 		return
@@ -150,8 +150,8 @@ func waitForOthers(ctx context.Context, delay time.Duration, logger *slog.Logger
 	<-ctx.Done()
 }
 
-// showTable prints the table of who is told what, unless kproxy is stopped
-// before there is one. A stdout that takes nothing is left when kproxy is stopped.
+// showTable prints the table of advertised addresses, unless kproxy is stopped before
+// there is one. When kproxy is stopped, it gives up a write to a stdout that blocks.
 func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *slog.Logger) {
 	waiting, cancel := context.WithTimeout(ctx, tableWait)
 	defer cancel()

@@ -19,7 +19,7 @@ import (
 	"kproxy/internal/portlab"
 )
 
-// drainTimeout is what the processes below have.
+// drainTimeout is the drain.timeout of the processes below.
 const drainTimeout = time.Second
 
 // serveProcess is a serve in a process of its own, with the pipes that it writes to.
@@ -28,7 +28,7 @@ type serveProcess struct {
 
 	bind           string
 	stdout, stderr *os.File // the ends that are read
-	full           *os.File // the end of stderr that the process has
+	full           *os.File // the process's end of stderr
 }
 
 func startServeProcess(t *testing.T) *serveProcess {
@@ -54,7 +54,7 @@ clusters:
 	return k
 }
 
-// kproxyCommand is kproxy itself: TestMain makes it of this name.
+// kproxyCommand is kproxy itself: TestMain runs it under this name.
 func kproxyCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -80,7 +80,7 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// fill writes until the pipe takes nothing any more.
+// fill writes until the pipe is full.
 func fill(t *testing.T, w *os.File) {
 	t.Helper()
 	raw, err := w.SyscallConn()
@@ -146,7 +146,7 @@ func (k *serveProcess) wantEnd(t *testing.T) {
 	}
 }
 
-// A stderr that is not read keeps neither sessions nor the end of the process.
+// A stderr that is not read delays neither sessions nor the end of the process.
 func TestServeWithAStderrThatIsNotRead(t *testing.T) {
 	k := startServeProcess(t)
 	if err := k.Start(); err != nil {
@@ -160,7 +160,7 @@ func TestServeWithAStderrThatIsNotRead(t *testing.T) {
 	k.wantEnd(t)
 }
 
-// Nor does a stderr whose reader is gone end it.
+// A stderr whose reader is gone does not end the process.
 func TestServeWithoutAReaderOfStderr(t *testing.T) {
 	k := startServeProcess(t)
 	_ = k.stderr.Close()
@@ -172,7 +172,7 @@ func TestServeWithoutAReaderOfStderr(t *testing.T) {
 	k.wantEnd(t)
 }
 
-// SIGHUP ends nothing while the configuration is read either.
+// SIGHUP does not end the process while the configuration is read.
 func TestServeHangupAtTheStart(t *testing.T) {
 	config, w := pipe(t)
 	k := kproxyCommand(t, "serve", "--config", "/dev/fd/3")
@@ -182,7 +182,7 @@ func TestServeHangupAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = config.Close()
-	// More than a pipe holds: serve reads when it is written.
+	// The file is larger than a pipe: serve reads while it is written.
 	if _, err := w.WriteString(strings.Repeat("# nothing\n", 100_000)); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"kproxy/internal/portlab"
 )
 
-// The table at start says where every node is, and SIGTERM ends serve well.
+// The table at start has every node, and SIGTERM ends serve with success.
 func TestServe(t *testing.T) {
 	brokers, err := kfake.NewCluster(kfake.NumBrokers(2))
 	if err != nil {
@@ -49,7 +49,7 @@ clusters:
 	}
 }
 
-// A stdout that is not read any more does not keep serve.
+// A stdout that is not read any more does not block serve.
 func TestServeWithAStdoutThatIsNotRead(t *testing.T) {
 	brokers, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -86,7 +86,7 @@ clusters:
 	}
 }
 
-// A client that is owed an answer is waited for; a second signal does not wait.
+// serve waits for clients that are owed a response; a second signal ends the wait.
 func TestServeSecondSignalCuts(t *testing.T) {
 	broker, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -124,7 +124,7 @@ clusters:
 	}
 }
 
-// SIGHUP reads certificates, and takes nothing from the clients that are there.
+// SIGHUP reads certificates, and does not disturb the connected clients.
 func TestServeHangup(t *testing.T) {
 	brokers, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -169,7 +169,7 @@ clusters:
 	}
 }
 
-// An address that is taken is named, with what to do.
+// An address that is taken is named, with advice.
 func TestServeCannotBind(t *testing.T) {
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -189,8 +189,8 @@ clusters:
 	}
 }
 
-// awaitRequest accepts connections, the proxy's own questions among them, until
-// one carries request. None is answered.
+// awaitRequest accepts connections, the proxy's own requests among them, until one
+// carries request. It responds to none.
 func awaitRequest(t *testing.T, broker net.Listener, request string) {
 	t.Helper()
 	for {
@@ -235,8 +235,7 @@ func startServe(t *testing.T, config string) *running {
 	return k
 }
 
-// lines reads on whether anybody listens or not, so that serve never waits for
-// the test.
+// lines always reads on, so that serve never waits for the test.
 func lines(r io.Reader) <-chan string {
 	c := make(chan string, 1000)
 	go func() {
@@ -268,7 +267,7 @@ func (k *running) wantLog(want string) {
 	k.t.Fatalf("the log ended before %q", want)
 }
 
-// signal sends s to this process, where serve has asked for it.
+// signal sends s to this process, which serve handles.
 func (k *running) signal(s syscall.Signal) {
 	k.t.Helper()
 	self, err := os.FindProcess(os.Getpid())

@@ -6,8 +6,8 @@ import (
 	"kproxy/internal/nearest"
 )
 
-// suggest is the fix for a name that is unknown: the known one that was most
-// likely meant, or, if there is none like it, those that there are.
+// suggest is the fix for an unknown name: the most likely known one, or, if none is
+// similar, the list of known ones.
 func suggest(name string, known []string) string {
 	closest, apart := nearest.Of(name, known)
 	switch {

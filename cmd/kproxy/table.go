@@ -14,8 +14,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// printTable writes what clients are told and where it leads: for each listener a
-// heading, and a line for each node.
+// printTable writes the addresses that are advertised to clients and the brokers behind
+// them: for each listener a heading, and a line for each node.
 func printTable(w io.Writer, rows []proxy.Row) error {
 	var t *columns.Table
 	var before proxy.Row
@@ -39,7 +39,7 @@ func printTable(w io.Writer, rows []proxy.Row) error {
 	return t.Write(w)
 }
 
-// printPlan writes what would be bound, before any broker has been asked.
+// printPlan writes the addresses that would be bound, before any broker has been asked.
 func printPlan(w io.Writer, plan []config.Endpoints) error {
 	var t *columns.Table
 	var before config.Endpoints
@@ -68,7 +68,8 @@ func printPlan(w io.Writer, plan []config.Endpoints) error {
 	return t.Write(w)
 }
 
-// addresses writes a run of them in short: 127.0.0.1:9100-9199, 127.0.1.{1-254}:9092.
+// addresses writes a range of addresses in short form: 127.0.0.1:9100-9199,
+// 127.0.1.{1-254}:9092.
 func addresses(first, last string) string {
 	if first == last {
 		return first
@@ -92,14 +93,14 @@ func addresses(first, last string) string {
 	return first[:start] + "{" + low + "-" + high + "}" + lowRest
 }
 
-// cutFunc parts a text behind the characters at its beginning for which is says true.
+// cutFunc splits a text after its leading characters for which is returns true.
 func cutFunc(text string, is func(rune) bool) (head, rest string) {
 	rest = strings.TrimLeftFunc(text, is)
 	return text[:len(text)-len(rest)], rest
 }
 
 // table aligns columns. A cell is one line of bounded length, also where a peer
-// wrote its text. A write that fails shows in flush.
+// wrote its text. flush returns the error of a failed write.
 type table struct{ w *tabwriter.Writer }
 
 func newTable(w io.Writer, columns ...string) table {

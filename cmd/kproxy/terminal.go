@@ -22,7 +22,7 @@ func terminalOf(w io.Writer) (fd int, ok bool) {
 	return int(file.Fd()), true
 }
 
-// styleOf is how a report is printed to w: with colours on a terminal, unless NO_COLOR is set
+// styleOf is the style of a report to w: with colours on a terminal, unless NO_COLOR is set
 // (https://no-color.org) or the terminal has none, and in its width.
 func styleOf(w io.Writer) doctor.Style {
 	fd, ok := terminalOf(w)
@@ -33,8 +33,8 @@ func styleOf(w io.Writer) doctor.Style {
 	return doctor.Style{Width: width, Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
-// progress tells on stderr how far an examination is: one line that is redrawn on a terminal,
-// and a line every few seconds elsewhere.
+// progress shows the progress of an examination on stderr: one line that is redrawn on a
+// terminal, and a line every few seconds elsewhere.
 type progress struct {
 	w      io.Writer
 	redraw bool
@@ -52,7 +52,7 @@ const (
 	plainTime  = 3 * time.Second
 )
 
-// newProgress starts to tell. end has to be called.
+// newProgress starts to show progress. The caller must call end.
 func newProgress(w io.Writer) *progress {
 	_, isTerminal := terminalOf(w)
 	p := &progress{w: w, redraw: isTerminal && os.Getenv("TERM") != "dumb", start: time.Now(), ended: make(chan struct{})}
@@ -92,7 +92,7 @@ func (p *progress) tell() {
 	_, _ = io.WriteString(p.w, line)
 }
 
-// set is how many addresses are done, of how many.
+// set sets how many addresses are done, of how many.
 func (p *progress) set(done, all int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,7 +110,7 @@ func (p *progress) say(line string) {
 	_, _ = fmt.Fprintln(p.w, line)
 }
 
-// end stops telling, and takes away the line that was redrawn.
+// end stops, and clears the line that was redrawn.
 func (p *progress) end() {
 	close(p.ended)
 	p.gone.Wait()

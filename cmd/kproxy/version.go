@@ -14,11 +14,11 @@ import (
 	"kproxy/rewrite"
 )
 
-// version is set by a release build: -ldflags "-X main.version=v1.2.3". Without
-// it, the module's version is told.
+// version is set by a release build: -ldflags "-X main.version=v1.2.3". Without it, the
+// module's version is printed.
 var version string
 
-// versionInfo is what a bug report should say.
+// versionInfo has the facts that a bug report should have.
 type versionInfo struct {
 	Version string       `json:"version"`
 	Commit  string       `json:"commit"`
@@ -27,14 +27,13 @@ type versionInfo struct {
 	Parsed  []parsedAPIs `json:"parsed_kafka_apis"`
 }
 
-// newestAPI is the newest API that this build has heard of. Newer ones are
-// unknown to it; see unknown_apis.
+// newestAPI is the newest API that this build knows. For newer ones see unknown_apis.
 type newestAPI struct {
 	Key  int16  `json:"key"`
 	Name string `json:"name"`
 }
 
-// parsedAPIs is an API whose answers hold addresses.
+// parsedAPIs is an API whose responses hold addresses.
 type parsedAPIs struct {
 	Key        int16  `json:"key"`
 	Name       string `json:"name"`
@@ -60,7 +59,8 @@ func newVersionCommand() *cobra.Command {
 	return cmd
 }
 
-// buildVersion reads what the linker and the go command have left in the binary.
+// buildVersion reads the information that the linker and the go command have left in the
+// binary.
 func buildVersion() versionInfo {
 	v := versionInfo{
 		Version: version,

@@ -15,7 +15,7 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// minimalFile is a whole configuration in one line, which an empty file is answered with.
+// minimalFile is a whole configuration in one line, the suggestion for an empty file.
 const minimalFile = `clusters: {orders: {bootstrap: ["broker-1:9092"], listeners: {local: {bind: "127.0.0.1:9092", nodes: {ports: 9100-9199}}}}}`
 
 const (
@@ -30,7 +30,7 @@ const (
 	maxRepeated = 1 << 20
 )
 
-// document is a configuration file that has been read: what it says, and where.
+// document is a configuration file that has been read: its values, and their places.
 type document struct {
 	root *yaml.Node     // a mapping
 	tree map[string]any // its content; see treeReader
@@ -40,9 +40,9 @@ type document struct {
 
 // readYAML reads a file. The errors are [*mistake]s.
 //
-// The library is the parser that viper has inside, one version on, whose nodes and
-// errors have lines and columns. Only this one reads the file: two parsers could
-// understand it in two ways.
+// The library is one version newer than the parser inside viper, and has lines and
+// columns in its nodes and errors. Only this one reads the file: two parsers could
+// understand it differently.
 func readYAML(data []byte) (*document, []error) {
 	if i := bytes.Index(data, []byte("\ufeff")); i >= 0 {
 		return nil, []error{&mistake{at: placeIn(data, i), err: errors.New("a byte order mark (U+FEFF, invisible) stands inside the file; delete the character")}}
@@ -82,7 +82,7 @@ func readYAML(data []byte) (*document, []error) {
 	return &document{root: root, tree: keys}, nil
 }
 
-// countSigns counts what can begin a value.
+// countSigns counts the signs that can begin a value.
 func countSigns(data []byte) int {
 	n := 0
 	for _, sign := range []string{"\n", ",", ":", "[", "{", "-", "?"} {
@@ -91,7 +91,7 @@ func countSigns(data []byte) int {
 	return n
 }
 
-// secondDocument returns where the line --- stands that begins a document.
+// secondDocument returns the place of a line --- that begins a second document.
 func secondDocument(data []byte, next *yaml.Node) place {
 	at := placeOf(next)
 	if len(next.Content) > 0 {
@@ -119,7 +119,7 @@ type treeReader struct {
 	repeated int          // values below aliases
 }
 
-// plain is a number or boolean. As a text it is what the file has: 0123, 1_000, 1e3.
+// plain is a number or boolean. As a text it is as in the file: 0123, 1_000, 1e3.
 type plain struct {
 	text  string
 	value any
@@ -135,13 +135,13 @@ func (r *treeReader) add(n *yaml.Node, text string) {
 	r.errs = append(r.errs, &mistake{at: placeOf(n), err: errors.New(text)})
 }
 
-// value returns nil where there is a mistake, which is in errs then.
+// value returns nil if there is a mistake, and adds that to errs.
 func (r *treeReader) value(n *yaml.Node) any {
 	if n.Kind == yaml.AliasNode {
 		r.aliases++
 		defer func() { r.aliases-- }()
 		if slices.Contains(r.within, n.Alias) {
-			r.add(n, fmt.Sprintf("the alias *%s stands inside what it repeats; write the value instead", foreign.Line(n.Value)))
+			r.add(n, fmt.Sprintf("the alias *%s stands inside the value that it repeats; write the value instead", foreign.Line(n.Value)))
 			return nil
 		}
 		n = n.Alias
@@ -174,8 +174,8 @@ func (r *treeReader) value(n *yaml.Node) any {
 	}
 }
 
-// mapping reads the keys of a map, and then those that it merges: its own win, and of
-// others the first.
+// mapping reads the keys of a map, and then those that it merges: its own keys win, and
+// then the first merged ones.
 func (r *treeReader) mapping(n *yaml.Node, m map[string]any) {
 	first := make(map[string]*yaml.Node, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -201,7 +201,7 @@ func (r *treeReader) mapping(n *yaml.Node, m map[string]any) {
 		before := len(r.errs)
 		others, ok := r.value(from).(map[string]any)
 		if !ok && len(r.errs) == before && r.repeated < maxRepeated {
-			r.add(from, "<< merges what is not a map; name a map, such as *name, or a list of maps")
+			r.add(from, "<< merges a value that is not a map; name a map, such as *name, or a list of maps")
 		}
 		for name, value := range others {
 			if _, ok := m[name]; !ok {
@@ -216,7 +216,7 @@ func isMerge(key *yaml.Node) bool {
 	return key.Kind == yaml.ScalarNode && key.Value == "<<" && key.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0
 }
 
-// merged returns what a map merges, in order.
+// merged returns the maps that a map merges, in order.
 func merged(n *yaml.Node) []*yaml.Node {
 	var all []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -232,7 +232,7 @@ func merged(n *yaml.Node) []*yaml.Node {
 	return all
 }
 
-// resolved returns what an alias stands for.
+// resolved returns the value that an alias stands for.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -301,7 +301,7 @@ func describe(value any) string {
 	}
 }
 
-// quoted is a text in quotes, of which the end is left out if it is long.
+// quoted is a text in quotes, cut if it is long.
 func quoted(text string) string {
 	if runes := []rune(text[:min(len(text), utf8.UTFMax*foreign.MaxLine)]); len(runes) > foreign.MaxLine {
 		return strconv.Quote(string(runes[:foreign.MaxLine])) + "…"

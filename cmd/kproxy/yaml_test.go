@@ -19,8 +19,8 @@ func readTree(t *testing.T, text string) *document {
 	return d
 }
 
-// A key is where its name stands; one that is missing, where the section stands that
-// lacks it.
+// The place of a key is that of its name; the place of a missing one is that of the
+// section that lacks it.
 func TestPlaces(t *testing.T) {
 	d := readTree(t, `# a comment
 base: &base
@@ -66,8 +66,7 @@ clusters:
 	}
 }
 
-// What YAML's own types make of a value matters where a number or boolean is wanted.
-// A text is what the file has.
+// The types of YAML matter where a number or boolean is wanted. A text is as in the file.
 func TestScalars(t *testing.T) {
 	d := readTree(t, `{a: 0123, b: 1_000, c: 0x10, d: yes, e: true, f: ~, g: "5", h: 2026-01-02, i: 1e3, j: !!str 7, k: 1.20}`)
 	got := map[string]string{}
@@ -97,7 +96,7 @@ d: {"<<": 4}
 	}
 }
 
-// A file that is made to take memory or time gets an error instead.
+// A file that would take much memory or time is an error.
 func TestBoundedReading(t *testing.T) {
 	bomb := "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := range 12 {
@@ -114,8 +113,8 @@ func TestBoundedReading(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"aliases":       {bomb, "aliases repeat more than 1048576 values"},
 		"merges":        {maps, "aliases repeat more than 1048576 values"},
-		"an own alias":  {"a: &a [*a]\n", "the alias *a stands inside what it repeats"},
-		"an own merge":  {"a: &a {<<: *a}\n", "the alias *a stands inside what it repeats"},
+		"an own alias":  {"a: &a [*a]\n", "the alias *a stands inside the value that it repeats"},
+		"an own merge":  {"a: &a {<<: *a}\n", "the alias *a stands inside the value that it repeats"},
 		"lists":         {strings.Repeat("[", 1_000_000), "values are nested more than 50 deep"},
 		"maps":          {strings.Repeat("{a: ", 300_000), "values are nested more than 50 deep"},
 		"dashes":        {strings.Repeat("- ", 1_000_000), "values are nested more than 50 deep"},

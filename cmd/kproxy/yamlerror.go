@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// syntaxMistake says in plain words what keeps a file from being read, and where. The
-// library's errors have two marks: where it noticed, and where what it was reading
-// begins.
+// syntaxMistake explains a syntax error of a file, with its place. The library's errors
+// have two marks: the place where it noticed, and the beginning of the value that it was
+// reading.
 func syntaxMistake(data []byte, err error) *mistake {
 	bad, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
@@ -55,7 +55,7 @@ func syntaxMistake(data []byte, err error) *mistake {
 	return &mistake{at: at, err: errors.New(strings.ReplaceAll(text, "{char}", charAt(data, at)))}
 }
 
-// syntaxErrors are the plain words for errors of the library, by parts of its own.
+// syntaxErrors are the explanations of the library's errors, by parts of their texts.
 var syntaxErrors = []struct {
 	message, context string
 	began            bool // the mistake is where the construct begins
@@ -69,7 +69,7 @@ var syntaxErrors = []struct {
 	{"',' or '}'", "", true, "the { that opens here is not closed, or a comma is missing behind it; close it with }, and put quotes around texts with : { [ or #"},
 	{"expected '-' indicator", "", false, "the line is neither an item of the list above nor a key beside it: its indentation is wrong; indent it as its neighbours are"},
 	{"did not find expected key", "", false, "the line is not a key of the section above: its indentation is wrong; indent it as its neighbours are"},
-	{"did not find expected <document start>", "", false, "the line does not belong to what stands above: its indentation is wrong; indent it as its neighbours are"},
+	{"did not find expected <document start>", "", false, "the line does not belong to the lines above: its indentation is wrong; indent it as its neighbours are"},
 	{"block sequence entries are not allowed", "", false, "a dash where no list can begin; begin the list in a line of its own"},
 	{"cannot start any token", "", false, "a text cannot begin with {char}; put quotes around it"},
 	{"alphabetic or numeric character", "alias", true, "a text that begins with * names an anchor; put quotes around it"},
@@ -77,14 +77,14 @@ var syntaxErrors = []struct {
 	{"unknown anchor", "", false, "a text that begins with * names an anchor (&name), and there is none of that name; put quotes around it"},
 	{"did not find expected node content", "", false, "a value is missing here; write one, or take the sign before it away"},
 	{"tag", "", false, "a text that begins with ! is a YAML tag; put quotes around it"},
-	{"max depth", "", false, fmt.Sprintf("values are nested more than %d deep; write what kproxy check --print-schema shows", maxNesting)},
+	{"max depth", "", false, fmt.Sprintf("values are nested more than %d deep; write the keys that kproxy check --print-schema shows", maxNesting)},
 	{"control characters", "", false, "a control character, which YAML does not take; delete it"},
 	{"UTF-8", "", false, "bytes that are not UTF-8; save the file as UTF-8"},
 	{"Unicode", "", false, "bytes that are not UTF-8; save the file as UTF-8"},
 	{"UTF-16", "", false, "bytes that are not UTF-16; save the file as UTF-8"},
 }
 
-// strayColon says what is wrong where a colon stands that can end no key.
+// strayColon explains a colon that can end no key.
 func strayColon(data []byte, at place) *mistake {
 	text := string(lineOf(data, at.line))
 	indent := len(text) - len(strings.TrimLeft(text, " "))
@@ -106,7 +106,7 @@ func strayColon(data []byte, at place) *mistake {
 	return &mistake{at: place{at.line, indent + 1}, err: errors.New("the line is indented below one that has a value already; indent it as its neighbours are")}
 }
 
-// withoutColon says what is wrong with a key that no colon ends.
+// withoutColon explains a key that no colon ends.
 func withoutColon(data []byte, at place) *mistake {
 	text := "a key without a colon; write key: value"
 	if bytes.Contains(lineOf(data, at.line), []byte(":")) {
@@ -118,7 +118,8 @@ func withoutColon(data []byte, at place) *mistake {
 // maxLooked bounds the lines that are looked at for the one above.
 const maxLooked = 100
 
-// indentingTab finds the first tab that indents a line, of those that were being read.
+// indentingTab finds the first tab that indents a line, among the lines that were being
+// read.
 func indentingTab(data []byte, began, noticed place) (place, bool) {
 	first := noticed.line
 	if began.line > 0 && began.line < first {

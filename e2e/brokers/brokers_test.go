@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package brokers asks real brokers, of every release that kproxy is tested with, for
-// what kproxy relies on: when they answer, when they close, what stands where. It
+// Package brokers tests the behaviour that kproxy relies on with real brokers, of every
+// tested release: when they respond, when they close, the layout of their messages. It
 // speaks the protocol by hand and without kproxy. docs/wire.md has the list.
 package brokers
 
@@ -23,14 +23,14 @@ const (
 	topic    = "wire"
 )
 
-// facts are what brokers are asked for.
+// facts are the tests of brokers.
 var facts = []struct {
 	name, since string
 	check       func(t *testing.T, c *cluster)
 }{
-	{"nobody coordinates yet", "", nobodyCoordinates}, // first: it wants a cluster without a group
+	{"no coordinator yet", "", noCoordinator}, // first: it wants a cluster without a group
 	{"one request at a time", "", oneRequestAtATime},
-	{"closes without an answer", "", closesWithoutAnswer},
+	{"closes without a response", "", closesWithoutResponse},
 	{"ApiVersions of the future", "", apiVersionsOfTheFuture},
 	{"no topic is asked for", "", noTopicIsAskedFor},
 	{"acks=0", "", acksZero},

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// patience bounds what should come at once.
+// patience bounds the wait for an event that should come at once.
 const patience = 20 * time.Second
 
 // conn is a connection to a broker, spoken by hand.
@@ -56,7 +56,7 @@ func (c *conn) frame() []byte {
 	c.t.Helper()
 	b, err := c.tryFrame()
 	if err != nil {
-		c.t.Fatalf("read an answer: %v", err)
+		c.t.Fatalf("read a response: %v", err)
 	}
 	return b
 }
@@ -72,14 +72,14 @@ func (c *conn) tryFrame() ([]byte, error) {
 	return b, err
 }
 
-// ask sends a request and reads its answer.
+// ask sends a request and reads its response.
 func ask[R kmsg.Response](c *conn, req kmsg.Request) R {
 	c.t.Helper()
 	id := c.send(req)
 	return answer[R](c, req, id)
 }
 
-// answer reads the answer to a request.
+// answer reads the response to a request.
 func answer[R kmsg.Response](c *conn, req kmsg.Request, id int32) R {
 	c.t.Helper()
 	b := c.frame()

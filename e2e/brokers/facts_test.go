@@ -19,9 +19,9 @@ import (
 	"kproxy/rewrite"
 )
 
-// nobodyCoordinates: a coordinator that is not there has the id -1, an empty name and the
-// port -1, which must not be taken for a broker.
-func nobodyCoordinates(t *testing.T, c *cluster) {
+// noCoordinator: a missing coordinator has the id -1, an empty name and the port -1,
+// which must not be taken for a broker.
+func noCoordinator(t *testing.T, c *cluster) {
 	req := kmsg.NewPtrFindCoordinatorRequest()
 	req.Version, req.CoordinatorKey = 1, "nobody"
 	resp := ask[*kmsg.FindCoordinatorResponse](dial(t, c.plain(1)), req)
@@ -30,8 +30,8 @@ func nobodyCoordinates(t *testing.T, c *cluster) {
 	}
 }
 
-// oneRequestAtATime: a broker does not look at a connection's next request before it has
-// answered the one before, so answers come in the order of the requests.
+// oneRequestAtATime: a broker does not read a connection's next request before it has
+// responded to the one before, so responses come in the order of the requests.
 func oneRequestAtATime(t *testing.T, c *cluster) {
 	const wait = 1500 * time.Millisecond
 	conn := dial(t, c.plain(1))
@@ -47,8 +47,9 @@ func oneRequestAtATime(t *testing.T, c *cluster) {
 	}
 }
 
-// closesWithoutAnswer: what a broker cannot read or does not know has no error of its own.
-func closesWithoutAnswer(t *testing.T, c *cluster) {
+// closesWithoutResponse: a broker has no error for requests that it cannot read or does
+// not know.
+func closesWithoutResponse(t *testing.T, c *cluster) {
 	header := func(key, version int16, body ...byte) []byte {
 		b := binary.BigEndian.AppendUint32(nil, uint32(10+len(body)))
 		b = binary.BigEndian.AppendUint16(b, uint16(key))
@@ -83,8 +84,8 @@ func closesWithoutAnswer(t *testing.T, c *cluster) {
 	}
 }
 
-// apiVersionsOfTheFuture: the one API whose unknown version is answered, in the layout of
-// v0; from 2.4 on with the versions of ApiVersions itself (KIP-511).
+// apiVersionsOfTheFuture: the one API whose unknown version gets a response, in the
+// layout of v0; from 2.4 on with the versions of ApiVersions itself (KIP-511).
 func apiVersionsOfTheFuture(t *testing.T, c *cluster) {
 	conn := dial(t, c.plain(1))
 	var b []byte
@@ -113,7 +114,8 @@ func apiVersionsOfTheFuture(t *testing.T, c *cluster) {
 	ask[*kmsg.ApiVersionsResponse](conn, kmsg.NewPtrApiVersionsRequest())
 }
 
-// noTopicIsAskedFor: no topics are none from Metadata v1 on, and all of them in v0.
+// noTopicIsAskedFor: an empty list means no topics from Metadata v1 on, and all topics in
+// v0.
 func noTopicIsAskedFor(t *testing.T, c *cluster) {
 	for version, want := range map[int16]bool{0: true, 1: false} {
 		req := kmsg.NewPtrMetadataRequest()
@@ -125,7 +127,7 @@ func noTopicIsAskedFor(t *testing.T, c *cluster) {
 	}
 }
 
-// acksZero: no answer, and what goes wrong closes the connection.
+// acksZero: no response, and an error closes the connection.
 func acksZero(t *testing.T, c *cluster) {
 	version := min(8, c.max(t, kmsg.Produce))
 	leader := dial(t, c.plain(1))
@@ -136,11 +138,11 @@ func acksZero(t *testing.T, c *cluster) {
 	other.wantClosed()
 }
 
-// hintsSince is the first release that tells where a leader is (KIP-951).
+// hintsSince is the first release with leader hints (KIP-951).
 const hintsSince = "3.7"
 
-// produceHints: a broker that does not lead names the leader from v10 on, with the address
-// of the listener that was asked.
+// produceHints: from v10 on, a broker that does not lead names the leader, with the
+// address of the listener that got the request.
 func produceHints(t *testing.T, c *cluster) {
 	for version := max(3, c.min(t, kmsg.Produce)); version <= c.max(t, kmsg.Produce); version++ {
 		resp := ask[*kmsg.ProduceResponse](dial(t, c.plain(2)), c.produce(t, version, 1))
@@ -162,7 +164,7 @@ func fetchHints(t *testing.T, c *cluster) {
 	}
 }
 
-// wantHint wants an answer of broker 2 to name broker 1, or nobody.
+// wantHint wants a response of broker 2 to name broker 1, or no broker.
 func (c *cluster) wantHint(t *testing.T, what string, code int16, hint bool, brokers []kmsg.ProduceResponseBroker) {
 	t.Helper()
 	if code != kerr.NotLeaderForPartition.Code && code != kerr.FencedLeaderEpoch.Code {
@@ -180,7 +182,7 @@ func (c *cluster) wantHint(t *testing.T, what string, code int16, hint bool, bro
 	}
 }
 
-// throttledHints: an answer that a quota holds back has lost its partitions and kept its
+// throttledHints: a response that a quota holds back has lost its partitions and kept its
 // hints, so "no error" does not mean "no address".
 func throttledHints(t *testing.T, c *cluster) {
 	const client = "wire-throttled"
@@ -206,7 +208,7 @@ func throttledHints(t *testing.T, c *cluster) {
 			return
 		}
 	}
-	t.Error("no answer was throttled")
+	t.Error("no response was throttled")
 }
 
 // beforeLogin: one ApiVersions that succeeds, and nothing else.
@@ -236,7 +238,7 @@ func beforeLogin(t *testing.T, c *cluster) {
 	})
 }
 
-// handshakeV0: bare tokens behind their sizes follow it; PLAIN's answer is an empty one, or
+// handshakeV0: bare tokens behind their sizes follow it; PLAIN's response is an empty one, or
 // the end of the connection.
 func handshakeV0(t *testing.T, c *cluster) {
 	for _, right := range []bool{true, false} {
@@ -256,14 +258,14 @@ func handshakeV0(t *testing.T, c *cluster) {
 			continue
 		}
 		if got := conn.frame(); len(got) > 0 {
-			t.Errorf("the answer to a PLAIN token: got % x, want none", got)
+			t.Errorf("the response to a PLAIN token: got % x, want none", got)
 		}
 		ask[*kmsg.ApiVersionsResponse](conn, kmsg.NewPtrApiVersionsRequest())
 	}
 }
 
-// whoTheClientMeans: a client says which node of which cluster it takes a connection for, and
-// learns that it is wrong (KIP-1242).
+// whoTheClientMeans: a client names the node and the cluster that it expects, and gets an
+// error if they are wrong (KIP-1242).
 func whoTheClientMeans(t *testing.T, c *cluster) {
 	metadata, err := c.Admin.Metadata(t.Context())
 	if err != nil {
@@ -293,8 +295,9 @@ func whoTheClientMeans(t *testing.T, c *cluster) {
 	}
 }
 
-// whoTheClientMeansAtALogin: before a login any node of any cluster is taken, and after it
-// the broker looks. So before a login no broker can be asked whether it is a certain node.
+// whoTheClientMeansAtALogin: before a login any node of any cluster is accepted, and after
+// it the broker checks them. So before a login a broker cannot be asked whether it is a
+// certain node.
 func whoTheClientMeansAtALogin(t *testing.T, c *cluster) {
 	metadata, err := c.Admin.Metadata(t.Context())
 	if err != nil {
@@ -340,8 +343,8 @@ func metadataBeforeLogin(t *testing.T, c *cluster) {
 	}
 }
 
-// telemetryWithoutReceiver: a broker that has nobody to take what clients push does not offer
-// it (KIP-714).
+// telemetryWithoutReceiver: a broker without a receiver for clients' metrics does not offer
+// to take them (KIP-714).
 func telemetryWithoutReceiver(t *testing.T, c *cluster) {
 	versions := c.versions(t)
 	for _, key := range []kmsg.Key{kmsg.GetTelemetrySubscriptions, kmsg.PushTelemetry} {
@@ -351,7 +354,7 @@ func telemetryWithoutReceiver(t *testing.T, c *cluster) {
 	}
 }
 
-// versions is what broker 1 offers.
+// versions are the versions that broker 1 offers.
 func (c *cluster) versions(t *testing.T) map[int16]kmsg.ApiVersionsResponseApiKey {
 	t.Helper()
 	resp := ask[*kmsg.ApiVersionsResponse](dial(t, c.plain(1)), kmsg.NewPtrApiVersionsRequest())
@@ -396,7 +399,7 @@ func (c *cluster) fetch(t *testing.T, version int16) *kmsg.FetchRequest {
 	return req
 }
 
-// outdatedFetch is by a client whose idea of who leads is from an earlier epoch. From v11 on
+// outdatedFetch is a Fetch by a client whose leader is from an earlier epoch. From v11 on
 // a replica would serve others itself (KIP-392).
 func (c *cluster) outdatedFetch(t *testing.T, version int16) *kmsg.FetchRequest {
 	t.Helper()
@@ -435,7 +438,7 @@ func oneRecord() []byte {
 	return b
 }
 
-// addressesAmongSettings: DescribeConfigs tells a broker's addresses, and those of controllers
+// addressesAmongSettings: DescribeConfigs has a broker's addresses, and those of controllers
 // and ZooKeeper, only in settings that kproxy knows by name.
 func addressesAmongSettings(t *testing.T, c *cluster) {
 	newest := c.max(t, kmsg.DescribeConfigs)

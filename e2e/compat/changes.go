@@ -65,7 +65,7 @@ func (r *releaseRun) runShared(ctx context.Context, w *work, cells []*cell) erro
 			r.done(c)
 		}
 	}
-	// The next change begins with a cluster at rest, without these topics.
+	// The next change begins with an idle cluster, without these topics.
 	if _, err := r.cluster.Admin.DeleteTopics(ctx, topics...); err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (t *trial) underChange(ctx context.Context, count int) result {
 	return result{err: errors.Join(produceErr, consumeErr), version: produced.Version, notes: consumer.notes}
 }
 
-// moveLeaders gives partitions other leaders, time and again.
+// moveLeaders gives partitions other leaders, repeatedly.
 func moveLeaders(ctx context.Context, r *releaseRun, topics []string, loaded <-chan struct{}) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

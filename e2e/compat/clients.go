@@ -18,7 +18,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// build is what a run needs once: programs, libraries and kproxy.
+// build has the parts that a run builds once: programs, libraries and kproxy.
 type build struct {
 	dir    string
 	java   lab.Java
@@ -37,7 +37,7 @@ type client struct {
 	program func(ctx context.Context) *exec.Cmd
 }
 
-// buildAll gets everything ready. What it downloads is kept in the lab's cache.
+// buildAll builds everything. Its downloads are kept in the lab's cache.
 func buildAll(ctx context.Context, dir string, o options) (*build, error) {
 	root, err := lab.ModuleRoot()
 	if err != nil {
@@ -87,7 +87,7 @@ func (b *build) buildGo(ctx context.Context) error {
 	return explain(lab.Output(cmd))
 }
 
-// buildNode installs what package-lock.json names.
+// buildNode installs the packages of package-lock.json.
 func (b *build) buildNode(ctx context.Context) (string, error) {
 	npm, err := lab.Tool("npm", "Node's package manager (Debian: apt-get install npm)")
 	if err != nil {
@@ -129,7 +129,7 @@ func explain(out string, err error) error {
 	return nil
 }
 
-// clientNames are what --clients takes. "java" is one for each release.
+// clientNames are the values of --clients. "java" is one for each release.
 var clientNames = []string{
 	"kcat", "franz", "sarama", "segmentio", "confluent-kafka", "kafka-python", "aiokafka", "kafkajs", "java",
 }
@@ -205,16 +205,16 @@ type trial struct {
 	proxied     bool
 	version     string // of the brokers
 	plain, sasl string // bootstrap addresses
-	readers     string // the same for a listener that refuses what writes; directly there is none such
+	readers     string // the same for a listener that refuses writes; directly there is none
 	name        string // of topics, groups and records
 	cluster     *lab.Cluster
 	fill        func(ctx context.Context, topic string, partitions int32, count, size int) error
-	// told is what the client has answered, for the comparison with the direct run.
+	// told is the client's result, for the comparison with the direct run.
 	told  []answer
 	notes []string
 }
 
-// answer is what a client prints at its end; clients/README.md has the contract.
+// answer is the output of a client at its end; clients/README.md has the contract.
 type answer struct {
 	Client     string         `json:"client"`
 	Version    string         `json:"version"`
@@ -230,16 +230,16 @@ type answer struct {
 	Details    map[string]any `json:"details"`
 }
 
-// notOfferedError is what a client's library cannot do.
+// notOfferedError is work that a client's library does not offer.
 type notOfferedError string
 
 func (e notOfferedError) Error() string { return "not offered: " + string(e) }
 
-// clientTimeout bounds a client that does not keep to its own bound.
+// clientTimeout bounds a client that exceeds its own limit.
 const clientTimeout = 3 * time.Minute
 
-// run runs the client to its end. Its error is what the client says of itself,
-// what it should never have been told, or that it does not offer the work.
+// run runs the client to its end. Its error is the client's own error, an address that it
+// should not have got, or that it does not offer the work.
 func (t *trial) run(ctx context.Context, work string, args ...string) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
@@ -275,7 +275,7 @@ func (t *trial) run(ctx context.Context, work string, args ...string) (answer, e
 	return a, nil
 }
 
-// tail is the end of what a program said.
+// tail is the end of a program's output.
 func tail(s string) string {
 	const most = 1500
 	if len(s) > most {
@@ -284,13 +284,13 @@ func tail(s string) string {
 	return s
 }
 
-// refuseBrokerWords is an error if a client was told a broker's own address.
+// refuseBrokerWords is an error if a client got a broker's own address.
 func refuseBrokerWords(texts ...string) error {
 	for _, text := range texts {
 		for line := range strings.Lines(text) {
 			for _, word := range brokerWords {
 				if strings.Contains(line, word) {
-					return fmt.Errorf("the client was told a broker's own address: %s", strings.TrimSpace(line))
+					return fmt.Errorf("the client got a broker's own address: %s", strings.TrimSpace(line))
 				}
 			}
 		}

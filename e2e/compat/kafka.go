@@ -21,7 +21,7 @@ const (
 	password = "never-gonna-let-you-down"
 	// reauth is how long a login lasts.
 	reauthMillis = 5000
-	// biggestRecord is what brokers take.
+	// biggestRecord is the largest record that brokers take.
 	biggestRecord = 12 << 20
 )
 
@@ -81,7 +81,7 @@ func brokerProperties(b *build, version string, id int) map[string]string {
 // rack is where a broker is.
 func rack(id int) string { return fmt.Sprintf("rack-%d", id) }
 
-// addScram gives everyone a SCRAM password. Kafka has an API for it from 2.7 on;
+// addScram gives every user a SCRAM password. Kafka has an API for it from 2.7 on;
 // before that it is written to ZooKeeper.
 func addScram(ctx context.Context, b *build, c *lab.Cluster) error {
 	if !c.Release.AtLeast("2.7") {

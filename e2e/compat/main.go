@@ -1,8 +1,8 @@
 //go:build linux
 
-// Command compat runs Kafka's releases from 2.2 with ZooKeeper on, every client
-// that people use, and the work that they do, through kproxy and directly, and
-// writes what came of it to docs/compatibility.md.
+// Command compat runs Kafka's releases from 2.2 with ZooKeeper on, every common client,
+// and its usual work, through kproxy and directly, and writes the results to
+// docs/compatibility.md.
 //
 //	go run ./e2e/compat                  # everything: more than an hour on two cores
 //	go run ./e2e/compat --quick          # every release with two clients, every client with the newest
@@ -18,24 +18,23 @@
 //	vpc      localhost:19092 (FRED) ─────────── kproxy ──┼── ip-172-31-18-16N.us-west-2.compute.internal:9092
 //	outside  never-gonna-give-you-up:29094 (ALICE) ──────┘
 //
-// In the matrix a client in `outside` even resolves the brokers' names, to
-// addresses that a firewall counts and refuses: a leak is a connection that is
-// counted, and one is too many.
+// In the matrix a client in `outside` even resolves the brokers' names, to addresses that
+// a firewall counts and refuses: a leak is a counted connection, and a single one is a
+// failure.
 //
 // # A cell
 //
-// A cell is one work of one client with one release. The client does it twice,
-// from `outside` through kproxy and in `vpc` with the brokers themselves, at the
-// same time, on topics of their own. What it cannot do, its own library says
-// (clients/README.md has the contract); what the broker cannot do, no client is
-// asked for.
+// A cell is one work of one client with one release. The client does it twice, from
+// `outside` through kproxy and in `vpc` with the brokers themselves, at the same time, on
+// topics of their own. Its own library reports work that it cannot do (clients/README.md
+// has the contract). No client is asked for work that the broker cannot do.
 //
 // # Finding the way
 //
-// places.go has the networks, kproxy's configuration and the leak counter;
-// kafka.go the cluster; clients.go how clients are built and run; work.go what
-// they do; changes.go the work that goes on while the cluster changes; table.go
-// the page. clients/ has the clients themselves.
+// places.go has the networks, kproxy's configuration and the leak counter; kafka.go the
+// cluster; clients.go how clients are built and run; work.go their work; changes.go the
+// work that goes on while the cluster changes; table.go the page. clients/ has the
+// clients themselves.
 package main
 
 import (
@@ -70,8 +69,8 @@ func (o options) wants(client string) bool {
 	return len(o.clients) == 0 || slices.Contains(o.clients, client)
 }
 
-// check refuses what names nothing: a run without a cell must not look like one that
-// passed.
+// check refuses names that match nothing: a run without a cell must not look like one
+// that passed.
 func (o options) check() error {
 	for _, client := range o.clients {
 		if !slices.Contains(clientNames, client) {
@@ -112,7 +111,7 @@ func main() {
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "compat:", err)
 		stop()
-		os.Exit(1) //nolint:forbidigo,gocritic // this is main, and stop was called
+		os.Exit(1) //nolint:forbidigo,gocritic // this is main, which has called stop
 	}
 }
 
@@ -154,7 +153,7 @@ func run(ctx context.Context, o options) error {
 		if err != nil {
 			return fmt.Errorf("Kafka %s: %w", version, err) //nolint:staticcheck // a name
 		}
-		if o.out != "" { // now: what the next release does must not lose it
+		if o.out != "" { // now: a failure of the next release must not lose it
 			if err := m.write(o.out); err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ const (
 	adminAddress  = "127.0.0.1:9400"
 )
 
-// How kproxy is told about. Each name resolves in its own place alone.
+// The advertised names. Each name resolves in its own place alone.
 const (
 	bob   = "kproxy:19092"
 	fred  = "localhost:19092"
@@ -43,7 +43,7 @@ const (
 // brokersDomain is in every name that a broker has.
 const brokersDomain = ".us-west-2.compute.internal"
 
-// A client that says such a word has been told a broker's own address.
+// A client that prints such a word has got a broker's own address.
 var brokerWords = []string{brokersDomain, "10.213.30."}
 
 func brokerAddress(id int) string { return fmt.Sprintf("10.213.30.1%d", id) }
@@ -92,7 +92,7 @@ func newPlaces() (p *places, err error) {
 	)
 }
 
-// leadAstray lets the brokers' names resolve outside, or not.
+// leadAstray makes the brokers' names resolve outside, or not.
 func (p *places) leadAstray(on bool) error {
 	names := map[string]string{shortName: outsideKproxy, longName: outsideKproxy}
 	for id := 1; on && id <= maxBrokers; id++ {
@@ -101,8 +101,8 @@ func (p *places) leadAstray(on bool) error {
 	return p.outside.Hosts(names)
 }
 
-// countLeaks refuses and counts what a network sends to the brokers. The route
-// is there for the firewall to have something to count.
+// countLeaks refuses and counts the packets of a network to the brokers. Without the
+// route the firewall would have nothing to count.
 func countLeaks(n *lab.Namespace, via string) error {
 	return errors.Join(
 		n.Run("ip", "route", "add", brokerNet, "via", via),
@@ -125,7 +125,7 @@ func (p *places) leaks(ctx context.Context) (packets int, err error) {
 	return packets, nil
 }
 
-// traffic is what a firewall has counted.
+// traffic is the count of a firewall.
 type traffic struct{ Packets, Bytes int }
 
 // counter reads a named counter of a network's firewall.
@@ -157,7 +157,7 @@ func (p *places) Close() {
 	}
 }
 
-// kproxyConfig is what a platform engineer would write at the edge of vpc.
+// kproxyConfig is a platform engineer's configuration at the edge of vpc.
 func kproxyConfig(tapped bool) string {
 	bootstrap := func(port int) string {
 		var seeds []string

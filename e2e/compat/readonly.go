@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// onReaders is where a client connects to that may read alone.
+// onReaders is the address of a client that may only read.
 func (t *trial) onReaders() []string { return []string{"--bootstrap", t.readers, "--topic", t.name} }
 
-// readOnlyConsume reads what another client has written. Clients infer what a broker can
-// do from APIs that a reader never calls.
+// readOnlyConsume reads another client's records. Clients infer a broker's features from
+// APIs that a reader never calls.
 func readOnlyConsume(ctx context.Context, t *trial) error {
 	if err := t.fill(ctx, t.name, 3, records, 0); err != nil {
 		return err
@@ -23,8 +23,8 @@ func readOnlyConsume(ctx context.Context, t *trial) error {
 	return t.consume(ctx, t.onReaders(), records)
 }
 
-// readOnlyProduce wants the client to be refused, and to hear why: that it is not
-// authorized. Directly nothing refuses it.
+// readOnlyProduce wants the client to be refused, with the reason: it is not authorized.
+// A direct client is not refused.
 func readOnlyProduce(args ...string) func(context.Context, *trial) error {
 	return func(ctx context.Context, t *trial) error {
 		if err := t.newTopic(ctx, 1, nil); err != nil {
@@ -61,7 +61,7 @@ func (t *trial) nothingWritten(ctx context.Context) error {
 	return nil
 }
 
-// reports is where each library says what became of a record.
+// reports is the output of each library about the outcome of a record.
 var reports = map[string]string{
 	"kcat":            "the delivery report",
 	"confluent-kafka": "the delivery report",
@@ -79,7 +79,8 @@ var reports = map[string]string{
 // to access topics", "Cluster authorization failed".
 var refusal = regexp.MustCompile(`(?i)(topic|cluster|transactional.?id|access|send).{0,40}authori[sz]|authori[sz]ed to (access|send)`)
 
-// showsRefusal says where the client shows that it is not authorized; "" if it does not.
+// showsRefusal returns the text in which the client shows that it is not authorized; ""
+// if it does not.
 func showsRefusal(client string, a answer) string {
 	var places []string
 	if said := fmt.Sprint(a.Details["error_callback"]); refusal.MatchString(said) {
@@ -103,7 +104,7 @@ func showsRefusal(client string, a answer) string {
 	return strings.Join(places, "; ")
 }
 
-// afterRefused is what follows "N records were refused".
+// afterRefused is the text after "N records were refused".
 func afterRefused(text string) string {
 	if _, rest, ok := strings.Cut(text, "records were refused"); ok {
 		return rest

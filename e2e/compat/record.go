@@ -35,7 +35,7 @@ const (
 // exchange is an API in one version.
 type exchange struct{ key, version int16 }
 
-// recorder keeps, of each exchange, one request, one answer, and one answer
+// recorder keeps, of each exchange, one request, one response, and one response
 // that names a broker: the smallest of each. The fast tests replay them.
 type recorder struct {
 	listeners []net.Listener
@@ -151,13 +151,13 @@ func (r *recorder) keep(kept map[exchange][]byte, e exchange, frame []byte) {
 	}
 }
 
-// Save writes what was recorded, a line for each frame.
+// Save writes the recorded frames, a line for each.
 func (r *recorder) Save(dir, version string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Frames of Kafka %s and its clients, recorded by `go run ./e2e/compat --record rewrite/testdata/transcripts`:\n", version)
-	b.WriteString("# of each API in each version a request, an answer, and an answer that names a broker, where there was one.\n")
+	b.WriteString("# of each API in each version a request, a response, and a response that names a broker, where there was one.\n")
 	exchanges := slices.SortedFunc(maps.Keys(r.requests), func(a, b exchange) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.version, b.version))
 	})

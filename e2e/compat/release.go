@@ -20,7 +20,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// section is what came of one release.
+// section is the result of one release.
 type section struct {
 	version string
 	cells   []*cell
@@ -38,10 +38,10 @@ type cell struct {
 	attempt         int // counts from 1
 	direct, proxied result
 	outcome         outcome
-	why             string // it failed, or what is to be said of it
+	why             string // the failure, or a note
 }
 
-// result is what came of one trial.
+// result is the result of one trial.
 type result struct {
 	err     error
 	version string // of the client
@@ -224,8 +224,8 @@ func (r *releaseRun) runAll(ctx context.Context, cells []*cell, workers int) err
 	return ctx.Err()
 }
 
-// attempts is how often a cell is tried: clients have faults of their own that show now
-// and then. A cell that passes late says so in its note.
+// attempts is how often a cell is tried: clients have occasional faults of their own. A
+// cell that passes late has a note.
 const attempts = 3
 
 // runCell runs both trials of a cell at once.
@@ -270,14 +270,14 @@ func (r *releaseRun) trials(c *cell) (direct, proxied *trial) {
 	return direct, proxied
 }
 
-// do does a work, and leaves no topic for the brokers to carry on with.
+// do does a work, and deletes its topics.
 func (t *trial) do(ctx context.Context, w *work) result {
 	err := w.run(ctx, t)
 	_, _ = t.cluster.Admin.DeleteTopics(ctx, t.name) // most works made one
 	return result{err: err, version: t.last().Version, notes: t.notes}
 }
 
-// last is the client's last answer.
+// last is the client's last response.
 func (t *trial) last() answer {
 	if len(t.told) == 0 {
 		return answer{}

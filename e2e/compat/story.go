@@ -18,16 +18,16 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// together is where the works stand that have several clients: kcat -L and the console
+// together is the column of works with several clients: kcat -L and the console
 // tools, or all clients of the matrix.
 var together = &client{name: "several"}
 
-// station is where somebody stands, and what they bootstrap from.
+// station is the network of a client, and its bootstrap address.
 type station struct {
 	who       string
 	place     *lab.Namespace
 	bootstrap string
-	// told is what kproxy says there of each broker.
+	// told are the addresses that kproxy advertises there for each broker.
 	told func(id int) string
 }
 
@@ -61,8 +61,8 @@ func (r *releaseRun) runNetworks(ctx context.Context, cells []*cell) error {
 	return nil
 }
 
-// threeNetworks gives BOB, FRED and ALICE addresses that work from where they
-// stand, and no others.
+// threeNetworks gives BOB, FRED and ALICE addresses that work in their networks, and no
+// others.
 func threeNetworks(ctx context.Context, r *releaseRun) error {
 	if err := r.places.leadAstray(false); err != nil {
 		return err
@@ -91,9 +91,9 @@ func threeNetworks(ctx context.Context, r *releaseRun) error {
 	return errors.Join(append(errs, r.places.leadAstray(true))...)
 }
 
-// cloudStory is a client outside of a VPC: without kproxy, through a port that leads to
-// a broker, it fails; with kproxy it works, whether everybody is told the outside
-// name (option 1) or those inside keep the brokers' own (option 2).
+// cloudStory is a client outside of a VPC: without kproxy, through a port that leads to a
+// broker, it fails; with kproxy it works, whether all clients get the outside name
+// (option 1) or those inside keep the brokers' own (option 2).
 func cloudStory(ctx context.Context, r *releaseRun) error {
 	if err := r.places.leadAstray(false); err != nil {
 		return err
@@ -124,7 +124,7 @@ func cloudStory(ctx context.Context, r *releaseRun) error {
 	return errors.Join(append(errs, r.places.leadAstray(true))...)
 }
 
-// listBrokers is what kcat -L says of the brokers.
+// listBrokers is the list of brokers by kcat -L.
 func (r *releaseRun) listBrokers(ctx context.Context, place *lab.Namespace, bootstrap string) (map[int]string, error) {
 	out, err := place.Command(lab.Command(ctx, "kcat", "-b", bootstrap, "-L", "-J", "-m", "15")).Output()
 	if err != nil {
@@ -190,7 +190,7 @@ func (r *releaseRun) console(ctx context.Context, topic string, from, to station
 	return nil
 }
 
-// toolClass is where a release has a tool: they have moved from Scala to Java.
+// toolClass is the class of a tool in a release: tools have moved from Scala to Java.
 func (r *releaseRun) toolClass(name string) string {
 	switch release := r.cluster.Release; {
 	case name == "ConsoleConsumer" && release.AtLeast("3.8"):
@@ -202,9 +202,8 @@ func (r *releaseRun) toolClass(name string) string {
 	}
 }
 
-// tool runs one of Kafka's tools, of the brokers' own release where that was
-// published. What it says must not have a broker's own address, unless it stands
-// beside the brokers.
+// tool runs one of Kafka's tools, of the brokers' own release where that was published.
+// Its output must not have a broker's own address, unless it runs beside the brokers.
 func (r *releaseRun) tool(ctx context.Context, place *lab.Namespace, class string, stdin io.Reader, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -15,9 +15,9 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// matrix is what came of a run.
+// matrix is the result of a run.
 type matrix struct {
-	run      string // when, and of what
+	run      string // date and revision
 	releases []*section
 }
 
@@ -43,7 +43,7 @@ func (s *section) count() (ok, bad, skipped int) {
 	return ok, bad + len(s.faults()), skipped
 }
 
-// faults are what is wrong with a release as a whole.
+// faults are the failures of a release as a whole.
 func (s *section) faults() []string {
 	var faults []string
 	if s.leaks > 0 {
@@ -57,7 +57,7 @@ func (s *section) faults() []string {
 	return faults
 }
 
-// failures are lines about what is not as it should be.
+// failures are lines about the failures.
 func (m *matrix) failures() []string {
 	var lines []string
 	for _, s := range m.releases {
@@ -80,8 +80,8 @@ const preface = `# What kproxy works with
 
 Written by ` + "`make compat`" + `, not to be edited. Every cell is one client doing one work with one release of Kafka, real
 brokers as processes, twice at once: through kproxy from a network that cannot reach the brokers, and beside them
-without it. A firewall counts what goes from the client's network to a broker's own address. What each work does, and
-the contract that all clients keep, is in [e2e/compat](../e2e/compat/clients/README.md).
+without it. A firewall counts the packets from the client's network to a broker's own address. The description of each work, and
+the contract that all clients keep, are in [e2e/compat](../e2e/compat/clients/README.md).
 
 | mark | meaning |
 |---|---|
@@ -181,14 +181,14 @@ func (s *section) text(run string) string {
 	return b.String()
 }
 
-// known explains what clients cannot do without kproxy either.
+// known explains work that clients cannot do without kproxy either.
 var known = []struct{ client, work, since, why string }{
 	{"kcat", "SASL re-authentication", "", "Debian's kcat has librdkafka 2.0.2, which does not log in again (KIP-368; librdkafka#4301)"},
 	{"aiokafka", "SASL re-authentication", "", "aiokafka does not log in again (KIP-368; aiokafka#1105)"},
 	{"kcat", "SASL SCRAM", "4.0", "Debian's kcat has librdkafka 2.0.2, whose SCRAM Kafka 4 refuses (librdkafka#4895, mended in 2.6.1)"},
 }
 
-// note is what is to be said of a cell.
+// note is the remark on a cell.
 func (c *cell) note(version string) string {
 	for _, k := range known {
 		if c.outcome == alike && c.client.name == k.client && strings.HasPrefix(c.work.name, k.work) && lab.AtLeast(version, k.since) {

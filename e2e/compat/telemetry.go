@@ -15,7 +15,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// telemetrySince is the first release that takes what clients push (KIP-714).
+// telemetrySince is the first release that takes clients' metrics (KIP-714).
 const telemetrySince = "3.7"
 
 // withTelemetry adds a receiver to a release's brokers.
@@ -33,13 +33,13 @@ func (b *build) withTelemetry(ctx context.Context, release lab.Release) (lab.Rel
 	return release, err
 }
 
-// telemetryFile is where a release's brokers note what they were sent.
+// telemetryFile is where a release's brokers note the pushes.
 func telemetryFile(b *build, version string) string {
 	return filepath.Join(b.dir, "telemetry-"+version+".txt")
 }
 
-// telemetryPush runs the clients that push metrics, and looks for what arrived.
-// Nothing else runs meanwhile: whatever arrives is theirs.
+// telemetryPush runs the clients that push metrics, and looks for their pushes. Nothing
+// else runs meanwhile, so all pushes are theirs.
 func telemetryPush(ctx context.Context, r *releaseRun) error {
 	if err := subscribe(ctx, r.cluster, "*"); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (r *releaseRun) countPushes() (int, error) {
 	return strings.Count(string(content), "\n"), err
 }
 
-// subscribe asks clients for metrics, by their prefix; "" takes the question back.
+// subscribe asks clients for metrics, by their prefix; "" ends the subscription.
 func subscribe(ctx context.Context, c *lab.Cluster, metrics string) error {
 	interval := "1000"
 	values := map[string]*string{"metrics": &metrics, "interval.ms": &interval}

@@ -12,9 +12,9 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// followerFetching has each client that says where it is read from the replica that is
-// there too, and counts the bytes that each broker sends: a client which reads from
-// the leader after all would have as many records. Nothing else runs meanwhile.
+// followerFetching makes each client with a rack read from the replica in that rack, and
+// counts the bytes that each broker sends, because a client which reads from the leader
+// would get the same records. Nothing else runs meanwhile.
 func followerFetching(ctx context.Context, r *releaseRun) error {
 	const (
 		leader, replica = 1, 2
@@ -62,9 +62,9 @@ func followerFetching(ctx context.Context, r *releaseRun) error {
 
 var readOrNot = map[bool]string{true: "read", false: "not read"}
 
-// longNames has every client read answers that are larger than kproxy holds, while
-// leaders move twice a second, by a listener whose name is longer than the brokers' own: the
-// leader hints at the end of an answer are then taken out (KIP-951).
+// longNames has every client read responses that are larger than kproxy holds, while leaders
+// move twice a second, by a listener whose name is longer than the brokers' own: the leader
+// hints at the end of a response are then removed (KIP-951).
 func longNames(ctx context.Context, r *releaseRun) error {
 	const (
 		partitions, count, size = 6, 3000, 10_000
@@ -157,7 +157,7 @@ func (r *releaseRun) fill(ctx context.Context, topic string, partitions int32, c
 
 func brokerCounter(id int) string { return fmt.Sprintf("broker-%d", id) }
 
-// countBrokers counts what each broker sends to clients.
+// countBrokers counts the bytes that each broker sends to clients.
 func (p *places) countBrokers() error {
 	errs := []error{
 		p.vpc.Run("nft", "add table inet followers"),
@@ -175,7 +175,7 @@ func (p *places) countBrokers() error {
 // forgetBrokers ends the counting.
 func (p *places) forgetBrokers() { _ = p.vpc.Run("nft", "delete table inet followers") }
 
-// brokerBytes is what each broker has sent.
+// brokerBytes are the bytes that each broker has sent.
 func (p *places) brokerBytes(ctx context.Context) (map[int]int, error) {
 	sent := make(map[int]int)
 	for id := 1; id <= clusterSize; id++ {
@@ -188,8 +188,7 @@ func (p *places) brokerBytes(ctx context.Context) (map[int]int, error) {
 	return sent, nil
 }
 
-// hints is how many leader hints kproxy has seen in the answers to Fetch, by what became
-// of them.
+// hints is how many leader hints kproxy has seen in the responses to Fetch, by outcome.
 func (p *places) hints(ctx context.Context) (map[string]int, error) {
 	metrics, err := p.vpc.Get(ctx, adminAddress, "/metrics")
 	if err != nil {

@@ -14,18 +14,18 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// work is what clients do. It is passed when run returns nil.
+// work is a kind of work for clients. It is passed when run returns nil.
 type work struct {
 	name  string // of the column
 	since string // the first release whose brokers can do it
 	run   func(ctx context.Context, t *trial) error
-	// compare looks at the answers of the two runs where more than counts must agree.
+	// compare looks at the responses of the two runs where more than counts must agree.
 	compare func(direct, proxied *trial) error
 	// networks is work that goes through the story's places, without the
 	// program of a client.
 	networks func(ctx context.Context, r *releaseRun) error
-	// change is what happens to the cluster while all clients produce and
-	// consume at once, on these topics. It may go on until loaded is closed.
+	// change changes the cluster while all clients produce and consume at once, on these
+	// topics. It may go on until loaded is closed.
 	change func(ctx context.Context, r *releaseRun, topics []string, loaded <-chan struct{}) error
 	// brief is a change that lasts as long as the load, however short that is.
 	brief bool
@@ -83,8 +83,8 @@ var works = []*work{
 	{name: "brokers come and go", change: comeAndGo},
 }
 
-// on is where the client connects to: the brokers' plaintext listener, or what
-// kproxy has for it.
+// on is the address that the client connects to: the brokers' plaintext listener, or
+// kproxy's for it.
 func (t *trial) on() []string { return []string{"--bootstrap", t.plain, "--topic", t.name} }
 
 // onSASL is the same for the listener with a login.
@@ -164,8 +164,8 @@ func (t *trial) consumeOf(ctx context.Context, prefix string, on []string, want 
 	return nil
 }
 
-// transactions commits some and aborts some; then it moves what was committed on,
-// with its place in the group, in transactions too.
+// transactions commits some and aborts some; then it copies the committed records, with
+// their offsets in the group, in transactions too.
 func transactions(ctx context.Context, t *trial) error {
 	if err := t.newTopic(ctx, 3, nil); err != nil {
 		return err
@@ -207,7 +207,7 @@ func admin(ctx context.Context, t *trial) error {
 	return nil
 }
 
-// sameDetails wants the two runs of admin to have come out alike.
+// sameDetails wants the two runs of admin to have the same details.
 func sameDetails(direct, proxied *trial) error {
 	d, p := direct.last().Details, proxied.last().Details
 	kind := func(outcome any) string { k, _, _ := strings.Cut(fmt.Sprint(outcome), ":"); return k }
@@ -263,8 +263,8 @@ func wrongPassword(ctx context.Context, t *trial) error {
 	return nil
 }
 
-// sameError wants the client to show the broker's own words through kproxy where
-// it does so without.
+// sameError wants the client to show the broker's own error through kproxy if it does so
+// without.
 func sameError(direct, proxied *trial) error {
 	const words = "nvalid username or password"
 	d, p := direct.last().Error, proxied.last().Error

@@ -18,5 +18,5 @@ def decode(api, version, body):
 for line in sys.stdin:
     try:
         print(decode(*line.split()))
-    except Exception as e:  # whatever the library raises is the answer
+    except Exception as e:  # whatever the library raises is the response
         print(f"error: {e!r}")

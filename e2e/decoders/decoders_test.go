@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package decoders gives answers that kproxy has rewritten to the decoders of other clients'
-// libraries: what kmsg reads, which writes kproxy's own tests, others must read too.
+// Package decoders gives responses that kproxy has rewritten to the decoders of other
+// clients' libraries. kproxy's own tests read them by kmsg alone.
 package decoders
 
 import (
@@ -21,7 +21,7 @@ import (
 
 const brokerHost = "ip-172-31-18-161.us-west-2.compute.internal"
 
-// frame is an answer that kproxy has rewritten, and what it names by kmsg.
+// frame is a response that kproxy has rewritten, and its brokers as kmsg reads them.
 type frame struct {
 	api     string // as the program knows it
 	version int16
@@ -32,11 +32,11 @@ type frame struct {
 
 func (f frame) line() string { return fmt.Sprintf("%s %d %x\n", f.api, f.version, f.body) }
 
-// TestOtherDecoders has names that are up to 200 bytes shorter and longer than the brokers'
-// own, in the bytes that these took and in as many as they need.
+// TestOtherDecoders uses names that are up to 200 bytes shorter and longer than the
+// brokers' own, in responses of the same length and of the length that they need.
 func TestOtherDecoders(t *testing.T) {
 	frames := rewritten(t)
-	t.Logf("%d answers", len(frames))
+	t.Logf("%d responses", len(frames))
 	release, err := lab.NewRelease(t.Context(), lab.Newest)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func ask(t *testing.T, program *exec.Cmd, input string, want int) []string {
 	return said
 }
 
-// check gives the frames to a program and compares what it says with kmsg.
+// check gives the frames to a program and compares its output with kmsg.
 func check(t *testing.T, frames []frame, program *exec.Cmd) {
 	t.Helper()
 	var in strings.Builder
@@ -107,11 +107,11 @@ func check(t *testing.T, frames []frame, program *exec.Cmd) {
 	}
 	t.Logf("%d of %d are of versions that the library has", read, len(frames))
 	if read < len(frames)/2 {
-		t.Errorf("answers that were read: got %d of %d", read, len(frames))
+		t.Errorf("responses that were read: got %d of %d", read, len(frames))
 	}
 }
 
-// rewritten makes answers and rewrites them as kproxy does.
+// rewritten makes responses and rewrites them as kproxy does.
 func rewritten(t *testing.T) []frame {
 	t.Helper()
 	var frames []frame
@@ -137,7 +137,7 @@ func rewritten(t *testing.T) []frame {
 	return frames
 }
 
-// rewriteOne gives the brokers of an answer names that are longer by delta bytes, in as many
+// rewriteOne gives the brokers of a response names that are longer by delta bytes, in as many
 // bytes as it has if fixed.
 func rewriteOne(t *testing.T, resp kmsg.Response, delta int, fixed bool) frame {
 	t.Helper()
@@ -175,7 +175,7 @@ func rewriteOne(t *testing.T, resp kmsg.Response, delta int, fixed bool) frame {
 	return f
 }
 
-// tailOf walks an answer to where its tail begins.
+// tailOf walks a response to where its tail begins.
 func tailOf(t *testing.T, key, version int16, payload []byte) int {
 	t.Helper()
 	var w rewrite.Walker
@@ -197,7 +197,7 @@ func tailOf(t *testing.T, key, version int16, payload []byte) int {
 
 const notLeader = 6 // the error that comes with a leader hint
 
-// produced, fetched, shareFetched and shareAcknowledged are answers with leader hints.
+// produced, fetched, shareFetched and shareAcknowledged are responses with leader hints.
 func produced(brokers int) kmsg.Response {
 	r := kmsg.NewPtrProduceResponse()
 	topic, partition := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
@@ -259,7 +259,7 @@ func records() []byte {
 	return b
 }
 
-// named is what the decoders print.
+// named is the output of the decoders.
 func named(resp kmsg.Response) string {
 	var all []string
 	add := func(node int32, host string, port int32) {

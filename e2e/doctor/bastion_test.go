@@ -40,7 +40,7 @@ func (s *site) startBastions(t *testing.T) {
 	}
 	s.files.Write(t, "known_hosts", known)
 	s.files.Write(t, "wrong_hosts", fmt.Appendf(nil, "bastion.example %s", read("other-host.pub")))
-	_ = os.MkdirAll("/run/sshd", 0o755) // Debian's sshd wants it; where it may not be made, it is there
+	_ = os.MkdirAll("/run/sshd", 0o755) // Debian's sshd needs it; if it cannot be made, it exists
 	sshd, err := lab.Tool("sshd", "OpenSSH's server (Debian: apt-get install openssh-server)")
 	check(t, err)
 	for port, forwarding := range map[int]string{forwards: "local", refuses: "no"} {

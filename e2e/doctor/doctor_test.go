@@ -5,21 +5,21 @@
 //
 // One cluster of three brokers has a listener for most of the faults. A name that does not
 // resolve, a filtered port or an expired certificate is a listener's advertised address, a
-// rule of the firewall or a listener's keystore. What is no broker is a real server (sshd,
-// HAProxy, ZooKeeper, net/http) or one that sends the bytes of a real one. Doctor is run
-// as a user runs it: the binary, in a network namespace that reaches the servers as a
-// client on the Internet does.
+// rule of the firewall or a listener's keystore. A server that is no broker is a real one
+// (sshd, HAProxy, ZooKeeper, net/http) or sends the bytes of a real one. Doctor is run as
+// a user runs it: the binary, in a network namespace that reaches the servers as a client
+// on the Internet does.
 //
 //	site_test.go      the two networks, the names, the firewall
 //	kafka_test.go     the cluster, its listeners and certificates
-//	servers_test.go   what is no broker; bastion_test.go: sshd
+//	servers_test.go   servers that are no brokers; bastion_test.go: sshd
 //	run_test.go       runs doctor and compares its output with testdata/NAME.golden
 //	*_faults_test.go  the faults
 //	mend_test.go      pastes fixes, and runs doctor again
 //
 // Each fault states words that the output must have and words that it must not have. The
-// golden text holds the rest. A line of verdict and fix that has changed for the better is
-// accepted with -update, which keeps the words.
+// golden text holds the rest. An intended change of a verdict or a fix is accepted with
+// -update, which still checks the words.
 //
 //	KPROXY_BINARY=FILE   tests this binary instead of building one
 //	E2E_DIR=DIR          keeps all files, and the output as it was, in there

@@ -37,7 +37,7 @@ const (
 	topic    = "orders" // it has a replica on each broker
 )
 
-// listener is one of all brokers' listeners. What it advertises is mostly wrong.
+// listener is one of all brokers' listeners. Most advertised addresses are wrong.
 type listener struct {
 	name, protocol string
 	port           int // at the broker's public address, unless bind says another
@@ -102,7 +102,7 @@ var listeners = []listener{
 	}},
 }
 
-// onlyFirst has the first broker advertise an address, and the others their own.
+// onlyFirst makes the first broker advertise an address, and the others their own.
 func onlyFirst(address string, port int) func(int) string {
 	return func(id int) string {
 		if id == 1 {
@@ -118,7 +118,7 @@ func at(host func(int) string, port int) func(int) string {
 	return func(id int) string { return lab.HostPort(host(id), port) }
 }
 
-// keystore has a listener show another certificate than the broker's good one.
+// keystore makes a listener show another certificate than the broker's valid one.
 func keystore(kind string) func(int) map[string]string {
 	return func(id int) map[string]string {
 		return map[string]string{"ssl.keystore.location": certificateFile(kind, id), "ssl.keystore.type": "PEM"}

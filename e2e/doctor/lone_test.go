@@ -13,7 +13,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// The network of a broker of its own, whose configuration is the one that Kafka ships.
+// The network of a separate broker with the configuration that Kafka ships.
 const (
 	loneHere = "198.51.100.200"
 	loneAt   = "198.51.100.50"
@@ -21,8 +21,8 @@ const (
 	lonePort = 9092
 )
 
-// loneProperties are Kafka's own config/server.properties, without its comments and without
-// what has to do with neither listeners nor names. Each %s is a file or a folder.
+// loneProperties are Kafka's own config/server.properties, without its comments and the
+// settings that concern neither listeners nor names. Each %s is a file or a folder.
 const loneProperties = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@localhost:9093

@@ -19,7 +19,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// offer is what doctor --json offers for pasting.
+// offer has the lines of doctor --json for pasting.
 type offer struct {
 	Command   string `json:"connect_command"`
 	Addresses []struct {
@@ -58,7 +58,7 @@ func (o *offer) command(t *testing.T) string {
 	return ""
 }
 
-// ask has doctor say what is wrong in JSON.
+// ask runs doctor --json.
 func (s *site) ask(t *testing.T, args ...string) *offer {
 	t.Helper()
 	r := s.run(t, nil, append([]string{"doctor", "--json"}, args...)...)
@@ -157,7 +157,7 @@ func advertisedBy(t *testing.T, lines []string) string {
 	return ""
 }
 
-// mendedByCommand are faults of the cluster that kproxy connect gets around.
+// mendedByCommand are faults of the cluster that kproxy connect bypasses.
 var mendedByCommand = []fault{
 	{name: "private-address", args: args(lab.HostPort(private(1), portOf("INTRANET")), via(forwards, "me", "known_hosts"))},
 	{name: "wildcard", args: args(fake(9301))},
@@ -176,7 +176,7 @@ var mendedByFlags = []fault{
 // mendedFiles are clients' files with one wrong key.
 var mendedFiles = []string{"ssl.properties", "no-sasl.properties", "mechanism.properties", "rdkafka-mechanism.conf"}
 
-// withSecret is what a user makes of lines that have a place for the password.
+// withSecret fills in the password, as a user does in lines that have a place for it.
 func withSecret(lines []string) []string {
 	var all []string
 	for _, line := range lines {

@@ -28,7 +28,7 @@ func args(address string, flags ...[]string) []string {
 	return all
 }
 
-// sound are set-ups in which nothing is wrong.
+// sound are set-ups without a fault.
 var sound = []fault{
 	{name: "sound-plaintext", args: args(first("PLAIN")), says: []string{"3 brokers"}},
 	{name: "sound-tls", args: args(first("TLS"), tlsFlags), says: []string{"3 brokers"}},
@@ -40,8 +40,8 @@ var sound = []fault{
 	{name: "sound-client-file", args: []string{"--config-from", "good.properties"}, says: []string{"3 brokers"}},
 }
 
-// ports are faults at the address that the user gives: something else than a broker of the
-// wanted protocol is there, or nothing is.
+// ports are faults at the address that the user gives: another service than a broker of
+// the wanted protocol, or none.
 var ports = []fault{
 	{name: "port-http", args: args(server(80)), exit: 1, says: []string{"HTTP"}, not: []string{"firewall", "--via", "0x48"}},
 	{name: "port-https", args: args(server(443)), exit: 1, says: []string{"TLS", "www.example", "Example Kafka CA"}, not: []string{"firewall", "--via"}},

@@ -20,12 +20,12 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// limit is the time in which doctor says what is wrong, however silent the servers are.
+// limit is the time in which doctor ends, however silent the servers are.
 const limit = 9 * time.Second
 
 var update = flag.Bool("update", false, "write the golden texts")
 
-// fault is one that is planted, or a set-up that is sound.
+// fault is a planted fault, or a sound set-up.
 type fault struct {
 	name string
 	args []string // of kproxy doctor
@@ -36,7 +36,7 @@ type fault struct {
 	says, not []string
 }
 
-// result is what doctor has done.
+// result is the result of a run of doctor.
 type result struct {
 	stdout, stderr string
 	exit           int
@@ -61,7 +61,7 @@ func (s *site) run(t *testing.T, env []string, args ...string) result {
 	return r
 }
 
-// examine plants nothing: the fault is there. It runs doctor and looks at all that it says.
+// examine runs doctor on a planted fault, and checks its output.
 func (s *site) examine(t *testing.T, f fault) {
 	t.Helper()
 	r := s.run(t, f.env, append([]string{"doctor"}, f.args...)...)
@@ -82,7 +82,7 @@ func (s *site) examine(t *testing.T, f fault) {
 	}
 }
 
-// misses are the words that are missing, and those that are there and must not be.
+// misses are the missing words, and the forbidden ones that are there.
 func (f fault) misses(output string) (problems []string) {
 	// A line may be broken anywhere.
 	output = strings.ToLower(strings.Join(strings.Fields(output), " "))
@@ -104,8 +104,8 @@ func (f fault) misses(output string) (problems []string) {
 	return problems
 }
 
-// compare compares what doctor prints, and the error that it ends with, with the golden text.
-// Other lines of standard error are progress.
+// compare compares doctor's output, and its error, with the golden text. Other lines of
+// standard error are progress.
 func (f fault) compare(t *testing.T, r result) {
 	t.Helper()
 	lines := slices.Collect(strings.Lines(r.stderr))
@@ -140,8 +140,9 @@ func quoted(args []string) string {
 	return strings.Join(all, " ")
 }
 
-// unstable is what differs from run to run, or from machine to machine. Whether a table has
-// its addresses in lines of their own depends on how long the times are.
+// unstable matches the parts that differ from run to run, or from machine to machine.
+// Whether a table has its addresses in lines of their own depends on how long the times
+// are.
 var unstable = []struct {
 	what *regexp.Regexp
 	with string
@@ -193,7 +194,8 @@ func unwrapped(text string) string {
 
 var ofNode = regexp.MustCompile(`of node (\d+)`)
 
-// elided leaves out of lines to paste what the broker has already: a listener for each fault.
+// elided leaves out of lines to paste the entries that the broker has already: a listener for
+// each fault.
 func elided(text string) string {
 	var out strings.Builder
 	node := 1
@@ -224,7 +226,7 @@ func withoutConfigured(entries []string, node int) (left []string) {
 	return left
 }
 
-// configured are the entries of a broker's listeners, what they advertise, and their
+// configured are the entries of a broker's listeners, advertised listeners, and
 // protocols.
 func configured(node int) map[string]bool {
 	all := map[string]bool{

@@ -27,11 +27,11 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// talk is what a server does with a connection, which is closed after it.
+// talk is a server's handler of a connection, which is closed after it.
 type talk func(conn net.Conn)
 
 // greetings are servers by the port of the servers' address. The bytes are those of the
-// real servers, as far as a client that speaks Kafka gets.
+// real servers, up to the point that a Kafka client reaches.
 var greetings = map[int]talk{
 	21:   says("220 (vsFTPd 3.0.5)\r\n"),
 	25:   says("220 mail.example.com ESMTP Postfix (Debian/GNU)\r\n"),
@@ -77,7 +77,7 @@ func afterFrame(answer string) talk {
 // hold reads until the client goes.
 func hold(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// postgres refuses what is no startup packet of its protocol, as PostgreSQL does.
+// postgres refuses bytes that are no startup packet of its protocol, as PostgreSQL does.
 func postgres(conn net.Conn) {
 	var size uint32
 	if binary.Read(conn, binary.BigEndian, &size) != nil || size < 8 || size > 10000 {
@@ -108,7 +108,7 @@ func postgres(conn net.Conn) {
 	_, _ = conn.Write(append(message, fields.Bytes()...))
 }
 
-// redis answers lines only. A Kafka request has none.
+// redis responds to lines only. A Kafka request has none.
 func redis(conn net.Conn) {
 	lines := bufio.NewReader(conn)
 	for {
@@ -151,7 +151,7 @@ func (s *site) serve(t *testing.T, address string, do talk) {
 	}()
 }
 
-// startServers starts all that is no Kafka broker.
+// startServers starts all servers that are no Kafka brokers.
 func (s *site) startServers(t *testing.T) {
 	t.Helper()
 	for port, do := range greetings {
@@ -176,7 +176,7 @@ func (s *site) startServers(t *testing.T) {
 	s.startFakes(t)
 }
 
-// startBalancer starts HAProxy, with more ways to put it before brokers than good ones.
+// startBalancer starts HAProxy, with right and wrong ways to put it before brokers.
 func (s *site) startBalancer(t *testing.T) {
 	t.Helper()
 	identity := s.authority.Issue(t, nil, "kafka.example")
@@ -226,7 +226,7 @@ func (s *site) startZooKeeper(t *testing.T) {
 	s.accepts(t, p, lab.HostPort(servers, 2181))
 }
 
-// lies are fake clusters that advertise what no Kafka broker would, by port.
+// lies are fake clusters that advertise addresses that no Kafka broker would, by port.
 var lies = map[int]struct {
 	host string
 	port int32
@@ -278,7 +278,7 @@ func (s *site) startFakes(t *testing.T) {
 	}
 }
 
-// serveNames is the user's name server: it says of most names that there are none.
+// serveNames is the user's name server: most names do not exist for it.
 func (s *site) serveNames(t *testing.T) {
 	t.Helper()
 	var conn net.PacketConn

@@ -17,7 +17,7 @@ import (
 )
 
 // The addresses. The first network is the Internet of these tests; each of its addresses
-// answers from here. The brokers' private network is reached from the bastion alone. The
+// is on this machine. The brokers' private network is reached from the bastion alone. The
 // third network is private, too, but a VPN leads there from here.
 const (
 	gateway  = "203.0.113.1"
@@ -117,7 +117,7 @@ func (s *site) connect(t *testing.T) {
 	}
 	check(t,
 		s.net.Hosts(inside), s.me.Hosts(names),
-		// A resolver's own time limits, which are longer than doctor's.
+		// The resolver's time limits, which are longer than doctor's.
 		os.WriteFile(filepath.Join("/etc/netns", s.me.Name, "resolv.conf"), []byte("nameserver 127.0.0.1\n"), 0o644),
 		s.me.Run("ip", "route", "add", "default", "via", gateway),
 		s.me.Run("ip", "route", "add", "unreachable", noRoute),

@@ -15,7 +15,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// When kproxy's clock steps, after its start, and how far from the true time.
+// The time of the step of kproxy's clock, after its start, and its size.
 const (
 	stepBackAfter    = 12 * time.Second
 	stepBack         = 24 * time.Hour
@@ -24,10 +24,9 @@ const (
 )
 
 // clockSteps runs a kproxy whose wall clock steps. The machine's own must not, and
-// neither a time namespace nor a preloaded library can do it to one Go program. So
-// kproxy is built with one difference, in the standard library's time.Now.
-// Nothing else of it knows the wall clock; the clock that timers run by never
-// steps, on any machine.
+// neither a time namespace nor a preloaded library can do it to one Go program. So kproxy
+// is built with one difference, in the standard library's time.Now. No other function of
+// it reads the wall clock; the clock of timers never steps, on any machine.
 func clockSteps() fault {
 	return fault{
 		Name:   "clock steps",
@@ -39,7 +38,7 @@ func clockSteps() fault {
 			if err := wait(ctx, time.Until(r.kproxy.started.Add(stepForwardAfter+3*time.Second))); err != nil {
 				return err
 			}
-			if err := r.ping(ctx); err != nil { // its Metadata is what the state file has the time of
+			if err := r.ping(ctx); err != nil { // the state file has the time of its Metadata
 				return err
 			}
 			r.note("longest pause during the steps %s", seconds(r.load.ackTimes.gap()))
@@ -55,7 +54,7 @@ func clockSteps() fault {
 	}
 }
 
-// fromTheFuture makes sure that the clock has stepped: it is in the state file.
+// fromTheFuture checks by the state file that the clock has stepped.
 func (k *kproxy) fromTheFuture() error {
 	var state struct{ Nodes []struct{ Seen time.Time } }
 	b, err := os.ReadFile(filepath.Join(k.stateDir(), "vpc.json"))

@@ -16,17 +16,17 @@ import (
 // fault is something that breaks.
 type fault struct {
 	Name string
-	Done string // what is done, for the table
-	// Act breaks it and mends it again. nil: nothing breaks.
+	Done string // the action, for the table
+	// Act causes the fault and ends it. nil: there is no fault.
 	Act func(context.Context, *run) error
-	// Own says that it happens to kproxy itself, so that a direct client sees
-	// nothing; it is what kproxy's clients see, and why.
+	// Own says that the fault is kproxy's own, so that a direct client does not see it.
+	// It describes the effect on kproxy's clients, and the reason.
 	Own string
 	// Java has Java's clients instead of franz-go.
 	Java   bool
 	Places []place // nil: everywhere
 	Setup  func(*site) setup
-	After  func(context.Context, *run) error // what must hold in the end; an error goes into the table
+	After  func(context.Context, *run) error // the check at the end; an error goes into the table
 	// Moves has brokers move, instead of Act.
 	Moves *movement
 	// Alone makes the row by itself.
@@ -56,7 +56,7 @@ func (f fault) setup(s *site) setup {
 	}
 }
 
-// seeds are what a client is given where there is no kproxy.
+// seeds are a client's bootstrap addresses where there is no kproxy.
 func (f fault) seeds() []string {
 	if f.Moves != nil {
 		return firstSeats(seats, f.Moves.clientPort())
@@ -71,7 +71,7 @@ func (f fault) after(ctx context.Context, r *run) error {
 	return f.After(ctx, r)
 }
 
-// midFrame is a payload that only a packet in the middle of something large has.
+// midFrame is a payload size that only a packet in the middle of a large frame has.
 const midFrame = 1400
 
 func killCoordinator(ctx context.Context, r *run) error {
@@ -86,7 +86,7 @@ func killCoordinator(ctx context.Context, r *run) error {
 func faults() []fault {
 	return slices.Concat([]fault{
 		{
-			Name: "nothing", Done: "nothing; what the rest is compared with",
+			Name: "nothing", Done: "nothing; the others are compared with it",
 		}, {
 			Name: "broker killed", Done: "kill -9 of the broker that coordinates the group, and is not the controller; started again after 15 s",
 			Act: killCoordinator,
@@ -184,8 +184,8 @@ func (r *run) coordinator(ctx context.Context) (int32, error) {
 }
 
 // pickGroup names the run's group such that its coordinator is not the cluster's
-// controller. Without its controller the cluster takes twice as long to notice that a
-// broker is gone, and the runs of a fault could not be compared.
+// controller. Without its controller the cluster takes twice as long to notice the loss
+// of a broker, and the runs of a fault could not be compared.
 func (r *run) pickGroup(ctx context.Context) error {
 	quorum := kmsg.NewPtrDescribeQuorumRequest()
 	quorum.Topics = []kmsg.DescribeQuorumRequestTopic{{
@@ -205,7 +205,7 @@ func (r *run) pickGroup(ctx context.Context) error {
 	}
 }
 
-// move lets a broker come back at its other address.
+// move restarts a broker at its other address.
 func (r *run) move(ctx context.Context, id int32) error {
 	b := r.cluster.Broker(id)
 	if err := b.Stop(); err != nil {
@@ -219,7 +219,7 @@ func (r *run) move(ctx context.Context, id int32) error {
 	return errors.Join(b.Start(), r.cluster.WaitWhole(ctx))
 }
 
-// ownFaults are what happens to kproxy itself.
+// ownFaults are the faults of kproxy itself.
 func ownFaults() []fault {
 	const died = "the connections end with the process; clients connect again as soon as it is back"
 	kill := func(ctx context.Context, r *run) error {
@@ -260,7 +260,7 @@ func ownFaults() []fault {
 	}
 }
 
-// without notes how long kproxy is not there.
+// without notes how long kproxy is away.
 func (r *run) without(f func() error) error {
 	began := time.Now()
 	err := f()

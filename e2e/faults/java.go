@@ -26,15 +26,14 @@ const (
 	fencedGroup = "65534" // whose connections the firewall knows
 )
 
-// The producer's settings beyond VerifiableProducer's own, which are not those of
-// anybody who wants his records.
+// The producer's settings in place of VerifiableProducer's own, which may lose records.
 const javaProducer = `acks=all
 enable.idempotence=true
 retries=2147483647
 delivery.timeout.ms=120000
 `
 
-// javaEvent is a line of what the verifiable tools print.
+// javaEvent is a line of the verifiable tools' output.
 type javaEvent struct {
 	Name, Value, Message string
 }
@@ -134,7 +133,7 @@ func (l *javaLoad) start(ctx context.Context, seeds []string, producerArgs ...st
 	return err
 }
 
-// servers is what a client is given as --bootstrap-server.
+// servers is a client's --bootstrap-server.
 func (r *run) servers(seeds []string) string {
 	if r.kproxy != nil {
 		return r.kproxy.endpoints()[0]
@@ -142,15 +141,15 @@ func (r *run) servers(seeds []string) string {
 	return strings.Join(seeds, ",")
 }
 
-// fencedIn has a command run beside the client's end of the link, in the group whose
-// connections the firewall knows.
+// fencedIn runs a command beside the client's end of the link, in the group that the
+// firewall checks.
 func (r *run) fencedIn(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Args = append([]string{"setpriv", "--regid=" + fencedGroup, "--clear-groups", cmd.Path}, cmd.Args[1:]...)
 	cmd.Path, cmd.Err = exec.LookPath("setpriv")
 	return r.near.Command(cmd)
 }
 
-// watch starts a tool and takes in what it prints, until it ends.
+// watch starts a tool and reads its output, until it ends.
 func (l *javaLoad) watch(cmd *exec.Cmd) (ended chan struct{}, err error) {
 	log, err := os.OpenFile(filepath.Join(l.run.dir, "java-"+string(l.run.place)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -224,7 +223,8 @@ func (l *javaLoad) flows(ctx context.Context, n int) error {
 	})
 }
 
-// finish lets the producer deliver what it has begun, and the group read it.
+// finish lets the producer deliver the records that it has begun, and the group read
+// them.
 func (l *javaLoad) finish(ctx context.Context) {
 	_ = l.producer.Process.Signal(syscall.SIGTERM)
 	select {
@@ -261,8 +261,8 @@ func rollingRestart(ctx context.Context, r *run) error {
 	return nil
 }
 
-// fence refuses and counts what fencedGroup dials beyond the link: everything that is meant
-// for it is on this side.
+// fence refuses and counts fencedGroup's dials beyond the link: all its intended addresses
+// are on this side.
 func (r *run) fence() error {
 	return errors.Join(
 		r.near.Run("nft", "add table inet faults"),
@@ -275,7 +275,8 @@ func (r *run) fence() error {
 
 var packets = regexp.MustCompile(`packets (\d+)`)
 
-// countFenced adds what the fence has refused to the other addresses that were dialled.
+// countFenced adds the dials that the fence has refused to the other addresses that were
+// dialled.
 func (r *run) countFenced(o *outcome) error {
 	tried, err := r.fenced()
 	for range tried {

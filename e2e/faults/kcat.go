@@ -22,12 +22,12 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// kcatLoad is a kcat that produces lines. It does not say what is acknowledged: that is
-// every line, if it ends well. When it was, the log says (LogAppendTime).
+// kcatLoad is a kcat that produces lines. It does not report acknowledgements: if it ends
+// well, every line is acknowledged. The time is in the log (LogAppendTime).
 type kcatLoad struct {
 	run    *run
 	prefix string
-	log    *os.File // what kcat says
+	log    *os.File // kcat's output
 
 	stop  context.CancelFunc // of the lines; kcat ends when it owes nothing
 	done  sync.WaitGroup
@@ -130,13 +130,13 @@ func (l *kcatLoad) flows(ctx context.Context, n int) error {
 
 func (l *kcatLoad) mark() { l.since = time.Now() }
 
-// finish lets kcat deliver what it has.
+// finish lets kcat deliver its records.
 func (l *kcatLoad) finish(context.Context) {
 	l.stop()
 	l.done.Wait()
 }
 
-// outcome says what was acknowledged, and when, of what the log has since mark.
+// outcome says which of the log's records since mark were acknowledged, and when.
 func (l *kcatLoad) outcome(ctx context.Context) (delivered, error) {
 	d := delivered{acked: map[string]bool{}, refused: map[string]int{}}
 	for _, failure := range l.fails {

@@ -23,7 +23,7 @@ const (
 	drainLimit = 60 * time.Second
 )
 
-// kproxyConfig is kproxy's configuration: what it must be told, and no more.
+// kproxyConfig is kproxy's configuration: the required keys, and no more.
 var kproxyConfig = template.Must(template.New("").Parse(`
 {{with .StateDir}}state_dir: {{.}}
 {{end}}clusters:
@@ -37,7 +37,7 @@ log: {level: info, format: json}
 {{with .MaxConnections}}limits: {max_connections: {{.}}}
 {{end}}`))
 
-// setup is what a fault wants of its kproxy beyond the defaults.
+// setup is a fault's settings of kproxy beyond the defaults.
 type setup struct {
 	Binary         string   // another build
 	NoState        bool     // no state_dir
@@ -138,10 +138,10 @@ func (k *kproxy) Start(ctx context.Context) error {
 	})
 }
 
-// Stop ends kproxy as an orchestrator does. Why its sessions ended comes before.
+// Stop ends kproxy as an orchestrator does. Call reasons before.
 func (k *kproxy) Stop() error { return k.proc.Stop(drainLimit) }
 
-// endpoints are the addresses that kproxy's clients are told.
+// endpoints are the addresses that kproxy advertises.
 func (k *kproxy) endpoints() []string {
 	all := []string{lab.HostPort(k.host, bootstrap)}
 	for p := firstNode; p <= k.lastNode(); p++ {

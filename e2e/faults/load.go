@@ -26,15 +26,15 @@ const (
 	largeSize = 100_000
 	smallSize = 100
 
-	// What a production client would set, divided by about five, so that a fault of
-	// seconds shows what one of a minute would.
-	requestOverhead = 3 * time.Second // beyond what the broker may take
+	// The settings of a production client, divided by about five, so that a fault of
+	// seconds has the effect of one of a minute.
+	requestOverhead = 3 * time.Second // beyond the time that the broker may take
 	produceTimeout  = 3 * time.Second
 	sessionTimeout  = 6 * time.Second
 	dialTimeout     = 5 * time.Second
 )
 
-// ticker notes when something happens, and the longest time in which it did not.
+// ticker notes the times of events, and the longest time without one.
 type ticker struct {
 	mu      sync.Mutex
 	first   time.Time // zero: it has not happened
@@ -72,14 +72,14 @@ func (t *ticker) began() time.Time {
 	return t.first
 }
 
-// gate is a dialer from a network that reaches only what a client is meant to.
+// gate is a dialer from a network that reaches only a client's intended addresses.
 type gate struct {
 	from     *lab.Namespace
 	resolver *net.Resolver
 	open     []string
 
 	mu     sync.Mutex
-	others []string // what was dialled besides
+	others []string // other addresses that were dialled
 }
 
 // Dial is for kgo.Dialer.
@@ -99,7 +99,7 @@ func (g *gate) Dial(ctx context.Context, network, address string) (net.Conn, err
 	if net.ParseIP(host) == nil {
 		found, err := g.resolver.LookupHost(ctx, host)
 		if unknown, ok := errors.AsType[*net.DNSError](err); ok {
-			unknown.Server = "" // that of this machine's configuration, which was not asked
+			unknown.Server = "" // that of this machine's configuration, which was not used
 		}
 		if err != nil {
 			return nil, err
@@ -114,7 +114,7 @@ type load struct {
 	producer, consumer *kgo.Client // consumer may be nil
 	prefix             string      // of the records' names
 	gate               *gate
-	log                *os.File // what franz-go says
+	log                *os.File // franz-go's log
 
 	ackTimes, readTimes ticker
 
@@ -128,8 +128,8 @@ type load struct {
 	read    map[string]bool
 }
 
-// startLoad produces to a topic and reads it, unless group is "". What franz-go says is
-// in dir.
+// startLoad produces to a topic and reads it, unless group is "". franz-go's log is in
+// dir.
 func startLoad(ctx context.Context, g *gate, dir, topic, group, prefix string, more ...kgo.Opt) (*load, error) {
 	log, err := os.Create(filepath.Join(dir, topic+prefix+".log"))
 	if err != nil {
@@ -256,14 +256,14 @@ func (l *load) flows(ctx context.Context, n int) error {
 	})
 }
 
-// finish ends the producer when it owes nothing, and the reader when it has read
-// what was acknowledged, or will not.
+// finish ends the producer when it owes nothing, and the reader when it has read the
+// acknowledged records, or will not.
 func (l *load) finish(ctx context.Context) {
 	l.stop()
 	l.done.Wait()
 	flushing, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	_ = l.producer.Flush(flushing) // what is not acknowledged is counted as such
+	_ = l.producer.Flush(flushing) // unacknowledged records are counted as such
 	_ = lab.Poll(ctx, time.Minute, func() error {
 		if n := l.unread(); n > 0 {
 			return fmt.Errorf("%d unread", n)

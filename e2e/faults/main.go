@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command faults is the fault campaign: what a client of a real Kafka cluster sees
-// when something breaks, without kproxy and with it. It writes docs/faults.md.
+// Command faults is the fault campaign: it breaks parts of a real Kafka cluster and
+// compares the effects on clients without kproxy and with it. It writes docs/faults.md.
 //
 //	near: the clients              link              vpc: three brokers
 //	                     ┌─────────────────────────┐
@@ -10,24 +10,24 @@
 //	far      client ═════╡ goes silent, is cut     ╞═kproxy─ broker-3.vpc.invalid
 //	                     └─────────────────────────┘
 //
-// Both sides are network namespaces with nothing but the link between them, which
-// this process carries packet by packet (lab.Tun), and a name server whose names
-// change (lab.Names). A fault is done three times, to the same clients: direct,
-// with kproxy near the clients, and with kproxy near the brokers (far). So the
-// same fault hits a client's connection in one run and kproxy's in another. What
-// happens to kproxy itself is compared with a run in which nothing happens.
+// Both sides are network namespaces with nothing but the link between them, which this
+// process carries packet by packet (lab.Tun), and a name server whose names change
+// (lab.Names). A fault is done three times, to the same clients: direct, with kproxy near
+// the clients, and with kproxy near the brokers (far). So the same fault hits a client's
+// connection in one run and kproxy's in another. A fault of kproxy itself is compared
+// with a run without a fault.
 //
-// The clients are franz-go: an idempotent producer with acks=all and a member of a
-// group, 200 records a second, every 20th of 100 KB. Afterwards the topic is read at the brokers
-// themselves, and each record that was acknowledged must be in it once. A client
-// may dial only what it is meant to; what else it tries is refused and counted.
-// The rolling restart has Java's clients instead.
+// The clients are franz-go: an idempotent producer with acks=all and a member of a group, 200
+// records a second, every 20th of 100 KB. Afterwards the topic is read at the brokers
+// themselves, and each record that was acknowledged must be in it once. A client may dial only
+// its intended addresses. Others are refused and counted. The rolling restart has Java's clients
+// instead.
 //
 // Two more brokers join for the last rows, in which they swap their addresses, or one is
 // replaced under a new id; a producer of franz-go, Java or kcat is the one client.
 //
-// The verdict is computed (verdict.go). kproxy is the binary that a person would
-// run, with its defaults. One cluster serves all runs, and topics are made anew.
+// The verdict is computed (verdict.go). kproxy is the usual binary, with its defaults.
+// One cluster serves all runs, and topics are made anew.
 //
 //	go run ./e2e/faults                      all of them, about 35 minutes
 //	go run ./e2e/faults -only paused,DNS     those whose name contains one of these; prints the table
@@ -36,10 +36,10 @@
 // It needs root, Java 17, kcat, nft and ip, and 3 GiB of memory. Exit code 1: kproxy did
 // worse than it may.
 //
-// site.go is the two networks and the cluster, kproxy.go a kproxy in one of them,
-// load.go and audit.go the clients and the count, run.go one run, faults.go the
-// faults, own.go those of kproxy itself, clock.go the clock, moves.go brokers that
-// move, java.go and kcat.go other clients, verdict.go and report.go what is made of it.
+// site.go is the two networks and the cluster, kproxy.go a kproxy in one of them, load.go
+// and audit.go the clients and the count, run.go one run, faults.go the faults, own.go
+// those of kproxy itself, clock.go the clock, moves.go brokers that move, java.go and
+// kcat.go other clients, verdict.go and report.go the verdicts and the page.
 package main
 
 import (

@@ -47,7 +47,7 @@ const (
 	kcat  client = "kcat"
 )
 
-// login says where the login at the brokers comes from.
+// login is the source of the login at the brokers.
 type login string
 
 const (
@@ -94,12 +94,12 @@ func (m *movement) done() string {
 	return done
 }
 
-// asDirect is the same for movements that are the same without kproxy.
+// asDirect is equal for movements that do not differ without kproxy.
 func (m *movement) asDirect() string {
 	return fmt.Sprint(m.client, m.login == byClient, m.replaced, m.group, m.idle)
 }
 
-// clientPort is that of the listener that the client uses without kproxy.
+// clientPort is the port of the listener that the client uses without kproxy.
 func (m *movement) clientPort() int {
 	if m.login == byClient {
 		return saslPort
@@ -140,7 +140,7 @@ func movements() []fault {
 	return all
 }
 
-// delivered is what a producer has to tell of what it sent since mark.
+// delivered is a producer's result for the records that it sent since mark.
 type delivered struct {
 	acked   map[string]bool
 	refused map[string]int
@@ -162,7 +162,7 @@ type sender interface {
 // moves is the run of a movement.
 func (r *run) moves(ctx context.Context, m *movement, g *gate) (*outcome, error) {
 	running, cancel := context.WithCancel(ctx)
-	defer cancel() // kills what still runs
+	defer cancel() // kills the processes that still run
 	if r.kproxy != nil && m.client != franz {
 		if err := r.fence(); err != nil {
 			return nil, err
@@ -195,7 +195,7 @@ func (r *run) moves(ctx context.Context, m *movement, g *gate) (*outcome, error)
 	return o, nil
 }
 
-// aroundBusy has the brokers move while the client produces.
+// aroundBusy moves the brokers while the client produces.
 func (r *run) aroundBusy(ctx, running context.Context, m *movement, g *gate, o *outcome, acked map[string]bool) error {
 	s, err := r.startSender(running, m, g, "1")
 	if err != nil {
@@ -216,7 +216,7 @@ func (r *run) aroundBusy(ctx, running context.Context, m *movement, g *gate, o *
 	return err
 }
 
-// aroundIdle has the brokers move while no client runs.
+// aroundIdle moves the brokers while no client runs.
 func (r *run) aroundIdle(ctx, running context.Context, m *movement, g *gate, o *outcome, acked map[string]bool) error {
 	before, err := r.startSender(running, m, g, "1")
 	if err != nil {
@@ -259,7 +259,7 @@ func (r *run) aroundIdle(ctx, running context.Context, m *movement, g *gate, o *
 	return err
 }
 
-// end ends a sender and adds what it delivered.
+// end ends a sender and adds its result.
 func (r *run) end(ctx context.Context, s sender, o *outcome, acked map[string]bool) (delivered, error) {
 	s.finish(ctx)
 	d, err := s.outcome(ctx)
@@ -290,7 +290,7 @@ func (r *run) startSender(ctx context.Context, m *movement, g *gate, prefix stri
 	case kcat:
 		var settings []string
 		if m.login == byClient {
-			// Debian's librdkafka repeats its nonce in SCRAM, which brokers of today refuse.
+			// Debian's librdkafka repeats its nonce in SCRAM, which current brokers refuse.
 			settings = []string{"security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=" + username, "sasl.password=" + password}
 		}
 		return r.startKcat(ctx, seeds, prefix, settings...)
@@ -356,8 +356,8 @@ func (s *site) grow(ctx context.Context) error {
 	return nil
 }
 
-// leadByPair has the brokers that move lead the run's topic, and waits until they do. With
-// both away there are as many others as acks=all wants.
+// leadByPair makes the brokers that move lead the run's topic, and waits until they do.
+// Without these two there are still enough replicas for acks=all.
 func (r *run) leadByPair(ctx context.Context) error {
 	a, b := r.pair[0], r.pair[1]
 	replicas := map[int32][]int32{}
@@ -369,7 +369,7 @@ func (r *run) leadByPair(ctx context.Context) error {
 	return errors.Join(r.cluster.LeadBy(ctx, r.topic, replicas), r.cluster.WaitWhole(ctx))
 }
 
-// moveBrokers does what the movement is.
+// moveBrokers moves the brokers.
 func (r *run) moveBrokers(ctx context.Context, m *movement) error {
 	move := r.swap
 	if m.replaced {
@@ -384,7 +384,7 @@ func (r *run) moveBrokers(ctx context.Context, m *movement) error {
 	return err
 }
 
-// swap has the two brokers swap their seats.
+// swap exchanges the seats of the two brokers.
 func (r *run) swap(ctx context.Context) error {
 	both := []*lab.Broker{r.cluster.Broker(r.pair[0]), r.cluster.Broker(r.pair[1])}
 	errs := make([]error, len(both))

@@ -20,7 +20,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// portTaken starts kproxy while the port of a node is another's.
+// portTaken starts kproxy while another process has the port of a node.
 func portTaken() fault {
 	f := fault{
 		Name: "port taken",
@@ -72,7 +72,7 @@ const (
 	flood     = 300
 )
 
-// filesUsedUp floods a kproxy that may open few files.
+// filesUsedUp floods a kproxy with a low file limit.
 func filesUsedUp(name, done string, maxConnections int) fault {
 	return fault{
 		Name: name, Done: done,
@@ -110,7 +110,7 @@ func (r *run) ping(ctx context.Context) error {
 	return client.Ping(ctx)
 }
 
-// flood connects many clients that ask something and stay.
+// flood connects many clients that send a request and stay.
 func (r *run) flood(ctx context.Context, n int, stay time.Duration) (served, refused int) {
 	request := kmsg.NewRequestFormatter(kmsg.FormatterClientID("flood")).AppendRequest(nil, kmsg.NewPtrApiVersionsRequest(), 1)
 	leave := time.Now().Add(stay)
@@ -144,7 +144,7 @@ func (r *run) flood(ctx context.Context, n int, stay time.Duration) (served, ref
 	return served, n - served
 }
 
-// diskFull has no room for the state file until the load has run for a while.
+// diskFull leaves no room for the state file until the load has run for a while.
 func diskFull() fault {
 	fill := func(r *run) string { // in kproxy's own view of the files
 		return filepath.Join(fmt.Sprintf("/proc/%d/root", r.kproxy.proc.PID()), r.kproxy.stateDir(), "fill")

@@ -70,13 +70,13 @@ func document(rows []row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Faults
 
-What a client of a real Kafka cluster sees when something breaks: without kproxy, with kproxy near the clients (the
+Faults of a real Kafka cluster, as its clients see them: without kproxy, with kproxy near the clients (the
 fault is between kproxy and the brokers), and with kproxy near the brokers (the fault is between the clients and
 kproxy). Written by `+"`make faults`"+`, not to be edited. The last column says when, and with which commit.
 
 Kafka %s, three brokers; kproxy with its defaults and a `+"`state_dir`"+`; %s.
 `, lab.Newest, lab.Machine())
-	b.WriteString("\n| fault | what is done | direct | kproxy near the clients | kproxy near the brokers | verdict | run |\n" + ruler + "\n")
+	b.WriteString("\n| fault | action | direct | kproxy near the clients | kproxy near the brokers | verdict | run |\n" + ruler + "\n")
 	for _, r := range rows {
 		for _, cell := range r.cells() {
 			if *cell == "" {
@@ -141,7 +141,7 @@ const legend = `
   (SCRAM-SHA-512). Client's login: the client's own passes through (SCRAM-SHA-512; kcat: PLAIN), and kproxy cannot ask.
   kcat's pauses are those between records of the log, by the brokers' clocks.
 - **acknowledged**: records. Each was looked for in the log afterwards, at the brokers. *Lost*: not there. *Twice*: at
-  two places. *Not read*: the group had not read it a minute after the end. *Refused*: the producer told an error. What
+  two places. *Not read*: the group had not read it a minute after the end. *Refused*: the producer reported an error. A count that
   is not mentioned is 0.
 - **pause**: the longest time without an acknowledgement; *reading*: without a record read. *First acknowledgement*: that
   long after the client's start.

@@ -21,6 +21,6 @@ func TestMerge(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	if _, err := merge("something else", nil); err == nil {
-		t.Error("merged into what has no table")
+		t.Error("merged into a text without a table")
 	}
 }

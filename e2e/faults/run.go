@@ -10,7 +10,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// place is where kproxy is in a run.
+// place is the place of kproxy in a run.
 type place string
 
 const (
@@ -33,21 +33,21 @@ type run struct {
 	kproxy *kproxy // nil where direct
 	load   *load
 	away   time.Duration // how long kproxy was not there
-	notes  []string      // what else was seen
-	wrong  []string      // what should not have been
+	notes  []string      // other observations
+	wrong  []string      // failures
 }
 
-// note adds to what is told of the run.
+// note adds an observation.
 func (r *run) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// fail adds to what makes the verdict bad.
+// fail adds a failure, which makes the verdict bad.
 func (r *run) fail(format string, args ...any) {
 	r.wrong = append(r.wrong, fmt.Sprintf(format, args...))
 }
 
-// outcome is what the clients of a run saw.
+// outcome is the result of a run at its clients.
 type outcome struct {
 	Acked, Read      int
 	Lost             int // acknowledged, and not in the log
@@ -86,7 +86,7 @@ func (s *site) row(ctx context.Context, f fault) (row, error) {
 	return r, nil
 }
 
-// known is the outcome of a run that need not be made again; nil: it has to be made.
+// known is the outcome of a run that need not be repeated; nil: the run is needed.
 func (s *site) known(f fault, p place) *outcome {
 	switch {
 	case p == direct && f.Moves != nil:
@@ -195,7 +195,7 @@ func (r *run) franz(ctx context.Context, f fault, g *gate) (*outcome, error) {
 	return o, nil
 }
 
-// tally fills in what the log and kproxy say.
+// tally fills in the counts of the log and of kproxy.
 func (r *run) tally(ctx context.Context, o *outcome, acked map[string]bool) error {
 	if err := r.cluster.WaitWhole(ctx); err != nil {
 		return err

@@ -22,11 +22,11 @@ const (
 	saslPort = 9095
 	// kproxyFar is where kproxy is when it is near the brokers.
 	kproxyFar = "10.213.20.2"
-	// elsewhere is what is added to a broker's address when it moves.
+	// elsewhere is added to a broker's address when it moves.
 	elsewhere = 10
 )
 
-// site is what all runs share.
+// site has the networks and the cluster, which all runs share.
 type site struct {
 	options
 	dir       string
@@ -55,7 +55,7 @@ func (s *site) start(ctx context.Context) (err error) {
 	if s.dir, err = os.MkdirTemp(s.Dir, "kproxy-faults-"); err != nil {
 		return err
 	}
-	s.run = today() // what is committed meanwhile is not what runs
+	s.run = today() // a later commit is not the version that runs
 	if s.kproxy, err = lab.BuildKproxy(ctx, s.dir); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *site) networks(ctx context.Context) (err error) {
 	return nil
 }
 
-// Close ends everything, however much of it there is.
+// Close ends everything that was started.
 func (s *site) Close() {
 	if s.cluster != nil {
 		s.cluster.Close()
@@ -190,7 +190,7 @@ func (s *site) address(seat int) string {
 	return fmt.Sprintf("10.213.20.%d", 10+seat)
 }
 
-// resolve makes the brokers' names lead to where they are.
+// resolve makes the brokers' names resolve to their addresses.
 func (s *site) resolve() {
 	names := map[string]string{}
 	for seat := 1; seat <= seats; seat++ {
@@ -211,7 +211,7 @@ func firstSeats(n, port int) []string {
 	return all
 }
 
-// mend undoes what a fault may have left, and puts the leaders where they belong.
+// mend undoes the remaining effects of a fault, and moves the leaders back.
 func (s *site) mend(ctx context.Context) error {
 	s.link.Heal()
 	s.link.Counts() // of the run before
@@ -227,10 +227,10 @@ func (s *site) mend(ctx context.Context) error {
 	return errors.Join(err, s.cluster.WaitWhole(ctx))
 }
 
-// newTopic makes a topic that every broker knows. A broker that is behind with the news
-// would tell a consumer that there is none, and the consumer would believe it for
-// minutes. That of the run before goes only now: brokers whose coordinators move cannot
-// take the news of it for seconds.
+// newTopic makes a topic that every broker knows. A broker that does not know it yet
+// would report it as missing, and a consumer would rely on that for minutes. The topic of
+// the run before is deleted only now: brokers whose coordinators move delay metadata
+// updates for seconds.
 func (s *site) newTopic(ctx context.Context) (string, error) {
 	if s.topic != "" {
 		if _, err := s.cluster.Admin.DeleteTopic(ctx, s.topic); err != nil {
@@ -241,7 +241,7 @@ func (s *site) newTopic(ctx context.Context) (string, error) {
 	s.topic = fmt.Sprintf("run-%d", s.topics)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	config := map[string]*string{"message.timestamp.type": new("LogAppendTime")} // for a client that does not tell
+	config := map[string]*string{"message.timestamp.type": new("LogAppendTime")} // for a client that does not report it
 	if err := s.cluster.NewTopic(ctx, partitions, config, s.topic); err != nil {
 		return "", err
 	}
@@ -266,7 +266,7 @@ func (s *site) bounce(ctx context.Context, away time.Duration, ids ...int32) err
 	return s.cluster.WaitWhole(ctx)
 }
 
-// wait waits: the faults of this program are made of time.
+// wait waits: the faults of this program take time.
 func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

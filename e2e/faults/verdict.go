@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// A pause through kproxy may be that much of the direct one, and this longer:
+	// A pause through kproxy may be this factor of the direct one, plus this time:
 	// elections, time-outs and two cores differ from run to run.
 	pauseFactor = 1.5
 	pauseMore   = 2 * time.Second
@@ -21,7 +21,7 @@ const (
 	movedMore = time.Second
 )
 
-// harmless is why a session may end when nothing is wrong with kproxy.
+// harmless has the reasons for which a session may end without a fault of kproxy.
 var harmless = []string{
 	"no_request", "client_closed", "client_reset", "broker_closed", "broker_reset", "dial_failed", "relearn", "drained", "peer_gone",
 	"too_many_connections", "broker_moved",
@@ -36,7 +36,7 @@ func allowance(straight time.Duration, via *outcome) time.Duration {
 // movedAllowance is allowance where brokers move.
 func movedAllowance(straight time.Duration, _ *outcome) time.Duration { return straight + movedMore }
 
-// worse says in what a run through kproxy was worse than the direct one.
+// worse lists the figures in which a run through kproxy was worse than the direct one.
 func worse(straight, via *outcome, allowed func(straight time.Duration, via *outcome) time.Duration) []string {
 	var why []string
 	more := func(what string, straight, via int) {

@@ -29,7 +29,7 @@ func TestVerdict(t *testing.T) {
 		{"refused", fault{}, outcome{Refused: map[string]int{"a": 1, "b": 1}}, false, "refused 2"},
 		{"past kproxy", fault{}, outcome{Others: []string{"broker-1.vpc.invalid:9092"}}, false, "1 dials of addresses that are not kproxy's"},
 		{"a reason that blames kproxy", fault{}, outcome{Reasons: map[string]int{"bad_answer": 1}}, false, "sessions closed as bad_answer: 1"},
-		{"what the fault itself wants", fault{}, outcome{Wrong: []string{"it did not heal"}}, false, "it did not heal"},
+		{"the fault's own check", fault{}, outcome{Wrong: []string{"it did not heal"}}, false, "it did not heal"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := row{outcomes: map[place]*outcome{direct: &straight, near: &c.via}}

@@ -20,7 +20,7 @@ import (
 
 const brokerRole = "broker"
 
-// brokerJob is what the fake broker is told.
+// brokerJob is the fake broker's configuration.
 type brokerJob struct {
 	Cert, Key string // files; empty: it speaks plaintext
 }
@@ -28,9 +28,9 @@ type brokerJob struct {
 // brokerAnswer is where it listens.
 type brokerAnswer struct{ Address string }
 
-// serveBroker is a broker of one node that knows ApiVersions and Metadata, and a
-// bare TLS server where it has a certificate: what kproxy's handshakes are compared
-// with. It ends with its input.
+// serveBroker is a broker of one node that knows ApiVersions and Metadata, and a bare TLS
+// server where it has a certificate. kproxy's handshakes are compared with that. It ends
+// with its input.
 func serveBroker(in *json.Decoder, out *json.Encoder) error {
 	var job brokerJob
 	if err := in.Decode(&job); err != nil {
@@ -58,7 +58,7 @@ func serveBroker(in *json.Decoder, out *json.Encoder) error {
 	return nil
 }
 
-// broker answers what is asked.
+// broker responds to requests.
 type broker struct{ self *net.TCPAddr }
 
 func (b *broker) accept(l net.Listener) {
@@ -71,7 +71,7 @@ func (b *broker) accept(l net.Listener) {
 	}
 }
 
-// serve ends with the connection; whatever ends that is seen by its client.
+// serve ends with the connection; the client reports the reason.
 func (b *broker) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 512) // there are thousands
@@ -97,7 +97,7 @@ func (b *broker) serve(conn net.Conn) {
 	}
 }
 
-// answer is the answer to a request, as a frame.
+// answer is the response to a request, as a frame.
 func (b *broker) answer(frame []byte) ([]byte, error) {
 	prefix := wire.ParseRequestPrefix(frame)
 	req := kmsg.RequestForKey(prefix.Key)
@@ -135,7 +135,7 @@ func (b *broker) answer(frame []byte) ([]byte, error) {
 // mostFrame is more than anybody here sends.
 const mostFrame = 1 << 16
 
-// readFrame reads a request or an answer, its size included.
+// readFrame reads a request or a response, its size included.
 func readFrame(in io.Reader) ([]byte, error) {
 	frame := make([]byte, wire.SizeLen)
 	if _, err := io.ReadFull(in, frame); err != nil {

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	// serverName is what the listener's certificate is for.
+	// serverName is the name in the listener's certificate.
 	serverName = "kproxy.test"
-	// patience is how long a client waits for an answer before it is taken for
-	// lost: longer than anything here may take.
+	// patience is how long a client waits for a response before it counts as lost: longer
+	// than any response here may take.
 	patience = 30 * time.Second
 )
 
@@ -36,7 +36,7 @@ func encode(req kmsg.Request, version int16) []byte {
 	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("herd")).AppendRequest(nil, req, 0)
 }
 
-// door is an address, and what it takes to come in.
+// door is an address, and the TLS configuration to connect to it.
 type door struct {
 	Address string
 	TLS     *tls.Config // nil: plaintext
@@ -73,7 +73,7 @@ func (d door) visit(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// ask sends a request with a correlation id, and reads the answer to it.
+// ask sends a request with a correlation id, and reads the response to it.
 func ask(conn net.Conn, frame []byte, id int32) error {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
@@ -90,17 +90,16 @@ func number(frame []byte, id int32) {
 	binary.BigEndian.PutUint32(frame[wire.RequestPrefixLen-4:], uint32(id))
 }
 
-// answered reads the answer to a request.
+// answered reads the response to a request.
 func answered(in io.Reader, id int32) error {
 	answer, err := readFrame(in)
 	if err == nil && wire.CorrelationID(answer) != id {
-		err = fmt.Errorf("an answer to request %d, want %d", wire.CorrelationID(answer), id)
+		err = fmt.Errorf("a response to request %d, want %d", wire.CorrelationID(answer), id)
 	}
 	return err
 }
 
-// reset closes a connection as a machine does that is gone: the other side is told
-// by a reset, nothing is left to wait for here.
+// reset closes a connection by a reset, as if the machine had gone. It does not wait.
 func reset(conn net.Conn) {
 	if conn == nil {
 		return
@@ -121,7 +120,7 @@ func hello(ctx context.Context) []byte {
 	return sent.Bytes()
 }
 
-// capture is a connection that keeps what is sent, and has ended.
+// capture is a connection that keeps the bytes written, and reads an end.
 type capture struct {
 	net.Conn
 	bytes.Buffer

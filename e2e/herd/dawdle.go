@@ -22,7 +22,7 @@ func longRequest() []byte {
 	return kmsg.NewRequestFormatter(kmsg.FormatterClientID(strings.Repeat("x", 200))).AppendRequest(nil, kmsg.NewPtrApiVersionsRequest(), 0)
 }
 
-// dawdler is a connection that is not to last.
+// dawdler is a connection that kproxy must end.
 type dawdler struct {
 	conn  net.Conn
 	began time.Time
@@ -64,7 +64,7 @@ func (st *stage) dawdlers(ctx context.Context, to door, greet func(conn net.Conn
 	return all, group.Wait()
 }
 
-// dawdle has clients send a byte every second, until kproxy has ended them all.
+// dawdle makes clients send a byte every second, until kproxy has ended them all.
 func (st *stage) dawdle(ctx context.Context, to door, bytes []byte, reason string) error {
 	all, err := st.dawdlers(ctx, to, func(conn net.Conn) error {
 		_, err := conn.Write(bytes[:1])
@@ -83,8 +83,8 @@ func (st *stage) dawdle(ctx context.Context, to door, bytes []byte, reason strin
 	return err
 }
 
-// trickle sends each a byte a second, until ctx ends. It is the reader of a
-// connection who sees its end.
+// trickle sends each a byte a second, until ctx ends. The reader of a connection sees its
+// end.
 func trickle(ctx context.Context, all []*dawdler, bytes []byte) {
 	const parts = 20 // of a second
 	tick := time.NewTicker(time.Second / parts)
@@ -101,14 +101,14 @@ func trickle(ctx context.Context, all []*dawdler, bytes []byte) {
 	}
 }
 
-// halfShake has clients stop in the middle of the handshake.
+// halfShake makes clients stop in the middle of the handshake.
 func (st *stage) halfShake(ctx context.Context) error {
 	greeting := hello(ctx)
 	all, err := st.dawdlers(ctx, st.kproxy.tls, func(conn net.Conn) error {
 		if _, err := conn.Write(greeting); err != nil {
 			return err
 		}
-		_, err := io.ReadFull(conn, make([]byte, 1)) // kproxy has answered, and signed
+		_, err := io.ReadFull(conn, make([]byte, 1)) // kproxy has responded, and signed
 		return err
 	})
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 // flooders is how many connect and leave at one time.
 const flooders = 8
 
-// flood has clients connect and leave as fast as they can, every second pair of
-// them with a greeting first. Each has an address of its own, or ports would run out.
+// flood makes clients connect and leave as fast as they can, every second pair of them
+// after a greeting. Each has an address of its own, because ports would run out.
 func (st *stage) flood(ctx context.Context, to door, greeting []byte) error {
 	flooding, stop := context.WithTimeout(ctx, st.Flood)
 	defer stop()
@@ -59,8 +59,8 @@ func (st *stage) flood(ctx context.Context, to door, greeting []byte) error {
 	if st.out.Clients < 100 {
 		st.fail("only %d connections came about: that is no flood", connects.Load())
 	}
-	// The kernel may drop one that is reset before it is accepted, and complete one
-	// that its client has given up.
+	// The kernel may drop a connection that is reset before it is accepted, and complete
+	// one that its client has abandoned.
 	most := st.out.Clients + int(failures.Load())
 	if got := total(f.Closed) - f.Closed["client_closed"]; got > most || got < st.out.Clients*9/10 {
 		st.fail("%d sessions have ended, of %d connections", got, st.out.Clients)
@@ -68,7 +68,7 @@ func (st *stage) flood(ctx context.Context, to door, greeting []byte) error {
 	return nil
 }
 
-// overflow has n clients come when no more are let in.
+// overflow connects n clients beyond the limit.
 func (st *stage) overflow(ctx context.Context, n int) error {
 	var err error
 	if st.out.Height, err = st.kproxy.look(ctx); err != nil {

@@ -22,7 +22,7 @@ const (
 	maxBackoff = time.Second
 )
 
-// allServed is how long a crowd has to come. After that it is taken for lost.
+// allServed is how long a crowd may take to connect. After that it counts as lost.
 const allServed = 2 * time.Minute
 
 // crowd is clients that have asked once, and are idle.
@@ -33,7 +33,7 @@ type client struct {
 	conn net.Conn
 }
 
-// newCrowd makes n clients of a door. Those that resume keep their tickets.
+// newCrowd makes n clients of an address. Those that resume keep their tickets.
 func newCrowd(d door, n int, resume bool) *crowd {
 	c := &crowd{}
 	for range n {
@@ -49,12 +49,12 @@ func newCrowd(d door, n int, resume bool) *crowd {
 
 // arrival is how a crowd has come.
 type arrival struct {
-	Median, Whole time.Duration // until half of them, and all of them, had an answer
+	Median, Whole time.Duration // until half of them, and all of them, had a response
 	Again         int           // tries that failed
 	Resumed       int
 }
 
-// come has all clients come at once, each until it has an answer. Times count from
+// come connects all clients at once, each until it has a response. Times count from
 // since.
 func (c *crowd) come(ctx context.Context, since time.Time) (a arrival, err error) {
 	ctx, cancel := context.WithTimeout(ctx, allServed)
@@ -97,14 +97,14 @@ func first(failed []error, what string) error {
 	return fmt.Errorf("%d of %d clients %s: %w", len(all), len(failed), what, all[0])
 }
 
-// cut cuts all clients off at once, as a network does that is gone.
+// cut cuts all clients off at once, as a network failure does.
 func (c *crowd) cut() {
 	for _, client := range c.clients {
 		reset(client.conn)
 	}
 }
 
-// leave has all clients leave in good order.
+// leave closes all clients in order.
 func (c *crowd) leave() {
 	for _, client := range c.clients {
 		_ = client.conn.Close()
@@ -119,7 +119,7 @@ func (c *crowd) askAgain() error {
 		all.Go(func() { failed[i] = ask(client.conn, bytes.Clone(askVersions), 2) })
 	}
 	all.Wait()
-	return first(failed, "had no second answer")
+	return first(failed, "had no second response")
 }
 
 // gather has a crowd come, and stay.
@@ -132,7 +132,7 @@ func (st *stage) gather(ctx context.Context, n int, resume bool) error {
 	return err
 }
 
-// comeBack cuts the crowd off, and has it come back, several times.
+// comeBack cuts the crowd off and reconnects it, several times.
 func (st *stage) comeBack(ctx context.Context, kill bool) (err error) {
 	for range st.Rounds {
 		began := time.Now()
@@ -173,7 +173,7 @@ func (st *stage) again() (n int) {
 	return n
 }
 
-// arrive has a crowd come, and keeps how.
+// arrive connects a crowd, and keeps the times.
 func (st *stage) arrive(ctx context.Context, c *crowd, since time.Time) error {
 	a, err := c.come(ctx, since)
 	st.out.Arrivals = append(st.out.Arrivals, a)

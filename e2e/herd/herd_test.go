@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// fewer is what the test plays: enough of everything to tell a bound for each
-// client from what is there anyway, in less than a minute.
+// fewer is the test's size: enough clients to distinguish the memory for each from the
+// constant part, in less than a minute.
 var fewer = size{Herd: 600, Rounds: 1, Dawdlers: 600, Most: 200, Flood: 2 * time.Second, Calm: 300 * time.Millisecond}
 
 func TestMain(m *testing.M) {
@@ -25,10 +25,11 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// TestHerd plays each scene, and holds kproxy to what must be on any machine. How
-// long anything took is in the log, and nobody's fault.
+// TestHerd plays each scene, and checks the requirements that hold on any machine.
+// Durations are in the log, and are not checked.
 func TestHerd(t *testing.T) {
-	// Not the test's: that ends before its cleanup, which asks the children to end.
+	// Not the test's context: that ends before the test's cleanup, which asks the
+	// children to end.
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	s, err := newSite(ctx, t.TempDir(), fewer, t.Logf)

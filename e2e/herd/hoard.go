@@ -21,19 +21,19 @@ import (
 const (
 	// hoardLimit is limits.max_held_bytes while clients hoard.
 	hoardLimit = 64 << 20
-	// freeHeld is what each session may hold beside it.
+	// freeHeld is how many bytes each session may hold beside it.
 	freeHeld = 4 << 10
-	// hoarding is what one client may cost beside the limit: its buffers, those of
-	// its broker's connection and two goroutines.
+	// hoarding is the memory that one client may cost beside the limit: its buffers,
+	// those of its broker's connection and two goroutines.
 	hoarding = 64 << 10
-	// hoardFor is how long hoarders are looked at.
+	// hoardFor is how long hoarders are observed.
 	hoardFor = 5 * time.Second
 	// hoarder is the client.id for which the fake broker sends Metadata that does
 	// not end.
 	hoarder = "hoarder"
 )
 
-// hoards are scenes in which clients have kproxy hold as much as they can.
+// hoards are scenes in which clients make kproxy hold as much as they can.
 func hoards(n size) []*scene {
 	limits := fmt.Sprintf("max_held_bytes: %d, first_request_timeout: %v", hoardLimit, dawdling)
 	play := func(name, done string, greeting []byte) *scene {
@@ -110,7 +110,7 @@ var endless = sync.OnceValue(func() []byte {
 	return payload[:len(payload)-1]
 })
 
-// hoard has clients send greeting and read nothing, looks on, and has them leave.
+// hoard makes clients send greeting and read nothing, watches, and closes them.
 func (st *stage) hoard(ctx context.Context, greeting []byte) error {
 	to := st.kproxy.read
 	if bytes.Contains(greeting, []byte(hoarder)) {
@@ -138,8 +138,8 @@ func (st *stage) hoard(ctx context.Context, greeting []byte) error {
 	if err != nil {
 		return err
 	}
-	// Those that kproxy does not read, behind a long poll, are found gone by its looks
-	// at their sockets, 15 s apart.
+	// Those that kproxy does not read, behind a long poll, are found closed by its checks
+	// of their sockets, 15 s apart.
 	return lab.Poll(ctx, 2*time.Minute, func() error {
 		f, err := st.kproxy.look(ctx)
 		if err == nil && f.Active != st.untouched() {
@@ -149,18 +149,18 @@ func (st *stage) hoard(ctx context.Context, greeting []byte) error {
 	})
 }
 
-// hoarders connects them, and has each send greeting.
+// hoarders connects them, and sends greeting on each.
 func (st *stage) hoarders(ctx context.Context, to door, greeting []byte) ([]*dawdler, error) {
 	return st.dawdlers(ctx, to, func(conn net.Conn) error {
-		// One that is ended meanwhile, or not read, has done what it can.
+		// The error of a client that is ended meanwhile, or not read, does not matter.
 		_ = conn.SetWriteDeadline(time.Now().Add(hoardFor / 4))
 		_, _ = conn.Write(greeting)
 		return nil
 	})
 }
 
-// hoardElsewhere has the same clients come to HAProxy first, and notes what its own
-// client sees of them. What follows is compared with that.
+// hoardElsewhere has the same clients come to HAProxy first, and notes their effect on
+// its own client, for the comparison.
 func (st *stage) hoardElsewhere(ctx context.Context, greeting []byte) error {
 	if _, err := st.probes.look(); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (st *stage) hoardElsewhere(ctx context.Context, greeting []byte) error {
 	return err
 }
 
-// watchHeld looks at what is held, and how fast /readyz answers, until ctx ends.
+// watchHeld looks at the held bytes, and the latency of /readyz, until ctx ends.
 func (st *stage) watchHeld(ctx context.Context) {
 	var most float64
 	var took []time.Duration
@@ -231,8 +231,8 @@ listen broker
   server broker %s
 `
 
-// startHAProxy runs an HAProxy between one untouched client and the broker: what
-// another proxy's client sees while kproxy is beset.
+// startHAProxy runs an HAProxy between one untouched client and the broker, to compare
+// the effects on another proxy's client.
 func (s *site) startHAProxy(ctx context.Context) error {
 	base, err := s.ports.Block(ctx, "127.0.0.1")
 	if err != nil {

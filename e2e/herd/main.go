@@ -1,9 +1,8 @@
 //go:build linux
 
-// Command herd is what kproxy does when many clients come at once, or come and do
-// not go on: clients that dawdle, floods of connects, half handshakes, more clients
-// than are let in, and a herd in TLS that is cut off and comes back. It writes
-// docs/herd.md.
+// Command herd tests kproxy with many clients that come at once, or come and do not go
+// on: clients that dawdle, floods of connects, half handshakes, more clients than are let
+// in, and a herd in TLS that is cut off and comes back. It writes docs/herd.md.
 //
 //	this process: thousands of clients ──┐
 //	                                     ├──▶ kproxy ──▶ a fake broker, a process
@@ -11,24 +10,23 @@
 //	                              plain ─┘                 │
 //	                              direct ──────────────────┘
 //
-// The untouched clients are there before anything happens, ask every 5 ms, and
-// must have every answer. How late they are is reported; the one that goes past
-// kproxy tells what of it is the machine's, because all of this shares its cores.
-// The herd comes to a bare TLS server too, for the same reason.
+// The untouched clients are there before anything happens, ask every 5 ms, and must have
+// every response. Their latencies are reported. The one that goes past kproxy shows the
+// machine's part, because all of this shares its cores. The herd comes to a bare TLS
+// server too, for the same reason.
 //
-// What must hold on any machine is judged (stage.judge, stage.ends and the scenes
-// themselves), and nothing of it is a time: no untouched client without an answer,
+// Requirements that hold on any machine are checked (stage.judge, stage.ends and the
+// scenes themselves), and none of them is a time: no untouched client without a response,
 // every session ended for the reason that it should, all clients of the herd served
-// again, memory for each client within a bound, descriptors and goroutines given
-// back. The test (tag e2e) plays the same scenes with fewer clients.
+// again, memory for each client within a bound, descriptors and goroutines given back.
+// The test (tag e2e) plays the same scenes with fewer clients.
 //
 //	go run ./e2e/herd                 all of them, about four minutes; writes docs/herd.md
 //	go run ./e2e/herd -only flood     those whose name contains this; prints the page
 //
-// scenes.go is what is played, dawdle.go, flood.go and herd.go how, stage.go the
-// playing and the judging, site.go and broker.go what kproxy stands between,
-// probe.go the untouched clients, client.go a client, roles.go the children,
-// report.go the page.
+// scenes.go lists the scenes, dawdle.go, flood.go and herd.go play them, stage.go runs
+// and judges them, site.go and broker.go are kproxy's surroundings, probe.go the
+// untouched clients, client.go a client, roles.go the children, report.go the page.
 package main
 
 import (
@@ -55,7 +53,7 @@ func main() {
 	}
 }
 
-// full is what the page is about.
+// full is the size for the page.
 var full = size{Herd: 5000, Rounds: 3, Dawdlers: 2000, Most: 1000, Flood: 5 * time.Second, Calm: 3 * time.Second}
 
 func campaign() error {

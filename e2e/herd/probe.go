@@ -33,7 +33,7 @@ const (
 	overTLS   = "TLS"
 	overPlain = "plaintext"
 	haproxy   = "HAProxy" // through HAProxy to the broker, beside kproxy
-	direct    = "direct"  // to the broker, past kproxy: what the machine alone does to them
+	direct    = "direct"  // to the broker, past kproxy: the effect of the machine alone
 )
 
 // probesJob says where the untouched clients are.
@@ -42,8 +42,8 @@ type probesJob struct {
 	Targets map[string]string // addresses, by how they come
 }
 
-// seen is what an untouched client has seen. Times are in microseconds, from when a
-// request was to be sent to its answer.
+// seen has the counts and latencies of an untouched client. Times are in microseconds,
+// from when a request was to be sent to its response.
 type seen struct {
 	Asked, Answered int
 	Owed            int // of those asked before the look, half a minute later
@@ -52,7 +52,7 @@ type seen struct {
 }
 
 // serveProbes is the untouched clients. They connect once, and ask until its
-// input ends. A line of it is a look: what they have seen since the last one.
+// input ends. A line of it is a look: their figures since the last one.
 func serveProbes(in *json.Decoder, out *json.Encoder) error {
 	var job probesJob
 	if err := in.Decode(&job); err != nil {
@@ -97,8 +97,8 @@ func serveProbes(in *json.Decoder, out *json.Encoder) error {
 	}
 }
 
-// probe is one untouched client. Its questions are sent when they are due, whether
-// those before them have been answered or not, as producers do.
+// probe is one untouched client. Its requests are sent when they are due, whether those
+// before them have a response or not, as producers do.
 type probe struct {
 	conn net.Conn
 	due  chan time.Time // of the questions that were sent
@@ -108,7 +108,7 @@ type probe struct {
 	latency *hdrhistogram.Histogram
 }
 
-// The latencies that are told apart, in microseconds: to a minute.
+// The latencies that are distinguished, in microseconds: to a minute.
 const lowest, highest, digits = 1, 60_000_000, 3
 
 func newProbe(conn net.Conn) *probe {
@@ -120,7 +120,7 @@ func newProbe(conn net.Conn) *probe {
 
 // send asks every probeEvery. It has a thread of its own, which sleeps in the
 // kernel: a timer of Go's is up to a millisecond late where nothing else wakes its
-// thread, and that would be taken for kproxy's doing.
+// thread, and the delay would count as kproxy's.
 func (p *probe) send() {
 	runtime.LockOSThread()
 	const slack = 1 // nanoseconds, instead of the 50 microseconds that Linux adds
@@ -143,8 +143,8 @@ func (p *probe) send() {
 	}
 }
 
-// receive reads the answers. A latency counts from when the question was due,
-// whenever it was really sent.
+// receive reads the responses. A latency counts from when the request was due, not from
+// when it was sent.
 func (p *probe) receive() {
 	in := bufio.NewReader(p.conn)
 	for id := int32(0); ; id++ {
@@ -160,15 +160,15 @@ func (p *probe) receive() {
 	}
 }
 
-// end says why there are no more questions, or no more answers.
+// end returns why there are no more requests, or no more responses.
 func (p *probe) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen.Error = cmp.Or(p.seen.Error, err.Error())
 }
 
-// look is what was seen since the last one, with the answers to all that has been
-// asked by now: a stall that goes on would be the next look's.
+// look returns the figures since the last one, with the responses to all requests sent by
+// now: a stall that goes on would count for the next look.
 func (p *probe) look() seen {
 	p.mu.Lock()
 	asked := p.seen.Asked
@@ -204,7 +204,7 @@ func startProbes(ctx context.Context, job probesJob) (probes, error) {
 	return probes{c}, nil
 }
 
-// look is what they have seen since the last look.
+// look returns their figures since the last look.
 func (p probes) look() (all map[string]seen, err error) {
 	err = p.ask(struct{}{}, &all)
 	return all, err

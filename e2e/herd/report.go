@@ -15,19 +15,19 @@ import (
 
 const opening = `# Many clients at once
 
-What kproxy does when thousands of clients come at one time, or come and do not go on, and what a client notices of it
+The effects of thousands of clients that come at one time, or come and do not go on, on kproxy and on a client
 that has nothing to do with them. Written by ` + "`make herd`" + `, not to be edited.
 
 ` + "`go run ./e2e/herd`" + `, %[1]s, kproxy %[2]s; %[3]s. kproxy, the
 clients, the untouched ones and a fake broker, all processes of their own, share the machine and its loopback.
 
 - **The untouched clients** were there before, one in TLS and one in plaintext, and ask for Metadata every %[4]v, whether
-  they have been answered or not. Their columns are p50 / p99 / longest, in ms, from when a request was due to its answer.
+  they have a response or not. Their columns are p50 / p99 / longest, in ms, from when a request was due to its response.
   **HAProxy** is one that goes through an HAProxy of its own to the same broker, beside kproxy, and **direct** one that
-  goes past both: what they see is the machine's doing. None of them may miss an answer.
+  goes past both: their latencies are the machine's. None of them may miss a response.
 - **memory** is kproxy's: VmRSS before and after, VmHWM during. Descriptors and goroutines are counted once all clients have come.
 - **Closed** is why kproxy's sessions ended; client_closed are the new clients, and the herd when it leaves.
-- **All served**: from the cut until the last of the herd has an answer to its ApiVersions. Certificates are ECDSA, P-256;
+- **All served**: from the cut until the last of the herd has a response to its ApiVersions. Certificates are ECDSA, P-256;
   clients that fail try again after 50 ms, doubled up to 1 s.%[5]s
 `
 

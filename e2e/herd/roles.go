@@ -18,9 +18,9 @@ import (
 // roleKey is the environment variable that makes this program one of its children.
 const roleKey = "KPROXY_HERD_ROLE"
 
-// playRole plays the role that the process was started for, if for one. What a
-// child is told comes by its standard input, a line of JSON each, and each line is
-// answered by one; its end ends the child.
+// playRole plays the role that the process was started for, if for one. A child reads
+// commands from its standard input, a line of JSON each, and writes a line for each; the
+// end of the input ends the child.
 func playRole() (played bool, err error) {
 	role := os.Getenv(roleKey)
 	if role == "" {
@@ -37,8 +37,8 @@ func playRole() (played bool, err error) {
 	}
 }
 
-// child is this program in another process, so that what is measured and what is
-// asked are not held up by the herd's own thousands of goroutines.
+// child is this program in another process, so that the herd's own thousands of
+// goroutines delay neither measurements nor requests.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -46,7 +46,7 @@ type child struct {
 	out *json.Decoder
 }
 
-// startChild has a child play a role. The owner must close it.
+// startChild starts a child with a role. The owner must close it.
 func startChild(ctx context.Context, role string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -69,7 +69,7 @@ func startChild(ctx context.Context, role string) (*child, error) {
 	return c, nil
 }
 
-// ask tells the child something, and reads what it answers.
+// ask sends the child a command, and reads its reply.
 func (c *child) ask(question, answer any) error {
 	if err := c.to.Encode(question); err != nil {
 		return err

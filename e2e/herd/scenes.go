@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Bounds of what one client may cost at most, at any moment: about twice what was
-// measured, because Go's heap doubles before it is collected.
+// Bounds of the memory that one client may cost, at any moment: about twice the measured
+// figure, because Go's heap doubles before it is collected.
 const (
 	waiting  = 64 << 10  // before its first request, or in its handshake
 	admitted = 128 << 10 // with TLS and a broker's connection
-	passing  = 4 << 10   // of a flood: hardly any is there when the next comes
+	passing  = 4 << 10   // of a flood: few are still there when the next one comes
 	greeting = 32 << 10  // of a flood in which every second one waits for its handshake
 )
 
@@ -37,7 +37,7 @@ func scenes(n size) []*scene {
 		},
 		{
 			Name: "Half handshakes", Limits: limits, PerClient: waiting, Closed: []string{"tls_timeout"},
-			Done: fmt.Sprintf("%d clients of the TLS listener send a whole hello, have its answer, and send nothing more.", n.Dawdlers),
+			Done: fmt.Sprintf("%d clients of the TLS listener send a whole hello, get the response, and send nothing more.", n.Dawdlers),
 			Act:  func(ctx context.Context, st *stage) error { return st.halfShake(ctx) },
 		},
 		{
@@ -73,8 +73,8 @@ func herd(name, done string, resume, kill bool) *scene {
 	}
 }
 
-// bareHerd is the same without kproxy: what the machine and the clients' own half
-// of the handshakes cost.
+// bareHerd is the same without kproxy: the cost of the machine and of the clients' own
+// half of the handshakes.
 func bareHerd(name, done string, resume bool) *scene {
 	var c *crowd
 	return &scene{

@@ -22,21 +22,21 @@ import (
 	"kproxy/internal/certlab"
 )
 
-// size is how much of everything there is.
+// size has the numbers and times of a run.
 type size struct {
 	Herd     int           // clients that come back
 	Rounds   int           // how often
 	Dawdlers int           // clients that send a byte a second, or half a handshake
-	Most     int           // limits.max_connections, where that is what is tried
+	Most     int           // limits.max_connections, in a scene about it
 	Flood    time.Duration // how long connections are opened and closed
 	Calm     time.Duration // how long is looked before and after
 	Limits   string        // more of kproxy's limits, as YAML behind a comma
 }
 
-// dawdling is the limit that ends who dawdles, in kproxy's configuration.
+// dawdling is the limit in kproxy's configuration that ends dawdlers.
 const dawdling = 5 * time.Second
 
-// site is what all scenes share: a broker, kproxy's binary, certificates.
+// site has the parts that all scenes share: a broker, kproxy's binary, certificates.
 type site struct {
 	size
 	dir    string
@@ -54,7 +54,8 @@ type site struct {
 	say func(format string, args ...any)
 }
 
-// newSite starts what scenes need. The owner must close it, also after an error.
+// newSite starts the parts that scenes share. The owner must close it, also after an
+// error.
 func newSite(ctx context.Context, dir string, n size, say func(format string, args ...any)) (s *site, err error) {
 	s = &site{size: n, dir: dir, ports: lab.NewPorts(), say: say}
 	if err := raiseFileLimit(2*n.Herd + 4*n.Dawdlers + 1000); err != nil {
@@ -101,7 +102,7 @@ func (s *site) certify() (err error) {
 			err = fmt.Errorf("make certificates: %v", failed)
 		}
 	}()
-	t, files := nobody{s.dir}, certlab.Folder(s.dir)
+	t, files := noTest{s.dir}, certlab.Folder(s.dir)
 	s.ca = certlab.NewAuthority(t, "herd")
 	s.pair.Cert, s.pair.Key = files.Pair(t, "kproxy", s.ca.Issue(t, nil, serverName))
 	return nil
@@ -111,12 +112,12 @@ func (s *site) clientTLS() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName, RootCAs: s.ca.Pool()}
 }
 
-// nobody stands for a test where there is none. It panics where a test would fail.
-type nobody struct{ dir string }
+// noTest stands for a test where there is none. It panics where a test would fail.
+type noTest struct{ dir string }
 
-func (nobody) Helper()           {}
-func (nobody) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-func (n nobody) TempDir() string { return n.dir }
+func (noTest) Helper()           {}
+func (noTest) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+func (n noTest) TempDir() string { return n.dir }
 
 // raiseFileLimit lets this process and its children have n descriptors.
 func raiseFileLimit(n int) error {
@@ -160,7 +161,7 @@ type kproxy struct {
 	read  door // plaintext, and read-only
 }
 
-// startKproxy runs the binary that a person would run, with these limits.
+// startKproxy runs the usual binary, with these limits.
 func (s *site) startKproxy(ctx context.Context, limits string) (*kproxy, error) {
 	dir, err := os.MkdirTemp(s.dir, "kproxy-")
 	if err != nil {
@@ -190,10 +191,10 @@ func (k *kproxy) start(ctx context.Context) (err error) {
 	})
 }
 
-// figures are what kproxy takes, and what the untouched clients see.
+// figures are kproxy's resources, and the untouched clients' figures.
 type figures struct {
 	Probes           map[string]seen
-	RSS, Peak        int64 // bytes; Peak since it was forgotten last
+	RSS, Peak        int64 // bytes; Peak since its last reset
 	Files            int
 	Goroutines       int
 	Active           int // sessions
@@ -202,7 +203,7 @@ type figures struct {
 	CPU              time.Duration
 }
 
-// look asks kproxy and the kernel what there is now.
+// look asks kproxy and the kernel for the present figures.
 func (k *kproxy) look(ctx context.Context) (f figures, err error) {
 	metrics, err := lab.Get(ctx, k.admin, "/metrics")
 	if err != nil {
@@ -243,7 +244,7 @@ func sum(metrics, name string) (total int, err error) {
 	return total, err
 }
 
-// settle waits until so many sessions are open, and returns what there is then.
+// settle waits until so many sessions are open, and returns the figures at that time.
 func (k *kproxy) settle(ctx context.Context, active int) (f figures, err error) {
 	err = lab.Poll(ctx, patience, func() (err error) {
 		if err := k.proc.Alive(); err != nil {

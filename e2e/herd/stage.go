@@ -21,9 +21,9 @@ type scene struct {
 	Kills      bool   // kproxy: then no client of it stays untouched
 	Bare       bool   // the clients come to a bare TLS server
 	Resumes    bool   // they resume their TLS sessions
-	Hoards     bool   // they have kproxy hold all that it may hold
-	// Closed are the reasons that its sessions may end for; what Act knows the
-	// number of it says by itself.
+	Hoards     bool   // they make kproxy hold all that it may hold
+	// Closed are the reasons that its sessions may end for; Act adds those whose number
+	// it knows.
 	Closed []string
 	// PerClient bounds the memory that one client may cost at most, in bytes.
 	PerClient int64
@@ -41,7 +41,8 @@ type stage struct {
 	out    *outcome
 }
 
-// outcome is what was seen. Everything in Wrong is a defect, whatever the machine.
+// outcome is the result of a scene. Everything in Wrong is a defect, whatever the
+// machine.
 type outcome struct {
 	*scene
 	Empty, Before, Height, During, After figures
@@ -68,8 +69,8 @@ func (st *stage) untouched() int {
 	return 2
 }
 
-// play plays a scene on a kproxy of its own. An error says that it could not be
-// played, and nothing of kproxy.
+// play plays a scene on a kproxy of its own. An error says that the scene could not be
+// played. It is no verdict on kproxy.
 func (s *site) play(ctx context.Context, what *scene) (out *outcome, err error) {
 	st := &stage{site: s, scene: what, out: &outcome{scene: what, Newcomers: map[string][]time.Duration{}}}
 	if st.kproxy, err = s.startKproxy(ctx, strings.TrimPrefix(what.Limits+s.Limits, ", ")); err != nil {
@@ -148,7 +149,7 @@ func (st *stage) calm(ctx context.Context) (figures, error) {
 	return f, errors.Join(err, st.kproxy.forgetPeak())
 }
 
-// lookAtAll looks at kproxy, and at what the untouched clients have seen.
+// lookAtAll looks at kproxy, and at the untouched clients.
 func (st *stage) lookAtAll(ctx context.Context) (figures, error) {
 	seen, err := st.probes.look()
 	if err != nil {
@@ -159,11 +160,12 @@ func (st *stage) lookAtAll(ctx context.Context) (figures, error) {
 	return f, err
 }
 
-// atHeight looks at kproxy when all clients have come, and has new ones come.
+// atHeight looks at kproxy when all clients have come, and connects new ones.
 func (st *stage) atHeight(ctx context.Context, clients int) error {
 	st.out.Clients = clients
 	err := lab.Poll(ctx, patience, func() (err error) {
-		// Those opened, not those that are open: on a busy machine some are ended by then.
+		// This counts the opened ones, not the open ones: on a busy machine some have
+		// ended by then.
 		if st.out.Height, err = st.kproxy.look(ctx); err == nil && st.out.Height.Opened < clients+st.untouched() {
 			err = fmt.Errorf("%d sessions were opened, want %d", st.out.Height.Opened, clients+st.untouched())
 		}
@@ -175,8 +177,8 @@ func (st *stage) atHeight(ctx context.Context, clients int) error {
 	return st.newcomers(ctx)
 }
 
-// newcomers has clients come, one after the other, and be served. Each is one
-// session that ends as client_closed.
+// newcomers connects clients, one after the other, and checks that they are served. Each
+// is one session that ends as client_closed.
 func (st *stage) newcomers(ctx context.Context) error {
 	const each = 20
 	for how, d := range map[string]door{overTLS: st.kproxy.tls, overPlain: st.kproxy.plain} {
@@ -194,7 +196,7 @@ func (st *stage) newcomers(ctx context.Context) error {
 	return nil
 }
 
-// ends waits until kproxy is as it was in the beginning.
+// ends waits until kproxy is in its initial state.
 func (st *stage) ends(ctx context.Context) error {
 	const spare = 20 // descriptors and goroutines: of the admin server, of timers, of the kernel pipes
 	var last figures
@@ -225,13 +227,13 @@ func total(counts map[string]int) (n int) {
 	return n
 }
 
-// judge says what must not be, on any machine.
+// judge reports defects that no machine excuses.
 func (st *stage) judge() {
 	o := st.out
 	for _, phase := range []figures{o.Before, o.During, o.After} {
 		for how, s := range phase.Probes {
 			if s.Error != "" || s.Answered == 0 || s.Owed > 0 {
-				st.fail("the untouched client (%s) has asked %d times and had %d answers: %s", how, s.Asked, s.Answered, s.Error)
+				st.fail("the untouched client (%s) has asked %d times and had %d responses: %s", how, s.Asked, s.Answered, s.Error)
 			}
 		}
 	}
@@ -245,7 +247,8 @@ func (st *stage) judge() {
 	}
 }
 
-// spareMemory is what the Go runtime takes or leaves whatever clients do.
+// spareMemory is the variation of the Go runtime's memory that does not depend on
+// clients.
 const spareMemory = 24 << 20
 
 func (o *outcome) mostMemory() int64 {

@@ -39,7 +39,8 @@ func (b *Broker) Configure() error {
 	return writeProperties(b.config(), props)
 }
 
-// prepare writes the configuration, and the data directory where that wants one.
+// prepare writes the configuration, and formats the data directory if the release needs
+// that.
 func (b *Broker) prepare(ctx context.Context) error {
 	if err := b.Configure(); err != nil || b.cluster.Release.ZooKeeper {
 		return err
@@ -114,8 +115,8 @@ func (b *Broker) listenerProperties() map[string]string {
 	}
 }
 
-// sharedProperties makes the cluster start fast and answer at once, and leaves
-// the moving of leaders to the tests. A release ignores what it does not know.
+// sharedProperties makes the cluster start fast and respond at once, and leaves the
+// moving of leaders to the tests. A release ignores unknown properties.
 func sharedProperties(size int) map[string]string {
 	replicas, inSync := fmt.Sprint(size), fmt.Sprint(max(1, size-1))
 	return map[string]string{
@@ -133,12 +134,13 @@ func sharedProperties(size int) map[string]string {
 		"share.coordinator.state.topic.replication.factor": replicas,
 		"share.coordinator.state.topic.min.isr":            inSync,
 		"group.initial.rebalance.delay.ms":                 "0",
-		// A record that was on its way to a client when its partition moved is
-		// given to another after 5 s, not 30, and as often as can be set.
+		// A record that was on its way to a client when its partition moved is given to
+		// another after 5 s, not 30, and with the highest possible limit of deliveries.
 		"group.share.min.record.lock.duration.ms": "1000",
 		"group.share.record.lock.duration.ms":     "5000",
 		"group.share.delivery.count.limit":        "10",
-		// In the newer group protocols the broker paces the members, by 5 s.
+		// In the newer group protocols the broker sets the members' heartbeat interval, 5
+		// s by default.
 		"group.consumer.min.heartbeat.interval.ms": "300",
 		"group.consumer.heartbeat.interval.ms":     "300",
 		"group.share.min.heartbeat.interval.ms":    "300",
@@ -155,7 +157,7 @@ func sharedProperties(size int) map[string]string {
 
 func (b *Broker) config() string { return filepath.Join(b.dir, "server.properties") }
 
-// Start starts the process and does not wait for it to be of use.
+// Start starts the process and does not wait until it is ready.
 func (b *Broker) Start() error {
 	c := b.cluster
 	p, err := StartProcess(fmt.Sprintf("broker %d", b.ID), filepath.Join(b.dir, "broker.log"),
@@ -174,7 +176,7 @@ const stopTimeout = 2 * time.Minute
 // Java runtime reports an honoured SIGTERM as exit code 143.
 func (b *Broker) Stop() error { return b.proc.Stop(stopTimeout, 143) }
 
-// Kill ends the broker without a word to anyone.
+// Kill ends the broker without a shutdown.
 func (b *Broker) Kill() error {
 	b.proc.Kill()
 	return nil

@@ -40,7 +40,8 @@ func Cached(file string, install func(dir string) error) (string, error) {
 	return dir, os.WriteFile(done, nil, 0o600)
 }
 
-// Python is the interpreter of a virtual environment with what a requirements.txt names.
+// Python is the interpreter of a virtual environment with the packages of a
+// requirements.txt.
 func Python(ctx context.Context, requirements string) (string, error) {
 	const install = "Python (Debian: apt-get install python3-venv)"
 	python, err := Tool("python3", install)

@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	// ClusterID is what StorageTool wants: 16 bytes in URL-safe base64.
+	// ClusterID has StorageTool's format: 16 bytes in URL-safe base64.
 	ClusterID = "a3Byb3h5LWUyZS10ZXN0cw"
-	// startTimeout bounds the start of one broker or of all: seconds on an idle
-	// machine, minutes on one that compiles five other things.
+	// startTimeout bounds the start of one broker or of all: seconds on an idle machine,
+	// minutes on a busy one.
 	startTimeout = 4 * time.Minute
 )
 
-// ClusterConfig says what a cluster is made of. Its first brokers have the
+// ClusterConfig configures a cluster. Its first brokers have the
 // ids 1 to Size, and each is a controller too where the release has controllers.
 type ClusterConfig struct {
 	Release Release
@@ -66,14 +66,14 @@ type Cluster struct {
 	Brokers []*Broker    // by id, ascending
 	Admin   *kadm.Client // by the brokers' internal listener
 
-	Conn      *kgo.Client // what Admin asks with
+	Conn      *kgo.Client // Admin's client
 	zooKeeper *Process
 	last      int // the highest id that there was
 }
 
-// StartCluster formats and starts the brokers and returns when all of them are
-// in the cluster. The end of ctx kills them. What it returns must be closed, also
-// with an error.
+// StartCluster formats and starts the brokers and returns when all of them are in the
+// cluster. The end of ctx kills them. The returned cluster must be closed, also with an
+// error.
 func StartCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 	c := &Cluster{ClusterConfig: config}
 	c.last = c.Size
@@ -162,11 +162,10 @@ func (c *Cluster) each(f func(*Broker) error) error {
 	return errors.Join(errs...)
 }
 
-// WaitWhole waits until every broker sees every broker, and every partition
-// with a leader and all its replicas in sync. Each broker is asked itself: what
-// one knows, another may still learn, and one that was killed is believed to be
-// alive until its session ends. A broker answers only after it has caught up
-// with the news of its own restart.
+// WaitWhole waits until every broker sees every broker, and every partition with a leader
+// and all its replicas in sync. Each broker is asked itself: brokers learn of changes at
+// different times, and a killed one counts as alive until its session ends. A broker
+// responds only after it has caught up with its own restart.
 func (c *Cluster) WaitWhole(ctx context.Context) error {
 	return Poll(ctx, startTimeout, func() error {
 		for _, b := range c.Brokers {
@@ -183,8 +182,8 @@ func (c *Cluster) WaitWhole(ctx context.Context) error {
 	})
 }
 
-// NewTopic makes a topic and waits until it is of use to the hastiest client: every broker
-// knows of it, and every leader answers for its partitions.
+// NewTopic makes a topic and waits until every client can use it: every broker
+// knows of it, and every leader serves its partitions.
 func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[string]*string, topic string) error {
 	if _, err := c.Admin.CreateTopic(ctx, partitions, int16(len(c.Brokers)), configs, topic); err != nil {
 		return err
@@ -199,7 +198,7 @@ func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[st
 	})
 }
 
-// leadersAnswer wants the leader of every partition to take itself for it.
+// leadersAnswer wants every partition's leader to know that it leads.
 func (c *Cluster) leadersAnswer(ctx context.Context, topics ...string) error {
 	offsets, err := c.Admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
@@ -219,7 +218,7 @@ func (c *Cluster) topicSeenBy(ctx context.Context, id int32, topic string, parti
 	return whole(topic, m.Partitions)
 }
 
-// topicMetadata is what a broker says of a topic.
+// topicMetadata is a broker's Metadata of a topic.
 func topicMetadata(ctx context.Context, broker kmsg.Requestor, topic string) (kmsg.MetadataResponseTopic, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
@@ -298,7 +297,7 @@ func (c *Cluster) Close() {
 	}
 }
 
-// Complaints is what the brokers warned of last.
+// Complaints are the brokers' last warnings.
 func (c *Cluster) Complaints() string {
 	var out strings.Builder
 	for _, b := range c.Brokers {
@@ -389,8 +388,8 @@ func (c *Cluster) Assign(ctx context.Context, topic string, replicas map[int32][
 		return 0, err
 	}
 	for _, r := range results[topic] {
-		// An error is a partition that stays: its leader is the right one
-		// already, or the wanted one is not in sync at this moment.
+		// A partition with an error keeps its leader: it is the right one already, or the
+		// wanted one is not in sync at this moment.
 		if r.Err == nil {
 			changed++
 		}
@@ -399,7 +398,7 @@ func (c *Cluster) Assign(ctx context.Context, topic string, replicas map[int32][
 }
 
 // Lead gives all partitions of topics these replicas, and waits until the first of them
-// leads, as every broker sees it, and answers for them. A partition that it leads already,
+// leads, as every broker sees it, and serves them. A partition that it leads already,
 // with as many replicas, keeps those it has.
 func (c *Cluster) Lead(ctx context.Context, replicas []int32, topics ...string) error {
 	return Poll(ctx, time.Minute, func() error {
@@ -430,7 +429,7 @@ func (c *Cluster) Lead(ctx context.Context, replicas []int32, topics ...string) 
 }
 
 // LeadBy gives the partitions of a topic these replicas, and waits until they are in sync
-// and the first of them leads, as every broker sees it, and answers.
+// and the first of them leads, as every broker sees it, and responds.
 func (c *Cluster) LeadBy(ctx context.Context, topic string, replicas map[int32][]int32) error {
 	return Poll(ctx, startTimeout, func() error {
 		for _, b := range c.Brokers {
@@ -478,7 +477,7 @@ func (c *Cluster) assignByZooKeeper(ctx context.Context, topic string, replicas 
 	}
 	out, err := Output(c.Place.Command(c.Java.Tool(ctx, c.Release.Classpath, "kafka.admin.ReassignPartitionsCommand",
 		"--zookeeper", c.ZooKeeper, "--reassignment-json-file", file, "--execute")))
-	// One that still goes on is not replaced; the next round is another chance.
+	// A running reassignment is not replaced; the next round tries again.
 	if err != nil && !strings.Contains(out, "existing assignment running") {
 		return fmt.Errorf("kafka-reassign-partitions: %w\n%s", err, out)
 	}

@@ -21,10 +21,10 @@ var kafkaFiles embed.FS
 type Java struct {
 	program string
 	logging string // the directory of the logging configurations
-	tmp     string // the directory for what Java unpacks
+	tmp     string // the directory for files that Java unpacks
 }
 
-// NewJava finds the Java runtime. What it needs on disk is in dir.
+// NewJava finds the Java runtime. Its files are in dir.
 func NewJava(dir string) (Java, error) {
 	program, err := Tool("java", "a Java runtime, 17 or newer, to run Kafka (Debian: apt-get install openjdk-17-jre-headless)")
 	if err != nil {
@@ -50,10 +50,10 @@ func (j Java) Tool(ctx context.Context, classpath, class string, args ...string)
 	return j.run(ctx, "tool", classpath, class, args...)
 }
 
-// run is one Java process. None lives long enough for the second compiler tier
-// to earn back what it costs on two cores, and none leaves a file behind when it
-// is killed: the compression libraries unpack themselves into the temporary
-// directory, which goes with the run. Kafka up to 3.9 logs by log4j 1.
+// run is one Java process. None lives long enough for the second compiler tier to be
+// worth its cost on two cores, and none leaves a file behind when it is killed: the
+// compression libraries unpack themselves into the temporary directory, which goes with
+// the run. Kafka up to 3.9 logs by log4j 1.
 func (j Java) run(ctx context.Context, logging, classpath, class string, args ...string) *exec.Cmd {
 	jvm := []string{
 		"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// BuildKproxy builds the binary that a person would run, unless E2E_KPROXY
-// names one. E2E_RACE=1 adds the race detector, whose report makes the exit
-// code other than 0. flags are more of `go build`'s.
+// BuildKproxy builds the usual binary, unless E2E_KPROXY names one. E2E_RACE=1 adds the
+// race detector, whose report makes the exit code other than 0. flags are more of `go
+// build`'s.
 func BuildKproxy(ctx context.Context, dir string, flags ...string) (string, error) {
 	if binary := os.Getenv("E2E_KPROXY"); binary != "" && len(flags) == 0 {
 		return filepath.Abs(binary)

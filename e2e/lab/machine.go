@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Revision is what was tested.
+// Revision is the tested revision.
 func Revision() string {
 	out, err := exec.Command("git", "describe", "--tags", "--always").Output() //nolint:noctx // at once
 	if err != nil {
@@ -20,7 +20,7 @@ func Revision() string {
 	return strings.TrimSpace(string(out))
 }
 
-// CPU is the model that the kernel tells of; "" where it tells of none.
+// CPU is the model that the kernel reports; "" if it reports none.
 func CPU() string {
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(cpuinfo)) {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Get asks kproxy's admin server, from within the network, and returns what it says.
-// Any status but 200 is an error.
+// Get asks kproxy's admin server, from within the network, and returns the body of the
+// response. Any status but 200 is an error.
 func (n *Namespace) Get(ctx context.Context, address, path string) (string, error) {
 	return get(ctx, n.Dial, address, path)
 }
@@ -47,8 +47,8 @@ func get(ctx context.Context, dial func(ctx context.Context, network, address st
 
 var label = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
 
-// Counts adds up a counter of what /metrics has said, by the values of one of its labels.
-// Series count that have all labels of only.
+// Counts adds up a counter of /metrics by the values of one of its labels. Series count
+// that have all labels of only.
 func Counts(metrics, counter, by string, only map[string]string) (map[string]int, error) {
 	counts := make(map[string]int)
 series:
@@ -75,7 +75,7 @@ series:
 	return counts, nil
 }
 
-// Value is what /metrics has said of something without labels.
+// Value is the value of a metric without labels.
 func Value(metrics, name string) (float64, error) {
 	for line := range strings.Lines(metrics) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {

@@ -13,18 +13,18 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// nameServer is where a network with Hosts looks for the names that its file does
-// not have.
+// nameServer is the name server of a network with Hosts, for names that its file does not
+// have.
 const nameServer = "127.0.0.1:53"
 
-// Names is a name server whose names change while it serves. Nothing that it says
-// may be kept: the time to live is 0.
+// Names is a name server whose names change while it serves. Its responses must not be
+// cached: the time to live is 0.
 type Names struct {
 	mu        sync.Mutex
 	addresses map[string]netip.Addr // by lower-case name with its last dot
 }
 
-// Set says which names there are. Others do not exist.
+// Set sets the names. Others do not exist.
 func (n *Names) Set(addresses map[string]string) {
 	parsed := map[string]netip.Addr{}
 	for name, address := range addresses {
@@ -35,7 +35,7 @@ func (n *Names) Set(addresses map[string]string) {
 	n.addresses = parsed
 }
 
-// Serve answers in a network, until the socket that it returns is closed.
+// Serve serves names in a network, until the socket that it returns is closed.
 func (n *Names) Serve(ctx context.Context, at *Namespace) (net.PacketConn, error) {
 	var conn net.PacketConn
 	err := at.Inside(func() (err error) {
@@ -92,7 +92,7 @@ func (n *Names) answer(query *dnsmessage.Message) ([]byte, error) {
 	return m.Pack()
 }
 
-// Resolver asks a network's name server, and nothing else that this machine has.
+// Resolver asks a network's name server only.
 func Resolver(at *Namespace) *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true,

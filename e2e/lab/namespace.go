@@ -18,16 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Namespace is a network of its own on this machine. What is started inside
-// reaches the addresses that its links give it, and no others.
+// Namespace is a network of its own on this machine. A process inside reaches the
+// addresses that its links give it, and no others.
 type Namespace struct {
-	lock *flock.Flock // held by the run that the network is of
+	lock *flock.Flock // held by the run that owns the network
 	Name string       // as `ip netns` shows it; at most 12 bytes
 }
 
-// NewNamespace makes a network with a loopback interface and nothing else. It
-// removes what a run that was killed has left under this name. It needs root.
-// The owner must Close it.
+// NewNamespace makes a network with a loopback interface and nothing else. It removes a
+// namespace of this name that a killed run has left. It needs root. The owner must Close
+// it.
 func NewNamespace(name string) (*Namespace, error) {
 	for tool, install := range map[string]string{"ip": "iproute2", "nft": "nftables"} {
 		if _, err := Tool(tool, "network namespaces (Debian: apt-get install "+install+")"); err != nil {
@@ -50,8 +50,8 @@ func lockOf(name string) *flock.Flock {
 	return flock.New(filepath.Join(os.TempDir(), "kproxy-lab-"+name+".lock"))
 }
 
-// RemoveNamespace removes what a run that has ended has left under this name. One
-// that is of a run that goes on stays.
+// RemoveNamespace removes a namespace of this name that an ended run has left. It keeps
+// one whose run goes on.
 func RemoveNamespace(name string) {
 	n := &Namespace{Name: name, lock: lockOf(name)}
 	if mine, err := n.lock.TryLock(); err == nil && mine {
@@ -70,7 +70,7 @@ func (n *Namespace) remove() {
 	_ = os.RemoveAll(n.etc())
 }
 
-// etc is what `ip netns exec` lays over /etc.
+// etc is the directory that `ip netns exec` mounts over /etc.
 func (n *Namespace) etc() string { return filepath.Join("/etc/netns", n.Name) }
 
 // Hosts gives the network names of its own, for the processes started by Command

@@ -4,8 +4,7 @@ package lab
 
 import "testing"
 
-// A namespace is removed by its own run, which has ended, and by no other: its name may
-// be another run's by then.
+// A namespace is removed only by its own run: its name may belong to another run by then.
 func TestRemoveNamespace(t *testing.T) {
 	const name = "kpb-test"
 	RemoveNamespace(name) // there is none

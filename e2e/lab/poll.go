@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// pollInterval is short against every event waited for and long against what
-// one look costs.
+// pollInterval is short compared with every event waited for and long compared with the
+// cost of one look.
 const pollInterval = 50 * time.Millisecond
 
 // permanentError ends a poll: looking again cannot help.
@@ -21,8 +21,8 @@ func (e permanentError) Unwrap() error { return e.error }
 // Permanent makes an error of a condition end its Poll.
 func Permanent(err error) error { return permanentError{err} }
 
-// Poll looks until cond returns nil, for what only looking can tell: what
-// another process has got to. Its error is cond's last one.
+// Poll looks until cond returns nil. It is for the progress of other processes, which
+// sends no event. Its error is cond's last one.
 func Poll(ctx context.Context, timeout time.Duration, cond func() error) error {
 	deadline := time.After(timeout)
 	tick := time.NewTicker(pollInterval)

@@ -29,7 +29,7 @@ type Ports struct {
 	next int
 }
 
-// NewPorts starts at random, so that two runs on one machine seldom meet.
+// NewPorts starts at a random block, so that two runs on one machine seldom conflict.
 func NewPorts() *Ports {
 	return &Ports{next: firstPort + PortBlock*rand.IntN((lastPort-firstPort)/PortBlock)}
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Process is a server under test: a broker or kproxy, with all that it says in
-// a file. Its owner must Stop or Kill it.
+// Process is a server under test: a broker or kproxy, with its output in a file. Its
+// owner must Stop or Kill it.
 type Process struct {
 	name    string
 	LogPath string // of its standard output and standard error
@@ -61,13 +61,13 @@ func (p *Process) Stop(timeout time.Duration, ok ...int) error {
 	return p.Wait(timeout, ok...)
 }
 
-// Wait waits for a process that was told to end; see Stop.
+// Wait waits for a process that was asked to end; see Stop.
 func (p *Process) Wait(timeout time.Duration, ok ...int) error {
 	select {
 	case <-p.exited:
 	case <-time.After(timeout):
 		p.Kill()
-		return fmt.Errorf("%s was still running %v after it was told to end", p.name, timeout)
+		return fmt.Errorf("%s was still running %v after it was asked to end", p.name, timeout)
 	}
 	if slices.Contains(append(ok, 0), p.cmd.ProcessState.ExitCode()) {
 		return nil
@@ -75,7 +75,7 @@ func (p *Process) Wait(timeout time.Duration, ok ...int) error {
 	return fmt.Errorf("%s ended with %v", p.name, p.cmd.ProcessState)
 }
 
-// Kill ends the process as a power cut would, and waits for it.
+// Kill ends the process at once, as a power cut would, and waits for it.
 func (p *Process) Kill() {
 	_ = killGroup(p.cmd.Process.Pid) // gone already is as good
 	<-p.exited

@@ -18,15 +18,15 @@ import (
 const (
 	// tunMTU is that of most networks: a record of 100 KB is some 70 packets.
 	tunMTU = 1500
-	// tunQueue is how many packets are on their way in one direction at most; what
-	// comes beyond is lost, as in any router.
+	// tunQueue is how many packets are on their way in one direction at most; further
+	// ones are lost, as in any router.
 	tunQueue = 8192
 )
 
-// Tun is a link between two networks that this process carries, packet by packet,
-// and so can delay, lose, cut and forge as it likes: whoever sits at its ends
-// meets the same fault, a client as much as a proxy. A kernel with netem could do
-// some of it; this one needs nothing but /dev/net/tun.
+// Tun is a link between two networks that this process carries, packet by packet, and so
+// can delay, lose, cut and forge: both ends meet the same fault, a client as much as a
+// proxy. A kernel with netem could do some of it; this one needs nothing but
+// /dev/net/tun.
 //
 //	near ── to-FAR ──▶ read ─ fate ─ queue ─▶ write ── to-NEAR ── far
 //	                 ◀──────────── and back ────────────
@@ -43,7 +43,7 @@ type Tun struct {
 	done   TunCounts
 }
 
-// TunCounts are what a link has done to what passed it.
+// TunCounts count a link's actions on packets.
 type TunCounts struct {
 	Dropped int // packets: lost, silenced or cut
 	Reset   int // connections
@@ -52,9 +52,9 @@ type TunCounts struct {
 // flow is a TCP connection, whichever way a packet of it goes.
 type flow struct{ near, far netip.AddrPort }
 
-// fate is what becomes of a connection's packets.
+// fate is the treatment of a connection's packets.
 type fate struct {
-	silent bool // none arrives any more, and no error is sent
+	silent bool // packets are dropped, and no error is sent
 	// reset: the next packet with so much payload is replaced by resets.
 	reset   bool
 	payload int
@@ -132,8 +132,8 @@ func (t *Tun) Lose(share float64) { t.change(func() { t.loss = share }) }
 // Cut drops every packet until Heal.
 func (t *Tun) Cut() { t.change(func() { t.down = true }) }
 
-// Silence drops, from now until Heal, every packet of the connections that are
-// there, and tells nobody: both ends are half-open. New connections work.
+// Silence drops, from now until Heal, every packet of the present connections, without a
+// reset: both ends are half-open. New connections work.
 func (t *Tun) Silence() { t.doom(fate{silent: true}) }
 
 // Reset resets each connection that is there, to both ends, at its next packet
@@ -149,7 +149,7 @@ func (t *Tun) Heal() {
 	})
 }
 
-// Counts is what the link has done since the last call.
+// Counts returns the link's counts since the last call.
 func (t *Tun) Counts() (done TunCounts) {
 	t.change(func() { done, t.done = t.done, TunCounts{} })
 	return done
@@ -204,12 +204,12 @@ func (t *Tun) write(end int, queue <-chan packet) {
 		if wait := time.Until(p.due); wait > 0 {
 			<-time.After(wait)
 		}
-		_, _ = t.ends[end].Write(p.bytes) // an interface that is gone loses it
+		_, _ = t.ends[end].Write(p.bytes) // a removed interface loses it
 	}
 }
 
-// judge says what becomes of a packet: what goes on instead of it, if anything,
-// and what goes back to where it came from.
+// judge decides about a packet: it returns the packet to forward, if any, and the packet
+// to send back, if any.
 func (t *Tun) judge(end int, b []byte) (onward, back []byte, delay time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -242,7 +242,7 @@ func (t *Tun) judge(end int, b []byte) (onward, back []byte, delay time.Duration
 	return b, nil, t.delay
 }
 
-// segment is what a reset needs to know of a TCP packet.
+// segment has the fields of a TCP packet that a reset needs.
 type segment struct {
 	from, to netip.AddrPort
 	seq, ack uint32
@@ -283,8 +283,8 @@ func parseSegment(b []byte) (segment, bool) {
 	}, true
 }
 
-// reset is a reset from one end to the other. seq must be what the receiver
-// expects next: Linux doubts any other (RFC 5961).
+// reset is a reset from one end to the other. seq must be the number that the receiver
+// expects next: Linux challenges any other (RFC 5961).
 func (segment) reset(from, to netip.AddrPort, seq uint32) []byte {
 	b := make([]byte, ipv4Header+tcpHeader)
 	b[0], b[8], b[9] = 4<<4|ipv4Header/4, 64, tcpProto

@@ -13,12 +13,12 @@ func testTun() (t *Tun, near, far netip.AddrPort) {
 	return &Tun{flows: map[flow]fate{}}, netip.MustParseAddrPort("10.213.20.129:40000"), netip.MustParseAddrPort("10.213.20.11:9092")
 }
 
-// data is a packet with n bytes of payload. The reset that it is made of makes no
-// difference: nobody reads the flag.
+// data is a packet with n bytes of payload. It is made of a reset, which makes no
+// difference: the flag is not read.
 func data(from, to netip.AddrPort, seq uint32, n int) []byte {
 	b := segment{}.reset(from, to, seq)
 	b[ipv4Header+13] = flagAck
-	b[ipv4Header+8+3] = 77 // what from expects next
+	b[ipv4Header+8+3] = 77 // the number that from expects next
 	return append(b, make([]byte, n)...)
 }
 
@@ -42,7 +42,7 @@ func TestTunReset(t *testing.T) {
 		if !ok || s.from != c.from || s.to != c.to || s.seq != c.seq || c.b[ipv4Header+13]&flagReset == 0 {
 			t.Errorf("%s: got %+v, %v; want a reset from %v to %v at %d", c.name, s, ok, c.from, c.to, c.seq)
 		}
-		// A checksum over what holds its own checksum is 0.
+		// A checksum over a packet with its own checksum is 0.
 		if got := checksum(0, c.b[:ipv4Header]); got != 0 {
 			t.Errorf("%s: IP checksum is off by %#x", c.name, got)
 		}

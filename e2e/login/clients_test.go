@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// client sends records and reads them. It tries nothing again that has failed.
+// client sends records and reads them. It does not retry.
 type client interface {
 	// produce sends values until there are no more of them, and returns when the broker
 	// has them all.

@@ -18,7 +18,7 @@ import (
 // lastNode is the highest id of a broker that has a port at a listener.
 const lastNode = 5
 
-// token is a token without a signature, which a broker believes that knows no issuer.
+// token is a token without a signature, which a broker without an issuer accepts.
 func token(subject string, life time.Duration) string {
 	segment := base64.RawURLEncoding.EncodeToString
 	now := time.Now()

@@ -22,15 +22,16 @@ import (
 )
 
 const (
-	// lifetimes is for how many lives of a login clients work.
+	// lifetimes is how many lifetimes of a login clients work.
 	lifetimes = 3.5
-	// attempts are the windows in which a client may show what it should.
+	// attempts are the windows in which a client may show the expected behaviour.
 	attempts = 4
-	// apart is how long after another a client starts: they shall not log in all at once.
+	// apart is the time between the starts of clients, so that they do not log in at the
+	// same time.
 	apart = 100 * time.Millisecond
-	// stall is how late a broker may answer before a window shows nothing: sarama logs in
-	// again 250 ms before its login expires, and what waits for longer than that in front
-	// of a broker arrives there too late, with kproxy and without.
+	// stall is how late a broker may respond before a window shows nothing: sarama logs
+	// in again 250 ms before its login expires, and a request that waits for longer than
+	// that in front of a broker arrives too late, with kproxy and without.
 	stall = 150 * time.Millisecond
 )
 
@@ -79,8 +80,8 @@ func (s *site) loads() []*load {
 	return all
 }
 
-// expiry has clients work for three and a half lives of a login. No request fails, no record is lost
-// or there twice, and no connection ends; but for those of a client that does not log in
+// expiry makes clients work for three and a half lifetimes of a login. No request fails, no record
+// is lost or duplicated, and no connection ends, except those of a client that does not log in
 // again.
 func (s *site) expiry(t *testing.T) {
 	loads := s.loads()
@@ -107,8 +108,8 @@ func (s *site) expiry(t *testing.T) {
 	}
 }
 
-// window has all loads work at once, and returns the longest time that the broker took to
-// answer somebody who asked it directly.
+// window runs all loads at once, and returns the broker's longest response time to a
+// client that asked it directly.
 func (s *site) window(t *testing.T, loads []*load, first bool) (slowest time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
@@ -136,13 +137,13 @@ func (s *site) window(t *testing.T, loads []*load, first bool) (slowest time.Dur
 	working.Wait()
 	close(stop)
 	watching.Wait()
-	t.Logf("%d clients; the broker took up to %v to answer", len(loads), slowest.Round(time.Millisecond))
+	t.Logf("%d clients; the broker took up to %v to respond", len(loads), slowest.Round(time.Millisecond))
 	return slowest
 }
 
-// slowest asks the broker again and again until it is told to stop, and says how long an
-// answer has taken at most. It asks without kproxy, where the clients' requests arrive
-// in the end: logins keep each listener's own threads busy.
+// slowest asks the broker again and again until it is stopped, and returns the longest
+// response time. It asks without kproxy, at the same listener: logins keep each
+// listener's own threads busy.
 func (s *site) slowest(ctx context.Context, stop <-chan struct{}) time.Duration {
 	var asking sync.WaitGroup
 	var slowest atomic.Int64
@@ -164,7 +165,7 @@ func (s *site) slowest(ctx context.Context, stop <-chan struct{}) time.Duration 
 				case <-tick.C:
 				}
 				began := time.Now()
-				_, _ = client.SeedBrokers()[0].Request(ctx, kmsg.NewPtrApiVersionsRequest()) // what matters is when
+				_, _ = client.SeedBrokers()[0].Request(ctx, kmsg.NewPtrApiVersionsRequest()) // only the time matters
 				if ctx.Err() != nil {
 					return // the window has ended, and not the broker failed
 				}
@@ -192,8 +193,8 @@ func (s *site) work(ctx context.Context, l *load) {
 	produced := l.client.produce(ctx, l.access, l.id, values)
 	if produced != nil {
 		produced = fmt.Errorf("produce: %w", produced)
-		cancel()           // the consumer would wait for what does not come
-		for range values { // nobody takes them any more
+		cancel()           // the consumer would wait for records that do not come
+		for range values { // they are not received any more
 		}
 	}
 	both.Wait()
@@ -224,13 +225,13 @@ func (s *site) feed(ctx context.Context, l *load, values chan<- string) {
 	}
 }
 
-// problems are what is wrong with how a client has fared.
+// problems lists a client's failures.
 func (s *site) problems(t *testing.T, l *load) (problems []string) {
 	t.Helper()
 	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	var sessions []entry
 	var longest time.Duration
-	_ = lab.Poll(t.Context(), 3*time.Second, func() error { // the last ends are just being logged
+	_ = lab.Poll(t.Context(), 3*time.Second, func() error { // the last ends may still be logged
 		sessions = s.sessions(t, l.id)
 		for _, e := range sessions {
 			longest = max(longest, e.Duration)
@@ -249,7 +250,7 @@ func (s *site) problems(t *testing.T, l *load) (problems []string) {
 	}
 	t.Logf("%s: %d records; the longest of %d sessions took %v; they ended as %v", l.id, len(l.got), len(sessions), longest.Round(time.Millisecond), ended)
 	if l.loses() {
-		// That these sessions end says that logins do expire, for the others.
+		// The end of these sessions shows that logins do expire, also for the others.
 		s.excuse(l.id)
 		if expired == 0 {
 			add("no session of a client that does not log in again was ended by the broker")
@@ -268,8 +269,8 @@ func (s *site) problems(t *testing.T, l *load) (problems []string) {
 	return problems
 }
 
-// heldJoinGroup has a member of a group wait for another one, for longer than a
-// login lasts.
+// heldJoinGroup makes a member of a group wait for another one, for longer than a login
+// lasts.
 func (s *site) heldJoinGroup(t *testing.T) {
 	const held = 2 * reauth
 	group := topicName(t.Name())
@@ -299,7 +300,7 @@ func (s *site) heldJoinGroup(t *testing.T) {
 		t.Fatal(kerr.ErrorForCode(got.ErrorCode))
 	}
 	began := time.Now()
-	got := join(second, "") // until the first member is thrown out, which does not come back
+	got := join(second, "") // until the first member, which does not return, is removed
 	if took := time.Since(began); got.ErrorCode != 0 || took < reauth {
 		t.Errorf("JoinGroup was held for %v and answered %v, want longer than a login lasts", took, kerr.ErrorForCode(got.ErrorCode))
 	}

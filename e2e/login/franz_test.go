@@ -43,7 +43,8 @@ func (a *access) franzMechanism() sasl.Mechanism {
 	}
 }
 
-// life is that of a client's tokens: a client with a wrong password has one that has ended.
+// life is the lifetime of a client's tokens: a client with a wrong password has an expired
+// one.
 func (a *access) life() time.Duration {
 	if a.password != password {
 		return -time.Minute

@@ -44,12 +44,12 @@ func (s *site) sessions(t *testing.T, client string) []entry {
 	return all
 }
 
-// excuse says that the broker may end the sessions of a client: its login is refused, or
+// excuse notes that the broker may end the sessions of a client: its login is refused, or
 // not renewed.
 func (s *site) excuse(client string) { s.excused.Store(client, true) }
 
-// expected says whether a session may end so. Whatever has no client id ended before a
-// request.
+// expected reports whether a session may end so. A session without a client id ended
+// before a request.
 func (s *site) expected(e entry) bool {
 	switch e.Reason {
 	case "", "no_request", "client_closed", "client_reset", "drained":
@@ -64,8 +64,8 @@ func (s *site) expected(e entry) bool {
 	}
 }
 
-// checkLog fails the test if kproxy complained of anything but what the test has
-// tried on purpose, or told a secret.
+// checkLog fails the test if kproxy has warned of anything that the test did not try on
+// purpose, or has logged a secret.
 func (s *site) checkLog(t *testing.T) {
 	t.Helper()
 	sessions := 0

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// Who may log in at the broker, and who at kproxy. Neither knows the other's.
+	// The users of the broker, and those of kproxy. Neither knows the other's.
 	username = "frank"
 	password = "never-gonna-let-you-down"
 

@@ -19,8 +19,8 @@ import (
 	"kproxy/internal/auth"
 )
 
-// minting tries each way to a login of kproxy's own, as a client does that does not
-// care what ApiVersions shows.
+// minting tries each way to a login of kproxy's own, as a client does that ignores
+// ApiVersions.
 func (s *site) minting(t *testing.T) {
 	for _, security := range []string{"SASL_PLAINTEXT", "SASL_SSL"} {
 		for mechanism := range mechanisms {
@@ -78,8 +78,8 @@ func ask(t *testing.T, conn net.Conn, req kmsg.Request, id int32) kmsg.Response 
 	return resp
 }
 
-// delegationToken has a client make itself a token, and log in by it: where the login is
-// the client's own, both pass.
+// delegationToken makes a client create a token for itself, and log in by it: with the
+// client's own login, both succeed.
 func (s *site) delegationToken(t *testing.T) {
 	w := way{"SASL_SSL", passed, auth.ScramSHA256}
 	admin := kadm.NewClient(franzClient(t, s.access(w, "delegation-token")))

@@ -15,13 +15,13 @@ import (
 	"kproxy/internal/auth"
 )
 
-// wrongPasswordAtTheBroker passes, and so does what the broker says of it.
+// wrongPasswordAtTheBroker passes, and so does the broker's response to it.
 func (s *site) wrongPasswordAtTheBroker(t *testing.T) { s.wrongPassword(t, passed) }
 
-// wrongPasswordAtKproxy is told so, as by a broker.
+// wrongPasswordAtKproxy is reported, as by a broker.
 func (s *site) wrongPasswordAtKproxy(t *testing.T) { s.wrongPassword(t, atKproxy) }
 
-// wrongPassword has clients refused that know no password, or none at all.
+// wrongPassword checks that clients with a wrong password, or none, are refused.
 func (s *site) wrongPassword(t *testing.T, mode mode) {
 	t.Helper()
 	for _, w := range ways() {
@@ -34,7 +34,7 @@ func (s *site) wrongPassword(t *testing.T, mode mode) {
 				s.excuse(a.id)
 			}
 			a.password = "wrong"
-			// What a broker says of a token is not an error code (RFC 7628, 3.2.2).
+			// A broker's response to a token is not an error code (RFC 7628, 3.2.2).
 			err := franzClient(t, a).Ping(t.Context())
 			if !errors.Is(err, kerr.SaslAuthenticationFailed) && (w.mechanism != auth.OAuthBearer || err == nil || !strings.Contains(err.Error(), "oauth response")) {
 				t.Errorf("got %v", err)
@@ -49,8 +49,8 @@ func (s *site) wrongPassword(t *testing.T, mode mode) {
 	}
 }
 
-// refusedAtTheBroker has clients read why there is no broker for them: what kproxy
-// logs in with is wrong.
+// refusedAtTheBroker has clients read why there is no broker for them: kproxy's own login
+// is wrong.
 func (s *site) refusedAtTheBroker(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -70,7 +70,7 @@ func (s *site) refusedAtTheBroker(t *testing.T) {
 	t.Logf("Java reads %.300v", err)
 }
 
-// readOnly has a consumer served, and a producer told that it may not.
+// readOnly has a consumer served, and a producer refused.
 func (s *site) readOnly(t *testing.T) {
 	topic := s.topic(t)
 	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)

@@ -34,7 +34,7 @@ type trip struct {
 	got  []string
 	err  error
 
-	refusal, directly string // what a broken login is told, and is told without kproxy
+	refusal, directly string // the error of a broken login, and that without kproxy
 }
 
 // trips are those of each client by each way.
@@ -53,17 +53,18 @@ func (s *site) trip(w way, name string, client client, suffix string) *trip {
 	return &trip{way: w, by: name, client: client, access: s.access(w, topicName(fmt.Sprintf("%s-%s%s", w, name, suffix)))}
 }
 
-// refused says whether the login is one that neither Kafka 4 nor kproxy takes: Debian's
-// kcat has librdkafka 2.0.2, whose SCRAM is broken (librdkafka#4895, mended in 2.6.1).
+// refused reports whether the login is one that neither Kafka 4 nor kproxy accepts:
+// Debian's kcat has librdkafka 2.0.2, whose SCRAM is broken (librdkafka#4895, mended in
+// 2.6.1).
 func (r *trip) refused() bool {
 	return r.by == "kcat" && strings.HasPrefix(r.access.mechanism, "SCRAM-")
 }
 
-// loses says whether the client loses its connections when its login expires: librdkafka
-// 2.0.2 does not log in again.
+// loses reports whether the client loses its connections when its login expires:
+// librdkafka 2.0.2 does not log in again.
 func (r *trip) loses() bool { return r.by == "kcat" && r.mode == passed }
 
-// roundTrips has each client send records and read them, each way there is.
+// roundTrips makes each client send records and read them, in each way.
 func (s *site) roundTrips(t *testing.T) {
 	all := s.trips()
 	var running errgroup.Group
@@ -86,8 +87,8 @@ func (s *site) roundTrips(t *testing.T) {
 	}
 }
 
-// run makes the trip, and returns it. One that has outlived a login which its client does
-// not renew shows nothing, and is made again.
+// run makes the trip, and returns it. A trip that has outlived a login which its client
+// does not renew shows nothing, and is repeated.
 func (s *site) run(ctx context.Context, r *trip) *trip {
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
@@ -121,7 +122,7 @@ func (s *site) travel(ctx context.Context, r *trip) {
 	}
 }
 
-// runRefused has kcat try, and try without kproxy, if it is the broker that refuses it.
+// runRefused runs kcat, and also without kproxy if the broker refuses it.
 func (s *site) runRefused(ctx context.Context, r *trip) {
 	if r.mode == passed {
 		s.excuse(r.id)
@@ -134,7 +135,8 @@ func (s *site) runRefused(ctx context.Context, r *trip) {
 	r.directly, r.err = kcat{s}.refusal(ctx, direct)
 }
 
-// checkTrip fails the test if what was read is not what was sent, or came another way.
+// checkTrip fails the test if the records read differ from those sent, or came another
+// way.
 func (s *site) checkTrip(t *testing.T, r *trip) {
 	t.Helper()
 	t.Logf("in %v", r.took.Round(time.Millisecond))
@@ -149,7 +151,7 @@ func (s *site) checkTrip(t *testing.T, r *trip) {
 	s.checkDoor(t, r)
 }
 
-// unread says whether the records are not in the topic, each once, or were not read.
+// unread reports whether a record is not in the topic exactly once, or was not read.
 func (s *site) unread(t *testing.T, r *trip, want []string) (problems []string) {
 	t.Helper()
 	slices.Sort(r.got)
@@ -162,8 +164,8 @@ func (s *site) unread(t *testing.T, r *trip, want []string) (problems []string) 
 	return problems
 }
 
-// checkDoor fails the test if kproxy did not see the client at the door of its way, as who
-// it should be.
+// checkDoor fails the test if kproxy did not see the client at the right listener, as the
+// right user.
 func (s *site) checkDoor(t *testing.T, r *trip) {
 	t.Helper()
 	var sessions []entry
@@ -192,16 +194,16 @@ func (s *site) checkDoor(t *testing.T, r *trip) {
 	}
 }
 
-// checkRefused fails the test if kcat was let in, or is refused in another way than
+// checkRefused fails the test if kcat was admitted, or is refused in another way than
 // without kproxy.
 func checkRefused(t *testing.T, r *trip) {
 	t.Helper()
 	want := "Authentication failed during authentication due to invalid credentials with SASL mechanism " + r.access.mechanism
 	if r.err != nil || r.refusal != want {
-		t.Errorf("kcat is told %q, want %q: %v", r.refusal, want, r.err)
+		t.Errorf("kcat gets %q, want %q: %v", r.refusal, want, r.err)
 	}
 	if r.mode == passed && r.directly != r.refusal {
-		t.Errorf("without kproxy kcat is told %q, with it %q", r.directly, r.refusal)
+		t.Errorf("without kproxy kcat gets %q, with it %q", r.directly, r.refusal)
 	}
 }
 

@@ -21,7 +21,7 @@ type saramas struct{}
 func (saramas) config(a *access) *sarama.Config {
 	c := sarama.NewConfig()
 	c.ClientID = a.id
-	c.Version = sarama.MaxVersion // lowered to what kproxy answers to ApiVersions
+	c.Version = sarama.MaxVersion // lowered to the versions in kproxy's ApiVersions response
 	c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, a
 	c.Net.TLS.Enable = a.inTLS()
 	c.Net.TLS.Config = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: a.pool} // it adds the name, and verifies it
@@ -45,7 +45,7 @@ func (a *access) Token() (*sarama.AccessToken, error) {
 	return &sarama.AccessToken{Token: token(a.user, a.life())}, nil
 }
 
-// saramaSCRAM is what sarama leaves to its users.
+// saramaSCRAM is the SCRAM client, which sarama leaves to its users.
 type saramaSCRAM struct {
 	mechanism string
 	*scram.ClientConversation
@@ -79,7 +79,7 @@ func (c saramas) produce(ctx context.Context, a *access, topic string, values <-
 	}
 	defer producer.Close()
 	var next *sarama.ProducerMessage
-	for owed := 0; values != nil || next != nil || owed > 0; { // closing refuses what has no answer yet
+	for owed := 0; values != nil || next != nil || owed > 0; { // closing refuses requests that have no response yet
 		in, out := values, producer.Input()
 		if next == nil {
 			out = nil
@@ -152,7 +152,7 @@ func (c saramas) consume(ctx context.Context, a *access, topic string, n int) (g
 	return got, <-ended
 }
 
-// saramaMember hands on what a member of a group reads.
+// saramaMember hands on the records that a member of a group reads.
 type saramaMember chan string
 
 // Setup is called when the member has joined.

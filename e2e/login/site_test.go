@@ -30,8 +30,8 @@ type site struct {
 	kcat   string
 	kproxy *lab.Process
 
-	// Where the broker is, and where it says that it is, by the security of its
-	// listeners. The latter resolves nowhere: what is told of it is of no use to a client.
+	// The broker's real and advertised addresses, by the security of its listeners. The
+	// advertised one resolves nowhere, so that it is of no use to a client.
 	broker, advertised map[string]string
 
 	listeners map[string]string // of kproxy: cluster/listener -> address
@@ -59,7 +59,7 @@ func newPKI(t *testing.T, dir string) pki {
 	authority := certlab.NewAuthority(t, "login")
 	p.ca, p.pool = p.folder.Write(t, "ca.pem", authority.PEM), authority.Pool()
 	p.cert, p.key = p.folder.Pair(t, "kproxy", authority.Issue(t, nil, "127.0.0.1"))
-	// The address is for the client that shall be refused without kproxy, too.
+	// The address is for the client that must be refused without kproxy, too.
 	broker := authority.Issue(t, nil, brokerName, "127.0.0.1")
 	p.broker = p.folder.Write(t, "broker.pem", slices.Concat(broker.KeyPEM, broker.CertPEM))
 	return p
@@ -110,7 +110,7 @@ func (s *site) findTools(t *testing.T) {
 }
 
 // warmUp waits until kproxy serves, and the broker coordinates producers and, whatever
-// they are called, groups: clients of the tests try nothing again.
+// they are called, groups: the tests' clients do not retry.
 func (s *site) warmUp(t *testing.T) {
 	t.Helper()
 	a := s.access(way{"SASL_PLAINTEXT", byKproxy, auth.Plain}, "warm-up")

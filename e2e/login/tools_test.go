@@ -51,14 +51,14 @@ func (k kcat) consume(ctx context.Context, a *access, topic string, n int) ([]st
 	return strings.Fields(out), err
 }
 
-// list is what kcat says of a cluster, and complains of.
+// list is kcat's list of a cluster, and its errors.
 func (k kcat) list(ctx context.Context, a *access) (string, error) {
 	return run(lab.Command(ctx, k.kcat, k.settings(a, "-L", "-m", "4")...), nil)
 }
 
 var refusalText = regexp.MustCompile(`SASL authentication error: (.*) \(after`)
 
-// refusal is what kcat is told when it logs in, as soon as it is told.
+// refusal is the error that kcat gets when it logs in, as soon as it comes.
 func (k kcat) refusal(ctx context.Context, a *access) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -113,7 +113,7 @@ func (j java) tool(ctx context.Context, class string, a *access, properties []st
 }
 
 func (j java) produce(ctx context.Context, a *access, topic string, values <-chan string) error {
-	// The console's own patience is 1.5 s, after which it closes the connection.
+	// The console's own limit is 1.5 s, after which it closes the connection.
 	once := []string{"retries=0", "enable.idempotence=false", "acks=all", "linger.ms=5", "request.timeout.ms=30000"}
 	_, err := run(j.tool(ctx, "org.apache.kafka.tools.ConsoleProducer", a, once, "--topic", topic), values)
 	return err
@@ -125,8 +125,7 @@ func (j java) consume(ctx context.Context, a *access, topic string, n int) ([]st
 	return strings.Fields(out), err
 }
 
-// run runs a tool to its end, with lines for its input. What it complains of is in the
-// error.
+// run runs a tool to its end, with lines for its input. Its error output is in the error.
 func run(cmd *exec.Cmd, lines <-chan string) (stdout string, err error) {
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints

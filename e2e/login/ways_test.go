@@ -24,8 +24,8 @@ const (
 	atKproxy mode = "atKproxy" // the client at kproxy, which logs in at the broker if that wants it
 )
 
-// mechanisms are those that Kafka serves without anybody's help, and what they are called
-// in kproxy's configuration.
+// mechanisms are those that Kafka serves without another service, and their names in
+// kproxy's configuration.
 var mechanisms = map[string]string{
 	auth.Plain: "plain", auth.ScramSHA256: "scram256", auth.ScramSHA512: "scram512", auth.OAuthBearer: "oauth",
 }
@@ -34,7 +34,7 @@ var mechanisms = map[string]string{
 type way struct {
 	security  string // of the broker's listener; where it is in TLS, kproxy's is too
 	mode      mode
-	mechanism string // of the login; "" where nobody logs in
+	mechanism string // of the login; "" without a login
 }
 
 // ways are all that there are.
@@ -58,7 +58,7 @@ func (w way) String() string {
 	return strings.Trim(fmt.Sprintf("%s-%s-%s", w.security, w.mode, w.mechanism), "-")
 }
 
-// door is the listener of kproxy's by which the way leads, by its cluster's name and its own.
+// door is kproxy's listener of the way, by its cluster's name and its own.
 func (w way) door() (cluster, listener string) {
 	switch {
 	case w.mode == atKproxy && w.security == "SSL":
@@ -82,7 +82,7 @@ func clusterName(security, mechanism string) string {
 	return name + "-" + mechanisms[mechanism]
 }
 
-// access is what a client has to know.
+// access has the settings of a client.
 type access struct {
 	id       string // client.id, by which kproxy's log knows it
 	address  string
@@ -93,12 +93,12 @@ type access struct {
 	ca   string         // file, where protocol is TLS
 	pool *x509.CertPool // the same
 
-	// stray is an address that the client was about to dial and that is none of the
+	// stray is an address that the client was about to dial and that is not the
 	// listener's.
 	stray atomic.Pointer[string]
 }
 
-// access is what a client has to know to come a way.
+// access returns the settings of a client for a way.
 func (s *site) access(w way, id string) *access {
 	a := &access{id: id, address: s.address(w.door()), protocol: "PLAINTEXT", ca: s.pki.ca, pool: s.pki.pool}
 	sasl := ""
@@ -122,7 +122,7 @@ func (w way) inTLS() bool { return strings.HasSuffix(w.security, "SSL") }
 
 func (a *access) inTLS() bool { return strings.HasSuffix(a.protocol, "SSL") }
 
-// dial refuses each address that is none of the listener's.
+// dial refuses each address that is not the listener's.
 func (a *access) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if !a.leadsTo(address) {
 		a.stray.Store(&address)
@@ -154,7 +154,7 @@ func split(address string) (host string, port int) {
 	return host, port
 }
 
-// checkStray fails the test if the client was told an address that is not kproxy's.
+// checkStray fails the test if the client got an address that is not kproxy's.
 func (a *access) checkStray(t *testing.T) {
 	t.Helper()
 	if stray := a.stray.Load(); stray != nil {

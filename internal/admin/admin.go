@@ -1,19 +1,18 @@
-// Package admin serves what operators and orchestrators ask a kproxy, over
-// HTTP:
+// Package admin is kproxy's HTTP server for operators and orchestrators:
 //
 //	/metrics       for Prometheus
 //	/livez         200 while the process serves
 //	/readyz        200 while clients should be sent here, otherwise 503; JSON says why
 //	/debug/pprof/  profiles, where [Config] asks for them
 //
-// The type to know is [Server]. Without a token it wants no login: bind it where
-// only those reach it who may read broker addresses and counts. With one, statuses are
-// for all, as probes of an orchestrator want them, and what they say for those who send it.
-// Everything but /livez, /readyz and /metrics is served under known host names alone
+// The type to know is [Server]. Without a token it wants no login: bind it to a network
+// whose clients may all read broker addresses and counts. With a token, statuses are for
+// all, as probes of an orchestrator need them, and their bodies are for clients that send
+// it. Everything but /livez, /readyz and /metrics is served under known host names alone
 // (hosts.go). The number of connections is limited (connections.go).
 //
-// What it does not do: it changes nothing. Whether kproxy is ready follows from
-// what package proxy knows (proxy.Health) and from the rule in readiness.go.
+// The server changes nothing. Readiness follows from the state of package proxy
+// (proxy.Health) and from the rule in readiness.go.
 package admin
 
 import (
@@ -33,14 +32,14 @@ import (
 	"kproxy/internal/tlsconf"
 )
 
-// Limits of the server, against clients that are slow or gone. An answer may
+// Limits of the server, against clients that are slow or gone. A response may
 // wait for a cluster's (see Readiness), 10 seconds at most.
 const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 10 * time.Second
 	answerTimeout  = 30 * time.Second
 	// Most scrapes come every 5, 10 or 15 seconds. This is more than 10, and not a
-	// multiple of 5, so that a connection does not end the moment that it is used.
+	// multiple of 5, so that a connection does not end at the moment of its use.
 	idleTimeout    = 12 * time.Second
 	maxHeaderBytes = 16 << 10
 )
@@ -55,7 +54,7 @@ type Server struct {
 	stopWatching context.CancelFunc
 }
 
-// Listen binds, and serves until Close. secure is what c.Load returned.
+// Listen binds, and serves until Close. secure is the result of c.Load.
 func Listen(ctx context.Context, c *Config, secure *tlsconf.Server, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
 	socket, err := new(net.ListenConfig).Listen(ctx, hostport.Network(c.Bind), c.Bind)
 	if err != nil {
@@ -119,15 +118,15 @@ func profiles() http.Handler {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 
-// ReadFiles reads certificate and key now, and uses them for new connections if they
-// are good. The log says so, or why not.
+// ReadFiles reads certificate and key now, and uses them for new connections if they are
+// valid. It logs the result.
 func (s *Server) ReadFiles() {
 	if s.secure != nil {
 		_ = s.secure.Reload() // the log has the error
 	}
 }
 
-// Close stops accepting, and waits for the answers that are being written until
+// Close stops accepting, and waits for the responses that are being written until
 // ctx ends; then it cuts them.
 func (s *Server) Close(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
@@ -137,9 +136,9 @@ func (s *Server) Close(ctx context.Context) {
 	s.serving.Wait()
 }
 
-// live says that the process serves. It depends on nothing: who is not live is
-// killed, which no fault elsewhere may lead to.
+// live says that the process serves. It depends on nothing else: an orchestrator kills a
+// process that is not live, and a fault elsewhere must not cause that.
 func live(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("ok\n")) // a client that is gone wants no answer
+	_, _ = w.Write([]byte("ok\n")) // a client that is gone wants no response
 }

@@ -18,7 +18,7 @@ import (
 	"kproxy/proxy"
 )
 
-// fake is a proxy that is as a test says, and keeps who was probed.
+// fake is a proxy with a test's health, which notes the probed clusters.
 type fake struct {
 	health proxy.Health
 	probed chan string
@@ -89,7 +89,7 @@ func TestReadyz(t *testing.T) {
 			status: 503, reasons: []string{"cluster b does not answer"}, probed: []string{"b"},
 		},
 		{
-			name: "nobody by name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, query: "?cluster=",
+			name: "an empty name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, query: "?cluster=",
 			status: 404, reasons: []string{`there is no cluster ""; there is a, b`},
 		},
 	}
@@ -124,7 +124,7 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
-// What /readyz says is read by people and scripts: it stays as it is.
+// People and scripts read the body of /readyz: it must not change.
 func TestReadyzBody(t *testing.T) {
 	f := &fake{health: proxy.Health{Bound: true, Stopping: true, Clusters: []proxy.ClusterHealth{lost("a"), silent("b")}}}
 	const want = `{
@@ -152,7 +152,7 @@ func TestReadyzBody(t *testing.T) {
 	}
 }
 
-// Brokers have a say in errors: they are one line, and bounded.
+// Errors quote brokers: they are one line, and bounded.
 func TestReadyzBoundsErrors(t *testing.T) {
 	c := lost("a")
 	c.LastError = errors.Join(errors.New("dial b0: down"), errors.New("dial \x1b[2J"+strings.Repeat("x", 32<<10)))
@@ -163,8 +163,8 @@ func TestReadyzBoundsErrors(t *testing.T) {
 	}
 }
 
-// A node whose endpoint replicas may not agree on is named, and takes nothing of
-// being ready.
+// A node whose endpoint replicas may not agree on is named, and does not affect
+// readiness.
 func TestReadyzWarnsOfOverflow(t *testing.T) {
 	c := up("a")
 	c.Overflowed = []proxy.Overflow{{Listener: "fred", Nodes: []int32{100, 1001}}, {Listener: "bob", Nodes: []int32{1001}}}
@@ -199,7 +199,7 @@ func TestReadyzWarnsOfOverflow(t *testing.T) {
 	}
 }
 
-// A broker that is too new for this build takes an API from its clients, and says so.
+// If a broker is too new for this build, clients lose an API, and the body names it.
 func TestReadyzWarnsOfHiddenAPIs(t *testing.T) {
 	c := up("a")
 	c.Hidden = []string{"Fetch"}
@@ -240,7 +240,7 @@ func TestIPv4Wildcard(t *testing.T) {
 	}
 }
 
-// Close waits for an answer that is being written, and no longer than it may.
+// Close waits for a response that is being written, until its context ends.
 func TestClose(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -267,7 +267,7 @@ func TestClose(t *testing.T) {
 	defer cancel()
 	s.Close(ctx)
 	if err := <-done; err == nil {
-		t.Error("the answer was not cut")
+		t.Error("the response was not cut")
 	}
 	close(release)
 }

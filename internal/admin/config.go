@@ -16,23 +16,23 @@ import (
 	"kproxy/proxy/config"
 )
 
-// key is the part of the configuration that a [Config] is.
+// key is the configuration key of a [Config].
 const key = "admin"
 
-// Config says where the admin server listens, and who may use it.
+// Config has the address of the admin server, and its access rules.
 type Config struct {
 	Bind string // host:port
-	// TokenFile is a file with the token that those have to send (Authorization:
-	// Bearer) who want more than a status; it is read at each request, so that it can
-	// be replaced. "": every client may have everything.
+	// TokenFile is a file with the token (Authorization: Bearer) that clients must send
+	// to get more than a status. It is read at each request, so that it can be replaced.
+	// "": every client gets everything.
 	TokenFile string
-	// Hosts are names under which the server may be asked for everything, beside IP
-	// addresses, localhost and the host of Bind.
+	// Hosts are names under which the server serves everything, beside IP addresses,
+	// localhost and the host of Bind.
 	Hosts     []string
 	Cert, Key string // files (PEM) for HTTPS; both or none
 	Pprof     bool   // serve the profiles of package net/http/pprof
-	// WatchInterval is how often Cert and Key are looked at, to be read again when
-	// they have changed; less than 0: never.
+	// WatchInterval is how often Cert and Key are checked, and read again if they have
+	// changed; less than 0: never.
 	WatchInterval time.Duration
 }
 
@@ -71,15 +71,15 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// isExposed reports whether other machines reach the server. No machine reaches
-// a bind that is no address.
+// isExposed reports whether other machines reach the server. An invalid bind is not
+// exposed.
 func (c *Config) isExposed() bool {
 	host, _, err := net.SplitHostPort(c.Bind)
 	return err == nil && !hostport.IsLoopback(host)
 }
 
-// Load reads the files, all of which must be good; nil where there is no TLS. log hears
-// what happens to them later. The error joins a [*config.Error] for each file.
+// Load reads the files, all of which must be valid; nil where there is no TLS. Their
+// later events go to log. The error joins a [*config.Error] for each file.
 func (c *Config) Load(log *slog.Logger) (*tlsconf.Server, error) {
 	errs := []error{c.checkToken()}
 	var server *tlsconf.Server

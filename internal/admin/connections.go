@@ -19,22 +19,21 @@ import (
 // orchestrator's probes and a few people need fewer.
 const maxConnections = 32
 
-// connections holds the server's connections to maxConnections. The newest
-// connection always gets in, because it may be a health check: an older one is
-// closed for it.
+// connections holds the server's connections to maxConnections. The newest connection is
+// always admitted, because it may be a health check: an older one is closed for it.
 type connections struct {
 	log *slog.Logger
 
 	mu   sync.Mutex // guards the following
 	open map[net.Conn]*connection
 	turn uint64    // counts the changes of states
-	said time.Time // when the log was last told
+	said time.Time // the time of the last log line
 }
 
-// connection is what is known of one connection.
+// connection is the state of one connection.
 type connection struct {
 	source string // the client's IP address
-	active bool   // a whole request is there, and its response is not
+	active bool   // a request is complete, and its response is not
 	turn   uint64 // when that last changed
 }
 
@@ -93,9 +92,9 @@ func (c *connections) enter(conn net.Conn) {
 	}
 }
 
-// surplus returns the connection to close: one without a request before one with,
-// of the source with the most connections, and of those the one that is so for the
-// longest time. One source cannot have those of others closed so. The caller holds
+// surplus returns the connection to close: preferably one without a request, of the
+// source with the most connections, and of those the one in that state for the longest
+// time. So one source cannot cause the close of another's connections. The caller holds
 // mu, and there is a connection.
 func (c *connections) surplus() net.Conn {
 	perSource := map[string]int{}

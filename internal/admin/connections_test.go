@@ -97,8 +97,7 @@ func TestIdleConnectionsAreLimited(t *testing.T) {
 	}
 }
 
-// Half headers, and connections that send nothing, do not last until a time-out
-// either.
+// Connections with half a header, and silent ones, are closed before their time-out, too.
 func TestHalfRequestsAreLimited(t *testing.T) {
 	for _, half := range []string{"", "GET /livez HTTP/1.1\r\nHost:"} {
 		s := listen(t, nil)
@@ -114,7 +113,7 @@ func TestHalfRequestsAreLimited(t *testing.T) {
 	}
 }
 
-// Of requests in hand, too, there are not more: the newest is a health check, maybe.
+// The limit also holds for connections with a request: the newest may be a health check.
 func TestActiveConnectionsAreLimited(t *testing.T) {
 	entered := make(chan struct{}, 2*mostConnections)
 	release := make(chan struct{})
@@ -144,7 +143,7 @@ func TestActiveConnectionsAreLimited(t *testing.T) {
 	}
 }
 
-// One address with many connections does not have those of another closed.
+// Many connections from one address do not cause the close of another's.
 func TestAnotherAddressKeepsItsConnection(t *testing.T) {
 	s := listenWith(t, &admin.Config{Bind: "0.0.0.0:0"}, nil, discard)
 	_, port, err := net.SplitHostPort(s.Addr().String())
@@ -169,7 +168,7 @@ func TestAnotherAddressKeepsItsConnection(t *testing.T) {
 	keepAlive(t, other)
 }
 
-// A TLS client that does not read holds nothing up.
+// A TLS client that does not read blocks nothing.
 func TestIdleConnectionsAreLimitedOverTLS(t *testing.T) {
 	files := certlab.NewFolder(t)
 	ca := certlab.NewAuthority(t, "admin")

@@ -18,12 +18,12 @@ import (
 const (
 	// minToken is the least number of characters of a token. A good one has more.
 	minToken = 16
-	// sayAgain is how often the log hears of the same bad token file, which anybody
-	// can have read.
+	// sayAgain is how often the same bad token file is logged: any client can cause a
+	// read.
 	sayAgain = time.Minute
 )
 
-// readToken reads a token, without what an editor leaves around it. One that no header
+// readToken reads a token, without a byte order mark and line end. One that no header
 // can carry, or that can be guessed, is an error.
 func readToken(ctx context.Context, file string) (string, error) {
 	text, err := auth.Secret{File: file}.Read(ctx)
@@ -35,23 +35,22 @@ func readToken(ctx context.Context, file string) (string, error) {
 		return "", fmt.Errorf("%s holds a token of %d characters, and %d are the least", file, len(token), minToken)
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s holds more than one word, or what is not ASCII", file)
+		return "", fmt.Errorf("%s holds more than one word, or characters that are not ASCII", file)
 	}
 	return token, nil
 }
 
-// guard lets those through who send the token (RFC 6750). Without a file it lets all
-// through.
+// guard admits requests with the token (RFC 6750). Without a file it admits all.
 type guard struct {
 	file string
 	log  *slog.Logger
 
 	mu   sync.Mutex // guards the following
-	said string     // why the file is no good, as the log has it
+	said string     // why the file is invalid, as logged
 	when time.Time
 }
 
-// admits reports whether a request may have everything.
+// admits reports whether a request gets everything.
 func (g *guard) admits(r *http.Request) bool {
 	if g.file == "" {
 		return true
@@ -80,7 +79,7 @@ func (g *guard) complain(err error) {
 		slog.String(logkey.Fix, "correct the file of "+key+".token_file; it is read at each request"))
 }
 
-// only answers 401 to those who do not send the token.
+// only responds 401 to clients that do not send the token.
 func (g *guard) only(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.admits(r) {

@@ -25,7 +25,7 @@ import (
 const token = "0123456789abcdef0123456789abcdef"
 
 // secured is a server with a token and profiles, in front of an orders cluster that has
-// answered, and is lost.
+// responded, and is lost.
 func secured(t *testing.T) (s *admin.Server, file string, log *journal) {
 	t.Helper()
 	file, log = certlab.NewFolder(t).Write(t, "token", []byte(token+"\n")), &journal{}
@@ -47,8 +47,8 @@ func (j *journal) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// once fails the test unless one line has been written since it was last called, with
-// all of these in it.
+// once fails the test unless one line with all of these has been written since the last
+// call.
 func (j *journal) once(t *testing.T, words ...string) {
 	t.Helper()
 	j.mu.Lock()
@@ -81,7 +81,7 @@ func ask(t *testing.T, client *http.Client, url, authorization string) (status i
 	return resp.StatusCode, resp.Header, string(b)
 }
 
-// Who does not send the token learns statuses, and nothing else.
+// A client without the token gets statuses, and nothing else.
 func TestToken(t *testing.T) {
 	s, _, _ := secured(t)
 	paths := map[string]struct{ with, without int }{
@@ -123,7 +123,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// /readyz without the token is a status and the word for it.
+// /readyz without the token returns a status and the word for it.
 func TestReadyzIsBrief(t *testing.T) {
 	s, _, _ := secured(t)
 	url := "http://" + s.Addr().String() + "/readyz"
@@ -160,8 +160,8 @@ func TestTokenInPlainText(t *testing.T) {
 	}
 }
 
-// A token that is replaced counts from the next request on. One that is gone, or has
-// become too short, lets nobody in.
+// A token that is replaced counts from the next request on. If it is removed, or becomes
+// too short, no client is admitted.
 func TestTokenIsReplaced(t *testing.T) {
 	s, file, log := secured(t)
 	url := "http://" + s.Addr().String() + "/metrics"
@@ -217,7 +217,7 @@ func TestPprof(t *testing.T) {
 	}
 }
 
-// HTTPS shows the certificate that the file holds, also after that has changed.
+// HTTPS uses the certificate in the file, also after a change.
 func TestHTTPS(t *testing.T) {
 	ca := certlab.NewAuthority(t, "ca")
 	files := certlab.NewFolder(t)
@@ -253,7 +253,7 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
-// Files that are no good are named by their key when the server starts.
+// Invalid files are named by their key when the server starts.
 func TestBadFiles(t *testing.T) {
 	files := certlab.NewFolder(t)
 	short, none := files.Write(t, "short", []byte("12345")), files.Write(t, "none", nil)
@@ -264,7 +264,7 @@ func TestBadFiles(t *testing.T) {
 	}{
 		{admin.Config{TokenFile: "missing-file"}, "admin.token_file: open missing-file: no such file"},
 		{admin.Config{TokenFile: short}, "admin.token_file: " + short + " holds a token of 5 characters, and 16 are the least; name a file"},
-		{admin.Config{TokenFile: words}, "admin.token_file: " + words + " holds more than one word, or what is not ASCII; name a file"},
+		{admin.Config{TokenFile: words}, "admin.token_file: " + words + " holds more than one word, or characters that are not ASCII; name a file"},
 		{admin.Config{TokenFile: none}, "admin.token_file: "},
 		{admin.Config{Cert: "missing-cert", Key: "missing-key"}, "admin.tls.cert: open missing-cert: "},
 	} {

@@ -11,9 +11,9 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// hosts are the names under which the server may be asked. A browser sends the
-// name that its page was loaded from. A page of an attacker's whose name is made to
-// resolve to kproxy's address (DNS rebinding) could otherwise read every response.
+// hosts are the names under which the server serves everything. A browser sends the name
+// that its page was loaded from. Otherwise an attacker's page, whose name is made to
+// resolve to kproxy's address (DNS rebinding), could read every response.
 type hosts []string // in canonical form
 
 // newHosts returns the names of c, and the host that it binds.
@@ -28,9 +28,9 @@ func newHosts(c *Config) hosts {
 	return h
 }
 
-// know reports whether a request's Host is an IP address, localhost, or one of h. No
-// name that an attacker chooses is: a name that resolves to an address is not that
-// address.
+// know reports whether a request's Host is an IP address, localhost, or one of h. A name
+// that an attacker chooses is none of these: a name that resolves to an address is not
+// that address.
 func (h hosts) know(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -43,11 +43,11 @@ func (h hosts) know(host string) bool {
 	return err == nil || name == "localhost" || slices.Contains(h, name)
 }
 
-// openPaths are served under every name: Prometheus and probes of an orchestrator ask
-// by DNS names of services, and these paths change nothing.
+// openPaths are served under every name: Prometheus and probes of an orchestrator use DNS
+// names of services, and these paths change nothing.
 var openPaths = []string{"/livez", "/readyz", "/metrics"}
 
-// only refuses requests for another host, but for openPaths.
+// only refuses requests for another host, except for openPaths.
 func (h hosts) only(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead

@@ -29,7 +29,7 @@ func askAs(t *testing.T, s *admin.Server, method, path, host string) int {
 	return resp.StatusCode
 }
 
-// A page whose name leads to kproxy's address reads nothing that is not for all.
+// A page whose name resolves to kproxy's address reads only the open paths.
 func TestUnknownHostIsRefused(t *testing.T) {
 	f := &fake{health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("orders")}}}
 	s := listenAs(t, admin.Config{Pprof: true, Hosts: []string{"KProxy.example.com."}}, &admin.Readiness{Proxy: f})

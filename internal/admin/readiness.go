@@ -14,48 +14,48 @@ import (
 	"kproxy/proxy"
 )
 
-// Readiness answers /readyz. kproxy is ready when
+// Readiness serves /readyz. kproxy is ready when
 //
 //   - every listener is bound,
 //   - it is not stopping, and
-//   - at least one cluster has answered since the start.
+//   - at least one cluster has responded since the start.
 //
-// Later losses change what the answer says, not its status: Kafka being down
-// must not take the proxies down with it, where clients would lose the addresses
-// that they know. Strict readiness, by All or by ?cluster=NAME, is for those who
-// want to know exactly that: every cluster, or that one, has to answer now.
+// Later losses change the body of the response, not its status: if Kafka is down, the
+// proxies must stay up, because clients would lose the addresses that they know. With
+// strict readiness, by All or by ?cluster=NAME, every cluster, or that one, has to
+// respond now.
 type Readiness struct {
 	Proxy interface {
 		Health() proxy.Health
 		Probe(ctx context.Context, cluster string)
 	}
-	All bool // every cluster must answer now; otherwise one must have answered once
+	All bool // every cluster must respond now; otherwise one must have responded once
 }
 
 // answer is the body of /readyz.
 type answer struct {
 	Ready    bool               `json:"ready"`
 	Reasons  []string           `json:"reasons"`            // why not; empty if ready
-	Warnings []string           `json:"warnings,omitempty"` // what does not make it unready
+	Warnings []string           `json:"warnings,omitempty"` // findings that do not make it unready
 	Clusters map[string]cluster `json:"clusters"`
 }
 
-// cluster is what is known of a cluster.
+// cluster is the state of a cluster.
 type cluster struct {
-	Up         bool       `json:"up"` // the last sign of it was an answer
+	Up         bool       `json:"up"` // the last contact was a response
 	Brokers    int        `json:"brokers"`
 	LastAnswer *time.Time `json:"last_answer,omitempty"`
 	LastError  string     `json:"last_error,omitempty"`
 	LastFailed *time.Time `json:"last_failed,omitempty"`
 
-	// Overflowed is the nodes that took a free slot, by listener.
+	// Overflowed are the nodes that took a free slot, by listener.
 	Overflowed map[string][]int32 `json:"overflowed,omitempty"`
-	// HiddenAPIs is what clients no longer see of the cluster: see proxy.ClusterHealth.
+	// HiddenAPIs are the APIs of the cluster that clients no longer see: see
+	// proxy.ClusterHealth.
 	HiddenAPIs []string `json:"hidden_apis,omitempty"`
 }
 
-// ServeHTTP answers 200 or 503 as the rule says, or 404 for a cluster that there
-// is not.
+// ServeHTTP responds 200 or 503 as the rule says, or 404 for an unknown cluster.
 func (r *Readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	status, a := r.answer(req)
 	write(w, status, a)
@@ -79,8 +79,8 @@ func (r *Readiness) answer(req *http.Request) (status int, a answer) {
 	return http.StatusOK, a
 }
 
-// briefly is a Readiness of which those who do not send the token get the status, and
-// not what it says of clusters and their brokers; nor may they ask for one.
+// briefly is a Readiness for clients without the token. They get the status, and nothing
+// about clusters and their brokers; they may not ask for one cluster either.
 type briefly struct {
 	*Readiness
 	guard *guard
@@ -100,7 +100,7 @@ func (b *briefly) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// asked returns the clusters that must answer now; none: the rule is not strict.
+// asked returns the clusters that must respond now; none: the rule is not strict.
 func (r *Readiness) asked(req *http.Request) ([]string, error) {
 	var all []string
 	for _, c := range r.Proxy.Health().Clusters {
@@ -119,8 +119,8 @@ func (r *Readiness) asked(req *http.Request) ([]string, error) {
 	}
 }
 
-// probe asks the clusters, all at a time. The proxy sees to it that none is
-// asked too often.
+// probe probes the clusters, all at a time. The proxy limits how often a cluster is
+// probed.
 func (r *Readiness) probe(ctx context.Context, names []string) {
 	var asking sync.WaitGroup
 	for _, name := range names {
@@ -152,8 +152,8 @@ func reasons(h proxy.Health, strict []string) []string {
 	return all
 }
 
-// warnings tells what replicas of this proxy do not agree on by themselves, and
-// what it is too old for.
+// warnings lists the slots that replicas of this proxy may not agree on, and the APIs
+// that it is too old for.
 func warnings(h proxy.Health) []string {
 	var all []string
 	for _, c := range h.Clusters {
@@ -176,7 +176,7 @@ func join(nodes []int32) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(nodes), " ", ", "), "[]")
 }
 
-// maxLastError is the most characters of an error, in which brokers have a say: a few
+// maxLastError is the most characters of an error, which may quote brokers: a few
 // brokers' errors.
 const maxLastError = 1000
 
@@ -209,5 +209,5 @@ func write(w http.ResponseWriter, status int, a any) {
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(a) // a client that is gone wants no answer
+	_ = encoder.Encode(a) // a client that is gone wants no response
 }

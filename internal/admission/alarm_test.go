@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A log that blocks stops neither the connection that a line is about nor any other one.
+// A log that blocks stops no connection.
 func TestAlarmsDoNotWaitForTheLog(t *testing.T) {
 	reader, writer := io.Pipe() // a write waits for its reader
 	var a Gates

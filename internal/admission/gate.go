@@ -1,10 +1,10 @@
-// Package admission answers one question: may this connection come in? It counts the
+// Package admission decides whether a connection is admitted. It counts the
 // connections of all listeners against their limits, and knows from which networks clients
 // may come.
 //
-// The type to know is [Gate], one for each listener. [Gates] has what they share. A
-// [Refusal] says why a connection is refused. The package reads nothing from a connection
-// and closes none.
+// The type to know is [Gate], one for each listener. [Gates] has the state that they
+// share. A [Refusal] says why a connection is refused. The package reads nothing from a
+// connection and closes none.
 package admission
 
 import (
@@ -218,7 +218,7 @@ func (g *Gate) Join(source netip.Addr) (refused Refusal) {
 	return ""
 }
 
-// Part takes back what Join counted.
+// Part undoes the count of Join.
 func (g *Gate) Part(source netip.Addr) {
 	g.of.mu.Lock()
 	defer g.of.mu.Unlock()
@@ -226,7 +226,7 @@ func (g *Gate) Part(source netip.Addr) {
 	g.leaveSource(source)
 }
 
-// Leave takes back what Enter counted.
+// Leave undoes the count of Enter.
 func (g *Gate) Leave(source netip.Addr) {
 	g.of.mu.Lock()
 	defer g.of.mu.Unlock()

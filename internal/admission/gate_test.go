@@ -34,7 +34,7 @@ func newDoorway(total int, limits Limits) *doorway {
 	return d
 }
 
-// said returns what the log has said since the last time.
+// said returns the log's lines since the last call.
 func (d *doorway) said() []string {
 	d.of.Lines.Wait()
 	defer d.log.Reset()
@@ -64,7 +64,7 @@ func TestGate(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoorway(c.total, c.limits)
-				for range 2 { // what has left makes room
+				for range 2 { // a connection that has left makes room
 					for i := range 10 {
 						want := Refusal("")
 						if i >= c.admits {

@@ -20,53 +20,51 @@ import (
 	"kproxy/internal/files"
 )
 
-// AWS says which of the credentials of this machine, as AWS's own tools find
-// them, kproxy signs with. The zero value is the first that are found.
+// AWS selects the credentials with which kproxy signs, among those that AWS's own tools
+// find on this machine. The zero value selects the first ones found.
 type AWS struct {
-	Region  string // where AWS itself is asked; "": what the environment and the profile say
+	Region  string // AWS's endpoint; "": as the environment and the profile say
 	Profile string // a profile of the shared configuration; "": the default
 	RoleARN string // a role to assume with the credentials found; "": none
 
-	// SessionName is that of assumed roles, web identity included; "": the one in the
-	// environment or the profile, or DefaultSessionName.
+	// SessionName is the session name of assumed roles, web identity included; "": the
+	// one in the environment or the profile, or DefaultSessionName.
 	SessionName string
 	ExternalID  string // which the role to assume asks for; "": none
 }
 
-// DefaultSessionName is the session name where nothing says another. It is part of
-// the principal, which a broker does not let a connection change when kproxy logs in
-// again on it: so it is always the same, where the SDK would make up a new one each
-// time.
+// DefaultSessionName is the session name where none is configured. It is part of the
+// principal, which must not change when kproxy logs in again on a connection. So it is
+// constant, while the SDK would make a new one each time.
 const DefaultSessionName = "kproxy"
 
 const (
 	// awsTimeout bounds how long it takes to find credentials.
 	awsTimeout = time.Minute
-	// roleDuration is asked for with an assumed role: what every role allows, also
-	// from another role (AWS: role chaining). A broker ends a session with its
+	// roleDuration is the requested duration of an assumed role. Every role allows it,
+	// also from another role (AWS: role chaining). A broker ends a session with its
 	// credentials.
 	roleDuration = time.Hour
-	// awsRest is the least that is left of credentials when they are renewed, unless
-	// that is more than half of their life. Machines' roles have new ones that long
-	// before the end.
+	// awsRest is the remaining lifetime at which credentials are renewed, at most half of
+	// their lifetime. Roles of machines have new ones that long before the end.
 	awsRest = 5 * time.Minute
-	// awsMargin is the least that is left of credentials when a login begins with
-	// them, unless that is more than a quarter of their life.
+	// awsMargin is the least remaining lifetime of credentials for a login, at most a
+	// quarter of their lifetime.
 	awsMargin = time.Minute
-	// awsSteady is how often credentials without an end are looked for again: a file or
-	// a command may have others by then.
+	// awsSteady is the interval at which credentials without an expiry are read again: a
+	// file or a command may have new ones.
 	awsSteady = 5 * time.Minute
 )
 
-// awsCredentials finds and keeps credentials, by the SDK's chain: environment,
-// profile, web identity, container, instance. The chain is put together anew for each
-// look, because what it keeps itself it keeps to the last second.
+// awsCredentials finds and keeps credentials, by the SDK's chain: environment, profile,
+// web identity, container, instance. The chain is built anew for each look, because its
+// own cache keeps credentials to their last second.
 type awsCredentials struct {
 	conf AWS
 	kept *keeper[awssdk.Credentials]
 
 	mu      sync.Mutex // guards the following
-	secrets []string   // that the last look has come across
+	secrets []string   // found by the last look
 }
 
 func newAWSCredentials(conf AWS) *awsCredentials {
@@ -77,8 +75,8 @@ func newAWSCredentials(conf AWS) *awsCredentials {
 
 func (a *awsCredentials) close() { a.kept.close() }
 
-// credentials returns those of one login. What is signed holds the name that the
-// broker goes by, and the region in it.
+// credentials returns those of one login. The signature covers the broker's own name and
+// the region in it.
 func (a *awsCredentials) credentials(ctx context.Context) (credentials, error) {
 	found, err := a.kept.get(ctx)
 	if err != nil {
@@ -166,13 +164,13 @@ func (a *awsCredentials) assume(conf awssdk.Config, arn string, options func(*st
 	return a.noting(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), arn, options, a.role))
 }
 
-// role completes what a profile says of a role to assume.
+// role completes a profile's settings of a role to assume.
 func (a *awsCredentials) role(o *stscreds.AssumeRoleOptions) {
 	o.RoleSessionName = cmp.Or(a.conf.SessionName, o.RoleSessionName, os.Getenv("AWS_ROLE_SESSION_NAME"), DefaultSessionName)
 	o.Duration = cmp.Or(o.Duration, roleDuration)
 }
 
-// noting is provider, asked once, with errors that do not repeat what it has found.
+// noting is provider, asked once, with errors that do not repeat its credentials.
 func (a *awsCredentials) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsProvider {
 	return awssdk.NewCredentialsCache(awssdk.CredentialsProviderFunc(func(ctx context.Context) (awssdk.Credentials, error) {
 		found, err := provider.Retrieve(ctx)
@@ -211,9 +209,9 @@ func (w webToken) GetIdentityToken() ([]byte, error) {
 	return []byte(token), nil
 }
 
-// explain returns an error of the SDK's for the log. Of what AWS says it keeps the
-// code and the message, and of a command the kind of its failure alone, because the
-// SDK repeats its output.
+// explain returns an error of the SDK for the log. It keeps the code and the message of
+// AWS's response. Of a command's failure it keeps the kind alone, because the SDK repeats
+// the command's output.
 func (a *awsCredentials) explain(err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -221,7 +219,7 @@ func (a *awsCredentials) explain(err error) error {
 		return processFailure(failed)
 	}
 	if said, ok := errors.AsType[smithy.APIError](err); ok {
-		return fmt.Errorf("get AWS credentials: AWS answers %s: %s", spoken(said.ErrorCode(), forms(a.secrets...)), spoken(said.ErrorMessage(), forms(a.secrets...)))
+		return fmt.Errorf("get AWS credentials: AWS responds %s: %s", spoken(said.ErrorCode(), forms(a.secrets...)), spoken(said.ErrorMessage(), forms(a.secrets...)))
 	}
 	return spokenError(fmt.Errorf("get AWS credentials: %w", err), forms(a.secrets...))
 }

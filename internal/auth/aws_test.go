@@ -17,7 +17,7 @@ import (
 	"kproxy/internal/auth"
 )
 
-// awsAlone has AWS's tools find nothing but what env says.
+// awsAlone hides every AWS setting except those in env.
 func awsAlone(t *testing.T, env map[string]string) {
 	t.Helper()
 	for _, name := range []string{
@@ -35,7 +35,7 @@ func awsAlone(t *testing.T, env map[string]string) {
 	}
 }
 
-// awsBroker takes every login, and keeps what the last one said.
+// awsBroker accepts every login, and keeps the last one's token.
 func awsBroker(last *map[string]string) *broker {
 	return &broker{versions: [2]int16{0, 2}, mechanism: auth.AWSMSKIAM, tokens: func(token []byte) ([]byte, error) {
 		*last = nil
@@ -133,7 +133,7 @@ func TestAWSSessionNames(t *testing.T) {
 	}
 }
 
-// Credentials that brokers refuse are looked for again.
+// Credentials that brokers refuse are read again.
 func TestAWSCredentialsThatAreRefused(t *testing.T) {
 	awsAlone(t, map[string]string{"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret"})
 	s := startSTS(t)
@@ -147,7 +147,8 @@ func TestAWSCredentialsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What AWS says, and what a broker says of a signature, is short and repeats nothing.
+// The texts of AWS, and of a broker about a signature, are shortened and repeat no
+// secret.
 func TestAWSErrorsRepeatNothing(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	put(t, token, "web-identity-token\n")
@@ -168,8 +169,8 @@ func TestAWSErrorsRepeatNothing(t *testing.T) {
 	refused(t, err, "no such signature: [secret] [secret]")
 }
 
-// Of a credential_process that fails the kind is told, and nothing that it writes,
-// be its profile the one in use or the source of a role.
+// The error of a credential_process has the kind of the failure and nothing of its
+// output, whether its profile is in use or the source of a role.
 func TestAWSProcess(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the commands are a Unix shell's")
@@ -204,7 +205,7 @@ func TestAWSProcess(t *testing.T) {
 	}
 }
 
-// What a credential_process leaves behind keeps no login waiting.
+// Processes that a credential_process leaves behind delay no login.
 func TestAWSProcessThatLeavesSomethingBehind(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the command is a Unix shell's")

@@ -7,8 +7,8 @@ import (
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// Credentials are renewed well before their end, and no login begins with what is
-// nearly over, however short their life is.
+// Credentials are renewed well before their end, and no login uses credentials that are
+// about to expire, however short their lifetime is.
 func TestAWSCredentialsAreRenewedInTime(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)

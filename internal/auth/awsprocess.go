@@ -22,16 +22,16 @@ import (
 const (
 	// processTimeout bounds how long a credential_process runs.
 	processTimeout = 30 * time.Second
-	// processGrace is how long the output is waited for once the command has ended, or
-	// was killed: something that it has started may hold it open.
+	// processGrace is how long to wait for the end of the output after the command has
+	// ended or was killed: a child may hold it open.
 	processGrace = time.Second
 	// maxProcessOutput bounds the output. Credentials take some 1,500 bytes.
 	maxProcessOutput = 64 << 10
 )
 
 // ownProcess replaces a credential_process of the SDK's, which has no bound for its
-// output, waits for all that the command has started, and writes what it says on
-// stderr into kproxy's own.
+// output, waits for all that the command has started, and writes its stderr to kproxy's
+// own.
 func (a *awsCredentials) ownProcess(loaded *awssdk.Config) {
 	profiles := profilesOf(loaded)
 	if len(profiles) == 0 || !runsProcess(loaded.Credentials, profiles[len(profiles)-1]) {
@@ -80,7 +80,7 @@ func runsProcess(used awssdk.CredentialsProvider, base *config.SharedConfig) boo
 }
 
 // processCommand is the command as AWS's tools run it, by a shell. It gets no
-// terminal, and what it says on stderr is dropped: it may repeat secrets.
+// terminal, and its stderr is dropped, because it may repeat secrets.
 func processCommand(ctx context.Context, command string) *exec.Cmd {
 	path, flag := shell.Command()
 	cmd := exec.CommandContext(ctx, path, flag, command) //nolint:gosec // the AWS configuration names it
@@ -104,8 +104,7 @@ func (l *limit) Write(b []byte) (int, error) {
 
 var _ io.Writer = (*limit)(nil)
 
-// processFailure says how a credential_process has failed, and nothing that it has
-// said.
+// processFailure describes the failure of a credential_process, without its output.
 func processFailure(err error) error {
 	const name = "credential_process, which the AWS profile names,"
 	exit, exited := errors.AsType[*exec.ExitError](err)

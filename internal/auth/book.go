@@ -11,24 +11,24 @@ import (
 	"kproxy/internal/files"
 )
 
-// book keeps what a users file says. It looks at the file at each login, and keeps
-// what a good version said until there is another good one.
+// book keeps the content of a users file. It checks the file at each login, and keeps the
+// last valid version until there is another one.
 type book struct {
 	file   string
 	failed func(error)
 
-	looking chan struct{} // holds an element while a caller looks; who looks may use the following
+	looking chan struct{} // holds an element while a caller looks; only that caller uses the fields below
 	seen    files.State
 	decided [sha256.Size]byte // the content that was last taken or refused
 	bad     error             // why it was refused; nil: it was taken
-	told    string            // what failed was last called with; "": nothing since a good look
+	told    string            // the last argument of failed; "": none since a valid version
 
 	mu    sync.Mutex // guards known
 	known *roster
 }
 
-// lookTime bounds how long a login waits for a look at the file. After that the
-// users that are known have to do: a file system that hangs locks no user out.
+// lookTime bounds how long a login waits for a look at the file. After that it uses the
+// known users, so that a hanging file system locks no user out.
 const lookTime = time.Second
 
 // openBook reads the file for the first time.
@@ -40,7 +40,7 @@ func openBook(ctx context.Context, file string, failed func(error)) (*book, erro
 	return b, nil
 }
 
-// now returns what the file says.
+// now returns the users in the file.
 func (b *book) now(ctx context.Context) *roster {
 	looking, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
@@ -57,8 +57,8 @@ func (b *book) now(ctx context.Context) *roster {
 	return b.known
 }
 
-// look reads the file if it may have changed, and takes what it says if that is
-// good. The error says why the file as it is now is not used.
+// look reads the file if it may have changed, and uses the content if it is valid. The
+// error says why the present file is not used.
 func (b *book) look(ctx context.Context) error {
 	seen, err := files.Look(ctx, b.file)
 	if err != nil {

@@ -22,7 +22,7 @@ func fifo(t *testing.T) string {
 	return name
 }
 
-// A secret in a named pipe or a device is a mistake, and is not waited for.
+// A secret in a named pipe or a device is a mistake, and is not read.
 func TestSecretsAreRegularFiles(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{fifo(t), "/dev/zero"} {
@@ -42,7 +42,7 @@ func TestSecretsAreRegularFiles(t *testing.T) {
 	}
 }
 
-// A users file that becomes a named pipe is told once, and hangs no login.
+// A users file that becomes a named pipe is reported once, and blocks no login.
 func TestUsersInANamedPipe(t *testing.T) {
 	t.Parallel()
 	pipe := fifo(t)
@@ -69,12 +69,12 @@ func TestUsersInANamedPipe(t *testing.T) {
 		}
 	}
 	if failed.Load() != 1 {
-		t.Errorf("it was told %d times, want once", failed.Load())
+		t.Errorf("it was reported %d times, want once", failed.Load())
 	}
 }
 
 // A users file is read again when its content changes, even if its size and its time
-// of modification do not: the old password is worth nothing then.
+// of modification do not: the old password is refused then.
 func TestUsersOfTheSameSizeAndTime(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users")

@@ -21,22 +21,22 @@ import (
 //
 //	SaslHandshake v1 ─▶ SaslAuthenticate ─▶ … as often as the mechanism says
 //
-// Send what Request returns, give the answer to Answer, and go on until Request
+// Send the request of Request, give the response to Answer, and go on until Request
 // returns nil. One goroutine at a time uses it.
 type Login struct {
 	mechanism   string
-	source      any // identifies the cluster to the turns that computations take
+	source      any // identifies the cluster for the turns of computations
 	credentials credentials
 	session     sasl.Session
 	token       []byte // the next one to send
 	version     int16  // of SaslAuthenticate
 	shaken      bool   // the handshake is over
 	done        bool
-	challenged  bool // the first token of the broker's has been replied to
+	challenged  bool // the broker's first token has its reply
 	lifetime    time.Duration
 }
 
-// Session is what a login has opened.
+// Session is the session that a login has opened.
 type Session struct {
 	// Lifetime is how long the broker serves the connection before it wants
 	// another login on it (KIP-368); 0: for ever.
@@ -52,7 +52,7 @@ const (
 	maxAuthenticateVersion = 2
 )
 
-// MaxAnswer bounds the answer to a request of a login, in bytes; a broker takes
+// MaxAnswer bounds the response to a request of a login, in bytes; a broker takes
 // no longer ones either (sasl.server.max.receive.size).
 const MaxAnswer = 512 << 10
 
@@ -74,14 +74,14 @@ func (l *Login) Request() kmsg.Request {
 	}
 }
 
-// Use has the login go on at the version of SaslAuthenticate that an earlier one
-// on this connection had.
+// Use makes the login use the version of SaslAuthenticate of an earlier one on this
+// connection.
 func (l *Login) Use(s Session) { l.version = s.Version }
 
-// Session returns what the login has opened, once it is over.
+// Session returns the session that the login has opened, once the login is complete.
 func (l *Login) Session() Session { return Session{l.lifetime, l.version} }
 
-// Answer takes the answer to the last request, from behind its correlation id.
+// Answer takes the response to the last request, from behind its correlation id.
 // An error is a [*LoginError]. By SCRAM, Answer computes for a while, and may wait
 // for other computations first; it returns when ctx ends.
 func (l *Login) Answer(ctx context.Context, payload []byte) error {
@@ -92,8 +92,8 @@ func (l *Login) Answer(ctx context.Context, payload []byte) error {
 	return l.authenticate(ctx, payload)
 }
 
-// handshake reads SaslHandshake's answer. It is read by hand, as the others are:
-// kmsg takes counts on trust.
+// handshake reads SaslHandshake's response. It is read by hand, like the others: kmsg
+// trusts counts.
 func (l *Login) handshake(payload []byte) error {
 	r := wire.NewReader(payload)
 	code := r.Int16()
@@ -103,7 +103,7 @@ func (l *Login) handshake(payload []byte) error {
 	}
 	switch {
 	case r.Err() != nil:
-		return l.failed(fmt.Errorf("the answer to SaslHandshake: %w", r.Err()))
+		return l.failed(fmt.Errorf("the response to SaslHandshake: %w", r.Err()))
 	case code == kerr.UnsupportedSaslMechanism.Code:
 		return l.refused(&OfferError{offered}, "set sasl.mechanism to one that the broker offers")
 	case code == kerr.IllegalSaslState.Code:
@@ -127,7 +127,7 @@ func (l *Login) authenticate(ctx context.Context, payload []byte) error {
 		lifetime = r.Int64()
 	}
 	if r.Err() != nil {
-		return l.failed(fmt.Errorf("the answer to SaslAuthenticate: %w", r.Err()))
+		return l.failed(fmt.Errorf("the response to SaslAuthenticate: %w", r.Err()))
 	}
 	if code != 0 {
 		err := kerr.ErrorForCode(code)
@@ -155,7 +155,7 @@ type step struct {
 }
 
 // challenge computes the reply to the broker's token. The first one of SCRAM makes
-// kproxy compute as many iterations as it asks for, so it is read before.
+// kproxy compute as many iterations as it asks for, so it is checked first.
 func (l *Login) challenge(ctx context.Context, token []byte) (next step, err error) {
 	work := func() step {
 		done, reply, err := l.session.Challenge(token)
@@ -177,7 +177,7 @@ func (l *Login) challenge(ctx context.Context, token []byte) (next step, err err
 
 // checkServerFirst returns an error unless token is a broker's first SCRAM message
 // (RFC 5802: nonce, salt, iteration count) with a count that kproxy computes.
-// pkg/sasl computes any count, and takes the third field for it unseen.
+// pkg/sasl computes any count, and does not check the third field's name.
 func checkServerFirst(token []byte) error {
 	fields := strings.SplitN(string(token), ",", 4) // nonce, salt, count, extensions
 	if len(fields) < 3 || !strings.HasPrefix(fields[2], "i=") {
@@ -195,7 +195,7 @@ func checkServerFirst(token []byte) error {
 
 func (l *Login) failed(err error) error { return &LoginError{Mechanism: l.mechanism, Err: err} }
 
-// rejected is refused by a broker that has seen the credentials.
+// rejected reports that a broker has refused the credentials.
 func (l *Login) rejected(err error, fix string) error {
 	if l.credentials.refused != nil {
 		l.credentials.refused()
@@ -203,7 +203,7 @@ func (l *Login) rejected(err error, fix string) error {
 	return l.refused(err, fix)
 }
 
-// secrets are those that the broker knows by now, and may repeat, in all their forms.
+// secrets are the secrets that the broker has got and may repeat, in all their forms.
 func (l *Login) secrets() []string {
 	return append(encoded(sent(l.token)...), forms(l.credentials.secrets...)...)
 }
@@ -212,10 +212,10 @@ func (l *Login) refused(err error, fix string) error {
 	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}
 }
 
-// LogIn logs in over a connection on which nothing has been sent. It first asks
-// which versions the broker speaks, as a client does. host is the name that the
-// broker goes by, a host:port; clientID is what the requests say that they are
-// from. ctx bounds all of it; the connection has no deadline afterwards.
+// LogIn logs in over a connection on which nothing has been sent. It first asks which
+// versions the broker speaks, as a client does. host is the broker's own name, a
+// host:port; clientID is the client id of the requests. ctx bounds all of it; the
+// connection has no deadline afterwards.
 func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string) (Session, error) {
 	l, err := m.Begin(ctx, host)
 	if err != nil {
@@ -224,7 +224,7 @@ func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	session, err := l.over(ctx, asker{conn, kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))})
 	if !stop() && err == nil {
-		err = l.failed(ctx.Err()) // the deadline may come, or have come
+		err = l.failed(ctx.Err()) // the deadline may be still to come, or past
 	}
 	if cause := ctx.Err(); err != nil && cause != nil {
 		if le, ok := errors.AsType[*LoginError](err); !ok || !le.Refused {
@@ -234,7 +234,7 @@ func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string
 	return session, err
 }
 
-// over moves the whole login over a new connection.
+// over does the whole login over a new connection.
 func (l *Login) over(ctx context.Context, a asker) (Session, error) {
 	payload, err := a.ask(kmsg.NewPtrApiVersionsRequest())
 	if err == nil {
@@ -255,7 +255,7 @@ func (l *Login) over(ctx context.Context, a asker) (Session, error) {
 	return l.Session(), nil
 }
 
-// authenticateVersion reads ApiVersions v0's answer.
+// authenticateVersion reads ApiVersions v0's response.
 func authenticateVersion(payload []byte) (int16, error) {
 	r := wire.NewReader(payload)
 	if err := kerr.ErrorForCode(r.Int16()); err != nil {
@@ -280,14 +280,14 @@ func authenticateVersion(payload []byte) (int16, error) {
 	return min(authenticate, maxAuthenticateVersion), nil
 }
 
-// asker asks one question after another over a connection of its own.
+// asker sends one request after another over a connection of its own.
 type asker struct {
 	conn      io.ReadWriter
 	formatter *kmsg.RequestFormatter
 }
 
-// loginCorrelationID is that of every request of a login: it is answered before
-// the next one is sent.
+// loginCorrelationID is the correlation id of every request of a login: its response
+// comes before the next one is sent.
 const loginCorrelationID = 1
 
 func (a asker) ask(req kmsg.Request) (payload []byte, err error) {
@@ -300,7 +300,7 @@ func (a asker) ask(req kmsg.Request) (payload []byte, err error) {
 	}
 	size := wire.Size(prefix[:])
 	if size < wire.MinResponseSize || size > MaxAnswer || wire.CorrelationID(prefix[:]) != loginCorrelationID {
-		return nil, fmt.Errorf("not a Kafka answer: % x", prefix)
+		return nil, fmt.Errorf("not a Kafka response: % x", prefix)
 	}
 	payload = make([]byte, size-wire.MinResponseSize)
 	_, err = io.ReadFull(a.conn, payload)

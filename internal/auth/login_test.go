@@ -29,7 +29,7 @@ import (
 
 const password = "Pa55word, with = and ,"
 
-// server answers a login's tokens.
+// server is a broker's side of a login.
 type server func(token []byte) (answer []byte, err error)
 
 // broker is a broker that takes a login.
@@ -41,7 +41,7 @@ type broker struct {
 	seen      []int16 // versions of SaslAuthenticate that came
 }
 
-// serve answers requests on conn until one is not as it should be.
+// serve responds to requests on conn until one is wrong.
 func (b *broker) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	for {
@@ -108,7 +108,7 @@ func (b *broker) answer(key, version int16, body []byte) kmsg.Response {
 	}
 }
 
-// logIn moves one login between conf and b.
+// logIn does one login by conf at b.
 func logIn(t *testing.T, conf *auth.SASL, b *broker) (auth.Session, error) {
 	t.Helper()
 	m, err := auth.New(conf)
@@ -300,7 +300,7 @@ func TestPermits(t *testing.T) {
 	}
 }
 
-// bearerServer takes one token, and says why it takes no other.
+// bearerServer accepts one token, and refuses others with a reason.
 func bearerServer(want string) server {
 	return func(token []byte) ([]byte, error) {
 		if string(token) != want {
@@ -321,7 +321,7 @@ func TestTokenFromFile(t *testing.T) {
 	if _, err := logIn(t, conf, b); err != nil {
 		t.Error(err)
 	}
-	// What an editor leaves around a token is no part of it.
+	// The byte order mark and the line end of an editor are no part of a token.
 	for _, text := range []string{"\xef\xbb\xbft1\r\n", " t1 \n\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -387,7 +387,7 @@ func TestTokenFromEndpoint(t *testing.T) {
 	}
 }
 
-// What is signed for AWS is the broker's own name and the region in it.
+// The signature for AWS covers the broker's own name and the region in it.
 func TestAWS(t *testing.T) {
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_SESSION_TOKEN": "session",
@@ -413,7 +413,7 @@ func TestAWS(t *testing.T) {
 	}
 }
 
-// A broker that does not answer is waited for as long as the context allows.
+// A login waits for a silent broker as long as the context allows.
 func TestLogInEnds(t *testing.T) {
 	t.Parallel()
 	m, err := auth.New(byPassword(auth.Plain, password))
@@ -430,7 +430,7 @@ func TestLogInEnds(t *testing.T) {
 	}
 }
 
-// What a broker answers is read as kmsg reads it, or refused.
+// A broker's response is read as kmsg reads it, or refused.
 func FuzzAnswer(f *testing.F) {
 	for version := range int16(3) {
 		resp := kmsg.NewPtrSASLAuthenticateResponse()
@@ -495,7 +495,7 @@ func TestScramOfBrokersIsBounded(t *testing.T) {
 	}
 }
 
-// A broker that repeats what it was sent repeats it to nobody else.
+// Secrets that a broker repeats do not appear in errors.
 func TestBrokerThatRepeatsThePassword(t *testing.T) {
 	t.Parallel()
 	b := &broker{versions: [2]int16{0, 2}, mechanism: auth.Plain, tokens: func(token []byte) ([]byte, error) {

@@ -14,30 +14,29 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// The answers to a name that is no user's must not differ from those to a user's:
-// SCRAM shows a salt and an iteration count before it asks for anything, and PLAIN
-// takes as long as the iterations do. So each name that is no user's borrows a line of
-// the file:
+// The responses to a name without a user must not differ from those to a user: SCRAM
+// sends a salt and an iteration count first, and PLAIN takes as long as the iterations.
+// So each name without a user borrows a line of the file:
 //
 //	name ─hash─▶ a place on a ring of all lines ─▶ the next line: hash, iterations, form of the salt
 //	                                            └▶ the next three lines: the key that makes the salt
 //
-// All of it follows from the name and the file. So it is the same at every listener
-// and replica with that file, and after a restart, and the iteration counts of names
-// that are no users' are spread as those of users are.
+// All of it follows from the name and the file. So it is the same at every listener and
+// replica with that file, and after a restart, and the iteration counts of names without
+// a user are distributed like those of users.
 //
 // The key is secret, because stored and server keys are. A client that knows the password of
-// a line knows its keys, and could tell the salts that follow from it: hence three
+// a line knows its keys, and could recognise the salts that follow from it: hence three
 // lines.
 //
 // When the file changes, real salts stay. So should the others, or their change would
-// tell. A line that is added, removed or changed moves only the names in front of it
-// on the ring: three of all names by the number of lines. A key made of the whole file
-// would move all of them at once.
+// identify them. A line that is added, removed or changed moves only the names in front
+// of it on the ring: three of all names by the number of lines. A key made of the whole
+// file would move all of them at once.
 //
-// What is left: a client that asks for the same names before and after a change sees
-// that share of them move, and real ones do so only with a new password; and the users
-// of three neighbouring lines can together tell their share of the names.
+// Two leaks remain. A client that asks for the same names before and after a change sees
+// that share of them change, while real ones change only with a new password. And the
+// users of three neighbouring lines can together identify their share of the names.
 
 // ring has the lines of one mechanism, in the order of their places.
 type ring []spot
@@ -50,11 +49,11 @@ type spot struct {
 	named string
 }
 
-// keyLines is how many lines the key of a salt is made of.
+// keyLines is how many lines the key of a salt depends on.
 const keyLines = 3
 
-// add puts a line on the ring. Its place follows from its keys, so that it is known
-// only to those who know these.
+// add puts a line on the ring. Its place follows from its keys, so that only parties with
+// the keys know it.
 func (r ring) add(user, hash string, keys scram.StoredCredentials) ring {
 	mac := hmac.New(sha256.New, keys.ServerKey)
 	_, _ = mac.Write([]byte("kproxy: place\x00" + hash + "\x00" + user))
@@ -66,16 +65,16 @@ func (r ring) sort() {
 	slices.SortFunc(r, func(a, b spot) int { return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.named, b.named)) })
 }
 
-// nobody stands for the lines of a file without any. Nothing can be told apart there.
-var nobody = spot{hash: "SHA-512", keys: scram.StoredCredentials{
+// emptyFile stands for the lines of a file without any. There is no user to distinguish.
+var emptyFile = spot{hash: "SHA-512", keys: scram.StoredCredentials{
 	KeyFactors: scram.KeyFactors{Salt: strings.Repeat("\x00", saltLen), Iters: DefaultIterations},
 }}
 
-// makeUp returns what a name that is no user's is answered with. It takes as long for
-// every name.
+// makeUp returns the credentials that a name without a user is given in responses. It
+// takes equally long for every name.
 func (r ring) makeUp(name string) (hash string, c scram.StoredCredentials) {
 	if len(r) == 0 {
-		r = ring{nobody}
+		r = ring{emptyFile}
 	}
 	sum := sha256.Sum256([]byte("kproxy: name\x00" + name))
 	first, _ := slices.BinarySearchFunc(r, binary.BigEndian.Uint64(sum[:]), func(s spot, at uint64) int { return cmp.Compare(s.at, at) })
@@ -94,12 +93,12 @@ func (r ring) makeUp(name string) (hash string, c scram.StoredCredentials) {
 
 const (
 	// Kafka's own tools make a salt of kafkaBits random bits, which they write as a number
-	// with 36 digits. That has kafkaLeast digits or more, but for one of 36^5 salts.
+	// with 36 digits. All but one in 36^5 salts have at least kafkaLeast digits.
 	kafkaBits  = 130
 	kafkaLeast = 21
 	kafkaMost  = 26
-	// maxMadeUp is the longest that HKDF makes with SHA-256, in bytes. Real salts have
-	// some tens.
+	// maxMadeUp is the longest that HKDF makes with SHA-256, in bytes. Real salts have a
+	// few tens of bytes.
 	maxMadeUp = 255 * sha256.Size
 )
 

@@ -44,14 +44,14 @@ func mustParse(t *testing.T, lines []string) *roster {
 	return r
 }
 
-// shown is what a client sees of a name by SCRAM.
+// shown is the part of SCRAM that a client sees of a name.
 func (r *roster) shown(mechanism, name string) string {
 	c := r.stored(mechanism, name)
 	return fmt.Sprintf("%x %d", c.Salt, c.Iters)
 }
 
-// What a name gets follows from the name and the file, in whatever order its lines
-// are: so it is the same at all listeners and replicas, and after a restart.
+// The credentials of a name depend on the name and the file, and not on the order of its
+// lines. So they are the same at all listeners and replicas, and after a restart.
 func TestMadeUpSaltsAreTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	lines := manyLines(50, 1)
@@ -71,15 +71,16 @@ func TestMadeUpSaltsAreTheSameEverywhere(t *testing.T) {
 		}
 		seen[one.shown(ScramSHA256, name)] = true
 	}
-	// Without the keys nothing can be computed, though all else of the lines is known.
+	// Without the keys the credentials cannot be computed, even if the rest of the lines
+	// is known.
 	stranger := mustParse(t, manyLines(50, 2))
 	if one.shown(ScramSHA256, "nobody") == stranger.shown(ScramSHA256, "nobody") {
 		t.Error("the salt does not depend on the keys")
 	}
 }
 
-// Names that are no users' have iteration counts, and salts of lengths and forms, as
-// users have them, by SCRAM and by PLAIN: in about the same shares.
+// Names without a user have iteration counts, salt lengths and salt forms in about the
+// same shares as users, by SCRAM and by PLAIN.
 func TestMadeUpLinesAreLikeReal(t *testing.T) {
 	t.Parallel()
 	r := mustParse(t, manyLines(400, 1))
@@ -118,7 +119,7 @@ func TestMadeUpLinesAreLikeReal(t *testing.T) {
 	}
 }
 
-// A line more or less, or a new password, moves few names.
+// A line added or removed, or a new password, moves few names.
 func TestMadeUpSaltsStayWhenTheFileChanges(t *testing.T) {
 	t.Parallel()
 	lines := manyLines(100, 1)

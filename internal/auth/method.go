@@ -42,9 +42,8 @@ type SASL struct {
 	AllowPlaintext bool
 }
 
-// Method is how to log in at one cluster, and remembers what may be used again:
-// tokens, until shortly before they expire. It may be used by several goroutines
-// at once.
+// Method is the way to log in at one cluster. It keeps tokens until shortly before they
+// expire. It may be used by several goroutines at once.
 type Method struct {
 	name           string
 	get            func(context.Context) (credentials, error)
@@ -52,14 +51,14 @@ type Method struct {
 	allowPlaintext bool
 }
 
-// credentials are what one login is made with.
+// credentials are the secrets of one login.
 type credentials struct {
 	mechanism sasl.Mechanism
 	secrets   []string // which no error may repeat
-	refused   func()   // to be called if the broker does not take them; may be nil
+	refused   func()   // called if the broker refuses them; may be nil
 }
 
-// New returns the Method that conf describes. It asks nothing of anything yet.
+// New returns the Method that conf describes. It sends no request.
 func New(conf *SASL) (*Method, error) {
 	m := &Method{name: conf.Mechanism, allowPlaintext: conf.AllowPlaintext}
 	switch conf.Mechanism {
@@ -94,8 +93,8 @@ func byPassword(mechanism, user, password string) sasl.Mechanism {
 // Name is the mechanism's name.
 func (m *Method) Name() string { return m.name }
 
-// Close ends questions to a token endpoint or to AWS that go on in the background.
-// It does not wait for what they ask.
+// Close ends background requests to a token endpoint or to AWS. It does not wait for the
+// endpoints.
 func (m *Method) Close() {
 	if m.close != nil {
 		m.close()
@@ -105,8 +104,8 @@ func (m *Method) Close() {
 // ErrPlaintext says that a secret stays here.
 var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
 
-// Permits returns an error if nothing secret may be sent to a broker at this
-// address over a connection that is secure, which means TLS, or is not.
+// Permits returns an error if no secret may be sent to a broker at this address. secure
+// says that the connection has TLS.
 func (m *Method) Permits(remote netip.Addr, secure bool) error {
 	if secure || m.allowPlaintext || remote.IsLoopback() {
 		return nil
@@ -118,12 +117,11 @@ func (m *Method) Permits(remote netip.Addr, secure bool) error {
 	}
 }
 
-// Begin prepares a login at the broker that goes by the name host, a host:port.
-// It gets what the login needs, from a file or a token server, and
-// may take as long as ctx allows; the login itself then waits for the broker
-// only.
+// Begin prepares a login at the broker with the name host, a host:port. It reads the
+// secrets from a file or a token server, and may take as long as ctx allows; the login
+// itself then waits for the broker only.
 func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
-	const fix = "look at sasl: kproxy cannot get what it logs in with"
+	const fix = "look at sasl: kproxy cannot get its credentials"
 	c, err := m.get(ctx)
 	if err != nil {
 		return nil, &LoginError{Mechanism: m.name, Err: err, Fix: fix}
@@ -138,12 +136,12 @@ func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
 // LoginError says why kproxy could not log in at a broker.
 type LoginError struct {
 	Mechanism string
-	Refused   bool // the broker knows the credentials and does not take them: elsewhere, and later, it is the same
+	Refused   bool // the broker has refused the credentials: other brokers, and later logins, will refuse them too
 	Err       error
 	Fix       string
 
-	// Unanswered says that the login has not begun: there was no response to ApiVersions
-	// that a Kafka broker gives.
+	// Unanswered says that the login has not begun: no valid response to ApiVersions
+	// came.
 	Unanswered bool
 }
 
@@ -153,23 +151,23 @@ var ErrNoLogin = errors.New("the broker wants no login on this listener")
 // OfferError says that a broker does not offer a mechanism, and which ones it does.
 type OfferError struct{ Offered []string }
 
-// List is what is offered, as a list.
+// List is the list of offered mechanisms.
 func (e *OfferError) List() string { return strings.Join(e.Offered, ", ") }
 
-// Error names what is offered.
+// Error names the offered mechanisms.
 func (e *OfferError) Error() string {
 	return "the broker does not offer it, but " + foreign.Line(e.List())
 }
 
-// Error names the mechanism, and never what was sent.
+// Error names the mechanism, and never the secrets.
 func (e *LoginError) Error() string { return "log in by " + e.Mechanism + ": " + e.Err.Error() }
 
 func (e *LoginError) Unwrap() error { return e.Err }
 
-// maxLifetime bounds what a broker may say about a session; a year is for ever.
+// maxLifetime bounds the session lifetime in a broker's response. A year is long enough.
 const maxLifetime = 365 * 24 * time.Hour
 
-// lifetimeOf is a session lifetime from the wire; 0: there is no end.
+// lifetimeOf converts a session lifetime from the wire; 0: unlimited.
 func lifetimeOf(milliseconds int64) time.Duration {
 	if milliseconds <= 0 {
 		return 0

@@ -39,7 +39,7 @@ type tokens struct {
 	conf     *OAuth
 	kept     *keeper[string]
 	client   *http.Client
-	endpoint *clientcredentials.Config // knows how the endpoint wants to be asked; nil: that is not known. Of fetch alone
+	endpoint *clientcredentials.Config // has the style of authentication that the endpoint accepts; nil: not known. Only fetch uses it
 }
 
 const (
@@ -51,11 +51,11 @@ const (
 	tokenMargin = 10 * time.Second
 	// tokenTimeout bounds one question to the endpoint.
 	tokenTimeout = 10 * time.Second
-	// unknownLife is when another token is asked for in the place of one of which the
-	// endpoint does not say how long it lives (RFC 6749 only recommends that). It
-	// goes on to be used until that comes, or a broker refuses it.
+	// unknownLife is the time after which a token without expires_in is replaced (RFC
+	// 6749 only recommends expires_in). It is used until the new one comes, or a broker
+	// refuses it.
 	unknownLife = time.Minute
-	// maxTokenHeader bounds the head of an endpoint's answer. The body is bounded by
+	// maxTokenHeader bounds the head of an endpoint's response. The body is bounded by
 	// the library, by 1 MiB.
 	maxTokenHeader = 64 << 10
 )
@@ -67,8 +67,8 @@ func newTokens(conf *OAuth) *tokens {
 	transport.MaxResponseHeaderBytes = maxTokenHeader
 	t.client = &http.Client{
 		Transport: transport,
-		// A redirect would take the client secret to another place, in plaintext if
-		// that is http, and a token from there would be used.
+		// A redirect would send the client secret to another server, in plaintext if that
+		// is http, and the token of that server would be used.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return t
@@ -100,7 +100,7 @@ func (t *tokens) credentials(ctx context.Context) (credentials, error) {
 }
 
 // readToken returns the token in a file. A token has no blanks (RFC 6750): those around
-// it are an editor's.
+// it come from an editor.
 func readToken(ctx context.Context, file string) (string, error) {
 	text, err := Secret{File: file}.Read(ctx)
 	if text = strings.TrimSpace(text); text == "" && err == nil {
@@ -125,7 +125,7 @@ func (t *tokens) fetch(ctx context.Context) (*good[string], error) {
 	asked := time.Now()
 	token, err := t.endpoint.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
 	if err != nil {
-		t.endpoint = nil // it may want to be asked in another way from now on
+		t.endpoint = nil // the endpoint may accept another style from now on
 		return nil, t.explain(err, secret)
 	}
 	return &good[string]{
@@ -135,7 +135,7 @@ func (t *tokens) fetch(ctx context.Context) (*good[string], error) {
 	}, nil
 }
 
-// renewToken returns when a token is followed by another.
+// renewToken returns the time at which a token is renewed.
 func renewToken(asked, expiry time.Time) time.Time {
 	if !expiry.After(asked) { // it is not said, or nonsense
 		return asked.Add(unknownLife)
@@ -143,7 +143,7 @@ func renewToken(asked, expiry time.Time) time.Time {
 	return asked.Add(time.Duration(tokenPart * float64(expiry.Sub(asked))))
 }
 
-// lastUse returns until when logins begin with a token; zero: there is no end.
+// lastUse returns the time until which logins may use a token; zero: no limit.
 func lastUse(asked, expiry time.Time) time.Time {
 	if !expiry.After(asked) {
 		return time.Time{}
@@ -151,9 +151,8 @@ func lastUse(asked, expiry time.Time) time.Time {
 	return expiry.Add(-min(tokenMargin, time.Duration(tokenRest*float64(expiry.Sub(asked)))))
 }
 
-// explain returns an error of the token endpoint's for the log. Of what the endpoint
-// says it keeps the code and the description, without the secret: an answer may
-// repeat the question.
+// explain returns an error of the token endpoint for the log. It keeps the code and the
+// description, without the secret: a response may repeat the request.
 func (t *tokens) explain(err error, secret string) error {
 	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
@@ -164,10 +163,10 @@ func (t *tokens) explain(err error, secret string) error {
 		status, leads = r.Status, redirect(r, secret)
 	}
 	text := spoken(strings.TrimSpace(status+" "+refused.ErrorCode+" "+refused.ErrorDescription), forms(secret))
-	return fmt.Errorf("the token endpoint %s answers %s%s", t.conf.TokenURL, text, leads)
+	return fmt.Errorf("the token endpoint %s responds %s%s", t.conf.TokenURL, text, leads)
 }
 
-// redirect says where an answer leads to, if it leads elsewhere.
+// redirect describes the target of a redirect, if the response is one.
 func redirect(r *http.Response, secret string) string {
 	if r.StatusCode < 300 || r.StatusCode > 399 {
 		return ""

@@ -14,7 +14,7 @@ import (
 
 const clientSecret = "s3cret/ with + and ="
 
-// byToken is a login with tokens of an endpoint that answers so.
+// byToken is a login with tokens of an endpoint with this handler.
 func byToken(t *testing.T, answer http.HandlerFunc) *auth.Method {
 	t.Helper()
 	endpoint := httptest.NewServer(answer)
@@ -43,8 +43,8 @@ func anyToken(last *string) *broker {
 	}}
 }
 
-// What an endpoint says is short in the log, on one line, and without the secret, in
-// whatever form it repeats it.
+// An endpoint's text is short in the log, on one line, and without the secret, in
+// whatever form the endpoint repeats it.
 func TestTokenEndpointThatRepeatsTheSecret(t *testing.T) {
 	t.Parallel()
 	m := byToken(t, func(w http.ResponseWriter, r *http.Request) {
@@ -85,8 +85,8 @@ func TestTokenEndpointThatRedirects(t *testing.T) {
 	}
 }
 
-// Endpoints need not say how long a token lives (RFC 6749, 5.1). It is used again all
-// the same.
+// Endpoints need not say how long a token lives (RFC 6749, 5.1). Such a token is reused,
+// too.
 func TestTokensWithoutALife(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{`{"access_token":"t1"}`, `{"access_token":"t1","expires_in":0}`, `{"access_token":"t1","expires_in":-5}`} {
@@ -107,8 +107,8 @@ func TestTokensWithoutALife(t *testing.T) {
 	}
 }
 
-// A token that brokers refuse is not sent on until it ends, and the endpoint is asked
-// in the way that it is known to want.
+// A token that brokers refuse is not used again, and the endpoint is asked in the style
+// that it is known to accept.
 func TestTokenThatIsRefused(t *testing.T) {
 	t.Parallel()
 	var asked, given atomic.Int64

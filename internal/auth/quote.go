@@ -18,8 +18,8 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// spoken returns what a broker or an endpoint has said, fit for a log: on one line,
-// bounded, and without what forms or encoded have returned for secrets.
+// spoken returns the text of a broker or an endpoint for a log: on one line, bounded, and
+// without the results of forms or encoded for secrets.
 func spoken(text string, hidden []string) string {
 	return foreign.Line(foreign.Without(text, hidden...))
 }
@@ -40,16 +40,16 @@ func forms(secrets ...string) []string {
 }
 
 const (
-	// minPart is the fewest characters of a part of a secret that is taken for a
-	// secret too: a shorter one is a word of many texts.
+	// minPart is the least length of a part of a secret that counts as secret: shorter
+	// parts are common words.
 	minPart = 6
 
 	// maxParts bounds the parts of one secret.
 	maxParts = 64
 )
 
-// parts returns what of a secret is between characters at which parsers of URLs,
-// forms and headers cut.
+// parts splits a secret at the characters at which parsers of URLs, forms and headers
+// cut.
 func parts(secret string) (all []string) {
 	for part := range strings.FieldsFuncSeq(secret, func(r rune) bool { return strings.ContainsRune("/?#@:&=%+ ", r) }) {
 		if len(all) == maxParts {
@@ -107,7 +107,7 @@ func inJSON(secret string) []string {
 	return append(all, ascii[1:len(ascii)-1])
 }
 
-// inASCII returns text with what is not ASCII written by format, in UTF-16.
+// inASCII returns text with each UTF-16 unit beyond ASCII written by format.
 func inASCII(text, format string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -122,9 +122,9 @@ func inASCII(text, format string) string {
 	return b.String()
 }
 
-// inBase64 returns the characters that the secret alone decides where it is in a text
-// that is encoded: behind a user's name, for example. Where it begins a group of three
-// bytes, these are all but the last.
+// inBase64 returns the characters that depend on the secret alone in the encoding of a
+// longer text, for example behind a user's name. If it begins a group of three bytes,
+// these are all but the last.
 func inBase64(secret string) (all []string) {
 	for before := range 3 {
 		text := append(make([]byte, before), secret...)
@@ -141,7 +141,7 @@ func inBase64(secret string) (all []string) {
 }
 
 // sent returns the secrets in a token that was sent: the whole of it and, where it
-// is JSON, each value. AWS's signature is one that the broker can use again.
+// is JSON, each value. A broker could reuse AWS's signature.
 func sent(token []byte) []string {
 	all := []string{string(token)}
 	var values map[string]string

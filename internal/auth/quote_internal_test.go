@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// However a secret is repeated, nothing of it is left.
+// In whatever form a secret is repeated, it is removed completely.
 func TestSecretsInAllForms(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{`s3cr3t-CL/<&'"q>-ient5`, "pässwörd/ßecret😀&x", "hunter22"} {
@@ -42,7 +42,7 @@ func TestSecretsInAllForms(t *testing.T) {
 				most = 6
 			}
 			if strings.HasPrefix(name, "base64") {
-				most = 13 // what the characters around the secret have a part in
+				most = 13 // the part that depends on the characters around the secret
 			}
 			if !strings.Contains(got, "[secret]") || len(rest) > most {
 				t.Errorf("%q as %s: %s", secret, name, got)

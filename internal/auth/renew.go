@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// good is a token, or credentials, that logins may use for a while.
+// good is a valid token, or credentials.
 type good[T any] struct {
 	value T
-	renew time.Time // when another is fetched beside; never before it is first used
-	until time.Time // when no login begins with it any more; zero: never
+	renew time.Time // the time of the background fetch of the next; never before its first use
+	until time.Time // the time after which no login uses it; zero: no limit
 }
 
-// keeper gives logins what one fetch has brought, and fetches anew in time:
+// keeper gives logins the result of one fetch, and fetches again in time:
 //
 //	fetched ──────────▶ renew ─────────────▶ until
 //	  given at once       given at once,       logins wait for a fetch
 //	                      fetched beside
 //
-// One fetch goes on at a time, and serves all who wait for it. A login waits for as
+// One fetch runs at a time, and serves all waiting logins. A login waits for as
 // long as its context allows; the fetch has a deadline of its own.
 type keeper[T any] struct {
-	missing string // says to those who wait in vain what has not come
+	missing string // names the missing result to callers that wait in vain
 	fetch   func(ctx context.Context) (*good[T], error)
 	timeout time.Duration // of a fetch
 
@@ -34,12 +34,12 @@ type keeper[T any] struct {
 	mu     sync.Mutex // guards the following
 	held   *good[T]   // nil: none
 	now    *fetched[T]
-	again  time.Time // a fetch beside does not start before
+	again  time.Time // no background fetch starts before
 	forgot time.Time // when one was last forgotten
 	closed bool
 }
 
-// fetched is a fetch that goes on, or its result. done is closed when that stands.
+// fetched is a running fetch, or its result. done is closed when there is one.
 type fetched[T any] struct {
 	done chan struct{}
 	got  *good[T]
@@ -47,11 +47,11 @@ type fetched[T any] struct {
 }
 
 const (
-	// retryFetch is the pause after a fetch beside has failed. What is held is good
-	// meanwhile.
+	// retryFetch is the pause after a background fetch has failed. The kept result is
+	// valid meanwhile.
 	retryFetch = 5 * time.Second
-	// forgetPause is the least time between two that are forgotten because brokers
-	// refuse them. One broker that refuses all logins costs one fetch in that time.
+	// forgetPause is the least time between two results that are dropped because brokers
+	// refuse them. A broker that refuses all logins causes one fetch in that time.
 	forgetPause = 5 * time.Second
 )
 
@@ -61,7 +61,7 @@ func newKeeper[T any](missing string, timeout time.Duration, fetch func(context.
 	return k
 }
 
-// get returns what is held, or waits for it.
+// get returns the kept result, or waits for one.
 func (k *keeper[T]) get(ctx context.Context) (*good[T], error) {
 	k.mu.Lock()
 	now := time.Now()
@@ -110,7 +110,8 @@ func (k *keeper[T]) start() *fetched[T] {
 	return f
 }
 
-// forget drops what a broker has refused, so that the next login waits for another.
+// forget drops a result that a broker has refused, so that the next login waits for
+// another.
 func (k *keeper[T]) forget(refused *good[T]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,7 +120,7 @@ func (k *keeper[T]) forget(refused *good[T]) {
 	}
 }
 
-// close ends a fetch that goes on, and waits for its end.
+// close cancels a running fetch and waits for its end.
 func (k *keeper[T]) close() {
 	k.mu.Lock()
 	k.closed = true

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// source is what a keeper fetches from: numbers that go up.
+// source is the source of a keeper: increasing numbers.
 type source struct {
 	fetches int
 	life    time.Duration
@@ -31,7 +31,7 @@ func (s *source) fetch(ctx context.Context) (*good[int], error) {
 	return &good[int]{value: n, renew: now.Add(s.life / 2), until: now.Add(s.life)}, nil
 }
 
-// pass lets time pass in the bubble, and waits for all that it has brought about.
+// pass advances the time in the bubble, and waits for its effects.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -59,8 +59,8 @@ func TestOneFetchServesAll(t *testing.T) {
 	})
 }
 
-// While what is held is good, a source that hangs or fails keeps nobody waiting, and
-// is not asked all the time.
+// While the kept result is valid, a source that hangs or fails delays no caller, and is
+// asked at intervals only.
 func TestAGoodOneIsGivenAtOnce(t *testing.T) {
 	t.Parallel()
 	s := &source{life: time.Hour}
@@ -100,8 +100,8 @@ func TestAGoodOneIsGivenAtOnce(t *testing.T) {
 	})
 }
 
-// Where there is none, a login waits as long as its context allows, and the fetch as
-// long as it may itself.
+// Without a kept result, a login waits as long as its context allows, and the fetch as
+// long as its own limit.
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	s := &source{hang: true}
@@ -123,7 +123,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// What brokers refuse is forgotten, though not time and again.
+// A result that brokers refuse is forgotten, but only once per pause.
 func TestWhatIsRefusedIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := &source{life: time.Hour}

@@ -7,7 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// What passes the check is computed within its bounds, and does not panic.
+// A message that passes the check is computed within its bounds, without a panic.
 func FuzzServerFirst(f *testing.F) {
 	for _, text := range []string{"s=c2FsdA==,i=4096", "s=c2FsdA==,i=2147483647", "s=c2FsdA==,x=4096", "s=c2FsdA==,", "", "s=,i=4096,i=9", ",,,"} {
 		f.Add(text)
@@ -21,7 +21,7 @@ func FuzzServerFirst(f *testing.F) {
 		_, nonce, _ := strings.Cut(string(first), ",r=")
 		token := []byte("r=" + nonce + "," + rest)
 		if err := checkServerFirst(token); err != nil || len(rest) > 1000 || strings.Count(rest, "i=") > 0 && !strings.Contains(rest, "i=4096") {
-			return // what passes and takes long is not computed here
+			return // a message that passes and takes long is not computed here
 		}
 		_, _, _ = session.Challenge(token)
 	})

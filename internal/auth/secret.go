@@ -9,28 +9,27 @@ import (
 	"kproxy/internal/files"
 )
 
-// Secret says where a secret is. One of its fields is set; the zero Secret is
-// absent.
+// Secret is the place of a secret. One of its fields is set; the zero Secret is absent.
 type Secret struct {
 	File string // read again at every use, so that it can be replaced; see files.ReadSecret
 	Env  string // the name of an environment variable
-	Text string // the secret itself, of a command that was given it; no configuration file can say so
+	Text string // the secret itself, as a command got it; a configuration file cannot set it
 }
 
-// maxSecret is more than any password or token has, and less than a wrong file
-// could do harm with.
+// maxSecret is larger than any password or token, and small enough that a wrong file does
+// no harm.
 const maxSecret = 1 << 20
 
 // IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s == Secret{} }
 
-// String tells nothing of it, so that no log line and no error can.
+// String does not reveal the secret, so that no log line and no error does.
 func (s Secret) String() string { return "(secret)" }
 
 // GoString is String for %#v.
 func (s Secret) GoString() string { return s.String() }
 
-// FileError is a secret, or what holds it, that cannot be read.
+// FileError reports a secret or its file that cannot be read.
 type FileError struct {
 	Key string // below sasl, such as password_file
 	Err error  // names the file or the variable

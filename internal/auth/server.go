@@ -14,15 +14,15 @@ import (
 // UserMechanisms lists those by which clients can log in at kproxy.
 func UserMechanisms() []string { return []string{Plain, ScramSHA256, ScramSHA512} }
 
-// Users are who may log in at a listener, from a users file that is read again
-// when it changes. They may be used by several goroutines at once.
+// Users are the users that may log in at a listener, from a file that is read again when
+// it changes. They may be used by several goroutines at once.
 type Users struct {
 	book       *book
 	mechanisms []string
 }
 
-// NewUsers reads the users file. failed is called when a later version of it cannot
-// be read; then the last good one stays.
+// NewUsers reads the users file. failed is called when a later version of it cannot be
+// read; the last valid one is used then.
 func NewUsers(ctx context.Context, file string, mechanisms []string, failed func(error)) (*Users, error) {
 	b, err := openBook(ctx, file, failed)
 	if err != nil {
@@ -34,8 +34,8 @@ func NewUsers(ctx context.Context, file string, mechanisms []string, failed func
 // Mechanisms lists those that clients may choose from.
 func (u *Users) Mechanisms() []string { return u.mechanisms }
 
-// stored returns what a login of the user by SCRAM is checked with. For a name that is
-// no user's it makes something up.
+// stored returns the SCRAM credentials of the user. For a name without a user it returns
+// made-up ones.
 func (r *roster) stored(mechanism, user string) scram.StoredCredentials {
 	_, madeUp := r.ring(mechanism).makeUp(user)
 	if c, known := r.users[mechanism][user]; known {
@@ -44,8 +44,8 @@ func (r *roster) stored(mechanism, user string) scram.StoredCredentials {
 	return madeUp
 }
 
-// password returns what a password of the user is compared with. For a name that is no
-// user's it makes something up, which costs as much.
+// password returns the credentials that the user's password is compared with. For a name
+// without a user it returns made-up ones, which cost as much.
 func (r *roster) password(user string) (hash string, c scram.StoredCredentials, known bool) {
 	hash, c = r.ring(Plain).makeUp(user)
 	if mechanism, stored := r.line(user); mechanism != "" {
@@ -124,18 +124,18 @@ func unescape(name string) string {
 // Done reports whether the client has logged in, as User.
 func (c *Conversation) Done() bool { return c.done }
 
-// User is who has logged in, or tries to.
+// User is the user that has logged in, or tries to.
 func (c *Conversation) User() string { return c.user }
 
 // RefusedError reports that a login has failed. Its text is Kafka's own, for the
-// client, and does not say at what.
+// client, and does not say at which step.
 type RefusedError struct{ text string }
 
 func (e *RefusedError) Error() string { return e.text }
 
-// Step takes the client's next token and returns the answer to it. The error is a
+// Step takes the client's next token and returns the response to it. The error is a
 // [*RefusedError] if the login has failed. Any other means that nothing was
-// checked: [ErrTooMany], the end of ctx, or what the peer's Stay has returned.
+// checked: [ErrTooMany], the end of ctx, or the error of the peer's Stay.
 func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, err error) {
 	if c.mechanism == Plain {
 		return []byte{}, c.plain(ctx, token)
@@ -156,7 +156,7 @@ func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, e
 // sameUser reports whether a client wants to act as itself, and for no other user.
 func sameUser(authzID, user string) bool { return authzID == "" || authzID == user }
 
-// errWrongPassword is what Kafka says.
+// errWrongPassword is Kafka's text.
 var errWrongPassword = &RefusedError{"Authentication failed: Invalid username or password"}
 
 // plain takes PLAIN's only token (RFC 4616).
@@ -180,8 +180,8 @@ func (c *Conversation) plain(ctx context.Context, token []byte) error {
 	return nil
 }
 
-// fits reports whether a password is the one that was stored. It takes as long for
-// one that is not.
+// fits reports whether a password is the stored one. It takes equally long for a wrong
+// one.
 func fits(hash, user, password string, stored scram.StoredCredentials) bool {
 	client, err := hashes[hash].hash.NewClientUnprepped(user, password, "")
 	if err != nil {

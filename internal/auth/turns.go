@@ -18,21 +18,20 @@ import (
 //	                                         ├─▶ in turn ─▶ place ─▶ compute
 //	brokers ─▶ by cluster ───────────────────┘
 //
-// At each branch those who wait take turns. A flood from one address delays another
-// address by one computation each round, and logins at brokers as little. A client
-// that tries a wrong password again and again delays the other users of its address by
-// one as well.
+// At each branch the waiters take turns. A flood from one address delays another address,
+// and logins at brokers, by one computation each round. A client that tries a wrong
+// password again and again delays the other users of its address by one as well.
 
 // computations are the places of this process.
 var computations = newTurns(max(1, runtime.GOMAXPROCS(0)/2))
 
 const (
 	// maxWaiting bounds the computations of one kind that wait. 1,024 checks with
-	// DefaultIterations take about 4 s of one processor. With more, the last would
-	// wait longer than its client does.
+	// DefaultIterations take about 4 s of one processor. With more, the client of the
+	// last one would time out.
 	maxWaiting = 1024
-	// lookEvery is how often a caller that waits asks whether it still has to. A
-	// flood of clients that have left then leaves the queue within that time.
+	// lookEvery is how often a waiting caller checks whether it is still needed. After a
+	// flood of clients that have left, the queue empties within that time.
 	lookEvery = 250 * time.Millisecond
 )
 
@@ -66,7 +65,7 @@ var ErrTooMany = errors.New("too many logins wait for a processor")
 type turns struct {
 	mu    sync.Mutex // guards the following
 	free  int        // places; if there is one, nothing waits
-	last  int        // the kind that had the last turn
+	last  int        // the kind of the last turn
 	lines [kinds]branch
 }
 

@@ -158,8 +158,8 @@ func TestClaimantsThatLeaveMakeRoom(t *testing.T) {
 	})
 }
 
-// Work that goes on holds its place and nothing else: neither its caller, once
-// that has lost patience, nor the others longer than it lasts.
+// Running work holds its place only: its caller may leave, and the others wait no longer
+// than it runs.
 func TestComputationsAreNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

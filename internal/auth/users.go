@@ -20,19 +20,19 @@ import (
 //
 //	alice: SHA-512: salt=…,stored_key=…,server_key=…,iterations=8192
 //
-// All of it but the iterations is base64. Empty lines, and those that begin with
-// #, say nothing. A password cannot be read back from it, but can be guessed
-// at: it is kept as a secret is.
+// All of it but the iterations is base64. Empty lines, and those that begin with #, are
+// ignored. A password cannot be read from the file, but can be guessed by it: keep it
+// secret.
 
 const (
 	// MinIterations is the least that SCRAM allows (RFC 7677), and Kafka takes.
 	MinIterations = 4096
-	// DefaultIterations is what Kafka's own tool makes.
+	// DefaultIterations is the number of Kafka's own tool.
 	DefaultIterations = 8192
-	// maxIterations bounds what one login can cost.
+	// maxIterations bounds the cost of one login.
 	maxIterations = 1 << 20
 	saltLen       = 24 // of the lines made here, in bytes
-	// maxUsersFile is far more than anybody keeps in one file, in bytes.
+	// maxUsersFile bounds the file, in bytes. It is far more than usual.
 	maxUsersFile = 64 << 20
 )
 
@@ -55,7 +55,7 @@ type roster struct {
 	rings map[string]ring                               // by mechanism, PLAIN's too; see madeup.go
 }
 
-// plainOrder are the mechanisms whose lines PLAIN looks at, the first one first.
+// plainOrder are the mechanisms whose lines PLAIN uses, in this order.
 var plainOrder = []string{ScramSHA512, ScramSHA256}
 
 // newRoster makes the rings of the users' lines.
@@ -75,8 +75,8 @@ func newRoster(users map[string]map[string]scram.StoredCredentials) *roster {
 	return r
 }
 
-// ring returns the lines that a name borrows from: the mechanism's, or where there are
-// none, and so no users either, all.
+// ring returns the lines that a name borrows from: those of the mechanism, or all if it
+// has none.
 func (r *roster) ring(mechanism string) ring {
 	if own := r.rings[mechanism]; len(own) > 0 {
 		return own

@@ -12,7 +12,7 @@ import (
 	"kproxy/internal/auth"
 )
 
-// good is a line that is well made, of keys that no password has.
+// good is a valid line, with keys that belong to no password.
 const good = "alice: SHA-256: salt=c2FsdHNhbHQ=,stored_key=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,server_key=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,iterations=4096"
 
 func put(t *testing.T, file, text string) {
@@ -74,7 +74,7 @@ func TestUserLines(t *testing.T) {
 	}
 }
 
-// says reports whether a user's password is taken.
+// says reports whether a user's password is accepted.
 func says(t *testing.T, u *auth.Users, user, text string) bool {
 	t.Helper()
 	c, err := u.Begin(auth.Plain, auth.Peer{})
@@ -85,7 +85,7 @@ func says(t *testing.T, u *auth.Users, user, text string) bool {
 	return err == nil && c.Done() && c.User() == user
 }
 
-// A file that changes changes who may come in; a bad one changes nothing.
+// A changed file changes the users; an invalid one changes nothing.
 func TestUsersAreReadAgain(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users")
@@ -111,13 +111,13 @@ func TestUsersAreReadAgain(t *testing.T) {
 	}
 	put(t, file, "rubbish")
 	if !says(t, u, "bob", password) || !says(t, u, "alice", password) || failed.Load() != 1 {
-		t.Errorf("a bad file changes something, or is told %d times", failed.Load())
+		t.Errorf("a bad file changes something, or is reported %d times", failed.Load())
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
 	if !says(t, u, "bob", password) || failed.Load() != 2 {
-		t.Errorf("a missing file changes something, or is told %d times", failed.Load())
+		t.Errorf("a missing file changes something, or is reported %d times", failed.Load())
 	}
 	put(t, file, line("bob"))
 	if says(t, u, "alice", password) || !says(t, u, "bob", password) {
@@ -136,8 +136,8 @@ func TestUsersAreReadAgain(t *testing.T) {
 	}
 }
 
-// Who there is cannot be told from the first answer of SCRAM: of a user that there
-// is not it is the same each time, and like the others'.
+// The first response of SCRAM does not show whether a user exists: for a name without a
+// user it is the same each time, and of the same form.
 func TestNobodyTellsUsersFromOthers(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users")
@@ -182,12 +182,12 @@ func FuzzUsersFile(f *testing.F) {
 			return
 		}
 		if says(t, u, "nobody-who-is-there", "x") {
-			t.Error("nobody has logged in")
+			t.Error("no user has logged in")
 		}
 	})
 }
 
-// Whatever a client sends, it has logged in only with the password.
+// A client logs in only with the password, whatever it sends.
 func FuzzTokens(f *testing.F) {
 	line, err := auth.UserLine("alice", password, auth.ScramSHA256, auth.MinIterations)
 	if err != nil {

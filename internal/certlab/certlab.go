@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// T is what is used of a [testing.T]: whoever has none may bring an own.
+// T is the part of [testing.T] that this package uses. A program that is no test may pass
+// its own.
 type T interface {
 	Helper()
 	Fatal(args ...any)

@@ -12,8 +12,9 @@ import (
 	"kproxy/proxy"
 )
 
-// askFirst puts the first question on a connection. Where a command of --via has ended before
-// it took the question, the error is why: reading tells it, and writing does not.
+// askFirst sends the first request on a connection. If a command of --via has ended before it
+// read the request, the error is the command's failure: reading returns it, and writing does
+// not.
 func (a asker) askFirst(ctx context.Context, i *proxy.Inquiry, req kmsg.Request, into kmsg.Response) error {
 	err := i.Ask(ctx, req, into)
 	if a.Via.URL == "" || !errors.Is(err, syscall.EPIPE) {
@@ -26,8 +27,8 @@ func (a asker) askFirst(ctx context.Context, i *proxy.Inquiry, req kmsg.Request,
 	return err
 }
 
-// brokersBy asks who the brokers are, on a connection that has responded to ApiVersions already:
-// what is wrong then is not what the port speaks.
+// brokersBy asks for the brokers, on a connection that has responded to ApiVersions already:
+// an error after that is not about the port's protocol.
 func brokersBy(ctx context.Context, i *proxy.Inquiry) (*kmsg.MetadataResponse, error) {
 	metadata, err := i.Brokers(ctx)
 	switch {

@@ -16,12 +16,12 @@ import (
 	"kproxy/proxy"
 )
 
-// looks is how many connections an address is asked over, after a first one, before what
-// it answers counts: a load balancer sends each new connection to any broker. They are
-// open at the same time, so that a balancer that takes turns gives them to different
-// brokers, whatever other connections come between. With many brokers few are enough, and
-// there must not be many for each. Through a program, each connection is a process of the
-// user's, such as kubectl's, which may be large.
+// looks is the number of connections, after a first one, over which an address is asked
+// before its responses count: a load balancer sends each new connection to any broker.
+// They are open at the same time, so that a balancer that takes turns gives them to
+// different brokers, whatever other connections come between. With many brokers few are
+// enough, and there must not be many for each. Through a program, each connection is a
+// process of the user's, such as kubectl's, which may be large.
 func (o *Options) looks(brokers int) int {
 	const fewest = 2
 	if strings.HasPrefix(o.Via.URL, "exec:") {
@@ -30,14 +30,14 @@ func (o *Options) looks(brokers int) int {
 	return min(max(24/max(brokers, 1), fewest), 12)
 }
 
-// seenAt is which nodes have responded at an address.
+// seenAt has the nodes that have responded at an address.
 type seenAt struct {
 	nodes   []int32                 // in ascending order, each once
-	layouts map[int32]doctor.Layout // their listeners, as far as they tell them
-	quiet   bool                    // on some connection no node could be told
+	layouts map[int32]doctor.Layout // their listeners, as far as they are known
+	quiet   bool                    // on some connection the node was not known
 }
 
-// add notes what one connection has shown.
+// add notes the result of one connection.
 func (s *seenAt) add(node int32, layout doctor.Layout) {
 	if node == proxy.NoNode {
 		s.quiet = true
@@ -52,7 +52,7 @@ func (s *seenAt) add(node int32, layout doctor.Layout) {
 	s.nodes = slices.Compact(s.nodes)
 }
 
-// only is the node that has answered every time; proxy.NoNode: there is no such node.
+// only is the node that has responded every time; proxy.NoNode: there is no such node.
 func (s seenAt) only() int32 {
 	if s.quiet || len(s.nodes) != 1 {
 		return proxy.NoNode
@@ -60,7 +60,7 @@ func (s seenAt) only() int32 {
 	return s.nodes[0]
 }
 
-// mixed reports whether several nodes have answered: the address is a load balancer's.
+// mixed reports whether several nodes have responded: the address is a load balancer's.
 func (s seenAt) mixed() bool { return len(s.nodes) > 1 }
 
 // String names the nodes, the first few of them: "nodes 0, 2 and 5 more".
@@ -77,8 +77,7 @@ func (s seenAt) String() string {
 	return text
 }
 
-// lookAt runs ask for several connections at the same time, and gathers the nodes that
-// they tell.
+// lookAt runs ask for several connections at the same time, and collects the nodes.
 func (a asker) lookAt(c *Cluster, ask func() (int32, doctor.Layout)) seenAt {
 	var mu sync.Mutex // guards s
 	var s seenAt
@@ -95,8 +94,8 @@ func (a asker) lookAt(c *Cluster, ask func() (int32, doctor.Layout)) seenAt {
 	return s
 }
 
-// whoIsAt is which nodes answer at an address. One connection is enough to find that an
-// address tells nothing, or that a cluster of one broker is there.
+// whoIsAt returns the nodes that respond at an address. One connection is enough to find
+// that an address does not identify its node, or that a cluster of one broker is there.
 func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
 	ask := func() (int32, doctor.Layout) {
 		if node, layout := a.describedAt(ctx, proxy.NoNode, address, c.Brokers); node != proxy.NoNode {
@@ -114,7 +113,7 @@ func (a asker) whoIsAt(ctx context.Context, address string, c *Cluster) seenAt {
 }
 
 // isOnly asks at a broker's own address, at which first has responded, whether other nodes
-// respond there too. A connection that tells no node is no objection.
+// respond there too. A connection without a known node is no objection.
 func (a asker) isOnly(ctx context.Context, c *Cluster, b Broker, first int32) error {
 	var s seenAt
 	if len(c.Brokers) > 1 && first == b.Node {
@@ -150,8 +149,8 @@ func (a asker) refusesID(ctx context.Context, c *Cluster, b Broker) bool {
 	return len(s.nodes) > 0
 }
 
-// withdraw takes back where nodes are that another node answered for: each is dialled
-// nowhere then.
+// withdraw removes the addresses of nodes at which another node responded: these nodes
+// are dialled nowhere then.
 func (c *Cluster) withdraw() {
 	if len(c.Brokers) == 1 {
 		return
@@ -169,7 +168,7 @@ func (c *Cluster) withdraw() {
 const noBroker = "no-broker.invalid:1"
 
 // admitted are the addresses of brokers that may be dialled where no rule leads
-// elsewhere: all (nil), or, if another node answers at some, the others.
+// elsewhere: all (nil), or, if another node responds at some, the others.
 func (c *Cluster) admitted() []string {
 	refused := map[string]bool{}
 	for _, b := range c.Brokers {

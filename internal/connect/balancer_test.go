@@ -50,8 +50,8 @@ func inTurn(at []string) func() string {
 	return func() string { return at[int(turn.Add(1))%len(at)] }
 }
 
-// brokersBehind starts brokers that advertise what the test says, by node. None of it is
-// a name, so that no resolver is asked.
+// brokersBehind starts brokers with the given advertised addresses, by node. None of it
+// is a name, so that no resolver is asked.
 func brokersBehind(t *testing.T, n int, advertised func(node int) string) (at []string) {
 	t.Helper()
 	listen := func(string, string) (net.Listener, error) {
@@ -86,9 +86,9 @@ func advertised(t *testing.T, n int) (balancer string) {
 	return balancer
 }
 
-// Behind a load balancer's address any broker answers, so that it belongs to no node: it
-// is used for bootstrap only, and a node is dialled where it says it is, if that works,
-// or nowhere. Rules of the user's lead to the nodes.
+// Behind a load balancer's address any broker responds, so that it belongs to no node: it
+// is used for bootstrap only, and a node is dialled at its advertised address, if that
+// works, or nowhere. The user's rules lead to the nodes.
 func TestBehindALoadBalancer(t *testing.T) {
 	at := cluster(t, 3, nil)
 	o, said := options(t, balance(t, inTurn(at)))
@@ -111,9 +111,9 @@ func TestBehindALoadBalancer(t *testing.T) {
 	produces(t, s)
 }
 
-// However often connect is run, no node is taken to be at a load balancer's address: not
-// where the user names it once or thrice, and not where the brokers themselves advertise
-// it. Whatever order the connections come in, each broker has its turn.
+// In no run does connect take a load balancer's address for a node's: neither if the user
+// names it once or three times, nor if the brokers themselves advertise it. Each broker
+// has its turn, in any order of connections.
 func TestNeverDialledAtALoadBalancer(t *testing.T) {
 	hidden, two := outOfReach(t, 3), outOfReach(t, 2)
 	once := balance(t, inTurn(hidden))
@@ -166,7 +166,7 @@ func TestNoSessionToALoadBalancer(t *testing.T) {
 	}
 	for node := range int32(2) { // whose addresses are known by now
 		if _, err := client.Broker(int(node)).Request(ctx, kmsg.NewPtrListGroupsRequest()); err == nil {
-			t.Errorf("a broker answers for node %d", node)
+			t.Errorf("a broker responds for node %d", node)
 		}
 	}
 }

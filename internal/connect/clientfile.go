@@ -29,10 +29,10 @@ type keys map[string]string
 
 // keyError is a mistake at one key. Its text quotes no value that may be secret.
 type keyError struct {
-	line    int    // 0: it is that of the key, or there is none
+	line    int    // 0: the key's line, or none
 	key     string // "": the whole line
 	problem string // and its fix
-	err     error  // what the problem is made of; nil: nothing
+	err     error  // the arguments of the problem; nil: none
 }
 
 func (e *keyError) Error() string {
@@ -89,7 +89,7 @@ func (f *clientFile) locate(err error) error {
 	return errors.Join(errs...)
 }
 
-// maxMistakes is how many mistakes in a client's file are told; the others are counted.
+// maxMistakes is how many mistakes in a client's file are listed; the others are counted.
 const maxMistakes = 20
 
 func unjoined(err error) []error {
@@ -141,7 +141,7 @@ func (f *clientFile) twice() []string {
 	return notes
 }
 
-// The keys that only one of both kinds of clients has.
+// The keys that only one of the two kinds of clients has.
 var (
 	onlyRdkafka = []string{
 		"metadata.broker.list", "sasl.username", "sasl.password", "sasl.mechanisms", "ssl.ca.location", "ssl.ca.pem", "ssl.certificate.location",
@@ -153,8 +153,8 @@ var (
 	}
 )
 
-// parseClientFile reads a file by the rules of the client that reads it otherwise: a
-// backslash is a character to librdkafka, and begins an escape to Java.
+// parseClientFile reads a file by the rules of its client: a backslash is a character in
+// librdkafka's files, and begins an escape in Java's.
 func parseClientFile(name string, data []byte) (*clientFile, error) {
 	plain := &clientFile{name: name, entries: plainEntries(string(data))}
 	java, rdkafka := plain.firstOf(onlyJava), plain.firstOf(onlyRdkafka)
@@ -246,7 +246,7 @@ func javaLines(data []byte) []javaLine {
 	}
 	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(runes))
 	var all []javaLine
-	var open strings.Builder // what the next line continues, unless it is empty
+	var open strings.Builder // the start of the next line, unless it is empty
 	began := 0
 	end := func() {
 		if open.Len() > 0 {
@@ -276,7 +276,7 @@ func javaLines(data []byte) []javaLine {
 	return all
 }
 
-// entry splits a line at the first =, : or blank that no backslash stands before.
+// entry splits a line at the first =, : or blank without a backslash before it.
 func (l javaLine) entry() (clientEntry, error) {
 	end := len(l.text)
 	for i := 0; i < len(l.text); i++ {

@@ -37,7 +37,7 @@ func parseClientKeys(text string) []string {
 }
 
 // neededKeys are the keys that fromKeys reads. A name that is nearly one of them is an
-// error: without it kproxy would reach another cluster, or in another way.
+// error: if it were ignored, kproxy would reach another cluster, or in another way.
 var neededKeys = []string{
 	"bootstrap.servers", "metadata.broker.list", "security.protocol",
 	"sasl.mechanism", "sasl.mechanisms", "sasl.jaas.config", "sasl.username", "sasl.password",
@@ -52,11 +52,11 @@ var neededKeys = []string{
 	"ssl.certificate.location", "ssl.certificate.pem", "ssl.key.location", "ssl.key.pem",
 }
 
-// otherKeys are how keys begin that stand beside a client's own: those of serializers and
-// schema registries, and those of Kafka Streams and Connect for their clients.
+// otherKeys are the prefixes of keys that are not a client's own: those of serializers
+// and schema registries, and those of Kafka Streams and Connect for their clients.
 var otherKeys = []string{"schema.registry.", "basic.auth.", "bearer.auth.", "confluent.", "producer.", "consumer.", "admin.", "main.consumer.", "restore.consumer.", "global.consumer."}
 
-// isOther reports whether a key is none of a client's, and no mistake.
+// isOther reports whether a key is not a client's, but no mistake.
 func isOther(key string) bool {
 	return strings.HasPrefix(key, "[") || // a section of an INI file, as Confluent's examples have it
 		slices.ContainsFunc(otherKeys, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
@@ -65,8 +65,8 @@ func isOther(key string) bool {
 // maxApart is how many letters a misspelt key may differ in from one that is needed.
 const maxApart = 2
 
-// maxKey is how many bytes a key may have that is compared with known ones, of which the
-// longest has half of it.
+// maxKey is the longest key, in bytes, that is compared with known ones. It is twice the
+// longest known key.
 const maxKey = 100
 
 // maxUnknown is how many keys are named that Kafka's clients do not know: an

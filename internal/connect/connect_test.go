@@ -26,7 +26,7 @@ func broker(node int32) Broker {
 	return Broker{Node: node, Host: fmt.Sprintf("b%d.internal", node), Port: 9092}
 }
 
-// Each case is a cluster, and what is known of the user's addresses.
+// Each case is a cluster, and the known facts about the user's addresses.
 func TestPair(t *testing.T) {
 	three := []Broker{broker(0), broker(1), broker(2)}
 	silent := func(address string, resolved ...string) witness {
@@ -46,7 +46,7 @@ func TestPair(t *testing.T) {
 		{"alone, and another node responds", []Broker{broker(7)}, nil, []witness{{"x:1", 8, nil, false}}, nil, map[int32]string{}},
 		{"several, nothing known", three, nil, []witness{silent("x:1"), silent("x:2"), silent("x:3")}, nil, map[int32]string{}},
 		{"by name, in either case", three, nil, []witness{silent("B1.Internal:9092"), silent("b2.internal:9093")}, nil, map[int32]string{1: "B1.Internal:9092"}},
-		{"by name, but another answers", three, nil, []witness{{"b1.internal:9092", 2, nil, false}}, nil, map[int32]string{2: "b1.internal:9092"}},
+		{"by name, but another responds", three, nil, []witness{{"b1.internal:9092", 2, nil, false}}, nil, map[int32]string{2: "b1.internal:9092"}},
 		{
 			"resolved", three, nil,
 			[]witness{silent("x:1", "10.0.0.2:9092"), silent("x:2", "10.0.0.9:9092")},
@@ -63,8 +63,8 @@ func TestPair(t *testing.T) {
 	}
 }
 
-// A client's configuration with a BOM in front, and a cluster that a broker and the user
-// write otherwise.
+// A client's configuration with a BOM, and addresses that a broker and the user write
+// differently.
 func TestWrittenOtherwise(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "client.properties")
 	if err := os.WriteFile(file, []byte("\ufeffbootstrap.servers=a.example.com:1\nacks=all\n"), 0o600); err != nil {
@@ -128,7 +128,7 @@ func FuzzPorts(f *testing.F) {
 	})
 }
 
-// What a client logs in with, by its configuration. The errors tell no secret.
+// A client's login, by its configuration. The errors have no secret.
 func TestFromKeys(t *testing.T) {
 	const jaas = "sasl.jaas.config=org.apache.kafka.common.security."
 	for _, tt := range []struct {
@@ -199,7 +199,7 @@ func TestFromKeys(t *testing.T) {
 	}
 }
 
-// A client whose tokens come from code of its own is told what does instead.
+// A client whose tokens come from its own code gets advice on the alternative.
 func TestTokensByCode(t *testing.T) {
 	const oauth = "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n"
 	for name, tt := range map[string]struct{ text, want string }{
@@ -224,7 +224,7 @@ func TestTokensByCode(t *testing.T) {
 	}
 }
 
-// Whatever form the client's stores have, they become the same PEM.
+// The client's stores become the same PEM from every format.
 func TestStores(t *testing.T) {
 	files := certlab.NewFolder(t)
 	ca := certlab.NewAuthority(t, "ca")
@@ -345,7 +345,7 @@ func FuzzFromKeys(f *testing.F) {
 	})
 }
 
-// What is quoted comes out as it went in.
+// A quoted text is read back unchanged.
 func FuzzJAAS(f *testing.F) {
 	f.Add(`p"\ ';=`)
 	f.Fuzz(func(t *testing.T, password string) {
@@ -357,7 +357,7 @@ func FuzzJAAS(f *testing.F) {
 	})
 }
 
-// What is printed for clients, whole.
+// The configuration that is printed for clients, whole.
 func TestClientConfig(t *testing.T) {
 	s := &Session{Cluster: &Cluster{NeedsLogin: true, Mechanisms: []string{"PLAIN", "SCRAM-SHA-256"}}, bootstrap: "localhost:9092"}
 	want := `# Java (client.properties)

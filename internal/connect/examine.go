@@ -20,7 +20,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// How long kproxy doctor takes. A person waits for it.
+// The time limits of kproxy doctor. A person waits for it.
 const (
 	examineTime = 8500 * time.Millisecond // in all
 	dialTime    = 4 * time.Second         // for a connection and its TLS, and for a login
@@ -29,11 +29,11 @@ const (
 	settleTime  = 300 * time.Millisecond  // for other bootstrap addresses, once one has responded
 )
 
-// Examine walks a client's way to each of the user's addresses, and then to each that the
-// cluster advertises, as a client without kproxy would: at the broker's own address,
-// whatever dial rules could do. Addresses are tried at the same time, each of them once.
-// progress, which may be nil, is called with how many addresses are done, of how many, from
-// several goroutines. The error is that of options that cannot work.
+// Examine connects to each of the user's addresses, and then to each advertised address, as
+// a client without kproxy would: at the broker's own address, without dial rules. Addresses
+// are tried at the same time, each of them once. progress, which may be nil, is called with
+// how many addresses are done, of how many, from several goroutines. The error is that of
+// options that cannot work.
 func (o *Options) Examine(ctx context.Context, u doctor.User, progress func(done, all int)) (*doctor.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
@@ -63,22 +63,22 @@ type examination struct {
 	done  int
 	all   int
 
-	first   *Cluster // as the first address has it that responded; nil: none has
-	roster  roster   // of all brokers of first, which has those only that are tried
+	first   *Cluster // from the first address that responded; nil: none has
+	roster  roster   // of all brokers of first, which has only those that are tried
 	boots   []*way
 	brokers []*way
 	missing []int32
-	reached *Cluster // as kproxy connect has it, if nodes have failed
+	reached *Cluster // as kproxy connect finds it, if nodes have failed
 	layouts map[int32]doctor.Layout
-	pending []string // what could not be checked
+	pending []string // the checks that were not possible
 }
 
 // way is the way to one address.
 type way struct {
 	node    int32
 	address string
-	cluster *Cluster // that a bootstrap address has told; nil: it has not
-	known   bool     // the node has said who it is
+	cluster *Cluster // that a bootstrap address has returned; nil: none has
+	known   bool     // the node has identified itself
 	took    time.Duration
 	err     error
 	peer    speaks.Peer
@@ -96,7 +96,7 @@ func (e *examination) met(at net.Addr) {
 	e.hosts[tcp.AddrPort().Addr().Unmap()] = true
 }
 
-// count tells of addresses that are there to be tried, or are done.
+// count reports addresses to be tried, or done.
 func (e *examination) count(more, done int) {
 	e.mu.Lock()
 	e.all, e.done = e.all+more, e.done+done
@@ -107,7 +107,7 @@ func (e *examination) count(more, done int) {
 	}
 }
 
-// walk takes the time of a way, and asks the port why it gave no response.
+// walk measures the time of an attempt, and examines the port if it gave no response.
 func (e *examination) walk(ctx context.Context, a asker, w *way, do func(ctx context.Context) error) {
 	defer close(w.settled)
 	defer e.count(0, 1)
@@ -121,8 +121,8 @@ func (e *examination) walk(ctx context.Context, a asker, w *way, do func(ctx con
 	w.took = time.Since(start)
 }
 
-// bootstraps asks each of the user's addresses who the brokers are. It returns when all have
-// been tried, or some while after the first response; the ways go on.
+// bootstraps asks each of the user's addresses for the brokers. It returns when all have
+// been tried, or some time after the first response; the other attempts go on.
 func (e *examination) bootstraps(ctx context.Context, a asker) {
 	e.count(len(e.Addresses), 0)
 	responded := make(chan struct{}, len(e.Addresses))
@@ -163,10 +163,10 @@ func (e *examination) bootstraps(ctx context.Context, a asker) {
 	}
 }
 
-// nodes tries each address that is advertised, and looks at the same time which brokers are
-// missing and who is at the user's addresses.
+// nodes tries each advertised address, and at the same time finds the missing brokers and
+// the nodes at the user's addresses.
 func (e *examination) nodes(ctx context.Context, a asker) error {
-	defer func() { // a proxy must not end before the ways over it
+	defer func() { // a proxy must not end before the attempts over it
 		for _, w := range e.boots {
 			<-w.settled
 		}
@@ -210,8 +210,8 @@ func (e *examination) nodes(ctx context.Context, a asker) error {
 	return err
 }
 
-// responding are the user's addresses that have told of the cluster by now. Others are not dialled
-// again.
+// responding are the user's addresses that have described the cluster by now. Others are not
+// dialled again.
 func (e *examination) responding() []string {
 	var all []string
 	for _, w := range e.boots {
@@ -226,8 +226,8 @@ func (e *examination) responding() []string {
 	return all
 }
 
-// asAdvertised walks the way to a broker at the address that it advertises. To have it be
-// dialled there wherever it leads, a loopback address too, it is what a rule says.
+// asAdvertised tries to reach a broker at its advertised address. A dial rule leads
+// there, so that any address is dialled, a loopback address too.
 func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broker) error {
 	host, _, err := hostport.Parse(w.address)
 	if err != nil || hostport.IsWildcard(host) {
@@ -245,7 +245,7 @@ func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broke
 	})
 }
 
-// askPort asks a port that gave no Kafka response what it speaks.
+// askPort finds the protocol of a port that gave no Kafka response.
 func (a asker) askPort(ctx context.Context, address string, err error) (peer speaks.Peer) {
 	if doctor.IsAnswered(err) {
 		return peer
@@ -269,7 +269,7 @@ func (a asker) askPort(ctx context.Context, address string, err error) (peer spe
 		AfterTLS:   a.TLS != nil && doctor.FailedStep(err) == doctor.TLS,
 		Closed:     doctor.HasEnded(err),
 	}
-	_ = o.ask(nil, func(plain asker) error { // what cannot be asked stays unknown
+	_ = o.ask(nil, func(plain asker) error { // a port that cannot be asked stays unknown
 		q.Dial = func(ctx context.Context) (net.Conn, error) {
 			i, err := plain.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 			if err != nil {
@@ -301,7 +301,7 @@ func (e *examination) replicas(ctx context.Context, a asker) []int32 {
 	ctx, cancel := context.WithTimeout(ctx, walkTime)
 	defer cancel()
 	named, err := a.replicasAt(ctx, e.first.answered)
-	// Behind a balancer's address another broker responds now, or one that is down.
+	// Behind a balancer's address another broker may respond now, or one that is down.
 	for _, b := range e.first.Brokers {
 		if err == nil || ctx.Err() != nil {
 			break

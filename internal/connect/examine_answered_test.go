@@ -20,7 +20,7 @@ import (
 func TestExamineAfterApiVersions(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		metadata func(c net.Conn, correlation int32) // writes what is there for a response
+		metadata func(c net.Conn, correlation int32) // writes the bytes in place of a response
 		says     string
 	}{
 		"no brokers": {func(c net.Conn, correlation int32) {
@@ -89,7 +89,7 @@ func fail(when string) (code int) {
 	return 3
 }
 
-// The end of a command of --via is told with its exit code and what it says.
+// The end of a command of --via is reported with its exit code and its output.
 func TestExamineCommandThatFails(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()

@@ -16,11 +16,11 @@ import (
 	"kproxy/internal/wire"
 )
 
-// respond is what a broker by hand responds to a request: bytes of a response, behind its
-// correlation id; nil: it closes.
+// respond makes a scripted broker's response: the bytes behind its correlation id; nil:
+// it closes.
 type respond func(key kmsg.Key, version int16) kmsg.Response
 
-// byHand is a broker that responds as respond says. It responds to ApiVersions v0 as a broker.
+// byHand is a broker that responds by respond. It responds to ApiVersions v0 as a broker.
 func byHand(t *testing.T, respond respond) (address string) {
 	t.Helper()
 	return serving(t, func(c net.Conn) {
@@ -44,7 +44,7 @@ func byHand(t *testing.T, respond respond) (address string) {
 	})
 }
 
-// nextRequest reads a request, and drops what is in it.
+// nextRequest reads a request, and drops its content.
 func nextRequest(c net.Conn) (key kmsg.Key, version int16, correlation int32, err error) {
 	var prefix [12]byte // size, key, version, correlation id
 	if _, err = io.ReadFull(c, prefix[:]); err != nil {
@@ -83,7 +83,7 @@ func naming(brokers func() []Broker) respond {
 }
 
 // A cluster that names thousands of brokers costs no more time than one of a hundred, whose
-// addresses are tried. It is not said to be sound.
+// addresses are tried. It is not reported as sound.
 func TestExamineThousandsOfBrokers(t *testing.T) {
 	closed := portlab.Closed(t)
 	_, port, _ := net.SplitHostPort(closed)
@@ -120,7 +120,7 @@ func TestExamineEndsByContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	silent := serving(t, func(c net.Conn) {
-		cancel() // the way to the broker has begun
+		cancel() // the attempt has begun
 		_, _ = io.Copy(io.Discard, c)
 	})
 	host, port, _ := net.SplitHostPort(silent)

@@ -44,7 +44,7 @@ func controller(t *testing.T) string {
 	})
 }
 
-// The user's own addresses: what is at the port, TLS and login.
+// The user's own addresses: the port's protocol, TLS and login.
 func TestExamineBootstrap(t *testing.T) {
 	t.Parallel()
 	ca := certlab.NewAuthority(t, "ca")
@@ -87,7 +87,7 @@ func TestExamineBootstrap(t *testing.T) {
 		{"a controller", []string{controller(t)}, nil, "-1 kafka controller", "KRaft controller", "9092"},
 		{"a login at an SSH server", []string{serving(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n") })}, as("PLAIN", "wrong-secret"), "-1 kafka other_service", `"SSH-2.0-x"`, "port of a Kafka broker"},
 		{"closes at once", []string{serving(t, func(net.Conn) {})}, nil, "-1 kafka closes_at_once", "before anything is sent", "port-forward"},
-		{"closes at a byte", []string{serving(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) })}, nil, "-1 kafka closes", "without a byte", "what listens there"},
+		{"closes at a byte", []string{serving(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) })}, nil, "-1 kafka closes", "without a byte", "find out which program listens there"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o, _ := options(t, tt.at...)
@@ -109,8 +109,8 @@ func TestExamineBootstrap(t *testing.T) {
 	}
 }
 
-// refusing is a broker that answers SaslHandshake with an error, and SaslAuthenticate too, as Kafka
-// does.
+// refusing is a broker that responds to SaslHandshake with an error, and to SaslAuthenticate too,
+// as Kafka does.
 func refusing(t *testing.T, handshake int16) string {
 	t.Helper()
 	at, c := advertisingCluster(t, 1, func(at []string) []string { return at }, kfake.EnableSASL(), alice)
@@ -129,7 +129,8 @@ func refusing(t *testing.T, handshake int16) string {
 	return at[0]
 }
 
-// A cluster that wants a login names no broker, and what could not be checked is said.
+// A cluster that wants a login names no broker, and the report lists the checks that were
+// not possible.
 func TestExamineNeedsLogin(t *testing.T) {
 	o, _ := options(t, cluster(t, 1, nil, kfake.EnableSASL(), alice)[0])
 	r, _ := examined(t, o)
@@ -147,7 +148,8 @@ func TestExamineTwoClusters(t *testing.T) {
 	}
 }
 
-// Brokers whose protocol is not that of bootstrap, which a client speaks to all of them.
+// Brokers whose protocol differs from that of bootstrap, which a client uses for all of
+// them.
 func TestExamineOtherProtocol(t *testing.T) {
 	t.Parallel()
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
@@ -186,7 +188,7 @@ func TestExamineOtherProtocol(t *testing.T) {
 	}
 }
 
-// A port that is silent is dialled twice, and takes no longer than is promised.
+// A silent port is dialled twice, and takes no longer than the limit.
 func TestExamineSilent(t *testing.T) {
 	t.Parallel()
 	accepted := make(chan struct{}, 100)
@@ -208,8 +210,8 @@ func TestExamineSilent(t *testing.T) {
 	}
 }
 
-// A bootstrap address that is silent beside one that responds holds nothing up, and is not
-// dialled again to find which node is there.
+// A silent bootstrap address beside one that responds causes no delay, and is not dialled
+// again to find its node.
 func TestExamineSilentBesideOthers(t *testing.T) {
 	t.Parallel()
 	accepted := make(chan struct{}, 100)
@@ -227,7 +229,7 @@ func TestExamineSilentBesideOthers(t *testing.T) {
 	}
 }
 
-// Progress is told as addresses are done.
+// Progress is reported as addresses are done.
 func TestExamineProgress(t *testing.T) {
 	at := advertising(t, 2, func(at []string) []string { return at })
 	o, _ := options(t, at[0])

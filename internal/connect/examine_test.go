@@ -18,7 +18,8 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// advertising starts brokers that advertise what advertise makes of where they really are.
+// advertising starts brokers that advertise the result of advertise for their real
+// addresses.
 func advertising(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string) {
 	t.Helper()
 	at, _ = advertisingCluster(t, n, advertise, opts...)
@@ -49,8 +50,7 @@ func advertisingCluster(t *testing.T, n int, advertise func(at []string) []strin
 	return at, c
 }
 
-// examined is an examination, and in a few words for each address who, the step that failed, and
-// the verdict.
+// examined is an examination, with a short text for each address: subject, failed step, verdict.
 func examined(t *testing.T, o *Options) (r *doctor.Report, words []string) {
 	t.Helper()
 	r, err := o.Examine(t.Context(), doctor.User{Addresses: o.Addresses, TLS: o.TLS, SASL: o.SASL, Args: o.Addresses}, nil)
@@ -100,7 +100,7 @@ func serving(t *testing.T, serve func(c net.Conn)) (address string) {
 	return viatest.NewGate(t, serve).Address
 }
 
-// What a client meets whose brokers advertise this, and what it is told.
+// The result for a client whose brokers advertise these addresses, and the report.
 func TestExamineWhatBrokersAdvertise(t *testing.T) {
 	closed := portlab.Closed(t)
 	stranger := advertising(t, 1, func(at []string) []string { return at }, kfake.ClusterID("stranger"))[0]
@@ -145,8 +145,8 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 	}
 }
 
-// A node that fails where it says it is may be at an address of the user's, and then that is what
-// it should advertise.
+// A node that fails at its advertised address may be at an address of the user's, and then it
+// should advertise that one.
 func TestExamineSaysWhatConnectReaches(t *testing.T) {
 	at := cluster(t, 3, nil)
 	o, _ := options(t, at[2], at[0])
@@ -172,7 +172,7 @@ func TestExamineSaysWhatConnectReaches(t *testing.T) {
 	}
 }
 
-// A broker's own configuration is what its lines are made of.
+// The lines for a broker are made from its own configuration.
 func TestExamineReadsListeners(t *testing.T) {
 	at, c := advertisingCluster(t, 1, func([]string) []string { return []string{"b0.vpc.invalid:9092"} })
 	c.ControlKey(kmsg.DescribeConfigs.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
@@ -203,7 +203,8 @@ func TestExamineReadsListeners(t *testing.T) {
 	}
 }
 
-// A broker that replica lists name, and that the cluster does not list, is missed.
+// A broker that replica lists name, and that the cluster does not list, is reported as
+// missing.
 func TestExamineMissesBrokers(t *testing.T) {
 	at, c := advertisingCluster(t, 2, func(at []string) []string { return at }, kfake.SeedTopics(1, "orders"))
 	c.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {

@@ -19,18 +19,19 @@ import (
 	"kproxy/proxy/config"
 )
 
-// Client is what a client's configuration says of the cluster.
+// Client is the content of a client's configuration.
 type Client struct {
 	Bootstrap []string
 	TLS       *config.UpstreamTLS // nil: plaintext
 	SASL      *config.SASL        // nil: no login
-	Notes     []string            // what the user should know
-	NoLogin   error               // why SASL cannot be used as it is; --sasl takes its place
+	Notes     []string           // notes for the user
+	NoLogin   error              // why SASL cannot be used; --sasl replaces it
 
-	dir string // of files in PEM that were made of others
+	dir string // of files in PEM that were converted from others
 }
 
-// Close removes what was made of the client's files. TLS has to be of no use any more.
+// Close removes the files that were made from the client's. TLS must not be used any
+// more.
 func (c *Client) Close() {
 	if c.dir != "" {
 		_ = os.RemoveAll(c.dir)
@@ -48,7 +49,7 @@ func FromFile(ctx context.Context, file string) (*Client, error) {
 	return fromData(ctx, file, data)
 }
 
-// fromData makes a Client of a file's content.
+// fromData makes a Client from a file's content.
 func fromData(ctx context.Context, name string, data []byte) (*Client, error) {
 	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
 		return nil, fmt.Errorf("%s: the file is UTF-16; save it as UTF-8", name)
@@ -93,7 +94,7 @@ func fromData(ctx context.Context, name string, data []byte) (*Client, error) {
 // public authorities has a quarter of it.
 const maxFile = 1 << 20
 
-// written is that of the names of a key that the file has; the first one if it has none.
+// written is the name of a key that the file uses; the first one if it uses none.
 func (k keys) written(names ...string) string {
 	for _, name := range names {
 		if _, ok := k[name]; ok {
@@ -103,8 +104,8 @@ func (k keys) written(names ...string) string {
 	return names[0]
 }
 
-// fromKeys makes a Client of keys. Those that have nothing to do with the way to the
-// cluster are not looked at. The error joins all mistakes.
+// fromKeys makes a Client from keys. Keys that do not concern the connection to the
+// cluster are ignored. The error joins all mistakes.
 func fromKeys(ctx context.Context, k keys) (*Client, error) {
 	c := &Client{}
 	errs := []error{c.addresses(k)}
@@ -130,7 +131,7 @@ func fromKeys(ctx context.Context, k keys) (*Client, error) {
 // maxBootstrap is how many addresses a client's file may have to bootstrap at.
 const maxBootstrap = 100
 
-// addresses reads where the client bootstraps. Empty parts of the list are left out, as
+// addresses reads the bootstrap addresses. Empty parts of the list are left out, as
 // clients do.
 func (c *Client) addresses(k keys) error {
 	key := k.written("bootstrap.servers", "metadata.broker.list")
@@ -139,7 +140,7 @@ func (c *Client) addresses(k keys) error {
 		return badKey(key, "it has %d addresses, and %d are the most; keep a few, by which the cluster is found", n, maxBootstrap)
 	}
 	for address := range strings.SplitSeq(k[key], ",") {
-		// Both may have a protocol in front: SSL://host:9093.
+		// Both kinds of clients accept a protocol in front: SSL://host:9093.
 		if _, rest, ok := strings.Cut(address, "://"); ok {
 			address = rest
 		}
@@ -218,7 +219,7 @@ func (c *Client) sasl(k keys) (*config.SASL, error) {
 	return s, nil
 }
 
-// noPassword says where a client's file should have a user and a password.
+// noPassword is the error about a client's file without a user and a password.
 func noPassword(k keys, mechanism string) error {
 	switch {
 	case k["sasl.username"] != "":
@@ -230,7 +231,7 @@ func noPassword(k keys, mechanism string) error {
 	}
 }
 
-// noTokens says what to do about a client that gets its tokens by code of its own.
+// noTokens is the advice about a client that gets its tokens by its own code.
 func noTokens(k keys) error {
 	const aws = "the client makes its tokens of AWS credentials; kproxy logs in with these by another mechanism of the same port: add --sasl AWS_MSK_IAM"
 	class := k[handlerKey]

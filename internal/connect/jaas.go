@@ -10,7 +10,7 @@ import (
 //
 //	org.apache.kafka.common.security.plain.PlainLoginModule required username="u" password="p";
 //
-// The error quotes nothing of it.
+// The error does not quote it.
 func parseJAAS(text string) (options map[string]string, err error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
@@ -76,7 +76,7 @@ func jaasWords(text string) ([]string, error) {
 	return nil, errors.New("it does not end with a semicolon; add one")
 }
 
-// unescape is what a character behind a backslash stands for.
+// unescape returns the character that an escape stands for.
 func unescape(c byte) byte {
 	if at := strings.IndexByte("ntrbf", c); at >= 0 {
 		return "\n\t\r\b\f"[at]

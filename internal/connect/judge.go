@@ -60,7 +60,7 @@ func (e *examination) report() *doctor.Report {
 	return r
 }
 
-// finding is what is told of a way.
+// finding is the report of one attempt.
 func (e *examination) finding(w *way) doctor.Finding {
 	host, _, _ := hostport.Parse(w.address)
 	f := doctor.Finding{Node: w.node, Address: w.address, Took: w.took, Err: w.err, Failed: doctor.Arrived, Peer: w.peer}
@@ -94,8 +94,8 @@ func (e *examination) knows(w *way) bool {
 	return ip.IsValid() && e.hosts[ip]
 }
 
-// listener is the name of the listener at which clients bootstrap, as a broker has it that
-// could be asked; "": none could.
+// listener is the name of the listener at which clients bootstrap, from a broker's
+// configuration; "": no broker could be asked.
 func (e *examination) listener() string {
 	for _, w := range e.brokers {
 		if name := e.layouts[w.node].NameOf(w.address, e.user.Protocol()); name != "" {
@@ -105,8 +105,8 @@ func (e *examination) listener() string {
 	return ""
 }
 
-// connects is where kproxy connect, given the same, reaches a node that has failed; "": it does
-// not.
+// connects is the address at which kproxy connect, with the same options, reaches a node that
+// has failed; "": it does not.
 func (e *examination) connects(node int32) string {
 	if e.reached == nil || e.reached.errs[node] != nil {
 		return ""
@@ -161,7 +161,7 @@ func Far(via string) string {
 	return foreign.LineOf(u.Host, 100)
 }
 
-// trusted says which authorities a file of the user's has.
+// trusted names the authorities in a file of the user's.
 func trusted(ctx context.Context, o *Options, u *doctor.User) string {
 	if o.TLS == nil || o.TLS.CA == "" {
 		return ""
@@ -187,7 +187,7 @@ func trusted(ctx context.Context, o *Options, u *doctor.User) string {
 	return where + ", which has " + strings.Join(names, ", ")
 }
 
-// explain adds to an error of a bootstrap address what the user can do.
+// explain adds advice to an error of a bootstrap address.
 func (a asker) explain(ctx context.Context, address string, err error) error {
 	peer := a.askPort(ctx, address, err)
 	u := doctor.User{Addresses: a.Addresses, TLS: a.TLS, SASL: a.SASL, Via: Far(a.Via.URL)}

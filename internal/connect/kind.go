@@ -16,8 +16,8 @@ var (
 	storeKey     = regexp.MustCompile(`(?m)^[ \t]*ssl\.(?:truststore|ca)\.location[ \t]*[=:][ \t]*([^\r\n]+)`)
 )
 
-// LookAtFile tells u by which keys a client's file says what it says. It tells nothing of a pipe,
-// which was read already.
+// LookAtFile gives u the style of keys in a client's file. It skips a pipe, which was read
+// already.
 func LookAtFile(ctx context.Context, file string, u *doctor.User) {
 	u.File = file
 	if files.IsPipe(ctx, file) {

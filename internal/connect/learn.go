@@ -15,29 +15,29 @@ import (
 	"kproxy/proxy"
 )
 
-// Cluster is what is known of the cluster.
+// Cluster is the known state of the cluster.
 type Cluster struct {
 	ID      string // "": it has not said
 	Brokers []Broker
 
-	// NeedsLogin says that the brokers are told to those only who have logged in, by one
-	// of Mechanisms, if the cluster has said them.
+	// NeedsLogin says that the cluster names its brokers only after a login, by one of
+	// Mechanisms, if the cluster has named them.
 	NeedsLogin bool
 	Mechanisms []string
 
-	answered string // the address that has told this
+	answered string // the address that these facts come from
 	paired   pairing
 	errs     map[int32]error // why nodes cannot be reached
 }
 
-// How says why a node is dialled where it is, and if it is not reached, the reason.
+// How says why a node is dialled at its address, and if it is not reached, the reason.
 func (c *Cluster) How(node int32) (How, error) { return c.paired.how[node], c.errs[node] }
 
-// asker asks over a proxy that serves nobody.
+// asker asks over a proxy without clients.
 type asker struct {
 	*Options
 	proxy *proxy.Proxy
-	met   func(net.Addr) // gets the other end of each connection to a broker; nil: nothing does
+	met   func(net.Addr) // gets the remote address of each connection to a broker; may be nil
 }
 
 // note tells met of a connection.
@@ -50,7 +50,7 @@ func (a asker) note(i *proxy.Inquiry) {
 // noHost is an address for documentation (RFC 5737).
 const noHost = "192.0.2.1"
 
-// OptionsError says that what the user has said cannot work: nothing was asked.
+// OptionsError says that the options cannot work. No request was sent.
 type OptionsError struct{ Err error }
 
 func (e *OptionsError) Error() string { return e.Err.Error() }
@@ -58,12 +58,12 @@ func (e *OptionsError) Error() string { return e.Err.Error() }
 // Unwrap is the mistakes.
 func (e *OptionsError) Unwrap() error { return e.Err }
 
-// ask runs f with a proxy that has these dial rules and serves nobody.
+// ask runs f with a proxy that has these dial rules and no clients.
 func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
 	unheard := *o
 	unheard.Listen, unheard.Advertise = []string{noHost}, noHost // never bound, and where no broker is
 	c := unheard.config(paired, Ports{Base: 1, Size: 1})
-	c.Logger = nil // what fails is told by f
+	c.Logger = nil // f reports failures
 	p, err := proxy.New(c)
 	switch {
 	case err != nil && paired == nil:
@@ -75,8 +75,8 @@ func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
 	return f(asker{Options: o, proxy: p})
 }
 
-// Learn asks the given addresses who the brokers are, and finds who is where. The error
-// tells the user what to do.
+// Learn asks the given addresses for the brokers, and locates each one. The error has
+// advice for the user.
 func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
 	var c *Cluster
 	err := o.ask(nil, func(a asker) (err error) {
@@ -92,7 +92,7 @@ func (o *Options) Learn(ctx context.Context) (*Cluster, error) {
 	return c, o.locate(ctx, c)
 }
 
-// brokers asks the addresses in turn, until one says who the brokers are.
+// brokers asks the addresses in turn, until one names the brokers.
 func (a asker) brokers(ctx context.Context) (*Cluster, error) {
 	var errs []error
 	for _, address := range a.Addresses {
@@ -111,7 +111,7 @@ func (a asker) brokers(ctx context.Context) (*Cluster, error) {
 	return nil, errors.Join(errs...)
 }
 
-// brokersFrom asks an address who the brokers are, for as long as ctx allows.
+// brokersFrom asks an address for the brokers, for as long as ctx allows.
 func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error) {
 	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 	if err != nil {
@@ -145,7 +145,7 @@ func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error
 }
 
 // mechanisms are those by which the cluster has its clients log in. A broker names them
-// when it is asked for one that there is not.
+// in response to an unknown one.
 func (a asker) mechanisms(ctx context.Context, address string) []string {
 	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
 	if err != nil {
@@ -161,6 +161,6 @@ func (a asker) mechanisms(ctx context.Context, address string) []string {
 	return slices.DeleteFunc(resp.SupportedMechanisms, func(m string) bool { return !mechanismName.MatchString(m) })
 }
 
-// mechanismName is the name of a SASL mechanism (RFC 4422, section 3.1). Another text
-// would stand in the configuration that the user is given.
+// mechanismName is the name of a SASL mechanism (RFC 4422, section 3.1). Any other text
+// would get into the configuration for the user.
 var mechanismName = regexp.MustCompile(`^[A-Z0-9_-]{1,20}$`)

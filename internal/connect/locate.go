@@ -20,9 +20,9 @@ import (
 	"kproxy/proxy"
 )
 
-// locate finds where the brokers of c are. In a cluster of several, a broker whose own
+// locate finds the addresses of c's brokers. In a cluster of several, a broker whose own
 // address works is dialled there: an address of the user's may be a load balancer's,
-// behind which any of them answers.
+// behind which any of them responds.
 func (o *Options) locate(ctx context.Context, c *Cluster) error {
 	settled := map[int32]How{}
 	for _, b := range c.Brokers {
@@ -47,8 +47,8 @@ func (o *Options) locate(ctx context.Context, c *Cluster) error {
 	return o.settle(ctx, c, settled, own, witnesses)
 }
 
-// settle decides where brokers are dialled that are not settled, by how it went at their own
-// addresses, which are not dialled again, and by who is at the user's.
+// settle decides at which addresses unsettled brokers are dialled: by the results at their
+// own addresses, which are not dialled again, and by the nodes at the user's.
 func (o *Options) settle(ctx context.Context, c *Cluster, settled map[int32]How, own map[int32]error, witnesses []witness) error {
 	c.errs = map[int32]error{}
 	for _, b := range c.unsettled(settled) {
@@ -70,7 +70,7 @@ func (o *Options) settle(ctx context.Context, c *Cluster, settled map[int32]How,
 		for _, b := range c.Brokers {
 			switch how := c.paired.how[b.Node]; {
 			case how == ByItself, how == "" && c.errs[b.Node] != nil:
-			default: // where a rule leads, or, of the only broker that is not where it should be, its own
+			default: // the address of a rule, or the own address of the only broker that is elsewhere
 				untried = append(untried, b)
 				delete(c.errs, b.Node)
 			}
@@ -87,12 +87,12 @@ func (o *Options) settle(ctx context.Context, c *Cluster, settled map[int32]How,
 	})
 }
 
-// unsettled are the brokers that nothing has been decided about.
+// unsettled are the brokers without a decision.
 func (c *Cluster) unsettled(settled map[int32]How) []Broker {
 	return slices.DeleteFunc(slices.Clone(c.Brokers), func(b Broker) bool { return settled[b.Node] != "" })
 }
 
-// witnesses asks at each of some of the user's addresses which node is there, and for its
+// witnesses asks for the node at each of some of the user's addresses, and for its
 // listeners, by node.
 func (a asker) witnesses(ctx context.Context, c *Cluster, addresses []string) ([]witness, map[int32]doctor.Layout) {
 	all := make([]witness, len(addresses))
@@ -114,7 +114,7 @@ func (a asker) witnesses(ctx context.Context, c *Cluster, addresses []string) ([
 			a.Say(fmt.Sprintf("%s respond at %s in turn, as behind a load balancer; it is used for bootstrap only", s, addresses[i]))
 		}
 	}
-	// The only broker is where the answer came from.
+	// The only broker is at the address of the response.
 	if at := slices.IndexFunc(all, func(w witness) bool { return w.address == c.answered }); at > 0 {
 		all[0], all[at] = all[at], all[0]
 	}
@@ -130,8 +130,8 @@ func (a asker) describedAt(ctx context.Context, node int32, address string, brok
 	return describes(ctx, i, brokers)
 }
 
-// describes asks a broker to describe each broker's configuration: it responds for itself
-// alone. A service that responds for all tells nothing.
+// describes asks a broker to describe each broker's configuration: a broker responds for
+// itself alone. A service that responds for all does not identify itself.
 func describes(ctx context.Context, i *proxy.Inquiry, brokers []Broker) (int32, doctor.Layout) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.Version = 1 // Kafka 1.1; no response of it has a flexible header before v4
@@ -168,7 +168,7 @@ func layoutOf(resp *kmsg.DescribeConfigsResponse) doctor.Layout {
 	return doctor.ParseLayout(values)
 }
 
-// onlyOne is the node for which an answer has no error, if there is one such node and the
+// onlyOne is the node for which a response has no error, if there is one such node and the
 // others are refused as invalid.
 func onlyOne(resp *kmsg.DescribeConfigsResponse, brokers []Broker) int32 {
 	found, refused := int32(proxy.NoNode), 0
@@ -191,9 +191,9 @@ func onlyOne(resp *kmsg.DescribeConfigsResponse, brokers []Broker) int32 {
 	return found
 }
 
-// takesID asks by ApiVersions v5, which a broker refuses that goes by another id
-// (KIP-1242). Each question has a connection of its own: before a login, a second
-// ApiVersions looks like an attack.
+// takesID asks by ApiVersions v5, which a broker with another id refuses (KIP-1242). Each
+// request has a connection of its own: before a login, a second ApiVersions looks like an
+// attack.
 func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 	if c.ID == "" {
 		return proxy.NoNode
@@ -205,17 +205,17 @@ func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 		case errors.Is(err, kerr.RebootstrapRequired):
 		case err == nil && found == proxy.NoNode:
 			found = b.Node
-		default: // it knows no v5, or takes every id
+		default: // it does not support v5, or accepts every id
 			return proxy.NoNode
 		}
 	}
-	if len(c.Brokers) == 1 { // nobody was refused, which is no proof
+	if len(c.Brokers) == 1 { // no request was refused, which proves nothing
 		return proxy.NoNode
 	}
 	return found
 }
 
-// greet connects to where dialled is, and asks there by ApiVersions v5 for a node.
+// greet connects to the address of dialled, and asks there by ApiVersions v5 for a node.
 func (a asker) greet(ctx context.Context, dialled int32, address, clusterID string, node int32) error {
 	i, err := a.proxy.Inquire(ctx, clusterName, dialled, address)
 	if err != nil {
@@ -228,7 +228,8 @@ func (a asker) greet(ctx context.Context, dialled int32, address, clusterID stri
 	return i.Ask(ctx, req, req.ResponseKind())
 }
 
-// resolve is what an address leads to, host:port; nothing where names resolve elsewhere.
+// resolve returns the host:ports that an address resolves to; none where names resolve
+// elsewhere.
 func (a asker) resolve(ctx context.Context, address string) []string {
 	host, port, err := hostport.Parse(address)
 	if err != nil || a.Via.URL != "" {
@@ -263,7 +264,7 @@ func (a asker) resolveBrokers(ctx context.Context, brokers []Broker) map[int32][
 	return all
 }
 
-// tryEach connects to brokers as sessions will, and returns how it went, by node.
+// tryEach connects to brokers as sessions will, and returns the results, by node.
 func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[int32]error {
 	errs := make([]error, len(brokers))
 	var trying sync.WaitGroup
@@ -284,9 +285,9 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 	return all
 }
 
-// try connects to a broker where it is dialled, and wants it to be the one that is meant,
-// as far as it says, which known tells: a name may lead to something else from here, and a load
-// balancer to something else each time.
+// try connects to a broker at its dial address, and checks its identity, as far as it shows
+// one; known says so. A name may resolve to another server here, and a load balancer may choose
+// another one each time.
 func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err error) {
 	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
 	if err != nil {

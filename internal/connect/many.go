@@ -10,12 +10,12 @@ import (
 // maxTried is the most brokers whose addresses an examination tries.
 const maxTried = 100
 
-// roster is what a list of brokers says as a whole. It is made once: a list of many thousands
+// roster is the summary of a list of brokers. It is made once: a list of many thousands
 // must not be walked for each of them.
 type roster struct {
 	size      int                // how many brokers there are
 	listed    map[int32]int      // how often each id is there
-	advertise map[string][]int32 // who advertises an address, by its canonical text: at most two ids
+	advertise map[string][]int32 // the nodes that advertise an address, by its canonical text: at most two ids
 }
 
 // rosterOf reads a list of brokers.
@@ -42,7 +42,7 @@ func (r roster) objectionToID(node int32) error {
 	return nil
 }
 
-// objection is why a broker cannot be used, as far as the list itself says.
+// objection is why a broker cannot be used, judging by the list alone.
 func (r roster) objection(b Broker) error {
 	for _, other := range r.advertise[hostport.CanonicalAddress(addressOf(b))] {
 		if other != b.Node {
@@ -52,8 +52,8 @@ func (r roster) objection(b Broker) error {
 	return nil
 }
 
-// limit leaves those brokers of the cluster that are tried: the first ones. One whose id is
-// invalid has failed by that; it is asked nothing, and no other is asked for it.
+// limit keeps the brokers of the cluster that are tried: the first ones. A broker with an
+// invalid id has failed already: it is not asked, and no other is asked about it.
 func (e *examination) limit() {
 	e.roster = rosterOf(e.first.Brokers)
 	few := *e.first

@@ -12,8 +12,8 @@ import (
 	"kproxy/internal/netlab"
 )
 
-// Brokers that all advertise one address, as localhost, are told apart by the addresses
-// that the user gives: each node's endpoint leads to that node.
+// Brokers that all advertise one address, such as localhost, are distinguished by the
+// addresses that the user gives: each node's endpoint leads to that node.
 func TestOneAddressForAllBrokers(t *testing.T) {
 	t.Parallel()
 	var at []string

@@ -15,32 +15,32 @@ import (
 // clusterName is the one cluster's name in the proxy's configuration.
 const clusterName = "cluster"
 
-// Options are what the user has said.
+// Options are the user's settings.
 type Options struct {
-	Addresses []string          // host:port, one at least
-	Nodes     map[int32]string  // where single nodes are, host:port
+	Addresses []string         // host:port, one at least
+	Nodes     map[int32]string // where single nodes are, host:port
 	Dial      []config.DialRule // further rules
 	TLS       *config.UpstreamTLS
 	SASL      *config.SASL // nil: clients log in by themselves, if they have to
 	Via       config.Via
-	Piped     map[string]string // files of TLS that KeepPipes made -> the pipes that they were
+	Piped     map[string]string // files of TLS that KeepPipes made -> the original pipes
 
 	Listen    []string // hosts to listen on
-	Advertise string   // the host that clients are told
+	Advertise string   // the host that is advertised to clients
 	Port      int      // of the bootstrap endpoint; 0: any that is free
 	StateDir  string   // where ports are remembered; "": nowhere
 
 	Timeout time.Duration // of one question
 	Logger  *slog.Logger
-	// Say is told what is going on, a line at a time.
+	// Say is called with progress messages, a line at a time.
 	Say func(line string)
 }
 
-// Validate finds what is wrong with the user's words without asking anybody.
+// Validate finds mistakes in the options without sending a request.
 func (o *Options) Validate() error { return o.config(nil, o.unusedPorts()).Validate() }
 
-// unusedPorts are ports that no address of the user's has. They stand for those that are chosen
-// later, and are never bound.
+// unusedPorts are ports that no address of the user's has. They are placeholders for those that
+// are chosen later, and are never bound.
 func (o *Options) unusedPorts() Ports {
 	used := map[int32]bool{}
 	use := func(address string) {
@@ -64,7 +64,7 @@ func (o *Options) unusedPorts() Ports {
 	return p
 }
 
-// Override is TLS with what was given by hand instead of what a file has said.
+// Override is TLS with the settings given by flags in place of those of a file.
 func Override(from *config.UpstreamTLS, given config.UpstreamTLS) *config.UpstreamTLS {
 	if from == nil {
 		return &given
@@ -79,8 +79,8 @@ func Override(from *config.UpstreamTLS, given config.UpstreamTLS) *config.Upstre
 	return &out
 }
 
-// Loopback are the hosts to listen on where nothing else was said: both of localhost's,
-// as far as the machine has them.
+// Loopback are the hosts to listen on by default: both of localhost's, as far as the
+// machine has them.
 func Loopback() []string {
 	return loopback(func(host string) bool {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, "0")) //nolint:noctx // it neither resolves nor waits
@@ -91,8 +91,8 @@ func Loopback() []string {
 	})
 }
 
-// loopback returns those of localhost's addresses that the machine has. If it seems to
-// have none, it returns IPv4's, so that the error of listening says why.
+// loopback returns those of localhost's addresses that the machine has. If it finds none,
+// it returns IPv4's, so that listening fails with the reason.
 func loopback(has func(host string) bool) []string {
 	hosts := slices.DeleteFunc([]string{"127.0.0.1", "::1"}, func(host string) bool { return !has(host) })
 	if len(hosts) == 0 {
@@ -101,7 +101,7 @@ func loopback(has func(host string) bool) []string {
 	return hosts
 }
 
-// config is a proxy's configuration for what is known of the cluster.
+// config is a proxy's configuration for the known state of the cluster.
 func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	c := config.Cluster{
 		Name:           clusterName,
@@ -119,6 +119,6 @@ func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	return &proxy.Config{Config: config.Config{Clusters: []config.Cluster{c}, DrainTimeout: drainTimeout}, Logger: o.Logger}
 }
 
-// drainTimeout is how long answers in flight are waited for at the end: a person
-// waits with them.
+// drainTimeout is how long to wait for responses in flight at the end. A person waits,
+// too.
 const drainTimeout = 3 * time.Second

@@ -15,7 +15,7 @@ type Broker = proxy.Broker
 
 func addressOf(b Broker) string { return hostport.Join(b.Host, b.Port) }
 
-// How says why a node is dialled where it is.
+// How says why a node is dialled at its address.
 type How string
 
 // The reasons.
@@ -23,10 +23,10 @@ const (
 	BySaying     How = "--node"                // the user says so
 	ByRule       How = "--dial"                // a rule of the user's decides
 	ByBeingAlone How = "the only broker"       // the cluster has no other
-	ByAsking     How = "it answers there"      // the broker says who it is
+	ByAsking     How = "it responds there"     // the broker says who it is
 	ByName       How = "its name"              // it advertises the address itself
 	ByResolving  How = "its resolved address"  // its name leads there
-	ByItself     How = "its own address works" // no address of the user's: where it says it is
+	ByItself     How = "its own address works" // no address of the user's: the advertised address
 	Unreachable  How = "cannot be reached"
 )
 
@@ -44,7 +44,7 @@ func (o *Options) rules(paired map[int32]string) []config.DialRule {
 	return rules
 }
 
-// ruled says how the user's own words decide about a broker; "": they do not.
+// ruled says by which of the user's options a broker is dialled; "": by none.
 func (o *Options) ruled(b Broker) How {
 	if _, ok := o.Nodes[b.Node]; ok {
 		return BySaying
@@ -63,22 +63,22 @@ func (o *Options) ruled(b Broker) How {
 	return ""
 }
 
-// witness is what is known of one address of the user's.
+// witness has the known facts about one address of the user's.
 type witness struct {
 	address  string
-	node     int32    // which node answers there, each time; proxy.NoNode: not known
-	resolved []string // host:port of what it resolves to
-	mixed    bool     // several nodes answer there, as behind a load balancer
+	node     int32    // the node that responds there each time; proxy.NoNode: not known
+	resolved []string // the host:ports that it resolves to
+	mixed    bool     // several nodes respond there, as behind a load balancer
 }
 
-// pairing says where each broker is, as far as the witnesses tell: an address for one
+// pairing has each broker's address, as far as the witnesses show it: an address for one
 // node, and a node at one address.
 type pairing struct {
 	at  map[int32]string // node -> the user's address
 	how map[int32]How
 }
 
-// pair finds who is at which address, for the nodes that are not settled. resolved are
+// pair finds the addresses of the nodes that are not settled. resolved are
 // the brokers' own names, resolved, by node.
 func pair(brokers []Broker, settled map[int32]How, witnesses []witness, resolved map[int32][]string) pairing {
 	p := pairing{at: map[int32]string{}, how: maps.Clone(settled)}

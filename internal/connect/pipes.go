@@ -6,9 +6,9 @@ import (
 	"kproxy/internal/files"
 )
 
-// KeepPipes copies the files of TLS that are pipes, as those of a shell's <(command) are: they are
-// read for each proxy, and a pipe can be read once. remove has to be called when the files are of
-// no use any more; only the user can read them.
+// KeepPipes copies the files of TLS that are pipes, such as those of a shell's <(command): they
+// are read for each proxy, and a pipe can be read once. The caller calls remove when the files are
+// not needed any more. Only the user can read them.
 func (o *Options) KeepPipes(ctx context.Context) (remove func(), err error) {
 	kept := &Client{}
 	if o.TLS == nil {

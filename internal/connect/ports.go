@@ -20,8 +20,8 @@ import (
 )
 
 // Ports are the ports of one cluster on this machine: Base for bootstrap, and Size more
-// behind it for nodes. They are the same in every run, so that what was written into
-// a client's configuration stays true.
+// behind it for nodes. They are the same in every run, so that a client's configuration
+// stays valid.
 type Ports struct {
 	Base int           `json:"base"`
 	Size int           `json:"size"`
@@ -30,7 +30,7 @@ type Ports struct {
 
 const (
 	fewNodes  = 20  // ports for nodes, at least: brokers come and go
-	manyNodes = 100 // where nobody has said yet which nodes there are
+	manyNodes = 100 // where the nodes are not known yet
 	lastPort  = 65535
 )
 
@@ -45,7 +45,7 @@ func bases() []int {
 
 func (p Ports) last() int { return p.Base + p.Size }
 
-// valid says whether what was read can be ports.
+// valid reports whether the values that were read can be ports.
 func (p Ports) valid() bool {
 	if p.Base < 1 || p.Size < 1 || p.Size > 10*manyNodes || p.last() > lastPort {
 		return false
@@ -98,8 +98,8 @@ func (p Ports) listener(name, host, advertise string) config.Listener {
 	}
 }
 
-// portFile is where a cluster's ports are remembered: by its id, or, where that is not
-// known, by the addresses that the user has.
+// portFile is the file of a cluster's ports: named by its id, or, if that is not known,
+// by the user's addresses.
 func (o *Options) portFile(c *Cluster) string {
 	key := "id:" + c.ID
 	if c.ID == "" {
@@ -143,7 +143,7 @@ func (o *Options) ports(c *Cluster) (p Ports, keep bool, err error) {
 	return Ports{}, false, fmt.Errorf("no %d ports in a row are free on %s; name the first one: --port N", size+1, strings.Join(o.Listen, " and "))
 }
 
-// free reports whether nobody listens on any of the ports.
+// free reports whether no process listens on any of the ports.
 func (o *Options) free(p Ports) bool {
 	for _, host := range o.Listen {
 		for port := p.Base; port <= p.last(); port++ {
@@ -161,7 +161,7 @@ func (o *Options) free(p Ports) bool {
 // maxPorts bounds a file of ports, which has some 100 bytes.
 const maxPorts = 4096
 
-// readPorts is what is remembered, by file. What cannot be read is not remembered.
+// readPorts returns the remembered ports, by file. Files that cannot be read are skipped.
 func (o *Options) readPorts() map[string]Ports {
 	all := map[string]Ports{}
 	if o.StateDir == "" {
@@ -194,7 +194,7 @@ func parsePorts(b []byte) (Ports, error) {
 	return p, nil
 }
 
-// remember writes the ports, or says why they will not be the same next time.
+// remember writes the ports, or returns why they will not be the same next time.
 func (o *Options) remember(c *Cluster, p Ports) {
 	if err := o.writePorts(o.portFile(c), p); err != nil {
 		o.Say("the ports may be others in the next run: " + err.Error() + "; set XDG_STATE_HOME to a folder that can be written")

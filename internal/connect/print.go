@@ -15,7 +15,8 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// Table writes where each broker is, and what clients on this side are told.
+// Table writes the address of each broker, and the address that is advertised to clients
+// on this side.
 func (s *Session) Table(w io.Writer) error {
 	t := columns.New("NODE", "HERE", "DIALLED", "BECAUSE", "ADVERTISES")
 	for _, b := range s.Cluster.Brokers {
@@ -50,8 +51,8 @@ func (s *Session) Problems() []string {
 	return all
 }
 
-// Brief is why a dial failed, without what led there: "no such host: NAME". Other errors
-// are as they are.
+// Brief is the cause of a failed dial, without the steps before it: "no such host: NAME".
+// Other errors are unchanged.
 func Brief(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.Err + ": " + foreign.Line(dns.Name)
@@ -67,8 +68,8 @@ func Brief(err error) string {
 }
 
 // ClientConfig is the whole configuration of a client that uses this side, for Java,
-// librdkafka and kcat. Clients speak plaintext to kproxy; what logs in at the cluster is
-// kproxy, or the client itself, through it.
+// librdkafka and kcat. Clients speak plaintext to kproxy. kproxy logs in at the cluster,
+// or the client itself does, through kproxy.
 func (s *Session) ClientConfig() string {
 	var b strings.Builder
 	mechanism, protocol := "", "PLAINTEXT"

@@ -15,13 +15,13 @@ import (
 	"kproxy/proxy"
 )
 
-// look is how often a Session looks whether there are brokers that it has not located.
+// look is how often a Session looks for brokers that it has not located.
 const look = 2 * time.Second
 
 // lookAgain is how often brokers are tried that could not be reached.
 const lookAgain = 30 * time.Second
 
-// Session is a proxy that runs, and who looks after it. While Run runs, only what it
+// Session is a running proxy and its maintenance. While Run runs, only functions that it
 // calls may read Cluster and Ports; Bootstrap never changes.
 type Session struct {
 	Cluster *Cluster
@@ -33,7 +33,7 @@ type Session struct {
 	located   time.Time
 }
 
-// Start learns the cluster and starts the proxy. Run has to be called then.
+// Start learns the cluster and starts the proxy. The caller must call Run then.
 func Start(ctx context.Context, o *Options) (*Session, error) {
 	c, err := o.Learn(ctx)
 	if err != nil {
@@ -49,7 +49,7 @@ func Start(ctx context.Context, o *Options) (*Session, error) {
 		err = s.serve(ctx)
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE) && o.Port == 0 && try < tries:
-			continue // somebody was faster: they are not free any more
+			continue // another process was faster: they are not free any more
 		case err != nil:
 			return nil, err
 		case keep:
@@ -60,7 +60,7 @@ func Start(ctx context.Context, o *Options) (*Session, error) {
 	}
 }
 
-// serve starts a proxy for what is known.
+// serve starts a proxy for the known state of the cluster.
 func (s *Session) serve(ctx context.Context) error {
 	conf := s.options.config(s.Cluster.paired.at, s.Ports)
 	conf.Clusters[0].Brokers = s.Cluster.admitted()
@@ -75,7 +75,7 @@ func (s *Session) serve(ctx context.Context) error {
 	return nil
 }
 
-// stop ends the proxy: answers in flight are waited for.
+// stop ends the proxy, after the responses in flight.
 func (s *Session) stop() {
 	if s.proxy != nil {
 		s.proxy.Shutdown(context.Background())
@@ -86,7 +86,7 @@ func (s *Session) stop() {
 // Bootstrap is where clients bootstrap, host:port.
 func (s *Session) Bootstrap() string { return s.bootstrap }
 
-// Here is what clients are told for a node; "": it has no port.
+// Here is the address that is advertised for a node; "": it has no port.
 func (s *Session) Here(node int32) string {
 	if port, ok := s.Ports.Pins[node]; ok {
 		return s.here(port)
@@ -98,9 +98,9 @@ func (s *Session) here(port int) string {
 	return net.JoinHostPort(s.options.Advertise, strconv.Itoa(port))
 }
 
-// Run keeps the proxy right until ctx ends, and then stops it. changed is told when
-// the brokers are others, or others of them can be reached. Where that takes other dial
-// rules, the proxy has been started anew with them, on the same ports; clients come back.
+// Run keeps the proxy right until ctx ends, and then stops it. changed is called when the
+// brokers, or those that can be reached, change. If that takes other dial rules, the
+// proxy has been restarted with them, on the same ports. Clients reconnect.
 func (s *Session) Run(ctx context.Context, changed func()) error {
 	defer s.stop()
 	ticker := time.NewTicker(look)
@@ -117,7 +117,7 @@ func (s *Session) Run(ctx context.Context, changed func()) error {
 	}
 }
 
-// refresh locates brokers that clients' answers have told of since, and, now and then,
+// refresh locates brokers that clients' responses have named since, and, now and then,
 // those that could not be reached: a port-forward may be up by now.
 func (s *Session) refresh(ctx context.Context, changed func()) error {
 	id, now := s.proxy.Brokers(clusterName)
@@ -147,7 +147,7 @@ func (s *Session) refresh(ctx context.Context, changed func()) error {
 	return nil
 }
 
-// has says whether each node has a port already.
+// has reports whether each node has a port already.
 func (s *Session) has(brokers []Broker) bool {
 	return !slices.ContainsFunc(brokers, func(b Broker) bool { _, ok := s.Ports.Pins[b.Node]; return !ok })
 }

@@ -23,8 +23,8 @@ import (
 
 const patience = 20 * time.Second
 
-// cluster starts brokers whose advertised names do not resolve, and returns where they
-// really are.
+// cluster starts brokers whose advertised names do not resolve, and returns their real
+// addresses.
 func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addresses []string) {
 	t.Helper()
 	listen := func(string, string) (net.Listener, error) {
@@ -47,7 +47,7 @@ func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addres
 	return addresses
 }
 
-// options are those of a test's session, and what it has said.
+// options are those of a test's session, with its messages.
 func options(t *testing.T, addresses ...string) (*Options, *strings.Builder) {
 	t.Helper()
 	var said strings.Builder
@@ -58,8 +58,8 @@ func options(t *testing.T, addresses ...string) (*Options, *strings.Builder) {
 	}, &said
 }
 
-// run runs a session until the test ends. changes has one for each time that it has told
-// of a change.
+// run runs a session until the test ends. changes has an element for each reported
+// change.
 func run(t *testing.T, s *Session) (changes chan string) {
 	t.Helper()
 	changes = make(chan string, 10)
@@ -110,8 +110,8 @@ func produces(t *testing.T, s *Session, opts ...kgo.Opt) {
 
 var alice = kfake.Superuser("PLAIN", "alice", "alice-secret")
 
-// A cluster that wants a login, which is left to the clients: who the brokers are is seen
-// when the first one has logged in, and they are located then.
+// A cluster that wants a login, which is left to the clients: the brokers are learned and
+// located when the first client has logged in.
 func TestClientsLogIn(t *testing.T) {
 	t.Parallel()
 	at := cluster(t, 2, nil, kfake.EnableSASL(), alice)
@@ -121,19 +121,19 @@ func TestClientsLogIn(t *testing.T) {
 		t.Fatalf("learned %+v without a login", s.Cluster)
 	}
 	if config := s.ClientConfig(); !strings.Contains(config, "SASL_PLAINTEXT") {
-		t.Errorf("clients are told\n%s", config)
+		t.Errorf("clients are given\n%s", config)
 	}
 	changes := run(t, s)
 	produces(t, s, kgo.SASL(plain.Auth{User: "alice", Pass: "alice-secret"}.AsMechanism()))
 	select {
 	case table := <-changes:
-		for _, address := range at { // what anybody may ask before a login is ApiVersions v5
+		for _, address := range at { // before a login only ApiVersions v5 is served
 			if !strings.Contains(table, address+"  "+string(ByAsking)) {
-				t.Errorf("%s is nobody's:\n%s", address, table)
+				t.Errorf("%s has no node:\n%s", address, table)
 			}
 		}
 	case <-time.After(patience):
-		t.Fatal("no change was told")
+		t.Fatal("no change was reported")
 	}
 }
 
@@ -153,7 +153,7 @@ func TestLogInOverTLS(t *testing.T) {
 	produces(t, s)
 }
 
-// Each case is what a user would have to know, and what is said.
+// Each case is a user's mistake, and the message about it.
 func TestRefusalsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	ca := certlab.NewAuthority(t, "ca")
@@ -170,7 +170,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"TLS is wanted":               {secureAt, func(*Options) {}, "the port wants TLS"},
 		"TLS is wanted, with a login": {secureAt, login, "the port wants TLS"},
 		"TLS is not there":            {plainAt, func(o *Options) { o.TLS = &config.UpstreamTLS{} }, "the port does not speak TLS"},
-		"nobody knows the authority":  {secureAt, func(o *Options) { o.TLS = &config.UpstreamTLS{} }, "--ca FILE"},
+		"unknown authority":           {secureAt, func(o *Options) { o.TLS = &config.UpstreamTLS{} }, "--ca FILE"},
 		"the certificate is another's": {secureAt, func(o *Options) {
 			o.TLS = &config.UpstreamTLS{ServerName: "x", CA: certlab.NewFolder(t).Write(t, "ca.pem", ca.PEM)}
 		}, "--server-name NAME"},
@@ -237,8 +237,8 @@ func TestReachedLater(t *testing.T) {
 	produces(t, s)
 }
 
-// Certificates that have the brokers' own names alone: one connects by those, and says where
-// they lead.
+// Certificates that have the brokers' own names alone: the user connects by those, with
+// --dial for their addresses.
 func TestTLSByTheBrokersNames(t *testing.T) {
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid", "b1.vpc.invalid").Pair}}

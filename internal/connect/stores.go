@@ -19,8 +19,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// tls is what the client trusts and shows. Keystores become files in PEM, which Close
-// removes.
+// tls has the client's trusted certificates and its own. Keystores become files in PEM,
+// which Close removes.
 func (c *Client) tls(ctx context.Context, k keys) (*config.UpstreamTLS, error) {
 	t := &config.UpstreamTLS{}
 	var err error
@@ -66,7 +66,7 @@ func (c *Client) trusted(ctx context.Context, k keys) (string, error) {
 	return c.write("ca.pem", certs)
 }
 
-// trustedIn are the certificates of a truststore, in PEM; nil: that is what it is.
+// trustedIn are the certificates of a truststore, in PEM; nil: the file is PEM already.
 func trustedIn(data []byte, password string) ([]byte, error) {
 	switch kindOf(data) {
 	case kindPEM:
@@ -185,8 +185,8 @@ func shownIn(data []byte, storePassword, keyPassword string) ([]byte, error) {
 	}
 }
 
-// kind is what a store really is, whatever its name and ssl.….type say: Java, too, takes
-// one for the other.
+// kind is the real format of a store, whatever its name and ssl.….type say: Java, too,
+// accepts either.
 type kind int
 
 const (
@@ -224,8 +224,8 @@ func certificate(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// pemText is PEM that stands in one line of a configuration, with \n for its line ends or
-// with blanks.
+// pemText restores PEM from one line of a configuration, with \n or blanks for its line
+// ends.
 func pemText(text string) []byte {
 	text = strings.ReplaceAll(text, `\n`, "\n")
 	if strings.Contains(text, "\n") {
@@ -238,11 +238,11 @@ func pemText(text string) []byte {
 	return []byte(strings.ReplaceAll(strings.Join(strings.Fields(text), "\n"), "\x00", " ") + "\n")
 }
 
-// write keeps a file for as long as the Client is there. Only the user can read it.
+// write writes a file that lives as long as the Client. Only the user can read it.
 func (c *Client) write(name string, content []byte) (string, error) {
 	if c.dir == "" {
 		const pattern = "kproxy-connect-"
-		// XDG_RUNTIME_DIR is in memory, and gone with the user's session.
+		// XDG_RUNTIME_DIR is in memory, and is removed with the user's session.
 		dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), pattern)
 		if err != nil {
 			dir, err = os.MkdirTemp("", pattern)

@@ -23,13 +23,13 @@ import (
 	"kproxy/proxy"
 )
 
-// Case is a way that has failed, with what is known around it.
+// Case is an attempt that has failed, with the facts around it.
 type Case struct {
 	User    *User
 	Node    int32  // proxy.NoNode: the address is one of the user's
 	Address string // of the user's, or that the node advertises
 	Err     error
-	Peer    speaks.Peer // what the port says, if it was asked
+	Peer    speaks.Peer // the port's protocol, if it was asked
 
 	// KnownHost says that the same machine responds at another port.
 	KnownHost bool
@@ -62,7 +62,7 @@ func HasEnded(err error) bool {
 	return isEnd(err) || isTLS && failed.Failure == tlsconf.Ended
 }
 
-// Dialled is the IP address that an error of a dial is of, or that an address names.
+// Dialled is the IP address in an error of a dial, or in an address.
 func Dialled(err error, address string) netip.Addr {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		if tcp, ok := op.Addr.(*net.TCPAddr); ok {
@@ -74,7 +74,7 @@ func Dialled(err error, address string) netip.Addr {
 	return ip.Unmap()
 }
 
-// Cause is an error in one line, without what was dialled.
+// Cause is an error in one line, without the dialled address.
 func Cause(err error) string { return foreign.Line((&Case{Err: err}).cause()) }
 
 // isEnd reports whether the other side has closed its connection.
@@ -85,7 +85,7 @@ func isEnd(err error) bool {
 // maxReason is the most characters of a reason: a few lines of a screen.
 const maxReason = 500
 
-// Judge finds what is wrong, and what to do.
+// Judge finds the verdict and the fix.
 func Judge(c Case) (v Verdict, step Step, reason string, fix Fix) {
 	step = FailedStep(c.Err)
 	v = c.verdict(step)
@@ -109,7 +109,7 @@ func Resolved(err error, address string) string {
 	return foreign.Line(ip.String())
 }
 
-// reasons are what is wrong, as clauses, where the verdict says it all.
+// reasons are the clauses of verdicts that need no details.
 var reasons = map[Verdict]string{
 	Wildcard:    "the broker advertises a wildcard (0.0.0.0 or ::), to which no client can connect",
 	Missing:     "partitions have replicas on this broker, and the cluster does not list it: it is down, or was removed",
@@ -118,7 +118,7 @@ var reasons = map[Verdict]string{
 	Refused:     "connection refused: nothing listens on this port of the machine",
 	PortBlocked: "no response on this port, although the same machine responds on another",
 	Private:     "no response: the address is " + private,
-	Filtered:    "no response: what is sent there is dropped, or the machine is down",
+	Filtered:    "no response: packets to it are dropped, or the machine is down",
 	IsControl:   "no broker is there, but a KRaft controller, which serves no clients",
 	ClosesFirst: "the port accepts a connection and closes it before anything is sent",
 	Closes:      "the port accepts a connection and closes it at a Kafka request and at a TLS handshake, without a byte",
@@ -127,7 +127,7 @@ var reasons = map[Verdict]string{
 
 const private = "a private one (RFC 1918), which works inside its own network or over a VPN"
 
-// reason says what is wrong, as a clause.
+// reason is the cause of the failure, as a clause.
 func (c *Case) reason(v Verdict) string {
 	if text := reasons[v]; text != "" {
 		return text
@@ -156,7 +156,7 @@ func (c *Case) reason(v Verdict) string {
 		return c.loginReason(v)
 	}
 	if c.Peer.Kind == speaks.Cut || errors.Is(c.Err, io.ErrUnexpectedEOF) {
-		return "what looks like a Kafka response begins, and stops before its end: " + c.cause()
+		return "the response looks like Kafka's, and stops before its end: " + c.cause()
 	}
 	if c.Peer.Kind == speaks.TLS {
 		return "the port speaks TLS, and gives no Kafka response"
@@ -172,10 +172,10 @@ func (c *Case) where() string {
 	return "here"
 }
 
-// timedOut is how an error of Go's says that time was up.
+// timedOut is the text of Go's timeout errors.
 var timedOut = regexp.MustCompile(`(dial tcp [^ ]+: )?i/o timeout|context deadline exceeded`)
 
-// cause is the error without what the finding has already.
+// cause is the error without the facts that the finding has already.
 func (c *Case) cause() string {
 	if dns, ok := errors.AsType[*net.DNSError](c.Err); ok {
 		return dns.Err
@@ -205,7 +205,7 @@ func (c *Case) cause() string {
 	return c.Err.Error()
 }
 
-// wantsTLS says that the port speaks TLS, and shows its certificate.
+// wantsTLS is the reason for a port that speaks TLS, with its certificate.
 func (c *Case) wantsTLS() string {
 	text := "the port wants TLS"
 	if cert := c.Peer.Cert; cert != nil {

@@ -23,11 +23,11 @@ func isBadID(err error) bool {
 // fixID is for the list of brokers itself.
 func fixID() Fix {
 	return Fix{Text: "each broker needs a node.id (broker.id without KRaft) from 0 that no other one has: see it in the server.properties of the brokers. " +
-		"If all are right there, something between changes what the brokers say: connect to them directly", Docs: docsAdvertised}
+		"If all are right there, a middlebox changes the brokers' responses: connect to them directly", Docs: docsAdvertised}
 }
 
 // AnsweredError says that a port has responded to ApiVersions as a broker does, and not to the
-// request after it. The port needs no asking then.
+// request after it. The port itself is not examined then.
 type AnsweredError struct{ Err error }
 
 func (e *AnsweredError) Error() string {
@@ -70,7 +70,7 @@ func (c *Case) fixCommand() Fix {
 func (f *Finding) isBootstrap() bool { return f.Node == proxy.NoNode && f.Verdict != BadID }
 
 // ofHandshake is the verdict on a handshake that failed, where the port has one by itself. The
-// error of a server that did respond in TLS says more than how the port ended the conversation.
+// error of a server that responded in TLS says more than the end of the connection.
 func (c *Case) ofHandshake(failure tlsconf.Failure, ofPort Verdict) Verdict {
 	if failure == tlsconf.Other && slices.Contains([]Verdict{ClosesFirst, Closes, Silent}, ofPort) {
 		return TLSFailed

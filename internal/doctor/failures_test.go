@@ -13,7 +13,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// What a handshake and a response end with is told in words of its own.
+// The end of a handshake and the end of a response have texts of their own.
 func TestJudgeFailures(t *testing.T) {
 	overTLS := &User{TLS: &config.UpstreamTLS{}}
 	tooLarge := errors.New("tls: handshake message of length 276000 bytes exceeds maximum of 262144 bytes")

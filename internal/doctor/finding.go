@@ -8,17 +8,17 @@ import (
 	"kproxy/internal/speaks"
 )
 
-// Step is a step of a client's way to a broker.
+// Step is a step of a client's connection to a broker.
 type Step int
 
-// The steps, in the order of the way.
+// The steps, in order.
 const (
 	Name    Step = iota // the name has addresses
 	Connect             // a connection is accepted there
 	TLS                 // the certificate is good
 	Kafka               // a Kafka broker responds
 	Login               // the login is accepted
-	Itself              // it is the node of this cluster that it should be
+	Itself              // it is the expected node of this cluster
 	Arrived             // no step is left
 )
 
@@ -26,24 +26,25 @@ var stepWords = [...]string{"name", "connect", "tls", "kafka", "login", "itself"
 
 func (s Step) String() string { return stepWords[s] }
 
-// Finding is how one address does for a client.
+// Finding is the result of one address for a client.
 type Finding struct {
 	Node    int32 // -1 (proxy.NoNode): it is one of the user's, for bootstrap
 	Address string
-	Took    time.Duration // the whole way, or as far as it went
-	Taken   [Arrived]bool // the steps that there are on this way
+	Took    time.Duration // the whole connection, or up to the failure
+	Taken   [Arrived]bool // the steps of this connection
 	Err     error         // why it failed; nil: it did not
 	Failed  Step          // Arrived: no step did
 
-	Resolved string // of a connection that failed, the IP address that was dialled for a name
+	Resolved string // the IP address that was dialled for a name, if the connection failed
 
 	Verdict Verdict     // "": it works
-	Reason  string      // what is wrong, a clause
-	Peer    speaks.Peer // what the port says, where it gave no Kafka response
+	Reason  string      // the cause, a clause
+	Peer    speaks.Peer // the port's protocol, where it gave no Kafka response
 	Fix     Fix
 
-	// Of a node that failed, Connect is where kproxy connect reaches it with the user's flags,
-	// and Elsewhere is where it does so with --node. At most one of both is set.
+	// For a node that failed, Connect is the address at which kproxy connect reaches it with
+	// the user's flags, and Elsewhere the one at which it does so with --node. At most one of
+	// the two is set.
 	Connect, Elsewhere string
 }
 
@@ -75,8 +76,8 @@ func (f *Finding) elsewhere() string {
 // most, and a port with its colon 6.
 const maxAddress = 259
 
-// Outcome is what a step came to: ok, FAIL, - for one that this way does not have or that could
-// not be told, and nothing for one behind a failure.
+// Outcome is the result of a step: ok, FAIL, - for a step that this connection does not have or
+// whose result is not known, and empty for a step after a failure.
 func (f *Finding) Outcome(s Step) string {
 	switch {
 	case s == f.Failed:
@@ -90,7 +91,7 @@ func (f *Finding) Outcome(s Step) string {
 	}
 }
 
-// Report is what a client would meet.
+// Report is the result of a client's connections.
 type Report struct {
 	User      User
 	ClusterID string
@@ -98,13 +99,13 @@ type Report struct {
 	Untried   int  // of these, how many were not tried
 	Heard     bool // an address has responded as a Kafka broker
 
-	// NeedsLogin says that the brokers are named to those only who have logged in, by one of
-	// Mechanisms, if the cluster has said them.
+	// NeedsLogin says that the cluster names its brokers only after a login, by one of
+	// Mechanisms, if the cluster has named them.
 	NeedsLogin bool
 	Mechanisms []string
 
 	Findings  []Finding
-	Unchecked []string // what could not be checked, and why: a clause each
+	Unchecked []string // the checks that were not possible, and why: a clause each
 }
 
 // Failed are the findings that failed.
@@ -118,7 +119,7 @@ func (r *Report) Failed() []*Finding {
 	return all
 }
 
-// Sound reports whether each address works, and all of them were heard of and tried.
+// Sound reports whether each address works, and all of them are known and were tried.
 func (r *Report) Sound() bool {
 	return r.Heard && !r.NeedsLogin && r.Untried == 0 && len(r.Failed()) == 0
 }

@@ -1,14 +1,14 @@
 package doctor
 
-// Fix is what to do. All but Text may be empty.
+// Fix is the advice on a failure. All fields except Text may be empty.
 type Fix struct {
 	Text       string   // a sentence or two
 	File       string   // where Properties go: "server.properties of node 1", "client.properties"
 	Properties []string // lines of that file
-	Partial    bool     // entries of other listeners are missing in Properties: they are not known
+	Partial    bool     // entries of other listeners are missing in Properties, because they are not known
 	Env        []string // the same for a broker in a container, NAME=value
-	Bootstrap  string   // where clients bootstrap then, if that is another address
-	Notes      []string // what to look at in the lines: a clause each
+	Bootstrap  string   // the new bootstrap address, if it changes
+	Notes      []string // remarks on the lines: a clause each
 	Command    string   // for a shell
 	Docs       string   // a section of docs/listeners.md
 }

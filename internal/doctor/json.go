@@ -9,8 +9,8 @@ import (
 	"kproxy/internal/speaks"
 )
 
-// document, address, service, certificate and remedy are what --json prints. docs/doctor.md has
-// the schema; a test holds it against these.
+// document, address, service, certificate and remedy are the output of --json. docs/doctor.md
+// has the schema; a test holds it against these.
 type document struct {
 	Sound      bool      `json:"sound"`
 	From       string    `json:"from"` // "here", or the machine of --via

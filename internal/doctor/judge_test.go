@@ -31,7 +31,7 @@ var (
 	errLate    = os.ErrDeadlineExceeded
 )
 
-// What is wrong with an address, by the error and what is around it.
+// The verdict on an address, by the error and the facts around it.
 func TestJudge(t *testing.T) {
 	const far, near = "kafka.example.com:9092", "localhost:9092"
 	handshake := func(f tlsconf.Failure) error { return &tlsconf.Error{Failure: f, Err: io.EOF} }
@@ -115,7 +115,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// The IP address behind a name is told, if it is not that of a way through another machine.
+// The report has the IP address of a name, unless the connection goes through another
+// machine.
 func TestResolved(t *testing.T) {
 	for address, want := range map[string]string{"b0.example.com:9092": "192.0.2.1", "192.0.2.1:9092": "", "localhost:9092": "", "x": ""} {
 		if got := Resolved(dial("192.0.2.1", errRefused), address); got != want {
@@ -173,7 +174,7 @@ func TestFixesNameTheUsersKeys(t *testing.T) {
 	}
 }
 
-// Faults of a listener have lines for the broker, with what is known filled in.
+// Faults of a listener have lines for the broker, with the known values filled in.
 func TestFixesOfListeners(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -196,7 +197,7 @@ func TestFixesOfListeners(t *testing.T) {
 			t.Errorf("%s: %q, want %q; %+v", tt.name, got, tt.want, fix)
 		}
 		if (strings.Contains(tt.want, "HOST") || strings.Contains(tt.want, "PORT")) && len(fix.Notes) < 2 {
-			t.Errorf("%s: no note says what to write: %q", tt.name, fix.Notes)
+			t.Errorf("%s: no note gives the value to write: %q", tt.name, fix.Notes)
 		}
 	}
 }

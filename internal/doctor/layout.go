@@ -11,8 +11,8 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Layout is what a broker's configuration says of its listeners. The zero value says
-// nothing: it could not be read.
+// Layout has the listeners in a broker's configuration. The zero value stands for one
+// that could not be read.
 type Layout struct {
 	Listeners   []Listener        // listeners
 	Advertised  []Listener        // advertised.listeners; nil: not set
@@ -46,8 +46,8 @@ const (
 
 var listenerName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
-// ParseLayout reads the values of LayoutKeys. It returns the zero Layout where one of them is
-// not as Kafka writes it: they are a peer's, and end in lines that users paste.
+// ParseLayout reads the values of LayoutKeys. It returns the zero Layout if one of them does
+// not have Kafka's format: they come from a peer, and get into lines that users paste.
 func ParseLayout(values map[string]string) Layout {
 	var l Layout
 	var ok bool
@@ -100,9 +100,9 @@ func parseListeners(list string) ([]Listener, bool) {
 	return all, len(all) <= maxListeners
 }
 
-// advertised are the listeners that clients are told, those of controllers apart. What is not
-// set explicitly is what listeners say; a host that is empty there is the one of at, or HOST if
-// that cannot be pasted.
+// advertised are the listeners that are advertised to clients, without those of controllers.
+// Values that are not set explicitly come from listeners. An empty host there stands for the
+// one of at, or HOST if that cannot be pasted.
 func (l Layout) advertised(at string) []Listener {
 	if len(l.Advertised) > 0 {
 		return slices.Clone(l.Advertised)
@@ -172,9 +172,9 @@ func join(all []Listener) string {
 	return strings.Join(texts, ",")
 }
 
-// advertise are the lines by which a broker advertises an address, which may have HOST and PORT in
-// it, in the place of another. protocol is that of clients, and name the listener where nothing
-// is known of this broker's.
+// advertise returns the lines by which a broker advertises an address, which may have HOST and
+// PORT in it, in place of another. protocol is that of clients, and name the listener's if this
+// broker's listeners are not known.
 func (l Layout) advertise(old, address, protocol, name string) []string {
 	var entries []string
 	all := l.advertised(old)
@@ -192,12 +192,12 @@ func (l Layout) advertise(old, address, protocol, name string) []string {
 	return []string{"advertised.listeners=" + strings.Join(entries, ",")}
 }
 
-// unnamed is the name of a listener of which nothing is known.
+// unnamed is the name of an unknown listener.
 const unnamed = "INTERNAL"
 
 // add are the lines by which a broker gets another listener, at host and a port of its own. It
-// returns the address that the new listener advertises. name is the listener that there is, where
-// nothing is known of this broker's.
+// returns the address that the new listener advertises. name is the existing listener, if this
+// broker's listeners are not known.
 func (l Layout) add(old, host, protocol, name string) (lines []string, address string) {
 	oldHost, oldPort, err := hostport.Parse(old)
 	if err != nil || !isTame(old) {
@@ -230,7 +230,7 @@ func (l Layout) add(old, host, protocol, name string) (lines []string, address s
 }
 
 // bind is the host where a new listener opens its port, beside the one that advertises old: the
-// same IP address, if that one has an address of its own; "": every address.
+// same IP address, if that one is bound to a single address; "": every address.
 func (l Layout) bind(old, protocol string) string {
 	x, ok := l.at(old, protocol)
 	if ip, err := netip.ParseAddr(x.Host); !ok || err != nil || ip.IsUnspecified() {

@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// kraft is what a combined node of Kafka says of itself.
+// kraft is the configuration of a combined node of Kafka.
 var kraft = map[string]string{
 	"listeners": "PLAINTEXT://:9092,CONTROLLER://:9093", "advertised.listeners": "PLAINTEXT://b0:9092",
 	"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL", "controller.listener.names": "CONTROLLER",
@@ -54,7 +54,7 @@ func TestLayoutAdd(t *testing.T) {
 	}
 }
 
-// Of a broker that could not be asked, the name may be known by another one.
+// The listener's name of a broker that could not be asked may be known from another one.
 func TestLayoutAddByName(t *testing.T) {
 	lines, _ := Layout{}.add("b1:9092", "h", "SSL", "CLOUD")
 	want := []string{"listeners=CLOUD://:9092,EXTERNAL://:19092", "advertised.listeners=CLOUD://b1:9092,EXTERNAL://h:19092", "listener.security.protocol.map=CLOUD:SSL,EXTERNAL:SSL"}
@@ -105,7 +105,7 @@ func TestParseLayoutRefuses(t *testing.T) {
 	}
 }
 
-// Whatever a broker says of itself, the lines that are pasted are lines of the four keys.
+// For any configuration of a broker, the lines to paste have the four keys only.
 func FuzzLayout(f *testing.F) {
 	f.Add(kraft["listeners"], kraft["advertised.listeners"], kraft["listener.security.protocol.map"], "CONTROLLER", "b0:9092")
 	f.Add("A://0.0.0.0:1,B://[::1]:2", "", "A:SSL", "", "[fd00::1]:65535")

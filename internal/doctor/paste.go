@@ -11,7 +11,7 @@ import (
 
 // Lines that are offered for pasting hold text that peers wrote: addresses, names of listeners,
 // names in certificates, mechanisms. Each such text is checked where it is put into a line, and
-// pasteable checks all lines again, so that no way to a line goes around it.
+// pasteable checks all lines again, so that no line is unchecked.
 
 var (
 	brokerLine = regexp.MustCompile(`^[a-z][a-z.]*=[A-Za-z0-9_:/.,\[\]-]*$`)

@@ -114,8 +114,8 @@ func checkFix(t *testing.T, v Verdict, text string, f Fix) {
 	}
 }
 
-// Whatever peers say, nothing that is pasted has more in it than kproxy put there: lines are lines of
-// a few keys, commands are words, and a terminal sees printable text.
+// No text of a peer changes the meaning of lines to paste: lines have a few known keys, commands are
+// words, and the output is printable.
 func TestNothingHostileIsPasted(t *testing.T) {
 	verdicts := allVerdicts(t)
 	users := []User{
@@ -160,7 +160,7 @@ func TestNothingHostileIsPasted(t *testing.T) {
 	}
 }
 
-// A fix whose lines are not plain loses them, and says so.
+// A fix whose lines are not plain is printed without them, with a note.
 func TestPasteable(t *testing.T) {
 	for name, f := range map[string]Fix{
 		"a second line": {File: "server.properties of node 0", Properties: []string{"listeners=A://:1\nx=y"}},

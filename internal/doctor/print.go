@@ -41,8 +41,8 @@ type printer struct {
 	out strings.Builder
 }
 
-// Print writes a report for a person: a line for each address, then what is wrong with those that
-// failed, and what to do.
+// Print writes a report for a person: a line for each address, then the causes of the failures,
+// and the fixes.
 func (r *Report) Print(w io.Writer, s Style) error {
 	if s.Width < leastWidth {
 		s.Width = usualWidth
@@ -65,7 +65,7 @@ func (p *printer) paint(color, text string) string {
 	return color + text + normal
 }
 
-// wrap writes a text in lines of the width, the first behind one indent and the others behind
+// wrap writes a text in lines of the width, the first with one indent and the others with
 // another. Words are never broken.
 func (p *printer) wrap(first, rest, text string) {
 	line := first
@@ -189,11 +189,11 @@ func sameAdvice(a, b *Finding) bool {
 	return a.Verdict == b.Verdict && a.Fix.Text == b.Fix.Text && a.Fix.Command == b.Fix.Command
 }
 
-// group writes what is wrong with addresses of one verdict, and once what to do.
+// group writes the causes of the failures of one verdict, and the fix once.
 func (p *printer) group(group []*Finding) {
 	for i, f := range group {
 		if i > 0 && group[i-1].Reason == f.Reason {
-			continue // its addresses stand with the first one
+			continue // its addresses are printed with the first one
 		}
 		p.out.WriteString("\n")
 		for _, same := range group[i:] {
@@ -236,7 +236,8 @@ func (p *printer) group(group []*Finding) {
 // maxFix is the most characters of a fix's sentences.
 const maxFix = 1200
 
-// lines writes what is pasted into a file, and for the first of several the same for a container.
+// lines writes the lines to paste into a file, and for the first of several the same for a
+// container.
 func (p *printer) lines(f Fix, first bool) {
 	if len(f.Properties) == 0 {
 		return
@@ -288,7 +289,7 @@ func (p *printer) notes(group []*Finding) {
 	}
 }
 
-// connect says what kproxy connect would reach, with its command line.
+// connect lists the addresses that kproxy connect would reach, with its command line.
 func (p *printer) connect(r *Report) {
 	var reached, lost []string
 	for _, f := range r.Failed() {
@@ -330,7 +331,7 @@ func (r *Report) ConnectCommand() string {
 	return r.User.Line("connect", nodes...)
 }
 
-// close writes what could not be checked, and that all is well if it is.
+// close writes the checks that were not possible, and whether all is well.
 func (p *printer) close(r *Report) {
 	if r.NeedsLogin {
 		p.out.WriteString("\n")
@@ -369,5 +370,5 @@ func (p *printer) close(r *Report) {
 	}
 	p.wrap("", "  ", fmt.Sprintf("Every address works from %s, which resolves and dials it (--via). A client on this machine cannot go that way by itself; through kproxy connect it can use %s:", r.User.Via, r.brokers()))
 	p.code(r.ConnectCommand())
-	p.wrap("", "  ", "Run doctor without --via to see what a client meets without kproxy.")
+	p.wrap("", "  ", "Run doctor without --via to check the connections of a client without kproxy.")
 }

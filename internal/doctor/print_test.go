@@ -23,7 +23,8 @@ import (
 // hostile is a host name that a broker gives itself.
 var hostile = "b0\nforged  row\x1b[31mred" + strings.Repeat("x", 32<<10)
 
-// someReport is of a cluster with three nodes: one is well, one has a long name, one is hostile.
+// someReport is a report of a cluster with three nodes: one is good, one has a long name, one is
+// hostile.
 func someReport() *Report {
 	err := errors.New("x")
 	r := &Report{Heard: true, Brokers: 3, User: User{Addresses: []string{"b0:9092"}, Args: []string{"b0:9092"}}}
@@ -36,8 +37,8 @@ func someReport() *Report {
 	return r
 }
 
-// Lines end within the width, words, commands and lines for files are whole, and nothing that
-// a peer has said gets out of its place.
+// Lines end within the width, words, commands and lines for files are not broken, and no text
+// of a peer breaks the layout.
 func TestPrintFits(t *testing.T) {
 	for _, width := range []int{0, 80, 140} {
 		var out bytes.Buffer
@@ -150,7 +151,7 @@ func TestJSONSchema(t *testing.T) {
 	}
 }
 
-// matches holds a schema against a type of Go's.
+// matches compares a schema with a Go type.
 func matches(t *testing.T, at string, schema, defs map[string]any, of reflect.Type) {
 	t.Helper()
 	if ref, ok := schema["$ref"].(string); ok {
@@ -192,7 +193,7 @@ func matches(t *testing.T, at string, schema, defs map[string]any, of reflect.Ty
 	}
 }
 
-// What is printed fits the schema's required fields, also where a peer is hostile.
+// The output has the schema's required fields, also where a peer is hostile.
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
 	if err := someReport().JSON(&out); err != nil {
@@ -210,7 +211,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// A login that is missing has its fix: a command, or the keys of the client's file.
+// A missing login has its fix: a command, or the keys of the client's file.
 func TestLoginFix(t *testing.T) {
 	for _, tt := range []struct {
 		user User

@@ -11,7 +11,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// remedy says what to do about a verdict. All its lines and its command can be pasted.
+// remedy is the fix for a verdict. All its lines and its command can be pasted.
 func (c Case) remedy(v Verdict) Fix {
 	if !isTame(c.Working) {
 		c.Working = ""
@@ -22,9 +22,9 @@ func (c Case) remedy(v Verdict) Fix {
 	return pasteable(c.fix(v))
 }
 
-// fix says what to do about a verdict.
+// fix is the fix for a verdict.
 func (c *Case) fix(v Verdict) Fix {
-	switch v { //nolint:exhaustive // others are of a name, a connection or a node
+	switch v { //nolint:exhaustive // other verdicts concern a name, a connection or a node
 	case Untrusted, Expired, WrongName, WantsCert, CertRefused, TLSVersion, TLSName, TLSFailed, WantsTLS, NoTLS:
 		return c.fixTLS(v)
 	case Mechanism, Password, NoLogin, Plaintext, LoginWanted, LoginFailed:
@@ -123,7 +123,7 @@ const restart = ". Then restart the broker"
 // file is where lines for the broker go.
 func (c *Case) file() string { return fmt.Sprintf("server.properties of node %d", c.Node) }
 
-// readvertise has the broker advertise another address for the same listener.
+// readvertise makes the broker advertise another address for the same listener.
 func (c *Case) readvertise(text, section string) Fix {
 	f := Fix{Text: text, File: c.file(), Docs: section}
 	address := c.Working
@@ -164,8 +164,8 @@ func (c *Case) advertise(f Fix, address string) Fix {
 	return c.partial(f, protocol)
 }
 
-// partial marks lines that know nothing of the broker's other listeners. name is the listener's if
-// even that is not known.
+// partial marks lines that lack the broker's other listeners. name is the listener's if even that
+// is not known.
 func (c *Case) partial(f Fix, name string) Fix {
 	if len(c.Layout.Listeners) > 0 {
 		return f
@@ -197,13 +197,13 @@ func (c *Case) another(text, section string) Fix {
 	return c.partial(f, unnamed)
 }
 
-// fixVia is for the way through another machine.
+// fixVia is for a connection through another machine.
 func (c *Case) fixVia() Fix {
 	if isCommandsEnd(c.Err) {
 		return c.fixCommand()
 	}
 	failed, _ := errors.AsType[*via.Error](c.Err)
-	switch failed.Outcome { //nolint:exhaustive // others are of the way behind it
+	switch failed.Outcome { //nolint:exhaustive // other verdicts concern the connection behind it
 	case via.OutcomeCredentials, via.OutcomeProxyUnreachable, via.OutcomeProxyUntrusted, via.OutcomeProxyProtocol, via.OutcomeLoginRefused:
 		return Fix{Text: c.fixHop(failed.Outcome), Docs: docsNames}
 	}
@@ -248,9 +248,9 @@ func (c *Case) fixPort(v Verdict) Fix {
 	case ClosesFirst:
 		return Fix{Text: "a balancer, a port-forward or a port mapping accepts the connection and has nothing behind it: see whether the broker runs, and whether the mapping leads to its port. A broker itself closes at once if a balancer puts a PROXY header in front (HAProxy's send-proxy): switch that off", Docs: docsServices}
 	case Closes:
-		return Fix{Text: "see what listens there: a proxy that has no broker behind it, a TLS port that hides, or another protocol. The broker's log says more if it is one", Docs: docsServices}
+		return Fix{Text: "find out which program listens there: a proxy that has no broker behind it, a TLS port that hides, or another protocol. The broker's log says more if it is one", Docs: docsServices}
 	case Silent:
-		return Fix{Text: "see what listens there: a broker that hangs or still starts, a balancer that has no broker behind it and closes the connection only after some seconds, or another protocol", Docs: docsServices}
+		return Fix{Text: "find out which program listens there: a broker that hangs or still starts, a balancer that has no broker behind it and closes the connection only after some seconds, or another protocol", Docs: docsServices}
 	case BadKafka:
 		if c.Peer.Kind == speaks.Cut {
 			return Fix{Text: "see whether the broker hangs, which its log says, and whether a proxy or a balancer in front of it loses the rest", Docs: docsServices}
@@ -263,7 +263,7 @@ func (c *Case) fixPort(v Verdict) Fix {
 	return c.readvertise("have the broker advertise the port of its own listener", docsServices)
 }
 
-// hint says what a service may have to do with Kafka.
+// hint relates a service to Kafka.
 func hint(k speaks.Kind) string {
 	switch k {
 	case speaks.ZooKeeper:

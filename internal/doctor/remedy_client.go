@@ -19,7 +19,7 @@ func (c *Case) client(f Fix, lines ...string) Fix {
 	return f
 }
 
-// command adds the user's own command with other flags, where flags have said it all.
+// command adds the user's own command with other flags, if the user has given only flags.
 func (c *Case) command(f Fix, more ...string) Fix {
 	if c.User.File == "" {
 		f.Command = c.User.Line("doctor", more...)
@@ -36,7 +36,7 @@ func (u *User) protocolWith(secure bool) string {
 	return other.Protocol()
 }
 
-// fixTLS is for certificates and for one side that speaks TLS alone.
+// fixTLS is for certificates, and for TLS on one side only.
 func (c *Case) fixTLS(v Verdict) Fix {
 	u := c.User
 	switch v {
@@ -112,8 +112,8 @@ func (u *User) caLines() []string {
 // tlsFlags are the flags that turn TLS on, with the number of values behind each.
 var tlsFlags = map[string]int{"--tls": 0, "--insecure": 0, "--ca": 1, "--cert": 1, "--key": 1, "--server-name": 1}
 
-// without is doctor's command line with the user's own arguments, without some flags, each with the number of values
-// behind it, and with others in their place.
+// without is doctor's command line with the user's own arguments, with some flags replaced by others. Each flag has
+// the number of its values.
 func (u *User) without(flags map[string]int, more ...string) string {
 	other := *u
 	other.Args = nil
@@ -158,7 +158,7 @@ func (c *Case) trust() Fix {
 	return f
 }
 
-// fixName is for a certificate that is for other names.
+// fixName is for a certificate with other names.
 func (c *Case) fixName() Fix {
 	name := c.nameOfCertificate()
 	if cert := c.certificate(); cert != nil && len(cert.Names) == 0 {

@@ -13,11 +13,11 @@ import (
 	"kproxy/proxy/config"
 )
 
-// known are the mechanisms that kproxy can log in by, the one to suggest first in front.
+// known are the mechanisms that kproxy supports, in the order of preference.
 var known = []string{"SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER", "AWS_MSK_IAM"}
 
-// maxOffered bounds the mechanisms that are told, and maxMechanism the characters of each: a broker
-// may offer any.
+// maxOffered bounds the mechanisms that are listed, and maxMechanism the characters of each: a
+// broker may offer any.
 const (
 	maxOffered   = 8
 	maxMechanism = 40
@@ -66,7 +66,8 @@ func flagsOf(mechanism string) []string {
 	}
 }
 
-// tameUser is a user's name that means itself inside the quotes of a login module.
+// tameUser matches a user's name that needs no escape inside the quotes of a login
+// module.
 var tameUser = regexp.MustCompile(`^[A-Za-z0-9_.@-]{1,100}$`)
 
 // userName is the user's name for a line.
@@ -113,7 +114,7 @@ func (u *User) linesOf(mechanism string) []string {
 
 const noteSecret = "for SECRET, write the password, or the client's secret of OAUTHBEARER"
 
-// fixMechanism has the client use a mechanism that the broker offers.
+// fixMechanism makes the client use a mechanism that the broker offers.
 func (c *Case) fixMechanism() Fix {
 	u := c.User
 	offer, ok := errors.AsType[*auth.OfferError](c.Err)
@@ -179,7 +180,7 @@ var loginFlags = map[string]int{
 	"--aws-region": 1, "--aws-profile": 1, "--allow-plaintext": 0,
 }
 
-// noLogin has the client connect without a login.
+// noLogin makes the client connect without a login.
 func (c *Case) noLogin(f Fix, line string) Fix {
 	f = c.client(f, line)
 	if c.User.File == "" {

@@ -11,7 +11,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// A login is suggested by a mechanism that kproxy knows, with what this mechanism needs.
+// The suggested login uses a mechanism that kproxy knows, with the options that this
+// mechanism needs.
 func TestLoginFixByMechanism(t *testing.T) {
 	for _, tt := range []struct{ offered, flags, java, rdkafka string }{
 		{"GSSAPI,PLAIN", "--sasl PLAIN --username USER --password-file FILE", `sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="USER" password="SECRET";`, "sasl.username=USER sasl.password=SECRET"},
@@ -43,8 +44,8 @@ func TestLoginFixByMechanism(t *testing.T) {
 	}
 }
 
-// The login module stays where it is good for the other mechanism too, and a user's name stays if
-// it can be pasted.
+// The login module is kept if it serves the other mechanism too, and a user's name is kept if it
+// can be pasted.
 func TestLinesOfAnotherMechanism(t *testing.T) {
 	for _, tt := range []struct{ was, user, now, want string }{
 		{"SCRAM-SHA-256", "alice", "SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-512"},

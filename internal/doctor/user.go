@@ -8,7 +8,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// User is what the user has said, as far as fixes depend on it.
+// User has the user's options that fixes depend on.
 type User struct {
 	Addresses []string // for bootstrap
 	TLS       *config.UpstreamTLS
@@ -19,16 +19,16 @@ type User struct {
 	// program and of the command.
 	Args []string
 
-	// File is the client's file that addresses, TLS and login were read from; "": flags
-	// have said them. Librdkafka says that its keys are librdkafka's, and not Java's.
+	// File is the client's file that addresses, TLS and login were read from; "": they
+	// come from flags. Librdkafka says that its keys are librdkafka's, and not Java's.
 	File       string
 	Librdkafka bool
 
 	// Mechanism is the file's own key for a mechanism, and Store the file of authorities that
-	// it names, as far as it does.
+	// it names, if any.
 	Mechanism, Store string
 
-	// Trusted says which authorities were trusted: a file and its subjects. "": the system's.
+	// Trusted names the trusted authorities: a file and its subjects. "": the system's.
 	Trusted string
 }
 
@@ -82,7 +82,7 @@ func (u *User) value(flag string) string {
 	return ""
 }
 
-// plainWord is a word that means itself to every POSIX shell.
+// plainWord matches a word that needs no quotes in any POSIX shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+:,./-][A-Za-z0-9_@%+=:,./-]*$`)
 
 // Quote writes a word for a POSIX shell.

@@ -16,7 +16,8 @@ import (
 	"kproxy/proxy"
 )
 
-// Verdict is what is wrong with an address, in one word. The set is closed: --json prints these.
+// Verdict is the cause of an address's failure, in one word. The set is closed: --json prints
+// these.
 type Verdict string
 
 // The verdicts, by the step at which they are found.
@@ -25,17 +26,17 @@ const (
 	NameUnknown Verdict = "name_unknown"       // the name has no address
 	NameTimeout Verdict = "name_timeout"       // the name server does not respond
 	Wildcard    Verdict = "wildcard"           // 0.0.0.0 is advertised
-	NoAddress   Verdict = "address_invalid"    // what is advertised is no address
+	NoAddress   Verdict = "address_invalid"    // the advertised text is no address
 	BadID       Verdict = "id_invalid"         // the list of brokers has an id that stands for no one broker
-	Missing     Verdict = "missing_broker"     // replica lists name a broker that Metadata does not
-	Localhost   Verdict = "localhost"          // Connect, Itself: a broker elsewhere advertises localhost
+	Missing     Verdict = "missing_broker"     // replica lists name a broker that Metadata lacks
+	Localhost   Verdict = "localhost"          // Connect, Itself: a broker on another machine advertises localhost
 	Refused     Verdict = "refused"            // Connect: nothing listens there
 	PortBlocked Verdict = "port_filtered"      // the machine responds at another port
 	Private     Verdict = "private_address"    // a private address does not respond
 	Filtered    Verdict = "filtered"           // nothing comes back
-	NoRoute     Verdict = "no_route"           // the network says that there is no way
+	NoRoute     Verdict = "no_route"           // the network reports that there is no route
 	ViaFailed   Verdict = "via_failed"         // the machine of --via cannot be used, or cannot reach it
-	NotDialled  Verdict = "not_dialled"        // an address that no broker is meant to have
+	NotDialled  Verdict = "not_dialled"        // an address of a class without brokers
 	NotReached  Verdict = "not_reached"        // any other error of a connection
 	WantsTLS    Verdict = "tls_wanted"         // TLS: the port speaks it and the client does not
 	NoTLS       Verdict = "tls_not_spoken"     // the other way round
@@ -43,7 +44,7 @@ const (
 	Expired     Verdict = "tls_expired"        // it has expired, or is not valid yet
 	WrongName   Verdict = "tls_wrong_name"     // it is for other names
 	WantsCert   Verdict = "tls_client_wanted"  // the broker wants a client's certificate
-	CertRefused Verdict = "tls_client_refused" // it does not accept the one that it was shown
+	CertRefused Verdict = "tls_client_refused" // it does not accept the client's certificate
 	TLSVersion  Verdict = "tls_version"        // no version in common
 	TLSName     Verdict = "tls_unknown_name"   // the broker does not know the name it was asked for
 	TLSFailed   Verdict = "tls_failed"         // any other error of a handshake
@@ -66,16 +67,16 @@ const (
 	Stranger    Verdict = "another_cluster"    // another cluster responds there
 )
 
-// SelfError says that something else responds at an address than should.
+// SelfError says that another server than expected responds at an address.
 type SelfError struct {
 	Verdict Verdict // SameAddress, AnotherNode, Balancer or Stranger
-	Node    int32   // of AnotherNode, which it is; proxy.NoNode: it has not said
+	Node    int32   // for AnotherNode, its id; proxy.NoNode: not known
 	Says    string
 }
 
 func (e *SelfError) Error() string { return e.Says }
 
-// NotBrokerError says that a port responds in Kafka, and is no broker's.
+// NotBrokerError says that a port speaks Kafka, and is no broker's.
 type NotBrokerError struct{}
 
 func (e *NotBrokerError) Error() string { return "a KRaft controller responds there, and no broker" }
@@ -86,7 +87,7 @@ var (
 	ErrMissing   = errors.New("replica lists name this broker, and the list of brokers does not")
 )
 
-// FailedStep is the step at which a way ended.
+// FailedStep is the step at which a connection failed.
 func FailedStep(err error) Step {
 	_, notItself := errors.AsType[*SelfError](err)
 	login, isLogin := errors.AsType[*auth.LoginError](err)
@@ -117,8 +118,8 @@ func FailedStep(err error) Step {
 	}
 }
 
-// NeedsAsking reports whether the port itself has to be asked why a way ended: something
-// accepted the connection and has given no Kafka response.
+// NeedsAsking reports whether the port itself has to be examined to find the cause: a
+// server accepted the connection and gave no Kafka response.
 func NeedsAsking(err error) bool {
 	switch FailedStep(err) {
 	case Kafka:
@@ -235,8 +236,8 @@ func (c *Case) ofTLS() Verdict {
 	return c.ofHandshake(failed.Failure, c.ofPort(TLSFailed))
 }
 
-// certRefused tells a client that shows no certificate from one whose certificate is refused: Java
-// sends one alert for both.
+// certRefused distinguishes a client that shows no certificate from one whose certificate is
+// refused: Java sends the same alert for both.
 func (c *Case) certRefused() Verdict {
 	if c.User.TLS == nil || c.User.TLS.Cert == "" {
 		return WantsCert
@@ -244,7 +245,7 @@ func (c *Case) certRefused() Verdict {
 	return CertRefused
 }
 
-// ofPort is the verdict by what the port says, or another where it says nothing.
+// ofPort is the verdict by the port's protocol, or another where that is not known.
 func (c *Case) ofPort(otherwise Verdict) Verdict {
 	p := c.Peer
 	switch {

@@ -50,7 +50,8 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// A broker's lines end in a restart, and a broker that responds elsewhere is said to run.
+// A broker's lines end in a restart, and the advice does not doubt that a broker runs
+// which responds elsewhere.
 func TestLinesForABroker(t *testing.T) {
 	for text, c := range map[string]Case{
 		"the broker runs": {Err: dial("192.0.2.1", errRefused), Working: "b0.example.com:9092"},
@@ -63,7 +64,8 @@ func TestLinesForABroker(t *testing.T) {
 	}
 }
 
-// A file's PLAIN without TLS works, and the text says what it sends; a single broker is no "all".
+// A file's PLAIN without TLS works, and the text says that it sends the password; a single broker
+// is no "all".
 func TestPrintPlain(t *testing.T) {
 	for mechanism, want := range map[string]bool{"PLAIN": true, "SCRAM-SHA-256": false} {
 		r := &Report{Heard: true, Brokers: 1, User: User{File: "f", Addresses: []string{"b0:9092"}, SASL: &config.SASL{Mechanism: mechanism}}}

@@ -44,8 +44,8 @@ func TestANodePinnedElsewhereLeavesItsOwnSlotToOthers(t *testing.T) {
 	slots(t, m, map[int32]int{1: 0, 1001: 1})
 }
 
-// Replicas may differ about a node whose own slot was given away, as they may
-// about the one that has it; both are said.
+// Replicas may differ about a node whose own slot was given away, and about the node that
+// has it. Both are reported.
 func TestANodeWhoseOwnSlotIsTaken(t *testing.T) {
 	m := newMap()
 	m.Add(answer(0, brokers(1001)...))
@@ -78,8 +78,8 @@ func TestEachListenerHasARangeOfItsOwn(t *testing.T) {
 	}
 }
 
-// What agrees are two answers of Metadata that name the node, with none between
-// them that says otherwise.
+// Two Metadata responses agree if they name the node at the same address and no response
+// between them names another.
 func TestWhatCountsAsTwoAnswersThatAgree(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "b1", Port: 19092} // the port counts
 	tests := []struct {
@@ -92,7 +92,7 @@ func TestWhatCountsAsTwoAnswersThatAgree(t *testing.T) {
 			m.Teach(answer(0, brokers(0)...), endpoints.Told)
 			m.Teach(answer(0, moved), endpoints.Told)
 		}, true},
-		{"another answer than Metadata", func(m *endpoints.Map) { m.Add(answer(0, moved)) }, false},
+		{"another response than Metadata", func(m *endpoints.Map) { m.Add(answer(0, moved)) }, false},
 		{"the old address, then the new one", func(m *endpoints.Map) {
 			m.Teach(answer(0, broker(1)), endpoints.Told)
 			m.Teach(answer(0, moved), endpoints.Told)
@@ -114,7 +114,7 @@ func TestWhatCountsAsTwoAnswersThatAgree(t *testing.T) {
 	}
 }
 
-// An answer that names a node twice is one answer.
+// A response that names a node twice is one response.
 func TestANodeThatIsNamedTwice(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
@@ -132,7 +132,7 @@ func TestALateFailure(t *testing.T) {
 	m.Teach(answer(0, broker(1)), endpoints.Told)
 	m.Teach(answer(0, moved), endpoints.Told)
 	m.Failed(broker(1), start)
-	m.Teach(answer(0, broker(1)), endpoints.Told) // it may be back, says one answer
+	m.Teach(answer(0, broker(1)), endpoints.Told) // it may be back, says one response
 	wantChanges(t, m.Failed(broker(1), start))
 	if b, _ := m.Node(1); b != moved {
 		t.Errorf("node 1 is at %+v, want %+v", b, moved)
@@ -141,7 +141,7 @@ func TestALateFailure(t *testing.T) {
 	wantChanges(t, m.Failed(broker(-1), start))
 }
 
-// In which order an answer names its brokers makes no difference, so that proxies
+// In which order a response names its brokers makes no difference, so that proxies
 // that hear the same from different brokers agree.
 func TestTheOrderWithinAnAnswerDoesNotMatter(t *testing.T) {
 	for seed := range uint64(20) {

@@ -7,8 +7,8 @@ import (
 	"kproxy/internal/endpoints"
 )
 
-// A node that is dialled at one address whatever the cluster says keeps its address when
-// another node advertises the same, as brokers do that all advertise localhost.
+// A node with a fixed dial address keeps its address when another node advertises the
+// same one. Brokers do this that all advertise localhost.
 func TestFixedNodesKeepASharedAddress(t *testing.T) {
 	one, two := broker(1), broker(2)
 	two.Host, two.Port = one.Host, one.Port

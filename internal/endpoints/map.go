@@ -28,20 +28,20 @@ type Map struct {
 	clusterID   string // "" until a response has said it
 	nodes       map[int32]*node
 	listeners   []*slots
-	frozen      time.Time // until when only a dial that fails moves a node (see Told)
+	frozen      time.Time // until this time only a failed dial moves a node (see Told)
 }
 
 // node is a broker that some response has named.
 type node struct {
 	current  Broker    // Host is "" where the address has become another node's
-	next     Broker    // what the last response said instead; zero where it agreed
+	next     Broker    // the address in the last response if it differed; else zero
 	seen     time.Time // when a response named it last
-	was      Broker    // where it was before it moved; zero: it has not
+	was      Broker    // its address before it moved; zero: it has not
 	moved    time.Time // when it did
 	goesBack bool      // the last move was back to where it had been a moment before
 
-	// What brokers have answered to kproxy's own questions, since the node moved:
-	// votes are those that have it at current, against those that have it at rival.
+	// The brokers' responses to kproxy's own requests since the node moved: votes are the
+	// brokers that have it at current, against those that have it at rival.
 	votes, against map[string]bool
 	rival          Broker
 }
@@ -56,7 +56,7 @@ const (
 	goesBack = time.Minute
 	// freeze is how long after that no response by itself moves a node.
 	freeze = 10 * time.Minute
-	// maxVoters bounds the brokers that are remembered for what they said of a node.
+	// maxVoters bounds the brokers whose responses about a node are remembered.
 	maxVoters = 16
 )
 
@@ -71,37 +71,36 @@ func New(layouts []Layout, forgetAfter time.Duration) *Map {
 	return m
 }
 
-// Answer is what a response says about the cluster.
+// Answer is the content of a response about the cluster.
 type Answer struct {
 	ClusterID string // "" where the response does not say
 	Brokers   []Broker
 	At        time.Time
 	From      string // the broker that kproxy has asked, for Asked
-	Heard     bool   // it was taught as Heard before, and is Told now: it is not a second response
+	Heard     bool   // it was passed as Heard before and now as Told: it is not a second response
 }
 
-// Trust is how far Teach believes a Metadata response about nodes that are known.
+// Trust is how far Teach trusts a Metadata response about known nodes.
 type Trust uint8
 
 const (
 	// Heard is a client's response while kproxy can ask the cluster itself. It
 	// moves no node; Differs says whether it is worth a question.
 	Heard Trust = iota
-	// Told is a client's response while kproxy cannot ask, because the cluster
-	// wants a login that only clients have. A node moves at once if the response
-	// names another node at its address, and otherwise when two responses in a
-	// row give the same new address. A node that moves back within a minute shows
-	// that the cluster answers each client differently: for ten minutes it moves
-	// only when a dial fails, or when two responses name another node at its
-	// address.
+	// Told is a client's response while kproxy cannot ask, because the cluster wants a
+	// login that only clients have. A node moves at once if the response names another
+	// node at its address, and otherwise when two responses in a row give the same new
+	// address. A node that moves back within a minute shows that the cluster's responses
+	// differ by client: for ten minutes it moves only when a dial fails, or when two
+	// responses name another node at its address.
 	Told
-	// Asked is the response to a question of kproxy's own. Nodes move at once,
-	// unless other brokers have answered otherwise since the node moved last, and
-	// are not fewer: one broker that has not caught up does not move it back.
+	// Asked is the response to a question of kproxy's own. Nodes move at once, unless at
+	// least as many other brokers have responded otherwise since the node moved last: one
+	// broker that has not caught up does not move it back.
 	Asked
 )
 
-// ChangeKind says what changed in a Map.
+// ChangeKind is the kind of a change in a Map.
 type ChangeKind string
 
 // The kinds of Change.
@@ -112,7 +111,7 @@ const (
 	Overflowed   ChangeKind = "overflowed"   // a node lies outside a listener's range and took a free slot
 	Evicted      ChangeKind = "evicted"      // a node lost its slot, because the range was full: it had no address, or had not been seen for long
 	Unmapped     ChangeKind = "unmapped"     // a node has no slot: the listener's range is full
-	Replaced     ChangeKind = "replaced"     // another cluster answers: all that was known is forgotten
+	Replaced     ChangeKind = "replaced"     // another cluster responds: the whole map is forgotten
 	Contradicted ChangeKind = "contradicted" // a node went back to where it was within a minute: responses differ by client
 )
 
@@ -129,7 +128,7 @@ type Change struct {
 	Slot     int    // for Overflowed and Evicted
 }
 
-// place is where a broker is, whichever node it is. Names are compared as DNS
+// place is a broker's address, whichever node it is. Names are compared as DNS
 // compares them.
 type place struct {
 	host string
@@ -143,8 +142,8 @@ func (b Broker) place() place {
 // IsAt reports whether both have one address.
 func (b Broker) IsAt(other Broker) bool { return b.place() == other.place() }
 
-// Differs reports whether a response contradicts what the Map has: a known node
-// is elsewhere, an address is another known node's, or another cluster answers.
+// Differs reports whether a response contradicts the Map: a known node is elsewhere, an
+// address is another known node's, or another cluster responds.
 func (m *Map) Differs(a Answer) bool {
 	if m.IsOther(a.ClusterID) {
 		return true
@@ -204,7 +203,7 @@ func (m *Map) Teach(a Answer, trust Trust) []Change {
 	return changes
 }
 
-// teach takes what one response says of one node. places has the response's nodes
+// teach merges the entry of one node in one response. places has the response's nodes
 // by where they are.
 func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]int32) []Change {
 	now := a.At
@@ -213,7 +212,8 @@ func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]
 	isFrozen := now.Before(m.frozen) && (!isTaken || n.next.place() != b.place() || a.Heard)
 	switch {
 	case n.current.place() == b.place() && trust == Asked:
-		// What a client was told stays worth a try when this address cannot be dialled.
+		// The address in a client's response is still tried if this one cannot be
+		// dialled.
 		n.confirm(a.From)
 	case n.current.place() == b.place(), places[b.place()] != b.Node: // or two are named at one address
 		n.next = Broker{}
@@ -235,8 +235,8 @@ func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]
 	return nil
 }
 
-// moveOrFreeze moves a node. If it goes back to where it was a moment ago, it stays
-// there: for longer than anywhere else it has been said to be there.
+// moveOrFreeze moves a node. If it goes back to its address of a moment ago, it stays
+// there, because responses have named that address for longer than any other.
 func (m *Map) moveOrFreeze(n *node, b Broker, now time.Time) []Change {
 	moved := n.moveTo(b, now)
 	if n.goesBack {
@@ -252,9 +252,9 @@ func (n *node) confirm(from string) {
 	vote(&n.votes, from)
 }
 
-// outvoted notes that a broker has the node at b, and reports whether those that say
-// so are enough to move it: as many as those that say otherwise, or more of them if
-// it would go back to where it was a moment ago.
+// outvoted notes that a broker has the node at b, and reports whether enough brokers do
+// so to move it: as many as have it elsewhere, or more if it would go back to its address
+// of a moment ago.
 func (n *node) outvoted(b Broker, from string, now time.Time) bool {
 	if n.rival.place() != b.place() {
 		n.rival, n.against = b, nil
@@ -301,10 +301,10 @@ func (m *Map) dispossess(named []Broker) []Change {
 
 func (m *Map) isFixed(node int32) bool { return m.Fixed != nil && m.Fixed(node) }
 
-// Add takes the brokers that a response other than Metadata names: only unknown
-// nodes are added. It moves no node and takes no address away, so one that is named
-// at a known node's address has none until Metadata gives it one. Nor does it say
-// which cluster answers. Negative ids are no nodes.
+// Add takes the brokers that a response other than Metadata names: only unknown nodes are
+// added. It moves no node and takes no address away, so one that is named at a known
+// node's address has none until Metadata gives it one. It does not identify the cluster
+// either. Negative ids are no nodes.
 func (m *Map) Add(a Answer) []Change {
 	taken := make(map[place]int32, len(m.nodes))
 	for id, n := range m.nodes {
@@ -338,7 +338,7 @@ func (m *Map) add(a Answer) []Change {
 		}
 		n.seen = a.At
 		for _, s := range m.listeners {
-			s.giveOwn(b.Node) // before any of them takes what is free
+			s.giveOwn(b.Node) // before any of them takes a free slot
 		}
 	}
 	vacancies := make([]vacancy, len(m.listeners))
@@ -357,8 +357,8 @@ func (m *Map) add(a Answer) []Change {
 	return changes
 }
 
-// identify notes the cluster's id. Another one than before means that another
-// cluster answers at the same addresses, of which nothing is known.
+// identify notes the cluster's id. A changed id means that another, unknown cluster is at
+// the same addresses.
 func (m *Map) identify(clusterID string) []Change {
 	if clusterID == "" || clusterID == m.clusterID {
 		return nil
@@ -375,9 +375,9 @@ func (m *Map) identify(clusterID string) []Change {
 	return []Change{{Kind: Replaced}}
 }
 
-// vacancy is what one listener has for nodes without a slot, during one response.
-// It is found once: looking again for each node would be quadratic in what a
-// broker sends.
+// vacancy has the slots that one listener can give to nodes without one, during one
+// response. It is computed once: a search for each node would be quadratic in the size of
+// a response.
 type vacancy struct {
 	looked bool     // free was looked for
 	free   []int    // slots, the next one last
@@ -506,7 +506,7 @@ func (n *node) moveTo(b Broker, now time.Time) Change {
 	return Change{Kind: Moved, Broker: b}
 }
 
-// ClusterID returns the cluster's id, or "" while no answer has said it.
+// ClusterID returns the cluster's id, or "" while no response has said it.
 func (m *Map) ClusterID() string { return m.clusterID }
 
 // Node returns the node with this id. Its Host is "" where its last address has

@@ -10,7 +10,7 @@ import (
 	"kproxy/internal/endpoints"
 )
 
-// start is when the tests' first answer comes.
+// start is when the tests' first response comes.
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const forgetAfter = 720 * time.Hour
@@ -43,7 +43,7 @@ func brokers(ids ...int32) []endpoints.Broker {
 	return all
 }
 
-// kinds is what changes were, in order.
+// kinds returns the kinds of changes, in order.
 func kinds(changes []endpoints.Change) []endpoints.ChangeKind {
 	var all []endpoints.ChangeKind
 	for _, c := range changes {
@@ -139,7 +139,7 @@ func TestMetadataTeachesOthersOnlyAdd(t *testing.T) {
 		m.Add(answer(0, moved))
 	}
 	if got, _ := m.Node(1); got != broker(1) {
-		t.Errorf("another answer than Metadata moved it to %v", got)
+		t.Errorf("another response than Metadata moved it to %v", got)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestAnAddressChangesWhenTwoAnswersAgree(t *testing.T) {
 		said := []endpoints.Broker{broker(1), moved, broker(1), moved, moved}[i]
 		m.Teach(answer(0, said), endpoints.Told)
 		if got, _ := m.Node(1); got != want {
-			t.Errorf("after answer %d: %v, want %v", i, got, want)
+			t.Errorf("after response %d: %v, want %v", i, got, want)
 		}
 	}
 	slots(t, m, map[int32]int{1: 1})
@@ -221,7 +221,7 @@ func TestAnotherClusterIsForgotten(t *testing.T) {
 	}
 	slots(t, m, map[int32]int{0: -1, 1001: -1, 7: 3})
 	if changes := m.Add(endpoints.Answer{Brokers: brokers(7), At: start}); len(changes) != 0 {
-		t.Errorf("an answer without a cluster id changed %v", changes)
+		t.Errorf("a response without a cluster id changed %v", changes)
 	}
 }
 
@@ -232,8 +232,8 @@ func TestNegativeIdsNameNobody(t *testing.T) {
 	}
 }
 
-// Whatever comes, no two nodes share a slot, a slot stays while its node does,
-// and proxies that hear the same agree.
+// For any responses, no two nodes share a slot, a slot stays while its node does, and
+// proxies that get the same responses agree.
 func TestRandomAnswers(t *testing.T) {
 	for seed := range uint64(25) {
 		r := rand.New(rand.NewPCG(seed, 1))

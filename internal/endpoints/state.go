@@ -26,7 +26,7 @@ type rememberedNode struct {
 	Seen time.Time `json:"seen"`
 }
 
-// Encode returns what is to be remembered across restarts. It is the same for
+// Encode returns the state to be remembered across restarts. It is the same for
 // the same Map, byte for byte.
 func (m *Map) Encode() []byte {
 	s := state{Version: stateVersion, ClusterID: m.clusterID, Overflow: map[string]map[int32]int{}}
@@ -46,7 +46,7 @@ func (m *Map) Encode() []byte {
 	return append(b, '\n')
 }
 
-// Restore fills an empty Map with what Encode has returned, as far as the
+// Restore fills an empty Map with the output of Encode, as far as the
 // configuration still allows it: a slot that now lies outside its listener's
 // range, or is kept for another node, is given anew. An error means that the
 // state is broken, and leaves the Map empty.
@@ -91,7 +91,7 @@ func (s *slots) restore(ids []int32, overflow map[int32]int) {
 	}
 }
 
-// check refuses what Encode cannot have written.
+// check refuses a state that Encode cannot have written.
 func (s *state) check() error {
 	if s.Version != stateVersion {
 		return fmt.Errorf("state of version %d, not %d", s.Version, stateVersion)

@@ -41,7 +41,7 @@ func TestNobodysEndpointBecomesAnothersOverARestart(t *testing.T) {
 	slots(t, restore(t, m.Encode()), map[int32]int{1001: 3, 3: 2})
 }
 
-// Who has a slot that replicas may not agree on is known, over a restart too.
+// The nodes with slots that replicas may not agree on are known, also after a restart.
 func TestWhoHasOverflowed(t *testing.T) {
 	layouts := []endpoints.Layout{
 		{Name: "fred", Slots: 6, Pinned: map[int32]int{1001: 3}},
@@ -73,7 +73,7 @@ func TestAnotherClusterDiscardsWhatWasRemembered(t *testing.T) {
 	}
 }
 
-// The configuration has the last word about slots.
+// The configuration overrides remembered slots.
 func TestARangeThatShrank(t *testing.T) {
 	m := newMap(endpoints.Layout{Name: "fred", Slots: 8})
 	m.Teach(answer(0, brokers(0, 1, 1001)...), endpoints.Told)
@@ -119,7 +119,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		checkSlots(t, m, []endpoints.Layout{layout}, map[[2]int32]int{})
 		if err := newMap().Restore(m.Encode()); err != nil {
-			t.Errorf("what it remembers of that cannot be remembered: %v", err)
+			t.Errorf("its state cannot be restored: %v", err)
 		}
 	})
 }

@@ -52,7 +52,7 @@ func TestSwappedAddresses(t *testing.T) {
 	}
 }
 
-// What a client hears moves no node, however often it hears it.
+// A client's response moves no node, however often it comes.
 func TestWhatIsHeardMovesNothing(t *testing.T) {
 	m := newMap()
 	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
@@ -81,8 +81,8 @@ func TestReplacedBroker(t *testing.T) {
 	}
 }
 
-// A response of another kind that names a node at another's address takes nothing
-// from that one, and says nothing of which cluster answers.
+// A response of another kind that names a node at another's address takes no address
+// away, and does not identify the cluster.
 func TestALeaderHintMovesNothing(t *testing.T) {
 	m := newMap()
 	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
@@ -258,7 +258,7 @@ func TestNodesWithoutAnAddressGiveUpTheirSlotsFirst(t *testing.T) {
 	wantAt(t, m, map[int32]string{6: "b0", 7: "b1", 8: "b2"})
 }
 
-// What a broker names is bounded, and the work that it makes is not quadratic.
+// The nodes that a broker names are bounded, and their work is not quadratic.
 func TestAHundredThousandBrokers(t *testing.T) {
 	layouts := []endpoints.Layout{{Name: "a", Slots: 1000}, {Name: "b", Slots: 1000}}
 	m := newMap(layouts...)

@@ -1,5 +1,5 @@
-// Package errlist takes apart what errors.Join has joined: each mistake in a configuration is
-// an error of its own.
+// Package errlist takes joined errors apart: each mistake in a configuration is an error of
+// its own.
 package errlist
 
 import "errors"
@@ -14,7 +14,7 @@ func Of(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if j, ok := err.(joined); ok { //nolint:errorlint // what an error wraps is its own
+	if j, ok := err.(joined); ok { //nolint:errorlint // a wrapped error belongs to the error that wraps it
 		return append([]error(nil), j.Unwrap()...)
 	}
 	return []error{err}

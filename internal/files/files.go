@@ -6,7 +6,7 @@
 //
 // So a read here accepts regular files only, goes through a limit, and is left when
 // its context ends. A file that a person names on the command line may be a pipe: it
-// is read once, and a person waits. What hangs costs one thread for each file, however many callers
+// is read once, and a person waits. A file that hangs costs one thread, however many callers
 // want it. The linter keeps other packages from opening files themselves.
 package files
 
@@ -36,8 +36,8 @@ func Read(ctx context.Context, name string, most int64) ([]byte, error) {
 	return Do(ctx, name, func() ([]byte, error) { return read(name, most, false) })
 }
 
-// ArgumentPatience is how long ReadArgument waits whose context has no deadline: what
-// writes to a pipe may ask a person for something first.
+// ArgumentPatience is how long ReadArgument waits if its context has no deadline: the
+// program that writes to a pipe may ask a person for input first.
 const ArgumentPatience = time.Minute
 
 // ReadArgument is Read for a file that a person names on the command line, which may
@@ -50,7 +50,7 @@ func ReadArgument(ctx context.Context, name string, most int64) ([]byte, error) 
 	}
 	content, err := Do(ctx, name, func() ([]byte, error) { return read(name, most, true) })
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: the file system, or what should write to the pipe, does not answer: %w", name, ctx.Err())
+		return nil, fmt.Errorf("%s: the file system, or the program that should write to the pipe, does not respond: %w", name, ctx.Err())
 	}
 	return content, err
 }
@@ -99,7 +99,7 @@ func secretOf(name string, content []byte) (string, error) {
 // one.
 func WithoutBOM(content []byte) []byte { return bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) }
 
-// Look returns what identifies the present version of a file.
+// Look returns the identity of the present version of a file.
 func Look(ctx context.Context, name string) (State, error) {
 	return Do(ctx, name, func() (State, error) {
 		now, err := stampOf(name)
@@ -107,7 +107,7 @@ func Look(ctx context.Context, name string) (State, error) {
 	})
 }
 
-// State is what one Look has seen of a file.
+// State is the result of one Look at a file.
 type State struct {
 	stamp stamp
 	at    time.Time
@@ -117,9 +117,9 @@ type State struct {
 // is written again within one step may look as before.
 const settleTime = 2 * time.Second
 
-// Same reports whether the file certainly has the content that it had at the look
-// before. If it was written shortly before a look, or the system does not tell when
-// that was, Same reports false, and the content has to be compared.
+// Same reports whether the file certainly has the content that it had at the look before.
+// If it was written shortly before a look, or the system has no time for it, Same reports
+// false, and the content has to be compared.
 func (s State) Same(before State) bool {
 	return s.stamp == before.stamp && s.settled() && before.settled()
 }
@@ -254,7 +254,7 @@ func late(ctx context.Context, name string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("%s: %w", name, ctx.Err())
 	}
-	return fmt.Errorf("%s: the file system does not answer: %w", name, ctx.Err())
+	return fmt.Errorf("%s: the file system does not respond: %w", name, ctx.Err())
 }
 
 // gate lets one call at a time go to a file.

@@ -16,7 +16,7 @@ import (
 	"kproxy/internal/files"
 )
 
-// What has no end, or nothing at its other end, is no file.
+// A device without an end, or a pipe without another end, is refused.
 func TestOnlyRegularFiles(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")

@@ -11,7 +11,7 @@ import (
 // end; here there is none.
 const NonBlock = 0
 
-// stamp is what the system tells of a file.
+// stamp is the system's information about a file.
 type stamp struct {
 	size     int64
 	modified time.Time

@@ -14,7 +14,7 @@ import (
 // end.
 const NonBlock = syscall.O_NONBLOCK
 
-// stamp is what the system tells of a file, without when it was read.
+// stamp is the system's information about a file, without the time of access.
 type stamp unix.Stat_t
 
 func stampOf(name string) (stamp, error) {
@@ -32,6 +32,6 @@ func stampOf(name string) (stamp, error) {
 	return stamp(now), nil
 }
 
-// changed is when the file or what is told of it was last changed. Unlike the time
+// changed is the time of the last change of the file or its metadata. Unlike the time
 // of modification it cannot be set.
 func (s stamp) changed() (at time.Time, ok bool) { return time.Unix(s.Ctim.Unix()), true }

@@ -14,8 +14,8 @@ import (
 // MaxLine is the most characters that Line keeps of a text.
 const MaxLine = 200
 
-// Line returns text as at most MaxLine characters on one line: what is not
-// printable is written as Go escapes it, and what is cut is marked by "…".
+// Line returns text as at most MaxLine characters on one line. Unprintable characters are
+// escaped as in Go, and a cut is marked by "…".
 func Line(text string) string { return LineOf(text, MaxLine) }
 
 // LineOf is Line with another maximum, in characters; it must be at least 1.
@@ -62,9 +62,8 @@ func Without(text string, secrets ...string) string {
 	return text
 }
 
-// Error returns an error whose text is Line of err's text without the secrets. It
-// unwraps to err, so that errors.Is and errors.As see what is behind it. It returns
-// nil for nil.
+// Error returns an error whose text is Line of err's text without the secrets. It unwraps
+// to err, for errors.Is and errors.As. It returns nil for nil.
 func Error(err error, secrets ...string) error { return ErrorOf(err, MaxLine, secrets...) }
 
 // ErrorOf is Error with another maximum, in characters, as LineOf has it.

@@ -58,7 +58,7 @@ func TestWithout(t *testing.T) {
 func TestErrorKeepsWhatIsBehindIt(t *testing.T) {
 	err := foreign.Error(errors.Join(io.EOF, errors.New("the password is hunter22")), "hunter22")
 	if !errors.Is(err, io.EOF) {
-		t.Error("errors.Is does not see what is behind it")
+		t.Error("errors.Is does not find the wrapped error")
 	}
 	if got, want := err.Error(), `EOF\nthe password is [secret]`; got != want {
 		t.Errorf("got %q, want %q", got, want)

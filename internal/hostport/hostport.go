@@ -1,8 +1,8 @@
-// Package hostport reads and writes the host:port addresses that people
-// configure and that Kafka tells its clients. It is the one place that knows
-// how IPv6 addresses, wildcards and ports out of range look as text.
+// Package hostport reads and writes the host:port addresses of the configuration and of
+// Kafka's responses. It is the one place that knows how IPv6 addresses, wildcards and
+// ports out of range look as text.
 //
-// A host is held without brackets, as it travels in Kafka's answers; [Join]
+// A host is held without brackets, as it travels in Kafka's responses; [Join]
 // adds them where an IPv6 address becomes text again. The package resolves
 // nothing: a name is compared as a name.
 package hostport
@@ -18,9 +18,9 @@ import (
 // maxHostLen is the longest host that Parse takes: a DNS name's limit.
 const maxHostLen = 255
 
-// Error says why a text is no address, and what to write instead.
+// Error says why a text is no address, and gives a fix.
 type Error struct {
-	Problem string // quotes what was written
+	Problem string // quotes the text
 	Fix     string
 }
 
@@ -139,8 +139,8 @@ func Join(host string, port int32) string {
 	return net.JoinHostPort(unbracketed(host), strconv.Itoa(int(port)))
 }
 
-// Canonical returns host in the one form in which hosts are compared, and in which
-// clients are told them: a name in lower case without its root dot, an IP address in
+// Canonical returns host in the one form in which hosts are compared, and in which they
+// are advertised to clients: a name in lower case without its root dot, an IP address in
 // its shortest form, an IPv4 address not as IPv6, and neither in brackets.
 func Canonical(host string) string {
 	host = strings.TrimSuffix(lower(unbracketed(host)), ".")
@@ -169,7 +169,7 @@ func CanonicalAddress(address string) string {
 	return host + port
 }
 
-// Bound returns what a socket that is bound to host occupies, in canonical form: the
+// Bound returns the address that a socket bound to host occupies, in canonical form: the
 // empty text for a wildcard of both families, [IPv4Wildcard] for that of IPv4, and
 // 127.0.0.1 for localhost.
 func Bound(host string) string {
@@ -199,7 +199,7 @@ func Network(address string) string {
 }
 
 // IsWildcard says whether host means every interface: it can be listened on,
-// but no client can be told to connect to it.
+// but no client can connect to it.
 func IsWildcard(host string) bool {
 	if host == "" {
 		return true
@@ -208,7 +208,7 @@ func IsWildcard(host string) bool {
 	return err == nil && ip.WithZone("").IsUnspecified()
 }
 
-// IsLoopback says whether host is this machine and nobody else's.
+// IsLoopback says whether host is a loopback address.
 func IsLoopback(host string) bool {
 	host = Canonical(host)
 	ip, err := netip.ParseAddr(host)

@@ -1,6 +1,5 @@
-// Package inflight answers one question: which request does the next response of a broker
-// belong to? A broker answers the requests of one connection in their order, so a queue
-// is enough.
+// Package inflight matches the responses of a broker to their requests. A broker responds
+// to the requests of one connection in their order, so a queue is enough.
 //
 // The two types to know are [Queue] and [Request]. The package reads no frame and knows
 // no connection.
@@ -27,23 +26,23 @@ const maxOwn = 256 << 10
 // ringCounted is from which size on a queue counts as held bytes, in requests.
 const ringCounted = 128
 
-// Request has what is needed of a request when its response comes.
+// Request has the fields of a request that its response needs.
 type Request struct {
 	CorrelationID int32
 	Key, Version  int16
 	Treatment     rewrite.Treatment
 	Kind          Kind
-	Read          time.Duration // when kproxy had read its prefix, since the session was opened
+	Read          time.Duration // the time when kproxy had read its prefix, since the session was opened
 	Own           []byte        // the whole response frame, for OwnResponse
 }
 
-// Kind says who answers a request, and how its response is recognised.
+// Kind says where the response to a request comes from, and how it is recognised.
 type Kind uint8
 
 // The kinds.
 const (
-	Forwarded     Kind = iota // the broker answers it
-	OwnResponse               // kproxy answers it, in its turn
+	Forwarded     Kind = iota // the broker responds
+	OwnResponse               // kproxy responds, in the request's turn
 	SASLHandshake             // SaslHandshake v0: its response decides whether raw tokens follow
 	OwnRequest                // kproxy's own request; the client does not get its response
 	SASLToken                 // a raw SASL token; its response is a frame without correlation id
@@ -101,7 +100,7 @@ func (q *Queue) counts() (pushed, taken, settled uint32) {
 }
 
 // Push adds a request at the end. If it returns full, the request was not added: the
-// caller writes what it holds back and calls WaitRoom. If it returns mine, r is an
+// caller flushes its held bytes and calls WaitRoom. If it returns mine, r is an
 // OwnResponse and nothing is owed before it: the caller delivers it itself, and it is not
 // queued.
 func (q *Queue) Push(r Request) (full, mine bool) {
@@ -191,8 +190,9 @@ func (q *Queue) Unpush() {
 	}
 }
 
-// Take returns the request that the broker's next frame answers. ok is false if nothing is
-// owed. It returns an OwnResponse without taking it: Settle delivers that first.
+// Take returns the request that the broker's next frame responds to. ok is false if
+// nothing is owed. It returns an OwnResponse without taking it: Settle delivers that
+// first.
 func (q *Queue) Take() (r Request, ok bool) {
 	for {
 		ends := q.ends.Load()
@@ -223,7 +223,7 @@ func (q *Queue) Settle() (own []byte) {
 		if taken := uint32(ends); taken != q.settled.Load() {
 			q.settled.Store(taken)
 			q.wake()
-			continue // see what was pushed until now, as takeBack requires
+			continue // see all requests pushed until now, as takeBack requires
 		}
 		if uint32(ends>>32) == uint32(ends) {
 			return nil
@@ -301,7 +301,7 @@ func (q *Queue) Close() {
 // SetHandshake notes whether the broker accepted a SaslHandshake v0.
 func (q *Queue) SetHandshake(ok bool) { q.handshakeOK.Store(ok) }
 
-// Handshake returns what SetHandshake noted last.
+// Handshake returns the value that SetHandshake set last.
 func (q *Queue) Handshake() bool { return q.handshakeOK.Load() }
 
 // SetRawSASL says whether frames without a request are SASL tokens.

@@ -27,7 +27,7 @@ func pushed(t *testing.T, ids ...int32) *Queue {
 	return q
 }
 
-// takes fails the test unless the next frames answer these correlation ids.
+// takes fails the test unless the next frames respond to these correlation ids.
 func takes(t *testing.T, q *Queue, ids ...int32) {
 	t.Helper()
 	for _, want := range ids {
@@ -40,7 +40,7 @@ func takes(t *testing.T, q *Queue, ids ...int32) {
 func wantOwed(t *testing.T, q *Queue, want int) {
 	t.Helper()
 	if got := q.Owed(); got != want {
-		t.Errorf("%d requests are owed an answer, want %d", got, want)
+		t.Errorf("%d requests are owed a response, want %d", got, want)
 	}
 }
 
@@ -48,7 +48,7 @@ func TestQueueGrowsAroundItsEnd(t *testing.T) {
 	q := pushed(t, 0, 1, 2, 3, 4, 5) // of 8 places
 	takes(t, q, 0, 1, 2, 3)
 	q.Settle()
-	for id := range int32(100) { // around the end, and beyond what there is
+	for id := range int32(100) { // around the end, and beyond it
 		q.Push(Request{CorrelationID: id + 6})
 	}
 	for id := range int32(102) {
@@ -68,35 +68,35 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Fatal("it takes more than it should")
 	}
 	if full, _ := q.Push(Request{Kind: OwnResponse}); !full {
-		t.Error("an answer of the proxy's own overtakes")
+		t.Error("a response of the proxy's own overtakes")
 	}
 	takes(t, q, 0)
 	if full, _ := q.Push(Request{}); !full {
-		t.Error("an answer that has begun makes room before it is delivered")
+		t.Error("a response that has begun makes room before it is delivered")
 	}
 	q.Settle()
 	if full, _ := q.Push(Request{CorrelationID: maxInflight}); full {
-		t.Error("a delivered answer makes no room")
+		t.Error("a delivered response makes no room")
 	}
 	for id := range int32(maxInflight) {
 		takes(t, q, id+1)
 	}
 }
 
-// The proxy's own answers are given out by settle, each when nothing in front of
+// The proxy's own responses are given out by settle, each when nothing in front of
 // it is owed.
 func TestQueueOwnAnswers(t *testing.T) {
 	own := func(s string) Request { return Request{Kind: OwnResponse, Own: []byte(s)} }
 	q := newQueue()
 	if _, mine := q.Push(own("a")); !mine {
-		t.Error("with nothing owed the caller delivers its own answer")
+		t.Error("with nothing owed the caller delivers its own response")
 	}
 	wantOwed(t, q, 0)
 
 	q = pushed(t, 1)
 	for _, s := range []string{"b", "c"} {
 		if _, mine := q.Push(own(s)); mine {
-			t.Error("an answer overtakes one that is owed")
+			t.Error("a response overtakes one that is owed")
 		}
 	}
 	q.Push(Request{CorrelationID: 2})
@@ -105,7 +105,7 @@ func TestQueueOwnAnswers(t *testing.T) {
 	}
 	takes(t, q, 1)
 	if r, ok := q.Take(); !ok || r.Kind != OwnResponse {
-		t.Errorf("take: got %+v, want a sign that an answer of the proxy's own comes first", r)
+		t.Errorf("take: got %+v, want a sign that a response of the proxy's own comes first", r)
 	}
 	var got []string
 	for s := q.Settle(); s != nil; s = q.Settle() {
@@ -125,7 +125,7 @@ func TestQueueUnpush(t *testing.T) {
 	q.Unpush()
 	wantOwed(t, q, 1)
 	takes(t, q, 1)
-	q.Unpush() // its answer has begun all the same: the broker answers before it has all
+	q.Unpush() // its response has begun all the same: the broker responds before it has all
 	wantOwed(t, q, 1)
 	q.Settle()
 	wantOwed(t, q, 0)
@@ -135,7 +135,7 @@ func TestQueueUnpush(t *testing.T) {
 	takes(t, q, 3)
 }
 
-// Of the answers that have begun, all but the last are whole.
+// Of the responses that have begun, all but the last are whole.
 func TestQueueOwed(t *testing.T) {
 	q := pushed(t, 1, 2, 3)
 	wantOwed(t, q, 3)
@@ -160,7 +160,7 @@ func TestQueueTokens(t *testing.T) {
 	}
 }
 
-// Who waits is woken by what it waits for, and by the end.
+// A waiting goroutine is woken by its event, and by the end.
 func TestQueueWaits(t *testing.T) {
 	waiting := func(t *testing.T, wait func()) (done func() bool) {
 		t.Helper()
@@ -186,7 +186,7 @@ func TestQueueWaits(t *testing.T) {
 		q.Settle()
 		takes(t, q, 2)
 		if done() {
-			t.Error("waitDelivered returns while an answer is owed")
+			t.Error("waitDelivered returns while a response is owed")
 		}
 		q.Settle()
 		if !done() {
@@ -209,13 +209,13 @@ func TestQueueWaits(t *testing.T) {
 		done = waiting(t, q.WaitDelivered)
 		q.Close()
 		if !done() || !q.IsClosed() {
-			t.Error("the end wakes nobody")
+			t.Error("the end does not wake the waiting goroutine")
 		}
 		wantOwed(t, q, maxInflight-1)
 	})
 }
 
-// Whatever is pushed comes out in order, once.
+// Every request that is pushed comes out once, in order.
 func TestQueueAgainstAModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	q := newQueue()
@@ -249,8 +249,8 @@ func TestQueueAgainstAModel(t *testing.T) {
 	}
 }
 
-// A request's way through the queue, with the requests and the answers in one
-// goroutine: what it costs where nobody waits.
+// A request's way through the queue, with the requests and the responses in one
+// goroutine: its cost without waiting.
 func BenchmarkInflight(b *testing.B) {
 	q := newQueue()
 	b.ReportAllocs()
@@ -261,8 +261,8 @@ func BenchmarkInflight(b *testing.B) {
 	}
 }
 
-// An answer of the proxy's own that is pushed while the pump of answers is about to wait is
-// one of either's: nobody else would come for it.
+// A response of the proxy's own that is pushed while the pump of responses is about to wait is
+// delivered by exactly one of the two pumps.
 func TestQueueOwnAnswerIsSomebodys(t *testing.T) {
 	q := newQueue()
 	var mine bool
@@ -286,13 +286,13 @@ func TestQueueOwnAnswerIsSomebodys(t *testing.T) {
 	})
 }
 
-// The proxy's own answers wait up to a number of bytes, whatever their number.
+// The proxy's own responses wait up to a number of bytes, whatever their number.
 func TestQueueOwnAnswersAreBounded(t *testing.T) {
 	q := pushed(t, 1)
 	half := Request{Kind: OwnResponse, Own: make([]byte, maxOwn/2)}
 	for n := range 3 {
 		if full, mine := q.Push(half); full != (n == 2) || mine {
-			t.Fatalf("answer %d: full %t, mine %t", n, full, mine)
+			t.Fatalf("response %d: full %t, mine %t", n, full, mine)
 		}
 	}
 	takes(t, q, 1)

@@ -42,7 +42,7 @@ func Request(key, version int16) kmsg.Request {
 	return req
 }
 
-// filler counts what it has filled.
+// filler counts the fields that it has filled.
 type filler struct{ n int64 }
 
 func (f *filler) next() int64 {

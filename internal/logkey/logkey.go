@@ -5,8 +5,8 @@ package logkey
 
 // The keys of log lines.
 const (
-	Address       = "address"        // host:port of whatever the line is about
-	Advertised    = "advertised"     // host:port that clients are told
+	Address       = "address"        // host:port of the line's subject
+	Advertised    = "advertised"     // host:port that clients are given
 	APIKey        = "api_key"        // name of a Kafka API
 	APIVersion    = "api_version"    // version of a request
 	Attempt       = "attempt"        // count of tries so far
@@ -18,26 +18,26 @@ const (
 	ClientID      = "client_id"      // the client's own name, from its first request
 	Cluster       = "cluster"        // cluster by its configured name
 	Connections   = "connections"    // count of clients' connections
-	CorrelationID = "correlation_id" // of a request or an answer
+	CorrelationID = "correlation_id" // of a request or a response
 	Delay         = "delay"          // how long something waits
-	Dropped       = "dropped"        // brokers left out of an answer
+	Dropped       = "dropped"        // brokers left out of a response
 	Duration      = "duration"       // how long it took
 	Error         = "error"          // the error
 	Expires       = "expires"        // when a certificate ends
 	File          = "file"           // path of a file
-	Fix           = "fix"            // what the reader can do about it
+	Fix           = "fix"            // advice for the reader
 	Files         = "files"          // how many files the process may have open
-	FramesDown    = "frames_down"    // answers, broker to client
+	FramesDown    = "frames_down"    // of responses, broker to client
 	FramesUp      = "frames_up"      // requests, client to broker
 	Idle          = "idle"           // how long nothing had happened
 	LeftOut       = "left_out"       // count of log lines that were left out
-	Line          = "line"           // what a command has written
+	Line          = "line"           // a command's output
 	Limit         = "limit"          // the key of a limit in the configuration
 	Listener      = "listener"       // listener by its configured name
-	Max           = "max"            // what a limit is set to
+	Max           = "max"            // the value of a limit
 	Node          = "node"           // broker id
 	Nodes         = "nodes"          // count of brokers
-	Owed          = "owed"           // requests without an answer
+	Owed          = "owed"           // requests without a response
 	Reason        = "reason"         // proxy.CloseReason
 	Refused       = "refused"        // count of connections refused at a limit
 	ServerName    = "server_name"    // that the client asked for in TLS (SNI)
@@ -45,9 +45,9 @@ const (
 	Sockets       = "sockets"        // count of listening sockets
 	Source        = "source"         // IP address that clients come from
 	Subject       = "subject"        // of a certificate
-	TLVs          = "tlvs"           // what a PROXY protocol header says beside the addresses
+	TLVs          = "tlvs"           // the other fields of a PROXY protocol header
 	Upstream      = "upstream"       // host:port dialled
-	User          = "user"           // whom a client has logged in as, at kproxy
-	Via           = "via"            // what brokers are reached through
+	User          = "user"           // the user that a client has logged in as, at kproxy
+	Via           = "via"            // the via through which brokers are reached
 	Version       = "version"        // kproxy's own version
 )

@@ -1,4 +1,4 @@
-// Package logline writes log lines without making their author wait. A log can block, as a
+// Package logline writes log lines without blocking the caller. A log can block, as a
 // pipe does that is not read; accepting connections must not.
 package logline
 

@@ -1,5 +1,5 @@
-// Package nearest finds the known name that a misspelt one most likely means. It holds
-// what the configuration's keys, commands and clients' keys have in common.
+// Package nearest finds the known name that a misspelt one most likely means. The
+// configuration's keys, the commands and clients' keys share it.
 package nearest
 
 import "strings"

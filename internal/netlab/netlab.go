@@ -2,8 +2,8 @@
 // demo: names that lead somewhere on that network only, and a dialer that
 // refuses, and counts, every address that is not on it.
 //
-// The type to know is [Network]. With two of them a proxy stands where it stands
-// in life, and one leaked address shows:
+// The type to know is [Network]. With two of them a proxy stands between networks as in
+// production, and a leaked address fails:
 //
 //	clients ──outside.Dial──▶ outside.Listen ─ proxy ─ vpc.Dial ──▶ vpc.ListenAs ─ brokers
 //	clients ──outside.Dial──▶ a broker's own name: refused, counted
@@ -23,7 +23,7 @@ import (
 	"syscall"
 )
 
-// Network is a network on which addresses mean what was listened on. The zero
+// Network is a network whose addresses are those that were listened on. The zero
 // value is an empty one.
 type Network struct {
 	// InMemory makes every connection a pipe: nothing is buffered, each write
@@ -66,8 +66,8 @@ func (n *Network) open(ctx context.Context) (net.Listener, error) {
 	return (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 }
 
-// ListenAs is like Listen, but the listener's Addr is address: what a broker
-// advertises that takes its own address from there.
+// ListenAs is like Listen, but the listener's Addr is address, for brokers that advertise
+// their listener's Addr.
 func (n *Network) ListenAs(ctx context.Context, address string) (net.Listener, error) {
 	l, err := n.Listen(ctx, "tcp", address)
 	if err != nil {
@@ -143,7 +143,7 @@ func (n *Network) Refused() int { return int(n.refused.Load()) }
 // Accepted is how many connections the network's listeners have taken.
 func (n *Network) Accepted() int { return int(n.accepted.Load()) }
 
-// counted counts what a listener accepts.
+// counted counts a listener's connections.
 type counted struct {
 	net.Listener
 	accepted *atomic.Int64

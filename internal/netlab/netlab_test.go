@@ -197,7 +197,7 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// A dial in memory waits for somebody to accept, but not for ever.
+// A dial in memory waits for an accept, but not for ever.
 func TestDialEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &netlab.Network{InMemory: true}

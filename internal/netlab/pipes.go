@@ -65,8 +65,8 @@ func (l *pipeListener) Addr() net.Addr { return l.address }
 // duplex is one end of a connection in memory. Its directions end one by one,
 // as TCP's do, which those of a net.Pipe do not: there is a pipe for each.
 type duplex struct {
-	net.Conn          // what comes in
-	out      net.Conn // what goes out
+	net.Conn          // incoming bytes
+	out      net.Conn // outgoing bytes
 }
 
 func (d *duplex) Write(b []byte) (int, error) { return d.out.Write(b) }

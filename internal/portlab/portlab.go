@@ -1,6 +1,5 @@
-// Package portlab has addresses for tests that nothing else takes meanwhile. A
-// port that was free a moment ago may be another test's now: the kernel hands it to
-// the next socket that asks for any.
+// Package portlab reserves addresses for tests. A port that was free a moment ago may be
+// another test's now: the kernel hands it to the next socket that asks for any.
 package portlab
 
 import (
@@ -31,7 +30,7 @@ func Closed(tb testing.TB) string {
 	return conn.LocalAddr().String()
 }
 
-// hosts counts what Host has returned.
+// hosts counts the calls of Host.
 var hosts atomic.Uint32
 
 // Host returns an address of the loopback network for listening at ports that the

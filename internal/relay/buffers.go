@@ -71,7 +71,7 @@ func (p *Stream) grow(n int) {
 	}
 }
 
-// GiveBack takes the buffer away from the stream. What is in it is lost.
+// GiveBack takes the buffer away from the stream. Its bytes are lost.
 func (p *Stream) GiveBack() {
 	if len(p.buf) > BufferSize && p.Keeper != nil {
 		p.Keeper.Holding.Clear()

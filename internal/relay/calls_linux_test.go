@@ -2,7 +2,7 @@ package relay
 
 import "testing"
 
-// A spell ends where somebody waits, and where it has lasted.
+// A streak ends at a wait, and at its maximum.
 func TestSpell(t *testing.T) {
 	var s streak
 	for range maxStreak - 1 {

@@ -1,13 +1,13 @@
-// Package relay answers one question: how do bytes get from one connection to the other?
+// Package relay moves bytes from one connection to another.
 //
 // [Stream] moves one direction of a session. It copies through a small buffer, or has the
 // kernel move bytes from socket to socket through a pipe (splice). [PipePool] has these
 // kernel pipes, which all sessions share. [SideError] says which of the two connections
-// failed. A session gives its stream a [Keeper] to count what the stream holds.
+// failed. A session gives its stream a [Keeper] to count the bytes that the stream holds.
 //
 //	            ┌─ peeked: 512 bytes that stay in the socket ─┐
 //	src ══▶ socket ═══════════ splice ══▶ kernel pipe ══ splice ══▶ socket ══▶ dst
-//	            │                            └── what dst does not take
+//	            │                            └── bytes that dst does not take
 //	            └── small frames, tails ──▶ buffer ◀┘ ══ write ══▶
 //
 // The package knows no frame: its user peeks, decides, and passes, drops or writes. On

@@ -10,7 +10,7 @@ import (
 // FreeBytes is how many bytes a stream may hold without a limit of time.
 const FreeBytes = 4 << 10
 
-// Keeper is what a stream needs of its session.
+// Keeper is the part of a session that its stream needs.
 type Keeper struct {
 	// Expired is called when a read deadline passes. If it returns nil, the stream reads
 	// on; an error replaces the deadline's. Without Expired the read fails.
@@ -35,8 +35,8 @@ type Account interface {
 	HoldTimedOut(limit time.Duration)
 }
 
-// Holding counts what one stream holds of a frame that has to be whole. From its first byte
-// to its last, a holding has a limit of time. One goroutine uses it.
+// Holding counts the bytes that one stream holds of a frame that has to be whole. From its
+// first byte to its last, a holding has a limit of time. One goroutine uses it.
 type Holding struct {
 	Account Account
 	bytes   int64

@@ -9,9 +9,9 @@ import (
 
 const (
 	// maxPipeSize is the size of one kernel pipe, and budgetSize that of all together: a
-	// quarter of what the kernel gives one user by default. A pipe has one place for
-	// each page of its size. A packet from a network with 1,500-byte packets takes a whole
-	// place, so that 64 places hold some 90 KB.
+	// quarter of the kernel's default for one user. A pipe has one place for each page of
+	// its size. A packet from a network with 1,500-byte packets takes a whole place, so
+	// that 64 places hold some 90 KB.
 	maxPipeSize = 1 << 20
 	budgetSize  = 16 << 20
 	// minPipeSize is the smallest useful size. A user above fs.pipe-user-pages-soft gets

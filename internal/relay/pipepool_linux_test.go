@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Many who want one get no more than there are, and closing closes all.
+// Concurrent callers get no more pipes than there are, and Close closes all.
 func TestDuctsAreBounded(t *testing.T) {
 	if NewPipePool(-1) != nil {
 		t.Error("a budget of none is one")

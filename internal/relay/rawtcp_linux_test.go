@@ -56,7 +56,7 @@ func TestRecordsAreReadTogether(t *testing.T) {
 	}
 }
 
-// counting counts what is written.
+// counting counts the bytes written.
 type counting struct {
 	net.Conn
 	bytes int

@@ -20,9 +20,9 @@ func (s *spy) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Between frames a pipe waits for the first byte of a TLS connection, and has no
-// buffer meanwhile; what follows comes at once. Inside of one it reads what there
-// is: a byte by itself would become a packet by itself.
+// Between frames a pipe waits for the first byte of a TLS connection, and has no buffer
+// meanwhile. The bytes that follow come at once. Inside a frame it reads all that has
+// come: a single byte would become a packet of its own.
 func TestTLSIsWaitedForWithoutABuffer(t *testing.T) {
 	p := &Stream{secure: true}
 	s := &spy{pipe: p}

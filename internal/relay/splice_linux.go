@@ -25,8 +25,8 @@ const (
 	// and 2 MiB after one of 32 KiB. They all stay in the kernel if dst stops reading.
 	firstChunk = 32 << 10
 	// maxUnasked is how many bytes are put into a kernel pipe without asking how much room
-	// dst has: a frame of 64 KiB with what surrounds its records. It is also the most that
-	// has to be read back for a client that does not read.
+	// dst has: a frame with 64 KiB of records. It is also the most that has to be read
+	// back for a client that does not read.
 	maxUnasked = 96 << 10
 	// maxBehind is how many bytes that follow spliced ones are copied into the kernel pipe,
 	// so that both leave together: the tail of a response. A pipe takes so many bytes
@@ -114,7 +114,7 @@ func RawConnOf(conn net.Conn) syscall.RawConn {
 	return raw
 }
 
-// read reads what has come. need is how many bytes the caller waits for.
+// read reads the bytes that have come. need is how many bytes the caller waits for.
 func (in *rawReader) read(need int) (int, error) {
 	if err := in.late; err != nil {
 		in.late = nil
@@ -153,7 +153,7 @@ func (in *rawReader) discard(n int) error {
 	return in.err
 }
 
-// discardAll drops the wanted bytes: TCP discards what is received with MSG_TRUNC.
+// discardAll drops the wanted bytes: TCP discards bytes that are received with MSG_TRUNC.
 func (in *rawReader) discardAll(fd uintptr) {
 	for in.want > 0 {
 		n, again, err := recvNow(int(fd), in.stream.buf[:in.want], unix.MSG_TRUNC)
@@ -190,11 +190,11 @@ func refuses(err error) bool {
 // sockets cannot be spliced.
 //
 //	src ──splice──▶ kernel pipe ──splice──▶ dst
-//	                     └──read──▶ buf         what dst does not take at once
+//	                     └──read──▶ buf         bytes that dst does not take at once
 //
 // A stream never holds a kernel pipe while it waits. It takes one when src has bytes, and
-// reads back into its buffer what dst does not take. So stalled streams, however many, use
-// none of the pool.
+// reads the bytes that dst does not take back into its buffer. So stalled streams, however
+// many, use none of the pool.
 func (p *Stream) splice(n int) (taken int, err error) {
 	in := p.in
 	p.splicedInFrame, p.readFilled = true, false
@@ -272,7 +272,8 @@ func (in *rawReader) spliceOnce(fd uintptr) (done bool) {
 // holds reports whether passed bytes are in a kernel pipe.
 func (p *Stream) holds() bool { return p.out != nil && p.out.left > 0 }
 
-// readMore reads what has come behind the bytes in the kernel pipe. It does not wait.
+// readMore reads the bytes that have come behind those in the kernel pipe. It does not
+// wait.
 func (p *Stream) readMore(need int) {
 	in := p.in
 	p.peekNext = false
@@ -305,12 +306,12 @@ func (p *Stream) drainWithTail() error {
 	return p.drain(nil, p.sent)
 }
 
-// drainAfterPassed writes what was passed before the kernel pipe was filled, and then
-// empties the pipe into dst.
+// drainAfterPassed writes the bytes that were passed before the kernel pipe was filled,
+// and then empties the pipe into dst.
 func (p *Stream) drainAfterPassed() error { return p.drain(p.buf[p.sent:p.next], p.next) }
 
 // drain writes ahead, which is the front of buf, and then empties the kernel pipe into dst.
-// What dst does not take goes into buf at place.
+// Bytes that dst does not take go into buf at place.
 func (p *Stream) drain(ahead []byte, place int) error {
 	out := p.out
 	d, n := out.pipe, out.left
@@ -328,7 +329,7 @@ func (p *Stream) drain(ahead []byte, place int) error {
 	p.Active.Store(int64(mark.Now()))
 	pool := p.pool
 	if refuses(err) {
-		p.copyAll() // also what is left in the pipe
+		p.copyAll() // also the rest in the pipe
 		err = nil
 	}
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"kproxy/internal/racelab"
 )
 
-// As TestPipeAgainstAModel, between sockets: whatever is looked at, spliced and
-// copied in turns, nothing is lost and nothing overtakes.
+// As TestPipeAgainstAModel, between sockets: with peeks, splices and copies in any order,
+// no byte is lost and none overtakes another.
 func TestSplicingPipeAgainstAModel(t *testing.T) {
 	t.Parallel()
 	budget := NewPipePool(1)
@@ -74,7 +74,7 @@ func TestSplicingPipeAgainstAModel(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// As an answer that is walked: its head, its records, and its tail.
+			// As a response that is walked: its head, its records, and its tail.
 			records := random.IntN(n - first + 1)
 			tail := n - first - records
 			if err := errors.Join(p.PassPart(first), p.PassPart(records)); err != nil {
@@ -118,8 +118,8 @@ func TestSplicingPipeAgainstAModel(t *testing.T) {
 // splicing is a pipe between sockets.
 type splicing struct {
 	Stream
-	client, broker *net.TCPConn // the other ends of what it reads and writes
-	near           *net.TCPConn // what it reads
+	client, broker *net.TCPConn // the other ends of its connections
+	near           *net.TCPConn // its source
 }
 
 func newSplicing(t *testing.T, budget *PipePool) *splicing {
@@ -140,7 +140,7 @@ func (s *splicing) send(t *testing.T, b []byte) {
 	}
 }
 
-// wants fails the test unless want is what comes next.
+// wants fails the test unless the next bytes are want.
 func (s *splicing) wants(t *testing.T, want []byte) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -150,7 +150,7 @@ func (s *splicing) wants(t *testing.T, want []byte) {
 	}
 }
 
-// pattern is n bytes that tell where they are.
+// pattern is n bytes whose values show their offsets.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -159,8 +159,8 @@ func pattern(n int) []byte {
 	return b
 }
 
-// A deadline that asks for something else does not lose what has only been
-// looked at: whatever the pipe does with it, it is there.
+// A deadline set for another reason loses no peeked bytes, whatever the stream does with
+// them.
 func TestWhatWasLookedAtOutlastsADeadline(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -198,8 +198,7 @@ func TestWhatWasLookedAtOutlastsADeadline(t *testing.T) {
 	}
 }
 
-// Where a socket cannot be spliced, everything is copied, and nothing is lost of
-// what was on its way.
+// Where a socket cannot be spliced, everything is copied, and no byte under way is lost.
 func TestSocketsThatCannotBeSpliced(t *testing.T) {
 	in := pattern(60_000)
 	for name, refuse := range map[string]func(t *testing.T, s *splicing){
@@ -227,7 +226,7 @@ func TestSocketsThatCannotBeSpliced(t *testing.T) {
 			s := newSplicing(t, budget)
 			refuse(t, s)
 			s.send(t, in)
-			if _, err := s.Peek(100); err != nil { // goes ahead of what is spliced
+			if _, err := s.Peek(100); err != nil { // goes ahead of the spliced bytes
 				t.Fatal(err)
 			}
 			if err := errors.Join(s.Pass(len(in)), s.Flush()); err != nil {
@@ -241,7 +240,8 @@ func TestSocketsThatCannotBeSpliced(t *testing.T) {
 	}
 }
 
-// What a peer does not take of a chunk waits in a buffer, and not in the kernel pipe.
+// The part of a chunk that a peer does not take waits in a buffer, and not in the kernel
+// pipe.
 func TestWhatIsNotTakenLeavesTheDuct(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -271,8 +271,7 @@ func TestWhatIsNotTakenLeavesTheDuct(t *testing.T) {
 	}
 }
 
-// What is no TCP connection of the kernel's, as it is, is copied: TLS, and
-// whatever else wraps one.
+// Connections other than plain TCP are copied: TLS, and any other wrapper.
 func TestOnlyPlainTCPIsSpliced(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -287,7 +286,7 @@ func TestOnlyPlainTCPIsSpliced(t *testing.T) {
 	}
 }
 
-// What goes ahead of a chunk, and what is taken back of one, allocates nothing.
+// Writing bytes ahead of a chunk, and taking bytes back from one, allocates nothing.
 func TestSplicingAllocatesNothing(t *testing.T) {
 	if racelab.Enabled {
 		t.Skip("sync.Pool forgets at random")
@@ -338,12 +337,12 @@ func TestSplicingAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations where a chunk is taken back", got)
 	}
 	if !bytes.Equal(out, in) {
-		t.Error("what was taken back is not what was there")
+		t.Error("the bytes taken back differ from those spliced")
 	}
 }
 
-// The tail of an answer leaves in one packet with the records that were spliced, if it
-// has come: what reads it is not woken for three bytes.
+// The tail of a response leaves in one packet with the records that were spliced, if it
+// has come: the reader is not woken for three bytes.
 func TestTailLeavesWithTheRecords(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -370,8 +369,8 @@ func TestTailLeavesWithTheRecords(t *testing.T) {
 	}
 }
 
-// A reset that is met while a tail is looked for, behind what is in the kernel pipe, is told: the
-// kernel says it once, and an orderly end from then on.
+// A reset found while a tail is read behind the bytes in the kernel pipe is reported. The kernel
+// reports it once, and an orderly end from then on.
 func TestResetInFrontOfTheTail(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -390,8 +389,8 @@ func TestResetInFrontOfTheTail(t *testing.T) {
 	s.wants(t, in)
 }
 
-// What stays in the kernel pipe is not counted, and no count goes back: behind a reader that
-// takes nothing the tail is still to be written, as everything in front of it.
+// Bytes that stay in the kernel pipe are not counted, and no count decreases. Behind a
+// reader that takes nothing, the tail and everything before it are still to be written.
 func TestNothingIsCountedThatWasNotTaken(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -456,8 +455,8 @@ func awaitReadable(t *testing.T, c net.Conn, n int) {
 	}
 }
 
-// What a client leaves in a kernel pipe that has stopped reading is little, however large
-// chunks have become: it has to be held.
+// A client that has stopped reading leaves few bytes in a kernel pipe, however large
+// chunks have become: they have to be held.
 func TestAStalledClientLeavesLittle(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
@@ -483,6 +482,6 @@ func TestAStalledClientLeavesLittle(t *testing.T) {
 		t.Fatal("all was passed to a client that read nothing")
 	}
 	if left := p.next - p.sent; left > 128<<10 {
-		t.Errorf("%d KiB were left in the kernel pipe, want what fills no chunk", left>>10)
+		t.Errorf("%d KiB were left in the kernel pipe, want less than a chunk", left>>10)
 	}
 }

@@ -46,7 +46,7 @@ type Stream struct {
 	src, dst        net.Conn
 	in              *rawReader // needs no buffer while it waits for src; nil: src is not plain TCP
 	out             *rawWriter
-	over, under     *rawTCPConn // what src and dst are TLS over; nil: they are not
+	over, under     *rawTCPConn // the connections under the TLS of src and dst; nil: no TLS
 	pool            *PipePool   // nil: everything is copied
 	buf             []byte      // nil: none is held
 	sent, next, end int
@@ -61,7 +61,7 @@ type Stream struct {
 	dstKeepsUp     bool    // dst took a whole chunk that was not its first, and all chunks since
 	splicedInFrame bool    // bytes were spliced since Boundary
 
-	// Exact limits each read to what is asked for. A stream whose source never pauses
+	// Exact limits each read to the requested bytes. A stream whose source never pauses
 	// then has nothing buffered at the end of every frame.
 	Exact bool
 
@@ -83,8 +83,8 @@ func (p *Stream) Boundary() {
 	p.atFrameStart = p.Buffered() == 0
 }
 
-// Connect sets what the stream reads and writes, and the pool of kernel pipes; nil: copy
-// everything. With a nil dst the stream can only be peeked into.
+// Connect sets the connections that the stream reads and writes, and the pool of kernel
+// pipes; nil: copy everything. With a nil dst the stream can only be peeked into.
 func (p *Stream) Connect(src, dst net.Conn, d *PipePool) {
 	p.src, p.dst, p.pool = src, dst, d
 	if p.in == nil {
@@ -123,7 +123,7 @@ func (e *SideError) Unwrap() error { return e.Err }
 func (p *Stream) Buffered() int { return p.end - p.next }
 
 // Peek returns all bytes that are not decided upon, at least n. They are valid until the
-// next call of any method. Before it reads, it writes what was passed.
+// next call of any method. Before it reads, it writes the passed bytes.
 func (p *Stream) Peek(n int) ([]byte, error) {
 	if p.Buffered() < n && p.holds() && p.sent == p.next {
 		p.readMore(n - p.Buffered())
@@ -142,7 +142,7 @@ func (p *Stream) Peek(n int) ([]byte, error) {
 	return p.buf[p.next:p.end], nil
 }
 
-// mustGrow reports whether the buffer is full of what is not decided upon.
+// mustGrow reports whether the buffer is full of bytes that are not decided upon.
 func (p *Stream) mustGrow() bool { return p.buf != nil && p.end == len(p.buf) && p.next == 0 }
 
 // peekWhole is Peek for more than the buffer has room for. It takes turns with other
@@ -212,7 +212,7 @@ func (p *Stream) room(need int) []byte {
 	}
 }
 
-// read reads what has come. need is how many bytes the caller waits for.
+// read reads the bytes that have come. need is how many bytes the caller waits for.
 func (p *Stream) read(need int) error {
 	if err := p.consumePeeked(); err != nil {
 		return err
@@ -253,7 +253,7 @@ func (p *Stream) failedToRead(err error) error {
 	return err
 }
 
-// Flush writes what was passed.
+// Flush writes the passed bytes.
 func (p *Stream) Flush() error {
 	if p.Keeper != nil {
 		p.Keeper.Turn.Leave() // dst may not take it
@@ -408,7 +408,7 @@ func (p *Stream) Drop(n int) error {
 	}
 }
 
-// Write writes what was passed, and then b. With Drop it replaces bytes.
+// Write writes the passed bytes, and then b. With Drop it replaces bytes.
 func (p *Stream) Write(b []byte) error {
 	if err := p.Flush(); err != nil {
 		return err
@@ -416,8 +416,8 @@ func (p *Stream) Write(b []byte) error {
 	return p.Put(b)
 }
 
-// HandOver returns what was read and not decided upon, and forgets it. The stream is as
-// new: another reader of src gets these bytes.
+// HandOver returns the bytes that were read and not decided upon, and forgets them. The
+// stream is as new. The caller gives these bytes to another reader of src.
 func (p *Stream) HandOver() []byte {
 	ahead := slices.Clone(p.buf[p.next:p.end])
 	p.sent, p.next, p.end, p.in = 0, 0, 0, nil

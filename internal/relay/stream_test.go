@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// chunks is a connection that is read in pieces of any size, and keeps what is
-// written to it.
+// chunks is a connection that is read in pieces of any size, and keeps the bytes written
+// to it.
 type chunks struct {
 	net.Conn
 	random  *rand.Rand
@@ -29,8 +29,8 @@ func (c *chunks) Read(b []byte) (int, error) {
 
 func (c *chunks) Write(b []byte) (int, error) { return c.written.Write(b) }
 
-// Whatever is done with what comes next, and however it arrives: nothing is lost,
-// nothing overtakes.
+// For any sequence of calls and any pieces of input, no byte is lost and none overtakes
+// another.
 func TestPipeAgainstAModel(t *testing.T) {
 	for seed := range uint64(40) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -81,7 +81,7 @@ func TestPipeAgainstAModel(t *testing.T) {
 	}
 }
 
-// What was passed is written before the pipe reads, and not earlier.
+// Passed bytes are written before the stream reads, and not earlier.
 func TestPipeWritesManyFramesAtOnce(t *testing.T) {
 	src, dst := &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 100)}, &chunks{}
 	p := Stream{src: src, dst: dst}
@@ -105,7 +105,7 @@ func TestPipeWritesManyFramesAtOnce(t *testing.T) {
 	}
 }
 
-// A buffer that has grown for one large answer is given back, and an idle one is
+// A buffer that has grown for one large response is given back, and an idle one is
 // of the usual size.
 func TestPipeGivesMemoryBack(t *testing.T) {
 	src, dst := &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 1<<20)}, &chunks{}
@@ -124,7 +124,7 @@ func TestPipeGivesMemoryBack(t *testing.T) {
 	}
 }
 
-// However much a peer claims, memory grows with what has really come.
+// Memory grows with the bytes that have come, however many a peer claims.
 func TestPipeGrowsWithWhatArrives(t *testing.T) {
 	p := Stream{src: &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 1000)}, dst: &chunks{}}
 	if _, err := p.Peek(1 << 30); !errors.Is(err, io.EOF) {

@@ -16,28 +16,27 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Patience is how long a port is listened to before anything is sent to it. Servers that
+// Patience is how long Ask waits for a greeting before it sends anything. Servers that
 // speak first do it at once.
 const Patience = 600 * time.Millisecond
 
 // hearing bounds the wait for a reaction to one thing that was sent.
 const hearing = 1500 * time.Millisecond
 
-// Question is what is not known of a port.
+// Question describes a port whose protocol is not known.
 type Question struct {
 	// Dial opens a connection without TLS and without a login.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// ServerName is the name to ask for in TLS; "": none.
 	ServerName string
-	// AfterTLS says that the port has not taken TLS: it is spoken to in Kafka, and not
-	// in TLS again.
+	// AfterTLS says that the port has refused TLS: Ask speaks Kafka, and not TLS again.
 	AfterTLS bool
 	// Closed says that the port has closed a connection without a byte.
 	Closed bool
 }
 
-// Ask listens to a port, and then speaks to it. It sends nothing secret, and ends by ctx. Where
-// the port closes without a byte, it also looks for those that do so: proxies that want a
+// Ask listens to a port, and then speaks to it. It sends nothing secret, and ends by ctx. If
+// the port closes without a byte, Ask also looks for services that do so: proxies that want a
 // PROXY header first, and ZooKeeper.
 func Ask(ctx context.Context, q Question) Peer {
 	var first, header, zookeeper Peer
@@ -61,7 +60,7 @@ func Ask(ctx context.Context, q Question) Peer {
 	}
 }
 
-// over has a conversation on a connection of its own.
+// over runs a conversation on a connection of its own.
 func (q Question) over(ctx context.Context, talk func(ctx context.Context, c *heard) Peer) Peer {
 	conn, err := q.Dial(ctx)
 	if err != nil {
@@ -101,7 +100,7 @@ func (c *heard) hear(patience time.Duration) (ended bool) {
 	return false
 }
 
-// listen waits for a greeting. Without one it says hello.
+// listen waits for a greeting. Without one it sends a hello.
 func (q Question) listen(ctx context.Context, c *heard) Peer {
 	ended := c.hear(Patience)
 	switch {
@@ -116,7 +115,7 @@ func (q Question) listen(ctx context.Context, c *heard) Peer {
 	}
 }
 
-// inTLS shakes hands in TLS without verification, and then asks in Kafka.
+// inTLS does a TLS handshake without verification, and then sends a Kafka request.
 func (q Question) inTLS(ctx context.Context, c *heard) Peer {
 	var chain []*x509.Certificate
 	var wants bool
@@ -141,7 +140,7 @@ func (q Question) inTLS(ctx context.Context, c *heard) Peer {
 		inside := &heard{Conn: secure}
 		p := inKafka(inside, true)
 		if p.Kind == Silent {
-			_ = c.SetDeadline(time.Now().Add(Patience)) // what a timeout of before has stopped
+			_ = c.SetDeadline(time.Now().Add(Patience)) // a read that an earlier timeout has stopped
 			p = ping(inside)
 			p.Secure = true
 		}
@@ -152,7 +151,7 @@ func (q Question) inTLS(ctx context.Context, c *heard) Peer {
 		return p
 	}
 	switch {
-	case len(chain) > 0 || isTLSRecord(c.bytes): // it speaks TLS, and something is wrong with this one
+	case len(chain) > 0 || isTLSRecord(c.bytes): // it speaks TLS, and this handshake has failed
 		return Peer{Kind: TLS, Secure: true, Cert: CertificateOf(chain), Wants: wants}
 	case len(c.bytes) > 0:
 		c.hear(100 * time.Millisecond)
@@ -164,7 +163,7 @@ func (q Question) inTLS(ctx context.Context, c *heard) Peer {
 	return Peer{Kind: Closes}
 }
 
-// ping ends the line that a service of text may still wait for, which Redis does.
+// ping ends the line for text protocols that may still wait for its end, such as Redis.
 func ping(c *heard) Peer {
 	_ = c.SetWriteDeadline(time.Now().Add(Patience))
 	if _, err := c.Write([]byte("\r\nPING\r\n")); err == nil {
@@ -214,7 +213,7 @@ func inKafka(c *heard, secure bool) Peer {
 	return Peer{Kind: ClassifyResponse(payload), Secure: secure}
 }
 
-// afterHeader asks in Kafka behind a PROXY header that says nothing (version 1).
+// afterHeader sends a Kafka request after an empty PROXY header (version 1).
 func (q Question) afterHeader(_ context.Context, c *heard) Peer {
 	_ = c.SetWriteDeadline(time.Now().Add(hearing))
 	if _, err := c.Write([]byte("PROXY UNKNOWN\r\n")); err != nil {
@@ -223,7 +222,7 @@ func (q Question) afterHeader(_ context.Context, c *heard) Peer {
 	return inKafka(c, false)
 }
 
-// srvr sends ZooKeeper's four-letter word that it takes by default.
+// srvr sends the four-letter word that ZooKeeper accepts by default.
 func (q Question) srvr(_ context.Context, c *heard) Peer {
 	_ = c.SetWriteDeadline(time.Now().Add(hearing))
 	if _, err := c.Write([]byte("srvr")); err != nil {

@@ -27,7 +27,7 @@ func serving(t *testing.T, serve func(c net.Conn)) (dial func(context.Context) (
 	}
 }
 
-// kafka answers one request over r and w as a broker or controller.
+// kafka responds to one request over r and w as a broker or controller.
 func kafka(r io.Reader, w io.Writer, payload []byte) {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil || binary.BigEndian.Uint32(size[:]) > 1000 {
@@ -82,7 +82,7 @@ func zookeeper(c net.Conn) {
 	}
 }
 
-// waits responds at the end of a line, as Redis and HTTP servers do.
+// waits responds after the end of a line, as Redis and HTTP servers do.
 func waits(text string) func(net.Conn) {
 	return func(c net.Conn) {
 		if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
@@ -141,7 +141,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// A real HTTP server says so to a TLS handshake.
+// A real HTTP server responds to a TLS handshake in HTTP.
 func TestAskHTTP(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewServer(http.NotFoundHandler())

@@ -14,11 +14,11 @@ import (
 	"kproxy/internal/wire"
 )
 
-// MaxBytes is how much of what a port sends is looked at.
+// MaxBytes is how many of a port's bytes are examined.
 const MaxBytes = 512
 
-// Classify tells the protocol of the first bytes that a port sent, before or after it
-// was sent a Kafka request. Only the first MaxBytes are looked at. Of none it is Silent.
+// Classify returns the protocol of the first bytes that a port sent, before or after it
+// got a Kafka request. Only the first MaxBytes are examined. Without bytes it is Silent.
 func Classify(b []byte) Peer {
 	b = b[:min(len(b), MaxBytes)]
 	if len(b) == 0 {
@@ -46,18 +46,18 @@ func isCut(b []byte) bool {
 	return size >= wire.MinResponseSize && size <= most && len(b)-4 < int(size)
 }
 
-// sign is how a protocol is known by its first bytes.
+// sign recognises a protocol by its first bytes.
 type sign struct {
 	kind  Kind
 	is    func(b []byte) bool
 	words func(b []byte) string
 }
 
-// signs are looked at in turn; the first one that fits decides.
+// signs are tried in order; the first one that fits decides.
 var signs = []sign{
 	{HTTP, prefixed("HTTP/"), httpWords},
 	{HTTP, isHTTP2, nothing},
-	{HTTP, anyOf(htmlPrefixes...), nothing}, // of a server that answers HTTP/0.9
+	{HTTP, anyOf(htmlPrefixes...), nothing}, // of a server that speaks HTTP/0.9
 	{SSH, prefixed("SSH-"), line},
 	{ProxySent, anyOf("PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN"), line},
 	{ProxySent, prefixed("\r\n\r\n\x00\r\nQUIT\n"), nothing},
@@ -93,7 +93,7 @@ func anyOf(texts ...string) func([]byte) bool {
 
 func nothing([]byte) string { return "" }
 
-// line is the first line, up to what is not text.
+// line is the first line, up to the first byte that is not text.
 func line(b []byte) string {
 	text := strings.TrimSpace(string(b))
 	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }); i >= 0 {
@@ -198,7 +198,7 @@ func isReply(b []byte) bool {
 	return len(b) > 3 && '2' <= b[0] && b[0] <= '5' && '0' <= b[1] && b[1] <= '9' && '0' <= b[2] && b[2] <= '9' && (b[3] == ' ' || b[3] == '-')
 }
 
-// isFTP reports whether a reply is FTP's. Both protocols greet with 220. Servers of mail say so
+// isFTP reports whether a reply is FTP's. Both protocols greet with 220. Mail servers name SMTP
 // in the greeting, which begins with their host name (RFC 5321, section 4.2).
 func isFTP(b []byte) bool {
 	if !isReply(b) {
@@ -215,8 +215,8 @@ func firstBytes(b []byte) string {
 	return foreign.LineOf(string(b[:min(len(b), maxText/2)]), maxText/2)
 }
 
-// ClassifyResponse tells a Kafka broker from a KRaft controller by the APIs in a response to
-// ApiVersions v0, from behind its correlation id. Anything else is Unknown.
+// ClassifyResponse distinguishes a Kafka broker from a KRaft controller by the APIs in a
+// response to ApiVersions v0, from behind its correlation id. Anything else is Unknown.
 func ClassifyResponse(payload []byte) Kind {
 	r := wire.NewReader(payload)
 	code := r.Int16()
@@ -238,7 +238,7 @@ func ClassifyResponse(payload []byte) Kind {
 }
 
 // isController reports whether the APIs are those of a controller's listener: it serves no
-// Metadata, and what brokers and other controllers ask of it.
+// Metadata, but the requests of brokers and other controllers.
 func isController(keys map[int16]bool) bool {
 	if keys[kmsg.Metadata.Int16()] {
 		return false

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// greetings are first bytes that real servers have sent, by the kind that they are.
+// greetings are first bytes that real servers have sent, by kind.
 var greetings = []struct {
 	name, bytes string
 	want        Kind
@@ -56,7 +56,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// Whatever a port sends, its words are one line of bounded length.
+// For any bytes of a port, the text is one line of bounded length.
 func FuzzClassify(f *testing.F) {
 	for _, tt := range greetings {
 		f.Add([]byte(tt.bytes))

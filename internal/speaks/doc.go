@@ -1,8 +1,7 @@
 // Package speaks names the service behind a port that gave no Kafka response.
 //
-// [Classify] is pure: from the bytes that a port sent it tells the protocol. [Ask]
-// opens at most a few connections more, sends nothing secret on them, and tells what
-// came back:
+// [Classify] is pure: it finds the protocol from the bytes that a port sent. [Ask] opens
+// at most a few more connections, sends no secret on them, and classifies the response:
 //
 //	Kafka request ── bytes that are no Kafka response ──▶ Classify
 //	             └── nothing, or the end ──▶ Ask ── listens first ──▶ Classify
@@ -10,6 +9,6 @@
 //	                                              └─ where that ends at once: a PROXY
 //	                                                 header, and ZooKeeper's srvr
 //
-// The type to know is [Peer]. Its texts are a stranger's: they are one line each, of a
+// The type to know is [Peer]. Its texts come from a peer: they are one line each, of a
 // bounded length.
 package speaks

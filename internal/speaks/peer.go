@@ -21,7 +21,7 @@ const (
 	Controller  Kind = "kraft-controller"
 	HTTP        Kind = "http"
 	SSH         Kind = "ssh"
-	TLS         Kind = "tls" // TLS, and inside of it nothing that is known
+	TLS         Kind = "tls" // TLS, with an unknown protocol inside
 	ProxyWanted Kind = "proxy-header-wanted"
 	ProxySent   Kind = "proxy-header"
 	MySQL       Kind = "mysql"
@@ -33,10 +33,10 @@ const (
 	POP3        Kind = "pop3"
 	ZooKeeper   Kind = "zookeeper"
 	AMQP        Kind = "amqp"
-	Unknown     Kind = "unknown"         // it sent bytes of no protocol that is known
-	ClosesFirst Kind = "closes-at-once"  // it closes before anything was sent to it
+	Unknown     Kind = "unknown"         // it sent bytes of an unknown protocol
+	ClosesFirst Kind = "closes-at-once"  // it closes before it gets any byte
 	Closes      Kind = "closes-on-bytes" // it closes when something is sent to it
-	Cut         Kind = "cut"             // it begins what looks like a Kafka response, and stops
+	Cut         Kind = "cut"             // it begins a Kafka response, and stops
 	Silent      Kind = "silent"          // it takes connections and sends nothing
 	Unreachable Kind = "unreachable"     // a further connection was not accepted
 )
@@ -44,13 +44,13 @@ const (
 // Peer is the service behind a port.
 type Peer struct {
 	Kind   Kind
-	Text   string       // its own words: a banner, a status line; cleaned, one line
+	Text   string       // its own text: a banner, a status line; cleaned, one line
 	Secure bool         // it speaks inside TLS
-	Cert   *Certificate // that it shows in TLS; nil: none was seen
+	Cert   *Certificate // its certificate in TLS; nil: none was seen
 	Wants  bool         // in TLS, it asks for a client's certificate
 }
 
-// names are the kinds as a sentence has them.
+// names are the kinds as parts of a sentence.
 var names = map[Kind]string{
 	Kafka:       "a Kafka broker",
 	Controller:  "a KRaft controller",
@@ -94,7 +94,7 @@ func (p Peer) String() string {
 	return name
 }
 
-// Certificate is what a certificate says, cleaned for a screen.
+// Certificate has the fields of a certificate, cleaned for a screen.
 type Certificate struct {
 	Names      []string // of hosts, at most maxNames
 	More       int      // names that were left out

@@ -30,7 +30,7 @@ const (
 	histogram
 )
 
-// sample is a value, and what tells it from its siblings.
+// sample is a value with its labels.
 type sample struct {
 	value  int64
 	labels []attribute.KeyValue
@@ -110,25 +110,25 @@ func listenerMetrics() []family {
 			},
 		},
 		{
-			name: "kproxy_frames_total", unit: "{frame}", help: "Requests (up), and brokers' answers to them (down).",
+			name: "kproxy_frames_total", unit: "{frame}", help: "Requests (up), and brokers' responses to them (down).",
 			ofListener: func(l *proxy.ListenerStats) []sample {
 				return []sample{of(l.Up.Frames, up), of(l.Down.Frames, down)}
 			},
 		},
 		{
-			name: "kproxy_requests_total", unit: "{request}", help: "Requests read, also those without an answer.",
+			name: "kproxy_requests_total", unit: "{request}", help: "Requests read, also those without a response.",
 			ofListener: requests,
 		},
 		{
-			name: "kproxy_request_duration_seconds", unit: "s", help: "From a request's head to its answer's head, long polls included.",
+			name: "kproxy_request_duration_seconds", unit: "s", help: "From a request's head to its response's head, long polls included.",
 			kind: histogram, durations: func(l *proxy.ListenerStats) []proxy.DurationStats { return l.Durations },
 		},
 		{
-			name: "kproxy_addresses_total", unit: "{address}", help: "Broker addresses in answers, by what became of them.",
+			name: "kproxy_addresses_total", unit: "{address}", help: "Broker addresses in responses, by outcome.",
 			ofListener: addresses,
 		},
 		{
-			name: "kproxy_apis_hidden_total", unit: "{api}", help: "APIs left out of ApiVersions answers.",
+			name: "kproxy_apis_hidden_total", unit: "{api}", help: "APIs left out of ApiVersions responses.",
 			ofListener: func(l *proxy.ListenerStats) []sample {
 				var all []sample
 				for _, h := range l.HiddenAPIs {
@@ -146,7 +146,7 @@ func listenerMetrics() []family {
 			ofListener: func(l *proxy.ListenerStats) []sample { return stale(l.TLS) },
 		},
 		{
-			name: "kproxy_transactions_lowered_total", unit: "{answer}", help: "ApiVersions answers of a cluster whose transactions are newer than this build.",
+			name: "kproxy_transactions_lowered_total", unit: "{answer}", help: "ApiVersions responses of a cluster whose transactions are newer than this build.",
 			ofListener: func(l *proxy.ListenerStats) []sample { return []sample{of(l.TransactionsLowered)} },
 		},
 	}
@@ -163,7 +163,7 @@ func clusterMetrics() []family {
 			ofCluster: func(c *proxy.ClusterStats) []sample { return stale(c.TLS) },
 		},
 		{
-			name: "kproxy_cluster_up", unit: "1", help: "1 if the last sign of the cluster was an answer, 0 if it was a failure, or none yet.", kind: gauge,
+			name: "kproxy_cluster_up", unit: "1", help: "1 if the last sign of the cluster was a response, 0 if it was a failure, or none yet.", kind: gauge,
 			ofCluster: func(c *proxy.ClusterStats) []sample {
 				if c.Up {
 					return []sample{of(1)}
@@ -207,7 +207,7 @@ func clusterMetrics() []family {
 	}
 }
 
-// active has the bootstrap endpoint also without sessions: a sum over nothing
+// active includes the bootstrap endpoint also without sessions, because an empty sum
 // would be absent, and not 0.
 func active(l *proxy.ListenerStats) []sample {
 	var all []sample
@@ -220,7 +220,7 @@ func active(l *proxy.ListenerStats) []sample {
 	return all
 }
 
-// expiry has each file once, however often the configuration names it.
+// expiry returns each file once, however often the configuration names it.
 func expiry(tls *proxy.TLSStats) []sample {
 	if tls == nil {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// fakeCollector is an OpenTelemetry collector that keeps what it is sent.
+// fakeCollector is an OpenTelemetry collector that keeps the pushes.
 type fakeCollector struct {
 	collector.UnimplementedMetricsServiceServer
 	endpoint string

@@ -45,7 +45,7 @@ func everything() proxy.Snapshot {
 	}}}
 }
 
-// start starts telemetry about what stats returns.
+// start starts telemetry about the result of stats.
 func start(t *testing.T, conf *Config, stats func() proxy.Snapshot) *Telemetry {
 	t.Helper()
 	loaded, err := Load(t.Context(), conf, slog.New(slog.NewTextHandler(t.Output(), nil)))
@@ -59,7 +59,7 @@ func start(t *testing.T, conf *Config, stats func() proxy.Snapshot) *Telemetry {
 	return tel
 }
 
-// scrape returns what Prometheus would.
+// scrape returns the metrics as Prometheus reads them.
 func scrape(t *testing.T, tel *Telemetry) map[string]*dto.MetricFamily {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -78,7 +78,7 @@ func scrape(t *testing.T, tel *Telemetry) map[string]*dto.MetricFamily {
 // documented is a line of docs/metrics.md: name, type, unit, labels.
 var documented = regexp.MustCompile("(?m)^\\| `(kproxy_[a-z_]+)` \\| (counter|gauge|histogram) \\| [^|]+ \\| (?:([a-z, ]+) )?\\| .+ \\|$")
 
-// The page tells what is exported, and no more: names, types and labels.
+// The page lists exactly the exported metrics: names, types and labels.
 func TestDocumentation(t *testing.T) {
 	page, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
@@ -174,7 +174,7 @@ func texts(family *dto.MetricFamily) []string {
 	return all
 }
 
-// Nothing is open: that is 0, and not absent.
+// Without an open session the metric is 0, and not absent.
 func TestNobodyIsActive(t *testing.T) {
 	idle := proxy.Snapshot{Clusters: []proxy.ClusterStats{{Name: "orders", Listeners: []proxy.ListenerStats{{Name: "fred"}}}}}
 	families := scrape(t, start(t, &Config{}, func() proxy.Snapshot { return idle }))

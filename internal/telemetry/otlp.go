@@ -29,16 +29,16 @@ const (
 	HTTP = "http/protobuf"
 )
 
-// DefaultInterval is how often counts are pushed where OTLP.Interval is 0.
+// DefaultInterval is the interval of pushes if OTLP.Interval is 0.
 const DefaultInterval = 30 * time.Second
 
 // pushTimeout bounds one push by HTTP, as OpenTelemetry's own default does.
 const pushTimeout = 10 * time.Second
 
-// defaultPath is where a collector takes metrics by HTTP.
+// defaultPath is the path at which a collector takes metrics by HTTP.
 const defaultPath = "/v1/metrics"
 
-// OTLP says where an OpenTelemetry collector is, and how it is reached.
+// OTLP has the address of an OpenTelemetry collector, and the settings to reach it.
 type OTLP struct {
 	Endpoint    string // host:port, or, for HTTP, also a URL
 	Protocol    string // GRPC or HTTP; "": GRPC
@@ -48,7 +48,7 @@ type OTLP struct {
 	Interval    time.Duration
 }
 
-// key is where o stands in the configuration file.
+// key is o's key in the configuration file.
 const key = "telemetry.otlp"
 
 // Validate finds every mistake that can be found without opening a file. The
@@ -126,8 +126,8 @@ func (o *OTLP) CheckFiles() error {
 	return errors.Join(errs...)
 }
 
-// secretsIn returns what no error may repeat of the headers: each value, and each word
-// of it, such as the token behind Bearer.
+// secretsIn returns the parts of the headers that no error may repeat: each value, and
+// each word of it, such as the token after Bearer.
 func secretsIn(headers map[string]string) []string {
 	var all []string
 	for _, value := range headers {
@@ -141,7 +141,8 @@ func secretsIn(headers map[string]string) []string {
 	return all
 }
 
-// exporter makes what pushes to the collector. It connects at the first push.
+// exporter makes the exporter that pushes to the collector. It connects at the first
+// push.
 func (o *OTLP) exporter(ctx context.Context, headers map[string]string, roots *x509.CertPool) (metric.Exporter, error) {
 	push := o.pushGRPC
 	if o.Protocol == HTTP {
@@ -182,7 +183,7 @@ func (o *OTLP) pushHTTP(ctx context.Context, headers map[string]string, conf *tl
 	client := &http.Client{
 		Transport: transport,
 		Timeout:   pushTimeout,
-		// A redirect would take the headers, which are secrets, to another place.
+		// A redirect would send the headers, which are secrets, to another server.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	options := []otlpmetrichttp.Option{
@@ -200,7 +201,7 @@ const maxFile = 1 << 20
 
 func readCA(ctx context.Context, file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil // to crypto/tls that is the system's own
+		return nil, nil // nil is the system's own for crypto/tls
 	}
 	pem, err := files.Read(ctx, file, maxFile)
 	if err != nil {

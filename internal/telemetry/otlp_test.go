@@ -22,7 +22,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// counts is a franz-go hook that counts what a client does.
+// counts is a franz-go hook that counts a client's requests.
 type counts struct {
 	connects, written, read atomic.Int64
 	requests                [kmsg.MaxKey + 1]atomic.Int64
@@ -41,12 +41,12 @@ func (c *counts) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, n int, _, _ time
 	c.requests[key].Add(1)
 }
 
-// OnBrokerRead counts the bytes of answers.
+// OnBrokerRead counts the bytes of responses.
 func (c *counts) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Duration, _ error) {
 	c.read.Add(int64(n))
 }
 
-// A collector receives the same sums as the clients have counted, by each way.
+// A collector receives the same sums as the clients have counted, by each protocol.
 func TestPushedSumsAreTheClients(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "headers")
 	if err := os.WriteFile(secret, []byte("# for the collector\nAuthorization: Bearer token\n"), 0o600); err != nil {
@@ -84,7 +84,7 @@ func TestPushedSumsAreTheClients(t *testing.T) {
 	}
 }
 
-// compare compares the last push with what the clients have counted.
+// compare compares the last push with the clients' counts.
 func compare(t *testing.T, c *fakeCollector, counted *counts) {
 	t.Helper()
 	push, authorization := c.last(t)
@@ -116,8 +116,8 @@ func compare(t *testing.T, c *fakeCollector, counted *counts) {
 	}
 }
 
-// startProxy starts a proxy and sends records through it. shutdown stops it and
-// returns what the client has counted.
+// startProxy starts a proxy and sends records through it. shutdown stops it and returns
+// the client's counts.
 func startProxy(t *testing.T) (p *proxy.Proxy, shutdown func() *counts) {
 	t.Helper()
 	var vpc, outside netlab.Network
@@ -173,7 +173,7 @@ func logTo(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
-// A collector that is not there costs a log line, and Shutdown its time.
+// An unreachable collector causes a log line, and delays Shutdown.
 func TestCollectorIsGone(t *testing.T) {
 	address := portlab.Closed(t)
 	tel, err := startTelemetry(t, &telemetry.Config{OTLP: telemetry.OTLP{Endpoint: address, Insecure: true}},
@@ -184,7 +184,7 @@ func TestCollectorIsGone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := tel.Shutdown(ctx); err == nil {
-		t.Error("Shutdown delivered to nobody")
+		t.Error("Shutdown delivered to no collector")
 	}
 }
 
@@ -220,7 +220,7 @@ func TestBadOTLP(t *testing.T) {
 	}
 }
 
-// Files are read at start; what is wrong with them is said without their text.
+// Files are read at start; errors about them do not quote them.
 func TestBadFiles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {

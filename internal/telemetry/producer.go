@@ -12,7 +12,7 @@ import (
 	"kproxy/proxy"
 )
 
-// producer gives the SDK what a proxy has counted, by the catalogue.
+// producer gives the SDK a proxy's counts, by the catalogue.
 type producer struct {
 	stats   func() proxy.Snapshot
 	started time.Time // since when it counts

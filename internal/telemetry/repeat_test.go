@@ -17,7 +17,7 @@ import (
 	"kproxy/proxy"
 )
 
-// pushTo pushes once, with a token, and returns why that failed.
+// pushTo pushes once, with a token, and returns the error.
 func pushTo(t *testing.T, collector string) error {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "headers")
@@ -32,8 +32,8 @@ func pushTo(t *testing.T, collector string) error {
 	return tel.Shutdown(context.WithoutCancel(t.Context()))
 }
 
-// A collector that repeats what it was sent repeats it into no log, and what it says
-// is short there.
+// If a collector repeats a secret, it is not in the log, and the collector's text is
+// short there.
 func TestCollectorThatRepeatsTheToken(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

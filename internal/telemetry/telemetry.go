@@ -32,7 +32,7 @@ type Config struct {
 	OTLP    OTLP   // zero: metrics are not pushed
 }
 
-// Telemetry is a proxy's counts on their way out.
+// Telemetry exports a proxy's counts.
 type Telemetry struct {
 	provider *metric.MeterProvider
 	gatherer prometheus.Gatherer
@@ -41,7 +41,7 @@ type Telemetry struct {
 }
 
 // scrapeTimeout bounds one scrape. It is far below Prometheus's own default of
-// 10 s, and far above what going through all sessions takes.
+// 10 s, and far above the time to visit all sessions.
 const scrapeTimeout = 5 * time.Second
 
 // Loaded is telemetry that can be started. Its caller starts or closes it.
@@ -53,7 +53,7 @@ type Loaded struct {
 	log      *slog.Logger
 }
 
-// Load reads the files that conf names and what the environment says; conf must be valid
+// Load reads the files that conf names and the environment; conf must be valid
 // (OTLP.Validate). It opens no connection. The error joins [*config.Error]s.
 // OpenTelemetry has one error handler and one logger for the whole process: they become
 // log.
@@ -80,14 +80,14 @@ func Load(ctx context.Context, conf *Config, log *slog.Logger) (*Loaded, error) 
 	return l, nil
 }
 
-// Close ends what was not started.
+// Close ends a Telemetry that was not started.
 func (l *Loaded) Close(ctx context.Context) {
 	if l.exporter != nil {
 		_ = l.exporter.Shutdown(ctx) // it has nothing to push
 	}
 }
 
-// Start begins to tell what stats returns.
+// Start begins to export the result of stats.
 func (l *Loaded) Start(stats func() proxy.Snapshot) (*Telemetry, error) {
 	counts := newProducer(stats)
 	own, process := prometheus.NewRegistry(), prometheus.NewRegistry()
@@ -114,7 +114,7 @@ func (l *Loaded) Start(stats func() proxy.Snapshot) (*Telemetry, error) {
 	}, nil
 }
 
-// describe says who is telling. What the environment says (OTEL_SERVICE_NAME,
+// describe returns the resource. The environment (OTEL_SERVICE_NAME,
 // OTEL_RESOURCE_ATTRIBUTES) comes last and wins. The error is a [*config.Error].
 func describe(ctx context.Context, version string) (*resource.Resource, error) {
 	self, err := resource.New(ctx,
@@ -134,14 +134,14 @@ func describe(ctx context.Context, version string) (*resource.Resource, error) {
 	return self, nil
 }
 
-// CheckEnvironment reads what the environment says of telemetry, as Load does. The error
+// CheckEnvironment reads the environment's telemetry variables, as Load does. The error
 // is a [*config.Error].
 func CheckEnvironment(ctx context.Context) error {
 	_, err := describe(ctx, "")
 	return err
 }
 
-// Handler answers Prometheus's scrapes.
+// Handler serves Prometheus's scrapes.
 func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.gatherer, promhttp.HandlerOpts{
 		ErrorLog:          slog.NewLogLogger(t.log.Handler(), slog.LevelWarn),

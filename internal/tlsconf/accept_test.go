@@ -36,7 +36,7 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// client is a client to which all is well.
+// client is a client with a valid configuration.
 func (l *lab) client() *tls.Config {
 	return &tls.Config{
 		MinVersion:           tls.VersionTLS12,
@@ -46,7 +46,7 @@ func (l *lab) client() *tls.Config {
 	}
 }
 
-// show has a client show a certificate, whomever the server trusts.
+// show makes a client show a certificate, whatever authorities the server names.
 func show(id certlab.Identity) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Pair, nil }
 }
@@ -88,7 +88,7 @@ func TestClientsThatAreRefused(t *testing.T) {
 		name   string
 		change func(*tls.Config)
 		want   Failure
-		alert  map[string]tls.AlertError // by version; none: the client is the one to refuse
+		alert  map[string]tls.AlertError // by version; none: the client refuses
 	}{
 		{
 			"no certificate",

@@ -15,8 +15,8 @@ const (
 	adviceBrokerWantsOne  = "the broker wants a certificate: set the cluster's tls.cert and tls.key"
 )
 
-// advices are what the reader of the log can do, where the other side is a
-// client and where it is a broker.
+// advices are the advice to the reader of the log, where the other side is a client and
+// where it is a broker.
 var advices = map[Failure][2]string{
 	NotTLS: {
 		downstream: "the client speaks plaintext to a TLS port: set its security.protocol to SSL or SASL_SSL",
@@ -46,7 +46,7 @@ var advices = map[Failure][2]string{
 		upstream:   "the broker has no TLS version or cipher in common with kproxy, or wants a certificate: see the broker's ssl.enabled.protocols and ssl.client.auth",
 	},
 	UnknownName: {
-		downstream: "see that the name that the client was told is one of a listener's, or set unknown_sni to bootstrap",
+		downstream: "see that the name that the client asks for is one of a listener's, or set unknown_sni to bootstrap",
 		upstream:   "the broker does not know the name that it was asked for: set the cluster's tls.server_name",
 	},
 	NoName: {
@@ -62,14 +62,14 @@ var advices = map[Failure][2]string{
 	},
 }
 
-// What a log line shows of the names of a certificate: how many, and how many
-// characters of each.
+// The limits on a certificate's names in a log line: their number, and the characters of
+// each.
 const (
 	maxNamesShown = 10
 	maxNameShown  = 80
 )
 
-// namesText lists a certificate's names, quoted: they are another's.
+// namesText lists a certificate's names, quoted: they come from a peer.
 func namesText(certificate *x509.Certificate) string {
 	names := namesOf(certificate)
 	if len(names) == 0 {

@@ -7,14 +7,15 @@ import (
 	"net"
 )
 
-// Client is how a cluster's brokers are spoken to. It is safe for concurrent use.
+// Client is kproxy's side of TLS towards a cluster's brokers. It is safe for concurrent
+// use.
 type Client struct {
 	*store
 
 	certified bool // there is a certificate to show
 }
 
-// NewClient reads the files of a configuration, all of which must be good. The
+// NewClient reads the files of a configuration, all of which must be valid. The
 // error is that of [ClientConfig.Validate], or joins [*FileError]s.
 func NewClient(c ClientConfig, events Events) (*Client, error) {
 	if err := c.Validate(); err != nil {
@@ -45,9 +46,9 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 	}
 	if c.Cert != "" {
 		next.certificates = []Certificate{describe(c.Cert, chain)}
-		// Certificates would hold it back from a broker that names other
-		// authorities. One that does not trust it had better say so: where a
-		// certificate is optional there, the proxy would have no identity, unnoticed.
+		// Certificates would not send it to a broker that names other authorities. It is
+		// better to let that broker refuse it: if a certificate is optional there, the
+		// proxy would have no identity, unnoticed.
 		next.config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return &chain, nil
 		}
@@ -79,15 +80,15 @@ func (c ClientConfig) CheckFiles() error {
 	return err
 }
 
-// Handshake does the client's part of a handshake on conn. host is the broker's
-// own advertised name or address, wherever conn leads: that is looked for in its
-// certificate, unless the configuration has another.
+// Handshake does the client's part of a handshake on conn. host is the broker's own
+// advertised name or address, wherever conn leads. It must be in the broker's
+// certificate, unless the configuration has another name.
 //
 // An error is an [*Error]. When ctx is done the handshake fails, by its deadline
 // as [Timeout]. The caller closes conn on any error.
 //
 // In TLS 1.3 a broker that refuses the client's certificate says so after the
-// handshake, where the first answer is read: see Explain.
+// handshake, where the first response is read: see Explain.
 func (c *Client) Handshake(ctx context.Context, conn net.Conn, host string) (*tls.Conn, error) {
 	config := c.current.Load().config
 	if config.ServerName == "" {
@@ -101,15 +102,15 @@ func (c *Client) Handshake(ctx context.Context, conn net.Conn, host string) (*tl
 	}
 	agreed := client.ConnectionState().Version != 0
 	if !agreed && failureOf(err) == Ended {
-		// A broker takes the first bytes of a handshake for the size of a request,
-		// which is far too large, and closes.
+		// A plaintext broker reads the first bytes of a handshake as the size of a
+		// request, which is far too large, and closes.
 		return nil, &Error{Failure: NotTLS, Advice: advicePlaintextBroker, Err: err}
 	}
 	return nil, c.explain(err, agreed)
 }
 
-// Explain makes an [*Error] of an error from reading or writing that is the
-// broker's verdict on the handshake, and returns any other as it is.
+// Explain turns an error from reading or writing that is the broker's alert about the
+// handshake into an [*Error], and returns any other unchanged.
 func (c *Client) Explain(err error) error {
 	if _, ok := alertOf(err); ok {
 		return c.explain(err, true)
@@ -117,9 +118,9 @@ func (c *Client) Explain(err error) error {
 	return err
 }
 
-// explain knows two things that the error does not tell. handshake_failure (40),
-// once a version and a cipher are agreed on, is about the certificate. And a
-// client that has none cannot have had it refused: it is missed.
+// explain adds two facts to the error. handshake_failure (40), once a version and a
+// cipher are agreed on, is about the certificate. And if the client has none, the broker
+// misses it, and has not refused it.
 func (c *Client) explain(err error, agreed bool) *Error {
 	failure := failureOf(err)
 	if alert, ok := alertOf(err); ok && alert == 40 && agreed {

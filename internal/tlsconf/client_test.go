@@ -16,7 +16,7 @@ import (
 
 const broker = "b1.internal"
 
-// brokerLab is a cluster with TLS, and what kproxy needs to speak to it.
+// brokerLab is a cluster with TLS, and kproxy's configuration for it.
 type brokerLab struct {
 	folder certlab.Folder
 	ca     *certlab.Authority
@@ -49,8 +49,8 @@ func (l *brokerLab) broker(t *testing.T, names ...string) *tls.Config {
 	}
 }
 
-// reach has a Client come to a broker of crypto/tls, which says one byte. The
-// error is the Client's, what Explain makes of a read's included.
+// reach connects a Client to a broker of crypto/tls, which sends one byte. The error is
+// the Client's, or that of Explain for a read.
 func reach(t *testing.T, c *Client, config *tls.Config, host string) (state tls.ConnectionState, err error) {
 	t.Helper()
 	near, far := tcpPair(t)
@@ -60,7 +60,7 @@ func reach(t *testing.T, c *Client, config *tls.Config, host string) (state tls.
 		server := tls.Server(far, config)
 		if server.HandshakeContext(deadline(t)) == nil {
 			state = server.ConnectionState()
-			_, _ = server.Write([]byte{1}) // where it fails, the Client's read does
+			_, _ = server.Write([]byte{1}) // if it fails, the Client's read does
 		}
 	}()
 	conn, err := c.Handshake(deadline(t), near, host)
@@ -170,10 +170,9 @@ func TestBrokersThatFail(t *testing.T) {
 	}
 }
 
-// TestMissingCertificateIsToldApart has the alerts of brokers that miss a
-// certificate: Java 17 says bad_certificate (42) in TLS 1.2 and 1.3, crypto/tls
-// handshake_failure (40) in TLS 1.2. certificate_unknown (46) is what Java 17 says
-// of one that it does not trust.
+// TestMissingCertificateIsToldApart uses the alerts of brokers that miss a certificate:
+// Java 17 says bad_certificate (42) in TLS 1.2 and 1.3, crypto/tls handshake_failure (40)
+// in TLS 1.2. Java 17 sends certificate_unknown (46) for one that it does not trust.
 func TestMissingCertificateIsToldApart(t *testing.T) {
 	l := newBrokerLab(t)
 	plain, certified := mustClient(t, l.config, Events{}), mustClient(t, l.certified(t), Events{})
@@ -207,7 +206,7 @@ func TestWrongNameTellsTheNames(t *testing.T) {
 	}
 }
 
-// However many names a certificate has, the error and the advice are short.
+// The error and the advice are short, however many names a certificate has.
 func TestWrongNameIsShort(t *testing.T) {
 	l := newBrokerLab(t)
 	var names []string
@@ -221,8 +220,8 @@ func TestWrongNameIsShort(t *testing.T) {
 	}
 }
 
-// serverHello is what a server answers that has chosen TLS 1.1 although it was
-// not offered.
+// serverHello is the message of a server that has chosen TLS 1.1 although it was not
+// offered.
 var serverHello = slices.Concat([]byte("\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02"), make([]byte, 32), []byte("\x00\x00\x2f\x00"))
 
 func TestBrokerThatDoesNotSpeakTLS(t *testing.T) {
@@ -236,7 +235,7 @@ func TestBrokerThatDoesNotSpeakTLS(t *testing.T) {
 		{"closes, as Kafka does", "", false, NotTLS},
 		{"resets, as Kafka does with bytes unread", "", true, NotTLS},
 		{"answers", "\x00\x00\x00\x08\x00\x00\x00\x00\x00\x23\x00\x00", false, NotTLS},
-		{"chooses what was not offered", string(serverHello), false, VersionRefused},
+		{"chooses a version that was not offered", string(serverHello), false, VersionRefused},
 		{"ends after a hello of TLS", string(serverHello[:20]), false, NotTLS},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -25,26 +25,25 @@ type KeyPair struct {
 	Key  string // unencrypted
 }
 
-// ServerConfig is what a listener shows its clients.
+// ServerConfig configures the TLS of a listener.
 type ServerConfig struct {
 	// Name is the listener's own, unique in the proxy and the same at every
 	// replica. Session tickets are bound to it.
 	Name string
-	// Certs are the chains, one at least. A client is shown the first that fits
-	// the name that it asks for and the algorithms that it knows; where none
-	// does, the first.
+	// Certs are the chains, one at least. A client is shown the first that fits its
+	// server name and its algorithms; if none fits, the first.
 	Certs []KeyPair
-	// ClientCA is a PEM file of the authorities whose clients are let in. Empty:
+	// ClientCA is a PEM file of the authorities whose clients are admitted. Empty:
 	// clients are not asked for a certificate.
 	ClientCA string
 	// ClientAuth may be empty: Required where there is a ClientCA.
 	ClientAuth ClientAuth
-	// Subjects are the clients that are let in, of those with a certificate, as
-	// "CN=app-*,O=example". Each attribute that a pattern names must be in the
-	// subject, and fit (* stands for any text) wherever it is; those that it does
-	// not name are free. The names are those of RFC 4514 in either case, or object
-	// identifiers; a backslash takes the meaning from the character behind it.
-	// One pattern has to fit. Empty: all are let in.
+	// Subjects are the clients that are admitted, of those with a certificate, as
+	// "CN=app-*,O=example". Each attribute that a pattern names must be in the subject,
+	// and fit (* stands for any text) wherever it is; those that it does not name are
+	// free. The names are those of RFC 4514 in either case, or object identifiers; a
+	// backslash escapes the character behind it. One pattern has to fit. Empty: all are
+	// admitted.
 	Subjects []string
 	// MinVersion is "1.2" or "1.3". Empty: 1.2.
 	MinVersion string
@@ -76,7 +75,7 @@ func (e *FileError) Error() string { return e.Err.Error() }
 
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Fix says what to do.
+// Fix is the advice.
 func (e *FileError) Fix() string {
 	_, unread := errors.AsType[*fs.PathError](e.Err)
 	switch {
@@ -169,16 +168,16 @@ func (c ServerConfig) clientAuth() tls.ClientAuthType {
 	}
 }
 
-// ClientConfig is how a cluster's brokers are spoken to. The zero value trusts
+// ClientConfig configures TLS towards a cluster's brokers. The zero value trusts
 // the system's authorities and shows no certificate.
 type ClientConfig struct {
 	// CA is a PEM file of the authorities that the brokers' certificates lead to.
 	// Empty: the system's, read once in the life of the process.
 	CA string
-	// Cert and Key are what the brokers are shown when they ask. Empty, both:
-	// nothing.
+	// Cert and Key are shown to brokers that ask for a certificate. Both empty: none is
+	// shown.
 	Cert, Key string
-	// ServerName is asked for, and looked for in the certificate, of every broker.
+	// ServerName is the server name for every broker, and must be in its certificate.
 	// Empty: the host that each broker advertises.
 	ServerName string
 	// MinVersion is "1.2" or "1.3". Empty: 1.2.

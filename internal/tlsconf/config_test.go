@@ -133,7 +133,7 @@ func TestUncovered(t *testing.T) {
 	hosts := []string{
 		"kafka.example.com", "KAFKA.example.com", "b0.kafka.example.com", "10.0.0.1", "::1",
 		"b0.a.kafka.example.com", "example.com", "bare.example.com", "10.0.0.3",
-		"10.0.0.2", // of a certificate that no client is shown without asking
+		"10.0.0.2", // of a certificate that no client gets unless it asks for the name
 	}
 	if got, want := s.Uncovered(hosts), hosts[5:]; !slices.Equal(got, want) {
 		t.Errorf("uncovered %q, want %q", got, want)
@@ -154,8 +154,8 @@ func TestFilesWithBOM(t *testing.T) {
 	}, Events{})
 }
 
-// TestErrorsHoldNoSecret gives files that are wrong in each way, with a text in
-// them that no error may show.
+// TestErrorsHoldNoSecret uses files with each kind of mistake, with a text in them that
+// no error may show.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	const secret = "correct horse battery"
 	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Certificate is a certificate of the proxy's own, without what is secret of it.
+// Certificate is a certificate of the proxy's own, without its key.
 type Certificate struct {
 	File     string    // that it was read from
 	Subject  string    // in the form of RFC 4514
@@ -31,8 +31,8 @@ func describe(file string, chain tls.Certificate) Certificate {
 // expiryWarnings are the times left at which a certificate is warned of.
 var expiryWarnings = []time.Duration{30 * 24 * time.Hour, 7 * 24 * time.Hour, 24 * time.Hour, 0}
 
-// warn tells the certificates that have passed another threshold. It is called
-// with mu held. What was told is forgotten with the certificate.
+// warn reports the certificates that have passed another threshold. It is called with mu
+// held. The reported thresholds are forgotten with the certificate.
 func (s *store) warn(now time.Time) {
 	told := make(map[string]int)
 	for _, c := range s.current.Load().certificates {

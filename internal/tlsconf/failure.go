@@ -21,14 +21,14 @@ type Failure string
 // The failures, of either side's handshakes unless they say otherwise.
 const (
 	NotTLS             Failure = "tls_plaintext"             // the other side does not speak TLS
-	CertificateRefused Failure = "tls_certificate_refused"   // the other side does not take kproxy's certificate
-	NoCertificate      Failure = "tls_no_certificate"        // the client shows none, or the broker wants one
-	Untrusted          Failure = "tls_certificate_untrusted" // the other side's leads to no authority that is trusted, or is no good
-	Expired            Failure = "tls_certificate_expired"   // the other side's has ended, or not begun
+	CertificateRefused Failure = "tls_certificate_refused"   // the other side refuses kproxy's certificate
+	NoCertificate      Failure = "tls_no_certificate"        // the client has shown no certificate, or the broker wants one
+	Untrusted          Failure = "tls_certificate_untrusted" // the other side's certificate leads to no trusted authority, or is invalid
+	Expired            Failure = "tls_certificate_expired"   // the other side's certificate has expired, or is not valid yet
 	WrongName          Failure = "tls_wrong_name"            // the broker's is for other names
-	SubjectRefused     Failure = "tls_subject_refused"       // the client's is good, and its subject not let in
+	SubjectRefused     Failure = "tls_subject_refused"       // the client's certificate is valid, and its subject is not admitted
 	VersionRefused     Failure = "tls_version"               // no version, or no cipher, in common
-	UnknownName        Failure = "tls_unknown_sni"           // the client asks for a name that leads nowhere; the broker does not know its name
+	UnknownName        Failure = "tls_unknown_sni"           // the client asks for an unknown name; the broker does not know its name
 	NoName             Failure = "tls_no_sni"                // the client asks for no name where one is needed
 	Timeout            Failure = "tls_timeout"               // not done in time
 	Ended              Failure = "tls_closed"                // the other side closed its connection
@@ -38,17 +38,17 @@ const (
 // Error is a handshake that failed.
 type Error struct {
 	Failure Failure
-	Advice  string // what the reader of the log can do; may be empty
+	Advice  string // advice to the reader of the log; may be empty
 	Err     error
 }
 
-// Error is the failure and what crypto/tls says of it.
+// Error is the failure and the text of crypto/tls.
 func (e *Error) Error() string { return string(e.Failure) + ": " + e.Err.Error() }
 
 // Unwrap is the error of crypto/tls, or a [*NameError].
 func (e *Error) Unwrap() error { return e.Err }
 
-// side is who is at the other end.
+// side is the kind of the other end.
 type side int
 
 const (
@@ -116,7 +116,7 @@ var textFailures = map[string]Failure{
 	"tls: no cipher suite supported by both":            VersionRefused,
 }
 
-// alertFailures are the other side's verdicts (RFC 8446, section 6.2).
+// alertFailures are the failures by the other side's alert (RFC 8446, section 6.2).
 var alertFailures = map[tls.AlertError]Failure{
 	40:  VersionRefused,     // handshake_failure
 	41:  NoCertificate,      // no_certificate, of SSL 3.0
@@ -134,8 +134,8 @@ var alertFailures = map[tls.AlertError]Failure{
 	116: NoCertificate,      // certificate_required
 }
 
-// alertOf finds the alert that the other side has sent. crypto/tls keeps its type
-// to itself; its text is that of [tls.AlertError].
+// alertOf finds the alert that the other side has sent. Its type is not exported by
+// crypto/tls; its text is that of [tls.AlertError].
 func alertOf(err error) (tls.AlertError, bool) {
 	remote, ok := errors.AsType[*net.OpError](err)
 	if !ok || remote.Op != "remote error" {
@@ -149,8 +149,8 @@ func alertOf(err error) (tls.AlertError, bool) {
 	return 0, false
 }
 
-// Shown returns the chain that the other side has shown in a handshake that failed for what
-// is in it, its own certificate first; nil where it was not for that.
+// Shown returns the chain that the other side has shown, its own certificate first, if the
+// handshake failed because of the chain; otherwise nil.
 func Shown(err error) []*x509.Certificate {
 	if failed, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return failed.UnverifiedCertificates
@@ -164,7 +164,7 @@ func isTimeout(err error) bool {
 }
 
 // isEnd reports whether the other side has closed its connection, in order or
-// not. What a broken connection is called differs by system.
+// not. The error of a broken connection differs by system.
 func isEnd(err error) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return false

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A named pipe in the place of a file is told as any other that cannot be read, at
-// the start and while files are watched.
+// A named pipe in the place of a file is reported as any other unreadable file, at the
+// start and while files are watched.
 func TestNamedPipesAreNoFiles(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")

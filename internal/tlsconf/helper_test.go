@@ -14,7 +14,7 @@ import (
 	"kproxy/internal/certlab"
 )
 
-// patience is how long a test waits for what must happen before it says so.
+// patience is how long a test waits for an event before it fails.
 const patience = 20 * time.Second
 
 func newRSAKey(t *testing.T) crypto.Signer {
@@ -58,8 +58,8 @@ func deadline(t *testing.T) context.Context {
 	return ctx
 }
 
-// tcpPair is the two ends of a connection over loopback, closed after the test.
-// The order of closing loses no alert.
+// tcpPair returns the two ends of a connection over loopback, closed after the test in an
+// order that loses no alert.
 func tcpPair(t *testing.T) (near, far net.Conn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -90,14 +90,14 @@ func always(s *Server) func(string) (*Server, error) {
 	return func(string) (*Server, error) { return s, nil }
 }
 
-// meeting is what came of a handshake at both sides.
+// meeting is the result of a handshake at both sides.
 type meeting struct {
 	server, client           error
 	serverState, clientState tls.ConnectionState
 }
 
-// meet has a client of crypto/tls come to Accept, and the server say one byte,
-// so that what TLS 1.3 says after the handshake arrives, tickets and verdicts.
+// meet connects a client of crypto/tls to Accept. The server sends one byte, so that the
+// messages after the handshake of TLS 1.3 arrive: tickets and alerts.
 func meet(t *testing.T, route func(string) (*Server, error), config *tls.Config) meeting {
 	t.Helper()
 	near, far := tcpPair(t)
@@ -149,7 +149,7 @@ func wantFailure(t *testing.T, err error, want Failure) {
 	}
 }
 
-// wantAlert checks what the other side was told.
+// wantAlert checks the alert that the other side got.
 func wantAlert(t *testing.T, err error, want tls.AlertError) {
 	t.Helper()
 	remote, ok := errors.AsType[*net.OpError](err)

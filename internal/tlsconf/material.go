@@ -13,14 +13,14 @@ import (
 	"kproxy/internal/files"
 )
 
-// maxFileSize bounds what is read of a file, in bytes: the bundle of all public
-// authorities has a quarter of it.
+// maxFileSize bounds the size of a file, in bytes: the bundle of all public authorities
+// has a quarter of it.
 const maxFileSize = 1 << 20
 
-// contents is what a set of files held at one look.
+// contents is the content of a set of files at one look.
 type contents struct {
 	files  map[string]file
-	digest [sha256.Size]byte // of the files in order, and of what kept them from being read
+	digest [sha256.Size]byte // of the files in order, and of the errors of reading them
 }
 
 type file struct {
@@ -28,8 +28,8 @@ type file struct {
 	err  error
 }
 
-// readFiles looks at the files. One that cannot be read is an error of that
-// file, told when it is asked for.
+// readFiles looks at the files. One that cannot be read is an error of that file,
+// returned when its content is asked for.
 func readFiles(ctx context.Context, names []string) contents {
 	c := contents{files: make(map[string]file, len(names))}
 	digest := sha256.New()
@@ -51,8 +51,8 @@ func (c contents) of(name string) ([]byte, error) {
 	return f.data, f.err
 }
 
-// pem is of a file in PEM. crypto/tls does not find the first block behind a BOM, which
-// some editors put there.
+// pem is the content of a PEM file without a BOM. crypto/tls does not find the first
+// block behind a BOM, which some editors write.
 func (c contents) pem(name string) ([]byte, error) {
 	data, err := c.of(name)
 	return files.WithoutBOM(data), err
@@ -95,9 +95,9 @@ func hasCertificate(data []byte) bool {
 	return false
 }
 
-// authorities is the pool of a PEM file, and what identifies it. A block that is
-// not a certificate is an error: [x509.CertPool.AppendCertsFromPEM] passes over
-// it, and its clients would be refused without a word.
+// authorities is the pool of a PEM file, and its identity. A block that is not a
+// certificate is an error: [x509.CertPool.AppendCertsFromPEM] skips it, and its clients
+// would be refused without an explanation.
 func (c contents) authorities(name string) (*x509.CertPool, [sha256.Size]byte, error) {
 	var none [sha256.Size]byte
 	rest, err := c.pem(name)
@@ -127,7 +127,7 @@ func (c contents) authorities(name string) (*x509.CertPool, [sha256.Size]byte, e
 	return pool, [sha256.Size]byte(digest.Sum(nil)), nil
 }
 
-// errTicketKey is told with the file's name alone: no length, no content.
+// errTicketKey is reported with the file's name alone: no length, no content.
 var errTicketKey = errors.New("a ticket key needs 32 bytes or more")
 
 func (c contents) ticketKey(name string) ([]byte, error) {

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Server is what a listener shows its clients. It is safe for concurrent use.
+// Server is a listener's side of TLS. It is safe for concurrent use.
 type Server struct {
 	*store
 }
@@ -28,8 +28,7 @@ func NewServer(c ServerConfig, events Events) (*Server, error) {
 	return &Server{s}, nil
 }
 
-// Config is for a server of another's making: each of its handshakes has the files as
-// they are then.
+// Config is for other servers, such as net/http's: each handshake uses the present files.
 func (s *Server) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, // until the client's first message has come
@@ -70,8 +69,8 @@ func (c ServerConfig) build(now contents, before *generation) (*generation, erro
 	return next, nil
 }
 
-// tickets keeps the process's own ticket keys as long as the client authorities
-// stay: a new certificate does not cost all clients a full handshake.
+// tickets keeps the process's own ticket keys as long as the client authorities stay the
+// same, so that clients need no full handshake after a new certificate.
 func (c ServerConfig) tickets(m *material, before *generation) (*tls.Config, error) {
 	if len(c.TicketKeys) == 0 && before != nil && before.authorities == m.authorities {
 		return before.tickets, nil
@@ -79,7 +78,7 @@ func (c ServerConfig) tickets(m *material, before *generation) (*tls.Config, err
 	return newTickets(c.Name, m.authorities, m.ticketKeys)
 }
 
-// material is what the files of a ServerConfig hold.
+// material is the content of the files of a ServerConfig.
 type material struct {
 	chains      []tls.Certificate
 	clientCAs   *x509.CertPool
@@ -88,7 +87,7 @@ type material struct {
 }
 
 // load makes the material of files. The error joins a [*FileError] for each that
-// cannot be used. Files without a name, which Validate refuses, are passed over.
+// cannot be used. Files without a name, which Validate refuses, are skipped.
 func (c ServerConfig) load(now contents) (*material, error) {
 	m := new(material)
 	var errs []error
@@ -126,9 +125,9 @@ func (c ServerConfig) CheckFiles() error {
 	return err
 }
 
-// verifyClient makes what crypto/tls calls at the end of each handshake, resumed
-// ones included. There the certificate comes out of the ticket, and was verified
-// when that was made; it is verified again, by the authorities of now.
+// verifyClient makes the function that crypto/tls calls at the end of each handshake,
+// resumed ones included. In a resumed one the certificate comes from the ticket, and was
+// verified when that was made. It is verified again, by the present authorities.
 func (c ServerConfig) verifyClient(authorities *x509.CertPool) (func(tls.ConnectionState) error, error) {
 	allowed, err := compileSubjects(c.Subjects)
 	if err != nil {
@@ -162,9 +161,9 @@ func verifyAgain(chain []*x509.Certificate, authorities *x509.CertPool) error {
 	return nil
 }
 
-// Uncovered are those of the hosts, names or addresses, that clients would find
-// in no certificate of the Server's. An address has to be in the first: a client
-// asks for no server name where it was told an address.
+// Uncovered are those hosts, names or addresses, that no certificate of the Server's
+// covers. An address has to be in the first: a client that connects to an address asks
+// for no server name.
 func (s *Server) Uncovered(hosts []string) []string {
 	chains := s.current.Load().config.Certificates
 	return slices.DeleteFunc(slices.Clone(hosts), func(host string) bool {

@@ -15,23 +15,23 @@ import (
 type Events struct {
 	// Reloaded says that files have changed, and are used from now on.
 	Reloaded func()
-	// Refused says why files that have changed are not used; those from before
-	// are. It is told once for a change.
+	// Refused says why files that have changed are not used; the previous ones are. It is
+	// called once for a change.
 	Refused func(err error)
-	// Expiring says that a certificate ends in 30 days, 7 days, 1 day, or has
-	// ended: once for each of the four, the last of those that apply. left is
-	// negative if it has ended.
+	// Expiring says that a certificate expires in 30 days, 7 days, 1 day, or has expired.
+	// It is called once for each of the four; if several apply, for the last. left is
+	// negative if it has expired.
 	Expiring func(certificate Certificate, left time.Duration)
 }
 
-// Status is what a [Server] or a [Client] uses.
+// Status describes the files that a [Server] or a [Client] uses.
 type Status struct {
 	Certificates []Certificate // in the order of the configuration
-	// Refused says why the files as they are now are not used. Nil: they are.
+	// Refused says why the present files are not used. Nil: they are used.
 	Refused error
 }
 
-// generation is what was made of the files at one look. It does not change.
+// generation is the result of one look at the files. It does not change.
 type generation struct {
 	config       *tls.Config
 	certificates []Certificate
@@ -39,12 +39,12 @@ type generation struct {
 	authorities  [sha256.Size]byte // the digest of its client authorities
 }
 
-// store keeps what was made of the newest good contents of some files.
+// store keeps the result of the newest valid contents of some files.
 //
-// Files are looked at by content, not watched: one way that finds Kubernetes'
-// symlink swap, an editor's rename and a plain rewrite alike, on network file
-// systems and single-file mounts too, where no event comes. They are few and
-// small, and nothing depends on finding a change within the second.
+// Files are compared by content, not watched. This finds Kubernetes' symlink swap, an
+// editor's rename and a plain rewrite alike, on network file systems and single-file
+// mounts too, where no event comes. They are few and small, and nothing depends on
+// finding a change within the second.
 type store struct {
 	files  []string
 	build  func(now contents, before *generation) (*generation, error)
@@ -57,7 +57,7 @@ type store struct {
 	decided [sha256.Size]byte // the contents last used or refused
 	seen    [sha256.Size]byte // the contents at the last look of Watch
 	refused error             // why decided is not used
-	warned  map[string]int    // the expiry warnings told, by certificate
+	warned  map[string]int    // the expiry warnings given, by certificate
 }
 
 // open reads the files for the first time.
@@ -75,9 +75,8 @@ func (s *store) open() error {
 	return nil
 }
 
-// Reload reads the files now and uses them if they are good; what is new holds
-// for the handshakes that start from then on. The error says why they are not
-// used, as [Events] and [Status] do.
+// Reload reads the files now and uses them if they are valid, for the handshakes that
+// start from then on. The error says why they are not used, as [Events] and [Status] do.
 func (s *store) Reload() error {
 	s.looking.Lock()
 	defer s.looking.Unlock()
@@ -97,7 +96,7 @@ func (s *store) look(ctx context.Context) {
 	defer s.looking.Unlock()
 	now := readFiles(ctx, s.files)
 	if ctx.Err() != nil {
-		return // what it has seen is the end of ctx
+		return // the error is the end of ctx
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +128,7 @@ func (s *store) decide(now contents) {
 	}
 }
 
-// Status is what is used at this moment.
+// Status describes the files in use at this moment.
 func (s *store) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,10 +141,10 @@ type Watched interface {
 	look(ctx context.Context)
 }
 
-// Watch looks at the files of all every so often until ctx is done, and uses what
-// has changed: a change is seen at the first look after it, and used at the
-// second if it has settled by then. It tells the certificates that expire, too.
-// every must be positive; 5 s is a good one.
+// Watch looks at the files of all at intervals of every until ctx is done, and uses
+// changed ones: a change is seen at the first look after it, and used at the second if it
+// has settled by then. It reports the certificates that expire, too. every must be
+// positive; 5 s is a good one.
 func Watch(ctx context.Context, every time.Duration, all ...Watched) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

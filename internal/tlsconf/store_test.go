@@ -16,14 +16,14 @@ import (
 	"kproxy/internal/certlab"
 )
 
-// told is what Events have been told.
+// told has the events that were reported.
 type told struct {
 	reloaded int
 	refused  []error
 	expiring []time.Duration
 }
 
-// ear is told Events, by whichever goroutine looks at the files.
+// ear records Events, from whichever goroutine looks at the files.
 type ear struct {
 	mu sync.Mutex // guards the following
 	told
@@ -181,7 +181,7 @@ func TestBadFilesKeepTheOldOnes(t *testing.T) {
 				}
 			}
 			if len(ear.heard().refused) != 1 || ear.heard().reloaded != 0 {
-				t.Errorf("told %d refusals and %d reloads, want one refusal", len(ear.heard().refused), ear.heard().reloaded)
+				t.Errorf("%d refusals and %d reloads were reported, want one refusal", len(ear.heard().refused), ear.heard().reloaded)
 			}
 			if s.Status().Refused == nil {
 				t.Error("status does not tell it")
@@ -259,8 +259,8 @@ func TestClientReloads(t *testing.T) {
 	}
 }
 
-// TestWatch has a change seen at one look and used at the next, and one that is
-// still going on left alone.
+// TestWatch tests that a change is seen at one look and used at the next, and that an
+// unfinished one is not used.
 func TestWatch(t *testing.T) {
 	f, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "servers")
 	one, two, three := ca.Issue(t, nil, "one"), ca.Issue(t, nil, "two"), ca.Issue(t, nil, "three")
@@ -321,7 +321,7 @@ func TestExpiryIsToldAtEachThresholdOnce(t *testing.T) {
 		synctest.Wait()
 		want := []time.Duration{30 * day, 7 * day, day, 0}
 		if got := ear.heard().expiring; !slices.Equal(got, want) {
-			t.Errorf("told at %v, want %v", got, want)
+			t.Errorf("warned at %v, want %v", got, want)
 		}
 		if got, want := s.Status().Certificates[0].NotAfter, time.Now(); !got.Before(want) {
 			t.Errorf("ends at %v, which is not before %v", got, want)
@@ -334,7 +334,7 @@ func TestExpiryIsToldAtEachThresholdOnce(t *testing.T) {
 		<-time.After(3 * time.Hour)
 		synctest.Wait()
 		if got := ear.heard().expiring; len(got) != 1 || got[0] < 4*day {
-			t.Errorf("told at %v, want once, days before", got)
+			t.Errorf("warned at %v, want once, days before", got)
 		}
 		cancel()
 		<-done

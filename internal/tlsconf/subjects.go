@@ -10,19 +10,20 @@ import (
 	"strings"
 )
 
-// SubjectError says that a client's certificate is good, and its subject none of
-// those that are let in.
+// SubjectError says that a client's certificate is valid, and its subject is not
+// admitted.
 type SubjectError struct {
 	Subject string // in the form of RFC 4514
 }
 
-// Error is the subject, quoted and cut: a client's certificate has any length.
+// Error is the subject, quoted and cut, because a client's certificate may have any
+// length.
 func (e *SubjectError) Error() string {
 	return fmt.Sprintf("the subject %.512q is not one that is let in", e.Subject)
 }
 
 // attributeTypes are the object identifiers of the attributes that have a short
-// name (RFC 4514, section 3, and what OpenSSL and Java write beside them).
+// name (RFC 4514, section 3, and those that OpenSSL and Java also use).
 var attributeTypes = map[string]string{
 	"CN":           "2.5.4.3",
 	"SERIALNUMBER": "2.5.4.5",
@@ -40,9 +41,8 @@ var attributeTypes = map[string]string{
 
 var dottedNumbers = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
 
-// subjects are the patterns, of which one has to fit. A pattern is kept by
-// attribute and never as one text, in which a comma inside a name would read as
-// the end of it.
+// subjects are the patterns, of which one has to fit. A pattern is kept by attribute and
+// not as one text, in which a comma inside a name would end it.
 type subjects []subjectPattern
 
 type subjectPattern map[string][]*regexp.Regexp // by object identifier
@@ -87,8 +87,8 @@ func compileSubject(text string) (subjectPattern, error) {
 	return pattern, nil
 }
 
-// cutGlob makes a regular expression of the text up to the next comma; more is
-// set if there was one.
+// cutGlob turns the text up to the next comma into a regular expression; more is set if
+// there was one.
 func cutGlob(text string) (expression, rest string, more bool) {
 	var b strings.Builder
 	escaped := false
@@ -122,9 +122,8 @@ func (s subjects) check(certificate *x509.Certificate) error {
 	return &SubjectError{Subject: certificate.Subject.String()}
 }
 
-// matches reports whether each value of the attributes that are named fits, and
-// each of what is named is there. So a second CN beside one that fits does not
-// slip through.
+// matches reports whether each value of the named attributes fits, and each named
+// attribute is there. So a second CN beside one that fits is refused.
 func (p subjectPattern) matches(names []pkix.AttributeTypeAndValue) bool {
 	for oid, globs := range p {
 		used := make([]bool, len(globs))

@@ -14,13 +14,13 @@ const ticketKeySize = 32
 // files.
 const ticketPurpose = "kproxy session tickets v1"
 
-// newTickets makes what seals and opens session tickets: a [tls.Config] of which
+// newTickets makes the keys that seal and open session tickets: a [tls.Config] of which
 // only the ticket keys are used. A session that is resumed brings the client's
-// certificate with it, unasked; so a ticket must open nothing but the listener
-// that it comes from, and only while that has the same client authorities. Keys
-// of the listener's own see to the first, and a new set for each set of
-// authorities to the second. Replicas have secrets in common, and derive from
-// each the same keys by the listener's name and the digest of its authorities.
+// certificate with it, unasked; so a ticket must open nothing but the listener that it
+// comes from, and only while that has the same client authorities. The listener's own
+// keys ensure the first, and a new set of keys for each set of authorities the second.
+// Replicas have secrets in common, and derive from each the same keys by the listener's
+// name and the digest of its authorities.
 //
 // Without secrets, crypto/tls makes keys itself, a new one each day.
 func newTickets(listener string, authorities [sha256.Size]byte, secrets [][]byte) (*tls.Config, error) {

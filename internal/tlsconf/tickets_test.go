@@ -30,13 +30,12 @@ func (l *lab) with(change func(*ServerConfig)) ServerConfig {
 	return c
 }
 
-// TestTickets has a client get a ticket from one server and come to another with
-// it.
+// TestTickets lets a client get a ticket from one server and use it at another.
 func TestTickets(t *testing.T) {
 	l := newLab(t)
 	one, two, short := l.keyFile(t, "one", 1), l.keyFile(t, "two", 2), l.folder.Write(t, "other", bytes.Repeat([]byte{3}, 80))
-	// Whoever signs clients now signed the app's CA too: its certificate verifies
-	// by both, and only the ticket's binding tells them apart.
+	// The present authority of clients also signed the app's CA: its certificate verifies
+	// by both, and only the ticket's binding distinguishes them.
 	bundle := l.folder.Write(t, "bundle.pem", append(bytes.Clone(l.clients.PEM), certlab.NewAuthority(t, "more clients").PEM...))
 	keys := func(files ...string) func(*ServerConfig) { return func(c *ServerConfig) { c.TicketKeys = files } }
 	for _, row := range []struct {
@@ -122,8 +121,8 @@ func TestTicketFromBeforeTheClientCAWasReplaced(t *testing.T) {
 	}
 }
 
-// TestTicketFromBeforeAClientCAWasAdded has a client whose own CA stays: it would
-// verify, and comes in by a whole handshake all the same.
+// TestTicketFromBeforeAClientCAWasAdded has a client whose own CA stays: its certificate
+// would verify, and it still needs a full handshake.
 func TestTicketFromBeforeAClientCAWasAdded(t *testing.T) {
 	l := newLab(t)
 	s := mustServer(t, l.config, Events{})
@@ -162,7 +161,7 @@ func TestTicketKeyReplacedInItsFile(t *testing.T) {
 		now, before byte
 		resumed     bool
 	}{
-		{2, 1, true},  // the old one opens, and what it opened is sealed anew
+		{2, 1, true},  // the old key opens a ticket, which is sealed anew
 		{3, 2, true},  // so this is another ticket
 		{4, 5, false}, // and both are gone
 	} {
@@ -197,8 +196,8 @@ func TestResumedClientWithAnIntermediate(t *testing.T) {
 	}
 }
 
-// TestResumedChainIsVerifiedAgain asks the check itself: the ticket's binding
-// keeps it from ever being what refuses.
+// TestResumedChainIsVerifiedAgain calls the check itself: the ticket's binding always
+// refuses before it.
 func TestResumedChainIsVerifiedAgain(t *testing.T) {
 	l := newLab(t)
 	verify := mustServer(t, l.config, Events{}).current.Load().config.VerifyConnection

@@ -1,4 +1,4 @@
-// Package tlslog logs the events of package tlsconf, which knows no logger.
+// Package tlslog logs the events of package tlsconf, which has no logger.
 package tlslog
 
 import (
@@ -9,7 +9,7 @@ import (
 	"kproxy/internal/tlsconf"
 )
 
-// Events tells the log what happens to the files of a section's tls.
+// Events logs the events of the files of a section's tls.
 func Events(log *slog.Logger, section string) tlsconf.Events {
 	return tlsconf.Events{
 		Reloaded: func() {

@@ -1,6 +1,6 @@
-// Package turns answers one question: who works next? A flood of clients can order more
-// work than the processors do. Without turns a thousand sessions are runnable at once, and
-// the request of a client that is already there waits behind all of them.
+// Package turns limits how many sessions work at one time. A flood of clients can order
+// more work than the processors do. Without turns a thousand sessions are runnable at
+// once, and the request of a client that is already there waits behind all of them.
 //
 // The types to know are [Places], the number of sessions that work at one time, and [Turn],
 // which holds a place while one session works.

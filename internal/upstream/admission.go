@@ -65,9 +65,8 @@ func refused(t Target, problem string) error {
 	}
 }
 
-// refuse refuses a learned address that resolves to where no broker is meant to
-// be: this machine's own services, or a cloud's metadata service, are what an
-// attacker would name.
+// refuse refuses a learned address that resolves to a class without brokers. An attacker
+// would name this machine's own services, or a cloud's metadata service.
 func refuse(t Target, resolved netip.Addr, loopback bool) error {
 	for _, a := range meant(resolved) {
 		class := classOf(a, loopback)
@@ -90,7 +89,7 @@ func refuse(t Target, resolved netip.Addr, loopback bool) error {
 	return nil
 }
 
-// classOf returns the class of an address that no broker is meant to be in, or "".
+// classOf returns the class of an address, if it is one without brokers, or "".
 func classOf(a netip.Addr, loopback bool) string {
 	switch {
 	case a.IsUnspecified():

@@ -74,7 +74,7 @@ func TestBrokersAdmitLearnedAddresses(t *testing.T) {
 	}
 }
 
-// What a broker advertises has to be an address, before a resolver sees it.
+// An advertised address is validated before it is resolved.
 func TestAdvertisedHostsThatAreNone(t *testing.T) {
 	for host, problem := range map[string]string{
 		"":                          "no host",
@@ -95,7 +95,8 @@ func TestAdvertisedHostsThatAreNone(t *testing.T) {
 	}
 }
 
-// What a broker's name resolves to is checked at every dial, whatever the name.
+// The addresses that a broker's name resolves to are checked at every dial, whatever the
+// name.
 func TestClassesThatNoBrokerIsMeantToBeIn(t *testing.T) {
 	for host, class := range map[string]string{
 		"127.0.0.1":       "loopback",
@@ -172,7 +173,7 @@ func TestClassesInAllForms(t *testing.T) {
 	}
 }
 
-// What looks like these and is another's is dialled.
+// Similar addresses outside the refused classes are dialled.
 func TestAddressesThatAreNotRefused(t *testing.T) {
 	for _, host := range []string{
 		"10.0.0.1", "100.100.100.201", "fd00:ec3::254", "2001:db8::1", "64:ff9b::a00:1", "2002:a00:1::1",
@@ -189,7 +190,7 @@ func TestAddressesThatAreNotRefused(t *testing.T) {
 	}
 }
 
-// kproxy's own sockets are known behind a translator, too.
+// kproxy's own sockets are recognised behind a translator, too.
 func TestOwnInAllForms(t *testing.T) {
 	own := netip.MustParseAddrPort("192.0.2.1:9400")
 	for _, host := range []string{"192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::c000:201", "2002:c000:201::1"} {

@@ -38,7 +38,7 @@ func (e *RuleError) Error() string {
 //
 //	{node}          the broker's id
 //	{host} {port}   the broker's own address; an IPv6 host with its brackets
-//	{1} {2} …       what the first, second … * of match stood for
+//	{1} {2} …       the text that the first, second … * of match stood for
 //	{19092+node}    one sum, of a number and {node} or {port}
 //
 // The error joins one [*RuleError] for each mistake, among them those that
@@ -145,7 +145,7 @@ func compileGlob(glob string) (*regexp.Regexp, *RuleError) {
 
 // tryOut expands To for made-up brokers, and fails where it suits none of them,
 // so that a To that can never work is found before the first broker is dialled.
-// What a * will stand for cannot be made up.
+// The text of a * cannot be made up.
 func (c *compiled) tryOut() error {
 	if c.to.uses(variableCapture) {
 		return nil

@@ -27,8 +27,8 @@ type Dialer struct {
 	Rules     Rules
 	Keepalive time.Duration // silence before keep-alive probes; 0: Go's 15 s
 
-	// Brokers admits the addresses that answers and state files give, and that
-	// no rule decides about. The zero value admits all.
+	// Brokers admits the addresses that responses and state files give, and that no rule
+	// decides about. The zero value admits all.
 	Brokers Admission
 
 	// loopback is set once the configuration has led to loopback: then brokers
@@ -45,9 +45,9 @@ type Dialer struct {
 	Source []netip.Addr
 	turn   atomic.Uint32 // which of them is next
 
-	// Through opens the connections at its own far side, where names resolve. A
-	// resolved address is not seen then: learned addresses are refused by what
-	// they say literally, and Own is not asked. nil: connections are opened here.
+	// Through opens the connections at its own far side, where names resolve. A resolved
+	// address is not seen then: learned addresses are refused by their text, and Own is
+	// not asked. nil: connections are opened here.
 	Through DialFunc
 
 	// DialContext opens the connection; nil: a net.Dialer with the keep-alive
@@ -61,17 +61,17 @@ type LoopError struct {
 	Address string // as resolved
 }
 
-// Error tells what is wrong and what to look at.
+// Error is the problem, with advice.
 func (e *LoopError) Error() string {
 	return "upstream address " + e.Address + " is one of kproxy's own; point bootstrap, via, or a dial rule elsewhere"
 }
 
-// Dial connects to t where the rules say that it is reached, for as long as ctx
-// allows; a connection that is made outlives ctx. address is that place, also
-// where the connection fails. conn is the *net.TCPConn itself, or what
-// Through has given, because any wrapper would switch splice off.
+// Dial connects to t where the rules say that it is reached, for as long as ctx allows; a
+// connection that is made outlives ctx. address is that place, also where the connection
+// fails. conn is the *net.TCPConn itself, or the connection of Through, because any
+// wrapper would disable splice.
 //
-// The error names what was tried, and is or wraps a [*LoopError] where t led
+// The error names the address that was tried, and is or wraps a [*LoopError] where t led
 // back to kproxy.
 func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address string, err error) {
 	address, rule, err := d.Rules.Resolve(t)
@@ -140,7 +140,7 @@ func (d *Dialer) open(ctx context.Context, t Target, learned bool, address strin
 	}
 }
 
-// netDialer opens connections from here, to where check has nothing against. It
+// netDialer opens connections from here, to addresses that check accepts. It
 // asks for a name's addresses at each dial, and tries them in turn.
 func (d *Dialer) netDialer(check func(netip.AddrPort) error) *net.Dialer {
 	dialer := &net.Dialer{
@@ -192,8 +192,8 @@ func (d *Dialer) notOwn(resolved netip.AddrPort) error {
 	return nil
 }
 
-// admit refuses a learned address of a class that no broker is meant to be in,
-// and notes where the configuration itself leads to loopback.
+// admit refuses a learned address of a class without brokers, and notes where the
+// configuration itself leads to loopback.
 func (d *Dialer) admit(t Target, learned bool, resolved netip.Addr) error {
 	switch {
 	case learned:

@@ -29,7 +29,7 @@ func TestDialFollowsTheRules(t *testing.T) {
 	}
 }
 
-// What a person reads when a broker cannot be reached: who, where, why.
+// The errors of an unreachable broker: broker, address, cause.
 func TestDialErrors(t *testing.T) {
 	refused := errors.New("connection refused")
 	d := upstream.Dialer{
@@ -70,8 +70,8 @@ func TestDialWithAFailingRule(t *testing.T) {
 	}
 }
 
-// A name is judged by what it resolves to: localhost is not known to be
-// kproxy's own until the socket is about to connect.
+// A name is judged by its addresses: localhost is not known to be kproxy's own until the
+// socket is about to connect.
 func TestDialRefusesOwnListeners(t *testing.T) {
 	own := listen(t)
 	d := upstream.Dialer{Own: func(a netip.AddrPort) bool { return a.Port() == own.Port() && a.Addr().IsLoopback() }}

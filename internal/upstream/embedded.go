@@ -60,8 +60,7 @@ func meant(a netip.Addr) []netip.Addr {
 	return all
 }
 
-// metadata are addresses at which clouds give a machine its own secrets, beside those
-// that are link-local.
+// metadata are the metadata services of clouds that are not link-local.
 var metadata = []netip.Prefix{
 	netip.MustParsePrefix("fd00:ec2::/32"),      // AWS
 	netip.MustParsePrefix("fd20:ce::254/128"),   // Google Cloud

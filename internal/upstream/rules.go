@@ -25,7 +25,7 @@ type Target struct {
 	Port int32
 
 	// Configured says that the address is the configuration's own, and not one
-	// that an answer or a state file gave.
+	// that a response or a state file gave.
 	Configured bool
 }
 
@@ -55,7 +55,7 @@ type Rule struct {
 // goroutines.
 type Rules struct {
 	rules  []compiled
-	shared bool // brokers at one address are told apart by their names
+	shared bool // brokers at one address are distinguished by their names
 }
 
 // compiled is one rule: either node or pattern is set.
@@ -107,7 +107,7 @@ func (r Rules) Fixed(node int32) (address string, ok bool) {
 	return "", false
 }
 
-// match says whether the rule decides for t, and what each * stood for.
+// match says whether the rule decides for t, and returns the text of each *.
 func (c compiled) match(t Target) (captures []string, ok bool) {
 	if c.node != nil {
 		return nil, t.Node == *c.node
@@ -178,9 +178,8 @@ func (r Rules) Conflicts(targets []Target) []int {
 	return conflicts
 }
 
-// place is what two nodes must not have in common: where they are dialled, and,
-// where that may be shared, the name that TLS asks for there. An IP address is
-// no such name.
+// place is unique to each node: the address at which it is dialled, and, where that may
+// be shared, the name that TLS asks for there. An IP address is no such name.
 func (r Rules) place(t Target, address string) string {
 	place, host := hostport.CanonicalAddress(address), hostport.Canonical(t.Host)
 	if _, err := netip.ParseAddr(host); r.shared && err != nil {

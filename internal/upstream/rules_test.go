@@ -131,7 +131,7 @@ func TestConflicts(t *testing.T) {
 		want    []int
 	}{
 		{"none without rules", nil, []upstream.Target{broker(1, "a"), broker(2, "b")}, nil},
-		{"one address told twice", nil, []upstream.Target{broker(2, "same"), broker(1, "Same")}, []int{0}},
+		{"one address given twice", nil, []upstream.Target{broker(2, "same"), broker(1, "Same")}, []int{0}},
 		{"nor a root dot, or another way to write an address", nil, []upstream.Target{broker(1, "a.b."), broker(2, "A.b"), broker(3, "fd00::1"), broker(4, "[FD00:0::1]")}, []int{1, 3}},
 		{"a root dot of a rule", rules(node(1, "x.:1"), match("*", "X:1")), []upstream.Target{broker(1, "a"), broker(2, "b")}, []int{1}},
 		{"a node that is there twice", rules(match("*", "x:{1+node}")), []upstream.Target{broker(1, "a"), broker(2, "b"), broker(1, "a")}, nil},
@@ -152,8 +152,7 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
-// In TLS, brokers at one address are told apart by their names, as far as they
-// have some.
+// In TLS, brokers at one address are distinguished by their names, if they have names.
 func TestConflictsOfSharedAddresses(t *testing.T) {
 	shared, err := upstream.CompileShared(rules(node(1, "gateway:443"), node(2, "gateway:443"), match("*", "gateway:443")))
 	if err != nil {

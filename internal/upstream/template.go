@@ -9,7 +9,7 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// variable is what a pair of braces stands for.
+// variable is the kind of value of a pair of braces.
 type variable int
 
 const (
@@ -79,7 +79,7 @@ func parseTemplate(to string, captures int) (template, *RuleError) {
 	return out, nil
 }
 
-// parseVariable reads what stands between two braces.
+// parseVariable reads the text between two braces.
 func parseVariable(inside string, captures int) (p part, ok bool) {
 	if number, name, isSum := strings.Cut(inside, "+"); isSum {
 		addend, err := strconv.ParseUint(number, 10, 32)
@@ -107,7 +107,7 @@ func named(name string) variable {
 	}
 }
 
-// known lists what may stand between braces, for a rule with as many captures.
+// known lists the variables of a rule with as many captures.
 func known(captures int) string {
 	list := "{node}, {host}, {port}, "
 	switch captures {
@@ -125,7 +125,7 @@ func (t template) uses(vs ...variable) bool {
 	return slices.ContainsFunc(t, func(p part) bool { return slices.Contains(vs, p.variable) })
 }
 
-// expand is the address that t makes for target, or why it makes none.
+// expand returns the address that t makes for target, or an error.
 func (t template) expand(target Target, captures []string) (string, error) {
 	var b strings.Builder
 	for _, p := range t {

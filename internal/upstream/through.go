@@ -14,9 +14,9 @@ import (
 // DialFunc has the shape of net.Dialer.DialContext.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// DialNear connects from this machine to what a Through goes by: the proxy itself.
+// DialNear connects from this machine to the proxy that a Through uses.
 // Source and keep-alive are those of brokers' connections, and kproxy's own
-// addresses are refused. That it may be on loopback says nothing of brokers.
+// addresses are refused. A proxy on loopback does not admit brokers on loopback.
 func (d *Dialer) DialNear(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.DialContext != nil {
 		return d.DialContext(ctx, network, address)
@@ -24,9 +24,9 @@ func (d *Dialer) DialNear(ctx context.Context, network, address string) (net.Con
 	return d.netDialer(d.notOwn).DialContext(ctx, network, address)
 }
 
-// checkFar refuses an address that is dialled at the far side of Through, as far
-// as it says by itself where it leads. What a name resolves to there is not seen
-// here, so that a name is admitted by Brokers and by nothing else.
+// checkFar refuses an address that is dialled at the far side of Through, as far as it
+// says by itself where it leads. The addresses that a name resolves to there are not seen
+// here, so that only Brokers admits a name.
 func (d *Dialer) checkFar(t Target, learned bool, address string) error {
 	host, _, err := hostport.Parse(address)
 	host = hostport.Canonical(host)
@@ -49,6 +49,6 @@ func (d *Dialer) checkFar(t Target, learned bool, address string) error {
 	return nil
 }
 
-// hex is what a resolver takes for an IPv4 address and hostport for a name, such as
-// 0x7f000001 and 127.0x1.
+// hex matches names that a resolver reads as an IPv4 address and hostport as a name, such
+// as 0x7f000001 and 127.0x1.
 var hex = regexp.MustCompile(`(^|\.)0x[0-9a-f]*$`)

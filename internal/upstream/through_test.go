@@ -12,8 +12,8 @@ import (
 	"kproxy/internal/upstream"
 )
 
-// What is dialled elsewhere is refused by what it says, because what it resolves to
-// is not seen here.
+// An address that is dialled elsewhere is judged by its text, because its resolution is
+// not seen here.
 func TestThroughRefusesWhatAnAddressSays(t *testing.T) {
 	var reached []string
 	d := func() *upstream.Dialer {
@@ -87,7 +87,7 @@ func TestSourceInTurn(t *testing.T) {
 	}
 }
 
-// A proxy on loopback, which most are, opens nobody's loopback to brokers.
+// A proxy on loopback, the usual case, does not admit brokers on loopback.
 func TestLoopbackOfTheProxyIsNotTheBrokers(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status) //nolint:forbidigo // the command's status
 }
 
-// commands are what the test's binary does beside viatest.Command, by its first
+// commands are the roles of the test's binary beside viatest.Command, by its first
 // argument.
 var commands = map[string]func(args []string) int{
 	"arguments": func(args []string) int {
@@ -66,8 +66,8 @@ var commands = map[string]func(args []string) int{
 	"child":  func(args []string) int { return child(args[0]) },
 }
 
-// parent starts a child that has its output too, and stays. How it behaves goes for
-// the child as well.
+// parent starts a child that shares its output, and stays. Its behaviour is the child's,
+// too.
 func parent(how string) int {
 	obey(how)
 	if start(nil, "child", how) != nil {
@@ -88,7 +88,7 @@ func start(stdin io.Reader, args ...string) error {
 	return child.Start()
 }
 
-// leave fails, and leaves a child that holds the output.
+// leave fails, and leaves a child behind that holds the output.
 func leave(how string) int {
 	if start(nil, "stay") != nil {
 		return 1
@@ -104,7 +104,7 @@ func leave(how string) int {
 	return 3
 }
 
-// child says who it is, and its parent, once both are as they are to be.
+// child prints its process id and its parent's, once both are ready.
 func child(how string) int {
 	obey(how)
 	writePIDs(os.Getpid(), os.Getppid())

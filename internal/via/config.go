@@ -25,7 +25,7 @@ const (
 	KeyKnownHosts     = "via_known_hosts"
 )
 
-// Config says what a [Dialer] goes through. URL is required, and KnownHosts for
+// Config configures a [Dialer]. URL is required, and KnownHosts for
 // ssh.
 type Config struct {
 	// URL is socks5://, http://, https:// or ssh:// with [user@]host:port, or
@@ -54,12 +54,12 @@ type Config struct {
 	// making of the shared SSH connection.
 	Timeout time.Duration
 
-	// KeepAlive is how often the SSH connection is asked whether it lives. It is
-	// taken for dead when nothing at all has come for as long again: so at most
-	// twice this after it has died. 0: 15 s.
+	// KeepAlive is how often a keep-alive request is sent over the SSH connection. If
+	// nothing comes for the same time again, the connection counts as dead: at most twice
+	// this after it has died. 0: 15 s.
 	KeepAlive time.Duration
 
-	// OnStderr is told each line that a command writes to its standard error, from
+	// OnStderr is called with each line that a command writes to its standard error, from
 	// one goroutine for each connection, cut at 1,024 bytes. nil: none.
 	OnStderr func(target, line string)
 
@@ -91,8 +91,8 @@ const (
 
 const forms = "write socks5://host:1080, http://host:3128, https://host:443, ssh://user@host or exec:CMD {host} {port}"
 
-// New checks c, the files that it names included, and makes its Dialer. Nothing is
-// connected or started. The error is a [*ConfigError], or joins several.
+// New checks c, including the files that it names, and makes its Dialer. It connects to
+// nothing and starts nothing. The error is a [*ConfigError], or joins several.
 func New(c Config) (*Dialer, error) {
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
@@ -143,10 +143,10 @@ const (
 	schemeExec  = "exec"
 )
 
-// cut keeps what is quoted of a URL to a scheme's length: the rest may be secret.
+// cut shortens a quoted URL to a scheme's length: the rest may be secret.
 func cut(scheme string) string { return scheme[:min(len(scheme), 16)] }
 
-// place is what a URL says, checked.
+// place is a checked URL.
 type place struct {
 	scheme, user string
 	host         string // without brackets
@@ -161,15 +161,15 @@ func (p place) name() string {
 	return p.scheme + "://" + url.User(p.user).String() + "@" + p.address
 }
 
-// known is the address as OpenSSH has it in known_hosts: the name in lower case. A root
-// dot is none of it here.
+// known is the address as OpenSSH writes it in known_hosts: the name in lower case,
+// without a root dot.
 func (p place) known() string { return hostport.CanonicalAddress(p.address) }
 
-// usualPort is that of a URL without one; http has none, as proxies go.
+// usualPort is the port of a URL without one; http proxies have no usual port.
 var usualPort = map[string]string{schemeSOCKS: "1080", schemeHTTPS: "443", schemeSSH: "22"}
 
-// parseURL reads a URL that leads to a host. net/url's errors quote the URL, with
-// whatever password is in it; they go no further.
+// parseURL reads a URL that leads to a host. net/url's errors quote the URL with its
+// password; they are dropped.
 func parseURL(text, scheme string) (place, error) {
 	shape := scheme + "://user@host:" + usualPort[scheme]
 	if scheme == schemeHTTP {
@@ -258,7 +258,7 @@ func newSSH(c Config, p place) (hop, error) {
 // newExec makes the Dialer of a command.
 func newExec(c Config, command string) (*Dialer, error) {
 	words, err := splitWords(command)
-	const fix = "write exec:CMD {host} {port}, with quotes around what has blanks or signs in it; " +
+	const fix = "write exec:CMD {host} {port}, with quotes around words that have blanks or signs in them; " +
 		"where a shell is needed, exec:sh -c 'CMD {host} {port}'"
 	switch {
 	case err != nil:
@@ -266,7 +266,7 @@ func newExec(c Config, command string) (*Dialer, error) {
 	case len(words) == 0:
 		return nil, &ConfigError{KeyVia, "there is no command", fix}
 	case strings.Contains(words[0], placeHost) || strings.Contains(words[0], placePort):
-		return nil, &ConfigError{KeyVia, "the command itself would be what a broker says", fix}
+		return nil, &ConfigError{KeyVia, "the command itself would be a broker's text", fix}
 	}
 	all := strings.Join(words[1:], " ")
 	for _, place := range []string{placeHost, placePort} {

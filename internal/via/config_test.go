@@ -10,7 +10,7 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// Each mistake is told with its key and its fix, and without a secret.
+// Each mistake is reported with its key and its fix, and without a secret.
 func TestConfigErrors(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
 	key, otherHost := file(t, viatest.NewKey(t).PEM), file(t, "other.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVq3u1mHxH4zRjP8eQ2Dq3t5N6s2Ykq3cJ0yq2lDk0H\n")
@@ -50,7 +50,7 @@ func TestConfigErrors(t *testing.T) {
 		{via.Config{URL: "exec:"}, via.KeyVia, "no command"},
 		{via.Config{URL: "exec:cat {host}"}, via.KeyVia, "no {port}"},
 		{via.Config{URL: "exec:cat {port}"}, via.KeyVia, "no {host}"},
-		{via.Config{URL: "exec:{host} {port}"}, via.KeyVia, "what a broker says"},
+		{via.Config{URL: "exec:{host} {port}"}, via.KeyVia, "a broker's text"},
 		{via.Config{URL: "exec:no-such-command-anywhere {host} {port}"}, via.KeyVia, "whole path"},
 		{via.Config{URL: "exec:cat {host} {port} | tee x"}, via.KeyVia, "no shell runs it"},
 		{via.Config{URL: "exec:cat '{host} {port}"}, via.KeyVia, "not closed"},
@@ -68,7 +68,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// What stands in logs has no secret, and of a command no argument.
+// The text for logs has no secret, and no argument of a command.
 func TestString(t *testing.T) {
 	tests := map[string]string{
 		"socks5://proxy":                "socks5://proxy:1080",

@@ -17,20 +17,19 @@ type stream interface {
 	Close() error
 }
 
-// chunk is as much as is taken from a stream, or given to it, at once: the largest
-// packet of SSH.
+// chunk is the largest read from a stream, or write to it: the largest packet of SSH.
 const chunk = 32 << 10
 
-// conn gives a stream deadlines. A call cannot be taken back from a stream, so two
-// goroutines make them, in and out; Read and Write wait for these, or for the
-// deadline, or for Close.
+// conn gives a stream deadlines. A call to a stream cannot be cancelled, so two
+// goroutines make them, in and out; Read and Write wait for these, or for the deadline,
+// or for Close.
 //
 //	Read  ◀── chunks ── in  ◀── stream.Read
 //	Write ──▶ orders ── out ──▶ stream.Write, CloseWrite
 //
-// One chunk is under way in each direction, so the stream's own flow control is
-// what holds a peer back. Nothing is lost at a deadline: what in has read is there
-// for the next Read; what a Write has counted is written, if not at once.
+// One chunk is under way in each direction, so the stream's own flow control holds a peer
+// back. Nothing is lost at a deadline: the bytes that in has read are there for the next
+// Read, and the bytes that a Write has counted are written later.
 type conn struct {
 	stream        stream
 	local, remote addr
@@ -54,7 +53,7 @@ type conn struct {
 	written  chan error // from out, for each order that is no end
 }
 
-// read is what one Read of the stream gave.
+// read is the result of one Read of the stream.
 type read struct {
 	data []byte
 	err  error
@@ -87,13 +86,13 @@ func (c *conn) in() {
 	}
 }
 
-// out writes what Write gives it, and ends the sending side when told to.
+// out writes the bytes of Write, and ends the sending side on request.
 func (c *conn) out() {
 	for {
 		select {
 		case o := <-c.orders:
 			if o.end {
-				_ = c.stream.CloseWrite() // a peer that is gone is what reading tells
+				_ = c.stream.CloseWrite() // reading reports a peer that is gone
 				return
 			}
 			_, err := c.stream.Write(o.data)
@@ -137,7 +136,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// wantNext gives in its buffer back once that is read.
+// wantNext gives the buffer back to in once it is read.
 func (c *conn) wantNext() {
 	if len(c.left) == 0 && c.readErr == nil {
 		c.next <- struct{}{} // there is room: once for each chunk
@@ -145,7 +144,7 @@ func (c *conn) wantNext() {
 }
 
 // Write is that of net.Conn. It returns when the stream has taken everything. At a
-// deadline, n counts what will still be written.
+// deadline, n includes bytes that will still be written.
 func (c *conn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -188,8 +187,8 @@ func (c *conn) settle() error {
 	return c.writeErr
 }
 
-// CloseWrite ends the sending side, behind everything that was written; it does
-// not wait for that. It waits for a Write that is under way.
+// CloseWrite ends the sending side after all written bytes. It does not wait for these,
+// but it waits for a Write that is under way.
 func (c *conn) CloseWrite() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -218,7 +217,7 @@ func (c *conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.remote.network, Source: c.local, Addr: c.remote, Err: err}
 }
 
-// LocalAddr names what carries the connection.
+// LocalAddr names the carrier of the connection.
 func (c *conn) LocalAddr() net.Addr { return c.local }
 
 // RemoteAddr is the host:port that was dialled, unresolved.

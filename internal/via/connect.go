@@ -12,12 +12,12 @@ import (
 	"net/url"
 )
 
-// maxHead bounds the answer to CONNECT, status line and fields: proxies answer in
-// a few hundred bytes, and refusals carry their page behind the head, unread.
+// maxHead bounds the response to CONNECT, status line and fields: proxies respond in a
+// few hundred bytes, and the page of a refusal comes after the head, unread.
 const maxHead = 16 << 10
 
 // connectHop goes through an HTTP proxy by CONNECT (RFC 9110, 9.3.6). net/http
-// writes the request and reads the head of the answer.
+// writes the request and reads the head of the response.
 type connectHop struct {
 	connect  proxyDial
 	address  string
@@ -73,8 +73,8 @@ func tlsOutcome(err error) Outcome {
 	return OutcomeProxyUnreachable
 }
 
-// tunnel asks for the connection and reads the head of the answer. A 2xx answer
-// has no body: what follows its head is the far side's.
+// tunnel asks for the connection and reads the head of the response. A 2xx response has
+// no body: the bytes after its head are the far side's.
 func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets []string) (net.Conn, error) {
 	if err := request.Write(conn); err != nil {
 		return nil, fail(OutcomeProxyUnreachable, err)
@@ -102,27 +102,27 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets [
 	return &earlyConn{Conn: conn, early: early}, nil
 }
 
-// isInterim reports whether another answer follows (RFC 9110, 15.2). 101 is the last
-// one, and not what was asked for. How many there are is bounded by maxHead.
+// isInterim reports whether another response follows (RFC 9110, 15.2). 101 is the last
+// one, and no success. maxHead bounds their number.
 func isInterim(answer *http.Response) bool {
 	return 100 <= answer.StatusCode && answer.StatusCode < 200 && answer.StatusCode != http.StatusSwitchingProtocols
 }
 
-// noAnswer says what a head is worth that could not be read.
+// noAnswer is the error of a head that could not be read.
 func noAnswer(ctx context.Context, tooLong bool, err error, secrets []string) error {
 	switch {
 	case ctx.Err() != nil:
 		return fail(OutcomeTargetUnreachable, err)
 	case tooLong:
-		return failf(OutcomeProxyProtocol, "its answer to CONNECT has more than %d bytes", maxHead)
+		return failf(OutcomeProxyProtocol, "its response to CONNECT has more than %d bytes", maxHead)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fail(OutcomeProxyProtocol, errHungUp)
 	default:
-		return failf(OutcomeProxyProtocol, "its answer to CONNECT is not HTTP: %s", quote(err.Error(), secrets...))
+		return failf(OutcomeProxyProtocol, "its response to CONNECT is not HTTP: %s", quote(err.Error(), secrets...))
 	}
 }
 
-// refusal gives the status line of an answer that is no success.
+// refusal is the error with the status line of a response that is no success.
 func refusal(answer *http.Response, secrets []string) error {
 	line := quote(answer.Proto+" "+answer.Status, secrets...)
 	switch code := answer.StatusCode; {
@@ -142,7 +142,7 @@ func refusal(answer *http.Response, secrets []string) error {
 	}
 }
 
-// earlyConn gives the bytes first that came with the head.
+// earlyConn is a connection that returns the bytes first that came with the head.
 type earlyConn struct {
 	net.Conn
 	early []byte

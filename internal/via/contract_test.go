@@ -16,8 +16,8 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// The name of the broker is the far side's to resolve, both directions carry what
-// they are given, and the end of one is not that of the other.
+// The far side resolves the broker's name, both directions carry all bytes, and the end
+// of one is not that of the other.
 func TestBytesPassBothWays(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTargetRefused(t *testing.T) {
 				conn := r.connect(t, gone.Far())
 				_, err := conn.Read(make([]byte, 1))
 				if err == nil || errors.Is(err, io.EOF) || !bytes.Contains([]byte(err.Error()), []byte("first line | cannot reach")) {
-					t.Errorf("got %v, want the command's failure and what it said", err)
+					t.Errorf("got %v, want the command's failure and its output", err)
 				}
 				return
 			}
@@ -95,14 +95,14 @@ func TestTargetRefused(t *testing.T) {
 	}
 }
 
-// A proxy that goes takes its connections along, is missed by the next dial, and
-// is used again once it is back.
+// If a proxy stops, its connections end and the next dial fails. When it is back, it is
+// used again.
 func TestProxyDroppedAndRestored(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			if r.proxy == nil {
-				return // a command has no far side of its own; TestExecKilled has what is like it
+				return // a command has no far side of its own; TestExecKilled has the equivalent
 			}
 			b := viatest.Broker(t)
 			conn := r.connect(t, b.Far())
@@ -120,7 +120,7 @@ func TestProxyDroppedAndRestored(t *testing.T) {
 	}
 }
 
-// A deadline in the past wakes a Read, and no byte is lost by it.
+// A deadline in the past wakes a Read, and loses no byte.
 func TestDeadlines(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestDeadlines(t *testing.T) {
 			_ = conn.SetReadDeadline(time.Time{})
 			got := make([]byte, 6)
 			if _, err := io.ReadFull(conn, got); err != nil || string(got) != "second" {
-				t.Fatalf("got %q, %v; want what came meanwhile", got, err)
+				t.Fatalf("got %q, %v; want the bytes that came meanwhile", got, err)
 			}
 			_ = conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 			_, err := conn.Read(make([]byte, 1))
@@ -165,8 +165,8 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// A peer that does not read holds a Write back, a deadline ends the wait, and what
-// the Write has counted arrives.
+// A peer that does not read holds a Write back, a deadline ends the wait, and the bytes
+// that the Write has counted arrive.
 func TestWriteDeadline(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestWriteDeadline(t *testing.T) {
 	}
 }
 
-// Close wakes whoever reads or writes.
+// Close wakes a pending Read and a pending Write.
 func TestCloseWakes(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestCloseWakes(t *testing.T) {
 	}
 }
 
-// Nothing is left of any dial, whatever became of it.
+// No dial leaves resources behind, whatever its result.
 func TestNothingIsHeld(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {
@@ -263,8 +263,8 @@ func TestNothingIsHeld(t *testing.T) {
 	}
 }
 
-// A proxy that says nothing, at any point of its handshake, is given up at once
-// when the context ends.
+// If a proxy is silent at any point of its handshake, the dial ends at once with the
+// context.
 func TestCancelDuringTheHandshake(t *testing.T) {
 	says := map[string][]string{
 		"socks5": {"", "\x05", "\x05\x02", "\x05\x02\x01\x00", "\x05\x02\x01\x00\x05\x00\x00\x01\x00"},
@@ -308,7 +308,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	}
 }
 
-// What is not the proxy's protocol is said to be so, and bounded.
+// Bytes of another protocol are reported as such, and bounded.
 func TestHostileAnswers(t *testing.T) {
 	long := string(bytes.Repeat([]byte("A"), 1<<20))
 	tests := []struct {
@@ -381,8 +381,8 @@ func TestProxyUnreachable(t *testing.T) {
 	}
 }
 
-// What a broker calls itself goes to no proxy, and into no command, unless it is a
-// name or an address.
+// A broker's advertised host goes to no proxy, and into no command, unless it is a name
+// or an address.
 func TestTargetInvalid(t *testing.T) {
 	for name, newRig := range rigs() {
 		t.Run(name, func(t *testing.T) {

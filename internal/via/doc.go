@@ -1,5 +1,5 @@
-// Package via is THE WAY THROUGH: connections to brokers that only another
-// machine, or another program, can reach.
+// Package via opens connections to brokers that only another machine, or another program,
+// can reach.
 //
 //	socks5://[user@]host:port       SOCKS5 (RFC 1928), password by RFC 1929
 //	http://[user@]host:port         HTTP CONNECT, basic authorization
@@ -11,10 +11,9 @@
 //	                    │                          *net.TCPConn itself: socks5, http
 //	                    └── Close                  a conn of this package: ssh, exec
 //
-// [Dialer.DialContext] has the shape of net.Dialer's, so that it stands wherever
-// one does. Names are always resolved at the far side: what is handed to the
-// proxy is the broker's own name, and nothing here asks a name server about it.
-// Only the proxy's name is resolved here.
+// [Dialer.DialContext] has the shape of net.Dialer's, so that it can replace one. Names
+// are always resolved at the far side: the proxy gets the broker's own name, which is not
+// resolved here. Only the proxy's name is resolved here.
 //
 // Each error of a dial is an [*Error], whose [Outcome] says which hop failed: the
 // proxy, the login there, or the way from the proxy to the broker. Each mistake in
@@ -22,11 +21,11 @@
 // from files, which are read again for each login, and are in no error and in no
 // String.
 //
-// A command is not run by a shell; words.go has the reason, and what to write
-// where one is needed. A host name that a broker gives goes into its arguments
-// only if it is one: letters, digits, dots, hyphens and underscores, no hyphen in
-// front, or an IP address.
+// A command is not run by a shell; words.go has the reason, and the form for a command
+// that needs a shell. A host name that a broker gives goes into its arguments only if it
+// is one: letters, digits, dots, hyphens and underscores, no hyphen in front, or an IP
+// address.
 //
-// The package does not decide what may be dialled, knows no broker and no rule,
-// and reads neither ~/.ssh/config nor the proxy variables of the environment.
+// The package does not decide which addresses may be dialled, knows no broker and no
+// rule, and reads neither ~/.ssh/config nor the proxy variables of the environment.
 package via

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// What stands in a command's words for the broker. An IPv6 host is without
+// The placeholders for the broker in a command's words. An IPv6 host is without
 // brackets, as OpenSSH's %h is.
 const (
 	placeHost = "{host}"
@@ -24,8 +24,8 @@ const (
 )
 
 const (
-	// execGrace is how long a command has between SIGTERM and SIGKILL: enough for
-	// what ends a session at a cloud's API.
+	// execGrace is how long a command has between SIGTERM and SIGKILL: enough to end a
+	// session at a cloud's API.
 	execGrace = 2 * time.Second
 
 	// execStatus is how long the end of a command's output waits for the end of the
@@ -47,8 +47,8 @@ type execHop struct {
 
 func (h *execHop) close() { h.children.close() }
 
-// command is the command for t. Words are replaced within, never split: t is part
-// of the arguments that it stands in.
+// command is the command for t. Placeholders are replaced inside words, which are not
+// split: t stays part of its arguments.
 func (h *execHop) command(t target) *exec.Cmd {
 	place := strings.NewReplacer(placeHost, t.host, placePort, strconv.Itoa(int(t.port)))
 	args := slices.Clone(h.words)
@@ -70,9 +70,9 @@ func (h *execHop) dial(_ context.Context, t target) (net.Conn, error) {
 	return h.children.adopt(p, addr{schemeExec, h.words[0]}, addr{schemeExec, t.String()})
 }
 
-// process is a command that runs. Its process is reaped by end and nowhere else:
-// until then no other process has its id or its group's, so that a signal cannot hit
-// a stranger.
+// process is a command that runs. Its process is reaped by end and nowhere else: until
+// then no other process has its id or its group's, so that a signal cannot hit another
+// process.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  *os.File
@@ -94,8 +94,8 @@ type process struct {
 	status error // of the command, once it has ended
 }
 
-// start starts cmd with pipes of its own. Of what it opens, nothing is left open on
-// failure.
+// start starts cmd with pipes of its own. On failure it closes everything that it has
+// opened.
 func start(cmd *exec.Cmd) (*process, error) {
 	var all []*os.File
 	pipe := func() (r, w *os.File, err error) {
@@ -149,7 +149,7 @@ func (p *process) keep(line string) {
 	p.lines = p.lines[max(0, len(p.lines)-keepStderrLine):]
 }
 
-// Read reads what the command says. Where it has failed, its end is an error with
+// Read reads the command's output. If the command has failed, the end is an error with
 // its status and the last lines of its standard error.
 func (p *process) Read(b []byte) (int, error) {
 	n, err := p.stdout.Read(b)
@@ -163,17 +163,17 @@ func (p *process) Read(b []byte) (int, error) {
 	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
-	// A command may close its output before it ends, and its status is not known
-	// before it has; or it still takes what is written.
+	// A command may close its output before it ends, and its status is not known before
+	// that. Or it may still accept input.
 	if !p.over(execStatus) {
 		return n, err
 	}
 	return n, p.verdict(p.end())
 }
 
-// guard ends reading when the command has failed and something that it has left behind
-// holds its output: no broker is there then. What is left of a command that has ended
-// well may be what carries the connection.
+// guard ends reading when the command has failed and a process that it has left behind
+// holds its output: there is no broker then. Processes that a successful command has left
+// behind may carry the connection.
 func (p *process) guard(exit *os.File) {
 	defer exit.Close()
 	if !awaitFailure(exit) {
@@ -188,7 +188,7 @@ func (p *process) guard(exit *os.File) {
 	}
 }
 
-// over waits until the command has ended and has said its last word, for a while.
+// over waits, for a while, until the command and its output have ended.
 func (p *process) over(within time.Duration) bool {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
@@ -199,12 +199,12 @@ func (p *process) over(within time.Duration) bool {
 	}
 	select {
 	case <-p.silent:
-	case <-timer.C: // something that it has left behind may say more
+	case <-timer.C: // a process that it has left behind may write more
 	}
 	return true
 }
 
-// exited is closed when the command has ended; it is not reaped by that.
+// exited is closed when the command has ended. It may not be reaped yet.
 func (p *process) exited() <-chan struct{} {
 	p.watching.Do(func() {
 		p.gone = make(chan struct{})
@@ -220,7 +220,7 @@ func (p *process) watch() {
 	awaitExit(p.cmd.Process, p.silent)
 }
 
-// verdict is io.EOF of a command that has ended well.
+// verdict is io.EOF if the command has succeeded.
 func (p *process) verdict(status error) error {
 	if status == nil {
 		return io.EOF
@@ -262,8 +262,8 @@ func (p *process) terminate() bool {
 	return !p.ended
 }
 
-// end kills what is left of the command, reaps it, and waits for listen. status is
-// the command's.
+// end kills the remaining processes of the command, reaps it, and waits for listen.
+// status is the command's.
 func (p *process) end() (status error) {
 	p.ending.Lock()
 	defer p.ending.Unlock()

@@ -21,7 +21,7 @@ func openExit(p *os.Process) *os.File {
 }
 
 // awaitFailure waits, without a thread, until the process of exit has ended, and reports
-// whether it has failed. It leaves the process to be reaped. Where it cannot tell, it
+// whether it has failed. It leaves the process to be reaped. If that is not known, it
 // reports false.
 func awaitFailure(exit *os.File) (failed bool) {
 	raw, err := exit.SyscallConn()
@@ -47,15 +47,15 @@ func awaitFailure(exit *os.File) (failed bool) {
 
 const cldExited = 1 // CLD_EXITED of waitid(2)
 
-// statusOf is si_status, for which package unix has no field: behind three numbers, and
-// the pid and the uid of a union that is aligned as a pointer.
+// statusOf is si_status, for which package unix has no field. It lies behind three
+// numbers, and the pid and the uid of a union that is aligned like a pointer.
 func statusOf(info *unix.Siginfo) int32 {
 	const pointer = unsafe.Sizeof(uintptr(0))
 	const union = (12 + pointer - 1) / pointer * pointer
 	return *(*int32)(unsafe.Add(unsafe.Pointer(info), union+8)) //nolint:gosec // within the 128 bytes of a siginfo_t
 }
 
-// readNow reads what a pipe holds, and does not wait.
+// readNow reads the bytes in a pipe, and does not wait.
 func readNow(f *os.File, b []byte) (n int) {
 	if f.SetReadDeadline(time.Time{}) != nil {
 		return 0
@@ -71,9 +71,8 @@ func readNow(f *os.File, b []byte) (n int) {
 	return max(n, 0)
 }
 
-// awaitExit waits until p has ended, and leaves it to be reaped: its id, and that of
-// its group, stay its own. An error other than an interruption means that it has
-// been reaped.
+// awaitExit waits until p has ended, without reaping it: its id, and that of its group,
+// are not reused. An error other than an interruption means that it has been reaped.
 func awaitExit(p *os.Process, _ <-chan struct{}) {
 	for {
 		err := unix.Waitid(unix.P_PID, p.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)

@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// ownGroup does nothing: there are no process groups as Unix has them.
+// ownGroup does nothing: there are no process groups as on Unix.
 func ownGroup() *syscall.SysProcAttr { return nil }
 
-// terminate does nothing: the end of its input is all that a command is told.
+// terminate does nothing: a command gets only the end of its input.
 func terminate(*os.Process) {}
 
-// kill ends the command, and not what it has started.
+// kill ends the command, and not its children.
 func kill(leader *os.Process) { _ = leader.Kill() }

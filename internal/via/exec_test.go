@@ -17,7 +17,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// The broker's name is one argument, whatever shell or option it is near to.
+// The broker's name is one argument, even if it looks like shell syntax or an option.
 func TestExecArguments(t *testing.T) {
 	tests := map[string]string{
 		"{host} {port}":                      "[b-1.internal][9092]\n",
@@ -36,8 +36,8 @@ func TestExecArguments(t *testing.T) {
 	}
 }
 
-// What the command says about itself is told line by line, and the end of it is in
-// the error of a command that fails.
+// The command's standard error is reported line by line, and its end is in the error of a
+// command that fails.
 func TestExecStderr(t *testing.T) {
 	lines := make(chan string, 100)
 	c := via.Config{
@@ -77,11 +77,11 @@ func TestExecKilled(t *testing.T) {
 	}
 }
 
-// Close ends the command with everything that it has started, and reaps it; one
-// that does not want to end is killed. It does not wait.
+// Close ends the command with all its children, and reaps it. One that does not end is
+// killed. It does not wait.
 func TestExecCloseEndsTheGroup(t *testing.T) {
 	for _, how := range []string{"obedient", "obstinate", "without-stderr"} {
-		url := execURL(t, "parent "+how) // sets the environment, which a parallel test cannot
+		url := execURL(t, "parent "+how) // sets the environment, which a parallel test must not
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			d := dialer(t, via.Config{URL: url})
@@ -102,10 +102,10 @@ func TestExecCloseEndsTheGroup(t *testing.T) {
 	}
 }
 
-// alive says whether pid runs: a child that init, or whatever stands in for it, has
-// not reaped yet does not.
+// alive reports whether pid runs. A child that init, or its substitute, has not reaped
+// yet does not run.
 func alive(pid int) bool {
-	for range 500 { // what was killed may take a moment
+	for range 500 { // a killed process may take a moment
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if errors.Is(err, os.ErrNotExist) {
 			if _, err := os.Stat("/proc/self"); err == nil || syscall.Kill(pid, 0) != nil {
@@ -139,8 +139,8 @@ func readNumber(t *testing.T, r io.Reader) int {
 	return n
 }
 
-// A command that fails is noticed though something that it has left behind holds its
-// output; what that has said before is not lost.
+// The failure of a command is noticed although a process that it has left behind holds
+// its output. The output before is not lost.
 func TestExecFailsAndLeavesSomething(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a process file descriptor")
@@ -154,7 +154,7 @@ func TestExecFailsAndLeavesSomething(t *testing.T) {
 	}
 }
 
-// What a command leaves behind that has ended well may carry the connection.
+// A process that a successful command leaves behind may carry the connection.
 func TestExecEndsWellAndLeavesSomething(t *testing.T) {
 	d := dialer(t, via.Config{URL: execURL(t, "hand-over")})
 	c := rig{Dialer: d}.connect(t, "b:9092")
@@ -162,7 +162,7 @@ func TestExecEndsWellAndLeavesSomething(t *testing.T) {
 	exchange(t, c, "x")
 }
 
-// The end of a command's output is an orderly end while it still takes input.
+// The end of a command's output is an orderly end if it still accepts input.
 func TestExecHalfClosed(t *testing.T) {
 	conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "half-close")})}.connect(t, "b:9092")
 	if got, err := io.ReadAll(conn); string(got) != "hello\n" || err != nil {

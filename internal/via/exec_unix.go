@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// ownGroup gives a command a process group, so that what it starts ends with it,
+// ownGroup gives a command a process group, so that its children end with it,
 // and an interrupt typed at kproxy's terminal does not end it before the drain.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 

@@ -53,8 +53,7 @@ func (f *family) bury(c *conn) {
 	delete(f.live, c)
 }
 
-// close ends all connections, and waits until nothing of them is left. Later ones
-// are refused.
+// close ends all connections, and waits for their goroutines. Later ones are refused.
 func (f *family) close() {
 	f.mu.Lock()
 	f.closed = true

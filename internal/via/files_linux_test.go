@@ -11,7 +11,7 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// A named pipe that nothing writes to is a mistake, and is not waited for.
+// A named pipe without a writer is a mistake, and is not read.
 func TestNamedPipesAreNoFiles(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")

@@ -28,11 +28,10 @@ type link struct {
 	wake     chan struct{} // room for one
 
 	mu   sync.Mutex // guards next
-	next *check     // that a caller waits for; nil: none
+	next *check     // for which a caller waits; nil: none
 }
 
-// check is a question to the far side whether it is there. done is closed when err
-// stands.
+// check is a keep-alive request to the far side. done is closed when err is set.
 type check struct {
 	done chan struct{}
 	err  error
@@ -42,18 +41,18 @@ func newLink(client *ssh.Client, wire *watched, interval time.Duration, secrets 
 	return &link{client: client, wire: wire, interval: interval, secrets: secrets, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
-// close ends the link at once, without a word to the far side.
+// close ends the link at once, without a message to the far side.
 func (l *link) close() { _ = l.wire.Close() }
 
 // await waits for the link's end.
 func (l *link) await() {
-	_ = l.client.Wait()  // why it ended is of no use to anybody
+	_ = l.client.Wait()  // the reason is not used
 	_ = l.client.Close() // where it ended by a message
 	_ = l.wire.Close()
 	close(l.ended)
 }
 
-// watch asks the far side whether it is there, every interval and whenever a caller asks.
+// watch sends keep-alive requests, every interval and whenever a caller asks.
 func (l *link) watch() {
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
@@ -76,7 +75,7 @@ func (l *link) watch() {
 	}
 }
 
-// ask has watch ask the far side, after now.
+// ask makes watch send a request, after now.
 func (l *link) ask() *check {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +89,7 @@ func (l *link) ask() *check {
 	return l.next
 }
 
-// alive says whether the far side answers a question that is put after now.
+// alive reports whether the far side responds to a request that is sent after now.
 func (l *link) alive() bool {
 	c := l.ask()
 	select {
@@ -101,12 +100,12 @@ func (l *link) alive() bool {
 	}
 }
 
-// ping asks the far side for any answer; OpenSSH refuses the request, which is one.
-// A link on which nothing at all has come for an interval is closed. Slow is not
-// dead: an answer may stand behind megabytes, and each of them is a sign of life.
+// ping sends a request for any response; OpenSSH's refusal is one. If nothing has come
+// over a link for an interval, it is closed. A slow link is not closed: a response may
+// come after megabytes of data, which show that the link works.
 func (l *link) ping() error {
 	answered := make(chan error, 1)
-	go func() { // ends with the answer, or with the link
+	go func() { // ends with the response, or with the link
 		_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
 		answered <- err
 	}()
@@ -135,16 +134,15 @@ type directTCPIP struct {
 	OriginPort uint32
 }
 
-// open opens a channel to t. The library cannot take an open back: where ctx ends
-// first, the far side's answer is awaited in the background, and the channel closed
-// then.
+// open opens a channel to t. The library cannot cancel an open: if ctx ends first, a
+// goroutine waits for the far side's response, and closes the channel then.
 func (l *link) open(ctx context.Context, t target) (stream, error) {
 	type opened struct {
 		channel *sshChannel
 		err     error
 	}
-	answer := make(chan opened) // without room: either it is taken, or ctx has ended
-	go func() {                 // ends with the far side's answer, or with the link
+	answer := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
+	go func() {                 // ends with the far side's response, or with the link
 		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
 			Host: t.host, Port: uint32(t.port), Originator: "127.0.0.1",
 		}))
@@ -162,7 +160,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		}
 	}()
 	received := l.wire.received.Load()
-	l.ask() // if the link has died unnoticed, this dial finds out
+	l.ask() // if the link has died unnoticed, this dial detects it
 	select {
 	case o := <-answer:
 		if o.err != nil {
@@ -170,14 +168,14 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		}
 		return o.channel, nil
 	case <-ctx.Done():
-		if l.wire.received.Load() == received { // no answer to ask either
+		if l.wire.received.Load() == received { // no response to ask either
 			return nil, fail(OutcomeProxyUnreachable, ctx.Err())
 		}
 		return nil, fail(OutcomeTargetUnreachable, ctx.Err())
 	}
 }
 
-// openError says what the far side's refusal means.
+// openError translates the far side's refusal.
 func (l *link) openError(err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
@@ -190,7 +188,7 @@ func (l *link) openError(err error) error {
 	}
 }
 
-// sshChannel is a channel that tells its own end from that of its link.
+// sshChannel is a channel that distinguishes its own end from that of its link.
 type sshChannel struct {
 	ssh.Channel
 	link *link
@@ -207,7 +205,7 @@ func (c *sshChannel) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watched counts what comes.
+// watched counts incoming bytes.
 type watched struct {
 	net.Conn
 	received atomic.Int64 // bytes

@@ -13,13 +13,13 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeCredentials       Outcome = "via_credentials"        // a key, a password or the agent cannot be used; nothing was sent
-	OutcomeProxyUnreachable  Outcome = "via_proxy_unreachable"  // no connection to the proxy, or no word from it; the command does not start
-	OutcomeProxyUntrusted    Outcome = "via_proxy_untrusted"    // its host key or certificate is not the one that is known
-	OutcomeProxyProtocol     Outcome = "via_proxy_protocol"     // its answer is not of its protocol, or it hung up instead
-	OutcomeLoginRefused      Outcome = "via_login_refused"      // it wants another login, or one at all
+	OutcomeProxyUnreachable  Outcome = "via_proxy_unreachable"  // no connection to the proxy, or no response; the command does not start
+	OutcomeProxyUntrusted    Outcome = "via_proxy_untrusted"    // its host key or certificate is not the known one
+	OutcomeProxyProtocol     Outcome = "via_proxy_protocol"     // its response is of another protocol, or it closed the connection
+	OutcomeLoginRefused      Outcome = "via_login_refused"      // it refuses the login, or wants one
 	OutcomeTargetRefused     Outcome = "via_target_refused"     // it does not allow a connection to host:port
-	OutcomeTargetUnreachable Outcome = "via_target_unreachable" // it cannot reach host:port, or says nothing while it tries
-	OutcomeTargetInvalid     Outcome = "via_target_invalid"     // not tried: host:port is none that may be passed on
+	OutcomeTargetUnreachable Outcome = "via_target_unreachable" // it cannot reach host:port, or is silent while it tries
+	OutcomeTargetInvalid     Outcome = "via_target_invalid"     // not tried: host:port must not be passed on
 	OutcomeCanceled          Outcome = "via_canceled"           // the context was canceled, or the Dialer closed
 )
 
@@ -31,7 +31,7 @@ func Outcomes() []Outcome {
 	}
 }
 
-// text says o to a person, between the names of both ends and the reason.
+// text is the part of an error between the names of both ends and the reason.
 func (o Outcome) text() string {
 	switch o {
 	case OutcomeCredentials:
@@ -41,7 +41,7 @@ func (o Outcome) text() string {
 	case OutcomeProxyUntrusted:
 		return "the proxy is not the one that is known"
 	case OutcomeProxyProtocol:
-		return "no usable answer from the proxy"
+		return "no usable response from the proxy"
 	case OutcomeLoginRefused:
 		return "the proxy refuses the login"
 	case OutcomeTargetRefused:
@@ -62,7 +62,7 @@ type Error struct {
 	Via     string // the proxy, as Dialer.String has it
 	Target  string // host:port that was asked for
 	Outcome Outcome
-	Err     error // the reason; context's own error where the context ended
+	Err     error // the reason; the context's own error if the context ended
 }
 
 // Error is both ends, the hop that failed and the reason in one line.
@@ -73,7 +73,7 @@ func (e *Error) Error() string {
 // Unwrap is the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure is what a hop says of a dial; Dialer adds both ends to it.
+// failure is a hop's error of a dial; Dialer adds both ends to it.
 type failure struct {
 	outcome Outcome
 	err     error
@@ -86,8 +86,8 @@ func fail(o Outcome, err error) error { return &failure{outcome: o, err: err} }
 
 func failf(o Outcome, format string, args ...any) error { return fail(o, fmt.Errorf(format, args...)) }
 
-// explain turns a hop's error into the caller's. The context's end outranks what
-// it made of the connection: "i/o timeout" tells less than who gave up.
+// explain turns a hop's error into the caller's. The context's end takes precedence over
+// the error that it caused: it says more than "i/o timeout".
 func explain(ctx context.Context, via, target string, err error) *Error {
 	e := &Error{Via: via, Target: target, Outcome: OutcomeProxyUnreachable, Err: err}
 	if f, ok := errors.AsType[*failure](err); ok {

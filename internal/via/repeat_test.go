@@ -14,7 +14,7 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// A proxy that repeats the login that it was sent repeats it into no error.
+// If a proxy repeats the login in its response, it is not in the error.
 func TestProxiesThatRepeatThePassword(t *testing.T) {
 	const password = "hunter22"
 	host := viatest.NewKey(t)

@@ -18,13 +18,13 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-// rig is a way through, with its proxy.
+// rig is a via, with its proxy.
 type rig struct {
 	*via.Dialer
 	proxy *viatest.Gate // nil: a command
 }
 
-// rigs are all ways through, each logged in.
+// rigs are all kinds of vias, each with a login.
 func rigs() map[string]func(t *testing.T) rig {
 	return map[string]func(t *testing.T) rig{
 		"socks5": func(t *testing.T) rig {
@@ -146,7 +146,7 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-// holdings are what must not grow: goroutines, descriptors, children.
+// holdings are counts that must not grow: goroutines, descriptors, children.
 type holdings struct{ goroutines, files int }
 
 func held() holdings {

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// socksHop goes through a SOCKS5 proxy. The protocol is x/net/proxy's; what is
-// here reads from the proxy's answers which hop failed, because the library says
-// it as text only.
+// socksHop goes through a SOCKS5 proxy. The protocol is x/net/proxy's. The code here
+// finds the failed hop from the proxy's responses, because the library reports it as text
+// only.
 type socksHop struct {
 	connect  proxyDial
 	address  string
@@ -49,7 +49,7 @@ func (h *socksHop) dial(ctx context.Context, t target) (net.Conn, error) {
 }
 
 // socksAnswers is the connection to the proxy while the library speaks on it. It
-// keeps the first bytes that come back. As a Dialer it leads to itself.
+// keeps the first bytes that come back. As a Dialer it returns itself.
 type socksAnswers struct {
 	net.Conn
 	got []byte
@@ -84,7 +84,7 @@ var socksReplies = [...]string{
 	5: "connection refused", 6: "TTL expired", 7: "command not supported", 8: "address type not supported",
 }
 
-// judge says how far the conversation came that ended with err.
+// judge finds the step at which the conversation ended with err.
 func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
 	silent := ctx.Err() != nil
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -108,7 +108,7 @@ func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
 		switch {
 		case len(reply) < 2 && silent:
 			return fail(OutcomeProxyUnreachable, err)
-		case len(reply) < 2: // some hang up on a wrong password
+		case len(reply) < 2: // some proxies close the connection on a wrong password
 			return fail(OutcomeLoginRefused, err)
 		case reply[1] != socksLoginOK:
 			return failf(OutcomeLoginRefused, "user or password is wrong")
@@ -120,7 +120,7 @@ func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
 	return judgeReply(reply, silent, err)
 }
 
-// judgeReply reads the answer to the request to connect.
+// judgeReply reads the response to the request to connect.
 func judgeReply(reply []byte, silent bool, err error) error {
 	switch {
 	case silent:

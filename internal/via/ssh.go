@@ -21,9 +21,9 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// sshHop gives channels of one SSH connection, the link. The first dial makes the
-// link, others wait with it; when it dies, the next dial makes another. An attempt
-// to make one ends when no dial waits for it any more.
+// sshHop gives channels of one SSH connection, the link. The first dial makes the link,
+// and others wait for it. When it dies, the next dial makes another. An attempt to make
+// one ends when no dial waits for it any more.
 type sshHop struct {
 	connect            proxyDial
 	place              place
@@ -40,10 +40,10 @@ type sshHop struct {
 	link    *link
 	attempt *attempt
 
-	tasks sync.WaitGroup // attempts, and what watches links; started under mu
+	tasks sync.WaitGroup // attempts, and the watchers of links; started under mu
 }
 
-// attempt is a link in the making. done is closed when link and err stand.
+// attempt is a link that is being made. done is closed when link and err are set.
 type attempt struct {
 	waiters int // guarded by sshHop.mu
 	cancel  context.CancelFunc
@@ -62,7 +62,7 @@ func (h *sshHop) dial(ctx context.Context, t target) (net.Conn, error) {
 		if err == nil {
 			return h.channels.adopt(channel, addr{schemeSSH, h.place.address}, addr{schemeSSH, t.String()})
 		}
-		// A link that had died unnoticed is no reason to fail.
+		// If the link had died unnoticed, the dial is retried.
 		if fresh || !errors.Is(err, errLinkLost) || ctx.Err() != nil {
 			return nil, err
 		}
@@ -113,7 +113,7 @@ func (h *sshHop) abandon(a *attempt) {
 	}
 }
 
-// try makes a link for those who wait for a.
+// try makes a link for the callers that wait for a.
 func (h *sshHop) try(ctx context.Context, a *attempt) {
 	defer a.cancel()
 	l, err := h.login(ctx)
@@ -182,8 +182,8 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 			trusted.Store(true)
 			return nil
 		},
-		// Otherwise the host may show a key of a type that is not in the file,
-		// which looks like an attack.
+		// Otherwise the host may choose a key of a type that is not in the file, which
+		// looks like an attack.
 		HostKeyAlgorithms: db.HostKeyAlgorithms(h.place.known()),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
@@ -193,7 +193,7 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	case err == nil && !ended:
 		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive, login.secrets), nil
 	case err == nil:
-		_ = client.Close() // the context has closed what carries it
+		_ = client.Close() // the context has closed its connection
 	}
 	_ = wire.Close()
 	err = foreign.Error(err, login.secrets...) // the host's own words may be in it
@@ -211,11 +211,11 @@ func (h *sshHop) login(ctx context.Context) (*link, error) {
 	}
 }
 
-// credentials are what a login goes by. release must be called once that is done.
+// credentials are the secrets of a login. release must be called once that is done.
 type credentials struct {
 	methods []ssh.AuthMethod
 	release func()
-	secrets []string // which the host hears, and no error may repeat
+	secrets []string // which are sent to the host, and which no error may repeat
 	keys    int      // how many of the agent's are offered
 }
 
@@ -262,12 +262,12 @@ func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 	return c, h.fromAgent(ctx, &c, nil)
 }
 
-// fromAgent adds the agent's keys to c, or that one alone whose public key is only, as
+// fromAgent adds the agent's keys to c, or only the one with the public key only, as
 // OpenSSH does with IdentitiesOnly.
 func (h *sshHop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 	if err != nil {
-		return fmt.Errorf("the SSH agent does not answer: %w", err)
+		return fmt.Errorf("the SSH agent does not respond: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // an agent may ask a person
 	release := func() { stop(); _ = conn.Close() }
@@ -291,11 +291,11 @@ func (h *sshHop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicK
 	return nil
 }
 
-// usualTries is how many attempts servers allow, where MaxAuthTries says nothing else.
+// usualTries is OpenSSH's default of MaxAuthTries.
 const usualTries = 6
 
-// loginRefused says how many keys were offered, if that may be why: the server counts
-// each, and the right one may not have had its turn.
+// loginRefused adds the number of offered keys, if that may be the reason: the server
+// counts each, and may not have seen the right one.
 func loginRefused(err error, keys int) error {
 	if keys < usualTries {
 		return err
@@ -304,8 +304,8 @@ func loginRefused(err error, keys int) error {
 		err, keys, usualTries, KeyKeyFile)
 }
 
-// publicKey returns the public key of the key file, if there is one and that is what it
-// holds, and else nil.
+// publicKey returns the public key in the key file, or nil if there is no file or it
+// holds something else.
 func (h *sshHop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	if h.key == "" {
 		return nil, nil
@@ -316,7 +316,7 @@ func (h *sshHop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey(files.WithoutBOM(text))
 	if err != nil {
-		return nil, nil //nolint:nilerr // it is a private key, or signer says what is wrong
+		return nil, nil //nolint:nilerr // it is a private key, or signer reports the mistake
 	}
 	return key, nil
 }
@@ -354,7 +354,7 @@ func (h *sshHop) signer(ctx context.Context) (ssh.Signer, error) {
 
 var errEncrypted = errors.New("the key is encrypted, and there is no passphrase file")
 
-// checkLogin finds what can be found of a login without connecting.
+// checkLogin finds the mistakes in a login that show without connecting.
 func (h *sshHop) checkLogin() error {
 	if h.passphrase != "" && h.key == "" {
 		return &ConfigError{KeyPassphraseFile, "there is no key that it could be the passphrase of", "name the key with " + KeyKeyFile}
@@ -423,12 +423,12 @@ func (h *sshHop) hostKeys(ctx context.Context) (*knownhosts.HostKeyDB, error) {
 // maxKnownHosts bounds a file of known hosts: 16 MiB are some 40,000 keys.
 const maxKnownHosts = 16 << 20
 
-// keyscan is the command that makes the line, with what it cannot know.
+// keyscan is the command that makes the line, with placeholders for unknown values.
 func (h *sshHop) keyscan(file string) string {
 	return fmt.Sprintf("ssh-keyscan -p %d %s >> %s, and compare the key with the one that its administrator gives", h.place.port, h.place.host, file)
 }
 
-// untrusted says what is wrong with a host's key, and what to do.
+// untrusted is the error about a host's key, with advice.
 func (h *sshHop) untrusted(err error) error {
 	key, ok := errors.AsType[*xknownhosts.KeyError](err)
 	switch {

@@ -60,7 +60,7 @@ func TestSSHShared(t *testing.T) {
 	}
 }
 
-// A far side that is gone without a word is noticed in bounded time, and replaced.
+// A far side that disappears silently is detected in bounded time, and replaced.
 func TestSSHFarSideFallsSilent(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
@@ -76,7 +76,7 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		got, err := outcome(t, ctx, r.Dialer, b.Far())
 		cancel()
-		if i > 0 && got != via.OutcomeProxyUnreachable { // during the first, what was on its way may come
+		if i > 0 && got != via.OutcomeProxyUnreachable { // during the first, bytes under way may come
 			t.Errorf("got %s (%v), want %s: it is not the broker that is silent", got, err, via.OutcomeProxyUnreachable)
 		}
 	}
@@ -86,8 +86,7 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 	exchange(t, r.connect(t, b.Far()), "again")
 }
 
-// A far side that is long silent about one broker keeps no other dial, and no
-// caller.
+// A far side that is long silent about one broker blocks no other dial, and no caller.
 func TestSSHOpenIsGivenUp(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	asked, answer, released := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -124,7 +123,7 @@ func TestSSHOpenIsGivenUp(t *testing.T) {
 	<-released // the channel that came too late was closed
 }
 
-// The last caller who waits ends the making of the connection; others go on.
+// The attempt to connect ends with the last waiting caller, and not with others.
 func TestSSHOneOfTwoGivesUp(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())

@@ -10,12 +10,12 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// hostName is what may be handed to a proxy or into a command's arguments as a
-// name. It comes from a broker's answer: no character of it may mean anything to
-// a shell, and a hyphen in front would make it an option.
+// hostName matches the names that may be passed to a proxy or into a command's arguments.
+// It comes from a broker's response: no character of it may mean anything to a shell, and
+// a hyphen in front would make it an option.
 var hostName = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 
-// target is where a dial is to end, checked.
+// target is the checked address of a dial.
 type target struct {
 	host string // an IPv6 host without brackets
 	port int32
@@ -24,9 +24,8 @@ type target struct {
 // String is host:port, an IPv6 host in brackets.
 func (t target) String() string { return hostport.Join(t.host, t.port) }
 
-// parseTarget takes host:port with a host that is an IP address without a zone,
-// or a name. The zone of an IPv6 address is free text, and means something on one
-// machine only.
+// parseTarget takes host:port with a host that is an IP address without a zone, or a
+// name. The zone of an IPv6 address is free text, and has a meaning on one machine only.
 func parseTarget(address string) (target, error) {
 	host, port, err := hostport.Parse(address)
 	if err != nil {

@@ -24,7 +24,7 @@ func replace(t *testing.T, path, content string) {
 	}
 }
 
-// Whatever wraps a TCP connection switches splice off.
+// Any wrapper of a TCP connection disables splice.
 func TestTCPIsNotWrapped(t *testing.T) {
 	b := viatest.Broker(t)
 	for _, url := range []string{"socks5://" + viatest.SOCKS5(t, false).Address, "http://" + viatest.Connect(t, false).Address} {
@@ -50,16 +50,16 @@ func TestLoginRefused(t *testing.T) {
 				t.Errorf("%s, %s: got %s (%v), want %s", url, name, got, err, via.OutcomeLoginRefused)
 			}
 			if name == "none" && !strings.Contains(err.Error(), "password file") {
-				t.Errorf("%v does not say what to do", err)
+				t.Errorf("%v has no advice", err)
 			}
 		}
 	}
-	// A proxy that wants no login takes one that is offered.
+	// A proxy without logins accepts one that is offered.
 	c := via.Config{URL: "socks5://" + viatest.User + "@" + viatest.SOCKS5(t, false).Address, PasswordFile: file(t, viatest.Password)}
 	exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.Far()), "x")
 }
 
-// The status line of a refusal is told, what is behind it is not read.
+// The status line of a refusal is reported; the rest is not read.
 func TestConnectRefusal(t *testing.T) {
 	g := viatest.NewGate(t, func(conn net.Conn) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
@@ -71,7 +71,7 @@ func TestConnectRefusal(t *testing.T) {
 	}
 }
 
-// Answers of 1xx come in front of the last one (RFC 9110, 15.2).
+// Responses of 1xx come before the last one (RFC 9110, 15.2).
 func TestConnectInterimAnswers(t *testing.T) {
 	g := viatest.NewGate(t, func(conn net.Conn) {
 		r := bufio.NewReader(conn)
@@ -97,7 +97,7 @@ func TestConnectInterimAnswers(t *testing.T) {
 	}
 }
 
-// The far side's first bytes may come in one piece with the answer.
+// The far side's first bytes may come in one piece with the response.
 func TestConnectEarlyBytes(t *testing.T) {
 	g := viatest.NewGate(t, func(conn net.Conn) {
 		r := bufio.NewReader(conn)
@@ -114,7 +114,7 @@ func TestConnectEarlyBytes(t *testing.T) {
 	}
 }
 
-// An answer byte by byte is an answer.
+// A response that comes byte by byte is read.
 func TestAnswersByteByByte(t *testing.T) {
 	answers := map[string]string{
 		"socks5": "\x05\x02\x01\x00\x05\x00\x00\x03\x04host\x00\x01",
@@ -142,7 +142,7 @@ func TestAnswersByteByByte(t *testing.T) {
 	}
 }
 
-// https: the login goes out only when the proxy's certificate is right.
+// https: the login is sent only if the proxy's certificate is valid.
 func TestHTTPSProxy(t *testing.T) {
 	pair := httptest.NewUnstartedServer(nil)
 	pair.StartTLS() // for its certificate, which is 127.0.0.1's

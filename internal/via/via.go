@@ -20,10 +20,10 @@ type Dialer struct {
 	closed  atomic.Bool
 }
 
-// hop is one way through. dial's error is a *failure.
+// hop is one kind of via. dial's error is a *failure.
 type hop interface {
 	dial(ctx context.Context, t target) (net.Conn, error)
-	close() // ends what the hop itself keeps, and waits for it
+	close() // ends the hop's own connections and processes, and waits for them
 }
 
 // DialContext connects to address, host:port, at the far side of the proxy. The
@@ -32,11 +32,11 @@ type hop interface {
 //
 // The connection outlives ctx, and belongs to the caller. It takes deadlines, in
 // the past too, and has CloseWrite. Through socks5 and http it is the TCP
-// connection to the proxy itself, unless the proxy's answer came in one piece with
+// connection to the proxy itself, unless the proxy's response came in one piece with
 // the first bytes behind it.
 //
-// A command gives no sign that it has connected. So a dial through exec succeeds
-// as soon as the command runs, and what goes wrong later is the error of a Read.
+// A command gives no sign that it has connected. So a dial through exec succeeds as soon
+// as the command runs, and a later failure is the error of a Read.
 //
 // The error is an [*Error]. It wraps ctx's error if ctx ended, and net.ErrClosed
 // after Close. ctx ends the dial at once, in every step of it.
@@ -64,10 +64,10 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	return nil, explain(ctx, d.name, t.String(), err)
 }
 
-// Close ends what the Dialer keeps between dials, and waits for it: the SSH
-// connection with every channel in it, and commands with their process groups.
-// TCP connections that it has given belong to their callers. Dials that are under
-// way, and later ones, fail. The error is always nil.
+// Close ends the resources that the Dialer keeps between dials, and waits for them: the
+// SSH connection with every channel in it, and commands with their process groups. TCP
+// connections that it has given belong to their callers. Dials that are under way, and
+// later ones, fail. The error is always nil.
 func (d *Dialer) Close() error {
 	if !d.closed.Swap(true) {
 		d.hop.close()
@@ -75,12 +75,12 @@ func (d *Dialer) Close() error {
 	return nil
 }
 
-// String is the proxy as it stands in errors and logs: no secret, and of a command
-// only its name.
+// String is the proxy for errors and logs: without secrets, and of a command only its
+// name.
 func (d *Dialer) String() string { return d.name }
 
-// IsCommand reports whether connections are commands (exec). The orderly end of
-// one may be the end of the way, and not of the broker's side.
+// IsCommand reports whether connections are commands (exec). Its orderly end may be the
+// end of the via, and not of the broker's side.
 func (d *Dialer) IsCommand() bool {
 	_, ok := d.hop.(*execHop)
 	return ok
@@ -109,13 +109,13 @@ func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, erro
 		err = fail(OutcomeTargetUnreachable, ctx.Err())
 	}
 	if err != nil {
-		_ = conn.Close() // the handshake's error is the one to tell
+		_ = conn.Close() // the handshake's error is the one to return
 		return nil, err
 	}
 	return got, nil
 }
 
-// errHungUp stands for an EOF where an answer should be.
+// errHungUp stands for an EOF where a response should be.
 var errHungUp = errors.New("it closed the connection instead of answering")
 
 // quote shows bytes of a peer in an error, without the secrets that were sent to it.

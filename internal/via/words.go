@@ -6,18 +6,17 @@ import (
 	"strings"
 )
 
-// errUnquoted says that a command reads as if a shell ran it.
+// errUnquoted says that a command uses a shell's features.
 var errUnquoted = errors.New("no shell runs it")
 
 // splitWords splits a command into words as a POSIX shell does: at blanks, with
 // 'single quotes', "double quotes" and \backslashes.
 //
-// OpenSSH hands its ProxyCommand to the user's shell. Here no shell comes
-// between: the process that is started is the command itself, so that ending it
-// ends it, and a name that goes into its arguments is one argument whatever it
-// holds. What only a shell gives (variables, pipes, globs, ~) is an error unless
-// it is quoted, because it would be passed on literally and seem to work. A user who
-// wants a shell writes one: exec:sh -c 'socat - TCP:"$HOP" …'.
+// OpenSSH hands its ProxyCommand to the user's shell. Here there is no shell: the process
+// is the command itself, so that a signal reaches it, and a name in its arguments is one
+// argument, whatever characters it has. Features of a shell (variables, pipes, globs, ~)
+// are an error unless they are quoted, because they would be passed on literally and seem
+// to work. A user who wants a shell names it: exec:sh -c 'socat - TCP:"$HOP" …'.
 func splitWords(command string) ([]string, error) {
 	s := splitter{rest: command}
 	for s.rest != "" {

@@ -53,7 +53,7 @@ func FuzzSplitWords(f *testing.F) {
 	})
 }
 
-// What passes for a host means nothing to a shell, and is no option.
+// A text that is accepted as a host has no meaning to a shell, and is no option.
 func FuzzParseTarget(f *testing.F) {
 	f.Add("broker-1.internal:9092")
 	f.Add("[2001:db8::1]:9092")

@@ -6,7 +6,7 @@ import "bytes"
 // port by mistake.
 type Foreign string
 
-// What Recognize knows.
+// The protocols that Recognize knows.
 const (
 	NotForeign Foreign = ""
 	TLS        Foreign = "a TLS hello"
@@ -16,10 +16,9 @@ const (
 	SSH        Foreign = "an SSH banner"
 )
 
-// signatures are told apart by their first SizeLen bytes. Read as a size, each
-// is more than 200 MB, twice what a broker takes unless told otherwise; they
-// are compared before the size is looked at, because the size would only say
-// that it is wrong.
+// signatures are distinguished by their first SizeLen bytes. Read as a size, each is more
+// than 200 MB, twice a broker's default limit. They are compared before the size is
+// looked at, because the size would only say that it is wrong.
 var signatures = []struct {
 	start string
 	is    Foreign
@@ -40,8 +39,8 @@ var signatures = []struct {
 	{"SSH-", SSH},
 }
 
-// Recognize says what the first bytes of a connection are if they are not
-// Kafka's. b has at least SizeLen bytes; that many decide.
+// Recognize returns the protocol of a connection's first bytes if they are not Kafka's. b
+// has at least SizeLen bytes; that many decide.
 func Recognize(b []byte) Foreign {
 	for _, s := range signatures {
 		start := s.start[:min(len(s.start), SizeLen)]
@@ -52,8 +51,7 @@ func Recognize(b []byte) Foreign {
 	return NotForeign
 }
 
-// Advice says what the reader of a log can do about f on a plaintext Kafka
-// listener.
+// Advice is the advice to the reader of a log about f on a plaintext Kafka listener.
 func (f Foreign) Advice() string {
 	switch f {
 	case TLS:

@@ -78,7 +78,7 @@ func TestNoKafkaSizeIsForeign(t *testing.T) {
 	}
 }
 
-// The log line says what to do about each.
+// The log line has advice for each.
 func TestAdvice(t *testing.T) {
 	for _, c := range hellos {
 		if got := c.want.Advice(); (got == "") != (c.want == wire.NotForeign) {

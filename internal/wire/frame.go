@@ -22,7 +22,7 @@ func Size(b []byte) int32 { return int32(binary.BigEndian.Uint32(b)) }
 // RequestPrefix is the part of a request that lies at fixed offsets in every
 // header version.
 type RequestPrefix struct {
-	Size          int32 // what follows the size field
+	Size          int32 // the bytes after the size field
 	Key           int16
 	Version       int16
 	CorrelationID int32

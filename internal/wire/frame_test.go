@@ -11,7 +11,7 @@ import (
 )
 
 // The twelve bytes in front mean the same in every header version, so that a
-// request can be matched to its answer without knowing its API.
+// request can be matched to its response without knowing its API.
 func TestRequestPrefixEqualsKmsg(t *testing.T) {
 	for _, req := range requests() {
 		for _, c := range clients {
@@ -66,7 +66,7 @@ func TestResponsePrefix(t *testing.T) {
 		frame := wire.AppendResponsePrefix([]byte("before"), id, len(payload))
 		frame = append(frame, payload...)
 		if !bytes.HasPrefix(frame, []byte("before")) {
-			t.Fatalf("got %q: what was in dst is gone", frame)
+			t.Fatalf("got %q: the content of dst is lost", frame)
 		}
 		frame = bytes.TrimPrefix(frame, []byte("before"))
 		if got, want := int(wire.Size(frame)), len(frame)-wire.SizeLen; got != want {

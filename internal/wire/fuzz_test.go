@@ -11,8 +11,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// FuzzReader runs any calls over any bytes. The Reader must not panic, must not
-// take what is not there, and must stay where its first failure was.
+// FuzzReader runs any calls over any bytes. The Reader must not panic, must not take
+// bytes beyond the end, and must stay at its first failure.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08"), []byte("\xff\xff\xfe\x00\x00\x00\x02\x85\x00\x00\x02ab\x03cd\x01\x01\x01z"))
 	f.Add([]byte("\x08\x03"), []byte("\xff\xff\xff\xff\x0f\x00\x01"))
@@ -27,7 +27,7 @@ func FuzzReader(f *testing.F) {
 				t.Fatalf("call %d: offset %d and %d left of %d", call, r.Offset(), r.Len(), len(b))
 			}
 			if !bytes.HasSuffix(b[:r.Offset()], took) {
-				t.Fatalf("call %d: took %q, which is not what lies before offset %d", call, took, r.Offset())
+				t.Fatalf("call %d: took %q, which does not lie before offset %d", call, took, r.Offset())
 			}
 			if err := r.Err(); err != nil && !errors.Is(err, wire.ErrShort) && !errors.Is(err, wire.ErrMalformed) {
 				t.Fatalf("call %d: %v", call, err)
@@ -67,9 +67,9 @@ func runCall(r *wire.Reader, call byte) []byte {
 	return nil
 }
 
-// FuzzRequestHeader parses any bytes as a header. What is accepted is what kmsg
-// writes for the same fields, lies within its frame, and asks for more when it
-// is cut anywhere.
+// FuzzRequestHeader parses any bytes as a header. An accepted header equals kmsg's
+// encoding of the same fields, lies within its frame, and asks for more bytes when it is
+// cut anywhere.
 func FuzzRequestHeader(f *testing.F) {
 	for _, req := range requests() {
 		if req.Key()%9 == 0 {

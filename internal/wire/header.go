@@ -39,7 +39,7 @@ func ParseRequestHeader(frame []byte, flexible bool) (RequestHeader, error) {
 const produceTransactionalID = 3
 
 // ProduceAcks reads acks from a Produce request, whose header h was parsed from
-// the same frame. A request with acks 0 is never answered. ErrShort asks for
+// the same frame. A request with acks 0 gets no response. ErrShort asks for
 // more of the frame.
 func ProduceAcks(frame []byte, h RequestHeader, flexible bool) (int16, error) {
 	r := NewReader(frame)
@@ -69,8 +69,8 @@ func SASLToken(frame []byte, h RequestHeader, flexible bool) ([]byte, error) {
 	return token, withinFrame(&r, h.Size)
 }
 
-// withinFrame returns r's error, or ErrMalformed where what r took, or would
-// have to take, lies outside the frame of that size.
+// withinFrame returns r's error, or ErrMalformed where the bytes that r took, or would
+// have to take, lie outside the frame of that size.
 func withinFrame(r *Reader, size int32) error {
 	n := int(size)
 	if r.off-SizeLen > n || (errors.Is(r.err, ErrShort) && len(r.b)-SizeLen >= n) {

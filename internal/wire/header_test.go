@@ -30,7 +30,7 @@ func forEachHeader(f func(name string, r request, c client)) {
 
 func TestRequestHeaderEqualsKmsg(t *testing.T) {
 	forEachHeader(func(name string, r request, c client) {
-		// What lies behind the header does not matter: the body, a
+		// The bytes after the header do not matter: the body, a
 		// following frame, or nothing that has arrived yet.
 		next := append(bytes.Clone(r.frame), r.frame...)
 		for _, b := range [][]byte{r.frame[:r.header], r.frame, next} {
@@ -132,7 +132,7 @@ func TestRequestHeaderLies(t *testing.T) {
 	}
 }
 
-// An API that nobody here knows has a header all the same.
+// An unknown API has a header, too.
 func TestRequestHeaderOfUnknownKey(t *testing.T) {
 	for _, flexible := range []bool{false, true} {
 		frame := []byte("\x00\x00\x00\x00\x27\x11\x00\x00\x00\x00\x00\x07\x00\x02me")

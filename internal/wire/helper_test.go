@@ -30,7 +30,7 @@ type tagSection struct {
 	bytes []byte
 }
 
-// tagSections are what a header may end in. No client sends tags there today;
+// tagSections are the possible ends of a header. No client sends tags there today;
 // every broker skips those that it does not know.
 var tagSections = []tagSection{
 	{"no tags", appendTags(nil)},

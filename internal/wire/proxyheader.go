@@ -8,8 +8,8 @@ import (
 const (
 	// proxyV1Max is the longest PROXY protocol v1 header, its CRLF included.
 	proxyV1Max = 107
-	// proxyV2Prefix is what stands before the addresses of a v2 header; its last
-	// two bytes are the length of what follows.
+	// proxyV2Prefix is the part before the addresses of a v2 header. Its last two bytes
+	// are the length of the rest.
 	proxyV2Prefix = 16
 	// proxyV2Max bounds a v2 header with all its TLVs: a load balancer that
 	// passes a client's certificate on needs a few kilobytes.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// ErrShort means that the bytes end before the field does. On a frame that is
-// still arriving it asks for more of them; on a whole frame it means that the
-// frame lies about itself.
+// ErrShort means that the bytes end before the field does. On a frame that is still
+// arriving it asks for more of them; on a whole frame it means that the frame's lengths
+// are wrong.
 var ErrShort = errors.New("frame ends inside a field")
 
 // ErrMalformed means that no further bytes could make the field valid.
@@ -27,10 +27,10 @@ var (
 	ErrTooManyTags     = fmt.Errorf("%w: a section of more than %d tags", ErrMalformed, MaxTags)
 )
 
-// Reader takes the protocol's primitives from the front of a byte slice. The
-// first failure sticks: every later call returns a zero value, so that a caller
-// reads a whole structure and asks Err once. What it returns points into the
-// slice and lives as long as that.
+// Reader takes the protocol's primitives from the front of a byte slice. The first
+// failure sticks: every later call returns a zero value, so that a caller reads a whole
+// structure and asks Err once. Its results point into the slice and are valid as long as
+// that.
 type Reader struct {
 	b   []byte
 	off int

@@ -173,7 +173,7 @@ func TestReaderFailsOnce(t *testing.T) {
 	}
 }
 
-// What Take returns cannot be appended into the bytes behind it.
+// Appending to the result of Take does not overwrite the bytes behind it.
 func TestReaderTakeIsCapped(t *testing.T) {
 	b := []byte("abcd")
 	r := wire.NewReader(b)

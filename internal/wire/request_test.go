@@ -55,8 +55,8 @@ var transactionalIDs = []struct {
 	{"16383 bytes", new(strings.Repeat("t", 16383))},
 }
 
-// acks decides whether an answer follows at all; read at a wrong place, every
-// later answer of the connection goes to the wrong request.
+// acks decides whether a response follows at all; read at a wrong place, every later
+// response of the connection goes to the wrong request.
 func TestProduceAcksEqualsKmsg(t *testing.T) {
 	for version := int16(0); version <= kmsg.NewPtrProduceRequest().MaxVersion(); version++ {
 		for _, txn := range transactionalIDs {

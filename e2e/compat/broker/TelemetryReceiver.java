@@ -11,7 +11,7 @@ import org.apache.kafka.server.telemetry.ClientTelemetry;
 import org.apache.kafka.server.telemetry.ClientTelemetryReceiver;
 
 /**
- * Makes a broker take what clients push (KIP-714): without such a receiver it
+ * Makes a broker take the metrics that clients push (KIP-714): without such a receiver it
  * does not offer the API. Each push is a line in a file: client, version of the software
  * and bytes.
  */

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Hole is a network that can begin to swallow what is sent over its connections;
-// later ones work.
+// Hole is a network that can begin to drop the bytes sent over its connections; later
+// connections work.
 type Hole struct {
 	*Gate
 	mu    sync.Mutex
@@ -47,7 +47,7 @@ func NewHole(tb testing.TB, to string) *Hole {
 	return h
 }
 
-// Swallow has the connections that there are say nothing more.
+// Swallow silences the present connections.
 func (h *Hole) Swallow() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,7 +55,7 @@ func (h *Hole) Swallow() {
 	h.alive = make(chan struct{})
 }
 
-// Relay is a server that leads to an address, and is dropped apart from what is
+// Relay is a server that leads to an address, and is dropped separately from the server
 // there.
 func Relay(tb testing.TB, to string) *Gate {
 	tb.Helper()

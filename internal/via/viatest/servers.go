@@ -1,5 +1,5 @@
 // Package viatest has the proxies that tests go through to a far side: SOCKS5, HTTP
-// CONNECT and SSH servers on loopback that can be dropped and be back, and a command
+// CONNECT and SSH servers on loopback that can be stopped and restarted, and a command
 // for exec. Names resolve at their far side alone.
 package viatest
 
@@ -22,8 +22,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The far side's names. They do not resolve here: a dial that works has left the
-// name to the proxy.
+// The far side's names. They do not resolve here: if a dial works, the proxy has resolved
+// the name.
 const (
 	FarName   = "broker-1.far.invalid" // where the test's brokers are
 	Forbidden = "forbidden.far.invalid"
@@ -31,7 +31,7 @@ const (
 	Password  = "s3cret-of-the-proxy"
 )
 
-// Gate is a server that can be dropped with all its connections, and be back at the
+// Gate is a server that can be stopped with all its connections, and restarted at the
 // same address.
 type Gate struct {
 	t       testing.TB
@@ -122,7 +122,7 @@ func (g *Gate) Port() int {
 // Far is the gate's address as the far side knows it.
 func (g *Gate) Far() string { return fmt.Sprintf("%s:%d", FarName, g.Port()) }
 
-// Broker echoes to the end of what it gets, and ends its side then.
+// Broker echoes its input, and ends its side after the input's end.
 func Broker(tb testing.TB) *Gate {
 	tb.Helper()
 	return NewGate(tb, func(conn net.Conn) {
@@ -255,8 +255,8 @@ func ServeConnect(conn net.Conn, end func() error, login bool) {
 	}
 }
 
-// SSH is an SSH server that forwards. answers is whether it answers
-// keep-alives and opens; nil: always.
+// SSH is an SSH server that forwards. answers reports whether it responds to keep-alives
+// and opens; nil: always.
 func SSH(tb testing.TB, host ssh.Signer, accept ssh.PublicKey) *Gate {
 	tb.Helper()
 	config := &ssh.ServerConfig{
@@ -319,8 +319,8 @@ func forward(offer ssh.NewChannel) {
 	channel.Close()
 }
 
-// Command is the command that exec starts: this test's own binary, told by its
-// environment.
+// Command is the command that exec starts: this test's own binary, which its environment
+// selects.
 func Command(args []string) int {
 	if len(args) < 3 {
 		_, _ = fmt.Fprintln(stderr, "helper MODE HOST PORT")
@@ -335,7 +335,7 @@ func Command(args []string) int {
 			return 1
 		}
 		relay(stdio{}, stdout.Close, target)
-	case "silent": // for ever, whatever it is told
+	case "silent": // for ever, whatever its input is
 		ignoreSignals()
 		select {}
 	case "cat":

@@ -5,12 +5,12 @@ import java.util.Timer;
 import java.util.TimerTask;
 
 /**
- * Drives the Apache Kafka client for Java, in any version from 2.2.1 on: what
- * differs between versions is in Optional and ShareMember. The contract that it
- * keeps is stated in ../README.md.
+ * Drives the Apache Kafka client for Java, in any version from 2.2.1 on: the differences
+ * between versions are in Optional and ShareMember. The contract that it keeps is stated
+ * in ../README.md.
  */
 public final class Client {
-    private static final long GRACE = 5000; // what a work may take to end after its timeout
+    private static final long GRACE = 5000; // the time for a work to end after its timeout
 
     private Client() {}
 
@@ -46,7 +46,7 @@ public final class Client {
         r.finish(Result.DONE, null);
     }
 
-    /** The library may hang; the program may not. */
+    /** The program must end even if the library hangs. */
     private static void watch(long limit, Result r) {
         new Timer("watchdog", true).schedule(new TimerTask() {
             @Override

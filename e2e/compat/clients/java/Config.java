@@ -1,9 +1,9 @@
 import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 
-/** What the flags mean in the library's own configuration. */
+/** The flags in the library's own configuration. */
 final class Config {
-    private static final int HEADROOM = 64 << 10; // what a record's batch and request need beside its value
+    private static final int HEADROOM = 64 << 10; // the size of a record's batch and request without its value
 
     private Config() {}
 

@@ -86,7 +86,7 @@ final class Group {
         }
     }
 
-    /** Ends when it is told to leave. */
+    /** Ends when it is asked to leave. */
     private final class Member extends Thread {
         private final String instance;
         private volatile boolean leaving;
@@ -112,7 +112,7 @@ final class Group {
             }
         }
 
-        /** Commits all that was read before it asks for more: nobody reads twice what it took along. */
+        /** Commits all that was read before it asks for more: no record is read twice because it left. */
         private void read(Consumer<byte[]> each) throws Result.NotOffered {
             KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(
                 Config.consumer(o, instance), new ByteArrayDeserializer(), new ByteArrayDeserializer());

@@ -38,7 +38,7 @@ final class Load {
     }
 
     private void close() {
-        producer.close(Duration.ofMillis(o.left())); // waits for what was sent
+        producer.close(Duration.ofMillis(o.left())); // waits for the records that were sent
     }
 
     private synchronized int errored() {
@@ -68,7 +68,7 @@ final class Load {
         }
     }
 
-    /** Sends for a while. That records were refused is what it reports, not a failure of its own. */
+    /** Sends for a while. It reports refused records; they are not its own failure. */
     static void tail(Options o, Result r) throws Exception {
         Load load = new Load(o, r);
         load.sendFor(o, 100);

@@ -16,7 +16,7 @@ import org.apache.kafka.common.KafkaFuture;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 
-/** What some versions of the library have, and others have not or under another name. */
+/** The parts of the library that some versions lack or name differently. */
 final class Optional {
     private Optional() {}
 
@@ -97,7 +97,7 @@ final class Optional {
         return (KafkaFuture<?>) call(result.getClass().getMethod("quorumInfo"), result);
     }
 
-    /** Calls a method; what it throws is its own. */
+    /** Calls a method, and throws the method's own exception. */
     private static Object call(Method method, Object of, Object... args) throws Exception {
         try {
             method.setAccessible(true);

@@ -32,7 +32,7 @@ final class Options {
         ALLOWED.put("mechanism", Arrays.asList("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"));
     }
 
-    /** @throws IllegalArgumentException that says what is wrong with them */
+    /** @throws IllegalArgumentException that explains the mistake in them */
     Options(String[] args) {
         if (args.length == 0) {
             throw new IllegalArgumentException("no work named");
@@ -134,7 +134,7 @@ final class Options {
         end = System.currentTimeMillis() + limit();
     }
 
-    /** How many milliseconds are left, and never none. */
+    /** Returns how many milliseconds are left, at least one. */
     long left() {
         return Math.max(1, end - System.currentTimeMillis());
     }

@@ -70,7 +70,7 @@ final class Transactions {
         return (committed + aborted + 1) % ABORT_EVERY != 0;
     }
 
-    /** Waits for each record: an aborted transaction would refuse what has not been sent yet. */
+    /** Waits for each record: an aborted transaction would refuse records that have not been sent yet. */
     private void store(List<ProducerRecord<byte[], byte[]>> records) throws Exception {
         List<Future<?>> futures = new ArrayList<>();
         for (ProducerRecord<byte[], byte[]> record : records) {

@@ -1,6 +1,6 @@
 'use strict'
-// What a Node client program is apart from its library: its flags, its one JSON
-// object, its exit codes, and the works that are the same for each library once
+// The part of a Node client program that does not depend on its library: its flags, its
+// one JSON object, its exit codes, and the works that are the same for each library once
 // it can send a record and read one. ../README.md states the contract.
 
 const fs = require('fs')
@@ -8,7 +8,7 @@ const { parseArgs } = require('util')
 
 const DONE = 0, FAILED = 1, USAGE = 2, NOT_OFFERED = 3
 
-const GRACE = 5000 // what a work may take to end after its timeout
+const GRACE = 5000 // the time for a work to end after its timeout
 const SURPLUS = 1000 // how long a consumer waits for records that should not come
 const JOIN_PAUSE = 500 // a rebalance is to end before churn begins another
 const SETTLE = 10000 // brokers learn of a change one after the other
@@ -164,8 +164,8 @@ async function produce(client, o, r) {
   load.refused()
 }
 
-// tail sends for a while, whatever happens to the cluster. That records were
-// refused is what it reports, not a failure of its own.
+// tail sends for a while, whatever happens to the cluster. It reports refused records;
+// they are not its own failure.
 async function tail(client, o, r) {
   const load = await Load.start(client, o, r)
   await load.sendFor(o.rate || 100)
@@ -264,8 +264,8 @@ async function transactions(o, r, run) {
   }
 }
 
-// Steps are a work's parts, each with its outcome among the details: "ok", "ok:
-// what it found", "not offered: why" or "failed: why".
+// Steps are a work's parts, each with its outcome among the details: "ok", "ok: the
+// finding", "not offered: why" or "failed: why".
 class Steps {
   constructor(o, r) { Object.assign(this, { o, r, failed: [] }) }
 
@@ -316,7 +316,7 @@ async function main(client) {
   } catch (e) {
     r.finish(USAGE, e)
   }
-  // The library may hang; the program may not.
+  // The program must end even if the library hangs.
   setTimeout(() => r.finish(FAILED, new Error(`still not done ${GRACE} ms after the timeout of ${o.limit} ms`)),
     o.limit + GRACE).unref()
   setTimeout(() => { // works that watch the time themselves say more

@@ -7,7 +7,7 @@ const lz4 = require('lz4-napi')
 const zstd = require('@bokuweb/zstd-wasm')
 const contract = require('./contract.js')
 
-// kafkajs comes with gzip alone, and leaves the others to its users.
+// kafkajs has gzip only, and leaves the other codecs to its users.
 const zstdReady = zstd.init()
 CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
@@ -42,7 +42,7 @@ function connect(o) {
 
 const most = 500 // records in one call of send
 
-// Batches hands over what has gathered while the last batch was on its way:
+// Batches hands over the records that have gathered while the last batch was on its way:
 // kafkajs makes one request of every call.
 class Batches {
   constructor(o, producer) {
@@ -55,7 +55,7 @@ class Batches {
   }
 
   async run() {
-    await null // let the caller hand over the rest of what it has
+    await null // let the caller hand over the rest of its records
     while (this.waiting.length) {
       const batch = this.waiting.splice(0, this.o.size > 1e5 ? 1 : most)
       let error = null
@@ -76,7 +76,7 @@ class Batches {
     this.busy = null
   }
 
-  // room waits while there is much to send.
+  // room waits while many records are to be sent.
   async room() { if (this.waiting.length >= most) await this.busy }
 
   async close() {
@@ -203,7 +203,7 @@ async function transform(o, r, producer) {
   if (failed) throw failed
 }
 
-// copy does one transaction, and says whether it was committed: what was not is
+// copy does one transaction, and says whether it was committed: otherwise its records are
 // read again.
 async function copy(o, producer, consumer, batch, chunk, outcomes) {
   const messages = chunk.filter(m => contract.number(o.prefix, m.value) >= 0)

@@ -14,7 +14,7 @@ from aiokafka.errors import CommitFailedError, KafkaError, RebalanceInProgressEr
 
 import contract
 
-HEADROOM = 64 << 10  # what a record's batch and request need beside its value
+HEADROOM = 64 << 10  # the size of a record's batch and request without its value
 
 
 class Unsecured(AbstractTokenProvider):
@@ -97,7 +97,7 @@ async def started(what, stop=None):
 
 
 def check(response, field):
-    """The library leaves the error codes of answers to its users."""
+    """The library leaves the error codes of responses to its users."""
     for item in getattr(response, field):
         code = next(n for n in item if isinstance(n, int)) if isinstance(item, tuple) else item
         message = item[-1] if isinstance(item[-1], str) else ""
@@ -272,7 +272,7 @@ async def store(o, producer, records):
 
 
 async def commit(consumer):
-    """Commits what was read. That it fails costs duplicates, which are counted."""
+    """Commits the records that were read. A failure costs duplicates, which are counted."""
     try:
         await consumer.commit()
     except (CommitFailedError, RebalanceInProgressError) as e:

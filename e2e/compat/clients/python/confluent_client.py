@@ -9,9 +9,9 @@ from confluent_kafka import admin as adm
 
 import contract
 
-HEADROOM = 64 << 10  # what a record's batch and request need beside its value
+HEADROOM = 64 << 10  # the size of a record's batch and request without its value
 
-# What reading again cannot mend. librdkafka tries the rest again by itself.
+# Errors that reading again cannot mend. After others librdkafka tries again by itself.
 FATAL = {
     KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._FATAL,
     KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION, KafkaError.INVALID_GROUP_ID,
@@ -21,7 +21,7 @@ FATAL = {
 
 class Errors:
     """Keeps the refused login: librdkafka reports it here and nowhere else. It keeps
-    what is said of authorization too."""
+    errors about authorization too."""
 
     def __init__(self):
         self.login = None

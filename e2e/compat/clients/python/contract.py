@@ -1,4 +1,4 @@
-"""What every Python client program has in common.
+"""The common part of the Python client programs.
 
 Its flags, its one JSON object, its exit codes, and the works that are the same
 for each library once it can send a record and read one. The contract itself,
@@ -19,10 +19,10 @@ import traceback
 
 DONE, FAILED, USAGE, NOT_OFFERED = 0, 1, 2, 3
 
-GRACE = 5.0  # what a work may take to end after its timeout
+GRACE = 5.0  # the time for a work to end after its timeout
 SURPLUS = 1.0  # how long a consumer waits for records that should not come
 JOIN_PAUSE = 0.5  # a rebalance is to end before churn begins another
-SETTLE = 10.0  # what brokers take to learn what one of them was told
+SETTLE = 10.0  # the time for brokers to learn of a change at one of them
 PER_TRANSACTION, ABORT_EVERY = 10, 3
 
 
@@ -31,7 +31,7 @@ class NotOffered(Exception):
 
 
 class Client:
-    """One library, as far as the contract goes. What is None is not offered."""
+    """One library, as far as the contract goes. A function that is None is not offered."""
 
     name = ""
     transaction = None  # (options, result)
@@ -58,7 +58,7 @@ class Client:
         raise NotOffered("the library does not consume")
 
     def addresses(self, o):
-        """What the library was told of the brokers: host:port, each."""
+        """The brokers' addresses that the library got, as host:port."""
         return []
 
 
@@ -232,8 +232,8 @@ def produce(client, o, r):
 
 
 def tail(client, o, r):
-    """Sends for a while, whatever happens to the cluster. That records were
-    refused is what it reports, not a failure of its own."""
+    """Sends for a while, whatever happens to the cluster. It reports refused
+    records; they are not its own failure."""
     load, pace, n = Load(client, o, r), Pace(o.rate or 100), 0
     end = time.monotonic() + o.duration
     while time.monotonic() < end:
@@ -304,7 +304,7 @@ class Group:
 
 
 class Member(threading.Thread):
-    """Ends when it is told to leave."""
+    """Ends when it is asked to leave."""
 
     def __init__(self, group, instance):
         super().__init__(daemon=True)
@@ -387,8 +387,8 @@ def transform(o, r, one):
 
 
 class Steps:
-    """A work's parts, each with its outcome among the details: "ok", "ok: what
-    it found", "not offered: why" or "failed: why"."""
+    """A work's parts, each with its outcome among the details: "ok", "ok: the
+    finding", "not offered: why" or "failed: why"."""
 
     def __init__(self, o, r):
         self.o, self.r, self.failed = o, r, []
@@ -434,7 +434,7 @@ class Steps:
 
 
 class Complaints(logging.Handler):
-    """Keeps what a library logs of an error and does not raise: why a login was
+    """Keeps the errors that a library logs and does not raise: why a login was
     refused, or else the last complaint."""
 
     def __init__(self, logger):
@@ -474,7 +474,7 @@ def main(client):
     limit = o.timeout + (o.duration if o.work in ("session", "tail") else 0)
     end = time.monotonic() + limit
     o.left = lambda: end - time.monotonic()
-    # The library may hang; the program may not.
+    # The program must end even if the library hangs.
     watchdog = threading.Timer(
         limit + GRACE, r.finish, (FAILED, f"still not done {GRACE:g} s after the timeout of {limit:g} s"))
     watchdog.daemon = True

@@ -9,7 +9,7 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 
 import contract
 
-HEADROOM = 64 << 10  # what a record's batch and request need beside its value
+HEADROOM = 64 << 10  # the size of a record's batch and request without its value
 
 
 class Unsecured(AbstractTokenProvider):
@@ -29,7 +29,7 @@ def common(o):
     }
     if o.broker_version:
         c["api_version"] = tuple(int(n) for n in o.broker_version.split("."))
-    if o.handshake_v0:  # what it sends to brokers which know no other
+    if o.handshake_v0:  # the version for brokers which know no other
         c["api_version"] = (0, 11)
     if o.sasl:
         c.update(

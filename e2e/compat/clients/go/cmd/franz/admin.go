@@ -60,7 +60,7 @@ func topicSteps(ctx context.Context, s *contract.Steps, adm *kadm.Client, o *con
 				return "", nil
 			}
 		}
-		return "", fmt.Errorf("retention.ms is not what was set: %w", errors.Join(resps[0].Err))
+		return "", fmt.Errorf("retention.ms has another value than was set: %w", errors.Join(resps[0].Err))
 	})
 	s.Do("add_partitions", func() (string, error) {
 		resps, err := adm.UpdatePartitions(ctx, 5, o.Topic)

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// leaving is what a member may take to commit and to say that it goes.
+// leaving is the time for a member to commit and to leave.
 const leaving = 4 * time.Second
 
 func consumeOpts(o *contract.Options, instance string) []kgo.Opt {
@@ -46,8 +46,8 @@ func consumeOpts(o *contract.Options, instance string) []kgo.Opt {
 	return opts
 }
 
-// consume is one member, which commits all that it has read before it polls
-// again: nobody reads twice what a member took with it.
+// consume is one member, which commits all that it has read before it polls again: no
+// record is read twice because a member left.
 func consume(ctx context.Context, o *contract.Options, instance string, each func([]byte)) error {
 	client, err := newClient(ctx, o, consumeOpts(o, instance)...)
 	if err != nil {
@@ -89,8 +89,8 @@ func whileLeaving(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), leaving)
 }
 
-// fatal is what reading again cannot mend. The rest franz-go only reports: it
-// joins again, or asks again, by itself.
+// fatal reports whether reading again cannot mend an error. franz-go only reports the
+// other errors: it joins again, or asks again, by itself.
 func fatal(fetches kgo.Fetches) error {
 	var errs []error
 	fetches.EachError(func(topic string, partition int32, err error) {
@@ -127,8 +127,8 @@ func share(ctx context.Context, client *kgo.Client, each func([]byte)) error {
 	return nil
 }
 
-// newerGroups fails for a broker without KIP-848, for which franz-go would go
-// back to the classic protocol without a word.
+// newerGroups fails for a broker without KIP-848, for which franz-go would silently use
+// the classic protocol.
 func newerGroups(ctx context.Context, client *kgo.Client) error {
 	versions, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, client)
 	if err != nil {
@@ -142,8 +142,8 @@ func newerGroups(ctx context.Context, client *kgo.Client) error {
 	return errors.New("the broker does not offer ConsumerGroupHeartbeat v1")
 }
 
-// shareFromTheStart has a new share group begin where other groups do; the
-// broker would begin at the end.
+// shareFromTheStart makes a new share group begin where other groups do; the broker would
+// begin at the end.
 func shareFromTheStart(ctx context.Context, client *kgo.Client, group string) error {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	resource := kmsg.NewIncrementalAlterConfigsRequestResource()

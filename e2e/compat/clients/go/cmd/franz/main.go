@@ -30,11 +30,11 @@ func main() {
 	})
 }
 
-// headroom is what a record's batch and request need beside its value.
+// headroom is the size of a record's batch and request without its value.
 const headroom = 64 << 10
 
-// newClient makes a client and has it log in, so that a refused login is its
-// error and not a record that is never sent.
+// newClient makes a client that has logged in, so that a refused login is its error and
+// not a record that is never sent.
 func newClient(ctx context.Context, o *contract.Options, opts ...kgo.Opt) (*kgo.Client, error) {
 	opts, err := clientOpts(o, opts)
 	if err != nil {

@@ -14,10 +14,10 @@ import (
 	"compatclients/internal/contract"
 )
 
-// leaving is what a kcat may take to commit and to say that it goes.
+// leaving is the time for a kcat to commit and to leave.
 const leaving = 4 * time.Second
 
-// consume is one member: a kcat -G, which is told by a signal to leave.
+// consume is one member: a kcat -G, which leaves on a signal.
 func consume(ctx context.Context, o *contract.Options, instance string, each func([]byte)) error {
 	if _, err := list(ctx, o); err != nil {
 		return err

@@ -71,7 +71,7 @@ func flags(o *contract.Options, more ...string) []string {
 	return append(f, more...)
 }
 
-// metadata is what kcat -L -J prints.
+// metadata is the output of kcat -L -J.
 type metadata struct {
 	Controller int `json:"controllerid"`
 	Brokers    []struct {
@@ -96,7 +96,7 @@ func list(ctx context.Context, o *contract.Options) (metadata, error) {
 	return m, json.Unmarshal(out, &m)
 }
 
-// why is the line of kcat's complaints that tells most.
+// why is the most useful line of kcat's errors.
 func why(stderr string) error {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	for _, line := range lines {

@@ -17,25 +17,25 @@ import (
 	"compatclients/internal/contract"
 )
 
-// headroom is what a record's batch and request need beside its value.
+// headroom is the size of a record's batch and request without its value.
 const headroom = 64 << 10
 
-// inputBlock is what kcat reads its input in. Records that are to be sent at
-// once, and not with those that follow, are padded to it; even so kcat tells of
-// each only when the next one comes, or the end.
+// inputBlock is the block size in which kcat reads its input. Records that are to be sent
+// at once, and not with those that follow, are padded to it. Even so kcat reports each
+// only when the next one comes, or the end.
 const inputBlock = 1 << 10
 
-// producer is a kcat -P. It says of every record whether it was stored, though
-// not of which: the oldest one without an answer is as good as any.
+// producer is a kcat -P. It reports for every record whether it was stored, but not for
+// which one: the oldest one without a report is taken.
 type producer struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	lines int        // the length of each is a multiple of this
-	ended chan error // what kcat ended with, once
+	ended chan error // kcat's exit error, once
 
 	mu      sync.Mutex
 	waiting []func(error)
-	stderr  strings.Builder // what is not about one record
+	stderr  strings.Builder // output that is not about one record
 }
 
 func produceFlags(o *contract.Options) []string {
@@ -105,7 +105,7 @@ func (p *producer) answer(err error) {
 	}
 }
 
-// Said is what kcat has told of authorization beside records: librdkafka's error
+// Said is kcat's output about authorization apart from records: librdkafka's error
 // callback prints it.
 func (p *producer) Said() string {
 	for line := range strings.Lines(p.said()) {
@@ -130,7 +130,7 @@ func (p *producer) Send(_ context.Context, key, value []byte, done func(error)) 
 	if over := (len(line) + 1) % p.lines; over > 0 {
 		line = append(line, bytes.Repeat([]byte{'.'}, p.lines-over)...)
 	}
-	_, _ = p.stdin.Write(append(line, '\n')) // it fails when kcat has ended, which says why
+	_, _ = p.stdin.Write(append(line, '\n')) // it fails when kcat has ended, and kcat's error is the reason
 }
 
 func (p *producer) Close(context.Context) error {
@@ -138,8 +138,8 @@ func (p *producer) Close(context.Context) error {
 	return <-p.ended    // which it is when ctx ends, too
 }
 
-// onTheirWay is what records are given to leave, so that there is something to
-// abort: kcat tells nothing of them before its input goes on.
+// onTheirWay is the time for records to leave, so that there is something to abort: kcat
+// reports nothing about them before its input goes on.
 const onTheirWay = 300 * time.Millisecond
 
 // transaction runs one kcat for each transaction. The end of its input commits;
@@ -162,7 +162,7 @@ func transaction(ctx context.Context, o *contract.Options, r *contract.Result) e
 		if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
 			return err
 		}
-		_ = p.Close(ctx) // kcat sees to the signal when its read ends, and then fails or not
+		_ = p.Close(ctx) // kcat handles the signal when its read ends, and then fails or not
 		if !strings.Contains(p.said(), "Aborting transaction") {
 			return fmt.Errorf("kcat did not abort its transaction: %w", why(p.said()))
 		}

@@ -58,7 +58,7 @@ func topicSteps(s *contract.Steps, adm sarama.ClusterAdmin, o *contract.Options)
 				return "", nil
 			}
 		}
-		return "", errors.New("retention.ms is not what was set")
+		return "", errors.New("retention.ms has another value than was set")
 	})
 	s.Do("add_partitions", func() (string, error) { return "", adm.CreatePartitions(o.Topic, 5, nil, false) })
 	s.Look("added_partitions", func() (string, error) { return partitions(adm, o.Topic, 5) })

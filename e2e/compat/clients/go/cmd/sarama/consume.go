@@ -65,7 +65,7 @@ func runGroup(ctx context.Context, o *contract.Options, topic string, c *sarama.
 	return group.Close()
 }
 
-// fatal is what joining again cannot mend.
+// fatal reports whether joining again cannot mend an error.
 func fatal(err error) bool {
 	return errors.Is(err, sarama.ErrSASLAuthenticationFailed) ||
 		errors.Is(err, sarama.ErrTopicAuthorizationFailed) ||

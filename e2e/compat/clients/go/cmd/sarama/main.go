@@ -39,7 +39,7 @@ func check(o *contract.Options) error {
 func config(o *contract.Options) (*sarama.Config, error) {
 	c := sarama.NewConfig()
 	c.ClientID = "sarama"
-	c.Version = sarama.MaxVersion // lowered to what the broker answers to ApiVersions
+	c.Version = sarama.MaxVersion // lowered to the versions in the broker's ApiVersions response
 	if o.BrokerVersion != "" {
 		v, err := sarama.ParseKafkaVersion(o.BrokerVersion)
 		if err != nil {
@@ -50,7 +50,7 @@ func config(o *contract.Options) (*sarama.Config, error) {
 	if o.HandshakeV0 { // sarama insists that these two go together
 		c.ApiVersionsRequest = false
 		if o.BrokerVersion == "" {
-			c.Version = sarama.V2_1_0_0 // which every broker from 2.1 to 4.x still answers
+			c.Version = sarama.V2_1_0_0 // which every broker from 2.1 to 4.x still supports
 		}
 	}
 	c.RackID = o.Rack
@@ -74,8 +74,7 @@ func config(o *contract.Options) (*sarama.Config, error) {
 // and 100 ms apart: for as long as a broker takes to come back.
 const patience = 400
 
-// ping logs in once, without patience, so that a refused login is an error and
-// not something to wait for.
+// ping logs in once, without retries, so that a refused login is an error at once.
 func ping(ctx context.Context, o *contract.Options) error {
 	c, err := config(o)
 	if err != nil {
@@ -97,7 +96,7 @@ func (u unsecured) Token() (*sarama.AccessToken, error) {
 	return &sarama.AccessToken{Token: jwt}, err
 }
 
-// scramClient is what sarama leaves to its users.
+// scramClient is the SCRAM client, which sarama leaves to its users.
 type scramClient struct {
 	newHash func() hash.Hash
 	*scram.ClientConversation
@@ -112,8 +111,7 @@ func (s *scramClient) Begin(user, password, authzID string) error {
 	return nil
 }
 
-// untilDone ends what the library would go on trying when the program's time is
-// over.
+// untilDone ends the library's attempts when the program's time is over.
 func untilDone[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		value T

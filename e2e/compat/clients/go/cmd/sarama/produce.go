@@ -8,14 +8,14 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// headroom is what a record's batch and request need beside its value.
+// headroom is the size of a record's batch and request without its value.
 const headroom = 64 << 10
 
 type producer struct {
 	topic    string
 	async    sarama.AsyncProducer
 	answered sync.WaitGroup // the two loops, which end with the producer
-	pending  sync.WaitGroup // records without an answer: closing refuses them
+	pending  sync.WaitGroup // records without a response: closing refuses them
 }
 
 func produceConfig(o *contract.Options) (*sarama.Config, error) {

@@ -30,12 +30,12 @@ func transaction(ctx context.Context, o *contract.Options, r *contract.Result) e
 	return errors.Join(err, p.Close(ctx))
 }
 
-// transact sends the records in one transaction, with what else belongs to it.
+// transact sends the records in one transaction, with the offsets that belong to it.
 func (p *producer) transact(ctx context.Context, records []contract.Record, commit bool, more func() error) error {
 	if err := p.async.BeginTxn(); err != nil {
 		return err
 	}
-	// A transaction that is aborted refuses what has not been sent yet.
+	// An aborted transaction refuses records that have not been sent yet.
 	stored := make(chan error, len(records))
 	for _, rec := range records {
 		p.Send(ctx, rec.Key, rec.Value, func(err error) { stored <- err })
@@ -61,18 +61,18 @@ func (p *producer) transact(ctx context.Context, records []contract.Record, comm
 	return p.async.AbortTxn()
 }
 
-// batch is what a claim has read, and waits to hear whether it was committed.
+// batch has the records that a claim has read, and waits for the result of their commit.
 type batch struct {
 	session  sarama.ConsumerGroupSession
 	messages []*sarama.ConsumerMessage
 	result   chan error
 }
 
-// batches is the channel on which every claim offers what it has read.
+// batches is the channel on which every claim offers its records.
 type batches chan batch
 
-// errAborted ends a claim, and with it the session: the member joins again and
-// begins at what is committed.
+// errAborted ends a claim, and with it the session: the member joins again and begins at
+// the committed offset.
 var errAborted = errors.New("the transaction was aborted")
 
 func transform(ctx context.Context, o *contract.Options, r *contract.Result, p *producer) error {

@@ -70,7 +70,7 @@ func topicSteps(ctx context.Context, s *contract.Steps, client *kafka.Client, o 
 				return "", nil
 			}
 		}
-		return "", errors.Join(errors.New("retention.ms is not what was set"), resp.Resources[0].Error)
+		return "", errors.Join(errors.New("retention.ms has another value than was set"), resp.Resources[0].Error)
 	})
 	s.Do("add_partitions", func() (string, error) {
 		resp, err := client.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{

@@ -29,8 +29,8 @@ func consume(ctx context.Context, o *contract.Options, _ string, each func([]byt
 		MaxWait:        500 * time.Millisecond,
 		MaxBytes:       o.MaxBytes, // 0 is 1 MB
 		CommitInterval: 100 * time.Millisecond,
-		// A member whose connection breaks joins as another one, and the group
-		// waits for the first for as long as its session lasts, usually 30 s.
+		// A member whose connection breaks joins as a new one, and the group waits for
+		// the old one until its session ends, usually for 30 s.
 		SessionTimeout:   6 * time.Second,
 		RebalanceTimeout: 6 * time.Second,
 		JoinGroupBackoff: 500 * time.Millisecond,
@@ -44,7 +44,7 @@ func consume(ctx context.Context, o *contract.Options, _ string, each func([]byt
 		if ctx.Err() != nil {
 			return reader.Close()
 		}
-		if err != nil { // ReadMessage says what the Reader could not do this time, and the next call goes on
+		if err != nil { // ReadMessage reports a failure of the Reader, and the next call goes on
 			fmt.Fprintln(os.Stderr, "read:", err)
 			time.Sleep(100 * time.Millisecond)
 			continue

@@ -61,8 +61,8 @@ func mechanism(o *contract.Options) (sasl.Mechanism, error) {
 	}
 }
 
-// bearer is an OAUTHBEARER for the user it names: kafka-go has none, but a
-// place for it.
+// bearer is an OAUTHBEARER for the user it names: kafka-go has none, but an interface for
+// it.
 type bearer string
 
 // Name is the mechanism's.
@@ -74,7 +74,7 @@ func (b bearer) Start(context.Context) (sasl.StateMachine, []byte, error) {
 	return b, []byte("n,,\x01auth=Bearer " + jwt + "\x01\x01"), err
 }
 
-// Next ends the exchange, or hears what is wrong with the token.
+// Next ends the exchange, or gets the error about the token.
 func (bearer) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
 	if len(challenge) > 0 {
 		return false, nil, fmt.Errorf("OAUTHBEARER: %s", challenge)
@@ -82,8 +82,8 @@ func (bearer) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
 	return true, nil, nil
 }
 
-// newClient makes a client and asks for the brokers, so that a refused login is
-// its error, and not something that is tried again for ever.
+// newClient makes a client and asks for the brokers, so that a refused login is its
+// error, and is not retried for ever.
 func newClient(ctx context.Context, o *contract.Options) (*kafka.Client, *kafka.MetadataResponse, error) {
 	m, err := mechanism(o)
 	if err != nil {

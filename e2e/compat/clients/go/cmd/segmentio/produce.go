@@ -8,7 +8,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// headroom is what a record's batch and request need beside its value.
+// headroom is the size of a record's batch and request without its value.
 const headroom = 64 << 10
 
 // patience is how often a record is sent again, with a pause of up to 1 s: for

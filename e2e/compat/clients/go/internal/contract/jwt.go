@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// UnsecuredJWT is a token without a signature, which a broker accepts whose
-// OAUTHBEARER has not been told of any issuer.
+// UnsecuredJWT is a token without a signature, which a broker accepts whose OAUTHBEARER
+// has no issuer configured.
 func UnsecuredJWT(subject string) (string, error) {
 	encode := base64.RawURLEncoding.EncodeToString
 	now := time.Now()

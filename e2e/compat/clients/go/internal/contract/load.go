@@ -88,8 +88,8 @@ func (c *Client) produce(ctx context.Context, o *Options, r *Result) error {
 	return err
 }
 
-// tail sends for a while, whatever happens to the cluster. That records were
-// refused is what it reports, not a failure of its own.
+// tail sends for a while, whatever happens to the cluster. It reports refused records;
+// they are not its own failure.
 func (c *Client) tail(ctx context.Context, o *Options, r *Result) error {
 	if o.Rate == 0 {
 		o.Rate = 100

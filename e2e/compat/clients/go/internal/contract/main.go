@@ -17,24 +17,23 @@ const (
 	exitNotOffered = 3
 )
 
-// grace is what a work may take to end after its timeout, before the program
-// ends without it.
+// grace is the time for a work to end after its timeout, before the program ends without
+// it.
 const grace = 5 * time.Second
 
-// Client is one library, as far as the contract goes. What is nil is not
-// offered.
+// Client is one library, as far as the contract goes. A nil function is not offered.
 type Client struct {
 	Name   string
 	Module string // its Go module, whose version is the library's
 	// Version overrides the module's version.
 	Version func(ctx context.Context) (string, error)
 
-	// NewProducer is what produce, session and tail send with.
+	// NewProducer makes the producer of produce, session and tail.
 	NewProducer func(context.Context, *Options) (Producer, error)
 	// Consume is one member of the group: it calls each for every record
 	// until ctx ends, and then commits, leaves and returns nil.
 	Consume func(ctx context.Context, o *Options, instance string, each func(value []byte)) error
-	// Addresses reports what the library was told of the brokers.
+	// Addresses reports the brokers' addresses that the library got.
 	Addresses func(context.Context, *Options, *Result) error
 
 	Transaction Work
@@ -64,7 +63,7 @@ func Main(c Client) {
 	if o.Work == "session" || o.Work == "tail" {
 		limit += o.Duration
 	}
-	// The library may hang; the program may not.
+	// The program must end even if the library hangs.
 	time.AfterFunc(limit+grace, func() {
 		finish(r, fmt.Errorf("still not done %v after the timeout of %v", grace, limit), exitFailed)
 	})

@@ -14,7 +14,7 @@ type Options struct {
 	Work string
 
 	Bootstrap     string
-	BrokerVersion string        // a hint, for a client that must be told
+	BrokerVersion string        // a hint, for a client that does not find out
 	Timeout       time.Duration // of the whole program; after Duration, where that is given
 	Duration      time.Duration // of session and tail
 

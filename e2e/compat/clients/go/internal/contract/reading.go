@@ -117,7 +117,7 @@ func (g *group) leaveAll() error {
 	return errors.Join(errs...)
 }
 
-// wait is for a member that was told to leave. The deadline is of the program.
+// wait is for a member that was asked to leave. The deadline is of the program.
 func (m *member) wait() error { return <-m.left }
 
 func (c *Client) consume(ctx context.Context, o *Options, r *Result) error {

@@ -52,7 +52,7 @@ func (r *Result) Detail(key string, value any) {
 	r.with(func(f *fields) { f.Details[key] = value })
 }
 
-// Address adds an address that the client was told for a broker.
+// Address adds an address that the client got for a broker.
 func (r *Result) Address(hostport string) {
 	r.with(func(f *fields) {
 		if !slices.Contains(f.Addresses, hostport) {

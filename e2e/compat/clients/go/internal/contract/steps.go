@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// settle is how long a step that reads may take to see what an earlier one
-// wrote: brokers learn of it one after the other.
+// settle is how long a step that reads may take to see an earlier one's change: brokers
+// learn of it one after the other.
 const settle = 10 * time.Second
 
 // Steps are a work's parts, each with its outcome among the details: "ok",
-// "ok: what it found", "not offered: why" or "failed: why".
+// "ok: the finding", "not offered: why" or "failed: why".
 type Steps struct {
 	ctx    context.Context
 	r      *Result
