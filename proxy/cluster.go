@@ -73,7 +73,7 @@ func newCluster(p *Proxy, conf *config.ClusterPlan) (*cluster, error) {
 	}
 	var err error
 	if conf.SASL != nil {
-		if c.method, err = auth.New(conf.SASL); err != nil {
+		if c.method, err = auth.New(conf.SASL, conf.Parts.AWS); err != nil {
 			return c, err
 		}
 	}

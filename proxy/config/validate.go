@@ -45,6 +45,7 @@ type validator struct {
 	named     map[address][]*ListenerPlan // by the socket that they share
 
 	maxConnections int // Config.MaxConnections, which bounds every listener's
+	parts          Parts
 }
 
 func (v *validator) add(key, problem, fix string) {

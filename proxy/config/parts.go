@@ -1,0 +1,12 @@
+package config
+
+import "kproxy/internal/auth"
+
+// Parts is the code that only some configurations need, and that brings large libraries with
+// it. It is code, not data: a program sets it, and no configuration file does. A
+// configuration that needs a part which the program does not link is a mistake.
+type Parts struct {
+	// AWS logs in by AWS_MSK_IAM. It is aws.Source of package proxy/aws, which imports the
+	// AWS SDK; nil: not linked.
+	AWS auth.AWSSource
+}
