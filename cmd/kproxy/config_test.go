@@ -107,7 +107,7 @@ log: {level: debug, format: json}
 			},
 		},
 	}
-	if s.Proxy.Parts.AWS == nil {
+	if s.Proxy.Parts.AWS == nil || s.Proxy.Parts.SSH == nil {
 		t.Errorf("a part is missing: %+v", s.Proxy.Parts)
 	}
 	s.Proxy.Parts = config.Parts{} // functions are not equal

@@ -72,7 +72,7 @@ type Config struct {
 	// (Linux, plain TCP); 0: DefaultParkAfter, less than 0: never.
 	ParkAfter time.Duration
 
-	Parts Parts // code, not data: what the program links for AWS_MSK_IAM
+	Parts Parts // code, not data: what the program links for AWS_MSK_IAM and ssh
 }
 
 // UnknownAPIs says what happens to API keys that this build has never heard of

@@ -10,7 +10,9 @@ func TestPartsThatAreNotLinked(t *testing.T) {
 		t.Errorf("with all parts: got %v", err)
 	}
 	c.Parts = Parts{}
-	const want = "clusters.orders.sasl.mechanism: this program does not link AWS_MSK_IAM; set Parts.AWS of its config.Config to aws.Source of package proxy/aws"
+	c.Clusters[1].Via = Via{URL: "ssh://me@bastion", PasswordFile: "parts_test.go"}
+	const want = "clusters.orders.sasl.mechanism: this program does not link AWS_MSK_IAM; set Parts.AWS of its config.Config to aws.Source of package proxy/aws\n" +
+		"clusters.audit.via: this program does not link ssh; set Parts.SSH of its config.Config to ssh.Hop of package proxy/ssh"
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -1,4 +1,4 @@
-package via
+package viassh
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"kproxy/internal/foreign"
+	"kproxy/internal/via"
 )
 
 // errLinkLost ends the channels of an SSH connection that has died.
@@ -44,6 +45,16 @@ func newLink(client *ssh.Client, wire *watched, interval time.Duration, secrets 
 
 // close ends the link at once, without a word to the far side.
 func (l *link) close() { _ = l.wire.Close() }
+
+// over reports whether the link has ended.
+func (l *link) over() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
 
 // await waits for the link's end.
 func (l *link) await() {
@@ -138,7 +149,7 @@ type directTCPIP struct {
 // open opens a channel to t. The library cannot take an open back: where ctx ends
 // first, the far side's answer is awaited in the background, and the channel closed
 // then.
-func (l *link) open(ctx context.Context, t target) (stream, error) {
+func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 	type opened struct {
 		channel *sshChannel
 		err     error
@@ -146,7 +157,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 	answer := make(chan opened) // without room: either it is taken, or ctx has ended
 	go func() {                 // ends with the far side's answer, or with the link
 		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
-			Host: t.host, Port: uint32(t.port), Originator: "127.0.0.1",
+			Host: t.Host, Port: uint32(t.Port), Originator: "127.0.0.1",
 		}))
 		var c *sshChannel
 		if err == nil {
@@ -171,9 +182,9 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		return o.channel, nil
 	case <-ctx.Done():
 		if l.wire.received.Load() == received { // no answer to ask either
-			return nil, fail(OutcomeProxyUnreachable, ctx.Err())
+			return nil, via.Fail(via.OutcomeProxyUnreachable, ctx.Err())
 		}
-		return nil, fail(OutcomeTargetUnreachable, ctx.Err())
+		return nil, via.Fail(via.OutcomeTargetUnreachable, ctx.Err())
 	}
 }
 
@@ -182,11 +193,11 @@ func (l *link) openError(err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
 	case !ok:
-		return fail(OutcomeProxyUnreachable, fmt.Errorf("%w: %w", errLinkLost, foreign.Error(err, l.secrets...)))
+		return via.Fail(via.OutcomeProxyUnreachable, fmt.Errorf("%w: %w", errLinkLost, foreign.Error(err, l.secrets...)))
 	case refused.Reason == ssh.ConnectionFailed:
-		return failf(OutcomeTargetUnreachable, "it answered %s: %s", refused.Reason, quote(refused.Message, l.secrets...))
+		return via.Fail(via.OutcomeTargetUnreachable, fmt.Errorf("it answered %s: %s", refused.Reason, via.Quote(refused.Message, l.secrets...)))
 	default:
-		return failf(OutcomeTargetRefused, "it answered %s: %s", refused.Reason, quote(refused.Message, l.secrets...))
+		return via.Fail(via.OutcomeTargetRefused, fmt.Errorf("it answered %s: %s", refused.Reason, via.Quote(refused.Message, l.secrets...)))
 	}
 }
 
