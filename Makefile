@@ -47,6 +47,10 @@ test-copy: ## the proxy's tests with splicing off, as on other systems
 test-tls: ## those of the proxy's tests that do not need plain TCP, over TLS on both sides
 	go test ./proxy -proxy.tls
 
+.PHONY: test-module
+test-module: ## a program of another module that imports kproxy's public packages
+	cd e2e/module && go vet ./... && go test ./...
+
 .PHONY: race
 race: ## the fast tests under the race detector
 	go test -race ./...
@@ -60,6 +64,10 @@ $(GOLANGCI):
 	mkdir -p $(dir $@)
 	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(dir $@)golangci-lint $@
+
+.PHONY: rename
+rename: ## another module path, wherever it is written: make rename MODULE=example.com/you/kproxy
+	.ci/rename $(MODULE)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format the code
