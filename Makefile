@@ -51,6 +51,10 @@ test-copy: ## the proxy's tests with splicing off, as on other systems
 test-tls: ## those of the proxy's tests that do not need plain TCP, over TLS on both sides
 	go test ./proxy -proxy.tls
 
+.PHONY: test-module
+test-module: ## a program of another module that imports kproxy's public packages
+	cd e2e/module && go vet ./... && go test ./...
+
 .PHONY: race
 race: ## the fast tests under the race detector
 	go test -race ./...
@@ -69,6 +73,10 @@ $(GOLANGCI):
 .PHONY: count
 count: ## the size of each package: files, lines, types, functions, methods, arrows between files
 	@go run ./internal/count ./proxy/... ./rewrite ./internal/... ./cmd/...
+
+.PHONY: rename
+rename: ## another module path, wherever it is written: make rename MODULE=example.com/you/kproxy
+	.ci/rename $(MODULE)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format the code

@@ -25,6 +25,7 @@ import (
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
+	"kproxy/proxy/ssh"
 )
 
 // commandEnv makes the test's binary the command of an exec.
@@ -111,6 +112,7 @@ func farCluster(t *testing.T) *far {
 	t.Helper()
 	f := &far{}
 	f.conf = f.config()
+	f.conf.Parts.SSH = ssh.Hop
 	f.conf.Dial = nil
 	listen := func(string, string) (net.Listener, error) {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -107,6 +107,10 @@ log: {level: debug, format: json}
 			},
 		},
 	}
+	if s.Proxy.Parts.AWS == nil || s.Proxy.Parts.SSH == nil {
+		t.Errorf("a part is missing: %+v", s.Proxy.Parts)
+	}
+	s.Proxy.Parts = config.Parts{} // functions are not equal
 	if !reflect.DeepEqual(s.Proxy.Config, want) {
 		t.Errorf("got  %+v\nwant %+v", s.Proxy.Config, want)
 	}

@@ -214,7 +214,7 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 		return nil, nil, err
 	}
 	o = &connect.Options{
-		Addresses: addresses, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
+		Addresses: addresses, Parts: parts(), Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
 		Say: func(line string) { _, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(line, maxErrorLine)) },
 	}
 	if f.configFrom != "" {

@@ -260,6 +260,7 @@ func (f *fileConfig) proxyConfig() config.Config {
 		IdleTimeout:                f.Limits.IdleTimeout,
 		MaxAge:                     f.Limits.MaxAge,
 		MaxAgeJitter:               f.Limits.MaxAgeJitter,
+		Parts:                      parts(),
 	}
 	if !f.Reload.Watch {
 		c.WatchInterval = -1

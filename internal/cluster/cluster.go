@@ -95,7 +95,7 @@ func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error
 	}
 	var err error
 	if conf.SASL != nil {
-		if c.Method, err = auth.New(conf.SASL); err != nil {
+		if c.Method, err = auth.New(conf.SASL, conf.Parts.AWS); err != nil {
 			return c, err
 		}
 	}

@@ -30,6 +30,7 @@ type Options struct {
 	Port      int      // of the bootstrap endpoint; 0: any that is free
 	StateDir  string   // where ports are remembered; "": nowhere
 
+	Parts   config.Parts  // that the program links
 	Timeout time.Duration // of one question
 	Logger  *slog.Logger
 	// Say is called with progress messages, a line at a time.
@@ -116,7 +117,7 @@ func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	for i, host := range o.Listen {
 		c.Listeners = append(c.Listeners, ports.listener(names[i], host, o.Advertise))
 	}
-	return &proxy.Config{Config: config.Config{Clusters: []config.Cluster{c}, DrainTimeout: drainTimeout}, Logger: o.Logger}
+	return &proxy.Config{Config: config.Config{Clusters: []config.Cluster{c}, DrainTimeout: drainTimeout, Parts: o.Parts}, Logger: o.Logger}
 }
 
 // drainTimeout is how long to wait for responses in flight at the end. A person waits,

@@ -23,12 +23,12 @@ type connectHop struct {
 	address  string
 	tls      *tls.Config // nil: plain HTTP
 	user     string      // empty: no login
-	password secretFile
+	password SecretFile
 }
 
-func (h *connectHop) close() {}
+func (h *connectHop) Close() {}
 
-func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
+func (h *connectHop) Dial(ctx context.Context, t Target) (net.Conn, error) {
 	request := &http.Request{
 		Method: http.MethodConnect,
 		URL:    &url.URL{Opaque: t.String()},
@@ -37,9 +37,9 @@ func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
 	}
 	var secrets []string
 	if h.user != "" {
-		password, err := h.password.read(ctx)
+		password, err := h.password.Read(ctx)
 		if err != nil {
-			return nil, fail(OutcomeCredentials, err)
+			return nil, Fail(OutcomeCredentials, err)
 		}
 		login := base64.StdEncoding.EncodeToString([]byte(h.user + ":" + password))
 		request.Header.Set("Proxy-Authorization", "Basic "+login)
@@ -55,7 +55,7 @@ func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
 		}
 		secure := tls.Client(conn, h.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, fail(tlsOutcome(err), err)
+			return nil, Fail(tlsOutcome(err), err)
 		}
 		return tunnel(ctx, secure, request, secrets)
 	})
@@ -77,7 +77,7 @@ func tlsOutcome(err error) Outcome {
 // no body: the bytes after its head are the far side's.
 func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets []string) (net.Conn, error) {
 	if err := request.Write(conn); err != nil {
-		return nil, fail(OutcomeProxyUnreachable, err)
+		return nil, Fail(OutcomeProxyUnreachable, err)
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHead}
 	head := bufio.NewReader(limited)
@@ -97,7 +97,7 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets [
 	}
 	early, err := head.Peek(head.Buffered())
 	if err != nil {
-		return nil, fail(OutcomeProxyProtocol, err)
+		return nil, Fail(OutcomeProxyProtocol, err)
 	}
 	return &earlyConn{Conn: conn, early: early}, nil
 }
@@ -112,19 +112,19 @@ func isInterim(answer *http.Response) bool {
 func noAnswer(ctx context.Context, tooLong bool, err error, secrets []string) error {
 	switch {
 	case ctx.Err() != nil:
-		return fail(OutcomeTargetUnreachable, err)
+		return Fail(OutcomeTargetUnreachable, err)
 	case tooLong:
 		return failf(OutcomeProxyProtocol, "its response to CONNECT has more than %d bytes", maxHead)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fail(OutcomeProxyProtocol, errHungUp)
+		return Fail(OutcomeProxyProtocol, ErrHungUp)
 	default:
-		return failf(OutcomeProxyProtocol, "its response to CONNECT is not HTTP: %s", quote(err.Error(), secrets...))
+		return failf(OutcomeProxyProtocol, "its answer to CONNECT is not HTTP: %s", Quote(err.Error(), secrets...))
 	}
 }
 
 // refusal is the error with the status line of a response that is no success.
 func refusal(answer *http.Response, secrets []string) error {
-	line := quote(answer.Proto+" "+answer.Status, secrets...)
+	line := Quote(answer.Proto+" "+answer.Status, secrets...)
 	switch code := answer.StatusCode; {
 	case code == http.StatusProxyAuthRequired || code == http.StatusUnauthorized:
 		hint := ""

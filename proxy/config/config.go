@@ -71,6 +71,8 @@ type Config struct {
 	// ParkAfter is how long a session is silent before it gives up its goroutines
 	// (Linux, plain TCP); 0: DefaultParkAfter, less than 0: never.
 	ParkAfter time.Duration
+
+	Parts Parts // code, not data: what the program links for AWS_MSK_IAM and ssh
 }
 
 // UnknownAPIs says what happens to API keys that this build has never heard of

@@ -103,12 +103,13 @@ func (l *Listener) ServerConfig(cluster string) tlsconf.ServerConfig {
 }
 
 // ViaConfig is the cluster's way through, without what only a running proxy has.
-func (c *Cluster) ViaConfig() via.Config {
+func (c *ClusterPlan) ViaConfig() via.Config {
 	return via.Config{
 		URL:            c.Via.URL,
 		PasswordFile:   c.Via.PasswordFile,
 		KeyFile:        c.Via.KeyFile,
 		PassphraseFile: c.Via.PassphraseFile,
 		KnownHosts:     c.Via.KnownHosts,
+		SSH:            c.Parts.SSH,
 	}
 }

@@ -23,6 +23,7 @@ type Plan struct {
 type ClusterPlan struct {
 	*Cluster
 	Key       string // in the configuration file: clusters.NAME
+	Parts     Parts
 	Rules     upstream.Rules
 	Admitted  upstream.Admission // learned addresses that may be dialled
 	Targets   []upstream.Target  // of Bootstrap
@@ -48,14 +49,14 @@ type ListenerPlan struct {
 // CheckFiles for the files that c names. The error joins an [*Error] for each mistake.
 func (c *Config) Compile() (*Plan, error) {
 	p := &Plan{Config: c.withDefaults()}
-	v := validator{maxConnections: c.MaxConnections}
+	v := validator{maxConnections: c.MaxConnections, parts: c.Parts}
 	v.limits(c)
 	if len(c.Clusters) == 0 {
 		v.add("clusters", "there is no cluster", "add one with its bootstrap addresses and a listener")
 	}
 	seen := make(map[string]bool)
 	for i := range p.Config.Clusters {
-		cluster := &ClusterPlan{Cluster: &p.Config.Clusters[i]}
+		cluster := &ClusterPlan{Cluster: &p.Config.Clusters[i], Parts: c.Parts}
 		cluster.Key = "clusters." + cluster.Name
 		v.name(cluster.Key, cluster.Name, seen)
 		v.cluster(cluster)

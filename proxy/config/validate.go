@@ -45,6 +45,7 @@ type validator struct {
 	named     map[address][]*ListenerPlan // by the socket that they share
 
 	maxConnections int // Config.MaxConnections, which bounds every listener's
+	parts          Parts
 }
 
 func (v *validator) add(key, problem, fix string) {
@@ -118,7 +119,7 @@ func (v *validator) cluster(c *ClusterPlan) {
 	if c.Keepalive > maxKeepalive {
 		v.add(key+".keepalive", fmt.Sprintf("%s is more than the kernel takes", c.Keepalive), fmt.Sprintf("write %s or less; the default is %s", maxKeepalive, DefaultKeepalive))
 	}
-	v.via(key, c.Cluster)
+	v.via(key, c)
 	v.source(key, c)
 	if c.TLS != nil {
 		v.tls(key, tlsconf.ClientConfig(*c.TLS).Validate())

@@ -26,6 +26,9 @@ func (v *validator) sasl(key string, s *SASL) {
 	case auth.OAuthBearer:
 		v.oauth(key+".oauth", &s.OAuth, s.AllowPlaintext)
 	case auth.AWSMSKIAM:
+		if v.parts.AWS == nil {
+			v.add(key+".mechanism", auth.ErrNoAWS.Error(), "set Parts.AWS of its config.Config to aws.Source of package proxy/aws")
+		}
 		v.aws(key+".aws", &s.AWS)
 	default:
 		v.add(key+".mechanism", fmt.Sprintf("%q is no mechanism that kproxy knows", s.Mechanism), "write one of "+strings.Join(auth.Mechanisms(), ", "))

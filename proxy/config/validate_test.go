@@ -5,13 +5,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kproxy/internal/auth/awsauth"
+	"kproxy/internal/via/viassh"
 )
 
 // valid is a Config that tests bend out of shape: two clusters, ports and
 // addresses, a rule, a pin.
 func valid() *Config {
 	node := int32(7)
-	return &Config{Clusters: []Cluster{
+	return &Config{Parts: Parts{AWS: awsauth.New, SSH: viassh.New}, Clusters: []Cluster{
 		{
 			Name:      "orders",
 			Bootstrap: []string{"b0.internal:9092", "[fd00::1]:9092"},

@@ -12,7 +12,7 @@ import (
 )
 
 // via checks the way through, the files that it names included.
-func (v *validator) via(key string, c *Cluster) {
+func (v *validator) via(key string, c *ClusterPlan) {
 	if c.Via.URL == "" {
 		for _, f := range []struct{ key, value string }{
 			{via.KeyPasswordFile, c.Via.PasswordFile},

@@ -1,4 +1,4 @@
-package auth_test
+package awsauth_test
 
 import (
 	"encoding/json"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/auth/awsauth"
 )
 
 // awsAlone hides every AWS setting except those in env.
@@ -35,12 +36,40 @@ func awsAlone(t *testing.T, env map[string]string) {
 	}
 }
 
-// awsBroker accepts every login, and keeps the last one's token.
-func awsBroker(last *map[string]string) *broker {
-	return &broker{versions: [2]int16{0, 2}, mechanism: auth.AWSMSKIAM, tokens: func(token []byte) ([]byte, error) {
-		*last = nil
-		return []byte(`{"version":"2020_10_22"}`), json.Unmarshal(token, last)
-	}}
+// host is the broker that a login is for.
+const host = "b-1.orders.kafka.us-east-1.amazonaws.com:9098"
+
+// source is closed at the end of the test.
+func source(t *testing.T, conf auth.AWS) auth.Source {
+	t.Helper()
+	s := awsauth.New(conf)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// sign returns the fields of a login's token, and reports that the broker refuses it if
+// refused is set.
+func sign(t *testing.T, s auth.Source, refused bool) (fields map[string]string, err error) {
+	t.Helper()
+	c, err := s.Get(t.Context())
+	if err != nil {
+		return nil, err
+	}
+	_, token, err := c.Mechanism.Authenticate(t.Context(), host)
+	if err != nil {
+		return nil, err
+	}
+	if refused {
+		c.Refused()
+	}
+	return fields, json.Unmarshal(token, &fields)
+}
+
+func put(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // fakeSTS assumes roles, and keeps the questions.
@@ -77,14 +106,21 @@ func startSTS(t *testing.T) *fakeSTS {
 	return s
 }
 
-func awsMethod(t *testing.T, conf auth.AWS) *auth.Method {
-	t.Helper()
-	m, err := auth.New(&auth.SASL{Mechanism: auth.AWSMSKIAM, AWS: conf})
+// What is signed is the broker's own name and the region in it.
+func TestAWS(t *testing.T) {
+	awsAlone(t, map[string]string{"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_SESSION_TOKEN": "session"})
+	got, err := sign(t, source(t, auth.AWS{Region: "eu-central-1"}), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(m.Close)
-	return m
+	if got["host"] != strings.TrimSuffix(host, ":9098") || got["action"] != "kafka-cluster:Connect" ||
+		!strings.HasPrefix(got["x-amz-credential"], "AKIAEXAMPLE/") || !strings.Contains(got["x-amz-credential"], "/us-east-1/") || got["x-amz-security-token"] != "session" {
+		t.Errorf("got %v", got)
+	}
+	awsAlone(t, nil)
+	if _, err := sign(t, source(t, auth.AWS{Profile: "none"}), false); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("a profile that there is not: got %v", err)
+	}
 }
 
 // The session name is part of the principal: it is the same each time, and that of
@@ -114,8 +150,7 @@ func TestAWSSessionNames(t *testing.T) {
 		awsAlone(t, tt.env)
 		s := startSTS(t)
 		for range 2 { // two processes
-			var got map[string]string
-			if _, err := logInBy(t, awsMethod(t, tt.conf), awsBroker(&got)); err != nil {
+			if _, err := sign(t, source(t, tt.conf), false); err != nil {
 				t.Errorf("%s: %v", tt.name, err)
 			}
 		}
@@ -137,36 +172,26 @@ func TestAWSSessionNames(t *testing.T) {
 func TestAWSCredentialsThatAreRefused(t *testing.T) {
 	awsAlone(t, map[string]string{"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret"})
 	s := startSTS(t)
-	m := awsMethod(t, auth.AWS{RoleARN: "arn:aws:iam::111122223333:role/orders"})
-	b := &broker{versions: [2]int16{0, 2}, mechanism: auth.AWSMSKIAM, tokens: func([]byte) ([]byte, error) { return nil, fmt.Errorf("Access denied") }}
-	_, err := logInBy(t, m, b)
-	refused(t, err, "Access denied")
-	var got map[string]string
-	if _, err := logInBy(t, m, awsBroker(&got)); err != nil || !strings.HasPrefix(got["x-amz-credential"], "ASIA2/") || len(s.asked) != 2 {
+	from := source(t, auth.AWS{RoleARN: "arn:aws:iam::111122223333:role/orders"})
+	if got, err := sign(t, from, true); err != nil || !strings.HasPrefix(got["x-amz-credential"], "ASIA1/") {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := sign(t, from, false); err != nil || !strings.HasPrefix(got["x-amz-credential"], "ASIA2/") || len(s.asked) != 2 {
 		t.Errorf("got %v, %v after %d questions", got, err, len(s.asked))
 	}
 }
 
-// The texts of AWS, and of a broker about a signature, are shortened and repeat no
-// secret.
+// What AWS says is short and repeats nothing.
 func TestAWSErrorsRepeatNothing(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	put(t, token, "web-identity-token\n")
 	awsAlone(t, map[string]string{"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/kproxy", "AWS_WEB_IDENTITY_TOKEN_FILE": token})
 	s := startSTS(t)
 	s.fails = "not you, "
-	_, err := logInBy(t, awsMethod(t, auth.AWS{}), awsBroker(new(map[string]string)))
+	_, err := sign(t, source(t, auth.AWS{}), false)
 	if err == nil || !strings.Contains(err.Error(), "AccessDenied: not you") || strings.Contains(err.Error(), "web-identity-token") {
 		t.Errorf("got %v", err)
 	}
-	s.fails = ""
-	b := &broker{versions: [2]int16{0, 2}, mechanism: auth.AWSMSKIAM, tokens: func(token []byte) ([]byte, error) {
-		var values map[string]string
-		_ = json.Unmarshal(token, &values)
-		return nil, fmt.Errorf("no such signature: %s %s", values["x-amz-signature"], token)
-	}}
-	_, err = logInBy(t, awsMethod(t, auth.AWS{}), b)
-	refused(t, err, "no such signature: [secret] [secret]")
 }
 
 // The error of a credential_process has the kind of the failure and nothing of its
@@ -192,8 +217,7 @@ func TestAWSProcess(t *testing.T) {
 		put(t, file, "[default]\ncredential_process = "+tt.command+"\n[profile role]\nrole_arn = arn:aws:iam::111122223333:role/kproxy\nsource_profile = default\n")
 		t.Setenv("AWS_CONFIG_FILE", file)
 		for _, profile := range []string{"", "role"} {
-			var got map[string]string
-			_, err := logInBy(t, awsMethod(t, auth.AWS{Profile: profile}), awsBroker(&got))
+			got, err := sign(t, source(t, auth.AWS{Profile: profile}), false)
 			switch {
 			case tt.want == "" && (err != nil || profile == "" && !strings.HasPrefix(got["x-amz-credential"], "AKIAPROCESS/")):
 				t.Errorf("%s: got %v, %v", tt.command, got, err)
@@ -215,7 +239,7 @@ func TestAWSProcessThatLeavesSomethingBehind(t *testing.T) {
 	file, pid := filepath.Join(dir, "config"), filepath.Join(dir, "pid")
 	put(t, file, "[default]\ncredential_process = /bin/sh -c 'kill -STOP $$' & echo $! > "+pid+"\n")
 	t.Setenv("AWS_CONFIG_FILE", file)
-	_, err := logInBy(t, awsMethod(t, auth.AWS{}), awsBroker(new(map[string]string)))
+	_, err := sign(t, source(t, auth.AWS{}), false)
 	if err == nil || !strings.Contains(err.Error(), "left something behind") {
 		t.Errorf("got %v", err)
 	}

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// family are the connections that one Dialer has given over streams. It owns their
-// goroutines: close ends the connections and waits.
-type family struct {
+// Streams are the connections that one Hop has made of streams. It owns their goroutines:
+// Close ends the connections and waits.
+type Streams struct {
 	mu     sync.Mutex // guards the following
 	closed bool
 	live   map[*conn]bool
@@ -15,10 +15,11 @@ type family struct {
 	running sync.WaitGroup // in, out and bury of each
 }
 
-// adopt makes a conn of s, or closes s after close.
-func (f *family) adopt(s stream, local, remote addr) (*conn, error) {
+// Adopt makes a connection of s, with deadlines. Its addresses are local, that of the proxy,
+// and remote, and have the name of a network. After Close it closes s.
+func (f *Streams) Adopt(s Stream, network, local, remote string) (net.Conn, error) {
 	c := &conn{
-		stream: s, local: local, remote: remote, family: f,
+		stream: s, local: addr{network, local}, remote: addr{network, remote}, owner: f,
 		closed:  make(chan struct{}),
 		readBy:  deadline{passed: make(chan struct{})},
 		writeBy: deadline{passed: make(chan struct{})},
@@ -32,7 +33,7 @@ func (f *family) adopt(s stream, local, remote addr) (*conn, error) {
 	defer f.mu.Unlock()
 	if f.closed {
 		_ = s.Close() // no caller has it yet
-		return nil, fail(OutcomeCanceled, net.ErrClosed)
+		return nil, Fail(OutcomeCanceled, net.ErrClosed)
 	}
 	if f.live == nil {
 		f.live = make(map[*conn]bool)
@@ -45,7 +46,7 @@ func (f *family) adopt(s stream, local, remote addr) (*conn, error) {
 }
 
 // bury ends a closed conn's stream, which may wait for the peer or a process.
-func (f *family) bury(c *conn) {
+func (f *Streams) bury(c *conn) {
 	defer f.running.Done()
 	_ = c.stream.Close() // nothing can be done about an error
 	f.mu.Lock()
@@ -53,8 +54,9 @@ func (f *family) bury(c *conn) {
 	delete(f.live, c)
 }
 
-// close ends all connections, and waits for their goroutines. Later ones are refused.
-func (f *family) close() {
+// Close ends all connections, and waits until nothing of them is left. Later ones
+// are refused.
+func (f *Streams) Close() {
 	f.mu.Lock()
 	f.closed = true
 	var all []*conn

@@ -1,4 +1,4 @@
-package auth
+package awsauth
 
 import (
 	"testing"
@@ -19,12 +19,12 @@ func TestAWSCredentialsAreRenewedInTime(t *testing.T) {
 		{4 * time.Minute, 2 * time.Minute, 3 * time.Minute},
 		{40 * time.Second, 20 * time.Second, 30 * time.Second},
 	} {
-		renew, until := awsLife(now, awssdk.Credentials{CanExpire: true, Expires: now.Add(tt.life)})
+		renew, until := lifeOf(now, awssdk.Credentials{CanExpire: true, Expires: now.Add(tt.life)})
 		if renew != now.Add(tt.renew) || until != now.Add(tt.until) {
 			t.Errorf("%s: renewed after %s and used for %s, want %s and %s", tt.life, renew.Sub(now), until.Sub(now), tt.renew, tt.until)
 		}
 	}
-	if renew, until := awsLife(now, awssdk.Credentials{}); renew != now.Add(awsSteady) || !until.IsZero() {
+	if renew, until := lifeOf(now, awssdk.Credentials{}); renew != now.Add(steady) || !until.IsZero() {
 		t.Errorf("without an end: renewed at %s and used until %s", renew, until)
 	}
 }

@@ -1,4 +1,4 @@
-package auth
+package awsauth
 
 import (
 	"context"
@@ -30,21 +30,21 @@ const (
 )
 
 // ownProcess replaces a credential_process of the SDK's, which has no bound for its
-// output, waits for all that the command has started, and writes its stderr to kproxy's
-// own.
-func (a *awsCredentials) ownProcess(loaded *awssdk.Config) {
+// output, waits for all that the command has started, and writes what it says on
+// stderr into kproxy's own.
+func (s *search) ownProcess(loaded *awssdk.Config) {
 	profiles := profilesOf(loaded)
 	if len(profiles) == 0 || !runsProcess(loaded.Credentials, profiles[len(profiles)-1]) {
 		return
 	}
 	command := profiles[len(profiles)-1].CredentialProcess
-	loaded.Credentials = a.noting(processcreds.NewProviderCommand(
+	loaded.Credentials = s.noting(processcreds.NewProviderCommand(
 		processcreds.NewCommandBuilderFunc(func(ctx context.Context) (*exec.Cmd, error) { return processCommand(ctx, command), nil }),
 		func(o *processcreds.Options) { o.Timeout = processTimeout },
 	))
 	for _, p := range slices.Backward(profiles) {
 		if p.RoleARN != "" {
-			loaded.Credentials = a.assume(*loaded, p.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+			loaded.Credentials = s.assume(*loaded, p.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 				o.RoleSessionName = p.RoleSessionName
 				if p.ExternalID != "" {
 					o.ExternalID = &p.ExternalID

@@ -1,12 +1,10 @@
-package via_test
+package viassh_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net"
@@ -24,31 +22,43 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-func encrypted(t *testing.T, key viatest.Key, passphrase string) string {
+func dialer(t *testing.T, c via.Config) *via.Dialer {
 	t.Helper()
-	block, err := ssh.MarshalPrivateKeyWithPassphrase(key.Private, "", []byte(passphrase))
+	d, err := via.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(block))
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// connect dials, and closes at the test's end.
+func connect(t *testing.T, d *via.Dialer, address string) net.Conn {
+	t.Helper()
+	conn, err := d.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // All dials share one connection, those that come while it is being made too.
 func TestSSHShared(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
-	r := rig{dialer(t, sshConfig(t, g, host, key)), g}
+	d := dialer(t, viatest.SSHConfig(t, g, host, key))
 	b := viatest.Broker(t)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			conn, err := r.DialContext(t.Context(), "tcp", b.Far())
+			conn, err := d.DialContext(t.Context(), "tcp", b.Far())
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer conn.Close()
-			exchange(t, conn, "x")
+			viatest.Exchange(t, conn, "x")
 			if conn.RemoteAddr().String() != b.Far() {
 				t.Errorf("leads to %s, want %s", conn.RemoteAddr(), b.Far())
 			}
@@ -65,16 +75,16 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 	middle := viatest.NewHole(t, g.Address)
-	c := sshConfig(t, middle.Gate, host, key)
+	c := viatest.SSHConfig(t, middle.Gate, host, key)
 	c.KeepAlive = 500 * time.Millisecond
-	r := rig{dialer(t, c), g}
+	d := dialer(t, c)
 	b := viatest.Broker(t)
-	conn := r.connect(t, b.Far())
-	exchange(t, conn, "x")
+	conn := connect(t, d, b.Far())
+	viatest.Exchange(t, conn, "x")
 	middle.Swallow()
 	for i := range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		got, err := outcome(t, ctx, r.Dialer, b.Far())
+		got, err := viatest.Outcome(t, ctx, d, b.Far())
 		cancel()
 		if i > 0 && got != via.OutcomeProxyUnreachable { // during the first, bytes under way may come
 			t.Errorf("got %s (%v), want %s: it is not the broker that is silent", got, err, via.OutcomeProxyUnreachable)
@@ -83,7 +93,7 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("got %v of a connection whose far side is gone, want an error that is no orderly end", err)
 	}
-	exchange(t, r.connect(t, b.Far()), "again")
+	viatest.Exchange(t, connect(t, d, b.Far()), "again")
 }
 
 // A far side that is long silent about one broker blocks no other dial, and no caller.
@@ -113,10 +123,10 @@ func TestSSHOpenIsGivenUp(t *testing.T) {
 			close(released)
 		}
 	})
-	d := dialer(t, sshConfig(t, g, host, key))
+	d := dialer(t, viatest.SSHConfig(t, g, host, key))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
-	if got, err := outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled {
+	if got, err := viatest.Outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 	}
 	close(answer)
@@ -129,7 +139,7 @@ func TestSSHOneOfTwoGivesUp(t *testing.T) {
 	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 	slow := make(chan struct{})
 	dialled := make(chan struct{})
-	c := sshConfig(t, g, host, key)
+	c := viatest.SSHConfig(t, g, host, key)
 	c.DialProxy = func(ctx context.Context, network, address string) (net.Conn, error) {
 		close(dialled)
 		<-slow
@@ -139,7 +149,7 @@ func TestSSHOneOfTwoGivesUp(t *testing.T) {
 	b := viatest.Broker(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var both sync.WaitGroup
-	both.Go(func() { _, _ = outcome(t, ctx, d, b.Far()) })
+	both.Go(func() { _, _ = viatest.Outcome(t, ctx, d, b.Far()) })
 	<-dialled
 	both.Go(func() {
 		if conn, err := d.DialContext(t.Context(), "tcp", b.Far()); err != nil {
@@ -159,7 +169,7 @@ func TestSSHLogins(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 	b := viatest.Broker(t)
-	base := sshConfig(t, g, host, key)
+	base := viatest.SSHConfig(t, g, host, key)
 	base.KeyFile = ""
 	var strangers []viatest.Key // more than a server allows attempts
 	for range 8 {
@@ -169,17 +179,19 @@ func TestSSHLogins(t *testing.T) {
 		change func(c *via.Config)
 		want   via.Outcome // empty: it works
 	}{
-		"key":                 {func(c *via.Config) { c.KeyFile = file(t, key.PEM) }, ""},
-		"key with a BOM":      {func(c *via.Config) { c.KeyFile = file(t, "\ufeff"+key.PEM) }, ""},
-		"password with a BOM": {func(c *via.Config) { c.PasswordFile = file(t, "\ufeff"+viatest.Password+"\r\n") }, ""},
-		"encrypted key":       {func(c *via.Config) { c.KeyFile, c.PassphraseFile = file(t, encrypted(t, key, "p")), file(t, "p\n") }, ""},
-		"password":            {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"\n") }, ""},
-		"agent":               {func(c *via.Config) { c.AgentSocket = sshAgent(t, key) }, ""},
+		"key":                 {func(c *via.Config) { c.KeyFile = viatest.File(t, key.PEM) }, ""},
+		"key with a BOM":      {func(c *via.Config) { c.KeyFile = viatest.File(t, "\ufeff"+key.PEM) }, ""},
+		"password with a BOM": {func(c *via.Config) { c.PasswordFile = viatest.File(t, "\ufeff"+viatest.Password+"\r\n") }, ""},
+		"encrypted key": {func(c *via.Config) {
+			c.KeyFile, c.PassphraseFile = viatest.File(t, key.Encrypted(t, "p")), viatest.File(t, "p\n")
+		}, ""},
+		"password": {func(c *via.Config) { c.PasswordFile = viatest.File(t, viatest.Password+"\n") }, ""},
+		"agent":    {func(c *via.Config) { c.AgentSocket = sshAgent(t, key) }, ""},
 		"agent's environment": {func(*via.Config) {
 			t.Setenv("SSH_AUTH_SOCK", sshAgent(t, viatest.NewKey(t), key))
 		}, ""},
-		"another key":      {func(c *via.Config) { c.KeyFile = file(t, viatest.NewKey(t).PEM) }, via.OutcomeLoginRefused},
-		"another password": {func(c *via.Config) { c.PasswordFile = file(t, viatest.Password+"x") }, via.OutcomeLoginRefused},
+		"another key":      {func(c *via.Config) { c.KeyFile = viatest.File(t, viatest.NewKey(t).PEM) }, via.OutcomeLoginRefused},
+		"another password": {func(c *via.Config) { c.PasswordFile = viatest.File(t, viatest.Password+"x") }, via.OutcomeLoginRefused},
 		"agent without the key": {func(c *via.Config) {
 			c.AgentSocket = sshAgent(t, viatest.NewKey(t))
 		}, via.OutcomeLoginRefused},
@@ -188,11 +200,11 @@ func TestSSHLogins(t *testing.T) {
 		}, via.OutcomeLoginRefused},
 		"the right one of too many": {func(c *via.Config) {
 			c.AgentSocket = sshAgent(t, append(strangers, key)...)
-			c.KeyFile = file(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
+			c.KeyFile = viatest.File(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
 		}, ""},
 		"a public key that the agent does not have": {func(c *via.Config) {
 			c.AgentSocket = sshAgent(t, strangers...)
-			c.KeyFile = file(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
+			c.KeyFile = viatest.File(t, string(ssh.MarshalAuthorizedKey(key.Signer.PublicKey())))
 		}, via.OutcomeCredentials},
 		"empty agent": {func(c *via.Config) { c.AgentSocket = sshAgent(t) }, via.OutcomeCredentials},
 		"no agent":    {func(c *via.Config) { c.AgentSocket = filepath.Join(t.TempDir(), "gone") }, via.OutcomeCredentials},
@@ -203,10 +215,10 @@ func TestSSHLogins(t *testing.T) {
 			tt.change(&c)
 			d := dialer(t, c)
 			if tt.want == "" {
-				exchange(t, rig{d, g}.connect(t, b.Far()), "x")
+				viatest.Exchange(t, connect(t, d, b.Far()), "x")
 				return
 			}
-			got, err := outcome(t, t.Context(), d, b.Far())
+			got, err := viatest.Outcome(t, t.Context(), d, b.Far())
 			if got != tt.want {
 				t.Errorf("got %s (%v), want %s", got, err, tt.want)
 			}
@@ -252,27 +264,27 @@ func TestSSHHostKeys(t *testing.T) {
 	}
 	t.Run("another key", func(t *testing.T) {
 		g := viatest.SSH(t, stranger.Signer, key.Signer.PublicKey())
-		got, err := outcome(t, t.Context(), dialer(t, sshConfig(t, g, host, key)), b.Far())
+		got, err := viatest.Outcome(t, t.Context(), dialer(t, viatest.SSHConfig(t, g, host, key)), b.Far())
 		if got != via.OutcomeProxyUntrusted || !strings.Contains(err.Error(), "remove line 1") {
 			t.Errorf("got %s (%v), want %s and the line to remove", got, err, via.OutcomeProxyUntrusted)
 		}
 	})
 	t.Run("written otherwise", func(t *testing.T) {
 		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
-		c := sshConfig(t, g, host, key)
+		c := viatest.SSHConfig(t, g, host, key)
 		_, port, _ := net.SplitHostPort(g.Address)
 		c.URL = "ssh://" + viatest.User + "@LocalHost.:" + port
-		c.KnownHosts = file(t, knownhosts.Line([]string{"[localhost]:" + port}, host.Signer.PublicKey())+"\n")
+		c.KnownHosts = viatest.File(t, knownhosts.Line([]string{"[localhost]:" + port}, host.Signer.PublicKey())+"\n")
 		c.DialProxy = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, g.Address)
 		}
-		exchange(t, rig{dialer(t, c), g}.connect(t, b.Far()), "x")
+		viatest.Exchange(t, connect(t, dialer(t, c), b.Far()), "x")
 	})
 	t.Run("revoked", func(t *testing.T) {
 		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
-		c := sshConfig(t, g, host, key)
-		c.KnownHosts = file(t, "@revoked * "+strings.SplitN(line(g, host.Signer.PublicKey()), " ", 2)[1]+line(g, host.Signer.PublicKey()))
-		if got, err := outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
+		c := viatest.SSHConfig(t, g, host, key)
+		c.KnownHosts = viatest.File(t, "@revoked * "+strings.SplitN(line(g, host.Signer.PublicKey()), " ", 2)[1]+line(g, host.Signer.PublicKey()))
+		if got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
 			t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUntrusted)
 		}
 	})
@@ -287,9 +299,9 @@ func TestSSHHostKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := viatest.SSH(t, signer, key.Signer.PublicKey())
-		c := sshConfig(t, g, host, key)
-		c.KnownHosts = file(t, "@cert-authority "+line(g, authority.Signer.PublicKey()))
-		exchange(t, rig{dialer(t, c), g}.connect(t, b.Far()), "x")
+		c := viatest.SSHConfig(t, g, host, key)
+		c.KnownHosts = viatest.File(t, "@cert-authority "+line(g, authority.Signer.PublicKey()))
+		viatest.Exchange(t, connect(t, dialer(t, c), b.Far()), "x")
 	})
 	t.Run("of one type among two", func(t *testing.T) {
 		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -309,28 +321,11 @@ func TestSSHHostKeys(t *testing.T) {
 				_ = server.Wait()
 			}
 		})
-		c := sshConfig(t, g, host, key)
+		c := viatest.SSHConfig(t, g, host, key)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		if got, err := outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeTargetUnreachable {
+		if got, err := viatest.Outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeTargetUnreachable {
 			t.Errorf("got %s (%v), want %s: the host's key is known", got, err, via.OutcomeTargetUnreachable)
 		}
 	})
-}
-
-// The files are read for each login: a password that was replaced is used.
-func TestPasswordReplaced(t *testing.T) {
-	g := viatest.SOCKS5(t, true)
-	b := viatest.Broker(t)
-	path := file(t, "old")
-	d := dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: path})
-	if got, err := outcome(t, t.Context(), d, b.Far()); got != via.OutcomeLoginRefused {
-		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeLoginRefused)
-	}
-	replace(t, path, viatest.Password+"\r\n")
-	exchange(t, rig{d, g}.connect(t, b.Far()), "x")
-	replace(t, path, string(bytes.Repeat([]byte("x"), 65<<10)))
-	if got, err := outcome(t, t.Context(), d, b.Far()); got != via.OutcomeCredentials {
-		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCredentials)
-	}
 }

@@ -1,4 +1,4 @@
-package via
+package viassh
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"kproxy/internal/foreign"
+	"kproxy/internal/via"
 )
 
 // errLinkLost ends the channels of an SSH connection that has died.
@@ -43,6 +44,16 @@ func newLink(client *ssh.Client, wire *watched, interval time.Duration, secrets 
 
 // close ends the link at once, without a message to the far side.
 func (l *link) close() { _ = l.wire.Close() }
+
+// over reports whether the link has ended.
+func (l *link) over() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
 
 // await waits for the link's end.
 func (l *link) await() {
@@ -134,9 +145,10 @@ type directTCPIP struct {
 	OriginPort uint32
 }
 
-// open opens a channel to t. The library cannot cancel an open: if ctx ends first, a
-// goroutine waits for the far side's response, and closes the channel then.
-func (l *link) open(ctx context.Context, t target) (stream, error) {
+// open opens a channel to t. The library cannot take an open back: where ctx ends
+// first, the far side's answer is awaited in the background, and the channel closed
+// then.
+func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 	type opened struct {
 		channel *sshChannel
 		err     error
@@ -144,7 +156,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 	answer := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
 	go func() {                 // ends with the far side's response, or with the link
 		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
-			Host: t.host, Port: uint32(t.port), Originator: "127.0.0.1",
+			Host: t.Host, Port: uint32(t.Port), Originator: "127.0.0.1",
 		}))
 		var c *sshChannel
 		if err == nil {
@@ -168,10 +180,10 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		}
 		return o.channel, nil
 	case <-ctx.Done():
-		if l.wire.received.Load() == received { // no response to ask either
-			return nil, fail(OutcomeProxyUnreachable, ctx.Err())
+		if l.wire.received.Load() == received { // no answer to ask either
+			return nil, via.Fail(via.OutcomeProxyUnreachable, ctx.Err())
 		}
-		return nil, fail(OutcomeTargetUnreachable, ctx.Err())
+		return nil, via.Fail(via.OutcomeTargetUnreachable, ctx.Err())
 	}
 }
 
@@ -180,11 +192,11 @@ func (l *link) openError(err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
 	case !ok:
-		return fail(OutcomeProxyUnreachable, fmt.Errorf("%w: %w", errLinkLost, foreign.Error(err, l.secrets...)))
+		return via.Fail(via.OutcomeProxyUnreachable, fmt.Errorf("%w: %w", errLinkLost, foreign.Error(err, l.secrets...)))
 	case refused.Reason == ssh.ConnectionFailed:
-		return failf(OutcomeTargetUnreachable, "it answered %s: %s", refused.Reason, quote(refused.Message, l.secrets...))
+		return via.Fail(via.OutcomeTargetUnreachable, fmt.Errorf("it answered %s: %s", refused.Reason, via.Quote(refused.Message, l.secrets...)))
 	default:
-		return failf(OutcomeTargetRefused, "it answered %s: %s", refused.Reason, quote(refused.Message, l.secrets...))
+		return via.Fail(via.OutcomeTargetRefused, fmt.Errorf("it answered %s: %s", refused.Reason, via.Quote(refused.Message, l.secrets...)))
 	}
 }
 
