@@ -98,19 +98,6 @@ func (c *Config) expiry(now time.Time) mark.Mark {
 	return mark.Of(now.Add(c.MaxAge - time.Duration(early)))
 }
 
-// leave asks the session to end between two requests, once the responses in flight
-// have been delivered. The first reason stands.
-func (s *session) leave(ask asks) {
-	s.life.leave(ask)
-	s.wake()
-}
-
-// wake wakes the request pump, which knows why.
-func (s *session) wake() {
-	_ = s.client.conn.SetReadDeadline(past) // a connection that fails ends anyway
-	s.proxy.lot.wake(s)
-}
-
 // askIdle has the request pump end the session if nothing has moved, and no
 // request has begun, by the time that it wakes. It alone knows.
 func (s *session) askIdle() {
