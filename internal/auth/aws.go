@@ -1,7 +1,7 @@
 package auth
 
-// AWS says which of the credentials of this machine, as AWS's own tools find
-// them, kproxy signs with. The zero value is the first that are found.
+// AWS selects the credentials with which kproxy signs, among those that AWS's own tools
+// find on this machine. The zero value selects the first ones found.
 type AWS struct {
 	Region  string // AWS's endpoint; "": as the environment and the profile say
 	Profile string // a profile of the shared configuration; "": the default

@@ -27,19 +27,18 @@ import (
 const (
 	// timeout bounds how long it takes to find credentials.
 	timeout = time.Minute
-	// roleDuration is asked for with an assumed role: what every role allows, also
-	// from another role (AWS: role chaining). A broker ends a session with its
+	// roleDuration is the requested duration of an assumed role. Every role allows it,
+	// also from another role (AWS: role chaining). A broker ends a session with its
 	// credentials.
 	roleDuration = time.Hour
-	// leastRest is the least that is left of credentials when they are renewed, unless
-	// that is more than half of their life. Machines' roles have new ones that long
-	// before the end.
+	// leastRest is the remaining lifetime at which credentials are renewed, at most half of
+	// their lifetime. Roles of machines have new ones that long before the end.
 	leastRest = 5 * time.Minute
-	// margin is the least that is left of credentials when a login begins with
-	// them, unless that is more than a quarter of their life.
+	// margin is the least remaining lifetime of credentials for a login, at most a
+	// quarter of their lifetime.
 	margin = time.Minute
-	// steady is how often credentials without an end are looked for again: a file or
-	// a command may have others by then.
+	// steady is the interval at which credentials without an expiry are read again: a
+	// file or a command may have new ones.
 	steady = 5 * time.Minute
 )
 
@@ -50,7 +49,7 @@ type search struct {
 	conf auth.AWS
 
 	mu      sync.Mutex // guards the following
-	secrets []string   // that the last look has come across
+	secrets []string   // found by the last look
 }
 
 // New returns the credentials that conf describes. It is an [auth.AWSSource].
@@ -59,8 +58,7 @@ func New(conf auth.AWS) auth.Source {
 	return auth.NewRenewing("no AWS credentials were found yet", timeout, s.fetch)
 }
 
-// fetch finds credentials. What is signed with them holds the name of the broker, and the
-// region in it.
+// fetch finds credentials. A signature by them covers the broker's name and the region in it.
 func (s *search) fetch(ctx context.Context) (*auth.Lasting, error) {
 	s.hide(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"), os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
 	// The chain opens files by their names: the shared configuration's, and others.
@@ -138,13 +136,13 @@ func (s *search) assume(conf awssdk.Config, arn string, options func(*stscreds.A
 	return s.noting(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), arn, options, s.role))
 }
 
-// role completes what a profile says of a role to assume.
+// role completes a profile's settings of a role to assume.
 func (s *search) role(o *stscreds.AssumeRoleOptions) {
 	o.RoleSessionName = cmp.Or(s.conf.SessionName, o.RoleSessionName, os.Getenv("AWS_ROLE_SESSION_NAME"), auth.DefaultSessionName)
 	o.Duration = cmp.Or(o.Duration, roleDuration)
 }
 
-// noting is provider, asked once, with errors that do not repeat what it has found.
+// noting is provider, asked once, with errors that do not repeat its credentials.
 func (s *search) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsProvider {
 	return awssdk.NewCredentialsCache(awssdk.CredentialsProviderFunc(func(ctx context.Context) (awssdk.Credentials, error) {
 		found, err := provider.Retrieve(ctx)
@@ -183,9 +181,9 @@ func (w webToken) GetIdentityToken() ([]byte, error) {
 	return []byte(token), nil
 }
 
-// explain returns an error of the SDK's for the log. Of what AWS says it keeps the
-// code and the message, and of a command the kind of its failure alone, because the
-// SDK repeats its output.
+// explain returns an error of the SDK for the log. It keeps the code and the message of
+// AWS's response. Of a command's failure it keeps the kind alone, because the SDK repeats
+// the command's output.
 func (s *search) explain(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +191,7 @@ func (s *search) explain(err error) error {
 		return processFailure(failed)
 	}
 	if said, ok := errors.AsType[smithy.APIError](err); ok {
-		return fmt.Errorf("get AWS credentials: AWS answers %s: %s", auth.Quote(said.ErrorCode(), s.secrets...), auth.Quote(said.ErrorMessage(), s.secrets...))
+		return fmt.Errorf("get AWS credentials: AWS responds %s: %s", auth.Quote(said.ErrorCode(), s.secrets...), auth.Quote(said.ErrorMessage(), s.secrets...))
 	}
 	return auth.QuoteError(fmt.Errorf("get AWS credentials: %w", err), s.secrets...)
 }

@@ -30,8 +30,8 @@ const (
 )
 
 // ownProcess replaces a credential_process of the SDK's, which has no bound for its
-// output, waits for all that the command has started, and writes what it says on
-// stderr into kproxy's own.
+// output, waits for all that the command has started, and writes its stderr to kproxy's
+// own.
 func (s *search) ownProcess(loaded *awssdk.Config) {
 	profiles := profilesOf(loaded)
 	if len(profiles) == 0 || !runsProcess(loaded.Credentials, profiles[len(profiles)-1]) {

@@ -40,11 +40,11 @@ func mistake(key, problem, fix string) error {
 	return &via.ConfigError{Key: key, Problem: problem, Fix: fix}
 }
 
-// known is the address as OpenSSH has it in known_hosts: the name in lower case. A root
-// dot is none of it here.
+// known is the address as OpenSSH writes it in known_hosts: the name in lower case,
+// without a root dot.
 func (h *hop) known() string { return hostport.CanonicalAddress(h.place.Address) }
 
-// checkLogin finds what can be found of a login without connecting.
+// checkLogin finds the mistakes in a login that show without connecting.
 func (h *hop) checkLogin() error {
 	if h.passphrase != "" && h.key == "" {
 		return mistake(via.KeyPassphraseFile, "there is no key that it could be the passphrase of", "name the key with "+via.KeyKeyFile)
@@ -113,12 +113,12 @@ func (h *hop) hostKeys(ctx context.Context) (*knownhosts.HostKeyDB, error) {
 // maxKnownHosts bounds a file of known hosts: 16 MiB are some 40,000 keys.
 const maxKnownHosts = 16 << 20
 
-// keyscan is the command that makes the line, with what it cannot know.
+// keyscan is the command that makes the line, with placeholders for unknown values.
 func (h *hop) keyscan(file string) string {
 	return fmt.Sprintf("ssh-keyscan -p %d %s >> %s, and compare the key with the one that its administrator gives", h.place.Port, h.place.Host, file)
 }
 
-// untrusted says what is wrong with a host's key, and what to do.
+// untrusted is the error about a host's key, with advice.
 func (h *hop) untrusted(err error) error {
 	key, ok := errors.AsType[*xknownhosts.KeyError](err)
 	switch {
