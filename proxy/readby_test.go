@@ -42,7 +42,7 @@ func TestOnlyReadBySetsDeadlines(t *testing.T) {
 					return true
 				}
 				found++
-				if f.Name.Name != "readBy" && text(call.Args[0]) != "past" {
+				if f.Name.Name != "readBy" && text(call.Args[0]) != "wait.Past" {
 					t.Errorf("%s: %s sets %s", name, f.Name.Name, text(call.Args[0]))
 				}
 				return true
