@@ -1,16 +1,16 @@
 package auth
 
-// AWS says which of the credentials of this machine, as AWS's own tools find
-// them, kproxy signs with. The zero value is the first that are found.
+// AWS chooses the credentials that kproxy signs with, of those that AWS's own tools find on
+// this machine. The zero value chooses the first that are found.
 type AWS struct {
-	Region  string // AWS's endpoint; "": as the environment and the profile say
+	Region  string // AWS's endpoint; "": that of the environment or the profile
 	Profile string // a profile of the shared configuration; "": the default
 	RoleARN string // a role to assume with the credentials found; "": none
 
 	// SessionName is the session name of assumed roles, web identity included; "": the
 	// one in the environment or the profile, or DefaultSessionName.
 	SessionName string
-	ExternalID  string // which the role to assume asks for; "": none
+	ExternalID  string // the external id that the role to assume requires; "": none
 }
 
 // DefaultSessionName is the session name where none is configured. It is part of the

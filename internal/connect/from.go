@@ -24,8 +24,8 @@ type Client struct {
 	Bootstrap []string
 	TLS       *config.UpstreamTLS // nil: plaintext
 	SASL      *config.SASL        // nil: no login
-	Notes     []string           // notes for the user
-	NoLogin   error              // why SASL cannot be used; --sasl replaces it
+	Notes     []string            // notes for the user
+	NoLogin   error               // why SASL cannot be used; --sasl replaces it
 
 	dir string // of files in PEM that were converted from others
 }

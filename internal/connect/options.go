@@ -17,8 +17,8 @@ const clusterName = "cluster"
 
 // Options are the user's settings.
 type Options struct {
-	Addresses []string         // host:port, one at least
-	Nodes     map[int32]string // where single nodes are, host:port
+	Addresses []string          // host:port, one at least
+	Nodes     map[int32]string  // where single nodes are, host:port
 	Dial      []config.DialRule // further rules
 	TLS       *config.UpstreamTLS
 	SASL      *config.SASL // nil: clients log in by themselves, if they have to

@@ -1,6 +1,6 @@
 // Package awsauth finds the credentials that kproxy signs with for AWS_MSK_IAM. It is the
-// only package that imports the AWS SDK; package proxy/aws has it for programs that import
-// package proxy.
+// only package that imports the AWS SDK. Programs that import package proxy use it by package
+// proxy/aws.
 package awsauth
 
 import (
@@ -27,30 +27,30 @@ import (
 const (
 	// timeout bounds how long it takes to find credentials.
 	timeout = time.Minute
-	// roleDuration is asked for with an assumed role: what every role allows, also
-	// from another role (AWS: role chaining). A broker ends a session with its
+	// roleDuration is the requested life of an assumed role's credentials. Every role allows
+	// it, also from another role (AWS: role chaining). A broker ends a session with its
 	// credentials.
 	roleDuration = time.Hour
-	// leastRest is the least that is left of credentials when they are renewed, unless
-	// that is more than half of their life. Machines' roles have new ones that long
+	// leastRest is the minimum rest of the credentials' life at their renewal, unless it is
+	// more than half of their life. The roles of machines have new credentials that long
 	// before the end.
 	leastRest = 5 * time.Minute
-	// margin is the least that is left of credentials when a login begins with
-	// them, unless that is more than a quarter of their life.
+	// margin is the minimum rest of the credentials' life at the begin of a login, unless it
+	// is more than a quarter of their life.
 	margin = time.Minute
-	// steady is how often credentials without an end are looked for again: a file or
+	// steady is the interval at which credentials without an end are fetched again: a file or
 	// a command may have others by then.
 	steady = 5 * time.Minute
 )
 
 // search finds credentials by the SDK's chain: environment, profile, web identity,
-// container, instance. Each fetch builds a new chain, because a chain keeps what it has
-// found to the last second.
+// container, instance. Each fetch builds a new chain, because a chain keeps its credentials
+// until they expire.
 type search struct {
 	conf auth.AWS
 
 	mu      sync.Mutex // guards the following
-	secrets []string   // that the last look has come across
+	secrets []string   // found by the last fetch
 }
 
 // New returns the credentials that conf describes. It is an [auth.AWSSource].
@@ -59,8 +59,8 @@ func New(conf auth.AWS) auth.Source {
 	return auth.NewRenewing("no AWS credentials were found yet", timeout, s.fetch)
 }
 
-// fetch finds credentials. What is signed with them holds the name of the broker, and the
-// region in it.
+// fetch finds credentials. The name of the broker, and the region in it, are part of the
+// signature.
 func (s *search) fetch(ctx context.Context) (*auth.Lasting, error) {
 	s.hide(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"), os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
 	// The chain opens files by their names: the shared configuration's, and others.
@@ -138,13 +138,13 @@ func (s *search) assume(conf awssdk.Config, arn string, options func(*stscreds.A
 	return s.noting(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), arn, options, s.role))
 }
 
-// role completes what a profile says of a role to assume.
+// role adds the session name and the duration to a profile's role to assume.
 func (s *search) role(o *stscreds.AssumeRoleOptions) {
 	o.RoleSessionName = cmp.Or(s.conf.SessionName, o.RoleSessionName, os.Getenv("AWS_ROLE_SESSION_NAME"), auth.DefaultSessionName)
 	o.Duration = cmp.Or(o.Duration, roleDuration)
 }
 
-// noting is provider, asked once, with errors that do not repeat what it has found.
+// noting retrieves the provider's credentials once. Its errors do not repeat their secrets.
 func (s *search) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsProvider {
 	return awssdk.NewCredentialsCache(awssdk.CredentialsProviderFunc(func(ctx context.Context) (awssdk.Credentials, error) {
 		found, err := provider.Retrieve(ctx)
@@ -155,7 +155,7 @@ func (s *search) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsP
 	}))
 }
 
-// hide has errors not repeat these secrets.
+// hide removes these secrets from later errors.
 func (s *search) hide(secrets ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,9 +183,9 @@ func (w webToken) GetIdentityToken() ([]byte, error) {
 	return []byte(token), nil
 }
 
-// explain returns an error of the SDK's for the log. Of what AWS says it keeps the
-// code and the message, and of a command the kind of its failure alone, because the
-// SDK repeats its output.
+// explain returns an error of the SDK's for the log. Of AWS's response it keeps the code and
+// the message. Of a command it keeps the kind of the failure only, because the SDK repeats
+// the command's output.
 func (s *search) explain(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

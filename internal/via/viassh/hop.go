@@ -1,5 +1,5 @@
-// Package viassh is the way through an SSH server. It is the only package that imports
-// x/crypto/ssh; package proxy/ssh has it for programs that import package proxy.
+// Package viassh opens connections through an SSH server. It is the only package that imports
+// x/crypto/ssh. Programs that import package proxy use it by package proxy/ssh.
 package viassh
 
 import (
@@ -12,9 +12,9 @@ import (
 	"kproxy/internal/via"
 )
 
-// hop gives channels of one SSH connection, the link. The first dial makes the
-// link, others wait with it; when it dies, the next dial makes another. An attempt
-// to make one ends when no dial waits for it any more.
+// hop gives channels of one SSH connection, the link. The first dial makes the link, and
+// others wait for it. When it dies, the next dial makes another. An attempt to make one ends
+// when no dial waits for it any more.
 type hop struct {
 	dialProxy          func(ctx context.Context, network, address string) (net.Conn, error)
 	place              via.Place
@@ -31,10 +31,10 @@ type hop struct {
 	link    *link
 	attempt *attempt
 
-	tasks sync.WaitGroup // attempts, and what watches links; started under mu
+	tasks sync.WaitGroup // attempts, and the watchers of links; started under mu
 }
 
-// attempt is a link in the making. done is closed when link and err stand.
+// attempt is a link that is being made. done is closed when link and err are set.
 type attempt struct {
 	waiters int // guarded by hop.mu
 	cancel  context.CancelFunc
@@ -54,7 +54,7 @@ func (h *hop) Dial(ctx context.Context, t via.Target) (net.Conn, error) {
 		if err == nil {
 			return h.channels.Adopt(channel, h.place.Scheme, h.place.Address, t.String())
 		}
-		// A link that had died unnoticed is no reason to fail.
+		// If the link had died unnoticed, the dial is retried.
 		if fresh || !errors.Is(err, errLinkLost) || ctx.Err() != nil {
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func (h *hop) Dial(ctx context.Context, t via.Target) (net.Conn, error) {
 	}
 }
 
-// ready is the link. fresh says that it was made while the caller waited.
+// ready returns the link. fresh reports that it was made while the caller waited.
 func (h *hop) ready(ctx context.Context) (l *link, fresh bool, err error) {
 	h.mu.Lock()
 	if h.closed {
@@ -97,7 +97,7 @@ func (h *hop) ready(ctx context.Context) (l *link, fresh bool, err error) {
 	return nil, false, via.Fail(via.OutcomeProxyUnreachable, ctx.Err())
 }
 
-// abandon ends an attempt. mu is held.
+// abandon ends an attempt. The caller holds mu.
 func (h *hop) abandon(a *attempt) {
 	a.cancel()
 	if h.attempt == a {
@@ -105,7 +105,7 @@ func (h *hop) abandon(a *attempt) {
 	}
 }
 
-// try makes a link for those who wait for a.
+// try makes a link for the callers that wait for a.
 func (h *hop) try(ctx context.Context, a *attempt) {
 	defer a.cancel()
 	l, err := h.login(ctx)
@@ -130,7 +130,7 @@ func (h *hop) try(ctx context.Context, a *attempt) {
 	}
 }
 
-// Close ends the link with every channel, and waits for all that it has started.
+// Close ends the link with every channel, and waits for the goroutines of the hop.
 func (h *hop) Close() {
 	h.mu.Lock()
 	h.closed = true

@@ -17,7 +17,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// login connects to the proxy and logs in. The files are read anew.
+// login connects to the proxy and logs in. It reads the files again.
 func (h *hop) login(ctx context.Context) (*link, error) {
 	db, err := h.hostKeys(ctx)
 	if err != nil {
@@ -47,8 +47,8 @@ func (h *hop) login(ctx context.Context) (*link, error) {
 			trusted.Store(true)
 			return nil
 		},
-		// Otherwise the host may show a key of a type that is not in the file,
-		// which looks like an attack.
+		// Otherwise the host may choose a key of a type that is not in the file, which
+		// looks like an attack.
 		HostKeyAlgorithms: db.HostKeyAlgorithms(h.known()),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
@@ -58,7 +58,7 @@ func (h *hop) login(ctx context.Context) (*link, error) {
 	case err == nil && !ended:
 		return newLink(ssh.NewClient(client, channels, requests), wire, h.keepAlive, login.secrets), nil
 	case err == nil:
-		_ = client.Close() // the context has closed what carries it
+		_ = client.Close() // the context has closed its connection
 	}
 	_ = wire.Close()
 	err = foreign.Error(err, login.secrets...) // the host's own words may be in it
@@ -76,11 +76,11 @@ func (h *hop) login(ctx context.Context) (*link, error) {
 	}
 }
 
-// credentials are what a login goes by. release must be called once that is done.
+// credentials are the secrets of a login. release must be called once that is done.
 type credentials struct {
 	methods []ssh.AuthMethod
 	release func()
-	secrets []string // which the host hears, and no error may repeat
+	secrets []string // which are sent to the host, and which no error may repeat
 	keys    int      // how many of the agent's are offered
 }
 
@@ -127,12 +127,12 @@ func (h *hop) auth(ctx context.Context) (c credentials, err error) {
 	return c, h.fromAgent(ctx, &c, nil)
 }
 
-// fromAgent adds the agent's keys to c, or that one alone whose public key is only, as
-// OpenSSH does with IdentitiesOnly.
+// fromAgent adds the agent's keys to c, or only the one with the public key only, as OpenSSH
+// does with IdentitiesOnly.
 func (h *hop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 	if err != nil {
-		return fmt.Errorf("the SSH agent does not answer: %w", err)
+		return fmt.Errorf("the SSH agent cannot be reached: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // an agent may ask a person
 	release := func() { stop(); _ = conn.Close() }
@@ -156,11 +156,11 @@ func (h *hop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey)
 	return nil
 }
 
-// usualTries is how many attempts servers allow, where MaxAuthTries says nothing else.
+// usualTries is OpenSSH's default of MaxAuthTries.
 const usualTries = 6
 
-// loginRefused says how many keys were offered, if that may be why: the server counts
-// each, and the right one may not have had its turn.
+// loginRefused adds the number of offered keys, if that may be the reason: the server counts
+// each, and may not have seen the right one.
 func loginRefused(err error, keys int) error {
 	if keys < usualTries {
 		return err
@@ -169,8 +169,8 @@ func loginRefused(err error, keys int) error {
 		err, keys, usualTries, via.KeyKeyFile)
 }
 
-// publicKey returns the public key of the key file, if there is one and that is what it
-// holds, and else nil.
+// publicKey returns the public key in the key file, or nil if there is no file or it holds
+// something else.
 func (h *hop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	if h.key == "" {
 		return nil, nil
@@ -181,12 +181,12 @@ func (h *hop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey(files.WithoutBOM(text))
 	if err != nil {
-		return nil, nil //nolint:nilerr // it is a private key, or signer says what is wrong
+		return nil, nil //nolint:nilerr // it is a private key, or signer reports the mistake
 	}
 	return key, nil
 }
 
-// signer is the key of the key file.
+// signer returns the private key in the key file.
 func (h *hop) signer(ctx context.Context) (ssh.Signer, error) {
 	pem, err := files.Read(ctx, string(h.key), via.MaxSecret)
 	pem = files.WithoutBOM(pem)
