@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -279,4 +281,26 @@ func TestAllowedAllTheSame(t *testing.T) {
 	s.answer(2, kmsg.NewPtrDescribeUserSCRAMCredentialsResponse())
 	c.receive(2, kmsg.NewPtrDescribeUserSCRAMCredentialsResponse())
 	finish(t, &l, c, s)
+}
+
+// A client that leaves while kproxy sends it a response of its own ends the session at once.
+func TestClientThatLeavesDuringARefusal(t *testing.T) {
+	needsPlainTCP(t)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		c, s := l.openFiltered(t, config.APIs{Preset: config.ReadOnly}, "")
+		synctest.Wait() // until nothing is owed
+		c.send(1, of(4, kmsg.NewPtrInitProducerIDRequest()))
+		synctest.Wait() // until kproxy writes: nothing is held between both ends
+		start := time.Now()
+		c.close()
+		promptly(t, func() { _, _ = s.ended() })
+		l.ended(t, proxy.ClientReset)
+		if took := time.Since(start); took > 0 {
+			t.Errorf("it took %v", took)
+		}
+		s.close()
+	})
 }

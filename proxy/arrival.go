@@ -128,8 +128,8 @@ func (a *arrival) readBy(deadline time.Time) error {
 	if err != nil {
 		return end(ClientReset, err)
 	}
-	if why := asked.end(); why != nil {
-		return why
+	if asked&askEnd != 0 {
+		return asked.end()
 	}
 	return nil
 }

@@ -157,7 +157,7 @@ func (c *clientLogin) step(ctx context.Context, token []byte) loginReply {
 		wait.Sleep(ctx, failedLoginDelay)
 		return replyWith(nil, &ended{reason: ClientLogin, err: err, fix: "look at the client's user and password, and at the users file"})
 	}
-	if c.exchange.Done() {
+	if c.exchange.Done() && c.s.client.user == "" {
 		c.s.client.user = c.exchange.User()
 	}
 	return replyWith(answer, nil)

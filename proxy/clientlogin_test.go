@@ -315,9 +315,14 @@ func TestClientLogsInAgain(t *testing.T) {
 
 	_, token = loginOf(t, auth.Plain, "bob", "builder", "")
 	authenticate.SASLAuthBytes = token
-	c.write(requestFrames(9, handshakeRequest(1, "PLAIN"), authenticate))
-	c.receive(9, answerTo(1, kmsg.NewPtrSASLHandshakeResponse()))
-	c.receive(10, resp)
+	c.send(9, heartbeat())
+	s.request(kmsg.Heartbeat, 9)
+	c.write(requestFrames(10, handshakeRequest(1, "PLAIN"), authenticate))
+	c.silentFor(300 * time.Millisecond) // longer than the response to a wrong login is held back
+	s.answer(9, heartbeatAnswer())
+	c.receive(9, heartbeatAnswer()) // the end waits for what is owed
+	c.receive(10, answerTo(1, kmsg.NewPtrSASLHandshakeResponse()))
+	c.receive(11, resp)
 	if resp.ErrorCode != kerr.SaslAuthenticationFailed.Code {
 		t.Errorf("another user: got %d", resp.ErrorCode)
 	}

@@ -6,8 +6,8 @@
 //
 //	                       ┌───────────────────── session ─────────────────────┐
 //	client ──▶ endpoint ──▶│ first header ─▶ dial that endpoint's broker       │──▶ broker
-//	           of listener │ pump of requests ──▶ in-flight queue ──▶          │
-//	client ◀───────────────│ ◀── pump of answers (rewrite) ◀── matched in order │◀── broker
+//	           of listener │ request pump ──▶ in-flight queue ──▶              │
+//	client ◀───────────────│ ◀── response pump (rewrite) ◀── matched in order  │◀── broker
 //	                       └───────────────────────────────────────────────────┘
 //
 // A listener has one endpoint for bootstrap and one for each slot of its range;

@@ -52,21 +52,20 @@ func (l *lot) free() {
 	}
 }
 
-// open makes the epoll set if there is none yet, and reports whether there is one.
-// The caller holds mu.
-func (l *lot) open() bool {
+// open makes the epoll set if there is none yet. If the system has none left, the lot is
+// closed. The caller holds mu.
+func (l *lot) open() error {
 	if l.file != nil || l.closed {
-		return !l.closed
+		return nil
 	}
 	raw, err := l.create()
 	if err != nil {
-		l.log.Warn("silent sessions keep their goroutines", slog.Any(logkey.Error, err))
 		l.closed = true
-		return false
+		return err
 	}
 	l.sessions = map[uint64]*session{}
 	l.done.Go(func() { l.run(raw) })
-	return true
+	return nil
 }
 
 func (l *lot) create() (syscall.RawConn, error) {
@@ -125,20 +124,33 @@ func ticketOf(e unix.EpollEvent) uint64 { return uint64(uint32(e.Pad))<<32 | uin
 func (l *lot) park(s *session) bool {
 	s.stay()
 	s.lighten()
+	parked, err := l.add(s)
+	if err != nil {
+		l.log.Warn("silent sessions keep their goroutines", slog.Any(logkey.Error, err))
+	}
+	return parked
+}
+
+// add is park for a session that needs nothing else. The error says that the system has no
+// epoll set for kproxy; it comes once.
+func (l *lot) add(s *session) (parked bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
-	if !l.open() || !l.await(s) {
-		return false
+	if err := l.open(); err != nil {
+		return false, err
 	}
-	// A goroutine that wants the session to go on notes the reason first, and then wakes it.
+	if l.closed || !l.await(s) {
+		return false, nil
+	}
+	// A goroutine that wants the session to go on asks first, and then wakes it.
 	if s.life.asks()&(askEnd|askLogin) != 0 || s.life.ended() != nil {
-		return false
+		return false, nil
 	}
 	l.kept++
 	s.ticket = l.last
 	l.sessions[s.ticket] = s
-	return true
+	return true, nil
 }
 
 // await has the sockets of a session report their next event under the last

@@ -15,9 +15,9 @@ import (
 	"kproxy/rewrite"
 )
 
-// requestPump is the goroutine that moves requests from the client to the broker. It is
-// made anew each time that the session is not parked any more. No other goroutine calls its
-// methods, or uses up.
+// requestPump moves requests from the client to the broker. It belongs to one goroutine,
+// which alone uses the stream up. A session has a pump of its own for each time between two
+// stays in the lot.
 type requestPump struct {
 	s     *session
 	up    *relay.Stream
@@ -35,7 +35,7 @@ func newRequestPump(s *session) *requestPump { return &requestPump{s: s, up: &s.
 func (p *requestPump) run() (parks bool) {
 	p.up.Keeper.Expired = p.woken
 	stopped := p.requests()
-	for stopped.stop == stopLoginDue {
+	for conclusions[stopped.stop].then == logIn {
 		if stopped = p.reauthenticate(); stopped.stop == readsOn {
 			stopped = p.requests()
 		}
@@ -51,7 +51,7 @@ func (p *requestPump) run() (parks bool) {
 		_ = p.s.broker.conn.SetReadDeadline(wait.Past) // wakes the response pump
 		return true
 	case deliverFirst:
-		p.finish(stopped.why, what.silence)
+		p.finish(stopped.why, what)
 	case closeBoth:
 		_ = p.s.broker.conn.Close()                     // nothing more is owed: ends the response pump
 		_ = p.s.client.conn.SetWriteDeadline(wait.Past) // also where that waits for the client
@@ -117,8 +117,8 @@ func (p *requestPump) woken(error) error {
 	return nil
 }
 
-// interrupted returns a stopped, if the loop has to stop for what it is asked. It
-// answers askQuiet.
+// interrupted returns a stopped if the loop has to stop for what it is asked. It drops
+// askQuiet: the next sweep asks again.
 func (p *requestPump) interrupted() error {
 	why := waking{
 		asks:     p.s.life.drop(askQuiet),
@@ -135,18 +135,19 @@ func (p *requestPump) interrupted() error {
 
 // finish ends the session once the responses that are owed have been delivered:
 // a broker drops them when it is told first that no more requests come. If they
-// are not delivered, whatever was in the way is why the session ended, unless
-// that has been noted before. A broker that is silent for longer than silence is
-// not waited for; 0 waits for ever.
-func (p *requestPump) finish(why *ended, silence time.Duration) {
+// are not delivered, the obstacle is why the session ended, unless a reason has been
+// noted before. A broker that is silent for longer than what.silence is not waited for.
+func (p *requestPump) finish(why *ended, what conclusion) {
 	if p.up.Flush() != nil {
 		return // the response pump notices
 	}
-	if silence > 0 {
-		defer p.watchBroker(silence)()
+	if what.silence > 0 {
+		defer p.watchBroker(what.silence)()
 	}
 	p.queue.WaitDelivered()
-	p.s.life.note(why)
+	if what.notes == notesLast {
+		p.s.life.note(why)
+	}
 	relay.CloseWrite(p.s.broker.conn)
 	_ = p.s.broker.conn.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
 }

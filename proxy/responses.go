@@ -20,9 +20,9 @@ import (
 	"kproxy/rewrite"
 )
 
-// responsePump is the goroutine that moves responses from the broker to the client. It is
-// made anew each time that the session is not parked any more. No other goroutine calls its
-// methods, and no other uses down while a response is owed.
+// responsePump moves responses from the broker to the client. It belongs to one goroutine,
+// which alone uses the stream down while a response is owed. A session has a pump of its own
+// for each time between two stays in the lot.
 type responsePump struct {
 	s      *session
 	down   *relay.Stream

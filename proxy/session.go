@@ -13,6 +13,7 @@ import (
 	"kproxy/internal/inflight"
 	"kproxy/internal/mark"
 	"kproxy/internal/relay"
+	"kproxy/internal/wait"
 )
 
 const (
@@ -41,10 +42,9 @@ const (
 //	                                            broker ends: what it sent is delivered
 //	                                            anything wrong: closed at once
 //
-// Two goroutines move it: the one that opened it, which becomes the pump of
-// requests, and the response pump, which that one starts and waits for.
-// Whichever finds the end notes the reason; the first one stands. A session that
-// is parked has none (see lot).
+// Two goroutines move it: the one that opened it (arrival), which becomes the request pump,
+// and the response pump, which that one starts and waits for. Each notes why it has ended,
+// and the first reason stands. A session that is parked has no goroutine (see lot).
 type session struct {
 	proxy    *Proxy
 	door     *door
@@ -238,6 +238,20 @@ func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.client.user !
 func (s *session) readBy(deadline time.Time) (asks, error) {
 	err := s.client.conn.SetReadDeadline(deadline)
 	return s.life.asks(), err
+}
+
+// leave asks the session to end between two requests, once the responses in flight
+// have been delivered. The first reason stands.
+func (s *session) leave(ask asks) {
+	s.life.leave(ask)
+	s.wake()
+}
+
+// wake lets the request loop look for what the session is asked, and has a parked session go
+// on. The caller has asked before.
+func (s *session) wake() {
+	_ = s.client.conn.SetReadDeadline(wait.Past) // a connection that fails ends anyway
+	s.proxy.lot.wake(s)
 }
 
 // drain asks the session to end once the responses in flight are delivered.

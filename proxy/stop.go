@@ -64,7 +64,7 @@ type step uint8
 const (
 	leaveToResponses step = iota // the response pump closes both, and says why
 	stopResponses                // the response pump stops, too, and both connections stay
-	logIn                        // kproxy logs in, and the loop goes on
+	logIn                        // kproxy logs in, and the loop goes on if that succeeds
 	deliverFirst                 // the responses that are owed are delivered, then the broker's side ends
 	closeBoth                    // both are closed at once
 )

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"kproxy/internal/mark"
-	"kproxy/internal/wait"
 	"kproxy/proxy/config"
 )
 
@@ -98,19 +97,6 @@ func expiry(c *config.Config, now time.Time) mark.Mark {
 	}
 	early := rand.Float64() * c.MaxAgeJitter * float64(c.MaxAge) //nolint:gosec // spreads load, keeps no secret
 	return mark.Of(now.Add(c.MaxAge - time.Duration(early)))
-}
-
-// leave asks the session to end between two requests, once the responses in flight
-// have been delivered. The first reason stands.
-func (s *session) leave(ask asks) {
-	s.life.leave(ask)
-	s.wake()
-}
-
-// wake wakes the request pump, which knows why.
-func (s *session) wake() {
-	_ = s.client.conn.SetReadDeadline(wait.Past) // a connection that fails ends anyway
-	s.proxy.lot.wake(s)
 }
 
 // askIdle has the request pump end the session if nothing has moved, and no

@@ -1,16 +1,16 @@
 package auth
 
-// AWS chooses the credentials that kproxy signs with, of those that AWS's own tools find on
-// this machine. The zero value chooses the first that are found.
+// AWS selects the credentials with which kproxy signs, among those that AWS's own tools
+// find on this machine. The zero value selects the first ones found.
 type AWS struct {
-	Region  string // AWS's endpoint; "": that of the environment or the profile
+	Region  string // AWS's endpoint; "": as the environment and the profile say
 	Profile string // a profile of the shared configuration; "": the default
 	RoleARN string // a role to assume with the credentials found; "": none
 
 	// SessionName is the session name of assumed roles, web identity included; "": the
 	// one in the environment or the profile, or DefaultSessionName.
 	SessionName string
-	ExternalID  string // the external id that the role to assume requires; "": none
+	ExternalID  string // which the role to assume asks for; "": none
 }
 
 // DefaultSessionName is the session name where none is configured. It is part of the

@@ -1,6 +1,6 @@
 // Package awsauth finds the credentials that kproxy signs with for AWS_MSK_IAM. It is the
-// only package that imports the AWS SDK. Programs that import package proxy use it by package
-// proxy/aws.
+// only package that imports the AWS SDK; package proxy/aws has it for programs that import
+// package proxy.
 package awsauth
 
 import (
@@ -27,30 +27,29 @@ import (
 const (
 	// timeout bounds how long it takes to find credentials.
 	timeout = time.Minute
-	// roleDuration is the requested life of an assumed role's credentials. Every role allows
-	// it, also from another role (AWS: role chaining). A broker ends a session with its
+	// roleDuration is the requested duration of an assumed role. Every role allows it,
+	// also from another role (AWS: role chaining). A broker ends a session with its
 	// credentials.
 	roleDuration = time.Hour
-	// leastRest is the minimum rest of the credentials' life at their renewal, unless it is
-	// more than half of their life. The roles of machines have new credentials that long
-	// before the end.
+	// leastRest is the remaining lifetime at which credentials are renewed, at most half of
+	// their lifetime. Roles of machines have new ones that long before the end.
 	leastRest = 5 * time.Minute
-	// margin is the minimum rest of the credentials' life at the begin of a login, unless it
-	// is more than a quarter of their life.
+	// margin is the least remaining lifetime of credentials for a login, at most a
+	// quarter of their lifetime.
 	margin = time.Minute
-	// steady is the interval at which credentials without an end are fetched again: a file or
-	// a command may have others by then.
+	// steady is the interval at which credentials without an expiry are read again: a
+	// file or a command may have new ones.
 	steady = 5 * time.Minute
 )
 
 // search finds credentials by the SDK's chain: environment, profile, web identity,
-// container, instance. Each fetch builds a new chain, because a chain keeps its credentials
-// until they expire.
+// container, instance. Each fetch builds a new chain, because a chain keeps its
+// credentials until they expire.
 type search struct {
 	conf auth.AWS
 
 	mu      sync.Mutex // guards the following
-	secrets []string   // found by the last fetch
+	secrets []string   // found by the last look
 }
 
 // New returns the credentials that conf describes. It is an [auth.AWSSource].
@@ -59,8 +58,7 @@ func New(conf auth.AWS) auth.Source {
 	return auth.NewRenewing("no AWS credentials were found yet", timeout, s.fetch)
 }
 
-// fetch finds credentials. The name of the broker, and the region in it, are part of the
-// signature.
+// fetch finds credentials. A signature by them covers the broker's name and the region in it.
 func (s *search) fetch(ctx context.Context) (*auth.Lasting, error) {
 	s.hide(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"), os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
 	// The chain opens files by their names: the shared configuration's, and others.
@@ -138,13 +136,13 @@ func (s *search) assume(conf awssdk.Config, arn string, options func(*stscreds.A
 	return s.noting(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), arn, options, s.role))
 }
 
-// role adds the session name and the duration to a profile's role to assume.
+// role completes a profile's settings of a role to assume.
 func (s *search) role(o *stscreds.AssumeRoleOptions) {
 	o.RoleSessionName = cmp.Or(s.conf.SessionName, o.RoleSessionName, os.Getenv("AWS_ROLE_SESSION_NAME"), auth.DefaultSessionName)
 	o.Duration = cmp.Or(o.Duration, roleDuration)
 }
 
-// noting retrieves the provider's credentials once. Its errors do not repeat their secrets.
+// noting is provider, asked once, with errors that do not repeat its credentials.
 func (s *search) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsProvider {
 	return awssdk.NewCredentialsCache(awssdk.CredentialsProviderFunc(func(ctx context.Context) (awssdk.Credentials, error) {
 		found, err := provider.Retrieve(ctx)
@@ -155,7 +153,7 @@ func (s *search) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsP
 	}))
 }
 
-// hide removes these secrets from later errors.
+// hide has errors not repeat these secrets.
 func (s *search) hide(secrets ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,8 +181,8 @@ func (w webToken) GetIdentityToken() ([]byte, error) {
 	return []byte(token), nil
 }
 
-// explain returns an error of the SDK's for the log. Of AWS's response it keeps the code and
-// the message. Of a command it keeps the kind of the failure only, because the SDK repeats
+// explain returns an error of the SDK for the log. It keeps the code and the message of
+// AWS's response. Of a command's failure it keeps the kind alone, because the SDK repeats
 // the command's output.
 func (s *search) explain(err error) error {
 	s.mu.Lock()
@@ -193,7 +191,7 @@ func (s *search) explain(err error) error {
 		return processFailure(failed)
 	}
 	if said, ok := errors.AsType[smithy.APIError](err); ok {
-		return fmt.Errorf("get AWS credentials: AWS answers %s: %s", auth.Quote(said.ErrorCode(), s.secrets...), auth.Quote(said.ErrorMessage(), s.secrets...))
+		return fmt.Errorf("get AWS credentials: AWS responds %s: %s", auth.Quote(said.ErrorCode(), s.secrets...), auth.Quote(said.ErrorMessage(), s.secrets...))
 	}
 	return auth.QuoteError(fmt.Errorf("get AWS credentials: %w", err), s.secrets...)
 }

@@ -29,9 +29,9 @@ const (
 	maxProcessOutput = 64 << 10
 )
 
-// ownProcess replaces the SDK's credential_process. The SDK's does not bound the output,
-// waits for all processes that the command has started, and writes the command's stderr to
-// kproxy's own.
+// ownProcess replaces a credential_process of the SDK's, which has no bound for its
+// output, waits for all that the command has started, and writes its stderr to kproxy's
+// own.
 func (s *search) ownProcess(loaded *awssdk.Config) {
 	profiles := profilesOf(loaded)
 	if len(profiles) == 0 || !runsProcess(loaded.Credentials, profiles[len(profiles)-1]) {

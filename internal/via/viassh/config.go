@@ -35,13 +35,13 @@ func New(c via.Config, p via.Place) (via.Hop, error) {
 	return h, nil
 }
 
-// mistake returns a mistake in a [via.Config].
+// mistake is a mistake in a [via.Config].
 func mistake(key, problem, fix string) error {
 	return &via.ConfigError{Key: key, Problem: problem, Fix: fix}
 }
 
-// known returns the address as OpenSSH has it in known_hosts: the name in lower case. It has
-// no root dot.
+// known is the address as OpenSSH writes it in known_hosts: the name in lower case,
+// without a root dot.
 func (h *hop) known() string { return hostport.CanonicalAddress(h.place.Address) }
 
 // checkLogin finds the mistakes in a login that show without connecting.
@@ -84,7 +84,7 @@ func (h *hop) checkLogin() error {
 	return nil
 }
 
-// checkKnownHosts checks that there is a file in which the host has a key.
+// checkKnownHosts wants a file in which the host has a key.
 func (h *hop) checkKnownHosts() error {
 	if h.knownHosts == "" {
 		return mistake(via.KeyKnownHosts, "there is no file of known host keys, without which anyone could be "+h.place.Host, "make one: "+h.keyscan("known_hosts"))
@@ -113,13 +113,12 @@ func (h *hop) hostKeys(ctx context.Context) (*knownhosts.HostKeyDB, error) {
 // maxKnownHosts bounds a file of known hosts: 16 MiB are some 40,000 keys.
 const maxKnownHosts = 16 << 20
 
-// keyscan returns the command that adds the host's key to file, with the check that the
-// command cannot make.
+// keyscan is the command that makes the line, with placeholders for unknown values.
 func (h *hop) keyscan(file string) string {
 	return fmt.Sprintf("ssh-keyscan -p %d %s >> %s, and compare the key with the one that its administrator gives", h.place.Port, h.place.Host, file)
 }
 
-// untrusted returns the error about a host's key, with advice.
+// untrusted is the error about a host's key, with advice.
 func (h *hop) untrusted(err error) error {
 	key, ok := errors.AsType[*xknownhosts.KeyError](err)
 	switch {

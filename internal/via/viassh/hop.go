@@ -1,5 +1,5 @@
-// Package viassh opens connections through an SSH server. It is the only package that imports
-// x/crypto/ssh. Programs that import package proxy use it by package proxy/ssh.
+// Package viassh is the way through an SSH server. It is the only package that imports
+// x/crypto/ssh; package proxy/ssh has it for programs that import package proxy.
 package viassh
 
 import (
@@ -13,8 +13,8 @@ import (
 )
 
 // hop gives channels of one SSH connection, the link. The first dial makes the link, and
-// others wait for it. When it dies, the next dial makes another. An attempt to make one ends
-// when no dial waits for it any more.
+// others wait for it. When it dies, the next dial makes another. An attempt to make one
+// ends when no dial waits for it any more.
 type hop struct {
 	dialProxy          func(ctx context.Context, network, address string) (net.Conn, error)
 	place              via.Place
@@ -63,7 +63,7 @@ func (h *hop) Dial(ctx context.Context, t via.Target) (net.Conn, error) {
 	}
 }
 
-// ready returns the link. fresh reports that it was made while the caller waited.
+// ready is the link. fresh says that it was made while the caller waited.
 func (h *hop) ready(ctx context.Context) (l *link, fresh bool, err error) {
 	h.mu.Lock()
 	if h.closed {
@@ -97,7 +97,7 @@ func (h *hop) ready(ctx context.Context) (l *link, fresh bool, err error) {
 	return nil, false, via.Fail(via.OutcomeProxyUnreachable, ctx.Err())
 }
 
-// abandon ends an attempt. The caller holds mu.
+// abandon ends an attempt. mu is held.
 func (h *hop) abandon(a *attempt) {
 	a.cancel()
 	if h.attempt == a {
@@ -130,7 +130,7 @@ func (h *hop) try(ctx context.Context, a *attempt) {
 	}
 }
 
-// Close ends the link with every channel, and waits for the goroutines of the hop.
+// Close ends the link with every channel, and waits for its goroutines.
 func (h *hop) Close() {
 	h.mu.Lock()
 	h.closed = true

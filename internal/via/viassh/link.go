@@ -24,12 +24,12 @@ type link struct {
 	client   *ssh.Client
 	wire     *watched
 	interval time.Duration
-	secrets  []string // sent to the host at the login
+	secrets  []string // which the host has heard
 	ended    chan struct{}
 	wake     chan struct{} // room for one
 
 	mu   sync.Mutex // guards next
-	next *check     // the check that a caller waits for; nil: none
+	next *check     // for which a caller waits; nil: none
 }
 
 // check is a keep-alive request to the far side. done is closed when err is set.
@@ -58,7 +58,7 @@ func (l *link) over() bool {
 // await waits for the link's end.
 func (l *link) await() {
 	_ = l.client.Wait()  // the reason is not used
-	_ = l.client.Close() // after an end by a message
+	_ = l.client.Close() // where it ended by a message
 	_ = l.wire.Close()
 	close(l.ended)
 }
@@ -111,9 +111,9 @@ func (l *link) alive() bool {
 	}
 }
 
-// ping sends a request that any response answers; OpenSSH refuses it. If no bytes arrive for
-// an interval, ping closes the link. It does not close a slow link: the response may come
-// after megabytes of data, which show that the link works.
+// ping sends a request for any response; OpenSSH's refusal is one. If nothing has come
+// over a link for an interval, it is closed. A slow link is not closed: a response may
+// come after megabytes of data, which show that the link works.
 func (l *link) ping() error {
 	answered := make(chan error, 1)
 	go func() { // ends with the response, or with the link
@@ -145,15 +145,15 @@ type directTCPIP struct {
 	OriginPort uint32
 }
 
-// open opens a channel to t. The library cannot cancel that. If ctx ends first, a goroutine
-// waits for the far side's response and closes the channel then.
+// open opens a channel to t. The library cannot cancel an open: if ctx ends first, a
+// goroutine waits for the far side's response, and closes the channel then.
 func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 	type opened struct {
 		channel *sshChannel
 		err     error
 	}
-	response := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
-	go func() {                   // ends with the far side's response, or with the link
+	answer := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
+	go func() {                 // ends with the far side's response, or with the link
 		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
 			Host: t.Host, Port: uint32(t.Port), Originator: "127.0.0.1",
 		}))
@@ -163,23 +163,23 @@ func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 			go ssh.DiscardRequests(requests)
 		}
 		select {
-		case response <- opened{c, err}:
+		case answer <- opened{c, err}:
 		case <-ctx.Done():
 			if c != nil {
-				_ = c.Close() // the caller has given up
+				_ = c.Close() // no caller wants it any more
 			}
 		}
 	}()
 	received := l.wire.received.Load()
 	l.ask() // if the link has died unnoticed, this dial detects it
 	select {
-	case o := <-response:
+	case o := <-answer:
 		if o.err != nil {
 			return nil, l.openError(o.err)
 		}
 		return o.channel, nil
 	case <-ctx.Done():
-		if l.wire.received.Load() == received { // the keep-alive request has no response either
+		if l.wire.received.Load() == received { // no response to ask either
 			return nil, via.Fail(via.OutcomeProxyUnreachable, ctx.Err())
 		}
 		return nil, via.Fail(via.OutcomeTargetUnreachable, ctx.Err())
@@ -205,9 +205,9 @@ type sshChannel struct {
 	link *link
 }
 
-// Read reads the channel. The library reports the loss of the link as the orderly end of
-// every channel in it. Clients react differently to an orderly end and to a reset (see
-// docs/invariants.md on the end before the first response), so Read checks the link.
+// Read reads the channel. To the library, a link that breaks is the end of every
+// channel in it. To a client, an orderly end where a reset was due is a lie (see
+// docs/invariants.md on the end before the first response), so the link is asked.
 func (c *sshChannel) Read(p []byte) (int, error) {
 	n, err := c.Channel.Read(p)
 	if errors.Is(err, io.EOF) && !c.link.alive() {

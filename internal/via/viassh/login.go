@@ -17,7 +17,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// login connects to the proxy and logs in. It reads the files again.
+// login connects to the proxy and logs in. The files are read anew.
 func (h *hop) login(ctx context.Context) (*link, error) {
 	db, err := h.hostKeys(ctx)
 	if err != nil {
@@ -127,12 +127,12 @@ func (h *hop) auth(ctx context.Context) (c credentials, err error) {
 	return c, h.fromAgent(ctx, &c, nil)
 }
 
-// fromAgent adds the agent's keys to c, or only the one with the public key only, as OpenSSH
-// does with IdentitiesOnly.
+// fromAgent adds the agent's keys to c, or only the one with the public key only, as
+// OpenSSH does with IdentitiesOnly.
 func (h *hop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 	if err != nil {
-		return fmt.Errorf("the SSH agent cannot be reached: %w", err)
+		return fmt.Errorf("the SSH agent does not respond: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // an agent may ask a person
 	release := func() { stop(); _ = conn.Close() }
@@ -159,8 +159,8 @@ func (h *hop) fromAgent(ctx context.Context, c *credentials, only ssh.PublicKey)
 // usualTries is OpenSSH's default of MaxAuthTries.
 const usualTries = 6
 
-// loginRefused adds the number of offered keys, if that may be the reason: the server counts
-// each, and may not have seen the right one.
+// loginRefused adds the number of offered keys, if that may be the reason: the server
+// counts each, and may not have seen the right one.
 func loginRefused(err error, keys int) error {
 	if keys < usualTries {
 		return err
@@ -169,8 +169,8 @@ func loginRefused(err error, keys int) error {
 		err, keys, usualTries, via.KeyKeyFile)
 }
 
-// publicKey returns the public key in the key file, or nil if there is no file or it holds
-// something else.
+// publicKey returns the public key in the key file, or nil if there is no file or it
+// holds something else.
 func (h *hop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	if h.key == "" {
 		return nil, nil
@@ -186,7 +186,7 @@ func (h *hop) publicKey(ctx context.Context) (ssh.PublicKey, error) {
 	return key, nil
 }
 
-// signer returns the private key in the key file.
+// signer is the key of the key file.
 func (h *hop) signer(ctx context.Context) (ssh.Signer, error) {
 	pem, err := files.Read(ctx, string(h.key), via.MaxSecret)
 	pem = files.WithoutBOM(pem)

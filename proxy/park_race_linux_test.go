@@ -1,0 +1,38 @@
+package proxy
+
+import (
+	"log/slog"
+	"testing"
+
+	"kproxy/internal/portlab"
+)
+
+// What a session is asked while its pumps end for the lot is found before it is parked:
+// nothing would wake it.
+func TestAskedWhileParking(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ask  func(s *session)
+		want bool
+	}{
+		"nothing":          {func(*session) {}, true},
+		"to end":           {func(s *session) { s.life.leave(askDrain) }, false},
+		"to log in again":  {func(s *session) { s.life.add(askLogin) }, false},
+		"it has ended":     {func(s *session) { s.life.note(end(DrainTimeout, nil)) }, false},
+		"whether it idles": {func(s *session) { s.life.askAt(askIdle, 0) }, true}, // the next sweep asks again
+	} {
+		p := &Proxy{}
+		p.lot.log = slog.New(slog.DiscardHandler)
+		s := &session{proxy: p}
+		s.account.s = s
+		s.client.conn, _ = portlab.TCPPair(t)
+		s.broker.conn, _ = portlab.TCPPair(t)
+		tt.ask(s)
+		if got := p.lot.park(s); got != tt.want {
+			t.Errorf("%s: it is parked: %t, want %t", name, got, tt.want)
+		}
+		p.lot.mu.Lock()
+		clear(p.lot.sessions)
+		p.lot.mu.Unlock()
+		p.lot.close()
+	}
+}
