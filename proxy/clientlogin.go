@@ -19,15 +19,15 @@ import (
 	"kproxy/proxy/config"
 )
 
-// clientLogin is a client's login at the proxy, before there is a broker for it:
+// clientLogin is a client's login at kproxy, before there is a broker for it:
 //
 //	ApiVersions ──▶ the brokers' versions (cluster.APIVersions)
 //	SaslHandshake v0 ──▶ raw tokens        ─┐
 //	SaslHandshake v1 ──▶ SaslAuthenticate… ─┴▶ logged in: dial, and pump
 //	anything else, or a wrong password ──▶ the end
 //
-// The arrival has it first. Later the client may log in again, as the same user (KIP-368):
-// then the request loop has it.
+// The arrival uses it first. Later the client may log in again, as the same user (KIP-368),
+// and the request pump uses it.
 type clientLogin struct {
 	s        *session
 	exchange *auth.Conversation // the one that goes on, or the last one; nil: none has begun

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// asks is a set of requests to the request loop of a session, and of events outside it. Above
-// the set is a count: the bytes that the session had moved when it was last asked whether it
-// is idle, or can be parked.
+// asks is a set: the requests to the request loop of a session, and the pump that has stopped.
+// Its upper bits are a count: the bytes that the session had moved when it was last asked
+// whether it is idle, or can be parked.
 type asks uint64
 
 const (
@@ -74,8 +74,8 @@ func (l *lifecycle) leave(ask asks) {
 	}
 }
 
-// askAt asks something of askQuiet of a session that has moved this many bytes. An ask at
-// another count cannot be met any more, and is dropped.
+// askAt adds one of askQuiet, for a session that has moved this many bytes. Those of another
+// count can no longer hold, and are dropped.
 func (l *lifecycle) askAt(ask asks, moved int64) {
 	for {
 		had := asks(l.set.Load())

@@ -3,12 +3,12 @@ package proxy
 import "time"
 
 // askPark has both pumps end, and the session wait in the lot, if nothing has
-// moved and no request has begun by the time that the request pump wakes. It
-// alone knows, and it wakes the other. A session that is parked stays so.
+// moved and no request has begun by the time that the request pump wakes, which
+// alone knows that, and wakes the other pump. A session that is parked stays so.
 //
 //	sweep ──askPark──▶ request pump ──▶ response pump ──▶ lot
-//	                                                             │ bytes, an end; wake
-//	                       both pumps again ◀────────────────────┘
+//	                                                       │ bytes, an end; wake
+//	                   both pumps again ◀──────────────────┘
 func (s *session) askPark() {
 	if !s.proxy.lot.takes(s) {
 		return

@@ -24,7 +24,7 @@ import (
 //
 //	timer ──▶ prepare: gets the secrets ──▶ marks the session, and wakes it
 //	                                              │
-//	    request pump, between two requests ◀──┘
+//	    request pump, between two requests  ◀─────┘
 //	      SaslHandshake ──▶ … its response is swallowed ──▶ SaslAuthenticate ──▶ … ──▶ timer
 //
 // Meanwhile the proxy does not read from the client: a broker accepts no other request during
@@ -32,7 +32,7 @@ import (
 type renewal struct {
 	s      *session
 	host   string       // the broker's own name
-	opened auth.Session // by the last login; the request pump' own
+	opened auth.Session // by the last login; the request pump's own
 
 	ready  atomic.Pointer[auth.Login] // prepared, and to be used between two requests
 	asking atomic.Bool                // a login goes on

@@ -60,7 +60,7 @@ type session struct {
 	up, down relay.Stream // client to broker, broker to client
 	queue    inflight.Queue
 	life     lifecycle
-	login    *clientLogin // the request loop's; nil: the client has not begun one
+	login    *clientLogin // the arrival's, then the request pump's; nil: the client has not begun one
 	account  account      // of bytes beside the buffers (see budget)
 	ticket   uint64       // of the lot, which guards it; 0: the session is not parked
 	watch    watch        // the sweep's
