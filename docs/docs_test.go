@@ -187,8 +187,8 @@ func testsByPackage(t *testing.T) map[string]map[string]bool {
 	return tests
 }
 
-// files are the files of the tree with one of these endings, without what is made or
-// brought by tools.
+// files are the files of the tree with one of these endings, without files that tools
+// make or install.
 func files(t *testing.T, endings ...string) []string {
 	t.Helper()
 	var found []string

@@ -49,7 +49,7 @@ func TestAcceptErrorsPass(t *testing.T) {
 	l.log.times(t, 1, "level=ERROR", "cannot accept connections", "too many open files", "ulimit -n")
 }
 
-// A proxy that cannot bind everything binds nothing, and says what was in the way.
+// A proxy that cannot bind all its addresses binds none, and its error names the cause.
 func TestStartBindsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	var l lab

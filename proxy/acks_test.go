@@ -35,7 +35,7 @@ func TestAcks0IsNotAnswered(t *testing.T) {
 				resp := answerTo(12, kmsg.NewPtrMetadataResponse())
 				c.receive(requests, resp)
 				if got := told(resp)[0]; got != "bob.test:9100" {
-					t.Errorf("the client is told %s", got)
+					t.Errorf("the client gets %s", got)
 				}
 				finish(t, &l, c, s)
 			})
@@ -90,7 +90,7 @@ func TestBrokerCloseAfterAcks0ReachesClient(t *testing.T) {
 	}
 }
 
-// Requests that nobody answers are delivered even if the client leaves at once.
+// Requests without a response are delivered even if the client leaves at once.
 func TestAcks0ThenClose(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -27,8 +27,8 @@ func (l *lab) openFiltered(t *testing.T, apis config.APIs, unknown config.Unknow
 	return l.session(t, l.first)
 }
 
-// A producer at a read-only listener is told so for its topics, and nothing of it
-// reaches a broker; consumers are served.
+// A producer at a read-only listener gets an error for its topics, and none of its requests
+// reaches a broker. Consumers are served.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -65,9 +65,8 @@ func everyRefusedAPI() (names []string) {
 	return names
 }
 
-// offered has the broker answer ApiVersions, which the client has sent as request
-// 1: it has all versions from 0 to 99 of every API. It returns what the client is
-// told.
+// offered has the broker answer ApiVersions, which the client has sent as request 1, with the
+// versions from 0 to 99 of every API. It returns the response that the client receives.
 func offered(c client, s brokerConn) []kmsg.ApiVersionsResponseApiKey {
 	c.t.Helper()
 	s.request(kmsg.ApiVersions, 1)
@@ -92,10 +91,9 @@ func anyRequestFrame(correlationID int32, req kmsg.Request) []byte {
 	return frame
 }
 
-// Clients infer what a broker can do from the versions of APIs that they never
-// ask for, so a refused API stays in ApiVersions. A request for it, in every
-// version that is offered, gets a response that clients can read, and the session
-// goes on.
+// Clients infer the features of a broker from the versions of APIs that they never use, so a
+// refused API stays in ApiVersions. A request for it, in every version that is offered, gets
+// a response that clients can read, and the session goes on.
 func TestEveryRefusedAPIInEveryOfferedVersion(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -134,8 +132,8 @@ func TestEveryRefusedAPIInEveryOfferedVersion(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// On a cluster where kproxy logs in, the APIs that give out logins are not shown,
-// but for those that the listener allows. What its preset refuses is.
+// On a cluster where kproxy logs in, the APIs that give out credentials are hidden, except
+// for those that the listener allows. APIs that its preset refuses are not hidden.
 func TestMintsStayHidden(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -236,8 +234,7 @@ func TestNoWayRoundTheFilter(t *testing.T) {
 	}
 }
 
-// In an envelope is another request; raw tokens are frames that nobody looks
-// into.
+// An envelope holds another request. Raw tokens are frames that kproxy does not parse.
 func TestEnvelopesAndRawTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -261,8 +258,7 @@ func TestEnvelopesAndRawTokensAreRefused(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// allow makes exceptions, of the preset and of what a cluster with sasl keeps to
-// itself.
+// allow makes exceptions from the preset, and from the APIs that a cluster with sasl hides.
 func TestAllowedAllTheSame(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -43,9 +43,8 @@ func (c client) wantUnsupported(correlationID int32) {
 	}
 }
 
-// The first thing that a client of the future sends is a version of ApiVersions
-// that nobody here knows. The broker never sees it: before a login it would take
-// the second attempt for an attack.
+// A client of the future first sends ApiVersions in a version that kproxy does not know. The
+// broker never receives it: before a login it would treat the second attempt as an attack.
 func TestFutureAPIVersionsComesFirst(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int16{6, 100} {
@@ -158,8 +157,8 @@ func TestFutureAPIVersionsThenHalfClose(t *testing.T) {
 	l.ended(t, proxy.ClientClosed)
 }
 
-// Kafka 2.2 answers v3 with an error and nothing else, in the layout of v0; the
-// client asks again, and then hears what the proxy understands.
+// Kafka 2.2 answers v3 with an error and nothing else, in the layout of v0. The client asks
+// again, and then receives the versions that the proxy understands.
 func TestAPIVersionsOfAnOldBroker(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -188,8 +187,7 @@ func TestAPIVersionsOfAnOldBroker(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// An API of which the brokers speak newer versions only is hidden, and whoever
-// asks for the proxy's health is told.
+// If the brokers have only newer versions of an API, the API is hidden, and Health names it.
 func TestAPIOfNewerBrokersIsHidden(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -114,14 +114,14 @@ func TestAnswersThatCannotBeParsed(t *testing.T) {
 			c.close()
 			e := l.ended(t, proxy.BadAnswer)
 			if e.Err == nil {
-				t.Error("the session's end does not say what was wrong")
+				t.Error("the session's end does not name the problem")
 			}
 			l.log.has(t, "level=WARN", "reason=bad_answer")
 		})
 	}
 }
 
-// What is to be decoded whole is refused by its size, before it has come.
+// A response that must be decoded as a whole is refused by its size, before it has arrived.
 func TestAnswerAboveWhatIsDecoded(t *testing.T) {
 	t.Parallel()
 	var l lab

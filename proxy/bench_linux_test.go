@@ -18,10 +18,10 @@ import (
 	"kproxy/proxy/config"
 )
 
-// BenchmarkRelay measures what a frame costs a relay: kproxy, kproxy with
-// splicing off, and io.Copy in both directions, which looks at nothing. Client
-// and broker are another process, so that the processor time of this one is the
-// relay's. Compare lines of one run with each other, and no others.
+// BenchmarkRelay measures the cost of a frame for a relay: kproxy, kproxy with splicing off,
+// and io.Copy in both directions, which parses nothing. Client and broker are another
+// process, so that the processor time of this one is the relay's. Compare only lines of one
+// run with each other.
 //
 //	go test ./proxy -run '^$' -bench Relay -benchtime 2000x
 func BenchmarkRelay(b *testing.B) {
@@ -62,7 +62,7 @@ func processorTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// startRelay starts what is measured, and returns where it listens.
+// startRelay starts the relay to measure, and returns its address.
 func startRelay(tb testing.TB, kind, broker string) string {
 	tb.Helper()
 	if kind == "iocopy" {
@@ -141,8 +141,8 @@ func startCopying(tb testing.TB, broker string) string {
 	return socket.Addr().String()
 }
 
-// BenchmarkIdle measures what a pair of connections holds in the process that
-// has served a request and waits for the next.
+// BenchmarkIdle measures the memory of a pair of connections in a process that has served a
+// request and waits for the next.
 //
 //	go test ./proxy -run '^$' -bench Idle -benchtime 1x
 func BenchmarkIdle(b *testing.B) {

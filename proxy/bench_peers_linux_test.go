@@ -19,8 +19,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// workload is what a client and a broker do. Of each request one side is a frame
-// of size bytes.
+// workload is the traffic of a client and a broker. Of each request one side is a frame of
+// size bytes.
 type workload struct {
 	kind  string // produce or fetch
 	size  int    // bytes of records
@@ -44,7 +44,7 @@ type peers struct {
 	in     io.Writer
 }
 
-// peersEnv is set in that process; it says what they do.
+// peersEnv is set in that process, to the workload.
 const peersEnv = "KPROXY_BENCH_PEERS"
 
 func startPeers(tb testing.TB, w workload) *peers {
@@ -101,7 +101,7 @@ func (p *peers) tell(tb testing.TB, what, address string, n int) {
 	}
 }
 
-// TestBenchPeers is what the process of the peers does; elsewhere nothing.
+// TestBenchPeers is the process of the peers. In any other process it does nothing.
 func TestBenchPeers(t *testing.T) {
 	if os.Getenv(peersEnv) == "" {
 		t.Skip("it is the other half of BenchmarkRelay")

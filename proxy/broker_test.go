@@ -26,7 +26,7 @@ type broker struct {
 	accepted atomic.Int64
 	asked    atomic.Int64 // of those, the proxy's own
 	names    []kmsg.MetadataResponseBroker
-	door     *door // where everybody has to log in first; nil: nobody has to
+	door     *door // clients must log in there first; nil: no login
 
 	accepting, serving sync.WaitGroup
 	open               []net.Conn // belongs to acceptAll
@@ -137,7 +137,7 @@ func (b *broker) take() brokerConn {
 	case c := <-b.conns:
 		return c
 	case <-time.After(patience):
-		b.t.Fatalf("nobody dialled broker %d", b.node)
+		b.t.Fatalf("broker %d was not dialled", b.node)
 		panic("unreachable")
 	}
 }

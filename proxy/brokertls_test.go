@@ -64,7 +64,7 @@ func (l *lab) outcomes() map[proxy.DialOutcome]int64 {
 	return counts
 }
 
-// Each case bends one thing, and tells what the operator is told.
+// Each case has one mistake, and the error that the operator reads.
 func TestBrokerTLSFailures(t *testing.T) {
 	t.Parallel()
 	expired := func(t *testing.T, l *secureLab, _ *proxy.Config) {

@@ -67,23 +67,23 @@ func tlsStats(status tlsconf.Status) *TLSStats {
 	return stats
 }
 
-// Uncovered finds the names that clients are told and that no certificate of their
-// listener is for. Each error is a [*ConfigError].
+// Uncovered finds the advertised names that no certificate of their listener is for. Each
+// error is a [*config.Error].
 func (p *Proxy) Uncovered() []error {
 	var errs []error
 	for l := range p.listeners() {
 		if l.tls == nil {
 			continue
 		}
-		if missing := l.tls.Uncovered(l.told()); len(missing) > 0 {
+		if missing := l.tls.Uncovered(l.hosts()); len(missing) > 0 {
 			errs = append(errs, l.uncovered(missing))
 		}
 	}
 	return errs
 }
 
-// told are the hosts that clients are told.
-func (l *listener) told() []string {
+// hosts returns the hosts in the listener's advertised addresses.
+func (l *listener) hosts() []string {
 	host, _ := l.conf.AdvertisedBootstrap()
 	hosts := []string{host}
 	for slot := range l.conf.Slots() {
@@ -91,20 +91,19 @@ func (l *listener) told() []string {
 		hosts = append(hosts, host)
 	}
 	if l.conf.Nodes.SNI != "" {
-		hosts = append(hosts, l.toldNode())
+		hosts = append(hosts, l.sampleNode())
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
 }
 
-// lowIDs are the broker ids, from 0 on, whose names a certificate is looked
-// through for that has not all of them.
+// lowIDs is how many broker ids, from 0 on, sampleNode tries.
 const lowIDs = 256
 
-// toldNode is the name of a node that stands for all: one whose id is in no certificate,
-// unless the certificate names nodes one by one. Then it is not known, before the brokers
-// are, whether some are missing.
-func (l *listener) toldNode() string {
+// sampleNode returns the name of one node in place of all: of the lowest id that a certificate
+// covers, or else of id 0. A certificate may name nodes one by one. Before the brokers are
+// known, no check can find whether some are missing in it.
+func (l *listener) sampleNode() string {
 	for id := range int32(lowIDs) {
 		if name := l.conf.Names.Of(id); len(l.tls.Uncovered([]string{name})) == 0 {
 			return name
@@ -121,7 +120,7 @@ func (l *listener) uncovered(missing []string) *config.Error {
 	}
 	return &config.Error{
 		Key:     l.conf.Key + ".tls.certs",
-		Problem: "no certificate is for " + names + ", as clients are told",
+		Problem: "no certificate is for " + names + ", as advertised",
 		Fix:     "have one issued with these among its names (subjectAltName), or advertise a name that it has",
 	}
 }

@@ -23,8 +23,8 @@ func watching(t *testing.T) *edgeLab {
 	return l
 }
 
-// A certificate that is replaced is shown to new clients; the connection that is
-// there goes on. One that is no good changes nothing, and is told once.
+// New clients get a replaced certificate, and the existing connection goes on. An invalid
+// certificate changes nothing, and is logged once.
 func TestCertificateIsReplaced(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -59,7 +59,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 	}
 	l.log.has(t, "level=ERROR", "are no good", "listener=bob", "edge.pem")
 	if got := shown(); got != "next" {
-		t.Errorf("with a bad file a new client is shown %q, want what was good before", got)
+		t.Errorf("with a bad file a new client gets %q, want the last valid certificate", got)
 	}
 
 	before.send(1, heartbeat())
@@ -119,7 +119,7 @@ func TestBrokersCAIsReplaced(t *testing.T) {
 	c.receive(1, heartbeatAnswer())
 }
 
-// What clients are told has to be in a certificate, or they refuse it.
+// Advertised names must be in a certificate, or clients refuse it.
 func TestUncovered(t *testing.T) {
 	ca, files := certlab.NewAuthority(t, "servers"), certlab.NewFolder(t)
 	for _, tt := range []struct {
@@ -157,7 +157,7 @@ func TestUncovered(t *testing.T) {
 	}
 }
 
-// What cannot be read is told by key, when the proxy is made.
+// New names the key of every file that cannot be read.
 func TestUnreadableFiles(t *testing.T) {
 	ca, files := certlab.NewAuthority(t, "servers"), certlab.NewFolder(t)
 	cert, key := files.Pair(t, "edge", ca.Issue(t, nil, "bob.test"))

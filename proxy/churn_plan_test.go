@@ -27,7 +27,7 @@ type churnExchange struct {
 	answer  []byte // nil: there is none
 }
 
-// Where a request has what is filled in.
+// Positions in a request of the values that each use of it sets.
 const (
 	apiAt           = wire.SizeLen // key and version
 	correlationIDAt = apiAt + 4
@@ -36,8 +36,9 @@ const (
 	churnClientID   = "churn-"
 )
 
-// churnExchanges are some of everything: what passes unseen, what is rewritten whole,
-// by its head or by its tail, more than one buffer, and what is not answered.
+// churnExchanges are exchanges of every kind: responses that pass unread, responses that are
+// rewritten as a whole, by their head or by their tail, frames of more than one buffer, and
+// requests without a response.
 var churnExchanges = sync.OnceValue(func() []churnExchange {
 	coordinator := kmsg.NewFindCoordinatorResponseCoordinator()
 	coordinator.NodeID = 1

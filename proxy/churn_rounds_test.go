@@ -16,16 +16,16 @@ import (
 	"kproxy/proxy"
 )
 
-var churnSeed = flag.Uint64("churn.seed", 0, "what the rounds of churn are made of; 0: anything")
+var churnSeed = flag.Uint64("churn.seed", 0, "the seed of the rounds of churn; 0: a random one")
 
 const (
 	churnAtOnce = 50 // connections at one time
 	churnWarmUp = 400
 
-	// churnHeap and churnHeld are what a round may leave although nothing
-	// leaks: goroutines, pollers and stacks are kept for those who come next,
-	// and the system's memory comes in pages. Seen are 10 to 30 KiB and half a
-	// MiB. Of what each of 2,000 connections leaves behind, 64 bytes show.
+	// churnHeap and churnHeld are the memory that a round may leave although nothing leaks:
+	// the runtime keeps goroutines, pollers and stacks for later use, and the system's memory
+	// comes in pages. Measured: 10 to 30 KiB, and half a MiB. A leak of 64 bytes in each of
+	// 2,000 connections shows.
 	churnHeap = 125 << 10
 	churnHeld = 3 << 20
 	// churnPipes are fewer than there are connections that want one.
@@ -58,7 +58,7 @@ func TestChurnRoundsEndAsTheyBegan(t *testing.T) {
 		if !*copyAll {
 			idle.descriptors += 2 * churnPipes // made when they are needed, and kept
 		}
-		c.round(t, rand.NewPCG(seed, 0), churnWarmUp) // Go has then what it keeps for the next
+		c.round(t, rand.NewPCG(seed, 0), churnWarmUp) // afterwards the runtime has the memory that it keeps
 		idle.settled(t)
 		began := stand()
 		t.Logf("began: %s", began)
@@ -100,7 +100,7 @@ func (s standing) String() string {
 		s.goroutines, s.descriptors, s.heap>>10, s.held>>10)
 }
 
-// churning is a proxy, its broker, and what comes of their sessions.
+// churning is a proxy, its broker, and the results of their sessions.
 type churning struct {
 	lab    lab
 	broker churnBroker
@@ -191,9 +191,8 @@ func (c *churning) opened(client string, p *churnPlan) *churnSession {
 	return s
 }
 
-// closed is told by the proxy. Linux may give one port to two connections to
-// different endpoints at a time; then the end is that of the session which has
-// the least choice.
+// closed is called by the proxy. Linux may give one port to two connections to different
+// endpoints at a time; then the end is that of the session with the fewest possible ends.
 func (c *churning) closed(who proxy.Session, e proxy.SessionEnd) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -210,7 +209,7 @@ func (c *churning) closed(who proxy.Session, e proxy.SessionEnd) {
 	}
 }
 
-// account compares what the proxy has counted with what it has told.
+// account compares the proxy's counters with the calls of its Observer.
 func (c *churning) account(t *testing.T, sessions int64) {
 	t.Helper()
 	stats := c.lab.proxy.Stats()

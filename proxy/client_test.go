@@ -9,8 +9,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// client is a connection of a client that does what a test says, and nothing
-// else.
+// client is a connection of a client. It sends and reads only on a test's calls.
 type client struct{ *peer }
 
 // dial connects to an address of the proxy.

@@ -21,7 +21,7 @@ import (
 
 // clientLogin is a client's login at kproxy, before there is a broker for it:
 //
-//	ApiVersions ──▶ answered with what the brokers speak (offers.go)
+//	ApiVersions ──▶ the brokers' versions (cluster.APIVersions)
 //	SaslHandshake v0 ──▶ raw tokens        ─┐
 //	SaslHandshake v1 ──▶ SaslAuthenticate… ─┴▶ logged in: dial, and pump
 //	anything else, or a wrong password ──▶ the end
@@ -33,7 +33,7 @@ type clientLogin struct {
 	exchange *auth.Conversation // the one that goes on, or the last one; nil: none has begun
 }
 
-// loginReply is what comes of a request of a login.
+// loginReply is the result of a request of a login.
 type loginReply struct {
 	payload []byte // of the response: what follows its correlation id, or a raw token
 	why     error  // why the session ends, once the response is sent; nil: it goes on

@@ -80,7 +80,7 @@ func (c client) choose(correlationID int32, version int16, mechanism string) int
 }
 
 // logIn moves a whole login, with SaslAuthenticate at a version, or, below 0, by raw
-// tokens. It returns what the login was refused with.
+// tokens. It returns the error code and message of a refusal.
 func (c client) logIn(session sasl.Session, token []byte, mechanism string, version int16) (code int16, message string) {
 	c.t.Helper()
 	if code := c.choose(1, min(version+1, 1), mechanism); code != 0 {
@@ -128,7 +128,7 @@ func (c client) versionsBeforeLogin(version int16) {
 	resp := answerTo(version, kmsg.NewPtrApiVersionsResponse())
 	c.receive(9, resp)
 	if resp.ErrorCode != 0 || len(resp.ApiKeys) != 4 || resp.ApiKeys[0].MaxVersion != 13 {
-		c.t.Errorf("ApiVersions v%d: got %+v, want what the broker speaks, as far as kproxy does", version, resp)
+		c.t.Errorf("ApiVersions v%d: got %+v, want the versions that both the broker and kproxy support", version, resp)
 	}
 }
 
@@ -179,7 +179,7 @@ func TestUsersByOtherNames(t *testing.T) {
 	}
 }
 
-// Whoever is refused is told nothing that tells users from others.
+// A refusal does not show whether the user exists.
 func TestRefusedUsers(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -219,7 +219,7 @@ func TestRefusedUsers(t *testing.T) {
 	}
 }
 
-// What comes in no login's place ends the session, and never reaches a broker.
+// Bytes that are no login end the session, and never reach a broker.
 func TestNoLoginButSomethingElse(t *testing.T) {
 	t.Parallel()
 	authenticate := of(2, kmsg.NewPtrSASLAuthenticateRequest())
@@ -320,7 +320,7 @@ func TestClientLogsInAgain(t *testing.T) {
 	c.write(requestFrames(10, handshakeRequest(1, "PLAIN"), authenticate))
 	c.silentFor(300 * time.Millisecond) // longer than the response to a wrong login is held back
 	s.answer(9, heartbeatAnswer())
-	c.receive(9, heartbeatAnswer()) // the end waits for what is owed
+	c.receive(9, heartbeatAnswer()) // the end waits for the outstanding response
 	c.receive(10, answerTo(1, kmsg.NewPtrSASLHandshakeResponse()))
 	c.receive(11, resp)
 	if resp.ErrorCode != kerr.SaslAuthenticationFailed.Code {
@@ -415,6 +415,6 @@ func TestBothLogins(t *testing.T) {
 	s := l.served(t, c)
 	framesAgain(c, s, 3)
 	finish(t, &l, c, s)
-	c = l.dial(t, "localhost:39092") // where nobody has to log in
+	c = l.dial(t, "localhost:39092") // no login there
 	finish(t, &l, c, l.served(t, c))
 }

@@ -86,7 +86,7 @@ func TestTLSClients(t *testing.T) {
 		want proxy.CloseReason // ClientClosed: it is served
 		fix  string
 	}{
-		{"what is asked for", func(*testing.T, *edgeLab, *tls.Config) {}, proxy.ClientClosed, ""},
+		{"the requested name", func(*testing.T, *edgeLab, *tls.Config) {}, proxy.ClientClosed, ""},
 		{"TLS 1.2", func(_ *testing.T, _ *edgeLab, c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, proxy.ClientClosed, ""},
 		{"a hello of 16 KB", func(_ *testing.T, _ *edgeLab, c *tls.Config) {
 			for i := range 64 {
@@ -137,8 +137,7 @@ func TestTLSClients(t *testing.T) {
 	}
 }
 
-// What comes to a TLS port and is no whole handshake, and a handshake that comes
-// to a plaintext port.
+// Bytes on a TLS port that are no complete handshake, and a handshake on a plaintext port.
 func TestTLSAndNoTLS(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -188,7 +187,7 @@ func captureHello(t *testing.T) []byte {
 	return sent.Bytes()
 }
 
-// capture is a connection that keeps what is sent, and has ended.
+// capture is a connection that keeps the bytes that are sent. Reads are at its end.
 type capture struct {
 	net.Conn
 	bytes.Buffer
@@ -199,7 +198,7 @@ func (c *capture) Write(b []byte) (int, error)    { return c.Buffer.Write(b) }
 func (c *capture) Close() error                   { return nil }
 func (*capture) SetWriteDeadline(time.Time) error { return nil }
 
-// slow sends what it is given a byte at a time.
+// slow sends one byte at a time.
 type slow struct{ net.Conn }
 
 func (s slow) Write(b []byte) (n int, err error) {
@@ -258,8 +257,8 @@ func (a *ahead) Write(b []byte) (int, error) {
 	return max(n-front, 0), err
 }
 
-// Half a handshake has no place while it waits, so that any number of them keeps
-// nobody out.
+// An incomplete handshake holds no place while it waits, so that any number of them keeps no
+// other client out.
 func TestHalfHandshakesKeepNobodyOut(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -300,8 +299,8 @@ func TestTLSDocumentation(t *testing.T) {
 	}
 }
 
-// documented holds docs/tls.md to the outcome of what a test tries; ClientClosed is
-// that of a client that is served.
+// documented checks that docs/tls.md has the outcome of an attempt. ClientClosed is the outcome
+// of a client that is served.
 func documented(t *testing.T, what string, want proxy.CloseReason) {
 	t.Helper()
 	page, err := os.ReadFile("../docs/tls.md")
@@ -347,8 +346,7 @@ func TestTicketOfAnotherListener(t *testing.T) {
 	}
 }
 
-// An end of either side is told in TLS, too, and answers that are owed come
-// first.
+// An end of either side is forwarded in TLS, too, after the outstanding responses.
 func TestTLSEnds(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()

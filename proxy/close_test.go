@@ -11,8 +11,8 @@ import (
 	"kproxy/proxy"
 )
 
-// A client that ends its side has a right to what it has asked for. A broker
-// that were told of the end at once would drop the answers.
+// A client that ends its side gets the responses to its requests. If the proxy ended the
+// broker's side at once, the broker would drop them.
 func TestHalfCloseStillDeliversAnswers(t *testing.T) {
 	t.Parallel()
 	var l lab

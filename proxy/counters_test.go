@@ -86,7 +86,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// tape is a connection that gives what is on it and takes everything.
+// tape is a connection that returns recorded bytes and accepts all writes.
 type tape struct {
 	net.Conn
 	left []byte
@@ -148,8 +148,8 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	}
 }
 
-// Nothing is allocated for a frame, whatever is counted of it. What is left is
-// for the two ends of the tapes.
+// No frame allocates memory, with all counters. The remaining allocations are those of the
+// two ends of the tapes.
 func TestPumpsAllocateNothingPerFrame(t *testing.T) {
 	const frames = 500
 	round := tapeSession(t, frames)

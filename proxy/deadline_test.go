@@ -15,9 +15,9 @@ import (
 	"kproxy/proxy"
 )
 
-// Whoever ends a session wakes its reader by a read deadline in the past, which
-// must not be lost when the reader sets a deadline of its own at that moment.
-// hooked makes such moments: it is told of every deadline before it is set.
+// A goroutine that ends a session wakes its reader by a read deadline in the past. It must
+// not be lost if the reader sets a deadline of its own at that moment. hooked makes such
+// moments: it calls a function before every deadline is set.
 type hooked struct {
 	net.Conn
 	setting func(deadline time.Time)
@@ -208,7 +208,7 @@ func TestDrainBetweenRequests(t *testing.T) {
 	l.refused(t, "bob.test:9092")
 	s.silent()
 	c.send(2, heartbeat())
-	s.silent() // nobody has begun to read it
+	s.silent() // its reader has not started
 	s.answer(1, heartbeatAnswer())
 	c.receive(1, heartbeatAnswer())
 	endedByProxy(c, s)

@@ -7,7 +7,7 @@ import (
 	"kproxy/rewrite"
 )
 
-// action is what a session does with a request: a closed set.
+// action is the treatment of a request by a session. The set is closed.
 type action uint8
 
 const (
@@ -25,7 +25,7 @@ const (
 	handshakeV0                   // forward; raw SASL tokens may follow
 )
 
-// standing is what a decision about a request depends on, beside the request.
+// standing is the state of the session that a decision about a request depends on.
 type standing struct {
 	policy       *config.Policy
 	unknownAPIs  bool // requests of APIs that this build does not know are forwarded
@@ -34,8 +34,8 @@ type standing struct {
 	ownBroker    bool // the session's broker is the one that the client means, not only one that can teach it
 }
 
-// decide says what is done with a request. The order of its cases is a rule of security:
-// what ends a session or is refused comes before anything that is forwarded.
+// decide returns the action for a request. The order of its cases is a rule of security: the
+// requests that end a session or are refused come before those that are forwarded.
 func decide(key, version int16, treatment rewrite.Treatment, s standing) action {
 	switch {
 	case rewrite.AnswersAPIVersions(key, version):

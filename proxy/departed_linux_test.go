@@ -58,10 +58,10 @@ func (l *lab) hung(t *testing.T, b *broker, n int) (client, brokerConn) {
 // maxInflight is how many requests the proxy lets a client have in flight.
 const maxInflight = 1024
 
-// A broker that has hung is not waited for when the client has left, however it
-// left, and although nobody reads the client: its session is too old, or too many
-// of its requests are in flight. A client that has only ended its side, and reads,
-// is there; it gets its answer when those who have left have long been found.
+// A session does not wait for a hung broker after its client has left. That holds for every
+// way of leaving, and although the proxy does not read from the client, because the session
+// is too old or too many requests are in flight. A client that has only ended its side, and
+// reads, has not left: it gets its response, long after the others have been detected.
 func TestNobodyWaitsForABrokerThatHung(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()

@@ -37,9 +37,9 @@ func TestNodeThatIsDownIsNotReplaced(t *testing.T) {
 	}
 }
 
-// A client of a broker that is down is told so by a reset. An orderly end before the
-// first answer is how brokers refuse a login: franz-go refuses records for it at
-// once, and its groups do not look for another coordinator.
+// If the broker is down, its client gets a reset. Clients treat an orderly end before the first
+// response as a refused login: franz-go fails records at once, and its groups do not look for
+// another coordinator.
 func TestDownIsNoRefusedLogin(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -151,7 +151,7 @@ func TestNodeThatMoved(t *testing.T) {
 	resp := answerTo(12, kmsg.NewPtrMetadataResponse())
 	c.receive(1, resp)
 	if got := told(resp)[1]; got != "bob.test:9101" {
-		t.Errorf("node 1 is told as %s", got)
+		t.Errorf("node 1 is advertised as %s", got)
 	}
 	finish(t, &l, c, s)
 

@@ -15,7 +15,7 @@ type directory struct {
 	otherwise *endpoint // where all other names, and none, lead; nil: nowhere
 }
 
-// errUnknownName is told with the name.
+// errUnknownName is logged with the name.
 var errUnknownName = errors.New("no listener at this address has it")
 
 // newDirectory lists the names of listeners.

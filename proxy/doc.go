@@ -1,8 +1,8 @@
-// Package proxy says how frames travel: it listens, gives every client a broker
-// connection of its own, and moves requests one way and answers the other.
+// Package proxy moves frames: it listens, opens a broker connection for every client, and
+// moves requests one way and responses the other.
 //
-// The two types to know are [Config], which says what to do, and [Proxy], which
-// does it until Shutdown:
+// The two types to know are [config.Config], the configuration, and [Proxy], which runs until
+// Shutdown:
 //
 //	                       ┌───────────────────── session ─────────────────────┐
 //	client ──▶ endpoint ──▶│ first header ─▶ dial that endpoint's broker       │──▶ broker
@@ -10,21 +10,21 @@
 //	client ◀───────────────│ ◀── response pump (rewrite) ◀── matched in order  │◀── broker
 //	                       └───────────────────────────────────────────────────┘
 //
-// A listener has one endpoint for bootstrap and one for each slot of its range;
-// which node a slot belongs to is internal/endpoints' knowledge, where that node
-// is reached internal/upstream's, and what an answer may tell a client rewrite's.
-// A cluster puts the three together.
+// A listener has one endpoint for bootstrap and one for each slot of its range. Package
+// internal/endpoints maps slots to nodes, internal/upstream maps nodes to the addresses at
+// which they are dialled, and rewrite replaces the addresses in responses. A cluster
+// (internal/cluster) combines the three.
 //
-// A request is read as far as its header (and acks, where Produce has them), an
-// answer as far as package rewrite asks. Everything else passes unseen.
+// The proxy parses the header of a request, and the acks of Produce. It parses a response as
+// far as package rewrite requires. Everything else passes unread.
 //
-// # What it does not do
+// # Limits
 //
-// It never answers for a broker, but to say which versions of ApiVersions it
-// understands. It never sends a client to another broker than the one whose
-// endpoint the client chose: a broker that is down is down. It never drops or
-// reorders a frame; what it cannot forward safely ends the session, and a
-// [CloseReason] says why.
+// The proxy never responds for a broker, except to a version of ApiVersions that it does not
+// know, to requests that a listener refuses, and to clients that log in at the proxy itself.
+// It never sends a client to another broker than the one whose endpoint the client chose: a
+// broker that is down is down. It never drops or reorders a frame. A frame that it cannot
+// forward safely ends the session, and the [CloseReason] is the reason.
 //
 // # Parts
 //

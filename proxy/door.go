@@ -152,10 +152,10 @@ func (d *door) waitForPlaces(ctx context.Context) {
 // acceptPauses counts how often a listening socket has stopped accepting.
 type acceptPauses struct {
 	count  atomic.Int64
-	warned atomic.Int64 // when the log was told last; a mark
+	warned atomic.Int64 // time of the last log line; a mark
 }
 
-// add counts a pause. It reports whether the log is to be told: once in alarmInterval.
+// add counts a pause. It reports whether to log it: once in alarmInterval.
 func (p *acceptPauses) add() (tell bool) {
 	p.count.Add(1)
 	now := time.Now()
@@ -163,7 +163,7 @@ func (p *acceptPauses) add() (tell bool) {
 	return (last == mark.Never || last.Age(now) >= admission.AlarmInterval) && p.warned.CompareAndSwap(int64(last), int64(mark.Of(now)))
 }
 
-// leaveGates takes back what the session was counted by.
+// leaveGates removes the session from the counts of the gates.
 func (s *session) leaveGates() {
 	s.door.gate.Leave(s.client.source)
 	if s.admitted {

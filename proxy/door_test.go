@@ -12,7 +12,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// door is where a broker has everybody log in, by PLAIN.
+// door is the login of a broker, by PLAIN.
 type door struct {
 	password atomic.Pointer[string]
 	lifetime int64 // of a session, in milliseconds

@@ -17,7 +17,7 @@ import (
 )
 
 // The broker of this example advertises b0.internal:9092, a name that leads somewhere inside
-// its own network alone. The client is in another network, and is told kafka.example.com.
+// its own network alone. The client is in another network, and gets kafka.example.com instead.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -35,8 +35,8 @@ func TestConnectAndCloseIsNotWorthALine(t *testing.T) {
 	}
 }
 
-// A client has half a minute to say what it wants; before it has, nobody is
-// dialled, however much of its first header has come.
+// A client has half a minute for its first request header. Before the header is complete, no
+// broker is dialled.
 func TestNoCompleteHeader(t *testing.T) {
 	t.Parallel()
 	frame := requestFrame(1, produceRequest(9, -1, "", nil))
@@ -105,8 +105,8 @@ func TestHeaderByteByByte(t *testing.T) {
 	})
 }
 
-// What the proxy holds of a request to find acks is bounded, whatever the client
-// says that it will send.
+// The part of a request that the proxy holds to find acks is bounded, whatever the sizes in
+// the client's header.
 func TestHeaderThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -31,7 +31,7 @@ func TestFloodOfForeignRequests(t *testing.T) {
 	}
 }
 
-// Nor is one of names that nobody has.
+// Nor is one of names without an endpoint.
 func TestFloodOfUnknownNames(t *testing.T) {
 	t.Parallel()
 	l := newSNILab(t)
@@ -41,7 +41,7 @@ func TestFloodOfUnknownNames(t *testing.T) {
 	for range 50 {
 		raw := l.dial(t, "127.0.0.1:9093")
 		if err := tls.Client(raw.conn, &tls.Config{ServerName: "nobody.test", InsecureSkipVerify: true}).HandshakeContext(t.Context()); err == nil {
-			t.Fatal("a name that nobody has is served")
+			t.Fatal("a name without an endpoint is served")
 		}
 		_ = raw.conn.Close()
 		l.ended(t, proxy.TLSUnknownName)

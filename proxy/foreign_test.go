@@ -10,8 +10,8 @@ import (
 	"kproxy/proxy"
 )
 
-// What is not Kafka is closed at once, and the log says what it was and what can
-// be done about it.
+// A connection that does not speak Kafka is closed at once. The log has the protocol and the
+// fix.
 func TestForeignProtocols(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, sent, log, advice string }{

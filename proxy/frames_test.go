@@ -82,7 +82,7 @@ func splitAddress(t *testing.T, address string) (host string, port int) {
 	return host, port
 }
 
-// told is what a Metadata answer tells a client: host:port by node.
+// told returns the addresses in a Metadata response: host:port by node.
 func told(resp *kmsg.MetadataResponse) map[int32]string {
 	all := map[int32]string{}
 	for _, b := range resp.Brokers {

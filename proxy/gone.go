@@ -15,7 +15,7 @@ const looksPerLimit = 8
 
 func (p *Proxy) lookInterval() time.Duration { return p.conf.PeerGoneAfter / looksPerLimit }
 
-// transport is what the kernel knows of one TCP connection.
+// transport is the kernel's state of one TCP connection.
 type transport struct {
 	closed      bool          // there is no connection any more: it was reset, or keep-alive has ended it
 	ended       bool          // the peer has ended its side, and this one has not
@@ -24,13 +24,12 @@ type transport struct {
 	lastACK     time.Duration // how long ago the last acknowledgement of any kind came
 }
 
-// silence is how long a peer has not acknowledged what it should. A peer is gone
-// when bytes were outstanding, and no acknowledgement of any kind came, for the
-// whole limit.
+// silence is how long a peer has not acknowledged outstanding bytes. A peer is gone if bytes
+// were outstanding for the whole limit, and no acknowledgement of any kind arrived.
 //
-// Slow is not dead: a client that does not read has closed its window, and its
-// kernel answers the window probes of ours, for ever. What Linux 6.18 was seen to
-// report of a sender, whose receiver was in another network namespace:
+// A slow peer is not gone: a client that does not read has closed its window, and its kernel
+// answers our kernel's window probes for ever. Linux 6.18 reported these values of a sender
+// whose receiver was in another network namespace:
 //
 //	receiver, time         unacked  notsent  retransmits  probes  backoff  last_ack_recv
 //	reads nothing, 20 s    0        571,960  0            0       6        up to 13 s
@@ -41,25 +40,23 @@ type transport struct {
 //	read nothing for 40 s,
 //	then dropped, 1 min    0        621,192  0            1, 2    8, 9     over 1 min
 //
-// So unacked alone misses a peer that had closed its window before it went: the bytes
-// not yet sent count too. And two minutes without an acknowledgement are nothing
-// by themselves: probes follow each other twice as late each time, up to 120 s
-// (net.ipv4.tcp_rto_max_ms), so that the last acknowledgement of a client that is
-// well grows older than that before the next one comes, by a round trip. Only a
-// probe, or a retransmission, that the next look still finds unanswered is a sign
-// of death. (Single ones go unanswered in the first second, too: Linux answers
-// what is outside its window every 500 ms at most, tcp_invalid_ratelimit.)
+// So unacked alone misses a peer that closed its window before it went: bytes that are not
+// sent yet count too. Two minutes without an acknowledgement prove nothing by themselves: the
+// interval between probes doubles up to 120 s (net.ipv4.tcp_rto_max_ms), so that the last
+// acknowledgement of a living client gets older than that, by a round trip, before the next
+// one arrives. Only a probe or a retransmission that is still unanswered at the next look
+// shows that the peer is gone. (Single ones can be unanswered in the first second, too: Linux
+// answers segments outside its window at most every 500 ms, tcp_invalid_ratelimit.)
 //
-// Nor is the age of the last acknowledgement the time that a peer has been
-// silent: on a connection without traffic it is that of the last keep-alive
-// probe's. The time counts from the first look at which bytes were outstanding.
+// The age of the last acknowledgement is not the time that a peer has been silent either: on
+// a connection without traffic it is the age of the last keep-alive probe's. The time counts
+// from the first look at which bytes were outstanding.
 type silence struct {
 	since      mark.Mark // the first look at which bytes were outstanding; never: none were
 	unanswered bool      // at the last look
 }
 
-// look takes what a look at the connection has shown, and reports whether its
-// peer is gone.
+// look takes the state of the connection at one look, and reports whether its peer is gone.
 func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bool) {
 	if !t.outstanding {
 		*s = silence{}
@@ -73,19 +70,18 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 	return before && t.unanswered && min(t.lastACK, s.since.Age(now)) >= limit
 }
 
-// departure is how long a client has been gone that no goroutine reads. The pump of
-// requests does not read while it waits: for the responses in flight, once max_age
-// has passed; for room in the queue; for a broker that takes no more. With a
-// broker that has hung, nothing but the kernel knows then that the client has
-// left. Two things do not count as leaving:
+// departure is how long a client has been gone while no goroutine reads from it. The request
+// pump does not read while it waits for responses in flight after max_age has passed, for
+// room in the queue, or for a broker that takes no more bytes. If the broker has hung, only
+// the kernel knows then that the client has left. Two states do not count as leaving:
 //
 //   - An end of the client's side. Its socket is in CLOSE-WAIT whether it waits
-//     for its responses or has closed: it may have all the time that it takes.
-//     If it has closed, its kernel forgets the connection (Linux: in 60 s) and
-//     then resets what the next keep-alive probe asks for. So the kernel finds
-//     out in about two minutes, and closes the socket.
-//   - A socket that is closed, while bytes still move: the requests in front of
-//     a reset are the broker's, and there are those without a response.
+//     for its responses or has closed, so it may wait for any time. If it has
+//     closed, its kernel forgets the connection (Linux: in 60 s) and answers the
+//     next keep-alive probe with a reset. So our kernel closes the socket after
+//     about two minutes.
+//   - A closed socket while bytes still move: the requests before a reset go to
+//     the broker, and some of them have no response.
 type departure struct {
 	since mark.Mark // the first look at a closed socket since when nothing has moved; never: it is open
 	moved int64     // then
@@ -151,6 +147,6 @@ func (s *session) peerGone(side string, conn net.Conn, t transport) {
 		err:    fmt.Errorf("the %s has acknowledged nothing for %s", side, t.lastACK.Round(time.Millisecond)),
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",
 	})
-	relay.CloseByReset(conn) // what it has not acknowledged would be kept for it
+	relay.CloseByReset(conn) // without a reset the kernel would keep the unacknowledged bytes
 	s.proxy.lot.wake(s)
 }

@@ -58,8 +58,8 @@ func TestSlowBrokerOfClientThatEndedItsSide(t *testing.T) {
 	})
 }
 
-// A broker that was told of the end and does not end its own side is left after
-// a few seconds.
+// If the proxy has ended its side of a broker's connection, and the broker does not end its
+// own, the proxy closes the connection after a few seconds.
 func TestBrokerThatDoesNotClose(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -76,9 +76,9 @@ func TestBrokerThatDoesNotClose(t *testing.T) {
 	})
 }
 
-// A client that is still sending when its broker closes is told of a clean end
-// behind the last answer, and what it sends is read for a while. Closing at once
-// would reset the connection, and could take the answer with it.
+// A client that is still sending when its broker closes reads a clean end behind the last
+// response, and the proxy reads from the client for a while. Closing at once would reset the
+// connection, and could lose the response.
 func TestClientThatSendsWhenItsBrokerCloses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

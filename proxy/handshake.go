@@ -72,7 +72,7 @@ func (h *handshaking) wait() error {
 	return nil
 }
 
-// Write gives up the place: what is to be signed has been by then.
+// Write gives up the place: the signature is complete before the first write.
 func (h *handshaking) Write(b []byte) (int, error) {
 	if !h.done { // who writes then is another's goroutine
 		h.leave()
@@ -88,8 +88,8 @@ func (h *handshaking) leave() {
 	}
 }
 
-// handshake does the server's part of a TLS handshake with the client. What the
-// session has read and not used is the beginning of it.
+// handshake does the server's part of a TLS handshake with the client. It begins with the bytes
+// that the session has read and not used.
 func (a *arrival) handshake(ctx context.Context) error {
 	s := a.s
 	if err := a.readBy(time.Time{}); err != nil {
@@ -116,8 +116,8 @@ func (a *arrival) handshake(ctx context.Context) error {
 	return nil
 }
 
-// maxNameShown bounds what is kept and logged of a server name, in bytes: as long as
-// one may be.
+// maxNameShown bounds the part of a server name that is kept and logged, in bytes. It is the
+// longest valid name.
 const maxNameShown = 255
 
 // route returns the TLS configuration for a server name. Where names choose the endpoint,
@@ -174,8 +174,7 @@ func (a *arrival) lingerForAlert(failure tlsconf.Failure) {
 	}
 }
 
-// foreignHello is what a client has sent in place of a hello, if it is not Kafka
-// either.
+// foreignHello returns the protocol of a client that has sent neither a TLS hello nor Kafka.
 func foreignHello(err error) wire.Foreign {
 	if not, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return wire.Recognize(not.RecordHeader[:])

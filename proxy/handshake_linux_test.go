@@ -10,8 +10,8 @@ import (
 	"kproxy/internal/turns"
 )
 
-// Whoever leaves while it waits for a place does not get one: its handshake would
-// keep those waiting who are there.
+// A client that leaves while it waits for a place does not get one: its handshake would delay
+// the clients that are still there.
 func TestHandshakeOfAClientThatHasLeft(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

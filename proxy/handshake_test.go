@@ -7,7 +7,7 @@ import (
 	"kproxy/internal/turns"
 )
 
-// A client that does not read what it is told holds no place meanwhile.
+// A client that does not read the handshake's bytes holds no place meanwhile.
 func TestHandshakeWritesWithoutAPlace(t *testing.T) {
 	near, far := net.Pipe() // a write waits for its reader
 	defer far.Close()

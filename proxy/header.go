@@ -39,8 +39,8 @@ func wholeRequest(up *relay.Stream, frame int) (b []byte, h wire.RequestHeader, 
 	return b, h, err
 }
 
-// more says how many bytes to peek for after parsing b gave err; 0 is enough.
-// What a request may make the proxy hold is bounded.
+// more returns how many bytes to peek at after parsing b gave err; 0: no more are needed. It
+// bounds the bytes that the proxy holds for a request.
 func more(b []byte, err error) (int, error) {
 	if errors.Is(err, wire.ErrShort) && len(b) < relay.MaxHeader {
 		return len(b) + 1, nil

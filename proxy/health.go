@@ -14,9 +14,9 @@ type Health struct {
 	Clusters []ClusterHealth // in the order of the configuration
 }
 
-// ClusterHealth is what is known of a cluster from the proxy's own questions,
-// from its sessions' first answers, and from dials on their behalf. An idle
-// cluster is not asked unless Probe is called.
+// ClusterHealth is the state of a cluster, from the proxy's own requests, from the first
+// responses in sessions, and from their dials. The proxy asks an idle cluster only if Probe
+// is called.
 type ClusterHealth struct {
 	Name       string
 	Up         bool      // it has answered, and no attempt to reach it has failed since

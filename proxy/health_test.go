@@ -8,8 +8,7 @@ import (
 	"kproxy/proxy"
 )
 
-// A cluster is asked once in ten seconds, however often Probe is called, and
-// Health says what came of it.
+// Probe asks a cluster at most once in ten seconds, and Health has the result.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -43,7 +42,7 @@ func TestProbe(t *testing.T) {
 		if h.Up || time.Since(h.LastFailed) != 0 || h.LastError == nil || h.LastAnswer.IsZero() {
 			t.Errorf("after a failure: got %+v", h)
 		}
-		l.proxy.Probe(t.Context(), "another") // is nobody, and does no harm
+		l.proxy.Probe(t.Context(), "another") // no cluster has this name
 	})
 }
 

@@ -16,14 +16,13 @@ import (
 	"kproxy/internal/relay"
 )
 
-// Held bytes are what the process keeps in memory for clients beyond the 16 KiB
-// that each direction of a session may have for its buffer: requests that are
-// refused, requests and responses that have to be whole before they can be read,
-// logins, handshakes, responses of kproxy's own that wait for their turn, and the
-// queue of requests in flight. Each was bounded for one client; budget bounds them
-// for all.
+// Held bytes are the memory for clients beyond the 16 KiB that each direction of a session may
+// have for its buffer: requests that are refused, requests and responses that must be whole
+// before they can be parsed, logins, handshakes, responses of kproxy's own that wait for their
+// turn, and the queue of requests in flight. Each of them has a limit for one client; budget
+// is the limit for all clients together.
 //
-// What is about to be held is taken from the budget first:
+// Bytes are taken from the budget before they are held:
 //
 //	take ──▶ room ──▶ held
 //	  │ none: the session ends that comes first (held_bytes)
@@ -49,11 +48,11 @@ type budget struct {
 }
 
 const (
-	// handshakeBytes is what a TLS handshake with a client takes: the hello, the
+	// handshakeBytes is the memory of a TLS handshake with a client: the hello, the
 	// certificates, keys and crypto/tls's own buffers (measured: 40 KiB).
 	handshakeBytes = 48 << 10
-	// decodeFactor is how many times a frame that is decoded whole takes its
-	// length: what it is decoded into, and what is written in its place.
+	// decodeFactor is the memory of a frame that is decoded as a whole, as a multiple of its
+	// length: the decoded frame, and the one that replaces it.
 	decodeFactor = 2
 	// heldPart is the default budget's part of the memory limit. A collection
 	// may find as much garbage as there is live memory, and a buffer that grows
@@ -63,13 +62,13 @@ const (
 	minHeldDefault = 32 << 20
 	// openPart of the budget is what sessions with a broker may fill.
 	openPart = 0.75
-	// spareablePart of the budget is what may be filled by what a session can do
-	// without: a longer queue, and buffers for bulk. The rest is for what it cannot.
+	// spareablePart is the part of the budget for memory that a session can do without: a
+	// longer queue, and buffers for bulk. The rest is for memory that a session needs.
 	spareablePart = 0.375
-	// evictPart is the part of the budget that an eviction makes room for beyond
-	// what is asked for.
+	// evictPart is the divisor for the part of the budget that an eviction frees beyond the
+	// requested bytes.
 	evictPart = 16
-	// roomTimeout is how long a session waits for what an evicted one held.
+	// roomTimeout is how long a session waits for the bytes of an evicted one.
 	roomTimeout = 2 * time.Second
 	// holdTimeout is how long a response may take that has to be held whole.
 	// Requests have first_request_timeout.
@@ -126,7 +125,7 @@ func (b *budget) give(n int64) {
 	}
 }
 
-// account counts what is held for one session. It is the [relay.Account] of both streams.
+// account counts the bytes held for one session. It is the [relay.Account] of both streams.
 type account struct {
 	s    *session
 	held atomic.Int64 // bytes beside the buffers
@@ -288,7 +287,7 @@ func (s *session) isEarly() bool {
 	return l.users == nil && l.cluster.Method == nil && !s.broker.passedLogin.Load() && l.cluster.WantsLogin()
 }
 
-// evicted ends the session for another one that needs what it holds.
+// evicted ends the session for another one that needs its held bytes.
 func (s *session) evicted(held int64) {
 	if !s.life.note(&ended{
 		reason: HeldBytes,
@@ -296,7 +295,7 @@ func (s *session) evicted(held int64) {
 		fix:    "raise limits.max_held_bytes if memory allows, or look at the clients of this source",
 		frees:  held,
 	}) {
-		return // it ends for another reason, and gives back what it holds
+		return // it ends for another reason, and gives its held bytes back
 	}
 	s.proxy.budget.ending.Add(held)
 	relay.CloseByReset(s.client.conn)
@@ -331,8 +330,8 @@ func (s *session) keep() {
 	s.down.Keeper.Holding.Source = s.broker.conn
 }
 
-// heldBytes is what is held for all clients at the moment, and the limit of it, in
-// bytes; the limit is 0 before Start.
+// heldBytes returns the bytes that are held for all clients now, and their limit. The limit
+// is 0 before Start.
 func (p *Proxy) heldBytes() (used, limit int64) {
 	return p.budget.used.Load(), p.budget.max.Load()
 }

@@ -21,7 +21,7 @@ func (l *lab) heldZero(t *testing.T) {
 	l.held(t, func(n int64) bool { return n == 0 })
 }
 
-// held waits until what is held is right.
+// held waits until right returns true for the number of held bytes.
 func (l *lab) held(t *testing.T, right func(int64) bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -86,7 +86,7 @@ func deletion(n int) kmsg.Request {
 	return req
 }
 
-// What has to be whole before it is read must come in time.
+// A frame that must be whole before it is parsed must arrive in time.
 func TestHeldFramesHaveALimitOfTime(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -104,8 +104,8 @@ func TestHeldFramesHaveALimitOfTime(t *testing.T) {
 	l.heldZero(t)
 }
 
-// A frame that has come in time ends no session later, though its buffer is in use
-// for what came behind it.
+// A frame that has arrived in time ends no session later, although its buffer is still in use
+// for the bytes behind it.
 func TestAWholeFrameHasNoLimitOfTime(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -283,7 +283,7 @@ func TestManySmallHoldersLeaveRoom(t *testing.T) {
 	}
 }
 
-// A client that is refused for what it would have kproxy hold reads a reset.
+// A client whose request is refused because kproxy would have to hold it reads a reset.
 func TestAHolderIsReset(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()

@@ -11,9 +11,9 @@ import (
 	"kproxy/proxy/config"
 )
 
-// The hosts of listeners, compared with those of brokers. Where an answer's size
-// has been sent before the proxy sees a leader hint (KIP-951) in it, what is told
-// instead must take the same bytes.
+// The hosts of listeners, compared with those of brokers. If the size of a response has been
+// sent before the proxy finds a leader hint (KIP-951) in it, the advertised address must take
+// the same number of bytes.
 var advertisedHosts = map[string]string{
 	"shorter":        "bob.test",
 	"shorter by one": "kproxy1.example.com",
@@ -26,7 +26,7 @@ var advertisedHosts = map[string]string{
 type hintedAnswer struct {
 	req  kmsg.Request
 	resp func(n int) kmsg.Response
-	// told are the hints that resp has, as host:port by node.
+	// told returns the hints in resp, as host:port by node.
 	told func(resp kmsg.Response) map[int32]string
 }
 
@@ -189,8 +189,8 @@ func checkHints(t *testing.T, h hintedAnswer, n int, frame []byte, host string) 
 	}
 }
 
-// answerHints has the broker answer with n bytes of records, and checks what the client,
-// who bootstraps from host, makes of it.
+// answerHints has the broker answer with n bytes of records, and checks the response that the
+// client receives. The client bootstraps from host.
 func answerHints(t *testing.T, h hintedAnswer, n int, c client, s brokerConn, host string) {
 	t.Helper()
 	sent := make(chan error, 1)

@@ -7,10 +7,10 @@ import (
 	"kproxy/internal/cluster"
 )
 
-// Inquire connects to a broker of the cluster with this name: to a configured
-// address, host:port, with NoNode, or to a node at the address that it advertises,
-// which the rules for learned addresses have to admit. The Proxy need not have been
-// started; Shutdown ends what it keeps.
+// Inquire connects to a broker of the cluster with this name: to a configured address,
+// host:port, with NoNode, or to a node at the address that it advertises, which the rules for
+// learned addresses must admit. The Proxy need not have been started. Shutdown frees its
+// resources.
 func (p *Proxy) Inquire(ctx context.Context, name string, node int32, address string) (*cluster.Inquiry, error) {
 	for _, c := range p.clusters {
 		if c.conf.Name != name {

@@ -13,7 +13,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// What is no response to a question is kept as far as it comes at once: it tells what is there.
+// Bytes that are no Kafka response are kept as far as they arrive at once: they identify the
+// service.
 func TestInquireWhatIsNotKafka(t *testing.T) {
 	const page = "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n"
 	for name, tt := range map[string]struct {

@@ -49,7 +49,7 @@ type dialled struct {
 //	go test ./proxy -proxy.copy
 var copyAll = flag.Bool("proxy.copy", false, "copy everything, as systems without splice do")
 
-// notCopying skips what has no meaning with -proxy.copy, or on such systems.
+// notCopying skips a test that has no meaning with -proxy.copy, or on systems without splice.
 func notCopying(t *testing.T) {
 	t.Helper()
 	if *copyAll || runtime.GOOS != "linux" {
@@ -72,7 +72,7 @@ func (l *lab) moved() (up, down proxy.Direction) {
 	return all.up, all.down
 }
 
-// splicePipes is what a Config has for -proxy.copy.
+// splicePipes is Config.SplicePipes, which depends on -proxy.copy.
 func splicePipes() int {
 	if *copyAll {
 		return -1
@@ -88,8 +88,8 @@ func splicePipes() int {
 var overTLS = flag.Bool("proxy.tls", false, "speak TLS on both sides")
 
 // needsPlainTCP skips a test with -proxy.tls whose ends speak plain TCP, or that has
-// certificates of its own: it is about sockets, about splicing, about what comes before
-// a handshake, or about brokers that only addresses tell apart.
+// certificates of its own: it is about sockets, about splicing, about bytes before a
+// handshake, or about brokers that differ only by their addresses.
 func needsPlainTCP(t *testing.T) {
 	t.Helper()
 	if *overTLS {
@@ -97,14 +97,14 @@ func needsPlainTCP(t *testing.T) {
 	}
 }
 
-// everybody is whose certificate all have for -proxy.tls.
+// The certificate of all brokers and listeners with -proxy.tls.
 var everybody struct {
 	once     sync.Once
 	ca       *certlab.Authority
 	identity certlab.Identity
 }
 
-// certify makes everybody's certificate.
+// certify makes that certificate.
 func certify(t *testing.T) {
 	t.Helper()
 	everybody.once.Do(func() {
@@ -158,8 +158,8 @@ func (l *lab) config() *proxy.Config {
 	}
 }
 
-// start runs a proxy with conf until the test ends, and puts what it advertises
-// on the outside network.
+// start runs a proxy with conf until the test ends, and puts its advertised addresses on the
+// outside network.
 func (l *lab) start(t *testing.T, conf *proxy.Config) {
 	t.Helper()
 	if *overTLS {
@@ -211,7 +211,7 @@ func (l *lab) secure(t *testing.T, conf *proxy.Config) {
 	}
 }
 
-// alias makes what is advertised lead to where it is bound.
+// alias makes advertised addresses lead to the bound ones.
 func (l *lab) alias(t *testing.T, planned config.Endpoints) {
 	t.Helper()
 	host, port := splitAddress(t, planned.FirstAdvertised)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// footprint is what a leak would make grow. It is the whole process's: a test
-// that measures it does not run beside others.
+// footprint has the numbers that a leak increases. They are the whole process's: a test that
+// measures them does not run beside others.
 type footprint struct{ goroutines, descriptors int }
 
 func measure() footprint {
@@ -38,8 +38,8 @@ func (f footprint) settled(t *testing.T) {
 	}
 }
 
-// A size that no request has is neither allocated nor waited for, and what it
-// came by is closed.
+// For a size that no request has, the proxy allocates nothing and waits for nothing. It closes
+// the connection.
 func TestImpossibleSizesCostNothing(t *testing.T) {
 	needsPlainTCP(t)
 	var l lab

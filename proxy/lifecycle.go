@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// asks is a set: what the request loop of a session is asked to do, and which pump has
-// stopped. Its upper bits are a count: the bytes that the session had moved when it was last
-// asked whether it is idle, or can be parked.
+// asks is a set: the requests to the request loop of a session, and the pump that has stopped.
+// Its upper bits are a count: the bytes that the session had moved when it was last asked
+// whether it is idle, or can be parked.
 type asks uint64
 
 const (
@@ -43,7 +43,8 @@ func (a asks) end() *ended {
 	}
 }
 
-// lifecycle is what a session is asked to do, and why it ends. Every goroutine may use it.
+// lifecycle has the asks of a session, and the reason for its end. It is safe for concurrent
+// use.
 //
 // A goroutine that asks something adds it here first. Then it lets the client's read
 // deadline expire, and wakes the session if it is parked (session.wake). The request loop
@@ -54,7 +55,7 @@ type lifecycle struct {
 	why atomic.Pointer[ended]
 }
 
-// asks returns what is asked.
+// asks returns the current asks.
 func (l *lifecycle) asks() asks { return asks(l.set.Load()) }
 
 // add adds an ask to the set, and returns the set before.

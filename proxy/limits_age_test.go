@@ -111,8 +111,8 @@ func TestIdleTimeoutSeesUnansweredRequests(t *testing.T) {
 	})
 }
 
-// A session that is too old gets the answers that it is owed, whatever time they
-// take, and then ends; what it asks for after that time is not begun.
+// A session that is too old gets its outstanding responses, however long they take, and then
+// ends. Later requests of its client are not forwarded.
 func TestMaxAgeDeliversAnswersOwed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

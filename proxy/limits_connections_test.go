@@ -43,8 +43,8 @@ func knock(t *testing.T, from string, to *net.TCPAddr) {
 	}
 }
 
-// At a limit the newest connection is closed at once, and nobody is dialled for
-// it. Those that are there go on, and when one leaves another may come.
+// At a limit the newest connection is closed at once, and no broker is dialled for it. The
+// others go on, and when one of them ends, another is admitted.
 func TestConnectionLimits(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -143,7 +143,7 @@ func exchange(c client, s brokerConn, id int32) {
 	c.receive(id, heartbeatAnswer())
 }
 
-// Who comes from elsewhere is closed before anything is read, and told of once.
+// A connection from another network is closed before anything is read, and logged once.
 func TestNetworksThatAreNotAllowed(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -194,8 +194,8 @@ func TestLimitPerSource(t *testing.T) {
 	finish(t, &l, c2, s2)
 }
 
-// What comes faster than the rate, and its burst of one second's worth, is closed
-// at once; a moment later there is room again. Other listeners do not notice.
+// Connections beyond the rate and its burst of one second are closed at once. A moment later
+// there is room again. Other listeners are not affected.
 func TestAcceptRate(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()

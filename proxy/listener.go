@@ -16,7 +16,7 @@ import (
 	"kproxy/rewrite"
 )
 
-// listener is one way in, and what its clients are told.
+// listener is a listener of the configuration: its endpoints, and their advertised addresses.
 type listener struct {
 	cluster  *servedCluster
 	index    int // among the cluster's listeners
@@ -27,7 +27,7 @@ type listener struct {
 	gate     *admission.Gate
 	tls      *tlsconf.Server // nil: the listener is plaintext
 	counters counters
-	tally    tally // guarded by Proxy.mu
+	totals   totals // guarded by Proxy.mu
 }
 
 // endpoint is one address of a listener.
@@ -89,7 +89,7 @@ func (l *listener) refuse(conn net.Conn, reason CloseReason) {
 	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})
 }
 
-// advertised returns what clients of the endpoint's slot are told, as host:port.
+// advertised returns the advertised address of the endpoint's slot, as host:port.
 func (l *listener) advertised(slot int) string {
 	host, port := l.conf.Advertised(slot)
 	return hostport.Join(host, port)

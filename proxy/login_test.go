@@ -37,9 +37,8 @@ func TestLogsInForClients(t *testing.T) {
 	keepsSecrets(t, &l)
 }
 
-// What a client sends to log in never reaches the broker, which would take it for
-// another login on the connection. It is told what a broker's listener without
-// SASL tells it.
+// A client's login never reaches the broker, which would take it for another login on the
+// connection. The client gets the response of a broker's listener without SASL.
 func TestClientsOwnLoginStaysHere(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -65,7 +64,7 @@ func TestClientsOwnLoginStaysHere(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// Nobody walks away with a login of kproxy's own principal.
+// No client can get credentials of kproxy's own principal.
 func TestNobodyMintsLogins(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -13,11 +13,11 @@ import (
 	"kproxy/internal/relay"
 )
 
-// lot is where sessions are parked: those that have been silent for a while, and
-// owe nothing. What they have of goroutines, 4 KiB of stack each and two for a
-// session, is most of what an idle connection costs. Their sockets wait in one
-// epoll set, each for one event; the first one of either has the session go on,
-// which reads then what has come. Nothing is read here.
+// lot holds the parked sessions: those that have been silent for a while, and have no request
+// in flight. A parked session has no goroutines. Two goroutines with 4 KiB of stack each would
+// be most of the memory of an idle connection. The two sockets of each session wait in one
+// epoll set, each for one event. The first event wakes the session, which then reads the
+// bytes. lot itself reads nothing.
 type lot struct {
 	log  *slog.Logger
 	done sync.WaitGroup

@@ -49,7 +49,7 @@ func TestTopicsOfMetadataPassAsTheyCome(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- s.tryWrite(sent[:early]) }()
 			shorter := len(sent) - len(want)
-			c.wants("what has been sent so far", want[:early-shorter])
+			c.wants("the bytes sent so far", want[:early-shorter])
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
@@ -84,8 +84,8 @@ func TestHeadOfMetadataInPieces(t *testing.T) {
 	}
 }
 
-// An answer that names no broker comes from a cluster that starts. It passes, and
-// nobody is forgotten for it.
+// A response that names no broker comes from a cluster that starts. It passes, and no node is
+// forgotten.
 func TestMetadataWithoutBrokersForgetsNobody(t *testing.T) {
 	t.Parallel()
 	var l lab

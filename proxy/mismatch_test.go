@@ -11,8 +11,8 @@ import (
 	"kproxy/proxy"
 )
 
-// An answer that does not fit what is owed may be anybody's. Whole answers in
-// front of it are delivered; from there on nothing is.
+// A response that does not match the oldest request in flight may be another client's.
+// Complete responses before it are delivered, and nothing after them.
 func TestAnswersThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	answer := answerFrame(2, heartbeatAnswer())
@@ -70,7 +70,7 @@ func TestAnswerToNothing(t *testing.T) {
 	l.ended(t, proxy.UnexpectedAnswer)
 }
 
-// A client that has ended its side does not get what it has not asked for either.
+// A client that has ended its side does not get a response without a request either.
 func TestAnswerToNothingAfterHalfClose(t *testing.T) {
 	t.Parallel()
 	var l lab

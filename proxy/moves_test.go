@@ -14,16 +14,15 @@ import (
 	"kproxy/proxy"
 )
 
-// A livingBroker answers what it is asked as a broker of a small cluster does: who
-// the brokers are, and NOT_LEADER… no more. Its node can change while it runs, as
-// when two brokers swap their addresses.
+// A livingBroker answers ApiVersions, FindCoordinator and Metadata as a broker of a small
+// cluster does. Its node can change while it runs, as if two brokers swapped their addresses.
 type livingBroker struct {
 	t *testing.T
 
 	mu       sync.Mutex // guards the following
 	node     int32
 	names    []kmsg.MetadataResponseBroker
-	byClient map[string][]kmsg.MetadataResponseBroker // client.id -> what it is told instead
+	byClient map[string][]kmsg.MetadataResponseBroker // client.id -> the brokers that it gets instead
 	closes   bool                                     // Metadata to anything but the test's clients ends the connection: it wants a login
 	held     chan struct{}                            // Metadata to anything but the test's clients waits for its close; nil: it does not
 	served   map[string]int                           // requests by client.id
@@ -341,8 +340,7 @@ func TestAResponseToOneClientMovesNothing(t *testing.T) {
 	l.reaches(t, "bob.test:9100", brokerName(0))
 }
 
-// A broker that has not caught up with a move ends nobody's session: kproxy asks the
-// others, too.
+// A broker that has not caught up with a move ends no session: kproxy asks the others, too.
 func TestABrokerThatLags(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()

@@ -2,9 +2,9 @@ package proxy
 
 import "time"
 
-// Observer is told what a Proxy does. Every field may be nil. Calls come from
-// many goroutines at once, and the work waits for them. It is for single events;
-// what is counted is in Stats.
+// Observer has functions that a Proxy calls at events. Every field may be nil. Calls come
+// from many goroutines at once, and the work waits for them. Observer is for single events;
+// Stats has the counts.
 type Observer struct {
 	// SessionClosed is called when a session has ended and is counted as closed.
 	// A connection that is refused at a limit is such a session too.

@@ -12,7 +12,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// metadata has c hear what the broker says about these nodes.
+// metadata has the broker send Metadata with these nodes to c, and returns the addresses that
+// c receives.
 func metadata(c client, s brokerConn, correlationID int32, nodes ...int) map[int32]string {
 	c.t.Helper()
 	c.send(correlationID, metadataRequest(12))
@@ -26,7 +27,7 @@ func metadata(c client, s brokerConn, correlationID int32, nodes ...int) map[int
 func wantTold(t *testing.T, got, want map[int32]string) {
 	t.Helper()
 	if !maps.Equal(got, want) {
-		t.Errorf("the client is told %v, want %v", got, want)
+		t.Errorf("the client gets %v, want %v", got, want)
 	}
 }
 
@@ -103,7 +104,7 @@ func TestACoordinatorNamedTwiceIsInNobodysWay(t *testing.T) {
 	c, s := l.open(t)
 	for _, key := range findCoordinator(c, s, 1, 1, 0, 1) {
 		if key.ErrorCode != 0 || key.Host != "bob.test" {
-			t.Errorf("told %s:%d, error %d", key.Host, key.Port, key.ErrorCode)
+			t.Errorf("got %s:%d, error %d", key.Host, key.Port, key.ErrorCode)
 		}
 	}
 	wantTold(t, metadata(c, s, 2, 0, 1), map[int32]string{0: "bob.test:9100", 1: "bob.test:9101"})
@@ -117,8 +118,7 @@ func twoSlots(l *lab) *proxy.Config {
 	return conf
 }
 
-// A node for which there is no endpoint is left out wherever it is named; the
-// others are told as ever.
+// A node without an endpoint is left out of all responses. Other nodes keep their addresses.
 func TestNodeWithoutSlotIsLeftOut(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -169,7 +169,7 @@ func clashing(l *lab) *proxy.Config {
 	return conf
 }
 
-// Two nodes cannot be told apart by one address: only one of them has an endpoint.
+// Two nodes cannot share one address: only one of them has an endpoint.
 func TestNodesAtOneAddress(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()

@@ -17,15 +17,16 @@ func (s *session) askPark() {
 	s.wake()
 }
 
-// lighten leaves the session with what it cannot do without. No pump runs.
+// lighten frees all memory of the session that it does not need while it is parked. No pump
+// runs.
 func (s *session) lighten() {
 	s.up.Detach()
 	s.down.Detach()
 	s.account.Release(s.queue.Shrink())
 }
 
-// stay clears the deadlines that have woken the pumps. The lot looks for what the session
-// is asked meanwhile, once the session is in it.
+// stay clears the deadlines that have woken the pumps. Once the session is in the lot, the lot
+// checks its asks.
 func (s *session) stay() {
 	_, _ = s.readBy(time.Time{}) // a connection that fails is found in the lot
 	_ = s.broker.conn.SetReadDeadline(time.Time{})

@@ -58,8 +58,8 @@ func TestSilentSessionsAreParked(t *testing.T) {
 	l.parked(t, 0)
 }
 
-// Between raw tokens a session is not parked: what comes next is no request. A part of one
-// that a drain finds passes whole.
+// Between raw tokens a session is not parked: the next frame is no request. If a drain finds a
+// part of a token, the whole token passes.
 func TestTokensAreNotParked(t *testing.T) {
 	var l lab
 	c, s := l.open(t)
@@ -84,7 +84,7 @@ func TestTokensAreNotParked(t *testing.T) {
 	wantCut(t, done, 0)
 }
 
-// A session that is parked ends as any other, by whoever ends it.
+// A parked session ends as any other does, for every cause.
 func TestParkedSessionsEnd(t *testing.T) {
 	needsPlainTCP(t)
 	ends := []struct {
@@ -104,12 +104,12 @@ func TestParkedSessionsEnd(t *testing.T) {
 			c.eof()
 			c.close()
 		}},
-		{name: "broker sends what nobody has asked for", want: proxy.UnexpectedAnswer, end: func(_ *testing.T, _ *lab, c client, s brokerConn) {
+		{name: "broker sends a response without a request", want: proxy.UnexpectedAnswer, end: func(_ *testing.T, _ *lab, c client, s brokerConn) {
 			_ = s.tryWrite(answerFrame(7, heartbeatAnswer()))
 			c.eof()
 			c.close()
 		}},
-		{name: "client sends what is no request", want: proxy.BadRequest, end: func(_ *testing.T, _ *lab, c client, _ brokerConn) {
+		{name: "client sends bytes that are no request", want: proxy.BadRequest, end: func(_ *testing.T, _ *lab, c client, _ brokerConn) {
 			c.write([]byte{0, 0, 0, 1, 0})
 		}},
 		{

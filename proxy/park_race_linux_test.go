@@ -7,8 +7,8 @@ import (
 	"kproxy/internal/portlab"
 )
 
-// What a session is asked while its pumps end for the lot is found before it is parked:
-// nothing would wake it.
+// If a session is asked something while its pumps end to be parked, it finds that before it
+// is parked. Later nothing would wake it.
 func TestAskedWhileParking(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ask  func(s *session)

@@ -166,8 +166,8 @@ func (p *peer) silentFor(d time.Duration) {
 	}
 }
 
-// ended waits for the end of the other side, and returns what came before it.
-// err is nil for a clean end.
+// ended waits for the end of the other side, and returns the bytes before it. err is nil for
+// a clean end.
 func (p *peer) ended() (rest []byte, err error) {
 	p.t.Helper()
 	_ = p.conn.SetReadDeadline(time.Now().Add(patience))

@@ -10,8 +10,8 @@ import (
 	"kproxy/proxy"
 )
 
-// A client may send any number of requests before it reads an answer. Beyond
-// what the proxy keeps track of, it is not read until answers have gone back.
+// A client may send any number of requests before it reads a response. When the proxy's queue
+// is full, it does not read from the client until responses have been delivered.
 func TestPipeliningIsHeldBackNotCut(t *testing.T) {
 	t.Parallel()
 	const requests, inFlight = 5000, 1024

@@ -13,8 +13,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// stolenID is what a hostile broker, or a replica, may do with the client.id of a
-// question that it is asked: it waits in hold until the test has used it.
+// stolenID is a hostile broker, or a replica, that misuses the client.id of a request that it
+// receives: it waits in hold until the test has used the id.
 type stolenID struct {
 	ids  chan string
 	hold chan struct{}
@@ -160,7 +160,7 @@ func (l *lab) lyingBroker(t *testing.T, payload []byte) {
 	serveEach(t, ln, serve)
 }
 
-// What a broker says to kproxy's own question costs no more than what it sends.
+// A broker's response to kproxy's own request costs no more memory than its bytes.
 func TestOwnQuestionsTrustNoCount(t *testing.T) {
 	needsPlainTCP(t)
 	for _, c := range []struct {

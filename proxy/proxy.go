@@ -159,7 +159,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	return nil
 }
 
-// open reads what is remembered, and binds.
+// open reads the state files, and binds all endpoints.
 func (p *Proxy) open(ctx context.Context) error {
 	for _, c := range p.clusters {
 		if p.conf.StateDir == "" {
@@ -221,12 +221,11 @@ func (p *Proxy) run(s *session, open bool) {
 	p.serving.Done()
 }
 
-// Shutdown stops accepting connections, has every session deliver the answers
-// that it owes, and closes it. When ctx ends, or the configured drain timeout has
-// passed, what is left is cut; cut says how many sessions that were. When it
-// returns, no goroutine or socket of the Proxy is left. It may be called at any
-// time and more than once: every call waits for the end, and shortens the wait to
-// its own ctx.
+// Shutdown stops accepting connections, has every session deliver the responses to its
+// requests in flight, and closes it. When ctx ends, or the configured drain timeout has
+// passed, it closes the remaining sessions at once, and returns their number. When it returns,
+// no goroutine or socket of the Proxy is left. It may be called at any time and more than
+// once: every call waits for the end, and can shorten the wait by its own ctx.
 func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.living.Lock()
 	p.life = closed

@@ -90,8 +90,8 @@ func badProxyHeader(err error) error {
 	}
 }
 
-// describeTLVs is what a header says beside the addresses, for the log. A type that has
-// no text is told by its number and its bytes.
+// describeTLVs returns the fields of a header beyond the addresses, for the log. A type
+// without a text appears as its number and its bytes.
 func describeTLVs(tlvs []proxyproto.TLV) string {
 	const most = 1024 // bytes of a log line
 	var all []string

@@ -16,7 +16,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// header is what a load balancer says of a client.
+// header returns a load balancer's header for a client.
 func header(t *testing.T, version byte, client string, tlvs ...proxyproto.TLV) []byte {
 	t.Helper()
 	from, err := net.ResolveTCPAddr("tcp", client)
@@ -73,7 +73,7 @@ func TestProxyHeaderNamesTheClient(t *testing.T) {
 		"v1, IPv6":       {header(t, 1, "[2001:db8::7]:4711"), []string{"client=[2001:db8::7]:4711"}},
 		"v2":             {header(t, 2, "203.0.113.7:4711"), []string{"client=203.0.113.7:4711"}},
 		"v2 with TLVs":   {header(t, 2, "203.0.113.7:4711", proxyproto.TLV{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte("kafka")}, tls), []string{"client=203.0.113.7:4711", `authority=\"kafka\" 0xea=01ab`}},
-		"v1 for nobody":  {headerUnknown, []string{"client=127.0.0.1:"}},
+		"v1 unknown":     {headerUnknown, []string{"client=127.0.0.1:"}},
 		"v2, a question": {headerLocal, []string{"client=127.0.0.1:"}},
 	} {
 		for _, byByte := range []bool{false, true} {
@@ -96,8 +96,8 @@ func TestProxyHeaderNamesTheClient(t *testing.T) {
 	}
 }
 
-// What the header says counts for limits and networks; what the load balancer
-// itself is, for neither.
+// Limits and networks apply to the address in the header, and not to that of the load
+// balancer.
 func TestProxyHeaderIsWhatLimitsCount(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -154,8 +154,7 @@ func TestProxyHeaderIsWrong(t *testing.T) {
 	}
 }
 
-// With optional, clients may come by themselves; nobody but the load balancers
-// may say who somebody else is.
+// With optional, clients may connect directly. Only load balancers may send a header.
 func TestProxyHeaderOptional(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -167,7 +166,7 @@ func TestProxyHeaderOptional(t *testing.T) {
 	heartbeatThrough(t, &l, b, c)
 }
 
-// What a load balancer sends that names no client.
+// Headers that name no client.
 var (
 	headerUnknown = []byte("PROXY UNKNOWN\r\n")
 	headerLocal   = []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00")
@@ -283,7 +282,7 @@ func TestProxyHeaderOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// firstWrite keeps what is written first, and does not send it.
+// firstWrite keeps the bytes of the first write, and does not send them.
 type firstWrite struct {
 	net.Conn
 	once  sync.Once

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Only readBy sets a read deadline of a client that is not past: it looks for what the
-// session was asked meanwhile, whose own deadline may just have been overwritten.
+// Only readBy sets a read deadline of a client that is not past. It checks the session's asks
+// afterwards, because it may have overwritten the deadline of a new one.
 func TestOnlyReadBySetsDeadlines(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -71,7 +71,7 @@ const (
 type ended struct {
 	reason CloseReason
 	err    error  // nil where the reason says it all
-	fix    string // what the reader of the log can do; may be empty
+	fix    string // advice to the reader of the log; may be empty
 	frees  int64  // bytes that the session's end gives back to the budget, where that is why
 }
 

@@ -13,13 +13,13 @@ import (
 	"kproxy/rewrite"
 )
 
-// maxRefused bounds what is held of a request that is refused by a response, which
-// repeats what was asked for; more ends the session. The records of a Produce
+// maxRefused bounds the bytes that are held of a request that is refused by a response, which
+// repeats names from the request. A longer request ends the session. The records of a Produce
 // request are not held.
 const maxRefused = 256 << 10
 
-// refuse answers a request that the listener does not allow, as a broker does
-// whose administrator has not. What has no such response ends the session.
+// refuse answers a request that the listener does not allow, as a broker answers a request
+// that its ACLs do not allow. A request without such a response ends the session.
 func (p *requestPump) refuse(r inflight.Request, frame int) error {
 	refusal := &ended{
 		reason: APIRefused,
@@ -80,7 +80,7 @@ func (p *requestPump) refuseProduce(r inflight.Request, frame int, refusal *ende
 	case err != nil:
 		return err
 	case stripper.acks == 0:
-		return refusal // as a broker's refusal of what it does not answer
+		return refusal // acks=0 has no response; a broker closes the connection then, too
 	}
 	if err := p.up.Drop(stripper.left); err != nil { // what lies behind its end
 		return err
@@ -88,14 +88,14 @@ func (p *requestPump) refuseProduce(r inflight.Request, frame int, refusal *ende
 	return p.respondRefused(r, 0, stripper.body, refusal)
 }
 
-// produceStripper reads a Produce request's body and keeps it without records and
-// tags: names, ids and partitions are what a refusal repeats.
+// produceStripper reads a Produce request's body and keeps it without records and tags: a
+// refusal repeats names, ids and partitions only.
 type produceStripper struct {
 	up       *relay.Stream
 	version  int16
 	flexible bool
 	left     int    // bytes of the frame that were not read
-	body     []byte // what is kept
+	body     []byte // the kept bytes
 	acks     int16
 	holding  relay.Holding // of body, beyond what any session may hold
 }
@@ -299,10 +299,10 @@ func (p *produceStripper) skip(n int) error {
 	return p.up.Drop(n)
 }
 
-// refuseLogin answers a client's SaslHandshake or SaslAuthenticate where the
-// proxy has logged in for it. The broker must not see it, which would take it for
-// another login on the connection (KIP-368). The response is that of a broker on a
-// listener without SASL, which is what the client should be configured for.
+// refuseLogin answers a client's SaslHandshake or SaslAuthenticate if the proxy has logged in
+// for it. The broker must not receive it, because it would take it for another login on the
+// connection (KIP-368). The response is that of a broker on a listener without SASL: the
+// client should be configured for such a listener.
 func (p *requestPump) refuseLogin(r inflight.Request, frame int) error {
 	payload, err := rewrite.IllegalSASLState(r.Key, r.Version)
 	if err != nil {

@@ -22,9 +22,9 @@ func (l *lab) newcomer(t *testing.T) (bootstrap, third *broker) {
 	return bootstrap, third
 }
 
-// After a restart clients come back to the endpoint of a node that the proxy has
-// not heard of yet. A bootstrap broker serves what it takes to log in and to
-// learn; that teaches the proxy too, and the next connection reaches the node.
+// After a restart clients come back to the endpoint of a node that the proxy does not know
+// yet. A bootstrap broker serves the requests of a login and Metadata. The proxy learns from
+// the responses, and the next connection reaches the node.
 func TestUnknownNodeIsLearned(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -101,7 +101,7 @@ func TestUnknownNodeServesNothingElse(t *testing.T) {
 	}
 }
 
-// The client may be gone while what it is owed does not come.
+// The client may be gone while its outstanding responses do not arrive.
 func TestRelearnDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

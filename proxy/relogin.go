@@ -18,17 +18,17 @@ import (
 	"kproxy/internal/relay"
 )
 
-// renewal keeps the proxy's login on a session's broker connection alive: a
-// broker that gives a login a lifetime ends the connection at the first request
-// after it, unless another login has come on the same connection (KIP-368).
+// renewal repeats the proxy's login on a session's broker connection: a broker that gives a
+// login a lifetime ends the connection at the first request after it, unless another login
+// has come on the same connection (KIP-368).
 //
 //	timer ──▶ prepare: gets the secrets ──▶ marks the session, and wakes it
 //	                                              │
 //	    request pump, between two requests  ◀─────┘
 //	      SaslHandshake ──▶ … its response is swallowed ──▶ SaslAuthenticate ──▶ … ──▶ timer
 //
-// Meanwhile the client is not read: a broker takes no other request during a
-// login. What it has sent before is answered, in order, before the login is.
+// Meanwhile the proxy does not read from the client: a broker accepts no other request during
+// a login. The broker answers earlier requests of the client first.
 type renewal struct {
 	s      *session
 	host   string       // the broker's own name
@@ -44,7 +44,7 @@ type renewal struct {
 	mu        sync.Mutex // guards the following
 	timer     *time.Timer
 	stopped   bool
-	preparing sync.WaitGroup // timers that have not fired, and what they have started
+	preparing sync.WaitGroup // timers that have not fired, and the calls of prepare that they have started
 }
 
 const (
@@ -52,7 +52,7 @@ const (
 	// renewJitter of it earlier, so that sessions do not all come at once.
 	renewPart   = 0.8
 	renewJitter = 0.1
-	// minRenew bounds what a broker with absurd lifetimes can ask for.
+	// minRenew is the minimum interval of logins, also if a broker gives shorter lifetimes.
 	minRenew = time.Second
 	// retryPart is the part of a lifetime after which a login is tried again for
 	// which the secrets could not be had.
@@ -119,7 +119,7 @@ func (r *renewal) prepareAfter(d time.Duration) {
 	})
 }
 
-// prepare gets what a login needs, from a token server for example, and then has the
+// prepare gets the credentials of a login, from a token server for example, and then has the
 // request pump send it. The client is served meanwhile.
 func (r *renewal) prepare(lifetime time.Duration) {
 	c := r.s.endpoint.listener.cluster
@@ -140,8 +140,8 @@ func (r *renewal) prepare(lifetime time.Duration) {
 	}
 }
 
-// reauthenticate moves the login that has been prepared, between two requests. Then the
-// request loop goes on, or is stopped by what has gone wrong.
+// reauthenticate does the prepared login, between two requests. It returns whether the request
+// loop goes on, or the error that stops it.
 func (p *requestPump) reauthenticate() stopped {
 	p.s.life.drop(askLogin)
 	asked, err := p.s.readBy(time.Time{})
@@ -198,8 +198,8 @@ func (p *requestPump) ask(req kmsg.Request) (payload []byte, err error) {
 		return nil, err
 	}
 	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(ownClientID))
-	// Past the pipe, which counts what the client sends: a login is no sign that
-	// a session is not idle.
+	// The login does not go through the stream, which counts the client's bytes: a login does
+	// not show that a session is not idle.
 	if _, err := p.s.broker.conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
 		return nil, &relay.SideError{Err: err}
 	}

@@ -112,7 +112,7 @@ func TestLogsInAgainBetweenPipelinedRequests(t *testing.T) {
 		}
 		answerAny(s, r)
 	}
-	go func() { // what is left, until the client ends
+	go func() { // reads the rest, until the client ends
 		for {
 			r, err := s.tryRequest()
 			if err != nil {
@@ -182,8 +182,8 @@ func TestLogsInAgainBehindHalfARequest(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// A broker that refuses the login ends the session; what it owes has been
-// delivered, and the log says what to mend.
+// A broker that refuses the login ends the session. Its outstanding responses have been
+// delivered, and the log has the fix.
 func TestRefusedToLogInAgain(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -338,7 +338,7 @@ func TestIdleInSpiteOfLogins(t *testing.T) {
 	l.ended(t, proxy.IdleTimeout)
 }
 
-// What a login needs may be away for a while.
+// The secret of a login may be missing for a while.
 func TestSecretIsMissingForAWhile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "password")

@@ -16,7 +16,7 @@ const (
 	// repeatInterval is the time between two lines about sessions that end alike: a
 	// flood of half requests must not become one of the log.
 	repeatInterval = 10 * time.Second
-	// maxRepeats is how many kinds of ends are told apart. With it a flood from any
+	// maxRepeats is how many kinds of ends have lines of their own. With it a flood from any
 	// number of addresses has maxRepeats lines at once, and about as many in each
 	// repeatInterval.
 	maxRepeats = 64
@@ -27,19 +27,19 @@ type ending struct {
 	listener *listener
 	reason   CloseReason
 	source   netip.Addr // not valid: all sources that have no ending of their own
-	client   string     // client.id, as far as it is told
+	client   string     // client.id, as far as it is logged
 }
 
-// repeats merges the lines about sessions that end before a broker is dialled for
-// them, or for what they have kproxy hold: everyone who reaches a port can make any
-// number of them. The first of a
-// kind has its line. Those that follow are counted, and told together.
+// repeats merges the lines about sessions that end before a broker is dialled for them, or
+// because of the bytes that kproxy holds for them: any client that reaches a port can cause
+// any number of such lines. The first end of a kind has its line. The following ones are
+// counted, and share a line.
 type repeats struct {
 	mu  sync.Mutex // guards the following
 	all map[ending]*repeated
 }
 
-// repeated is what has come of an ending.
+// repeated has the counts of an ending.
 type repeated struct {
 	since time.Time // of the last line
 	more  int       // ends since then, which have none
@@ -74,11 +74,11 @@ func (r *repeats) merges(e ending) bool {
 // report tells of the ends that were merged: of all, or of those whose interval is
 // over.
 func (r *repeats) report(all bool) {
-	type told struct {
+	type line struct {
 		ending
 		repeated
 	}
-	var lines []told
+	var lines []line
 	now := time.Now()
 	r.mu.Lock()
 	for e, had := range r.all {
@@ -89,11 +89,11 @@ func (r *repeats) report(all bool) {
 			delete(r.all, e)
 			continue
 		}
-		lines = append(lines, told{e, *had})
+		lines = append(lines, line{e, *had})
 		*had = repeated{since: now}
 	}
 	r.mu.Unlock()
-	slices.SortFunc(lines, func(a, b told) int {
+	slices.SortFunc(lines, func(a, b line) int {
 		return cmp.Or(cmp.Compare(a.listener.conf.Key, b.listener.conf.Key), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source), cmp.Compare(a.client, b.client))
 	})
 	for _, l := range lines {

@@ -57,7 +57,7 @@ func TestRepeats(t *testing.T) {
 		time.Sleep(repeatInterval) //nolint:forbidigo // the bubble's own time
 		r.report(false)
 		if n := strings.Count(log.String(), "\n"); n != 1 || len(r.all) != 0 {
-			t.Errorf("%d lines, and %d kinds are kept; want the last one told and then forgotten", n, len(r.all))
+			t.Errorf("%d lines, and %d kinds are kept; want the last one logged and then forgotten", n, len(r.all))
 		}
 		if r.merges(e) {
 			t.Error("long after, the first of a kind is merged")
@@ -65,7 +65,7 @@ func TestRepeats(t *testing.T) {
 	})
 }
 
-// Neither what is kept nor what is logged grows with the number of addresses.
+// Neither the memory of repeats nor the log grows with the number of addresses.
 func TestRepeatsOfManySources(t *testing.T) {
 	l, log := repeatLog()
 	var r repeats

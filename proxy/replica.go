@@ -42,7 +42,7 @@ func (p *requestPump) unlessReplica(r inflight.Request, frame int) error {
 const replicaLen = 4 // an INT32
 
 // replicaInFront reports whether a body that begins at byte start of a frame names
-// a replica. What is too short for that is the broker's to refuse.
+// a replica. A body that is too short for that is forwarded, and the broker refuses it.
 func (p *requestPump) replicaInFront(start, frame int) (bool, error) {
 	if frame < start+replicaLen {
 		return false, nil

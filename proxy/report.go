@@ -19,8 +19,8 @@ func (s *session) who() Session {
 	return Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: max(s.node.Load(), NoNode), Client: s.client.from}
 }
 
-// rewrote counts what became of the addresses of a response, and logs what an operator has to
-// mend.
+// rewrote counts the rewritten and dropped addresses of a response, and logs problems that an
+// operator must fix.
 func (l *listener) rewrote(key int16, notes rewrite.Notes) {
 	l.counters.rewrote(key, notes)
 	lines := &l.cluster.answerLines

@@ -101,8 +101,7 @@ func (p *requestPump) nextRequest() error {
 	return p.request(prefix)
 }
 
-// woken decides what an expired read deadline of the client means. It returns nil if
-// the client is read on.
+// woken handles an expired read deadline of the client. It returns nil if reading goes on.
 func (p *requestPump) woken(error) error {
 	if err := p.interrupted(); err != nil {
 		return err
@@ -117,8 +116,8 @@ func (p *requestPump) woken(error) error {
 	return nil
 }
 
-// interrupted returns a stopped if the loop has to stop for what it is asked. It drops
-// askQuiet: the next sweep asks again.
+// interrupted returns a stopped if one of the asks stops the loop. It drops askQuiet: the next
+// sweep asks again.
 func (p *requestPump) interrupted() error {
 	why := waking{
 		asks:     p.s.life.drop(askQuiet),
@@ -133,10 +132,10 @@ func (p *requestPump) interrupted() error {
 	return why
 }
 
-// finish ends the session once the responses that are owed have been delivered:
-// a broker drops them when it is told first that no more requests come. If they
-// are not delivered, the obstacle is why the session ended, unless a reason has been
-// noted before. A broker that is silent for longer than what.silence is not waited for.
+// finish ends the session once the outstanding responses have been delivered:
+// a broker drops them if the proxy ends its side of the connection first. If they are not
+// delivered, the error is the reason for the session's end, unless another reason was noted
+// before. finish waits no longer than what.silence for a silent broker.
 func (p *requestPump) finish(why *ended, what conclusion) {
 	if p.up.Flush() != nil {
 		return // the response pump notices

@@ -54,7 +54,7 @@ func (p *responsePump) run() {
 	_ = p.s.client.conn.SetReadDeadline(wait.Past) // and one that reads
 }
 
-// silent decides what an expired read deadline of the broker means.
+// silent handles an expired read deadline of the broker.
 func (p *responsePump) silent(err error) error {
 	switch {
 	case p.s.life.asks()&parking == 0:
@@ -131,8 +131,8 @@ func (p *responsePump) responses() error {
 	}
 }
 
-// settle delivers what has been passed, and the responses of the proxy's own whose
-// turn has come. Before the pump waits for the broker it holds nothing back.
+// settle delivers the bytes that have been passed, and the proxy's own responses whose turn
+// has come. So the pump holds nothing back while it waits for the broker.
 func (p *responsePump) settle() error {
 	for {
 		if err := p.down.Flush(); err != nil {
@@ -274,7 +274,7 @@ func (r response) whole() error {
 	return r.replace(n, out)
 }
 
-// decoding counts what it takes to decode n bytes; the caller releases it.
+// decoding counts the memory for decoding n bytes. The caller releases it.
 func (r response) decoding(n int) (held int64, err error) {
 	if n <= relay.BufferSize {
 		return 0, nil
@@ -283,7 +283,7 @@ func (r response) decoding(n int) (held int64, err error) {
 	return held, r.pump.s.account.Hold(held)
 }
 
-// minHead is about what the brokers in front of a Metadata response take, in bytes.
+// minHead is about the length of the brokers at the front of a Metadata response, in bytes.
 const minHead = 256
 
 // head rewrites the addresses in front of a response of any length.
@@ -334,7 +334,7 @@ func (r response) rewriter() rewrite.Rewriter {
 	return rewriter
 }
 
-// rewrote notes what has become of the addresses in the response.
+// rewrote counts and logs the rewriting of the addresses in the response.
 func (r response) rewrote(notes rewrite.Notes) {
 	r.pump.s.endpoint.listener.rewrote(r.req.Key, notes)
 }

@@ -114,7 +114,7 @@ func (p *requestPump) freeTokens() error {
 func (p *requestPump) tokenFrame() (int, error) {
 	p.midRequest = false
 	n, err := tokenFrame(p.up)
-	p.midRequest = err == nil // what has begun passes whole
+	p.midRequest = err == nil // a token that has begun passes as a whole
 	return n, err
 }
 

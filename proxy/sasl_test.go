@@ -54,7 +54,7 @@ func framesAgain(c client, s brokerConn, correlationID int32) {
 	resp := answerTo(12, kmsg.NewPtrMetadataResponse())
 	c.receive(correlationID, resp)
 	if got := told(resp)[0]; got != "bob.test:9100" {
-		c.t.Errorf("the client is told %q", got)
+		c.t.Errorf("the client gets %q", got)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestRawSASL(t *testing.T) {
 		{"OAUTHBEARER", []step{{true, "n,,\x01auth=Bearer x\x01\x01"}, {false, ""}}},
 		{"SCRAM-SHA-256", []step{{true, "n,,n=u,r=c"}, {false, "r=cs,s=x,i=4096"}, {true, "c=biws,r=cs,p=x"}, {false, "v=x"}}},
 		{"SCRAM-SHA-512", []step{{true, "n,,n=u,r=c"}, {false, "r=cs,s=x,i=4096"}, {true, "c=biws,r=cs,p=x"}, {false, "v=x"}}},
-		// Of a client's tokens one is empty, and nobody answers the last.
+		// One of the client's tokens is empty, and the last one has no response.
 		{"GSSAPI", []step{{true, "\x60\x82 ticket"}, {false, "\x60 accept"}, {true, ""}, {false, "\x05\x04 layers"}, {true, "\x05\x04 no layer, and who I am"}}},
 		{"GSSAPI", []step{{true, "\x60\x82 ticket"}, {false, "\x05\x04 layers"}, {true, "\x05\x04 the last one"}}},
 		{"X-OF-THE-BROKERS-OWN", []step{{true, "\x01"}, {false, "\x02"}, {true, "\x03"}, {false, ""}}},
@@ -109,7 +109,7 @@ func TestRawSASLInOneGo(t *testing.T) {
 	password := token("\x00user\x00password")
 	c.write(append(append(requestFrame(1, handshakeRequest(0, "PLAIN")), password...), requestFrame(2, heartbeat())...))
 	s.request(kmsg.SASLHandshake, 1)
-	s.silent() // the proxy waits to hear what the next bytes are
+	s.silent() // the proxy does not know yet what follows
 	s.answer(1, handshakeAnswer(0, 0))
 	s.wants("the token", password)
 	s.request(kmsg.Heartbeat, 2)

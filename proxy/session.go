@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// owedSilence is how long a broker may be silent while a client that has
-	// ended its side, or that has to come back, is still owed responses. It
-	// bounds what a client that is gone can leave behind: while the proxy reads
-	// nothing more from it, nothing else tells.
+	// owedSilence is how long a broker may be silent while responses are outstanding for a
+	// client that has ended its side, or that has to come back. It bounds the resources of a
+	// client that is gone: while the proxy does not read from it, nothing else shows that it
+	// is gone.
 	owedSilence = time.Minute
 	// brokerLinger is how long a broker has to end its side after the proxy
 	// did, so that requests without a response (acks=0) are read before a reset.
@@ -39,7 +39,7 @@ const (
 //	    │ no byte, no header,      │ no broker  │
 //	    ▼ not Kafka                ▼            ▼ client ends, drain, relearn, max_age:
 //	  closed                     closed         owed responses are delivered first
-//	                                            broker ends: what it sent is delivered
+//	                                            broker ends: its bytes are delivered
 //	                                            anything wrong: closed at once
 //
 // Two goroutines move it: the one that opened it (arrival), which becomes the request pump,
@@ -66,15 +66,15 @@ type session struct {
 	watch    watch        // the sweep's
 }
 
-// clientSide is what a session knows of its client. The arrival writes it; after that it
-// does not change.
+// clientSide is the client of a session, and its connection. The arrival writes it; after that
+// it does not change.
 type clientSide struct {
 	conn       net.Conn   // as it was accepted
-	stream     net.Conn   // what the client's bytes go through: conn, or TLS over it; for run and the pumps alone
+	stream     net.Conn   // carries the client's bytes: conn, or TLS over it; for run and the pumps alone
 	from       string     // the client's host:port
-	source     netip.Addr // what the gate counts the client by
-	tlvs       string     // what the PROXY protocol header has beside the addresses
-	serverName string     // what the client asked for in TLS
+	source     netip.Addr // the address by which the gate counts the client
+	tlvs       string     // the fields of the PROXY protocol header beyond the addresses
+	serverName string     // the server name that the client asked for in TLS
 	id         string     // client.id
 	user       string     // who has logged in at the proxy; "": the client has not
 
@@ -92,7 +92,7 @@ func (c *clientSide) addr() netip.Addr {
 // brokerSide is a session's connection to its broker. The arrival sets it when it has
 // dialled; after that it does not change.
 type brokerSide struct {
-	passedLogin atomic.Bool // the broker has answered what it answers only behind a login
+	passedLogin atomic.Bool // the broker has answered a request that it answers only after a login
 
 	mu      sync.Mutex // guards the setting of the following
 	conn    net.Conn   // nil: there is none yet
@@ -188,7 +188,7 @@ func (s *session) pump() (parks bool) {
 	return parks
 }
 
-// close closes both connections, and gives back what the session has borrowed.
+// close closes both connections, and gives back the session's buffers and counts.
 func (s *session) close() {
 	if s.broker.conn != nil {
 		_ = s.broker.conn.Close()
@@ -231,10 +231,10 @@ func (s *session) isDown() bool {
 // login from the proxy.
 func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.client.user != "" }
 
-// readBy lets reads from the client fail from deadline on; the zero time: never. It returns
-// what the session has been asked: the deadline in the past, by which a goroutine that asks
-// something wakes the session, may just have been overwritten. No other function sets a
-// deadline that is not in the past.
+// readBy lets reads from the client fail from deadline on; the zero time: never. It returns the
+// asks of the session: a goroutine that asks something wakes the session by a deadline in the
+// past, and readBy may just have overwritten that. No other function sets a deadline that is
+// not in the past.
 func (s *session) readBy(deadline time.Time) (asks, error) {
 	err := s.client.conn.SetReadDeadline(deadline)
 	return s.life.asks(), err
@@ -247,8 +247,8 @@ func (s *session) leave(ask asks) {
 	s.wake()
 }
 
-// wake lets the request loop look for what the session is asked, and has a parked session go
-// on. The caller has asked before.
+// wake makes the request loop check the asks of the session, and wakes a parked session. The
+// caller has added its ask before.
 func (s *session) wake() {
 	_ = s.client.conn.SetReadDeadline(wait.Past) // a connection that fails ends anyway
 	s.proxy.lot.wake(s)

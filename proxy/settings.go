@@ -10,7 +10,7 @@ import (
 // maxHeldSettings bounds the DescribeConfigs responses that are held until they are
 // whole, and may change their length. Those that can have an address are about
 // brokers: Kafka 4.4 has 82 KB for one of them, with every synonym and every
-// documentation. What is longer is about topics, and can have any length.
+// documentation. Longer responses are about topics, and can have any length.
 const maxHeldSettings = 512 << 10
 
 // settings forwards a DescribeConfigs response without the addresses in it. Of one

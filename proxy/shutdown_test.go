@@ -96,7 +96,7 @@ func TestShutdownClosesIdleSessionsAtOnce(t *testing.T) {
 	l.ended(t, proxy.Drained)
 }
 
-// What a client had begun to ask when the drain started is asked and answered.
+// A request whose first bytes have arrived when the drain starts is forwarded and answered.
 func TestShutdownFinishesHalfARequest(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -168,8 +168,8 @@ func TestShutdownHasALimitOfItsOwn(t *testing.T) {
 	})
 }
 
-// A session that is cut while its broker is dialled does not wait for what that
-// broker might say. (A login with raw tokens would wait longest.)
+// A session that is cut while its broker is dialled does not wait for a response of that
+// broker. (A login with raw tokens would wait longest.)
 func TestShutdownCutsWhatIsBeingDialled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"kproxy/proxy"
 )
 
-// beginWithin is how long a client of slowConfig has for its first header. What
-// the tests transfer takes longer.
+// beginWithin is how long a client of slowConfig has for its first header. The transfers of
+// the tests take longer.
 const beginWithin = time.Second
 
 func slowConfig(l *lab) *proxy.Config {
@@ -22,8 +22,8 @@ func slowConfig(l *lab) *proxy.Config {
 	return conf
 }
 
-// The only deadline is that for the first header. What has begun may take as long
-// as it needs, on either side.
+// Only the first header has a deadline. A frame that has begun may take any time, on either
+// side.
 func TestSlowAnswerToSlowReaderArrives(t *testing.T) {
 	t.Parallel()
 	const size, pieces = 20 << 20, 20

@@ -9,9 +9,9 @@ import (
 	"kproxy/internal/cluster"
 )
 
-// Snapshot is what a Proxy has counted since it was made, and what it has open.
-// Counts only grow from one Snapshot to the next. What has stayed 0 may be left
-// out.
+// Snapshot has the counts of a Proxy since it was made, and the numbers of its open
+// connections. Counts only grow from one Snapshot to the next. A count that has stayed 0 may
+// be missing.
 type Snapshot struct {
 	Clusters []ClusterStats // in the order of the configuration
 
@@ -66,7 +66,7 @@ type CloseCount struct {
 	Count int64
 }
 
-// Direction is what has gone one way, in all sessions that were ever open.
+// Direction is the traffic in one direction, of all sessions since the start.
 type Direction struct {
 	Frames  int64 // requests, or brokers' answers to them, that were begun
 	Copied  int64 // bytes written from a buffer
@@ -134,14 +134,14 @@ func (p *Proxy) Stats() Snapshot {
 	return snapshot
 }
 
-// sessionStats adds what is counted by session, at one moment for all.
+// sessionStats adds the counts by session, all of one moment.
 func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
 	active := map[*listener]map[int32]int64{}
 	up, down := map[*listener]moved{}, map[*listener]moved{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range at {
-		active[l], up[l], down[l] = map[int32]int64{}, l.tally.up, l.tally.down
+		active[l], up[l], down[l] = map[int32]int64{}, l.totals.up, l.totals.down
 	}
 	for s := range p.sessions {
 		if !s.counted {
@@ -155,9 +155,9 @@ func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
 		up[l], down[l] = u, d
 	}
 	for l, stats := range at {
-		stats.Opened = l.tally.opened
+		stats.Opened = l.totals.opened
 		stats.Active = nodeCounts(active[l])
-		stats.Closed = closeCounts(l.tally.closed)
+		stats.Closed = closeCounts(l.totals.closed)
 		stats.Up, stats.Down = up[l].stats(), down[l].stats()
 	}
 }
@@ -181,7 +181,7 @@ func closeCounts(counts map[Closing]int64) []CloseCount {
 	return all
 }
 
-// stats reads what is counted for each frame.
+// stats reads the counts by frame.
 func (c *counters) stats() ListenerStats {
 	l := ListenerStats{TransactionsLowered: c.lowered.Load()}
 	for slot := range apiSlots {
@@ -206,8 +206,8 @@ func (c *counters) stats() ListenerStats {
 	return l
 }
 
-// stats reads the histogram; ok is false while it is empty. Sum may be ahead of
-// Buckets, or behind, by what is counted meanwhile.
+// stats reads the histogram; ok is false while it is empty. Sum and Buckets may differ by the
+// frames that are counted meanwhile.
 func (h *histogram) stats(key int16) (d DurationStats, ok bool) {
 	d = DurationStats{Key: key, Buckets: make([]int64, len(h.buckets)), Sum: time.Duration(h.sum.Load())}
 	for i := range h.buckets {

@@ -78,7 +78,7 @@ func TestSNI(t *testing.T) {
 	}
 }
 
-// Clients are told names, by the formula that all replicas have.
+// Advertised addresses are names, by the formula that all replicas have.
 func TestSNIIsTold(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -98,13 +98,13 @@ func TestSNIIsTold(t *testing.T) {
 	for i, node := range []int{0, 1, 1001} {
 		want := fmt.Sprintf("b%d.orders.test:443", node)
 		if got := fmt.Sprintf("%s:%d", told.Brokers[i].Host, told.Brokers[i].Port); got != want {
-			t.Errorf("node %d is told as %s, want %s", node, got, want)
+			t.Errorf("node %d is advertised as %s, want %s", node, got, want)
 		}
 	}
 }
 
-// A root dot and upper case in the configuration make no other name, and clients are
-// told none.
+// A root dot and upper case in the configuration do not change a name. Advertised addresses
+// have neither.
 func TestSNIWrittenOtherwise(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -119,7 +119,7 @@ func TestSNIWrittenOtherwise(t *testing.T) {
 	l.start(t, l.conf)
 	rows := l.proxy.Table(t.Context())
 	if rows[0].Bootstrap != "orders.test:443" || rows[0].Advertised != "b0.orders.test:443" {
-		t.Errorf("clients are told %+v", rows[0])
+		t.Errorf("the advertised row is %+v", rows[0])
 	}
 	plan, err := l.conf.Compile()
 	if err != nil {
@@ -135,8 +135,8 @@ func TestSNIWrittenOtherwise(t *testing.T) {
 	}
 }
 
-// A name that has the form of a node's makes no node: until the cluster names it,
-// the endpoint serves what it takes to learn, and no more.
+// A name in the form of a node's name does not create a node. Until the cluster names the
+// node, the endpoint serves only the requests of a login and Metadata.
 func TestSNIOfANodeNotYetKnown(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -159,7 +159,7 @@ func TestSNIOfANodeNotYetKnown(t *testing.T) {
 	l.ended(t, proxy.Relearn)
 	for _, count := range l.listenerStats(0).Closed {
 		if count.Node != proxy.UnknownNode && count.Node != proxy.NoNode {
-			t.Errorf("a session is counted for node %d, which nobody but a client has named", count.Node)
+			t.Errorf("a session is counted for node %d, which only a client has named", count.Node)
 		}
 	}
 }
@@ -202,7 +202,7 @@ func TestUnknownSNI(t *testing.T) {
 				return
 			}
 			if n := l.listenerStats(0).Opened; n != 1 {
-				t.Errorf("the first listener counts %d sessions, want the one that is nobody's", n)
+				t.Errorf("the first listener counts %d sessions, want the one without an endpoint", n)
 			}
 		})
 	}

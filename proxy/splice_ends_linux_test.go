@@ -126,8 +126,8 @@ func pipes(t *testing.T) (ends int) {
 }
 
 // Sessions that are cut in the middle of both directions' frames, with peers that
-// have stopped reading, leave no pipe behind. It does not run beside others: it
-// counts what the process has.
+// have stopped reading, leave no pipe behind. It does not run beside others: it counts the
+// descriptors of the process.
 func TestShutdownCutsSplices(t *testing.T) {
 	needsPlainTCP(t)
 	const sessions = 5

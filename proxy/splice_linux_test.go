@@ -40,7 +40,7 @@ func eventually(t *testing.T, what string, round func() bool) {
 	}
 }
 
-// Of large frames nobody but the kernel sees more than the heads and the tails.
+// Of large frames the proxy reads only the heads and the tails. The rest stays in the kernel.
 func TestRecordsAreSpliced(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -80,8 +80,8 @@ func TestRecordsAreSpliced(t *testing.T) {
 	}
 }
 
-// Behind one large answer that went through, what is read of the next are its
-// head, a few bytes at most, and its tail.
+// After one large response has passed, the proxy reads of the next one only its head, a few
+// bytes at most, and its tail.
 func TestOnlyStructureIsRead(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -213,7 +213,7 @@ func TestPipeBudgets(t *testing.T) {
 				fetch.Rack = string(noise(200_000 + i))
 				request := requestFrame(1, of(17, fetch))
 				answer := answerFrame(1, fetchAnswer(17, noise(300_000+i)))
-				all.Go(func() { // each sends what is large for the other
+				all.Go(func() { // each sends large frames to the other
 					for range rounds {
 						if c.tryWrite(request) != nil {
 							return
@@ -283,8 +283,8 @@ func TestPeerDiesInTheMiddleOfAFrame(t *testing.T) {
 			t.Helper()
 			go func() { _, _ = c.tryRead(half); c.reset() }()
 			_ = s.tryWrite(answer)
-			// Which pump is told of the reset is a matter of chance; the
-			// other one sees an end.
+			// Either pump may read the reset; the other one reads an
+			// end.
 			if e := l.ends.next(t); e.Reason != proxy.ClientReset && e.Reason != proxy.ClientClosed {
 				t.Errorf("the session ended as %s", e.Reason)
 			}

@@ -66,7 +66,7 @@ func TestBrokersAreRememberedAcrossARestart(t *testing.T) {
 	}
 	defer stop(t, second)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // nobody will answer
+	cancel() // there is no response to wait for
 	got := second.Table(ctx)
 	if len(got) != len(want) {
 		t.Fatalf("got %v, want %v", got, want)
@@ -97,7 +97,7 @@ func TestAStateDirIsOneProxysAlone(t *testing.T) {
 		t.Fatal("two proxies share a state_dir")
 	}
 	if !strings.Contains(err.Error(), "in use by another kproxy") {
-		t.Errorf("error %q does not say what is wrong", err)
+		t.Errorf("error %q does not name the problem", err)
 	}
 }
 

@@ -8,10 +8,9 @@ import (
 	"kproxy/rewrite"
 )
 
-// What is counted for each frame is an atomic at a place that is known
-// beforehand: no map, no lock, no allocation. Every listener has its own, so
-// that listeners do not wait for each other's cache lines; what a connection
-// moves is counted in its streams, and Stats adds it up.
+// Each count by frame is an atomic in a fixed array: no map, no lock, no allocation. Every
+// listener has its own, so that listeners do not wait for each other's cache lines. The bytes
+// of a connection are counted in its streams, and Stats adds them up.
 
 const (
 	// Other stands for all API keys that have no counters of their own, and for
@@ -23,7 +22,7 @@ const (
 	versionSlots = 32  // versions 0 to 30, and the others
 )
 
-// counters are what one listener counts for each frame.
+// counters are the counts of one listener by frame.
 type counters struct {
 	requests  [apiSlots][versionSlots]atomic.Int64
 	durations [apiSlots]histogram
@@ -124,10 +123,9 @@ func (h *histogram) add(d time.Duration) {
 	h.sum.Add(int64(d))
 }
 
-// tally is what one listener counts for each session. Proxy.mu guards it
-// together with the set of live sessions, so that opened = active + closed
-// at every moment.
-type tally struct {
+// totals are the counts of one listener by session. Proxy.mu guards them together with the
+// set of live sessions, so that opened = active + closed at every moment.
+type totals struct {
 	opened   int64
 	closed   map[Closing]int64
 	up, down moved // by sessions that are closed
@@ -139,7 +137,7 @@ type Closing struct {
 	Reason CloseReason
 }
 
-// moved is what has gone one way.
+// moved is the traffic in one direction.
 type moved struct{ copied, spliced, misses, frames int64 }
 
 // add adds what p has moved.
@@ -167,7 +165,7 @@ func (p *Proxy) enter(s *session) {
 func (s *session) count() {
 	if !s.counted {
 		s.counted = true
-		s.endpoint.listener.tally.opened++
+		s.endpoint.listener.totals.opened++
 	}
 }
 
@@ -177,7 +175,7 @@ func (p *Proxy) leave(s *session) {
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
 	s.count() // of a door's first listener, where it is still not known whose it is
-	t := &s.endpoint.listener.tally
+	t := &s.endpoint.listener.totals
 	t.close(Closing{s.node.Load(), s.life.ended().reason})
 	t.up.add(&s.up)
 	t.down.add(&s.down)
@@ -187,11 +185,11 @@ func (p *Proxy) leave(s *session) {
 func (p *Proxy) turnAway(l *listener, reason CloseReason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l.tally.opened++
-	l.tally.close(Closing{NoNode, reason})
+	l.totals.opened++
+	l.totals.close(Closing{NoNode, reason})
 }
 
-func (t *tally) close(how Closing) {
+func (t *totals) close(how Closing) {
 	if t.closed == nil {
 		t.closed = map[Closing]int64{}
 	}

@@ -75,8 +75,8 @@ func sumOfListener(l proxy.ListenerStats) sums {
 	return s
 }
 
-// While sessions come and go, every snapshot adds up and nothing shrinks; in the
-// end it has, to the byte, what the clients have counted.
+// While sessions come and go, every snapshot adds up and no count shrinks. In the end the
+// counts equal those of the clients, to the byte.
 func TestStatsUnderLoad(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
@@ -169,7 +169,7 @@ func (l *lab) countedSession(ctx context.Context, address string, n int, written
 	return nil
 }
 
-// countingConn counts what it moves.
+// countingConn counts the bytes that it reads and writes.
 type countingConn struct {
 	net.Conn
 	written, read *atomic.Int64
@@ -204,7 +204,7 @@ func TestStatsOfLiveSession(t *testing.T) {
 		s.answer(2, heartbeatAnswer())
 		c.receive(2, heartbeatAnswer())
 
-		synctest.Wait() // a pump counts what it has written
+		synctest.Wait() // a pump counts a frame after writing it
 		stats := l.stats(t, "bob")
 		first := requestFrame(0, heartbeat()) // by which open has opened it
 		answer := answerFrame(0, heartbeatAnswer())
@@ -226,7 +226,7 @@ func TestStatsOfLiveSession(t *testing.T) {
 	})
 }
 
-// stats are what is counted for a listener.
+// stats returns the counts of a listener.
 func (l *lab) stats(t *testing.T, listener string) proxy.ListenerStats {
 	t.Helper()
 	for _, ls := range l.proxy.Stats().Clusters[0].Listeners {
@@ -238,8 +238,7 @@ func (l *lab) stats(t *testing.T, listener string) proxy.ListenerStats {
 	return proxy.ListenerStats{}
 }
 
-// Sessions count by the node whose endpoint the client chose, also when nobody
-// knows it yet.
+// Sessions count by the node whose endpoint the client chose, also while the node is unknown.
 func TestStatsByNode(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -266,7 +265,7 @@ func TestStatsByNode(t *testing.T) {
 func TestStatsOfCluster(t *testing.T) {
 	t.Parallel()
 	var l lab
-	l.startBroker(t, 0, 0, 1, 77) // 77 is outside of both ranges; nobody is at 1
+	l.startBroker(t, 0, 0, 1, 77) // 77 is outside both ranges; no broker is at 1
 	conf := l.config()
 	conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address == brokerName(1) {
@@ -326,6 +325,6 @@ func TestStatsOfRewriting(t *testing.T) {
 	want := []proxy.AddressStats{{Key: kmsg.Metadata.Int16(), Rewritten: 10, Dropped: 12}}
 	s.close()
 	if fmt.Sprint(stats.Addresses) != fmt.Sprint(want) || len(told.Brokers) != 10 {
-		t.Errorf("addresses: got %+v, want %+v; the client was told %d", stats.Addresses, want, len(told.Brokers))
+		t.Errorf("addresses: got %+v, want %+v; the client got %d", stats.Addresses, want, len(told.Brokers))
 	}
 }

@@ -55,10 +55,10 @@ type moment uint8
 const (
 	notesNothing moment = iota // another goroutine does, or the session does not end
 	notesFirst                 // before anything else
-	notesLast                  // once the responses are delivered: what is in their way is the reason otherwise
+	notesLast                  // after the responses are delivered; an error that prevents that is the reason instead
 )
 
-// step is what is done with the connections.
+// step is the treatment of the connections.
 type step uint8
 
 const (
@@ -123,7 +123,7 @@ func stopOf(err error, inside bool) stopped {
 	}
 }
 
-// waking is what the request loop decides by when its read deadline has expired.
+// waking has the facts by which the request loop decides after its read deadline has expired.
 type waking struct {
 	asks     asks
 	moved    int64 // bytes, both ways

@@ -11,8 +11,8 @@ import (
 	"kproxy/internal/relay"
 )
 
-// What the request loop does with an expired deadline. quiet has nothing moved since it was
-// asked, and nothing owed.
+// The decision of the request loop after an expired deadline. With quiet, nothing has moved
+// since it was asked, and no response is outstanding.
 func TestWaking(t *testing.T) {
 	const moved = 1 << 50 // more than the count holds
 	at := func(ask asks, moved int64) asks {
@@ -84,7 +84,7 @@ func TestAsksAboutSilence(t *testing.T) {
 	}
 }
 
-// What the request loop makes of its errors.
+// The reasons that the request loop derives from its errors.
 func TestStopOf(t *testing.T) {
 	read := func(err error) error { return &relay.SideError{Reading: true, Err: err} }
 	write := func(err error) error { return &relay.SideError{Err: err} }

@@ -16,9 +16,8 @@ const (
 	minSweepInterval = 10 * time.Millisecond
 )
 
-// sweep looks at all sessions again and again, until ctx ends. It is why no
-// frame has a deadline and no session a timer: what it has to know are two
-// counters that a session has anyway.
+// sweep checks all sessions at intervals until ctx ends. Because of it, no frame needs a
+// deadline and no session a timer: it compares two counters that a session has anyway.
 func (p *Proxy) sweep(ctx context.Context) {
 	tick := time.NewTicker(p.sweepInterval())
 	defer tick.Stop()
@@ -51,7 +50,7 @@ func (p *Proxy) sweepInterval() time.Duration {
 	return max(interval, minSweepInterval)
 }
 
-// watch is what the sweep remembers of a session. It belongs to the sweep alone.
+// watch is the state of a session at the last sweep. Only the sweep uses it.
 type watch struct {
 	moved int64     // bytes moved when it last looked
 	quiet mark.Mark // since when there were no others, and nothing was owed

@@ -6,13 +6,13 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Row is one line of the table that says who is told what, and where it leads.
+// Row is one line of the table of advertised addresses and the brokers that they lead to.
 type Row struct {
 	Cluster, Listener string
 	Bootstrap         string // host:port that clients bootstrap from
 	Node              int32  // NoNode while no broker of the cluster is known
 	Bind              string // host:port where the node's endpoint listens
-	Advertised        string // host:port that clients are told for the node
+	Advertised        string // advertised host:port of the node
 	Dialled           string // host:port where the node is reached
 }
 

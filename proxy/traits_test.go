@@ -27,8 +27,8 @@ func TestEveryReasonHasTraits(t *testing.T) {
 	}
 }
 
-// A reset says that a broker is down. It must not stand for what the client has done, nor
-// for a broker that has answered.
+// To a client a reset means that the broker is down. The proxy must not send one for a mistake
+// of the client, nor after a broker has responded.
 func TestResetsOfReasons(t *testing.T) {
 	for reason, want := range map[CloseReason]resetWhen{
 		DialFailed: resetAlways, BrokerRefusedTLS: resetAlways, TooManyLogins: resetAlways,

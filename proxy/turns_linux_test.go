@@ -45,11 +45,11 @@ func TestManyWaitersStopAccepting(t *testing.T) {
 func TestPausesAreTold(t *testing.T) {
 	var pauses acceptPauses
 	if !pauses.add() || pauses.add() {
-		t.Error("the log is not told of the first pause alone")
+		t.Error("add must report the first pause, and not the second")
 	}
 	pauses.warned.Add(-int64(admission.AlarmInterval))
 	if !pauses.add() {
-		t.Error("the log is not told again after alarmInterval")
+		t.Error("add reports no pause after alarmInterval")
 	}
 	if got := pauses.count.Load(); got != 3 {
 		t.Errorf("%d pauses are counted, want 3", got)

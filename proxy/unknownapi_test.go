@@ -32,8 +32,8 @@ func TestUnknownAPIIsRefused(t *testing.T) {
 	l.log.has(t, "level=WARN", "reason=unknown_api", "api key 10001", "unknown_apis: pass")
 }
 
-// What nobody here knows still has its size, key and correlation id where every
-// request has them.
+// A request of an unknown API has its size, key and correlation id at the same positions as
+// every request.
 func TestUnknownAPIPasses(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -39,9 +39,8 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// waitTogether has more tests run at once than there are processors, unless -parallel
-// says how many: most of what they do is waiting for each other's ends. Under the race
-// detector it is computing.
+// waitTogether has more tests run at once than there are processors, unless -parallel is set:
+// the tests mostly wait for each other's ends. Under the race detector they mostly compute.
 func waitTogether() {
 	flag.Parse()
 	said := false
@@ -55,7 +54,7 @@ func waitTogether() {
 type far struct {
 	lab
 	conf    *proxy.Config
-	machine *viatest.Gate   // what the via goes through; nil: a command
+	machine *viatest.Gate   // the machine of the via; nil: a command
 	brokers []*viatest.Gate // in front of each broker, by node
 }
 
@@ -181,8 +180,8 @@ func (f *far) outage(t *testing.T, c *kgo.Client, seen func(), servers ...*viate
 	}
 }
 
-// A cluster behind a via is whole, and is whole again when the via, or what is
-// behind it, was gone for a while. The log says which of them it was.
+// A cluster behind a via works, and works again after the via, or a broker behind it, was gone
+// for a while. The log says which of them it was.
 func TestViaDroppedAndRestored(t *testing.T) {
 	needsPlainTCP(t)
 	for _, scheme := range vias {
@@ -214,7 +213,7 @@ func TestViaDroppedAndRestored(t *testing.T) {
 	}
 }
 
-// What an open via keeps ends with the proxy.
+// The connections and processes of a via end with the proxy.
 func TestViaEndsWithTheProxy(t *testing.T) {
 	needsPlainTCP(t)
 	for _, scheme := range vias {

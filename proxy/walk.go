@@ -6,10 +6,9 @@ import (
 	"kproxy/rewrite"
 )
 
-// walk forwards a response whose addresses lie behind its records. One that fits
-// the buffer is held until it is whole, and may change its length. Of a longer
-// one the size goes ahead, and what the records leave is rewritten in the bytes
-// that it came in.
+// walk forwards a response whose addresses lie behind its records. A response that fits the
+// buffer is held until it is complete, and may change its length. Of a longer one the size is
+// sent first, and its addresses are replaced within the bytes that they take.
 func (r response) walk() error {
 	if r.frame <= relay.BufferSize {
 		if _, err := r.down.Peek(r.frame); err != nil {
@@ -56,9 +55,8 @@ func (r response) walkThrough() error {
 	return r.tail(n)
 }
 
-// passToTail forwards what is in front of the tail of the walker's message, and
-// returns how many bytes the tail has. A malformed message ends the session for the
-// reason.
+// passToTail forwards the bytes before the tail of the walker's message, and returns how many
+// bytes the tail has. A malformed message ends the session for the reason.
 func passToTail(p *relay.Stream, w *rewrite.Walker, malformed CloseReason) (tail int, err error) {
 	for need := 0; ; {
 		b, err := p.Peek(need)

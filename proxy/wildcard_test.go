@@ -9,8 +9,8 @@ import (
 	"kproxy/proxy/config"
 )
 
-// The wildcard of IPv4 lets nobody in by IPv6, where networks of IPv4 that are denied
-// would be no obstacle.
+// The wildcard of IPv4 admits no connections by IPv6, to which denied networks of IPv4 would
+// not apply.
 func TestIPv4WildcardIsBoundAsIPv4(t *testing.T) {
 	t.Parallel()
 	var l lab

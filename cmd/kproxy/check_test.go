@@ -26,7 +26,7 @@ func TestCheckReadsCertificates(t *testing.T) {
 		{"good", ca.Issue(t, nil, "kafka.test", "*.kafka.test"), "", "", ""},
 		{"ends soon", ca.Issue(t, soon, "kafka.test", "*.kafka.test"), "", "", "a certificate ends soon"},
 		{"has ended", ca.Issue(t, certlab.Expired, "kafka.test", "*.kafka.test"), "", "", "a certificate has ended"},
-		{"other names", ca.Issue(t, nil, "kafka.test"), "", "clusters.orders.listeners.edge.tls.certs: no certificate is for b0.kafka.test, as clients are told; have one", ""},
+		{"other names", ca.Issue(t, nil, "kafka.test"), "", "clusters.orders.listeners.edge.tls.certs: no certificate is for b0.kafka.test, as advertised; have one", ""},
 		{"no such CA", ca.Issue(t, nil, "kafka.test"), "nowhere.pem", "clusters.orders.listeners.edge.tls.client_ca: open nowhere.pem", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 	"kproxy/rewrite"
 )
 
-// advertised is the host that clients are told. The nodes have ports from firstPort on.
+// advertised is the host in advertised addresses. The nodes have ports from firstPort on.
 const (
 	advertised = "kafka.example.com"
 	firstPort  = 9100

@@ -21,8 +21,8 @@ import (
 //
 //	SaslHandshake v1 ─▶ SaslAuthenticate ─▶ … as often as the mechanism says
 //
-// Send the request of Request, give the response to Answer, and go on until Request
-// returns nil. One goroutine at a time uses it.
+// The caller sends the request of Request, gives the response to Answer, and repeats that
+// until Request returns nil. A Login is not safe for concurrent use.
 type Login struct {
 	mechanism   string
 	source      any // identifies the cluster to the turns that computations take
@@ -38,22 +38,22 @@ type Login struct {
 
 // Session is the session that a login has opened.
 type Session struct {
-	// Lifetime is how long the broker serves the connection before it wants
-	// another login on it (KIP-368); 0: for ever.
+	// Lifetime is how long the broker serves the connection before it requires another login
+	// on it (KIP-368); 0: for ever.
 	Lifetime time.Duration
 	// Version is that of SaslAuthenticate, for logins on the same connection.
 	Version int16
 }
 
-// The newest versions spoken here. SaslHandshake v0 would be followed by tokens
-// that are no requests.
+// The newest supported versions. SaslHandshake v0 is not supported: tokens that are no
+// requests follow it.
 const (
 	handshakeVersion       = 1
 	maxAuthenticateVersion = 2
 )
 
-// MaxAnswer bounds the response to a request of a login, in bytes; a broker takes
-// no longer ones either (sasl.server.max.receive.size).
+// MaxAnswer bounds the response to a request of a login, in bytes. It is a broker's own
+// limit for requests (sasl.server.max.receive.size).
 const MaxAnswer = 512 << 10
 
 // Request returns the next request, or nil when the login is over.
@@ -81,9 +81,9 @@ func (l *Login) Use(s Session) { l.version = s.Version }
 // Session returns the session that the login has opened, once the login is complete.
 func (l *Login) Session() Session { return Session{l.lifetime, l.version} }
 
-// Answer takes the response to the last request, from behind its correlation id.
-// An error is a [*LoginError]. By SCRAM, Answer computes for a while, and may wait
-// for other computations first; it returns when ctx ends.
+// Answer takes the payload of the response to the last request, behind its correlation id.
+// Errors are [*LoginError]s. For SCRAM, Answer computes for a while, and may wait for other
+// computations first. It returns when ctx ends.
 func (l *Login) Answer(ctx context.Context, payload []byte) error {
 	if !l.shaken {
 		l.shaken = true
@@ -212,10 +212,9 @@ func (l *Login) refused(err error, fix string) error {
 	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}
 }
 
-// LogIn logs in over a connection on which nothing has been sent. It first asks which
-// versions the broker speaks, as a client does. host is the broker's own name, a
-// host:port; clientID is the client id of the requests. ctx bounds all of it; the
-// connection has no deadline afterwards.
+// LogIn logs in over a connection on which nothing has been sent. It sends ApiVersions first,
+// as a client does. host is the broker's own name, a host:port. clientID is the client.id of
+// the requests. ctx bounds the whole login. The connection has no deadline afterwards.
 func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string) (Session, error) {
 	l, err := m.Begin(ctx, host)
 	if err != nil {
@@ -224,7 +223,7 @@ func (m *Method) LogIn(ctx context.Context, conn net.Conn, host, clientID string
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	session, err := l.over(ctx, asker{conn, kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))})
 	if !stop() && err == nil {
-		err = l.failed(ctx.Err()) // the deadline may be still to come, or past
+		err = l.failed(ctx.Err()) // whether or not the deadline has passed already
 	}
 	if cause := ctx.Err(); err != nil && cause != nil {
 		if le, ok := errors.AsType[*LoginError](err); !ok || !le.Refused {

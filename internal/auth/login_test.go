@@ -31,7 +31,7 @@ import (
 const password = "Pa55word, with = and ,"
 
 // server is a broker's side of a login.
-type server func(token []byte) (answer []byte, err error)
+type server func(token []byte) (response []byte, err error)
 
 // broker is a broker that takes a login.
 type broker struct {
@@ -220,7 +220,7 @@ func TestBrokersTooOldAndTooNew(t *testing.T) {
 	}
 }
 
-// A lifetime is whatever a broker says.
+// A broker may send any lifetime.
 func TestAbsurdLifetimes(t *testing.T) {
 	t.Parallel()
 	for ms, want := range map[int64]time.Duration{
@@ -388,7 +388,7 @@ func TestTokenFromEndpoint(t *testing.T) {
 	}
 }
 
-// signing is a Source of what is signed for AWS.
+// signing is a Source of credentials for AWS_MSK_IAM.
 type signing struct{}
 
 func (signing) Get(context.Context) (auth.Credentials, error) {
@@ -398,8 +398,8 @@ func (signing) Get(context.Context) (auth.Credentials, error) {
 
 func (signing) Close() {}
 
-// What is signed for AWS is the broker's own name, and what a broker says of a signature
-// repeats nothing.
+// The signature for AWS is for the broker's own name, and an error does not repeat parts of a
+// token from a broker's response.
 func TestAWS(t *testing.T) {
 	var got map[string]string
 	var said error

@@ -70,8 +70,8 @@ var emptyFile = spot{hash: "SHA-512", keys: scram.StoredCredentials{
 	KeyFactors: scram.KeyFactors{Salt: strings.Repeat("\x00", saltLen), Iters: DefaultIterations},
 }}
 
-// makeUp returns the credentials that a name without a user is given in responses. It
-// takes equally long for every name.
+// makeUp returns the credentials for responses to a name without a user. It takes equally
+// long for every name.
 func (r ring) makeUp(name string) (hash string, c scram.StoredCredentials) {
 	if len(r) == 0 {
 		r = ring{emptyFile}

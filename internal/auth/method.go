@@ -29,7 +29,7 @@ func Mechanisms() []string {
 	return []string{Plain, ScramSHA256, ScramSHA512, OAuthBearer, AWSMSKIAM}
 }
 
-// SASL says how kproxy logs in at the brokers of a cluster.
+// SASL is the configuration of kproxy's login at the brokers of a cluster.
 type SASL struct {
 	Mechanism string // one of Mechanisms
 	Username  string // for PLAIN and SCRAM
@@ -43,7 +43,7 @@ type SASL struct {
 }
 
 // Method is the way to log in at one cluster. It keeps tokens until shortly before they
-// expire. It may be used by several goroutines at once.
+// expire. It is safe for concurrent use.
 type Method struct {
 	name           string
 	source         Source
@@ -96,11 +96,11 @@ func byPassword(mechanism, user, password string) sasl.Mechanism {
 // Name is the mechanism's name.
 func (m *Method) Name() string { return m.name }
 
-// Close ends questions to a token endpoint or to AWS that go on in the background.
-// It does not wait for what they ask.
+// Close cancels background requests to a token endpoint or to AWS. It does not wait for
+// their responses.
 func (m *Method) Close() { m.source.Close() }
 
-// ErrPlaintext says that a secret stays here.
+// ErrPlaintext means that a secret was not sent.
 var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
 
 // Permits returns an error if no secret may be sent to a broker at this address. secure
@@ -120,7 +120,7 @@ func (m *Method) Permits(remote netip.Addr, secure bool) error {
 // secrets from a file or a token server, and may take as long as ctx allows; the login
 // itself then waits for the broker only.
 func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
-	const fix = "look at sasl: kproxy cannot get what it logs in with"
+	const fix = "look at sasl: kproxy cannot get its credentials"
 	c, err := m.source.Get(ctx)
 	if err != nil {
 		return nil, &LoginError{Mechanism: m.name, Err: err, Fix: fix}
@@ -132,25 +132,25 @@ func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
 	return l, nil
 }
 
-// LoginError says why kproxy could not log in at a broker.
+// LoginError is the reason why kproxy could not log in at a broker.
 type LoginError struct {
 	Mechanism string
 	Refused   bool // the broker has refused the credentials: other brokers, and later logins, will refuse them too
 	Err       error
 	Fix       string
 
-	// Unanswered says that the login has not begun: no valid response to ApiVersions
-	// came.
+	// Unanswered reports that the login has not begun: there was no valid response to
+	// ApiVersions.
 	Unanswered bool
 }
 
-// ErrNoLogin says that a broker's listener has no logins.
+// ErrNoLogin means that a broker's listener has no logins.
 var ErrNoLogin = errors.New("the broker wants no login on this listener")
 
-// OfferError says that a broker does not offer a mechanism, and which ones it does.
+// OfferError means that a broker does not offer a mechanism. It has the offered ones.
 type OfferError struct{ Offered []string }
 
-// List is the list of offered mechanisms.
+// List returns the offered mechanisms.
 func (e *OfferError) List() string { return strings.Join(e.Offered, ", ") }
 
 // Error names the offered mechanisms.

@@ -16,13 +16,13 @@ import (
 	"kproxy/internal/files"
 )
 
-// OAuth says where bearer tokens come from: a file, or a token endpoint that is
-// asked with client credentials (RFC 6749, 4.4).
+// OAuth is the source of bearer tokens: a file, or a token endpoint to which kproxy sends
+// client credentials (RFC 6749, 4.4).
 type OAuth struct {
 	TokenURL     string
 	ClientID     string
 	ClientSecret Secret
-	Scope        string // several are parted by spaces
+	Scope        string // several are separated by spaces
 
 	TokenFile string // instead of TokenURL; read again at every login
 
@@ -138,7 +138,7 @@ func (t *tokens) fetch(ctx context.Context) (*good[string], error) {
 
 // renewToken returns the time at which a token is renewed.
 func renewToken(asked, expiry time.Time) time.Time {
-	if !expiry.After(asked) { // it is not said, or nonsense
+	if !expiry.After(asked) { // it is missing or invalid
 		return asked.Add(unknownLife)
 	}
 	return asked.Add(time.Duration(tokenPart * float64(expiry.Sub(asked))))

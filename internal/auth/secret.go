@@ -68,7 +68,7 @@ func (s *SASL) CheckFiles(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Read returns the secret. An error says where it should have been.
+// Read returns the secret. An error names its file or variable.
 func (s Secret) Read(ctx context.Context) (string, error) {
 	switch {
 	case s.File != "":

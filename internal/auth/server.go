@@ -15,7 +15,7 @@ import (
 func UserMechanisms() []string { return []string{Plain, ScramSHA256, ScramSHA512} }
 
 // Users are the users that may log in at a listener, from a file that is read again when
-// it changes. They may be used by several goroutines at once.
+// it changes. It is safe for concurrent use.
 type Users struct {
 	book       *book
 	mechanisms []string
@@ -76,13 +76,13 @@ func network(source netip.Addr) netip.Prefix {
 	}
 	prefix, err := source.WithZone("").Prefix(bits)
 	if err != nil {
-		return netip.Prefix{} // of a source that is not known
+		return netip.Prefix{} // the source is unknown
 	}
 	return prefix
 }
 
-// Conversation is a client's login at kproxy, on the server's side. One goroutine
-// at a time uses it.
+// Conversation is a client's login at kproxy, on the server's side. It is not safe for
+// concurrent use.
 type Conversation struct {
 	users     *Users
 	peer      Peer
@@ -93,7 +93,7 @@ type Conversation struct {
 	done      bool
 }
 
-// errNoMechanism says that a listener does not offer a mechanism.
+// errNoMechanism means that a listener does not offer a mechanism.
 var errNoMechanism = errors.New("the mechanism is not offered")
 
 // Begin starts a login by a mechanism that the client has chosen.
@@ -136,7 +136,7 @@ func (e *RefusedError) Error() string { return e.text }
 // Step takes the client's next token and returns the response to it. The error is a
 // [*RefusedError] if the login has failed. Any other means that nothing was
 // checked: [ErrTooMany], the end of ctx, or the error of the peer's Stay.
-func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, err error) {
+func (c *Conversation) Step(ctx context.Context, token []byte) (response []byte, err error) {
 	if c.mechanism == Plain {
 		return []byte{}, c.plain(ctx, token)
 	}
@@ -153,13 +153,13 @@ func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, e
 	return []byte(text), nil
 }
 
-// sameUser reports whether a client wants to act as itself, and for no other user.
+// sameUser reports whether a client's authorization identity is empty or its own user.
 func sameUser(authzID, user string) bool { return authzID == "" || authzID == user }
 
 // errWrongPassword is Kafka's text.
 var errWrongPassword = &RefusedError{"Authentication failed: Invalid username or password"}
 
-// plain takes PLAIN's only token (RFC 4616).
+// plain checks PLAIN's only token (RFC 4616).
 func (c *Conversation) plain(ctx context.Context, token []byte) error {
 	parts := strings.SplitN(string(token), "\x00", 4)
 	if len(parts) != 3 || parts[1] == "" || parts[2] == "" {

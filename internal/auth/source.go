@@ -8,29 +8,29 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 )
 
-// Source gets what kproxy logs in with. It may be used by several goroutines at once.
+// Source gets credentials for kproxy's logins. It is safe for concurrent use.
 type Source interface {
 	// Get returns the credentials of one login. It may take as long as ctx allows.
 	Get(ctx context.Context) (Credentials, error)
-	// Close ends what goes on in the background, and waits for its end.
+	// Close cancels background fetches, and waits for their end.
 	Close()
 }
 
-// Credentials are what one login is made with.
+// Credentials are the credentials of one login.
 type Credentials struct {
 	Mechanism sasl.Mechanism
 	Secrets   []string // which no error may repeat
 	Refused   func()   // is called if the broker refuses them; may be nil
 }
 
-// ErrNoAWS says that a program has no [AWSSource].
+// ErrNoAWS means that a program has no [AWSSource].
 var ErrNoAWS = errors.New("this program does not link " + AWSMSKIAM)
 
 // Lasting are credentials that logins may use for a while. Refused is not set.
 type Lasting struct {
 	Credentials
-	Renew time.Time // when others are fetched in the background; not before the first use
-	Until time.Time // when no login begins with them any more; zero: never
+	Renew time.Time // a background fetch of others starts then, but not before the first use
+	Until time.Time // no login begins with them later; zero: no limit
 }
 
 // NewRenewing returns a Source that gives logins the credentials of one fetch, and fetches

@@ -69,8 +69,8 @@ type turns struct {
 	lines [kinds]branch
 }
 
-// branch holds those who wait below it. A leaf holds them itself: first come, first
-// served. Other branches have branches.
+// branch holds the waiters below it. A leaf has a list of waiters, served in the order of
+// their arrival. Other branches have branches.
 type branch struct {
 	key     any
 	n       int       // waiters
@@ -78,8 +78,8 @@ type branch struct {
 	waiters []*waiter
 }
 
-// waiter waits for a place. done is closed when it has one, or when err says why
-// it gets none.
+// waiter waits for a place. done is closed when it has one, or when err is set because it
+// gets none.
 type waiter struct {
 	done chan struct{}
 	err  error
@@ -226,9 +226,9 @@ func (b *branch) next() *waiter {
 	return w
 }
 
-// longest returns the waiter that has to make room for a newcomer, and its path: the
-// newest of the longest branch, if that is longer than the newcomer's would be. Nil:
-// the newcomer itself. above is the path of b.
+// longest returns the waiter that must make room for a new one, and its path: the newest
+// waiter of the longest branch, if that is longer than the branch of the new one would be.
+// It returns nil if the new one must give way itself. above is the path of b.
 func (b *branch) longest(newcomer, above []any) (*waiter, []any) {
 	if len(newcomer) == 0 {
 		return nil, nil

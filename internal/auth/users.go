@@ -25,7 +25,7 @@ import (
 // secret.
 
 const (
-	// MinIterations is the least that SCRAM allows (RFC 7677), and Kafka takes.
+	// MinIterations is the minimum of SCRAM (RFC 7677) and of Kafka.
 	MinIterations = 4096
 	// DefaultIterations is the number of Kafka's own tool.
 	DefaultIterations = 8192
@@ -94,7 +94,7 @@ func (r *roster) line(user string) (mechanism string, keys scram.StoredCredentia
 	return "", keys
 }
 
-// UserLine is the line of a users file for a user who has this password.
+// UserLine returns the line of a users file for a user with this password.
 func UserLine(user, password, mechanism string, iterations int) (string, error) {
 	h, ok := hashes[hashOf(mechanism)]
 	switch {
@@ -130,8 +130,8 @@ func isUserName(name string) bool {
 	return name != "" && name == strings.TrimSpace(name) && !strings.ContainsAny(name, ":\n\r") && !strings.HasPrefix(name, "#")
 }
 
-// parseRoster reads the content of a users file. Errors name the line, and
-// nothing of it but the user.
+// parseRoster parses the content of a users file. Errors have the number of the line and the
+// user's name, and nothing else from the file.
 func parseRoster(b []byte) (*roster, error) {
 	users := map[string]map[string]scram.StoredCredentials{}
 	lines := bufio.NewScanner(bytes.NewReader(files.WithoutBOM(b)))

@@ -16,72 +16,73 @@ import (
 	"kproxy/internal/wire"
 )
 
-// offers is the brokers' response to ApiVersions, for clients that have to log in at the
-// proxy first. They ask before their login, most of them only then, and before a login no
-// byte of theirs goes to a broker. So the proxy asks by itself, now and then, and gives
-// every client that response.
-type offers struct {
+// versionsCache has the brokers' responses to ApiVersions, for clients that log in at kproxy
+// itself. Clients send ApiVersions before their login, most of them only then, and before a
+// login kproxy forwards nothing of theirs to a broker. So kproxy asks a broker itself, and
+// gives its response to every client for a while.
+type versionsCache struct {
 	asking singleflight.Group
 
-	mu    sync.Mutex // guards heard
-	heard map[offerKey]offer
+	mu        sync.Mutex // guards responses
+	responses map[versionsKey]cachedVersions
 }
 
-// offerKey is a question: to a node, or to any, in a version of ApiVersions.
-type offerKey struct {
+// versionsKey is a request: to one node or to any, in a version of ApiVersions.
+type versionsKey struct {
 	node    int32 // upstream.NoNode: any
 	version int16
 }
 
-type offer struct {
+// cachedVersions is a response, or the error of the attempt to get one.
+type cachedVersions struct {
 	payload []byte
 	err     error
 	until   time.Time
 }
 
 const (
-	// offerLife is how long an answer is told to further clients: brokers learn
-	// new versions when they are restarted.
-	offerLife = time.Minute
-	// offerPause is how long it is told that there is none.
-	offerPause = time.Second
+	// versionsLife is how long a response is used again. Brokers change their versions when
+	// they are restarted.
+	versionsLife = time.Minute
+	// versionsPause is how long an error is used again.
+	versionsPause = time.Second
 )
 
 // APIVersions returns the payload of a broker's ApiVersions response in a version. node is
-// the broker; nil: any. The response is at most offerLife old. One question runs at a time,
-// however many clients wait for it.
+// the broker; nil: any. The response is at most versionsLife old. One request for each key is
+// in flight, however many clients wait for it.
 func (c *Cluster) APIVersions(ctx context.Context, node *endpoints.Broker, version int16) ([]byte, error) {
-	key := offerKey{upstream.NoNode, version}
+	key := versionsKey{upstream.NoNode, version}
 	if node != nil {
 		key.node = node.Node
 	}
-	o := &c.offers
-	o.mu.Lock()
-	last, ok := o.heard[key]
-	o.mu.Unlock()
+	cache := &c.versions
+	cache.mu.Lock()
+	last, ok := cache.responses[key]
+	cache.mu.Unlock()
 	if ok && time.Now().Before(last.until) {
 		return last.payload, last.err
 	}
-	heard, _, _ := o.asking.Do(fmt.Sprint(key), func() (any, error) {
-		payload, err := c.askOffer(ctx, key, node)
-		now := offer{payload, err, time.Now().Add(offerLife)}
+	result, _, _ := cache.asking.Do(fmt.Sprint(key), func() (any, error) {
+		payload, err := c.askVersions(ctx, key, node)
+		now := cachedVersions{payload, err, time.Now().Add(versionsLife)}
 		if err != nil {
-			now.until = time.Now().Add(offerPause)
+			now.until = time.Now().Add(versionsPause)
 		}
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if o.heard == nil {
-			o.heard = map[offerKey]offer{}
+		cache.mu.Lock()
+		defer cache.mu.Unlock()
+		if cache.responses == nil {
+			cache.responses = map[versionsKey]cachedVersions{}
 		}
-		o.heard[key] = now
+		cache.responses[key] = now
 		return now, nil
 	})
-	now := heard.(offer) //nolint:forcetypeassert // it is what the function above returns
+	now := result.(cachedVersions) //nolint:forcetypeassert // the function above returns this type
 	return now.payload, now.err
 }
 
-// askOffer asks a broker over a connection of the proxy's own.
-func (c *Cluster) askOffer(ctx context.Context, key offerKey, node *endpoints.Broker) ([]byte, error) {
+// askVersions sends ApiVersions to a broker over a connection of its own.
+func (c *Cluster) askVersions(ctx context.Context, key versionsKey, node *endpoints.Broker) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	dial := func() (Link, error) { return c.DialAny(ctx, Client{}) }

@@ -20,16 +20,16 @@ import (
 )
 
 const (
-	askInterval = 10 * time.Second // between questions to a cluster that has not answered
-	askTimeout  = 10 * time.Second // for one question
+	askInterval = 10 * time.Second // between attempts to ask a cluster that has not answered
+	askTimeout  = 10 * time.Second // for one attempt
 )
 
-// asker keeps the proxy's own questions to a cluster apart, in time and from
-// each other.
+// asker spaces the attempts of Ask: one runs at a time, and the next one starts at least
+// askInterval after its end.
 type asker struct {
-	turn chan struct{} // holds an element while no question runs; the goroutine that takes it owns the following
-	last time.Time     // when the last question ended
-	err  error         // how
+	turn chan struct{} // holds an element while no attempt runs; the goroutine that takes it owns the following
+	last time.Time     // end of the last attempt
+	err  error         // its result
 }
 
 func newAsker() asker {
@@ -38,8 +38,8 @@ func newAsker() asker {
 	return a
 }
 
-// Ask asks the cluster whether it answers, or, less than askInterval after the last
-// question, says how that one went.
+// Ask sends ApiVersions to the cluster, and Metadata while the brokers are unknown. Less
+// than askInterval after the last attempt it returns the result of that one.
 func (c *Cluster) Ask(ctx context.Context) error {
 	a := &c.asker
 	select {
@@ -56,9 +56,9 @@ func (c *Cluster) Ask(ctx context.Context) error {
 	return a.err
 }
 
-// AskUntilAnswered asks the cluster who its brokers are, until it says so or a
-// client's answer has. It sends nothing on a client's connection: before a
-// client has logged in, a broker takes a second ApiVersions for an attack.
+// AskUntilAnswered asks the cluster for its brokers, until a response names them: one to
+// kproxy or one to a client. It sends nothing on a client's connection: before a client has
+// logged in, a broker treats a second ApiVersions as an attack.
 func (c *Cluster) AskUntilAnswered(ctx context.Context) {
 	for attempt := 1; ; attempt++ {
 		err := c.Ask(ctx)
@@ -73,16 +73,16 @@ func (c *Cluster) AskUntilAnswered(ctx context.Context) {
 	}
 }
 
-// closedWithoutAnswer is what is known of a port that takes a connection and closes it
-// at the first request. Another kproxy does so whose bootstrap leads back to this one.
-const closedWithoutAnswer = "the port takes connections and closes them without an answer: see that a broker is there and not a proxy that leads back here, " +
+// closedWithoutResponse is the fix for a port that accepts a connection and closes it at the
+// first request. A kproxy does so if its bootstrap address leads back to this one.
+const closedWithoutResponse = "the port accepts connections and closes them without a response: see that a broker is there and not a proxy that leads back here, " +
 	"and that it wants neither TLS nor a PROXY protocol header that the cluster's keys do not have"
 
 func (c *Cluster) logUnanswered(err error, attempt int) {
 	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
 	fix := Advice(err)
 	if fix == "" && errors.Is(err, io.EOF) && !errors.Is(err, ErrNeedsLogin) {
-		fix = closedWithoutAnswer
+		fix = closedWithoutResponse
 	}
 	if fix != "" {
 		log = log.With(slog.String(logkey.Fix, fix))
@@ -101,8 +101,8 @@ func (c *Cluster) logUnanswered(err error, attempt int) {
 	}
 }
 
-// ask puts the proxy's own question: ApiVersions v0, which tells whether the
-// cluster answers, and then, unless that is known, who its brokers are.
+// askOnce sends ApiVersions v0 to any broker, and then Metadata while the brokers are
+// unknown.
 func (c *Cluster) askOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -117,21 +117,21 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 	if err := c.question(to, versions, versions.ResponseKind()); err != nil {
 		err = fmt.Errorf("ask for API versions: %w", err)
 		if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
-			c.pulse.failed(err)
+			c.contact.failed(err)
 		}
 		return err
 	}
-	c.pulse.answered()
+	c.contact.answered()
 	if c.isTaught() {
 		return nil
 	}
 	if _, err = c.askMetadata(to); errors.Is(err, errOutvoted) {
-		err = nil // the cluster has answered
+		err = nil // the cluster has responded
 	}
 	return err
 }
 
-// isTaught reports whether any answer has said who the brokers are.
+// isTaught reports whether any Metadata response has named the brokers.
 func (c *Cluster) isTaught() bool {
 	select {
 	case <-c.answered:
@@ -141,15 +141,15 @@ func (c *Cluster) isTaught() bool {
 	}
 }
 
-// askMetadata asks who the brokers are, with Metadata without topics, and learns it.
+// askMetadata sends Metadata without topics, and merges the response into the map.
 func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
-	// Version 1 is the first in which no topics means none.
+	// From version 1 an empty list of topics means none. In version 0 it means all.
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.Version = 4
 	metadata.Topics = []kmsg.MetadataRequestTopic{}
-	answer := kmsg.NewPtrMetadataResponse()
+	response := kmsg.NewPtrMetadataResponse()
 	number := c.questions.Add(1)
-	if err := c.question(to, metadata, answer); err != nil {
+	if err := c.question(to, metadata, response); err != nil {
 		if errors.Is(err, io.EOF) && c.mayNeedLogin() {
 			c.mover.needsLogin(true)
 			return nil, ErrNeedsLogin
@@ -157,31 +157,32 @@ func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
 		return nil, fmt.Errorf("ask for metadata: %w", err)
 	}
 	var brokers rewrite.Brokers
-	if answer.ClusterID != nil {
-		brokers.ClusterID = *answer.ClusterID
+	if response.ClusterID != nil {
+		brokers.ClusterID = *response.ClusterID
 	}
-	for _, b := range answer.Brokers {
+	for _, b := range response.Brokers {
 		brokers.List = append(brokers.List, rewrite.Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
 	}
 	if len(brokers.List) == 0 {
 		return nil, errors.New("the cluster names no brokers yet")
 	}
 	c.mover.needsLogin(false)
-	told := answerOf(brokers)
-	told.From = to.Address
-	c.teachAsked(told, number)
-	if c.differs(told) {
-		return answer, errOutvoted
+	named := responseOf(brokers)
+	named.From = to.Address
+	c.teachAsked(named, number)
+	if c.differs(named) {
+		return response, errOutvoted
 	}
-	return answer, nil
+	return response, nil
 }
 
-// errOutvoted says that other brokers have answered otherwise, and are believed.
-var errOutvoted = errors.New("the broker's answer differs from that of others")
+// errOutvoted means that the broker's response contradicts those of more brokers, which the
+// map follows.
+var errOutvoted = errors.New("the broker's response differs from those of others")
 
-// mayNeedLogin reports whether the end of a connection without a response to Metadata
-// can mean that the cluster wants a login. It is a broker that stops where kproxy has
-// logged in itself, or where the cluster has answered before.
+// mayNeedLogin reports whether a connection that ends without a response to Metadata can
+// mean that the cluster requires a login. If kproxy has a login of its own, or if the cluster
+// has answered Metadata before, the broker stops instead.
 func (c *Cluster) mayNeedLogin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +196,7 @@ func (c *Cluster) question(to Link, req kmsg.Request, into kmsg.Response) error 
 		return err
 	}
 	into.SetVersion(req.GetVersion())
-	if into.Key() == kmsg.ApiVersions.Int16() { // an error may come in the layout of v0
+	if into.Key() == kmsg.ApiVersions.Int16() { // an error may have the layout of v0
 		r := wire.NewReader(payload)
 		if code := r.Int16(); code != 0 {
 			return kerr.ErrorForCode(code)
@@ -204,12 +205,12 @@ func (c *Cluster) question(to Link, req kmsg.Request, into kmsg.Response) error 
 	return rewrite.Decode(into, payload)
 }
 
-// maxOwnResponse bounds the response to a question of the proxy's own, in bytes.
-// Metadata without topics of a thousand brokers takes a tenth of it.
+// maxOwnResponse bounds the response to a request of kproxy's own, in bytes. Metadata
+// without topics of a thousand brokers takes a tenth of it.
 const maxOwnResponse = 1 << 20
 
-// arrived reads the rest of what is no response, as far as it comes at once: it tells which
-// service has sent it.
+// arrived reads the bytes behind a prefix that is no Kafka response, as far as they arrive at
+// once. They show which service has sent them.
 func arrived(conn net.Conn) []byte {
 	const most, patience = 504, 100 * time.Millisecond
 	rest := make([]byte, most)
@@ -218,9 +219,8 @@ func arrived(conn net.Conn) []byte {
 	return rest[:n]
 }
 
-// exchange sends one request and reads its response, from behind the correlation
-// id. The error is a *upstream.LoopError where the request has come back to this
-// proxy.
+// exchange sends one request and reads the payload of its response, behind the correlation
+// id. The error is a *upstream.LoopError if the request came back to this proxy.
 func (c *Cluster) exchange(to Link, req kmsg.Request) (payload []byte, err error) {
 	probe := c.probes.begin(to.Address)
 	payload, err = c.roundTrip(to.Conn, req, probe.id)

@@ -27,48 +27,48 @@ import (
 	"kproxy/rewrite"
 )
 
-// Options is the code that a cluster calls.
+// Options are the functions that a Cluster calls.
 type Options struct {
-	// own reports whether this process listens on an address. Brokers there are refused.
+	// Own reports whether this process listens on an address. Brokers there are refused.
 	Own func(netip.AddrPort) bool
-	// dial opens a connection to an address that the dial rules chose; nil: net.Dialer.
+	// Dial opens a connection to an address that the dial rules chose; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// dialed is called after each attempt to reach a broker.
+	// Dialed is called after each attempt to reach a broker.
 	Dialed func(node int32, address string, err error)
-	// background runs f in a goroutine under a context that ends with the proxy. It returns
+	// Background runs f in a goroutine under a context that ends with the proxy. It returns
 	// false, and does not run f, before the start and after the end.
 	Background func(f func(ctx context.Context)) bool
-	// strayed is called when sessions may have lost their broker: a node moved or is gone.
+	// Strayed is called when sessions may have lost their broker: a node moved or is gone.
 	Strayed func()
 }
 
-// Cluster is one Kafka cluster: who its brokers are, and how they are reached.
+// Cluster is one Kafka cluster: its brokers, and the way to reach them.
 type Cluster struct {
 	Options
 
 	conf   *config.ClusterPlan
 	log    *slog.Logger
 	dialer *upstream.Dialer
-	Via    *via.Dialer     // nil: brokers are dialled from here
-	TLS    *tlsconf.Client // nil: the brokers are spoken to in plaintext
-	Method *auth.Method    // of logging in at its brokers; nil: the proxy does not
+	Via    *via.Dialer     // nil: brokers are dialled directly
+	TLS    *tlsconf.Client // nil: connections to brokers are in plaintext
+	Method *auth.Method    // kproxy's own login at the brokers; nil: there is none
 
-	pulse  pulse
-	asker  asker
-	mover  mover
-	offers offers
-	tally  clusterTally
+	contact  lastContact
+	asker    asker
+	mover    mover
+	versions versionsCache
+	totals   totals
 
 	mapLines logline.Pacer // of changes of the map
 	shown    atomic.Pointer[view]
 
-	questions atomic.Int64 // numbers questions about the brokers, in the order in which they are sent
+	questions atomic.Int64 // numbers kproxy's own Metadata requests, in the order in which they are sent
 
-	turn     atomic.Uint32 // which bootstrap broker comes first
+	turn     atomic.Uint32 // the bootstrap broker to try first
 	probes   probes
-	answered chan struct{} // closed once the cluster has said who its brokers are
+	answered chan struct{} // closed at the first Metadata response
 	state    *stateFile    // nil: the map is kept in memory only
-	changed  chan struct{} // holds one when the map is to be written to state
+	changed  chan struct{} // holds one element when the map must be written to state
 
 	mu       sync.Mutex // guards the following
 	brokers  *endpoints.Map
@@ -76,12 +76,12 @@ type Cluster struct {
 	taught   bool                       // answered is closed
 	// lastAnswered is the number of the newest question whose response is in the map.
 	lastAnswered int64
-	// confirmed says that a question of kproxy's own has told the cluster's id.
+	// confirmed is set when the response to a request of kproxy's own has the cluster's id.
 	confirmed bool
 }
 
-// New reads the files that a cluster names. Its error joins what is wrong with
-// them; the cluster is not whole then, and is good for closeVia only.
+// New returns a Cluster. It reads the files that conf names. The error joins all mistakes
+// in them. After an error the Cluster is not complete: the caller can only Close it.
 func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error) {
 	c := &Cluster{
 		Options: o,
@@ -134,74 +134,74 @@ func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error
 	return c, nil
 }
 
-// answerOf is what a response says about the cluster.
-func answerOf(named rewrite.Brokers) endpoints.Answer {
-	answer := endpoints.Answer{ClusterID: named.ClusterID, At: time.Now()}
+// responseOf converts the brokers of a response for package endpoints.
+func responseOf(named rewrite.Brokers) endpoints.Response {
+	response := endpoints.Response{ClusterID: named.ClusterID, At: time.Now()}
 	for _, b := range named.List {
-		answer.Brokers = append(answer.Brokers, endpoints.Broker{Node: b.Node, Host: b.Host, Port: b.Port})
+		response.Brokers = append(response.Brokers, endpoints.Broker{Node: b.Node, Host: b.Host, Port: b.Port})
 	}
-	return answer
+	return response
 }
 
-// Learn merges a response to a client into the map. from is the broker that gave
-// it. Only Metadata can change where a known node is, and only as far as such a
-// response is believed (see endpoints.Trust); other responses add unknown nodes.
+// Learn merges a response to a client into the map. from is the broker that sent it. Only
+// Metadata can change the address of a known node, as far as endpoints.Trust allows. Other
+// responses add unknown nodes.
 func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, from upstream.Target) {
-	answer := answerOf(named)
+	response := responseOf(named)
 	trust := c.mover.trust()
 	c.mu.Lock()
-	differs := c.brokers.Differs(answer)
-	doubted := c.confirmed && c.brokers.IsOther(answer.ClusterID)
+	differs := c.brokers.Differs(response)
+	doubted := c.confirmed && c.brokers.IsOther(response.ClusterID)
 	c.mu.Unlock()
 	if differs && trust == endpoints.Heard {
-		c.sight(sighting{from, answer, key == kmsg.Metadata.Int16()})
+		c.sight(sighting{from, response, key == kmsg.Metadata.Int16()})
 	}
 	if doubted {
-		// What one client is told does not make the cluster another one. That
-		// takes a question, or it stays as it is.
+		// A response to a client cannot change the cluster's id. A request of kproxy's own
+		// can; without one the id stays.
 		isOther := func() bool {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			return c.brokers.IsOther(answer.ClusterID)
+			return c.brokers.IsOther(response.ClusterID)
 		}
 		if c.Settle(ctx, isOther); isOther() {
-			answer.ClusterID = ""
+			response.ClusterID = ""
 		}
 	}
 	if key != kmsg.Metadata.Int16() {
-		c.change(answer.Brokers, func(m *endpoints.Map) []endpoints.Change { return m.Add(answer) })
+		c.change(response.Brokers, func(m *endpoints.Map) []endpoints.Change { return m.Add(response) })
 		return
 	}
-	c.teach(answer, trust)
+	c.teach(response, trust)
 }
 
-// teachAsked takes the response to a question of kproxy's own into the map. question is its
-// number. Under load an older question may be answered after a newer one: its response has
-// addresses that are no longer true, and is ignored.
-func (c *Cluster) teachAsked(answer endpoints.Answer, question int64) {
+// teachAsked merges the response to a request of kproxy's own into the map. question is its
+// number. Under load a broker may response an older request after a newer one. Its response
+// has addresses that are no longer true, and is ignored.
+func (c *Cluster) teachAsked(response endpoints.Response, question int64) {
 	c.mu.Lock()
 	stale := question < c.lastAnswered
 	c.lastAnswered = max(c.lastAnswered, question)
 	c.mu.Unlock()
 	if !stale {
-		c.teach(answer, endpoints.Asked)
+		c.teach(response, endpoints.Asked)
 	}
 }
 
-// teach takes a Metadata response into the map.
-func (c *Cluster) teach(answer endpoints.Answer, trust endpoints.Trust) {
-	c.change(answer.Brokers, func(m *endpoints.Map) []endpoints.Change {
-		if !c.taught { // another response may name one broker of many
+// teach merges a Metadata response into the map.
+func (c *Cluster) teach(response endpoints.Response, trust endpoints.Trust) {
+	c.change(response.Brokers, func(m *endpoints.Map) []endpoints.Change {
+		if !c.taught { // only Metadata names all brokers
 			c.taught = true
 			close(c.answered)
 		}
-		c.confirmed = c.confirmed || trust == endpoints.Asked && answer.ClusterID != ""
-		return m.Teach(answer, trust)
+		c.confirmed = c.confirmed || trust == endpoints.Asked && response.ClusterID != ""
+		return m.Teach(response, trust)
 	})
 }
 
-// change changes the map, and follows up on what has changed. named is who the
-// response names.
+// change applies a response to the map, and reports the changes. named are the brokers of
+// the response.
 func (c *Cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []endpoints.Change) {
 	clashes := c.clashesAmong(named)
 	c.mu.Lock()
@@ -225,27 +225,27 @@ func (c *Cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []
 	}
 }
 
-// note follows up on changes of the map: they are counted and logged, the file is
-// written, and sessions that have lost their broker end.
+// note reports changes of the map: it counts and logs them, has the state file written, and
+// calls Strayed for sessions that have lost their broker.
 func (c *Cluster) note(changes []endpoints.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	c.tally.change(changes)
+	c.totals.change(changes)
 	c.show()
 	for _, change := range changes {
 		c.logChange(change)
 	}
 	select {
 	case c.changed <- struct{}{}:
-	default: // one is waiting already
+	default: // a write is due already
 	}
 	if slices.ContainsFunc(changes, func(change endpoints.Change) bool { return leavesStrays(change.Kind) }) {
 		c.Strayed()
 	}
 }
 
-// leavesStrays reports whether sessions may have lost their broker by a change.
+// leavesStrays reports whether sessions may lose their broker by a change.
 func leavesStrays(kind endpoints.ChangeKind) bool {
 	switch kind {
 	case endpoints.Moved, endpoints.Gone, endpoints.Evicted, endpoints.Replaced:
@@ -255,14 +255,14 @@ func leavesStrays(kind endpoints.ChangeKind) bool {
 	}
 }
 
-// view is what Health and Stats tell of a map. They take no lock under which work
-// is done that a broker orders.
+// view is the part of the map that Health and Stats report. They read it without mu, because
+// a broker decides how long mu is held.
 type view struct {
 	brokers    int
 	overflowed []Overflow
 }
 
-// show makes the view anew.
+// show renews the view.
 func (c *Cluster) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,10 +275,10 @@ func (c *Cluster) show() {
 	c.shown.Store(v)
 }
 
-// clashesAmong returns the nodes of one response that a dial rule would send where
-// another of its nodes is. They stay unmapped as long as they stay where they
-// are, also in responses that do not name the other node, which may be restarting:
-// an endpoint reaches its own broker or none.
+// clashesAmong returns the nodes of one response that a dial rule would send to the address
+// of another of its nodes. They are unmapped until their address changes. That includes
+// responses without the other node, which may be restarting: an endpoint reaches its own
+// broker or none.
 func (c *Cluster) clashesAmong(brokers []endpoints.Broker) []endpoints.Broker {
 	targets := make([]upstream.Target, len(brokers))
 	for i, b := range brokers {
@@ -321,7 +321,7 @@ func (c *Cluster) logChange(change endpoints.Change) {
 				slog.String(logkey.Bind, l.BindAddress(change.Slot)))
 		}
 	case endpoints.Replaced:
-		c.log.Error("another cluster answers; all that was known of the old one is forgotten",
+		c.log.Error("another cluster responds; the brokers of the old one are forgotten",
 			slog.String(logkey.Fix, "if this comes again, the bootstrap addresses lead to two clusters"))
 	case endpoints.Contradicted:
 		log.Error("responses to clients contradict each other; nodes move only when their address cannot be dialled",
@@ -336,7 +336,7 @@ func (c *Cluster) logChange(change endpoints.Change) {
 	}
 }
 
-// NodeAt returns the node that an endpoint belongs to, if it is known.
+// NodeAt returns the node of an endpoint, if it is known.
 func (c *Cluster) NodeAt(listener, slot int) (endpoints.Broker, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -344,8 +344,8 @@ func (c *Cluster) NodeAt(listener, slot int) (endpoints.Broker, bool) {
 	return b, ok && !c.clashes(b.Node)
 }
 
-// failed says that a broker could not be reached, and returns where it may be
-// now instead.
+// failed notes that a broker could not be reached. If a response has given another address
+// since, failed returns the broker there.
 func (c *Cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) {
 	c.mu.Lock()
 	changes := c.brokers.Failed(b, time.Now())
@@ -355,8 +355,8 @@ func (c *Cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) 
 	return now, len(changes) > 0
 }
 
-// IsNodeDisputed reports whether a question is under way that may move the node of an
-// endpoint.
+// IsNodeDisputed reports whether a request of kproxy's own is in flight that may move the
+// node of an endpoint.
 func (c *Cluster) IsNodeDisputed(listener, slot int) bool {
 	c.mu.Lock()
 	b, ok := c.brokers.NodeAt(listener, slot)
@@ -384,7 +384,7 @@ func (c *Cluster) Advertise(listener int, list []rewrite.Broker) {
 type Place struct {
 	Broker  endpoints.Broker
 	Slot    int
-	Dialled string // host:port; "" where a dial rule makes no address of it
+	Dialled string // host:port; "" if a dial rule gives no valid address
 }
 
 // Places returns the known nodes that have a slot of a listener, by id.
@@ -403,7 +403,7 @@ func (c *Cluster) Places(listener int) []Place {
 	return all
 }
 
-// ClusterID returns the id that the cluster has given itself; "": none yet.
+// ClusterID returns the cluster's id; "": no response has had it yet.
 func (c *Cluster) ClusterID() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -417,10 +417,10 @@ func (c *Cluster) Nodes() []endpoints.Broker {
 	return c.brokers.Nodes()
 }
 
-// AddressOf returns the address that is dialled for a broker.
+// AddressOf returns the address at which a broker is dialled.
 func (c *Cluster) AddressOf(b endpoints.Broker) string { return c.dialer.Address(targetOf(b)) }
 
-// Known is closed once the cluster has said who its brokers are.
+// Known is closed at the first Metadata response.
 func (c *Cluster) Known() <-chan struct{} { return c.answered }
 
 func targetOf(b endpoints.Broker) upstream.Target {

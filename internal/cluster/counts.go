@@ -8,21 +8,21 @@ import (
 	"kproxy/internal/endpoints"
 )
 
-// clusterTally counts what happens once in a session at most.
-type clusterTally struct {
+// totals counts dials of brokers and changes of the map.
+type totals struct {
 	mu      sync.Mutex // guards the following
 	dials   map[dialling]int64
 	changes map[endpoints.ChangeKind]int64
 }
 
-// dialling is how attempts to reach the same node went.
+// dialling is one counter: attempts to reach a node that ended in the same way.
 type dialling struct {
 	node    int32
 	outcome Outcome
 }
 
 // dial counts an attempt to reach a broker.
-func (t *clusterTally) dial(node int32, err error) {
+func (t *totals) dial(node int32, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.dials == nil {
@@ -31,8 +31,8 @@ func (t *clusterTally) dial(node int32, err error) {
 	t.dials[dialling{node, OutcomeOf(err)}]++
 }
 
-// change counts what has changed in the map.
-func (t *clusterTally) change(changes []endpoints.Change) {
+// change counts changes of the map.
+func (t *totals) change(changes []endpoints.Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.changes == nil {
@@ -43,9 +43,9 @@ func (t *clusterTally) change(changes []endpoints.Change) {
 	}
 }
 
-// DialCounts returns how often each node was dialled, by outcome, in order.
+// DialCounts returns the number of dials of each node by outcome, sorted.
 func (c *Cluster) DialCounts() []DialCount {
-	t := &c.tally
+	t := &c.totals
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []DialCount
@@ -58,9 +58,9 @@ func (c *Cluster) DialCounts() []DialCount {
 	return all
 }
 
-// ChangeCounts returns how often the map changed, for every kind of change.
+// ChangeCounts returns the number of changes of the map, for every kind of change.
 func (c *Cluster) ChangeCounts() []MapChangeCount {
-	t := &c.tally
+	t := &c.totals
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []MapChangeCount
@@ -77,7 +77,7 @@ type DialCount struct {
 	Count   int64
 }
 
-// MapChangeCount counts changes of who is where.
+// MapChangeCount counts changes of the map of one kind.
 type MapChangeCount struct {
 	Kind  string // an endpoints.ChangeKind
 	Count int64

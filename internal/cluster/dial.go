@@ -19,13 +19,13 @@ import (
 type Link struct {
 	Conn    net.Conn
 	Target  upstream.Target
-	Address string       // where it leads, or would have led
+	Address string       // the dialled address, also after an error
 	Host    string       // the broker's own name, host:port
-	Login   auth.Session // what the proxy's own login has opened
+	Login   auth.Session // opened by kproxy's own login
 }
 
-// DialNode reaches one broker. If it has moved, as answers say that could not be
-// trusted alone, it is tried there too.
+// DialNode connects to one broker. If that fails, and responses that could not be trusted
+// alone have given another address for it, DialNode tries that one too.
 func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) (Link, error) {
 	if _, isFixed := c.dialer.Rules.Fixed(b.Node); b.Host == "" && !isFixed {
 		to := Link{Target: targetOf(b)}
@@ -44,10 +44,9 @@ func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) 
 	return to, err
 }
 
-// DialAny reaches any broker of the cluster: a bootstrap address, a different
-// one first each time, or a broker that is known when none of those answers. A
-// refused login ends the search: it is refused everywhere, and a server may
-// count how often.
+// DialAny connects to any broker of the cluster: to a bootstrap address, beginning with the
+// next one each time, or else to a known broker. A refused login ends the search: every
+// broker would refuse it, and a server may count refusals.
 func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	var errs []error
 	var address string
@@ -63,7 +62,7 @@ func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	}
 	err := fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
 	if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
-		c.pulse.failed(err)
+		c.contact.failed(err)
 	}
 	return Link{Address: address}, err
 }
@@ -75,7 +74,7 @@ func (c *Cluster) candidates() []upstream.Target {
 	first := int(c.turn.Add(1))
 	for i := range c.conf.Targets {
 		t := c.conf.Targets[(first+i)%len(c.conf.Targets)]
-		// Where it is a known broker's own address, dial rules by node apply.
+		// If it is the address of a known broker, dial rules by node apply.
 		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
 			return hostport.Canonical(b.Host) == hostport.Canonical(t.Host) && b.Port == t.Port
 		})
@@ -93,11 +92,12 @@ func (c *Cluster) candidates() []upstream.Target {
 	return targets
 }
 
-// dialTarget makes a connection to a broker that requests can be sent on.
+// dialTarget opens a connection to a broker, makes it ready for requests, and counts the
+// attempt.
 func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client) (Link, error) {
 	to := Link{Target: t, Host: hostport.Join(t.Host, t.Port)}
 	err := c.enter(ctx, &to, t, who)
-	c.tally.dial(t.Node, err)
+	c.totals.dial(t.Node, err)
 	c.Dialed(t.Node, to.Address, err)
 	if err != nil {
 		c.log.Debug("dial failed", slog.Int(logkey.Node, int(t.Node)),
@@ -106,10 +106,10 @@ func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client)
 	return to, err
 }
 
-// enter makes a connection ready for requests, and closes it on any error. The
-// login has connect_timeout for itself.
+// enter opens a connection and makes it ready for requests. It closes the connection on any
+// error. connect_timeout bounds the dial and its handshake, and then the login again.
 func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Client) error {
-	if who != (Client{}) { // for a client, and not for a question, which finds out whether a loop is over
+	if who != (Client{}) { // kproxy's own requests go on: they find out whether the loop is over
 		if err := c.probes.loop(c.dialer.Address(t)); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Cl
 	conn, address, err := c.dialer.Dial(dialling, t)
 	to.Address = address
 	if err == nil {
-		conn, err = c.greet(dialling, conn, t, who)
+		conn, err = c.handshake(dialling, conn, t, who)
 	}
 	if err != nil {
 		return err

@@ -1,10 +1,11 @@
-// Package cluster knows who the brokers of one Kafka cluster are, and how each is reached.
+// Package cluster keeps the brokers of one Kafka cluster, and dials them.
 //
-// A Cluster keeps a map of the brokers (internal/endpoints). It learns from the responses that
-// pass through kproxy (Learn), from questions of its own (Ask, Inquire, and after a response
+// A Cluster has a map of the brokers (internal/endpoints). It learns from the responses that
+// pass through kproxy (Learn), from requests of its own (Ask, Inquire, and after a response
 // that differs from the map), and from a state file (Restore, KeepState). It dials brokers
-// through the dial rules, the via, TLS and the login of its configuration (DialAny, DialNode),
-// and tells a session which address a node has on a listener (Advertise).
+// by the dial rules, the via, TLS and the login of its configuration (DialAny, DialNode),
+// and gives each broker of a response its address on a listener (Advertise).
 //
-// A Cluster knows neither sessions nor sockets of clients. Options has the code that it calls.
+// A Cluster has neither sessions nor sockets of clients. Options has the functions that it
+// calls.
 package cluster

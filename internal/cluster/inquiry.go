@@ -14,9 +14,9 @@ import (
 	"kproxy/internal/wire"
 )
 
-// Inquiry is a connection to a broker for the caller's own questions. It is made as those of
-// clients' sessions are: by the dial rules, via, tls and sasl of its cluster. It is
-// for one goroutine.
+// Inquiry is a connection to a broker for the caller's own requests. It is opened as the
+// connections of clients' sessions are: by the dial rules, via, tls and sasl of its cluster.
+// It is not safe for concurrent use.
 type Inquiry struct {
 	cluster *Cluster
 	to      Link
@@ -36,10 +36,10 @@ func (c *Cluster) Inquire(ctx context.Context, node int32, address string) (*Inq
 	return &Inquiry{cluster: c, to: to}, nil
 }
 
-// Ask sends a request and reads its answer into one of its kind. The version that
-// the request has must be one whose answer has no tagged fields in its header; that
-// of ApiVersions never has. The error of an answer's own is not looked at, unless it
-// is one to ApiVersions. The end of ctx ends it, and the Inquiry with it.
+// Ask sends a request and decodes its response into into, which must be of its kind. In the
+// version of the request, the response's header must have no tagged fields; ApiVersions
+// never has them. Ask checks the error code in a response to ApiVersions only. The end of
+// ctx ends Ask, and the Inquiry with it.
 func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response) error {
 	defer wait.Bound(ctx, i.to.Conn)()
 	err := i.cluster.question(i.to, req, into)
@@ -49,37 +49,37 @@ func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response)
 	return err
 }
 
-// Brokers asks who the brokers are, and learns it. The error wraps ErrNeedsLogin if
-// the cluster tells only those who have logged in.
+// Brokers asks for the brokers, and merges the response into the cluster's map. The error
+// wraps ErrNeedsLogin if the cluster names its brokers only after a login.
 func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 	defer wait.Bound(ctx, i.to.Conn)()
-	answer, err := i.cluster.askMetadata(i.to)
+	response, err := i.cluster.askMetadata(i.to)
 	if errors.Is(err, errOutvoted) {
 		err = nil
 	}
-	return answer, err
+	return response, err
 }
 
-// Conn is the connection itself, in TLS if the cluster has TLS, for what is not a request. Its
-// deadlines are the caller's.
+// Conn returns the connection itself, in TLS if the cluster has TLS, for bytes that are no
+// request. The caller sets its deadlines.
 func (i *Inquiry) Conn() net.Conn { return i.to.Conn }
 
 // Close ends the connection.
 func (i *Inquiry) Close() { _ = i.to.Conn.Close() }
 
-// ErrNeedsLogin means that the cluster answers ApiVersions and nothing more.
-var ErrNeedsLogin = errors.New("the cluster wants its clients to log in; it teaches the proxy when the first one asks for metadata")
+// ErrNeedsLogin means that the cluster answers ApiVersions but not Metadata.
+var ErrNeedsLogin = errors.New("the cluster wants its clients to log in; the proxy learns its brokers when the first client asks for metadata")
 
-// NotKafkaError is an answer that no Kafka broker gives. Prefix is its beginning: at least a
-// byte, at most a few hundred.
+// NotKafkaError means that a peer's bytes are no Kafka response. Prefix has the first ones:
+// at least one, at most a few hundred.
 type NotKafkaError struct{ Prefix []byte }
 
 // Error shows the first bytes.
 func (e *NotKafkaError) Error() string {
-	return fmt.Sprintf("not a Kafka answer: % x", e.Prefix[:min(len(e.Prefix), wire.ResponsePrefixLen)])
+	return fmt.Sprintf("not a Kafka response: % x", e.Prefix[:min(len(e.Prefix), wire.ResponsePrefixLen)])
 }
 
-// IsTLS reports whether the answer is what a TLS server says to plaintext.
+// IsTLS reports whether the bytes are a TLS server's response to plaintext.
 func (e *NotKafkaError) IsTLS() bool {
 	const alert, handshake = 0x15, 0x16
 	return len(e.Prefix) > 1 && (e.Prefix[0] == alert || e.Prefix[0] == handshake) && e.Prefix[1] == 0x03

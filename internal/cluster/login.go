@@ -10,14 +10,14 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// logIn logs in over a new connection to a broker, where the cluster has a login
-// of the proxy's own. secure says that the connection is TLS. It takes
-// connect_timeout at most, as the dial before it did.
+// logIn logs in over a new connection to a broker, if the cluster's configuration has sasl.
+// secure reports whether the connection is TLS. connect_timeout bounds the login, as it
+// bounded the dial before.
 func (c *Cluster) logIn(ctx context.Context, to *Link, secure bool) error {
 	if c.Method == nil {
 		return nil
 	}
-	var peer netip.Addr // of a via, which says nothing of the way behind it
+	var peer netip.Addr // zero with a via: the address of the via is not the broker's
 	if c.Via == nil {
 		peer = hostport.AddrPort(to.Conn.RemoteAddr()).Addr()
 	}
@@ -35,8 +35,7 @@ func (c *Cluster) logIn(ctx context.Context, to *Link, secure bool) error {
 // LoginTimeout returns how long a login may take: connect_timeout.
 func (c *Cluster) LoginTimeout() time.Duration { return c.conf.ConnectTimeout }
 
-// IsRefusedLogin reports whether a broker knows what the proxy logs in with, and
-// does not take it.
+// IsRefusedLogin reports whether a broker has refused kproxy's credentials.
 func IsRefusedLogin(err error) bool {
 	login, ok := errors.AsType[*auth.LoginError](err)
 	return ok && login.Refused

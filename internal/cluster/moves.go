@@ -14,53 +14,51 @@ import (
 	"kproxy/internal/wait"
 )
 
-// A response to a client teaches nothing about nodes that are known: brokers answer
-// some clients differently than others, and one that has not caught up gives old
-// addresses. So kproxy asks, on a connection of its own to the broker that gave a
-// response which differs from the map, and believes what it is told:
+// A response to a client does not move a known node by itself: brokers response some clients
+// differently than others, and a broker that has not caught up returns old addresses. If a
+// response differs from the map, kproxy sends Metadata to the same broker, on a connection
+// of its own. Its response moves nodes:
 //
-//	client's Metadata differs ──▶ question to that broker ──▶ nodes move at once
-//	                                  │ the broker wants a login that only clients have
+//	client's Metadata differs ──▶ Metadata to that broker ──▶ nodes move at once
+//	                                  │ the broker requires a login that only clients have
 //	                                  ▼
-//	              endpoints.Told: what such responses are believed by themselves
+//	              endpoints.Told: the rules for responses to clients alone
 //
-// Nothing else tells before a login: Kafka 4.4 answers ApiVersions v5 there without a
-// look at the node's id in it (KIP-1242), so any broker would confirm any node.
+// Before a login no other request confirms a node: Kafka 4.4 answers ApiVersions v5 without
+// checking the node id in it (KIP-1242), so any broker would confirm any node.
 //
-// A session belongs to a node at an address. When the address that is dialled for
-// its node changes, it ends between two requests (broker_moved), and its client
-// connects again.
+// A session belongs to a node at an address. When that address changes, the session ends
+// between two requests (broker_moved), and its client connects again.
 
 const (
-	// movePause is the least time between two questions that differing responses
-	// cause.
+	// movePause is the minimum time between two requests that differing responses cause.
 	movePause = time.Second
-	// settleTimeout is how long a session waits, before it dials a node whose
-	// address is disputed, for the question about it.
+	// settleTimeout is how long a session waits for a mover's request before it dials a node
+	// whose address is disputed.
 	settleTimeout = time.Second
-	// loginPause is how long a cluster that wants a login is not asked again.
+	// loginPause is how long kproxy does not ask a cluster again that requires a login.
 	loginPause = 10 * time.Minute
 )
 
-// mover asks one question at a time about responses that differ from the map.
+// mover checks responses that differ from the map, with one request of kproxy's own at a time.
 type mover struct {
 	mu      sync.Mutex    // guards the following
-	next    *sighting     // to be asked about; nil: nothing is
-	asking  *sighting     // what the question under way is about
-	running bool          // a goroutine asks, or waits until it may
-	settled chan struct{} // closed at the end of each question; nil: none is to come
-	last    time.Time     // when the last question ended
-	login   time.Time     // until when the cluster is taken to want a login
+	next    *sighting     // the next one to check; nil: none
+	asking  *sighting     // the one that the request in flight checks
+	running bool          // ascertain runs
+	settled chan struct{} // closed at the end of each check; nil: none is due
+	last    time.Time     // end of the last check
+	login   time.Time     // until this time the cluster is assumed to require a login
 }
 
 // sighting is a response that differs from the map.
 type sighting struct {
-	from     upstream.Target // the broker that gave it
-	answer   endpoints.Answer
+	from     upstream.Target // the broker that sent it
+	response endpoints.Response
 	metadata bool // it is a Metadata response
 }
 
-// trust says how far a client's Metadata response is believed now.
+// trust returns how far kproxy trusts a client's Metadata response now.
 func (m *mover) trust() endpoints.Trust {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,25 +68,25 @@ func (m *mover) trust() endpoints.Trust {
 	return endpoints.Heard
 }
 
-// WantsLogin reports whether the cluster wants a login that only clients have.
+// WantsLogin reports whether the cluster requires a login that only clients have.
 func (c *Cluster) WantsLogin() bool { return c.mover.trust() == endpoints.Told }
 
-// doubts reports whether a question is under way, or waits, about where a node is.
+// doubts reports whether a check of the node's address runs or is due.
 func (m *mover) doubts(b endpoints.Broker) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.running && (m.next.contradicts(b) || m.asking.contradicts(b))
 }
 
-// contradicts reports whether the response has the node elsewhere, or another node
-// where it is.
+// contradicts reports whether the response has the node at another address, or another node
+// at its address.
 func (s *sighting) contradicts(b endpoints.Broker) bool {
-	return s != nil && slices.ContainsFunc(s.answer.Brokers, func(named endpoints.Broker) bool {
+	return s != nil && slices.ContainsFunc(s.response.Brokers, func(named endpoints.Broker) bool {
 		return (named.Node == b.Node) != named.IsAt(b)
 	})
 }
 
-// needsLogin notes whether the cluster answered a question of kproxy's own.
+// needsLogin notes whether the cluster requires a login before it answers Metadata.
 func (m *mover) needsLogin(needs bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -97,8 +95,8 @@ func (m *mover) needsLogin(needs bool) {
 	}
 }
 
-// sight has the cluster asked about a response. A newer one takes the place of one
-// that waits, but a hint that of no Metadata.
+// sight schedules the check of a response. A newer response replaces one that waits, but only
+// Metadata replaces Metadata.
 func (c *Cluster) sight(seen sighting) {
 	m := &c.mover
 	m.mu.Lock()
@@ -114,7 +112,7 @@ func (c *Cluster) sight(seen sighting) {
 	}
 }
 
-// Settle waits while questions go on and doubtful is true, but not for long.
+// Settle waits while checks run and doubtful returns true, at most for settleTimeout.
 func (c *Cluster) Settle(ctx context.Context, doubtful func() bool) {
 	timer := time.NewTimer(settleTimeout)
 	defer timer.Stop()
@@ -135,7 +133,7 @@ func (c *Cluster) Settle(ctx context.Context, doubtful func() bool) {
 	}
 }
 
-// ascertain asks about one response after another until none is left.
+// ascertain checks one response after another until none is left.
 func (c *Cluster) ascertain(ctx context.Context) {
 	m := &c.mover
 	for {
@@ -164,7 +162,7 @@ func (c *Cluster) ascertain(ctx context.Context) {
 	}
 }
 
-// askAbout finds out what is true of a response that differs from the map.
+// askAbout checks a response that differs from the map.
 func (c *Cluster) askAbout(ctx context.Context, seen *sighting) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -177,20 +175,20 @@ func (c *Cluster) askAbout(ctx context.Context, seen *sighting) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		c.log.Debug("a response differs from what is known, and the broker that gave it cannot be asked",
+		c.log.Debug("a response differs from the map, and the broker that sent it cannot be asked",
 			slog.Any(logkey.Error, err))
 	}
 	if seen.metadata {
-		seen.answer.Heard = true
-		c.teach(seen.answer, endpoints.Told)
+		seen.response.Heard = true
+		c.teach(seen.response, endpoints.Told)
 	}
 }
 
-// maxOthers is how many brokers are asked where one has answered otherwise than
-// others before.
+// maxOthers is how many other brokers are asked if a response contradicts earlier ones of
+// other brokers.
 const maxOthers = 3
 
-// askOthers asks other brokers than from. The most that agree are believed.
+// askOthers asks other brokers than from. The map follows the majority.
 func (c *Cluster) askOthers(ctx context.Context, from upstream.Target) {
 	asked := 0
 	for _, b := range c.Nodes() {
@@ -200,19 +198,19 @@ func (c *Cluster) askOthers(ctx context.Context, from upstream.Target) {
 		}
 		asked++
 		if err := c.askBroker(ctx, target); err != nil && !errors.Is(err, errOutvoted) {
-			c.log.Debug("a broker cannot be asked where the others are", slog.Any(logkey.Error, err))
+			c.log.Debug("a broker cannot be asked for the others' addresses", slog.Any(logkey.Error, err))
 		}
 	}
 }
 
-// differs reports whether the map has it otherwise than a response.
-func (c *Cluster) differs(a endpoints.Answer) bool {
+// differs reports whether a response contradicts the map.
+func (c *Cluster) differs(a endpoints.Response) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.brokers.Differs(a)
 }
 
-// askBroker asks one broker who the brokers are, and learns it.
+// askBroker asks one broker for all brokers, and merges its response into the map.
 func (c *Cluster) askBroker(ctx context.Context, target upstream.Target) error {
 	to, err := c.dialTarget(ctx, target, Client{})
 	if err != nil {

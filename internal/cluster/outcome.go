@@ -12,23 +12,22 @@ import (
 	"kproxy/internal/via"
 )
 
-// Outcome says how an attempt to reach a broker went. The set is closed, as
-// that of CloseReason is: the outcomes here, and those of a TLS handshake that
-// failed, which are the words of tlsconf.Failure.
+// Outcome is the result of an attempt to reach a broker. The set is closed: the outcomes
+// here, and the words of tlsconf.Failure for a TLS handshake that failed.
 type Outcome string
 
 // The outcomes.
 const (
 	OutcomeOK                Outcome = "ok"
 	OutcomeConnectionRefused Outcome = "connection_refused" // nothing listens there
-	OutcomeTimeout           Outcome = "timeout"            // no answer within connect_timeout, of the name server or the broker
+	OutcomeTimeout           Outcome = "timeout"            // no response within connect_timeout, of the name server or the broker
 	OutcomeNoSuchHost        Outcome = "no_such_host"       // the name does not resolve
 	OutcomeUnreachable       Outcome = "unreachable"        // there is no route
-	OutcomeRefused           Outcome = "refused"            // not tried: what may be dialled does not admit the address
+	OutcomeRefused           Outcome = "refused"            // not tried: the cluster's rules do not allow the address
 	OutcomeLoop              Outcome = "loop"               // not tried: the address is the proxy's own
 	OutcomeLoginFailed       Outcome = "login_failed"       // reached, and the proxy could not log in
 	OutcomeCanceled          Outcome = "canceled"           // the proxy stops
-	OutcomeOther             Outcome = "other"              // anything else; the log has it
+	OutcomeOther             Outcome = "other"              // any other error; it is in the log
 
 	// The way through a via: which hop failed.
 	OutcomeViaCredentials       = Outcome(via.OutcomeCredentials)

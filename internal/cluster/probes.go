@@ -10,24 +10,22 @@ import (
 	"kproxy/internal/upstream"
 )
 
-// probePrefix begins the client.id of kproxy's own questions and logins.
+// probePrefix begins the client.id of kproxy's own requests and logins.
 const probePrefix = "kproxy-probe/"
 
-// probes finds bootstrap addresses that lead back to this proxy, or to a replica
-// of it that leads back here. Addresses do not tell behind a load balancer. So
-// each question and each login of the proxy's own has a client.id of its own,
-// which no client can guess. A client of the same cluster that sends the id while
-// the question is under way is the question itself, and the address that it was
-// sent to leads back here:
+// probes finds bootstrap addresses that lead back to this proxy, directly or through a
+// replica of it. Behind a load balancer, the addresses alone do not show that. So each
+// request and each login of kproxy's own has a client.id that no client can guess. If a
+// session of the same cluster sends an id while its request is in flight, the session is
+// that request, and the address that the request was sent to leads back here:
 //
-//	question, id 7 ──▶ address ──▶ balancer ──▶ a listener of this cluster: id 7
+//	request, id 7 ──▶ address ──▶ balancer ──▶ a listener of this cluster: id 7
 //
-// The session that brings an id is refused. No other session is: who sees an id,
-// such as a broker, can condemn only the address that the id was sent to, which is
-// its own.
+// Only the session that sends an id is refused. A broker that misuses an id it has received
+// can only mark its own address as a loop.
 //
-// An id of another kproxy passes, because one kproxy may be the broker of another.
-// The same id in two sessions at once has come round a circle of kproxies.
+// An id of another kproxy passes, because one kproxy may be the broker of another. The same
+// id in two sessions at once has gone round a circle of kproxies.
 type probes struct {
 	mu      sync.Mutex        // guards the following
 	flying  map[string]*probe // by id
@@ -35,19 +33,19 @@ type probes struct {
 	loops   map[string]time.Time
 }
 
-// probe is one question or login under way.
+// probe is one request or login in flight.
 type probe struct {
 	id       string
-	address  string // where it was sent
+	address  string // it was sent there
 	returned atomic.Bool
 }
 
-// loopLife is how long an address that leads back here is not dialled for clients.
-// Questions, 10 s apart until the cluster has answered, still are sent there: one
-// that returns makes it last, any other response ends it.
+// loopLife is how long an address that leads back here is not dialled for clients. kproxy's
+// own requests are still sent there, every 10 s until the cluster has responded: one that
+// comes back starts the time again, and any other response ends it.
 const loopLife = 3 * askInterval
 
-// begin returns a probe that is sent to address. The caller ends it.
+// begin returns a probe for a request to address. The caller ends it.
 func (p *probes) begin(address string) *probe {
 	one := &probe{id: probePrefix + rand.Text(), address: address}
 	p.mu.Lock()
@@ -59,8 +57,8 @@ func (p *probes) begin(address string) *probe {
 	return one
 }
 
-// end takes the probe's outcome: err, or a *upstream.LoopError where the probe has
-// come back.
+// end takes the request's error. It returns the probe's: a *upstream.LoopError if the probe
+// came back, else err.
 func (p *probes) end(one *probe, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +93,7 @@ func (p *probes) loop(address string) error {
 }
 
 // ProbeArrived takes the client.id of a session of this cluster. It reports whether the
-// session is a question of kproxy's own that has come back. Sessions are compared by ==.
+// session is a request of kproxy's own that came back. Sessions are compared by ==.
 func (c *Cluster) ProbeArrived(session any, clientID string) bool {
 	return c.probes.arrived(session, clientID)
 }
@@ -103,8 +101,8 @@ func (c *Cluster) ProbeArrived(session any, clientID string) bool {
 // ProbeLeft forgets a session that has ended.
 func (c *Cluster) ProbeLeft(session any, clientID string) { c.probes.left(session, clientID) }
 
-// arrived takes the client.id of a session of this cluster, and reports whether
-// the session is a probe that has come round.
+// arrived takes the client.id of a session of this cluster. It reports whether the session
+// is a probe that came back.
 func (p *probes) arrived(session any, clientID string) bool {
 	if !strings.HasPrefix(clientID, probePrefix) {
 		return false

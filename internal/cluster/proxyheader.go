@@ -12,13 +12,13 @@ import (
 	"kproxy/proxy/config"
 )
 
-// Client is whom a connection to a broker is opened for: a client, and the local address
-// that it connected to. The zero Client is kproxy itself.
+// Client is the client that needs a connection to a broker, and the local address that the
+// client connected to. The zero Client is kproxy itself.
 type Client struct{ Addr, Local netip.AddrPort }
 
-// introduce tells the broker's side, which is told who every connection is
-// for, who that is.
-func (c *Cluster) introduce(ctx context.Context, conn net.Conn, who Client) error {
+// sendProxyHeader sends a PROXY protocol header that names the client, if the cluster's
+// configuration has proxy_protocol.
+func (c *Cluster) sendProxyHeader(ctx context.Context, conn net.Conn, who Client) error {
 	if c.conf.ProxyProtocol == "" {
 		return nil
 	}

@@ -37,13 +37,13 @@ func newCluster(t *testing.T) *Cluster {
 	return c
 }
 
-// asked is a question of a cluster about its brokers that a test answers.
+// asked is a Metadata request of a cluster that a test answers.
 type asked struct {
 	far  net.Conn
 	done chan error
 }
 
-// ask has c ask, and returns when the request has been sent.
+// ask has c send a Metadata request, and returns when it has been sent.
 func ask(t *testing.T, c *Cluster) asked {
 	t.Helper()
 	near, far := net.Pipe()
@@ -63,7 +63,7 @@ func ask(t *testing.T, c *Cluster) asked {
 	return q
 }
 
-// answer says that node 0 is at a host, and waits until the cluster has taken that in.
+// answer sends a response that has node 0 at a host, and waits until the map has it.
 func (q asked) answer(t *testing.T, host string) {
 	t.Helper()
 	resp := kmsg.NewPtrMetadataResponse()
@@ -78,7 +78,7 @@ func (q asked) answer(t *testing.T, host string) {
 	}
 }
 
-// The response to an older question does not undo what a newer one has told.
+// The response to an older request does not undo that to a newer one.
 func TestOlderResponseIsIgnored(t *testing.T) {
 	c := newCluster(t)
 	ask(t, c).answer(t, "old.invalid")

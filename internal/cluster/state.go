@@ -18,20 +18,19 @@ import (
 )
 
 const (
-	stateRetry = 30 * time.Second // after a write that failed: a full disk empties
-	stateKeep  = time.Hour        // between writes where nothing changed but when nodes were last seen
+	stateRetry = 30 * time.Second // after a failed write, for example to a full disk
+	stateKeep  = time.Hour        // between writes while only the times at which nodes were seen change
 )
 
-// stateFile remembers a cluster's map across restarts: who the brokers were, and
-// which slots the ones outside the range have. It is this process's alone while
-// it is open.
+// stateFile keeps a cluster's map across restarts: the brokers, and the slots of those
+// outside the range. While it is open, no other process can open it.
 type stateFile struct {
 	path string
 	lock *flock.Flock
 }
 
-// openState locks the state file of a cluster. The directory is made where it is
-// missing; the file need not exist.
+// openState locks the state file of a cluster. It creates the directory if that is missing.
+// The file need not exist.
 func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 	path := config.StatePath(dir, cluster)
 	return files.Do(ctx, path, func() (*stateFile, error) {
@@ -53,7 +52,7 @@ func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
 	})
 }
 
-// read returns what was remembered; nil where there is nothing.
+// read returns the content of the file; nil if there is no file.
 func (f *stateFile) read(ctx context.Context) ([]byte, error) {
 	b, err := files.Read(ctx, f.path, config.MaxState)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -62,8 +61,8 @@ func (f *stateFile) read(ctx context.Context) ([]byte, error) {
 	return b, err
 }
 
-// write replaces the file in one step: after a crash it is the old one or the
-// new one. It gives up when the file system does not answer.
+// write replaces the file in one step: after a crash it is the old one or the new one. It
+// gives up when the file system does not respond.
 func (f *stateFile) write(b []byte) error {
 	_, err := files.Do(context.Background(), f.path, func() (struct{}, error) { return struct{}{}, f.replace(b) })
 	return err
@@ -76,7 +75,7 @@ func (f *stateFile) replace(b []byte) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(tmp.Name()) // what is left of it says nothing
+			_ = os.Remove(tmp.Name()) // the first error is the one to return
 		}
 	}()
 	if _, err = tmp.Write(b); err == nil {
@@ -97,9 +96,9 @@ func (f *stateFile) setAside() (string, error) {
 	return aside, os.Rename(f.path, aside)
 }
 
-func (f *stateFile) Close() { _ = f.lock.Unlock() } // the process's end does the same
+func (f *stateFile) Close() { _ = f.lock.Unlock() } // the end of the process does the same
 
-// Restore opens the cluster's state and takes what it says into the map.
+// Restore opens the cluster's state file and reads it into the map.
 func (c *Cluster) Restore(ctx context.Context, dir string) error {
 	file, err := openState(ctx, dir, c.conf.Name)
 	if err != nil {
@@ -124,9 +123,9 @@ func (c *Cluster) Restore(ctx context.Context, dir string) error {
 	return nil
 }
 
-// KeepState writes the state after every change of the map, until ctx ends, and
-// then once more, if there is a state file. A write that fails costs memory of the map at a restart and
-// nothing else; it is tried again.
+// KeepState writes the state after every change of the map until ctx ends, and then once
+// more. Without a state file it does nothing. After a failed write it tries again; until
+// then a restart would lose the last changes, and nothing else is affected.
 func (c *Cluster) KeepState(ctx context.Context) {
 	if c.state == nil {
 		return
@@ -151,7 +150,7 @@ func (c *Cluster) KeepState(ctx context.Context) {
 		case err != nil && !failed:
 			c.log.Error("the state file cannot be written; trying on",
 				slog.Any(logkey.Error, err), slog.String(logkey.File, c.state.path),
-				slog.String(logkey.Fix, "free space there, or correct its rights; a restart forgets what is not written"))
+				slog.String(logkey.Fix, "free space there, or correct its rights; until then a restart forgets the latest changes"))
 		case err == nil && failed:
 			c.log.Info("the state file is written again", slog.String(logkey.File, c.state.path))
 		}
@@ -163,7 +162,8 @@ func (c *Cluster) KeepState(ctx context.Context) {
 	}
 }
 
-// CloseState gives up the state file, if there is one, where keepState has not begun.
+// CloseState closes the state file, if there is one. It is for a Cluster whose KeepState has
+// not been called.
 func (c *Cluster) CloseState() {
 	if c.state != nil {
 		c.state.Close()

@@ -10,8 +10,8 @@ import (
 	"kproxy/internal/endpoints"
 )
 
-// A proxy that is stopped before its state was written for the first time, or while a
-// change waits to be, writes it at its end.
+// A proxy writes its state when it stops, also if the state was never written before or a
+// change is not written yet.
 func TestStateIsWrittenAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	file, err := openState(t.Context(), dir, "orders")

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A named pipe in the place of a state file or of its lock keeps the proxy from
-// starting, and is not waited for.
+// If a state file or its lock is a named pipe, the proxy does not start, and does not wait for
+// the pipe.
 func TestStateIsNoNamedPipe(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

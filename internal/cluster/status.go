@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// pulse is when a cluster last answered, and when it last did not.
-type pulse struct {
-	mu         sync.Mutex // guards the following
-	lastAnswer time.Time
-	lastFailed time.Time
-	lastError  error
+// lastContact has the times of the last response of a cluster and of the last failure.
+type lastContact struct {
+	mu           sync.Mutex // guards the following
+	lastResponse time.Time
+	lastFailed   time.Time
+	lastError    error
 }
 
-// answered notes a sign of life.
-func (p *pulse) answered() {
+// answered notes a response.
+func (p *lastContact) answered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lastAnswer = time.Now()
+	p.lastResponse = time.Now()
 }
 
-// NoteAnswer notes that a broker has answered a client.
-func (c *Cluster) NoteAnswer() { c.pulse.answered() }
+// NoteAnswer notes that a broker has responded to a client.
+func (c *Cluster) NoteAnswer() { c.contact.answered() }
 
-// failed notes that no broker of the cluster could be reached, or none answered.
-func (p *pulse) failed(err error) {
+// failed notes that no broker of the cluster could be reached, or that none has responded.
+func (p *lastContact) failed(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastFailed, p.lastError = time.Now(), err
@@ -40,24 +40,24 @@ type Status struct {
 	Overflowed []Overflow
 }
 
-// Status returns what is known. It asks no broker.
+// Status returns the current Status. It sends no request.
 func (c *Cluster) Status() Status {
 	shown := c.shown.Load()
-	c.pulse.mu.Lock()
-	defer c.pulse.mu.Unlock()
+	c.contact.mu.Lock()
+	defer c.contact.mu.Unlock()
 	return Status{
-		Up:         !c.pulse.lastAnswer.IsZero() && !c.pulse.lastFailed.After(c.pulse.lastAnswer),
-		LastAnswer: c.pulse.lastAnswer,
-		LastError:  c.pulse.lastError,
-		LastFailed: c.pulse.lastFailed,
+		Up:         !c.contact.lastResponse.IsZero() && !c.contact.lastFailed.After(c.contact.lastResponse),
+		LastAnswer: c.contact.lastResponse,
+		LastError:  c.contact.lastError,
+		LastFailed: c.contact.lastFailed,
 		Brokers:    shown.brokers,
 		Overflowed: shown.overflowed,
 	}
 }
 
-// Overflow is the nodes of one listener whose endpoints do not follow from the
-// configuration: they are outside of its range and took free slots of it, in the
-// order in which this proxy has heard of them. Its replicas may differ.
+// Overflow has the nodes of one listener whose endpoints do not follow from the
+// configuration: they are outside its range and took free slots of it, in the order in
+// which this proxy learned of them. Replicas of the proxy may differ.
 type Overflow struct {
 	Listener string
 	Nodes    []int32 // by ascending id; at least one

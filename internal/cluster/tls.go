@@ -17,7 +17,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// newBrokerTLS reads the files of a cluster's TLS; nil where there is none.
+// newBrokerTLS reads the files of a cluster's tls. It returns nil without tls.
 func newBrokerTLS(conf *config.ClusterPlan, log *slog.Logger) (*tlsconf.Client, error) {
 	if conf.TLS == nil {
 		return nil, nil
@@ -38,16 +38,16 @@ func newBrokerTLS(conf *config.ClusterPlan, log *slog.Logger) (*tlsconf.Client, 
 // maxServerName is the longest server name that an error shows, in bytes.
 const maxServerName = 255
 
-// maxTLSError is the most characters of an error of TLS, in which the names of the
-// broker's certificate stand, up to 100 of them.
+// maxTLSError bounds the characters of a TLS error. Such an error can have the names of the
+// broker's certificate, up to 100 of them.
 const maxTLSError = 500
 
-// greet makes a new connection one to send requests on: it says who the client
-// is, where it has to, and speaks TLS, where the cluster does. The broker's own
-// name is looked for in its certificate, wherever dial rules have led. greet
-// closes conn on any error.
-func (c *Cluster) greet(ctx context.Context, conn net.Conn, t upstream.Target, who Client) (net.Conn, error) {
-	if err := c.introduce(ctx, conn, who); err != nil {
+// handshake prepares a new connection for requests: it sends the PROXY protocol header and
+// does the TLS handshake, if the cluster's configuration has them. The broker's certificate
+// must have the broker's own name, also if a dial rule has led elsewhere. handshake closes
+// conn on any error.
+func (c *Cluster) handshake(ctx context.Context, conn net.Conn, t upstream.Target, who Client) (net.Conn, error) {
+	if err := c.sendProxyHeader(ctx, conn, who); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}

@@ -9,13 +9,13 @@ import (
 	"kproxy/internal/via"
 )
 
-// viaKeepalive is how often an SSH connection is asked whether it lives, unless
-// keepalive is less. The sweep for peers that are gone sees TCP only, and what ssh
-// gives is none.
+// viaKeepalive is the interval of keep-alive requests on an SSH connection, unless keepalive
+// is less. The sweep for peers that are gone sees TCP connections only, and a channel of SSH
+// is none.
 const viaKeepalive = 15 * time.Second
 
-// goVia makes the cluster's dialer go through the configured via, if there is one.
-// Nothing is connected or started.
+// goVia makes the cluster's dialer use the configured via, if there is one. It connects and
+// starts nothing.
 func (c *Cluster) goVia() error {
 	if c.conf.Via.URL == "" {
 		return nil
@@ -35,8 +35,8 @@ func (c *Cluster) goVia() error {
 	return nil
 }
 
-// Close ends what the way through keeps, and waits for it. It ends what the login
-// asks in the background, too.
+// Close closes the connections and processes of the via, and waits for their end. It also
+// ends the requests that the login makes in the background.
 func (c *Cluster) Close() {
 	if c.Method != nil {
 		c.Method.Close()
@@ -46,7 +46,7 @@ func (c *Cluster) Close() {
 	}
 }
 
-// ViaFix is what to do about a dial that failed on the way through.
+// ViaFix returns the fix for a dial that failed in the via.
 func ViaFix(e *via.Error) string {
 	switch e.Outcome {
 	case via.OutcomeCredentials:

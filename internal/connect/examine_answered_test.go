@@ -42,7 +42,7 @@ func TestExamineAfterApiVersions(t *testing.T) {
 		}, "Metadata"},
 		"another's request": {func(c net.Conn, correlation int32) {
 			_, _ = c.Write(append(wire.AppendResponsePrefix(nil, correlation+7, 200), make([]byte, 200)...))
-		}, "not a Kafka answer"},
+		}, "not a Kafka response"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -16,7 +16,7 @@ type Fix struct {
 // The sections of docs/listeners.md. A test holds them against the file.
 const (
 	docs            = "docs/listeners.md"
-	docsAdvertised  = docs + "#what-a-broker-advertises"
+	docsAdvertised  = docs + "#advertised-listeners"
 	docsNetworks    = docs + "#one-listener-for-each-network"
 	docsLocalhost   = docs + "#localhost-and-0000"
 	docsPorts       = docs + "#ports-that-are-closed-or-filtered"

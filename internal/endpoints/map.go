@@ -71,8 +71,8 @@ func New(layouts []Layout, forgetAfter time.Duration) *Map {
 	return m
 }
 
-// Answer is the content of a response about the cluster.
-type Answer struct {
+// Response is the content of a response about the cluster.
+type Response struct {
 	ClusterID string // "" where the response does not say
 	Brokers   []Broker
 	At        time.Time
@@ -144,7 +144,7 @@ func (b Broker) IsAt(other Broker) bool { return b.place() == other.place() }
 
 // Differs reports whether a response contradicts the Map: a known node is elsewhere, an
 // address is another known node's, or another cluster responds.
-func (m *Map) Differs(a Answer) bool {
+func (m *Map) Differs(a Response) bool {
 	if m.IsOther(a.ClusterID) {
 		return true
 	}
@@ -186,7 +186,7 @@ func (m *Map) IsOther(clusterID string) bool {
 // added. A known one moves as trust says. A node that is not named stays; a broker
 // that restarts is missing for a while. But a node whose address a named node has
 // now has none left: its endpoint must not reach another broker.
-func (m *Map) Teach(a Answer, trust Trust) []Change {
+func (m *Map) Teach(a Response, trust Trust) []Change {
 	changes := m.add(a)
 	places := holders(a.Brokers)
 	told := make(map[int32]bool, len(a.Brokers))
@@ -205,7 +205,7 @@ func (m *Map) Teach(a Answer, trust Trust) []Change {
 
 // teach merges the entry of one node in one response. places has the response's nodes
 // by where they are.
-func (m *Map) teach(n *node, b Broker, a *Answer, trust Trust, places map[place]int32) []Change {
+func (m *Map) teach(n *node, b Broker, a *Response, trust Trust, places map[place]int32) []Change {
 	now := a.At
 	by, isTaken := places[n.current.place()]
 	isTaken = isTaken && by != b.Node
@@ -305,7 +305,7 @@ func (m *Map) isFixed(node int32) bool { return m.Fixed != nil && m.Fixed(node) 
 // added. It moves no node and takes no address away, so one that is named at a known
 // node's address has none until Metadata gives it one. It does not identify the cluster
 // either. Negative ids are no nodes.
-func (m *Map) Add(a Answer) []Change {
+func (m *Map) Add(a Response) []Change {
 	taken := make(map[place]int32, len(m.nodes))
 	for id, n := range m.nodes {
 		taken[n.current.place()] = id
@@ -321,7 +321,7 @@ func (m *Map) Add(a Answer) []Change {
 	return changes
 }
 
-func (m *Map) add(a Answer) []Change {
+func (m *Map) add(a Response) []Change {
 	changes := m.identify(a.ClusterID)
 	brokers := slices.DeleteFunc(slices.Clone(a.Brokers), func(b Broker) bool { return b.Node < 0 })
 	slices.SortStableFunc(brokers, func(a, b Broker) int { return cmp.Compare(a.Node, b.Node) })

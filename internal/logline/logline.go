@@ -1,5 +1,5 @@
-// Package logline writes log lines without blocking the caller. A log can block, as a
-// pipe does that is not read; accepting connections must not.
+// Package logline writes log lines without blocking the caller. A log can block, for example
+// a pipe that is not read. The code that accepts connections must not block with it.
 package logline
 
 import (
@@ -9,8 +9,8 @@ import (
 )
 
 // Queue writes log lines in their order, in a goroutine of its own, which exists only while
-// there are lines. The code that accepts connections, and code that holds a lock which
-// accepting needs, adds its lines here. The zero value is ready.
+// there are lines. It is for code that accepts connections, and for code that holds a lock
+// which that code needs. The zero value is ready.
 type Queue struct {
 	writing sync.WaitGroup
 

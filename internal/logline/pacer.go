@@ -12,23 +12,23 @@ import (
 	"kproxy/internal/logkey"
 )
 
-// Pacer bounds the log lines that peers cause: a broker can name a hundred
-// thousand new nodes in each response. What is left out is counted, and the next
-// line says how many were. The zero value is ready.
+// Pacer bounds the log lines that peers cause: a broker can name a hundred thousand new nodes
+// in each response. Pacer counts the lines that are left out, and a warning with their number
+// precedes the next line. The zero value is ready.
 type Pacer struct {
 	once    sync.Once
 	limiter *rate.Limiter
 	leftOut atomic.Int64
 }
 
-// A burst is what a large cluster needs when it is learned; behind it comes one
-// line in each interval.
+// A burst is enough for the nodes of a large cluster at its first response. After a burst,
+// one line is logged in each interval.
 const (
 	pacerBurst    = 100
 	pacerInterval = time.Second
 )
 
-// Admits reports whether a line may be logged now. The caller logs one then.
+// Admits reports whether a line may be logged now. If so, the caller logs one.
 func (p *Pacer) Admits(log *slog.Logger) bool {
 	p.once.Do(func() { p.limiter = rate.NewLimiter(rate.Every(pacerInterval), pacerBurst) })
 	if !p.limiter.Allow() {

@@ -86,7 +86,7 @@ type ConfigError struct {
 	Fix     string
 }
 
-// Error is the key, the problem and its fix in one line.
+// Error returns the key, the problem and its fix in one line.
 func (e *ConfigError) Error() string { return e.Key + ": " + e.Problem + "; " + e.Fix }
 
 // The defaults of Config.
@@ -156,7 +156,7 @@ const (
 // cut shortens a quoted URL to a scheme's length: the rest may be secret.
 func cut(scheme string) string { return scheme[:min(len(scheme), 16)] }
 
-// Place is what a URL says, checked.
+// Place is the content of a checked URL.
 type Place struct {
 	Scheme, User string
 	Host         string // without brackets
@@ -171,11 +171,11 @@ func (p Place) name() string {
 	return p.Scheme + "://" + url.User(p.User).String() + "@" + p.Address
 }
 
-// usualPort is that of a URL without one; http has none, as proxies go.
+// usualPort has the default ports of URLs without one. HTTP proxies have no usual port.
 var usualPort = map[string]string{schemeSOCKS: "1080", schemeHTTPS: "443", schemeSSH: "22"}
 
-// parseURL reads a URL that leads to a host. net/url's errors quote the URL, with
-// whatever password is in it; they go no further.
+// parseURL parses a URL with a host. net/url's errors quote the URL, which may have a
+// password, so they are not returned.
 func parseURL(text, scheme string) (Place, error) {
 	shape := scheme + "://user@host:" + usualPort[scheme]
 	if scheme == schemeHTTP {
@@ -241,7 +241,7 @@ func newPlain(c Config, p Place) (Hop, error) {
 	return h, nil
 }
 
-// newExec makes the Dialer of a command.
+// newExec makes the hop of a command.
 func newExec(c Config, command string) (*Dialer, error) {
 	words, err := splitWords(command)
 	const fix = "write exec:CMD {host} {port}, with quotes around words that have blanks or signs in them; " +
@@ -272,7 +272,7 @@ func newExec(c Config, command string) (*Dialer, error) {
 	}, nil
 }
 
-// Unreadable is the mistake of a file, named by key, that cannot be read.
+// Unreadable returns the mistake of a file, named by key, that cannot be read.
 func Unreadable(key string, err error) *ConfigError {
 	return &ConfigError{key, err.Error(), "name a file that this process may read"}
 }

@@ -35,7 +35,7 @@ func (h *socksHop) Dial(ctx context.Context, t Target) (net.Conn, error) {
 		return nil, err
 	}
 	return during(ctx, conn, func() (net.Conn, error) {
-		heard := &socksAnswers{Conn: conn}
+		heard := &socksResponses{Conn: conn}
 		dialer, err := proxy.SOCKS5("tcp", h.address, auth, heard)
 		if err != nil {
 			return nil, Fail(OutcomeProxyProtocol, err)
@@ -48,21 +48,21 @@ func (h *socksHop) Dial(ctx context.Context, t Target) (net.Conn, error) {
 	})
 }
 
-// socksAnswers is the connection to the proxy while the library speaks on it. It
-// keeps the first bytes that come back. As a Dialer it returns itself.
-type socksAnswers struct {
+// socksResponses is the connection to the proxy while the library uses it. It keeps the first
+// bytes of the responses. As a Dialer it returns itself.
+type socksResponses struct {
 	net.Conn
 	got []byte
 }
 
-// socksAnswersLen is as far as judge looks: method (2), login (2), reply (2).
-const socksAnswersLen = 6
+// socksResponsesLen is as far as judge looks: method (2), login (2), reply (2).
+const socksResponsesLen = 6
 
-func (a *socksAnswers) Dial(string, string) (net.Conn, error) { return a, nil }
+func (a *socksResponses) Dial(string, string) (net.Conn, error) { return a, nil }
 
-func (a *socksAnswers) Read(p []byte) (int, error) {
+func (a *socksResponses) Read(p []byte) (int, error) {
 	n, err := a.Conn.Read(p)
-	a.got = append(a.got, p[:min(n, socksAnswersLen-len(a.got))]...)
+	a.got = append(a.got, p[:min(n, socksResponsesLen-len(a.got))]...)
 	return n, err
 }
 
@@ -85,7 +85,7 @@ var socksReplies = [...]string{
 }
 
 // judge finds the step at which the conversation ended with err.
-func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
+func (a *socksResponses) judge(ctx context.Context, login bool, err error) error {
 	silent := ctx.Err() != nil
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = ErrHungUp

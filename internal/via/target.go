@@ -15,18 +15,17 @@ import (
 // a hyphen in front would make it an option.
 var hostName = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 
-// Target is where a dial is to end, checked.
+// Target is the checked address of a dial.
 type Target struct {
 	Host string // an IPv6 host without brackets
 	Port int32
 }
 
-// String is host:port, an IPv6 host in brackets.
+// String returns host:port, with an IPv6 host in brackets.
 func (t Target) String() string { return hostport.Join(t.Host, t.Port) }
 
-// parseTarget takes host:port with a host that is an IP address without a zone,
-// or a name. The zone of an IPv6 address is free text, and means something on one
-// machine only.
+// parseTarget parses host:port. The host must be a name, or an IP address without a zone:
+// the zone of an IPv6 address is free text, and has a meaning on one machine only.
 func parseTarget(address string) (Target, error) {
 	host, port, err := hostport.Parse(address)
 	if err != nil {

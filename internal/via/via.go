@@ -11,8 +11,7 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// Dialer opens connections through one proxy. It is made by [New] and may be used
-// by several goroutines.
+// Dialer opens connections through one proxy. [New] makes it. It is safe for concurrent use.
 type Dialer struct {
 	name    string
 	timeout time.Duration
@@ -20,10 +19,10 @@ type Dialer struct {
 	closed  atomic.Bool
 }
 
-// Hop is one way through. The error of Dial is one of [Fail].
+// Hop implements one scheme. The errors of its Dial are made by [Fail].
 type Hop interface {
 	Dial(ctx context.Context, t Target) (net.Conn, error)
-	Close() // ends what the hop itself keeps, and waits for it
+	Close() // closes connections and processes of the hop itself, and waits for their end
 }
 
 // DialContext connects to address, host:port, at the far side of the proxy. The
@@ -75,8 +74,8 @@ func (d *Dialer) Close() error {
 	return nil
 }
 
-// String is the proxy for errors and logs: without secrets, and of a command only its
-// name.
+// String returns the proxy for errors and logs, without secrets. Of a command it returns
+// only the name.
 func (d *Dialer) String() string { return d.name }
 
 // IsCommand reports whether connections are commands (exec). Its orderly end may be the
@@ -115,8 +114,8 @@ func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, erro
 	return got, nil
 }
 
-// ErrHungUp stands for an EOF where an answer should be.
-var ErrHungUp = errors.New("it closed the connection instead of answering")
+// ErrHungUp replaces an EOF before a response.
+var ErrHungUp = errors.New("it closed the connection without a response")
 
 // Quote shows bytes of a peer in an error, without the secrets that were sent to it.
 func Quote(text string, secrets ...string) string {

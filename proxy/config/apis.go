@@ -10,8 +10,8 @@ import (
 	"kproxy/rewrite"
 )
 
-// APIs say what a listener's clients may ask for. The zero value is everything
-// but what a cluster with SASL keeps from its clients.
+// APIs are the APIs that a listener's clients may use. The zero value allows all of them,
+// except for those that a cluster with SASL refuses.
 type APIs struct {
 	Preset APIPreset
 	Allow  []string // names of APIs that are allowed in spite of Preset and SASL
@@ -21,32 +21,32 @@ type APIs struct {
 // APIPreset is a set of APIs with a name.
 type APIPreset string
 
-// ReadOnly refuses what changes a cluster or its data. Consumers can do all that
-// they do, which includes to commit how far they have read.
+// ReadOnly refuses the APIs that change a cluster or its data. Consumers can use all of
+// theirs, including the commit of their offsets.
 const ReadOnly APIPreset = "read-only"
 
-// mints are the APIs by which a client could walk away with a login of its own,
-// as the proxy's principal: delegation tokens and SCRAM credentials.
-var mints = []kmsg.Key{
+// credentialAPIs are the APIs by which a client could create or read credentials of the
+// proxy's principal: delegation tokens and SCRAM credentials.
+var credentialAPIs = []kmsg.Key{
 	kmsg.CreateDelegationToken, kmsg.RenewDelegationToken, kmsg.ExpireDelegationToken, kmsg.DescribeDelegationToken,
 	kmsg.DescribeUserSCRAMCredentials, kmsg.AlterUserSCRAMCredentials,
 }
 
-// readOnly has for every API that this build knows whether ReadOnly allows it. A
-// test holds that none is missing: a new one has to be decided.
+// forReaders has for every API that this build knows whether ReadOnly allows it. A test
+// checks that none is missing, so that each new API gets a decision.
 var forReaders = map[kmsg.Key]bool{
-	// What every client needs.
+	// Every client needs these.
 	kmsg.ApiVersions: true, kmsg.Metadata: true, kmsg.DescribeCluster: true, kmsg.DescribeTopicPartitions: true,
 	kmsg.SASLHandshake: true, kmsg.SASLAuthenticate: true, kmsg.FindCoordinator: true,
 	kmsg.GetTelemetrySubscriptions: true, kmsg.PushTelemetry: true, // about the client itself
 
-	// Consumers, of all three kinds. What they commit is theirs.
+	// Consumers, of all three kinds. They commit offsets of their own.
 	kmsg.Fetch: true, kmsg.ListOffsets: true, kmsg.OffsetForLeaderEpoch: true,
 	kmsg.JoinGroup: true, kmsg.SyncGroup: true, kmsg.Heartbeat: true, kmsg.LeaveGroup: true,
 	kmsg.OffsetCommit: true, kmsg.OffsetFetch: true, kmsg.ConsumerGroupHeartbeat: true,
 	kmsg.ShareGroupHeartbeat: true, kmsg.ShareFetch: true, kmsg.ShareAcknowledge: true,
 
-	// Looking at things.
+	// Descriptions and lists.
 	kmsg.DescribeGroups: true, kmsg.ListGroups: true, kmsg.ConsumerGroupDescribe: true, kmsg.ShareGroupDescribe: true,
 	kmsg.StreamsGroupDescribe: true, kmsg.DescribeShareGroupOffsets: true,
 	kmsg.DescribeACLs: true, kmsg.DescribeConfigs: true, kmsg.ListConfigResources: true, kmsg.DescribeLogDirs: true,
@@ -54,11 +54,11 @@ var forReaders = map[kmsg.Key]bool{
 	kmsg.DescribeProducers: true, kmsg.DescribeTransactions: true, kmsg.ListTransactions: true,
 	kmsg.DescribeUserSCRAMCredentials: true, // names and iterations
 
-	// Records, and what producers need in front of them.
+	// Records, and the requests that producers send before them.
 	kmsg.Produce: false, kmsg.InitProducerID: false, kmsg.AddPartitionsToTxn: false, kmsg.AddOffsetsToTxn: false,
 	kmsg.EndTxn: false, kmsg.TxnOffsetCommit: false, kmsg.WriteTxnMarkers: false, kmsg.DeleteRecords: false,
 
-	// Kafka Streams makes topics of its own.
+	// Kafka Streams creates topics of its own.
 	kmsg.StreamsGroupHeartbeat: false, kmsg.StreamsGroupTopologyDescriptionUpdate: false,
 
 	// Administration.
@@ -69,7 +69,7 @@ var forReaders = map[kmsg.Key]bool{
 	kmsg.ElectLeaders: false, kmsg.AlterPartitionAssignments: false, kmsg.UpdateFeatures: false, kmsg.UnregisterBroker: false,
 	kmsg.AddRaftVoter: false, kmsg.RemoveRaftVoter: false, kmsg.UnregisterController: false,
 
-	// Delegation tokens are logins; to look at one is to have it.
+	// Delegation tokens are credentials, and a description has them.
 	kmsg.CreateDelegationToken: false, kmsg.RenewDelegationToken: false, kmsg.ExpireDelegationToken: false, kmsg.DescribeDelegationToken: false,
 
 	// Between brokers and controllers.
@@ -84,16 +84,16 @@ var forReaders = map[kmsg.Key]bool{
 // Policy says which of the APIs that this build knows a listener refuses.
 type Policy struct {
 	refused [kmsg.MaxKey + 1]bool
-	// keepsMints is whether the APIs of mints would give out logins as the proxy's
-	// principal: a client that may not use them does not see them either, nor
-	// Envelope, which could hold them.
-	keepsMints bool
-	// keepsReplicas is whether requests that name a replica are refused: a client
-	// that fetches as a follower changes what the leader takes for replicated, and
-	// on a cluster where the proxy logs in it would do so as the proxy's principal.
+	// keepsCredentials is set if kproxy logs in at the brokers, so that credentialAPIs would give
+	// out credentials of the proxy's principal. A client that may not use them does not see
+	// them in ApiVersions either, nor Envelope, which could hold them.
+	keepsCredentials bool
+	// KeepsReplicas is set if requests that name a replica are refused. A client that fetches
+	// as a follower changes the leader's high watermark. On a cluster where the proxy logs in,
+	// it would do so as the proxy's principal.
 	KeepsReplicas bool
-	// filters is whether clients might want to walk round it: then nothing passes
-	// that it cannot look into.
+	// Filters is set if the listener's configuration has a preset or a deny list. Then kproxy
+	// forwards nothing that it cannot parse.
 	Filters bool
 }
 
@@ -103,8 +103,8 @@ func (a *APIs) newPolicy(login bool) *Policy {
 	for key := range p.refused {
 		p.refused[key] = a.Preset == ReadOnly && !forReaders[kmsg.Key(key)]
 	}
-	if p.keepsMints = login; login {
-		p.Set(true, mints...)
+	if p.keepsCredentials = login; login {
+		p.Set(true, credentialAPIs...)
 	}
 	for _, name := range a.Allow {
 		p.Set(false, apiCalled(name))
@@ -113,7 +113,7 @@ func (a *APIs) newPolicy(login bool) *Policy {
 		p.Set(true, apiCalled(name))
 	}
 	if p.KeepsReplicas = p.Filters || login; p.KeepsReplicas {
-		p.Set(true, kmsg.Envelope) // another request is in it, one of the mints' maybe
+		p.Set(true, kmsg.Envelope) // it holds another request, which may be one of credentialAPIs
 	}
 	return p
 }
@@ -130,17 +130,17 @@ func (p *Policy) Refuses(key int16) bool {
 	return key >= 0 && int(key) < len(p.refused) && p.refused[key]
 }
 
-// Hides reports whether ApiVersions does not show a known API.
+// Hides reports whether a known API is left out of responses to ApiVersions.
 func (p *Policy) Hides(key int16) bool {
-	mints := key == kmsg.Envelope.Int16() || slices.Contains(mints, kmsg.Key(key))
-	return p.keepsMints && mints && p.Refuses(key)
+	isCredential := key == kmsg.Envelope.Int16() || slices.Contains(credentialAPIs, kmsg.Key(key))
+	return p.keepsCredentials && isCredential && p.Refuses(key)
 }
 
-// unknownAPI is what apiCalled returns for a name that no API has.
+// unknownAPI is the result of apiCalled for a name that no API has.
 const unknownAPI kmsg.Key = -1
 
-// apiCalled returns the API with this name, however it is capitalized: Kafka
-// writes InitProducerId where others write InitProducerID.
+// apiCalled returns the API with this name. Case does not matter: Kafka writes
+// InitProducerId, and others write InitProducerID.
 func apiCalled(name string) kmsg.Key {
 	for key := range int16(kmsg.MaxKey + 1) {
 		if rewrite.Known(key) && strings.EqualFold(kmsg.NameForKey(key), name) {
@@ -150,7 +150,7 @@ func apiCalled(name string) kmsg.Key {
 	return unknownAPI
 }
 
-// apis checks what clients may ask for.
+// apis checks the APIs of a listener.
 func (v *validator) apis(key string, a *APIs) {
 	if a.Preset != "" && a.Preset != ReadOnly {
 		v.add(key+".preset", fmt.Sprintf("%q is no preset", a.Preset), "write "+string(ReadOnly)+", or leave the key out")

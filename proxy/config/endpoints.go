@@ -7,12 +7,11 @@ import (
 	"kproxy/internal/upstream"
 )
 
-// AnyNode stands for all nodes of a listener, whose names differ by their ids.
-// What is advertised then has {node} in it.
+// AnyNode means all nodes of a listener with Nodes.SNI. Their names differ by the node id
+// alone, and the advertised address has {node} in its place.
 const AnyNode = -2
 
-// Endpoints are what a listener would bind for consecutive nodes, or its
-// bootstrap endpoint.
+// Endpoints are the endpoints of consecutive nodes of a listener, or its bootstrap endpoint.
 type Endpoints struct {
 	Cluster, Listener string
 
@@ -21,9 +20,9 @@ type Endpoints struct {
 	FirstAdvertised, LastAdvertised string
 }
 
-// Endpoints returns what a proxy with this Plan would bind and advertise, as far as it
-// is known before any broker has been asked: which node has which slot by
-// first_node and pin. A node beyond that takes a free slot when it is seen.
+// Endpoints returns the addresses that a proxy with this Plan would bind and advertise, as
+// far as the configuration determines them: by first_node and pin. Any other node takes a
+// free slot when a response names it.
 func (p *Plan) Endpoints() []Endpoints {
 	var all []Endpoints
 	for _, cluster := range p.Clusters {
@@ -37,14 +36,14 @@ func (p *Plan) Endpoints() []Endpoints {
 	return all
 }
 
-// endpoints is the listener's part of Plan.Endpoints.
+// endpoints returns the listener's part of Plan.Endpoints.
 func (p *ListenerPlan) endpoints() []Endpoints {
 	plan := []Endpoints{planned(upstream.NoNode, p.Bind, p.bootstrap.String())}
 	if p.Nodes.SNI != "" {
 		names := &p.Names
 		return append(plan, planned(AnyNode, p.Bind, hostport.Join(names.before+nodeVariable+names.behind, names.port)))
 	}
-	joins := false // whether the next slot may continue the last run
+	joins := false // the next slot may continue the last run
 	for slot, node := range p.nodesBySlot() {
 		if node == upstream.NoNode {
 			joins = false
@@ -69,8 +68,8 @@ func planned(node int32, bind, advertised string) Endpoints {
 	}
 }
 
-// nodesBySlot is the node that every slot is kept for: the one pinned to it,
-// else the formula's, unless that one is pinned elsewhere.
+// nodesBySlot returns the node of every slot: the one that is pinned to it, or else that of
+// first_node plus slot, unless that one is pinned to another slot.
 func (p *ListenerPlan) nodesBySlot() []int32 {
 	pins := p.pinnedSlots()
 	nodes := make([]int32, p.Slots())

@@ -14,19 +14,19 @@ func TestEndpoints(t *testing.T) {
 		want  []string
 	}{
 		{"a range", Nodes{Ports: Range{9100, 9199}, FirstNode: 100}, []string{
-			"node 100-199: 127.0.0.1:9100 to 127.0.0.1:9199, told kafka:9100 to kafka:9199",
+			"node 100-199: 127.0.0.1:9100 to 127.0.0.1:9199, advertised kafka:9100 to kafka:9199",
 		}},
 		{"a foreign node in the middle", Nodes{Ports: Range{9100, 9109}, Pin: map[int32]int{1001: 9105}}, []string{
-			"node 0-4: 127.0.0.1:9100 to 127.0.0.1:9104, told kafka:9100 to kafka:9104",
-			"node 1001-1001: 127.0.0.1:9105 to 127.0.0.1:9105, told kafka:9105 to kafka:9105",
-			"node 6-9: 127.0.0.1:9106 to 127.0.0.1:9109, told kafka:9106 to kafka:9109",
+			"node 0-4: 127.0.0.1:9100 to 127.0.0.1:9104, advertised kafka:9100 to kafka:9104",
+			"node 1001-1001: 127.0.0.1:9105 to 127.0.0.1:9105, advertised kafka:9105 to kafka:9105",
+			"node 6-9: 127.0.0.1:9106 to 127.0.0.1:9109, advertised kafka:9106 to kafka:9109",
 		}},
 		{"a node that moved leaves its own slot to the next newcomer", Nodes{Ports: Range{9100, 9102}, Pin: map[int32]int{1: 9102}}, []string{
-			"node 0-0: 127.0.0.1:9100 to 127.0.0.1:9100, told kafka:9100 to kafka:9100",
-			"node 1-1: 127.0.0.1:9102 to 127.0.0.1:9102, told kafka:9102 to kafka:9102",
+			"node 0-0: 127.0.0.1:9100 to 127.0.0.1:9100, advertised kafka:9100 to kafka:9100",
+			"node 1-1: 127.0.0.1:9102 to 127.0.0.1:9102, advertised kafka:9102 to kafka:9102",
 		}},
 		{"ids end", Nodes{Ports: Range{9100, 9102}, FirstNode: math.MaxInt32 - 1}, []string{
-			"node 2147483646-2147483647: 127.0.0.1:9100 to 127.0.0.1:9101, told kafka:9100 to kafka:9101",
+			"node 2147483646-2147483647: 127.0.0.1:9100 to 127.0.0.1:9101, advertised kafka:9100 to kafka:9101",
 		}},
 	}
 	for _, tt := range tests {
@@ -38,9 +38,9 @@ func TestEndpoints(t *testing.T) {
 			}
 			var got []string
 			for _, p := range plan.Endpoints() {
-				got = append(got, fmt.Sprintf("node %d-%d: %s to %s, told %s to %s", p.FirstNode, p.LastNode, p.FirstBind, p.LastBind, p.FirstAdvertised, p.LastAdvertised))
+				got = append(got, fmt.Sprintf("node %d-%d: %s to %s, advertised %s to %s", p.FirstNode, p.LastNode, p.FirstBind, p.LastBind, p.FirstAdvertised, p.LastAdvertised))
 			}
-			want := append([]string{"node -1--1: 127.0.0.1:9092 to 127.0.0.1:9092, told kafka:443 to kafka:443"}, tt.want...)
+			want := append([]string{"node -1--1: 127.0.0.1:9092 to 127.0.0.1:9092, advertised kafka:443 to kafka:443"}, tt.want...)
 			if !slices.Equal(got, want) {
 				t.Errorf("got %q\nwant %q", got, want)
 			}

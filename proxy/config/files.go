@@ -11,9 +11,10 @@ import (
 	"kproxy/internal/via"
 )
 
-// CheckFiles reads the files and secrets that c names, as New does, and changes nothing.
-// The error joins a [*ConfigError] for each that cannot be used. c need not be valid: so
-// that all mistakes can be told at once. Those of Via are in Validate's error.
+// CheckFiles reads the files and secrets that c names, as proxy.New does, and changes
+// nothing. The error joins an [*Error] for each that cannot be used. c need not be valid, so
+// that a caller can report all mistakes at once. Mistakes in the files of Via are in the
+// error of Validate.
 func (c *Config) CheckFiles() error {
 	errs := []error{c.CheckState()}
 	for i := range c.Clusters {
@@ -38,7 +39,7 @@ func (c *Config) CheckFiles() error {
 	return errlist.Join(errs...)
 }
 
-// CheckSecrets reads what kproxy logs in with. Each login reads it again.
+// CheckSecrets reads the secrets of kproxy's login. Each login reads them again.
 func (c *Cluster) CheckSecrets() error {
 	if c.SASL == nil {
 		return nil
@@ -57,8 +58,7 @@ func (c *Cluster) CheckSecrets() error {
 	return errors.Join(errs...)
 }
 
-// TLSFileErrors gives the files of a section's tls that cannot be used their place in the
-// configuration.
+// TLSFileErrors adds the configuration key to errors about the files of a section's tls.
 func TLSFileErrors(section string, err error) error {
 	var errs []error
 	for _, err := range errlist.Of(err) {
@@ -72,8 +72,7 @@ func TLSFileErrors(section string, err error) error {
 	return errors.Join(errs...)
 }
 
-// OpenUsers reads the users file of the listener that key names. The error is a
-// [*ConfigError].
+// OpenUsers reads the users file of the listener that key names. The error is an [*Error].
 func OpenUsers(key string, conf *Login, failed func(error)) (*auth.Users, error) {
 	users, err := auth.NewUsers(context.Background(), conf.UsersFile, conf.Mechanisms, failed)
 	if err != nil {
@@ -86,7 +85,7 @@ func OpenUsers(key string, conf *Login, failed func(error)) (*auth.Users, error)
 	return users, nil
 }
 
-// ServerConfig is the listener's TLS as package tlsconf takes it.
+// ServerConfig returns the listener's TLS for package tlsconf.
 func (l *Listener) ServerConfig(cluster string) tlsconf.ServerConfig {
 	c := tlsconf.ServerConfig{
 		Name:       cluster + "/" + l.Name,
@@ -102,7 +101,8 @@ func (l *Listener) ServerConfig(cluster string) tlsconf.ServerConfig {
 	return c
 }
 
-// ViaConfig is the cluster's way through, without what only a running proxy has.
+// ViaConfig returns the cluster's via for package via, without the fields that only a running
+// proxy can set.
 func (c *ClusterPlan) ViaConfig() via.Config {
 	return via.Config{
 		URL:            c.Via.URL,

@@ -8,14 +8,14 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// What stands for a node's id, and for the cluster's name, in Nodes.SNI.
+// The placeholders for a node's id and for the cluster's name in Nodes.SNI.
 const (
 	nodeVariable    = "{node}"
 	clusterVariable = "{cluster}"
 )
 
-// NodeNames are the server names of a listener's nodes: what stands around the
-// node's id, in canonical form.
+// NodeNames are the server names of a listener's nodes. It has the parts of the name before
+// and behind the node's id, in canonical form.
 type NodeNames struct {
 	before, behind string
 	port           int32
@@ -28,7 +28,7 @@ func newNodeNames(sni string) (NodeNames, error) {
 	if err != nil {
 		return NodeNames{}, err
 	}
-	host := at.canonical().host // of the length that it was, but for a root dot
+	host := at.canonical().host // as long as before, except for a root dot
 	return NodeNames{host[:len(before)], host[len(before)+1:], at.port}, nil
 }
 
@@ -37,8 +37,8 @@ func (n NodeNames) Of(node int32) string {
 	return n.before + strconv.Itoa(int(node)) + n.behind
 }
 
-// Find returns the node that a canonical name would be for, whether there is such a
-// node or not. There is one name for a node: b07 is not node 7.
+// Find returns the node id in a canonical name. The node need not exist. A node has one
+// name: b07 is not node 7.
 func (n NodeNames) Find(name string) (node int32, ok bool) {
 	rest, ok := strings.CutPrefix(name, n.before)
 	if !ok {
@@ -52,12 +52,12 @@ func (n NodeNames) Find(name string) (node int32, ok bool) {
 	return int32(id), true
 }
 
-// meets reports whether a name may be one of both.
+// meets reports whether some name may belong to both.
 func (n NodeNames) meets(m NodeNames) bool {
 	return apart(n.before, m.before, strings.CutPrefix) && apart(n.behind, m.behind, strings.CutSuffix)
 }
 
-// apart reports whether the two differ by digits at most, which may be an id's.
+// apart reports whether the two differ by digits at most, which may be those of an id.
 func apart(a, b string, cut func(s, by string) (string, bool)) bool {
 	if len(a) < len(b) {
 		a, b = b, a
@@ -66,7 +66,7 @@ func apart(a, b string, cut func(s, by string) (string, bool)) bool {
 	return ok && strings.Trim(rest, "0123456789") == ""
 }
 
-// in is the listener with the name of its cluster in its nodes' names.
+// in returns the listener with the name of its cluster in its nodes' names.
 func (l Listener) in(cluster string) Listener {
 	l.Nodes.SNI = strings.ReplaceAll(l.Nodes.SNI, clusterVariable, cluster)
 	return l

@@ -19,8 +19,8 @@ const (
 
 	// MinHeldBytes is the least MaxHeldBytes: a few large responses fit.
 	MinHeldBytes = 1 << 20
-	// maxKeepalive is Linux's own limit (MAX_TCP_KEEPIDLE); what is beyond it
-	// the kernel refuses, and the connection would have Go's default.
+	// maxKeepalive is Linux's own limit (MAX_TCP_KEEPIDLE). The kernel refuses larger values,
+	// and the connection would have Go's default.
 	maxKeepalive = 32767 * time.Second
 )
 
@@ -31,18 +31,18 @@ type Error struct {
 	Fix     string
 }
 
-// Error is the key, the problem and its fix in one line.
+// Error returns the key, the problem and its fix in one line.
 func (e *Error) Error() string {
 	return e.Key + ": " + e.Problem + "; " + e.Fix
 }
 
-// validator collects mistakes, and what can only be judged when every cluster
-// and listener has been seen.
+// validator collects mistakes, and the addresses and names of all clusters and listeners for
+// the checks that compare them.
 type validator struct {
 	errs      []error
 	binds     binds
 	upstreams []knownUpstream
-	named     map[address][]*ListenerPlan // by the socket that they share
+	named     map[address][]*ListenerPlan // listeners with Nodes.SNI, by the socket that they share
 
 	maxConnections int // Config.MaxConnections, which bounds every listener's
 	parts          Parts
@@ -52,7 +52,7 @@ func (v *validator) add(key, problem, fix string) {
 	v.errs = append(v.errs, &Error{Key: key, Problem: problem, Fix: fix})
 }
 
-// addErr adds what is wrong with an address.
+// addErr adds the error about an address.
 func (v *validator) addErr(key string, err error) {
 	problem, fix := err.Error(), "write host:port, such as 127.0.0.1:9092"
 	if bad, ok := errors.AsType[*hostport.Error](err); ok {
@@ -77,19 +77,17 @@ func (v *validator) admin(text string) {
 
 func (v *validator) duration(key string, d time.Duration) {
 	if d < 0 {
-		v.add(key, fmt.Sprintf("%s is less than nothing", d), "write a positive duration, such as 10s")
+		v.add(key, fmt.Sprintf("%s is negative", d), "write a positive duration, such as 10s")
 	}
 }
 
-// NamePattern is what the name of a cluster or listener may be: a lower-case
-// DNS label. Names become parts of environment variables, log lines and
-// metrics, and later of host names.
+// NamePattern matches valid names of clusters and listeners: lower-case DNS labels. Names
+// become parts of environment variables, log lines, metrics and host names.
 const NamePattern = `^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
 
 var dnsLabel = regexp.MustCompile(NamePattern)
 
-// name checks the name of a cluster or listener, and that its siblings have
-// others.
+// name checks the name of a cluster or listener, and that no sibling has the same one.
 func (v *validator) name(key, name string, seen map[string]bool) {
 	if !dnsLabel.MatchString(name) {
 		v.add(key, fmt.Sprintf("the name %q is no lower-case DNS label", name), "use up to 63 of a-z, 0-9 and -, with no - at either end")

@@ -13,8 +13,8 @@ type binds map[int32]*portBinds
 // portBinds are the addresses of one port.
 type portBinds struct {
 	first    bound            // the first of all
-	first4   *bound           // the first that may be of IPv4: its addresses, and names
-	byHost   map[string]bound // by what a socket occupies
+	first4   *bound           // the first that may be of IPv4: an IPv4 address or a name
+	byHost   map[string]bound // by the host that a socket occupies
 	wildcard *bound           // every interface of both families
 	ipv4     *bound           // every interface of IPv4
 }
@@ -23,10 +23,10 @@ type portBinds struct {
 type bound struct {
 	key      string
 	address  address
-	listener *ListenerPlan // one with names, which may share the address with others of its kind; nil: the address is not shared
+	listener *ListenerPlan // a listener with Nodes.SNI, which may share the address with others of its kind; nil: the address is not shared
 }
 
-// shares reports whether both may have the address.
+// shares reports whether both may have the same address.
 func (b bound) shares(other bound) bool {
 	return b.listener != nil && other.listener != nil && b.address.bound() == other.address.bound()
 }
@@ -71,8 +71,8 @@ func isIPv6(host string) bool {
 	return err == nil && ip.Is6()
 }
 
-// reaches says which of kproxy's addresses a connection to host and port would
-// end at, as far as that is certain without resolving names.
+// reaches returns kproxy's own address to which a connection to host and port would lead, if
+// that is certain without resolving names.
 func (bs binds) reaches(to address) (bound, bool) {
 	p, ok := bs[to.port]
 	if !ok {
@@ -92,8 +92,8 @@ func (bs binds) reaches(to address) (bound, bool) {
 	return bound{}, false
 }
 
-// endpoints claims every address of a listener. A range that meets another is
-// one mistake, however many ports they share.
+// endpoints claims every address of a listener. Two ranges that overlap are one mistake,
+// whatever the number of ports that they share.
 func (v *validator) endpoints(l *ListenerPlan) {
 	v.claim(bound{key: l.Key + ".bind", address: l.bind}, nil)
 	nodesKey := l.Key + ".nodes.ports"

@@ -29,13 +29,13 @@ func (v *validator) limits(c *Config) {
 	v.duration("limits.idle_timeout", c.IdleTimeout)
 	v.duration("limits.max_age", c.MaxAge)
 	if j := c.MaxAgeJitter; !(j >= 0 && j < 1) { // NaN is neither
-		v.add("limits.max_age_jitter", fmt.Sprintf("%v is no part of an age", j), "write 0 or more and less than 1, such as 0.1 for the last tenth of max_age")
+		v.add("limits.max_age_jitter", fmt.Sprintf("%v is not a fraction of max_age", j), "write 0 or more and less than 1, such as 0.1 for the last tenth of max_age")
 	}
 	v.duration("drain.timeout", c.DrainTimeout)
 }
 
-// listenerLimits checks one listener's own limits. One that another limit keeps
-// from ever being reached would be a setting without effect.
+// listenerLimits checks one listener's own limits. A limit that cannot be reached because of
+// another limit would be a setting without effect.
 func (v *validator) listenerLimits(key string, l *ListenerLimits) {
 	key += ".limits"
 	all, source := key+".max_connections", key+".max_per_source"
@@ -59,6 +59,6 @@ func (v *validator) reachable(key string, n int, widerKey string, wider int) boo
 
 func (v *validator) count(key string, n int) {
 	if n < 0 {
-		v.add(key, fmt.Sprintf("%d is less than nothing", n), "write 0 for no limit of its own, or a positive number")
+		v.add(key, fmt.Sprintf("%d is negative", n), "write 0 for no limit of its own, or a positive number")
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// listener checks one listener by itself, and then, if its addresses can be
-// computed at all, against itself and all others.
+// listener checks one listener by itself. If its addresses can be computed, listener also
+// compares them with each other and with those of all other listeners.
 func (v *validator) listener(key string, l *Listener) (p *ListenerPlan, ok bool) {
 	before := len(v.errs)
 	v.bindAndAdvertise(key, l)
@@ -64,8 +64,8 @@ func (v *validator) listener(key string, l *Listener) (p *ListenerPlan, ok bool)
 	return p, true
 }
 
-// networks checks who may come in. What is allowed and wholly denied, or twice the same,
-// would be a setting without effect.
+// networks checks allow, deny and proxy_protocol. An allowed network that is denied as a
+// whole, and a repeated one, would be settings without effect.
 func (v *validator) networks(key string, l *Listener) {
 	deny, _ := v.networkList(key+".deny", l.Deny)
 	allow, items := v.networkList(key+".allow", l.Allow)
@@ -83,7 +83,7 @@ func (v *validator) networks(key string, l *Listener) {
 	}
 }
 
-// networkList parses networks, and returns those that are good, with the key of each.
+// networkList parses networks. It returns the valid ones, with the key of each.
 func (v *validator) networkList(key string, networks []string) (parsed []netip.Prefix, items []string) {
 	list := key
 	for i, s := range networks {
@@ -134,8 +134,8 @@ func (v *validator) bindAndAdvertise(key string, l *Listener) {
 	}
 }
 
-// advertised checks that a client which is told a node's address reaches the
-// node: the bootstrap endpoint leads to any broker.
+// advertised checks that no node's advertised address is that of the bootstrap endpoint,
+// which leads to any broker.
 func (v *validator) advertised(l *ListenerPlan) {
 	bootstrap := l.bootstrap.bound()
 	for slot := range l.Slots() {
@@ -143,14 +143,14 @@ func (v *validator) advertised(l *ListenerPlan) {
 		if at.bound() != bootstrap {
 			continue
 		}
-		v.add(l.Nodes.toldKey(l.Key), fmt.Sprintf("a node would be advertised at %s, where clients bootstrap", at),
+		v.add(l.Nodes.advertisedKey(l.Key), fmt.Sprintf("a node would be advertised at %s, where clients bootstrap", at),
 			"advertise the nodes at other ports or addresses than the bootstrap endpoint")
 		return
 	}
 }
 
-// toldKey is the key that says what clients are told about nodes.
-func (n *Nodes) toldKey(listener string) string {
+// advertisedKey returns the key of the nodes' advertised addresses.
+func (n *Nodes) advertisedKey(listener string) string {
 	switch {
 	case n.AdvertiseAddresses != "":
 		return listener + ".nodes.advertise_addresses"

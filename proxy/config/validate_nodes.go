@@ -9,11 +9,10 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Numbers that ranges are made of.
+// Limits of ranges.
 const (
 	maxPort = 65535
-	// maxSlot bounds the work of one listener; a range of addresses that large
-	// is a typing error.
+	// maxSlot bounds the work for one listener. A larger range of addresses is a typing error.
 	maxSlot = 65535
 )
 
@@ -55,9 +54,9 @@ func (v *validator) addresses(key string, n *Nodes) {
 	v.template(key+".advertise_addresses", n, n.AdvertiseAddresses, true)
 }
 
-// template checks an address that holds {slot}, for every slot. told says that
-// clients are told it.
-func (v *validator) template(key string, n *Nodes, address string, told bool) {
+// template checks an address that has {slot}, for every slot. advertised reports whether
+// clients see it.
+func (v *validator) template(key string, n *Nodes, address string, advertised bool) {
 	if strings.Count(address, slotVariable) != 1 {
 		v.add(key, fmt.Sprintf("%q does not hold {slot} once", hostport.WithoutUser(address)), `write {slot} where the addresses differ, such as "127.0.1.{slot}:9092"`)
 		return
@@ -69,17 +68,17 @@ func (v *validator) template(key string, n *Nodes, address string, told bool) {
 		case err != nil:
 			v.addErr(key, err)
 			return
-		case told && hostport.IsWildcard(host):
+		case advertised && hostport.IsWildcard(host):
 			v.add(key, fmt.Sprintf("%q is a wildcard, which no client can connect to", n.expand(address, slot)), fix)
 			return
-		case told && hostport.HasZone(host):
+		case advertised && hostport.HasZone(host):
 			v.add(key, fmt.Sprintf("%q has a zone, which has a meaning on this machine only", n.expand(address, slot)), fix)
 			return
 		}
 	}
 }
 
-// span checks that r runs upwards from low, or more, to high, or less.
+// span checks that r is ascending and within low and high.
 func (v *validator) span(key string, r Range, low, high int) bool {
 	switch {
 	case r.First > r.Last:

@@ -10,8 +10,8 @@ import (
 	"kproxy/internal/auth"
 )
 
-// sasl checks how the proxy logs in at a cluster. What the mechanism does not use
-// is a mistake too: its author expects something of it.
+// sasl checks the proxy's own login at a cluster. A key that the mechanism does not use is a
+// mistake too: its author expects it to have an effect.
 func (v *validator) sasl(key string, s *SASL) {
 	if s == nil {
 		return
@@ -45,7 +45,7 @@ func (v *validator) sasl(key string, s *SASL) {
 	}
 }
 
-// AWS's own rules for the names that it is asked with.
+// AWS's own rules for names in its requests.
 var (
 	awsSessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 	awsExternalID  = regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`)
@@ -66,8 +66,8 @@ func (v *validator) aws(key string, a *AWS) {
 	}
 }
 
-// secret checks that a secret is in one place. key is that of its file; or says
-// how else it may be given.
+// secret checks that a secret has exactly one source. key is that of its file; or names the
+// other source, if there is one.
 func (v *validator) secret(key string, s Secret, or string) {
 	switch {
 	case s.IsZero():
@@ -102,7 +102,7 @@ func (v *validator) oauth(key string, o *OAuth, plaintext bool) {
 	}
 }
 
-// tokenURL checks the endpoint that the client secret goes to.
+// tokenURL checks the endpoint to which the client secret is sent.
 func (v *validator) tokenURL(key, address string, plaintext bool) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https"}, u.Scheme) || u.User != nil {
@@ -115,7 +115,7 @@ func (v *validator) tokenURL(key, address string, plaintext bool) {
 	}
 }
 
-// login checks how clients log in at a listener.
+// login checks the clients' login at a listener.
 func (v *validator) login(key string, l *Login) {
 	if l == nil {
 		return

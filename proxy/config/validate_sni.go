@@ -9,7 +9,7 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// sni checks nodes that have a name each.
+// sni checks the configuration of nodes that share a port and have a name each.
 func (v *validator) sni(key string, l *Listener) {
 	nodes := key + ".nodes"
 	if l.TLS == nil {
@@ -19,7 +19,7 @@ func (v *validator) sni(key string, l *Listener) {
 		v.add(nodes, "first_node and pin only go with ports or addresses", "take them out: each node has the name with its own id")
 	}
 	if l.Nodes.AdvertisePorts != (Range{}) || l.Nodes.AdvertiseAddresses != "" || l.Nodes.Slots != (Range{}) {
-		v.add(nodes, "advertise_ports, advertise_addresses and slots do not go with sni", "take them out: clients are told sni")
+		v.add(nodes, "advertise_ports, advertise_addresses and slots do not go with sni", "take them out: sni is the advertised address")
 	}
 	const fix = `write a name that differs by the node's id, such as "b{node}.kafka.example.com:443"`
 	if strings.Count(l.Nodes.SNI, nodeVariable) != 1 {
@@ -37,18 +37,18 @@ func (v *validator) sni(key string, l *Listener) {
 	}
 }
 
-// bootstrapName checks that the clients of a listener with names get to its
-// bootstrap endpoint.
+// bootstrapName checks that clients of a listener with Nodes.SNI reach its bootstrap
+// endpoint.
 func (v *validator) bootstrapName(l *ListenerPlan) {
 	host := l.bootstrap.host
 	if isAddress(host) && l.UnknownSNI != SNIBootstrap {
-		v.add(l.Key+".advertise", fmt.Sprintf("clients ask for no name when they are told the address %s", host),
+		v.add(l.Key+".advertise", fmt.Sprintf("clients ask for no name if the advertised host is the address %s", host),
 			"write a name that the certificate has, or unknown_sni: bootstrap")
 	}
 }
 
-// sharedNames checks listeners that share an address: their names have to tell
-// them apart, and what comes before the name has to be the same.
+// sharedNames checks listeners that share an address: their names must differ, and their
+// settings that apply before the name is known must be equal.
 func (v *validator) sharedNames() {
 	for _, at := range slices.SortedFunc(maps.Keys(v.named), func(a, b address) int { return strings.Compare(a.String(), b.String()) }) {
 		all := v.named[at]
@@ -61,7 +61,7 @@ func (v *validator) sharedNames() {
 	}
 }
 
-// ownNames checks that a listener's bootstrap name is not that of a node too.
+// ownNames checks that a listener's bootstrap name is not the name of a node too.
 func (v *validator) ownNames(l *ListenerPlan) {
 	if host := l.bootstrap.host; l.hasNode(host) {
 		v.add(l.Key+".advertise", fmt.Sprintf("%q is the name of a node, too, by nodes.sni", host), "choose another name for one of them")

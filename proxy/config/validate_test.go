@@ -108,7 +108,7 @@ func TestValidate(t *testing.T) {
 				`clusters.orders.listeners.fred.nodes: sni, and ports or addresses; keep sni for one port for all brokers, or one of the others`,
 				`clusters.orders.listeners.alice.nodes.sni: the listener has no tls, without which clients ask for no name; add tls: {certs: [{cert: edge.pem, key: edge.key}]}, or use ports`,
 				`clusters.orders.listeners.alice.nodes: first_node and pin only go with ports or addresses; take them out: each node has the name with its own id`,
-				`clusters.orders.listeners.alice.nodes: advertise_ports, advertise_addresses and slots do not go with sni; take them out: clients are told sni`,
+				`clusters.orders.listeners.alice.nodes: advertise_ports, advertise_addresses and slots do not go with sni; take them out: sni is the advertised address`,
 				`clusters.orders.listeners.alice.nodes.sni: "b.x.com:443" does not hold {node} once; write a name that differs by the node's id, such as "b{node}.kafka.example.com:443"`,
 				`clusters.audit.listeners.many.tls.certs[0]: both cert and key are needed; write {cert: edge.pem, key: edge.key}; one file may hold both`,
 				`clusters.audit.listeners.many.tls.client_auth: "never" is neither required nor requested; write one of them`,
@@ -163,7 +163,7 @@ func TestValidate(t *testing.T) {
 				many.Bind, many.UnknownSNI = fred.Bind, SNIBootstrap
 			},
 			[]string{
-				`clusters.orders.listeners.alice.advertise: clients ask for no name when they are told the address 192.0.2.1; write a name that the certificate has, or unknown_sni: bootstrap`,
+				`clusters.orders.listeners.alice.advertise: clients ask for no name if the advertised host is the address 192.0.2.1; write a name that the certificate has, or unknown_sni: bootstrap`,
 				`clusters.audit.listeners.many.unknown_sni: only goes with nodes.sni; take it out: where ports or addresses tell the nodes, any name leads to the address's own`,
 				`clusters.orders.listeners.fred.advertise: "b5.x.com" is the name of a node, too, by nodes.sni; choose another name for one of them`,
 			},
@@ -187,9 +187,9 @@ func TestValidate(t *testing.T) {
 			},
 			[]string{
 				`limits.max_request_bytes: 100 bytes are too few for a client to start with; write 1024 or more; Kafka's own default is 104857600`,
-				`limits.first_request_timeout: -1ns is less than nothing; write a positive duration, such as 10s`,
-				`drain.timeout: -1s is less than nothing; write a positive duration, such as 10s`,
-				`clusters.orders.connect_timeout: -1s is less than nothing; write a positive duration, such as 10s`,
+				`limits.first_request_timeout: -1ns is negative; write a positive duration, such as 10s`,
+				`drain.timeout: -1s is negative; write a positive duration, such as 10s`,
+				`clusters.orders.connect_timeout: -1s is negative; write a positive duration, such as 10s`,
 				`clusters.orders.keepalive: 10h0m0s is more than the kernel takes; write 9h6m7s or less; the default is 1m0s`,
 			},
 		},
@@ -201,13 +201,13 @@ func TestValidate(t *testing.T) {
 				many.Limits = ListenerLimits{MaxConnections: 5, MaxPerSource: 6}
 			},
 			[]string{
-				`limits.max_connections: -1 is less than nothing; write 0 for no limit of its own, or a positive number`,
-				`limits.idle_timeout: -1s is less than nothing; write a positive duration, such as 10s`,
-				`limits.max_age: -1s is less than nothing; write a positive duration, such as 10s`,
-				`limits.max_age_jitter: 1 is no part of an age; write 0 or more and less than 1, such as 0.1 for the last tenth of max_age`,
-				`clusters.orders.listeners.fred.limits.max_connections: -1 is less than nothing; write 0 for no limit of its own, or a positive number`,
-				`clusters.orders.listeners.fred.limits.max_per_source: -2 is less than nothing; write 0 for no limit of its own, or a positive number`,
-				`clusters.orders.listeners.fred.limits.accept_rate: -3 is less than nothing; write 0 for no limit of its own, or a positive number`,
+				`limits.max_connections: -1 is negative; write 0 for no limit of its own, or a positive number`,
+				`limits.idle_timeout: -1s is negative; write a positive duration, such as 10s`,
+				`limits.max_age: -1s is negative; write a positive duration, such as 10s`,
+				`limits.max_age_jitter: 1 is not a fraction of max_age; write 0 or more and less than 1, such as 0.1 for the last tenth of max_age`,
+				`clusters.orders.listeners.fred.limits.max_connections: -1 is negative; write 0 for no limit of its own, or a positive number`,
+				`clusters.orders.listeners.fred.limits.max_per_source: -2 is negative; write 0 for no limit of its own, or a positive number`,
+				`clusters.orders.listeners.fred.limits.accept_rate: -3 is negative; write 0 for no limit of its own, or a positive number`,
 				`clusters.audit.listeners.many.limits.max_per_source: 6 connections are never reached, because clusters.audit.listeners.many.limits.max_connections is 5; write 5 or less, or raise clusters.audit.listeners.many.limits.max_connections`,
 			},
 		},
@@ -239,7 +239,7 @@ func TestValidate(t *testing.T) {
 				fred.Limits.MaxConnections, many.Limits.MaxPerSource = 11, 12
 			},
 			[]string{
-				`limits.max_age_jitter: NaN is no part of an age; write 0 or more and less than 1, such as 0.1 for the last tenth of max_age`,
+				`limits.max_age_jitter: NaN is not a fraction of max_age; write 0 or more and less than 1, such as 0.1 for the last tenth of max_age`,
 				`clusters.orders.listeners.fred.limits.max_connections: 11 connections are never reached, because limits.max_connections is 10; write 10 or less, or raise limits.max_connections`,
 				`clusters.audit.listeners.many.limits.max_per_source: 12 connections are never reached, because limits.max_connections is 10; write 10 or less, or raise limits.max_connections`,
 			},
@@ -413,7 +413,7 @@ func TestValidate(t *testing.T) {
 			[]string{`clusters.orders.listeners.fred.nodes.ports: 127.0.0.1:9092 is bound already by clusters.orders.listeners.fred.bind; move one of them to another port or address`},
 		},
 		{
-			"nodes bound where another listener's are, told once",
+			"nodes bound where another listener's are, reported once",
 			func(_ *Config, orders *Cluster, _, _ *Listener) {
 				orders.Listeners[1].Nodes = Nodes{Ports: Range{9150, 9249}}
 			},

@@ -7,7 +7,7 @@ import (
 	"kproxy/internal/tlsconf"
 )
 
-// tls gives the mistakes of a section's tls their place in the file.
+// tls adds the mistakes of a section's tls with their keys.
 func (v *validator) tls(section string, err error) {
 	for _, err := range errlist.Of(err) {
 		v.tlsKey(section+".tls", err)

@@ -9,7 +9,7 @@ import (
 	"kproxy/internal/upstream"
 )
 
-// compileDial is the cluster's dial rules, ready for use. The error joins
+// compileDial returns the cluster's compiled dial rules. The error joins
 // *upstream.RuleErrors; Validate finds them too.
 func (c *Cluster) compileDial() (upstream.Rules, error) {
 	rules := make([]upstream.Rule, len(c.Dial))
@@ -22,8 +22,7 @@ func (c *Cluster) compileDial() (upstream.Rules, error) {
 	return upstream.Compile(rules)
 }
 
-// knownUpstream is an address that would be dialled, known before any broker
-// has been asked.
+// knownUpstream is an address that the configuration has dialled.
 type knownUpstream struct {
 	key     string
 	address address // after the dial rules
@@ -58,7 +57,7 @@ func (v *validator) bootstrap(key string, c *ClusterPlan) {
 			v.add(key, err.Error(), "correct the rule, or put one for this address above it")
 			continue
 		}
-		if c.Via.URL == "" { // else the address is another machine's
+		if c.Via.URL == "" { // with a via the address is another machine's
 			at, err := parse(dialled)
 			if err != nil {
 				v.addErr(key, err)
@@ -69,10 +68,10 @@ func (v *validator) bootstrap(key string, c *ClusterPlan) {
 	}
 }
 
-// item is the key of an item of a list.
+// item returns the key of an item of a list.
 func item(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 
-// rules gives the mistakes of a cluster's dial rules their place in the file.
+// rules adds the mistakes of a cluster's dial rules with their keys.
 func (v *validator) rules(key string, err error) {
 	for _, err := range errlist.Of(err) {
 		if bad, ok := errors.AsType[*upstream.RuleError](err); ok {
@@ -83,7 +82,7 @@ func (v *validator) rules(key string, err error) {
 	}
 }
 
-// admission gives the mistake in one of a cluster's globs its place in the file.
+// admission adds the mistake in one of a cluster's globs with its key.
 func (v *validator) admission(key string, err error) {
 	if bad, ok := errors.AsType[*upstream.RuleError](err); ok {
 		v.add(fmt.Sprintf("%s[%d]", key, bad.Rule), bad.Problem, bad.Fix)
@@ -92,8 +91,8 @@ func (v *validator) admission(key string, err error) {
 	v.add(key, err.Error(), "correct the globs")
 }
 
-// loops finds bootstrap addresses that are kproxy's own. Names are not resolved
-// here; what they lead to is checked at every dial.
+// loops finds bootstrap addresses that are kproxy's own. It does not resolve names; every
+// dial checks the addresses of a name.
 func (v *validator) loops() {
 	for _, u := range v.upstreams {
 		if own, ok := v.binds.reaches(u.address); ok {

@@ -11,7 +11,7 @@ import (
 	"kproxy/internal/via"
 )
 
-// via checks the way through, the files that it names included.
+// via checks the cluster's via, with the files that it names.
 func (v *validator) via(key string, c *ClusterPlan) {
 	if c.Via.URL == "" {
 		for _, f := range []struct{ key, value string }{
@@ -28,7 +28,7 @@ func (v *validator) via(key string, c *ClusterPlan) {
 	}
 	through, err := via.New(c.ViaConfig())
 	if err == nil {
-		_ = through.Close() // nothing was started
+		_ = through.Close() // via.New starts nothing
 		return
 	}
 	for _, err := range errlist.Of(err) {
@@ -40,8 +40,8 @@ func (v *validator) via(key string, c *ClusterPlan) {
 	}
 }
 
-// source checks the local addresses to dial from. Whether the machine has them is
-// seen at each dial: addresses come and go.
+// source checks the local addresses to dial from. Each dial checks that the machine has
+// them, because addresses come and go.
 func (v *validator) source(key string, c *ClusterPlan) {
 	key += ".source"
 	if len(c.Source) > 0 && strings.HasPrefix(c.Via.URL, "exec:") {

@@ -43,8 +43,8 @@ const (
 )
 
 // search finds credentials by the SDK's chain: environment, profile, web identity,
-// container, instance. Each fetch builds a new chain, because a chain keeps what it has
-// found to the last second.
+// container, instance. Each fetch builds a new chain, because a chain keeps its
+// credentials until they expire.
 type search struct {
 	conf auth.AWS
 

@@ -72,7 +72,7 @@ func put(t *testing.T, file, text string) {
 	}
 }
 
-// fakeSTS assumes roles, and keeps the questions.
+// fakeSTS assumes roles, and keeps the requests.
 type fakeSTS struct {
 	mu    sync.Mutex
 	asked []url.Values
@@ -106,7 +106,7 @@ func startSTS(t *testing.T) *fakeSTS {
 	return s
 }
 
-// What is signed is the broker's own name and the region in it.
+// The signature is for the broker's own name and the region in it.
 func TestAWS(t *testing.T) {
 	awsAlone(t, map[string]string{"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_SESSION_TOKEN": "session"})
 	got, err := sign(t, source(t, auth.AWS{Region: "eu-central-1"}), false)
@@ -123,8 +123,8 @@ func TestAWS(t *testing.T) {
 	}
 }
 
-// The session name is part of the principal: it is the same each time, and that of
-// the configuration where there is one.
+// The session name is part of the principal: it is the same each time. A configured one is
+// used.
 func TestAWSSessionNames(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	put(t, token, "web-identity-token\n")
@@ -181,7 +181,7 @@ func TestAWSCredentialsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What AWS says is short and repeats nothing.
+// AWS's error is short in the log and repeats no secret.
 func TestAWSErrorsRepeatNothing(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	put(t, token, "web-identity-token\n")
