@@ -32,7 +32,7 @@ func TestAMapIsRemembered(t *testing.T) {
 	}
 }
 
-// A node whose own slot another one had taken finds neither slot changed.
+// If another node had taken a node's own slot, neither slot changes.
 func TestNobodysEndpointBecomesAnothersOverARestart(t *testing.T) {
 	m := newMap()
 	m.Teach(answer(0, brokers(1001)...), endpoints.Told) // takes slot 3
@@ -51,7 +51,7 @@ func TestWhoHasOverflowed(t *testing.T) {
 	if got := m.Overflowed(0); len(got) > 0 {
 		t.Errorf("of an empty map %v have overflowed", got)
 	}
-	// 3 finds its slot kept for 1001, which has one of its own at both.
+	// The slot of 3 is kept for 1001, which has one of its own at both.
 	m.Teach(answer(0, brokers(2002, 0, 3, 1001)...), endpoints.Told)
 	for _, m := range []*endpoints.Map{m, restore(t, m.Encode(), layouts...)} {
 		if got, want := m.Overflowed(0), []int32{3, 2002}; !slices.Equal(got, want) {
