@@ -111,7 +111,7 @@ type pair struct {
 	sent           chan error
 }
 
-// to says who writes and who reads when bytes go to one side.
+// to returns the writer and the reader of bytes that go to one side.
 func (p *pair) to(side string) (from, to *net.TCPConn) {
 	if side == "client" {
 		return p.broker, p.client

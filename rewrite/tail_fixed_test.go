@@ -105,8 +105,8 @@ func TestTailOfFixedLength(t *testing.T) {
 	}
 }
 
-// padNeedsThree tells the one length that a tag cannot fill whose number takes
-// two bytes.
+// padNeedsThree reports whether n is the one length that a tag whose number takes two
+// bytes cannot fill.
 func padNeedsThree(tags []tag, left int) bool {
 	return left == 2 && slices.ContainsFunc(tags, func(t tag) bool { return t.number == firstPadTag }) &&
 		slices.ContainsFunc(tags, func(t tag) bool { return t.number == firstPadTag+1 })

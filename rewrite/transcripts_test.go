@@ -142,7 +142,7 @@ func checkAnswer(t *testing.T, f frame) (named int) {
 	}
 	version := f.version
 	if f.key == kmsg.ApiVersions.Int16() && len(told) > 2 && told[1] == byte(kerr.UnsupportedVersion.Code) {
-		version = 0 // this response is written for those who know no other version
+		version = 0 // this response is for clients that know no other version
 	}
 	if _, err := tryDecode(f.key, version, told); err != nil {
 		t.Errorf("%v: kmsg cannot decode it: %v", f, err)

@@ -132,7 +132,7 @@ func (b *broker) answer(frame []byte) ([]byte, error) {
 	return answer, nil
 }
 
-// mostFrame is more than anybody here sends.
+// mostFrame is more than any client here sends.
 const mostFrame = 1 << 16
 
 // readFrame reads a request or a response, its size included.

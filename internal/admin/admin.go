@@ -91,7 +91,7 @@ func Listen(ctx context.Context, c *Config, secure *tlsconf.Server, ready *Readi
 	return s, nil
 }
 
-// handler is all that is served.
+// handler serves all paths.
 func (c *Config) handler(ready *Readiness, metrics http.Handler, log *slog.Logger) http.Handler {
 	g := &guard{file: c.TokenFile, log: log}
 	mux := http.NewServeMux()

@@ -181,7 +181,7 @@ func (a *awsCredentials) noting(provider awssdk.CredentialsProvider) awssdk.Cred
 	}))
 }
 
-// hide has errors not repeat these secrets.
+// hide removes these secrets from errors.
 func (a *awsCredentials) hide(secrets ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

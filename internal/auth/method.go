@@ -101,7 +101,7 @@ func (m *Method) Close() {
 	}
 }
 
-// ErrPlaintext says that a secret stays here.
+// ErrPlaintext says that a secret was not sent.
 var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
 
 // Permits returns an error if no secret may be sent to a broker at this address. secure

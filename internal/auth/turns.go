@@ -42,7 +42,7 @@ const (
 	kinds
 )
 
-// claimant identifies who wants to compute.
+// claimant identifies a caller of compute.
 type claimant struct {
 	kind int
 	path []any // from the outermost branch on, such as source and user; comparable
@@ -69,8 +69,8 @@ type turns struct {
 	lines [kinds]branch
 }
 
-// branch holds those who wait below it. A leaf holds them itself: first come, first
-// served. Other branches have branches.
+// branch holds the waiters below it. A leaf holds them itself: first come, first served.
+// Other branches have branches.
 type branch struct {
 	key     any
 	n       int       // waiters

@@ -94,7 +94,7 @@ func (r *roster) line(user string) (mechanism string, keys scram.StoredCredentia
 	return "", keys
 }
 
-// UserLine is the line of a users file for a user who has this password.
+// UserLine is the line of a users file for a user with this password.
 func UserLine(user, password, mechanism string, iterations int) (string, error) {
 	h, ok := hashes[hashOf(mechanism)]
 	switch {

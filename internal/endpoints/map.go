@@ -411,7 +411,7 @@ func (m *Map) seat(b Broker, listener int, v *vacancy, now time.Time) []Change {
 		}
 	}
 	if s.full[b.Node] {
-		return nil // said before
+		return nil // reported before
 	}
 	s.full[b.Node] = true
 	return []Change{{Kind: Unmapped, Broker: b, Listener: listener}}

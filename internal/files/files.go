@@ -147,7 +147,7 @@ func read(name string, most int64, pipe bool) ([]byte, error) {
 	// opening, because the file may have been replaced.
 	info, err := os.Stat(name)
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, &fs.PathError{Op: "open", Path: failed.Path, Err: failed.Err} // as os.Open says it
+		return nil, &fs.PathError{Op: "open", Path: failed.Path, Err: failed.Err} // in the form of os.Open's error
 	}
 	if err == nil {
 		err = admit(name, info, pipe)

@@ -23,7 +23,7 @@ type link struct {
 	client   *ssh.Client
 	wire     *watched
 	interval time.Duration
-	secrets  []string // which the host has heard
+	secrets  []string // which were sent to the host
 	ended    chan struct{}
 	wake     chan struct{} // room for one
 
@@ -47,7 +47,7 @@ func (l *link) close() { _ = l.wire.Close() }
 // await waits for the link's end.
 func (l *link) await() {
 	_ = l.client.Wait()  // the reason is not used
-	_ = l.client.Close() // where it ended by a message
+	_ = l.client.Close() // if it ended by a message
 	_ = l.wire.Close()
 	close(l.ended)
 }

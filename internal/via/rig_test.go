@@ -114,7 +114,7 @@ func outcome(t *testing.T, ctx context.Context, d *via.Dialer, address string) (
 	return e.Outcome, err
 }
 
-// exchange says something and hears it again.
+// exchange sends a text and reads it back.
 func exchange(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
