@@ -30,7 +30,7 @@ import (
 const password = "Pa55word, with = and ,"
 
 // server is a broker's side of a login.
-type server func(token []byte) (answer []byte, err error)
+type server func(token []byte) (response []byte, err error)
 
 // broker is a broker that takes a login.
 type broker struct {
@@ -55,7 +55,7 @@ func (b *broker) serve(conn net.Conn) {
 		}
 		key, version := int16(binary.BigEndian.Uint16(frame)), int16(binary.BigEndian.Uint16(frame[2:]))
 		body := frame[10+binary.BigEndian.Uint16(frame[8:]):]
-		resp := b.answer(key, version, body)
+		resp := b.response(key, version, body)
 		if resp == nil {
 			return
 		}
@@ -70,7 +70,7 @@ func (b *broker) serve(conn net.Conn) {
 	}
 }
 
-func (b *broker) answer(key, version int16, body []byte) kmsg.Response {
+func (b *broker) response(key, version int16, body []byte) kmsg.Response {
 	switch kmsg.Key(key) {
 	case kmsg.ApiVersions:
 		resp := kmsg.NewPtrApiVersionsResponse()
@@ -155,8 +155,8 @@ func scramServer(t *testing.T, hash scram.HashGeneratorFcn) server {
 	}
 	conversation := s.NewConversation()
 	return func(token []byte) ([]byte, error) {
-		answer, err := conversation.Step(string(token))
-		return []byte(answer), err
+		response, err := conversation.Step(string(token))
+		return []byte(response), err
 	}
 }
 

@@ -136,7 +136,7 @@ func (e *RefusedError) Error() string { return e.text }
 // Step takes the client's next token and returns the response to it. The error is a
 // [*RefusedError] if the login has failed. Any other means that nothing was
 // checked: [ErrTooMany], the end of ctx, or the error of the peer's Stay.
-func (c *Conversation) Step(ctx context.Context, token []byte) (answer []byte, err error) {
+func (c *Conversation) Step(ctx context.Context, token []byte) (response []byte, err error) {
 	if c.mechanism == Plain {
 		return []byte{}, c.plain(ctx, token)
 	}

@@ -24,23 +24,23 @@ func wantChanges(t *testing.T, got []endpoints.Change, want ...endpoints.Change)
 
 func TestTheLastIdsThereAre(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 4, FirstNode: math.MaxInt32 - 1})
-	m.Teach(answer(0, brokers(math.MaxInt32, math.MaxInt32-1, 0)...), endpoints.Told)
+	m.Teach(response(0, brokers(math.MaxInt32, math.MaxInt32-1, 0)...), endpoints.Told)
 	slots(t, m, map[int32]int{math.MaxInt32 - 1: 0, math.MaxInt32: 1, 0: 3})
 }
 
 // A pinned slot waits for its node, however full the range is.
 func TestAPinnedSlotIsNotTakenByAForeignId(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 2, Pinned: map[int32]int{7: 1}})
-	m.Teach(answer(0, brokers(0)...), endpoints.Told)
-	wantChanges(t, m.Teach(answer(0, brokers(0, 1001)...), endpoints.Told),
+	m.Teach(response(0, brokers(0)...), endpoints.Told)
+	wantChanges(t, m.Teach(response(0, brokers(0, 1001)...), endpoints.Told),
 		change("added", 1001, 0, 0), change("unmapped", 1001, 0, 0))
-	m.Teach(answer(0, brokers(0, 7)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 7)...), endpoints.Told)
 	slots(t, m, map[int32]int{0: 0, 7: 1, 1001: -1})
 }
 
 func TestANodePinnedElsewhereLeavesItsOwnSlotToOthers(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 2, Pinned: map[int32]int{1: 0}})
-	m.Teach(answer(0, brokers(1, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(1, 1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{1: 0, 1001: 1})
 }
 
@@ -48,15 +48,15 @@ func TestANodePinnedElsewhereLeavesItsOwnSlotToOthers(t *testing.T) {
 // has it. Both are reported.
 func TestANodeWhoseOwnSlotIsTaken(t *testing.T) {
 	m := newMap()
-	m.Add(answer(0, brokers(1001)...))
-	wantChanges(t, m.Add(answer(0, brokers(3)...)),
+	m.Add(response(0, brokers(1001)...))
+	wantChanges(t, m.Add(response(0, brokers(3)...)),
 		change("added", 3, 0, 0), change("overflowed", 3, 0, 2))
 	slots(t, m, map[int32]int{1001: 3, 3: 2})
 }
 
 func TestEachListenerHasARangeOfItsOwn(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 10}, endpoints.Layout{Slots: 1, FirstNode: 5}, endpoints.Layout{})
-	wantChanges(t, m.Add(answer(0, brokers(5, 6)...)),
+	wantChanges(t, m.Add(response(0, brokers(5, 6)...)),
 		change("added", 5, 0, 0), change("unmapped", 5, 2, 0),
 		change("added", 6, 0, 0), change("unmapped", 6, 1, 0), change("unmapped", 6, 2, 0))
 	for listener, want := range [][2]int{{5, 6}, {0, -1}, {-1, -1}} {
@@ -87,25 +87,25 @@ func TestWhatCountsAsTwoAnswersThatAgree(t *testing.T) {
 		after func(m *endpoints.Map)
 		moves bool
 	}{
-		{"the same again", func(m *endpoints.Map) { m.Teach(answer(0, moved), endpoints.Told) }, true},
+		{"the same again", func(m *endpoints.Map) { m.Teach(response(0, moved), endpoints.Told) }, true},
 		{"one that does not name it, then the same", func(m *endpoints.Map) {
-			m.Teach(answer(0, brokers(0)...), endpoints.Told)
-			m.Teach(answer(0, moved), endpoints.Told)
+			m.Teach(response(0, brokers(0)...), endpoints.Told)
+			m.Teach(response(0, moved), endpoints.Told)
 		}, true},
-		{"another response than Metadata", func(m *endpoints.Map) { m.Add(answer(0, moved)) }, false},
+		{"another response than Metadata", func(m *endpoints.Map) { m.Add(response(0, moved)) }, false},
 		{"the old address, then the new one", func(m *endpoints.Map) {
-			m.Teach(answer(0, broker(1)), endpoints.Told)
-			m.Teach(answer(0, moved), endpoints.Told)
+			m.Teach(response(0, broker(1)), endpoints.Told)
+			m.Teach(response(0, moved), endpoints.Told)
 		}, false},
 		{"a third address", func(m *endpoints.Map) {
-			m.Teach(answer(0, endpoints.Broker{Node: 1, Host: "third", Port: 9092}), endpoints.Told)
+			m.Teach(response(0, endpoints.Broker{Node: 1, Host: "third", Port: 9092}), endpoints.Told)
 		}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMap()
-			m.Teach(answer(0, broker(1)), endpoints.Told)
-			m.Teach(answer(0, moved), endpoints.Told)
+			m.Teach(response(0, broker(1)), endpoints.Told)
+			m.Teach(response(0, moved), endpoints.Told)
 			tt.after(m)
 			if b, _ := m.Node(1); (b == moved) != tt.moves {
 				t.Errorf("node 1 is at %+v; moves should be %t", b, tt.moves)
@@ -118,8 +118,8 @@ func TestWhatCountsAsTwoAnswersThatAgree(t *testing.T) {
 func TestANodeThatIsNamedTwice(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
-	wantChanges(t, m.Teach(answer(0, brokers(1, 1)...), endpoints.Told), change("added", 1, 0, 0))
-	wantChanges(t, m.Teach(answer(0, moved, moved), endpoints.Told))
+	wantChanges(t, m.Teach(response(0, brokers(1, 1)...), endpoints.Told), change("added", 1, 0, 0))
+	wantChanges(t, m.Teach(response(0, moved, moved), endpoints.Told))
 	if b, _ := m.Node(1); b != broker(1) {
 		t.Errorf("node 1 is at %+v", b)
 	}
@@ -129,10 +129,10 @@ func TestANodeThatIsNamedTwice(t *testing.T) {
 func TestALateFailure(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
-	m.Teach(answer(0, broker(1)), endpoints.Told)
-	m.Teach(answer(0, moved), endpoints.Told)
+	m.Teach(response(0, broker(1)), endpoints.Told)
+	m.Teach(response(0, moved), endpoints.Told)
 	m.Failed(broker(1), start)
-	m.Teach(answer(0, broker(1)), endpoints.Told) // one response says that it is back
+	m.Teach(response(0, broker(1)), endpoints.Told) // one response says that it is back
 	wantChanges(t, m.Failed(broker(1), start))
 	if b, _ := m.Node(1); b != moved {
 		t.Errorf("node 1 is at %+v, want %+v", b, moved)
@@ -155,16 +155,16 @@ func TestTheOrderWithinAnAnswerDoesNotMatter(t *testing.T) {
 			after := time.Duration(step) * forgetAfter / 10
 			switch step % 4 {
 			case 0:
-				one.Add(answer(after, named...))
-				other.Add(answer(after, shuffled...))
+				one.Add(response(after, named...))
+				other.Add(response(after, shuffled...))
 			case 1:
 				for i := range named {
 					one.Failed(named[i], start)
 					other.Failed(shuffled[i], start)
 				}
 			default:
-				one.Teach(answer(after, named...), endpoints.Told)
-				other.Teach(answer(after, shuffled...), endpoints.Told)
+				one.Teach(response(after, named...), endpoints.Told)
+				other.Teach(response(after, shuffled...), endpoints.Told)
 			}
 			if got, want := string(other.Encode()), string(one.Encode()); got != want {
 				t.Fatalf("seed %d step %d: the maps disagree:\n%s\n%s", seed, step, got, want)

@@ -16,7 +16,7 @@ func TestFixedNodesKeepASharedAddress(t *testing.T) {
 		m := newMap()
 		m.Fixed = func(node int32) bool { return node == 2 }
 		for range 3 {
-			for _, c := range m.Teach(answer(0, one, two), trust) {
+			for _, c := range m.Teach(response(0, one, two), trust) {
 				if c.Kind != endpoints.Added {
 					t.Errorf("trust %d: got the change %v, want none but added", trust, c)
 				}
@@ -25,18 +25,18 @@ func TestFixedNodesKeepASharedAddress(t *testing.T) {
 		if got := m.Nodes(); !slices.Equal(got, []endpoints.Broker{one, two}) {
 			t.Errorf("trust %d: got %v, want both at one address", trust, got)
 		}
-		if m.Differs(answer(0, one, two)) {
+		if m.Differs(response(0, one, two)) {
 			t.Errorf("trust %d: the same response differs", trust)
 		}
 		m.Fixed = nil
-		if got := kinds(m.Teach(answer(0, one, two), trust)); !slices.Equal(got, []endpoints.ChangeKind{endpoints.Gone}) {
+		if got := kinds(m.Teach(response(0, one, two), trust)); !slices.Equal(got, []endpoints.ChangeKind{endpoints.Gone}) {
 			t.Errorf("trust %d: not fixed: got %v, want the second gone", trust, got)
 		}
 	}
 	m := newMap()
 	m.Fixed = func(node int32) bool { return node == 2 }
-	m.Teach(answer(0, one), endpoints.Asked)
-	m.Add(answer(0, two))
+	m.Teach(response(0, one), endpoints.Asked)
+	m.Add(response(0, two))
 	if got := m.Nodes(); !slices.Equal(got, []endpoints.Broker{one, two}) {
 		t.Errorf("added: got %v, want both at one address", got)
 	}

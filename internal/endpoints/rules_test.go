@@ -30,8 +30,8 @@ func broker(id int32) endpoints.Broker {
 	return endpoints.Broker{Node: id, Host: fmt.Sprintf("b%d", id), Port: 9092}
 }
 
-// answer is one that names brokers, and came so long after the first.
-func answer(after time.Duration, brokers ...endpoints.Broker) endpoints.Answer {
+// response is one that names brokers, and came so long after the first.
+func response(after time.Duration, brokers ...endpoints.Broker) endpoints.Answer {
 	return endpoints.Answer{ClusterID: "c", Brokers: brokers, At: start.Add(after)}
 }
 
@@ -71,50 +71,50 @@ func slots(t *testing.T, m *endpoints.Map, want map[int32]int) {
 
 func TestANodeHasTheSlotOfTheFormula(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 4, FirstNode: 100})
-	m.Teach(answer(0, brokers(101, 103)...), endpoints.Told)
+	m.Teach(response(0, brokers(101, 103)...), endpoints.Told)
 	slots(t, m, map[int32]int{101: 1, 103: 3})
 }
 
 func TestAPinnedNodeHasItsSlotAndNobodyElseHas(t *testing.T) {
 	m := newMap(endpoints.Layout{Slots: 4, Pinned: map[int32]int{1001: 2}})
-	m.Teach(answer(0, brokers(0, 1, 2, 3)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1, 2, 3)...), endpoints.Told)
 	slots(t, m, map[int32]int{0: 0, 1: 1, 2: -1, 3: 3}) // 2's own is kept for 1001, and nothing is free
-	m.Teach(answer(0, brokers(1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{1001: 2})
 }
 
 func TestIdsOutsideTheRangeTakeFreeSlotsInAscendingOrder(t *testing.T) {
 	m := newMap()
-	changes := m.Teach(answer(0, broker(1002), broker(0), broker(1001)), endpoints.Told)
+	changes := m.Teach(response(0, broker(1002), broker(0), broker(1001)), endpoints.Told)
 	slots(t, m, map[int32]int{0: 0, 1001: 3, 1002: 2})
 	if got := kinds(changes); !slices.Equal(got, []endpoints.ChangeKind{"added", "added", "overflowed", "added", "overflowed"}) {
 		t.Errorf("changes %v", got)
 	}
-	m.Teach(answer(0, brokers(1, 3)...), endpoints.Told)
+	m.Teach(response(0, brokers(1, 3)...), endpoints.Told)
 	slots(t, m, map[int32]int{1: 1, 3: -1, 1001: 3}) // 3's own is taken for good
 }
 
 func TestAFullRangeLeavesANodeOut(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1, 2, 3)...), endpoints.Told)
-	changes := m.Teach(answer(0, brokers(0, 1, 2, 3, 4)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1, 2, 3)...), endpoints.Told)
+	changes := m.Teach(response(0, brokers(0, 1, 2, 3, 4)...), endpoints.Told)
 	if got := kinds(changes); !slices.Equal(got, []endpoints.ChangeKind{"added", "unmapped"}) {
 		t.Errorf("changes %v", got)
 	}
 	slots(t, m, map[int32]int{4: -1})
-	if again := m.Teach(answer(0, brokers(0, 1, 2, 3, 4)...), endpoints.Told); len(again) != 0 {
+	if again := m.Teach(response(0, brokers(0, 1, 2, 3, 4)...), endpoints.Told); len(again) != 0 {
 		t.Errorf("said again: %v", kinds(again))
 	}
 }
 
 func TestASlotIsReusedOnlyWhenTheRangeIsFullAndTheLongestUnseenGoes(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1, 2, 3)...), endpoints.Told)
-	m.Teach(answer(time.Hour, brokers(0, 2, 3)...), endpoints.Told) // 1 is seen no more
-	m.Teach(answer(2*time.Hour, brokers(0, 3)...), endpoints.Told)  // nor 2
-	m.Teach(answer(forgetAfter-time.Minute, brokers(0, 3, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1, 2, 3)...), endpoints.Told)
+	m.Teach(response(time.Hour, brokers(0, 2, 3)...), endpoints.Told) // 1 is seen no more
+	m.Teach(response(2*time.Hour, brokers(0, 3)...), endpoints.Told)  // nor 2
+	m.Teach(response(forgetAfter-time.Minute, brokers(0, 3, 1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{1: 1, 2: 2, 1001: -1}) // not within forget_after
-	changes := m.Teach(answer(forgetAfter+3*time.Hour, brokers(0, 3, 1001)...), endpoints.Told)
+	changes := m.Teach(response(forgetAfter+3*time.Hour, brokers(0, 3, 1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{0: 0, 1: -1, 2: 2, 3: 3, 1001: 1})
 	if got := kinds(changes); !slices.Equal(got, []endpoints.ChangeKind{"evicted", "overflowed"}) {
 		t.Errorf("changes %v", got)
@@ -126,17 +126,17 @@ func TestASlotIsReusedOnlyWhenTheRangeIsFullAndTheLongestUnseenGoes(t *testing.T
 
 func TestASlotIsNotReusedWhileOthersAreFree(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0)...), endpoints.Told)
-	m.Teach(answer(10*forgetAfter, brokers(1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(0)...), endpoints.Told)
+	m.Teach(response(10*forgetAfter, brokers(1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{0: 0, 1001: 3})
 }
 
 func TestMetadataTeachesOthersOnlyAdd(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
-	m.Add(answer(0, brokers(1)...))
+	m.Add(response(0, brokers(1)...))
 	for range 3 {
-		m.Add(answer(0, moved))
+		m.Add(response(0, moved))
 	}
 	if got, _ := m.Node(1); got != broker(1) {
 		t.Errorf("another response than Metadata moved it to %v", got)
@@ -148,7 +148,7 @@ func TestAnAddressChangesWhenTwoAnswersAgree(t *testing.T) {
 	m := newMap()
 	for i, want := range []endpoints.Broker{broker(1), broker(1), broker(1), broker(1), moved} {
 		said := []endpoints.Broker{broker(1), moved, broker(1), moved, moved}[i]
-		m.Teach(answer(0, said), endpoints.Told)
+		m.Teach(response(0, said), endpoints.Told)
 		if got, _ := m.Node(1); got != want {
 			t.Errorf("after response %d: %v, want %v", i, got, want)
 		}
@@ -159,11 +159,11 @@ func TestAnAddressChangesWhenTwoAnswersAgree(t *testing.T) {
 func TestAnAddressChangesWhenTheOldOneFailsToDial(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
-	m.Teach(answer(0, broker(1)), endpoints.Told)
+	m.Teach(response(0, broker(1)), endpoints.Told)
 	if changes := m.Failed(broker(1), start); len(changes) != 0 {
 		t.Errorf("it moved to nowhere: %v", changes)
 	}
-	m.Teach(answer(0, moved), endpoints.Told)
+	m.Teach(response(0, moved), endpoints.Told)
 	if changes := m.Failed(moved, start); len(changes) != 0 {
 		t.Errorf("a dial that was not of the current address moved it: %v", changes)
 	}
@@ -175,8 +175,8 @@ func TestAnAddressChangesWhenTheOldOneFailsToDial(t *testing.T) {
 
 func TestAnEmptyBrokerListRemovesNothing(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Told)
-	m.Teach(answer(0), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Told)
+	m.Teach(response(0), endpoints.Told)
 	if got := m.Nodes(); len(got) != 2 {
 		t.Errorf("left %v", got)
 	}
@@ -186,15 +186,15 @@ func TestAnEmptyBrokerListRemovesNothing(t *testing.T) {
 func TestAnEndpointNeverReachesAnotherBroker(t *testing.T) {
 	heir := endpoints.Broker{Node: 4, Host: "b1", Port: 9092}
 	m := newMap(endpoints.Layout{Slots: 8})
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Told)
-	changes := m.Teach(answer(0, broker(0), heir), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Told)
+	changes := m.Teach(response(0, broker(0), heir), endpoints.Told)
 	if got := kinds(changes); !slices.Equal(got, []endpoints.ChangeKind{"added", "gone"}) {
 		t.Errorf("changes %v", got)
 	}
 	if b, known := m.NodeAt(0, 1); !known || b.Host != "" {
 		t.Errorf("slot 1 leads to %v, known %v", b, known)
 	}
-	m.Teach(answer(0, broker(0), heir, endpoints.Broker{Node: 1, Host: "new", Port: 9092}), endpoints.Told)
+	m.Teach(response(0, broker(0), heir, endpoints.Broker{Node: 1, Host: "new", Port: 9092}), endpoints.Told)
 	if b, _ := m.NodeAt(0, 1); b.Host != "new" {
 		t.Errorf("when it is back, slot 1 leads to %v", b)
 	}
@@ -202,16 +202,16 @@ func TestAnEndpointNeverReachesAnotherBroker(t *testing.T) {
 
 func TestABrokerThatComesBackHasItsSlot(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1001)...), endpoints.Told)
-	m.Teach(answer(0, brokers(0)...), endpoints.Told)
-	m.Teach(answer(0, brokers(0, 1002)...), endpoints.Told)
-	m.Teach(answer(0, brokers(0, 1001, 1002)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(0)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1002)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1001, 1002)...), endpoints.Told)
 	slots(t, m, map[int32]int{0: 0, 1001: 3, 1002: 2})
 }
 
 func TestAnotherClusterIsForgotten(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1001)...), endpoints.Told)
 	changes := m.Teach(endpoints.Answer{ClusterID: "other", Brokers: brokers(7), At: start}, endpoints.Told)
 	if got := kinds(changes); !slices.Equal(got, []endpoints.ChangeKind{"replaced", "added", "overflowed"}) {
 		t.Errorf("changes %v", got)
@@ -227,7 +227,7 @@ func TestAnotherClusterIsForgotten(t *testing.T) {
 
 func TestNegativeIdsNameNobody(t *testing.T) {
 	m := newMap()
-	if changes := m.Teach(answer(0, broker(-1)), endpoints.Told); len(changes) != 0 || len(m.Nodes()) != 0 {
+	if changes := m.Teach(response(0, broker(-1)), endpoints.Told); len(changes) != 0 || len(m.Nodes()) != 0 {
 		t.Errorf("changes %v, nodes %v", changes, m.Nodes())
 	}
 }
@@ -244,7 +244,7 @@ func TestRandomAnswers(t *testing.T) {
 		one, other := newMap(layouts...), newMap(layouts...)
 		had := map[[2]int32]int{}
 		for step := range 60 {
-			a := answer(time.Duration(step)*forgetAfter/10, randomBrokers(r)...)
+			a := response(time.Duration(step)*forgetAfter/10, randomBrokers(r)...)
 			for _, m := range []*endpoints.Map{one, other} {
 				if r := step % 3; r == 0 {
 					m.Add(a)
@@ -313,8 +313,8 @@ func checkSlots(t *testing.T, m *endpoints.Map, layouts []endpoints.Layout, had 
 // Slot 0 may be given to an id outside the range, like any other.
 func TestTheLastFreeSlotMayBeTheFirstOfTheRange(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(1, 2, 3)...), endpoints.Told)
-	changes := m.Teach(answer(0, brokers(1, 2, 3, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(1, 2, 3)...), endpoints.Told)
+	changes := m.Teach(response(0, brokers(1, 2, 3, 1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{1: 1, 2: 2, 3: 3, 1001: 0})
 	if got := kinds(changes); !slices.Equal(got, []endpoints.ChangeKind{"added", "overflowed"}) {
 		t.Errorf("changes %v", got)

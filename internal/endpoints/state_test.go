@@ -20,7 +20,7 @@ func restore(t *testing.T, state []byte, layouts ...endpoints.Layout) *endpoints
 
 func TestAMapIsRemembered(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1, 1001)...), endpoints.Told)
 	state := m.Encode()
 	after := restore(t, state)
 	slots(t, after, map[int32]int{0: 0, 1: 1, 1001: 3})
@@ -35,8 +35,8 @@ func TestAMapIsRemembered(t *testing.T) {
 // If another node had taken a node's own slot, neither slot changes.
 func TestNobodysEndpointBecomesAnothersOverARestart(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(1001)...), endpoints.Told) // takes slot 3
-	m.Teach(answer(0, brokers(1001, 3)...), endpoints.Told)
+	m.Teach(response(0, brokers(1001)...), endpoints.Told) // takes slot 3
+	m.Teach(response(0, brokers(1001, 3)...), endpoints.Told)
 	slots(t, m, map[int32]int{1001: 3, 3: 2})
 	slots(t, restore(t, m.Encode()), map[int32]int{1001: 3, 3: 2})
 }
@@ -52,7 +52,7 @@ func TestWhoHasOverflowed(t *testing.T) {
 		t.Errorf("of an empty map %v have overflowed", got)
 	}
 	// The slot of 3 is kept for 1001, which has one of its own at both.
-	m.Teach(answer(0, brokers(2002, 0, 3, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(2002, 0, 3, 1001)...), endpoints.Told)
 	for _, m := range []*endpoints.Map{m, restore(t, m.Encode(), layouts...)} {
 		if got, want := m.Overflowed(0), []int32{3, 2002}; !slices.Equal(got, want) {
 			t.Errorf("at fred %v have overflowed, want %v", got, want)
@@ -65,7 +65,7 @@ func TestWhoHasOverflowed(t *testing.T) {
 
 func TestAnotherClusterDiscardsWhatWasRemembered(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Told)
 	after := restore(t, m.Encode())
 	after.Teach(endpoints.Answer{ClusterID: "other", Brokers: brokers(2), At: start}, endpoints.Told)
 	if got := after.Nodes(); len(got) != 1 {
@@ -76,7 +76,7 @@ func TestAnotherClusterDiscardsWhatWasRemembered(t *testing.T) {
 // The configuration overrides remembered slots.
 func TestARangeThatShrank(t *testing.T) {
 	m := newMap(endpoints.Layout{Name: "fred", Slots: 8})
-	m.Teach(answer(0, brokers(0, 1, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1, 1001)...), endpoints.Told)
 	slots(t, m, map[int32]int{1001: 7})
 	slots(t, restore(t, m.Encode(), endpoints.Layout{Name: "fred", Slots: 3}), map[int32]int{0: 0, 1: 1, 1001: 2})
 	pinned := endpoints.Layout{Name: "fred", Slots: 8, Pinned: map[int32]int{9: 7}}
@@ -85,7 +85,7 @@ func TestARangeThatShrank(t *testing.T) {
 
 func TestABrokenStateIsRefused(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(time.Minute, brokers(0, 1)...), endpoints.Told)
+	m.Teach(response(time.Minute, brokers(0, 1)...), endpoints.Told)
 	good := string(m.Encode())
 	for name, state := range map[string]string{
 		"empty":          "",
@@ -110,7 +110,7 @@ func TestABrokenStateIsRefused(t *testing.T) {
 
 func FuzzRestore(f *testing.F) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1, 1001)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1, 1001)...), endpoints.Told)
 	f.Add(m.Encode())
 	f.Fuzz(func(t *testing.T, state []byte) {
 		m := newMap()

@@ -38,15 +38,15 @@ func TestSwappedAddresses(t *testing.T) {
 		{endpoints.Asked, map[int32]string{0: "b1", 1: "b0"}, []endpoints.ChangeKind{"moved", "moved"}},
 	} {
 		m := newMap()
-		m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
-		if !m.Differs(answer(0, swapped...)) {
+		m.Teach(response(0, brokers(0, 1)...), endpoints.Asked)
+		if !m.Differs(response(0, swapped...)) {
 			t.Error("a swap is no difference")
 		}
-		if got := kinds(m.Teach(answer(time.Second, swapped...), c.trust)); !slices.Equal(got, c.kinds) {
+		if got := kinds(m.Teach(response(time.Second, swapped...), c.trust)); !slices.Equal(got, c.kinds) {
 			t.Errorf("trust %d: changes %v, want %v", c.trust, got, c.kinds)
 		}
 		wantAt(t, m, c.want)
-		if got := m.Differs(answer(0, swapped...)); got != (c.trust == endpoints.Heard) {
+		if got := m.Differs(response(0, swapped...)); got != (c.trust == endpoints.Heard) {
 			t.Errorf("trust %d: the swap differs: %t", c.trust, got)
 		}
 	}
@@ -55,9 +55,9 @@ func TestSwappedAddresses(t *testing.T) {
 // A client's response moves no node, however often it comes.
 func TestWhatIsHeardMovesNothing(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Asked)
 	for i := range 5 {
-		wantChanges(t, m.Teach(answer(time.Duration(i)*time.Minute, at(0, 7), broker(1)), endpoints.Heard))
+		wantChanges(t, m.Teach(response(time.Duration(i)*time.Minute, at(0, 7), broker(1)), endpoints.Heard))
 	}
 	wantAt(t, m, map[int32]string{0: "b0"})
 	m.Failed(broker(0), start)
@@ -68,12 +68,12 @@ func TestWhatIsHeardMovesNothing(t *testing.T) {
 func TestReplacedBroker(t *testing.T) {
 	for _, trust := range []endpoints.Trust{endpoints.Heard, endpoints.Told, endpoints.Asked} {
 		m := newMap()
-		m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
+		m.Teach(response(0, brokers(0, 1)...), endpoints.Asked)
 		heir := []endpoints.Broker{broker(0), at(2, 1)}
-		if !m.Differs(answer(0, heir...)) {
+		if !m.Differs(response(0, heir...)) {
 			t.Error("a replaced broker is no difference")
 		}
-		got := kinds(m.Teach(answer(time.Second, heir...), trust))
+		got := kinds(m.Teach(response(time.Second, heir...), trust))
 		if !slices.Equal(got, []endpoints.ChangeKind{"added", "gone"}) {
 			t.Errorf("trust %d: changes %v", trust, got)
 		}
@@ -85,20 +85,20 @@ func TestReplacedBroker(t *testing.T) {
 // away, and does not identify the cluster.
 func TestALeaderHintMovesNothing(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
-	hint := answer(time.Second, at(2, 1))
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Asked)
+	hint := response(time.Second, at(2, 1))
 	hint.ClusterID = "another"
 	if got := kinds(m.Add(hint)); !slices.Equal(got, []endpoints.ChangeKind{"added"}) {
 		t.Errorf("changes %v", got)
 	}
 	wantAt(t, m, map[int32]string{1: "b1", 2: ""})
-	m.Teach(answer(time.Minute, broker(0), at(2, 1)), endpoints.Told)
+	m.Teach(response(time.Minute, broker(0), at(2, 1)), endpoints.Told)
 	wantAt(t, m, map[int32]string{1: "", 2: "b1"})
 }
 
 // asked is a response to a request of kproxy's own.
 func asked(from string, after time.Duration, brokers ...endpoints.Broker) endpoints.Answer {
-	a := answer(after, brokers...)
+	a := response(after, brokers...)
 	a.From = from
 	return a
 }
@@ -137,9 +137,9 @@ func TestTheOnlyBrokerIsBelieved(t *testing.T) {
 func TestResponsesThatDifferByClient(t *testing.T) {
 	m := newMap()
 	tell := func(after time.Duration, b endpoints.Broker) []endpoints.ChangeKind {
-		return kinds(append(m.Teach(answer(after, b), endpoints.Told), m.Teach(answer(after, b), endpoints.Told)...))
+		return kinds(append(m.Teach(response(after, b), endpoints.Told), m.Teach(response(after, b), endpoints.Told)...))
 	}
-	m.Teach(answer(0, broker(0)), endpoints.Told)
+	m.Teach(response(0, broker(0)), endpoints.Told)
 	if got := tell(time.Minute, at(0, 7)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
 		t.Fatalf("there: %v", got)
 	}
@@ -152,7 +152,7 @@ func TestResponsesThatDifferByClient(t *testing.T) {
 		}
 	}
 	wantAt(t, m, map[int32]string{0: "b0"})
-	m.Teach(answer(10*time.Minute, at(0, 9)), endpoints.Told)
+	m.Teach(response(10*time.Minute, at(0, 9)), endpoints.Told)
 	m.Failed(broker(0), start.Add(10*time.Minute))
 	wantAt(t, m, map[int32]string{0: "b9"})
 	if got := tell(3*time.Hour, broker(0)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
@@ -165,10 +165,10 @@ func TestResponsesThatDifferByClient(t *testing.T) {
 func TestASwapAndBack(t *testing.T) {
 	m := newMap()
 	swapped := []endpoints.Broker{at(0, 1), at(1, 0)}
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Told)
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Told)
 	for i, now := range [][]endpoints.Broker{swapped, brokers(0, 1), swapped, brokers(0, 1), swapped} {
 		for j := range 2 {
-			m.Teach(answer(time.Hour+time.Duration(20*i+j)*time.Second, now...), endpoints.Told)
+			m.Teach(response(time.Hour+time.Duration(20*i+j)*time.Second, now...), endpoints.Told)
 		}
 		wantAt(t, m, map[int32]string{0: now[0].Host, 1: now[1].Host})
 	}
@@ -177,16 +177,16 @@ func TestASwapAndBack(t *testing.T) {
 // A broker that has not caught up with a swap does not undo it by one response.
 func TestASwapIsNotUndoneByALateResponse(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Told)
-	m.Teach(answer(time.Hour, at(0, 1), at(1, 0)), endpoints.Told)
-	wantChanges(t, m.Teach(answer(time.Hour+time.Second, brokers(0, 1)...), endpoints.Told))
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Told)
+	m.Teach(response(time.Hour, at(0, 1), at(1, 0)), endpoints.Told)
+	wantChanges(t, m.Teach(response(time.Hour+time.Second, brokers(0, 1)...), endpoints.Told))
 	wantAt(t, m, map[int32]string{0: "b1", 1: "b0"})
 }
 
 func TestConfirm(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, brokers(0, 1)...), endpoints.Asked)
-	m.Teach(answer(0, at(0, 7), broker(1)), endpoints.Heard)
+	m.Teach(response(0, brokers(0, 1)...), endpoints.Asked)
+	m.Teach(response(0, at(0, 7), broker(1)), endpoints.Heard)
 	if got := kinds(m.Confirm(at(0, 1), start)); !slices.Equal(got, []endpoints.ChangeKind{"moved", "gone"}) {
 		t.Errorf("changes %v", got)
 	}
@@ -199,12 +199,12 @@ func TestConfirm(t *testing.T) {
 // one response.
 func TestOneResponseTwiceIsNotTwo(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, broker(0)), endpoints.Told)
-	one := answer(time.Second, at(0, 7))
+	m.Teach(response(0, broker(0)), endpoints.Told)
+	one := response(time.Second, at(0, 7))
 	m.Teach(one, endpoints.Heard)
 	one.Heard = true
 	wantChanges(t, m.Teach(one, endpoints.Told))
-	if got := kinds(m.Teach(answer(2*time.Second, at(0, 7)), endpoints.Told)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
+	if got := kinds(m.Teach(response(2*time.Second, at(0, 7)), endpoints.Told)); !slices.Equal(got, []endpoints.ChangeKind{"moved"}) {
 		t.Errorf("the second response: %v", got)
 	}
 }
@@ -212,8 +212,8 @@ func TestOneResponseTwiceIsNotTwo(t *testing.T) {
 // Names that differ in case or by the root's dot are one address.
 func TestOneAddressWrittenOtherwise(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, broker(0)), endpoints.Asked)
-	if m.Differs(answer(0, endpoints.Broker{Node: 0, Host: "B0.", Port: 9092})) {
+	m.Teach(response(0, broker(0)), endpoints.Asked)
+	if m.Differs(response(0, endpoints.Broker{Node: 0, Host: "B0.", Port: 9092})) {
 		t.Error("B0. is not b0")
 	}
 }
@@ -222,20 +222,20 @@ func TestOneAddressWrittenOtherwise(t *testing.T) {
 // nothing.
 func TestTwoNodesAtOneAddress(t *testing.T) {
 	m := newMap()
-	m.Teach(answer(0, broker(0), at(1, 0)), endpoints.Asked)
+	m.Teach(response(0, broker(0), at(1, 0)), endpoints.Asked)
 	wantAt(t, m, map[int32]string{0: "b0", 1: ""})
 	for _, trust := range []endpoints.Trust{endpoints.Heard, endpoints.Told, endpoints.Asked} {
-		if m.Differs(answer(0, at(1, 0), broker(0))) {
+		if m.Differs(response(0, at(1, 0), broker(0))) {
 			t.Error("the same again differs")
 		}
-		wantChanges(t, m.Teach(answer(time.Hour, at(1, 0), broker(0)), trust))
+		wantChanges(t, m.Teach(response(time.Hour, at(1, 0), broker(0)), trust))
 	}
 }
 
 // Nodes that were replaced lose their slots to the present ones.
 func TestNodesWithoutAnAddressGiveUpTheirSlotsFirst(t *testing.T) {
 	m := newMap(endpoints.Layout{Name: "a", Slots: 5})
-	m.Teach(answer(0, brokers(0, 1, 2)...), endpoints.Asked)
+	m.Teach(response(0, brokers(0, 1, 2)...), endpoints.Asked)
 	hosts := []int32{0, 1, 2}
 	for i := range 6 { // 3 for 0, 4 for 1, …, 8 for 5
 		hosts[i%3] = int32(3 + i)
@@ -243,7 +243,7 @@ func TestNodesWithoutAnAddressGiveUpTheirSlotsFirst(t *testing.T) {
 		for address, id := range hosts {
 			named = append(named, at(id, int32(address)))
 		}
-		m.Teach(answer(time.Duration(1+i)*time.Minute, named...), endpoints.Told)
+		m.Teach(response(time.Duration(1+i)*time.Minute, named...), endpoints.Told)
 		for _, id := range hosts {
 			if _, ok := m.Slot(0, id); !ok {
 				t.Fatalf("after %d brokers were replaced, node %d has no slot", 1+i, id)
@@ -269,7 +269,7 @@ func TestAHundredThousandBrokers(t *testing.T) {
 			id := round*100_000 + i
 			named = append(named, endpoints.Broker{Node: id, Host: fmt.Sprint("b", id), Port: 9092})
 		}
-		m.Teach(answer(time.Duration(round)*time.Minute, named...), endpoints.Told)
+		m.Teach(response(time.Duration(round)*time.Minute, named...), endpoints.Told)
 		if n := len(m.Nodes()); n > endpoints.MaxNodes {
 			t.Fatalf("%d nodes", n)
 		}

@@ -81,16 +81,16 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets [
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHead}
 	head := bufio.NewReader(limited)
-	answer, err := http.ReadResponse(head, request)
-	for err == nil && isInterim(answer) {
-		answer, err = http.ReadResponse(head, request)
+	response, err := http.ReadResponse(head, request)
+	for err == nil && isInterim(response) {
+		response, err = http.ReadResponse(head, request)
 	}
 	if err != nil {
-		return nil, noAnswer(ctx, limited.N == 0, err, secrets)
+		return nil, noResponse(ctx, limited.N == 0, err, secrets)
 	}
 	// The body is neither read nor closed: closing it would read on.
-	if answer.StatusCode < 200 || 299 < answer.StatusCode {
-		return nil, refusal(answer, secrets)
+	if response.StatusCode < 200 || 299 < response.StatusCode {
+		return nil, refusal(response, secrets)
 	}
 	if head.Buffered() == 0 {
 		return conn, nil
@@ -104,12 +104,12 @@ func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets [
 
 // isInterim reports whether another response follows (RFC 9110, 15.2). 101 is the last
 // one, and no success. maxHead bounds their number.
-func isInterim(answer *http.Response) bool {
-	return 100 <= answer.StatusCode && answer.StatusCode < 200 && answer.StatusCode != http.StatusSwitchingProtocols
+func isInterim(response *http.Response) bool {
+	return 100 <= response.StatusCode && response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols
 }
 
-// noAnswer is the error of a head that could not be read.
-func noAnswer(ctx context.Context, tooLong bool, err error, secrets []string) error {
+// noResponse is the error of a head that could not be read.
+func noResponse(ctx context.Context, tooLong bool, err error, secrets []string) error {
 	switch {
 	case ctx.Err() != nil:
 		return fail(OutcomeTargetUnreachable, err)
@@ -123,12 +123,12 @@ func noAnswer(ctx context.Context, tooLong bool, err error, secrets []string) er
 }
 
 // refusal is the error with the status line of a response that is no success.
-func refusal(answer *http.Response, secrets []string) error {
-	line := quote(answer.Proto+" "+answer.Status, secrets...)
-	switch code := answer.StatusCode; {
+func refusal(response *http.Response, secrets []string) error {
+	line := quote(response.Proto+" "+response.Status, secrets...)
+	switch code := response.StatusCode; {
 	case code == http.StatusProxyAuthRequired || code == http.StatusUnauthorized:
 		hint := ""
-		if answer.Request.Header.Get("Proxy-Authorization") == "" {
+		if response.Request.Header.Get("Proxy-Authorization") == "" {
 			hint = "; write http://user@… and a password file"
 		}
 		return failf(OutcomeLoginRefused, "it answered %s%s", line, hint)

@@ -104,22 +104,22 @@ func (l *link) alive() bool {
 // over a link for an interval, it is closed. A slow link is not closed: a response may
 // come after megabytes of data, which show that the link works.
 func (l *link) ping() error {
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	go func() { // ends with the response, or with the link
 		_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
-		answered <- err
+		responded <- err
 	}()
 	timer := time.NewTimer(l.interval)
 	defer timer.Stop()
 	for {
 		received := l.wire.received.Load()
 		select {
-		case err := <-answered:
+		case err := <-responded:
 			return err
 		case <-timer.C:
 			if l.wire.received.Load() == received {
 				l.close()
-				return <-answered
+				return <-responded
 			}
 			timer.Reset(l.interval)
 		}
@@ -141,8 +141,8 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 		channel *sshChannel
 		err     error
 	}
-	answer := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
-	go func() {                 // ends with the far side's response, or with the link
+	response := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
+	go func() {                   // ends with the far side's response, or with the link
 		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
 			Host: t.host, Port: uint32(t.port), Originator: "127.0.0.1",
 		}))
@@ -152,7 +152,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 			go ssh.DiscardRequests(requests)
 		}
 		select {
-		case answer <- opened{c, err}:
+		case response <- opened{c, err}:
 		case <-ctx.Done():
 			if c != nil {
 				_ = c.Close() // no caller wants it any more
@@ -162,7 +162,7 @@ func (l *link) open(ctx context.Context, t target) (stream, error) {
 	received := l.wire.received.Load()
 	l.ask() // if the link has died unnoticed, this dial detects it
 	select {
-	case o := <-answer:
+	case o := <-response:
 		if o.err != nil {
 			return nil, l.openError(o.err)
 		}

@@ -246,14 +246,14 @@ func (h *sshHop) auth(ctx context.Context) (c credentials, err error) {
 			return c, err
 		}
 		// Many servers ask for the password by the interactive method only.
-		answer := func(_, _ string, questions []string, _ []bool) ([]string, error) {
+		response := func(_, _ string, questions []string, _ []bool) ([]string, error) {
 			answers := make([]string, len(questions))
 			for i := range answers {
 				answers[i] = password
 			}
 			return answers, nil
 		}
-		c.methods = append(c.methods, ssh.Password(password), ssh.KeyboardInteractive(answer))
+		c.methods = append(c.methods, ssh.Password(password), ssh.KeyboardInteractive(response))
 		c.secrets = []string{password}
 	}
 	if c.methods != nil {
