@@ -35,6 +35,10 @@ man: ## the manual pages of all commands, in dist/man
 	rm -rf dist/man
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) go run -ldflags '-X main.version=$(VERSION)' ./cmd/kproxy man dist/man
 
+.PHONY: docs
+docs: ## write docs/configuration.md and the JSON schema from the configuration's keys
+	go test ./cmd/kproxy -run 'Schema|ConfigurationPage' -update
+
 .PHONY: test
 test: ## the fast tests: no network, no JVM
 	go test ./...
@@ -46,6 +50,10 @@ test-copy: ## the proxy's tests with splicing off, as on other systems
 .PHONY: test-tls
 test-tls: ## those of the proxy's tests that do not need plain TCP, over TLS on both sides
 	go test ./proxy -proxy.tls
+
+.PHONY: test-module
+test-module: ## a program of another module that imports kproxy's public packages
+	cd e2e/module && go vet ./... && go test ./...
 
 .PHONY: race
 race: ## the fast tests under the race detector
@@ -61,6 +69,14 @@ $(GOLANGCI):
 	mkdir -p $(dir $@)
 	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(dir $@)golangci-lint $@
+
+.PHONY: count
+count: ## the size of each package: files, lines, types, functions, methods, arrows between files
+	@go run ./internal/count ./proxy/... ./rewrite ./internal/... ./cmd/...
+
+.PHONY: rename
+rename: ## another module path, wherever it is written: make rename MODULE=example.com/you/kproxy
+	.ci/rename $(MODULE)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format the code

@@ -17,6 +17,7 @@ import (
 
 	"kproxy/e2e/lab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // A peer that disappears while bytes are on their way to it is found. One that merely
@@ -43,15 +44,14 @@ func TestPeerGone(t *testing.T) {
 			broker := far.listen(t)
 			reasons := make(chan proxy.SessionEnd, 10)
 			p, err := proxy.New(&proxy.Config{
-				PeerGoneAfter: limit,
-				Observer:      &proxy.Observer{SessionClosed: func(_ proxy.Session, e proxy.SessionEnd) { reasons <- e }},
-				Clusters: []proxy.Cluster{{
+				Observer: &proxy.Observer{SessionClosed: func(_ proxy.Session, e proxy.SessionEnd) { reasons <- e }},
+				Config: config.Config{PeerGoneAfter: limit, Clusters: []config.Cluster{{
 					Name: "far", Bootstrap: []string{broker.Addr().String()},
-					Listeners: []proxy.Listener{{
+					Listeners: []config.Listener{{
 						Name: "near", Bind: far.near + ":9092",
-						Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9100}},
+						Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9100}},
 					}},
-				}},
+				}}},
 			})
 			if err != nil {
 				t.Fatal(err)

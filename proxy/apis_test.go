@@ -11,10 +11,11 @@ import (
 
 	"kproxy/internal/kmsglab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // openFiltered opens a session at a listener with apis.
-func (l *lab) openFiltered(t *testing.T, apis proxy.APIs, unknown proxy.UnknownAPIs) (client, brokerConn) {
+func (l *lab) openFiltered(t *testing.T, apis config.APIs, unknown config.UnknownAPIs) (client, brokerConn) {
 	t.Helper()
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.config()
@@ -29,7 +30,7 @@ func (l *lab) openFiltered(t *testing.T, apis proxy.APIs, unknown proxy.UnknownA
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	var l lab
-	c, s := l.openFiltered(t, proxy.APIs{Preset: proxy.ReadOnly}, "")
+	c, s := l.openFiltered(t, config.APIs{Preset: config.ReadOnly}, "")
 	c.send(1, produceRequest(9, -1, "", make([]byte, 1<<20)))
 	resp := answerTo(9, kmsg.NewPtrProduceResponse())
 	c.receive(1, resp)
@@ -98,7 +99,7 @@ func TestEveryRefusedAPIInEveryOfferedVersion(t *testing.T) {
 	var l lab
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.config()
-	conf.Clusters[0].Listeners[0].APIs = proxy.APIs{Deny: everyRefusedAPI()}
+	conf.Clusters[0].Listeners[0].APIs = config.APIs{Deny: everyRefusedAPI()}
 	l.start(t, conf)
 	c := l.dial(t, "bob.test:9092")
 	c.send(1, of(4, kmsg.NewPtrApiVersionsRequest()))
@@ -136,13 +137,13 @@ func TestEveryRefusedAPIInEveryOfferedVersion(t *testing.T) {
 func TestMintsStayHidden(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		apis   proxy.APIs
+		apis   config.APIs
 		hidden []int16
 	}{
-		"nothing said": {proxy.APIs{}, []int16{38, 39, 40, 41, 50, 51, 58}},
-		"read-only":    {proxy.APIs{Preset: proxy.ReadOnly}, []int16{38, 39, 40, 41, 50, 51, 58}},
-		"one allowed":  {proxy.APIs{Preset: proxy.ReadOnly, Allow: []string{"DescribeUserScramCredentials"}}, []int16{38, 39, 40, 41, 51, 58}},
-		"denied":       {proxy.APIs{Deny: []string{"CreateDelegationToken", "Produce"}}, []int16{38, 39, 40, 41, 50, 51, 58}},
+		"nothing said": {config.APIs{}, []int16{38, 39, 40, 41, 50, 51, 58}},
+		"read-only":    {config.APIs{Preset: config.ReadOnly}, []int16{38, 39, 40, 41, 50, 51, 58}},
+		"one allowed":  {config.APIs{Preset: config.ReadOnly, Allow: []string{"DescribeUserScramCredentials"}}, []int16{38, 39, 40, 41, 51, 58}},
+		"denied":       {config.APIs{Deny: []string{"CreateDelegationToken", "Produce"}}, []int16{38, 39, 40, 41, 50, 51, 58}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -176,7 +177,7 @@ func TestMintsStayHidden(t *testing.T) {
 func TestRefusalsInOrder(t *testing.T) {
 	t.Parallel()
 	var l lab
-	c, s := l.openFiltered(t, proxy.APIs{Deny: []string{"DeleteGroups"}}, "")
+	c, s := l.openFiltered(t, config.APIs{Deny: []string{"DeleteGroups"}}, "")
 	groups := of(2, kmsg.NewPtrDeleteGroupsRequest())
 	groups.Groups = []string{"g"}
 	c.write(requestFrames(1, heartbeat(), groups, heartbeat()))
@@ -198,7 +199,7 @@ func TestRefusalsInOrder(t *testing.T) {
 // What cannot be refused by an answer, or looked into, ends the session.
 func TestNoWayRoundTheFilter(t *testing.T) {
 	t.Parallel()
-	readOnly := proxy.APIs{Preset: proxy.ReadOnly}
+	readOnly := config.APIs{Preset: config.ReadOnly}
 	large := of(0, kmsg.NewPtrCreateTopicsRequest())
 	for range 300 {
 		topic := kmsg.NewCreateTopicsRequestTopic()
@@ -220,7 +221,7 @@ func TestNoWayRoundTheFilter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var l lab
-			c, s := l.openFiltered(t, readOnly, proxy.PassUnknownAPIs)
+			c, s := l.openFiltered(t, readOnly, config.PassUnknownAPIs)
 			go func() { _ = c.tryWrite(tt.frame) }()
 			s.eof()
 			s.close()
@@ -238,7 +239,7 @@ func TestNoWayRoundTheFilter(t *testing.T) {
 func TestEnvelopesAndRawTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	var l lab
-	c, s := l.openFiltered(t, proxy.APIs{Deny: []string{"Produce"}}, "")
+	c, s := l.openFiltered(t, config.APIs{Deny: []string{"Produce"}}, "")
 	envelope := kmsg.NewPtrEnvelopeRequest()
 	envelope.RequestData = requestFrame(1, produceRequest(9, 1, "", []byte("r")))
 	c.write(requestFrames(1, envelope, handshakeRequest(0, "PLAIN"), heartbeat()))
@@ -266,7 +267,7 @@ func TestAllowedAllTheSame(t *testing.T) {
 	l.door = newDoor()
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.door.logsIn(l.config())
-	conf.Clusters[0].Listeners[0].APIs = proxy.APIs{Preset: proxy.ReadOnly, Allow: []string{"createtopics", "DescribeUserScramCredentials"}}
+	conf.Clusters[0].Listeners[0].APIs = config.APIs{Preset: config.ReadOnly, Allow: []string{"createtopics", "DescribeUserScramCredentials"}}
 	l.start(t, conf)
 	c, s := l.session(t, l.first)
 	c.send(1, of(7, kmsg.NewPtrCreateTopicsRequest()))

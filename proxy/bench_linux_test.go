@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kproxy/proxy/config"
 )
 
 // BenchmarkRelay measures what a frame costs a relay: kproxy, kproxy with
@@ -79,12 +81,14 @@ const benchParkAfter = time.Second
 func startKproxy(tb testing.TB, broker string, pipes int) *Proxy {
 	tb.Helper()
 	p, err := New(&Config{
-		SplicePipes: pipes,
-		ParkAfter:   benchParkAfter,
-		Clusters: []Cluster{{
-			Name: "bench", Bootstrap: []string{broker},
-			Listeners: []Listener{{Name: "all", Bind: "127.0.0.1:29092", Nodes: Nodes{Ports: Range{29093, 29093}}}},
-		}},
+		Config: config.Config{
+			SplicePipes: pipes,
+			ParkAfter:   benchParkAfter,
+			Clusters: []config.Cluster{{
+				Name: "bench", Bootstrap: []string{broker},
+				Listeners: []config.Listener{{Name: "all", Bind: "127.0.0.1:29092", Nodes: config.Nodes{Ports: config.Range{First: 29093, Last: 29093}}}},
+			}},
+		},
 		Listen: func(ctx context.Context, network, _ string) (net.Listener, error) {
 			return (&net.ListenConfig{}).Listen(ctx, network, "127.0.0.1:0")
 		},

@@ -15,6 +15,7 @@ import (
 	"kproxy/internal/certlab"
 	"kproxy/internal/wire"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // secureLab is a lab whose brokers speak TLS.
@@ -50,7 +51,7 @@ func brokerHosts(n int) (hosts []string) {
 func (l *secureLab) trusting(t *testing.T) *proxy.Config {
 	t.Helper()
 	conf := l.config()
-	conf.Clusters[0].TLS = &proxy.UpstreamTLS{CA: l.files.Write(t, "ca.pem", l.ca.PEM)}
+	conf.Clusters[0].TLS = &config.UpstreamTLS{CA: l.files.Write(t, "ca.pem", l.ca.PEM)}
 	return conf
 }
 
@@ -196,7 +197,7 @@ func TestBrokerKeepsItsNameWhereverItIsDialled(t *testing.T) {
 	l := newSecureLab(t)
 	conf := l.trusting(t)
 	conf.Clusters[0].TLS.Cert, conf.Clusters[0].TLS.Key = l.files.Pair(t, "kproxy", l.client)
-	conf.Clusters[0].Dial = []proxy.DialRule{{Match: "*", To: "gateway.invalid:443"}}
+	conf.Clusters[0].Dial = []config.DialRule{{Match: "*", To: "gateway.invalid:443"}}
 	l.brokerTLS.ClientAuth = tls.RequireAndVerifyClientCert
 	b := l.startBroker(t, 0, 0, 1)
 	l.vpc.Alias("gateway.invalid:443", brokerName(0))
@@ -226,7 +227,7 @@ func TestServerNameSharesNoAddress(t *testing.T) {
 	l := newSecureLab(t)
 	conf := l.trusting(t)
 	conf.Clusters[0].TLS.ServerName = brokerHosts(1)[0]
-	conf.Clusters[0].Dial = []proxy.DialRule{{Match: "*", To: "gateway.invalid:443"}}
+	conf.Clusters[0].Dial = []config.DialRule{{Match: "*", To: "gateway.invalid:443"}}
 	l.startBroker(t, 0, 0, 1)
 	l.vpc.Alias("gateway.invalid:443", brokerName(0))
 	l.start(t, conf)
@@ -240,7 +241,7 @@ func TestProxyHeaderGoesBeforeTheHello(t *testing.T) {
 	t.Parallel()
 	l := newSecureLab(t)
 	conf := l.trusting(t)
-	conf.Clusters[0].ProxyProtocol = proxy.HeaderV2
+	conf.Clusters[0].ProxyProtocol = config.HeaderV2
 	ln, err := l.vpc.ListenAs(t.Context(), brokerName(0))
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kproxy/internal/tlsconf"
+	"kproxy/proxy/config"
 )
 
 // watchFiles looks at the files of all TLS again and again, until ctx ends.
@@ -32,8 +33,8 @@ func (p *Proxy) ReadFiles() {
 func (p *Proxy) files() []tlsconf.Watched {
 	var all []tlsconf.Watched
 	for _, c := range p.clusters {
-		if c.tls != nil {
-			all = append(all, c.tls)
+		if c.TLS != nil {
+			all = append(all, c.TLS)
 		}
 		for _, l := range c.listeners {
 			if l.tls != nil {
@@ -83,10 +84,10 @@ func (p *Proxy) Uncovered() []error {
 
 // told are the hosts that clients are told.
 func (l *listener) told() []string {
-	host, _ := l.conf.advertisedBootstrap()
+	host, _ := l.conf.AdvertisedBootstrap()
 	hosts := []string{host}
-	for slot := range l.conf.slots() {
-		host, _ := l.conf.advertisedAddress(slot)
+	for slot := range l.conf.Slots() {
+		host, _ := l.conf.Advertised(slot)
 		hosts = append(hosts, host)
 	}
 	if l.conf.Nodes.SNI != "" {
@@ -105,21 +106,21 @@ const lowIDs = 256
 // are, whether some are missing.
 func (l *listener) toldNode() string {
 	for id := range int32(lowIDs) {
-		if name := l.names.of(id); len(l.tls.Uncovered([]string{name})) == 0 {
+		if name := l.conf.Names.Of(id); len(l.tls.Uncovered([]string{name})) == 0 {
 			return name
 		}
 	}
-	return l.names.of(0)
+	return l.conf.Names.Of(0)
 }
 
-func (l *listener) uncovered(missing []string) *ConfigError {
+func (l *listener) uncovered(missing []string) *config.Error {
 	const most = 5
 	names := strings.Join(missing[:min(len(missing), most)], ", ")
 	if more := len(missing) - most; more > 0 {
 		names += fmt.Sprintf(" and %d more", more)
 	}
-	return &ConfigError{
-		Key:     l.key() + ".tls.certs",
+	return &config.Error{
+		Key:     l.conf.Key + ".tls.certs",
 		Problem: "no certificate is for " + names + ", as clients are told",
 		Fix:     "have one issued with these among its names (subjectAltName), or advertise a name that it has",
 	}

@@ -12,6 +12,7 @@ import (
 
 	"kproxy/internal/certlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // watching makes the edge's files be looked at without delay.
@@ -124,25 +125,25 @@ func TestUncovered(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		names []string // in the certificate
-		nodes proxy.Nodes
+		nodes config.Nodes
 		want  string // "": all are there
 	}{
-		{"one name for all ports", []string{"kafka.test"}, proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}}, ""},
-		{"another name", []string{"other.test"}, proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}}, "no certificate is for kafka.test,"},
-		{"addresses", []string{"kafka.test", "127.0.1.1"}, proxy.Nodes{Addresses: "127.0.1.{slot}:9092", Slots: proxy.Range{First: 1, Last: 7}}, "127.0.1.2, 127.0.1.3, 127.0.1.4, 127.0.1.5, 127.0.1.6 and 1 more,"},
-		{"names, by a wildcard", []string{"kafka.test", "*.kafka.test"}, proxy.Nodes{SNI: "b{node}.kafka.test:443"}, ""},
-		{"names, one by one", []string{"kafka.test", "b1.kafka.test", "b2.kafka.test"}, proxy.Nodes{SNI: "b{node}.kafka.test:443"}, ""},
-		{"no node's name", []string{"kafka.test", "*.test"}, proxy.Nodes{SNI: "b{node}.kafka.test:443"}, "no certificate is for b0.kafka.test,"},
+		{"one name for all ports", []string{"kafka.test"}, config.Nodes{Ports: config.Range{First: 9100, Last: 9199}}, ""},
+		{"another name", []string{"other.test"}, config.Nodes{Ports: config.Range{First: 9100, Last: 9199}}, "no certificate is for kafka.test,"},
+		{"addresses", []string{"kafka.test", "127.0.1.1"}, config.Nodes{Addresses: "127.0.1.{slot}:9092", Slots: config.Range{First: 1, Last: 7}}, "127.0.1.2, 127.0.1.3, 127.0.1.4, 127.0.1.5, 127.0.1.6 and 1 more,"},
+		{"names, by a wildcard", []string{"kafka.test", "*.kafka.test"}, config.Nodes{SNI: "b{node}.kafka.test:443"}, ""},
+		{"names, one by one", []string{"kafka.test", "b1.kafka.test", "b2.kafka.test"}, config.Nodes{SNI: "b{node}.kafka.test:443"}, ""},
+		{"no node's name", []string{"kafka.test", "*.test"}, config.Nodes{SNI: "b{node}.kafka.test:443"}, "no certificate is for b0.kafka.test,"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cert, key := files.Pair(t, "edge", ca.Issue(t, nil, tt.names...))
-			p, err := proxy.New(&proxy.Config{Clusters: []proxy.Cluster{{
+			p, err := proxy.New(&proxy.Config{Config: config.Config{Clusters: []config.Cluster{{
 				Name: "orders", Bootstrap: []string{"b:9092"},
-				Listeners: []proxy.Listener{{
+				Listeners: []config.Listener{{
 					Name: "edge", Bind: "127.0.0.1:9093", Advertise: "kafka.test:443", Nodes: tt.nodes,
-					TLS: &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: cert, Key: key}}},
+					TLS: &config.ListenerTLS{Certs: []config.KeyPair{{Cert: cert, Key: key}}},
 				}},
-			}}})
+			}}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,17 +163,17 @@ func TestUnreadableFiles(t *testing.T) {
 	cert, key := files.Pair(t, "edge", ca.Issue(t, nil, "bob.test"))
 	_, other := files.Pair(t, "other", ca.Issue(t, nil, "bob.test"))
 	for name, tt := range map[string]struct {
-		edit func(c *proxy.Cluster)
+		edit func(c *config.Cluster)
 		want []string
 	}{
-		"missing":           {func(c *proxy.Cluster) { c.Listeners[0].TLS.Certs[0].Cert = cert + "x" }, []string{"clusters.orders.listeners.bob.tls", cert + "x"}},
-		"another's key":     {func(c *proxy.Cluster) { c.Listeners[0].TLS.Certs[0].Key = other }, []string{"clusters.orders.listeners.bob.tls", other, "does not match"}},
-		"a CA of upstreams": {func(c *proxy.Cluster) { c.TLS = &proxy.UpstreamTLS{CA: key} }, []string{"clusters.orders.tls", "PRIVATE KEY"}},
+		"missing":           {func(c *config.Cluster) { c.Listeners[0].TLS.Certs[0].Cert = cert + "x" }, []string{"clusters.orders.listeners.bob.tls", cert + "x"}},
+		"another's key":     {func(c *config.Cluster) { c.Listeners[0].TLS.Certs[0].Key = other }, []string{"clusters.orders.listeners.bob.tls", other, "does not match"}},
+		"a CA of upstreams": {func(c *config.Cluster) { c.TLS = &config.UpstreamTLS{CA: key} }, []string{"clusters.orders.tls", "PRIVATE KEY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var l lab
 			conf := l.config()
-			conf.Clusters[0].Listeners[0].TLS = &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: cert, Key: key}}}
+			conf.Clusters[0].Listeners[0].TLS = &config.ListenerTLS{Certs: []config.KeyPair{{Cert: cert, Key: key}}}
 			tt.edit(&conf.Clusters[0])
 			_, err := proxy.New(conf)
 			if err == nil || slices.ContainsFunc(tt.want, func(part string) bool { return !strings.Contains(err.Error(), part) }) {

@@ -26,7 +26,7 @@ func TestPasswordOfAClientThatHasLeft(t *testing.T) {
 		if err := tt.leave(far); err != nil {
 			t.Fatal(err)
 		}
-		s := &session{client: near}
+		s := &clientLogin{s: &session{client: clientSide{conn: near}}}
 		var got CloseReason
 		if why, ok := errors.AsType[*ended](s.stays()); ok {
 			got = why.reason
@@ -48,14 +48,14 @@ func TestUncheckedPasswords(t *testing.T) {
 	}{
 		{auth.ErrTooMany, TooManyLogins}, {context.DeadlineExceeded, TooManyLogins}, {left, ClientClosed},
 	} {
-		s := &session{}
+		s := &clientLogin{s: &session{}}
 		why, ok := errors.AsType[*ended](s.unchecked(tt.err))
 		if !ok || why.reason != tt.want {
 			t.Errorf("%v: got %v, want %q", tt.err, why, tt.want)
 		}
 	}
-	s := &session{}
-	s.leaving.Store(end(Drained, nil))
+	s := &clientLogin{s: &session{}}
+	s.s.life.leave(askDrain)
 	if why, _ := errors.AsType[*ended](s.stays()); why == nil || why.reason != Drained {
 		t.Errorf("a session that drains waits for its turn: %v", why)
 	}

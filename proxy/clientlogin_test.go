@@ -16,6 +16,7 @@ import (
 
 	"kproxy/internal/auth"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 const alicesPassword = "in=wonder,land"
@@ -46,7 +47,7 @@ func (l *lab) startWithLogin(t *testing.T) {
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.config()
 	for i := range conf.Clusters[0].Listeners {
-		conf.Clusters[0].Listeners[i].Login = &proxy.Login{Mechanisms: auth.UserMechanisms(), UsersFile: usersFile(t)}
+		conf.Clusters[0].Listeners[i].Login = &config.Login{Mechanisms: auth.UserMechanisms(), UsersFile: usersFile(t)}
 	}
 	l.start(t, conf)
 	l.learned(t, 0) // by a question of the proxy's own, which broker.sessions does not count
@@ -349,7 +350,7 @@ func TestLoginInTime(t *testing.T) {
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.config()
 	conf.FirstRequestTimeout = 100 * time.Millisecond
-	conf.Clusters[0].Listeners[0].Login = &proxy.Login{Mechanisms: auth.UserMechanisms(), UsersFile: usersFile(t)}
+	conf.Clusters[0].Listeners[0].Login = &config.Login{Mechanisms: auth.UserMechanisms(), UsersFile: usersFile(t)}
 	l.start(t, conf)
 	for _, version := range []int16{0, 1} {
 		c := l.dial(t, "bob.test:9092")
@@ -398,7 +399,7 @@ func TestBothLogins(t *testing.T) {
 	l.door = newDoor()
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.door.logsIn(l.config())
-	conf.Clusters[0].Listeners[0].Login = &proxy.Login{Mechanisms: []string{auth.ScramSHA512}, UsersFile: usersFile(t)}
+	conf.Clusters[0].Listeners[0].Login = &config.Login{Mechanisms: []string{auth.ScramSHA512}, UsersFile: usersFile(t)}
 	l.start(t, conf)
 	c := l.dial(t, "bob.test:9092")
 	c.versionsBeforeLogin(3)

@@ -18,6 +18,7 @@ import (
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/wire"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // edgeLab is a lab whose listeners bob and fred speak TLS: bob wants certificates
@@ -39,8 +40,8 @@ func newEdgeLab(t *testing.T) *edgeLab {
 		listener := &l.conf.Clusters[0].Listeners[i]
 		ca := certlab.NewAuthority(t, "clients of "+listener.Name)
 		l.clients[listener.Name] = ca
-		listener.TLS = &proxy.ListenerTLS{
-			Certs:    []proxy.KeyPair{{Cert: cert, Key: key}},
+		listener.TLS = &config.ListenerTLS{
+			Certs:    []config.KeyPair{{Cert: cert, Key: key}},
 			ClientCA: l.files.Write(t, listener.Name+".ca", ca.PEM),
 			Subjects: []string{"CN=app-*"},
 		}
@@ -166,7 +167,7 @@ func TestTLSAndNoTLS(t *testing.T) {
 			documented(t, tt.name, tt.want)
 			l := newEdgeLab(t)
 			l.conf.HandshakeTimeout = 200 * time.Millisecond
-			plain := proxy.Listener{Name: "plain", Bind: "127.0.0.1:29092", Advertise: "plain.test:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 29100, Last: 29109}}}
+			plain := config.Listener{Name: "plain", Bind: "127.0.0.1:29092", Advertise: "plain.test:9092", Nodes: config.Nodes{Ports: config.Range{First: 29100, Last: 29109}}}
 			l.conf.Clusters[0].Listeners = append(l.conf.Clusters[0].Listeners, plain)
 			l.startBroker(t, 0, 0)
 			l.start(t, l.conf)

@@ -13,8 +13,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/cluster"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wire"
+	"kproxy/proxy/config"
 )
 
 // Everything that this build knows has a counter of its own.
@@ -61,24 +63,24 @@ func TestOutcomes(t *testing.T) {
 	wrapped := func(err error) error { return fmt.Errorf("dial b: %w", &net.OpError{Op: "dial", Err: err}) }
 	tests := []struct {
 		err  error
-		want DialOutcome
+		want cluster.Outcome
 	}{
-		{nil, OutcomeOK},
-		{wrapped(syscall.ECONNREFUSED), OutcomeConnectionRefused},
-		{wrapped(syscall.EHOSTUNREACH), OutcomeUnreachable},
-		{wrapped(syscall.ENETUNREACH), OutcomeUnreachable},
-		{wrapped(syscall.ETIMEDOUT), OutcomeTimeout},
-		{wrapped(context.DeadlineExceeded), OutcomeTimeout},
-		{wrapped(&net.DNSError{IsTimeout: true}), OutcomeTimeout},
-		{wrapped(&net.DNSError{IsNotFound: true}), OutcomeNoSuchHost},
-		{wrapped(&net.DNSError{IsTemporary: true}), OutcomeOther},
-		{wrapped(context.Canceled), OutcomeCanceled},
-		{wrapped(&upstream.LoopError{Address: "127.0.0.1:9092"}), OutcomeLoop},
-		{wrapped(&upstream.RefusedError{}), OutcomeRefused},
-		{errors.New("a rule makes no address of it"), OutcomeOther},
+		{nil, cluster.OutcomeOK},
+		{wrapped(syscall.ECONNREFUSED), cluster.OutcomeConnectionRefused},
+		{wrapped(syscall.EHOSTUNREACH), cluster.OutcomeUnreachable},
+		{wrapped(syscall.ENETUNREACH), cluster.OutcomeUnreachable},
+		{wrapped(syscall.ETIMEDOUT), cluster.OutcomeTimeout},
+		{wrapped(context.DeadlineExceeded), cluster.OutcomeTimeout},
+		{wrapped(&net.DNSError{IsTimeout: true}), cluster.OutcomeTimeout},
+		{wrapped(&net.DNSError{IsNotFound: true}), cluster.OutcomeNoSuchHost},
+		{wrapped(&net.DNSError{IsTemporary: true}), cluster.OutcomeOther},
+		{wrapped(context.Canceled), cluster.OutcomeCanceled},
+		{wrapped(&upstream.LoopError{Address: "127.0.0.1:9092"}), cluster.OutcomeLoop},
+		{wrapped(&upstream.RefusedError{}), cluster.OutcomeRefused},
+		{errors.New("a rule makes no address of it"), cluster.OutcomeOther},
 	}
 	for _, tt := range tests {
-		if got := outcomeOf(tt.err); got != tt.want {
+		if got := cluster.OutcomeOf(tt.err); got != tt.want {
 			t.Errorf("%v: got %s, want %s", tt.err, got, tt.want)
 		}
 	}
@@ -115,27 +117,29 @@ func tapes(n int) (requests, answers []byte) {
 // tapeSession is a session that plays tapes, and the pumps for one round.
 func tapeSession(tb testing.TB, n int) (round func()) {
 	tb.Helper()
-	p, err := New(&Config{Clusters: []Cluster{{
+	p, err := New(&Config{Config: config.Config{Clusters: []config.Cluster{{
 		Name: "c", Bootstrap: []string{"b:1"},
-		Listeners: []Listener{{Name: "l", Bind: "127.0.0.1:9092", Nodes: Nodes{Ports: Range{First: 9100, Last: 9101}}}},
-	}}})
+		Listeners: []config.Listener{{Name: "l", Bind: "127.0.0.1:9092", Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9101}}}},
+	}}}})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	client, broker := &tape{}, &tape{}
 	requests, answers := tapes(n)
 	l := p.clusters[0].listeners[0]
-	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, client: client, broker: broker, opened: time.Now()}
-	s.to = &route{any: true}
+	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, opened: time.Now()}
+	s.client.conn, s.broker.conn, s.broker.to = client, broker, &route{any: true}
 	s.queue.Init()
+	s.account.s = s
 	s.up.Connect(client, broker, nil)
 	s.down.Connect(broker, client, nil)
+	requestPump, responsePump := newRequestPump(s), newResponsePump(s)
 	return func() {
 		client.left, broker.left = requests, answers
-		if err := s.requests(); !errors.Is(err, io.EOF) {
-			tb.Fatal(err)
+		if why := requestPump.requests(); why.stop != stopClientEnded {
+			tb.Fatal(why)
 		}
-		if err := s.answers(); !errors.Is(err, io.EOF) {
+		if err := responsePump.responses(); !errors.Is(err, io.EOF) {
 			tb.Fatal(err)
 		}
 		if left := s.queue.Owed(); left > 0 {

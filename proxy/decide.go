@@ -3,6 +3,7 @@ package proxy
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
 
@@ -26,7 +27,7 @@ const (
 
 // standing is what a decision about a request depends on, beside the request.
 type standing struct {
-	policy       *policy
+	policy       *config.Policy
 	unknownAPIs  bool // requests of APIs that this build does not know are forwarded
 	clientUser   bool // the client has logged in at kproxy
 	kproxyLogsIn bool // kproxy logs in at the brokers itself
@@ -43,7 +44,7 @@ func decide(key, version int16, treatment rewrite.Treatment, s standing) action 
 		return endUnsupported
 	case !s.unknownAPIs && !rewrite.Known(key):
 		return endUnknown
-	case s.policy.refuses(key):
+	case s.policy.Refuses(key):
 		return refuseAPI
 	case isLogin(key) && s.clientUser:
 		return reauthenticate
@@ -51,11 +52,11 @@ func decide(key, version int16, treatment rewrite.Treatment, s standing) action 
 		return refuseLogin
 	case !s.ownBroker && !teaches(key):
 		return endRelearn
-	case s.policy.keepsReplicas && rewrite.ReplicaOf(key, version) != rewrite.NoReplica:
+	case s.policy.KeepsReplicas && rewrite.ReplicaOf(key, version) != rewrite.NoReplica:
 		return unlessReplica
 	case key == kmsg.Produce.Int16():
 		return readAcks
-	case key == kmsg.SASLHandshake.Int16() && version == 0 && s.policy.filters:
+	case key == kmsg.SASLHandshake.Int16() && version == 0 && s.policy.Filters:
 		return refuseRawTokens
 	case key == kmsg.SASLHandshake.Int16() && version == 0:
 		return handshakeV0

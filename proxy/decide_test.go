@@ -5,17 +5,18 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
 
 // The order in which a request is judged: each row would be another action, if a case that
 // comes later were asked first.
 func TestDecide(t *testing.T) {
-	open := &policy{}
-	filters := &policy{filters: true, keepsReplicas: true}
-	refuses := func(keys ...kmsg.Key) *policy {
-		p := &policy{filters: true, keepsReplicas: true}
-		p.set(true, keys...)
+	open := &config.Policy{}
+	filters := &config.Policy{Filters: true, KeepsReplicas: true}
+	refuses := func(keys ...kmsg.Key) *config.Policy {
+		p := &config.Policy{Filters: true, KeepsReplicas: true}
+		p.Set(true, keys...)
 		return p
 	}
 	const unknown = 1 << 14
@@ -61,8 +62,8 @@ func TestDecide(t *testing.T) {
 // Whatever a listener refuses never reaches a broker, in any version.
 func TestRefusedIsNeverForwarded(t *testing.T) {
 	for key := range int16(kmsg.MaxKey + 1) {
-		p := &policy{filters: true, keepsReplicas: true}
-		p.set(true, kmsg.Key(key))
+		p := &config.Policy{Filters: true, KeepsReplicas: true}
+		p.Set(true, kmsg.Key(key))
 		for version := range int16(30) {
 			for bits := range 16 {
 				in := standing{policy: p, unknownAPIs: bits&1 > 0, clientUser: bits&2 > 0, kproxyLogsIn: bits&4 > 0, ownBroker: bits&8 > 0}

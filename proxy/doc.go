@@ -26,6 +26,14 @@
 // reorders a frame; what it cannot forward safely ends the session, and a
 // [CloseReason] says why.
 //
+// # Parts
+//
+// Two libraries are large, and few programs need them: the AWS SDK for the mechanism
+// AWS_MSK_IAM, and x/crypto/ssh for ssh://. A program that needs one sets it in
+// [config.Parts]:
+//
+//	conf.Parts = config.Parts{AWS: aws.Source, SSH: ssh.Hop} // packages proxy/aws and proxy/ssh
+//
 // # Stability
 //
 // Before version 1.0 a minor version may change the exported names of this package; the

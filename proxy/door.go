@@ -16,6 +16,7 @@ import (
 	"kproxy/internal/logline"
 	"kproxy/internal/mark"
 	"kproxy/internal/turns"
+	"kproxy/internal/wait"
 )
 
 // door is a listening socket, and where its clients are led.
@@ -41,12 +42,12 @@ func (p *Proxy) bind(ctx context.Context) error {
 	named := map[string][]*listener{}
 	for l := range p.listeners() {
 		if l.conf.Nodes.SNI != "" {
-			named[boundAddress(l.conf.Bind)] = append(named[boundAddress(l.conf.Bind)], l)
+			named[l.conf.SharedBind()] = append(named[l.conf.SharedBind()], l)
 		}
 	}
 	for l := range p.listeners() {
 		var err error
-		if all := named[boundAddress(l.conf.Bind)]; len(all) == 0 {
+		if all := named[l.conf.SharedBind()]; len(all) == 0 {
 			err = p.openEndpoints(ctx, l)
 		} else if all[0] == l {
 			err = p.openNames(ctx, all)
@@ -59,10 +60,10 @@ func (p *Proxy) bind(ctx context.Context) error {
 }
 
 func (p *Proxy) openEndpoints(ctx context.Context, l *listener) error {
-	for slot := bootstrapSlot; slot < l.conf.slots(); slot++ {
+	for slot := bootstrapSlot; slot < l.conf.Slots(); slot++ {
 		address := l.conf.Bind
 		if slot != bootstrapSlot {
-			address = l.conf.bindAddress(slot)
+			address = l.conf.BindAddress(slot)
 		}
 		d := &door{proxy: p, log: l.log, endpoint: &endpoint{listener: l, slot: slot}, gate: l.gate}
 		if err := d.open(ctx, address); err != nil {
@@ -79,7 +80,7 @@ func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 	d := &door{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newDirectory(all)}
 	if len(all) > 1 {
 		d.shared = true
-		d.gate = p.admission.NewGate(first.log, first.key(), admission.Networks{}, first.gate.Balancers, admission.Limits{})
+		d.gate = p.admission.NewGate(first.log, first.conf.Key, admission.Networks{}, first.gate.Balancers, admission.Limits{})
 	}
 	return d.open(ctx, first.conf.Bind)
 }
@@ -90,12 +91,6 @@ func (d *door) open(ctx context.Context, address string) (err error) {
 	}
 	d.proxy.doors = append(d.proxy.doors, d)
 	return nil
-}
-
-// boundAddress writes addresses alike that are bound alike.
-func boundAddress(address string) string {
-	host, port := mustParse(address)
-	return hostport.Join(hostport.Bound(host), port)
 }
 
 // Accepting waits after an error, twice as long each time up to the maximum, so
@@ -109,7 +104,7 @@ const (
 // error passes: most often the process has no file descriptors left, and gets
 // them back when clients leave.
 func (d *door) accept(ctx context.Context) {
-	wait := time.Duration(0)
+	pause := time.Duration(0)
 	for {
 		d.waitForPlaces(ctx)
 		conn, err := d.socket.Accept()
@@ -117,26 +112,25 @@ func (d *door) accept(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			if wait == 0 {
+			if pause == 0 {
 				d.proxy.admission.Lines.Add(logline.Line{Log: d.log, Level: slog.LevelError, Message: "cannot accept connections; trying on", Attrs: []slog.Attr{
 					slog.String(logkey.Bind, d.socket.Addr().String()), slog.Any(logkey.Error, err),
 					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"),
 				}})
 			}
-			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
-			sleep(ctx, wait)
+			pause = min(max(2*pause, minAcceptWait), maxAcceptWait)
+			wait.Sleep(ctx, pause)
 			continue
 		}
-		wait = 0
+		pause = 0
 		source, headed, refused := d.gate.Enter(sourceOf(conn))
 		if refused != "" {
 			d.endpoint.listener.refuse(conn, CloseReason(refused))
 			continue
 		}
-		s := newSession(d, conn)
-		s.source, s.headed = source, headed
+		s := newSession(d, conn, source)
 		d.proxy.serving.Add(1)
-		go d.proxy.serve(ctx, s)
+		go d.proxy.serve(ctx, s, headed)
 	}
 }
 
@@ -171,17 +165,18 @@ func (p *acceptPauses) add() (tell bool) {
 
 // leaveGates takes back what the session was counted by.
 func (s *session) leaveGates() {
-	s.door.gate.Leave(s.source)
+	s.door.gate.Leave(s.client.source)
 	if s.admitted {
-		s.endpoint.listener.gate.Part(s.source)
+		s.endpoint.listener.gate.Part(s.client.source)
 	}
 }
 
 // moveTo makes the session one of the endpoint that its client has asked for by
 // name, or says why that refuses it.
-func (s *session) moveTo(e *endpoint) (refused CloseReason) {
+func (a *arrival) moveTo(e *endpoint) (refused CloseReason) {
+	s := a.s
 	if s.door.shared {
-		if refused = CloseReason(e.listener.gate.Join(s.source)); refused != "" {
+		if refused = CloseReason(e.listener.gate.Join(s.client.source)); refused != "" {
 			return refused
 		}
 		s.admitted = true
@@ -198,4 +193,4 @@ func (s *session) moveTo(e *endpoint) (refused CloseReason) {
 // with IPv6 too. A /64 is one home's, or a whole subnet of a cloud's (AWS), where
 // one machine's mistake would lock all others out. It is the zero Addr, which is
 // not limited, where there is none.
-func sourceOf(conn net.Conn) netip.Addr { return addressOf(conn.RemoteAddr()).Addr() }
+func sourceOf(conn net.Conn) netip.Addr { return hostport.AddrPort(conn.RemoteAddr()).Addr() }

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // door is where a broker has everybody log in, by PLAIN.
@@ -32,7 +33,7 @@ func (d *door) wants(password string) { d.password.Store(&password) }
 // logsIn makes the clusters of conf log in at the door.
 func (d *door) logsIn(conf *proxy.Config) *proxy.Config {
 	for i := range conf.Clusters {
-		conf.Clusters[i].SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "kproxy", Password: proxy.Secret{Text: secretPassword}}
+		conf.Clusters[i].SASL = &config.SASL{Mechanism: "PLAIN", Username: "kproxy", Password: config.Secret{Text: secretPassword}}
 	}
 	return conf
 }

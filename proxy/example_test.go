@@ -13,6 +13,7 @@ import (
 
 	"kproxy/internal/netlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The broker of this example advertises b0.internal:9092, a name that leads somewhere inside
@@ -31,16 +32,16 @@ func Example() {
 	defer brokers.Close()
 
 	p, err := proxy.New(&proxy.Config{
-		Clusters: []proxy.Cluster{{
+		Config: config.Config{Clusters: []config.Cluster{{
 			Name:      "orders",
 			Bootstrap: []string{"b0.internal:9092"},
-			Listeners: []proxy.Listener{{
+			Listeners: []config.Listener{{
 				Name:      "edge",
 				Bind:      "127.0.0.1:9092",
 				Advertise: "kafka.example.com:9092",
-				Nodes:     proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9109}},
+				Nodes:     config.Nodes{Ports: config.Range{First: 9100, Last: 9109}},
 			}},
-		}},
+		}}},
 		Logger: slog.New(slog.DiscardHandler),
 		Listen: outside.Listen, // a program leaves these out: kproxy
 		Dial:   inside.Dial,    // then listens and dials by itself

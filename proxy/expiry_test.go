@@ -5,17 +5,18 @@ import (
 	"time"
 
 	"kproxy/internal/mark"
+	"kproxy/proxy/config"
 )
 
 func TestExpiry(t *testing.T) {
 	now := time.Now()
-	if got := (&Config{MaxAgeJitter: 0.5}).expiry(now); got != mark.Never {
+	if got := expiry(&config.Config{MaxAgeJitter: 0.5}, now); got != mark.Never {
 		t.Errorf("without max_age: got %v", got)
 	}
-	c := &Config{MaxAge: time.Hour, MaxAgeJitter: 0.1}
+	c := &config.Config{MaxAge: time.Hour, MaxAgeJitter: 0.1}
 	seen := map[mark.Mark]bool{}
 	for range 1000 {
-		got := c.expiry(now)
+		got := expiry(c, now)
 		if age := -got.Age(now); age < 54*time.Minute || age > time.Hour {
 			t.Fatalf("a session may grow %v old", age)
 		}

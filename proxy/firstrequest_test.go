@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // A connection that sends nothing is a health check or a port scan. It costs no
@@ -56,7 +57,7 @@ func TestNoCompleteHeader(t *testing.T) {
 			clients = append(clients, c)
 		}
 		for _, c := range clients {
-			endsAfter(t, c.peer, start, proxy.DefaultFirstRequestTimeout)
+			endsAfter(t, c.peer, start, config.DefaultFirstRequestTimeout)
 			l.ended(t, proxy.FirstRequestTimeout)
 		}
 		l.log.has(t, "level=WARN", "reason=first_request_timeout", "health check")

@@ -74,18 +74,18 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 }
 
 // departure is how long a client has been gone that no goroutine reads. The pump of
-// requests does not read while it waits: for the answers in flight, once max_age
+// requests does not read while it waits: for the responses in flight, once max_age
 // has passed; for room in the queue; for a broker that takes no more. With a
 // broker that has hung, nothing but the kernel knows then that the client has
 // left. Two things do not count as leaving:
 //
 //   - An end of the client's side. Its socket is in CLOSE-WAIT whether it waits
-//     for its answers or has closed: it may have all the time that it takes.
+//     for its responses or has closed: it may have all the time that it takes.
 //     If it has closed, its kernel forgets the connection (Linux: in 60 s) and
 //     then resets what the next keep-alive probe asks for. So the kernel finds
 //     out in about two minutes, and closes the socket.
 //   - A socket that is closed, while bytes still move: the requests in front of
-//     a reset are the broker's, and there are those without an answer.
+//     a reset are the broker's, and there are those without a response.
 type departure struct {
 	since mark.Mark // the first look at a closed socket since when nothing has moved; never: it is open
 	moved int64     // then
@@ -109,9 +109,9 @@ func (s *session) abandon() {
 	if owed := s.queue.Owed(); owed > 0 {
 		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
 	}
-	s.note(end(ClientReset, err))
-	relay.CloseNow(s.client)
-	relay.CloseNow(s.broker) // ends both pumps
+	s.life.note(end(ClientReset, err))
+	relay.CloseNow(s.client.conn)
+	relay.CloseNow(s.broker.conn) // ends both pumps
 	s.proxy.lot.wake(s)
 }
 
@@ -121,23 +121,23 @@ func (s *session) abandon() {
 // and end those too that merely do not read.
 func (s *session) lookForPeers(now time.Time) {
 	limit := s.proxy.conf.PeerGoneAfter
-	if t, ok := transportOf(relay.SocketOf(s.client)); ok {
+	if t, ok := transportOf(relay.SocketOf(s.client.conn)); ok {
 		switch {
 		case s.watch.client.look(now, t, limit):
-			s.peerGone("client", s.client, t)
+			s.peerGone("client", s.client.conn, t)
 		case s.watch.departure.look(now, t, s.moved(), s.departureLimit()):
 			s.abandon()
 		}
 	}
-	if t, ok := transportOf(relay.SocketOf(s.broker)); ok && s.watch.broker.look(now, t, limit) {
-		s.peerGone("broker", s.broker, t)
+	if t, ok := transportOf(relay.SocketOf(s.broker.conn)); ok && s.watch.broker.look(now, t, limit) {
+		s.peerGone("broker", s.broker.conn, t)
 	}
 }
 
 // departureLimit is how long nothing may have moved for a client that is gone. What
 // such a session holds is missing to others, so it has until the next look only.
 func (s *session) departureLimit() time.Duration {
-	if s.held.Load() > relay.FreeBytes {
+	if s.account.held.Load() > relay.FreeBytes {
 		return s.proxy.lookInterval()
 	}
 	return s.proxy.conf.PeerGoneAfter
@@ -146,7 +146,7 @@ func (s *session) departureLimit() time.Duration {
 // peerGone closes the connection to a peer that is gone. Its pump notices, and
 // ends the other side.
 func (s *session) peerGone(side string, conn net.Conn, t transport) {
-	s.note(&ended{
+	s.life.note(&ended{
 		reason: PeerGone,
 		err:    fmt.Errorf("the %s has acknowledged nothing for %s", side, t.lastACK.Round(time.Millisecond)),
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",

@@ -90,29 +90,27 @@ func (h *handshaking) leave() {
 
 // handshake does the server's part of a TLS handshake with the client. What the
 // session has read and not used is the beginning of it.
-func (s *session) handshake(ctx context.Context) error {
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return end(ClientReset, err)
-	}
-	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
-		return why
+func (a *arrival) handshake(ctx context.Context) error {
+	s := a.s
+	if err := a.readBy(time.Time{}); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
 	defer cancel()
 	s.up.Keeper.Turn.End() // a handshake has places of its own
 	defer s.up.Keeper.Turn.Begin()
-	if err := s.Hold(handshakeBytes); err != nil {
+	if err := s.account.Hold(handshakeBytes); err != nil {
 		return err
 	}
-	defer s.Release(handshakeBytes)
-	h := &handshaking{Conn: relay.NewRawTCPConn(s.client), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.HandOver()}
-	secure, err := tlsconf.Accept(ctx, h, s.route)
+	defer s.account.Release(handshakeBytes)
+	h := &handshaking{Conn: relay.NewRawTCPConn(s.client.conn), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.HandOver()}
+	secure, err := tlsconf.Accept(ctx, h, a.route)
 	h.leave()
 	h.done = true
 	if err != nil {
-		return s.handshakeFailed(h, err)
+		return a.handshakeFailed(h, err)
 	}
-	s.stream = secure
+	s.client.stream = secure
 	s.up.Connect(secure, nil, nil)
 	s.up.Boundary()
 	return nil
@@ -124,8 +122,9 @@ const maxNameShown = 255
 
 // route returns the TLS configuration for a server name. Where names choose the endpoint,
 // the session belongs to that endpoint from then on.
-func (s *session) route(name string) (*tlsconf.Server, error) {
-	s.name = name[:min(len(name), maxNameShown)]
+func (a *arrival) route(name string) (*tlsconf.Server, error) {
+	s := a.s
+	s.client.serverName = name[:min(len(name), maxNameShown)]
 	if s.door.names == nil {
 		return s.endpoint.listener.tls, nil
 	}
@@ -133,17 +132,17 @@ func (s *session) route(name string) (*tlsconf.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if refused := s.moveTo(e); refused != "" {
+	if refused := a.moveTo(e); refused != "" {
 		return nil, end(refused, nil)
 	}
 	return e.listener.tls, nil
 }
 
 // handshakeFailed says why the session ends, and lets the client hear it.
-func (s *session) handshakeFailed(h *handshaking, err error) error {
+func (a *arrival) handshakeFailed(h *handshaking, err error) error {
 	failed, ok := errors.AsType[*tlsconf.Error](err)
 	refused, isRefused := errors.AsType[*ended](err)
-	why := s.leaving.Load()
+	why := a.s.life.leaving()
 	switch {
 	case why != nil: // a drain wakes goroutines that wait for a client
 		return why
@@ -155,22 +154,23 @@ func (s *session) handshakeFailed(h *handshaking, err error) error {
 		return end(NoRequest, nil)
 	}
 	if foreign := foreignHello(err); foreign != wire.NotForeign {
-		return &ended{reason: ForeignProtocol, err: errors.New("the client sent " + string(foreign)), fix: foreign.Advice()}
+		return foreignProtocol(foreign)
 	}
-	s.lingerForAlert(failed.Failure)
+	a.lingerForAlert(failed.Failure)
 	return &ended{reason: CloseReason(failed.Failure), err: failed.Err, fix: failed.Advice}
 }
 
 // lingerForAlert waits until the client has heard why it is refused. Closing with
 // requests unread, which it sends in the belief that it is in, would take the
 // alert with it.
-func (s *session) lingerForAlert(failure tlsconf.Failure) {
+func (a *arrival) lingerForAlert(failure tlsconf.Failure) {
+	s := a.s
 	if failure == tlsconf.Timeout || failure == tlsconf.Ended {
 		return
 	}
-	relay.CloseWrite(s.client)
-	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
-		_, _ = io.Copy(io.Discard, s.client)
+	relay.CloseWrite(s.client.conn)
+	if _, err := s.readBy(time.Now().Add(clientLinger)); err == nil {
+		_, _ = io.Copy(io.Discard, s.client.conn)
 	}
 }
 

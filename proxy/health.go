@@ -2,11 +2,9 @@ package proxy
 
 import (
 	"context"
-	"slices"
-	"sync"
 	"time"
 
-	"kproxy/rewrite"
+	"kproxy/internal/cluster"
 )
 
 // Health is what decides whether a Proxy is ready for clients.
@@ -26,26 +24,18 @@ type ClusterHealth struct {
 	LastError  error     // of the last attempt that failed; nil: none has
 	LastFailed time.Time // when that was
 	Brokers    int       // nodes known
-	Overflowed []Overflow
+	Overflowed []cluster.Overflow
 	// Hidden names the APIs that an answer of the cluster had to be rid of since
 	// the start, by ascending key: its brokers no longer speak any version that
 	// this build understands.
 	Hidden []string
 }
 
-// Overflow is the nodes of one listener whose endpoints do not follow from the
-// configuration: they are outside of its range and took free slots of it, in the
-// order in which this proxy has heard of them. Its replicas may differ.
-type Overflow struct {
-	Listener string
-	Nodes    []int32 // by ascending id; at least one
-}
-
 // Health returns the state that is known. It asks no broker.
 func (p *Proxy) Health() Health {
 	h := Health{Bound: p.bound.Load(), Stopping: p.retired.Load()}
 	for _, c := range p.clusters {
-		h.Clusters = append(h.Clusters, c.health())
+		h.Clusters = append(h.Clusters, c.clusterHealth())
 	}
 	return h
 }
@@ -73,11 +63,11 @@ func (p *Proxy) Probe(ctx context.Context, cluster string) {
 // probe asks c in a goroutine of the Proxy's own, for as long as that takes: a
 // prober in a hurry must not make the question fail. done is closed when Health
 // has the outcome.
-func (p *Proxy) probe(c *cluster) (done chan struct{}) {
+func (p *Proxy) probe(c *servedCluster) (done chan struct{}) {
 	done = make(chan struct{})
 	if !p.background(func(ctx context.Context) {
 		defer close(done)
-		_ = c.askSparingly(ctx) // Health has the error
+		_ = c.Ask(ctx) // Health has the error
 	}) {
 		close(done)
 	}
@@ -95,53 +85,4 @@ func (p *Proxy) background(f func(ctx context.Context)) bool {
 	ctx := p.running
 	p.asking.Go(func() { f(ctx) })
 	return true
-}
-
-// pulse is when a cluster last answered, and when it last did not.
-type pulse struct {
-	mu         sync.Mutex // guards the following
-	lastAnswer time.Time
-	lastFailed time.Time
-	lastError  error
-}
-
-// answered notes a sign of life.
-func (p *pulse) answered() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lastAnswer = time.Now()
-}
-
-// failed notes that no broker of the cluster could be reached, or none answered.
-func (p *pulse) failed(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lastFailed, p.lastError = time.Now(), err
-}
-
-func (c *cluster) health() ClusterHealth {
-	shown := c.shown.Load()
-	c.pulse.mu.Lock()
-	defer c.pulse.mu.Unlock()
-	return ClusterHealth{
-		Name:       c.conf.Name,
-		Up:         !c.pulse.lastAnswer.IsZero() && !c.pulse.lastFailed.After(c.pulse.lastAnswer),
-		LastAnswer: c.pulse.lastAnswer,
-		LastError:  c.pulse.lastError,
-		LastFailed: c.pulse.lastFailed,
-		Brokers:    shown.brokers,
-		Overflowed: shown.overflowed,
-		Hidden:     c.hidden(),
-	}
-}
-
-// hidden names the parsed APIs that were left out of an ApiVersions answer.
-func (c *cluster) hidden() []string {
-	var names []string
-	for _, api := range rewrite.Supported() {
-		if slices.ContainsFunc(c.listeners, func(l *listener) bool { return l.counters.hides(api.Key) }) {
-			names = append(names, api.Name)
-		}
-	}
-	return names
 }

@@ -101,7 +101,7 @@ func memoryLimit() (bytes int64, known bool) {
 // limitFor is how far s may fill the budget; 0: any far.
 func (b *budget) limitFor(s *session) int64 {
 	limit := b.max.Load()
-	if s.isOpen() {
+	if s.broker.isOpen() {
 		limit = int64(openPart * float64(limit))
 	}
 	return limit
@@ -126,36 +126,42 @@ func (b *budget) give(n int64) {
 	}
 }
 
+// account counts what is held for one session. It is the [relay.Account] of both streams.
+type account struct {
+	s    *session
+	held atomic.Int64 // bytes beside the buffers
+}
+
 // TryHold counts n more bytes as held for the session, which can do without them, if
 // there is room. It does not wait.
-func (s *session) TryHold(n int64) bool {
-	return s.holdWithin(int64(spareablePart*float64(s.proxy.budget.max.Load())), n)
+func (a *account) TryHold(n int64) bool {
+	return a.holdWithin(int64(spareablePart*float64(a.s.proxy.budget.max.Load())), n)
 }
 
 // holdWithin counts n more bytes as held for the session, if not more than limit are
 // held then; 0: any number.
-func (s *session) holdWithin(limit, n int64) bool {
+func (a *account) holdWithin(limit, n int64) bool {
 	if n <= 0 {
 		return true
 	}
-	b := &s.proxy.budget
-	if s.held.Add(n) <= relay.FreeBytes {
+	b := &a.s.proxy.budget
+	if a.held.Add(n) <= relay.FreeBytes {
 		b.used.Add(n)
 		return true
 	}
 	if b.room(limit, n) {
 		return true
 	}
-	s.held.Add(-n)
+	a.held.Add(-n)
 	return false
 }
 
 // Hold counts n more bytes as held for the session, and has other sessions end where
 // there is no room. The error says that this one comes first, or that none has made
 // room in time.
-func (s *session) Hold(n int64) error {
-	b := &s.proxy.budget
-	if s.holdWithin(b.limitFor(s), n) {
+func (a *account) Hold(n int64) error {
+	b := &a.s.proxy.budget
+	if a.holdWithin(b.limitFor(a.s), n) {
 		return nil
 	}
 	timer := time.NewTimer(roomTimeout)
@@ -169,10 +175,10 @@ func (s *session) Hold(n int64) error {
 	b.waiting.Store(true)
 	defer b.waiting.Store(false)
 	for {
-		if s.holdWithin(b.limitFor(s), n) {
+		if a.holdWithin(b.limitFor(a.s), n) {
 			return nil
 		}
-		if !b.evict(s, n) {
+		if !b.evict(a.s, n) {
 			return heldTooMuch(n)
 		}
 		select {
@@ -192,9 +198,9 @@ func heldTooMuch(n int64) *ended {
 }
 
 // Release gives back what Hold has counted.
-func (s *session) Release(n int64) {
-	s.held.Add(-n)
-	s.proxy.budget.give(n)
+func (a *account) Release(n int64) {
+	a.held.Add(-n)
+	a.s.proxy.budget.give(n)
 }
 
 // holder is a session that holds bytes, as eviction sees it.
@@ -231,10 +237,10 @@ func (b *budget) evict(s *session, n int64) bool {
 // front. What s asks for does not count: one that holds little comes behind those
 // that have held more for long.
 func (b *budget) order(s *session, share int64) []holder {
-	all := []holder{{session: s, held: s.held.Load(), early: s.isEarly(), source: s.clientAddr()}}
+	all := []holder{{session: s, held: s.account.held.Load(), early: s.isEarly(), source: s.client.addr()}}
 	for _, other := range b.proxy.live() {
-		if held := other.held.Load(); other != s && held > relay.FreeBytes && other.ended() == nil {
-			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.clientAddr()})
+		if held := other.account.held.Load(); other != s && held > relay.FreeBytes && other.life.ended() == nil {
+			all = append(all, holder{session: other, held: held, early: other.isEarly(), source: other.client.addr()})
 		}
 	}
 	inOrder(all, share)
@@ -272,26 +278,19 @@ func inOrder(all []holder, share int64) {
 	})
 }
 
-// clientAddr is the client's IP address.
-func (s *session) clientAddr() netip.Addr {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.party.client.Addr()
-}
-
 // isEarly reports whether the client has not shown yet that it may be here: it has
 // no broker, or the cluster wants a login that has not passed through.
 func (s *session) isEarly() bool {
-	if !s.isOpen() {
+	if !s.broker.isOpen() {
 		return true
 	}
 	l := s.endpoint.listener
-	return l.users == nil && l.cluster.method == nil && !s.passedLogin.Load() && l.cluster.mover.wantsLogin()
+	return l.users == nil && l.cluster.Method == nil && !s.broker.passedLogin.Load() && l.cluster.WantsLogin()
 }
 
 // evicted ends the session for another one that needs what it holds.
 func (s *session) evicted(held int64) {
-	if !s.note(&ended{
+	if !s.life.note(&ended{
 		reason: HeldBytes,
 		err:    fmt.Errorf("it held %d bytes when there was no room for more", held),
 		fix:    "raise limits.max_held_bytes if memory allows, or look at the clients of this source",
@@ -300,20 +299,20 @@ func (s *session) evicted(held int64) {
 		return // it ends for another reason, and gives back what it holds
 	}
 	s.proxy.budget.ending.Add(held)
-	relay.CloseByReset(s.client)
-	s.closeBroker()
+	relay.CloseByReset(s.client.conn)
+	s.broker.closeNow()
 	s.proxy.lot.wake(s)
 }
 
 // ForceHold counts n more bytes as held for the session, whatever the budget says.
-func (s *session) ForceHold(n int64) {
-	s.held.Add(n)
-	s.proxy.budget.used.Add(n)
+func (a *account) ForceHold(n int64) {
+	a.held.Add(n)
+	a.s.proxy.budget.used.Add(n)
 }
 
 // HoldTimedOut ends the session: a frame that has to be whole was not, within the limit.
-func (s *session) HoldTimedOut(limit time.Duration) {
-	s.note(&ended{
+func (a *account) HoldTimedOut(limit time.Duration) {
+	a.s.life.note(&ended{
 		reason: HoldTimeout,
 		err:    fmt.Errorf("%w: %s", errHoldTimeout, limit),
 		fix:    "look at the network on the way, or at the program that sends so slowly",
@@ -325,11 +324,11 @@ var errHoldTimeout = errors.New("a frame that has to be whole did not come in ti
 // keep gives both pipes their keepers.
 func (s *session) keep() {
 	if s.up.Keeper == nil {
-		s.up.Keeper = &relay.Keeper{Holding: relay.Holding{Account: s, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client}}
-		s.down.Keeper = &relay.Keeper{Holding: relay.Holding{Account: s, Limit: holdTimeout}}
+		s.up.Keeper = &relay.Keeper{Holding: relay.Holding{Account: &s.account, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client.conn}}
+		s.down.Keeper = &relay.Keeper{Holding: relay.Holding{Account: &s.account, Limit: holdTimeout}}
 		s.up.Keeper.Turn.Places, s.down.Keeper.Turn.Places = s.proxy.turns, s.proxy.turns
 	}
-	s.down.Keeper.Holding.Source = s.broker
+	s.down.Keeper.Holding.Source = s.broker.conn
 }
 
 // heldBytes is what is held for all clients at the moment, and the limit of it, in

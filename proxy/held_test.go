@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // heldZero waits until nothing is held.
@@ -44,7 +45,7 @@ func TestARefusedProduceIsReadAsAStream(t *testing.T) {
 		t.Run(fmt.Sprint("v", version), func(t *testing.T) {
 			t.Parallel()
 			var l lab
-			c, s := l.openFiltered(t, proxy.APIs{Preset: proxy.ReadOnly}, "")
+			c, s := l.openFiltered(t, config.APIs{Preset: config.ReadOnly}, "")
 			req := produceRequest(version, -1, "txn", bytes.Repeat([]byte("r"), 6<<20))
 			req.Topics = append(req.Topics, req.Topics[0])
 			req.Topics[1].Topic = "u"
@@ -91,7 +92,7 @@ func TestHeldFramesHaveALimitOfTime(t *testing.T) {
 	var l lab
 	conf := l.config()
 	conf.FirstRequestTimeout = 200 * time.Millisecond
-	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	conf.Clusters[0].Listeners[0].APIs.Preset = config.ReadOnly
 	b := l.startBroker(t, 0, 0)
 	l.start(t, conf)
 	c, s := l.session(t, b)
@@ -110,7 +111,7 @@ func TestAWholeFrameHasNoLimitOfTime(t *testing.T) {
 	var l lab
 	conf := l.config()
 	conf.FirstRequestTimeout = 200 * time.Millisecond
-	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	conf.Clusters[0].Listeners[0].APIs.Preset = config.ReadOnly
 	b := l.startBroker(t, 0, 0)
 	l.start(t, conf)
 	c, s := l.session(t, b)
@@ -149,7 +150,7 @@ func (l *lab) filling(t *testing.T, from string, sessions, n int) []client {
 func (l *lab) readOnly(budget int64) *proxy.Config {
 	conf := l.config()
 	conf.MaxHeldBytes = budget
-	conf.Clusters[0].Listeners[0].APIs.Preset = proxy.ReadOnly
+	conf.Clusters[0].Listeners[0].APIs.Preset = config.ReadOnly
 	return conf
 }
 
@@ -193,7 +194,7 @@ func TestTheLargestHolderOfASourceEndsFirst(t *testing.T) {
 func TestRefusalsBehindALongPollAreBounded(t *testing.T) {
 	t.Parallel()
 	var l lab
-	c, s := l.openFiltered(t, proxy.APIs{Preset: proxy.ReadOnly}, "")
+	c, s := l.openFiltered(t, config.APIs{Preset: config.ReadOnly}, "")
 	c.send(1, of(4, kmsg.NewPtrFetchRequest()))
 	s.request(kmsg.Fetch, 1)
 	many := requestFrames(2, repeated(200, deletion(20_000))...)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The hosts of listeners, compared with those of brokers. Where an answer's size
@@ -153,8 +153,8 @@ func (l *lab) hintsAt(t *testing.T, hosts map[string]string) {
 		bob.Name = strings.ReplaceAll(name, " ", "-")
 		bob.Bind = fmt.Sprintf("127.0.0.1:%d", port)
 		bob.Advertise = host + ":9092"
-		bob.Nodes.Ports = proxy.Range{First: port + 8, Last: port + 17}
-		bob.Nodes.AdvertisePorts = proxy.Range{First: 9100, Last: 9109}
+		bob.Nodes.Ports = config.Range{First: port + 8, Last: port + 17}
+		bob.Nodes.AdvertisePorts = config.Range{First: 9100, Last: 9109}
 		conf.Clusters[0].Listeners = append(conf.Clusters[0].Listeners, bob)
 		port += 100
 	}

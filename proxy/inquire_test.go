@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // What is no response to a question is kept as far as it comes at once: it tells what is there.
@@ -47,10 +48,10 @@ func TestInquireWhatIsNotKafka(t *testing.T) {
 				}
 				_, _ = io.Copy(io.Discard, c)
 			}()
-			p, err := proxy.New(&proxy.Config{Clusters: []proxy.Cluster{{
+			p, err := proxy.New(&proxy.Config{Config: config.Config{Clusters: []config.Cluster{{
 				Name: "c", Bootstrap: []string{l.Addr().String()},
-				Listeners: []proxy.Listener{{Name: "l", Bind: "127.0.0.1:1", Nodes: proxy.Nodes{Ports: proxy.Range{First: 2, Last: 9}}}},
-			}}})
+				Listeners: []config.Listener{{Name: "l", Bind: "127.0.0.1:1", Nodes: config.Nodes{Ports: config.Range{First: 2, Last: 9}}}},
+			}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,6 +19,7 @@ import (
 	"kproxy/internal/certlab"
 	"kproxy/internal/netlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // lab is a proxy between two networks: brokers are on vpc, under names that
@@ -127,22 +128,24 @@ func (l *lab) config() *proxy.Config {
 	l.ends = newJournal[proxy.SessionEnd]()
 	l.dials = newJournal[dialled]()
 	return &proxy.Config{
-		SplicePipes: splicePipes(),
-		ParkAfter:   20 * time.Millisecond, // as often as can be
-		Clusters: []proxy.Cluster{{
-			Name:      "orders",
-			Bootstrap: []string{brokerName(0)},
-			Listeners: []proxy.Listener{
-				{
-					Name: "bob", Bind: "127.0.0.1:9092", Advertise: "bob.test:9092",
-					Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9109}},
+		Config: config.Config{
+			SplicePipes: splicePipes(),
+			ParkAfter:   20 * time.Millisecond, // as often as can be
+			Clusters: []config.Cluster{{
+				Name:      "orders",
+				Bootstrap: []string{brokerName(0)},
+				Listeners: []config.Listener{
+					{
+						Name: "bob", Bind: "127.0.0.1:9092", Advertise: "bob.test:9092",
+						Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9109}},
+					},
+					{
+						Name: "fred", Bind: "127.0.0.1:19092", Advertise: "localhost:39092",
+						Nodes: config.Nodes{Ports: config.Range{First: 19100, Last: 19109}, AdvertisePorts: config.Range{First: 39100, Last: 39109}},
+					},
 				},
-				{
-					Name: "fred", Bind: "127.0.0.1:19092", Advertise: "localhost:39092",
-					Nodes: proxy.Nodes{Ports: proxy.Range{First: 19100, Last: 19109}, AdvertisePorts: proxy.Range{First: 39100, Last: 39109}},
-				},
-			},
-		}},
+			}},
+		},
 		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observer: &proxy.Observer{
 			SessionClosed: func(_ proxy.Session, e proxy.SessionEnd) { l.ends.add(e) },
@@ -177,8 +180,12 @@ func (l *lab) start(t *testing.T, conf *proxy.Config) {
 		cancel()
 		p.Shutdown(ctx)
 	})
-	for _, planned := range conf.Plan() {
-		if planned.FirstNode != proxy.AnyNode {
+	plan, err := conf.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, planned := range plan.Endpoints() {
+		if planned.FirstNode != config.AnyNode {
 			l.alias(t, planned)
 		}
 	}
@@ -194,18 +201,18 @@ func (l *lab) secure(t *testing.T, conf *proxy.Config) {
 	for i := range conf.Clusters {
 		c := &conf.Clusters[i]
 		if c.TLS == nil {
-			c.TLS = &proxy.UpstreamTLS{CA: ca}
+			c.TLS = &config.UpstreamTLS{CA: ca}
 		}
 		for j := range c.Listeners {
 			if c.Listeners[j].TLS == nil {
-				c.Listeners[j].TLS = &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: cert, Key: key}}}
+				c.Listeners[j].TLS = &config.ListenerTLS{Certs: []config.KeyPair{{Cert: cert, Key: key}}}
 			}
 		}
 	}
 }
 
 // alias makes what is advertised lead to where it is bound.
-func (l *lab) alias(t *testing.T, planned proxy.PlannedEndpoints) {
+func (l *lab) alias(t *testing.T, planned config.Endpoints) {
 	t.Helper()
 	host, port := splitAddress(t, planned.FirstAdvertised)
 	bindHost, bindPort := splitAddress(t, planned.FirstBind)

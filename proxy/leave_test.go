@@ -13,16 +13,18 @@ func TestLeaveBesideALogin(t *testing.T) {
 	client, peer := net.Pipe()
 	defer client.Close()
 	defer peer.Close()
-	s := &session{client: client, proxy: &Proxy{}}
+	s := &session{client: clientSide{conn: client}, proxy: &Proxy{}}
 	racelab.Together(rounds, func() {
-		s.leaving.Store(errLoginDue)
+		s.life.add(askLogin)
+		s.life.askAt(askPark, 7)
 	}, func() {
-		s.leave(Drained)
+		s.leave(askDrain)
 	}, func() {
-		s.leaving.CompareAndSwap(errLoginDue, nil)
+		s.life.drop(askLogin | askQuiet)
 	}, func(round int) {
-		if s.asked() == nil {
-			t.Errorf("round %d: it was not", round)
+		if why := s.life.leaving(); why == nil || why.reason != Drained {
+			t.Errorf("round %d: it leaves for %v", round, why)
 		}
+		s.life.drop(askDrain)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // bobs makes conf keep bob's real address on loopback.
@@ -49,20 +50,20 @@ func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		edit   func(conf *proxy.Config, bob *proxy.ListenerLimits)
+		edit   func(conf *proxy.Config, bob *config.ListenerLimits)
 		reason proxy.CloseReason
 		key    string
 	}{
 		{
-			"all listeners", func(conf *proxy.Config, _ *proxy.ListenerLimits) { conf.MaxConnections = 3 },
+			"all listeners", func(conf *proxy.Config, _ *config.ListenerLimits) { conf.MaxConnections = 3 },
 			proxy.TooManyConnections, "limit=limits.max_connections",
 		},
 		{
-			"one listener", func(_ *proxy.Config, bob *proxy.ListenerLimits) { bob.MaxConnections = 3 },
+			"one listener", func(_ *proxy.Config, bob *config.ListenerLimits) { bob.MaxConnections = 3 },
 			proxy.TooManyConnections, "limit=clusters.orders.listeners.bob.limits.max_connections",
 		},
 		{
-			"one source", func(_ *proxy.Config, bob *proxy.ListenerLimits) { bob.MaxPerSource = 3 },
+			"one source", func(_ *proxy.Config, bob *config.ListenerLimits) { bob.MaxPerSource = 3 },
 			proxy.TooManyFromSource, "limit=clusters.orders.listeners.bob.limits.max_per_source",
 		},
 	} {

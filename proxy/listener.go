@@ -4,31 +4,28 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"time"
 
 	"kproxy/internal/admission"
 	"kproxy/internal/auth"
-	"kproxy/internal/endpoints"
 	"kproxy/internal/errlist"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
+	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
 
 // listener is one way in, and what its clients are told.
 type listener struct {
-	cluster  *cluster
+	cluster  *servedCluster
 	index    int // among the cluster's listeners
-	conf     *Listener
+	conf     *config.ListenerPlan
 	log      *slog.Logger
 	rewriter rewrite.Rewriter
-	policy   *policy
 	users    *auth.Users // who its clients have to log in as; nil: they do not
 	gate     *admission.Gate
 	tls      *tlsconf.Server // nil: the listener is plaintext
-	names    nodeNames       // where Nodes.SNI is set
 	counters counters
 	tally    tally // guarded by Proxy.mu
 }
@@ -51,50 +48,25 @@ func (e *endpoint) label() int32 {
 // bootstrapSlot stands for a listener's bootstrap endpoint.
 const bootstrapSlot = -1
 
-func newListener(c *cluster, index int, conf *Listener) (*listener, error) {
-	from, err := admission.ParseNetworks(conf.Allow, conf.Deny)
-	if err != nil {
-		return nil, err
-	}
-	balancers, err := admission.NewBalancers(conf.ProxyProtocol.From, conf.ProxyProtocol.Mode != HeaderOptional)
-	if err != nil {
-		return nil, err
-	}
+func newListener(c *servedCluster, index int, conf *config.ListenerPlan) (*listener, error) {
 	l := &listener{
 		cluster: c,
 		index:   index,
 		conf:    conf,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
+	var err error
 	l.tls, err = l.newClientTLS()
 	if err := errlist.Join(err, l.readUsers()); err != nil {
 		return nil, err
 	}
-	if conf.Nodes.SNI != "" {
-		l.names = conf.nodeNames()
-	}
-	l.gate = c.proxy.admission.NewGate(l.log, l.key(), from, balancers, admission.Limits(conf.Limits))
-	l.policy = l.newPolicy()
+	l.gate = c.proxy.admission.NewGate(l.log, conf.Key, conf.Networks, conf.Balancers, admission.Limits(conf.Limits))
 	l.rewriter = rewrite.Rewriter{
-		Refused:     l.policy.refuses,
-		Hidden:      l.policy.hides,
-		UnknownAPIs: c.conf.UnknownAPIs == PassUnknownAPIs && !l.policy.filters,
+		Refused:     conf.Policy.Refuses,
+		Hidden:      conf.Policy.Hides,
+		UnknownAPIs: c.conf.UnknownAPIs == config.PassUnknownAPIs && !conf.Policy.Filters,
 	}
 	return l, nil
-}
-
-// key is where the listener is in the configuration file.
-func (l *listener) key() string {
-	return "clusters." + l.cluster.conf.Name + ".listeners." + l.conf.Name
-}
-
-func (l *listener) layout() endpoints.Layout {
-	return endpoints.Layout{
-		Name:      l.conf.Name,
-		Slots:     l.conf.nodeSlots(),
-		FirstNode: l.conf.Nodes.FirstNode,
-		Pinned:    l.conf.pinnedSlots(),
-	}
 }
 
 // translate learns from the brokers that a response of the session's broker names,
@@ -103,18 +75,8 @@ func (l *listener) layout() endpoints.Layout {
 // client can connect the moment it hears of one.
 func (s *session) translate(key int16, brokers rewrite.Brokers) {
 	l := s.endpoint.listener
-	l.cluster.learn(context.Background(), key, brokers, s.to.target)
-	l.cluster.mu.Lock()
-	defer l.cluster.mu.Unlock()
-	for i := range brokers.List {
-		b := &brokers.List[i]
-		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
-		if !ok || l.cluster.clashes(b.Node) {
-			b.Drop = true
-			continue
-		}
-		b.Host, b.Port = l.conf.advertisedAddress(slot)
-	}
+	l.cluster.Learn(context.Background(), key, brokers, s.broker.to.target)
+	l.cluster.Advertise(l.index, brokers.List)
 }
 
 // refuse closes a connection at a limit, by a reset: nothing was read and nothing
@@ -127,18 +89,8 @@ func (l *listener) refuse(conn net.Conn, reason CloseReason) {
 	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})
 }
 
-// sleep waits, but not beyond the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
 // advertised returns what clients of the endpoint's slot are told, as host:port.
 func (l *listener) advertised(slot int) string {
-	host, port := l.conf.advertisedAddress(slot)
+	host, port := l.conf.Advertised(slot)
 	return hostport.Join(host, port)
 }

@@ -132,7 +132,7 @@ func (l *lot) park(s *session) bool {
 		return false
 	}
 	// A goroutine that wants the session to go on notes the reason first, and then wakes it.
-	if s.leaving.Load() != nil || s.ended() != nil {
+	if s.life.asks()&(askEnd|askLogin) != 0 || s.life.ended() != nil {
 		return false
 	}
 	l.kept++
@@ -148,7 +148,7 @@ func (l *lot) await(s *session) bool {
 		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT,
 		Fd:     int32(uint32(l.last)), Pad: int32(uint32(l.last >> 32)),
 	}
-	for _, raw := range []syscall.RawConn{relay.RawConnOf(s.client), relay.RawConnOf(s.broker)} {
+	for _, raw := range []syscall.RawConn{relay.RawConnOf(s.client.conn), relay.RawConnOf(s.broker.conn)} {
 		var failed error
 		err := raw.Control(func(socket uintptr) {
 			// A socket that was here before is in the set yet.
@@ -184,5 +184,5 @@ func (l *lot) release(s *session) {
 func (l *lot) takes(s *session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return s.plain && s.ticket == 0 && !l.closed
+	return s.broker.plain && s.ticket == 0 && !l.closed
 }

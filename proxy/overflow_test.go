@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // metadata has c hear what the broker says about these nodes.
@@ -112,7 +113,7 @@ func TestACoordinatorNamedTwiceIsInNobodysWay(t *testing.T) {
 func twoSlots(l *lab) *proxy.Config {
 	conf := l.config()
 	conf.Clusters[0].Listeners = conf.Clusters[0].Listeners[:1]
-	conf.Clusters[0].Listeners[0].Nodes.Ports = proxy.Range{First: 9100, Last: 9101}
+	conf.Clusters[0].Listeners[0].Nodes.Ports = config.Range{First: 9100, Last: 9101}
 	return conf
 }
 
@@ -164,7 +165,7 @@ func TestNodeWithoutSlotIsLeftOut(t *testing.T) {
 // clashing leads the nodes 1 and 2 to one address.
 func clashing(l *lab) *proxy.Config {
 	conf := l.config()
-	conf.Clusters[0].Dial = []proxy.DialRule{{Match: "broker-1.vpc.invalid:*", To: brokerName(9)}, {Match: "broker-2.vpc.invalid:*", To: brokerName(9)}}
+	conf.Clusters[0].Dial = []config.DialRule{{Match: "broker-1.vpc.invalid:*", To: brokerName(9)}, {Match: "broker-2.vpc.invalid:*", To: brokerName(9)}}
 	return conf
 }
 
@@ -211,7 +212,7 @@ func TestNoBrokerHasAnEndpoint(t *testing.T) {
 	var l lab
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.config()
-	conf.Clusters[0].Listeners[0].Nodes = proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9100}, Pin: map[int32]int{99: 9100}}
+	conf.Clusters[0].Listeners[0].Nodes = config.Nodes{Ports: config.Range{First: 9100, Last: 9100}, Pin: map[int32]int{99: 9100}}
 	l.start(t, conf)
 	c, s := l.session(t, l.first)
 	wantTold(t, metadata(c, s, 1, 0, 1), map[int32]string{})

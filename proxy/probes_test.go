@@ -10,6 +10,7 @@ import (
 
 	"kproxy/internal/wire"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // stolenID is what a hostile broker, or a replica, may do with the client.id of a
@@ -74,9 +75,9 @@ func TestAQuestionsClientIDCondemnsNoOther(t *testing.T) {
 	conf := l.config()
 	audit := conf.Clusters[0]
 	audit.Name, audit.Bootstrap = "audit", []string{brokerName(1)}
-	audit.Listeners = []proxy.Listener{{
+	audit.Listeners = []config.Listener{{
 		Name: "ada", Bind: "127.0.0.1:29092", Advertise: "ada.test:29092",
-		Nodes: proxy.Nodes{Ports: proxy.Range{First: 29100, Last: 29109}},
+		Nodes: config.Nodes{Ports: config.Range{First: 29100, Last: 29109}},
 	}}
 	conf.Clusters = append(conf.Clusters, audit)
 	l.start(t, conf)

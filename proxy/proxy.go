@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,13 +16,14 @@ import (
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
 	"kproxy/internal/turns"
+	"kproxy/proxy/config"
 )
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
 type Proxy struct {
 	conf     Config // defaults filled in
 	log      *slog.Logger
-	clusters []*cluster
+	clusters []*servedCluster
 	doors    []*door    // from Start on
 	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
 
@@ -58,11 +58,12 @@ type Proxy struct {
 // files and secrets that conf names, all of which must be good, and opens no socket. The
 // error joins a [*ConfigError] for each mistake.
 func New(conf *Config) (*Proxy, error) {
-	if err := conf.Validate(); err != nil {
+	plan, err := conf.Compile()
+	if err != nil {
 		return nil, err
 	}
 	p := &Proxy{
-		conf:     conf.withDefaults(),
+		conf:     conf.withDefaults(plan),
 		sessions: map[*session]struct{}{},
 	}
 	p.log = p.conf.Logger
@@ -72,15 +73,15 @@ func New(conf *Config) (*Proxy, error) {
 	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
 	p.turns = turns.NewPlaces(0, &p.waiters)
 	p.admission.Init(p.log, 0) // until Start
-	errs := []error{p.conf.checkState()}
-	for i := range p.conf.Clusters {
-		c, err := newCluster(p, &p.conf.Clusters[i])
+	errs := []error{p.conf.CheckState()}
+	for _, conf := range plan.Clusters {
+		c, err := newServedCluster(p, conf)
 		p.clusters = append(p.clusters, c)
 		errs = append(errs, err)
 	}
 	if err := errlist.Join(errs...); err != nil {
 		for _, c := range p.clusters {
-			c.closeVia()
+			c.Close()
 		}
 		return nil, err
 	}
@@ -92,38 +93,9 @@ func New(conf *Config) (*Proxy, error) {
 // on Linux also ends a client that is alive and does not read.
 var clientKeepalive = net.KeepAliveConfig{
 	Enable:   true,
-	Idle:     DefaultKeepalive,
+	Idle:     config.DefaultKeepalive,
 	Interval: 15 * time.Second,
 	Count:    4,
-}
-
-// withDefaults returns a copy of c with its zero fields filled in.
-func (c *Config) withDefaults() Config {
-	d := *c
-	d.MaxRequestBytes = cmp.Or(d.MaxRequestBytes, DefaultMaxRequestBytes)
-	d.MaxRequestBytesBeforeLogin = cmp.Or(d.MaxRequestBytesBeforeLogin, DefaultMaxRequestBytesBeforeLogin)
-	d.FirstRequestTimeout = cmp.Or(d.FirstRequestTimeout, DefaultFirstRequestTimeout)
-	d.HandshakeTimeout = cmp.Or(d.HandshakeTimeout, DefaultHandshakeTimeout)
-	d.DrainTimeout = cmp.Or(d.DrainTimeout, DefaultDrainTimeout)
-	d.WatchInterval = cmp.Or(d.WatchInterval, DefaultWatchInterval)
-	d.PeerGoneAfter = cmp.Or(d.PeerGoneAfter, DefaultPeerGoneAfter)
-	d.ParkAfter = cmp.Or(d.ParkAfter, DefaultParkAfter)
-	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
-	if d.Listen == nil {
-		d.Listen = (&net.ListenConfig{KeepAliveConfig: clientKeepalive}).Listen
-	}
-	d.Clusters = slices.Clone(c.Clusters)
-	for i := range d.Clusters {
-		cluster := &d.Clusters[i]
-		cluster.ConnectTimeout = cmp.Or(cluster.ConnectTimeout, DefaultConnectTimeout)
-		cluster.Keepalive = cmp.Or(cluster.Keepalive, DefaultKeepalive)
-		cluster.ForgetAfter = cmp.Or(cluster.ForgetAfter, DefaultForgetAfter)
-		cluster.Listeners = slices.Clone(cluster.Listeners)
-		for j, l := range cluster.Listeners {
-			cluster.Listeners[j] = l.in(cluster.Name)
-		}
-	}
-	return d
 }
 
 // The errors of Start on a Proxy that is not new.
@@ -160,9 +132,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if err := p.open(ctx); err != nil {
 		p.closeSockets()
 		for _, c := range p.clusters {
-			if c.state != nil {
-				c.state.close()
-			}
+			c.CloseState()
 		}
 		p.stop()
 		p.life = closed
@@ -181,10 +151,8 @@ func (p *Proxy) Start(ctx context.Context) error {
 		p.accepting.Go(func() { d.accept(ctx) })
 	}
 	for _, c := range p.clusters {
-		p.asking.Go(func() { c.askUntilAnswered(ctx) })
-		if c.state != nil {
-			p.asking.Go(func() { c.keepState(ctx) })
-		}
+		p.asking.Go(func() { c.AskUntilAnswered(ctx) })
+		p.asking.Go(func() { c.KeepState(ctx) })
 	}
 	p.sweeping.Go(func() { p.sweep(ctx) })
 	p.sweeping.Go(func() { p.watchFiles(ctx) })
@@ -197,7 +165,7 @@ func (p *Proxy) open(ctx context.Context) error {
 		if p.conf.StateDir == "" {
 			break
 		}
-		if err := c.remember(ctx, p.conf.StateDir); err != nil {
+		if err := c.Restore(ctx, p.conf.StateDir); err != nil {
 			return err
 		}
 	}
@@ -223,8 +191,9 @@ func (p *Proxy) closeSockets() {
 	}
 }
 
-// serve runs a session, unless the proxy is stopping, until it ends or is parked.
-func (p *Proxy) serve(ctx context.Context, s *session) {
+// serve runs a new session, unless the proxy is stopping, until it ends or is parked.
+// headed says that a PROXY protocol header may come first.
+func (p *Proxy) serve(ctx context.Context, s *session, headed bool) {
 	p.mu.Lock()
 	stopping := p.draining
 	if !stopping {
@@ -232,12 +201,12 @@ func (p *Proxy) serve(ctx context.Context, s *session) {
 	}
 	p.mu.Unlock()
 	if stopping {
-		relay.CloseNow(s.client)
+		relay.CloseNow(s.client.conn)
 		s.leaveGates()
 		p.serving.Done()
 		return
 	}
-	p.run(s, s.open(ctx))
+	p.run(s, (&arrival{s: s, headed: headed}).open(ctx))
 }
 
 // run moves an open session until it is parked or ends; one that is not open ends.
@@ -293,7 +262,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.sweeping.Wait()
 	p.lot.close()
 	for _, c := range p.clusters {
-		c.closeVia()
+		c.Close()
 	}
 	p.pipes.Close()
 	p.repeats.report(true)

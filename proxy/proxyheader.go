@@ -3,21 +3,16 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 
 	"github.com/pires/go-proxyproto"
 
+	"kproxy/internal/cluster"
+	"kproxy/internal/hostport"
 	"kproxy/internal/wire"
 )
-
-// party is who a broker's connection is opened for: a client and the address
-// that it connected to. The zero party is the proxy itself.
-type party struct{ client, to netip.AddrPort }
 
 // readProxyHeader takes the header of a load balancer off the front of the
 // client's bytes, if one is there, and counts the connection by the client that
@@ -25,34 +20,36 @@ type party struct{ client, to netip.AddrPort }
 // itself is the client: being in proxy_protocol.from lets a peer name clients, and
 // does not let it past allow, deny and max_per_source. The header is read through
 // the pipe, so that the connection stays a plain one.
-func (s *session) readProxyHeader() error {
-	header, err := s.takeProxyHeader()
+func (a *arrival) readProxyHeader() error {
+	s := a.s
+	header, err := a.takeProxyHeader()
 	if err != nil {
 		return err
 	}
 	if header != nil {
 		source, destination, ok := header.TCPAddrs()
 		if ok && !header.Command.IsLocal() {
-			s.from = source.String()
-			s.mu.Lock()
-			s.party = party{unmapped(source.AddrPort()), unmapped(destination.AddrPort())}
-			s.mu.Unlock()
+			s.client.from = source.String()
+			s.client.mu.Lock()
+			s.client.party = cluster.Client{Addr: hostport.Unmapped(source.AddrPort()), Local: hostport.Unmapped(destination.AddrPort())}
+			s.client.mu.Unlock()
 		} else if _, err := s.up.Peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
 			// check, which allow does not have to admit.
 			return err
 		}
 	}
-	if refused := s.door.gate.Claim(s.party.client.Addr()); refused != "" {
+	if refused := s.door.gate.Claim(s.client.party.Addr.Addr()); refused != "" {
 		return end(CloseReason(refused), nil)
 	}
-	s.source = s.party.client.Addr()
+	s.client.source = s.client.party.Addr.Addr()
 	return nil
 }
 
 // takeProxyHeader reads the header and drops it from the pipe. It returns nil if
 // there is none and none is required.
-func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
+func (a *arrival) takeProxyHeader() (*proxyproto.Header, error) {
+	s := a.s
 	b, err := s.up.Peek(wire.SizeLen)
 	if err != nil {
 		return nil, err
@@ -81,7 +78,7 @@ func (s *session) takeProxyHeader() (*proxyproto.Header, error) {
 	if err != nil {
 		return nil, badProxyHeader(err)
 	}
-	s.tlvs = describeTLVs(tlvs)
+	s.client.tlvs = describeTLVs(tlvs)
 	return header, s.up.Drop(size)
 }
 
@@ -113,52 +110,4 @@ func describeTLVs(tlvs []proxyproto.TLV) string {
 	}
 	text := strings.Join(all, " ")
 	return text[:min(len(text), most)]
-}
-
-// unmapped is an address whose IPv4 is not within IPv6.
-func unmapped(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
-
-// addressOf is the address and port of one side of a connection; the zero
-// AddrPort where it has none.
-func addressOf(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return unmapped(tcp.AddrPort())
-}
-
-// introduce tells the broker's side, which is told who every connection is
-// for, who that is.
-func (c *cluster) introduce(ctx context.Context, conn net.Conn, who party) error {
-	if c.conf.ProxyProtocol == "" {
-		return nil
-	}
-	header := &proxyproto.Header{Version: c.conf.ProxyProtocol.version(), Command: proxyproto.LOCAL}
-	if who.client.IsValid() && who.to.IsValid() && who.client.Addr().Is4() == who.to.Addr().Is4() {
-		header.Command = proxyproto.PROXY
-		header.TransportProtocol = proxyproto.TCPv4
-		if who.client.Addr().Is6() {
-			header.TransportProtocol = proxyproto.TCPv6
-		}
-		header.SourceAddr, header.DestinationAddr = net.TCPAddrFromAddrPort(who.client), net.TCPAddrFromAddrPort(who.to)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(past) })
-	_, err := header.WriteTo(conn)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("PROXY protocol header: %w", err)
-	}
-	return nil
-}
-
-func (v HeaderVersion) version() byte {
-	if v == HeaderV1 {
-		return 1
-	}
-	return 2
 }

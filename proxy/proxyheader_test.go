@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // header is what a load balancer says of a client.
@@ -38,7 +39,7 @@ func header(t *testing.T, version byte, client string, tlvs ...proxyproto.TLV) [
 }
 
 // balanced starts a proxy whose listener bob takes headers from loopback.
-func balanced(t *testing.T, l *lab, edit func(bob *proxy.Listener)) *broker {
+func balanced(t *testing.T, l *lab, edit func(bob *config.Listener)) *broker {
 	t.Helper()
 	b := l.startBroker(t, 0, 0)
 	conf := l.config()
@@ -79,7 +80,7 @@ func TestProxyHeaderNamesTheClient(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				var l lab
-				b := balanced(t, &l, func(*proxy.Listener) {})
+				b := balanced(t, &l, func(*config.Listener) {})
 				c := l.dial(t, "bob.test:9092")
 				if byByte {
 					if err := c.tryWriteBytes(h.bytes); err != nil {
@@ -101,7 +102,7 @@ func TestProxyHeaderIsWhatLimitsCount(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
-	b := balanced(t, &l, func(bob *proxy.Listener) {
+	b := balanced(t, &l, func(bob *config.Listener) {
 		bob.Limits.MaxPerSource = 1
 		bob.Deny = []string{"203.0.113.66"}
 	})
@@ -144,7 +145,7 @@ func TestProxyHeaderIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var l lab
-			balanced(t, &l, func(*proxy.Listener) {})
+			balanced(t, &l, func(*config.Listener) {})
 			conn := l.dial(t, "bob.test:9092")
 			conn.write(c.bytes)
 			_ = conn.conn.(interface{ CloseWrite() error }).CloseWrite()
@@ -159,7 +160,7 @@ func TestProxyHeaderOptional(t *testing.T) {
 	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
-	b := balanced(t, &l, func(bob *proxy.Listener) { bob.ProxyProtocol.Mode = proxy.HeaderOptional })
+	b := balanced(t, &l, func(bob *config.Listener) { bob.ProxyProtocol.Mode = config.HeaderOptional })
 	heartbeatThrough(t, &l, b, l.dial(t, "bob.test:9092"))
 	c := l.dial(t, "bob.test:9092")
 	c.write(header(t, 1, "203.0.113.7:4711"))
@@ -181,21 +182,21 @@ func TestPeerWithoutProxyHeaderIsTheClient(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		header []byte
-		mode   proxy.HeaderMode
+		mode   config.HeaderMode
 	}{
-		"none":                     {nil, proxy.HeaderOptional},
-		"v1 UNKNOWN":               {headerUnknown, proxy.HeaderOptional},
-		"v2 LOCAL":                 {headerLocal, proxy.HeaderOptional},
-		"v2 Unix":                  {headerUnix, proxy.HeaderOptional},
-		"v1 UNKNOWN of a balancer": {headerUnknown, proxy.HeaderRequired},
-		"v2 LOCAL of a balancer":   {headerLocal, proxy.HeaderRequired},
+		"none":                     {nil, config.HeaderOptional},
+		"v1 UNKNOWN":               {headerUnknown, config.HeaderOptional},
+		"v2 LOCAL":                 {headerLocal, config.HeaderOptional},
+		"v2 Unix":                  {headerUnix, config.HeaderOptional},
+		"v1 UNKNOWN of a balancer": {headerUnknown, config.HeaderRequired},
+		"v2 LOCAL of a balancer":   {headerLocal, config.HeaderRequired},
 	} {
 		t.Run(name+" "+string(c.mode), func(t *testing.T) {
 			t.Parallel()
 			request := append(bytes.Clone(c.header), requestFrame(0, heartbeat())...)
 			t.Run("deny", func(t *testing.T) {
 				var l lab
-				balanced(t, &l, func(bob *proxy.Listener) {
+				balanced(t, &l, func(bob *config.Listener) {
 					bob.ProxyProtocol.Mode, bob.Deny = c.mode, []string{"127.0.0.1"}
 				})
 				_ = l.dial(t, "bob.test:9092").tryWrite(request)
@@ -203,7 +204,7 @@ func TestPeerWithoutProxyHeaderIsTheClient(t *testing.T) {
 			})
 			t.Run("allow", func(t *testing.T) {
 				var l lab
-				balanced(t, &l, func(bob *proxy.Listener) {
+				balanced(t, &l, func(bob *config.Listener) {
 					bob.ProxyProtocol.Mode, bob.Allow = c.mode, []string{"203.0.113.0/24"}
 				})
 				_ = l.dial(t, "bob.test:9092").tryWrite(request)
@@ -211,7 +212,7 @@ func TestPeerWithoutProxyHeaderIsTheClient(t *testing.T) {
 			})
 			t.Run("max_per_source", func(t *testing.T) {
 				var l lab
-				b := balanced(t, &l, func(bob *proxy.Listener) {
+				b := balanced(t, &l, func(bob *config.Listener) {
 					bob.ProxyProtocol.Mode, bob.Limits.MaxPerSource = c.mode, 1
 				})
 				first := l.dial(t, "bob.test:9092")
@@ -234,7 +235,7 @@ func TestProxyHeaderOfHealthChecks(t *testing.T) {
 	t.Parallel()
 	for _, header := range [][]byte{headerUnknown, headerLocal} {
 		var l lab
-		balanced(t, &l, func(bob *proxy.Listener) { bob.Deny = []string{"127.0.0.0/8"} })
+		balanced(t, &l, func(bob *config.Listener) { bob.Deny = []string{"127.0.0.0/8"} })
 		c := l.dial(t, "bob.test:9092")
 		c.write(header)
 		_ = c.conn.(interface{ CloseWrite() error }).CloseWrite()
@@ -249,7 +250,7 @@ func TestPeerWithoutProxyHeaderAtSharedAddress(t *testing.T) {
 	l := newSNILab(t)
 	for i := range l.conf.Clusters {
 		edge := &l.conf.Clusters[i].Listeners[0]
-		edge.ProxyProtocol = proxy.LoadBalancers{From: []string{"127.0.0.0/8"}, Mode: proxy.HeaderOptional}
+		edge.ProxyProtocol = config.LoadBalancers{From: []string{"127.0.0.0/8"}, Mode: config.HeaderOptional}
 	}
 	l.conf.Clusters[1].Listeners[0].Deny = []string{"127.0.0.1"}
 	b := l.startBroker(t, 0, 0)
@@ -263,14 +264,14 @@ func TestPeerWithoutProxyHeaderAtSharedAddress(t *testing.T) {
 
 func TestProxyHeaderOfSomebodyElse(t *testing.T) {
 	t.Parallel()
-	for mode, want := range map[proxy.HeaderMode]proxy.CloseReason{
-		proxy.HeaderRequired: proxy.NotAllowed, proxy.HeaderOptional: proxy.ForeignProtocol,
+	for mode, want := range map[config.HeaderMode]proxy.CloseReason{
+		config.HeaderRequired: proxy.NotAllowed, config.HeaderOptional: proxy.ForeignProtocol,
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			var l lab
-			balanced(t, &l, func(bob *proxy.Listener) {
-				bob.ProxyProtocol = proxy.LoadBalancers{From: []string{"10.0.0.0/8"}, Mode: mode}
+			balanced(t, &l, func(bob *config.Listener) {
+				bob.ProxyProtocol = config.LoadBalancers{From: []string{"10.0.0.0/8"}, Mode: mode}
 			})
 			conn, err := l.outside.Dial(t.Context(), "tcp", "bob.test:9092")
 			if err == nil { // or it was reset before Dial had seen the connection
@@ -307,7 +308,7 @@ func (c *firstWrite) CloseWrite() error {
 // they are its own.
 func TestProxyHeaderToBrokers(t *testing.T) {
 	t.Parallel()
-	for _, version := range []proxy.HeaderVersion{proxy.HeaderV1, proxy.HeaderV2} {
+	for _, version := range []config.HeaderVersion{config.HeaderV1, config.HeaderV2} {
 		t.Run(string(version), func(t *testing.T) {
 			t.Parallel()
 			var l lab

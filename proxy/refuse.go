@@ -19,32 +19,32 @@ import (
 const maxRefused = 256 << 10
 
 // refuse answers a request that the listener does not allow, as a broker does
-// whose administrator has not. What has no such answer ends the session.
-func (s *session) refuse(r inflight.Request, frame int) error {
+// whose administrator has not. What has no such response ends the session.
+func (p *requestPump) refuse(r inflight.Request, frame int) error {
 	refusal := &ended{
 		reason: APIRefused,
 		err:    fmt.Errorf("%s v%d is not allowed on this listener", kmsg.NameForKey(r.Key), r.Version),
 		fix:    "if its clients need it, name it in the listener's apis.allow",
 	}
 	if r.Key == kmsg.Produce.Int16() {
-		return s.refuseProduce(r, frame, refusal)
+		return p.refuseProduce(r, frame, refusal)
 	}
 	if frame > maxRefused {
 		return refusal
 	}
-	b, h, err := s.wholeRequest(frame)
+	b, h, err := wholeRequest(p.up, frame)
 	if err != nil {
 		return err
 	}
 	if h.Len > frame {
 		return end(BadRequest, wire.ErrMalformed)
 	}
-	return s.answerRefused(r, frame, b[h.Len:frame], refusal)
+	return p.respondRefused(r, frame, b[h.Len:frame], refusal)
 }
 
-// answerRefused answers a refused request with this body, of which frame bytes are
+// respondRefused answers a refused request with this body, of which frame bytes are
 // at the front of the pipe.
-func (s *session) answerRefused(r inflight.Request, frame int, body []byte, refusal *ended) error {
+func (p *requestPump) respondRefused(r inflight.Request, frame int, body []byte, refusal *ended) error {
 	payload, err := rewrite.Refusal(r.Key, r.Version, body)
 	switch {
 	case errors.Is(err, wire.ErrShort), errors.Is(err, wire.ErrMalformed):
@@ -52,46 +52,46 @@ func (s *session) answerRefused(r inflight.Request, frame int, body []byte, refu
 	case err != nil:
 		return refusal
 	}
-	return s.answer(r, frame, payload)
+	return p.respond(r, frame, payload)
 }
 
 // refuseProduce refuses a Produce request, whose records are dropped as they come.
-func (s *session) refuseProduce(r inflight.Request, frame int, refusal *ended) error {
-	h, err := s.readHeader()
+func (p *requestPump) refuseProduce(r inflight.Request, frame int, refusal *ended) error {
+	h, err := readHeader(p.up)
 	if err != nil {
 		return err
 	}
 	if h.Len > frame {
 		return end(BadRequest, wire.ErrMalformed)
 	}
-	if err := s.up.Drop(h.Len); err != nil {
+	if err := p.up.Drop(h.Len); err != nil {
 		return err
 	}
-	p := produceStripper{session: s, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.Key, r.Version), version: r.Version}
-	p.holding = relay.Holding{Account: s, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client}
-	defer p.holding.Clear()
-	s.up.Keeper.Turn.Begin()
-	defer s.up.Keeper.Turn.End()
-	switch err := p.strip(); {
+	stripper := produceStripper{up: p.up, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.Key, r.Version), version: r.Version}
+	stripper.holding = relay.Holding{Account: &p.s.account, Limit: p.s.proxy.conf.FirstRequestTimeout, Source: p.s.client.conn}
+	defer stripper.holding.Clear()
+	p.up.Keeper.Turn.Begin()
+	defer p.up.Keeper.Turn.End()
+	switch err := stripper.strip(); {
 	case errors.Is(err, errStripTooLong):
 		return refusal
 	case errors.Is(err, wire.ErrMalformed):
 		return end(BadRequest, err)
 	case err != nil:
 		return err
-	case p.acks == 0:
+	case stripper.acks == 0:
 		return refusal // as a broker's refusal of what it does not answer
 	}
-	if err := s.up.Drop(p.left); err != nil { // what lies behind its end
+	if err := p.up.Drop(stripper.left); err != nil { // what lies behind its end
 		return err
 	}
-	return s.answerRefused(r, 0, p.body, refusal)
+	return p.respondRefused(r, 0, stripper.body, refusal)
 }
 
 // produceStripper reads a Produce request's body and keeps it without records and
 // tags: names, ids and partitions are what a refusal repeats.
 type produceStripper struct {
-	*session
+	up       *relay.Stream
 	version  int16
 	flexible bool
 	left     int    // bytes of the frame that were not read
@@ -301,24 +301,24 @@ func (p *produceStripper) skip(n int) error {
 
 // refuseLogin answers a client's SaslHandshake or SaslAuthenticate where the
 // proxy has logged in for it. The broker must not see it, which would take it for
-// another login on the connection (KIP-368). The answer is that of a broker on a
+// another login on the connection (KIP-368). The response is that of a broker on a
 // listener without SASL, which is what the client should be configured for.
-func (s *session) refuseLogin(r inflight.Request, frame int) error {
+func (p *requestPump) refuseLogin(r inflight.Request, frame int) error {
 	payload, err := rewrite.IllegalSASLState(r.Key, r.Version)
 	if err != nil {
 		return &ended{reason: UnsupportedVersion, err: err, fix: "kproxy logs in for its clients here; take SASL out of the client's configuration"}
 	}
-	return s.answer(r, frame, payload)
+	return p.respond(r, frame, payload)
 }
 
 // refuseRawTokens answers SaslHandshake v0 where requests are filtered: what
 // would follow it are frames that kproxy cannot look into.
-func (s *session) refuseRawTokens(r inflight.Request, frame int) error {
+func (p *requestPump) refuseRawTokens(r inflight.Request, frame int) error {
 	payload, err := rewrite.UnsupportedVersion(r.Key, r.Version)
 	if err != nil {
 		return end(APIRefused, err)
 	}
-	return s.answer(r, frame, payload)
+	return p.respond(r, frame, payload)
 }
 
 // isLogin reports whether a request is part of a client's login.

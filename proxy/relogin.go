@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,10 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/cluster"
 	"kproxy/internal/inflight"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
-	"kproxy/internal/wire"
 )
 
 // renewal keeps the proxy's login on a session's broker connection alive: a
@@ -25,19 +24,20 @@ import (
 //
 //	timer ──▶ prepare: gets the secrets ──▶ marks the session, and wakes it
 //	                                              │
-//	    pump of requests, between two requests ◀──┘
-//	      SaslHandshake ──▶ … its answer is swallowed ──▶ SaslAuthenticate ──▶ … ──▶ timer
+//	    request pump, between two requests ◀──┘
+//	      SaslHandshake ──▶ … its response is swallowed ──▶ SaslAuthenticate ──▶ … ──▶ timer
 //
 // Meanwhile the client is not read: a broker takes no other request during a
 // login. What it has sent before is answered, in order, before the login is.
 type renewal struct {
+	s      *session
 	host   string       // the broker's own name
-	opened auth.Session // by the last login; the pump of requests' own
+	opened auth.Session // by the last login; the request pump' own
 
 	ready  atomic.Pointer[auth.Login] // prepared, and to be used between two requests
 	asking atomic.Bool                // a login goes on
-	heard  atomic.Bool                // its last request has an answer, which is not judged yet
-	answer []byte                     // that: the pump of answers' until it is settled, then that of requests'
+	heard  atomic.Bool                // its last request has a response, which is not judged yet
+	answer []byte                     // that: the response pump's until it is settled, then the request pump's
 
 	ctx       context.Context // of preparing; cancel ends it
 	cancel    context.CancelFunc
@@ -65,30 +65,26 @@ func renewAfter(lifetime time.Duration) time.Duration {
 	return max(time.Duration(part*float64(lifetime)), minRenew)
 }
 
-// errLoginDue is what leaving holds while the session is asked to log in again,
-// which is no reason to end.
-var errLoginDue = &ended{}
-
-// startRenewing has the session log in again before the login that it has opened
-// with expires, if it does. The caller holds mu.
-func (s *session) startRenewing(ctx context.Context, to *link) {
-	if to.login.Lifetime <= 0 {
-		return
+// newRenewal has the session log in again before the login that it has opened with expires.
+// It returns nil if the login does not expire.
+func newRenewal(ctx context.Context, s *session, to *cluster.Link) *renewal {
+	if to.Login.Lifetime <= 0 {
+		return nil
 	}
-	s.renewal = &renewal{host: to.host, opened: to.login}
-	s.renewal.ctx, s.renewal.cancel = context.WithCancel(ctx)
-	s.renew()
+	r := &renewal{s: s, host: to.Host, opened: to.Login}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.renew()
+	return r
 }
 
 // logsIn reports whether a login goes on.
 func (r *renewal) logsIn() bool { return r != nil && r.asking.Load() }
 
-// judges reports whether the pump of requests has an answer of the login's to judge.
+// judges reports whether the request pump has a response of the login's to judge.
 func (r *renewal) judges() bool { return r.logsIn() && r.heard.Load() }
 
-// stopRenewing ends what startRenewing has begun, and waits for it.
-func (s *session) stopRenewing() {
-	r := s.renewal
+// stop ends the renewal, and waits until it has.
+func (r *renewal) stop() {
 	if r == nil {
 		return
 	}
@@ -103,14 +99,13 @@ func (s *session) stopRenewing() {
 }
 
 // renew sets the timer for the next login, if there has to be one.
-func (s *session) renew() {
-	if lifetime := s.renewal.opened.Lifetime; lifetime > 0 {
-		s.prepareAfter(renewAfter(lifetime))
+func (r *renewal) renew() {
+	if lifetime := r.opened.Lifetime; lifetime > 0 {
+		r.prepareAfter(renewAfter(lifetime))
 	}
 }
 
-func (s *session) prepareAfter(d time.Duration) {
-	r := s.renewal
+func (r *renewal) prepareAfter(d time.Duration) {
 	lifetime := r.opened.Lifetime
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,65 +115,65 @@ func (s *session) prepareAfter(d time.Duration) {
 	r.preparing.Add(1)
 	r.timer = time.AfterFunc(d, func() {
 		defer r.preparing.Done()
-		s.prepareLogin(lifetime)
+		r.prepare(lifetime)
 	})
 }
 
-// prepareLogin gets what a login needs, from a token server for example, and then has the
-// pump of requests send it. The client is served meanwhile.
-func (s *session) prepareLogin(lifetime time.Duration) {
-	r := s.renewal
-	c := s.endpoint.listener.cluster
-	ctx, cancel := context.WithTimeout(r.ctx, c.loginTimeout())
+// prepare gets what a login needs, from a token server for example, and then has the
+// request pump send it. The client is served meanwhile.
+func (r *renewal) prepare(lifetime time.Duration) {
+	c := r.s.endpoint.listener.cluster
+	ctx, cancel := context.WithTimeout(r.ctx, c.LoginTimeout())
 	defer cancel()
-	login, err := c.method.Begin(ctx, r.host)
+	login, err := c.Method.Begin(ctx, r.host)
 	if err != nil {
 		if r.ctx.Err() == nil {
 			c.log.Warn("cannot prepare the next login of a session; trying on, until the broker ends it",
 				slog.Any(logkey.Error, err), slog.String(logkey.Fix, "look at the cluster's sasl"))
-			s.prepareAfter(max(time.Duration(retryPart*float64(lifetime)), minRenew))
+			r.prepareAfter(max(time.Duration(retryPart*float64(lifetime)), minRenew))
 		}
 		return
 	}
 	r.ready.Store(login)
-	if s.leaving.CompareAndSwap(nil, errLoginDue) { // or it ends, and needs no login
-		s.wake()
+	if r.s.life.add(askLogin)&askEnd == 0 { // or it ends, and needs no login
+		r.s.wake()
 	}
 }
 
-// asked says why the session is asked to end between two requests; nil: it is
-// not.
-func (s *session) asked() *ended {
-	if why := s.leaving.Load(); why != errLoginDue {
-		return why
+// reauthenticate moves the login that has been prepared, between two requests. Then the
+// request loop goes on, or is stopped by what has gone wrong.
+func (p *requestPump) reauthenticate() stopped {
+	p.s.life.drop(askLogin)
+	asked, err := p.s.readBy(time.Time{})
+	switch {
+	case err != nil:
+		return stopOf(&relay.SideError{Reading: true, Err: err}, false)
+	case asked&responsesEnded != 0:
+		return stopped{stop: stopResponsesEnded}
 	}
-	return nil
+	if err := p.exchangeLogin(); err != nil {
+		return stopOf(err, false)
+	}
+	return stopped{stop: readsOn}
 }
 
-// logInAgain moves the login that has been prepared, between two requests.
-func (s *session) logInAgain() error {
-	r := s.renewal
-	s.leaving.CompareAndSwap(errLoginDue, nil)
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return &relay.SideError{Reading: true, Err: err}
-	}
-	if s.queue.IsClosed() { // its own wake may just have been overwritten
-		return &relay.SideError{Err: errAnswersEnded}
-	}
+// exchangeLogin sends the login's requests, and waits for the response to each.
+func (p *requestPump) exchangeLogin() error {
+	r := p.s.broker.renewal
 	login := r.ready.Swap(nil)
 	if login == nil {
 		return nil
 	}
-	if err := s.up.Flush(); err != nil {
+	if err := p.up.Flush(); err != nil {
 		return err
 	}
 	login.Use(r.opened)
 	r.asking.Store(true)
 	defer r.asking.Store(false)
-	ctx, cancel := context.WithTimeout(r.ctx, s.endpoint.listener.cluster.loginTimeout())
+	ctx, cancel := context.WithTimeout(r.ctx, p.s.endpoint.listener.cluster.LoginTimeout())
 	defer cancel()
 	for req := login.Request(); req != nil; req = login.Request() {
-		payload, err := s.ask(req)
+		payload, err := p.ask(req)
 		if err != nil {
 			return err
 		}
@@ -186,48 +181,34 @@ func (s *session) logInAgain() error {
 			return dialFailure(err)
 		}
 	}
-	if s.queue.IsClosed() { // the pump of answers leaves it to this one to say so
+	if p.queue.IsClosed() { // the response pump leaves it to this one to say so
 		return end(BrokerClosed, nil)
 	}
 	r.opened = login.Session()
-	s.renew()
+	r.renew()
 	return nil
 }
 
 // ask sends a request of the proxy's own on the client's connection to the
-// broker, and waits for the answer.
-func (s *session) ask(req kmsg.Request) (payload []byte, err error) {
+// broker, and waits for the response.
+func (p *requestPump) ask(req kmsg.Request) (payload []byte, err error) {
 	const correlationID = 1 // each is answered before the next one is sent
-	s.renewal.heard.Store(false)
-	if _, err := s.push(inflight.Request{CorrelationID: correlationID, Kind: inflight.OwnRequest}); err != nil {
+	p.s.broker.renewal.heard.Store(false)
+	if _, err := p.push(inflight.Request{CorrelationID: correlationID, Kind: inflight.OwnRequest}); err != nil {
 		return nil, err
 	}
 	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(ownClientID))
 	// Past the pipe, which counts what the client sends: a login is no sign that
 	// a session is not idle.
-	if _, err := s.broker.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
+	if _, err := p.s.broker.conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
 		return nil, &relay.SideError{Err: err}
 	}
-	s.queue.WaitDelivered()
-	if !s.renewal.heard.Load() { // the queue is closed
+	p.queue.WaitDelivered()
+	if !p.s.broker.renewal.heard.Load() { // the queue is closed
 		return nil, &relay.SideError{Err: errAnswersEnded}
 	}
-	// If the broker has ended the connection behind the answer, that says why.
-	return s.renewal.answer, nil
-}
-
-// swallow keeps an answer to a request of the proxy's own from the client.
-func (s *session) swallow(frame int) error {
-	if frame > auth.MaxAnswer {
-		return end(BadAnswer, errFrameSize(int32(frame)))
-	}
-	b, err := s.down.Peek(frame)
-	if err != nil {
-		return err
-	}
-	s.renewal.answer = bytes.Clone(b[wire.ResponsePrefixLen:frame])
-	s.renewal.heard.Store(true)
-	return s.down.Drop(frame)
+	// If the broker has ended the connection behind the response, that says why.
+	return p.s.broker.renewal.answer, nil
 }
 
 // ownClientID is the client.id of the proxy's own requests on a session that is

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // openExpiring is openLoggedIn at a broker whose logins expire, so that kproxy
@@ -352,7 +353,7 @@ func TestSecretIsMissingForAWhile(t *testing.T) {
 	l.door.lifetime = 1
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.door.logsIn(l.config())
-	conf.Clusters[0].SASL.Password = proxy.Secret{File: file}
+	conf.Clusters[0].SASL.Password = config.Secret{File: file}
 	l.start(t, conf)
 	c, s := l.session(t, l.first)
 	if err := os.Remove(file); err != nil {

@@ -9,14 +9,17 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kproxy/proxy/config"
 )
 
 // repeatLog is a listener whose log a test reads.
 func repeatLog() (*listener, *bytes.Buffer) {
 	var log bytes.Buffer
 	return &listener{
-		cluster: &cluster{conf: &Cluster{Name: "orders"}}, conf: &Listener{Name: "bob"},
-		log: slog.New(slog.NewTextHandler(&log, nil)),
+		cluster: &servedCluster{conf: &config.ClusterPlan{Cluster: &config.Cluster{Name: "orders"}}},
+		conf:    &config.ListenerPlan{Listener: &config.Listener{Name: "bob"}, Key: "clusters.orders.listeners.bob"},
+		log:     slog.New(slog.NewTextHandler(&log, nil)),
 	}, &log
 }
 

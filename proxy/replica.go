@@ -12,8 +12,8 @@ import (
 
 // unlessReplica forwards a request that can name a replica, if it names none. One
 // that does is refused, as by a broker that does not authorize it.
-func (s *session) unlessReplica(r inflight.Request, frame int) error {
-	h, err := s.readHeader()
+func (p *requestPump) unlessReplica(r inflight.Request, frame int) error {
+	h, err := readHeader(p.up)
 	if err != nil {
 		return err
 	}
@@ -23,19 +23,19 @@ func (s *session) unlessReplica(r inflight.Request, frame int) error {
 	var named bool
 	switch {
 	case rewrite.ReplicaOf(r.Key, r.Version) == rewrite.AtFront:
-		named, err = s.replicaInFront(h.Len, frame)
+		named, err = p.replicaInFront(h.Len, frame)
 	case frame > relay.BufferSize:
-		return s.forwardUnlessReplica(r, h.Len, frame)
+		return p.forwardUnlessReplica(r, h.Len, frame)
 	default:
-		named, err = s.replicaAtTail(r, h.Len, frame)
+		named, err = p.replicaAtTail(r, h.Len, frame)
 	}
 	switch {
 	case err != nil:
 		return err
 	case named:
-		return s.refuse(r, frame)
+		return p.refuse(r, frame)
 	default:
-		return s.forward(r, frame)
+		return p.forward(r, frame)
 	}
 }
 
@@ -43,11 +43,11 @@ const replicaLen = 4 // an INT32
 
 // replicaInFront reports whether a body that begins at byte start of a frame names
 // a replica. What is too short for that is the broker's to refuse.
-func (s *session) replicaInFront(start, frame int) (bool, error) {
+func (p *requestPump) replicaInFront(start, frame int) (bool, error) {
 	if frame < start+replicaLen {
 		return false, nil
 	}
-	b, err := s.up.Peek(start + replicaLen)
+	b, err := p.up.Peek(start + replicaLen)
 	if err != nil {
 		return false, err
 	}
@@ -56,8 +56,8 @@ func (s *session) replicaInFront(start, frame int) (bool, error) {
 
 // replicaAtTail is replicaInFront for a body whose tags name the replica, in a frame
 // that fits the buffer.
-func (s *session) replicaAtTail(r inflight.Request, start, frame int) (bool, error) {
-	b, err := s.up.Peek(frame)
+func (p *requestPump) replicaAtTail(r inflight.Request, start, frame int) (bool, error) {
+	b, err := p.up.Peek(frame)
 	if err != nil {
 		return false, err
 	}
@@ -82,28 +82,28 @@ func namesReplica(tags []byte) (bool, error) {
 // forwardUnlessReplica forwards a long request as far as its tags, and the rest if
 // that names no replica. If it does, the session ends: a broker does not look at half
 // a request.
-func (s *session) forwardUnlessReplica(r inflight.Request, start, frame int) error {
-	if _, err := s.push(r); err != nil {
+func (p *requestPump) forwardUnlessReplica(r inflight.Request, start, frame int) error {
+	if _, err := p.push(r); err != nil {
 		return err
 	}
-	err := s.passUnlessReplica(r, start, frame)
+	err := p.passUnlessReplica(r, start, frame)
 	if side, ok := errors.AsType[*relay.SideError](err); ok && side.Reading {
-		s.queue.Unpush()
+		p.queue.Unpush()
 	}
 	return err
 }
 
-func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error {
-	if err := s.up.PassPart(start); err != nil {
+func (p *requestPump) passUnlessReplica(r inflight.Request, start, frame int) error {
+	if err := p.up.PassPart(start); err != nil {
 		return err
 	}
 	var w rewrite.Walker
 	w.StartRequest(r.Key, r.Version, frame-start)
-	n, err := passToTail(&s.up, &w, BadRequest)
+	n, err := passToTail(p.up, &w, BadRequest)
 	if err != nil {
 		return err
 	}
-	b, err := s.up.Peek(n)
+	b, err := p.up.Peek(n)
 	if err != nil {
 		return err
 	}
@@ -118,6 +118,6 @@ func (s *session) passUnlessReplica(r inflight.Request, start, frame int) error 
 			fix:    "followers reach the brokers' own listeners; clients name no replica",
 		}
 	default:
-		return s.up.Pass(n)
+		return p.up.Pass(n)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // asReplica are requests for one partition in the name of a replica.
@@ -47,8 +48,8 @@ func responseTo(req kmsg.Request) kmsg.Response {
 }
 
 // filtered are listeners where no client may act as a follower.
-var filtered = map[string]proxy.APIs{
-	"read-only": {Preset: proxy.ReadOnly},
+var filtered = map[string]config.APIs{
+	"read-only": {Preset: config.ReadOnly},
 	"deny":      {Deny: []string{"DescribeAcls"}},
 }
 
@@ -98,7 +99,7 @@ func TestFollowersOfManyTopics(t *testing.T) {
 			t.Run(fmt.Sprintf("%d topics, v%d", topics, version), func(t *testing.T) {
 				t.Parallel()
 				var l lab
-				c, s := l.openFiltered(t, proxy.APIs{Preset: proxy.ReadOnly}, "")
+				c, s := l.openFiltered(t, config.APIs{Preset: config.ReadOnly}, "")
 				consumer := requestFrame(1, of(version, asReplica(-1, topics)[0]))
 				go func() { _ = c.tryWrite(consumer) }()
 				if got := s.request(kmsg.Fetch, 1); !bytes.Equal(got.frame, consumer) {

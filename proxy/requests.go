@@ -3,8 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -12,171 +10,171 @@ import (
 
 	"kproxy/internal/inflight"
 	"kproxy/internal/relay"
+	"kproxy/internal/wait"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
 )
 
-// pumpRequests moves requests from the client to the broker until one of them,
-// or the proxy, ends the session. It reads what lies in front of a request's
-// body, and nothing behind.
-func (s *session) pumpRequests() {
-	s.up.Keeper.Expired = s.woken
-	err := s.requests()
-	s.up.Keeper.Turn.End()
-	var side *relay.SideError
-	var why *ended
-	switch {
-	case errors.Is(err, errParked):
-		s.parking.Store(true)
-		_ = s.broker.SetReadDeadline(past) // wakes the pump of answers
-		return
-	case errors.As(err, &why) && traitsOf[why.reason].asked:
-		// A drain has a limit of its own. A session that is only too old may wait
-		// for its responses without a limit, as before, if its client is there. The
-		// client is not read meanwhile; the sweep finds that it has left
-		// (departure).
-		s.finish(why, 0)
-		return
-	case errors.As(err, &why) && (why.reason == Relearn || why.reason == BrokerMoved):
-		s.note(why)
-		s.finish(why, owedSilence)
-		return
-	case !errors.As(err, &side):
-		s.note(err)
-	case !side.Reading, errors.Is(err, os.ErrDeadlineExceeded):
-		// The broker takes no more, or the pump of answers has ended and
-		// woke this one: that pump delivers what came, and says why.
-		return
-	case errors.Is(err, io.EOF):
-		why = s.clientEnded()
-		s.note(why)
-		s.finish(why, owedSilence)
-		return
-	default:
-		s.note(end(ClientReset, side.Err))
-	}
-	_ = s.broker.Close()                // nothing more is owed: ends the pump of answers
-	_ = s.client.SetWriteDeadline(past) // also where that waits for the client
+// requestPump is the goroutine that moves requests from the client to the broker. It is
+// made anew each time that the session is not parked any more. No other goroutine calls its
+// methods, or uses up.
+type requestPump struct {
+	s     *session
+	up    *relay.Stream
+	queue *inflight.Queue
+
+	midRequest bool // it has begun to read a request
+	inTokens   bool // it reads raw SASL tokens
 }
 
-// requests forwards one request after another.
-func (s *session) requests() error {
+func newRequestPump(s *session) *requestPump { return &requestPump{s: s, up: &s.up, queue: &s.queue} }
+
+// run moves requests from the client to the broker until the request loop
+// stops, and then does what follows from that. It reports whether the session is to
+// be parked.
+func (p *requestPump) run() (parks bool) {
+	p.up.Keeper.Expired = p.woken
+	stopped := p.requests()
+	for stopped.stop == stopLoginDue {
+		if stopped = p.reauthenticate(); stopped.stop == readsOn {
+			stopped = p.requests()
+		}
+	}
+	p.up.Keeper.Turn.End()
+	what := conclusions[stopped.stop]
+	if what.notes == notesFirst {
+		p.s.life.note(stopped.why)
+	}
+	switch what.then {
+	case stopResponses:
+		p.s.life.add(parking)
+		_ = p.s.broker.conn.SetReadDeadline(wait.Past) // wakes the response pump
+		return true
+	case deliverFirst:
+		p.finish(stopped.why, what.silence)
+	case closeBoth:
+		_ = p.s.broker.conn.Close()                     // nothing more is owed: ends the response pump
+		_ = p.s.client.conn.SetWriteDeadline(wait.Past) // also where that waits for the client
+	case leaveToResponses, logIn:
+	}
+	return false
+}
+
+// requests forwards one request after another, and returns why it has stopped. It
+// reads what lies in front of a request's body, and nothing behind.
+func (p *requestPump) requests() stopped {
 	for {
-		s.midRequest = false
-		s.up.Boundary()
-		if why := s.leaving.Load(); why != nil {
-			if why == errLoginDue {
-				if err := s.logInAgain(); err != nil {
-					return err
-				}
-				continue
+		p.midRequest = false
+		p.up.Boundary()
+		if asked := p.s.life.asks(); asked&(askEnd|askLogin) != 0 {
+			switch {
+			case asked&askEnd == 0:
+				return stopped{stop: stopLoginDue}
+			case p.up.Buffered() == 0:
+				return stopFor(asked.end())
+			default:
+				p.up.Exact = true // or a client that never pauses is never between two requests
 			}
-			if s.up.Buffered() == 0 {
-				return why
-			}
-			s.up.Exact = true // or a client that never pauses is never between two requests
 		}
-		b, err := s.up.Peek(wire.SizeLen)
-		if errors.Is(err, errLoginDue) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		s.midRequest = true
-		if err := s.checkSize(wire.Size(b)); err != nil {
-			return err
-		}
-		if b, err = s.up.Peek(wire.RequestPrefixLen); err != nil {
-			return err
-		}
-		prefix := wire.ParseRequestPrefix(b)
-		s.up.Frames.Add(1)
-		s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
-		if err := s.request(prefix); err != nil {
-			return err
+		if err := p.nextRequest(); err != nil {
+			return stopOf(err, p.midRequest || p.up.Buffered() > 0)
 		}
 	}
 }
 
-// woken decides what an expired read deadline of the client means. A drain, the
-// sweep, or a login that is due, wakes a session that waits for a request; one
-// that has begun is read to its end.
-func (s *session) woken(err error) error {
-	switch between := !s.midRequest && s.up.Buffered() == 0; {
-	case s.queue.IsClosed():
+// nextRequest waits for a request, and forwards it.
+func (p *requestPump) nextRequest() error {
+	b, err := p.up.Peek(wire.SizeLen)
+	if err != nil {
 		return err
-	case between && s.leaving.Load() != nil:
-		return s.leaving.Load()
-	case s.isIdle() && between:
-		return end(IdleTimeout, nil)
-	case s.canPark() && between:
-		return errParked
 	}
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
+	p.midRequest = true
+	if err := p.s.proxy.limitOfRequests().check(wire.Size(b)); err != nil {
+		return err
+	}
+	if b, err = p.up.Peek(wire.RequestPrefixLen); err != nil {
+		return err
+	}
+	prefix := wire.ParseRequestPrefix(b)
+	p.up.Frames.Add(1)
+	p.s.endpoint.listener.counters.request(prefix.Key, prefix.Version)
+	return p.request(prefix)
+}
+
+// woken decides what an expired read deadline of the client means. It returns nil if
+// the client is read on.
+func (p *requestPump) woken(error) error {
+	if err := p.interrupted(); err != nil {
+		return err
+	}
+	asked, err := p.s.readBy(time.Time{})
+	if err != nil {
 		return &relay.SideError{Reading: true, Err: err}
 	}
-	// A goroutine that asks the session to end notes the reason first, and then sets
-	// the deadline, which may just have been overwritten.
-	switch {
-	case s.queue.IsClosed():
-		return err
-	case s.leaving.Load() != nil && !s.midRequest && s.up.Buffered() == 0:
-		return s.leaving.Load()
+	if asked != 0 {
+		return p.interrupted()
 	}
 	return nil
 }
 
-// clientEnded says how the client ended its side.
-func (s *session) clientEnded() *ended {
-	if s.midRequest || s.up.Buffered() > 0 {
-		return end(ClientClosed, errors.New("inside a request"))
+// interrupted returns a stopped, if the loop has to stop for what it is asked. It
+// answers askQuiet.
+func (p *requestPump) interrupted() error {
+	why := waking{
+		asks:     p.s.life.drop(askQuiet),
+		moved:    p.s.moved(),
+		owed:     p.queue.Owed(),
+		between:  !p.midRequest && p.up.Buffered() == 0,
+		inTokens: p.inTokens,
+	}.stop()
+	if why.stop == readsOn {
+		return nil
 	}
-	return end(ClientClosed, nil)
+	return why
 }
 
-// finish ends the session once the answers that are owed have been delivered:
+// finish ends the session once the responses that are owed have been delivered:
 // a broker drops them when it is told first that no more requests come. If they
 // are not delivered, whatever was in the way is why the session ended, unless
 // that has been noted before. A broker that is silent for longer than silence is
 // not waited for; 0 waits for ever.
-func (s *session) finish(why *ended, silence time.Duration) {
-	if s.up.Flush() != nil {
-		return // the pump of answers notices
+func (p *requestPump) finish(why *ended, silence time.Duration) {
+	if p.up.Flush() != nil {
+		return // the response pump notices
 	}
 	if silence > 0 {
-		defer s.watchBroker(silence)()
+		defer p.watchBroker(silence)()
 	}
-	s.queue.WaitDelivered()
-	s.note(why)
-	relay.CloseWrite(s.broker)
-	_ = s.broker.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
+	p.queue.WaitDelivered()
+	p.s.life.note(why)
+	relay.CloseWrite(p.s.broker.conn)
+	_ = p.s.broker.conn.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
 }
 
 // watchBroker closes the broker's connection when nothing has come from it for
 // that long. The function that it returns ends the watch.
-func (s *session) watchBroker(silence time.Duration) (stop func()) {
+func (p *requestPump) watchBroker(silence time.Duration) (stop func()) {
 	done := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { s.closeSilentBroker(silence, done) })
+	watching.Go(func() { p.closeSilentBroker(silence, done) })
 	return func() {
 		close(done)
 		watching.Wait()
 	}
 }
 
-func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{}) {
+func (p *requestPump) closeSilentBroker(silence time.Duration, done <-chan struct{}) {
 	tick := time.NewTicker(silence)
 	defer tick.Stop()
-	for seen := s.down.Moved(); ; {
+	for seen := p.s.down.Moved(); ; {
 		select {
 		case <-done:
 			return
 		case <-tick.C:
 		}
-		now := s.down.Moved()
+		now := p.s.down.Moved()
 		if now == seen {
-			relay.CloseNow(s.broker) // ends the pump of answers, and so the wait for it
+			relay.CloseNow(p.s.broker.conn) // ends the response pump, and so the wait for it
 			return
 		}
 		seen = now
@@ -185,66 +183,66 @@ func (s *session) closeSilentBroker(silence time.Duration, done <-chan struct{})
 
 // request forwards the request at the front of the pipe, answers it, or says
 // why the session must end.
-func (s *session) request(p wire.RequestPrefix) error {
+func (p *requestPump) request(prefix wire.RequestPrefix) error {
 	r := inflight.Request{
-		CorrelationID: p.CorrelationID,
-		Key:           p.Key,
-		Version:       p.Version,
-		Treatment:     rewrite.TreatmentOf(p.Key, p.Version),
-		Read:          time.Since(s.opened),
+		CorrelationID: prefix.CorrelationID,
+		Key:           prefix.Key,
+		Version:       prefix.Version,
+		Treatment:     rewrite.TreatmentOf(prefix.Key, prefix.Version),
+		Read:          time.Since(p.s.opened),
 	}
-	frame := wire.SizeLen + int(p.Size)
-	l := s.endpoint.listener
-	switch decide(p.Key, p.Version, r.Treatment, standing{
-		policy:       l.policy,
+	frame := wire.SizeLen + int(prefix.Size)
+	l := p.s.endpoint.listener
+	switch decide(prefix.Key, prefix.Version, r.Treatment, standing{
+		policy:       l.conf.Policy,
 		unknownAPIs:  l.rewriter.UnknownAPIs,
-		clientUser:   s.user != "",
-		kproxyLogsIn: l.cluster.method != nil,
-		ownBroker:    s.to.any,
+		clientUser:   p.s.client.user != "",
+		kproxyLogsIn: l.cluster.Method != nil,
+		ownBroker:    p.s.broker.to.any,
 	}) {
 	case respondVersions:
-		return s.answer(r, frame, rewrite.AppendUnsupportedAPIVersions(nil))
+		return p.respond(r, frame, rewrite.AppendUnsupportedAPIVersions(nil))
 	case endUnsupported:
 		return &ended{
 			reason: UnsupportedVersion,
-			err:    fmt.Errorf("%s v%d may hold addresses where this build does not look", kmsg.NameForKey(p.Key), p.Version),
+			err:    fmt.Errorf("%s v%d may hold addresses where this build does not look", kmsg.NameForKey(prefix.Key), prefix.Version),
 			fix:    "the client ignores ApiVersions, or needs a newer kproxy",
 		}
 	case endUnknown:
 		return &ended{
 			reason: UnknownAPI,
-			err:    fmt.Errorf("api key %d is not known to this build", p.Key),
+			err:    fmt.Errorf("api key %d is not known to this build", prefix.Key),
 			fix:    "unknown_apis: pass forwards it unseen, addresses in it included",
 		}
 	case endRelearn:
 		return end(Relearn, nil)
 	case refuseAPI:
-		return s.refuse(r, frame)
+		return p.refuse(r, frame)
 	case refuseLogin:
-		return s.refuseLogin(r, frame)
+		return p.refuseLogin(r, frame)
 	case refuseRawTokens:
-		return s.refuseRawTokens(r, frame)
+		return p.refuseRawTokens(r, frame)
 	case reauthenticate:
-		return s.logsInAgain(r, frame)
+		return p.reauthenticateClient(r, frame)
 	case unlessReplica:
-		return s.unlessReplica(r, frame)
+		return p.unlessReplica(r, frame)
 	case readAcks:
-		return s.produce(r, frame)
+		return p.produce(r, frame)
 	case handshakeV0:
-		return s.saslHandshake(r, frame)
+		return p.saslHandshake(r, frame)
 	default:
-		return s.forward(r, frame)
+		return p.forward(r, frame)
 	}
 }
 
 // produce forwards a Produce request. One with acks 0 is never answered.
-func (s *session) produce(r inflight.Request, frame int) error {
-	h, err := s.readHeader()
+func (p *requestPump) produce(r inflight.Request, frame int) error {
+	h, err := readHeader(p.up)
 	if err != nil {
 		return err
 	}
 	for n := h.Len; ; {
-		b, err := s.up.Peek(n)
+		b, err := p.up.Peek(n)
 		if err != nil {
 			return err
 		}
@@ -255,74 +253,72 @@ func (s *session) produce(r inflight.Request, frame int) error {
 		switch {
 		case n > 0:
 		case acks == 0:
-			return s.up.Pass(frame)
+			return p.up.Pass(frame)
 		default:
-			return s.forward(r, frame)
+			return p.forward(r, frame)
 		}
 	}
 }
 
 // forward queues r and passes its frame on.
-func (s *session) forward(r inflight.Request, frame int) error {
-	if _, err := s.push(r); err != nil {
+func (p *requestPump) forward(r inflight.Request, frame int) error {
+	if _, err := p.push(r); err != nil {
 		return err
 	}
-	err := s.up.Pass(frame)
+	err := p.up.Pass(frame)
 	if side, ok := errors.AsType[*relay.SideError](err); ok && side.Reading {
-		s.queue.Unpush()
+		p.queue.Unpush()
 	}
 	return err
 }
 
-// answer answers r in the broker's place, when its turn has come.
-func (s *session) answer(r inflight.Request, frame int, payload []byte) error {
+// respond answers r in the broker's place, when its turn has come.
+func (p *requestPump) respond(r inflight.Request, frame int, payload []byte) error {
 	r.Kind = inflight.OwnResponse
 	r.Own = append(wire.AppendResponsePrefix(nil, r.CorrelationID, len(payload)), payload...)
-	s.up.Keeper.Turn.Leave()
-	if err := s.Hold(int64(len(r.Own))); err != nil {
+	p.up.Keeper.Turn.Leave()
+	if err := p.s.account.Hold(int64(len(r.Own))); err != nil {
 		return err
 	}
-	mine, err := s.push(r)
+	mine, err := p.push(r)
 	if err != nil {
 		return err
 	}
 	if mine {
-		// Nothing is owed, so the pump of answers writes nothing meanwhile.
-		err := s.down.Put(r.Own)
-		s.Release(int64(len(r.Own)))
+		// Nothing is owed, so the response pump writes nothing meanwhile.
+		err := p.s.down.Put(r.Own)
+		p.s.account.Release(int64(len(r.Own)))
 		if err != nil {
 			return end(ClientReset, err)
 		}
 	}
-	return s.up.Drop(frame)
+	return p.up.Drop(frame)
 }
 
 // push queues r, and waits for room where there is none: the client is not read
 // meanwhile, which is all the back-pressure it needs. mine is as inflight.push
 // says it.
-func (s *session) push(r inflight.Request) (mine bool, err error) {
+func (p *requestPump) push(r inflight.Request) (mine bool, err error) {
 	for {
-		wait := s.queue.WaitOne
-		if s.TryHold(s.queue.Growth()) {
-			full, mine := s.queue.Push(r)
+		wait := p.queue.WaitOne
+		if p.s.account.TryHold(p.queue.Growth()) {
+			full, mine := p.queue.Push(r)
 			if !full {
 				return mine, nil
 			}
-			if wait = s.queue.WaitRoom; r.Kind == inflight.OwnResponse {
-				wait = s.queue.WaitDelivered
+			if wait = p.queue.WaitRoom; r.Kind == inflight.OwnResponse {
+				wait = p.queue.WaitDelivered
 			}
 		}
-		if err := s.up.Flush(); err != nil {
+		if err := p.up.Flush(); err != nil {
 			return false, err
 		}
-		s.up.Keeper.Turn.Leave()
+		p.up.Keeper.Turn.Leave()
 		wait()
-		if s.queue.IsClosed() {
+		if p.queue.IsClosed() {
 			return false, &relay.SideError{Err: errAnswersEnded}
 		}
 	}
 }
 
 var errAnswersEnded = errors.New("no answers follow")
-
-func errFrameSize(size int32) error { return fmt.Errorf("a frame of %d bytes", size) }

@@ -22,15 +22,15 @@ const maxSASLToken = 512 << 10
 // How many tokens there are is the mechanism's matter. Where it is fixed, each
 // token is a request of the queue. Elsewhere tokens pass freely until the client
 // sends something that cannot be one.
-func (s *session) saslHandshake(r inflight.Request, frame int) error {
+func (p *requestPump) saslHandshake(r inflight.Request, frame int) error {
 	if frame > relay.MaxHeader {
 		return end(BadRequest, errFrameSize(int32(frame)))
 	}
-	b, err := s.up.Peek(frame)
+	b, err := p.up.Peek(frame)
 	if err != nil {
 		return err
 	}
-	h, err := s.readHeader()
+	h, err := readHeader(p.up)
 	if err != nil {
 		return err
 	}
@@ -39,22 +39,22 @@ func (s *session) saslHandshake(r inflight.Request, frame int) error {
 		return end(BadRequest, err)
 	}
 	r.Kind = inflight.SASLHandshake
-	if err := s.forward(r, frame); err != nil {
+	if err := p.forward(r, frame); err != nil {
 		return err
 	}
-	if err := s.up.Flush(); err != nil {
+	if err := p.up.Flush(); err != nil {
 		return err
 	}
-	s.queue.WaitDelivered()
-	if !s.queue.Handshake() {
-		return nil // refused: the client has the broker's answer, and the broker closes
+	p.queue.WaitDelivered()
+	if !p.queue.Handshake() {
+		return nil // refused: the client has the broker's response, and the broker closes
 	}
-	s.inTokens = true
-	defer func() { s.inTokens = false }()
+	p.inTokens = true
+	defer func() { p.inTokens = false }()
 	if n := saslTokens(mechanism); n > 0 {
-		return s.countedTokens(n)
+		return p.countedTokens(n)
 	}
-	return s.freeTokens()
+	return p.freeTokens()
 }
 
 // saslTokens returns how many tokens a client sends, each of which the server
@@ -71,13 +71,13 @@ func saslTokens(mechanism string) int {
 	}
 }
 
-func (s *session) countedTokens(n int) error {
+func (p *requestPump) countedTokens(n int) error {
 	for range n {
-		frame, err := s.tokenFrame()
+		frame, err := p.tokenFrame()
 		if err != nil {
 			return err
 		}
-		if err := s.forward(inflight.Request{Kind: inflight.SASLToken}, frame); err != nil {
+		if err := p.forward(inflight.Request{Kind: inflight.SASLToken}, frame); err != nil {
 			return err
 		}
 	}
@@ -87,16 +87,16 @@ func (s *session) countedTokens(n int) error {
 // freeTokens passes tokens until a frame is a Kafka request. Every request so
 // far begins with a zero byte, the upper half of its API key, and is at least as
 // long as its prefix; a GSSAPI token begins with 0x60 or 0x05, or is empty.
-func (s *session) freeTokens() error {
-	s.queue.SetRawSASL(true)
-	defer s.queue.SetRawSASL(false)
+func (p *requestPump) freeTokens() error {
+	p.queue.SetRawSASL(true)
+	defer p.queue.SetRawSASL(false)
 	for {
-		frame, err := s.tokenFrame()
+		frame, err := p.tokenFrame()
 		if err != nil {
 			return err
 		}
 		if frame >= wire.RequestPrefixLen {
-			b, err := s.up.Peek(wire.SizeLen + 1)
+			b, err := p.up.Peek(wire.SizeLen + 1)
 			if err != nil {
 				return err
 			}
@@ -104,21 +104,27 @@ func (s *session) freeTokens() error {
 				return nil
 			}
 		}
-		if err := s.up.Pass(frame); err != nil {
+		if err := p.up.Pass(frame); err != nil {
 			return err
 		}
 	}
 }
 
-// tokenFrame returns the length of the raw token at the front of the pipe, size
-// field included.
-func (s *session) tokenFrame() (int, error) {
-	s.midRequest = false
-	b, err := s.up.Peek(wire.SizeLen)
+// tokenFrame waits for a raw token, and returns its length, size field included.
+func (p *requestPump) tokenFrame() (int, error) {
+	p.midRequest = false
+	n, err := tokenFrame(p.up)
+	p.midRequest = err == nil // what has begun passes whole
+	return n, err
+}
+
+// tokenFrame returns the length of the raw token at the front of the stream, size field
+// included.
+func tokenFrame(up *relay.Stream) (int, error) {
+	b, err := up.Peek(wire.SizeLen)
 	if err != nil {
 		return 0, err
 	}
-	s.midRequest = true // what has begun passes whole
 	size := wire.Size(b)
 	if size < 0 || size > maxSASLToken {
 		return 0, end(BadRequest, fmt.Errorf("%w of %d bytes", errSASLToken, size))

@@ -1,36 +1,31 @@
 package proxy
 
 import (
-	"context"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"kproxy/internal/auth"
+	"kproxy/internal/cluster"
+	"kproxy/internal/hostport"
 	"kproxy/internal/inflight"
 	"kproxy/internal/mark"
 	"kproxy/internal/relay"
-	"kproxy/internal/wire"
-	"kproxy/rewrite"
 )
 
 const (
 	// owedSilence is how long a broker may be silent while a client that has
-	// ended its side, or that has to come back, is still owed answers. It
+	// ended its side, or that has to come back, is still owed responses. It
 	// bounds what a client that is gone can leave behind: while the proxy reads
 	// nothing more from it, nothing else tells.
 	owedSilence = time.Minute
 	// brokerLinger is how long a broker has to end its side after the proxy
-	// did, so that requests without an answer (acks=0) are read before a reset.
+	// did, so that requests without a response (acks=0) are read before a reset.
 	brokerLinger = 5 * time.Second
 	// clientLinger is how long a client has to end its side after a broker
-	// did, so that a reset does not overtake the last answer.
+	// did, so that a reset does not overtake the last response.
 	clientLinger = time.Second
 )
 
@@ -42,12 +37,12 @@ const (
 //	accepted ──first header──▶ dialling ──▶ open ──▶ ending ──▶ closed
 //	    │ no byte, no header,      │ no broker  │
 //	    ▼ not Kafka                ▼            ▼ client ends, drain, relearn, max_age:
-//	  closed                     closed         owed answers are delivered first
+//	  closed                     closed         owed responses are delivered first
 //	                                            broker ends: what it sent is delivered
 //	                                            anything wrong: closed at once
 //
 // Two goroutines move it: the one that opened it, which becomes the pump of
-// requests, and the pump of answers, which that one starts and waits for.
+// requests, and the response pump, which that one starts and waits for.
 // Whichever finds the end notes the reason; the first one stands. A session that
 // is parked has none (see lot).
 type session struct {
@@ -56,153 +51,176 @@ type session struct {
 	endpoint *endpoint // the endpoint that the client chose; Proxy.mu guards its setting
 	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
 	admitted bool      // by the gate of that listener, beside the door's
-	headed   bool      // a PROXY protocol header may come first
-	plain    bool      // both connections are TCP and nothing else; set with broker
+	opened   time.Time
+	expires  mark.Mark    // max_age
+	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
 
-	midRequest bool // the pump of requests has begun to read one
-	inTokens   bool // it reads raw SASL tokens
-
-	from   string     // the client's host:port
-	source netip.Addr // what the gate counts the client by
-	party  party
-	tlvs   string // what it said beside the addresses
-	name   string // the server name that the client asked for in TLS
-	opened time.Time
-
-	client   net.Conn     // as it was accepted
-	stream   net.Conn     // what the client's bytes go through: client, or TLS over it; for run and the pumps alone
-	broker   net.Conn     // set before the pump of answers starts
+	client   clientSide
+	broker   brokerSide
 	up, down relay.Stream // client to broker, broker to client
 	queue    inflight.Queue
-	walker   rewrite.Walker
-
-	clientID    string
-	user        string             // the user as which the client has logged in at the proxy; "": it has not
-	login       *auth.Conversation // the client's login at the proxy that goes on, or the last one
-	parking     atomic.Bool        // the pump of requests has ended, for the session to be parked
-	node        atomic.Int32       // whose endpoint the client chose, as NodeCount has it
-	to          *route             // where requests go; nil: no broker was dialled yet; set like broker
-	expires     mark.Mark
-	held        atomic.Int64          // bytes beside the buffers (see budget)
-	passedLogin atomic.Bool           // the broker has answered what it answers only behind a login
-	leaving     atomic.Pointer[ended] // why the session is asked to stop between two requests, errLoginDue among the reasons; nil: it is not
-	idleAt      atomic.Int64          // 1 more than moved when the session was asked whether it is idle; 0: it is not asked
-	parkAt      atomic.Int64          // the same, when it was asked whether it can be parked
-	ticket      uint64                // of the lot, which guards it; 0: the session is not parked
-
-	renewal *renewal // of the proxy's login at the broker; nil: it lasts; set with broker
-
-	watch watch // the sweep's
-
-	mu  sync.Mutex // guards why, and the setting of party, broker, to, plain and renewal
-	why *ended     // the first reason
+	life     lifecycle
+	login    *clientLogin // the request loop's; nil: the client has not begun one
+	account  account      // of bytes beside the buffers (see budget)
+	ticket   uint64       // of the lot, which guards it; 0: the session is not parked
+	watch    watch        // the sweep's
 }
 
-func newSession(d *door, client net.Conn) *session {
+// clientSide is what a session knows of its client. The arrival writes it; after that it
+// does not change.
+type clientSide struct {
+	conn       net.Conn   // as it was accepted
+	stream     net.Conn   // what the client's bytes go through: conn, or TLS over it; for run and the pumps alone
+	from       string     // the client's host:port
+	source     netip.Addr // what the gate counts the client by
+	tlvs       string     // what the PROXY protocol header has beside the addresses
+	serverName string     // what the client asked for in TLS
+	id         string     // client.id
+	user       string     // who has logged in at the proxy; "": the client has not
+
+	mu    sync.Mutex // guards the setting of the following
+	party cluster.Client
+}
+
+// addr is the client's IP address. Any goroutine may ask for it.
+func (c *clientSide) addr() netip.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.party.Addr.Addr()
+}
+
+// brokerSide is a session's connection to its broker. The arrival sets it when it has
+// dialled; after that it does not change.
+type brokerSide struct {
+	passedLogin atomic.Bool // the broker has answered what it answers only behind a login
+
+	mu      sync.Mutex // guards the setting of the following
+	conn    net.Conn   // nil: there is none yet
+	plain   bool       // this connection and the client's are TCP and nothing else
+	to      *route     // where requests go; nil: no broker was dialled yet
+	renewal *renewal   // of the proxy's login at the broker; nil: it lasts
+}
+
+// isOpen reports whether there is a connection. Any goroutine may ask, and use the
+// connection then.
+func (b *brokerSide) isOpen() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.conn != nil
+}
+
+// closeNow closes the connection, if there is one yet.
+func (b *brokerSide) closeNow() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn != nil {
+		relay.CloseNow(b.conn)
+	}
+}
+
+// route returns where requests go; nil: no broker was dialled yet.
+func (b *brokerSide) route() *route {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.to
+}
+
+// address is where the broker was dialled; "" if it was not.
+func (b *brokerSide) address() string {
+	if to := b.route(); to != nil {
+		return to.address
+	}
+	return ""
+}
+
+// newSession returns the session of a connection that the door's gate counts by source.
+func newSession(d *door, client net.Conn, source netip.Addr) *session {
 	s := &session{
 		proxy:    d.proxy,
 		door:     d,
 		endpoint: d.endpoint,
-		from:     client.RemoteAddr().String(),
 		opened:   time.Now(),
-		client:   client,
-		stream:   client,
-		party:    party{addressOf(client.RemoteAddr()), addressOf(client.LocalAddr())},
+		client: clientSide{
+			conn:   client,
+			stream: client,
+			from:   client.RemoteAddr().String(),
+			source: source,
+			party:  cluster.Client{Addr: hostport.AddrPort(client.RemoteAddr()), Local: hostport.AddrPort(client.LocalAddr())},
+		},
 	}
 	now := int64(mark.Of(s.opened))
 	s.up.Active.Store(now)
 	s.down.Active.Store(now)
+	s.account.s = s
 	s.node.Store(d.endpoint.label())
-	s.expires = s.proxy.conf.expiry(s.opened)
+	s.expires = expiry(&s.proxy.conf.Config, s.opened)
 	s.queue.Init()
 	return s
 }
 
-// open reads what the client wants, and connects it with its broker. It reports
-// whether it did.
-func (s *session) open(ctx context.Context) bool {
-	header, err := s.firstHeader(ctx)
-	if err != nil {
-		s.note(err)
-		return false
-	}
-	s.clientID = string(header.ClientID)
-	if err = s.enter(ctx); err == nil {
-		err = s.dial(ctx)
-	}
-	if err != nil {
-		s.note(err)
-		s.turnAway(header)
-		return false
-	}
-	if s.strays(s.endpoint.listener.cluster) { // the map has changed during the dial
-		s.leave(BrokerMoved)
-	}
-	return true
-}
-
-// move moves requests and answers until the session is parked, or has ended.
+// move moves requests and responses until the session is parked, or has ended.
 func (s *session) move() (parked bool) {
-	for s.ended() == nil {
-		if s.pump(); s.parking.Load() && s.proxy.lot.park(s) {
+	for s.life.ended() == nil {
+		if s.pump() && s.proxy.lot.park(s) {
 			return true
 		}
 	}
 	s.resetIfDown()
 	s.lingerForClient()
-	s.stopRenewing()
+	s.broker.renewal.stop()
 	return false
 }
 
 // pump runs both pumps until they end: with the session, or because it can be
 // parked.
-func (s *session) pump() {
-	s.parking.Store(false)
+func (s *session) pump() (parks bool) {
+	s.life.drop(parking)
 	s.keep()
-	s.up.Connect(s.stream, s.broker, s.proxy.pipes)
-	s.down.Connect(s.broker, s.stream, s.proxy.pipes)
-	var answers sync.WaitGroup
-	answers.Go(s.pumpAnswers)
-	s.pumpRequests()
-	answers.Wait()
+	s.up.Connect(s.client.stream, s.broker.conn, s.proxy.pipes)
+	s.down.Connect(s.broker.conn, s.client.stream, s.proxy.pipes)
+	var responses sync.WaitGroup
+	responses.Go(newResponsePump(s).run)
+	parks = newRequestPump(s).run()
+	responses.Wait()
 	if s.queue.IsClosed() { // it has ended: a reason that neither has noted stands here
-		s.note(end(BrokerClosed, nil))
+		s.life.note(end(BrokerClosed, nil))
 	}
+	return parks
 }
 
 // close closes both connections, and gives back what the session has borrowed.
 func (s *session) close() {
-	if s.broker != nil {
-		_ = s.broker.Close()
+	if s.broker.conn != nil {
+		_ = s.broker.conn.Close()
 	}
-	_ = s.stream.Close()
-	s.endpoint.listener.cluster.probes.left(s)
+	_ = s.client.stream.Close()
+	s.endpoint.listener.cluster.ProbeLeft(s, s.client.id)
 	s.up.GiveBack()
 	s.down.GiveBack()
-	s.proxy.budget.ending.Add(-s.ended().frees)
-	s.Release(s.held.Load()) // responses of the proxy's own that were not delivered, and the queue
+	s.proxy.budget.ending.Add(-s.life.ended().frees)
+	s.account.Release(s.account.held.Load()) // responses of the proxy's own that were not delivered, and the queue
 }
 
 // resetIfDown closes the client's connection by a reset if its broker is down (see
 // traits.reset).
 func (s *session) resetIfDown() {
 	if s.isDown() {
-		relay.CloseByReset(s.client)
+		relay.CloseByReset(s.client.conn)
 	}
 }
 
 // isDown reports whether the session has ended because its broker is down, or the way to
 // it: none was reached, or no response came through.
 func (s *session) isDown() bool {
-	switch traitsOf[s.ended().reason].reset {
+	switch traitsOf[s.life.ended().reason].reset {
 	case resetAlways:
 		return true
 	case resetUnheard:
 		return !s.hasHeard()
 	case resetBeforeLogin:
-		return !s.passedLogin.Load()
+		return !s.broker.passedLogin.Load()
 	case resetUnheardByCommand:
-		through := s.endpoint.listener.cluster.via
+		through := s.endpoint.listener.cluster.Via
 		return through != nil && through.IsCommand() && !s.hasHeard()
 	default:
 		return false
@@ -211,204 +229,19 @@ func (s *session) isDown() bool {
 
 // hasHeard reports whether the client has had anything: from its broker, or at its
 // login from the proxy.
-func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.user != "" }
+func (s *session) hasHeard() bool { return s.down.Moved() > 0 || s.client.user != "" }
 
-// turnAway ends a session that has no broker.
-func (s *session) turnAway(first wire.RequestHeader) {
-	switch why := s.ended(); {
-	case isRefusedLogin(why.err):
-		s.tellLoginRefused(first)
-		s.lingerForClient()
-	case why.reason == BrokerLogin:
-		relay.CloseByReset(s.client) // as resetIfDown
-	default:
-		s.resetIfDown()
-		s.lingerForClient()
-	}
+// readBy lets reads from the client fail from deadline on; the zero time: never. It returns
+// what the session has been asked: the deadline in the past, by which a goroutine that asks
+// something wakes the session, may just have been overwritten. No other function sets a
+// deadline that is not in the past.
+func (s *session) readBy(deadline time.Time) (asks, error) {
+	err := s.client.conn.SetReadDeadline(deadline)
+	return s.life.asks(), err
 }
 
-// enter has the client log in, where it has to, and sees to it that it is not the
-// proxy itself.
-func (s *session) enter(ctx context.Context) error {
-	if c := s.endpoint.listener.cluster; c.probes.arrived(s) {
-		return &ended{
-			reason: Loop,
-			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
-			fix:    "point clusters." + c.conf.Name + ".bootstrap at the brokers themselves",
-		}
-	}
-	if s.mustLogIn() {
-		return s.admit(ctx)
-	}
-	return nil
-}
-
-// note keeps why the session ends, unless something else has ended it before. It
-// reports whether it does.
-func (s *session) note(err error) (isFirst bool) {
-	var why *ended
-	if !errors.As(err, &why) {
-		why = end(BadRequest, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.why != nil {
-		return false
-	}
-	s.why = why
-	return true
-}
-
-// ended returns why the session ends, or nil while it does not.
-func (s *session) ended() *ended {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.why
-}
-
-// firstHeader reads the header of the first request, and leaves it in the pipe.
-// Until it is complete the client has a deadline, and no broker is dialled. A load
-// balancer's header may come before it, and then a TLS handshake, which has a deadline of
-// its own.
-func (s *session) firstHeader(ctx context.Context) (wire.RequestHeader, error) {
-	s.keep()
-	s.up.Keeper.Turn.Begin()
-	defer s.up.Keeper.Turn.End()
-	s.up.Connect(s.client, nil, nil)
-	if err := s.hurry(); err != nil {
-		return wire.RequestHeader{}, err
-	}
-	if s.headed {
-		if err := s.readProxyHeader(); err != nil {
-			return wire.RequestHeader{}, s.beforeRequest(err)
-		}
-	}
-	if s.endpoint.listener.tls != nil {
-		if err := s.handshake(ctx); err != nil {
-			return wire.RequestHeader{}, err
-		}
-		if err := s.hurry(); err != nil {
-			return wire.RequestHeader{}, err
-		}
-	}
-	b, err := s.up.Peek(wire.SizeLen)
-	if err != nil {
-		return wire.RequestHeader{}, s.beforeRequest(err)
-	}
-	if foreign := wire.Recognize(b); foreign != wire.NotForeign {
-		return wire.RequestHeader{}, &ended{
-			reason: ForeignProtocol,
-			err:    errors.New("the client sent " + string(foreign)),
-			fix:    foreign.Advice(),
-		}
-	}
-	if err := s.checkSize(wire.Size(b)); err != nil {
-		return wire.RequestHeader{}, err
-	}
-	h, err := s.readHeader()
-	if err != nil {
-		return wire.RequestHeader{}, s.beforeRequest(err)
-	}
-	if err := s.client.SetReadDeadline(time.Time{}); err != nil {
-		return wire.RequestHeader{}, end(ClientReset, err)
-	}
-	return h, nil
-}
-
-// hurry gives the client as long as it may take for its first request.
-func (s *session) hurry() error {
-	if err := s.client.SetReadDeadline(time.Now().Add(s.proxy.conf.FirstRequestTimeout)); err != nil {
-		return end(ClientReset, err)
-	}
-	if why := s.leaving.Load(); why != nil { // the drain's own deadline may just have been overwritten
-		return why
-	}
-	return nil
-}
-
-// beforeRequest says why no first request came.
-func (s *session) beforeRequest(err error) error {
-	var side *relay.SideError
-	switch {
-	case !errors.As(err, &side):
-		return err
-	case errors.Is(err, os.ErrDeadlineExceeded) && s.leaving.Load() != nil:
-		return s.leaving.Load()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &ended{
-			reason: FirstRequestTimeout,
-			err:    errors.New("no complete request header"),
-			fix:    "if this is a load balancer's health check, let it close its connections",
-		}
-	case s.up.Buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
-		return end(NoRequest, nil)
-	case errors.Is(err, io.EOF):
-		return end(ClientClosed, errors.New("inside its first request header"))
-	default:
-		return end(ClientReset, side.Err)
-	}
-}
-
-// readHeader reads the header at the front of the pipe of requests.
-func (s *session) readHeader() (wire.RequestHeader, error) {
-	n := wire.RequestPrefixLen
-	for {
-		b, err := s.up.Peek(n)
-		if err != nil {
-			return wire.RequestHeader{}, err
-		}
-		prefix := wire.ParseRequestPrefix(b)
-		h, err := wire.ParseRequestHeader(b, rewrite.FlexibleRequest(prefix.Key, prefix.Version))
-		if n, err = more(b, err); err != nil {
-			return wire.RequestHeader{}, end(BadRequest, err)
-		}
-		if n == 0 {
-			return h, nil
-		}
-	}
-}
-
-// wholeRequest holds the request of frame bytes at the front of the pipe until it is
-// there, and returns it, with what may lie behind it, and its header.
-func (s *session) wholeRequest(frame int) (b []byte, h wire.RequestHeader, err error) {
-	if b, err = s.up.Peek(frame); err != nil {
-		return nil, wire.RequestHeader{}, err
-	}
-	h, err = s.readHeader()
-	return b, h, err
-}
-
-// more says how many bytes to peek for after parsing b gave err; 0 is enough.
-// What a request may make the proxy hold is bounded.
-func more(b []byte, err error) (int, error) {
-	if errors.Is(err, wire.ErrShort) && len(b) < relay.MaxHeader {
-		return len(b) + 1, nil
-	}
-	return 0, err
-}
-
-// checkSize refuses a frame that cannot be a request.
-func (s *session) checkSize(size int32) error {
-	limit, fix := s.proxy.conf.MaxRequestBytes, "if the client really sends that much, raise limits.max_request_bytes together with the brokers' socket.request.max.bytes"
-	if s.mustLogIn() {
-		limit, fix = min(limit, s.proxy.conf.MaxRequestBytesBeforeLogin), "no login needs that much; limits.max_request_bytes_before_login is the limit"
-	}
-	switch {
-	case size < wire.MinRequestSize:
-		return end(BadRequest, errFrameSize(size))
-	case int(size) > limit:
-		return &ended{
-			reason: RequestTooLarge,
-			err:    errFrameSize(size),
-			fix:    fix,
-		}
-	default:
-		return nil
-	}
-}
-
-// drain asks the session to end once the answers in flight are delivered.
-func (s *session) drain() { s.leave(Drained) }
+// drain asks the session to end once the responses in flight are delivered.
+func (s *session) drain() { s.leave(askDrain) }
 
 // cut ends the session at once.
 func (s *session) cut(reason CloseReason) {
@@ -416,32 +249,20 @@ func (s *session) cut(reason CloseReason) {
 	if owed := s.queue.Owed(); owed > 0 {
 		why.err = errUnanswered(owed)
 	}
-	s.note(why)
-	relay.CloseNow(s.client)
-	s.closeBroker()
+	s.life.note(why)
+	relay.CloseNow(s.client.conn)
+	s.broker.closeNow()
 	s.proxy.lot.wake(s)
 }
-
-// closeBroker closes the broker's connection, if there is one yet.
-func (s *session) closeBroker() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.broker != nil {
-		relay.CloseNow(s.broker)
-	}
-}
-
-// past is a deadline that has expired.
-var past = time.Unix(1, 0)
 
 // lingerForClient ends the proxy's side where the client has not ended its own, and waits a
 // little until the client does the same, if the reason asks for it.
 func (s *session) lingerForClient() {
-	if !traitsOf[s.ended().reason].linger {
+	if !traitsOf[s.life.ended().reason].linger {
 		return
 	}
-	relay.CloseWrite(s.stream)
-	if s.client.SetReadDeadline(time.Now().Add(clientLinger)) == nil {
-		_, _ = io.Copy(io.Discard, s.stream)
+	relay.CloseWrite(s.client.stream)
+	if _, err := s.readBy(time.Now().Add(clientLinger)); err == nil {
+		_, _ = io.Copy(io.Discard, s.client.stream)
 	}
 }

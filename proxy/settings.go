@@ -15,17 +15,17 @@ const maxHeldSettings = 512 << 10
 
 // settings forwards a DescribeConfigs response without the addresses in it. Of one
 // that is not held the size goes ahead, and addresses are overwritten.
-func (a answer) settings() error {
-	if a.frame <= maxHeldSettings {
-		return a.whole()
+func (r response) settings() error {
+	if r.frame <= maxHeldSettings {
+		return r.whole()
 	}
-	if err := a.down.Pass(wire.ResponsePrefixLen); err != nil {
+	if err := r.down.Pass(wire.ResponsePrefixLen); err != nil {
 		return err
 	}
 	var c rewrite.Configs
-	c.Start(a.req.Version, a.frame-wire.ResponsePrefixLen, true)
+	c.Start(r.req.Version, r.frame-wire.ResponsePrefixLen, true)
 	for need := 0; !c.Done(); {
-		b, err := a.down.Peek(need)
+		b, err := r.down.Peek(need)
 		if err != nil {
 			return err
 		}
@@ -37,10 +37,10 @@ func (a answer) settings() error {
 		case err != nil:
 			return end(BadAnswer, err)
 		case out == nil:
-			err = a.down.PassPart(n)
+			err = r.down.PassPart(n)
 		default:
-			if err = a.down.Write(out); err == nil {
-				err = a.down.Drop(n)
+			if err = r.down.Write(out); err == nil {
+				err = r.down.Drop(n)
 			}
 		}
 		if err != nil {
@@ -48,5 +48,5 @@ func (a answer) settings() error {
 		}
 		need = 0
 	}
-	return a.down.Pass(c.Left())
+	return r.down.Pass(c.Left())
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // describedConfigs is a response about so many topics, and about a broker in front
@@ -48,7 +49,7 @@ func TestBrokersSettingsHaveNoAddress(t *testing.T) {
 			t.Run(fmt.Sprintf("%d topics, v%d", topics, version), func(t *testing.T) {
 				t.Parallel()
 				var l lab
-				c, s := l.openFiltered(t, proxy.APIs{Preset: proxy.ReadOnly}, "")
+				c, s := l.openFiltered(t, config.APIs{Preset: config.ReadOnly}, "")
 				c.send(1, of(version, kmsg.NewPtrDescribeConfigsRequest()))
 				s.request(kmsg.DescribeConfigs, 1)
 				sent := answerFrame(1, describedConfigs(version, topics))

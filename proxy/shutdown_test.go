@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // shutdown starts a Shutdown with this limit. The channel gets how many sessions
@@ -161,8 +162,8 @@ func TestShutdownHasALimitOfItsOwn(t *testing.T) {
 		if cut := l.proxy.Shutdown(t.Context()); cut != 1 {
 			t.Errorf("cut %d sessions, want 1", cut)
 		}
-		if took := time.Since(start); took != proxy.DefaultDrainTimeout {
-			t.Errorf("it took %v, want %v", took, proxy.DefaultDrainTimeout)
+		if took := time.Since(start); took != config.DefaultDrainTimeout {
+			t.Errorf("it took %v, want %v", took, config.DefaultDrainTimeout)
 		}
 	})
 }
@@ -176,7 +177,7 @@ func TestShutdownCutsWhatIsBeingDialled(t *testing.T) {
 		l.inMemory()
 		b := l.startBroker(t, 0, 0)
 		conf := l.config()
-		conf.Clusters[0].Dial = []proxy.DialRule{{Node: new(int32(1)), To: "slow.vpc.invalid:9092"}}
+		conf.Clusters[0].Dial = []config.DialRule{{Node: new(int32(1)), To: "slow.vpc.invalid:9092"}}
 		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address == "slow.vpc.invalid:9092" {
 				<-ctx.Done()

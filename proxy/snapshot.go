@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"kproxy/internal/cluster"
 )
 
 // Snapshot is what a Proxy has counted since it was made, and what it has open.
@@ -26,23 +28,10 @@ type ClusterStats struct {
 	Up         bool      // see ClusterHealth
 	LastAnswer time.Time // zero: none yet
 	Brokers    int       // nodes known
-	Dials      []DialCount
-	MapChanges []MapChangeCount // all kinds, also those with 0
-	TLS        *TLSStats        // nil: the brokers are spoken to in plaintext
-	Listeners  []ListenerStats  // in the order of the configuration
-}
-
-// DialCount counts attempts to reach a broker.
-type DialCount struct {
-	Node    int32 // NoNode for a bootstrap address
-	Outcome DialOutcome
-	Count   int64
-}
-
-// MapChangeCount counts changes of who is where.
-type MapChangeCount struct {
-	Kind  string // an endpoints.ChangeKind
-	Count int64
+	Dials      []cluster.DialCount
+	MapChanges []cluster.MapChangeCount // all kinds, also those with 0
+	TLS        *TLSStats                // nil: the brokers are spoken to in plaintext
+	Listeners  []ListenerStats          // in the order of the configuration
 }
 
 // ListenerStats is about one listener. Opened is the sum of Active and Closed.
@@ -127,8 +116,8 @@ func (p *Proxy) Stats() Snapshot {
 	at := map[*listener]*ListenerStats{}
 	for _, c := range p.clusters {
 		stats := c.stats()
-		if c.tls != nil {
-			stats.TLS = tlsStats(c.tls.Status())
+		if c.TLS != nil {
+			stats.TLS = tlsStats(c.TLS.Status())
 		}
 		stats.Listeners = make([]ListenerStats, len(c.listeners))
 		for i, l := range c.listeners {

@@ -10,6 +10,7 @@ import (
 
 	"kproxy/internal/certlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // sniLab has two clusters with a listener each, at one address.
@@ -24,16 +25,16 @@ func newSNILab(t *testing.T) *sniLab {
 	l := &sniLab{ca: map[string]*certlab.Authority{}}
 	l.conf = l.config()
 	files := certlab.NewFolder(t)
-	l.conf.Clusters = append(l.conf.Clusters, proxy.Cluster{Name: "audit", Bootstrap: []string{brokerName(10)}})
+	l.conf.Clusters = append(l.conf.Clusters, config.Cluster{Name: "audit", Bootstrap: []string{brokerName(10)}})
 	for i := range l.conf.Clusters {
 		c := &l.conf.Clusters[i]
 		ca := certlab.NewAuthority(t, c.Name)
 		l.ca[c.Name] = ca
 		cert, key := files.Pair(t, c.Name, ca.Issue(t, nil, c.Name+".test", "*."+c.Name+".test"))
-		c.Listeners = []proxy.Listener{{
+		c.Listeners = []config.Listener{{
 			Name: "edge", Bind: "127.0.0.1:9093", Advertise: c.Name + ".test:443",
-			Nodes: proxy.Nodes{SNI: "B{node}.{cluster}.test:443"},
-			TLS:   &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: cert, Key: key}}},
+			Nodes: config.Nodes{SNI: "B{node}.{cluster}.test:443"},
+			TLS:   &config.ListenerTLS{Certs: []config.KeyPair{{Cert: cert, Key: key}}},
 		}}
 	}
 	return l
@@ -120,8 +121,12 @@ func TestSNIWrittenOtherwise(t *testing.T) {
 	if rows[0].Bootstrap != "orders.test:443" || rows[0].Advertised != "b0.orders.test:443" {
 		t.Errorf("clients are told %+v", rows[0])
 	}
-	for _, planned := range l.conf.Plan() {
-		if planned.FirstNode == proxy.AnyNode && planned.Cluster == "orders" && planned.FirstAdvertised != "b{node}.orders.test:443" {
+	plan, err := l.conf.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, planned := range plan.Endpoints() {
+		if planned.FirstNode == config.AnyNode && planned.Cluster == "orders" && planned.FirstAdvertised != "b{node}.orders.test:443" {
 			t.Errorf("the plan has %+v", planned)
 		}
 	}
@@ -164,16 +169,16 @@ func TestUnknownSNI(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		policy proxy.UnknownSNI // of audit
-		asks   string           // "": no name
+		policy config.UnknownSNI // of audit
+		asks   string            // "": no name
 		want   proxy.CloseReason
 		logs   []string
 	}{
 		{"a server name of no endpoint", "", "eve.test", proxy.TLSUnknownName, []string{`eve.test`, "unknown_sni"}},
 		{"no server name (SNI)", "", "", proxy.TLSNoName, []string{"no server name", "unknown_sni"}},
-		{"a node's name with a zero in front", proxy.SNIRefuse, "b07.orders.test", proxy.TLSUnknownName, nil},
-		{"the same, `unknown_sni: bootstrap`", proxy.SNIBootstrap, "eve.test", proxy.ClientClosed, []string{"server_name=eve.test"}},
-		{"no server name, `unknown_sni: bootstrap`", proxy.SNIBootstrap, "", proxy.ClientClosed, nil},
+		{"a node's name with a zero in front", config.SNIRefuse, "b07.orders.test", proxy.TLSUnknownName, nil},
+		{"the same, `unknown_sni: bootstrap`", config.SNIBootstrap, "eve.test", proxy.ClientClosed, []string{"server_name=eve.test"}},
+		{"no server name, `unknown_sni: bootstrap`", config.SNIBootstrap, "", proxy.ClientClosed, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -178,7 +178,7 @@ func (p *Proxy) leave(s *session) {
 	delete(p.sessions, s)
 	s.count() // of a door's first listener, where it is still not known whose it is
 	t := &s.endpoint.listener.tally
-	t.close(Closing{s.node.Load(), s.ended().reason})
+	t.close(Closing{s.node.Load(), s.life.ended().reason})
 	t.up.add(&s.up)
 	t.down.add(&s.down)
 }

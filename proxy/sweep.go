@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"kproxy/internal/mark"
+	"kproxy/internal/wait"
+	"kproxy/proxy/config"
 )
 
 const (
@@ -63,10 +65,10 @@ type watch struct {
 // sweep asks a session to end that is too old or idle, and ends one whose peer is
 // gone.
 func (s *session) sweep(now time.Time) {
-	if !s.isOpen() {
+	if !s.broker.isOpen() {
 		return // before that the first request and the dial have limits of their own
 	}
-	if moved := s.moved(); moved != s.watch.moved || s.queue.Owed() > 0 && !s.renewal.logsIn() || s.watch.quiet == mark.Never {
+	if moved := s.moved(); moved != s.watch.moved || s.queue.Owed() > 0 && !s.broker.renewal.logsIn() || s.watch.quiet == mark.Never {
 		s.watch.moved, s.watch.quiet = moved, mark.Of(now)
 	}
 	if s.watch.looked == mark.Never || s.watch.looked.Age(now) >= s.proxy.lookInterval() {
@@ -75,9 +77,9 @@ func (s *session) sweep(now time.Time) {
 	}
 	conf := &s.proxy.conf
 	switch {
-	case s.ended() != nil || s.asked() != nil:
+	case s.life.ended() != nil || s.life.leaving() != nil:
 	case s.expires != mark.Never && s.expires.Age(now) > 0:
-		s.leave(MaxAge)
+		s.leave(askAge)
 	case conf.IdleTimeout > 0 && s.watch.quiet.Age(now) >= conf.IdleTimeout:
 		s.watch.quiet = mark.Of(now) // if it has just become busy, it is asked again after as long
 		s.askIdle()
@@ -86,17 +88,11 @@ func (s *session) sweep(now time.Time) {
 	}
 }
 
-func (s *session) isOpen() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broker != nil
-}
-
 // moved returns how many bytes both directions have moved.
 func (s *session) moved() int64 { return s.up.Moved() + s.down.Moved() }
 
 // expiry returns when a session that opens now is too old; never, where max_age is off.
-func (c *Config) expiry(now time.Time) mark.Mark {
+func expiry(c *config.Config, now time.Time) mark.Mark {
 	if c.MaxAge <= 0 {
 		return mark.Never
 	}
@@ -104,33 +100,22 @@ func (c *Config) expiry(now time.Time) mark.Mark {
 	return mark.Of(now.Add(c.MaxAge - time.Duration(early)))
 }
 
-// leave asks the session to end between two requests, once the answers in flight
+// leave asks the session to end between two requests, once the responses in flight
 // have been delivered. The first reason stands.
-func (s *session) leave(reason CloseReason) {
-	why := end(reason, nil)
-	for had := s.leaving.Load(); had == nil || had == errLoginDue; had = s.leaving.Load() {
-		if s.leaving.CompareAndSwap(had, why) { // a login may come, or be over, at any time
-			break
-		}
-	}
+func (s *session) leave(ask asks) {
+	s.life.leave(ask)
 	s.wake()
 }
 
-// wake wakes the pump of requests, which knows why.
+// wake wakes the request pump, which knows why.
 func (s *session) wake() {
-	_ = s.client.SetReadDeadline(past) // a connection that fails ends anyway
+	_ = s.client.conn.SetReadDeadline(wait.Past) // a connection that fails ends anyway
 	s.proxy.lot.wake(s)
 }
 
-// askIdle has the pump of requests end the session if nothing has moved, and no
+// askIdle has the request pump end the session if nothing has moved, and no
 // request has begun, by the time that it wakes. It alone knows.
 func (s *session) askIdle() {
-	s.idleAt.Store(s.moved() + 1)
+	s.life.askAt(askIdle, s.moved())
 	s.wake()
-}
-
-// isIdle answers askIdle.
-func (s *session) isIdle() bool {
-	asked := s.idleAt.Swap(0)
-	return asked == s.moved()+1 && s.queue.Owed() == 0
 }

@@ -23,7 +23,7 @@ func (p *Proxy) Table(ctx context.Context) []Row {
 	var rows []Row
 	for _, c := range p.clusters {
 		select {
-		case <-c.answered:
+		case <-c.Known():
 		case <-ctx.Done():
 		}
 		for _, l := range c.listeners {
@@ -34,25 +34,18 @@ func (p *Proxy) Table(ctx context.Context) []Row {
 }
 
 func (l *listener) rows() []Row {
-	host, port := l.conf.advertisedBootstrap()
+	host, port := l.conf.AdvertisedBootstrap()
 	base := Row{
 		Cluster:   l.cluster.conf.Name,
 		Listener:  l.conf.Name,
 		Bootstrap: hostport.Join(host, port),
 		Node:      NoNode,
 	}
-	l.cluster.mu.Lock()
-	defer l.cluster.mu.Unlock()
 	var rows []Row
-	for _, b := range l.cluster.brokers.Nodes() {
-		slot, ok := l.cluster.brokers.Slot(l.index, b.Node)
-		if !ok || l.cluster.clashes(b.Node) {
-			continue
-		}
+	for _, at := range l.cluster.Places(l.index) {
 		row := base
-		row.Node = b.Node
-		row.Bind, row.Advertised = l.conf.bindAddress(slot), l.advertised(slot)
-		row.Dialled, _, _ = l.cluster.dialer.Rules.Resolve(targetOf(b)) // "" where a rule makes no address of it
+		row.Node, row.Dialled = at.Broker.Node, at.Dialled
+		row.Bind, row.Advertised = l.conf.BindAddress(at.Slot), l.advertised(at.Slot)
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
@@ -75,14 +68,12 @@ func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
 		if c.conf.Name != name {
 			continue
 		}
-		for _, b := range c.nodes() {
+		for _, b := range c.Nodes() {
 			if b.Host != "" {
 				all = append(all, Broker(b))
 			}
 		}
-		c.mu.Lock()
-		clusterID = c.brokers.ClusterID()
-		c.mu.Unlock()
+		clusterID = c.ClusterID()
 	}
 	return clusterID, all
 }

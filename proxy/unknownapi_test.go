@@ -9,6 +9,7 @@ import (
 
 	"kproxy/internal/wire"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // request10001 is a request of an API that is a vendor's own.
@@ -38,7 +39,7 @@ func TestUnknownAPIPasses(t *testing.T) {
 	var l lab
 	b := l.startBroker(t, 0, 0)
 	conf := l.config()
-	conf.Clusters[0].UnknownAPIs = proxy.PassUnknownAPIs
+	conf.Clusters[0].UnknownAPIs = config.PassUnknownAPIs
 	l.start(t, conf)
 	c, s := l.session(t, b)
 	frames := request10001(1)

@@ -24,6 +24,8 @@ import (
 	"kproxy/internal/via"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
+	"kproxy/proxy/ssh"
 )
 
 // commandEnv makes the test's binary the command of an exec.
@@ -68,10 +70,10 @@ func (f *far) goVia(t *testing.T, scheme string) {
 	switch scheme {
 	case "socks5":
 		f.machine = viatest.SOCKS5(t, true)
-		c.Via = proxy.Via{URL: "socks5://" + viatest.User + "@" + f.machine.Address, PasswordFile: secret}
+		c.Via = config.Via{URL: "socks5://" + viatest.User + "@" + f.machine.Address, PasswordFile: secret}
 	case "http":
 		f.machine = viatest.Connect(t, true)
-		c.Via = proxy.Via{URL: "http://" + viatest.User + "@" + f.machine.Address, PasswordFile: secret}
+		c.Via = config.Via{URL: "http://" + viatest.User + "@" + f.machine.Address, PasswordFile: secret}
 	case "ssh":
 		host, key := viatest.NewKey(t), viatest.NewKey(t)
 		f.machine = viatest.SSH(t, host.Signer, key.Signer.PublicKey())
@@ -86,9 +88,9 @@ func (f *far) goVia(t *testing.T, scheme string) {
 	}
 }
 
-func viaSSH(t *testing.T, machine *viatest.Gate, host, key viatest.Key) proxy.Via {
+func viaSSH(t *testing.T, machine *viatest.Gate, host, key viatest.Key) config.Via {
 	t.Helper()
-	return proxy.Via{
+	return config.Via{
 		URL:        "ssh://" + viatest.User + "@" + machine.Address,
 		KeyFile:    viaFile(t, key.PEM),
 		KnownHosts: viaFile(t, knownhosts.Line([]string{knownhosts.Normalize(machine.Address)}, host.Signer.PublicKey())),
@@ -110,6 +112,7 @@ func farCluster(t *testing.T) *far {
 	t.Helper()
 	f := &far{}
 	f.conf = f.config()
+	f.conf.Parts.SSH = ssh.Hop
 	f.conf.Dial = nil
 	listen := func(string, string) (net.Listener, error) {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -316,7 +319,7 @@ func TestViaKeepsSecrets(t *testing.T) {
 	needsPlainTCP(t)
 	f := farCluster(t)
 	f.goVia(t, "socks5")
-	f.conf.Clusters[0].SASL = &proxy.SASL{Mechanism: auth.Plain, Username: "u", Password: proxy.Secret{Text: "secret"}}
+	f.conf.Clusters[0].SASL = &config.SASL{Mechanism: auth.Plain, Username: "u", Password: config.Secret{Text: "secret"}}
 	f.start(t, f.conf)
 	c := f.dial(t, "bob.test:9092")
 	c.send(0, heartbeat())

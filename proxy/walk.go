@@ -6,54 +6,54 @@ import (
 	"kproxy/rewrite"
 )
 
-// walk forwards an answer whose addresses lie behind its records. One that fits
+// walk forwards a response whose addresses lie behind its records. One that fits
 // the buffer is held until it is whole, and may change its length. Of a longer
 // one the size goes ahead, and what the records leave is rewritten in the bytes
 // that it came in.
-func (a answer) walk() error {
-	if a.frame <= relay.BufferSize {
-		if _, err := a.down.Peek(a.frame); err != nil {
+func (r response) walk() error {
+	if r.frame <= relay.BufferSize {
+		if _, err := r.down.Peek(r.frame); err != nil {
 			return err
 		}
-		return a.walkWhole()
+		return r.walkWhole()
 	}
-	if err := a.down.Pass(wire.ResponsePrefixLen); err != nil {
+	if err := r.down.Pass(wire.ResponsePrefixLen); err != nil {
 		return err
 	}
-	return a.walkThrough()
+	return r.walkThrough()
 }
 
-// walkWhole walks an answer that lies in the buffer.
-func (a answer) walkWhole() error {
-	payload, err := a.peek(0)
+// walkWhole walks a response that lies in the buffer.
+func (r response) walkWhole() error {
+	payload, err := r.peek(0)
 	if err != nil {
 		return err
 	}
-	a.walker.Start(a.req.Key, a.req.Version, len(payload))
-	at, err := tailIn(payload, &a.walker, BadAnswer)
+	r.pump.walker.Start(r.req.Key, r.req.Version, len(payload))
+	at, err := tailIn(payload, &r.pump.walker, BadAnswer)
 	if err != nil {
 		return err
 	}
-	r := a.rewriter()
-	out, notes, err := r.Tail(a.req.Key, a.req.Version, payload[at:], false)
+	rewriter := r.rewriter()
+	out, notes, err := rewriter.Tail(r.req.Key, r.req.Version, payload[at:], false)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
-		return a.down.Pass(a.frame)
+		return r.down.Pass(r.frame)
 	}
-	a.rewrote(a.req, notes)
-	return a.replace(len(payload), append(payload[:at:at], out...))
+	r.rewrote(notes)
+	return r.replace(len(payload), append(payload[:at:at], out...))
 }
 
-// walkThrough walks an answer whose prefix has been passed.
-func (a answer) walkThrough() error {
-	a.walker.Start(a.req.Key, a.req.Version, a.frame-wire.ResponsePrefixLen)
-	n, err := passToTail(&a.down, &a.walker, BadAnswer)
+// walkThrough walks a response whose prefix has been passed.
+func (r response) walkThrough() error {
+	r.pump.walker.Start(r.req.Key, r.req.Version, r.frame-wire.ResponsePrefixLen)
+	n, err := passToTail(r.down, &r.pump.walker, BadAnswer)
 	if err != nil {
 		return err
 	}
-	return a.tail(n)
+	return r.tail(n)
 }
 
 // passToTail forwards what is in front of the tail of the walker's message, and
@@ -97,23 +97,23 @@ func tailIn(message []byte, w *rewrite.Walker, malformed CloseReason) (at int, e
 	}
 }
 
-// tail rewrites the last n bytes of an answer, in n bytes.
-func (a answer) tail(n int) error {
-	b, err := a.down.Peek(n)
+// tail rewrites the last n bytes of a response, in n bytes.
+func (r response) tail(n int) error {
+	b, err := r.down.Peek(n)
 	if err != nil {
 		return err
 	}
-	r := a.rewriter()
-	out, notes, err := r.Tail(a.req.Key, a.req.Version, b[:n], true)
+	rewriter := r.rewriter()
+	out, notes, err := rewriter.Tail(r.req.Key, r.req.Version, b[:n], true)
 	if err != nil {
 		return end(BadAnswer, err)
 	}
 	if notes.Named == 0 {
-		return a.down.Pass(n)
+		return r.down.Pass(n)
 	}
-	a.rewrote(a.req, notes)
-	if err := a.down.Write(out); err != nil {
+	r.rewrote(notes)
+	if err := r.down.Write(out); err != nil {
 		return err
 	}
-	return a.down.Drop(n)
+	return r.down.Drop(n)
 }

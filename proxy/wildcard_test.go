@@ -6,7 +6,7 @@ import (
 	"net"
 	"testing"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The wildcard of IPv4 lets nobody in by IPv6, where networks of IPv4 that are denied
@@ -19,7 +19,7 @@ func TestIPv4WildcardIsBoundAsIPv4(t *testing.T) {
 	for i, bind := range []string{"0.0.0.0:9092", "[::]:19092"} {
 		conf.Clusters[0].Listeners[i].Bind = bind
 		conf.Clusters[0].Listeners[i].Nodes.Ports.Last = conf.Clusters[0].Listeners[i].Nodes.Ports.First
-		conf.Clusters[0].Listeners[i].Nodes.AdvertisePorts = proxy.Range{}
+		conf.Clusters[0].Listeners[i].Nodes.AdvertisePorts = config.Range{}
 	}
 	listen, networks := conf.Listen, map[string]string{}
 	conf.Listen = func(ctx context.Context, network, address string) (net.Listener, error) {

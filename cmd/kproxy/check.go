@@ -66,7 +66,7 @@ func check(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	if _, err := fmt.Fprintf(stdout, "%s: ok: %s, %s\n", file, count(len(s.Proxy.Clusters), "cluster"), count(listeners, "listener")); err != nil {
 		return err
 	}
-	if err := printPlan(stdout, s.Proxy.Plan()); err != nil {
+	if err := printPlan(stdout, s.plan.Endpoints()); err != nil {
 		return err
 	}
 	_, err = io.WriteString(stdout, notChecked)

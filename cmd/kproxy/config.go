@@ -18,6 +18,7 @@ import (
 	"kproxy/internal/files"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // settings are the settings of a configuration file.
@@ -31,6 +32,7 @@ type settings struct {
 	DrainDelay time.Duration
 	OTLP       telemetry.OTLP
 
+	plan     *config.Plan // of Proxy
 	document *document
 	values   *layers
 }
@@ -74,7 +76,7 @@ func readConfig(data []byte) (*settings, []error) {
 	d.section(nil, doc.tree, reflect.ValueOf(&keys).Elem())
 	form := slices.Concat(d.errs, unknownVariables(os.Environ(), values.keys))
 	s := &settings{
-		Proxy:      keys.proxyConfig(),
+		Proxy:      proxy.Config{Config: keys.proxyConfig()},
 		Log:        keys.Log,
 		Admin:      keys.adminConfig(),
 		AllReady:   keys.Admin.Ready == "all",
@@ -83,7 +85,9 @@ func readConfig(data []byte) (*settings, []error) {
 		document:   doc,
 		values:     values,
 	}
-	later := slices.Concat(unjoin(s.Proxy.Validate()), unjoin(s.Admin.Validate()), unjoin(s.OTLP.Validate()))
+	plan, err := s.Proxy.Compile()
+	s.plan = plan
+	later := slices.Concat(unjoin(err), unjoin(s.Admin.Validate()), unjoin(s.OTLP.Validate()))
 	if len(form)+len(later) == 0 {
 		return s, nil
 	}
@@ -152,7 +156,7 @@ func cloneMaps(tree map[string]any) map[string]any {
 func (l *layers) value(path keyPath, def string) (any, error) {
 	key, variable := path.String(), path.variable()
 	if other, taken := l.keys[variable]; taken {
-		return nil, &proxy.ConfigError{
+		return nil, &config.Error{
 			Key:     key,
 			Problem: fmt.Sprintf("its environment variable %s is that of %s too", variable, other),
 			Fix:     "rename a cluster or listener",

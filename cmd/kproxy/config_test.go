@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // oneListener is a cluster with a listener, to which a test adds a single mistake.
@@ -61,54 +61,58 @@ log: {level: debug, format: json}
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := proxy.Config{
+	want := config.Config{
 		StateDir:        "/var/lib/kproxy",
 		MaxRequestBytes: 2048, MaxRequestBytesBeforeLogin: 1024, FirstRequestTimeout: time.Second, DrainTimeout: time.Minute,
 		HandshakeTimeout: 2 * time.Second, MaxHandshakes: 7,
 		MaxConnections: 100, IdleTimeout: 10 * time.Minute, MaxAge: time.Hour, MaxAgeJitter: 0.25,
-		Clusters: []proxy.Cluster{ // by name
+		Clusters: []config.Cluster{ // by name
 			{
-				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: proxy.HideUnknownAPIs,
-				ConnectTimeout: proxy.DefaultConnectTimeout, Keepalive: proxy.DefaultKeepalive,
-				ForgetAfter: proxy.DefaultForgetAfter,
-				SASL: &proxy.SASL{Mechanism: "OAUTHBEARER", OAuth: proxy.OAuth{
-					TokenURL: "https://login.internal/token", ClientID: "kproxy", ClientSecret: proxy.Secret{File: "s"}, Scope: "kafka",
+				Name: "audit", Bootstrap: []string{"a0.internal:9092", "a1.internal:9092"}, UnknownAPIs: config.HideUnknownAPIs,
+				ConnectTimeout: config.DefaultConnectTimeout, Keepalive: config.DefaultKeepalive,
+				ForgetAfter: config.DefaultForgetAfter,
+				SASL: &config.SASL{Mechanism: "OAUTHBEARER", OAuth: config.OAuth{
+					TokenURL: "https://login.internal/token", ClientID: "kproxy", ClientSecret: config.Secret{File: "s"}, Scope: "kafka",
 					Extensions: map[string]string{"logicalCluster": "lkc-1"},
 				}},
-				Listeners: []proxy.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: proxy.Nodes{SNI: "b{node}.{cluster}.example.com:443", Pin: map[int32]int{}}, UnknownSNI: proxy.SNIBootstrap, TLS: &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, MinVersion: "1.2"}, ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired}}},
+				Listeners: []config.Listener{{Name: "x", Bind: "127.0.0.3:9092", Nodes: config.Nodes{SNI: "b{node}.{cluster}.example.com:443", Pin: map[int32]int{}}, UnknownSNI: config.SNIBootstrap, TLS: &config.ListenerTLS{Certs: []config.KeyPair{{Cert: "e.pem", Key: "e.key"}}, MinVersion: "1.2"}, ProxyProtocol: config.LoadBalancers{Mode: config.HeaderRequired}}},
 			},
 			{
-				Name: "orders", Bootstrap: []string{"b0.internal:9092", "b1.internal:9092"}, UnknownAPIs: proxy.PassUnknownAPIs,
-				Dial:           []proxy.DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
+				Name: "orders", Bootstrap: []string{"b0.internal:9092", "b1.internal:9092"}, UnknownAPIs: config.PassUnknownAPIs,
+				Dial:           []config.DialRule{{Node: &node, To: "10.0.0.7:9092"}, {Match: "b*.internal:9092", To: "127.0.0.1:{19092+node}"}},
 				ConnectTimeout: 3 * time.Second, Keepalive: 2 * time.Minute,
 				Brokers: []string{"*.internal:9092"}, ForgetAfter: 24 * time.Hour,
-				Via:    proxy.Via{URL: "ssh://kafka@bastion.example.com", PasswordFile: password, KnownHosts: hosts},
+				Via:    config.Via{URL: "ssh://kafka@bastion.example.com", PasswordFile: password, KnownHosts: hosts},
 				Source: []string{"10.0.0.8", "10.0.0.9"},
-				TLS:    &proxy.UpstreamTLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ServerName: "kafka.internal", MinVersion: "1.3"},
-				SASL:   &proxy.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: proxy.Secret{File: "p"}, AllowPlaintext: true},
-				Listeners: []proxy.Listener{
+				TLS:    &config.UpstreamTLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ServerName: "kafka.internal", MinVersion: "1.3"},
+				SASL:   &config.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: config.Secret{File: "p"}, AllowPlaintext: true},
+				Listeners: []config.Listener{
 					{
-						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092", UnknownSNI: proxy.SNIRefuse,
-						Nodes:         proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9199}, AdvertisePorts: proxy.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
-						TLS:           &proxy.ListenerTLS{Certs: []proxy.KeyPair{{Cert: "e.pem", Key: "e.key"}}, ClientCA: "c.pem", ClientAuth: "requested", Subjects: []string{"CN=a"}, MinVersion: "1.2", TicketKeys: []string{"t1", "t2"}},
+						Name: "fred", Bind: "127.0.0.1:9092", Advertise: "localhost:9092", UnknownSNI: config.SNIRefuse,
+						Nodes:         config.Nodes{Ports: config.Range{First: 9100, Last: 9199}, AdvertisePorts: config.Range{First: 9200, Last: 9299}, FirstNode: 1, Pin: map[int32]int{1001: 9150}},
+						TLS:           &config.ListenerTLS{Certs: []config.KeyPair{{Cert: "e.pem", Key: "e.key"}}, ClientCA: "c.pem", ClientAuth: "requested", Subjects: []string{"CN=a"}, MinVersion: "1.2", TicketKeys: []string{"t1", "t2"}},
 						Allow:         []string{"10.0.0.0/8"},
 						Deny:          []string{"10.66.0.0/16", "10.0.0.7"},
-						APIs:          proxy.APIs{Preset: proxy.ReadOnly, Allow: []string{"CreateTopics"}, Deny: []string{"DescribeAcls"}},
-						Login:         &proxy.Login{Mechanisms: []string{"SCRAM-SHA-512", "PLAIN"}, UsersFile: "users"},
-						ProxyProtocol: proxy.LoadBalancers{From: []string{"10.0.0.1"}, Mode: proxy.HeaderOptional},
-						Limits:        proxy.ListenerLimits{MaxConnections: 50, MaxPerSource: 10, AcceptRate: 5},
+						APIs:          config.APIs{Preset: config.ReadOnly, Allow: []string{"CreateTopics"}, Deny: []string{"DescribeAcls"}},
+						Login:         &config.Login{Mechanisms: []string{"SCRAM-SHA-512", "PLAIN"}, UsersFile: "users"},
+						ProxyProtocol: config.LoadBalancers{From: []string{"10.0.0.1"}, Mode: config.HeaderOptional},
+						Limits:        config.ListenerLimits{MaxConnections: 50, MaxPerSource: 10, AcceptRate: 5},
 					},
 					{
-						Name: "many", Bind: "127.0.0.2:9092", UnknownSNI: proxy.SNIRefuse,
-						Nodes:         proxy.Nodes{Addresses: "127.0.1.{slot}:9092", AdvertiseAddresses: "b{slot}.example.com:9092", Slots: proxy.Range{First: 7, Last: 7}, Pin: map[int32]int{}},
-						ProxyProtocol: proxy.LoadBalancers{Mode: proxy.HeaderRequired},
+						Name: "many", Bind: "127.0.0.2:9092", UnknownSNI: config.SNIRefuse,
+						Nodes:         config.Nodes{Addresses: "127.0.1.{slot}:9092", AdvertiseAddresses: "b{slot}.example.com:9092", Slots: config.Range{First: 7, Last: 7}, Pin: map[int32]int{}},
+						ProxyProtocol: config.LoadBalancers{Mode: config.HeaderRequired},
 					},
 				},
 			},
 		},
 	}
-	if !reflect.DeepEqual(s.Proxy, want) {
-		t.Errorf("got  %+v\nwant %+v", s.Proxy, want)
+	if s.Proxy.Parts.AWS == nil || s.Proxy.Parts.SSH == nil {
+		t.Errorf("a part is missing: %+v", s.Proxy.Parts)
+	}
+	s.Proxy.Parts = config.Parts{} // functions are not equal
+	if !reflect.DeepEqual(s.Proxy.Config, want) {
+		t.Errorf("got  %+v\nwant %+v", s.Proxy.Config, want)
 	}
 	if want := (logKeys{Level: "debug", Format: "json"}); s.Log != want {
 		t.Errorf("log: got %+v, want %+v", s.Log, want)
@@ -121,17 +125,17 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := s.Proxy.MaxRequestBytes, proxy.DefaultMaxRequestBytes; got != want {
+	if got, want := s.Proxy.MaxRequestBytes, config.DefaultMaxRequestBytes; got != want {
 		t.Errorf("max_request_bytes: got %d, want %d", got, want)
 	}
 	if got, want := s.Proxy.MaxAgeJitter, 0.1; got != want {
 		t.Errorf("max_age_jitter: got %v, want %v", got, want)
 	}
 	for key, d := range map[string][2]time.Duration{
-		"first_request_timeout": {s.Proxy.FirstRequestTimeout, proxy.DefaultFirstRequestTimeout},
-		"drain.timeout":         {s.Proxy.DrainTimeout, proxy.DefaultDrainTimeout},
-		"connect_timeout":       {s.Proxy.Clusters[0].ConnectTimeout, proxy.DefaultConnectTimeout},
-		"keepalive":             {s.Proxy.Clusters[0].Keepalive, proxy.DefaultKeepalive},
+		"first_request_timeout": {s.Proxy.FirstRequestTimeout, config.DefaultFirstRequestTimeout},
+		"drain.timeout":         {s.Proxy.DrainTimeout, config.DefaultDrainTimeout},
+		"connect_timeout":       {s.Proxy.Clusters[0].ConnectTimeout, config.DefaultConnectTimeout},
+		"keepalive":             {s.Proxy.Clusters[0].Keepalive, config.DefaultKeepalive},
 	} {
 		if d[0] != d[1] {
 			t.Errorf("%s: got %s, want %s", key, d[0], d[1])
@@ -180,7 +184,7 @@ log: {level: debug, format: json}
 	if orders.ConnectTimeout != 7*time.Second {
 		t.Errorf("connect_timeout: got %s", orders.ConnectTimeout)
 	}
-	if fred.Bind != "127.0.0.1:9092" || fred.Advertise != "localhost:9092" || fred.Nodes.Ports != (proxy.Range{First: 9300, Last: 9309}) {
+	if fred.Bind != "127.0.0.1:9092" || fred.Advertise != "localhost:9092" || fred.Nodes.Ports != (config.Range{First: 9300, Last: 9309}) {
 		t.Errorf("listener: got %+v", fred)
 	}
 	if want := (logKeys{Level: "warn", Format: "json"}); s.Log != want {
@@ -200,12 +204,12 @@ func TestOptionalSection(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, tls, variable string
-		want                *proxy.UpstreamTLS
+		want                *config.UpstreamTLS
 	}{
 		{"absent", "", "", nil},
-		{"empty", "tls: {}, ", "", &proxy.UpstreamTLS{MinVersion: "1.2"}},
-		{"by a variable", "", "ca.pem", &proxy.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem"}},
-		{"both", `tls: {ca: x.pem, server_name: b}, `, "ca.pem", &proxy.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem", ServerName: "b"}},
+		{"empty", "tls: {}, ", "", &config.UpstreamTLS{MinVersion: "1.2"}},
+		{"by a variable", "", "ca.pem", &config.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem"}},
+		{"both", `tls: {ca: x.pem, server_name: b}, `, "ca.pem", &config.UpstreamTLS{MinVersion: "1.2", CA: "ca.pem", ServerName: "b"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("KPROXY_CLUSTERS_ORDERS_TLS_CA", tt.variable)

@@ -22,7 +22,7 @@ import (
 	"kproxy/internal/files"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // connectTimeout bounds one request to a broker: a person waits for it.
@@ -38,7 +38,7 @@ type connectFlags struct {
 	passwordEnv, tokenFile       string
 	awsRegion, awsProfile        string
 	allowPlaintext               bool
-	via                          proxy.Via
+	via                          config.Via
 
 	listen, advertise string
 	port              int
@@ -214,7 +214,7 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 		return nil, nil, err
 	}
 	o = &connect.Options{
-		Addresses: addresses, Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
+		Addresses: addresses, Parts: parts(), Via: f.via, Port: f.port, StateDir: connectStateDir(), Timeout: connectTimeout,
 		Say: func(line string) { _, _ = fmt.Fprintln(stderr, "kproxy: "+foreign.LineOf(line, maxErrorLine)) },
 	}
 	if f.configFrom != "" {
@@ -322,7 +322,7 @@ func (f *connectFlags) where(o *connect.Options) error {
 		if !ok {
 			return fmt.Errorf("--dial %s: it is no MATCH=HOST:PORT; write one such as --dial 'b*.internal:9092=127.0.0.1:{19092+node}'", hostport.WithoutUser(text))
 		}
-		o.Dial = append(o.Dial, proxy.DialRule{Match: match, To: to})
+		o.Dial = append(o.Dial, config.DialRule{Match: match, To: to})
 	}
 	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(f.via.URL, "ssh:") && f.via.KnownHosts == "" {
 		o.Via.KnownHosts = filepath.Join(home, ".ssh", "known_hosts")
@@ -332,7 +332,7 @@ func (f *connectFlags) where(o *connect.Options) error {
 
 // security reads the flags of TLS and SASL, which win over --config-from's.
 func (f *connectFlags) security(ctx context.Context, o *connect.Options) error {
-	if given := (proxy.UpstreamTLS{CA: f.ca, Cert: f.cert, Key: f.key, ServerName: f.serverName, InsecureSkipVerify: f.insecure}); f.tls || given != (proxy.UpstreamTLS{}) {
+	if given := (config.UpstreamTLS{CA: f.ca, Cert: f.cert, Key: f.key, ServerName: f.serverName, InsecureSkipVerify: f.insecure}); f.tls || given != (config.UpstreamTLS{}) {
 		o.TLS = connect.Override(o.TLS, given)
 	}
 	switch {
@@ -341,11 +341,11 @@ func (f *connectFlags) security(ctx context.Context, o *connect.Options) error {
 		if err != nil {
 			return err
 		}
-		o.SASL = &proxy.SASL{
+		o.SASL = &config.SASL{
 			Mechanism: strings.ToUpper(f.sasl), Username: f.username, AllowPlaintext: f.allowPlaintext,
 			Password: password,
-			OAuth:    proxy.OAuth{TokenFile: f.tokenFile},
-			AWS:      proxy.AWS{Region: f.awsRegion, Profile: f.awsProfile},
+			OAuth:    config.OAuth{TokenFile: f.tokenFile},
+			AWS:      config.AWS{Region: f.awsRegion, Profile: f.awsProfile},
 		}
 	case f.username != "" || f.passwordFile != "" || f.passwordEnv != "" || f.tokenFile != "":
 		return errors.New("there is a login, and not by which mechanism; add --sasl PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER")
@@ -356,15 +356,15 @@ func (f *connectFlags) security(ctx context.Context, o *connect.Options) error {
 }
 
 // password is the place of the password. A pipe is read now, because each login needs it.
-func (f *connectFlags) password(ctx context.Context) (proxy.Secret, error) {
+func (f *connectFlags) password(ctx context.Context) (config.Secret, error) {
 	if f.passwordFile == "" || f.passwordEnv != "" || !files.IsPipe(ctx, f.passwordFile) {
-		return proxy.Secret{File: f.passwordFile, Env: f.passwordEnv}, nil
+		return config.Secret{File: f.passwordFile, Env: f.passwordEnv}, nil
 	}
 	text, err := files.ReadSecretArgument(ctx, f.passwordFile, maxPassword)
 	if err != nil {
-		return proxy.Secret{}, fmt.Errorf("--password-file: %w", err)
+		return config.Secret{}, fmt.Errorf("--password-file: %w", err)
 	}
-	return proxy.Secret{Text: text}, nil
+	return config.Secret{Text: text}, nil
 }
 
 func (f *connectFlags) listening(o *connect.Options) error {

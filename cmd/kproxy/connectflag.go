@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // connectKeys are the flags from which connect makes keys of its configuration. The first
@@ -39,7 +39,7 @@ func asFlags(err error) error {
 	}
 	var errs []error
 	for _, err := range unjoin(err) {
-		bad, ok := errors.AsType[*proxy.ConfigError](err)
+		bad, ok := errors.AsType[*config.Error](err)
 		if !ok {
 			errs = append(errs, err)
 			continue
@@ -54,7 +54,7 @@ func asFlags(err error) error {
 				break
 			}
 		}
-		errs = append(errs, &proxy.ConfigError{Key: key, Problem: bad.Problem, Fix: bad.Fix})
+		errs = append(errs, &config.Error{Key: key, Problem: bad.Problem, Fix: bad.Fix})
 	}
 	return errors.Join(errs...)
 }

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // decoder fills the types of keys.go from the file and the environment, and collects
@@ -33,7 +33,7 @@ const (
 )
 
 func (d *decoder) add(path keyPath, problem, fix string) {
-	d.errs = append(d.errs, &proxy.ConfigError{Key: path.String(), Problem: problem, Fix: fix})
+	d.errs = append(d.errs, &config.Error{Key: path.String(), Problem: problem, Fix: fix})
 }
 
 func (d *decoder) tooLong(path keyPath, items int) {

@@ -19,6 +19,7 @@ import (
 
 	"kproxy/internal/netlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 const (
@@ -93,14 +94,14 @@ func runDemo(ctx context.Context, out io.Writer, records int, once bool) error {
 
 // start starts the brokers, and kproxy in front of them.
 func (d *demo) start(ctx context.Context) error {
-	var rules []proxy.DialRule
+	var rules []config.DialRule
 	listen := func(string, string) (net.Listener, error) {
 		name := demoNames[len(rules)]
 		socket, err := d.vpc.Listen(ctx, "tcp", name)
 		if err != nil {
 			return nil, err
 		}
-		rules = append(rules, proxy.DialRule{Match: name, To: socket.Addr().String()})
+		rules = append(rules, config.DialRule{Match: name, To: socket.Addr().String()})
 		return netlab.Named(socket, name), nil
 	}
 	var err error
@@ -116,19 +117,18 @@ func (d *demo) start(ctx context.Context) error {
 		d.cluster.Close()
 		return err
 	}
-	cluster := proxy.Cluster{Name: "demo", Bootstrap: slices.Clone(demoNames[:]), Dial: rules}
+	cluster := config.Cluster{Name: "demo", Bootstrap: slices.Clone(demoNames[:]), Dial: rules}
 	for _, w := range d.ways {
 		cluster.Listeners = append(cluster.Listeners, w.conf)
 	}
 	d.proxy, err = proxy.New(&proxy.Config{
-		Clusters: []proxy.Cluster{cluster},
-		Logger:   slog.New(slog.DiscardHandler),
+		Config: config.Config{Clusters: []config.Cluster{cluster}, DrainTimeout: 5 * time.Second},
+		Logger: slog.New(slog.DiscardHandler),
 		Observer: &proxy.Observer{Dialed: func(_ string, _ int32, _ string, err error) {
 			if err == nil {
 				d.dialled.Add(1)
 			}
 		}},
-		DrainTimeout: 5 * time.Second,
 	})
 	if err == nil {
 		err = d.proxy.Start(ctx)

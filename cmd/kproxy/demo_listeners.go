@@ -7,12 +7,12 @@ import (
 	"strconv"
 
 	"kproxy/internal/hostport"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // demoListener is one of the story's listeners.
 type demoListener struct {
-	conf proxy.Listener
+	conf config.Listener
 	who  string // its clients
 }
 
@@ -40,11 +40,11 @@ func demoListeners() ([]demoListener, error) {
 		}
 		ways = append(ways, demoListener{
 			who: s.who,
-			conf: proxy.Listener{
+			conf: config.Listener{
 				Name:      s.name,
 				Bind:      hostport.Join("127.0.0.1", int32(port)),
 				Advertise: hostport.Join(s.host, int32(port)),
-				Nodes:     proxy.Nodes{Ports: proxy.Range{First: nodes, Last: nodes + demoBrokers - 1}},
+				Nodes:     config.Nodes{Ports: config.Range{First: nodes, Last: nodes + demoBrokers - 1}},
 			},
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // envPrefix is the prefix of all keys' environment variables.
@@ -53,7 +53,7 @@ func unknownVariables(environ []string, known map[string]string) []error {
 		if _, ok := known[name]; ok || !ours || value == "" || serviceLink.MatchString(name) {
 			continue
 		}
-		errs = append(errs, &proxy.ConfigError{
+		errs = append(errs, &config.Error{
 			Key:     name,
 			Problem: "an environment variable that is no key's",
 			Fix:     suggest(name, slices.Sorted(maps.Keys(known))),

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // FuzzReadConfig holds any file to: a configuration whose every address can be
@@ -48,7 +49,7 @@ func FuzzReadConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, errs := readConfig(data)
 		if len(errs) == 0 {
-			s.Proxy.Plan()
+			s.plan.Endpoints()
 			if namesFiles(&s.Proxy) {
 				return // New would read them, whatever they are
 			}
@@ -74,7 +75,7 @@ func FuzzReadConfig(f *testing.F) {
 
 // namesFiles reports whether New reads files for a configuration.
 func namesFiles(c *proxy.Config) bool {
-	return c.StateDir != "" || slices.ContainsFunc(c.Clusters, func(c proxy.Cluster) bool {
-		return c.TLS != nil || c.SASL != nil || slices.ContainsFunc(c.Listeners, func(l proxy.Listener) bool { return l.TLS != nil || l.Login != nil })
+	return c.StateDir != "" || slices.ContainsFunc(c.Clusters, func(c config.Cluster) bool {
+		return c.TLS != nil || c.SASL != nil || slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.TLS != nil || l.Login != nil })
 	})
 }

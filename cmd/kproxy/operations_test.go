@@ -20,7 +20,7 @@ import (
 	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/telemetry"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 func TestOperationsKeys(t *testing.T) {
@@ -37,7 +37,7 @@ telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers
 	if s.OTLP != want {
 		t.Errorf("otlp: got %+v, want %+v", s.OTLP, want)
 	}
-	wantAdmin := admin.Config{Bind: "127.0.0.1:9400", Hosts: []string{"kproxy.example.com"}, TokenFile: "t", Cert: "c", Key: "k", Pprof: true, WatchInterval: proxy.DefaultWatchInterval}
+	wantAdmin := admin.Config{Bind: "127.0.0.1:9400", Hosts: []string{"kproxy.example.com"}, TokenFile: "t", Cert: "c", Key: "k", Pprof: true, WatchInterval: config.DefaultWatchInterval}
 	if !reflect.DeepEqual(s.Admin, wantAdmin) {
 		t.Errorf("admin: got %+v, want %+v", s.Admin, wantAdmin)
 	}

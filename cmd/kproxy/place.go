@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"kproxy/internal/foreign"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // place is a position in a configuration file, counted from 1; columns are characters.
@@ -164,20 +164,20 @@ func (d *document) locate(values *layers, errs []error) []error {
 }
 
 func (d *document) locateOne(values *layers, err error) error {
-	bad, ok := errors.AsType[*proxy.ConfigError](err)
+	bad, ok := errors.AsType[*config.Error](err)
 	if !ok {
 		return err
 	}
 	list, _, _ := strings.Cut(bad.Key, "[") // a variable holds a whole list
 	if variable, ok := values.overrides[list]; ok {
-		return &proxy.ConfigError{Key: foreign.Line(bad.Key) + " (" + foreign.Line(variable) + ")", Problem: bad.Problem, Fix: bad.Fix}
+		return &config.Error{Key: foreign.Line(bad.Key) + " (" + foreign.Line(variable) + ")", Problem: bad.Problem, Fix: bad.Fix}
 	}
 	if isVariable(bad.Key) {
 		return err
 	}
 	at, _ := d.at(bad.Key)
 	if shown := foreign.Line(bad.Key); shown != bad.Key {
-		err = &proxy.ConfigError{Key: shown, Problem: bad.Problem, Fix: bad.Fix}
+		err = &config.Error{Key: shown, Problem: bad.Problem, Fix: bad.Fix}
 	}
 	return &mistake{at: at, err: err}
 }
@@ -231,12 +231,12 @@ func mistakes(file string, errs []error) *usageError {
 func (d *document) independent(form, later []error) []error {
 	unread := unreadKeys{sections: map[string]map[string]bool{}, above: map[string]bool{}}
 	for _, err := range form {
-		if bad, ok := errors.AsType[*proxy.ConfigError](err); ok && !isVariable(bad.Key) {
+		if bad, ok := errors.AsType[*config.Error](err); ok && !isVariable(bad.Key) {
 			unread.add(bad.Key)
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(later), func(err error) bool {
-		bad, ok := errors.AsType[*proxy.ConfigError](err)
+		bad, ok := errors.AsType[*config.Error](err)
 		if !ok {
 			return false
 		}
@@ -269,7 +269,7 @@ func (u *unreadKeys) add(key string) {
 // explain reports whether a mistake may be a consequence of an unread key: it is about
 // that key, or one above or below it; it misses a key beside it, whose name may be the
 // misspelt one; or it names the key. found says that the file has the mistake's key.
-func (u *unreadKeys) explain(bad *proxy.ConfigError, found bool) bool {
+func (u *unreadKeys) explain(bad *config.Error, found bool) bool {
 	if u.above[bad.Key] {
 		return true
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // scalar is a type whose value fits in one text, and so in an environment
@@ -45,7 +45,7 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 		return scalar{"a duration with its unit", "10s", fromText(time.ParseDuration), map[string]any{
 			"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`,
 		}}, true
-	case reflect.TypeFor[proxy.Range]():
+	case reflect.TypeFor[config.Range]():
 		return scalar{"a range", "9100-9199", fromText(parseRange), map[string]any{
 			"type": []string{"string", "integer"}, "pattern": `^[0-9]+(-[0-9]+)?$`,
 		}}, true
@@ -89,7 +89,7 @@ func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 
 
 // parseRange reads 9100-9199, or 9100 alone. Validate checks whether it can be a range of
 // ports or slots. Only 0 alone is refused here, because a Range of 0 is absent.
-func parseRange(text string) (proxy.Range, error) {
+func parseRange(text string) (config.Range, error) {
 	first, last, ok := strings.Cut(text, "-")
 	if !ok {
 		last = first
@@ -97,12 +97,12 @@ func parseRange(text string) (proxy.Range, error) {
 	low, lowErr := strconv.ParseUint(first, 10, 31)
 	high, highErr := strconv.ParseUint(last, 10, 31)
 	if err := errors.Join(lowErr, highErr); err != nil {
-		return proxy.Range{}, err
+		return config.Range{}, err
 	}
 	if low == 0 && high == 0 {
-		return proxy.Range{}, errors.New("0 alone is no range")
+		return config.Range{}, errors.New("0 alone is no range")
 	}
-	return proxy.Range{First: int(low), Last: int(high)}, nil
+	return config.Range{First: int(low), Last: int(high)}, nil
 }
 
 // readList reads a list of single values, or one text with commas: a,b,c.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // printSchema writes the JSON Schema of the configuration file, for editors
@@ -63,7 +63,7 @@ func fieldSchema(f reflect.StructField, path keyPath) map[string]any {
 		// The name of a cluster or listener is part of the variable.
 		name := "<" + strings.TrimSuffix(f.Tag.Get("key"), "s") + ">"
 		schema = map[string]any{
-			"type": "object", "propertyNames": map[string]any{"pattern": proxy.NamePattern},
+			"type": "object", "propertyNames": map[string]any{"pattern": config.NamePattern},
 			"additionalProperties": sectionSchema(f.Type.Elem(), path.key(name)),
 		}
 	case f.Type.Kind() == reflect.Slice:

@@ -11,6 +11,7 @@ import (
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // printTable writes the addresses that are advertised to clients and the brokers behind
@@ -39,9 +40,9 @@ func printTable(w io.Writer, rows []proxy.Row) error {
 }
 
 // printPlan writes the addresses that would be bound, before any broker has been asked.
-func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
+func printPlan(w io.Writer, plan []config.Endpoints) error {
 	var t *columns.Table
-	var before proxy.PlannedEndpoints
+	var before config.Endpoints
 	for _, p := range plan {
 		if t == nil || p.Cluster != before.Cluster || p.Listener != before.Listener {
 			if err := t.Write(w); err != nil {
@@ -57,7 +58,7 @@ func printPlan(w io.Writer, plan []proxy.PlannedEndpoints) error {
 		switch p.FirstNode {
 		case proxy.NoNode:
 			node = "bootstrap"
-		case proxy.AnyNode:
+		case config.AnyNode:
 			node = "each"
 		case p.LastNode:
 			node = strconv.Itoa(int(p.FirstNode))

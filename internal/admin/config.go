@@ -13,7 +13,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/tlslog"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // key is the configuration key of a [Config].
@@ -36,12 +36,12 @@ type Config struct {
 	WatchInterval time.Duration
 }
 
-// Validate finds the mistakes; each is a [*proxy.ConfigError], joined. Files are not
+// Validate finds the mistakes; each is a [*config.Error], joined. Files are not
 // read.
 func (c *Config) Validate() error {
 	var errs []error
 	add := func(name, problem, fix string) {
-		errs = append(errs, &proxy.ConfigError{Key: key + "." + name, Problem: problem, Fix: fix})
+		errs = append(errs, &config.Error{Key: key + "." + name, Problem: problem, Fix: fix})
 	}
 	if c.Bind == "" {
 		for _, set := range []struct {
@@ -79,7 +79,7 @@ func (c *Config) isExposed() bool {
 }
 
 // Load reads the files, all of which must be valid; nil where there is no TLS. Their
-// later events go to log. The error joins a [*proxy.ConfigError] for each file.
+// later events go to log. The error joins a [*config.Error] for each file.
 func (c *Config) Load(log *slog.Logger) (*tlsconf.Server, error) {
 	errs := []error{c.checkToken()}
 	var server *tlsconf.Server
@@ -94,7 +94,7 @@ func (c *Config) Load(log *slog.Logger) (*tlsconf.Server, error) {
 	return server, nil
 }
 
-// CheckFiles reads the files once, as Load does. The error joins a [*proxy.ConfigError]
+// CheckFiles reads the files once, as Load does. The error joins a [*config.Error]
 // for each that cannot be used. c need not be valid.
 func (c *Config) CheckFiles() error {
 	if c.Bind == "" {
@@ -112,7 +112,7 @@ func (c *Config) checkToken() error {
 		return nil
 	}
 	if _, err := readToken(context.Background(), c.TokenFile); err != nil {
-		return &proxy.ConfigError{
+		return &config.Error{
 			Key: key + ".token_file", Problem: err.Error(),
 			Fix: "name a file that kproxy may read, with one token such as the output of: openssl rand -hex 32",
 		}
@@ -124,7 +124,7 @@ func (c *Config) checkToken() error {
 func tlsErrors(err error) []error {
 	all := errlist.Of(err)
 	for i, err := range all {
-		bad := &proxy.ConfigError{Key: key + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
+		bad := &config.Error{Key: key + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
 		if file, ok := errors.AsType[*tlsconf.FileError](err); ok {
 			bad.Key += "." + strings.TrimPrefix(file.Key, "certs[0].")
 			bad.Fix = file.Fix()

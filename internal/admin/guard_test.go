@@ -19,6 +19,7 @@ import (
 	"kproxy/internal/admin"
 	"kproxy/internal/certlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 const token = "0123456789abcdef0123456789abcdef"
@@ -269,7 +270,7 @@ func TestBadFiles(t *testing.T) {
 	} {
 		tt.conf.Bind = "127.0.0.1:0"
 		_, err := tt.conf.Load(discard)
-		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok || !strings.HasPrefix(err.Error(), tt.want) {
+		if _, ok := errors.AsType[*config.Error](err); !ok || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v, want %s", tt.conf, err, tt.want)
 		}
 	}
@@ -295,7 +296,7 @@ func TestValidate(t *testing.T) {
 		var got []string
 		if joined, ok := tt.conf.Validate().(interface{ Unwrap() []error }); ok {
 			for _, err := range joined.Unwrap() {
-				bad, _ := errors.AsType[*proxy.ConfigError](err)
+				bad, _ := errors.AsType[*config.Error](err)
 				if bad == nil || bad.Problem == "" || bad.Fix == "" {
 					t.Fatalf("%+v: got %v", tt.conf, err)
 				}

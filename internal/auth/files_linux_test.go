@@ -31,7 +31,7 @@ func TestSecretsAreRegularFiles(t *testing.T) {
 			{Mechanism: auth.OAuthBearer, OAuth: auth.OAuth{TokenFile: name}},
 			{Mechanism: auth.OAuthBearer, OAuth: auth.OAuth{TokenURL: "http://127.0.0.1:9", ClientID: "kproxy", ClientSecret: auth.Secret{File: name}}},
 		} {
-			m, err := auth.New(conf)
+			m, err := auth.New(conf, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

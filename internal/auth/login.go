@@ -26,7 +26,7 @@ import (
 type Login struct {
 	mechanism   string
 	source      any // identifies the cluster for the turns of computations
-	credentials credentials
+	credentials Credentials
 	session     sasl.Session
 	token       []byte // the next one to send
 	version     int16  // of SaslAuthenticate
@@ -197,15 +197,15 @@ func (l *Login) failed(err error) error { return &LoginError{Mechanism: l.mechan
 
 // rejected reports that a broker has refused the credentials.
 func (l *Login) rejected(err error, fix string) error {
-	if l.credentials.refused != nil {
-		l.credentials.refused()
+	if l.credentials.Refused != nil {
+		l.credentials.Refused()
 	}
 	return l.refused(err, fix)
 }
 
 // secrets are the secrets that the broker has got and may repeat, in all their forms.
 func (l *Login) secrets() []string {
-	return append(encoded(sent(l.token)...), forms(l.credentials.secrets...)...)
+	return append(encoded(sent(l.token)...), forms(l.credentials.Secrets...)...)
 }
 
 func (l *Login) refused(err error, fix string) error {

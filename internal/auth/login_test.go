@@ -22,6 +22,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl/aws"
 	"github.com/xdg-go/scram"
 
 	"kproxy/internal/auth"
@@ -111,7 +112,7 @@ func (b *broker) response(key, version int16, body []byte) kmsg.Response {
 // logIn does one login by conf at b.
 func logIn(t *testing.T, conf *auth.SASL, b *broker) (auth.Session, error) {
 	t.Helper()
-	m, err := auth.New(conf)
+	m, err := auth.New(conf, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +238,7 @@ func TestAbsurdLifetimes(t *testing.T) {
 func TestSecretIsReadAgain(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "password")
-	m, err := auth.New(&auth.SASL{Mechanism: auth.Plain, Username: "kproxy", Password: auth.Secret{File: file}})
+	m, err := auth.New(&auth.SASL{Mechanism: auth.Plain, Username: "kproxy", Password: auth.Secret{File: file}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +284,7 @@ func TestPermits(t *testing.T) {
 	} {
 		conf := byPassword(auth.Plain, password)
 		conf.AllowPlaintext = tt.allow
-		m, err := auth.New(conf)
+		m, err := auth.New(conf, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +292,7 @@ func TestPermits(t *testing.T) {
 			t.Errorf("%+v: %v", tt, err)
 		}
 	}
-	m, err := auth.New(byPassword(auth.Plain, password))
+	m, err := auth.New(byPassword(auth.Plain, password), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +358,7 @@ func TestTokenFromEndpoint(t *testing.T) {
 	conf := &auth.SASL{Mechanism: auth.OAuthBearer, OAuth: auth.OAuth{
 		TokenURL: endpoint.URL, ClientID: "kproxy", ClientSecret: auth.Secret{Text: "s3cret"}, Scope: "kafka more",
 	}}
-	m, err := auth.New(conf)
+	m, err := auth.New(conf, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,36 +388,58 @@ func TestTokenFromEndpoint(t *testing.T) {
 	}
 }
 
-// The signature for AWS covers the broker's own name and the region in it.
+// signing is a Source of credentials that sign for AWS.
+type signing struct{}
+
+func (signing) Get(context.Context) (auth.Credentials, error) {
+	by := aws.Auth{AccessKey: "AKIAEXAMPLE", SecretKey: "very-secret", SessionToken: "session"}
+	return auth.Credentials{Mechanism: by.AsManagedStreamingIAMMechanism(), Secrets: []string{by.SecretKey, by.SessionToken}}, nil
+}
+
+func (signing) Close() {}
+
+// The signature for AWS covers the broker's own name, and the error about a broker's
+// response repeats no secret.
 func TestAWS(t *testing.T) {
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_SESSION_TOKEN": "session",
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
-	} {
-		t.Setenv(name, value)
-	}
 	var got map[string]string
+	var said error
 	b := &broker{versions: [2]int16{0, 2}, mechanism: auth.AWSMSKIAM, tokens: func(token []byte) ([]byte, error) {
-		return []byte(`{"version":"2020_10_22"}`), json.Unmarshal(token, &got)
+		if err := json.Unmarshal(token, &got); err != nil {
+			t.Error(err)
+		}
+		if said != nil {
+			return nil, fmt.Errorf("%w: %s %s", said, got["x-amz-signature"], token)
+		}
+		return []byte(`{"version":"2020_10_22"}`), nil
 	}}
-	if _, err := logIn(t, &auth.SASL{Mechanism: auth.AWSMSKIAM, AWS: auth.AWS{Region: "eu-central-1"}}, b); err != nil {
+	conf := &auth.SASL{Mechanism: auth.AWSMSKIAM, AWS: auth.AWS{Region: "eu-central-1"}}
+	m, err := auth.New(conf, func(got auth.AWS) auth.Source {
+		if got != conf.AWS {
+			t.Errorf("the source is made of %+v, want %+v", got, conf.AWS)
+		}
+		return signing{}
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got["host"] != "b-1.orders.kafka.us-east-1.amazonaws.com" || got["action"] != "kafka-cluster:Connect" ||
-		!strings.HasPrefix(got["x-amz-credential"], "AKIAEXAMPLE/") || !strings.Contains(got["x-amz-credential"], "/us-east-1/") || got["x-amz-security-token"] != "session" {
+	if _, err := logInBy(t, m, b); err != nil {
+		t.Fatal(err)
+	}
+	if got["host"] != "b-1.orders.kafka.us-east-1.amazonaws.com" || !strings.HasPrefix(got["x-amz-credential"], "AKIAEXAMPLE/") {
 		t.Errorf("got %v", got)
 	}
-	t.Setenv("AWS_ACCESS_KEY_ID", "")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-	if _, err := logIn(t, &auth.SASL{Mechanism: auth.AWSMSKIAM, AWS: auth.AWS{Profile: "none"}}, b); err == nil || !strings.Contains(err.Error(), "none") {
-		t.Errorf("a profile that there is not: got %v", err)
+	said = errors.New("no such signature")
+	_, err = logInBy(t, m, b)
+	refused(t, err, "no such signature: [secret] [secret]")
+	if _, err := auth.New(conf, nil); !errors.Is(err, auth.ErrNoAWS) {
+		t.Errorf("without a source: got %v", err)
 	}
 }
 
 // A login waits for a silent broker as long as the context allows.
 func TestLogInEnds(t *testing.T) {
 	t.Parallel()
-	m, err := auth.New(byPassword(auth.Plain, password))
+	m, err := auth.New(byPassword(auth.Plain, password), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +469,7 @@ func FuzzAnswer(f *testing.F) {
 	shaken.Version = 1
 	handshake := shaken.AppendTo(nil)
 	f.Fuzz(func(t *testing.T, version int16, payload []byte) {
-		m, err := auth.New(byPassword(auth.Plain, password))
+		m, err := auth.New(byPassword(auth.Plain, password), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,38 +46,41 @@ type SASL struct {
 // expire. It may be used by several goroutines at once.
 type Method struct {
 	name           string
-	get            func(context.Context) (credentials, error)
-	close          func() // nil: there is nothing to end
+	source         Source
 	allowPlaintext bool
 }
 
-// credentials are the secrets of one login.
-type credentials struct {
-	mechanism sasl.Mechanism
-	secrets   []string // which no error may repeat
-	refused   func()   // called if the broker refuses them; may be nil
-}
-
-// New returns the Method that conf describes. It sends no request.
-func New(conf *SASL) (*Method, error) {
+// New returns the Method that conf describes. aws makes the Source of AWS_MSK_IAM; nil: the
+// program does not link it. New asks no server and reads no file.
+func New(conf *SASL, aws AWSSource) (*Method, error) {
 	m := &Method{name: conf.Mechanism, allowPlaintext: conf.AllowPlaintext}
 	switch conf.Mechanism {
 	case Plain, ScramSHA256, ScramSHA512:
-		m.get = func(ctx context.Context) (credentials, error) {
-			password, err := conf.Password.Read(ctx)
-			return credentials{mechanism: byPassword(conf.Mechanism, conf.Username, password), secrets: []string{password}}, err
-		}
+		m.source = password{conf}
 	case OAuthBearer:
-		t := newTokens(&conf.OAuth)
-		m.get, m.close = t.credentials, t.close
+		m.source = newTokens(&conf.OAuth)
 	case AWSMSKIAM:
-		a := newAWSCredentials(conf.AWS)
-		m.get, m.close = a.credentials, a.close
+		if aws == nil {
+			return nil, ErrNoAWS
+		}
+		m.source = aws(conf.AWS)
 	default:
 		return nil, fmt.Errorf("no mechanism is called %q", conf.Mechanism)
 	}
 	return m, nil
 }
+
+// password is the Source of PLAIN and SCRAM.
+type password struct{ conf *SASL }
+
+// Get reads the password.
+func (p password) Get(ctx context.Context) (Credentials, error) {
+	text, err := p.conf.Password.Read(ctx)
+	return Credentials{Mechanism: byPassword(p.conf.Mechanism, p.conf.Username, text), Secrets: []string{text}}, err
+}
+
+// Close does nothing.
+func (password) Close() {}
 
 func byPassword(mechanism, user, password string) sasl.Mechanism {
 	switch auth := (scram.Auth{User: user, Pass: password}); mechanism {
@@ -95,11 +98,7 @@ func (m *Method) Name() string { return m.name }
 
 // Close ends background requests to a token endpoint or to AWS. It does not wait for the
 // endpoints.
-func (m *Method) Close() {
-	if m.close != nil {
-		m.close()
-	}
-}
+func (m *Method) Close() { m.source.Close() }
 
 // ErrPlaintext says that a secret was not sent.
 var ErrPlaintext = errors.New("the connection is neither TLS nor loopback, and would show the secret")
@@ -122,13 +121,13 @@ func (m *Method) Permits(remote netip.Addr, secure bool) error {
 // itself then waits for the broker only.
 func (m *Method) Begin(ctx context.Context, host string) (*Login, error) {
 	const fix = "look at sasl: kproxy cannot get its credentials"
-	c, err := m.get(ctx)
+	c, err := m.source.Get(ctx)
 	if err != nil {
 		return nil, &LoginError{Mechanism: m.name, Err: err, Fix: fix}
 	}
 	l := &Login{mechanism: m.name, source: m, credentials: c}
-	if l.session, l.token, err = c.mechanism.Authenticate(ctx, host); err != nil {
-		return nil, &LoginError{Mechanism: m.name, Err: spokenError(err, forms(c.secrets...)), Fix: fix}
+	if l.session, l.token, err = c.Mechanism.Authenticate(ctx, host); err != nil {
+		return nil, &LoginError{Mechanism: m.name, Err: QuoteError(err, c.Secrets...), Fix: fix}
 	}
 	return l, nil
 }

@@ -74,14 +74,15 @@ func newTokens(conf *OAuth) *tokens {
 	return t
 }
 
-func (t *tokens) close() {
+// Close ends a question to the endpoint.
+func (t *tokens) Close() {
 	t.kept.close()
 	t.client.CloseIdleConnections()
 }
 
-// credentials returns those of one login.
-func (t *tokens) credentials(ctx context.Context) (credentials, error) {
-	var c credentials
+// Get returns the token of one login.
+func (t *tokens) Get(ctx context.Context) (Credentials, error) {
+	var c Credentials
 	var text string
 	if t.conf.TokenFile != "" {
 		var err error
@@ -93,9 +94,9 @@ func (t *tokens) credentials(ctx context.Context) (credentials, error) {
 		if err != nil {
 			return c, err
 		}
-		text, c.refused = token.value, func() { t.kept.forget(token) }
+		text, c.Refused = token.value, func() { t.kept.forget(token) }
 	}
-	c.mechanism, c.secrets = oauth.Auth{Token: text, Extensions: t.conf.Extensions}.AsMechanism(), []string{text}
+	c.Mechanism, c.Secrets = oauth.Auth{Token: text, Extensions: t.conf.Extensions}.AsMechanism(), []string{text}
 	return c, nil
 }
 

@@ -21,7 +21,7 @@ func byToken(t *testing.T, response http.HandlerFunc) *auth.Method {
 	t.Cleanup(endpoint.Close)
 	m, err := auth.New(&auth.SASL{Mechanism: auth.OAuthBearer, OAuth: auth.OAuth{
 		TokenURL: endpoint.URL + "/token", ClientID: "kproxy", ClientSecret: auth.Secret{Text: clientSecret},
-	}})
+	}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,13 @@ func spoken(text string, hidden []string) string {
 	return foreign.Line(foreign.Without(text, hidden...))
 }
 
+// Quote returns what another party has said, fit for a log: on one line, bounded, and
+// without the secrets, in any form in which they may be repeated.
+func Quote(text string, secrets ...string) string { return spoken(text, forms(secrets...)) }
+
+// QuoteError is Quote for an error.
+func QuoteError(err error, secrets ...string) error { return spokenError(err, forms(secrets...)) }
+
 // spokenError is [foreign.Error], for the same.
 func spokenError(err error, hidden []string) error {
 	return foreign.Error(err, hidden...)

@@ -21,6 +21,7 @@ import (
 	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // balance starts a load balancer for TCP, which sends each connection where next says.
@@ -101,7 +102,7 @@ func TestBehindALoadBalancer(t *testing.T) {
 	s.stop()
 
 	o.Nodes = map[int32]string{0: at[0], 1: at[1]}
-	o.Dial = []proxy.DialRule{{Match: "b2.*:9092", To: at[2]}}
+	o.Dial = []config.DialRule{{Match: "b2.*:9092", To: at[2]}}
 	s = start(t, o)
 	run(t, s)
 	if problems := s.Problems(); len(problems) > 0 {
@@ -191,7 +192,7 @@ func TestSeenAt(t *testing.T) {
 			t.Errorf("%d brokers: %d looks, want %d", brokers, got, want)
 		}
 	}
-	if got := (&Options{Via: proxy.Via{URL: "exec:kubectl exec -i x -- nc {host} {port}"}}).looks(2); got != 2 {
+	if got := (&Options{Via: config.Via{URL: "exec:kubectl exec -i x -- nc {host} {port}"}}).looks(2); got != 2 {
 		t.Errorf("through a program: %d looks, want 2", got)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"kproxy/internal/certlab"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 func broker(node int32) Broker {
@@ -138,40 +139,40 @@ func TestFromKeys(t *testing.T) {
 		{"addresses only", "bootstrap.servers = a:1, SSL://b:2 ,,", Client{Bootstrap: []string{"a:1", "b:2"}}, ""},
 		{"Confluent Cloud, Java", "bootstrap.servers=pkc-1.aws.confluent.cloud:9092\nsecurity.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" +
 			jaas + `plain.PlainLoginModule required username="KEY" password="sec\\\\r\\"et";` + "\nclient.dns.lookup=use_all_dns_ips\nacks=all\n", Client{
-			Bootstrap: []string{"pkc-1.aws.confluent.cloud:9092"}, TLS: &proxy.UpstreamTLS{},
-			SASL: &proxy.SASL{Mechanism: "PLAIN", Username: "KEY", Password: proxy.Secret{Text: `sec\r"et`}},
+			Bootstrap: []string{"pkc-1.aws.confluent.cloud:9092"}, TLS: &config.UpstreamTLS{},
+			SASL: &config.SASL{Mechanism: "PLAIN", Username: "KEY", Password: config.Secret{Text: `sec\r"et`}},
 		}, ""},
 		{"Confluent Cloud, librdkafka", "bootstrap.servers=pkc-1:9092\nsecurity.protocol=sasl_ssl\nsasl.mechanisms=PLAIN\nsasl.username=KEY\nsasl.password=a\\b=c${d}\n", Client{
-			Bootstrap: []string{"pkc-1:9092"}, TLS: &proxy.UpstreamTLS{},
-			SASL: &proxy.SASL{Mechanism: "PLAIN", Username: "KEY", Password: proxy.Secret{Text: `a\b=c${d}`}},
+			Bootstrap: []string{"pkc-1:9092"}, TLS: &config.UpstreamTLS{},
+			SASL: &config.SASL{Mechanism: "PLAIN", Username: "KEY", Password: config.Secret{Text: `a\b=c${d}`}},
 		}, ""},
 		{"SCRAM without TLS, over two lines", "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n" +
 			jaas + "scram.ScramLoginModule required \\\n   username='u' \\\n   password = p;\n", Client{
-			SASL: &proxy.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: proxy.Secret{Text: "p"}, AllowPlaintext: true},
+			SASL: &config.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: config.Secret{Text: "p"}, AllowPlaintext: true},
 		}, ""},
 		{"OAuth", "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=https://login/token\n" +
 			jaas + `oauthbearer.OAuthBearerLoginModule required clientId="c" clientSecret="s" scope="x" extension_logicalCluster="lkc-1";`, Client{
-			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "OAUTHBEARER", OAuth: proxy.OAuth{
-				TokenURL: "https://login/token", ClientID: "c", ClientSecret: proxy.Secret{Text: "s"}, Scope: "x",
+			TLS: &config.UpstreamTLS{}, SASL: &config.SASL{Mechanism: "OAUTHBEARER", OAuth: config.OAuth{
+				TokenURL: "https://login/token", ClientID: "c", ClientSecret: config.Secret{Text: "s"}, Scope: "x",
 				Extensions: map[string]string{"logicalCluster": "lkc-1"},
 			}},
 		}, ""},
 		{"MSK", "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=\"p\";", Client{
-			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{Profile: "p"}},
+			TLS: &config.UpstreamTLS{}, SASL: &config.SASL{Mechanism: "AWS_MSK_IAM", AWS: config.AWS{Profile: "p"}},
 		}, ""},
 		{"MSK by OAUTHBEARER", "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n" +
 			"sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler\n" +
 			"sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required awsProfileName=\"p\" awsStsRegion=\"r\";", Client{
-			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{Profile: "p", Region: "r"}},
+			TLS: &config.UpstreamTLS{}, SASL: &config.SASL{Mechanism: "AWS_MSK_IAM", AWS: config.AWS{Profile: "p", Region: "r"}},
 		}, ""},
 		{"MSK with a role", "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required " +
 			"awsRoleArn=\"arn\" awsRoleSessionName=\"s\" awsRoleExternalId=\"x\" awsStsRegion=\"r\";", Client{
-			TLS: &proxy.UpstreamTLS{}, SASL: &proxy.SASL{Mechanism: "AWS_MSK_IAM", AWS: proxy.AWS{RoleARN: "arn", SessionName: "s", ExternalID: "x", Region: "r"}},
+			TLS: &config.UpstreamTLS{}, SASL: &config.SASL{Mechanism: "AWS_MSK_IAM", AWS: config.AWS{RoleARN: "arn", SessionName: "s", ExternalID: "x", Region: "r"}},
 		}, ""},
 		{"Kerberos", "security.protocol=SASL_SSL", Client{}, `cannot log in by "GSSAPI"`},
 		{"no password", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u", Client{}, "no sasl.password beside it"},
 		{"no login module", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN", Client{}, "no username and password for PLAIN"},
-		{"blanks at the end", "bootstrap.servers=a:1 \nsecurity.protocol=SSL \n", Client{Bootstrap: []string{"a:1"}, TLS: &proxy.UpstreamTLS{}}, ""},
+		{"blanks at the end", "bootstrap.servers=a:1 \nsecurity.protocol=SSL \n", Client{Bootstrap: []string{"a:1"}, TLS: &config.UpstreamTLS{}}, ""},
 		{"no protocol", "security.protocol=TLS", Client{}, "none of PLAINTEXT, SSL"},
 		{"both kinds", "sasl.username=u\nsasl.jaas.config=x", Client{}, "keep those of one"},
 		{"no semicolon", "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n" + jaas + `plain.PlainLoginModule required username="u" password="hunter2"`, Client{}, "does not end with a semicolon"},

@@ -17,6 +17,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/speaks"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The time limits of kproxy doctor. A person waits for it.
@@ -284,7 +285,7 @@ func (a asker) askPort(ctx context.Context, address string, err error) (peer spe
 	return peer
 }
 
-func serverName(secure *proxy.UpstreamTLS, host string) string {
+func serverName(secure *config.UpstreamTLS, host string) string {
 	switch {
 	case secure != nil && secure.ServerName != "":
 		return secure.ServerName

@@ -13,7 +13,7 @@ import (
 	"kproxy/internal/doctor"
 	"kproxy/internal/portlab"
 	"kproxy/internal/wire"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // A port that has responded to ApiVersions is a broker's, whatever it does at Metadata.
@@ -108,9 +108,9 @@ func TestExamineCommandThatFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o, _ := options(t, "broker.example.com:9092")
-			o.Via = proxy.Via{URL: "exec:'" + self + "' " + failingCommand + " " + tt.command + " {host} {port}"}
+			o.Via = config.Via{URL: "exec:'" + self + "' " + failingCommand + " " + tt.command + " {host} {port}"}
 			if tt.tls {
-				o.TLS = &proxy.UpstreamTLS{}
+				o.TLS = &config.UpstreamTLS{}
 			}
 			r, words := examined(t, o)
 			f := r.Findings[0]

@@ -18,7 +18,7 @@ import (
 	"kproxy/internal/doctor"
 	"kproxy/internal/speaks"
 	"kproxy/internal/wire"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // controller serves ApiVersions as a KRaft controller, and closes at anything else.
@@ -59,10 +59,10 @@ func TestExamineBootstrap(t *testing.T) {
 	loginAt := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0]
 	as := func(mechanism, password string) func(o *Options) {
 		return func(o *Options) {
-			o.SASL = &proxy.SASL{Mechanism: mechanism, Username: "alice", Password: proxy.Secret{Text: password}}
+			o.SASL = &config.SASL{Mechanism: mechanism, Username: "alice", Password: config.Secret{Text: password}}
 		}
 	}
-	with := func(secure proxy.UpstreamTLS) func(*Options) { return func(o *Options) { o.TLS = &secure } }
+	with := func(secure config.UpstreamTLS) func(*Options) { return func(o *Options) { o.TLS = &secure } }
 	for _, tt := range []struct {
 		name string
 		at   []string
@@ -73,12 +73,12 @@ func TestExamineBootstrap(t *testing.T) {
 	}{
 		{"TLS is wanted", []string{secureAt}, nil, "-1 tls tls_wanted", `issued by "CN=ca"`, "--tls --ca FILE"},
 		{"TLS is wanted, and a certificate", []string{mutualAt}, nil, "-1 tls tls_wanted", "asks clients for a certificate", "--tls --ca FILE"},
-		{"TLS is not there", []string{plainAt}, with(proxy.UpstreamTLS{}), "-1 tls tls_not_spoken", "does not speak TLS", "leave --tls out"},
-		{"the authority is not known", []string{secureAt}, with(proxy.UpstreamTLS{}), "-1 tls tls_untrusted", `it is for "127.0.0.1", issued by "CN=ca"; trusted is the system's authorities`, "--ca FILE"},
-		{"another authority", []string{secureAt}, with(proxy.UpstreamTLS{CA: other}), "-1 tls tls_untrusted", `which has "CN=another authority"`, "the file that is named is of another authority"},
-		{"a certificate is wanted", []string{mutualAt}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_client_wanted", "mTLS", "--cert FILE --key FILE"},
-		{"another name", []string{cluster(t, 1, named)[0]}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_wrong_name", `is for "b0.vpc.invalid"`, "--server-name b0.vpc.invalid"},
-		{"it has expired", []string{cluster(t, 1, expired)[0]}, with(proxy.UpstreamTLS{CA: own}), "-1 tls tls_expired", "has expired", "renew"},
+		{"TLS is not there", []string{plainAt}, with(config.UpstreamTLS{}), "-1 tls tls_not_spoken", "does not speak TLS", "leave --tls out"},
+		{"the authority is not known", []string{secureAt}, with(config.UpstreamTLS{}), "-1 tls tls_untrusted", `it is for "127.0.0.1", issued by "CN=ca"; trusted is the system's authorities`, "--ca FILE"},
+		{"another authority", []string{secureAt}, with(config.UpstreamTLS{CA: other}), "-1 tls tls_untrusted", `which has "CN=another authority"`, "the file that is named is of another authority"},
+		{"a certificate is wanted", []string{mutualAt}, with(config.UpstreamTLS{CA: own}), "-1 tls tls_client_wanted", "mTLS", "--cert FILE --key FILE"},
+		{"another name", []string{cluster(t, 1, named)[0]}, with(config.UpstreamTLS{CA: own}), "-1 tls tls_wrong_name", `is for "b0.vpc.invalid"`, "--server-name b0.vpc.invalid"},
+		{"it has expired", []string{cluster(t, 1, expired)[0]}, with(config.UpstreamTLS{CA: own}), "-1 tls tls_expired", "has expired", "renew"},
 		{"no such name", []string{"kafka.invalid:9092"}, nil, "-1 name name_unknown", "no such host", "spelt"},
 		{"the password is wrong", []string{loginAt}, as("PLAIN", "wrong-secret"), "-1 login login_refused", `log in by PLAIN as "alice": the broker closes`, "--password-file"},
 		{"the password is wrong, says the broker", []string{refusing(t, 0)}, as("PLAIN", "wrong-secret"), "-1 login login_refused", `log in by PLAIN as "alice": the broker refuses: SASL_AUTHENTICATION_FAILED`, "--password-file"},
@@ -154,14 +154,14 @@ func TestExamineOtherProtocol(t *testing.T) {
 	t.Parallel()
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
-	trusted := &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
+	trusted := &config.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
 	withTLS, without := cluster(t, 1, secure)[0], cluster(t, 1, nil)[0]
 	withLogin := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0]
 	other := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid").Pair}}
 	for _, tt := range []struct {
 		name, at string
 		secure   *tls.Config // of bootstrap
-		tls      *proxy.UpstreamTLS
+		tls      *config.UpstreamTLS
 		want     string
 		line     string
 	}{

@@ -16,16 +16,16 @@ import (
 	"kproxy/internal/files"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // Client is the content of a client's configuration.
 type Client struct {
 	Bootstrap []string
-	TLS       *proxy.UpstreamTLS // nil: plaintext
-	SASL      *proxy.SASL        // nil: no login
-	Notes     []string           // notes for the user
-	NoLogin   error              // why SASL cannot be used; --sasl replaces it
+	TLS       *config.UpstreamTLS // nil: plaintext
+	SASL      *config.SASL        // nil: no login
+	Notes     []string            // notes for the user
+	NoLogin   error               // why SASL cannot be used; --sasl replaces it
 
 	dir string // of files in PEM that were converted from others
 }
@@ -179,9 +179,9 @@ const handlerKey = "sasl.login.callback.handler.class"
 const mskHandler = "software.amazon.msk."
 
 // sasl is how the client logs in.
-func (c *Client) sasl(k keys) (*proxy.SASL, error) {
+func (c *Client) sasl(k keys) (*config.SASL, error) {
 	mechanismKey := k.written("sasl.mechanism", "sasl.mechanisms")
-	s := &proxy.SASL{Mechanism: strings.ToUpper(cmp.Or(k[mechanismKey], "GSSAPI"))}
+	s := &config.SASL{Mechanism: strings.ToUpper(cmp.Or(k[mechanismKey], "GSSAPI"))}
 	login, err := parseJAAS(k["sasl.jaas.config"])
 	if err != nil {
 		return nil, badKey("sasl.jaas.config", "%w", err)
@@ -198,18 +198,18 @@ func (c *Client) sasl(k keys) (*proxy.SASL, error) {
 			return nil, noPassword(k, s.Mechanism)
 		}
 	case "OAUTHBEARER":
-		s.OAuth = proxy.OAuth{
+		s.OAuth = config.OAuth{
 			TokenURL:     cmp.Or(k["sasl.oauthbearer.token.endpoint.url"], login["oauth.token.endpoint.uri"]),
 			ClientID:     cmp.Or(k["sasl.oauthbearer.client.id"], k["sasl.oauthbearer.client.credentials.client.id"], login["clientId"]),
-			ClientSecret: proxy.Secret{Text: cmp.Or(k["sasl.oauthbearer.client.secret"], k["sasl.oauthbearer.client.credentials.client.secret"], login["clientSecret"])},
+			ClientSecret: config.Secret{Text: cmp.Or(k["sasl.oauthbearer.client.secret"], k["sasl.oauthbearer.client.credentials.client.secret"], login["clientSecret"])},
 			Scope:        cmp.Or(k["sasl.oauthbearer.scope"], login["scope"]),
 			Extensions:   extensions(k, login),
 		}
 		if file, ok := strings.CutPrefix(s.OAuth.TokenURL, "file:"); ok {
-			s.OAuth = proxy.OAuth{TokenFile: filepath.FromSlash("/" + strings.TrimLeft(file, "/")), Extensions: s.OAuth.Extensions}
+			s.OAuth = config.OAuth{TokenFile: filepath.FromSlash("/" + strings.TrimLeft(file, "/")), Extensions: s.OAuth.Extensions}
 		}
 	case "AWS_MSK_IAM":
-		s.AWS = proxy.AWS{
+		s.AWS = config.AWS{
 			Profile: login["awsProfileName"], RoleARN: login["awsRoleArn"], Region: login["awsStsRegion"],
 			SessionName: login["awsRoleSessionName"], ExternalID: login["awsRoleExternalId"],
 		}

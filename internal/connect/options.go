@@ -9,6 +9,7 @@ import (
 
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // clusterName is the one cluster's name in the proxy's configuration.
@@ -16,12 +17,12 @@ const clusterName = "cluster"
 
 // Options are the user's settings.
 type Options struct {
-	Addresses []string         // host:port, one at least
-	Nodes     map[int32]string // where single nodes are, host:port
-	Dial      []proxy.DialRule // further rules
-	TLS       *proxy.UpstreamTLS
-	SASL      *proxy.SASL // nil: clients log in by themselves, if they have to
-	Via       proxy.Via
+	Addresses []string          // host:port, one at least
+	Nodes     map[int32]string  // where single nodes are, host:port
+	Dial      []config.DialRule // further rules
+	TLS       *config.UpstreamTLS
+	SASL      *config.SASL // nil: clients log in by themselves, if they have to
+	Via       config.Via
 	Piped     map[string]string // files of TLS that KeepPipes made -> the original pipes
 
 	Listen    []string // hosts to listen on
@@ -29,6 +30,7 @@ type Options struct {
 	Port      int      // of the bootstrap endpoint; 0: any that is free
 	StateDir  string   // where ports are remembered; "": nowhere
 
+	Parts   config.Parts  // that the program links
 	Timeout time.Duration // of one question
 	Logger  *slog.Logger
 	// Say is called with progress messages, a line at a time.
@@ -64,7 +66,7 @@ func (o *Options) unusedPorts() Ports {
 }
 
 // Override is TLS with the settings given by flags in place of those of a file.
-func Override(from *proxy.UpstreamTLS, given proxy.UpstreamTLS) *proxy.UpstreamTLS {
+func Override(from *config.UpstreamTLS, given config.UpstreamTLS) *config.UpstreamTLS {
 	if from == nil {
 		return &given
 	}
@@ -102,7 +104,7 @@ func loopback(has func(host string) bool) []string {
 
 // config is a proxy's configuration for the known state of the cluster.
 func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
-	c := proxy.Cluster{
+	c := config.Cluster{
 		Name:           clusterName,
 		Bootstrap:      o.Addresses,
 		Dial:           o.rules(paired),
@@ -115,7 +117,7 @@ func (o *Options) config(paired map[int32]string, ports Ports) *proxy.Config {
 	for i, host := range o.Listen {
 		c.Listeners = append(c.Listeners, ports.listener(names[i], host, o.Advertise))
 	}
-	return &proxy.Config{Clusters: []proxy.Cluster{c}, Logger: o.Logger, DrainTimeout: drainTimeout}
+	return &proxy.Config{Config: config.Config{Clusters: []config.Cluster{c}, DrainTimeout: drainTimeout, Parts: o.Parts}, Logger: o.Logger}
 }
 
 // drainTimeout is how long to wait for responses in flight at the end. A person waits,

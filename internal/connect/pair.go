@@ -7,6 +7,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/upstream"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // Broker is a broker as the cluster names it.
@@ -30,11 +31,11 @@ const (
 )
 
 // rules are the dial rules: the user's first.
-func (o *Options) rules(paired map[int32]string) []proxy.DialRule {
-	var rules []proxy.DialRule
+func (o *Options) rules(paired map[int32]string) []config.DialRule {
+	var rules []config.DialRule
 	add := func(nodes map[int32]string) {
 		for _, node := range slices.Sorted(maps.Keys(nodes)) {
-			rules = append(rules, proxy.DialRule{Node: &node, To: nodes[node]})
+			rules = append(rules, config.DialRule{Node: &node, To: nodes[node]})
 		}
 	}
 	add(o.Nodes)

@@ -16,7 +16,7 @@ import (
 
 	"kproxy/internal/files"
 	"kproxy/internal/hostport"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // Ports are the ports of one cluster on this machine: Base for bootstrap, and Size more
@@ -89,12 +89,12 @@ func (p Ports) with(brokers []Broker) Ports {
 }
 
 // listener is one listener with these ports.
-func (p Ports) listener(name, host, advertise string) proxy.Listener {
-	return proxy.Listener{
+func (p Ports) listener(name, host, advertise string) config.Listener {
+	return config.Listener{
 		Name:      name,
 		Bind:      net.JoinHostPort(host, strconv.Itoa(p.Base)),
 		Advertise: net.JoinHostPort(advertise, strconv.Itoa(p.Base)),
-		Nodes:     proxy.Nodes{Ports: proxy.Range{First: p.Base + 1, Last: p.last()}, Pin: p.Pins},
+		Nodes:     config.Nodes{Ports: config.Range{First: p.Base + 1, Last: p.last()}, Pin: p.Pins},
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 const patience = 20 * time.Second
@@ -143,8 +143,8 @@ func TestLogInOverTLS(t *testing.T) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1", "b0.vpc.invalid", "b1.vpc.invalid").Pair}}
 	at := cluster(t, 2, secure, kfake.EnableSASL(), alice)
 	o, _ := options(t, at...)
-	o.TLS = &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
-	o.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice", Password: proxy.Secret{Text: "alice-secret"}}
+	o.TLS = &config.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
+	o.SASL = &config.SASL{Mechanism: "PLAIN", Username: "alice", Password: config.Secret{Text: "alice-secret"}}
 	s := start(t, o)
 	if problems := s.Problems(); len(problems) > 0 || len(s.Cluster.Brokers) != 2 {
 		t.Fatalf("%v %v", s.Cluster.Brokers, problems)
@@ -160,7 +160,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "127.0.0.1").Pair}}
 	plainAt, secureAt := cluster(t, 1, nil, kfake.EnableSASL(), alice)[0], cluster(t, 1, secure)[0]
 	login := func(o *Options) {
-		o.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice", Password: proxy.Secret{Text: "wrong-secret"}}
+		o.SASL = &config.SASL{Mechanism: "PLAIN", Username: "alice", Password: config.Secret{Text: "wrong-secret"}}
 	}
 	for name, tt := range map[string]struct {
 		at   string
@@ -169,10 +169,10 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	}{
 		"TLS is wanted":               {secureAt, func(*Options) {}, "the port wants TLS"},
 		"TLS is wanted, with a login": {secureAt, login, "the port wants TLS"},
-		"TLS is not there":            {plainAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "the port does not speak TLS"},
-		"unknown authority":           {secureAt, func(o *Options) { o.TLS = &proxy.UpstreamTLS{} }, "--ca FILE"},
+		"TLS is not there":            {plainAt, func(o *Options) { o.TLS = &config.UpstreamTLS{} }, "the port does not speak TLS"},
+		"unknown authority":           {secureAt, func(o *Options) { o.TLS = &config.UpstreamTLS{} }, "--ca FILE"},
 		"the certificate is another's": {secureAt, func(o *Options) {
-			o.TLS = &proxy.UpstreamTLS{ServerName: "x", CA: certlab.NewFolder(t).Write(t, "ca.pem", ca.PEM)}
+			o.TLS = &config.UpstreamTLS{ServerName: "x", CA: certlab.NewFolder(t).Write(t, "ca.pem", ca.PEM)}
 		}, "--server-name NAME"},
 		"the login is refused": {plainAt, login, "log in by PLAIN"},
 	} {
@@ -244,8 +244,8 @@ func TestTLSByTheBrokersNames(t *testing.T) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, nil, "b0.vpc.invalid", "b1.vpc.invalid").Pair}}
 	at := cluster(t, 2, secure)
 	o, _ := options(t, "b1.vpc.invalid:9092")
-	o.TLS = &proxy.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
-	o.Dial = []proxy.DialRule{{Match: "b0.vpc.invalid:9092", To: at[0]}, {Match: "b1.vpc.invalid:9092", To: at[1]}}
+	o.TLS = &config.UpstreamTLS{CA: files.Write(t, "ca.pem", ca.PEM)}
+	o.Dial = []config.DialRule{{Match: "b0.vpc.invalid:9092", To: at[0]}, {Match: "b1.vpc.invalid:9092", To: at[1]}}
 	s := start(t, o)
 	run(t, s)
 	if problems := s.Problems(); len(problems) > 0 {

@@ -16,13 +16,13 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"kproxy/internal/files"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // tls has the client's trusted certificates and its own. Keystores become files in PEM,
 // which Close removes.
-func (c *Client) tls(ctx context.Context, k keys) (*proxy.UpstreamTLS, error) {
-	t := &proxy.UpstreamTLS{}
+func (c *Client) tls(ctx context.Context, k keys) (*config.UpstreamTLS, error) {
+	t := &config.UpstreamTLS{}
 	var err error
 	if t.CA, err = c.trusted(ctx, k); err != nil {
 		return nil, err

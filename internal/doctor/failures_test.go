@@ -10,11 +10,12 @@ import (
 	"kproxy/internal/speaks"
 	"kproxy/internal/tlsconf"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The end of a handshake and the end of a response have texts of their own.
 func TestJudgeFailures(t *testing.T) {
-	overTLS := &User{TLS: &proxy.UpstreamTLS{}}
+	overTLS := &User{TLS: &config.UpstreamTLS{}}
 	tooLarge := errors.New("tls: handshake message of length 276000 bytes exceeds maximum of 262144 bytes")
 	for name, tt := range map[string]struct {
 		c    Case

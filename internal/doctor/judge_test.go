@@ -17,6 +17,7 @@ import (
 	"kproxy/internal/upstream"
 	"kproxy/internal/via"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // dial is an error of a connection to an IP address.
@@ -38,7 +39,7 @@ func TestJudge(t *testing.T) {
 		return &auth.LoginError{Mechanism: "PLAIN", Refused: refused, Err: err}
 	}
 	kind := func(k speaks.Kind) speaks.Peer { return speaks.Peer{Kind: k} }
-	overTLS := &proxy.UpstreamTLS{}
+	overTLS := &config.UpstreamTLS{}
 	for _, tt := range []struct {
 		name string
 		c    Case
@@ -155,7 +156,7 @@ func TestFixesNameTheUsersKeys(t *testing.T) {
 			c := tt.c
 			u.user.Addresses, u.user.Args = []string{"b0:9092"}, []string{"b0:9092"}
 			if tt.name == "a mechanism" {
-				u.user.SASL = &proxy.SASL{Mechanism: "PLAIN", Username: "alice"}
+				u.user.SASL = &config.SASL{Mechanism: "PLAIN", Username: "alice"}
 				if u.user.File == "" {
 					u.user.Args = append(u.user.Args, "--sasl", "PLAIN")
 				}

@@ -14,7 +14,7 @@ import (
 	"kproxy/internal/speaks"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/via"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // hostiles are texts that a peer may give for a host, a zone, a name or a mechanism.
@@ -121,8 +121,8 @@ func TestNothingHostileIsPasted(t *testing.T) {
 	users := []User{
 		{Args: []string{"b0:9092"}},
 		{Args: []string{"--config-from", "c.properties"}, File: "c.properties"},
-		{Args: []string{"--config-from", "c.conf"}, File: "c.conf", Librdkafka: true, SASL: &proxy.SASL{Mechanism: "PLAIN", Username: "alice"}},
-		{Args: []string{"b0:9092", "--sasl", "PLAIN"}, SASL: &proxy.SASL{Mechanism: "PLAIN", Username: "alice"}, TLS: &proxy.UpstreamTLS{}},
+		{Args: []string{"--config-from", "c.conf"}, File: "c.conf", Librdkafka: true, SASL: &config.SASL{Mechanism: "PLAIN", Username: "alice"}},
+		{Args: []string{"b0:9092", "--sasl", "PLAIN"}, SASL: &config.SASL{Mechanism: "PLAIN", Username: "alice"}, TLS: &config.UpstreamTLS{}},
 	}
 	for _, text := range hostiles {
 		layouts := []Layout{

@@ -17,6 +17,7 @@ import (
 
 	"kproxy/internal/speaks"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // hostile is a host name that a broker gives itself.
@@ -217,7 +218,7 @@ func TestLoginFix(t *testing.T) {
 		want string
 	}{
 		{User{Args: []string{"b0:9092"}}, "kproxy doctor b0:9092 --sasl SCRAM-SHA-256 --username USER --password-file FILE"},
-		{User{File: "f", TLS: &proxy.UpstreamTLS{}}, `security.protocol=SASL_SSL sasl.mechanism=SCRAM-SHA-256 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="USER" password="SECRET";`},
+		{User{File: "f", TLS: &config.UpstreamTLS{}}, `security.protocol=SASL_SSL sasl.mechanism=SCRAM-SHA-256 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="USER" password="SECRET";`},
 		{User{File: "f", Librdkafka: true}, "security.protocol=SASL_PLAINTEXT sasl.mechanism=SCRAM-SHA-256 sasl.username=USER sasl.password=SECRET"},
 	} {
 		r := Report{User: tt.user, Heard: true, NeedsLogin: true, Mechanisms: []string{"GSSAPI", "PLAIN", "SCRAM-SHA-256"}}

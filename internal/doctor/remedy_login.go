@@ -10,7 +10,7 @@ import (
 
 	"kproxy/internal/auth"
 	"kproxy/internal/foreign"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // known are the mechanisms that kproxy supports, in the order of preference.
@@ -168,7 +168,7 @@ func (r *Report) loginFix() Fix {
 		f.Command = u.Line("doctor", flagsOf(mechanism)...)
 		return pasteable(f)
 	}
-	u.SASL = &proxy.SASL{}
+	u.SASL = &config.SASL{}
 	f.File = theClientsFile
 	f.Properties = append([]string{"security.protocol=" + u.Protocol(), cmp.Or(u.Mechanism, "sasl.mechanism") + "=" + mechanism}, u.linesOf(mechanism)...)
 	return pasteable(f)

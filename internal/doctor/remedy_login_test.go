@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"kproxy/internal/auth"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The suggested login uses a mechanism that kproxy knows, with the options that this
@@ -36,7 +36,7 @@ func TestLoginFixByMechanism(t *testing.T) {
 				t.Errorf("%s: got %q, want %q: %s", tt.offered, got, u.want, fix.Text)
 			}
 		}
-		user := User{Args: []string{"b0:9092", "--sasl", "OTHER", "--username", "u"}, SASL: &proxy.SASL{Mechanism: "OTHER", Username: "USER"}}
+		user := User{Args: []string{"b0:9092", "--sasl", "OTHER", "--username", "u"}, SASL: &config.SASL{Mechanism: "OTHER", Username: "USER"}}
 		_, _, _, fix := Judge(Case{User: &user, Err: &auth.LoginError{Refused: true, Err: &auth.OfferError{Offered: offers}}})
 		if got := strings.TrimPrefix(fix.Command, "kproxy doctor b0:9092 "); got != tt.flags {
 			t.Errorf("%s, in the place of another: got %q, want %q", tt.offered, got, tt.flags)
@@ -52,7 +52,7 @@ func TestLinesOfAnotherMechanism(t *testing.T) {
 		{"SCRAM-SHA-256", "alice", "PLAIN", `sasl.mechanism=PLAIN sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="SECRET";`},
 		{"PLAIN", "a\";\nx=y", "SCRAM-SHA-512", `sasl.mechanism=SCRAM-SHA-512 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="USER" password="SECRET";`},
 	} {
-		user := User{File: "f", SASL: &proxy.SASL{Mechanism: tt.was, Username: tt.user}}
+		user := User{File: "f", SASL: &config.SASL{Mechanism: tt.was, Username: tt.user}}
 		_, _, _, fix := Judge(Case{User: &user, Err: &auth.LoginError{Refused: true, Err: &auth.OfferError{Offered: []string{tt.now}}}})
 		got := strings.Join(fix.Properties, " ")
 		if got != tt.want || strings.Contains(got, "SECRET") != slices.Contains(fix.Notes, noteSecret) || strings.Contains(fix.Text, "replace") != strings.Contains(got, "SECRET") {

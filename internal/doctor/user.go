@@ -5,14 +5,14 @@ import (
 	"strings"
 
 	"kproxy/internal/foreign"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // User has the user's options that fixes depend on.
 type User struct {
 	Addresses []string // for bootstrap
-	TLS       *proxy.UpstreamTLS
-	SASL      *proxy.SASL
+	TLS       *config.UpstreamTLS
+	SASL      *config.SASL
 	Via       string // the machine that addresses are reached from, for a screen; "": this one
 
 	// Args are the arguments and flags of the command line, without the name of the

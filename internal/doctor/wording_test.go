@@ -12,6 +12,7 @@ import (
 	"kproxy/internal/speaks"
 	"kproxy/internal/tlsconf"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // Causes that look alike have advice of their own.
@@ -67,7 +68,7 @@ func TestLinesForABroker(t *testing.T) {
 // is no "all".
 func TestPrintPlain(t *testing.T) {
 	for mechanism, want := range map[string]bool{"PLAIN": true, "SCRAM-SHA-256": false} {
-		r := &Report{Heard: true, Brokers: 1, User: User{File: "f", Addresses: []string{"b0:9092"}, SASL: &proxy.SASL{Mechanism: mechanism}}}
+		r := &Report{Heard: true, Brokers: 1, User: User{File: "f", Addresses: []string{"b0:9092"}, SASL: &config.SASL{Mechanism: mechanism}}}
 		var out bytes.Buffer
 		if err := r.Print(&out, Style{}); err != nil {
 			t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 // unfinished lists the paths that are not checked yet. A path that ends in a slash stands for everything below it.
 var unfinished = []string{
 	"proxy/",
+	"internal/cluster/",
 	"docs/",
 	"ARCHITECTURE.md",
 	"CONTRIBUTING.md",

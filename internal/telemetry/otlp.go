@@ -20,7 +20,7 @@ import (
 
 	"kproxy/internal/files"
 	"kproxy/internal/hostport"
-	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // The protocols of OTLP.
@@ -52,11 +52,11 @@ type OTLP struct {
 const key = "telemetry.otlp"
 
 // Validate finds every mistake that can be found without opening a file. The
-// error joins a [*proxy.ConfigError] for each.
+// error joins a [*config.Error] for each.
 func (o *OTLP) Validate() error {
 	var errs []error
 	add := func(name, problem, fix string) {
-		errs = append(errs, &proxy.ConfigError{Key: key + "." + name, Problem: problem, Fix: fix})
+		errs = append(errs, &config.Error{Key: key + "." + name, Problem: problem, Fix: fix})
 	}
 	if o.Endpoint == "" {
 		for _, set := range []struct {
@@ -104,19 +104,19 @@ func (o *OTLP) url() (*url.URL, bool) {
 	return u, true
 }
 
-// read reads the files. Each error is a [*proxy.ConfigError].
+// read reads the files. Each error is a [*config.Error].
 func (o *OTLP) read(ctx context.Context) (headers map[string]string, roots *x509.CertPool, errs []error) {
 	headers, err := readHeaders(ctx, o.HeadersFile)
 	if err != nil {
-		errs = append(errs, &proxy.ConfigError{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"})
+		errs = append(errs, &config.Error{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"})
 	}
 	if roots, err = readCA(ctx, o.CA); err != nil {
-		errs = append(errs, &proxy.ConfigError{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"})
+		errs = append(errs, &config.Error{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"})
 	}
 	return headers, roots, errs
 }
 
-// CheckFiles reads the files once, as Load does. The error joins a [*proxy.ConfigError]
+// CheckFiles reads the files once, as Load does. The error joins a [*config.Error]
 // for each that cannot be used. o need not be valid.
 func (o *OTLP) CheckFiles() error {
 	if o.Endpoint == "" {
@@ -150,7 +150,7 @@ func (o *OTLP) exporter(ctx context.Context, headers map[string]string, roots *x
 	}
 	exporter, err := push(ctx, headers, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 	if err != nil {
-		return nil, &proxy.ConfigError{Key: key + ".endpoint", Problem: err.Error(), Fix: "write the collector's host:port, such as collector:4317"}
+		return nil, &config.Error{Key: key + ".endpoint", Problem: err.Error(), Fix: "write the collector's host:port, such as collector:4317"}
 	}
 	return exporter, nil
 }

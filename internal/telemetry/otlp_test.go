@@ -19,6 +19,7 @@ import (
 	"kproxy/internal/portlab"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // counts is a franz-go hook that counts a client's requests.
@@ -128,10 +129,10 @@ func startProxy(t *testing.T) (p *proxy.Proxy, shutdown func() *counts) {
 	}
 	t.Cleanup(fake.Close)
 	p, err = proxy.New(&proxy.Config{
-		Clusters: []proxy.Cluster{{
+		Config: config.Config{Clusters: []config.Cluster{{
 			Name: "orders", Bootstrap: []string{"broker.vpc.invalid:9092"},
-			Listeners: []proxy.Listener{{Name: "bob", Bind: "127.0.0.1:9092", Nodes: proxy.Nodes{Ports: proxy.Range{First: 9100, Last: 9101}}}},
-		}},
+			Listeners: []config.Listener{{Name: "bob", Bind: "127.0.0.1:9092", Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9101}}}},
+		}}},
 		Listen: outside.Listen, Dial: vpc.Dial,
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // Config says where metrics are pushed to.
@@ -53,7 +54,7 @@ type Loaded struct {
 }
 
 // Load reads the files that conf names and the environment; conf must be valid
-// (OTLP.Validate). It opens no connection. The error joins [*proxy.ConfigError]s.
+// (OTLP.Validate). It opens no connection. The error joins [*config.Error]s.
 // OpenTelemetry has one error handler and one logger for the whole process: they become
 // log.
 func Load(ctx context.Context, conf *Config, log *slog.Logger) (*Loaded, error) {
@@ -114,7 +115,7 @@ func (l *Loaded) Start(stats func() proxy.Snapshot) (*Telemetry, error) {
 }
 
 // describe returns the resource. The environment (OTEL_SERVICE_NAME,
-// OTEL_RESOURCE_ATTRIBUTES) comes last and wins. The error is a [*proxy.ConfigError].
+// OTEL_RESOURCE_ATTRIBUTES) comes last and wins. The error is a [*config.Error].
 func describe(ctx context.Context, version string) (*resource.Resource, error) {
 	self, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),
@@ -126,7 +127,7 @@ func describe(ctx context.Context, version string) (*resource.Resource, error) {
 		resource.WithFromEnv(),
 	)
 	if err != nil {
-		return nil, &proxy.ConfigError{
+		return nil, &config.Error{
 			Key: "OTEL_RESOURCE_ATTRIBUTES", Problem: err.Error(), Fix: "write name=value, with commas between several, or unset the variable",
 		}
 	}
@@ -134,7 +135,7 @@ func describe(ctx context.Context, version string) (*resource.Resource, error) {
 }
 
 // CheckEnvironment reads the environment's telemetry variables, as Load does. The error
-// is a [*proxy.ConfigError].
+// is a [*config.Error].
 func CheckEnvironment(ctx context.Context) error {
 	_, err := describe(ctx, "")
 	return err

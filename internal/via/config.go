@@ -3,12 +3,10 @@ package via
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os/exec"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +68,16 @@ type Config struct {
 	// DialProxy connects to the proxy itself; nil: a net.Dialer that sends
 	// keep-alive probes as often as KeepAlive.
 	DialProxy func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// SSH makes the Hop of ssh. That of package viassh imports x/crypto/ssh; nil: the
+	// program does not link it.
+	SSH NewHop
 }
+
+// NewHop checks c, the files that it names included, and makes the Hop that leads through p.
+// Fields of c that have a default are set. Nothing is connected or started. The error is a
+// [*ConfigError], or joins several.
+type NewHop func(c Config, p Place) (Hop, error)
 
 // ConfigError is a mistake in a [Config].
 type ConfigError struct {
@@ -123,10 +130,13 @@ func New(c Config) (*Dialer, error) {
 		return nil, err
 	}
 	d := &Dialer{name: p.name(), timeout: c.Timeout}
-	if scheme == schemeSSH {
-		d.hop, err = newSSH(c, p)
-	} else {
+	switch {
+	case scheme != schemeSSH:
 		d.hop, err = newPlain(c, p)
+	case c.SSH != nil:
+		d.hop, err = c.SSH(c, p)
+	default:
+		err = &ConfigError{KeyVia, "this program does not link ssh", "set Parts.SSH of its config.Config to ssh.Hop of package proxy/ssh"}
 	}
 	if err != nil {
 		return nil, err
@@ -146,44 +156,40 @@ const (
 // cut shortens a quoted URL to a scheme's length: the rest may be secret.
 func cut(scheme string) string { return scheme[:min(len(scheme), 16)] }
 
-// place is a checked URL.
-type place struct {
-	scheme, user string
-	host         string // without brackets
-	port         int32
-	address      string // host:port
+// Place is a checked URL.
+type Place struct {
+	Scheme, User string
+	Host         string // without brackets
+	Port         int32
+	Address      string // host:port
 }
 
-func (p place) name() string {
-	if p.user == "" {
-		return p.scheme + "://" + p.address
+func (p Place) name() string {
+	if p.User == "" {
+		return p.Scheme + "://" + p.Address
 	}
-	return p.scheme + "://" + url.User(p.user).String() + "@" + p.address
+	return p.Scheme + "://" + url.User(p.User).String() + "@" + p.Address
 }
-
-// known is the address as OpenSSH writes it in known_hosts: the name in lower case,
-// without a root dot.
-func (p place) known() string { return hostport.CanonicalAddress(p.address) }
 
 // usualPort is the port of a URL without one; http proxies have no usual port.
 var usualPort = map[string]string{schemeSOCKS: "1080", schemeHTTPS: "443", schemeSSH: "22"}
 
 // parseURL reads a URL that leads to a host. net/url's errors quote the URL with its
 // password; they are dropped.
-func parseURL(text, scheme string) (place, error) {
+func parseURL(text, scheme string) (Place, error) {
 	shape := scheme + "://user@host:" + usualPort[scheme]
 	if scheme == schemeHTTP {
 		shape += "3128"
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" {
-		return place{}, &ConfigError{KeyVia, "it is not a URL", "write " + shape}
+		return Place{}, &ConfigError{KeyVia, "it is not a URL", "write " + shape}
 	}
 	if _, has := u.User.Password(); has {
-		return place{}, &ConfigError{KeyVia, "it holds a password", "write " + shape + ", and the password into a file that " + KeyPasswordFile + " names"}
+		return Place{}, &ConfigError{KeyVia, "it holds a password", "write " + shape + ", and the password into a file that " + KeyPasswordFile + " names"}
 	}
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return place{}, &ConfigError{KeyVia, "something stands behind its host and port", "write " + shape}
+		return Place{}, &ConfigError{KeyVia, "something stands behind its host and port", "write " + shape}
 	}
 	port := u.Port()
 	if port == "" {
@@ -192,65 +198,45 @@ func parseURL(text, scheme string) (place, error) {
 	address := net.JoinHostPort(u.Hostname(), port)
 	host, number, err := hostport.Parse(address)
 	if err != nil || host == "" {
-		return place{}, &ConfigError{KeyVia, fmt.Sprintf("%q is no host and port", u.Host), "write " + shape}
+		return Place{}, &ConfigError{KeyVia, fmt.Sprintf("%q is no host and port", u.Host), "write " + shape}
 	}
-	return place{scheme: scheme, user: u.User.Username(), host: host, port: number, address: address}, nil
+	return Place{Scheme: scheme, User: u.User.Username(), Host: host, Port: number, Address: address}, nil
 }
 
 // maxSOCKSLogin is RFC 1929's limit of both fields, in bytes.
 const maxSOCKSLogin = 255
 
 // newPlain makes the hop of socks5, http and https.
-func newPlain(c Config, p place) (hop, error) {
-	if c.PasswordFile != "" && p.user == "" {
-		return nil, &ConfigError{KeyPasswordFile, "the URL has no user that it could be the password of", "write " + p.scheme + "://user@" + p.address}
+func newPlain(c Config, p Place) (Hop, error) {
+	if c.PasswordFile != "" && p.User == "" {
+		return nil, &ConfigError{KeyPasswordFile, "the URL has no user that it could be the password of", "write " + p.Scheme + "://user@" + p.Address}
 	}
-	if p.user != "" && c.PasswordFile == "" {
+	if p.User != "" && c.PasswordFile == "" {
 		return nil, &ConfigError{KeyPasswordFile, "the URL has a user, and there is no password", "name the file that holds it, or leave the user out"}
 	}
-	password := secretFile(c.PasswordFile)
-	text, err := password.read(context.Background())
+	password := SecretFile(c.PasswordFile)
+	text, err := password.Read(context.Background())
 	if err != nil {
-		return nil, unreadable(KeyPasswordFile, err)
+		return nil, Unreadable(KeyPasswordFile, err)
 	}
-	if p.scheme == schemeSOCKS {
-		if max(len(text), len(p.user)) > maxSOCKSLogin {
+	if p.Scheme == schemeSOCKS {
+		if max(len(text), len(p.User)) > maxSOCKSLogin {
 			return nil, &ConfigError{KeyPasswordFile, "user or password has more than 255 bytes", "SOCKS5 has room for no more; use shorter ones"}
 		}
-		return &socksHop{connect: c.DialProxy, address: p.address, user: p.user, password: password}, nil
+		return &socksHop{connect: c.DialProxy, address: p.Address, user: p.User, password: password}, nil
 	}
-	if strings.Contains(p.user, ":") {
+	if strings.Contains(p.User, ":") {
 		return nil, &ConfigError{KeyVia, "the user has a colon in it, which would end it", "use another user"}
 	}
-	h := &connectHop{connect: c.DialProxy, address: p.address, user: p.user, password: password}
-	if p.scheme == schemeHTTPS {
+	h := &connectHop{connect: c.DialProxy, address: p.Address, user: p.User, password: password}
+	if p.Scheme == schemeHTTPS {
 		h.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 		if c.TLS != nil {
 			h.tls = c.TLS.Clone()
 		}
 		if h.tls.ServerName == "" {
-			h.tls.ServerName = p.host
+			h.tls.ServerName = p.Host
 		}
-	}
-	return h, nil
-}
-
-// newSSH makes the hop of ssh.
-func newSSH(c Config, p place) (hop, error) {
-	if p.user == "" {
-		me, err := user.Current()
-		if err != nil || me.Username == "" {
-			return nil, &ConfigError{KeyVia, "it has no user, and this process has no user's name", "write ssh://user@" + p.address}
-		}
-		p.user = me.Username
-	}
-	h := &sshHop{
-		connect: c.DialProxy, place: p, timeout: c.Timeout, keepAlive: c.KeepAlive,
-		knownHosts: c.KnownHosts, key: secretFile(c.KeyFile), passphrase: secretFile(c.PassphraseFile),
-		password: secretFile(c.PasswordFile), agent: c.AgentSocket,
-	}
-	if err := errors.Join(h.checkLogin(), h.checkKnownHosts()); err != nil {
-		return nil, err
 	}
 	return h, nil
 }
@@ -286,6 +272,7 @@ func newExec(c Config, command string) (*Dialer, error) {
 	}, nil
 }
 
-func unreadable(key string, err error) *ConfigError {
+// Unreadable is the mistake of a file, named by key, that cannot be read.
+func Unreadable(key string, err error) *ConfigError {
 	return &ConfigError{key, err.Error(), "name a file that this process may read"}
 }

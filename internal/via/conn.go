@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// stream is a connection without deadlines: a channel of an SSH connection, or the
+// Stream is a connection without deadlines: a channel of an SSH connection, or the
 // two pipes of a command. Read and Write are called by one goroutine each; Close
 // ends both, and may wait for the peer.
-type stream interface {
+type Stream interface {
 	Read(p []byte) (int, error)
 	Write(p []byte) (int, error)
 	CloseWrite() error
@@ -31,9 +31,9 @@ const chunk = 32 << 10
 // back. Nothing is lost at a deadline: the bytes that in has read are there for the next
 // Read, and the bytes that a Write has counted are written later.
 type conn struct {
-	stream        stream
+	stream        Stream
 	local, remote addr
-	family        *family
+	owner         *Streams
 	closed        chan struct{}
 	close         sync.Once
 	readBy        deadline
@@ -207,7 +207,7 @@ func (c *conn) Close() error {
 	err := c.opError("close", net.ErrClosed)
 	c.close.Do(func() {
 		close(c.closed)
-		go c.family.bury(c)
+		go c.owner.bury(c)
 		err = nil
 	})
 	return err

@@ -23,12 +23,12 @@ type connectHop struct {
 	address  string
 	tls      *tls.Config // nil: plain HTTP
 	user     string      // empty: no login
-	password secretFile
+	password SecretFile
 }
 
-func (h *connectHop) close() {}
+func (h *connectHop) Close() {}
 
-func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
+func (h *connectHop) Dial(ctx context.Context, t Target) (net.Conn, error) {
 	request := &http.Request{
 		Method: http.MethodConnect,
 		URL:    &url.URL{Opaque: t.String()},
@@ -37,9 +37,9 @@ func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
 	}
 	var secrets []string
 	if h.user != "" {
-		password, err := h.password.read(ctx)
+		password, err := h.password.Read(ctx)
 		if err != nil {
-			return nil, fail(OutcomeCredentials, err)
+			return nil, Fail(OutcomeCredentials, err)
 		}
 		login := base64.StdEncoding.EncodeToString([]byte(h.user + ":" + password))
 		request.Header.Set("Proxy-Authorization", "Basic "+login)
@@ -55,7 +55,7 @@ func (h *connectHop) dial(ctx context.Context, t target) (net.Conn, error) {
 		}
 		secure := tls.Client(conn, h.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, fail(tlsOutcome(err), err)
+			return nil, Fail(tlsOutcome(err), err)
 		}
 		return tunnel(ctx, secure, request, secrets)
 	})
@@ -77,58 +77,58 @@ func tlsOutcome(err error) Outcome {
 // no body: the bytes after its head are the far side's.
 func tunnel(ctx context.Context, conn net.Conn, request *http.Request, secrets []string) (net.Conn, error) {
 	if err := request.Write(conn); err != nil {
-		return nil, fail(OutcomeProxyUnreachable, err)
+		return nil, Fail(OutcomeProxyUnreachable, err)
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHead}
 	head := bufio.NewReader(limited)
-	response, err := http.ReadResponse(head, request)
-	for err == nil && isInterim(response) {
-		response, err = http.ReadResponse(head, request)
+	answer, err := http.ReadResponse(head, request)
+	for err == nil && isInterim(answer) {
+		answer, err = http.ReadResponse(head, request)
 	}
 	if err != nil {
-		return nil, noResponse(ctx, limited.N == 0, err, secrets)
+		return nil, noAnswer(ctx, limited.N == 0, err, secrets)
 	}
 	// The body is neither read nor closed: closing it would read on.
-	if response.StatusCode < 200 || 299 < response.StatusCode {
-		return nil, refusal(response, secrets)
+	if answer.StatusCode < 200 || 299 < answer.StatusCode {
+		return nil, refusal(answer, secrets)
 	}
 	if head.Buffered() == 0 {
 		return conn, nil
 	}
 	early, err := head.Peek(head.Buffered())
 	if err != nil {
-		return nil, fail(OutcomeProxyProtocol, err)
+		return nil, Fail(OutcomeProxyProtocol, err)
 	}
 	return &earlyConn{Conn: conn, early: early}, nil
 }
 
 // isInterim reports whether another response follows (RFC 9110, 15.2). 101 is the last
 // one, and no success. maxHead bounds their number.
-func isInterim(response *http.Response) bool {
-	return 100 <= response.StatusCode && response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols
+func isInterim(answer *http.Response) bool {
+	return 100 <= answer.StatusCode && answer.StatusCode < 200 && answer.StatusCode != http.StatusSwitchingProtocols
 }
 
-// noResponse is the error of a head that could not be read.
-func noResponse(ctx context.Context, tooLong bool, err error, secrets []string) error {
+// noAnswer is the error of a head that could not be read.
+func noAnswer(ctx context.Context, tooLong bool, err error, secrets []string) error {
 	switch {
 	case ctx.Err() != nil:
-		return fail(OutcomeTargetUnreachable, err)
+		return Fail(OutcomeTargetUnreachable, err)
 	case tooLong:
 		return failf(OutcomeProxyProtocol, "its response to CONNECT has more than %d bytes", maxHead)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fail(OutcomeProxyProtocol, errHungUp)
+		return Fail(OutcomeProxyProtocol, ErrHungUp)
 	default:
-		return failf(OutcomeProxyProtocol, "its response to CONNECT is not HTTP: %s", quote(err.Error(), secrets...))
+		return failf(OutcomeProxyProtocol, "its response to CONNECT is not HTTP: %s", Quote(err.Error(), secrets...))
 	}
 }
 
 // refusal is the error with the status line of a response that is no success.
-func refusal(response *http.Response, secrets []string) error {
-	line := quote(response.Proto+" "+response.Status, secrets...)
-	switch code := response.StatusCode; {
+func refusal(answer *http.Response, secrets []string) error {
+	line := Quote(answer.Proto+" "+answer.Status, secrets...)
+	switch code := answer.StatusCode; {
 	case code == http.StatusProxyAuthRequired || code == http.StatusUnauthorized:
 		hint := ""
-		if response.Request.Header.Get("Proxy-Authorization") == "" {
+		if answer.Request.Header.Get("Proxy-Authorization") == "" {
 			hint = "; write http://user@… and a password file"
 		}
 		return failf(OutcomeLoginRefused, "it answered %s%s", line, hint)

@@ -85,10 +85,10 @@ func TestTargetRefused(t *testing.T) {
 				}
 				return
 			}
-			if got, err := outcome(t, t.Context(), r.Dialer, gone.Far()); got != via.OutcomeTargetUnreachable {
+			if got, err := viatest.Outcome(t, t.Context(), r.Dialer, gone.Far()); got != via.OutcomeTargetUnreachable {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeTargetUnreachable)
 			}
-			if got, err := outcome(t, t.Context(), r.Dialer, viatest.Forbidden+":9092"); got != via.OutcomeTargetRefused {
+			if got, err := viatest.Outcome(t, t.Context(), r.Dialer, viatest.Forbidden+":9092"); got != via.OutcomeTargetRefused {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeTargetRefused)
 			}
 		})
@@ -106,16 +106,16 @@ func TestProxyDroppedAndRestored(t *testing.T) {
 			}
 			b := viatest.Broker(t)
 			conn := r.connect(t, b.Far())
-			exchange(t, conn, "before")
+			viatest.Exchange(t, conn, "before")
 			r.proxy.Cut()
 			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("got %v of a connection that was cut, want an error that is no orderly end", err)
 			}
-			if got, err := outcome(t, t.Context(), r.Dialer, b.Far()); got != via.OutcomeProxyUnreachable {
+			if got, err := viatest.Outcome(t, t.Context(), r.Dialer, b.Far()); got != via.OutcomeProxyUnreachable {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUnreachable)
 			}
 			r.proxy.Open()
-			exchange(t, r.connect(t, b.Far()), "after")
+			viatest.Exchange(t, r.connect(t, b.Far()), "after")
 		})
 	}
 }
@@ -126,7 +126,7 @@ func TestDeadlines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			conn := r.connect(t, viatest.Broker(t).Far())
-			exchange(t, conn, "first")
+			viatest.Exchange(t, conn, "first")
 			woken := make(chan error)
 			go func() {
 				_, err := conn.Read(make([]byte, 1))
@@ -154,13 +154,13 @@ func TestDeadlines(t *testing.T) {
 				t.Fatalf("got %v, want a timeout", err)
 			}
 			_ = conn.SetReadDeadline(time.Now().Add(time.Hour))
-			exchange(t, conn, "third")
+			viatest.Exchange(t, conn, "third")
 			_ = conn.SetDeadline(time.Unix(1, 0))
 			if _, err := conn.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("got %v, want a deadline exceeded", err)
 			}
 			_ = conn.SetDeadline(time.Time{})
-			exchange(t, conn, "fourth")
+			viatest.Exchange(t, conn, "fourth")
 		})
 	}
 }
@@ -236,7 +236,7 @@ func TestNothingIsHeld(t *testing.T) {
 			before := held()
 			for range 3 {
 				if conn, err := r.DialContext(t.Context(), "tcp", b.Far()); err == nil {
-					exchange(t, conn, "x")
+					viatest.Exchange(t, conn, "x")
 					conn.Close()
 				} else {
 					t.Error(err)
@@ -248,13 +248,13 @@ func TestNothingIsHeld(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if got, err := outcome(t, ctx, r.Dialer, b.Far()); got != via.OutcomeCanceled {
+				if got, err := viatest.Outcome(t, ctx, r.Dialer, b.Far()); got != via.OutcomeCanceled {
 					t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 				}
 			}
 			open := r.connect(t, b.Far())
 			r.Close()
-			if _, err := outcome(t, t.Context(), r.Dialer, b.Far()); !errors.Is(err, net.ErrClosed) {
+			if _, err := viatest.Outcome(t, t.Context(), r.Dialer, b.Far()); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("got %v, want %v", err, net.ErrClosed)
 			}
 			open.Close()
@@ -284,7 +284,7 @@ func TestCancelDuringTheHandshake(t *testing.T) {
 				before := held()
 				ctx, cancel := context.WithCancel(t.Context())
 				go func() { <-heard; cancel() }()
-				if got, err := outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled || !errors.Is(err, context.Canceled) {
+				if got, err := viatest.Outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled || !errors.Is(err, context.Canceled) {
 					t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 				}
 				settles(t, holdings{before.goroutines, before.files})
@@ -300,7 +300,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			mute := viatest.NewGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 			c := configFor(t, scheme, mute)
 			c.Timeout = 20 * time.Millisecond
-			got, err := outcome(t, t.Context(), dialer(t, c), viatest.FarName+":9092")
+			got, err := viatest.Outcome(t, t.Context(), dialer(t, c), viatest.FarName+":9092")
 			if !errors.Is(err, context.DeadlineExceeded) || got == via.OutcomeCanceled {
 				t.Errorf("got %s, %v; want a deadline exceeded", got, err)
 			}
@@ -352,7 +352,7 @@ func TestHostileAnswers(t *testing.T) {
 				<-time.After(20 * time.Millisecond)
 			})
 			d := dialer(t, configFor(t, tt.scheme, g))
-			got, err := outcome(t, t.Context(), d, viatest.FarName+":9092")
+			got, err := viatest.Outcome(t, t.Context(), d, viatest.FarName+":9092")
 			if got != tt.want || len(err.Error()) > 600 {
 				t.Errorf("got %s (%.700v), want %s", got, err, tt.want)
 			}
@@ -364,9 +364,9 @@ func TestHostileAnswers(t *testing.T) {
 func configFor(t *testing.T, scheme string, g *viatest.Gate) via.Config {
 	t.Helper()
 	if scheme == "ssh" {
-		return sshConfig(t, g, viatest.NewKey(t), viatest.NewKey(t))
+		return viatest.SSHConfig(t, g, viatest.NewKey(t), viatest.NewKey(t))
 	}
-	return via.Config{URL: scheme + "://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password)}
+	return via.Config{URL: scheme + "://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password)}
 }
 
 func TestProxyUnreachable(t *testing.T) {
@@ -374,7 +374,7 @@ func TestProxyUnreachable(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			g := viatest.NewGate(t, func(net.Conn) {})
 			g.Cut()
-			if got, err := outcome(t, t.Context(), dialer(t, configFor(t, scheme, g)), viatest.FarName+":9092"); got != via.OutcomeProxyUnreachable {
+			if got, err := viatest.Outcome(t, t.Context(), dialer(t, configFor(t, scheme, g)), viatest.FarName+":9092"); got != via.OutcomeProxyUnreachable {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUnreachable)
 			}
 		})
@@ -391,7 +391,7 @@ func TestTargetInvalid(t *testing.T) {
 				"", "host", "host:0", "host:65536", ":9092", "-oProxyCommand=x:9092", "a.-b:9092", "a b:9092", "a;id:9092", "$(id):9092",
 				"`id`:9092", "a'b:9092", "a\nb:9092", "a\x00b:9092", "ä:9092", "[fe80::1%$(id)]:9092", "[fe80::1%eth0]:9092", "a..b:9092",
 			} {
-				if got, err := outcome(t, t.Context(), r.Dialer, address); got != via.OutcomeTargetInvalid {
+				if got, err := viatest.Outcome(t, t.Context(), r.Dialer, address); got != via.OutcomeTargetInvalid {
 					t.Errorf("%q: got %s (%v), want %s", address, got, err, via.OutcomeTargetInvalid)
 				}
 			}

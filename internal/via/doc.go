@@ -26,6 +26,9 @@
 // is one: letters, digits, dots, hyphens and underscores, no hyphen in front, or an IP
 // address.
 //
+// Package viassh makes the way of ssh. It comes in as [Config].SSH, so that x/crypto/ssh is
+// linked only where it is wanted.
+//
 // The package does not decide which addresses may be dialled, knows no broker and no
 // rule, and reads neither ~/.ssh/config nor the proxy variables of the environment.
 package via

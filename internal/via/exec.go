@@ -42,15 +42,15 @@ type execHop struct {
 	path     string
 	words    []string
 	onStderr func(target, line string)
-	children family
+	children Streams
 }
 
-func (h *execHop) close() { h.children.close() }
+func (h *execHop) Close() { h.children.Close() }
 
 // command is the command for t. Placeholders are replaced inside words, which are not
 // split: t stays part of its arguments.
-func (h *execHop) command(t target) *exec.Cmd {
-	place := strings.NewReplacer(placeHost, t.host, placePort, strconv.Itoa(int(t.port)))
+func (h *execHop) command(t Target) *exec.Cmd {
+	place := strings.NewReplacer(placeHost, t.Host, placePort, strconv.Itoa(int(t.Port)))
 	args := slices.Clone(h.words)
 	for i := range args[1:] {
 		args[i+1] = place.Replace(args[i+1])
@@ -58,7 +58,7 @@ func (h *execHop) command(t target) *exec.Cmd {
 	return &exec.Cmd{Path: h.path, Args: args, SysProcAttr: ownGroup()}
 }
 
-func (h *execHop) dial(_ context.Context, t target) (net.Conn, error) {
+func (h *execHop) Dial(_ context.Context, t Target) (net.Conn, error) {
 	p, err := start(h.command(t))
 	if err != nil {
 		return nil, failf(OutcomeProxyUnreachable, "the command does not start: %w", err)
@@ -67,7 +67,7 @@ func (h *execHop) dial(_ context.Context, t target) (net.Conn, error) {
 	if exit := openExit(p.cmd.Process); exit != nil {
 		p.listening.Go(func() { p.guard(exit) })
 	}
-	return h.children.adopt(p, addr{schemeExec, h.words[0]}, addr{schemeExec, t.String()})
+	return h.children.Adopt(p, schemeExec, h.words[0], t.String())
 }
 
 // process is a command that runs. Its process is reaped by end and nowhere else: until
@@ -230,7 +230,7 @@ func (p *process) verdict(status error) error {
 	if len(p.lines) == 0 {
 		return fmt.Errorf("the command ended with %w", status)
 	}
-	return fmt.Errorf("the command ended with %w: %s", status, quote(strings.Join(p.lines, " | ")))
+	return fmt.Errorf("the command ended with %w: %s", status, Quote(strings.Join(p.lines, " | ")))
 }
 
 // Write writes to the command.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kproxy/internal/via"
+	"kproxy/internal/via/viatest"
 )
 
 // The broker's name is one argument, even if it looks like shell syntax or an option.
@@ -69,7 +70,7 @@ func TestExecKilled(t *testing.T) {
 	for range 2 {
 		conn := rig{Dialer: d}.connect(t, "b:9092")
 		pid := readNumber(t, conn)
-		exchange(t, conn, "x")
+		viatest.Exchange(t, conn, "x")
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("got %v of a command that was killed, want an error that is no orderly end", err)
@@ -159,7 +160,7 @@ func TestExecEndsWellAndLeavesSomething(t *testing.T) {
 	d := dialer(t, via.Config{URL: execURL(t, "hand-over")})
 	c := rig{Dialer: d}.connect(t, "b:9092")
 	_ = readNumber(t, c)
-	exchange(t, c, "x")
+	viatest.Exchange(t, c, "x")
 }
 
 // The end of a command's output is an orderly end if it still accepts input.

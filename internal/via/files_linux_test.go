@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kproxy/internal/via"
+	"kproxy/internal/via/viassh"
 	"kproxy/internal/via/viatest"
 )
 
@@ -18,12 +19,13 @@ func TestNamedPipesAreNoFiles(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	key := file(t, viatest.NewKey(t).PEM)
+	key := viatest.File(t, viatest.NewKey(t).PEM)
 	for name, c := range map[string]via.Config{
 		via.KeyPasswordFile: {URL: "socks5://u@host", PasswordFile: fifo},
 		via.KeyKeyFile:      {URL: "ssh://u@host", KeyFile: fifo},
 		via.KeyKnownHosts:   {URL: "ssh://u@host", KeyFile: key, KnownHosts: fifo},
 	} {
+		c.SSH = viassh.New
 		if _, err := via.New(c); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "is a named pipe") {
 			t.Errorf("%s: got %v", name, err)
 		}

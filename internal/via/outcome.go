@@ -82,9 +82,10 @@ type failure struct {
 func (f *failure) Error() string { return f.outcome.text() + ": " + f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-func fail(o Outcome, err error) error { return &failure{outcome: o, err: err} }
+// Fail is the error of a [Hop] whose dial ended with o. err is the reason.
+func Fail(o Outcome, err error) error { return &failure{outcome: o, err: err} }
 
-func failf(o Outcome, format string, args ...any) error { return fail(o, fmt.Errorf(format, args...)) }
+func failf(o Outcome, format string, args ...any) error { return Fail(o, fmt.Errorf(format, args...)) }
 
 // explain turns a hop's error into the caller's. The context's end takes precedence over
 // the error that it caused: it says more than "i/o timeout".

@@ -42,14 +42,14 @@ func TestProxiesThatRepeatThePassword(t *testing.T) {
 			_ = offer.Reject(ssh.Prohibited, "not with "+password)
 		}
 	})
-	base := sshConfig(t, shell, host, host)
-	base.KeyFile, base.PasswordFile = "", file(t, password)
+	base := viatest.SSHConfig(t, shell, host, host)
+	base.KeyFile, base.PasswordFile = "", viatest.File(t, password)
 	for name, c := range map[string]via.Config{
-		"a status":      {URL: "http://u@" + connect.Address, PasswordFile: file(t, password)},
-		"no status":     {URL: "http://u@" + nonsense.Address, PasswordFile: file(t, password)},
+		"a status":      {URL: "http://u@" + connect.Address, PasswordFile: viatest.File(t, password)},
+		"no status":     {URL: "http://u@" + nonsense.Address, PasswordFile: viatest.File(t, password)},
 		"SSH's refusal": base,
 	} {
-		_, err := outcome(t, t.Context(), dialer(t, c), viatest.FarName+":9092")
+		_, err := viatest.Outcome(t, t.Context(), dialer(t, c), viatest.FarName+":9092")
 		if text := err.Error(); !strings.Contains(text, "[secret]") || strings.Contains(text, password) || strings.Contains(text, "dTpodW50ZXIyMg") {
 			t.Errorf("%s: got %s", name, text)
 		}

@@ -1,18 +1,11 @@
 package via_test
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"kproxy/internal/via"
 	"kproxy/internal/via/viatest"
@@ -30,32 +23,23 @@ func rigs() map[string]func(t *testing.T) rig {
 		"socks5": func(t *testing.T) rig {
 			t.Helper()
 			g := viatest.SOCKS5(t, true)
-			return rig{dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password+"\n")}), g}
+			return rig{dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password+"\n")}), g}
 		},
 		"http": func(t *testing.T) rig {
 			t.Helper()
 			g := viatest.Connect(t, true)
-			return rig{dialer(t, via.Config{URL: "http://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password+"\n")}), g}
+			return rig{dialer(t, via.Config{URL: "http://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password+"\n")}), g}
 		},
 		"ssh": func(t *testing.T) rig {
 			t.Helper()
 			host, key := viatest.NewKey(t), viatest.NewKey(t)
 			g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
-			return rig{dialer(t, sshConfig(t, g, host, key)), g}
+			return rig{dialer(t, viatest.SSHConfig(t, g, host, key)), g}
 		},
 		"exec": func(t *testing.T) rig {
 			t.Helper()
 			return rig{dialer(t, via.Config{URL: execURL(t, "relay")}), nil}
 		},
-	}
-}
-
-func sshConfig(t *testing.T, g *viatest.Gate, host, key viatest.Key) via.Config {
-	t.Helper()
-	return via.Config{
-		URL:        "ssh://" + viatest.User + "@" + g.Address,
-		KeyFile:    file(t, key.PEM),
-		KnownHosts: file(t, knownhosts.Line([]string{knownhosts.Normalize(g.Address)}, host.Signer.PublicKey())+"\n"),
 	}
 }
 
@@ -96,36 +80,6 @@ func (r rig) connect(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// outcome dials in vain.
-func outcome(t *testing.T, ctx context.Context, d *via.Dialer, address string) (via.Outcome, error) { //nolint:revive // t comes first in tests
-	t.Helper()
-	conn, err := d.DialContext(ctx, "tcp", address)
-	if err == nil {
-		conn.Close()
-		t.Fatalf("a connection to %s, want an error", address)
-	}
-	e, ok := errors.AsType[*via.Error](err)
-	if !ok {
-		t.Fatalf("%T %v, want a *via.Error", err, err)
-	}
-	if bytes.Contains([]byte(err.Error()), []byte(viatest.Password)) {
-		t.Errorf("the password is in the error: %v", err)
-	}
-	return e.Outcome, err
-}
-
-// exchange sends a text and reads it back.
-func exchange(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, len(text))
-	if _, err := io.ReadFull(conn, got); err != nil || string(got) != text {
-		t.Fatalf("got %q, %v; want %q", got, err, text)
-	}
-}
-
 func endWrite(t *testing.T, conn net.Conn) {
 	t.Helper()
 	half, ok := conn.(interface{ CloseWrite() error })
@@ -135,15 +89,6 @@ func endWrite(t *testing.T, conn net.Conn) {
 	if err := half.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func file(t *testing.T, content string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // holdings are counts that must not grow: goroutines, descriptors, children.

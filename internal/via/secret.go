@@ -6,19 +6,19 @@ import (
 	"kproxy/internal/files"
 )
 
-// maxSecret bounds a file that holds a password, a passphrase or a key; an RSA key
+// MaxSecret bounds a file that holds a password, a passphrase or a key; an RSA key
 // of 16,384 bits has 13 KB.
-const maxSecret = 64 << 10
+const MaxSecret = 64 << 10
 
-// secretFile is the path of a file that holds a secret. It is read for each login,
+// SecretFile is the path of a file that holds a secret. It is read for each login,
 // so that a secret which has been replaced is used without a restart.
-type secretFile string
+type SecretFile string
 
-// read returns the file's content as one secret, or "" if there is no file. The
+// Read returns the file's content as one secret, or "" if there is no file. The
 // error names the file and nothing of its content.
-func (f secretFile) read(ctx context.Context) (string, error) {
+func (f SecretFile) Read(ctx context.Context) (string, error) {
 	if f == "" {
 		return "", nil
 	}
-	return files.ReadSecret(ctx, string(f), maxSecret)
+	return files.ReadSecret(ctx, string(f), MaxSecret)
 }

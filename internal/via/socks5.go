@@ -16,17 +16,17 @@ type socksHop struct {
 	connect  proxyDial
 	address  string
 	user     string // empty: no login
-	password secretFile
+	password SecretFile
 }
 
-func (h *socksHop) close() {}
+func (h *socksHop) Close() {}
 
-func (h *socksHop) dial(ctx context.Context, t target) (net.Conn, error) {
+func (h *socksHop) Dial(ctx context.Context, t Target) (net.Conn, error) {
 	var auth *proxy.Auth
 	if h.user != "" {
-		password, err := h.password.read(ctx)
+		password, err := h.password.Read(ctx)
 		if err != nil {
-			return nil, fail(OutcomeCredentials, err)
+			return nil, Fail(OutcomeCredentials, err)
 		}
 		auth = &proxy.Auth{User: h.user, Password: password}
 	}
@@ -38,7 +38,7 @@ func (h *socksHop) dial(ctx context.Context, t target) (net.Conn, error) {
 		heard := &socksAnswers{Conn: conn}
 		dialer, err := proxy.SOCKS5("tcp", h.address, auth, heard)
 		if err != nil {
-			return nil, fail(OutcomeProxyProtocol, err)
+			return nil, Fail(OutcomeProxyProtocol, err)
 		}
 		// An IP address is sent as one, everything else as a name.
 		if _, err := dialer.Dial("tcp", t.String()); err != nil {
@@ -88,13 +88,13 @@ var socksReplies = [...]string{
 func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
 	silent := ctx.Err() != nil
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errHungUp
+		err = ErrHungUp
 	}
 	if len(a.got) < 2 {
 		if silent {
-			return fail(OutcomeProxyUnreachable, err)
+			return Fail(OutcomeProxyUnreachable, err)
 		}
-		return fail(OutcomeProxyProtocol, err)
+		return Fail(OutcomeProxyProtocol, err)
 	}
 	reply := a.got[2:]
 	switch {
@@ -107,9 +107,9 @@ func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
 	case a.got[1] == socksPassword:
 		switch {
 		case len(reply) < 2 && silent:
-			return fail(OutcomeProxyUnreachable, err)
+			return Fail(OutcomeProxyUnreachable, err)
 		case len(reply) < 2: // some proxies close the connection on a wrong password
-			return fail(OutcomeLoginRefused, err)
+			return Fail(OutcomeLoginRefused, err)
 		case reply[1] != socksLoginOK:
 			return failf(OutcomeLoginRefused, "user or password is wrong")
 		}
@@ -124,9 +124,9 @@ func (a *socksAnswers) judge(ctx context.Context, login bool, err error) error {
 func judgeReply(reply []byte, silent bool, err error) error {
 	switch {
 	case silent:
-		return fail(OutcomeTargetUnreachable, err)
+		return Fail(OutcomeTargetUnreachable, err)
 	case len(reply) < 2 || reply[0] != socksVersion || reply[1] == 0:
-		return fail(OutcomeProxyProtocol, err)
+		return Fail(OutcomeProxyProtocol, err)
 	}
 	code, text := int(reply[1]), "unknown reply"
 	if code < len(socksReplies) {

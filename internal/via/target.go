@@ -15,33 +15,33 @@ import (
 // a hyphen in front would make it an option.
 var hostName = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 
-// target is the checked address of a dial.
-type target struct {
-	host string // an IPv6 host without brackets
-	port int32
+// Target is where a dial is to end, checked.
+type Target struct {
+	Host string // an IPv6 host without brackets
+	Port int32
 }
 
 // String is host:port, an IPv6 host in brackets.
-func (t target) String() string { return hostport.Join(t.host, t.port) }
+func (t Target) String() string { return hostport.Join(t.Host, t.Port) }
 
 // parseTarget takes host:port with a host that is an IP address without a zone, or a
 // name. The zone of an IPv6 address is free text, and has a meaning on one machine only.
-func parseTarget(address string) (target, error) {
+func parseTarget(address string) (Target, error) {
 	host, port, err := hostport.Parse(address)
 	if err != nil {
-		return target{}, fmt.Errorf("the address is not usable: %w", err)
+		return Target{}, fmt.Errorf("the address is not usable: %w", err)
 	}
 	if host == "" {
-		return target{}, errors.New("the address has no host")
+		return Target{}, errors.New("the address has no host")
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if ip.Zone() != "" {
-			return target{}, fmt.Errorf("%q has a zone, which means nothing at the far side", address)
+			return Target{}, fmt.Errorf("%q has a zone, which means nothing at the far side", address)
 		}
-		return target{host: host, port: port}, nil
+		return Target{Host: host, Port: port}, nil
 	}
 	if !hostName.MatchString(host) || strings.Contains(host, ".-") {
-		return target{}, fmt.Errorf("%q is no host name", host)
+		return Target{}, fmt.Errorf("%q is no host name", host)
 	}
-	return target{host: host, port: port}, nil
+	return Target{Host: host, Port: port}, nil
 }

@@ -2,6 +2,7 @@ package via_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -32,7 +33,7 @@ func TestTCPIsNotWrapped(t *testing.T) {
 		if _, raw := conn.(*net.TCPConn); !raw {
 			t.Errorf("%s: got a %T, want *net.TCPConn", url, conn)
 		}
-		exchange(t, conn, "x")
+		viatest.Exchange(t, conn, "x")
 	}
 }
 
@@ -41,11 +42,11 @@ func TestLoginRefused(t *testing.T) {
 	for _, url := range []string{"socks5://USER" + viatest.SOCKS5(t, true).Address, "http://USER" + viatest.Connect(t, true).Address} {
 		tests := map[string]via.Config{
 			"none":             {URL: strings.Replace(url, "USER", "", 1)},
-			"another user":     {URL: strings.Replace(url, "USER", "x@", 1), PasswordFile: file(t, viatest.Password)},
-			"another password": {URL: strings.Replace(url, "USER", viatest.User+"@", 1), PasswordFile: file(t, "x")},
+			"another user":     {URL: strings.Replace(url, "USER", "x@", 1), PasswordFile: viatest.File(t, viatest.Password)},
+			"another password": {URL: strings.Replace(url, "USER", viatest.User+"@", 1), PasswordFile: viatest.File(t, "x")},
 		}
 		for name, c := range tests {
-			got, err := outcome(t, t.Context(), dialer(t, c), b.Far())
+			got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far())
 			if got != via.OutcomeLoginRefused {
 				t.Errorf("%s, %s: got %s (%v), want %s", url, name, got, err, via.OutcomeLoginRefused)
 			}
@@ -55,8 +56,8 @@ func TestLoginRefused(t *testing.T) {
 		}
 	}
 	// A proxy without logins accepts one that is offered.
-	c := via.Config{URL: "socks5://" + viatest.User + "@" + viatest.SOCKS5(t, false).Address, PasswordFile: file(t, viatest.Password)}
-	exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.Far()), "x")
+	c := via.Config{URL: "socks5://" + viatest.User + "@" + viatest.SOCKS5(t, false).Address, PasswordFile: viatest.File(t, viatest.Password)}
+	viatest.Exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.Far()), "x")
 }
 
 // The status line of a refusal is reported; the rest is not read.
@@ -65,7 +66,7 @@ func TestConnectRefusal(t *testing.T) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
 		_, _ = io.WriteString(conn, "HTTP/1.1 502 Host \x1b[31m"+strings.Repeat("long ", 100)+"\r\nContent-Length: 1000000\r\n\r\n<html>")
 	})
-	_, err := outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092")
+	_, err := viatest.Outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092")
 	if text := err.Error(); !strings.Contains(text, `HTTP/1.1 502 Host \x1b[31mlong`) || len(text) > 400 {
 		t.Errorf("got %s, want a short, quoted status line", text)
 	}
@@ -91,7 +92,7 @@ func TestConnectInterimAnswers(t *testing.T) {
 			_, _ = http.ReadRequest(bufio.NewReader(conn))
 			_, _ = io.WriteString(conn, response)
 		})
-		if got, err := outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092"); got != via.OutcomeProxyProtocol {
+		if got, err := viatest.Outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092"); got != via.OutcomeProxyProtocol {
 			t.Errorf("%s: got %s (%v), want %s", name, got, err, via.OutcomeProxyProtocol)
 		}
 	}
@@ -156,7 +157,7 @@ func TestHTTPSProxy(t *testing.T) {
 	b := viatest.Broker(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(pair.Certificate())
-	c := via.Config{URL: "https://" + viatest.User + "@" + g.Address, PasswordFile: file(t, viatest.Password), TLS: &tls.Config{RootCAs: roots}}
+	c := via.Config{URL: "https://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password), TLS: &tls.Config{RootCAs: roots}}
 	conn := rig{dialer(t, c), g}.connect(t, b.Far())
 	_, _ = io.WriteString(conn, "x")
 	endWrite(t, conn)
@@ -165,19 +166,36 @@ func TestHTTPSProxy(t *testing.T) {
 	}
 
 	c.TLS = nil
-	if got, err := outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
+	if got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUntrusted)
 	}
 	plain := viatest.Connect(t, false)
 	c.URL = "https://" + viatest.User + "@" + plain.Address
-	if got, err := outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyProtocol {
+	if got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyProtocol {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyProtocol)
 	}
 	mute := viatest.NewGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	c.URL = "https://" + viatest.User + "@" + mute.Address
 	ctx, cancel := context.WithCancel(t.Context())
 	go cancel()
-	if got, err := outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeCanceled {
+	if got, err := viatest.Outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeCanceled {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
+	}
+}
+
+// The files are read for each login: a password that was replaced is used.
+func TestPasswordReplaced(t *testing.T) {
+	g := viatest.SOCKS5(t, true)
+	b := viatest.Broker(t)
+	path := viatest.File(t, "old")
+	d := dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: path})
+	if got, err := viatest.Outcome(t, t.Context(), d, b.Far()); got != via.OutcomeLoginRefused {
+		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeLoginRefused)
+	}
+	replace(t, path, viatest.Password+"\r\n")
+	viatest.Exchange(t, rig{d, g}.connect(t, b.Far()), "x")
+	replace(t, path, string(bytes.Repeat([]byte("x"), 65<<10)))
+	if got, err := viatest.Outcome(t, t.Context(), d, b.Far()); got != via.OutcomeCredentials {
+		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCredentials)
 	}
 }

@@ -16,14 +16,14 @@ import (
 type Dialer struct {
 	name    string
 	timeout time.Duration
-	hop     hop
+	hop     Hop
 	closed  atomic.Bool
 }
 
-// hop is one kind of via. dial's error is a *failure.
-type hop interface {
-	dial(ctx context.Context, t target) (net.Conn, error)
-	close() // ends the hop's own connections and processes, and waits for them
+// Hop is one way through. The error of Dial is one of [Fail].
+type Hop interface {
+	Dial(ctx context.Context, t Target) (net.Conn, error)
+	Close() // ends the hop's own connections and processes, and waits for them
 }
 
 // DialContext connects to address, host:port, at the far side of the proxy. The
@@ -52,12 +52,12 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	defer cancel()
 	switch {
 	case d.closed.Load():
-		err = fail(OutcomeCanceled, net.ErrClosed)
+		err = Fail(OutcomeCanceled, net.ErrClosed)
 	case ctx.Err() != nil:
-		err = fail(OutcomeProxyUnreachable, ctx.Err())
+		err = Fail(OutcomeProxyUnreachable, ctx.Err())
 	default:
 		var conn net.Conn
-		if conn, err = d.hop.dial(ctx, t); err == nil {
+		if conn, err = d.hop.Dial(ctx, t); err == nil {
 			return conn, nil
 		}
 	}
@@ -70,7 +70,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 // later ones, fail. The error is always nil.
 func (d *Dialer) Close() error {
 	if !d.closed.Swap(true) {
-		d.hop.close()
+		d.hop.Close()
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ type proxyDial func(ctx context.Context, network, address string) (net.Conn, err
 func (dial proxyDial) connect(ctx context.Context, address string) (net.Conn, error) {
 	conn, err := dial(ctx, "tcp", address)
 	if err != nil {
-		return nil, fail(OutcomeProxyUnreachable, err)
+		return nil, Fail(OutcomeProxyUnreachable, err)
 	}
 	return conn, nil
 }
@@ -106,7 +106,7 @@ func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, erro
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
 	got, err := handshake()
 	if !stop() && err == nil { // the deadline is set, or about to be
-		err = fail(OutcomeTargetUnreachable, ctx.Err())
+		err = Fail(OutcomeTargetUnreachable, ctx.Err())
 	}
 	if err != nil {
 		_ = conn.Close() // the handshake's error is the one to return
@@ -115,11 +115,11 @@ func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, erro
 	return got, nil
 }
 
-// errHungUp stands for an EOF where a response should be.
-var errHungUp = errors.New("it closed the connection instead of answering")
+// ErrHungUp stands for an EOF where an answer should be.
+var ErrHungUp = errors.New("it closed the connection instead of answering")
 
-// quote shows bytes of a peer in an error, without the secrets that were sent to it.
-func quote(text string, secrets ...string) string {
+// Quote shows bytes of a peer in an error, without the secrets that were sent to it.
+func Quote(text string, secrets ...string) string {
 	const most = 120
 	text = foreign.Without(text, secrets...)
 	if len(text) > most {

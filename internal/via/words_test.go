@@ -64,7 +64,7 @@ func FuzzParseTarget(f *testing.F) {
 			return
 		}
 		const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:"
-		if got.host == "" || got.host[0] == '-' || strings.Trim(got.host, plain) != "" || got.port < 1 || got.port > 65535 {
+		if got.Host == "" || got.Host[0] == '-' || strings.Trim(got.Host, plain) != "" || got.Port < 1 || got.Port > 65535 {
 			t.Errorf("%q passes as %+v", address, got)
 		}
 		if again, err := parseTarget(got.String()); err != nil || again != got {

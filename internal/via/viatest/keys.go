@@ -33,3 +33,13 @@ func NewKey(tb testing.TB) Key {
 	}
 	return Key{private, signer, string(pem.EncodeToMemory(block))}
 }
+
+// Encrypted is the private key, as OpenSSH writes it with a passphrase.
+func (k Key) Encrypted(tb testing.TB, passphrase string) string {
+	tb.Helper()
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(k.Private, "", []byte(passphrase))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(block))
+}

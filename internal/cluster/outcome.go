@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+
+	"kproxy/internal/auth"
+	"kproxy/internal/tlsconf"
+	"kproxy/internal/upstream"
+	"kproxy/internal/via"
+)
+
+// Outcome says how an attempt to reach a broker went. The set is closed, as
+// that of CloseReason is: the outcomes here, and those of a TLS handshake that
+// failed, which are the words of tlsconf.Failure.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeOK                Outcome = "ok"
+	OutcomeConnectionRefused Outcome = "connection_refused" // nothing listens there
+	OutcomeTimeout           Outcome = "timeout"            // no answer within connect_timeout, of the name server or the broker
+	OutcomeNoSuchHost        Outcome = "no_such_host"       // the name does not resolve
+	OutcomeUnreachable       Outcome = "unreachable"        // there is no route
+	OutcomeRefused           Outcome = "refused"            // not tried: what may be dialled does not admit the address
+	OutcomeLoop              Outcome = "loop"               // not tried: the address is the proxy's own
+	OutcomeLoginFailed       Outcome = "login_failed"       // reached, and the proxy could not log in
+	OutcomeCanceled          Outcome = "canceled"           // the proxy stops
+	OutcomeOther             Outcome = "other"              // anything else; the log has it
+
+	// The way through a via: which hop failed.
+	OutcomeViaCredentials       = Outcome(via.OutcomeCredentials)
+	OutcomeViaProxyUnreachable  = Outcome(via.OutcomeProxyUnreachable)
+	OutcomeViaProxyUntrusted    = Outcome(via.OutcomeProxyUntrusted)
+	OutcomeViaProxyProtocol     = Outcome(via.OutcomeProxyProtocol)
+	OutcomeViaLoginRefused      = Outcome(via.OutcomeLoginRefused)
+	OutcomeViaTargetRefused     = Outcome(via.OutcomeTargetRefused)
+	OutcomeViaTargetUnreachable = Outcome(via.OutcomeTargetUnreachable)
+	OutcomeViaTargetInvalid     = Outcome(via.OutcomeTargetInvalid)
+)
+
+// OutcomeOf classifies the error of a dial.
+func OutcomeOf(err error) Outcome {
+	if err == nil {
+		return OutcomeOK
+	}
+	if _, isLoop := errors.AsType[*upstream.LoopError](err); isLoop {
+		return OutcomeLoop
+	}
+	if _, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
+		return OutcomeRefused
+	}
+	if through, ok := errors.AsType[*via.Error](err); ok {
+		if through.Outcome == via.OutcomeCanceled {
+			return OutcomeCanceled
+		}
+		return Outcome(through.Outcome)
+	}
+	if _, isLogin := errors.AsType[*auth.LoginError](err); isLogin && !errors.Is(err, context.Canceled) {
+		return OutcomeLoginFailed
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return OutcomeNoSuchHost
+	}
+	if failed, isTLS := errors.AsType[*tlsconf.Error](err); isTLS && !errors.Is(err, context.Canceled) {
+		return Outcome(failed.Failure)
+	}
+	timed, ok := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), ok && timed.Timeout():
+		return OutcomeTimeout
+	case errors.Is(err, context.Canceled):
+		return OutcomeCanceled
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return OutcomeConnectionRefused
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return OutcomeUnreachable
+	default:
+		return OutcomeOther
+	}
+}

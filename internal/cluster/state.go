@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"kproxy/internal/files"
+	"kproxy/internal/logkey"
+	"kproxy/proxy/config"
+)
+
+const (
+	stateRetry = 30 * time.Second // after a write that failed: a full disk empties
+	stateKeep  = time.Hour        // between writes where nothing changed but when nodes were last seen
+)
+
+// stateFile remembers a cluster's map across restarts: who the brokers were, and
+// which slots the ones outside the range have. It is this process's alone while
+// it is open.
+type stateFile struct {
+	path string
+	lock *flock.Flock
+}
+
+// openState locks the state file of a cluster. The directory is made where it is
+// missing; the file need not exist.
+func openState(ctx context.Context, dir, cluster string) (*stateFile, error) {
+	path := config.StatePath(dir, cluster)
+	return files.Do(ctx, path, func() (*stateFile, error) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+		if err := files.Regular(path + ".lock"); err != nil {
+			return nil, err
+		}
+		lock := flock.New(path+".lock", flock.SetFlag(os.O_CREATE|os.O_RDONLY|files.NonBlock))
+		locked, err := lock.TryLock()
+		if err != nil {
+			return nil, err
+		}
+		if !locked {
+			return nil, fmt.Errorf("%s is in use by another kproxy; give each one a state_dir of its own", path)
+		}
+		return &stateFile{path: path, lock: lock}, nil
+	})
+}
+
+// read returns what was remembered; nil where there is nothing.
+func (f *stateFile) read(ctx context.Context) ([]byte, error) {
+	b, err := files.Read(ctx, f.path, config.MaxState)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// write replaces the file in one step: after a crash it is the old one or the
+// new one. It gives up when the file system does not answer.
+func (f *stateFile) write(b []byte) error {
+	_, err := files.Do(context.Background(), f.path, func() (struct{}, error) { return struct{}{}, f.replace(b) })
+	return err
+}
+
+func (f *stateFile) replace(b []byte) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+".*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(tmp.Name()) // what is left of it says nothing
+		}
+	}()
+	if _, err = tmp.Write(b); err == nil {
+		err = tmp.Sync()
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), f.path)
+	}
+	return err
+}
+
+// setAside renames a file that cannot be read, so that it can be examined.
+func (f *stateFile) setAside() (string, error) {
+	aside := f.path + ".broken"
+	return aside, os.Rename(f.path, aside)
+}
+
+func (f *stateFile) Close() { _ = f.lock.Unlock() } // the process's end does the same
+
+// Restore opens the cluster's state and takes what it says into the map.
+func (c *Cluster) Restore(ctx context.Context, dir string) error {
+	file, err := openState(ctx, dir, c.conf.Name)
+	if err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	c.state = file
+	b, err := file.read(ctx)
+	if err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if b == nil {
+		return nil
+	}
+	if err := c.brokers.Restore(b); err != nil {
+		aside, asideErr := file.setAside()
+		c.log.Warn("the state file cannot be used and is set aside; brokers are learned anew",
+			slog.Any(logkey.Error, errors.Join(err, asideErr)), slog.String(logkey.File, aside))
+		return nil
+	}
+	c.show()
+	c.log.Info("brokers remembered", slog.Int(logkey.Nodes, c.brokers.Len()), slog.String(logkey.File, file.path))
+	return nil
+}
+
+// KeepState writes the state after every change of the map, until ctx ends, and
+// then once more, if there is a state file. A write that fails costs memory of the map at a restart and
+// nothing else; it is tried again.
+func (c *Cluster) KeepState(ctx context.Context) {
+	if c.state == nil {
+		return
+	}
+	defer c.state.Close()
+	failed := false
+	wait := stateKeep
+	for last := false; !last; {
+		timer := time.NewTimer(wait)
+		select {
+		case <-c.changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			last = true
+		}
+		timer.Stop()
+		c.mu.Lock()
+		b := c.brokers.Encode()
+		c.mu.Unlock()
+		err := c.state.write(b)
+		switch {
+		case err != nil && !failed:
+			c.log.Error("the state file cannot be written; trying on",
+				slog.Any(logkey.Error, err), slog.String(logkey.File, c.state.path),
+				slog.String(logkey.Fix, "free space there, or correct its rights; a restart forgets what is not written"))
+		case err == nil && failed:
+			c.log.Info("the state file is written again", slog.String(logkey.File, c.state.path))
+		}
+		failed = err != nil
+		wait = stateKeep
+		if failed {
+			wait = stateRetry
+		}
+	}
+}
+
+// CloseState gives up the state file, if there is one, where keepState has not begun.
+func (c *Cluster) CloseState() {
+	if c.state != nil {
+		c.state.Close()
+	}
+}

@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// asks is a set of what the request loop of a session is asked to do, and what has happened
+// beside it. Above the set is a count: how many bytes the session had moved when it was
+// asked the last time whether it is idle, or can be parked.
+type asks uint64
+
+const (
+	askDrain       asks = 1 << iota // end between two requests: kproxy stops
+	askMove                         // end between two requests: the node is at another address, or has none
+	askAge                          // end between two requests: the session is older than max_age
+	askLogin                        // log in at the broker again, between two requests
+	askIdle                         // end, if the session is idle
+	askPark                         // stop, if the session can be parked
+	parking                         // the request loop has stopped, for the session to be parked
+	responsesEnded                  // no further response will come
+
+	askEnd   = askDrain | askMove | askAge
+	askQuiet = askIdle | askPark
+
+	askBits = 16 // the count is above them, modulo 2^48
+)
+
+// at reports whether the count is that of a session that has moved this many bytes.
+func (a asks) at(moved int64) bool { return a>>askBits == asks(moved)<<askBits>>askBits }
+
+// end returns why the session is asked to end; nil: it is not.
+func (a asks) end() *ended {
+	switch {
+	case a&askDrain != 0:
+		return end(Drained, nil)
+	case a&askMove != 0:
+		return end(BrokerMoved, nil)
+	case a&askAge != 0:
+		return end(MaxAge, nil)
+	default:
+		return nil
+	}
+}
+
+// lifecycle is what a session is asked to do, and why it ends. Every goroutine may use it.
+//
+// A goroutine that asks something adds it here first. Then it lets the client's read
+// deadline expire, and wakes the session if it is parked (session.wake). The request loop
+// sets the deadline first and then looks here (session.readBy). So one of them sees the
+// other.
+type lifecycle struct {
+	set atomic.Uint64 // asks
+	why atomic.Pointer[ended]
+}
+
+// asks returns what is asked.
+func (l *lifecycle) asks() asks { return asks(l.set.Load()) }
+
+// add adds an ask to the set, and returns the set before.
+func (l *lifecycle) add(ask asks) (before asks) { return asks(l.set.Or(uint64(ask))) }
+
+// drop takes asks out of the set, and returns the set before.
+func (l *lifecycle) drop(ask asks) (before asks) { return asks(l.set.And(^uint64(ask))) }
+
+// leave asks the session to end. The first of askEnd stands.
+func (l *lifecycle) leave(ask asks) {
+	for {
+		had := l.set.Load()
+		if asks(had)&askEnd != 0 || l.set.CompareAndSwap(had, had|uint64(ask)) {
+			return
+		}
+	}
+}
+
+// askAt asks something of askQuiet of a session that has moved this many bytes. An ask at
+// another count cannot be met any more, and is dropped.
+func (l *lifecycle) askAt(ask asks, moved int64) {
+	for {
+		had := asks(l.set.Load())
+		set := had & (1<<askBits - 1)
+		if !had.at(moved) {
+			set &^= askQuiet
+		}
+		if l.set.CompareAndSwap(uint64(had), uint64(set|ask|asks(moved)<<askBits)) {
+			return
+		}
+	}
+}
+
+// leaving returns why the session is asked to end between two requests; nil: it is not.
+func (l *lifecycle) leaving() *ended { return l.asks().end() }
+
+// note keeps why the session ends, unless something else has ended it before. It
+// reports whether it does.
+func (l *lifecycle) note(err error) (isFirst bool) {
+	var why *ended
+	if !errors.As(err, &why) {
+		why = end(BadRequest, err)
+	}
+	return l.why.CompareAndSwap(nil, why)
+}
+
+// ended returns why the session ends, or nil while it does not.
+func (l *lifecycle) ended() *ended { return l.why.Load() }

@@ -1,0 +1,33 @@
+package proxy
+
+import "kproxy/internal/upstream"
+
+// route is where a session's requests go. It does not change.
+type route struct {
+	target  upstream.Target // the broker that was dialled
+	address string          // where
+	// any request may be sent: the endpoint is the bootstrap endpoint, or the
+	// broker is the endpoint's own. Otherwise only what teaches who is where.
+	any bool
+}
+
+// drainStrays has the sessions end whose node is not at the address any more at
+// which they reached it, or has lost its endpoint to another node.
+func (c *servedCluster) drainStrays() {
+	for _, s := range c.proxy.live() {
+		if s.strays(c) {
+			s.leave(askMove)
+		}
+	}
+}
+
+// strays reports whether the session is one of c's, for a node, and reaches
+// something else than its endpoint's node at that node's address.
+func (s *session) strays(c *servedCluster) bool {
+	to := s.broker.route()
+	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.any {
+		return false
+	}
+	b, ok := c.NodeAt(s.endpoint.listener.index, s.endpoint.slot)
+	return !ok || b.Node != to.target.Node || b.Host == "" || c.AddressOf(b) != to.address
+}
