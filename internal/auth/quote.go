@@ -24,7 +24,7 @@ func spoken(text string, hidden []string) string {
 	return foreign.Line(foreign.Without(text, hidden...))
 }
 
-// Quote returns what another party has said, fit for a log: on one line, bounded, and
+// Quote returns another party's text for a log: on one line, bounded, and
 // without the secrets, in any form in which they may be repeated.
 func Quote(text string, secrets ...string) string { return spoken(text, forms(secrets...)) }
 

@@ -8,11 +8,11 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 )
 
-// Source gets what kproxy logs in with. It may be used by several goroutines at once.
+// Source provides kproxy's credentials. It may be used by several goroutines at once.
 type Source interface {
 	// Get returns the credentials of one login. It may take as long as ctx allows.
 	Get(ctx context.Context) (Credentials, error)
-	// Close ends what goes on in the background, and waits for its end.
+	// Close ends the work in the background, and waits for it.
 	Close()
 }
 

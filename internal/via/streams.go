@@ -54,8 +54,7 @@ func (f *Streams) bury(c *conn) {
 	delete(f.live, c)
 }
 
-// Close ends all connections, and waits until nothing of them is left. Later ones
-// are refused.
+// Close ends all connections, and waits for their goroutines. Later ones are refused.
 func (f *Streams) Close() {
 	f.mu.Lock()
 	f.closed = true

@@ -31,15 +31,14 @@ const (
 	// also from another role (AWS: role chaining). A broker ends a session with its
 	// credentials.
 	roleDuration = time.Hour
-	// leastRest is the least that is left of credentials when they are renewed, unless
-	// that is more than half of their life. Machines' roles have new ones that long
-	// before the end.
+	// leastRest is the remaining lifetime at which credentials are renewed, at most half
+	// of their lifetime. Roles of machines have new ones that long before the end.
 	leastRest = 5 * time.Minute
-	// margin is the least that is left of credentials when a login begins with
-	// them, unless that is more than a quarter of their life.
+	// margin is the least remaining lifetime of credentials for a login, at most a
+	// quarter of their lifetime.
 	margin = time.Minute
-	// steady is how often credentials without an end are looked for again: a file or
-	// a command may have others by then.
+	// steady is the interval at which credentials without an expiry are read again: a
+	// file or a command may have new ones.
 	steady = 5 * time.Minute
 )
 

@@ -181,7 +181,7 @@ func TestAWSCredentialsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What AWS says is short and repeats nothing.
+// AWS's text is shortened and repeats no secret.
 func TestAWSErrorsRepeatNothing(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	put(t, token, "web-identity-token\n")

@@ -145,9 +145,8 @@ type directTCPIP struct {
 	OriginPort uint32
 }
 
-// open opens a channel to t. The library cannot take an open back: where ctx ends
-// first, the far side's answer is awaited in the background, and the channel closed
-// then.
+// open opens a channel to t. The library cannot cancel an open: if ctx ends first, a
+// goroutine waits for the far side's response, and closes the channel then.
 func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 	type opened struct {
 		channel *sshChannel
@@ -180,7 +179,7 @@ func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 		}
 		return o.channel, nil
 	case <-ctx.Done():
-		if l.wire.received.Load() == received { // no answer to ask either
+		if l.wire.received.Load() == received { // no response to ask either
 			return nil, via.Fail(via.OutcomeProxyUnreachable, ctx.Err())
 		}
 		return nil, via.Fail(via.OutcomeTargetUnreachable, ctx.Err())
