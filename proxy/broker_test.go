@@ -16,8 +16,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// broker is a scripted broker: a test takes its connections one by one, and says
-// what happens on each. Only the proxy's own questions it answers by itself.
+// broker is a scripted broker: a test takes its connections one by one, and scripts each.
+// It answers only the proxy's own questions by itself.
 type broker struct {
 	t        *testing.T
 	node     int
