@@ -149,7 +149,7 @@ func (c *checker) phantom() {
 		for _, offset := range p.sorted {
 			for _, s := range p.distinct(offset) {
 				r := c.records[s.number]
-				if s.number == NoNumber || r != nil && r.partition == id {
+				if r != nil && r.partition == id {
 					continue
 				}
 				f := Finding{Kind: Phantom, Client: s.reader, Partition: id, Offsets: []int64{offset}, Numbers: []int64{s.number}, Detail: "nobody sent it"}
@@ -186,20 +186,10 @@ func (c *checker) inconsistent() {
 			}
 		}
 	}
-	acked := map[[2]int64]*record{}
 	for _, r := range c.order {
 		if r.outcome != OK || r.offset < 0 {
 			continue
 		}
-		place := [2]int64{int64(r.partition), r.offset}
-		if other := acked[place]; other != nil {
-			c.find(Finding{
-				Kind: Inconsistent, Client: r.client.name, Partition: r.partition, Offsets: []int64{r.offset},
-				Numbers: []int64{other.number, r.number}, Detail: "both were acknowledged there",
-			})
-			continue
-		}
-		acked[place] = r
 		if there := c.partition(r.partition).distinct(r.offset); len(there) > 0 && there[0].number != r.number {
 			c.find(Finding{
 				Kind: Inconsistent, Client: r.client.name, Partition: r.partition, Offsets: []int64{r.offset},

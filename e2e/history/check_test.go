@@ -69,6 +69,11 @@ var faulty = []struct {
 		s.acked("acks", 1, 0)
 		s.both(1, 0, NoNumber)
 	}},
+	{"a record in the middle cannot be read", Torn, func(s *story) {
+		s.acked("acks", 1, 0)
+		s.acked("acks", 2, 1)
+		s.both(2, 0, NoNumber, 1, 2)
+	}},
 	{"a part of a transaction of unknown outcome is seen", Torn, func(s *story) {
 		s.tx(1, true, Unknown, 0, 1, 2)
 		s.both(3, 0, 1)
@@ -149,6 +154,13 @@ var faulty = []struct {
 		s.poll("all", 0, 0, 1, 1, 2)
 		s.poll("committed", 0, 1, 2)
 		s.final("all", 0, 2)
+	}},
+	{"a poll skips a record of a transaction that turned out to be committed", Skipped, func(s *story) {
+		s.tx(1, true, Unknown, 0, 1, 2)
+		s.acked("acks", 3, 3)
+		s.both(4, 0, 1, 1, 2, 3, 3)
+		s.assign("a", 0)
+		s.poll("a", 0, 0, 1, 3, 3)
 	}},
 	{"a reader says that it is at the end, and is not", Skipped, func(s *story) {
 		s.tx(1, true, OK, 0, 1)
@@ -310,6 +322,12 @@ var clean = []struct {
 		s.assign("a", 0)
 		s.poll("a", 0, 0, 1)
 		s.revoke("a", 0)
+	}},
+	{"a transaction is half read when the run ends", func(s *story) {
+		s.tx(1, true, OK, 0, 1, 2)
+		s.poll("all", 0, 0, 1, 1, 2)
+		s.final("all", 0, 3)
+		s.poll("committed", 0, 0, 1)
 	}},
 	{"control records leave gaps", func(s *story) {
 		s.tx(1, true, OK, 0, 1)
