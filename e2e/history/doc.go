@@ -11,7 +11,7 @@
 // offset, Fail for certain, or Unknown. It records each poll with the offsets, the numbers
 // and the checksums of what was read, and each assignment. At the end readers read every
 // partition from its beginning to its end, once with and once without the records of
-// aborted transactions. Package load is such a load.
+// aborted transactions. Package workload is such a load.
 //
 // Check needs no broker and no clock. Its definitions are those of the Kafka workload of
 // Jepsen, written anew.

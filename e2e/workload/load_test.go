@@ -1,6 +1,6 @@
 //go:build linux
 
-package load
+package workload
 
 import (
 	"testing"
@@ -22,7 +22,7 @@ func TestLoad(t *testing.T) {
 	defer fake.Close()
 	recorder := history.NewRecorder(0)
 	l, err := Start(t.Context(), Config{
-		Recorder: recorder, Topic: topic, Partitions: partitions, Rate: 1000, Churn: 200 * time.Millisecond,
+		Recorder: recorder, Topic: topic, Partitions: partitions, Rate: 1000, Churn: 200 * time.Millisecond, Tamper: NewTamper(),
 		Client: func(string) []kgo.Opt { return []kgo.Opt{kgo.SeedBrokers(fake.ListenAddrs()...)} },
 	})
 	if err != nil {
@@ -49,6 +49,18 @@ func TestLoad(t *testing.T) {
 	} {
 		if n == 0 {
 			t.Errorf("%s: got 0, want some", what)
+		}
+	}
+
+	// What a reader gets is spoiled, and found.
+	for name, want := range Hostile {
+		if err := l.Final(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+		for _, reader := range []string{name + "-all", name + "-committed"} {
+			if r := history.Check(SeenBy(recorder.History(), reader)); !r.Has(want) {
+				t.Errorf("%s: got no finding %v:\n%s", reader, want, r)
+			}
 		}
 	}
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package load is a load whose history can be checked: producers of every guarantee,
+// Package workload is a load whose history can be checked: producers of every guarantee,
 // readers of every kind, and the final reads that package history asks for.
 //
 //	acks, idempotent ──────┐                 ┌──▶ reader-all        read_uncommitted
@@ -17,7 +17,7 @@
 //	readers.go    readers by assignment, and the final ones
 //	group.go      the members of the group, and what reads their commits
 //	java.go       the same clients in Java, as one process
-package load
+package workload
 
 import (
 	"cmp"
