@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,10 +27,10 @@ func TestNothingIsLost(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			topic := shared.kafka.NewTopic(t, "history-"+way, partitions)
 			open := &cutter{}
-			options := open.direct
+			options, bootstrap := open.direct, shared.kafka.Seeds()[0]
 			if way == "kproxy" {
-				p := startKproxy(t, shared.kafka.byAddress())
-				options = open.through(t, p.Via("many"))
+				l := startKproxy(t, shared.kafka.byAddress()).Via("many")
+				options, bootstrap = open.through(t, l), l.Advertise
 			}
 			recorder := history.NewRecorder(0)
 			l, err := workload.Start(t.Context(), workload.Config{
@@ -38,9 +39,15 @@ func TestNothingIsLost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			java, err := l.StartJava(t.Context(), workload.JavaConfig{
+				Java: shared.java, Release: shared.kafka.Release, Dir: t.TempDir(), Bootstrap: bootstrap,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
 			flow := func(n int) {
 				t.Helper()
-				if err := l.Flows(t.Context(), n); err != nil {
+				if err := errors.Join(l.Flows(t.Context(), n), java.Flows(t.Context(), n)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -53,7 +60,7 @@ func TestNothingIsLost(t *testing.T) {
 			flow(300)
 			shared.kafka.Restart(t, 2, (*lab.Broker).Stop)
 			flow(300)
-			if err := l.Stop(t.Context()); err != nil {
+			if err := errors.Join(java.Stop(t.Context()), l.Stop(t.Context())); err != nil {
 				t.Error(err)
 			}
 			judge(t, l, recorder, topic)

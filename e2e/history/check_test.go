@@ -203,10 +203,12 @@ var faulty = []struct {
 		s.acked("acks", 2, 1)
 		s.assign("a", 0)
 		s.poll("a", 0, 0, 1, 1, 2)
-		s.commit("a", 1, 2, OK)
+		s.commit("a", 1, 1, OK)
+		s.commit("a", 2, 2, OK)
 		s.revoke("a", 0)
 		s.assign("b", 0)
 		s.poll("b", 0, 1, 2)
+		s.commit("b", 1, 1, OK)
 		s.both(2, 0, 1, 1, 2)
 	}},
 }
@@ -428,15 +430,46 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-// TestTornCommit has two findings: a record of a committed transaction is missing, and so
-// only a part of that was seen.
-func TestTornCommit(t *testing.T) {
+// TestTwoFindings has faults that are two at once.
+func TestTwoFindings(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		want [2]Kind
+		tell func(*story)
+	}{
+		{"a part of a committed transaction is seen", [2]Kind{Unseen, Torn}, func(s *story) {
+			s.tx(1, true, OK, 0, 1, 2)
+			s.both(3, 0, 1)
+		}},
+		{"a record moved to another partition", [2]Kind{Lost, Phantom}, func(s *story) {
+			s.send("acks", 1, 1)
+			s.sent("acks", 1, OK, 0)
+			s.send("acks", 1, 2)
+			s.sent("acks", 2, OK, 1)
+			s.poll("all", 1, 1, 2)
+			s.final("all", 1, 2)
+			s.both(1, 0, 1)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStory()
+			tt.tell(s)
+			r := Check(s.h)
+			if len(r.Findings) != 2 || r.Findings[0].Kind != tt.want[0] || r.Findings[1].Kind != tt.want[1] {
+				t.Errorf("found %v, want %v", r.Findings, tt.want)
+			}
+		})
+	}
+}
+
+// TestEvidence wants what a finding says to be what is wrong.
+func TestEvidence(t *testing.T) {
 	s := newStory()
-	s.tx(1, true, OK, 0, 1, 2)
-	s.both(3, 0, 1)
-	r := Check(s.h)
-	if len(r.Findings) != 2 || !r.Has(Unseen) || !r.Has(Torn) {
-		t.Errorf("found %v, want unseen and torn", r.Findings)
+	s.acked("idempotent", 1, 0)
+	s.both(2, 0, 1, 1, 1)
+	want := Finding{Kind: Duplicate, Client: "idempotent", Offsets: []int64{0, 1}, Numbers: []int64{1}}
+	if got := Check(s.h).Findings; len(got) != 1 || got[0].compare(want) != 0 {
+		t.Errorf("findings: got %+v, want %+v", got, want)
 	}
 }
 

@@ -30,7 +30,7 @@ type transaction struct {
 	id      int64
 	records []*record
 	commit  bool    // its commit was invoked
-	ended   Outcome // of the commit
+	ended   Outcome // of its end
 }
 
 type txOutcome int
@@ -178,9 +178,7 @@ func (c *checker) produced(e *Event) {
 	case End:
 		k.transaction(e.Tx).commit = e.Commit
 	case Ended:
-		if t := k.transaction(e.Tx); t.commit {
-			t.ended = e.Outcome
-		}
+		k.transaction(e.Tx).ended = e.Outcome
 	default: // seen takes it
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // TestModel wants no finding in random correct runs, and each planted fault to be found.
 func TestModel(t *testing.T) {
-	const runs = 60
+	const runs = 40
 	planted := map[Kind]int{}
 	for seed := range uint64(runs) {
 		property(t, seed, 120, planted)
@@ -72,6 +72,7 @@ func TestFile(t *testing.T) {
 		{"a line is missing", strings.Join(append([]string{}, lines[1:]...), ""), "the last line says"},
 		{"no event", `{"type":"pol"}`, `line 1: no event type "pol"`},
 		{"no JSON", "{", "line 1: "},
+		{"no numbers", `{"type":"poll","offsets":[1],"sums":[1]}`, "line 1: 1 offsets, 0 numbers"},
 		{"uneven", `{"type":"poll","offsets":[1]}`, "line 1: 1 offsets, 0 numbers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

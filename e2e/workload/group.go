@@ -21,8 +21,7 @@ const (
 	sessionTimeout = 6 * time.Second
 	commitEach     = 3 // polls that returned records: the others are read again after a rebalance
 	commitTimeout  = 5 * time.Second
-	watchEach      = 250 * time.Millisecond
-	watcher        = "watch"
+	watchEach      = 100 * time.Millisecond
 )
 
 func (l *Load) startGroup() error {
@@ -30,33 +29,38 @@ func (l *Load) startGroup() error {
 	if err != nil {
 		return err
 	}
-	watch, err := l.client(watcher)
-	if err != nil {
-		first.client.Close()
-		return err
-	}
 	l.readers.Go(func() { first.run(l.reading) })
 	l.readers.Go(l.churn)
+	return l.startWatch(l.group, "watch")
+}
+
+// startWatch has a client with a name read a group's committed offsets.
+func (l *Load) startWatch(group, name string) error {
+	client, err := l.client(name)
+	if err != nil {
+		return err
+	}
 	l.readers.Go(func() {
-		defer watch.Close()
-		l.watch(kadm.NewClient(watch))
+		defer client.Close()
+		l.watch(kadm.NewClient(client), group, name)
 	})
 	return nil
 }
 
-// churn has a second member join and leave, again and again.
+// churn has a second member join and leave, until the producers stop. A member that stays
+// too briefly gets partitions only as it leaves, so the first has to read the rest alone.
 func (l *Load) churn() {
-	for n := 1; l.reading.Err() == nil; n++ {
+	for n := 1; l.producing.Err() == nil; n++ {
 		m, err := l.join(fmt.Sprintf("member-2.%d", n))
 		if err != nil {
 			l.broken("member-2", err)
 			return
 		}
-		ctx, cancel := context.WithTimeout(l.reading, l.Churn)
+		ctx, cancel := context.WithTimeout(l.producing, l.Churn)
 		m.run(ctx)
 		cancel()
 		select {
-		case <-l.reading.Done():
+		case <-l.producing.Done():
 		case <-time.After(l.Churn / 2): // the first member is alone
 		}
 	}
@@ -158,8 +162,8 @@ func (m *member) commit(ctx context.Context) {
 	clear(m.next)
 }
 
-// watch reads the group's committed offsets until the readers stop.
-func (l *Load) watch(admin *kadm.Client) {
+// watch reads a group's committed offsets until the readers stop.
+func (l *Load) watch(admin *kadm.Client, group, name string) {
 	tick := time.NewTicker(watchEach)
 	defer tick.Stop()
 	for op := int64(1); ; {
@@ -170,12 +174,12 @@ func (l *Load) watch(admin *kadm.Client) {
 		}
 		first := op
 		for p := range l.Partitions {
-			l.Recorder.Add(history.Event{Type: history.Fetch, Client: watcher, Group: l.group, Partition: p, Op: op})
+			l.Recorder.Add(history.Event{Type: history.Fetch, Client: name, Group: group, Partition: p, Op: op})
 			op++
 		}
-		offsets, err := admin.FetchOffsets(l.reading, l.group)
+		offsets, err := admin.FetchOffsets(l.reading, group)
 		for p := range l.Partitions {
-			e := history.Event{Type: history.Fetched, Client: watcher, Op: first + int64(p), Outcome: history.OK, Offset: history.NoOffset}
+			e := history.Event{Type: history.Fetched, Client: name, Op: first + int64(p), Outcome: history.OK, Offset: history.NoOffset}
 			failed := err
 			if at, ok := offsets.Lookup(l.Topic, p); ok {
 				e.Offset, failed = at.At, errors.Join(err, at.Err)

@@ -6,8 +6,10 @@
 //	acks, idempotent ──────┐                 ┌──▶ reader-all        read_uncommitted
 //	transactional          ├──▶ one topic ───┼──▶ reader-committed  read_committed
 //	  (a third is aborted) │                 └──▶ member-1, member-2.n: a group that
-//	java-idempotent, … ────┘                       commits and rebalances; watch reads
-//	                                               its committed offsets
+//	java-idempotent ───────┤                       commits and rebalances
+//	java-transactional ────┘                 └──▶ java-member: a group in the newer protocol
+//
+// Others read the groups' committed offsets.
 //
 // The way to the brokers is the caller's: Config.Client gives each client its seeds and
 // its dialer. A test acts on brokers, kproxy and connections meanwhile.

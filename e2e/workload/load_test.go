@@ -28,7 +28,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Flows(t.Context(), 500); err != nil {
+	if err := l.Flows(t.Context(), 800); err != nil {
 		t.Error(err)
 	}
 	if err := l.Stop(t.Context()); err != nil {
