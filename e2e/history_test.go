@@ -19,75 +19,96 @@ import (
 	"kproxy/e2e/workload"
 )
 
-// TestNothingIsLost has the load of package workload go through kproxy, and directly, while a
-// broker is restarted and connections are cut. Its history must be without findings.
+// TestNothingIsLost has the load of package workload go through kproxy, and at the same time
+// directly, while connections are cut and a broker is restarted. Their histories must be
+// without findings.
 func TestNothingIsLost(t *testing.T) {
-	const partitions = 3
-	for _, way := range []string{"direct", "kproxy"} {
-		t.Run(way, func(t *testing.T) {
-			topic := shared.kafka.NewTopic(t, "history-"+way, partitions)
-			open := &cutter{}
-			options, bootstrap := open.direct, shared.kafka.Seeds()[0]
-			if way == "kproxy" {
-				l := startKproxy(t, shared.kafka.byAddress()).Via("many")
-				options, bootstrap = open.through(t, l), l.Advertise
-			}
-			recorder := history.NewRecorder(0)
-			l, err := workload.Start(t.Context(), workload.Config{
-				Recorder: recorder, Topic: topic, Partitions: partitions, Client: options, Tamper: workload.NewTamper(),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			java, err := l.StartJava(t.Context(), workload.JavaConfig{
-				Java: shared.java, Release: shared.kafka.Release, Dir: t.TempDir(), Bootstrap: bootstrap,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			flow := func(n int) {
-				t.Helper()
-				if err := errors.Join(l.Flows(t.Context(), n), java.Flows(t.Context(), n)); err != nil {
-					t.Error(err)
-				}
-			}
-			flow(300)
-			for _, client := range []string{"idempotent", "transactional", "member-1"} {
-				if open.Cut(client) == 0 {
-					t.Errorf("%s had no connection to cut", client)
-				}
-			}
-			flow(300)
-			shared.kafka.Restart(t, 2, (*lab.Broker).Stop)
-			flow(300)
-			if err := errors.Join(java.Stop(t.Context()), l.Stop(t.Context())); err != nil {
-				t.Error(err)
-			}
-			judge(t, l, recorder, topic)
-		})
+	classes := t.TempDir()
+	if err := workload.CompileJava(t.Context(), shared.kafka.Release, classes); err != nil {
+		t.Fatal(err)
 	}
+	var direct, through cutter
+	l := startKproxy(t, shared.kafka.byAddress()).Via("many")
+	traces := []*trace{
+		startTrace(t, "direct", &direct, direct.direct, shared.kafka.Seeds()[0], classes),
+		startTrace(t, "kproxy", &through, through.through(t, l), l.Advertise, classes),
+	}
+	flow := func() {
+		for _, r := range traces {
+			if err := errors.Join(r.load.Flows(t.Context(), 300), r.java.Flows(t.Context(), 300)); err != nil {
+				t.Errorf("%s: %v", r.name, err)
+			}
+		}
+	}
+	flow()
+	for _, r := range traces {
+		for _, client := range []string{"idempotent", "transactional", "member-1"} {
+			if r.open.Cut(client) == 0 {
+				t.Errorf("%s: %s had no connection to cut", r.name, client)
+			}
+		}
+	}
+	flow()
+	shared.kafka.Restart(t, 2, (*lab.Broker).Stop)
+	flow()
+	for _, r := range traces {
+		if err := errors.Join(r.java.Stop(t.Context()), r.load.Stop(t.Context())); err != nil {
+			t.Errorf("%s: %v", r.name, err)
+		}
+	}
+	for _, r := range traces {
+		t.Run(r.name, r.judge)
+	}
+}
+
+// trace is a load on a topic of its own, and its history.
+type trace struct {
+	name     string
+	topic    string
+	open     *cutter
+	recorder *history.Recorder
+	load     *workload.Load
+	java     *workload.Java
+}
+
+func startTrace(t *testing.T, name string, open *cutter, options func(string) []kgo.Opt, bootstrap, classes string) *trace {
+	t.Helper()
+	const partitions = 3
+	r := &trace{name: name, topic: shared.kafka.NewTopic(t, "history-"+name, partitions), open: open, recorder: history.NewRecorder(0)}
+	var err error
+	if r.load, err = workload.Start(t.Context(), workload.Config{
+		Recorder: r.recorder, Topic: r.topic, Partitions: partitions, Client: options, Tamper: workload.NewTamper(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if r.java, err = r.load.StartJava(t.Context(), workload.JavaConfig{
+		Java: shared.java, Release: shared.kafka.Release, Classes: classes, Bootstrap: bootstrap,
+		Log: filepath.Join(shared.dir, r.topic+"-java.log"),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // judge reads the topic by the load's way and at the brokers, and wants no findings. Then it
 // has readers that spoil what they get, and wants to find that.
-func judge(t *testing.T, l *workload.Load, recorder *history.Recorder, topic string) {
-	t.Helper()
+func (r *trace) judge(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := l.Final(ctx, "final"); err != nil {
+	if err := r.load.Final(ctx, "final"); err != nil {
 		t.Error(err)
 	}
-	if err := l.Final(ctx, "brokers", kgo.SeedBrokers(shared.kafka.Seeds()...), kgo.Dialer((&net.Dialer{}).DialContext)); err != nil {
+	if err := r.load.Final(ctx, "brokers", kgo.SeedBrokers(shared.kafka.Seeds()...), kgo.Dialer((&net.Dialer{}).DialContext)); err != nil {
 		t.Error(err)
 	}
-	h := recorder.History()
-	r := history.Check(h)
-	t.Logf("\n%s", r)
-	if len(r.Findings) > 0 {
-		keep(t, h, topic)
-		t.Errorf("findings: got %d, want none", len(r.Findings))
+	h := r.recorder.History()
+	report := history.Check(h)
+	t.Logf("\n%s", report)
+	if len(report.Findings) > 0 {
+		keep(t, h, r.topic)
+		t.Errorf("findings: got %d, want none", len(report.Findings))
 	}
-	c := r.Counts
+	c := report.Counts
 	for what, n := range map[string]int{
 		"acknowledged": c.Acked, "failed": c.Failed, "transactions committed": c.TxCommitted, "transactions aborted": c.TxAborted,
 		"rebalances": c.Rebalances, "commits": c.Commits, "fetches of commits": c.Fetches,
@@ -97,12 +118,12 @@ func judge(t *testing.T, l *workload.Load, recorder *history.Recorder, topic str
 		}
 	}
 	for name, want := range workload.Hostile {
-		if err := l.Final(ctx, name); err != nil {
+		if err := r.load.Final(ctx, name); err != nil {
 			t.Error(err)
 		}
 		for _, reader := range []string{name + "-all", name + "-committed"} {
-			if r := history.Check(workload.SeenBy(recorder.History(), reader)); !r.Has(want) {
-				t.Errorf("%s: got no finding %v:\n%s", reader, want, r)
+			if report := history.Check(workload.SeenBy(r.recorder.History(), reader)); !report.Has(want) {
+				t.Errorf("%s: got no finding %v:\n%s", reader, want, report)
 			}
 		}
 	}

@@ -32,7 +32,8 @@ const maxLine = 1 << 20
 type JavaConfig struct {
 	Java      lab.Java
 	Release   lab.Release // whose client it is
-	Dir       string      // of its classes and its log
+	Classes   string      // what CompileJava has compiled for it
+	Log       string      // the file for its log
 	Bootstrap string
 	Place     *lab.Namespace // nil: the network of the caller
 }
@@ -51,26 +52,32 @@ type Java struct {
 	read int        // records
 }
 
-// StartJava compiles and starts the program. Stop must be called, before the load's.
-func (l *Load) StartJava(ctx context.Context, config JavaConfig) (*Java, error) {
-	source := filepath.Join(config.Dir, "History.java")
-	if err := os.WriteFile(source, javaSource, 0o600); err != nil {
-		return nil, err
-	}
+// CompileJava compiles the program into a directory.
+func CompileJava(ctx context.Context, release lab.Release, dir string) error {
 	javac, err := lab.Tool("javac", "the Java compiler, 17 or newer (Debian: apt-get install openjdk-17-jdk-headless)")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if out, err := lab.Output(lab.Command(ctx, javac, "-nowarn", "-Xlint:none", "-cp", config.Release.Classpath, "-d", config.Dir, source)); err != nil {
-		return nil, fmt.Errorf("javac: %w\n%s", err, out)
+	source := filepath.Join(dir, "History.java")
+	if err := os.WriteFile(source, javaSource, 0o600); err != nil {
+		return err
 	}
+	out, err := lab.Output(lab.Command(ctx, javac, "-nowarn", "-Xlint:none", "-cp", release.Classpath, "-d", dir, source))
+	if err != nil {
+		return fmt.Errorf("javac: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// StartJava starts the program. Stop must be called, before the load's.
+func (l *Load) StartJava(ctx context.Context, config JavaConfig) (*Java, error) {
 	origin, err := monotonic()
 	if err != nil {
 		return nil, err
 	}
 	origin -= l.Recorder.Now()
-	j := &Java{load: l, log: filepath.Join(config.Dir, "java.log"), done: make(chan struct{})}
-	j.cmd = config.Place.Command(config.Java.Tool(ctx, config.Dir+":"+config.Release.Classpath, "History",
+	j := &Java{load: l, log: config.Log, done: make(chan struct{})}
+	j.cmd = config.Place.Command(config.Java.Tool(ctx, config.Classes+":"+config.Release.Classpath, "History",
 		config.Bootstrap, l.Topic, strconv.Itoa(int(l.Partitions)), strconv.Itoa(l.Rate), strconv.FormatInt(int64(origin), 10)))
 	if err := j.start(); err != nil {
 		return nil, err
