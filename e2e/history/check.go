@@ -61,8 +61,10 @@ func (c *checker) incomplete() {
 // else was.
 func (c *checker) missing(each func(r *record, p *partition)) {
 	for _, r := range c.order {
-		p := c.partition(r.partition)
-		if r.required() && len(r.offsets) == 0 && (r.offset < 0 || len(p.read[r.offset]) == 0) {
+		if !r.required() || len(r.offsets) > 0 {
+			continue
+		}
+		if p := c.partition(r.partition); r.offset < 0 || len(p.read[r.offset]) == 0 {
 			each(r, p)
 		}
 	}

@@ -129,6 +129,14 @@ var faulty = []struct {
 		s.acked("acks", 1, 0)
 		s.both(2, 1, 1)
 	}},
+	{"a record is not in the partition that the client chose", Phantom, func(s *story) {
+		s.send("acks", AnyPartition, 1)
+		s.add(Event{Type: Sent, Client: "acks", Number: 1, Outcome: OK, Partition: 1, Offset: NoOffset})
+		s.poll("all", 0, 0, 1)
+		s.poll("committed", 1, 0, 1)
+		s.final("all", 0, 1)
+		s.final("all", 1, 0)
+	}},
 	{"a poll goes back", Back, func(s *story) {
 		s.acked("acks", 1, 0)
 		s.acked("acks", 2, 1)
@@ -390,6 +398,26 @@ var clean = []struct {
 		s.poll("b", 0, 0, 1)
 		s.fetch(1, NoOffset)
 		s.both(1, 0, 1)
+	}},
+	{"the client chooses the partition", func(s *story) {
+		s.send("idempotent", AnyPartition, 1)
+		s.sent("idempotent", 1, Unknown, 0)
+		s.send("idempotent", AnyPartition, 2)
+		s.add(Event{Type: Sent, Client: "idempotent", Number: 2, Outcome: OK, Partition: 1})
+		s.send("idempotent", AnyPartition, 3) // it was not written
+		s.poll("all", 1, 0, 2)
+		s.final("all", 1, 1)
+		s.both(1, 0, 1)
+	}},
+	{"a member begins where commits that were not recorded say", func(s *story) {
+		s.acked("acks", 1, 0)
+		s.acked("acks", 2, 1)
+		s.assign("a", 0)
+		s.poll("a", 0, 0, 1)
+		s.revoke("a", 0)
+		s.assign("b", 0)
+		s.poll("b", 0, 1, 2)
+		s.both(2, 0, 1, 1, 2)
 	}},
 	{"a seek goes back and ahead", func(s *story) {
 		for number := int64(1); number <= 3; number++ {

@@ -10,9 +10,10 @@ const (
 	// Guarantee, a reader may have a Group and may read Committed records only.
 	Join Type = "join"
 
-	// Send invokes a produce: Number, Partition, Sum and, in a transaction, Tx.
+	// Send invokes a produce: Number, Partition (AnyPartition: the client chooses), Sum
+	// and, in a transaction, Tx.
 	Send Type = "send"
-	// Sent completes it: Number, Outcome and, where that is OK, Offset.
+	// Sent completes it: Number, Outcome and, where that is OK, Partition and Offset.
 	Sent Type = "sent"
 
 	// Begin begins the client's transaction Tx. End invokes its end, with Commit or
@@ -47,6 +48,9 @@ const (
 // NoOffset is the offset of an acknowledgement that names none, and of a group
 // without a committed offset.
 const NoOffset = -1
+
+// AnyPartition is the partition of a record whose client chooses it.
+const AnyPartition = -1
 
 // NoNumber is the number of a record that cannot be read.
 const NoNumber = -1

@@ -9,7 +9,7 @@ import (
 type record struct {
 	number    int64
 	client    *client
-	partition int32
+	partition int32 // AnyPartition: it is not known
 	sum       uint32
 	tx        *transaction // nil: none
 	outcome   Outcome
@@ -17,6 +17,14 @@ type record struct {
 
 	offsets   []int64 // where it was read, ascending
 	committed bool    // a reader of committed records has read it
+}
+
+// chosen says where the record is, if the client was to choose: where it was acknowledged,
+// or else where it was read first.
+func (r *record) chosen(partition int32) {
+	if r.partition == AnyPartition {
+		r.partition = partition
+	}
 }
 
 // required reports whether the record must be in the log and visible to every reader.
@@ -102,13 +110,14 @@ type checker struct {
 	clients    map[string]*client
 	records    map[int64]*record
 	partitions map[int32]*partition
-	order      []*record // all records, in the order of invocation
+	order      []*record       // all records, in the order of invocation
+	commits    map[string]bool // the groups whose commits were recorded
 	counts     Counts
 	findings   []Finding
 }
 
 func index(h History) *checker {
-	c := &checker{h: h, clients: map[string]*client{}, records: map[int64]*record{}, partitions: map[int32]*partition{}}
+	c := &checker{h: h, clients: map[string]*client{}, records: map[int64]*record{}, partitions: map[int32]*partition{}, commits: map[string]bool{}}
 	for i := range h.Events {
 		c.produced(&h.Events[i])
 	}
@@ -162,7 +171,9 @@ func (c *checker) produced(e *Event) {
 			r.tx = k.transaction(e.Tx)
 			r.tx.records = append(r.tx.records, r)
 		}
-		c.partition(e.Partition)
+		if e.Partition != AnyPartition {
+			c.partition(e.Partition)
+		}
 		k.sent = append(k.sent, r)
 		c.order = append(c.order, r)
 		c.records[e.Number] = r
@@ -171,8 +182,11 @@ func (c *checker) produced(e *Event) {
 			r.outcome = e.Outcome
 			if e.Outcome == OK {
 				r.offset = e.Offset
+				r.chosen(e.Partition)
 			}
 		}
+	case Commit:
+		c.commits[e.Group] = true
 	case Begin:
 		k.transaction(e.Tx)
 	case End:
@@ -191,7 +205,11 @@ func (c *checker) seen(e *Event) {
 		for i, offset := range e.Offsets {
 			number := e.Numbers[i]
 			p.read[offset] = append(p.read[offset], sighting{number, e.Client})
-			if r := c.records[number]; r != nil && r.partition == e.Partition {
+			r := c.records[number]
+			if r == nil {
+				continue
+			}
+			if r.chosen(e.Partition); r.partition == e.Partition {
 				r.offsets = append(r.offsets, offset)
 				r.committed = r.committed || committed
 			}

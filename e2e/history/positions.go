@@ -45,12 +45,13 @@ func (c *checker) positions(want Kind) {
 }
 
 // poll follows one poll. A member of a group whose position is not known begins at the
-// group's committed offset, which is committed at most.
+// group's committed offset, which is committed at most. Where commits were not recorded, as
+// those that the client makes by itself, it may begin anywhere.
 func (r *reading) poll(e *Event, committed int64) {
 	next, known := r.next[e.Partition]
 	if !known || next == unset {
 		next = unset
-		if r.k.join.Group != "" {
+		if r.c.commits[r.k.join.Group] {
 			r.next[e.Partition] = committed
 		}
 	}
