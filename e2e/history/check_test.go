@@ -221,8 +221,8 @@ var faulty = []struct {
 	}},
 }
 
-// TestFindings wants each fault to be found, nothing else beside it, and the rule of its
-// kind to be what finds it.
+// TestFindings wants each fault to be found, without other findings, by the rule of its
+// kind.
 func TestFindings(t *testing.T) {
 	covered := map[Kind]bool{}
 	for _, tt := range faulty {
@@ -444,7 +444,7 @@ func TestSuspiciousButClean(t *testing.T) {
 	}
 }
 
-// TestAllowed wants what is allowed without idempotence to be counted.
+// TestAllowed wants the effects that are allowed without idempotence to be counted.
 func TestAllowed(t *testing.T) {
 	s := newStory()
 	s.send("acks", 0, 1)
@@ -490,7 +490,7 @@ func TestTwoFindings(t *testing.T) {
 	}
 }
 
-// TestEvidence wants what a finding says to be what is wrong.
+// TestEvidence wants a finding's detail to describe the fault.
 func TestEvidence(t *testing.T) {
 	s := newStory()
 	s.acked("idempotent", 1, 0)

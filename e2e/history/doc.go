@@ -1,5 +1,5 @@
-// Package history records what the clients of a Kafka topic did and saw, and checks that
-// nothing was lost.
+// Package history records the operations of a Kafka topic's clients and their results,
+// and checks that nothing was lost.
 //
 //	load ──▶ Recorder ──▶ History ──▶ Check ──▶ Report: Findings and Counts
 //	          bounded      │    ▲      pure
@@ -9,8 +9,8 @@
 // A record has a number that no other record of the history has. The load records, for
 // each client, when it invokes an operation and how that ends: OK with a partition and an
 // offset, Fail for certain, or Unknown. It records each poll with the offsets, the numbers
-// and the checksums of what was read, and each assignment. At the end readers read every
-// partition from its beginning to its end, once with and once without the records of
+// and the checksums of the records read, and each assignment. At the end readers read
+// every partition from its beginning to its end, once with and once without the records of
 // aborted transactions. Package workload is such a load.
 //
 // Check needs no broker and no clock. Its definitions are those of the Kafka workload of
@@ -45,7 +45,7 @@
 // new member of a group begins at the committed offset, so it may read again what others
 // have read, and may skip what others have committed.
 //
-// # What it cannot see
+// # Limits
 //
 //   - A fault that hits every reader, of a record that was not acknowledged.
 //   - A record that is lost before its acknowledgement, if the client says that it failed.

@@ -2,7 +2,7 @@ package history
 
 import "time"
 
-// Type says what an event tells.
+// Type is the type of an event.
 type Type string
 
 const (
@@ -27,7 +27,7 @@ const (
 	Assign Type = "assign"
 	Revoke Type = "revoke"
 	Seek   Type = "seek"
-	// Poll is what one poll returned of one Partition: the records' Offsets, their
+	// Poll is the result of one poll for one Partition: the records' Offsets, their
 	// Numbers (NoNumber: unreadable) and the Sums of their bytes.
 	Poll Type = "poll"
 
@@ -55,7 +55,7 @@ const AnyPartition = -1
 // NoNumber is the number of a record that cannot be read.
 const NoNumber = -1
 
-// Guarantee is what a producer was configured for.
+// Guarantee is the configured guarantee of a producer.
 type Guarantee string
 
 const (
@@ -100,10 +100,10 @@ type Event struct {
 	Sums       []uint32 `json:"sums,omitempty"`
 }
 
-// cost is what an event takes of a recorder's limit.
+// cost is an event's share of a recorder's limit.
 func (e *Event) cost() int { return 1 + len(e.Offsets)/4 }
 
-// History is what the clients of one topic did and saw, by time.
+// History has the events of one topic's clients, by time.
 type History struct {
 	Events []Event
 	// Dropped counts the events that the recorder had no room for. A history that

@@ -52,7 +52,7 @@ func TestLoad(t *testing.T) {
 		}
 	}
 
-	// What a reader gets is spoiled, and found.
+	// A reader's records are spoiled, and the checker finds it.
 	for name, want := range Hostile {
 		if err := l.Final(t.Context(), name); err != nil {
 			t.Error(err)

@@ -14,7 +14,7 @@ import (
 )
 
 // Hostile are the readers that Hostile's Tamper spoils, by the beginnings of their names,
-// and what the checker has to find of each.
+// and the findings that the checker must have for each.
 var Hostile = map[string]history.Kind{
 	"drop":   history.Skipped,
 	"repeat": history.Back,
