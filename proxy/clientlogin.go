@@ -35,7 +35,7 @@ type clientLogin struct {
 
 // loginReply is the result of a request of a login.
 type loginReply struct {
-	payload []byte // of the response: what follows its correlation id, or a raw token
+	payload []byte // of the response: the bytes behind its correlation id, or a raw token
 	why     error  // why the session ends, once the response is sent; nil: it goes on
 	silent  bool   // there is no response: the session ends at once
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// journal keeps what happened, in order, and lets a test wait for it.
+// journal keeps events in their order, and lets a test wait for them.
 type journal[T any] struct {
 	mu    sync.Mutex
 	all   []T

@@ -58,7 +58,7 @@ func (c *counters) answered(key int16, took time.Duration) {
 	c.durations[slotOf(key, apiSlots)].add(took)
 }
 
-// rewrote counts what happened to the addresses, or APIs, of one answer.
+// rewrote counts the outcomes of the addresses, or APIs, of one response.
 func (c *counters) rewrote(key int16, notes rewrite.Notes) {
 	addresses := &c.addresses[slotOf(key, apiSlots)]
 	kept := fateRewritten

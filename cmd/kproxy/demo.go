@@ -155,7 +155,7 @@ func (d *demo) printTables(ctx context.Context) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.out, "\nWhat kproxy advertises to the clients of each listener instead:")
+	fmt.Fprintln(d.out, "\nkproxy advertises to the clients of each listener instead:")
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	return printTable(d.out, d.proxy.Table(ctx))

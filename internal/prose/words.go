@@ -13,7 +13,7 @@ var (
 	// These words have no subject that a reader knows.
 	riddle = regexp.MustCompile(`(?i)\b(whoever|nobody|somebody|everybody|whom)\b`)
 	// A pronoun, an article or a verb after "what" makes a clause that stands for a noun.
-	clause = regexp.MustCompile(`(?i)\bwhat\s+(is|isn't|are|was|were|has|have|had|does|do|did|comes|came|it|they|we|he|one|a|an|the|this|that|its|no)\b`)
+	clause = regexp.MustCompile(`(?i)\bwhat\s+(is|isn't|are|was|were|has|have|had|does|do|did|comes|came|goes|follows|happens|happened|makes|made|says|said|it|they|we|he|one|a|an|the|this|that|its|no|another|kproxy|clients|brokers)\b`)
 	told   = regexp.MustCompile(`(?i)\btold\b`)
 	word   = regexp.MustCompile(`[\pL][\pL'-]*`)
 )
