@@ -38,9 +38,9 @@ type fakeBroker struct {
 	answers sync.Map    // of a request's bytes without its correlation id, as a string: prepare, run once
 }
 
-// answer is a response frame without size and correlation id. It is shared, and never
+// response is a frame without size and correlation id. It is shared, and never
 // written to.
-type answer struct {
+type response struct {
 	size [wire.SizeLen]byte
 	rest []byte // behind the correlation id
 }
@@ -101,14 +101,14 @@ func serveConns(ctx context.Context, address string, serve func(*net.TCPConn)) e
 // brokerConn is one connection. The last request and its response are kept, because a
 // client repeats its request.
 type brokerConn struct {
-	broker *fakeBroker
-	conn   net.Conn
-	in     *bufio.Reader
-	asked  []byte // the last request, as compared by alike
-	answer *answer
-	prefix [wire.ResponsePrefixLen]byte
-	piece  []byte // responses that are written in one piece
-	iov    [2][]byte
+	broker   *fakeBroker
+	conn     net.Conn
+	in       *bufio.Reader
+	asked    []byte // the last request, as compared by alike
+	response *response
+	prefix   [wire.ResponsePrefixLen]byte
+	piece    []byte // responses that are written in one piece
+	iov      [2][]byte
 }
 
 func (b *fakeBroker) serve(conn *net.TCPConn) {
@@ -182,16 +182,16 @@ func (c *brokerConn) prepare(n int) error {
 	}
 	key := string(frame[wire.SizeLen:wire.RequestPrefixLen-4]) + string(c.asked[wire.RequestPrefixLen:])
 	// It is made once for all concurrent requests: a response can have 100 MB.
-	found, _ := c.broker.answers.LoadOrStore(key, sync.OnceValues(func() (*answer, error) {
-		return c.broker.newAnswer(frame)
+	found, _ := c.broker.answers.LoadOrStore(key, sync.OnceValues(func() (*response, error) {
+		return c.broker.newResponse(frame)
 	}))
 	var err error
-	c.answer, err = found.(func() (*answer, error))()
+	c.response, err = found.(func() (*response, error))()
 	return err
 }
 
 func (c *brokerConn) write(correlationID int32) error {
-	a := c.answer
+	a := c.response
 	copy(c.prefix[:], a.size[:])
 	binary.BigEndian.PutUint32(c.prefix[wire.SizeLen:], uint32(correlationID))
 	if len(a.rest) <= inOnePiece {
@@ -221,17 +221,17 @@ func (c *brokerConn) writeRecords(rest []byte) error {
 	return err
 }
 
-func (b *fakeBroker) newAnswer(frame []byte) (*answer, error) {
+func (b *fakeBroker) newResponse(frame []byte) (*response, error) {
 	req, err := decodeRequest(frame)
 	if err != nil {
 		return nil, err
 	}
-	resp := answerTo(req, b.self)
+	resp := responseTo(req, b.self)
 	if resp == nil {
 		return nil, errUnknown
 	}
-	encoded := encodeAnswer(resp)
-	a := &answer{rest: encoded[wire.ResponsePrefixLen:]}
+	encoded := encodeResponse(resp)
+	a := &response{rest: encoded[wire.ResponsePrefixLen:]}
 	copy(a.size[:], encoded)
 	return a, nil
 }

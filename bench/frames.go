@@ -91,9 +91,9 @@ func fetchRequest(w workload, topic string) kmsg.Request {
 	return req
 }
 
-// answerFrame is the fake broker's response to requestFrame.
-func answerFrame(w workload) []byte {
-	return encodeAnswer(answerTo(requestOf(w), node{"127.0.0.1", 9092}))
+// responseFrame is the fake broker's response to requestFrame.
+func responseFrame(w workload) []byte {
+	return encodeResponse(responseTo(requestOf(w), node{"127.0.0.1", 9092}))
 }
 
 // node is the fake broker's name.
@@ -102,8 +102,8 @@ type node struct {
 	port int32
 }
 
-// encodeAnswer encodes a response as a frame with a correlation id of 0.
-func encodeAnswer(resp kmsg.Response) []byte {
+// encodeResponse encodes a response as a frame with a correlation id of 0.
+func encodeResponse(resp kmsg.Response) []byte {
 	frame := make([]byte, wire.ResponsePrefixLen)
 	// The header of an ApiVersions response is never flexible (KIP-511).
 	if resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16() {
@@ -114,23 +114,23 @@ func encodeAnswer(resp kmsg.Response) []byte {
 	return frame
 }
 
-// answerTo is the fake broker's response, or nil for an API that it does not know.
-func answerTo(req kmsg.Request, self node) kmsg.Response {
+// responseTo is the fake broker's response, or nil for an API that it does not know.
+func responseTo(req kmsg.Request, self node) kmsg.Response {
 	switch req := req.(type) {
 	case *kmsg.ApiVersionsRequest:
-		return answerAPIVersions(req)
+		return respondAPIVersions(req)
 	case *kmsg.MetadataRequest:
-		return answerMetadata(req, self)
+		return respondMetadata(req, self)
 	case *kmsg.ProduceRequest:
-		return answerProduce(req)
+		return respondProduce(req)
 	case *kmsg.FetchRequest:
-		return answerFetch(req)
+		return respondFetch(req)
 	default:
 		return nil
 	}
 }
 
-func answerAPIVersions(req *kmsg.ApiVersionsRequest) kmsg.Response {
+func respondAPIVersions(req *kmsg.ApiVersionsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.ApiVersionsResponse)
 	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Fetch, kmsg.Metadata, kmsg.ApiVersions} {
 		api := kmsg.NewApiVersionsResponseApiKey()
@@ -141,7 +141,7 @@ func answerAPIVersions(req *kmsg.ApiVersionsRequest) kmsg.Response {
 	return resp
 }
 
-func answerMetadata(req *kmsg.MetadataRequest, self node) kmsg.Response {
+func respondMetadata(req *kmsg.MetadataRequest, self node) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
 	id := clusterID
 	resp.ClusterID = &id
@@ -166,7 +166,7 @@ func answerMetadata(req *kmsg.MetadataRequest, self node) kmsg.Response {
 	return resp
 }
 
-func answerProduce(req *kmsg.ProduceRequest) kmsg.Response {
+func respondProduce(req *kmsg.ProduceRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
 	for _, asked := range req.Topics {
 		t := kmsg.NewProduceResponseTopic()
@@ -181,7 +181,7 @@ func answerProduce(req *kmsg.ProduceRequest) kmsg.Response {
 	return resp
 }
 
-func answerFetch(req *kmsg.FetchRequest) kmsg.Response {
+func respondFetch(req *kmsg.FetchRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.FetchResponse)
 	for _, asked := range req.Topics {
 		t := kmsg.NewFetchResponseTopic()

@@ -31,7 +31,7 @@ func TestFramesDecode(t *testing.T) {
 			if req.Key() != w.Key || req.GetVersion() != w.Version {
 				t.Fatalf("got %d v%d", req.Key(), req.GetVersion())
 			}
-			resp := decodeAnswer(t, req, answerFrame(w))
+			resp := decodeResponse(t, req, responseFrame(w))
 			switch resp := resp.(type) {
 			case *kmsg.FetchResponse:
 				checkFetched(t, w, resp)
@@ -66,7 +66,7 @@ func checkFetched(t *testing.T, w workload, resp *kmsg.FetchResponse) {
 	}
 }
 
-func decodeAnswer(t *testing.T, req kmsg.Request, frame []byte) kmsg.Response {
+func decodeResponse(t *testing.T, req kmsg.Request, frame []byte) kmsg.Response {
 	t.Helper()
 	if got := int(wire.Size(frame)); got != len(frame)-wire.SizeLen {
 		t.Fatalf("size %d in %d bytes", got, len(frame))
@@ -139,7 +139,7 @@ func TestBrokerAnswers(t *testing.T) {
 				}
 				id++
 			}
-			if want := int64(2 * (len(requestFrame(w)) + len(answerFrame(w)))); l.bytes.Load() != want {
+			if want := int64(2 * (len(requestFrame(w)) + len(responseFrame(w)))); l.bytes.Load() != want {
 				t.Errorf("%s: %d bytes, want %d", w.Name, l.bytes.Load(), want)
 			}
 		}

@@ -217,8 +217,8 @@ func (l *load) dial(ctx context.Context) (*loadConn, error) {
 	return newLoadConn(l, conn), nil
 }
 
-// answered counts a request that has its response.
-func (l *load) answered(bytes int, latency time.Duration) {
+// responded counts a request that has its response.
+func (l *load) responded(bytes int, latency time.Duration) {
 	l.requests.Add(1)
 	l.bytes.Add(int64(bytes))
 	if !l.measuring.Load() {

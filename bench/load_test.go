@@ -120,7 +120,7 @@ func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 		}
 		defer conn.Close()
 		w := fetchOf(17, 256, 1)
-		request, answer := make([]byte, len(requestFrame(w))), answerFrame(w)
+		request, response := make([]byte, len(requestFrame(w))), responseFrame(w)
 		for i := 0; ; i++ {
 			if _, err := io.ReadFull(conn, request); err != nil {
 				return
@@ -128,8 +128,8 @@ func TestPinnedLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 			if i == 100 {
 				<-time.After(pause)
 			}
-			copy(answer[wire.SizeLen:wire.ResponsePrefixLen], request[wire.RequestPrefixLen-4:])
-			if _, err := conn.Write(answer); err != nil {
+			copy(response[wire.SizeLen:wire.ResponsePrefixLen], request[wire.RequestPrefixLen-4:])
+			if _, err := conn.Write(response); err != nil {
 				return
 			}
 		}

@@ -77,7 +77,7 @@ func (c *loadConn) closedLoop(ctx context.Context) error {
 		if err != nil {
 			return c.fail(ctx, err)
 		}
-		c.load.answered(n+len(c.frame), time.Since(sentAt[oldest]))
+		c.load.responded(n+len(c.frame), time.Since(sentAt[oldest]))
 		sentAt[oldest] = time.Now()
 		if err := c.send(); err != nil {
 			return c.fail(ctx, err)
@@ -101,7 +101,7 @@ func (c *loadConn) askOnce() error {
 	}
 	n, err := c.receive()
 	if err == nil {
-		c.load.answered(n+len(c.frame), time.Since(began))
+		c.load.responded(n+len(c.frame), time.Since(began))
 	}
 	return err
 }

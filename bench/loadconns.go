@@ -63,7 +63,7 @@ func (l *load) connectAndAsk(ctx context.Context, due time.Time) error {
 	}
 	n, err := c.receive()
 	if err == nil {
-		l.answered(n+len(c.frame), time.Since(due))
+		l.responded(n+len(c.frame), time.Since(due))
 	}
 	return err
 }

@@ -84,7 +84,7 @@ func (l *load) produce(ctx context.Context, client *kgo.Client) error {
 		if err := client.ProduceSync(ctx, &kgo.Record{Value: record.Value}).FirstErr(); err != nil {
 			return l.franzError(ctx, err)
 		}
-		l.answered(l.job.Work.Bytes, time.Since(began))
+		l.responded(l.job.Work.Bytes, time.Since(began))
 	}
 }
 
@@ -108,7 +108,7 @@ func (l *load) producePinned(ctx context.Context, group *errgroup.Group, client 
 			due := s.due(0, i)
 			client.Produce(ctx, &kgo.Record{Value: record.Value}, func(_ *kgo.Record, err error) {
 				if err == nil {
-					l.answered(l.job.Work.Bytes, time.Since(due))
+					l.responded(l.job.Work.Bytes, time.Since(due))
 					return
 				}
 				select {
@@ -150,7 +150,7 @@ func (l *load) consume(ctx context.Context, client *kgo.Client) error {
 		if len(again) > 0 {
 			client.SetOffsets(again)
 		}
-		l.answered(bytes, time.Since(began))
+		l.responded(bytes, time.Since(began))
 	}
 }
 

@@ -84,6 +84,6 @@ func (c *loadConn) receiveDue(ctx context.Context, s schedule, conn int) error {
 		if err != nil {
 			return c.fail(ctx, err)
 		}
-		c.load.answered(n+len(c.frame), time.Since(s.due(conn, i)))
+		c.load.responded(n+len(c.frame), time.Since(s.due(conn, i)))
 	}
 }

@@ -66,7 +66,7 @@ func (e *env) keysOf(speaks bool) *keyFiles {
 	return nil
 }
 
-// complaints is the output of our brokers, who print errors only.
+// complaints is the output of our brokers, which print errors only.
 func (r route) complaints() string {
 	var text strings.Builder
 	for _, b := range r.brokers {

@@ -157,7 +157,7 @@ func TestLoadRefusesOtherTLS(t *testing.T) {
 // A response that is too large to be copied begins with a full record.
 func TestAnswersFillRecords(t *testing.T) {
 	var out pieces
-	c := &brokerConn{broker: &fakeBroker{tls: &tls.Config{}}, conn: &out, answer: &answer{rest: bytes.Repeat([]byte{7}, 64*kib)}}
+	c := &brokerConn{broker: &fakeBroker{tls: &tls.Config{}}, conn: &out, response: &response{rest: bytes.Repeat([]byte{7}, 64*kib)}}
 	if err := c.write(5); err != nil {
 		t.Fatal(err)
 	}

@@ -247,5 +247,5 @@ func (w workload) warmup(d time.Duration) time.Duration {
 
 // frameBytes is the size of the larger of request and response.
 func (w workload) frameBytes() int {
-	return max(len(requestFrame(w)), len(answerFrame(w)))
+	return max(len(requestFrame(w)), len(responseFrame(w)))
 }

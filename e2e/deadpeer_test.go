@@ -111,7 +111,7 @@ type pair struct {
 	sent           chan error
 }
 
-// to says who writes and who reads when bytes go to one side.
+// to returns the writer and the reader of bytes that go to one side.
 func (p *pair) to(side string) (from, to *net.TCPConn) {
 	if side == "client" {
 		return p.broker, p.client
@@ -122,9 +122,9 @@ func (p *pair) to(side string) (from, to *net.TCPConn) {
 // frameTo is a response of n bytes to the first request, or one more request.
 func frameTo(side string, n int) []byte {
 	if side == "client" {
-		answer := kmsg.NewPtrFetchResponse() // version 0
-		answer.Topics = []kmsg.FetchResponseTopic{{Topic: "t", Partitions: []kmsg.FetchResponseTopicPartition{{RecordBatches: make([]byte, n)}}}}
-		body := answer.AppendTo([]byte{0, 0, 0, 0, 0, 0, 0, 1})
+		response := kmsg.NewPtrFetchResponse() // version 0
+		response.Topics = []kmsg.FetchResponseTopic{{Topic: "t", Partitions: []kmsg.FetchResponseTopicPartition{{RecordBatches: make([]byte, n)}}}}
+		body := response.AppendTo([]byte{0, 0, 0, 0, 0, 0, 0, 1})
 		size := len(body) - 4
 		body[0], body[1], body[2], body[3] = byte(size>>24), byte(size>>16), byte(size>>8), byte(size)
 		return body

@@ -133,7 +133,7 @@ func pause(t *testing.T, b *lab.Broker) (resume func()) {
 }
 
 // logSize is how many bytes of a topic's only partition a broker has on its disk,
-// whether or not anyone may read them yet.
+// whether or not consumers may read them yet.
 func (c *cluster) logSize(t *testing.T, b *lab.Broker, topic string) int64 {
 	t.Helper()
 	var topics kadm.TopicsSet

@@ -110,11 +110,11 @@ func fetchAll(t *testing.T, client *kgo.Client, topic string) {
 		fp.Partition, fp.PartitionMaxBytes = partition.Partition, 64<<20
 		ft.Partitions = append(ft.Partitions, fp)
 		fetch.Topics = append(fetch.Topics, ft)
-		answer, err := fetch.RequestWith(t.Context(), client.Broker(int(partition.Leader)))
+		response, err := fetch.RequestWith(t.Context(), client.Broker(int(partition.Leader)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := answer.Topics[0].Partitions[0]; got.ErrorCode != 0 || len(got.RecordBatches) == 0 {
+		if got := response.Topics[0].Partitions[0]; got.ErrorCode != 0 || len(got.RecordBatches) == 0 {
 			t.Fatalf("fetch partition %d: error code %d, %d bytes", partition.Partition, got.ErrorCode, len(got.RecordBatches))
 		}
 	}
@@ -253,7 +253,7 @@ func (p *prometheus) query(t *testing.T, query string) []sample {
 		return nil
 	}
 	defer resp.Body.Close()
-	var answer struct {
+	var response struct {
 		Status, Error string
 		Data          struct {
 			Result []struct {
@@ -262,14 +262,14 @@ func (p *prometheus) query(t *testing.T, query string) []sample {
 			}
 		}
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil {
 		return nil // it is starting
 	}
-	if answer.Status != "success" {
-		t.Fatalf("%s: %s", query, answer.Error)
+	if response.Status != "success" {
+		t.Fatalf("%s: %s", query, response.Error)
 	}
 	var all []sample
-	for _, r := range answer.Data.Result {
+	for _, r := range response.Data.Result {
 		text, _ := r.Value[1].(string)
 		value, err := strconv.ParseFloat(text, 64)
 		if err != nil {

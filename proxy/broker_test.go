@@ -16,8 +16,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// broker is a scripted broker: a test takes its connections one by one, and sends and reads on
-// each. The broker answers only the proxy's own requests by itself.
+// broker is a scripted broker: a test takes its connections one by one, and scripts each.
+// It answers only the proxy's own questions by itself.
 type broker struct {
 	t        *testing.T
 	node     int

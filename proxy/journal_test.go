@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// journal keeps events in their order, and lets a test wait for them.
+// journal keeps events in order, and lets a test wait for them.
 type journal[T any] struct {
 	mu    sync.Mutex
 	all   []T

@@ -29,8 +29,9 @@ type requestPump struct {
 
 func newRequestPump(s *session) *requestPump { return &requestPump{s: s, up: &s.up, queue: &s.queue} }
 
-// run moves requests from the client to the broker until the request loop stops. Then it does
-// the steps of the conclusion. It reports whether the session is to be parked.
+// run moves requests from the client to the broker until the request loop
+// stops, and then takes the next step. It reports whether the session is to
+// be parked.
 func (p *requestPump) run() (parks bool) {
 	p.up.Keeper.Expired = p.woken
 	stopped := p.requests()

@@ -109,7 +109,7 @@ func TestRawSASLInOneGo(t *testing.T) {
 	password := token("\x00user\x00password")
 	c.write(append(append(requestFrame(1, handshakeRequest(0, "PLAIN")), password...), requestFrame(2, heartbeat())...))
 	s.request(kmsg.SASLHandshake, 1)
-	s.silent() // the proxy does not know the next frame yet
+	s.silent() // the proxy does not know yet which frame follows
 	s.answer(1, handshakeAnswer(0, 0))
 	s.wants("the token", password)
 	s.request(kmsg.Heartbeat, 2)

@@ -71,7 +71,7 @@ func TestAnswerMayTakeADay(t *testing.T) {
 		answer := answerFrame(1, fetchAnswer(4, make([]byte, 24*60)))
 		go func() { _ = s.trickle(answer, 1, time.Minute) }()
 		<-time.After(wire.ResponsePrefixLen * time.Minute)
-		c.wants("the correlation id", answer[:wire.ResponsePrefixLen])
+		c.wants("the size and the correlation id", answer[:wire.ResponsePrefixLen])
 		for _, next := range answer[wire.ResponsePrefixLen:] {
 			<-time.After(time.Minute)
 			c.wants("the next byte", []byte{next})

@@ -41,7 +41,7 @@ func (s stopped) Error() string {
 	return s.why.Error()
 }
 
-// conclusion has the steps after the request loop has stopped.
+// conclusion is the next step when the request loop has stopped.
 type conclusion struct {
 	notes moment
 	then  step

@@ -14,8 +14,8 @@ import (
 // api is an entry of an ApiVersions response.
 type api struct{ key, low, high int16 }
 
-// apiAnswer is a response with features, and tags in every possible place.
-func apiAnswer(version int16, apis ...api) *kmsg.ApiVersionsResponse {
+// apiResponse is a response with features, and tags in every possible place.
+func apiResponse(version int16, apis ...api) *kmsg.ApiVersionsResponse {
 	resp := newResponse(18, version).(*kmsg.ApiVersionsResponse)
 	for i, a := range apis {
 		entry := kmsg.ApiVersionsResponseApiKey{ApiKey: a.key, MinVersion: a.low, MaxVersion: a.high}
@@ -56,12 +56,12 @@ func TestApiVersionsLowersInPlace(t *testing.T) {
 	ours := []api{{0, 3, 13}, {1, 4, 18}, {3, 0, 13}, {10, 0, 6}, {18, 0, 5}, {60, 0, 2}, {78, 2, 2}, {79, 1, 2}}
 	for version := range int16(apiVersionsMax + 1) {
 		for name, apis := range map[string][]api{"newer": newer, "older": older, "ours": ours, "none": nil} {
-			payload := apiAnswer(version, apis...).AppendTo(nil)
+			payload := apiResponse(version, apis...).AppendTo(nil)
 			out, notes, err := untouchable(t).Whole(18, version, bytes.Clone(payload))
 			if err != nil || len(notes.Hidden) != 0 {
 				t.Fatalf("v%d, %s: notes %+v, %v", version, name, notes, err)
 			}
-			want := apiAnswer(version, apis...)
+			want := apiResponse(version, apis...)
 			for i := range want.ApiKeys {
 				if limit, ok := MaxVersion(want.ApiKeys[i].ApiKey); ok {
 					want.ApiKeys[i].MaxVersion = min(want.ApiKeys[i].MaxVersion, limit)
@@ -78,7 +78,7 @@ func TestApiVersionsLowersInPlace(t *testing.T) {
 // because of that (KAFKA-18659).
 func TestApiVersionsKeepsProduceMinimum(t *testing.T) {
 	for version := range int16(apiVersionsMax + 1) {
-		out, _, err := untouchable(t).Whole(18, version, apiAnswer(version, api{0, 0, 13}).AppendTo(nil))
+		out, _, err := untouchable(t).Whole(18, version, apiResponse(version, api{0, 0, 13}).AppendTo(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestApiVersionsHides(t *testing.T) {
 	} {
 		for version := range int16(apiVersionsMax + 1) {
 			r := &Rewriter{UnknownAPIs: c.unknown}
-			resp := apiAnswer(version, from...)
+			resp := apiResponse(version, from...)
 			payload := resp.AppendTo(nil)
 			untouched := bytes.Clone(payload)
 			out, notes, err := r.Whole(18, version, payload)
@@ -140,7 +140,7 @@ func TestApiVersionsShowsWhatIsRefused(t *testing.T) {
 	from := []api{{0, 0, 99}, {1, 4, 99}, {2, 1, 99}, {8, 2, 99}, {19, 2, 7}, {22, 90, 99}, {38, 1, 3}, {43, 0, 2}, {58, 0, 0}, {10001, 0, 1}}
 	want := []api{{0, 0, 13}, {1, 4, 18}, {2, 1, 11}, {8, 2, 99}, {19, 2, 7}, {43, 0, 2}, {58, 0, 0}}
 	for version := range int16(apiVersionsMax + 1) {
-		out, notes, err := r.Whole(18, version, apiAnswer(version, from...).AppendTo(nil))
+		out, notes, err := r.Whole(18, version, apiResponse(version, from...).AppendTo(nil))
 		if err != nil || !slices.Equal(notes.Hidden, []int16{10001}) {
 			t.Fatalf("v%d: notes %+v, %v, want 10001 hidden and no other", version, notes, err)
 		}
@@ -156,7 +156,7 @@ func TestApiVersionsShowsWhatIsRefused(t *testing.T) {
 
 // Lowering a version for a client that may not produce harms no transaction.
 func TestApiVersionsTxnNotLoweredWhereProduceIsRefused(t *testing.T) {
-	resp := apiAnswer(4, api{0, 0, 14})
+	resp := apiResponse(4, api{0, 0, 14})
 	resp.FinalizedFeatures[1].MaxVersionLevel = 3
 	r := &Rewriter{Refused: func(key int16) bool { return key == 0 }}
 	if _, notes, err := r.Whole(18, 4, resp.AppendTo(nil)); err != nil || notes.TxnLowered {
@@ -171,7 +171,7 @@ func TestApiVersionsCountShrinks(t *testing.T) {
 		many = append(many, api{1000 + i, 0, 0})
 	}
 	for version := range int16(apiVersionsMax + 1) {
-		out, notes, err := untouchable(t).Whole(18, version, apiAnswer(version, append(many, api{3, 0, 1})...).AppendTo(nil))
+		out, notes, err := untouchable(t).Whole(18, version, apiResponse(version, append(many, api{3, 0, 1})...).AppendTo(nil))
 		if err != nil || len(notes.Hidden) != 200 {
 			t.Fatalf("v%d: %d hidden, %v", version, len(notes.Hidden), err)
 		}
@@ -231,9 +231,9 @@ func TestApiVersionsNullStaysNull(t *testing.T) {
 func TestApiVersionsTruncated(t *testing.T) {
 	for version := range int16(apiVersionsMax + 1) {
 		apis := []api{{0, 0, 20}, {3, 0, 13}, {1, 0, 3}}
-		payload := apiAnswer(version, apis...).AppendTo(nil)
+		payload := apiResponse(version, apis...).AppendTo(nil)
 		entries := 6
-		for _, e := range apiAnswer(version, apis...).ApiKeys {
+		for _, e := range apiResponse(version, apis...).ApiKeys {
 			entries += 6
 			if version >= 3 {
 				entries += len(e.UnknownTags.AppendEach(nil)) + 1
@@ -272,7 +272,7 @@ func TestApiVersionsTxnLowered(t *testing.T) {
 		{2, 14, 3, false}, // no features there
 	} {
 		t.Run(fmt.Sprintf("v%d, Produce %d, level %d", c.version, c.produce, c.level), func(t *testing.T) {
-			resp := apiAnswer(c.version, api{0, 0, c.produce}, api{3, 0, 20})
+			resp := apiResponse(c.version, api{0, 0, c.produce}, api{3, 0, 20})
 			resp.FinalizedFeatures = nil
 			for _, f := range []kmsg.ApiVersionsResponseFinalizedFeature{
 				{Name: "group.version", MaxVersionLevel: 9}, {Name: "transaction.version", MaxVersionLevel: c.level}, {Name: "share.version", MaxVersionLevel: 9},

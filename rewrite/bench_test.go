@@ -102,8 +102,8 @@ func BenchmarkWhole(b *testing.B) {
 		name string
 		resp kmsg.Response
 	}{
-		{"ApiVersions", apiAnswer(4, apis...)},
-		{"FindCoordinator", coordinatorAnswer(6, Broker{Node: 1, Host: brokerHost(1), Port: 9092}, 0)},
+		{"ApiVersions", apiResponse(4, apis...)},
+		{"FindCoordinator", coordinatorResponse(6, Broker{Node: 1, Host: brokerHost(1), Port: 9092}, 0)},
 		{"DescribeCluster", cluster(2, someBrokers(3)...)},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -116,7 +116,7 @@ func (c *Configs) Next(b []byte) (n int, out []byte, err error) {
 			if n == 0 {
 				return 0, nil, c.malformedAtEnd(err, len(b))
 			}
-			break // the next call says it
+			break // the next call returns it
 		}
 		if changed != nil && n > 0 {
 			break // unchanged bytes are forwarded first

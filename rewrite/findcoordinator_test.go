@@ -11,8 +11,8 @@ import (
 
 const findCoordinatorMax = 6
 
-// coordinatorAnswer is a response about one key, in the shape of any version.
-func coordinatorAnswer(version int16, b Broker, code int16) *kmsg.FindCoordinatorResponse {
+// coordinatorResponse is a response about one key, in the shape of any version.
+func coordinatorResponse(version int16, b Broker, code int16) *kmsg.FindCoordinatorResponse {
 	resp := newResponse(10, version).(*kmsg.FindCoordinatorResponse)
 	resp.ThrottleMillis = 5
 	resp.ErrorCode = code
@@ -38,12 +38,12 @@ var none = Broker{Node: -1, Host: "", Port: -1}
 func TestFindCoordinator(t *testing.T) {
 	for version := range int16(findCoordinatorMax + 1) {
 		for _, host := range []string{"b", "proxy.example", string(bytes.Repeat([]byte("l"), 255))} {
-			payload := encode(coordinatorAnswer(version, Broker{Node: 2, Host: brokerHost(2), Port: 9092}, 0), headerTags)
+			payload := encode(coordinatorResponse(version, Broker{Node: 2, Host: brokerHost(2), Port: 9092}, 0), headerTags)
 			out, notes, err := telling(host).Whole(10, version, payload)
 			if err != nil || notes.Named != 1 || notes.Dropped != 0 {
 				t.Fatalf("v%d: notes %+v, %v", version, notes, err)
 			}
-			want := encode(coordinatorAnswer(version, Broker{Node: 2, Host: host, Port: 30002}, 0), headerTags)
+			want := encode(coordinatorResponse(version, Broker{Node: 2, Host: host, Port: 30002}, 0), headerTags)
 			if !bytes.Equal(out, want) {
 				t.Errorf("v%d: got %q, want %q", version, out, want)
 			}
@@ -56,7 +56,7 @@ func TestFindCoordinator(t *testing.T) {
 func TestFindCoordinatorError(t *testing.T) {
 	for version := range int16(findCoordinatorMax + 1) {
 		for _, code := range []int16{kerr.CoordinatorNotAvailable.Code, kerr.GroupAuthorizationFailed.Code, -1} {
-			payload := encode(coordinatorAnswer(version, none, code), headerTags)
+			payload := encode(coordinatorResponse(version, none, code), headerTags)
 			out, notes, err := untouchable(t).Whole(10, version, payload)
 			if err != nil || notes.Named != 0 || !same(out, payload) {
 				t.Errorf("v%d: got %q, %+v, %v, want the input", version, out, notes, err)
@@ -89,12 +89,12 @@ func TestFindCoordinatorOfThreeKeys(t *testing.T) {
 // clients wait for a response to each key, and ask again.
 func TestFindCoordinatorDropped(t *testing.T) {
 	for version := range int16(findCoordinatorMax + 1) {
-		payload := encode(coordinatorAnswer(version, Broker{Node: 2, Host: brokerHost(2), Port: 9092}, 0), headerTags)
+		payload := encode(coordinatorResponse(version, Broker{Node: 2, Host: brokerHost(2), Port: 9092}, 0), headerTags)
 		out, notes, err := telling("told", 2).Whole(10, version, payload)
 		if err != nil || notes.Named != 1 || notes.Dropped != 1 {
 			t.Fatalf("v%d: notes %+v, %v", version, notes, err)
 		}
-		want := encode(coordinatorAnswer(version, none, kerr.CoordinatorNotAvailable.Code), headerTags)
+		want := encode(coordinatorResponse(version, none, kerr.CoordinatorNotAvailable.Code), headerTags)
 		if !bytes.Equal(out, want) {
 			t.Errorf("v%d: got %q, want %q", version, out, want)
 		}
@@ -105,7 +105,7 @@ func TestFindCoordinatorDropped(t *testing.T) {
 func TestFindCoordinatorHalfNamed(t *testing.T) {
 	for _, b := range []Broker{{Node: -1, Host: brokerHost(1), Port: 9092}, {Node: 0, Host: "", Port: 0}} {
 		for version := range int16(findCoordinatorMax + 1) {
-			payload := encode(coordinatorAnswer(version, b, 0), headerTags)
+			payload := encode(coordinatorResponse(version, b, 0), headerTags)
 			out, notes, err := telling("told").Whole(10, version, payload)
 			if err != nil || notes.Named != 1 || bytes.Contains(out, []byte(leaked)) {
 				t.Errorf("v%d, %+v: got %q, %+v, %v", version, b, out, notes, err)

@@ -18,7 +18,7 @@ const told = "told.example"
 
 // pick chooses one of the responses with treatment Walk.
 func pick(n uint8) (key, version int16) {
-	all := walkedAnswers()
+	all := walkedResponses()
 	chosen := all[int(n)%len(all)]
 	return chosen.key, chosen.version
 }
@@ -222,7 +222,7 @@ func FuzzWhole(f *testing.F) {
 		}
 	}
 	f.Add(int16(10), int16(4), []byte("\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff\x0f"), int32(1), false)
-	f.Add(int16(18), int16(3), apiAnswer(3, api{0, 0, 14}, api{3, 0, 13}, api{10001, 0, 0}).AppendTo(nil), int32(1), false)
+	f.Add(int16(18), int16(3), apiResponse(3, api{0, 0, 14}, api{3, 0, 13}, api{10001, 0, 0}).AppendTo(nil), int32(1), false)
 	f.Fuzz(func(t *testing.T, key, version int16, payload []byte, drop int32, unknown bool) {
 		key = []int16{10, 18, 60}[uint16(key)%3]
 		limit, _ := MaxVersion(key)

@@ -25,8 +25,8 @@ func (a answer) String() string {
 	return fmt.Sprintf("%s v%d", kmsg.NameForKey(a.key), a.version)
 }
 
-// walkedAnswers are all with treatment Walk.
-func walkedAnswers() []answer {
+// walkedResponses are all with treatment Walk.
+func walkedResponses() []answer {
 	var all []answer
 	for _, w := range walked {
 		for version := w.first; version <= kmsg.ResponseForKey(w.key).MaxVersion(); version++ {

@@ -17,7 +17,7 @@ type Broker struct {
 	Drop bool // leave it out of the response: better missing than leaked
 }
 
-// Brokers is who a response names.
+// Brokers are the brokers that a response names.
 type Brokers struct {
 	ClusterID string // "" where the response does not say
 	List      []Broker

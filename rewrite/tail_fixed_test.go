@@ -13,9 +13,9 @@ import (
 // hostLen is the length of the brokers' names in these tests.
 const hostLen = 210
 
-// tailAnswers are the four APIs in their newest version: tails do not differ by
+// tailResponses are the four APIs in their newest version: tails do not differ by
 // version.
-func tailAnswers() []answer {
+func tailResponses() []answer {
 	var all []answer
 	for _, w := range walked {
 		all = append(all, answer{w.key, kmsg.ResponseForKey(w.key).MaxVersion()})
@@ -86,7 +86,7 @@ func checkPadding(tb testing.TB, name string, after, before []tag) {
 // A frame whose size has been sent keeps it, whatever the new names' lengths.
 // Names no longer than the brokers' always fit.
 func TestTailOfFixedLength(t *testing.T) {
-	for _, a := range tailAnswers() {
+	for _, a := range tailResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, tags := range tailTags {
@@ -105,15 +105,15 @@ func TestTailOfFixedLength(t *testing.T) {
 	}
 }
 
-// padNeedsThree tells the one length that a tag cannot fill whose number takes
-// two bytes.
+// padNeedsThree reports whether n is the one length that a tag whose number takes two
+// bytes cannot fill.
 func padNeedsThree(tags []tag, left int) bool {
 	return left == 2 && slices.ContainsFunc(tags, func(t tag) bool { return t.number == firstPadTag }) &&
 		slices.ContainsFunc(tags, func(t tag) bool { return t.number == firstPadTag+1 })
 }
 
 func TestTailOfFixedLengthEveryVersion(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, tags := range tailTags {
@@ -128,7 +128,7 @@ func TestTailOfFixedLengthEveryVersion(t *testing.T) {
 
 // The bytes of a dropped broker may hold longer names of the others.
 func TestTailOfFixedLengthDrops(t *testing.T) {
-	for _, a := range tailAnswers() {
+	for _, a := range tailResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, tags := range tailTags {
@@ -154,7 +154,7 @@ func TestTailOfFixedLengthDrops(t *testing.T) {
 // The names differ in length among each other, as ids do: one may grow as long
 // as another shrinks.
 func TestTailOfFixedLengthMixed(t *testing.T) {
-	for _, a := range tailAnswers() {
+	for _, a := range tailResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for first := 1; first < 2*hostLen; first += 13 {
@@ -177,7 +177,7 @@ func TestTailOfFixedLengthMixed(t *testing.T) {
 
 // With the 128th tag the count of tags takes another byte.
 func TestTailOfFixedLengthManyTags(t *testing.T) {
-	for _, a := range tailAnswers() {
+	for _, a := range tailResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, first := range []uint32{1, 1000} {

@@ -47,7 +47,7 @@ func parts(resp kmsg.Response) (front, tail []byte) {
 
 // Where the frame's size is still to be sent, a tail equals kmsg's encoding.
 func TestTailOfAnyLength(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, tags := range tailTags {
@@ -85,7 +85,7 @@ func TestTailOfAnyLength(t *testing.T) {
 
 // A tail without hints goes as it came, however it is written.
 func TestTailWithoutHints(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			tails := []string{"\x00", "\x80\x80\x00", "\x01\x05\x03abc", "\x02\x09\x00\x05\x81\x00x", "\x02\x05\x01a\x05\x01b"}
@@ -111,7 +111,7 @@ func TestTailWithoutHints(t *testing.T) {
 }
 
 func TestTailTellsTranslate(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			resp := newResponse(key, version)
@@ -190,7 +190,7 @@ func TestTailLies(t *testing.T) {
 }
 
 func TestTailTruncated(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, tags := range tailTags {

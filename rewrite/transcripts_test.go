@@ -77,7 +77,7 @@ func TestTranscripts(t *testing.T) {
 				if f.request {
 					checkRequest(t, f)
 				} else {
-					named += checkAnswer(t, f)
+					named += checkResponse(t, f)
 				}
 			}
 			if named == 0 {
@@ -112,9 +112,9 @@ func checkRequest(t *testing.T, f frame) {
 	}
 }
 
-// checkAnswer rewrites a response there and back again, and returns how many
+// checkResponse rewrites a response there and back again, and returns how many
 // brokers it names. The way back must lead to the bytes that the broker wrote.
-func checkAnswer(t *testing.T, f frame) (named int) {
+func checkResponse(t *testing.T, f frame) (named int) {
 	t.Helper()
 	if f.key == kmsg.ApiVersions.Int16() && AnswersAPIVersions(f.key, f.version) {
 		return 0
@@ -142,7 +142,7 @@ func checkAnswer(t *testing.T, f frame) (named int) {
 	}
 	version := f.version
 	if f.key == kmsg.ApiVersions.Int16() && len(told) > 2 && told[1] == byte(kerr.UnsupportedVersion.Code) {
-		version = 0 // this response is written for those who know no other version
+		version = 0 // this response is for clients that know no other version
 	}
 	if _, err := tryDecode(f.key, version, told); err != nil {
 		t.Errorf("%v: kmsg cannot decode it: %v", f, err)

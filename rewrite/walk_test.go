@@ -77,7 +77,7 @@ func isShare(key int16) bool {
 
 // Fed in whatever pieces, the Walker finds the tail where kmsg writes it.
 func TestWalkerFindsTheTail(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			g := newGenerator(uint64(key)<<8 + uint64(version))
@@ -114,7 +114,7 @@ func TestWalkerFindsTheTail(t *testing.T) {
 // A throttled Fetch response has no partition and may have hints all the same;
 // never is the absence of errors a sign that no address follows.
 func TestWalkerWithoutPartitions(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, topics := range []int{-1, 0, 1, 3} {
@@ -157,7 +157,7 @@ func TestWalkerTakesWideNumbers(t *testing.T) {
 func TestWalkerStartsAnew(t *testing.T) {
 	var w Walker
 	g := newGenerator(1)
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			resp := g.response(key, version)
@@ -185,7 +185,7 @@ func TestWalkerStartsAnew(t *testing.T) {
 }
 
 func TestWalkerAllocatesNothing(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			payload := encode(newGenerator(3).response(key, version), headerTags)
@@ -222,7 +222,7 @@ func walkOnly(w *Walker, key, version int16, payload []byte, piece int) int {
 // A response cut short contradicts its own lengths; the Walker says so at the
 // latest where its bytes end.
 func TestWalkerTruncated(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			g := newGenerator(uint64(version))
@@ -310,7 +310,7 @@ func TestWalkerRecordsBeyondTheFrame(t *testing.T) {
 
 // The part after the records is held in memory, so it must have a limit.
 func TestWalkerLimitsTheTail(t *testing.T) {
-	for _, a := range walkedAnswers() {
+	for _, a := range walkedResponses() {
 		t.Run(a.String(), func(t *testing.T) {
 			key, version := a.key, a.version
 			for _, c := range []struct {

@@ -209,7 +209,7 @@ func (w *Walker) length(v uint32, pos int) int {
 	return int(min(v, uint32(w.left-pos)+1))
 }
 
-// shortOr tells bytes that have not arrived from bytes that never will.
+// shortOr distinguishes bytes that have not arrived from missing ones.
 func (w *Walker) shortOr(err error, b []byte, pos int) (n int, short bool, _ error) {
 	if err == wire.ErrShort && pos+len(b) < w.left { //nolint:errorlint // Uvarint returns it bare
 		return 0, true, nil

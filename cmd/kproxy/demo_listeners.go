@@ -13,7 +13,7 @@ import (
 // demoListener is one of the story's listeners.
 type demoListener struct {
 	conf config.Listener
-	who  string // who comes in by it
+	who  string // its clients
 }
 
 // demoListeners returns BOB for the Docker network, FRED for this machine, and ALICE for

@@ -70,7 +70,7 @@ func argsOf(ctx context.Context, flags *pflag.FlagSet, args []string) []string {
 		case f.Name == "via":
 			value = withoutPassword(value)
 		case strings.HasSuffix(f.Name, "-file"), slices.Contains([]string{"config-from", "ca", "cert", "key"}, f.Name):
-			if files.IsPipe(ctx, value) { // it is read, and gone
+			if files.IsPipe(ctx, value) { // it is already read
 				value = "FILE"
 			}
 		}

@@ -20,7 +20,7 @@ import (
 // The library only reads the cgroup (both versions, and its parents): its Set would also
 // follow an environment variable of its own, without a log line.
 func limitMemory(logger *slog.Logger, ofCgroup func() (uint64, error)) {
-	if limit := os.Getenv("GOMEMLIMIT"); limit != "" { // empty is nothing to Go, too
+	if limit := os.Getenv("GOMEMLIMIT"); limit != "" { // Go ignores an empty value, too
 		logger.Info("memory limit: as GOMEMLIMIT says", slog.String(logkey.Max, limit))
 		return
 	}

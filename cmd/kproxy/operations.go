@@ -13,8 +13,8 @@ import (
 
 // Both bound the time from the last client's end to the process's end.
 const (
-	lastPushTimeout = 5 * time.Second // the push of the last counts, to a collector that may be gone
-	lastAnswersWait = time.Second     // responses of the admin server
+	lastPushTimeout   = 5 * time.Second // the push of the last counts, to a collector that may be gone
+	lastResponsesWait = time.Second     // responses of the admin server
 )
 
 // operations are the servers and exporters that serve runs beside the proxy, for its
@@ -71,7 +71,7 @@ func (o *operations) close(ctx context.Context) {
 		}
 	}
 	if o.admin != nil {
-		ctx, cancel := context.WithTimeout(ctx, lastAnswersWait)
+		ctx, cancel := context.WithTimeout(ctx, lastResponsesWait)
 		defer cancel()
 		o.admin.Close(ctx)
 	}

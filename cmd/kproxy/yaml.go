@@ -249,7 +249,7 @@ func scalarValue(n *yaml.Node) any {
 	case "!!bool", "!!int", "!!float":
 		p := plain{text: n.Value}
 		if n.Decode(&p.value) != nil {
-			return n.Value // a tag that lies
+			return n.Value // a wrong tag
 		}
 		return p
 	default:

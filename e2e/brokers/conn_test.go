@@ -76,11 +76,11 @@ func (c *conn) tryFrame() ([]byte, error) {
 func ask[R kmsg.Response](c *conn, req kmsg.Request) R {
 	c.t.Helper()
 	id := c.send(req)
-	return answer[R](c, req, id)
+	return response[R](c, req, id)
 }
 
-// answer reads the response to a request.
-func answer[R kmsg.Response](c *conn, req kmsg.Request, id int32) R {
+// response reads the response to a request.
+func response[R kmsg.Response](c *conn, req kmsg.Request, id int32) R {
 	c.t.Helper()
 	b := c.frame()
 	if got := int32(binary.BigEndian.Uint32(b)); got != id {

@@ -40,8 +40,8 @@ func oneRequestAtATime(t *testing.T, c *cluster) {
 	began := time.Now()
 	first, versions := conn.send(fetch), kmsg.NewPtrApiVersionsRequest()
 	second := conn.send(versions)
-	answer[*kmsg.FetchResponse](conn, fetch, first)
-	answer[*kmsg.ApiVersionsResponse](conn, versions, second)
+	response[*kmsg.FetchResponse](conn, fetch, first)
+	response[*kmsg.ApiVersionsResponse](conn, versions, second)
 	if took := time.Since(began); took < wait {
 		t.Errorf("ApiVersions behind a Fetch that waits %v: answered after %v", wait, took)
 	}

@@ -76,7 +76,7 @@ func (r *releaseRun) runShared(ctx context.Context, w *work, cells []*cell) erro
 func (t *trial) underChange(ctx context.Context, count int) result {
 	consumer := *t // run is not for two goroutines
 	var wg sync.WaitGroup
-	var produced answer
+	var produced response
 	var produceErr, consumeErr error
 	wg.Go(func() {
 		produced, produceErr = t.run(ctx, "produce", append(t.on(), "--acks", "all", "--prefix", t.name,

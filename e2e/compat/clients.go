@@ -210,12 +210,12 @@ type trial struct {
 	cluster     *lab.Cluster
 	fill        func(ctx context.Context, topic string, partitions int32, count, size int) error
 	// told is the client's result, for the comparison with the direct run.
-	told  []answer
+	told  []response
 	notes []string
 }
 
-// answer is the output of a client at its end; clients/README.md has the contract.
-type answer struct {
+// response is the JSON object of a client at its end; clients/README.md has the contract.
+type response struct {
 	Client     string         `json:"client"`
 	Version    string         `json:"version"`
 	Work       string         `json:"work"`
@@ -240,7 +240,7 @@ const clientTimeout = 3 * time.Minute
 
 // run runs the client to its end. Its error is the client's own error, an address that it
 // should not have got, or that it does not offer the work.
-func (t *trial) run(ctx context.Context, work string, args ...string) (answer, error) {
+func (t *trial) run(ctx context.Context, work string, args ...string) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
 	cmd := t.client.program(ctx)
@@ -249,7 +249,7 @@ func (t *trial) run(ctx context.Context, work string, args ...string) (answer, e
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	runErr := lab.Run(t.place.Command(cmd))
 
-	var a answer
+	var a response
 	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &a); err != nil {
 		return a, fmt.Errorf("%v printed no result: %w; %w\n%s%s", cmd.Args, err, runErr, tail(stdout.String()), tail(stderr.String()))

@@ -16,7 +16,7 @@ const (
 	clusterSize = 3
 	plainPort   = 9092
 	saslPort    = 9094
-	// Everyone who logs in, by whatever mechanism.
+	// All users that log in, by any mechanism.
 	username = "frank"
 	password = "never-gonna-let-you-down"
 	// reauth is how long a login lasts.

@@ -134,13 +134,13 @@ func counter(ctx context.Context, n *lab.Namespace, table, name string) (traffic
 	if err != nil {
 		return traffic{}, fmt.Errorf("counter %s of %s: %w", name, n.Name, err)
 	}
-	var answer struct {
+	var response struct {
 		Nftables []struct{ Counter *traffic }
 	}
-	if err := json.Unmarshal(out, &answer); err != nil {
+	if err := json.Unmarshal(out, &response); err != nil {
 		return traffic{}, err
 	}
-	for _, a := range answer.Nftables {
+	for _, a := range response.Nftables {
 		if a.Counter != nil {
 			return *a.Counter, nil
 		}

@@ -81,7 +81,7 @@ var refusal = regexp.MustCompile(`(?i)(topic|cluster|transactional.?id|access|se
 
 // showsRefusal returns the text in which the client shows that it is not authorized; ""
 // if it does not.
-func showsRefusal(client string, a answer) string {
+func showsRefusal(client string, a response) string {
 	var places []string
 	if said := fmt.Sprint(a.Details["error_callback"]); refusal.MatchString(said) {
 		place := "the error callback"

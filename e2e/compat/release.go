@@ -278,9 +278,9 @@ func (t *trial) do(ctx context.Context, w *work) result {
 }
 
 // last is the client's last response.
-func (t *trial) last() answer {
+func (t *trial) last() response {
 	if len(t.told) == 0 {
-		return answer{}
+		return response{}
 	}
 	return t.told[len(t.told)-1]
 }

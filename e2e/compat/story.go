@@ -130,17 +130,17 @@ func (r *releaseRun) listBrokers(ctx context.Context, place *lab.Namespace, boot
 	if err != nil {
 		return nil, fmt.Errorf("kcat -L -b %s: %w", bootstrap, err)
 	}
-	var answer struct {
+	var response struct {
 		Brokers []struct {
 			ID   int
 			Name string
 		}
 	}
-	if err := json.Unmarshal(out, &answer); err != nil {
+	if err := json.Unmarshal(out, &response); err != nil {
 		return nil, err
 	}
 	got := make(map[int]string)
-	for _, b := range answer.Brokers {
+	for _, b := range response.Brokers {
 		got[b.ID] = b.Name
 	}
 	return got, nil

@@ -76,12 +76,12 @@ var marks = map[outcome]string{passed: "✓", failed: "✗", unavailable: "–",
 
 // preface is the head of docs/compatibility.md. The rest are the releases, each from the
 // run that it names: a run of some replaces theirs.
-const preface = `# What kproxy works with
+const preface = `# Compatibility
 
 Written by ` + "`make compat`" + `, not to be edited. Every cell is one client doing one work with one release of Kafka, real
 brokers as processes, twice at once: through kproxy from a network that cannot reach the brokers, and beside them
-without it. A firewall counts the packets from the client's network to a broker's own address. The description of each work, and
-the contract that all clients keep, are in [e2e/compat](../e2e/compat/clients/README.md).
+without it. A firewall counts the packets from the client's network to a broker's own address. The
+description of each work, and the contract that all clients keep, are in [e2e/compat](../e2e/compat/clients/README.md).
 
 | mark | meaning |
 |---|---|

@@ -116,7 +116,7 @@ func rewritten(t *testing.T) []frame {
 	t.Helper()
 	var frames []frame
 	for _, api := range []struct {
-		answer   func(brokers int) kmsg.Response
+		response func(brokers int) kmsg.Response
 		versions []int16
 	}{
 		{produced, []int16{10, 12, 13}},
@@ -127,7 +127,7 @@ func rewritten(t *testing.T) []frame {
 		for _, version := range api.versions {
 			for delta := -len(brokerHost) + 1; delta <= 200; delta++ {
 				for _, brokers := range []int{1, 3} {
-					resp := api.answer(brokers)
+					resp := api.response(brokers)
 					resp.SetVersion(version)
 					frames = append(frames, rewriteOne(t, resp, delta, true), rewriteOne(t, resp, delta, false))
 				}

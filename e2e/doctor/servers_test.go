@@ -67,10 +67,10 @@ func says(greeting string) talk {
 }
 
 // afterFrame sends bytes once the client has sent something.
-func afterFrame(answer string) talk {
+func afterFrame(response string) talk {
 	return func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 4096))
-		_, _ = io.WriteString(conn, answer)
+		_, _ = io.WriteString(conn, response)
 	}
 }
 
@@ -288,15 +288,15 @@ func (s *site) serveNames(t *testing.T) {
 		return err
 	}))
 	var serving sync.WaitGroup
-	serving.Go(func() { answerNames(conn) })
+	serving.Go(func() { respondNames(conn) })
 	t.Cleanup(func() {
 		conn.Close()
 		serving.Wait()
 	})
 }
 
-// answerNames ends with the socket.
-func answerNames(conn net.PacketConn) {
+// respondNames ends with the socket.
+func respondNames(conn net.PacketConn) {
 	buf := make([]byte, 1500)
 	for {
 		size, from, err := conn.ReadFrom(buf)
@@ -316,8 +316,8 @@ func answerNames(conn net.PacketConn) {
 		default:
 			m.RCode = dnsmessage.RCodeNameError
 		}
-		if answer, err := m.Pack(); err == nil {
-			_, _ = conn.WriteTo(answer, from)
+		if response, err := m.Pack(); err == nil {
+			_, _ = conn.WriteTo(response, from)
 		}
 	}
 }

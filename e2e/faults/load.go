@@ -184,13 +184,13 @@ func (l *load) produce(ctx context.Context) {
 			}
 			// Only its delivery or its failure may end a record.
 			l.producer.Produce(context.WithoutCancel(ctx), kgo.StringRecord(name+" "+padding), func(_ *kgo.Record, err error) {
-				l.answered(name, err)
+				l.responded(name, err)
 			})
 		}
 	}
 }
 
-func (l *load) answered(name string, err error) {
+func (l *load) responded(name string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {

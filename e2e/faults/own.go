@@ -130,17 +130,17 @@ func (r *run) flood(ctx context.Context, n int, stay time.Duration) (served, ref
 		return err
 	}
 	var wg sync.WaitGroup
-	var answered atomic.Int64
+	var responded atomic.Int64
 	for range n {
 		wg.Go(func() {
 			if ask() == nil {
-				answered.Add(1)
+				responded.Add(1)
 			}
 		})
 	}
 	wg.Wait()
 	_ = wait(ctx, time.Until(leave))
-	served = int(answered.Load())
+	served = int(responded.Load())
 	return served, n - served
 }
 

@@ -25,8 +25,8 @@ type brokerJob struct {
 	Cert, Key string // files; empty: it speaks plaintext
 }
 
-// brokerAnswer is where it listens.
-type brokerAnswer struct{ Address string }
+// brokerResponse is where it listens.
+type brokerResponse struct{ Address string }
 
 // serveBroker is a broker of one node that knows ApiVersions and Metadata, and a bare TLS
 // server where it has a certificate. kproxy's handshakes are compared with that. It ends
@@ -49,7 +49,7 @@ func serveBroker(in *json.Decoder, out *json.Encoder) error {
 		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
 	}
 	go b.accept(l) // ends with the process
-	if err := out.Encode(brokerAnswer{b.self.String()}); err != nil {
+	if err := out.Encode(brokerResponse{b.self.String()}); err != nil {
 		return err
 	}
 	if err := in.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
@@ -87,18 +87,18 @@ func (b *broker) serve(conn net.Conn) {
 			_, _ = conn.Write(endless())
 			continue
 		}
-		answer, err := b.answer(frame)
+		response, err := b.response(frame)
 		if err != nil {
 			return
 		}
-		if _, err := conn.Write(answer); err != nil {
+		if _, err := conn.Write(response); err != nil {
 			return
 		}
 	}
 }
 
-// answer is the response to a request, as a frame.
-func (b *broker) answer(frame []byte) ([]byte, error) {
+// response is the response to a request, as a frame.
+func (b *broker) response(frame []byte) ([]byte, error) {
 	prefix := wire.ParseRequestPrefix(frame)
 	req := kmsg.RequestForKey(prefix.Key)
 	if req == nil || prefix.Version > req.MaxVersion() {
@@ -121,18 +121,18 @@ func (b *broker) answer(frame []byte) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("%s is not known", kmsg.NameForKey(prefix.Key))
 	}
-	answer := make([]byte, wire.ResponsePrefixLen)
+	response := make([]byte, wire.ResponsePrefixLen)
 	// The header of an ApiVersions response is never flexible (KIP-511).
 	if resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16() {
-		answer = append(answer, 0)
+		response = append(response, 0)
 	}
-	answer = resp.AppendTo(answer)
-	binary.BigEndian.PutUint32(answer, uint32(len(answer)-wire.SizeLen))
-	binary.BigEndian.PutUint32(answer[wire.SizeLen:], uint32(prefix.CorrelationID))
-	return answer, nil
+	response = resp.AppendTo(response)
+	binary.BigEndian.PutUint32(response, uint32(len(response)-wire.SizeLen))
+	binary.BigEndian.PutUint32(response[wire.SizeLen:], uint32(prefix.CorrelationID))
+	return response, nil
 }
 
-// mostFrame is more than anybody here sends.
+// mostFrame is more than any client here sends.
 const mostFrame = 1 << 16
 
 // readFrame reads a request or a response, its size included.

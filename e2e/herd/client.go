@@ -82,7 +82,7 @@ func ask(conn net.Conn, frame []byte, id int32) error {
 	if _, err := conn.Write(frame); err != nil {
 		return err
 	}
-	return answered(conn, id)
+	return responded(conn, id)
 }
 
 // number gives a request its correlation id.
@@ -90,11 +90,11 @@ func number(frame []byte, id int32) {
 	binary.BigEndian.PutUint32(frame[wire.RequestPrefixLen-4:], uint32(id))
 }
 
-// answered reads the response to a request.
-func answered(in io.Reader, id int32) error {
-	answer, err := readFrame(in)
-	if err == nil && wire.CorrelationID(answer) != id {
-		err = fmt.Errorf("a response to request %d, want %d", wire.CorrelationID(answer), id)
+// responded reads the response to a request.
+func responded(in io.Reader, id int32) error {
+	response, err := readFrame(in)
+	if err == nil && wire.CorrelationID(response) != id {
+		err = fmt.Errorf("a response to request %d, want %d", wire.CorrelationID(response), id)
 	}
 	return err
 }

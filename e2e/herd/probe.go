@@ -148,7 +148,7 @@ func (p *probe) send() {
 func (p *probe) receive() {
 	in := bufio.NewReader(p.conn)
 	for id := int32(0); ; id++ {
-		if err := answered(in, id); err != nil {
+		if err := responded(in, id); err != nil {
 			p.end(err)
 			return
 		}

@@ -70,11 +70,11 @@ func startChild(ctx context.Context, role string) (*child, error) {
 }
 
 // ask sends the child a command, and reads its reply.
-func (c *child) ask(question, answer any) error {
+func (c *child) ask(question, response any) error {
 	if err := c.to.Encode(question); err != nil {
 		return err
 	}
-	return c.out.Decode(answer)
+	return c.out.Decode(response)
 }
 
 // childEnds is how long a child has to end.

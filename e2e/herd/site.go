@@ -90,9 +90,9 @@ func startBroker(ctx context.Context, job brokerJob) (*child, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	var answer brokerAnswer
-	err = c.ask(job, &answer)
-	return c, answer.Address, err
+	var response brokerResponse
+	err = c.ask(job, &response)
+	return c, response.Address, err
 }
 
 // certify makes the listener's certificate.

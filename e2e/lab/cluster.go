@@ -194,12 +194,12 @@ func (c *Cluster) NewTopic(ctx context.Context, partitions int32, configs map[st
 				return fmt.Errorf("as broker %d sees it: %w", b.ID, err)
 			}
 		}
-		return c.leadersAnswer(ctx, topic)
+		return c.leadersRespond(ctx, topic)
 	})
 }
 
-// leadersAnswer wants every partition's leader to know that it leads.
-func (c *Cluster) leadersAnswer(ctx context.Context, topics ...string) error {
+// leadersRespond wants every partition's leader to know that it leads.
+func (c *Cluster) leadersRespond(ctx context.Context, topics ...string) error {
 	offsets, err := c.Admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
 		return err
@@ -424,7 +424,7 @@ func (c *Cluster) Lead(ctx context.Context, replicas []int32, topics ...string) 
 					topic, b.ID, len(order), replicas[0])
 			}
 		}
-		return c.leadersAnswer(ctx, topics...)
+		return c.leadersRespond(ctx, topics...)
 	})
 }
 
@@ -449,7 +449,7 @@ func (c *Cluster) LeadBy(ctx context.Context, topic string, replicas map[int32][
 					topic, p.Partition, b.ID, p.Leader, p.ISR, p.Replicas, want)
 			}
 		}
-		return c.leadersAnswer(ctx, topic)
+		return c.leadersRespond(ctx, topic)
 	})
 }
 

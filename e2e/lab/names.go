@@ -62,13 +62,13 @@ func (n *Names) serve(conn net.PacketConn) {
 		if err != nil || query.Unpack(buf[:size]) != nil || len(query.Questions) != 1 {
 			continue
 		}
-		if answer, err := n.answer(&query); err == nil {
-			_, _ = conn.WriteTo(answer, from)
+		if response, err := n.response(&query); err == nil {
+			_, _ = conn.WriteTo(response, from)
 		}
 	}
 }
 
-func (n *Names) answer(query *dnsmessage.Message) ([]byte, error) {
+func (n *Names) response(query *dnsmessage.Message) ([]byte, error) {
 	question := query.Questions[0]
 	n.mu.Lock()
 	address, known := n.addresses[strings.ToLower(question.Name.String())]

@@ -107,7 +107,7 @@ func (c saramas) produce(ctx context.Context, a *access, topic string, values <-
 	return nil
 }
 
-// connect waits until the client has connections to those who lead the topic. The
+// connect waits until the client has connections to the leaders of the topic. The
 // producers of two partitions would make one at the same time, and sarama marks it as open
 // before it holds its lock: the second finds it not connected, and, as nothing is tried
 // again here, fails.

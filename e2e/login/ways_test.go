@@ -15,7 +15,7 @@ import (
 	"kproxy/internal/auth"
 )
 
-// mode is who logs in where.
+// mode says which side logs in at which.
 type mode string
 
 const (

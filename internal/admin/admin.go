@@ -35,9 +35,9 @@ import (
 // Limits of the server, against clients that are slow or gone. A response may
 // wait for a cluster's (see Readiness), 10 seconds at most.
 const (
-	headerTimeout  = 5 * time.Second
-	requestTimeout = 10 * time.Second
-	answerTimeout  = 30 * time.Second
+	headerTimeout   = 5 * time.Second
+	requestTimeout  = 10 * time.Second
+	responseTimeout = 30 * time.Second
 	// Most scrapes come every 5, 10 or 15 seconds. This is more than 10, and not a
 	// multiple of 5, so that a connection does not end at the moment of its use.
 	idleTimeout    = 12 * time.Second
@@ -68,7 +68,7 @@ func Listen(ctx context.Context, c *Config, secure *tlsconf.Server, ready *Readi
 			ConnState:         newConnections(log.With(slog.String(logkey.Bind, c.Bind))).state,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
-			WriteTimeout:      answerTimeout,
+			WriteTimeout:      responseTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that leave
@@ -91,7 +91,7 @@ func Listen(ctx context.Context, c *Config, secure *tlsconf.Server, ready *Readi
 	return s, nil
 }
 
-// handler is all that is served.
+// handler serves all paths.
 func (c *Config) handler(ready *Readiness, metrics http.Handler, log *slog.Logger) http.Handler {
 	g := &guard{file: c.TokenFile, log: log}
 	mux := http.NewServeMux()

@@ -32,8 +32,8 @@ type Readiness struct {
 	All bool // every cluster must respond now; otherwise one must have responded once
 }
 
-// answer is the body of /readyz.
-type answer struct {
+// response is the body of /readyz.
+type response struct {
 	Ready    bool               `json:"ready"`
 	Reasons  []string           `json:"reasons"`            // why not; empty if ready
 	Warnings []string           `json:"warnings,omitempty"` // findings that do not make it unready
@@ -57,18 +57,18 @@ type cluster struct {
 
 // ServeHTTP responds 200 or 503 as the rule says, or 404 for an unknown cluster.
 func (r *Readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	status, a := r.answer(req)
+	status, a := r.response(req)
 	write(w, status, a)
 }
 
-func (r *Readiness) answer(req *http.Request) (status int, a answer) {
+func (r *Readiness) response(req *http.Request) (status int, a response) {
 	names, err := r.asked(req)
 	if err != nil {
-		return http.StatusNotFound, answer{Reasons: []string{err.Error()}}
+		return http.StatusNotFound, response{Reasons: []string{err.Error()}}
 	}
 	r.probe(req.Context(), names)
 	health := r.Proxy.Health()
-	a = answer{Reasons: reasons(health, names), Warnings: warnings(health), Clusters: map[string]cluster{}}
+	a = response{Reasons: reasons(health, names), Warnings: warnings(health), Clusters: map[string]cluster{}}
 	a.Ready = len(a.Reasons) == 0
 	for _, c := range health.Clusters {
 		a.Clusters[c.Name] = describe(c)
@@ -93,7 +93,7 @@ func (b *briefly) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case req.URL.Query().Has("cluster"):
 		refuse(w)
 	default:
-		status, a := b.answer(req)
+		status, a := b.response(req)
 		write(w, status, struct {
 			Ready bool `json:"ready"`
 		}{a.Ready})
@@ -139,14 +139,14 @@ func reasons(h proxy.Health, strict []string) []string {
 	if h.Stopping {
 		all = append(all, "kproxy is stopping")
 	}
-	someAnswered := false
+	someResponded := false
 	for _, c := range h.Clusters {
-		someAnswered = someAnswered || !c.LastAnswer.IsZero()
+		someResponded = someResponded || !c.LastAnswer.IsZero()
 		if slices.Contains(strict, c.Name) && !c.Up {
 			all = append(all, "cluster "+c.Name+" does not answer")
 		}
 	}
-	if len(strict) == 0 && !someAnswered {
+	if len(strict) == 0 && !someResponded {
 		all = append(all, "no cluster has answered yet")
 	}
 	return all

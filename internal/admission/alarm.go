@@ -45,14 +45,14 @@ var (
 //	  └──────refuse───▲ └─refuse─ each minute, how many
 //
 // It has no lock of its own. Its lines are queued, so that they are not written under the
-// lock of its user.
+// caller's lock.
 type alarm struct {
 	log  *slog.Logger
 	to   *logline.Queue
 	key  string // of the limit in the configuration file
 	text *alarmText
 
-	raised    bool // a line has said that it is near or refuses, and none that it is over
+	raised    bool // a line has reported the limit as near or reached, and none its end
 	refused   int  // while it is raised
 	warned    time.Time
 	announced time.Time // when a line said that connections are refused

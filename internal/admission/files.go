@@ -10,8 +10,8 @@ const (
 	otherFiles = 64
 )
 
-// ConnectionsFor returns for how many connections a limit of files is enough, beside other
-// files; at least 1.
+// ConnectionsFor returns how many connections a limit of files allows, beside other files;
+// at least 1.
 func ConnectionsFor(files, others int) int {
 	return max((files-others-otherFiles)/filesPerConnection, 1)
 }

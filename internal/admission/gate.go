@@ -1,6 +1,5 @@
-// Package admission decides whether a connection is admitted. It counts the
-// connections of all listeners against their limits, and knows from which networks clients
-// may come.
+// Package admission decides whether a connection is admitted. It counts the connections of
+// all listeners against their limits, and checks the networks of clients.
 //
 // The type to know is [Gate], one for each listener. [Gates] has the state that they
 // share. A [Refusal] says why a connection is refused. The package reads nothing from a
@@ -40,8 +39,7 @@ type Limits struct {
 const MaxConnectionsKey = "limits.max_connections"
 
 // Gates counts the connections of all listeners against their limits. At a limit the newest
-// connection is refused: the others have work in hand, and a client that is refused tries
-// again.
+// connection is refused: the others are at work, and a refused client tries again.
 //
 // A connection is counted before anything is read from it, and until both its sockets are
 // closed. Call Init before anything else.
@@ -81,7 +79,7 @@ type Gate struct {
 
 	sources     map[netip.Addr]int // connections by source; nil: not limited
 	maxSource   int
-	nearSources int // how many sources are near their limit
+	nearSources int // the number of sources near their limit
 	sourceAlarm alarm
 
 	rate      *rate.Limiter // nil: not limited
@@ -195,7 +193,7 @@ func (g *Gate) refuses(source netip.Addr) Refusal {
 }
 
 // Join counts a connection that has entered by the gate of a socket that several listeners
-// share. It returns the reason why this listener refuses it. Part takes it back.
+// share. It returns the reason for which this listener refuses it. Part undoes it.
 func (g *Gate) Join(source netip.Addr) (refused Refusal) {
 	g.of.mu.Lock()
 	defer g.of.mu.Unlock()

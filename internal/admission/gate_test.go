@@ -87,7 +87,7 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// A source that has too many connections takes nothing of the rate.
+// A source that has too many connections does not use up the rate.
 func TestRefusedSourceTakesNothingOfTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoorway(0, Limits{MaxPerSource: 1, AcceptRate: 2})
@@ -102,8 +102,8 @@ func TestRefusedSourceTakesNothingOfTheRate(t *testing.T) {
 	})
 }
 
-// The log hears of a limit when it is near, when it is reached, and when that is
-// over; of a flood once a minute, with how many were refused.
+// The log has a line when a limit is near, when it is reached, and when that is over;
+// about a flood once a minute, with the number of refused connections.
 func TestAlarms(t *testing.T) {
 	const (
 		near    = `level=WARN msg="a limit of connections is near" `
@@ -171,7 +171,7 @@ func TestAlarms(t *testing.T) {
 	}
 }
 
-// A count that goes up and down around the limit says so twice a minute at most.
+// A count that goes up and down around the limit causes two lines a minute at most.
 func TestAlarmOfFlappingCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoorway(5, Limits{})

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// Networks says where a listener's clients may come from. The zero value admits every
-// client.
+// Networks are the networks from which a listener's clients may connect. The zero value
+// admits every client.
 type Networks struct {
 	allow, deny []netip.Prefix // allow nil: all
 }

@@ -25,7 +25,7 @@ import (
 // until Request returns nil. A Login is not safe for concurrent use.
 type Login struct {
 	mechanism   string
-	source      any // identifies the cluster to the turns that computations take
+	source      any // identifies the cluster for the turns of computations
 	credentials Credentials
 	session     sasl.Session
 	token       []byte // the next one to send

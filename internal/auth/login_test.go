@@ -56,7 +56,7 @@ func (b *broker) serve(conn net.Conn) {
 		}
 		key, version := int16(binary.BigEndian.Uint16(frame)), int16(binary.BigEndian.Uint16(frame[2:]))
 		body := frame[10+binary.BigEndian.Uint16(frame[8:]):]
-		resp := b.answer(key, version, body)
+		resp := b.response(key, version, body)
 		if resp == nil {
 			return
 		}
@@ -71,7 +71,7 @@ func (b *broker) serve(conn net.Conn) {
 	}
 }
 
-func (b *broker) answer(key, version int16, body []byte) kmsg.Response {
+func (b *broker) response(key, version int16, body []byte) kmsg.Response {
 	switch kmsg.Key(key) {
 	case kmsg.ApiVersions:
 		resp := kmsg.NewPtrApiVersionsResponse()
@@ -156,8 +156,8 @@ func scramServer(t *testing.T, hash scram.HashGeneratorFcn) server {
 	}
 	conversation := s.NewConversation()
 	return func(token []byte) ([]byte, error) {
-		answer, err := conversation.Step(string(token))
-		return []byte(answer), err
+		response, err := conversation.Step(string(token))
+		return []byte(response), err
 	}
 }
 

@@ -49,7 +49,7 @@ const (
 	// tokenMargin: the broker would end the session at once.
 	tokenRest   = 0.1
 	tokenMargin = 10 * time.Second
-	// tokenTimeout bounds one question to the endpoint.
+	// tokenTimeout bounds one request to the endpoint.
 	tokenTimeout = 10 * time.Second
 	// unknownLife is the time after which a token without expires_in is replaced (RFC
 	// 6749 only recommends expires_in). It is used until the new one comes, or a broker

@@ -15,9 +15,9 @@ import (
 const clientSecret = "s3cret/ with + and ="
 
 // byToken is a login with tokens of an endpoint with this handler.
-func byToken(t *testing.T, answer http.HandlerFunc) *auth.Method {
+func byToken(t *testing.T, response http.HandlerFunc) *auth.Method {
 	t.Helper()
-	endpoint := httptest.NewServer(answer)
+	endpoint := httptest.NewServer(response)
 	t.Cleanup(endpoint.Close)
 	m, err := auth.New(&auth.SASL{Mechanism: auth.OAuthBearer, OAuth: auth.OAuth{
 		TokenURL: endpoint.URL + "/token", ClientID: "kproxy", ClientSecret: auth.Secret{Text: clientSecret},
@@ -29,7 +29,7 @@ func byToken(t *testing.T, answer http.HandlerFunc) *auth.Method {
 	return m
 }
 
-func answerJSON(w http.ResponseWriter, status int, text string) {
+func responseJSON(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text)
@@ -51,7 +51,7 @@ func TestTokenEndpointThatRepeatsTheSecret(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		id, secret, _ := r.BasicAuth()
 		text := fmt.Sprintf("you sent %s and %s: %s and\nlevel=ERROR %s", r.Header.Get("Authorization"), secret, body, clientSecret)
-		answerJSON(w, http.StatusUnauthorized, fmt.Sprintf(`{"error":"invalid_client","error_description":%q}`, text+id+strings.Repeat("x", 100<<10)))
+		responseJSON(w, http.StatusUnauthorized, fmt.Sprintf(`{"error":"invalid_client","error_description":%q}`, text+id+strings.Repeat("x", 100<<10)))
 	})
 	_, err := m.Begin(t.Context(), "b:9092")
 	if err == nil || !strings.Contains(err.Error(), "invalid_client") {
@@ -68,7 +68,7 @@ func TestTokenEndpointThatRedirects(t *testing.T) {
 	var elsewhere atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		elsewhere.Add(1)
-		answerJSON(w, http.StatusOK, `{"access_token":"t1","expires_in":60}`)
+		responseJSON(w, http.StatusOK, `{"access_token":"t1","expires_in":60}`)
 	}))
 	defer other.Close()
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
@@ -93,7 +93,7 @@ func TestTokensWithoutALife(t *testing.T) {
 		var asked atomic.Int64
 		m := byToken(t, func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
-			answerJSON(w, http.StatusOK, text)
+			responseJSON(w, http.StatusOK, text)
 		})
 		for range 20 {
 			var token string
@@ -115,10 +115,10 @@ func TestTokenThatIsRefused(t *testing.T) {
 	m := byToken(t, func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		if _, _, ok := r.BasicAuth(); ok {
-			answerJSON(w, http.StatusUnauthorized, `{"error":"invalid_client"}`)
+			responseJSON(w, http.StatusUnauthorized, `{"error":"invalid_client"}`)
 			return
 		}
-		answerJSON(w, http.StatusOK, fmt.Sprintf(`{"access_token":"t%d","expires_in":3600}`, given.Add(1)))
+		responseJSON(w, http.StatusOK, fmt.Sprintf(`{"access_token":"t%d","expires_in":3600}`, given.Add(1)))
 	})
 	b := &broker{versions: [2]int16{0, 2}, mechanism: auth.OAuthBearer, tokens: bearerServer("n,,\x01auth=Bearer t2\x01\x01")}
 	_, err := logInBy(t, m, b)

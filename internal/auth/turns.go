@@ -42,7 +42,7 @@ const (
 	kinds
 )
 
-// claimant identifies who wants to compute.
+// claimant identifies a caller of compute.
 type claimant struct {
 	kind int
 	path []any // from the outermost branch on, such as source and user; comparable

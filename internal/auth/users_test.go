@@ -155,11 +155,11 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := c.Step(t.Context(), []byte("n,,n="+user+",r=nonce"))
+		response, err := c.Step(t.Context(), []byte("n,,n="+user+",r=nonce"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, salted, _ := strings.Cut(string(answer), ",")
+		_, salted, _ := strings.Cut(string(response), ",")
 		return salted
 	}
 	for _, user := range []string{"nobody", "alice"} {

@@ -117,7 +117,7 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// Expired changes a certificate, for Issue, to one that has ended.
+// Expired makes a certificate, for Issue, an expired one.
 func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 }
@@ -154,7 +154,7 @@ func PEM(kind string, der []byte) []byte {
 // Folder is where a test's files are.
 type Folder string
 
-// NewFolder makes one that goes with the test.
+// NewFolder makes one that is removed after the test.
 func NewFolder(t T) Folder {
 	t.Helper()
 	return Folder(t.TempDir())

@@ -10,7 +10,7 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// Width is how many columns of a terminal a table takes, as far as it can.
+// Width is the width of a table, in columns of a terminal, as far as possible.
 const Width = 80
 
 const (
@@ -60,8 +60,8 @@ func (t *Table) Write(w io.Writer) error {
 	return err
 }
 
-// layout is how wide the columns are, and how many of them fit beside each other; one
-// always does.
+// layout is the widths of the columns, and the number of those that fit beside each
+// other; at least one.
 func (t *Table) layout() (widths []int, beside int) {
 	widths = make([]int, len(t.rows[0]))
 	for _, row := range t.rows {

@@ -24,7 +24,7 @@ import (
 const (
 	examineTime = 8500 * time.Millisecond // in all
 	dialTime    = 4 * time.Second         // for a connection and its TLS, and for a login
-	walkTime    = 5 * time.Second         // for the way to one address
+	walkTime    = 5 * time.Second         // for the attempt at one address
 	portTime    = 3 * time.Second         // for asking a port that gave no Kafka response
 	settleTime  = 300 * time.Millisecond  // for other bootstrap addresses, once one has responded
 )
@@ -73,7 +73,7 @@ type examination struct {
 	pending []string // the checks that were not possible
 }
 
-// way is the way to one address.
+// way is the attempt at one address.
 type way struct {
 	node    int32
 	address string
@@ -138,7 +138,7 @@ func (e *examination) bootstraps(ctx context.Context, a asker) {
 		})
 	}
 	all := make(chan struct{})
-	go func() { // ends with the ways
+	go func() { // ends with the attempts
 		defer close(all)
 		for _, w := range e.boots {
 			<-w.settled
@@ -262,7 +262,7 @@ func (a asker) askPort(ctx context.Context, address string, err error) (peer spe
 	ctx, cancel := context.WithTimeout(ctx, portTime)
 	defer cancel()
 	o := *a.Options
-	o.TLS, o.SASL = nil, nil // nothing secret is sent
+	o.TLS, o.SASL = nil, nil // no secret is sent
 	host, _, _ := hostport.Parse(address)
 	q := speaks.Question{
 		ServerName: serverName(a.TLS, host),

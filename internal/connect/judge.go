@@ -22,7 +22,7 @@ import (
 // maxMissing is the most missing brokers that a report names.
 const maxMissing = 100
 
-// report judges the ways.
+// report judges the attempts.
 func (e *examination) report() *doctor.Report {
 	e.user.Via = Far(e.Via.URL)
 	r := &doctor.Report{User: e.user, Heard: e.first != nil, Unchecked: e.pending}

@@ -40,7 +40,7 @@ type asker struct {
 	met   func(net.Addr) // gets the remote address of each connection to a broker; may be nil
 }
 
-// note tells met of a connection.
+// note reports a connection to met.
 func (a asker) note(i *proxy.Inquiry) {
 	if a.met != nil {
 		a.met(i.Conn().RemoteAddr())

@@ -285,9 +285,9 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 	return all
 }
 
-// try connects to a broker at its dial address, and checks its identity, as far as it shows
-// one; known says so. A name may resolve to another server here, and a load balancer may choose
-// another one each time.
+// try connects to a broker at its dial address, and checks its identity. known reports whether
+// the broker has shown one. A name may resolve to another server here, and a load balancer may
+// choose another one each time.
 func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err error) {
 	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
 	if err != nil {

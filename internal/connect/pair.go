@@ -23,9 +23,9 @@ const (
 	BySaying     How = "--node"                // the user says so
 	ByRule       How = "--dial"                // a rule of the user's decides
 	ByBeingAlone How = "the only broker"       // the cluster has no other
-	ByAsking     How = "it responds there"     // the broker says who it is
+	ByAsking     How = "it responds there"     // the broker identifies itself
 	ByName       How = "its name"              // it advertises the address itself
-	ByResolving  How = "its resolved address"  // its name leads there
+	ByResolving  How = "its resolved address"  // its name resolves to it
 	ByItself     How = "its own address works" // no address of the user's: the advertised address
 	Unreachable  How = "cannot be reached"
 )
@@ -54,7 +54,7 @@ func (o *Options) ruled(b Broker) How {
 		rules[i] = upstream.Rule(r)
 	}
 	compiled, err := upstream.Compile(rules)
-	if err != nil { // Validate tells
+	if err != nil { // Validate reports it
 		return ""
 	}
 	if _, rule, _ := compiled.Resolve(upstream.Target{Node: b.Node, Host: b.Host, Port: b.Port}); rule != upstream.NoRule {

@@ -196,8 +196,8 @@ func (c *Case) cause() string {
 		}
 		return failed.Err.Error()
 	}
-	if answered, ok := errors.AsType[*AnsweredError](c.Err); ok {
-		return answered.Error()
+	if responded, ok := errors.AsType[*AnsweredError](c.Err); ok {
+		return responded.Error()
 	}
 	if errors.Is(c.Err, context.DeadlineExceeded) {
 		return "no response in time"

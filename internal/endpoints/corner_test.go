@@ -10,7 +10,7 @@ import (
 	"kproxy/internal/endpoints"
 )
 
-// change is one change of a broker that is where it is in most tests.
+// change is one change of a broker at the address of most tests.
 func change(kind endpoints.ChangeKind, id int32, listener, slot int) endpoints.Change {
 	return endpoints.Change{Kind: kind, Broker: broker(id), Listener: listener, Slot: slot}
 }
@@ -125,7 +125,7 @@ func TestANodeThatIsNamedTwice(t *testing.T) {
 	}
 }
 
-// The dial of an address that the node has left says nothing.
+// The result of a dial to a previous address of the node does not count.
 func TestALateFailure(t *testing.T) {
 	moved := endpoints.Broker{Node: 1, Host: "elsewhere", Port: 1}
 	m := newMap()
@@ -141,8 +141,8 @@ func TestALateFailure(t *testing.T) {
 	wantChanges(t, m.Failed(broker(-1), start))
 }
 
-// In which order a response names its brokers makes no difference, so that proxies
-// that hear the same from different brokers agree.
+// The order of brokers in a response makes no difference, so that proxies agree that get
+// the same brokers in different orders.
 func TestTheOrderWithinAnAnswerDoesNotMatter(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 2))

@@ -51,10 +51,10 @@ type node struct {
 const MaxNodes = 10_000
 
 const (
-	// goesBack is how soon a node that moves back to where it was shows that
+	// goesBack is the time within which a move back to the previous address shows that
 	// responses contradict each other.
 	goesBack = time.Minute
-	// freeze is how long after that no response by itself moves a node.
+	// freeze is how long after that a single response does not move a node.
 	freeze = 10 * time.Minute
 	// maxVoters bounds the brokers whose responses about a node are remembered.
 	maxVoters = 16
@@ -165,7 +165,7 @@ func (m *Map) Differs(a Response) bool {
 	return false
 }
 
-// holders says which node is where. Of two at one address the lower id is, in
+// holders returns the nodes by address. Of two at one address the lower id has it, in
 // whatever order they are named.
 func holders(brokers []Broker) map[place]int32 {
 	all := make(map[place]int32, len(brokers))
@@ -177,7 +177,7 @@ func holders(brokers []Broker) map[place]int32 {
 	return all
 }
 
-// IsOther reports whether a cluster's id is another than the known one.
+// IsOther reports whether a cluster's id differs from the known one.
 func (m *Map) IsOther(clusterID string) bool {
 	return clusterID != "" && m.clusterID != "" && clusterID != m.clusterID
 }
@@ -193,7 +193,7 @@ func (m *Map) Teach(a Response, trust Trust) []Change {
 	for _, b := range a.Brokers {
 		n := m.nodes[b.Node]
 		if n == nil || told[b.Node] {
-			continue // a negative id, one too many, or named twice: that is one response, and not two that agree
+			continue // a negative id, one too many, or a duplicate: that is one response, and not two that agree
 		}
 		told[b.Node] = true
 		changes = append(changes, m.teach(n, b, &a, trust, places)...)
@@ -277,12 +277,12 @@ func vote(votes *map[string]bool, from string) {
 	}
 }
 
-// wouldGoBack reports whether b is where the node was until a moment ago.
+// wouldGoBack reports whether b is the node's address of a moment ago.
 func (n *node) wouldGoBack(b Broker, now time.Time) bool {
 	return n.was.Host != "" && n.was.place() == b.place() && now.Sub(n.moved) < goesBack
 }
 
-// dispossess takes the addresses of nodes away that a named node has now.
+// dispossess removes the addresses of nodes that a named node has now.
 func (m *Map) dispossess(named []Broker) []Change {
 	holder := holders(slices.DeleteFunc(slices.Clone(named), func(b Broker) bool {
 		n := m.nodes[b.Node]
@@ -385,8 +385,8 @@ type vacancy struct {
 	old    []Broker // nodes that may lose their slots, the next one last
 }
 
-// seat gives a node that has no slot of a listener a free one, or that of a node
-// which may lose it.
+// seat gives a node without a slot of a listener a free one, or that of a node which may
+// lose it.
 func (m *Map) seat(b Broker, listener int, v *vacancy, now time.Time) []Change {
 	s := m.listeners[listener]
 	if _, ok := s.ofNode[b.Node]; ok {
@@ -411,7 +411,7 @@ func (m *Map) seat(b Broker, listener int, v *vacancy, now time.Time) []Change {
 		}
 	}
 	if s.full[b.Node] {
-		return nil // said before
+		return nil // reported before
 	}
 	s.full[b.Node] = true
 	return []Change{{Kind: Unmapped, Broker: b, Listener: listener}}
@@ -456,9 +456,9 @@ func (m *Map) evictable(s *slots, now time.Time) []Broker {
 	return brokers
 }
 
-// prune forgets the nodes that have no slot anywhere and are not named: ids
-// that only ever grow must not fill the memory. After a clock was set back no
-// node has been seen in the future.
+// prune forgets the nodes that have no slot anywhere and are not named, so that
+// ever-growing ids do not fill the memory. If the clock was set back, it corrects times
+// in the future.
 func (m *Map) prune(named map[int32]bool, now time.Time) {
 	for id, n := range m.nodes {
 		if n.seen.After(now) {
@@ -476,7 +476,7 @@ func (m *Map) prune(named map[int32]bool, now time.Time) {
 
 func (m *Map) ids() []int32 { return slices.Sorted(maps.Keys(m.nodes)) }
 
-// Failed says that a dial of b failed. If the last response gave another address
+// Failed reports that a dial of b failed. If the last response gave another address
 // for the node, it moves there.
 func (m *Map) Failed(b Broker, now time.Time) []Change {
 	n := m.nodes[b.Node]
@@ -486,8 +486,8 @@ func (m *Map) Failed(b Broker, now time.Time) []Change {
 	return m.Confirm(n.next, now)
 }
 
-// Confirm says that b was found where a response has it. The node moves there, and
-// a node that had the address has none.
+// Confirm reports that b was found at the address in a response. The node moves there,
+// and a node that had the address has none.
 func (m *Map) Confirm(b Broker, now time.Time) []Change {
 	n := m.nodes[b.Node]
 	if n == nil || n.current.place() == b.place() {

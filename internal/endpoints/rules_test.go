@@ -182,7 +182,7 @@ func TestAnEmptyBrokerListRemovesNothing(t *testing.T) {
 	}
 }
 
-// A broker that goes and one that comes at its address must not share endpoints.
+// A removed broker and a new one at its address must not share endpoints.
 func TestAnEndpointNeverReachesAnotherBroker(t *testing.T) {
 	heir := endpoints.Broker{Node: 4, Host: "b1", Port: 9092}
 	m := newMap(endpoints.Layout{Slots: 8})
@@ -281,7 +281,7 @@ func randomBrokers(r *rand.Rand) []endpoints.Broker {
 	return all
 }
 
-// checkSlots holds the invariants; had is who had which slot before.
+// checkSlots checks the invariants; had are the nodes' slots before.
 func checkSlots(t *testing.T, m *endpoints.Map, layouts []endpoints.Layout, had map[[2]int32]int) {
 	t.Helper()
 	for l, layout := range layouts {
@@ -310,7 +310,7 @@ func checkSlots(t *testing.T, m *endpoints.Map, layouts []endpoints.Layout, had 
 	}
 }
 
-// Slot 0 is as good as any other for an id outside the range.
+// Slot 0 may be given to an id outside the range, like any other.
 func TestTheLastFreeSlotMayBeTheFirstOfTheRange(t *testing.T) {
 	m := newMap()
 	m.Teach(response(0, brokers(1, 2, 3)...), endpoints.Told)

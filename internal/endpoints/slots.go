@@ -2,15 +2,15 @@ package endpoints
 
 import "maps"
 
-// Layout is how a listener gives slots to nodes.
+// Layout configures a listener's slots.
 type Layout struct {
 	Name      string        // of the listener; slots are remembered under it
-	Slots     int           // how many there are: slot 0 to Slots-1
+	Slots     int           // the number of slots: 0 to Slots-1
 	FirstNode int32         // the node of slot 0
-	Pinned    map[int32]int // node -> its slot, whatever the formula says
+	Pinned    map[int32]int // node -> its slot, in place of the formula's
 }
 
-// slots is who has which slot of one listener.
+// slots has the nodes of one listener's slots.
 type slots struct {
 	layout Layout
 	pinned map[int]bool // slots that are kept for the node they are pinned for

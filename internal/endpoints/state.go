@@ -10,8 +10,8 @@ import (
 // not read.
 const stateVersion = 1
 
-// state is a Map as it is remembered across restarts, in JSON, for one cluster.
-// Slots that follow from the configuration are not in it.
+// state is the saved form of a Map, in JSON, for one cluster. Slots that follow from the
+// configuration are not in it.
 type state struct {
 	Version   int                      `json:"version"`
 	ClusterID string                   `json:"cluster_id"`

@@ -32,7 +32,7 @@ func TestAMapIsRemembered(t *testing.T) {
 	}
 }
 
-// A node whose own slot another one had taken finds neither slot changed.
+// If another node had taken a node's own slot, neither slot changes.
 func TestNobodysEndpointBecomesAnothersOverARestart(t *testing.T) {
 	m := newMap()
 	m.Teach(response(0, brokers(1001)...), endpoints.Told) // takes slot 3

@@ -64,7 +64,7 @@ func TestWhatIsHeardMovesNothing(t *testing.T) {
 	wantAt(t, m, map[int32]string{0: "b7"})
 }
 
-// A broker that is replaced under a new id at the old address.
+// A broker is replaced by one with a new id at the old address.
 func TestReplacedBroker(t *testing.T) {
 	for _, trust := range []endpoints.Trust{endpoints.Heard, endpoints.Told, endpoints.Asked} {
 		m := newMap()
@@ -123,7 +123,7 @@ func TestABrokerThatLags(t *testing.T) {
 	wantAt(t, m, map[int32]string{0: "b0"})
 }
 
-// The only broker that there is moves its node there and back.
+// The only broker moves its node there and back.
 func TestTheOnlyBrokerIsBelieved(t *testing.T) {
 	m := newMap()
 	for i, b := range []endpoints.Broker{broker(0), at(0, 7), broker(0), at(0, 7)} {
@@ -160,8 +160,8 @@ func TestResponsesThatDifferByClient(t *testing.T) {
 	}
 }
 
-// Two brokers swap and swap back within a minute, and a client's own login passes
-// through: the nodes are where they are, also when it goes on.
+// Two brokers swap and swap back within a minute, repeatedly, and a client's own login
+// passes through: the nodes follow the brokers.
 func TestASwapAndBack(t *testing.T) {
 	m := newMap()
 	swapped := []endpoints.Broker{at(0, 1), at(1, 0)}
@@ -218,8 +218,8 @@ func TestOneAddressWrittenOtherwise(t *testing.T) {
 	}
 }
 
-// Two nodes that a response has at one address: the lower id has it, and saying so
-// again changes nothing.
+// A response has two nodes at one address: the lower id gets it, and a repetition changes
+// nothing.
 func TestTwoNodesAtOneAddress(t *testing.T) {
 	m := newMap()
 	m.Teach(response(0, broker(0), at(1, 0)), endpoints.Asked)
@@ -232,7 +232,7 @@ func TestTwoNodesAtOneAddress(t *testing.T) {
 	}
 }
 
-// Nodes that were replaced give their slots up to those that live.
+// Nodes that were replaced lose their slots to the present ones.
 func TestNodesWithoutAnAddressGiveUpTheirSlotsFirst(t *testing.T) {
 	m := newMap(endpoints.Layout{Name: "a", Slots: 5})
 	m.Teach(response(0, brokers(0, 1, 2)...), endpoints.Asked)

@@ -4,10 +4,10 @@
 // that hangs. A plain [os.ReadFile] then blocks its caller, and a thread for each
 // caller, for ever.
 //
-// So a read here accepts regular files only, goes through a limit, and is left when
-// its context ends. A file that a person names on the command line may be a pipe: it
-// is read once, and a person waits. A file that hangs costs one thread, however many callers
-// want it. The linter keeps other packages from opening files themselves.
+// So a read here accepts regular files only, has a limit, and returns when its context ends.
+// A file that a person names on the command line may be a pipe: it is read once, and a
+// person waits. A file that hangs costs one thread, however many callers want it. The linter
+// keeps other packages from opening files themselves.
 package files
 
 import (
@@ -23,11 +23,11 @@ import (
 	"time"
 )
 
-// Patience is how long a call lasts whose context has no deadline. A local file
-// takes microseconds, a network file system that is well some milliseconds.
+// Patience is the time limit of a call if its context has no deadline. A local file takes
+// microseconds, a healthy network file system some milliseconds.
 const Patience = 10 * time.Second
 
-// ErrEmpty reports that a file that should hold a secret holds nothing.
+// ErrEmpty reports that a file with a secret is empty.
 var ErrEmpty = errors.New("the file is empty")
 
 // Read returns the content of a regular file, or an error if it has more than most
@@ -95,8 +95,7 @@ func secretOf(name string, content []byte) (string, error) {
 	return text, nil
 }
 
-// WithoutBOM returns content without the byte order mark in front of it, if it has
-// one.
+// WithoutBOM returns content without a leading byte order mark.
 func WithoutBOM(content []byte) []byte { return bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) }
 
 // Look returns the identity of the present version of a file.
@@ -113,8 +112,8 @@ type State struct {
 	at    time.Time
 }
 
-// settleTime is longer than the steps in which file systems count time. A file that
-// is written again within one step may look as before.
+// settleTime is longer than the resolution of file systems' times. A file that is written
+// twice within one step may look unchanged.
 const settleTime = 2 * time.Second
 
 // Same reports whether the file certainly has the content that it had at the look before.
@@ -129,8 +128,8 @@ func (s State) settled() bool {
 	return ok && s.at.Sub(changed) > settleTime
 }
 
-// Regular returns an error if name exists and is not a regular file. It may block,
-// as everything that asks a file system: call it within Do.
+// Regular returns an error if name exists and is not a regular file. It may block, like
+// every call to a file system: call it within Do.
 func Regular(name string) error {
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -142,13 +141,13 @@ func Regular(name string) error {
 	return regular(name, info)
 }
 
-// read returns the content of a regular file, or of a pipe where there may be one.
+// read returns the content of a regular file, or of a pipe where that is allowed.
 func read(name string, most int64, pipe bool) ([]byte, error) {
-	// Opening a device can do things. So the kind is looked at before, and again
-	// behind the opening, because the file may be another by then.
+	// Opening a device can have effects. So the kind is checked before, and again after
+	// opening, because the file may have been replaced.
 	info, err := os.Stat(name)
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, &fs.PathError{Op: "open", Path: failed.Path, Err: failed.Err} // as os.Open says it
+		return nil, &fs.PathError{Op: "open", Path: failed.Path, Err: failed.Err} // in the form of os.Open's error
 	}
 	if err == nil {
 		err = admit(name, info, pipe)
@@ -158,7 +157,7 @@ func read(name string, most int64, pipe bool) ([]byte, error) {
 	}
 	flag := os.O_RDONLY | NonBlock
 	if pipe && isPipe(info) && !isGiven(name) {
-		flag = os.O_RDONLY // without its other end a named pipe seems to be empty
+		flag = os.O_RDONLY // a named pipe without a writer looks empty
 	}
 	f, err := os.OpenFile(name, flag, 0) //nolint:gosec // the configuration names it
 	if err != nil {
@@ -181,7 +180,7 @@ func read(name string, most int64, pipe bool) ([]byte, error) {
 	return content, nil
 }
 
-// admit returns an error if the file is not regular, and no pipe where there may be one.
+// admit returns an error unless the file is regular, or a pipe where that is allowed.
 func admit(name string, info fs.FileInfo, pipe bool) error {
 	if pipe && isPipe(info) {
 		return nil
@@ -206,15 +205,15 @@ func regular(name string, info fs.FileInfo) error {
 	return fmt.Errorf("%s is %s, not a regular file", name, what)
 }
 
-// isGiven reports whether name stands for an open file that this process was given,
-// as a shell's <(command) does. That may be a pipe.
+// isGiven reports whether name stands for an inherited open file, as a shell's <(command)
+// does. That may be a pipe.
 func isGiven(name string) bool {
 	return name == "/dev/stdin" || strings.HasPrefix(name, "/dev/fd/") || strings.HasPrefix(name, "/proc/self/fd/")
 }
 
-// Do calls f, which does something with the file of that name that may block, and
-// returns its result. It returns early, with an error, when ctx ends. Then f goes on
-// in its own goroutine, and further calls for the same name wait for it.
+// Do calls f, which uses the file of that name and may block, and returns its result. It
+// returns early, with an error, when ctx ends. Then f goes on in its own goroutine, and
+// further calls for the same name wait for it.
 func Do[T any](ctx context.Context, name string, f func() (T, error)) (result T, err error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -257,7 +256,7 @@ func late(ctx context.Context, name string) error {
 	return fmt.Errorf("%s: the file system does not respond: %w", name, ctx.Err())
 }
 
-// gate lets one call at a time go to a file.
+// gate allows one call at a time for a file.
 type gate struct {
 	turn  chan struct{} // holds an element while a call goes on
 	users int           // calls that go on or wait; guarded by gates

@@ -33,7 +33,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 	}
 }
 
-// A pipe that the process was given can be read, as a shell's <(command).
+// An inherited pipe can be read, such as a shell's <(command).
 func TestGivenPipes(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
@@ -52,7 +52,7 @@ func TestGivenPipes(t *testing.T) {
 }
 
 // A file that a person names may be a named pipe, also one to which nothing has been
-// written yet. It is left in time, and is bounded.
+// written yet. The read ends with its context, and is bounded.
 func TestReadArgument(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")

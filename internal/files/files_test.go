@@ -66,8 +66,8 @@ func TestReadSecret(t *testing.T) {
 	}
 }
 
-// A call that hangs is left when the context ends, and only one goes to the file at
-// a time, however many want it.
+// A call that hangs returns when the context ends, and only one call at a time uses the
+// file, however many callers there are.
 func TestDoIsLeftInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A file that was just written is never taken for the same. One that was written
-// long ago is, until anything about it changes, its times set back included.
+// A file that was just written never counts as unchanged. One that was written long ago
+// does, until anything about it changes, even if its times are set back.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -40,7 +40,7 @@ func TestLook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for look().stamp == old.stamp { // until the clock of the file system has made a step
+	for look().stamp == old.stamp { // until the clock of the file system has advanced
 		write("new")
 		if err := os.Chtimes(file, info.ModTime(), info.ModTime()); err != nil {
 			t.Fatal(err)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// NonBlock is the flag by which opening a named pipe does not wait for its other
-// end; here there is none.
+// NonBlock is the flag for opening a named pipe without waiting for its other end; here
+// there is none.
 const NonBlock = 0
 
 // stamp is the system's information about a file.

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NonBlock is the flag by which opening a named pipe does not wait for its other
-// end.
+// NonBlock is the flag for opening a named pipe without waiting for its other end.
 const NonBlock = syscall.O_NONBLOCK
 
 // stamp is the system's information about a file, without the time of access.

@@ -42,8 +42,8 @@ func LineOf(text string, most int) string {
 	return b.String()
 }
 
-// minSecret is the shortest secret that Without looks for: a shorter one is in
-// every other word.
+// minSecret is the shortest secret that Without looks for: shorter texts occur in many
+// words.
 const minSecret = 4
 
 // Without returns text with each of the secrets replaced by "[secret]". It finds a

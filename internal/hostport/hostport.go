@@ -1,10 +1,8 @@
 // Package hostport reads and writes the host:port addresses of the configuration and of
-// Kafka's responses. It is the one place that knows how IPv6 addresses, wildcards and
-// ports out of range look as text.
+// Kafka's responses. All parsing of IPv6 addresses, wildcards and ports is here.
 //
-// A host is held without brackets, as it travels in Kafka's responses; [Join]
-// adds them where an IPv6 address becomes text again. The package resolves
-// nothing: a name is compared as a name.
+// A host is kept without brackets, as in Kafka's responses; [Join] adds them to an IPv6
+// address. The package does not resolve names.
 package hostport
 
 import (
@@ -78,8 +76,8 @@ func WithoutUser(address string) string {
 	return scheme + "…" + address[at:]
 }
 
-// unsplittable explains an address that net.SplitHostPort refuses. It looks at
-// the text itself, because the library's reasons are texts too.
+// unsplittable explains an address that net.SplitHostPort refuses. It examines the
+// address, because the library's errors have no types.
 func unsplittable(address string) error {
 	bracketed := strings.HasPrefix(address, "[") && strings.HasSuffix(address, "]")
 	switch {
@@ -108,7 +106,7 @@ func unsplittable(address string) error {
 	}
 }
 
-// validHost says whether host can be listened on or dialled. A name whose last
+// validHost reports whether host can be listened on or dialled. A name whose last
 // label is a number is a mistyped IPv4 address (127.0.1.256), as in the URL
 // standard; underscores are no DNS, but Docker Compose names have them.
 func validHost(host string) bool {
@@ -133,8 +131,8 @@ func validHost(host string) bool {
 	return strings.Trim(last, "0123456789") != ""
 }
 
-// Join is host and port as text, an IPv6 host in brackets. A host that is in
-// brackets already, as some brokers advertise it, gets no second pair.
+// Join joins host and port, with an IPv6 host in brackets. A host with brackets, as some
+// brokers advertise it, gets no second pair.
 func Join(host string, port int32) string {
 	return net.JoinHostPort(unbracketed(host), strconv.Itoa(int(port)))
 }
@@ -150,9 +148,9 @@ func Canonical(host string) string {
 	return host
 }
 
-// CanonicalAddress returns host:port with the host in its canonical form. The host,
-// the port or both may be a glob, of which a text in lower case without the root dot
-// is the canonical form.
+// CanonicalAddress returns host:port with the host in its canonical form. The host, the
+// port or both may be a glob, whose canonical form is in lower case and without the root
+// dot.
 func CanonicalAddress(address string) string {
 	i := strings.LastIndexByte(address, ':')
 	if i < 0 {
@@ -189,8 +187,8 @@ func Bound(host string) string {
 const IPv4Wildcard = "0.0.0.0"
 
 // Network returns the network that a socket at address, host:port, is opened with: tcp4
-// for the wildcard of IPv4. With tcp, Go opens it for IPv6 too, and networks of IPv4
-// clients that are not let in would be no obstacle.
+// for the wildcard of IPv4. With tcp, Go opens it for IPv6 too, and clients would evade
+// the allowed networks of IPv4.
 func Network(address string) string {
 	if host, _, err := net.SplitHostPort(address); err == nil && Canonical(host) == IPv4Wildcard {
 		return "tcp4"
@@ -198,7 +196,7 @@ func Network(address string) string {
 	return "tcp"
 }
 
-// IsWildcard says whether host means every interface: it can be listened on,
+// IsWildcard reports whether host means every interface: it can be listened on,
 // but no client can connect to it.
 func IsWildcard(host string) bool {
 	if host == "" {
@@ -208,15 +206,15 @@ func IsWildcard(host string) bool {
 	return err == nil && ip.WithZone("").IsUnspecified()
 }
 
-// IsLoopback says whether host is a loopback address.
+// IsLoopback reports whether host is a loopback address.
 func IsLoopback(host string) bool {
 	host = Canonical(host)
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// HasZone says whether host is an IPv6 address with a zone, which has a meaning on
-// one machine only.
+// HasZone reports whether host is an IPv6 address with a zone, which has a meaning on one
+// machine only.
 func HasZone(host string) bool {
 	ip, err := netip.ParseAddr(Canonical(host))
 	return err == nil && ip.Zone() != ""
@@ -229,8 +227,8 @@ func unbracketed(host string) string {
 	return host
 }
 
-// lower is text with the letters of ASCII in lower case. strings.ToLower would make
-// one name of two, where another alphabet has a sign that is a letter's twin.
+// lower returns text with the letters of ASCII in lower case. strings.ToLower maps some
+// other letters to ASCII, and would make two names equal.
 func lower(text string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {

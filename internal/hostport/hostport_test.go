@@ -83,7 +83,7 @@ func TestWildcardAndCanonical(t *testing.T) {
 		{host: "localhost", canonical: "localhost", bound: "127.0.0.1"},
 		{host: "LocalHost.", canonical: "localhost", bound: "127.0.0.1"},
 		{host: "Kafka.Example.com.", canonical: "kafka.example.com"},
-		{host: "\u212aafka.example.com", canonical: "\u212aafka.example.com"}, // the sign for Kelvin is no K
+		{host: "\u212aafka.example.com", canonical: "\u212aafka.example.com"}, // the Kelvin sign is not a K
 	}
 	for _, tt := range tests {
 		if got := hostport.IsWildcard(tt.host); got != tt.wildcard {

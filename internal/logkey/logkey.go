@@ -29,7 +29,7 @@ const (
 	Files         = "files"          // how many files the process may have open
 	FramesDown    = "frames_down"    // of responses, broker to client
 	FramesUp      = "frames_up"      // requests, client to broker
-	Idle          = "idle"           // how long nothing had happened
+	Idle          = "idle"           // time without activity
 	LeftOut       = "left_out"       // count of log lines that were left out
 	Line          = "line"           // a command's output
 	Limit         = "limit"          // the key of a limit in the configuration

@@ -27,11 +27,11 @@ type Line struct {
 	Attrs   []slog.Attr
 }
 
-// maxLines bounds the lines that are kept for a log that blocks. An alarm has one line a
-// minute for each limit, so these are the lines of hours.
+// maxLines bounds the lines that are kept for a log that blocks. An alarm writes one line
+// a minute for each limit, so this is enough for hours.
 const maxLines = 256
 
-// Add has a line written. It does not wait. If maxLines lines are kept, it drops the line.
+// Add queues a line. It does not wait. If maxLines lines are queued, it drops the line.
 func (l *Queue) Add(line Line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

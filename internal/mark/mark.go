@@ -1,5 +1,5 @@
-// Package mark has points in time that take 8 bytes, where a time.Time takes 24. A session
-// has half a dozen of them, and there are many sessions.
+// Package mark has points in time in 8 bytes; a time.Time takes 24. A session has half a
+// dozen of them, and there are many sessions.
 package mark
 
 import "time"
@@ -18,5 +18,5 @@ func Of(t time.Time) Mark { return Mark(t.Sub(epoch)) }
 // Now returns the mark of the present.
 func Now() Mark { return Mark(time.Since(epoch)) }
 
-// Age is how long before now m was. It is negative if m is still to come.
+// Age is the time from m to now. It is negative if m is in the future.
 func (m Mark) Age(now time.Time) time.Duration { return now.Sub(epoch) - time.Duration(m) }

@@ -1,16 +1,16 @@
-// Package nearest finds the known name that a misspelt one most likely means. The
+// Package nearest finds the known name that is most similar to a misspelt one. The
 // configuration's keys, the commands and clients' keys share it.
 package nearest
 
 import "strings"
 
 // maxCompared is how many bytes of a name are compared with known ones. It bounds the
-// work for a name that another party wrote; known names are shorter.
+// work for a name from a peer; known names are shorter.
 const maxCompared = 100
 
-// Of returns the known name with the least distance to name, and that distance. Upper
-// and lower case count as the same. known must not be empty. Of a name that is longer
-// than 100 bytes the rest counts as letters that must be removed.
+// Of returns the known name with the least distance to name, and that distance. Upper and
+// lower case count as the same. known must not be empty. The part of a name beyond 100
+// bytes counts as letters that must be removed.
 func Of(name string, known []string) (nearest string, apart int) {
 	cut := name[:min(len(name), maxCompared)]
 	lower := strings.ToLower(cut)

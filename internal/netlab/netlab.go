@@ -1,6 +1,6 @@
-// Package netlab makes networks inside one process, for tests and for kproxy
-// demo: names that lead somewhere on that network only, and a dialer that
-// refuses, and counts, every address that is not on it.
+// Package netlab makes networks inside one process, for tests and for kproxy demo: names
+// that resolve on that network only, and a dialer that refuses and counts every other
+// address.
 //
 // The type to know is [Network]. With two of them a proxy stands between networks as in
 // production, and a leaked address fails:
@@ -8,8 +8,8 @@
 //	clients ──outside.Dial──▶ outside.Listen ─ proxy ─ vpc.Dial ──▶ vpc.ListenAs ─ brokers
 //	clients ──outside.Dial──▶ a broker's own name: refused, counted
 //
-// Underneath everything is TCP on loopback, at ports that the system chooses, or
-// pipes in memory, which testing/synctest can wait for.
+// Connections are TCP on loopback, at ports that the system chooses, or pipes in memory,
+// which testing/synctest can wait for.
 package netlab
 
 import (
@@ -44,9 +44,9 @@ type socket struct {
 	closed  atomic.Bool
 }
 
-// Listen opens a socket that is reached on this network at address. Its Addr is
-// the real one on loopback. Once it is closed the address refuses connections, whatever
-// listens at the port on loopback then.
+// Listen opens a socket that is reached on this network at address. Its Addr is the real
+// one on loopback. Once it is closed the address refuses connections, even if another
+// socket uses its port on loopback.
 func (n *Network) Listen(ctx context.Context, _, address string) (net.Listener, error) {
 	l, err := n.open(ctx)
 	if err != nil {
@@ -76,11 +76,10 @@ func (n *Network) ListenAs(ctx context.Context, address string) (net.Listener, e
 	return Named(l, address), nil
 }
 
-// Named is l with an Addr that says address.
+// Named is l with the Addr address.
 func Named(l net.Listener, address string) net.Listener { return &named{l, name(address)} }
 
-// Alias makes address lead to where target is: another address on the network,
-// or one on loopback.
+// Alias makes address lead to target: another address on the network, or one on loopback.
 func (n *Network) Alias(address, target string) {
 	n.mu.Lock()
 	to, ok := n.sockets[strings.ToLower(target)]
@@ -163,7 +162,7 @@ func (l *counted) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// named is a listener that says it is elsewhere.
+// named is a listener with another Addr.
 type named struct {
 	net.Listener
 	address name

@@ -13,7 +13,7 @@ import (
 	"kproxy/internal/netlab"
 )
 
-// kinds of networks; each says whether it is in memory.
+// kinds are the kinds of networks; the value reports whether it is in memory.
 var kinds = map[string]bool{"tcp": false, "memory": true}
 
 func listen(t *testing.T, n *netlab.Network, address string) net.Listener {
@@ -26,7 +26,7 @@ func listen(t *testing.T, n *netlab.Network, address string) net.Listener {
 	return l
 }
 
-// connect returns both ends of a connection to address, which l takes.
+// connect returns both ends of a connection to address, which l accepts.
 func connect(t *testing.T, n *netlab.Network, l net.Listener, address string) (near, far net.Conn) {
 	t.Helper()
 	taken := make(chan net.Conn, 1)

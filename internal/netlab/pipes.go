@@ -62,8 +62,8 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return l.address }
 
-// duplex is one end of a connection in memory. Its directions end one by one,
-// as TCP's do, which those of a net.Pipe do not: there is a pipe for each.
+// duplex is one end of a connection in memory. Its directions end separately, like TCP's
+// and unlike those of a net.Pipe: there is a pipe for each.
 type duplex struct {
 	net.Conn          // incoming bytes
 	out      net.Conn // outgoing bytes

@@ -1,5 +1,5 @@
 // Package portlab reserves addresses for tests. A port that was free a moment ago may be
-// another test's now: the kernel hands it to the next socket that asks for any.
+// in use now: the kernel gives it to the next socket that asks for any port.
 package portlab
 
 import (
@@ -33,16 +33,16 @@ func Closed(tb testing.TB) string {
 // hosts counts the calls of Host.
 var hosts atomic.Uint32
 
-// Host returns an address of the loopback network for listening at ports that the
-// test chooses. On Linux it is one of the process's own, and of the call's; the
-// process id makes it so. Elsewhere there is 127.0.0.1 only.
+// Host returns an address of the loopback network for listening at ports that the test
+// chooses. On Linux each call in each process gets another one, by the process id.
+// Elsewhere there is 127.0.0.1 only.
 func Host(tb testing.TB) string {
 	tb.Helper()
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"
 	}
-	// 127.0.0.0/9 has the addresses that people and the kernel use. A process id has
-	// at most 22 bits on Linux, of which 16 tell those apart that run at one time.
+	// 127.0.0.0/9 has the addresses that people and the kernel use. A process id has at
+	// most 22 bits on Linux, of which 16 distinguish the processes at one time.
 	pid, n := uint32(os.Getpid()), hosts.Add(1)
 	return fmt.Sprintf("127.%d.%d.%d", 128+n%127, pid>>8&0xff, pid&0xff)
 }

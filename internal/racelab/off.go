@@ -2,5 +2,5 @@
 
 package racelab
 
-// Enabled says whether the race detector watches.
+// Enabled reports whether the race detector is on.
 const Enabled = false

@@ -1,4 +1,4 @@
-// Package racelab helps tests to have two goroutines meet.
+// Package racelab helps tests to run two goroutines at the same moment.
 package racelab
 
 import (

@@ -79,7 +79,7 @@ func (p *Stream) GiveBack() {
 	p.repay()
 }
 
-// repay puts the buffer back into its pool, which its length tells.
+// repay puts the buffer back into its pool, which depends on its length.
 func (p *Stream) repay() {
 	switch len(p.buf) {
 	case hugeSize:

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// An exact stream reads no more than it is asked for, so that it holds nothing of
-// the next frame after a frame.
+// An exact stream reads only the requested bytes, so that after a frame it holds nothing
+// of the next one.
 func TestExactStream(t *testing.T) {
 	client, source := net.Pipe()
 	broker, sink := net.Pipe()

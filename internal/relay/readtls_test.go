@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// spy is a connection that looks at the pipe which reads it.
+// spy is a connection that inspects the stream which reads it.
 type spy struct {
 	net.Conn
 	pipe  *Stream
@@ -47,7 +47,7 @@ func TestTLSIsWaitedForWithoutABuffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = p.Drop(8)
-	p.Boundary() // behind it the next frame has come already
+	p.Boundary() // the next frame has come behind it
 	_ = p.Drop(8)
 	s.bytes, s.held = []byte("12345678"), nil
 	if _, err := p.Peek(8); err != nil || len(s.held) != 1 {

@@ -346,7 +346,7 @@ func TestSplicingAllocatesNothing(t *testing.T) {
 func TestTailLeavesWithTheRecords(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
-	in := pattern(20_000) // half a window at most, or it takes two packets by itself
+	in := pattern(20_000) // half a window at most, or it takes two packets alone
 	s := newSplicing(t, budget)
 	s.send(t, in)
 	awaitReadable(t, s.near, len(in))

@@ -105,8 +105,8 @@ func TestPipeWritesManyFramesAtOnce(t *testing.T) {
 	}
 }
 
-// A buffer that has grown for one large response is given back, and an idle one is
-// of the usual size.
+// A buffer that has grown for one large response is given back, and an idle stream has
+// one of the usual size.
 func TestPipeGivesMemoryBack(t *testing.T) {
 	src, dst := &chunks{random: rand.New(rand.NewPCG(0, 0)), in: make([]byte, 1<<20)}, &chunks{}
 	p := Stream{src: src, dst: dst}

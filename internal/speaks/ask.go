@@ -85,8 +85,8 @@ func (c *heard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hear reads until there is nothing more for a while, or enough. ended says that the other
-// side has closed its connection.
+// hear reads until nothing more comes for a while, or there is enough. ended says that the
+// other side has closed its connection.
 func (c *heard) hear(patience time.Duration) (ended bool) {
 	buf := make([]byte, MaxBytes)
 	for len(c.bytes) < MaxBytes {

@@ -37,7 +37,7 @@ const (
 	ClosesFirst Kind = "closes-at-once"  // it closes before it gets any byte
 	Closes      Kind = "closes-on-bytes" // it closes when something is sent to it
 	Cut         Kind = "cut"             // it begins a Kafka response, and stops
-	Silent      Kind = "silent"          // it takes connections and sends nothing
+	Silent      Kind = "silent"          // it accepts connections and sends nothing
 	Unreachable Kind = "unreachable"     // a further connection was not accepted
 )
 
@@ -158,7 +158,7 @@ func (c *Certificate) For() string {
 	return text
 }
 
-// By is who has issued it.
+// By is the issuer.
 func (c *Certificate) By() string {
 	if c.SelfSigned {
 		return `itself (self-signed, "` + c.Subject + `")`

@@ -228,9 +228,9 @@ func TestBrokerThatDoesNotSpeakTLS(t *testing.T) {
 	l := newBrokerLab(t)
 	c := mustClient(t, l.config, Events{})
 	for _, row := range []struct {
-		name, answer string
-		reset        bool
-		want         Failure
+		name, response string
+		reset          bool
+		want           Failure
 	}{
 		{"closes, as Kafka does", "", false, NotTLS},
 		{"resets, as Kafka does with bytes unread", "", true, NotTLS},
@@ -242,7 +242,7 @@ func TestBrokerThatDoesNotSpeakTLS(t *testing.T) {
 			near, far := tcpPair(t)
 			go func() {
 				_, _ = far.Read(make([]byte, 1))
-				_, _ = far.Write([]byte(row.answer))
+				_, _ = far.Write([]byte(row.response))
 				if row.reset {
 					_ = far.(*net.TCPConn).SetLinger(0)
 					far.Close()

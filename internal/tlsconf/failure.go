@@ -32,7 +32,7 @@ const (
 	NoName             Failure = "tls_no_sni"                // the client asks for no name where one is needed
 	Timeout            Failure = "tls_timeout"               // not done in time
 	Ended              Failure = "tls_closed"                // the other side closed its connection
-	Other              Failure = "tls_failed"                // anything else; the error tells
+	Other              Failure = "tls_failed"                // any other failure; see the error
 )
 
 // Error is a handshake that failed.

@@ -118,7 +118,7 @@ func (c contents) authorities(name string) (*x509.CertPool, [sha256.Size]byte, e
 			return nil, none, fmt.Errorf("%s: %w", name, err)
 		}
 		pool.AddCert(certificate)
-		digest.Write(certificate.Raw) // DER says its own length
+		digest.Write(certificate.Raw) // DER has its own length
 		found = true
 	}
 	if !found {

@@ -120,7 +120,7 @@ func (t *Turn) Begin() {
 	t.Enter()
 }
 
-// End has the session take no turns.
+// End ends the session's turns.
 func (t *Turn) End() {
 	t.on = false
 	t.Leave()

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// One processor is left to the sessions that are open, where there is more than one.
+// One processor is left to the open sessions, if there is more than one.
 func TestPlacesLeaveAProcessor(t *testing.T) {
 	for processors, want := range map[int]int{1: 1, 2: 1, 3: 2, 8: 7} {
 		if got := placesFor(processors); got != want {

@@ -9,17 +9,16 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Admission says which addresses may be dialled that the configuration does not
-// name: those that brokers advertise, and those that are remembered. A user who can
-// make a broker advertise an address could otherwise point the proxy at anything
-// that it can reach. The zero value admits all.
+// Admission restricts the addresses that may be dialled although the configuration does
+// not name them: advertised and remembered ones. Otherwise a user who can make a broker
+// advertise an address could direct the proxy to any address that it can reach. The zero
+// value admits all.
 type Admission struct {
 	globs []*regexp.Regexp
 }
 
-// CompileAdmission makes an Admission of globs on host:port, of which one has to
-// match, in either case. The error is a [*RuleError] whose Rule is the glob's
-// index.
+// CompileAdmission makes an Admission from globs on host:port, one of which has to match,
+// in either case. The error is a [*RuleError] whose Rule is the glob's index.
 func CompileAdmission(globs []string) (Admission, error) {
 	var a Admission
 	for i, glob := range globs {
@@ -56,7 +55,7 @@ func notAdmitted(t Target) error {
 	}
 }
 
-// refused is the refusal of an address that no entry of brokers would make good.
+// refused is the refusal of an address that no entry of brokers can admit.
 func refused(t Target, problem string) error {
 	return &RefusedError{
 		Target:  t,

@@ -36,7 +36,7 @@ func refusedDial(t *testing.T, d *upstream.Dialer, target upstream.Target) *upst
 	return refused
 }
 
-// The globs decide about addresses that brokers give, and about no others.
+// The globs apply to addresses from brokers, and to no others.
 func TestBrokersAdmitLearnedAddresses(t *testing.T) {
 	reached := ""
 	d := upstream.Dialer{
@@ -124,7 +124,7 @@ func TestClassesThatNoBrokerIsMeantToBeIn(t *testing.T) {
 	}
 }
 
-// refusedClasses are addresses that no broker is dialled at, in forms that lead there.
+// refusedClasses are addresses of refused classes, in all forms.
 var refusedClasses = map[string]string{
 	"::127.0.0.1":                          "loopback",    // IPv4-compatible
 	"::ffff:127.0.0.1":                     "loopback",    // IPv4-mapped

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindLate leaves the choice of the local port to connect. At bind, the kernel has
-// to find one that is free towards all peers: about 28,000 for each address; at
-// connect, one that is free towards this broker.
+// bindLate leaves the choice of the local port to connect. At bind, the kernel needs a
+// port that is free for all peers, of about 28,000 for each address. At connect, it needs
+// one that is free for this broker.
 func bindLate(socket syscall.RawConn) error {
 	var failed error
 	err := socket.Control(func(fd uintptr) {

@@ -17,7 +17,7 @@ type RuleError struct {
 	Fix     string
 }
 
-// Key names the rule, or its field, as the configuration file does: dial[2].to.
+// Key is the key of the rule, or of its field, in the configuration file: dial[2].to.
 func (e *RuleError) Key() string {
 	key := fmt.Sprintf("dial[%d]", e.Rule)
 	if e.Field != "" {
@@ -46,9 +46,9 @@ func (e *RuleError) Error() string {
 // with one To.
 func Compile(rules []Rule) (Rules, error) { return compileAll(rules, false) }
 
-// CompileShared compiles rules for brokers that are asked for by their own names
-// in TLS (SNI): an address may then lead to several, behind something that tells
-// them apart. Only brokers of one name have to be at different addresses.
+// CompileShared compiles rules for brokers that are selected by their own names in TLS
+// (SNI): an address may then lead to several, behind a proxy that selects by name. Only
+// brokers of one name have to be at different addresses.
 func CompileShared(rules []Rule) (Rules, error) { return compileAll(rules, true) }
 
 func compileAll(rules []Rule, shared bool) (Rules, error) {
@@ -73,8 +73,8 @@ func compileAll(rules []Rule, shared bool) (Rules, error) {
 	return out, nil
 }
 
-// compile reads one rule. It returns the concrete type because its caller
-// fills in which rule it was.
+// compile reads one rule. It returns the concrete type because its caller sets the rule's
+// index.
 func compile(rule Rule) (compiled, *RuleError) {
 	const forms = `write {node: 7, to: "10.0.0.7:9092"} or {match: "*.internal:9092", to: "127.0.0.1:{19092+node}"}`
 	switch {
@@ -143,9 +143,9 @@ func compileGlob(glob string) (*regexp.Regexp, *RuleError) {
 	return pattern, nil
 }
 
-// tryOut expands To for made-up brokers, and fails where it suits none of them,
-// so that a To that can never work is found before the first broker is dialled.
-// The text of a * cannot be made up.
+// tryOut expands To for made-up brokers, and fails if no result is valid, so that a To
+// that can never work is found before the first broker is dialled. The text of a * cannot
+// be made up.
 func (c *compiled) tryOut() error {
 	if c.to.uses(variableCapture) {
 		return nil
@@ -157,7 +157,7 @@ func (c *compiled) tryOut() error {
 		}
 		return err
 	}
-	// {node} alone as a port suits node 1, {65535+node} suits node 0.
+	// {node} alone as a port is valid for node 1, {65535+node} is valid for node 0.
 	if _, err := c.to.expand(Target{Node: 1, Host: "host", Port: 1}, nil); err == nil {
 		return nil
 	}

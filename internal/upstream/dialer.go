@@ -13,16 +13,16 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Keep-alive of a connection to a broker: after Dialer.Keepalive of silence,
-// this many probes at this interval. There is no TCP_USER_TIMEOUT beside them:
-// Linux applies it to a peer that is alive and merely not reading.
+// Keep-alive of a connection to a broker: after Dialer.Keepalive of silence, this many
+// probes at this interval. There is no TCP_USER_TIMEOUT: Linux applies it also to a peer
+// that is alive and does not read.
 const (
 	keepaliveInterval = 15 * time.Second
 	keepaliveProbes   = 4
 )
 
-// Dialer opens connections to brokers. The zero value dials every broker where
-// it says it is, for as long as the context allows.
+// Dialer opens connections to brokers. The zero value dials every broker at its
+// advertised address, for as long as the context allows.
 type Dialer struct {
 	Rules     Rules
 	Keepalive time.Duration // silence before keep-alive probes; 0: Go's 15 s
@@ -40,8 +40,8 @@ type Dialer struct {
 	// it would never leave the process. It may be called from several goroutines. nil: none is.
 	Own func(netip.AddrPort) bool
 
-	// Source are local addresses of one family to dial from, each in its turn;
-	// none: the system chooses.
+	// Source are local addresses of one family to dial from, in turn; none: the system
+	// chooses.
 	Source []netip.Addr
 	turn   atomic.Uint32 // which of them is next
 
@@ -55,8 +55,8 @@ type Dialer struct {
 	DialContext DialFunc
 }
 
-// LoopError says that a broker's address led back to this kproxy: a bootstrap
-// address, a dial rule or a name that resolves to where kproxy itself listens.
+// LoopError says that a broker's address led back to this kproxy: a bootstrap address, a
+// dial rule or a name that resolves to an address of kproxy's own.
 type LoopError struct {
 	Address string // as resolved
 }
@@ -66,10 +66,10 @@ func (e *LoopError) Error() string {
 	return "upstream address " + e.Address + " is one of kproxy's own; point bootstrap, via, or a dial rule elsewhere"
 }
 
-// Dial connects to t where the rules say that it is reached, for as long as ctx allows; a
-// connection that is made outlives ctx. address is that place, also where the connection
-// fails. conn is the *net.TCPConn itself, or the connection of Through, because any
-// wrapper would disable splice.
+// Dial connects to t at the address that the rules give, for as long as ctx allows. The
+// connection outlives ctx. address is the dialled address, also if the connection fails.
+// conn is the *net.TCPConn itself, or the connection of Through, because any wrapper
+// would disable splice.
 //
 // The error names the address that was tried, and is or wraps a [*LoopError] where t led
 // back to kproxy.
@@ -94,9 +94,8 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (conn net.Conn, address str
 	return nil, address, fmt.Errorf("dial %s at %s: %w", t, address, err)
 }
 
-// mayDial refuses a broker's own address by its text: one that is not an address, so
-// that neither a resolver nor an error gets to see it, and one that Brokers does not
-// admit.
+// mayDial refuses a broker's own address by its text: an invalid one, so that it reaches
+// neither a resolver nor an error, and one that Brokers does not admit.
 func (d *Dialer) mayDial(t Target, address string) error {
 	switch host, _, err := hostport.Parse(address); {
 	case t.Host == "":
@@ -111,8 +110,8 @@ func (d *Dialer) mayDial(t Target, address string) error {
 	return nil
 }
 
-// Address is the host:port that Dial would connect to for t; empty where the
-// rules make none of it.
+// Address is the host:port that Dial would connect to for t; empty if the rules give
+// none.
 func (d *Dialer) Address(t Target) string {
 	address, _, err := d.Rules.Resolve(t)
 	if err != nil {
@@ -121,11 +120,11 @@ func (d *Dialer) Address(t Target) string {
 	return address
 }
 
-// AllowLoopback lets learned addresses be on loopback. Dial does the same when
-// the configuration itself has led there.
+// AllowLoopback lets learned addresses be on loopback. Dial does the same when the
+// configuration itself leads there.
 func (d *Dialer) AllowLoopback() { d.loopback.Store(true) }
 
-// open connects to address, by the way that the Dialer has.
+// open connects to address, by the Dialer's own means.
 func (d *Dialer) open(ctx context.Context, t Target, learned bool, address string) (net.Conn, error) {
 	switch {
 	case d.Through != nil:
@@ -150,8 +149,8 @@ func (d *Dialer) netDialer(check func(netip.AddrPort) error) *net.Dialer {
 			Interval: keepaliveInterval,
 			Count:    keepaliveProbes,
 		},
-		// It runs for every address that a name resolved to, between socket
-		// and connect: only here is it known where the connection would go.
+		// It runs for every resolved address, between socket and connect: only here the
+		// target of the connection is known.
 		ControlContext: func(_ context.Context, _, address string, socket syscall.RawConn) error {
 			resolved, err := netip.ParseAddrPort(address)
 			if err != nil {

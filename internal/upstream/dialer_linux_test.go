@@ -9,8 +9,8 @@ import (
 	"kproxy/internal/upstream"
 )
 
-// The kernel's own view of a connection: keep-alive as promised, and no
-// TCP_USER_TIMEOUT, which would reset a connection to a broker that is slow.
+// The kernel's state of a connection: the documented keep-alive, and no TCP_USER_TIMEOUT,
+// which would reset a connection to a slow broker.
 func TestDialKeepalive(t *testing.T) {
 	broker := listen(t)
 	d := upstream.Dialer{Keepalive: 42 * time.Second}

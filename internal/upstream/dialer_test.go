@@ -55,7 +55,7 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
-// A rule that makes no address of a broker dials nothing at all.
+// If a rule gives no valid address for a broker, nothing is dialled.
 func TestDialWithAFailingRule(t *testing.T) {
 	d := upstream.Dialer{
 		Rules: compile(t, rules(match("*", "127.0.0.1:{65535+node}"))),
@@ -114,7 +114,7 @@ func ExampleRules_Resolve() {
 	// other.example.com:9092 -1 <nil>
 }
 
-// listen is a broker that accepts and says nothing.
+// listen is a broker that accepts connections and is silent.
 func listen(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

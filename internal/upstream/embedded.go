@@ -6,7 +6,7 @@ import (
 )
 
 // prefix4 are prefixes behind which an IPv6 address has an IPv4 address, which is
-// where a packet really goes, and the byte at which that begins.
+// where a packet really goes, and its offset in bytes.
 var prefix4 = []struct {
 	prefix netip.Prefix
 	at     int
@@ -23,9 +23,9 @@ var (
 	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215
 )
 
-// meant returns an address without IPv4-in-IPv6 (RFC 4291, 2.5.5.2) and zone, and
-// with it each IPv4 address that it has inside. A translator or a tunnel on the way
-// sends packets to that one.
+// meant returns an address without IPv4-in-IPv6 (RFC 4291, 2.5.5.2) and zone, and with it
+// each IPv4 address that it has inside. A translator or a tunnel sends packets to the
+// inner one.
 func meant(a netip.Addr) []netip.Addr {
 	a = a.Unmap().WithZone("")
 	all := []netip.Addr{a}
@@ -49,8 +49,8 @@ func meant(a netip.Addr) []netip.Addr {
 		take(12, 13, 14, 15)
 	}
 	if localNAT64.Contains(a) {
-		// Which of the lengths of RFC 6052, 2.2 the prefix has is its owner's
-		// choice. In a length that is not meant most addresses read as 0.0.0.0.
+		// The owner of the prefix chooses one of the lengths of RFC 6052, 2.2. Read with
+		// a wrong length, most addresses are 0.0.0.0.
 		for _, at := range [][]int{{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}, {12, 13, 14, 15}} {
 			if take(at...); all[len(all)-1].IsUnspecified() {
 				all = all[:len(all)-1]
@@ -70,8 +70,7 @@ var metadata = []netip.Prefix{
 	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle Cloud
 }
 
-// farNames are names that stand for an address of a refused class wherever they are
-// resolved.
+// farNames are names that resolve to an address of a refused class everywhere.
 var farNames = names(map[string]string{
 	// RFC 6761, 6.3, and the hosts files of systems.
 	"127.0.0.1": "localhost localhost.localdomain localhost4 localhost4.localdomain4 loopback",
@@ -86,8 +85,7 @@ var farNames = names(map[string]string{
 	"169.254.169.254": "instance-data instance-data.ec2.internal metadata metadata.goog metadata.google.internal",
 })
 
-// names returns the addresses of names, of which all has those of an address between
-// blanks.
+// names returns the names in all, which are separated by blanks, by address.
 func names(all map[string]string) map[string]netip.Addr {
 	by := map[string]netip.Addr{}
 	for address, names := range all {

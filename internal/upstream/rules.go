@@ -15,10 +15,10 @@ import (
 // address.
 const NoNode int32 = -1
 
-// NoRule is the rule that Resolve names where no rule matched.
+// NoRule is the index that Resolve returns if no rule matched.
 const NoRule = -1
 
-// Target is a broker as the cluster, or the configuration, names it.
+// Target is a broker, by its address in the cluster or the configuration.
 type Target struct {
 	Node int32  // broker id, or NoNode
 	Host string // as advertised; IPv6 without brackets
@@ -33,7 +33,7 @@ type Target struct {
 // 253 at most, and a port with its colon 6. A broker can advertise 32 KB.
 const maxShown = 259
 
-// String names t as it stands in errors and logs.
+// String is t's name in errors and logs.
 func (t Target) String() string {
 	address := foreign.LineOf(hostport.Join(t.Host, t.Port), maxShown)
 	if t.Node == NoNode {
@@ -42,7 +42,7 @@ func (t Target) String() string {
 	return fmt.Sprintf("node %d (%s)", t.Node, address)
 }
 
-// Rule says where a broker is really reached. Exactly one of Node and Match is
+// Rule has the address at which a broker is reached. Exactly one of Node and Match is
 // set.
 type Rule struct {
 	Node  *int32 // the broker with this id
@@ -50,9 +50,8 @@ type Rule struct {
 	To    string // host:port, with the variables that Compile lists
 }
 
-// Rules are compiled dial rules. The zero value has none: every broker is
-// dialled where it says it is. Rules do not change and may be used by several
-// goroutines.
+// Rules are compiled dial rules. The zero value has none: every broker is dialled at its
+// advertised address. Rules do not change and may be used by several goroutines.
 type Rules struct {
 	rules  []compiled
 	shared bool // brokers at one address are distinguished by their names
@@ -63,7 +62,7 @@ type compiled struct {
 	node    *int32
 	pattern *regexp.Regexp
 	to      template
-	fixed   string // where node is dialled, if To needs nothing else of it
+	fixed   string // the dial address of node, if To depends on nothing else
 }
 
 // Resolve is the address, host:port, at which t is dialled. The first rule that
@@ -74,9 +73,9 @@ type compiled struct {
 // needs one: {match: "*:9092", to: "127.0.0.1:{19092+node}"} leaves bootstrap
 // addresses to the rules below it.
 //
-// The error says that the deciding rule makes no valid address of t. There is
-// then no address to dial: falling through to another rule, or to t's own
-// address, could reach another broker than the one that was meant.
+// The error says that the deciding rule gives no valid address for t. There is then no
+// address to dial: another rule, or t's own address, could reach another broker than the
+// intended one.
 func (r Rules) Resolve(t Target) (address string, rule int, err error) {
 	for i, c := range r.rules {
 		captures, ok := c.match(t)
@@ -92,9 +91,9 @@ func (r Rules) Resolve(t Target) (address string, rule int, err error) {
 	return hostport.Join(t.Host, t.Port), NoRule, nil
 }
 
-// Fixed is where a node is dialled whatever address the cluster gives for it: the rule that
-// decides is for this node, and makes its address of nothing else. A rule above it that
-// matches addresses may decide instead, so that there is none then.
+// Fixed is the dial address of a node that does not depend on the address in the cluster:
+// the deciding rule is for this node, and its address depends on nothing else. If a rule
+// above it matches addresses, that may decide instead, and there is none.
 func (r Rules) Fixed(node int32) (address string, ok bool) {
 	for _, c := range r.rules {
 		switch {
@@ -122,8 +121,8 @@ func (c compiled) match(t Target) (captures []string, ok bool) {
 	return found[1:], true
 }
 
-// keepingCase is the canonical form of a host, but for the case of a name, which
-// captures keep.
+// keepingCase is the canonical form of a host, except the case of a name, which captures
+// keep.
 func keepingCase(host string) string {
 	canonical := hostport.Canonical(host)
 	if n := len(canonical); n <= len(host) && hostport.Canonical(host[:n]) == canonical {
@@ -132,16 +131,15 @@ func keepingCase(host string) string {
 	return canonical
 }
 
-// Conflicts are the indexes, ascending, of those targets that must stay
-// unmapped, because they would be dialled at an address that is another node's:
-// one connection cannot tell two brokers apart by its address (but see
-// CompileShared). Brokers that no rule touches keep their address before those
-// that a rule leads there; among equals the lowest node id keeps it, so that
+// Conflicts are the indexes, ascending, of those targets that must stay unmapped, because
+// their dial address is another node's: one connection cannot tell two brokers apart by
+// its address (but see CompileShared). Brokers that no rule touches keep their address
+// before those that a rule leads there; among equals the lowest node id keeps it, so that
 // every replica of kproxy decides alike.
 //
-// A node that is there twice, as the coordinator of two groups is, collides with no
-// other. Targets without a node are ignored, and so are targets for which Resolve
-// fails: nothing is dialled for those.
+// A node that occurs twice, such as the coordinator of two groups, does not conflict with
+// itself. Targets without a node are ignored, and so are targets for which Resolve fails:
+// nothing is dialled for those.
 func (r Rules) Conflicts(targets []Target) []int {
 	type dialled struct {
 		index   int

@@ -115,7 +115,7 @@ func TestCompileErrors(t *testing.T) {
 	}
 }
 
-// Two nodes may share a To that says where each of them is.
+// Two nodes may share a To that depends on the node.
 func TestCompileTakesOneToForTwoNodes(t *testing.T) {
 	compile(t, rules(node(1, "127.0.0.1:{19092+node}"), node(2, "127.0.0.1:{19092+node}"), node(3, "{host}:1"), node(4, "{host}:1")))
 }
@@ -170,8 +170,8 @@ func TestConflictsOfSharedAddresses(t *testing.T) {
 	}
 }
 
-// FuzzResolve compares the glob with the obvious backtracking matcher, and
-// holds every rule to: an address that can be dialled, or an error.
+// FuzzResolve compares the glob with a simple backtracking matcher, and checks that every
+// rule gives an address that can be dialled, or an error.
 func FuzzResolve(f *testing.F) {
 	f.Add("b*.internal:9092", "127.0.0.1:{19092+node}", "b7.internal", int32(7), int32(9092))
 	f.Add("*.*:*", "{1}-{2}:{3}", "b7.prod.internal", int32(-1), int32(9092))

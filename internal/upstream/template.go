@@ -20,7 +20,7 @@ const (
 	variableCapture
 )
 
-// template is the To of a rule, taken apart.
+// template is the parsed To of a rule.
 type template []part
 
 // part is literal text, or a variable in its place.
@@ -32,7 +32,7 @@ type part struct {
 	addend   int64 // of a sum
 }
 
-// parseTemplate takes to apart. captures is how many {1}, {2} … it may use.
+// parseTemplate parses to. captures is how many {1}, {2} … it may use.
 func parseTemplate(to string, captures int) (template, *RuleError) {
 	var (
 		out  template
@@ -120,7 +120,7 @@ func known(captures int) string {
 	return list + "or one sum such as {19092+node}"
 }
 
-// uses says whether some part of t is one of vs.
+// uses reports whether some part of t is one of vs.
 func (t template) uses(vs ...variable) bool {
 	return slices.ContainsFunc(t, func(p part) bool { return slices.Contains(vs, p.variable) })
 }

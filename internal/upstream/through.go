@@ -24,9 +24,9 @@ func (d *Dialer) DialNear(ctx context.Context, network, address string) (net.Con
 	return d.netDialer(d.notOwn).DialContext(ctx, network, address)
 }
 
-// checkFar refuses an address that is dialled at the far side of Through, as far as it
-// says by itself where it leads. The addresses that a name resolves to there are not seen
-// here, so that only Brokers admits a name.
+// checkFar refuses an address that is dialled at the far side of Through, judging by its
+// text. The addresses that a name resolves to there are not seen here, so that only
+// Brokers admits a name.
 func (d *Dialer) checkFar(t Target, learned bool, address string) error {
 	host, _, err := hostport.Parse(address)
 	host = hostport.Canonical(host)

@@ -58,7 +58,7 @@ func TestThroughRefusesWhatAnAddressSays(t *testing.T) {
 	}
 }
 
-// The way to the proxy itself is from here, so that kproxy's own sockets are known.
+// The proxy itself is dialled from here, so that kproxy's own sockets are recognised.
 func TestDialNearRefusesItself(t *testing.T) {
 	d := &upstream.Dialer{Own: func(netip.AddrPort) bool { return true }}
 	conn, err := d.DialNear(t.Context(), "tcp", listen(t).String())

@@ -41,7 +41,7 @@ type conn struct {
 
 	reading sync.Mutex // one Read at a time; guards the following
 	left    []byte     // of the last chunk
-	readErr error      // in's last word
+	readErr error      // in's final error
 	chunks  chan read  // from in, valid until next
 	next    chan struct{}
 

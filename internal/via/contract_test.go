@@ -312,8 +312,8 @@ func TestHandshakeTimeout(t *testing.T) {
 func TestHostileAnswers(t *testing.T) {
 	long := string(bytes.Repeat([]byte("A"), 1<<20))
 	tests := []struct {
-		name, scheme, answer string
-		want                 via.Outcome
+		name, scheme, response string
+		want                   via.Outcome
 	}{
 		{"socks5: another protocol", "socks5", "HTTP/1.1 400 Bad Request\r\n\r\n", via.OutcomeProxyProtocol},
 		{"socks5: SOCKS4", "socks5", "\x04\x00", via.OutcomeProxyProtocol},
@@ -347,7 +347,7 @@ func TestHostileAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			g := viatest.NewGate(t, func(conn net.Conn) {
 				go func() { _, _ = io.Copy(io.Discard, conn) }()
-				_, _ = io.WriteString(conn, tt.answer)
+				_, _ = io.WriteString(conn, tt.response)
 				_ = conn.(*net.TCPConn).CloseWrite()
 				<-time.After(20 * time.Millisecond)
 			})

@@ -29,6 +29,6 @@
 // Package viassh makes the way of ssh. It comes in as [Config].SSH, so that x/crypto/ssh is
 // linked only where it is wanted.
 //
-// The package does not decide what may be dialled, knows no broker and no rule,
-// and reads neither ~/.ssh/config nor the proxy variables of the environment.
+// The package does not decide which addresses may be dialled, knows no broker and no
+// rule, and reads neither ~/.ssh/config nor the proxy variables of the environment.
 package via

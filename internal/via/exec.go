@@ -47,8 +47,8 @@ type execHop struct {
 
 func (h *execHop) Close() { h.children.Close() }
 
-// command is the command for t. Words are replaced within, never split: t is part
-// of the arguments that it stands in.
+// command is the command for t. Placeholders are replaced inside words, which are not
+// split: t stays part of its arguments.
 func (h *execHop) command(t Target) *exec.Cmd {
 	place := strings.NewReplacer(placeHost, t.Host, placePort, strconv.Itoa(int(t.Port)))
 	args := slices.Clone(h.words)

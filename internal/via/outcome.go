@@ -23,7 +23,7 @@ const (
 	OutcomeCanceled          Outcome = "via_canceled"           // the context was canceled, or the Dialer closed
 )
 
-// Outcomes are all there are.
+// Outcomes are all outcomes.
 func Outcomes() []Outcome {
 	return []Outcome{
 		OutcomeCredentials, OutcomeProxyUnreachable, OutcomeProxyUntrusted, OutcomeProxyProtocol, OutcomeLoginRefused,

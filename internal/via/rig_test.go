@@ -91,7 +91,7 @@ func endWrite(t *testing.T, conn net.Conn) {
 	}
 }
 
-// holdings are what must not grow: goroutines, descriptors, children.
+// holdings are counts that must not grow: goroutines, descriptors, children.
 type holdings struct{ goroutines, files int }
 
 func held() holdings {

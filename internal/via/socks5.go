@@ -108,7 +108,7 @@ func (a *socksResponses) judge(ctx context.Context, login bool, err error) error
 		switch {
 		case len(reply) < 2 && silent:
 			return Fail(OutcomeProxyUnreachable, err)
-		case len(reply) < 2: // some hang up on a wrong password
+		case len(reply) < 2: // some proxies close the connection on a wrong password
 			return Fail(OutcomeLoginRefused, err)
 		case reply[1] != socksLoginOK:
 			return failf(OutcomeLoginRefused, "user or password is wrong")

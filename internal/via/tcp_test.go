@@ -55,7 +55,7 @@ func TestLoginRefused(t *testing.T) {
 			}
 		}
 	}
-	// A proxy that wants no login takes one that is offered.
+	// A proxy without logins accepts one that is offered.
 	c := via.Config{URL: "socks5://" + viatest.User + "@" + viatest.SOCKS5(t, false).Address, PasswordFile: viatest.File(t, viatest.Password)}
 	viatest.Exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.Far()), "x")
 }
@@ -84,13 +84,13 @@ func TestConnectInterimAnswers(t *testing.T) {
 	if got, err := io.ReadAll(conn); string(got) != "early" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
-	for name, answer := range map[string]string{
+	for name, response := range map[string]string{
 		"101":     "HTTP/1.1 101 Switching Protocols\r\n\r\n",
 		"endless": strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 10_000),
 	} {
 		g := viatest.NewGate(t, func(conn net.Conn) {
 			_, _ = http.ReadRequest(bufio.NewReader(conn))
-			_, _ = io.WriteString(conn, answer)
+			_, _ = io.WriteString(conn, response)
 		})
 		if got, err := viatest.Outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092"); got != via.OutcomeProxyProtocol {
 			t.Errorf("%s: got %s (%v), want %s", name, got, err, via.OutcomeProxyProtocol)
@@ -121,11 +121,11 @@ func TestAnswersByteByByte(t *testing.T) {
 		"socks5": "\x05\x02\x01\x00\x05\x00\x00\x03\x04host\x00\x01",
 		"http":   "HTTP/1.0 200 OK\r\nVia: x\r\n\r\n",
 	}
-	for scheme, answer := range answers {
+	for scheme, response := range answers {
 		g := viatest.NewGate(t, func(conn net.Conn) {
 			go func() { _, _ = io.Copy(io.Discard, conn) }()
-			for i := range len(answer) {
-				_, _ = conn.Write([]byte{answer[i]})
+			for i := range len(response) {
+				_, _ = conn.Write([]byte{response[i]})
 			}
 			_, _ = io.WriteString(conn, "hello")
 			<-t.Context().Done()

@@ -12,7 +12,6 @@
 // The two types to know are [RequestPrefix], which is read from every request,
 // and [Reader], which takes primitives from untrusted bytes.
 //
-// The package knows bytes, not schemas: which version of which API is flexible
-// is package rewrite's knowledge, and comes in as a parameter. It imports the
-// standard library only.
+// The package knows bytes, not schemas: package rewrite knows the flexible versions of
+// APIs, and passes that as a parameter. It imports the standard library only.
 package wire

@@ -2,8 +2,8 @@ package wire
 
 import "bytes"
 
-// Foreign names a protocol that is not Kafka and that people point at a Kafka
-// port by mistake.
+// Foreign is a protocol other than Kafka with which clients connect to a Kafka port by
+// mistake.
 type Foreign string
 
 // The protocols that Recognize knows.
@@ -40,7 +40,7 @@ var signatures = []struct {
 }
 
 // Recognize returns the protocol of a connection's first bytes if they are not Kafka's. b
-// has at least SizeLen bytes; that many decide.
+// has at least SizeLen bytes, which are enough.
 func Recognize(b []byte) Foreign {
 	for _, s := range signatures {
 		start := s.start[:min(len(s.start), SizeLen)]

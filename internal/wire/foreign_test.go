@@ -49,8 +49,8 @@ func TestRecognize(t *testing.T) {
 					t.Errorf("the first %d bytes: got %q, want %q", n, got, c.want)
 				}
 			}
-			// With fewer bytes than it is promised it may not know
-			// yet, but it does not take them for something else.
+			// With fewer bytes than required it may not recognise a protocol, but it does
+			// not return a wrong one.
 			for n := range wire.SizeLen {
 				if got := wire.Recognize([]byte(c.bytes[:n])); got != c.want && got != wire.NotForeign {
 					t.Errorf("the first %d bytes: got %q, want %q or nothing", n, got, c.want)
@@ -60,9 +60,8 @@ func TestRecognize(t *testing.T) {
 	}
 }
 
-// Signatures are compared before the size: a request that a broker would take
-// must not look like one. Every 251st size is tried, a number that gives all
-// four bytes all values.
+// Signatures are compared before the size: a request that a broker would take must not
+// look like one. Every 251st size is tried, which gives all four bytes all values.
 func TestNoKafkaSizeIsForeign(t *testing.T) {
 	const maxRequest = 100 << 20 // socket.request.max.bytes
 	for size := 0; size <= maxRequest; size += 251 {

@@ -16,7 +16,7 @@ const (
 )
 
 // Size returns the size field at the start of b, which has at least SizeLen
-// bytes. It is a signed number that the peer chose: check it before use.
+// bytes. It is a signed number from the peer: check it before use.
 func Size(b []byte) int32 { return int32(binary.BigEndian.Uint32(b)) }
 
 // RequestPrefix is the part of a request that lies at fixed offsets in every

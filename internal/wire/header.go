@@ -13,10 +13,10 @@ type RequestHeader struct {
 // in its version 0 (removed in Kafka 4.0).
 const controlledShutdown = 7
 
-// ParseRequestHeader reads the header at the start of frame, of which the rest
-// may still be arriving: ErrShort asks for more. flexible says whether this
-// version of the API ends its header in a tag section. The client id is never
-// compact, so that a broker can read it before it knows the version.
+// ParseRequestHeader reads the header at the start of frame, which may be incomplete:
+// ErrShort asks for more. flexible says whether this version of the API ends its header
+// in a tag section. The client id is never compact, so that a broker can read it before
+// it knows the version.
 func ParseRequestHeader(frame []byte, flexible bool) (RequestHeader, error) {
 	if len(frame) < RequestPrefixLen {
 		return RequestHeader{}, ErrShort

@@ -62,7 +62,7 @@ func checkClientID(t *testing.T, name string, got []byte, want *string, req kmsg
 	}
 }
 
-// A header that is still arriving asks for more, whatever of it is here.
+// An incomplete header asks for more, wherever it is cut.
 func TestRequestHeaderTruncated(t *testing.T) {
 	forEachHeader(func(name string, r request, _ client) {
 		for _, n := range truncations(r.header) {
@@ -73,8 +73,8 @@ func TestRequestHeaderTruncated(t *testing.T) {
 	})
 }
 
-// A header that does not end within its frame never will, also where bytes of
-// the following frame lie behind it.
+// A header that does not end within its frame is malformed, even if bytes of the
+// following frame lie behind it.
 func TestRequestHeaderBeyondItsFrame(t *testing.T) {
 	forEachHeader(func(name string, r request, _ client) {
 		frame := r.frame

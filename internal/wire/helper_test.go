@@ -85,7 +85,7 @@ func encode(req kmsg.Request, clientID *string, tags []byte) request {
 	return request{req, frame, header}
 }
 
-// hasNoClientID tells the only header of version 0 from all others.
+// hasNoClientID reports whether it is the only header of version 0.
 func hasNoClientID(req kmsg.Request) bool {
 	return req.Key() == kmsg.ControlledShutdown.Int16() && req.GetVersion() == 0
 }

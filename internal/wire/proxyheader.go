@@ -16,9 +16,9 @@ const (
 	proxyV2Max = 16 << 10
 )
 
-// ProxyHeaderLen returns how long the PROXY protocol header is that b begins
-// with, in bytes. b must have been recognised as one. ErrShort asks for more
-// bytes, ErrMalformed says that no header begins like this.
+// ProxyHeaderLen returns how long the PROXY protocol header is that b begins with, in
+// bytes. b must have been recognised as one. ErrShort asks for more bytes; ErrMalformed
+// says that these bytes begin no header.
 //
 // Source: the PROXY protocol, versions 1 and 2, haproxy.org.
 func ProxyHeaderLen(b []byte) (int, error) {

@@ -10,8 +10,8 @@ import (
 	"kproxy/internal/wire"
 )
 
-// checkUvarint compares Uvarint with encoding/binary, which reads 64 bits and
-// so knows every form that 32 bits can take.
+// checkUvarint compares Uvarint with encoding/binary, which reads 64 bits, and so every
+// form of 32 bits.
 func checkUvarint(t *testing.T, b []byte) {
 	t.Helper()
 	const maxLen = 5
@@ -138,7 +138,7 @@ func TestReaderArrayLen(t *testing.T) {
 	}
 }
 
-// The first failure sticks, and everything behind it is zero.
+// The first failure sticks, and every later result is zero.
 func TestReaderFailsOnce(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -153,7 +153,7 @@ func (s *search) noting(provider awssdk.CredentialsProvider) awssdk.CredentialsP
 	}))
 }
 
-// hide has errors not repeat these secrets.
+// hide removes these secrets from errors.
 func (s *search) hide(secrets ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,7 +24,7 @@ type link struct {
 	client   *ssh.Client
 	wire     *watched
 	interval time.Duration
-	secrets  []string // which the host has heard
+	secrets  []string // which were sent to the host
 	ended    chan struct{}
 	wake     chan struct{} // room for one
 
@@ -58,7 +58,7 @@ func (l *link) over() bool {
 // await waits for the link's end.
 func (l *link) await() {
 	_ = l.client.Wait()  // the reason is not used
-	_ = l.client.Close() // where it ended by a message
+	_ = l.client.Close() // if it ended by a message
 	_ = l.wire.Close()
 	close(l.ended)
 }
@@ -115,22 +115,22 @@ func (l *link) alive() bool {
 // over a link for an interval, it is closed. A slow link is not closed: a response may
 // come after megabytes of data, which show that the link works.
 func (l *link) ping() error {
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	go func() { // ends with the response, or with the link
 		_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
-		answered <- err
+		responded <- err
 	}()
 	timer := time.NewTimer(l.interval)
 	defer timer.Stop()
 	for {
 		received := l.wire.received.Load()
 		select {
-		case err := <-answered:
+		case err := <-responded:
 			return err
 		case <-timer.C:
 			if l.wire.received.Load() == received {
 				l.close()
-				return <-answered
+				return <-responded
 			}
 			timer.Reset(l.interval)
 		}
@@ -152,8 +152,8 @@ func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 		channel *sshChannel
 		err     error
 	}
-	answer := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
-	go func() {                 // ends with the far side's response, or with the link
+	response := make(chan opened) // unbuffered: either the channel is received, or ctx has ended
+	go func() {                   // ends with the far side's response, or with the link
 		channel, requests, err := l.client.OpenChannel("direct-tcpip", ssh.Marshal(&directTCPIP{
 			Host: t.Host, Port: uint32(t.Port), Originator: "127.0.0.1",
 		}))
@@ -163,7 +163,7 @@ func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 			go ssh.DiscardRequests(requests)
 		}
 		select {
-		case answer <- opened{c, err}:
+		case response <- opened{c, err}:
 		case <-ctx.Done():
 			if c != nil {
 				_ = c.Close() // no caller wants it any more
@@ -173,7 +173,7 @@ func (l *link) open(ctx context.Context, t via.Target) (via.Stream, error) {
 	received := l.wire.received.Load()
 	l.ask() // if the link has died unnoticed, this dial detects it
 	select {
-	case o := <-answer:
+	case o := <-response:
 		if o.err != nil {
 			return nil, l.openError(o.err)
 		}
@@ -206,7 +206,7 @@ type sshChannel struct {
 }
 
 // Read reads the channel. To the library, a link that breaks is the end of every
-// channel in it. To a client, an orderly end where a reset was due is a lie (see
+// channel in it. A client would misread an orderly end in place of a reset (see
 // docs/invariants.md on the end before the first response), so the link is asked.
 func (c *sshChannel) Read(p []byte) (int, error) {
 	n, err := c.Channel.Read(p)

@@ -99,7 +99,7 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 // A far side that is long silent about one broker blocks no other dial, and no caller.
 func TestSSHOpenIsGivenUp(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
-	asked, answer, released := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	asked, response, released := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	config := &ssh.ServerConfig{NoClientAuth: true}
 	config.AddHostKey(host.Signer)
 	g := viatest.NewGate(t, func(conn net.Conn) {
@@ -111,7 +111,7 @@ func TestSSHOpenIsGivenUp(t *testing.T) {
 		go ssh.DiscardRequests(requests)
 		for offer := range channels {
 			close(asked)
-			<-answer
+			<-response
 			channel, requests, err := offer.Accept()
 			if err != nil {
 				t.Error(err)
@@ -129,7 +129,7 @@ func TestSSHOpenIsGivenUp(t *testing.T) {
 	if got, err := viatest.Outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 	}
-	close(answer)
+	close(response)
 	<-released // the channel that came too late was closed
 }
 

@@ -1,0 +1,112 @@
+package history
+
+import "time"
+
+// Type says what an event tells.
+type Type string
+
+const (
+	// Join declares a client, before its first other event. A producer has a
+	// Guarantee, a reader may have a Group and may read Committed records only.
+	Join Type = "join"
+
+	// Send invokes a produce: Number, Partition (AnyPartition: the client chooses), Sum
+	// and, in a transaction, Tx.
+	Send Type = "send"
+	// Sent completes it: Number, Outcome and, where that is OK, Partition and Offset.
+	Sent Type = "sent"
+
+	// Begin begins the client's transaction Tx. End invokes its end, with Commit or
+	// without, and Ended completes that with an Outcome.
+	Begin Type = "begin"
+	End   Type = "end"
+	Ended Type = "ended"
+
+	// Assign gives Partitions to a reader, Revoke takes them. Seek gives it one
+	// Partition at Offset.
+	Assign Type = "assign"
+	Revoke Type = "revoke"
+	Seek   Type = "seek"
+	// Poll is what one poll returned of one Partition: the records' Offsets, their
+	// Numbers (NoNumber: unreadable) and the Sums of their bytes.
+	Poll Type = "poll"
+
+	// Commit invokes a commit of Offset for the Group and the Partition, as Op of the
+	// client. Committed completes it with an Outcome.
+	Commit    Type = "commit"
+	Committed Type = "committed"
+	// Fetch invokes a read of the Group's committed offset of the Partition, as Op of
+	// the client. Fetched completes it: Outcome and Offset (NoOffset: none is committed).
+	Fetch   Type = "fetch"
+	Fetched Type = "fetched"
+
+	// Final says that the reader read the Partition from its beginning until its end,
+	// which is Offset, after the last produce.
+	Final Type = "final"
+)
+
+// NoOffset is the offset of an acknowledgement that names none, and of a group
+// without a committed offset.
+const NoOffset = -1
+
+// AnyPartition is the partition of a record whose client chooses it.
+const AnyPartition = -1
+
+// NoNumber is the number of a record that cannot be read.
+const NoNumber = -1
+
+// Guarantee is what a producer was configured for.
+type Guarantee string
+
+const (
+	Acks          Guarantee = "acks"       // acks=all, not idempotent: retries may duplicate
+	Idempotent    Guarantee = "idempotent" // acks=all: once, in order, for each partition
+	Transactional Guarantee = "transactional"
+)
+
+// Outcome is how an operation ended, as its client knows.
+type Outcome string
+
+const (
+	OK      Outcome = "ok"
+	Fail    Outcome = "fail"    // it has certainly not happened, and will not
+	Unknown Outcome = "unknown" // it may have happened, and may still happen
+)
+
+// Event is one event of one client: a line of a history's file. Its type says which
+// fields it has; the others are zero.
+type Event struct {
+	At     time.Duration `json:"at"` // since the history began, by a monotonic clock
+	Client string        `json:"client"`
+	Type   Type          `json:"type"`
+	Op     int64         `json:"op,omitempty"` // joins a completion to its invocation
+
+	Guarantee Guarantee `json:"guarantee,omitempty"`
+	Group     string    `json:"group,omitempty"`
+	Committed bool      `json:"committed,omitempty"` // isolation level read_committed
+
+	Number    int64   `json:"number,omitempty"`
+	Partition int32   `json:"partition,omitempty"`
+	Offset    int64   `json:"offset,omitempty"`
+	Sum       uint32  `json:"sum,omitempty"` // CRC-32C of the whole value
+	Tx        int64   `json:"tx,omitempty"`  // 0: no transaction
+	Commit    bool    `json:"commit,omitempty"`
+	Outcome   Outcome `json:"outcome,omitempty"`
+	Error     string  `json:"error,omitempty"`
+
+	Partitions []int32  `json:"partitions,omitempty"`
+	Offsets    []int64  `json:"offsets,omitempty"`
+	Numbers    []int64  `json:"numbers,omitempty"`
+	Sums       []uint32 `json:"sums,omitempty"`
+}
+
+// cost is what an event takes of a recorder's limit.
+func (e *Event) cost() int { return 1 + len(e.Offsets)/4 }
+
+// History is what the clients of one topic did and saw, by time.
+type History struct {
+	Events []Event
+	// Dropped counts the events that the recorder had no room for. A history that
+	// lacks events proves nothing.
+	Dropped int
+}
