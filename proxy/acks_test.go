@@ -10,7 +10,7 @@ import (
 	"kproxy/proxy"
 )
 
-// A Produce request with acks=0 is never answered, and so the next answer is the
+// A Produce request with acks=0 is never answered, and so the next response is the
 // next request's.
 func TestAcks0IsNotAnswered(t *testing.T) {
 	t.Parallel()
@@ -72,7 +72,7 @@ func TestAcksMixedInPipeline(t *testing.T) {
 }
 
 // A broker that cannot take a request with acks=0 closes the connection; that is
-// the only answer the client gets.
+// the only response the client gets.
 func TestBrokerCloseAfterAcks0ReachesClient(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -2,9 +2,9 @@ package proxy
 
 import "kproxy/internal/cluster"
 
-// The types by which a Proxy tells of its clusters.
+// The types of a Proxy's reports about its clusters.
 type (
-	// DialOutcome says how an attempt to reach a broker went. The set is closed, as
+	// DialOutcome is the result of an attempt to reach a broker. The set is closed, as
 	// that of CloseReason is.
 	DialOutcome = cluster.Outcome
 	// DialCount counts attempts to reach a broker.
@@ -14,16 +14,17 @@ type (
 	// Overflow is the nodes of one listener whose endpoints do not follow from the
 	// configuration.
 	Overflow = cluster.Overflow
-	// Inquiry is a connection to a broker for the caller's own questions.
+	// Inquiry is a connection to a broker for the caller's own requests.
 	Inquiry = cluster.Inquiry
-	// NotKafkaError is a response that no Kafka broker gives.
+	// NotKafkaError means that a peer's bytes are no Kafka response.
 	NotKafkaError = cluster.NotKafkaError
 )
 
-// ErrNeedsLogin means that the cluster answers ApiVersions and nothing more.
+// ErrNeedsLogin means that the cluster answers ApiVersions but not Metadata.
 var ErrNeedsLogin = cluster.ErrNeedsLogin
 
-// The values of DialOutcome. Beside them are the values of a TLS handshake that failed.
+// The values of DialOutcome. Further values are those of tlsconf.Failure, for a failed TLS
+// handshake.
 const (
 	OutcomeOK                = cluster.OutcomeOK
 	OutcomeConnectionRefused = cluster.OutcomeConnectionRefused

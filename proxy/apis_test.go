@@ -196,7 +196,7 @@ func TestRefusalsInOrder(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// What cannot be refused by an answer, or looked into, ends the session.
+// What cannot be refused by a response, or looked into, ends the session.
 func TestNoWayRoundTheFilter(t *testing.T) {
 	t.Parallel()
 	readOnly := config.APIs{Preset: config.ReadOnly}

@@ -18,7 +18,7 @@ func apiVersions(correlationID int32, version int16) []byte {
 	return frame
 }
 
-// offerOf is an answer of version 0 with these APIs: key, oldest and newest version.
+// offerOf is a response of version 0 with these APIs: key, oldest and newest version.
 func offerOf(apis [][3]int16) *kmsg.ApiVersionsResponse {
 	offer := answerTo(0, kmsg.NewPtrApiVersionsResponse())
 	for _, api := range apis {
@@ -29,7 +29,7 @@ func offerOf(apis [][3]int16) *kmsg.ApiVersionsResponse {
 	return offer
 }
 
-// wantUnsupported reads the answer that says which versions of ApiVersions there
+// wantUnsupported reads the response that says which versions of ApiVersions there
 // are: in the layout of v0, with one entry (KIP-511).
 func (c client) wantUnsupported(correlationID int32) {
 	c.t.Helper()
@@ -66,7 +66,7 @@ func TestFutureAPIVersionsComesFirst(t *testing.T) {
 	}
 }
 
-// Between other requests the answer waits for its turn, however slow the others'
+// Between other requests the response waits for its turn, however slow the others'
 // are, and any number of them in a row.
 func TestFutureAPIVersionsKeepsItsPlace(t *testing.T) {
 	t.Parallel()
@@ -93,7 +93,7 @@ func TestFutureAPIVersionsKeepsItsPlace(t *testing.T) {
 }
 
 // The broker has answered everything in one go, also what stands behind the
-// proxy's own answers.
+// proxy's own responses.
 func TestFutureAPIVersionsAmongAnswersThatCameTogether(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -117,7 +117,7 @@ func TestFutureAPIVersionsAmongAnswersThatCameTogether(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// Nor does it wait for the answer behind it, of which some bytes have come.
+// Nor does it wait for the response behind it, of which some bytes have come.
 func TestFutureAPIVersionsInFrontOfHalfAnAnswer(t *testing.T) {
 	t.Parallel()
 	var l lab
@@ -139,7 +139,7 @@ func TestFutureAPIVersionsInFrontOfHalfAnAnswer(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// A half-closed client gets the proxy's own answers too.
+// A half-closed client gets the proxy's own responses too.
 func TestFutureAPIVersionsThenHalfClose(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -12,7 +12,7 @@ import (
 	"kproxy/rewrite"
 )
 
-// hinted is a Fetch v17 answer with leader hints (KIP-951) behind its records.
+// hinted is a Fetch v17 response with leader hints (KIP-951) behind its records.
 func hinted(records int, nodes ...int) *kmsg.FetchResponse {
 	resp := fetchAnswer(17, make([]byte, records))
 	for _, node := range nodes {
@@ -39,7 +39,7 @@ func badAnswers() map[string]struct {
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-wire.SizeLen))
 		return frame
 	}
-	// The records of hinted answers are preceded by their length, an unsigned
+	// The records of hinted responses are preceded by their length, an unsigned
 	// varint of three bytes for these.
 	lyingRecords := func(records int) []byte {
 		return edited(hinted(records, 1, 2), func(frame []byte) []byte {
@@ -88,7 +88,7 @@ func badAnswers() map[string]struct {
 	}
 }
 
-// An answer that cannot be understood ends the session. It is not dropped, for
+// A response that cannot be understood ends the session. It is not dropped, for
 // the client would wait; and not forwarded, for a broker's name may be in it.
 func TestAnswersThatCannotBeParsed(t *testing.T) {
 	t.Parallel()

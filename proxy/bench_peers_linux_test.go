@@ -80,7 +80,7 @@ func (p *peers) line(tb testing.TB) string {
 	return p.out.Text()
 }
 
-// send has n requests sent to address, and waits for their answers.
+// send has n requests sent to address, and waits for their responses.
 func (p *peers) send(tb testing.TB, address string, n int) {
 	tb.Helper()
 	p.tell(tb, "send", address, n)
@@ -148,7 +148,7 @@ type benchClient struct {
 	stalled []net.Conn
 }
 
-// send sends n requests over all connections, and reads their answers.
+// send sends n requests over all connections, and reads their responses.
 func (c *benchClient) send(address string, n int) error {
 	for len(c.conns) < c.workload.conns {
 		conn, err := net.Dial("tcp", address)
@@ -198,7 +198,7 @@ func readSlowly(conn net.Conn) {
 	}
 }
 
-// frames returns the one request and the one answer, with correlation id 1.
+// frames returns the one request and the one response, with correlation id 1.
 func (w workload) frames() (request, answer []byte) {
 	var req kmsg.Request
 	var resp kmsg.Response
@@ -256,7 +256,7 @@ func serveAnswers(socket net.Listener, answer []byte) {
 	}
 }
 
-// askAll sends n requests, and reads as many answers of size bytes each.
+// askAll sends n requests, and reads as many responses of size bytes each.
 func askAll(conn net.Conn, in, request []byte, size, n, depth int) error {
 	for n > 0 {
 		batch := min(n, depth)

@@ -20,7 +20,7 @@ import (
 	"kproxy/proxy"
 )
 
-// churnExchange is a request and its answer, as frames. Correlation ids and the client
+// churnExchange is a request and its response, as frames. Correlation ids and the client
 // id are filled in.
 type churnExchange struct {
 	request []byte
@@ -76,13 +76,13 @@ type churnPlan struct {
 	number   int
 	address  string
 	asks     []churnExchange
-	inStep   int // of those, how many wait for their answer before the next is sent
-	reads    int // of the others' answers, how many are read before the client ends
+	inStep   int // of those, how many wait for their response before the next is sent
+	reads    int // of the others' responses, how many are read before the client ends
 	split    int // the others are sent in two pieces; this is the first
 	byBroker bool
 	how      howToEnd
 	midFrame bool
-	at       int // after how many bytes of requests, or the broker of answers
+	at       int // after how many bytes of requests, or the broker of responses
 }
 
 // howToEnd is how a side ends its connection.
@@ -90,7 +90,7 @@ type howToEnd string
 
 const (
 	orderly   howToEnd = "close"
-	halfClose howToEnd = "half-close" // and all answers are read
+	halfClose howToEnd = "half-close" // and all responses are read
 	byReset   howToEnd = "reset"
 )
 
@@ -215,7 +215,7 @@ func (p *churnPlan) unlessByBroker(what string, i int) error {
 	return fmt.Errorf("%s %d", what, i)
 }
 
-// requests is all that the client sends, and how many answers are due for it.
+// requests is all that the client sends, and how many responses are due for it.
 func (p *churnPlan) requests() (stream []byte, answers int) {
 	for i, x := range p.asks {
 		start := len(stream)

@@ -52,7 +52,7 @@ func churn(c client, random *rand.Rand) {
 		return
 	}
 	switch random.IntN(3) {
-	case 0: // all answers are owed
+	case 0: // all responses are owed
 		c.closeWrite()
 		_, _ = c.ended()
 	case 1:

@@ -33,7 +33,7 @@ func (c client) send(correlationID int32, req kmsg.Request) {
 	c.write(requestFrame(correlationID, req))
 }
 
-// receive reads the next answer, which must be the one to correlationID, into
+// receive reads the next response, which must be the one to correlationID, into
 // resp.
 func (c client) receive(correlationID int32, resp kmsg.Response) {
 	c.t.Helper()
@@ -55,7 +55,7 @@ func requestFrames(first int32, reqs ...kmsg.Request) []byte {
 	return frames
 }
 
-// decodeAnswer reads an answer frame into resp, to the last byte.
+// decodeAnswer reads a response frame into resp, to the last byte.
 func decodeAnswer(t *testing.T, frame []byte, correlationID int32, resp kmsg.Response) {
 	t.Helper()
 	if got := wire.CorrelationID(frame); got != correlationID {
@@ -70,13 +70,13 @@ func decodeAnswer(t *testing.T, frame []byte, correlationID int32, resp kmsg.Res
 	}
 }
 
-// flexibleAnswerHeader reports whether the header of an answer ends in tags.
+// flexibleAnswerHeader reports whether the header of a response ends in tags.
 // That of ApiVersions never does (KIP-511).
 func flexibleAnswerHeader(resp kmsg.Response) bool {
 	return resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16()
 }
 
-// answerFrame is an answer as brokers write it.
+// answerFrame is a response as brokers write it.
 func answerFrame(correlationID int32, resp kmsg.Response) []byte {
 	var payload []byte
 	if flexibleAnswerHeader(resp) {

@@ -38,7 +38,7 @@ func TestPasswordOfAClientThatHasLeft(t *testing.T) {
 }
 
 // A password that nothing was found out about does not look wrong to the client: it
-// gets no answer, and the session ends for the reason that holds.
+// gets no response, and the session ends for the reason that holds.
 func TestUncheckedPasswords(t *testing.T) {
 	t.Parallel()
 	left := end(ClientClosed, nil)

@@ -401,7 +401,7 @@ func TestTLSStalledClientDelaysNoStop(t *testing.T) {
 		defer close(wrote)
 		_ = s.tryWrite(answerFrame(1, fetchAnswer(4, make([]byte, 32<<20))))
 	}()
-	c.read(wire.SizeLen) // the answer is on its way, and is not taken
+	c.read(wire.SizeLen) // the response is on its way, and is not taken
 	promptly(t, func() { l.proxy.Shutdown(t.Context()) })
 	l.ended(t, proxy.DrainTimeout)
 	s.close()

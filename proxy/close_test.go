@@ -63,8 +63,8 @@ func TestBrokerCloseReachesClientAfterItsBytes(t *testing.T) {
 	})
 	c.close()
 	e := l.ended(t, proxy.BrokerClosed)
-	if e.Err == nil || !strings.Contains(e.Err.Error(), "1 requests have no answer") {
-		t.Errorf("the session ended with %v, which does not count the request without an answer", e.Err)
+	if e.Err == nil || !strings.Contains(e.Err.Error(), "1 requests have no response") {
+		t.Errorf("the session ended with %v, which does not count the request without a response", e.Err)
 	}
 }
 

@@ -103,7 +103,7 @@ func (c *tape) Read(b []byte) (int, error) {
 
 func (c *tape) Write(b []byte) (int, error) { return len(b), nil }
 
-// tapes are two: n requests, and the answers to them.
+// tapes are two: n requests, and the responses to them.
 func tapes(n int) (requests, answers []byte) {
 	req := kmsg.NewPtrHeartbeatRequest()
 	for i := range int32(n) {
@@ -143,7 +143,7 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 			tb.Fatal(err)
 		}
 		if left := s.queue.Owed(); left > 0 {
-			tb.Fatalf("%d requests have no answer", left)
+			tb.Fatalf("%d requests have no response", left)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func TestBootstrapFallsBackOnLearnedBrokers(t *testing.T) {
 	}
 }
 
-// A broker that has moved, as one answer says, is tried there when it is not
+// A broker that has moved, as one response says, is tried there when it is not
 // where it was.
 func TestNodeThatMoved(t *testing.T) {
 	t.Parallel()

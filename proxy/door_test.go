@@ -17,7 +17,7 @@ type door struct {
 	password atomic.Pointer[string]
 	lifetime int64 // of a session, in milliseconds
 	logins   atomic.Int64
-	held     chan struct{} // a login's last answer waits for its end; nil: it does not
+	held     chan struct{} // a login's last response waits for its end; nil: it does not
 }
 
 const secretPassword = "Pa55word-of-kproxy"

@@ -8,8 +8,7 @@ import (
 	"kproxy/internal/logkey"
 )
 
-// limitConnections sets the limit of all connections, and says in the log where
-// it is from.
+// limitConnections sets the limit of all connections, and logs it with its source.
 func (p *Proxy) limitConnections() {
 	sockets := len(p.doors)
 	p.admission.SetMax(p.conf.MaxConnections)

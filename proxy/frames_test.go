@@ -20,10 +20,10 @@ func answerTo[R kmsg.Response](version int16, resp R) R {
 	return resp
 }
 
-// heartbeat is a small request whose answer holds no address.
+// heartbeat is a small request whose response holds no address.
 func heartbeat() kmsg.Request { return of(0, kmsg.NewPtrHeartbeatRequest()) }
 
-// heartbeatAnswer is its answer.
+// heartbeatAnswer is its response.
 func heartbeatAnswer() kmsg.Response { return answerTo(0, kmsg.NewPtrHeartbeatResponse()) }
 
 // repeated is n requests of one kind.
@@ -57,7 +57,7 @@ func brokersNamed(nodes ...int) []kmsg.MetadataResponseBroker {
 	return brokers
 }
 
-// brokerAddress is brokerName as answers carry it.
+// brokerAddress is brokerName as responses carry it.
 func brokerAddress(node int) (host string, port int32) {
 	host, text, err := net.SplitHostPort(brokerName(node))
 	if err != nil {

@@ -22,7 +22,7 @@ func TestSilentBrokerOfClientThatIsGone(t *testing.T) {
 		c.write(requestFrames(1, repeated(2, heartbeat())...))
 		s.request(kmsg.Heartbeat, 1)
 		s.request(kmsg.Heartbeat, 2)
-		synctest.Wait() // until the proxy has counted the answer that opened the session
+		synctest.Wait() // until the proxy has counted the response that opened the session
 		start := time.Now()
 		c.close()
 		endsAfter(t, s.peer, start, time.Minute)
@@ -30,7 +30,7 @@ func TestSilentBrokerOfClientThatIsGone(t *testing.T) {
 	})
 }
 
-// As long as answers come, a client that has ended its side gets them, however
+// As long as responses come, a client that has ended its side gets them, however
 // long it takes.
 func TestSlowBrokerOfClientThatEndedItsSide(t *testing.T) {
 	t.Parallel()

@@ -59,8 +59,8 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 
 // wait takes a place when there is one, unless the client has left meanwhile: a
 // flood of clients that send a hello and leave must not cost a signature each, while
-// others wait behind them. Until the proxy has written, the end of a client's side
-// is enough to know; it owes what only an answer can bring forth.
+// others wait behind them. Before the proxy has written anything, the end of
+// a client's side means that the client has left: it cannot wait for a response yet.
 func (h *handshaking) wait() error {
 	if h.placed = h.places.Take(h.ctx.Done()); !h.placed {
 		return h.ctx.Err()

@@ -25,9 +25,8 @@ type ClusterHealth struct {
 	LastFailed time.Time // when that was
 	Brokers    int       // nodes known
 	Overflowed []cluster.Overflow
-	// Hidden names the APIs that an answer of the cluster had to be rid of since
-	// the start, by ascending key: its brokers no longer speak any version that
-	// this build understands.
+	// Hidden names the APIs that were removed from a response of the cluster since the start,
+	// by ascending key: its brokers no longer have any version that this build understands.
 	Hidden []string
 }
 
@@ -45,9 +44,9 @@ func (p *Proxy) Health() Health {
 // served, until Shutdown.
 func (p *Proxy) Retire() { p.retired.Store(true) }
 
-// Probe asks a cluster whether it answers, with one ApiVersions request on a
+// Probe checks that a cluster responds, with one ApiVersions request on a
 // connection of its own, unless it has been asked less than 10 seconds ago. It
-// returns when the answer is part of Health, or when ctx ends.
+// returns when the response is part of Health, or when ctx ends.
 func (p *Proxy) Probe(ctx context.Context, cluster string) {
 	for _, c := range p.clusters {
 		if c.conf.Name != cluster {

@@ -75,7 +75,7 @@ const (
 	holdTimeout = time.Minute
 )
 
-// limitHeldBytes sets the budget, and says in the log where it is from.
+// limitHeldBytes sets the budget, and logs it with its source.
 func (p *Proxy) limitHeldBytes() {
 	limit := p.conf.MaxHeldBytes
 	if limit == 0 {

@@ -21,7 +21,7 @@ var advertisedHosts = map[string]string{
 	"longer":         "kproxy-in-front-of-everything.example.com",
 }
 
-// hintedAnswer is an answer with leader hints for the nodes 1 and 2, in one of
+// hintedAnswer is a response with leader hints for the nodes 1 and 2, in one of
 // the APIs that carry them, with about n bytes in front.
 type hintedAnswer struct {
 	req  kmsg.Request
@@ -36,7 +36,7 @@ var hintedAnswers = map[string]hintedAnswer{
 		func(n int) kmsg.Response { return hinted(n, 1, 2) },
 		fetchHints,
 	},
-	// A throttled broker empties the answer, and leaves the hints.
+	// A throttled broker empties the response, and leaves the hints.
 	"Fetch without partitions": {
 		of(16, kmsg.NewPtrFetchRequest()),
 		func(int) kmsg.Response {
@@ -161,8 +161,8 @@ func (l *lab) hintsAt(t *testing.T, hosts map[string]string) {
 	l.start(t, conf)
 }
 
-// checkHints fails the test unless frame, which came for an answer of n bytes, is
-// the answer with host in the place of brokers. Where the answer was too long to
+// checkHints fails the test unless frame, which came for a response of n bytes, is
+// the response with host in the place of brokers. Where the response was too long to
 // be held, its length has not changed.
 func checkHints(t *testing.T, h hintedAnswer, n int, frame []byte, host string) {
 	t.Helper()
@@ -221,7 +221,7 @@ func TestLeaderHints(t *testing.T) {
 	}
 }
 
-// However an answer is cut into pieces on its way, the client gets the same.
+// However a response is cut into pieces on its way, the client gets the same.
 func TestLeaderHintsInPieces(t *testing.T) {
 	t.Parallel()
 	const n = 17_000 // just too long to be held

@@ -251,7 +251,7 @@ func (l *lab) ended(t *testing.T, want proxy.CloseReason) proxy.SessionEnd {
 	return e
 }
 
-// open starts a broker and a proxy, and opens a session that has had one answer.
+// open starts a broker and a proxy, and opens a session that has had one response.
 func (l *lab) open(t *testing.T) (client, brokerConn) {
 	t.Helper()
 	l.first = l.startBroker(t, 0, 0)

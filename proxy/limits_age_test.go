@@ -59,7 +59,7 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
-// A session that owes an answer is not idle, however long it takes.
+// A session that owes a response is not idle, however long it takes.
 func TestIdleTimeoutLetsRequestsInFlightBe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestIdleTimeoutLetsRequestsInFlightBe(t *testing.T) {
 	})
 }
 
-// Nor is one that has half a request, or half an answer.
+// Nor is one that has half a request, or half a response.
 func TestIdleTimeoutLetsHalfFramesBe(t *testing.T) {
 	t.Parallel()
 	for _, at := range []int{1, 4, 10} { // in the size, behind it, in the header
@@ -159,7 +159,7 @@ func TestMaxAgeOfIdleSession(t *testing.T) {
 	})
 }
 
-// The same over TCP, where a busy client loses no answer by it.
+// The same over TCP, where a busy client loses no response by it.
 func TestLimitsOfTimeOverTCP(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[proxy.CloseReason]func(conf *proxy.Config){

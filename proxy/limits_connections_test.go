@@ -134,7 +134,7 @@ func (l *lab) retry(t *testing.T, b *broker) (client, brokerConn) {
 	}
 }
 
-// exchange is one request and its answer.
+// exchange is one request and its response.
 func exchange(c client, s brokerConn, id int32) {
 	c.t.Helper()
 	c.send(id, heartbeat())

@@ -11,7 +11,7 @@ import (
 )
 
 // openLoggedIn starts a broker that wants a login and a proxy that has one, and
-// opens a session that has had one answer.
+// opens a session that has had one response.
 func (l *lab) openLoggedIn(t *testing.T) (client, brokerConn) {
 	t.Helper()
 	if l.door == nil {
@@ -116,7 +116,7 @@ func TestNobodyMintsLogins(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// errorOf reads the error code at the front of an answer, or behind its throttle
+// errorOf reads the error code at the front of a response, or behind its throttle
 // time.
 func errorOf(resp kmsg.Response) int16 {
 	switch resp := resp.(type) {

@@ -12,7 +12,7 @@ import (
 	"kproxy/internal/wire"
 )
 
-// manyTopics is a Metadata answer of some 5 MB.
+// manyTopics is a Metadata response of some 5 MB.
 func manyTopics(version int16) *kmsg.MetadataResponse {
 	resp := metadataAnswer(version, 0, 1, 2)
 	cluster := "cluster-id"
@@ -27,7 +27,7 @@ func manyTopics(version int16) *kmsg.MetadataResponse {
 	return resp
 }
 
-// Of a Metadata answer the proxy looks at the brokers in front. The topics behind
+// Of a Metadata response the proxy looks at the brokers in front. The topics behind
 // them are on their way while the broker still sends.
 func TestTopicsOfMetadataPassAsTheyCome(t *testing.T) {
 	t.Parallel()
@@ -125,7 +125,7 @@ func TestLargeAnswerNeedsNoMemory(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// Of answers with small and large frames in turn, all bytes arrive.
+// Of responses with small and large frames in turn, all bytes arrive.
 func TestFramesOfAllSizes(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -96,7 +96,7 @@ func TestCorrelationIDsAreTheClients(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// An answer may be as short as its header.
+// A response may be as short as its header.
 func TestShortestAnswer(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -35,7 +35,7 @@ type SessionEnd struct {
 	Err                  error  // may be nil
 	Upstream             string // host:port that was dialled; "": none was
 	BytesUp, BytesDown   int64  // written to the broker, and to the client
-	FramesUp, FramesDown int64  // requests, and brokers' answers to them
+	FramesUp, FramesDown int64  // requests, and brokers' responses to them
 	Duration             time.Duration
 	Idle                 time.Duration // how long nothing had been written, either way
 }

@@ -9,7 +9,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// Config is the configuration of a Proxy, and the code that it is given. It must not change
+// Config is the configuration of a Proxy, and the functions that it calls. It must not change
 // after New.
 type Config struct {
 	config.Config

@@ -98,7 +98,7 @@ func TestForeignIDTakesAFreeSlot(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// One broker is the coordinator of many groups, and one answer names it for each.
+// One broker is the coordinator of many groups, and one response names it for each.
 func TestACoordinatorNamedTwiceIsInNobodysWay(t *testing.T) {
 	var l lab
 	c, s := l.open(t)
@@ -179,7 +179,7 @@ func TestNodesAtOneAddress(t *testing.T) {
 	l.start(t, clashing(&l))
 	c, s := l.session(t, b)
 	want := map[int32]string{0: "bob.test:9100", 1: "bob.test:9101"}
-	// It does not matter which answer is the first to name them.
+	// It does not matter which response is the first to name them.
 	wantTold(t, describeCluster(c, s, 1, 0, 1, 2), want)
 	l.log.has(t, "level=ERROR", "dial rule", "node=2", "a dial rule of its own")
 	wantTold(t, metadata(c, s, 2, 2, 1, 0), want)

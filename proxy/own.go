@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Own says that the process listens on another socket, which is not for Kafka. A
-// broker's address that leads there is refused, as one that leads to a listener is.
-// It must be called before Start.
+// Own adds a socket on which the process listens for other protocols than Kafka. A broker's
+// address that leads there is refused, as one that leads to a listener is. Own must be called
+// before Start.
 func (p *Proxy) Own(socket net.Addr) { p.others = append(p.others, socket) }
 
 // isOwn reports whether an address is one that this process listens on.

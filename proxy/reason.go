@@ -12,7 +12,7 @@ type CloseReason string
 // The reasons.
 const (
 	NoRequest           CloseReason = "no_request"            // the client sent nothing: a health check or a port scan
-	ClientClosed        CloseReason = "client_closed"         // the client ended its side, and has had its answers
+	ClientClosed        CloseReason = "client_closed"         // the client ended its side, and has had its responses
 	ClientReset         CloseReason = "client_reset"          // the client's connection broke
 	BrokerClosed        CloseReason = "broker_closed"         // the broker ended its side
 	BrokerReset         CloseReason = "broker_reset"          // the broker's connection broke
@@ -50,21 +50,21 @@ const (
 	BadRequest         CloseReason = "bad_request"         // a request that contradicts itself
 	RequestTooLarge    CloseReason = "request_too_large"   // a request above max_request_bytes
 	UnknownAPI         CloseReason = "unknown_api"         // an API that could not be searched for addresses
-	APIRefused         CloseReason = "api_refused"         // an API that the listener refuses, and that has no answer to say so
+	APIRefused         CloseReason = "api_refused"         // an API that the listener refuses, and that has no response to say so
 	UnsupportedVersion CloseReason = "unsupported_version" // a version that could not be searched for addresses
 	Relearn            CloseReason = "relearn"             // the endpoint's broker was not known yet; it is once the client comes back
-	BadAnswer          CloseReason = "bad_answer"          // an answer that contradicts itself
-	UnexpectedAnswer   CloseReason = "unexpected_answer"   // an answer out of order, or to nothing
+	BadAnswer          CloseReason = "bad_answer"          // a response that contradicts itself
+	UnexpectedAnswer   CloseReason = "unexpected_answer"   // a response out of order, or to nothing
 	HeldBytes          CloseReason = "held_bytes"          // max_held_bytes are held, and the session comes first of those that have to go
 	HoldTimeout        CloseReason = "hold_timeout"        // a frame that has to be whole did not come in time
 	Loop               CloseReason = "loop"                // the proxy has reached itself
 	BadProxyHeader     CloseReason = "bad_proxy_header"    // no PROXY protocol header where one is required, or one that contradicts itself
 	IdleTimeout        CloseReason = "idle_timeout"        // silent for idle_timeout, and owed nothing
-	BrokerMoved        CloseReason = "broker_moved"        // the node is at another address, or has none; answers in flight were delivered
-	MaxAge             CloseReason = "max_age"             // older than max_age; answers in flight were delivered
+	BrokerMoved        CloseReason = "broker_moved"        // the node is at another address, or has none; responses in flight were delivered
+	MaxAge             CloseReason = "max_age"             // older than max_age; responses in flight were delivered
 	PeerGone           CloseReason = "peer_gone"           // bytes are unacknowledged and no sign of life has come
-	Drained            CloseReason = "drained"             // the proxy stops; answers in flight were delivered
-	DrainTimeout       CloseReason = "drain_timeout"       // the proxy stops; answers in flight were not delivered in time
+	Drained            CloseReason = "drained"             // the proxy stops; responses in flight were delivered
+	DrainTimeout       CloseReason = "drain_timeout"       // the proxy stops; responses in flight were not delivered in time
 )
 
 // ended is an error that ends a session for a known reason.

@@ -205,7 +205,7 @@ func (p *requestPump) ask(req kmsg.Request) (payload []byte, err error) {
 	}
 	p.queue.WaitDelivered()
 	if !p.s.broker.renewal.heard.Load() { // the queue is closed
-		return nil, &relay.SideError{Err: errAnswersEnded}
+		return nil, &relay.SideError{Err: errResponsesEnded}
 	}
 	// If the broker has ended the connection behind the response, that says why.
 	return p.s.broker.renewal.answer, nil

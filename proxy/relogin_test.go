@@ -246,7 +246,7 @@ func TestBrokerEndsWhenLoggedInAgain(t *testing.T) {
 	l.log.has(t, "reason=broker_login", "logged in again")
 }
 
-// Answers that no broker gives end the session at once, for the reason that they
+// Responses that no broker gives end the session at once, for the reason that they
 // are.
 func TestNonsenseWhenLoggedInAgain(t *testing.T) {
 	t.Parallel()

@@ -316,9 +316,9 @@ func (p *requestPump) push(r inflight.Request) (mine bool, err error) {
 		p.up.Keeper.Turn.Leave()
 		wait()
 		if p.queue.IsClosed() {
-			return false, &relay.SideError{Err: errAnswersEnded}
+			return false, &relay.SideError{Err: errResponsesEnded}
 		}
 	}
 }
 
-var errAnswersEnded = errors.New("no answers follow")
+var errResponsesEnded = errors.New("no responses follow")

@@ -99,7 +99,7 @@ func (p *responsePump) ended(err, flushed error) error {
 	return end(BrokerReset, err)
 }
 
-func errUnanswered(owed int) error { return fmt.Errorf("%d requests have no answer", owed) }
+func errUnanswered(owed int) error { return fmt.Errorf("%d requests have no response", owed) }
 
 // responses forwards one response after another. The error is never nil.
 func (p *responsePump) responses() error {

@@ -2,7 +2,7 @@ package proxy
 
 import "kproxy/internal/upstream"
 
-// route is where a session's requests go. It does not change.
+// route is the destination of a session's requests. It does not change.
 type route struct {
 	target  upstream.Target // the broker that was dialled
 	address string          // where
@@ -11,8 +11,8 @@ type route struct {
 	any bool
 }
 
-// drainStrays has the sessions end whose node is not at the address any more at
-// which they reached it, or has lost its endpoint to another node.
+// drainStrays ends the sessions whose node has left the address at which they reached it, or
+// has lost its endpoint to another node.
 func (c *servedCluster) drainStrays() {
 	for _, s := range c.proxy.live() {
 		if s.strays(c) {

@@ -44,7 +44,7 @@ func passToken(from, to *peer, s string) {
 	to.wants("the token", token(s))
 }
 
-// framesAgain proves that a connection is back in Kafka's framing: an answer is
+// framesAgain proves that a connection is back in Kafka's framing: a response is
 // matched and rewritten.
 func framesAgain(c client, s brokerConn, correlationID int32) {
 	c.t.Helper()
@@ -185,7 +185,7 @@ func TestRawTokenTooLarge(t *testing.T) {
 }
 
 // Tokens of SaslHandshake v1 are requests like others. Kafka lets a client log in
-// again while answers to earlier requests are still on their way (KIP-368).
+// again while responses to earlier requests are still on their way (KIP-368).
 func TestLoginAgainBetweenFetches(t *testing.T) {
 	t.Parallel()
 	var l lab

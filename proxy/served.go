@@ -25,7 +25,7 @@ type servedCluster struct {
 }
 
 // newServedCluster reads the files that a cluster and its listeners name. Its error joins
-// all mistakes; the cluster is not whole then, and is good for closeVia only.
+// all mistakes. After an error the cluster is not complete: the caller can only close it.
 func newServedCluster(p *Proxy, conf *config.ClusterPlan) (*servedCluster, error) {
 	c := &servedCluster{proxy: p, conf: conf, log: p.log.With(slog.String(logkey.Cluster, conf.Name))}
 	var errs []error
@@ -61,7 +61,7 @@ func (c *servedCluster) clusterHealth() ClusterHealth {
 	}
 }
 
-// stats returns the cluster's part of a Snapshot, its listeners excepted.
+// stats returns the cluster's part of a Snapshot, without its listeners.
 func (c *servedCluster) stats() ClusterStats {
 	s := c.Status()
 	return ClusterStats{
@@ -74,7 +74,7 @@ func (c *servedCluster) stats() ClusterStats {
 	}
 }
 
-// hidden names the parsed APIs that were left out of an ApiVersions answer.
+// hidden names the parsed APIs that were left out of an ApiVersions response.
 func (c *servedCluster) hidden() []string {
 	var names []string
 	for _, api := range rewrite.Supported() {

@@ -22,7 +22,7 @@ func describedConfigs(version int16, topics int) *kmsg.DescribeConfigsResponse {
 			synonym := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
 			synonym.Name, synonym.Value = name, &value
 			c := kmsg.NewDescribeConfigsResponseResourceConfig()
-			c.Name, c.Value, c.Documentation = name, &value, new("Its purpose.")
+			c.Name, c.Value, c.Documentation = name, &value, new("A documentation")
 			c.ConfigSynonyms = append(c.ConfigSynonyms, synonym)
 			r.Configs = append(r.Configs, c)
 		}

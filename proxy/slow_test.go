@@ -56,7 +56,7 @@ func TestSlowAnswerToSlowReaderArrives(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// A whole day goes by while one answer arrives.
+// A whole day goes by while one response arrives.
 func TestAnswerMayTakeADay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

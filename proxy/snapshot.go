@@ -48,7 +48,7 @@ type ListenerStats struct {
 	Durations  []DurationStats
 	Addresses  []AddressStats
 	HiddenAPIs []APICount
-	// TransactionsLowered counts ApiVersions answers of a cluster whose
+	// TransactionsLowered counts ApiVersions responses of a cluster whose
 	// transactions this build does not know.
 	TransactionsLowered int64
 }
@@ -68,13 +68,13 @@ type CloseCount struct {
 
 // Direction is the traffic in one direction, of all sessions since the start.
 type Direction struct {
-	Frames  int64 // requests, or brokers' answers to them, that were begun
+	Frames  int64 // requests, or brokers' responses to them, that were begun
 	Copied  int64 // bytes written from a buffer
 	Spliced int64 // bytes written that only the kernel has seen
 	Misses  int64 // how often bytes were copied because all of Config.SplicePipes were in use, or a connection refused
 }
 
-// RequestCount counts requests, also those without an answer.
+// RequestCount counts requests, also those without a response.
 type RequestCount struct {
 	Key     int16 // Other for keys without a count of their own
 	Version int16 // likewise
@@ -82,7 +82,7 @@ type RequestCount struct {
 }
 
 // DurationStats are the durations of one API: from when a request's prefix has
-// been read until its answer's has. A fetch that waits for records counts in
+// been read until its response's has. A fetch that waits for records counts in
 // full, and a request with acks=0 not at all.
 type DurationStats struct {
 	Key     int16
@@ -94,7 +94,7 @@ type DurationStats struct {
 // excepted, which has none.
 func DurationBounds() []time.Duration { return slices.Clone(durationBounds[:]) }
 
-// AddressStats says what became of the brokers' addresses in one API's answers.
+// AddressStats counts the outcomes of the brokers' addresses in one API's responses.
 type AddressStats struct {
 	Key         int16
 	Rewritten   int64
@@ -102,7 +102,7 @@ type AddressStats struct {
 	Neutralised int64 // leader hints taken out: the new address did not fit
 }
 
-// APICount counts how often an API was hidden from an ApiVersions answer.
+// APICount counts how often an API was hidden from an ApiVersions response.
 type APICount struct {
 	Key   int16
 	Count int64

@@ -86,7 +86,7 @@ func TestLimitsOfTimeLetHalfASpliceBe(t *testing.T) {
 	}
 }
 
-// A client that ends its side behind a large request gets a large answer.
+// A client that ends its side behind a large request gets a large response.
 func TestHalfCloseBehindASplice(t *testing.T) {
 	t.Parallel()
 	var l lab

@@ -15,7 +15,7 @@ import (
 	"kproxy/proxy"
 )
 
-// fetches has one answer go to a client.
+// fetches has one response go to a client.
 func fetches(c client, s brokerConn, answer []byte) {
 	c.t.Helper()
 	c.send(1, of(17, kmsg.NewPtrFetchRequest()))
@@ -131,7 +131,7 @@ func TestLeaderHintsOfAnyLength(t *testing.T) {
 	}
 }
 
-// Over TCP too, where the records are spliced, an answer may come in any pieces.
+// Over TCP too, where the records are spliced, a response may come in any pieces.
 func TestSplicedHintsInPieces(t *testing.T) {
 	t.Parallel()
 	const n = 50_000
@@ -379,7 +379,7 @@ func (l *lab) still(t *testing.T) {
 	}
 }
 
-// An answer that contradicts itself ends the session, however large it is.
+// A response that contradicts itself ends the session, however large it is.
 func TestLyingLengthsOfLargeAnswers(t *testing.T) {
 	t.Parallel()
 	var l lab

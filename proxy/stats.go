@@ -28,7 +28,7 @@ type counters struct {
 	durations [apiSlots]histogram
 	addresses [apiSlots][fates]atomic.Int64
 	hidden    [apiSlots]atomic.Int64
-	lowered   atomic.Int64 // ApiVersions answers with Notes.TxnLowered
+	lowered   atomic.Int64 // ApiVersions responses with Notes.TxnLowered
 }
 
 // slotOf is the place of n among size places; the last one is for all others.
@@ -51,7 +51,7 @@ func (c *counters) request(key, version int16) {
 	c.requests[slotOf(key, apiSlots)][slotOf(version, versionSlots)].Add(1)
 }
 
-// hides reports whether an API was left out of an ApiVersions answer.
+// hides reports whether an API was left out of an ApiVersions response.
 func (c *counters) hides(key int16) bool { return c.hidden[slotOf(key, apiSlots)].Load() > 0 }
 
 func (c *counters) answered(key int16, took time.Duration) {
@@ -75,7 +75,7 @@ func (c *counters) rewrote(key int16, notes rewrite.Notes) {
 	}
 }
 
-// fate is what becomes of an address in an answer.
+// fate is the outcome of an address in a response.
 type fate int
 
 const (

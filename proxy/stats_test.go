@@ -188,7 +188,7 @@ func (c *countingConn) Read(b []byte) (int, error) {
 }
 
 // Bytes count while their session is live, and requests by API and version; one
-// without an answer has no duration.
+// without a response has no duration.
 func TestStatsOfLiveSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -101,7 +101,7 @@ func TestStopOf(t *testing.T) {
 		{"the client's connection is closed", read(os.ErrClosed), true, stopClientReset, ClientReset},
 		{"the response pump has ended", read(os.ErrDeadlineExceeded), false, stopResponsesEnded, ""},
 		{"the broker takes no more", write(syscall.EPIPE), true, stopBrokerWrites, ""},
-		{"the queue is closed", write(errAnswersEnded), true, stopBrokerWrites, ""},
+		{"the queue is closed", write(errResponsesEnded), true, stopBrokerWrites, ""},
 		{"a stop that comes out of a read", fmt.Errorf("read: %w", stopped{stop: stopParked}), false, stopParked, ""},
 		{"a bad request", end(BadRequest, io.ErrUnexpectedEOF), true, stopFailed, BadRequest},
 		{"a request that the broker is the wrong one for", end(Relearn, nil), true, stopComeBack, Relearn},

@@ -17,8 +17,8 @@ type Row struct {
 }
 
 // Table returns a Row for each node of each listener, in the order of the
-// configuration. It waits for every cluster to say who its brokers are, until
-// ctx ends; a listener of a cluster that has not has one Row with NoNode.
+// configuration. It waits until the brokers of every cluster are known, or ctx ends. A
+// listener of a cluster whose brokers are unknown has one Row with NoNode.
 func (p *Proxy) Table(ctx context.Context) []Row {
 	var rows []Row
 	for _, c := range p.clusters {
@@ -61,8 +61,8 @@ type Broker struct {
 	Port int32
 }
 
-// Brokers are the known brokers of the cluster with this name, by id, and the id that the
-// cluster has given itself; "": it has not said.
+// Brokers returns the known brokers of the cluster with this name, by id, and the cluster's
+// id; "": no response has had it yet.
 func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
 	for _, c := range p.clusters {
 		if c.conf.Name != name {

@@ -58,7 +58,7 @@ func TestUnknownAPIPasses(t *testing.T) {
 	finish(t, &l, c, s)
 }
 
-// A client that goes by no ApiVersions may use a version whose answers hold
+// A client that goes by no ApiVersions may use a version whose responses hold
 // addresses where this build does not look.
 func TestVersionsThatAreTooNew(t *testing.T) {
 	t.Parallel()
