@@ -106,6 +106,30 @@ func TestSecurityNamesTestsThatExist(t *testing.T) {
 	}
 }
 
+// TestFilesNamesFiles holds docs/files.md: each file that it names is in its package, or below it.
+func TestFilesNamesFiles(t *testing.T) {
+	all := files(t, ".go")
+	name := regexp.MustCompile(`[a-z0-9_*]+\.go\b`)
+	named, dir := 0, ""
+	for line := range strings.Lines(string(read(t, "files.md"))) {
+		if word, _, _ := strings.Cut(line, " "); strings.Trim(word, "\n") != "" {
+			dir = filepath.Join(root, strings.TrimSuffix(word, ","))
+		}
+		for _, want := range name.FindAllString(line, -1) {
+			named++
+			if !slices.ContainsFunc(all, func(path string) bool {
+				is, err := filepath.Match(want, filepath.Base(path))
+				return err == nil && is && strings.HasPrefix(path, dir)
+			}) {
+				t.Errorf("docs/files.md has %s in %s, and there is no such file", want, dir)
+			}
+		}
+	}
+	if named < 100 {
+		t.Errorf("only %d files are named", named)
+	}
+}
+
 // TestInvariantsNameTests holds docs/invariants.md: each item names the tests that hold it,
 // with their packages, or says "no test".
 func TestInvariantsNameTests(t *testing.T) {
