@@ -176,7 +176,7 @@ func (a *arrival) dial(ctx context.Context) error {
 	b := &s.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.to = &route{target: to.Target, address: to.Address, any: own}
+	b.to = &route{target: to.Target, address: to.Address, ownBroker: own}
 	if err != nil {
 		return dialFailure(err)
 	}

@@ -128,7 +128,7 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	requests, answers := tapes(n)
 	l := p.clusters[0].listeners[0]
 	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, opened: time.Now()}
-	s.client.conn, s.broker.conn, s.broker.to = client, broker, &route{any: true}
+	s.client.conn, s.broker.conn, s.broker.to = client, broker, &route{ownBroker: true}
 	s.queue.Init()
 	s.account.s = s
 	s.up.Connect(client, broker, nil)

@@ -198,7 +198,7 @@ func (p *requestPump) request(prefix wire.RequestPrefix) error {
 		unknownAPIs:  l.rewriter.UnknownAPIs,
 		clientUser:   p.s.client.user != "",
 		kproxyLogsIn: l.cluster.Method != nil,
-		ownBroker:    p.s.broker.to.any,
+		ownBroker:    p.s.broker.to.ownBroker,
 	}) {
 	case respondVersions:
 		return p.respond(r, frame, rewrite.AppendUnsupportedAPIVersions(nil))

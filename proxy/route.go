@@ -6,9 +6,9 @@ import "kproxy/internal/upstream"
 type route struct {
 	target  upstream.Target // the broker that was dialled
 	address string          // where
-	// any request may be sent: the endpoint is the bootstrap endpoint, or the
+	// ownBroker says that any request may be sent: the endpoint is the bootstrap endpoint, or the
 	// broker is the endpoint's own. Otherwise only what teaches who is where.
-	any bool
+	ownBroker bool
 }
 
 // drainStrays ends the sessions whose node has left the address at which they reached it, or
@@ -25,7 +25,7 @@ func (c *servedCluster) drainStrays() {
 // something else than its endpoint's node at that node's address.
 func (s *session) strays(c *servedCluster) bool {
 	to := s.broker.route()
-	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.any {
+	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.ownBroker {
 		return false
 	}
 	b, ok := c.NodeAt(s.endpoint.listener.index, s.endpoint.slot)

@@ -4,6 +4,11 @@ import "log/slog"
 
 // traits are the properties of a CloseReason: how loud its log line is, and how the client's
 // connection ends.
+//
+// The table is for the end of an open session. Resets elsewhere: a connection that is refused
+// at a limit (listener.refuse), a broker at which kproxy cannot log in, unless it refuses the
+// credentials (arrival.turnAway), a session that held_bytes ends (session.evicted), and a peer
+// that is gone (session.peerGone).
 type traits struct {
 	level slog.Level // of the log line about the session's end
 	// reset says when the client's connection ends by a reset. Before the first response,

@@ -59,7 +59,7 @@ func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, f
 }
 
 // teachAsked merges the response to a request of kproxy's own into the map. question is its
-// number. Under load a broker may response an older request after a newer one. Its response
+// number. Under load a broker may answer an older request after a newer one. Its response
 // has addresses that are no longer true, and is ignored.
 func (c *Cluster) teachAsked(response endpoints.Response, question int64) {
 	c.mu.Lock()

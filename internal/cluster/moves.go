@@ -14,7 +14,7 @@ import (
 	"kproxy/internal/wait"
 )
 
-// A response to a client does not move a known node by itself: brokers response some clients
+// A response to a client does not move a known node by itself: brokers answer some clients
 // differently than others, and a broker that has not caught up returns old addresses. If a
 // response differs from the map, kproxy sends Metadata to the same broker, on a connection
 // of its own. Its response moves nodes:
