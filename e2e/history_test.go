@@ -156,6 +156,7 @@ func (c *cutter) direct(name string) []kgo.Opt {
 
 // through are the options of the clients of a listener.
 func (c *cutter) through(t *testing.T, l listener) func(string) []kgo.Opt {
+	t.Helper()
 	g := newGate(t, l)
 	t.Cleanup(func() {
 		if got := g.Bypasses(); len(got) > 0 {

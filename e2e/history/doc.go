@@ -53,6 +53,8 @@
 //   - Records that all readers get in another order than the log's but at the log's
 //     offsets are found (back). A reader that invents offsets consistently is not.
 //   - Keys, headers and timestamps: only values are compared. They have a checksum.
+//   - Whose fault it was. A client that sends a commit again, because its connection ended,
+//     may have the first one applied late, if a broker was paused: that is stale, too.
 //   - Compaction and retention: the topic must keep all of its records.
 //   - Consume-transform-produce: offsets that are committed in a transaction.
 //   - More than one topic. A history has one.

@@ -5,6 +5,7 @@ import "time"
 // Type says what an event tells.
 type Type string
 
+// The types.
 const (
 	// Join declares a client, before its first other event. A producer has a
 	// Guarantee, a reader may have a Group and may read Committed records only.
@@ -19,8 +20,8 @@ const (
 	// Begin begins the client's transaction Tx. End invokes its end, with Commit or
 	// without, and Ended completes that with an Outcome.
 	Begin Type = "begin"
-	End   Type = "end"
-	Ended Type = "ended"
+	End   Type = "end"   // see Begin
+	Ended Type = "ended" // see Begin
 
 	// Assign gives Partitions to a reader, Revoke takes them. Seek gives it one
 	// Partition at Offset.
@@ -58,17 +59,20 @@ const NoNumber = -1
 // Guarantee is what a producer was configured for.
 type Guarantee string
 
+// The guarantees.
 const (
-	Acks          Guarantee = "acks"       // acks=all, not idempotent: retries may duplicate
-	Idempotent    Guarantee = "idempotent" // acks=all: once, in order, for each partition
-	Transactional Guarantee = "transactional"
+	// Acks is acks=all alone: a retry may write a record twice, and out of order.
+	Acks          Guarantee = "acks"
+	Idempotent    Guarantee = "idempotent"    // once, and in order in each partition
+	Transactional Guarantee = "transactional" // the same, and all of a transaction or nothing
 )
 
 // Outcome is how an operation ended, as its client knows.
 type Outcome string
 
+// The outcomes.
 const (
-	OK      Outcome = "ok"
+	OK      Outcome = "ok"      // it has happened
 	Fail    Outcome = "fail"    // it has certainly not happened, and will not
 	Unknown Outcome = "unknown" // it may have happened, and may still happen
 )

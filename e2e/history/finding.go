@@ -10,6 +10,7 @@ import (
 // Kind is what is wrong. The set is closed; the package comment says what each means.
 type Kind int
 
+// The kinds.
 const (
 	Incomplete Kind = iota + 1
 	Lost

@@ -152,11 +152,11 @@ func (c *checker) partition(id int32) *partition {
 	return c.partitions[id]
 }
 
-func (k *client) transaction(id int64) *transaction {
-	if k.txs[id] == nil {
-		k.txs[id] = &transaction{client: k, id: id}
+func (c *client) transaction(id int64) *transaction {
+	if c.txs[id] == nil {
+		c.txs[id] = &transaction{client: c, id: id}
 	}
-	return k.txs[id]
+	return c.txs[id]
 }
 
 // produced takes in what producers did.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// DefaultLimit is about 250 MB of events.
+// DefaultLimit is about 300 MB of events.
 const DefaultLimit = 1 << 20
 
 // Recorder takes the events of all clients. It may be used by many goroutines.

@@ -77,7 +77,7 @@ func (p *producer) steadily(ctx context.Context) {
 			})
 		}
 	}
-	p.flush(ctx)
+	_ = p.flush(ctx) // what has no response by then is of unknown outcome
 }
 
 func (p *producer) burst() int { return max(1, p.load.Rate*int(tick)/int(time.Second)) }
