@@ -91,6 +91,12 @@ func TestTwoFindings(t *testing.T) {
 			s.final("all", 1, 2)
 			s.both(1, 0, 1)
 		}},
+		{"a record is not in the partition that the client chose", [2]Kind{Unseen, Phantom}, func(s *story) {
+			s.send("acks", AnyPartition, 1)
+			s.add(Event{Type: Sent, Client: "acks", Number: 1, Outcome: OK, Partition: 1, Offset: NoOffset})
+			s.final("all", 1, 0)
+			s.both(1, 0, 1)
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStory()

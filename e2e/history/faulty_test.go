@@ -123,14 +123,6 @@ var faulty = []struct {
 		s.acked("acks", 1, 0)
 		s.both(2, 1, 1)
 	}},
-	{"a record is not in the partition that the client chose", Phantom, func(s *story) {
-		s.send("acks", AnyPartition, 1)
-		s.add(Event{Type: Sent, Client: "acks", Number: 1, Outcome: OK, Partition: 1, Offset: NoOffset})
-		s.poll("all", 0, 0, 1)
-		s.poll("committed", 1, 0, 1)
-		s.final("all", 0, 1)
-		s.final("all", 1, 0)
-	}},
 	{"a poll goes back", Back, func(s *story) {
 		s.acked("acks", 1, 0)
 		s.acked("acks", 2, 1)
