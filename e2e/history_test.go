@@ -91,7 +91,7 @@ func startTrace(t *testing.T, name string, open *cutter, options func(string) []
 }
 
 // judge reads the topic by the load's way and at the brokers, and wants no findings. Then it
-// has readers that spoil what they get, and wants to find that.
+// has readers that spoil their records, and wants each to be found.
 func (r *trace) judge(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

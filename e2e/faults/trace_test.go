@@ -11,8 +11,8 @@ import (
 	"kproxy/e2e/history"
 )
 
-// TestTrace wants a load's records to be known again by their names, and what is wrong
-// with one to be found.
+// TestTrace wants a load's records to be known again by their names, and a spoiled one to
+// be found.
 func TestTrace(t *testing.T) {
 	const first, second = "rx-0000001 sss", "rx-0000002 sss"
 	for _, tt := range []struct {

@@ -154,7 +154,7 @@ func (c *checker) phantom() {
 				if r != nil && r.partition == id {
 					continue
 				}
-				f := Finding{Kind: Phantom, Client: s.reader, Partition: id, Offsets: []int64{offset}, Numbers: []int64{s.number}, Detail: "nobody sent it"}
+				f := Finding{Kind: Phantom, Client: s.reader, Partition: id, Offsets: []int64{offset}, Numbers: []int64{s.number}, Detail: "no producer has sent it"}
 				if r != nil {
 					f.Detail = fmt.Sprintf("%s sent it to partition %d", r.client.name, r.partition)
 				}
@@ -175,8 +175,8 @@ func (p *partition) distinct(offset int64) (all []sighting) {
 	return all
 }
 
-// inconsistent compares what readers saw at an offset with each other, and with the
-// acknowledgements.
+// inconsistent compares the records that readers saw at an offset with each other, and with
+// the acknowledged one.
 func (c *checker) inconsistent() {
 	for id, p := range c.partitions {
 		for _, offset := range p.sorted {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestFindings wants each fault to be found, nothing else beside it, and the rule of its
-// kind to be what finds it.
+// TestFindings wants each fault to be found, by the rule of its kind alone, and no other
+// finding beside it.
 func TestFindings(t *testing.T) {
 	covered := map[Kind]bool{}
 	for _, tt := range faulty {
@@ -57,7 +57,7 @@ func TestSuspiciousButClean(t *testing.T) {
 	}
 }
 
-// TestAllowed wants what is allowed without idempotence to be counted.
+// TestAllowed wants duplicates and disorder to be counted where there is no idempotence.
 func TestAllowed(t *testing.T) {
 	s := newStory()
 	s.send("acks", 0, 1)
@@ -109,7 +109,7 @@ func TestTwoFindings(t *testing.T) {
 	}
 }
 
-// TestEvidence wants what a finding says to be what is wrong.
+// TestEvidence compares all of a finding.
 func TestEvidence(t *testing.T) {
 	s := newStory()
 	s.acked("idempotent", 1, 0)

@@ -42,7 +42,7 @@ var register = porcupine.Model{
 }
 
 // stale finds fetches of a committed offset that no order of the commits explains, and
-// members that begin before what was committed.
+// members that begin before the committed offset.
 func (c *checker) stale() {
 	for at, operations := range c.accesses() {
 		switch porcupine.CheckOperationsTimeout(register, operations, linearizing) {

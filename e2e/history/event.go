@@ -2,7 +2,7 @@ package history
 
 import "time"
 
-// Type says what an event tells.
+// Type is the type of an event.
 type Type string
 
 // The types.
@@ -28,7 +28,7 @@ const (
 	Assign Type = "assign"
 	Revoke Type = "revoke"
 	Seek   Type = "seek"
-	// Poll is what one poll returned of one Partition: the records' Offsets, their
+	// Poll has the records of one Partition that one poll returned: their Offsets, their
 	// Numbers (NoNumber: unreadable) and the Sums of their bytes.
 	Poll Type = "poll"
 
@@ -56,7 +56,7 @@ const AnyPartition = -1
 // NoNumber is the number of a record that cannot be read.
 const NoNumber = -1
 
-// Guarantee is what a producer was configured for.
+// Guarantee is a producer's configuration.
 type Guarantee string
 
 // The guarantees.
@@ -104,10 +104,10 @@ type Event struct {
 	Sums       []uint32 `json:"sums,omitempty"`
 }
 
-// cost is what an event takes of a recorder's limit.
+// cost is an event's share of a recorder's limit.
 func (e *Event) cost() int { return 1 + len(e.Offsets)/4 }
 
-// History is what the clients of one topic did and saw, by time.
+// History has the events of all clients of one topic, by time.
 type History struct {
 	Events []Event
 	// Dropped counts the events that the recorder had no room for. A history that

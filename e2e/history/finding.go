@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Kind is what is wrong. The set is closed; the package comment says what each means.
+// Kind is a kind of fault. The set is closed. The package comment has the definitions.
 type Kind int
 
 // The kinds.
@@ -116,7 +116,7 @@ type Counts struct {
 	UnknownRead                          int // records of unknown outcome that are in the log
 }
 
-// Report is what Check found.
+// Report is the result of Check.
 type Report struct {
 	Findings []Finding // sorted
 	Counts   Counts

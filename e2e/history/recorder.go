@@ -65,7 +65,7 @@ func (r *Recorder) Room() bool {
 	return r.cost < r.limit/4
 }
 
-// History returns what was recorded until now.
+// History returns the events until now.
 func (r *Recorder) History() History {
 	r.mu.Lock()
 	defer r.mu.Unlock()

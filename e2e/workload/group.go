@@ -73,7 +73,7 @@ type member struct {
 	client *kgo.Client
 	ops    atomic.Int64
 	polls  int
-	next   map[int32]kgo.EpochOffset // what is to be committed
+	next   map[int32]kgo.EpochOffset // the offsets to commit
 }
 
 func (l *Load) join(name string) (*member, error) {
@@ -124,7 +124,7 @@ func (m *member) run(ctx context.Context) {
 	}
 }
 
-// commit commits what was read. franz-go sends the request again after some errors, so a
+// commit commits the offsets of the records that were read. franz-go sends the request again after some errors, so a
 // commit that failed may have happened: no error is a certain failure.
 func (m *member) commit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)

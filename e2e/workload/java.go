@@ -32,7 +32,7 @@ const maxLine = 1 << 20
 type JavaConfig struct {
 	Java      lab.Java
 	Release   lab.Release // whose client it is
-	Classes   string      // what CompileJava has compiled for it
+	Classes   string      // the directory that CompileJava has filled
 	Log       string      // the file for its log
 	Bootstrap string
 	Place     *lab.Namespace // nil: the network of the caller
@@ -111,7 +111,7 @@ func (j *Java) start() error {
 	return nil
 }
 
-// listen takes in what the program prints.
+// listen takes in the program's events.
 func (j *Java) listen(out io.Reader) error {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, maxLine)
@@ -146,7 +146,7 @@ func (j *Java) Flows(ctx context.Context, n int) error {
 	})
 }
 
-// Stop ends the producers, and then waits until the member has read what there is.
+// Stop ends the producers, and then waits until the member has read all records.
 func (j *Java) Stop(ctx context.Context) error {
 	_ = j.stdin.Close()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)

@@ -52,7 +52,7 @@ func TestLoad(t *testing.T) {
 		}
 	}
 
-	// What a reader gets is spoiled, and found.
+	// Each hostile reader is found.
 	for name, want := range Hostile {
 		if err := l.Final(t.Context(), name); err != nil {
 			t.Error(err)
