@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Check checks a history. It is a function of the history alone.
+// Check checks a history. It is a function of the history alone, but for a search that
+// takes too long: the history is incomplete then.
 func Check(h History) Report { return check(h, 0) }
 
 // rules find the kinds, one each.

@@ -13,8 +13,8 @@
 // partition from its beginning to its end, once with and once without the records of
 // aborted transactions. Package workload is such a load.
 //
-// Check needs no broker and no clock. Its definitions are those of the Kafka workload of
-// Jepsen, written anew.
+// Check needs no broker. Its definitions are those of the Kafka workload of Jepsen, written
+// anew.
 //
 // # Findings
 //
