@@ -150,8 +150,8 @@ const legend = `
   long after the client's start.
 - **closed**: why kproxy's sessions had ended before the end of the run, since kproxy was started last.
 - **other addresses dialled**: the clients may dial kproxy alone; whatever else they try is refused and counted.
-- **same**: nothing lost, twice, unread or refused beyond direct, no more findings, no other address dialled, every
-  session closed for a harmless reason, and a pause of at most the direct one times 1.5 plus 2 s, or, where brokers move,
-  of at most the direct one plus 1 s (reading: as elsewhere). **As it must be**: the same, plus the time for which kproxy
-  was away; direct is then the run in which nothing happens.
+- **same**: nothing lost, twice, unread or refused beyond direct, no findings, no other address dialled, every session
+  closed for a harmless reason, and a pause of at most the direct one times 1.5 plus 2 s, or, where brokers move, of at
+  most the direct one plus 1 s (reading: as elsewhere). **As it must be**: the same, plus the time for which kproxy was
+  away; direct is then the run in which nothing happens.
 `
