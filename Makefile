@@ -3,7 +3,7 @@
 GOLANGCI_VERSION := v2.15.0
 ACTIONLINT_VERSION := v1.7.7
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
-FUZZ_PACKAGES := ./internal/foreign ./internal/speaks ./internal/doctor ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy ./rewrite ./cmd/kproxy ./e2e/history
+FUZZ_PACKAGES := ./internal/foreign ./internal/speaks ./internal/doctor ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy/config ./rewrite ./cmd/kproxy ./e2e/history
 T ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 

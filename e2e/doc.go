@@ -14,7 +14,8 @@
 //
 // The tests: kcat -L on each listener; records through librdkafka, Java
 // and franz-go, counted and compared; groups that rebalance, in both protocols;
-// leaders that move every 300 ms under load; transactions; share groups; every
+// leaders that move every 300 ms under load; nothing lost, by the history of a load;
+// transactions; share groups; every
 // node's endpoint leading to that broker alone; brokers and kproxy restarted
 // under load; a drain that delivers the responses in flight; kproxy connect from a
 // network that knows one address, by a login over TLS, and through sshd and commands.
@@ -37,6 +38,7 @@
 // # Finding the way
 //
 // lab has the parts that are no tests: processes, Kafka's releases, network namespaces.
+// workload is the load that history_test.go checks, and history is the checker.
 // kafka.go and leaders.go are the cluster, kproxy.go and listeners.go the proxy under
 // test, clients.go and franz.go the clients, load.go and reader.go their work while a
 // test acts. Each test starts a kproxy of its own and shares the cluster, on topics of

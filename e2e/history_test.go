@@ -91,7 +91,7 @@ func startTrace(t *testing.T, name string, open *cutter, options func(string) []
 }
 
 // judge reads the topic by the load's way and at the brokers, and wants no findings. Then it
-// uses readers that spoil their records, and wants to find that.
+// has readers that spoil their records, and wants each to be found.
 func (r *trace) judge(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -156,6 +156,7 @@ func (c *cutter) direct(name string) []kgo.Opt {
 
 // through are the options of the clients of a listener.
 func (c *cutter) through(t *testing.T, l listener) func(string) []kgo.Opt {
+	t.Helper()
 	g := newGate(t, l)
 	t.Cleanup(func() {
 		if got := g.Bypasses(); len(got) > 0 {

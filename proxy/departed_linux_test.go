@@ -106,7 +106,7 @@ func TestNobodyWaitsForABrokerThatHung(t *testing.T) {
 		}
 		c.broker.close()
 		e := l.ended(t, proxy.ClientReset)
-		if e.Err == nil || !strings.Contains(e.Err.Error(), "the client is gone") || !strings.Contains(e.Err.Error(), "no answer") {
+		if e.Err == nil || !strings.Contains(e.Err.Error(), "the client is gone") || !strings.Contains(e.Err.Error(), "no response") {
 			t.Errorf("%s: the session ended with %v", c.name, e.Err)
 		}
 	}

@@ -62,11 +62,7 @@ func (p *responsePump) silent(err error) error {
 	case p.down.Buffered() == 0:
 		return stopped{stop: stopParked}
 	}
-	// It has just sent a frame that no request asked for, or a part of one.
-	if err := p.s.broker.conn.SetReadDeadline(time.Time{}); err != nil {
-		return &relay.SideError{Reading: true, Err: err}
-	}
-	return nil
+	return end(UnexpectedAnswer, errors.New("the broker sent bytes, and no request awaits a response"))
 }
 
 // ended says why the response pump ended. Its errors are the broker's,

@@ -115,6 +115,7 @@ type load struct {
 	prefix             string      // of the records' names
 	gate               *gate
 	log                *os.File // franz-go's log
+	trace              *trace
 
 	ackTimes, readTimes ticker
 
@@ -135,7 +136,7 @@ func startLoad(ctx context.Context, g *gate, dir, topic, group, prefix string, m
 	if err != nil {
 		return nil, err
 	}
-	l := &load{gate: g, log: log, prefix: prefix, acked: map[string]bool{}, refused: map[string]int{}, read: map[string]bool{}}
+	l := &load{gate: g, log: log, prefix: prefix, trace: newTrace(prefix, group), acked: map[string]bool{}, refused: map[string]int{}, read: map[string]bool{}}
 	logger := func(who string) kgo.Opt {
 		return kgo.WithLogger(kgo.BasicLogger(log, kgo.LogLevelInfo, func() string { return time.Now().Format("15:04:05.000 ") + who + " " }))
 	}
@@ -153,6 +154,7 @@ func startLoad(ctx context.Context, g *gate, dir, topic, group, prefix string, m
 		l.done.Go(func() { l.produce(producing) })
 		return l, nil
 	}
+	opts = append(opts, l.trace.groupOptions()...)
 	if l.consumer, err = kgo.NewClient(append(opts, logger("consumer"), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(sessionTimeout),
 		kgo.HeartbeatInterval(time.Second), kgo.FetchMaxWait(500*time.Millisecond))...); err != nil {
@@ -182,8 +184,11 @@ func (l *load) produce(ctx context.Context) {
 			if l.sent%largeEach == 0 {
 				padding = large
 			}
+			number, value := l.sent, name+" "+padding
+			l.trace.send(number, value)
 			// Only its delivery or its failure may end a record.
-			l.producer.Produce(context.WithoutCancel(ctx), kgo.StringRecord(name+" "+padding), func(_ *kgo.Record, err error) {
+			l.producer.Produce(context.WithoutCancel(ctx), kgo.StringRecord(value), func(r *kgo.Record, err error) {
+				l.trace.sent(number, r, err)
 				l.responded(name, err)
 			})
 		}
@@ -208,12 +213,14 @@ func (l *load) consume(ctx context.Context) {
 		if fetches.IsClientClosed() || ctx.Err() != nil {
 			return
 		}
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) { l.trace.polled(traceConsumer, p.Partition, p.Records) })
 		fetches.EachRecord(func(r *kgo.Record) {
 			l.readTimes.tick()
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.read[nameOf(r.Value)] = true
 		})
+		l.consumer.AllowRebalance()
 	}
 }
 

@@ -37,9 +37,10 @@
 // worse than it may.
 //
 // site.go is the two networks and the cluster, kproxy.go a kproxy in one of them, load.go
-// and audit.go the clients and the count, run.go one run, faults.go the faults, own.go
-// those of kproxy itself, clock.go the clock, moves.go brokers that move, java.go and
-// kcat.go other clients, verdict.go and report.go the verdicts and the page.
+// and audit.go the clients and the count, trace.go their history, run.go one run, faults.go
+// the faults, own.go those of kproxy itself, clock.go the clock, moves.go brokers that
+// move, java.go and kcat.go other clients, verdict.go and report.go the verdicts and the
+// page.
 package main
 
 import (

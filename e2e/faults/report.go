@@ -38,6 +38,7 @@ func (o *outcome) cell() string {
 	bad(o.Lost, "lost")
 	bad(o.Twice, "twice")
 	bad(o.Unread, "not read")
+	bad(o.Findings, "findings")
 	for _, err := range slices.Sorted(maps.Keys(o.Refused)) {
 		bad(o.Refused[err], "refused: "+err)
 	}
@@ -143,12 +144,14 @@ const legend = `
 - **acknowledged**: records. Each was looked for in the log afterwards, at the brokers. *Lost*: not there. *Twice*: at
   two places. *Not read*: the group had not read it a minute after the end. *Refused*: the producer reported an error. A count that
   is not mentioned is 0.
+- **findings**: the history of franz-go's load, but where brokers move, is checked by e2e/history: for records that are
+  damaged, out of order, in another partition, or passed by a reader, too.
 - **pause**: the longest time without an acknowledgement; *reading*: without a record read. *First acknowledgement*: that
   long after the client's start.
 - **closed**: why kproxy's sessions had ended before the end of the run, since kproxy was started last.
 - **other addresses dialled**: the clients may dial kproxy alone; whatever else they try is refused and counted.
-- **same**: nothing lost, twice, unread or refused beyond direct, no other address dialled, every session closed for a
-  harmless reason, and a pause of at most the direct one times 1.5 plus 2 s, or, where brokers move, of at most the
-  direct one plus 1 s (reading: as elsewhere). **As it must be**: the same, plus the time for which kproxy was away;
-  direct is then the run in which nothing happens.
+- **same**: nothing lost, twice, unread or refused beyond direct, no findings, no other address dialled, every session
+  closed for a harmless reason, and a pause of at most the direct one times 1.5 plus 2 s, or, where brokers move, of at
+  most the direct one plus 1 s (reading: as elsewhere). **As it must be**: the same, plus the time for which kproxy was
+  away; direct is then the run in which nothing happens.
 `

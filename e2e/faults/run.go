@@ -53,6 +53,7 @@ type outcome struct {
 	Lost             int // acknowledged, and not in the log
 	Twice            int // at two places of the log
 	Unread           int // acknowledged, and not read by the group
+	Findings         int // of the load's history
 	Refused          map[string]int
 	Pause, ReadPause time.Duration // longest time without an acknowledgement, without a record read
 	Away             time.Duration // how long kproxy was not there
@@ -192,7 +193,7 @@ func (r *run) franz(ctx context.Context, f fault, g *gate) (*outcome, error) {
 		r.fail("%v", err)
 	}
 	o.Notes, o.Wrong = r.notes, r.wrong
-	return o, nil
+	return o, r.judge(ctx, l.trace, o)
 }
 
 // tally fills in the counts of the log and of kproxy.

@@ -47,6 +47,9 @@ func worse(straight, via *outcome, allowed func(straight time.Duration, via *out
 	more("lost", straight.Lost, via.Lost)
 	more("twice in the log", straight.Twice, via.Twice)
 	more("not read", straight.Unread, via.Unread)
+	if via.Findings > 0 { // no fault here explains one, nor may the brokers themselves cause one
+		why = append(why, fmt.Sprintf("findings of the history %d, %d direct", via.Findings, straight.Findings))
+	}
 	more("refused", sum(straight.Refused), sum(via.Refused))
 	if n := len(via.Others); n > 0 {
 		why = append(why, fmt.Sprintf("%d dials of addresses that are not kproxy's", n))

@@ -9,7 +9,7 @@ import (
 )
 
 func TestVerdict(t *testing.T) {
-	straight := outcome{Acked: 1000, Pause: 4 * time.Second, Lost: 1}
+	straight := outcome{Acked: 1000, Pause: 4 * time.Second, Lost: 1, Findings: 2}
 	for _, c := range []struct {
 		name string
 		f    fault
@@ -26,6 +26,7 @@ func TestVerdict(t *testing.T) {
 		{"lost", fault{}, outcome{Lost: 2}, false, "lost 2, 1 direct"},
 		{"twice", fault{}, outcome{Twice: 1}, false, "twice in the log 1, 0 direct"},
 		{"not read", fault{}, outcome{Unread: 1}, false, "not read 1"},
+		{"a finding", fault{}, outcome{Findings: 1}, false, "findings of the history 1, 2 direct"},
 		{"refused", fault{}, outcome{Refused: map[string]int{"a": 1, "b": 1}}, false, "refused 2"},
 		{"past kproxy", fault{}, outcome{Others: []string{"broker-1.vpc.invalid:9092"}}, false, "1 dials of addresses that are not kproxy's"},
 		{"a reason that blames kproxy", fault{}, outcome{Reasons: map[string]int{"bad_answer": 1}}, false, "sessions closed as bad_answer: 1"},

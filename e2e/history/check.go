@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Check checks a history. It is a function of the history alone.
+// Check checks a history. It is a function of the history alone, but for a search that
+// takes too long: the history is incomplete then.
 func Check(h History) Report { return check(h, 0) }
 
 // rules find the kinds, one each.
@@ -154,7 +155,7 @@ func (c *checker) phantom() {
 				if r != nil && r.partition == id {
 					continue
 				}
-				f := Finding{Kind: Phantom, Client: s.reader, Partition: id, Offsets: []int64{offset}, Numbers: []int64{s.number}, Detail: "no producer sent it"}
+				f := Finding{Kind: Phantom, Client: s.reader, Partition: id, Offsets: []int64{offset}, Numbers: []int64{s.number}, Detail: "no producer has sent it"}
 				if r != nil {
 					f.Detail = fmt.Sprintf("%s sent it to partition %d", r.client.name, r.partition)
 				}
@@ -175,8 +176,8 @@ func (p *partition) distinct(offset int64) (all []sighting) {
 	return all
 }
 
-// inconsistent compares the records that readers saw at an offset with each other, and
-// with the acknowledgements.
+// inconsistent compares the records that readers saw at an offset with each other, and with
+// the acknowledged one.
 func (c *checker) inconsistent() {
 	for id, p := range c.partitions {
 		for _, offset := range p.sorted {

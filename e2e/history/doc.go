@@ -1,5 +1,5 @@
-// Package history records the operations of a Kafka topic's clients and their results,
-// and checks that nothing was lost.
+// Package history records the operations of a Kafka topic's clients, and checks that no
+// record was lost.
 //
 //	load ──▶ Recorder ──▶ History ──▶ Check ──▶ Report: Findings and Counts
 //	          bounded      │    ▲      pure
@@ -9,12 +9,12 @@
 // A record has a number that no other record of the history has. The load records, for
 // each client, when it invokes an operation and how that ends: OK with a partition and an
 // offset, Fail for certain, or Unknown. It records each poll with the offsets, the numbers
-// and the checksums of the records read, and each assignment. At the end readers read
-// every partition from its beginning to its end, once with and once without the records of
+// and the checksums of the records, and each assignment. At the end readers read every
+// partition from its beginning to its end, once with and once without the records of
 // aborted transactions. Package workload is such a load.
 //
-// Check needs no broker and no clock. Its definitions are those of the Kafka workload of
-// Jepsen, written anew.
+// Check needs no broker. Its definitions are those of the Kafka workload of Jepsen, written
+// anew.
 //
 // # Findings
 //
@@ -41,23 +41,27 @@
 //	              commits explains the value; or a member began before the commit.
 //
 // A record of unknown outcome may be in the log or not. Offsets need not be contiguous:
-// control records take some. So skipped asks what other readers have read in the gap. A
-// new member of a group begins at the committed offset, so it may read again what others
-// have read, and may skip what others have committed.
+// control records take some. So a gap is skipped only if other readers have read a record
+// in it. A new member of a group begins at the committed offset. It may read records again
+// from there on, and does not read those before.
 //
 // # Limits
 //
-//   - A fault that hits every reader, of a record that was not acknowledged.
-//   - A record that is lost before its acknowledgement, if the client says that it failed.
-//   - How long anything took: a record that is late is not lost.
-//   - Records that all readers get in another order than the log's but at the log's
-//     offsets are found (back). A reader that invents offsets consistently is not.
-//   - Keys, headers and timestamps: only values are compared. They have a checksum.
-//   - Compaction and retention: the topic must keep all of its records.
-//   - Consume-transform-produce: offsets that are committed in a transaction.
-//   - More than one topic. A history has one.
+// The checker does not see:
 //
-// # Where the search is
+//   - A record without an acknowledgement that no reader gets. The protocol allows that.
+//   - Time: a record that is late is not lost, and a pause is no finding.
+//   - Offsets that are wrong in the same way in every response, for all clients.
+//   - Keys, headers and timestamps. Only values have a checksum.
+//   - The cause. The brokers and the clients may lose records, too: a control without
+//     kproxy tells. For example, a client that sends a commit again after its connection
+//     has ended may have the first one applied late, if a broker was paused: stale.
+//   - Compaction and retention. The topic must keep all of its records.
+//   - Offsets that are committed in a transaction (consume-transform-produce), and those
+//     that a client commits by itself, unless the load records them.
+//   - A second topic. A history has one.
+//
+// # Porcupine
 //
 // A group's committed offset is a register, and porcupine checks that it is linearizable.
 // Nothing else is left to porcupine. An acknowledgement and a poll name the offsets of

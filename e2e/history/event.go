@@ -5,6 +5,7 @@ import "time"
 // Type is the type of an event.
 type Type string
 
+// The types.
 const (
 	// Join declares a client, before its first other event. A producer has a
 	// Guarantee, a reader may have a Group and may read Committed records only.
@@ -19,15 +20,15 @@ const (
 	// Begin begins the client's transaction Tx. End invokes its end, with Commit or
 	// without, and Ended completes that with an Outcome.
 	Begin Type = "begin"
-	End   Type = "end"
-	Ended Type = "ended"
+	End   Type = "end"   // see Begin
+	Ended Type = "ended" // see Begin
 
 	// Assign gives Partitions to a reader, Revoke takes them. Seek gives it one
 	// Partition at Offset.
 	Assign Type = "assign"
 	Revoke Type = "revoke"
 	Seek   Type = "seek"
-	// Poll is the result of one poll for one Partition: the records' Offsets, their
+	// Poll has the records of one Partition that one poll returned: their Offsets, their
 	// Numbers (NoNumber: unreadable) and the Sums of their bytes.
 	Poll Type = "poll"
 
@@ -55,20 +56,23 @@ const AnyPartition = -1
 // NoNumber is the number of a record that cannot be read.
 const NoNumber = -1
 
-// Guarantee is the configured guarantee of a producer.
+// Guarantee is a producer's configuration.
 type Guarantee string
 
+// The guarantees.
 const (
-	Acks          Guarantee = "acks"       // acks=all, not idempotent: retries may duplicate
-	Idempotent    Guarantee = "idempotent" // acks=all: once, in order, for each partition
-	Transactional Guarantee = "transactional"
+	// Acks is acks=all alone: a retry may write a record twice, and out of order.
+	Acks          Guarantee = "acks"
+	Idempotent    Guarantee = "idempotent"    // once, and in order in each partition
+	Transactional Guarantee = "transactional" // the same, and all of a transaction or nothing
 )
 
 // Outcome is how an operation ended, as its client knows.
 type Outcome string
 
+// The outcomes.
 const (
-	OK      Outcome = "ok"
+	OK      Outcome = "ok"      // it has happened
 	Fail    Outcome = "fail"    // it has certainly not happened, and will not
 	Unknown Outcome = "unknown" // it may have happened, and may still happen
 )
@@ -103,7 +107,7 @@ type Event struct {
 // cost is an event's share of a recorder's limit.
 func (e *Event) cost() int { return 1 + len(e.Offsets)/4 }
 
-// History has the events of one topic's clients, by time.
+// History has the events of all clients of one topic, by time.
 type History struct {
 	Events []Event
 	// Dropped counts the events that the recorder had no room for. A history that

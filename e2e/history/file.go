@@ -38,7 +38,7 @@ func (h History) Write(w io.Writer) error {
 	return buffered.Flush()
 }
 
-// Read reads the output of Write. A file that ends early is an error.
+// Read reads a file that Write has written. A file that ends early is an error.
 func Read(r io.Reader) (History, error) {
 	var h History
 	lines := bufio.NewScanner(r)

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Kind is the kind of a finding. The set is closed; the package comment explains each.
+// Kind is a kind of fault. The set is closed. The package comment has the definitions.
 type Kind int
 
+// The kinds.
 const (
 	Incomplete Kind = iota + 1
 	Lost

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// record has the history's facts about one number.
+// record is all that the history has of one number.
 type record struct {
 	number    int64
 	client    *client
@@ -49,7 +49,7 @@ const (
 	txCommitted
 )
 
-// outcome is the outcome of the transaction. One whose commit was never invoked, or has
+// outcome is the transaction's outcome. One whose commit was never invoked, or has
 // certainly failed, cannot be committed.
 func (t *transaction) outcome() txOutcome {
 	switch {
@@ -81,7 +81,7 @@ func (c *client) strict() bool {
 	return c.join.Guarantee == Idempotent || c.join.Guarantee == Transactional
 }
 
-// partition has the known facts about a partition's log.
+// partition is a partition's log, as far as it was read.
 type partition struct {
 	id     int32
 	read   map[int64][]sighting // by offset
@@ -152,14 +152,14 @@ func (c *checker) partition(id int32) *partition {
 	return c.partitions[id]
 }
 
-func (k *client) transaction(id int64) *transaction {
-	if k.txs[id] == nil {
-		k.txs[id] = &transaction{client: k, id: id}
+func (c *client) transaction(id int64) *transaction {
+	if c.txs[id] == nil {
+		c.txs[id] = &transaction{client: c, id: id}
 	}
-	return k.txs[id]
+	return c.txs[id]
 }
 
-// produced adds the producers' events.
+// produced takes in the events of producers.
 func (c *checker) produced(e *Event) {
 	k := c.client(e.Client)
 	switch e.Type {
@@ -197,7 +197,7 @@ func (c *checker) produced(e *Event) {
 	}
 }
 
-// seen adds the readers' events.
+// seen takes in the polls of readers.
 func (c *checker) seen(e *Event) {
 	switch e.Type {
 	case Poll:

@@ -324,7 +324,7 @@ func insert(e *Event, at int, offset, number int64) {
 	e.Sums = slices.Insert(slices.Clone(e.Sums), at, sumOf(number))
 }
 
-// reorder has a record change places with a later one of its producer, as everyone sees.
+// reorder has a record change places with a later one of its producer, in all events.
 func reorder(h *History, r *record) bool {
 	for _, later := range r.client.sent {
 		if later.number <= r.number || later.partition != r.partition || len(later.offsets) != 1 || later.outcome != OK || later.tx != r.tx {

@@ -14,8 +14,8 @@ type reading struct {
 }
 
 // positions follows each reader through its polls. Within an assignment every poll goes on
-// behind the one before. Control records and aborted ones leave gaps, so a gap is judged
-// by the records that others have read in it.
+// behind the one before. Control records and aborted ones leave gaps, so a gap is
+// compared with the polls of others.
 func (c *checker) positions(want Kind) {
 	readers := map[string]*reading{}
 	highest := map[groupPartition]int64{} // the highest offset whose commit was invoked
@@ -71,7 +71,7 @@ func (r *reading) poll(e *Event, committed int64) {
 	}
 }
 
-// passes checks the offsets between a reader's position and the next that it got.
+// passes looks at the offsets between a reader's position and the next that it got.
 func (r *reading) passes(partition int32, to int64) {
 	from, known := r.next[partition]
 	if !known || from == unset || r.want != Skipped {

@@ -83,8 +83,7 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// FuzzRead wants any file to be read or refused, and a history that was read to be
-// checked.
+// FuzzRead wants any file to be refused, or to be read and checked.
 func FuzzRead(f *testing.F) {
 	var file bytes.Buffer
 	if err := newModel(1).run(20).Write(&file); err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// DefaultLimit is about 250 MB of events.
+// DefaultLimit is about 300 MB of events.
 const DefaultLimit = 1 << 20
 
 // Recorder takes the events of all clients. It may be used by many goroutines.
@@ -65,7 +65,7 @@ func (r *Recorder) Room() bool {
 	return r.cost < r.limit/4
 }
 
-// History returns the events recorded until now.
+// History returns the events until now.
 func (r *Recorder) History() History {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -54,7 +54,7 @@ func (c *checker) tornTransaction(t *transaction) {
 }
 
 // aborted finds records that must not be visible: those of aborted transactions to readers
-// of committed records, and those that have certainly failed to anyone.
+// of committed records, and those that have certainly failed to any reader.
 func (c *checker) aborted() {
 	for i := range c.h.Events {
 		e := &c.h.Events[i]
@@ -70,7 +70,7 @@ func (c *checker) aborted() {
 			f := Finding{Kind: Aborted, Client: e.Client, Partition: e.Partition, Offsets: []int64{e.Offsets[i]}, Numbers: []int64{number}}
 			switch {
 			case r.outcome == Fail:
-				f.Detail = fmt.Sprintf("%s got the result that it failed", r.client.name)
+				f.Detail = fmt.Sprintf("the send of %s has failed", r.client.name)
 			case committed && r.tx != nil && r.tx.outcome() == txAborted:
 				f.Detail = fmt.Sprintf("%s aborted transaction %d", r.client.name, r.tx.id)
 			default:

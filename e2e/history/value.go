@@ -12,9 +12,9 @@ func Sum(value []byte) uint32 { return crc32.Checksum(value, castagnoli) }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Value is the value of the record with this number, of at least size bytes: the checksum
-// of the rest in 8 hexadecimal digits, the number, and padding that differs from record
-// to record. "1a2b3c4d 42 42.42.42."
+// Value is the value of the record with this number, of at least size bytes: the
+// checksum of the rest in 8 hexadecimal digits, the number, and padding that differs from
+// record to record. "1a2b3c4d 42 42.42.42."
 func Value(number int64, size int) []byte {
 	rest := fmt.Sprintf(" %d ", number)
 	unit := strconv.FormatInt(number, 10) + "."

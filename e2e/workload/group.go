@@ -124,8 +124,8 @@ func (m *member) run(ctx context.Context) {
 	}
 }
 
-// commit commits the offsets that were read. franz-go sends the request again after some
-// errors, so a commit that failed may have happened: no error is a certain failure.
+// commit commits the offsets of the records that were read. franz-go sends the request again after some errors, so a
+// commit that failed may have happened: no error is a certain failure.
 func (m *member) commit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()

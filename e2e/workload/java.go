@@ -32,7 +32,7 @@ const maxLine = 1 << 20
 type JavaConfig struct {
 	Java      lab.Java
 	Release   lab.Release // whose client it is
-	Classes   string      // the classes of CompileJava
+	Classes   string      // the directory that CompileJava has filled
 	Log       string      // the file for its log
 	Bootstrap string
 	Place     *lab.Namespace // nil: the network of the caller
@@ -111,7 +111,7 @@ func (j *Java) start() error {
 	return nil
 }
 
-// listen reads the program's output.
+// listen takes in the program's events.
 func (j *Java) listen(out io.Reader) error {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, maxLine)

@@ -17,7 +17,7 @@
 //	load.go       the load: start, flow, stop
 //	producers.go  the producers
 //	readers.go    readers by assignment, and the final ones
-//	group.go      the members of the group, and what reads their commits
+//	group.go      the members of the group, and the readers of its commits
 //	java.go       the same clients in Java, as one process
 package workload
 
@@ -37,7 +37,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// Config configures a load.
+// Config is the configuration of a load.
 type Config struct {
 	Recorder   *history.Recorder
 	Topic      string // which is new, and keeps all records
@@ -48,8 +48,8 @@ type Config struct {
 	Size   int // bytes of a record; 0: 100
 	// Churn is how long a second member stays in the group; 0: 2 s.
 	Churn time.Duration
-	// Tamper, if any, changes a reader's records of a partition before they are recorded,
-	// so that a test sees the checker's findings.
+	// Tamper, if any, changes the records that a reader got before they are recorded, so
+	// that a test can plant a fault.
 	Tamper func(client string, records []*kgo.Record) []*kgo.Record
 }
 
@@ -71,7 +71,7 @@ type Load struct {
 	errs   []error
 }
 
-// seen has the records that a reader has read.
+// seen is a reader's progress.
 type seen struct {
 	records int
 	high    map[int32]int64
@@ -128,8 +128,8 @@ func (l *Load) progress() map[string]int {
 }
 
 // Stop ends the producers when they owe nothing, or after a minute, and the readers when they
-// have read the acknowledged records. It returns an error if they do not, and the error that
-// stopped a client.
+// have read all acknowledged records. It returns an error if a reader does not get there
+// within a minute, or a client could not go on.
 func (l *Load) Stop(ctx context.Context) error {
 	l.stopProducing()
 	l.producers.Wait()
@@ -172,7 +172,7 @@ func (l *Load) acknowledged(records ...*kgo.Record) {
 	}
 }
 
-// has adds the records that a reader has read.
+// has takes in records that a reader has read.
 func (l *Load) has(reader string, records []*kgo.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,7 +183,7 @@ func (l *Load) has(reader string, records []*kgo.Record) {
 	}
 }
 
-// broken adds an error that stops a client.
+// broken takes in an error after which a client cannot go on.
 func (l *Load) broken(client string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -52,7 +52,7 @@ func TestLoad(t *testing.T) {
 		}
 	}
 
-	// A reader's records are spoiled, and the checker finds it.
+	// Each hostile reader is found.
 	for name, want := range Hostile {
 		if err := l.Final(t.Context(), name); err != nil {
 			t.Error(err)

@@ -77,7 +77,7 @@ func (p *producer) steadily(ctx context.Context) {
 			})
 		}
 	}
-	p.flush(ctx)
+	_ = p.flush(ctx) // a record without a response is of unknown outcome
 }
 
 func (p *producer) burst() int { return max(1, p.load.Rate*int(tick)/int(time.Second)) }
@@ -163,7 +163,7 @@ func (p *producer) transactions(ctx context.Context) {
 
 // transaction is one transaction. After an error the client cannot go on.
 func (p *producer) transaction(ctx context.Context, id int64) error {
-	ctx = context.WithoutCancel(ctx) // it ends, even if the load is stopped
+	ctx = context.WithoutCancel(ctx) // Stop does not end it
 	if err := p.client.BeginTransaction(); err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (p *producer) transaction(ctx context.Context, id int64) error {
 	if id%6 == 0 {
 		_ = p.client.AbortBufferedRecords(ctx) // the abort below says if it failed
 	} else {
-		_ = p.flush(ctx) // records not written by then are missing below
+		_ = p.flush(ctx) // a record without a response is missing below
 	}
 	mu.Lock()
 	records := written

@@ -48,7 +48,7 @@ func (l *Load) assigned(name string, committed bool, opts ...kgo.Opt) (*kgo.Clie
 	return l.client(name, append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.Topic: from}))...)
 }
 
-// polled records a poll's result for a partition, and returns the records.
+// polled records one partition of a poll, and returns its records.
 func (l *Load) polled(name string, p kgo.FetchTopicPartition) []*kgo.Record {
 	records := p.Records
 	if l.Tamper != nil {

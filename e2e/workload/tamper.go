@@ -13,8 +13,8 @@ import (
 	"kproxy/e2e/history"
 )
 
-// Hostile are the readers that Hostile's Tamper spoils, by the beginnings of their names,
-// and the findings that the checker must have for each.
+// Hostile are the readers whose records NewTamper's function spoils, by the beginnings of
+// their names, and the kinds that the checker has to find.
 var Hostile = map[string]history.Kind{
 	"drop":   history.Skipped,
 	"repeat": history.Back,

@@ -169,8 +169,7 @@ func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
 	c.mover.needsLogin(false)
 	named := responseOf(brokers)
 	named.From = to.Address
-	c.teachAsked(named, number)
-	if c.differs(named) {
+	if isStale := c.teachAsked(named, number); !isStale && c.differs(named) {
 		return response, errOutvoted
 	}
 	return response, nil

@@ -59,28 +59,33 @@ func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, f
 }
 
 // teachAsked merges the response to a request of kproxy's own into the map. question is its
-// number. Under load a broker may answer an older request after a newer one. Its response
-// has addresses that are no longer true, and is ignored.
-func (c *Cluster) teachAsked(response endpoints.Response, question int64) {
-	c.mu.Lock()
-	stale := question < c.lastAnswered
-	c.lastAnswered = max(c.lastAnswered, question)
-	c.mu.Unlock()
-	if !stale {
-		c.teach(response, endpoints.Asked)
-	}
+// number. Under load an older request may be answered after a newer one: by then its
+// response may have addresses that are no longer true, and it is ignored. isStale reports
+// that.
+func (c *Cluster) teachAsked(response endpoints.Response, question int64) (isStale bool) {
+	c.change(response.Brokers, func(m *endpoints.Map) []endpoints.Change {
+		if isStale = question < c.lastAnswered; isStale {
+			return nil
+		}
+		c.lastAnswered = question
+		return c.merge(m, response, endpoints.Asked)
+	})
+	return isStale
 }
 
 // teach merges a Metadata response into the map.
 func (c *Cluster) teach(response endpoints.Response, trust endpoints.Trust) {
-	c.change(response.Brokers, func(m *endpoints.Map) []endpoints.Change {
-		if !c.taught { // only Metadata names all brokers
-			c.taught = true
-			close(c.answered)
-		}
-		c.confirmed = c.confirmed || trust == endpoints.Asked && response.ClusterID != ""
-		return m.Teach(response, trust)
-	})
+	c.change(response.Brokers, func(m *endpoints.Map) []endpoints.Change { return c.merge(m, response, trust) })
+}
+
+// merge merges a Metadata response into the map. The caller holds mu.
+func (c *Cluster) merge(m *endpoints.Map, response endpoints.Response, trust endpoints.Trust) []endpoints.Change {
+	if !c.taught { // only Metadata names all brokers
+		c.taught = true
+		close(c.answered)
+	}
+	c.confirmed = c.confirmed || trust == endpoints.Asked && response.ClusterID != ""
+	return m.Teach(response, trust)
 }
 
 // change applies a response to the map, and reports the changes. named are the brokers of
@@ -89,9 +94,13 @@ func (c *Cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []
 	clashes := c.clashesAmong(named)
 	c.mu.Lock()
 	changes := apply(c.brokers)
-	fresh := slices.DeleteFunc(clashes, func(b endpoints.Broker) bool { return c.clashing[b.Node] == b })
-	for _, b := range fresh {
-		c.clashing[b.Node] = b
+	fresh := clashes[:0]
+	for _, b := range clashes {
+		// A response that the map does not follow clears no clash at the node's own address.
+		if now, known := c.brokers.Node(b.Node); known && now.IsAt(b) && c.clashing[b.Node] != now {
+			c.clashing[b.Node] = now
+			fresh = append(fresh, now)
+		}
 	}
 	if len(c.clashing) > endpoints.MaxNodes {
 		maps.DeleteFunc(c.clashing, func(node int32, _ endpoints.Broker) bool {

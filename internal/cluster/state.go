@@ -112,14 +112,18 @@ func (c *Cluster) Restore(ctx context.Context, dir string) error {
 	if b == nil {
 		return nil
 	}
-	if err := c.brokers.Restore(b); err != nil {
+	c.mu.Lock()
+	err = c.brokers.Restore(b)
+	n := c.brokers.Len()
+	c.mu.Unlock()
+	if err != nil {
 		aside, asideErr := file.setAside()
 		c.log.Warn("the state file cannot be used and is set aside; brokers are learned anew",
 			slog.Any(logkey.Error, errors.Join(err, asideErr)), slog.String(logkey.File, aside))
 		return nil
 	}
 	c.show()
-	c.log.Info("brokers remembered", slog.Int(logkey.Nodes, c.brokers.Len()), slog.String(logkey.File, file.path))
+	c.log.Info("brokers remembered", slog.Int(logkey.Nodes, n), slog.String(logkey.File, file.path))
 	return nil
 }
 

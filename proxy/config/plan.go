@@ -45,7 +45,8 @@ type ListenerPlan struct {
 	advertised      addresses // their advertised addresses
 }
 
-// Compile checks c and returns its Plan. It opens no socket and asks no broker; see
+// Compile checks c and returns its Plan, which shares the lists and sections of c: c must not
+// change afterwards. It opens no socket and asks no broker; see
 // CheckFiles for the files that c names. The error joins an [*Error] for each mistake.
 func (c *Config) Compile() (*Plan, error) {
 	p := &Plan{Config: c.withDefaults()}

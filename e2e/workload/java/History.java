@@ -24,7 +24,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 /**
  * Producers and a member of a group that print their history as package history reads it, one
  * event a line. The end of standard input ends the producers; the program ends when the member
- * has read all records of that time.
+ * has read all records until then.
  *
  * Arguments: BOOTSTRAP TOPIC PARTITIONS RATE ORIGIN. ORIGIN is the history's beginning by
  * System.nanoTime. The group is TOPIC-java.
@@ -146,7 +146,7 @@ public final class History {
         }
 
         void steadily() {
-            try (KafkaProducer<byte[], byte[]> producer = connect()) { // close waits for the records that were sent
+            try (KafkaProducer<byte[], byte[]> producer = connect()) { // close waits for responses
                 while (!stop) {
                     send(producer);
                     pause(1);
