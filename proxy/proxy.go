@@ -56,7 +56,7 @@ type Proxy struct {
 
 // New returns a Proxy for conf, which must be valid (Config.Validate). It reads the
 // files and secrets that conf names, all of which must be good, and opens no socket. The
-// error joins a [*ConfigError] for each mistake.
+// error joins a [*config.Error] for each mistake.
 func New(conf *Config) (*Proxy, error) {
 	plan, err := conf.Compile()
 	if err != nil {

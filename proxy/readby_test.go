@@ -38,12 +38,16 @@ func TestOnlyReadBySetsDeadlines(t *testing.T) {
 			}
 			ast.Inspect(f, func(n ast.Node) bool {
 				call, ok := n.(*ast.CallExpr)
-				if !ok || !strings.HasSuffix(text(call.Fun), "client.conn.SetReadDeadline") {
+				if !ok {
+					return true
+				}
+				method, ok := call.Fun.(*ast.SelectorExpr)
+				if !ok || method.Sel.Name != "SetReadDeadline" && method.Sel.Name != "SetDeadline" || strings.HasSuffix(text(method.X), "broker.conn") {
 					return true
 				}
 				found++
 				if f.Name.Name != "readBy" && text(call.Args[0]) != "wait.Past" {
-					t.Errorf("%s: %s sets %s", name, f.Name.Name, text(call.Args[0]))
+					t.Errorf("%s: %s sets a deadline of %s", name, f.Name.Name, text(call.Args[0]))
 				}
 				return true
 			})

@@ -7,20 +7,22 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/endpoints"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wire"
 	"kproxy/proxy/config"
 )
 
-// newCluster returns a cluster that reaches no broker by itself.
-func newCluster(t *testing.T) *Cluster {
+// newCluster returns a cluster with these dial rules that reaches no broker by itself.
+func newCluster(t *testing.T, rules ...config.DialRule) *Cluster {
 	t.Helper()
 	conf := config.Config{Clusters: []config.Cluster{{
-		Name: "orders", Bootstrap: []string{"b0.invalid:9092"},
+		Name: "orders", Bootstrap: []string{"b0.invalid:9092"}, Dial: rules,
 		Listeners: []config.Listener{{Name: "bob", Bind: "127.0.0.1:9092", Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9109}}}},
 	}}}
 	plan, err := conf.Compile()
@@ -87,5 +89,34 @@ func TestOlderResponseIsIgnored(t *testing.T) {
 	older.answer(t, "old.invalid")
 	if b, ok := c.NodeAt(0, 0); !ok || b.Host != "new.invalid" {
 		t.Errorf("node 0 is at %q, want new.invalid", b.Host)
+	}
+}
+
+// A dial rule leads two nodes to one address, so that one of them has no endpoint. A response
+// that the map does not follow does not give it one.
+func TestClashStays(t *testing.T) {
+	c := newCluster(t, config.DialRule{Match: "*.invalid:*", To: "gateway:9092"})
+	at := func(hosts ...string) (r endpoints.Response) {
+		for node, host := range hosts {
+			r.Brokers = append(r.Brokers, endpoints.Broker{Node: int32(node), Host: host, Port: 9092})
+		}
+		return r
+	}
+	c.teach(at("b0.invalid", "b1.invalid"), endpoints.Asked)
+	without := func() (nodes []int) {
+		for node := range 2 {
+			if _, ok := c.NodeAt(0, node); !ok {
+				nodes = append(nodes, node)
+			}
+		}
+		return nodes
+	}
+	before := without()
+	if len(before) == 0 {
+		t.Fatal("both nodes have an endpoint")
+	}
+	c.teach(at("c0.invalid", "c1.invalid"), endpoints.Heard)
+	if after := without(); !slices.Equal(after, before) {
+		t.Errorf("without an endpoint: %v, then %v", before, after)
 	}
 }
