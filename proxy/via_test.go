@@ -3,13 +3,10 @@ package proxy_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,19 +32,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(commandEnv) != "" {
 		os.Exit(viatest.Command(os.Args[1:])) //nolint:forbidigo // the command's status
 	}
-	waitTogether()
+	racelab.WaitTogether()
 	m.Run()
-}
-
-// waitTogether has more tests run at once than there are processors, unless -parallel is set:
-// the tests mostly wait for each other's ends. Under the race detector they mostly compute.
-func waitTogether() {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said && !racelab.Enabled {
-		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
-	}
 }
 
 // far is a cluster that is reached through a via only.
@@ -277,6 +263,7 @@ func TestViaIsSpliced(t *testing.T) {
 // silent is found by ssh's own questions.
 func TestViaFallsSilent(t *testing.T) {
 	needsPlainTCP(t)
+	t.Parallel()
 	f := farCluster(t)
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	machine := viatest.SSH(t, host.Signer, key.Signer.PublicKey())

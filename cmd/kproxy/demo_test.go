@@ -58,6 +58,7 @@ func (o *output) until(t *testing.T, want string, ended <-chan error) {
 // The output of demo fits into a terminal, and its commands work: they are taken from its
 // output, and a client does the same as each. e2e has kcat itself.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &output{wake: make(chan struct{}, 1)}
 	ended := make(chan error, 1)

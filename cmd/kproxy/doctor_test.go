@@ -251,6 +251,7 @@ func TestDoctorSuggestsTheUsersFlags(t *testing.T) {
 
 // The fix for a port from a client's file uses the file's own keys.
 func TestDoctorFileKeys(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)

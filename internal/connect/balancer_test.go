@@ -115,6 +115,7 @@ func TestBehindALoadBalancer(t *testing.T) {
 // names it once or three times, nor if the brokers themselves advertise it. Each broker
 // has its turn, in any order of connections.
 func TestNeverDialledAtALoadBalancer(t *testing.T) {
+	t.Parallel()
 	hidden, two := outOfReach(t, 3), outOfReach(t, 2)
 	once := balance(t, inTurn(hidden))
 	for name, addresses := range map[string][]string{
@@ -126,6 +127,7 @@ func TestNeverDialledAtALoadBalancer(t *testing.T) {
 		"at random, three brokers": {balance(t, func() string { return hidden[rand.IntN(len(hidden))] })},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for i := range 100 {
 				o, _ := options(t, addresses...)
 				o.Timeout = 10 * time.Second

@@ -12,6 +12,7 @@ import (
 
 	"kproxy/internal/doctor"
 	"kproxy/internal/portlab"
+	"kproxy/internal/racelab"
 	"kproxy/internal/wire"
 	"kproxy/proxy/config"
 )
@@ -74,6 +75,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == failingCommand {
 		os.Exit(fail(os.Args[2])) //nolint:forbidigo // the command's status
 	}
+	racelab.WaitTogether()
 	m.Run()
 }
 

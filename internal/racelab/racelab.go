@@ -1,4 +1,4 @@
-// Package racelab helps tests to run two goroutines at the same moment.
+// Package racelab helps tests to run two goroutines at the same moment, and many tests at once.
 package racelab
 
 import (
