@@ -195,16 +195,16 @@ func (a *arrival) reach(ctx context.Context, c *servedCluster) (to cluster.Link,
 	s := a.s
 	l := s.endpoint.listener
 	if s.endpoint.slot == bootstrapSlot {
-		to, err = c.DialAny(ctx, s.client.party)
+		to, err = c.DialAny(ctx, s.client.addrs)
 		return to, true, err
 	}
 	c.Settle(ctx, func() bool { return c.IsNodeDisputed(l.index, s.endpoint.slot) })
 	if b, ok := c.NodeAt(l.index, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
-		to, err = c.DialNode(ctx, b, s.client.party)
+		to, err = c.DialNode(ctx, b, s.client.addrs)
 		return to, true, err
 	}
-	to, err = c.DialAny(ctx, s.client.party)
+	to, err = c.DialAny(ctx, s.client.addrs)
 	return to, false, err
 }
 

@@ -67,9 +67,9 @@ func tlsStats(status tlsconf.Status) *TLSStats {
 	return stats
 }
 
-// Uncovered finds the advertised names that no certificate of their listener is for. Each
+// UncoveredNames finds the advertised names that no certificate of their listener is for. Each
 // error is a [*config.Error].
-func (p *Proxy) Uncovered() []error {
+func (p *Proxy) UncoveredNames() []error {
 	var errs []error
 	for l := range p.listeners() {
 		if l.tls == nil {

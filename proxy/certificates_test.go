@@ -147,7 +147,7 @@ func TestUncovered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			errs := p.Uncovered()
+			errs := p.UncoveredNames()
 			switch {
 			case tt.want == "" && len(errs) == 0:
 			case tt.want == "" || len(errs) != 1 || !strings.Contains(errs[0].Error(), tt.want):

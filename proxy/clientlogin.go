@@ -119,7 +119,7 @@ func (c *clientLogin) begin(h wire.RequestHeader, frame []byte) loginReply {
 		why = illegalState("a second SaslHandshake")
 		resp.ErrorCode = kerr.IllegalSaslState.Code
 	default:
-		if c.exchange, err = users.Begin(mechanism, auth.Peer{Source: c.s.client.party.Addr.Addr(), Stay: c.stays}); err != nil {
+		if c.exchange, err = users.Begin(mechanism, auth.Peer{Source: c.s.client.addrs.Addr.Addr(), Stay: c.stays}); err != nil {
 			why = &ended{
 				reason: ClientLogin,
 				err:    fmt.Errorf("the client wants to log in by %q", mechanism),

@@ -10,7 +10,7 @@ import (
 
 // limitConnections sets the limit of all connections, and logs it with its source.
 func (p *Proxy) limitConnections() {
-	sockets := len(p.doors)
+	sockets := len(p.acceptors)
 	p.admission.SetMax(p.conf.MaxConnections)
 	files, limited := admission.FileLimit()
 	if !limited {

@@ -108,7 +108,7 @@ func (s *session) abandon() {
 	s.life.note(end(ClientReset, err))
 	relay.CloseNow(s.client.conn)
 	relay.CloseNow(s.broker.conn) // ends both pumps
-	s.proxy.lot.wake(s)
+	s.proxy.parked.wake(s)
 }
 
 // lookForPeers ends the session if one of its peers is gone. Keep-alive finds
@@ -148,5 +148,5 @@ func (s *session) peerGone(side string, conn net.Conn, t transport) {
 		fix:    "look at the machine, and at what lies between: firewalls and NAT forget connections",
 	})
 	relay.CloseByReset(conn) // without a reset the kernel would keep the unacknowledged bytes
-	s.proxy.lot.wake(s)
+	s.proxy.parked.wake(s)
 }

@@ -125,10 +125,10 @@ const maxNameShown = 255
 func (a *arrival) route(name string) (*tlsconf.Server, error) {
 	s := a.s
 	s.client.serverName = name[:min(len(name), maxNameShown)]
-	if s.door.names == nil {
+	if s.acceptor.names == nil {
 		return s.endpoint.listener.tls, nil
 	}
-	e, err := s.door.names.find(name)
+	e, err := s.acceptor.names.find(name)
 	if err != nil {
 		return nil, err
 	}

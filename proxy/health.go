@@ -10,7 +10,7 @@ import (
 // Health is what decides whether a Proxy is ready for clients.
 type Health struct {
 	Bound    bool            // every endpoint of every listener listens
-	Stopping bool            // Retire or Shutdown was called
+	Stopping bool            // MarkNotReady or Shutdown was called
 	Clusters []ClusterHealth // in the order of the configuration
 }
 
@@ -39,10 +39,10 @@ func (p *Proxy) Health() Health {
 	return h
 }
 
-// Retire makes Health say that the proxy is about to stop, so that a load balancer
+// MarkNotReady makes Health say that the proxy is about to stop, so that a load balancer
 // in front of several proxies sends clients elsewhere. Clients that come are
 // served, until Shutdown.
-func (p *Proxy) Retire() { p.retired.Store(true) }
+func (p *Proxy) MarkNotReady() { p.retired.Store(true) }
 
 // Probe checks that a cluster responds, with one ApiVersions request on a
 // connection of its own, unless it has been asked less than 10 seconds ago. It

@@ -69,9 +69,9 @@ func TestHealth(t *testing.T) {
 	if h := p.Health(); !h.Bound || h.Stopping || !h.Clusters[0].Up || h.Clusters[0].Brokers != 0 {
 		t.Errorf("after Start: got %+v", h)
 	}
-	p.Retire()
+	p.MarkNotReady()
 	if !p.Health().Stopping {
-		t.Error("after Retire: not stopping")
+		t.Error("after MarkNotReady: not stopping")
 	}
 	p.Shutdown(t.Context())
 	p.Probe(t.Context(), "orders")

@@ -300,7 +300,7 @@ func (s *session) evicted(held int64) {
 	s.proxy.budget.ending.Add(held)
 	relay.CloseByReset(s.client.conn)
 	s.broker.closeNow()
-	s.proxy.lot.wake(s)
+	s.proxy.parked.wake(s)
 }
 
 // ForceHold counts n more bytes as held for the session, whatever the budget says.

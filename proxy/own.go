@@ -13,7 +13,7 @@ func (p *Proxy) Own(socket net.Addr) { p.others = append(p.others, socket) }
 
 // isOwn reports whether an address is one that this process listens on.
 func (p *Proxy) isOwn(address netip.AddrPort) bool {
-	return slices.ContainsFunc(p.doors, func(d *door) bool { return listensOn(d.socket.Addr(), address) }) ||
+	return slices.ContainsFunc(p.acceptors, func(d *acceptor) bool { return listensOn(d.socket.Addr(), address) }) ||
 		slices.ContainsFunc(p.others, func(socket net.Addr) bool { return listensOn(socket, address) })
 }
 

@@ -2,15 +2,15 @@ package proxy
 
 import "time"
 
-// askPark has both pumps end, and the session wait in the lot, if nothing has
+// askPark has both pumps end, and the session wait in the parked set, if nothing has
 // moved and no request has begun by the time that the request pump wakes, which
 // alone knows that, and wakes the other pump. A session that is parked stays so.
 //
-//	sweep ──askPark──▶ request pump ──▶ response pump ──▶ lot
+//	sweep ──askPark──▶ request pump ──▶ response pump ──▶ parked set
 //	                                                       │ bytes, an end; wake
 //	                   both pumps again ◀──────────────────┘
 func (s *session) askPark() {
-	if !s.proxy.lot.takes(s) {
+	if !s.proxy.parked.takes(s) {
 		return
 	}
 	s.life.askAt(askPark, s.moved())
@@ -25,9 +25,9 @@ func (s *session) lighten() {
 	s.account.Release(s.queue.Shrink())
 }
 
-// stay clears the deadlines that have woken the pumps. Once the session is in the lot, the lot
+// stay clears the deadlines that have woken the pumps. Once the session is in the parked set, the parked set
 // checks its asks.
 func (s *session) stay() {
-	_, _ = s.readBy(time.Time{}) // a connection that fails is found in the lot
+	_, _ = s.readBy(time.Time{}) // a connection that fails is found in the parked set
 	_ = s.broker.conn.SetReadDeadline(time.Time{})
 }

@@ -21,18 +21,18 @@ func TestAskedWhileParking(t *testing.T) {
 		"whether it idles": {func(s *session) { s.life.askAt(askIdle, 0) }, true}, // the next sweep asks again
 	} {
 		p := &Proxy{}
-		p.lot.log = slog.New(slog.DiscardHandler)
+		p.parked.log = slog.New(slog.DiscardHandler)
 		s := &session{proxy: p}
 		s.account.s = s
 		s.client.conn, _ = portlab.TCPPair(t)
 		s.broker.conn, _ = portlab.TCPPair(t)
 		tt.ask(s)
-		if got := p.lot.park(s); got != tt.want {
+		if got := p.parked.park(s); got != tt.want {
 			t.Errorf("%s: it is parked: %t, want %t", name, got, tt.want)
 		}
-		p.lot.mu.Lock()
-		clear(p.lot.sessions)
-		p.lot.mu.Unlock()
-		p.lot.close()
+		p.parked.mu.Lock()
+		clear(p.parked.sessions)
+		p.parked.mu.Unlock()
+		p.parked.close()
 	}
 }

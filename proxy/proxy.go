@@ -21,17 +21,17 @@ import (
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
 type Proxy struct {
-	conf     Config // defaults filled in
-	log      *slog.Logger
-	clusters []*servedCluster
-	doors    []*door    // from Start on
-	others   []net.Addr // sockets of the process that are not the Proxy's; see Own
+	conf      Config // defaults filled in
+	log       *slog.Logger
+	clusters  []*servedCluster
+	acceptors []*acceptor // from Start on
+	others    []net.Addr  // sockets of the process that are not the Proxy's; see Own
 
 	admission  admission.Gates
 	repeats    repeats
 	budget     budget
 	pipes      *relay.PipePool
-	lot        lot
+	parked     parkedSet
 	waiters    turns.Waiters
 	handshakes turns.Places
 	turns      turns.Places // of all other work that a flood can order
@@ -68,7 +68,7 @@ func New(conf *Config) (*Proxy, error) {
 	}
 	p.log = p.conf.Logger
 	p.pipes = relay.NewPipePool(p.conf.SplicePipes)
-	p.lot.log = p.log
+	p.parked.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
 	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
 	p.turns = turns.NewPlaces(0, &p.waiters)
@@ -144,10 +144,10 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.mu.Unlock()
 	p.limitConnections()
 	p.limitHeldBytes()
-	for _, err := range p.Uncovered() {
+	for _, err := range p.UncoveredNames() {
 		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
 	}
-	for _, d := range p.doors {
+	for _, d := range p.acceptors {
 		p.accepting.Go(func() { d.accept(ctx) })
 	}
 	for _, c := range p.clusters {
@@ -186,7 +186,7 @@ func (p *Proxy) listeners() func(yield func(*listener) bool) {
 }
 
 func (p *Proxy) closeSockets() {
-	for _, d := range p.doors {
+	for _, d := range p.acceptors {
 		_ = d.socket.Close() // nothing is lost: it only accepts
 	}
 }
@@ -232,7 +232,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.living.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, p.conf.DrainTimeout)
 	defer cancel()
-	p.Retire()
+	p.MarkNotReady()
 	p.closeSockets()
 	p.waiters.Close()
 	p.accepting.Wait()
@@ -259,7 +259,7 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	<-drained
 	p.asking.Wait()
 	p.sweeping.Wait()
-	p.lot.close()
+	p.parked.close()
 	for _, c := range p.clusters {
 		c.Close()
 	}

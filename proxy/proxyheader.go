@@ -31,7 +31,7 @@ func (a *arrival) readProxyHeader() error {
 		if ok && !header.Command.IsLocal() {
 			s.client.from = source.String()
 			s.client.mu.Lock()
-			s.client.party = cluster.Client{Addr: hostport.Unmapped(source.AddrPort()), Local: hostport.Unmapped(destination.AddrPort())}
+			s.client.addrs = cluster.Client{Addr: hostport.Unmapped(source.AddrPort()), Local: hostport.Unmapped(destination.AddrPort())}
 			s.client.mu.Unlock()
 		} else if _, err := s.up.Peek(1); err != nil {
 			// LOCAL or UNKNOWN and nothing behind it is a load balancer's health
@@ -39,10 +39,10 @@ func (a *arrival) readProxyHeader() error {
 			return err
 		}
 	}
-	if refused := s.door.gate.Claim(s.client.party.Addr.Addr()); refused != "" {
+	if refused := s.acceptor.gate.Claim(s.client.addrs.Addr.Addr()); refused != "" {
 		return end(CloseReason(refused), nil)
 	}
-	s.client.source = s.client.party.Addr.Addr()
+	s.client.source = s.client.addrs.Addr.Addr()
 	return nil
 }
 
@@ -55,7 +55,7 @@ func (a *arrival) takeProxyHeader() (*proxyproto.Header, error) {
 		return nil, err
 	}
 	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
-		if s.door.gate.Balancers.MustName() {
+		if s.acceptor.gate.Balancers.MustName() {
 			return nil, badProxyHeader(errors.New("there is none"))
 		}
 		return nil, nil

@@ -73,7 +73,7 @@ func (s *session) report() {
 	who := s.who()
 	s.proxy.conf.Observer.sessionClosed(who, endOf)
 	if s.isAnyones(why.reason) &&
-		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.client.party.Addr.Addr(), foreign.Line(s.client.id)}) {
+		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.client.addrs.Addr.Addr(), foreign.Line(s.client.id)}) {
 		return
 	}
 	attrs := []slog.Attr{

@@ -17,7 +17,7 @@ import (
 
 // requestPump moves requests from the client to the broker. It belongs to one goroutine,
 // which alone uses the stream up. A session has a pump of its own for each time between two
-// stays in the lot.
+// stays in the parked set.
 type requestPump struct {
 	s     *session
 	up    *relay.Stream

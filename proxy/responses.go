@@ -22,7 +22,7 @@ import (
 
 // responsePump moves responses from the broker to the client. It belongs to one goroutine,
 // which alone uses the stream down while a response is owed. A session has a pump of its own
-// for each time between two stays in the lot.
+// for each time between two stays in the parked set.
 type responsePump struct {
 	s      *session
 	down   *relay.Stream

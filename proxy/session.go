@@ -44,13 +44,13 @@ const (
 //
 // Two goroutines move it: the one that opened it (arrival), which becomes the request pump,
 // and the response pump, which that one starts and waits for. Each notes why it has ended,
-// and the first reason stands. A session that is parked has no goroutine (see lot).
+// and the first reason stands. A session that is parked has no goroutine (see parkedSet).
 type session struct {
 	proxy    *Proxy
-	door     *door
+	acceptor *acceptor
 	endpoint *endpoint // the endpoint that the client chose; Proxy.mu guards its setting
 	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
-	admitted bool      // by the gate of that listener, beside the door's
+	admitted bool      // by the gate of that listener, beside the acceptor's
 	opened   time.Time
 	expires  mark.Mark    // max_age
 	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
@@ -62,7 +62,7 @@ type session struct {
 	life     lifecycle
 	login    *clientLogin // the arrival's, then the request pump's; nil: the client has not begun one
 	account  account      // of bytes beside the buffers (see budget)
-	ticket   uint64       // of the lot, which guards it; 0: the session is not parked
+	token    uint64       // of the parked set, which guards it; 0: the session is not parked
 	watch    watch        // the sweep's
 }
 
@@ -79,14 +79,14 @@ type clientSide struct {
 	user       string     // who has logged in at the proxy; "": the client has not
 
 	mu    sync.Mutex // guards the setting of the following
-	party cluster.Client
+	addrs cluster.Client
 }
 
 // addr is the client's IP address. Any goroutine may ask for it.
 func (c *clientSide) addr() netip.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.party.Addr.Addr()
+	return c.addrs.Addr.Addr()
 }
 
 // brokerSide is a session's connection to its broker. The arrival sets it when it has
@@ -94,11 +94,11 @@ func (c *clientSide) addr() netip.Addr {
 type brokerSide struct {
 	passedLogin atomic.Bool // the broker has answered a request that it answers only after a login
 
-	mu      sync.Mutex // guards the setting of the following
-	conn    net.Conn   // nil: there is none yet
-	plain   bool       // this connection and the client's are TCP and nothing else
-	to      *route     // where requests go; nil: no broker was dialled yet
-	renewal *renewal   // of the proxy's login at the broker; nil: it lasts
+	mu      sync.Mutex        // guards the setting of the following
+	conn    net.Conn          // nil: there is none yet
+	plain   bool              // this connection and the client's are TCP and nothing else
+	to      *route            // where requests go; nil: no broker was dialled yet
+	renewal *reauthentication // of the proxy's login at the broker; nil: it lasts
 }
 
 // isOpen reports whether there is a connection. Any goroutine may ask, and use the
@@ -133,11 +133,11 @@ func (b *brokerSide) address() string {
 	return ""
 }
 
-// newSession returns the session of a connection that the door's gate counts by source.
-func newSession(d *door, client net.Conn, source netip.Addr) *session {
+// newSession returns the session of a connection that the acceptor's gate counts by source.
+func newSession(d *acceptor, client net.Conn, source netip.Addr) *session {
 	s := &session{
 		proxy:    d.proxy,
-		door:     d,
+		acceptor: d,
 		endpoint: d.endpoint,
 		opened:   time.Now(),
 		client: clientSide{
@@ -145,7 +145,7 @@ func newSession(d *door, client net.Conn, source netip.Addr) *session {
 			stream: client,
 			from:   client.RemoteAddr().String(),
 			source: source,
-			party:  cluster.Client{Addr: hostport.AddrPort(client.RemoteAddr()), Local: hostport.AddrPort(client.LocalAddr())},
+			addrs:  cluster.Client{Addr: hostport.AddrPort(client.RemoteAddr()), Local: hostport.AddrPort(client.LocalAddr())},
 		},
 	}
 	now := int64(mark.Of(s.opened))
@@ -161,7 +161,7 @@ func newSession(d *door, client net.Conn, source netip.Addr) *session {
 // move moves requests and responses until the session is parked, or has ended.
 func (s *session) move() (parked bool) {
 	for s.life.ended() == nil {
-		if s.pump() && s.proxy.lot.park(s) {
+		if s.pump() && s.proxy.parked.park(s) {
 			return true
 		}
 	}
@@ -251,7 +251,7 @@ func (s *session) leave(ask asks) {
 // caller has added its ask before.
 func (s *session) wake() {
 	_ = s.client.conn.SetReadDeadline(wait.Past) // a connection that fails ends anyway
-	s.proxy.lot.wake(s)
+	s.proxy.parked.wake(s)
 }
 
 // drain asks the session to end once the responses in flight are delivered.
@@ -266,7 +266,7 @@ func (s *session) cut(reason CloseReason) {
 	s.life.note(why)
 	relay.CloseNow(s.client.conn)
 	s.broker.closeNow()
-	s.proxy.lot.wake(s)
+	s.proxy.parked.wake(s)
 }
 
 // lingerForClient ends the proxy's side where the client has not ended its own, and waits a

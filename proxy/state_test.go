@@ -21,7 +21,7 @@ func stop(t *testing.T, p *proxy.Proxy) {
 }
 
 // known waits for p to have a row for every one of n nodes of a listener.
-func known(t *testing.T, p *proxy.Proxy, n int) []proxy.Row {
+func known(t *testing.T, p *proxy.Proxy, n int) []proxy.Endpoint {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

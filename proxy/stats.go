@@ -155,7 +155,7 @@ func (m moved) stats() Direction {
 // enter takes a session into the set of live ones. The caller holds mu.
 func (p *Proxy) enter(s *session) {
 	p.sessions[s] = struct{}{}
-	if !s.door.shared {
+	if !s.acceptor.shared {
 		s.count()
 	}
 }
@@ -174,7 +174,7 @@ func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
-	s.count() // of a door's first listener, where it is still not known whose it is
+	s.count() // of an acceptor's first listener, where it is still not known whose it is
 	t := &s.endpoint.listener.totals
 	t.close(Closing{s.node.Load(), s.life.ended().reason})
 	t.up.add(&s.up)

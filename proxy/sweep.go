@@ -26,7 +26,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			p.lot.free() // of those that the sweep before has had parked
+			p.parked.free() // of those that the sweep before has had parked
 			for _, s := range p.live() {
 				s.sweep(time.Now()) // the tick's time can be from before a session's last byte
 			}

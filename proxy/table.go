@@ -6,8 +6,8 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Row is one line of the table of advertised addresses and the brokers that they lead to.
-type Row struct {
+// Endpoint is one line of the table of advertised addresses and the brokers that they lead to.
+type Endpoint struct {
 	Cluster, Listener string
 	Bootstrap         string // host:port that clients bootstrap from
 	Node              int32  // NoNode while no broker of the cluster is known
@@ -19,8 +19,8 @@ type Row struct {
 // Table returns a Row for each node of each listener, in the order of the
 // configuration. It waits until the brokers of every cluster are known, or ctx ends. A
 // listener of a cluster whose brokers are unknown has one Row with NoNode.
-func (p *Proxy) Table(ctx context.Context) []Row {
-	var rows []Row
+func (p *Proxy) Table(ctx context.Context) []Endpoint {
+	var rows []Endpoint
 	for _, c := range p.clusters {
 		select {
 		case <-c.Known():
@@ -33,15 +33,15 @@ func (p *Proxy) Table(ctx context.Context) []Row {
 	return rows
 }
 
-func (l *listener) rows() []Row {
+func (l *listener) rows() []Endpoint {
 	host, port := l.conf.AdvertisedBootstrap()
-	base := Row{
+	base := Endpoint{
 		Cluster:   l.cluster.conf.Name,
 		Listener:  l.conf.Name,
 		Bootstrap: hostport.Join(host, port),
 		Node:      NoNode,
 	}
-	var rows []Row
+	var rows []Endpoint
 	for _, at := range l.cluster.Places(l.index) {
 		row := base
 		row.Node, row.Dialled = at.Broker.Node, at.Dialled
@@ -49,7 +49,7 @@ func (l *listener) rows() []Row {
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
-		return []Row{base}
+		return []Endpoint{base}
 	}
 	return rows
 }

@@ -56,7 +56,7 @@ func check(ctx context.Context, file string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer p.close(ctx)
-	if missing := p.proxy.Uncovered(); len(missing) > 0 {
+	if missing := p.proxy.UncoveredNames(); len(missing) > 0 {
 		return s.mistakes(errors.Join(missing...))
 	}
 	listeners := 0

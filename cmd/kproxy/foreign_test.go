@@ -40,7 +40,7 @@ func wantTame(t *testing.T, what, text string) {
 
 func TestTablesOfHostileNames(t *testing.T) {
 	var table bytes.Buffer
-	err := printTable(&table, []proxy.Row{{Cluster: "orders", Listener: "fred", Bootstrap: "localhost:1", Bind: "127.0.0.1:2", Advertised: "localhost:2", Dialled: hostile + ":9092"}})
+	err := printTable(&table, []proxy.Endpoint{{Cluster: "orders", Listener: "fred", Bootstrap: "localhost:1", Bind: "127.0.0.1:2", Advertised: "localhost:2", Dialled: hostile + ":9092"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	showTable(running, p, stdout, logger)
 
 	<-running.Done()
-	p.Retire()
+	p.MarkNotReady()
 	waitForOthers(context.WithoutCancel(ctx), s.DrainDelay, logger)
 	draining, stopDraining := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGINT)
 	defer stopDraining()

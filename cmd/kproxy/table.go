@@ -16,9 +16,9 @@ import (
 
 // printTable writes the addresses that are advertised to clients and the brokers behind
 // them: for each listener a heading, and a line for each node.
-func printTable(w io.Writer, rows []proxy.Row) error {
+func printTable(w io.Writer, rows []proxy.Endpoint) error {
 	var t *columns.Table
-	var before proxy.Row
+	var before proxy.Endpoint
 	for _, r := range rows {
 		if t == nil || r.Cluster != before.Cluster || r.Listener != before.Listener {
 			if err := t.Write(w); err != nil {

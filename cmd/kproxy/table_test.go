@@ -10,7 +10,7 @@ import (
 // A cluster that is down keeps its place in the table.
 func TestPrintTable(t *testing.T) {
 	var got strings.Builder
-	err := printTable(&got, []proxy.Row{
+	err := printTable(&got, []proxy.Endpoint{
 		{Cluster: "audit", Listener: "fred", Bootstrap: "localhost:9093", Node: proxy.NoNode},
 		{Cluster: "orders", Listener: "fred", Bootstrap: "localhost:9092", Node: 0, Bind: "127.0.0.1:9100", Advertised: "localhost:9100", Dialled: "b0.internal:9092"},
 		{Cluster: "orders", Listener: "fred", Bootstrap: "localhost:9092", Node: 1001, Bind: "127.0.0.1:9150", Advertised: "localhost:9150", Dialled: "10.0.0.7:9092"},
@@ -36,7 +36,7 @@ cluster orders, listener fred: bootstrap at localhost:9092
 // nothing wraps on a terminal of 80 columns.
 func TestPrintTableOfLongNames(t *testing.T) {
 	var got strings.Builder
-	err := printTable(&got, []proxy.Row{
+	err := printTable(&got, []proxy.Endpoint{
 		{Cluster: "orders", Listener: "alice", Bootstrap: "never-gonna-give-you-up:29094", Node: 0, Bind: "127.0.0.1:29200", Advertised: "never-gonna-give-you-up:29200", Dialled: "ip-172-31-18-160.us-west-2.compute.internal:9092"},
 		{Cluster: "orders", Listener: "alice", Bootstrap: "never-gonna-give-you-up:29094", Node: 1, Bind: "127.0.0.1:29201", Advertised: "never-gonna-give-you-up:29201", Dialled: "10.0.0.7:9092"},
 	})

@@ -29,7 +29,7 @@ type Dialer struct {
 
 	// Brokers admits the addresses that responses and state files give, and that no rule
 	// decides about. The zero value admits all.
-	Brokers Admission
+	Brokers DialPolicy
 
 	// loopback is set once the configuration has led to loopback: then brokers
 	// may be there too.

@@ -25,9 +25,9 @@ type ClusterPlan struct {
 	Key       string // in the configuration file: clusters.NAME
 	Parts     Parts
 	Rules     upstream.Rules
-	Admitted  upstream.Admission // learned addresses that may be dialled
-	Targets   []upstream.Target  // of Bootstrap
-	Sources   []netip.Addr       // of Source
+	Admitted  upstream.DialPolicy // learned addresses that may be dialled
+	Targets   []upstream.Target   // of Bootstrap
+	Sources   []netip.Addr        // of Source
 	Listeners []*ListenerPlan
 }
 

@@ -111,7 +111,7 @@ func (v *validator) cluster(c *ClusterPlan) {
 	v.duration(key+".keepalive", c.Keepalive)
 	v.duration(key+".forget_after", c.ForgetAfter)
 	var err error
-	if c.Admitted, err = upstream.CompileAdmission(c.Brokers); err != nil {
+	if c.Admitted, err = upstream.CompileDialPolicy(c.Brokers); err != nil {
 		v.admission(key+".brokers", err)
 	}
 	if c.Keepalive > maxKeepalive {

@@ -11,9 +11,9 @@ import (
 	"kproxy/internal/upstream"
 )
 
-func admission(t *testing.T, globs ...string) upstream.Admission {
+func admission(t *testing.T, globs ...string) upstream.DialPolicy {
 	t.Helper()
-	a, err := upstream.CompileAdmission(globs)
+	a, err := upstream.CompileDialPolicy(globs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestLoopbackOnceTheConfigurationLeadsThere(t *testing.T) {
 }
 
 func TestAdmissionNeedsAPort(t *testing.T) {
-	_, err := upstream.CompileAdmission([]string{"*", "*.internal"})
+	_, err := upstream.CompileDialPolicy([]string{"*", "*.internal"})
 	rule, ok := errors.AsType[*upstream.RuleError](err)
 	if !ok || rule.Rule != 1 {
 		t.Fatalf("got %v, want a mistake in the second glob", err)

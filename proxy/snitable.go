@@ -7,9 +7,9 @@ import (
 	"kproxy/proxy/config"
 )
 
-// directory says which endpoint a server name (SNI) stands for, of the listeners
+// sniTable says which endpoint a server name (SNI) stands for, of the listeners
 // that share an address. It does not change.
-type directory struct {
+type sniTable struct {
 	bootstrap map[string]*endpoint // by canonical host
 	nodes     []*listener
 	otherwise *endpoint // where all other names, and none, lead; nil: nowhere
@@ -18,9 +18,9 @@ type directory struct {
 // errUnknownName is logged with the name.
 var errUnknownName = errors.New("no listener at this address has it")
 
-// newDirectory lists the names of listeners.
-func newDirectory(listeners []*listener) *directory {
-	d := &directory{bootstrap: map[string]*endpoint{}, nodes: listeners}
+// newSNITable lists the names of listeners.
+func newSNITable(listeners []*listener) *sniTable {
+	d := &sniTable{bootstrap: map[string]*endpoint{}, nodes: listeners}
 	for _, l := range listeners {
 		e := &endpoint{listener: l, slot: bootstrapSlot}
 		host, _ := l.conf.AdvertisedBootstrap()
@@ -35,7 +35,7 @@ func newDirectory(listeners []*listener) *directory {
 // find returns the endpoint that a client asks for. That a name has the form of a
 // node's does not make a node of it: the endpoint may be that of a node which is
 // not known.
-func (d *directory) find(name string) (*endpoint, error) {
+func (d *sniTable) find(name string) (*endpoint, error) {
 	name = hostport.Canonical(name)
 	if e, ok := d.bootstrap[name]; ok {
 		return e, nil

@@ -13,17 +13,17 @@ import (
 	"kproxy/internal/relay"
 )
 
-// lot holds the parked sessions: those that have been silent for a while, and have no request
+// parkedSet holds the parked sessions: those that have been silent for a while, and have no request
 // in flight. A parked session has no goroutines. Two goroutines with 4 KiB of stack each would
 // be most of the memory of an idle connection. The two sockets of each session wait in one
 // epoll set, each for one event. The first event wakes the session, which then reads the
-// bytes. lot itself reads nothing.
-type lot struct {
+// bytes. parkedSet itself reads nothing.
+type parkedSet struct {
 	log  *slog.Logger
 	done sync.WaitGroup
 
-	mu       sync.Mutex // guards the following, and session.ticket
-	last     uint64     // ticket
+	mu       sync.Mutex // guards the following, and session.token
+	last     uint64     // token
 	sessions map[uint64]*session
 	fd       int      // the epoll set; made for the first session
 	file     *os.File // the same, which the runtime's poller waits for in turn; nil: there is none
@@ -40,7 +40,7 @@ const (
 )
 
 // free gives the system back what sessions had that were parked lately.
-func (l *lot) free() {
+func (l *parkedSet) free() {
 	l.mu.Lock()
 	worth := l.kept >= max(worthFreeing, len(l.sessions)/freeingPart)
 	if worth {
@@ -52,9 +52,9 @@ func (l *lot) free() {
 	}
 }
 
-// open makes the epoll set if there is none yet. If the system has none left, the lot is
+// open makes the epoll set if there is none yet. If the system has none left, the parked set is
 // closed. The caller holds mu.
-func (l *lot) open() error {
+func (l *parkedSet) open() error {
 	if l.file != nil || l.closed {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (l *lot) open() error {
 	return nil
 }
 
-func (l *lot) create() (syscall.RawConn, error) {
+func (l *parkedSet) create() (syscall.RawConn, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -77,12 +77,12 @@ func (l *lot) create() (syscall.RawConn, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	l.fd, l.file = fd, os.NewFile(uintptr(fd), "lot")
+	l.fd, l.file = fd, os.NewFile(uintptr(fd), "parked sessions")
 	return l.file.SyscallConn()
 }
 
-// close ends the lot, which is empty.
-func (l *lot) close() {
+// close ends the parked set, which is empty.
+func (l *parkedSet) close() {
 	l.mu.Lock()
 	l.closed = true
 	if l.file != nil {
@@ -92,8 +92,8 @@ func (l *lot) close() {
 	l.done.Wait()
 }
 
-// run has sessions go on until the lot is closed.
-func (l *lot) run(set syscall.RawConn) {
+// run has sessions go on until the parked set is closed.
+func (l *parkedSet) run(set syscall.RawConn) {
 	events := make([]unix.EpollEvent, 128)
 	for {
 		var n int
@@ -121,7 +121,7 @@ func ticketOf(e unix.EpollEvent) uint64 { return uint64(uint32(e.Pad))<<32 | uin
 
 // park has a session wait whose pumps have ended. It reports whether it does: not
 // if it has been asked to leave, or has been cut, meanwhile.
-func (l *lot) park(s *session) bool {
+func (l *parkedSet) park(s *session) bool {
 	s.stay()
 	s.lighten()
 	parked, err := l.add(s)
@@ -133,7 +133,7 @@ func (l *lot) park(s *session) bool {
 
 // add is park for a session that needs nothing else. The error says that the system has no
 // epoll set for kproxy; it comes once.
-func (l *lot) add(s *session) (parked bool, err error) {
+func (l *parkedSet) add(s *session) (parked bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
@@ -148,14 +148,14 @@ func (l *lot) add(s *session) (parked bool, err error) {
 		return false, nil
 	}
 	l.kept++
-	s.ticket = l.last
-	l.sessions[s.ticket] = s
+	s.token = l.last
+	l.sessions[s.token] = s
 	return true, nil
 }
 
 // await has the sockets of a session report their next event under the last
-// ticket. One that is closed, or that finds no room, has the session go on.
-func (l *lot) await(s *session) bool {
+// token. One that is closed, or that finds no room, has the session go on.
+func (l *parkedSet) await(s *session) bool {
 	event := unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT,
 		Fd:     int32(uint32(l.last)), Pad: int32(uint32(l.last >> 32)),
@@ -177,24 +177,24 @@ func (l *lot) await(s *session) bool {
 }
 
 // wake has a session go on, if it is parked.
-func (l *lot) wake(s *session) {
+func (l *parkedSet) wake(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.ticket != 0 {
+	if s.token != 0 {
 		l.release(s)
 	}
 }
 
 // release has a parked session go on. The caller holds mu.
-func (l *lot) release(s *session) {
-	delete(l.sessions, s.ticket)
-	s.ticket = 0
+func (l *parkedSet) release(s *session) {
+	delete(l.sessions, s.token)
+	s.token = 0
 	go s.proxy.run(s, true)
 }
 
 // takes reports whether a session is of a kind that can be parked, and is not.
-func (l *lot) takes(s *session) bool {
+func (l *parkedSet) takes(s *session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return s.broker.plain && s.ticket == 0 && !l.closed
+	return s.broker.plain && s.token == 0 && !l.closed
 }

@@ -19,16 +19,16 @@ import (
 	"kproxy/internal/wait"
 )
 
-// door is a listening socket, and where its clients are led.
-type door struct {
+// acceptor is a listening socket, and where its clients are led.
+type acceptor struct {
 	proxy  *Proxy
 	socket net.Listener
 	log    *slog.Logger
 	// endpoint is whose clients they are. Where server names tell, it is the
 	// bootstrap endpoint of the first listener until a client has said its name.
 	endpoint *endpoint
-	names    *directory // nil: all clients are endpoint's
-	// gate is the listener's. Where several share the address it is the door's
+	names    *sniTable // nil: all clients are endpoint's
+	// gate is the listener's. Where several share the address it is the acceptor's
 	// own: theirs can be asked when it is known whose client it is.
 	gate   *admission.Gate
 	shared bool
@@ -65,7 +65,7 @@ func (p *Proxy) openEndpoints(ctx context.Context, l *listener) error {
 		if slot != bootstrapSlot {
 			address = l.conf.BindAddress(slot)
 		}
-		d := &door{proxy: p, log: l.log, endpoint: &endpoint{listener: l, slot: slot}, gate: l.gate}
+		d := &acceptor{proxy: p, log: l.log, endpoint: &endpoint{listener: l, slot: slot}, gate: l.gate}
 		if err := d.open(ctx, address); err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (p *Proxy) openEndpoints(ctx context.Context, l *listener) error {
 // name.
 func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 	first := all[0]
-	d := &door{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newDirectory(all)}
+	d := &acceptor{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newSNITable(all)}
 	if len(all) > 1 {
 		d.shared = true
 		d.gate = p.admission.NewGate(first.log, first.conf.Key, admission.Networks{}, first.gate.Balancers, admission.Limits{})
@@ -85,11 +85,11 @@ func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
 	return d.open(ctx, first.conf.Bind)
 }
 
-func (d *door) open(ctx context.Context, address string) (err error) {
+func (d *acceptor) open(ctx context.Context, address string) (err error) {
 	if d.socket, err = d.proxy.conf.Listen(ctx, hostport.Network(address), address); err != nil {
 		return fmt.Errorf("bind %s: %w", address, err)
 	}
-	d.proxy.doors = append(d.proxy.doors, d)
+	d.proxy.acceptors = append(d.proxy.acceptors, d)
 	return nil
 }
 
@@ -100,10 +100,10 @@ const (
 	maxAcceptWait = time.Second
 )
 
-// accept serves the door's clients until its socket is closed. Any other
+// accept serves the acceptor's clients until its socket is closed. Any other
 // error passes: most often the process has no file descriptors left, and gets
 // them back when clients leave.
-func (d *door) accept(ctx context.Context) {
+func (d *acceptor) accept(ctx context.Context) {
 	pause := time.Duration(0)
 	for {
 		d.waitForPlaces(ctx)
@@ -135,7 +135,7 @@ func (d *door) accept(ctx context.Context) {
 }
 
 // waitForPlaces waits while too many sessions wait for their turn, and says so in the log.
-func (d *door) waitForPlaces(ctx context.Context) {
+func (d *acceptor) waitForPlaces(ctx context.Context) {
 	w := &d.proxy.waiters
 	if !w.IsFull() {
 		return
@@ -165,7 +165,7 @@ func (p *acceptPauses) add() (tell bool) {
 
 // leaveGates removes the session from the counts of the gates.
 func (s *session) leaveGates() {
-	s.door.gate.Leave(s.client.source)
+	s.acceptor.gate.Leave(s.client.source)
 	if s.admitted {
 		s.endpoint.listener.gate.Part(s.client.source)
 	}
@@ -175,7 +175,7 @@ func (s *session) leaveGates() {
 // name, or says why that refuses it.
 func (a *arrival) moveTo(e *endpoint) (refused CloseReason) {
 	s := a.s
-	if s.door.shared {
+	if s.acceptor.shared {
 		if refused = CloseReason(e.listener.gate.Join(s.client.source)); refused != "" {
 			return refused
 		}

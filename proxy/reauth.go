@@ -18,7 +18,7 @@ import (
 	"kproxy/internal/relay"
 )
 
-// renewal repeats the proxy's login on a session's broker connection: a broker that gives a
+// reauthentication repeats the proxy's login on a session's broker connection: a broker that gives a
 // login a lifetime ends the connection at the first request after it, unless another login
 // has come on the same connection (KIP-368).
 //
@@ -29,7 +29,7 @@ import (
 //
 // Meanwhile the proxy does not read from the client: a broker accepts no other request during
 // a login. The broker answers earlier requests of the client first.
-type renewal struct {
+type reauthentication struct {
 	s      *session
 	host   string       // the broker's own name
 	opened auth.Session // by the last login; the request pump's own
@@ -67,24 +67,24 @@ func renewAfter(lifetime time.Duration) time.Duration {
 
 // newRenewal has the session log in again before the login that it has opened with expires.
 // It returns nil if the login does not expire.
-func newRenewal(ctx context.Context, s *session, to *cluster.Link) *renewal {
+func newRenewal(ctx context.Context, s *session, to *cluster.Link) *reauthentication {
 	if to.Login.Lifetime <= 0 {
 		return nil
 	}
-	r := &renewal{s: s, host: to.Host, opened: to.Login}
+	r := &reauthentication{s: s, host: to.Host, opened: to.Login}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.renew()
 	return r
 }
 
 // logsIn reports whether a login goes on.
-func (r *renewal) logsIn() bool { return r != nil && r.asking.Load() }
+func (r *reauthentication) logsIn() bool { return r != nil && r.asking.Load() }
 
 // judges reports whether the request pump has a response of the login's to judge.
-func (r *renewal) judges() bool { return r.logsIn() && r.heard.Load() }
+func (r *reauthentication) judges() bool { return r.logsIn() && r.heard.Load() }
 
 // stop ends the renewal, and waits until it has.
-func (r *renewal) stop() {
+func (r *reauthentication) stop() {
 	if r == nil {
 		return
 	}
@@ -99,13 +99,13 @@ func (r *renewal) stop() {
 }
 
 // renew sets the timer for the next login, if there has to be one.
-func (r *renewal) renew() {
+func (r *reauthentication) renew() {
 	if lifetime := r.opened.Lifetime; lifetime > 0 {
 		r.prepareAfter(renewAfter(lifetime))
 	}
 }
 
-func (r *renewal) prepareAfter(d time.Duration) {
+func (r *reauthentication) prepareAfter(d time.Duration) {
 	lifetime := r.opened.Lifetime
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *renewal) prepareAfter(d time.Duration) {
 
 // prepare gets the credentials of a login, from a token server for example, and then has the
 // request pump send it. The client is served meanwhile.
-func (r *renewal) prepare(lifetime time.Duration) {
+func (r *reauthentication) prepare(lifetime time.Duration) {
 	c := r.s.endpoint.listener.cluster
 	ctx, cancel := context.WithTimeout(r.ctx, c.LoginTimeout())
 	defer cancel()

@@ -9,30 +9,30 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// Admission restricts the addresses that may be dialled although the configuration does
+// DialPolicy restricts the addresses that may be dialled although the configuration does
 // not name them: advertised and remembered ones. Otherwise a user who can make a broker
 // advertise an address could direct the proxy to any address that it can reach. The zero
 // value admits all.
-type Admission struct {
+type DialPolicy struct {
 	globs []*regexp.Regexp
 }
 
-// CompileAdmission makes an Admission from globs on host:port, one of which has to match,
+// CompileDialPolicy makes an Admission from globs on host:port, one of which has to match,
 // in either case. The error is a [*RuleError] whose Rule is the glob's index.
-func CompileAdmission(globs []string) (Admission, error) {
-	var a Admission
+func CompileDialPolicy(globs []string) (DialPolicy, error) {
+	var a DialPolicy
 	for i, glob := range globs {
 		pattern, problem := compileGlob(glob)
 		if problem != nil {
 			problem.Rule = i
-			return Admission{}, problem
+			return DialPolicy{}, problem
 		}
 		a.globs = append(a.globs, pattern)
 	}
 	return a, nil
 }
 
-func (a Admission) admits(address string) bool {
+func (a DialPolicy) admits(address string) bool {
 	return len(a.globs) == 0 ||
 		slices.ContainsFunc(a.globs, func(p *regexp.Regexp) bool { return p.MatchString(hostport.CanonicalAddress(address)) })
 }
