@@ -242,7 +242,7 @@ func TestSocketsThatCannotBeSpliced(t *testing.T) {
 
 // The part of a chunk that a peer does not take waits in a buffer, and not in the kernel
 // pipe.
-func TestWhatIsNotTakenLeavesTheDuct(t *testing.T) {
+func TestUntakenBytesLeaveTheKernelPipe(t *testing.T) {
 	budget := NewPipePool(1)
 	defer budget.Close()
 	in := pattern(4 << 20)

@@ -9,7 +9,7 @@ import (
 
 // AnyNode means all nodes of a listener with Nodes.SNI. Their names differ by the node id
 // alone, and the advertised address has {node} in its place.
-const AnyNode = -2
+const AnyNode = -3 // -1 and -2 are proxy.NoNode and proxy.UnknownNode
 
 // Endpoints are the endpoints of consecutive nodes of a listener, or its bootstrap endpoint.
 type Endpoints struct {
