@@ -87,8 +87,8 @@ fmt: $(GOLANGCI) ## format the code
 .PHONY: fuzz
 fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 	@for package in $(FUZZ_PACKAGES); do \
-		go test -list '^Fuzz' $$package | grep -q '^Fuzz' || { echo "$$package has no fuzz target"; exit 1; }; \
-		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+		targets=$$(go test -list '^Fuzz' $$package | grep '^Fuzz') || { echo "$$package has no fuzz target"; exit 1; }; \
+		for target in $$targets; do \
 			echo "== $$package $$target ($(T))"; \
 			if out=$$(go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(T) -fuzzminimizetime 1s $$package 2>&1); then \
 				echo "$$out" | tail -n 3; \

@@ -74,10 +74,7 @@ func (c *checker) missing(each func(r *record, p *partition)) {
 func (c *checker) lost() {
 	c.missing(func(r *record, p *partition) {
 		if r.offset >= 0 && p.last > r.offset {
-			c.find(Finding{
-				Kind: Lost, Client: r.client.name, Partition: r.partition, Offsets: []int64{r.offset}, Numbers: []int64{r.number},
-				Detail: fmt.Sprintf("read up to offset %d", p.last),
-			})
+			c.find(r.finding(Lost, fmt.Sprintf("read up to offset %d", p.last)))
 		}
 	})
 }
@@ -85,14 +82,7 @@ func (c *checker) lost() {
 func (c *checker) unseen() {
 	c.missing(func(r *record, p *partition) {
 		if p.final != NoOffset && (r.offset < 0 || p.last < r.offset) {
-			f := Finding{
-				Kind: Unseen, Client: r.client.name, Partition: r.partition, Numbers: []int64{r.number},
-				Detail: fmt.Sprintf("the log ends at %d", p.final),
-			}
-			if r.offset >= 0 {
-				f.Offsets = []int64{r.offset}
-			}
-			c.find(f)
+			c.find(r.finding(Unseen, fmt.Sprintf("the log ends at %d", p.final)))
 		}
 	})
 }

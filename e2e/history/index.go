@@ -32,6 +32,15 @@ func (r *record) required() bool {
 	return r.outcome == OK && (r.tx == nil || r.tx.outcome() == txCommitted)
 }
 
+// finding returns a finding about the record, with its offset if the acknowledgement has one.
+func (r *record) finding(kind Kind, detail string) Finding {
+	f := Finding{Kind: kind, Client: r.client.name, Partition: r.partition, Numbers: []int64{r.number}, Detail: detail}
+	if r.offset >= 0 {
+		f.Offsets = []int64{r.offset}
+	}
+	return f
+}
+
 // transaction is one transaction of a producer.
 type transaction struct {
 	client  *client

@@ -42,14 +42,7 @@ func (c *checker) tornTransaction(t *transaction) {
 		if r.outcome != OK || r.committed || c.partition(r.partition).finalCommitted == NoOffset {
 			continue
 		}
-		f := Finding{
-			Kind: Torn, Client: t.client.name, Partition: r.partition, Numbers: []int64{r.number},
-			Detail: fmt.Sprintf("others of transaction %d were read", t.id),
-		}
-		if r.offset >= 0 {
-			f.Offsets = []int64{r.offset}
-		}
-		c.find(f)
+		c.find(r.finding(Torn, fmt.Sprintf("others of transaction %d were read", t.id)))
 	}
 }
 

@@ -120,16 +120,14 @@ func (c *Config) checkToken() error {
 	return nil
 }
 
-// tlsErrors gives the files of TLS that cannot be used their place in the configuration.
+// tlsErrors gives the files of TLS that cannot be used their place in the configuration: the
+// admin server has one certificate, and no list of them.
 func tlsErrors(err error) []error {
-	all := errlist.Of(err)
-	for i, err := range all {
-		bad := &config.Error{Key: key + ".tls", Problem: err.Error(), Fix: "name a file in PEM that is there, and that kproxy may read"}
-		if file, ok := errors.AsType[*tlsconf.FileError](err); ok {
-			bad.Key += "." + strings.TrimPrefix(file.Key, "certs[0].")
-			bad.Fix = file.Fix()
+	all := errlist.Of(config.TLSFileErrors(key, err))
+	for _, err := range all {
+		if bad, ok := errors.AsType[*config.Error](err); ok {
+			bad.Key = strings.Replace(bad.Key, ".certs[0].", ".", 1)
 		}
-		all[i] = bad
 	}
 	return all
 }

@@ -19,7 +19,7 @@ const maxHead = 16 << 10
 // connectHop goes through an HTTP proxy by CONNECT (RFC 9110, 9.3.6). net/http
 // writes the request and reads the head of the response.
 type connectHop struct {
-	connect  proxyDial
+	connect  ProxyDial
 	address  string
 	tls      *tls.Config // nil: plain HTTP
 	user     string      // empty: no login
@@ -45,7 +45,7 @@ func (h *connectHop) Dial(ctx context.Context, t Target) (net.Conn, error) {
 		request.Header.Set("Proxy-Authorization", "Basic "+login)
 		secrets = []string{login, password}
 	}
-	conn, err := h.connect.connect(ctx, h.address)
+	conn, err := h.connect.Connect(ctx, h.address)
 	if err != nil {
 		return nil, err
 	}

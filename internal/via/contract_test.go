@@ -280,7 +280,7 @@ func TestCancelDuringTheHandshake(t *testing.T) {
 					close(heard)
 					_, _ = io.Copy(io.Discard, conn)
 				})
-				d := dialer(t, configFor(t, scheme, g))
+				d := viatest.Dialer(t, configFor(t, scheme, g))
 				before := held()
 				ctx, cancel := context.WithCancel(t.Context())
 				go func() { <-heard; cancel() }()
@@ -300,7 +300,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			mute := viatest.NewGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 			c := configFor(t, scheme, mute)
 			c.Timeout = 20 * time.Millisecond
-			got, err := viatest.Outcome(t, t.Context(), dialer(t, c), viatest.FarName+":9092")
+			got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, c), viatest.FarName+":9092")
 			if !errors.Is(err, context.DeadlineExceeded) || got == via.OutcomeCanceled {
 				t.Errorf("got %s, %v; want a deadline exceeded", got, err)
 			}
@@ -351,7 +351,7 @@ func TestHostileAnswers(t *testing.T) {
 				_ = conn.(*net.TCPConn).CloseWrite()
 				<-time.After(20 * time.Millisecond)
 			})
-			d := dialer(t, configFor(t, tt.scheme, g))
+			d := viatest.Dialer(t, configFor(t, tt.scheme, g))
 			got, err := viatest.Outcome(t, t.Context(), d, viatest.FarName+":9092")
 			if got != tt.want || len(err.Error()) > 600 {
 				t.Errorf("got %s (%.700v), want %s", got, err, tt.want)
@@ -374,7 +374,7 @@ func TestProxyUnreachable(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			g := viatest.NewGate(t, func(net.Conn) {})
 			g.Cut()
-			if got, err := viatest.Outcome(t, t.Context(), dialer(t, configFor(t, scheme, g)), viatest.FarName+":9092"); got != via.OutcomeProxyUnreachable {
+			if got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, configFor(t, scheme, g)), viatest.FarName+":9092"); got != via.OutcomeProxyUnreachable {
 				t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUnreachable)
 			}
 		})

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kproxy/internal/wait"
 )
 
 // The placeholders for the broker in a command's words. An IPv6 host is without
@@ -155,7 +157,7 @@ func (p *process) Read(b []byte) (int, error) {
 	n, err := p.stdout.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) { // guard's: the command has failed
 		if n = readNow(p.stdout, b); n > 0 {
-			_ = p.stdout.SetReadDeadline(past) // Close may have closed it
+			_ = p.stdout.SetReadDeadline(wait.Past) // Close may have closed it
 			return n, nil
 		}
 		return 0, p.verdict(p.end())
@@ -183,7 +185,7 @@ func (p *process) guard(exit *os.File) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		_ = p.stdout.SetReadDeadline(past) // Close may have closed it
+		_ = p.stdout.SetReadDeadline(wait.Past) // Close may have closed it
 	case <-p.reaped:
 	}
 }

@@ -26,12 +26,12 @@ func TestExecArguments(t *testing.T) {
 		"'echo $0 {host}; echo {port}' x -y": "[echo $0 b-1.internal; echo 9092][x][-y]\n",
 	}
 	for arguments, want := range tests {
-		conn := rig{Dialer: dialer(t, via.Config{URL: execLine(t, "arguments "+arguments)})}.connect(t, "b-1.internal:9092")
+		conn := rig{Dialer: viatest.Dialer(t, via.Config{URL: execLine(t, "arguments "+arguments)})}.connect(t, "b-1.internal:9092")
 		if got, err := io.ReadAll(conn); string(got) != want || err != nil {
 			t.Errorf("%s: got %q, %v; want %q", arguments, got, err, want)
 		}
 	}
-	conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "arguments")})}.connect(t, "[::1]:9092")
+	conn := rig{Dialer: viatest.Dialer(t, via.Config{URL: execURL(t, "arguments")})}.connect(t, "[::1]:9092")
 	if got, err := io.ReadAll(conn); string(got) != "[::1][9092]\n" || err != nil {
 		t.Errorf("got %q, %v; want an IPv6 host without brackets", got, err)
 	}
@@ -45,7 +45,7 @@ func TestExecStderr(t *testing.T) {
 		URL:      execURL(t, "complain"),
 		OnStderr: func(target, line string) { lines <- target + " " + line },
 	}
-	conn := rig{Dialer: dialer(t, c)}.connect(t, "b:9092")
+	conn := rig{Dialer: viatest.Dialer(t, c)}.connect(t, "b:9092")
 	_, err := conn.Read(make([]byte, 1))
 	if err == nil || !strings.Contains(err.Error(), `exit status 7: "three | four | b9092"`) {
 		t.Errorf("got %v, want the status and the last lines", err)
@@ -66,7 +66,7 @@ func TestExecStderr(t *testing.T) {
 // A command that is killed, or ends by itself, ends its connection; the next dial
 // starts another.
 func TestExecKilled(t *testing.T) {
-	d := dialer(t, via.Config{URL: execURL(t, "repeat")})
+	d := viatest.Dialer(t, via.Config{URL: execURL(t, "repeat")})
 	for range 2 {
 		conn := rig{Dialer: d}.connect(t, "b:9092")
 		pid := readNumber(t, conn)
@@ -85,7 +85,7 @@ func TestExecCloseEndsTheGroup(t *testing.T) {
 		url := execURL(t, "parent "+how) // sets the environment, which a parallel test must not
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			d := dialer(t, via.Config{URL: url})
+			d := viatest.Dialer(t, via.Config{URL: url})
 			conn := rig{Dialer: d}.connect(t, "b:9092")
 			child, leader := readNumber(t, conn), readNumber(t, conn)
 			start := time.Now()
@@ -147,7 +147,7 @@ func TestExecFailsAndLeavesSomething(t *testing.T) {
 		t.Skip("needs a process file descriptor")
 	}
 	for _, end := range []string{"status", "signal"} {
-		conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "leave "+end)})}.connect(t, "b:9092")
+		conn := rig{Dialer: viatest.Dialer(t, via.Config{URL: execURL(t, "leave "+end)})}.connect(t, "b:9092")
 		got, err := io.ReadAll(conn)
 		if string(got) != "said\n" || err == nil || !strings.Contains(err.Error(), "why") {
 			t.Errorf("%s: got %q, %v", end, got, err)
@@ -157,7 +157,7 @@ func TestExecFailsAndLeavesSomething(t *testing.T) {
 
 // A process that a successful command leaves behind may carry the connection.
 func TestExecEndsWellAndLeavesSomething(t *testing.T) {
-	d := dialer(t, via.Config{URL: execURL(t, "hand-over")})
+	d := viatest.Dialer(t, via.Config{URL: execURL(t, "hand-over")})
 	c := rig{Dialer: d}.connect(t, "b:9092")
 	_ = readNumber(t, c)
 	viatest.Exchange(t, c, "x")
@@ -165,7 +165,7 @@ func TestExecEndsWellAndLeavesSomething(t *testing.T) {
 
 // The end of a command's output is an orderly end if it still accepts input.
 func TestExecHalfClosed(t *testing.T) {
-	conn := rig{Dialer: dialer(t, via.Config{URL: execURL(t, "half-close")})}.connect(t, "b:9092")
+	conn := rig{Dialer: viatest.Dialer(t, via.Config{URL: execURL(t, "half-close")})}.connect(t, "b:9092")
 	if got, err := io.ReadAll(conn); string(got) != "hello\n" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}

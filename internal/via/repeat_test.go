@@ -49,7 +49,7 @@ func TestProxiesThatRepeatThePassword(t *testing.T) {
 		"no status":     {URL: "http://u@" + nonsense.Address, PasswordFile: viatest.File(t, password)},
 		"SSH's refusal": base,
 	} {
-		_, err := viatest.Outcome(t, t.Context(), dialer(t, c), viatest.FarName+":9092")
+		_, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, c), viatest.FarName+":9092")
 		if text := err.Error(); !strings.Contains(text, "[secret]") || strings.Contains(text, password) || strings.Contains(text, "dTpodW50ZXIyMg") {
 			t.Errorf("%s: got %s", name, text)
 		}

@@ -23,22 +23,22 @@ func rigs() map[string]func(t *testing.T) rig {
 		"socks5": func(t *testing.T) rig {
 			t.Helper()
 			g := viatest.SOCKS5(t, true)
-			return rig{dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password+"\n")}), g}
+			return rig{viatest.Dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password+"\n")}), g}
 		},
 		"http": func(t *testing.T) rig {
 			t.Helper()
 			g := viatest.Connect(t, true)
-			return rig{dialer(t, via.Config{URL: "http://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password+"\n")}), g}
+			return rig{viatest.Dialer(t, via.Config{URL: "http://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password+"\n")}), g}
 		},
 		"ssh": func(t *testing.T) rig {
 			t.Helper()
 			host, key := viatest.NewKey(t), viatest.NewKey(t)
 			g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
-			return rig{dialer(t, viatest.SSHConfig(t, g, host, key)), g}
+			return rig{viatest.Dialer(t, viatest.SSHConfig(t, g, host, key)), g}
 		},
 		"exec": func(t *testing.T) rig {
 			t.Helper()
-			return rig{dialer(t, via.Config{URL: execURL(t, "relay")}), nil}
+			return rig{viatest.Dialer(t, via.Config{URL: execURL(t, "relay")}), nil}
 		},
 	}
 }
@@ -57,16 +57,6 @@ func execLine(t *testing.T, arguments string) string {
 	}
 	t.Setenv(helperEnv, "1")
 	return "exec:'" + self + "' " + arguments
-}
-
-func dialer(t *testing.T, c via.Config) *via.Dialer {
-	t.Helper()
-	d, err := via.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
 }
 
 // connect dials, and closes at the test's end.

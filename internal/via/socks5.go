@@ -13,7 +13,7 @@ import (
 // finds the failed hop from the proxy's responses, because the library reports it as text
 // only.
 type socksHop struct {
-	connect  proxyDial
+	connect  ProxyDial
 	address  string
 	user     string // empty: no login
 	password SecretFile
@@ -30,7 +30,7 @@ func (h *socksHop) Dial(ctx context.Context, t Target) (net.Conn, error) {
 		}
 		auth = &proxy.Auth{User: h.user, Password: password}
 	}
-	conn, err := h.connect.connect(ctx, h.address)
+	conn, err := h.connect.Connect(ctx, h.address)
 	if err != nil {
 		return nil, err
 	}

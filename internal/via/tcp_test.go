@@ -29,7 +29,7 @@ func replace(t *testing.T, path, content string) {
 func TestTCPIsNotWrapped(t *testing.T) {
 	b := viatest.Broker(t)
 	for _, url := range []string{"socks5://" + viatest.SOCKS5(t, false).Address, "http://" + viatest.Connect(t, false).Address} {
-		conn := rig{Dialer: dialer(t, via.Config{URL: url})}.connect(t, b.Far())
+		conn := rig{Dialer: viatest.Dialer(t, via.Config{URL: url})}.connect(t, b.Far())
 		if _, raw := conn.(*net.TCPConn); !raw {
 			t.Errorf("%s: got a %T, want *net.TCPConn", url, conn)
 		}
@@ -46,7 +46,7 @@ func TestLoginRefused(t *testing.T) {
 			"another password": {URL: strings.Replace(url, "USER", viatest.User+"@", 1), PasswordFile: viatest.File(t, "x")},
 		}
 		for name, c := range tests {
-			got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far())
+			got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, c), b.Far())
 			if got != via.OutcomeLoginRefused {
 				t.Errorf("%s, %s: got %s (%v), want %s", url, name, got, err, via.OutcomeLoginRefused)
 			}
@@ -57,7 +57,7 @@ func TestLoginRefused(t *testing.T) {
 	}
 	// A proxy without logins accepts one that is offered.
 	c := via.Config{URL: "socks5://" + viatest.User + "@" + viatest.SOCKS5(t, false).Address, PasswordFile: viatest.File(t, viatest.Password)}
-	viatest.Exchange(t, rig{Dialer: dialer(t, c)}.connect(t, b.Far()), "x")
+	viatest.Exchange(t, rig{Dialer: viatest.Dialer(t, c)}.connect(t, b.Far()), "x")
 }
 
 // The status line of a refusal is reported; the rest is not read.
@@ -66,7 +66,7 @@ func TestConnectRefusal(t *testing.T) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
 		_, _ = io.WriteString(conn, "HTTP/1.1 502 Host \x1b[31m"+strings.Repeat("long ", 100)+"\r\nContent-Length: 1000000\r\n\r\n<html>")
 	})
-	_, err := viatest.Outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092")
+	_, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092")
 	if text := err.Error(); !strings.Contains(text, `HTTP/1.1 502 Host \x1b[31mlong`) || len(text) > 400 {
 		t.Errorf("got %s, want a short, quoted status line", text)
 	}
@@ -80,7 +80,7 @@ func TestConnectInterimAnswers(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\nearly")
 		_ = conn.(*net.TCPConn).CloseWrite()
 	})
-	conn := rig{Dialer: dialer(t, via.Config{URL: "http://" + g.Address})}.connect(t, viatest.FarName+":9092")
+	conn := rig{Dialer: viatest.Dialer(t, via.Config{URL: "http://" + g.Address})}.connect(t, viatest.FarName+":9092")
 	if got, err := io.ReadAll(conn); string(got) != "early" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -92,7 +92,7 @@ func TestConnectInterimAnswers(t *testing.T) {
 			_, _ = http.ReadRequest(bufio.NewReader(conn))
 			_, _ = io.WriteString(conn, response)
 		})
-		if got, err := viatest.Outcome(t, t.Context(), dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092"); got != via.OutcomeProxyProtocol {
+		if got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, via.Config{URL: "http://" + g.Address}), viatest.FarName+":9092"); got != via.OutcomeProxyProtocol {
 			t.Errorf("%s: got %s (%v), want %s", name, got, err, via.OutcomeProxyProtocol)
 		}
 	}
@@ -107,7 +107,7 @@ func TestConnectEarlyBytes(t *testing.T) {
 		_, _ = io.Copy(conn, r)
 		_ = conn.(*net.TCPConn).CloseWrite()
 	})
-	conn := rig{Dialer: dialer(t, via.Config{URL: "http://" + g.Address})}.connect(t, viatest.FarName+":9092")
+	conn := rig{Dialer: viatest.Dialer(t, via.Config{URL: "http://" + g.Address})}.connect(t, viatest.FarName+":9092")
 	_, _ = io.WriteString(conn, "late")
 	endWrite(t, conn)
 	if got, err := io.ReadAll(conn); string(got) != "early late" || err != nil {
@@ -130,7 +130,7 @@ func TestAnswersByteByByte(t *testing.T) {
 			_, _ = io.WriteString(conn, "hello")
 			<-t.Context().Done()
 		})
-		conn, err := dialer(t, configFor(t, scheme, g)).DialContext(t.Context(), "tcp", viatest.FarName+":9092")
+		conn, err := viatest.Dialer(t, configFor(t, scheme, g)).DialContext(t.Context(), "tcp", viatest.FarName+":9092")
 		if err != nil {
 			t.Errorf("%s: %v", scheme, err)
 			continue
@@ -158,7 +158,7 @@ func TestHTTPSProxy(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(pair.Certificate())
 	c := via.Config{URL: "https://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password), TLS: &tls.Config{RootCAs: roots}}
-	conn := rig{dialer(t, c), g}.connect(t, b.Far())
+	conn := rig{viatest.Dialer(t, c), g}.connect(t, b.Far())
 	_, _ = io.WriteString(conn, "x")
 	endWrite(t, conn)
 	if got, err := io.ReadAll(conn); string(got) != "x" || err != nil {
@@ -166,19 +166,19 @@ func TestHTTPSProxy(t *testing.T) {
 	}
 
 	c.TLS = nil
-	if got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
+	if got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUntrusted)
 	}
 	plain := viatest.Connect(t, false)
 	c.URL = "https://" + viatest.User + "@" + plain.Address
-	if got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyProtocol {
+	if got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, c), b.Far()); got != via.OutcomeProxyProtocol {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyProtocol)
 	}
 	mute := viatest.NewGate(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	c.URL = "https://" + viatest.User + "@" + mute.Address
 	ctx, cancel := context.WithCancel(t.Context())
 	go cancel()
-	if got, err := viatest.Outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeCanceled {
+	if got, err := viatest.Outcome(t, ctx, viatest.Dialer(t, c), b.Far()); got != via.OutcomeCanceled {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeCanceled)
 	}
 }
@@ -188,7 +188,7 @@ func TestPasswordReplaced(t *testing.T) {
 	g := viatest.SOCKS5(t, true)
 	b := viatest.Broker(t)
 	path := viatest.File(t, "old")
-	d := dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: path})
+	d := viatest.Dialer(t, via.Config{URL: "socks5://" + viatest.User + "@" + g.Address, PasswordFile: path})
 	if got, err := viatest.Outcome(t, t.Context(), d, b.Far()); got != via.OutcomeLoginRefused {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeLoginRefused)
 	}

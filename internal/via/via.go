@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kproxy/internal/foreign"
+	"kproxy/internal/wait"
 )
 
 // Dialer opens connections through one proxy. [New] makes it. It is safe for concurrent use.
@@ -85,10 +86,11 @@ func (d *Dialer) IsCommand() bool {
 	return ok
 }
 
-// proxyDial connects to a proxy. It resolves the proxy's own name.
-type proxyDial func(ctx context.Context, network, address string) (net.Conn, error)
+// ProxyDial connects to a proxy. It resolves the proxy's own name.
+type ProxyDial func(ctx context.Context, network, address string) (net.Conn, error)
 
-func (dial proxyDial) connect(ctx context.Context, address string) (net.Conn, error) {
+// Connect connects to the proxy at an address. The error is one of [Fail].
+func (dial ProxyDial) Connect(ctx context.Context, address string) (net.Conn, error) {
 	conn, err := dial(ctx, "tcp", address)
 	if err != nil {
 		return nil, Fail(OutcomeProxyUnreachable, err)
@@ -96,13 +98,10 @@ func (dial proxyDial) connect(ctx context.Context, address string) (net.Conn, er
 	return conn, nil
 }
 
-// past is a deadline that ends every read and write.
-var past = time.Unix(1, 0)
-
 // during runs a handshake on conn that ctx ends at once. conn is closed unless it
 // succeeds.
 func during(ctx context.Context, conn net.Conn, handshake func() (net.Conn, error)) (net.Conn, error) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
+	stop := wait.Bound(ctx, conn)
 	got, err := handshake()
 	if !stop() && err == nil { // the deadline is set, or about to be
 		err = Fail(OutcomeTargetUnreachable, ctx.Err())

@@ -16,7 +16,7 @@ import (
 // others wait for it. When it dies, the next dial makes another. An attempt to make one
 // ends when no dial waits for it any more.
 type hop struct {
-	dialProxy          func(ctx context.Context, network, address string) (net.Conn, error)
+	dialProxy          via.ProxyDial
 	place              via.Place
 	timeout, keepAlive time.Duration
 	knownHosts         string

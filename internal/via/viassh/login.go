@@ -28,9 +28,9 @@ func (h *hop) login(ctx context.Context) (*link, error) {
 		return nil, via.Fail(via.OutcomeCredentials, err)
 	}
 	defer login.release()
-	conn, err := h.dialProxy(ctx, "tcp", h.place.Address)
+	conn, err := h.dialProxy.Connect(ctx, h.place.Address)
 	if err != nil {
-		return nil, via.Fail(via.OutcomeProxyUnreachable, err)
+		return nil, err
 	}
 	wire := &watched{Conn: conn}
 	var trusted atomic.Bool

@@ -22,16 +22,6 @@ import (
 	"kproxy/internal/via/viatest"
 )
 
-func dialer(t *testing.T, c via.Config) *via.Dialer {
-	t.Helper()
-	d, err := via.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
-}
-
 // connect dials, and closes at the test's end.
 func connect(t *testing.T, d *via.Dialer, address string) net.Conn {
 	t.Helper()
@@ -47,7 +37,7 @@ func connect(t *testing.T, d *via.Dialer, address string) net.Conn {
 func TestSSHShared(t *testing.T) {
 	host, key := viatest.NewKey(t), viatest.NewKey(t)
 	g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
-	d := dialer(t, viatest.SSHConfig(t, g, host, key))
+	d := viatest.Dialer(t, viatest.SSHConfig(t, g, host, key))
 	b := viatest.Broker(t)
 	var all sync.WaitGroup
 	for range 8 {
@@ -77,7 +67,7 @@ func TestSSHFarSideFallsSilent(t *testing.T) {
 	middle := viatest.NewHole(t, g.Address)
 	c := viatest.SSHConfig(t, middle.Gate, host, key)
 	c.KeepAlive = 500 * time.Millisecond
-	d := dialer(t, c)
+	d := viatest.Dialer(t, c)
 	b := viatest.Broker(t)
 	conn := connect(t, d, b.Far())
 	viatest.Exchange(t, conn, "x")
@@ -123,7 +113,7 @@ func TestSSHOpenIsGivenUp(t *testing.T) {
 			close(released)
 		}
 	})
-	d := dialer(t, viatest.SSHConfig(t, g, host, key))
+	d := viatest.Dialer(t, viatest.SSHConfig(t, g, host, key))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
 	if got, err := viatest.Outcome(t, ctx, d, viatest.FarName+":9092"); got != via.OutcomeCanceled {
@@ -145,7 +135,7 @@ func TestSSHOneOfTwoGivesUp(t *testing.T) {
 		<-slow
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
-	d := dialer(t, c)
+	d := viatest.Dialer(t, c)
 	b := viatest.Broker(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var both sync.WaitGroup
@@ -213,7 +203,7 @@ func TestSSHLogins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := base
 			tt.change(&c)
-			d := dialer(t, c)
+			d := viatest.Dialer(t, c)
 			if tt.want == "" {
 				viatest.Exchange(t, connect(t, d, b.Far()), "x")
 				return
@@ -264,7 +254,7 @@ func TestSSHHostKeys(t *testing.T) {
 	}
 	t.Run("another key", func(t *testing.T) {
 		g := viatest.SSH(t, stranger.Signer, key.Signer.PublicKey())
-		got, err := viatest.Outcome(t, t.Context(), dialer(t, viatest.SSHConfig(t, g, host, key)), b.Far())
+		got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, viatest.SSHConfig(t, g, host, key)), b.Far())
 		if got != via.OutcomeProxyUntrusted || !strings.Contains(err.Error(), "remove line 1") {
 			t.Errorf("got %s (%v), want %s and the line to remove", got, err, via.OutcomeProxyUntrusted)
 		}
@@ -278,13 +268,13 @@ func TestSSHHostKeys(t *testing.T) {
 		c.DialProxy = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, g.Address)
 		}
-		viatest.Exchange(t, connect(t, dialer(t, c), b.Far()), "x")
+		viatest.Exchange(t, connect(t, viatest.Dialer(t, c), b.Far()), "x")
 	})
 	t.Run("revoked", func(t *testing.T) {
 		g := viatest.SSH(t, host.Signer, key.Signer.PublicKey())
 		c := viatest.SSHConfig(t, g, host, key)
 		c.KnownHosts = viatest.File(t, "@revoked * "+strings.SplitN(line(g, host.Signer.PublicKey()), " ", 2)[1]+line(g, host.Signer.PublicKey()))
-		if got, err := viatest.Outcome(t, t.Context(), dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
+		if got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, c), b.Far()); got != via.OutcomeProxyUntrusted {
 			t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUntrusted)
 		}
 	})
@@ -301,7 +291,7 @@ func TestSSHHostKeys(t *testing.T) {
 		g := viatest.SSH(t, signer, key.Signer.PublicKey())
 		c := viatest.SSHConfig(t, g, host, key)
 		c.KnownHosts = viatest.File(t, "@cert-authority "+line(g, authority.Signer.PublicKey()))
-		viatest.Exchange(t, connect(t, dialer(t, c), b.Far()), "x")
+		viatest.Exchange(t, connect(t, viatest.Dialer(t, c), b.Far()), "x")
 	})
 	t.Run("of one type among two", func(t *testing.T) {
 		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -324,7 +314,7 @@ func TestSSHHostKeys(t *testing.T) {
 		c := viatest.SSHConfig(t, g, host, key)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		if got, err := viatest.Outcome(t, ctx, dialer(t, c), b.Far()); got != via.OutcomeTargetUnreachable {
+		if got, err := viatest.Outcome(t, ctx, viatest.Dialer(t, c), b.Far()); got != via.OutcomeTargetUnreachable {
 			t.Errorf("got %s (%v), want %s: the host's key is known", got, err, via.OutcomeTargetUnreachable)
 		}
 	})

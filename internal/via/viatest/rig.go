@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -64,5 +65,31 @@ func SSHConfig(tb testing.TB, g *Gate, host, key Key) via.Config {
 		URL:        "ssh://" + User + "@" + g.Address,
 		KeyFile:    File(tb, key.PEM),
 		KnownHosts: File(tb, knownhosts.Line([]string{knownhosts.Normalize(g.Address)}, host.Signer.PublicKey())+"\n"),
+	}
+}
+
+// Dialer returns the Dialer of a configuration. It is closed at the test's end.
+func Dialer(t *testing.T, c via.Config) *via.Dialer {
+	t.Helper()
+	d, err := via.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// Refused checks that a configuration is refused because of a key, by an error that mentions
+// a text, has a fix, and repeats no secret.
+func Refused(t *testing.T, c via.Config, key, mentions string) {
+	t.Helper()
+	_, err := via.New(c)
+	e, ok := errors.AsType[*via.ConfigError](err)
+	if !ok || e.Key != key || e.Fix == "" || !strings.Contains(e.Error(), mentions) {
+		t.Errorf("%+v: got %v, want an error of %s that mentions %q", c, err, key, mentions)
+		return
+	}
+	if strings.Contains(err.Error(), "hunter") {
+		t.Errorf("a secret is in the error: %v", err)
 	}
 }
