@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -27,8 +28,9 @@ import (
 //	    request pump, between two requests  ◀─────┘
 //	      SaslHandshake ──▶ … its response is swallowed ──▶ SaslAuthenticate ──▶ … ──▶ timer
 //
-// Meanwhile the proxy does not read from the client: a broker accepts no other request during
-// a login. The broker answers earlier requests of the client first.
+// The request pump sends the first request of the login when the client has the responses to all
+// its earlier requests. Until the login is done, it does not read from the client: a broker
+// accepts no other request during a login. connect_timeout bounds the login.
 type reauthentication struct {
 	s      *session
 	host   string       // the broker's own name
@@ -167,11 +169,25 @@ func (p *requestPump) exchangeLogin() error {
 	if err := p.up.Flush(); err != nil {
 		return err
 	}
+	p.queue.WaitDelivered() // a broker may hold an earlier request for minutes
+	if p.queue.IsClosed() {
+		return &relay.SideError{Err: errResponsesEnded}
+	}
 	login.Use(r.opened)
 	r.asking.Store(true)
 	defer r.asking.Store(false)
-	ctx, cancel := context.WithTimeout(r.ctx, p.s.endpoint.listener.cluster.LoginTimeout())
+	timeout := p.s.endpoint.listener.cluster.LoginTimeout()
+	ctx, cancel := context.WithTimeout(r.ctx, timeout)
 	defer cancel()
+	silent := time.AfterFunc(timeout, func() {
+		p.s.life.note(&ended{
+			reason: BrokerLogin,
+			err:    fmt.Errorf("the broker has not answered within %v while kproxy logged in again", timeout),
+			fix:    "look at the broker's log and load; connect_timeout is the limit",
+		})
+		relay.CloseNow(p.s.broker.conn) // ends the response pump, and so the wait for it
+	})
+	defer silent.Stop()
 	for req := login.Request(); req != nil; req = login.Request() {
 		payload, err := p.ask(req)
 		if err != nil {

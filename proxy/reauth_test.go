@@ -20,8 +20,14 @@ import (
 // logs in again as often as it may: once a second.
 func (l *lab) openExpiring(t *testing.T) (client, brokerConn) {
 	t.Helper()
+	return l.openExpiringAfter(t, time.Millisecond)
+}
+
+// openExpiringAfter is openExpiring, where the first login expires after that long.
+func (l *lab) openExpiringAfter(t *testing.T, lifetime time.Duration) (client, brokerConn) {
+	t.Helper()
 	l.door = newDoor()
-	l.door.lifetime = 1
+	l.door.lifetime = lifetime.Milliseconds()
 	return l.openLoggedIn(t)
 }
 
@@ -33,15 +39,22 @@ func (l *lab) again(t *testing.T, s brokerConn) {
 	}
 }
 
+// lastAgain is again for a login that does not expire: no other comes.
+func (l *lab) lastAgain(t *testing.T, s brokerConn) {
+	t.Helper()
+	l.door.lifetime = 0
+	l.again(t, s)
+}
+
 // A client that is silent keeps its connection, and notices nothing.
 func TestLogsInAgainWhileTheClientIsIdle(t *testing.T) {
 	t.Parallel()
 	var l lab
 	c, s := l.openExpiring(t)
-	for id := range int32(3) {
-		l.again(t, s)
-		framesAgain(c, s, id+1)
-	}
+	l.again(t, s)
+	l.again(t, s)
+	l.lastAgain(t, s)
+	framesAgain(c, s, 1)
 	finish(t, &l, c, s)
 	keepsSecrets(t, &l)
 }
@@ -140,23 +153,29 @@ func answerAny(s brokerConn, r request) {
 	_ = s.tryWrite(answerFrame(r.CorrelationID, heartbeatAnswer()))
 }
 
-// A group's JoinGroup may be held for minutes. The login comes behind it, and the
-// client's next request behind the login.
+// dueAfter is the lifetime of a login for tests that have to do something before the next login
+// is due, which is 0.7 to 0.8 of that later.
+const dueAfter = 3 * time.Second
+
+// A group's JoinGroup may be held for minutes. The login comes after its response, and the
+// client's next request after the login.
 func TestLogsInAgainBehindHeldJoinGroup(t *testing.T) {
 	t.Parallel()
 	var l lab
-	c, s := l.openExpiring(t)
+	c, s := l.openExpiringAfter(t, dueAfter)
 	join := of(9, kmsg.NewPtrJoinGroupRequest())
 	c.send(1, join)
 	s.request(kmsg.JoinGroup, 1)
-	shake := s.request(kmsg.SASLHandshake, 1)
+	time.Sleep(dueAfter) //nolint:forbidigo // the login is due by now, and nothing shows it
 	c.send(2, heartbeat())
 	s.silent()
 	s.answer(1, answerTo(9, kmsg.NewPtrJoinGroupResponse()))
 	c.receive(1, answerTo(9, kmsg.NewPtrJoinGroupResponse()))
+	shake := s.request(kmsg.SASLHandshake, 1)
 	s.answer(shake.CorrelationID, handshakeAnswer(1, 0))
 	authenticate := s.request(kmsg.SASLAuthenticate, 1)
 	s.silent()
+	l.door.lifetime = 0
 	resp, _ := l.door.judge(authenticate)
 	s.answer(1, resp)
 	s.request(kmsg.Heartbeat, 2)
@@ -169,16 +188,16 @@ func TestLogsInAgainBehindHeldJoinGroup(t *testing.T) {
 func TestLogsInAgainBehindHalfARequest(t *testing.T) {
 	t.Parallel()
 	var l lab
-	c, s := l.openExpiring(t)
+	c, s := l.openExpiringAfter(t, dueAfter)
 	produce := produceRequest(9, 1, "", bytes.Repeat([]byte("r"), 200<<10))
 	frame := requestFrame(1, produce)
 	c.write(frame[:100<<10])
-	time.Sleep(1300 * time.Millisecond) //nolint:forbidigo // the login is due by now, and nothing shows it
+	time.Sleep(dueAfter) //nolint:forbidigo // the login is due by now, and nothing shows it
 	c.write(frame[100<<10:])
 	s.request(kmsg.Produce, 1)
 	s.answer(1, answerTo(9, kmsg.NewPtrProduceResponse()))
 	c.receive(1, answerTo(9, kmsg.NewPtrProduceResponse()))
-	l.again(t, s)
+	l.lastAgain(t, s)
 	finish(t, &l, c, s)
 }
 
@@ -319,6 +338,24 @@ func TestCutDuringLogin(t *testing.T) {
 	})
 }
 
+// A broker that does not answer the login ends the session after connect_timeout.
+func TestSilentWhenLoggingInAgain(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.door = newDoor()
+	l.door.lifetime = 1
+	l.first = l.startBroker(t, 0, 0)
+	conf := l.door.logsIn(l.config())
+	conf.Clusters[0].ConnectTimeout = 2 * time.Second
+	l.start(t, conf)
+	c, s := l.session(t, l.first)
+	s.request(kmsg.SASLHandshake, 1)
+	c.eof()
+	c.close()
+	l.ended(t, proxy.BrokerLogin)
+	l.log.has(t, "reason=broker_login", "has not answered within 2s", "fix=")
+}
+
 // A login does not make an idle session busy.
 func TestIdleInSpiteOfLogins(t *testing.T) {
 	t.Parallel()
@@ -362,7 +399,7 @@ func TestSecretIsMissingForAWhile(t *testing.T) {
 	l.log.has(t, "level=WARN", "cannot prepare the next login", file)
 	framesAgain(c, s, 1)
 	put()
-	l.again(t, s)
+	l.lastAgain(t, s)
 	framesAgain(c, s, 2)
 	finish(t, &l, c, s)
 }

@@ -152,6 +152,6 @@ const legend = `
 - **other addresses dialled**: the clients may dial kproxy alone; whatever else they try is refused and counted.
 - **same**: nothing lost, twice, unread or refused beyond direct, no findings, no other address dialled, every session
   closed for a harmless reason, and a pause of at most the direct one times 1.5 plus 2 s, or, where brokers move, of at
-  most the direct one plus 1 s (reading: as elsewhere). **As it must be**: the same, plus the time for which kproxy was
-  away; direct is then the run in which nothing happens.
+  most the direct one plus 1 s (reading: as elsewhere). **As it must be**: the same; direct is then the run in
+  which nothing happens, and its pause is the time for which kproxy was away.
 `

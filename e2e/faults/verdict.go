@@ -28,9 +28,10 @@ var harmless = []string{
 }
 
 // allowance is the longest pause that a run through kproxy may have, beside that of
-// the direct one. No client recovers before kproxy is back.
+// the direct one. The time for which kproxy was away counts as a pause of the direct one does:
+// clients wait longer and longer between their attempts, here as there.
 func allowance(straight time.Duration, via *outcome) time.Duration {
-	return time.Duration(float64(straight)*pauseFactor) + pauseMore + via.Away
+	return time.Duration(float64(straight+via.Away)*pauseFactor) + pauseMore
 }
 
 // movedAllowance is allowance where brokers move.
