@@ -3,6 +3,8 @@ package endpoints
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 	"time"
 )
 
@@ -68,6 +70,32 @@ func (m *Map) Restore(b []byte) error {
 	return nil
 }
 
+// Relayout replaces the listeners. The nodes stay, and keep their slots of a listener of the
+// same name, as far as its new layout allows it. A node that a wider range or a pin now has a
+// slot for gets that one, as it does in every replica.
+func (m *Map) Relayout(layouts []Layout, forgetAfter time.Duration) {
+	before := map[string]*slots{}
+	for _, l := range m.listeners {
+		before[l.layout.Name] = l
+	}
+	m.forgetAfter, m.listeners = forgetAfter, nil
+	for _, layout := range layouts {
+		was := before[layout.Name]
+		if was != nil && reflect.DeepEqual(was.layout, layout) {
+			m.listeners = append(m.listeners, was)
+			continue
+		}
+		s := newSlots(layout)
+		var overflow map[int32]int
+		if was != nil {
+			overflow = was.overflow()
+			maps.DeleteFunc(overflow, func(id int32, _ int) bool { return was.isOutside(id) && !s.isOutside(id) })
+		}
+		s.restore(m.ids(), overflow)
+		m.listeners = append(m.listeners, s)
+	}
+}
+
 // restore gives the nodes their slots: first those that are remembered, so
 // that no node's endpoint becomes another's, then those that the configuration
 // gives, then whatever is free.
@@ -89,6 +117,15 @@ func (s *slots) restore(ids []int32, overflow map[int32]int) {
 			s.give(id, slot)
 		}
 	}
+}
+
+// isOutside reports whether the configuration has no slot for a node.
+func (s *slots) isOutside(id int32) bool {
+	if _, pinned := s.layout.Pinned[id]; pinned {
+		return false
+	}
+	slot := int(id) - int(s.layout.FirstNode)
+	return slot < 0 || slot >= s.layout.Slots || s.pinned[slot]
 }
 
 // check refuses a state that Encode cannot have written.

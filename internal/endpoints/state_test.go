@@ -123,3 +123,40 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+func TestRelayout(t *testing.T) {
+	layout := func(name string, slots int, first int32) endpoints.Layout {
+		return endpoints.Layout{Name: name, Slots: slots, FirstNode: first}
+	}
+	m := newMap(layout("a", 4, 0), layout("b", 8, 0))
+	m.Teach(response(0, brokers(0, 1, 5, 1001)...), endpoints.Told)
+	slots(t, m, map[int32]int{0: 0, 1: 1, 5: 3, 1001: 2})
+	at := func(when string, want map[string]map[int32]int, layouts ...endpoints.Layout) {
+		t.Helper()
+		m.Relayout(layouts, forgetAfter)
+		if got := len(m.Nodes()); got != 4 {
+			t.Errorf("%s: %d nodes", when, got)
+		}
+		for i, l := range layouts {
+			for id, slot := range want[l.Name] {
+				if got, ok := m.Slot(i, id); !ok || got != slot {
+					t.Errorf("%s: %s: node %d has slot %d, %v, want %d", when, l.Name, id, got, ok, slot)
+				}
+				if b, ok := m.NodeAt(i, slot); !ok || b.Node != id {
+					t.Errorf("%s: %s: slot %d has %v, %v, want %d", when, l.Name, slot, b, ok, id)
+				}
+			}
+		}
+	}
+	b := map[int32]int{0: 0, 1: 1, 5: 5, 1001: 7}
+	at("in another order, with a new one",
+		map[string]map[int32]int{"a": {0: 0, 1: 1, 5: 3, 1001: 2}, "b": b, "c": {0: 0, 1: 1}},
+		layout("b", 8, 0), layout("c", 4, 0), layout("a", 4, 0))
+	at("wider: 5 has a slot of its own, 1001 stays",
+		map[string]map[int32]int{"a": {0: 0, 1: 1, 5: 5, 1001: 2}, "b": b},
+		layout("b", 8, 0), layout("a", 8, 0))
+	at("another first node",
+		map[string]map[int32]int{"a": {1: 0, 5: 4}, "b": b},
+		layout("a", 8, 1), layout("b", 8, 0))
+	at("narrower", map[string]map[int32]int{"a": {1: 0}}, layout("a", 1, 1))
+}
