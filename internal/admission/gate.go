@@ -9,6 +9,7 @@ package admission
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -74,12 +75,12 @@ type Gate struct {
 
 	networks      Networks
 	networkAlarm  alarm
-	Balancers     Balancers
+	balancers     Balancers
 	balancerAlarm alarm
 
-	sources     map[netip.Addr]int // connections by source; nil: not limited
-	maxSource   int
-	nearSources int // the number of sources near their limit
+	sources     map[netip.Addr]int // connections by source
+	maxSource   int                // 0: any number
+	nearSources int                // the number of sources near their limit
 	sourceAlarm alarm
 
 	rate      *rate.Limiter // nil: not limited
@@ -91,8 +92,15 @@ func (a *Gates) Init(log *slog.Logger, most int) {
 	a.all = quota{max: most, alarm: a.alarm(log, MaxConnectionsKey, &limitText)}
 }
 
-// SetMax sets the limit of all connections; 0: any number. No gate may be in use.
-func (a *Gates) SetMax(n int) { a.all.max = n }
+// SetMax sets the limit of all connections; 0: any number. It holds from the next connection
+// on. It reports whether the limit was another one.
+func (a *Gates) SetMax(n int) (changed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	changed = a.all.max != n
+	a.all.max = n
+	return changed
+}
 
 // alarm returns an alarm about the limit that key names.
 func (a *Gates) alarm(log *slog.Logger, key string, text *alarmText) alarm {
@@ -104,26 +112,56 @@ func (a *Gates) NewGate(log *slog.Logger, key string, from Networks, by Balancer
 	alarmOf := func(name string) alarm { return a.alarm(log, key+".limits."+name, &limitText) }
 	g := &Gate{
 		of:            a,
-		networks:      from,
 		networkAlarm:  a.alarm(log, key+".allow", &networkText),
-		Balancers:     by,
 		balancerAlarm: a.alarm(log, key+".proxy_protocol.from", &balancerText),
 
-		all:         quota{max: limits.MaxConnections, alarm: alarmOf("max_connections")},
-		maxSource:   limits.MaxPerSource,
+		all:         quota{alarm: alarmOf("max_connections")},
+		sources:     map[netip.Addr]int{},
 		sourceAlarm: alarmOf("max_per_source"),
 		rateAlarm:   alarmOf("accept_rate"),
 	}
-	if limits.MaxPerSource > 0 {
-		g.sources = map[netip.Addr]int{}
+	g.Reconfigure(from, by, limits)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gates = append(a.gates, g)
+	return g
+}
+
+// Reconfigure gives the gate other limits and networks. Connections that are there stay, also
+// those that they would refuse.
+func (g *Gate) Reconfigure(from Networks, by Balancers, limits Limits) {
+	g.of.mu.Lock()
+	defer g.of.mu.Unlock()
+	g.networks, g.balancers = from, by
+	g.all.max, g.maxSource = limits.MaxConnections, limits.MaxPerSource
+	g.nearSources = 0
+	for _, open := range g.sources {
+		if q := (quota{max: g.maxSource, open: open}); q.near() {
+			g.nearSources++
+		}
 	}
-	if limits.AcceptRate > 0 {
+	switch {
+	case limits.AcceptRate == 0:
+		g.rate = nil
+	case g.rate == nil || g.rate.Burst() != limits.AcceptRate:
 		// A burst of one second's worth: a client that starts connects to
 		// every broker at once.
 		g.rate = rate.NewLimiter(rate.Limit(limits.AcceptRate), limits.AcceptRate)
 	}
-	a.gates = append(a.gates, g)
-	return g
+}
+
+// Balancers returns the load balancers that may name clients.
+func (g *Gate) Balancers() Balancers {
+	g.of.mu.Lock()
+	defer g.of.mu.Unlock()
+	return g.balancers
+}
+
+// Remove ends the gate's alarms. It still counts the connections that it has admitted.
+func (g *Gate) Remove() {
+	g.of.mu.Lock()
+	defer g.of.mu.Unlock()
+	g.of.gates = slices.DeleteFunc(g.of.gates, func(other *Gate) bool { return other == g })
 }
 
 // Enter counts a connection, or returns the reason to refuse it. headed says that the peer
@@ -134,10 +172,10 @@ func (g *Gate) Enter(peer netip.Addr) (source netip.Addr, headed bool, refused R
 	a := g.of
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	headed = contains(g.Balancers.from, peer)
+	headed = contains(g.balancers.from, peer)
 	switch {
 	case headed:
-	case g.Balancers.required:
+	case g.balancers.required:
 		g.balancerAlarm.refuse(slog.String(logkey.Source, peer.String()))
 		return source, false, RefusedNetwork
 	default:
@@ -184,7 +222,7 @@ func (g *Gate) refuses(source netip.Addr) Refusal {
 	case !g.networks.admit(source):
 		g.networkAlarm.refuse(slog.String(logkey.Source, source.String()))
 		return RefusedNetwork
-	case g.counts(source) && g.sources[source] >= g.maxSource:
+	case g.maxSource > 0 && g.counts(source) && g.sources[source] >= g.maxSource:
 		g.sourceAlarm.refuse(slog.Int(logkey.Max, g.maxSource), slog.String(logkey.Source, source.String()))
 		return RefusedSource
 	default:
@@ -233,7 +271,7 @@ func (g *Gate) Leave(source netip.Addr) {
 	g.leaveSource(source)
 }
 
-func (g *Gate) counts(source netip.Addr) bool { return g.sources != nil && source.IsValid() }
+func (g *Gate) counts(source netip.Addr) bool { return source.IsValid() }
 
 func (g *Gate) enterSource(source netip.Addr) {
 	if !g.counts(source) {

@@ -205,3 +205,52 @@ func TestConnectionsForFiles(t *testing.T) {
 		}
 	}
 }
+
+// New limits hold for the next connection, and count those that are there.
+func TestReconfigure(t *testing.T) {
+	d := newDoorway(0, Limits{})
+	alice, bob := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	enter := func(from netip.Addr, want Refusal) {
+		t.Helper()
+		if _, _, got := d.Enter(from); got != want {
+			t.Errorf("%s: got %q, want %q", from, got, want)
+		}
+	}
+	change := func(allow []string, limits Limits) {
+		t.Helper()
+		networks, err := ParseNetworks(allow, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Reconfigure(networks, Balancers{}, limits)
+	}
+	enter(alice, "")
+	enter(alice, "")
+	change(nil, Limits{MaxPerSource: 2})
+	enter(alice, RefusedSource)
+	enter(bob, "")
+	d.Leave(alice)
+	enter(alice, "")
+	change(nil, Limits{MaxConnections: 1}) // below the three that are there
+	enter(bob, RefusedConnections)
+	d.Leave(alice)
+	d.Leave(alice)
+	d.Leave(bob)
+	enter(bob, "")
+	change([]string{"10.0.0.1"}, Limits{})
+	enter(bob, RefusedNetwork)
+	enter(alice, "")
+	change(nil, Limits{AcceptRate: 1})
+	enter(alice, "")
+	enter(alice, RefusedRate)
+	d.of.SetMax(1)
+	change(nil, Limits{})
+	enter(alice, RefusedConnections)
+	if n := len(d.of.gates); n != 1 {
+		t.Errorf("%d gates", n)
+	}
+	if d.Remove(); len(d.of.gates) != 0 {
+		t.Error("the gate is still there")
+	}
+	d.said()
+}
