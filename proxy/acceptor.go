@@ -19,79 +19,99 @@ import (
 	"kproxy/internal/wait"
 )
 
-// acceptor is a listening socket, and where its clients are led.
+// acceptor is a listening socket.
 type acceptor struct {
 	proxy  *Proxy
 	socket net.Listener
-	log    *slog.Logger
+	at     string                // the address, equal for all that occupy one socket
+	entry  atomic.Pointer[entry] // where its next client is led
+}
+
+// entry is where the clients of a socket are led. It does not change.
+type entry struct {
 	// endpoint is whose clients they are. Where server names tell, it is the
 	// bootstrap endpoint of the first listener until a client has said its name.
 	endpoint *endpoint
 	names    *sniTable // nil: all clients are endpoint's
-	// gate is the listener's. Where several share the address it is the acceptor's
+	// gate is the listener's. Where several share the address it is the entry's
 	// own: theirs can be asked when it is known whose client it is.
 	gate   *admission.Gate
 	shared bool
 }
 
-// bind opens the sockets of all listeners: for each its bootstrap endpoint's, and
+// leadsAs reports whether two entries lead every client to the same endpoint.
+func (e *entry) leadsAs(other *entry) bool {
+	return e.names == nil && other.names == nil && *e.endpoint == *other.endpoint
+}
+
+// binding is an address of a configuration, and where its clients are led.
+type binding struct {
+	address string // host:port, as configured
+	at      string // as acceptor.at
+	entry   *entry
+}
+
+// bindings returns the addresses of all listeners: for each its bootstrap endpoint's, and
 // one for each slot, whether its node is known or not. After a restart clients
 // come back to endpoints whose nodes the proxy does not know yet. Listeners whose
-// clients' server names tell them apart may share one socket.
-func (p *Proxy) bind(ctx context.Context) error {
-	named := map[string][]*listener{}
-	for l := range p.listeners() {
-		if l.conf.Nodes.SNI != "" {
-			named[l.conf.SharedBind()] = append(named[l.conf.SharedBind()], l)
+// clients' server names tell them apart may share one address.
+func (p *Proxy) bindings(all []member) []binding {
+	named := map[string][]member{}
+	for _, m := range all {
+		if m.conf.Nodes.SNI != "" {
+			named[m.conf.SharedBind()] = append(named[m.conf.SharedBind()], m)
 		}
 	}
-	for l := range p.listeners() {
-		var err error
-		if all := named[l.conf.SharedBind()]; len(all) == 0 {
-			err = p.openEndpoints(ctx, l)
-		} else if all[0] == l {
-			err = p.openNames(ctx, all)
-		}
-		if err != nil {
-			return fmt.Errorf("clusters.%s.listeners.%s: %w", l.cluster.conf.Name, l.conf.Name, err)
+	var bindings []binding
+	for _, m := range all {
+		if same := named[m.conf.SharedBind()]; len(same) == 0 {
+			bindings = append(bindings, m.bindings()...)
+		} else if same[0].listener == m.listener {
+			bindings = append(bindings, p.nameBinding(same))
 		}
 	}
-	return nil
+	return bindings
 }
 
-func (p *Proxy) openEndpoints(ctx context.Context, l *listener) error {
-	for slot := bootstrapSlot; slot < l.conf.Slots(); slot++ {
-		address := l.conf.Bind
+// bindings returns the addresses of a listener that shares none.
+func (m member) bindings() []binding {
+	var all []binding
+	for slot := bootstrapSlot; slot < m.conf.Slots(); slot++ {
+		address, at := m.conf.Bind, m.conf.SharedBind()
 		if slot != bootstrapSlot {
-			address = l.conf.BindAddress(slot)
+			address, at = m.conf.BindAddress(slot), m.conf.BoundAddress(slot)
 		}
-		d := &acceptor{proxy: p, log: l.log, endpoint: &endpoint{listener: l, slot: slot}, gate: l.gate}
-		if err := d.open(ctx, address); err != nil {
-			return err
-		}
+		all = append(all, binding{address, at, &entry{endpoint: &endpoint{listener: m.listener, slot: slot}, gate: m.listener.gate}})
 	}
-	return nil
+	return all
 }
 
-// openNames opens the one socket of listeners whose clients choose an endpoint by server
+// nameBinding returns the one address of listeners whose clients choose an endpoint by server
 // name.
-func (p *Proxy) openNames(ctx context.Context, all []*listener) error {
+func (p *Proxy) nameBinding(all []member) binding {
 	first := all[0]
-	d := &acceptor{proxy: p, log: first.log, endpoint: &endpoint{listener: first, slot: bootstrapSlot}, gate: first.gate, names: newSNITable(all)}
+	e := &entry{endpoint: &endpoint{listener: first.listener, slot: bootstrapSlot}, gate: first.listener.gate, names: newSNITable(all)}
 	if len(all) > 1 {
-		d.shared = true
-		d.gate = p.admission.NewGate(first.log, first.conf.Key, admission.Networks{}, first.gate.Balancers, admission.Limits{})
+		e.shared = true
+		e.gate = p.admission.NewGate(first.listener.log, first.conf.Key, admission.Networks{}, first.conf.Balancers, admission.Limits{})
 	}
-	return d.open(ctx, first.conf.Bind)
+	return binding{first.conf.Bind, first.conf.SharedBind(), e}
 }
 
-func (d *acceptor) open(ctx context.Context, address string) (err error) {
-	if d.socket, err = d.proxy.conf.Listen(ctx, hostport.Network(address), address); err != nil {
-		return fmt.Errorf("bind %s: %w", address, err)
+// listen opens the socket of a binding.
+func (p *Proxy) listen(ctx context.Context, b binding) (*acceptor, error) {
+	socket, err := p.conf().Listen(ctx, hostport.Network(b.address), b.address)
+	if err != nil {
+		l := b.entry.endpoint.listener
+		return nil, fmt.Errorf("clusters.%s.listeners.%s: bind %s: %w", l.cluster.name, l.name, b.address, err)
 	}
-	d.proxy.acceptors = append(d.proxy.acceptors, d)
-	return nil
+	d := &acceptor{proxy: p, socket: socket, at: b.at}
+	d.entry.Store(b.entry)
+	return d, nil
 }
+
+// log is that of the listener whose clients come first.
+func (d *acceptor) log() *slog.Logger { return d.entry.Load().endpoint.listener.log }
 
 // Accepting waits after an error, twice as long each time up to the maximum, so
 // that a proxy without free file descriptors does not spin.
@@ -113,7 +133,7 @@ func (d *acceptor) accept(ctx context.Context) {
 		}
 		if err != nil {
 			if pause == 0 {
-				d.proxy.admission.Lines.Add(logline.Line{Log: d.log, Level: slog.LevelError, Message: "cannot accept connections; trying on", Attrs: []slog.Attr{
+				d.proxy.admission.Lines.Add(logline.Line{Log: d.log(), Level: slog.LevelError, Message: "cannot accept connections; trying on", Attrs: []slog.Attr{
 					slog.String(logkey.Bind, d.socket.Addr().String()), slog.Any(logkey.Error, err),
 					slog.String(logkey.Fix, "raise the file limit (ulimit -n) if it is reached"),
 				}})
@@ -123,12 +143,13 @@ func (d *acceptor) accept(ctx context.Context) {
 			continue
 		}
 		pause = 0
-		source, headed, refused := d.gate.Enter(sourceOf(conn))
+		e := d.entry.Load()
+		source, headed, refused := e.gate.Enter(sourceOf(conn))
 		if refused != "" {
-			d.endpoint.listener.refuse(conn, CloseReason(refused))
+			e.endpoint.listener.refuse(conn, CloseReason(refused))
 			continue
 		}
-		s := newSession(d, conn, source)
+		s := newSession(d.proxy, e, conn, source)
 		d.proxy.serving.Add(1)
 		go d.proxy.serve(ctx, s, headed)
 	}
@@ -141,7 +162,7 @@ func (d *acceptor) waitForPlaces(ctx context.Context) {
 		return
 	}
 	if d.proxy.pauses.add() {
-		d.proxy.admission.Lines.Add(logline.Line{Log: d.log, Level: slog.LevelWarn, Message: "no connection is accepted for a moment: too many wait for their TLS handshake or first request", Attrs: []slog.Attr{
+		d.proxy.admission.Lines.Add(logline.Line{Log: d.log(), Level: slog.LevelWarn, Message: "no connection is accepted for a moment: too many wait for their TLS handshake or first request", Attrs: []slog.Attr{
 			slog.Int(logkey.Sessions, turns.Max),
 			slog.String(logkey.Fix, "find the source of the new connections; limits.accept_rate of the listener bounds it"),
 		}})
@@ -165,7 +186,7 @@ func (p *acceptPauses) add() (tell bool) {
 
 // leaveGates removes the session from the counts of the gates.
 func (s *session) leaveGates() {
-	s.acceptor.gate.Leave(s.client.source)
+	s.entry.gate.Leave(s.client.source)
 	if s.admitted {
 		s.endpoint.listener.gate.Part(s.client.source)
 	}
@@ -175,7 +196,7 @@ func (s *session) leaveGates() {
 // name, or says why that refuses it.
 func (a *arrival) moveTo(e *endpoint) (refused CloseReason) {
 	s := a.s
-	if s.acceptor.shared {
+	if s.entry.shared {
 		if refused = CloseReason(e.listener.gate.Join(s.client.source)); refused != "" {
 			return refused
 		}

@@ -25,6 +25,7 @@ import (
 // No other goroutine calls its methods, and no pump runs meanwhile.
 type arrival struct {
 	s      *session
+	conf   *listenerConf      // of the endpoint's listener, as it was when the client came
 	headed bool               // a PROXY protocol header may come first
 	first  wire.RequestHeader // of the client's first request
 }
@@ -60,7 +61,7 @@ func (a *arrival) identify(ctx context.Context) error {
 		return &ended{
 			reason: Loop,
 			err:    errors.New("a bootstrap address of this cluster leads back to this proxy"),
-			fix:    "point clusters." + c.conf.Name + ".bootstrap at the brokers themselves",
+			fix:    "point clusters." + c.name + ".bootstrap at the brokers themselves",
 		}
 	}
 	if a.mustLogIn() {
@@ -86,7 +87,7 @@ func (a *arrival) firstHeader(ctx context.Context) error {
 			return a.noRequest(err)
 		}
 	}
-	if s.endpoint.listener.tls != nil {
+	if a.conf.tls != nil {
 		if err := a.handshake(ctx); err != nil {
 			return err
 		}
@@ -119,7 +120,7 @@ func foreignProtocol(foreign wire.Foreign) *ended {
 
 // deadline is until when the client may take for its first request, or its login, from now
 // on.
-func (a *arrival) deadline() time.Time { return time.Now().Add(a.s.proxy.conf.FirstRequestTimeout) }
+func (a *arrival) deadline() time.Time { return time.Now().Add(a.s.proxy.conf().FirstRequestTimeout) }
 
 // readBy is session.readBy. The error says that the session ends: between two steps of an
 // arrival a drain ends it.
@@ -176,14 +177,16 @@ func (a *arrival) dial(ctx context.Context) error {
 	b := &s.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.to = &route{target: to.Target, address: to.Address, ownBroker: own}
+	b.to = &route{target: to.Target, address: to.Address, ownBroker: own, way: to.Way}
 	if err != nil {
 		return dialFailure(err)
 	}
 	if why := s.life.ended(); why != nil { // cut meanwhile, when there was no broker to be cut from
-		_ = to.Conn.Close()
+		to.Close()
+		b.to.way = nil
 		return why
 	}
+	b.release = to.Release
 	b.conn, b.plain = to.Conn, relay.IsPlainTCP(s.client.stream) && relay.IsPlainTCP(to.Conn)
 	b.renewal = newRenewal(ctx, s, &to)
 	return nil
@@ -198,8 +201,8 @@ func (a *arrival) reach(ctx context.Context, c *servedCluster) (to cluster.Link,
 		to, err = c.DialAny(ctx, s.client.addrs)
 		return to, true, err
 	}
-	c.Settle(ctx, func() bool { return c.IsNodeDisputed(l.index, s.endpoint.slot) })
-	if b, ok := c.NodeAt(l.index, s.endpoint.slot); ok {
+	c.Settle(ctx, func() bool { return c.IsNodeDisputed(l.name, s.endpoint.slot) })
+	if b, ok := c.NodeAt(l.name, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
 		to, err = c.DialNode(ctx, b, s.client.addrs)
 		return to, true, err

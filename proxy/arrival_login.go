@@ -17,14 +17,14 @@ import (
 
 // mustLogIn reports whether the client has to log in at the proxy, and has not.
 func (a *arrival) mustLogIn() bool {
-	return a.s.endpoint.listener.users != nil && a.s.client.user == ""
+	return a.conf.users != nil && a.s.client.user == ""
 }
 
 // logIn has the client log in. Its first request's header is in the stream. All of the login
 // has to come within first_request_timeout.
 func (a *arrival) logIn(ctx context.Context) error {
 	s := a.s
-	s.login = &clientLogin{s: s}
+	s.login = &clientLogin{s: s, users: a.conf.users}
 	deadline := a.deadline()
 	if err := a.readBy(deadline); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (a *arrival) rawTokens(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if frame > s.proxy.conf.MaxRequestBytesBeforeLogin {
+		if frame > s.proxy.conf().MaxRequestBytesBeforeLogin {
 			return end(RequestTooLarge, errFrameSize(int32(frame)))
 		}
 		b, err := s.up.Peek(frame)

@@ -108,7 +108,7 @@ func startKproxy(tb testing.TB, broker string, pipes int) *Proxy {
 }
 
 func (p *Proxy) listenerAddress() string {
-	return p.acceptors[0].socket.Addr().String()
+	return p.acceptors()[0].socket.Addr().String()
 }
 
 // startCopying starts the relay that looks at nothing, and that splices by what

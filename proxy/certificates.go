@@ -11,13 +11,18 @@ import (
 	"kproxy/proxy/config"
 )
 
-// watchFiles looks at the files of all TLS again and again, until ctx ends.
-func (p *Proxy) watchFiles(ctx context.Context) {
-	all := p.files()
-	if len(all) == 0 || p.conf.WatchInterval < 0 {
-		return
+// watchFiles looks at the files of all TLS again and again, until the proxy stops or the
+// configuration changes.
+func (p *Proxy) watchFiles() {
+	if p.unwatch != nil {
+		p.unwatch()
 	}
-	tlsconf.Watch(ctx, p.conf.WatchInterval, all...)
+	var ctx context.Context
+	ctx, p.unwatch = context.WithCancel(p.lifetime())
+	all, interval := p.files(), p.conf().WatchInterval
+	if len(all) > 0 && interval >= 0 {
+		p.sweeping.Go(func() { tlsconf.Watch(ctx, interval, all...) })
+	}
 }
 
 // ReadFiles reads the certificates, keys and CAs of all TLS now, and uses them for new
@@ -32,13 +37,13 @@ func (p *Proxy) ReadFiles() {
 // files are those of all TLS.
 func (p *Proxy) files() []tlsconf.Watched {
 	var all []tlsconf.Watched
-	for _, c := range p.clusters {
-		if c.TLS != nil {
-			all = append(all, c.TLS)
+	for _, c := range p.clusters() {
+		if c.Way().TLS() != nil {
+			all = append(all, c.Way().TLS())
 		}
-		for _, l := range c.listeners {
-			if l.tls != nil {
-				all = append(all, l.tls)
+		for _, l := range c.listeners() {
+			if l.conf().tls != nil {
+				all = append(all, l.conf().tls)
 			}
 		}
 	}
@@ -72,10 +77,10 @@ func tlsStats(status tlsconf.Status) *TLSStats {
 func (p *Proxy) UncoveredNames() []error {
 	var errs []error
 	for l := range p.listeners() {
-		if l.tls == nil {
+		if l.conf().tls == nil {
 			continue
 		}
-		if missing := l.tls.Uncovered(l.hosts()); len(missing) > 0 {
+		if missing := l.conf().tls.Uncovered(l.hosts()); len(missing) > 0 {
 			errs = append(errs, l.uncovered(missing))
 		}
 	}
@@ -84,13 +89,13 @@ func (p *Proxy) UncoveredNames() []error {
 
 // hosts returns the hosts in the listener's advertised addresses.
 func (l *listener) hosts() []string {
-	host, _ := l.conf.AdvertisedBootstrap()
+	host, _ := l.conf().AdvertisedBootstrap()
 	hosts := []string{host}
-	for slot := range l.conf.Slots() {
-		host, _ := l.conf.Advertised(slot)
+	for slot := range l.conf().Slots() {
+		host, _ := l.conf().Advertised(slot)
 		hosts = append(hosts, host)
 	}
-	if l.conf.Nodes.SNI != "" {
+	if l.conf().Nodes.SNI != "" {
 		hosts = append(hosts, l.sampleNode())
 	}
 	slices.Sort(hosts)
@@ -105,11 +110,11 @@ const lowIDs = 256
 // known, no check can find whether some are missing in it.
 func (l *listener) sampleNode() string {
 	for id := range int32(lowIDs) {
-		if name := l.conf.Names.Of(id); len(l.tls.Uncovered([]string{name})) == 0 {
+		if name := l.conf().Names.Of(id); len(l.conf().tls.Uncovered([]string{name})) == 0 {
 			return name
 		}
 	}
-	return l.conf.Names.Of(0)
+	return l.conf().Names.Of(0)
 }
 
 func (l *listener) uncovered(missing []string) *config.Error {
@@ -119,7 +124,7 @@ func (l *listener) uncovered(missing []string) *config.Error {
 		names += fmt.Sprintf(" and %d more", more)
 	}
 	return &config.Error{
-		Key:     l.conf.Key + ".tls.certs",
+		Key:     l.key + ".tls.certs",
 		Problem: "no certificate is for " + names + ", as advertised",
 		Fix:     "have one issued with these among its names (subjectAltName), or advertise a name that it has",
 	}

@@ -30,6 +30,7 @@ import (
 // and the request pump uses it.
 type clientLogin struct {
 	s        *session
+	users    *auth.Users        // who may log in
 	exchange *auth.Conversation // the one that goes on, or the last one; nil: none has begun
 }
 
@@ -52,14 +53,13 @@ func endSilently(why error) loginReply { return loginReply{why: why, silent: tru
 const failedLoginDelay = 100 * time.Millisecond
 
 // readUsers reads who may log in at the listener.
-func (l *listener) readUsers() (err error) {
-	if l.conf.Login == nil {
-		return nil
+func (l *listener) readUsers(conf *config.ListenerPlan) (*auth.Users, error) {
+	if conf.Login == nil {
+		return nil, nil
 	}
-	l.users, err = config.OpenUsers(l.conf.Key, l.conf.Login, func(err error) {
+	return config.OpenUsers(l.key, conf.Login, func(err error) {
 		l.log.Error("the users file has changed and cannot be read; the old users stay", slog.Any(logkey.Error, err))
 	})
-	return err
 }
 
 // replyTo moves a login by one request of SaslHandshake or SaslAuthenticate.
@@ -107,7 +107,10 @@ func (c *clientLogin) begin(h wire.RequestHeader, frame []byte) loginReply {
 	if err != nil {
 		return endSilently(end(BadRequest, err))
 	}
-	users := c.s.endpoint.listener.users
+	if now := c.s.endpoint.listener.conf().users; now != nil { // a listener without a login leaves those that there are
+		c.users = now
+	}
+	users := c.users
 	resp := kmsg.NewPtrSASLHandshakeResponse()
 	resp.Version, resp.SupportedMechanisms = h.Version, users.Mechanisms()
 	var why error
@@ -194,14 +197,14 @@ func (c *clientLogin) unchecked(err error) error {
 
 // reauthenticateClient answers a login of a client that has one.
 func (p *requestPump) reauthenticateClient(r inflight.Request, frame int) error {
-	if frame > p.s.proxy.conf.MaxRequestBytesBeforeLogin {
+	if frame > p.s.proxy.conf().MaxRequestBytesBeforeLogin {
 		return end(RequestTooLarge, errFrameSize(int32(frame)))
 	}
 	b, h, err := wholeRequest(p.up, frame)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(p.s.proxy.lifetime(), p.s.proxy.conf.FirstRequestTimeout)
+	ctx, cancel := context.WithTimeout(p.s.proxy.lifetime(), p.s.proxy.conf().FirstRequestTimeout)
 	defer cancel()
 	reply := p.s.login.replyTo(ctx, h, b[:frame])
 	if reply.silent {

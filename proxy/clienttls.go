@@ -7,13 +7,13 @@ import (
 )
 
 // newClientTLS reads the files of the listener's TLS; nil where there is none.
-func (l *listener) newClientTLS() (*tlsconf.Server, error) {
-	if l.conf.TLS == nil {
+func (l *listener) newClientTLS(conf *config.ListenerPlan) (*tlsconf.Server, error) {
+	if conf.TLS == nil {
 		return nil, nil
 	}
-	server, err := tlsconf.NewServer(l.conf.ServerConfig(l.cluster.conf.Name), tlslog.Events(l.log, l.conf.Key))
+	server, err := tlsconf.NewServer(conf.ServerConfig(l.cluster.name), tlslog.Events(l.log, l.key))
 	if err != nil {
-		return nil, config.TLSFileErrors(l.conf.Key, err)
+		return nil, config.TLSFileErrors(l.key, err)
 	}
 	return server, nil
 }

@@ -126,9 +126,9 @@ func tapeSession(tb testing.TB, n int) (round func()) {
 	}
 	client, broker := &tape{}, &tape{}
 	requests, answers := tapes(n)
-	l := p.clusters[0].listeners[0]
+	l := p.clusters()[0].listeners()[0]
 	s := &session{proxy: p, endpoint: &endpoint{listener: l, slot: bootstrapSlot}, opened: time.Now()}
-	s.client.conn, s.broker.conn, s.broker.to = client, broker, &route{ownBroker: true}
+	s.client.conn, s.broker.conn, s.broker.to = client, broker, &route{ownBroker: true, way: l.cluster.Way()}
 	s.queue.Init()
 	s.account.s = s
 	s.up.Connect(client, broker, nil)
@@ -167,4 +167,19 @@ func BenchmarkPumps(b *testing.B) {
 		round()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*frames), "ns/request")
+}
+
+// A session that comes to a listener as it is removed drains.
+func TestSessionOfARemovedListenerDrains(t *testing.T) {
+	p := &Proxy{sessions: map[*session]struct{}{}}
+	l := &listener{removed: true}
+	s := &session{proxy: p, entry: &entry{}, endpoint: &endpoint{listener: l}}
+	p.enter(s)
+	if why := s.life.leaving(); why == nil || why.reason != Drained {
+		t.Errorf("it is asked to end: %v", why)
+	}
+	named := &session{proxy: p, entry: &entry{shared: true}, endpoint: &endpoint{listener: l}}
+	if p.enter(named); named.life.leaving() != nil {
+		t.Error("it ends before its client has said whose it is")
+	}
 }

@@ -26,6 +26,12 @@
 // broker that is down is down. It never drops or reorders a frame. A frame that it cannot
 // forward safely ends the session, and the [CloseReason] is the reason.
 //
+// # Reload
+//
+// [Proxy.Prepare] checks another configuration, and makes ready everything that it needs.
+// [Change.Apply] makes it the Proxy's, and cannot fail. Sessions of what has not changed are not
+// touched.
+//
 // # Parts
 //
 // Two libraries are large, and few programs need them: the AWS SDK for the mechanism

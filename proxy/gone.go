@@ -13,7 +13,7 @@ import (
 // 15 s of 2 minutes.
 const looksPerLimit = 8
 
-func (p *Proxy) lookInterval() time.Duration { return p.conf.PeerGoneAfter / looksPerLimit }
+func (p *Proxy) lookInterval() time.Duration { return p.conf().PeerGoneAfter / looksPerLimit }
 
 // transport is the kernel's state of one TCP connection.
 type transport struct {
@@ -101,7 +101,7 @@ func (d *departure) look(now time.Time, t transport, moved int64, limit time.Dur
 
 // abandon ends a session whose client is gone.
 func (s *session) abandon() {
-	err := fmt.Errorf("the client is gone, and nothing has moved for %s", s.proxy.conf.PeerGoneAfter)
+	err := fmt.Errorf("the client is gone, and nothing has moved for %s", s.proxy.conf().PeerGoneAfter)
 	if owed := s.queue.Owed(); owed > 0 {
 		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
 	}
@@ -116,7 +116,7 @@ func (s *session) abandon() {
 // keep-alive probe while something is. TCP_USER_TIMEOUT would find the others,
 // and end those too that merely do not read.
 func (s *session) lookForPeers(now time.Time) {
-	limit := s.proxy.conf.PeerGoneAfter
+	limit := s.proxy.conf().PeerGoneAfter
 	if t, ok := transportOf(relay.SocketOf(s.client.conn)); ok {
 		switch {
 		case s.watch.client.look(now, t, limit):
@@ -136,7 +136,7 @@ func (s *session) departureLimit() time.Duration {
 	if s.account.held.Load() > relay.FreeBytes {
 		return s.proxy.lookInterval()
 	}
-	return s.proxy.conf.PeerGoneAfter
+	return s.proxy.conf().PeerGoneAfter
 }
 
 // peerGone closes the connection to a peer that is gone. Its pump notices, and

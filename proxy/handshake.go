@@ -95,7 +95,7 @@ func (a *arrival) handshake(ctx context.Context) error {
 	if err := a.readBy(time.Time{}); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.proxy.conf().HandshakeTimeout)
 	defer cancel()
 	s.up.Keeper.Turn.End() // a handshake has places of its own
 	defer s.up.Keeper.Turn.Begin()
@@ -103,7 +103,7 @@ func (a *arrival) handshake(ctx context.Context) error {
 		return err
 	}
 	defer s.account.Release(handshakeBytes)
-	h := &handshaking{Conn: relay.NewRawTCPConn(s.client.conn), ctx: ctx, places: s.proxy.handshakes, ahead: s.up.HandOver()}
+	h := &handshaking{Conn: relay.NewRawTCPConn(s.client.conn), ctx: ctx, places: *s.proxy.handshakes.Load(), ahead: s.up.HandOver()}
 	secure, err := tlsconf.Accept(ctx, h, a.route)
 	h.leave()
 	h.done = true
@@ -125,17 +125,20 @@ const maxNameShown = 255
 func (a *arrival) route(name string) (*tlsconf.Server, error) {
 	s := a.s
 	s.client.serverName = name[:min(len(name), maxNameShown)]
-	if s.acceptor.names == nil {
-		return s.endpoint.listener.tls, nil
+	if s.entry.names == nil {
+		return a.conf.tls, nil
 	}
-	e, err := s.acceptor.names.find(name)
+	e, err := s.entry.names.find(name)
 	if err != nil {
 		return nil, err
 	}
 	if refused := a.moveTo(e); refused != "" {
 		return nil, end(refused, nil)
 	}
-	return e.listener.tls, nil
+	if a.conf = e.listener.conf(); a.conf.tls == nil {
+		return nil, errUnknownName // the configuration has changed meanwhile
+	}
+	return a.conf.tls, nil
 }
 
 // handshakeFailed says why the session ends, and lets the client hear it.

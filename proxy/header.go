@@ -56,13 +56,13 @@ type sizeLimit struct {
 
 // limitOfRequests is the limit for clients that are logged in, or need not be.
 func (p *Proxy) limitOfRequests() sizeLimit {
-	return sizeLimit{p.conf.MaxRequestBytes, "if the client really sends that much, raise limits.max_request_bytes together with the brokers' socket.request.max.bytes"}
+	return sizeLimit{p.conf().MaxRequestBytes, "if the client really sends that much, raise limits.max_request_bytes together with the brokers' socket.request.max.bytes"}
 }
 
 // limitOfLogins is the limit for clients that have to log in at kproxy first.
 func (p *Proxy) limitOfLogins() sizeLimit {
 	return sizeLimit{
-		min(p.conf.MaxRequestBytes, p.conf.MaxRequestBytesBeforeLogin),
+		min(p.conf().MaxRequestBytes, p.conf().MaxRequestBytesBeforeLogin),
 		"no login needs that much; limits.max_request_bytes_before_login is the limit",
 	}
 }

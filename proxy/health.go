@@ -33,7 +33,7 @@ type ClusterHealth struct {
 // Health returns the state that is known. It asks no broker.
 func (p *Proxy) Health() Health {
 	h := Health{Bound: p.bound.Load(), Stopping: p.retired.Load()}
-	for _, c := range p.clusters {
+	for _, c := range p.clusters() {
 		h.Clusters = append(h.Clusters, c.clusterHealth())
 	}
 	return h
@@ -48,8 +48,8 @@ func (p *Proxy) MarkNotReady() { p.retired.Store(true) }
 // connection of its own, unless it has been asked less than 10 seconds ago. It
 // returns when the response is part of Health, or when ctx ends.
 func (p *Proxy) Probe(ctx context.Context, cluster string) {
-	for _, c := range p.clusters {
-		if c.conf.Name != cluster {
+	for _, c := range p.clusters() {
+		if c.name != cluster {
 			continue
 		}
 		select {
@@ -64,24 +64,11 @@ func (p *Proxy) Probe(ctx context.Context, cluster string) {
 // has the outcome.
 func (p *Proxy) probe(c *servedCluster) (done chan struct{}) {
 	done = make(chan struct{})
-	if !p.background(func(ctx context.Context) {
+	if !c.background(func(ctx context.Context) {
 		defer close(done)
 		_ = c.Ask(ctx) // Health has the error
 	}) {
 		close(done)
 	}
 	return done
-}
-
-// background runs f in a goroutine that Shutdown waits for, until ctx ends. It
-// reports whether it does: not before Start, and not while the proxy stops.
-func (p *Proxy) background(f func(ctx context.Context)) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.running == nil || p.draining {
-		return false
-	}
-	ctx := p.running
-	p.asking.Go(func() { f(ctx) })
-	return true
 }

@@ -35,7 +35,7 @@ import (
 // requests, so that clients that are in do not keep others out.
 type budget struct {
 	proxy *Proxy
-	max   atomic.Int64 // set by Start
+	max   atomic.Int64 // 0 before Start
 	used  atomic.Int64
 
 	ending atomic.Int64 // held by sessions that were evicted, and have not given it back
@@ -77,16 +77,18 @@ const (
 
 // limitHeldBytes sets the budget, and logs it with its source.
 func (p *Proxy) limitHeldBytes() {
-	limit := p.conf.MaxHeldBytes
-	if limit == 0 {
+	limit := p.conf().MaxHeldBytes
+	follows := limit == 0
+	if follows {
 		memory, known := memoryLimit()
 		if !known {
 			memory = 1 << 30
 		}
 		limit = max(memory/heldPart, minHeldDefault)
+	}
+	if p.budget.max.Swap(limit) != limit && follows {
 		p.log.Info("the limit of held bytes follows from the memory limit", slog.Int64(logkey.Max, limit))
 	}
-	p.budget.max.Store(limit)
 }
 
 // memoryLimit is Go's, or else the machine's memory.
@@ -284,7 +286,7 @@ func (s *session) isEarly() bool {
 		return true
 	}
 	l := s.endpoint.listener
-	return l.users == nil && l.cluster.Method == nil && !s.broker.passedLogin.Load() && l.cluster.WantsLogin()
+	return l.conf().users == nil && s.way().Method() == nil && !s.broker.passedLogin.Load() && l.cluster.WantsLogin()
 }
 
 // evicted ends the session for another one that needs its held bytes.
@@ -323,7 +325,7 @@ var errHoldTimeout = errors.New("a frame that has to be whole did not come in ti
 // keep gives both pipes their keepers.
 func (s *session) keep() {
 	if s.up.Keeper == nil {
-		s.up.Keeper = &relay.Keeper{Holding: relay.Holding{Account: &s.account, Limit: s.proxy.conf.FirstRequestTimeout, Source: s.client.conn}}
+		s.up.Keeper = &relay.Keeper{Holding: relay.Holding{Account: &s.account, Limit: s.proxy.conf().FirstRequestTimeout, Source: s.client.conn}}
 		s.down.Keeper = &relay.Keeper{Holding: relay.Holding{Account: &s.account, Limit: holdTimeout}}
 		s.up.Keeper.Turn.Places, s.down.Keeper.Turn.Places = s.proxy.turns, s.proxy.turns
 	}

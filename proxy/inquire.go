@@ -12,8 +12,8 @@ import (
 // learned addresses must admit. The Proxy need not have been started. Shutdown frees its
 // resources.
 func (p *Proxy) Inquire(ctx context.Context, name string, node int32, address string) (*cluster.Inquiry, error) {
-	for _, c := range p.clusters {
-		if c.conf.Name != name {
+	for _, c := range p.clusters() {
+		if c.name != name {
 			continue
 		}
 		return c.Inquire(ctx, node, address)

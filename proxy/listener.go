@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"reflect"
+	"sync/atomic"
 
 	"kproxy/internal/admission"
 	"kproxy/internal/auth"
@@ -17,18 +19,37 @@ import (
 )
 
 // listener is a listener of the configuration: its endpoints, and their advertised addresses.
+// It stays while the configuration has a listener of its name.
 type listener struct {
 	cluster  *servedCluster
-	index    int // among the cluster's listeners
-	conf     *config.ListenerPlan
+	name     string
+	key      string // in the configuration file
 	log      *slog.Logger
-	rewriter rewrite.Rewriter
-	users    *auth.Users // who its clients have to log in as; nil: they do not
 	gate     *admission.Gate
-	tls      *tlsconf.Server // nil: the listener is plaintext
 	counters counters
 	totals   totals // guarded by Proxy.mu
+	removed  bool   // the configuration does not have it any more; guarded by Proxy.mu
+
+	current atomic.Pointer[listenerConf]
 }
+
+// listenerConf is the configuration of a listener, and what was read for it. It does not change.
+type listenerConf struct {
+	*config.ListenerPlan
+
+	rewriter rewrite.Rewriter
+	users    *auth.Users     // who its clients have to log in as; nil: they do not
+	tls      *tlsconf.Server // nil: the listener is plaintext
+}
+
+// member is a listener, and its configuration that is current or is to be.
+type member struct {
+	listener *listener
+	conf     *listenerConf
+}
+
+// conf returns the current configuration.
+func (l *listener) conf() *listenerConf { return l.current.Load() }
 
 // endpoint is one address of a listener.
 type endpoint struct {
@@ -48,25 +69,44 @@ func (e *endpoint) label() int32 {
 // bootstrapSlot stands for a listener's bootstrap endpoint.
 const bootstrapSlot = -1
 
-func newListener(c *servedCluster, index int, conf *config.ListenerPlan) (*listener, error) {
+// newListener returns a listener without a configuration.
+func newListener(c *servedCluster, conf *config.ListenerPlan) *listener {
 	l := &listener{
 		cluster: c,
-		index:   index,
-		conf:    conf,
+		name:    conf.Name,
+		key:     conf.Key,
 		log:     c.log.With(slog.String(logkey.Listener, conf.Name)),
 	}
-	var err error
-	l.tls, err = l.newClientTLS()
-	if err := errlist.Join(err, l.readUsers()); err != nil {
-		return nil, err
-	}
 	l.gate = c.proxy.admission.NewGate(l.log, conf.Key, conf.Networks, conf.Balancers, admission.Limits(conf.Limits))
-	l.rewriter = rewrite.Rewriter{
+	return l
+}
+
+// prepare reads the files of a configuration of the listener. It takes over from the current
+// one what is the same in both.
+func (l *listener) prepare(conf *config.ListenerPlan, unknown config.UnknownAPIs) (*listenerConf, error) {
+	next := &listenerConf{ListenerPlan: conf}
+	var errs []error
+	now := l.conf()
+	if now != nil && reflect.DeepEqual(now.TLS, conf.TLS) {
+		next.tls = now.tls
+	} else {
+		var err error
+		next.tls, err = l.newClientTLS(conf)
+		errs = append(errs, err)
+	}
+	if now != nil && reflect.DeepEqual(now.Login, conf.Login) {
+		next.users = now.users
+	} else {
+		var err error
+		next.users, err = l.readUsers(conf)
+		errs = append(errs, err)
+	}
+	next.rewriter = rewrite.Rewriter{
 		Refused:     conf.Policy.Refuses,
 		Hidden:      conf.Policy.Hides,
-		UnknownAPIs: c.conf.UnknownAPIs == config.PassUnknownAPIs && !conf.Policy.Filters,
+		UnknownAPIs: unknown == config.PassUnknownAPIs && !conf.Policy.Filters,
 	}
-	return l, nil
+	return next, errlist.Join(errs...)
 }
 
 // translate learns from the brokers that a response of the session's broker names,
@@ -76,7 +116,7 @@ func newListener(c *servedCluster, index int, conf *config.ListenerPlan) (*liste
 func (s *session) translate(key int16, brokers rewrite.Brokers) {
 	l := s.endpoint.listener
 	l.cluster.Learn(context.Background(), key, brokers, s.broker.to.target)
-	l.cluster.Advertise(l.index, brokers.List)
+	l.cluster.Advertise(l.name, brokers.List)
 }
 
 // refuse closes a connection at a limit, by a reset: nothing was read and nothing
@@ -84,13 +124,13 @@ func (s *session) translate(key int16, brokers rewrite.Brokers) {
 // flood has many of.
 func (l *listener) refuse(conn net.Conn, reason CloseReason) {
 	relay.CloseByReset(conn)
-	who := Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: NoNode, Client: conn.RemoteAddr().String()}
+	who := Session{Cluster: l.cluster.name, Listener: l.name, Node: NoNode, Client: conn.RemoteAddr().String()}
 	l.cluster.proxy.turnAway(l, reason)
-	l.cluster.proxy.conf.Observer.sessionClosed(who, SessionEnd{Reason: reason})
+	l.cluster.proxy.conf().Observer.sessionClosed(who, SessionEnd{Reason: reason})
 }
 
 // advertised returns the advertised address of the endpoint's slot, as host:port.
 func (l *listener) advertised(slot int) string {
-	host, port := l.conf.Advertised(slot)
+	host, port := l.conf().Advertised(slot)
 	return hostport.Join(host, port)
 }

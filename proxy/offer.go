@@ -14,7 +14,7 @@ func (a *arrival) offer(ctx context.Context, version int16) ([]byte, error) {
 	l := s.endpoint.listener
 	var node *endpoints.Broker // nil: any
 	if s.endpoint.slot != bootstrapSlot {
-		if b, ok := l.cluster.NodeAt(l.index, s.endpoint.slot); ok {
+		if b, ok := l.cluster.NodeAt(l.name, s.endpoint.slot); ok {
 			node = &b
 		}
 	}
@@ -22,7 +22,7 @@ func (a *arrival) offer(ctx context.Context, version int16) ([]byte, error) {
 	if err != nil {
 		return nil, dialFailure(err)
 	}
-	out, notes, err := l.rewriter.Whole(kmsg.ApiVersions.Int16(), version, payload)
+	out, notes, err := l.conf().rewriter.Whole(kmsg.ApiVersions.Int16(), version, payload)
 	if err != nil {
 		return nil, end(BadAnswer, err)
 	}

@@ -4,17 +4,38 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 )
 
+// others are sockets that the process listens on, beside those of listeners.
+type others struct {
+	mu  sync.Mutex // guards the following
+	all []net.Addr
+}
+
 // Own adds a socket on which the process listens for other protocols than Kafka. A broker's
-// address that leads there is refused, as one that leads to a listener is. Own must be called
-// before Start.
-func (p *Proxy) Own(socket net.Addr) { p.others = append(p.others, socket) }
+// address that leads there is refused, as one that leads to a listener is.
+func (p *Proxy) Own(socket net.Addr) {
+	p.others.mu.Lock()
+	defer p.others.mu.Unlock()
+	p.others.all = append(p.others.all, socket)
+}
+
+// Disown undoes Own, for a socket that is closed.
+func (p *Proxy) Disown(socket net.Addr) {
+	p.others.mu.Lock()
+	defer p.others.mu.Unlock()
+	p.others.all = slices.DeleteFunc(p.others.all, func(other net.Addr) bool { return other.String() == socket.String() })
+}
 
 // isOwn reports whether an address is one that this process listens on.
 func (p *Proxy) isOwn(address netip.AddrPort) bool {
-	return slices.ContainsFunc(p.acceptors, func(d *acceptor) bool { return listensOn(d.socket.Addr(), address) }) ||
-		slices.ContainsFunc(p.others, func(socket net.Addr) bool { return listensOn(socket, address) })
+	if slices.ContainsFunc(p.acceptors(), func(d *acceptor) bool { return listensOn(d.socket.Addr(), address) }) {
+		return true
+	}
+	p.others.mu.Lock()
+	defer p.others.mu.Unlock()
+	return slices.ContainsFunc(p.others.all, func(socket net.Addr) bool { return listensOn(socket, address) })
 }
 
 // listensOn reports whether a connection to an address would end at a socket.

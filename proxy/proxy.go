@@ -21,11 +21,13 @@ import (
 
 // Proxy is a running kproxy: all clusters of a Config, and their listeners.
 type Proxy struct {
-	conf      Config // defaults filled in
-	log       *slog.Logger
-	clusters  []*servedCluster
-	acceptors []*acceptor // from Start on
-	others    []net.Addr  // sockets of the process that are not the Proxy's; see Own
+	log *slog.Logger
+	now atomic.Pointer[served]
+
+	others  others     // sockets of the process that are not the Proxy's; see Own
+	listing sync.Mutex // held while listeners are removed from the maps of clusters
+
+	changing chan struct{} // holds an element while no Change is prepared
 
 	admission  admission.Gates
 	repeats    repeats
@@ -33,7 +35,7 @@ type Proxy struct {
 	pipes      *relay.PipePool
 	parked     parkedSet
 	waiters    turns.Waiters
-	handshakes turns.Places
+	handshakes atomic.Pointer[turns.Places]
 	turns      turns.Places // of all other work that a flood can order
 	pauses     acceptPauses
 
@@ -41,12 +43,13 @@ type Proxy struct {
 	bound     atomic.Bool
 	retired   atomic.Bool
 	accepting sync.WaitGroup
-	asking    sync.WaitGroup // questions to clusters, and state files
+	removing  sync.WaitGroup // listeners and clusters that are removed
 	sweeping  sync.WaitGroup // the sweep, and the watch of files
 	serving   sync.WaitGroup // sessions, whether they have goroutines or are parked
 
-	living sync.Mutex // held by Start, and by Shutdown as it begins; guards life
-	life   life
+	living  sync.Mutex // held by Start, by Change.Apply, and by Shutdown as it begins; guards the following
+	life    life
+	unwatch context.CancelFunc // ends the watch of files
 
 	mu       sync.Mutex // guards the following
 	sessions map[*session]struct{}
@@ -62,30 +65,51 @@ func New(conf *Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{
-		conf:     conf.withDefaults(plan),
-		sessions: map[*session]struct{}{},
-	}
-	p.log = p.conf.Logger
-	p.pipes = relay.NewPipePool(p.conf.SplicePipes)
+	p := &Proxy{sessions: map[*session]struct{}{}, changing: make(chan struct{}, 1)}
+	p.changing <- struct{}{}
+	next := &served{conf: conf.withDefaults(plan)}
+	p.log = next.conf.Logger
+	p.pipes = relay.NewPipePool(next.conf.SplicePipes)
 	p.parked.log = p.log
 	p.budget.proxy, p.budget.line, p.budget.freed = p, make(chan struct{}, 1), make(chan struct{}, 1)
-	p.handshakes = turns.NewPlaces(p.conf.MaxHandshakes, &p.waiters)
+	p.limitHandshakes(next.conf.MaxHandshakes)
 	p.turns = turns.NewPlaces(0, &p.waiters)
 	p.admission.Init(p.log, 0) // until Start
-	errs := []error{p.conf.CheckState()}
-	for _, conf := range plan.Clusters {
-		c, err := newServedCluster(p, conf)
-		p.clusters = append(p.clusters, c)
+	errs := []error{next.conf.CheckState()}
+	for _, plan := range plan.Clusters {
+		c, err := newServedCluster(p, &next.conf, plan)
 		errs = append(errs, err)
+		if c != nil {
+			next.clusters = append(next.clusters, c)
+		}
 	}
 	if err := errlist.Join(errs...); err != nil {
-		for _, c := range p.clusters {
+		for _, c := range next.clusters {
 			c.Close()
 		}
 		return nil, err
 	}
+	p.now.Store(next)
 	return p, nil
+}
+
+// served is a configuration of a Proxy, and everything that serves it. It does not change: a
+// reload replaces it.
+type served struct {
+	conf      Config // defaults filled in
+	clusters  []*servedCluster
+	acceptors []*acceptor // from Start on
+}
+
+func (p *Proxy) conf() *Config              { return &p.now.Load().conf }
+func (p *Proxy) clusters() []*servedCluster { return p.now.Load().clusters }
+func (p *Proxy) acceptors() []*acceptor     { return p.now.Load().acceptors }
+
+// limitHandshakes sets how many TLS handshakes and logins run at one time. Those that run keep
+// their places.
+func (p *Proxy) limitHandshakes(n int) {
+	places := turns.NewPlaces(n, &p.waiters)
+	p.handshakes.Store(&places)
 }
 
 // clientKeepalive finds clients that are gone without a word: a minute of
@@ -130,8 +154,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.life = started
 	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := p.open(ctx); err != nil {
-		p.closeSockets()
-		for _, c := range p.clusters {
+		for _, c := range p.clusters() {
 			c.CloseState()
 		}
 		p.stop()
@@ -142,41 +165,56 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.mu.Lock()
 	p.running = ctx
 	p.mu.Unlock()
-	p.limitConnections()
-	p.limitHeldBytes()
+	p.limit()
 	for _, err := range p.UncoveredNames() {
 		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
 	}
-	for _, d := range p.acceptors {
+	for _, d := range p.acceptors() {
 		p.accepting.Go(func() { d.accept(ctx) })
 	}
-	for _, c := range p.clusters {
-		p.asking.Go(func() { c.AskUntilAnswered(ctx) })
-		p.asking.Go(func() { c.KeepState(ctx) })
+	for _, c := range p.clusters() {
+		c.start(ctx)
 	}
 	p.sweeping.Go(func() { p.sweep(ctx) })
-	p.sweeping.Go(func() { p.watchFiles(ctx) })
+	p.watchFiles()
 	return nil
+}
+
+// limit applies the limits of the configuration that all listeners share.
+func (p *Proxy) limit() {
+	p.limitConnections()
+	p.limitHeldBytes()
 }
 
 // open reads the state files, and binds all endpoints.
 func (p *Proxy) open(ctx context.Context) error {
-	for _, c := range p.clusters {
-		if p.conf.StateDir == "" {
-			break
-		}
-		if err := c.Restore(ctx, p.conf.StateDir); err != nil {
+	next := *p.now.Load()
+	var members []member
+	for _, c := range next.clusters {
+		if err := c.open(ctx, next.conf.StateDir); err != nil {
 			return err
 		}
+		for _, l := range c.listeners() {
+			members = append(members, member{l, l.conf()})
+		}
 	}
-	return p.bind(ctx)
+	for _, b := range p.bindings(members) {
+		d, err := p.listen(ctx, b)
+		if err != nil {
+			closeSockets(next.acceptors)
+			return err
+		}
+		next.acceptors = append(next.acceptors, d)
+	}
+	p.now.Store(&next)
+	return nil
 }
 
 // listeners yields the listeners of all clusters.
 func (p *Proxy) listeners() func(yield func(*listener) bool) {
 	return func(yield func(*listener) bool) {
-		for _, c := range p.clusters {
-			for _, l := range c.listeners {
+		for _, c := range p.clusters() {
+			for _, l := range c.listeners() {
 				if !yield(l) {
 					return
 				}
@@ -185,8 +223,8 @@ func (p *Proxy) listeners() func(yield func(*listener) bool) {
 	}
 }
 
-func (p *Proxy) closeSockets() {
-	for _, d := range p.acceptors {
+func closeSockets(all []*acceptor) {
+	for _, d := range all {
 		_ = d.socket.Close() // nothing is lost: it only accepts
 	}
 }
@@ -206,7 +244,7 @@ func (p *Proxy) serve(ctx context.Context, s *session, headed bool) {
 		p.serving.Done()
 		return
 	}
-	p.run(s, (&arrival{s: s, headed: headed}).open(ctx))
+	p.run(s, (&arrival{s: s, conf: s.endpoint.listener.conf(), headed: headed}).open(ctx))
 }
 
 // run moves an open session until it is parked or ends; one that is not open ends.
@@ -230,10 +268,10 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	p.living.Lock()
 	p.life = closed
 	p.living.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, p.conf.DrainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.conf().DrainTimeout)
 	defer cancel()
 	p.MarkNotReady()
-	p.closeSockets()
+	closeSockets(p.acceptors())
 	p.waiters.Close()
 	p.accepting.Wait()
 	for _, s := range p.startDraining() {
@@ -257,12 +295,12 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 		p.stop()
 	}
 	<-drained
-	p.asking.Wait()
+	p.removing.Wait()
+	for _, c := range p.clusters() {
+		c.end()
+	}
 	p.sweeping.Wait()
 	p.parked.close()
-	for _, c := range p.clusters {
-		c.Close()
-	}
 	p.pipes.Close()
 	p.repeats.report(true)
 	p.admission.Lines.Wait()

@@ -39,7 +39,7 @@ func (a *arrival) readProxyHeader() error {
 			return err
 		}
 	}
-	if refused := s.acceptor.gate.Claim(s.client.addrs.Addr.Addr()); refused != "" {
+	if refused := s.entry.gate.Claim(s.client.addrs.Addr.Addr()); refused != "" {
 		return end(CloseReason(refused), nil)
 	}
 	s.client.source = s.client.addrs.Addr.Addr()
@@ -55,7 +55,7 @@ func (a *arrival) takeProxyHeader() (*proxyproto.Header, error) {
 		return nil, err
 	}
 	if f := wire.Recognize(b); f != wire.ProxyV1 && f != wire.ProxyV2 {
-		if s.acceptor.gate.Balancers.MustName() {
+		if s.entry.gate.Balancers().MustName() {
 			return nil, badProxyHeader(errors.New("there is none"))
 		}
 		return nil, nil

@@ -124,10 +124,14 @@ func (r *reauthentication) prepareAfter(d time.Duration) {
 // prepare gets the credentials of a login, from a token server for example, and then has the
 // request pump send it. The client is served meanwhile.
 func (r *reauthentication) prepare(lifetime time.Duration) {
-	c := r.s.endpoint.listener.cluster
-	ctx, cancel := context.WithTimeout(r.ctx, c.LoginTimeout())
+	c, way := r.s.endpoint.listener.cluster, r.s.way()
+	if c.Way().Method() != way.Method() { // a configuration came: the client connects again, and kproxy logs in by that
+		r.s.leave(askDrain)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, way.LoginTimeout())
 	defer cancel()
-	login, err := c.Method.Begin(ctx, r.host)
+	login, err := way.Method().Begin(ctx, r.host)
 	if err != nil {
 		if r.ctx.Err() == nil {
 			c.log.Warn("cannot prepare the next login of a session; trying on, until the broker ends it",
@@ -176,7 +180,7 @@ func (p *requestPump) exchangeLogin() error {
 	login.Use(r.opened)
 	r.asking.Store(true)
 	defer r.asking.Store(false)
-	timeout := p.s.endpoint.listener.cluster.LoginTimeout()
+	timeout := p.s.broker.to.way.LoginTimeout()
 	ctx, cancel := context.WithTimeout(r.ctx, timeout)
 	defer cancel()
 	silent := time.AfterFunc(timeout, func() {

@@ -68,7 +68,7 @@ func (p *requestPump) refuseProduce(r inflight.Request, frame int, refusal *ende
 		return err
 	}
 	stripper := produceStripper{up: p.up, left: frame - h.Len, flexible: rewrite.FlexibleRequest(r.Key, r.Version), version: r.Version}
-	stripper.holding = relay.Holding{Account: &p.s.account, Limit: p.s.proxy.conf.FirstRequestTimeout, Source: p.s.client.conn}
+	stripper.holding = relay.Holding{Account: &p.s.account, Limit: p.s.proxy.conf().FirstRequestTimeout, Source: p.s.client.conn}
 	defer stripper.holding.Clear()
 	p.up.Keeper.Turn.Begin()
 	defer p.up.Keeper.Turn.End()

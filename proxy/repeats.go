@@ -94,7 +94,7 @@ func (r *repeats) report(all bool) {
 	}
 	r.mu.Unlock()
 	slices.SortFunc(lines, func(a, b line) int {
-		return cmp.Or(cmp.Compare(a.listener.conf.Key, b.listener.conf.Key), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source), cmp.Compare(a.client, b.client))
+		return cmp.Or(cmp.Compare(a.listener.key, b.listener.key), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source), cmp.Compare(a.client, b.client))
 	})
 	for _, l := range lines {
 		attrs := []slog.Attr{slog.String(logkey.Reason, string(l.reason))}

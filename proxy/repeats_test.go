@@ -9,16 +9,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"kproxy/proxy/config"
 )
 
 // repeatLog is a listener whose log a test reads.
 func repeatLog() (*listener, *bytes.Buffer) {
 	var log bytes.Buffer
 	return &listener{
-		cluster: &servedCluster{conf: &config.ClusterPlan{Cluster: &config.Cluster{Name: "orders"}}},
-		conf:    &config.ListenerPlan{Listener: &config.Listener{Name: "bob"}, Key: "clusters.orders.listeners.bob"},
+		cluster: &servedCluster{name: "orders"},
+		name:    "bob",
+		key:     "clusters.orders.listeners.bob",
 		log:     slog.New(slog.NewTextHandler(&log, nil)),
 	}, &log
 }

@@ -16,7 +16,7 @@ import (
 // who names the session's cluster, listener, node and client.
 func (s *session) who() Session {
 	l := s.endpoint.listener
-	return Session{Cluster: l.cluster.conf.Name, Listener: l.conf.Name, Node: max(s.node.Load(), NoNode), Client: s.client.from}
+	return Session{Cluster: l.cluster.name, Listener: l.name, Node: max(s.node.Load(), NoNode), Client: s.client.from}
 }
 
 // rewrote counts the rewritten and dropped addresses of a response, and logs problems that an
@@ -71,7 +71,7 @@ func (s *session) report() {
 		Idle:       mark.Mark(max(s.up.Active.Load(), s.down.Active.Load())).Age(now),
 	}
 	who := s.who()
-	s.proxy.conf.Observer.sessionClosed(who, endOf)
+	s.proxy.conf().Observer.sessionClosed(who, endOf)
 	if s.isAnyones(why.reason) &&
 		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.client.addrs.Addr.Addr(), foreign.Line(s.client.id)}) {
 		return
@@ -102,7 +102,7 @@ func (s *session) report() {
 	if endOf.Upstream != "" {
 		attrs = append(attrs, slog.String(logkey.Upstream, foreign.LineOf(endOf.Upstream, maxNameShown)))
 	}
-	if through := s.endpoint.listener.cluster.Via; through != nil {
+	if through := s.way().Via(); through != nil {
 		attrs = append(attrs, slog.String(logkey.Via, through.String()))
 	}
 	if endOf.Err != nil {

@@ -192,12 +192,12 @@ func (p *requestPump) request(prefix wire.RequestPrefix) error {
 		Read:          time.Since(p.s.opened),
 	}
 	frame := wire.SizeLen + int(prefix.Size)
-	l := p.s.endpoint.listener
+	conf := p.s.endpoint.listener.conf()
 	switch decide(prefix.Key, prefix.Version, r.Treatment, standing{
-		policy:       l.conf.Policy,
-		unknownAPIs:  l.rewriter.UnknownAPIs,
+		policy:       conf.Policy,
+		unknownAPIs:  conf.rewriter.UnknownAPIs,
 		clientUser:   p.s.client.user != "",
-		kproxyLogsIn: l.cluster.Method != nil,
+		kproxyLogsIn: p.s.broker.to.way.Method() != nil,
 		ownBroker:    p.s.broker.to.ownBroker,
 	}) {
 	case respondVersions:

@@ -88,7 +88,7 @@ func (p *responsePump) ended(err, flushed error) error {
 		}
 		return why
 	}
-	err = p.s.endpoint.listener.cluster.TLSReadError(side.Err)
+	err = p.s.broker.to.way.TLSReadError(side.Err)
 	if fix := cluster.Advice(err); fix != "" {
 		return &ended{reason: BrokerRefusedTLS, err: err, fix: fix}
 	}
@@ -325,7 +325,7 @@ func (r response) handshake() error {
 
 // rewriter returns what changes the response for this session's client.
 func (r response) rewriter() rewrite.Rewriter {
-	rewriter := r.pump.s.endpoint.listener.rewriter
+	rewriter := r.pump.s.endpoint.listener.conf().rewriter
 	rewriter.Translate = r.pump.s.translate
 	return rewriter
 }

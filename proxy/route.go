@@ -1,6 +1,9 @@
 package proxy
 
-import "kproxy/internal/upstream"
+import (
+	"kproxy/internal/cluster"
+	"kproxy/internal/upstream"
+)
 
 // route is the destination of a session's requests. It does not change.
 type route struct {
@@ -9,6 +12,7 @@ type route struct {
 	// ownBroker says that any request may be sent: the endpoint is the bootstrap endpoint, or the
 	// broker is the endpoint's own. Otherwise only what teaches who is where.
 	ownBroker bool
+	way       *cluster.Way // by which it was dialled; nil: it was not reached
 }
 
 // drainStrays ends the sessions whose node has left the address at which they reached it, or
@@ -28,6 +32,6 @@ func (s *session) strays(c *servedCluster) bool {
 	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.ownBroker {
 		return false
 	}
-	b, ok := c.NodeAt(s.endpoint.listener.index, s.endpoint.slot)
+	b, ok := c.NodeAt(s.endpoint.listener.name, s.endpoint.slot)
 	return !ok || b.Node != to.target.Node || b.Host == "" || c.AddressOf(b) != to.address
 }

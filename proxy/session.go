@@ -47,10 +47,10 @@ const (
 // and the first reason stands. A session that is parked has no goroutine (see parkedSet).
 type session struct {
 	proxy    *Proxy
-	acceptor *acceptor
+	entry    *entry    // of the socket
 	endpoint *endpoint // the endpoint that the client chose; Proxy.mu guards its setting
 	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
-	admitted bool      // by the gate of that listener, beside the acceptor's
+	admitted bool      // by the gate of that listener, beside the entry's
 	opened   time.Time
 	expires  mark.Mark    // max_age
 	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
@@ -99,6 +99,7 @@ type brokerSide struct {
 	plain   bool              // this connection and the client's are TCP and nothing else
 	to      *route            // where requests go; nil: no broker was dialled yet
 	renewal *reauthentication // of the proxy's login at the broker; nil: it lasts
+	release func()            // gives back the way to the broker; nil: no broker was reached
 }
 
 // isOpen reports whether there is a connection. Any goroutine may ask, and use the
@@ -133,12 +134,20 @@ func (b *brokerSide) address() string {
 	return ""
 }
 
-// newSession returns the session of a connection that the acceptor's gate counts by source.
-func newSession(d *acceptor, client net.Conn, source netip.Addr) *session {
+// way returns the way to the session's broker; before a broker is reached, the current one.
+func (s *session) way() *cluster.Way {
+	if to := s.broker.route(); to != nil && to.way != nil {
+		return to.way
+	}
+	return s.endpoint.listener.cluster.Way()
+}
+
+// newSession returns the session of a connection that the entry's gate counts by source.
+func newSession(p *Proxy, e *entry, client net.Conn, source netip.Addr) *session {
 	s := &session{
-		proxy:    d.proxy,
-		acceptor: d,
-		endpoint: d.endpoint,
+		proxy:    p,
+		entry:    e,
+		endpoint: e.endpoint,
 		opened:   time.Now(),
 		client: clientSide{
 			conn:   client,
@@ -152,8 +161,8 @@ func newSession(d *acceptor, client net.Conn, source netip.Addr) *session {
 	s.up.Active.Store(now)
 	s.down.Active.Store(now)
 	s.account.s = s
-	s.node.Store(d.endpoint.label())
-	s.expires = expiry(&s.proxy.conf.Config, s.opened)
+	s.node.Store(e.endpoint.label())
+	s.expires = expiry(&s.proxy.conf().Config, s.opened)
 	s.queue.Init()
 	return s
 }
@@ -194,6 +203,9 @@ func (s *session) close() {
 		_ = s.broker.conn.Close()
 	}
 	_ = s.client.stream.Close()
+	if s.broker.release != nil {
+		s.broker.release()
+	}
 	s.endpoint.listener.cluster.ProbeLeft(s, s.client.id)
 	s.up.GiveBack()
 	s.down.GiveBack()
@@ -220,7 +232,7 @@ func (s *session) isDown() bool {
 	case resetBeforeLogin:
 		return !s.broker.passedLogin.Load()
 	case resetUnheardByCommand:
-		through := s.endpoint.listener.cluster.Via
+		through := s.way().Via()
 		return through != nil && through.IsCommand() && !s.hasHeard()
 	default:
 		return false

@@ -114,17 +114,17 @@ func (p *Proxy) Stats() Snapshot {
 	snapshot.HeldBytes, snapshot.MaxHeldBytes = p.heldBytes()
 	snapshot.Waiting, snapshot.AcceptPauses = int64(p.waiters.Count()), p.pauses.count.Load()
 	at := map[*listener]*ListenerStats{}
-	for _, c := range p.clusters {
+	for _, c := range p.clusters() {
 		stats := c.stats()
-		if c.TLS != nil {
-			stats.TLS = tlsStats(c.TLS.Status())
+		if c.Way().TLS() != nil {
+			stats.TLS = tlsStats(c.Way().TLS().Status())
 		}
-		stats.Listeners = make([]ListenerStats, len(c.listeners))
-		for i, l := range c.listeners {
+		stats.Listeners = make([]ListenerStats, len(c.listeners()))
+		for i, l := range c.listeners() {
 			stats.Listeners[i] = l.counters.stats()
-			stats.Listeners[i].Name = l.conf.Name
-			if l.tls != nil {
-				stats.Listeners[i].TLS = tlsStats(l.tls.Status())
+			stats.Listeners[i].Name = l.name
+			if l.conf().tls != nil {
+				stats.Listeners[i].TLS = tlsStats(l.conf().tls.Status())
 			}
 			at[l] = &stats.Listeners[i]
 		}
@@ -144,10 +144,10 @@ func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
 		active[l], up[l], down[l] = map[int32]int64{}, l.totals.up, l.totals.down
 	}
 	for s := range p.sessions {
-		if !s.counted {
+		l := s.endpoint.listener
+		if at[l] == nil || !s.counted { // a listener may have been removed
 			continue
 		}
-		l := s.endpoint.listener
 		active[l][s.node.Load()]++
 		u, d := up[l], down[l]
 		u.add(&s.up)

@@ -11,7 +11,7 @@ import (
 // that share an address. It does not change.
 type sniTable struct {
 	bootstrap map[string]*endpoint // by canonical host
-	nodes     []*listener
+	nodes     []member
 	otherwise *endpoint // where all other names, and none, lead; nil: nowhere
 }
 
@@ -19,13 +19,13 @@ type sniTable struct {
 var errUnknownName = errors.New("no listener at this address has it")
 
 // newSNITable lists the names of listeners.
-func newSNITable(listeners []*listener) *sniTable {
+func newSNITable(listeners []member) *sniTable {
 	d := &sniTable{bootstrap: map[string]*endpoint{}, nodes: listeners}
-	for _, l := range listeners {
-		e := &endpoint{listener: l, slot: bootstrapSlot}
-		host, _ := l.conf.AdvertisedBootstrap()
+	for _, m := range listeners {
+		e := &endpoint{listener: m.listener, slot: bootstrapSlot}
+		host, _ := m.conf.AdvertisedBootstrap()
 		d.bootstrap[host] = e
-		if l.conf.UnknownSNI == config.SNIBootstrap {
+		if m.conf.UnknownSNI == config.SNIBootstrap {
 			d.otherwise = e
 		}
 	}
@@ -40,9 +40,9 @@ func (d *sniTable) find(name string) (*endpoint, error) {
 	if e, ok := d.bootstrap[name]; ok {
 		return e, nil
 	}
-	for _, l := range d.nodes {
-		if node, ok := l.conf.Names.Find(name); ok {
-			return &endpoint{listener: l, slot: int(node)}, nil
+	for _, m := range d.nodes {
+		if node, ok := m.conf.Names.Find(name); ok {
+			return &endpoint{listener: m.listener, slot: int(node)}, nil
 		}
 	}
 	if d.otherwise != nil {

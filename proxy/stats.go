@@ -155,17 +155,21 @@ func (m moved) stats() Direction {
 // enter takes a session into the set of live ones. The caller holds mu.
 func (p *Proxy) enter(s *session) {
 	p.sessions[s] = struct{}{}
-	if !s.acceptor.shared {
+	if !s.entry.shared {
 		s.count()
 	}
 }
 
-// count counts a session as opened, once it is known whose it is. The caller
-// holds Proxy.mu.
+// count counts a session as opened, once it is known whose it is. That of a listener that is
+// removed drains. The caller holds Proxy.mu.
 func (s *session) count() {
+	l := s.endpoint.listener
 	if !s.counted {
 		s.counted = true
-		s.endpoint.listener.totals.opened++
+		l.totals.opened++
+	}
+	if l.removed {
+		s.life.leave(askDrain)
 	}
 }
 

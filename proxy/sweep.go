@@ -39,13 +39,13 @@ func (p *Proxy) sweep(ctx context.Context) {
 // sweepInterval is a small part of the shortest limit.
 func (p *Proxy) sweepInterval() time.Duration {
 	interval := min(maxSweepInterval, p.lookInterval())
-	for _, limit := range []time.Duration{p.conf.IdleTimeout, p.conf.MaxAge} {
+	for _, limit := range []time.Duration{p.conf().IdleTimeout, p.conf().MaxAge} {
 		if limit > 0 {
 			interval = min(interval, limit/4)
 		}
 	}
-	if p.conf.ParkAfter > 0 {
-		interval = min(interval, p.conf.ParkAfter/2)
+	if p.conf().ParkAfter > 0 {
+		interval = min(interval, p.conf().ParkAfter/2)
 	}
 	return max(interval, minSweepInterval)
 }
@@ -73,7 +73,7 @@ func (s *session) sweep(now time.Time) {
 		s.watch.looked = mark.Of(now)
 		s.lookForPeers(now)
 	}
-	conf := &s.proxy.conf
+	conf := s.proxy.conf()
 	switch {
 	case s.life.ended() != nil || s.life.leaving() != nil:
 	case s.expires != mark.Never && s.expires.Age(now) > 0:

@@ -21,12 +21,12 @@ type Endpoint struct {
 // listener of a cluster whose brokers are unknown has one Row with NoNode.
 func (p *Proxy) Table(ctx context.Context) []Endpoint {
 	var rows []Endpoint
-	for _, c := range p.clusters {
+	for _, c := range p.clusters() {
 		select {
 		case <-c.Known():
 		case <-ctx.Done():
 		}
-		for _, l := range c.listeners {
+		for _, l := range c.listeners() {
 			rows = append(rows, l.rows()...)
 		}
 	}
@@ -34,18 +34,18 @@ func (p *Proxy) Table(ctx context.Context) []Endpoint {
 }
 
 func (l *listener) rows() []Endpoint {
-	host, port := l.conf.AdvertisedBootstrap()
+	host, port := l.conf().AdvertisedBootstrap()
 	base := Endpoint{
-		Cluster:   l.cluster.conf.Name,
-		Listener:  l.conf.Name,
+		Cluster:   l.cluster.name,
+		Listener:  l.name,
 		Bootstrap: hostport.Join(host, port),
 		Node:      NoNode,
 	}
 	var rows []Endpoint
-	for _, at := range l.cluster.Places(l.index) {
+	for _, at := range l.cluster.Places(l.name) {
 		row := base
 		row.Node, row.Dialled = at.Broker.Node, at.Dialled
-		row.Bind, row.Advertised = l.conf.BindAddress(at.Slot), l.advertised(at.Slot)
+		row.Bind, row.Advertised = l.conf().BindAddress(at.Slot), l.advertised(at.Slot)
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
@@ -64,8 +64,8 @@ type Broker struct {
 // Brokers returns the known brokers of the cluster with this name, by id, and the cluster's
 // id; "": no response has had it yet.
 func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
-	for _, c := range p.clusters {
-		if c.conf.Name != name {
+	for _, c := range p.clusters() {
+		if c.name != name {
 			continue
 		}
 		for _, b := range c.Nodes() {

@@ -93,7 +93,7 @@ func (c *Cluster) askVersions(ctx context.Context, key versionsKey, node *endpoi
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = to.Conn.Close() }()
+	defer to.Close()
 	defer wait.Bound(ctx, to.Conn)()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.Version = key.version

@@ -91,7 +91,7 @@ func (c *Cluster) logUnanswered(err error, attempt int) {
 	switch {
 	case isLoop:
 		log.Error("the bootstrap addresses lead back to this proxy; its clients are refused",
-			slog.String(logkey.Fix, "point clusters."+c.conf.Name+".bootstrap at the brokers themselves"))
+			slog.String(logkey.Fix, "point clusters."+c.name+".bootstrap at the brokers themselves"))
 	case errors.Is(err, ErrNeedsLogin) && attempt > 1:
 		log.Debug("brokers are not known yet")
 	case errors.Is(err, ErrNeedsLogin):
@@ -110,9 +110,8 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn := to.Conn
-	defer func() { _ = conn.Close() }()
-	defer wait.Bound(ctx, conn)()
+	defer to.Close()
+	defer wait.Bound(ctx, to.Conn)()
 	versions := kmsg.NewPtrApiVersionsRequest()
 	if err := c.question(to, versions, versions.ResponseKind()); err != nil {
 		err = fmt.Errorf("ask for API versions: %w", err)
@@ -185,7 +184,7 @@ var errOutvoted = errors.New("the broker's response differs from those of others
 func (c *Cluster) mayNeedLogin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.Method == nil && !c.confirmed
+	return c.Way().Method() == nil && !c.confirmed
 }
 
 // question sends one request and reads its response.
@@ -222,22 +221,23 @@ func arrived(conn net.Conn) []byte {
 // id. The error is a *upstream.LoopError if the request came back to this proxy.
 func (c *Cluster) exchange(to Link, req kmsg.Request) (payload []byte, err error) {
 	probe := c.probes.begin(to.Address)
-	payload, err = c.roundTrip(to.Conn, req, probe.id)
+	payload, err = c.roundTrip(to, req, probe.id)
 	return payload, c.probes.end(probe, err)
 }
 
-func (c *Cluster) roundTrip(conn net.Conn, req kmsg.Request, clientID string) (payload []byte, err error) {
+func (c *Cluster) roundTrip(to Link, req kmsg.Request, clientID string) (payload []byte, err error) {
 	const correlationID = 1
+	conn := to.Conn
 	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID))
 	if _, err := conn.Write(formatter.AppendRequest(nil, req, correlationID)); err != nil {
 		return nil, err
 	}
 	var prefix [wire.ResponsePrefixLen]byte
 	if n, err := io.ReadFull(conn, prefix[:]); err != nil {
-		if n > 0 && c.TLS == nil && errors.Is(err, io.ErrUnexpectedEOF) { // an alert of TLS has seven bytes
+		if n > 0 && to.Way.tls == nil && errors.Is(err, io.ErrUnexpectedEOF) { // an alert of TLS has seven bytes
 			return nil, &NotKafkaError{Prefix: prefix[:n]}
 		}
-		return nil, c.TLSReadError(err)
+		return nil, to.Way.TLSReadError(err)
 	}
 	size := wire.Size(prefix[:])
 	switch {

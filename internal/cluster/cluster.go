@@ -5,18 +5,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
-	"kproxy/internal/errlist"
-	"kproxy/internal/hostport"
 	"kproxy/internal/logline"
-	"kproxy/internal/tlsconf"
 	"kproxy/internal/upstream"
-	"kproxy/internal/via"
 	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
@@ -40,12 +36,9 @@ type Options struct {
 type Cluster struct {
 	Options
 
-	conf   *config.ClusterPlan
-	log    *slog.Logger
-	dialer *upstream.Dialer
-	Via    *via.Dialer     // nil: brokers are dialled directly
-	TLS    *tlsconf.Client // nil: connections to brokers are in plaintext
-	Method *auth.Method    // kproxy's own login at the brokers; nil: there is none
+	name string
+	log  *slog.Logger
+	way  atomic.Pointer[Way]
 
 	contact  lastContact
 	asker    asker
@@ -60,14 +53,16 @@ type Cluster struct {
 
 	turn     atomic.Uint32 // the bootstrap broker to try first
 	probes   probes
-	answered chan struct{} // closed at the first Metadata response
+	answered chan struct{} // closed by teaching, after the first Metadata response
+	teaching sync.Once
 	state    *stateFile    // nil: the map is kept in memory only
 	changed  chan struct{} // holds one element when the map must be written to state
 
-	mu       sync.Mutex // guards the following
-	brokers  *endpoints.Map
-	clashing map[int32]endpoints.Broker // nodes, as they were, that a dial rule sends to another node's address
-	taught   bool                       // answered is closed
+	mu        sync.Mutex             // guards the following
+	listeners []*config.ListenerPlan // of the current configuration; brokers numbers them as they stand here
+	brokers   *endpoints.Map
+	clashing  map[int32]endpoints.Broker // nodes, as they were, that a dial rule sends to another node's address
+	taught    bool                       // answered is closed
 	// lastAnswered is the number of the newest question whose response is in the map.
 	lastAnswered int64
 	// confirmed is set when the response to a request of kproxy's own has the cluster's id.
@@ -75,53 +70,27 @@ type Cluster struct {
 }
 
 // New returns a Cluster. It reads the files that conf names. The error joins all mistakes
-// in them. After an error the Cluster is not complete: the caller can only Close it.
+// in them.
 func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error) {
 	c := &Cluster{
 		Options: o,
 
-		conf:     conf,
-		log:      log,
-		asker:    newAsker(),
-		answered: make(chan struct{}),
-		clashing: map[int32]endpoints.Broker{},
-		changed:  make(chan struct{}, 1),
+		name:      conf.Name,
+		log:       log,
+		listeners: conf.Listeners,
+		asker:     newAsker(),
+		answered:  make(chan struct{}),
+		clashing:  map[int32]endpoints.Broker{},
+		changed:   make(chan struct{}, 1),
 	}
-	var err error
-	if conf.SASL != nil {
-		if c.Method, err = auth.New(conf.SASL, conf.Parts.AWS); err != nil {
-			return c, err
-		}
+	way, err := c.newWay(conf, nil)
+	if err != nil {
+		return nil, err
 	}
-	c.dialer = &upstream.Dialer{
-		Rules:       conf.Rules,
-		Brokers:     conf.Admitted,
-		Keepalive:   conf.Keepalive,
-		Own:         o.Own,
-		DialContext: o.Dial,
-		Source:      conf.Sources,
-	}
-	if err := c.goVia(); err != nil {
-		return c, err
-	}
-	errs := []error{conf.CheckSecrets()}
-	c.TLS, err = newBrokerTLS(conf, c.log)
-	errs = append(errs, err)
-	for _, target := range conf.Targets {
-		if hostport.IsLoopback(target.Host) {
-			c.dialer.AllowLoopback()
-		}
-	}
-	layouts := make([]endpoints.Layout, len(conf.Listeners))
-	for i, l := range conf.Listeners {
-		layouts[i] = l.Layout()
-	}
-	if err := errlist.Join(errs...); err != nil {
-		return c, err
-	}
-	c.brokers = endpoints.New(layouts, conf.ForgetAfter)
+	c.way.Store(way)
+	c.brokers = endpoints.New(layoutsOf(conf.Listeners), conf.ForgetAfter)
 	c.brokers.Fixed = func(node int32) bool {
-		_, ok := conf.Rules.Fixed(node)
+		_, ok := c.Way().conf.Rules.Fixed(node)
 		return ok
 	}
 	c.show()
@@ -140,7 +109,7 @@ func (c *Cluster) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := &view{brokers: c.brokers.Len()}
-	for i, l := range c.conf.Listeners {
+	for i, l := range c.listeners {
 		if nodes := c.brokers.Overflowed(i); len(nodes) > 0 {
 			v.overflowed = append(v.overflowed, Overflow{l.Name, nodes})
 		}
@@ -158,7 +127,7 @@ func (c *Cluster) clashesAmong(brokers []endpoints.Broker) []endpoints.Broker {
 		targets[i] = targetOf(b)
 	}
 	var all []endpoints.Broker
-	for _, i := range c.dialer.Rules.Conflicts(targets) {
+	for _, i := range c.Way().conf.Rules.Conflicts(targets) {
 		all = append(all, brokers[i])
 	}
 	return all
@@ -173,11 +142,25 @@ func (c *Cluster) clashes(node int32) bool {
 }
 
 // NodeAt returns the node of an endpoint, if it is known.
-func (c *Cluster) NodeAt(listener, slot int) (endpoints.Broker, bool) {
+func (c *Cluster) NodeAt(listener string, slot int) (endpoints.Broker, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b, ok := c.brokers.NodeAt(listener, slot)
+	b, ok := c.nodeAt(listener, slot)
 	return b, ok && !c.clashes(b.Node)
+}
+
+// nodeAt returns the node that has a slot of a listener. The caller holds mu.
+func (c *Cluster) nodeAt(listener string, slot int) (b endpoints.Broker, ok bool) {
+	if i := c.index(listener); i >= 0 {
+		b, ok = c.brokers.NodeAt(i, slot)
+	}
+	return b, ok
+}
+
+// index returns a listener's place in the map; -1 for one that the configuration does not have
+// any more. The caller holds mu.
+func (c *Cluster) index(listener string) int {
+	return slices.IndexFunc(c.listeners, func(l *config.ListenerPlan) bool { return l.Name == listener })
 }
 
 // failed notes that a broker could not be reached. If a response has given another address
@@ -185,34 +168,39 @@ func (c *Cluster) NodeAt(listener, slot int) (endpoints.Broker, bool) {
 func (c *Cluster) failed(b endpoints.Broker) (now endpoints.Broker, moved bool) {
 	c.mu.Lock()
 	changes := c.brokers.Failed(b, time.Now())
+	listeners := c.listeners
 	now, _ = c.brokers.Node(b.Node)
 	c.mu.Unlock()
-	c.note(changes)
+	c.note(changes, listeners)
 	return now, len(changes) > 0
 }
 
 // IsNodeDisputed reports whether a request of kproxy's own is in flight that may move the
 // node of an endpoint.
-func (c *Cluster) IsNodeDisputed(listener, slot int) bool {
+func (c *Cluster) IsNodeDisputed(listener string, slot int) bool {
 	c.mu.Lock()
-	b, ok := c.brokers.NodeAt(listener, slot)
+	b, ok := c.nodeAt(listener, slot)
 	c.mu.Unlock()
 	return ok && c.mover.doubts(b)
 }
 
 // Advertise gives each broker of a response its address on a listener. A broker that has no
 // slot there, or that a dial rule sends to another broker's address, is marked to be dropped.
-func (c *Cluster) Advertise(listener int, list []rewrite.Broker) {
+func (c *Cluster) Advertise(listener string, list []rewrite.Broker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	at := c.index(listener)
 	for i := range list {
 		b := &list[i]
-		slot, ok := c.brokers.Slot(listener, b.Node)
+		slot, ok := 0, at >= 0
+		if ok {
+			slot, ok = c.brokers.Slot(at, b.Node)
+		}
 		if !ok || c.clashes(b.Node) {
 			b.Drop = true
 			continue
 		}
-		b.Host, b.Port = c.conf.Listeners[listener].Advertised(slot)
+		b.Host, b.Port = c.listeners[at].Advertised(slot)
 	}
 }
 
@@ -224,16 +212,20 @@ type Place struct {
 }
 
 // Places returns the known nodes that have a slot of a listener, by id.
-func (c *Cluster) Places(listener int) []Place {
+func (c *Cluster) Places(listener string) []Place {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	at := c.index(listener)
+	if at < 0 {
+		return nil
+	}
 	var all []Place
 	for _, b := range c.brokers.Nodes() {
-		slot, ok := c.brokers.Slot(listener, b.Node)
+		slot, ok := c.brokers.Slot(at, b.Node)
 		if !ok || c.clashes(b.Node) {
 			continue
 		}
-		dialled, _, _ := c.dialer.Rules.Resolve(targetOf(b))
+		dialled, _, _ := c.Way().conf.Rules.Resolve(targetOf(b))
 		all = append(all, Place{b, slot, dialled})
 	}
 	return all
@@ -254,7 +246,7 @@ func (c *Cluster) Nodes() []endpoints.Broker {
 }
 
 // AddressOf returns the address at which a broker is dialled.
-func (c *Cluster) AddressOf(b endpoints.Broker) string { return c.dialer.Address(targetOf(b)) }
+func (c *Cluster) AddressOf(b endpoints.Broker) string { return c.Way().dialer.Address(targetOf(b)) }
 
 // Known is closed at the first Metadata response.
 func (c *Cluster) Known() <-chan struct{} { return c.answered }

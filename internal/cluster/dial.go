@@ -22,12 +22,22 @@ type Link struct {
 	Address string       // the dialled address, also after an error
 	Host    string       // the broker's own name, host:port
 	Login   auth.Session // opened by kproxy's own login
+	Way     *Way         // by which it was opened; nil without a Conn
 }
+
+// Close closes the connection.
+func (l *Link) Close() {
+	_ = l.Conn.Close()
+	l.Release()
+}
+
+// Release is Close where the caller has closed Conn itself.
+func (l *Link) Release() { l.Way.release() }
 
 // DialNode connects to one broker. If that fails, and responses that could not be trusted
 // alone have given another address for it, DialNode tries that one too.
 func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) (Link, error) {
-	if _, isFixed := c.dialer.Rules.Fixed(b.Node); b.Host == "" && !isFixed {
+	if _, isFixed := c.Way().conf.Rules.Fixed(b.Node); b.Host == "" && !isFixed {
 		to := Link{Target: targetOf(b)}
 		if b.Port != 0 {
 			return to, fmt.Errorf("dial node %d: the cluster gives it no host (advertised.listeners)", b.Node)
@@ -72,8 +82,9 @@ func (c *Cluster) candidates() []upstream.Target {
 	known := c.Nodes()
 	var targets []upstream.Target
 	first := int(c.turn.Add(1))
-	for i := range c.conf.Targets {
-		t := c.conf.Targets[(first+i)%len(c.conf.Targets)]
+	configured := c.Way().conf.Targets
+	for i := range configured {
+		t := configured[(first+i)%len(configured)]
 		// If it is the address of a known broker, dial rules by node apply.
 		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
 			return hostport.Canonical(b.Host) == hostport.Canonical(t.Host) && b.Port == t.Port
@@ -109,25 +120,28 @@ func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client)
 // enter opens a connection and makes it ready for requests. It closes the connection on any
 // error. connect_timeout bounds the dial and its handshake, and then the login again.
 func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Client) error {
+	w := c.use()
 	if who != (Client{}) { // kproxy's own requests go on: they find out whether the loop is over
-		if err := c.probes.loop(c.dialer.Address(t)); err != nil {
+		if err := c.probes.loop(w.dialer.Address(t)); err != nil {
+			w.release()
 			return err
 		}
 	}
-	dialling, cancel := context.WithTimeout(ctx, c.conf.ConnectTimeout)
+	dialling, cancel := context.WithTimeout(ctx, w.conf.ConnectTimeout)
 	defer cancel()
-	conn, address, err := c.dialer.Dial(dialling, t)
+	conn, address, err := w.dialer.Dial(dialling, t)
 	to.Address = address
 	if err == nil {
-		conn, err = c.handshake(dialling, conn, t, who)
+		conn, err = w.handshake(dialling, conn, t, who)
 	}
 	if err != nil {
+		w.release()
 		return err
 	}
-	to.Conn = conn
-	if err := c.logIn(ctx, to, c.TLS != nil); err != nil {
-		_ = conn.Close()
-		to.Conn = nil
+	to.Conn, to.Way = conn, w
+	if err := c.logIn(ctx, to, w.tls != nil); err != nil {
+		to.Close()
+		to.Conn, to.Way = nil, nil
 		return err
 	}
 	return nil

@@ -65,7 +65,7 @@ func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 func (i *Inquiry) Conn() net.Conn { return i.to.Conn }
 
 // Close ends the connection.
-func (i *Inquiry) Close() { _ = i.to.Conn.Close() }
+func (i *Inquiry) Close() { i.to.Close() }
 
 // ErrNeedsLogin means that the cluster answers ApiVersions but not Metadata.
 var ErrNeedsLogin = errors.New("the cluster wants its clients to log in; the proxy learns its brokers when the first client asks for metadata")

@@ -14,6 +14,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
+	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
 
@@ -80,10 +81,7 @@ func (c *Cluster) teach(response endpoints.Response, trust endpoints.Trust) {
 
 // merge merges a Metadata response into the map. The caller holds mu.
 func (c *Cluster) merge(m *endpoints.Map, response endpoints.Response, trust endpoints.Trust) []endpoints.Change {
-	if !c.taught { // only Metadata names all brokers
-		c.taught = true
-		close(c.answered)
-	}
+	c.taught = true // only Metadata names all brokers
 	c.confirmed = c.confirmed || trust == endpoints.Asked && response.ClusterID != ""
 	return m.Teach(response, trust)
 }
@@ -93,7 +91,8 @@ func (c *Cluster) merge(m *endpoints.Map, response endpoints.Response, trust end
 func (c *Cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []endpoints.Change) {
 	clashes := c.clashesAmong(named)
 	c.mu.Lock()
-	changes := apply(c.brokers)
+	changes, listeners := apply(c.brokers), c.listeners
+	taught := c.taught
 	fresh := clashes[:0]
 	for _, b := range clashes {
 		// A response that the map does not follow clears no clash at the node's own address.
@@ -109,7 +108,10 @@ func (c *Cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []
 		})
 	}
 	c.mu.Unlock()
-	c.note(changes)
+	c.note(changes, listeners)
+	if taught { // now that Status and the counts have the brokers, too
+		c.teaching.Do(func() { close(c.answered) })
+	}
 	for _, b := range fresh {
 		c.mapLines.Log(c.log, slog.LevelError, "a dial rule leads two nodes to one address; this one is left out of responses",
 			slog.Int(logkey.Node, int(b.Node)),
@@ -118,15 +120,15 @@ func (c *Cluster) change(named []endpoints.Broker, apply func(*endpoints.Map) []
 }
 
 // note reports changes of the map: it counts and logs them, has the state file written, and
-// calls Strayed for sessions that have lost their broker.
-func (c *Cluster) note(changes []endpoints.Change) {
+// calls Strayed for sessions that have lost their broker. listeners are those that the map had.
+func (c *Cluster) note(changes []endpoints.Change, listeners []*config.ListenerPlan) {
 	if len(changes) == 0 {
 		return
 	}
 	c.totals.change(changes)
 	c.show()
 	for _, change := range changes {
-		c.logChange(change)
+		c.logChange(change, listeners)
 	}
 	select {
 	case c.changed <- struct{}{}:
@@ -147,7 +149,7 @@ func leavesStrays(kind endpoints.ChangeKind) bool {
 	}
 }
 
-func (c *Cluster) logChange(change endpoints.Change) {
+func (c *Cluster) logChange(change endpoints.Change, listeners []*config.ListenerPlan) {
 	if !c.mapLines.Admits(c.log) {
 		return
 	}
@@ -155,7 +157,7 @@ func (c *Cluster) logChange(change endpoints.Change) {
 	log := c.log.With(slog.Int(logkey.Node, int(b.Node)))
 	switch change.Kind {
 	case endpoints.Overflowed, endpoints.Evicted, endpoints.Unmapped:
-		l := c.conf.Listeners[change.Listener]
+		l := listeners[change.Listener]
 		log = log.With(slog.String(logkey.Listener, l.Name))
 		fix := slog.String(logkey.Fix, "widen the listener's nodes range, or pin the node")
 		switch change.Kind {
@@ -174,7 +176,7 @@ func (c *Cluster) logChange(change endpoints.Change) {
 	case endpoints.Contradicted:
 		log.Error("responses to clients contradict each other; nodes move only when their address cannot be dialled",
 			slog.String(logkey.Address, foreign.Line(hostport.Join(b.Host, b.Port))),
-			slog.String(logkey.Fix, "give kproxy a login of its own (clusters."+c.conf.Name+".sasl), so that it can ask the brokers"))
+			slog.String(logkey.Fix, "give kproxy a login of its own (clusters."+c.name+".sasl), so that it can ask the brokers"))
 	case endpoints.Gone:
 		log.Info("broker's address has become another broker's")
 	case endpoints.Moved:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"time"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/hostport"
@@ -14,26 +13,24 @@ import (
 // secure reports whether the connection is TLS. connect_timeout bounds the login, as it
 // bounded the dial before.
 func (c *Cluster) logIn(ctx context.Context, to *Link, secure bool) error {
-	if c.Method == nil {
+	method := to.Way.Method()
+	if method == nil {
 		return nil
 	}
 	var peer netip.Addr // zero with a via: the address of the via is not the broker's
-	if c.Via == nil {
+	if to.Way.via == nil {
 		peer = hostport.AddrPort(to.Conn.RemoteAddr()).Addr()
 	}
-	if err := c.Method.Permits(peer, secure); err != nil {
+	if err := method.Permits(peer, secure); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.LoginTimeout())
+	ctx, cancel := context.WithTimeout(ctx, to.Way.LoginTimeout())
 	defer cancel()
 	probe := c.probes.begin(to.Address)
-	session, err := c.Method.LogIn(ctx, to.Conn, to.Host, probe.id)
+	session, err := method.LogIn(ctx, to.Conn, to.Host, probe.id)
 	to.Login = session
 	return c.probes.end(probe, err)
 }
-
-// LoginTimeout returns how long a login may take: connect_timeout.
-func (c *Cluster) LoginTimeout() time.Duration { return c.conf.ConnectTimeout }
 
 // IsRefusedLogin reports whether a broker has refused kproxy's credentials.
 func IsRefusedLogin(err error) bool {

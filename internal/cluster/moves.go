@@ -216,7 +216,7 @@ func (c *Cluster) askBroker(ctx context.Context, target upstream.Target) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = to.Conn.Close() }()
+	defer to.Close()
 	defer wait.Bound(ctx, to.Conn)()
 	_, err = c.askMetadata(to)
 	return err

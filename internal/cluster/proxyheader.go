@@ -18,11 +18,11 @@ type Client struct{ Addr, Local netip.AddrPort }
 
 // sendProxyHeader sends a PROXY protocol header that names the client, if the cluster's
 // configuration has proxy_protocol.
-func (c *Cluster) sendProxyHeader(ctx context.Context, conn net.Conn, who Client) error {
-	if c.conf.ProxyProtocol == "" {
+func (w *Way) sendProxyHeader(ctx context.Context, conn net.Conn, who Client) error {
+	if w.conf.ProxyProtocol == "" {
 		return nil
 	}
-	header := &proxyproto.Header{Version: headerVersion(c.conf.ProxyProtocol), Command: proxyproto.LOCAL}
+	header := &proxyproto.Header{Version: headerVersion(w.conf.ProxyProtocol), Command: proxyproto.LOCAL}
 	if who.Addr.IsValid() && who.Local.IsValid() && who.Addr.Addr().Is4() == who.Local.Addr().Is4() {
 		header.Command = proxyproto.PROXY
 		header.TransportProtocol = proxyproto.TCPv4

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -30,8 +31,9 @@ func newCluster(t *testing.T, rules ...config.DialRule) *Cluster {
 		t.Fatal(err)
 	}
 	c, err := New(plan.Clusters[0], slog.New(slog.DiscardHandler), Options{
-		Own:     func(netip.AddrPort) bool { return false },
-		Strayed: func() {},
+		Own:        func(netip.AddrPort) bool { return false },
+		Background: func(func(context.Context)) bool { return false },
+		Strayed:    func() {},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +89,7 @@ func TestOlderResponseIsIgnored(t *testing.T) {
 	older := ask(t, c)
 	ask(t, c).answer(t, "new.invalid")
 	older.answer(t, "old.invalid")
-	if b, ok := c.NodeAt(0, 0); !ok || b.Host != "new.invalid" {
+	if b, ok := c.NodeAt("bob", 0); !ok || b.Host != "new.invalid" {
 		t.Errorf("node 0 is at %q, want new.invalid", b.Host)
 	}
 }
@@ -105,7 +107,7 @@ func TestClashStays(t *testing.T) {
 	c.teach(at("b0.invalid", "b1.invalid"), endpoints.Asked)
 	without := func() (nodes []int) {
 		for node := range 2 {
-			if _, ok := c.NodeAt(0, node); !ok {
+			if _, ok := c.NodeAt("bob", node); !ok {
 				nodes = append(nodes, node)
 			}
 		}

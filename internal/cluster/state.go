@@ -100,7 +100,7 @@ func (f *stateFile) Close() { _ = f.lock.Unlock() } // the end of the process do
 
 // Restore opens the cluster's state file and reads it into the map.
 func (c *Cluster) Restore(ctx context.Context, dir string) error {
-	file, err := openState(ctx, dir, c.conf.Name)
+	file, err := openState(ctx, dir, c.name)
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}

@@ -46,29 +46,20 @@ const maxTLSError = 500
 // does the TLS handshake, if the cluster's configuration has them. The broker's certificate
 // must have the broker's own name, also if a dial rule has led elsewhere. handshake closes
 // conn on any error.
-func (c *Cluster) handshake(ctx context.Context, conn net.Conn, t upstream.Target, who Client) (net.Conn, error) {
-	if err := c.sendProxyHeader(ctx, conn, who); err != nil {
+func (w *Way) handshake(ctx context.Context, conn net.Conn, t upstream.Target, who Client) (net.Conn, error) {
+	if err := w.sendProxyHeader(ctx, conn, who); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	if c.TLS == nil {
+	if w.tls == nil {
 		return conn, nil
 	}
-	secure, err := c.TLS.Handshake(ctx, relay.NewRawTCPConn(conn), hostport.Canonical(t.Host))
+	secure, err := w.tls.Handshake(ctx, relay.NewRawTCPConn(conn), hostport.Canonical(t.Host))
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS with %s, as %s: %w", t, foreign.LineOf(hostport.Join(t.Host, t.Port), maxServerName), foreign.ErrorOf(err, maxTLSError))
 	}
 	return secure, nil
-}
-
-// TLSReadError translates a read error of a broker's connection into the TLS alert behind
-// it. In TLS 1.3 a broker rejects a client certificate after the handshake.
-func (c *Cluster) TLSReadError(err error) error {
-	if c.TLS == nil {
-		return err
-	}
-	return c.TLS.Explain(err)
 }
 
 // Advice returns the fix for a handshake that failed; "" for any other error.

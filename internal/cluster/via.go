@@ -1,49 +1,13 @@
 package cluster
 
-import (
-	"fmt"
-	"log/slog"
-	"time"
-
-	"kproxy/internal/logkey"
-	"kproxy/internal/via"
-)
-
-// viaKeepalive is the interval of keep-alive requests on an SSH connection, unless keepalive
-// is less. The sweep for peers that are gone sees TCP connections only, and a channel of SSH
-// is none.
-const viaKeepalive = 15 * time.Second
-
-// goVia makes the cluster's dialer use the configured via, if there is one. It connects and
-// starts nothing.
-func (c *Cluster) goVia() error {
-	if c.conf.Via.URL == "" {
-		return nil
-	}
-	conf := c.conf.ViaConfig()
-	conf.Timeout = c.conf.ConnectTimeout
-	conf.KeepAlive = min(viaKeepalive, c.conf.Keepalive)
-	conf.DialProxy = c.dialer.DialNear
-	conf.OnStderr = func(target, line string) {
-		c.log.Debug("the via command says", slog.String(logkey.Upstream, target), slog.String(logkey.Line, line))
-	}
-	var err error
-	if c.Via, err = via.New(conf); err != nil {
-		return fmt.Errorf("clusters.%s.%w", c.conf.Name, err)
-	}
-	c.dialer.Through = c.Via.DialContext
-	return nil
-}
+import "kproxy/internal/via"
 
 // Close closes the connections and processes of the via, and waits for their end. It also
-// ends the requests that the login makes in the background.
+// ends the requests that the login makes in the background. No connection may be in use.
 func (c *Cluster) Close() {
-	if c.Method != nil {
-		c.Method.Close()
-	}
-	if c.Via != nil {
-		_ = c.Via.Close() // its error is always nil
-	}
+	w := c.Way()
+	w.method.close()
+	w.via.close()
 }
 
 // ViaFix returns the fix for a dial that failed in the via.

@@ -178,6 +178,9 @@ func (p *ListenerPlan) BindAddress(slot int) string {
 // socket.
 func (p *ListenerPlan) SharedBind() string { return p.bind.bound().String() }
 
+// BoundAddress returns BindAddress of a slot in the form of SharedBind.
+func (p *ListenerPlan) BoundAddress(slot int) string { return p.binds.at(slot).bound().String() }
+
 // Advertised returns the advertised address of the node that has a slot, its host in
 // canonical form. With Nodes.SNI the slot is the node's id.
 func (p *ListenerPlan) Advertised(slot int) (host string, port int32) {

@@ -1,0 +1,88 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+
+	"kproxy/internal/endpoints"
+	"kproxy/internal/logkey"
+	"kproxy/internal/wait"
+	"kproxy/proxy/config"
+)
+
+// Prepare reads the files that another configuration of the cluster names, and returns the Way
+// by it. Nothing changes until Reconfigure; Discard is the other way out. The error joins all
+// mistakes.
+func (c *Cluster) Prepare(conf *config.ClusterPlan) (*Way, error) {
+	return c.newWay(conf, c.Way())
+}
+
+// Discard gives back a Way that Prepare has returned.
+func (w *Way) Discard() { w.release() }
+
+// Reconfigure makes w the current Way, and listeners those of the map, which keeps its nodes
+// and, as far as the listeners allow it, their slots. If the Way has changed, the brokers are
+// asked for their addresses again.
+func (c *Cluster) Reconfigure(w *Way, listeners []*config.ListenerPlan) {
+	before := c.way.Swap(w)
+	c.Relist(listeners)
+	if !before.leadsAs(w) {
+		c.Background(c.askAgain)
+	}
+	before.release()
+}
+
+// Relist makes listeners those of the map.
+func (c *Cluster) Relist(listeners []*config.ListenerPlan) {
+	clashes := c.clashesAmong(c.Nodes())
+	c.mu.Lock()
+	c.brokers.Relayout(layoutsOf(listeners), c.Way().conf.ForgetAfter)
+	c.listeners = listeners
+	clear(c.clashing)
+	for _, b := range clashes {
+		c.clashing[b.Node] = b
+	}
+	c.mu.Unlock()
+	c.show()
+	select {
+	case c.changed <- struct{}{}:
+	default: // a write is due already
+	}
+	c.Strayed()
+}
+
+// leadsAs reports whether two Ways differ in nothing that leads to a broker.
+func (w *Way) leadsAs(other *Way) bool {
+	a, b := *w.conf.Cluster, *other.conf.Cluster
+	a.Listeners, b.Listeners = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// askAgain asks any broker for all brokers. A cluster that has not responded yet is asked
+// anyway, by AskUntilAnswered.
+func (c *Cluster) askAgain(ctx context.Context) {
+	if !c.isTaught() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	to, err := c.DialAny(ctx, Client{})
+	if err == nil {
+		defer to.Close()
+		defer wait.Bound(ctx, to.Conn)()
+		_, err = c.askMetadata(to)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("no broker responds by the new configuration", slog.Any(logkey.Error, err))
+	}
+}
+
+// layoutsOf returns the slots of listeners as package endpoints takes them.
+func layoutsOf(listeners []*config.ListenerPlan) []endpoints.Layout {
+	layouts := make([]endpoints.Layout, len(listeners))
+	for i, l := range listeners {
+		layouts[i] = l.Layout()
+	}
+	return layouts
+}

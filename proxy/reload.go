@@ -1,0 +1,413 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"time"
+
+	"kproxy/internal/cluster"
+	"kproxy/internal/errlist"
+	"kproxy/internal/logkey"
+	"kproxy/internal/wait"
+	"kproxy/proxy/config"
+)
+
+// A reload has two steps. Prepare checks a configuration, reads its files and binds its sockets,
+// beside the current one. Apply replaces the current one, and cannot fail.
+//
+//	Prepare ──▶ Change ──▶ Apply:   clients of each socket are led by the new configuration
+//	   │          │                 listeners and clusters get theirs, in place
+//	   │ error    └──▶ Discard      removed ones: sockets are closed, sessions drain
+//	   ▼
+//	nothing has changed
+//
+// A cluster, a listener and a socket keep their place as long as the configuration has one of
+// that name, or address. So do their sessions, counts, limits and slots: a session looks at its
+// listener's configuration for each request.
+
+// Change is a configuration that Prepare has made ready. Exactly one of Apply and Discard ends
+// it. Until then no other can be prepared.
+type Change struct {
+	p        *Proxy
+	next     *served
+	plan     *config.Plan
+	clusters []clusterChange
+	entries  map[*acceptor]*entry // of all of next's sockets
+	bound    []*acceptor          // those of next's sockets that Prepare has bound
+	freed    []*acceptor          // sockets that next does not have
+}
+
+// clusterChange is the next configuration of a cluster.
+type clusterChange struct {
+	*servedCluster
+
+	isNew   bool
+	plan    *config.ClusterPlan
+	way     *cluster.Way // nil for a new one
+	members []member
+}
+
+// Removal is a listener that a Change removes, by itself or with its cluster.
+type Removal struct {
+	Cluster, Listener string
+	Sessions          int // that it has now
+}
+
+// ErrNotStarted is the error of Prepare before Start.
+var ErrNotStarted = errors.New("proxy: Start was not called")
+
+// Prepare checks conf, reads its files, and binds the addresses that are not bound yet. Nothing
+// else changes before Apply. Logger, Observer, Listen and Dial stay those of New. While another
+// Change is prepared, Prepare waits for its end. The error joins a [*config.Error] for each
+// mistake. A key that cannot change while kproxy runs is one.
+func (p *Proxy) Prepare(ctx context.Context, conf *Config) (*Change, error) {
+	select {
+	case <-p.changing:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c, err := p.prepare(ctx, conf)
+	if err != nil {
+		p.changing <- struct{}{}
+		return nil, err
+	}
+	return c, nil
+}
+
+func (p *Proxy) prepare(ctx context.Context, conf *Config) (*Change, error) {
+	p.living.Lock()
+	life := p.life
+	p.living.Unlock()
+	switch life {
+	case made:
+		return nil, ErrNotStarted
+	case closed:
+		return nil, ErrClosed
+	default:
+	}
+	plan, err := conf.Compile()
+	if err != nil {
+		return nil, err
+	}
+	now := p.conf()
+	c := &Change{p: p, plan: plan, next: &served{conf: *now}, entries: map[*acceptor]*entry{}}
+	c.next.conf.Config = plan.Config
+	if err := errlist.Join(now.unchangeable(&plan.Config), c.prepareClusters(plan)); err != nil {
+		c.undo()
+		return nil, err
+	}
+	if err := c.bind(ctx); err != nil {
+		c.undo()
+		return nil, err
+	}
+	return c, nil
+}
+
+// unchangeable returns an error for each key that differs in next and cannot change while the
+// Proxy runs.
+func (c *Config) unchangeable(next *config.Config) error {
+	if c.StateDir != next.StateDir {
+		return &config.Error{
+			Key:     "state_dir",
+			Problem: fmt.Sprintf("it cannot change from %q to %q while kproxy runs: the files there are in use", c.StateDir, next.StateDir),
+			Fix:     "leave it as it is, or restart kproxy",
+		}
+	}
+	return nil
+}
+
+// prepareClusters reads the files that the clusters and their listeners name.
+func (c *Change) prepareClusters(plan *config.Plan) error {
+	var errs []error
+	for _, plan := range plan.Clusters {
+		next := clusterChange{plan: plan}
+		var err, other error
+		at := slices.IndexFunc(c.p.clusters(), func(c *servedCluster) bool { return c.name == plan.Name })
+		if at < 0 {
+			next.isNew = true
+			if next.servedCluster, err = newServedCluster(c.p, &c.next.conf, plan); err == nil {
+				for _, l := range next.listeners() {
+					next.members = append(next.members, member{l, l.conf()})
+				}
+			}
+		} else {
+			next.servedCluster = c.p.clusters()[at]
+			next.way, err = next.Prepare(plan)
+			next.members, other = next.prepareListeners(plan)
+		}
+		errs = append(errs, err, other)
+		if next.servedCluster != nil {
+			c.clusters = append(c.clusters, next)
+			c.next.clusters = append(c.next.clusters, next.servedCluster)
+		}
+	}
+	return errlist.Join(errs...)
+}
+
+// bind opens the state files of new clusters, and the sockets that are not bound yet.
+func (c *Change) bind(ctx context.Context) error {
+	var members []member
+	for _, next := range c.clusters {
+		if next.isNew {
+			if err := next.open(ctx, c.next.conf.StateDir); err != nil {
+				return err
+			}
+		}
+		members = append(members, next.members...)
+	}
+	c.freed = slices.Clone(c.p.acceptors())
+	var missing []binding
+	for _, b := range c.p.bindings(members) {
+		at := slices.IndexFunc(c.freed, func(d *acceptor) bool { return d.at == b.at })
+		if at < 0 {
+			missing = append(missing, b)
+			continue
+		}
+		c.keep(c.freed[at], b)
+		c.freed = slices.Delete(c.freed, at, at+1)
+	}
+	for _, b := range missing {
+		d, err := c.p.listen(ctx, b)
+		if err != nil {
+			return err
+		}
+		c.bound = append(c.bound, d)
+		c.keep(d, b)
+	}
+	return nil
+}
+
+// keep takes a socket into the next configuration.
+func (c *Change) keep(d *acceptor, b binding) {
+	c.next.acceptors = append(c.next.acceptors, d)
+	c.entries[d] = b.entry
+	if had := d.entry.Load(); had != b.entry && had.leadsAs(b.entry) {
+		c.entries[d] = had
+	}
+}
+
+// Removed lists the listeners that the Change removes, in the order of the configuration.
+func (c *Change) Removed() []Removal {
+	var all []Removal
+	for _, l := range c.removed() {
+		all = append(all, Removal{l.cluster.name, l.name, len(c.p.sessionsOf(l))})
+	}
+	return all
+}
+
+// removed returns the listeners that next does not have.
+func (c *Change) removed() []*listener {
+	kept := map[*listener]bool{}
+	for _, next := range c.clusters {
+		for _, m := range next.members {
+			kept[m.listener] = true
+		}
+	}
+	var all []*listener
+	for l := range c.p.listeners() {
+		if !kept[l] {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// Freed returns a listening socket of an address, host:port, that Apply will close, for the
+// caller to use after Apply; nil: the Change frees no such address. The caller closes it.
+func (c *Change) Freed(address string) (net.Listener, error) {
+	for _, d := range c.freed {
+		socket, ok := d.socket.(*net.TCPListener)
+		if !ok || socket.Addr().String() != address {
+			continue
+		}
+		f, err := socket.File()
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }() // FileListener has another descriptor
+		return net.FileListener(f)
+	}
+	return nil, nil
+}
+
+// Discard closes what Prepare has opened. Nothing has changed.
+func (c *Change) Discard() {
+	c.undo()
+	c.p.changing <- struct{}{}
+}
+
+func (c *Change) undo() {
+	closeSockets(c.bound)
+	for _, e := range c.entries {
+		c.dropGate(e)
+	}
+	for _, next := range c.clusters {
+		next.discard(next.members)
+		switch {
+		case next.isNew:
+			next.CloseState()
+			next.Close()
+		case next.way != nil:
+			next.way.Discard()
+		}
+	}
+}
+
+// dropGate removes the gate of an entry that is not in use, if it is the entry's own.
+func (c *Change) dropGate(e *entry) {
+	if e.shared && !slices.ContainsFunc(c.p.acceptors(), func(d *acceptor) bool { return d.entry.Load() == e }) {
+		e.gate.Remove()
+	}
+}
+
+// Apply makes the Change's configuration that of the Proxy. What is removed drains: its sockets
+// are closed at once, and its sessions end as by Shutdown, within the drain timeout. After
+// Shutdown, Apply is Discard.
+func (c *Change) Apply() {
+	p := c.p
+	defer func() { p.changing <- struct{}{} }()
+	p.living.Lock()
+	defer p.living.Unlock()
+	if p.life == closed {
+		c.undo()
+		return
+	}
+	removed := c.removed()
+	gone := slices.DeleteFunc(slices.Clone(p.clusters()), func(had *servedCluster) bool { return slices.Contains(c.next.clusters, had) })
+	p.now.Store(c.next)
+	c.lead()
+	p.listing.Lock()
+	for _, next := range c.clusters {
+		next.apply(removed)
+	}
+	p.listing.Unlock()
+	p.limitHandshakes(c.next.conf.MaxHandshakes)
+	p.limit()
+	for _, err := range p.UncoveredNames() {
+		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
+	}
+	p.watchFiles()
+	p.remove(removed, gone)
+}
+
+// lead has each socket lead its clients by the new configuration, and closes those that are not
+// in it.
+func (c *Change) lead() {
+	for d, e := range c.entries {
+		if had := d.entry.Swap(e); had != e && had.shared {
+			had.gate.Remove()
+		}
+	}
+	ctx := c.p.lifetime()
+	for _, d := range c.bound {
+		c.p.accepting.Go(func() { d.accept(ctx) })
+	}
+	for _, d := range c.freed {
+		if e := d.entry.Load(); e.shared {
+			e.gate.Remove()
+		}
+	}
+	closeSockets(c.freed)
+}
+
+// apply gives a cluster and its listeners their configuration. removed are listeners that may
+// still have sessions: until these have ended, the cluster's map keeps their slots.
+func (next *clusterChange) apply(removed []*listener) {
+	next.take(next.members)
+	if next.isNew {
+		next.start(next.proxy.lifetime())
+		return
+	}
+	for _, l := range removed {
+		if l.cluster == next.servedCluster {
+			next.leaving = append(next.leaving, l)
+		}
+	}
+	next.Reconfigure(next.way, next.plans())
+}
+
+// plans returns the configurations of the cluster's listeners, and of those that leave it. The
+// caller holds Proxy.listing.
+func (c *servedCluster) plans() []*config.ListenerPlan {
+	var all []*config.ListenerPlan
+	for _, l := range c.listeners() {
+		all = append(all, l.conf().ListenerPlan)
+	}
+	for _, l := range c.leaving {
+		if c.listener(l.name) == nil {
+			all = append(all, l.conf().ListenerPlan)
+		}
+	}
+	return all
+}
+
+// remove drains listeners, and clusters, that the configuration does not have any more.
+func (p *Proxy) remove(removed []*listener, gone []*servedCluster) {
+	p.mu.Lock()
+	for _, l := range removed {
+		l.removed = true // those that come now drain as they enter
+	}
+	p.mu.Unlock()
+	timeout := p.conf().DrainTimeout
+	p.removing.Go(func() {
+		p.drain(removed, timeout)
+		for _, l := range removed {
+			l.gate.Remove()
+			c := l.cluster
+			p.listing.Lock()
+			c.leaving = slices.DeleteFunc(c.leaving, func(other *listener) bool { return other == l })
+			if !slices.Contains(gone, c) {
+				c.Relist(c.plans())
+			}
+			p.listing.Unlock()
+		}
+		for _, c := range gone {
+			c.end()
+		}
+	})
+}
+
+// drainLook is how often drain looks whether sessions have ended.
+const drainLook = 50 * time.Millisecond
+
+// drain ends the sessions of listeners, once the responses to their requests in flight are
+// delivered, and cuts those that are left after the timeout.
+func (p *Proxy) drain(listeners []*listener, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	left := func() []*session { return p.sessionsOf(listeners...) }
+	for _, s := range left() {
+		s.drain()
+	}
+	for len(left()) > 0 {
+		if wait.Sleep(ctx, drainLook); ctx.Err() == nil {
+			continue
+		}
+		cut := left()
+		for _, s := range cut {
+			s.cut(DrainTimeout)
+		}
+		p.log.Warn("sessions of removed listeners were cut: they were still owed responses",
+			slog.Int(logkey.Sessions, len(cut)), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
+		for len(left()) > 0 {
+			wait.Sleep(context.Background(), drainLook)
+		}
+	}
+}
+
+// sessionsOf returns the sessions of listeners.
+func (p *Proxy) sessionsOf(listeners ...*listener) []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*session
+	for s := range p.sessions {
+		if s.counted && slices.Contains(listeners, s.endpoint.listener) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
