@@ -32,6 +32,7 @@ type settings struct {
 	DrainDelay time.Duration
 	OTLP       telemetry.OTLP
 
+	keys     *fileConfig
 	plan     *config.Plan // of Proxy
 	document *document
 	values   *layers
@@ -82,6 +83,7 @@ func readConfig(data []byte) (*settings, []error) {
 		AllReady:   keys.Admin.Ready == "all",
 		DrainDelay: keys.Drain.Delay,
 		OTLP:       telemetry.OTLP(keys.Telemetry.OTLP),
+		keys:       &keys,
 		document:   doc,
 		values:     values,
 	}
