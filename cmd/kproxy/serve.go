@@ -66,15 +66,13 @@ func notifyHangups() (hangups <-chan os.Signal, stop func()) {
 // serve runs the proxy until a signal, or the end of ctx, stops it. Certificates are
 // read at each of hangups.
 func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, stderr io.Writer) error {
-	lines, err := newLogQueue(stderr, s.Log)
+	logging, err := newLogSettings(s.Log)
 	if err != nil {
 		return err
 	}
+	lines := newLogQueue(stderr, logging)
 	defer lines.close()
-	logger, err := newLogger(lines, s.Log)
-	if err != nil {
-		return err
-	}
+	logger := newLogger(lines, logging)
 	ready, err := prepare(ctx, s, logger)
 	if err != nil {
 		return err
