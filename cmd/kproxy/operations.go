@@ -34,7 +34,7 @@ func startOperations(ctx context.Context, s *settings, ready *prepared, logger *
 	}
 	p := ready.proxy
 	var err error
-	if o.telemetry, err = ready.telemetry.Start(p.Stats); err != nil {
+	if o.telemetry, err = ready.telemetry.Start(p.Stats, func() telemetry.State { return telemetry.State{Generation: 1} }); err != nil {
 		ready.close(ctx)
 		return nil, s.inFile(err)
 	}
