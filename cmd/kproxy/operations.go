@@ -42,7 +42,8 @@ func startOperations(ctx context.Context, s *settings, ready *prepared, logger *
 		return o, nil
 	}
 	readiness := &admin.Readiness{Proxy: p, All: s.AllReady}
-	if o.admin, err = admin.Listen(ctx, &s.Admin, ready.admin, readiness, o.telemetry.Handler(), logger); err != nil {
+	site := &admin.Site{Config: &s.Admin, TLS: ready.admin, Ready: readiness, Metrics: o.telemetry.Handler()}
+	if o.admin, err = admin.Listen(ctx, site, logger); err != nil {
 		o.close(ctx)
 		return nil, s.inFile(withBindFix(err))
 	}

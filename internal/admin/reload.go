@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -75,13 +76,16 @@ type Mistakes struct {
 	Errors []*Mistake `json:"errors"`
 }
 
+// ErrStopping says that a configuration is not applied because kproxy stops.
+var ErrStopping = errors.New("kproxy is stopping")
+
 // reloadTimeout is how long a reload may take, with those before it.
 const reloadTimeout = 2 * time.Minute
 
 // reloads serves /-/reload.
 type reloads func(context.Context, Reload) (Reloaded, error)
 
-// ServeHTTP responds 200, or 422 with every mistake. The dry run is asked for by
+// ServeHTTP responds 200, 422 with every mistake, or 503 if there was no time. The dry run is asked for by
 // ?dry_run or ?dry_run=true.
 func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
@@ -99,7 +103,10 @@ func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	result, err := reload(ctx, request)
 	if err != nil {
-		body := Mistakes{}
+		status, body := http.StatusUnprocessableEntity, Mistakes{}
+		if errors.Is(err, ErrStopping) || ctx.Err() != nil {
+			status = http.StatusServiceUnavailable
+		}
 		for _, err := range errlist.Of(err) {
 			m, ok := err.(*Mistake) //nolint:errorlint // the caller's list has them as they are
 			if !ok {
@@ -107,7 +114,7 @@ func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			body.Errors = append(body.Errors, m)
 		}
-		write(w, http.StatusUnprocessableEntity, body)
+		write(w, status, body)
 		return
 	}
 	write(w, http.StatusOK, result)
