@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -59,16 +60,28 @@ type Mistake struct {
 	Fix     string `json:"fix,omitempty"`
 }
 
-// Error is the mistake in one line.
-func (m *Mistake) Error() string {
+// Place is the mistake with its place, without its fix: FILE:LINE:COLUMN: key: problem.
+func (m *Mistake) Place() string {
 	text := m.Problem
 	if m.Key != "" {
 		text = m.Key + ": " + text
 	}
-	if m.Fix != "" {
-		text += "; " + m.Fix
+	switch {
+	case m.File != "" && m.Line > 0:
+		return fmt.Sprintf("%s:%d:%d: %s", m.File, m.Line, m.Column, text)
+	case m.File != "":
+		return m.File + ": " + text
+	default:
+		return text
 	}
-	return text
+}
+
+// Error is the mistake with its place and its fix, in one line.
+func (m *Mistake) Error() string {
+	if m.Fix == "" {
+		return m.Place()
+	}
+	return m.Place() + "; " + m.Fix
 }
 
 // Mistakes is the body of a response about a configuration that is not applied.
