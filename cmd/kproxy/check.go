@@ -47,7 +47,7 @@ func check(ctx context.Context, file string, stdout, stderr io.Writer) error {
 		return err
 	}
 	s.Log.Level = "warn" // of certificates that end soon
-	logger, err := newLogger(stderr, s.Log)
+	logger, err := newFixedLogger(stderr, s.Log)
 	if err != nil {
 		return err
 	}

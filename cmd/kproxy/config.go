@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +24,9 @@ import (
 
 // settings are the settings of a configuration file.
 type settings struct {
-	File  string // its name, for errors
+	File   string   // its name, for errors
+	digest [32]byte // of its content (SHA-256)
+	piped  bool     // it was a pipe, whose content is gone
 	Proxy proxy.Config
 	Log   logKeys
 
@@ -32,6 +35,7 @@ type settings struct {
 	DrainDelay time.Duration
 	OTLP       telemetry.OTLP
 
+	keys     *fileConfig
 	plan     *config.Plan // of Proxy
 	document *document
 	values   *layers
@@ -53,11 +57,21 @@ func loadConfig(file string) (*settings, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%w; name a file that can be read with --config", err)}
 	}
+	s, err := parseConfig(file, data)
+	if err != nil {
+		return nil, err
+	}
+	s.piped = files.IsPipe(context.Background(), file)
+	return s, nil
+}
+
+// parseConfig is loadConfig for the content of a file.
+func parseConfig(file string, data []byte) (*settings, error) {
 	s, errs := readConfig(files.WithoutBOM(data)) // Windows' editors put a BOM there
 	if len(errs) > 0 {
 		return nil, mistakes(file, errs)
 	}
-	s.File = file
+	s.File, s.digest = file, sha256.Sum256(data)
 	return s, nil
 }
 
@@ -82,6 +96,7 @@ func readConfig(data []byte) (*settings, []error) {
 		AllReady:   keys.Admin.Ready == "all",
 		DrainDelay: keys.Drain.Delay,
 		OTLP:       telemetry.OTLP(keys.Telemetry.OTLP),
+		keys:       &keys,
 		document:   doc,
 		values:     values,
 	}
@@ -97,6 +112,9 @@ func readConfig(data []byte) (*settings, []error) {
 	}
 	return nil, doc.locate(values, slices.Concat(form, doc.independent(form, later)))
 }
+
+// forget drops what only the check of the configuration needs: large files take much of it.
+func (s *settings) forget() { s.plan, s.document, s.values = nil, nil, nil }
 
 // mistakes are the lines about mistakes in the configuration, or in files that it names;
 // err joins them.

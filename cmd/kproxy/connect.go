@@ -258,7 +258,7 @@ func (f *connectFlags) options(ctx context.Context, args []string, stderr io.Wri
 		removeFiles()
 	}
 	if f.verbose {
-		o.Logger, err = newLogger(stderr, logKeys{Level: "debug", Format: "text"})
+		o.Logger, err = newFixedLogger(stderr, logKeys{Level: "debug", Format: "text"})
 		return o, cleanUp, err
 	}
 	removeAll := cleanUp

@@ -82,7 +82,7 @@ func TestHostileBroker(t *testing.T) {
 func TestLogLinesAreBounded(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var got bytes.Buffer
-		logger, err := newLogger(&got, logKeys{Level: "info", Format: format})
+		logger, err := newFixedLogger(&got, logKeys{Level: "info", Format: format})
 		if err != nil {
 			t.Fatal(err)
 		}

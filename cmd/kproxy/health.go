@@ -1,35 +1,24 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"kproxy/internal/files"
 	"kproxy/internal/foreign"
-	"kproxy/internal/hostport"
 )
 
 const (
-	// defaultAdmin is the default address of the admin server.
-	defaultAdmin = "http://127.0.0.1:9400"
 	// healthTimeout is how long the admin server may take: a strict request waits for
 	// clusters, 10 seconds at most.
 	healthTimeout = 12 * time.Second
@@ -38,15 +27,14 @@ const (
 	maxReasons       = 20      // lines
 	maxReason        = 400     // characters of one
 	maxStrictAtATime = 8       // clusters that are asked about at the same time
-	maxToken         = 4 << 10 // bytes of a file with a token
-	maxHealthCA      = 1 << 20 // bytes of a file with certificates
 )
 
 // healthFlags are the flags of health.
 type healthFlags struct {
-	admin, cluster, tokenFile, ca string
-	strict, insecure              bool
-	timeout                       time.Duration
+	adminFlags
+
+	cluster string
+	strict  bool
 }
 
 func newHealthCommand() *cobra.Command {
@@ -75,13 +63,10 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.admin, "admin", "", "`URL` of the admin server (default "+defaultAdmin+")")
+	f.addAddress(flags)
 	flags.BoolVar(&f.strict, "strict", false, "every cluster must respond now")
 	flags.StringVar(&f.cluster, "cluster", "", "the cluster `NAME` must respond now; the others do not matter")
-	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the token of admin.token_file; --strict and --cluster need it where there is one")
-	flags.StringVar(&f.ca, "ca", "", "`FILE` of the certificates that sign the admin server's (PEM); the system's otherwise")
-	flags.BoolVar(&f.insecure, "insecure", false, "accept any certificate of the admin server")
-	flags.DurationVar(&f.timeout, "timeout", healthTimeout, "how long to wait for all of it")
+	f.addAccess(flags, "`FILE` with the token of admin.token_file; --strict and --cluster need it where there is one", healthTimeout)
 	return cmd
 }
 
@@ -120,94 +105,18 @@ func notReady(reasons []string) error {
 
 // health asks one admin server.
 type health struct {
-	url    *url.URL // of /readyz
-	token  string   // "": none
-	client *http.Client
+	*adminClient
+
+	url *url.URL // of /readyz
 }
 
 // health checks the flags and reads the files that they name.
 func (f *healthFlags) health(ctx context.Context) (*health, error) {
-	address, err := adminURL(cmp.Or(f.admin, adminFromEnvironment()))
-	switch {
-	case err != nil:
-		return nil, err
-	case f.timeout <= 0:
-		return nil, errors.New("--timeout: it must be more than 0; write one such as 5s")
-	case f.ca != "" && f.insecure:
-		return nil, errors.New("--ca: --insecure accepts any certificate; leave one of them out")
-	}
-	secure := &tls.Config{InsecureSkipVerify: f.insecure} //nolint:gosec // the user has asked for it
-	if f.ca != "" {
-		pem, err := files.Read(ctx, f.ca, maxHealthCA)
-		if err != nil {
-			return nil, fmt.Errorf("--ca: %w", err)
-		}
-		secure.RootCAs = x509.NewCertPool()
-		if !secure.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--ca: %s holds no certificate in PEM; name the file of the authority that signs the admin server's", f.ca)
-		}
-	}
-	h := &health{url: address.JoinPath("readyz")}
-	if file := cmp.Or(f.tokenFile, os.Getenv("KPROXY_ADMIN_TOKEN_FILE")); file != "" {
-		token, err := files.ReadSecretArgument(ctx, file, maxToken)
-		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
-		}
-		h.token = strings.TrimSpace(token)
-	}
-	h.client = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: secure}, // no proxy of the environment's
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return h, nil
-}
-
-// adminFromEnvironment is the address of an admin server that is configured by the
-// environment, as in its own container.
-func adminFromEnvironment() string {
-	host, port, err := hostport.Parse(os.Getenv("KPROXY_ADMIN_BIND"))
+	client, err := f.adminFlags.client(ctx)
 	if err != nil {
-		return defaultAdmin
+		return nil, err
 	}
-	switch {
-	case host == "::":
-		host = "::1"
-	case hostport.IsWildcard(host):
-		host = "127.0.0.1"
-	}
-	scheme := "http://"
-	if os.Getenv("KPROXY_ADMIN_TLS_CERT") != "" {
-		scheme = "https://"
-	}
-	return scheme + hostport.Join(host, port)
-}
-
-// adminURL reads --admin: a URL, or host:port.
-func adminURL(text string) (*url.URL, error) {
-	const fix = "write one such as " + defaultAdmin
-	shown := quoted(hostport.WithoutUser(text))
-	if !strings.Contains(text, "://") {
-		text = "http://" + text
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Hostname() == "":
-		return nil, fmt.Errorf("--admin: %s is not a URL; %s", shown, fix)
-	case u.Port() != "" && !isPort(u.Port()):
-		return nil, fmt.Errorf("--admin: %s has no port from 1 to 65535; %s", shown, fix)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("--admin: %s is neither http nor https; %s", shown, fix)
-	case u.User != nil:
-		return nil, fmt.Errorf("--admin: %s has a user; leave it out: --token-file names the file of a token", shown)
-	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("--admin: %s has more than host and port; %s", shown, fix)
-	}
-	return u, nil
-}
-
-func isPort(text string) bool {
-	port, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && port > 0
+	return &health{client, client.base.JoinPath("readyz")}, nil
 }
 
 // ask returns why kproxy is not ready. An error says that this is not known.
@@ -272,16 +181,9 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 	if cluster != "" {
 		u.RawQuery = url.Values{"cluster": {cluster}}.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	resp, err := h.do(ctx, http.MethodGet, &u)
 	if err != nil {
 		return readiness{}, err
-	}
-	if h.token != "" {
-		req.Header.Set("Authorization", "Bearer "+h.token)
-	}
-	resp, err := h.client.Do(req)
-	if err != nil {
-		return readiness{}, h.unreachable(err)
 	}
 	defer resp.Body.Close()
 	var a readiness
@@ -289,7 +191,7 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 	is := bad == nil && a.Ready != nil
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
-		return readiness{}, fmt.Errorf("%s wants a token; add --token-file with the file of admin.token_file", h.url)
+		return readiness{}, wantsToken(h.url)
 	case status == http.StatusOK && is && *a.Ready:
 		a.Reasons = nil
 		return a, nil
@@ -298,31 +200,7 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 			a.Reasons = []string{"no reason is given without the token of admin.token_file; add --token-file"}
 		}
 		return a, nil
-	case status == http.StatusBadRequest && h.url.Scheme == "http":
-		return readiness{}, fmt.Errorf("%s responds 400, as an HTTPS port does; if admin.tls is set, write https:// in --admin", h.url)
 	default:
-		return readiness{}, fmt.Errorf("%s responds %d, which is not kproxy's: see whether another server has the port, and whether admin.bind is this address", h.url, status)
+		return readiness{}, notKproxy(h.url, status)
 	}
-}
-
-// unreachable is the advice when the admin server does not respond.
-func (h *health) unreachable(err error) error {
-	const look = "see whether kproxy runs and admin.bind is this address; --admin names another one"
-	reason := err
-	if failed, ok := errors.AsType[*url.Error](err); ok {
-		reason = failed.Err // without the URL, which is named already
-	}
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	network, timedOut := errors.AsType[net.Error](err)
-	switch {
-	case untrusted:
-		return fmt.Errorf("%s: %s; name the authority with --ca FILE, or ask under a name that the certificate has", h.url, foreign.Line(reason.Error()))
-	case timedOut && network.Timeout() || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s did not respond in time; %s, or raise --timeout", h.url, look)
-	case strings.Contains(reason.Error(), "server gave HTTP response to HTTPS client"):
-		return fmt.Errorf("%s speaks HTTP, not HTTPS; write http:// in --admin", h.url)
-	case errors.Is(err, io.EOF) || strings.Contains(reason.Error(), "malformed HTTP"):
-		return fmt.Errorf("%s does not speak HTTP: %s; if admin.tls is set, write https:// in --admin", h.url, foreign.Line(reason.Error()))
-	}
-	return fmt.Errorf("%s: %s; %s", h.url, foreign.Line(reason.Error()), look)
 }

@@ -44,7 +44,7 @@ func startAdmin(t *testing.T, c clusters, conf admin.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := admin.Listen(t.Context(), &conf, secure, &admin.Readiness{Proxy: c}, http.NotFoundHandler(), logger)
+	s, err := admin.Listen(t.Context(), &admin.Site{Config: &conf, TLS: secure, Ready: &admin.Readiness{Proxy: c}, Metrics: http.NotFoundHandler()}, logger)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,14 +44,10 @@ type logQueue struct {
 	closed  bool
 }
 
-// newLogQueue returns a queue for a log with the settings in keys. It must be closed.
-func newLogQueue(w io.Writer, keys logKeys) (*logQueue, error) {
-	keys.Level = slog.LevelWarn.String() // missing lines are reported at every level
+// newLogQueue returns a queue for a log with settings. It must be closed.
+func newLogQueue(w io.Writer, settings *logSettings) *logQueue {
 	var line bytes.Buffer
-	logger, err := newLogger(&line, keys)
-	if err != nil {
-		return nil, err
-	}
+	logger := slog.New(newLogHandler(&line, slog.LevelWarn, settings)) // missing lines are reported at every level
 	q := &logQueue{
 		w: w,
 		left: func(lines int) []byte {
@@ -64,7 +60,7 @@ func newLogQueue(w io.Writer, keys logKeys) (*logQueue, error) {
 		ended: make(chan struct{}),
 	}
 	go q.run()
-	return q, nil
+	return q
 }
 
 // Write queues a line, or drops it. It never fails.

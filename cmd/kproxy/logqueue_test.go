@@ -35,15 +35,12 @@ func TestLogQueueDrops(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		synctest.Test(t, func(t *testing.T) {
 			w := &stuckWriter{free: make(chan struct{})}
-			keys := logKeys{Level: "error", Format: format}
-			q, err := newLogQueue(w, keys)
+			settings, err := newLogSettings(logKeys{Level: "error", Format: format})
 			if err != nil {
 				t.Fatal(err)
 			}
-			logger, err := newLogger(q, keys)
-			if err != nil {
-				t.Fatal(err)
-			}
+			q := newLogQueue(w, settings)
+			logger := newLogger(q, settings)
 			const inFlight, more = 1, 1000
 			begin := time.Now()
 			for i := range inFlight + maxQueuedLines + more {
@@ -114,10 +111,7 @@ func messageAndNumber(t *testing.T, format, line string) string {
 func TestLogQueueBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stuckWriter{free: make(chan struct{})}
-		q, err := newLogQueue(w, logKeys{Level: "info", Format: "text"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		q := newLogQueue(w, &logSettings{})
 		line := []byte(strings.Repeat("x", maxQueuedBytes/2+1))
 		for range 4 {
 			_, _ = q.Write(line)
@@ -136,10 +130,7 @@ func TestLogQueueBytes(t *testing.T) {
 func TestLogQueueCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe() // nothing reads it
-		q, err := newLogQueue(w, logKeys{Level: "info", Format: "text"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		q := newLogQueue(w, &logSettings{})
 		_, _ = q.Write([]byte("line\n"))
 		begin := time.Now()
 		q.close()

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"kproxy/internal/admin"
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
+	"kproxy/proxy"
 )
 
 // Both bound the time from the last client's end to the process's end.
@@ -17,38 +19,51 @@ const (
 	lastResponsesWait = time.Second     // responses of the admin server
 )
 
+// movedResponsesWait is how long the responses may take that an admin server still writes
+// after it has moved to another address. That of the reload is one of them.
+const movedResponsesWait = 40 * time.Second
+
 // operations are the servers and exporters that serve runs beside the proxy, for its
-// operators. The zero value has none.
+// operators. A reload changes them (operationschange.go).
 type operations struct {
+	proxy   *proxy.Proxy
+	log     *slog.Logger
+	started time.Time
+
+	// The reloader's, for the admin server and the metrics.
+	state    func() telemetry.State
+	findings func() []string
+	reload   func(context.Context, admin.Reload) (admin.Reloaded, error)
+
 	telemetry *telemetry.Telemetry // nil: there is no exporter
 	admin     *admin.Server        // nil: there is no admin server
-	log       *slog.Logger
+
+	closing sync.WaitGroup // admin servers that have moved
+	closed  chan struct{}  // closed by close
 }
 
-// startOperations starts the configured ones. It comes before the
-// proxy, so that readiness can be asked from the first moment on.
-func startOperations(ctx context.Context, s *settings, ready *prepared, logger *slog.Logger) (*operations, error) {
-	o := &operations{log: logger}
+// start starts the configured ones. It comes before the proxy, so that readiness can be
+// asked from the first moment on.
+func (o *operations) start(ctx context.Context, s *settings, ready *prepared) error {
+	o.started, o.closed = time.Now(), make(chan struct{})
 	if ready.telemetry == nil {
-		return o, nil
+		return nil
 	}
-	p := ready.proxy
 	var err error
-	if o.telemetry, err = ready.telemetry.Start(p.Stats); err != nil {
+	if o.telemetry, err = ready.telemetry.Start(o.proxy.Stats, o.state); err != nil {
 		ready.close(ctx)
-		return nil, s.inFile(err)
+		return s.inFile(err)
 	}
 	if s.Admin.Bind == "" {
-		return o, nil
+		return nil
 	}
-	readiness := &admin.Readiness{Proxy: p, All: s.AllReady}
-	if o.admin, err = admin.Listen(ctx, &s.Admin, ready.admin, readiness, o.telemetry.Handler(), logger); err != nil {
+	if o.admin, err = admin.Listen(ctx, o.site(s, ready.admin, o.telemetry), o.log); err != nil {
 		o.close(ctx)
-		return nil, s.inFile(withBindFix(err))
+		return s.inFile(withBindFix(err))
 	}
-	p.Own(o.admin.Addr())
-	logger.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
-	return o, nil
+	o.proxy.Own(o.admin.Addr())
+	o.log.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
+	return nil
 }
 
 // readFiles reads the admin server's certificate and key now.
@@ -75,4 +90,6 @@ func (o *operations) close(ctx context.Context) {
 		defer cancel()
 		o.admin.Close(ctx)
 	}
+	close(o.closed)
+	o.closing.Wait()
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -28,8 +27,9 @@ func newServeCommand() *cobra.Command {
 		Short: "Run the proxy from a configuration file",
 		Long: "Run the proxy from a configuration file. SIGTERM or SIGINT stops it: for drain.delay it only says that it is\n" +
 			"not ready; then there are no new connections, and responses in flight are delivered, for drain.timeout at most.\n" +
-			"A further signal skips the delay, and one more cuts the remaining connections. SIGHUP has it read certificates, keys and CAs now;\n" +
-			"the configuration is read at the start only.",
+			"A further signal skips the delay, and one more cuts the remaining connections.\n\n" +
+			"SIGHUP has it read the configuration, certificates, keys and CAs again; so do kproxy reload and, with reload.watch,\n" +
+			"a change of the file. A configuration with a mistake changes nothing.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defer surviveReaders()()
@@ -63,18 +63,17 @@ func notifyHangups() (hangups <-chan os.Signal, stop func()) {
 	return c, func() { signal.Stop(c) }
 }
 
-// serve runs the proxy until a signal, or the end of ctx, stops it. Certificates are
-// read at each of hangups.
+// serve runs the proxy until a signal, or the end of ctx, stops it. The configuration is
+// reloaded at each of hangups.
 func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, stderr io.Writer) error {
-	lines, err := newLogQueue(stderr, s.Log)
+	logging, err := newLogSettings(s.Log)
 	if err != nil {
 		return err
 	}
+	lines := newLogQueue(stderr, logging)
 	defer lines.close()
-	logger, err := newLogger(lines, s.Log)
-	if err != nil {
-		return err
-	}
+	logger := newLogger(lines, logging)
+	r := newReloader(s, logger, logging)
 	ready, err := prepare(ctx, s, logger)
 	if err != nil {
 		return err
@@ -83,21 +82,26 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	p := ready.proxy
 	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	ops, err := startOperations(ctx, s, ready, logger)
-	if err != nil {
+	ops := r.operate(p)
+	if err := ops.start(ctx, s, ready); err != nil {
 		return err
 	}
 	defer ops.close(context.WithoutCancel(ctx))
-	defer onHangup(hangups, logger, p, ops, s.Proxy.WatchInterval >= 0)()
 	if err := p.Start(ctx); err != nil {
+		r.stop()
+		r.ready() // requests for a reload that wait are refused
 		return s.inFile(withBindFix(err))
 	}
+	s.forget()
+	defer r.run(ctx, hangups)()
 	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
 	showTable(running, p, stdout, logger)
 
 	<-running.Done()
 	p.MarkNotReady()
-	waitForOthers(context.WithoutCancel(ctx), s.DrainDelay, logger)
+	waitForReload := r.stop()
+	waitForOthers(context.WithoutCancel(ctx), r.settings().DrainDelay, logger)
+	waitForReload()
 	draining, stopDraining := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGINT)
 	defer stopDraining()
 	logger.Info("stopping: no new connections, responses in flight are delivered")
@@ -106,34 +110,6 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 	}
 	return nil
-}
-
-// onHangup reads certificates, keys and CAs at each SIGHUP, until stop is called, and
-// logs that the configuration is not read again. watched says that changed files are
-// found anyway.
-func onHangup(hangups <-chan os.Signal, logger *slog.Logger, p *proxy.Proxy, ops *operations, watched bool) (stop func()) {
-	fix := "restart kproxy to use a changed configuration; users, secrets and tokens follow their files by themselves, certificates, keys and CAs only with reload.watch: true"
-	if watched {
-		fix = "restart kproxy to use a changed configuration; certificates, keys, CAs, users, secrets and tokens follow their files by themselves"
-	}
-	done := make(chan struct{})
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			case <-hangups:
-			}
-			logger.Warn("SIGHUP: the configuration is not reloaded; certificates, keys and CAs are read now", slog.String(logkey.Fix, fix))
-			p.ReadFiles()
-			ops.readFiles()
-		}
-	})
-	return func() {
-		close(done)
-		reading.Wait()
-	}
 }
 
 // waitForOthers waits for load balancers to see that kproxy is not ready any more. A

@@ -124,7 +124,7 @@ clusters:
 	}
 }
 
-// SIGHUP reads certificates, and does not disturb the connected clients.
+// SIGHUP reads certificates and the configuration, and does not disturb the connected clients.
 func TestServeHangup(t *testing.T) {
 	brokers, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -157,8 +157,8 @@ clusters:
 	before := old.ConnectionState().PeerCertificates[0].SerialNumber
 	_, _ = files.Pair(t, "edge", ca.Issue(t, nil, "localhost"))
 	k.signal(syscall.SIGHUP)
-	k.wantLog(`level=WARN msg="SIGHUP: the configuration is not reloaded; certificates, keys and CAs are read now" fix="restart kproxy to use a changed configuration; users, secrets and tokens follow their files by themselves, certificates, keys and CAs only with reload.watch: true"`)
 	k.wantLog("certificates and keys have changed; new connections use the new ones")
+	k.wantLog(`level=INFO msg="configuration reloaded" generation=1 changes=0 by=signal`)
 	askVersions(t, old)
 	if after := connect().ConnectionState().PeerCertificates[0].SerialNumber; after.Cmp(before) == 0 {
 		t.Error("a new connection has the old certificate")
@@ -209,6 +209,7 @@ func awaitRequest(t *testing.T, broker net.Listener, request string) {
 // running is a serve whose output can be waited for.
 type running struct {
 	t        *testing.T
+	file     string        // the configuration
 	out, log <-chan string // its lines
 	done     chan error
 }
@@ -221,7 +222,7 @@ func startServe(t *testing.T, config string) *running {
 	}
 	outReader, out := io.Pipe()
 	logReader, log := io.Pipe()
-	k := &running{t: t, out: lines(outReader), log: lines(logReader), done: make(chan error, 1)}
+	k := &running{t: t, file: s.File, out: lines(outReader), log: lines(logReader), done: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	hangups, stop := notifyHangups()

@@ -4,15 +4,17 @@
 //	/livez         200 while the process serves
 //	/readyz        200 while clients should be sent here, otherwise 503; JSON says why
 //	/debug/pprof/  profiles, where [Config] asks for them
+//	/-/reload      POST applies the configuration file, or compares it (?dry_run)
 //
 // The type to know is [Server]. Without a token it wants no login: bind it to a network
 // whose clients may all read broker addresses and counts. With a token, statuses are for
 // all, as probes of an orchestrator need them, and their bodies are for clients that send
 // it. Everything but /livez, /readyz and /metrics is served under known host names alone
-// (hosts.go). The number of connections is limited (connections.go).
+// (hosts.go). A path that changes something takes POST, and has rules of its own
+// (changing.go). The number of connections is limited (connections.go).
 //
-// The server changes nothing. Readiness follows from the state of package proxy
-// (proxy.Health) and from the rule in readiness.go.
+// Readiness follows from the state of package proxy (proxy.Health) and from the rule in
+// readiness.go. The server applies no configuration itself: it calls Site.Reload.
 package admin
 
 import (
@@ -25,6 +27,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kproxy/internal/hostport"
@@ -49,23 +52,53 @@ type Server struct {
 	http    http.Server
 	socket  net.Listener
 	serving sync.WaitGroup
-	secure  *tlsconf.Server // nil: HTTP
+	log     *slog.Logger
+	present atomic.Pointer[served]
 
-	stopWatching context.CancelFunc
+	ctx  context.Context // ends with the server
+	stop context.CancelFunc
 }
 
-// Listen binds, and serves until Close. secure is the result of c.Load.
-func Listen(ctx context.Context, c *Config, secure *tlsconf.Server, ready *Readiness, metrics http.Handler, log *slog.Logger) (*Server, error) {
-	socket, err := new(net.ListenConfig).Listen(ctx, hostport.Network(c.Bind), c.Bind)
+// Site is everything that a server serves.
+type Site struct {
+	Config  *Config
+	TLS     *tlsconf.Server // of Config.Load; nil: HTTP
+	Ready   *Readiness
+	Metrics http.Handler
+	// Reload applies the configuration file. Its error joins [*Mistake]s. nil: there is no
+	// such path.
+	Reload func(context.Context, Reload) (Reloaded, error)
+}
+
+// served is a site in use.
+type served struct {
+	handler http.Handler
+	secure  *tlsconf.Server
+	tls     *tls.Config // nil: HTTP
+	stop    context.CancelFunc
+}
+
+// Listen binds, and serves until Close.
+func Listen(ctx context.Context, site *Site, log *slog.Logger) (*Server, error) {
+	s, err := Bind(ctx, site.Config.Bind, log)
 	if err != nil {
-		return nil, fmt.Errorf("admin.bind: bind %s: %w", c.Bind, err)
+		return nil, err
+	}
+	s.Use(site)
+	return s, nil
+}
+
+// Bind binds an address. The server serves from the first call of Use on.
+func Bind(ctx context.Context, address string, log *slog.Logger) (*Server, error) {
+	socket, err := new(net.ListenConfig).Listen(ctx, hostport.Network(address), address)
+	if err != nil {
+		return nil, fmt.Errorf("admin.bind: bind %s: %w", address, err)
 	}
 	s := &Server{
 		socket: socket,
-		secure: secure,
+		log:    log,
 		http: http.Server{
-			Handler:           newHosts(c).only(c.handler(ready, metrics, log)),
-			ConnState:         newConnections(log.With(slog.String(logkey.Bind, c.Bind))).state,
+			ConnState:         newConnections(log.With(slog.String(logkey.Bind, address))).state,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      responseTimeout,
@@ -74,32 +107,80 @@ func Listen(ctx context.Context, c *Config, secure *tlsconf.Server, ready *Readi
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that leave
 		},
 	}
-	ctx, s.stopWatching = context.WithCancel(context.WithoutCancel(ctx))
-	if secure != nil {
-		socket = tls.NewListener(socket, secure.Config())
-		if c.WatchInterval > 0 {
-			s.serving.Go(func() { tlsconf.Watch(ctx, c.WatchInterval, secure) })
-		}
-	} else if c.TokenFile != "" && c.isExposed() {
-		log.Warn("the admin token travels in plain text", slog.String(logkey.Bind, c.Bind), slog.String(logkey.Fix, "set admin.tls"))
-	}
-	s.serving.Go(func() {
-		if err := s.http.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the admin server has stopped", slog.Any(logkey.Error, err))
-		}
-	})
+	s.http.Handler = http.HandlerFunc(s.serve)
+	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
 
+// serve serves a request by the present site. It is the last one of its connection if that
+// site has TLS and the connection has not, or the other way round.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	now := s.present.Load()
+	if (now.tls == nil) != (r.TLS == nil) {
+		w.Header().Set("Connection", "close")
+	}
+	now.handler.ServeHTTP(w, r)
+}
+
+// Use serves a site from now on, at the same address. A request that has begun is finished
+// as it began. It must not be called at the same time as itself or Close.
+func (s *Server) Use(site *Site) {
+	c := site.Config
+	next := &served{handler: newHosts(c).only(site.handler(s.log)), secure: site.TLS}
+	var ctx context.Context
+	ctx, next.stop = context.WithCancel(s.ctx)
+	if site.TLS != nil {
+		next.tls = site.TLS.Config()
+		if c.WatchInterval > 0 {
+			s.serving.Go(func() { tlsconf.Watch(ctx, c.WatchInterval, site.TLS) })
+		}
+	} else if c.TokenFile != "" && c.isExposed() {
+		s.log.Warn("the admin token travels in plain text", slog.String(logkey.Bind, c.Bind), slog.String(logkey.Fix, "set admin.tls"))
+	}
+	before := s.present.Swap(next)
+	if before != nil {
+		before.stop()
+		return
+	}
+	s.serving.Go(func() {
+		if err := s.http.Serve(&siteListener{s.socket, &s.present}); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the admin server has stopped", slog.Any(logkey.Error, err))
+		}
+	})
+}
+
+// siteListener begins TLS on new connections if the present site has it.
+type siteListener struct {
+	net.Listener
+
+	present *atomic.Pointer[served]
+}
+
+// Accept waits for a connection.
+func (l *siteListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if secure := l.present.Load().tls; secure != nil {
+		return tls.Server(conn, secure), nil
+	}
+	return conn, nil
+}
+
 // handler serves all paths.
-func (c *Config) handler(ready *Readiness, metrics http.Handler, log *slog.Logger) http.Handler {
+func (site *Site) handler(log *slog.Logger) http.Handler {
+	c := site.Config
 	g := &guard{file: c.TokenFile, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", live)
-	mux.Handle("GET /readyz", &briefly{ready, g})
-	mux.Handle("GET /metrics", g.only(metrics))
+	mux.Handle("GET /readyz", &briefly{site.Ready, g})
+	mux.Handle("GET /metrics", g.only(site.Metrics))
 	if c.Pprof {
 		mux.Handle("GET /debug/pprof/", g.only(profiles()))
+	}
+	if site.Reload != nil {
+		mux.Handle("POST /-/reload", c.changing(g, reloads(site.Reload)))
 	}
 	return mux
 }
@@ -121,18 +202,21 @@ func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 // ReadFiles reads certificate and key now, and uses them for new connections if they are
 // valid. It logs the result.
 func (s *Server) ReadFiles() {
-	if s.secure != nil {
-		_ = s.secure.Reload() // the log has the error
+	if now := s.present.Load(); now != nil && now.secure != nil {
+		_ = now.secure.Reload() // the log has the error
 	}
 }
 
 // Close stops accepting, and waits for the responses that are being written until
 // ctx ends; then it cuts them.
 func (s *Server) Close(ctx context.Context) {
+	if s.present.Load() == nil {
+		_ = s.socket.Close() // it has not served
+	}
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close() // it closes sockets only
 	}
-	s.stopWatching()
+	s.stop()
 	s.serving.Wait()
 }
 

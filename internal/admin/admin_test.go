@@ -225,7 +225,7 @@ func TestOtherPaths(t *testing.T) {
 // An address that is taken is named by its key.
 func TestListenFails(t *testing.T) {
 	s := listen(t, nil)
-	_, err := admin.Listen(t.Context(), &admin.Config{Bind: s.Addr().String()}, nil, nil, http.NotFoundHandler(), discard)
+	_, err := admin.Listen(t.Context(), &admin.Site{Config: &admin.Config{Bind: s.Addr().String()}}, discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "admin.bind: bind "+s.Addr().String()) {
 		t.Errorf("got %v", err)
 	}
@@ -247,7 +247,7 @@ func TestClose(t *testing.T) {
 		close(entered)
 		<-release
 	})
-	s, err := admin.Listen(t.Context(), &admin.Config{Bind: "127.0.0.1:0"}, nil, nil, slow, discard)
+	s, err := admin.Listen(t.Context(), &admin.Site{Config: &admin.Config{Bind: "127.0.0.1:0"}, Metrics: slow}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func listenWith(t *testing.T, c *admin.Config, ready *admin.Readiness, log *slog
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := admin.Listen(t.Context(), c, secure, ready, metrics, log)
+	s, err := admin.Listen(t.Context(), &admin.Site{Config: c, TLS: secure, Ready: ready, Metrics: metrics}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

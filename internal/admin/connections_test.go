@@ -121,7 +121,7 @@ func TestActiveConnectionsAreLimited(t *testing.T) {
 		entered <- struct{}{}
 		<-release
 	})
-	s, err := admin.Listen(t.Context(), &admin.Config{Bind: "127.0.0.1:0"}, nil, nil, slow, discard)
+	s, err := admin.Listen(t.Context(), &admin.Site{Config: &admin.Config{Bind: "127.0.0.1:0"}, Metrics: slow}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,8 @@ type Readiness struct {
 		Probe(ctx context.Context, cluster string)
 	}
 	All bool // every cluster must respond now; otherwise one must have responded once
+	// Findings are further warnings, about the configuration; nil: there are none.
+	Findings func() []string
 }
 
 // response is the body of /readyz.
@@ -68,7 +70,7 @@ func (r *Readiness) response(req *http.Request) (status int, a response) {
 	}
 	r.probe(req.Context(), names)
 	health := r.Proxy.Health()
-	a = response{Reasons: reasons(health, names), Warnings: warnings(health), Clusters: map[string]cluster{}}
+	a = response{Reasons: reasons(health, names), Warnings: r.warnings(health), Clusters: map[string]cluster{}}
 	a.Ready = len(a.Reasons) == 0
 	for _, c := range health.Clusters {
 		a.Clusters[c.Name] = describe(c)
@@ -152,10 +154,13 @@ func reasons(h proxy.Health, strict []string) []string {
 	return all
 }
 
-// warnings lists the slots that replicas of this proxy may not agree on, and the APIs
-// that it is too old for.
-func warnings(h proxy.Health) []string {
+// warnings lists the findings about the configuration, the slots that replicas of this
+// proxy may not agree on, and the APIs that it is too old for.
+func (r *Readiness) warnings(h proxy.Health) []string {
 	var all []string
+	if r.Findings != nil {
+		all = r.Findings()
+	}
 	for _, c := range h.Clusters {
 		for _, o := range c.Overflowed {
 			form := "cluster %s, listener %s: nodes %s are outside the range and took free slots; replicas may differ for them"

@@ -11,9 +11,11 @@ const (
 	APIVersion    = "api_version"    // version of a request
 	Attempt       = "attempt"        // count of tries so far
 	Bind          = "bind"           // host:port that kproxy listens on
+	By            = "by"             // cause of a reload: signal, admin or file
 	BytesDown     = "bytes_down"     // bytes, broker to client
 	BytesUp       = "bytes_up"       // bytes, client to broker
 	Cgroup        = "cgroup"         // bytes of memory that the cgroup may use
+	Changes       = "changes"        // count of differences between two configurations
 	Client        = "client"         // the client's remote host:port
 	ClientID      = "client_id"      // the client's own name, from its first request
 	Cluster       = "cluster"        // cluster by its configured name
@@ -29,6 +31,8 @@ const (
 	Files         = "files"          // how many files the process may have open
 	FramesDown    = "frames_down"    // of responses, broker to client
 	FramesUp      = "frames_up"      // requests, client to broker
+	From          = "from"           // host:port of a client of the admin server
+	Generation    = "generation"     // of the configuration in use
 	Idle          = "idle"           // time without activity
 	LeftOut       = "left_out"       // count of log lines that were left out
 	Line          = "line"           // a command's output

@@ -11,11 +11,12 @@ import (
 )
 
 // family is one entry of the catalogue. Its name is Prometheus's and OTLP's
-// alike. Exactly one of the functions is set; it returns the samples of the proxy, of one
-// cluster, or of one listener, without the labels that name these.
+// alike. Exactly one of the functions is set; it returns the samples of the configuration,
+// of the proxy, of one cluster, or of one listener, without the labels that name these.
 type family struct {
 	name, unit, help string
 	kind             kind
+	ofConfig         func(*State) []sample
 	ofProxy          func(*proxy.Snapshot) []sample
 	ofCluster        func(*proxy.ClusterStats) []sample
 	ofListener       func(*proxy.ListenerStats) []sample
@@ -55,7 +56,29 @@ const (
 
 // catalogue returns all metrics of the proxy.
 func catalogue() []family {
-	return slices.Concat(proxyMetrics(), listenerMetrics(), clusterMetrics())
+	return slices.Concat(configMetrics(), proxyMetrics(), listenerMetrics(), clusterMetrics())
+}
+
+func configMetrics() []family {
+	return []family{
+		{
+			name: "kproxy_config_generation", unit: "1", help: "The configuration in use: 1 at the start, one more for each change that was applied.", kind: gauge,
+			ofConfig: func(s *State) []sample { return []sample{of(int64(s.Generation))} },
+		},
+		{
+			name: "kproxy_config_last_reload_timestamp_seconds", unit: "s", help: "When the configuration was last read to be applied, in Unix time.", kind: gauge,
+			ofConfig: func(s *State) []sample { return []sample{of(s.LastReload.Unix())} },
+		},
+		{
+			name: "kproxy_config_last_reload_success", unit: "1", help: "1 if the configuration that was read last is in use, 0 if it had a mistake.", kind: gauge,
+			ofConfig: func(s *State) []sample {
+				if s.Failed {
+					return []sample{of(0)}
+				}
+				return []sample{of(1)}
+			},
+		},
+	}
 }
 
 func proxyMetrics() []family {

@@ -52,7 +52,7 @@ func start(t *testing.T, conf *Config, stats func() proxy.Snapshot) *Telemetry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tel, err := loaded.Start(stats)
+	tel, err := loaded.Start(stats, func() State { return State{Generation: 3, LastReload: time.Unix(1700000000, 0), Failed: true} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +119,7 @@ func TestDocumentation(t *testing.T) {
 func TestValues(t *testing.T) {
 	families := scrape(t, start(t, &Config{Version: "v1"}, everything))
 	for _, want := range []string{
+		`kproxy_config_generation{} 3`, `kproxy_config_last_reload_timestamp_seconds{} 1.7e+09`, `kproxy_config_last_reload_success{} 0`,
 		`kproxy_sessions_opened_total{cluster="orders",listener="fred"} 9`,
 		`kproxy_sessions_closed_total{cluster="orders",listener="fred",node="7",reason="client_closed"} 6`,
 		`kproxy_sessions_active{cluster="orders",listener="fred",node="bootstrap"} 2`,

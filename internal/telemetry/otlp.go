@@ -105,15 +105,17 @@ func (o *OTLP) url() (*url.URL, bool) {
 }
 
 // read reads the files. Each error is a [*config.Error].
-func (o *OTLP) read(ctx context.Context) (headers map[string]string, roots *x509.CertPool, errs []error) {
-	headers, err := readHeaders(ctx, o.HeadersFile)
-	if err != nil {
+func (o *OTLP) read(ctx context.Context) (p *Push, errs []error) {
+	p = &Push{otlp: *o}
+	var err error
+	if p.headers, err = readHeaders(ctx, o.HeadersFile); err != nil {
 		errs = append(errs, &config.Error{Key: key + ".headers_file", Problem: err.Error(), Fix: "name a file with lines such as Authorization: Bearer TOKEN"})
 	}
-	if roots, err = readCA(ctx, o.CA); err != nil {
+	if p.roots, err = readCA(ctx, o.CA); err != nil {
 		errs = append(errs, &config.Error{Key: key + ".ca", Problem: err.Error(), Fix: "name a file of certificates in PEM"})
 	}
-	return headers, roots, errs
+	p.secrets = secretsIn(p.headers)
+	return p, errs
 }
 
 // CheckFiles reads the files once, as Load does. The error joins a [*config.Error]
@@ -122,7 +124,7 @@ func (o *OTLP) CheckFiles() error {
 	if o.Endpoint == "" {
 		return nil
 	}
-	_, _, errs := o.read(context.Background())
+	_, errs := o.read(context.Background())
 	return errors.Join(errs...)
 }
 
@@ -141,8 +143,7 @@ func secretsIn(headers map[string]string) []string {
 	return all
 }
 
-// exporter makes the exporter that pushes to the collector. It connects at the first
-// push.
+// exporter makes the exporter that pushes to the collector. The error is a [*config.Error].
 func (o *OTLP) exporter(ctx context.Context, headers map[string]string, roots *x509.CertPool) (metric.Exporter, error) {
 	push := o.pushGRPC
 	if o.Protocol == HTTP {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -165,7 +166,7 @@ func startTelemetry(t *testing.T, conf *telemetry.Config, stats func() proxy.Sna
 	if err != nil {
 		return nil, err
 	}
-	return loaded.Start(stats)
+	return loaded.Start(stats, func() telemetry.State { return telemetry.State{Generation: 1} })
 }
 
 func logTo(t *testing.T) *slog.Logger {
@@ -235,5 +236,72 @@ func TestBadFiles(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// Another collector gets the counts from Use on, and the one before gets the last ones.
+// Counters go on: their start, and the resource, stay the same.
+func TestUseAnotherCollector(t *testing.T) {
+	first, second := startGRPC(t), startHTTP(t)
+	secret := filepath.Join(t.TempDir(), "headers")
+	if err := os.WriteFile(secret, []byte("Authorization: Bearer token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stats := func() proxy.Snapshot { return proxy.Snapshot{HeldBytes: 7, AcceptPauses: 3} }
+	conf := telemetry.OTLP{Endpoint: first.endpoint, Insecure: true}
+	tel, err := startTelemetry(t, &telemetry.Config{OTLP: conf, Started: time.Unix(1700000000, 0)}, stats, logTo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := tel.Prepare(t.Context(), conf); same != nil || err != nil {
+		t.Errorf("without a change: got %v, %v", same, err)
+	}
+	if _, err := tel.Prepare(t.Context(), telemetry.OTLP{Endpoint: "c:1", HeadersFile: "/nowhere"}); err == nil || !strings.Contains(err.Error(), "telemetry.otlp.headers_file: open /nowhere") {
+		t.Errorf("a missing file: got %v", err)
+	}
+	conf = telemetry.OTLP{Endpoint: second.endpoint, Protocol: telemetry.HTTP, Insecure: true, HeadersFile: secret}
+	next, err := tel.Prepare(t.Context(), conf)
+	if err != nil || next == nil {
+		t.Fatalf("got %v, %v", next, err)
+	}
+	tel.Use(t.Context(), next)
+	if err := os.WriteFile(secret, []byte("Authorization: Bearer another\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if next, err = tel.Prepare(t.Context(), conf); err != nil || next == nil {
+		t.Fatalf("another token: got %v, %v", next, err)
+	}
+	tel.Use(t.Context(), next)
+	if err := tel.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	push, _ := first.last(t)
+	other, _ := second.last(t)
+	second.mu.Lock()
+	for _, want := range []string{"Bearer token", "Bearer another"} {
+		if !slices.Contains(second.headers, want) {
+			t.Errorf("the new collector got %q, want %q among them", second.headers, want)
+		}
+	}
+	second.mu.Unlock()
+	if a, b := push.GetResourceMetrics()[0].GetResource().String(), other.GetResourceMetrics()[0].GetResource().String(); a != b {
+		t.Errorf("the resource was %s and is %s", a, b)
+	}
+	for _, p := range metric(t, other, "kproxy_accept_pauses_total").GetSum().GetDataPoints() {
+		if p.GetStartTimeUnixNano() != uint64(time.Unix(1700000000, 0).UnixNano()) || p.GetAsInt() != 3 {
+			t.Errorf("the counter starts at %d", p.GetStartTimeUnixNano())
+		}
+	}
+	// No push at all.
+	none, err := startTelemetry(t, &telemetry.Config{OTLP: conf}, stats, logTo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next, err = none.Prepare(t.Context(), telemetry.OTLP{}); err != nil || next == nil {
+		t.Fatalf("no collector: got %v, %v", next, err)
+	}
+	none.Use(t.Context(), next)
+	if err := none.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

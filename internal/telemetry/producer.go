@@ -15,13 +15,14 @@ import (
 // producer gives the SDK a proxy's counts, by the catalogue.
 type producer struct {
 	stats   func() proxy.Snapshot
+	state   func() State
 	started time.Time // since when it counts
 	metrics []family
 	bounds  []float64 // of the histograms' buckets, in seconds
 }
 
-func newProducer(stats func() proxy.Snapshot) *producer {
-	p := &producer{stats: stats, started: time.Now(), metrics: catalogue()}
+func newProducer(stats func() proxy.Snapshot, state func() State, started time.Time) *producer {
+	p := &producer{stats: stats, state: state, started: started, metrics: catalogue()}
 	for _, b := range proxy.DurationBounds() {
 		p.bounds = append(p.bounds, b.Seconds())
 	}
@@ -30,7 +31,7 @@ func newProducer(stats func() proxy.Snapshot) *producer {
 
 // Produce is called by each reader when it collects.
 func (p *producer) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
-	c := collection{producer: p, at: time.Now(), snapshot: p.stats()}
+	c := collection{producer: p, at: time.Now(), snapshot: p.stats(), state: p.state()}
 	scope := metricdata.ScopeMetrics{Scope: instrumentation.Scope{Name: "kproxy"}}
 	for i := range p.metrics {
 		m := &p.metrics[i]
@@ -46,6 +47,7 @@ type collection struct {
 	*producer
 	at       time.Time
 	snapshot proxy.Snapshot
+	state    State
 }
 
 func (c *collection) data(m *family) metricdata.Aggregation {
@@ -69,7 +71,11 @@ func (c *collection) points(m *family) []metricdata.DataPoint[int64] {
 			})
 		}
 	}
-	if m.ofProxy != nil {
+	switch {
+	case m.ofConfig != nil:
+		add(m.ofConfig(&c.state))
+		return points
+	case m.ofProxy != nil:
 		add(m.ofProxy(&c.snapshot))
 		return points
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -13,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/otlptranslator"
-	bridge "go.opentelemetry.io/contrib/bridges/prometheus"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	exporter "go.opentelemetry.io/otel/exporters/prometheus"
@@ -28,16 +28,32 @@ import (
 
 // Config says where metrics are pushed to.
 type Config struct {
-	Version string // kproxy's own
-	OTLP    OTLP   // zero: metrics are not pushed
+	Version string    // kproxy's own
+	Started time.Time // since when the proxy counts; zero: now
+	OTLP    OTLP      // zero: metrics are not pushed
+}
+
+// State describes the configuration in use, for its metrics.
+type State struct {
+	Generation int       // 1 at the start, one more for each change that is applied
+	LastReload time.Time // of the last attempt, or the start
+	Failed     bool      // the last attempt was not applied, because of a mistake
 }
 
 // Telemetry exports a proxy's counts.
 type Telemetry struct {
-	provider *metric.MeterProvider
-	gatherer prometheus.Gatherer
+	self     *resource.Resource
+	counts   *producer
+	scraped  *metric.MeterProvider
+	process  prometheus.Gatherer
+	gatherer prometheus.Gatherer // of all that is scraped
 	log      *slog.Logger
-	secrets  []string // which a collector may repeat
+	secrets  *secrets
+
+	mu     sync.Mutex // guards the following
+	push   *Push
+	pushed *metric.MeterProvider // nil: metrics are not pushed
+	ending sync.WaitGroup        // pushes that a later one has replaced
 }
 
 // scrapeTimeout bounds one scrape. It is far below Prometheus's own default of
@@ -46,11 +62,11 @@ const scrapeTimeout = 5 * time.Second
 
 // Loaded is telemetry that can be started. Its caller starts or closes it.
 type Loaded struct {
-	self     *resource.Resource
-	otlp     OTLP
-	exporter metric.Exporter // nil: metrics are not pushed
-	secrets  []string
-	log      *slog.Logger
+	self    *resource.Resource
+	started time.Time
+	push    *Push
+	secrets *secrets
+	log     *slog.Logger
 }
 
 // Load reads the files that conf names and the environment; conf must be valid
@@ -58,19 +74,23 @@ type Loaded struct {
 // OpenTelemetry has one error handler and one logger for the whole process: they become
 // log.
 func Load(ctx context.Context, conf *Config, log *slog.Logger) (*Loaded, error) {
-	l := &Loaded{otlp: conf.OTLP, log: log}
-	headers, roots, errs := conf.OTLP.read(ctx)
-	l.secrets = secretsIn(headers)
+	l := &Loaded{started: conf.Started, secrets: &secrets{}, log: log}
+	if l.started.IsZero() {
+		l.started = time.Now()
+	}
+	push, errs := conf.OTLP.read(ctx)
+	l.push = push
+	l.secrets.set(push.secrets)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		log.Warn("telemetry cannot be delivered", slog.Any(logkey.Error, foreign.Error(err, l.secrets...)))
+		log.Warn("telemetry cannot be delivered", slog.Any(logkey.Error, foreign.Error(err, l.secrets.all()...)))
 	}))
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
 	var err error
 	if l.self, err = describe(ctx, conf.Version); err != nil {
 		errs = append(errs, err)
 	}
-	if len(errs) == 0 && conf.OTLP.Endpoint != "" {
-		if l.exporter, err = conf.OTLP.exporter(ctx, headers, roots); err != nil {
+	if len(errs) == 0 {
+		if err = push.open(ctx); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -81,37 +101,32 @@ func Load(ctx context.Context, conf *Config, log *slog.Logger) (*Loaded, error) 
 }
 
 // Close ends a Telemetry that was not started.
-func (l *Loaded) Close(ctx context.Context) {
-	if l.exporter != nil {
-		_ = l.exporter.Shutdown(ctx) // it has nothing to push
-	}
-}
+func (l *Loaded) Close(ctx context.Context) { l.push.Close(ctx) }
 
-// Start begins to export the result of stats.
-func (l *Loaded) Start(stats func() proxy.Snapshot) (*Telemetry, error) {
-	counts := newProducer(stats)
+// Start begins to export the results of stats and state.
+func (l *Loaded) Start(stats func() proxy.Snapshot, state func() State) (*Telemetry, error) {
 	own, process := prometheus.NewRegistry(), prometheus.NewRegistry()
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	t := &Telemetry{
+		self:     l.self,
+		counts:   newProducer(stats, state, l.started),
+		process:  process,
+		gatherer: prometheus.Gatherers{own, process},
+		log:      l.log,
+		secrets:  l.secrets,
+	}
 	scraped, err := exporter.New(
 		exporter.WithRegisterer(own),
-		exporter.WithProducer(counts),
+		exporter.WithProducer(t.counts),
 		exporter.WithoutScopeInfo(),
 		exporter.WithTranslationStrategy(otlptranslator.NoTranslation), // the names are Prometheus's already
 	)
 	if err != nil {
 		return nil, err
 	}
-	options := []metric.Option{metric.WithResource(l.self), metric.WithReader(scraped)}
-	if l.exporter != nil {
-		options = append(options, metric.WithReader(metric.NewPeriodicReader(l.exporter, metric.WithInterval(l.otlp.interval()),
-			metric.WithProducer(counts), metric.WithProducer(bridge.NewMetricProducer(bridge.WithGatherer(process))))))
-	}
-	return &Telemetry{
-		provider: metric.NewMeterProvider(options...),
-		gatherer: prometheus.Gatherers{own, process},
-		log:      l.log,
-		secrets:  l.secrets,
-	}, nil
+	t.scraped = metric.NewMeterProvider(metric.WithResource(l.self), metric.WithReader(scraped))
+	t.push, t.pushed = l.push, t.start(l.push)
+	return t, nil
 }
 
 // describe returns the resource. The environment (OTEL_SERVICE_NAME,
@@ -152,9 +167,21 @@ func (t *Telemetry) Handler() http.Handler {
 
 // Shutdown pushes the last counts, for as long as ctx allows, and ends.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	err := t.provider.Shutdown(ctx)
+	t.mu.Lock()
+	pushed := t.pushed
+	t.mu.Unlock()
+	err := ignoreShutdown(t.scraped.Shutdown(ctx))
+	if pushed != nil {
+		err = errors.Join(err, ignoreShutdown(pushed.Shutdown(ctx)))
+	}
+	t.ending.Wait()
+	return foreign.Error(err, t.secrets.all()...)
+}
+
+// ignoreShutdown drops the error of a second Shutdown.
+func ignoreShutdown(err error) error {
 	if errors.Is(err, metric.ErrReaderShutdown) {
 		return nil
 	}
-	return foreign.Error(err, t.secrets...)
+	return err
 }

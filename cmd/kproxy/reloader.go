@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"kproxy/internal/admin"
+	"kproxy/internal/files"
+	"kproxy/internal/foreign"
+	"kproxy/internal/logkey"
+	"kproxy/internal/telemetry"
+	"kproxy/proxy"
+)
+
+// The causes of a reload.
+const (
+	bySignal = "signal"
+	byAdmin  = "admin"
+	byFile   = "file"
+)
+
+const (
+	maxDifferences = 1000 // that a response lists
+	maxLoggedLines = 10   // log lines about one reload
+)
+
+// errHeldBack says that a change of the file is not applied before the operator asks for it.
+var errHeldBack = errors.New("the change is held back")
+
+// reloader applies the configuration file while kproxy runs. First the whole new
+// configuration is checked, and all that it needs is read and bound; then it is applied. A
+// mistake changes nothing. There is one reload at a time, and others wait.
+type reloader struct {
+	file    string
+	piped   bool
+	log     *slog.Logger
+	logging *logSettings
+	engine  engine
+	ops     *operations
+	// readFiles reads certificates, keys and CAs now.
+	readFiles func()
+	// read returns the content of the file.
+	read func(ctx context.Context) ([]byte, error)
+
+	turn chan struct{} // has an element while there is a reload, and until ready
+
+	mu       sync.Mutex // guards the following
+	stopping bool
+	current  *settings
+	decided  [sha256.Size]byte // the content that was last applied, refused or held back
+	state    telemetry.State
+	failure  string   // why the last reload was not applied; "": it was
+	held     []string // the listeners for which a change is held back
+}
+
+// trigger is the cause of a reload.
+type trigger struct {
+	by, from string
+	dryRun   bool
+	data     []byte // the content of the file, for byFile
+}
+
+// newReloader returns a reloader for a configuration that is about to start. No reload
+// begins before ready.
+func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader {
+	r := &reloader{
+		file: s.File, piped: s.piped, log: log, logging: logging, turn: make(chan struct{}, 1),
+		current: s, decided: s.digest, state: telemetry.State{Generation: 1, LastReload: time.Now()},
+	}
+	r.read = func(ctx context.Context) ([]byte, error) { return files.Read(ctx, r.file, maxConfig) }
+	r.turn <- struct{}{}
+	return r
+}
+
+// operate returns the operations beside p, whose reloads are r's.
+func (r *reloader) operate(p *proxy.Proxy) *operations {
+	r.ops = &operations{proxy: p, log: r.log, state: r.metrics, findings: r.findings, reload: r.byRequest}
+	r.engine = fixedProxy{}
+	r.readFiles = func() {
+		p.ReadFiles()
+		r.ops.readFiles()
+	}
+	return r.ops
+}
+
+// ready lets reloads begin.
+func (r *reloader) ready() { <-r.turn }
+
+// stop refuses further reloads. wait returns when none is under way.
+func (r *reloader) stop() (wait func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopping = true
+	return func() {
+		r.turn <- struct{}{}
+		<-r.turn
+	}
+}
+
+// settings returns those in use.
+func (r *reloader) settings() *settings {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current
+}
+
+func (r *reloader) isStopping() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopping
+}
+
+// hasDecided reports whether the content of the file was the last one to be applied,
+// refused or held back.
+func (r *reloader) hasDecided(data []byte) bool {
+	digest := sha256.Sum256(data)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return digest == r.decided
+}
+
+// metrics returns the state for the metrics.
+func (r *reloader) metrics() telemetry.State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// findings are the warnings of /readyz about the configuration.
+func (r *reloader) findings() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []string
+	if r.failure != "" {
+		all = append(all, "the last reload of the configuration failed: "+r.failure)
+	}
+	for _, listener := range r.held {
+		all = append(all, "the configuration file has changed, and is not applied: it removes "+listener+"; kproxy reload applies it")
+	}
+	return all
+}
+
+// byRequest is a reload by the admin server.
+func (r *reloader) byRequest(ctx context.Context, request admin.Reload) (admin.Reloaded, error) {
+	return r.reload(ctx, trigger{by: byAdmin, from: request.From, dryRun: request.DryRun})
+}
+
+// reload applies the file, or compares it. The error joins [*admin.Mistake]s, or is
+// [admin.ErrStopping] or [errHeldBack]. The log has it. ctx bounds the wait for the turn.
+func (r *reloader) reload(ctx context.Context, t trigger) (admin.Reloaded, error) {
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return admin.Reloaded{}, &admin.Mistake{Problem: "another reload has not ended yet", Fix: "try again later"}
+	}
+	defer func() { <-r.turn }()
+	if r.isStopping() {
+		return admin.Reloaded{}, admin.ErrStopping
+	}
+	if t.by == byFile && r.hasDecided(t.data) {
+		return admin.Reloaded{}, nil // another reload had the same content
+	}
+	ctx = context.WithoutCancel(ctx)
+	if t.by != byFile && !t.dryRun {
+		r.readFiles()
+	}
+	next, err := r.prepare(ctx, t)
+	if err != nil {
+		return admin.Reloaded{}, r.fail(t, err)
+	}
+	removals := next.proxy.removed()
+	result := next.result(removals)
+	result.Generation = r.metrics().Generation
+	if t.dryRun {
+		next.discard(ctx)
+		return result, nil
+	}
+	if t.by == byFile && slices.ContainsFunc(removals, func(l admin.Removal) bool { return l.Sessions > 0 }) {
+		next.discard(ctx)
+		r.holdBack(next, removals)
+		return result, errHeldBack
+	}
+	result.Generation, result.Applied = r.apply(ctx, t, next), true
+	return result, nil
+}
+
+// nextConfig is a configuration that can be applied.
+type nextConfig struct {
+	settings *settings
+	changes  []admin.Difference
+	proxy    proxyChange
+	ops      *operationsChange
+}
+
+func (n *nextConfig) discard(ctx context.Context) {
+	n.proxy.discard()
+	n.ops.discard(ctx)
+}
+
+func (n *nextConfig) result(removals []admin.Removal) admin.Reloaded {
+	shown := min(len(n.changes), maxDifferences)
+	return admin.Reloaded{
+		Changes: append([]admin.Difference{}, n.changes[:shown]...), LeftOut: len(n.changes) - shown,
+		Removes: removals[:min(len(removals), maxDifferences)],
+	}
+}
+
+// prepare reads and checks the file, and reads and binds all that it names. The error is
+// a [*usageError].
+func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) {
+	data := t.data
+	if data == nil {
+		if r.piped {
+			return nil, &usageError{fmt.Errorf("%s is a pipe, and cannot be read again; restart kproxy, or name a regular file with --config", r.file)}
+		}
+		var err error
+		if data, err = r.read(ctx); err != nil {
+			return nil, &usageError{fmt.Errorf("%w; restore the file that --config names", err)}
+		}
+	}
+	if !t.dryRun {
+		r.mu.Lock()
+		r.decided = sha256.Sum256(data)
+		r.mu.Unlock()
+	}
+	s, err := parseConfig(r.file, data)
+	if err != nil {
+		return nil, err
+	}
+	before := r.settings()
+	s.Proxy.Logger = r.log
+	n := &nextConfig{settings: s, changes: differences(before.keys, s.keys)}
+	var proxyErr, opsErr error
+	n.proxy, proxyErr = r.engine.prepare(ctx, s, n.changes)
+	n.ops, opsErr = r.ops.prepare(ctx, before, s)
+	if err := joinAll(proxyErr, opsErr); err != nil {
+		if proxyErr == nil {
+			n.proxy.discard()
+		}
+		if opsErr == nil {
+			n.ops.discard(ctx)
+		}
+		return nil, s.mistakes(err)
+	}
+	s.forget()
+	return n, nil
+}
+
+// apply applies a configuration, and returns its generation.
+func (r *reloader) apply(ctx context.Context, t trigger, next *nextConfig) (generation int) {
+	setLog := func() { _ = r.logging.set(next.settings.Log) } // the level is checked
+	if level := next.settings.Log.Level; level == "debug" || level == "info" {
+		setLog()
+	} else {
+		defer setLog() // after the line about the reload
+	}
+	next.proxy.apply()
+	next.ops.apply(ctx)
+	r.mu.Lock()
+	r.current, r.failure, r.held = next.settings, "", nil
+	if len(next.changes) > 0 {
+		r.state.Generation++
+	}
+	r.state.LastReload, r.state.Failed = time.Now(), false
+	generation = r.state.Generation
+	r.mu.Unlock()
+	r.log.Info("configuration reloaded", t.attrs(slog.Int(logkey.Generation, generation), slog.Int(logkey.Changes, len(next.changes)))...)
+	return generation
+}
+
+// attrs are the keys of a log line about a reload.
+func (t *trigger) attrs(attrs ...any) []any {
+	attrs = append(attrs, slog.String(logkey.By, t.by))
+	if t.from != "" {
+		attrs = append(attrs, slog.String(logkey.From, t.from))
+	}
+	return attrs
+}
+
+// fail notes and logs mistakes, unless it is a dry run, and returns them as
+// [*admin.Mistake]s, joined.
+func (r *reloader) fail(t trigger, err error) error {
+	all := mistakesOf(r.file, err)
+	if !t.dryRun {
+		r.mu.Lock()
+		r.failure = foreign.LineOf(all[0].Error(), maxLogged)
+		r.held = nil
+		r.state.LastReload, r.state.Failed = time.Now(), true
+		r.mu.Unlock()
+		for i, m := range all {
+			if i == maxLoggedLines {
+				r.log.Error("the configuration is not reloaded: there are more mistakes", t.attrs(slog.Int(logkey.LeftOut, len(all)-i))...)
+				break
+			}
+			r.log.Error("the configuration is not reloaded", t.attrs(slog.String(logkey.Error, m.Place()), slog.String(logkey.Fix, m.Fix))...)
+		}
+	}
+	errs := make([]error, len(all))
+	for i, m := range all {
+		errs[i] = m
+	}
+	return errors.Join(errs...)
+}
+
+// holdBack notes and logs that a change waits for the operator.
+func (r *reloader) holdBack(next *nextConfig, removals []admin.Removal) {
+	var held []string
+	for _, l := range removals {
+		if l.Sessions == 0 {
+			continue
+		}
+		held = append(held, fmt.Sprintf("listener %s of cluster %s, with %s", l.Listener, l.Cluster, count(l.Sessions, "session")))
+		if len(held) > maxLoggedLines {
+			continue
+		}
+		r.log.Warn("the configuration file has changed, and is not applied: it removes a listener with sessions",
+			slog.String(logkey.Cluster, l.Cluster), slog.String(logkey.Listener, l.Listener), slog.Int(logkey.Sessions, l.Sessions),
+			slog.Int(logkey.Changes, len(next.changes)), slog.String(logkey.By, byFile),
+			slog.String(logkey.Fix, "kproxy reload, or SIGHUP, applies it; kproxy reload --dry-run shows it"))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held, r.failure = held[:min(len(held), maxLoggedLines)], ""
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"kproxy/internal/logkey"
+	"kproxy/proxy/config"
+)
+
+// settleTime is the time between two readings of a file that has changed. If they are
+// equal, its writer has most likely finished.
+const settleTime = time.Second
+
+// run lets reloads begin: those of hangups, of the admin server and of the watch. stop
+// ends hangups and the watch.
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	r.ready()
+	running.Go(func() { r.watch(ctx) })
+	running.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+			}
+			_, _ = r.reload(ctx, trigger{by: bySignal}) // the log has the error
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// watch applies the file when its content has changed, while reload.watch is true, until
+// ctx ends. Content is compared, and not events: this finds the swap of a symbolic link, a
+// rename and a rewrite alike, on every file system. Each content is applied, refused or
+// held back once.
+func (r *reloader) watch(ctx context.Context) {
+	if r.piped {
+		return
+	}
+	ticker := time.NewTicker(config.DefaultWatchInterval)
+	defer ticker.Stop()
+	unreadable := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !r.settings().keys.Reload.Watch {
+			continue
+		}
+		data, err := r.settled(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !unreadable:
+			r.log.Warn("the configuration file cannot be read; the configuration in use stays",
+				slog.Any(logkey.Error, err), slog.String(logkey.By, byFile), slog.String(logkey.Fix, "restore the file that --config names"))
+		case data != nil:
+			_, _ = r.reload(ctx, trigger{by: byFile, data: data}) // the log has the error
+		}
+		unreadable = err != nil
+	}
+}
+
+// settled returns the content of the file when two readings in succession are equal; nil
+// if it is the content that was last decided on.
+func (r *reloader) settled(ctx context.Context) ([]byte, error) {
+	var before []byte
+	for {
+		data, err := r.read(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case r.hasDecided(data):
+			return nil, nil
+		case before != nil && bytes.Equal(data, before):
+			return data, nil
+		}
+		before = data
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(settleTime):
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kproxy/internal/admin"
+	"kproxy/proxy/config"
+)
+
+// watching runs a test in a bubble, with a reloader that watches its file.
+func watching(t *testing.T, keys string, test func(t *testing.T, r *reloading)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReloading(t, keys)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.watch(ctx)
+		}()
+		test(t, r)
+		cancel()
+		<-done
+	})
+}
+
+// after lets d pass in the bubble.
+func after(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// poll lets the next look at the file pass, with the second one.
+func poll() { after(config.DefaultWatchInterval + settleTime) }
+
+// A change of the content is applied when two readings a second apart are equal.
+func TestWatchAppliesAChange(t *testing.T) {
+	watching(t, "", func(_ *testing.T, r *reloading) {
+		poll()
+		r.wantLogged()
+		r.write("log: {level: debug}")
+		poll()
+		r.wantLogged(`msg="configuration reloaded" generation=2 changes=1 by=file`)
+		r.wantCalls("prepare apply")
+		poll()
+		r.wantLogged()
+		r.write("log: {level: debug} # a comment")
+		poll()
+		r.wantLogged(`generation=2 changes=0 by=file`)
+	})
+}
+
+// A file that is being written is not applied.
+func TestWatchWaitsForTheWriter(t *testing.T) {
+	watching(t, "", func(_ *testing.T, r *reloading) {
+		after(config.DefaultWatchInterval - settleTime/2)
+		for _, half := range []string{"log: {level: debug}", "log: {level: debug}\ndrain: {delay: 1s}", "log: {level: warn}\ndrain: {delay: 2s}"} {
+			r.write(half)
+			after(settleTime)
+		}
+		r.wantLogged()
+		after(settleTime)
+		r.wantLogged("generation=2 changes=2 by=file")
+		if r.settings().Log.Level != "warn" {
+			r.t.Errorf("the level is %s", r.settings().Log.Level)
+		}
+	})
+}
+
+// A mistake is reported once for each content, and nothing is reported when the content
+// of before is back.
+func TestWatchReportsAMistakeOnce(t *testing.T) {
+	watching(t, "", func(_ *testing.T, r *reloading) {
+		r.write("log: {level: loud}")
+		poll()
+		r.wantLogged("log.level")
+		poll()
+		poll()
+		r.wantLogged()
+		r.write("log: {level: louder}")
+		poll()
+		r.wantLogged("louder")
+		_, _ = r.reload(context.Background(), trigger{by: byAdmin})
+		r.wantLogged("louder") // the operator asks again
+		r.write("")
+		poll()
+		r.wantLogged("generation=1 changes=0 by=file")
+		if r.metrics().Failed || r.findings() != nil {
+			r.t.Errorf("/readyz warns of %q", r.findings())
+		}
+	})
+}
+
+// A file that is away changes nothing, and costs one log line.
+func TestWatchOfAMissingFile(t *testing.T) {
+	watching(t, "", func(_ *testing.T, r *reloading) {
+		r.remove()
+		poll()
+		r.wantLogged(`level=WARN msg="the configuration file cannot be read; the configuration in use stays" error="open kproxy.yaml`)
+		poll()
+		r.wantLogged()
+		r.write("")
+		poll()
+		r.wantLogged()
+		r.remove()
+		poll()
+		r.wantLogged("cannot be read")
+		r.write("log: {level: debug}")
+		poll()
+		r.wantLogged("generation=2 changes=1 by=file")
+		if r.metrics().Failed {
+			r.t.Error("a missing file counts as a mistake")
+		}
+	})
+}
+
+// A change that removes a listener with sessions waits for the operator, who is told once.
+func TestWatchHoldsARemovalBack(t *testing.T) {
+	watching(t, "", func(t *testing.T, r *reloading) {
+		r.engine.removals = []admin.Removal{{Cluster: "orders", Listener: "bob"}, {Cluster: "orders", Listener: "fred", Sessions: 3}}
+		r.write("log: {level: debug}")
+		poll()
+		r.wantLogged(`level=WARN msg="the configuration file has changed, and is not applied: it removes a listener with sessions" cluster=orders listener=fred sessions=3 changes=1 by=file fix="kproxy reload, or SIGHUP, applies it`)
+		r.wantCalls("prepare discard")
+		poll()
+		r.wantLogged()
+		const finding = "the configuration file has changed, and is not applied: it removes listener fred of cluster orders, with 3 sessions; kproxy reload applies it"
+		if f := r.findings(); len(f) != 1 || f[0] != finding {
+			t.Errorf("/readyz warns of %q", f)
+		}
+		if _, err := r.reload(t.Context(), trigger{by: byAdmin, dryRun: true}); err != nil || len(r.findings()) != 1 {
+			t.Errorf("a dry run: %v, %q", err, r.findings())
+		}
+		r.wantCalls("prepare discard")
+		if result, err := r.reload(t.Context(), trigger{by: byAdmin}); err != nil || !result.Applied || r.findings() != nil {
+			t.Errorf("the operator's reload: %+v, %v, %q", result, err, r.findings())
+		}
+		r.wantCalls("prepare apply")
+		r.wantLogged("generation=2 changes=1 by=admin")
+		poll()
+		r.wantLogged()
+	})
+}
+
+// A listener without sessions is removed at once.
+func TestWatchRemovesAnIdleListener(t *testing.T) {
+	watching(t, "", func(_ *testing.T, r *reloading) {
+		r.engine.removals = []admin.Removal{{Cluster: "orders", Listener: "bob"}}
+		r.write("log: {level: debug}")
+		poll()
+		r.wantCalls("prepare apply")
+	})
+}
+
+// A held-back change that is taken back is forgotten.
+func TestWatchForgetsAHeldBackChange(t *testing.T) {
+	watching(t, "", func(_ *testing.T, r *reloading) {
+		r.engine.removals = []admin.Removal{{Cluster: "orders", Listener: "fred", Sessions: 3}}
+		r.write("log: {level: debug}")
+		poll()
+		r.engine.removals = nil
+		r.write("")
+		poll()
+		if f := r.findings(); f != nil {
+			r.t.Errorf("/readyz warns of %q", f)
+		}
+	})
+}
+
+// Without reload.watch only the operator has the file read. The key itself can change.
+func TestWatchCanBeTurnedOff(t *testing.T) {
+	watching(t, "reload: {watch: false}", func(t *testing.T, r *reloading) {
+		r.write("")
+		poll()
+		r.wantLogged()
+		if _, err := r.reload(t.Context(), trigger{by: bySignal}); err != nil {
+			t.Error(err)
+		}
+		r.wantLogged("generation=2 changes=1 by=signal")
+		r.write("log: {level: debug}")
+		poll()
+		r.wantLogged("generation=3 changes=1 by=file")
+	})
+}
+
+// SIGHUP reloads, one time for each.
+func TestHangups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReloading(t, "")
+		r.turn <- struct{}{} // as before ready
+		hangups := make(chan os.Signal)
+		stop := r.run(t.Context(), hangups)
+		for range 2 {
+			hangups <- os.Interrupt
+			synctest.Wait()
+		}
+		stop()
+		r.wantCalls("prepare apply prepare apply")
+	})
+}
