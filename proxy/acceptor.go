@@ -99,8 +99,8 @@ func (p *Proxy) nameBinding(all []member) binding {
 }
 
 // listen opens the socket of a binding.
-func (p *Proxy) listen(ctx context.Context, b binding) (*acceptor, error) {
-	socket, err := p.conf().Listen(ctx, hostport.Network(b.address), b.address)
+func (p *Proxy) listen(ctx context.Context, listen listenFunc, b binding) (*acceptor, error) {
+	socket, err := listen(ctx, hostport.Network(b.address), b.address)
 	if err != nil {
 		l := b.entry.endpoint.listener
 		return nil, fmt.Errorf("clusters.%s.listeners.%s: bind %s: %w", l.cluster.name, l.name, b.address, err)

@@ -199,7 +199,7 @@ func (p *Proxy) open(ctx context.Context) error {
 		}
 	}
 	for _, b := range p.bindings(members) {
-		d, err := p.listen(ctx, b)
+		d, err := p.listen(ctx, next.conf.Listen, b)
 		if err != nil {
 			closeSockets(next.acceptors)
 			return err

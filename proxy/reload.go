@@ -33,8 +33,8 @@ import (
 // it. Until then no other can be prepared.
 type Change struct {
 	p        *Proxy
+	listen   listenFunc
 	next     *served
-	plan     *config.Plan
 	clusters []clusterChange
 	entries  map[*acceptor]*entry // of all of next's sockets
 	bound    []*acceptor          // those of next's sockets that Prepare has bound
@@ -61,8 +61,8 @@ type Removal struct {
 var ErrNotStarted = errors.New("proxy: Start was not called")
 
 // Prepare checks conf, reads its files, and binds the addresses that are not bound yet. Nothing
-// else changes before Apply. Logger, Observer, Listen and Dial stay those of New. While another
-// Change is prepared, Prepare waits for its end. The error joins a [*config.Error] for each
+// else changes before Apply. Logger, Observer and Dial stay those of New. Listen, if set, opens
+// the sockets of this Change. While another Change is prepared, Prepare waits for its end. The error joins a [*config.Error] for each
 // mistake. A key that cannot change while kproxy runs is one.
 func (p *Proxy) Prepare(ctx context.Context, conf *Config) (*Change, error) {
 	select {
@@ -94,7 +94,10 @@ func (p *Proxy) prepare(ctx context.Context, conf *Config) (*Change, error) {
 		return nil, err
 	}
 	now := p.conf()
-	c := &Change{p: p, plan: plan, next: &served{conf: *now}, entries: map[*acceptor]*entry{}}
+	c := &Change{p: p, listen: conf.Listen, next: &served{conf: *now}, entries: map[*acceptor]*entry{}}
+	if c.listen == nil {
+		c.listen = now.Listen
+	}
 	c.next.conf.Config = plan.Config
 	if err := errlist.Join(now.unchangeable(&plan.Config), c.prepareClusters(plan)); err != nil {
 		c.undo()
@@ -171,7 +174,7 @@ func (c *Change) bind(ctx context.Context) error {
 		c.freed = slices.Delete(c.freed, at, at+1)
 	}
 	for _, b := range missing {
-		d, err := c.p.listen(ctx, b)
+		d, err := c.p.listen(ctx, c.listen, b)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ func (l *lab) reconfigured(t *testing.T, edit func(conf *proxy.Config)) *proxy.C
 	t.Helper()
 	var other lab
 	conf := other.config()
+	conf.Listen = nil
 	edit(conf)
 	if *overTLS {
 		l.secure(t, conf)
