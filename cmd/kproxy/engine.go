@@ -2,53 +2,52 @@ package main
 
 import (
 	"context"
-	"strings"
+	"net"
 
 	"kproxy/internal/admin"
-	"kproxy/proxy/config"
+	"kproxy/proxy"
 )
 
 // engine is the proxy's side of a reload.
 type engine interface {
 	// prepare checks next, reads its files, and binds the sockets that it needs and that are
-	// not bound yet. changes are its differences from the configuration in use. The error
-	// joins a [*config.Error] for each mistake. Nothing changes until apply.
-	prepare(ctx context.Context, next *settings, changes []admin.Difference) (proxyChange, error)
+	// not bound yet. The error joins a [*config.Error] for each mistake. Nothing changes until
+	// apply.
+	prepare(ctx context.Context, next *settings) (proxyChange, error)
 }
 
 // proxyChange is a change that has been prepared. The caller applies or discards it.
 type proxyChange interface {
 	removed() []admin.Removal // the listeners that it closes
+	// freed returns the socket of an address that the change frees; nil: it does not.
+	freed(address string) (net.Listener, error)
 	apply()
 	discard()
 }
 
-// fixedProxy is the engine of a proxy whose configuration cannot change while it runs.
-type fixedProxy struct{}
+// proxyEngine is the engine of a running proxy.
+type proxyEngine struct{ proxy *proxy.Proxy }
 
-// otherKeys are the sections that are not the proxy's.
-var otherKeys = []string{"admin.", "drain.delay", "log.", "reload.", "telemetry."}
-
-func (fixedProxy) prepare(_ context.Context, next *settings, changes []admin.Difference) (proxyChange, error) {
-	errs := []error{next.Proxy.CheckFiles()}
-	for _, c := range changes {
-		isOther := false
-		for _, prefix := range otherKeys {
-			isOther = isOther || strings.HasPrefix(c.Key, prefix)
-		}
-		if !isOther {
-			errs = append(errs, &config.Error{Key: c.Key, Problem: "cannot change while kproxy runs", Fix: "restart kproxy to use it"})
-		}
+func (e proxyEngine) prepare(ctx context.Context, next *settings) (proxyChange, error) {
+	c, err := e.proxy.Prepare(ctx, &next.Proxy)
+	if err != nil {
+		return nil, withBindFix(err)
 	}
-	if err := joinAll(errs...); err != nil {
-		return nil, err
-	}
-	return noChange{}, nil
+	return preparedProxy{c}, nil
 }
 
-// noChange changes nothing.
-type noChange struct{}
+// preparedProxy is a [*proxy.Change].
+type preparedProxy struct{ change *proxy.Change }
 
-func (noChange) removed() []admin.Removal { return nil }
-func (noChange) apply()                   {}
-func (noChange) discard()                 {}
+func (p preparedProxy) removed() []admin.Removal {
+	var all []admin.Removal
+	for _, r := range p.change.Removed() {
+		all = append(all, admin.Removal(r))
+	}
+	return all
+}
+
+func (p preparedProxy) freed(address string) (net.Listener, error) { return p.change.Freed(address) }
+
+func (p preparedProxy) apply()   { p.change.Apply() }
+func (p preparedProxy) discard() { p.change.Discard() }

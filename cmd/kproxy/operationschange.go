@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"reflect"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
 	"kproxy/internal/tlsconf"
+	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
 
@@ -26,12 +28,26 @@ type operationsChange struct {
 	server    *admin.Server        // at another address; nil: that of before stays, or there is none
 }
 
+// lendTo returns how the proxy opens its sockets for a configuration with this admin server. If
+// the admin server moves, the proxy may have its old address.
+func (o *operations) lendTo(next *admin.Config) func(ctx context.Context, network, address string) (net.Listener, error) {
+	return func(ctx context.Context, network, address string) (net.Listener, error) {
+		if o.admin != nil && o.admin.Addr().String() == address && !sameAddress(next.Bind, address) {
+			return o.admin.Lend()
+		}
+		return proxy.Listen(ctx, network, address)
+	}
+}
+
+// freedFunc returns the socket of an address that the proxy's change frees; nil: it does not.
+type freedFunc = func(address string) (net.Listener, error)
+
 // prepare reads the files that next names, and binds the admin server's address if it is
 // another one. The error joins a [*config.Error] for each mistake.
-func (o *operations) prepare(ctx context.Context, before, next *settings) (*operationsChange, error) {
+func (o *operations) prepare(ctx context.Context, before, next *settings, freed freedFunc) (*operationsChange, error) {
 	c := &operationsChange{o: o, next: next, telemetry: o.telemetry}
 	c.adminIs = before.AllReady != next.AllReady || !reflect.DeepEqual(before.Admin, next.Admin)
-	err := joinAll(c.prepareTelemetry(ctx), c.prepareAdmin(ctx, before))
+	err := joinAll(c.prepareTelemetry(ctx), c.prepareAdmin(ctx, before, freed))
 	if err != nil {
 		c.discard(ctx)
 		return nil, err
@@ -59,7 +75,7 @@ func (c *operationsChange) prepareTelemetry(ctx context.Context) error {
 	return err
 }
 
-func (c *operationsChange) prepareAdmin(ctx context.Context, before *settings) error {
+func (c *operationsChange) prepareAdmin(ctx context.Context, before *settings, freed freedFunc) error {
 	next := &c.next.Admin
 	if !c.adminIs || next.Bind == "" {
 		return nil
@@ -69,6 +85,14 @@ func (c *operationsChange) prepareAdmin(ctx context.Context, before *settings) e
 		return err
 	}
 	if c.o.admin != nil && sameAddress(before.Admin.Bind, next.Bind) {
+		return nil
+	}
+	socket, err := freed(next.Bind)
+	if err != nil {
+		return err
+	}
+	if socket != nil {
+		c.server = admin.Take(ctx, socket, c.o.log)
 		return nil
 	}
 	if c.server, err = admin.Bind(ctx, next.Bind, c.o.log); err != nil {
@@ -109,9 +133,11 @@ func (c *operationsChange) apply(ctx context.Context) {
 		o.admin.Use(o.site(c.next, c.secure, o.telemetry))
 	}
 	if c.server != nil {
+		o.proxy.Own(c.server.Addr())
 		o.log.Info("admin server", slog.String(logkey.Bind, c.next.Admin.Bind))
 	}
 	if before != nil && before != o.admin {
+		o.proxy.Disown(before.Addr())
 		o.retire(ctx, before)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -81,7 +82,7 @@ func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader 
 // operate returns the operations beside p, whose reloads are r's.
 func (r *reloader) operate(p *proxy.Proxy) *operations {
 	r.ops = &operations{proxy: p, log: r.log, state: r.metrics, findings: r.findings, reload: r.byRequest}
-	r.engine = fixedProxy{}
+	r.engine = proxyEngine{p}
 	r.readFiles = func() {
 		p.ReadFiles()
 		r.ops.readFiles()
@@ -237,8 +238,13 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 	s.Proxy.Logger = r.log
 	n := &nextConfig{settings: s, changes: differences(before.keys, s.keys)}
 	var proxyErr, opsErr error
-	n.proxy, proxyErr = r.engine.prepare(ctx, s, n.changes)
-	n.ops, opsErr = r.ops.prepare(ctx, before, s)
+	s.Proxy.Listen = r.ops.lendTo(&s.Admin)
+	n.proxy, proxyErr = r.engine.prepare(ctx, s)
+	freed := func(string) (net.Listener, error) { return nil, nil }
+	if proxyErr == nil {
+		freed = n.proxy.freed
+	}
+	n.ops, opsErr = r.ops.prepare(ctx, before, s, freed)
 	if err := joinAll(proxyErr, opsErr); err != nil {
 		if proxyErr == nil {
 			n.proxy.discard()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ type fakeEngine struct {
 	calls    []string
 }
 
-func (e *fakeEngine) prepare(_ context.Context, _ *settings, _ []admin.Difference) (proxyChange, error) {
+func (e *fakeEngine) prepare(context.Context, *settings) (proxyChange, error) {
 	if e.entered != nil {
 		e.entered <- struct{}{}
 		<-e.release
@@ -39,9 +40,10 @@ func (e *fakeEngine) prepare(_ context.Context, _ *settings, _ []admin.Differenc
 	return e, nil
 }
 
-func (e *fakeEngine) removed() []admin.Removal { return e.removals }
-func (e *fakeEngine) apply()                   { e.called("apply") }
-func (e *fakeEngine) discard()                 { e.called("discard") }
+func (e *fakeEngine) removed() []admin.Removal           { return e.removals }
+func (e *fakeEngine) freed(string) (net.Listener, error) { return nil, nil }
+func (e *fakeEngine) apply()                             { e.called("apply") }
+func (e *fakeEngine) discard()                           { e.called("discard") }
 
 func (e *fakeEngine) called(name string) {
 	e.mu.Lock()

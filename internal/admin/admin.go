@@ -94,11 +94,16 @@ func Bind(ctx context.Context, address string, log *slog.Logger) (*Server, error
 	if err != nil {
 		return nil, fmt.Errorf("admin.bind: bind %s: %w", address, err)
 	}
+	return Take(ctx, socket, log), nil
+}
+
+// Take is Bind with a socket that is bound already.
+func Take(ctx context.Context, socket net.Listener, log *slog.Logger) *Server {
 	s := &Server{
 		socket: socket,
 		log:    log,
 		http: http.Server{
-			ConnState:         newConnections(log.With(slog.String(logkey.Bind, address))).state,
+			ConnState:         newConnections(log.With(slog.String(logkey.Bind, socket.Addr().String()))).state,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      responseTimeout,
@@ -109,7 +114,22 @@ func Bind(ctx context.Context, address string, log *slog.Logger) (*Server, error
 	}
 	s.http.Handler = http.HandlerFunc(s.serve)
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	return s, nil
+	return s
+}
+
+// Lend returns the server's listening socket for another server of the process, which closes it.
+// It stays open when this server is closed.
+func (s *Server) Lend() (net.Listener, error) {
+	tcp, ok := s.socket.(*net.TCPListener)
+	if !ok {
+		return nil, fmt.Errorf("%s is no TCP socket", s.socket.Addr())
+	}
+	f, err := tcp.File()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // FileListener has another descriptor
+	return net.FileListener(f)
 }
 
 // serve serves a request by the present site. It is the last one of its connection if that
