@@ -326,7 +326,7 @@ func nodesText(ids []int32) string {
 		i = last + 1
 	}
 	if more := len(runs) - few; more > 0 {
-		runs = append(runs[:few], fmt.Sprintf("%d more ranges", more))
+		runs = append(runs[:few], counted(more, "more range"))
 	}
 	return verb(ids, "node ", "nodes ") + strings.Join(runs, ", ")
 }
