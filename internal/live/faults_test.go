@@ -125,6 +125,9 @@ func TestFaultsUpstream(t *testing.T) {
 			l.cluster().Source = []string{"192.0.2.7"}
 			return l, nil
 		}, []string{"clusters.c.source not_reached"}, "cannot assign"},
+		{"brokers advertise a balancer", func(t *testing.T) (*lab, []Client) {
+			return newLab(t, brokers(t, 2, func(at []string) []string { return []string{at[0], balancer(t, at[1], at[0])} })[0]), nil
+		}, []string{"clusters.c load_balancer 1"}, "different nodes respond there"},
 		{"a proxy that is down", func(t *testing.T) (*lab, []Client) {
 			l := newLab(t, brokers(t, 1, nil)...)
 			l.cluster().Via = config.Via{URL: "socks5://" + portlab.Closed(t)}
@@ -257,6 +260,21 @@ func TestFaultsDownstream(t *testing.T) {
 			l.serve(t)
 			return l, nil
 		}, []string{listener + ".nodes.advertise_ports broker_heard 1"}, "bypass kproxy"},
+		{"a node's port is mapped to all nodes in turn", func(t *testing.T) (*lab, []Client) {
+			l := newLab(t, brokers(t, 2, nil)...)
+			l.listener().Nodes.AdvertisePorts = config.Range{First: 9200, Last: 9209}
+			forward(t, l.at(9200), l.at(9100))
+			forward(t, l.at(9201), balancer(t, l.at(9101), l.at(9100)))
+			l.serve(t)
+			return l, nil
+		}, []string{listener + ".nodes.advertise_ports load_balancer 1"}, "different nodes respond there"},
+		{"the kproxy that runs leaves a node out", func(t *testing.T) (*lab, []Client) {
+			l := newLab(t, brokers(t, 3, nil)...)
+			old := l.served()
+			old.listener().Nodes.Ports.Last = 9101
+			old.serve(t)
+			return l, nil
+		}, []string{listener + " node_left_out", listener + ".nodes.ports refused 2"}, "does not name node 2"},
 		{"a node's port is not mapped", func(t *testing.T) (*lab, []Client) {
 			l := newLab(t, brokers(t, 2, nil)...)
 			l.listener().Nodes.AdvertisePorts = config.Range{First: 9200, Last: 9209}

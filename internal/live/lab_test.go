@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -16,6 +17,7 @@ import (
 	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/racelab"
+	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
@@ -117,20 +119,30 @@ func forward(t *testing.T, from, to string) {
 			if err != nil {
 				return
 			}
-			go func() { // ends with the connections
-				defer func() { _ = conn.Close() }()
-				far, err := new(net.Dialer).DialContext(context.WithoutCancel(t.Context()), "tcp", to)
-				if err != nil {
-					return
-				}
-				go func() {
-					_, _ = io.Copy(far, conn)
-					_ = far.Close()
-				}()
-				_, _ = io.Copy(conn, far)
-			}()
+			go pass(conn, to) // ends with the connections
 		}
 	}()
+}
+
+// balancer leads connections to addresses in turn, the first one to the first.
+func balancer(t *testing.T, to ...string) (address string) {
+	t.Helper()
+	var turn atomic.Int64
+	return viatest.NewGate(t, func(conn net.Conn) { pass(conn, to[int(turn.Add(1)-1)%len(to)]) }).Address
+}
+
+// pass passes bytes between a connection and an address, until one side ends.
+func pass(conn net.Conn, to string) {
+	defer func() { _ = conn.Close() }()
+	far, err := new(net.Dialer).DialContext(context.Background(), "tcp", to)
+	if err != nil {
+		return
+	}
+	go func() { // ends with the connections
+		_, _ = io.Copy(far, conn)
+		_ = far.Close()
+	}()
+	_, _ = io.Copy(conn, far)
 }
 
 // checked runs a check. faults has "key kind" for each fault, with the node behind it.

@@ -52,7 +52,11 @@ func (l *listenerCheck) walk(ctx context.Context, unresolved map[string]bool) {
 	}
 	isHeard := l.heard(ctx, &a)
 	nodes := l.walkNodes(ctx, unresolved, isHeard)
-	if isHeard && isNamed && len(nodes) > 0 {
+	switch {
+	case !isHeard || !isNamed:
+	case l.tried == nil:
+		l.ok(l.conf.Key, Served, l.bootstrap+" responds as this listener; clients hear its addresses alone")
+	case len(nodes) > 0:
 		l.ok(l.conf.Key, Served, fmt.Sprintf("%s and %s respond as this listener; clients hear its addresses alone", l.bootstrap, nodesText(nodes)))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"kproxy/internal/doctor"
 	"kproxy/internal/foreign"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // bootstrapFails judges a bootstrap endpoint that is not reached.
@@ -80,8 +81,8 @@ func (l *listenerCheck) downstreamFault(key string, node int32, address string, 
 	f.Fix = l.endpointFix(node)
 	if step == doctor.Kafka && l.mayRefuse() {
 		f.Level, f.Kind = Note, NotChecked
-		f.Says += "; the listener may refuse this machine (allow, deny, proxy_protocol)"
-		f.Fix = "run the check from a machine that may connect"
+		f.Says += "; the listener may refuse this machine (allow, deny, proxy_protocol, limits)"
+		f.Fix = "run the check from a machine that may connect, and while few clients do"
 	}
 	if step == doctor.Kafka && l.follows(node) {
 		f.Level, f.Kind = Note, NotChecked
@@ -91,9 +92,9 @@ func (l *listenerCheck) downstreamFault(key string, node int32, address string, 
 	return f
 }
 
-// mayRefuse reports whether the listener refuses some sources.
+// mayRefuse reports whether the listener refuses some connections.
 func (l *listenerCheck) mayRefuse() bool {
-	return len(l.conf.Allow)+len(l.conf.Deny)+len(l.conf.ProxyProtocol.From) > 0
+	return len(l.conf.Allow)+len(l.conf.Deny)+len(l.conf.ProxyProtocol.From) > 0 || l.conf.Limits != config.ListenerLimits{}
 }
 
 // follows reports whether a fault of the cluster explains an endpoint that closes connections:
