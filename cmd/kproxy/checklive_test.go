@@ -146,8 +146,8 @@ func TestCheckLiveSchema(t *testing.T) {
 		schema object
 	}{{reflect.TypeFor[liveReport](), report}, {reflect.TypeFor[live.Finding](), finding}} {
 		var all, required []string
-		for i := range tt.of.NumField() {
-			name, optional, _ := strings.Cut(tt.of.Field(i).Tag.Get("json"), ",")
+		for field := range tt.of.Fields() {
+			name, optional, _ := strings.Cut(field.Tag.Get("json"), ",")
 			all = append(all, name)
 			if optional == "" {
 				required = append(required, name)

@@ -65,7 +65,7 @@ func (c *clusterCheck) loginFix(v doctor.Verdict, err error) (string, string) {
 }
 
 func bootstrapFix(v doctor.Verdict) string {
-	switch v { //nolint:exhaustive // the others have one advice
+	switch v {
 	case doctor.NameUnknown, doctor.NameTimeout:
 		return "write a name that resolves on this machine, or reach the brokers through a via"
 	case doctor.IsControl:
@@ -78,11 +78,11 @@ func bootstrapFix(v doctor.Verdict) string {
 }
 
 func nodeFix(v doctor.Verdict) string {
-	switch v { //nolint:exhaustive // the others have one advice
+	switch v {
 	case doctor.AnotherNode, doctor.Balancer, doctor.SameAddress:
-		return "lead each node to its own broker: correct the dial rule, the port mapping or the balancer, or what the brokers advertise"
+		return "lead each node to its own broker: correct the dial rule, the port mapping or the balancer, or the addresses that the brokers advertise"
 	case doctor.Stranger:
-		return "lead the node to a broker of this cluster: correct the dial rule, or what the broker advertises"
+		return "lead the node to a broker of this cluster: correct the dial rule, or the address that the broker advertises"
 	case doctor.NameUnknown, doctor.NameTimeout:
 		return "add a dial rule from its advertised name to an address that works from here, or reach the brokers through a via"
 	default:

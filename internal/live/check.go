@@ -76,8 +76,8 @@ type check struct {
 }
 
 // Check connects to the clusters, and then to the listeners' advertised addresses. It returns
-// when all have been tried, each within its time, or when ctx ends; then the report has what
-// was found until then. The error is that of a configuration that cannot be used.
+// when all have been tried, each within its time, or when ctx ends; then the report has the
+// findings until then. The error is that of a configuration that cannot be used.
 func Check(ctx context.Context, o *Options) (*Report, error) {
 	conf := *o.Config
 	conf.Logger, conf.Observer, conf.StateDir = nil, nil, ""

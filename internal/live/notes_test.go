@@ -29,8 +29,8 @@ func noted(r *Report, level Level, kind Kind) (n int) {
 	return n
 }
 
-// Where clients log in, the check says what it could not do; with a client's configuration it
-// does it.
+// Where clients log in, the check has notes about the checks that were not possible. With a
+// client's configuration they are.
 func TestLoginPassesThrough(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, brokers(t, 2, nil, kfake.EnableSASL(), alice)...)

@@ -117,7 +117,7 @@ func (l *listenerCheck) endpointFix(node int32) string {
 
 // tlsFix is the advice on a certificate of the listener.
 func (l *listenerCheck) tlsFix(v doctor.Verdict, whose string) string {
-	switch v { //nolint:exhaustive // the others have one advice
+	switch v {
 	case doctor.Untrusted:
 		return "give " + whose + " the authority that issued the listener's certificate, and the listener the whole chain"
 	case doctor.Expired:
@@ -135,7 +135,7 @@ func (l *listenerCheck) loginFix(v doctor.Verdict, whose string) (key, fix strin
 	if l.conf.Login != nil {
 		key += ".login"
 	}
-	switch v { //nolint:exhaustive // the others have one advice
+	switch v {
 	case doctor.Mechanism:
 		return key, "set sasl.mechanism in " + whose + " to one that is offered"
 	case doctor.NoLogin:
