@@ -83,6 +83,8 @@ func nodeFix(v doctor.Verdict) string {
 		return "lead each node to its own broker: correct the dial rule, the port mapping or the balancer, or the addresses that the brokers advertise"
 	case doctor.Stranger:
 		return "lead the node to a broker of this cluster: correct the dial rule, or the address that the broker advertises"
+	case doctor.Wildcard, doctor.NoAddress:
+		return "have the broker advertise a host and a port that work from here, or give the node a dial rule"
 	case doctor.NameUnknown, doctor.NameTimeout:
 		return "add a dial rule from its advertised name to an address that works from here, or reach the brokers through a via"
 	default:

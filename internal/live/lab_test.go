@@ -31,6 +31,13 @@ func TestMain(m *testing.M) {
 // addresses; nil: these themselves.
 func brokers(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string) {
 	t.Helper()
+	at, _ = cluster(t, n, advertise, opts...)
+	return at
+}
+
+// cluster is brokers, and returns the cluster itself too.
+func cluster(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string, c *kfake.Cluster) {
+	t.Helper()
 	var listeners []net.Listener
 	for range n {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -53,7 +60,7 @@ func brokers(t *testing.T, n int, advertise func(at []string) []string, opts ...
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return at
+	return at, c
 }
 
 // lab is a configuration with a cluster "c" and a listener "l", on a host of its own.

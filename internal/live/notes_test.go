@@ -10,10 +10,15 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/certlab"
+	"kproxy/internal/hostport"
+	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
@@ -62,6 +67,10 @@ func TestLoginOfKproxy(t *testing.T) {
 	l.serve(t)
 	if r, faults := checked(t, l); len(faults) > 0 || noted(r, OK, Served) != 1 {
 		t.Errorf("%v\n%s", faults, show(r))
+	}
+	r, faults := checked(t, l, Client{File: "c", SASL: login("wrong")})
+	if len(faults) != 1 || !strings.HasPrefix(faults[0], "clusters.c.listeners.l login_") {
+		t.Errorf("a client with a login: %v\n%s", faults, show(r))
 	}
 }
 
@@ -147,20 +156,108 @@ func TestKproxyBehindKproxy(t *testing.T) {
 	}
 }
 
-// A peer's texts are one line each, of a bounded length.
-func TestHostileTexts(t *testing.T) {
+// A broker's texts are one line each, of a bounded length. Ids that stand for no one broker, and
+// addresses that are none, are faults.
+func TestHostileBrokers(t *testing.T) {
 	t.Parallel()
 	evil := "evil\x1b[31m\n" + strings.Repeat("x", 5000)
-	l := newLab(t, brokers(t, 2, func(at []string) []string { return []string{at[0], evil + ":9092"} }, kfake.ClusterID(evil))[0])
+	var at []string
+	named := [][]kmsg.MetadataResponseBroker{{{NodeID: -5, Host: "b5.invalid", Port: 1}, {NodeID: 0}, {NodeID: 1, Host: evil, Port: 9092}, {NodeID: 2, Host: "0.0.0.0", Port: 9092}, {NodeID: 0, Host: "b0.invalid", Port: 1}}}
+	at = lyingBrokers(t, evil, func() []kmsg.MetadataResponseBroker { return named[0] })
+	host, port, _ := hostport.Parse(at[0])
+	named[0][1].Host, named[0][1].Port = host, port
+	l := newLab(t, at...)
 	r, faults := checked(t, l)
-	if len(faults) != 1 {
-		t.Errorf("got %d faults", len(faults))
+	want := []string{"clusters.c id_invalid -5", "clusters.c id_invalid 0", "clusters.c address_invalid 1", "clusters.c wildcard 2"}
+	if !slices.Equal(faults, want) {
+		t.Errorf("got %v, want %v\n%s", faults, want, show(r))
 	}
 	for _, f := range r.Findings {
 		for _, text := range []string{f.Key, f.Address, f.Says, f.Fix} {
-			if len(text) > 2*maxSays || strings.ContainsFunc(text, unicode.IsControl) {
+			if utf8.RuneCountInString(text) > maxSays || strings.ContainsFunc(text, unicode.IsControl) {
 				t.Errorf("%d bytes: %q", len(text), text)
 			}
+		}
+	}
+	two := int32(2)
+	l.cluster().Dial = []config.DialRule{{Node: &two, To: brokers(t, 1, nil, kfake.ClusterID(evil))[0]}}
+	want[3] = "clusters.c.dial[0] another_node 2" // it was dialled there
+	if r, faults := checked(t, l); !slices.Equal(faults, want) {
+		t.Errorf("with a rule: got %v, want %v\n%s", faults, want, show(r))
+	}
+}
+
+// lyingBrokers starts a broker that names other brokers than there are.
+func lyingBrokers(t *testing.T, clusterID string, named func() []kmsg.MetadataResponseBroker) (at []string) {
+	t.Helper()
+	at, c := cluster(t, 1, nil)
+	c.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		resp.ClusterID, resp.Brokers = &clusterID, named()
+		return resp, nil, true
+	})
+	return at
+}
+
+// A broker that is down is one fault: its endpoint, which closes connections for that reason, is
+// none.
+func TestDownBehindKproxy(t *testing.T) {
+	t.Parallel()
+	down := portlab.Closed(t)
+	l := newLab(t, brokers(t, 3, func(at []string) []string { return []string{at[0], down, at[2]} })[0])
+	l.serve(t)
+	r, faults := checked(t, l)
+	if !slices.Equal(faults, []string{"clusters.c refused 1"}) || noted(r, Note, NotChecked) != 1 || noted(r, OK, Served) != 1 {
+		t.Errorf("got %v\n%s", faults, show(r))
+	}
+}
+
+// A node outside the range may have any free endpoint: only its id is a fault.
+func TestOverflowElsewhere(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, brokers(t, 3, nil)...)
+	l.listener().Nodes.FirstNode = 1
+	old := l.served()
+	old.listener().Nodes.Pin = map[int32]int{0: 9105}
+	old.serve(t)
+	r, faults := checked(t, l)
+	if !slices.Equal(faults, []string{"clusters.c.listeners.l.nodes.ports outside_range 0"}) || noted(r, OK, Served) != 1 {
+		t.Errorf("got %v\n%s", faults, show(r))
+	}
+}
+
+// The login of a client at kproxy itself is not sent to the brokers.
+func TestLoginAtKproxy(t *testing.T) {
+	t.Parallel()
+	line, err := auth.UserLine("alice", "alice-secret", auth.ScramSHA512, auth.MinIterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := certlab.NewFolder(t).Write(t, "users", []byte(line+"\n"))
+	client := Client{File: "c", SASL: &config.SASL{Mechanism: auth.ScramSHA512, Username: "alice", Password: config.Secret{Text: "alice-secret"}}}
+	bob := kfake.Superuser("PLAIN", "bob", "bobs-secret")
+	for name, tt := range map[string]struct {
+		opts []kfake.Opt
+		sasl *config.SASL
+	}{
+		"brokers without logins": {},
+		"brokers with logins":    {[]kfake.Opt{kfake.EnableSASL(), bob}, &config.SASL{Mechanism: "PLAIN", Username: "bob", Password: config.Secret{Text: "bobs-secret"}}},
+	} {
+		l := newLab(t, brokers(t, 2, nil, tt.opts...)...)
+		l.cluster().SASL = tt.sasl
+		l.listener().Login = &config.Login{Mechanisms: []string{auth.ScramSHA512}, UsersFile: users}
+		l.serve(t)
+		if r, faults := checked(t, l, client); len(faults) > 0 || noted(r, OK, Served) != 1 {
+			t.Errorf("%s: %v\n%s", name, faults, show(r))
+		}
+		if r, faults := checked(t, l); len(faults) > 0 || noted(r, Note, NotChecked) != 1 {
+			t.Errorf("%s, no client: %v\n%s", name, faults, show(r))
+		}
+		wrong := client
+		wrong.SASL = &config.SASL{Mechanism: auth.ScramSHA512, Username: "alice", Password: config.Secret{Text: "wrong"}}
+		if r, faults := checked(t, l, wrong); !slices.Equal(faults, []string{"clusters.c.listeners.l.login login_refused"}) {
+			t.Errorf("%s, a wrong password: %v\n%s", name, faults, show(r))
 		}
 	}
 }
@@ -211,6 +308,16 @@ func TestUnused(t *testing.T) {
 	clients := []Client{{File: "any"}, {File: "other", Bootstrap: []string{"other.test:9092"}}, {File: "own", Bootstrap: []string{"kafka.TEST.:9092"}}}
 	if got := Unused(plan, clients); len(got) != 1 || got[0].File != "other" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// A finding's texts are bounded, whatever their source.
+func TestFindingsAreBounded(t *testing.T) {
+	var f findings
+	long := strings.Repeat("x\n", 1000)
+	f.fault("k", Loop, long, long)
+	if one := f.all[0]; utf8.RuneCountInString(one.Says) != maxSays || utf8.RuneCountInString(one.Fix) != maxSays || strings.Contains(one.Says, "\n") {
+		t.Errorf("got %+v", one)
 	}
 }
 

@@ -153,7 +153,12 @@ func (c *clusterCheck) nodes(ctx context.Context) {
 	untried := c.each(ctx, len(attempts), func(ctx context.Context, i int) {
 		a, b := &attempts[i], c.tried.Brokers[i]
 		a.tried = true
-		a.named, a.known, a.err = c.prober.Meet(ctx, c.tried, b)
+		at, ok := c.dialled(b)
+		if !ok {
+			a.err = doctor.ErrNoAddress
+			return
+		}
+		a.named, a.known, a.err = c.prober.Meet(ctx, c.tried, at)
 		a.peer = c.speaks(ctx, addressOf(b), targetOf(b), a.err)
 	})
 	var good, unknown []int32
@@ -180,6 +185,21 @@ func (c *clusterCheck) nodes(ctx context.Context) {
 	if untried > 0 {
 		c.note(c.conf.Key, NotChecked, fmt.Sprintf("there was no time to try %s", counted(untried, "broker")), "")
 	}
+}
+
+// dialled is a broker with an address that can be dialled. If a rule for the node decides, its own
+// address need not be one.
+func (c *clusterCheck) dialled(b connect.Broker) (at connect.Broker, ok bool) {
+	host, _, err := hostport.Parse(addressOf(b))
+	if err == nil && !hostport.IsWildcard(host) {
+		return b, true
+	}
+	fixed, ok := c.conf.Rules.Fixed(b.Node)
+	if !ok {
+		return b, false
+	}
+	b.Host, b.Port, err = hostport.Parse(fixed)
+	return b, err == nil
 }
 
 func addressOf(b connect.Broker) string { return hostport.Join(b.Host, b.Port) }
