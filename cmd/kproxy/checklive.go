@@ -80,15 +80,16 @@ func (f *liveFlags) check(ctx context.Context, file string, stdout, stderr io.Wr
 	if err != nil {
 		return s.mistakes(err)
 	}
+	isComplete := ctx.Err() == nil
 	if f.json {
-		err = writeLiveJSON(stdout, r)
+		err = writeLiveJSON(stdout, r, isComplete)
 	} else {
-		err = writeLive(stdout, r, styleOf(stdout))
+		err = writeLive(stdout, r, isComplete, styleOf(stdout))
 	}
 	if err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
+	if !isComplete {
 		return errors.New("stopped before everything was checked")
 	}
 	if n := r.Faults(); n > 0 {
@@ -131,9 +132,9 @@ type liveReport struct {
 	Findings []live.Finding `json:"findings"`
 }
 
-func writeLiveJSON(w io.Writer, r *live.Report) error {
+func writeLiveJSON(w io.Writer, r *live.Report, isComplete bool) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(liveReport{Sound: r.Faults() == 0, Faults: r.Faults(), Findings: append([]live.Finding{}, r.Findings...)})
+	return encoder.Encode(liveReport{Sound: isComplete && r.Faults() == 0, Faults: r.Faults(), Findings: append([]live.Finding{}, r.Findings...)})
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // writeLive prints findings for a person: one for each, with its level, its key and its fix, and
-// the number of checks that were not possible.
-func writeLive(w io.Writer, r *live.Report, style doctor.Style) error {
+// for a complete check the number of those that were not possible.
+func writeLive(w io.Writer, r *live.Report, isComplete bool, style doctor.Style) error {
 	var b strings.Builder
 	notes := 0
 	for i := range r.Findings {
@@ -32,7 +32,7 @@ func writeLive(w io.Writer, r *live.Report, style doctor.Style) error {
 		}
 	}
 	switch {
-	case r.Faults() > 0:
+	case r.Faults() > 0 || !isComplete:
 	case notes == 0:
 		b.WriteString("There is no fault.\n")
 	default:

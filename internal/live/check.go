@@ -120,13 +120,14 @@ func inTurn(n int, f func(i int)) {
 }
 
 // each calls f for each of n addresses, for maxTries of all at the same time, and bounds the
-// time of each, and of all. It returns the number of those that were not tried in time.
-func (c *check) each(ctx context.Context, n int, f func(ctx context.Context, i int)) (untried int) {
-	ctx, cancel := context.WithTimeout(ctx, stepTime)
+// time of each, and of all. tried reports for each whether its attempt has a result: there was
+// time for it, and ctx has not ended it.
+func (c *check) each(whole context.Context, n int, f func(ctx context.Context, i int)) (tried []bool) {
+	ctx, cancel := context.WithTimeout(whole, stepTime)
 	defer cancel()
 	c.count(n, 0)
 	var trying sync.WaitGroup
-	tried := make([]bool, n)
+	tried = make([]bool, n)
 	for i := range n {
 		trying.Go(func() {
 			defer c.count(0, 1)
@@ -139,19 +140,24 @@ func (c *check) each(ctx context.Context, n int, f func(ctx context.Context, i i
 			if ctx.Err() != nil {
 				return
 			}
-			tried[i] = true
 			one, cancel := context.WithTimeout(ctx, tryTime)
 			defer cancel()
 			f(one, i)
+			tried[i] = whole.Err() == nil
 		})
 	}
 	trying.Wait()
+	return tried
+}
+
+// untried is the number of attempts without a result.
+func untried(tried []bool) (n int) {
 	for _, is := range tried {
 		if !is {
-			untried++
+			n++
 		}
 	}
-	return untried
+	return n
 }
 
 func (c *check) count(more, done int) {

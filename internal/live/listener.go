@@ -216,14 +216,14 @@ func (l *listenerCheck) resolve(ctx context.Context) map[string]bool {
 		return nil
 	}
 	errs := make([]error, len(hosts))
-	untried := l.each(ctx, len(hosts), func(ctx context.Context, i int) {
+	tried := l.each(ctx, len(hosts), func(ctx context.Context, i int) {
 		_, errs[i] = net.DefaultResolver.LookupNetIP(ctx, "ip", hosts[i])
 	})
 	bad := map[string]bool{}
 	var missing []string
 	bootstrap, _ := l.conf.AdvertisedBootstrap()
 	for i, host := range hosts {
-		if errs[i] == nil {
+		if errs[i] == nil || !tried[i] {
 			continue
 		}
 		bad[host] = true
@@ -237,9 +237,9 @@ func (l *listenerCheck) resolve(ctx context.Context) map[string]bool {
 		i := slices.Index(hosts, missing[0])
 		l.add(l.unresolved(l.nodesKey(), "", few(missing), errs[i]))
 	}
-	switch {
-	case untried > 0:
-		l.note(l.conf.Key, NotChecked, fmt.Sprintf("there was no time to look up %s", counted(untried, "advertised name")), "")
+	switch n := untried(tried); {
+	case n > 0:
+		l.note(l.conf.Key, NotChecked, "there was no time to look up "+counted(n, "advertised name"), "")
 	case len(bad) == 0:
 		l.ok(l.conf.Key, Resolves, counted(len(hosts), "advertised name")+" "+map[bool]string{true: "resolves", false: "resolve"}[len(hosts) == 1]+" here")
 	}

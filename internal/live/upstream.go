@@ -60,16 +60,14 @@ type attempt struct {
 	err     error
 	peer    speaks.Peer
 	remote  net.Addr // of the connection, if it was opened
-	tried   bool
 }
 
 // bootstraps asks each bootstrap address for the brokers.
 func (c *clusterCheck) bootstraps(ctx context.Context) {
 	addresses := c.conf.Bootstrap[:min(len(c.conf.Bootstrap), maxNodes)]
 	attempts := make([]attempt, len(addresses))
-	c.each(ctx, len(addresses), func(ctx context.Context, i int) {
+	tried := c.each(ctx, len(addresses), func(ctx context.Context, i int) {
 		a := &attempts[i]
-		a.tried = true
 		prober := connect.NewProber(c.proxy, c.conf.Name, proberOptions(c.conf), func(conn net.Conn) { a.remote = conn.RemoteAddr() })
 		a.cluster, a.err = prober.Brokers(ctx, addresses[i])
 		a.peer = c.speaks(ctx, addresses[i], c.conf.Targets[i], a.err)
@@ -81,7 +79,11 @@ func (c *clusterCheck) bootstraps(ctx context.Context) {
 		}
 	}
 	for i := range attempts {
-		c.bootstrap(i, addresses[i], &attempts[i], first)
+		if !tried[i] {
+			c.note(bootstrapKey(c.conf, i), NotChecked, "there was no time to try "+addresses[i], "")
+			continue
+		}
+		c.bootstrap(bootstrapKey(c.conf, i), addresses[i], &attempts[i], first)
 	}
 	if more := len(c.conf.Bootstrap) - len(addresses); more > 0 {
 		c.note(c.conf.Key+".bootstrap", NotChecked, fmt.Sprintf("%d more bootstrap addresses were not tried", more), "")
@@ -91,13 +93,14 @@ func (c *clusterCheck) bootstraps(ctx context.Context) {
 	}
 }
 
+func bootstrapKey(conf *config.ClusterPlan, i int) string {
+	return fmt.Sprintf("%s.bootstrap[%d]", conf.Key, i)
+}
+
 // bootstrap judges the attempt at one bootstrap address.
-func (c *clusterCheck) bootstrap(i int, address string, a *attempt, first *connect.Cluster) {
-	key := fmt.Sprintf("%s.bootstrap[%d]", c.conf.Key, i)
+func (c *clusterCheck) bootstrap(key, address string, a *attempt, first *connect.Cluster) {
 	own := c.ownAddress(a.remote)
 	switch {
-	case !a.tried:
-		c.note(key, NotChecked, "there was no time to try "+address, "")
 	case own != "":
 		c.add(Finding{
 			Level: Fault, Key: key, Kind: Loop, Address: address,
@@ -150,9 +153,8 @@ func (c *clusterCheck) nodes(ctx context.Context) {
 		c.note(c.conf.Key, NotChecked, fmt.Sprintf("%d more brokers were not tried: the first %d are, by node id", more, maxNodes), "")
 	}
 	attempts := make([]attempt, len(c.tried.Brokers))
-	untried := c.each(ctx, len(attempts), func(ctx context.Context, i int) {
+	tried := c.each(ctx, len(attempts), func(ctx context.Context, i int) {
 		a, b := &attempts[i], c.tried.Brokers[i]
-		a.tried = true
 		at, ok := c.dialled(b)
 		if !ok {
 			a.err = doctor.ErrNoAddress
@@ -164,7 +166,7 @@ func (c *clusterCheck) nodes(ctx context.Context) {
 	var good, unknown []int32
 	for i := range attempts {
 		switch a, b := &attempts[i], c.tried.Brokers[i]; {
-		case !a.tried:
+		case !tried[i]:
 		case a.err != nil:
 			f := c.upstreamFault(c.nodeKey(b), b.Node, addressOf(b), a)
 			f.Node = &b.Node
@@ -182,8 +184,8 @@ func (c *clusterCheck) nodes(ctx context.Context) {
 		c.note(c.conf.Key, NotChecked, nodesText(unknown)+" "+verb(unknown, "responds", "respond")+", and whether each is itself is not known: the user may not describe the brokers' configuration",
 			grant)
 	}
-	if untried > 0 {
-		c.note(c.conf.Key, NotChecked, fmt.Sprintf("there was no time to try %s", counted(untried, "broker")), "")
+	if n := untried(tried); n > 0 {
+		c.note(c.conf.Key, NotChecked, "there was no time to try "+counted(n, "broker"), "")
 	}
 }
 

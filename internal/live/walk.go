@@ -25,8 +25,7 @@ func (l *listenerCheck) walk(ctx context.Context, unresolved map[string]bool) {
 	}
 	var a attempt
 	var shown certificate
-	l.each(ctx, 1, func(ctx context.Context, _ int) {
-		a.tried = true
+	tried := l.each(ctx, 1, func(ctx context.Context, _ int) {
 		a.err = l.options().Probe(nil, shown.of, func(p *connect.Prober) (err error) {
 			if a.cluster, err = p.Brokers(ctx, l.bootstrap); err != nil {
 				a.peer = p.Speaks(ctx, l.bootstrap, err)
@@ -35,7 +34,7 @@ func (l *listenerCheck) walk(ctx context.Context, unresolved map[string]bool) {
 		})
 	})
 	switch {
-	case !a.tried:
+	case !tried[0]:
 		l.note(l.bootstrapKey(), NotChecked, "there was no time to try "+l.bootstrap, "")
 		return
 	case a.err != nil:
@@ -200,9 +199,8 @@ func (l *listenerCheck) walkNodes(ctx context.Context, unresolved map[string]boo
 	ends, to := l.endpoints(unresolved)
 	attempts := make([]attempt, len(ends.Brokers))
 	certificates := make([]certificate, len(ends.Brokers))
-	untried := l.each(ctx, len(attempts), func(ctx context.Context, i int) {
+	tried := l.each(ctx, len(attempts), func(ctx context.Context, i int) {
 		a, b := &attempts[i], ends.Brokers[i]
-		a.tried = true
 		a.err = l.options().Probe(map[int32]string{b.Node: to[b.Node]}, certificates[i].of, func(p *connect.Prober) (err error) {
 			if a.named, a.known, err = p.Meet(ctx, ends, b); err != nil {
 				a.peer = p.Speaks(ctx, to[b.Node], err)
@@ -215,7 +213,7 @@ func (l *listenerCheck) walkNodes(ctx context.Context, unresolved map[string]boo
 	for i := range attempts {
 		a, b := &attempts[i], ends.Brokers[i]
 		at := to[b.Node]
-		if !a.tried {
+		if !tried[i] {
 			continue
 		}
 		f, bad := l.judgeEndpoint(b.Node, at, a, isHeard)
@@ -236,8 +234,8 @@ func (l *listenerCheck) walkNodes(ctx context.Context, unresolved map[string]boo
 	if len(unknown) > 0 {
 		l.note(l.conf.Key, NotChecked, "which broker responds at the "+verb(unknown, "endpoint", "endpoints")+" of "+nodesText(unknown)+": the user may not describe the brokers' configuration", grant)
 	}
-	if untried > 0 {
-		l.note(l.conf.Key, NotChecked, fmt.Sprintf("there was no time to try %s", counted(untried, "endpoint")), "")
+	if n := untried(tried); n > 0 {
+		l.note(l.conf.Key, NotChecked, "there was no time to try "+counted(n, "endpoint"), "")
 	}
 	return good
 }
