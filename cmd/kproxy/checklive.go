@@ -68,9 +68,9 @@ func (f *liveFlags) check(ctx context.Context, file string, stdout, stderr io.Wr
 		return &usageError{err}
 	}
 	defer closeClients()
-	for _, unused := range live.Unused(s.plan, clients) {
+	if unused := live.Unused(s.plan, clients); len(unused) > 0 {
 		return &usageError{fmt.Errorf("--config-from %s: its bootstrap.servers (%s) name no listener's advertised address; give the file of a client of this kproxy, or leave bootstrap.servers out of it",
-			unused.File, strings.Join(unused.Bootstrap, ","))}
+			unused[0].File, strings.Join(unused[0].Bootstrap, ","))}
 	}
 	ctx, cancel := context.WithTimeout(ctx, liveTime)
 	defer cancel()
