@@ -42,7 +42,7 @@ func (o *Options) Examine(ctx context.Context, u doctor.User, progress func(done
 	e := &examination{Options: &quick, user: u, progress: progress, hosts: map[netip.Addr]bool{}}
 	e.user.Trusted = trusted(ctx, &quick, &u)
 	err := quick.ask(nil, func(a asker) error {
-		a.met = e.met
+		a.met = e.metAt
 		e.bootstraps(ctx, a)
 		return e.nodes(ctx, a)
 	})
@@ -85,9 +85,9 @@ type way struct {
 	settled chan struct{} // closed at the end
 }
 
-// met notes a machine that has accepted a connection.
-func (e *examination) met(at net.Addr) {
-	tcp, ok := at.(*net.TCPAddr)
+// metAt notes a machine that has accepted a connection.
+func (e *examination) metAt(conn net.Conn) {
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok || e.Via.URL != "" {
 		return
 	}
@@ -239,7 +239,7 @@ func (e *examination) asAdvertised(ctx context.Context, a asker, w *way, b Broke
 	o := *a.Options
 	o.Nodes, o.Dial = nil, nil
 	return o.ask(map[int32]string{b.Node: w.address}, func(own asker) (err error) {
-		own.met = e.met
+		own.met = e.metAt
 		w.known, err = own.try(ctx, e.first, b)
 		return err
 	})
@@ -271,7 +271,7 @@ func (a asker) askPort(ctx context.Context, address string, err error) (peer spe
 	}
 	_ = o.ask(nil, func(plain asker) error { // a port that cannot be asked stays unknown
 		q.Dial = func(ctx context.Context) (net.Conn, error) {
-			i, err := plain.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+			i, err := plain.proxy.Inquire(ctx, plain.cluster, proxy.NoNode, address)
 			if err != nil {
 				return nil, err
 			}
@@ -319,7 +319,7 @@ func (e *examination) replicas(ctx context.Context, a asker) []int32 {
 }
 
 func (a asker) replicasAt(ctx context.Context, address string) ([]int32, error) {
-	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	i, err := a.proxy.Inquire(ctx, a.cluster, proxy.NoNode, address)
 	if err != nil {
 		return nil, err
 	}

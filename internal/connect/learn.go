@@ -36,14 +36,15 @@ func (c *Cluster) How(node int32) (How, error) { return c.paired.how[node], c.er
 // asker asks over a proxy without clients.
 type asker struct {
 	*Options
-	proxy *proxy.Proxy
-	met   func(net.Addr) // gets the remote address of each connection to a broker; may be nil
+	proxy   *proxy.Proxy
+	cluster string         // its name in proxy
+	met     func(net.Conn) // gets each connection over which a broker is asked first; may be nil
 }
 
 // note reports a connection to met.
 func (a asker) note(i *proxy.Inquiry) {
 	if a.met != nil {
-		a.met(i.Conn().RemoteAddr())
+		a.met(i.Conn())
 	}
 }
 
@@ -72,7 +73,7 @@ func (o *Options) ask(paired map[int32]string, f func(a asker) error) error {
 		return err
 	}
 	defer p.Shutdown(context.Background())
-	return f(asker{Options: o, proxy: p})
+	return f(asker{Options: o, proxy: p, cluster: clusterName})
 }
 
 // Learn asks the given addresses for the brokers, and locates each one. The error has
@@ -113,7 +114,7 @@ func (a asker) brokers(ctx context.Context) (*Cluster, error) {
 
 // brokersFrom asks an address for the brokers, for as long as ctx allows.
 func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error) {
-	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	i, err := a.proxy.Inquire(ctx, a.cluster, proxy.NoNode, address)
 	if err != nil {
 		return nil, err
 	}
@@ -137,17 +138,24 @@ func (a asker) brokersFrom(ctx context.Context, address string) (*Cluster, error
 	if metadata.ClusterID != nil {
 		c.ID = *metadata.ClusterID
 	}
-	for _, b := range metadata.Brokers {
-		c.Brokers = append(c.Brokers, Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
-	}
-	slices.SortFunc(c.Brokers, func(x, y Broker) int { return int(x.Node) - int(y.Node) })
+	c.Brokers = brokersOf(metadata)
 	return c, nil
+}
+
+// brokersOf returns the brokers of a response, by id.
+func brokersOf(metadata *kmsg.MetadataResponse) []Broker {
+	var all []Broker
+	for _, b := range metadata.Brokers {
+		all = append(all, Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
+	}
+	slices.SortFunc(all, func(x, y Broker) int { return int(x.Node) - int(y.Node) })
+	return all
 }
 
 // mechanisms are those by which the cluster has its clients log in. A broker names them
 // in response to an unknown one.
 func (a asker) mechanisms(ctx context.Context, address string) []string {
-	i, err := a.proxy.Inquire(ctx, clusterName, proxy.NoNode, address)
+	i, err := a.proxy.Inquire(ctx, a.cluster, proxy.NoNode, address)
 	if err != nil {
 		return nil
 	}

@@ -122,7 +122,7 @@ func (a asker) witnesses(ctx context.Context, c *Cluster, addresses []string) ([
 }
 
 func (a asker) describedAt(ctx context.Context, node int32, address string, brokers []Broker) (int32, doctor.Layout) {
-	i, err := a.proxy.Inquire(ctx, clusterName, node, address)
+	i, err := a.proxy.Inquire(ctx, a.cluster, node, address)
 	if err != nil {
 		return proxy.NoNode, doctor.Layout{}
 	}
@@ -217,7 +217,7 @@ func (a asker) takesID(ctx context.Context, address string, c *Cluster) int32 {
 
 // greet connects to the address of dialled, and asks there by ApiVersions v5 for a node.
 func (a asker) greet(ctx context.Context, dialled int32, address, clusterID string, node int32) error {
-	i, err := a.proxy.Inquire(ctx, clusterName, dialled, address)
+	i, err := a.proxy.Inquire(ctx, a.cluster, dialled, address)
 	if err != nil {
 		return err
 	}
@@ -289,34 +289,41 @@ func (a asker) tryEach(ctx context.Context, c *Cluster, brokers []Broker) map[in
 // the broker has shown one. A name may resolve to another server here, and a load balancer may
 // choose another one each time.
 func (a asker) try(ctx context.Context, c *Cluster, b Broker) (known bool, err error) {
-	i, err := a.proxy.Inquire(ctx, clusterName, b.Node, addressOf(b))
+	_, known, err = a.meet(ctx, c, b)
+	return known, err
+}
+
+// meet is try, and returns also the brokers that the broker names.
+func (a asker) meet(ctx context.Context, c *Cluster, b Broker) (named []Broker, known bool, err error) {
+	i, err := a.proxy.Inquire(ctx, a.cluster, b.Node, addressOf(b))
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	defer i.Close()
 	a.note(i)
 	versions, offers := kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrApiVersionsResponse()
 	if err := a.askFirst(ctx, i, versions, offers); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	if speaks.IsController(offers) {
-		return false, &doctor.NotBrokerError{}
+		return nil, false, &doctor.NotBrokerError{}
 	}
 	metadata, err := brokersBy(ctx, i)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
+	named = brokersOf(metadata)
 	if id := metadata.ClusterID; id != nil && c.ID != "" && *id != c.ID {
-		return false, anotherCluster(*id)
+		return named, false, anotherCluster(*id)
 	}
 	node, _ := describes(ctx, i, c.Brokers)
 	if node == proxy.NoNode {
 		if a.refusesID(ctx, c, b) {
-			return false, &doctor.SelfError{Verdict: doctor.AnotherNode, Node: proxy.NoNode, Says: "another node responds there"}
+			return named, false, &doctor.SelfError{Verdict: doctor.AnotherNode, Node: proxy.NoNode, Says: "another node responds there"}
 		}
-		return false, nil
+		return named, false, nil
 	}
-	return true, a.isOnly(ctx, c, b, node)
+	return named, true, a.isOnly(ctx, c, b, node)
 }
 
 func anotherCluster(id string) error {

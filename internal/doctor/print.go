@@ -65,6 +65,30 @@ func (p *printer) paint(color, text string) string {
 	return color + text + normal
 }
 
+// Mark paints a word of a result: ok, and the words of a failure. Others stay as they are.
+func (s Style) Mark(word string) string {
+	p := &printer{Style: s}
+	switch word {
+	case "ok":
+		return p.paint(green, word)
+	case "FAIL", "FAULT":
+		return p.paint(red, word)
+	default:
+		return word
+	}
+}
+
+// Wrap writes a text as the reports here have it: in lines of the width, the first with one
+// indent and the others with another.
+func (s Style) Wrap(b *strings.Builder, first, rest, text string) {
+	if s.Width < leastWidth {
+		s.Width = usualWidth
+	}
+	p := &printer{Style: s}
+	p.wrap(first, rest, text)
+	b.WriteString(p.out.String())
+}
+
 // wrap writes a text in lines of the width, the first with one indent and the others with
 // another. Words are never broken.
 func (p *printer) wrap(first, rest, text string) {
@@ -147,16 +171,10 @@ func (p *printer) table(r *Report) {
 
 // cell paints an outcome.
 func (p *printer) cell(row int, cell string) string {
-	switch {
-	case row == 0:
+	if row == 0 {
 		return p.paint(bold, cell)
-	case cell == "FAIL":
-		return p.paint(red, cell)
-	case cell == "ok":
-		return p.paint(green, cell)
-	default:
-		return cell
 	}
+	return p.Mark(cell)
 }
 
 func took(d time.Duration) string {

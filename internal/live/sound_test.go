@@ -1,0 +1,32 @@
+package live
+
+import (
+	"slices"
+	"testing"
+)
+
+// A cluster and a kproxy without faults: each part has its ok.
+func TestSound(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, brokers(t, 3, nil)...)
+	l.serve(t)
+	r, faults := checked(t, l)
+	var kinds []Kind
+	for _, f := range r.Findings {
+		kinds = append(kinds, f.Kind)
+	}
+	if want := []Kind{Responds, Responds, Responds, Responds, Fits, Served}; len(faults) > 0 || !slices.Equal(kinds, want) {
+		t.Errorf("got %v, want %v\n%s", kinds, want, show(r))
+	}
+}
+
+// A listener that no process serves yet is no fault.
+func TestNotServed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, brokers(t, 2, nil)...)
+	r, faults := checked(t, l)
+	last := r.Findings[len(r.Findings)-1]
+	if len(faults) > 0 || last.Level != Note || last.Kind != NotServed || last.Key != "clusters.c.listeners.l" {
+		t.Errorf("got %v, %+v\n%s", faults, last, show(r))
+	}
+}

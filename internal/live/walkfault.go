@@ -1,0 +1,146 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"kproxy/internal/doctor"
+	"kproxy/internal/foreign"
+	"kproxy/proxy"
+	"kproxy/proxy/config"
+)
+
+// bootstrapFails judges a bootstrap endpoint that is not reached.
+func (l *listenerCheck) bootstrapFails(ctx context.Context, a *attempt) {
+	if doctor.FailedStep(a.err) == doctor.Connect && !l.isServed(ctx) {
+		says := fmt.Sprintf("no kproxy listens at %s yet: the way of clients to %s was not tried", l.conf.Bind, l.bootstrap)
+		if ip := doctor.Dialled(a.err, l.bootstrap); ip.IsValid() && !l.isHere(ip.AsSlice()) {
+			says += fmt.Sprintf("; %s is another machine's, which has to lead here", ip)
+		}
+		l.note(l.conf.Key, NotServed, says, "run the check again once kproxy serves it")
+		return
+	}
+	l.add(l.downstreamFault(l.bootstrapKey(), proxy.NoNode, l.bootstrap, a))
+}
+
+// user is the client of the listener, for reasons.
+func (l *listenerCheck) user() *doctor.User {
+	o := l.options()
+	u := &doctor.User{Addresses: o.Addresses, TLS: o.TLS, SASL: o.SASL}
+	if l.client != nil && o.TLS != nil {
+		u.Trusted = "that of " + l.client.File
+	}
+	return u
+}
+
+// downstreamFault is the fault of an attempt at an advertised address: its bootstrap endpoint, or
+// that of a node. It is a note if the check itself, and no client, is refused.
+func (l *listenerCheck) downstreamFault(key string, node int32, address string, a *attempt) Finding {
+	// The verdicts of nodes are about brokers, and this address is the listener's.
+	v, step, reason, _ := doctor.Judge(doctor.Case{User: l.user(), Node: proxy.NoNode, Address: address, Err: a.err, Peer: a.peer})
+	f := Finding{Level: Fault, Key: key, Kind: Kind(v), Address: address, Says: address + ": " + reason}
+	if node != proxy.NoNode {
+		f.Node = &node
+		f.Says = fmt.Sprintf("node %d, ", node) + f.Says
+	}
+	whose := "the client"
+	if l.client != nil {
+		whose = foreign.LineOf(l.client.File, 100)
+	}
+	switch v { //nolint:exhaustive // the others follow
+	case doctor.Untrusted, doctor.Expired, doctor.WrongName, doctor.TLSVersion, doctor.TLSFailed, doctor.TLSName:
+		f.Key, f.Fix = l.conf.Key+".tls", l.tlsFix(v, whose)
+		if v == doctor.WrongName || v == doctor.Expired {
+			f.Key += ".certs"
+		}
+		return f
+	case doctor.WantsCert, doctor.CertRefused:
+		f.Key, f.Fix = l.conf.Key+".tls.client_ca", "name the configuration of a client with a certificate that this listener accepts"
+		if l.client == nil {
+			f.Level, f.Kind, f.Says = Note, NotChecked, address+" wants a client's certificate: the addresses that clients hear were not tried"
+		}
+		return f
+	case doctor.NoTLS:
+		f.Key, f.Fix = l.conf.Key+".tls", whose+" speaks TLS and the endpoint does not: give the listener tls, or the client a security.protocol without it; or another server is there"
+		return f
+	case doctor.WantsTLS:
+		f.Key, f.Fix = l.conf.Key+".tls", whose+" speaks no TLS and the endpoint does: give the client a security.protocol with it; or another server is there"
+		return f
+	case doctor.Mechanism, doctor.Password, doctor.NoLogin, doctor.Plaintext, doctor.LoginFailed, doctor.LoginWanted:
+		f.Key, f.Fix = l.loginFix(v, whose)
+		return f
+	case doctor.AnotherNode, doctor.Balancer:
+		f.Fix = "lead each node's advertised address to its own bind address: correct the port mapping or the balancer; or start the kproxy that runs with this configuration"
+		return f
+	case doctor.Stranger:
+		e := l.elsewhere(key, address, reason)
+		e.Node = f.Node
+		return e
+	}
+	f.Fix = l.endpointFix(node)
+	if step == doctor.Kafka && l.mayRefuse() {
+		f.Level, f.Kind = Note, NotChecked
+		f.Says += "; the listener may refuse this machine (allow, deny, proxy_protocol, limits)"
+		f.Fix = "run the check from a machine that may connect, and while few clients do"
+	}
+	if step == doctor.Kafka && l.follows(node) {
+		f.Level, f.Kind = Note, NotChecked
+		f.Says += "; the cluster's own faults may be the cause"
+		f.Fix = "correct these first"
+	}
+	return f
+}
+
+// mayRefuse reports whether the listener refuses some connections.
+func (l *listenerCheck) mayRefuse() bool {
+	return len(l.conf.Allow)+len(l.conf.Deny)+len(l.conf.ProxyProtocol.From) > 0 || l.conf.Limits != config.ListenerLimits{}
+}
+
+// follows reports whether a fault of the cluster explains an endpoint that closes connections:
+// kproxy does so if it does not reach the broker.
+func (l *listenerCheck) follows(node int32) bool {
+	if node == proxy.NoNode {
+		return len(l.named) == 0
+	}
+	return slices.ContainsFunc(l.clusterCheck.findings.all, func(f Finding) bool { return f.Level == Fault && f.Node != nil && *f.Node == node })
+}
+
+// endpointFix is the advice on an endpoint that is not reached.
+func (l *listenerCheck) endpointFix(node int32) string {
+	bind := l.conf.Bind
+	if slot, ok := l.slots[node]; ok && node != proxy.NoNode {
+		bind = l.conf.BindAddress(slot)
+	}
+	return "lead it to " + bind + " on this machine, where kproxy listens: correct the DNS, the port mapping, the balancer or the firewall"
+}
+
+// tlsFix is the advice on a certificate of the listener.
+func (l *listenerCheck) tlsFix(v doctor.Verdict, whose string) string {
+	switch v {
+	case doctor.Untrusted:
+		return "give " + whose + " the authority that issued the listener's certificate, and the listener the whole chain"
+	case doctor.Expired:
+		return "renew the certificate, or set this machine's clock"
+	case doctor.WrongName:
+		return "have a certificate issued with this name (subjectAltName), or advertise a name that it has"
+	default:
+		return "see kproxy's log, which has the reason, and min_version"
+	}
+}
+
+// loginFix is the key and the advice for a client's login.
+func (l *listenerCheck) loginFix(v doctor.Verdict, whose string) (key, fix string) {
+	key = l.conf.Key
+	if l.conf.Login != nil {
+		key += ".login"
+	}
+	switch v {
+	case doctor.Mechanism:
+		return key, "set sasl.mechanism in " + whose + " to one that is offered"
+	case doctor.NoLogin:
+		return key, "set security.protocol in " + whose + " without SASL: the port takes no login"
+	default:
+		return key, "see whether the login in " + whose + " is right, and kproxy's log"
+	}
+}
