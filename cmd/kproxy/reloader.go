@@ -73,7 +73,7 @@ func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader 
 		file: s.File, piped: s.piped, log: log, logging: logging, turn: make(chan struct{}, 1),
 		current: s, decided: s.digest, state: telemetry.State{Generation: 1, LastReload: time.Now()},
 	}
-	r.read = func(ctx context.Context) ([]byte, error) { return files.Read(ctx, r.file, maxConfig) }
+	r.read = r.readFile
 	r.turn <- struct{}{}
 	return r
 }
@@ -87,6 +87,10 @@ func (r *reloader) operate(p *proxy.Proxy) *operations {
 		r.ops.readFiles()
 	}
 	return r.ops
+}
+
+func (r *reloader) readFile(ctx context.Context) ([]byte, error) {
+	return files.Read(ctx, r.file, maxConfig)
 }
 
 // ready lets reloads begin.
