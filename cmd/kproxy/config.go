@@ -27,8 +27,8 @@ type settings struct {
 	File   string   // its name, for errors
 	digest [32]byte // of its content (SHA-256)
 	piped  bool     // it was a pipe, whose content is gone
-	Proxy proxy.Config
-	Log   logKeys
+	Proxy  proxy.Config
+	Log    logKeys
 
 	Admin      admin.Config
 	AllReady   bool // every cluster must respond for kproxy to be ready

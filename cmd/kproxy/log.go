@@ -79,7 +79,9 @@ func newLogHandler(w io.Writer, level slog.Leveler, settings *logSettings) *logH
 }
 
 // Enabled implements slog.Handler.
-func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
+func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
 
 // Handle implements slog.Handler.
 func (h *logHandler) Handle(ctx context.Context, line slog.Record) error {

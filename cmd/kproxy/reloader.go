@@ -155,13 +155,13 @@ func (r *reloader) byRequest(ctx context.Context, request admin.Reload) (admin.R
 	return r.reload(ctx, trigger{by: byAdmin, from: request.From, dryRun: request.DryRun})
 }
 
-// reload applies the file, or compares it. The error joins [*admin.Mistake]s, or is
+// reload applies the file, or compares it. The error joins [*admin.MistakeError]s, or is
 // [admin.ErrStopping] or [errHeldBack]. The log has it. ctx bounds the wait for the turn.
 func (r *reloader) reload(ctx context.Context, t trigger) (admin.Reloaded, error) {
 	select {
 	case r.turn <- struct{}{}:
 	case <-ctx.Done():
-		return admin.Reloaded{}, &admin.Mistake{Problem: "another reload has not ended yet", Fix: "try again later"}
+		return admin.Reloaded{}, &admin.MistakeError{Problem: "another reload has not ended yet", Fix: "try again later"}
 	}
 	defer func() { <-r.turn }()
 	if r.isStopping() {
@@ -288,7 +288,7 @@ func (t *trigger) attrs(attrs ...any) []any {
 }
 
 // fail notes and logs mistakes, unless it is a dry run, and returns them as
-// [*admin.Mistake]s, joined.
+// [*admin.MistakeError]s, joined.
 func (r *reloader) fail(t trigger, err error) error {
 	all := mistakesOf(r.file, err)
 	if !t.dryRun {

@@ -128,6 +128,7 @@ func TestWatchOfAMissingFile(t *testing.T) {
 // A change that removes a listener with sessions waits for the operator, who is told once.
 func TestWatchHoldsARemovalBack(t *testing.T) {
 	watching(t, "", func(t *testing.T, r *reloading) {
+		t.Helper()
 		r.engine.removals = []admin.Removal{{Cluster: "orders", Listener: "bob"}, {Cluster: "orders", Listener: "fred", Sessions: 3}}
 		r.write("log: {level: debug}")
 		poll()
@@ -181,6 +182,7 @@ func TestWatchForgetsAHeldBackChange(t *testing.T) {
 // Without reload.watch only the operator has the file read. The key itself can change.
 func TestWatchCanBeTurnedOff(t *testing.T) {
 	watching(t, "reload: {watch: false}", func(t *testing.T, r *reloading) {
+		t.Helper()
 		r.write("")
 		poll()
 		r.wantLogged()
@@ -218,6 +220,7 @@ func TestWatchFindsEachWayToChangeAFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		watching(t, "", func(t *testing.T, r *reloading) {
+			t.Helper()
 			poll()
 			r.logged() // the test's content differs by a line end
 			if err := change(dir, oneListener+"log: {level: debug}\n"); err != nil {
