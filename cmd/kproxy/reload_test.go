@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"kproxy/internal/admin"
 	"kproxy/internal/portlab"
 )
 
@@ -268,6 +269,26 @@ func slicesOf[T any](n int, element T) []T {
 		all[i] = element
 	}
 	return all
+}
+
+// The last line has the result, the ones above it the listeners that are closed.
+func TestPrintReloaded(t *testing.T) {
+	removal := []admin.Removal{{Cluster: "orders", Listener: "fred", Sessions: 1}}
+	changes := []admin.Difference{{Kind: admin.Removed, Key: "clusters.orders.listeners.fred"}}
+	for _, tt := range []struct {
+		result admin.Reloaded
+		dry    bool
+		want   string
+	}{
+		{admin.Reloaded{Generation: 3, Changes: changes, Removes: removal}, true, "- clusters.orders.listeners.fred\nwould close listener fred of cluster orders, with 1 session\ndry run: 1 difference, nothing has changed\n"},
+		{admin.Reloaded{Generation: 3, Changes: changes, Removes: removal}, false, "- clusters.orders.listeners.fred\ncloses listener fred of cluster orders, with 1 session\nreloaded: 1 difference, generation 3 is in use\n"},
+		{admin.Reloaded{Generation: 3, Changes: changes, LeftOut: 4}, true, "- clusters.orders.listeners.fred\n  and 4 more\ndry run: 5 differences, nothing has changed\n"},
+	} {
+		var got strings.Builder
+		if err := printReloaded(&got, &tt.result, tt.dry); err != nil || got.String() != tt.want {
+			t.Errorf("got %s, want %s", got.String(), tt.want)
+		}
+	}
 }
 
 func TestReloadFlags(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -302,7 +303,7 @@ func (r *reloader) fail(t trigger, err error) error {
 				r.log.Error("the configuration is not reloaded: there are more mistakes", t.attrs(slog.Int(logkey.LeftOut, len(all)-i))...)
 				break
 			}
-			r.log.Error("the configuration is not reloaded", t.attrs(slog.String(logkey.Error, m.Place()), slog.String(logkey.Fix, m.Fix))...)
+			r.log.Error("the configuration is not reloaded", t.attrs(slog.String(logkey.Error, m.Place()), slog.String(logkey.Fix, cmp.Or(m.Fix, "correct the file; kproxy check finds its mistakes")))...)
 		}
 	}
 	errs := make([]error, len(all))
