@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -90,6 +91,78 @@ func TestDifferences(t *testing.T) {
 			t.Errorf("%s: a secret is shown: %s", tt.name, got)
 		}
 	}
+}
+
+// Each key of the file has a difference: of itself, or of the section that it adds.
+func TestEveryKeyHasADifference(t *testing.T) {
+	keys := 0
+	for _, root := range []reflect.Type{reflect.TypeFor[fileConfig](), reflect.TypeFor[clusterKeys](), reflect.TypeFor[listenerKeys]()} {
+		was, now := withSections(root), withSections(root)
+		var walk func(path keyPath, v reflect.Value)
+		walk = func(path keyPath, v reflect.Value) {
+			for i, f := range reflect.VisibleFields(v.Type()) {
+				field, path := v.Field(i), path.key(f.Tag.Get("key"))
+				if _, ok := scalarOf(f.Type); !ok && field.Kind() == reflect.Pointer {
+					walk(path, field.Elem())
+					continue
+				} else if !ok && field.Kind() == reflect.Struct {
+					walk(path, field)
+					continue
+				}
+				before := reflect.ValueOf(field.Interface())
+				field.Set(someValue(f.Type))
+				var d differ
+				d.section(nil, was, now)
+				if len(d.all) != 1 || !strings.HasPrefix(d.all[0].Key, path.String()) && !strings.HasPrefix(path.String(), d.all[0].Key+".") {
+					t.Errorf("%s: got %+v", path, d.all)
+				}
+				field.Set(before)
+				keys++
+			}
+		}
+		walk(nil, now)
+	}
+	if keys < 80 {
+		t.Errorf("only %d keys were changed", keys)
+	}
+}
+
+// withSections returns a value of a type whose optional sections are there, and empty.
+func withSections(of reflect.Type) reflect.Value {
+	v := reflect.New(of).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.Struct {
+			f.Set(reflect.New(f.Type().Elem()))
+		}
+	}
+	return v
+}
+
+// someValue returns a value that is not zero.
+func someValue(of reflect.Type) reflect.Value {
+	v := reflect.New(of).Elem()
+	switch of.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Float64:
+		v.SetFloat(0.5)
+	case reflect.Pointer:
+		v.Set(reflect.New(of.Elem()))
+	case reflect.Struct: // a range
+		v.Field(0).SetInt(7)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(of, 1, 1))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(of))
+		v.SetMapIndex(reflect.New(of.Key()).Elem(), reflect.New(of.Elem()).Elem())
+	default:
+		panic(of)
+	}
+	return v
 }
 
 // A value of an environment variable counts.

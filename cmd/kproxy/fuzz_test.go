@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"kproxy/proxy"
@@ -69,6 +70,34 @@ func FuzzReadConfig(f *testing.F) {
 			if at := placeOfError(mistake); at.line < 1 || at.column < 1 || utf8.Valid(data) && at.line > lines+bytes.Count(data, []byte("\u2028"))+bytes.Count(data, []byte("\u2029"))+bytes.Count(data, []byte("\u0085")) {
 				t.Errorf("%+v is no place: %q", at, mistake)
 			}
+		}
+	})
+}
+
+// FuzzDifferences holds the differences between any two configurations: none between equal
+// ones, as many in both directions, each in printable lines.
+func FuzzDifferences(f *testing.F) {
+	f.Add([]byte(minimalFile), []byte(strings.ReplaceAll(minimalFile, "9100-9199", "9100-9150, pin: {1: 9120}")))
+	f.Add([]byte(minimalFile), []byte(strings.Replace(minimalFile, "listeners:", "dial: [{node: 1, to: 'a:1'}], via: 'exec:nc {host} {port}', listeners:", 1)))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		before, errs := readConfig(a)
+		after, otherErrs := readConfig(b)
+		if len(errs)+len(otherErrs) > 0 {
+			return
+		}
+		if same := differences(before.keys, before.keys); len(same) > 0 {
+			t.Errorf("a configuration differs from itself: %+v", same)
+		}
+		there, back := differences(before.keys, after.keys), differences(after.keys, before.keys)
+		if len(there) != len(back) {
+			t.Errorf("%d differences, and %d in the other direction", len(there), len(back))
+		}
+		var lines strings.Builder
+		if err := printDifferences(&lines, there); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsFunc(lines.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+			t.Errorf("not printable: %q", lines.String())
 		}
 	})
 }

@@ -112,7 +112,7 @@ type health struct {
 
 // health checks the flags and reads the files that they name.
 func (f *healthFlags) health(ctx context.Context) (*health, error) {
-	client, err := f.adminFlags.client(ctx)
+	client, err := f.client(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -28,8 +28,8 @@ type fileConfig struct {
 	Clusters  map[string]clusterKeys `key:"clusters" schema:"required" doc:"The Kafka clusters behind kproxy, by name."`
 	Limits    limitKeys              `key:"limits" doc:"Limits for all clients together."`
 	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
-	Reload    reloadKeys             `key:"reload" doc:"Files that kproxy reads again while it runs."`
-	Admin     adminKeys              `key:"admin" doc:"The HTTP server for operators and orchestrators: /metrics, /livez and /readyz."`
+	Reload    reloadKeys             `key:"reload" doc:"Files that kproxy reads again while it runs: this one, certificates, keys and CAs."`
+	Admin     adminKeys              `key:"admin" doc:"The HTTP server for operators and orchestrators: /metrics, /livez, /readyz and /-/reload."`
 	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy pushes its metrics."`
 	Log       logKeys                `key:"log" doc:"The log on stderr."`
 }
@@ -192,13 +192,13 @@ type drainKeys struct {
 }
 
 type reloadKeys struct {
-	Watch bool `key:"watch" default:"true" doc:"Use certificates, keys and CAs that have changed, for new connections, once they are valid and settled. false: only after a SIGHUP."`
+	Watch bool `key:"watch" default:"true" doc:"Apply this file when it has changed, and use certificates, keys and CAs that have changed, for new connections, once they are valid and settled. false: only after a SIGHUP or kproxy reload."`
 }
 
 type adminKeys struct {
 	Bind      string       `key:"bind" example:"127.0.0.1:9400" doc:"host:port of the admin server. Default: no admin server."`
 	Hosts     []string     `key:"hosts" example:"[kproxy.example.com]" doc:"Names under which the admin server responds, beside IP addresses, localhost and the host of bind. /livez, /readyz and /metrics respond under every name."`
-	TokenFile string       `key:"token_file" example:"/run/secrets/admin-token" doc:"File with the token that everything but statuses requires (Authorization: Bearer); read at each request. Default: no token."`
+	TokenFile string       `key:"token_file" example:"/run/secrets/admin-token" doc:"File with the token that everything but statuses requires (Authorization: Bearer); read at each request. POST /-/reload requires it if other machines reach bind. Default: no token."`
 	TLS       adminTLSKeys `key:"tls" doc:"HTTPS. Default: HTTP."`
 	Pprof     bool         `key:"pprof" doc:"Serve Go's profiles at /debug/pprof/. It requires token_file if other machines reach bind."`
 	Ready     string       `key:"ready" default:"any" oneof:"any|all" doc:"any: /readyz says ready once any cluster has responded, also if it is lost later. all: only while all clusters respond."`

@@ -121,7 +121,7 @@ func (a *adminClient) reload(ctx context.Context, dryRun bool) (*admin.Reloaded,
 }
 
 // notApplied has a line for each mistake, up to maxMistakes.
-func notApplied(all []*admin.Mistake) error {
+func notApplied(all []*admin.MistakeError) error {
 	var errs []error
 	for i, m := range all {
 		if i == maxMistakes+1 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -74,7 +75,7 @@ func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader 
 		file: s.File, piped: s.piped, log: log, logging: logging, turn: make(chan struct{}, 1),
 		current: s, decided: s.digest, state: telemetry.State{Generation: 1, LastReload: time.Now()},
 	}
-	r.read = func(ctx context.Context) ([]byte, error) { return files.Read(ctx, r.file, maxConfig) }
+	r.read = r.readFile
 	r.turn <- struct{}{}
 	return r
 }
@@ -88,6 +89,10 @@ func (r *reloader) operate(p *proxy.Proxy) *operations {
 		r.ops.readFiles()
 	}
 	return r.ops
+}
+
+func (r *reloader) readFile(ctx context.Context) ([]byte, error) {
+	return files.Read(ctx, r.file, maxConfig)
 }
 
 // ready lets reloads begin.
@@ -152,13 +157,13 @@ func (r *reloader) byRequest(ctx context.Context, request admin.Reload) (admin.R
 	return r.reload(ctx, trigger{by: byAdmin, from: request.From, dryRun: request.DryRun})
 }
 
-// reload applies the file, or compares it. The error joins [*admin.Mistake]s, or is
+// reload applies the file, or compares it. The error joins [*admin.MistakeError]s, or is
 // [admin.ErrStopping] or [errHeldBack]. The log has it. ctx bounds the wait for the turn.
 func (r *reloader) reload(ctx context.Context, t trigger) (admin.Reloaded, error) {
 	select {
 	case r.turn <- struct{}{}:
 	case <-ctx.Done():
-		return admin.Reloaded{}, &admin.Mistake{Problem: "another reload has not ended yet", Fix: "try again later"}
+		return admin.Reloaded{}, &admin.MistakeError{Problem: "another reload has not ended yet", Fix: "try again later"}
 	}
 	defer func() { <-r.turn }()
 	if r.isStopping() {
@@ -290,7 +295,7 @@ func (t *trigger) attrs(attrs ...any) []any {
 }
 
 // fail notes and logs mistakes, unless it is a dry run, and returns them as
-// [*admin.Mistake]s, joined.
+// [*admin.MistakeError]s, joined.
 func (r *reloader) fail(t trigger, err error) error {
 	all := mistakesOf(r.file, err)
 	if !t.dryRun {
@@ -304,7 +309,7 @@ func (r *reloader) fail(t trigger, err error) error {
 				r.log.Error("the configuration is not reloaded: there are more mistakes", t.attrs(slog.Int(logkey.LeftOut, len(all)-i))...)
 				break
 			}
-			r.log.Error("the configuration is not reloaded", t.attrs(slog.String(logkey.Error, m.Place()), slog.String(logkey.Fix, m.Fix))...)
+			r.log.Error("the configuration is not reloaded", t.attrs(slog.String(logkey.Error, m.Place()), slog.String(logkey.Fix, cmp.Or(m.Fix, "correct the file; kproxy check finds its mistakes")))...)
 		}
 	}
 	errs := make([]error, len(all))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/portlab"
 	"kproxy/proxy/config"
 )
 
@@ -256,6 +257,26 @@ func TestReloadDryRun(t *testing.T) {
 	r.wantLogged()
 	if r.settings().Log.Level != "info" || r.reads > 0 {
 		t.Error("the dry run has changed something")
+	}
+}
+
+// An address that was bound for a reload is free again if the reload is not applied.
+func TestReloadFreesAddresses(t *testing.T) {
+	r := newReloading(t, "")
+	address := portlab.Host(t) + ":9400"
+	r.write("admin: {bind: '" + address + "'}")
+	for _, dry := range []bool{true, false} {
+		if !dry {
+			r.engine.err = &config.Error{Key: "clusters", Problem: "p", Fix: "f"}
+		}
+		if _, err := r.reload(t.Context(), trigger{by: byAdmin, dryRun: dry}); (err == nil) != dry {
+			t.Fatal(err)
+		}
+		socket, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatalf("dry %t: %v", dry, err)
+		}
+		_ = socket.Close()
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 
 // mistakesOf returns the mistakes in a file that an error of parseConfig or
 // settings.mistakes joins; one at least.
-func mistakesOf(file string, err error) []*admin.Mistake {
-	var all []*admin.Mistake
+func mistakesOf(file string, err error) []*admin.MistakeError {
+	var all []*admin.MistakeError
 	for _, err := range unjoin(err) {
-		m := &admin.Mistake{Problem: foreign.LineOf(err.Error(), maxErrorLine)}
+		m := &admin.MistakeError{Problem: foreign.LineOf(err.Error(), maxErrorLine)}
 		if found, ok := errors.AsType[*mistake](err); ok && found.at != (place{}) {
 			m.File, m.Line, m.Column = file, found.at.line, found.at.column
 			m.Problem = foreign.LineOf(found.Error(), maxErrorLine)

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +16,13 @@ import (
 )
 
 // watching runs a test in a bubble, with a reloader that watches its file.
-func watching(t *testing.T, keys string, test func(t *testing.T, r *reloading)) {
+func watching(t *testing.T, keys string, test func(t *testing.T, r *reloading), setup ...func(r *reloading)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newReloading(t, keys)
+		for _, f := range setup {
+			f(r)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -121,6 +128,7 @@ func TestWatchOfAMissingFile(t *testing.T) {
 // A change that removes a listener with sessions waits for the operator, who is told once.
 func TestWatchHoldsARemovalBack(t *testing.T) {
 	watching(t, "", func(t *testing.T, r *reloading) {
+		t.Helper()
 		r.engine.removals = []admin.Removal{{Cluster: "orders", Listener: "bob"}, {Cluster: "orders", Listener: "fred", Sessions: 3}}
 		r.write("log: {level: debug}")
 		poll()
@@ -174,6 +182,7 @@ func TestWatchForgetsAHeldBackChange(t *testing.T) {
 // Without reload.watch only the operator has the file read. The key itself can change.
 func TestWatchCanBeTurnedOff(t *testing.T) {
 	watching(t, "reload: {watch: false}", func(t *testing.T, r *reloading) {
+		t.Helper()
 		r.write("")
 		poll()
 		r.wantLogged()
@@ -187,8 +196,49 @@ func TestWatchCanBeTurnedOff(t *testing.T) {
 	})
 }
 
-// SIGHUP reloads, one time for each.
-func TestHangups(t *testing.T) {
+// A rewrite, a rename and the swap of a symbolic link, as Kubernetes makes it, are found.
+func TestWatchFindsEachWayToChangeAFile(t *testing.T) {
+	for name, change := range map[string]func(dir, content string) error{
+		"rewrite": func(dir, content string) error {
+			return os.WriteFile(filepath.Join(dir, "kproxy.yaml"), []byte(content), 0o600)
+		},
+		"rename": func(dir, content string) error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, "next"), []byte(content), 0o600),
+				os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "kproxy.yaml")))
+		},
+		"symbolic link": func(dir, content string) error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, "v2"), 0o700), os.WriteFile(filepath.Join(dir, "v2", "kproxy.yaml"), []byte(content), 0o600),
+				os.Symlink("v2", filepath.Join(dir, "..next")), os.Rename(filepath.Join(dir, "..next"), filepath.Join(dir, "..data")))
+		},
+	} {
+		dir := t.TempDir()
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, "v1"), 0o700), os.WriteFile(filepath.Join(dir, "v1", "kproxy.yaml"), []byte(oneListener), 0o600),
+			os.Symlink("v1", filepath.Join(dir, "..data")), os.Symlink(filepath.Join("..data", "kproxy.yaml"), filepath.Join(dir, "kproxy.yaml"))); err != nil {
+			if runtime.GOOS == "windows" {
+				t.Skip("symbolic links need a privilege on Windows")
+			}
+			t.Fatal(err)
+		}
+		watching(t, "", func(t *testing.T, r *reloading) {
+			t.Helper()
+			poll()
+			r.logged() // the test's content differs by a line end
+			if err := change(dir, oneListener+"log: {level: debug}\n"); err != nil {
+				t.Fatal(err)
+			}
+			poll()
+			if got := r.logged(); !strings.Contains(got, "changes=1 by=file") {
+				t.Errorf("%s: the log has %s", name, got)
+			}
+		}, func(r *reloading) {
+			r.file = filepath.Join(dir, "kproxy.yaml")
+			r.read = r.readFile
+		})
+	}
+}
+
+// SIGHUP reloads, one time for each, and the file is watched.
+func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReloading(t, "")
 		r.turn <- struct{}{} // as before ready
@@ -198,7 +248,10 @@ func TestHangups(t *testing.T) {
 			hangups <- os.Interrupt
 			synctest.Wait()
 		}
-		stop()
 		r.wantCalls("prepare apply prepare apply")
+		r.write("log: {level: debug}")
+		poll()
+		r.wantCalls("prepare apply")
+		stop()
 	})
 }

@@ -65,7 +65,7 @@ type Site struct {
 	TLS     *tlsconf.Server // of Config.Load; nil: HTTP
 	Ready   *Readiness
 	Metrics http.Handler
-	// Reload applies the configuration file. Its error joins [*Mistake]s. nil: there is no
+	// Reload applies the configuration file. Its error joins [*MistakeError]s. nil: there is no
 	// such path.
 	Reload func(context.Context, Reload) (Reloaded, error)
 }

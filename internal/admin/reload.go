@@ -50,8 +50,8 @@ type Reloaded struct {
 	Removes    []Removal    `json:"removes,omitempty"`
 }
 
-// Mistake is one mistake in a configuration.
-type Mistake struct {
+// MistakeError is one mistake in a configuration.
+type MistakeError struct {
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"` // 0: it is not in the file
 	Column  int    `json:"column,omitempty"`
@@ -61,7 +61,7 @@ type Mistake struct {
 }
 
 // Place is the mistake with its place, without its fix: FILE:LINE:COLUMN: key: problem.
-func (m *Mistake) Place() string {
+func (m *MistakeError) Place() string {
 	text := m.Problem
 	if m.Key != "" {
 		text = m.Key + ": " + text
@@ -77,7 +77,7 @@ func (m *Mistake) Place() string {
 }
 
 // Error is the mistake with its place and its fix, in one line.
-func (m *Mistake) Error() string {
+func (m *MistakeError) Error() string {
 	if m.Fix == "" {
 		return m.Place()
 	}
@@ -86,7 +86,7 @@ func (m *Mistake) Error() string {
 
 // Mistakes is the body of a response about a configuration that is not applied.
 type Mistakes struct {
-	Errors []*Mistake `json:"errors"`
+	Errors []*MistakeError `json:"errors"`
 }
 
 // ErrStopping says that a configuration is not applied because kproxy stops.
@@ -108,7 +108,7 @@ func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case dry == "true" || dry == "" && query.Has("dry_run"):
 		request.DryRun = true
 	case dry != "" && dry != "false":
-		write(w, http.StatusBadRequest, Mistakes{[]*Mistake{{Key: "dry_run", Problem: "neither true nor false", Fix: "write ?dry_run=true, or leave it out"}}})
+		write(w, http.StatusBadRequest, Mistakes{[]*MistakeError{{Key: "dry_run", Problem: "neither true nor false", Fix: "write ?dry_run=true, or leave it out"}}})
 		return
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reloadTimeout + responseTimeout)) // else the server's, which may be too short
@@ -121,9 +121,9 @@ func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			status = http.StatusServiceUnavailable
 		}
 		for _, err := range errlist.Of(err) {
-			m, ok := err.(*Mistake) //nolint:errorlint // the caller's list has them as they are
+			m, ok := err.(*MistakeError) //nolint:errorlint // the caller's list has them as they are
 			if !ok {
-				m = &Mistake{Problem: err.Error()}
+				m = &MistakeError{Problem: err.Error()}
 			}
 			body.Errors = append(body.Errors, m)
 		}

@@ -122,7 +122,7 @@ func TestWhoMayReload(t *testing.T) {
 
 func TestReloadResponses(t *testing.T) {
 	bad := errors.Join(
-		&admin.Mistake{File: "k.yaml", Line: 3, Column: 5, Key: "log.level", Problem: `"loud" is not one of debug, info`, Fix: "the default is info"},
+		&admin.MistakeError{File: "k.yaml", Line: 3, Column: 5, Key: "log.level", Problem: `"loud" is not one of debug, info`, Fix: "the default is info"},
 		errors.New("something else"),
 	)
 	for _, tt := range []struct {
@@ -133,14 +133,26 @@ func TestReloadResponses(t *testing.T) {
 		status int
 		want   string // the body, without white space
 	}{
-		{"", admin.Reloaded{Generation: 2, Applied: true, Changes: []admin.Difference{{Kind: admin.Changed, Key: "log.level", Was: "info", Now: "debug"}}}, nil, false, 200,
-			`{"generation":2,"applied":true,"changes":[{"change":"changed","key":"log.level","was":"info","now":"debug"}]}`},
-		{"?dry_run", admin.Reloaded{Generation: 1, Changes: []admin.Difference{}, Removes: []admin.Removal{{Cluster: "orders", Listener: "fred", Sessions: 3}}}, nil, true, 200,
-			`{"generation":1,"applied":false,"changes":[],"removes":[{"cluster":"orders","listener":"fred","sessions":3}]}`},
+		{
+			"",
+			admin.Reloaded{Generation: 2, Applied: true, Changes: []admin.Difference{{Kind: admin.Changed, Key: "log.level", Was: "info", Now: "debug"}}},
+			nil, false, 200,
+			`{"generation":2,"applied":true,"changes":[{"change":"changed","key":"log.level","was":"info","now":"debug"}]}`,
+		},
+		{
+			"?dry_run",
+			admin.Reloaded{Generation: 1, Changes: []admin.Difference{}, Removes: []admin.Removal{{Cluster: "orders", Listener: "fred", Sessions: 3}}},
+			nil, true, 200,
+			`{"generation":1,"applied":false,"changes":[],"removes":[{"cluster":"orders","listener":"fred","sessions":3}]}`,
+		},
 		{"?dry_run=true", admin.Reloaded{}, nil, true, 200, `{"generation":0,"applied":false,"changes":null}`},
 		{"?dry_run=false", admin.Reloaded{}, nil, false, 200, `{"generation":0,"applied":false,"changes":null}`},
-		{"", admin.Reloaded{}, bad, false, 422,
-			`{"errors":[{"file":"k.yaml","line":3,"column":5,"key":"log.level","problem":"\"loud\" is not one of debug, info","fix":"the default is info"},{"problem":"something else"}]}`},
+		{
+			"",
+			admin.Reloaded{},
+			bad, false, 422,
+			`{"errors":[{"file":"k.yaml","line":3,"column":5,"key":"log.level","problem":"\"loud\" is not one of debug, info","fix":"the default is info"},{"problem":"something else"}]}`,
+		},
 		{"", admin.Reloaded{}, admin.ErrStopping, false, 503, `{"errors":[{"problem":"kproxy is stopping"}]}`},
 	} {
 		r := &reloader{result: tt.result, err: tt.err}
