@@ -38,7 +38,7 @@ type reloadable struct {
 	file  string
 	admin int // port
 	many  listener
-	ports struct{ many, secure, bob, fred, spare, admin int } // of blocks
+	ports struct{ many, secure, bob, fred, spare, stock, admin int } // of blocks
 	files certlab.Folder
 	ca    *certlab.Authority
 	cert  string // the files of listeners' TLS
@@ -93,7 +93,7 @@ func startReloadable(t *testing.T) *reloadable {
 	r.cert, r.key = r.files.Pair(t, "edge", r.ca.Issue(t, nil, "localhost"))
 	r.other, r.okey = r.files.Pair(t, "other", r.ca.Issue(t, nil, "localhost"))
 	for host, ports := range map[string][]*int{
-		"127.0.0.1": {&r.ports.secure, &r.ports.bob, &r.ports.fred, &r.ports.spare, &r.ports.admin},
+		"127.0.0.1": {&r.ports.secure, &r.ports.bob, &r.ports.fred, &r.ports.spare, &r.ports.stock, &r.ports.admin},
 		"127.0.0.4": {&r.ports.many},
 	} {
 		for _, port := range ports {
@@ -175,7 +175,7 @@ func (r *reloadable) reload(t *testing.T, v variant, bySignal, good bool) {
 		r.signal(t, v.admin, good)
 		return
 	}
-	resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/-/reload", r.admin), "", nil) //nolint:noctx // it ends with the test's process
+	resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/-/reload", r.admin), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func (r *reloadable) change(random *rand.Rand, number int) (v variant, good bool
 		func() { v.rest += "limits: {max_connections: 500, idle_timeout: 10m, max_held_bytes: 67108864}\n" },
 		func() { v.rest += "drain: {timeout: 3s, delay: 1s}\n" },
 		func() {
-			v.cluster = fmt.Sprintf("  stock:\n    bootstrap: [%s]\n    listeners:\n%s", shared.kafka.client(1), strings.ReplaceAll(r.listener("stock", r.ports.spare+10, ""), "first_node: 1", "first_node: 1"))
+			v.cluster = fmt.Sprintf("  stock:\n    bootstrap: [%s]\n    listeners:\n%s", shared.kafka.client(1), r.listener("stock", r.ports.stock, ""))
 		},
 	} {
 		if random.IntN(5) == 0 {
@@ -345,6 +345,7 @@ var planned = []string{"MESSAGE_TOO_LARGE", "TransactionAborted", "client is abo
 // nothingLost reads the topic by the load's way and at the brokers, and wants no findings, and
 // no failure.
 func (r *trace) nothingLost(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := r.load.Final(ctx, "final"); err != nil {
@@ -389,7 +390,7 @@ func (r *reloadable) secureOptions(c *cutter) func(string) []kgo.Opt {
 func (r *reloadable) idle(t *testing.T, n int) (all []net.Conn) {
 	t.Helper()
 	for range n {
-		conn, err := net.Dial("tcp", lab.HostPort("127.0.0.1", r.ports.bob)) //nolint:noctx // loopback
+		conn, err := net.Dial("tcp", lab.HostPort("127.0.0.1", r.ports.bob))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -130,8 +130,8 @@ func TestEveryKeyHasADifference(t *testing.T) {
 // withSections returns a value of a type whose optional sections are there, and empty.
 func withSections(of reflect.Type) reflect.Value {
 	v := reflect.New(of).Elem()
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.Struct {
+	for _, f := range v.Fields() {
+		if f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.Struct {
 			f.Set(reflect.New(f.Type().Elem()))
 		}
 	}

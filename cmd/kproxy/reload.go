@@ -29,7 +29,7 @@ const (
 type reloadFlags struct {
 	adminFlags
 
-	dryRun bool
+	dryRun, live bool
 }
 
 func newReloadCommand() *cobra.Command {
@@ -43,13 +43,15 @@ is added, - for one that is removed, ~ for one that changes.
 
 It ends with 0 if the configuration is applied, and with 1 if it has a mistake, with
 every mistake on stderr. Then nothing changes. With --dry-run, nothing changes in any
-case, and the listeners that would be closed are named with their sessions.
+case, and the listeners that would be closed are named with their sessions. With
+--live, brokers that do not respond, and addresses that do not lead to kproxy, are
+mistakes too.
 
 The default of --admin follows the environment variables of the admin server if they
 are set, as in the server's own container: KPROXY_ADMIN_BIND, KPROXY_ADMIN_TLS_CERT
 and KPROXY_ADMIN_TOKEN_FILE.`,
 		Example: `  kproxy reload --dry-run
-  kproxy reload
+  kproxy reload --live
   kproxy reload --admin https://kproxy.internal:9400 --ca ca.pem --token-file t`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,6 +62,7 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 	flags.SortFlags = false
 	f.addAddress(flags)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the differences and the mistakes, and change nothing")
+	flags.BoolVar(&f.live, "live", false, "first try the brokers and the advertised addresses, as check --live does; a fault is a mistake")
 	f.addAccess(flags, "`FILE` with the token of admin.token_file", reloadTimeout)
 	return cmd
 }
@@ -73,7 +76,7 @@ func (f *reloadFlags) run(ctx context.Context, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	defer client.client.CloseIdleConnections()
-	result, err := client.reload(ctx, f.dryRun)
+	result, err := client.reload(ctx, f.dryRun, f.live)
 	if err != nil {
 		return err
 	}
@@ -81,12 +84,16 @@ func (f *reloadFlags) run(ctx context.Context, stdout io.Writer) error {
 }
 
 // reload asks for a reload. The error has every mistake of the configuration.
-func (a *adminClient) reload(ctx context.Context, dryRun bool) (*admin.Reloaded, error) {
+func (a *adminClient) reload(ctx context.Context, dryRun, isLive bool) (*admin.Reloaded, error) {
 	u := a.base.JoinPath("-", "reload")
-	asked := *u
+	asked, query := *u, url.Values{}
 	if dryRun {
-		asked.RawQuery = url.Values{"dry_run": {"true"}}.Encode()
+		query.Set("dry_run", "true")
 	}
+	if isLive {
+		query.Set("check", "live")
+	}
+	asked.RawQuery = query.Encode()
 	resp, err := a.do(ctx, http.MethodPost, &asked)
 	if err != nil {
 		return nil, err

@@ -81,10 +81,33 @@ func TestServeReload(t *testing.T) {
 	produce(t, bootstrap)
 }
 
+// With --live, brokers that do not respond are a mistake, and nothing changes.
+func TestServeReloadTriesFirst(t *testing.T) {
+	k, bootstrap, address := serveWithAdmin(t, "reload: {watch: false}\nlog: {level: info}\n")
+	k.wantLog("serving")
+	k.edit("{level: info}", "{level: debug}")
+	if out, _ := runWith(t, exitDone, "reload", "--admin", address, "--live"); !strings.HasSuffix(out, "reloaded: 1 difference, generation 2 is in use\n") {
+		t.Errorf("got %s", out)
+	}
+	k.edit("bootstrap: [", "bootstrap: ["+portlab.Closed(t)+", ")
+	_, errs := runWith(t, exitFailed, "reload", "--admin", address, "--live")
+	if !strings.Contains(errs, "kproxy: "+k.file+":") || !strings.Contains(errs, "clusters.") || !strings.Contains(errs, ".bootstrap") {
+		t.Errorf("got %s", errs)
+	}
+	if _, body := get(t, address, "/metrics"); !strings.Contains(body, "kproxy_config_generation 2\n") {
+		t.Errorf("the generation is another: %s", body)
+	}
+	produce(t, bootstrap)
+	if out, _ := runWith(t, exitDone, "reload", "--admin", address); !strings.HasSuffix(out, "generation 3 is in use\n") {
+		t.Errorf("without --live: got %s", out)
+	}
+}
+
 // SIGHUP applies a changed configuration, and a broken one changes nothing.
 func TestServeHangupReloads(t *testing.T) {
 	k, bootstrap, address := serveWithAdmin(t, "drain: {delay: 10m}\nreload: {watch: false}\n")
 	k.wantLog("serving")
+	produce(t, bootstrap) // so that it is ready
 	k.edit("10m", "never")
 	k.signal(syscall.SIGHUP)
 	k.wantLog(`drain.delay: \"never\" is not a duration`)

@@ -65,6 +65,7 @@ type reloader struct {
 type trigger struct {
 	by, from string
 	dryRun   bool
+	live     bool   // brokers and advertised addresses are tried first
 	data     []byte // the content of the file, for byFile
 }
 
@@ -154,7 +155,7 @@ func (r *reloader) findings() []string {
 
 // byRequest is a reload by the admin server.
 func (r *reloader) byRequest(ctx context.Context, request admin.Reload) (admin.Reloaded, error) {
-	return r.reload(ctx, trigger{by: byAdmin, from: request.From, dryRun: request.DryRun})
+	return r.reload(ctx, trigger{by: byAdmin, from: request.From, dryRun: request.DryRun, live: request.Live})
 }
 
 // reload applies the file, or compares it. The error joins [*admin.MistakeError]s, or is
@@ -250,7 +251,11 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 		freed = n.proxy.freed
 	}
 	n.ops, opsErr = r.ops.prepare(ctx, before, s, freed)
-	if err := joinAll(proxyErr, opsErr); err != nil {
+	err = joinAll(proxyErr, opsErr)
+	if err == nil && t.live {
+		err = n.tryLive(ctx)
+	}
+	if err != nil {
 		if proxyErr == nil {
 			n.proxy.discard()
 		}

@@ -103,7 +103,7 @@ func TestOtherSitesChangeNothing(t *testing.T) {
 	for path, want := range map[string]string{"/debug/pprof/": "admin.hosts does not have the name", "/-/reload": "admin.hosts does not have the name"} {
 		out, err := lab.Output(lab.Command(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
 			"--host-resolver-rules=MAP *.test 127.0.0.1", "--dump-dom", "http://rebound.test:"+port+path))
-		if err != nil || !strings.Contains(string(out), want) {
+		if err != nil || !strings.Contains(out, want) {
 			t.Errorf("%s: got %v, %s", path, err, out)
 		}
 	}
@@ -116,7 +116,7 @@ func TestOtherSitesChangeNothing(t *testing.T) {
 		}
 	}
 	// And the operator's own request has it reload.
-	resp, err := http.Post("http://"+admin+"/-/reload", "", nil) //nolint:noctx // loopback
+	resp, err := http.Post("http://"+admin+"/-/reload", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ admin: {bind: 127.0.0.1:%d, pprof: true}
 	})
 	admin := lab.HostPort("127.0.0.1", base+9)
 	if err := lab.Poll(t.Context(), 10*time.Second, func() error {
-		resp, err := http.Get("http://" + admin + "/livez") //nolint:noctx // loopback
+		resp, err := http.Get("http://" + admin + "/livez")
 		if err == nil {
 			_ = resp.Body.Close()
 		}

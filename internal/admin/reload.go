@@ -13,6 +13,7 @@ import (
 // Reload is a request to apply the configuration file.
 type Reload struct {
 	DryRun bool   // find the differences and the mistakes, and change nothing
+	Live   bool   // try the brokers and the advertised addresses before; a fault is a mistake
 	From   string // the client's address
 }
 
@@ -99,7 +100,7 @@ const reloadTimeout = 2 * time.Minute
 type reloads func(context.Context, Reload) (Reloaded, error)
 
 // ServeHTTP responds 200, 422 with every mistake, or 503 if there was no time. The dry run is asked for by
-// ?dry_run or ?dry_run=true.
+// ?dry_run or ?dry_run=true, the trial by ?check=live.
 func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	dry := query.Get("dry_run")
@@ -109,6 +110,14 @@ func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		request.DryRun = true
 	case dry != "" && dry != "false":
 		write(w, http.StatusBadRequest, Mistakes{[]*MistakeError{{Key: "dry_run", Problem: "neither true nor false", Fix: "write ?dry_run=true, or leave it out"}}})
+		return
+	}
+	switch check := query.Get("check"); check {
+	case "live":
+		request.Live = true
+	case "":
+	default:
+		write(w, http.StatusBadRequest, Mistakes{[]*MistakeError{{Key: "check", Problem: "it can only be live", Fix: "write ?check=live, or leave it out"}}})
 		return
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reloadTimeout + responseTimeout)) // else the server's, which may be too short

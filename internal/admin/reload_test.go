@@ -146,6 +146,7 @@ func TestReloadResponses(t *testing.T) {
 			`{"generation":1,"applied":false,"changes":[],"removes":[{"cluster":"orders","listener":"fred","sessions":3}]}`,
 		},
 		{"?dry_run=true", admin.Reloaded{}, nil, true, 200, `{"generation":0,"applied":false,"changes":null}`},
+		{"?check=live&dry_run", admin.Reloaded{}, nil, true, 200, `{"generation":0,"applied":false,"changes":null}`},
 		{"?dry_run=false", admin.Reloaded{}, nil, false, 200, `{"generation":0,"applied":false,"changes":null}`},
 		{
 			"",
@@ -162,14 +163,16 @@ func TestReloadResponses(t *testing.T) {
 		if err := json.Compact(&compact, []byte(body)); err != nil || resp.StatusCode != tt.status || compact.String() != tt.want {
 			t.Errorf("%s: got %d %s\nwant %d %s", tt.query, resp.StatusCode, compact.String(), tt.status, tt.want)
 		}
-		if got := <-r.requests; got.DryRun != tt.dry || !strings.HasPrefix(got.From, "127.0.0.1:") {
+		if got := <-r.requests; got.DryRun != tt.dry || got.Live != strings.Contains(tt.query, "live") || !strings.HasPrefix(got.From, "127.0.0.1:") {
 			t.Errorf("%s: got the request %+v", tt.query, got)
 		}
 	}
 	r := &reloader{}
 	s := serveReload(t, admin.Config{}, r)
-	if resp, body := send(t, "POST", "http://"+s.Addr().String()+"/-/reload?dry_run=maybe"); resp.StatusCode != 400 || len(r.requests) > 0 {
-		t.Errorf("dry_run=maybe: got %d %s", resp.StatusCode, body)
+	for _, query := range []string{"dry_run=maybe", "check=dead"} {
+		if resp, body := send(t, "POST", "http://"+s.Addr().String()+"/-/reload?"+query); resp.StatusCode != 400 || len(r.requests) > 0 {
+			t.Errorf("%s: got %d %s", query, resp.StatusCode, body)
+		}
 	}
 }
 
