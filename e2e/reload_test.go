@@ -399,7 +399,7 @@ func (r *reloadable) idle(t *testing.T, n int) (all []net.Conn) {
 	return all
 }
 
-// usage is what a leak increases.
+// usage has the numbers that a leak increases.
 type usage struct{ files, goroutines, kilobytes int }
 
 func (r *reloadable) measure(t *testing.T) usage {

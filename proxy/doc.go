@@ -29,8 +29,8 @@
 // # Reload
 //
 // [Proxy.Prepare] checks another configuration, and makes ready everything that it needs.
-// [Change.Apply] makes it the Proxy's, and cannot fail. Sessions of what has not changed are not
-// touched.
+// [Change.Apply] makes it the Proxy's, and cannot fail. Sessions of listeners that have
+// not changed are not touched.
 //
 // # Parts
 //

@@ -33,7 +33,8 @@ type listener struct {
 	current atomic.Pointer[listenerConf]
 }
 
-// listenerConf is the configuration of a listener, and what was read for it. It does not change.
+// listenerConf is the configuration of a listener, with the content of its files. It does not
+// change.
 type listenerConf struct {
 	*config.ListenerPlan
 
@@ -81,8 +82,8 @@ func newListener(c *servedCluster, conf *config.ListenerPlan) *listener {
 	return l
 }
 
-// prepare reads the files of a configuration of the listener. It takes over from the current
-// one what is the same in both.
+// prepare reads the files of a configuration of the listener. It takes over those parts of
+// the current one whose configuration is the same.
 func (l *listener) prepare(conf *config.ListenerPlan, unknown config.UnknownAPIs) (*listenerConf, error) {
 	next := &listenerConf{ListenerPlan: conf}
 	var errs []error

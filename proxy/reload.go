@@ -267,9 +267,9 @@ func (c *Change) dropGate(e *entry) {
 	}
 }
 
-// Apply makes the Change's configuration that of the Proxy. What is removed drains: its sockets
-// are closed at once, and its sessions end as by Shutdown, within the drain timeout. After
-// Shutdown, Apply is Discard.
+// Apply makes the Change's configuration that of the Proxy. Removed listeners drain: their
+// sockets are closed at once, and their sessions end as by Shutdown, within the drain timeout.
+// After Shutdown, Apply is Discard.
 func (c *Change) Apply() {
 	p := c.p
 	defer func() { p.changing <- struct{}{} }()

@@ -37,6 +37,7 @@ type operations struct {
 
 	telemetry *telemetry.Telemetry // nil: there is no exporter
 	admin     *admin.Server        // nil: there is no admin server
+	lent      bool                 // its socket, to the proxy's change that is prepared
 
 	closing sync.WaitGroup // admin servers that have moved
 	closed  chan struct{}  // closed by close

@@ -28,12 +28,22 @@ type operationsChange struct {
 	server    *admin.Server        // at another address; nil: that of before stays, or there is none
 }
 
+// beforeProxy has the admin server leave its address, if the proxy has taken that.
+func (c *operationsChange) beforeProxy() {
+	if c.o.lent {
+		c.o.admin.StopAccepting()
+	}
+}
+
 // lendTo returns how the proxy opens its sockets for a configuration with this admin server. If
 // the admin server moves, the proxy may have its old address.
 func (o *operations) lendTo(next *admin.Config) func(ctx context.Context, network, address string) (net.Listener, error) {
+	o.lent = false
 	return func(ctx context.Context, network, address string) (net.Listener, error) {
 		if o.admin != nil && o.admin.Addr().String() == address && !sameAddress(next.Bind, address) {
-			return o.admin.Lend()
+			lent, err := o.admin.Lend()
+			o.lent = err == nil
+			return lent, err
 		}
 		return proxy.Listen(ctx, network, address)
 	}

@@ -125,6 +125,23 @@ func TestServeHangupReloads(t *testing.T) {
 	}
 }
 
+// The admin server and a listener exchange their addresses.
+func TestServeReloadExchangesAddresses(t *testing.T) {
+	k, bootstrap, address := serveWithAdmin(t, "reload: {watch: false}\n")
+	k.wantLog("serving")
+	produce(t, bootstrap)
+	k.edit(bootstrap, "ANOTHER")
+	k.edit(address, bootstrap)
+	k.edit("ANOTHER", address)
+	if out, _ := runWith(t, exitDone, "reload", "--admin", address); !strings.HasSuffix(out, "reloaded: 2 differences, generation 2 is in use\n") {
+		t.Errorf("got %s", out)
+	}
+	produce(t, address)
+	if status, body := get(t, bootstrap, "/readyz"); status != http.StatusOK {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
 // The admin server moves to another address. The response to the request that moved it is
 // delivered, and the old address is closed after that.
 func TestServeReloadMovesTheAdminServer(t *testing.T) {

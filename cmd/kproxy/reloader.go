@@ -276,6 +276,7 @@ func (r *reloader) apply(ctx context.Context, t trigger, next *nextConfig) (gene
 	} else {
 		defer setLog() // after the line about the reload
 	}
+	next.ops.beforeProxy()
 	next.proxy.apply()
 	next.ops.apply(ctx)
 	r.mu.Lock()

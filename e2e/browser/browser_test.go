@@ -95,7 +95,7 @@ func TestOtherSitesChangeNothing(t *testing.T) {
 	if got := strings.Count(read(t, kproxy.proc.LogPath), "reloaded"); got != 0 {
 		t.Errorf("%d reloads were tried", got)
 	}
-	// A name that resolves to kproxy (DNS rebinding): the page could read what it is given.
+	// A name that resolves to kproxy (DNS rebinding): the page could read every response.
 	_, port, err = net.SplitHostPort(admin)
 	if err != nil {
 		t.Fatal(err)

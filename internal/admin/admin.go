@@ -54,6 +54,7 @@ type Server struct {
 	serving sync.WaitGroup
 	log     *slog.Logger
 	present atomic.Pointer[served]
+	lent    atomic.Bool
 
 	ctx  context.Context // ends with the server
 	stop context.CancelFunc
@@ -117,8 +118,15 @@ func Take(ctx context.Context, socket net.Listener, log *slog.Logger) *Server {
 	return s
 }
 
-// Lend returns the server's listening socket for another server of the process, which closes it.
-// It stays open when this server is closed.
+// StopAccepting ends the server's use of a socket that it has lent. Connections that are there are
+// served until Close.
+func (s *Server) StopAccepting() {
+	s.lent.Store(true)
+	_ = s.socket.Close() // it only accepts
+}
+
+// Lend returns the server's listening socket for another server of the process, which closes it
+// and must not accept before StopAccepting. It stays open when this server is closed.
 func (s *Server) Lend() (net.Listener, error) {
 	tcp, ok := s.socket.(*net.TCPListener)
 	if !ok {
@@ -163,7 +171,7 @@ func (s *Server) Use(site *Site) {
 		return
 	}
 	s.serving.Go(func() {
-		if err := s.http.Serve(&siteListener{s.socket, &s.present}); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(&siteListener{s.socket, &s.present}); !errors.Is(err, http.ErrServerClosed) && !s.lent.Load() {
 			s.log.Error("the admin server has stopped", slog.Any(logkey.Error, err))
 		}
 	})

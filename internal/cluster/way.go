@@ -211,7 +211,7 @@ func (w *Way) TLSReadError(err error) error {
 	return w.tls.Explain(err)
 }
 
-// Way returns the current Way, for what does not outlive the call. A Link has the Way of its
+// Way returns the current Way, for a caller that does not keep it. A Link has the Way of its
 // connection.
 func (c *Cluster) Way() *Way { return c.way.Load() }
 
