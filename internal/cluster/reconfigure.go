@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"reflect"
 
@@ -59,12 +60,8 @@ func (w *Way) leadsAs(other *Way) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// askAgain asks any broker for all brokers. A cluster that has not responded yet is asked
-// anyway, by AskUntilAnswered.
+// askAgain asks any broker for all brokers.
 func (c *Cluster) askAgain(ctx context.Context) {
-	if !c.isTaught() {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	to, err := c.DialAny(ctx, Client{})
@@ -73,8 +70,12 @@ func (c *Cluster) askAgain(ctx context.Context) {
 		defer wait.Bound(ctx, to.Conn)()
 		_, err = c.askMetadata(to)
 	}
-	if err != nil && ctx.Err() == nil {
-		c.log.Warn("no broker responds by the new configuration", slog.Any(logkey.Error, err))
+	switch {
+	case err == nil, errors.Is(err, errOutvoted):
+		c.contact.answered()
+	case errors.Is(err, ErrNeedsLogin): // the next client's response teaches the map
+	case !errors.Is(ctx.Err(), context.Canceled):
+		c.log.Warn("no broker has responded by the new configuration", slog.Any(logkey.Error, err))
 	}
 }
 
