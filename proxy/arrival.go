@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/cluster"
+	"kproxy/internal/foreign"
 	"kproxy/internal/relay"
 	"kproxy/internal/wire"
 	"kproxy/rewrite"
@@ -38,7 +39,7 @@ func (a *arrival) open(ctx context.Context) bool {
 		s.life.note(err)
 		return false
 	}
-	s.client.id = string(a.first.ClientID)
+	s.client.id = loggedID(a.first.ClientID)
 	err := a.identify(ctx)
 	if err == nil {
 		err = a.dial(ctx)
@@ -53,6 +54,9 @@ func (a *arrival) open(ctx context.Context) bool {
 	}
 	return true
 }
+
+// loggedID returns client.id as it is logged: no more of it is kept.
+func loggedID(clientID []byte) string { return foreign.Line(string(clientID)) }
 
 // identify ends the session of a client that is kproxy itself, and has the client log in
 // where it has to.
@@ -99,8 +103,8 @@ func (a *arrival) firstHeader(ctx context.Context) error {
 	if err != nil {
 		return a.noRequest(err)
 	}
-	if foreign := wire.Recognize(b); foreign != wire.NotForeign {
-		return foreignProtocol(foreign)
+	if protocol := wire.Recognize(b); protocol != wire.NotForeign {
+		return foreignProtocol(protocol)
 	}
 	if err := a.sizeLimit().check(wire.Size(b)); err != nil {
 		return err

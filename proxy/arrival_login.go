@@ -120,7 +120,7 @@ func (a *arrival) replyTo(ctx context.Context, h wire.RequestHeader, frame []byt
 // login that fails has no response then but the end.
 func (a *arrival) rawTokens(ctx context.Context) error {
 	s := a.s
-	for !s.login.exchange.Done() {
+	for s.login.exchange != nil {
 		frame, err := tokenFrame(&s.up)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ import (
 type clientLogin struct {
 	s        *session
 	users    *auth.Users        // who may log in
-	exchange *auth.Conversation // the one that goes on, or the last one; nil: none has begun
+	exchange *auth.Conversation // the login that goes on; nil: there is none
 }
 
 // loginReply is the result of a request of a login.
@@ -78,7 +78,7 @@ func (c *clientLogin) replyTo(ctx context.Context, h wire.RequestHeader, frame [
 	resp.Version = h.Version
 	var why error
 	switch {
-	case c.exchange == nil || c.exchange.Done():
+	case c.exchange == nil:
 		why = illegalState("SaslAuthenticate without SaslHandshake")
 		resp.ErrorCode, resp.ErrorMessage = kerr.IllegalSaslState.Code, &kerr.IllegalSaslState.Description
 	default:
@@ -118,7 +118,7 @@ func (c *clientLogin) begin(h wire.RequestHeader, frame []byte) loginReply {
 	case c.s.client.user != "" && h.Version == 0: // tokens that are no requests do not go with others
 		why = illegalState("SaslHandshake v0 after a login")
 		resp.ErrorCode = kerr.IllegalSaslState.Code
-	case c.exchange != nil && !c.exchange.Done():
+	case c.exchange != nil:
 		why = illegalState("a second SaslHandshake")
 		resp.ErrorCode = kerr.IllegalSaslState.Code
 	default:
@@ -147,21 +147,25 @@ func unknownLoginVersion(h wire.RequestHeader) error {
 // step moves the client's login by one token. The reply has the token that is the response.
 // If the login is refused, the reply's error wraps the message for the client instead.
 func (c *clientLogin) step(ctx context.Context, token []byte) loginReply {
-	answer, err := c.exchange.Step(ctx, token)
+	exchange := c.exchange
+	answer, err := exchange.Step(ctx, token)
 	_, refused := errors.AsType[*auth.RefusedError](err)
 	switch {
 	case refused:
 	case err != nil:
 		return endSilently(c.unchecked(err))
-	case c.exchange.Done() && c.s.client.user != "" && c.s.client.user != c.exchange.User():
+	case exchange.Done() && c.s.client.user != "" && c.s.client.user != exchange.User():
 		err = fmt.Errorf("Cannot change principals during re-authentication from %s", c.s.client.user) //nolint:staticcheck // what clients show, in Kafka's words
 	}
 	if err != nil {
 		wait.Sleep(ctx, failedLoginDelay)
 		return replyWith(nil, &ended{reason: ClientLogin, err: err, fix: "look at the client's user and password, and at the users file"})
 	}
-	if c.exchange.Done() && c.s.client.user == "" {
-		c.s.client.user = c.exchange.User()
+	if exchange.Done() {
+		c.exchange = nil // it holds the client's tokens, and the users file as it was
+		if c.s.client.user == "" {
+			c.s.client.user = exchange.User()
+		}
 	}
 	return replyWith(answer, nil)
 }

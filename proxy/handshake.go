@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"kproxy/internal/foreign"
 	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
 	"kproxy/internal/turns"
@@ -116,7 +117,7 @@ func (a *arrival) handshake(ctx context.Context) error {
 	return nil
 }
 
-// maxNameShown bounds the part of a server name that is kept and logged, in bytes. It is the
+// maxNameShown bounds the part of a name that is kept and logged, in characters. It is the
 // longest valid name.
 const maxNameShown = 255
 
@@ -124,7 +125,7 @@ const maxNameShown = 255
 // the session belongs to that endpoint from then on.
 func (a *arrival) route(name string) (*tlsconf.Server, error) {
 	s := a.s
-	s.client.serverName = name[:min(len(name), maxNameShown)]
+	s.client.serverName = foreign.LineOf(name, maxNameShown)
 	if s.entry.names == nil {
 		return a.conf.tls, nil
 	}
@@ -156,8 +157,8 @@ func (a *arrival) handshakeFailed(h *handshaking, err error) error {
 	case failed.Failure == tlsconf.Ended && !h.heard:
 		return end(NoRequest, nil)
 	}
-	if foreign := foreignHello(err); foreign != wire.NotForeign {
-		return foreignProtocol(foreign)
+	if protocol := foreignHello(err); protocol != wire.NotForeign {
+		return foreignProtocol(protocol)
 	}
 	a.lingerForAlert(failed.Failure)
 	return &ended{reason: CloseReason(failed.Failure), err: failed.Err, fix: failed.Advice}

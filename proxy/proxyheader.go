@@ -10,6 +10,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"kproxy/internal/cluster"
+	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/wire"
 )
@@ -93,7 +94,7 @@ func badProxyHeader(err error) error {
 // describeTLVs returns the fields of a header beyond the addresses, for the log. A type
 // without a text appears as its number and its bytes.
 func describeTLVs(tlvs []proxyproto.TLV) string {
-	const most = 1024 // bytes of a log line
+	const most = 1024 // characters of a log line
 	var all []string
 	for _, tlv := range tlvs {
 		switch tlv.Type {
@@ -108,6 +109,5 @@ func describeTLVs(tlvs []proxyproto.TLV) string {
 			all = append(all, fmt.Sprintf("0x%02x=%x", byte(tlv.Type), tlv.Value))
 		}
 	}
-	text := strings.Join(all, " ")
-	return text[:min(len(text), most)]
+	return foreign.LineOf(strings.Join(all, " "), most)
 }

@@ -73,7 +73,7 @@ func (s *session) report() {
 	who := s.who()
 	s.proxy.conf().Observer.sessionClosed(who, endOf)
 	if s.isAnyones(why.reason) &&
-		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.client.addrs.Addr.Addr(), foreign.Line(s.client.id)}) {
+		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.client.addrs.Addr.Addr(), s.client.id}) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -91,10 +91,10 @@ func (s *session) report() {
 		attrs = append(attrs, slog.String(logkey.TLVs, s.client.tlvs))
 	}
 	if s.client.serverName != "" {
-		attrs = append(attrs, slog.String(logkey.ServerName, foreign.LineOf(s.client.serverName, maxNameShown)))
+		attrs = append(attrs, slog.String(logkey.ServerName, s.client.serverName))
 	}
 	if s.client.id != "" {
-		attrs = append(attrs, slog.String(logkey.ClientID, foreign.Line(s.client.id)))
+		attrs = append(attrs, slog.String(logkey.ClientID, s.client.id))
 	}
 	if s.client.user != "" {
 		attrs = append(attrs, slog.String(logkey.User, s.client.user))

@@ -67,15 +67,16 @@ type session struct {
 }
 
 // clientSide is the client of a session, and its connection. The arrival writes it; after that
-// it does not change.
+// it does not change. Its texts stay as long as the session and are counted nowhere: each is
+// bounded, and no part of a longer string, which would stay with it.
 type clientSide struct {
 	conn       net.Conn   // as it was accepted
 	stream     net.Conn   // carries the client's bytes: conn, or TLS over it; for run and the pumps alone
 	from       string     // the client's host:port
 	source     netip.Addr // the address by which the gate counts the client
 	tlvs       string     // the fields of the PROXY protocol header beyond the addresses
-	serverName string     // the server name that the client asked for in TLS
-	id         string     // client.id
+	serverName string     // the server name that the client asked for in TLS, as it is logged
+	id         string     // client.id, as it is logged
 	user       string     // who has logged in at the proxy; "": the client has not
 
 	mu    sync.Mutex // guards the setting of the following

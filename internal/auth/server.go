@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -93,6 +94,14 @@ type Conversation struct {
 	done      bool
 }
 
+// maxToken bounds a client's token, in bytes. A Conversation of SCRAM keeps the first token,
+// its nonce, and the response made of them, until the login is over. Without the user's name
+// and password, the tokens of Java's client, librdkafka and franz-go have less than 300
+// bytes; RFC 4616 allows 255 each for PLAIN's.
+const maxToken = 4 << 10
+
+var errLongToken = &RefusedError{fmt.Sprintf("Authentication failed: a SASL token of more than %d bytes", maxToken)}
+
 // errNoMechanism means that a listener does not offer a mechanism.
 var errNoMechanism = errors.New("the mechanism is not offered")
 
@@ -106,7 +115,7 @@ func (u *Users) Begin(mechanism string, peer Peer) (*Conversation, error) {
 		return c, nil
 	}
 	server, err := hashes[hashOf(mechanism)].hash.NewServer(func(name string) (scram.StoredCredentials, error) {
-		c.user = unescape(name)
+		c.user = strings.Clone(unescape(name)) // the name is a part of the token
 		return c.roster.stored(mechanism, c.user), nil
 	})
 	if err != nil {
@@ -137,6 +146,9 @@ func (e *RefusedError) Error() string { return e.text }
 // [*RefusedError] if the login has failed. Any other means that nothing was
 // checked: [ErrTooMany], the end of ctx, or the error of the peer's Stay.
 func (c *Conversation) Step(ctx context.Context, token []byte) (response []byte, err error) {
+	if len(token) > maxToken {
+		return nil, errLongToken
+	}
 	if c.mechanism == Plain {
 		return []byte{}, c.plain(ctx, token)
 	}
@@ -165,7 +177,7 @@ func (c *Conversation) plain(ctx context.Context, token []byte) error {
 	if len(parts) != 3 || parts[1] == "" || parts[2] == "" {
 		return errWrongPassword
 	}
-	c.user = parts[1]
+	c.user = strings.Clone(parts[1]) // the session keeps it, and must not keep the password
 	hash, stored, known := c.users.book.now(ctx).password(c.user)
 	right, err := compute(ctx, computations, c.peer.claimant(c.user), func() bool {
 		return fits(hash, c.user, parts[2], stored)

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -165,6 +166,37 @@ func TestNobodyTellsUsersFromOthers(t *testing.T) {
 	for _, user := range []string{"nobody", "alice"} {
 		if a, b, c := first(u, user), first(u, user), first(other, user); a != b || a != c || a == first(u, "somebody") || !strings.HasSuffix(a, ",i=4096") {
 			t.Errorf("%s: got %s, %s, and elsewhere %s", user, a, b, c)
+		}
+	}
+}
+
+// A long token is refused before anything of it is kept: a login holds the first one until it
+// is over.
+func TestLongTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	const most = 4096
+	file := filepath.Join(t.TempDir(), "users")
+	put(t, file, good)
+	u, err := auth.NewUsers(t.Context(), file, auth.UserMechanisms(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mechanism := range auth.UserMechanisms() {
+		for size, text := range map[int]string{most: "", most + 1: "more than 4096 bytes"} {
+			c, err := u.Begin(mechanism, auth.Peer{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			token := "n,,n=alice,r="
+			if mechanism == auth.Plain {
+				token = "\x00alice\x00"
+			}
+			token += strings.Repeat("x", size-len(token))
+			_, err = c.Step(t.Context(), []byte(token))
+			refused, ok := errors.AsType[*auth.RefusedError](err)
+			if tooLong := ok && strings.Contains(refused.Error(), "a SASL token of"); tooLong != (text != "") || tooLong && !strings.Contains(refused.Error(), text) {
+				t.Errorf("%s, a token of %d bytes: %v", mechanism, size, err)
+			}
 		}
 	}
 }
