@@ -89,7 +89,8 @@ func (f *adminFlags) client(ctx context.Context) (*adminClient, error) {
 		a.token = strings.TrimSpace(token)
 	}
 	a.client = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: secure}, // no proxy of the environment's
+		// No proxy of the environment's. net/http writes bytes that come on an idle connection to stderr.
+		Transport:     &http.Transport{TLSClientConfig: secure, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return a, nil
@@ -109,7 +110,7 @@ func (a *adminClient) do(ctx context.Context, method string, u *url.URL) (*http.
 	if err != nil {
 		shown := *u
 		shown.RawQuery = ""
-		return nil, unreachable(&shown, err)
+		return nil, a.unreachable(&shown, err)
 	}
 	return resp, nil
 }
@@ -174,24 +175,29 @@ func notKproxy(u *url.URL, status int) error {
 	return fmt.Errorf("%s responds %d, which is not kproxy's: see whether another server has the port, and whether admin.bind is this address", u, status)
 }
 
+// said is a text of the server's, without the token: another server at the port may send back the
+// request.
+func (a *adminClient) said(text string) string { return foreign.Without(text, a.token) }
+
 // unreachable is the advice when the admin server does not respond.
-func unreachable(u *url.URL, err error) error {
+func (a *adminClient) unreachable(u *url.URL, err error) error {
 	const look = "see whether kproxy runs and admin.bind is this address; --admin names another one"
 	reason := err
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		reason = failed.Err // without the URL, which is named already
 	}
+	said := foreign.Line(a.said(reason.Error()))
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	network, timedOut := errors.AsType[net.Error](err)
 	switch {
 	case untrusted:
-		return fmt.Errorf("%s: %s; name the authority with --ca FILE, or ask under a name that the certificate has", u, foreign.Line(reason.Error()))
+		return fmt.Errorf("%s: %s; name the authority with --ca FILE, or ask under a name that the certificate has", u, said)
 	case timedOut && network.Timeout() || errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s did not respond in time; %s, or raise --timeout", u, look)
 	case strings.Contains(reason.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%s speaks HTTP, not HTTPS; write http:// in --admin", u)
 	case errors.Is(err, io.EOF) || strings.Contains(reason.Error(), "malformed HTTP"):
-		return fmt.Errorf("%s does not speak HTTP: %s; if admin.tls is set, write https:// in --admin", u, foreign.Line(reason.Error()))
+		return fmt.Errorf("%s does not speak HTTP: %s; if admin.tls is set, write https:// in --admin", u, said)
 	}
-	return fmt.Errorf("%s: %s; %s", u, foreign.Line(reason.Error()), look)
+	return fmt.Errorf("%s: %s; %s", u, said, look)
 }

@@ -78,7 +78,6 @@ func (f *healthFlags) run(ctx context.Context, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	defer h.client.CloseIdleConnections()
 	reasons, err := h.ask(ctx, f)
 	if err != nil {
 		return err
@@ -198,6 +197,9 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 	case (status == http.StatusServiceUnavailable || status == http.StatusNotFound) && is && !*a.Ready:
 		if len(a.Reasons) == 0 {
 			a.Reasons = []string{"no reason is given without the token of admin.token_file; add --token-file"}
+		}
+		for i, reason := range a.Reasons {
+			a.Reasons[i] = h.said(reason)
 		}
 		return a, nil
 	default:

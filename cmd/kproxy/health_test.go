@@ -181,6 +181,37 @@ func TestHealthOfAnotherServer(t *testing.T) {
 	}
 }
 
+// Whatever has the admin server's port may send the token back.
+func TestHealthDoesNotRepeatTheToken(t *testing.T) {
+	const token = "admins-token"
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, handler := range map[string]http.HandlerFunc{
+		"as a reason": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = fmt.Fprintf(w, `{"ready": false, "reasons": [%q]}`, r.Header.Get("Authorization"))
+		},
+		"in place of HTTP": func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(conn, r.Header.Get("Authorization")+"\r\n")
+			_ = conn.Close()
+		},
+	} {
+		s := httptest.NewServer(handler)
+		_, stderr := runWith(t, exitFailed, "health", "--admin", s.URL, "--token-file", file)
+		s.Close()
+		if !strings.Contains(stderr, "[secret]") || strings.Contains(stderr, token) {
+			t.Errorf("%s: got %s", name, stderr)
+		}
+	}
+}
+
 // The commands of docs/readiness.md and of the samples that run health are valid, and end
 // with 0 if kproxy is ready.
 func TestHealthInDocs(t *testing.T) {

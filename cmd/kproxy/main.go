@@ -33,6 +33,7 @@ func main() {
 
 // run is the program: its arguments in, its exit code out.
 func run(args []string, stdout, stderr io.Writer) int {
+	silenceLibraries()
 	root := newRootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)

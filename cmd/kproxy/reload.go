@@ -75,7 +75,6 @@ func (f *reloadFlags) run(ctx context.Context, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	defer client.client.CloseIdleConnections()
 	result, err := client.reload(ctx, f.dryRun, f.live)
 	if err != nil {
 		return err
@@ -101,12 +100,16 @@ func (a *adminClient) reload(ctx context.Context, dryRun, isLive bool) (*admin.R
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReloadBody))
 	if err != nil {
-		return nil, unreachable(u, err)
+		return nil, a.unreachable(u, err)
 	}
 	switch status := resp.StatusCode; status {
 	case http.StatusOK:
 		result := &admin.Reloaded{}
 		if err := json.Unmarshal(body, result); err == nil && result.Generation > 0 {
+			for i := range result.Changes {
+				c := &result.Changes[i]
+				c.Key, c.Was, c.Now = a.said(c.Key), a.said(c.Was), a.said(c.Now)
+			}
 			return result, nil
 		}
 		return nil, notKproxy(u, status)
@@ -115,11 +118,11 @@ func (a *adminClient) reload(ctx context.Context, dryRun, isLive bool) (*admin.R
 		if err := json.Unmarshal(body, &mistakes); err != nil || len(mistakes.Errors) == 0 || slices.Contains(mistakes.Errors, nil) {
 			return nil, notKproxy(u, status)
 		}
-		return nil, notApplied(mistakes.Errors)
+		return nil, a.notApplied(mistakes.Errors)
 	case http.StatusUnauthorized:
 		return nil, wantsToken(u)
 	case http.StatusForbidden, http.StatusMisdirectedRequest:
-		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(string(body), maxReason))
+		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(string(body)), maxReason))
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s responds 404: the kproxy there cannot reload its configuration; it is older than this one", u)
 	default:
@@ -128,14 +131,14 @@ func (a *adminClient) reload(ctx context.Context, dryRun, isLive bool) (*admin.R
 }
 
 // notApplied has a line for each mistake, up to maxMistakes.
-func notApplied(all []*admin.MistakeError) error {
+func (a *adminClient) notApplied(all []*admin.MistakeError) error {
 	var errs []error
 	for i, m := range all {
 		if i == maxMistakes+1 {
 			errs = append(errs, fmt.Errorf("%d more mistakes", len(all)-i))
 			break
 		}
-		errs = append(errs, errors.New(foreign.LineOf(m.Error(), maxErrorLine)))
+		errs = append(errs, errors.New(foreign.LineOf(a.said(m.Error()), maxErrorLine)))
 	}
 	return errors.Join(errs...)
 }

@@ -65,6 +65,7 @@ func newTokens(conf *OAuth) *tokens {
 	t.kept = newKeeper("the token endpoint has not answered", tokenTimeout, t.fetch)
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // as package http documents
 	transport.MaxResponseHeaderBytes = maxTokenHeader
+	transport.DisableKeepAlives = true // net/http writes bytes that come on an idle connection to stderr, and they may hold the secret
 	t.client = &http.Client{
 		Transport: transport,
 		// A redirect would send the client secret to another server, in plaintext if that
@@ -75,10 +76,7 @@ func newTokens(conf *OAuth) *tokens {
 }
 
 // Close ends a question to the endpoint.
-func (t *tokens) Close() {
-	t.kept.close()
-	t.client.CloseIdleConnections()
-}
+func (t *tokens) Close() { t.kept.close() }
 
 // Get returns the token of one login.
 func (t *tokens) Get(ctx context.Context) (Credentials, error) {

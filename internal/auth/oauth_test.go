@@ -62,6 +62,22 @@ func TestTokenEndpointThatRepeatsTheSecret(t *testing.T) {
 	}
 }
 
+// The connection to the endpoint ends with the response. net/http writes to stderr whatever
+// comes on one that is kept.
+func TestTokenEndpointConnectionEnds(t *testing.T) {
+	t.Parallel()
+	var kept atomic.Int64
+	m := byToken(t, func(w http.ResponseWriter, r *http.Request) {
+		if !r.Close {
+			kept.Add(1)
+		}
+		responseJSON(w, http.StatusOK, `{"access_token":"t1","expires_in":3600}`)
+	})
+	if _, err := m.Begin(t.Context(), "b:9092"); err != nil || kept.Load() != 0 {
+		t.Errorf("%d connections are kept; %v", kept.Load(), err)
+	}
+}
+
 // A redirect takes the secret nowhere.
 func TestTokenEndpointThatRedirects(t *testing.T) {
 	t.Parallel()

@@ -181,6 +181,7 @@ func (o *OTLP) pushHTTP(ctx context.Context, headers map[string]string, conf *tl
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // as package http documents
 	transport.TLSClientConfig = conf
+	transport.DisableKeepAlives = true // net/http writes bytes that come on an idle connection to stderr, and they may hold the headers
 	client := &http.Client{
 		Transport: transport,
 		Timeout:   pushTimeout,

@@ -49,6 +49,22 @@ func TestCollectorThatRepeatsTheToken(t *testing.T) {
 	}
 }
 
+// The connection to the collector ends with the response. net/http writes to stderr whatever
+// comes on one that is kept.
+func TestCollectorConnectionEnds(t *testing.T) {
+	var pushed, kept atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		pushed.Add(1)
+		if !r.Close {
+			kept.Add(1)
+		}
+	}))
+	defer s.Close()
+	if err := pushTo(t, s.URL); err != nil || pushed.Load() == 0 || kept.Load() != 0 {
+		t.Errorf("%d pushes, %d connections are kept; %v", pushed.Load(), kept.Load(), err)
+	}
+}
+
 // A redirect takes the headers nowhere.
 func TestCollectorThatRedirects(t *testing.T) {
 	var elsewhere atomic.Int64

@@ -8,16 +8,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	"github.com/twmb/franz-go/pkg/sasl/aws"
 
 	"kproxy/internal/auth"
@@ -101,6 +104,10 @@ func lifeOf(now time.Time, found awssdk.Credentials) (renew, until time.Time) {
 // chain puts the SDK's chain together.
 func (s *search) chain(ctx context.Context) (awssdk.CredentialsProvider, error) {
 	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.DisableKeepAlives = true // net/http writes bytes that come on an idle connection to stderr, and they may hold a secret
+		})),
+		config.WithLogger(logging.Nop{}), // the SDK's own writes peers' texts to stderr
 		config.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
 			o.RoleSessionName = cmp.Or(s.conf.SessionName, o.RoleSessionName, auth.DefaultSessionName)
 			if name, ok := o.TokenRetriever.(stscreds.IdentityTokenFile); ok {

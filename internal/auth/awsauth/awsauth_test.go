@@ -76,6 +76,7 @@ func put(t *testing.T, file, text string) {
 type fakeSTS struct {
 	mu    sync.Mutex
 	asked []url.Values
+	kept  int // connections that the client does not end with the response
 	life  time.Duration
 	fails string // in place of credentials
 }
@@ -84,6 +85,9 @@ func (s *fakeSTS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = r.ParseForm()
+	if !r.Close { // net/http writes to stderr whatever comes on a connection that is kept
+		s.kept++
+	}
 	s.asked = append(s.asked, r.PostForm)
 	w.Header().Set("Content-Type", "text/xml")
 	if s.fails != "" {
@@ -101,7 +105,12 @@ func startSTS(t *testing.T) *fakeSTS {
 	t.Helper()
 	s := &fakeSTS{life: time.Hour}
 	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
+	t.Cleanup(func() {
+		server.Close()
+		if s.kept > 0 {
+			t.Errorf("%d connections to STS are kept", s.kept)
+		}
+	})
 	t.Setenv("AWS_ENDPOINT_URL_STS", server.URL)
 	return s
 }

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"io"
+	"log"
+	"os"
+	"sync"
+
+	"google.golang.org/grpc/grpclog"
+)
+
+// silenceLibraries drops the lines that libraries write to stderr by themselves. They are
+// neither cleaned nor bounded, and may repeat a peer: net/http prints the bytes that an
+// endpoint sends behind its response, and an endpoint may send back the secret of the
+// request. gRPC's lines stay where a user asks for them by gRPC's own variable.
+var silenceLibraries = sync.OnceFunc(func() {
+	log.SetOutput(io.Discard) //nolint:forbidigo // the libraries' logger
+	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
+		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	}
+})
