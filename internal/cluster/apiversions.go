@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -46,7 +47,48 @@ const (
 	versionsLife = time.Minute
 	// versionsPause is how long an error is used again.
 	versionsPause = time.Second
+	// maxVersionsBytes bounds a response. Those of Kafka 4.4 have less than 900 bytes. An API
+	// takes 7.
+	maxVersionsBytes = 16 << 10
+	// maxVersions bounds the responses that are kept. A broker decides how many nodes there
+	// are. Clients of one release ask in one or two versions.
+	maxVersions = 256
 )
+
+// get returns the response for a key, if there is one that is young enough.
+func (v *versionsCache) get(key versionsKey) (cachedVersions, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	last, ok := v.responses[key]
+	return last, ok && time.Now().Before(last.until)
+}
+
+// put keeps a response. If there are maxVersions of others, those that are too old make room,
+// or else any one.
+func (v *versionsCache) put(key versionsKey, now cachedVersions) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.responses == nil {
+		v.responses = map[versionsKey]cachedVersions{}
+	}
+	if _, replaces := v.responses[key]; !replaces && len(v.responses) >= maxVersions {
+		v.makeRoom()
+	}
+	v.responses[key] = now
+}
+
+// makeRoom removes a response at least. The caller has mu.
+func (v *versionsCache) makeRoom() {
+	at := time.Now()
+	maps.DeleteFunc(v.responses, func(_ versionsKey, r cachedVersions) bool { return !at.Before(r.until) })
+	if len(v.responses) < maxVersions {
+		return
+	}
+	for key := range v.responses {
+		delete(v.responses, key)
+		return
+	}
+}
 
 // APIVersions returns the payload of a broker's ApiVersions response in a version. node is
 // the broker; nil: any. The response is at most versionsLife old. One request for each key is
@@ -57,10 +99,7 @@ func (c *Cluster) APIVersions(ctx context.Context, node *endpoints.Broker, versi
 		key.node = node.Node
 	}
 	cache := &c.versions
-	cache.mu.Lock()
-	last, ok := cache.responses[key]
-	cache.mu.Unlock()
-	if ok && time.Now().Before(last.until) {
+	if last, ok := cache.get(key); ok {
 		return last.payload, last.err
 	}
 	result, _, _ := cache.asking.Do(fmt.Sprint(key), func() (any, error) {
@@ -69,12 +108,7 @@ func (c *Cluster) APIVersions(ctx context.Context, node *endpoints.Broker, versi
 		if err != nil {
 			now.until = time.Now().Add(versionsPause)
 		}
-		cache.mu.Lock()
-		defer cache.mu.Unlock()
-		if cache.responses == nil {
-			cache.responses = map[versionsKey]cachedVersions{}
-		}
-		cache.responses[key] = now
+		cache.put(key, now)
 		return now, nil
 	})
 	now := result.(cachedVersions) //nolint:forcetypeassert // the function above returns this type
@@ -101,6 +135,9 @@ func (c *Cluster) askVersions(ctx context.Context, key versionsKey, node *endpoi
 	payload, err := c.exchange(to, req)
 	if err != nil {
 		return nil, fmt.Errorf("ask for API versions: %w", err)
+	}
+	if len(payload) > maxVersionsBytes {
+		return nil, fmt.Errorf("ask for API versions: the response has %d bytes, and no broker's has more than %d", len(payload), maxVersionsBytes)
 	}
 	r := wire.NewReader(payload)
 	if code := r.Int16(); code != 0 && code != kerr.UnsupportedVersion.Code {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"crypto/rand"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,7 @@ func (p *probes) end(one *probe, err error) error {
 		if p.loops == nil {
 			p.loops = map[string]time.Time{}
 		}
+		maps.DeleteFunc(p.loops, func(_ string, until time.Time) bool { return time.Now().After(until) })
 		p.loops[one.address] = time.Now().Add(loopLife)
 		return &upstream.LoopError{Address: one.address}
 	}
