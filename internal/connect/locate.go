@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,24 @@ import (
 
 // locate finds the addresses of c's brokers. In a cluster of several, a broker whose own
 // address works is dialled there: an address of the user's may be a load balancer's,
-// behind which any of them responds.
+// behind which any of them responds. The first maxTried brokers are tried. The others are
+// dialled by the user's rules or at their own addresses, because nothing is known that is
+// against it.
 func (o *Options) locate(ctx context.Context, c *Cluster) error {
+	few := *c
+	few.Brokers = c.Brokers[:min(len(c.Brokers), maxTried)]
+	if err := o.locateEach(ctx, &few); err != nil {
+		return err
+	}
+	c.paired, c.errs = few.paired, few.errs
+	for _, b := range c.Brokers[len(few.Brokers):] {
+		c.paired.how[b.Node] = cmp.Or(o.ruled(b), Untried)
+	}
+	return nil
+}
+
+// locateEach is locate for brokers of which each is tried.
+func (o *Options) locateEach(ctx context.Context, c *Cluster) error {
 	settled := map[int32]How{}
 	for _, b := range c.Brokers {
 		if how := o.ruled(b); how != "" {

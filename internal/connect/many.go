@@ -7,7 +7,8 @@ import (
 	"kproxy/internal/hostport"
 )
 
-// maxTried is the most brokers whose addresses an examination tries.
+// maxTried is the most brokers whose addresses a Session or an examination tries: a response
+// may name ten thousand.
 const maxTried = 100
 
 // roster is the summary of a list of brokers. It is made once: a list of many thousands

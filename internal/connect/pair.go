@@ -28,6 +28,7 @@ const (
 	ByResolving  How = "its resolved address"  // its name resolves to it
 	ByItself     How = "its own address works" // no address of the user's: the advertised address
 	Unreachable  How = "cannot be reached"
+	Untried      How = "not tried" // there are more than maxTried brokers
 )
 
 // rules are the dial rules: the user's first.

@@ -31,6 +31,7 @@ type Ports struct {
 const (
 	fewNodes  = 20  // ports for nodes, at least: brokers come and go
 	manyNodes = 100 // where the nodes are not known yet
+	mostNodes = 10 * manyNodes
 	lastPort  = 65535
 )
 
@@ -47,7 +48,7 @@ func (p Ports) last() int { return p.Base + p.Size }
 
 // valid reports whether the values that were read can be ports.
 func (p Ports) valid() bool {
-	if p.Base < 1 || p.Size < 1 || p.Size > 10*manyNodes || p.last() > lastPort {
+	if p.Base < 1 || p.Size < 1 || p.Size > mostNodes || p.last() > lastPort {
 		return false
 	}
 	seen := map[int]bool{}
@@ -116,7 +117,7 @@ func (o *Options) portFile(c *Cluster) string {
 
 // ports chooses the cluster's ports. keep says whether they are to be remembered.
 func (o *Options) ports(c *Cluster) (p Ports, keep bool, err error) {
-	size := max(fewNodes, 2*len(c.Brokers))
+	size := min(max(fewNodes, 2*len(c.Brokers)), mostNodes)
 	if c.NeedsLogin {
 		size = manyNodes
 	}

@@ -15,11 +15,14 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// Table writes the address of each broker, and the address that is advertised to clients
-// on this side.
+// maxProblems is the most nodes that Problems names. The table has the others.
+const maxProblems = 20
+
+// Table writes the address of each broker that was tried, and the address that is advertised
+// to clients on this side.
 func (s *Session) Table(w io.Writer) error {
 	t := columns.New("NODE", "HERE", "DIALLED", "BECAUSE", "ADVERTISES")
-	for _, b := range s.Cluster.Brokers {
+	for _, b := range s.Cluster.Brokers[:min(len(s.Cluster.Brokers), maxTried)] {
 		how, err := s.Cluster.How(b.Node)
 		dialled := cmp.Or(s.Cluster.paired.at[b.Node], s.options.Nodes[b.Node], addressOf(b))
 		switch {
@@ -32,21 +35,35 @@ func (s *Session) Table(w io.Writer) error {
 		}
 		t.Line(strconv.Itoa(int(b.Node)), cmp.Or(s.Here(b.Node), "no port is left"), dialled, string(how), addressOf(b))
 	}
-	return t.Write(w)
+	if err := t.Write(w); err != nil {
+		return err
+	}
+	if more := len(s.Cluster.Brokers) - maxTried; more > 0 {
+		_, err := fmt.Fprintf(w, "and %d more nodes, which were not tried\n", more)
+		return err
+	}
+	return nil
 }
 
-// Problems are the nodes that cannot be reached, each with the fix.
+// Problems are the nodes that cannot be reached, each with the fix. If there are more than
+// maxProblems, the last line is their number.
 func (s *Session) Problems() []string {
 	var all []string
+	more := 0
 	for _, b := range s.Cluster.Brokers {
 		how, err := s.Cluster.How(b.Node)
 		switch {
 		case err == nil:
+		case len(all) == maxProblems:
+			more++
 		case how == "":
 			all = append(all, fmt.Sprintf("node %d cannot be reached: %s; if it is elsewhere from here, add --node %d=HOST:PORT", b.Node, Brief(err), b.Node))
 		default:
 			all = append(all, fmt.Sprintf("node %d cannot be reached: %s", b.Node, Brief(err)))
 		}
+	}
+	if more > 0 {
+		all = append(all, fmt.Sprintf("%d more nodes cannot be reached; the table has them", more))
 	}
 	return all
 }

@@ -132,10 +132,10 @@ func (s *Session) refresh(ctx context.Context, changed func()) error {
 	if err := s.options.locate(ctx, c); err != nil {
 		return err
 	}
-	before := s.Cluster
-	s.Cluster, s.located = c, time.Now()
-	if !maps.Equal(before.paired.at, c.paired.at) || !slices.Equal(before.admitted(), c.admitted()) || !s.has(now) {
-		s.Ports = s.Ports.with(now)
+	before, ports := s.Cluster, s.Ports.with(now)
+	restarts := s.restartsFor(c, ports)
+	s.Cluster, s.Ports, s.located = c, ports, time.Now()
+	if restarts {
 		s.stop()
 		if err := s.serve(ctx); err != nil {
 			return fmt.Errorf("start anew for %d brokers: %w", len(now), err)
@@ -147,9 +147,10 @@ func (s *Session) refresh(ctx context.Context, changed func()) error {
 	return nil
 }
 
-// has reports whether each node has a port already.
-func (s *Session) has(brokers []Broker) bool {
-	return !slices.ContainsFunc(brokers, func(b Broker) bool { _, ok := s.Ports.Pins[b.Node]; return !ok })
+// restartsFor reports whether the proxy has to be restarted for a state of the cluster and these
+// ports. A restart gives no port to a node for which none is left.
+func (s *Session) restartsFor(c *Cluster, ports Ports) bool {
+	return !maps.Equal(s.Cluster.paired.at, c.paired.at) || !slices.Equal(s.Cluster.admitted(), c.admitted()) || !maps.Equal(s.Ports.Pins, ports.Pins)
 }
 
 func nodesOf(brokers []Broker) []int32 {
