@@ -20,7 +20,7 @@ func readHeader(up *relay.Stream) (wire.RequestHeader, error) {
 		}
 		prefix := wire.ParseRequestPrefix(b)
 		h, err := wire.ParseRequestHeader(b, rewrite.FlexibleRequest(prefix.Key, prefix.Version))
-		if n, err = more(b, err); err != nil {
+		if n, err = more(b, prefix.Size, err); err != nil {
 			return wire.RequestHeader{}, end(BadRequest, err)
 		}
 		if n == 0 {
@@ -39,11 +39,13 @@ func wholeRequest(up *relay.Stream, frame int) (b []byte, h wire.RequestHeader, 
 	return b, h, err
 }
 
-// more returns how many bytes to peek at after parsing b gave err; 0: no more are needed. It
-// bounds the bytes that the proxy holds for a request.
-func more(b []byte, err error) (int, error) {
+// more returns how many bytes of a request of that size to peek at after parsing b gave err;
+// 0: no more are needed. It bounds the bytes that the proxy holds for a request. It doubles
+// them, within the request, because b is parsed anew: with one byte more each time, a client
+// that sends single bytes of a long header would keep a processor.
+func more(b []byte, size int32, err error) (int, error) {
 	if errors.Is(err, wire.ErrShort) && len(b) < relay.MaxHeader {
-		return len(b) + 1, nil
+		return max(len(b)+1, min(2*len(b), wire.SizeLen+int(size), relay.MaxHeader)), nil
 	}
 	return 0, err
 }

@@ -247,7 +247,7 @@ func (p *requestPump) produce(r inflight.Request, frame int) error {
 			return err
 		}
 		acks, err := wire.ProduceAcks(b, h, rewrite.FlexibleRequest(r.Key, r.Version))
-		if n, err = more(b, err); err != nil {
+		if n, err = more(b, h.Size, err); err != nil {
 			return end(BadRequest, err)
 		}
 		switch {
