@@ -18,6 +18,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"kproxy/internal/wait"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -58,6 +61,11 @@ func NewGate(tb testing.TB, handle func(conn net.Conn)) *Gate {
 func (g *Gate) Open() {
 	g.t.Helper()
 	l, err := net.Listen("tcp", g.Address)
+	// Meanwhile the kernel may have given the port to an outgoing connection of another test.
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); {
+		wait.Sleep(g.t.Context(), 10*time.Millisecond)
+		l, err = net.Listen("tcp", g.Address)
+	}
 	if err != nil {
 		g.t.Fatal(err)
 	}
