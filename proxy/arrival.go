@@ -177,18 +177,22 @@ func (a *arrival) noRequest(err error) error {
 // bootstrap broker.
 func (a *arrival) dial(ctx context.Context) error {
 	s := a.s
-	to, own, err := a.reach(ctx, s.endpoint.listener.cluster)
+	reaches, done := s.reach(ctx)
+	defer done()
+	to, own, err := a.reach(reaches, s.endpoint.listener.cluster)
 	b := &s.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.to = &route{target: to.Target, address: to.Address, ownBroker: own, way: to.Way}
+	if why := stoppedReaching(reaches); why != nil {
+		if err == nil { // it was reached all the same
+			to.Close()
+			b.to.way = nil
+		}
+		return why
+	}
 	if err != nil {
 		return dialFailure(err)
-	}
-	if why := s.life.ended(); why != nil { // cut meanwhile, when there was no broker to be cut from
-		to.Close()
-		b.to.way = nil
-		return why
 	}
 	b.release = to.Release
 	b.conn, b.plain = to.Conn, relay.IsPlainTCP(s.client.stream) && relay.IsPlainTCP(to.Conn)
@@ -222,7 +226,7 @@ func (a *arrival) turnAway() {
 	case cluster.IsRefusedLogin(why.err):
 		a.respondLoginRefused()
 		s.lingerForClient()
-	case why.reason == BrokerLogin:
+	case why.reason == BrokerLogin, why.reason == Drained && s.broker.route() != nil: // it was about to be dialled
 		relay.CloseByReset(s.client.conn) // as resetIfDown
 	default:
 		s.resetIfDown()

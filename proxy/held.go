@@ -300,6 +300,7 @@ func (s *session) evicted(held int64) {
 		return // it ends for another reason, and gives its held bytes back
 	}
 	s.proxy.budget.ending.Add(held)
+	s.stopReaching(s.life.ended())
 	relay.CloseByReset(s.client.conn)
 	s.broker.closeNow()
 	s.proxy.parked.wake(s)

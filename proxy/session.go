@@ -62,8 +62,9 @@ type session struct {
 	life     lifecycle
 	login    *clientLogin // the arrival's, then the request pump's; nil: the client has not begun one
 	account  account      // of bytes beside the buffers (see budget)
-	token    uint64       // of the parked set, which guards it; 0: the session is not parked
-	watch    watch        // the sweep's
+	reaching atomic.Pointer[reaching]
+	token    uint64 // of the parked set, which guards it; 0: the session is not parked
+	watch    watch  // the sweep's
 }
 
 // clientSide is the client of a session, and its connection. The arrival writes it; after that
@@ -257,6 +258,7 @@ func (s *session) readBy(deadline time.Time) (asks, error) {
 // have been delivered. The first reason stands.
 func (s *session) leave(ask asks) {
 	s.life.leave(ask)
+	s.stopReaching(s.life.leaving())
 	s.wake()
 }
 
@@ -277,6 +279,7 @@ func (s *session) cut(reason CloseReason) {
 		why.err = errUnanswered(owed)
 	}
 	s.life.note(why)
+	s.stopReaching(why)
 	relay.CloseNow(s.client.conn)
 	s.broker.closeNow()
 	s.proxy.parked.wake(s)

@@ -64,7 +64,8 @@ type watch struct {
 // gone.
 func (s *session) sweep(now time.Time) {
 	if !s.broker.isOpen() {
-		return // before that the first request and the dial have limits of their own
+		s.sweepReaching(now)
+		return // the first request and the dial have limits of their own
 	}
 	if moved := s.moved(); moved != s.watch.moved || s.queue.Owed() > 0 && !s.broker.renewal.logsIn() || s.watch.quiet == mark.Never {
 		s.watch.moved, s.watch.quiet = moved, mark.Of(now)

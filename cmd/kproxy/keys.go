@@ -40,7 +40,7 @@ type clusterKeys struct {
 	Brokers           []string                `key:"brokers" example:"[\"*.internal:9092\"]" doc:"Globs on host:port. Of the addresses that brokers advertise, kproxy dials only those that match one. Default: all, except loopback, link-local, multicast and kproxy's own."`
 	ForgetAfter       time.Duration           `key:"forget_after" default:"720h" min:"1m" doc:"How long an unseen broker keeps its port or slot when the range is full and another broker needs it."`
 	Dial              []dialKeys              `key:"dial" doc:"Rules for the address at which kproxy dials a broker. The first rule that matches wins; rules apply to bootstrap addresses too."`
-	ConnectTimeout    time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included."`
+	ConnectTimeout    time.Duration           `key:"connect_timeout" default:"10s" min:"1ms" doc:"Longest wait for one connection to a broker, name resolution included. All attempts for one client take three times as long at most."`
 	Keepalive         time.Duration           `key:"keepalive" default:"60s" min:"1s" doc:"Silence on a connection before TCP keep-alive probes start."`
 	TLS               *upstreamTLSKeys        `key:"tls" example:"{ca: ca.pem}" doc:"TLS to the brokers; {} trusts the system's authorities. Default: plaintext."`
 	SASL              saslKeys                `key:"sasl" doc:"kproxy's own login at the brokers, for all clients. Default: the client's login passes through."`

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
+	"time"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/endpoints"
@@ -34,6 +36,23 @@ func (l *Link) Close() {
 // Release is Close where the caller has closed Conn itself.
 func (l *Link) Release() { l.Way.release() }
 
+const (
+	// reachFactor is how many times connect_timeout DialNode and DialAny take at most, for all
+	// their attempts and kproxy's login together: by default 30 s. Java clients wait as long for
+	// a response (request.timeout.ms).
+	reachFactor = 3
+	// leastPart is the part of connect_timeout that an attempt has at least, however many
+	// brokers are left to try.
+	leastPart = 5
+	// maxKnown is how many known brokers DialAny tries when no bootstrap address responds.
+	maxKnown = 16
+)
+
+// reaching returns ctx with the limit for all attempts to reach a broker.
+func (c *Cluster) reaching(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, reachFactor*c.Way().conf.ConnectTimeout)
+}
+
 // DialNode connects to one broker. If that fails, and responses that could not be trusted
 // alone have given another address for it, DialNode tries that one too.
 func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) (Link, error) {
@@ -44,8 +63,10 @@ func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) 
 		}
 		return to, fmt.Errorf("dial node %d: it has no address: its last one is another broker's now, or it advertises an empty host", b.Node)
 	}
+	ctx, cancel := c.reaching(ctx)
+	defer cancel()
 	to, err := c.dialTarget(ctx, targetOf(b), who)
-	if err == nil || IsRefusedLogin(err) {
+	if err == nil || IsRefusedLogin(err) || isCanceled(ctx) { // a canceled dial does not show that the address is wrong
 		return to, err
 	}
 	if now, moved := c.failed(b); moved {
@@ -58,31 +79,64 @@ func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) 
 // next one each time, or else to a known broker. A refused login ends the search: every
 // broker would refuse it, and a server may count refusals.
 func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
+	ctx, cancel := c.reaching(ctx)
+	defer cancel()
 	var errs []error
 	var address string
-	for _, t := range c.candidates() {
-		to, err := c.dialTarget(ctx, t, who)
+	all := c.candidates()
+	for i, t := range all.targets {
+		to, err := c.dialWithin(ctx, t, who, all.share(ctx, i))
 		if err == nil {
 			return to, nil
+		}
+		if isCanceled(ctx) {
+			break
 		}
 		if errs = append(errs, err); IsRefusedLogin(err) {
 			address = to.Address
 			break
 		}
+		if left := len(all.targets) - i - 1; ctx.Err() != nil && left > 0 {
+			errs = append(errs, fmt.Errorf("%d more were not tried: the time was up", left))
+			break
+		}
+	}
+	if len(errs) == 0 { // canceled: the proxy stops, or the client has left
+		return Link{}, fmt.Errorf("no broker was reached: %w", ctx.Err())
 	}
 	err := fmt.Errorf("no broker can be reached: %w", errors.Join(errs...))
-	if !errors.Is(ctx.Err(), context.Canceled) { // the proxy stops
-		c.contact.failed(err)
-	}
+	c.contact.failed(err)
 	return Link{Address: address}, err
 }
 
-// candidates lists the brokers to try for bootstrap, in order.
-func (c *Cluster) candidates() []upstream.Target {
+func isCanceled(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// candidates are the brokers to try for bootstrap, in order: those of the configuration, and
+// then some of the known ones.
+type candidates struct {
+	targets    []upstream.Target
+	configured int           // how many of them are the configuration's
+	least      time.Duration // for the dial of one
+}
+
+// share returns how long the dial of the ith may take: the time until ctx ends, divided by the
+// number of those that are left. All known brokers together count as one of the configuration's.
+func (c candidates) share(ctx context.Context, i int) time.Duration {
+	left := len(c.targets) - i
+	if i < c.configured && left > c.configured-i {
+		left = c.configured - i + 1
+	}
+	deadline, _ := ctx.Deadline() // reaching has set one
+	return max(time.Until(deadline)/time.Duration(left), c.least)
+}
+
+// candidates returns the brokers to try for bootstrap.
+func (c *Cluster) candidates() candidates {
 	known := c.Nodes()
 	var targets []upstream.Target
 	first := int(c.turn.Add(1))
-	configured := c.Way().conf.Targets
+	conf := c.Way().conf
+	configured := conf.Targets
 	for i := range configured {
 		t := configured[(first+i)%len(configured)]
 		// If it is the address of a known broker, dial rules by node apply.
@@ -95,19 +149,25 @@ func (c *Cluster) candidates() []upstream.Target {
 		}
 		targets = append(targets, t)
 	}
-	for _, b := range known {
-		if b.Host != "" {
-			targets = append(targets, targetOf(b))
-		}
+	all := candidates{targets: targets, configured: len(targets), least: conf.ConnectTimeout / leastPart}
+	known = slices.DeleteFunc(known, func(b endpoints.Broker) bool { return b.Host == "" })
+	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] }) //nolint:gosec // spreads load, keeps no secret
+	for _, b := range known[:min(len(known), maxKnown)] {
+		all.targets = append(all.targets, targetOf(b))
 	}
-	return targets
+	return all
 }
 
 // dialTarget opens a connection to a broker, makes it ready for requests, and counts the
 // attempt.
 func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client) (Link, error) {
+	return c.dialWithin(ctx, t, who, c.Way().conf.ConnectTimeout)
+}
+
+// dialWithin is dialTarget with a limit for the dial, if that is less than connect_timeout.
+func (c *Cluster) dialWithin(ctx context.Context, t upstream.Target, who Client, limit time.Duration) (Link, error) {
 	to := Link{Target: t, Host: hostport.Join(t.Host, t.Port)}
-	err := c.enter(ctx, &to, t, who)
+	err := c.enter(ctx, &to, t, who, limit)
 	c.totals.dial(t.Node, err)
 	c.Dialed(t.Node, to.Address, err)
 	if err != nil {
@@ -118,8 +178,9 @@ func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client)
 }
 
 // enter opens a connection and makes it ready for requests. It closes the connection on any
-// error. connect_timeout bounds the dial and its handshake, and then the login again.
-func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Client) error {
+// error. limit and connect_timeout bound the dial and its handshake, connect_timeout bounds the
+// login again.
+func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Client, limit time.Duration) error {
 	w := c.use()
 	if who != (Client{}) { // kproxy's own requests go on: they find out whether the loop is over
 		if err := c.probes.loop(w.dialer.Address(t)); err != nil {
@@ -127,7 +188,7 @@ func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Cl
 			return err
 		}
 	}
-	dialling, cancel := context.WithTimeout(ctx, w.conf.ConnectTimeout)
+	dialling, cancel := context.WithTimeout(ctx, min(limit, w.conf.ConnectTimeout))
 	defer cancel()
 	conn, address, err := w.dialer.Dial(dialling, t)
 	to.Address = address
