@@ -70,43 +70,94 @@ func (s *silence) look(now time.Time, t transport, limit time.Duration) (gone bo
 	return before && t.unanswered && min(t.lastACK, s.since.Age(now)) >= limit
 }
 
-// departure is how long a client has been gone while no goroutine reads from it. The request
-// pump does not read while it waits for responses in flight after max_age has passed, for
-// room in the queue, or for a broker that takes no more bytes. If the broker has hung, only
-// the kernel knows then that the client has left. Two states do not count as leaving:
+// departure is how long a session has stood still, while its client may be gone and no
+// goroutine reads from it. The request pump does not read while it waits for responses in
+// flight (at the end of a session, before a login), for room in the queue, or for a broker that
+// takes no more bytes. If the broker has hung, only the kernel knows then that the client has
+// left:
 //
-//   - An end of the client's side. Its socket is in CLOSE-WAIT whether it waits
-//     for its responses or has closed, so it may wait for any time. If it has
-//     closed, its kernel forgets the connection (Linux: in 60 s) and answers the
-//     next keep-alive probe with a reset. So our kernel closes the socket after
-//     about two minutes.
-//   - A closed socket while bytes still move: the requests before a reset go to
-//     the broker, and some of them have no response.
+//   - A closed socket: the client was reset, or keep-alive has ended it. The requests before a
+//     reset still go to the broker, and some of them have no response. So bytes that move count.
+//   - The end of the client's side. Its socket is in CLOSE-WAIT whether it waits for its
+//     responses or has closed. If it has closed, its kernel forgets the connection (Linux: in
+//     60 s) and answers the next keep-alive probe with a reset.
 type departure struct {
-	since mark.Mark // the first look at a closed socket since when nothing has moved; never: it is open
-	moved int64     // then
+	state presence
+	since mark.Mark // the first look at that state since when nothing has moved
+	moved int64     // then; see progress
 }
 
-// look takes the state of the client's connection, and reports whether the client is gone
-// for good.
-func (d *departure) look(now time.Time, t transport, moved int64, limit time.Duration) (gone bool) {
+// presence is the state of a client, as far as the sweep knows.
+type presence uint8
+
+const (
+	present presence = iota
+	waits            // responses are owed, and kproxy reads no further requests, or the client sends none
+	left             // its socket is closed
+)
+
+// look takes the state of the client at one look, and returns for how long it has lasted, and
+// nothing has moved.
+func (d *departure) look(now time.Time, state presence, moved int64) time.Duration {
+	if d.since == mark.Never || d.state != state || d.moved != moved {
+		*d = departure{state, mark.Of(now), moved}
+	}
+	return d.since.Age(now)
+}
+
+// presence says where the client is, by the state of its connection.
+func (s *session) presence(t transport) presence {
 	switch {
-	case !t.closed:
-		*d = departure{}
-	case d.since == mark.Never || d.moved != moved:
-		*d = departure{mark.Of(now), moved}
+	case t.closed:
+		return left
+	case s.life.finishing.Load() != nil, t.ended && s.queue.Owed() > 0:
+		return waits
+	default:
+		return present
 	}
-	return t.closed && d.since.Age(now) >= limit
 }
 
-// abandon ends a session whose client is gone.
-func (s *session) abandon() {
-	err := fmt.Errorf("the client is gone, and nothing has moved for %s", s.proxy.conf().PeerGoneAfter)
-	if owed := s.queue.Owed(); owed > 0 {
-		err = fmt.Errorf("%w; %w", err, errUnanswered(owed))
+// progress returns a number that grows while the session's bytes move, or come from the
+// broker, and whether the response pump waits for the client.
+func (s *session) progress() (moved int64, writing bool) {
+	down, writing := s.down.Progress()
+	return down + s.up.Moved(), writing
+}
+
+// lookForDeparture ends the session if its client is gone, or waits for responses that do not
+// come. A response that the client does not take is not the broker's silence.
+func (s *session) lookForDeparture(now time.Time) {
+	t, _ := transportOf(relay.SocketOf(s.client.conn))
+	state := s.presence(t)
+	moved, writing := s.progress()
+	still := s.watch.departure.look(now, state, moved)
+	switch limit := s.departureLimit(); {
+	case state == left && still >= limit:
+		s.abandon(end(ClientReset, fmt.Errorf("the client is gone, and nothing has moved for %s", limit)))
+	case state == waits && writing && still >= untakenLimit:
+		s.abandon(s.waitsFor().with(fmt.Errorf("the client has taken nothing for %s", untakenLimit)))
+	case state == waits && !writing && still >= owedSilence:
+		s.abandon(s.waitsFor().with(fmt.Errorf("the broker has sent nothing for %s", owedSilence)))
 	}
-	s.life.note(end(ClientReset, err))
-	relay.CloseNow(s.client.conn)
+}
+
+// waitsFor returns why the session ends when the responses are delivered.
+func (s *session) waitsFor() *ended {
+	if why := s.life.finishing.Load(); why != nil {
+		return why
+	}
+	return end(ClientClosed, nil)
+}
+
+// abandon ends a session whose client is gone, or does not get its responses.
+func (s *session) abandon(why *ended) {
+	if owed := s.queue.Owed(); owed > 0 {
+		why = why.with(errUnanswered(owed))
+	}
+	s.life.note(why)
+	if _, writing := s.progress(); writing || why.reason == ClientReset {
+		relay.CloseByReset(s.client.conn) // without a reset the kernel would keep the bytes that it does not take
+	}
 	relay.CloseNow(s.broker.conn) // ends both pumps
 	s.proxy.parked.wake(s)
 }
@@ -117,13 +168,8 @@ func (s *session) abandon() {
 // and end those too that merely do not read.
 func (s *session) lookForPeers(now time.Time) {
 	limit := s.proxy.conf().PeerGoneAfter
-	if t, ok := transportOf(relay.SocketOf(s.client.conn)); ok {
-		switch {
-		case s.watch.client.look(now, t, limit):
-			s.peerGone("client", s.client.conn, t)
-		case s.watch.departure.look(now, t, s.moved(), s.departureLimit()):
-			s.abandon()
-		}
+	if t, ok := transportOf(relay.SocketOf(s.client.conn)); ok && s.watch.client.look(now, t, limit) {
+		s.peerGone("client", s.client.conn, t)
 	}
 	if t, ok := transportOf(relay.SocketOf(s.broker.conn)); ok && s.watch.broker.look(now, t, limit) {
 		s.peerGone("broker", s.broker.conn, t)
@@ -136,7 +182,7 @@ func (s *session) departureLimit() time.Duration {
 	if s.account.held.Load() > relay.FreeBytes {
 		return s.proxy.lookInterval()
 	}
-	return s.proxy.conf().PeerGoneAfter
+	return min(s.proxy.conf().PeerGoneAfter, owedSilence)
 }
 
 // peerGone closes the connection to a peer that is gone. Its pump notices, and

@@ -53,6 +53,9 @@ func (a asks) end() *ended {
 type lifecycle struct {
 	set atomic.Uint64 // asks
 	why atomic.Pointer[ended]
+	// finishing is the reason of a session that only waits until responses are delivered, with
+	// limits; nil: it reads the client, or waits without limits.
+	finishing atomic.Pointer[ended]
 }
 
 // asks returns the current asks.

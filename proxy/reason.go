@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"fmt"
+
 	"kproxy/internal/admission"
 	"kproxy/internal/tlsconf"
 )
@@ -83,5 +85,14 @@ func (e *ended) Error() string {
 }
 
 func (e *ended) Unwrap() error { return e.err }
+
+// with returns e with one more error.
+func (e *ended) with(err error) *ended {
+	more := *e
+	if more.err = err; e.err != nil {
+		more.err = fmt.Errorf("%w; %w", e.err, err)
+	}
+	return &more
+}
 
 func end(reason CloseReason, err error) *ended { return &ended{reason: reason, err: err} }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -134,51 +133,20 @@ func (p *requestPump) interrupted() error {
 
 // finish ends the session once the outstanding responses have been delivered:
 // a broker drops them if the proxy ends its side of the connection first. If they are not
-// delivered, the error is the reason for the session's end, unless another reason was noted
-// before. finish waits no longer than what.silence for a silent broker.
+// delivered, and no other reason was noted before, the reason says how many are missing. Where
+// what is limited, the sweep ends a wait that takes too long (lookForDeparture).
 func (p *requestPump) finish(why *ended, what conclusion) {
-	if p.up.Flush() != nil {
-		return // the response pump notices
+	if what.limited {
+		p.s.life.finishing.Store(why)
 	}
-	if what.silence > 0 {
-		defer p.watchBroker(what.silence)()
-	}
+	_ = p.up.Flush() // if it fails, the response pump notices
 	p.queue.WaitDelivered()
-	if what.notes == notesLast {
-		p.s.life.note(why)
+	if owed := p.queue.Owed(); owed > 0 {
+		why = why.with(errUnanswered(owed))
 	}
+	p.s.life.note(why)
 	relay.CloseWrite(p.s.broker.conn)
 	_ = p.s.broker.conn.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
-}
-
-// watchBroker closes the broker's connection when nothing has come from it for
-// that long. The function that it returns ends the watch.
-func (p *requestPump) watchBroker(silence time.Duration) (stop func()) {
-	done := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() { p.closeSilentBroker(silence, done) })
-	return func() {
-		close(done)
-		watching.Wait()
-	}
-}
-
-func (p *requestPump) closeSilentBroker(silence time.Duration, done <-chan struct{}) {
-	tick := time.NewTicker(silence)
-	defer tick.Stop()
-	for seen := p.s.down.Moved(); ; {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-		}
-		now := p.s.down.Moved()
-		if now == seen {
-			relay.CloseNow(p.s.broker.conn) // ends the response pump, and so the wait for it
-			return
-		}
-		seen = now
-	}
 }
 
 // request forwards the request at the front of the pipe, answers it, or says

@@ -66,13 +66,15 @@ func (p *responsePump) silent(err error) error {
 }
 
 // ended says why the response pump ended. Its errors are the broker's,
-// or those of writing to the client. Nil leaves that to the request pump: a
-// broker that refuses a login may close behind its response, which says more.
+// or those of writing to the client. Nil leaves that to the request pump: it has a reason
+// already, or a broker that refuses a login closes behind its response, which says more.
 func (p *responsePump) ended(err, flushed error) error {
 	var side *relay.SideError
 	switch {
 	case !errors.As(err, &side):
 		return err
+	case p.s.life.finishing.Load() != nil:
+		return nil // an end of either connection is no surprise; a malformed response is
 	case !side.Reading || flushed != nil:
 		return end(ClientReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):

@@ -22,6 +22,9 @@ const (
 	// client that is gone: while the proxy does not read from it, nothing else shows that it
 	// is gone.
 	owedSilence = time.Minute
+	// untakenLimit is how long such a client may take nothing of the responses. A broker closes
+	// an idle connection after as long (connections.max.idle.ms).
+	untakenLimit = 10 * time.Minute
 	// brokerLinger is how long a broker has to end its side after the proxy
 	// did, so that requests without a response (acks=0) are read before a reset.
 	brokerLinger = 5 * time.Second

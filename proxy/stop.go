@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"time"
 
 	"kproxy/internal/relay"
 )
@@ -45,8 +44,8 @@ func (s stopped) Error() string {
 type conclusion struct {
 	notes moment
 	then  step
-	// silence is how long the broker may send nothing while responses are owed; 0: for ever.
-	silence time.Duration
+	// limited says that the wait for the responses has limits (owedSilence, untakenLimit).
+	limited bool
 }
 
 // moment is when the reason is noted.
@@ -55,7 +54,7 @@ type moment uint8
 const (
 	notesNothing moment = iota // another goroutine does, or the session does not end
 	notesFirst                 // before anything else
-	notesLast                  // after the responses are delivered; an error that prevents that is the reason instead
+	notesLast                  // after the responses are delivered, or will not be; see responsePump.ended
 )
 
 // step is the treatment of the connections.
@@ -77,8 +76,8 @@ var conclusions = [stops]conclusion{
 	// responses without a limit, if its client is there. The client is not read meanwhile;
 	// the sweep finds that it has left (departure).
 	stopAsked:          {then: deliverFirst, notes: notesLast},
-	stopComeBack:       {then: deliverFirst, notes: notesFirst, silence: owedSilence},
-	stopClientEnded:    {then: deliverFirst, notes: notesFirst, silence: owedSilence},
+	stopComeBack:       {then: deliverFirst, notes: notesLast, limited: true},
+	stopClientEnded:    {then: deliverFirst, notes: notesLast, limited: true},
 	stopClientReset:    {then: closeBoth, notes: notesFirst},
 	stopFailed:         {then: closeBoth, notes: notesFirst},
 	stopBrokerWrites:   {then: leaveToResponses},

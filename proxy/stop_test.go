@@ -127,15 +127,15 @@ func TestStopOf(t *testing.T) {
 // owes them has a limit unless something else has one.
 func TestConclusions(t *testing.T) {
 	for what, want := range map[stop]conclusion{
-		stopParked:         {notesNothing, stopResponses, 0},
-		stopLoginDue:       {notesNothing, logIn, 0},
-		stopAsked:          {notesLast, deliverFirst, 0},
-		stopComeBack:       {notesFirst, deliverFirst, owedSilence},
-		stopClientEnded:    {notesFirst, deliverFirst, owedSilence},
-		stopClientReset:    {notesFirst, closeBoth, 0},
-		stopFailed:         {notesFirst, closeBoth, 0},
-		stopBrokerWrites:   {notesNothing, leaveToResponses, 0},
-		stopResponsesEnded: {notesNothing, leaveToResponses, 0},
+		stopParked:         {notesNothing, stopResponses, false},
+		stopLoginDue:       {notesNothing, logIn, false},
+		stopAsked:          {notesLast, deliverFirst, false},
+		stopComeBack:       {notesLast, deliverFirst, true},
+		stopClientEnded:    {notesLast, deliverFirst, true},
+		stopClientReset:    {notesFirst, closeBoth, false},
+		stopFailed:         {notesFirst, closeBoth, false},
+		stopBrokerWrites:   {notesNothing, leaveToResponses, false},
+		stopResponsesEnded: {notesNothing, leaveToResponses, false},
 	} {
 		if got := conclusions[what]; got != want {
 			t.Errorf("stop %d: got %+v, want %+v", what, got, want)

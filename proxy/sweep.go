@@ -70,13 +70,17 @@ func (s *session) sweep(now time.Time) {
 	if moved := s.moved(); moved != s.watch.moved || s.queue.Owed() > 0 && !s.broker.renewal.logsIn() || s.watch.quiet == mark.Never {
 		s.watch.moved, s.watch.quiet = moved, mark.Of(now)
 	}
-	if s.watch.looked == mark.Never || s.watch.looked.Age(now) >= s.proxy.lookInterval() {
+	looks, finishes := s.watch.looked == mark.Never || s.watch.looked.Age(now) >= s.proxy.lookInterval(), s.life.finishing.Load() != nil
+	if looks {
 		s.watch.looked = mark.Of(now)
 		s.lookForPeers(now)
 	}
+	if looks || finishes {
+		s.lookForDeparture(now)
+	}
 	conf := s.proxy.conf()
 	switch {
-	case s.life.ended() != nil || s.life.leaving() != nil:
+	case finishes || s.life.ended() != nil || s.life.leaving() != nil:
 	case s.expires != mark.Never && s.expires.Age(now) > 0:
 		s.leave(askAge)
 	case conf.IdleTimeout > 0 && s.watch.quiet.Age(now) >= conf.IdleTimeout:

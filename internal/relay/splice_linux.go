@@ -73,7 +73,10 @@ func (p *Stream) splice(n int) (taken int, err error) {
 	}
 	for {
 		if sure := p.unasked(); in.want > sure {
-			if err := p.out.raw.Write(p.out.tryReady); err != nil {
+			p.steps.Add(1)
+			err := p.out.raw.Write(p.out.tryReady)
+			p.steps.Add(-1)
+			if err != nil {
 				return 0, &SideError{Err: err}
 			}
 			in.want = min(in.want, max(p.out.room, sure))
@@ -151,6 +154,7 @@ func (p *Stream) readMore(need int) {
 		return // the next read returns it again
 	}
 	p.end += in.n
+	p.heard(in.n)
 	in.late = in.err
 }
 

@@ -71,6 +71,10 @@ type Stream struct {
 	Frames  atomic.Int64 // frames begun; the stream's user counts them
 	Active  atomic.Int64 // when bytes were last written to dst, or the session began; a mark.Mark
 
+	// steps is twice the number of bytes that were read from src into the buffer, and one more
+	// while a write to dst goes on.
+	steps atomic.Int64
+
 	Keeper *Keeper // nil: a read deadline fails the read, and held bytes are not counted
 }
 
@@ -103,6 +107,16 @@ func (p *Stream) Detach() {
 
 // Moved returns how many bytes were written to dst.
 func (p *Stream) Moved() int64 { return p.Copied.Load() + p.Spliced.Load() }
+
+// Progress returns a number that grows with every byte that comes from src or leaves to dst, and
+// whether the stream waits for dst, or is about to.
+func (p *Stream) Progress() (n int64, writing bool) {
+	steps := p.steps.Load()
+	return steps>>1 + p.Moved(), steps&1 != 0
+}
+
+// heard notes that bytes came from src into the buffer.
+func (p *Stream) heard(n int) { p.steps.Add(2 * int64(n)) }
 
 // SideError says which connection failed.
 type SideError struct {
@@ -231,6 +245,7 @@ func (p *Stream) read(need int) error {
 		n, err = p.src.Read(p.room(need))
 	}
 	p.end += n
+	p.heard(n)
 	p.readFilled = n > 0 && (p.end == len(p.buf) || len(p.buf) != BufferSize && n >= BufferSize)
 	if p.peekNext {
 		p.peekNext, p.peeked, p.readFilled = false, n, false
@@ -292,6 +307,7 @@ func (p *Stream) rewind() {
 func (p *Stream) Put(b []byte) error {
 	var n int
 	var err error
+	p.steps.Add(1)
 	switch {
 	case p.out != nil:
 		n, err = p.out.write(b, false)
@@ -301,6 +317,7 @@ func (p *Stream) Put(b []byte) error {
 		n, err = p.dst.Write(b)
 	}
 	p.Copied.Add(int64(n))
+	p.steps.Add(-1)
 	p.Active.Store(int64(mark.Now()))
 	if err != nil {
 		return &SideError{Err: err}
