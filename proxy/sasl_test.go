@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -210,5 +211,25 @@ func TestLoginAgainBetweenFetches(t *testing.T) {
 	}
 	s.answer(7, metadataAnswer(12, 0))
 	c.receive(7, answerTo(12, kmsg.NewPtrMetadataResponse()))
+	finish(t, &l, c, s)
+}
+
+// A client that goes back to requests while a token of the broker's is on its way gets kproxy's
+// own response behind that token, not inside it.
+func TestOwnResponseBehindARawToken(t *testing.T) {
+	t.Parallel()
+	var l lab
+	c, s := l.open(t)
+	handshake(c, s, 1, "GSSAPI")
+	passToken(c.peer, s.peer, "\x60ticket")
+	answer := token(strings.Repeat("x", 100<<10))
+	s.write(answer[:10])
+	c.wants("the front of the token", answer[:10])
+	c.write(append(apiVersions(2, 99), requestFrame(3, heartbeat())...))
+	s.request(kmsg.Heartbeat, 3) // kproxy has responded to the one before, or has queued that
+	s.write(append(answer[10:], answerFrame(3, heartbeatAnswer())...))
+	c.wants("the rest of the token", answer[10:])
+	c.wantUnsupported(2)
+	c.receive(3, heartbeatAnswer())
 	finish(t, &l, c, s)
 }

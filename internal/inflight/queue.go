@@ -55,7 +55,8 @@ const (
 //
 // A request is taken when its response begins, and delivered when the client has the
 // whole response. The pump of requests pushes and waits. The pump of responses takes,
-// settles and closes. Other goroutines may only look. The lock is for waiting alone.
+// settles and closes. Other goroutines may only look. The lock is for waiting, and for raw SASL
+// tokens.
 //
 // Call Init before anything else. A Queue must not be copied.
 type Queue struct {
@@ -71,14 +72,14 @@ type Queue struct {
 	own     atomic.Int64  // bytes of kproxy's own responses that are queued
 	settled atomic.Uint32 // requests delivered; the pump of responses counts
 
-	closed  atomic.Bool
-	rawSASL atomic.Bool // frames without a request are SASL tokens, in mechanisms of any length
+	closed atomic.Bool
 	// handshakeOK is whether the last SaslHandshake v0 was accepted.
 	handshakeOK atomic.Bool
 
 	waiting atomic.Bool // the pump of requests waits, or is about to
-	mu      sync.Mutex  // guards waiting for changed
+	mu      sync.Mutex  // guards waiting for changed, and the following
 	changed sync.Cond   // L is &mu; signals that requests were delivered, or closed
+	rawSASL bool        // frames without a request are SASL tokens, in mechanisms of any length
 }
 
 // pushedOne is one request more in the upper half of ends.
@@ -204,10 +205,23 @@ func (q *Queue) Take() (r Request, ok bool) {
 			return r, true
 		}
 	}
-	if q.rawSASL.Load() {
-		return Request{Kind: SASLToken}, true
+	return Request{Kind: SASLToken}, q.takeToken()
+}
+
+// takeToken reports whether the broker's next frame is a raw SASL token that no request was
+// queued for. The token is owed until Settle, as the response to a request is: the pump of
+// requests, which may leave raw SASL meanwhile, delivers no response of its own beside it. While
+// rawSASL is set, that pump pushes nothing.
+func (q *Queue) takeToken() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.rawSASL {
+		return false
 	}
-	return Request{}, false
+	if pushed, _, settled := q.counts(); pushed == settled { // else one that is owed stands for this one, too
+		q.ends.Store(uint64(pushed+1)<<32 | uint64(pushed+1))
+	}
+	return true
 }
 
 // nextTaken is ends with one more request taken; the lower half wraps around by
@@ -305,4 +319,8 @@ func (q *Queue) SetHandshake(ok bool) { q.handshakeOK.Store(ok) }
 func (q *Queue) Handshake() bool { return q.handshakeOK.Load() }
 
 // SetRawSASL says whether frames without a request are SASL tokens.
-func (q *Queue) SetRawSASL(raw bool) { q.rawSASL.Store(raw) }
+func (q *Queue) SetRawSASL(raw bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rawSASL = raw
+}

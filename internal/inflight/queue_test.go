@@ -3,6 +3,7 @@ package inflight
 import (
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -299,5 +300,74 @@ func TestQueueOwnAnswersAreBounded(t *testing.T) {
 	q.Settle()
 	if full, _ := q.Push(half); full {
 		t.Error("one that was given makes no room")
+	}
+}
+
+// A raw token is owed until it is delivered, also after the client has gone back to requests. A
+// response of the proxy's own waits for it.
+func TestRawTokenIsOwed(t *testing.T) {
+	q := newQueue()
+	q.SetRawSASL(true)
+	for range 3 { // not delivered yet
+		if r, ok := q.Take(); !ok || r.Kind != SASLToken {
+			t.Fatalf("take: got %d (%t), want a token", r.Kind, ok)
+		}
+	}
+	wantOwed(t, q, 1)
+	q.SetRawSASL(false)
+	if full, mine := q.Push(Request{Kind: OwnResponse, Own: []byte("own")}); full || mine {
+		t.Fatalf("push beside a token: full %t, mine %t", full, mine)
+	}
+	q.Push(Request{CorrelationID: 7})
+	if own := q.Settle(); string(own) != "own" {
+		t.Errorf("behind the token: got %q", own)
+	}
+	takes(t, q, 7)
+	q.Settle()
+	wantOwed(t, q, 0)
+	if _, ok := q.Take(); ok {
+		t.Error("a token was taken after raw SASL")
+	}
+
+	q.SetRawSASL(true)
+	q.Take()
+	q.Settle()
+	q.SetRawSASL(false)
+	if _, mine := q.Push(Request{Kind: OwnResponse}); !mine {
+		t.Error("a token that was delivered is still owed")
+	}
+}
+
+// The pump of requests leaves raw SASL while tokens are taken. One of the two pumps has the
+// client's connection at any time.
+func TestRawTokensAndOwnResponses(t *testing.T) {
+	rounds := 2000
+	if racelab.Enabled {
+		rounds = 500
+	}
+	for range rounds {
+		q := newQueue()
+		q.SetRawSASL(true)
+		var writing int // guarded by the queue: the race detector sees if not
+		var responses sync.WaitGroup
+		responses.Go(func() {
+			for {
+				r, ok := q.Take()
+				if !ok {
+					return
+				}
+				if r.Kind == SASLToken {
+					writing++
+				}
+				for own := q.Settle(); own != nil; own = q.Settle() {
+					writing++
+				}
+			}
+		})
+		q.SetRawSASL(false)
+		if _, mine := q.Push(Request{Kind: OwnResponse, Own: []byte("own")}); mine {
+			writing++
+		}
+		responses.Wait()
 	}
 }
