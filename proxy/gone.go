@@ -117,6 +117,19 @@ func (s *session) presence(t transport) presence {
 	}
 }
 
+// clientLeft returns why the session ends if its client has left while it was not read; nil: it
+// is there, or the system does not know.
+func (s *session) clientLeft() *ended {
+	switch t, _ := transportOf(relay.SocketOf(s.client.conn)); {
+	case t.closed:
+		return end(ClientReset, nil)
+	case t.ended:
+		return end(ClientClosed, nil)
+	default:
+		return nil
+	}
+}
+
 // progress returns a number that grows while the session's bytes move, or come from the
 // broker, and whether the response pump waits for the client.
 func (s *session) progress() (moved int64, writing bool) {

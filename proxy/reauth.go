@@ -184,11 +184,15 @@ func (p *requestPump) exchangeLogin() error {
 	ctx, cancel := context.WithTimeout(r.ctx, timeout)
 	defer cancel()
 	silent := time.AfterFunc(timeout, func() {
-		p.s.life.note(&ended{
+		why := &ended{
 			reason: BrokerLogin,
 			err:    fmt.Errorf("the broker has not answered within %v while kproxy logged in again", timeout),
 			fix:    "look at the broker's log and load; connect_timeout is the limit",
-		})
+		}
+		if left := p.s.clientLeft(); left != nil {
+			why = left.with(why.err)
+		}
+		p.s.life.note(why)
 		relay.CloseNow(p.s.broker.conn) // ends the response pump, and so the wait for it
 	})
 	defer silent.Stop()
