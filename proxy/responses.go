@@ -45,13 +45,22 @@ func (p *responsePump) run() {
 		return
 	}
 	flushed := p.down.Flush() // whole responses in front of what went wrong are the client's
-	if why := p.ended(err, flushed); why != nil {
-		p.s.life.note(why)
+	if !p.isExpected(err) {
+		if why := p.ended(err, flushed); why != nil {
+			p.s.life.note(why)
+		}
 	}
 	p.queue.Close()
 	p.s.life.add(responsesEnded)
 	_ = p.s.broker.conn.Close()                    // ends a request pump that writes
 	_ = p.s.client.conn.SetReadDeadline(wait.Past) // and one that reads
+}
+
+// isExpected reports whether err is the end of a connection while the request pump only waits
+// for responses: its reason stands then. A malformed response is another reason.
+func (p *responsePump) isExpected(err error) bool {
+	_, isEnd := errors.AsType[*relay.SideError](err)
+	return isEnd && p.s.life.finishing.Load() != nil
 }
 
 // silent handles an expired read deadline of the broker.
@@ -66,15 +75,13 @@ func (p *responsePump) silent(err error) error {
 }
 
 // ended says why the response pump ended. Its errors are the broker's,
-// or those of writing to the client. Nil leaves that to the request pump: it has a reason
-// already, or a broker that refuses a login closes behind its response, which says more.
+// or those of writing to the client. Nil leaves that to the request pump: a
+// broker that refuses a login may close behind its response, which says more.
 func (p *responsePump) ended(err, flushed error) error {
 	var side *relay.SideError
 	switch {
 	case !errors.As(err, &side):
 		return err
-	case p.s.life.finishing.Load() != nil:
-		return nil // an end of either connection is no surprise; a malformed response is
 	case !side.Reading || flushed != nil:
 		return end(ClientReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):

@@ -54,7 +54,7 @@ type moment uint8
 const (
 	notesNothing moment = iota // another goroutine does, or the session does not end
 	notesFirst                 // before anything else
-	notesLast                  // after the responses are delivered, or will not be; see responsePump.ended
+	notesLast                  // after the responses are delivered, or will not be; see responsePump.isExpected
 )
 
 // step is the treatment of the connections.

@@ -340,7 +340,7 @@ func TestRawTokenIsOwed(t *testing.T) {
 
 // The pump of requests leaves raw SASL while tokens are taken. One of the two pumps has the
 // client's connection at any time.
-func TestRawTokensAndOwnResponses(t *testing.T) {
+func TestRawTokensAndOwnResponses(*testing.T) {
 	rounds := 2000
 	if racelab.Enabled {
 		rounds = 500
