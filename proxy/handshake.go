@@ -26,13 +26,15 @@ import (
 type handshaking struct {
 	net.Conn
 
-	ctx    context.Context // of the handshake
-	places turns.Places
-	ahead  []byte // bytes that were read before the handshake, and belong to it
-	placed bool
-	wrote  bool
-	heard  bool // anything came
-	done   bool
+	ctx     context.Context // of the handshake
+	places  turns.Places
+	account *account
+	ahead   []byte // bytes that were read before the handshake, and belong to it
+	read    int64  // bytes of the client
+	placed  bool
+	wrote   bool
+	heard   bool // anything came
+	done    bool
 }
 
 // NetConn is the connection under it.
@@ -50,12 +52,27 @@ func (h *handshaking) Read(b []byte) (n int, err error) {
 		return 0, err
 	}
 	h.heard = true
+	if err := h.count(n); err != nil {
+		return 0, err
+	}
 	if h.placed = h.places.TryTake(); !h.placed {
 		if err := h.wait(); err != nil {
 			return 0, err
 		}
 	}
 	return n, err
+}
+
+// count counts n more bytes of the client. Those of an ordinary handshake are a part of
+// handshakeBytes. Longer ones stay held with the session: crypto/tls keeps the server name, the
+// certificates, and a buffer for the longest message.
+func (h *handshaking) count(n int) error {
+	more := int64(n) - max(0, handshakeRead-h.read)
+	h.read += int64(n)
+	if more <= 0 {
+		return nil
+	}
+	return h.account.Hold(handshakeFactor * more)
 }
 
 // wait takes a place when there is one, unless the client has left meanwhile: a
@@ -104,7 +121,7 @@ func (a *arrival) handshake(ctx context.Context) error {
 		return err
 	}
 	defer s.account.Release(handshakeBytes)
-	h := &handshaking{Conn: relay.NewRawTCPConn(s.client.conn), ctx: ctx, places: *s.proxy.handshakes.Load(), ahead: s.up.HandOver()}
+	h := &handshaking{Conn: relay.NewRawTCPConn(s.client.conn), ctx: ctx, account: &s.account, places: *s.proxy.handshakes.Load(), ahead: s.up.HandOver()}
 	secure, err := tlsconf.Accept(ctx, h, a.route)
 	h.leave()
 	h.done = true

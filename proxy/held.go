@@ -51,6 +51,11 @@ const (
 	// handshakeBytes is the memory of a TLS handshake with a client: the hello, the
 	// certificates, keys and crypto/tls's own buffers (measured: 40 KiB).
 	handshakeBytes = 48 << 10
+	// handshakeRead is how many of a client's bytes handshakeBytes includes: a hello has 2 KiB at
+	// most, a client's certificates a few.
+	handshakeRead = 8 << 10
+	// handshakeFactor is the memory of crypto/tls for each further byte (measured: 2.7).
+	handshakeFactor = 3
 	// decodeFactor is the memory of a frame that is decoded as a whole, as a multiple of its
 	// length: the decoded frame, and the one that replaces it.
 	decodeFactor = 2
