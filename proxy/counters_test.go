@@ -183,3 +183,15 @@ func TestSessionOfARemovedListenerDrains(t *testing.T) {
 		t.Error("it ends before its client has said whose it is")
 	}
 }
+
+// A cluster decides how many nodes it names in the course of time, not how many counters there
+// are. None is lost.
+func TestCountsOfEndsAreBounded(t *testing.T) {
+	var ends totals
+	for node := range int32(maxClosedCounts + 100) {
+		ends.close(Closing{node, BrokerClosed})
+	}
+	if n := ends.closed[Closing{UnknownNode, BrokerClosed}]; len(ends.closed) != maxClosedCounts+1 || n != 100 {
+		t.Errorf("%d counters, %d ends of other nodes", len(ends.closed), n)
+	}
+}

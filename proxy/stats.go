@@ -193,9 +193,16 @@ func (p *Proxy) turnAway(l *listener, reason CloseReason) {
 	l.totals.close(Closing{NoNode, reason})
 }
 
+// maxClosedCounts bounds the counters of ends of a listener's sessions: a cluster may name ever
+// new nodes.
+const maxClosedCounts = 20_000
+
 func (t *totals) close(how Closing) {
 	if t.closed == nil {
 		t.closed = map[Closing]int64{}
+	}
+	if _, has := t.closed[how]; !has && len(t.closed) >= maxClosedCounts {
+		how.Node = UnknownNode
 	}
 	t.closed[how]++
 }

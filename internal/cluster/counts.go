@@ -21,6 +21,14 @@ type dialling struct {
 	outcome Outcome
 }
 
+const (
+	// maxDialCounts bounds the counters of dials. A cluster of 100 brokers has a few hundred. One
+	// that names ever new nodes would add some with each response.
+	maxDialCounts = 20_000
+	// otherNodes is the node of dials beyond that: proxy.UnknownNode.
+	otherNodes = -2
+)
+
 // dial counts an attempt to reach a broker.
 func (t *totals) dial(node int32, err error) {
 	t.mu.Lock()
@@ -28,7 +36,11 @@ func (t *totals) dial(node int32, err error) {
 	if t.dials == nil {
 		t.dials = map[dialling]int64{}
 	}
-	t.dials[dialling{node, OutcomeOf(err)}]++
+	d := dialling{node, OutcomeOf(err)}
+	if _, has := t.dials[d]; !has && len(t.dials) >= maxDialCounts {
+		d.node = otherNodes
+	}
+	t.dials[d]++
 }
 
 // change counts changes of the map.
