@@ -77,11 +77,10 @@ func (c *clientLogin) replyTo(ctx context.Context, h wire.RequestHeader, frame [
 	resp := kmsg.NewPtrSASLAuthenticateResponse()
 	resp.Version = h.Version
 	var why error
-	switch {
-	case c.exchange == nil:
+	if c.exchange == nil {
 		why = illegalState("SaslAuthenticate without SaslHandshake")
 		resp.ErrorCode, resp.ErrorMessage = kerr.IllegalSaslState.Code, &kerr.IllegalSaslState.Description
-	default:
+	} else {
 		reply := c.step(ctx, token)
 		if reply.silent {
 			return reply
