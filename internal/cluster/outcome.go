@@ -26,7 +26,7 @@ const (
 	OutcomeRefused           Outcome = "refused"            // not tried: the cluster's rules do not allow the address
 	OutcomeLoop              Outcome = "loop"               // not tried: the address is the proxy's own
 	OutcomeLoginFailed       Outcome = "login_failed"       // reached, and the proxy could not log in
-	OutcomeCanceled          Outcome = "canceled"           // the proxy stops
+	OutcomeCanceled          Outcome = "canceled"           // the proxy stops, or the client has left
 	OutcomeOther             Outcome = "other"              // any other error; it is in the log
 
 	// The way through a via: which hop failed.
