@@ -20,9 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"kproxy/internal/wait"
-
 	"golang.org/x/crypto/ssh"
+
+	"kproxy/internal/wait"
 )
 
 // The far side's names. They do not resolve here: if a dial works, the proxy has resolved
