@@ -133,8 +133,8 @@ func (p *requestPump) interrupted() error {
 
 // finish ends the session once the outstanding responses have been delivered:
 // a broker drops them if the proxy ends its side of the connection first. If they are not
-// delivered, and no other reason was noted before, the reason says how many are missing. Where
-// what is limited, the sweep ends a wait that takes too long (lookForDeparture).
+// delivered, and no other reason was noted before, the reason says how many are missing. If
+// what.limited is set, the sweep ends a wait that takes too long (lookForDeparture).
 func (p *requestPump) finish(why *ended, what conclusion) {
 	if what.limited {
 		p.s.life.finishing.Store(why)
