@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -42,41 +43,54 @@ const (
 
 // OutcomeOf classifies the error of a dial.
 func OutcomeOf(err error) Outcome {
+	outcome, _ := Diagnose(err)
+	return outcome
+}
+
+// dialRule is the fix for a broker that is not reached for no better known reason.
+const dialRule = "if the broker runs, add a dial rule from its advertised name to an address that works from here"
+
+// Diagnose classifies the error of a dial, and returns its fix; "" for OutcomeOK. Of several
+// attempts, the error that ended them counts.
+func Diagnose(err error) (outcome Outcome, fix string) {
 	if err == nil {
-		return OutcomeOK
+		return OutcomeOK, ""
 	}
 	if _, isLoop := errors.AsType[*upstream.LoopError](err); isLoop {
-		return OutcomeLoop
+		return OutcomeLoop, "add a dial rule that leads to the broker itself"
 	}
-	if _, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
-		return OutcomeRefused
+	if refused, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
+		return OutcomeRefused, refused.Fix
 	}
 	if through, ok := errors.AsType[*via.Error](err); ok {
+		outcome = Outcome(through.Outcome)
 		if through.Outcome == via.OutcomeCanceled {
-			return OutcomeCanceled
+			outcome = OutcomeCanceled
 		}
-		return Outcome(through.Outcome)
+		return outcome, viaFix(through)
 	}
-	if _, isLogin := errors.AsType[*auth.LoginError](err); isLogin && !errors.Is(err, context.Canceled) {
-		return OutcomeLoginFailed
+	canceled := errors.Is(err, context.Canceled)
+	if login, isLogin := errors.AsType[*auth.LoginError](err); isLogin && !canceled {
+		return OutcomeLoginFailed, login.Fix
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-		return OutcomeNoSuchHost
+		return OutcomeNoSuchHost, dialRule
 	}
-	if failed, isTLS := errors.AsType[*tlsconf.Error](err); isTLS && !errors.Is(err, context.Canceled) {
-		return Outcome(failed.Failure)
+	if failed, isTLS := errors.AsType[*tlsconf.Error](err); isTLS && !canceled {
+		return Outcome(failed.Failure), cmp.Or(failed.Advice, dialRule)
 	}
 	timed, ok := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), ok && timed.Timeout():
-		return OutcomeTimeout
-	case errors.Is(err, context.Canceled):
-		return OutcomeCanceled
+		outcome = OutcomeTimeout
+	case canceled:
+		outcome = OutcomeCanceled
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return OutcomeConnectionRefused
+		outcome = OutcomeConnectionRefused
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return OutcomeUnreachable
+		outcome = OutcomeUnreachable
 	default:
-		return OutcomeOther
+		outcome = OutcomeOther
 	}
+	return outcome, dialRule
 }

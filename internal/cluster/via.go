@@ -10,8 +10,8 @@ func (c *Cluster) Close() {
 	w.via.close()
 }
 
-// ViaFix returns the fix for a dial that failed in the via.
-func ViaFix(e *via.Error) string {
+// viaFix returns the fix for a dial that failed in the via.
+func viaFix(e *via.Error) string {
 	switch e.Outcome {
 	case via.OutcomeCredentials:
 		return "look at the files that via_key_file, via_passphrase_file and via_password_file name, or at the SSH agent"
