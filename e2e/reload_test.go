@@ -339,8 +339,9 @@ func TestReloads(t *testing.T) {
 }
 
 // planned are the errors that the load has without any reload: records that are too large,
-// transactions that it aborts, and a coordinator that has just been created.
-var planned = []string{"MESSAGE_TOO_LARGE", "TransactionAborted", "client is aborting buffered records", "COORDINATOR_NOT_AVAILABLE"}
+// transactions that it aborts, a coordinator that has just been created, and requests that the
+// load's own end interrupts.
+var planned = []string{"MESSAGE_TOO_LARGE", "TransactionAborted", "client is aborting buffered records", "COORDINATOR_NOT_AVAILABLE", "context canceled"}
 
 // nothingLost reads the topic by the load's way and at the brokers, and wants no findings, and
 // no failure.
