@@ -66,8 +66,8 @@ func TestDifferences(t *testing.T) {
 				"+ clusters.a.listeners.x.nodes.pin.20: 5\n+ clusters.a.listeners.y",
 		},
 		{
-			"a command's arguments", "    via: 'exec:nc -x secret1 {host} {port}'", "    via: 'exec:nc -x secret2 {host} {port}'",
-			"~ clusters.orders.via:\n    exec:nc … -> exec:nc … (a part that is not shown has changed)",
+			"a command's arguments", "    via: 'exec:go -x secret1 {host} {port}'", "    via: 'exec:go -x secret2 {host} {port}'",
+			"~ clusters.orders.via:\n    exec:go … -> exec:go … (a part that is not shown has changed)",
 		},
 		{
 			"a query", "telemetry: {otlp: {endpoint: 'https://c/v1?key=secret1', protocol: http/protobuf}}", "telemetry: {otlp: {endpoint: 'https://d/v1?key=secret2', protocol: http/protobuf}}",
