@@ -1,6 +1,9 @@
 package endpoints
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Layout configures a listener's slots.
 type Layout struct {
@@ -53,14 +56,16 @@ func (s *slots) giveOwn(id int32) {
 	}
 }
 
-// allFree returns the free slots, ascending.
+// allFree returns the free slots, ascending: the last MaxNodes of them, which are more than
+// there are nodes. A listener with server names has two billion.
 func (s *slots) allFree() []int {
 	var free []int
-	for slot := range s.layout.Slots {
+	for slot := s.layout.Slots - 1; slot >= 0 && len(free) < MaxNodes; slot-- {
 		if s.free(slot) {
 			free = append(free, slot)
 		}
 	}
+	slices.Reverse(free)
 	return free
 }
 

@@ -1,6 +1,7 @@
 package endpoints_test
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +123,26 @@ func FuzzRestore(f *testing.F) {
 			t.Errorf("its state cannot be restored: %v", err)
 		}
 	})
+}
+
+// With server names every node has a slot, and there are too many to list.
+func TestServerNamesAreNotListed(t *testing.T) {
+	names := endpoints.Layout{Name: "names", Slots: math.MaxInt32}
+	m := newMap(names)
+	m.Teach(response(0, brokers(0, 1001, math.MaxInt32)...), endpoints.Told) // the last id has no slot of its own
+	restored := newMap(names)
+	if err := restored.Restore(m.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	m.Relayout([]endpoints.Layout{{Name: "ports", Slots: 4}, names, {Name: "others", Slots: math.MaxInt32}}, forgetAfter)
+	for _, at := range []struct {
+		m        *endpoints.Map
+		listener int
+	}{{restored, 0}, {m, 1}, {m, 2}} {
+		if slot, ok := at.m.Slot(at.listener, 1001); !ok || slot != 1001 {
+			t.Errorf("node 1001 has slot %d, %v", slot, ok)
+		}
+	}
 }
 
 func TestRelayout(t *testing.T) {
