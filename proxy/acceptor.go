@@ -81,7 +81,7 @@ func (m member) bindings() []binding {
 		if slot != bootstrapSlot {
 			address, at = m.conf.BindAddress(slot), m.conf.BoundAddress(slot)
 		}
-		all = append(all, binding{address, at, &entry{endpoint: &endpoint{listener: m.listener, slot: slot}, gate: m.listener.gate}})
+		all = append(all, binding{address, at, &entry{endpoint: &endpoint{listener: m.listener, slot: slot, conf: m.conf}, gate: m.listener.gate}})
 	}
 	return all
 }
@@ -90,7 +90,7 @@ func (m member) bindings() []binding {
 // name.
 func (p *Proxy) nameBinding(all []member) binding {
 	first := all[0]
-	e := &entry{endpoint: &endpoint{listener: first.listener, slot: bootstrapSlot}, gate: first.listener.gate, names: newSNITable(all)}
+	e := &entry{endpoint: &endpoint{listener: first.listener, slot: bootstrapSlot, conf: first.conf}, gate: first.listener.gate, names: newSNITable(all)}
 	if len(all) > 1 {
 		e.shared = true
 		e.gate = p.admission.NewGate(first.listener.log, first.conf.Key, admission.Networks{}, first.conf.Balancers, admission.Limits{})
@@ -143,8 +143,7 @@ func (d *acceptor) accept(ctx context.Context) {
 			continue
 		}
 		pause = 0
-		e := d.entry.Load()
-		source, headed, refused := e.gate.Enter(sourceOf(conn))
+		e, source, headed, refused := d.admit(conn)
 		if refused != "" {
 			e.endpoint.listener.refuse(conn, CloseReason(refused))
 			continue
@@ -153,6 +152,16 @@ func (d *acceptor) accept(ctx context.Context) {
 		d.proxy.serving.Add(1)
 		go d.proxy.serve(ctx, s, headed)
 	}
+}
+
+// admit asks the gate whether a client comes in. The entry and the rules of its gate are those of
+// one configuration.
+func (d *acceptor) admit(conn net.Conn) (e *entry, source netip.Addr, headed bool, refused admission.Refusal) {
+	d.proxy.switching.RLock()
+	defer d.proxy.switching.RUnlock()
+	e = d.entry.Load()
+	source, headed, refused = e.gate.Enter(sourceOf(conn))
+	return e, source, headed, refused
 }
 
 // waitForPlaces waits while too many sessions wait for their turn, and says so in the log.

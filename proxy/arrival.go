@@ -49,7 +49,7 @@ func (a *arrival) open(ctx context.Context) bool {
 		a.turnAway()
 		return false
 	}
-	if s.strays(s.endpoint.listener.cluster) { // the map has changed during the dial
+	if s.strays(s.endpoint.listener.cluster) || s.endpoint.isStale() { // the map has changed during the dial
 		s.leave(askMove)
 	}
 	return true
@@ -177,13 +177,17 @@ func (a *arrival) noRequest(err error) error {
 // bootstrap broker.
 func (a *arrival) dial(ctx context.Context) error {
 	s := a.s
+	if s.endpoint.isStale() {
+		return end(BrokerMoved, nil)
+	}
+	replaced := s.endpoint.listener.cluster.Replaced()
 	reaches, done := s.reach(ctx)
 	defer done()
 	to, own, err := a.reach(reaches, s.endpoint.listener.cluster)
 	b := &s.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.to = &route{target: to.Target, address: to.Address, ownBroker: own, way: to.Way}
+	b.to = &route{target: to.Target, address: to.Address, ownBroker: own, way: to.Way, replaced: replaced}
 	if why := stoppedReaching(reaches); why != nil {
 		if err == nil { // it was reached all the same
 			to.Close()

@@ -153,9 +153,7 @@ func (a *arrival) route(name string) (*tlsconf.Server, error) {
 	if refused := a.moveTo(e); refused != "" {
 		return nil, end(refused, nil)
 	}
-	if a.conf = e.listener.conf(); a.conf.tls == nil {
-		return nil, errUnknownName // the configuration has changed meanwhile
-	}
+	a.conf = e.conf
 	return a.conf.tls, nil
 }
 

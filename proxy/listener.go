@@ -52,10 +52,17 @@ type member struct {
 // conf returns the current configuration.
 func (l *listener) conf() *listenerConf { return l.current.Load() }
 
-// endpoint is one address of a listener.
+// endpoint is one address of a listener, by one configuration of it. It does not change.
 type endpoint struct {
 	listener *listener
-	slot     int // bootstrapSlot, or the slot of a node
+	slot     int           // bootstrapSlot, or the slot of a node
+	conf     *listenerConf // for the arrival of a client
+}
+
+// isStale reports whether the slots of the listener have another meaning by now.
+func (e *endpoint) isStale() bool {
+	now := e.listener.conf()
+	return e.slot != bootstrapSlot && now != e.conf && (now.Bind != e.conf.Bind || !reflect.DeepEqual(now.Nodes, e.conf.Nodes))
 }
 
 // label is the node that a session of the endpoint's is counted by before it is
@@ -116,7 +123,10 @@ func (l *listener) prepare(conf *config.ListenerPlan, unknown config.UnknownAPIs
 // client can connect the moment it hears of one.
 func (s *session) translate(key int16, brokers rewrite.Brokers) {
 	l := s.endpoint.listener
-	l.cluster.Learn(context.Background(), key, brokers, s.broker.to.target)
+	// After a reload that led elsewhere, the broker may be one of another cluster.
+	if s.broker.to.way.LeadsAs(l.cluster.Way()) || !l.cluster.IsKnown() {
+		l.cluster.Learn(context.Background(), key, brokers, s.broker.to.target)
+	}
 	l.cluster.Advertise(l.name, brokers.List)
 }
 

@@ -24,8 +24,9 @@ type Proxy struct {
 	log *slog.Logger
 	now atomic.Pointer[served]
 
-	others  others     // sockets of the process that are not the Proxy's; see Own
-	listing sync.Mutex // held while listeners are removed from the maps of clusters
+	others    others       // sockets of the process that are not the Proxy's; see Own
+	switching sync.RWMutex // held by Change.Apply while it changes entries, gates and configurations
+	listing   sync.Mutex   // held while listeners are removed from the maps of clusters
 
 	changing chan struct{} // holds an element while no Change is prepared
 
@@ -53,6 +54,7 @@ type Proxy struct {
 
 	mu       sync.Mutex // guards the following
 	sessions map[*session]struct{}
+	gone     map[string]int // clusters that are removed and still drain, by name
 	draining bool
 	running  context.Context // what stop ends; nil until every endpoint is bound
 }
@@ -65,7 +67,7 @@ func New(conf *Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{sessions: map[*session]struct{}{}, changing: make(chan struct{}, 1)}
+	p := &Proxy{sessions: map[*session]struct{}{}, gone: map[string]int{}, changing: make(chan struct{}, 1)}
 	p.changing <- struct{}{}
 	next := &served{conf: conf.withDefaults(plan)}
 	p.log = next.conf.Logger
@@ -244,7 +246,7 @@ func (p *Proxy) serve(ctx context.Context, s *session, headed bool) {
 		p.serving.Done()
 		return
 	}
-	p.run(s, (&arrival{s: s, conf: s.endpoint.listener.conf(), headed: headed}).open(ctx))
+	p.run(s, (&arrival{s: s, conf: s.endpoint.conf, headed: headed}).open(ctx))
 }
 
 // run moves an open session until it is parked or ends; one that is not open ends.

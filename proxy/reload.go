@@ -37,6 +37,7 @@ type Change struct {
 	next     *served
 	clusters []clusterChange
 	entries  map[*acceptor]*entry // of all of next's sockets
+	made     []*entry             // all that were made for it, also those that no socket needs
 	bound    []*acceptor          // those of next's sockets that Prepare has bound
 	freed    []*acceptor          // sockets that next does not have
 }
@@ -132,6 +133,10 @@ func (c *Change) prepareClusters(plan *config.Plan) error {
 		at := slices.IndexFunc(c.p.clusters(), func(c *servedCluster) bool { return c.name == plan.Name })
 		if at < 0 {
 			next.isNew = true
+			if err := c.p.stillDrains(plan); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 			if next.servedCluster, err = newServedCluster(c.p, &c.next.conf, plan); err == nil {
 				for _, l := range next.listeners() {
 					next.members = append(next.members, member{l, l.conf()})
@@ -151,6 +156,20 @@ func (c *Change) prepareClusters(plan *config.Plan) error {
 	return errlist.Join(errs...)
 }
 
+// stillDrains returns an error if a cluster of this name was removed, and has its state file
+// until its sessions have ended.
+func (p *Proxy) stillDrains(plan *config.ClusterPlan) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conf().StateDir == "" || p.gone[plan.Name] == 0 {
+		return nil
+	}
+	return &config.Error{
+		Key: plan.Key, Problem: "it was removed, and its sessions have not ended yet",
+		Fix: "reload again when they have, after drain.timeout at most",
+	}
+}
+
 // bind opens the state files of new clusters, and the sockets that are not bound yet.
 func (c *Change) bind(ctx context.Context) error {
 	var members []member
@@ -164,7 +183,11 @@ func (c *Change) bind(ctx context.Context) error {
 	}
 	c.freed = slices.Clone(c.p.acceptors())
 	var missing []binding
-	for _, b := range c.p.bindings(members) {
+	bindings := c.p.bindings(members)
+	for _, b := range bindings {
+		c.made = append(c.made, b.entry)
+	}
+	for _, b := range bindings {
 		at := slices.IndexFunc(c.freed, func(d *acceptor) bool { return d.at == b.at })
 		if at < 0 {
 			missing = append(missing, b)
@@ -222,9 +245,10 @@ func (c *Change) removed() []*listener {
 // Freed returns a listening socket of an address, host:port, that Apply will close, for the
 // caller to use after Apply; nil: the Change frees no such address. The caller closes it.
 func (c *Change) Freed(address string) (net.Listener, error) {
+	at := config.BoundForm(address)
 	for _, d := range c.freed {
 		socket, ok := d.socket.(*net.TCPListener)
-		if !ok || socket.Addr().String() != address {
+		if !ok || d.at != at {
 			continue
 		}
 		f, err := socket.File()
@@ -245,11 +269,11 @@ func (c *Change) Discard() {
 
 func (c *Change) undo() {
 	closeSockets(c.bound)
-	for _, e := range c.entries {
+	for _, e := range c.made {
 		c.dropGate(e)
 	}
 	for _, next := range c.clusters {
-		next.discard(next.members)
+		next.discard(next.members, next.isNew)
 		switch {
 		case next.isNew:
 			next.CloseState()
@@ -281,13 +305,23 @@ func (c *Change) Apply() {
 	}
 	removed := c.removed()
 	gone := slices.DeleteFunc(slices.Clone(p.clusters()), func(had *servedCluster) bool { return slices.Contains(c.next.clusters, had) })
+	closeSockets(c.freed)
+	p.listing.Lock()
+	p.switching.Lock()
 	p.now.Store(c.next)
 	c.lead()
-	p.listing.Lock()
+	for _, next := range c.clusters {
+		next.take(next.members)
+	}
+	p.switching.Unlock()
 	for _, next := range c.clusters {
 		next.apply(removed)
 	}
 	p.listing.Unlock()
+	ctx := p.lifetime()
+	for _, d := range c.bound {
+		p.accepting.Go(func() { d.accept(ctx) })
+	}
 	p.limitHandshakes(c.next.conf.MaxHandshakes)
 	p.limit()
 	for _, err := range p.UncoveredNames() {
@@ -297,30 +331,23 @@ func (c *Change) Apply() {
 	p.remove(removed, gone)
 }
 
-// lead has each socket lead its clients by the new configuration, and closes those that are not
-// in it.
+// lead has each socket lead its clients by the new configuration.
 func (c *Change) lead() {
 	for d, e := range c.entries {
 		if had := d.entry.Swap(e); had != e && had.shared {
 			had.gate.Remove()
 		}
 	}
-	ctx := c.p.lifetime()
-	for _, d := range c.bound {
-		c.p.accepting.Go(func() { d.accept(ctx) })
-	}
 	for _, d := range c.freed {
 		if e := d.entry.Load(); e.shared {
 			e.gate.Remove()
 		}
 	}
-	closeSockets(c.freed)
 }
 
-// apply gives a cluster and its listeners their configuration. removed are listeners that may
-// still have sessions: until these have ended, the cluster's map keeps their slots.
+// apply gives a cluster its configuration. removed are listeners that may still have sessions:
+// until these have ended, the cluster's map keeps their slots.
 func (next *clusterChange) apply(removed []*listener) {
-	next.take(next.members)
 	if next.isNew {
 		next.start(next.proxy.lifetime())
 		return
@@ -354,10 +381,19 @@ func (p *Proxy) remove(removed []*listener, gone []*servedCluster) {
 	for _, l := range removed {
 		l.removed = true // those that come now drain as they enter
 	}
+	for _, c := range gone {
+		p.gone[c.name]++
+	}
 	p.mu.Unlock()
 	timeout := p.conf().DrainTimeout
+	draining := slices.Clone(removed)
+	p.listing.Lock()
+	for _, c := range gone { // removed before, and not empty yet
+		draining = append(draining, c.leaving...)
+	}
+	p.listing.Unlock()
 	p.removing.Go(func() {
-		p.drain(removed, timeout)
+		p.drain(draining, timeout)
 		for _, l := range removed {
 			l.gate.Remove()
 			c := l.cluster
@@ -370,6 +406,9 @@ func (p *Proxy) remove(removed []*listener, gone []*servedCluster) {
 		}
 		for _, c := range gone {
 			c.end()
+			p.mu.Lock()
+			p.gone[c.name]--
+			p.mu.Unlock()
 		}
 	})
 }

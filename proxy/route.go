@@ -13,6 +13,7 @@ type route struct {
 	// broker is the endpoint's own. Otherwise only what teaches who is where.
 	ownBroker bool
 	way       *cluster.Way // by which it was dialled; nil: it was not reached
+	replaced  int64        // Cluster.Replaced before the dial
 }
 
 // drainStrays ends the sessions whose node has left the address at which they reached it, or
@@ -25,13 +26,22 @@ func (c *servedCluster) drainStrays() {
 	}
 }
 
-// strays reports whether the session is one of c's, for a node, and reaches
-// something else than its endpoint's node at that node's address.
+// strays reports whether the session is one of c's, and reaches a broker of another cluster, or,
+// for a node, something else than its endpoint's node at that node's address.
 func (s *session) strays(c *servedCluster) bool {
 	to := s.broker.route()
-	if to == nil || s.endpoint.slot == bootstrapSlot || s.endpoint.listener.cluster != c || !to.ownBroker {
+	if to == nil || s.endpoint.listener.cluster != c || !to.ownBroker {
+		return false
+	}
+	if to.way != nil && to.way != c.Way() && to.replaced != c.Replaced() { // a reload led to another cluster
+		return true
+	}
+	if s.endpoint.slot == bootstrapSlot {
 		return false
 	}
 	b, ok := c.NodeAt(s.endpoint.listener.name, s.endpoint.slot)
+	if s.endpoint.isStale() { // the session is for the node that it has reached
+		b, ok = c.Node(to.target.Node)
+	}
 	return !ok || b.Node != to.target.Node || b.Host == "" || c.AddressOf(b) != to.address
 }

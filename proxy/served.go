@@ -53,7 +53,7 @@ func newServedCluster(p *Proxy, of *Config, conf *config.ClusterPlan) (*servedCl
 	members, err := c.prepareListeners(conf)
 	errs = append(errs, err)
 	if err := errlist.Join(errs...); err != nil {
-		c.discard(members)
+		c.discard(members, true)
 		if c.Cluster != nil {
 			c.Close()
 		}
@@ -79,10 +79,10 @@ func (c *servedCluster) prepareListeners(conf *config.ClusterPlan) (members []me
 	return members, errlist.Join(errs...)
 }
 
-// discard undoes prepareListeners, and newServedCluster.
-func (c *servedCluster) discard(members []member) {
+// discard undoes prepareListeners. all says that the cluster is new, with all its listeners.
+func (c *servedCluster) discard(members []member, all bool) {
 	for _, m := range members {
-		if m.listener.conf() == nil {
+		if all || m.listener.conf() == nil {
 			m.listener.gate.Remove()
 		}
 	}

@@ -22,7 +22,7 @@ var errUnknownName = errors.New("no listener at this address has it")
 func newSNITable(listeners []member) *sniTable {
 	d := &sniTable{bootstrap: map[string]*endpoint{}, nodes: listeners}
 	for _, m := range listeners {
-		e := &endpoint{listener: m.listener, slot: bootstrapSlot}
+		e := &endpoint{listener: m.listener, slot: bootstrapSlot, conf: m.conf}
 		host, _ := m.conf.AdvertisedBootstrap()
 		d.bootstrap[host] = e
 		if m.conf.UnknownSNI == config.SNIBootstrap {
@@ -42,7 +42,7 @@ func (d *sniTable) find(name string) (*endpoint, error) {
 	}
 	for _, m := range d.nodes {
 		if node, ok := m.conf.Names.Find(name); ok {
-			return &endpoint{listener: m.listener, slot: int(node)}, nil
+			return &endpoint{listener: m.listener, slot: int(node), conf: m.conf}, nil
 		}
 	}
 	if d.otherwise != nil {

@@ -30,6 +30,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 			for _, s := range p.live() {
 				s.sweep(time.Now()) // the tick's time can be from before a session's last byte
 			}
+			tick.Reset(p.sweepInterval()) // the configuration may have changed
 			p.admission.Settle()
 			p.repeats.report(false)
 		}

@@ -45,7 +45,7 @@ func (l *listener) rows() []Endpoint {
 	for _, at := range l.cluster.Places(l.name) {
 		row := base
 		row.Node, row.Dialled = at.Broker.Node, at.Dialled
-		row.Bind, row.Advertised = l.conf().BindAddress(at.Slot), l.advertised(at.Slot)
+		row.Bind, row.Advertised = at.Bind, at.Advertised
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {

@@ -67,7 +67,7 @@ func (c *Cluster) AskUntilAnswered(ctx context.Context) {
 		}
 		c.logUnanswered(err, attempt)
 		wait.Sleep(ctx, askInterval)
-		if ctx.Err() != nil || c.isTaught() {
+		if ctx.Err() != nil || c.IsKnown() {
 			return
 		}
 	}
@@ -121,7 +121,7 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 		return err
 	}
 	c.contact.answered()
-	if c.isTaught() {
+	if c.IsKnown() {
 		return nil
 	}
 	if _, err = c.askMetadata(to); errors.Is(err, errOutvoted) {
@@ -130,8 +130,8 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 	return err
 }
 
-// isTaught reports whether any Metadata response has named the brokers.
-func (c *Cluster) isTaught() bool {
+// IsKnown reports whether any Metadata response has named the brokers.
+func (c *Cluster) IsKnown() bool {
 	select {
 	case <-c.answered:
 		return true

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kproxy/internal/endpoints"
+	"kproxy/internal/hostport"
 	"kproxy/internal/logline"
 	"kproxy/internal/upstream"
 	"kproxy/proxy/config"
@@ -49,6 +50,7 @@ type Cluster struct {
 	mapLines logline.Pacer // of changes of the map
 	shown    atomic.Pointer[view]
 
+	replaced  atomic.Int64
 	questions atomic.Int64 // numbers kproxy's own Metadata requests, in the order in which they are sent
 
 	turn     atomic.Uint32 // the bootstrap broker to try first
@@ -206,9 +208,9 @@ func (c *Cluster) Advertise(listener string, list []rewrite.Broker) {
 
 // Place is a node and its slot of a listener.
 type Place struct {
-	Broker  endpoints.Broker
-	Slot    int
-	Dialled string // host:port; "" if a dial rule gives no valid address
+	Broker           endpoints.Broker
+	Bind, Advertised string // host:port of the endpoint
+	Dialled          string // host:port; "" if a dial rule gives no valid address
 }
 
 // Places returns the known nodes that have a slot of a listener, by id.
@@ -226,10 +228,22 @@ func (c *Cluster) Places(listener string) []Place {
 			continue
 		}
 		dialled, _, _ := c.Way().conf.Rules.Resolve(targetOf(b))
-		all = append(all, Place{b, slot, dialled})
+		host, port := c.listeners[at].Advertised(slot)
+		all = append(all, Place{b, c.listeners[at].BindAddress(slot), hostport.Join(host, port), dialled})
 	}
 	return all
 }
+
+// Node returns a node, if it is known.
+func (c *Cluster) Node(id int32) (endpoints.Broker, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, ok := c.brokers.Node(id)
+	return b, ok && !c.clashes(id)
+}
+
+// Replaced counts how often the map was forgotten because another cluster has responded.
+func (c *Cluster) Replaced() int64 { return c.replaced.Load() }
 
 // ClusterID returns the cluster's id; "": no response has had it yet.
 func (c *Cluster) ClusterID() string {

@@ -15,6 +15,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
+	"kproxy/proxy/config"
 )
 
 // Link is a connection to a broker, ready for requests.
@@ -83,9 +84,11 @@ func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	defer cancel()
 	var errs []error
 	var address string
-	all := c.candidates()
+	w := c.use() // for all attempts: a new login is not for an old address
+	defer w.release()
+	all := c.candidates(w.conf)
 	for i, t := range all.targets {
-		to, err := c.dialWithin(ctx, t, who, all.share(ctx, i))
+		to, err := c.dialWithin(ctx, w, t, who, all.share(ctx, i))
 		if err == nil {
 			return to, nil
 		}
@@ -131,11 +134,10 @@ func (c candidates) share(ctx context.Context, i int) time.Duration {
 }
 
 // candidates returns the brokers to try for bootstrap.
-func (c *Cluster) candidates() candidates {
+func (c *Cluster) candidates(conf *config.ClusterPlan) candidates {
 	known := c.Nodes()
 	var targets []upstream.Target
 	first := int(c.turn.Add(1))
-	conf := c.Way().conf
 	configured := conf.Targets
 	for i := range configured {
 		t := configured[(first+i)%len(configured)]
@@ -161,13 +163,16 @@ func (c *Cluster) candidates() candidates {
 // dialTarget opens a connection to a broker, makes it ready for requests, and counts the
 // attempt.
 func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client) (Link, error) {
-	return c.dialWithin(ctx, t, who, c.Way().conf.ConnectTimeout)
+	w := c.use()
+	defer w.release()
+	return c.dialWithin(ctx, w, t, who, w.conf.ConnectTimeout)
 }
 
-// dialWithin is dialTarget with a limit for the dial, if that is less than connect_timeout.
-func (c *Cluster) dialWithin(ctx context.Context, t upstream.Target, who Client, limit time.Duration) (Link, error) {
+// dialWithin is dialTarget with a limit for the dial, if that is less than connect_timeout. The
+// caller uses w.
+func (c *Cluster) dialWithin(ctx context.Context, w *Way, t upstream.Target, who Client, limit time.Duration) (Link, error) {
 	to := Link{Target: t, Host: hostport.Join(t.Host, t.Port)}
-	err := c.enter(ctx, &to, t, who, limit)
+	err := c.enter(ctx, w, &to, t, who, limit)
 	c.totals.dial(t.Node, err)
 	c.Dialed(t.Node, to.Address, err)
 	if err != nil {
@@ -180,11 +185,9 @@ func (c *Cluster) dialWithin(ctx context.Context, t upstream.Target, who Client,
 // enter opens a connection and makes it ready for requests. It closes the connection on any
 // error. limit and connect_timeout bound the dial and its handshake, connect_timeout bounds the
 // login again.
-func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Client, limit time.Duration) error {
-	w := c.use()
+func (c *Cluster) enter(ctx context.Context, w *Way, to *Link, t upstream.Target, who Client, limit time.Duration) error {
 	if who != (Client{}) { // kproxy's own requests go on: they find out whether the loop is over
 		if err := c.probes.loop(w.dialer.Address(t)); err != nil {
-			w.release()
 			return err
 		}
 	}
@@ -196,9 +199,9 @@ func (c *Cluster) enter(ctx context.Context, to *Link, t upstream.Target, who Cl
 		conn, err = w.handshake(dialling, conn, t, who)
 	}
 	if err != nil {
-		w.release()
 		return err
 	}
+	w.uses.Add(1)
 	to.Conn, to.Way = conn, w
 	if err := c.logIn(ctx, to, w.tls != nil); err != nil {
 		to.Close()

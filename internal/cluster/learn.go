@@ -128,6 +128,9 @@ func (c *Cluster) note(changes []endpoints.Change, listeners []*config.ListenerP
 	c.totals.change(changes)
 	c.show()
 	for _, change := range changes {
+		if change.Kind == endpoints.Replaced {
+			c.replaced.Add(1)
+		}
 		c.logChange(change, listeners)
 	}
 	select {

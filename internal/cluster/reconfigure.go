@@ -13,10 +13,15 @@ import (
 )
 
 // Prepare reads the files that another configuration of the cluster names, and returns the Way
-// by it. Nothing changes until Reconfigure; Discard is the other way out. The error joins all
+// by it: the current one, if it leads to the brokers as that does. Nothing changes until Reconfigure; Discard is the other way out. The error joins all
 // mistakes.
 func (c *Cluster) Prepare(conf *config.ClusterPlan) (*Way, error) {
-	return c.newWay(conf, c.Way())
+	now := c.use()
+	if now.isBy(conf) {
+		return now, nil
+	}
+	defer now.release()
+	return c.newWay(conf, now)
 }
 
 // Discard gives back a Way that Prepare has returned.
@@ -28,7 +33,7 @@ func (w *Way) Discard() { w.release() }
 func (c *Cluster) Reconfigure(w *Way, listeners []*config.ListenerPlan) {
 	before := c.way.Swap(w)
 	c.Relist(listeners)
-	if !before.leadsAs(w) {
+	if !before.LeadsAs(w) {
 		c.Background(c.askAgain)
 	}
 	before.release()
@@ -53,9 +58,12 @@ func (c *Cluster) Relist(listeners []*config.ListenerPlan) {
 	c.Strayed()
 }
 
-// leadsAs reports whether two Ways differ in nothing that leads to a broker.
-func (w *Way) leadsAs(other *Way) bool {
-	a, b := *w.conf.Cluster, *other.conf.Cluster
+// LeadsAs reports whether two Ways differ in nothing that leads to a broker.
+func (w *Way) LeadsAs(other *Way) bool { return w == other || w.isBy(other.conf) }
+
+// isBy reports whether conf differs in nothing that leads to a broker.
+func (w *Way) isBy(conf *config.ClusterPlan) bool {
+	a, b := *w.conf.Cluster, *conf.Cluster
 	a.Listeners, b.Listeners = nil, nil
 	return reflect.DeepEqual(a, b)
 }

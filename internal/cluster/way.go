@@ -89,6 +89,9 @@ func (c *Cluster) newWay(conf *config.ClusterPlan, before *Way) (*Way, error) {
 		DialContext: c.Dial,
 		Source:      conf.Sources,
 	}
+	if before != nil && before.dialer.AllowsLoopback() && reflect.DeepEqual(conf.Targets, before.conf.Targets) {
+		w.dialer.AllowLoopback() // a name of theirs has led there
+	}
 	for _, target := range conf.Targets {
 		if hostport.IsLoopback(target.Host) {
 			w.dialer.AllowLoopback()

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"testing"
+	"time"
 
 	"kproxy/proxy/config"
 )
@@ -12,7 +13,7 @@ func TestPartsAreClosedWithTheirLastWay(t *testing.T) {
 	c := newCluster(t)
 	closed := 0
 	conf := *c.Way().conf
-	first := &Way{conf: &conf, via: nil}
+	first := &Way{conf: &conf, dialer: c.Way().dialer}
 	first.uses.Store(1)
 	shared := newPart(&closed, func(n *int) { *n++ })
 	c.way.Store(first)
@@ -25,7 +26,10 @@ func TestPartsAreClosedWithTheirLastWay(t *testing.T) {
 	if closed != 0 {
 		t.Error("it is closed, and a Way has it")
 	}
-	next, err := c.Prepare(&conf)
+	changed := conf
+	cluster := *conf.Cluster
+	changed.Cluster, cluster.ForgetAfter = &cluster, time.Hour
+	next, err := c.Prepare(&changed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +61,20 @@ func TestWayKeepsParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Reconfigure(first, conf.Listeners)
+	again, err := c.Prepare(&conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again != first {
+		t.Error("the same configuration has another Way")
+	}
+	c.Reconfigure(again, conf.Listeners)
+	if n := first.uses.Load(); n != 1 {
+		t.Errorf("the Way has %d uses, want the Cluster's", n)
+	}
+	longer := cluster
+	longer.ForgetAfter = time.Hour
+	conf.Cluster = &longer
 	same, err := c.Prepare(&conf)
 	if err != nil {
 		t.Fatal(err)

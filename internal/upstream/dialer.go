@@ -124,6 +124,9 @@ func (d *Dialer) Address(t Target) string {
 // configuration itself leads there.
 func (d *Dialer) AllowLoopback() { d.loopback.Store(true) }
 
+// AllowsLoopback reports whether learned addresses may be on loopback.
+func (d *Dialer) AllowsLoopback() bool { return d.loopback.Load() }
+
 // open connects to address, by the Dialer's own means.
 func (d *Dialer) open(ctx context.Context, t Target, learned bool, address string) (net.Conn, error) {
 	switch {

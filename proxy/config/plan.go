@@ -174,6 +174,15 @@ func (p *ListenerPlan) BindAddress(slot int) string {
 	return p.binds.at(slot).String()
 }
 
+// BoundForm returns a host:port in the form of ListenerPlan.SharedBind; "" if it is none.
+func BoundForm(address string) string {
+	at, err := parse(address)
+	if err != nil {
+		return ""
+	}
+	return at.bound().String()
+}
+
 // SharedBind returns the address of Bind in a form that is equal for all listeners on one
 // socket.
 func (p *ListenerPlan) SharedBind() string { return p.bind.bound().String() }
