@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,7 +13,6 @@ import (
 
 	"kproxy/internal/admin"
 	"kproxy/internal/files"
-	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
@@ -55,7 +53,9 @@ type reloader struct {
 	mu       sync.Mutex // guards the following
 	stopping bool
 	current  *settings
-	decided  [sha256.Size]byte // the content that was last applied, refused or held back
+	decided  [sha256.Size]byte // the content that was last applied, held back, or refused for good; zero after another failure
+	tried    [sha256.Size]byte // the content that was last read to be applied
+	reported string            // the failure that the log has last, with its content; "": a reload succeeded since
 	state    telemetry.State
 	failure  string   // why the last reload was not applied; "": it was
 	held     []string // the listeners for which a change is held back
@@ -123,8 +123,8 @@ func (r *reloader) isStopping() bool {
 	return r.stopping
 }
 
-// hasDecided reports whether the content of the file was the last one to be applied,
-// refused or held back.
+// hasDecided reports whether the content of the file was the last one to be applied, held
+// back, or refused for good.
 func (r *reloader) hasDecided(data []byte) bool {
 	digest := sha256.Sum256(data)
 	r.mu.Lock()
@@ -228,16 +228,14 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 		}
 		var err error
 		if data, err = r.read(ctx); err != nil {
+			r.begin(t, nil)
 			return nil, &usageError{fmt.Errorf("%w; restore the file that --config names", err)}
 		}
 	}
-	if !t.dryRun {
-		r.mu.Lock()
-		r.decided = sha256.Sum256(data)
-		r.mu.Unlock()
-	}
+	r.begin(t, data)
 	s, err := parseConfig(r.file, data)
 	if err != nil {
+		r.refuse(t)
 		return nil, err
 	}
 	before := r.settings()
@@ -253,7 +251,9 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 	n.ops, opsErr = r.ops.prepare(ctx, before, s, freed)
 	err = joinAll(proxyErr, opsErr)
 	if err == nil && t.live {
-		err = n.tryLive(ctx)
+		if err = n.tryLive(ctx); err != nil {
+			r.refuse(t)
+		}
 	}
 	if err != nil {
 		if proxyErr == nil {
@@ -268,6 +268,27 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 	return n, nil
 }
 
+// begin notes the content that is read to be applied. The watch may try it again until it
+// is decided.
+func (r *reloader) begin(t trigger, data []byte) {
+	if t.dryRun {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tried, r.decided = sha256.Sum256(data), [sha256.Size]byte{}
+}
+
+// refuse has the watch not try the content again. It tries that of the configuration in
+// use, because then nothing has failed any more.
+func (r *reloader) refuse(t trigger) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !t.dryRun && r.tried != r.current.digest {
+		r.decided = r.tried
+	}
+}
+
 // apply applies a configuration, and returns its generation.
 func (r *reloader) apply(ctx context.Context, t trigger, next *nextConfig) (generation int) {
 	setLog := func() { _ = r.logging.set(next.settings.Log) } // the level is checked
@@ -280,7 +301,8 @@ func (r *reloader) apply(ctx context.Context, t trigger, next *nextConfig) (gene
 	next.proxy.apply()
 	next.ops.apply(ctx)
 	r.mu.Lock()
-	r.current, r.failure, r.held = next.settings, "", nil
+	r.current, r.decided = next.settings, next.settings.digest
+	r.failure, r.reported, r.held = "", "", nil
 	if len(next.changes) > 0 {
 		r.state.Generation++
 	}
@@ -298,50 +320,4 @@ func (t *trigger) attrs(attrs ...any) []any {
 		attrs = append(attrs, slog.String(logkey.From, t.from))
 	}
 	return attrs
-}
-
-// fail notes and logs mistakes, unless it is a dry run, and returns them as
-// [*admin.MistakeError]s, joined.
-func (r *reloader) fail(t trigger, err error) error {
-	all := mistakesOf(r.file, err)
-	if !t.dryRun {
-		r.mu.Lock()
-		r.failure = foreign.LineOf(all[0].Error(), maxLogged)
-		r.held = nil
-		r.state.LastReload, r.state.Failed = time.Now(), true
-		r.mu.Unlock()
-		for i, m := range all {
-			if i == maxLoggedLines {
-				r.log.Error("the configuration is not reloaded: there are more mistakes", t.attrs(slog.Int(logkey.LeftOut, len(all)-i))...)
-				break
-			}
-			r.log.Error("the configuration is not reloaded", t.attrs(slog.String(logkey.Error, m.Place()), slog.String(logkey.Fix, cmp.Or(m.Fix, "correct the file; kproxy check finds its mistakes")))...)
-		}
-	}
-	errs := make([]error, len(all))
-	for i, m := range all {
-		errs[i] = m
-	}
-	return errors.Join(errs...)
-}
-
-// holdBack notes and logs that a change waits for the operator.
-func (r *reloader) holdBack(next *nextConfig, removals []admin.Removal) {
-	var held []string
-	for _, l := range removals {
-		if l.Sessions == 0 {
-			continue
-		}
-		held = append(held, fmt.Sprintf("listener %s of cluster %s, with %s", l.Listener, l.Cluster, count(l.Sessions, "session")))
-		if len(held) > maxLoggedLines {
-			continue
-		}
-		r.log.Warn("the configuration file has changed, and is not applied: it removes a listener with sessions",
-			slog.String(logkey.Cluster, l.Cluster), slog.String(logkey.Listener, l.Listener), slog.Int(logkey.Sessions, l.Sessions),
-			slog.Int(logkey.Changes, len(next.changes)), slog.String(logkey.By, byFile),
-			slog.String(logkey.Fix, "kproxy reload, or SIGHUP, applies it; kproxy reload --dry-run shows it"))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held, r.failure = held[:min(len(held), maxLoggedLines)], ""
 }

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
+	"log/slog"
+	"time"
 
 	"kproxy/internal/admin"
 	"kproxy/internal/foreign"
+	"kproxy/internal/logkey"
 	"kproxy/proxy/config"
 )
 
@@ -25,4 +30,65 @@ func mistakesOf(file string, err error) []*admin.MistakeError {
 		all = append(all, m)
 	}
 	return all
+}
+
+// fail notes and logs mistakes, unless it is a dry run, and returns them as
+// [*admin.MistakeError]s, joined.
+func (r *reloader) fail(t trigger, err error) error {
+	all := mistakesOf(r.file, err)
+	errs := make([]error, len(all))
+	for i, m := range all {
+		errs[i] = m
+	}
+	err = errors.Join(errs...)
+	if t.dryRun {
+		return err
+	}
+	if isNew := r.noteFailure(all[0], err); isNew || t.by != byFile {
+		r.logFailure(t, all)
+	}
+	return err
+}
+
+// noteFailure notes a failure for the metrics and /readyz. isNew is false if the log has it
+// already, of the same content.
+func (r *reloader) noteFailure(first *admin.MistakeError, err error) (isNew bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.reported
+	r.reported = string(r.tried[:]) + err.Error()
+	r.failure, r.held = foreign.LineOf(first.Error(), maxLogged), nil
+	r.state.LastReload, r.state.Failed = time.Now(), true
+	return r.reported != before
+}
+
+func (r *reloader) logFailure(t trigger, all []*admin.MistakeError) {
+	for i, m := range all {
+		if i == maxLoggedLines {
+			r.log.Error("the configuration is not reloaded: there are more mistakes", t.attrs(slog.Int(logkey.LeftOut, len(all)-i))...)
+			break
+		}
+		r.log.Error("the configuration is not reloaded", t.attrs(slog.String(logkey.Error, m.Place()), slog.String(logkey.Fix, cmp.Or(m.Fix, "correct the file; kproxy check finds its mistakes")))...)
+	}
+}
+
+// holdBack notes and logs that a change waits for the operator.
+func (r *reloader) holdBack(next *nextConfig, removals []admin.Removal) {
+	var held []string
+	for _, l := range removals {
+		if l.Sessions == 0 {
+			continue
+		}
+		held = append(held, fmt.Sprintf("listener %s of cluster %s, with %s", l.Listener, l.Cluster, count(l.Sessions, "session")))
+		if len(held) > maxLoggedLines {
+			continue
+		}
+		r.log.Warn("the configuration file has changed, and is not applied: it removes a listener with sessions",
+			slog.String(logkey.Cluster, l.Cluster), slog.String(logkey.Listener, l.Listener), slog.Int(logkey.Sessions, l.Sessions),
+			slog.Int(logkey.Changes, len(next.changes)), slog.String(logkey.By, byFile),
+			slog.String(logkey.Fix, "kproxy reload, or SIGHUP, applies it; kproxy reload --dry-run shows it"))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held, r.failure, r.decided = held[:min(len(held), maxLoggedLines)], "", next.settings.digest
 }

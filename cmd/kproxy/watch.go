@@ -41,8 +41,8 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) (stop func
 
 // watch applies the file when its content has changed, while reload.watch is true, until
 // ctx ends. Content is compared, and not events: this finds the swap of a symbolic link, a
-// rename and a rewrite alike, on every file system. Each content is applied, refused or
-// held back once.
+// rename and a rewrite alike, on every file system. Each content is applied, held back, or
+// refused for its mistakes once. Other failures are tried again.
 func (r *reloader) watch(ctx context.Context) {
 	if r.piped {
 		return

@@ -102,6 +102,61 @@ func TestWatchReportsAMistakeOnce(t *testing.T) {
 	})
 }
 
+// A failure that may pass, such as an address in use, is tried again at each look at the file,
+// and reported once.
+func TestWatchTriesAFailureAgain(t *testing.T) {
+	watching(t, "", func(t *testing.T, r *reloading) {
+		t.Helper()
+		r.engine.err = &config.Error{Key: "clusters.orders.listeners.fred.bind", Problem: "address in use", Fix: "f"}
+		r.write("log: {level: debug}")
+		poll()
+		r.wantLogged("address in use")
+		r.wantCalls("prepare")
+		poll()
+		r.wantLogged()
+		r.wantCalls("prepare")
+		r.engine.err = &config.Error{Key: "state_dir", Problem: "it is locked", Fix: "f"}
+		poll()
+		r.wantLogged("it is locked")
+		r.wantCalls("prepare")
+		if !r.metrics().Failed || len(r.findings()) != 1 {
+			t.Errorf("/readyz warns of %q", r.findings())
+		}
+		r.engine.err = nil
+		poll()
+		r.wantLogged("generation=2 changes=1 by=file")
+		r.wantCalls("prepare apply")
+		poll()
+		r.wantCalls("")
+		if r.metrics().Failed || r.findings() != nil {
+			t.Errorf("/readyz warns of %q", r.findings())
+		}
+	})
+}
+
+// A failure is forgotten once the file has the content of the configuration in use again.
+func TestWatchForgetsAFailure(t *testing.T) {
+	watching(t, "", func(t *testing.T, r *reloading) {
+		t.Helper()
+		for name, fail := range map[string]func(){
+			"the file is away":  r.remove,
+			"an address in use": func() { r.engine.err = &config.Error{Key: "clusters", Problem: "p", Fix: "f"} },
+			"a mistake":         func() { r.write("log: {level: loud}") },
+		} {
+			fail()
+			if _, err := r.reload(t.Context(), trigger{by: bySignal}); err == nil || !r.metrics().Failed {
+				t.Errorf("%s: the reload has not failed", name)
+			}
+			r.engine.err = nil
+			r.write("")
+			poll()
+			if r.metrics().Failed || r.findings() != nil {
+				t.Errorf("%s: /readyz warns of %q", name, r.findings())
+			}
+		}
+	})
+}
+
 // A file that is away changes nothing, and costs one log line.
 func TestWatchOfAMissingFile(t *testing.T) {
 	watching(t, "", func(_ *testing.T, r *reloading) {
