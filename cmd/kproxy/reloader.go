@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -58,7 +57,7 @@ type reloader struct {
 	reported string            // the failure that the log has last, with its content; "": a reload succeeded since
 	state    telemetry.State
 	failure  string   // why the last reload was not applied; "": it was
-	held     []string // the listeners for which a change is held back
+	held     []string // the removals for which a change is held back
 }
 
 // trigger is the cause of a reload.
@@ -147,8 +146,8 @@ func (r *reloader) findings() []string {
 	if r.failure != "" {
 		all = append(all, "the last reload of the configuration failed: "+r.failure)
 	}
-	for _, listener := range r.held {
-		all = append(all, "the configuration file has changed, and is not applied: it removes "+listener+"; kproxy reload applies it")
+	for _, removal := range r.held {
+		all = append(all, "the configuration file has changed, and is not applied: it removes "+removal+"; kproxy reload applies it")
 	}
 	return all
 }
@@ -188,9 +187,8 @@ func (r *reloader) reload(ctx context.Context, t trigger) (admin.Reloaded, error
 		next.discard(ctx)
 		return result, nil
 	}
-	if t.by == byFile && slices.ContainsFunc(removals, func(l admin.Removal) bool { return l.Sessions > 0 }) {
+	if t.by == byFile && r.holdsBack(next, removals) {
 		next.discard(ctx)
-		r.holdBack(next, removals)
 		return result, errHeldBack
 	}
 	result.Generation, result.Applied = r.apply(ctx, t, next), true

@@ -72,23 +72,32 @@ func (r *reloader) logFailure(t trigger, all []*admin.MistakeError) {
 	}
 }
 
-// holdBack notes and logs that a change waits for the operator.
-func (r *reloader) holdBack(next *nextConfig, removals []admin.Removal) {
+// holdsBack reports whether a change waits for the operator, and then notes and logs that:
+// it removes listeners that have sessions, or protections.
+func (r *reloader) holdsBack(next *nextConfig, removals []admin.Removal) bool {
+	const fix = "kproxy reload, or SIGHUP, applies it; kproxy reload --dry-run shows it"
 	var held []string
+	hold := func(what, message string, attrs ...any) {
+		if held = append(held, what); len(held) <= maxLoggedLines {
+			r.log.Warn(message, append(attrs, slog.Int(logkey.Changes, len(next.changes)), slog.String(logkey.By, byFile), slog.String(logkey.Fix, fix))...)
+		}
+	}
 	for _, l := range removals {
-		if l.Sessions == 0 {
-			continue
+		if l.Sessions > 0 {
+			hold(fmt.Sprintf("listener %s of cluster %s, with %s", l.Listener, l.Cluster, count(l.Sessions, "session")),
+				"the configuration file has changed, and is not applied: it removes a listener with sessions",
+				slog.String(logkey.Cluster, l.Cluster), slog.String(logkey.Listener, l.Listener), slog.Int(logkey.Sessions, l.Sessions))
 		}
-		held = append(held, fmt.Sprintf("listener %s of cluster %s, with %s", l.Listener, l.Cluster, count(l.Sessions, "session")))
-		if len(held) > maxLoggedLines {
-			continue
-		}
-		r.log.Warn("the configuration file has changed, and is not applied: it removes a listener with sessions",
-			slog.String(logkey.Cluster, l.Cluster), slog.String(logkey.Listener, l.Listener), slog.Int(logkey.Sessions, l.Sessions),
-			slog.Int(logkey.Changes, len(next.changes)), slog.String(logkey.By, byFile),
-			slog.String(logkey.Fix, "kproxy reload, or SIGHUP, applies it; kproxy reload --dry-run shows it"))
+	}
+	for _, key := range lostProtections(r.settings().keys, next.settings.keys) {
+		hold(key, "the configuration file has changed, and is not applied: it removes a protection",
+			slog.String(logkey.Error, key+": removed, in whole or in part"))
+	}
+	if len(held) == 0 {
+		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held, r.failure, r.decided = held[:min(len(held), maxLoggedLines)], "", next.settings.digest
+	return true
 }

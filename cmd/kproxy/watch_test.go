@@ -209,6 +209,25 @@ func TestWatchHoldsARemovalBack(t *testing.T) {
 	})
 }
 
+// A change that removes a protection waits for the operator.
+func TestWatchHoldsALostProtectionBack(t *testing.T) {
+	watching(t, "    brokers: ['*.internal:9092']\nlog: {level: debug}", func(t *testing.T, r *reloading) {
+		t.Helper()
+		r.write("")
+		poll()
+		r.wantLogged(`level=WARN msg="the configuration file has changed, and is not applied: it removes a protection" error="clusters.orders.brokers: removed, in whole or in part" changes=2 by=file fix="kproxy reload, or SIGHUP, applies it`)
+		r.wantCalls("prepare discard")
+		poll()
+		r.wantCalls("")
+		if f := r.findings(); len(f) != 1 || f[0] != "the configuration file has changed, and is not applied: it removes clusters.orders.brokers; kproxy reload applies it" {
+			t.Errorf("/readyz warns of %q", f)
+		}
+		if result, err := r.reload(t.Context(), trigger{by: bySignal}); err != nil || !result.Applied || r.findings() != nil {
+			t.Errorf("the operator's reload: %+v, %v, %q", result, err, r.findings())
+		}
+	})
+}
+
 // A listener without sessions is removed at once.
 func TestWatchRemovesAnIdleListener(t *testing.T) {
 	watching(t, "", func(_ *testing.T, r *reloading) {
