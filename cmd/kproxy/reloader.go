@@ -47,7 +47,11 @@ type reloader struct {
 	// read returns the content of the file.
 	read func(ctx context.Context) ([]byte, error)
 
-	turn chan struct{} // has an element while there is a reload, and until ready
+	// try tries a configuration for a reload with live.
+	try func(ctx context.Context, n *nextConfig) error
+
+	turn    chan struct{} // has an element while there is a reload, and until ready
+	stopped chan struct{} // closed by stop
 
 	mu       sync.Mutex // guards the following
 	stopping bool
@@ -72,10 +76,11 @@ type trigger struct {
 // begins before ready.
 func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader {
 	r := &reloader{
-		file: s.File, piped: s.piped, log: log, logging: logging, turn: make(chan struct{}, 1),
+		file: s.File, piped: s.piped, log: log, logging: logging, turn: make(chan struct{}, 1), stopped: make(chan struct{}),
 		current: s, decided: s.digest, state: telemetry.State{Generation: 1, LastReload: time.Now()},
 	}
 	r.read = r.readFile
+	r.try = func(ctx context.Context, n *nextConfig) error { return n.tryLive(ctx) }
 	r.turn <- struct{}{}
 	return r
 }
@@ -98,11 +103,13 @@ func (r *reloader) readFile(ctx context.Context) ([]byte, error) {
 // ready lets reloads begin.
 func (r *reloader) ready() { <-r.turn }
 
-// stop refuses further reloads. wait returns when none is under way.
+// stop refuses further reloads, and ends a trial of brokers and addresses. wait returns when no
+// reload is under way. It must be called once.
 func (r *reloader) stop() (wait func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopping = true
+	close(r.stopped)
 	return func() {
 		r.turn <- struct{}{}
 		<-r.turn
@@ -177,6 +184,9 @@ func (r *reloader) reload(ctx context.Context, t trigger) (admin.Reloaded, error
 		r.readFiles()
 	}
 	next, err := r.prepare(ctx, t)
+	if errors.Is(err, admin.ErrStopping) {
+		return admin.Reloaded{}, err
+	}
 	if err != nil {
 		return admin.Reloaded{}, r.fail(t, err)
 	}
@@ -217,7 +227,7 @@ func (n *nextConfig) result(removals []admin.Removal) admin.Reloaded {
 }
 
 // prepare reads and checks the file, and reads and binds all that it names. The error is
-// a [*usageError].
+// a [*usageError], or [admin.ErrStopping].
 func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) {
 	data := t.data
 	if data == nil {
@@ -249,7 +259,7 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 	n.ops, opsErr = r.ops.prepare(ctx, before, s, freed)
 	err = joinAll(proxyErr, opsErr)
 	if err == nil && t.live {
-		if err = n.tryLive(ctx); err != nil {
+		if err = r.tryLive(ctx, n); err != nil {
 			r.refuse(t)
 		}
 	}
@@ -259,6 +269,9 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 		}
 		if opsErr == nil {
 			n.ops.discard(ctx)
+		}
+		if errors.Is(err, admin.ErrStopping) {
+			return nil, err
 		}
 		return nil, s.mistakes(err)
 	}

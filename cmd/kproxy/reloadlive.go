@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
+	"kproxy/internal/admin"
 	"kproxy/internal/live"
 	"kproxy/proxy/config"
 )
@@ -13,6 +15,28 @@ import (
 // liveTimeout bounds the trial of a configuration before a reload. Other reloads wait
 // meanwhile.
 const liveTimeout = 90 * time.Second
+
+// tryLive tries a configuration until stop. The error is [admin.ErrStopping] then, because the
+// trial is not complete.
+func (r *reloader) tryLive(ctx context.Context, n *nextConfig) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-r.stopped:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	err := r.try(ctx, n)
+	isStopped := ctx.Err() != nil
+	cancel()
+	watching.Wait()
+	if isStopped {
+		return admin.ErrStopping
+	}
+	return err
+}
 
 // tryLive tries the brokers by the next configuration, and the advertised addresses of the
 // listeners that it does not change, as check --live does. The error joins a [*config.Error]

@@ -101,8 +101,7 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	p.MarkNotReady()
 	waitForReload := r.stop()
 	waitForOthers(context.WithoutCancel(ctx), r.settings().DrainDelay, logger)
-	waitForReload()
-	draining, stopDraining := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGINT)
+	draining, stopDraining := notifyDuring(context.WithoutCancel(ctx), waitForReload)
 	defer stopDraining()
 	logger.Info("stopping: no new connections, responses in flight are delivered")
 	if cut := p.Shutdown(draining); cut > 0 {
@@ -110,6 +109,13 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 	}
 	return nil
+}
+
+// notifyDuring returns a context that a signal ends, also one that comes during wait.
+func notifyDuring(ctx context.Context, wait func()) (notified context.Context, stop func()) {
+	notified, stop = signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	wait()
+	return notified, stop
 }
 
 // waitForOthers waits for load balancers to see that kproxy is not ready any more. A

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -121,6 +122,23 @@ clusters:
 	k.wantLog("sessions=1")
 	if err := <-k.done; err != nil {
 		t.Errorf("serve ended with %v", err)
+	}
+}
+
+// A signal during the wait for a reload counts.
+func TestNotifyDuring(t *testing.T) {
+	arrived := make(chan os.Signal, 1)
+	signal.Notify(arrived, syscall.SIGTERM)
+	defer signal.Stop(arrived)
+	notified, stop := notifyDuring(t.Context(), func() {
+		(&running{t: t}).signal(syscall.SIGTERM)
+		<-arrived
+	})
+	defer stop()
+	select {
+	case <-notified.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("the signal is lost")
 	}
 }
 
