@@ -35,12 +35,12 @@ func (c *operationsChange) beforeProxy() {
 	}
 }
 
-// lendTo returns how the proxy opens its sockets for a configuration with this admin server. If
-// the admin server moves, the proxy may have its old address.
-func (o *operations) lendTo(next *admin.Config) func(ctx context.Context, network, address string) (net.Listener, error) {
+// lendTo returns how the proxy opens its sockets for a configuration with the admin server of
+// next. If the admin server moves, the proxy may have its old address, in any spelling.
+func (o *operations) lendTo(before, next *admin.Config) func(ctx context.Context, network, address string) (net.Listener, error) {
 	o.lent = false
 	return func(ctx context.Context, network, address string) (net.Listener, error) {
-		if o.admin != nil && o.admin.Addr().String() == address && !sameAddress(next.Bind, address) {
+		if o.admin != nil && sameAddress(before.Bind, address) && !sameAddress(next.Bind, address) {
 			lent, err := o.admin.Lend()
 			o.lent = err == nil
 			return lent, err

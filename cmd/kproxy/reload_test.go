@@ -125,14 +125,15 @@ func TestServeHangupReloads(t *testing.T) {
 	}
 }
 
-// The admin server and a listener exchange their addresses.
+// The admin server and a listener exchange their addresses. The listener has another spelling
+// of its new one.
 func TestServeReloadExchangesAddresses(t *testing.T) {
 	k, bootstrap, address := serveWithAdmin(t, "reload: {watch: false}\n")
 	k.wantLog("serving")
 	produce(t, bootstrap)
 	k.edit(bootstrap, "ANOTHER")
 	k.edit(address, bootstrap)
-	k.edit("ANOTHER", address)
+	k.edit("ANOTHER", "[::ffff:"+strings.Replace(address, ":", "]:", 1))
 	if out, _ := runWith(t, exitDone, "reload", "--admin", address); !strings.HasSuffix(out, "reloaded: 2 differences, generation 2 is in use\n") {
 		t.Errorf("got %s", out)
 	}
