@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -310,11 +311,20 @@ func yamlText(text string) string {
 	return text
 }
 
+// withoutArguments leaves the program of exec:PROGRAM ARGUMENTS.
+func withoutArguments(command string) string {
+	i := strings.IndexAny(command, " \t\n") // as via separates words
+	if i < 0 || i+1 == len(command) {
+		return yamlText(command)
+	}
+	return yamlText(command[:i]) + " …"
+}
+
 // withoutSecrets hides the places of a value that can hold a secret: the password of a
 // URL, its query, and the arguments of a command.
 func withoutSecrets(text string) string {
-	if program, arguments, ok := strings.Cut(text, " "); ok && arguments != "" && strings.HasPrefix(strings.TrimLeft(program, `"`), "exec:") {
-		return strings.TrimLeft(program, `"`) + " …"
+	if command, err := strconv.Unquote(text); strings.HasPrefix(text, "exec:") || err == nil && strings.HasPrefix(command, "exec:") {
+		return withoutArguments(cmp.Or(command, text))
 	}
 	scheme, rest, isURL := strings.Cut(text, "://")
 	if !isURL {

@@ -191,6 +191,11 @@ func TestWithoutSecrets(t *testing.T) {
 		"https://login.example.com?k=pw":   "https://login.example.com?…",
 		`"exec:ssh -i key {host}"`:         "exec:ssh …",
 		"exec:connect":                     "exec:connect",
+		"exec:connect pw":                  "exec:connect …",
+		`"exec:nc\tpw {host}"`:             "exec:nc …",
+		`"exec:nc\npw {host}"`:             "exec:nc …",
+		`"exec:nc\t"`:                      `"exec:nc\t"`,
+		`"exec:n\x1bc\tpw"`:                `"exec:n\x1bc" …`,
 	} {
 		if got := withoutSecrets(text); got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
