@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"kproxy/internal/admin"
-	"kproxy/proxy/config"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kproxy/internal/admin"
+	"kproxy/proxy/config"
 )
 
 // stop ends a trial, whose configuration is not applied.
