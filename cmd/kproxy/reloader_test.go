@@ -52,6 +52,13 @@ func (e *fakeEngine) called(name string) {
 	e.calls = append(e.calls, name)
 }
 
+// fail sets the error of prepare.
+func (e *fakeEngine) fail(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.err = err
+}
+
 // since returns the calls since the last call of it.
 func (e *fakeEngine) since() string {
 	e.mu.Lock()

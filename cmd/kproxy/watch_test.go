@@ -107,7 +107,7 @@ func TestWatchReportsAMistakeOnce(t *testing.T) {
 func TestWatchTriesAFailureAgain(t *testing.T) {
 	watching(t, "", func(t *testing.T, r *reloading) {
 		t.Helper()
-		r.engine.err = &config.Error{Key: "clusters.orders.listeners.fred.bind", Problem: "address in use", Fix: "f"}
+		r.engine.fail(&config.Error{Key: "clusters.orders.listeners.fred.bind", Problem: "address in use", Fix: "f"})
 		r.write("log: {level: debug}")
 		poll()
 		r.wantLogged("address in use")
@@ -115,14 +115,14 @@ func TestWatchTriesAFailureAgain(t *testing.T) {
 		poll()
 		r.wantLogged()
 		r.wantCalls("prepare")
-		r.engine.err = &config.Error{Key: "state_dir", Problem: "it is locked", Fix: "f"}
+		r.engine.fail(&config.Error{Key: "state_dir", Problem: "it is locked", Fix: "f"})
 		poll()
 		r.wantLogged("it is locked")
 		r.wantCalls("prepare")
 		if !r.metrics().Failed || len(r.findings()) != 1 {
 			t.Errorf("/readyz warns of %q", r.findings())
 		}
-		r.engine.err = nil
+		r.engine.fail(nil)
 		poll()
 		r.wantLogged("generation=2 changes=1 by=file")
 		r.wantCalls("prepare apply")
@@ -140,14 +140,14 @@ func TestWatchForgetsAFailure(t *testing.T) {
 		t.Helper()
 		for name, fail := range map[string]func(){
 			"the file is away":  r.remove,
-			"an address in use": func() { r.engine.err = &config.Error{Key: "clusters", Problem: "p", Fix: "f"} },
+			"an address in use": func() { r.engine.fail(&config.Error{Key: "clusters", Problem: "p", Fix: "f"}) },
 			"a mistake":         func() { r.write("log: {level: loud}") },
 		} {
 			fail()
 			if _, err := r.reload(t.Context(), trigger{by: bySignal}); err == nil || !r.metrics().Failed {
 				t.Errorf("%s: the reload has not failed", name)
 			}
-			r.engine.err = nil
+			r.engine.fail(nil)
 			r.write("")
 			poll()
 			if r.metrics().Failed || r.findings() != nil {
