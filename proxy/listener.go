@@ -10,7 +10,6 @@ import (
 	"kproxy/internal/admission"
 	"kproxy/internal/auth"
 	"kproxy/internal/errlist"
-	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
 	"kproxy/internal/tlsconf"
@@ -138,10 +137,4 @@ func (l *listener) refuse(conn net.Conn, reason CloseReason) {
 	who := Session{Cluster: l.cluster.name, Listener: l.name, Node: NoNode, Client: conn.RemoteAddr().String()}
 	l.cluster.proxy.turnAway(l, reason)
 	l.cluster.proxy.conf().Observer.sessionClosed(who, SessionEnd{Reason: reason})
-}
-
-// advertised returns the advertised address of the endpoint's slot, as host:port.
-func (l *listener) advertised(slot int) string {
-	host, port := l.conf().Advertised(slot)
-	return hostport.Join(host, port)
 }
