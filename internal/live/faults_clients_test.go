@@ -54,23 +54,23 @@ func TestFaultsDownstream(t *testing.T) {
 		}, []string{listener + ".tls.certs tls_wrong_name", listener + ".tls.certs tls_wrong_name"}, "is not for this name"},
 		{"bootstrap leads to another cluster", func(p plot) (*lab, []Client) {
 			l := newLab(p.t, brokers(p.t, 1, nil)...)
-			l.listener().Advertise = l.at(443)
-			forward(p.t, l.at(443), brokers(p.t, 1, nil, kfake.ClusterID("stranger"))[0])
+			l.listener().Advertise = l.at(4430)
+			forward(p.t, l.at(4430), brokers(p.t, 1, nil, kfake.ClusterID("stranger"))[0])
 			l.serve(p.t)
 			return l, nil
 		}, []string{listener + ".advertise leads_elsewhere"}, `another cluster, "stranger"`},
 		{"bootstrap leads to a broker", func(p plot) (*lab, []Client) {
 			at := brokers(p.t, 1, nil)
 			l := newLab(p.t, at...)
-			l.listener().Advertise = l.at(443)
-			forward(p.t, l.at(443), at[0])
+			l.listener().Advertise = l.at(4430)
+			forward(p.t, l.at(4430), at[0])
 			l.serve(p.t)
 			return l, nil
 		}, []string{listener + ".advertise broker_heard 0"}, "bypass kproxy"},
 		{"bootstrap leads to another listener", func(p plot) (*lab, []Client) {
 			l := newLab(p.t, brokers(p.t, 1, nil)...)
-			l.listener().Advertise = l.at(443)
-			forward(p.t, l.at(443), l.at(9092))
+			l.listener().Advertise = l.at(4430)
+			forward(p.t, l.at(4430), l.at(9092))
 			other := l.served()
 			other.listener().Advertise = "other.test:9092"
 			other.serve(p.t)
@@ -78,14 +78,14 @@ func TestFaultsDownstream(t *testing.T) {
 		}, []string{listener + ".advertise leads_elsewhere"}, "no address of this listener"},
 		{"bootstrap is refused, and kproxy listens", func(p plot) (*lab, []Client) {
 			l := newLab(p.t, brokers(p.t, 1, nil)...)
-			l.listener().Advertise = l.at(443)
+			l.listener().Advertise = l.at(4430)
 			l.serve(p.t)
 			return l, nil
 		}, []string{listener + ".advertise refused"}, "connection refused"},
 		{"another service at the advertised address", func(p plot) (*lab, []Client) {
 			l := newLab(p.t, brokers(p.t, 1, nil)...)
-			l.listener().Advertise = l.at(443)
-			forward(p.t, l.at(443), viatest.NewGate(p.t, func(c net.Conn) {
+			l.listener().Advertise = l.at(4430)
+			forward(p.t, l.at(4430), viatest.NewGate(p.t, func(c net.Conn) {
 				_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n")
 				_, _ = io.Copy(io.Discard, c)
 			}).Address)

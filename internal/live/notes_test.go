@@ -132,7 +132,7 @@ func TestNotTried(t *testing.T) {
 		t.Errorf("%v\n%s", faults, show(r))
 	}
 	l = newLab(t, brokers(t, 1, nil)...)
-	l.listener().Advertise = l.at(443)
+	l.listener().Advertise = l.at(4430)
 	l.serve(t)
 	var skipped []string
 	r, err := Check(t.Context(), &Options{Config: &proxy.Config{Config: l.conf}, Skip: func(key string) bool {
