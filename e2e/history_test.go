@@ -95,20 +95,7 @@ func startTrace(t *testing.T, name string, open *cutter, options func(string) []
 func (r *trace) judge(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := r.load.Final(ctx, "final"); err != nil {
-		t.Error(err)
-	}
-	if err := r.load.Final(ctx, "brokers", kgo.SeedBrokers(shared.kafka.Seeds()...), kgo.Dialer((&net.Dialer{}).DialContext)); err != nil {
-		t.Error(err)
-	}
-	h := r.recorder.History()
-	report := history.Check(h)
-	t.Logf("\n%s", report)
-	if len(report.Findings) > 0 {
-		keep(t, h, r.topic)
-		t.Errorf("findings: got %d, want none", len(report.Findings))
-	}
-	c := report.Counts
+	_, c := r.check(ctx, t)
 	for what, n := range map[string]int{
 		"acknowledged": c.Acked, "failed": c.Failed, "transactions committed": c.TxCommitted, "transactions aborted": c.TxAborted,
 		"rebalances": c.Rebalances, "commits": c.Commits, "fetches of commits": c.Fetches,
@@ -127,6 +114,25 @@ func (r *trace) judge(t *testing.T) {
 			}
 		}
 	}
+}
+
+// check reads the topic by the load's way and at the brokers, and wants no findings.
+func (r *trace) check(ctx context.Context, t *testing.T) (history.History, history.Counts) {
+	t.Helper()
+	if err := r.load.Final(ctx, "final"); err != nil {
+		t.Error(err)
+	}
+	if err := r.load.Final(ctx, "brokers", kgo.SeedBrokers(shared.kafka.Seeds()...), kgo.Dialer((&net.Dialer{}).DialContext)); err != nil {
+		t.Error(err)
+	}
+	h := r.recorder.History()
+	report := history.Check(h)
+	t.Logf("\n%s", report)
+	if len(report.Findings) > 0 {
+		keep(t, h, r.topic)
+		t.Errorf("findings: got %d, want none", len(report.Findings))
+	}
+	return h, report.Counts
 }
 
 // keep writes a history that has findings to a file.

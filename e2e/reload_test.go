@@ -25,7 +25,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kproxy/e2e/history"
 	"kproxy/e2e/lab"
 	"kproxy/e2e/workload"
 	"kproxy/internal/certlab"
@@ -349,20 +348,8 @@ func (r *trace) nothingLost(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := r.load.Final(ctx, "final"); err != nil {
-		t.Error(err)
-	}
-	if err := r.load.Final(ctx, "brokers", kgo.SeedBrokers(shared.kafka.Seeds()...), kgo.Dialer((&net.Dialer{}).DialContext)); err != nil {
-		t.Error(err)
-	}
-	h := r.recorder.History()
-	report := history.Check(h)
-	t.Logf("\n%s", report)
-	if len(report.Findings) > 0 {
-		keep(t, h, r.topic)
-		t.Errorf("findings: got %d, want none", len(report.Findings))
-	}
-	if c := report.Counts; c.Acked == 0 || c.TxCommitted == 0 {
+	h, c := r.check(ctx, t)
+	if c.Acked == 0 || c.TxCommitted == 0 {
 		t.Errorf("acknowledged %d, transactions committed %d, want some", c.Acked, c.TxCommitted)
 	}
 	for _, e := range h.Events {

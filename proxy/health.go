@@ -48,14 +48,13 @@ func (p *Proxy) MarkNotReady() { p.retired.Store(true) }
 // connection of its own, unless it has been asked less than 10 seconds ago. It
 // returns when the response is part of Health, or when ctx ends.
 func (p *Proxy) Probe(ctx context.Context, cluster string) {
-	for _, c := range p.clusters() {
-		if c.name != cluster {
-			continue
-		}
-		select {
-		case <-p.probe(c):
-		case <-ctx.Done():
-		}
+	c := p.cluster(cluster)
+	if c == nil {
+		return
+	}
+	select {
+	case <-p.probe(c):
+	case <-ctx.Done():
 	}
 }
 

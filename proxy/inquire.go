@@ -12,10 +12,7 @@ import (
 // learned addresses must admit. The Proxy need not have been started. Shutdown frees its
 // resources.
 func (p *Proxy) Inquire(ctx context.Context, name string, node int32, address string) (*cluster.Inquiry, error) {
-	for _, c := range p.clusters() {
-		if c.name != name {
-			continue
-		}
+	if c := p.cluster(name); c != nil {
 		return c.Inquire(ctx, node, address)
 	}
 	return nil, fmt.Errorf("there is no cluster %q", name)

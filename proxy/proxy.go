@@ -107,6 +107,16 @@ func (p *Proxy) conf() *Config              { return &p.now.Load().conf }
 func (p *Proxy) clusters() []*servedCluster { return p.now.Load().clusters }
 func (p *Proxy) acceptors() []*acceptor     { return p.now.Load().acceptors }
 
+// cluster returns the cluster of a name; nil: there is none.
+func (p *Proxy) cluster(name string) *servedCluster {
+	for _, c := range p.clusters() {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
 // limitHandshakes sets how many TLS handshakes and logins run at one time. Those that run keep
 // their places.
 func (p *Proxy) limitHandshakes(n int) {
@@ -167,10 +177,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.mu.Lock()
 	p.running = ctx
 	p.mu.Unlock()
-	p.limit()
-	for _, err := range p.UncoveredNames() {
-		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
-	}
+	p.settle()
 	for _, d := range p.acceptors() {
 		p.accepting.Go(func() { d.accept(ctx) })
 	}
@@ -182,10 +189,14 @@ func (p *Proxy) Start(ctx context.Context) error {
 	return nil
 }
 
-// limit applies the limits of the configuration that all listeners share.
-func (p *Proxy) limit() {
+// settle applies the limits of the configuration that all listeners share, and logs which names
+// no certificate is for.
+func (p *Proxy) settle() {
 	p.limitConnections()
 	p.limitHeldBytes()
+	for _, err := range p.UncoveredNames() {
+		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
+	}
 }
 
 // open reads the state files, and binds all endpoints.

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
-	"time"
 
 	"kproxy/internal/cluster"
 	"kproxy/internal/errlist"
-	"kproxy/internal/logkey"
-	"kproxy/internal/wait"
+	"kproxy/internal/sharedsocket"
 	"kproxy/proxy/config"
 )
 
@@ -130,8 +127,7 @@ func (c *Change) prepareClusters(plan *config.Plan) error {
 	for _, plan := range plan.Clusters {
 		next := clusterChange{plan: plan}
 		var err, other error
-		at := slices.IndexFunc(c.p.clusters(), func(c *servedCluster) bool { return c.name == plan.Name })
-		if at < 0 {
+		if had := c.p.cluster(plan.Name); had == nil {
 			next.isNew = true
 			if err := c.p.stillDrains(plan); err != nil {
 				errs = append(errs, err)
@@ -143,7 +139,7 @@ func (c *Change) prepareClusters(plan *config.Plan) error {
 				}
 			}
 		} else {
-			next.servedCluster = c.p.clusters()[at]
+			next.servedCluster = had
 			next.way, err = next.Prepare(plan)
 			next.members, other = next.prepareListeners(plan)
 		}
@@ -247,16 +243,9 @@ func (c *Change) removed() []*listener {
 func (c *Change) Freed(address string) (net.Listener, error) {
 	at := config.BoundForm(address)
 	for _, d := range c.freed {
-		socket, ok := d.socket.(*net.TCPListener)
-		if !ok || d.at != at {
-			continue
+		if _, isTCP := d.socket.(*net.TCPListener); isTCP && d.at == at {
+			return sharedsocket.Duplicate(d.socket)
 		}
-		f, err := socket.File()
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }() // FileListener has another descriptor
-		return net.FileListener(f)
 	}
 	return nil, nil
 }
@@ -323,10 +312,7 @@ func (c *Change) Apply() {
 		p.accepting.Go(func() { d.accept(ctx) })
 	}
 	p.limitHandshakes(c.next.conf.MaxHandshakes)
-	p.limit()
-	for _, err := range p.UncoveredNames() {
-		p.log.Warn("clients will refuse a certificate", slog.Any(logkey.Error, err))
-	}
+	p.settle()
 	p.watchFiles()
 	p.remove(removed, gone)
 }
@@ -370,85 +356,6 @@ func (c *servedCluster) plans() []*config.ListenerPlan {
 	for _, l := range c.leaving {
 		if c.listener(l.name) == nil {
 			all = append(all, l.conf().ListenerPlan)
-		}
-	}
-	return all
-}
-
-// remove drains listeners, and clusters, that the configuration does not have any more.
-func (p *Proxy) remove(removed []*listener, gone []*servedCluster) {
-	p.mu.Lock()
-	for _, l := range removed {
-		l.removed = true // those that come now drain as they enter
-	}
-	for _, c := range gone {
-		p.gone[c.name]++
-	}
-	p.mu.Unlock()
-	timeout := p.conf().DrainTimeout
-	draining := slices.Clone(removed)
-	p.listing.Lock()
-	for _, c := range gone { // removed before, and not empty yet
-		draining = append(draining, c.leaving...)
-	}
-	p.listing.Unlock()
-	p.removing.Go(func() {
-		p.drain(draining, timeout)
-		for _, l := range removed {
-			l.gate.Remove()
-			c := l.cluster
-			p.listing.Lock()
-			c.leaving = slices.DeleteFunc(c.leaving, func(other *listener) bool { return other == l })
-			if !slices.Contains(gone, c) {
-				c.Relist(c.plans())
-			}
-			p.listing.Unlock()
-		}
-		for _, c := range gone {
-			c.end()
-			p.mu.Lock()
-			p.gone[c.name]--
-			p.mu.Unlock()
-		}
-	})
-}
-
-// drainLook is how often drain looks whether sessions have ended.
-const drainLook = 50 * time.Millisecond
-
-// drain ends the sessions of listeners, once the responses to their requests in flight are
-// delivered, and cuts those that are left after the timeout.
-func (p *Proxy) drain(listeners []*listener, timeout time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	left := func() []*session { return p.sessionsOf(listeners...) }
-	for _, s := range left() {
-		s.drain()
-	}
-	for len(left()) > 0 {
-		if wait.Sleep(ctx, drainLook); ctx.Err() == nil {
-			continue
-		}
-		cut := left()
-		for _, s := range cut {
-			s.cut(DrainTimeout)
-		}
-		p.log.Warn("sessions of removed listeners were cut: they were still owed responses",
-			slog.Int(logkey.Sessions, len(cut)), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
-		for len(left()) > 0 {
-			wait.Sleep(context.Background(), drainLook)
-		}
-	}
-}
-
-// sessionsOf returns the sessions of listeners.
-func (p *Proxy) sessionsOf(listeners ...*listener) []*session {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var all []*session
-	for s := range p.sessions {
-		if s.counted && slices.Contains(listeners, s.endpoint.listener) {
-			all = append(all, s)
 		}
 	}
 	return all

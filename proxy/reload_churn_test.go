@@ -122,7 +122,7 @@ func randomChange(t *testing.T, l *lab, random *rand.Rand, number int) (conf *pr
 			func() { fred.APIs = config.APIs{Preset: config.ReadOnly} },
 			func() { fred.Deny = []string{"127.0.0.1"} },
 			func() { c.Bootstrap = []string{brokerName(1), brokerName(2)} },
-			func() { c.Dial = []config.DialRule{{Match: "nobody.vpc.invalid:*", To: brokerName(1)}} },
+			func() { c.Dial = []config.DialRule{{Match: "none.vpc.invalid:*", To: brokerName(1)}} },
 			func() { c.ConnectTimeout = 5 * time.Second },
 			func() { c.UnknownAPIs = config.PassUnknownAPIs },
 			func() { c.ForgetAfter = time.Hour },

@@ -64,16 +64,14 @@ type Broker struct {
 // Brokers returns the known brokers of the cluster with this name, by id, and the cluster's
 // id; "": no response has had it yet.
 func (p *Proxy) Brokers(name string) (clusterID string, all []Broker) {
-	for _, c := range p.clusters() {
-		if c.name != name {
-			continue
-		}
-		for _, b := range c.Nodes() {
-			if b.Host != "" {
-				all = append(all, Broker(b))
-			}
-		}
-		clusterID = c.ClusterID()
+	c := p.cluster(name)
+	if c == nil {
+		return "", nil
 	}
-	return clusterID, all
+	for _, b := range c.Nodes() {
+		if b.Host != "" {
+			all = append(all, Broker(b))
+		}
+	}
+	return c.ClusterID(), all
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"kproxy/internal/admin"
-	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
 	"kproxy/internal/tlsconf"
@@ -117,9 +116,8 @@ func (c *operationsChange) prepareAdmin(ctx context.Context, before *settings, f
 
 // sameAddress reports whether two addresses are one socket's.
 func sameAddress(a, b string) bool {
-	host, port, err := hostport.Parse(a)
-	other, otherPort, otherErr := hostport.Parse(b)
-	return err == nil && otherErr == nil && hostport.Bound(host) == hostport.Bound(other) && port == otherPort
+	bound := config.BoundForm(a)
+	return bound != "" && bound == config.BoundForm(b)
 }
 
 // apply applies it. It does not fail.

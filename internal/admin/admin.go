@@ -32,6 +32,7 @@ import (
 
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/sharedsocket"
 	"kproxy/internal/tlsconf"
 )
 
@@ -127,18 +128,7 @@ func (s *Server) StopAccepting() {
 
 // Lend returns the server's listening socket for another server of the process, which closes it
 // and must not accept before StopAccepting. It stays open when this server is closed.
-func (s *Server) Lend() (net.Listener, error) {
-	tcp, ok := s.socket.(*net.TCPListener)
-	if !ok {
-		return nil, fmt.Errorf("%s is no TCP socket", s.socket.Addr())
-	}
-	f, err := tcp.File()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // FileListener has another descriptor
-	return net.FileListener(f)
-}
+func (s *Server) Lend() (net.Listener, error) { return sharedsocket.Duplicate(s.socket) }
 
 // serve serves a request by the present site. It is the last one of its connection if that
 // site has TLS and the connection has not, or the other way round.
