@@ -48,26 +48,33 @@ const (
 // Two goroutines move it: the one that opened it (arrival), which becomes the request pump,
 // and the response pump, which that one starts and waits for. Each notes why it has ended,
 // and the first reason stands. A session that is parked has no goroutine (see parkedSet).
+//
+// The two pumps write up, down and queue for each frame. Each of the three has cache lines of its
+// own, with fields that seldom change: so no pump writes a line that the other one uses, but for
+// the queue's.
 type session struct {
 	proxy    *Proxy
-	entry    *entry    // of the socket
-	endpoint *endpoint // the endpoint that the client chose; Proxy.mu guards its setting
-	counted  bool      // as one of endpoint's listener's; guarded by Proxy.mu
-	admitted bool      // by the gate of that listener, beside the entry's
-	opened   time.Time
-	expires  mark.Mark    // max_age
+	entry    *entry       // of the socket
+	endpoint *endpoint    // the endpoint that the client chose; Proxy.mu guards its setting
 	node     atomic.Int32 // whose endpoint the client chose, as NodeCount has it
+	counted  bool         // as one of endpoint's listener's; guarded by Proxy.mu
+	admitted bool         // by the gate of that listener, beside the entry's
+	opened   time.Time
 
-	client   clientSide
-	broker   brokerSide
-	up, down relay.Stream // client to broker, broker to client
-	queue    inflight.Queue
-	life     lifecycle
+	up       relay.Stream // client to broker
+	expires  mark.Mark    // max_age
 	login    *clientLogin // the arrival's, then the request pump's; nil: the client has not begun one
 	account  account      // of bytes beside the buffers (see budget)
 	reaching atomic.Pointer[reaching]
 	token    uint64 // of the parked set, which guards it; 0: the session is not parked
-	watch    watch  // the sweep's
+
+	down  relay.Stream // broker to client
+	queue inflight.Queue
+
+	life   lifecycle
+	client clientSide
+	broker brokerSide
+	watch  watch // the sweep's
 }
 
 // clientSide is the client of a session, and its connection. The arrival writes it; after that

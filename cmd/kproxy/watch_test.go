@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -74,6 +75,27 @@ func TestWatchWaitsForTheWriter(t *testing.T) {
 		r.wantLogged("generation=2 changes=2 by=file")
 		if r.settings().Log.Level != "warn" {
 			r.t.Errorf("the level is %s", r.settings().Log.Level)
+		}
+	})
+}
+
+// Of many changes in a second the last one is applied, once.
+func TestWatchAppliesTheLastOfManyChanges(t *testing.T) {
+	watching(t, "", func(t *testing.T, r *reloading) {
+		t.Helper()
+		const changes = 50
+		after(config.DefaultWatchInterval - settleTime/2) // the file is read in the middle of them
+		for i := range changes {
+			r.write(fmt.Sprintf("log: {level: debug}\ndrain: {delay: %ds}", i+1))
+			after(settleTime / changes)
+		}
+		r.wantLogged()
+		r.wantCalls("")
+		after(2 * settleTime)
+		r.wantLogged("generation=2 changes=2 by=file")
+		r.wantCalls("prepare apply")
+		if delay := r.settings().DrainDelay; delay != changes*time.Second {
+			t.Errorf("drain.delay is %s, want the last one, %ds", delay, changes)
 		}
 	})
 }

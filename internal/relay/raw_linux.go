@@ -3,6 +3,7 @@ package relay
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -57,15 +58,18 @@ type rawWriter struct {
 	room   int  // bytes that the socket takes at once, from tryReady and tryRoomy
 	flags  int  // of trySend
 	err    error
+
+	waiting *atomic.Bool // set while it waits for room; nil: it is not noted
+	waited  bool         // it is set
 }
 
 // newRawWriter returns nil if dst is not plain TCP.
-func newRawWriter(dst net.Conn) *rawWriter {
+func newRawWriter(dst net.Conn, waiting *atomic.Bool) *rawWriter {
 	raw := RawConnOf(dst)
 	if raw == nil {
 		return nil
 	}
-	out := &rawWriter{raw: raw}
+	out := &rawWriter{raw: raw, waiting: waiting}
 	out.trySend, out.tryWrite, out.tryReady, out.tryRoomy = out.sendAll, out.writeOnce, out.ready, out.lookForRoom
 	return out
 }
@@ -137,14 +141,46 @@ func (in *rawReader) discardAll(fd uintptr) {
 	}
 }
 
-// ready is called by the poller. It returns false to wait until the socket has room, and
-// notes how much: a large chunk must not be larger.
+// awaitRoom waits until the socket has room, and returns how much: a large chunk must not be
+// larger.
+func (out *rawWriter) awaitRoom() (room int, err error) {
+	err = out.raw.Write(out.tryReady)
+	out.proceed()
+	return out.room, err
+}
+
+// ready is called by the poller. It returns false to wait until the socket has room.
 func (out *rawWriter) ready(fd uintptr) (done bool) {
 	if !hasRoom(int(fd)) {
+		out.wait()
 		return false
 	}
 	out.room = roomOf(int(fd))
 	return true
+}
+
+// lookForRoom is called by the poller. It does not wait.
+func (out *rawWriter) lookForRoom(fd uintptr) (done bool) {
+	if hasRoom(int(fd)) {
+		out.room = roomOf(int(fd))
+	}
+	return true
+}
+
+// wait notes that the poller is about to wait for room.
+func (out *rawWriter) wait() {
+	if out.waiting != nil {
+		out.waited = true
+		out.waiting.Store(true)
+	}
+}
+
+// proceed notes that a write that may have waited has ended.
+func (out *rawWriter) proceed() {
+	if out.waited {
+		out.waited = false
+		out.waiting.Store(false)
+	}
 }
 
 // write writes b, and waits for room. If more bytes follow at once, the kernel may hold
@@ -157,14 +193,18 @@ func (out *rawWriter) write(b []byte, follows bool) (n int, err error) {
 	if err = out.raw.Write(out.trySend); err == nil {
 		err = out.err
 	}
+	out.proceed()
 	n, out.ahead = out.copied, nil
 	return n, err
 }
 
 // sendAll is called by the poller. It returns false to wait until the socket has room.
 func (out *rawWriter) sendAll(fd uintptr) (done bool) {
-	again := out.send(fd, out.flags)
-	return !again
+	if again := out.send(fd, out.flags); again {
+		out.wait()
+		return false
+	}
+	return true
 }
 
 // writeOnce is called by the poller. It never waits, because the stream holds a pipe.

@@ -33,7 +33,7 @@ func NewRawTCPConn(conn net.Conn) net.Conn {
 	if raw == nil {
 		return conn
 	}
-	c := &rawTCPConn{TCPConn: conn.(*net.TCPConn), raw: raw, out: newRawWriter(conn)}
+	c := &rawTCPConn{TCPConn: conn.(*net.TCPConn), raw: raw, out: newRawWriter(conn, nil)}
 	c.tryRead = c.readOnce
 	return c
 }

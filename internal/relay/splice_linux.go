@@ -73,13 +73,11 @@ func (p *Stream) splice(n int) (taken int, err error) {
 	}
 	for {
 		if sure := p.unasked(); in.want > sure {
-			p.steps.Add(1)
-			err := p.out.raw.Write(p.out.tryReady)
-			p.steps.Add(-1)
+			room, err := p.out.awaitRoom()
 			if err != nil {
 				return 0, &SideError{Err: err}
 			}
-			in.want = min(in.want, max(p.out.room, sure))
+			in.want = min(in.want, max(room, sure))
 		}
 		in.n, in.flush, in.err = 0, false, nil
 		err := in.raw.Read(in.trySplice)
@@ -154,7 +152,6 @@ func (p *Stream) readMore(need int) {
 		return // the next read returns it again
 	}
 	p.end += in.n
-	p.heard(in.n)
 	in.late = in.err
 }
 
@@ -239,11 +236,6 @@ func (p *Stream) roomy() bool {
 	out.room = 0
 	_ = out.raw.Write(out.tryRoomy) // on an error there is no room
 	return out.room > 0
-}
-
-func (out *rawWriter) lookForRoom(fd uintptr) (done bool) {
-	_ = out.ready(fd) // do not wait
-	return true
 }
 
 // spill reads the n bytes of a kernel pipe into the buffer, as passed bytes. place is where

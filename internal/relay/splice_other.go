@@ -5,6 +5,7 @@ package relay
 import (
 	"math"
 	"net"
+	"sync/atomic"
 )
 
 // On systems other than Linux everything is copied, and a stream that waits for bytes holds
@@ -23,9 +24,9 @@ type (
 	rawTCPConn struct{}
 )
 
-func newRawReader(net.Conn, *Stream) *rawReader { return nil }
-func newRawWriter(net.Conn) *rawWriter          { return nil }
-func NewPipePool(int) *PipePool                 { return nil }
+func newRawReader(net.Conn, *Stream) *rawReader      { return nil }
+func newRawWriter(net.Conn, *atomic.Bool) *rawWriter { return nil }
+func NewPipePool(int) *PipePool                      { return nil }
 
 func NewRawTCPConn(conn net.Conn) net.Conn { return conn }
 func rawUnder(net.Conn) *rawTCPConn        { return nil }

@@ -71,9 +71,8 @@ type Stream struct {
 	Frames  atomic.Int64 // frames begun; the stream's user counts them
 	Active  atomic.Int64 // when bytes were last written to dst, or the session began; a mark.Mark
 
-	// steps is twice the number of bytes that were read from src into the buffer, and one more
-	// while a write to dst goes on.
-	steps atomic.Int64
+	reads   atomic.Int64 // how often src was read while bytes of it were held: one more read for the same frame
+	writing atomic.Bool  // a write waits for dst, or, where dst is not plain TCP, goes on
 
 	Keeper *Keeper // nil: a read deadline fails the read, and held bytes are not counted
 }
@@ -96,7 +95,7 @@ func (p *Stream) Connect(src, dst net.Conn, d *PipePool) {
 	}
 	_, p.secure = src.(*tls.Conn)
 	p.over = rawUnder(src)
-	p.out, p.under = newRawWriter(dst), rawUnder(dst)
+	p.out, p.under = newRawWriter(dst, &p.writing), rawUnder(dst)
 }
 
 // Detach gives up everything but the counters. Connect makes the stream usable again.
@@ -108,15 +107,11 @@ func (p *Stream) Detach() {
 // Moved returns how many bytes were written to dst.
 func (p *Stream) Moved() int64 { return p.Copied.Load() + p.Spliced.Load() }
 
-// Progress returns a number that grows with every byte that comes from src or leaves to dst, and
-// whether the stream waits for dst, or is about to.
+// Progress returns a number that grows while bytes come from src or leave to dst, and whether the
+// stream waits for dst.
 func (p *Stream) Progress() (n int64, writing bool) {
-	steps := p.steps.Load()
-	return steps>>1 + p.Moved(), steps&1 != 0
+	return p.reads.Load() + p.Moved(), p.writing.Load()
 }
-
-// heard notes that bytes came from src into the buffer.
-func (p *Stream) heard(n int) { p.steps.Add(2 * int64(n)) }
 
 // SideError says which connection failed.
 type SideError struct {
@@ -234,6 +229,9 @@ func (p *Stream) read(need int) error {
 	if p.Keeper != nil {
 		p.Keeper.Turn.Leave()
 	}
+	if p.end > p.next {
+		p.reads.Add(1) // after a read that finds nothing held, a write or such a read follows
+	}
 	var n int
 	var err error
 	switch {
@@ -245,7 +243,6 @@ func (p *Stream) read(need int) error {
 		n, err = p.src.Read(p.room(need))
 	}
 	p.end += n
-	p.heard(n)
 	p.readFilled = n > 0 && (p.end == len(p.buf) || len(p.buf) != BufferSize && n >= BufferSize)
 	if p.peekNext {
 		p.peekNext, p.peeked, p.readFilled = false, n, false
@@ -307,17 +304,19 @@ func (p *Stream) rewind() {
 func (p *Stream) Put(b []byte) error {
 	var n int
 	var err error
-	p.steps.Add(1)
 	switch {
 	case p.out != nil:
 		n, err = p.out.write(b, false)
 	case p.under != nil:
+		p.writing.Store(true)
 		n, err = p.putTLS(b)
+		p.writing.Store(false)
 	default:
+		p.writing.Store(true)
 		n, err = p.dst.Write(b)
+		p.writing.Store(false)
 	}
 	p.Copied.Add(int64(n))
-	p.steps.Add(-1)
 	p.Active.Store(int64(mark.Now()))
 	if err != nil {
 		return &SideError{Err: err}
