@@ -165,6 +165,8 @@ func (a *arrival) noRequest(err error) error {
 		}
 	case s.up.Buffered() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)): // health checks do both
 		return end(NoRequest, nil)
+	case errors.Is(err, relay.ErrNoData):
+		return end(TLSFailed, side.Err)
 	case errors.Is(err, io.EOF):
 		return end(ClientClosed, errors.New("inside its first request header"))
 	default:

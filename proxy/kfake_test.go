@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kproxy/internal/kfakelab"
+
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,18 +20,9 @@ import (
 // startKfake starts a fake cluster of n brokers on the lab's vpc.
 func (l *lab) startKfake(t *testing.T, n int, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
-	node := 0
-	listen := func(string, string) (net.Listener, error) {
-		ln, err := l.vpc.ListenAs(context.Background(), brokerName(node))
-		node++
-		return ln, err
-	}
-	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
+	return kfakelab.StartOn(t, n, func(node int) (net.Listener, error) {
+		return l.vpc.ListenAs(context.Background(), brokerName(node))
+	}, opts...)
 }
 
 // franz returns a franz-go client that bootstraps at address and reaches

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/kfakelab"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
@@ -89,17 +90,9 @@ func TestReloadLeadsToAnotherCluster(t *testing.T) {
 	t.Parallel()
 	var l lab
 	for id, first := range map[string]int{"AAAAAAAAAAAAAAAAAAAAAA": 0, "BBBBBBBBBBBBBBBBBBBBBB": 50} {
-		node := first
-		listen := func(string, string) (net.Listener, error) {
-			ln, err := l.vpc.ListenAs(context.Background(), brokerName(node))
-			node++
-			return ln, err
-		}
-		cluster, err := kfake.NewCluster(kfake.ClusterID(id), kfake.NumBrokers(2), kfake.ListenFn(listen))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(cluster.Close)
+		kfakelab.StartOn(t, 2, func(node int) (net.Listener, error) {
+			return l.vpc.ListenAs(context.Background(), brokerName(first+node))
+		}, kfake.ClusterID(id))
 	}
 	l.start(t, l.config())
 	l.learned(t, 0, 1)

@@ -97,6 +97,9 @@ func (p *responsePump) ended(err, flushed error) error {
 		}
 		return why
 	}
+	if errors.Is(err, relay.ErrNoData) {
+		return end(BadAnswer, side.Err)
+	}
 	err = p.s.broker.to.way.TLSReadError(side.Err)
 	if fix := cluster.Advice(err); fix != "" {
 		return &ended{reason: BrokerRefusedTLS, err: err, fix: fix}

@@ -113,6 +113,8 @@ func stopOf(err error, inside bool) stopped {
 		return stopped{stop: stopBrokerWrites}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return stopped{stop: stopResponsesEnded}
+	case errors.Is(err, relay.ErrNoData):
+		return stopped{stopFailed, end(TLSFailed, side.Err)}
 	case errors.Is(err, io.EOF) && inside:
 		return stopped{stopClientEnded, end(ClientClosed, errors.New("inside a request"))}
 	case errors.Is(err, io.EOF):

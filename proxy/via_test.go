@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"kproxy/internal/auth"
-	"kproxy/internal/netlab"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/racelab"
 	"kproxy/internal/via"
 	"kproxy/internal/via/viatest"
@@ -99,20 +98,13 @@ func farCluster(t *testing.T) *far {
 	f.conf = f.config()
 	f.conf.Parts.SSH = ssh.Hop
 	f.conf.Dial = nil
-	listen := func(string, string) (net.Listener, error) {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+	kfakelab.Start(t, 2, func(at []string) (far []string) {
+		for _, address := range at {
+			relay := viatest.Relay(t, address)
+			f.brokers, far = append(f.brokers, relay), append(far, relay.Far())
 		}
-		relay := viatest.Relay(t, l.Addr().String())
-		f.brokers = append(f.brokers, relay)
-		return netlab.Named(l, relay.Far()), nil
-	}
-	fake, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.SeedTopics(2, "t"), kfake.ListenFn(listen))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(fake.Close)
+		return far
+	}, kfake.SeedTopics(2, "t"))
 	f.conf.Clusters[0].Bootstrap = []string{f.brokers[0].Far()}
 	return f
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"kproxy/internal/connect"
-	"kproxy/internal/netlab"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/portlab"
 )
 
@@ -25,21 +25,7 @@ import (
 // addresses are their real addresses, by node.
 func hidden(t *testing.T, n int, opts ...kfake.Opt) (addresses []string) {
 	t.Helper()
-	listen := func(string, string) (net.Listener, error) {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		name := fmt.Sprintf("b%d.vpc.invalid:9092", len(addresses))
-		addresses = append(addresses, l.Addr().String())
-		return netlab.Named(l, name), nil
-	}
-	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen), kfake.SeedTopics(3, "t"))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return addresses
+	return kfakelab.Start(t, n, kfakelab.Hidden, append(opts, kfake.SeedTopics(3, "t"))...).At
 }
 
 // connected is the result of a run of connect.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -12,8 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/logkey"
-	"kproxy/internal/netlab"
 	"kproxy/proxy"
 )
 
@@ -52,20 +51,7 @@ func TestTablesOfHostileNames(t *testing.T) {
 
 // Whatever host a broker advertises, the output has kproxy's lines only.
 func TestHostileBroker(t *testing.T) {
-	var address string
-	listen := func(string, string) (net.Listener, error) {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		address = l.Addr().String()
-		return netlab.Named(l, hostile+":9092"), nil
-	}
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(listen), kfake.ClusterID(hostile[:8000]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	address := kfakelab.Start(t, 1, kfakelab.All(hostile+":9092"), kfake.ClusterID(hostile[:8000])).At[0]
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	for _, args := range [][]string{{"doctor", address}, {"doctor", "--json", address}, {"connect", "--exec", "true", address}} {
 		var stdout, stderr bytes.Buffer

@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"kproxy/internal/admin"
-	"kproxy/internal/netlab"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy/config"
@@ -49,19 +49,7 @@ telemetry: {otlp: {endpoint: "http://c:4318/x", protocol: http/protobuf, headers
 // A broker cannot send clients to kproxy's own admin server.
 func TestBrokerThatIsTheAdminServer(t *testing.T) {
 	host := portlab.Host(t)
-	var address string
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		address = l.Addr().String()
-		return netlab.Named(l, host+":9400"), nil
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
+	address := kfakelab.Start(t, 1, kfakelab.All(host+":9400")).At[0]
 	k := startServe(t, fmt.Sprintf(`
 admin: {bind: "%[1]s:9400"}
 clusters:

@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kproxy/internal/netlab"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
@@ -50,30 +50,16 @@ func inTurn(at []string) func() string {
 	return func() string { return at[int(turn.Add(1))%len(at)] }
 }
 
-// brokersBehind starts brokers with the given advertised addresses, by node. None of it
-// is a name, so that no resolver is asked.
-func brokersBehind(t *testing.T, n int, advertised func(node int) string) (at []string) {
-	t.Helper()
-	listen := func(string, string) (net.Listener, error) {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		at = append(at, l.Addr().String())
-		return netlab.Named(l, advertised(len(at)-1)), nil
-	}
-	c, err := kfake.NewCluster(kfake.NumBrokers(n), kfake.ListenFn(listen), kfake.SeedTopics(2, "t"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return at
-}
-
 // outOfReach starts brokers that advertise addresses where nothing listens.
 func outOfReach(t *testing.T, n int) (at []string) {
 	t.Helper()
-	return brokersBehind(t, n, func(int) string { return portlab.Closed(t) })
+	return kfakelab.Start(t, n, func(at []string) []string {
+		closed := make([]string, len(at))
+		for i := range closed {
+			closed[i] = portlab.Closed(t)
+		}
+		return closed
+	}, kfake.SeedTopics(2, "t")).At
 }
 
 // advertised starts brokers that all advertise the balancer in front of them.
@@ -81,7 +67,7 @@ func advertised(t *testing.T, n int) (balancer string) {
 	t.Helper()
 	var next atomic.Pointer[func() string] // set once the brokers listen
 	balancer = balance(t, func() string { return (*next.Load())() })
-	turns := inTurn(brokersBehind(t, n, func(int) string { return balancer }))
+	turns := inTurn(kfakelab.Start(t, n, kfakelab.All(balancer), kfake.SeedTopics(2, "t")).At)
 	next.Store(&turns)
 	return balancer
 }
@@ -148,7 +134,7 @@ func TestNoSessionToALoadBalancer(t *testing.T) {
 	var next atomic.Pointer[func() string] // set once the brokers listen
 	anyBroker := func() string { return (*next.Load())() }
 	balancers := []string{balance(t, anyBroker), balance(t, anyBroker)}
-	turns := inTurn(brokersBehind(t, 2, func(node int) string { return balancers[node] }))
+	turns := inTurn(kfakelab.Start(t, 2, func([]string) []string { return balancers }, kfake.SeedTopics(2, "t")).At)
 	next.Store(&turns)
 	o, _ := options(t, balancers[0])
 	s := start(t, o)

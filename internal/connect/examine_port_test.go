@@ -16,6 +16,7 @@ import (
 
 	"kproxy/internal/certlab"
 	"kproxy/internal/doctor"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/speaks"
 	"kproxy/internal/wire"
 	"kproxy/proxy/config"
@@ -113,7 +114,8 @@ func TestExamineBootstrap(t *testing.T) {
 // as Kafka does.
 func refusing(t *testing.T, handshake int16) string {
 	t.Helper()
-	at, c := advertisingCluster(t, 1, func(at []string) []string { return at }, kfake.EnableSASL(), alice)
+	c := kfakelab.Start(t, 1, kfakelab.Real, kfake.EnableSASL(), alice)
+	at := c.At
 	c.ControlKey(kmsg.SASLHandshake.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		resp := req.ResponseKind().(*kmsg.SASLHandshakeResponse)
@@ -175,7 +177,7 @@ func TestExamineOtherProtocol(t *testing.T) {
 			if tt.secure != nil {
 				opts = append(opts, kfake.TLS(tt.secure))
 			}
-			o, _ := options(t, advertising(t, 1, func([]string) []string { return []string{tt.at} }, opts...)[0])
+			o, _ := options(t, kfakelab.Start(t, 1, kfakelab.All(tt.at), opts...).At[0])
 			o.TLS = tt.tls
 			r, words := examined(t, o)
 			if got := strings.Join(words, ", "); got != tt.want {
@@ -231,7 +233,7 @@ func TestExamineSilentBesideOthers(t *testing.T) {
 
 // Progress is reported as addresses are done.
 func TestExamineProgress(t *testing.T) {
-	at := advertising(t, 2, func(at []string) []string { return at })
+	at := kfakelab.Start(t, 2, kfakelab.Real).At
 	o, _ := options(t, at[0])
 	type step struct{ done, all int }
 	steps := make(chan step, 100)

@@ -13,42 +13,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/doctor"
-	"kproxy/internal/netlab"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 )
-
-// advertising starts brokers that advertise the result of advertise for their real
-// addresses.
-func advertising(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string) {
-	t.Helper()
-	at, _ = advertisingCluster(t, n, advertise, opts...)
-	return at
-}
-
-func advertisingCluster(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string, c *kfake.Cluster) {
-	t.Helper()
-	var listeners []net.Listener
-	for range n {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners, at = append(listeners, l), append(at, l.Addr().String())
-	}
-	names := advertise(at)
-	next := -1
-	listen := func(string, string) (net.Listener, error) {
-		next++
-		return netlab.Named(listeners[next], names[next]), nil
-	}
-	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return at, c
-}
 
 // examined is an examination, with a short text for each address: subject, failed step, verdict.
 func examined(t *testing.T, o *Options) (r *doctor.Report, words []string) {
@@ -103,13 +71,13 @@ func serving(t *testing.T, serve func(c net.Conn)) (address string) {
 // The result for a client whose brokers advertise these addresses, and the report.
 func TestExamineWhatBrokersAdvertise(t *testing.T) {
 	closed := portlab.Closed(t)
-	stranger := advertising(t, 1, func(at []string) []string { return at }, kfake.ClusterID("stranger"))[0]
+	stranger := kfakelab.Start(t, 1, kfakelab.Real, kfake.ClusterID("stranger")).At[0]
 	for _, tt := range []struct {
 		name      string
 		advertise func(at []string) []string
 		want      string
 	}{
-		{"where they are", func(at []string) []string { return at }, "-1 arrived, 0 arrived, 1 arrived"},
+		{"where they are", kfakelab.Real, "-1 arrived, 0 arrived, 1 arrived"},
 		{"a name that does not resolve", func(at []string) []string { return []string{at[0], "b1.vpc.invalid:9092"} }, "-1 arrived, 0 arrived, 1 name name_unknown"},
 		{"a closed port", func(at []string) []string { return []string{at[0], closed} }, "-1 arrived, 0 arrived, 1 connect refused"},
 		{"a wildcard", func(at []string) []string { return []string{at[0], "0.0.0.0:9092"} }, "-1 arrived, 0 arrived, 1 name wildcard"},
@@ -125,7 +93,7 @@ func TestExamineWhatBrokersAdvertise(t *testing.T) {
 		}, "-1 arrived, 0 arrived, 1 kafka other_service"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o, _ := options(t, advertising(t, 2, tt.advertise)[0])
+			o, _ := options(t, kfakelab.Start(t, 2, tt.advertise).At[0])
 			r, words := examined(t, o)
 			if got := strings.Join(words, ", "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
@@ -174,7 +142,8 @@ func TestExamineSaysWhatConnectReaches(t *testing.T) {
 
 // The lines for a broker are made from its own configuration.
 func TestExamineReadsListeners(t *testing.T) {
-	at, c := advertisingCluster(t, 1, func([]string) []string { return []string{"b0.vpc.invalid:9092"} })
+	c := kfakelab.Start(t, 1, kfakelab.All("b0.vpc.invalid:9092"))
+	at := c.At
 	c.ControlKey(kmsg.DescribeConfigs.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -206,7 +175,8 @@ func TestExamineReadsListeners(t *testing.T) {
 // A broker that replica lists name, and that the cluster does not list, is reported as
 // missing.
 func TestExamineMissesBrokers(t *testing.T) {
-	at, c := advertisingCluster(t, 2, func(at []string) []string { return at }, kfake.SeedTopics(1, "orders"))
+	c := kfakelab.Start(t, 2, kfakelab.Real, kfake.SeedTopics(1, "orders"))
+	at := c.At
 	c.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		if m := req.(*kmsg.MetadataRequest); m.Topics != nil || m.Version < 5 {

@@ -2,34 +2,19 @@ package connect
 
 import (
 	"context"
-	"net"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kfake"
+	"kproxy/internal/kfakelab"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"kproxy/internal/netlab"
 )
 
 // Brokers that all advertise one address, such as localhost, are distinguished by the
 // addresses that the user gives: each node's endpoint leads to that node.
 func TestOneAddressForAllBrokers(t *testing.T) {
 	t.Parallel()
-	var at []string
-	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.ListenFn(func(string, string) (net.Listener, error) {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		at = append(at, l.Addr().String())
-		return netlab.Named(l, "one.vpc.invalid:9092"), nil
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	o, _ := options(t, at...)
+	o, _ := options(t, kfakelab.Start(t, 3, kfakelab.All("one.vpc.invalid:9092")).At...)
 	s := start(t, o)
 	run(t, s)
 	if problems := s.Problems(); len(problems) > 0 {

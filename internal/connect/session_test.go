@@ -3,8 +3,6 @@ package connect
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"kproxy/internal/certlab"
-	"kproxy/internal/netlab"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy/config"
@@ -27,24 +25,10 @@ const patience = 20 * time.Second
 // addresses.
 func cluster(t *testing.T, n int, secure *tls.Config, opts ...kfake.Opt) (addresses []string) {
 	t.Helper()
-	listen := func(string, string) (net.Listener, error) {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		named := netlab.Named(l, fmt.Sprintf("b%d.vpc.invalid:9092", len(addresses)))
-		addresses = append(addresses, l.Addr().String())
-		if secure != nil {
-			return tls.NewListener(named, secure), nil
-		}
-		return named, nil
+	if secure != nil {
+		opts = append(opts, kfake.TLS(secure))
 	}
-	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen), kfake.SeedTopics(2, "t"))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return addresses
+	return kfakelab.Start(t, n, kfakelab.Hidden, append(opts, kfake.SeedTopics(2, "t"))...).At
 }
 
 // options are those of a test's session, with its messages.

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kproxy/internal/certlab"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy/config"
@@ -38,7 +39,7 @@ func TestFaultsUpstream(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []planted{
 		{"the name of a bootstrap address does not resolve", func(p plot) (*lab, []Client) {
-			return newLab(p.t, brokers(p.t, 1, nil)[0], "b1.vpc.invalid:9092"), nil
+			return newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At[0], "b1.vpc.invalid:9092"), nil
 		}, []string{"clusters.c.bootstrap[1] name_unknown"}, "does not resolve"},
 		{"nothing listens at bootstrap", func(p plot) (*lab, []Client) {
 			return newLab(p.t, portlab.Closed(p.t)), nil
@@ -50,10 +51,10 @@ func TestFaultsUpstream(t *testing.T) {
 			}).Address), nil
 		}, []string{"clusters.c.bootstrap[0] other_service"}, "an SSH server"},
 		{"two clusters at bootstrap", func(p plot) (*lab, []Client) {
-			return newLab(p.t, brokers(p.t, 1, nil)[0], brokers(p.t, 1, nil, kfake.ClusterID("stranger"))[0]), nil
+			return newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At[0], kfakelab.Start(p.t, 1, kfakelab.Real, kfake.ClusterID("stranger")).At[0]), nil
 		}, []string{"clusters.c.bootstrap[1] another_cluster"}, `"stranger"`},
 		{"bootstrap leads to kproxy itself", func(p plot) (*lab, []Client) {
-			l := newLab(p.t, brokers(p.t, 1, nil)...)
+			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At...)
 			l.serve(p.t)
 			l.cluster().Bootstrap = []string{"kafka.test:9092"}
 			l.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -78,61 +79,61 @@ func TestFaultsUpstream(t *testing.T) {
 			return l, nil
 		}, []string{"clusters.c.tls.server_name tls_wrong_name"}, "broker.test"},
 		{"a wrong password", func(p plot) (*lab, []Client) {
-			l := newLab(p.t, brokers(p.t, 1, nil, kfake.EnableSASL(), alice)...)
+			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real, kfake.EnableSASL(), alice).At...)
 			l.cluster().SASL = login("wrong")
 			return l, nil
 		}, []string{"clusters.c.sasl login_refused"}, `"alice"`},
 		{"a mechanism that is not offered", func(p plot) (*lab, []Client) {
-			l := newLab(p.t, brokers(p.t, 1, nil, kfake.EnableSASL(), alice)...)
+			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real, kfake.EnableSASL(), alice).At...)
 			l.cluster().SASL = &config.SASL{Mechanism: "OAUTHBEARER", OAuth: config.OAuth{TokenFile: certlab.NewFolder(p.t).Write(p.t, "token", []byte("a.b.c"))}}
 			return l, nil
 		}, []string{"clusters.c.sasl.mechanism login_mechanism"}, "does not offer"},
 		{"one broker is down", func(p plot) (*lab, []Client) {
 			down := portlab.Closed(p.t)
-			return newLab(p.t, brokers(p.t, 3, func(at []string) []string { return []string{at[0], down, at[2]} })[0]), nil
+			return newLab(p.t, kfakelab.Start(p.t, 3, func(at []string) []string { return []string{at[0], down, at[2]} }).At[0]), nil
 		}, []string{"clusters.c refused 1"}, "connection refused"},
 		{"a broker's name is known inside only", func(p plot) (*lab, []Client) {
-			return newLab(p.t, brokers(p.t, 2, func(at []string) []string { return []string{at[0], "b1.vpc.invalid:9092"} })[0]), nil
+			return newLab(p.t, kfakelab.Start(p.t, 2, func(at []string) []string { return []string{at[0], "b1.vpc.invalid:9092"} }).At[0]), nil
 		}, []string{"clusters.c name_unknown 1"}, "b1.vpc.invalid"},
 		{"a dial rule leads to a closed port", func(p plot) (*lab, []Client) {
-			l := newLab(p.t, brokers(p.t, 2, nil)[0])
+			l := newLab(p.t, kfakelab.Start(p.t, 2, kfakelab.Real).At[0])
 			one := int32(1)
 			l.cluster().Dial = []config.DialRule{{Match: "x:1", To: "x:2"}, {Node: &one, To: portlab.Closed(p.t)}}
 			return l, nil
 		}, []string{"clusters.c.dial[1] refused 1"}, "dialled at"},
 		{"dial rules lead two nodes to one address", func(p plot) (*lab, []Client) {
-			at := brokers(p.t, 2, nil)
+			at := kfakelab.Start(p.t, 2, kfakelab.Real).At
 			l := newLab(p.t, at[0])
 			one := int32(1)
 			l.cluster().Dial = []config.DialRule{{Node: &one, To: at[0]}}
 			return l, nil
 		}, []string{"clusters.c.dial[0] dial_conflict 1"}, "another node's address"},
 		{"dial rules lead crosswise", func(p plot) (*lab, []Client) {
-			at := brokers(p.t, 2, nil)
+			at := kfakelab.Start(p.t, 2, kfakelab.Real).At
 			l := newLab(p.t, at[0])
 			zero, one := int32(0), int32(1)
 			l.cluster().Dial = []config.DialRule{{Node: &zero, To: at[1]}, {Node: &one, To: at[0]}}
 			return l, nil
 		}, []string{"clusters.c.dial[0] another_node 0", "clusters.c.dial[1] another_node 1"}, "node 1 responds there"},
 		{"brokers advertise each other's address", func(p plot) (*lab, []Client) {
-			return newLab(p.t, brokers(p.t, 2, func(at []string) []string { return []string{at[1], at[0]} })[0]), nil
+			return newLab(p.t, kfakelab.Start(p.t, 2, func(at []string) []string { return []string{at[1], at[0]} }).At[0]), nil
 		}, []string{"clusters.c another_node 0", "clusters.c another_node 1"}, "node 0 responds there"},
 		{"a broker's address is not admitted", func(p plot) (*lab, []Client) {
-			at := brokers(p.t, 2, nil)
+			at := kfakelab.Start(p.t, 2, kfakelab.Real).At
 			l := newLab(p.t, at[0])
 			l.cluster().Brokers = []string{at[0]}
 			return l, nil
 		}, []string{"clusters.c.brokers not_dialled 1"}, "not admitted"},
 		{"a source address that the machine does not have", func(p plot) (*lab, []Client) {
-			l := newLab(p.t, brokers(p.t, 1, nil)...)
+			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At...)
 			l.cluster().Source = []string{"192.0.2.7"}
 			return l, nil
 		}, []string{"clusters.c.source not_reached"}, "cannot assign"},
 		{"brokers advertise a balancer", func(p plot) (*lab, []Client) {
-			return newLab(p.t, brokers(p.t, 2, func(at []string) []string { return []string{at[0], balancer(p.t, at[1], at[0])} })[0]), nil
+			return newLab(p.t, kfakelab.Start(p.t, 2, func(at []string) []string { return []string{at[0], balancer(p.t, at[1], at[0])} }).At[0]), nil
 		}, []string{"clusters.c load_balancer 1"}, "different nodes respond there"},
 		{"a proxy that is down", func(p plot) (*lab, []Client) {
-			l := newLab(p.t, brokers(p.t, 1, nil)...)
+			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At...)
 			l.cluster().Via = config.Via{URL: "socks5://" + portlab.Closed(p.t)}
 			return l, nil
 		}, []string{"clusters.c.via via_failed"}, "connection refused"},
@@ -158,5 +159,5 @@ func secureBrokers(t *testing.T, name string) (at []string, ca string) {
 	t.Helper()
 	authority := certlab.NewAuthority(t, "brokers")
 	secure := serverTLS(authority.Issue(t, nil, name))
-	return brokers(t, 1, nil, kfake.TLS(secure)), certlab.NewFolder(t).Write(t, "ca.pem", authority.PEM)
+	return kfakelab.Start(t, 1, kfakelab.Real, kfake.TLS(secure)).At, certlab.NewFolder(t).Write(t, "ca.pem", authority.PEM)
 }

@@ -11,10 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kfake"
-
 	"kproxy/internal/certlab"
-	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/racelab"
 	"kproxy/internal/via/viatest"
@@ -25,42 +22,6 @@ import (
 func TestMain(m *testing.M) {
 	racelab.WaitTogether()
 	m.Run()
-}
-
-// brokers starts a cluster whose brokers advertise the result of advertise for their real
-// addresses; nil: these themselves.
-func brokers(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string) {
-	t.Helper()
-	at, _ = cluster(t, n, advertise, opts...)
-	return at
-}
-
-// cluster is brokers, and returns the cluster itself too.
-func cluster(t *testing.T, n int, advertise func(at []string) []string, opts ...kfake.Opt) (at []string, c *kfake.Cluster) {
-	t.Helper()
-	var listeners []net.Listener
-	for range n {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners, at = append(listeners, l), append(at, l.Addr().String())
-	}
-	names := at
-	if advertise != nil {
-		names = advertise(at)
-	}
-	next := -1
-	listen := func(string, string) (net.Listener, error) {
-		next++
-		return netlab.Named(listeners[next], names[next]), nil
-	}
-	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(listen))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return at, c
 }
 
 // lab is a configuration with a cluster "c" and a listener "l", on a host of its own.

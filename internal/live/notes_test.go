@@ -18,6 +18,7 @@ import (
 	"kproxy/internal/auth"
 	"kproxy/internal/certlab"
 	"kproxy/internal/hostport"
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/via/viatest"
 	"kproxy/proxy"
@@ -38,7 +39,7 @@ func noted(r *Report, level Level, kind Kind) (n int) {
 // client's configuration they are.
 func TestLoginPassesThrough(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 2, nil, kfake.EnableSASL(), alice)...)
+	l := newLab(t, kfakelab.Start(t, 2, kfakelab.Real, kfake.EnableSASL(), alice).At...)
 	l.serve(t)
 	r, faults := checked(t, l)
 	if len(faults) > 0 || noted(r, Note, NotChecked) != 4 || noted(r, OK, Served) != 0 || !strings.Contains(show(r), "by PLAIN") {
@@ -62,7 +63,7 @@ func TestLoginPassesThrough(t *testing.T) {
 // Where kproxy logs in, a client without a login is the right one.
 func TestLoginOfKproxy(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 2, nil, kfake.EnableSASL(), alice)...)
+	l := newLab(t, kfakelab.Start(t, 2, kfakelab.Real, kfake.EnableSASL(), alice).At...)
 	l.cluster().SASL = login("alice-secret")
 	l.serve(t)
 	if r, faults := checked(t, l); len(faults) > 0 || noted(r, OK, Served) != 1 {
@@ -78,7 +79,7 @@ func TestLoginOfKproxy(t *testing.T) {
 // trusts its authority.
 func TestListenerTLS(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 2, nil)...)
+	l := newLab(t, kfakelab.Start(t, 2, kfakelab.Real).At...)
 	authority, folder := certlab.NewAuthority(t, "servers"), certlab.NewFolder(t)
 	cert, key := folder.Pair(t, "l", authority.Issue(t, nil, l.host))
 	l.listener().TLS = &config.ListenerTLS{Certs: []config.KeyPair{{Cert: cert, Key: key}}}
@@ -104,7 +105,7 @@ func TestListenerTLS(t *testing.T) {
 // A listener that asks for certificates is tried by a client that has one.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 2, nil)...)
+	l := newLab(t, kfakelab.Start(t, 2, kfakelab.Real).At...)
 	authority, folder := certlab.NewAuthority(t, "all"), certlab.NewFolder(t)
 	cert, key := folder.Pair(t, "l", authority.Issue(t, nil, l.host))
 	ca := folder.Write(t, "ca.pem", authority.PEM)
@@ -125,13 +126,13 @@ func TestClientCertificate(t *testing.T) {
 // is not tried.
 func TestNotTried(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 1, nil)...)
+	l := newLab(t, kfakelab.Start(t, 1, kfakelab.Real).At...)
 	l.listener().Deny = []string{"127.0.0.0/8"}
 	l.serve(t)
 	if r, faults := checked(t, l); len(faults) > 0 || noted(r, Note, NotChecked) != 1 {
 		t.Errorf("%v\n%s", faults, show(r))
 	}
-	l = newLab(t, brokers(t, 1, nil)...)
+	l = newLab(t, kfakelab.Start(t, 1, kfakelab.Real).At...)
 	l.listener().Advertise = l.at(4430)
 	l.serve(t)
 	var skipped []string
@@ -147,7 +148,7 @@ func TestNotTried(t *testing.T) {
 // A listener in front of another cluster's kproxy: the second one is checked as any cluster.
 func TestKproxyBehindKproxy(t *testing.T) {
 	t.Parallel()
-	inner := newLab(t, brokers(t, 2, nil)...)
+	inner := newLab(t, kfakelab.Start(t, 2, kfakelab.Real).At...)
 	inner.serve(t)
 	outer := newLab(t, inner.at(9092))
 	outer.serve(t)
@@ -180,7 +181,7 @@ func TestHostileBrokers(t *testing.T) {
 		}
 	}
 	two := int32(2)
-	l.cluster().Dial = []config.DialRule{{Node: &two, To: brokers(t, 1, nil, kfake.ClusterID(evil))[0]}}
+	l.cluster().Dial = []config.DialRule{{Node: &two, To: kfakelab.Start(t, 1, kfakelab.Real, kfake.ClusterID(evil)).At[0]}}
 	want[3] = "clusters.c.dial[0] another_node 2" // it was dialled there
 	if r, faults := checked(t, l); !slices.Equal(faults, want) {
 		t.Errorf("with a rule: got %v, want %v\n%s", faults, want, show(r))
@@ -190,14 +191,14 @@ func TestHostileBrokers(t *testing.T) {
 // lyingBrokers starts a broker that names other brokers than there are.
 func lyingBrokers(t *testing.T, clusterID string, named func() []kmsg.MetadataResponseBroker) (at []string) {
 	t.Helper()
-	at, c := cluster(t, 1, nil)
+	c := kfakelab.Start(t, 1, kfakelab.Real)
 	c.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		resp := req.ResponseKind().(*kmsg.MetadataResponse)
 		resp.ClusterID, resp.Brokers = &clusterID, named()
 		return resp, nil, true
 	})
-	return at
+	return c.At
 }
 
 // A broker that is down is one fault: its endpoint, which closes connections for that reason, is
@@ -205,7 +206,7 @@ func lyingBrokers(t *testing.T, clusterID string, named func() []kmsg.MetadataRe
 func TestDownBehindKproxy(t *testing.T) {
 	t.Parallel()
 	down := portlab.Closed(t)
-	l := newLab(t, brokers(t, 3, func(at []string) []string { return []string{at[0], down, at[2]} })[0])
+	l := newLab(t, kfakelab.Start(t, 3, func(at []string) []string { return []string{at[0], down, at[2]} }).At[0])
 	l.serve(t)
 	r, faults := checked(t, l)
 	if !slices.Equal(faults, []string{"clusters.c refused 1"}) || noted(r, Note, NotChecked) != 1 || noted(r, OK, Served) != 1 {
@@ -216,7 +217,7 @@ func TestDownBehindKproxy(t *testing.T) {
 // A node outside the range may have any free endpoint: only its id is a fault.
 func TestOverflowElsewhere(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 3, nil)...)
+	l := newLab(t, kfakelab.Start(t, 3, kfakelab.Real).At...)
 	l.listener().Nodes.FirstNode = 1
 	old := l.served()
 	old.listener().Nodes.Pin = map[int32]int{0: 9105}
@@ -244,7 +245,7 @@ func TestLoginAtKproxy(t *testing.T) {
 		"brokers without logins": {},
 		"brokers with logins":    {[]kfake.Opt{kfake.EnableSASL(), bob}, &config.SASL{Mechanism: "PLAIN", Username: "bob", Password: config.Secret{Text: "bobs-secret"}}},
 	} {
-		l := newLab(t, brokers(t, 2, nil, tt.opts...)...)
+		l := newLab(t, kfakelab.Start(t, 2, kfakelab.Real, tt.opts...).At...)
 		l.cluster().SASL = tt.sasl
 		l.listener().Login = &config.Login{Mechanisms: []string{auth.ScramSHA512}, UsersFile: users}
 		l.serve(t)
@@ -266,14 +267,14 @@ func TestLoginAtKproxy(t *testing.T) {
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
 	const all = 130
-	l := newLab(t, brokers(t, all, func(own []string) []string {
+	l := newLab(t, kfakelab.Start(t, all, func(own []string) []string {
 		for i := range own {
 			if i > 0 {
 				own[i] = fmt.Sprintf("127.0.0.1:%d", i) // nothing listens there
 			}
 		}
 		return own
-	})...)
+	}).At...)
 	l.cluster().Bootstrap = l.cluster().Bootstrap[:1]
 	l.listener().Nodes.Ports.Last = 9300
 	r, faults := checked(t, l)

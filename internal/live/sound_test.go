@@ -3,12 +3,14 @@ package live
 import (
 	"slices"
 	"testing"
+
+	"kproxy/internal/kfakelab"
 )
 
 // A cluster and a kproxy without faults: each part has its ok.
 func TestSound(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 3, nil)...)
+	l := newLab(t, kfakelab.Start(t, 3, kfakelab.Real).At...)
 	l.serve(t)
 	r, faults := checked(t, l)
 	var kinds []Kind
@@ -23,7 +25,7 @@ func TestSound(t *testing.T) {
 // A listener that no process serves yet is no fault.
 func TestNotServed(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, brokers(t, 2, nil)...)
+	l := newLab(t, kfakelab.Start(t, 2, kfakelab.Real).At...)
 	r, faults := checked(t, l)
 	last := r.Findings[len(r.Findings)-1]
 	if len(faults) > 0 || last.Level != Note || last.Kind != NotServed || last.Key != "clusters.c.listeners.l" {

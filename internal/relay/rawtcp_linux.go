@@ -21,6 +21,7 @@ type rawTCPConn struct {
 	n       int
 	err     error
 	now     bool // a read does not wait: it returns errNothingYet
+	noData  int  // bytes that were read since a stream last got data of the TLS over it
 	out     *rawWriter
 	// follows says that more bytes are written at once. The kernel then holds back a
 	// packet that is not full, and several records leave in one.
@@ -59,13 +60,24 @@ func (c *rawTCPConn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
+	if c.noData > maxNoData {
+		return 0, ErrNoData
+	}
 	c.into, c.n, c.err = b, 0, nil
 	err := c.raw.Read(c.tryRead)
 	c.into = nil
+	c.noData += c.n
 	if err == nil {
 		err = c.failed("read", c.err)
 	}
 	return c.n, err
+}
+
+// hasData says that a stream has got data. c may be nil.
+func (c *rawTCPConn) hasData() {
+	if c != nil {
+		c.noData = 0
+	}
 }
 
 // failed returns the error of a system call in the form of package net.

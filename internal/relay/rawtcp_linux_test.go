@@ -2,6 +2,8 @@ package relay
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -53,6 +55,51 @@ func TestRecordsAreReadTogether(t *testing.T) {
 	}
 	if _, err := p.Peek(1); err == nil {
 		t.Error("the end was not seen")
+	}
+}
+
+// A peer that sends the begin of a TLS message, and never its end, is not read for ever. Data
+// resets the count.
+func TestTLSWithoutDataIsBounded(t *testing.T) {
+	client, secure := portlab.TCPPair(t)
+	raw := NewRawTCPConn(secure)
+	p := &Stream{secure: true, src: records{raw, true}, over: rawUnder(raw)}
+	send := func(n int) {
+		t.Helper()
+		if _, err := client.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 4 {
+		send(maxNoData)
+		if n, err := p.readTLS(1); n != 1 || err != nil {
+			t.Fatalf("read %d bytes of data, %v, want one", n, err)
+		}
+		p.end = 0
+		p.Boundary()
+	}
+	p.src = records{raw, false}
+	send(2 * maxNoData)
+	if n, err := p.readTLS(1); n != 0 || !errors.Is(err, ErrNoData) {
+		t.Errorf("read %d bytes of data, %v, want %v", n, err, ErrNoData)
+	}
+}
+
+// records is a TLS that has a byte of data in maxNoData bytes, or none at all.
+type records struct {
+	net.Conn
+
+	data bool
+}
+
+func (r records) Read(b []byte) (int, error) {
+	for {
+		if _, err := io.ReadFull(r.Conn, make([]byte, maxNoData)); err != nil {
+			return 0, err
+		}
+		if r.data {
+			return copy(b, "."), nil
+		}
 	}
 }
 

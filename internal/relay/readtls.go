@@ -1,5 +1,15 @@
 package relay
 
+import "errors"
+
+// maxNoData is how many bytes of TLS without any data a stream reads, before it reads no more.
+// TLS keeps the begin of a message of its own until the message is whole, and no account counts
+// it. One record has 16 KiB, and a broker's session tickets have a few.
+const maxNoData = 32 << 10
+
+// ErrNoData is the error of a read where the peer has sent only TLS without data.
+var ErrNoData = errors.New("32 KiB of TLS have come, and no data in them")
+
 // readTLS reads from a TLS connection. Between two frames it waits for the first byte
 // alone, without a buffer; the bytes after it are in the connection's own record by then.
 // Inside a frame it does not: the first byte would be written by itself, and would fill the
@@ -13,6 +23,9 @@ func (p *Stream) readTLS(need int) (n int, err error) {
 			p.atFrameStart = false
 			p.room(need)[0] = p.first[0]
 		}
+	}
+	if n > 0 {
+		p.over.hasData()
 	}
 	if n > 0 && err == nil && p.over != nil && !p.Exact {
 		n += p.readRecords(p.buf[p.end+n:])

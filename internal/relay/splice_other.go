@@ -30,6 +30,7 @@ func NewPipePool(int) *PipePool                      { return nil }
 
 func NewRawTCPConn(conn net.Conn) net.Conn { return conn }
 func rawUnder(net.Conn) *rawTCPConn        { return nil }
+func (*rawTCPConn) hasData()               {}
 
 func (*rawReader) read(int) (int, error) { panic("there is none") }
 func (*rawReader) discard(int) error     { panic("there is none") }

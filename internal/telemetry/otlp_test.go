@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/kfakelab"
 	"kproxy/internal/netlab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/telemetry"
@@ -122,14 +123,10 @@ func compare(t *testing.T, c *fakeCollector, counted *counts) {
 func startProxy(t *testing.T) (p *proxy.Proxy, shutdown func() *counts) {
 	t.Helper()
 	var vpc, outside netlab.Network
-	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "t"), kfake.ListenFn(func(string, string) (net.Listener, error) {
+	kfakelab.StartOn(t, 1, func(int) (net.Listener, error) {
 		return vpc.ListenAs(context.Background(), "broker.vpc.invalid:9092")
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(fake.Close)
-	p, err = proxy.New(&proxy.Config{
+	}, kfake.SeedTopics(3, "t"))
+	p, err := proxy.New(&proxy.Config{
 		Config: config.Config{Clusters: []config.Cluster{{
 			Name: "orders", Bootstrap: []string{"broker.vpc.invalid:9092"},
 			Listeners: []config.Listener{{Name: "bob", Bind: "127.0.0.1:9092", Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9101}}}},
