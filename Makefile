@@ -60,9 +60,10 @@ race: ## the fast tests under the race detector
 	go test -race ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows; the words of comments
+lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows; the words of comments; dependencies and their licences
 	$(GOLANGCI) run ./...
 	go run ./internal/prose
+	go run ./internal/dependencies
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 $(GOLANGCI):

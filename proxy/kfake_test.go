@@ -10,11 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"kproxy/internal/kfakelab"
-
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/kfakelab"
 )
 
 // startKfake starts a fake cluster of n brokers on the lab's vpc.

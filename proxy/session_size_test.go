@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// header is what the allocator keeps in front of an object of this size.
+// header is the number of bytes that the allocator keeps in front of an object of this size.
 const header = 8
 
 // The session is the largest part of an idle connection. Beyond 1024 bytes the next size class
@@ -16,9 +16,9 @@ func TestSessionIsSmall(t *testing.T) {
 	}
 }
 
-// Two processors that write to one cache line wait for each other at each write. What a pump
-// writes for each frame is in the first 192 bytes of a stream and the first 40 of the queue, by
-// tests of their packages.
+// Two processors that write to one cache line wait for each other at each write. The fields that
+// a pump writes for each frame are in the first 192 bytes of a stream and the first 40 of the
+// queue, by tests of their packages.
 func TestPumpsShareNoCacheLine(t *testing.T) {
 	const line, stream, queue = 64, 192, 40
 	var s session

@@ -10,7 +10,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
-	"hash"
 	"strings"
 	"sync"
 	"testing"
@@ -32,10 +31,10 @@ func unfinishedMessage(t *testing.T, suite uint16, keyLog, label string, sequenc
 			secret, _ = hex.DecodeString(words[2])
 		}
 	}
-	hashed, keyLength := func() hash.Hash { return sha256.New() }, 16
+	hashed, keyLength := sha256.New, 16
 	switch suite {
 	case tls.TLS_AES_256_GCM_SHA384:
-		hashed, keyLength = func() hash.Hash { return sha512.New384() }, 32
+		hashed, keyLength = sha512.New384, 32
 	case tls.TLS_CHACHA20_POLY1305_SHA256:
 		keyLength = chacha20poly1305.KeySize
 	}

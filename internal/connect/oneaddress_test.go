@@ -4,10 +4,10 @@ import (
 	"context"
 	"testing"
 
-	"kproxy/internal/kfakelab"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kproxy/internal/kfakelab"
 )
 
 // Brokers that all advertise one address, such as localhost, are distinguished by the

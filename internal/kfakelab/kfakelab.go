@@ -20,19 +20,19 @@ type Cluster struct {
 
 // Start starts n brokers on loopback. advertise returns the advertised addresses for the real ones,
 // by node: Real, Hidden, All, or a function of the test.
-func Start(t testing.TB, n int, advertise func(at []string) []string, opts ...kfake.Opt) *Cluster {
-	t.Helper()
+func Start(tb testing.TB, n int, advertise func(at []string) []string, opts ...kfake.Opt) *Cluster {
+	tb.Helper()
 	var listeners []net.Listener
 	c := new(Cluster)
 	for range n {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		listeners, c.At = append(listeners, l), append(c.At, l.Addr().String())
 	}
 	names := advertise(c.At)
-	c.Cluster = StartOn(t, n, func(node int) (net.Listener, error) {
+	c.Cluster = StartOn(tb, n, func(node int) (net.Listener, error) {
 		return netlab.Named(listeners[node], names[node]), nil
 	}, opts...)
 	return c
@@ -40,8 +40,8 @@ func Start(t testing.TB, n int, advertise func(at []string) []string, opts ...kf
 
 // StartOn starts n brokers, each on the listener that listen returns for it. A broker advertises
 // the listener's Addr.
-func StartOn(t testing.TB, n int, listen func(node int) (net.Listener, error), opts ...kfake.Opt) *kfake.Cluster {
-	t.Helper()
+func StartOn(tb testing.TB, n int, listen func(node int) (net.Listener, error), opts ...kfake.Opt) *kfake.Cluster {
+	tb.Helper()
 	next := 0
 	inOrder := func(string, string) (net.Listener, error) {
 		l, err := listen(next)
@@ -50,9 +50,9 @@ func StartOn(t testing.TB, n int, listen func(node int) (net.Listener, error), o
 	}
 	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(n), kfake.ListenFn(inOrder))...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(c.Close)
+	tb.Cleanup(c.Close)
 	return c
 }
 
