@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -16,10 +17,10 @@ import (
 // meanwhile.
 const liveTimeout = 90 * time.Second
 
-// tryLive tries a configuration until stop. The error is [admin.ErrStopping] then, because the
-// trial is not complete.
+// tryLive tries a configuration until stop, or for liveTimeout. A trial that is not complete is
+// an error: [admin.ErrStopping], or that of a mistake.
 func (r *reloader) tryLive(ctx context.Context, n *nextConfig) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		select {
@@ -29,21 +30,26 @@ func (r *reloader) tryLive(ctx context.Context, n *nextConfig) error {
 		}
 	})
 	err := r.try(ctx, n)
-	isStopped := ctx.Err() != nil
+	cause := ctx.Err()
 	cancel()
 	watching.Wait()
-	if isStopped {
+	switch {
+	case errors.Is(cause, context.Canceled):
 		return admin.ErrStopping
+	case cause != nil:
+		return errors.Join(err, &config.Error{
+			Key: "clusters", Problem: fmt.Sprintf("the trial was not complete after %s", liveTimeout),
+			Fix: "kproxy check --live tries the configuration without a limit, and a reload without live applies it",
+		})
+	default:
+		return err
 	}
-	return err
 }
 
 // tryLive tries the brokers by the next configuration, and the advertised addresses of the
 // listeners that it does not change, as check --live does. The error joins a [*config.Error]
 // for each fault.
 func (n *nextConfig) tryLive(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
-	defer cancel()
 	conf := n.settings.Proxy
 	conf.Listen = nil
 	report, err := live.Check(ctx, &live.Options{Config: &conf, Skip: n.touches})

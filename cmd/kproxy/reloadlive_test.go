@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,22 @@ func TestStopEndsATrial(t *testing.T) {
 		}
 		r.wantCalls("prepare discard")
 		r.wantLogged()
+	})
+}
+
+// A trial that takes too long applies nothing, though it has found no fault.
+func TestATrialIsComplete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReloading(t, "")
+		r.try = func(ctx context.Context, _ *nextConfig) error {
+			<-ctx.Done()
+			return nil
+		}
+		r.write("log: {level: debug}")
+		if _, err := r.reload(t.Context(), trigger{by: byAdmin, live: true}); err == nil || !strings.Contains(err.Error(), "was not complete after 1m30s") {
+			t.Errorf("got %v", err)
+		}
+		r.wantCalls("prepare discard")
 	})
 }
 
