@@ -137,6 +137,14 @@ faults: ## the effects of faults on clients, with kproxy and without; writes doc
 herd: ## thousands of clients at once: herds, floods, dawdlers; writes docs/herd.md (4 minutes, on an idle machine)
 	go run ./e2e/herd
 
+.PHONY: suites
+suites: ## the test suites of other projects, through kproxy and directly; writes docs/suites.md (root, Java 17, npm, g++; more than an hour)
+	go run ./e2e/suites --out docs/suites.md --tables dist/suites
+
+.PHONY: suites-quick
+suites-quick: ## franz-go's own tests through kproxy, with fake brokers of five releases (root)
+	go run ./e2e/suites --quick --tables dist/suites
+
 .PHONY: bench
 bench: ## the cost of kproxy and of other proxies: dist/bench.html and .json (root; hours: go run ./bench --list)
 	mkdir -p dist
