@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -296,13 +298,22 @@ func (s *session) cut(reason CloseReason) {
 }
 
 // lingerForClient ends the proxy's side where the client has not ended its own, and waits a
-// little until the client does the same, if the reason asks for it.
+// little until the client does the same, if the reason asks for it. A goroutine that asks
+// something of the session meanwhile, for example a drain, wakes the read, and does not
+// shorten the wait.
 func (s *session) lingerForClient() {
 	if !traitsOf[s.life.ended().reason].linger {
 		return
 	}
 	relay.CloseWrite(s.client.stream)
-	if _, err := s.readBy(time.Now().Add(clientLinger)); err == nil {
-		_, _ = io.Copy(io.Discard, s.client.stream)
+	until := time.Now().Add(clientLinger)
+	for {
+		if _, err := s.readBy(until); err != nil {
+			return
+		}
+		_, err := io.Copy(io.Discard, s.client.stream)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(until) {
+			return
+		}
 	}
 }

@@ -72,6 +72,28 @@ func TestShutdownDeliversAnswersInFlight(t *testing.T) {
 	l.ended(t, proxy.Drained)
 }
 
+// A session that waits for its client to end its side goes on waiting when a drain comes: if it
+// closed the connection while the client sends, a reset would overtake the last responses.
+func TestShutdownBehindTheBrokersEnd(t *testing.T) {
+	needsPlainTCP(t)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		c, s := l.open(t)
+		s.close()
+		synctest.Wait() // kproxy has ended the client's side, and reads on
+		done := l.shutdown(patience)
+		synctest.Wait()
+		if err := c.tryWrite(requestFrame(1, heartbeat())); err != nil {
+			t.Errorf("kproxy does not read what the client sends: %v", err)
+		}
+		c.close()
+		wantCut(t, done, 0)
+		l.ended(t, proxy.BrokerClosed)
+	})
+}
+
 func TestShutdownClosesIdleSessionsAtOnce(t *testing.T) {
 	t.Parallel()
 	var l lab
