@@ -51,6 +51,18 @@ test-copy: ## the proxy's tests with splicing off, as on other systems
 test-tls: ## those of the proxy's tests that do not need plain TCP, over TLS on both sides
 	go test ./proxy -proxy.tls
 
+N ?= 10000
+SEED ?= 1
+SOCKETS ?= 100
+
+.PHONY: simulate
+simulate: ## N seeds of clients, brokers and faults in memory, and SOCKETS over sockets: make simulate N=100000 SEED=7
+	go test ./internal/simulate -count=1 -timeout=0 -v -run '^(TestSeeds|TestSockets)$$' -simulate.n=$(N) -simulate.seed=$(SEED) -simulate.sockets=$(SOCKETS)
+
+.PHONY: simulate-planted
+simulate-planted: ## the simulation finds each of the faults in internal/simulate/planted (20 minutes)
+	internal/simulate/planted/run
+
 .PHONY: test-module
 test-module: ## a program of another module that imports kproxy's public packages
 	cd e2e/module && go vet ./... && go test ./...

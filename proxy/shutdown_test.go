@@ -86,7 +86,7 @@ func TestShutdownBehindTheBrokersEnd(t *testing.T) {
 		done := l.shutdown(patience)
 		synctest.Wait()
 		if err := c.tryWrite(requestFrame(1, heartbeat())); err != nil {
-			t.Errorf("kproxy does not read what the client sends: %v", err)
+			t.Errorf("kproxy does not read the client's bytes: %v", err)
 		}
 		c.close()
 		wantCut(t, done, 0)
