@@ -48,8 +48,9 @@ type Proxy struct {
 	sweeping  sync.WaitGroup // the sweep, and the watch of files
 	serving   sync.WaitGroup // sessions, whether they have goroutines or are parked
 
-	living  sync.Mutex // held by Start, by Change.Apply, and by Shutdown as it begins; guards the following
+	living  sync.Mutex // held by Open, by Accept, by Change.Apply, and by Shutdown as it begins; guards the following
 	life    life
+	accepts bool
 	unwatch context.CancelFunc // ends the watch of files
 
 	mu       sync.Mutex // guards the following
@@ -134,7 +135,7 @@ var clientKeepalive = net.KeepAliveConfig{
 	Count:    4,
 }
 
-// The errors of Start on a Proxy that is not new.
+// The errors of Start and Open on a Proxy that is not new.
 var (
 	ErrStarted = errors.New("proxy: Start was called before")
 	ErrClosed  = errors.New("proxy: Shutdown was called, or Start failed")
@@ -153,7 +154,19 @@ const (
 // Shutdown. It returns at once; who the brokers are is asked in the background.
 // Ending ctx does not end the Proxy. A Proxy starts once: later calls return
 // ErrStarted, or ErrClosed after Shutdown or a Start that has failed.
+//
+// It is Open and Accept, one after the other.
 func (p *Proxy) Start(ctx context.Context) error {
+	if err := p.Open(ctx); err != nil {
+		return err
+	}
+	p.Accept()
+	return nil
+}
+
+// Open is Start for a Proxy that does not serve yet: clients wait in the sockets until Accept.
+// Everything that can fail is behind it.
+func (p *Proxy) Open(ctx context.Context) error {
 	p.living.Lock()
 	defer p.living.Unlock()
 	switch p.life {
@@ -178,15 +191,30 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.running = ctx
 	p.mu.Unlock()
 	p.settle()
-	for _, d := range p.acceptors() {
-		p.accepting.Go(func() { d.accept(ctx) })
-	}
 	for _, c := range p.clusters() {
 		c.start(ctx)
 	}
 	p.sweeping.Go(func() { p.sweep(ctx) })
 	p.watchFiles()
 	return nil
+}
+
+// Accept serves the clients of a Proxy that is open. On one that is not, it does nothing.
+func (p *Proxy) Accept() {
+	p.living.Lock()
+	defer p.living.Unlock()
+	if p.life == started && !p.accepts {
+		p.accepts = true
+		p.accept(p.acceptors())
+	}
+}
+
+// accept starts to accept at sockets. The caller holds living.
+func (p *Proxy) accept(sockets []*acceptor) {
+	ctx := p.lifetime()
+	for _, d := range sockets {
+		p.accepting.Go(func() { d.accept(ctx) })
+	}
 }
 
 // settle applies the limits of the configuration that all listeners share, and logs which names
@@ -199,14 +227,17 @@ func (p *Proxy) settle() {
 	}
 }
 
-// open reads the state files, and binds all endpoints.
+// open reads the state files, and binds all endpoints. With Config.BeforeState it binds first.
 func (p *Proxy) open(ctx context.Context) error {
 	next := *p.now.Load()
-	var members []member
-	for _, c := range next.clusters {
-		if err := c.open(ctx, next.conf.StateDir); err != nil {
+	waits := next.conf.BeforeState != nil
+	if !waits {
+		if err := next.openState(ctx); err != nil {
 			return err
 		}
+	}
+	var members []member
+	for _, c := range next.clusters {
 		for _, l := range c.listeners() {
 			members = append(members, member{l, l.conf()})
 		}
@@ -219,7 +250,27 @@ func (p *Proxy) open(ctx context.Context) error {
 		}
 		next.acceptors = append(next.acceptors, d)
 	}
+	if waits {
+		err := next.conf.BeforeState(ctx)
+		if err == nil {
+			err = next.openState(ctx)
+		}
+		if err != nil {
+			closeSockets(next.acceptors)
+			return err
+		}
+	}
 	p.now.Store(&next)
+	return nil
+}
+
+// openState locks and reads the state files.
+func (s *served) openState(ctx context.Context) error {
+	for _, c := range s.clusters {
+		if err := c.open(ctx, s.conf.StateDir); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -278,6 +329,12 @@ func (p *Proxy) run(s *session, open bool) {
 // no goroutine or socket of the Proxy is left. It may be called at any time and more than
 // once: every call waits for the end, and can shorten the wait by its own ctx.
 func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
+	return p.shutdown(ctx, func(context.Context, <-chan struct{}) {})
+}
+
+// shutdown is Shutdown. first begins to drain: until it returns, sessions that have just been
+// accepted begin.
+func (p *Proxy) shutdown(ctx context.Context, first func(ctx context.Context, drained <-chan struct{})) (cut int) {
 	p.living.Lock()
 	p.life = closed
 	p.living.Unlock()
@@ -287,14 +344,15 @@ func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
 	closeSockets(p.acceptors())
 	p.waiters.Close()
 	p.accepting.Wait()
-	for _, s := range p.startDraining() {
-		s.drain()
-	}
 	drained := make(chan struct{})
 	go func() {
 		p.serving.Wait()
 		close(drained)
 	}()
+	first(ctx, drained)
+	for _, s := range p.startDraining() {
+		s.drain()
+	}
 	select {
 	case <-drained:
 	case <-ctx.Done():

@@ -243,7 +243,7 @@ func (c *Change) removed() []*listener {
 func (c *Change) Freed(address string) (net.Listener, error) {
 	at := config.BoundForm(address)
 	for _, d := range c.freed {
-		if _, isTCP := d.socket.(*net.TCPListener); isTCP && d.at == at {
+		if d.at == at && sharedsocket.CanDuplicate(d.socket) {
 			return sharedsocket.Duplicate(d.socket)
 		}
 	}
@@ -307,9 +307,8 @@ func (c *Change) Apply() {
 		next.apply(removed)
 	}
 	p.listing.Unlock()
-	ctx := p.lifetime()
-	for _, d := range c.bound {
-		p.accepting.Go(func() { d.accept(ctx) })
+	if p.accepts {
+		p.accept(c.bound)
 	}
 	p.limitHandshakes(c.next.conf.MaxHandshakes)
 	p.settle()

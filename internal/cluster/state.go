@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -27,6 +28,9 @@ const (
 type stateFile struct {
 	path string
 	lock *flock.Flock
+
+	mu       sync.Mutex // guards the following; held during a write
+	released bool       // another process has the file: nothing is written
 }
 
 // openState locks the state file of a cluster. It creates the directory if that is missing.
@@ -62,8 +66,17 @@ func (f *stateFile) read(ctx context.Context) ([]byte, error) {
 }
 
 // write replaces the file in one step: after a crash it is the old one or the new one. It
-// gives up when the file system does not respond.
+// gives up when the file system does not respond. After release it does nothing.
 func (f *stateFile) write(b []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.released {
+		return nil
+	}
+	return f.writeNow(b)
+}
+
+func (f *stateFile) writeNow(b []byte) error {
 	_, err := files.Do(context.Background(), f.path, func() (struct{}, error) { return struct{}{}, f.replace(b) })
 	return err
 }
@@ -94,6 +107,34 @@ func (f *stateFile) replace(b []byte) (err error) {
 func (f *stateFile) setAside() (string, error) {
 	aside := f.path + ".broken"
 	return aside, os.Rename(f.path, aside)
+}
+
+// release writes the file a last time, and unlocks it for another process. An error changes nothing.
+func (f *stateFile) release(b []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.released {
+		return nil
+	}
+	if err := f.writeNow(b); err != nil {
+		return err
+	}
+	f.released = true
+	return f.lock.Unlock()
+}
+
+// retake locks the file again, after release.
+func (f *stateFile) retake() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.released {
+		return nil
+	}
+	if locked, err := f.lock.TryLock(); err != nil || !locked {
+		return errors.Join(fmt.Errorf("%s is in use by another kproxy", f.path), err)
+	}
+	f.released = false
+	return nil
 }
 
 func (f *stateFile) Close() { _ = f.lock.Unlock() } // the end of the process does the same
@@ -164,6 +205,36 @@ func (c *Cluster) KeepState(ctx context.Context) {
 			wait = stateRetry
 		}
 	}
+}
+
+// ReleaseState writes the state file a last time and unlocks it, for the process that takes over.
+// From then on nothing is written, until RetakeState. On an error the file stays this Cluster's.
+func (c *Cluster) ReleaseState() error {
+	if c.state == nil {
+		return nil
+	}
+	c.mu.Lock()
+	b := c.brokers.Encode()
+	c.mu.Unlock()
+	if err := c.state.release(b); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	return nil
+}
+
+// RetakeState undoes ReleaseState. The map is written again.
+func (c *Cluster) RetakeState() error {
+	if c.state == nil {
+		return nil
+	}
+	if err := c.state.retake(); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	select {
+	case c.changed <- struct{}{}:
+	default: // it is to be written already
+	}
+	return nil
 }
 
 // CloseState closes the state file, if there is one. It is for a Cluster whose KeepState has

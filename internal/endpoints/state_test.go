@@ -1,6 +1,7 @@
 package endpoints_test
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 	"strings"
@@ -180,4 +181,37 @@ func TestRelayout(t *testing.T) {
 		map[string]map[int32]int{"a": {1: 0, 5: 4}, "b": b},
 		layout("a", 8, 1), layout("b", 8, 0))
 	at("narrower", map[string]map[int32]int{"a": {1: 0}}, layout("a", 1, 1))
+}
+
+// A state that a newer program wrote, with more in it, is read; and one of now has all that the first
+// program read.
+func TestStateOfANewerProgram(t *testing.T) {
+	const newer = `{"version": 1, "cluster_id": "c", "written_by": "v9", "leaders": {"0": 7},
+		"nodes": [{"node": 7, "host": "b7.internal", "port": 9092, "seen": "2026-01-02T03:04:05Z", "rack": "az1"}],
+		"overflow": {"fred": {"7": 1}}, "more": [1, 2]}`
+	m := restore(t, []byte(newer), endpoints.Layout{Name: "fred", Slots: 2})
+	if got, ok := m.Node(7); !ok || got != (endpoints.Broker{Node: 7, Host: "b7.internal", Port: 9092}) || m.ClusterID() != "c" {
+		t.Errorf("got %v, %t of cluster %q", got, ok, m.ClusterID())
+	}
+	if slot, ok := m.Slot(0, 7); !ok || slot != 1 {
+		t.Errorf("slot %d, %t", slot, ok)
+	}
+	var oldest struct {
+		Version   int
+		ClusterID string `json:"cluster_id"`
+		Nodes     []struct {
+			Node int32
+			Host string
+			Port int32
+			Seen time.Time
+		}
+		Overflow map[string]map[int32]int
+	}
+	if err := json.Unmarshal(m.Encode(), &oldest); err != nil {
+		t.Fatal(err)
+	}
+	if oldest.Version != 1 || oldest.ClusterID != "c" || len(oldest.Nodes) != 1 || oldest.Nodes[0].Host != "b7.internal" || oldest.Nodes[0].Seen.IsZero() ||
+		oldest.Overflow["fred"][7] != 1 {
+		t.Errorf("the first program reads %+v", oldest)
+	}
 }

@@ -54,6 +54,7 @@ type Config struct {
 	// must be read again; 0: DefaultWatchInterval, less than 0: no checks.
 	WatchInterval time.Duration
 
+	ReusePort      bool          // listening sockets share their addresses with those of another process that has it set too
 	AdminBind      string        // host:port of the process's admin server, which no listener may have; "": there is none
 	MaxConnections int           // clients at one time; 0: as many as the file limit allows
 	IdleTimeout    time.Duration // longest silence of a session without requests in flight; 0: no limit

@@ -9,6 +9,7 @@ import (
 	"kproxy/internal/admission"
 	"kproxy/internal/endpoints"
 	"kproxy/internal/hostport"
+	"kproxy/internal/sharedsocket"
 	"kproxy/internal/upstream"
 )
 
@@ -65,6 +66,9 @@ func (c *Config) Compile() (*Plan, error) {
 	}
 	v.sharedNames()
 	v.admin(c.AdminBind)
+	if c.ReusePort && !sharedsocket.CanReusePort {
+		v.add("reuse_port", "sockets cannot share an address on this system", "leave it out")
+	}
 	v.loops()
 	if err := errors.Join(v.errs...); err != nil {
 		return nil, err
