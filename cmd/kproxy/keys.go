@@ -29,6 +29,7 @@ type fileConfig struct {
 	Limits    limitKeys              `key:"limits" doc:"Limits for all clients together."`
 	Drain     drainKeys              `key:"drain" doc:"How kproxy stops."`
 	Reload    reloadKeys             `key:"reload" doc:"Files that kproxy reads again while it runs: this one, certificates, keys and CAs."`
+	ReusePort bool                   `key:"reuse_port" since:"Unreleased" doc:"Bind each address so that a second kproxy of the same user, with the same key, can bind it too (SO_REUSEPORT), for supervisors that start the new process first. kproxy upgrade does not need it. Windows does not have it."`
 	Admin     adminKeys              `key:"admin" doc:"The HTTP server for operators and orchestrators: /metrics, /livez, /readyz and /-/reload."`
 	Telemetry telemetryKeys          `key:"telemetry" doc:"Where kproxy pushes its metrics."`
 	Log       logKeys                `key:"log" doc:"The log on stderr."`
@@ -232,6 +233,7 @@ func (f *fileConfig) adminConfig() admin.Config {
 	c := admin.Config{
 		Bind:      f.Admin.Bind,
 		Hosts:     f.Admin.Hosts,
+		ReusePort: f.ReusePort,
 		TokenFile: f.Admin.TokenFile,
 		Cert:      f.Admin.TLS.Cert,
 		Key:       f.Admin.TLS.Key,
@@ -255,6 +257,7 @@ func (f *fileConfig) proxyConfig() config.Config {
 		MaxHandshakes:              f.Limits.MaxHandshakes,
 		MaxHeldBytes:               int64(f.Limits.MaxHeldBytes),
 		DrainTimeout:               f.Drain.Timeout,
+		ReusePort:                  f.ReusePort,
 		AdminBind:                  f.Admin.Bind,
 		MaxConnections:             f.Limits.MaxConnections,
 		IdleTimeout:                f.Limits.IdleTimeout,

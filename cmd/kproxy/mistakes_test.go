@@ -136,7 +136,7 @@ func serveInto(t *testing.T, file string, log io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // serve ends before
 	defer cancel()
-	return serve(ctx, s, nil, io.Discard, log)
+	return serve(ctx, s, &origin{}, io.Discard, log)
 }
 
 // check accepts every configuration that serve accepts: every sample, and none of its

@@ -34,6 +34,8 @@ type operations struct {
 	state    func() telemetry.State
 	findings func() []string
 	reload   func(context.Context, admin.Reload) (admin.Reloaded, error)
+	// upgrade is the upgrader's; nil: there is none.
+	upgrade func(context.Context, admin.Upgrade) (admin.Upgraded, error)
 
 	telemetry *telemetry.Telemetry // nil: there is no exporter
 	admin     *admin.Server        // nil: there is no admin server
@@ -43,28 +45,49 @@ type operations struct {
 	closed  chan struct{}  // closed by close
 }
 
-// start starts the configured ones. It comes before the proxy, so that readiness can be
-// asked from the first moment on.
-func (o *operations) start(ctx context.Context, s *settings, ready *prepared) error {
+// open binds the address of the admin server, by a function. Requests wait until start.
+func (o *operations) open(ctx context.Context, s *settings, bind bindFunc) error {
 	o.started, o.closed = time.Now(), make(chan struct{})
+	if s.Admin.Bind == "" {
+		return nil
+	}
+	var err error
+	if o.admin, err = bind(ctx, &s.Admin, o.log); err != nil {
+		return s.inFile(withBindFix(err))
+	}
+	o.proxy.Own(o.admin.Addr())
+	return nil
+}
+
+// bindFunc binds the address of an admin server.
+type bindFunc = func(ctx context.Context, c *admin.Config, log *slog.Logger) (*admin.Server, error)
+
+// start starts the configured ones. Without a process that hands over, it comes before the proxy, so
+// that readiness can be asked from the first moment on.
+func (o *operations) start(s *settings, ready *prepared) error {
 	if ready.telemetry == nil {
 		return nil
 	}
 	var err error
 	if o.telemetry, err = ready.telemetry.Start(o.proxy.Stats, o.state); err != nil {
-		ready.close(ctx)
 		return s.inFile(err)
 	}
-	if s.Admin.Bind == "" {
-		return nil
+	ready.telemetry = nil // it is the operations' now
+	if o.admin != nil {
+		o.admin.Use(o.site(s, ready.admin, o.telemetry))
+		o.log.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
 	}
-	if o.admin, err = admin.Listen(ctx, o.site(s, ready.admin, o.telemetry), o.log); err != nil {
-		o.close(ctx)
-		return s.inFile(withBindFix(err))
-	}
-	o.proxy.Own(o.admin.Addr())
-	o.log.Info("admin server", slog.String(logkey.Bind, s.Admin.Bind))
 	return nil
+}
+
+// handOver leaves the admin server's address to another process, which serves there. Responses that
+// are under way are delivered. The last counts are pushed at the end of this process.
+func (o *operations) handOver(ctx context.Context) {
+	if o.admin != nil {
+		o.admin.StopAccepting()
+		o.retire(ctx, o.admin)
+		o.admin = nil
+	}
 }
 
 // readFiles reads the admin server's certificate and key now.
@@ -77,7 +100,8 @@ func (o *operations) readFiles() {
 // inFile prefixes an error with the configuration file's name.
 func (s *settings) inFile(err error) error { return fmt.Errorf("%s: %w", s.File, err) }
 
-// close pushes the last counts, and ends the admin server, which has served until now.
+// close pushes the last counts, and ends the admin server, which has served until now. It comes after
+// open, whether start has come or not.
 func (o *operations) close(ctx context.Context) {
 	if o.telemetry != nil {
 		ctx, cancel := context.WithTimeout(ctx, lastPushTimeout)

@@ -34,17 +34,19 @@ func (c *operationsChange) beforeProxy() {
 	}
 }
 
-// lendTo returns how the proxy opens its sockets for a configuration with the admin server of
-// next. If the admin server moves, the proxy may have its old address, in any spelling.
-func (o *operations) lendTo(before, next *admin.Config) func(ctx context.Context, network, address string) (net.Listener, error) {
+// lendTo returns how the proxy opens its sockets for the configuration next. If the admin server moves, the proxy may have its old address, in any spelling.
+func (o *operations) lendTo(before *admin.Config, next *settings) func(ctx context.Context, network, address string) (net.Listener, error) {
 	o.lent = false
+	listen := proxy.ListenFor(&next.Proxy.Config)
 	return func(ctx context.Context, network, address string) (net.Listener, error) {
-		if o.admin != nil && sameAddress(before.Bind, address) && !sameAddress(next.Bind, address) {
+		if o.admin != nil && sameAddress(before.Bind, address) && !sameAddress(next.Admin.Bind, address) {
 			lent, err := o.admin.Lend()
-			o.lent = err == nil
-			return lent, err
+			if o.lent = err == nil; !o.lent {
+				return nil, err
+			}
+			return proxy.Adopt(lent), nil
 		}
-		return proxy.Listen(ctx, network, address)
+		return listen(ctx, network, address)
 	}
 }
 
@@ -104,7 +106,7 @@ func (c *operationsChange) prepareAdmin(ctx context.Context, before *settings, f
 		c.server = admin.Take(ctx, socket, c.o.log)
 		return nil
 	}
-	if c.server, err = admin.Bind(ctx, next.Bind, c.o.log); err != nil {
+	if c.server, err = admin.Bind(ctx, next, c.o.log); err != nil {
 		fix := bindFix(err, localPorts())
 		if fix == "" {
 			fix = "choose another address"
@@ -186,5 +188,6 @@ func (o *operations) site(s *settings, secure *tlsconf.Server, t *telemetry.Tele
 		Ready:   &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings},
 		Metrics: t.Handler(),
 		Reload:  o.reload,
+		Upgrade: o.upgrade,
 	}
 }

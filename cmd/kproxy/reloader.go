@@ -47,6 +47,10 @@ type reloader struct {
 	// read returns the content of the file.
 	read func(ctx context.Context) ([]byte, error)
 
+	// reloading is called when a configuration is read to be applied, and done when it is, or is
+	// refused; nil: it is not called.
+	reloading func() (done func())
+
 	// try tries a configuration for a reload with live.
 	try func(ctx context.Context, n *nextConfig) error
 
@@ -167,17 +171,19 @@ func (r *reloader) byRequest(ctx context.Context, request admin.Reload) (admin.R
 // reload applies the file, or compares it. The error joins [*admin.MistakeError]s, or is
 // [admin.ErrStopping] or [errHeldBack]. The log has it. ctx bounds the wait for the turn.
 func (r *reloader) reload(ctx context.Context, t trigger) (admin.Reloaded, error) {
-	select {
-	case r.turn <- struct{}{}:
-	case <-ctx.Done():
-		return admin.Reloaded{}, &admin.MistakeError{Problem: "another reload has not ended yet", Fix: "try again later"}
+	release, err := r.exclude(ctx)
+	if err != nil {
+		return admin.Reloaded{}, err
 	}
-	defer func() { <-r.turn }()
+	defer release()
 	if r.isStopping() {
 		return admin.Reloaded{}, admin.ErrStopping
 	}
 	if t.by == byFile && r.hasDecided(t.data) {
 		return admin.Reloaded{}, nil // another reload had the same content
+	}
+	if r.reloading != nil && !t.dryRun {
+		defer r.reloading()()
 	}
 	ctx = context.WithoutCancel(ctx)
 	if t.by != byFile && !t.dryRun {
@@ -203,6 +209,16 @@ func (r *reloader) reload(ctx context.Context, t trigger) (admin.Reloaded, error
 	}
 	result.Generation, result.Applied = r.apply(ctx, t, next), true
 	return result, nil
+}
+
+// exclude waits until no reload is under way, and keeps others out until release is called.
+func (r *reloader) exclude(ctx context.Context) (release func(), err error) {
+	select {
+	case r.turn <- struct{}{}:
+		return func() { <-r.turn }, nil
+	case <-ctx.Done():
+		return nil, &admin.MistakeError{Problem: "another reload has not ended yet", Fix: "try again later"}
+	}
 }
 
 // nextConfig is a configuration that can be applied.
@@ -250,7 +266,7 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 	s.Proxy.Logger = r.log
 	n := &nextConfig{settings: s, changes: differences(before.keys, s.keys)}
 	var proxyErr, opsErr error
-	s.Proxy.Listen = r.ops.lendTo(&before.Admin, &s.Admin)
+	s.Proxy.Listen = r.ops.lendTo(&before.Admin, s)
 	n.proxy, proxyErr = r.engine.prepare(ctx, s)
 	freed := func(string) (net.Listener, error) { return nil, nil }
 	if proxyErr == nil {

@@ -29,17 +29,28 @@ func newServeCommand() *cobra.Command {
 			"not ready; then there are no new connections, and responses in flight are delivered, for drain.timeout at most.\n" +
 			"A further signal skips the delay, and one more cuts the remaining connections.\n\n" +
 			"SIGHUP has it read the configuration, certificates, keys and CAs again; so do kproxy reload and, with reload.watch,\n" +
-			"a change of the file. A configuration with a mistake changes nothing.",
+			"a change of the file. A configuration with a mistake changes nothing.\n\n" +
+			"SIGUSR2 has a new process of the program on disk take over, without a refused connection; so does kproxy upgrade.\n" +
+			"If the new process does not become ready, nothing changes.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defer surviveReaders()()
 			hangups, stop := notifyHangups()
 			defer stop()
-			s, err := loadConfig(file)
+			upgrades, stopUpgrades := notifyUpgrades()
+			defer stopUpgrades()
+			o, err := newOrigin(cmd.Context(), hangups, upgrades)
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), s, hangups, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			s, err := loadConfig(file)
+			if err == nil {
+				err = serve(cmd.Context(), s, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
+			if err != nil {
+				o.from.Fail(err)
+			}
+			return err
 		},
 	}
 	addConfigFlag(cmd, &file)
@@ -57,15 +68,18 @@ func surviveReaders() (stop func()) {
 
 // notifyHangups delivers SIGHUP by a channel until stop is called. Otherwise it would end
 // the process.
-func notifyHangups() (hangups <-chan os.Signal, stop func()) {
+func notifyHangups() (hangups <-chan os.Signal, stop func()) { return notify(syscall.SIGHUP) }
+
+func notify(s os.Signal) (signals <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP)
+	signal.Notify(c, s)
 	return c, func() { signal.Stop(c) }
 }
 
-// serve runs the proxy until a signal, or the end of ctx, stops it. The configuration is
-// reloaded at each of hangups.
-func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, stderr io.Writer) error {
+// serve runs the proxy until a signal, or the end of ctx, stops it, or until another process has
+// taken over. The configuration is reloaded at each of the origin's hangups, and another process
+// takes over at one of its upgrades.
+func serve(ctx context.Context, s *settings, o *origin, stdout, stderr io.Writer) error {
 	logging, err := newLogSettings(s.Log)
 	if err != nil {
 		return err
@@ -74,62 +88,42 @@ func serve(ctx context.Context, s *settings, hangups <-chan os.Signal, stdout, s
 	defer lines.close()
 	logger := newLogger(lines, logging)
 	r := newReloader(s, logger, logging)
+	if s.Proxy.Listen == nil { // else a test's
+		s.Proxy.Listen = o.listenFor(&s.Proxy.Config)
+	}
+	if o.from != nil {
+		s.Proxy.BeforeState = o.from.AwaitState
+	}
 	ready, err := prepare(ctx, s, logger)
 	if err != nil {
 		return err
 	}
 	limitMemory(logger, memlimit.FromCgroup) // its lines come after those of mistakes
-	p := ready.proxy
 	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	ops := r.operate(p)
-	if err := ops.start(ctx, s, ready); err != nil {
-		return err
-	}
-	defer ops.close(context.WithoutCancel(ctx))
-	if err := p.Start(ctx); err != nil {
+	v := newServing(ctx, r, ready, o)
+	defer v.close(context.WithoutCancel(ctx))
+	if err := v.start(running, s); err != nil {
+		v.proxy.Shutdown(atOnce()) // it has no session
 		r.stop()
 		r.ready() // requests for a reload that wait are refused
-		return s.inFile(withBindFix(err))
+		return err
 	}
 	s.forget()
-	defer r.run(ctx, hangups)()
+	defer r.run(ctx, o.hangups)()
+	defer v.upgrader.onSignals(o.upgrades)()
 	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
-	showTable(running, p, stdout, logger)
-
-	<-running.Done()
-	p.MarkNotReady()
-	waitForReload := r.stop()
-	waitForOthers(context.WithoutCancel(ctx), r.settings().DrainDelay, logger)
-	draining, stopDraining := notifyDuring(context.WithoutCancel(ctx), waitForReload)
-	defer stopDraining()
-	logger.Info("stopping: no new connections, responses in flight are delivered")
-	if cut := p.Shutdown(draining); cut > 0 {
-		logger.Warn("stopped with sessions that were still owed responses",
-			slog.Int(logkey.Sessions, cut), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
+	showTable(running, v.proxy, stdout, logger)
+	select {
+	case <-running.Done():
+		if !v.upgrader.halt() {
+			v.drain(context.WithoutCancel(ctx))
+			return nil
+		}
+	case <-v.upgrader.done:
 	}
+	v.drainEvenly(running)
 	return nil
-}
-
-// notifyDuring returns a context that a signal ends, also one that comes during wait.
-func notifyDuring(ctx context.Context, wait func()) (notified context.Context, stop func()) {
-	notified, stop = signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	wait()
-	return notified, stop
-}
-
-// waitForOthers waits for load balancers to see that kproxy is not ready any more. A
-// signal ends it.
-func waitForOthers(ctx context.Context, delay time.Duration, logger *slog.Logger) {
-	if delay == 0 {
-		return
-	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, delay)
-	defer cancel()
-	logger.Info("stopping soon: not ready any more, connections are still accepted", slog.Duration(logkey.Delay, delay))
-	<-ctx.Done()
 }
 
 // showTable prints the table of advertised addresses, unless kproxy is stopped before

@@ -72,7 +72,7 @@ clusters:
 	r, w := io.Pipe()
 	defer r.Close()
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, s, nil, w, io.Discard) }()
+	go func() { done <- serve(ctx, s, &origin{}, w, io.Discard) }()
 	if _, err := r.Read(make([]byte, 1)); err != nil { // the table is under way
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func startServe(t *testing.T, config string) *running {
 	hangups, stop := notifyHangups()
 	go func() {
 		defer stop()
-		err := serve(ctx, s, hangups, out, log)
+		err := serve(ctx, s, &origin{hangups: hangups}, out, log)
 		_ = out.Close()
 		_ = log.Close()
 		k.done <- err

@@ -5,6 +5,7 @@
 //	/readyz        200 while clients should be sent here, otherwise 503; JSON says why
 //	/debug/pprof/  profiles, where [Config] asks for them
 //	/-/reload      POST applies the configuration file, or compares it (?dry_run)
+//	/-/upgrade     POST has a new process take over
 //
 // The type to know is [Server]. Without a token it wants no login: bind it to a network
 // whose clients may all read broker addresses and counts. With a token, statuses are for
@@ -70,6 +71,9 @@ type Site struct {
 	// Reload applies the configuration file. Its error joins [*MistakeError]s. nil: there is no
 	// such path.
 	Reload func(context.Context, Reload) (Reloaded, error)
+	// Upgrade has a new process take over. Its error joins [*MistakeError]s, or is a
+	// [*RefusedError]. nil: there is no such path.
+	Upgrade func(context.Context, Upgrade) (Upgraded, error)
 }
 
 // served is a site in use.
@@ -82,7 +86,7 @@ type served struct {
 
 // Listen binds, and serves until Close.
 func Listen(ctx context.Context, site *Site, log *slog.Logger) (*Server, error) {
-	s, err := Bind(ctx, site.Config.Bind, log)
+	s, err := Bind(ctx, site.Config, log)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +94,15 @@ func Listen(ctx context.Context, site *Site, log *slog.Logger) (*Server, error) 
 	return s, nil
 }
 
-// Bind binds an address. The server serves from the first call of Use on.
-func Bind(ctx context.Context, address string, log *slog.Logger) (*Server, error) {
-	socket, err := new(net.ListenConfig).Listen(ctx, hostport.Network(address), address)
+// Bind binds the address of c. The server serves from the first call of Use on.
+func Bind(ctx context.Context, c *Config, log *slog.Logger) (*Server, error) {
+	var lc net.ListenConfig
+	if c.ReusePort {
+		lc.Control = sharedsocket.ReusePort
+	}
+	socket, err := lc.Listen(ctx, hostport.Network(c.Bind), c.Bind)
 	if err != nil {
-		return nil, fmt.Errorf("admin.bind: bind %s: %w", address, err)
+		return nil, fmt.Errorf("admin.bind: bind %s: %w", c.Bind, err)
 	}
 	return Take(ctx, socket, log), nil
 }
@@ -200,6 +208,9 @@ func (site *Site) handler(log *slog.Logger) http.Handler {
 	if site.Reload != nil {
 		mux.Handle("POST /-/reload", c.changing(g, reloads(site.Reload)))
 	}
+	if site.Upgrade != nil {
+		mux.Handle("POST /-/upgrade", c.changing(g, c.withToken(upgrades(site.Upgrade))))
+	}
 	return mux
 }
 
@@ -216,6 +227,9 @@ func profiles() http.Handler {
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.socket.Addr() }
+
+// Socket is the server's listening socket, which stays its own.
+func (s *Server) Socket() net.Listener { return s.socket }
 
 // ReadFiles reads certificate and key now, and uses them for new connections if they are
 // valid. It logs the result.

@@ -21,3 +21,14 @@ func (c *Config) changing(g *guard, next http.Handler) http.Handler {
 		}
 	})
 }
+
+// withToken refuses a path that wants a token wherever the server listens, if there is none. It is
+// for changing: that has checked a token.
+func (c *Config) withToken(next http.Handler) http.Handler {
+	if c.TokenFile != "" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "this path needs "+key+".token_file, with a token, at a loopback address too", http.StatusForbidden)
+	})
+}

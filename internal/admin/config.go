@@ -22,6 +22,8 @@ const key = "admin"
 // Config has the address of the admin server, and its access rules.
 type Config struct {
 	Bind string // host:port
+	// ReusePort has the socket share its address with that of another process that has it set too.
+	ReusePort bool
 	// TokenFile is a file with the token (Authorization: Bearer) that clients must send
 	// to get more than a status. It is read at each request, so that it can be replaced.
 	// "": every client gets everything.

@@ -102,12 +102,29 @@ func (b *briefly) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// asked returns the clusters that must respond now; none: the rule is not strict.
-func (r *Readiness) asked(req *http.Request) ([]string, error) {
+// Reasons says why kproxy is not ready, by the rule of All; empty: it is. It probes as a request for
+// the state does.
+func (r *Readiness) Reasons(ctx context.Context) []string {
+	var strict []string
+	if r.All {
+		strict = r.all()
+	}
+	r.probe(ctx, strict)
+	return reasons(r.Proxy.Health(), strict)
+}
+
+// all returns the names of the clusters.
+func (r *Readiness) all() []string {
 	var all []string
 	for _, c := range r.Proxy.Health().Clusters {
 		all = append(all, c.Name)
 	}
+	return all
+}
+
+// asked returns the clusters that must respond now; none: the rule is not strict.
+func (r *Readiness) asked(req *http.Request) ([]string, error) {
+	all := r.all()
 	query := req.URL.Query()
 	switch name := query.Get("cluster"); {
 	case !query.Has("cluster") && r.All:

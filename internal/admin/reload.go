@@ -124,20 +124,25 @@ func (reload reloads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), reloadTimeout)
 	defer cancel()
 	result, err := reload(ctx, request)
-	if err != nil {
-		status, body := http.StatusUnprocessableEntity, Mistakes{}
-		if errors.Is(err, ErrStopping) || ctx.Err() != nil {
-			status = http.StatusServiceUnavailable
-		}
-		for _, err := range errlist.Of(err) {
-			m, ok := err.(*MistakeError) //nolint:errorlint // the caller's list has them as they are
-			if !ok {
-				m = &MistakeError{Problem: err.Error()}
-			}
-			body.Errors = append(body.Errors, m)
-		}
-		write(w, status, body)
-		return
+	switch {
+	case errors.Is(err, ErrStopping) || err != nil && ctx.Err() != nil:
+		write(w, http.StatusServiceUnavailable, mistakesOf(err))
+	case err != nil:
+		write(w, http.StatusUnprocessableEntity, mistakesOf(err))
+	default:
+		write(w, http.StatusOK, result)
 	}
-	write(w, http.StatusOK, result)
+}
+
+// mistakesOf returns the body about an error, which may join several.
+func mistakesOf(err error) Mistakes {
+	var body Mistakes
+	for _, err := range errlist.Of(err) {
+		m, ok := err.(*MistakeError) //nolint:errorlint // the caller's list has them as they are
+		if !ok {
+			m = &MistakeError{Problem: err.Error()}
+		}
+		body.Errors = append(body.Errors, m)
+	}
+	return body
 }

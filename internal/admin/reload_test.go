@@ -218,14 +218,14 @@ func TestUse(t *testing.T) {
 
 // A server that was bound and is not used accepts nothing, and can be closed.
 func TestBind(t *testing.T) {
-	s, err := admin.Bind(t.Context(), "127.0.0.1:0", slog.New(slog.DiscardHandler))
+	s, err := admin.Bind(t.Context(), &admin.Config{Bind: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := s.Addr().String()
 	s.ReadFiles()
 	s.Close(t.Context())
-	again, err := admin.Bind(t.Context(), at, discard)
+	again, err := admin.Bind(t.Context(), &admin.Config{Bind: at}, discard)
 	if err != nil {
 		t.Fatalf("the address is not free: %v", err)
 	}

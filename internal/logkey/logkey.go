@@ -11,7 +11,7 @@ const (
 	APIVersion    = "api_version"    // version of a request
 	Attempt       = "attempt"        // count of tries so far
 	Bind          = "bind"           // host:port that kproxy listens on
-	By            = "by"             // cause of a reload: signal, admin or file
+	By            = "by"             // cause of a reload or a hand-over: signal, admin or file
 	BytesDown     = "bytes_down"     // bytes, broker to client
 	BytesUp       = "bytes_up"       // bytes, client to broker
 	Cgroup        = "cgroup"         // bytes of memory that the cgroup may use
@@ -42,6 +42,7 @@ const (
 	Node          = "node"           // broker id
 	Nodes         = "nodes"          // count of brokers
 	Owed          = "owed"           // requests without a response
+	PID           = "pid"            // a process
 	Reason        = "reason"         // proxy.CloseReason
 	Refused       = "refused"        // count of connections refused at a limit
 	ServerName    = "server_name"    // that the client asked for in TLS (SNI)

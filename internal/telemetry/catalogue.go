@@ -3,6 +3,7 @@ package telemetry
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.opentelemetry.io/otel/attribute"
@@ -56,7 +57,7 @@ const (
 
 // catalogue returns all metrics of the proxy.
 func catalogue() []family {
-	return slices.Concat(configMetrics(), proxyMetrics(), listenerMetrics(), clusterMetrics())
+	return slices.Concat(configMetrics(), handoverMetrics(), proxyMetrics(), listenerMetrics(), clusterMetrics())
 }
 
 func configMetrics() []family {
@@ -77,6 +78,39 @@ func configMetrics() []family {
 				}
 				return []sample{of(1)}
 			},
+		},
+	}
+}
+
+// handoverMetrics are absent, but for the failures, in a process that did not take over from another.
+func handoverMetrics() []family {
+	at := func(t time.Time) []sample {
+		if t.IsZero() {
+			return nil
+		}
+		return []sample{of(t.Unix())}
+	}
+	return []family{
+		{
+			name: "kproxy_handover_timestamp_seconds", unit: "s", help: "When this process took over from its predecessor, in Unix time.", kind: gauge,
+			ofConfig: func(s *State) []sample { return at(s.Handover.Took) },
+		},
+		{
+			name: "kproxy_handover_predecessor_sessions", unit: "{session}", help: "Client connections that the predecessor still has.", kind: gauge,
+			ofConfig: func(s *State) []sample {
+				if s.Handover.Took.IsZero() {
+					return nil
+				}
+				return []sample{of(int64(s.Handover.Sessions))}
+			},
+		},
+		{
+			name: "kproxy_handover_predecessor_end_timestamp_seconds", unit: "s", help: "When the predecessor ended, in Unix time.", kind: gauge,
+			ofConfig: func(s *State) []sample { return at(s.Handover.Ended) },
+		},
+		{
+			name: "kproxy_handover_failures_total", unit: "{handover}", help: "Hand-overs in which the new process did not take over.",
+			ofConfig: func(s *State) []sample { return []sample{of(s.Handover.Failures)} },
 		},
 	}
 }

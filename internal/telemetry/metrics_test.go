@@ -52,7 +52,12 @@ func start(t *testing.T, conf *Config, stats func() proxy.Snapshot) *Telemetry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tel, err := loaded.Start(stats, func() State { return State{Generation: 3, LastReload: time.Unix(1700000000, 0), Failed: true} })
+	tel, err := loaded.Start(stats, func() State {
+		return State{
+			Generation: 3, LastReload: time.Unix(1700000000, 0), Failed: true,
+			Handover: Handover{Took: time.Unix(1700000100, 0), Sessions: 5, Ended: time.Unix(1700000200, 0), Failures: 2},
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

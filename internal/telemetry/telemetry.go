@@ -38,6 +38,16 @@ type State struct {
 	Generation int       // 1 at the start, one more for each change that is applied
 	LastReload time.Time // of the last attempt, or the start
 	Failed     bool      // the last attempt was not applied, because of a mistake
+
+	Handover Handover
+}
+
+// Handover describes the hand-overs of a process, for their metrics.
+type Handover struct {
+	Took     time.Time // when this process took over from another; zero: it did not
+	Sessions int       // that the other one still has
+	Ended    time.Time // when the other one ended; zero: it has not
+	Failures int64     // hand-overs to a new process that did not take over
 }
 
 // Telemetry exports a proxy's counts.

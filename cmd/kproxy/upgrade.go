@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kproxy/internal/admin"
+	"kproxy/internal/foreign"
+)
+
+func newUpgradeCommand() *cobra.Command {
+	var f adminFlags
+	cmd := &cobra.Command{
+		Use:   "upgrade",
+		Short: "Have a running kproxy hand over to the program on disk",
+		Long: `upgrade asks the admin server of a running kproxy to start the program that is on
+disk now, with the configuration that is on disk now, and to hand over its listening
+sockets (POST /-/upgrade). No connection is refused. The new process serves when it
+is ready; then the sessions of the old one end, spread over its drain.timeout.
+
+It ends with 0 when the new process serves. It ends with 1 if the hand-over is
+refused, or if the new process does not become ready; then nothing has changed, and
+stderr has the reasons. On Windows, and in containers, kproxy refuses, and names
+another way.
+
+The admin server must have a token (admin.token_file), at a loopback address too.
+The default of --admin follows the environment variables of the admin server if they
+are set, as in the server's own container: KPROXY_ADMIN_BIND, KPROXY_ADMIN_TLS_CERT
+and KPROXY_ADMIN_TOKEN_FILE.`,
+		Example: `  kproxy upgrade --token-file t
+  kproxy upgrade --admin https://kproxy.internal:9400 --ca ca.pem --token-file t`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := f.client(cmd.Context())
+			if err != nil {
+				return &usageError{err}
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+			defer cancel()
+			result, err := client.upgrade(ctx)
+			if err != nil {
+				return err
+			}
+			return printUpgraded(cmd.OutOrStdout(), result)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.addAddress(flags)
+	f.addAccess(flags, "`FILE` with the token of admin.token_file", admin.UpgradeTimeout)
+	return cmd
+}
+
+// upgrade asks for a hand-over. The error has every reason.
+func (a *adminClient) upgrade(ctx context.Context) (*admin.Upgraded, error) {
+	u := a.base.JoinPath("-", "upgrade")
+	resp, err := a.do(ctx, http.MethodPost, u)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReloadBody))
+	if err != nil {
+		return nil, a.unreachable(u, err)
+	}
+	switch status := resp.StatusCode; status {
+	case http.StatusOK:
+		result := &admin.Upgraded{}
+		if err := json.Unmarshal(body, result); err == nil && result.PID > 0 {
+			result.Version = foreign.Line(a.said(result.Version))
+			return result, nil
+		}
+		return nil, notKproxy(u, status)
+	case http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable:
+		var mistakes admin.Mistakes
+		if err := json.Unmarshal(body, &mistakes); err != nil || len(mistakes.Errors) == 0 || slices.Contains(mistakes.Errors, nil) {
+			return nil, notKproxy(u, status)
+		}
+		return nil, a.notApplied(mistakes.Errors)
+	case http.StatusUnauthorized:
+		return nil, wantsToken(u)
+	case http.StatusForbidden, http.StatusMisdirectedRequest:
+		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(string(body)), maxReason))
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%s responds 404: the kproxy there cannot hand over; it is older than this one: restart it", u)
+	default:
+		return nil, notKproxy(u, status)
+	}
+}
+
+func printUpgraded(w io.Writer, r *admin.Upgraded) error {
+	drain := time.Duration(r.DrainFor * float64(time.Second)).Round(time.Second)
+	_, err := fmt.Fprintf(w, "process %d serves, version %s; the old process ends %s within %v\n", r.PID, r.Version, count(r.Sessions, "session"), drain)
+	return err
+}
