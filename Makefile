@@ -115,11 +115,15 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 
 .PHONY: e2e
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, HAProxy, nc); a skip is a failure
-	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor
+	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor ./e2e/systemd
 
 .PHONY: reloads
 reloads: ## 300 reloads under load, by real clients; their history must have no findings (two minutes)
 	E2E_RELOADS=300 go test -tags e2e -count=1 -timeout 15m ./e2e -run TestReloads$$ -v
+
+.PHONY: handovers
+handovers: ## 30 hand-overs under load, by real clients; their history must have no findings (ten minutes)
+	E2E_HANDOVERS=30 go test -tags e2e -count=1 -timeout 30m ./e2e -run TestHandOvers$$ -v
 
 .PHONY: browser
 browser: ## pages of other sites in a real browser change nothing at the admin server (Chromium)

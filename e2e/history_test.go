@@ -73,11 +73,17 @@ type trace struct {
 
 func startTrace(t *testing.T, name string, open *cutter, options func(string) []kgo.Opt, bootstrap, classes string) *trace {
 	t.Helper()
+	return startTraceAt(t, 0, name, open, options, bootstrap, classes)
+}
+
+// startTraceAt is startTrace with the rate of each producer of franz-go's.
+func startTraceAt(t *testing.T, rate int, name string, open *cutter, options func(string) []kgo.Opt, bootstrap, classes string) *trace {
+	t.Helper()
 	const partitions = 3
 	r := &trace{name: name, topic: shared.kafka.NewTopic(t, "history-"+name, partitions), open: open, recorder: history.NewRecorder(0)}
 	var err error
 	if r.load, err = workload.Start(t.Context(), workload.Config{
-		Recorder: r.recorder, Topic: r.topic, Partitions: partitions, Client: options, Tamper: workload.NewTamper(),
+		Recorder: r.recorder, Topic: r.topic, Partitions: partitions, Client: options, Tamper: workload.NewTamper(), Rate: rate,
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,8 @@ clusters:
 		v.bob, v.fred, v.more, v.cluster, v.admin, v.rest)
 }
 
-func startReloadable(t *testing.T) *reloadable {
+// newReloadable returns one that is not started: its ports and its certificates.
+func newReloadable(t *testing.T) *reloadable {
 	t.Helper()
 	r := &reloadable{files: certlab.NewFolder(t), ca: certlab.NewAuthority(t, "kproxy")}
 	r.cert, r.key = r.files.Pair(t, "edge", r.ca.Issue(t, nil, "localhost"))
@@ -107,12 +108,19 @@ func startReloadable(t *testing.T) *reloadable {
 		Name: "many", Advertise: lab.HostPort("127.0.0.4", r.ports.many),
 		told: func(node int32) string { return lab.HostPort("127.0.0.4", r.ports.many+int(node)) },
 	}
+	r.file = filepath.Join(string(r.files), "kproxy.yaml")
+	return r
+}
+
+func startReloadable(t *testing.T) *reloadable {
+	t.Helper()
+	r := newReloadable(t)
 	// Not the test's context: that ends before the cleanup which stops kproxy.
 	proc, err := lab.StartKproxy(context.Background(), shared.kproxy, string(r.files), nil, r.yaml(r.base()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.proc, r.file = proc, filepath.Join(string(r.files), "kproxy.yaml")
+	r.proc = proc
 	t.Cleanup(func() {
 		if err := proc.Stop(drainTimeout); err != nil {
 			t.Error(err)
@@ -361,16 +369,24 @@ func (r *trace) nothingLost(t *testing.T) {
 
 // secureOptions are the options of clients of the listener secure.
 func (r *reloadable) secureOptions(c *cutter) func(string) []kgo.Opt {
+	return r.secureOptionsBy(c, r.secureDial())
+}
+
+func (r *reloadable) secureOptionsBy(c *cutter, dial dialFunc) func(string) []kgo.Opt {
+	return func(name string) []kgo.Opt {
+		return []kgo.Opt{kgo.SeedBrokers(lab.HostPort("localhost", r.ports.secure)), kgo.Dialer(c.dialer(name, dial))}
+	}
+}
+
+// secureDial returns a dialer for the addresses of the listener secure alone.
+func (r *reloadable) secureDial() dialFunc {
 	dialer := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "localhost", RootCAs: r.ca.Pool()}}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
 		if n, _ := strconv.Atoi(port); err != nil || host != "localhost" || n < r.ports.secure || n > r.ports.secure+brokerCount {
 			return nil, fmt.Errorf("%s is no address of kproxy's", address)
 		}
 		return dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
-	}
-	return func(name string) []kgo.Opt {
-		return []kgo.Opt{kgo.SeedBrokers(lab.HostPort("localhost", r.ports.secure)), kgo.Dialer(c.dialer(name, dial))}
 	}
 }
 

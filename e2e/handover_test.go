@@ -1,0 +1,304 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"kproxy/e2e/lab"
+	"kproxy/e2e/workload"
+)
+
+// succession is a kproxy that hands over to one after the other. Its listeners are those of
+// reloadable that stay: many (plaintext) and secure (TLS).
+type succession struct {
+	*reloadable
+
+	program string // the path, where a test puts others
+	token   string
+	pid     int // of the process that serves
+	refused refusals
+}
+
+// refusals are connections that kproxy did not accept.
+type refusals struct {
+	mu  sync.Mutex
+	all []string
+}
+
+// of returns a dialer whose failed dials are kept.
+func (r *refusals) of(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil && ctx.Err() == nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.all = append(r.all, fmt.Sprintf("%s: %v", address, err))
+		}
+		return conn, err
+	}
+}
+
+func (s *succession) yaml() string {
+	route := shared.kafka.byAddress()
+	return fmt.Sprintf(`
+state_dir: %q
+drain: {timeout: 10s, delay: 1h}
+reload: {watch: false}
+log: {level: info, format: json}
+admin: {bind: 127.0.0.1:%d, token_file: %q}
+clusters:
+  story:
+    bootstrap: [%s]
+    dial: [%s]
+    listeners:
+      many: {bind: 127.0.0.4:%d, nodes: {ports: %s, first_node: 1}}
+      secure: {bind: 127.0.0.1:%d, advertise: localhost:%d, nodes: {ports: %s, first_node: 1}, tls: {certs: [{cert: %q, key: %q}]}}
+`, filepath.Join(string(s.files), "state"), s.ports.admin, filepath.Join(string(s.files), "token"),
+		strings.Join(route.Bootstrap, ", "), strings.Join(route.Dial, ", "),
+		s.ports.many, nodePorts(s.ports.many), s.ports.secure, s.ports.secure, nodePorts(s.ports.secure), s.cert, s.key)
+}
+
+func startSuccession(t *testing.T) *succession {
+	t.Helper()
+	s := &succession{reloadable: newReloadable(t), token: "correct-horse-battery-staple"}
+	s.program = filepath.Join(string(s.files), "kproxy")
+	if err := errors.Join(os.Symlink(shared.kproxy, s.program), os.WriteFile(filepath.Join(string(s.files), "token"), []byte(s.token), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	proc, err := lab.StartKproxy(context.Background(), s.program, string(s.files), nil, s.yaml())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.proc, s.pid = proc, proc.PID()
+	t.Cleanup(func() {
+		err := lab.Poll(context.Background(), 30*time.Second, func() error {
+			if runs(s.pid) {
+				_ = syscall.Kill(s.pid, syscall.SIGTERM) // again and again: without the delay
+				return fmt.Errorf("process %d has not ended", s.pid)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		proc.Kill() // whatever is left of its group
+		if t.Failed() {
+			t.Logf("kproxy's log of hand-overs:\n%s", linesWith(proc.LogPath, "hand", "take", "ERROR", "WARN", "serving"))
+		}
+	})
+	eventually(t, 20*time.Second, func() error {
+		_, err := s.ask(t.Context(), http.MethodGet, "/metrics")
+		return err
+	})
+	return s
+}
+
+// runs reports whether a process has not ended. One that is not reaped yet has.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return err == nil && !strings.HasPrefix(after, "Z")
+}
+
+// ask sends a request to the admin server. The error has the body of a response that is not 200.
+func (s *succession) ask(ctx context.Context, method, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://127.0.0.1:%d%s", s.ports.admin, path), nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return string(body), err
+}
+
+// handOver has a new process take over, and waits for the end of the old one.
+func (s *succession) handOver(t *testing.T) {
+	t.Helper()
+	body, err := s.ask(t.Context(), http.MethodPost, "/-/upgrade")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result struct{ PID, Sessions int }
+	if err := json.Unmarshal([]byte(body), &result); err != nil || result.PID == s.pid || !runs(result.PID) {
+		t.Fatalf("got %s, %v", body, err)
+	}
+	old, began := s.pid, time.Now()
+	s.pid = result.PID
+	eventually(t, 20*time.Second, func() error {
+		text, err := s.ask(t.Context(), http.MethodGet, "/metrics")
+		switch {
+		case err != nil:
+			return err
+		case !strings.Contains(text, "\nkproxy_handover_predecessor_end_timestamp_seconds"):
+			return errors.New("the metrics do not have the predecessor's end")
+		case runs(old):
+			return fmt.Errorf("process %d runs", old)
+		}
+		return nil
+	})
+	t.Logf("process %d took over from %d, whose %d sessions ended within %v", s.pid, old, result.Sessions, time.Since(began).Round(100*time.Millisecond))
+}
+
+// failures are the ways in which a new process does not take over: each changes something, waits for
+// the refusal, and changes it back.
+func (s *succession) failures(t *testing.T) []func() {
+	t.Helper()
+	refused := func(want string) {
+		t.Helper()
+		if _, err := s.ask(t.Context(), http.MethodPost, "/-/upgrade"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if !runs(s.pid) {
+			t.Fatal("the old process has ended")
+		}
+	}
+	program := func(path string) {
+		t.Helper()
+		next := s.program + ".next"
+		if err := errors.Join(os.Symlink(path, next), os.Rename(next, s.program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(yaml string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(s.file+".next", []byte(yaml), 0o600), os.Rename(s.file+".next", s.file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []func(){
+		func() {
+			write(s.yaml() + "nonsense: 1\n")
+			refused("nonsense")
+			write(s.yaml())
+		},
+		func() {
+			program("/bin/false")
+			refused("ended before it was ready: exit status 1")
+			program(shared.kproxy)
+		},
+		func() {
+			stop := make(chan struct{})
+			var killing sync.WaitGroup
+			killing.Go(func() { s.killChild(stop) })
+			refused("ended before it was ready: signal: killed")
+			close(stop)
+			killing.Wait()
+		},
+		func() {
+			other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			write(s.yaml() + fmt.Sprintf("      taken: {bind: %q, nodes: {ports: %d-%d, first_node: 1}}\n", other.Addr(), s.ports.bob+1, s.ports.bob+brokerCount))
+			refused("address already in use")
+			write(s.yaml())
+		},
+	}
+}
+
+// killChild kills the new process as soon as there is one.
+func (s *succession) killChild(stop <-chan struct{}) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.pid))
+		for _, list := range lists {
+			children, _ := os.ReadFile(list) // a thread may have ended
+			for child := range strings.FieldsSeq(string(children)) {
+				if pid, err := strconv.Atoi(child); err == nil {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+		}
+	}
+}
+
+// TestHandOvers hands over again and again while franz-go and Java produce and consume, in plaintext
+// and in TLS. Every fifth new process fails. No connection is refused, nothing is lost, and no
+// request fails. E2E_HANDOVERS is the number; 10 if it is not set.
+func TestHandOvers(t *testing.T) {
+	const rate = 25 // records a second of each producer: the history of 30 hand-overs has a limit
+	number := 10
+	if n, err := strconv.Atoi(os.Getenv("E2E_HANDOVERS")); err == nil {
+		number = n
+	}
+	classes := t.TempDir()
+	if err := workload.CompileJava(t.Context(), shared.kafka.Release, classes); err != nil {
+		t.Fatal(err)
+	}
+	s := startSuccession(t)
+	var plain, secure cutter
+	g := newGate(t, s.many)
+	traces := []*trace{
+		startTraceAt(t, rate, "handover", &plain, func(name string) []kgo.Opt {
+			return []kgo.Opt{kgo.SeedBrokers(s.many.Advertise), kgo.Dialer(plain.dialer(name, s.refused.of(g.Dial)))}
+		}, s.many.Advertise, classes),
+		startTraceAt(t, rate, "handover-tls", &secure, s.secureOptionsBy(&secure, s.refused.of(s.secureDial())), s.many.Advertise, classes),
+	}
+	flow := func(n int) {
+		t.Helper()
+		for _, tr := range traces {
+			if err := errors.Join(tr.load.Flows(t.Context(), n), tr.java.Flows(t.Context(), n)); err != nil {
+				t.Errorf("%s: %v", tr.name, err)
+			}
+		}
+	}
+	flow(100)
+	failures := s.failures(t)
+	failed := 0
+	for i := range number {
+		if i%5 == 4 {
+			failures[failed%len(failures)]()
+			failed++
+		}
+		s.handOver(t)
+		flow(50)
+	}
+	t.Logf("%d hand-overs, and %d that failed", number, failed)
+	for _, tr := range traces {
+		if err := errors.Join(tr.java.Stop(t.Context()), tr.load.Stop(t.Context())); err != nil {
+			t.Errorf("%s: %v", tr.name, err)
+		}
+	}
+	if got := g.Bypasses(); len(got) > 0 {
+		t.Errorf("connections that bypassed kproxy: %v", got)
+	}
+	for _, refused := range s.refused.all {
+		t.Errorf("a connection was refused: %s", refused)
+	}
+	for _, tr := range traces {
+		t.Run(tr.name, func(t *testing.T) { tr.nothingLost(t) })
+	}
+}
