@@ -18,8 +18,11 @@ type Snapshot struct {
 	HeldBytes    int64 // held for all clients at the moment, beside their buffers
 	MaxHeldBytes int64 // the limit of it; 0 before Start
 
-	Waiting      int64 // sessions that wait for their turn to work: a TLS handshake, a first request, a whole frame
-	AcceptPauses int64 // how often a listening socket has stopped accepting because too many wait
+	Waiting int64 // sessions that wait for their turn to work: a TLS handshake, a first request, a whole frame
+	// SplicesHidden is the number of directions of sessions that copy because splice did not find
+	// bytes that had come: another program of the machine has the socket in an eBPF sockmap.
+	SplicesHidden int64
+	AcceptPauses  int64 // how often a listening socket has stopped accepting because too many wait
 }
 
 // ClusterStats is about one cluster.
@@ -112,6 +115,7 @@ type APICount struct {
 func (p *Proxy) Stats() Snapshot {
 	var snapshot Snapshot
 	snapshot.HeldBytes, snapshot.MaxHeldBytes = p.heldBytes()
+	snapshot.SplicesHidden = p.pipes.Hidden()
 	snapshot.Waiting, snapshot.AcceptPauses = int64(p.waiters.Count()), p.pauses.count.Load()
 	at := map[*listener]*ListenerStats{}
 	for _, c := range p.clusters() {

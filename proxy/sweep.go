@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
+	"kproxy/internal/logkey"
 	"kproxy/internal/mark"
 	"kproxy/proxy/config"
 )
@@ -21,6 +23,7 @@ const (
 func (p *Proxy) sweep(ctx context.Context) {
 	tick := time.NewTicker(p.sweepInterval())
 	defer tick.Stop()
+	hidden := false // it was reported that splice does not find bytes
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,8 +36,19 @@ func (p *Proxy) sweep(ctx context.Context) {
 			tick.Reset(p.sweepInterval()) // the configuration may have changed
 			p.admission.Settle()
 			p.repeats.report(false)
+			hidden = p.reportHidden(hidden)
 		}
 	}
+}
+
+// reportHidden logs once that splice has not found the bytes of a connection.
+func (p *Proxy) reportHidden(reported bool) bool {
+	if reported || p.pipes.Hidden() == 0 {
+		return reported
+	}
+	p.log.Warn("splice does not find the bytes of a connection, which is copied from now on",
+		slog.String(logkey.Fix, "an eBPF program has the sockets of this machine (a sockmap, by an agent that observes or secures it); to splice, exclude kproxy there"))
+	return true
 }
 
 // sweepInterval is a small part of the shortest limit.

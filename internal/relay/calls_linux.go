@@ -82,6 +82,17 @@ func hasRoom(fd int) bool {
 	return n > 0 || errno != 0
 }
 
+// hasBytes reports whether a socket has bytes to read. It takes none of them.
+//
+// A socket can have bytes that splice does not find. While the socket is in an eBPF sockmap or
+// sockhash, as some agents that observe or secure a node have all of them, received bytes wait in
+// another queue, which recv reads. splice reports that nothing has come, or the end.
+func hasBytes(fd int) bool {
+	var b [1]byte
+	n, _, _ := call("recv", unix.SYS_RECVFROM, fd, b[:], unix.MSG_PEEK)
+	return n > 0
+}
+
 // roomOf returns how many bytes a socket that has room takes at once, including the
 // kernel's own overhead. For a socket that cannot be asked it returns 1.
 func roomOf(fd int) int {

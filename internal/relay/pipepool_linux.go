@@ -44,6 +44,16 @@ type PipePool struct {
 	retry atomic.Int64 // no pipe is made before this time, in nanoseconds of time.Since(start)
 	start time.Time
 	free  [maxPipes]atomic.Pointer[kernelPipe] // nil: a place for a pipe that is given back
+
+	hidden atomic.Int64 // streams with a source that has bytes which splice did not find (see hasBytes)
+}
+
+// Hidden returns how many streams had a source whose bytes splice did not find, and copy since.
+func (d *PipePool) Hidden() int64 {
+	if d == nil {
+		return 0
+	}
+	return d.hidden.Load()
 }
 
 // NewPipePool returns a pool of n pipes. 0 stands for pipesPerCore for each processor; below

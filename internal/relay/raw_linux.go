@@ -126,10 +126,11 @@ func (in *rawReader) discard(n int) error {
 	return in.err
 }
 
-// discardAll drops the wanted bytes: TCP discards bytes that are received with MSG_TRUNC.
+// discardAll drops the wanted bytes: TCP discards bytes that are received with MSG_TRUNC. A socket in
+// an eBPF sockmap copies them all the same: each to its own place, where it is already.
 func (in *rawReader) discardAll(fd uintptr) {
-	for in.want > 0 {
-		n, again, err := recvNow(int(fd), in.stream.buf[:in.want], unix.MSG_TRUNC)
+	for b := in.stream.buf[:in.want]; len(b) > 0; {
+		n, again, err := recvNow(int(fd), b, unix.MSG_TRUNC)
 		if again {
 			err = io.ErrUnexpectedEOF // not reached: peeked bytes are there
 		}
@@ -137,7 +138,7 @@ func (in *rawReader) discardAll(fd uintptr) {
 			in.err = err
 			return
 		}
-		in.want -= n
+		b = b[n:]
 	}
 }
 

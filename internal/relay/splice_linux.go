@@ -118,6 +118,15 @@ func (in *rawReader) spliceOnce(fd uintptr) (done bool) {
 		return true
 	}
 	n, again, err := spliceNow(int(fd), in.pipe.in, in.want, false)
+	if n == 0 && (again || errors.Is(err, io.EOF)) && hasBytes(int(fd)) {
+		// Bytes may have come since. If they are still not spliced, they are hidden from it.
+		if n, again, err = spliceNow(int(fd), in.pipe.in, in.want, false); n == 0 {
+			p.pool.put(in.pipe)
+			p.pool.hidden.Add(1)
+			p.copyAll()
+			return true
+		}
+	}
 	in.streak.count(again)
 	if n > 0 {
 		in.n = n

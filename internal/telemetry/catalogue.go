@@ -130,6 +130,10 @@ func proxyMetrics() []family {
 			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.Waiting)} },
 		},
 		{
+			name: "kproxy_splice_hidden_total", unit: "{direction}", help: "Directions of connections that are copied because splice did not find their bytes: an eBPF program has the socket.",
+			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.SplicesHidden)} },
+		},
+		{
 			name: "kproxy_accept_pauses_total", unit: "{pause}", help: "How often a listening socket accepted nothing for a moment, because 1,024 connections waited.",
 			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.AcceptPauses)} },
 		},

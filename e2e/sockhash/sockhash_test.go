@@ -1,0 +1,242 @@
+//go:build e2e && linux
+
+package sockhash
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kproxy/internal/portlab"
+	"kproxy/proxy"
+	"kproxy/proxy/config"
+)
+
+// kproxy is a proxy before a broker, with its log.
+type kproxy struct {
+	*proxy.Proxy
+	address string
+	mu      sync.Mutex
+	log     bytes.Buffer
+}
+
+func (k *kproxy) Write(b []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.log.Write(b)
+}
+
+func (k *kproxy) said() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.log.String()
+}
+
+// parkAfter is short, so that a test sees parked sessions, and what the sweep reports.
+const parkAfter = 40 * time.Millisecond
+
+func start(t *testing.T, b *broker) *kproxy {
+	t.Helper()
+	host := portlab.Host(t)
+	k := &kproxy{address: net.JoinHostPort(host, "9092")}
+	p, err := proxy.New(&proxy.Config{
+		Config: config.Config{ParkAfter: parkAfter, Clusters: []config.Cluster{{
+			Name: "c", Bootstrap: []string{b.Addr().String()},
+			Listeners: []config.Listener{{Name: "l", Bind: k.address, Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9109}}}},
+		}}},
+		Logger: slog.New(slog.NewTextHandler(k, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Proxy = p
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		p.Shutdown(ctx)
+	})
+	return k
+}
+
+// eachVerdict runs a test with each kind of program.
+func eachVerdict(t *testing.T, test func(t *testing.T, h *hash)) {
+	t.Helper()
+	for name, v := range map[string]verdict{"the stream verdict passes": passes, "messages are redirected": redirects} {
+		t.Run(name, func(t *testing.T) { test(t, newHash(t, v)) })
+	}
+}
+
+var sizes = []int{100, 5000, 64 << 10, 1 << 20, 8 << 20}
+
+// Connections whose sockets are in a sockhash carry all bytes. kproxy says that it copies them.
+func TestConnectionsInASockhash(t *testing.T) {
+	eachVerdict(t, func(t *testing.T, h *hash) {
+		k := start(t, startBroker(t))
+		c := dial(t, k.address)
+		transfer := func() {
+			t.Helper()
+			for _, n := range sizes {
+				for _, do := range []func(int) error{c.fetch, c.produce} {
+					if err := do(n); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		transfer()
+		if n := k.Stats().SplicesHidden; n > 0 {
+			t.Fatalf("%d splices have found nothing, outside of a sockhash", n)
+		}
+		if added := h.addAll(t); added < 4 {
+			t.Fatalf("%d sockets were added, want those of client, kproxy and broker", added)
+		}
+		transfer()
+		if k.Stats().SplicesHidden == 0 {
+			t.Error("no splice has failed: the test shows nothing")
+		}
+		within(t, "the log does not say why it copies", func() bool { return strings.Contains(k.said(), "splice does not find the bytes") })
+	})
+}
+
+// Sockets come into a sockhash between any two requests of their connection. With bytes in motion the
+// kernel itself puts them into another order, without kproxy too (Linux 6.18). So it does now and then
+// with a stream verdict under load, where kproxy reads by recv alone: that one is not tried here.
+func TestSocketsThatComeIntoASockhash(t *testing.T) {
+	t.Run("messages are redirected", func(t *testing.T) {
+		h := newHash(t, redirects)
+		k := start(t, startBroker(t))
+		var motion sync.RWMutex // held for reading while a client's bytes are in motion
+		done := make(chan struct{})
+		var adding, clients sync.WaitGroup
+		adding.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond):
+					motion.Lock()
+					h.addAll(t)
+					motion.Unlock()
+				}
+			}
+		})
+		for range 4 {
+			clients.Go(func() {
+				for range 25 {
+					c := dial(t, k.address)
+					for range 6 {
+						do := []func(int) error{c.fetch, c.produce}[rand.IntN(2)]
+						motion.RLock()
+						err := do(sizes[rand.IntN(len(sizes))])
+						motion.RUnlock()
+						if err != nil {
+							t.Errorf("%v\n%s", err, k.said())
+							return
+						}
+					}
+					_ = c.Close()
+				}
+			})
+		}
+		clients.Wait()
+		close(done)
+		adding.Wait()
+	})
+}
+
+// The end of a side comes behind the bytes before it, in both directions.
+func TestEndsInASockhash(t *testing.T) {
+	eachVerdict(t, func(t *testing.T, h *hash) {
+		b := startBroker(t)
+		k := start(t, b)
+		for range 20 {
+			c := dial(t, k.address)
+			if err := c.fetch(1 << 20); err != nil {
+				t.Fatal(err)
+			}
+			h.addAll(t)
+			if err := c.fetch(lastFetch); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ended(); err != nil {
+				t.Fatal(err)
+			}
+
+			c = dial(t, k.address)
+			if err := c.produce(1 << 20); err != nil {
+				t.Fatal(err)
+			}
+			<-b.produced
+			h.addAll(t)
+			if err := c.sendProduce(4 << 20); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.receive([]byte("ok")); err != nil {
+				t.Fatal(err)
+			}
+			if n := <-b.produced; n != 4<<20 {
+				t.Errorf("the broker has %d bytes", n)
+			}
+			if err := c.ended(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// Parked sessions wake, and a drain ends them.
+func TestParkedSessionsInASockhash(t *testing.T) {
+	eachVerdict(t, func(t *testing.T, h *hash) {
+		k := start(t, startBroker(t))
+		var all []*client
+		for range 50 {
+			c := dial(t, k.address)
+			if err := c.fetch(100 << 10); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, c)
+		}
+		for range 3 {
+			<-time.After(4 * parkAfter) // there is no event for a session that is parked
+			h.addAll(t)
+			for _, c := range all {
+				if err := c.fetch(100 << 10); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		<-time.After(4 * parkAfter)
+		if cut := k.Shutdown(t.Context()); cut != 0 {
+			t.Errorf("%d sessions were cut", cut)
+		}
+		for _, c := range all {
+			if err := c.ended(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// within waits for a condition.
+func within(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal(what)
+		}
+	}
+}
