@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verdict is what the programs of a sockhash do with bytes.
+// verdict is the treatment of bytes by the programs of a sockhash.
 type verdict int
 
 const (

@@ -38,7 +38,7 @@ func (k *kproxy) said() string {
 	return k.log.String()
 }
 
-// parkAfter is short, so that a test sees parked sessions, and what the sweep reports.
+// parkAfter is short, so that a test sees parked sessions, and the reports of the sweep.
 const parkAfter = 40 * time.Millisecond
 
 func start(t *testing.T, b *broker) *kproxy {
@@ -80,6 +80,7 @@ var sizes = []int{100, 5000, 64 << 10, 1 << 20, 8 << 20}
 // Connections whose sockets are in a sockhash carry all bytes. kproxy says that it copies them.
 func TestConnectionsInASockhash(t *testing.T) {
 	eachVerdict(t, func(t *testing.T, h *hash) {
+		t.Helper()
 		k := start(t, startBroker(t))
 		c := dial(t, k.address)
 		transfer := func() {
@@ -156,6 +157,7 @@ func TestSocketsThatComeIntoASockhash(t *testing.T) {
 // The end of a side comes behind the bytes before it, in both directions.
 func TestEndsInASockhash(t *testing.T) {
 	eachVerdict(t, func(t *testing.T, h *hash) {
+		t.Helper()
 		b := startBroker(t)
 		k := start(t, b)
 		for range 20 {
@@ -199,6 +201,7 @@ func TestEndsInASockhash(t *testing.T) {
 // Parked sessions wake, and a drain ends them.
 func TestParkedSessionsInASockhash(t *testing.T) {
 	eachVerdict(t, func(t *testing.T, h *hash) {
+		t.Helper()
 		k := start(t, startBroker(t))
 		var all []*client
 		for range 50 {
