@@ -523,7 +523,7 @@ func TestMain(m *testing.M) {
 	case "exit":
 		os.Exit(3) //nolint:forbidigo // this is main
 	case "hang":
-		select {}
+		<-time.After(time.Hour) // select{} is a deadlock, which ends a process without cgo
 	}
 	p, err := Inherit()
 	if err != nil {
