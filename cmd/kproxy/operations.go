@@ -115,6 +115,15 @@ func (o *operations) close(ctx context.Context) {
 		defer cancel()
 		o.admin.Close(ctx)
 	}
+	retired := make(chan struct{})
+	go func() {
+		defer close(retired)
+		o.closing.Wait()
+	}()
+	select { // the response to a hand-over may be on its way
+	case <-retired:
+	case <-time.After(lastResponsesWait):
+	}
 	close(o.closed)
-	o.closing.Wait()
+	<-retired
 }

@@ -113,7 +113,7 @@ func serve(ctx context.Context, s *settings, o *origin, stdout, stderr io.Writer
 	defer r.run(ctx, o.hangups)()
 	defer v.upgrader.onSignals(o.upgrades)()
 	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
-	showTable(running, v.proxy, stdout, logger)
+	v.showTable(running, stdout)
 	select {
 	case <-running.Done():
 		if !v.upgrader.halt() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os/signal"
 	"sync"
@@ -80,6 +81,21 @@ func (v *serving) start(ctx context.Context, s *settings) error {
 	return nil
 }
 
+// showTable prints the table of advertised addresses, until kproxy stops or another process serves: a
+// stdout that is not read keeps neither from happening.
+func (v *serving) showTable(running context.Context, stdout io.Writer) {
+	showing, cancel := context.WithCancel(running)
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-v.upgrader.done:
+		case <-showing.Done():
+		}
+	}()
+	showTable(showing, v.proxy, stdout, v.log)
+}
+
 // watch feeds the watchdog of systemd until close, or until another process does.
 func (v *serving) watch(ctx context.Context) {
 	ctx, v.unwatch = context.WithCancel(context.WithoutCancel(ctx))
@@ -135,7 +151,7 @@ func (v *serving) drainEvenly(running context.Context) {
 	v.reloader.stop()()
 	defer v.upgrader.follow()()
 	v.warnOfCut(v.proxy.HandOver(cut, running.Done()))
-	v.log.Info("the last connection has ended, and so does this process")
+	v.log.Info("this process has drained, and ends")
 }
 
 func (v *serving) warnOfCut(cut int) {

@@ -129,6 +129,9 @@ func (u *upgrader) refuse() *admin.RefusedError {
 			"upgrade by two replicas behind a balancer, or restart kproxy (docs/operations.md)")
 	case s != nil:
 		return refused(fmt.Sprintf("process %d has taken over from this one, which drains", s.PID), "ask that one")
+	case drains && left == 0:
+		return refused(fmt.Sprintf("process %d, from which this one took over, has not ended, though its time to drain is over", u.origin.from.PID()),
+			fmt.Sprintf("end process %d", u.origin.from.PID()))
 	case drains:
 		return refused(fmt.Sprintf("the kproxy before this one still drains, for %v at most", left.Round(time.Second)), "try again then")
 	case u.reloader.piped:

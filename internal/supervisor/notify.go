@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,6 +15,9 @@ import (
 	"kproxy/internal/logkey"
 )
 
+// notifyTimeout is how long one notification may take.
+const notifyTimeout = time.Second
+
 // pings is how often the watchdog is told in the time that it waits.
 const pings = 3
 
@@ -24,17 +28,47 @@ const pings = 3
 type Notifier struct {
 	log  *slog.Logger
 	send func(state string) error // sd_notify
+	turn chan struct{}            // holds an element while one is being sent
 
 	failing sync.Once
 }
 
 // NewNotifier returns a Notifier. The first failure goes to log.
 func NewNotifier(log *slog.Logger) *Notifier {
-	return &Notifier{log: log, send: func(state string) error {
-		_, err := daemon.SdNotify(false, state)
-		return err
-	}}
+	n := &Notifier{log: log, turn: make(chan struct{}, 1)}
+	n.send = func(state string) error {
+		return n.within(notifyTimeout, func() error {
+			_, err := daemon.SdNotify(false, state)
+			return err
+		})
+	}
+	return n
 }
+
+// within calls send, and waits no longer than limit: a socket that is not read must not hold kproxy up.
+// A call that has not returned keeps its turn, so that at most one goroutine waits.
+func (n *Notifier) within(limit time.Duration, send func() error) error {
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case n.turn <- struct{}{}:
+	case <-late.C:
+		return errUnread
+	}
+	sent := make(chan error, 1)
+	go func() {
+		defer func() { <-n.turn }()
+		sent <- send()
+	}()
+	select {
+	case err := <-sent:
+		return err
+	case <-late.C:
+		return errUnread
+	}
+}
+
+var errUnread = errors.New("nothing reads the socket of NOTIFY_SOCKET")
 
 // Ready says that kproxy serves, or serves again after Reloading.
 func (n *Notifier) Ready(status string) { n.tell(daemon.SdNotifyReady, statusLine(status)) }

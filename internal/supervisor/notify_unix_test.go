@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -121,4 +122,27 @@ func TestWatchdog(t *testing.T) {
 	t.Setenv(watchdogPID, "")
 	t.Setenv(watchdogTime, "")
 	n.Watch(t.Context(), func() { t.Error("it feeds a watchdog that is not there") })
+}
+
+// A socket that is not read holds nothing up, and costs one goroutine.
+func TestNotifierDoesNotWaitForAReader(t *testing.T) {
+	n := NewNotifier(slog.New(slog.DiscardHandler))
+	hangs, calls := make(chan struct{}), 0
+	send := func() error {
+		calls++
+		<-hangs
+		return nil
+	}
+	for range 3 {
+		if err := n.within(time.Millisecond, send); !errors.Is(err, errUnread) {
+			t.Errorf("got %v", err)
+		}
+	}
+	close(hangs)
+	if err := n.within(10*time.Second, func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if calls != 1 {
+		t.Errorf("%d calls wait at the same time", calls)
+	}
 }
