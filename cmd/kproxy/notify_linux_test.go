@@ -105,7 +105,7 @@ func TestServeNotifies(t *testing.T) {
 	_ = syscall.Kill(c.pid, syscall.SIGTERM) // without the delay
 }
 
-// The main process stays when the new one is killed after it was named.
+// systemd hears nothing of a new process that ends before it serves.
 func TestServeNotifiesOfAFailure(t *testing.T) {
 	s := newSystemd(t)
 	t.Setenv("NOTIFY_SOCKET", s.LocalAddr().String())

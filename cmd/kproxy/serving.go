@@ -76,6 +76,7 @@ func (v *serving) start(ctx context.Context, s *settings) error {
 	}
 	v.proxy.Accept()
 	v.origin.from.Serving()
+	v.origin.from.AwaitNamed(ctx)
 	v.notify.Ready("serving")
 	v.watch(ctx)
 	return nil

@@ -108,6 +108,7 @@ func (u *upgrader) upgrade(ctx context.Context, t trigger) (admin.Upgraded, erro
 	u.mu.Unlock()
 	u.log.Info("handed over: the new process serves, and this one drains",
 		t.attrs(slog.Int(logkey.PID, s.PID), slog.String(logkey.Version, s.Version), slog.Int(logkey.Sessions, result.Sessions))...)
+	u.notify.Main(s.PID) // before the first message of follow, behind which the new process notifies
 	u.ops.handOver(u.stopping)
 	close(u.done)
 	return result, nil
@@ -157,8 +158,6 @@ func (u *upgrader) plan(drain time.Duration) *handover.Plan {
 					slog.String(logkey.Fix, "stop the other kproxy, and restart this one; until then a restart forgets the latest changes"))
 			}
 		},
-		Promote: u.notify.Main,
-		Demote:  func() { u.notify.Main(os.Getpid()) },
 	}
 	for _, s := range u.proxy.Sockets() {
 		plan.Sockets = append(plan.Sockets, handover.Socket(s))

@@ -10,7 +10,6 @@
 //	Plan.Release
 //	released       ───────────────────────▶    it locks and reads the state files
 //	               ◀─────────────────────── ready: it could serve: AwaitTurn
-//	Plan.Promote
 //	commit         ───────────────────────▶    it accepts connections
 //	               ◀─────────────────────── serving: Serving
 //	it stops accepting, and drains
@@ -18,9 +17,10 @@
 //	its end        ───────────────────────▶ Report
 //
 // Until serving, the old process has changed nothing that it cannot take back. If the new one
-// reports failed, ends, or is late, it is killed, and Plan.Demote and Plan.Retake undo Promote and
-// Release: see [Plan.Run]. If the old one ends before, the new one has to serve: every step of
-// [Predecessor] then returns at once.
+// reports failed, ends, or is late, it is killed, and Plan.Retake undoes Release: see [Plan.Run]. If
+// the old one ends before, the new one has to serve: every step of [Predecessor] then returns at once.
+// The first message about sessions follows when the caller of Run has named the new process to the
+// supervisor.
 //
 // The two are connected by a pair of unix sockets. The environment of the new process has the
 // number of its end and nothing else. Messages are short and bounded (message.go); descriptors

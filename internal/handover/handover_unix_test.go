@@ -34,8 +34,6 @@ func newRig(t *testing.T, sockets int, newProcess func(p *Predecessor)) *rig {
 		Timeout: 10 * time.Second, Drain: time.Minute,
 		Release: func(context.Context) error { r.called("release"); return nil },
 		Retake:  func() { r.called("retake") },
-		Promote: func(pid int) { r.called(fmt.Sprint("promote ", pid)) },
-		Demote:  func() { r.called("demote") },
 	}
 	for range sockets {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -137,7 +135,7 @@ func TestHandOver(t *testing.T) {
 	if s.PID != 42 || s.Version != "v9" {
 		t.Errorf("got process %d of version %q", s.PID, s.Version)
 	}
-	r.wantCalls(t, "release", "promote 42")
+	r.wantCalls(t, "release")
 	p := <-took
 	for _, old := range r.Sockets {
 		_ = old.Listener.Close()
@@ -170,7 +168,13 @@ func TestHandOver(t *testing.T) {
 	if left, ok := func() (time.Duration, bool) { now := p.Report(); return now.Draining(time.Now()) }(); !ok || left <= 0 || left > time.Minute {
 		t.Errorf("the old process drains: got %v, %v", left, ok)
 	}
+	select {
+	case <-p.named:
+		t.Error("the new process takes itself for named")
+	default:
+	}
 	s.Sessions(7)
+	p.AwaitNamed(t.Context())
 	eventually(t, "the number of sessions has not come", func() bool { return p.Report().Sessions == 7 })
 	s.Close()
 	eventually(t, "the end has not come", func() bool { return !p.Report().Ended.IsZero() })
@@ -186,7 +190,7 @@ func TestHandOverEndsAtEachStep(t *testing.T) {
 		nil,
 		nil,
 		{"release", "retake"},
-		{"release", "promote 42", "demote", "retake"},
+		{"release", "retake"},
 	}
 	for done, want := range undone {
 		t.Run(fmt.Sprint(done), func(t *testing.T) {

@@ -26,6 +26,8 @@ const (
 	// endLook how often it is looked for.
 	endWait = 5 * time.Second
 	endLook = 10 * time.Millisecond
+	// namedWait is how long this process waits for the predecessor to name it.
+	namedWait = 3 * time.Second
 )
 
 // Predecessor is the process whose sockets this one takes over. nil is none: a process that was
@@ -40,7 +42,8 @@ type Predecessor struct {
 	link  *link
 	pid   int
 	hello helloBody
-	ended func() bool // reports whether the process has ended
+	ended func() bool   // reports whether the process has ended
+	named chan struct{} // closed by follow
 
 	mu   sync.Mutex // guards the following
 	lost bool
@@ -83,7 +86,7 @@ func Inherit() (*Predecessor, error) {
 }
 
 func newPredecessor(conn *net.UnixConn) *Predecessor {
-	p := &Predecessor{link: &link{conn: conn}, pid: peerOf(conn)}
+	p := &Predecessor{link: &link{conn: conn}, pid: peerOf(conn), named: make(chan struct{})}
 	p.ended = func() bool { return os.Getppid() != p.pid }
 	return p
 }
@@ -191,9 +194,25 @@ func (p *Predecessor) Serving() {
 	go p.follow()
 }
 
+// AwaitNamed waits until the predecessor has named this process to the supervisor as the main one, which
+// it does before its first message behind Serving. If that is late, or the predecessor has ended,
+// AwaitNamed returns all the same.
+func (p *Predecessor) AwaitNamed(ctx context.Context) {
+	if p == nil || p.IsLost() {
+		return
+	}
+	select {
+	case <-p.named:
+	case <-ctx.Done():
+	case <-time.After(namedWait):
+	}
+}
+
 // follow reads until the predecessor has ended, or this process does.
 func (p *Predecessor) follow() {
+	name := sync.OnceFunc(func() { close(p.named) })
 	defer func() {
+		name()
 		_ = p.link.conn.Close()
 		p.mu.Lock()
 		p.now.Ended, p.now.Sessions = time.Now(), 0
@@ -211,6 +230,7 @@ func (p *Predecessor) follow() {
 		p.mu.Lock()
 		p.now.Sessions = max(body.Sessions, 0)
 		p.mu.Unlock()
+		name()
 	}
 }
 

@@ -38,9 +38,6 @@ type Plan struct {
 	// takes it back. The context of Release ends with the hand-over.
 	Release func(context.Context) error
 	Retake  func()
-	// Promote says that the new process is the main one, before it serves. Demote takes it back.
-	Promote func(pid int)
-	Demote  func()
 
 	start func() (*net.UnixConn, *child, error) // nil: the program
 }
@@ -76,12 +73,12 @@ var errLate = errors.New("it is late")
 type attempt struct {
 	*Plan
 
-	link     *link
-	child    *child
-	status   string // why the new process is not ready yet; "": it has not told
-	version  string
-	released bool
-	promoted bool
+	link      *link
+	child     *child
+	status    string // why the new process is not ready yet; "": it has not told
+	version   string
+	released  bool
+	committed bool
 }
 
 // Run starts the program, and returns when it serves in the place of this process. Then the caller
@@ -170,16 +167,15 @@ func (a *attempt) take(ctx context.Context, m *message) (done bool, err error) {
 			return false, &FailedError{lines(err.Error())}
 		}
 		return false, a.link.send(kindReleased, nil)
-	case m.kind == kindReady && a.released && !a.promoted:
+	case m.kind == kindReady && a.released && !a.committed:
 		var body readyBody
 		if err := m.decode(&body); err != nil {
 			return false, err
 		}
 		a.version = foreign.Line(body.Version)
-		a.promoted = true
-		a.Promote(a.child.pid)
+		a.committed = true
 		return false, a.link.send(kindCommit, nil)
-	case m.kind == kindServing && a.promoted:
+	case m.kind == kindServing && a.committed:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a message %v, which is not its turn", m.kind)
@@ -244,15 +240,13 @@ func (a *attempt) abandon() {
 	a.child.kill()
 	<-a.child.ended
 	_ = a.link.conn.Close()
-	if a.promoted {
-		a.Demote()
-	}
 	if a.released {
 		a.Retake()
 	}
 }
 
-// Sessions tells the new process how many sessions this one still has.
+// Sessions tells the new process how many sessions this one still has. The first call also says that
+// the supervisor knows the new process by now: see [Predecessor.AwaitNamed].
 func (s *Successor) Sessions(n int) {
 	_ = s.link.conn.SetWriteDeadline(time.Now().Add(tellTimeout))
 	_ = s.link.send(kindSessions, sessionsBody{n}) // it is only information
