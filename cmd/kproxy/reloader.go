@@ -51,6 +51,9 @@ type reloader struct {
 	// refused; nil: it is not called.
 	reloading func() (done func())
 
+	// passOn is called for a SIGHUP that comes when no reload is possible any more; nil: it is dropped.
+	passOn func()
+
 	// try tries a configuration for a reload with live.
 	try func(ctx context.Context, n *nextConfig) error
 
@@ -108,12 +111,14 @@ func (r *reloader) readFile(ctx context.Context) ([]byte, error) {
 func (r *reloader) ready() { <-r.turn }
 
 // stop refuses further reloads, and ends a trial of brokers and addresses. wait returns when no
-// reload is under way. It must be called once.
+// reload is under way. Later calls refuse nothing more.
 func (r *reloader) stop() (wait func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stopping = true
-	close(r.stopped)
+	if !r.stopping {
+		r.stopping = true
+		close(r.stopped)
+	}
 	return func() {
 		r.turn <- struct{}{}
 		<-r.turn

@@ -42,6 +42,7 @@ func newServing(ctx context.Context, r *reloader, ready *prepared, o *origin) *s
 		return state
 	}
 	r.reloading = v.reloading
+	r.passOn = v.upgrader.passHangup
 	return v
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"kproxy/internal/admin"
@@ -108,10 +109,30 @@ func (u *upgrader) upgrade(ctx context.Context, t trigger) (admin.Upgraded, erro
 	u.mu.Unlock()
 	u.log.Info("handed over: the new process serves, and this one drains",
 		t.attrs(slog.Int(logkey.PID, s.PID), slog.String(logkey.Version, s.Version), slog.Int(logkey.Sessions, result.Sessions))...)
+	u.reloader.stop()    // before release: a reload that waits would change this process alone
 	u.notify.Main(s.PID) // before the first message of follow, behind which the new process notifies
 	u.ops.handOver(u.stopping)
 	close(u.done)
 	return result, nil
+}
+
+// passHangup sends a SIGHUP that came during a hand-over, or after it, to the new process, which may have
+// read the configuration before it changed. Without a new process it does nothing.
+func (u *upgrader) passHangup() {
+	u.mu.Lock()
+	s := u.successor
+	u.mu.Unlock()
+	if s == nil {
+		return
+	}
+	u.log.Info("SIGHUP goes to the process that has taken over", slog.Int(logkey.PID, s.PID))
+	process, err := os.FindProcess(s.PID)
+	if err == nil {
+		err = process.Signal(syscall.SIGHUP)
+	}
+	if err != nil {
+		u.log.Warn("SIGHUP has not reached the process that has taken over", slog.Int(logkey.PID, s.PID), slog.Any(logkey.Error, err))
+	}
 }
 
 // refuse says why there can be no hand-over now.

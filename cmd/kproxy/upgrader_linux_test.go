@@ -276,6 +276,11 @@ func TestServeHandsOver(t *testing.T) {
 		t.Errorf("a second hand-over: %s", errs)
 	}
 	askVersions(t, c.connect())
+	if err := syscall.Kill(first, syscall.SIGHUP); err != nil { // one for the file that the new process has read
+		t.Fatal(err)
+	}
+	c.want("SIGHUP goes to the process that has taken over", 1)
+	c.want("configuration reloaded", 1)
 	if got := c.metrics(); !strings.Contains(got, "\nkproxy_handover_timestamp_seconds") || strings.Contains(got, "\nkproxy_handover_predecessor_end") {
 		t.Errorf("the metrics do not say that the predecessor drains: %s", got)
 	}

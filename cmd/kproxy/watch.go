@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
 
+	"kproxy/internal/admin"
 	"kproxy/internal/logkey"
 	"kproxy/proxy/config"
 )
@@ -30,7 +32,10 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) (stop func
 				return
 			case <-hangups:
 			}
-			_, _ = r.reload(ctx, trigger{by: bySignal}) // the log has the error
+			_, err := r.reload(ctx, trigger{by: bySignal}) // the log has the error
+			if errors.Is(err, admin.ErrStopping) && r.passOn != nil {
+				r.passOn()
+			}
 		}
 	})
 	return func() {
