@@ -34,7 +34,8 @@ func (c *operationsChange) beforeProxy() {
 	}
 }
 
-// lendTo returns how the proxy opens its sockets for the configuration next. If the admin server moves, the proxy may have its old address, in any spelling.
+// lendTo returns how the proxy opens its sockets for the configuration next. If the admin server
+// moves, the proxy may have its old address, in any spelling.
 func (o *operations) lendTo(before *admin.Config, next *settings) func(ctx context.Context, network, address string) (net.Listener, error) {
 	o.lent = false
 	listen := proxy.ListenFor(&next.Proxy.Config)

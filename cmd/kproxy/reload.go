@@ -93,7 +93,27 @@ func (a *adminClient) reload(ctx context.Context, dryRun, isLive bool) (*admin.R
 		query.Set("check", "live")
 	}
 	asked.RawQuery = query.Encode()
-	resp, err := a.do(ctx, http.MethodPost, &asked)
+	body, err := a.change(ctx, u, &asked, []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		"cannot reload its configuration; it is older than this one")
+	if err != nil {
+		return nil, err
+	}
+	result := &admin.Reloaded{}
+	if err := json.Unmarshal(body, result); err != nil || result.Generation <= 0 {
+		return nil, notKproxy(u, http.StatusOK)
+	}
+	for i := range result.Changes {
+		c := &result.Changes[i]
+		c.Key, c.Was, c.Now = a.said(c.Key), a.said(c.Was), a.said(c.Now)
+	}
+	return result, nil
+}
+
+// change asks for a change, and returns the body of a response 200. Errors name u, which is asked
+// without its query. The body of the refusals has mistakes. cannot completes the sentence about a
+// kproxy that does not have the path.
+func (a *adminClient) change(ctx context.Context, u, asked *url.URL, refusals []int, cannot string) ([]byte, error) {
+	resp, err := a.do(ctx, http.MethodPost, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -102,29 +122,21 @@ func (a *adminClient) reload(ctx context.Context, dryRun, isLive bool) (*admin.R
 	if err != nil {
 		return nil, a.unreachable(u, err)
 	}
-	switch status := resp.StatusCode; status {
-	case http.StatusOK:
-		result := &admin.Reloaded{}
-		if err := json.Unmarshal(body, result); err == nil && result.Generation > 0 {
-			for i := range result.Changes {
-				c := &result.Changes[i]
-				c.Key, c.Was, c.Now = a.said(c.Key), a.said(c.Was), a.said(c.Now)
-			}
-			return result, nil
-		}
-		return nil, notKproxy(u, status)
-	case http.StatusUnprocessableEntity, http.StatusServiceUnavailable:
+	switch status := resp.StatusCode; {
+	case status == http.StatusOK:
+		return body, nil
+	case slices.Contains(refusals, status):
 		var mistakes admin.Mistakes
 		if err := json.Unmarshal(body, &mistakes); err != nil || len(mistakes.Errors) == 0 || slices.Contains(mistakes.Errors, nil) {
 			return nil, notKproxy(u, status)
 		}
 		return nil, a.notApplied(mistakes.Errors)
-	case http.StatusUnauthorized:
+	case status == http.StatusUnauthorized:
 		return nil, wantsToken(u)
-	case http.StatusForbidden, http.StatusMisdirectedRequest:
+	case status == http.StatusForbidden, status == http.StatusMisdirectedRequest:
 		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(string(body)), maxReason))
-	case http.StatusNotFound:
-		return nil, fmt.Errorf("%s responds 404: the kproxy there cannot reload its configuration; it is older than this one", u)
+	case status == http.StatusNotFound:
+		return nil, fmt.Errorf("%s responds 404: the kproxy there %s", u, cannot)
 	default:
 		return nil, notKproxy(u, status)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,38 +60,17 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 // upgrade asks for a hand-over. The error has every reason.
 func (a *adminClient) upgrade(ctx context.Context) (*admin.Upgraded, error) {
 	u := a.base.JoinPath("-", "upgrade")
-	resp, err := a.do(ctx, http.MethodPost, u)
+	body, err := a.change(ctx, u, u, []int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		"cannot hand over; it is older than this one: restart it")
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReloadBody))
-	if err != nil {
-		return nil, a.unreachable(u, err)
+	result := &admin.Upgraded{}
+	if err := json.Unmarshal(body, result); err != nil || result.PID <= 0 {
+		return nil, notKproxy(u, http.StatusOK)
 	}
-	switch status := resp.StatusCode; status {
-	case http.StatusOK:
-		result := &admin.Upgraded{}
-		if err := json.Unmarshal(body, result); err == nil && result.PID > 0 {
-			result.Version = foreign.Line(a.said(result.Version))
-			return result, nil
-		}
-		return nil, notKproxy(u, status)
-	case http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable:
-		var mistakes admin.Mistakes
-		if err := json.Unmarshal(body, &mistakes); err != nil || len(mistakes.Errors) == 0 || slices.Contains(mistakes.Errors, nil) {
-			return nil, notKproxy(u, status)
-		}
-		return nil, a.notApplied(mistakes.Errors)
-	case http.StatusUnauthorized:
-		return nil, wantsToken(u)
-	case http.StatusForbidden, http.StatusMisdirectedRequest:
-		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(string(body)), maxReason))
-	case http.StatusNotFound:
-		return nil, fmt.Errorf("%s responds 404: the kproxy there cannot hand over; it is older than this one: restart it", u)
-	default:
-		return nil, notKproxy(u, status)
-	}
+	result.Version = foreign.Line(a.said(result.Version))
+	return result, nil
 }
 
 func printUpgraded(w io.Writer, r *admin.Upgraded) error {
