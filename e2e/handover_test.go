@@ -250,10 +250,7 @@ func (s *succession) killChild(stop <-chan struct{}) {
 // request fails. E2E_HANDOVERS is the number; 10 if it is not set.
 func TestHandOvers(t *testing.T) {
 	const rate = 25 // records a second of each producer: the history of 30 hand-overs has a limit
-	number := 10
-	if n, err := strconv.Atoi(os.Getenv("E2E_HANDOVERS")); err == nil {
-		number = n
-	}
+	number := numberOf("E2E_HANDOVERS", 10)
 	classes := t.TempDir()
 	if err := workload.CompileJava(t.Context(), shared.kafka.Release, classes); err != nil {
 		t.Fatal(err)
@@ -267,15 +264,7 @@ func TestHandOvers(t *testing.T) {
 		}, s.many.Advertise, classes),
 		startTraceAt(t, rate, "handover-tls", &secure, s.secureOptionsBy(&secure, s.refused.of(s.secureDial())), s.many.Advertise, classes),
 	}
-	flow := func(n int) {
-		t.Helper()
-		for _, tr := range traces {
-			if err := errors.Join(tr.load.Flows(t.Context(), n), tr.java.Flows(t.Context(), n)); err != nil {
-				t.Errorf("%s: %v", tr.name, err)
-			}
-		}
-	}
-	flow(100)
+	flow(t, traces, 100)
 	failures := s.failures(t)
 	failed := 0
 	for i := range number {
@@ -284,7 +273,7 @@ func TestHandOvers(t *testing.T) {
 			failed++
 		}
 		s.handOver(t)
-		flow(50)
+		flow(t, traces, 50)
 	}
 	t.Logf("%d hand-overs, and %d that failed", number, failed)
 	for _, tr := range traces {

@@ -280,15 +280,30 @@ func (v variant) clashes(r *reloadable) bool {
 	return false
 }
 
+// numberOf is the number in an environment variable; usual, if it has none.
+func numberOf(variable string, usual int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return usual
+}
+
+// flow waits until n more records have gone through each trace.
+func flow(t *testing.T, traces []*trace, n int) {
+	t.Helper()
+	for _, tr := range traces {
+		if err := errors.Join(tr.load.Flows(t.Context(), n), tr.java.Flows(t.Context(), n)); err != nil {
+			t.Errorf("%s: %v", tr.name, err)
+		}
+	}
+}
+
 // TestReloads changes the configuration again and again while franz-go and Java produce and
 // consume through two listeners that stay. Nothing is lost, no request fails, no session of
 // theirs is ended by kproxy, and nothing is left behind. E2E_RELOADS is the number; 60 if it is
 // not set.
 func TestReloads(t *testing.T) {
-	reloads := 60
-	if n, err := strconv.Atoi(os.Getenv("E2E_RELOADS")); err == nil {
-		reloads = n
-	}
+	reloads := numberOf("E2E_RELOADS", 60)
 	classes := t.TempDir()
 	if err := workload.CompileJava(t.Context(), shared.kafka.Release, classes); err != nil {
 		t.Fatal(err)
@@ -299,15 +314,7 @@ func TestReloads(t *testing.T) {
 		startTrace(t, "reload", &plain, plain.through(t, r.many), r.many.Advertise, classes),
 		startTrace(t, "reload-tls", &secure, r.secureOptions(&secure), r.many.Advertise, classes),
 	}
-	flow := func(n int) {
-		t.Helper()
-		for _, tr := range traces {
-			if err := errors.Join(tr.load.Flows(t.Context(), n), tr.java.Flows(t.Context(), n)); err != nil {
-				t.Errorf("%s: %v", tr.name, err)
-			}
-		}
-	}
-	flow(200)
+	flow(t, traces, 200)
 	random := rand.New(rand.NewPCG(uint64(reloads), 1))
 	idle := r.idle(t, 3) // more than the limit that some configurations have
 	before := r.measure(t)
@@ -324,11 +331,11 @@ func TestReloads(t *testing.T) {
 			refused++
 		}
 		if i%20 == 19 {
-			flow(100)
+			flow(t, traces, 100)
 		}
 	}
 	r.reload(t, r.base(), false, true)
-	flow(200)
+	flow(t, traces, 200)
 	t.Logf("%d configurations applied, %d refused, generation %.0f", applied, refused, r.metric(t, "kproxy_config_generation"))
 	for _, conn := range idle {
 		_ = conn.Close()
