@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"kproxy/internal/files"
 	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 )
@@ -28,44 +30,30 @@ const pings = 3
 type Notifier struct {
 	log  *slog.Logger
 	send func(state string) error // sd_notify
-	turn chan struct{}            // holds an element while one is being sent
 
 	failing sync.Once
 }
 
 // NewNotifier returns a Notifier. The first failure goes to log.
 func NewNotifier(log *slog.Logger) *Notifier {
-	n := &Notifier{log: log, turn: make(chan struct{}, 1)}
-	n.send = func(state string) error {
-		return n.within(notifyTimeout, func() error {
+	return &Notifier{log: log, send: func(state string) error {
+		return within(notifyTimeout, os.Getenv(notifySocket), func() error {
 			_, err := daemon.SdNotify(false, state)
 			return err
 		})
-	}
-	return n
+	}}
 }
 
-// within calls send, and waits no longer than limit: a socket that is not read must not hold kproxy up.
-// A call that has not returned keeps its turn, so that at most one goroutine waits.
-func (n *Notifier) within(limit time.Duration, send func() error) error {
-	late := time.NewTimer(limit)
-	defer late.Stop()
-	select {
-	case n.turn <- struct{}{}:
-	case <-late.C:
+// within calls send, which writes to a socket, and waits no longer than limit: a socket that is not read
+// must not hold kproxy up. Further calls wait for one that has not returned.
+func within(limit time.Duration, socket string, send func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_, err := files.Do(ctx, socket, func() (struct{}, error) { return struct{}{}, send() })
+	if err != nil && ctx.Err() != nil {
 		return errUnread
 	}
-	sent := make(chan error, 1)
-	go func() {
-		defer func() { <-n.turn }()
-		sent <- send()
-	}()
-	select {
-	case err := <-sent:
-		return err
-	case <-late.C:
-		return errUnread
-	}
+	return err
 }
 
 var errUnread = errors.New("nothing reads the socket of NOTIFY_SOCKET")
