@@ -21,7 +21,10 @@ type rawTCPConn struct {
 	n       int
 	err     error
 	now     bool // a read does not wait: it returns errNothingYet
-	noData  int  // bytes that were read since a stream last got data of the TLS over it
+	// noData is how many bytes were read since the stream last got data of the TLS over it. It
+	// is bounded from the stream's first read on: a handshake has limits of its own.
+	noData  int
+	bounded bool
 	out     *rawWriter
 	// follows says that more bytes are written at once. The kernel then holds back a
 	// packet that is not full, and several records leave in one.
@@ -60,7 +63,7 @@ func (c *rawTCPConn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	if c.noData > maxNoData {
+	if c.bounded && c.noData > maxNoData {
 		return 0, ErrNoData
 	}
 	c.into, c.n, c.err = b, 0, nil
@@ -73,10 +76,10 @@ func (c *rawTCPConn) Read(b []byte) (int, error) {
 	return c.n, err
 }
 
-// hasData says that a stream has got data. c may be nil.
+// hasData says that a stream has got data, or has begun. c may be nil.
 func (c *rawTCPConn) hasData() {
 	if c != nil {
-		c.noData = 0
+		c.noData, c.bounded = 0, true
 	}
 }
 
@@ -144,7 +147,7 @@ func (p *Stream) readRecords(b []byte) (n int) {
 	p.over.now = true
 	defer func() { p.over.now = false }()
 	for n < len(b) {
-		got, err := p.src.Read(b[n:])
+		got, err := p.readRecord(b[n:])
 		if n += got; got == 0 || err != nil {
 			break
 		}

@@ -16,19 +16,25 @@ var ErrNoData = errors.New("32 KiB of TLS have come, and no data in them")
 // receive buffer of a slow reader with small packets.
 func (p *Stream) readTLS(need int) (n int, err error) {
 	if !p.atFrameStart || p.end > 0 {
-		n, err = p.src.Read(p.room(need))
+		n, err = p.readRecord(p.room(need))
 	} else {
 		p.GiveBack()
-		if n, err = p.src.Read(p.first[:]); n > 0 {
+		if n, err = p.readRecord(p.first[:]); n > 0 {
 			p.atFrameStart = false
 			p.room(need)[0] = p.first[0]
 		}
 	}
-	if n > 0 {
-		p.over.hasData()
-	}
 	if n > 0 && err == nil && p.over != nil && !p.Exact {
 		n += p.readRecords(p.buf[p.end+n:])
+	}
+	return n, err
+}
+
+// readRecord reads the data of one record, or of what is left of it. Every read of a TLS
+// connection is one of these, so that its data is noticed.
+func (p *Stream) readRecord(b []byte) (n int, err error) {
+	if n, err = p.src.Read(b); n > 0 {
+		p.over.hasData()
 	}
 	return n, err
 }

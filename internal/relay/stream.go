@@ -95,7 +95,7 @@ func (p *Stream) Connect(src, dst net.Conn, d *PipePool) {
 	}
 	_, p.secure = src.(*tls.Conn)
 	p.over = rawUnder(src)
-	p.over.hasData() // of the handshake, which has accounts and limits of its own
+	p.over.hasData()
 	p.out, p.under = newRawWriter(dst, &p.writing), rawUnder(dst)
 }
 
