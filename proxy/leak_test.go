@@ -32,10 +32,21 @@ func (f footprint) settled(t *testing.T) {
 		if time.Now().After(deadline) {
 			var stacks strings.Builder
 			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
-			t.Fatalf("got %+v, want %+v; %s", now, f, stacks.String())
+			t.Fatalf("got %+v, want %+v; open: %s; %s", now, f, openFiles(), stacks.String())
 		}
 		<-tick.C
 	}
+}
+
+// openFiles returns what the process's descriptors are of.
+func openFiles() string {
+	var names []string
+	open, _ := os.ReadDir("/proc/self/fd")
+	for _, descriptor := range open {
+		name, _ := os.Readlink("/proc/self/fd/" + descriptor.Name())
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // For a size that no request has, the proxy allocates nothing and waits for nothing. It closes

@@ -149,10 +149,11 @@ func TestParkedSessionsEnd(t *testing.T) {
 			promptly(t, func() { l.proxy.Shutdown(ctx) }) // neither side ends its own
 		}},
 	}
-	for _, e := range ends {
-		t.Run(e.name, func(t *testing.T) {
-			before := measure()
-			t.Run("session", func(t *testing.T) {
+	before := measure()
+	t.Run("sessions", func(t *testing.T) {
+		for _, e := range ends {
+			t.Run(e.name, func(t *testing.T) {
+				t.Parallel()
 				var l lab
 				l.first = l.startBroker(t, 0, 0)
 				conf := l.config()
@@ -168,9 +169,9 @@ func TestParkedSessionsEnd(t *testing.T) {
 				l.ended(t, e.want)
 				l.parked(t, 0)
 			})
-			before.settled(t)
-		})
-	}
+		}
+	})
+	before.settled(t)
 }
 
 // Whatever comes while a session is being parked, from either side, is delivered.

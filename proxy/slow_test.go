@@ -63,7 +63,9 @@ func TestAnswerMayTakeADay(t *testing.T) {
 		var l lab
 		l.inMemory()
 		b := l.startBroker(t, 0, 0)
-		l.start(t, l.config())
+		conf := l.config()
+		conf.ParkAfter = time.Hour // fewer sweeps
+		l.start(t, conf)
 		c := l.dial(t, "bob.test:9092")
 		c.send(1, of(4, kmsg.NewPtrFetchRequest()))
 		s := b.take()
