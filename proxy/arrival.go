@@ -200,7 +200,6 @@ func (a *arrival) dial(ctx context.Context) error {
 	if err != nil {
 		return dialFailure(err)
 	}
-	b.release = to.Release
 	b.conn, b.plain = to.Conn, relay.IsPlainTCP(s.client.stream) && relay.IsPlainTCP(to.Conn)
 	b.renewal = newRenewal(ctx, s, &to)
 	return nil

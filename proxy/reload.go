@@ -268,7 +268,7 @@ func (c *Change) undo() {
 			next.CloseState()
 			next.Close()
 		case next.way != nil:
-			next.way.Discard()
+			next.way.Release()
 		}
 	}
 }

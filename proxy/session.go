@@ -113,7 +113,6 @@ type brokerSide struct {
 	plain   bool              // this connection and the client's are TCP and nothing else
 	to      *route            // where requests go; nil: no broker was dialled yet
 	renewal *reauthentication // of the proxy's login at the broker; nil: it lasts
-	release func()            // gives back the way to the broker; nil: no broker was reached
 }
 
 // isOpen reports whether there is a connection. Any goroutine may ask, and use the
@@ -215,11 +214,9 @@ func (s *session) pump() (parks bool) {
 func (s *session) close() {
 	if s.broker.conn != nil {
 		_ = s.broker.conn.Close()
+		s.broker.to.way.Release()
 	}
 	_ = s.client.stream.Close()
-	if s.broker.release != nil {
-		s.broker.release()
-	}
 	s.endpoint.listener.cluster.ProbeLeft(s, s.client.id)
 	s.up.GiveBack()
 	s.down.GiveBack()

@@ -31,11 +31,8 @@ type Link struct {
 // Close closes the connection.
 func (l *Link) Close() {
 	_ = l.Conn.Close()
-	l.Release()
+	l.Way.Release()
 }
-
-// Release is Close where the caller has closed Conn itself.
-func (l *Link) Release() { l.Way.release() }
 
 const (
 	// reachFactor is how many times connect_timeout DialNode and DialAny take at most, for all
@@ -85,7 +82,7 @@ func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	var errs []error
 	var address string
 	w := c.use() // for all attempts: a new login is not for an old address
-	defer w.release()
+	defer w.Release()
 	all := c.candidates(w.conf)
 	for i, t := range all.targets {
 		to, err := c.dialWithin(ctx, w, t, who, all.share(ctx, i))
@@ -164,7 +161,7 @@ func (c *Cluster) candidates(conf *config.ClusterPlan) candidates {
 // attempt.
 func (c *Cluster) dialTarget(ctx context.Context, t upstream.Target, who Client) (Link, error) {
 	w := c.use()
-	defer w.release()
+	defer w.Release()
 	return c.dialWithin(ctx, w, t, who, w.conf.ConnectTimeout)
 }
 

@@ -20,12 +20,9 @@ func (c *Cluster) Prepare(conf *config.ClusterPlan) (*Way, error) {
 	if now.isBy(conf) {
 		return now, nil
 	}
-	defer now.release()
+	defer now.Release()
 	return c.newWay(conf, now)
 }
-
-// Discard gives back a Way that Prepare has returned.
-func (w *Way) Discard() { w.release() }
 
 // Reconfigure makes w the current Way, and listeners those of the map, which keeps its nodes
 // and, as far as the listeners allow it, their slots. If the Way has changed, the brokers are
@@ -36,7 +33,7 @@ func (c *Cluster) Reconfigure(w *Way, listeners []*config.ListenerPlan) {
 	if !before.LeadsAs(w) {
 		c.Background(c.askAgain)
 	}
-	before.release()
+	before.Release()
 }
 
 // Relist makes listeners those of the map.

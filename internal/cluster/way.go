@@ -102,7 +102,7 @@ func (c *Cluster) newWay(conf *config.ClusterPlan, before *Way) (*Way, error) {
 		err = errlist.Join(conf.CheckSecrets(), w.setTLS(c.log, before))
 	}
 	if err != nil {
-		w.release()
+		w.Release()
 		return nil, err
 	}
 	return w, nil
@@ -172,8 +172,9 @@ func (w *Way) hasViaOf(other *Way) bool {
 		w.conf.Keepalive == other.conf.Keepalive && reflect.DeepEqual(w.conf.Sources, other.conf.Sources)
 }
 
-// release ends one use of w. The last one gives back its parts.
-func (w *Way) release() {
+// Release ends one use of w: that of a Link whose Conn the caller has closed, or that which
+// Prepare began. The last one gives back its parts.
+func (w *Way) Release() {
 	if w.uses.Add(-1) == 0 {
 		w.method.leave()
 		w.via.leave()

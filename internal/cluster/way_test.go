@@ -37,7 +37,7 @@ func TestPartsAreClosedWithTheirLastWay(t *testing.T) {
 	if c.Way() != next || first.uses.Load() != 1 {
 		t.Errorf("the first Way has %d uses, want the connection's", first.uses.Load())
 	}
-	link.Release()
+	link.Way.Release()
 	if first.uses.Load() != 0 || first.tryUse() {
 		t.Error("the first Way can still be used")
 	}
@@ -82,7 +82,7 @@ func TestWayKeepsParts(t *testing.T) {
 	if same.TLS() == nil || same.TLS() != first.TLS() || same.Via() == nil || same.Via() != first.Via() {
 		t.Error("the next Way has other parts")
 	}
-	same.Discard()
+	same.Release()
 	other := conf
 	changed := cluster
 	other.Cluster = &changed
@@ -94,5 +94,5 @@ func TestWayKeepsParts(t *testing.T) {
 	if next.TLS() == first.TLS() || next.Via() == first.Via() {
 		t.Error("a changed Way has the old parts")
 	}
-	next.Discard()
+	next.Release()
 }
