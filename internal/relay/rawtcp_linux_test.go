@@ -104,8 +104,8 @@ func TestTLSWithoutDataIsBounded(t *testing.T) {
 	}
 }
 
-// records is a TLS that has a byte of data in maxNoData bytes, or none at all. An error does not
-// lose what has come of a record.
+// records is a TLS that has a byte of data in maxNoData bytes, or none at all. It keeps the begin
+// of a record over an error.
 type records struct {
 	net.Conn
 

@@ -30,8 +30,8 @@ func (p *Stream) readTLS(need int) (n int, err error) {
 	return n, err
 }
 
-// readRecord reads the data of one record, or of what is left of it. Every read of a TLS
-// connection is one of these, so that its data is noticed.
+// readRecord reads the data of one record, or its rest. Every read of a TLS connection is one of
+// these, so that its data is noticed.
 func (p *Stream) readRecord(b []byte) (n int, err error) {
 	if n, err = p.src.Read(b); n > 0 {
 		p.over.hasData()
