@@ -38,7 +38,7 @@ func (f footprint) settled(t *testing.T) {
 	}
 }
 
-// openFiles returns what the process's descriptors are of.
+// openFiles returns the names of the process's open files.
 func openFiles() string {
 	var names []string
 	open, _ := os.ReadDir("/proc/self/fd")
