@@ -99,6 +99,11 @@ func (a *arrival) replyTo(ctx context.Context, h wire.RequestHeader, frame []byt
 	case rewrite.AnswersAPIVersions(h.Key, h.Version):
 		return replyWith(rewrite.AppendUnsupportedAPIVersions(nil), nil)
 	case h.Key == kmsg.ApiVersions.Int16():
+		if h.Version >= wire.FirstClientSoftware {
+			if name, version, err := wire.ClientSoftware(frame, h); err == nil {
+				a.s.proxy.noteSoftware(a.s, name, version)
+			}
+		}
 		// Others may wait for the same response: this client's deadline is not theirs.
 		payload, err := a.offer(a.s.proxy.lifetime(), h.Version)
 		if err != nil {

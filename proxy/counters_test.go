@@ -171,7 +171,7 @@ func BenchmarkPumps(b *testing.B) {
 
 // A session that comes to a listener as it is removed drains.
 func TestSessionOfARemovedListenerDrains(t *testing.T) {
-	p := &Proxy{sessions: map[*session]struct{}{}}
+	p := &Proxy{sessions: map[*session]attendance{}}
 	l := &listener{removed: true}
 	s := &session{proxy: p, entry: &entry{}, endpoint: &endpoint{listener: l}}
 	p.enter(s)

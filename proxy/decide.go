@@ -3,6 +3,7 @@ package proxy
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/wire"
 	"kproxy/proxy/config"
 	"kproxy/rewrite"
 )
@@ -22,6 +23,7 @@ const (
 	reauthenticate                // the client logs in at kproxy again (KIP-368)
 	unlessReplica                 // forward, unless it comes as a follower's
 	readAcks                      // forward; the acks of Produce say whether a response will come
+	readSoftware                  // forward; ApiVersions has the name of the client's software
 	handshakeV0                   // forward; raw SASL tokens may follow
 )
 
@@ -56,6 +58,8 @@ func decide(key, version int16, treatment rewrite.Treatment, s standing) action 
 		return unlessReplica
 	case key == kmsg.Produce.Int16():
 		return readAcks
+	case key == kmsg.ApiVersions.Int16() && version >= wire.FirstClientSoftware:
+		return readSoftware
 	case key == kmsg.SASLHandshake.Int16() && version == 0 && s.policy.Filters:
 		return refuseRawTokens
 	case key == kmsg.SASLHandshake.Int16() && version == 0:

@@ -271,6 +271,20 @@ func (l *lab) session(t *testing.T, b *broker) (client, brokerConn) {
 	return c, s
 }
 
+// eventually runs rounds until one is as it should be. In any round a reader may be
+// slow for a moment, or a frame arrive in two parts, and then bytes are copied that
+// are spliced as a rule: how many, no test can say.
+func eventually(t *testing.T, what string, round func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !round(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not once within %v", what, patience)
+		}
+	}
+}
+
 // promptly fails the test if f takes so long that it may have waited for a timer:
 // the shortest that could be missed, in anybody's code, is one of five seconds.
 func promptly(t *testing.T, f func()) {

@@ -14,13 +14,14 @@ const (
 	askDrain       asks = 1 << iota // end between two requests: kproxy stops
 	askMove                         // end between two requests: the node is at another address, or has none
 	askAge                          // end between two requests: the session is older than max_age
+	askDisconnect                   // end between two requests: Proxy.Disconnect was called
 	askLogin                        // log in at the broker again, between two requests
 	askIdle                         // end, if the session is idle
 	askPark                         // stop, if the session can be parked
 	parking                         // the request loop has stopped, for the session to be parked
 	responsesEnded                  // no further response will come
 
-	askEnd   = askDrain | askMove | askAge
+	askEnd   = askDrain | askMove | askAge | askDisconnect
 	askQuiet = askIdle | askPark
 
 	askBits = 16 // the count is above them, modulo 2^48
@@ -38,6 +39,8 @@ func (a asks) end() *ended {
 		return end(BrokerMoved, nil)
 	case a&askAge != 0:
 		return end(MaxAge, nil)
+	case a&askDisconnect != 0:
+		return end(Disconnected, nil)
 	default:
 		return nil
 	}

@@ -54,7 +54,8 @@ type Proxy struct {
 	unwatch context.CancelFunc // ends the watch of files
 
 	mu       sync.Mutex // guards the following
-	sessions map[*session]struct{}
+	sessions map[*session]attendance
+	opened   uint64         // sessions since the start; the id of the youngest
 	gone     map[string]int // clusters that are removed and still drain, by name
 	draining bool
 	running  context.Context // what stop ends; nil until every endpoint is bound
@@ -68,7 +69,7 @@ func New(conf *Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{sessions: map[*session]struct{}{}, gone: map[string]int{}, changing: make(chan struct{}, 1)}
+	p := &Proxy{sessions: map[*session]attendance{}, gone: map[string]int{}, changing: make(chan struct{}, 1)}
 	p.changing <- struct{}{}
 	next := &served{conf: conf.withDefaults(plan)}
 	p.log = next.conf.Logger

@@ -196,6 +196,8 @@ func (p *requestPump) request(prefix wire.RequestPrefix) error {
 		return p.unlessReplica(r, frame)
 	case readAcks:
 		return p.produce(r, frame)
+	case readSoftware:
+		return p.versions(r, frame)
 	case handshakeV0:
 		return p.saslHandshake(r, frame)
 	default:
@@ -225,6 +227,33 @@ func (p *requestPump) produce(r inflight.Request, frame int) error {
 		default:
 			return p.forward(r, frame)
 		}
+	}
+}
+
+// maxSoftwareLen is how many bytes of an ApiVersions request are searched for the client's software.
+const maxSoftwareLen = 4 * maxSoftware
+
+// versions forwards an ApiVersions request, and notes the client's software. That is only for show: a
+// body that is malformed, or long, goes to the broker all the same.
+func (p *requestPump) versions(r inflight.Request, frame int) error {
+	h, err := readHeader(p.up)
+	if err != nil {
+		return err
+	}
+	for n := h.Len; ; {
+		b, err := p.up.Peek(n)
+		if err != nil {
+			return err
+		}
+		name, version, err := wire.ClientSoftware(b, h)
+		if n, err = more(b, h.Size, err); n > 0 && len(b) < h.Len+maxSoftwareLen {
+			n = min(n, h.Len+maxSoftwareLen)
+			continue
+		}
+		if n == 0 && err == nil {
+			p.s.proxy.noteSoftware(p.s, name, version)
+		}
+		return p.forward(r, frame)
 	}
 }
 

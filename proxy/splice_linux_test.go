@@ -28,18 +28,6 @@ func fetches(c client, s brokerConn, answer []byte) {
 	}
 }
 
-// eventually runs rounds until one is as it should be. In any round a reader may be
-// slow for a moment, or a frame arrive in two parts, and then bytes are copied that
-// are spliced as a rule: how many, no test can say.
-func eventually(t *testing.T, what string, round func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !round(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not once within %v", what, patience)
-		}
-	}
-}
-
 // Of large frames the proxy reads only the heads and the tails. The rest stays in the kernel.
 func TestRecordsAreSpliced(t *testing.T) {
 	needsPlainTCP(t)

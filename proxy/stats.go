@@ -154,7 +154,8 @@ func (m moved) stats() Direction {
 
 // enter takes a session into the set of live ones. The caller holds mu.
 func (p *Proxy) enter(s *session) {
-	p.sessions[s] = struct{}{}
+	p.opened++
+	p.sessions[s] = attendance{id: p.opened}
 	if !s.entry.shared {
 		s.count()
 	}

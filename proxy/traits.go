@@ -79,6 +79,7 @@ var traitsOf = map[CloseReason]traits{
 	IdleTimeout:           {level: slog.LevelInfo, linger: true, asked: true},
 	BrokerMoved:           {level: slog.LevelInfo, reset: resetBeforeLogin, linger: true},
 	MaxAge:                {level: slog.LevelInfo, linger: true, asked: true},
+	Disconnected:          {level: slog.LevelInfo, linger: true, asked: true},
 	PeerGone:              {level: slog.LevelWarn, reset: resetUnheard, linger: true},
 	Drained:               {level: slog.LevelInfo, linger: true, asked: true},
 	DrainTimeout:          {level: slog.LevelWarn},

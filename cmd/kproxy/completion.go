@@ -28,6 +28,9 @@ var flagValues = map[string]cobra.CompletionFunc{
 	"via": beginnings("ssh://\tan SSH host", "socks5://\ta SOCKS proxy", "http://\tan HTTP proxy, by CONNECT",
 		"https://\tthe same over TLS", "exec:\ta program's stdin and stdout"),
 	"mechanism":   values("SCRAM-SHA-512", "SCRAM-SHA-256"),
+	"state":       values("arriving", "open", "ending"),
+	"path":        values("splice", "copy"),
+	"sort":        values("id", "-id", "opened", "-opened", "idle", "-idle", "bytes", "-bytes", "in_flight", "-in_flight"),
 	"config":      fileExtensions("yaml", "yml"),
 	"config-from": fileExtensions("properties", "conf", "config", "cfg", "ini"),
 	"ca":          fileExtensions("pem", "crt", "cer"),
@@ -38,7 +41,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 // noValues are flags whose values cannot be completed.
 var noValues = []string{
 	"node", "dial", "listen", "advertise", "port", "server-name", "username", "password-env", "aws-region", "aws-profile", "exec", "cluster", "timeout",
-	"iterations",
+	"iterations", "listener", "client", "client-id", "user", "software", "broker", "limit",
 }
 
 // completeFlags gives the flags of a command and of those below it their completions.

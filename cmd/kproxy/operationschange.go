@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/api"
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
 	"kproxy/internal/tlsconf"
@@ -188,6 +189,7 @@ func (o *operations) site(s *settings, secure *tlsconf.Server, t *telemetry.Tele
 		TLS:     secure,
 		Ready:   &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings},
 		Metrics: t.Handler(),
+		API:     api.New(o.proxy),
 		Reload:  o.reload,
 		Upgrade: o.upgrade,
 	}

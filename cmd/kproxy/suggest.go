@@ -21,4 +21,4 @@ func suggest(name string, known []string) string {
 }
 
 // maxListed is how many names an error may list.
-const maxListed = 12
+const maxListed = 20

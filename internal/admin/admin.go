@@ -6,6 +6,7 @@
 //	/debug/pprof/  profiles, where [Config] asks for them
 //	/-/reload      POST applies the configuration file, or compares it (?dry_run)
 //	/-/upgrade     POST has a new process take over
+//	/api/v1/       JSON for programs (package api)
 //
 // The type to know is [Server]. Without a token it wants no login: bind it to a network
 // whose clients may all read broker addresses and counts. With a token, statuses are for
@@ -31,6 +32,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kproxy/internal/api"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/sharedsocket"
@@ -68,6 +70,7 @@ type Site struct {
 	TLS     *tlsconf.Server // of Config.Load; nil: HTTP
 	Ready   *Readiness
 	Metrics http.Handler
+	API     http.Handler // package api's; nil: there is none
 	// Reload applies the configuration file. Its error joins [*MistakeError]s. nil: there is no
 	// such path.
 	Reload func(context.Context, Reload) (Reloaded, error)
@@ -204,6 +207,9 @@ func (site *Site) handler(log *slog.Logger) http.Handler {
 	mux.Handle("GET /metrics", g.only(site.Metrics))
 	if c.Pprof {
 		mux.Handle("GET /debug/pprof/", g.only(profiles()))
+	}
+	if site.API != nil {
+		mux.Handle(api.Prefix+"/", c.changing(g, site.API)) // reads too: they are about clients and their users
 	}
 	if site.Reload != nil {
 		mux.Handle("POST /-/reload", c.changing(g, reloads(site.Reload)))

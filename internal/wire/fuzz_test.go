@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -147,5 +148,28 @@ func FuzzProduceAcks(f *testing.F) {
 		req := produce(version, acks, id)
 		r := encode(req, &clientID, appendTags(nil, tag{uint32(len(value)), value}))
 		checkAcks(t, "fuzzed", r, acks, behindAcks(req))
+	})
+}
+
+// FuzzClientSoftware looks for the software in any ApiVersions request that kmsg can write, and in
+// bytes that are none.
+func FuzzClientSoftware(f *testing.F) {
+	f.Add("apache-kafka-java", "4.1.0", "client", []byte("tag"), []byte{0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add("", "", "", []byte{}, []byte{0})
+	f.Fuzz(func(t *testing.T, name, version, clientID string, value, noise []byte) {
+		if len(clientID) >= 1<<15 || len(name)+len(version) > 1<<10 {
+			t.Skip("no frame can hold it, or it takes too long")
+		}
+		r := encode(apiVersions(wire.FirstClientSoftware, name, version), &clientID, appendTags(nil, tag{uint32(len(value)), value}))
+		checkSoftware(t, r, [2]string{name, version})
+		frame := slices.Concat(r.frame[:r.header], noise)
+		h, err := wire.ParseRequestHeader(frame, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Size = int32(len(frame) - wire.SizeLen)
+		if gotName, gotVersion, err := wire.ClientSoftware(frame, h); err == nil && len(gotName)+len(gotVersion) > len(noise) {
+			t.Fatalf("%d and %d bytes of %d", len(gotName), len(gotVersion), len(noise))
+		}
 	})
 }

@@ -51,6 +51,20 @@ func ProduceAcks(frame []byte, h RequestHeader, flexible bool) (int16, error) {
 	return acks, withinFrame(&r, h.Size)
 }
 
+// FirstClientSoftware is the version of ApiVersions that put the client's software into the request
+// (KIP-511).
+const FirstClientSoftware = 3
+
+// ClientSoftware reads the name and the version of the client's software from an ApiVersions request
+// of FirstClientSoftware or later, whose header h was parsed from the same frame. Both are parts of the
+// frame. ErrShort asks for more of it.
+func ClientSoftware(frame []byte, h RequestHeader) (name, version []byte, err error) {
+	r := NewReader(frame)
+	r.Take(h.Len)
+	name, version = r.String(true), r.String(true)
+	return name, version, withinFrame(&r, h.Size)
+}
+
 // SASLMechanism reads the mechanism from a SaslHandshake request, whose header
 // h was parsed from the same frame. No version of it is flexible.
 func SASLMechanism(frame []byte, h RequestHeader) (string, error) {

@@ -99,6 +99,46 @@ func checkAcks(t *testing.T, name string, r request, want int16, behind int) {
 	}
 }
 
+func TestClientSoftwareEqualsKmsg(t *testing.T) {
+	for version := int16(wire.FirstClientSoftware); version <= kmsg.NewPtrApiVersionsRequest().MaxVersion(); version++ {
+		for _, software := range [][2]string{{"", ""}, {"apache-kafka-java", "4.1.0"}, {strings.Repeat("n", 300), "v"}} {
+			for _, tags := range tagSections {
+				checkSoftware(t, encode(apiVersions(version, software[0], software[1]), nil, tags.bytes), software)
+			}
+		}
+	}
+}
+
+func apiVersions(version int16, name, softwareVersion string) *kmsg.ApiVersionsRequest {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = version, name, softwareVersion
+	return req
+}
+
+// checkSoftware reads the software from the frame, and from each part of it.
+func checkSoftware(t *testing.T, r request, want [2]string) {
+	t.Helper()
+	h, err := wire.ParseRequestHeader(r.frame, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, version, err := wire.ClientSoftware(r.frame, h)
+	if err != nil || string(name) != want[0] || string(version) != want[1] {
+		t.Fatalf("got %q %q, %v, want %q", name, version, err, want)
+	}
+	end := r.header + len(apiVersions(wire.FirstClientSoftware, want[0], want[1]).AppendTo(nil)) - 1 // the count of tags
+	for n := r.header; n < end; n++ {
+		if _, _, err := wire.ClientSoftware(r.frame[:n:n], h); !errors.Is(err, wire.ErrShort) {
+			t.Fatalf("cut at %d before %d: %v, want ErrShort", n, end, err)
+		}
+		cut := h
+		cut.Size = int32(n - wire.SizeLen)
+		if _, _, err := wire.ClientSoftware(r.frame, cut); !errors.Is(err, wire.ErrMalformed) {
+			t.Fatalf("frame of %d, the software ends at %d: %v, want ErrMalformed", n, end, err)
+		}
+	}
+}
+
 func TestProduceAcksLies(t *testing.T) {
 	for _, c := range []struct {
 		name    string

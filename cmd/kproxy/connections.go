@@ -1,0 +1,233 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kproxy/internal/api"
+	"kproxy/internal/columns"
+)
+
+// mostConnections is the most connections that are listed: more than a process may have open.
+const mostConnections = 1_000_000
+
+// pageSize is how many connections are asked for in one request.
+const pageSize = 1000
+
+// connectionsFlags are the flags of connections.
+type connectionsFlags struct {
+	apiFlags
+
+	filters map[string]*string
+	sort    string
+	limit   int
+}
+
+func newConnectionsCommand() *cobra.Command {
+	f := connectionsFlags{filters: map[string]*string{}}
+	cmd := &cobra.Command{
+		Use:   "connections",
+		Short: "Show the open connections of a running kproxy, or close one",
+		Long: `connections shows the open connections of a running kproxy (GET /api/v1/connections):
+the client, the listener and the node whose endpoint it chose, how long no byte has
+come, the bytes to both sides, the requests in flight, and who it is: its client id, its
+user at kproxy, its software. --json has more.
+
+` + apiDefaults,
+		Example: `  kproxy connections --sort -bytes --limit 10
+  kproxy connections --cluster orders --node 3 --software java --json
+  kproxy connections close 4711`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	for _, filter := range []struct{ flag, name, help string }{
+		{"cluster", "cluster", "only those of the cluster `NAME`"},
+		{"listener", "listener", "only those of the listener `NAME`"},
+		{"node", "node", "only those of the endpoint of the node with this `ID`"},
+		{"state", "state", "only those in this `STATE`: arriving, open or ending"},
+		{"path", "path", "only those whose large frames take this `PATH`: splice or copy"},
+		{"client", "client", "only those whose host:port contains this `TEXT`"},
+		{"client-id", "client_id", "only those whose client.id contains this `TEXT`"},
+		{"user", "user", "only those whose user at kproxy contains this `TEXT`"},
+		{"software", "software", "only those whose software contains this `TEXT`"},
+		{"broker", "broker", "only those whose dialled address contains this `TEXT`"},
+	} {
+		f.filters[filter.name] = flags.String(filter.flag, "", filter.help)
+	}
+	flags.StringVar(&f.sort, "sort", "id", "the `ORDER`: id, opened, idle, bytes or in_flight; - in front reverses it")
+	flags.IntVar(&f.limit, "limit", 100, "how many are shown at most")
+	f.add(cmd)
+	cmd.AddCommand(newDisconnectCommand())
+	return cmd
+}
+
+func (f *connectionsFlags) run(ctx context.Context, stdout io.Writer) error {
+	client, err := f.client(ctx)
+	if err == nil && (f.limit < 1 || f.limit > mostConnections) {
+		err = errors.New("--limit: it must be from 1 to 1000000; write one such as 100")
+	}
+	if err != nil {
+		return &usageError{err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	all, err := f.fetch(ctx, client)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(stdout, all)
+	}
+	return printConnections(stdout, all, time.Now())
+}
+
+// fetch reads as many pages as it takes.
+func (f *connectionsFlags) fetch(ctx context.Context, client *adminClient) (all *api.Connections, err error) {
+	query := url.Values{"sort": {f.sort}}
+	for name, value := range f.filters {
+		if *value != "" {
+			query.Set(name, *value)
+		}
+	}
+	all = &api.Connections{Connections: []api.Connection{}}
+	for {
+		query.Set("limit", strconv.Itoa(min(pageSize, f.limit-len(all.Connections))))
+		var page api.Connections
+		if err := client.api(ctx, http.MethodGet, http.StatusOK, &page, query, "connections"); err != nil {
+			return nil, err
+		}
+		all.Total, all.Next = page.Total, page.Next
+		all.Connections = append(all.Connections, page.Connections...)
+		if page.Next == "" || len(page.Connections) == 0 || len(all.Connections) >= f.limit {
+			return all, nil
+		}
+		query.Set("cursor", page.Next)
+	}
+}
+
+func printConnections(w io.Writer, all *api.Connections, now time.Time) error {
+	t := columns.New("ID", "CLIENT", "LISTENER", "NODE", "IDLE", "BYTES", "FLIGHT", "WHO")
+	for _, c := range all.Connections {
+		node := "-"
+		if c.Node != nil {
+			node = strconv.Itoa(int(*c.Node))
+		}
+		t.Line(strconv.FormatUint(c.ID, 10), c.Client, c.Cluster+"/"+c.Listener, node,
+			shortTime(c.Idle), bytesOf(c.BytesUp+c.BytesDown), strconv.Itoa(c.InFlight), whoIs(&c, now))
+	}
+	if err := t.Write(w); err != nil {
+		return err
+	}
+	if left := all.Total - len(all.Connections); left > 0 {
+		_, err := fmt.Fprintf(w, "%d more; --limit shows them\n", left)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s\n", count(all.Total, "connection"))
+	return err
+}
+
+// whoIs is everything that a connection says about its client, in one line.
+func whoIs(c *api.Connection, now time.Time) string {
+	var words []string
+	if c.State != "open" {
+		words = append(words, c.State)
+	}
+	if c.ClientID != "" {
+		words = append(words, c.ClientID)
+	}
+	if c.User != "" {
+		words = append(words, "user "+c.User)
+	}
+	if c.Software != "" {
+		words = append(words, c.Software+" "+c.SoftwareVersion)
+	}
+	return cmp.Or(strings.Join(append(words, "since "+shortTime(now.Sub(c.Opened).Seconds())), ", "), "-")
+}
+
+// shortTime writes seconds as the largest unit that fits.
+func shortTime(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// bytesOf writes a number of bytes with a unit of 1024.
+func bytesOf(n int64) string {
+	const units = "KMGTPE"
+	if n < 1<<10 {
+		return strconv.FormatInt(n, 10)
+	}
+	value, unit := float64(n), -1
+	for value >= 1<<10 && unit < len(units)-1 {
+		value /= 1 << 10
+		unit++
+	}
+	return strconv.FormatFloat(value, 'f', 1, 64) + units[unit:unit+1]
+}
+
+func newDisconnectCommand() *cobra.Command {
+	var f adminFlags
+	cmd := &cobra.Command{
+		Use:   "close ID",
+		Short: "Close one connection, once the responses in flight are delivered",
+		Long: `close has a connection of a running kproxy end (DELETE /api/v1/connections/ID). The
+client gets the responses to its requests in flight first. It may connect again.
+
+` + apiDefaults,
+		Example: `  kproxy connections close 4711`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return &usageError{errors.New("close wants the id of one connection; kproxy connections has it")}
+			}
+			if _, err := strconv.ParseUint(args[0], 10, 64); err != nil {
+				return &usageError{fmt.Errorf("%s is no id of a connection; kproxy connections has it", quoted(args[0]))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := f.client(cmd.Context())
+			if err != nil {
+				return &usageError{err}
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+			defer cancel()
+			var ended struct {
+				ID uint64 `json:"id"`
+			}
+			if err := client.api(ctx, http.MethodDelete, http.StatusAccepted, &ended, nil, "connections", args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "connection %d ends once its responses in flight are delivered\n", ended.ID)
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.addAddress(flags)
+	f.addAccess(flags, "`FILE` with the token of admin.token_file", apiTimeout)
+	return cmd
+}

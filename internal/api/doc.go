@@ -1,0 +1,62 @@
+// Package api is the part of the admin server that programs read: JSON under /api/v1.
+//
+//	GET    /topology          clusters, listeners and brokers, with the addresses advertised, bound and dialled
+//	GET    /connections       the open connections; filters, an order, pages
+//	GET    /connections/{id}  one of them
+//	DELETE /connections/{id}  has it end, once its responses in flight are delivered
+//	GET    /openapi.json      this interface, as OpenAPI 3.1
+//
+// The type to know is [New]. It returns a handler that admits everyone: package admin checks the
+// token, the Host and the Origin before. Text from brokers and clients is cleaned before it is shown.
+package api
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/http"
+
+	"kproxy/proxy"
+)
+
+// Prefix is the path under which everything is served.
+const Prefix = "/api/v1"
+
+// Source is the proxy that is shown.
+type Source interface {
+	Topology() proxy.Topology
+	Connections() []proxy.Connection
+	Disconnect(id uint64) bool
+}
+
+//go:embed openapi.json
+var document []byte
+
+// New returns a handler for the paths under Prefix.
+func New(source Source) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+Prefix+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document) // a client that is gone wants no response
+	})
+	mux.HandleFunc("GET "+Prefix+"/topology", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, topologyOf(source))
+	})
+	c := connections{source}
+	mux.HandleFunc("GET "+Prefix+"/connections", c.list)
+	mux.HandleFunc("GET "+Prefix+"/connections/{id}", c.get)
+	mux.HandleFunc("DELETE "+Prefix+"/connections/{id}", c.end)
+	return mux
+}
+
+// Problem is the body of a response about a request that is not served.
+type Problem struct {
+	Error string `json:"error"`
+	Fix   string `json:"fix,omitempty"`
+}
+
+func write(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // a client that is gone wants no response
+}

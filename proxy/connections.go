@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"time"
+	"unique"
+
+	"kproxy/internal/foreign"
+	"kproxy/internal/mark"
+)
+
+// Connection is a client's connection at one moment.
+type Connection struct {
+	ID                uint64 // of this Proxy; higher ones are younger
+	Cluster, Listener string
+	Node              int32 // as in NodeCount
+	State             ConnectionState
+	Client            string // host:port, as PROXY protocol has it
+	Opened            time.Time
+	Idle              time.Duration // since the last byte that was written to either side
+	Up, Down          Direction     // to the broker, and to the client
+	InFlight          int           // requests without a response yet
+	TLS               bool          // the listener's
+
+	// The following are known from the state Open on.
+
+	ClientID   string   // as it is logged
+	Software   Software // zero: the client has not said it
+	User       string   // who has logged in at kproxy; "": the client has not
+	ServerName string   // that the client has asked for in TLS, as it is logged
+	Broker     string   // the host:port that was dialled
+	Splices    bool     // large frames are moved by the kernel; else all is copied
+}
+
+// ConnectionState is the stage of a connection.
+type ConnectionState string
+
+// The stages.
+const (
+	Arriving ConnectionState = "arriving" // its broker is not reached yet
+	Open     ConnectionState = "open"
+	Ending   ConnectionState = "ending" // responses in flight are delivered, then it closes
+)
+
+// Software is the name and version that a client gives itself in ApiVersions (KIP-511).
+type Software struct{ Name, Version string }
+
+// maxSoftware bounds each text of a Software, in characters.
+const maxSoftware = 64
+
+// attendance is an entry of the set of live sessions: the part of a session that its pumps do not
+// need. It lies outside of the session, which has 1,024 bytes.
+type attendance struct {
+	id       uint64
+	software unique.Handle[Software] // zero: the client has not said it
+}
+
+// noteSoftware keeps the texts that a client has sent about its software, for the first time.
+func (p *Proxy) noteSoftware(s *session, name, version []byte) {
+	software := unique.Make(Software{foreign.LineOf(string(name), maxSoftware), foreign.LineOf(string(version), maxSoftware)})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, ok := p.sessions[s]; ok && at.software == (unique.Handle[Software]{}) {
+		at.software = software
+		p.sessions[s] = at
+	}
+}
+
+// attendee is a live session with the fields that Proxy.mu guards, at one moment.
+type attendee struct {
+	attendance
+
+	session  *session
+	listener *listener // nil: its client has not said yet which
+}
+
+// Connections returns the connections that are open, in no order. It holds the lock that accepting
+// needs only while it lists them.
+func (p *Proxy) Connections() []Connection {
+	present := p.present()
+	now := time.Now()
+	all := make([]Connection, len(present))
+	for i, a := range present {
+		all[i] = a.connection(now)
+	}
+	return all
+}
+
+func (p *Proxy) present() []attendee {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]attendee, 0, len(p.sessions))
+	for s, at := range p.sessions {
+		a := attendee{attendance: at, session: s}
+		if s.counted {
+			a.listener = s.endpoint.listener
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// connection reads the fields of an open session that its arrival has written, once the lock of
+// brokerSide has shown that the arrival is over.
+func (a *attendee) connection(now time.Time) Connection {
+	s := a.session
+	c := Connection{
+		ID:       a.id,
+		Node:     s.node.Load(),
+		State:    Arriving,
+		Client:   s.client.address(),
+		Opened:   s.opened,
+		Idle:     max(0, mark.Mark(max(s.up.Active.Load(), s.down.Active.Load())).Age(now)),
+		InFlight: s.queue.Owed(),
+	}
+	var up, down moved
+	up.add(&s.up)
+	down.add(&s.down)
+	c.Up, c.Down = up.stats(), down.stats()
+	if a.listener != nil {
+		c.Cluster, c.Listener, c.TLS = a.listener.cluster.name, a.listener.name, a.listener.conf().tls != nil
+	}
+	if !s.broker.isOpen() {
+		return c
+	}
+	c.State = Open
+	if s.life.asks()&askEnd != 0 || s.life.finishing.Load() != nil || s.life.ended() != nil {
+		c.State = Ending
+	}
+	c.ClientID, c.User, c.ServerName, c.Broker = s.client.id, s.client.user, s.client.serverName, s.broker.address()
+	c.Splices = s.broker.plain && s.proxy.pipes != nil
+	if a.software != (unique.Handle[Software]{}) {
+		c.Software = a.software.Value()
+	}
+	return c
+}
+
+// address is the client's host:port. Any goroutine may ask for it.
+func (c *clientSide) address() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.addrs.Addr.IsValid() {
+		return c.conn.RemoteAddr().String()
+	}
+	return c.addrs.Addr.String()
+}
+
+// Disconnect has a connection end, once the responses to its requests in flight are delivered. It
+// reports whether there is one with this id. Its reason is Disconnected.
+func (p *Proxy) Disconnect(id uint64) bool {
+	for _, a := range p.present() {
+		if a.id == id {
+			a.session.leave(askDisconnect)
+			return true
+		}
+	}
+	return false
+}
