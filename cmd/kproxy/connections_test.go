@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,6 +75,27 @@ clusters:
 		t.Errorf("close:\n%s", got)
 	}
 	k.wantLog("reason=disconnected")
+
+	var log api.Events
+	var level api.LogLevel
+	for path, into := range map[string]any{"/events?reason=disconnected": &log, "/log-level": &level} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host+":9400"+api.Prefix+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(into)
+		_ = resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(log.Events) != 1 || log.Events[0].Attributes["client_id"] != "billing" || level.Level != "debug" && level.Level != "info" {
+		t.Errorf("events %+v, level %+v", log, level)
+	}
 
 	for args, want := range map[string]string{
 		"connections close " + id:      "no connection with this id",

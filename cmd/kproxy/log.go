@@ -5,7 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
+
+	"kproxy/internal/events"
 )
 
 // maxLogged is the most characters of a text in a log line. Many texts come from peers,
@@ -43,10 +49,19 @@ func cut(text string) string {
 	return text
 }
 
+// logLevels are the values of log.level.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
 // logSettings are the level and the format of a log. They may change while it is used.
 type logSettings struct {
-	level slog.LevelVar
-	json  atomic.Bool
+	level  slog.LevelVar
+	json   atomic.Bool
+	events events.Ring // the lines of a kproxy that serves, from info on
+
+	mu         sync.Mutex // guards the following
+	configured slog.Level
+	until      time.Time   // when the configured level is back; zero: it is that one
+	back       *time.Timer // nil: it is that one
 }
 
 // newLogSettings returns the settings in keys, whose values loadConfig has checked.
@@ -60,9 +75,54 @@ func (s *logSettings) set(keys logKeys) error {
 	if err := level.UnmarshalText([]byte(keys.Level)); err != nil {
 		return fmt.Errorf("log.level: %w", err)
 	}
-	s.level.Set(level)
 	s.json.Store(keys.Format == "json")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.back != nil && level == s.configured {
+		return nil // a level for a time stays
+	}
+	s.configured = level
+	s.restore()
 	return nil
+}
+
+// restore brings the configured level back. The caller holds mu.
+func (s *logSettings) restore() {
+	if s.back != nil {
+		s.back.Stop()
+	}
+	s.back, s.until = nil, time.Time{}
+	s.level.Set(s.configured)
+}
+
+// Level implements api.Levels.
+func (s *logSettings) Level() (level string, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.ToLower(s.level.Level().String()), s.until
+}
+
+// SetLevel implements api.Levels. A level that changes in the configuration ends it.
+func (s *logSettings) SetLevel(name string, lasts time.Duration) bool {
+	var level slog.Level
+	if !slices.Contains(logLevels, name) || level.UnmarshalText([]byte(name)) != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restore()
+	s.level.Set(level)
+	s.until = time.Now().Add(lasts)
+	var back *time.Timer
+	back = time.AfterFunc(lasts, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.back == back { // else it was changed again meanwhile
+			s.restore()
+		}
+	})
+	s.back = back
+	return true
 }
 
 // logHandler writes lines in the present format of its settings.
@@ -104,6 +164,11 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 // newLogger writes log lines to w by settings.
 func newLogger(w io.Writer, settings *logSettings) *slog.Logger {
 	return slog.New(newLogHandler(w, &settings.level, settings))
+}
+
+// newServingLogger is newLogger for a kproxy that serves: it keeps the lines as events, too.
+func newServingLogger(w io.Writer, settings *logSettings) *slog.Logger {
+	return slog.New(settings.events.Handler(newLogHandler(w, &settings.level, settings)))
 }
 
 // newFixedLogger writes log lines to w by the settings in keys.

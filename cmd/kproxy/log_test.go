@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"kproxy/internal/logkey"
 )
@@ -59,4 +61,48 @@ $`
 	if settings.set(logKeys{Level: "loud"}) == nil {
 		t.Error("an unknown level is accepted")
 	}
+}
+
+// A level for a time ends by itself, and when the configured level changes, but not when it is read
+// again.
+func TestLevelForATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settings, err := newLogSettings(logKeys{Level: "warn", Format: "text"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		level := func(want string, lasts time.Duration) {
+			t.Helper()
+			got, until := settings.Level()
+			if got != want || until.IsZero() != (lasts == 0) || lasts > 0 && time.Until(until) != lasts {
+				t.Errorf("level %s until %v, want %s for %v", got, until, want, lasts)
+			}
+		}
+		level("warn", 0)
+		if settings.SetLevel("loud", time.Hour) || settings.SetLevel("INFO+1", time.Hour) {
+			t.Error("a level that there is not")
+		}
+		if !settings.SetLevel("debug", time.Hour) {
+			t.Error("debug is no level")
+		}
+		level("debug", time.Hour)
+		settings.SetLevel("error", time.Minute)
+		<-time.After(30 * time.Second)
+		level("error", 30*time.Second)
+		if err := settings.set(logKeys{Level: "warn", Format: "json"}); err != nil {
+			t.Fatal(err)
+		}
+		level("error", 30*time.Second)
+		<-time.After(31 * time.Second)
+		synctest.Wait()
+		level("warn", 0)
+		settings.SetLevel("debug", time.Minute)
+		if err := settings.set(logKeys{Level: "info", Format: "json"}); err != nil {
+			t.Fatal(err)
+		}
+		level("info", 0)
+		<-time.After(time.Hour)
+		synctest.Wait()
+		level("info", 0)
+	})
 }

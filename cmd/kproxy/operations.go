@@ -28,6 +28,7 @@ const movedResponsesWait = 40 * time.Second
 type operations struct {
 	proxy   *proxy.Proxy
 	log     *slog.Logger
+	logging *logSettings
 	started time.Time
 
 	// The reloader's, for the admin server and the metrics.

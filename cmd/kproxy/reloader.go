@@ -94,7 +94,7 @@ func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader 
 
 // operate returns the operations beside p, whose reloads are r's.
 func (r *reloader) operate(p *proxy.Proxy) *operations {
-	r.ops = &operations{proxy: p, log: r.log, state: r.metrics, findings: r.findings, reload: r.byRequest}
+	r.ops = &operations{proxy: p, log: r.log, logging: r.logging, state: r.metrics, findings: r.findings, reload: r.byRequest}
 	r.engine = proxyEngine{p}
 	r.readFiles = func() {
 		p.ReadFiles()

@@ -86,7 +86,8 @@ func serve(ctx context.Context, s *settings, o *origin, stdout, stderr io.Writer
 	}
 	lines := newLogQueue(stderr, logging)
 	defer lines.close()
-	logger := newLogger(lines, logging)
+	logging.events.Keep(s.Admin.Bind != "")
+	logger := newServingLogger(lines, logging)
 	r := newReloader(s, logger, logging)
 	if s.Proxy.Listen == nil { // else a test's
 		s.Proxy.Listen = o.listenFor(&s.Proxy.Config)

@@ -84,7 +84,8 @@ type served struct {
 	handler http.Handler
 	secure  *tlsconf.Server
 	tls     *tls.Config // nil: HTTP
-	stop    context.CancelFunc
+	ctx     context.Context
+	stop    context.CancelFunc // ends ctx: another site is served, or none
 }
 
 // Listen binds, and serves until Close.
@@ -126,6 +127,11 @@ func Take(ctx context.Context, socket net.Listener, log *slog.Logger) *Server {
 		},
 	}
 	s.http.Handler = http.HandlerFunc(s.serve)
+	s.http.RegisterOnShutdown(func() { // or it would wait for streams
+		if now := s.present.Load(); now != nil {
+			now.stop()
+		}
+	})
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return s
 }
@@ -148,7 +154,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if (now.tls == nil) != (r.TLS == nil) {
 		w.Header().Set("Connection", "close")
 	}
-	now.handler.ServeHTTP(w, r)
+	now.handler.ServeHTTP(w, r.WithContext(api.WithStop(r.Context(), now.ctx.Done())))
 }
 
 // Use serves a site from now on, at the same address. A request that has begun is finished
@@ -156,12 +162,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 func (s *Server) Use(site *Site) {
 	c := site.Config
 	next := &served{handler: newHosts(c).only(site.handler(s.log)), secure: site.TLS}
-	var ctx context.Context
-	ctx, next.stop = context.WithCancel(s.ctx)
+	next.ctx, next.stop = context.WithCancel(s.ctx)
 	if site.TLS != nil {
 		next.tls = site.TLS.Config()
 		if c.WatchInterval > 0 {
-			s.serving.Go(func() { tlsconf.Watch(ctx, c.WatchInterval, site.TLS) })
+			s.serving.Go(func() { tlsconf.Watch(next.ctx, c.WatchInterval, site.TLS) })
 		}
 	} else if c.TokenFile != "" && c.isExposed() {
 		s.log.Warn("the admin token travels in plain text", slog.String(logkey.Bind, c.Bind), slog.String(logkey.Fix, "set admin.tls"))

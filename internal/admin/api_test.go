@@ -2,12 +2,17 @@ package admin_test
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/api"
 	"kproxy/internal/certlab"
+	"kproxy/internal/events"
 )
 
 // The API is about clients and their users: it has the rules of the paths that change something, also
@@ -50,4 +55,49 @@ func TestWhoMayUseTheAPI(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d; asked %v", tt.name, resp.StatusCode, body, tt.status, asked)
 		}
 	}
+}
+
+// A stream of events ends with the server, and when it serves another site, whose token may be another.
+// The server waits for none.
+func TestStreamsEndWithTheSite(t *testing.T) {
+	conf := &admin.Config{Bind: "127.0.0.1:0"}
+	ring := new(events.Ring)
+	site := &admin.Site{Config: conf, Ready: &admin.Readiness{}, API: api.New(api.Parts{Events: ring})}
+	s, err := admin.Listen(t.Context(), site, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slog.New(ring.Handler(slog.DiscardHandler)).Info("first")
+	follow := func() *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr().String()+"/api/v1/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "text/event-stream")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	ends := func(resp *http.Response) {
+		t.Helper()
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), "first") {
+			t.Errorf("%q, %v", body, err)
+		}
+	}
+	before := follow()
+	s.Use(site)
+	ends(before)
+	after := follow()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	start := time.Now()
+	s.Close(ctx)
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	ends(after)
 }

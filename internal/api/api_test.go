@@ -22,6 +22,7 @@ import (
 	"kproxy/internal/api"
 	"kproxy/internal/cluster"
 	"kproxy/internal/endpoints"
+	"kproxy/internal/events"
 	"kproxy/proxy"
 )
 
@@ -81,9 +82,9 @@ type tester struct {
 	asked   map[string]bool // operations that were
 }
 
-func newTester(t *testing.T, source api.Source) *tester {
+func newTester(t *testing.T, parts api.Parts) *tester {
 	t.Helper()
-	handler := api.New(source)
+	handler := api.New(parts)
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/openapi.json", nil))
 	doc, err := openapi3.NewLoader().LoadFromData(w.Body.Bytes())
@@ -103,7 +104,16 @@ func newTester(t *testing.T, source api.Source) *tester {
 // ask returns the response, decoded into a value. invalid says that the document forbids the request.
 func (t *tester) ask(method, path string, invalid bool, into any) (status int) {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, api.Prefix+path, nil)
+	return t.send(method, path, "", invalid, into)
+}
+
+// send is ask with a body.
+func (t *tester) send(method, path, content string, invalid bool, into any) (status int) {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, api.Prefix+path, strings.NewReader(content))
+	if content != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	route, params, err := t.router.FindRoute(r)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
@@ -139,7 +149,7 @@ func (t *tester) ask(method, path string, invalid bool, into any) (status int) {
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	f := some()
-	a := newTester(t, f)
+	a := newTester(t, api.Parts{Source: f, Events: new(events.Ring), Levels: &levels{level: "info"}})
 	var topology api.Topology
 	a.ask(http.MethodGet, "/topology", false, &topology)
 	if n := topology.Clusters[0].Listeners[0]; n.Connections != 25 || n.Nodes[0].Connections != 0 || n.Nodes[0].Broker != `b2\x1b[31m:9092` {
@@ -164,6 +174,12 @@ func TestDocument(t *testing.T) {
 		{http.MethodDelete, "/connections/3", http.StatusAccepted, false},
 		{http.MethodDelete, "/connections/26", http.StatusNotFound, false},
 		{http.MethodDelete, "/connections/-1", http.StatusBadRequest, true},
+		{http.MethodGet, "/events", http.StatusOK, false},
+		{http.MethodGet, "/events?after=-1", http.StatusBadRequest, true},
+		{http.MethodGet, "/events?level=debug", http.StatusBadRequest, true},
+		{http.MethodGet, "/events?client=x", http.StatusBadRequest, false},
+		{http.MethodGet, "/events?reason=x&reason=y", http.StatusBadRequest, false},
+		{http.MethodGet, "/log-level", http.StatusOK, false},
 		{http.MethodGet, "/openapi.json", http.StatusOK, false},
 	} {
 		if status := a.ask(c.method, c.path, c.invalid, nil); status != c.status {
@@ -173,7 +189,8 @@ func TestDocument(t *testing.T) {
 	if want := []uint64{3, 26}; !slices.Equal(f.ended, want) {
 		t.Errorf("asked to end: %v, want %v", f.ended, want)
 	}
-	if got, want := len(a.asked), 5; got != want {
+	checkLevels(t, a)
+	if got, want := len(a.asked), 8; got != want {
 		t.Errorf("operations %v were asked, want %d", slices.Sorted(maps.Keys(a.asked)), want)
 	}
 }
@@ -181,7 +198,7 @@ func TestDocument(t *testing.T) {
 // Pages have each connection once, in the order that was asked for.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	a := newTester(t, some())
+	a := newTester(t, api.Parts{Source: some()})
 	for order, number := range map[string]func(c api.Connection) float64{
 		"id":        func(c api.Connection) float64 { return float64(c.ID) },
 		"opened":    func(c api.Connection) float64 { return float64(c.Opened.UnixMicro()) },
@@ -218,7 +235,7 @@ func TestPages(t *testing.T) {
 
 func TestFilters(t *testing.T) {
 	t.Parallel()
-	a := newTester(t, some())
+	a := newTester(t, api.Parts{Source: some()})
 	for query, want := range map[string]int{
 		"cluster=orders":             25,
 		"cluster=order":              0,

@@ -4,7 +4,10 @@
 //	GET    /connections       the open connections; filters, an order, pages
 //	GET    /connections/{id}  one of them
 //	DELETE /connections/{id}  has it end, once its responses in flight are delivered
-//	GET    /openapi.json      this interface, as OpenAPI 3.1
+//	GET    /events            the last lines of the log; as text/event-stream also those that follow
+//	GET    /log-level         the level of the log
+//	PUT    /log-level         changes it for a time
+//	GET    /openapi.json      this interface, as OpenAPI 3.0
 //
 // The type to know is [New]. It returns a handler that admits everyone: package admin checks the
 // token, the Host and the Origin before. Text from brokers and clients is cleaned before it is shown.
@@ -15,6 +18,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"kproxy/internal/events"
 	"kproxy/proxy"
 )
 
@@ -31,8 +35,16 @@ type Source interface {
 //go:embed openapi.json
 var document []byte
 
+// Parts are everything that is shown.
+type Parts struct {
+	Source Source
+	Events *events.Ring
+	Levels Levels
+}
+
 // New returns a handler for the paths under Prefix.
-func New(source Source) http.Handler {
+func New(parts Parts) http.Handler {
+	source := parts.Source
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Prefix+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -45,6 +57,10 @@ func New(source Source) http.Handler {
 	mux.HandleFunc("GET "+Prefix+"/connections", c.list)
 	mux.HandleFunc("GET "+Prefix+"/connections/{id}", c.get)
 	mux.HandleFunc("DELETE "+Prefix+"/connections/{id}", c.end)
+	mux.Handle("GET "+Prefix+"/events", &eventLog{ring: parts.Events})
+	level := logLevel{parts.Levels}
+	mux.HandleFunc("GET "+Prefix+"/log-level", level.get)
+	mux.HandleFunc("PUT "+Prefix+"/log-level", level.put)
 	return mux
 }
 

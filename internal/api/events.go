@@ -1,0 +1,215 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"kproxy/internal/events"
+	"kproxy/internal/logkey"
+)
+
+// Events is the body of /events.
+type Events struct {
+	Events []Event `json:"events"` // by id
+	Next   uint64  `json:"next"`   // after, for the events that follow
+}
+
+// Event is a line of the log.
+type Event struct {
+	ID         uint64            `json:"id"` // consecutive in this process
+	Time       time.Time         `json:"time"`
+	Level      string            `json:"level"` // info, warn or error
+	Message    string            `json:"message"`
+	Attributes map[string]string `json:"attributes"` // the other keys of the line
+}
+
+func eventOf(e *events.Event) Event {
+	shown := Event{ID: e.ID, Time: e.Time.UTC(), Level: strings.ToLower(e.Level.String()), Message: e.Message, Attributes: map[string]string{}}
+	for _, a := range e.Attributes {
+		shown.Attributes[a.Key] = a.Value
+	}
+	return shown
+}
+
+const (
+	// maxStreams is how many clients may follow the events: the admin server has 32 connections.
+	maxStreams = 8
+	// writeTimeout is how long a client that follows the events may take for some of them.
+	writeTimeout = 10 * time.Second
+	// beat is the time between two lines that keep the connection of a silent stream.
+	beat = 15 * time.Second
+)
+
+// selection is a request for events.
+type selection struct {
+	after  uint64
+	level  slog.Level
+	equals map[string]string // keys of the line
+}
+
+// selectable are the keys of a line by which events are selected.
+var selectable = []string{logkey.Cluster, logkey.Listener, logkey.Reason}
+
+func parseSelection(values url.Values) (s selection, problem *Problem) {
+	s = selection{level: slog.LevelInfo, equals: map[string]string{}}
+	for name, value := range values {
+		if len(value) > 1 {
+			return s, &Problem{clean(name) + " is there more than once", "write it once"}
+		}
+		switch name {
+		case "after":
+			after, err := strconv.ParseUint(value[0], 10, 64)
+			if err != nil {
+				return s, &Problem{"after: it is no id", "write the number of next, or leave it out"}
+			}
+			s.after = after
+		case "level":
+			switch value[0] {
+			case "info", "warn", "error":
+				_ = s.level.UnmarshalText([]byte(value[0])) // it is one
+			default:
+				return s, &Problem{"level: there is no such level", "write info, warn or error"}
+			}
+		case logkey.Cluster, logkey.Listener, logkey.Reason:
+			s.equals[name] = value[0]
+		default:
+			return s, &Problem{clean(name) + ": there is no such parameter", "write one of after, level, " + strings.Join(selectable, ", ")}
+		}
+	}
+	return s, nil
+}
+
+func (s *selection) admits(e *events.Event) bool {
+	if e.Level < s.level {
+		return false
+	}
+	for key, value := range s.equals {
+		if e.Get(key) != value {
+			return false
+		}
+	}
+	return true
+}
+
+// eventLog serves /events.
+type eventLog struct {
+	ring    *events.Ring
+	streams atomic.Int32
+}
+
+// ServeHTTP responds with the events that are kept, or, to a client that accepts text/event-stream, with
+// these and all that follow.
+func (l *eventLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s, problem := parseSelection(r.URL.Query())
+	if problem != nil {
+		write(w, http.StatusBadRequest, problem)
+		return
+	}
+	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		l.follow(w, r, s)
+		return
+	}
+	kept, _ := l.ring.Since(s.after)
+	body := Events{Events: []Event{}, Next: s.after}
+	for i := range kept {
+		body.Next = kept[i].ID
+		if s.admits(&kept[i]) {
+			body.Events = append(body.Events, eventOf(&kept[i]))
+		}
+	}
+	write(w, http.StatusOK, body)
+}
+
+// follow sends events until the client leaves, does not read, or the server stops. A client that comes
+// back says which event it has had last.
+func (l *eventLog) follow(w http.ResponseWriter, r *http.Request, s selection) {
+	if l.streams.Add(1) > maxStreams {
+		l.streams.Add(-1)
+		write(w, http.StatusServiceUnavailable, Problem{"too many clients follow the events", "end one of them; 8 may"})
+		return
+	}
+	defer l.streams.Add(-1)
+	if last, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
+		s.after = last
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	stream := stream{w, http.NewResponseController(w)}
+	alive := time.NewTicker(beat)
+	defer alive.Stop()
+	text := ": events follow\n\n"
+	for {
+		if stream.send(text) != nil {
+			return
+		}
+		kept, added := l.ring.Since(s.after)
+		if text = s.text(kept); len(kept) > 0 {
+			s.after = kept[len(kept)-1].ID
+			continue
+		}
+		select {
+		case <-added:
+		case <-alive.C:
+			text = ": nothing new\n\n"
+		case <-r.Context().Done():
+			return
+		case <-stopping(r.Context()):
+			return
+		}
+	}
+}
+
+// text returns the selected events as they are sent. Ids that are missing were not kept.
+func (s *selection) text(kept []events.Event) string {
+	var b strings.Builder
+	if len(kept) > 0 && s.after > 0 && kept[0].ID > s.after+1 {
+		fmt.Fprintf(&b, "event: missed\ndata: {\"events\":%d}\n\n", kept[0].ID-s.after-1)
+	}
+	for i := range kept {
+		if s.admits(&kept[i]) {
+			line, _ := json.Marshal(eventOf(&kept[i])) // texts and numbers
+			fmt.Fprintf(&b, "id: %d\ndata: %s\n\n", kept[i].ID, line)
+		}
+	}
+	return b.String()
+}
+
+// stream is a response that is sent in parts.
+type stream struct {
+	w          http.ResponseWriter
+	controller *http.ResponseController
+}
+
+func (s *stream) send(text string) error {
+	if text == "" {
+		return nil
+	}
+	if err := s.controller.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return s.controller.Flush()
+}
+
+type stoppingKey struct{}
+
+// WithStop returns a context for the requests of a server whose streams have to end when stop is closed:
+// a server that shuts down waits for its responses.
+func WithStop(ctx context.Context, stop <-chan struct{}) context.Context {
+	return context.WithValue(ctx, stoppingKey{}, stop)
+}
+
+func stopping(ctx context.Context) <-chan struct{} {
+	stop, _ := ctx.Value(stoppingKey{}).(<-chan struct{})
+	return stop
+}
