@@ -25,7 +25,8 @@ import (
 // settings are the settings of a configuration file.
 type settings struct {
 	File   string   // its name, for errors
-	digest [32]byte // of its content (SHA-256)
+	source []byte   // its content
+	digest [32]byte // of it (SHA-256)
 	piped  bool     // it was a pipe, whose content is gone
 	Proxy  proxy.Config
 	Log    logKeys
@@ -67,11 +68,12 @@ func loadConfig(file string) (*settings, error) {
 
 // parseConfig is loadConfig for the content of a file.
 func parseConfig(file string, data []byte) (*settings, error) {
-	s, errs := readConfig(files.WithoutBOM(data)) // Windows' editors put a BOM there
+	source := files.WithoutBOM(data) // Windows' editors put a BOM there
+	s, errs := readConfig(source)
 	if len(errs) > 0 {
 		return nil, mistakes(file, errs)
 	}
-	s.File, s.digest = file, sha256.Sum256(data)
+	s.File, s.source, s.digest = file, source, sha256.Sum256(data)
 	return s, nil
 }
 

@@ -60,6 +60,12 @@ clusters:
 	if err := json.Unmarshal([]byte(ask("topology", "--json")), &topology); err != nil || topology.Clusters[0].Listeners[0].Connections != 1 {
 		t.Errorf("%+v, %v", topology, err)
 	}
+	if got := ask("config", "show"); !strings.Contains(got, "generation 1") || !strings.Contains(got, "clusters.orders.listeners.fred.bind") || strings.Contains(got, "log.format") {
+		t.Errorf("config show:\n%s", got)
+	}
+	if got := ask("config", "show", "--all", "--at", "log"); !strings.Contains(got, "  default  log.format") || strings.Contains(got, "clusters") {
+		t.Errorf("config show --all:\n%s", got)
+	}
 	if got := ask("connections", "--software", "KPROXY-test"); !strings.Contains(got, "billing, kproxy-test 7, since") || !strings.Contains(got, "1 connection\n") {
 		t.Errorf("connections:\n%s", got)
 	}

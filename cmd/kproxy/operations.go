@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/api"
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
@@ -29,6 +30,7 @@ type operations struct {
 	proxy   *proxy.Proxy
 	log     *slog.Logger
 	logging *logSettings
+	config  func() api.Config
 	started time.Time
 
 	// The reloader's, for the admin server and the metrics.

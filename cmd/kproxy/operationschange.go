@@ -190,7 +190,7 @@ func (o *operations) site(s *settings, secure *tlsconf.Server, t *telemetry.Tele
 		TLS:     secure,
 		Ready:   &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings},
 		Metrics: t.Handler(),
-		API:     api.New(api.Parts{Source: o.proxy, Events: &o.logging.events, Levels: o.logging}),
+		API:     api.New(api.Parts{Source: o.proxy, Events: &o.logging.events, Levels: o.logging, Config: o.config}),
 		Reload:  o.reload,
 		Upgrade: o.upgrade,
 	}

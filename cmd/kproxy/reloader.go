@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/api"
 	"kproxy/internal/files"
 	"kproxy/internal/logkey"
 	"kproxy/internal/telemetry"
@@ -94,7 +95,7 @@ func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader 
 
 // operate returns the operations beside p, whose reloads are r's.
 func (r *reloader) operate(p *proxy.Proxy) *operations {
-	r.ops = &operations{proxy: p, log: r.log, logging: r.logging, state: r.metrics, findings: r.findings, reload: r.byRequest}
+	r.ops = &operations{proxy: p, log: r.log, logging: r.logging, config: r.effective, state: r.metrics, findings: r.findings, reload: r.byRequest}
 	r.engine = proxyEngine{p}
 	r.readFiles = func() {
 		p.ReadFiles()
@@ -152,6 +153,14 @@ func (r *reloader) metrics() telemetry.State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state
+}
+
+// effective returns the configuration in use, for the API.
+func (r *reloader) effective() api.Config {
+	r.mu.Lock()
+	current, generation := r.current, r.state.Generation
+	r.mu.Unlock()
+	return api.Config{File: current.File, Generation: generation, Settings: current.effective()}
 }
 
 // findings are the warnings of /readyz about the configuration.

@@ -149,7 +149,7 @@ func (t *tester) send(method, path, content string, invalid bool, into any) (sta
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	f := some()
-	a := newTester(t, api.Parts{Source: f, Events: new(events.Ring), Levels: &levels{level: "info"}})
+	a := newTester(t, api.Parts{Source: f, Events: new(events.Ring), Levels: &levels{level: "info"}, Config: someConfig})
 	var topology api.Topology
 	a.ask(http.MethodGet, "/topology", false, &topology)
 	if n := topology.Clusters[0].Listeners[0]; n.Connections != 25 || n.Nodes[0].Connections != 0 || n.Nodes[0].Broker != `b2\x1b[31m:9092` {
@@ -174,6 +174,10 @@ func TestDocument(t *testing.T) {
 		{http.MethodDelete, "/connections/3", http.StatusAccepted, false},
 		{http.MethodDelete, "/connections/26", http.StatusNotFound, false},
 		{http.MethodDelete, "/connections/-1", http.StatusBadRequest, true},
+		{http.MethodGet, "/config", http.StatusOK, false},
+		{http.MethodGet, "/config?from=heaven", http.StatusBadRequest, true},
+		{http.MethodGet, "/config?keys=x", http.StatusBadRequest, false},
+		{http.MethodGet, "/config?key=x&key=y", http.StatusBadRequest, false},
 		{http.MethodGet, "/events", http.StatusOK, false},
 		{http.MethodGet, "/events?after=-1", http.StatusBadRequest, true},
 		{http.MethodGet, "/events?level=debug", http.StatusBadRequest, true},
@@ -190,7 +194,7 @@ func TestDocument(t *testing.T) {
 		t.Errorf("asked to end: %v, want %v", f.ended, want)
 	}
 	checkLevels(t, a)
-	if got, want := len(a.asked), 8; got != want {
+	if got, want := len(a.asked), 9; got != want {
 		t.Errorf("operations %v were asked, want %d", slices.Sorted(maps.Keys(a.asked)), want)
 	}
 }
@@ -255,6 +259,48 @@ func TestFilters(t *testing.T) {
 		var page api.Connections
 		if a.ask(http.MethodGet, "/connections?"+query, false, &page); page.Total != want {
 			t.Errorf("%s: %d connections, want %d", query, page.Total, want)
+		}
+	}
+}
+
+func someConfig() api.Config {
+	c := api.Config{File: "k.yaml", Generation: 2, Settings: []api.Setting{
+		{Key: "admin.bind", Value: "127.0.0.1:9400", From: api.FromFile, Line: 1},
+		{Key: "clusters.orders.dial[0].to", Value: "h:1", From: api.FromFile, Line: 5},
+		{Key: "clusters.orders2.bootstrap", Value: "[h:1]", From: api.FromFile, Line: 9},
+		{Key: "log.level", Value: "warn", From: api.FromEnvironment, Variable: "KPROXY_LOG_LEVEL"},
+		{Key: "log.format", Value: "text", From: api.FromDefault},
+	}}
+	return c
+}
+
+func TestSettingsAreSelected(t *testing.T) {
+	t.Parallel()
+	many := func() api.Config {
+		c := someConfig()
+		for i := range 20_000 {
+			c.Settings = append(c.Settings, api.Setting{Key: fmt.Sprintf("clusters.many.listeners.l%d.bind", i), Value: "x", From: api.FromFile, Line: 10 + i})
+		}
+		return c
+	}
+	a := newTester(t, api.Parts{Source: some(), Config: many})
+	for query, want := range map[string]struct{ settings, left int }{
+		"":                              {10_000, 10_005},
+		"key=log":                       {2, 0},
+		"key=log.level":                 {1, 0},
+		"key=lo":                        {0, 0},
+		"key=clusters.orders":           {1, 0},
+		"key=clusters.orders.dial":      {1, 0},
+		"from=environment":              {1, 0},
+		"from=default":                  {1, 0},
+		"from=default&key=log.level":    {0, 0},
+		"from=file&key=clusters.many":   {10_000, 10_000},
+		"from=file&key=clusters.orders": {1, 0},
+	} {
+		var c api.Config
+		a.ask(http.MethodGet, "/config?"+query, false, &c)
+		if len(c.Settings) != want.settings || c.LeftOut != want.left || c.File != "k.yaml" || c.Generation != 2 {
+			t.Errorf("%s: %d settings, %d left out, want %+v", query, len(c.Settings), c.LeftOut, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@
 //	GET    /connections       the open connections; filters, an order, pages
 //	GET    /connections/{id}  one of them
 //	DELETE /connections/{id}  has it end, once its responses in flight are delivered
+//	GET    /config            the configuration in use, without secrets, and where each value comes from
 //	GET    /events            the last lines of the log; as text/event-stream also those that follow
 //	GET    /log-level         the level of the log
 //	PUT    /log-level         changes it for a time
@@ -40,6 +41,7 @@ type Parts struct {
 	Source Source
 	Events *events.Ring
 	Levels Levels
+	Config func() Config
 }
 
 // New returns a handler for the paths under Prefix.
@@ -57,6 +59,7 @@ func New(parts Parts) http.Handler {
 	mux.HandleFunc("GET "+Prefix+"/connections", c.list)
 	mux.HandleFunc("GET "+Prefix+"/connections/{id}", c.get)
 	mux.HandleFunc("DELETE "+Prefix+"/connections/{id}", c.end)
+	mux.Handle("GET "+Prefix+"/config", configs{parts.Config})
 	mux.Handle("GET "+Prefix+"/events", &eventLog{ring: parts.Events})
 	level := logLevel{parts.Levels}
 	mux.HandleFunc("GET "+Prefix+"/log-level", level.get)
