@@ -113,13 +113,19 @@ func (b *budget) limitFor(s *session) int64 {
 	return limit
 }
 
-// room takes n bytes from the budget if there are fewer than limit then; 0: any.
+// room takes n bytes from the budget if not more than limit are used then; 0: any number. A
+// refusal takes none, not even for a moment: giving them back would wake the session that waits
+// for room, which may be the one that was refused.
 func (b *budget) room(limit, n int64) bool {
-	if used := b.used.Add(n); limit > 0 && used > limit {
-		b.give(n)
-		return false
+	for {
+		used := b.used.Load()
+		if limit > 0 && used+n > limit {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	return true
 }
 
 func (b *budget) give(n int64) {
