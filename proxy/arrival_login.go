@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -47,7 +48,7 @@ func (a *arrival) logIn(ctx context.Context) error {
 
 // noLogin says why a client has not logged in.
 func (a *arrival) noLogin(err error) error {
-	_, ok := errors.AsType[*relay.SideError](err)
+	side, ok := errors.AsType[*relay.SideError](err)
 	switch {
 	case !ok:
 		return err
@@ -55,6 +56,8 @@ func (a *arrival) noLogin(err error) error {
 		return end(ClientLogin, errors.New("no login in time"))
 	case errors.Is(err, io.EOF):
 		return end(ClientClosed, errors.New("before it had logged in"))
+	case errors.Is(err, syscall.ECONNRESET): // noRequest takes it for that of a health check
+		return end(ClientReset, side.Err)
 	default:
 		return a.noRequest(err)
 	}

@@ -366,6 +366,17 @@ func TestLoginInTime(t *testing.T) {
 	}
 }
 
+// A client that resets its connection inside its login is no health check.
+func TestResetInsideALogin(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.startWithLogin(t)
+	c := l.dial(t, "bob.test:9092")
+	c.choose(1, 1, auth.ScramSHA256)
+	c.reset()
+	l.ended(t, proxy.ClientReset)
+}
+
 // A drain does not wait for a login.
 func TestDrainDuringClientLogin(t *testing.T) {
 	t.Parallel()
