@@ -1,21 +1,13 @@
 package simulate
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"kproxy/internal/hostport"
-	"kproxy/internal/wait"
-	"kproxy/internal/wire"
 )
 
 const (
@@ -57,26 +49,6 @@ type broker struct {
 	delay   time.Duration
 	holds   bool
 }
-
-// brokerConn is the broker's end of a connection.
-type brokerConn struct {
-	*broker
-	conn    net.Conn
-	at      int     // the address that was dialled
-	client  *record // nil: no client's request has come
-	login   loginState
-	expires time.Time // of the login; guarded by mu
-	ended   bool      // this end writes no more; guarded by mu
-}
-
-// loginState is how far a login at a broker has come.
-type loginState uint8
-
-const (
-	loggedOut loginState = iota
-	shaken
-	loggedIn
-)
 
 func newBrokers(r *run, network Network) *brokers {
 	s := &brokers{run: r, network: network, going: make(chan struct{})}
@@ -121,7 +93,7 @@ func (b *broker) listen(address int) {
 			if err != nil {
 				return
 			}
-			c := &brokerConn{broker: b, conn: conn, at: address}
+			c := &brokerConn{broker: b, conn: newPeer(conn), at: address}
 			b.set.mu.Lock()
 			b.conns[c] = true
 			b.set.mu.Unlock()
@@ -137,15 +109,12 @@ func (b *broker) end(hard bool) {
 		if c.client != nil {
 			c.client.brokerCut(hard)
 		}
-		if linger, ok := c.conn.(interface{ SetLinger(sec int) error }); ok && hard {
-			_ = linger.SetLinger(0) // fails only if the peer is gone
-		}
-		if half, ok := c.conn.(interface{ CloseWrite() error }); ok && !hard {
-			c.ended = true
-			_ = half.CloseWrite() // and reads on until kproxy ends its side
+		if hard {
+			c.conn.reset()
 			continue
 		}
-		_ = c.conn.Close() // a connection that fails has ended
+		c.ended = true
+		b.set.serving.Go(c.conn.endSide) // and it reads on until kproxy ends its side
 	}
 }
 
@@ -268,150 +237,4 @@ func (s *brokers) open() []*brokerConn {
 		}
 	}
 	return all
-}
-
-// serve responds to the requests of a connection until it ends.
-func (c *brokerConn) serve() {
-	defer func() {
-		_ = c.conn.Close() // it has ended
-		c.set.mu.Lock()
-		delete(c.conns, c)
-		c.set.mu.Unlock()
-	}()
-	for {
-		frame, _, err := readFrame(c.conn)
-		if err != nil {
-			return
-		}
-		resp, err := c.respond(frame)
-		if err != nil {
-			c.set.run.fail("broker %d: %v", c.node, err)
-			return
-		}
-		if c.pause(); resp.frame == nil || c.hasEnded() {
-			continue
-		}
-		if _, err := c.conn.Write(resp.frame); err != nil {
-			if !c.hasEnded() {
-				return
-			}
-		} else if resp.to != nil {
-			resp.to.brokerWrote()
-		}
-	}
-}
-
-func (c *brokerConn) hasEnded() bool {
-	c.set.mu.Lock()
-	defer c.set.mu.Unlock()
-	return c.ended
-}
-
-// response is a response of a broker.
-type response struct {
-	frame []byte  // nil: there is none
-	to    *record // the client that it is for; nil: kproxy itself
-}
-
-// pause waits as long as the broker delays or holds a response.
-func (c *brokerConn) pause() {
-	c.set.mu.Lock()
-	delay := c.delay
-	c.set.mu.Unlock()
-	if delay > 0 {
-		wait.Sleep(c.set.run.ctx, delay)
-	}
-	for {
-		c.set.mu.Lock()
-		holds, going := c.holds, c.set.going
-		c.set.mu.Unlock()
-		if !holds {
-			return
-		}
-		<-going
-	}
-}
-
-// respond returns the response to a request.
-func (c *brokerConn) respond(frame []byte) (response, error) {
-	prefix := wire.ParseRequestPrefix(frame)
-	flexible := false
-	if req := kmsg.RequestForKey(prefix.Key); req != nil {
-		req.SetVersion(prefix.Version)
-		flexible = req.IsFlexible()
-	}
-	h, err := wire.ParseRequestHeader(frame, flexible)
-	if err != nil {
-		return response{}, err
-	}
-	id := string(h.ClientID)
-	if !strings.HasPrefix(id, clientPrefix) {
-		return c.respondToProxy(h, frame)
-	}
-	n, err := strconv.Atoi(strings.TrimPrefix(id, clientPrefix))
-	if err != nil {
-		return response{}, fmt.Errorf("a request of %q", id)
-	}
-	client := c.set.run.records.of(n)
-	if client == nil {
-		return response{}, fmt.Errorf("a request of %q, who has sent none", id)
-	}
-	c.set.mu.Lock()
-	if c.client == nil {
-		if c.client = client; c.ended { // before it was known whose connection it is
-			client.brokerCut(false)
-		}
-	}
-	c.set.mu.Unlock()
-	switch {
-	case c.client != client:
-		return response{}, fmt.Errorf("a request of %q behind one of client %d", id, c.client.number)
-	case c.login == shaken:
-		return response{}, errors.New("a request of a client during a login")
-	case c.set.run.script.Settings.Lifetime > 0 && c.login != loggedIn:
-		return response{}, errors.New("a request of a client before a login")
-	}
-	sent, want := client.brokerRead()
-	if c.set.run.isSettled() && client.node >= 0 && client.node != c.node && !teaching[sent.name] {
-		return response{}, fmt.Errorf("a request of client %d, who has chosen node %d: %s", n, client.node, sent.name)
-	}
-	if !bytes.Equal(frame, want) {
-		return response{}, fmt.Errorf("request %d of client %d has changed: %d bytes, want %d", sent.correlationID, n, len(frame), len(want))
-	}
-	if exchanges[sent.name].response == nil {
-		return response{}, nil
-	}
-	return response{responseFrame(sent, c.set.places()), client}, nil
-}
-
-// respondToProxy responds to a request of kproxy's own.
-func (c *brokerConn) respondToProxy(h wire.RequestHeader, frame []byte) (response, error) {
-	var resp kmsg.Response
-	lifetime := c.set.run.script.Settings.Lifetime
-	switch key := kmsg.Key(h.Key); {
-	case key == kmsg.ApiVersions:
-		resp = versions(call{}, nil)
-	case key == kmsg.SASLHandshake:
-		c.login = shaken
-		shake := kmsg.NewPtrSASLHandshakeResponse()
-		shake.SupportedMechanisms = []string{"PLAIN"}
-		resp = shake
-	case key == kmsg.SASLAuthenticate && c.login == shaken:
-		if !bytes.Contains(frame, []byte("\x00kproxy\x00"+password)) {
-			return response{}, errors.New("kproxy logs in with another password")
-		}
-		authenticate := kmsg.NewPtrSASLAuthenticateResponse()
-		authenticate.SessionLifetimeMillis = lifetime.Milliseconds()
-		resp = authenticate
-		c.login = loggedIn
-		c.set.mu.Lock()
-		c.expires = time.Now().Add(lifetime)
-		c.set.mu.Unlock()
-	case key == kmsg.Metadata && (lifetime == 0 || c.login == loggedIn):
-		resp = metadata(call{}, c.set.places())
-	default:
-		return response{}, fmt.Errorf("kproxy asks %s", kmsg.NameForKey(h.Key))
-	}
-	resp.SetVersion(h.Version)
-	return response{frame: frameOf(h.CorrelationID, resp)}, nil
 }

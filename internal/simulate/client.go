@@ -7,8 +7,10 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // client is a client with one connection. One goroutine does its steps, another one reads and
@@ -16,7 +18,9 @@ import (
 type client struct {
 	run    *run
 	record *record
-	conn   net.Conn
+	conn   *peer
+	again  <-chan time.Time // the client logs in again; nil: it does not
+	logins int
 	rest   []byte // of a request that was begun
 
 	steps chan Step
@@ -30,15 +34,23 @@ const maxSteps = 256
 
 // newClient returns a client that has not connected yet.
 func newClient(r *run, number int) *client {
-	c := &client{run: r, record: &record{number: number}, steps: make(chan Step, maxSteps)}
+	c := &client{run: r, record: &record{number: number, logsIn: r.script.Settings.Login}, steps: make(chan Step, maxSteps)}
 	c.wakes.L = &c.mu
 	return c
 }
 
 // live does the steps of the client until there are no more.
 func (c *client) live() {
-	for step := range c.steps {
-		c.step(step)
+	for {
+		select {
+		case step, more := <-c.steps:
+			if !more {
+				return
+			}
+			c.step(step)
+		case <-c.again:
+			c.logIn(login)
+		}
 	}
 }
 
@@ -55,16 +67,22 @@ func (c *client) step(step Step) {
 		c.send(step, 1)
 	case "begins":
 		c.send(step, 0.4)
+	case "logs-in":
+		if step.word(0) != "wrong" {
+			c.logIn(login)
+		} else if c.record.logsIn == atKproxy {
+			c.record.set(func() { c.record.refused = true })
+			c.logIn(badLogin)
+		}
 	case "half-closes":
 		c.record.set(func() { c.record.halfClosed = true })
-		_ = c.conn.(interface{ CloseWrite() error }).CloseWrite() // both networks have it; a connection that fails has ended
+		c.conn.endSide()
 	case "closes":
 		c.record.set(func() { c.record.closed = true })
 		_ = c.conn.Close()
 	case "resets":
 		c.record.set(func() { c.record.closed, c.record.reset = true, true })
-		_ = c.conn.(interface{ SetLinger(sec int) error }).SetLinger(0) // likewise
-		_ = c.conn.Close()
+		c.conn.reset()
 	}
 }
 
@@ -73,19 +91,71 @@ func (c *client) dial(step Step) {
 	if c.conn != nil {
 		return
 	}
-	listener, node := step.word(0), int32(-1)
-	if len(step.Args) > 1 {
-		node = int32(step.number(1))
+	listener, node, hurried := step.word(0), int32(-1), slices.Contains(step.Args, "hurried")
+	if n, err := strconv.ParseInt(step.word(1), 10, 32); err == nil {
+		node = int32(n)
 	}
-	from := "127.0.0." + strconv.Itoa(2+c.record.number%3)
-	conn, err := c.run.Outside.DialFrom(context.Background(), from, advertisedAt(listener, node))
+	conn, err := c.run.Outside.DialFrom(context.Background(), sourceOf(c.record.number), advertisedAt(listener, node))
 	if err != nil {
 		return // no socket is there: a reload, or a drain
 	}
-	c.conn = conn
-	c.record.listener, c.record.node, c.record.address = listener, node, conn.LocalAddr().String()
+	c.conn = newPeer(conn)
+	settings := c.run.script.Settings
+	c.record.listener, c.record.node, c.record.socket = listener, node, conn.LocalAddr().String()
+	if c.record.address = c.record.socket; has(settings.Header, ofClients) {
+		c.record.address = namedAddress(c.record.number).String()
+	}
 	c.run.records.add(c.record)
+	if has(settings.Header, ofClients) {
+		_ = c.conn.sendHeader(c.record.number) // a connection that fails has ended
+	}
+	if has(settings.TLS, ofClients) && !c.handshake(listeners[listener].host, hurried) {
+		return
+	}
 	c.run.reading.Go(c.read)
+	if settings.Login != "" {
+		c.logIn(login)
+	}
+}
+
+// handshake does the TLS handshake. A client in a hurry leaves if it takes long.
+func (c *client) handshake(host string, hurried bool) bool {
+	ctx, cancel := c.run.ctx, func() {}
+	if hurried {
+		ctx, cancel = context.WithTimeout(ctx, 30*time.Millisecond)
+	}
+	defer cancel()
+	err := c.conn.ask(ctx, c.run.Files.toKproxy(host))
+	if err == nil {
+		return true
+	}
+	c.record.set(func() {
+		c.record.unsafe, c.record.end = true, "error"
+		c.record.closed = errors.Is(err, context.DeadlineExceeded)
+	})
+	_ = c.conn.socket.Close() // it may be closed
+	c.conn = nil
+	if !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) && !errors.As(err, new(*net.OpError)) {
+		c.run.fail("client %d: its TLS handshake fails: %v", c.record.number, err)
+	}
+	return false
+}
+
+// logIn logs in, or again, unless a request has begun.
+func (c *client) logIn(by string) {
+	const most = 6 // each costs milliseconds of a processor
+	if c.logins++; c.logins > most || c.conn == nil || c.record.hasLeft() {
+		c.again = nil
+		return
+	}
+	if again := c.run.script.Settings.Again; again > 0 {
+		c.again = time.After(again)
+	}
+	if c.record.logsIn == "" || len(c.rest) > 0 {
+		return
+	}
+	c.send(Step{Args: []string{shake}}, 1)
+	c.send(Step{Args: []string{by}}, 1)
 }
 
 // send writes requests, in one write. part says how much of the last one.
@@ -149,7 +219,7 @@ func (c *client) read() {
 				switch {
 				case errors.Is(err, io.EOF) && !inside:
 					c.record.end = "eof"
-				case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+				case inside && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 					c.record.end = "inside"
 				default:
 					c.record.end = "error"

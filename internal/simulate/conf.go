@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
@@ -44,11 +45,17 @@ func (c *current) config(r *run) *proxy.Config {
 	cluster := config.Cluster{Name: "orders", Bootstrap: bootstrap()}
 	for _, name := range []string{"bob", "fred"} {
 		if name == "bob" || c.fred {
-			cluster.Listeners = append(cluster.Listeners, c.listener(name))
+			cluster.Listeners = append(cluster.Listeners, c.listener(r.Files, name))
 		}
 	}
 	if c.Lifetime > 0 {
 		cluster.SASL = &config.SASL{Mechanism: "PLAIN", Username: "kproxy", Password: config.Secret{Text: password}, AllowPlaintext: true}
+	}
+	if has(c.TLS, ofBrokers) {
+		cluster.TLS = &config.UpstreamTLS{CA: r.Files.ca}
+	}
+	if has(c.Header, ofBrokers) {
+		cluster.ProxyProtocol = []config.HeaderVersion{config.HeaderV1, config.HeaderV2}[c.Seed%2]
 	}
 	return &proxy.Config{
 		Config: config.Config{
@@ -63,7 +70,7 @@ func (c *current) config(r *run) *proxy.Config {
 	}
 }
 
-func (c *current) listener(name string) config.Listener {
+func (c *current) listener(files *Files, name string) config.Listener {
 	l := listeners[name]
 	first, last := l.node, l.node+brokerCount-1
 	conf := config.Listener{
@@ -72,6 +79,19 @@ func (c *current) listener(name string) config.Listener {
 			Ports:          config.Range{First: first, Last: last},
 			AdvertisePorts: config.Range{First: first + l.shift, Last: last + l.shift},
 		},
+	}
+	if has(c.TLS, ofClients) {
+		pair := files.certs[0]
+		if c.renewed {
+			pair = files.certs[1]
+		}
+		conf.TLS = &config.ListenerTLS{Certs: []config.KeyPair{{Cert: pair.cert, Key: pair.key}}}
+	}
+	if has(c.Header, ofClients) {
+		conf.ProxyProtocol = config.LoadBalancers{From: []string{"127.0.0.0/8"}, Mode: config.HeaderRequired}
+	}
+	if c.Login == atKproxy {
+		conf.Login = &config.Login{Mechanisms: []string{auth.Plain}, UsersFile: files.users}
 	}
 	if name == "bob" {
 		conf.Limits.MaxConnections, conf.Limits.MaxPerSource = c.Limit, c.Source

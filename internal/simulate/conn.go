@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"kproxy/internal/wait"
 )
 
 // link is one connection: two directions under one lock.
@@ -16,6 +19,7 @@ import (
 //	near.Read  ◀─ arrived ◀─ (delayed, in order) flight ◀─ far.Write
 type link struct {
 	weather Weather
+	clock   *clock
 	mu      sync.Mutex // guards everything below, and both directions
 	changed sync.Cond
 	broken  bool // reset: bytes that have arrived can be read, and nothing else happens
@@ -52,8 +56,8 @@ type conn struct {
 }
 
 // connect returns both ends of a connection.
-func connect(w Weather, local, remote net.Addr, onClose func()) (near, far *conn) {
-	l := &link{weather: w}
+func connect(w Weather, clock *clock, local, remote net.Addr, onClose func()) (near, far *conn) {
+	l := &link{weather: w, clock: clock}
 	l.changed.L = &l.mu
 	there, back := &direction{random: random(w.Seed, 1)}, &direction{random: random(w.Seed, 2)}
 	near = &conn{link: l, in: back, out: there, local: local, remote: remote, onClose: onClose}
@@ -69,8 +73,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	w := c.link
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c.stall(c.in)
 	for {
-		c.in.arrive(time.Now())
+		c.in.arrive(w.clock.now())
 		switch {
 		case c.closed:
 			return 0, c.fails("read", net.ErrClosed)
@@ -89,7 +94,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		case w.broken:
 			return 0, c.fails("read", os.NewSyscallError("read", syscall.ECONNRESET))
 		}
-		w.wait(c.readBy, c.in.next())
+		w.wait(c.readBy, w.clock.when(c.in.next()))
 	}
 }
 
@@ -115,6 +120,9 @@ func (c *conn) Write(b []byte) (n int, err error) {
 			return n, c.fails("write", os.NewSyscallError("write", syscall.EPIPE))
 		}
 		room := w.weather.Window - c.out.unread
+		if len(b) <= alertSize { // TLS has a lock while it writes its alert: in a bubble, time then stands still
+			room += alertRoom
+		}
 		if room <= 0 {
 			w.wait(c.writeBy)
 			continue
@@ -125,6 +133,11 @@ func (c *conn) Write(b []byte) (n int, err error) {
 		w.changed.Broadcast()
 	}
 }
+
+const (
+	alertSize = 64
+	alertRoom = 4 << 10
+)
 
 // CloseWrite ends the direction in which this end writes, behind its bytes.
 func (c *conn) CloseWrite() error {
@@ -165,10 +178,10 @@ func (c *conn) Close() error {
 	if c.closed {
 		return c.fails("close", net.ErrClosed)
 	}
-	c.in.arrive(time.Now())
+	c.in.arrive(w.clock.now())
 	if c.hard || len(c.in.arrived) > 0 {
 		w.reset()
-		c.out.drop()
+		c.out.drop(w.clock.now())
 	} else {
 		c.end()
 	}
@@ -185,6 +198,9 @@ func (c *conn) SetWriteDeadline(t time.Time) error { return c.set(nil, &t) }
 func (c *conn) set(read, write *time.Time) error {
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
+	if read != nil && (read.IsZero() || read.After(time.Now())) { // a wake is never late
+		c.stall(c.in)
+	}
 	if c.closed {
 		return c.fails("set", net.ErrClosed)
 	}
@@ -203,6 +219,19 @@ func (c *conn) fails(op string, err error) error {
 }
 
 func isPast(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
+
+// stall holds the goroutine up, now and then, as the scheduler does. Whatever the goroutine has
+// read before this call can have changed behind it. The caller holds mu.
+func (c *conn) stall(d *direction) {
+	most := c.link.weather.Stall
+	if most <= 0 || d.random.IntN(6) > 0 {
+		return
+	}
+	pause := time.Duration(d.random.Int64N(int64(most)))
+	c.link.mu.Unlock()
+	defer c.link.mu.Lock()
+	wait.Sleep(context.Background(), pause)
+}
 
 // reset breaks the connection. Bytes that have not arrived are lost. The caller holds mu.
 func (w *link) reset() {
@@ -260,8 +289,8 @@ func (d *direction) next() time.Time {
 }
 
 // drop loses the bytes that have not arrived.
-func (d *direction) drop() {
-	d.arrive(time.Now())
+func (d *direction) drop(now time.Time) {
+	d.arrive(now)
 	d.flight = nil
 }
 

@@ -53,6 +53,7 @@ func (g *generator) settings(seed uint64) {
 	s.Delay = pick(g, 0, time.Millisecond, 20*time.Millisecond, 60*time.Millisecond)
 	s.Piece = pick(g, 0, 3, 40, 2000)
 	s.Window = pick(g, 3000, 20_000, 64<<10, 256<<10)
+	s.Stall = pick(g, 0, 0, 0, time.Millisecond, 20*time.Millisecond, 100*time.Millisecond)
 	if g.one(4) {
 		s.Idle = pick(g, 300*time.Millisecond, 5*time.Second)
 	}
@@ -74,6 +75,18 @@ func (g *generator) settings(seed uint64) {
 	}
 	if g.one(4) {
 		s.Lifetime = pick(g, 2*time.Second, 20*time.Second)
+	}
+	if g.one(4) {
+		s.TLS = pick(g, ofClients, ofBrokers, ofBoth, ofBoth)
+	}
+	if g.one(5) {
+		s.Header = pick(g, ofClients, ofBrokers, ofBoth)
+	}
+	if g.one(5) {
+		if s.Login = atKproxy; s.Lifetime == 0 {
+			s.Login = pick(g, atKproxy, ofBrokers)
+		}
+		s.Again = pick(g, 0, 500*time.Millisecond, 8*time.Second)
 	}
 }
 
@@ -134,6 +147,9 @@ func (g *generator) client(at time.Duration, number int) {
 	if g.one(2) {
 		args = append(args, strconv.Itoa(g.numbers.IntN(brokerCount)))
 	}
+	if has(g.script.Settings.TLS, ofClients) && g.one(6) {
+		args = append(args, "hurried")
+	}
 	at += g.gap()
 	g.add(at, "client", number, "dials", args...)
 	for range g.between(0, 9) {
@@ -148,6 +164,8 @@ func (g *generator) client(at time.Duration, number int) {
 		case n < 18:
 			g.add(at, "client", number, "pauses")
 			g.add(at+g.gap(), "client", number, "reads")
+		case n < 19 && g.script.Settings.Login != "":
+			g.add(at, "client", number, "logs-in", pick(g, []string{}, []string{}, []string{"wrong"})...)
 		}
 	}
 	at += g.gap()
@@ -177,7 +195,7 @@ func (g *generator) requests() []string {
 func (g *generator) faults(from time.Duration) {
 	for range g.between(0, 5) {
 		at, b := from+g.gap()+g.gap(), g.numbers.IntN(brokerCount)
-		switch g.numbers.IntN(10) {
+		switch g.numbers.IntN(12) {
 		case 0, 1:
 			g.add(at, "broker", b, "delays", fmt.Sprint(time.Duration(g.between(1, 200))*time.Millisecond))
 		case 2, 3:
@@ -192,6 +210,10 @@ func (g *generator) faults(from time.Duration) {
 			g.add(at, "broker", b, "moves")
 		case 7:
 			g.add(at, "broker", b, "swaps", strconv.Itoa((b+1)%brokerCount))
+		case 8:
+			g.add(at, proxyItself, 0, "jumps", fmt.Sprint(pick(g, 3*time.Second, 12*time.Second, 50*time.Second, 10*time.Minute)))
+		case 9:
+			g.add(at, proxyItself, 0, "reloads", pick(g, "renewed", "limit=2", "limit=0", "source=1", "source=0"))
 		default:
 			g.add(at, proxyItself, 0, "reloads", pick(g, "-fred", "fred", "idle=4s", "max_age=1h", "drain=30s"))
 		}

@@ -57,14 +57,23 @@ func (r *run) checkAll() {
 	}
 }
 
+// promptly is how long a session without a broker may last in a drain: less than a client has for
+// its first request.
+const promptly = 15 * time.Second
+
 // matchEnds gives each record its session's end. Each accepted connection has one.
 func (r *run) matchEnds() {
 	ended := map[string]int{}
 	for _, e := range r.ends {
-		ended[e.session.Client]++
-		if rec := r.records.at(e.session.Client); rec != nil {
-			rec.ends = append(rec.ends, e.end)
+		if after := e.at.Sub(r.draining); !r.draining.IsZero() && e.end.Upstream == "" && after > promptly {
+			r.fail("the session of %s, which had no broker, has ended %s after the drain began", e.session.Client, after)
 		}
+		address := e.session.Client
+		if rec := r.records.at(address); rec != nil {
+			rec.ends = append(rec.ends, e.end)
+			address = rec.socket
+		}
+		ended[address]++
 	}
 	for address, when := range r.accepted {
 		n := ended[address]
@@ -170,7 +179,8 @@ func (r *record) faults(end proxy.SessionEnd) []string {
 		if r.end == "inside" {
 			all = append(all, "its last response is cut")
 		}
-		if begun := int(end.FramesUp); end.Reason == proxy.ClientClosed && !r.inside && begun != whole {
+		// A client that ends its side before it has logged in has left.
+		if begun := int(end.FramesUp); end.Reason == proxy.ClientClosed && !r.inside && begun != whole && (r.logsIn == "" || end.Upstream != "") {
 			all = append(all, fmt.Sprintf("kproxy has read %d of %d requests", begun, whole))
 		}
 		if asked := end.Reason != proxy.ClientClosed && end.Reason != proxy.Relearn; asked && end.Upstream != "" && end.Err == nil {
@@ -189,7 +199,7 @@ func (r *record) faults(end proxy.SessionEnd) []string {
 // isBeforeLogin reports whether brokers have read requests only that come before a login.
 func (r *record) isBeforeLogin() bool {
 	for _, c := range r.sent[:r.reached] {
-		if c.name != "versions" && c.name != future {
+		if c.name != "versions" && c.name != future && !isLogin(c.name) {
 			return false
 		}
 	}
@@ -213,10 +223,13 @@ var reasons = map[proxy.CloseReason]func(r *run, rec *record) bool{
 	proxy.BrokerMoved:         func(r *run, rec *record) bool { return rec.node >= 0 && r.brokers.moves > 0 },
 	proxy.IdleTimeout:         func(r *run, _ *record) bool { return r.idle },
 	proxy.MaxAge:              func(r *run, _ *record) bool { return r.script.Settings.MaxAge > 0 },
+	proxy.TLSClosed:           func(_ *run, rec *record) bool { return rec.unsafe || rec.left() },
+	proxy.TLSTimeout:          func(r *run, _ *record) bool { return r.jumped },
+	proxy.ClientLogin:         func(r *run, rec *record) bool { return rec.refused || rec.logsIn == atKproxy && r.jumped },
 	proxy.FirstRequestTimeout: func(_ *run, rec *record) bool { return rec.received == 0 },
 	proxy.HeldBytes:           func(r *run, _ *record) bool { return r.script.Settings.Held > 0 },
-	proxy.TooManyConnections:  func(r *run, rec *record) bool { return rec.listener == "bob" && r.conf.Limit > 0 },
-	proxy.TooManyFromSource:   func(r *run, rec *record) bool { return rec.listener == "bob" && r.conf.Source > 0 },
+	proxy.TooManyConnections:  func(r *run, rec *record) bool { return rec.listener == "bob" && r.limited },
+	proxy.TooManyFromSource:   func(r *run, rec *record) bool { return rec.listener == "bob" && r.limited },
 	proxy.Drained:             func(r *run, rec *record) bool { return r.drains(rec) },
 	proxy.DrainTimeout: func(r *run, rec *record) bool {
 		return r.drains(rec) && (rec.began || rec.paused || r.conf.Drain < time.Minute)

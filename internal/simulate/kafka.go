@@ -22,7 +22,8 @@ type call struct {
 	name          string
 	correlationID int32
 	token         int32
-	size          int // bytes of its records
+	size          int  // bytes of its records
+	own           bool // kproxy itself responds
 }
 
 // place is a broker as it advertises itself.
@@ -56,13 +57,16 @@ var exchanges = map[string]exchange{
 	"produce":     {version: 10, request: produce(-1), response: produced},
 	"silent":      {version: 8, request: produce(0)},
 	// kproxy responds itself: UNSUPPORTED_VERSION.
-	future: {version: 99, request: plain(kmsg.ApiVersions), response: versions},
+	future:   {version: 99, request: plain(kmsg.ApiVersions), response: versions},
+	shake:    {version: 1, request: shakeRequest, response: shakenBy},
+	login:    {version: 2, request: loginBy(password), response: loggedInBy},
+	badLogin: {version: 2, request: loginBy("wrong"), response: loggedInBy},
 }
 
 const future = "future"
 
-// exchangeNames lists the exchanges in one order.
-var exchangeNames = slices.Sorted(maps.Keys(exchanges))
+// exchangeNames lists the exchanges but those of logins, in one order.
+var exchangeNames = slices.DeleteFunc(slices.Sorted(maps.Keys(exchanges)), isLogin)
 
 func plain(key kmsg.Key) func(call) kmsg.Request {
 	return func(call) kmsg.Request { return key.Request() }
@@ -204,7 +208,9 @@ func responseFrame(c call, brokers []place) []byte {
 	x := exchanges[c.name]
 	resp := x.response(c, brokers)
 	resp.SetVersion(x.version)
-	reflect.ValueOf(resp).Elem().FieldByName("ThrottleMillis").SetInt(int64(c.token))
+	if !isLogin(c.name) {
+		reflect.ValueOf(resp).Elem().FieldByName("ThrottleMillis").SetInt(int64(c.token))
+	}
 	return frameOf(c.correlationID, resp)
 }
 
@@ -275,6 +281,9 @@ func judge(c call, frame []byte, advertised func(node int32) (host string, port 
 			return fmt.Errorf("error code %d", code)
 		}
 		return nil
+	}
+	if isLogin(c.name) {
+		return judgeLogin(c, resp)
 	}
 	if got := reflect.ValueOf(resp).Elem().FieldByName("ThrottleMillis").Int(); got != int64(c.token) {
 		return fmt.Errorf("it is the response to another request: token %d, want %d", got, c.token)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -27,12 +28,14 @@ type Weather struct {
 	Delay  time.Duration // the longest delay of a piece
 	Piece  int           // the longest piece of a read or a write that is cut
 	Window int           // bytes that are sent and not read
+	Stall  time.Duration // the longest time for which a goroutine is held up before a call
 }
 
 // Memory is a network in memory. Its connections behave as TCP's: an end travels behind the
 // bytes, a reset overtakes them, and each direction ends by itself.
 type Memory struct {
 	weather Weather
+	clock   *clock
 
 	mu      sync.Mutex // guards the following
 	sockets map[string]*socket
@@ -44,7 +47,35 @@ type Memory struct {
 
 // NewMemory returns an empty network.
 func NewMemory(w Weather) *Memory {
-	return &Memory{weather: w, sockets: map[string]*socket{}, aliases: map[string]string{}, dialled: map[string]int{}, port: 40_000}
+	return &Memory{weather: w, clock: new(clock), sockets: map[string]*socket{}, aliases: map[string]string{}, dialled: map[string]int{}, port: 40_000}
+}
+
+// clock is that of a network. While it stands still, no byte arrives.
+type clock struct{ stop atomic.Pointer[stop] }
+
+// stop is a time in which a clock stands still.
+type stop struct{ from, until time.Time }
+
+// now is the time by which bytes arrive.
+func (c *clock) now() time.Time {
+	now := time.Now()
+	if s := c.stop.Load(); s != nil && now.Before(s.until) {
+		return s.from
+	}
+	return now
+}
+
+// when is the time at which the clock shows t; zero: never.
+func (c *clock) when(t time.Time) time.Time {
+	if s := c.stop.Load(); s != nil && t.After(s.from) && t.Before(s.until) {
+		return s.until
+	}
+	return t
+}
+
+// Stop has the network's clock stand still for a time: for everything else, the time jumps.
+func (m *Memory) Stop(d time.Duration) {
+	m.clock.stop.Store(&stop{time.Now(), time.Now().Add(d)})
 }
 
 // Open returns the number of ends of connections that are not closed.
@@ -147,7 +178,7 @@ func (m *Memory) DialFrom(ctx context.Context, from, address string) (net.Conn, 
 	m.dialled[way]++
 	w := m.weather
 	w.Seed ^= hash(way) + uint64(m.dialled[way])
-	near, far := connect(w, local, s.address, m.closedOne)
+	near, far := connect(w, m.clock, local, s.address, m.closedOne)
 	s.waiting <- far // there is room, and m.mu keeps others away
 	return near, nil
 }

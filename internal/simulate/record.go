@@ -13,11 +13,13 @@ const clientPrefix = "sim-"
 // record is the history of one client's connection, as both of its ends and kproxy report it.
 type record struct {
 	number   int
+	logsIn   string // Settings.Login
 	listener string
 	node     int32 // whose endpoint the client chose; proxy.NoNode: bootstrap
 
 	mu       sync.Mutex // guards the following
-	address  string     // the client's own
+	socket   string     // the client's own address
+	address  string     // by which kproxy knows it: that, or the one in a PROXY header
 	sent     []call     // whole requests, in order, from before they are written
 	written  int        // bytes
 	inside   bool       // the client has begun a request and has not sent all of it
@@ -31,6 +33,8 @@ type record struct {
 
 	halfClosed, closed, reset bool
 	paused                    bool   // it has not read for a while
+	unsafe                    bool   // its TLS handshake has failed
+	refused                   bool   // it has logged in by a wrong password
 	end                       string // how the client's reading has ended: "", "eof", "inside" or "error"
 	ends                      []proxy.SessionEnd
 }
@@ -44,7 +48,8 @@ func (r *record) callOf(n int, name string, size int) call {
 	if r.number%5 == 0 {
 		first = 1<<31 - 3 // and some wrap around
 	}
-	return call{name: name, correlationID: first + int32(n), token: int32(1 + (r.number*100_003+n*17)%(1<<30)), size: size}
+	own := name == future || isLogin(name) && r.logsIn == atKproxy
+	return call{name: name, correlationID: first + int32(n), token: int32(1 + (r.number*100_003+n*17)%(1<<30)), size: size, own: own}
 }
 
 // sends adds a request that is about to be written.
@@ -75,13 +80,20 @@ func (r *record) brokerRead() (c call, frame []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ; r.reached < len(r.sent); r.reached++ {
-		if c = r.sent[r.reached]; c.name != future {
+		if c = r.sent[r.reached]; !c.own {
 			r.reached++
 			r.read++
 			return c, requestFrame(r.clientID(), c)
 		}
 	}
 	return call{}, nil
+}
+
+// hasLeft reports whether the client has ended its side.
+func (r *record) hasLeft() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.halfClosed || r.closed
 }
 
 func (r *record) brokerWrote() { r.set(func() { r.answered++ }) }
@@ -102,7 +114,9 @@ func (r *record) set(change func()) {
 
 // teaching are the exchanges that a broker serves for a client of another node, as long as
 // kproxy does not know that one.
-var teaching = map[string]bool{"versions": true, future: true, "metadata": true, "oldmetadata": true, "cluster": true, "coordinator": true}
+var teaching = map[string]bool{
+	"versions": true, future: true, "metadata": true, "oldmetadata": true, "cluster": true, "coordinator": true, shake: true, login: true,
+}
 
 // asksOnly reports whether brokers have read teaching requests only.
 func (r *record) asksOnly() bool {
@@ -138,7 +152,7 @@ func (r *record) owed() int {
 func (r *record) own(n int) int {
 	count := 0
 	for _, c := range r.sent[:min(n, len(r.sent))] {
-		if c.name == future {
+		if c.own {
 			count++
 		}
 	}
@@ -161,7 +175,7 @@ func (s *records) add(r *record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.byNumber[r.number] = r
-	s.byAddress[r.address] = r
+	s.byAddress[r.address], s.byAddress[r.socket] = r, r
 	s.all = append(s.all, r)
 }
 

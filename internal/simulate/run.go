@@ -17,6 +17,7 @@ import (
 // Surroundings are the networks and the limits of a run.
 type Surroundings struct {
 	Outside, Inside Network // of the clients, and of the brokers
+	Files           *Files
 	// Quiet waits until no goroutine can go on before time passes: synctest.Wait. nil: there is
 	// no such moment.
 	Quiet func()
@@ -56,12 +57,15 @@ type run struct {
 	removed  bool                 // a reload has removed fred
 	idle     bool                 // an idle_timeout is set, or was
 	held     bool                 // brokers have delayed or held responses
+	jumped   bool                 // the clock has jumped
+	limited  bool                 // bob's clients are limited, or were
 }
 
 // ending is the end of one session, as kproxy reports it.
 type ending struct {
 	session proxy.Session
 	end     proxy.SessionEnd
+	at      time.Time
 }
 
 // Run runs a script, and returns its findings; none: every invariant has held.
@@ -69,6 +73,7 @@ func Run(s Script, around Surroundings) []string {
 	r := &run{
 		Surroundings: around, script: s, began: time.Now(), conf: current{Settings: s.Settings, fred: true},
 		records: newRecords(), clients: map[int]*client{}, accepted: map[string]time.Time{}, idle: s.Settings.Idle > 0,
+		limited: s.Settings.Limit > 0 || s.Settings.Source > 0,
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer r.cancel()
@@ -115,7 +120,7 @@ func (r *run) start() bool {
 func (r *run) sessionClosed(s proxy.Session, e proxy.SessionEnd) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ends = append(r.ends, ending{s, e})
+	r.ends = append(r.ends, ending{s, e, time.Now()})
 }
 
 // listen opens a socket of the proxy's, has its advertised address lead to it, and notes which
@@ -187,6 +192,8 @@ func (r *run) step(step Step) {
 			r.reload(step)
 		case "settles":
 			r.settle()
+		case "jumps":
+			r.jump(step.duration(0))
 		case "drains":
 			r.drain()
 		}
@@ -224,6 +231,7 @@ func (r *run) reload(step Step) {
 	r.set(func() {
 		r.removed = r.removed || !r.conf.fred
 		r.idle = r.idle || r.conf.Idle > 0
+		r.limited = r.limited || r.limit() > 0
 	})
 	change, err := r.proxy.Prepare(r.ctx, r.conf.config(r))
 	if err != nil {
@@ -231,6 +239,19 @@ func (r *run) reload(step Step) {
 		return
 	}
 	change.Apply()
+}
+
+// jump has time pass in which no byte arrives.
+func (r *run) jump(d time.Duration) {
+	outside, ok := r.Outside.(*Memory)
+	inside, ok2 := r.Inside.(*Memory)
+	if !ok || !ok2 || r.drained != nil {
+		return // the system's clock is not for tests
+	}
+	r.set(func() { r.held, r.jumped = true, true })
+	outside.Stop(d)
+	inside.Stop(d)
+	wait.Sleep(r.ctx, d)
 }
 
 // drain has the proxy shut down, while clients and brokers are still held up. They go on a
@@ -331,7 +352,8 @@ func (s Step) duration(n int) time.Duration {
 type current struct {
 	Settings
 
-	fred bool // there is a listener fred
+	fred    bool // there is a listener fred
+	renewed bool // the listeners have their second certificate
 }
 
 // change applies one change of a reload.
@@ -341,11 +363,17 @@ func (c *current) change(text string) error {
 		c.fred = true
 	case "-fred":
 		c.fred = false
+	case "renewed":
+		c.renewed = !c.renewed
 	default:
 		kept := c.Settings
 		flags := c.flags() // which sets the defaults
 		c.Settings = kept
-		return flags.Set(name, value)
+		err := flags.Set(name, value)
+		if c.Limit > 0 {
+			c.Source = min(c.Source, c.Limit) // a larger one is a mistake
+		}
+		return err
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Settings struct {
 	Delay    time.Duration // Weather
 	Piece    int
 	Window   int
+	Stall    time.Duration
 	Idle     time.Duration // idle_timeout
 	MaxAge   time.Duration // max_age
 	Drain    time.Duration // drain.timeout
@@ -29,6 +30,10 @@ type Settings struct {
 	Limit    int           // bob's max_connections
 	Source   int           // bob's max_per_source
 	Lifetime time.Duration // of kproxy's login at a broker; 0: kproxy does not log in
+	TLS      string        // who speaks TLS with kproxy: "clients", "brokers" or "both"
+	Header   string        // whose connections begin with a PROXY header: the clients', those to "brokers", or "both"
+	Login    string        // where clients log in: at "kproxy", or through it at "brokers"
+	Again    time.Duration // after which clients log in again; 0: when a step says so
 }
 
 // flags binds the settings to their names, with their defaults.
@@ -39,6 +44,7 @@ func (s *Settings) flags() *flag.FlagSet {
 	f.DurationVar(&s.Delay, "delay", 0, "")
 	f.IntVar(&s.Piece, "piece", 0, "")
 	f.IntVar(&s.Window, "window", 64<<10, "")
+	f.DurationVar(&s.Stall, "stall", 0, "")
 	f.DurationVar(&s.Idle, "idle", 0, "")
 	f.DurationVar(&s.MaxAge, "max_age", 0, "")
 	f.DurationVar(&s.Drain, "drain", time.Minute, "")
@@ -46,8 +52,23 @@ func (s *Settings) flags() *flag.FlagSet {
 	f.IntVar(&s.Limit, "limit", 0, "")
 	f.IntVar(&s.Source, "source", 0, "")
 	f.DurationVar(&s.Lifetime, "lifetime", 0, "")
+	f.StringVar(&s.TLS, "tls", "", "")
+	f.StringVar(&s.Header, "header", "", "")
+	f.StringVar(&s.Login, "login", "", "")
+	f.DurationVar(&s.Again, "again", 0, "")
 	return f
 }
+
+// The values of TLS, Header and Login.
+const (
+	ofClients = "clients"
+	ofBrokers = "brokers"
+	ofBoth    = "both"
+	atKproxy  = "kproxy"
+)
+
+// has reports whether a setting is for one side.
+func has(setting, side string) bool { return setting == side || setting == ofBoth }
 
 // Step is one step of a Script.
 type Step struct {
@@ -148,7 +169,8 @@ func parseStep(words []string) (Step, error) {
 // verbs are those of each actor.
 var verbs = map[string]map[string]bool{
 	"client": {
-		"dials":       true, // a listener, and maybe a node
+		"dials":       true, // a listener, and maybe a node; "hurried": it does not wait for its TLS handshake
+		"logs-in":     true, // again; "wrong": by another password
 		"sends":       true, // an exchange, how often, and the bytes of its records
 		"begins":      true, // the same, once: a part of the request
 		"half-closes": true, // ends its side, and reads on
@@ -169,7 +191,8 @@ var verbs = map[string]map[string]bool{
 		"swaps":   true, // its address with another broker's
 	},
 	proxyItself: {
-		"reloads": true, // with changes: fred, -fred, idle=…, limit=…
+		"reloads": true, // with changes: fred, -fred, renewed, idle=…, limit=…
+		"jumps":   true, // its clock, by a time in which no byte arrives
 		"settles": true, // brokers respond, clients read: everything is delivered
 		"drains":  true,
 	},

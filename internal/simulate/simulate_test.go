@@ -30,6 +30,26 @@ var (
 	workerCount = flag.Int("simulate.worker", 0, "how many seeds the worker runs; 0: this is no worker")
 )
 
+// files are those of all runs of this process.
+var files *Files
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "simulate")
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // it is one for temporary files
+	files = NewFiles(owner(dir))
+	m.Run()
+}
+
+// owner has the files of all tests, in a directory.
+type owner string
+
+func (owner) Helper()           {}
+func (owner) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+func (o owner) TempDir() string { return string(o) }
+
 // hang is how long one run may take. A run in memory takes milliseconds.
 const hang = time.Minute
 
@@ -37,11 +57,11 @@ const hang = time.Minute
 func inMemory(t *testing.T, s Script) (findings []string) {
 	t.Helper()
 	synctest.Test(t, func(*testing.T) {
-		w := Weather{Seed: s.Settings.Seed, Delay: s.Settings.Delay, Piece: s.Settings.Piece, Window: s.Settings.Window}
+		w := Weather{Seed: s.Settings.Seed, Delay: s.Settings.Delay, Piece: s.Settings.Piece, Window: s.Settings.Window, Stall: s.Settings.Stall}
 		inside := w
 		inside.Seed++
 		findings = Run(s, Surroundings{
-			Outside: NewMemory(w), Inside: NewMemory(inside), Quiet: synctest.Wait, Patience: 5 * time.Minute, ParkAfter: -1, SplicePipes: -1,
+			Outside: NewMemory(w), Inside: NewMemory(inside), Files: files, Quiet: synctest.Wait, Patience: 5 * time.Minute, ParkAfter: -1, SplicePipes: -1,
 		})
 	})
 	return findings
@@ -50,7 +70,7 @@ func inMemory(t *testing.T, s Script) (findings []string) {
 // overSockets runs a script over TCP on loopback, without its long pauses.
 func overSockets(s Script) []string {
 	return Run(s, Surroundings{
-		Outside: new(netlab.Network), Inside: new(netlab.Network), Longest: 30 * time.Millisecond, Patience: 20 * time.Second, ParkAfter: 20 * time.Millisecond,
+		Outside: new(netlab.Network), Inside: new(netlab.Network), Files: files, Longest: 30 * time.Millisecond, Patience: 20 * time.Second, ParkAfter: 20 * time.Millisecond,
 	})
 }
 
@@ -221,7 +241,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 20 {
+			for range 8 {
 				if findings := inMemory(t, s); len(findings) > 0 {
 					t.Fatal(strings.Join(findings, "\n"))
 				}
