@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -36,6 +39,8 @@ type JavaConfig struct {
 	Log       string      // the file for its log
 	Bootstrap string
 	Place     *lab.Namespace // nil: the network of the caller
+	// Properties of all clients, such as those of TLS.
+	Properties map[string]string
 }
 
 // Java is the Java program: an idempotent and a transactional producer, and a member of a
@@ -71,14 +76,16 @@ func CompileJava(ctx context.Context, release lab.Release, dir string) error {
 
 // StartJava starts the program. Stop must be called, before the load's.
 func (l *Load) StartJava(ctx context.Context, config JavaConfig) (*Java, error) {
-	origin, err := monotonic()
+	origin, err := originOf(l.Recorder.Now, monotonic)
 	if err != nil {
 		return nil, err
 	}
-	origin -= l.Recorder.Now()
+	args := []string{config.Bootstrap, l.Topic, strconv.Itoa(int(l.Partitions)), strconv.Itoa(l.Rate), strconv.FormatInt(int64(origin), 10)}
+	for _, key := range slices.Sorted(maps.Keys(config.Properties)) {
+		args = append(args, key+"="+config.Properties[key])
+	}
 	j := &Java{load: l, log: config.Log, done: make(chan struct{})}
-	j.cmd = config.Place.Command(config.Java.Tool(ctx, config.Classes+":"+config.Release.Classpath, "History",
-		config.Bootstrap, l.Topic, strconv.Itoa(int(l.Partitions)), strconv.Itoa(l.Rate), strconv.FormatInt(int64(origin), 10)))
+	j.cmd = config.Place.Command(config.Java.Tool(ctx, config.Classes+":"+config.Release.Classpath, "History", args...))
 	if err := j.start(); err != nil {
 		return nil, err
 	}
@@ -163,6 +170,34 @@ func (j *Java) Stop(ctx context.Context) error {
 		return fmt.Errorf("the Java program: %w\n%.2000s", j.err, log)
 	}
 	return nil
+}
+
+// maxSkew is how far the time of the program's events may be off, and skewTries how often it is looked for.
+// A group's commit takes about a millisecond: with 5 ms, commits of the Java program seemed to have been
+// read before they were made.
+const (
+	maxSkew   = 50 * time.Microsecond
+	skewTries = 1000
+)
+
+// originOf returns the beginning of a history by clock. The goroutine may be interrupted between two
+// readings, so it reads the history's time on both sides, and takes the closest pair.
+func originOf(now func() time.Duration, clock func() (time.Duration, error)) (origin time.Duration, err error) {
+	closest := time.Duration(math.MaxInt64)
+	for range skewTries {
+		before := now()
+		at, err := clock()
+		if err != nil {
+			return 0, err
+		}
+		if between := now() - before; between < closest {
+			closest, origin = between, at-before-between/2
+		}
+		if closest <= maxSkew {
+			break
+		}
+	}
+	return origin, nil
 }
 
 // monotonic is the clock that System.nanoTime reads.

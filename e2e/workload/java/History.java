@@ -26,8 +26,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * event a line. The end of standard input ends the producers; the program ends when the member
  * has read all records until then.
  *
- * Arguments: BOOTSTRAP TOPIC PARTITIONS RATE ORIGIN. ORIGIN is the history's beginning by
- * System.nanoTime. The group is TOPIC-java.
+ * Arguments: BOOTSTRAP TOPIC PARTITIONS RATE ORIGIN KEY=VALUE... ORIGIN is the history's beginning by
+ * System.nanoTime. The group is TOPIC-java. The last arguments are properties of all clients.
  */
 public final class History {
     private static final String IDEMPOTENT = "java-idempotent";
@@ -42,6 +42,7 @@ public final class History {
     private static int partitions;
     private static int rate;
     private static long origin;
+    private static final Properties common = new Properties();
     private static volatile boolean stop;
     private static PrintStream out;
 
@@ -53,6 +54,10 @@ public final class History {
         partitions = Integer.parseInt(args[2]);
         rate = Integer.parseInt(args[3]);
         origin = Long.parseLong(args[4]);
+        for (int i = 5; i < args.length; i++) {
+            String[] property = args[i].split("=", 2);
+            common.put(property[0], property[1]);
+        }
         out = new PrintStream(System.out, true, "UTF-8");
         Thread idempotent = new Thread(() -> new Producer(IDEMPOTENT, 1L << 40).steadily());
         Thread transactional = new Thread(() -> new Producer(TRANSACTIONAL, 1L << 41).transactions());
@@ -124,6 +129,7 @@ public final class History {
 
         private KafkaProducer<byte[], byte[]> connect() {
             Properties p = new Properties();
+            p.putAll(common);
             p.put("bootstrap.servers", bootstrap);
             p.put("client.id", name);
             p.put("acks", "all");
@@ -220,6 +226,7 @@ public final class History {
 
         Member() {
             Properties p = new Properties();
+            p.putAll(common);
             p.put("bootstrap.servers", bootstrap);
             p.put("client.id", MEMBER);
             p.put("group.id", topic + "-java");
