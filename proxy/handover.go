@@ -83,6 +83,37 @@ func (p *Proxy) HandOver(ctx context.Context, hurry <-chan struct{}) (cut int) {
 	})
 }
 
+// arrivalGrace is how long sessions that have had no response may take to get one, if other processes serve
+// at the same addresses.
+const arrivalGrace = time.Second
+
+// drainBegun has the sessions end that have had a response, and waits for the first response of the
+// others, for arrivalGrace at most. With Config.ReusePort, clients connect to this process until its sockets
+// are closed, and other processes serve those that come after.
+func (p *Proxy) drainBegun(ctx context.Context, drained <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, arrivalGrace)
+	defer cancel()
+	for ctx.Err() == nil {
+		waiting := false
+		for _, s := range p.live() {
+			if s.down.Moved() > 0 {
+				s.drain()
+			} else {
+				waiting = true
+			}
+		}
+		if !waiting {
+			return
+		}
+		select {
+		case <-drained:
+			return
+		case <-ctx.Done():
+		case <-time.After(drainLook):
+		}
+	}
+}
+
 // drainEvenly asks the sessions to end, one after the other, within a time, but for those that have
 // had no response. It returns at the end of the time, when all have ended, or when hurry is closed or
 // ctx ends.

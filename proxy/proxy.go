@@ -326,10 +326,14 @@ func (p *Proxy) run(s *session, open bool) {
 
 // Shutdown stops accepting connections, has every session deliver the responses to its
 // requests in flight, and closes it. When ctx ends, or the configured drain timeout has
-// passed, it closes the remaining sessions at once, and returns their number. When it returns,
-// no goroutine or socket of the Proxy is left. It may be called at any time and more than
-// once: every call waits for the end, and can shorten the wait by its own ctx.
+// passed, it closes the remaining sessions at once, and returns the number of those whose
+// clients are owed responses. When it returns, no goroutine or socket of the Proxy is left. It
+// may be called at any time and more than once: every call waits for the end, and can shorten
+// the wait by its own ctx.
 func (p *Proxy) Shutdown(ctx context.Context) (cut int) {
+	if p.conf().ReusePort {
+		return p.shutdown(ctx, p.drainBegun)
+	}
 	return p.shutdown(ctx, func(context.Context, <-chan struct{}) {})
 }
 
@@ -357,11 +361,7 @@ func (p *Proxy) shutdown(ctx context.Context, first func(ctx context.Context, dr
 	select {
 	case <-drained:
 	case <-ctx.Done():
-		left := p.live()
-		cut = len(left)
-		for _, s := range left {
-			s.cut(DrainTimeout)
-		}
+		cut = cutAll(p.live(), DrainTimeout)
 	}
 	if p.stop != nil { // else it was never started
 		p.stop()

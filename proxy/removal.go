@@ -64,12 +64,10 @@ func (p *Proxy) drain(listeners []*listener, timeout time.Duration) {
 		if wait.Sleep(ctx, drainLook); ctx.Err() == nil {
 			continue
 		}
-		cut := left()
-		for _, s := range cut {
-			s.cut(DrainTimeout)
+		if owed := cutAll(left(), DrainTimeout); owed > 0 {
+			p.log.Warn("sessions of removed listeners were cut: they were still owed responses",
+				slog.Int(logkey.Sessions, owed), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 		}
-		p.log.Warn("sessions of removed listeners were cut: they were still owed responses",
-			slog.Int(logkey.Sessions, len(cut)), slog.String(logkey.Fix, "raise drain.timeout if clients need longer"))
 		for len(left()) > 0 {
 			wait.Sleep(context.Background(), drainLook)
 		}

@@ -281,10 +281,11 @@ func (s *session) wake() {
 // drain asks the session to end once the responses in flight are delivered.
 func (s *session) drain() { s.leave(askDrain) }
 
-// cut ends the session at once.
-func (s *session) cut(reason CloseReason) {
+// cut ends the session at once, and returns how many responses its client is owed. It is owed none where
+// the session only waits for the end of the other sides.
+func (s *session) cut(reason CloseReason) (owed int) {
 	why := end(reason, nil)
-	if owed := s.queue.Owed(); owed > 0 {
+	if owed = s.queue.Owed(); owed > 0 {
 		why.err = errUnanswered(owed)
 	}
 	s.life.note(why)
@@ -292,6 +293,17 @@ func (s *session) cut(reason CloseReason) {
 	relay.CloseNow(s.client.conn)
 	s.broker.closeNow()
 	s.proxy.parked.wake(s)
+	return owed
+}
+
+// cutAll cuts sessions, and returns how many of them were owed responses.
+func cutAll(sessions []*session, reason CloseReason) (owed int) {
+	for _, s := range sessions {
+		if s.cut(reason) > 0 {
+			owed++
+		}
+	}
+	return owed
 }
 
 // lingerForClient ends the proxy's side where the client has not ended its own, and waits a

@@ -190,6 +190,65 @@ func TestShutdownHasALimitOfItsOwn(t *testing.T) {
 	})
 }
 
+// A session that has delivered every response, and waits for the end of the other sides, is owed nothing.
+func TestShutdownCountsOwedSessions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		conf := l.config()
+		conf.DrainTimeout = 500 * time.Millisecond // shorter than the wait for the client's end
+		l.start(t, conf)
+		idle, s := l.session(t, b)
+		idle.send(1, heartbeat())
+		s.request(kmsg.Heartbeat, 1)
+		s.answer(1, heartbeatAnswer())
+		idle.receive(1, heartbeatAnswer())
+		if cut := l.proxy.Shutdown(t.Context()); cut != 0 {
+			t.Errorf("%d sessions were owed responses, want 0", cut)
+		}
+		l.ended(t, proxy.Drained)
+	})
+}
+
+// Where another process serves at the same address, a client that has just connected gets a response first.
+func TestShutdownWithReusePort(t *testing.T) {
+	t.Parallel()
+	needsPlainTCP(t)
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		conf := l.config()
+		conf.ReusePort = true
+		l.start(t, conf)
+		old, s := l.session(t, b)
+		silent := l.dial(t, "bob.test:9092")
+		fresh := l.dial(t, "bob.test:9092")
+		synctest.Wait()
+		start, done := time.Now(), make(chan int)
+		go func() { done <- l.proxy.Shutdown(context.Background()) }()
+		endedByProxy(old, s)
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("a session that had had a response ended after %v", took)
+		}
+		fresh.send(1, heartbeat())
+		s = b.take()
+		s.request(kmsg.Heartbeat, 1)
+		s.answer(1, heartbeatAnswer())
+		fresh.receive(1, heartbeatAnswer())
+		endedByProxy(fresh, s)
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("a session that got its first response ended after %v", took)
+		}
+		if cut := <-done; cut != 0 {
+			t.Errorf("%d sessions were cut", cut)
+		}
+		silent.close() // kproxy has ended it
+	})
+}
+
 // A session that ends while its broker is dialled sends that broker nothing, even if the dial
 // succeeds. (A login with raw tokens would wait longest.)
 func TestShutdownEndsWhatIsBeingDialled(t *testing.T) {
