@@ -181,6 +181,15 @@ func (a *adminClient) said(text string) string { return foreign.Without(text, a.
 
 // unreachable is the advice when the admin server does not respond.
 func (a *adminClient) unreachable(u *url.URL, err error) error {
+	return &unreachableError{a.whyUnreachable(u, err)}
+}
+
+// unreachableError says that there is no response, or a part of one.
+type unreachableError struct{ error }
+
+func (e *unreachableError) Unwrap() error { return e.error }
+
+func (a *adminClient) whyUnreachable(u *url.URL, err error) error {
 	const look = "see whether kproxy runs and admin.bind is this address; --admin names another one"
 	reason := err
 	if failed, ok := errors.AsType[*url.Error](err); ok {

@@ -38,6 +38,9 @@ func localPorts() (r portRange) {
 // bindFix is the advice about an address that cannot be bound; "" for other errors.
 func bindFix(err error, outgoing portRange) string {
 	switch {
+	case isHeld(err):
+		held, _ := errors.AsType[*heldError](err)
+		return held.fix
 	case errors.Is(err, syscall.EADDRINUSE):
 		if op, ok := errors.AsType[*net.OpError](err); ok {
 			if at, ok := op.Addr.(*net.TCPAddr); ok && outgoing.first <= at.Port && at.Port <= outgoing.last {
@@ -61,4 +64,58 @@ func bindFix(err error, outgoing portRange) string {
 func isBind(err error) bool {
 	_, ok := errors.AsType[*net.OpError](err)
 	return ok
+}
+
+// heldError is an address that cannot be bound because a socket of kproxy's own has its port.
+type heldError struct {
+	error
+
+	fix string
+}
+
+// Unwrap is the error of the system.
+func (h *heldError) Unwrap() error { return h.error }
+
+func isHeld(err error) bool {
+	_, ok := errors.AsType[*heldError](err)
+	return ok
+}
+
+// withHeld has bindFix give advice, if the error of a bind comes from a socket of kproxy's own: one of
+// the same port, and of a wildcard or another spelling of the address. fix gets the address of that.
+func withHeld(err error, own []net.Addr, fix func(held string) string) error {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	at, ok := op.Addr.(*net.TCPAddr)
+	if !ok {
+		return err
+	}
+	for _, addr := range own {
+		if held, ok := addr.(*net.TCPAddr); ok && overlap(held, at) {
+			return &heldError{err, fix(held.String())}
+		}
+	}
+	return err
+}
+
+// overlap reports whether only one of two addresses can be bound at a time.
+func overlap(a, b *net.TCPAddr) bool {
+	return a.Port == b.Port && (a.IP.Equal(b.IP) || isWildcard(a) || isWildcard(b))
+}
+
+func isWildcard(a *net.TCPAddr) bool { return len(a.IP) == 0 || a.IP.IsUnspecified() }
+
+// The advice of withHeld: in a hand-over, under a socket unit, and in a reload.
+func heldByPredecessor(held string) string {
+	return "the kproxy that hands over listens at " + held + ", and a hand-over cannot change that to an address which overlaps: keep it; or restart kproxy; or hand over to another port first, and then to this one"
+}
+
+func heldBySystemd(held string) string {
+	return "a socket unit of systemd has " + held + ": write the same address in bind and in ListenStream="
+}
+
+func heldByItself(held string) string {
+	return "kproxy itself listens at " + held + ", and a reload cannot change that to an address which overlaps: keep it; or restart kproxy; or reload with another port first, and then with this one"
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -40,6 +41,38 @@ func TestBindFix(t *testing.T) {
 	}
 	if got := bindFix(listen(40000, syscall.EADDRINUSE), portRange{}); strings.Contains(got, "outgoing") {
 		t.Errorf("got %q where the range is not known", got)
+	}
+}
+
+// Where a socket of kproxy's own has the port, the advice names that, and no process to stop.
+func TestBindFixOwn(t *testing.T) {
+	address := func(text string) *net.TCPAddr {
+		t.Helper()
+		a, err := netip.ParseAddrPort(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return net.TCPAddrFromAddrPort(a)
+	}
+	for _, tt := range []struct {
+		bind, own string
+		want      bool
+	}{
+		{"127.0.0.1:9092", "0.0.0.0:9092", true},
+		{"127.0.0.1:9092", "[::]:9092", true},
+		{"0.0.0.0:9092", "127.0.0.1:9092", true},
+		{"127.0.0.1:9092", "127.0.0.1:9092", true}, // by a name
+		{"127.0.0.1:9092", "0.0.0.0:9093", false},
+		{"127.0.0.1:9092", "127.0.0.2:9092", false},
+	} {
+		err := &net.OpError{Op: "listen", Net: "tcp", Addr: address(tt.bind), Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
+		got := bindFix(fmt.Errorf("bind: %w", withHeld(err, []net.Addr{address(tt.own)}, heldByPredecessor)), portRange{})
+		if strings.Contains(got, "hands over listens at "+tt.own) != tt.want || strings.Contains(got, "stop the process") == tt.want {
+			t.Errorf("%s beside %s: got %q", tt.bind, tt.own, got)
+		}
+		if !errors.Is(withHeld(err, []net.Addr{address(tt.own)}, heldByPredecessor), syscall.EADDRINUSE) {
+			t.Error("the error of the system is lost")
+		}
 	}
 }
 

@@ -48,8 +48,24 @@ func (o *operations) lendTo(before *admin.Config, next *settings) func(ctx conte
 			}
 			return proxy.Adopt(lent), nil
 		}
-		return listen(ctx, network, address)
+		socket, err := listen(ctx, network, address)
+		return socket, o.held(err)
 	}
+}
+
+// held explains an error of a bind that comes from a socket of this process.
+func (o *operations) held(err error) error {
+	if err == nil {
+		return nil
+	}
+	var own []net.Addr
+	for _, s := range o.proxy.Sockets() {
+		own = append(own, s.Listener.Addr())
+	}
+	if o.admin != nil {
+		own = append(own, o.admin.Addr())
+	}
+	return withHeld(err, own, heldByItself)
 }
 
 // freedFunc returns the socket of an address that the proxy's change frees; nil: it does not.
@@ -109,7 +125,7 @@ func (c *operationsChange) prepareAdmin(ctx context.Context, before *settings, f
 		return nil
 	}
 	if c.server, err = admin.Bind(ctx, next, c.o.log); err != nil {
-		fix := bindFix(err, localPorts())
+		fix := bindFix(c.o.held(err), localPorts())
 		if fix == "" {
 			fix = "choose another address"
 		}

@@ -65,8 +65,21 @@ func (o *origin) listenFor(c *config.Config) func(ctx context.Context, network, 
 		if socket := o.sockets.Take(config.BoundForm(address)); socket != nil {
 			return proxy.Adopt(socket), nil
 		}
-		return open(ctx, network, address)
+		socket, err := open(ctx, network, address)
+		return socket, o.held(err)
 	}
+}
+
+// held explains an error of a bind that comes from a socket which was there before.
+func (o *origin) held(err error) error {
+	if err == nil {
+		return nil
+	}
+	fix := heldBySystemd
+	if o.from != nil {
+		fix = heldByPredecessor
+	}
+	return withHeld(err, o.sockets.Addrs(), fix)
 }
 
 // bindAdmin is listenFor for the admin server.
@@ -74,7 +87,8 @@ func (o *origin) bindAdmin(ctx context.Context, c *admin.Config, log *slog.Logge
 	if socket := o.sockets.Take(config.BoundForm(c.Bind)); socket != nil {
 		return admin.Take(ctx, socket, log), nil
 	}
-	return admin.Bind(ctx, c, log)
+	server, err := admin.Bind(ctx, c, log)
+	return server, o.held(err)
 }
 
 // closeRest closes the sockets that the configuration has no use for.

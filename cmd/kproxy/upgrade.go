@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +31,10 @@ It ends with 0 when the new process serves. It ends with 1 if the hand-over is
 refused, or if the new process does not become ready; then nothing has changed, and
 stderr has the reasons. On Windows, and in containers, kproxy refuses, and names
 another way.
+
+It also ends with 1 if it has asked, and there is no response within --timeout, or the
+connection ends. Then the result is not known: the hand-over goes on without the
+command, and kproxy's log has its result. See there before you ask again.
 
 The admin server must have a token (admin.token_file), at a loopback address too.
 The default of --admin follows the environment variables of the admin server if they
@@ -57,11 +64,19 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 	return cmd
 }
 
+// unknownResult follows the error of a request that was sent and has no response.
+const unknownResult = `the result is not known: kproxy goes on with a hand-over that it has begun. Its log has "handed over", or "the new process did not take over", with the reasons; in /metrics, kproxy_handover_timestamp_seconds is the time at which the process that serves took over`
+
 // upgrade asks for a hand-over. The error has every reason.
 func (a *adminClient) upgrade(ctx context.Context) (*admin.Upgraded, error) {
 	u := a.base.JoinPath("-", "upgrade")
+	var asked atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { asked.Store(true) }})
 	body, err := a.change(ctx, u, u, []int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 		"cannot hand over; it is older than this one: restart it")
+	if silent, ok := errors.AsType[*unreachableError](err); ok && asked.Load() {
+		return nil, fmt.Errorf("%w\n%s", silent.error, unknownResult)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -155,7 +155,8 @@ func (u *upgrader) refuse() *admin.RefusedError {
 		return refused(fmt.Sprintf("process %d, from which this one took over, has not ended, though its time to drain is over", u.origin.from.PID()),
 			fmt.Sprintf("end process %d", u.origin.from.PID()))
 	case drains:
-		return refused(fmt.Sprintf("the kproxy before this one still drains, for %v at most", left.Round(time.Second)), "try again then")
+		return refused(fmt.Sprintf("the kproxy before this one still drains, for %v at most", left.Round(time.Second)),
+			fmt.Sprintf("try again then; SIGTERM to process %d ends its sessions now", u.origin.from.PID()))
 	case u.reloader.piped:
 		return refused("the configuration came from a pipe, and a new process cannot read it again", "restart kproxy, or name a regular file with --config")
 	case u.origin.program == "":

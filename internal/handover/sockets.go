@@ -48,6 +48,20 @@ func (s *Sockets) Take(address string) net.Listener {
 	return socket
 }
 
+// Addrs returns where the sockets that were not taken listen.
+func (s *Sockets) Addrs() []net.Addr {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []net.Addr
+	for _, socket := range s.all {
+		all = append(all, socket.Addr())
+	}
+	return all
+}
+
 // Close closes the sockets that were not taken, and returns their addresses in order.
 func (s *Sockets) Close() []string {
 	if s == nil {
