@@ -16,6 +16,10 @@ const (
 // containerInits are the programs that are process 1 of a container and end with their child.
 var containerInits = []string{"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "podman-init", "s6-svscan", "init-stage2"}
 
+// monitors are the programs that run a container's first process, and end the container with it. kproxy
+// sees them where the container has the processes of the machine (--pid=host, hostPID).
+var monitors = []string{"conmon", "containerd-shim"}
+
 // supervisors are programs that start their child again when it ends, and know no successor of it.
 var supervisors = []string{"supervise-daemo", "supervisord", "runsv", "s6-supervise", "supervise", "perpd", "circusd", "monit", "immortal", "god"}
 
@@ -29,6 +33,7 @@ var inits = []string{"", "systemd", "init", "launchd", "openrc-init", "runit", "
 //     with kproxy.
 //   - Its parent is process 1, and not the init of a machine: a program that ends with its child, such as
 //     one of containerInits, or a shell without exec.
+//   - Its parent is one of monitors.
 //   - systemd started it (INVOCATION_ID, and SYSTEMD_EXEC_PID where systemd is new enough to set it)
 //     and waits for no notification (NOTIFY_SOCKET): it would take the end of kproxy for that of the
 //     service. So it is if systemd started its parent, a shell without exec. A shell of a desktop session
@@ -41,6 +46,8 @@ func (p *process) recognise() *RefusedError {
 		return &RefusedError{"kproxy is the first process of a container, which ends with it", rollContainers}
 	case !p.inherited && p.parent == 1 && (slices.Contains(containerInits, p.parentName) || !p.isLaunched() && !slices.Contains(inits, p.parentName)):
 		return &RefusedError{fmt.Sprintf("process 1 is %s, which ends the container with kproxy", p.parentName), rollContainers}
+	case !p.inherited && slices.Contains(monitors, p.parentName):
+		return &RefusedError{p.parentName + " runs kproxy in a container, which ends with it", rollContainers}
 	case p.getenv(notifySocket) == "" && p.startedBySystemd():
 		return &RefusedError{"systemd runs kproxy, and takes no notification from it: the end of this process would be that of the service", setNotify}
 	case p.inherited:

@@ -21,6 +21,8 @@ func TestRecognise(t *testing.T) {
 		{"a shared process namespace", process{pid: 7, parent: 0}, nil, "first process of a container"},
 		{"tini", process{pid: 7, parent: 1, parentName: "tini"}, nil, "process 1 is tini"},
 		{"a shell as process 1", process{pid: 7, parent: 1, parentName: "sh"}, nil, "process 1 is sh"},
+		{"podman with the host's processes", process{pid: 70, parent: 60, parentName: "conmon"}, nil, "conmon runs kproxy in a container"},
+		{"containerd with the host's processes", process{pid: 70, parent: 60, parentName: "containerd-shim"}, nil, "containerd-shim runs kproxy in a container"},
 		{"nohup on macOS", process{pid: 7, parent: 1}, nil, ""},
 		{"a shell in a unit", process{pid: 7, parent: 6, parentName: "sh"}, env{invocation: "x", execPID: "6"}, "systemd runs kproxy"},
 		{"OpenRC", process{pid: 7, parent: 5, parentName: "supervise-daemo"}, nil, "supervise-daemo runs kproxy"},
