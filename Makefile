@@ -161,6 +161,15 @@ suites: ## the test suites of other projects, through kproxy and directly; write
 suites-quick: ## franz-go's own tests through kproxy, with fake brokers of five releases (root)
 	go run ./e2e/suites --quick --tables dist/suites
 
+.PHONY: soak
+soak: T := 1h
+soak: ## one kproxy under load of every kind for T (1h): dist/soak.html, .md and .json, and whether anything grows (root, Java 17)
+	go run ./e2e/soak -t $(T)
+
+.PHONY: soak-planted
+soak-planted: ## the same finds leaks of memory, files and goroutines that are built into kproxy (six minutes)
+	go run ./e2e/soak -t 4m -each 3s -plant memory,files,goroutines -out dist/soak-planted
+
 .PHONY: bench
 bench: ## the cost of kproxy and of other proxies: dist/bench.html and .json (root; hours: go run ./bench --list)
 	mkdir -p dist

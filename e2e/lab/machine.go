@@ -11,11 +11,18 @@ import (
 	"strings"
 )
 
-// Revision is the tested revision.
+// Revision is the tested revision: the last commit that changed the sources of kproxy.
+// Later commits, such as those of a page or of a test, may be merged under other hashes.
 func Revision() string {
-	out, err := exec.Command("git", "describe", "--tags", "--always").Output() //nolint:noctx // at once
+	const unknown = "of this directory"
+	last, err := exec.Command("git", "rev-list", "-1", "HEAD", "--", //nolint:noctx // at once
+		":/cmd", ":/internal", ":/proxy", ":/rewrite", ":/go.mod").Output()
+	if err != nil || len(last) == 0 {
+		return unknown
+	}
+	out, err := exec.Command("git", "describe", "--tags", "--always", strings.TrimSpace(string(last))).Output() //nolint:noctx // at once
 	if err != nil {
-		return "of this directory"
+		return unknown
 	}
 	return strings.TrimSpace(string(out))
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	tick = 20 * time.Millisecond
+	tick = 20 * time.Millisecond // the least time between two bursts
 	// owed bounds the wait for the responses that a producer is owed in the end. Records
 	// that have none by then are of unknown outcome.
 	owed = time.Minute
@@ -80,12 +80,14 @@ func (p *producer) steadily(ctx context.Context) {
 	_ = p.flush(ctx) // a record without a response is of unknown outcome
 }
 
-func (p *producer) burst() int { return max(1, p.load.Rate*int(tick)/int(time.Second)) }
+// tick is the time between two bursts, and burst their records.
+func (p *producer) tick() time.Duration { return max(tick, time.Second/time.Duration(p.load.Rate)) }
+func (p *producer) burst() int          { return max(1, p.load.Rate*int(tick)/int(time.Second)) }
 
 // bursts yields at each tick while the recorder has room, until ctx ends.
 func (p *producer) bursts(ctx context.Context) func(func() bool) {
 	return func(yield func() bool) {
-		t := time.NewTicker(tick)
+		t := time.NewTicker(p.tick())
 		defer t.Stop()
 		for {
 			select {
