@@ -32,9 +32,18 @@ type kafka struct {
 	// edge has kproxy log in at the brokers, with one TLS port for all of them, and a
 	// listener where clients log in.
 	edge bool
+	// forSarama has five brokers, which advertise the addresses of toxiproxy.
+	forSarama bool
 
 	at      seat
 	cluster *lab.Cluster
+}
+
+func (k *kafka) size() int {
+	if k.forSarama {
+		return saramaBrokers
+	}
+	return kafkaBrokers
 }
 
 func (k *kafka) String() string { return "Kafka " + lab.Newest }
@@ -58,16 +67,20 @@ func (k *kafka) start(ctx context.Context, s *site) error {
 	k.at = s.newSeat()
 	on := func(port int) func(int) string { return func(id int) string { return k.at.broker(id, port) } }
 	as := func(port int) func(int) string { return func(id int) string { return unresolved(id, port) } }
+	plain, properties := on(plainPort), brokerProperties
+	if k.forSarama {
+		plain, properties = toxicAddress, saramaProperties
+	}
 	k.cluster, err = lab.StartCluster(ctx, lab.ClusterConfig{
-		Release: release, Java: java, Size: kafkaBrokers, Dir: dir, Place: s.net,
+		Release: release, Java: java, Size: k.size(), Dir: dir, Place: s.net,
 		Internal: on(internalPort), Controller: on(controllerPort),
 		Clients: []lab.ClientListener{
-			{Name: "PLAIN", Protocol: "PLAINTEXT", Bind: on(plainPort), Advertise: on(plainPort)},
+			{Name: "PLAIN", Protocol: "PLAINTEXT", Bind: on(plainPort), Advertise: plain},
 			{Name: "PLAIN_BEHIND", Protocol: "PLAINTEXT", Bind: on(plainBehind), Advertise: as(plainPort)},
 			{Name: "SASL", Protocol: "SASL_PLAINTEXT", Bind: on(saslPort), Advertise: on(saslPort)},
 			{Name: "SASL_BEHIND", Protocol: "SASL_PLAINTEXT", Bind: on(saslBehind), Advertise: as(saslPort)},
 		},
-		Properties: brokerProperties,
+		Properties: properties,
 		Format:     []string{"--add-scram", fmt.Sprintf("SCRAM-SHA-256=[name=%s,password=%s]", username, password)},
 	})
 	if err != nil {
@@ -163,15 +176,15 @@ func (k *kafka) open(ctx context.Context, s *site, w way) (target, func() (count
 // alive reports whether the brokers are all there after a run.
 func (k *kafka) alive() error {
 	metadata, err := k.cluster.Admin.BrokerMetadata(context.Background())
-	if err == nil && len(metadata.Brokers) != kafkaBrokers {
-		err = fmt.Errorf("%d of %d brokers are left\n%s", len(metadata.Brokers), kafkaBrokers, k.cluster.Complaints())
+	if err == nil && len(metadata.Brokers) != k.size() {
+		err = fmt.Errorf("%d of %d brokers are left\n%s", len(metadata.Brokers), k.size(), k.cluster.Complaints())
 	}
 	return err
 }
 
 func (k *kafka) seeds(port int) string {
 	var all []string
-	for id := 1; id <= kafkaBrokers; id++ {
+	for id := 1; id <= k.size(); id++ {
 		all = append(all, k.at.broker(id, port))
 	}
 	return strings.Join(all, ",")

@@ -26,9 +26,10 @@
 //
 // # Finding the way
 //
-// suite.go has the interface of a suite, and the list of all; kgo.go, kfake.go and
-// librdkafka.go have them. kafka.go and fake.go start brokers, front.go starts kproxy and
-// reads its counts, kafkapath.go has scripts that a suite starts, site.go the network.
+// suite.go has the interface of a suite, and the list of all; kgo.go, kfake.go, librdkafka.go
+// and sarama.go have them. kafka.go, toxic.go and fake.go start brokers, front.go starts kproxy
+// and reads its counts, kafkapath.go and docker.go have programs that a suite starts, site.go the
+// network.
 // campaign.go runs a suite both ways, verdict.go compares, gotest.go and testrunner.go read a
 // suite's output. page.go writes the page, known.go explains differences.
 package main
@@ -41,6 +42,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -58,6 +60,9 @@ type options struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if filepath.Base(os.Args[0]) == dockerName {
+		os.Exit(docker(os.Args[1:])) //nolint:forbidigo,gocritic // this is main, in the place of another program
+	}
 	var o options
 	cmd := &cobra.Command{
 		Use:           "suites",
@@ -76,7 +81,7 @@ func main() {
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "suites:", err)
 		stop()
-		os.Exit(1) //nolint:forbidigo,gocritic // this is main, which has called stop
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 

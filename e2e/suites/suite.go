@@ -90,6 +90,7 @@ func suites(o options) []suite {
 		&librdkafka{protocol: "classic"},
 		&librdkafka{protocol: "consumer"},
 		&librdkafka{protocol: "classic", sockem: true},
+		&sarama{},
 	)
 }
 
