@@ -207,6 +207,8 @@ func (s *site) moves(ctx context.Context, topics func() []string) {
 // restarts restarts one broker after the other until ctx ends.
 func (s *site) restarts(ctx context.Context) {
 	each(ctx, restartEach, func(n int) {
+		s.restarting.Store(true)
+		defer s.restarting.Store(false)
 		id := int32(n%brokers) + 1
 		if err := s.cluster.Restart(ctx, id, (*lab.Broker).Stop); err != nil {
 			s.fault(ctx, "restart of broker %d: %v", id, err)

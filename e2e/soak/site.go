@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -46,6 +47,8 @@ type site struct {
 	ca       *certlab.Authority
 	cert     string
 	key      string
+
+	restarting atomic.Bool // a broker is stopped, or not yet back
 
 	mu     sync.Mutex // guards the following
 	faults []string

@@ -178,7 +178,7 @@ func (c *campaign) try(ctx context.Context, s suite, b brokers, w way, only []st
 	if r.counts, endErr = end(); err == nil {
 		err = endErr
 	}
-	if err == nil && len(r.results) == 0 {
+	if _, ok := r.results[processTest]; err == nil && (len(r.results) == 0 || ok && len(r.results) == 1) {
 		err = errors.New("no test ran")
 	}
 	if err != nil {

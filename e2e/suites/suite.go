@@ -91,6 +91,7 @@ func suites(o options) []suite {
 		&librdkafka{protocol: "consumer"},
 		&librdkafka{protocol: "classic", sockem: true},
 		&sarama{},
+		&kafkaPython{},
 	)
 }
 
