@@ -3,10 +3,7 @@ package main
 import (
 	"io"
 	"log"
-	"os"
 	"sync"
-
-	"google.golang.org/grpc/grpclog"
 )
 
 // silenceLibraries drops the lines that libraries write to stderr by themselves. They are
@@ -15,7 +12,5 @@ import (
 // request. gRPC's lines stay where a user asks for them by gRPC's own variable.
 var silenceLibraries = sync.OnceFunc(func() {
 	log.SetOutput(io.Discard) //nolint:forbidigo // the libraries' logger
-	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
-		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
-	}
+	silenceGRPC()
 })

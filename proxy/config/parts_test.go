@@ -11,7 +11,7 @@ func TestPartsThatAreNotLinked(t *testing.T) {
 	}
 	c.Parts = Parts{}
 	c.Clusters[1].Via = Via{URL: "ssh://me@bastion", PasswordFile: "parts_test.go"}
-	const want = "clusters.orders.sasl.mechanism: this program does not link AWS_MSK_IAM; set Parts.AWS of its config.Config to aws.Source of package proxy/aws\n" +
+	const want = "clusters.orders.sasl.mechanism: this program does not link AWS_MSK_IAM; use a kproxy that is built without the tag small, or set Parts.AWS of its config.Config to aws.Source of package proxy/aws\n" +
 		"clusters.audit.via: this program does not link ssh; set Parts.SSH of its config.Config to ssh.Hop of package proxy/ssh"
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)

@@ -27,7 +27,7 @@ func (v *validator) sasl(key string, s *SASL) {
 		v.oauth(key+".oauth", &s.OAuth, s.AllowPlaintext)
 	case auth.AWSMSKIAM:
 		if v.parts.AWS == nil {
-			v.add(key+".mechanism", auth.ErrNoAWS.Error(), "set Parts.AWS of its config.Config to aws.Source of package proxy/aws")
+			v.add(key+".mechanism", auth.ErrNoAWS.Error(), "use a kproxy that is built without the tag small, or set Parts.AWS of its config.Config to aws.Source of package proxy/aws")
 		}
 		v.aws(key+".aws", &s.AWS)
 	default:
