@@ -41,7 +41,7 @@ var flagValues = map[string]cobra.CompletionFunc{
 // noValues are flags whose values cannot be completed.
 var noValues = []string{
 	"node", "dial", "listen", "advertise", "port", "server-name", "username", "password-env", "aws-region", "aws-profile", "exec", "cluster", "timeout",
-	"iterations", "listener", "client", "client-id", "user", "software", "broker", "limit", "at",
+	"iterations", "listener", "client", "client-id", "user", "software", "broker", "limit", "at", "text",
 }
 
 // completeFlags gives the flags of a command and of those below it their completions.

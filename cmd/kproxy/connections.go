@@ -65,6 +65,7 @@ user at kproxy, its software. --json has more.
 		{"user", "user", "only those whose user at kproxy contains this `TEXT`"},
 		{"software", "software", "only those whose software contains this `TEXT`"},
 		{"broker", "broker", "only those whose dialled address contains this `TEXT`"},
+		{"text", "text", "only those that contain this `TEXT` in any of these"},
 	} {
 		f.filters[filter.name] = flags.String(filter.flag, "", filter.help)
 	}

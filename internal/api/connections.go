@@ -87,6 +87,9 @@ var filters = map[string]func(*Connection) string{
 	"user":      func(c *Connection) string { return c.User },
 	"software":  func(c *Connection) string { return c.Software + " " + c.SoftwareVersion },
 	"broker":    func(c *Connection) string { return c.Broker },
+	"text": func(c *Connection) string {
+		return strings.Join([]string{c.Client, c.ClientID, c.User, c.Software, c.SoftwareVersion, c.Cluster + "/" + c.Listener, c.Broker, c.ServerName}, "\n")
+	},
 }
 
 // exact are the texts that must be equal to a filter of that name.
