@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kproxy/internal/api"
 	"kproxy/internal/columns"
+	"kproxy/internal/top"
 )
 
 // mostConnections is the most connections that are listed: more than a process may have open.
@@ -128,7 +127,8 @@ func printConnections(w io.Writer, all *api.Connections, now time.Time) error {
 			node = strconv.Itoa(int(*c.Node))
 		}
 		t.Line(strconv.FormatUint(c.ID, 10), c.Client, c.Cluster+"/"+c.Listener, node,
-			shortTime(c.Idle), bytesOf(c.BytesUp+c.BytesDown), strconv.Itoa(c.InFlight), whoIs(&c, now))
+			top.Duration(c.Idle), top.Bytes(float64(c.BytesUp+c.BytesDown)), strconv.Itoa(c.InFlight),
+			top.Who(&c)+", since "+top.Duration(now.Sub(c.Opened).Seconds()))
 	}
 	if err := t.Write(w); err != nil {
 		return err
@@ -139,55 +139,6 @@ func printConnections(w io.Writer, all *api.Connections, now time.Time) error {
 	}
 	_, err := fmt.Fprintf(w, "%s\n", count(all.Total, "connection"))
 	return err
-}
-
-// whoIs is everything that a connection says about its client, in one line.
-func whoIs(c *api.Connection, now time.Time) string {
-	var words []string
-	if c.State != "open" {
-		words = append(words, c.State)
-	}
-	if c.ClientID != "" {
-		words = append(words, c.ClientID)
-	}
-	if c.User != "" {
-		words = append(words, "user "+c.User)
-	}
-	if c.Software != "" {
-		words = append(words, c.Software+" "+c.SoftwareVersion)
-	}
-	return cmp.Or(strings.Join(append(words, "since "+shortTime(now.Sub(c.Opened).Seconds())), ", "), "-")
-}
-
-// shortTime writes seconds as the largest unit that fits.
-func shortTime(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours()/24))
-	}
-}
-
-// bytesOf writes a number of bytes with a unit of 1024.
-func bytesOf(n int64) string {
-	const units = "KMGTPE"
-	if n < 1<<10 {
-		return strconv.FormatInt(n, 10)
-	}
-	value, unit := float64(n), -1
-	for value >= 1<<10 && unit < len(units)-1 {
-		value /= 1 << 10
-		unit++
-	}
-	return strconv.FormatFloat(value, 'f', 1, 64) + units[unit:unit+1]
 }
 
 func newDisconnectCommand() *cobra.Command {
@@ -216,13 +167,10 @@ client gets the responses to its requests in flight first. It may connect again.
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 			defer cancel()
-			var ended struct {
-				ID uint64 `json:"id"`
-			}
-			if err := client.api(ctx, http.MethodDelete, http.StatusAccepted, &ended, nil, "connections", args[0]); err != nil {
+			if err := client.disconnect(ctx, args[0]); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "connection %d ends once its responses in flight are delivered\n", ended.ID)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "connection %s ends once its responses in flight are delivered\n", args[0])
 			return err
 		},
 	}
@@ -231,4 +179,12 @@ client gets the responses to its requests in flight first. It may connect again.
 	f.addAddress(flags)
 	f.addAccess(flags, "`FILE` with the token of admin.token_file", apiTimeout)
 	return cmd
+}
+
+// disconnect has a connection end.
+func (a *adminClient) disconnect(ctx context.Context, id string) error {
+	var ended struct {
+		ID uint64 `json:"id"`
+	}
+	return a.api(ctx, http.MethodDelete, http.StatusAccepted, &ended, nil, "connections", id)
 }

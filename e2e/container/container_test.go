@@ -73,7 +73,7 @@ events_logger = "file"
 	return p
 }
 
-// try runs podman, and returns what it and the container write.
+// try runs podman, and returns its output and the container's.
 func (p *podman) try(ctx context.Context, stdin []byte, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -70,7 +70,8 @@ func (c *brokerConn) serve() {
 	}
 }
 
-// begin takes what comes before the first request. It reports whether the connection goes on.
+// begin takes the PROXY header and the TLS handshake, before the first request. It reports whether
+// the connection goes on.
 func (c *brokerConn) begin() bool {
 	settings := c.set.run.script.Settings
 	if has(settings.Header, ofBrokers) {
