@@ -2,7 +2,13 @@
 
 GOLANGCI_VERSION := v2.15.0
 ACTIONLINT_VERSION := v1.7.7
+GORELEASER_VERSION := v2.15.1
+NFPM_VERSION := v2.45.2
+CYCLONEDX_VERSION := v1.10.0
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+GORELEASER := $(CURDIR)/.cache/bin/goreleaser-$(GORELEASER_VERSION)
+NFPM := $(CURDIR)/.cache/bin/nfpm-$(NFPM_VERSION)
+CYCLONEDX := $(CURDIR)/.cache/bin/cyclonedx-gomod
 FUZZ_PACKAGES := ./internal/foreign ./internal/speaks ./internal/doctor ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy/config ./rewrite ./cmd/kproxy ./e2e/history
 T ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -17,18 +23,31 @@ help: ## list the targets
 build: ## build ./kproxy, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o kproxy ./cmd/kproxy
 
-PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+SIGN := $(if $(GPG_KEY),,--skip=sign)
 
-.PHONY: dist
-dist: ## static binaries for every platform, with checksums, in dist/
-	rm -rf dist && mkdir dist
-	@set -e; for platform in $(PLATFORMS); do \
-		os=$${platform%/*}; arch=$${platform#*/}; ext=; [ $$os = windows ] && ext=.exe; \
-		echo "dist/kproxy-$(VERSION)-$$os-$$arch$$ext"; \
-		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' \
-			-o dist/kproxy-$(VERSION)-$$os-$$arch$$ext ./cmd/kproxy; \
-	done
-	cd dist && sha256sum kproxy-* > SHA256SUMS
+.PHONY: packages
+packages: $(GORELEASER) $(CYCLONEDX) ## archives, packages, the formula, SBOMs and checksums of this commit, in dist/
+	PATH="$(dir $(CYCLONEDX)):$$PATH" $(GORELEASER) release --snapshot --clean $(SIGN) $(FLAGS)
+
+.PHONY: release
+release: $(GORELEASER) $(CYCLONEDX) ## the same of the tag that is checked out, signed if GPG_KEY is set, and published as a draft: make release FLAGS=--skip=publish
+	mkdir -p .cache
+	packaging/notes "$$(git describe --tags --exact-match | sed s/^v//)" >.cache/notes.md
+	PATH="$(dir $(CYCLONEDX)):$$PATH" $(GORELEASER) release --clean --release-notes .cache/notes.md $(SIGN) $(FLAGS)
+
+$(GORELEASER):
+	mkdir -p $(dir $@)
+	CGO_ENABLED=0 GOBIN=$(dir $@) go install -trimpath -ldflags '-s -w' github.com/goreleaser/goreleaser/v2@$(GORELEASER_VERSION)
+	mv $(dir $@)goreleaser $@
+
+$(NFPM):
+	mkdir -p $(dir $@)
+	CGO_ENABLED=0 GOBIN=$(dir $@) go install -trimpath -ldflags '-s -w' github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	mv $(dir $@)nfpm $@
+
+$(CYCLONEDX):
+	mkdir -p $(dir $@)
+	CGO_ENABLED=0 GOBIN=$(dir $@) go install -trimpath -ldflags '-s -w' github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
 
 .PHONY: man
 man: ## the manual pages of all commands, in dist/man
@@ -116,6 +135,25 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 .PHONY: e2e
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, HAProxy, nc); a skip is a failure
 	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor ./e2e/systemd ./e2e/sockhash
+
+.PHONY: e2e-packages-quick
+e2e-packages-quick: $(NFPM) ## the packages installed, upgraded under load and removed by dpkg and rpm (root)
+	E2E_NFPM=$(NFPM) go test -tags e2e -count=1 -timeout 10m -v ./e2e/packages
+
+DEBROOT := $(CURDIR)/e2e/.cache/debroot
+
+.PHONY: e2e-packages
+e2e-packages: $(NFPM) $(DEBROOT)/.made reproducible ## the same in a root by debootstrap too, and a release by goreleaser, twice (root, debootstrap, ruby, gpg)
+	E2E_NFPM=$(NFPM) E2E_ROOT=$(DEBROOT) go test -tags e2e -count=1 -timeout 20m -v ./e2e/packages
+
+.PHONY: reproducible
+reproducible: $(GORELEASER) $(CYCLONEDX) ## a release made in two folders has the same bytes; its SBOMs, signature and formula (E2E_TARGETS=linux_amd64: one target)
+	PATH="$(dir $(CYCLONEDX)):$$PATH" E2E_GORELEASER=$(GORELEASER) go test -tags e2e -count=1 -timeout 60m -v ./e2e/packages/release
+
+$(DEBROOT)/.made:
+	rm -rf $(DEBROOT)
+	debootstrap --variant=minbase --include=systemd,rpm,procps bookworm $(DEBROOT) $(MIRROR)
+	touch $@
 
 .PHONY: reloads
 reloads: ## 300 reloads under load, by real clients; their history must have no findings (two minutes)

@@ -279,7 +279,7 @@ func TestSamples(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("found %d samples, %v", len(files), err)
 	}
-	for _, file := range files {
+	for _, file := range append(files, "../../packaging/kproxy.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			if _, err := loadConfig(file); err != nil {
 				t.Error(err)
