@@ -223,6 +223,11 @@ demo: ## kproxy in front of three fake brokers that no client can reach
 	go run ./cmd/kproxy demo
 
 .PHONY: image
-image: ## the container image, with buildah or docker, whichever is there
-	@tool=$$(command -v buildah || command -v docker) || { echo "neither buildah nor docker is installed" >&2; exit 1; }; \
-	"$$tool" build --build-arg VERSION=$(VERSION) -t kproxy:$(VERSION) .
+image: ## the container image, with buildah or docker, whichever is there; by buildah, the same commit gives the same layers
+	@if command -v buildah >/dev/null; then \
+		buildah build --format docker --timestamp "$$(git log -1 --format=%ct)" $(IMAGE_FLAGS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) -t kproxy:$(VERSION) .; \
+	elif command -v docker >/dev/null; then \
+		docker build $(IMAGE_FLAGS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) -t kproxy:$(VERSION) .; \
+	else \
+		echo "neither buildah nor docker is installed" >&2; exit 1; \
+	fi

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A kproxy with the build tag small refuses a configuration that needs a part which is not linked, and
-// names the part.
+// A kproxy with the build tag small refuses a configuration that needs a part which it does not link, and
+// says so.
 func TestSmall(t *testing.T) {
 	for _, tt := range []struct{ config, want string }{
 		{minimalFile + "\ntelemetry: {otlp: {endpoint: 'c:4317'}}\n", "telemetry.otlp.endpoint: this kproxy does not link OTLP; use a kproxy that is built without the tag small"},

@@ -4,8 +4,8 @@
 // install, upgrade and remove them in a root of their own, over a kproxy that runs and has load.
 //
 // The root is a file system over another one (overlay): over this machine's, or over the one in
-// E2E_ROOT, such as what debootstrap makes. Nothing below is changed, and what a package leaves is
-// what is left above. Networks and mounts are the test's own. No systemd runs here: systemctl is a
+// E2E_ROOT, such as debootstrap's. Nothing below is changed; the files that a package leaves are those
+// above. Networks and mounts are the test's own. No systemd runs here: systemctl is a
 // stand-in, which has the protocol of systemd's notifications behind it.
 //
 // nfpm makes the packages from the section nfpms of .goreleaser.yaml, as goreleaser does, which has it

@@ -53,7 +53,7 @@ func (r *root) withSystemctl(t *testing.T) {
 	}
 }
 
-// calls returns what the scripts asked systemctl for.
+// calls returns the commands that the scripts gave systemctl.
 func (r *root) calls(t *testing.T) string {
 	t.Helper()
 	content, err := os.ReadFile(r.path("/run/systemd/calls"))
