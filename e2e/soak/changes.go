@@ -187,19 +187,21 @@ func (noTest) Helper()           {}
 func (noTest) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 func (n noTest) TempDir() string { return n.dir }
 
-// moves moves the leaders of every second partition of the topics of the load until ctx
+// moves moves the leaders of every second partition of the topics of the part until ctx
 // ends.
-func (s *site) moves(ctx context.Context, topics func() []string) {
+func (l *loads) moves(ctx context.Context) {
 	each(ctx, leadersEach, func(n int) {
-		for _, topic := range topics() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, topic := range l.topics {
 			order := map[int32][]int32{}
 			for p := int32(n % 2); p < partitions; p += 2 {
 				first := int32(n/2) + p
 				order[p] = []int32{1 + first%brokers, 1 + (first+1)%brokers, 1 + (first+2)%brokers}
 			}
-			if changed, err := s.cluster.Assign(ctx, topic, order); err == nil {
-				s.count("leaders moved", changed)
-			} // else a broker is away, or the topic's part is over
+			if changed, err := l.cluster.Assign(ctx, topic, order); err == nil {
+				l.count("leaders moved", changed)
+			} // else a broker is away, or the topic is not there yet
 		}
 	})
 }

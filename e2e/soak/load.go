@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,14 +31,8 @@ const (
 // loads are the loads of one part at a time.
 type loads struct {
 	*site
-	mu     sync.Mutex
-	topics []string // of the part
-}
-
-func (l *loads) now() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.topics
+	mu     sync.Mutex // guards the following; held during a move of leaders
+	topics []string   // of the part
 }
 
 func (l *loads) set(topics []string) {
@@ -90,6 +85,9 @@ func (l *loads) story(ctx context.Context, w way, topic string) error {
 	if err := load.Stop(ctx); err != nil {
 		return err
 	}
+	if err := l.settled(ctx, topic); err != nil {
+		return err
+	}
 	reading, cancelReading := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancelReading()
 	if err := errors.Join(load.Final(reading, "final"), load.Final(reading, "final-direct", l.direct()...)); err != nil {
@@ -110,6 +108,21 @@ func (l *loads) story(ctx context.Context, w way, topic string) error {
 	}
 	l.progress("%s: %d records, %d transactions, %d findings", topic, report.Counts.Acked, report.Counts.TxCommitted, len(report.Findings))
 	return nil
+}
+
+// settled has a topic's leaders move no more, and waits until each of them serves: the final
+// reads do not ask again.
+func (l *loads) settled(ctx context.Context, topic string) error {
+	l.mu.Lock() // not during a move
+	l.topics = slices.DeleteFunc(l.topics, func(other string) bool { return other == topic })
+	l.mu.Unlock()
+	return lab.Poll(ctx, settle, func() error {
+		if err := l.cluster.WaitWhole(ctx); err != nil {
+			return err
+		}
+		ends, err := l.cluster.Admin.ListEndOffsets(ctx, topic)
+		return errors.Join(err, ends.Error())
+	})
 }
 
 // clients makes short-lived clients until ctx ends. A broker that stops closes connections

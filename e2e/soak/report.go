@@ -94,6 +94,9 @@ func (r *report) verdict() error {
 	if len(r.Growth) == 0 {
 		errs = append(errs, errors.New("there are not enough samples for a verdict"))
 	}
+	if n := r.Counts[missed]; n > len(r.Samples)/20 {
+		errs = append(errs, fmt.Errorf("%d samples were missed, %d were taken", n, len(r.Samples)))
+	}
 	for _, g := range r.Growth {
 		if g.Grows {
 			errs = append(errs, fmt.Errorf("%s: grows by %.2f %s in the second half, 95 %% interval %.2f to %.2f", g.Figure, g.Sen, g.Unit, g.Low, g.High))
@@ -182,9 +185,9 @@ func (r *report) Events() string {
 
 const markdownHead = `# Hours of load
 
-One kproxy under a small load of every kind, and whether anything in it grows. Written by ` + "`make soak`" + `, not to be
-edited: T is the time of the load, such as ` + "`make soak T=8h`" + `; dist/soak.html has charts of all figures over the time,
-dist/soak.json the samples.
+One kproxy under a small load of every kind, and whether anything in it grows. ` + "`make soak`" + ` writes this page as
+dist/soak.md, and charts of all figures over the time as dist/soak.html; the samples are in dist/soak.json. T is the time of
+the load: ` + "`make soak T=8h`" + ` takes a night, and 1 GiB of disk. Explanations of failures are added by hand.
 
 **The load**, for real Kafka brokers behind names that do not resolve, is in plaintext and in TLS with a server name for
 each broker. Six producers of every guarantee, readers, and a group whose members come and go, in parts of three minutes, with
