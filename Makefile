@@ -134,7 +134,7 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 
 .PHONY: e2e
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, HAProxy, nc); a skip is a failure
-	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor ./e2e/systemd ./e2e/sockhash
+	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor ./e2e/systemd ./e2e/sockhash ./e2e/container
 
 .PHONY: e2e-packages-quick
 e2e-packages-quick: $(NFPM) ## the packages installed, upgraded under load and removed by dpkg and rpm (root)
@@ -159,9 +159,18 @@ $(DEBROOT)/.made:
 reloads: ## 300 reloads under load, by real clients; their history must have no findings (two minutes)
 	E2E_RELOADS=300 go test -tags e2e -count=1 -timeout 15m ./e2e -run TestReloads$$ -v
 
+OLD ?= last
+
+# Nothing can be fetched in its network: the first command fetches the parts of the brokers and of kproxy.
 .PHONY: handovers
-handovers: ## 30 hand-overs under load, by real clients; their history must have no findings (ten minutes)
-	E2E_HANDOVERS=30 go test -tags e2e -count=1 -timeout 30m ./e2e -run TestHandOvers$$ -v
+handovers: ## 30 hand-overs under load, two of them to OLD (the last tag, or the first commit with hand-over) and back; herds, roll back, reuse_port (root; 20 minutes)
+	go test -tags e2e,handovers -count=1 -timeout 10m ./e2e -run '^$$'
+	E2E_HANDOVERS=30 E2E_OLD=$(OLD) go test -tags e2e,handovers -count=1 -timeout 40m -exec $(CURDIR)/e2e/isolated ./e2e \
+		-run '^(TestHandOvers|TestHandOverHerd|TestRollBack|TestReusePort)$$' -v
+
+.PHONY: container
+container: ## kproxy in containers refuses a hand-over (podman, runc, catatonit; root); part of make e2e
+	go test -tags e2e -count=1 -timeout 5m -v ./e2e/container
 
 .PHONY: browser
 browser: ## pages of other sites in a real browser change nothing at the admin server (Chromium)

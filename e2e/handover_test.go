@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,10 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"kproxy/e2e/lab"
-	"kproxy/e2e/workload"
+	"kproxy/internal/portlab"
 )
 
 // succession is a kproxy that hands over to one after the other. Its listeners are those of
@@ -32,9 +31,18 @@ type succession struct {
 
 	program string // the path, where a test puts others
 	token   string
-	pid     int // of the process that serves
+	pid     int    // of the process that serves
+	version string // of its program
+	wide    bool   // it has the listener wide
+	host    string // of that
 	refused refusals
 }
+
+// widePorts is the number of ports of the listener wide, from firstWide on.
+const (
+	widePorts = 4000
+	firstWide = 20000
+)
 
 // refusals are connections that kproxy did not accept.
 type refusals struct {
@@ -72,16 +80,44 @@ clusters:
       secure: {bind: 127.0.0.1:%d, advertise: localhost:%d, nodes: {ports: %s, first_node: 1}, tls: {certs: [{cert: %q, key: %q}]}}
 `, filepath.Join(string(s.files), "state"), s.ports.admin, filepath.Join(string(s.files), "token"),
 		strings.Join(route.Bootstrap, ", "), strings.Join(route.Dial, ", "),
-		s.ports.many, nodePorts(s.ports.many), s.ports.secure, s.ports.secure, nodePorts(s.ports.secure), s.cert, s.key)
+		s.ports.many, nodePorts(s.ports.many), s.ports.secure, s.ports.secure, nodePorts(s.ports.secure), s.cert, s.key) + s.wideYAML()
 }
 
-func startSuccession(t *testing.T) *succession {
+func (s *succession) wideYAML() string {
+	if !s.wide {
+		return ""
+	}
+	return fmt.Sprintf("      wide: {bind: \"%s:%d\", nodes: {ports: %d-%d, first_node: 1}}\n", s.host, firstWide, firstWide+1, firstWide+widePorts-1)
+}
+
+// isServer reports whether an address is one of kproxy's listeners.
+func (s *succession) isServer(a netip.AddrPort) bool {
+	port := int(a.Port())
+	in := func(first, n int) bool { return port >= first && port < first+n }
+	switch host := a.Addr().String(); host {
+	case "127.0.0.4":
+		return in(s.ports.many, 1+brokerCount)
+	case "127.0.0.1":
+		return in(s.ports.secure, 1+brokerCount)
+	default:
+		return host == s.host && in(firstWide, widePorts)
+	}
+}
+
+// newSuccession returns one that is not started.
+func newSuccession(t *testing.T) *succession {
 	t.Helper()
-	s := &succession{reloadable: newReloadable(t), token: "correct-horse-battery-staple"}
+	s := &succession{reloadable: newReloadable(t), token: "correct-horse-battery-staple", host: portlab.Host(t)}
 	s.program = filepath.Join(string(s.files), "kproxy")
 	if err := errors.Join(os.Symlink(shared.kproxy, s.program), os.WriteFile(filepath.Join(string(s.files), "token"), []byte(s.token), 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func startSuccession(t *testing.T) *succession {
+	t.Helper()
+	s := newSuccession(t)
 	proc, err := lab.StartKproxy(context.Background(), s.program, string(s.files), nil, s.yaml())
 	if err != nil {
 		t.Fatal(err)
@@ -144,12 +180,15 @@ func (s *succession) handOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var result struct{ PID, Sessions int }
+	var result struct {
+		PID, Sessions int
+		Version       string
+	}
 	if err := json.Unmarshal([]byte(body), &result); err != nil || result.PID == s.pid || !runs(result.PID) {
 		t.Fatalf("got %s, %v", body, err)
 	}
 	old, began := s.pid, time.Now()
-	s.pid = result.PID
+	s.pid, s.version = result.PID, result.Version
 	eventually(t, 20*time.Second, func() error {
 		text, err := s.ask(t.Context(), http.MethodGet, "/metrics")
 		switch {
@@ -162,7 +201,24 @@ func (s *succession) handOver(t *testing.T) {
 		}
 		return nil
 	})
-	t.Logf("process %d took over from %d, whose %d sessions ended within %v", s.pid, old, result.Sessions, time.Since(began).Round(100*time.Millisecond))
+	t.Logf("process %d (%s) took over from %d, whose %d sessions ended within %v", s.pid, s.version, old, result.Sessions, time.Since(began).Round(100*time.Millisecond))
+}
+
+// use puts a program in the place of the one on disk.
+func (s *succession) use(t *testing.T, program string) {
+	t.Helper()
+	next := s.program + ".next"
+	if err := errors.Join(os.Symlink(program, next), os.Rename(next, s.program)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write replaces the configuration in one step.
+func (s *succession) write(t *testing.T, yaml string) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(s.file+".next", []byte(yaml), 0o600), os.Rename(s.file+".next", s.file)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // failures are the ways in which a new process does not take over: each changes something, waits for
@@ -178,29 +234,16 @@ func (s *succession) failures(t *testing.T) []func() {
 			t.Fatal("the old process has ended")
 		}
 	}
-	program := func(path string) {
-		t.Helper()
-		next := s.program + ".next"
-		if err := errors.Join(os.Symlink(path, next), os.Rename(next, s.program)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write := func(yaml string) {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(s.file+".next", []byte(yaml), 0o600), os.Rename(s.file+".next", s.file)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return []func(){
 		func() {
-			write(s.yaml() + "nonsense: 1\n")
+			s.write(t, s.yaml()+"nonsense: 1\n")
 			refused("nonsense")
-			write(s.yaml())
+			s.write(t, s.yaml())
 		},
 		func() {
-			program("/bin/false")
+			s.use(t, "/bin/false")
 			refused("ended before it was ready: exit status 1")
-			program(shared.kproxy)
+			s.use(t, shared.kproxy)
 		},
 		func() {
 			stop := make(chan struct{})
@@ -216,9 +259,9 @@ func (s *succession) failures(t *testing.T) []func() {
 				t.Fatal(err)
 			}
 			defer other.Close()
-			write(s.yaml() + fmt.Sprintf("      taken: {bind: %q, nodes: {ports: %d-%d, first_node: 1}}\n", other.Addr(), s.ports.bob+1, s.ports.bob+brokerCount))
+			s.write(t, s.yaml()+fmt.Sprintf("      taken: {bind: %q, nodes: {ports: %d-%d, first_node: 1}}\n", other.Addr(), s.ports.bob+1, s.ports.bob+brokerCount))
 			refused("address already in use")
-			write(s.yaml())
+			s.write(t, s.yaml())
 		},
 	}
 }
@@ -247,47 +290,88 @@ func (s *succession) killChild(stop <-chan struct{}) {
 
 // TestHandOvers hands over again and again while franz-go and Java produce and consume, in plaintext
 // and in TLS. Every fifth new process fails. No connection is refused, nothing is lost, and no
-// request fails. E2E_HANDOVERS is the number; 10 if it is not set.
+// request fails. E2E_HANDOVERS is the number; 10 if it is not set. If it is set, four of them are at 4,000
+// ports, and the same load goes directly to the brokers beside them. E2E_OLD=REF has two of them go to the
+// kproxy of a commit, and back.
 func TestHandOvers(t *testing.T) {
-	const rate = 25 // records a second of each producer: the history of 30 hand-overs has a limit
 	number := numberOf("E2E_HANDOVERS", 10)
-	classes := t.TempDir()
-	if err := workload.CompileJava(t.Context(), shared.kafka.Release, classes); err != nil {
-		t.Fatal(err)
+	full := os.Getenv("E2E_HANDOVERS") != ""
+	old := ""
+	if ref := os.Getenv("E2E_OLD"); ref != "" {
+		old = oldKproxy(t, ref)
 	}
 	s := startSuccession(t)
-	var plain, secure cutter
-	g := newGate(t, s.many)
-	traces := []*trace{
-		startTraceAt(t, rate, "handover", &plain, func(name string) []kgo.Opt {
-			return []kgo.Opt{kgo.SeedBrokers(s.many.Advertise), kgo.Dialer(plain.dialer(name, s.refused.of(g.Dial)))}
-		}, s.many.Advertise, classes),
-		startTraceAt(t, rate, "handover-tls", &secure, s.secureOptionsBy(&secure, s.refused.of(s.secureDial())), s.many.Advertise, classes),
-	}
-	flow(t, traces, 100)
+	l := s.startLoads(t, full)
 	failures := s.failures(t)
-	failed := 0
-	for i := range number {
-		if i%5 == 4 {
-			failures[failed%len(failures)]()
-			failed++
+	done := 0
+	handOver := func() {
+		t.Helper()
+		if done++; done%5 == 0 {
+			failures[done/5%len(failures)]()
 		}
 		s.handOver(t)
-		flow(t, traces, 50)
+		flow(t, l.traces, 50)
 	}
-	t.Logf("%d hand-overs, and %d that failed", number, failed)
-	for _, tr := range traces {
-		if err := errors.Join(tr.java.Stop(t.Context()), tr.load.Stop(t.Context())); err != nil {
-			t.Errorf("%s: %v", tr.name, err)
+	if full {
+		s.handOverWide(t, handOver)
+	}
+	if old != "" {
+		s.handOverOld(t, old, handOver)
+	}
+	for done < number {
+		handOver()
+	}
+	t.Logf("%d hand-overs, and %d that failed", done, done/5)
+	l.judge(t)
+}
+
+// handOverWide adds thousands of ports by a hand-over, passes them on by two others, and removes them.
+func (s *succession) handOverWide(t *testing.T, handOver func()) {
+	t.Helper()
+	s.wide = true
+	s.write(t, s.yaml())
+	for range 3 {
+		handOver()
+		for port := range widePorts {
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", lab.HostPort(s.host, firstWide+port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Close()
 		}
 	}
-	if got := g.Bypasses(); len(got) > 0 {
-		t.Errorf("connections that bypassed kproxy: %v", got)
+	s.wide = false
+	s.write(t, s.yaml())
+	handOver()
+}
+
+// handOverOld hands over to another program, and back.
+func (s *succession) handOverOld(t *testing.T, program string, handOver func()) {
+	t.Helper()
+	now := s.version
+	s.use(t, program)
+	handOver()
+	if s.version == now {
+		t.Errorf("got version %s before and after", now)
 	}
-	for _, refused := range s.refused.all {
-		t.Errorf("a connection was refused: %s", refused)
+	s.use(t, shared.kproxy)
+	handOver()
+	if s.version != now {
+		t.Errorf("got version %s, want %s", s.version, now)
 	}
-	for _, tr := range traces {
-		t.Run(tr.name, func(t *testing.T) { tr.nothingLost(t) })
+}
+
+// oldKproxy builds the kproxy of a commit.
+func oldKproxy(t *testing.T, ref string) string {
+	t.Helper()
+	ref, err := lab.OldRef(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
 	}
+	program, err := lab.BuildKproxyOf(t.Context(), shared.dir, ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the old kproxy is that of %s", ref)
+	return program
 }

@@ -73,11 +73,11 @@ type trace struct {
 
 func startTrace(t *testing.T, name string, open *cutter, options func(string) []kgo.Opt, bootstrap, classes string) *trace {
 	t.Helper()
-	return startTraceAt(t, 0, name, open, options, bootstrap, classes)
+	return startTraceAt(t, 0, name, open, options, workload.JavaConfig{Bootstrap: bootstrap, Classes: classes})
 }
 
-// startTraceAt is startTrace with the rate of each producer of franz-go's.
-func startTraceAt(t *testing.T, rate int, name string, open *cutter, options func(string) []kgo.Opt, bootstrap, classes string) *trace {
+// startTraceAt is startTrace with the rate of each producer, and with more of the Java program's configuration.
+func startTraceAt(t *testing.T, rate int, name string, open *cutter, options func(string) []kgo.Opt, java workload.JavaConfig) *trace {
 	t.Helper()
 	const partitions = 3
 	r := &trace{name: name, topic: shared.kafka.NewTopic(t, "history-"+name, partitions), open: open, recorder: history.NewRecorder(0)}
@@ -87,10 +87,8 @@ func startTraceAt(t *testing.T, rate int, name string, open *cutter, options fun
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if r.java, err = r.load.StartJava(t.Context(), workload.JavaConfig{
-		Java: shared.java, Release: shared.kafka.Release, Classes: classes, Bootstrap: bootstrap,
-		Log: filepath.Join(shared.dir, r.topic+"-java.log"),
-	}); err != nil {
+	java.Java, java.Release, java.Log = shared.java, shared.kafka.Release, filepath.Join(shared.dir, r.topic+"-java.log")
+	if r.java, err = r.load.StartJava(t.Context(), java); err != nil {
 		t.Fatal(err)
 	}
 	return r

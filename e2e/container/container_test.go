@@ -73,7 +73,7 @@ events_logger = "file"
 	return p
 }
 
-// try runs podman, and returns its output and the container's.
+// try runs podman, and returns the output of podman and of the container.
 func (p *podman) try(ctx context.Context, stdin []byte, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
