@@ -231,7 +231,7 @@ func (a *arrival) turnAway() {
 	case cluster.IsRefusedLogin(why.err):
 		a.respondLoginRefused()
 		s.lingerForClient()
-	case why.reason == BrokerLogin, why.reason == Drained && s.broker.route() != nil: // it was about to be dialled
+	case why.reason == BrokerLogin, (why.reason == Drained || why.reason == Disconnected) && s.broker.route() != nil: // it was about to be dialled
 		relay.CloseByReset(s.client.conn) // as resetIfDown
 	default:
 		s.resetIfDown()

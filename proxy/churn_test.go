@@ -20,22 +20,28 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 		l.startKfake(t, 3, kfake.SeedTopics(3, "t"))
 		l.start(t, l.config())
 		l.learned(t, 0, 1, 2)
-		addresses := []string{"bob.test:9092", "bob.test:9100", "bob.test:9102", "localhost:39092", "localhost:39101"}
-		var running sync.WaitGroup
-		limit := make(chan struct{}, 50)
-		for i := range sessions {
-			limit <- struct{}{}
-			running.Go(func() {
-				defer func() { <-limit }()
-				random := rand.New(rand.NewPCG(uint64(i), 0))
-				c := l.dial(t, addresses[i%len(addresses)])
-				defer c.close()
-				churn(c, random)
-			})
-		}
-		running.Wait()
+		churnAll(t, &l, sessions)
 	})
 	before.settled(t)
+}
+
+// churnAll has clients come to all listeners, 50 at one time, until so many have left.
+func churnAll(t *testing.T, l *lab, sessions int) {
+	t.Helper()
+	addresses := []string{"bob.test:9092", "bob.test:9100", "bob.test:9102", "localhost:39092", "localhost:39101"}
+	var running sync.WaitGroup
+	limit := make(chan struct{}, 50)
+	for i := range sessions {
+		limit <- struct{}{}
+		running.Go(func() {
+			defer func() { <-limit }()
+			random := rand.New(rand.NewPCG(uint64(i), 0))
+			c := l.dial(t, addresses[i%len(addresses)])
+			defer c.close()
+			churn(c, random)
+		})
+	}
+	running.Wait()
 }
 
 // churn uses a connection for a while, and leaves at some point or other.
@@ -53,7 +59,7 @@ func churn(c client, random *rand.Rand) {
 	}
 	switch random.IntN(3) {
 	case 0: // all responses are owed
-		c.closeWrite()
+		_ = c.conn.(interface{ CloseWrite() error }).CloseWrite() // kproxy may have ended it
 		_, _ = c.ended()
 	case 1:
 		for range answers {

@@ -52,6 +52,7 @@ const maxSoftware = 64
 type attendance struct {
 	id       uint64
 	software unique.Handle[Software] // zero: the client has not said it
+	limit    *time.Timer             // cuts the session; nil: Disconnect was not called
 }
 
 // noteSoftware keeps the texts that a client has sent about its software, for the first time.
@@ -145,13 +146,40 @@ func (c *clientSide) address() string {
 }
 
 // Disconnect has a connection end, once the responses to its requests in flight are delivered. It
-// reports whether there is one with this id. Its reason is Disconnected.
+// reports whether there is one with this id. Its reason is Disconnected. A connection that has not
+// ended within the drain timeout is cut: its client may not read, or may have sent half a request.
 func (p *Proxy) Disconnect(id uint64) bool {
-	for _, a := range p.present() {
-		if a.id == id {
-			a.session.leave(askDisconnect)
-			return true
-		}
+	s := p.disconnecting(id)
+	if s == nil {
+		return false
 	}
-	return false
+	s.leave(askDisconnect)
+	return true
+}
+
+// disconnecting returns the session of a connection, and limits its time; nil: there is none.
+func (p *Proxy) disconnecting(id uint64) *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s, at := range p.sessions {
+		if at.id != id {
+			continue
+		}
+		if at.limit == nil {
+			at.limit = time.AfterFunc(p.conf().DrainTimeout, func() { p.cutIfLive(s) })
+			p.sessions[s] = at
+		}
+		return s
+	}
+	return nil
+}
+
+// cutIfLive cuts a session that Disconnect has asked to end.
+func (p *Proxy) cutIfLive(s *session) {
+	p.mu.Lock()
+	_, live := p.sessions[s]
+	p.mu.Unlock()
+	if live {
+		s.cut(Disconnected)
+	}
 }

@@ -64,7 +64,7 @@ const (
 	IdleTimeout        CloseReason = "idle_timeout"        // silent for idle_timeout, and owed nothing
 	BrokerMoved        CloseReason = "broker_moved"        // the node is at another address, or has none; responses in flight were delivered
 	MaxAge             CloseReason = "max_age"             // older than max_age; responses in flight were delivered
-	Disconnected       CloseReason = "disconnected"        // an operator closed it; responses in flight were delivered
+	Disconnected       CloseReason = "disconnected"        // an operator closed it; responses in flight were delivered, unless the drain timeout came first
 	PeerGone           CloseReason = "peer_gone"           // bytes are unacknowledged and no sign of life has come
 	Drained            CloseReason = "drained"             // the proxy stops; responses in flight were delivered
 	DrainTimeout       CloseReason = "drain_timeout"       // the proxy stops; responses in flight were not delivered in time

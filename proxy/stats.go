@@ -178,6 +178,9 @@ func (s *session) count() {
 func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if limit := p.sessions[s].limit; limit != nil {
+		limit.Stop()
+	}
 	delete(p.sessions, s)
 	s.count() // of an acceptor's first listener, where it is still not known whose it is
 	t := &s.endpoint.listener.totals
