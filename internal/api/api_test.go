@@ -307,3 +307,33 @@ func TestSettingsAreSelected(t *testing.T) {
 		}
 	}
 }
+
+// A path or a method that there is not has an error as JSON, too, and so has a query that cannot be read.
+func TestUnservedRequests(t *testing.T) {
+	t.Parallel()
+	handler := api.New(api.Parts{Source: some(), Events: new(events.Ring)})
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{http.MethodGet, "/nothing", http.StatusNotFound, ""},
+		{http.MethodGet, "/connections/1/more", http.StatusNotFound, ""},
+		{http.MethodPost, "/connections", http.StatusMethodNotAllowed, "GET, HEAD"},
+		{http.MethodGet, "/connections?user=%zz", http.StatusBadRequest, ""},
+		{http.MethodGet, "/connections?node=1;state=open", http.StatusBadRequest, ""},
+		{http.MethodGet, "/config?key=%zz", http.StatusBadRequest, ""},
+		{http.MethodGet, "/events?level=%zz", http.StatusBadRequest, ""},
+		{http.MethodOptions, "/log-level", http.StatusMethodNotAllowed, "GET, HEAD, PUT"},
+	} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), c.method, api.Prefix+c.path, nil))
+		var got api.Problem
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Error == "" || got.Fix == "" {
+			t.Errorf("%s %s: %q, %v", c.method, c.path, w.Body, err)
+		}
+		if w.Code != c.status || w.Header().Get("Allow") != c.allow || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: %d %v", c.method, c.path, w.Code, w.Header())
+		}
+	}
+}

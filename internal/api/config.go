@@ -43,8 +43,12 @@ type configs struct{ present func() Config }
 // ServeHTTP responds with the configuration in use. ?key= selects a key and those below it, ?from= a
 // source.
 func (c configs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query, ok := queryOf(w, r)
+	if !ok {
+		return
+	}
 	key, from := "", From("")
-	for name, values := range r.URL.Query() {
+	for name, values := range query {
 		switch {
 		case len(values) > 1:
 			write(w, http.StatusBadRequest, Problem{clean(name) + " is there more than once", "write it once"})

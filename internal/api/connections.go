@@ -236,7 +236,11 @@ func (q *query) page(all []proxy.Connection) Connections {
 type connections struct{ source Source }
 
 func (c connections) list(w http.ResponseWriter, r *http.Request) {
-	q, problem := parse(r.URL.Query())
+	values, ok := queryOf(w, r)
+	if !ok {
+		return
+	}
+	q, problem := parse(values)
 	if problem != nil {
 		write(w, http.StatusBadRequest, problem)
 		return

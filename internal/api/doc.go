@@ -18,6 +18,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"net/url"
 
 	"kproxy/internal/events"
 	"kproxy/proxy"
@@ -64,7 +65,46 @@ func New(parts Parts) http.Handler {
 	level := logLevel{parts.Levels}
 	mux.HandleFunc("GET "+Prefix+"/log-level", level.get)
 	mux.HandleFunc("PUT "+Prefix+"/log-level", level.put)
-	return mux
+	return problems{mux}
+}
+
+// problems responds by a Problem where mux has no such path, or no such method for it.
+type problems struct{ mux *http.ServeMux }
+
+func (p problems) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	handler, pattern := p.mux.Handler(r)
+	if pattern != "" {
+		p.mux.ServeHTTP(w, r)
+		return
+	}
+	refusal := unserved{header: http.Header{}}
+	handler.ServeHTTP(&refusal, r)
+	if allow := refusal.header.Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		write(w, refusal.status, Problem{"this path has no such method", "use one of " + allow})
+		return
+	}
+	write(w, refusal.status, Problem{"there is no such path", "look at " + Prefix + "/openapi.json"})
+}
+
+// unserved takes the response of a ServeMux to a request that it does not serve.
+type unserved struct {
+	header http.Header
+	status int
+}
+
+func (u *unserved) Header() http.Header         { return u.header }
+func (u *unserved) WriteHeader(status int)      { u.status = status }
+func (u *unserved) Write(b []byte) (int, error) { return len(b), nil }
+
+// queryOf returns the parameters of a request. One that cannot be read is not left out: more than was asked
+// for would be shown.
+func queryOf(w http.ResponseWriter, r *http.Request) (values url.Values, ok bool) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		write(w, http.StatusBadRequest, Problem{"the query cannot be read: " + clean(err.Error()), "encode it as a URL wants it"})
+	}
+	return values, err == nil
 }
 
 // Problem is the body of a response about a request that is not served.

@@ -108,24 +108,40 @@ type eventLog struct {
 // ServeHTTP responds with the events that are kept, or, to a client that accepts text/event-stream, with
 // these and all that follow.
 func (l *eventLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s, problem := parseSelection(r.URL.Query())
+	values, ok := queryOf(w, r)
+	if !ok {
+		return
+	}
+	s, problem := parseSelection(values)
 	if problem != nil {
 		write(w, http.StatusBadRequest, problem)
 		return
 	}
-	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+	if wantsStream(r) {
 		l.follow(w, r, s)
 		return
 	}
-	kept, _ := l.ring.Since(s.after)
-	body := Events{Events: []Event{}, Next: s.after}
+	kept, last, _ := l.ring.Since(s.after)
+	body := Events{Events: []Event{}, Next: last}
 	for i := range kept {
-		body.Next = kept[i].ID
 		if s.admits(&kept[i]) {
 			body.Events = append(body.Events, eventOf(&kept[i]))
 		}
 	}
 	write(w, http.StatusOK, body)
+}
+
+const streamType = "text/event-stream"
+
+// wantsStream reports whether a client accepts a stream.
+func wantsStream(r *http.Request) bool {
+	for kind := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		kind, _, _ = strings.Cut(kind, ";")
+		if strings.EqualFold(strings.TrimSpace(kind), streamType) {
+			return true
+		}
+	}
+	return false
 }
 
 // follow sends events until the client leaves, does not read, or the server stops. A client that comes
@@ -140,8 +156,11 @@ func (l *eventLog) follow(w http.ResponseWriter, r *http.Request, s selection) {
 	if last, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
 		s.after = last
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Content-Type", streamType)
 	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return // or it would wait for a body that has no end
+	}
 	stream := stream{w, http.NewResponseController(w)}
 	alive := time.NewTicker(beat)
 	defer alive.Stop()
@@ -150,9 +169,12 @@ func (l *eventLog) follow(w http.ResponseWriter, r *http.Request, s selection) {
 		if stream.send(text) != nil {
 			return
 		}
-		kept, added := l.ring.Since(s.after)
-		if text = s.text(kept); len(kept) > 0 {
-			s.after = kept[len(kept)-1].ID
+		kept, last, added := l.ring.Since(s.after)
+		if s.after > last {
+			s.after = 0 // none of this process was missed
+		}
+		text = s.text(kept)
+		if s.after = last; len(kept) > 0 {
 			continue
 		}
 		select {

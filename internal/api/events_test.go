@@ -226,3 +226,58 @@ func TestStreamsEnd(t *testing.T) {
 	}
 	server.Close()
 }
+
+// A client that comes back to another process, whose ids have begun again, gets all events of that one.
+func TestEventsOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	ring, log := logged()
+	server := httptest.NewServer(api.New(api.Parts{Events: ring}))
+	t.Cleanup(server.Close)
+	f := follow(t, server.URL, "", "Last-Event-ID", "5000")
+	log.Info("first")
+	if e, missed := f.next(); e.ID != 1 || missed != 0 {
+		t.Errorf("%+v, %d missed", e, missed)
+	}
+	again := follow(t, server.URL, "", "Last-Event-ID", "18446744073709551615")
+	if e, missed := again.next(); e.ID != 1 || missed != 0 {
+		t.Errorf("%+v, %d missed", e, missed)
+	}
+	a := newTester(t, api.Parts{Source: some(), Events: ring})
+	var got api.Events
+	if a.ask(http.MethodGet, "/events?after=5000", false, &got); len(got.Events) != 1 || got.Next != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A stream is for clients that list it among what they accept. HEAD has no body, and so it ends.
+func TestWhoGetsAStream(t *testing.T) {
+	t.Parallel()
+	ring, _ := logged()
+	handler := api.New(api.Parts{Events: ring})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // a stream ends
+	for _, c := range []struct {
+		method string
+		accept []string
+		stream bool
+	}{
+		{http.MethodGet, []string{"text/html", "application/json;q=0.5, Text/Event-Stream; q=1"}, true},
+		{http.MethodGet, []string{"text/event-streams"}, false},
+		{http.MethodGet, nil, false},
+	} {
+		r := httptest.NewRequestWithContext(ctx, c.method, api.Prefix+"/events", nil)
+		r.Header["Accept"] = c.accept
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Type"); (got == "text/event-stream") != c.stream {
+			t.Errorf("Accept: %q: %s", c.accept, got)
+		}
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodHead, api.Prefix+"/events", nil)
+	r.Header.Set("Accept", "text/event-stream")
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if got := w.Header().Get("Content-Type"); got != "text/event-stream" {
+		t.Error(got)
+	}
+}

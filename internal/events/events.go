@@ -75,10 +75,15 @@ func (r *Ring) add(e Event) {
 	}
 }
 
-// Since returns the events with higher ids than one, by id. added is closed when there is a further one.
-func (r *Ring) Since(id uint64) (all []Event, added <-chan struct{}) {
+// Since returns the events with higher ids than one, by id, and the last id that was given. All events have
+// higher ids than one that was not given yet: it is of a process before this one. added is closed when there
+// is a further event.
+func (r *Ring) Since(id uint64) (all []Event, last uint64, added <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if id > r.last {
+		id = 0
+	}
 	if r.added == nil {
 		r.added = make(chan struct{})
 	}
@@ -88,7 +93,7 @@ func (r *Ring) Since(id uint64) (all []Event, added <-chan struct{}) {
 		}
 		return 1
 	})
-	return slices.Clone(r.kept[i:]), r.added
+	return slices.Clone(r.kept[i:]), r.last, r.added
 }
 
 // Handler returns a handler that keeps events, and has next write the lines that it wants.

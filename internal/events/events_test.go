@@ -21,7 +21,7 @@ func TestEvents(t *testing.T) {
 	listener.Debug("not kept")
 	listener.Info("session closed", slog.String(logkey.Reason, "client_closed"), slog.Int(logkey.Node, 3))
 	listener.WithGroup("g").Warn("bad\x1b[31m", slog.Any(logkey.Error, errors.New("two\nlines")))
-	all, _ := ring.Since(0)
+	all, _, _ := ring.Since(0)
 	if len(all) != 2 {
 		t.Fatalf("%+v", all)
 	}
@@ -35,7 +35,7 @@ func TestEvents(t *testing.T) {
 	if listener.Info("not kept"); listener.Enabled(t.Context(), slog.LevelInfo) {
 		t.Error("a line is wanted that is neither kept nor written")
 	}
-	if none, _ := ring.Since(2); len(none) > 0 {
+	if none, _, _ := ring.Since(2); len(none) > 0 {
 		t.Errorf("%+v", none)
 	}
 	if got := out.String(); strings.Contains(got, "session closed") || strings.Count(got, "\n") != 1 {
@@ -60,7 +60,7 @@ func TestEventsAreBounded(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	all, _ := ring.Since(0)
+	all, _, _ := ring.Since(0)
 	if len(all) != 1000 || all[0].ID != 1001 || all[999].ID != 2000 {
 		t.Fatalf("%d events, from %d", len(all), all[0].ID)
 	}
@@ -73,11 +73,11 @@ func TestEventsAreBounded(t *testing.T) {
 			t.Fatalf("an event has %d bytes", size)
 		}
 	}
-	if some, _ := ring.Since(1990); len(some) != 10 || some[0].ID != 1991 {
+	if some, _, _ := ring.Since(1990); len(some) != 10 || some[0].ID != 1991 {
 		t.Errorf("%d events since 1990", len(some))
 	}
-	if none, _ := ring.Since(5000); len(none) != 0 {
-		t.Errorf("%d events since 5000", len(none))
+	if all, last, _ := ring.Since(5000); len(all) != 1000 || last != 2000 {
+		t.Errorf("%d events since 5000, the last is %d", len(all), last)
 	}
 }
 
@@ -87,12 +87,12 @@ func TestReadersWake(t *testing.T) {
 	log := slog.New(ring.Handler(slog.DiscardHandler))
 	var readers sync.WaitGroup
 	for range 3 {
-		_, added := ring.Since(0)
+		_, _, added := ring.Since(0)
 		readers.Go(func() { <-added })
 	}
 	log.Info("x")
 	readers.Wait()
-	all, added := ring.Since(1)
+	all, _, added := ring.Since(1)
 	select {
 	case <-added:
 		t.Error("it is woken without an event")
