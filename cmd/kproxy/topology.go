@@ -132,7 +132,7 @@ func printTopology(w io.Writer, t *api.Topology) error {
 			if l.TLS {
 				kind = "TLS"
 			}
-			if _, err := fmt.Fprintf(w, "\nlistener %s: bootstrap at %s, bound at %s, %s, %s\n",
+			if _, err := fmt.Fprintf(w, "\nlistener %s: bootstrap at %s\n  bound at %s, %s, %s\n",
 				foreign.Line(l.Name), foreign.Line(l.Advertised), foreign.Line(l.Bind), kind, count(l.Connections, "connection")); err != nil {
 				return err
 			}

@@ -2,16 +2,19 @@ package admin
 
 import "net/http"
 
-// changing admits requests to a path that changes something. Browsers send requests to it
-// too, for pages of any site: these are refused by their Origin or Sec-Fetch-Site. A page
-// whose name resolves to kproxy's address is refused by its Host before (hosts.go).
+// changing admits requests to a path that changes something, or shows who the clients are.
+// Browsers send requests to it too, for pages of any site: these are refused by their Origin
+// or Sec-Fetch-Site, also where they only read, because each stream of events takes one of a
+// few places. A page whose name resolves to kproxy's address is refused by its Host before (hosts.go).
 // Other machines need the token.
 func (c *Config) changing(g *guard, next http.Handler) http.Handler {
 	sites := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asChange := *r
+		asChange.Method = http.MethodPost // Check admits every GET
 		switch {
-		case sites.Check(r) != nil:
-			http.Error(w, "a page of another site may not change anything here", http.StatusForbidden)
+		case sites.Check(&asChange) != nil:
+			http.Error(w, "a page of another site may not use this path", http.StatusForbidden)
 		case c.TokenFile == "" && c.isExposed():
 			http.Error(w, key+".bind is not a loopback address; this path needs "+key+".token_file there, with a token", http.StatusForbidden)
 		case !g.admits(r):
