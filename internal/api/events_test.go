@@ -47,6 +47,8 @@ func checkLevels(t *testing.T, a *tester) {
 		{`{"level": "loud"}`, http.StatusBadRequest, true},
 		{`{"level": "info", "for_seconds": -1}`, http.StatusBadRequest, true},
 		{`{"level": "info", "for_seconds": 1e300}`, http.StatusBadRequest, true},
+		{`{"level": "info", "for_second": 1}`, http.StatusBadRequest, true},
+		{`{"level": "info", "until": "2030-01-01T00:00:00Z"}`, http.StatusBadRequest, true},
 		{`{"level": `, http.StatusBadRequest, true},
 		{`{"level": "` + strings.Repeat("x", 10_000) + `"}`, http.StatusBadRequest, true},
 	} {
@@ -67,6 +69,9 @@ func TestLevelsHaveATime(t *testing.T) {
 	}
 	if a.send(http.MethodPut, "/log-level", `{"level": "warn", "for_seconds": 0.5}`, false, nil); l.lasts != 500*time.Millisecond {
 		t.Errorf("%+v", l)
+	}
+	if a.send(http.MethodPut, "/log-level", `{"level": "warn", "for_seconds": 1e-12}`, false, nil); l.lasts != 0 {
+		t.Errorf("less than a nanosecond is %v", l.lasts)
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -46,7 +47,7 @@ func (l logLevel) put(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLevelBody))
 	var asked LogLevel
 	if err == nil {
-		err = json.Unmarshal(body, &asked)
+		err = readLevel(body, &asked)
 	}
 	lasts := time.Duration(asked.ForSeconds * float64(time.Second))
 	switch {
@@ -55,7 +56,7 @@ func (l logLevel) put(w http.ResponseWriter, r *http.Request) {
 	case !(asked.ForSeconds >= 0 && asked.ForSeconds <= maxLevelTime.Seconds()):
 		write(w, http.StatusBadRequest, Problem{"for_seconds: it is no number from 0 to 86400", fix})
 	default:
-		if lasts == 0 {
+		if asked.ForSeconds == 0 {
 			lasts = defaultLevelTime
 		}
 		if !l.levels.SetLevel(asked.Level, lasts) {
@@ -64,4 +65,19 @@ func (l logLevel) put(w http.ResponseWriter, r *http.Request) {
 		}
 		l.respond(w)
 	}
+}
+
+// readLevel reads the body of a request. A key that it does not know is an error: a time that is misspelt would
+// be ten minutes.
+func readLevel(body []byte, into *LogLevel) error {
+	keys := map[string]json.RawMessage{}
+	if err := json.Unmarshal(body, &keys); err != nil {
+		return err
+	}
+	for key := range keys {
+		if key != "level" && key != "for_seconds" {
+			return fmt.Errorf("there is no such key as %q", key)
+		}
+	}
+	return json.Unmarshal(body, into)
 }
