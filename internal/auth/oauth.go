@@ -155,14 +155,26 @@ func lastUse(asked, expiry time.Time) time.Time {
 func (t *tokens) explain(err error, secret string) error {
 	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
-		return spokenError(fmt.Errorf("ask the token endpoint: %w", err), forms(secret))
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // its own text has the whole URL
+		}
+		return spokenError(fmt.Errorf("ask the token endpoint %s: %w", t.place(), err), forms(secret))
 	}
 	status, leads := "no status", ""
 	if r := refused.Response; r != nil {
 		status, leads = r.Status, redirect(r, secret)
 	}
 	text := spoken(strings.TrimSpace(status+" "+refused.ErrorCode+" "+refused.ErrorDescription), forms(secret))
-	return fmt.Errorf("the token endpoint %s responds %s%s", t.conf.TokenURL, text, leads)
+	return fmt.Errorf("the token endpoint %s responds %s%s", t.place(), text, leads)
+}
+
+// place is the URL of the token endpoint without its query, which may hold a key.
+func (t *tokens) place() string {
+	place, _, hasQuery := strings.Cut(t.conf.TokenURL, "?")
+	if hasQuery {
+		place += "?…"
+	}
+	return place
 }
 
 // redirect describes the target of a redirect, if the response is one.

@@ -19,8 +19,13 @@ func byToken(t *testing.T, response http.HandlerFunc) *auth.Method {
 	t.Helper()
 	endpoint := httptest.NewServer(response)
 	t.Cleanup(endpoint.Close)
+	return byTokenOf(t, endpoint.URL+"/token")
+}
+
+func byTokenOf(t *testing.T, tokenURL string) *auth.Method {
+	t.Helper()
 	m, err := auth.New(&auth.SASL{Mechanism: auth.OAuthBearer, OAuth: auth.OAuth{
-		TokenURL: endpoint.URL + "/token", ClientID: "kproxy", ClientSecret: auth.Secret{Text: clientSecret},
+		TokenURL: tokenURL, ClientID: "kproxy", ClientSecret: auth.Secret{Text: clientSecret},
 	}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +64,24 @@ func TestTokenEndpointThatRepeatsTheSecret(t *testing.T) {
 	}
 	if text := err.Error(); len(text) > 600 || strings.Contains(text, "\n") || strings.Contains(text, "s3cret") || strings.Contains(text, "czNjcmV0") {
 		t.Errorf("got %d bytes: %s", len(text), text)
+	}
+}
+
+// The query of the endpoint's URL may hold a key. It is in no error.
+func TestTokenEndpointWithAKey(t *testing.T) {
+	t.Parallel()
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		responseJSON(w, http.StatusUnauthorized, `{"error":"invalid_client"}`)
+	}))
+	defer refuses.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, at := range []string{refuses.URL, gone.URL} {
+		m := byTokenOf(t, at+"/token?key=hidden")
+		_, err := m.Begin(t.Context(), "b:9092")
+		if err == nil || strings.Contains(err.Error(), "hidden") || !strings.Contains(err.Error(), at+"/token?…") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 
