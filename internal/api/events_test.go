@@ -254,7 +254,7 @@ func TestEventsOfAnotherProcess(t *testing.T) {
 	}
 }
 
-// A stream is for clients that list it among what they accept. HEAD has no body, and so it ends.
+// A stream is for clients whose Accept lists it. HEAD has no body, and so it ends.
 func TestWhoGetsAStream(t *testing.T) {
 	t.Parallel()
 	ring, _ := logged()
