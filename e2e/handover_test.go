@@ -241,9 +241,13 @@ func (s *succession) failures(t *testing.T) []func() {
 			s.write(t, s.yaml())
 		},
 		func() {
+			program, err := os.Readlink(s.program)
+			if err != nil {
+				t.Fatal(err)
+			}
 			s.use(t, "/bin/false")
 			refused("ended before it was ready: exit status 1")
-			s.use(t, shared.kproxy)
+			s.use(t, program)
 		},
 		func() {
 			stop := make(chan struct{})
