@@ -36,12 +36,14 @@ func (c *operationsChange) beforeProxy() {
 }
 
 // lendTo returns how the proxy opens its sockets for the configuration next. If the admin server
-// moves, the proxy may have its old address, in any spelling.
-func (o *operations) lendTo(before *admin.Config, next *settings) func(ctx context.Context, network, address string) (net.Listener, error) {
+// moves, the proxy may have its old address, in any spelling. The function stays with next, so it
+// must not refer to earlier settings: each would keep those before it.
+func (o *operations) lendTo(before, next *settings) func(ctx context.Context, network, address string) (net.Listener, error) {
 	o.lent = false
 	listen := proxy.ListenFor(&next.Proxy.Config)
+	from, to := strings.Clone(before.Admin.Bind), next.Admin.Bind
 	return func(ctx context.Context, network, address string) (net.Listener, error) {
-		if o.admin != nil && sameAddress(before.Bind, address) && !sameAddress(next.Admin.Bind, address) {
+		if o.admin != nil && sameAddress(from, address) && !sameAddress(to, address) {
 			lent, err := o.admin.Lend()
 			if o.lent = err == nil; !o.lent {
 				return nil, err

@@ -280,7 +280,7 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 	s.Proxy.Logger = r.log
 	n := &nextConfig{settings: s, changes: differences(before.keys, s.keys)}
 	var proxyErr, opsErr error
-	s.Proxy.Listen = r.ops.lendTo(&before.Admin, s)
+	s.Proxy.Listen = r.ops.lendTo(before, s)
 	n.proxy, proxyErr = r.engine.prepare(ctx, s)
 	freed := func(string) (net.Listener, error) { return nil, nil }
 	if proxyErr == nil {

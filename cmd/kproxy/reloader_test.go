@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"kproxy/internal/admin"
 	"kproxy/internal/portlab"
@@ -366,4 +369,24 @@ func TestReloadWithManyDifferences(t *testing.T) {
 	if got := n.result(nil); len(got.Changes) != maxDifferences || got.LeftOut != 5 {
 		t.Errorf("%d are listed, %d are left out", len(got.Changes), got.LeftOut)
 	}
+}
+
+// Settings that are not in use any more are collected: none refers to those before it.
+func TestReloadForgetsSettings(t *testing.T) {
+	r := newReloading(t, "")
+	var before []weak.Pointer[settings]
+	for n := range 5 {
+		before = append(before, weak.Make(r.settings()))
+		r.write(fmt.Sprintf("drain: {delay: %ds}", n+1))
+		if _, err := r.reload(t.Context(), trigger{by: bySignal}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	for n, old := range before {
+		if old.Value() != nil {
+			t.Errorf("the settings of generation %d are still there in generation %d", n+1, r.metrics().Generation)
+		}
+	}
+	runtime.KeepAlive(r)
 }
