@@ -88,32 +88,6 @@ func TestParseTestRunner(t *testing.T) {
 	})
 }
 
-func TestParsePytest(t *testing.T) {
-	const output = `============================= test session starts ==============================
-collecting ... collected 5 items
-
-test/integration/test_consumer_integration.py::test_good[gzip] PASSED    [ 20%]
-test/integration/test_consumer_integration.py::test_bad FAILED           [ 40%]
-test/integration/test_consumer_integration.py::test_teardown PASSED      [ 60%]
-test/integration/test_consumer_integration.py::test_teardown ERROR       [ 60%]
-test/integration/test_ssl_integration.py::test_other SKIPPED (Testing on external Kafka Broker) [ 80%]
-
-=================================== FAILURES ===================================
-test/integration/test_consumer_integration.py:9: in test_bad
-    assert 1 == 2
-=========================== short test summary info ============================
-FAILED test/integration/test_consumer_integration.py::test_bad - assert 1 == 2
-ERROR test/integration/test_consumer_integration.py::test_teardown - OSError: gone
-========== 1 failed, 2 passed, 1 skipped, 1 error in 1.00s ==========
-`
-	compare(t, parsed(t, output, &kafkaPython{}), results{
-		"test_consumer_integration.py::test_good[gzip]": {outcome: passed},
-		"test_consumer_integration.py::test_bad":        {outcome: failed, why: "assert 1 == 2"},
-		"test_consumer_integration.py::test_teardown":   {outcome: failed, why: "OSError: gone"},
-		"test_ssl_integration.py::test_other":           {outcome: skipped},
-	})
-}
-
 // A line of any length, and an escape sequence, do no harm.
 func TestOutputIsBounded(t *testing.T) {
 	output := `{"Action":"output","Test":"TestBad","Output":"` + strings.Repeat("x", 100_000) + `\u001b[2J\n"}

@@ -26,12 +26,11 @@
 //
 // # Finding the way
 //
-// suite.go has the interface of a suite, and the list of all; kgo.go, kfake.go, librdkafka.go,
-// sarama.go and kafkapython.go have them. kafka.go and fake.go start brokers, front.go starts
-// kproxy and reads its counts, kafkapath.go and docker.go have programs that a suite starts,
-// site.go has the network. campaign.go runs a suite both ways, verdict.go compares, gotest.go,
-// testrunner.go and kafkapython.go read a suite's output. page.go writes the page, known.go
-// explains differences.
+// suite.go has the interface of a suite, and the list of all; kgo.go, kfake.go, librdkafka.go
+// and sarama.go have them. kafka.go and fake.go start brokers, front.go starts kproxy and reads
+// its counts, kafkapath.go and docker.go have programs that a suite starts, site.go the network.
+// campaign.go runs a suite both ways, verdict.go compares, gotest.go and testrunner.go read a
+// suite's output. page.go writes the page, known.go explains differences.
 package main
 
 import (

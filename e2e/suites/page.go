@@ -114,8 +114,8 @@ in one of its tries. A test that does not end, or that is skipped through kproxy
 count as tests. The numbers of a way are those of its first try; the sessions are those of all tries. Seconds have the load
 average of the machine at the end of the run in brackets: where others use the machine, they say little.
 
-franz-go's kadm is not among them: its tests open no connection. confluent-kafka-python's tests have not been run yet; its
-library is librdkafka.
+Not among them: franz-go's kadm, whose tests open no connection, and kafka-python, whose source distribution lacks files
+that its integration tests need.
 
 `
 

@@ -91,7 +91,6 @@ func suites(o options) []suite {
 		&librdkafka{protocol: "consumer"},
 		&librdkafka{protocol: "classic", sockem: true},
 		&sarama{},
-		&kafkaPython{},
 	)
 }
 
