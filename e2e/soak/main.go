@@ -139,6 +139,9 @@ const missed = "samples missed"
 // sample takes one sample, and writes the report so far now and then.
 func (s *site) sample(ctx context.Context, r *report, through, direct *probe) {
 	u, err := s.usage(ctx)
+	if err != nil && ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		s.count(missed, 1) // a busy machine misses one now and then
 		s.progress("no sample: %v", err)

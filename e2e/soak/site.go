@@ -59,9 +59,10 @@ type site struct {
 // mostFaults bounds the list of faults.
 const mostFaults = 50
 
-// fault adds a fault of the run, unless the run is over.
+// fault adds a fault of the run, unless the run is over. A dial can end by the deadline of
+// the run before ctx does.
 func (s *site) fault(ctx context.Context, format string, args ...any) {
-	if ctx.Err() != nil {
+	if end, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(end) {
 		return
 	}
 	s.mu.Lock()
