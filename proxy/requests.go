@@ -54,9 +54,19 @@ func (p *requestPump) run() (parks bool) {
 	case closeBoth:
 		_ = p.s.broker.conn.Close()                     // nothing more is owed: ends the response pump
 		_ = p.s.client.conn.SetWriteDeadline(wait.Past) // also where that waits for the client
-	case leaveToResponses, logIn:
+	case leaveToResponses:
+		if stopped.stop == stopBrokerWrites {
+			p.endBrokerSide() // the connection may be whole: memory was short, for example
+		}
+	case logIn:
 	}
 	return false
+}
+
+// endBrokerSide ends the proxy's side at the broker, and bounds the wait for the broker's.
+func (p *requestPump) endBrokerSide() {
+	relay.CloseWrite(p.s.broker.conn)
+	_ = p.s.broker.conn.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
 }
 
 // requests forwards one request after another, and returns why it has stopped. It
@@ -139,14 +149,15 @@ func (p *requestPump) finish(why *ended, what conclusion) {
 	if what.limited {
 		p.s.life.finishing.Store(why)
 	}
-	_ = p.up.Flush() // if it fails, the response pump notices
+	if p.up.Flush() != nil {
+		p.endBrokerSide() // else the response pump might wait for responses that cannot come
+	}
 	p.queue.WaitDelivered()
 	if owed := p.queue.Owed(); owed > 0 {
 		why = why.with(errUnanswered(owed))
 	}
 	p.s.life.note(why)
-	relay.CloseWrite(p.s.broker.conn)
-	_ = p.s.broker.conn.SetReadDeadline(time.Now().Add(brokerLinger)) // fails only if it is closed
+	p.endBrokerSide()
 }
 
 // request forwards the request at the front of the pipe, answers it, or says

@@ -44,7 +44,10 @@ func (p *responsePump) run() {
 	if is, ok := errors.AsType[stopped](err); ok && is.stop == stopParked {
 		return
 	}
-	flushed := p.down.Flush() // whole responses in front of what went wrong are the client's
+	var flushed error
+	if side, ok := errors.AsType[*relay.SideError](err); !ok || side.Reading {
+		flushed = p.down.Flush() // whole responses in front of what went wrong are the client's
+	} // else a write has failed inside a response, and nothing may follow: its error may be one that passes
 	if !p.isExpected(err) {
 		if why := p.ended(err, flushed); why != nil {
 			p.s.life.note(why)
