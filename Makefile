@@ -78,6 +78,10 @@ SOCKETS ?= 100
 simulate: ## N seeds of clients, brokers and faults in memory, and SOCKETS over sockets: make simulate N=100000 SEED=7
 	go test ./internal/simulate -count=1 -timeout=0 -v -run '^(TestSeeds|TestSockets)$$' -simulate.n=$(N) -simulate.seed=$(SEED) -simulate.sockets=$(SOCKETS)
 
+.PHONY: simulate-failpoints
+simulate-failpoints: ## SOCKETS seeds over sockets while the system calls of the hot path fail
+	go test -tags failpoints ./internal/simulate -count=1 -timeout=10m -v -run '^TestFailpoints$$' -simulate.failpoints=$(SOCKETS) -simulate.seed=$(SEED)
+
 .PHONY: simulate-planted
 simulate-planted: ## the simulation finds each of the faults in internal/simulate/planted (20 minutes)
 	internal/simulate/planted/run

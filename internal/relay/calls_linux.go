@@ -65,6 +65,14 @@ func spliceNow(from, to, n int, follows bool) (moved int, again bool, err error)
 		flags |= unix.SPLICE_F_MORE
 	}
 	for {
+		if failpoints {
+			var errno unix.Errno
+			if n, errno = failSplice(from, n); errno == unix.EINTR {
+				continue
+			} else if errno != 0 {
+				return resultOf("splice", 0, errno)
+			}
+		}
 		got, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), uintptr(flags))
 		if errno == unix.EINTR {
 			continue
@@ -76,6 +84,9 @@ func spliceNow(from, to, n int, follows bool) (moved int, again bool, err error)
 
 // hasRoom reports whether a socket has room (a third of its buffer), or cannot be asked.
 func hasRoom(fd int) bool {
+	if failpoints && fails(failPoll) {
+		return true // as after an error
+	}
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	var now unix.Timespec
 	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0) //nolint:gosec // as in unix.Ppoll
@@ -96,6 +107,9 @@ func hasBytes(fd int) bool {
 // roomOf returns how many bytes a socket that has room takes at once, including the
 // kernel's own overhead. For a socket that cannot be asked it returns 1.
 func roomOf(fd int) int {
+	if failpoints && fails(failRoom) {
+		return 1 // as after an error
+	}
 	var info [unix.SK_MEMINFO_VARS]uint32
 	size := uint32(unsafe.Sizeof(info))
 	//nolint:gosec // as in unix.GetsockoptInt, which has not this type
@@ -110,6 +124,14 @@ func roomOf(fd int) int {
 // call makes a system call that takes a buffer.
 func call(name string, trap uintptr, fd int, b []byte, flags int) (n int, again bool, err error) {
 	for {
+		if failpoints {
+			var errno unix.Errno
+			if b, errno = failCall(trap, b); errno == unix.EINTR {
+				continue
+			} else if errno != 0 {
+				return resultOf(name, 0, errno)
+			}
+		}
 		//nolint:gosec // as in unix.Recvfrom, which allocates for an address that is of no interest
 		got, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(flags), 0, 0)
 		if errno != unix.EINTR {

@@ -117,6 +117,11 @@ func (d *PipePool) make() *kernelPipe {
 		d.made.Add(-1)
 		return nil
 	}
+	if failpoints && fails(failPipe) { // EMFILE
+		d.made.Add(-1)
+		d.retry.Store(now + int64(pipeRetry))
+		return nil
+	}
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		d.made.Add(-1)
@@ -126,7 +131,7 @@ func (d *PipePool) make() *kernelPipe {
 	one := &kernelPipe{out: ends[0], in: ends[1]}
 	// If this fails, the pipe keeps its size.
 	_, _ = unix.FcntlInt(uintptr(one.in), unix.F_SETPIPE_SZ, d.size)
-	if size, err := unix.FcntlInt(uintptr(one.in), unix.F_GETPIPE_SZ, 0); err != nil || size < minPipeSize {
+	if size, err := unix.FcntlInt(uintptr(one.in), unix.F_GETPIPE_SZ, 0); err != nil || size < minPipeSize || failpoints && fails(failPipeSize) {
 		d.destroy(one)
 		d.retry.Store(now + int64(pipeRetry))
 		return nil

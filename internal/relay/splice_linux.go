@@ -166,6 +166,9 @@ func (p *Stream) readMore(need int) {
 
 // readMoreOnce is called by the poller. It never waits, because the stream holds a pipe.
 func (in *rawReader) readMoreOnce(fd uintptr) (done bool) {
+	if failpoints && fails(failReadMore) {
+		return true // nothing has come
+	}
 	in.n, _, in.err = recvNow(int(fd), in.stream.room(in.want), 0)
 	return true
 }

@@ -135,7 +135,7 @@ func (c *client) handshake(host string, hurried bool) bool {
 	})
 	_ = c.conn.socket.Close() // it may be closed
 	c.conn = nil
-	if !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) && !errors.As(err, new(*net.OpError)) {
+	if !c.run.Fails && !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) && !errors.As(err, new(*net.OpError)) {
 		c.run.fail("client %d: its TLS handshake fails: %v", c.record.number, err)
 	}
 	return false

@@ -21,6 +21,8 @@ type Surroundings struct {
 	// Quiet waits until no goroutine can go on before time passes: synctest.Wait. nil: there is
 	// no such moment.
 	Quiet func()
+	// Fails says that system calls fail now and then, by which sessions end.
+	Fails bool
 	// Longest is the longest pause between two steps; 0: as the script has it.
 	Longest time.Duration
 	// Patience is how long a thing may take that has to happen.

@@ -28,6 +28,9 @@ func (r *run) settle() {
 			}
 		}
 	}
+	if r.Fails {
+		return // the director's own clients can fail, too
+	}
 	if r.limit() > 0 {
 		r.allLeave()
 	}

@@ -67,10 +67,12 @@ func inMemory(t *testing.T, s Script) (findings []string) {
 	return findings
 }
 
-// overSockets runs a script over TCP on loopback, without its long pauses.
-func overSockets(s Script) []string {
+// overSockets runs a script over TCP on loopback, without its long pauses. fails is that of
+// [Surroundings].
+func overSockets(s Script, fails bool) []string {
 	return Run(s, Surroundings{
 		Outside: new(netlab.Network), Inside: new(netlab.Network), Files: files, Longest: 30 * time.Millisecond, Patience: 20 * time.Second, ParkAfter: 20 * time.Millisecond,
+		Fails: fails,
 	})
 }
 
@@ -246,7 +248,7 @@ func TestScripts(t *testing.T) {
 					t.Fatal(strings.Join(findings, "\n"))
 				}
 			}
-			if findings := overSockets(s); len(findings) > 0 {
+			if findings := overSockets(s, false); len(findings) > 0 {
 				t.Errorf("over sockets: %s", strings.Join(findings, "\n"))
 			}
 		})
@@ -262,15 +264,22 @@ func TestSockets(t *testing.T) {
 	if *workerCount > 0 {
 		t.Skip("this is a worker")
 	}
+	manySockets(t, *overTCP, false)
+}
+
+// manySockets runs the scripts of some seeds over sockets. fails says that sessions may end by
+// system calls that fail.
+func manySockets(t *testing.T, count int, fails bool) {
+	t.Helper()
 	before := runtime.NumGoroutine()
 	began := time.Now()
 	var next, failed atomic.Int64
 	var running sync.WaitGroup
 	for range atOnce {
 		running.Go(func() {
-			for n := next.Add(1); n <= int64(*overTCP) && failed.Load() == 0; n = next.Add(1) {
+			for n := next.Add(1); n <= int64(count) && failed.Load() == 0; n = next.Add(1) {
 				seed := *firstSeed + uint64(n-1)
-				if findings := overSockets(Generate(seed)); len(findings) > 0 {
+				if findings := overSockets(Generate(seed), fails); len(findings) > 0 {
 					failed.Add(1)
 					t.Errorf("seed %d, of %d that have run:\n%s\n%s", seed, n, strings.Join(findings, "\n"), Generate(seed))
 				}
@@ -278,7 +287,7 @@ func TestSockets(t *testing.T) {
 		})
 	}
 	running.Wait()
-	t.Logf("%d seeds over sockets, %.1f a second", *overTCP, float64(*overTCP)/time.Since(began).Seconds())
+	t.Logf("%d seeds over sockets, %.1f a second", count, float64(count)/time.Since(began).Seconds())
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, and %d before", runtime.NumGoroutine(), before)
