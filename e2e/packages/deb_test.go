@@ -93,6 +93,7 @@ func (l *load) nothingLost(t *testing.T) {
 func TestDeb(t *testing.T) { overEach(t, testDeb) }
 
 func testDeb(t *testing.T, r *root) {
+	t.Helper()
 	r.withSystemctl(t)
 	old, next := r.put(t, packageOf(t, older, "deb")), r.put(t, packageOf(t, newer, "deb"))
 

@@ -13,6 +13,7 @@ import (
 func TestRPM(t *testing.T) { overEach(t, testRPM) }
 
 func testRPM(t *testing.T, r *root) {
+	t.Helper()
 	r.withSystemctl(t)
 	old, next := r.put(t, packageOf(t, older, "rpm")), r.put(t, packageOf(t, newer, "rpm"))
 	rpm := func(args ...string) string {

@@ -193,11 +193,11 @@ func (s *service) ready(t *testing.T) {
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	poll(t, 30*time.Second, func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if _, after, _ := strings.Cut(string(stat), ") "); err != nil || strings.HasPrefix(after, "Z") {
-			return nil
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // there is none of a process that has ended
+		if _, after, ok := strings.Cut(string(stat), ") "); ok && !strings.HasPrefix(after, "Z") {
+			return fmt.Errorf("process %d runs", pid)
 		}
-		return fmt.Errorf("process %d runs", pid)
+		return nil
 	})
 }
 

@@ -69,7 +69,7 @@ func output(ctx context.Context, dir string, env []string, name string, args ...
 // newKey makes a key for signatures, and returns its home.
 func newKey(t *testing.T) string {
 	t.Helper()
-	home, err := os.MkdirTemp("", "gpg-") // short: it has sockets
+	home, err := os.MkdirTemp("", "gpg-") //nolint:usetesting // short: the path of a socket has 108 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,15 +162,16 @@ func (m made) files(t *testing.T) map[string][sha256.Size]byte {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sums[strings.TrimPrefix(file, m.dist(""))] = sha256.Sum256(content)
+			sums[strings.TrimPrefix(file, m.dist("")+"/")] = sha256.Sum256(content)
 		}
 	}
 	return sums
 }
 
 func sameBytes(t *testing.T, a, b made) {
+	t.Helper()
 	one, other := a.files(t), b.files(t)
-	if want := 8; len(one) < want || len(one) != len(other) {
+	if want := 7; len(one) < want || len(one) != len(other) {
 		t.Errorf("got %d files, then %d; want %d or more", len(one), len(other), want)
 	}
 	for name, sum := range one {
@@ -243,9 +244,9 @@ func (m made) checksums(t *testing.T) {
 	}
 }
 
-// notes finds the section of CHANGELOG.md in the release's page.
+// notes finds the section of CHANGELOG.md in the file that goreleaser got for the release's page.
 func (m made) notes(t *testing.T) {
-	page, err := os.ReadFile(m.dist("CHANGELOG.md"))
+	page, err := os.ReadFile(filepath.Join(m.dir, ".cache", "notes.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,6 +270,7 @@ class Place
 end
 class Formula
   def self.method_missing(*, **, &block) = nil
+  def self.test = nil
   def self.on_linux = yield
   def self.on_macos = nil
   %w[bin man1 bash_completion zsh_completion fish_completion doc etc].each { |name| define_method(name) { Place.new(File.join(ENV["PREFIX"], name)) } }
