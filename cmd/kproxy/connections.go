@@ -147,7 +147,8 @@ func newDisconnectCommand() *cobra.Command {
 		Use:   "close ID",
 		Short: "Close one connection, once the responses in flight are delivered",
 		Long: `close has a connection of a running kproxy end (DELETE /api/v1/connections/ID). The
-client gets the responses to its requests in flight first. It may connect again.
+client gets the responses to its requests in flight first. If that takes longer than
+drain.timeout, the connection is cut. The client may connect again.
 
 ` + apiDefaults,
 		Example: `  kproxy connections close 4711`,

@@ -166,6 +166,11 @@ func TestDocument(t *testing.T) {
 		{http.MethodGet, "/connections?sort=size", http.StatusBadRequest, true},
 		{http.MethodGet, "/connections?cursor=%00", http.StatusBadRequest, false},
 		{http.MethodGet, "/connections?cursor=MS54", http.StatusBadRequest, false}, // 1.x
+		{http.MethodGet, "/connections?state=opne", http.StatusBadRequest, true},
+		{http.MethodGet, "/connections?path=", http.StatusBadRequest, true},
+		{http.MethodGet, "/connections?node=x", http.StatusBadRequest, true},
+		{http.MethodGet, "/connections?node=", http.StatusOK, false},
+		{http.MethodGet, "/connections/18446744073709551616", http.StatusBadRequest, true},
 		{http.MethodGet, "/connections?nod=1", http.StatusBadRequest, false},
 		{http.MethodGet, "/connections?node=1&node=2", http.StatusBadRequest, false},
 		{http.MethodGet, "/connections/3", http.StatusOK, false},

@@ -106,6 +106,12 @@ var exact = map[string]func(*Connection) string{
 	},
 }
 
+// allowed are the only values of some filters: another one would admit nothing, and look like no connection.
+var allowed = map[string][]string{
+	"state": {string(proxy.Arriving), string(proxy.Open), string(proxy.Ending)},
+	"path":  {"splice", "copy"},
+}
+
 // Limits of a page.
 const (
 	defaultLimit = 100
@@ -153,6 +159,10 @@ func parse(values url.Values) (q query, problem *Problem) {
 		switch {
 		case len(values[name]) > 1:
 			return q, &Problem{name + " is there more than once", "write it once"}
+		case allowed[name] != nil && !slices.Contains(allowed[name], value):
+			return q, &Problem{name + ": there is no such " + name, "write one of " + strings.Join(allowed[name], ", ")}
+		case name == "node" && strings.Trim(value, "0123456789") != "":
+			return q, &Problem{"node: it is no id of a node", "write a number; an empty text is for the connections of no node"}
 		case filters[name] != nil || exact[name] != nil:
 			q.filters.Set(name, value)
 		case name == "sort":
@@ -204,27 +214,28 @@ func (q *query) compare(a, b position) int {
 
 // page returns the page of the connections that q asks for.
 func (q *query) page(all []proxy.Connection) Connections {
-	type placed struct {
+	type placed struct { // small: it is what is sorted
 		position
 
-		c Connection
+		i int
 	}
 	var admitted []placed
+	shown := make([]Connection, len(all))
 	page := Connections{Connections: []Connection{}}
-	for _, c := range all {
-		shown := connectionOf(c)
-		if !q.admits(&shown) {
+	for i := range all {
+		c := &shown[i]
+		if *c = connectionOf(all[i]); !q.admits(c) {
 			continue
 		}
 		page.Total++
-		at := position{q.order(&shown), shown.ID}
+		at := position{q.order(c), c.ID}
 		if q.after == nil || q.compare(at, *q.after) > 0 {
-			admitted = append(admitted, placed{at, shown})
+			admitted = append(admitted, placed{at, i})
 		}
 	}
 	slices.SortFunc(admitted, func(a, b placed) int { return q.compare(a.position, b.position) })
 	for _, p := range admitted[:min(q.limit, len(admitted))] {
-		page.Connections = append(page.Connections, p.c)
+		page.Connections = append(page.Connections, shown[p.i])
 	}
 	if len(admitted) > q.limit {
 		page.Next = admitted[q.limit-1].String()
