@@ -100,6 +100,7 @@ func (l *loads) end(t *testing.T) lab.Handshakes {
 
 // nothingLost checks the histories.
 func (l *loads) nothingLost(t *testing.T) {
+	t.Helper()
 	for _, tr := range l.traces {
 		t.Run(tr.name, func(t *testing.T) {
 			if tr.open == &l.cutter[0] { // directly: a request may fail, because kproxy has no part in it

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kproxy/internal/events"
+	"kproxy/internal/logkey"
 )
 
 // maxLogged is the most characters of a text in a log line. Many texts come from peers,
@@ -84,6 +85,22 @@ func (s *logSettings) set(keys logKeys) error {
 	s.configured = level
 	s.restore()
 	return nil
+}
+
+// levelControl is the log's level for the API. Each change is a line of the log, so that none goes unseen.
+type levelControl struct {
+	*logSettings
+
+	log *slog.Logger
+}
+
+// SetLevel implements api.Levels.
+func (c levelControl) SetLevel(name string, lasts time.Duration) bool {
+	if !c.logSettings.SetLevel(name, lasts) {
+		return false
+	}
+	c.log.Warn("the level of the log is changed for a time", slog.String(logkey.LogLevel, name), slog.Duration(logkey.Duration, lasts))
+	return true
 }
 
 // restore brings the configured level back. The caller holds mu.

@@ -208,7 +208,7 @@ func (o *operations) site(s *settings, secure *tlsconf.Server, t *telemetry.Tele
 		TLS:     secure,
 		Ready:   &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings},
 		Metrics: t.Handler(),
-		API:     api.New(api.Parts{Source: o.proxy, Events: &o.logging.events, Levels: o.logging, Config: o.config}),
+		API:     api.New(api.Parts{Source: o.proxy, Events: &o.logging.events, Levels: levelControl{o.logging, o.log}, Config: o.config}),
 		Reload:  o.reload,
 		Upgrade: o.upgrade,
 	}

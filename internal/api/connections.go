@@ -214,7 +214,7 @@ func (q *query) compare(a, b position) int {
 
 // page returns the page of the connections that q asks for.
 func (q *query) page(all []proxy.Connection) Connections {
-	type placed struct { // small: it is what is sorted
+	type placed struct { // small, for the sort
 		position
 
 		i int

@@ -23,6 +23,7 @@ const (
 	CorrelationID = "correlation_id" // of a request or a response
 	Delay         = "delay"          // how long something waits
 	Dropped       = "dropped"        // brokers left out of a response
+	LogLevel      = "log_level"      // a level of the log itself
 	Duration      = "duration"       // how long it took
 	Error         = "error"          // the error
 	Expires       = "expires"        // when a certificate ends
