@@ -108,6 +108,7 @@ func TestSoftwareOfClients(t *testing.T) {
 }
 
 func TestTopology(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	var l lab
 	b := l.liveBroker(t, 0)
