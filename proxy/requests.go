@@ -55,8 +55,8 @@ func (p *requestPump) run() (parks bool) {
 		_ = p.s.broker.conn.Close()                     // nothing more is owed: ends the response pump
 		_ = p.s.client.conn.SetWriteDeadline(wait.Past) // also where that waits for the client
 	case leaveToResponses:
-		if stopped.stop == stopBrokerWrites {
-			p.endBrokerSide() // the connection may be whole: memory was short, for example
+		if stopped.stop == stopCannotWrite {
+			p.endBrokerSide()
 		}
 	case logIn:
 	}
@@ -149,7 +149,7 @@ func (p *requestPump) finish(why *ended, what conclusion) {
 	if what.limited {
 		p.s.life.finishing.Store(why)
 	}
-	if p.up.Flush() != nil {
+	if err := p.up.Flush(); err != nil && !isBroken(err) {
 		p.endBrokerSide() // else the response pump might wait for responses that cannot come
 	}
 	p.queue.WaitDelivered()

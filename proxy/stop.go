@@ -3,7 +3,9 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
+	"syscall"
 
 	"kproxy/internal/relay"
 )
@@ -20,7 +22,8 @@ const (
 	stopClientEnded                // the client has ended its side
 	stopClientReset                // the client's connection broke
 	stopFailed                     // a request cannot be forwarded, or kproxy has failed the client in another way
-	stopBrokerWrites               // the broker takes no more: a write to it has failed
+	stopBrokerWrites               // the broker takes no more: its connection has ended
+	stopCannotWrite                // a write to the broker has failed, and its connection may be whole: memory was short
 	stopResponsesEnded             // no response follows
 
 	stops
@@ -81,6 +84,7 @@ var conclusions = [stops]conclusion{
 	stopClientReset:    {then: closeBoth, notes: notesFirst},
 	stopFailed:         {then: closeBoth, notes: notesFirst},
 	stopBrokerWrites:   {then: leaveToResponses},
+	stopCannotWrite:    {then: leaveToResponses},
 	stopResponsesEnded: {then: leaveToResponses},
 }
 
@@ -109,8 +113,10 @@ func stopOf(err error, inside bool) stopped {
 	switch {
 	case !ok:
 		return stopped{stopFailed, end(BadRequest, err)}
-	case !side.Reading:
+	case !side.Reading && isBroken(side):
 		return stopped{stop: stopBrokerWrites}
+	case !side.Reading:
+		return stopped{stop: stopCannotWrite}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return stopped{stop: stopResponsesEnded}
 	case errors.Is(err, relay.ErrNoData):
@@ -152,4 +158,11 @@ func (w waking) stop() stopped {
 	default:
 		return stopped{stop: readsOn}
 	}
+}
+
+// isBroken reports whether a write has failed because the connection has ended. Then its end comes to the
+// reader, too, behind everything that the peer has sent.
+func isBroken(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) ||
+		errors.Is(err, errResponsesEnded)
 }

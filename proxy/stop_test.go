@@ -101,6 +101,7 @@ func TestStopOf(t *testing.T) {
 		{"the client's connection is closed", read(os.ErrClosed), true, stopClientReset, ClientReset},
 		{"the response pump has ended", read(os.ErrDeadlineExceeded), false, stopResponsesEnded, ""},
 		{"the broker takes no more", write(syscall.EPIPE), true, stopBrokerWrites, ""},
+		{"memory is short", write(syscall.ENOBUFS), true, stopCannotWrite, ""},
 		{"the queue is closed", write(errResponsesEnded), true, stopBrokerWrites, ""},
 		{"a stop that comes out of a read", fmt.Errorf("read: %w", stopped{stop: stopParked}), false, stopParked, ""},
 		{"a bad request", end(BadRequest, io.ErrUnexpectedEOF), true, stopFailed, BadRequest},
@@ -135,6 +136,7 @@ func TestConclusions(t *testing.T) {
 		stopClientReset:    {notesFirst, closeBoth, false},
 		stopFailed:         {notesFirst, closeBoth, false},
 		stopBrokerWrites:   {notesNothing, leaveToResponses, false},
+		stopCannotWrite:    {notesNothing, leaveToResponses, false},
 		stopResponsesEnded: {notesNothing, leaveToResponses, false},
 	} {
 		if got := conclusions[what]; got != want {
