@@ -177,6 +177,7 @@ func TestParkedSessionsEnd(t *testing.T) {
 // Whatever comes while a session is being parked, from either side, is delivered.
 func TestNothingIsLostWhileParking(t *testing.T) {
 	needsPlainTCP(t)
+	t.Parallel()
 	const sessions, exchanges = 8, 60
 	var l lab
 	l.first = l.startBroker(t, 0, 0)

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 		os.Exit(viatest.Command(os.Args[1:])) //nolint:forbidigo // the command's status
 	}
 	racelab.WaitTogether()
+	if err := os.Setenv(commandEnv, "1"); err != nil { // of the commands that this process runs
+		panic(err)
+	}
 	m.Run()
 }
 
@@ -67,7 +70,6 @@ func (f *far) goVia(t *testing.T, scheme string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv(commandEnv, "1")
 		c.Via.URL = "exec:'" + self + "' relay {host} {port}"
 	}
 }
@@ -162,8 +164,10 @@ func (f *far) outage(t *testing.T, c *kgo.Client, seen func(), servers ...*viate
 // for a while. The log says which of them it was.
 func TestViaDroppedAndRestored(t *testing.T) {
 	needsPlainTCP(t)
+	t.Parallel()
 	for _, scheme := range vias {
 		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
 			f := farCluster(t)
 			f.goVia(t, scheme)
 			f.start(t, f.conf)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -21,97 +22,105 @@ import (
 // no byte is lost and none overtakes another.
 func TestSplicingPipeAgainstAModel(t *testing.T) {
 	t.Parallel()
+	for seed := range uint64(30) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			splicesAsAModel(t, seed)
+		})
+	}
+}
+
+func splicesAsAModel(t *testing.T, seed uint64) {
+	t.Helper()
 	budget := NewPipePool(1)
 	defer budget.Close()
-	for seed := range uint64(30) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		in := make([]byte, 3<<20)
-		for i := range in {
-			in[i] = byte(random.Uint32())
-		}
-		client, src := portlab.TCPPair(t)
-		dst, broker := portlab.TCPPair(t)
-		if seed%2 == 0 {
-			_ = dst.SetWriteBuffer(16 << 10) // chunks find no room
-		}
-		var got bytes.Buffer
-		var running sync.WaitGroup
-		pieces := rand.New(rand.NewPCG(seed, 2))
-		running.Go(func() {
-			for rest := in; len(rest) > 0; {
-				n := min(1+pieces.IntN(1<<(6+pieces.IntN(13))), len(rest))
-				_, _ = client.Write(rest[:n])
-				rest = rest[n:]
-			}
-		})
-		running.Go(func() { _, _ = io.Copy(&got, broker) })
-		var p Stream
-		p.Connect(src, dst, budget)
-		var want []byte
+	random := rand.New(rand.NewPCG(seed, 1))
+	in := make([]byte, 3<<20)
+	for i := range in {
+		in[i] = byte(random.Uint32())
+	}
+	client, src := portlab.TCPPair(t)
+	dst, broker := portlab.TCPPair(t)
+	if seed%2 == 0 {
+		_ = dst.SetWriteBuffer(16 << 10) // chunks find no room
+	}
+	var got bytes.Buffer
+	var running sync.WaitGroup
+	pieces := rand.New(rand.NewPCG(seed, 2))
+	running.Go(func() {
 		for rest := in; len(rest) > 0; {
-			n := min(random.IntN(1<<(4+random.IntN(16))), len(rest))
-			look := min(random.IntN(1<<random.IntN(12)), n)
-			p.Boundary()
-			p.Exact = random.IntN(8) == 0
-			if b, err := p.Peek(look); err != nil || !bytes.HasPrefix(rest, b) {
-				t.Fatalf("seed %d: peek %d: got %d other bytes, %v", seed, look, len(b), err)
-			}
-			what, first := random.IntN(8), random.IntN(look+1)
-			switch what {
-			case 0:
-				if err := p.Drop(n); err != nil {
-					t.Fatal(err)
-				}
-				rest = rest[n:]
-				continue
-			case 1:
-				if err := p.Write([]byte("instead")); err != nil {
-					t.Fatal(err)
-				}
-				want = append(want, "instead"...)
-			case 2:
-				if err := p.Flush(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			// As a response that is walked: its head, its records, and its tail.
-			records := random.IntN(n - first + 1)
-			tail := n - first - records
-			if err := errors.Join(p.PassPart(first), p.PassPart(records)); err != nil {
+			n := min(1+pieces.IntN(1<<(6+pieces.IntN(13))), len(rest))
+			_, _ = client.Write(rest[:n])
+			rest = rest[n:]
+		}
+	})
+	running.Go(func() { _, _ = io.Copy(&got, broker) })
+	var p Stream
+	p.Connect(src, dst, budget)
+	var want []byte
+	for rest := in; len(rest) > 0; {
+		n := min(random.IntN(1<<(4+random.IntN(16))), len(rest))
+		look := min(random.IntN(1<<random.IntN(12)), n)
+		p.Boundary()
+		p.Exact = random.IntN(8) == 0
+		if b, err := p.Peek(look); err != nil || !bytes.HasPrefix(rest, b) {
+			t.Fatalf("peek %d: got %d other bytes, %v", look, len(b), err)
+		}
+		what, first := random.IntN(8), random.IntN(look+1)
+		switch what {
+		case 0:
+			if err := p.Drop(n); err != nil {
 				t.Fatal(err)
 			}
-			want = append(want, rest[:first+records]...)
-			rest = rest[first+records:]
-			if b, err := p.Peek(min(tail, 10_000)); err != nil || !bytes.HasPrefix(rest, b) {
-				t.Fatalf("seed %d: peek behind %d records: got %d other bytes, %v", seed, records, len(b), err)
+			rest = rest[n:]
+			continue
+		case 1:
+			if err := p.Write([]byte("instead")); err != nil {
+				t.Fatal(err)
 			}
-			if what == 3 {
-				if err := errors.Join(p.Write([]byte("another tail")), p.Drop(tail)); err != nil {
-					t.Fatal(err)
-				}
-				want = append(want, "another tail"...)
-			} else {
-				if err := p.Pass(tail); err != nil {
-					t.Fatal(err)
-				}
-				want = append(want, rest[:tail]...)
+			want = append(want, "instead"...)
+		case 2:
+			if err := p.Flush(); err != nil {
+				t.Fatal(err)
 			}
-			rest = rest[tail:]
 		}
-		if err := p.Flush(); err != nil {
+		// As a response that is walked: its head, its records, and its tail.
+		records := random.IntN(n - first + 1)
+		tail := n - first - records
+		if err := errors.Join(p.PassPart(first), p.PassPart(records)); err != nil {
 			t.Fatal(err)
 		}
-		_ = dst.CloseWrite()
-		running.Wait()
-		if !bytes.Equal(got.Bytes(), want) {
-			t.Fatalf("seed %d: the other side got %d other bytes, want %d", seed, got.Len(), len(want))
+		want = append(want, rest[:first+records]...)
+		rest = rest[first+records:]
+		if b, err := p.Peek(min(tail, 10_000)); err != nil || !bytes.HasPrefix(rest, b) {
+			t.Fatalf("peek behind %d records: got %d other bytes, %v", records, len(b), err)
 		}
-		if p.Moved() != int64(len(want)) || p.Spliced.Load() == 0 {
-			t.Errorf("seed %d: %d bytes moved of %d, %d of them spliced", seed, p.Moved(), len(want), p.Spliced.Load())
+		if what == 3 {
+			if err := errors.Join(p.Write([]byte("another tail")), p.Drop(tail)); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, "another tail"...)
+		} else {
+			if err := p.Pass(tail); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, rest[:tail]...)
 		}
-		if budget.made.Load() != 1 || budget.free[0].Load() == nil {
-			t.Fatalf("seed %d: %d kernel pipes were made, and the first one is not back", seed, budget.made.Load())
-		}
+		rest = rest[tail:]
+	}
+	if err := p.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	_ = dst.CloseWrite()
+	running.Wait()
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Fatalf("the other side got %d other bytes, want %d", got.Len(), len(want))
+	}
+	if p.Moved() != int64(len(want)) || p.Spliced.Load() == 0 {
+		t.Errorf("%d bytes moved of %d, %d of them spliced", p.Moved(), len(want), p.Spliced.Load())
+	}
+	if budget.made.Load() != 1 || budget.free[0].Load() == nil {
+		t.Fatalf("%d kernel pipes were made, and the first one is not back", budget.made.Load())
 	}
 }
 
