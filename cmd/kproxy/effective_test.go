@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,17 +13,21 @@ import (
 // The configuration in use has each value with its source, and no secret.
 func TestEffectiveConfiguration(t *testing.T) {
 	t.Setenv("KPROXY_CLUSTERS_ORDERS_CONNECT_TIMEOUT", "7s")
-	s, err := load(t, `log: {level: debug}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := load(t, fmt.Sprintf(`log: {level: debug}
 clusters:
   orders:
     bootstrap: [b:9092]
-    via: "exec:nc --token hunter22 {host} {port}"
+    via: "exec:%s --token hunter22 {host} {port}"
     dial: [{node: 0, to: "h:1"}]
     listeners:
       edge:
         bind: 127.0.0.1:9092
         nodes: {ports: 9100-9109, pin: {7: 9105}}
-`)
+`, self))
 	if err != nil {
 		t.Fatal(err)
 	}
