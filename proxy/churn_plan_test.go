@@ -281,7 +281,11 @@ func (b *churnBroker) serve(c brokerConn) {
 	if err != nil {
 		return // the client has ended before its id had come
 	}
-	plan := (*b.plans.Load())[number]
+	plans := b.plans.Load()
+	if plans == nil {
+		return // the round is over, and the client has left
+	}
+	plan := (*plans)[number]
 	written := 0
 	for !plan.byBroker || written < plan.at {
 		frame, err := c.tryFrame()
