@@ -55,8 +55,12 @@ func (p *requestPump) run() (parks bool) {
 		_ = p.s.broker.conn.Close()                     // nothing more is owed: ends the response pump
 		_ = p.s.client.conn.SetWriteDeadline(wait.Past) // also where that waits for the client
 	case leaveToResponses:
-		if stopped.stop == stopCannotWrite {
+		switch stopped.stop {
+		case stopBrokerWrites:
+			relay.CloseWrite(p.s.broker.conn) // if it is whole after all, the broker ends its side
+		case stopCannotWrite:
 			p.endBrokerSide()
+		default:
 		}
 	case logIn:
 	}
@@ -149,7 +153,9 @@ func (p *requestPump) finish(why *ended, what conclusion) {
 	if what.limited {
 		p.s.life.finishing.Store(why)
 	}
-	if err := p.up.Flush(); err != nil && !isBroken(err) {
+	if err := p.up.Flush(); isBroken(err) {
+		relay.CloseWrite(p.s.broker.conn)
+	} else if err != nil {
 		p.endBrokerSide() // else the response pump might wait for responses that cannot come
 	}
 	p.queue.WaitDelivered()
