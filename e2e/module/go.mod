@@ -1,6 +1,6 @@
 module example.com/embeds
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/twmb/franz-go v1.22.2
