@@ -50,9 +50,6 @@ func (c configs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key, from := "", From("")
 	for name, values := range query {
 		switch {
-		case len(values) > 1:
-			write(w, http.StatusBadRequest, Problem{clean(name) + " is there more than once", "write it once"})
-			return
 		case name == "key":
 			key = values[0]
 		case name == "from" && slices.Contains([]From{FromFile, FromEnvironment, FromDefault}, From(values[0])):

@@ -157,8 +157,6 @@ func parse(values url.Values) (q query, problem *Problem) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values.Get(name)
 		switch {
-		case len(values[name]) > 1:
-			return q, &Problem{name + " is there more than once", "write it once"}
 		case allowed[name] != nil && !slices.Contains(allowed[name], value):
 			return q, &Problem{name + ": there is no such " + name, "write one of " + strings.Join(allowed[name], ", ")}
 		case name == "node" && strings.Trim(value, "0123456789") != "":

@@ -97,14 +97,21 @@ func (u *unserved) Header() http.Header         { return u.header }
 func (u *unserved) WriteHeader(status int)      { u.status = status }
 func (u *unserved) Write(b []byte) (int, error) { return len(b), nil }
 
-// queryOf returns the parameters of a request. One that cannot be read is not left out: more than was asked
-// for would be shown.
+// queryOf returns the parameters of a request, each of which is there once. One that cannot be read is not
+// left out: more than was asked for would be shown.
 func queryOf(w http.ResponseWriter, r *http.Request) (values url.Values, ok bool) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		write(w, http.StatusBadRequest, Problem{"the query cannot be read: " + clean(err.Error()), "encode it as a URL wants it"})
+		return nil, false
 	}
-	return values, err == nil
+	for name, texts := range values {
+		if len(texts) > 1 {
+			write(w, http.StatusBadRequest, Problem{clean(name) + " is there more than once", "write it once"})
+			return nil, false
+		}
+	}
+	return values, true
 }
 
 // Problem is the body of a response about a request that is not served.

@@ -61,9 +61,6 @@ var selectable = []string{logkey.Cluster, logkey.Listener, logkey.Reason}
 func parseSelection(values url.Values) (s selection, problem *Problem) {
 	s = selection{level: slog.LevelInfo, equals: map[string]string{}}
 	for name, value := range values {
-		if len(value) > 1 {
-			return s, &Problem{clean(name) + " is there more than once", "write it once"}
-		}
 		switch name {
 		case "after":
 			after, err := strconv.ParseUint(value[0], 10, 64)

@@ -172,8 +172,8 @@ func (w *Way) hasViaOf(other *Way) bool {
 		w.conf.Keepalive == other.conf.Keepalive && reflect.DeepEqual(w.conf.Sources, other.conf.Sources)
 }
 
-// Release ends one use of w: that of a Link whose Conn the caller has closed, or that which
-// Prepare began. The last one gives back its parts.
+// Release ends one use of w: a Link's, after the caller has closed its Conn, or that of the caller
+// of Prepare. The last release gives back the parts of w.
 func (w *Way) Release() {
 	if w.uses.Add(-1) == 0 {
 		w.method.leave()
