@@ -57,7 +57,7 @@ func (p *requestPump) run() (parks bool) {
 	case leaveToResponses:
 		switch stopped.stop {
 		case stopBrokerWrites:
-			relay.CloseWrite(p.s.broker.conn) // if it is whole after all, the broker ends its side
+			relay.CloseWriteAfterError(p.s.broker.conn) // if it is whole after all, the broker ends its side
 		case stopCannotWrite:
 			p.endBrokerSide()
 		default:
@@ -154,7 +154,7 @@ func (p *requestPump) finish(why *ended, what conclusion) {
 		p.s.life.finishing.Store(why)
 	}
 	if err := p.up.Flush(); isBroken(err) {
-		relay.CloseWrite(p.s.broker.conn)
+		relay.CloseWriteAfterError(p.s.broker.conn)
 	} else if err != nil {
 		p.endBrokerSide() // else the response pump might wait for responses that cannot come
 	}

@@ -14,7 +14,9 @@ package netlab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -36,6 +38,8 @@ type Network struct {
 
 	refused  atomic.Int64
 	accepted atomic.Int64
+	first    sync.Once
+	dialled  atomic.Uint32 // the port that DialFrom tried last, from a random one
 }
 
 // socket is where an address leads.
@@ -111,9 +115,23 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	return n.dial(ctx, &net.Dialer{}, address)
 }
 
-// DialFrom is Dial from a local address, which must be one of loopback.
-func (n *Network) DialFrom(ctx context.Context, from, address string) (net.Conn, error) {
-	return n.dial(ctx, &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}, address)
+// Ports of connections that have a local address: below those that systems choose from.
+const (
+	firstPort = 20_000
+	portCount = 12_000
+)
+
+// DialFrom is Dial from a local address, which must be one of loopback. Its port is another one
+// each time, up to portCount of them: the system could choose one that a connection has just left.
+func (n *Network) DialFrom(ctx context.Context, from, address string) (conn net.Conn, err error) {
+	n.first.Do(func() { n.dialled.Store(rand.Uint32()) })
+	for range portCount {
+		local := &net.TCPAddr{IP: net.ParseIP(from), Port: firstPort + int(n.dialled.Add(1)%portCount)}
+		if conn, err = n.dial(ctx, &net.Dialer{LocalAddr: local}, address); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return conn, err
 }
 
 func (n *Network) dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {

@@ -39,3 +39,7 @@ func CloseWrite(c net.Conn) {
 		_ = half.CloseWrite() // an error means that the peer is gone; reading returns it too
 	}
 }
+
+// CloseWriteAfterError ends the direction in which kproxy writes after a write that has failed. TLS
+// writes no close_notify: the peer may be inside a record, and would read it as that record's bytes.
+func CloseWriteAfterError(c net.Conn) { CloseWrite(SocketOf(c)) }
