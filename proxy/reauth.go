@@ -160,6 +160,7 @@ func (p *requestPump) reauthenticate() stopped {
 	if err := p.exchangeLogin(); err != nil {
 		return stopOf(err, false)
 	}
+	p.s.life.drop(askQuiet) // the client was not read, so it may have sent something
 	return stopped{stop: readsOn}
 }
 

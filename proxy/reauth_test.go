@@ -375,6 +375,31 @@ func TestIdleInSpiteOfLogins(t *testing.T) {
 	l.ended(t, proxy.IdleTimeout)
 }
 
+// While kproxy logs in, it does not read the client. A client that has sent a request meanwhile is
+// not idle.
+func TestNotIdleBehindALogin(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.door = newDoor()
+	l.door.lifetime = 1
+	l.first = l.startBroker(t, 0, 0)
+	conf := l.door.logsIn(l.config())
+	conf.IdleTimeout = 1500 * time.Millisecond
+	l.start(t, conf)
+	c, s := l.session(t, l.first)
+	shake := s.request(kmsg.SASLHandshake, 1)
+	c.write(requestFrames(7, heartbeat()))
+	s.silentFor(time.Second) // a sweep asks whether the session is idle
+	l.door.lifetime = 0
+	s.answer(shake.CorrelationID, handshakeAnswer(1, 0))
+	resp, _ := l.door.judge(s.request(kmsg.SASLAuthenticate, 1))
+	s.answer(1, resp)
+	s.request(kmsg.Heartbeat, 7)
+	s.answer(7, heartbeatAnswer())
+	c.receive(7, heartbeatAnswer())
+	finish(t, &l, c, s)
+}
+
 // The secret of a login may be missing for a while.
 func TestSecretIsMissingForAWhile(t *testing.T) {
 	t.Parallel()

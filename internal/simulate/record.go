@@ -3,8 +3,6 @@ package simulate
 import (
 	"strconv"
 	"sync"
-
-	"kproxy/proxy"
 )
 
 // clientPrefix is in front of a client's number in its client.id.
@@ -36,7 +34,7 @@ type record struct {
 	unsafe                    bool   // its TLS handshake has failed
 	refused                   bool   // it has logged in by a wrong password
 	end                       string // how the client's reading has ended: "", "eof", "inside" or "error"
-	ends                      []proxy.SessionEnd
+	ends                      []ending
 }
 
 // clientID is the client.id of the connection.

@@ -60,6 +60,7 @@ type run struct {
 	idle     bool                 // an idle_timeout is set, or was
 	held     bool                 // brokers have delayed or held responses
 	jumped   bool                 // the clock has jumped
+	jumps    []stop               // of the clock
 	limited  bool                 // bob's clients are limited, or were
 }
 
@@ -243,6 +244,11 @@ func (r *run) reload(step Step) {
 	change.Apply()
 }
 
+// jumpsAt reports whether no byte arrives at a time.
+func (r *run) jumpsAt(t time.Time) bool {
+	return slices.ContainsFunc(r.jumps, func(s stop) bool { return !t.Before(s.from) && t.Before(s.until) })
+}
+
 // jump has time pass in which no byte arrives.
 func (r *run) jump(d time.Duration) {
 	outside, ok := r.Outside.(*Memory)
@@ -250,7 +256,11 @@ func (r *run) jump(d time.Duration) {
 	if !ok || !ok2 || r.drained != nil {
 		return // the system's clock is not for tests
 	}
-	r.set(func() { r.held, r.jumped = true, true })
+	now := time.Now()
+	r.set(func() {
+		r.held, r.jumped = true, true
+		r.jumps = append(r.jumps, stop{now, now.Add(d)})
+	})
 	outside.Stop(d)
 	inside.Stop(d)
 	wait.Sleep(r.ctx, d)
