@@ -51,6 +51,17 @@ func (f *adminFlags) addAccess(flags *pflag.FlagSet, token string, timeout time.
 	flags.DurationVar(&f.timeout, "timeout", timeout, "how long to wait for all of it")
 }
 
+// use calls do with a client. ctx ends after --timeout.
+func (f *adminFlags) use(ctx context.Context, do func(ctx context.Context, client *adminClient) error) error {
+	client, err := f.client(ctx)
+	if err != nil {
+		return &usageError{err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	return do(ctx, client)
+}
+
 // adminClient sends requests to one admin server.
 type adminClient struct {
 	base   *url.URL

@@ -42,24 +42,20 @@ value that is in the file, with its line, or in an environment variable, with it
   kproxy config show --all --at clusters.orders.listeners.edge`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := f.client(cmd.Context())
-			if err != nil {
-				return &usageError{err}
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
-			defer cancel()
-			query := url.Values{}
-			if key != "" {
-				query.Set("key", key)
-			}
-			var c api.Config
-			if err := client.api(ctx, http.MethodGet, http.StatusOK, &c, query, "config"); err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), c)
-			}
-			return printConfig(cmd.OutOrStdout(), &c, all)
+			return f.use(cmd.Context(), func(ctx context.Context, client *adminClient) error {
+				query := url.Values{}
+				if key != "" {
+					query.Set("key", key)
+				}
+				var c api.Config
+				if err := client.api(ctx, http.MethodGet, http.StatusOK, &c, query, "config"); err != nil {
+					return err
+				}
+				if f.json {
+					return printJSON(cmd.OutOrStdout(), c)
+				}
+				return printConfig(cmd.OutOrStdout(), &c, all)
+			})
 		},
 	}
 	flags := cmd.Flags()

@@ -76,23 +76,19 @@ user at kproxy, its software. --json has more.
 }
 
 func (f *connectionsFlags) run(ctx context.Context, stdout io.Writer) error {
-	client, err := f.client(ctx)
-	if err == nil && (f.limit < 1 || f.limit > mostConnections) {
-		err = errors.New("--limit: it must be from 1 to 1000000; write one such as 100")
+	if f.limit < 1 || f.limit > mostConnections {
+		return &usageError{errors.New("--limit: it must be from 1 to 1000000; write one such as 100")}
 	}
-	if err != nil {
-		return &usageError{err}
-	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	all, err := f.fetch(ctx, client)
-	if err != nil {
-		return err
-	}
-	if f.json {
-		return printJSON(stdout, all)
-	}
-	return printConnections(stdout, all, time.Now())
+	return f.use(ctx, func(ctx context.Context, client *adminClient) error {
+		all, err := f.fetch(ctx, client)
+		if err != nil {
+			return err
+		}
+		if f.json {
+			return printJSON(stdout, all)
+		}
+		return printConnections(stdout, all, time.Now())
+	})
 }
 
 // fetch reads as many pages as it takes.
@@ -162,17 +158,13 @@ drain.timeout, the connection is cut. The client may connect again.
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := f.client(cmd.Context())
-			if err != nil {
-				return &usageError{err}
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
-			defer cancel()
-			if err := client.disconnect(ctx, args[0]); err != nil {
+			return f.use(cmd.Context(), func(ctx context.Context, client *adminClient) error {
+				if err := client.disconnect(ctx, args[0]); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "connection %s ends once its responses in flight are delivered\n", args[0])
 				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "connection %s ends once its responses in flight are delivered\n", args[0])
-			return err
+			})
 		},
 	}
 	flags := cmd.Flags()

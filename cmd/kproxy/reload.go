@@ -69,17 +69,13 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 
 // run is the command.
 func (f *reloadFlags) run(ctx context.Context, stdout io.Writer) error {
-	client, err := f.client(ctx)
-	if err != nil {
-		return &usageError{err}
-	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	result, err := client.reload(ctx, f.dryRun, f.live)
-	if err != nil {
-		return err
-	}
-	return printReloaded(stdout, result, f.dryRun)
+	return f.use(ctx, func(ctx context.Context, client *adminClient) error {
+		result, err := client.reload(ctx, f.dryRun, f.live)
+		if err != nil {
+			return err
+		}
+		return printReloaded(stdout, result, f.dryRun)
+	})
 }
 
 // reload asks for a reload. The error has every mistake of the configuration.

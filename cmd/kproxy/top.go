@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,36 +34,22 @@ With --json it prints one state, and ends.
   kproxy top --admin https://kproxy.internal:9400 --ca ca.pem --token-file t`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := f.client(cmd.Context())
-			if err != nil {
-				return &usageError{err}
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
-			defer cancel()
-			source := topSource{client}
-			if f.json {
-				var state struct {
-					*api.Topology
-					*api.Connections
+			return f.use(cmd.Context(), func(ctx context.Context, client *adminClient) error {
+				source := topSource{client}
+				if f.json {
+					return source.print(ctx, cmd.OutOrStdout())
 				}
-				if state.Topology, err = source.Topology(ctx); err != nil {
+				if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stdout.Fd())) {
+					return &usageError{errors.New("top wants a terminal; kproxy top --json and kproxy connections do not")}
+				}
+				if _, err := source.Topology(ctx); err != nil { // an address or a token that is wrong
 					return err
 				}
-				if state.Connections, err = source.Connections(ctx, url.Values{"sort": {"-bytes"}, "limit": {strconv.Itoa(pageSize)}}); err != nil {
-					return err
+				if _, err := tea.NewProgram(top.New(source, client.base.Host), tea.WithContext(cmd.Context())).Run(); err != nil {
+					return fmt.Errorf("the terminal: %w", err)
 				}
-				return printJSON(cmd.OutOrStdout(), state)
-			}
-			if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stdout.Fd())) {
-				return &usageError{errors.New("top wants a terminal; kproxy top --json and kproxy connections do not")}
-			}
-			if _, err := source.Topology(ctx); err != nil { // an address or a token that is wrong
-				return err
-			}
-			if _, err := tea.NewProgram(top.New(source, client.base.Host), tea.WithContext(cmd.Context())).Run(); err != nil {
-				return fmt.Errorf("the terminal: %w", err)
-			}
-			return nil
+				return nil
+			})
 		},
 	}
 	cmd.Flags().SortFlags = false
@@ -72,6 +59,21 @@ With --json it prints one state, and ends.
 
 // topSource is a top.Source by the API.
 type topSource struct{ client *adminClient }
+
+// print prints one state as JSON.
+func (s topSource) print(ctx context.Context, stdout io.Writer) (err error) {
+	var state struct {
+		*api.Topology
+		*api.Connections
+	}
+	if state.Topology, err = s.Topology(ctx); err != nil {
+		return err
+	}
+	if state.Connections, err = s.Connections(ctx, url.Values{"sort": {"-bytes"}, "limit": {strconv.Itoa(pageSize)}}); err != nil {
+		return err
+	}
+	return printJSON(stdout, state)
+}
 
 // Topology implements top.Source.
 func (s topSource) Topology(ctx context.Context) (*api.Topology, error) {

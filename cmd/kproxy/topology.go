@@ -55,20 +55,16 @@ reaches them (GET /api/v1/topology).
   kproxy topology --admin https://kproxy.internal:9400 --token-file t --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := f.client(cmd.Context())
-			if err != nil {
-				return &usageError{err}
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
-			defer cancel()
-			var t api.Topology
-			if err := client.api(ctx, http.MethodGet, http.StatusOK, &t, nil, "topology"); err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), t)
-			}
-			return printTopology(cmd.OutOrStdout(), &t)
+			return f.use(cmd.Context(), func(ctx context.Context, client *adminClient) error {
+				var t api.Topology
+				if err := client.api(ctx, http.MethodGet, http.StatusOK, &t, nil, "topology"); err != nil {
+					return err
+				}
+				if f.json {
+					return printJSON(cmd.OutOrStdout(), t)
+				}
+				return printTopology(cmd.OutOrStdout(), &t)
+			})
 		},
 	}
 	cmd.Flags().SortFlags = false

@@ -44,17 +44,13 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
   kproxy upgrade --admin https://kproxy.internal:9400 --ca ca.pem --token-file t`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := f.client(cmd.Context())
-			if err != nil {
-				return &usageError{err}
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
-			defer cancel()
-			result, err := client.upgrade(ctx)
-			if err != nil {
-				return err
-			}
-			return printUpgraded(cmd.OutOrStdout(), result)
+			return f.use(cmd.Context(), func(ctx context.Context, client *adminClient) error {
+				result, err := client.upgrade(ctx)
+				if err != nil {
+					return err
+				}
+				return printUpgraded(cmd.OutOrStdout(), result)
+			})
 		},
 	}
 	flags := cmd.Flags()
