@@ -31,7 +31,7 @@ type loads struct {
 
 func (s *succession) startLoads(t *testing.T, direct bool) *loads {
 	t.Helper()
-	const rate = 25 // records a second of each producer: the history of 30 hand-overs has a limit
+	const rate = 15 // records a second of each producer: the history of 30 hand-overs has a limit
 	classes := t.TempDir()
 	if err := workload.CompileJava(t.Context(), shared.kafka.Release, classes); err != nil {
 		t.Fatal(err)

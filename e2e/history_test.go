@@ -80,7 +80,7 @@ func startTrace(t *testing.T, name string, open *cutter, options func(string) []
 func startTraceAt(t *testing.T, rate int, name string, open *cutter, options func(string) []kgo.Opt, java workload.JavaConfig) *trace {
 	t.Helper()
 	const partitions = 3
-	r := &trace{name: name, topic: shared.kafka.NewTopic(t, "history-"+name, partitions), open: open, recorder: history.NewRecorder(0)}
+	r := &trace{name: name, topic: shared.kafka.NewTopic(t, "history-"+name, partitions), open: open, recorder: history.NewRecorder(2 * history.DefaultLimit)}
 	var err error
 	if r.load, err = workload.Start(t.Context(), workload.Config{
 		Recorder: r.recorder, Topic: r.topic, Partitions: partitions, Client: options, Tamper: workload.NewTamper(), Rate: rate,
