@@ -145,6 +145,7 @@ func TestHealthOfTheEnvironment(t *testing.T) {
 // A response from any server at the port is bounded, cleaned, and its redirects are not
 // followed.
 func TestHealthOfAnotherServer(t *testing.T) {
+	t.Parallel()
 	never := make(chan struct{})
 	t.Cleanup(func() { close(never) })
 	for name, tt := range map[string]struct {

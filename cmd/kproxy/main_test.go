@@ -7,10 +7,22 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"kproxy/internal/namelab"
+	"kproxy/internal/racelab"
 )
 
+// waiting has more tests run at once than there are processors: those that are parallel mostly wait.
+type waiting struct{ *testing.M }
+
+func (w waiting) Run() int {
+	racelab.WaitTogether()
+	return w.M.Run()
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"kproxy": main})
+	namelab.Use()
+	testscript.Main(waiting{m}, map[string]func(){"kproxy": main})
 }
 
 // TestScripts runs the binary as a user does. Each script states the output on stdout

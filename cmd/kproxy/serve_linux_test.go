@@ -148,6 +148,7 @@ func (k *serveProcess) wantEnd(t *testing.T) {
 
 // A stderr that is not read delays neither sessions nor the end of the process.
 func TestServeWithAStderrThatIsNotRead(t *testing.T) {
+	t.Parallel()
 	k := startServeProcess(t)
 	if err := k.Start(); err != nil {
 		t.Fatal(err)

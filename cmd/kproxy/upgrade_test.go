@@ -12,6 +12,7 @@ import (
 
 // Without a response, upgrade says whether kproxy can have been asked: then the result is not known.
 func TestUpgradeWithoutResponse(t *testing.T) {
+	t.Parallel()
 	never := make(chan struct{})
 	defer close(never)
 	serve := func(handler http.HandlerFunc) string {

@@ -38,6 +38,7 @@ func TestServeChangesTheFormOfABind(t *testing.T) {
 // The new process gets a signal that is meant for another, as pkill sends it: it serves, or nothing has
 // changed, and the next hand-over is successful.
 func TestServeHandOverNewSignalled(t *testing.T) {
+	t.Parallel()
 	type asked struct {
 		pid int
 		err error

@@ -271,6 +271,7 @@ func silentBroker(t *testing.T) string {
 // A new process takes over: by the command, and by the signal. Its predecessor's sessions end, and
 // so does its process. A second hand-over waits for that.
 func TestServeHandsOver(t *testing.T) {
+	t.Parallel()
 	c := startChain(t, oneBroker(t))
 	old := c.connect()
 	askVersions(t, old)
@@ -366,6 +367,7 @@ func TestServeHandOverFails(t *testing.T) {
 // The process that is left serves, whichever is killed while the new one waits for a broker. The
 // state file is whole, and is written again.
 func TestServeHandOverKilled(t *testing.T) {
+	t.Parallel()
 	for _, kills := range []string{"new", "old"} {
 		t.Run(kills, func(t *testing.T) {
 			bootstrap := oneBroker(t)
@@ -429,6 +431,7 @@ func (c *chain) newChild() int {
 // The old process is killed at any moment of a hand-over: the new one serves, and the state file is
 // whole.
 func TestServeHandOverKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	for _, moment := range moments {
 		t.Run(moment.String(), func(t *testing.T) {
 			c := startChain(t, oneBroker(t))
@@ -455,6 +458,7 @@ func TestServeHandOverKilledAtAnyMoment(t *testing.T) {
 
 // The new process is killed at any moment: the old one serves, and can hand over again.
 func TestServeHandOverNewKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	for _, moment := range moments {
 		t.Run(moment.String(), func(t *testing.T) {
 			c := startChain(t, oneBroker(t))

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/doctor"
+	"kproxy/internal/namelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/racelab"
 	"kproxy/internal/wire"
@@ -75,6 +76,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == failingCommand {
 		os.Exit(fail(os.Args[2])) //nolint:forbidigo // the command's status
 	}
+	namelab.Use()
 	racelab.WaitTogether()
 	m.Run()
 }

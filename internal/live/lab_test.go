@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"kproxy/internal/certlab"
+	"kproxy/internal/namelab"
 	"kproxy/internal/portlab"
 	"kproxy/internal/racelab"
 	"kproxy/internal/via/viatest"
@@ -20,6 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	namelab.Use()
 	racelab.WaitTogether()
 	m.Run()
 }
