@@ -140,7 +140,7 @@ func (r *run) checkRecord(rec *record) {
 	switch isLimited := slices.Contains(limited, end.Reason); {
 	case isLimited && r.held && end.Err != nil:
 		return // the broker was silent for too long
-	case isLimited && rec.end == "error" && rec.isBeforeLogin():
+	case (isLimited || end.Reason == proxy.Drained && rec.reached == 0) && rec.end == "error" && rec.isBeforeLogin():
 		return // a reset, which clients take for a broker that is down
 	case rec.end == "error" && r.jumpsAt(at):
 		return // kproxy waits a second for the client to close, and then its next bytes reset the connection
