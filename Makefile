@@ -167,7 +167,7 @@ OLD ?= last
 
 # Nothing can be fetched in its network: the first command fetches the parts of the brokers and of kproxy.
 .PHONY: handovers
-handovers: ## 30 hand-overs under load, two of them to OLD (the last tag, or the first commit with hand-over) and back; herds, roll back, reuse_port (root; 20 minutes)
+handovers: ## 30 hand-overs under load, two of them to OLD (the last tag, or the first commit with hand-over) and back; herds, roll back, reuse_port (root; 10 minutes)
 	go test -tags e2e,handovers -count=1 -timeout 10m ./e2e -run '^$$'
 	E2E_HANDOVERS=30 E2E_OLD=$(OLD) go test -tags e2e,handovers -count=1 -timeout 40m -exec $(CURDIR)/e2e/isolated ./e2e \
 		-run '^(TestHandOvers|TestHandOverHerd|TestRollBack|TestReusePort)$$' -v
