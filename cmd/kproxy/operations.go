@@ -10,6 +10,7 @@ import (
 	"kproxy/internal/admin"
 	"kproxy/internal/api"
 	"kproxy/internal/logkey"
+	"kproxy/internal/recent"
 	"kproxy/internal/telemetry"
 	"kproxy/proxy"
 )
@@ -44,6 +45,10 @@ type operations struct {
 	admin     *admin.Server        // nil: there is no admin server
 	lent      bool                 // its socket, to the proxy's change that is prepared
 
+	recent   *recent.Sampler // of the first site on
+	sampling context.Context // ends by close
+	noMore   context.CancelFunc
+
 	closing sync.WaitGroup // admin servers that have moved
 	closed  chan struct{}  // closed by close
 }
@@ -51,6 +56,8 @@ type operations struct {
 // open binds the address of the admin server, by a function. Requests wait until start.
 func (o *operations) open(ctx context.Context, s *settings, bind bindFunc) error {
 	o.started, o.closed = time.Now(), make(chan struct{})
+	o.recent = recent.New(o.proxy.Stats)
+	o.sampling, o.noMore = context.WithCancel(context.WithoutCancel(ctx))
 	if s.Admin.Bind == "" {
 		return nil
 	}
@@ -106,6 +113,8 @@ func (s *settings) inFile(err error) error { return fmt.Errorf("%s: %w", s.File,
 // close pushes the last counts, and ends the admin server, which has served until now. It comes after
 // open, whether start has come or not.
 func (o *operations) close(ctx context.Context) {
+	o.noMore()
+	o.recent.Wait()
 	if o.telemetry != nil {
 		ctx, cancel := context.WithTimeout(ctx, lastPushTimeout)
 		defer cancel()

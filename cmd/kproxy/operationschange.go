@@ -203,12 +203,15 @@ func (c *operationsChange) discard(ctx context.Context) {
 // site is everything that the admin server serves.
 func (o *operations) site(s *settings, secure *tlsconf.Server, t *telemetry.Telemetry) *admin.Site {
 	o.logging.events.Keep(true) // a reload may have added the admin server
+	o.recent.Start(o.sampling)
 	return &admin.Site{
 		Config:  &s.Admin,
 		TLS:     secure,
 		Ready:   &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings},
 		Metrics: t.Handler(),
-		API:     api.New(api.Parts{Source: o.proxy, Events: &o.logging.events, Levels: levelControl{o.logging, o.log}, Config: o.config}),
+		API: api.New(api.Parts{
+			Source: o.proxy, Recent: o.recent, Events: &o.logging.events, Levels: levelControl{o.logging, o.log}, Config: o.config,
+		}),
 		Reload:  o.reload,
 		Upgrade: o.upgrade,
 	}

@@ -149,7 +149,7 @@ func (t *tester) send(method, path, content string, invalid bool, into any) (sta
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	f := some()
-	a := newTester(t, api.Parts{Source: f, Events: new(events.Ring), Levels: &levels{level: "info"}, Config: someConfig})
+	a := newTester(t, api.Parts{Source: f, Recent: someRecent(t), Events: new(events.Ring), Levels: &levels{level: "info"}, Config: someConfig})
 	var topology api.Topology
 	a.ask(http.MethodGet, "/topology", false, &topology)
 	if n := topology.Clusters[0].Listeners[0]; n.Connections != 25 || n.Nodes[0].Connections != 0 || n.Nodes[0].Broker != `b2\x1b[31m:9092` {
@@ -183,6 +183,12 @@ func TestDocument(t *testing.T) {
 		{http.MethodGet, "/config?from=heaven", http.StatusBadRequest, true},
 		{http.MethodGet, "/config?keys=x", http.StatusBadRequest, false},
 		{http.MethodGet, "/config?key=x&key=y", http.StatusBadRequest, false},
+		{http.MethodGet, "/recent", http.StatusOK, false},
+		{http.MethodGet, "/recent?limit=0", http.StatusOK, false},
+		{http.MethodGet, "/recent?limit=101", http.StatusBadRequest, true},
+		{http.MethodGet, "/recent?limit=x", http.StatusBadRequest, true},
+		{http.MethodGet, "/recent?after=1", http.StatusBadRequest, false},
+		{http.MethodGet, "/recent?cluster=a&cluster=b", http.StatusBadRequest, false},
 		{http.MethodGet, "/events", http.StatusOK, false},
 		{http.MethodGet, "/events?after=-1", http.StatusBadRequest, true},
 		{http.MethodGet, "/events?level=debug", http.StatusBadRequest, true},
@@ -199,7 +205,7 @@ func TestDocument(t *testing.T) {
 		t.Errorf("asked to end: %v, want %v", f.ended, want)
 	}
 	checkLevels(t, a)
-	if got, want := len(a.asked), 9; got != want {
+	if got, want := len(a.asked), 10; got != want {
 		t.Errorf("operations %v were asked, want %d", slices.Sorted(maps.Keys(a.asked)), want)
 	}
 }

@@ -5,6 +5,7 @@
 //	GET    /connections/{id}  one of them
 //	DELETE /connections/{id}  has it end, once its responses in flight are delivered
 //	GET    /config            the configuration in use, without secrets, and where each value comes from
+//	GET    /recent            the traffic of the last ten minutes
 //	GET    /events            the last lines of the log; as text/event-stream also those that follow
 //	GET    /log-level         the level of the log
 //	PUT    /log-level         changes it for a time
@@ -21,6 +22,7 @@ import (
 	"net/url"
 
 	"kproxy/internal/events"
+	"kproxy/internal/recent"
 	"kproxy/proxy"
 )
 
@@ -40,6 +42,7 @@ var document []byte
 // Parts are everything that is shown.
 type Parts struct {
 	Source Source
+	Recent *recent.Sampler
 	Events *events.Ring
 	Levels Levels
 	Config func() Config
@@ -61,6 +64,7 @@ func New(parts Parts) http.Handler {
 	mux.HandleFunc("GET "+Prefix+"/connections/{id}", c.get)
 	mux.HandleFunc("DELETE "+Prefix+"/connections/{id}", c.end)
 	mux.Handle("GET "+Prefix+"/config", configs{parts.Config})
+	mux.Handle("GET "+Prefix+"/recent", samples{parts.Recent})
 	mux.Handle("GET "+Prefix+"/events", &eventLog{ring: parts.Events})
 	level := logLevel{parts.Levels}
 	mux.HandleFunc("GET "+Prefix+"/log-level", level.get)
