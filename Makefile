@@ -177,8 +177,8 @@ container: ## kproxy in containers refuses a hand-over (podman, runc, catatonit;
 	go test -tags e2e -count=1 -timeout 5m -v ./e2e/container
 
 .PHONY: browser
-browser: ## pages of other sites in a real browser change nothing at the admin server (Chromium)
-	go test -tags e2e -count=1 -timeout 5m -v ./e2e/browser
+browser: ## pages of other sites in a real browser change nothing at the admin server; the status page, by Playwright and axe-core (Chromium, node, npm; E2E_SCREENSHOTS=DIR keeps the pictures)
+	go test -tags e2e -count=1 -timeout 8m -v ./e2e/browser
 
 .PHONY: doctor-faults
 doctor-faults: ## plant faults before kproxy doctor, and compare its verdicts and fixes (root, Java 17, HAProxy, sshd, nft)

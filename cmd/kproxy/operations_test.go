@@ -202,6 +202,22 @@ func TestServeMetrics(t *testing.T) {
 	}
 }
 
+// The status page has the cluster, and the API the samples.
+func TestServePage(t *testing.T) {
+	k, bootstrap, admin := serveWithAdmin(t, "")
+	k.wantLog("serving")
+	produce(t, bootstrap)
+	_, body := get(t, admin, "/")
+	for _, want := range []string{"Cluster orders", "configuration generation 1", "version " + buildVersion().Version, bootstrap, "clients bootstrap from"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page has no %q:\n%s", want, body)
+		}
+	}
+	if status, body := get(t, admin, "/api/v1/recent"); status != http.StatusOK || !strings.Contains(body, `"times":[]`) {
+		t.Errorf("/api/v1/recent: %d %s", status, body)
+	}
+}
+
 // An admin address that is taken ends serve, with advice.
 func TestServeAdminAddressTaken(t *testing.T) {
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

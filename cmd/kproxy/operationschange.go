@@ -10,6 +10,7 @@ import (
 	"kproxy/internal/admin"
 	"kproxy/internal/api"
 	"kproxy/internal/logkey"
+	"kproxy/internal/page"
 	"kproxy/internal/telemetry"
 	"kproxy/internal/tlsconf"
 	"kproxy/proxy"
@@ -204,13 +205,18 @@ func (c *operationsChange) discard(ctx context.Context) {
 func (o *operations) site(s *settings, secure *tlsconf.Server, t *telemetry.Telemetry) *admin.Site {
 	o.logging.events.Keep(true) // a reload may have added the admin server
 	o.recent.Start(o.sampling)
+	ready := &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings}
 	return &admin.Site{
 		Config:  &s.Admin,
 		TLS:     secure,
-		Ready:   &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings},
+		Ready:   ready,
 		Metrics: t.Handler(),
 		API: api.New(api.Parts{
 			Source: o.proxy, Recent: o.recent, Events: &o.logging.events, Levels: levelControl{o.logging, o.log}, Config: o.config,
+		}),
+		Page: page.New(page.Parts{
+			Topology: o.proxy.Topology, Recent: o.recent, Events: &o.logging.events, Ready: ready.Present,
+			Generation: func() int { return o.state().Generation }, Version: buildVersion().Version, Started: o.started,
 		}),
 		Reload:  o.reload,
 		Upgrade: o.upgrade,

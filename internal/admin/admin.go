@@ -7,6 +7,7 @@
 //	/-/reload      POST applies the configuration file, or compares it (?dry_run)
 //	/-/upgrade     POST has a new process take over
 //	/api/v1/       JSON for programs (package api)
+//	/              the same for people (package page); /-/login and /-/logout are its forms
 //
 // The type to know is [Server]. Without a token it wants no login: bind it to a network
 // whose clients may all read broker addresses and counts. With a token, statuses are for
@@ -35,6 +36,7 @@ import (
 	"kproxy/internal/api"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
+	"kproxy/internal/page"
 	"kproxy/internal/sharedsocket"
 	"kproxy/internal/tlsconf"
 )
@@ -71,6 +73,7 @@ type Site struct {
 	Ready   *Readiness
 	Metrics http.Handler
 	API     http.Handler // package api's; nil: there is none
+	Page    *page.Page   // the status page, which uses the API; nil: there is none
 	// Reload applies the configuration file. Its error joins [*MistakeError]s. nil: there is no
 	// such path.
 	Reload func(context.Context, Reload) (Reloaded, error)
@@ -204,17 +207,25 @@ func (l *siteListener) Accept() (net.Conn, error) {
 
 // handler serves all paths.
 func (site *Site) handler(log *slog.Logger) http.Handler {
+	return site.handlerWith(newGuard(site.Config.TokenFile, log))
+}
+
+func (site *Site) handlerWith(g *guard) http.Handler {
 	c := site.Config
-	g := &guard{file: c.TokenFile, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", live)
 	mux.Handle("GET /readyz", &briefly{site.Ready, g})
-	mux.Handle("GET /metrics", g.only(site.Metrics))
+	mux.Handle("GET /metrics", only(g.admitsReader, site.Metrics))
 	if c.Pprof {
-		mux.Handle("GET /debug/pprof/", g.only(profiles()))
+		mux.Handle("GET /debug/pprof/", only(g.admits, profiles()))
 	}
 	if site.API != nil {
 		mux.Handle(api.Prefix+"/", c.changing(g, site.API)) // reads too: they are about clients and their users
+	}
+	if site.Page != nil {
+		mux.Handle("GET /{$}", c.page(g, site.Page))
+		mux.Handle("POST /-/login", c.forms(g.logins.in))
+		mux.Handle("POST /-/logout", c.forms(g.logins.out))
 	}
 	if site.Reload != nil {
 		mux.Handle("POST /-/reload", c.changing(g, reloads(site.Reload)))

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"kproxy/internal/auth"
 	"kproxy/internal/logkey"
@@ -42,15 +45,22 @@ func readToken(ctx context.Context, file string) (string, error) {
 
 // guard admits requests with the token (RFC 6750). Without a file it admits all.
 type guard struct {
-	file string
-	log  *slog.Logger
+	file   string
+	log    *slog.Logger
+	logins *logins // browsers that have sent the token in a form
 
 	mu   sync.Mutex // guards the following
 	said string     // why the file is invalid, as logged
 	when time.Time
 }
 
-// admits reports whether a request gets everything.
+func newGuard(file string, log *slog.Logger) *guard {
+	g := &guard{file: file, log: log}
+	g.logins = &logins{guard: g, often: rate.Sometimes{Interval: sayAgain}, sources: map[netip.Prefix]*rate.Limiter{}}
+	return g
+}
+
+// admits reports whether a request has the token.
 func (g *guard) admits(r *http.Request) bool {
 	if g.file == "" {
 		return true
@@ -59,14 +69,24 @@ func (g *guard) admits(r *http.Request) bool {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
-	token, err := readToken(r.Context(), g.file)
+	want, ok := g.token(r.Context())
+	got := sha256.Sum256([]byte(strings.TrimSpace(sent)))
+	return ok && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// token returns the hash of the token; ok is false while there is no good one.
+func (g *guard) token(ctx context.Context) (hash [sha256.Size]byte, ok bool) {
+	token, err := readToken(ctx, g.file)
 	if err != nil {
 		g.complain(err)
-		return false
+		return hash, false
 	}
-	want, got := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(strings.TrimSpace(sent)))
-	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+	return sha256.Sum256([]byte(token)), true
 }
+
+// admitsReader reports whether a request may read everything: it has the token, or the cookie of a
+// browser that has logged in.
+func (g *guard) admitsReader(r *http.Request) bool { return g.admits(r) || g.logins.admits(r) }
 
 func (g *guard) complain(err error) {
 	g.mu.Lock()
@@ -79,10 +99,10 @@ func (g *guard) complain(err error) {
 		slog.String(logkey.Fix, "correct the file of "+key+".token_file; it is read at each request"))
 }
 
-// only responds 401 to clients that do not send the token.
-func (g *guard) only(next http.Handler) http.Handler {
+// only responds 401 to clients that admits refuses.
+func only(admits func(*http.Request) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !g.admits(r) {
+		if !admits(r) {
 			refuse(w)
 			return
 		}

@@ -90,7 +90,7 @@ type briefly struct {
 
 func (b *briefly) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
-	case b.guard.admits(req):
+	case b.guard.admitsReader(req):
 		b.Readiness.ServeHTTP(w, req)
 	case req.URL.Query().Has("cluster"):
 		refuse(w)
@@ -100,6 +100,16 @@ func (b *briefly) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			Ready bool `json:"ready"`
 		}{a.Ready})
 	}
+}
+
+// Present returns the reasons and the warnings of the response, without a probe.
+func (r *Readiness) Present() (notReady, warnings []string) {
+	var strict []string
+	if r.All {
+		strict = r.all()
+	}
+	health := r.Proxy.Health()
+	return reasons(health, strict), r.warnings(health)
 }
 
 // Reasons says why kproxy is not ready, by the rule of All; empty: it is. It probes as a request for

@@ -24,7 +24,7 @@ type ListenerSeries struct {
 	Series
 }
 
-// Series has one number for each sample. All but Connections count what came in its time.
+// Series has one number for each sample. Connections is a level; the others are amounts within its time.
 type Series struct {
 	UpCopied    []int64 `json:"bytes_up_copied"` // to the brokers, through a buffer
 	UpSpliced   []int64 `json:"bytes_up_spliced"`
@@ -78,7 +78,7 @@ func (s samples) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	for i := range window.Listeners {
 		l := &window.Listeners[i]
-		body.Listeners = append(body.Listeners, ListenerSeries{l.Cluster, l.Name.Listener, seriesOf(&l.Series)})
+		body.Listeners = append(body.Listeners, ListenerSeries{l.Cluster, l.Listener, seriesOf(&l.Series)})
 	}
 	write(w, http.StatusOK, body)
 }

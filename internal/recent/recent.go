@@ -1,7 +1,7 @@
 // Package recent keeps the last ten minutes of a running proxy's traffic: bytes by path and direction,
 // requests and connections, of all listeners together and of each one.
 //
-// The type to know is [Sampler]. It reads the proxy's counts every [Interval], also while nobody looks.
+// The type to know is [Sampler]. It reads the proxy's counts every [Interval], whether or not it is asked for them.
 // It keeps [Points] samples of at most [MaxListeners] listeners: its memory has a bound.
 package recent
 
@@ -23,7 +23,7 @@ const (
 // Kind is a number of a sample.
 type Kind int
 
-// The kinds. All but Connections count what came in the sample's interval.
+// The kinds. Connections is a level; the others are amounts within the sample's interval.
 const (
 	UpCopied    Kind = iota // bytes to the brokers, from a buffer
 	UpSpliced               // bytes to the brokers that only the kernel has seen

@@ -26,7 +26,7 @@ func counts(bytes ...int64) proxy.Snapshot {
 
 func everything(Name) bool { return true }
 
-// A sample has what came since the one before; the newest ten minutes are kept, in order.
+// A sample has the amounts since the one before; the newest ten minutes are kept, in order.
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
