@@ -28,6 +28,7 @@ const liveTime = 5 * time.Minute
 type liveFlags struct {
 	on         bool
 	json       bool
+	served     bool
 	configFrom []string
 }
 
@@ -35,6 +36,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	groupFlags(cmd, "Against the clusters", func(flags *pflag.FlagSet) {
 		flags.BoolVar(&f.on, "live", false, "also connect to the brokers, and to the listeners' advertised addresses")
 		flags.StringArrayVar(&f.configFrom, "config-from", nil, "with --live, try listeners with the TLS and login of a client's `FILE` (client.properties, or librdkafka's keys): those that its bootstrap.servers name, or all; it may be repeated")
+		flags.BoolVar(&f.served, "served", false, "with --live, kproxy already serves every listener, here or elsewhere: one that is not reached is a fault, and not a note")
 		flags.BoolVar(&f.json, "json", false, "with --live, print JSON instead of a text")
 	})
 }
@@ -46,6 +48,8 @@ func (f *liveFlags) validate() error {
 		return nil
 	case len(f.configFrom) > 0:
 		return &usageError{errors.New("--config-from is for --live; add --live")}
+	case f.served:
+		return &usageError{errors.New("--served is for --live; add --live")}
 	case f.json:
 		return &usageError{errors.New("--json is for --live; add --live")}
 	}
@@ -75,7 +79,7 @@ func (f *liveFlags) check(ctx context.Context, file string, stdout, stderr io.Wr
 	ctx, cancel := context.WithTimeout(ctx, liveTime)
 	defer cancel()
 	progress := newProgress(stderr)
-	r, err := live.Check(ctx, &live.Options{Config: &s.Proxy, Clients: clients, Progress: progress.set})
+	r, err := live.Check(ctx, &live.Options{Config: &s.Proxy, Clients: clients, Served: f.served, Progress: progress.set})
 	progress.end()
 	if err != nil {
 		return s.mistakes(err)

@@ -35,6 +35,7 @@ type healthFlags struct {
 
 	cluster string
 	strict  bool
+	inRange bool
 }
 
 func newHealthCommand() *cobra.Command {
@@ -48,7 +49,8 @@ one a line. It is for a container's HEALTHCHECK, helm test and keepalived.
 
 kproxy is ready when its listeners are bound, it is not stopping, and a cluster has
 responded since the start. With --strict every cluster must respond now, and with
---cluster that one.
+--cluster that one. With --in-range, no node may have taken a free endpoint because it
+is outside the range of a listener's nodes: replicas may differ for it.
 
 The default of --admin follows the environment variables of the admin server if they
 are set, as in the server's own container: KPROXY_ADMIN_BIND, KPROXY_ADMIN_TLS_CERT
@@ -66,7 +68,8 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 	f.addAddress(flags)
 	flags.BoolVar(&f.strict, "strict", false, "every cluster must respond now")
 	flags.StringVar(&f.cluster, "cluster", "", "the cluster `NAME` must respond now; the others do not matter")
-	f.addAccess(flags, "`FILE` with the token of admin.token_file; --strict and --cluster need it where there is one", healthTimeout)
+	flags.BoolVar(&f.inRange, "in-range", false, "no node may be outside the range of a listener's nodes")
+	f.addAccess(flags, "`FILE` with the token of admin.token_file; --strict, --cluster and --in-range need it where there is one", healthTimeout)
 	return cmd
 }
 
@@ -120,18 +123,34 @@ func (f *healthFlags) health(ctx context.Context) (*health, error) {
 
 // ask returns why kproxy is not ready. An error says that this is not known.
 func (h *health) ask(ctx context.Context, f *healthFlags) (reasons []string, err error) {
-	if f.cluster != "" {
-		a, err := h.readyz(ctx, f.cluster)
-		return a.Reasons, err
-	}
-	a, err := h.readyz(ctx, "")
-	if err != nil || !f.strict || len(a.Reasons) > 0 {
+	a, err := h.readyz(ctx, f.cluster)
+	strict := f.strict && f.cluster == ""
+	if err != nil || len(a.Reasons) > 0 || !strict && !f.inRange {
 		return a.Reasons, err
 	}
 	if len(a.Clusters) == 0 {
 		return nil, fmt.Errorf("%s names no clusters without the token of admin.token_file; add --token-file", h.url)
 	}
-	return h.askEach(ctx, slices.Sorted(maps.Keys(a.Clusters)))
+	if strict {
+		reasons, err = h.askEach(ctx, slices.Sorted(maps.Keys(a.Clusters)))
+	}
+	if f.inRange && err == nil && len(reasons) == 0 {
+		reasons = a.outside()
+	}
+	return reasons, err
+}
+
+// outside names the nodes that are outside the range of a listener.
+func (a *readiness) outside() (reasons []string) {
+	for _, cluster := range slices.Sorted(maps.Keys(a.Clusters)) {
+		overflowed := a.Clusters[cluster].Overflowed
+		for _, listener := range slices.Sorted(maps.Keys(overflowed)) {
+			for _, node := range overflowed[listener] {
+				reasons = append(reasons, fmt.Sprintf("cluster %s, listener %s: node %d is outside the range of nodes; widen the range, or pin the node", cluster, listener, node))
+			}
+		}
+	}
+	return reasons
 }
 
 // askEach asks for each cluster.
@@ -169,9 +188,11 @@ func (h *health) askEach(ctx context.Context, names []string) ([]string, error) 
 
 // readiness is the part of /readyz's body that health reads.
 type readiness struct {
-	Ready    *bool               `json:"ready"` // nil: it is not kproxy's
-	Reasons  []string            `json:"reasons"`
-	Clusters map[string]struct{} `json:"clusters"`
+	Ready    *bool    `json:"ready"` // nil: it is not kproxy's
+	Reasons  []string `json:"reasons"`
+	Clusters map[string]struct {
+		Overflowed map[string][]int32 `json:"overflowed"` // by listener
+	} `json:"clusters"`
 }
 
 // readyz requests the readiness of all clusters, or of one. Without reasons it is ready.

@@ -33,10 +33,24 @@ func (c clusters) Health() proxy.Health {
 	return h
 }
 
+// overflown are clusters with nodes outside the range of a listener.
+type overflown struct{ clusters }
+
+func (o overflown) Health() proxy.Health {
+	h := o.clusters.Health()
+	for i := range h.Clusters {
+		h.Clusters[i].Overflowed = []proxy.Overflow{{Listener: "l", Nodes: []int32{1001, 1002}}}
+	}
+	return h
+}
+
 func (clusters) Probe(context.Context, string) {}
 
 // startAdmin starts an admin server until the test ends, and returns its address.
-func startAdmin(t *testing.T, c clusters, conf admin.Config) string {
+func startAdmin(t *testing.T, c interface {
+	Health() proxy.Health
+	Probe(context.Context, string)
+}, conf admin.Config) string {
 	t.Helper()
 	conf.Bind = "127.0.0.1:0"
 	logger := slog.New(slog.DiscardHandler)
@@ -60,6 +74,7 @@ func TestHealth(t *testing.T) {
 	token, wrong := dir.Write(t, "token", []byte("0123456789abcdef\n")), dir.Write(t, "wrong", []byte("fedcba9876543210"))
 	both := clusters{"a": true, "b": false}
 	open := startAdmin(t, both, admin.Config{})
+	outside := startAdmin(t, overflown{clusters{"a": true}}, admin.Config{})
 	none := startAdmin(t, clusters{}, admin.Config{})
 	guarded := startAdmin(t, both, admin.Config{TokenFile: token})
 	secure := startAdmin(t, both, admin.Config{Cert: dir.Write(t, "c.pem", id.CertPEM), Key: dir.Write(t, "k.pem", id.KeyPEM)})
@@ -76,6 +91,12 @@ func TestHealth(t *testing.T) {
 		{"--admin http://" + open + " --cluster c", 1, `^kproxy: not ready: there is no cluster "c"; there is `},
 		{"--admin http://" + open + " --strict", 1, `^kproxy: not ready: cluster b does not answer\n$`},
 		{"--admin http://" + open + " --strict --cluster a", 0, `^ready\n$`},
+		{"--admin http://" + open + " --in-range", 0, `^ready\n$`},
+		{"--admin http://" + outside, 0, `^ready\n$`},
+		{"--admin http://" + outside + " --in-range", 1, `^kproxy: not ready: cluster a, listener l: node 1001 is outside the range of nodes; .*\n.* node 1002 is outside .*\n$`},
+		{"--admin http://" + outside + " --in-range --strict", 1, `node 1001 is outside`},
+		{"--admin http://" + outside + " --in-range --cluster a", 1, `node 1001 is outside`},
+		{"--admin http://" + guarded + " --in-range", 1, `without the token of admin.token_file; add --token-file`},
 		{"--admin http://" + none, 1, `^kproxy: not ready: no cluster has answered yet\n$`},
 		{"--admin http://" + guarded, 0, `^ready\n$`},
 		{"--admin http://" + guarded + " --cluster a", 1, `wants a token; add --token-file`},

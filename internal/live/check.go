@@ -32,6 +32,9 @@ type Options struct {
 	// Skip reports whether a listener, by its key, is not tried from the outside, because the
 	// kproxy that runs does not have it as Config has it; nil: none is skipped.
 	Skip func(key string) bool
+	// Served reports that kproxy serves the listeners, on this machine or on another: one that is
+	// not reached is a fault, although no process listens at its bind address here.
+	Served bool
 	// Progress is called with how many addresses are done, of how many, from several
 	// goroutines; nil: it is not called.
 	Progress func(done, all int)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kproxy/internal/kfakelab"
+	"kproxy/proxy"
 )
 
 // A cluster and a kproxy without faults: each part has its ok.
@@ -30,5 +31,18 @@ func TestNotServed(t *testing.T) {
 	last := r.Findings[len(r.Findings)-1]
 	if len(faults) > 0 || last.Level != Note || last.Kind != NotServed || last.Key != "clusters.c.listeners.l" {
 		t.Errorf("got %v, %+v\n%s", faults, last, show(r))
+	}
+}
+
+// Where kproxy is said to serve, a listener that is not reached is a fault.
+func TestNotServedWhereItShould(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, kfakelab.Start(t, 2, kfakelab.Real).At...)
+	r, err := Check(t.Context(), &Options{Config: &proxy.Config{Config: l.conf}, Served: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Faults() != 1 || noted(r, Note, NotServed) != 0 {
+		t.Errorf("got\n%s", show(r))
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // bootstrapFails judges a bootstrap endpoint that is not reached.
 func (l *listenerCheck) bootstrapFails(ctx context.Context, a *attempt) {
-	if doctor.FailedStep(a.err) == doctor.Connect && !l.isServed(ctx) {
+	if !l.Served && doctor.FailedStep(a.err) == doctor.Connect && !l.isServed(ctx) {
 		says := fmt.Sprintf("no kproxy listens at %s yet: the way of clients to %s was not tried", l.conf.Bind, l.bootstrap)
 		if ip := doctor.Dialled(a.err, l.bootstrap); ip.IsValid() && !l.isHere(ip.AsSlice()) {
 			says += fmt.Sprintf("; %s is another machine's, which has to lead here", ip)
