@@ -4,11 +4,13 @@ GOLANGCI_VERSION := v2.15.0
 ACTIONLINT_VERSION := v1.7.7
 GORELEASER_VERSION := v2.15.1
 NFPM_VERSION := v2.45.2
+HELM_VERSION := v4.3.2
 CYCLONEDX_VERSION := v1.10.0
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 GORELEASER := $(CURDIR)/.cache/bin/goreleaser-$(GORELEASER_VERSION)
 NFPM := $(CURDIR)/.cache/bin/nfpm-$(NFPM_VERSION)
 CYCLONEDX := $(CURDIR)/.cache/bin/cyclonedx-gomod
+HELM := $(CURDIR)/.cache/bin/helm-$(HELM_VERSION)
 FUZZ_PACKAGES := ./internal/foreign ./internal/speaks ./internal/doctor ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy/config ./rewrite ./cmd/kproxy ./e2e/history
 T ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -44,6 +46,11 @@ $(NFPM):
 	mkdir -p $(dir $@)
 	CGO_ENABLED=0 GOBIN=$(dir $@) go install -trimpath -ldflags '-s -w' github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
 	mv $(dir $@)nfpm $@
+
+$(HELM):
+	mkdir -p $(dir $@)
+	CGO_ENABLED=0 GOBIN=$(dir $@) go install -trimpath -ldflags '-s -w' helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+	mv $(dir $@)helm $@
 
 $(CYCLONEDX):
 	mkdir -p $(dir $@)
@@ -158,6 +165,10 @@ $(DEBROOT)/.made:
 	rm -rf $(DEBROOT)
 	debootstrap --variant=minbase --include=systemd,rpm,procps bookworm $(DEBROOT) $(MIRROR)
 	touch $@
+
+.PHONY: e2e-chart
+e2e-chart: $(HELM) ## the chart: golden manifests (FLAGS=-update writes them), helm lint, valid for Kubernetes 1.28 to 1.37, kproxy check (Python)
+	E2E_HELM=$(HELM) go test -tags e2e -count=1 -timeout 10m -v ./e2e/chart $(FLAGS)
 
 .PHONY: reloads
 reloads: ## 300 reloads under load, by real clients; their history must have no findings (two minutes)

@@ -46,11 +46,14 @@ func (o overflown) Health() proxy.Health {
 
 func (clusters) Probe(context.Context, string) {}
 
-// startAdmin starts an admin server until the test ends, and returns its address.
-func startAdmin(t *testing.T, c interface {
+// healthy is the proxy that an admin server asks.
+type healthy interface {
 	Health() proxy.Health
-	Probe(context.Context, string)
-}, conf admin.Config) string {
+	Probe(ctx context.Context, cluster string)
+}
+
+// startAdmin starts an admin server until the test ends, and returns its address.
+func startAdmin(t *testing.T, c healthy, conf admin.Config) string {
 	t.Helper()
 	conf.Bind = "127.0.0.1:0"
 	logger := slog.New(slog.DiscardHandler)

@@ -1,0 +1,53 @@
+{{- /* Annotations of the Service by provider. Those of the values win. */ -}}
+{{- define "kproxy.serviceAnnotations" -}}
+{{- $balancer := .Values.exposure.loadBalancer -}}
+{{- $a := dict -}}
+{{- $balanced := or (eq .Values.exposure.mode "loadBalancer") (and (eq .Values.exposure.mode "ports") (eq .Values.exposure.ports.type "LoadBalancer")) -}}
+{{- $preset := ternary $balancer.preset "" $balanced -}}
+{{- if eq $preset "nlb" -}}
+{{-   $p := "service.beta.kubernetes.io/aws-load-balancer-" -}}
+{{-   $_ := set $a (print $p "scheme") (ternary "internal" "internet-facing" $balancer.internal) -}}
+{{-   $_ := set $a (print $p "nlb-target-type") "ip" -}}
+{{-   $_ := set $a (print $p "attributes") "load_balancing.cross_zone.enabled=true" -}}
+{{-   $_ := set $a (print $p "healthcheck-protocol") (include "kproxy.adminScheme" . | lower) -}}
+{{-   $_ := set $a (print $p "healthcheck-port") (include "kproxy.adminPort" .) -}}
+{{-   $_ := set $a (print $p "healthcheck-path") "/readyz" -}}
+{{-   $_ := set $a (print $p "healthcheck-interval") "10" -}}
+{{-   $_ := set $a (print $p "healthcheck-timeout") "5" -}}
+{{-   $_ := set $a (print $p "healthcheck-healthy-threshold") "2" -}}
+{{-   $_ := set $a (print $p "healthcheck-unhealthy-threshold") "2" -}}
+{{-   $grace := include "kproxy.gracePeriod" . -}}
+{{-   $_ := set $a (print $p "target-group-attributes") (printf "deregistration_delay.timeout_seconds=%s,deregistration_delay.connection_termination.enabled=false,preserve_client_ip.enabled=false" $grace) -}}
+{{-   if include "kproxy.hasProxyProtocol" . -}}
+{{-     $_ := set $a (print $p "proxy-protocol") "*" -}}
+{{-   end -}}
+{{- else if eq $preset "gcp" -}}
+{{-   if $balancer.internal -}}
+{{-     $_ := set $a "networking.gke.io/load-balancer-type" "Internal" -}}
+{{-   else -}}
+{{-     $_ := set $a "cloud.google.com/l4-rbs" "enabled" -}}
+{{-   end -}}
+{{- else if eq $preset "azure" -}}
+{{-   $_ := set $a "service.beta.kubernetes.io/azure-load-balancer-internal" ($balancer.internal | toString) -}}
+{{-   $_ := set $a "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout" "30" -}}
+{{- end -}}
+{{- if and (has $preset (list "gcp" "azure")) (include "kproxy.hasProxyProtocol" .) -}}
+{{-   fail (printf "listener.proxy_protocol: the load balancer of the preset %s sends no such header. It keeps the clients' addresses; take proxy_protocol out" $preset) -}}
+{{- end -}}
+{{- with mergeOverwrite $a .Values.exposure.annotations -}}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "kproxy.externalTrafficPolicy" -}}
+{{- $preset := .Values.exposure.loadBalancer.preset -}}
+{{- .Values.exposure.externalTrafficPolicy | default (ternary "Local" "Cluster" (has $preset (list "gcp" "azure"))) -}}
+{{- end -}}
+
+{{- define "kproxy.serviceType" -}}
+{{- $mode := .Values.exposure.mode -}}
+{{- if eq $mode "loadBalancer" -}}LoadBalancer
+{{- else if eq $mode "ports" -}}{{ .Values.exposure.ports.type }}
+{{- else -}}ClusterIP
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,159 @@
+//go:build e2e && linux
+
+package chart
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"kproxy/e2e/lab"
+)
+
+// versions are the Kubernetes versions that the chart supports, as far as kubernetes-validate
+// has their schemas.
+var versions = []string{"1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"}
+
+// definitions are the modules with the definitions of custom resources, and the kinds of each.
+var definitions = []struct {
+	module, files string
+	kinds         []string
+}{
+	{"sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard/*_{gateways,tlsroutes}.yaml", []string{"Gateway", "TLSRoute"}},
+	{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/*_{certificates}.yaml", []string{"Certificate"}},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/*_{podmonitors,servicemonitors}.yaml", []string{"PodMonitor", "ServiceMonitor"}},
+}
+
+// Each manifest is valid for each Kubernetes, without a field that it does not know; so is an
+// application with the sidecar.
+func TestValid(t *testing.T) {
+	python, err := lab.Python(t.Context(), "requirements.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	native, _ := manifests(t)
+	for _, version := range versions {
+		out, err := lab.Output(lab.Command(t.Context(), filepath.Join(filepath.Dir(python), "kubernetes-validate"), append([]string{"--strict", "-k", version}, native...)...))
+		if err != nil {
+			t.Errorf("Kubernetes %s: %v\n%s", version, err, out)
+		}
+		// A file that was not read is no success.
+		if n := strings.Count(out, " passed for resource "); n < 60 {
+			t.Errorf("Kubernetes %s: only %d objects were validated\n%s", version, n, out)
+		}
+	}
+	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(wrong, []byte("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {prots: []}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := lab.Output(lab.Command(t.Context(), filepath.Join(filepath.Dir(python), "kubernetes-validate"), "--strict", "-k", versions[0], wrong)); err == nil {
+		t.Errorf("a Service with prots is valid\n%s", out)
+	}
+}
+
+// Each custom resource is valid by its definition, without a field that it does not know. Rules in
+// CEL are not evaluated.
+func TestCustomResources(t *testing.T) {
+	python, err := lab.Python(t.Context(), "requirements.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"custom.py"}
+	for _, d := range definitions {
+		args = append(args, definitionFiles(t, d.module, d.files)...)
+	}
+	_, custom := manifests(t)
+	out, err := lab.Output(lab.Command(t.Context(), python, append(append(args, "--"), custom...)...))
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, d := range definitions {
+		for _, kind := range d.kinds {
+			if !strings.Contains(out, "valid: "+kind+" ") {
+				t.Errorf("no %s was validated\n%s", kind, out)
+			}
+		}
+	}
+}
+
+// definitionFiles downloads a module, and returns some of its files: DIR/*_{a,b}.yaml.
+func definitionFiles(t *testing.T, module, files string) []string {
+	t.Helper()
+	cmd := lab.Command(t.Context(), "go", "mod", "download", "-json", module)
+	cmd.Dir = t.TempDir() // outside of this module
+	out, err := cmd.Output()
+	var downloaded struct{ Dir string }
+	if err != nil || json.Unmarshal(out, &downloaded) != nil {
+		t.Fatalf("go mod download %s: %v\n%s", module, err, out)
+	}
+	pattern, names, _ := strings.Cut(strings.TrimSuffix(files, "}.yaml"), "{")
+	var all []string
+	for name := range strings.SplitSeq(names, ",") {
+		found, err := filepath.Glob(filepath.Join(downloaded.Dir, pattern+name+".yaml"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%s has %d files %s%s.yaml, %v", module, len(found), pattern, name, err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+// manifests writes the manifests of all values files: files of Kubernetes' own kinds, and files of
+// custom resources.
+func manifests(t *testing.T) (native, custom []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names(t) {
+		kinds := map[bool][]object{}
+		for _, o := range objects(t, rendered(t, name)) {
+			isCustom := slices.ContainsFunc([]string{"gateway.networking.k8s.io/", "cert-manager.io/", "monitoring.coreos.com/"}, func(group string) bool {
+				return strings.HasPrefix(o.text("apiVersion"), group)
+			})
+			kinds[isCustom] = append(kinds[isCustom], o)
+			if patch := o.text("data", "patch.yaml"); patch != "" {
+				kinds[false] = append(kinds[false], application(t, patch))
+			}
+		}
+		native = append(native, write(t, filepath.Join(dir, name+".yaml"), kinds[false]))
+		if len(kinds[true]) > 0 {
+			custom = append(custom, write(t, filepath.Join(dir, name+"-custom.yaml"), kinds[true]))
+		}
+	}
+	return native, custom
+}
+
+// application is a Deployment with the sidecar's patch.
+func application(t *testing.T, patch string) object {
+	t.Helper()
+	spec := section(objects(t, patch)[0].at("spec", "template", "spec"))
+	spec["containers"] = []any{map[string]any{"name": "app", "image": "app"}}
+	labels := map[string]any{"app": "app"}
+	return object{
+		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app"},
+		"spec": map[string]any{
+			"selector": map[string]any{"matchLabels": labels},
+			"template": map[string]any{"metadata": map[string]any{"labels": labels}, "spec": map[string]any(spec)},
+		},
+	}
+}
+
+func write(t *testing.T, file string, all []object) string {
+	t.Helper()
+	var b strings.Builder
+	for _, o := range all {
+		text, err := yaml.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("---\n" + string(text))
+	}
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
