@@ -5,12 +5,14 @@ ACTIONLINT_VERSION := v1.7.7
 GORELEASER_VERSION := v2.15.1
 NFPM_VERSION := v2.45.2
 HELM_VERSION := v4.3.2
+KUBERNETES_VERSION := 1.34.4
 CYCLONEDX_VERSION := v1.10.0
 GOLANGCI := $(CURDIR)/.cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 GORELEASER := $(CURDIR)/.cache/bin/goreleaser-$(GORELEASER_VERSION)
 NFPM := $(CURDIR)/.cache/bin/nfpm-$(NFPM_VERSION)
 CYCLONEDX := $(CURDIR)/.cache/bin/cyclonedx-gomod
 HELM := $(CURDIR)/.cache/bin/helm-$(HELM_VERSION)
+KUBERNETES := $(CURDIR)/.cache/kubernetes-v$(KUBERNETES_VERSION)
 FUZZ_PACKAGES := ./internal/foreign ./internal/speaks ./internal/doctor ./internal/wire ./internal/hostport ./internal/upstream ./internal/tlsconf ./internal/via ./internal/connect ./internal/auth ./internal/endpoints ./proxy/config ./rewrite ./cmd/kproxy ./e2e/history
 T ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -169,6 +171,13 @@ $(DEBROOT)/.made:
 .PHONY: e2e-chart
 e2e-chart: $(HELM) ## the chart: golden manifests (FLAGS=-update writes them), helm lint, valid for Kubernetes 1.28 to 1.37, kproxy check (Python)
 	E2E_HELM=$(HELM) go test -tags e2e -count=1 -timeout 10m -v ./e2e/chart $(FLAGS)
+
+.PHONY: e2e-kubernetes
+e2e-kubernetes: $(HELM) $(KUBERNETES)/.made ## the chart on a Kubernetes of its own, with real pods (root, podman, runc, openssl; the first time builds Kubernetes, 10 minutes or more)
+	E2E_HELM=$(HELM) E2E_KUBERNETES=$(KUBERNETES) go test -tags e2e -count=1 -timeout 10m -v ./e2e/kubernetes
+
+$(KUBERNETES)/.made:
+	e2e/kubernetes/build $(KUBERNETES) $(KUBERNETES_VERSION)
 
 .PHONY: reloads
 reloads: ## 300 reloads under load, by real clients; their history must have no findings (two minutes)
