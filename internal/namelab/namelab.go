@@ -48,7 +48,7 @@ func serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		binary.BigEndian.PutUint16(response, uint16(len(response)-len(length))) //nolint:gosec // a question is shorter than 64 KiB
+		binary.BigEndian.PutUint16(response, uint16(len(response)-len(length)))
 		if _, err := conn.Write(response); err != nil {
 			return
 		}
