@@ -96,8 +96,9 @@ simulate-planted: ## the simulation finds each of the faults in internal/simulat
 	internal/simulate/planted/run
 
 .PHONY: test-module
-test-module: ## a program of another module that imports kproxy's public packages
+test-module: ## a program of another module that imports kproxy's public packages; the Terraform of the pages
 	cd e2e/module && go vet ./... && go test ./...
+	cd e2e/terraform && go vet ./... && go test ./...
 
 .PHONY: race
 race: ## the fast tests under the race detector
@@ -195,6 +196,10 @@ handovers: ## 30 hand-overs under load, two of them to OLD (the last tag, or the
 .PHONY: container
 container: ## kproxy in containers refuses a hand-over (podman, runc, catatonit; root); part of make e2e
 	go test -tags e2e -count=1 -timeout 5m -v ./e2e/container
+
+.PHONY: e2e-containers
+e2e-containers: ## the compose files of configs/compose by podman, and with E2E_DOCKER=1 by the docker client; prints the table of docs/containers.md (root; four minutes)
+	go test -tags e2e -count=1 -timeout 15m -v ./e2e/story
 
 .PHONY: browser
 browser: ## pages of other sites in a real browser change nothing at the admin server; the status page, by Playwright and axe-core (Chromium, node, npm; E2E_SCREENSHOTS=DIR keeps the pictures)

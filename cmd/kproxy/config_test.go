@@ -279,7 +279,11 @@ func TestSamples(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("found %d samples, %v", len(files), err)
 	}
-	for _, file := range append(files, "../../packaging/kproxy.yaml") {
+	composed, err := filepath.Glob("../../configs/compose/kproxy/*.yaml")
+	if err != nil || len(composed) == 0 {
+		t.Fatalf("found %d samples of compose files, %v", len(composed), err)
+	}
+	for _, file := range append(append(files, composed...), "../../packaging/kproxy.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			if _, err := loadConfig(file); err != nil {
 				t.Error(err)

@@ -6,17 +6,13 @@ package container
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"kproxy/e2e/lab"
 )
@@ -31,61 +27,27 @@ log: {format: json}
 `
 )
 
-// podman is podman with places of its own.
-type podman struct {
-	program string
-	flags   []string
-	env     []string
-}
+// podman fails the test if podman fails.
+type podman struct{ *lab.Podman }
 
-func newPodman(t *testing.T) *podman {
+func newPodman(t *testing.T) podman {
 	t.Helper()
-	program, err := lab.Tool("podman", "podman (Debian: apt-get install podman runc catatonit)")
+	// Other drivers than vfs need a file system that has them.
+	p, err := lab.NewPodman(lab.PodmanConfig{Dir: t.TempDir(), Driver: "vfs"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	conf := filepath.Join(dir, "containers.conf")
-	// podman's own limits may be above those of this process, which then cannot set them. crun does not know
-	// every layout of cgroups.
-	if err := os.WriteFile(conf, fmt.Appendf(nil, `
-[containers]
-default_ulimits = ["nofile=%d:%[1]d", "nproc=1000:1000"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-`, min(files.Max, 20000)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := &podman{program: program, env: append(os.Environ(), "CONTAINERS_CONF="+conf)}
-	// vfs: other drivers need a file system that has them.
-	p.flags = []string{"--storage-driver", "vfs", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp")}
 	t.Cleanup(func() {
-		if out, err := p.try(context.Background(), nil, "rm", "--all", "--force", "--time", "0"); err != nil {
-			t.Errorf("%v: %s", err, out)
+		if err := p.Close(); err != nil {
+			t.Error(err)
 		}
 	})
-	return p
+	return podman{p}
 }
 
-// try runs podman, and returns the output of podman and of the container.
-func (p *podman) try(ctx context.Context, stdin []byte, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, p.program, append(p.flags, args...)...)
-	cmd.Env, cmd.Stdin = p.env, bytes.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-func (p *podman) run(t *testing.T, stdin []byte, args ...string) string {
+func (p podman) run(t *testing.T, stdin []byte, args ...string) string {
 	t.Helper()
-	out, err := p.try(t.Context(), stdin, args...)
+	out, err := p.Try(t.Context(), bytes.NewReader(stdin), args...)
 	if err != nil {
 		t.Fatalf("podman %s: %v: %s", strings.Join(args, " "), err, out)
 	}
@@ -151,7 +113,7 @@ func TestHandOverIsRefused(t *testing.T) {
 		}
 		logged(`"msg":"serving"`, 1)
 		const fix = "start a new container and then stop this one: kubectl rollout restart"
-		out, err := p.try(t.Context(), nil, "exec", name, "/kproxy", "upgrade", "--token-file", "/token")
+		out, err := p.Try(t.Context(), nil, "exec", name, "/kproxy", "upgrade", "--token-file", "/token")
 		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(out, tt.why) || !strings.Contains(out, fix) {
 			t.Errorf("%s: got %v: %s", name, err, out)
 		}
