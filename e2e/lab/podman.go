@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -71,7 +72,7 @@ network_config_dir = %q
 
 // Command is a command of podman.
 func (p *Podman) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, p.program, append(p.flags, args...)...)
+	cmd := exec.CommandContext(ctx, p.program, slices.Concat(p.flags, args)...)
 	cmd.Env = p.env
 	return p.enter(cmd)
 }
@@ -117,7 +118,7 @@ func (p *Podman) Program(ctx context.Context, dir, program string, args ...strin
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(p.env, "PATH="+dir+":"+os.Getenv("PATH"))
+	cmd.Env = append(slices.Clone(p.env), "PATH="+dir+":"+os.Getenv("PATH"))
 	return p.enter(cmd), nil
 }
 

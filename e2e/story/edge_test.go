@@ -21,6 +21,7 @@ import (
 
 // edge runs edge.yaml without Grafana: a client over TLS, by one port, and Prometheus.
 func (s *site) edge(t *testing.T, f front) {
+	t.Helper()
 	prometheus, err := lab.Tool("prometheus", "Prometheus (Debian: apt-get install prometheus)")
 	check(t, err)
 	tree := t.TempDir()

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -34,7 +35,7 @@ var jvm = []string{
 func main() {
 	err := start(os.Environ())
 	fmt.Fprintln(os.Stderr, "entrypoint:", err) // start returns with an error alone
-	os.Exit(1)
+	os.Exit(1)                                  //nolint:forbidigo // this is main
 }
 
 // start replaces this process by a server.
@@ -87,7 +88,7 @@ func format(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "meta.properties")); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	cmd := exec.Command(java, append(jvm, "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", config)...)
+	cmd := exec.CommandContext(context.Background(), java, append(jvm, "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", config)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }
