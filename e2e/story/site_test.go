@@ -98,6 +98,7 @@ func (s *site) try(ctx context.Context, f front, files []string, stdin string, a
 	if err != nil {
 		return "", err
 	}
+	cmd.Dir = s.dir // no .env file is there
 	return output(cmd, stdin)
 }
 

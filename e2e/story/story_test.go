@@ -129,7 +129,7 @@ func (s *site) kcat(t *testing.T, f front, files []string, service, stdin string
 var broker = regexp.MustCompile(`broker \d+ at (\S+)`)
 
 // follow is a client, and returns the row of the table with the results. It tries a line that should pass
-// twice, as clients other than kcat do: podman's name server may lose a question while containers come and go.
+// twice, as clients other than kcat do: podman's name server may not respond while containers come and go.
 func (s *site) follow(t *testing.T, f front, files []string, l line) string {
 	t.Helper()
 	got, out := s.once(t, f, files, l)
