@@ -1,6 +1,10 @@
 package admin
 
-import "net/http"
+import (
+	"net/http"
+
+	"kproxy/internal/api"
+)
 
 // Refusals.
 const (
@@ -26,7 +30,7 @@ func (c *Config) changing(g *guard, next http.Handler) http.Handler {
 		case !g.admitsReader(r):
 			refuse(w)
 		default:
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, r.WithContext(api.WithAccess(r.Context(), func() bool { return g.admitsReader(r) })))
 		}
 	})
 }

@@ -77,7 +77,10 @@ func (g *guard) admits(r *http.Request) bool {
 // token returns the hash of the token; ok is false while there is no good one.
 func (g *guard) token(ctx context.Context) (hash [sha256.Size]byte, ok bool) {
 	token, err := readToken(ctx, g.file)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return hash, false // the client has gone, and the file may be good
+	case err != nil:
 		g.complain(err)
 		return hash, false
 	}

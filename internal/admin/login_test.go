@@ -1,10 +1,13 @@
 package admin_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -13,6 +16,7 @@ import (
 	"time"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/api"
 	"kproxy/internal/certlab"
 	"kproxy/internal/events"
 	"kproxy/internal/page"
@@ -49,7 +53,12 @@ func newBrowser(t *testing.T, conf *admin.Config) *browser {
 
 func newBrowserWith(t *testing.T, conf *admin.Config, log *slog.Logger) *browser {
 	t.Helper()
-	s, err := admin.Listen(t.Context(), withPage(conf), log)
+	return newBrowserOf(t, withPage(conf), log)
+}
+
+func newBrowserOf(t *testing.T, site *admin.Site, log *slog.Logger) *browser {
+	t.Helper()
+	s, err := admin.Listen(t.Context(), site, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,6 +166,73 @@ func TestLogIn(t *testing.T) {
 	b.cookie = nil
 	if status, body, _ := b.ask(http.MethodGet, "/", nil, "Authorization: Bearer "+token); status != http.StatusOK || strings.Contains(body, "Log out") {
 		t.Errorf("the token in a header: %d %s", status, body)
+	}
+}
+
+// A stream of events ends with the log-in that has opened it, and with the token.
+func TestStreamsEndWithTheLogIn(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(b *browser, file string) error{
+		"log-out": func(b *browser, _ string) error {
+			_, _, _ = b.ask(http.MethodPost, "/-/logout", nil, "Sec-Fetch-Site: same-origin")
+			return nil
+		},
+		"another token": func(_ *browser, file string) error { return os.WriteFile(file, []byte(token+"x"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file, ring := tokenFile(t), new(events.Ring)
+			site := withPage(&admin.Config{Bind: "127.0.0.1:0", TokenFile: file})
+			site.API = api.New(api.Parts{Events: ring})
+			b := newBrowserOf(t, site, discard)
+			b.logIn(token)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.base+"/api/v1/events", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept", "text/event-stream")
+			r.AddCookie(b.cookie)
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatal(resp, err)
+			}
+			defer resp.Body.Close()
+			if err := end(b, file); err != nil {
+				t.Fatal(err)
+			}
+			log, ended := slog.New(ring.Handler(slog.DiscardHandler)), make(chan error, 1)
+			go func() {
+				_, err := io.Copy(io.Discard, resp.Body)
+				ended <- err
+			}()
+			for tick := time.NewTicker(50 * time.Millisecond); ; {
+				select {
+				case <-tick.C:
+					log.Info("session closed")
+				case err := <-ended:
+					if tick.Stop(); err != nil {
+						t.Errorf("the stream goes on: %v", err)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// The token file is not bad because a client leaves while it is read.
+func TestClientThatLeavesIsNoBadToken(t *testing.T) {
+	var lines bytes.Buffer
+	handler := admin.HandlerOf(withPage(&admin.Config{Bind: "127.0.0.1:9400", TokenFile: tokenFile(t)}), slog.New(slog.NewTextHandler(&lines, nil)))
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	r := httptest.NewRequestWithContext(gone, http.MethodGet, "/metrics", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+	if lines.Len() > 0 {
+		t.Errorf("the log has %s", &lines)
 	}
 }
 

@@ -44,6 +44,8 @@ const (
 	maxStreams = 8
 	// writeTimeout is how long a client that follows the events may take for some of them.
 	writeTimeout = 10 * time.Second
+	// accessFor is how long a client that may read is believed to.
+	accessFor = time.Second
 	// beat is the time between two lines that keep the connection of a silent stream.
 	beat = 15 * time.Second
 )
@@ -162,7 +164,13 @@ func (l *eventLog) follow(w http.ResponseWriter, r *http.Request, s selection) {
 	alive := time.NewTicker(beat)
 	defer alive.Stop()
 	text := ": events follow\n\n"
-	for {
+	for asked := time.Now(); ; {
+		if time.Since(asked) >= accessFor {
+			if !mayRead(r.Context()) {
+				return
+			}
+			asked = time.Now()
+		}
 		if stream.send(text) != nil {
 			return
 		}
@@ -189,8 +197,10 @@ func (l *eventLog) follow(w http.ResponseWriter, r *http.Request, s selection) {
 // text returns the selected events as they are sent. Ids that are missing were not kept.
 func (s *selection) text(kept []events.Event) string {
 	var b strings.Builder
-	if len(kept) > 0 && s.after > 0 && kept[0].ID > s.after+1 {
-		fmt.Fprintf(&b, "event: missed\ndata: {\"events\":%d}\n\n", kept[0].ID-s.after-1)
+	if n := len(kept); n > 0 && s.after > 0 {
+		if missed := kept[n-1].ID - s.after - uint64(n); missed > 0 {
+			fmt.Fprintf(&b, "event: missed\ndata: {\"events\":%d}\n\n", missed)
+		}
 	}
 	for i := range kept {
 		if s.admits(&kept[i]) {
@@ -218,6 +228,19 @@ func (s *stream) send(text string) error {
 		return err
 	}
 	return s.controller.Flush()
+}
+
+type accessKey struct{}
+
+// WithAccess returns a context for a request whose client has access as long as has returns true: a
+// stream outlives a log-in, and a token.
+func WithAccess(ctx context.Context, has func() bool) context.Context {
+	return context.WithValue(ctx, accessKey{}, has)
+}
+
+func mayRead(ctx context.Context) bool {
+	has, limited := ctx.Value(accessKey{}).(func() bool)
+	return !limited || has()
 }
 
 type stoppingKey struct{}

@@ -6,6 +6,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -16,9 +17,11 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// Bounds of a Ring: some 2 MB, if every event is as large as it may be.
+// Bounds of a Ring: some 3 MB, if every event is as large as it may be.
 const (
-	capacity = 1000
+	mostInfo     = 1000 // events below level warn
+	mostProblems = 500  // the others: sessions that end as they should do not push them out
+
 	maxAttrs = 24
 	maxText  = 300 // characters of a text
 )
@@ -49,10 +52,10 @@ func (e *Event) Get(key string) string {
 type Ring struct {
 	off atomic.Bool
 
-	mu    sync.Mutex    // guards the following
-	kept  []Event       // at most capacity, by id
-	last  uint64        // id of the youngest
-	added chan struct{} // closed when one is added; nil: none waits
+	mu             sync.Mutex    // guards the following
+	info, problems []Event       // by id
+	last           uint64        // id of the youngest
+	added          chan struct{} // closed when one is added; nil: none waits
 }
 
 // Keep says whether events are kept from now on; without a call they are.
@@ -64,15 +67,24 @@ func (r *Ring) add(e Event) {
 	defer r.mu.Unlock()
 	r.last++
 	e.ID = r.last
-	if len(r.kept) == capacity {
-		r.kept[0] = Event{} // the array lives on until append needs another
-		r.kept = r.kept[1:]
+	if e.Level < slog.LevelWarn {
+		r.info = appendTo(r.info, e, mostInfo)
+	} else {
+		r.problems = appendTo(r.problems, e, mostProblems)
 	}
-	r.kept = append(r.kept, e)
 	if r.added != nil {
 		close(r.added)
 		r.added = nil
 	}
+}
+
+// appendTo adds an event, in place of the oldest if there are as many as there may be.
+func appendTo(kept []Event, e Event, most int) []Event {
+	if len(kept) == most {
+		kept[0] = Event{} // the array lives on until append needs another
+		kept = kept[1:]
+	}
+	return append(kept, e)
 }
 
 // Since returns the events with higher ids than one, by id, and the last id that was given. All events have
@@ -87,13 +99,20 @@ func (r *Ring) Since(id uint64) (all []Event, last uint64, added <-chan struct{}
 	if r.added == nil {
 		r.added = make(chan struct{})
 	}
-	i, _ := slices.BinarySearchFunc(r.kept, id, func(e Event, id uint64) int {
+	all = append(behind(r.info, id), behind(r.problems, id)...)
+	slices.SortFunc(all, func(a, b Event) int { return cmp.Compare(a.ID, b.ID) })
+	return all, r.last, r.added
+}
+
+// behind returns a copy of the events with higher ids.
+func behind(kept []Event, id uint64) []Event {
+	i, _ := slices.BinarySearchFunc(kept, id, func(e Event, id uint64) int {
 		if e.ID <= id {
 			return -1
 		}
 		return 1
 	})
-	return slices.Clone(r.kept[i:]), r.last, r.added
+	return slices.Clone(kept[i:])
 }
 
 // Handler returns a handler that keeps events, and has next write the lines that it wants.

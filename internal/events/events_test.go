@@ -81,6 +81,26 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
+// Events of level info do not push out those that an operator looks for.
+func TestProblemsAreKept(t *testing.T) {
+	var ring events.Ring
+	log := slog.New(ring.Handler(slog.DiscardHandler))
+	log.Info("first")
+	for range 600 {
+		log.Warn("problem")
+	}
+	for range 1500 {
+		log.Info("session closed")
+	}
+	all, last, _ := ring.Since(0)
+	if len(all) != 1500 || last != 2101 || all[0].ID != 102 || all[0].Message != "problem" || all[499].ID != 601 || all[500].ID != 1102 || all[1499].ID != 2101 {
+		t.Errorf("%d events, from %+v to %d", len(all), all[0], last)
+	}
+	if some, _, _ := ring.Since(600); len(some) != 1001 || some[0].ID != 601 {
+		t.Errorf("%d events since 600", len(some))
+	}
+}
+
 // A reader that waits for a further event wakes when there is one.
 func TestReadersWake(t *testing.T) {
 	var ring events.Ring

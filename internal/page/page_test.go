@@ -144,7 +144,7 @@ func TestTroubles(t *testing.T) {
 func TestStates(t *testing.T) {
 	t.Parallel()
 	none := text(t, new(fixture).get(t, "/").Body.String())
-	if !strings.Contains(none, "There is no cluster The configuration has none") || !strings.Contains(none, "No session has ended among the last 0 events") {
+	if !strings.Contains(none, "There is no cluster The configuration has none") || !strings.Contains(none, "No session has ended among the 0 events that are kept") {
 		t.Errorf("no cluster: %s", none)
 	}
 	f := new(fixture).add(2, 1, 0)
