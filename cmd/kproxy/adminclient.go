@@ -174,7 +174,11 @@ func isPort(text string) bool {
 	return err == nil && port > 0
 }
 
-func wantsToken(u *url.URL) error {
+// unauthorized is the error of a response 401.
+func (a *adminClient) unauthorized(u *url.URL) error {
+	if a.token != "" {
+		return fmt.Errorf("%s does not accept the token; --token-file must name the file with the token of admin.token_file", u)
+	}
 	return fmt.Errorf("%s wants a token; add --token-file with the file of admin.token_file", u)
 }
 

@@ -211,7 +211,7 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 	is := bad == nil && a.Ready != nil
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
-		return readiness{}, wantsToken(h.url)
+		return readiness{}, h.unauthorized(h.url)
 	case status == http.StatusOK && is && *a.Ready:
 		a.Reasons = nil
 		return a, nil

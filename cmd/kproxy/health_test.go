@@ -104,7 +104,7 @@ func TestHealth(t *testing.T) {
 		{"--admin http://" + guarded, 0, `^ready\n$`},
 		{"--admin http://" + guarded + " --cluster a", 1, `wants a token; add --token-file`},
 		{"--admin http://" + guarded + " --strict", 1, `without the token of admin.token_file; add --token-file`},
-		{"--admin http://" + guarded + " --cluster a --token-file " + wrong, 1, `wants a token; add --token-file`},
+		{"--admin http://" + guarded + " --cluster a --token-file " + wrong, 1, `does not accept the token; --token-file must name`},
 		{"--admin http://" + guarded + " --cluster a --token-file " + token, 0, `^ready\n$`},
 		{"--admin http://" + guarded + " --strict --token-file " + token, 1, `^kproxy: not ready: cluster b does not answer\n$`},
 		{"--admin https://" + secure, 1, `name the authority with --ca FILE`},

@@ -128,7 +128,7 @@ func (a *adminClient) change(ctx context.Context, u, asked *url.URL, refusals []
 		}
 		return nil, a.notApplied(mistakes.Errors)
 	case status == http.StatusUnauthorized:
-		return nil, wantsToken(u)
+		return nil, a.unauthorized(u)
 	case status == http.StatusForbidden, status == http.StatusMisdirectedRequest:
 		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(string(body)), maxReason))
 	case status == http.StatusNotFound:

@@ -93,7 +93,7 @@ func (a *adminClient) api(ctx context.Context, method string, want int, into any
 		}
 		return nil
 	case http.StatusUnauthorized:
-		return wantsToken(u)
+		return a.unauthorized(u)
 	case http.StatusForbidden, http.StatusMisdirectedRequest:
 		return fmt.Errorf("%s: %s", u, foreign.Line(a.said(string(body))))
 	}

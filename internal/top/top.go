@@ -187,12 +187,19 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 	}
 	m.note = ""
 	switch k.String() {
-	case "q", "esc":
+	case "q":
 		if m.help {
 			m.help = false
 			return nil
 		}
 		return tea.Quit
+	case "esc":
+		if m.help || m.filter == "" {
+			m.help = false
+			return nil
+		}
+		m.filter = ""
+		return m.ask()
 	case "?", "h":
 		m.help = !m.help
 	case "tab", "shift+tab":
@@ -304,7 +311,7 @@ func (m *Model) rate(c *api.Connection) float64 {
 func (m *Model) heading() string {
 	words := []string{"kproxy " + m.name}
 	if m.last.connections != nil {
-		words = append(words, count(m.last.connections.Total))
+		words = append(words, m.connectionCount())
 	}
 	switch {
 	case m.failed != nil && m.last.at.IsZero():
@@ -328,6 +335,21 @@ func (m *Model) footer() string {
 		return fmt.Sprintf("close connection %d? y closes it, any other key does not", m.asked)
 	}
 	return cmp.Or(m.note, "Tab brokers/connections  s sort  / filter  p pause  x close  ? help  q quit")
+}
+
+// connectionCount says how many connections there are, and how many the filter admits.
+func (m *Model) connectionCount() string {
+	shown := m.last.connections.Total
+	if m.filter == "" || m.last.topology == nil {
+		return count(shown)
+	}
+	all := 0
+	for _, c := range m.last.topology.Clusters {
+		for _, l := range c.Listeners {
+			all += l.Connections
+		}
+	}
+	return fmt.Sprintf("%d of %s", min(shown, all), count(all))
 }
 
 func count(connections int) string {

@@ -208,6 +208,16 @@ func TestOrdersAndFilters(t *testing.T) {
 		s.has(80, 24, "filter: 0.0.4", "10.0.0.4:50000", "10.0.0.49:50000", "with 0.0.4")
 		s.press(tea.KeyBackspace, "")
 		s.press(tea.KeyEnter, "")
+		s.has(80, 24, " of 50 connections")
+		s.press(tea.KeyEsc, "")
+		if last := f.queries[len(f.queries)-1]; last.Has("text") || s.quit {
+			t.Errorf("after Esc: asked %v, quit %t", last, s.quit)
+		}
+		if s.press(tea.KeyEsc, ""); s.quit {
+			t.Error("Esc quits")
+		}
+		s.keys("/0.0.")
+		s.press(tea.KeyEnter, "")
 		s.keys("q")
 		if last := f.queries[len(f.queries)-1]; last.Get("text") != "0.0." || last.Get("sort") != "-in_flight" || !s.quit {
 			t.Errorf("asked %v, quit %t", last, s.quit)
