@@ -51,7 +51,10 @@ value that is in the file, with its line, or in an environment variable, with it
 				if err := client.api(ctx, http.MethodGet, http.StatusOK, &c, query, "config"); err != nil {
 					return err
 				}
-				if f.json {
+				switch {
+				case key != "" && len(c.Settings) == 0:
+					return fmt.Errorf("the configuration in use has no key %s; kproxy config show --all lists its keys", quoted(key))
+				case f.json:
 					return printJSON(cmd.OutOrStdout(), c)
 				}
 				return printConfig(cmd.OutOrStdout(), &c, all)

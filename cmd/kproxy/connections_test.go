@@ -66,6 +66,10 @@ clusters:
 	if got := ask("config", "show", "--all", "--at", "log"); !strings.Contains(got, "  default  log.format") || strings.Contains(got, "clusters") {
 		t.Errorf("config show --all:\n%s", got)
 	}
+	errs.Reset()
+	if code := run(append([]string{"config", "show", "--at", "clusters.ordres"}, at...), &out, &errs); code != exitFailed || !strings.Contains(errs.String(), `has no key "clusters.ordres"; `) {
+		t.Errorf("config show of a wrong key: %d, %s", code, errs.String())
+	}
 	if got := ask("connections", "--software", "KPROXY-test"); !strings.Contains(got, "billing, kproxy-test 7, since") || !strings.Contains(got, "1 connection\n") {
 		t.Errorf("connections:\n%s", got)
 	}

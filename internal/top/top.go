@@ -72,6 +72,7 @@ type Model struct {
 	typing        bool // keys go to the filter
 	paused        bool
 	help          bool
+	scrolled      int    // lines above those that are shown, of the brokers or the help
 	chosen        uint64 // id of the selected connection; 0: none
 	asked         uint64 // id of the connection that is to be closed, if the user says so; 0: none
 	note          string // the result of the last command
@@ -201,13 +202,13 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 		m.filter = ""
 		return m.ask()
 	case "?", "h":
-		m.help = !m.help
+		m.help, m.scrolled = !m.help, 0
 	case "tab", "shift+tab":
-		m.view = (m.view + 1) % views
+		m.view, m.scrolled = (m.view+1)%views, 0
 	case "c":
 		m.view = connections
 	case "b":
-		m.view = brokers
+		m.view, m.scrolled = brokers, 0
 	case "s":
 		m.order = (m.order + 1) % len(orders)
 		return m.ask()
@@ -221,6 +222,10 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 		m.move(-1)
 	case "down", "j":
 		m.move(1)
+	case "pgup":
+		m.move(3 - m.height)
+	case "pgdown":
+		m.move(m.height - 3)
 	case "x":
 		if m.view == connections && m.selected() != nil {
 			m.asked = m.chosen
@@ -280,10 +285,15 @@ func (m *Model) index(all []api.Connection) int {
 	return slices.IndexFunc(all, func(c api.Connection) bool { return c.ID == m.chosen })
 }
 
-// move moves the selection. It follows a connection when the order changes.
+// move moves the selection, which follows a connection when the order changes. Where there is nothing to
+// select, it scrolls.
 func (m *Model) move(by int) {
+	if m.help || m.view != connections {
+		m.scrolled = max(0, m.scrolled+by)
+		return
+	}
 	all := m.list()
-	if m.view != connections || len(all) == 0 {
+	if len(all) == 0 {
 		return
 	}
 	i := m.index(all)

@@ -46,6 +46,7 @@ func (f *fake) Connections(_ context.Context, query url.Values) (*api.Connection
 	for i := range uint64(50) {
 		node := int32(i % 3)
 		one := api.Connection{
+			Cluster: "orders", Listener: "bob",
 			ID: 50 - i, Client: fmt.Sprintf("10.0.0.%d:50000", i), Node: &node, State: "open", ClientID: "évil\x1b[31m\n", Software: "java", SoftwareVersion: strings.Repeat("9", 300),
 			BytesUp: f.moved, InFlight: 1, Idle: 90,
 		}
@@ -163,6 +164,32 @@ func TestScreensFit(t *testing.T) {
 		s.send(tea.WindowSizeMsg{Width: 80, Height: 24})
 		s.keys("b")
 		s.has(80, 24, "cluster orders up", "listener bob at 127.0.0.1:9092, advertised as bob.test:9092, 50 connections", "b3.vpc:9092", "10.0.0.3:9092", `cluster bills down: refused\x1b[2J`)
+	})
+}
+
+// Lists that are longer than the screen are scrolled. A wide screen has the listener of each connection.
+func TestScreensAreScrolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScreen(t, &fake{})
+		s.send(tea.WindowSizeMsg{Width: 80, Height: 6})
+		s.keys("b")
+		s.has(80, 6, "cluster orders up", "lines 1 to 3 of ")
+		s.keys("kj")
+		s.has(80, 6, "listener bob", "lines 2 to 4 of ")
+		for range 20 {
+			s.press(tea.KeyPgDown, "")
+		}
+		s.has(80, 6, "cluster bills down")
+		s.press(tea.KeyPgUp, "")
+		s.keys("b")
+		s.has(80, 6, "cluster orders up", "lines 1 to 3 of ")
+		s.keys("?")
+		s.press(tea.KeyPgDown, "")
+		s.has(80, 6, "↑ ↓, k j    select", "lines 4 to 6 of ")
+		s.keys("?")
+		s.send(tea.WindowSizeMsg{Width: 200, Height: 24})
+		s.keys("c")
+		s.has(200, 24, "LISTENER", "orders/bob")
 	})
 }
 

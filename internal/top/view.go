@@ -3,6 +3,7 @@ package top
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,12 +29,22 @@ type column struct {
 	right bool
 }
 
-var connectionColumns = []column{
-	{"ID", 7, true}, {"CLIENT", 21, false}, {"NODE", 4, true}, {"IDLE", 5, true}, {"BYTES", 7, true}, {"B/S", 7, true}, {"FL", 3, true}, {"WHO", 0, false},
+// wide is the width from which the connections have their listener beside them.
+const wide = 110
+
+func (m *Model) connectionColumns() []column {
+	all := []column{
+		{"ID", 7, true}, {"CLIENT", 21, false}, {"NODE", 4, true}, {"IDLE", 5, true}, {"BYTES", 7, true}, {"B/S", 7, true}, {"FL", 3, true}, {"WHO", 0, false},
+	}
+	if m.width >= wide {
+		all = slices.Insert(all, 2, column{"LISTENER", 24, false})
+	}
+	return all
 }
 
-var brokerColumns = []column{
-	{"NODE", 5, true}, {"OPEN", 5, true}, {"BROKER", 24, false}, {"ADVERTISED", 24, false}, {"DIALLED", 0, false},
+func (m *Model) brokerColumns() []column {
+	address := max(24, (m.width-14)/3)
+	return []column{{"NODE", 5, true}, {"OPEN", 5, true}, {"BROKER", address, false}, {"ADVERTISED", address, false}, {"DIALLED", 0, false}}
 }
 
 // View returns the screen: as many lines as the terminal has, none wider than it.
@@ -48,19 +59,28 @@ func (m *Model) screen() string {
 	room := m.height - 2
 	switch {
 	case m.help:
-		lines = append(lines, m.helpLines()...)
+		lines = append(lines, m.part(m.helpLines(), room)...)
 	case m.view == brokers:
-		lines = append(lines, m.brokerLines()...)
+		lines = append(lines, m.part(m.brokerLines(), room)...)
 	default:
 		lines = append(lines, m.connectionLines(room)...)
-	}
-	if len(lines) > room+1 {
-		lines = append(lines[:room], faint.Render(m.fit(fmt.Sprintf("%d more lines", len(lines)-room))))
 	}
 	for len(lines) < room+1 {
 		lines = append(lines, "")
 	}
 	return strings.Join(append(lines, faint.Render(m.fit(m.footer()))), "\n")
+}
+
+// part returns the lines of a text from the one that was scrolled to.
+func (m *Model) part(lines []string, room int) []string {
+	if len(lines) <= room {
+		m.scrolled = 0
+		return lines
+	}
+	room-- // for the last line
+	m.scrolled = min(max(0, m.scrolled), len(lines)-room)
+	shown := slices.Clone(lines[m.scrolled : m.scrolled+room])
+	return append(shown, faint.Render(m.fit(fmt.Sprintf("lines %d to %d of %d; ↑ ↓ PgUp PgDn", m.scrolled+1, m.scrolled+room, len(lines)))))
 }
 
 // fit cuts a text to the width. It may be another party's: a server that is not kproxy may respond.
@@ -104,7 +124,7 @@ func names(columns []column) []string {
 func (m *Model) connectionLines(room int) []string {
 	lines := []string{
 		m.fit(fmt.Sprintf("connections by %s%s", orders[m.order], suffix(" with ", m.filter))),
-		faint.Render(m.row(connectionColumns, names(connectionColumns))),
+		faint.Render(m.row(m.connectionColumns(), names(m.connectionColumns()))),
 	}
 	all := m.list()
 	if len(all) == 0 && m.last.connections != nil {
@@ -117,9 +137,13 @@ func (m *Model) connectionLines(room int) []string {
 	}
 	for i := first; i < min(len(all), first+space); i++ {
 		c := &all[i]
-		line := m.row(connectionColumns, []string{
+		cells := []string{
 			strconv.FormatUint(c.ID, 10), c.Client, node(c), Duration(c.Idle), Bytes(float64(c.BytesUp + c.BytesDown)), m.rateText(c), strconv.Itoa(c.InFlight), Who(c),
-		})
+		}
+		if m.width >= wide {
+			cells = slices.Insert(cells, 2, c.Cluster+"/"+c.Listener)
+		}
+		line := m.row(m.connectionColumns(), cells)
 		if c.ID == m.chosen {
 			line = reverse.Render(line)
 		}
@@ -167,10 +191,10 @@ func (m *Model) brokerLines() []string {
 		for _, l := range c.Listeners {
 			lines = append(lines, m.fit(fmt.Sprintf("  listener %s at %s, advertised as %s, %s", l.Name, l.Bind, l.Advertised, count(l.Connections))))
 			if len(l.Nodes) > 0 {
-				lines = append(lines, faint.Render(m.row(brokerColumns, names(brokerColumns))))
+				lines = append(lines, faint.Render(m.row(m.brokerColumns(), names(m.brokerColumns()))))
 			}
 			for _, n := range l.Nodes {
-				lines = append(lines, m.row(brokerColumns, []string{strconv.Itoa(int(n.Node)), strconv.Itoa(n.Connections), n.Broker, n.Advertised, n.Dialled}))
+				lines = append(lines, m.row(m.brokerColumns(), []string{strconv.Itoa(int(n.Node)), strconv.Itoa(n.Connections), n.Broker, n.Advertised, n.Dialled}))
 			}
 		}
 	}
@@ -183,7 +207,7 @@ func (m *Model) helpLines() []string {
 Tab, b, c   brokers, connections
 s           the next order of the connections
 /           only connections that contain a text
-↑ ↓, k j    select a connection
+↑ ↓, k j    select a connection, or scroll; PgUp and PgDn scroll by a screen
 x, then y   close it, once its responses in flight are delivered
 p           pause, and go on
 q           quit
