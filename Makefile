@@ -95,6 +95,11 @@ simulate-failpoints: ## SOCKETS seeds over sockets while the system calls of the
 simulate-planted: ## the simulation finds each of the faults in internal/simulate/planted (20 minutes)
 	internal/simulate/planted/run
 
+.PHONY: test-rules
+test-rules: ## the alerts for Prometheus: each fires in its fault, and only there (promtool)
+	promtool check rules configs/prometheus/kproxy.rules.yaml
+	promtool test rules configs/prometheus/kproxy.test.yaml
+
 .PHONY: test-module
 test-module: ## a program of another module that imports kproxy's public packages; the Terraform of the pages
 	cd e2e/module && go vet ./... && go test ./...
