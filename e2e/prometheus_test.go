@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,11 +83,36 @@ func TestPrometheusAgreesWithClients(t *testing.T) {
 		`count(kproxy_sessions_closed_total{reason!~"client_closed|no_request"}) or vector(0)`:                  0,
 		`sum(kproxy_addresses_total{kind!="rewritten"})`:                                                        0,
 		`count(go_goroutines) * count(process_open_fds) * count(target_info{service_name="kproxy"})`:            1,
+		`count(ALERTS) or vector(0)`: 0,
 	} {
 		if err := prom.want(t, query, n); err != nil {
 			t.Error(err)
 		}
 	}
+	for _, query := range append(panels(t), `cluster_direction:kproxy_bytes:rate1m`, `cluster_api:kproxy_requests:rate1m`,
+		`cluster_api:kproxy_request_duration_seconds:p99_5m`, `cluster_reason:kproxy_sessions_closed:rate5m`) {
+		if len(prom.query(t, query)) == 0 && !strings.Contains(query, "outcome!~") { // no dial has failed
+			t.Errorf("%s: no data", query)
+		}
+	}
+}
+
+// panels are the queries of the dashboard.
+func panels(t *testing.T) (queries []string) {
+	t.Helper()
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	data, err := os.ReadFile("../configs/compose/grafana/dashboards/kproxy.json")
+	if err != nil || json.Unmarshal(data, &dashboard) != nil || len(dashboard.Panels) == 0 {
+		t.Fatalf("the dashboard has no panels: %v", err)
+	}
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			queries = append(queries, target.Expr)
+		}
+	}
+	return queries
 }
 
 // fetchAll reads each partition once, from its leader. A consumer would leave a
@@ -177,7 +203,12 @@ func startPrometheus(t *testing.T, address, scraped string) *prometheus {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 500ms}\nscrape_configs:\n  - job_name: kproxy\n    static_configs: [{targets: [%q]}]\n", scraped)
+	rules, err := filepath.Abs("../configs/prometheus/kproxy.rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("global: {scrape_interval: 500ms, evaluation_interval: 500ms}\nrule_files: [%q]\n"+
+		"scrape_configs:\n  - job_name: kproxy\n    static_configs: [{targets: [%q]}]\n", rules, scraped)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
