@@ -178,13 +178,7 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 	case m.typing:
 		return m.typed(k)
 	case m.asked != 0:
-		id := m.asked
-		m.asked = 0
-		if k.String() != "y" {
-			m.note = "nothing is closed"
-			return nil
-		}
-		return m.disconnect(id)
+		return m.decide(k.String() == "y")
 	}
 	m.note = ""
 	switch k.String() {
@@ -218,20 +212,41 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 		if m.paused = !m.paused; !m.paused {
 			return m.ask()
 		}
-	case "up", "k":
-		m.move(-1)
-	case "down", "j":
-		m.move(1)
-	case "pgup":
-		m.move(3 - m.height)
-	case "pgdown":
-		m.move(m.height - 3)
 	case "x":
 		if m.view == connections && m.selected() != nil {
 			m.asked = m.chosen
 		}
+	default:
+		m.move(m.linesOf(k.String()))
 	}
 	return nil
+}
+
+// decide closes the connection that the user was asked about, or does not.
+func (m *Model) decide(yes bool) tea.Cmd {
+	id := m.asked
+	m.asked = 0
+	if !yes {
+		m.note = "nothing is closed"
+		return nil
+	}
+	return m.disconnect(id)
+}
+
+// linesOf is how many lines down a key moves; 0: it is no such key.
+func (m *Model) linesOf(key string) int {
+	switch key {
+	case "up", "k":
+		return -1
+	case "down", "j":
+		return 1
+	case "pgup":
+		return 3 - m.height
+	case "pgdown":
+		return m.height - 3
+	default:
+		return 0
+	}
 }
 
 // typed handles a key of the filter.
@@ -288,6 +303,9 @@ func (m *Model) index(all []api.Connection) int {
 // move moves the selection, which follows a connection when the order changes. Where there is nothing to
 // select, it scrolls.
 func (m *Model) move(by int) {
+	if by == 0 {
+		return
+	}
 	if m.help || m.view != connections {
 		m.scrolled = max(0, m.scrolled+by)
 		return
