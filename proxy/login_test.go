@@ -14,11 +14,19 @@ import (
 // opens a session that has had one response.
 func (l *lab) openLoggedIn(t *testing.T) (client, brokerConn) {
 	t.Helper()
+	return l.openLoggedInWith(t, func(*proxy.Config) {})
+}
+
+// openLoggedInWith is openLoggedIn with a change of the configuration.
+func (l *lab) openLoggedInWith(t *testing.T, change func(*proxy.Config)) (client, brokerConn) {
+	t.Helper()
 	if l.door == nil {
 		l.door = newDoor()
 	}
 	l.first = l.startBroker(t, 0, 0)
-	l.start(t, l.door.logsIn(l.config()))
+	conf := l.door.logsIn(l.config())
+	change(conf)
+	l.start(t, conf)
 	return l.session(t, l.first)
 }
 

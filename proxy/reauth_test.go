@@ -31,6 +31,14 @@ func (l *lab) openExpiringAfter(t *testing.T, lifetime time.Duration) (client, b
 	return l.openLoggedIn(t)
 }
 
+// openExpiringWith is openExpiring with a change of the configuration.
+func (l *lab) openExpiringWith(t *testing.T, change func(*proxy.Config)) (client, brokerConn) {
+	t.Helper()
+	l.door = newDoor()
+	l.door.lifetime = 1
+	return l.openLoggedInWith(t, change)
+}
+
 // again has the broker take the login that comes next on the connection.
 func (l *lab) again(t *testing.T, s brokerConn) {
 	t.Helper()
@@ -323,13 +331,7 @@ func TestDrainDuringLogin(t *testing.T) {
 func TestCutDuringLogin(t *testing.T) {
 	t.Parallel()
 	var l lab
-	l.door = newDoor()
-	l.door.lifetime = 1
-	l.first = l.startBroker(t, 0, 0)
-	conf := l.door.logsIn(l.config())
-	conf.DrainTimeout = moment
-	l.start(t, conf)
-	_, s := l.session(t, l.first)
+	_, s := l.openExpiringWith(t, func(conf *proxy.Config) { conf.DrainTimeout = moment })
 	s.request(kmsg.SASLHandshake, 1)
 	promptly(t, func() {
 		if cut := l.proxy.Shutdown(t.Context()); cut != 1 {
@@ -342,13 +344,7 @@ func TestCutDuringLogin(t *testing.T) {
 func TestSilentWhenLoggingInAgain(t *testing.T) {
 	t.Parallel()
 	var l lab
-	l.door = newDoor()
-	l.door.lifetime = 1
-	l.first = l.startBroker(t, 0, 0)
-	conf := l.door.logsIn(l.config())
-	conf.Clusters[0].ConnectTimeout = 2 * time.Second
-	l.start(t, conf)
-	c, s := l.session(t, l.first)
+	c, s := l.openExpiringWith(t, func(conf *proxy.Config) { conf.Clusters[0].ConnectTimeout = 2 * time.Second })
 	s.request(kmsg.SASLHandshake, 1)
 	c.eof()
 	c.close()
@@ -360,13 +356,7 @@ func TestSilentWhenLoggingInAgain(t *testing.T) {
 func TestIdleInSpiteOfLogins(t *testing.T) {
 	t.Parallel()
 	var l lab
-	l.door = newDoor()
-	l.door.lifetime = 1
-	l.first = l.startBroker(t, 0, 0)
-	conf := l.door.logsIn(l.config())
-	conf.IdleTimeout = 1500 * time.Millisecond
-	l.start(t, conf)
-	c, s := l.session(t, l.first)
+	c, s := l.openExpiringWith(t, func(conf *proxy.Config) { conf.IdleTimeout = 1500 * time.Millisecond })
 	for l.door.loginFrames(s) {
 	}
 	s.close()
@@ -380,13 +370,7 @@ func TestIdleInSpiteOfLogins(t *testing.T) {
 func TestNotIdleBehindALogin(t *testing.T) {
 	t.Parallel()
 	var l lab
-	l.door = newDoor()
-	l.door.lifetime = 1
-	l.first = l.startBroker(t, 0, 0)
-	conf := l.door.logsIn(l.config())
-	conf.IdleTimeout = 1500 * time.Millisecond
-	l.start(t, conf)
-	c, s := l.session(t, l.first)
+	c, s := l.openExpiringWith(t, func(conf *proxy.Config) { conf.IdleTimeout = 1500 * time.Millisecond })
 	shake := s.request(kmsg.SASLHandshake, 1)
 	c.write(requestFrames(7, heartbeat()))
 	s.silentFor(time.Second) // a sweep asks whether the session is idle
@@ -411,13 +395,7 @@ func TestSecretIsMissingForAWhile(t *testing.T) {
 	}
 	put()
 	var l lab
-	l.door = newDoor()
-	l.door.lifetime = 1
-	l.first = l.startBroker(t, 0, 0)
-	conf := l.door.logsIn(l.config())
-	conf.Clusters[0].SASL.Password = config.Secret{File: file}
-	l.start(t, conf)
-	c, s := l.session(t, l.first)
+	c, s := l.openExpiringWith(t, func(conf *proxy.Config) { conf.Clusters[0].SASL.Password = config.Secret{File: file} })
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}

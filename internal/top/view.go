@@ -122,9 +122,10 @@ func names(columns []column) []string {
 
 // connectionLines are the table of the connections, with the selected one in sight.
 func (m *Model) connectionLines(room int) []string {
+	columns := m.connectionColumns()
 	lines := []string{
 		m.fit(fmt.Sprintf("connections by %s%s", orders[m.order], suffix(" with ", m.filter))),
-		faint.Render(m.row(m.connectionColumns(), names(m.connectionColumns()))),
+		faint.Render(m.row(columns, names(columns))),
 	}
 	all := m.list()
 	if len(all) == 0 && m.last.connections != nil {
@@ -143,7 +144,7 @@ func (m *Model) connectionLines(room int) []string {
 		if m.width >= wide {
 			cells = slices.Insert(cells, 2, c.Cluster+"/"+c.Listener)
 		}
-		line := m.row(m.connectionColumns(), cells)
+		line := m.row(columns, cells)
 		if c.ID == m.chosen {
 			line = reverse.Render(line)
 		}
@@ -175,10 +176,11 @@ func (m *Model) rateText(c *api.Connection) string {
 
 // brokerLines are the clusters, with their listeners and brokers.
 func (m *Model) brokerLines() []string {
-	var lines []string
 	if m.last.topology == nil {
 		return nil
 	}
+	var lines []string
+	columns := m.brokerColumns()
 	for _, c := range m.last.topology.Clusters {
 		state := "up"
 		switch {
@@ -191,10 +193,10 @@ func (m *Model) brokerLines() []string {
 		for _, l := range c.Listeners {
 			lines = append(lines, m.fit(fmt.Sprintf("  listener %s at %s, advertised as %s, %s", l.Name, l.Bind, l.Advertised, count(l.Connections))))
 			if len(l.Nodes) > 0 {
-				lines = append(lines, faint.Render(m.row(m.brokerColumns(), names(m.brokerColumns()))))
+				lines = append(lines, faint.Render(m.row(columns, names(columns))))
 			}
 			for _, n := range l.Nodes {
-				lines = append(lines, m.row(m.brokerColumns(), []string{strconv.Itoa(int(n.Node)), strconv.Itoa(n.Connections), n.Broker, n.Advertised, n.Dialled}))
+				lines = append(lines, m.row(columns, []string{strconv.Itoa(int(n.Node)), strconv.Itoa(n.Connections), n.Broker, n.Advertised, n.Dialled}))
 			}
 		}
 	}
