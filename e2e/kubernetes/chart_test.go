@@ -211,7 +211,7 @@ func reload(t *testing.T) {
 	release(t, "outside", outsideValues+"limits: {max_age: 1h}\n")
 	for _, pod := range before {
 		_, ip, _ := strings.Cut(pod, " ")
-		if err := await(t.Context(), 3*time.Minute, func() error {
+		if err := lab.Poll(t.Context(), 3*time.Minute, func() error {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+net.JoinHostPort(ip, "9400")+"/metrics", http.NoBody)
 			if err != nil {
 				return err

@@ -23,7 +23,7 @@ func (s *server) start(ctx context.Context) error {
 	if _, err := s.process(ctx); err != nil || s.ready == nil {
 		return err
 	}
-	return await(ctx, 2*time.Minute, func() error { return s.ready(ctx) })
+	return lab.Poll(ctx, 2*time.Minute, func() error { return s.ready(ctx) })
 }
 
 // process starts the program.

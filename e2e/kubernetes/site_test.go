@@ -99,7 +99,7 @@ func start(ctx context.Context, dir string) error {
 	if err := images(ctx); err != nil {
 		return err
 	}
-	return await(ctx, time.Minute, func() error {
+	return lab.Poll(ctx, time.Minute, func() error {
 		out, err := kubectl(ctx, "get", "nodes")
 		if err == nil && !strings.Contains(out, " Ready ") {
 			err = errors.New("the node is not ready")
@@ -114,25 +114,6 @@ func shell(ctx context.Context, commands string) error {
 	cmd.Dir = site.dir
 	_, err := combined(cmd)
 	return err
-}
-
-// await tries until there is no error.
-func await(ctx context.Context, most time.Duration, try func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("after %v: %w", most, err)
-		case <-ticker.C:
-		}
-	}
 }
 
 // kubectl runs kubectl in the namespace kafka.
