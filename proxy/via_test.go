@@ -176,7 +176,7 @@ func TestViaDroppedAndRestored(t *testing.T) {
 			produces(t, c, []byte("first"))
 			if f.machine == nil {
 				f.outage(t, c, func() { // a command that runs counts as connected
-					f.log.has(t, "session closed", "the command ended with", "cannot reach "+viatest.FarName, "via=exec:")
+					f.log.has(t, "session closed", "the command ended with", "cannot reach ", viatest.FarName, "via=exec:")
 				}, f.brokers...)
 				return
 			}

@@ -147,10 +147,10 @@ func TestExamineInvalidIDs(t *testing.T) {
 				if node == 5 {
 					where = closed
 				}
+				host, port, _ := net.SplitHostPort(where)
 				if node == 0 || node == 5 {
-					b.Host = "127.0.0.1"
+					b.Host = host
 				}
-				_, port, _ := net.SplitHostPort(where)
 				_, _ = fmt.Sscan(port, &b.Port)
 				all = append(all, b)
 			}

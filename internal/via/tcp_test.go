@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -157,7 +158,7 @@ func TestHTTPSProxy(t *testing.T) {
 	b := viatest.Broker(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(pair.Certificate())
-	c := via.Config{URL: "https://" + viatest.User + "@" + g.Address, PasswordFile: viatest.File(t, viatest.Password), TLS: &tls.Config{RootCAs: roots}}
+	c := via.Config{URL: fmt.Sprintf("https://%s@127.0.0.1:%d", viatest.User, g.Port()), DialProxy: g.Dial, PasswordFile: viatest.File(t, viatest.Password), TLS: &tls.Config{RootCAs: roots}}
 	conn := rig{viatest.Dialer(t, c), g}.connect(t, b.Far())
 	_, _ = io.WriteString(conn, "x")
 	endWrite(t, conn)
@@ -170,6 +171,7 @@ func TestHTTPSProxy(t *testing.T) {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyUntrusted)
 	}
 	plain := viatest.Connect(t, false)
+	c.DialProxy = nil
 	c.URL = "https://" + viatest.User + "@" + plain.Address
 	if got, err := viatest.Outcome(t, t.Context(), viatest.Dialer(t, c), b.Far()); got != via.OutcomeProxyProtocol {
 		t.Errorf("got %s (%v), want %s", got, err, via.OutcomeProxyProtocol)

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -265,9 +266,7 @@ func TestSSHHostKeys(t *testing.T) {
 		_, port, _ := net.SplitHostPort(g.Address)
 		c.URL = "ssh://" + viatest.User + "@LocalHost.:" + port
 		c.KnownHosts = viatest.File(t, knownhosts.Line([]string{"[localhost]:" + port}, host.Signer.PublicKey())+"\n")
-		c.DialProxy = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, g.Address)
-		}
+		c.DialProxy = g.Dial
 		viatest.Exchange(t, connect(t, viatest.Dialer(t, c), b.Far()), "x")
 	})
 	t.Run("revoked", func(t *testing.T) {
@@ -290,7 +289,8 @@ func TestSSHHostKeys(t *testing.T) {
 		}
 		g := viatest.SSH(t, signer, key.Signer.PublicKey())
 		c := viatest.SSHConfig(t, g, host, key)
-		c.KnownHosts = viatest.File(t, "@cert-authority "+line(g, authority.Signer.PublicKey()))
+		c.URL, c.DialProxy = fmt.Sprintf("ssh://%s@127.0.0.1:%d", viatest.User, g.Port()), g.Dial
+		c.KnownHosts = viatest.File(t, fmt.Sprintf("@cert-authority [127.0.0.1]:%d %s", g.Port(), ssh.MarshalAuthorizedKey(authority.Signer.PublicKey())))
 		viatest.Exchange(t, connect(t, viatest.Dialer(t, c), b.Far()), "x")
 	})
 	t.Run("of one type among two", func(t *testing.T) {

@@ -6,6 +6,7 @@ package viatest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -22,13 +23,14 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"kproxy/internal/portlab"
 	"kproxy/internal/wait"
 )
 
 // The far side's names. They do not resolve here: if a dial works, the proxy has resolved
 // the name.
 const (
-	FarName   = "broker-1.far.invalid" // where the test's brokers are
+	FarName   = "broker-1.far.invalid" // with Far's prefix: where the test's brokers are
 	Forbidden = "forbidden.far.invalid"
 	User      = "kafka"
 	Password  = "s3cret-of-the-proxy"
@@ -48,10 +50,10 @@ type Gate struct {
 	running  sync.WaitGroup
 }
 
-// NewGate starts a server on a free port.
+// NewGate starts a server at an address of its own: no other test listens there while it is cut.
 func NewGate(tb testing.TB, handle func(conn net.Conn)) *Gate {
 	tb.Helper()
-	g := &Gate{t: tb, Address: "127.0.0.1:0", handle: handle}
+	g := &Gate{t: tb, Address: portlab.Host(tb) + ":0", handle: handle}
 	g.Open()
 	tb.Cleanup(g.Cut)
 	return g
@@ -127,8 +129,17 @@ func (g *Gate) Port() int {
 	return n
 }
 
-// Far is the gate's address as the far side knows it.
-func (g *Gate) Far() string { return fmt.Sprintf("%s:%d", FarName, g.Port()) }
+// Dial connects to the gate whatever the address is, as a via's DialProxy for another name.
+func (g *Gate) Dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, network, g.Address)
+}
+
+// Far is the gate's address as the far side knows it: a name below FarName that has the IP
+// address, with dashes.
+func (g *Gate) Far() string {
+	host, port, _ := net.SplitHostPort(g.Address)
+	return strings.ReplaceAll(host, ".", "-") + "." + FarName + ":" + port
+}
 
 // Broker echoes its input, and ends its side after the input's end.
 func Broker(tb testing.TB) *Gate {
@@ -142,12 +153,13 @@ func Broker(tb testing.TB) *Gate {
 
 var errForbidden = errors.New("forbidden")
 
-// reach is the far side's own dial: only FarName resolves.
+// reach is the far side's own dial: only names as Far's resolve.
 func reach(host string, port int) (net.Conn, error) {
-	switch host {
-	case FarName:
-		return net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	case Forbidden:
+	ip, far := strings.CutSuffix(host, "."+FarName)
+	switch {
+	case far:
+		return net.Dial("tcp", net.JoinHostPort(strings.ReplaceAll(ip, "-", "."), strconv.Itoa(port)))
+	case host == Forbidden:
 		return nil, errForbidden
 	default:
 		return nil, fmt.Errorf("no such host %q", host)
