@@ -44,8 +44,11 @@ def new_producer(o, **more):
 def new_consumer(o, topic, instance="", **more):
     if o.max_bytes:
         more.update(fetch_max_bytes=o.max_bytes, max_partition_fetch_bytes=o.max_bytes)
+    # aiokafka does not ask for the leaders after ListOffsets was refused by a broker that leads no
+    # more: without a short age of metadata such a consumer, a direct one too, stops for minutes.
     return AIOKafkaConsumer(
         topic, **common(o), group_id=o.group, auto_offset_reset="earliest", group_instance_id=instance or None,
+        metadata_max_age_ms=1000,
         client_rack=o.rack or None, isolation_level="read_" + o.isolation, **more)
 
 
