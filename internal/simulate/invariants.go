@@ -238,8 +238,10 @@ var reasons = map[proxy.CloseReason]func(r *run, rec *record) bool{
 	proxy.TooManyConnections:  func(r *run, rec *record) bool { return rec.listener == "bob" && r.limited },
 	proxy.TooManyFromSource:   func(r *run, rec *record) bool { return rec.listener == "bob" && r.limited },
 	proxy.Drained:             func(r *run, rec *record) bool { return r.drains(rec) },
+	// A broker that takes its time for each of many requests takes longer than a drain may.
 	proxy.DrainTimeout: func(r *run, rec *record) bool {
-		return r.drains(rec) && (rec.began || rec.paused || r.conf.Drain < time.Minute)
+		slow := time.Duration(len(rec.sent))*r.slowest >= r.conf.Drain
+		return r.drains(rec) && (rec.began || rec.paused || r.conf.Drain < time.Minute || slow)
 	},
 }
 

@@ -59,6 +59,7 @@ type run struct {
 	removed  bool                 // a reload has removed fred
 	idle     bool                 // an idle_timeout is set, or was
 	held     bool                 // brokers have delayed or held responses
+	slowest  time.Duration        // the longest delay of one response
 	jumped   bool                 // the clock has jumped
 	jumps    []stop               // of the clock
 	limited  bool                 // bob's clients are limited, or were
@@ -187,6 +188,9 @@ func (r *run) step(step Step) {
 		r.set(func() {
 			r.known = r.known && step.Verb != "moves" && step.Verb != "swaps"
 			r.held = r.held || waits
+			if step.Verb == "delays" {
+				r.slowest = max(r.slowest, step.duration(0))
+			}
 		})
 		r.brokers.step(step)
 	case proxyItself:
