@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,12 @@ func TestReadOnly(t *testing.T) {
 	s.answer(3, answerTo(8, kmsg.NewPtrOffsetCommitResponse()))
 	c.receive(3, answerTo(8, kmsg.NewPtrOffsetCommitResponse()))
 	framesAgain(c, s, 4)
+	if got, want := fmt.Sprint(l.stats(t, "bob").Refused), "[{0 1} {22 1}]"; got != want {
+		t.Errorf("refused: got %s, want %s", got, want)
+	}
+	for _, api := range []string{"Produce", "InitProducerID"} {
+		l.log.has(t, "level=WARN", "request refused", "listener=bob", "api_key="+api, "apis.allow")
+	}
 	finish(t, &l, c, s)
 }
 

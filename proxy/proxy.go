@@ -32,6 +32,7 @@ type Proxy struct {
 
 	admission  admission.Gates
 	repeats    repeats
+	refusals   refusals
 	budget     budget
 	pipes      *relay.PipePool
 	parked     parkedSet

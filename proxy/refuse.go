@@ -24,7 +24,7 @@ func (p *requestPump) refuse(r inflight.Request, frame int) error {
 	refusal := &ended{
 		reason: APIRefused,
 		err:    fmt.Errorf("%s v%d is not allowed on this listener", kmsg.NameForKey(r.Key), r.Version),
-		fix:    "if its clients need it, name it in the listener's apis.allow",
+		fix:    refusalFix,
 	}
 	if r.Key == kmsg.Produce.Int16() {
 		return p.refuseProduce(r, frame, refusal)

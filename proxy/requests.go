@@ -202,6 +202,7 @@ func (p *requestPump) request(prefix wire.RequestPrefix) error {
 	case endRelearn:
 		return end(Relearn, nil)
 	case refuseAPI:
+		p.refused(prefix.Key, prefix.Version)
 		return p.refuse(r, frame)
 	case refuseLogin:
 		return p.refuseLogin(r, frame)

@@ -51,6 +51,7 @@ type ListenerStats struct {
 	Durations  []DurationStats
 	Addresses  []AddressStats
 	HiddenAPIs []APICount
+	Refused    []APICount // requests that the listener's apis refuse
 	// TransactionsLowered counts ApiVersions responses of a cluster whose
 	// transactions this build does not know.
 	TransactionsLowered int64
@@ -105,7 +106,7 @@ type AddressStats struct {
 	Neutralised int64 // leader hints taken out: the new address did not fit
 }
 
-// APICount counts how often an API was hidden from an ApiVersions response.
+// APICount counts how often an API was hidden from an ApiVersions response, or requests of it.
 type APICount struct {
 	Key   int16
 	Count int64
@@ -205,6 +206,9 @@ func (c *counters) stats() ListenerStats {
 		}
 		if n := c.hidden[slot].Load(); n > 0 {
 			l.HiddenAPIs = append(l.HiddenAPIs, APICount{key, n})
+		}
+		if n := c.refused[slot].Load(); n > 0 {
+			l.Refused = append(l.Refused, APICount{key, n})
 		}
 	}
 	return l

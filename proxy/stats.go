@@ -28,6 +28,7 @@ type counters struct {
 	durations [apiSlots]histogram
 	addresses [apiSlots][fates]atomic.Int64
 	hidden    [apiSlots]atomic.Int64
+	refused   [apiSlots]atomic.Int64
 	lowered   atomic.Int64 // ApiVersions responses with Notes.TxnLowered
 }
 

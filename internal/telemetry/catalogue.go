@@ -189,14 +189,12 @@ func listenerMetrics() []family {
 			ofListener: addresses,
 		},
 		{
+			name: "kproxy_requests_refused_total", unit: "{request}", help: "Requests that a listener's apis refuse.",
+			ofListener: func(l *proxy.ListenerStats) []sample { return byAPI(l.Refused) },
+		},
+		{
 			name: "kproxy_apis_hidden_total", unit: "{api}", help: "APIs left out of ApiVersions responses.",
-			ofListener: func(l *proxy.ListenerStats) []sample {
-				var all []sample
-				for _, h := range l.HiddenAPIs {
-					all = append(all, of(h.Count, api(h.Key)))
-				}
-				return all
-			},
+			ofListener: func(l *proxy.ListenerStats) []sample { return byAPI(l.HiddenAPIs) },
 		},
 		{
 			name: "kproxy_listener_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that clients are shown, in Unix time.", kind: gauge,
@@ -368,4 +366,12 @@ func node(id int32) attribute.KeyValue {
 		name = "unknown"
 	}
 	return attribute.String(labelNode, name)
+}
+
+func byAPI(counts []proxy.APICount) []sample {
+	var all []sample
+	for _, c := range counts {
+		all = append(all, of(c.Count, api(c.Key)))
+	}
+	return all
 }

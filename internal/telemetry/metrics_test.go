@@ -40,6 +40,7 @@ func everything() proxy.Snapshot {
 			Durations:           []proxy.DurationStats{durations},
 			Addresses:           []proxy.AddressStats{{Key: 1, Rewritten: 5, Dropped: 2, Neutralised: 1}},
 			HiddenAPIs:          []proxy.APICount{{Key: proxy.Other, Count: 8}},
+			Refused:             []proxy.APICount{{Key: 0, Count: 12}},
 			TransactionsLowered: 1,
 		}},
 	}}}
@@ -140,6 +141,7 @@ func TestValues(t *testing.T) {
 		`kproxy_requests_total{api="other",cluster="orders",listener="fred",version="0"} 1`,
 		`kproxy_addresses_total{api="Fetch",cluster="orders",kind="neutralised",listener="fred"} 1`,
 		`kproxy_apis_hidden_total{api="other",cluster="orders",listener="fred"} 8`,
+		`kproxy_requests_refused_total{api="Produce",cluster="orders",listener="fred"} 12`,
 		`kproxy_transactions_lowered_total{cluster="orders",listener="fred"} 1`,
 		`kproxy_cluster_up{cluster="orders"} 1`,
 		`kproxy_cluster_last_answer_timestamp_seconds{cluster="orders"} 1.7e+09`,
