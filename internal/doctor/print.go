@@ -279,6 +279,7 @@ func (p *printer) lines(f Fix, first bool) {
 // The notes on lines that are pasted into a file.
 const (
 	noteReplace = "these lines take the place of the lines with the same names; add those that are missing"
+	noteKproxy  = "if the client's first address is kproxy's, or leads to it, leave the brokers as they are: kproxy check --live, on its machine, names the key of kproxy to change"
 	noteFile    = "for FILE, write the absolute path of a file in PEM with that certificate"
 )
 
@@ -287,6 +288,9 @@ func (f *Fix) notes() []string {
 	var all []string
 	if len(f.Properties) > 0 {
 		all = append(all, noteReplace)
+	}
+	if strings.HasPrefix(f.File, brokersFile) {
+		all = append(all, noteKproxy)
 	}
 	if slices.ContainsFunc(f.Properties, func(line string) bool { return strings.HasSuffix(line, "=FILE") }) {
 		all = append(all, noteFile)

@@ -241,3 +241,15 @@ func TestLoginFix(t *testing.T) {
 		}
 	}
 }
+
+// Lines for a broker's file have a note for users whose client bootstraps at kproxy: pasted into
+// healthy brokers they would break a cluster. Lines for the client's file have none.
+func TestLinesForBrokersSpareThoseBehindKproxy(t *testing.T) {
+	lines := []string{"x=y"}
+	if of := (&Fix{File: "server.properties of node 1", Properties: lines}).notes(); !slices.Contains(of, noteKproxy) {
+		t.Errorf("a broker's lines have the notes %q", of)
+	}
+	if of := (&Fix{File: "client.properties", Properties: lines}).notes(); slices.Contains(of, noteKproxy) {
+		t.Errorf("a client's lines have the notes %q", of)
+	}
+}

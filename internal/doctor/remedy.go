@@ -120,8 +120,11 @@ const (
 // restart is for lines of server.properties.
 const restart = ". Then restart the broker"
 
+// brokersFile begins the name of a broker's file.
+const brokersFile = "server.properties"
+
 // file is where lines for the broker go.
-func (c *Case) file() string { return fmt.Sprintf("server.properties of node %d", c.Node) }
+func (c *Case) file() string { return fmt.Sprintf(brokersFile+" of node %d", c.Node) }
 
 // readvertise makes the broker advertise another address for the same listener.
 func (c *Case) readvertise(text, section string) Fix {
