@@ -37,6 +37,8 @@ type page struct {
 	Took     string
 	Counts   map[string]int // of verdicts
 	Matrix   matrix
+	Answer   []string // a sentence for each first chart
+	First    []chart  // at the top of the page
 	Sections []section
 	Tables   []tableView
 }
@@ -70,6 +72,7 @@ type tableView struct {
 
 func (r *report) page() page {
 	p := page{report: r, Took: r.took(), Counts: make(map[string]int), Matrix: r.matrix()}
+	p.Answer, p.First = r.answer()
 	for _, g := range r.Goals {
 		p.Counts[g.Verdict]++
 	}

@@ -33,9 +33,9 @@ type part struct {
 func newJoin() *cobra.Command {
 	var jsonFile, htmlFile string
 	cmd := &cobra.Command{
-		Use:   "join PART PART...",
-		Short: "make one report of several runs, each a file by --json",
-		Args:  cobra.MinimumNArgs(2),
+		Use:   "join PART...",
+		Short: "make one report of several runs, each a file by --json, or print that of one",
+		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			return join(files, jsonFile, htmlFile, cmd.OutOrStdout())
 		},

@@ -23,7 +23,11 @@ func rendered(t *testing.T, r *report) (table, page string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out.String(), string(b)
+	table, ok := strings.CutSuffix(out.String(), "The page is "+file+".\n")
+	if !ok {
+		t.Errorf("the page is not named: %s", out.String())
+	}
+	return table, string(b)
 }
 
 // saved is a report as a file.

@@ -6,6 +6,7 @@
 //	go run ./bench --quick                              # under two minutes
 //	go run ./bench --json bench.json --html bench.html  # everything: hours
 //	go run ./bench --workloads 'fetch-v17-*' --targets direct,kproxy,haproxy --rounds 5
+//	go run ./bench real --json real.json                # a real Kafka broker and Kafka's own tools
 //	go run ./bench join --html bench.html a.json b.json # one report of several runs
 //
 // # The parts
@@ -40,9 +41,10 @@
 //	place.go       loopback, or namespaces joined by veth
 //	process.go     children that cannot outlive us; janitor.go: other leftovers
 //	measure.go     /proc; cgroup.go: memory with the kernel's
+//	real.go        the targets before a real broker, with Kafka's own tools (realtools.go, realreport.go)
 //	stats.go       medians, spreads, ratios; goals.go: kproxy's promises
 //	join.go        one report of several
-//	report.go      the rows, as JSON; table.go: on a terminal; html.go: as a page
+//	report.go      the rows, as JSON; table.go: on a terminal; html.go: as a page; answer.go: its first lines
 package main
 
 import (
@@ -113,6 +115,8 @@ func newCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newJoin(),
+		newReal(),
+		newSize(),
 		role("broker", "be the fake broker", serveBroker),
 		role("relay", "be the blind Go relay", serveRelay),
 		role("load", "be the load generator", serveLoad),

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ func (o *options) register(cmd *cobra.Command) {
 	f.StringArrayVar(&o.userTargets, "target", nil, "a proxy that is running: name=host:port,pid=N[,pid=N…]; it leads to --broker-listen or --brokers (repeatable)")
 	f.StringSliceVar(&o.brokers, "brokers", nil, "a real cluster as the upstream, host:port; default: a fake broker")
 	f.StringVar(&o.brokerListen, "broker-listen", "", "where the fake broker listens, for --target; default: a free port")
-	f.BoolVar(&o.quick, "quick", false, "a few workloads, within two minutes")
+	f.BoolVar(&o.quick, "quick", false, "a few workloads, within two minutes, and the page, bench.html unless --html names another file")
 	f.BoolVar(&o.list, "list", false, "say which targets and workloads there are, and how long they would take")
 	f.IntVar(&o.rounds, "rounds", 5, "turns of each target")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "threads of each target")
@@ -90,6 +91,7 @@ func (o options) plan(root bool) (*plan, error) {
 		return nil, err
 	}
 	if o.quick {
+		p.htmlFile = cmp.Or(p.htmlFile, "bench.html")
 		p.shorten(len(p.chosen), quickBudget)
 	}
 	return p, nil

@@ -248,6 +248,8 @@ func (r *report) write(jsonFile, htmlFile string, stdout io.Writer) error {
 	}
 	if htmlFile != "" {
 		errs = append(errs, r.writePage(htmlFile))
+		_, err := fmt.Fprintf(stdout, "The page is %s.\n", htmlFile)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

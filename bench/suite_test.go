@@ -287,7 +287,7 @@ func TestOpenDir(t *testing.T) {
 // A run checks that it can write its files before it begins.
 func TestUnwritableReport(t *testing.T) {
 	var out, errs bytes.Buffer
-	err := execute(t.Context(), []string{"--quick", "--json", filepath.Join(t.TempDir(), "none", "x.json")}, &out, &errs)
+	err := execute(t.Context(), []string{"--quick", "--html", filepath.Join(t.TempDir(), "x.html"), "--json", filepath.Join(t.TempDir(), "none", "x.json")}, &out, &errs)
 	if !errors.Is(err, os.ErrNotExist) || out.Len() > 0 {
 		t.Errorf("got %v\n%s", err, out.String())
 	}

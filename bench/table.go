@@ -116,7 +116,12 @@ func (r *report) writeTable(out io.Writer) error {
 	for _, note := range r.Notes {
 		say("\nNote: %s", note)
 	}
-	say("\n%s\n", r.took())
+	say("\n")
+	sentences, _ := r.answer()
+	for _, sentence := range sentences {
+		say("%s\n", sentence)
+	}
+	say("%s\n", r.took())
 	return w.Flush()
 }
 

@@ -164,7 +164,8 @@ func overTLSWorkloads() []workload {
 	for _, size := range frameSizes[1:] {
 		all = append(all, fetchOf(17, size, 8).secured(tlsDown))
 	}
-	all = append(all, asking("idle-1000", idle, 1000, "1,000 connections that have asked for ApiVersions").secured(tlsDown))
+	all = append(all, asking("churn", churn, 16, "connect, a whole handshake, one ApiVersions, close; 16 at a time").secured(tlsDown),
+		asking("idle-1000", idle, 1000, "1,000 connections that have asked for ApiVersions").secured(tlsDown))
 	for _, sides := range []tlsSides{tlsUp, tlsBoth} {
 		all = append(all, produceOf(4*kib, 8).secured(sides), fetchOf(17, 64*kib, 8).secured(sides), fetchOf(17, mib, 8).secured(sides))
 	}

@@ -182,6 +182,9 @@ func (b *Broker) Kill() error {
 	return nil
 }
 
+// PID is that of the process, which must have been started.
+func (b *Broker) PID() int { return b.proc.PID() }
+
 // Pause stops the broker where it is, with its connections open, until Resume.
 func (b *Broker) Pause() error { return b.proc.Signal(syscall.SIGSTOP) }
 

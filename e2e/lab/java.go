@@ -22,6 +22,7 @@ type Java struct {
 	program string
 	logging string // the directory of the logging configurations
 	tmp     string // the directory for files that Java unpacks
+	full    bool   // both tiers of the compiler
 }
 
 // NewJava finds the Java runtime. Its files are in dir.
@@ -38,6 +39,12 @@ func NewJava(dir string) (Java, error) {
 	return j, os.CopyFS(j.logging, files)
 }
 
+// Optimised returns a Java whose classes are compiled as in production, for measurements.
+func (j Java) Optimised() Java {
+	j.full = true
+	return j
+}
+
 // Server is a process that lives for the whole run, such as a broker. Its log is
 // its standard output.
 func (j Java) Server(ctx context.Context, classpath, class string, args ...string) *exec.Cmd {
@@ -50,17 +57,20 @@ func (j Java) Tool(ctx context.Context, classpath, class string, args ...string)
 	return j.run(ctx, "tool", classpath, class, args...)
 }
 
-// run is one Java process. None lives long enough for the second compiler tier to be
-// worth its cost on two cores, and none leaves a file behind when it is killed: the
+// run is one Java process. In tests none lives long enough for the second compiler tier to be
+// worth its cost on two cores. None leaves a file behind when it is killed: the
 // compression libraries unpack themselves into the temporary directory, which goes with
 // the run. Kafka up to 3.9 logs by log4j 1.
 func (j Java) run(ctx context.Context, logging, classpath, class string, args ...string) *exec.Cmd {
 	jvm := []string{
-		"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+		"-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData",
 		"-Djava.io.tmpdir=" + j.tmp,
 		"-Dlog4j2.configurationFile=" + filepath.Join(j.logging, "log4j2-"+logging+".properties"),
 		"-Dlog4j.configuration=file:" + filepath.Join(j.logging, "log4j-"+logging+".properties"),
 		"-cp", classpath, class,
+	}
+	if !j.full {
+		jvm = append([]string{"-XX:TieredStopAtLevel=1"}, jvm...)
 	}
 	return Command(ctx, j.program, append(jvm, args...)...)
 }

@@ -1,0 +1,163 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// sizeResults are the figures that sizes are computed from.
+//
+//go:embed results/2026-11-28.txt
+var sizeResults string
+
+// traffic is the load that a kproxy is sized for.
+type traffic struct {
+	produce, consume float64 // MB/s of frames
+	frame            int     // bytes of records in a frame
+	tls              bool    // to the clients
+	connections      int
+	active           int // connections that carry data at one time
+	arrivals         float64
+	share            float64 // of the processors that may be used
+}
+
+// sizeFrames are the sizes of frames that were measured.
+var sizeFrames = []struct {
+	bytes int
+	name  string
+}{{256, "256B"}, {4 * kib, "4KiB"}, {64 * kib, "64KiB"}, {mib, "1MiB"}}
+
+// need is the sum of what traffic costs, in processors and MiB.
+type need struct {
+	produce, consume, arrivals, cores float64
+	memory                            float64
+}
+
+const (
+	sizeProcess = 40.0 // MiB of the process itself, of a kproxy without connections
+	// sizeIdle is the memory of a pair of connections with the kernel's, in KiB; with TLS
+	// docs/kubernetes.md's upper figure is taken.
+	sizeIdle, sizeIdleTLS = 12.3, 30.0
+	sizeActive            = 2 * 16.0 // KiB of buffers for each connection in use, both ways
+)
+
+// size computes the need. Costs are those at half load, where a proxy reads little at a time: at
+// more load each byte costs less.
+func (t traffic) size() (need, error) {
+	var n need
+	var err error
+	cost := func(way string, mbPerS float64) (cores float64) {
+		frame := sizeFrames[0]
+		for _, f := range sizeFrames { // the nearest one, by the ratio
+			if math.Abs(math.Log(float64(f.bytes)/float64(t.frame))) < math.Abs(math.Log(float64(frame.bytes)/float64(t.frame))) {
+				frame = f
+			}
+		}
+		name := way + "-" + frame.name
+		if t.tls {
+			if frame.bytes < 4*kib { // the smallest that was measured in TLS
+				name = way + "-4KiB"
+			}
+			name = "tls-down-" + name
+		}
+		column := "pinned CPU s/GB"
+		if frame.bytes < 64*kib {
+			column = "pinned CPU µs/req"
+		}
+		v, e := sizeFigure(name, column)
+		err = errors.Join(err, e)
+		if frame.bytes < 64*kib {
+			return v / 1e6 * mbPerS * 1e6 / float64(t.frame)
+		}
+		return v * mbPerS / 1e3
+	}
+	n.produce, n.consume = cost("produce", t.produce), cost("fetch-v17", t.consume)
+	arrival, e := sizeFigure("churn", "pinned CPU µs/conn")
+	n.arrivals = t.arrivals * arrival / 1e6
+	n.cores = (n.produce + n.consume + n.arrivals) / t.share
+	idle := sizeIdle
+	if t.tls {
+		idle = sizeIdleTLS
+	}
+	n.memory = sizeProcess + (idle*float64(t.connections)+sizeActive*float64(t.active))/kib
+	return n, errors.Join(err, e)
+}
+
+var columnGap = regexp.MustCompile(`\s{2,}`)
+
+// sizeFigure is kproxy's median of a workload in the results.
+func sizeFigure(workload, column string) (float64, error) {
+	in, lines := false, bufio.NewScanner(strings.NewReader(sizeResults))
+	var columns []string
+	for lines.Scan() {
+		cells := columnGap.Split(strings.TrimSpace(lines.Text()), -1)
+		switch {
+		case strings.HasPrefix(lines.Text(), workload+":"):
+			in = true
+		case in && cells[0] == "TARGET":
+			columns = cells
+		case in && cells[0] == kproxyName:
+			for i, name := range columns {
+				if name == column && i < len(cells) {
+					median, _, _ := strings.Cut(cells[i], " ")
+					return strconv.ParseFloat(median, 64)
+				}
+			}
+			return 0, fmt.Errorf("%s has no %q in the results", workload, column)
+		}
+	}
+	return 0, fmt.Errorf("%s is not in the results", workload)
+}
+
+// write prints the sum and its parts.
+func (n need) write(out io.Writer, t traffic) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name, v string) { _, _ = fmt.Fprintf(w, "%s\t  %s\t\n", name, v) } // Flush has the error
+	row("produce", short(n.produce)+" cores")
+	row("consume", short(n.consume)+" cores")
+	row("new connections", short(n.arrivals)+" cores")
+	row(fmt.Sprintf("in all, with %.0f %% in use", 100*t.share), short(n.cores)+" cores")
+	row("memory", fmt.Sprintf("%.0f MiB", n.memory))
+	return w.Flush()
+}
+
+func newSize() *cobra.Command {
+	var t traffic
+	cmd := &cobra.Command{
+		Use:   "size",
+		Short: "Compute the cores and the memory that a kproxy needs, from the committed results",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if min(t.produce, t.consume, t.arrivals) < 0 || min(t.connections, t.active) < 0 || t.frame < 1 || t.share <= 0 || t.share > 1 {
+				return errors.New("figures must not be negative, --frame at least 1, and --share above 0 and at most 1")
+			}
+			n, err := t.size()
+			if err != nil {
+				return err
+			}
+			return n.write(cmd.OutOrStdout(), t)
+		},
+	}
+	f := cmd.Flags()
+	f.Float64Var(&t.produce, "produce", 0, "records that clients produce, in MB/s")
+	f.Float64Var(&t.consume, "consume", 0, "records that clients consume, in MB/s")
+	f.IntVar(&t.frame, "frame", 64*kib, "bytes of records in a typical request or response")
+	f.BoolVar(&t.tls, "tls", false, "TLS to the clients")
+	f.IntVar(&t.connections, "connections", 0, "connections of clients")
+	f.IntVar(&t.active, "active", 0, "those of them that carry data at one time")
+	f.Float64Var(&t.arrivals, "arrivals", 0, "new connections each second")
+	f.Float64Var(&t.share, "share", 0.5, "part of the processors that may be in use")
+	return cmd
+}
