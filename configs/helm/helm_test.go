@@ -1,6 +1,6 @@
 // Package helm holds the chart of configs/helm/kproxy to kproxy, by tests that need Go alone:
-// its schema has kproxy's own keys, and its README the comments of values.yaml. Package e2e/chart
-// renders it.
+// its schema has kproxy's own keys, its README the comments of values.yaml, and its alerts and dashboard are
+// copies of those for Prometheus and Grafana. Package e2e/chart renders it.
 package helm
 
 import (
@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write values.schema.json and README.md of the chart")
+var update = flag.Bool("update", false, "write values.schema.json, README.md and files of the chart")
 
 // golden compares a file with the text that it should have, or writes it.
 func golden(t *testing.T, file, want string) {

@@ -26,7 +26,7 @@ var definitions = []struct {
 }{
 	{"sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard/*_{gateways,tlsroutes}.yaml", []string{"Gateway", "TLSRoute"}},
 	{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/*_{certificates}.yaml", []string{"Certificate"}},
-	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/*_{podmonitors,servicemonitors}.yaml", []string{"PodMonitor", "ServiceMonitor"}},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/*_{podmonitors,prometheusrules,servicemonitors}.yaml", []string{"PodMonitor", "PrometheusRule", "ServiceMonitor"}},
 }
 
 // Each manifest is valid for each Kubernetes, without a field that it does not know; so is an
