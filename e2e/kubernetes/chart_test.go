@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +26,7 @@ const chart = "../../configs/helm/kproxy"
 func brokers(t *testing.T) {
 	t.Helper()
 	port := 19092
-	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(3, "t"), kfake.ListenFn(func(network, _ string) (net.Listener, error) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(3, "t"), kfake.SeedTopics(crowdSize, crowdTopic), kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 		l, err := new(net.ListenConfig).Listen(t.Context(), network, fmt.Sprintf("%s:%d", node, port))
 		port++
 		return l, err
@@ -68,7 +66,8 @@ func release(t *testing.T, name, values string) {
 	}
 	if out, err := kubectl(t.Context(), "rollout", "status", "deployment/"+name+"-kproxy", "--timeout=150s"); err != nil {
 		pods, _ := kubectl(t.Context(), "describe", "pods")
-		t.Fatalf("%v\n%s\n%s", err, out, pods)
+		logs, _ := kubectl(t.Context(), "logs", "deployment/"+name+"-kproxy", "--tail=20")
+		t.Fatalf("%v\n%s\n%s\n%s", err, out, pods, logs)
 	}
 	names(t)
 }
@@ -84,6 +83,9 @@ func names(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(site.dir, "names")
+	if before, err := os.ReadFile(file); err == nil && string(before) == out {
+		return
+	}
 	if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +93,7 @@ func names(t *testing.T) {
 		nameServer.Kill()
 	}
 	s := server{name: "dnsmasq", args: []string{
-		"-k", "--no-resolv", "--no-hosts", "--addn-hosts=" + file, "--listen-address=" + node, "--bind-interfaces", "--local=/cluster.local/", "--user=root", "--pid-file=",
+		"-k", "--no-resolv", "--no-hosts", "--addn-hosts=" + file, "--listen-address=" + node, "--bind-interfaces", "--local=/cluster.local/", "--address=/" + publicName + "/" + balancer, "--user=root", "--pid-file=",
 	}}
 	if nameServer, err = s.process(t.Context()); err != nil {
 		t.Fatal(err)
@@ -130,14 +132,12 @@ func client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 // the configuration, a rollout under load, and a node outside the range.
 func TestChart(t *testing.T) {
 	brokers(t)
-	if _, err := kubectl(t.Context(), "create", "namespace", "kafka"); err != nil {
-		t.Fatal(err)
-	}
-	// No pod may need more than the restricted standard allows.
-	if _, err := kubectl(t.Context(), "label", "namespace", "kafka", "pod-security.kubernetes.io/enforce=restricted"); err != nil {
-		t.Fatal(err)
-	}
 	release(t, "outside", outsideValues)
+	t.Cleanup(func() {
+		for _, name := range []string{"outside", "inside", "shifted"} {
+			uninstall(t, name)
+		}
+	})
 	t.Run("outside", outside)
 	t.Run("helm test", func(t *testing.T) {
 		if out, err := helm(t.Context(), "test", "outside", "--timeout", "60s", "--logs"); err != nil {
@@ -209,30 +209,31 @@ func pods(t *testing.T, name string) []string {
 func reload(t *testing.T) {
 	before := pods(t, "outside")
 	release(t, "outside", outsideValues+"limits: {max_age: 1h}\n")
-	for _, pod := range before {
-		_, ip, _ := strings.Cut(pod, " ")
-		if err := lab.Poll(t.Context(), 3*time.Minute, func() error {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+net.JoinHostPort(ip, "9400")+"/metrics", http.NoBody)
-			if err != nil {
-				return err
-			}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			if err == nil && !strings.Contains(string(body), "\nkproxy_config_generation 2\n") {
-				err = errors.New("the configuration of before is in use")
-			}
-			return err
-		}); err != nil {
-			t.Errorf("%s: %v", pod, err)
-		}
+	if err := generation(t, "outside", 2); err != nil {
+		t.Error(err)
 	}
 	if after := pods(t, "outside"); strings.Join(before, ",") != strings.Join(after, ",") {
 		t.Errorf("the pods were %q, and are %q", before, after)
 	}
+}
+
+// generation waits until each pod of a release has the nth configuration.
+func generation(t *testing.T, name string, n int) error {
+	t.Helper()
+	want := fmt.Sprintf("\nkproxy_config_generation %d\n", n)
+	for _, pod := range pods(t, name) {
+		_, ip, _ := strings.Cut(pod, " ")
+		if err := lab.Poll(t.Context(), 3*time.Minute, func() error {
+			metrics, err := lab.Get(t.Context(), net.JoinHostPort(ip, "9400"), "/metrics")
+			if err == nil && !strings.Contains(metrics, want) {
+				err = errors.New(pod + " uses the configuration of before")
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rollout replaces all pods under load. Each record is acknowledged, once.

@@ -156,6 +156,7 @@ func images(ctx context.Context) error {
 			tar -C `+dir+` -c . | $podman import -q --change 'ENTRYPOINT ["/`+name+`"]' - localhost/`+name+`:local
 			$podman save -q --format oci-archive -o `+dir+`.tar localhost/`+name+`:local
 			`+site.kubernetes+`/debian/usr/bin/ctr -a $PWD/containerd.sock -n k8s.io images import --no-unpack `+dir+`.tar
+			`+site.kubernetes+`/debian/usr/bin/ctr -a $PWD/containerd.sock -n k8s.io images tag localhost/`+name+`:local localhost/`+name+`:next
 		`); err != nil {
 			return err
 		}

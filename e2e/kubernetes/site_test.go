@@ -2,10 +2,10 @@
 
 // Package kubernetes runs the chart of configs/helm/kproxy on a Kubernetes of its own: etcd, the API
 // server, controllers, scheduler, kubelet, kube-proxy and containerd, with real pods and Services, in a
-// network, mounts and processes of its own. The brokers are franz-go's fake ones, on the node.
+// network, mounts and processes of its own. The brokers are franz-go's fake ones, and real ones for TestKafka, on the node.
 // dnsmasq has the Services' names, in place of CoreDNS.
 //
-// It needs root, podman and runc. make e2e-kubernetes builds Kubernetes once.
+// It needs root, podman, runc and Java 17. make e2e-kubernetes builds Kubernetes once.
 package kubernetes
 
 import (
@@ -53,6 +53,11 @@ func again() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	// Nothing can be fetched in its network, so the brokers' jars are fetched here.
+	if _, err := lab.NewRelease(context.Background(), lab.Newest); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), inside+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -97,6 +102,13 @@ func start(ctx context.Context, dir string) error {
 		}
 	}
 	if err := images(ctx); err != nil {
+		return err
+	}
+	if _, err := kubectl(ctx, "create", "namespace", "kafka"); err != nil {
+		return err
+	}
+	// No pod may need more than the restricted standard allows.
+	if _, err := kubectl(ctx, "label", "namespace", "kafka", "pod-security.kubernetes.io/enforce=restricted"); err != nil {
 		return err
 	}
 	return lab.Poll(ctx, time.Minute, func() error {
