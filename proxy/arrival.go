@@ -37,6 +37,7 @@ func (a *arrival) open(ctx context.Context) bool {
 	s := a.s
 	if err := a.firstHeader(ctx); err != nil {
 		s.life.note(err)
+		s.resetIfDown()
 		return false
 	}
 	s.client.id = loggedID(a.first.ClientID)

@@ -81,6 +81,6 @@ var traitsOf = map[CloseReason]traits{
 	MaxAge:                {level: slog.LevelInfo, linger: true, asked: true},
 	Disconnected:          {level: slog.LevelInfo, linger: true, asked: true},
 	PeerGone:              {level: slog.LevelWarn, reset: resetUnheard, linger: true},
-	Drained:               {level: slog.LevelInfo, linger: true, asked: true},
+	Drained:               {level: slog.LevelInfo, reset: resetUnheard, linger: true, asked: true},
 	DrainTimeout:          {level: slog.LevelWarn},
 }

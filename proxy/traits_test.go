@@ -32,10 +32,10 @@ func TestEveryReasonHasTraits(t *testing.T) {
 func TestResetsOfReasons(t *testing.T) {
 	for reason, want := range map[CloseReason]resetWhen{
 		DialFailed: resetAlways, BrokerRefusedTLS: resetAlways, TooManyLogins: resetAlways,
-		BrokerReset: resetUnheard, PeerGone: resetUnheard,
+		BrokerReset: resetUnheard, PeerGone: resetUnheard, Drained: resetUnheard,
 		Relearn: resetBeforeLogin, BrokerMoved: resetBeforeLogin,
 		BrokerClosed: resetUnheardByCommand,
-		ClientLogin:  resetNever, BrokerLogin: resetNever, Drained: resetNever, BadRequest: resetNever,
+		ClientLogin:  resetNever, BrokerLogin: resetNever, BadRequest: resetNever,
 	} {
 		if got := traitsOf[reason].reset; got != want {
 			t.Errorf("%s: got %d, want %d", reason, got, want)
