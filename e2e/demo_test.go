@@ -16,7 +16,7 @@ import (
 )
 
 // TestDemoSuggestions runs the commands that kproxy demo suggests, as they are printed,
-// in a shell.
+// in a shell. top gets --json: the shell has no terminal.
 func TestDemoSuggestions(t *testing.T) {
 	demo, err := lab.StartProcess("kproxy demo", filepath.Join(t.TempDir(), "log"), lab.Command(context.Background(), shared.kproxy, "demo"))
 	if err != nil {
@@ -36,20 +36,24 @@ func TestDemoSuggestions(t *testing.T) {
 		if err != nil {
 			return lab.Permanent(err)
 		}
-		suggested = regexp.MustCompile(`(?m)^  (kcat .*)$`).FindAllStringSubmatch(string(said), -1)
-		if len(suggested) < 2 {
+		suggested = regexp.MustCompile(`(?m)^  (kcat .*|kproxy .*)$`).FindAllStringSubmatch(string(said), -1)
+		if len(suggested) < 4 {
 			return fmt.Errorf("it suggests %q so far", suggested)
 		}
 		return nil
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for i, want := range []string{`(?m)^ 3 brokers:$`, `(?s)(demo record \d+\n.*){5}`} {
-		out, err := lab.Output(lab.Command(ctx, "sh", "-c", suggested[i][1]))
+	kproxy := filepath.Dir(shared.kproxy)
+	for i, want := range []string{`(?m)^ 3 brokers:$`, `(?s)(demo record \d+\n.*){5}`, `(?m)^cluster demo: up`, `"name": "demo"`} {
+		line := strings.Replace(suggested[i][1], "kproxy top ", "kproxy top --json ", 1)
+		command := lab.Command(ctx, "sh", "-c", line)
+		command.Env = append(command.Environ(), "PATH="+kproxy+":"+os.Getenv("PATH"))
+		out, err := lab.Output(command)
 		if err != nil || !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%s: %v, want %s:\n%s", suggested[i][1], err, want, out)
 		}
-		if strings.Contains(out, "compute.internal") {
+		if strings.HasPrefix(suggested[i][1], "kcat ") && strings.Contains(out, "compute.internal") {
 			t.Errorf("%s shows a broker's own name:\n%s", suggested[i][1], out)
 		}
 	}

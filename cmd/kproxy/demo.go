@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os/signal"
 	"slices"
@@ -46,8 +45,8 @@ func newDemoCommand() *cobra.Command {
 		Long: `demo starts a fake Kafka cluster whose three brokers advertise names that do not
 resolve, puts kproxy in front of it with a listener for each of three networks,
 and sends records through while partitions change their leaders. Everything stays
-on loopback. After that it keeps running, and prints commands to try in another
-terminal; with --once it ends.`,
+on loopback. After that it keeps running, and prints the address of its status page
+and commands to try in another terminal; with --once it ends.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -67,6 +66,7 @@ type demo struct {
 	cluster *kfake.Cluster
 	proxy   *proxy.Proxy
 	ways    []demoListener
+	admin   *demoAdmin
 	dialled atomic.Int64 // connections that kproxy made to brokers
 }
 
@@ -85,14 +85,29 @@ func runDemo(ctx context.Context, out io.Writer, records int, once bool) error {
 	if once {
 		return nil
 	}
-	fred := d.ways[1]
-	fmt.Fprintf(out, "\nkproxy keeps running; Ctrl-C ends it. In another terminal, try:\n\n  kcat -L -b %s\n  kcat -C -b %s -t %s -c 5\n\n",
-		fred.conf.Advertise, fred.conf.Advertise, demoTopic)
+	d.printSuggestions()
 	<-ctx.Done()
 	return nil
 }
 
-// start starts the brokers, and kproxy in front of them.
+// printSuggestions prints what to look at while the demo keeps running.
+func (d *demo) printSuggestions() {
+	fmt.Fprintf(d.out, `
+kproxy keeps running; Ctrl-C ends it. Its status page is
+
+  http://%[2]s/
+
+In another terminal, try:
+
+  kcat -L -b %[1]s
+  kcat -C -b %[1]s -t %[3]s -c 5
+  kproxy topology --admin %[2]s
+  kproxy top --admin %[2]s
+
+`, d.ways[1].conf.Advertise, d.admin.bind, demoTopic)
+}
+
+// start starts the brokers, and kproxy in front of them with its admin server.
 func (d *demo) start(ctx context.Context) error {
 	var rules []config.DialRule
 	listen := func(string, string) (net.Listener, error) {
@@ -113,8 +128,18 @@ func (d *demo) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the fake brokers: %w", err)
 	}
-	if d.ways, err = demoListeners(); err != nil {
+	if err = d.startProxy(ctx, rules); err != nil {
 		d.cluster.Close()
+	}
+	return err
+}
+
+func (d *demo) startProxy(ctx context.Context, rules []config.DialRule) error {
+	var err error
+	if d.ways, err = demoListeners(); err != nil {
+		return err
+	}
+	if d.admin, err = newDemoAdmin(); err != nil {
 		return err
 	}
 	cluster := config.Cluster{Name: "demo", Bootstrap: slices.Clone(demoNames[:]), Dial: rules}
@@ -123,25 +148,34 @@ func (d *demo) start(ctx context.Context) error {
 	}
 	d.proxy, err = proxy.New(&proxy.Config{
 		Config: config.Config{Clusters: []config.Cluster{cluster}, DrainTimeout: 5 * time.Second},
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: d.admin.log,
 		Observer: &proxy.Observer{Dialed: func(_ string, _ int32, _ string, err error) {
 			if err == nil {
 				d.dialled.Add(1)
 			}
 		}},
 	})
-	if err == nil {
+	if err != nil {
+		return err
+	}
+	d.admin.ops.proxy = d.proxy
+	if err = d.admin.start(ctx); err == nil {
 		err = d.proxy.Start(ctx)
 	}
 	if err != nil {
-		d.cluster.Close()
+		d.stopProxy()
 	}
 	return err
 }
 
 func (d *demo) stop() {
-	d.proxy.Shutdown(context.Background()) // nothing to report: the demo's own clients have gone
+	d.stopProxy()
 	d.cluster.Close()
+}
+
+func (d *demo) stopProxy() {
+	d.proxy.Shutdown(context.Background()) // nothing to report: the demo's own clients have gone
+	d.admin.ops.close(context.Background())
 }
 
 // printTables prints the brokers' advertised addresses, and those that kproxy's clients

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -63,7 +65,7 @@ func TestDemo(t *testing.T) {
 	out := &output{wake: make(chan struct{}, 1)}
 	ended := make(chan error, 1)
 	go func() { ended <- runDemo(ctx, out, 2000, false) }()
-	out.until(t, "-c 5\n\n", ended)
+	out.until(t, "In another terminal, try:", ended) // the suggestions come in one write
 	for line := range strings.Lines(out.String()) {
 		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > columns.Width {
 			t.Errorf("%d columns: %s", n, line)
@@ -81,9 +83,42 @@ func TestDemo(t *testing.T) {
 	for _, command := range suggested {
 		asKcat(t, strings.Fields(command[1]))
 	}
+	tryAdminSuggestions(t, out.String())
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// tryAdminSuggestions opens the status page, and runs the kproxy commands that the demo suggests.
+func tryAdminSuggestions(t *testing.T, said string) {
+	t.Helper()
+	link := regexp.MustCompile(`(?m)^  (http://.*/)$`).FindStringSubmatch(said)
+	if link == nil {
+		t.Fatalf("there is no address of a status page:\n%s", said)
+	}
+	resp, err := http.Get(link[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), demoNames[0]) {
+		t.Errorf("the status page: %v, %d, %s", err, resp.StatusCode, page)
+	}
+	suggested := regexp.MustCompile(`(?m)^  kproxy (.*)$`).FindAllStringSubmatch(said, -1)
+	if len(suggested) != 2 {
+		t.Fatalf("got %q", suggested)
+	}
+	for _, command := range suggested {
+		args := strings.Fields(command[1])
+		if args[0] == "top" {
+			args = append(args, "--json") // a test has no terminal
+		}
+		var stdout, stderr strings.Builder
+		if code := run(args, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), demoNames[2]) {
+			t.Errorf("kproxy %s: %d, %s\n%s", command[1], code, stderr.String(), stdout.String())
+		}
 	}
 }
 
