@@ -14,7 +14,8 @@
 // all, as probes of an orchestrator need them, and their bodies are for clients that send
 // it. Everything but /livez, /readyz and /metrics is served under known host names alone
 // (hosts.go). A path that changes something takes POST, and has rules of its own
-// (changing.go). The number of connections is limited (connections.go).
+// (changing.go). Every response has the headers of headers.go. The number of connections is limited
+// (connections.go).
 //
 // Readiness follows from the state of package proxy (proxy.Health) and from the rule in
 // readiness.go. The server applies no configuration itself: it calls Site.Reload.
@@ -116,11 +117,13 @@ func Bind(ctx context.Context, c *Config, log *slog.Logger) (*Server, error) {
 
 // Take is Bind with a socket that is bound already.
 func Take(ctx context.Context, socket net.Listener, log *slog.Logger) *Server {
+	open := newConnections(log.With(slog.String(logkey.Bind, socket.Addr().String())))
 	s := &Server{
 		socket: socket,
 		log:    log,
 		http: http.Server{
-			ConnState:         newConnections(log.With(slog.String(logkey.Bind, socket.Addr().String()))).state,
+			ConnState:         open.state,
+			ConnContext:       open.withReceipt,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      responseTimeout,
@@ -157,6 +160,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if (now.tls == nil) != (r.TLS == nil) {
 		w.Header().Set("Connection", "close")
 	}
+	awaitBody(r)
 	now.handler.ServeHTTP(w, r.WithContext(api.WithStop(r.Context(), now.ctx.Done())))
 }
 
@@ -164,7 +168,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 // as it began. It must not be called at the same time as itself or Close.
 func (s *Server) Use(site *Site) {
 	c := site.Config
-	next := &served{handler: newHosts(c).only(site.handler(s.log)), secure: site.TLS}
+	next := &served{handler: withBaseHeaders(newHosts(c).only(site.handler(s.log))), secure: site.TLS}
 	next.ctx, next.stop = context.WithCancel(s.ctx)
 	if site.TLS != nil {
 		next.tls = site.TLS.Config()

@@ -2,7 +2,10 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,24 +44,62 @@ func newConnections(log *slog.Logger) *connections {
 	return &connections{log: log, open: map[net.Conn]*connection{}}
 }
 
-// state is the hook http.Server.ConnState. A connection is new until its first
+// state is the hook http.Server.ConnState. A connection is new until the header of its first
 // request is complete, and idle between two requests.
 func (c *connections) state(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		c.enter(conn)
 	case http.StateActive, http.StateIdle:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if k, ok := c.open[conn]; ok {
-			c.turn++
-			k.active, k.turn = state == http.StateActive, c.turn
-		}
+		c.set(conn, state == http.StateActive)
 	default: // closed or hijacked
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.open, conn)
 	}
+}
+
+func (c *connections) set(conn net.Conn, active bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.open[conn]; ok && k.active != active {
+		c.turn++
+		k.active, k.turn = active, c.turn
+	}
+}
+
+type receiptKey struct{}
+
+// withReceipt is the hook http.Server.ConnContext.
+func (c *connections) withReceipt(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, receiptKey{}, func(complete bool) { c.set(conn, complete) })
+}
+
+// awaitBody has the connection of a request count as one without a request until the body of that
+// has come: a client can take long for the rest of a form.
+func awaitBody(r *http.Request) {
+	receipt, ok := r.Context().Value(receiptKey{}).(func(complete bool))
+	if !ok || r.Body == nil || r.Body == http.NoBody {
+		return
+	}
+	receipt(false)
+	r.Body = &awaited{r.Body, receipt}
+}
+
+// awaited is the body of a request.
+type awaited struct {
+	io.ReadCloser
+
+	receipt func(complete bool)
+}
+
+// Read reads from the body.
+func (a *awaited) Read(b []byte) (int, error) {
+	n, err := a.ReadCloser.Read(b)
+	if errors.Is(err, io.EOF) {
+		a.receipt(true)
+	}
+	return n, err
 }
 
 // enter adds a connection, and closes another one if there are too many.

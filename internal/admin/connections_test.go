@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,6 +141,79 @@ func TestActiveConnectionsAreLimited(t *testing.T) {
 	mustBeClosed(t, oldest)
 	if status, body := get(t, s, "/livez"); status != http.StatusOK {
 		t.Errorf("/livez: got %d %s", status, body)
+	}
+}
+
+// A log-in form that does not end is no request: another one of its source is kept in its place.
+func TestUnfinishedFormsAreLimited(t *testing.T) {
+	entered, blocked := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(blocked) })
+	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-blocked
+	})
+	site := withPage(&admin.Config{Bind: "127.0.0.1:0", TokenFile: tokenFile(t)})
+	site.Metrics = slow
+	s, err := admin.Listen(t.Context(), site, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		release()
+		s.Close(t.Context())
+	})
+	oldest := connect(t, s)
+	fmt.Fprintf(oldest, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", token)
+	<-entered
+	var forms []net.Conn
+	for range mostConnections - 1 {
+		conn := connect(t, s)
+		fmt.Fprint(conn, "POST /-/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"+
+			"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusContinue { // the server reads the form
+			t.Fatal(resp, err)
+		}
+		forms = append(forms, conn)
+	}
+	connect(t, s)
+	mustBeClosed(t, forms[0])
+	release()
+	resp, err := http.ReadResponse(bufio.NewReader(oldest), nil)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("the request that was complete: %v, %v", resp, err)
+	}
+}
+
+// A request whose body is complete counts as one.
+func TestFinishedFormsAreActive(t *testing.T) {
+	entered, blocked := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(blocked) })
+	site := withPage(&admin.Config{Bind: "127.0.0.1:0"})
+	site.API = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		close(entered)
+		<-blocked
+	})
+	s, err := admin.Listen(t.Context(), site, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		release()
+		s.Close(t.Context())
+	})
+	first := connect(t, s)
+	fmt.Fprint(first, "PUT /api/v1/log-level HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+	<-entered
+	next := connect(t, s)
+	for range mostConnections - 1 {
+		connect(t, s)
+	}
+	mustBeClosed(t, next)
+	release()
+	if resp, err := http.ReadResponse(bufio.NewReader(first), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("got %v, %v", resp, err)
 	}
 }
 

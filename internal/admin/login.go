@@ -29,7 +29,8 @@ const (
 	maxForm = 8 << 10
 )
 
-// The forms that a source may send: some at once, then one in a while. A token cannot be guessed so.
+// The forms without the token that a source may send: some at once, then one in a while. A token cannot be
+// guessed so.
 const (
 	formsAtOnce = 10
 	formEach    = 6 * time.Second
@@ -93,13 +94,8 @@ func (l *logins) admits(r *http.Request) bool {
 
 // in takes the token from a form, and has the browser keep a cookie.
 func (l *logins) in(w http.ResponseWriter, r *http.Request) {
-	if !l.limiter(r).Allow() {
-		l.often.Do(func() {
-			l.guard.log.Warn("a client of the admin server tries to log in too often", slog.String(logkey.From, r.RemoteAddr),
-				slog.String(logkey.Fix, "find out who tries tokens; the token is not guessed at this rate"))
-		})
-		w.Header().Set("Retry-After", "60")
-		page.LogIn(w, http.StatusTooManyRequests, "Too many tries. Wait a minute.")
+	if !l.mayTry(r, true) {
+		l.refuse(w, r)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -108,6 +104,7 @@ func (l *logins) in(w http.ResponseWriter, r *http.Request) {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			status = http.StatusRequestEntityTooLarge
 		}
+		l.mayTry(r, false)
 		page.LogIn(w, status, "The form cannot be read.")
 		return
 	}
@@ -117,7 +114,12 @@ func (l *logins) in(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sent := sha256.Sum256([]byte(strings.TrimSpace(r.PostForm.Get("token"))))
-	if subtle.ConstantTimeCompare(sent[:], want[:]) != 1 {
+	right := subtle.ConstantTimeCompare(sent[:], want[:]) == 1
+	switch {
+	case !l.mayTry(r, right): // also with the right one, which would be found by trying otherwise
+		l.refuse(w, r)
+		return
+	case !right:
 		page.LogIn(w, http.StatusUnauthorized, "This is not the token.")
 		return
 	}
@@ -125,6 +127,27 @@ func (l *logins) in(w http.ResponseWriter, r *http.Request) {
 	l.add(login{id: sha256.Sum256([]byte(id)), token: want, until: time.Now().Add(loginAge)})
 	setCookie(w, r, id, int(loginAge.Seconds()))
 	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// mayTry reports whether a request's source may send a form. A form that is not right counts.
+func (l *logins) mayTry(r *http.Request, right bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limiter := l.limiter(r)
+	if right {
+		return limiter.Tokens() >= 1
+	}
+	return limiter.Allow()
+}
+
+// refuse responds to a source that has sent too many forms.
+func (l *logins) refuse(w http.ResponseWriter, r *http.Request) {
+	l.often.Do(func() {
+		l.guard.log.Warn("a client of the admin server tries to log in too often", slog.String(logkey.From, r.RemoteAddr),
+			slog.String(logkey.Fix, "find out who tries tokens; the token is not guessed at this rate"))
+	})
+	w.Header().Set("Retry-After", "60")
+	page.LogIn(w, http.StatusTooManyRequests, "Too many tries. Wait a minute.")
 }
 
 // add keeps a login in place of those that have ended, or of the oldest.
@@ -158,7 +181,7 @@ func setCookie(w http.ResponseWriter, r *http.Request, value string, age int) {
 }
 
 // limiter returns that of a request's source: an IPv4 address, or an IPv6 network of 64 bits. If there are too many,
-// any of them is forgotten.
+// any of them is forgotten. The caller holds mu.
 func (l *logins) limiter(r *http.Request) *rate.Limiter {
 	var source netip.Prefix
 	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
@@ -168,8 +191,6 @@ func (l *logins) limiter(r *http.Request) *rate.Limiter {
 		}
 		source, _ = ip.Prefix(bits) // it has as many
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	one := l.sources[source]
 	if one == nil {
 		for other := range l.sources {

@@ -313,6 +313,21 @@ func TestLogInIsLimited(t *testing.T) {
 	log.once(t, "tries to log in too often", "from=127.0.0.1:")
 }
 
+// Forms with the token do not count, nor does a wrong one in a while.
+func TestRightTokensAreNotLimited(t *testing.T) {
+	b := newBrowser(t, &admin.Config{Bind: "127.0.0.1:0", TokenFile: tokenFile(t)})
+	for tries := range 40 {
+		want := http.StatusSeeOther
+		sent := token
+		if tries%8 == 7 {
+			sent, want = "a wrong token", http.StatusUnauthorized
+		}
+		if status, body := b.logIn(sent); status != want {
+			t.Fatalf("try %d: %d %s", tries, status, body)
+		}
+	}
+}
+
 // Log-ins end by themselves, and there is a bounded number of them and of sources.
 func TestLogInsAreBounded(t *testing.T) {
 	file := tokenFile(t)

@@ -12,7 +12,7 @@
 //	GET    /openapi.json      this interface, as OpenAPI 3.0
 //
 // The type to know is [New]. It returns a handler that admits everyone: package admin checks the
-// token, the Host and the Origin before. Text from brokers and clients is cleaned before it is shown.
+// token, the Host and the Origin before, and sets the headers that all of its responses have. Text from brokers and clients is cleaned before it is shown.
 package api
 
 import (
@@ -126,7 +126,6 @@ type Problem struct {
 
 func write(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // a client that is gone wants no response
 }

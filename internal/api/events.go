@@ -156,7 +156,6 @@ func (l *eventLog) follow(w http.ResponseWriter, r *http.Request, s selection) {
 		s.after = last
 	}
 	w.Header().Set("Content-Type", streamType)
-	w.Header().Set("Cache-Control", "no-store")
 	if r.Method == http.MethodHead {
 		return // or it would wait for a body that has no end
 	}

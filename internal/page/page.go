@@ -7,7 +7,8 @@
 // of /api/v1/events, and changes the parts that differ. The document is complete in itself, and its
 // Content-Security-Policy names its script and its style by their hashes.
 //
-// A Page admits everyone: package admin checks the token, the Host and the Origin before. The texts of brokers
+// A Page admits everyone: package admin checks the token, the Host and the Origin before, and sets the headers that
+// all of its responses have. The texts of brokers
 // and clients are cleaned, cut and escaped, and the number of rows has a limit, whatever the cluster has.
 package page
 
@@ -92,13 +93,7 @@ func serve(w http.ResponseWriter, status int, name string, data any) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", policy)
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Referrer-Policy", "same-origin") // with no-referrer, a form would have no Origin
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // a client that is gone wants no response
 }
