@@ -210,6 +210,10 @@ e2e-containers: ## the compose files of configs/compose by podman, and with E2E_
 browser: ## pages of other sites in a real browser change nothing at the admin server; the status page, by Playwright and axe-core (Chromium, node, npm; E2E_SCREENSHOTS=DIR keeps the pictures)
 	go test -tags e2e -count=1 -timeout 8m -v ./e2e/browser
 
+.PHONY: test-api
+test-api: ## the API of the admin server by schemathesis, as its OpenAPI document says (Python; E2E_EXAMPLES=100 asks more of each path, E2E_SEED=N others)
+	go test -tags e2e -count=1 -timeout 10m -v ./e2e/openapi
+
 .PHONY: doctor-faults
 doctor-faults: ## plant faults before kproxy doctor, and compare its verdicts and fixes (root, Java 17, HAProxy, sshd, nft)
 	go test -tags e2e -count=1 -timeout 15m -v ./e2e/doctor

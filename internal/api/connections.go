@@ -146,7 +146,7 @@ func parsePosition(cursor string) (*position, error) {
 	number, id, _ := strings.Cut(string(text), ".")
 	var p position
 	if p.number, err = strconv.ParseInt(number, 10, 64); err == nil {
-		p.id, err = strconv.ParseUint(id, 10, 64)
+		p.id, err = parseID(id)
 	}
 	return &p, err
 }
@@ -288,8 +288,11 @@ func (c connections) end(w http.ResponseWriter, r *http.Request) {
 
 var noConnection = Problem{"there is no connection with this id", "it may have ended; look at " + Prefix + "/connections"}
 
+// parseID reads an id of a connection or an event: they fit into an int64, which programs of most languages have.
+func parseID(text string) (uint64, error) { return strconv.ParseUint(text, 10, 63) }
+
 func idOf(w http.ResponseWriter, r *http.Request) (id uint64, ok bool) {
-	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	id, err := parseID(r.PathValue("id"))
 	if err != nil {
 		write(w, http.StatusBadRequest, Problem{"the id is no number", "write that of a connection"})
 	}

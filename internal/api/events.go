@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -65,7 +64,7 @@ func parseSelection(values url.Values) (s selection, problem *Problem) {
 	for name, value := range values {
 		switch name {
 		case "after":
-			after, err := strconv.ParseUint(value[0], 10, 64)
+			after, err := parseID(value[0])
 			if err != nil {
 				return s, &Problem{"after: it is no id", "write the number of next, or leave it out"}
 			}
@@ -152,7 +151,7 @@ func (l *eventLog) follow(w http.ResponseWriter, r *http.Request, s selection) {
 		return
 	}
 	defer l.streams.Add(-1)
-	if last, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
+	if last, err := parseID(r.Header.Get("Last-Event-ID")); err == nil {
 		s.after = last
 	}
 	w.Header().Set("Content-Type", streamType)

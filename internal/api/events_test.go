@@ -45,6 +45,8 @@ func checkLevels(t *testing.T, a *tester) {
 		{`{"level": "debug"}`, http.StatusOK, false},
 		{`{"level": "warn", "for_seconds": 86400}`, http.StatusOK, false},
 		{`{"level": "loud"}`, http.StatusBadRequest, true},
+		{`{"level": "info", "for_seconds": null}`, http.StatusBadRequest, true},
+		{`{"level": null}`, http.StatusBadRequest, true},
 		{`{"level": "info", "for_seconds": -1}`, http.StatusBadRequest, true},
 		{`{"level": "info", "for_seconds": 1e300}`, http.StatusBadRequest, true},
 		{`{"level": "info", "for_second": 1}`, http.StatusBadRequest, true},

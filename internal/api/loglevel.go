@@ -67,14 +67,17 @@ func (l logLevel) put(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readLevel reads the body of a request. A key that it does not know is an error: a time that is misspelt would
-// be ten minutes.
+// readLevel reads the body of a request. A key that it does not know is an error, and so is null: a time that is
+// misspelt would be ten minutes.
 func readLevel(body []byte, into *LogLevel) error {
-	keys := map[string]json.RawMessage{}
+	keys := map[string]any{}
 	if err := json.Unmarshal(body, &keys); err != nil {
 		return err
 	}
-	for key := range keys {
+	for key, value := range keys {
+		if value == nil { // Unmarshal would leave it out
+			return fmt.Errorf("%q is null", key)
+		}
 		if key != "level" && key != "for_seconds" {
 			return fmt.Errorf("there is no such key as %q", key)
 		}
