@@ -10,7 +10,7 @@ import (
 
 // Connection is a client's connection at one moment.
 type Connection struct {
-	ID                uint64 // of this Proxy; higher ones are younger
+	ID                uint64 // of this Proxy, and of no process that has handed over to it; higher ones are younger
 	Cluster, Listener string
 	Node              int32 // as in NodeCount
 	State             ConnectionState
@@ -86,16 +86,41 @@ func (p *Proxy) Connections() []Connection {
 	return all
 }
 
+// Connection returns one of Connections.
+func (p *Proxy) Connection(id uint64) (c Connection, ok bool) {
+	a, ok := p.attendee(id)
+	if !ok {
+		return Connection{}, false
+	}
+	return a.connection(time.Now()), true
+}
+
+func (p *Proxy) attendee(id uint64) (a attendee, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s, at := range p.sessions {
+		if at.id == id {
+			return attendeeOf(s, at), true
+		}
+	}
+	return attendee{}, false
+}
+
+// attendeeOf returns a session of the set of live ones. The caller holds mu.
+func attendeeOf(s *session, at attendance) attendee {
+	a := attendee{attendance: at, session: s}
+	if s.counted {
+		a.listener = s.endpoint.listener
+	}
+	return a
+}
+
 func (p *Proxy) present() []attendee {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := make([]attendee, 0, len(p.sessions))
 	for s, at := range p.sessions {
-		a := attendee{attendance: at, session: s}
-		if s.counted {
-			a.listener = s.endpoint.listener
-		}
-		all = append(all, a)
+		all = append(all, attendeeOf(s, at))
 	}
 	return all
 }

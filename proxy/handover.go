@@ -13,6 +13,7 @@ import (
 //
 //	this process                       the other one
 //	Sockets, by their addresses  ──▶   Config.Listen
+//	NextIDsAbove                 ──▶   Config.IDsAbove
 //	                                   Open: binds the rest, and calls Config.BeforeState
 //	ReleaseState                 ──▶   reads the state files, and asks the brokers
 //	                             ◀──   Accept
@@ -41,6 +42,17 @@ func (p *Proxy) Sessions() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.sessions)
+}
+
+// idsApart is the distance between the ids of connections of two processes, at least: more than one
+// accepts in the time that the other needs to become ready.
+const idsApart = 1_000_000
+
+// NextIDsAbove is Config.IDsAbove for a process that takes over.
+func (p *Proxy) NextIDsAbove() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return (p.youngest/idsApart + 2) * idsApart
 }
 
 // ReleaseState writes the state files, and unlocks them for another process. Until RetakeState

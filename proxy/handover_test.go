@@ -137,6 +137,34 @@ func TestOpenAcceptsNothing(t *testing.T) {
 	c.receive(0, heartbeatAnswer())
 }
 
+// The ids of a process's connections are far above those of the process from which it takes over.
+func TestIDsOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ above, next uint64 }{{0, 2_000_000}, {999_999, 3_000_000}, {2_000_000, 4_000_000}} {
+		var l lab
+		b := l.startBroker(t, 0, 0)
+		conf := l.config()
+		conf.IDsAbove = tt.above
+		l.start(t, conf)
+		c := l.dial(t, "bob.test:9092")
+		c.send(0, heartbeat())
+		b.take().request(kmsg.Heartbeat, 0)
+		id := l.connection(t).ID
+		if id != tt.above+1 {
+			t.Errorf("the first id above %d is %d", tt.above, id)
+		}
+		if one, ok := l.proxy.Connection(id); !ok || one.ID != id || one.State != proxy.Open || one.Listener != "bob" {
+			t.Errorf("connection %d: %+v, %t", id, one, ok)
+		}
+		if _, ok := l.proxy.Connection(id + 1); ok {
+			t.Errorf("there is a connection %d", id+1)
+		}
+		if got := l.proxy.NextIDsAbove(); got != tt.next {
+			t.Errorf("after %d: the next process begins above %d, want %d", id, got, tt.next)
+		}
+	}
+}
+
 // An error of BeforeState is one of Open, and leaves no socket.
 func TestOpenFailsBeforeState(t *testing.T) {
 	t.Parallel()

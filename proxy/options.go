@@ -24,6 +24,9 @@ type Config struct {
 	// locked and read. An error of it is one of Open. A process that takes over from another waits
 	// here for the other one to unlock them.
 	BeforeState func(ctx context.Context) error
+	// IDsAbove is a number above which Connection.ID begins: Proxy.NextIDsAbove of the process from which
+	// this one takes over; 0: the first one is 1.
+	IDsAbove uint64
 	// Dial reaches an address that the dial rules chose; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

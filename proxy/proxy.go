@@ -56,7 +56,7 @@ type Proxy struct {
 
 	mu       sync.Mutex // guards the following
 	sessions map[*session]attendance
-	opened   uint64         // sessions since the start; the id of the youngest
+	youngest uint64         // the id of the youngest session
 	gone     map[string]int // clusters that are removed and still drain, by name
 	draining bool
 	running  context.Context // what stop ends; nil until every endpoint is bound
@@ -70,7 +70,7 @@ func New(conf *Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{sessions: map[*session]attendance{}, gone: map[string]int{}, changing: make(chan struct{}, 1)}
+	p := &Proxy{sessions: map[*session]attendance{}, gone: map[string]int{}, changing: make(chan struct{}, 1), youngest: conf.IDsAbove}
 	p.changing <- struct{}{}
 	next := &served{conf: conf.withDefaults(plan)}
 	p.log = next.conf.Logger

@@ -155,8 +155,8 @@ func (m moved) stats() Direction {
 
 // enter takes a session into the set of live ones. The caller holds mu.
 func (p *Proxy) enter(s *session) {
-	p.opened++
-	p.sessions[s] = attendance{id: p.opened}
+	p.youngest++
+	p.sessions[s] = attendance{id: p.youngest}
 	if !s.entry.shared {
 		s.count()
 	}

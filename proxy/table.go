@@ -1,10 +1,6 @@
 package proxy
 
-import (
-	"context"
-
-	"kproxy/internal/hostport"
-)
+import "context"
 
 // Endpoint is one line of the table of advertised addresses and the brokers that they lead to.
 type Endpoint struct {
@@ -34,11 +30,10 @@ func (p *Proxy) Table(ctx context.Context) []Endpoint {
 }
 
 func (l *listener) rows() []Endpoint {
-	host, port := l.conf().AdvertisedBootstrap()
 	base := Endpoint{
 		Cluster:   l.cluster.name,
 		Listener:  l.name,
-		Bootstrap: hostport.Join(host, port),
+		Bootstrap: l.conf().BootstrapAddress(),
 		Node:      NoNode,
 	}
 	var rows []Endpoint

@@ -1,9 +1,6 @@
 package proxy
 
-import (
-	"kproxy/internal/cluster"
-	"kproxy/internal/hostport"
-)
+import "kproxy/internal/cluster"
 
 // Topology is everything that clients reach through a Proxy, and the brokers behind.
 type Topology struct{ Clusters []ClusterTopology }
@@ -40,11 +37,10 @@ func (p *Proxy) Topology() Topology {
 
 func (l *listener) topology() ListenerTopology {
 	conf := l.conf()
-	host, port := conf.AdvertisedBootstrap()
 	return ListenerTopology{
 		Name:       l.name,
 		Bind:       conf.Bind,
-		Advertised: hostport.Join(host, port),
+		Advertised: conf.BootstrapAddress(),
 		TLS:        conf.tls != nil,
 		Nodes:      l.cluster.Places(l.name),
 	}

@@ -93,7 +93,7 @@ func serve(ctx context.Context, s *settings, o *origin, stdout, stderr io.Writer
 		s.Proxy.Listen = o.listenFor(&s.Proxy.Config)
 	}
 	if o.from != nil {
-		s.Proxy.BeforeState = o.from.AwaitState
+		s.Proxy.BeforeState, s.Proxy.IDsAbove = o.from.AwaitState, o.from.IDsAbove()
 	}
 	ready, err := prepare(ctx, s, logger)
 	if err != nil {

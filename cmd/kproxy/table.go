@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"kproxy/internal/api"
 	"kproxy/internal/columns"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
@@ -34,7 +35,7 @@ func printTable(w io.Writer, rows []proxy.Endpoint) error {
 			t.Line("?", "-", "-", "no broker has answered yet")
 			continue
 		}
-		t.Line(strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, r.Dialled)
+		t.Line(strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, api.Dialled(r.Dialled))
 	}
 	return t.Write(w)
 }

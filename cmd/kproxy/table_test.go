@@ -4,8 +4,27 @@ import (
 	"strings"
 	"testing"
 
+	"kproxy/internal/api"
 	"kproxy/proxy"
 )
+
+// serve and topology show the same in DIALLED: the address, also if it is the broker's own, or that there is none.
+func TestDialledIsTheSame(t *testing.T) {
+	for _, tt := range []struct{ dialled, want string }{{"b0:9092", "b0:9092"}, {"10.0.0.7:9092", "10.0.0.7:9092"}, {"", "none"}} {
+		var table, topology strings.Builder
+		if err := printTable(&table, []proxy.Endpoint{{Bind: "127.0.0.1:9100", Advertised: "fred:9100", Dialled: tt.dialled}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := printNodes(&topology, []api.Node{{Broker: "b0:9092", Bind: "127.0.0.1:9100", Advertised: "fred:9100", Dialled: tt.dialled}}); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(topology.String()), "\n")
+		cells := strings.Fields(lines[len(lines)-1])
+		if got := cells[len(cells)-2]; got != tt.want || !strings.HasSuffix(table.String(), " "+tt.want+"\n") {
+			t.Errorf("want %s:\n%s%s", tt.want, &table, &topology)
+		}
+	}
+}
 
 // A cluster that is down keeps its place in the table.
 func TestPrintTable(t *testing.T) {

@@ -143,11 +143,7 @@ func printTopology(w io.Writer, t *api.Topology) error {
 func printNodes(w io.Writer, nodes []api.Node) error {
 	t := columns.New("NODE", "BROKER", "BIND", "ADVERTISED", "DIALLED", "OPEN")
 	for _, n := range nodes {
-		dialled := n.Dialled
-		if dialled == n.Broker {
-			dialled = "-"
-		}
-		t.Line(strconv.Itoa(int(n.Node)), foreign.Line(n.Broker), foreign.Line(n.Bind), foreign.Line(n.Advertised), foreign.Line(dialled), strconv.Itoa(n.Connections))
+		t.Line(strconv.Itoa(int(n.Node)), foreign.Line(n.Broker), foreign.Line(n.Bind), foreign.Line(n.Advertised), api.Dialled(n.Dialled), strconv.Itoa(n.Connections))
 	}
 	if len(nodes) == 0 {
 		t.Line("?", "no broker is known yet", "-", "-", "-", "-")

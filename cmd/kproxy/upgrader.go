@@ -172,7 +172,7 @@ func (u *upgrader) refuse() *admin.RefusedError {
 func (u *upgrader) plan(drain time.Duration) *handover.Plan {
 	plan := &handover.Plan{
 		Path: u.origin.program, Args: os.Args, Env: supervisor.Environ(os.Environ(), os.Getpid()),
-		Timeout: upgradeTimeout, Drain: drain,
+		Timeout: upgradeTimeout, Drain: drain, IDsAbove: u.proxy.NextIDsAbove(),
 		Release: func(context.Context) error { return u.proxy.ReleaseState() },
 		Retake: func() {
 			if err := u.proxy.RetakeState(); err != nil {

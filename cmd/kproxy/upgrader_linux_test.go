@@ -230,7 +230,13 @@ func (c *chain) connect() net.Conn {
 // metrics returns those of the process that serves.
 func (c *chain) metrics() string {
 	c.t.Helper()
-	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.host+":9400/metrics", nil)
+	return c.get("/metrics")
+}
+
+// get asks the admin server.
+func (c *chain) get(path string) string {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.host+":9400"+path, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -286,6 +292,9 @@ func TestServeHandsOver(t *testing.T) {
 		t.Errorf("a second hand-over: %s", errs)
 	}
 	askVersions(t, c.connect())
+	if got := c.get("/api/v1/connections"); !regexp.MustCompile(`^\{"connections":\[\{"id":20000\d\d,`).MatchString(got) {
+		t.Errorf("the ids of connections do not begin above those of the process before: %s", got)
+	}
 	if err := syscall.Kill(first, syscall.SIGHUP); err != nil { // one for the file that the new process has read
 		t.Fatal(err)
 	}

@@ -43,6 +43,9 @@ func (s *state) Topology() proxy.Topology { return s.topology }
 // Connections implements api.Source.
 func (s *state) Connections() []proxy.Connection { return nil }
 
+// Connection implements api.Source.
+func (s *state) Connection(uint64) (c proxy.Connection, ok bool) { return c, false }
+
 // Disconnect implements api.Source.
 func (s *state) Disconnect(uint64) bool { return false }
 

@@ -36,6 +36,14 @@ type fake struct {
 func (f *fake) Topology() proxy.Topology        { return f.topology }
 func (f *fake) Connections() []proxy.Connection { return f.connections }
 
+func (f *fake) Connection(id uint64) (c proxy.Connection, ok bool) {
+	i := slices.IndexFunc(f.connections, func(c proxy.Connection) bool { return c.ID == id })
+	if i < 0 {
+		return c, false
+	}
+	return f.connections[i], true
+}
+
 func (f *fake) Disconnect(id uint64) bool {
 	f.ended = append(f.ended, id)
 	return slices.ContainsFunc(f.connections, func(c proxy.Connection) bool { return c.ID == id })

@@ -24,7 +24,7 @@ type Connections struct {
 
 // Connection is one client's connection.
 type Connection struct {
-	ID              uint64    `json:"id"` // of this process; higher ones are younger
+	ID              uint64    `json:"id"` // of no other process that has handed over to this one; higher ones are younger
 	Cluster         string    `json:"cluster,omitempty"`
 	Listener        string    `json:"listener,omitempty"`
 	Node            *int32    `json:"node,omitempty"` // whose endpoint the client chose; missing: bootstrap, or not known yet
@@ -262,13 +262,12 @@ func (c connections) get(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	for _, one := range c.source.Connections() {
-		if one.ID == id {
-			write(w, http.StatusOK, connectionOf(one))
-			return
-		}
+	one, ok := c.source.Connection(id)
+	if !ok {
+		write(w, http.StatusNotFound, noConnection)
+		return
 	}
-	write(w, http.StatusNotFound, noConnection)
+	write(w, http.StatusOK, connectionOf(one))
 }
 
 // end responds as soon as the connection is asked to end: it may be owed responses.

@@ -33,6 +33,7 @@ const Prefix = "/api/v1"
 type Source interface {
 	Topology() proxy.Topology
 	Connections() []proxy.Connection
+	Connection(id uint64) (c proxy.Connection, ok bool)
 	Disconnect(id uint64) bool
 }
 

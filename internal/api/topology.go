@@ -45,6 +45,14 @@ type Node struct {
 	Connections int    `json:"connections"`
 }
 
+// Dialled is an address at which kproxy reaches a broker, as people read it.
+func Dialled(address string) string {
+	if address == "" {
+		return "none" // a dial rule gives no valid address
+	}
+	return clean(address)
+}
+
 // maxText is the most characters of a text that a broker or a client has sent.
 const maxText = 200
 

@@ -31,7 +31,7 @@ func newRig(t *testing.T, sockets int, newProcess func(p *Predecessor)) *rig {
 	t.Helper()
 	r := &rig{}
 	r.Plan = &Plan{
-		Timeout: 10 * time.Second, Drain: time.Minute,
+		Timeout: 10 * time.Second, Drain: time.Minute, IDsAbove: 2_000_000,
 		Release: func(context.Context) error { r.called("release"); return nil },
 		Retake:  func() { r.called("retake") },
 	}
@@ -124,6 +124,9 @@ func TestHandOver(t *testing.T) {
 			}
 		}
 		p.Serving()
+		if got := p.IDsAbove(); got != 2_000_000 {
+			t.Errorf("ids above %d", got)
+		}
 		took <- p
 		<-ends
 	})
@@ -311,7 +314,7 @@ func TestPredecessorEnds(t *testing.T) {
 			p.ended = func() bool { looks++; return looks > 3 }
 			l := &link{conn: old}
 			send := []func() error{
-				func() error { return l.send(kindHello, helloBody{protocol, 0, time.Minute, time.Minute}) },
+				func() error { return l.send(kindHello, helloBody{protocol, 0, time.Minute, time.Minute, 0}) },
 				func() error { return l.send(kindReleased, nil) },
 			}
 			for _, f := range send[:min(done, len(send))] {
@@ -418,7 +421,7 @@ func TestHostileMessages(t *testing.T) {
 
 // A hello and sockets that cannot be are refused.
 func TestHostilePredecessor(t *testing.T) {
-	good := helloBody{protocol, 1, time.Minute, time.Minute}
+	good := helloBody{protocol, 1, time.Minute, time.Minute, 0}
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -429,17 +432,18 @@ func TestHostilePredecessor(t *testing.T) {
 		addresses []string
 		files     int
 	}{
-		"another version":    {helloBody{protocol + 1, 0, time.Minute, time.Minute}, nil, 0},
-		"less than none":     {helloBody{protocol, -1, time.Minute, time.Minute}, nil, 0},
-		"too many":           {helloBody{protocol, maxSockets + 1, time.Minute, time.Minute}, nil, 0},
-		"no time":            {helloBody{protocol, 1, 0, time.Minute}, nil, 0},
+		"another version":    {helloBody{protocol + 1, 0, time.Minute, time.Minute, 0}, nil, 0},
+		"less than none":     {helloBody{protocol, -1, time.Minute, time.Minute, 0}, nil, 0},
+		"too many":           {helloBody{protocol, maxSockets + 1, time.Minute, time.Minute, 0}, nil, 0},
+		"no time":            {helloBody{protocol, 1, 0, time.Minute, 0}, nil, 0},
+		"ids without end":    {helloBody{protocol, 0, time.Minute, time.Minute, maxID + 1}, nil, 0},
 		"not an object":      {"hello", nil, 0},
 		"no socket":          {good, []string{}, 0},
 		"more than it says":  {good, []string{l.Addr().String(), "127.0.0.1:1"}, 2},
 		"a wrong port":       {good, []string{"127.0.0.1:1"}, 1},
 		"no port":            {good, []string{"127.0.0.1"}, 1},
 		"fewer addresses":    {good, nil, 1},
-		"the same twice":     {helloBody{protocol, 2, time.Minute, time.Minute}, []string{l.Addr().String(), l.Addr().String()}, 2},
+		"the same twice":     {helloBody{protocol, 2, time.Minute, time.Minute, 0}, []string{l.Addr().String(), l.Addr().String()}, 2},
 		"more than it holds": {good, []string{l.Addr().String(), l.Addr().String()}, 1},
 	}
 	for name, tt := range tests {

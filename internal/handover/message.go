@@ -22,6 +22,7 @@ const (
 	maxSockets = 1 << 20  // of a hello
 	maxLines   = 100      // of a failure
 	maxLine    = 2000     // characters of a text
+	maxID      = 1 << 52  // of a hello: every program can read a number with more than that
 )
 
 // magic begins every message.
@@ -62,6 +63,7 @@ type helloBody struct {
 	Sockets  int           `json:"sockets"` // how many follow
 	Timeout  time.Duration `json:"timeout"` // for the new process to become ready
 	Drain    time.Duration `json:"drain"`   // how long the old one drains at most
+	IDsAbove uint64        `json:"ids_above,omitempty"`
 }
 
 type socketsBody struct {

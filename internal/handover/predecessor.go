@@ -105,8 +105,8 @@ func (p *Predecessor) Receive(ctx context.Context) error {
 		if h.Protocol != protocol {
 			return fmt.Errorf("the running kproxy hands over by version %d of the protocol, and this one takes version %d; restart kproxy instead", h.Protocol, protocol)
 		}
-		if h.Sockets < 0 || h.Sockets > maxSockets || h.Timeout <= 0 || h.Drain < 0 {
-			return fmt.Errorf("a hello that cannot be: %d sockets, %v to become ready, %v to drain", h.Sockets, h.Timeout, h.Drain)
+		if h.Sockets < 0 || h.Sockets > maxSockets || h.Timeout <= 0 || h.Drain < 0 || h.IDsAbove > maxID {
+			return fmt.Errorf("a hello that cannot be: %d sockets, %v to become ready, %v to drain, ids above %d", h.Sockets, h.Timeout, h.Drain, h.IDsAbove)
 		}
 		_ = p.link.conn.SetDeadline(time.Now().Add(h.Timeout + patience))
 		for left := h.Sockets; left > 0; {
@@ -148,6 +148,15 @@ func (p *Predecessor) receiveSockets(most int) (n int, err error) {
 		}
 	}
 	return len(m.files), nil
+}
+
+// IDsAbove is above the ids of the predecessor's connections; 0: there is none, or it does not say
+// so.
+func (p *Predecessor) IDsAbove() uint64 {
+	if p == nil {
+		return 0
+	}
+	return p.hello.IDsAbove
 }
 
 // Status tells the predecessor why this process is not ready yet.

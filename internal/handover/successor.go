@@ -33,6 +33,9 @@ type Plan struct {
 	Sockets []Socket
 	Timeout time.Duration // for the new process to become ready
 	Drain   time.Duration // how long this process drains after that, at most; the new one shows it
+	// IDsAbove is a number above the ids of this process's connections. The new one gives its own ids
+	// above it, so that an id that was read here is no other connection there.
+	IDsAbove uint64
 
 	// Release gives up everything that both processes would need alone: the state files. Retake
 	// takes it back. The context of Release ends with the hand-over.
@@ -112,7 +115,7 @@ func (p *Plan) Run(ctx context.Context) (*Successor, error) {
 
 // pass goes through the steps of the hand-over.
 func (a *attempt) pass(ctx context.Context) error {
-	if err := a.link.send(kindHello, helloBody{protocol, len(a.Sockets), a.Timeout, a.Drain}); err != nil {
+	if err := a.link.send(kindHello, helloBody{protocol, len(a.Sockets), a.Timeout, a.Drain, a.IDsAbove}); err != nil {
 		return err
 	}
 	for batch := range slices.Chunk(a.Sockets, maxBatch) {

@@ -59,12 +59,10 @@ func (c *Client) For(address string) bool {
 func Unused(plan *config.Plan, clients []Client) []Client {
 	return slices.DeleteFunc(slices.Clone(clients), func(c Client) bool {
 		return len(c.Bootstrap) == 0 || slices.ContainsFunc(plan.Clusters, func(cluster *config.ClusterPlan) bool {
-			return slices.ContainsFunc(cluster.Listeners, func(l *config.ListenerPlan) bool { return c.For(bootstrapOf(l)) })
+			return slices.ContainsFunc(cluster.Listeners, func(l *config.ListenerPlan) bool { return c.For(l.BootstrapAddress()) })
 		})
 	})
 }
-
-func bootstrapOf(l *config.ListenerPlan) string { return hostport.Join(l.AdvertisedBootstrap()) }
 
 // check is one run of Check.
 type check struct {

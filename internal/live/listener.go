@@ -34,7 +34,7 @@ type listenerCheck struct {
 
 // run checks the listener from the inside to the outside.
 func (l *listenerCheck) run(ctx context.Context) {
-	l.bootstrap = bootstrapOf(l.conf)
+	l.bootstrap = l.conf.BootstrapAddress()
 	l.client = l.clientOf(l.bootstrap)
 	l.advertisedSlots()
 	l.fit()

@@ -196,7 +196,7 @@ func (m *Model) brokerLines() []string {
 				lines = append(lines, faint.Render(m.row(columns, names(columns))))
 			}
 			for _, n := range l.Nodes {
-				lines = append(lines, m.row(columns, []string{strconv.Itoa(int(n.Node)), strconv.Itoa(n.Connections), n.Broker, n.Advertised, n.Dialled}))
+				lines = append(lines, m.row(columns, []string{strconv.Itoa(int(n.Node)), strconv.Itoa(n.Connections), n.Broker, n.Advertised, api.Dialled(n.Dialled)}))
 			}
 		}
 	}

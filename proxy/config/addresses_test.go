@@ -54,8 +54,8 @@ func TestAddresses(t *testing.T) {
 			if got := hostport.Join(l.Advertised(tt.slot)); got != tt.advertised {
 				t.Errorf("Advertised: got %s, want %s", got, tt.advertised)
 			}
-			if got := hostport.Join(l.AdvertisedBootstrap()); got != tt.bootstrap {
-				t.Errorf("AdvertisedBootstrap: got %s, want %s", got, tt.bootstrap)
+			if got := l.BootstrapAddress(); got != tt.bootstrap {
+				t.Errorf("BootstrapAddress: got %s, want %s", got, tt.bootstrap)
 			}
 		})
 	}

@@ -210,6 +210,11 @@ func (p *ListenerPlan) AdvertisedBootstrap() (host string, port int32) {
 	return p.bootstrap.host, p.bootstrap.port
 }
 
+// BootstrapAddress returns AdvertisedBootstrap as host:port.
+func (p *ListenerPlan) BootstrapAddress() string {
+	return hostport.Join(p.AdvertisedBootstrap())
+}
+
 // Layout returns the listener's slots as package endpoints takes them. With Nodes.SNI every
 // node has a slot: its id.
 func (p *ListenerPlan) Layout() endpoints.Layout {
