@@ -139,32 +139,57 @@ func (p *Proxy) Stats() Snapshot {
 	return snapshot
 }
 
-// sessionStats adds the counts by session, all of one moment.
+// sessionStats adds the counts by session. Those of opened, active and closed sessions are of one
+// moment; the traffic of live sessions is read after it, without the lock that accepting needs.
 func (p *Proxy) sessionStats(at map[*listener]*ListenerStats) {
-	active := map[*listener]map[int32]int64{}
-	up, down := map[*listener]moved{}, map[*listener]moved{}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for l := range at {
-		active[l], up[l], down[l] = map[int32]int64{}, l.totals.up, l.totals.down
-	}
-	for s := range p.sessions {
-		l := s.endpoint.listener
-		if at[l] == nil || !s.counted { // a listener may have been removed
-			continue
+	sums, live := p.sessionSums(at)
+	for _, one := range live {
+		if sum := sums[one.listener]; sum != nil { // a listener may have been removed
+			sum.active[one.node]++
+			sum.up.add(&one.session.up)
+			sum.down.add(&one.session.down)
 		}
-		active[l][s.node.Load()]++
-		u, d := up[l], down[l]
-		u.add(&s.up)
-		d.add(&s.down)
-		up[l], down[l] = u, d
 	}
 	for l, stats := range at {
-		stats.Opened = l.totals.opened
-		stats.Active = nodeCounts(active[l])
-		stats.Closed = closeCounts(l.totals.closed)
-		stats.Up, stats.Down = up[l].stats(), down[l].stats()
+		sum := sums[l]
+		stats.Opened = sum.opened
+		stats.Active = nodeCounts(sum.active)
+		stats.Closed = closeCounts(sum.closed)
+		stats.Up, stats.Down = sum.up.stats(), sum.down.stats()
 	}
+}
+
+// sessionSum has the counts of one listener by session.
+type sessionSum struct {
+	totals
+
+	active map[int32]int64 // by node
+}
+
+// liveSession is a counted session, with the fields that Proxy.mu guards.
+type liveSession struct {
+	session  *session
+	listener *listener
+	node     int32
+}
+
+// sessionSums returns the totals of the listeners, and the live sessions that are not in them.
+func (p *Proxy) sessionSums(of map[*listener]*ListenerStats) (sums map[*listener]*sessionSum, live []liveSession) {
+	sums = make(map[*listener]*sessionSum, len(of))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range of {
+		sum := &sessionSum{totals: l.totals, active: map[int32]int64{}}
+		sum.closed = maps.Clone(l.totals.closed)
+		sums[l] = sum
+	}
+	live = make([]liveSession, 0, len(p.sessions))
+	for s := range p.sessions {
+		if s.counted {
+			live = append(live, liveSession{s, s.endpoint.listener, s.node.Load()})
+		}
+	}
+	return sums, live
 }
 
 func nodeCounts(counts map[int32]int64) []NodeCount {
