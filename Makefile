@@ -238,6 +238,10 @@ faults: ## the effects of faults on clients, with kproxy and without; writes doc
 herd: ## thousands of clients at once: herds, floods, dawdlers; writes docs/herd.md (4 minutes, on an idle machine)
 	go run ./e2e/herd
 
+.PHONY: accepts
+accepts: ## the time until a new connection has its first response among 9,000, with the status page open and a scrape each second; prints a table (3 minutes, on an idle machine)
+	go run ./e2e/herd -seen
+
 .PHONY: suites
 suites: ## the test suites of other projects, through kproxy and directly; writes docs/suites.md (root, Java 17, npm, g++; more than an hour)
 	go run ./e2e/suites --out docs/suites.md --tables dist/suites

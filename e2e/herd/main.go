@@ -23,6 +23,7 @@
 //
 //	go run ./e2e/herd                 all of them, about four minutes; writes docs/herd.md
 //	go run ./e2e/herd -only flood     those whose name contains this; prints the page
+//	go run ./e2e/herd -seen           new connections among 9,000, while kproxy is looked at (seen.go); prints a table
 //
 // scenes.go lists the scenes, dawdle.go, flood.go and herd.go play them, stage.go runs
 // and judges them, site.go and broker.go are kproxy's surroundings, probe.go the
@@ -60,6 +61,7 @@ func campaign() error {
 	only := flag.String("only", "", "play the scenes whose name contains this, and print the page")
 	out := flag.String("out", "", "the file to write, docs/herd.md if all are played")
 	n := full
+	viewed := flag.Bool("seen", false, "measure new connections among 9,000, with the status page open and a scrape each second; prints a table")
 	flag.StringVar(&n.Limits, "limits", "", "more of kproxy's limits, such as \"max_handshakes: 1\"")
 	flag.Parse()
 	if n.Limits != "" {
@@ -80,6 +82,9 @@ func campaign() error {
 	s, err := newSite(ctx, dir, n, say)
 	if err != nil {
 		return errors.Join(err, s.close())
+	}
+	if *viewed {
+		return errors.Join(s.seenTable(ctx, os.Stdout), s.close())
 	}
 	outcomes, err := s.playAll(ctx, *only)
 	if err := errors.Join(err, s.close()); err != nil {

@@ -32,6 +32,12 @@ func playRole() (played bool, err error) {
 		return true, serveBroker(in, out)
 	case probesRole:
 		return true, serveProbes(in, out)
+	case crowdRole:
+		return true, serveCrowd(in, out)
+	case visitsRole:
+		return true, serveVisits(in, out)
+	case viewerRole:
+		return true, serveViewer(in, out)
 	default:
 		return true, fmt.Errorf("no such role: %q", role)
 	}
