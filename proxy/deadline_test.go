@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,22 +195,6 @@ func TestShutdownAndAConnectionAtTheSameTime(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A drain resets a connection that has had no response yet: some clients take the end of such a
-// connection for a mistake in their own configuration, and do not come back. Others end in order.
-func TestDrainBeforeTheFirstResponse(t *testing.T) {
-	t.Parallel()
-	var l lab
-	c, s := l.open(t)
-	framesAgain(c, s, 1)
-	fresh := l.dial(t, "bob.test:9092")
-	l.opened(t, 2)
-	wantCut(t, l.shutdown(patience), 0)
-	if rest, err := fresh.ended(); !errors.Is(err, syscall.ECONNRESET) || len(rest) > 0 {
-		t.Errorf("without a response: got %s and error %v, want nothing and a reset", excerpt(rest), err)
-	}
-	endedByProxy(c, s)
 }
 
 // The next request of a session whose drain has begun is not read.
