@@ -53,7 +53,7 @@ func aRealReport() *realReport {
 		r.Targets = append(r.Targets, realTarget{Name: name})
 		for _, l := range realLoads() {
 			for range 2 {
-				r.add(name, l.name, figures{"cpu_s_per_gb": 0.4 * float64(i), "mb_per_s": 100, pinned + "p50_ms": float64(i), pinned + "p99_ms": 7})
+				r.add(name, l.name, figures{"cpu_s_per_gb": 0.4 * float64(i), pinned + "cpu_s_per_gb": 0.4 + float64(i), "mb_per_s": 100})
 			}
 		}
 	}
@@ -61,9 +61,9 @@ func aRealReport() *realReport {
 }
 
 func TestRealSentence(t *testing.T) {
-	const want = "In front of a real Kafka broker, a gigabyte of 1 KB records, produced and consumed, costs in CPU seconds: " +
-		"kproxy 0.40 and 0.40; haproxy 0.80 and 0.80. At half load, the median and the 99th percentile of a produce are " +
-		"0 and 7 ms directly, and 1 and 7 ms through kproxy."
+	const want = "In front of a real Kafka broker, a gigabyte of 1 KB records costs, in CPU seconds: " +
+		"to consume it kproxy 0.40 (0.40..0.40), haproxy 0.80 (0.80..0.80); to produce it kproxy 0.40 (0.40..0.40), haproxy 0.80 (0.80..0.80); " +
+		"to produce it at half load kproxy 1.40 (1.40..1.40), haproxy 2.40 (2.40..2.40)."
 	if got := aRealReport().sentence(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -125,9 +125,9 @@ func sizeFigure(workload, column string) (float64, error) {
 func (n need) write(out io.Writer, t traffic) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name, v string) { _, _ = fmt.Fprintf(w, "%s\t  %s\t\n", name, v) } // Flush has the error
-	row("produce", short(n.produce)+" cores")
-	row("consume", short(n.consume)+" cores")
-	row("new connections", short(n.arrivals)+" cores")
+	row("produce", fmt.Sprintf("%.3f cores", n.produce))
+	row("consume", fmt.Sprintf("%.3f cores", n.consume))
+	row("new connections", fmt.Sprintf("%.3f cores", n.arrivals))
 	row(fmt.Sprintf("in all, with %.0f %% in use", 100*t.share), short(n.cores)+" cores")
 	row("memory", fmt.Sprintf("%.0f MiB", n.memory))
 	return w.Flush()
