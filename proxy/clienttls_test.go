@@ -165,7 +165,9 @@ func TestTLSAndNoTLS(t *testing.T) {
 			t.Parallel()
 			documented(t, tt.name, tt.want)
 			l := newEdgeLab(t)
-			l.conf.HandshakeTimeout = 200 * time.Millisecond
+			if tt.want == proxy.TLSTimeout {
+				l.conf.HandshakeTimeout = 200 * time.Millisecond
+			}
 			plain := config.Listener{Name: "plain", Bind: "127.0.0.1:29092", Advertise: "plain.test:9092", Nodes: config.Nodes{Ports: config.Range{First: 29100, Last: 29109}}}
 			l.conf.Clusters[0].Listeners = append(l.conf.Clusters[0].Listeners, plain)
 			l.startBroker(t, 0, 0)
