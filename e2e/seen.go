@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,18 +72,26 @@ func (s *seen) WaitFor(t *testing.T, timeout time.Duration, n int) {
 	})
 }
 
+// missingAfter waits until all of want have been read, and returns those that are not after a time.
+func (s *seen) missingAfter(t *testing.T, timeout time.Duration, want []string) []string {
+	t.Helper()
+	_ = lab.Poll(t.Context(), timeout, func() error {
+		if len(s.missing(want)) > 0 {
+			return errMissing
+		}
+		return nil
+	})
+	return s.missing(want)
+}
+
+var errMissing = errors.New("records are missing")
+
 // WaitForAll waits until all of want have been read from a topic, and fails if
 // anything else has.
 func (s *seen) WaitForAll(t *testing.T, timeout time.Duration, topic string, want []string) {
 	t.Helper()
-	err := lab.Poll(t.Context(), timeout, func() error {
-		if missing := s.missing(want); len(missing) > 0 {
-			return fmt.Errorf("records not read by %s: %d of %d", s.by, len(missing), len(want))
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, shared.kafka.locate(t, topic, s.missing(want)))
+	if missing := s.missingAfter(t, timeout, want); len(missing) > 0 {
+		t.Fatalf("after %v: records not read by %s: %d of %d\n%s", timeout, s.by, len(missing), len(want), shared.kafka.locate(t, topic, missing))
 	}
 	if got := s.Distinct(); got != len(want) {
 		t.Errorf("different records read by %s: got %d, want %d", s.by, got, len(want))
