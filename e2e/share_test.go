@@ -18,9 +18,12 @@ import (
 // moved ("Write request leader epoch is smaller than last recorded" in a broker's log). Then another
 // group has a try.
 func TestShareGroup(t *testing.T) {
-	if !readAsShareGroup(t) && !readAsShareGroup(t) {
-		t.Error("two groups were stuck, also for a member that reaches the brokers directly")
+	for range 2 {
+		if readAsShareGroup(t) {
+			return
+		}
 	}
+	t.Error("two groups were stuck, also for a member that reaches the brokers directly")
 }
 
 // readAsShareGroup reports whether the group has read everything. It fails if a member that reaches
