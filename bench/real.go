@@ -29,9 +29,8 @@ type realOptions struct {
 	share     float64
 	kproxy    string
 	jsonFile  string
-	picture   string     // file for an SVG
-	from      string     // file of an earlier run, which is printed; nothing is measured then
-	list      []realLoad // of realLoads
+	picture   string // file for an SVG
+	from      string // file of an earlier run, which is printed; nothing is measured then
 }
 
 // realLoad is one use of a performance tool.
@@ -69,7 +68,6 @@ target carries each load once, by kafka-producer-perf-test and kafka-consumer-pe
 Then each carries the producers' loads at one pinned rate, from which the latency is. Needs Java 17 and mvn.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.list = realLoads()
 			if o.rounds < 1 || o.megabytes < 1 || o.share <= 0 || o.share >= 1 {
 				return errors.New("--rounds and --megabytes must be at least 1, --rate-share above 0 and below 1")
 			}
@@ -110,21 +108,11 @@ type realRun struct {
 }
 
 func runReal(ctx context.Context, o realOptions, stdout, stderr io.Writer) (err error) {
-	dir, err := os.MkdirTemp("", dirPrefix)
+	shop, err := openWorkshop("")
 	if err != nil {
 		return err
-	}
-	if err := openDir(dir, true); err != nil {
-		return err
-	}
-	shop, err := newWorkshop(dir)
-	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
 	}
 	defer func() { err = errors.Join(err, shop.registry.close()) }()
-	if err := shop.registry.owe(leftDir, dir); err != nil {
-		return err
-	}
 	r := &realRun{
 		realOptions: o, progress: newProgress(stderr), report: newRealReport(o),
 		env: &env{workshop: shop, threads: runtime.NumCPU(), kproxy: o.kproxy, files: fileLimit()},
@@ -168,11 +156,10 @@ func (r *realRun) stop() {
 func (r *realRun) start(ctx context.Context) error {
 	var chosen []target
 	for _, name := range r.targets {
-		i := slices.IndexFunc(targets(), func(t target) bool { return t.name == name })
-		if i < 0 {
+		t, ok := targetNamed(name)
+		if !ok {
 			return fmt.Errorf("--targets: there is no %q; there are %s", name, strings.Join(targetNames(), ", "))
 		}
-		t := targets()[i]
 		r.progress.say("looking for %s", name)
 		version, err := t.find(ctx, r.env)
 		if err != nil {
@@ -260,7 +247,7 @@ const realPartitions = 6
 
 func (r *realRun) fill(ctx context.Context) error {
 	text := func(s string) *string { return &s }
-	for _, l := range r.list {
+	for _, l := range realLoads() {
 		configs := map[string]*string{"segment.bytes": text("33554432")}
 		if l.produce {
 			configs["retention.bytes"], configs["file.delete.delay.ms"] = text("33554432"), text("1000")
@@ -282,10 +269,10 @@ func (r *realRun) fill(ctx context.Context) error {
 // measure gives each target its turns: all loads at the maximum, then the producers' at the
 // pinned rate.
 func (r *realRun) measure(ctx context.Context) error {
-	pinned := slices.DeleteFunc(slices.Clone(r.list), func(l realLoad) bool { return !l.produce })
-	turns := (1 + r.rounds) * (len(r.list) + len(pinned)) * len(r.runs)
+	pinned := slices.DeleteFunc(realLoads(), func(l realLoad) bool { return !l.produce })
+	turns := (1 + r.rounds) * (len(realLoads()) + len(pinned)) * len(r.runs)
 	r.progress.start(turns, time.Duration(turns)*8*time.Second)
-	for _, l := range r.list {
+	for _, l := range realLoads() {
 		if err := r.carry(ctx, l, -1); err != nil {
 			return err
 		}

@@ -4,12 +4,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -33,12 +35,6 @@ type traffic struct {
 	share            float64 // of the processors that may be used
 }
 
-// sizeFrames are the sizes of frames that were measured.
-var sizeFrames = []struct {
-	bytes int
-	name  string
-}{{256, "256B"}, {4 * kib, "4KiB"}, {64 * kib, "64KiB"}, {mib, "1MiB"}}
-
 // need is the sum of what traffic costs, in processors and MiB.
 type need struct {
 	produce, consume, arrivals, cores float64
@@ -59,28 +55,18 @@ func (t traffic) size() (need, error) {
 	var n need
 	var err error
 	cost := func(way string, mbPerS float64) (cores float64) {
-		frame := sizeFrames[0]
-		for _, f := range sizeFrames { // the nearest one, by the ratio
-			if math.Abs(math.Log(float64(f.bytes)/float64(t.frame))) < math.Abs(math.Log(float64(frame.bytes)/float64(t.frame))) {
-				frame = f
-			}
-		}
-		name := way + "-" + frame.name
+		frame, prefix := t.nearest(frameSizes), ""
 		if t.tls {
-			if frame.bytes < 4*kib { // the smallest that was measured in TLS
-				name = way + "-4KiB"
-			}
-			name = "tls-down-" + name
+			frame, prefix = t.nearest(frameSizes[1:]), "tls-down-" // as overTLSWorkloads
 		}
-		column := "pinned CPU s/GB"
-		if frame.bytes < 64*kib {
-			column = "pinned CPU µs/req"
+		name := prefix + way + "-" + sizeName(frame)
+		if frame < 64*kib {
+			v, e := sizeFigure(name, "pinned CPU µs/req")
+			err = errors.Join(err, e)
+			return v * mbPerS / float64(t.frame)
 		}
-		v, e := sizeFigure(name, column)
+		v, e := sizeFigure(name, "pinned CPU s/GB")
 		err = errors.Join(err, e)
-		if frame.bytes < 64*kib {
-			return v / 1e6 * mbPerS * 1e6 / float64(t.frame)
-		}
 		return v * mbPerS / 1e3
 	}
 	n.produce, n.consume = cost("produce", t.produce), cost("fetch-v17", t.consume)
@@ -93,6 +79,12 @@ func (t traffic) size() (need, error) {
 	}
 	n.memory = sizeProcess + (idle*float64(t.connections)+sizeActive*float64(t.active))/kib
 	return n, errors.Join(err, e)
+}
+
+// nearest is the measured size that the frames are nearest to, by the ratio.
+func (t traffic) nearest(sizes []int) int {
+	distance := func(size int) float64 { return math.Abs(math.Log(float64(size) / float64(t.frame))) }
+	return slices.MinFunc(sizes, func(a, b int) int { return cmp.Compare(distance(a), distance(b)) })
 }
 
 var columnGap = regexp.MustCompile(`\s{2,}`)

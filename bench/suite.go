@@ -38,28 +38,11 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	if err := errors.Join(writable(p.jsonFile), writable(p.htmlFile)); err != nil {
 		return err
 	}
-	dir := p.dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", dirPrefix); err != nil {
-			return err
-		}
-	}
-	if err := openDir(dir, p.dir == ""); err != nil {
-		return err
-	}
-	shop, err := newWorkshop(dir)
+	shop, err := openWorkshop(p.dir)
 	if err != nil {
-		if p.dir == "" {
-			_ = os.RemoveAll(dir) // there is no janitor yet
-		}
 		return err
 	}
 	defer func() { err = errors.Join(err, shop.registry.close()) }()
-	if p.dir == "" {
-		if err := shop.registry.owe(leftDir, dir); err != nil {
-			return err
-		}
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &suite{
@@ -75,6 +58,32 @@ func runSuite(ctx context.Context, p *plan, stdout, stderr io.Writer) (err error
 	s.progress.end()
 	s.report.finish()
 	return errors.Join(runErr, s.report.write(p.jsonFile, p.htmlFile, stdout))
+}
+
+// openWorkshop opens a workshop in the user's folder, or in a temporary one, which the janitor removes.
+func openWorkshop(users string) (*workshop, error) {
+	if users != "" {
+		if err := openDir(users, false); err != nil {
+			return nil, err
+		}
+		return newWorkshop(users)
+	}
+	dir, err := os.MkdirTemp("", dirPrefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := openDir(dir, true); err != nil {
+		return nil, err
+	}
+	shop, err := newWorkshop(dir)
+	if err != nil {
+		_ = os.RemoveAll(dir) // there is no janitor yet
+		return nil, err
+	}
+	if err := shop.registry.owe(leftDir, dir); err != nil {
+		return nil, errors.Join(err, shop.registry.close())
+	}
+	return shop, nil
 }
 
 // openDir makes a folder that the targets can read. It does not change a folder of the

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,11 +126,19 @@ func targetNames() []string {
 	return names
 }
 
+// targetNamed finds one of the suite's own targets.
+func targetNamed(name string) (t target, ok bool) {
+	all := targets()
+	i := slices.IndexFunc(all, func(t target) bool { return t.name == name })
+	if i < 0 {
+		return target{}, false
+	}
+	return all[i], true
+}
+
 func about(name string) string {
-	for _, t := range targets() {
-		if t.name == name {
-			return t.about
-		}
+	if t, ok := targetNamed(name); ok {
+		return t.about
 	}
 	return "a proxy of the user's"
 }

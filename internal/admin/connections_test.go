@@ -154,14 +154,7 @@ func TestUnfinishedFormsAreLimited(t *testing.T) {
 	})
 	site := withPage(&admin.Config{Bind: "127.0.0.1:0", TokenFile: tokenFile(t)})
 	site.Metrics = slow
-	s, err := admin.Listen(t.Context(), site, discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		release()
-		s.Close(t.Context())
-	})
+	s := listenUntil(t, site, release)
 	oldest := connect(t, s)
 	fmt.Fprintf(oldest, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", token)
 	<-entered
@@ -195,14 +188,7 @@ func TestFinishedFormsAreActive(t *testing.T) {
 		close(entered)
 		<-blocked
 	})
-	s, err := admin.Listen(t.Context(), site, discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		release()
-		s.Close(t.Context())
-	})
+	s := listenUntil(t, site, release)
 	first := connect(t, s)
 	fmt.Fprint(first, "PUT /api/v1/log-level HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
 	<-entered
@@ -257,4 +243,18 @@ func TestIdleConnectionsAreLimitedOverTLS(t *testing.T) {
 		defer func() { _ = conn.Close() }()
 		keepAlive(t, conn)
 	}
+}
+
+// listenUntil listens for a test whose handlers wait until release is called.
+func listenUntil(t *testing.T, site *admin.Site, release func()) *admin.Server {
+	t.Helper()
+	s, err := admin.Listen(t.Context(), site, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		release()
+		s.Close(t.Context())
+	})
+	return s
 }
