@@ -179,8 +179,12 @@ e2e-chart: $(HELM) ## the chart: golden manifests (FLAGS=-update writes them), h
 	E2E_HELM=$(HELM) go test -tags e2e -count=1 -timeout 10m -v ./e2e/chart $(FLAGS)
 
 .PHONY: e2e-kubernetes
-e2e-kubernetes: $(HELM) $(KUBERNETES)/.made ## the chart on a Kubernetes of its own, with real pods, 500 clients and real brokers (root, podman, runc, openssl, Java 17; the first time builds Kubernetes, 10 minutes or more)
+e2e-kubernetes: $(HELM) $(KUBERNETES)/.made ## the chart on a Kubernetes of its own, with real pods, 500 clients and real brokers (root, podman, runc, openssl, HAProxy, a JDK 17; the first time builds Kubernetes, 10 minutes or more)
 	E2E_HELM=$(HELM) E2E_KUBERNETES=$(KUBERNETES) go test -tags e2e -count=1 -timeout 15m -v ./e2e/kubernetes
+
+.PHONY: kubernetes
+kubernetes: $(HELM) $(KUBERNETES)/.made ## the same Kubernetes, to try the chart by hand until Ctrl-C; it prints how to enter
+	E2E_HOLD=1 E2E_HELM=$(HELM) E2E_KUBERNETES=$(KUBERNETES) go test -tags e2e -count=1 -timeout 0 -v ./e2e/kubernetes
 
 $(KUBERNETES)/.made:
 	e2e/kubernetes/build $(KUBERNETES) $(KUBERNETES_VERSION)

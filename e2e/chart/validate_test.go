@@ -3,7 +3,6 @@
 package chart
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,12 +20,14 @@ var versions = []string{"1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34", 
 
 // definitions are the modules with the definitions of custom resources, and the kinds of each.
 var definitions = []struct {
-	module, files string
-	kinds         []string
+	module       string
+	files, kinds []string
 }{
-	{"sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard/*_{gateways,tlsroutes}.yaml", []string{"Gateway", "TLSRoute"}},
-	{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/*_{certificates}.yaml", []string{"Certificate"}},
-	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/*_{podmonitors,prometheusrules,servicemonitors}.yaml", []string{"PodMonitor", "PrometheusRule", "ServiceMonitor"}},
+	{lab.GatewayAPI, lab.GatewayFiles, []string{"Gateway", "TLSRoute"}},
+	{"github.com/cert-manager/cert-manager@v1.21.2", []string{"deploy/crds/*_certificates.yaml"}, []string{"Certificate"}},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", []string{
+		"example/prometheus-operator-crd/*_podmonitors.yaml", "example/prometheus-operator-crd/*_prometheusrules.yaml", "example/prometheus-operator-crd/*_servicemonitors.yaml",
+	}, []string{"PodMonitor", "PrometheusRule", "ServiceMonitor"}},
 }
 
 // Each manifest is valid for each Kubernetes, without a field that it does not know; so is an
@@ -65,7 +66,11 @@ func TestCustomResources(t *testing.T) {
 	}
 	args := []string{"custom.py"}
 	for _, d := range definitions {
-		args = append(args, definitionFiles(t, d.module, d.files)...)
+		files, err := lab.ModuleFiles(t.Context(), d.module, d.files...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, files...)
 	}
 	_, custom := manifests(t)
 	out, err := lab.Output(lab.Command(t.Context(), python, append(append(args, "--"), custom...)...))
@@ -79,28 +84,6 @@ func TestCustomResources(t *testing.T) {
 			}
 		}
 	}
-}
-
-// definitionFiles downloads a module, and returns some of its files: DIR/*_{a,b}.yaml.
-func definitionFiles(t *testing.T, module, files string) []string {
-	t.Helper()
-	cmd := lab.Command(t.Context(), "go", "mod", "download", "-json", module)
-	cmd.Dir = t.TempDir() // outside of this module
-	out, err := cmd.Output()
-	var downloaded struct{ Dir string }
-	if err != nil || json.Unmarshal(out, &downloaded) != nil {
-		t.Fatalf("go mod download %s: %v\n%s", module, err, out)
-	}
-	pattern, names, _ := strings.Cut(strings.TrimSuffix(files, "}.yaml"), "{")
-	var all []string
-	for name := range strings.SplitSeq(names, ",") {
-		found, err := filepath.Glob(filepath.Join(downloaded.Dir, pattern+name+".yaml"))
-		if err != nil || len(found) != 1 {
-			t.Fatalf("%s has %d files %s%s.yaml, %v", module, len(found), pattern, name, err)
-		}
-		all = append(all, found...)
-	}
-	return all
 }
 
 // manifests writes the manifests of all values files: files of Kubernetes' own kinds, and files of

@@ -54,8 +54,8 @@ clusters:
     listener: {advertise: "` + node + `:31092", nodes: {advertise_ports: 31100-31109}}
 `
 
-// release installs or upgrades a release, and waits for its pods. dnsmasq gets the Services' names.
-func release(t *testing.T, name, values string) {
+// install installs or upgrades a release.
+func install(t *testing.T, name, values string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
@@ -64,6 +64,12 @@ func release(t *testing.T, name, values string) {
 	if _, err := helm(t.Context(), "upgrade", "--install", name, chart, "-f", file); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// release installs or upgrades a release, and waits for its pods. dnsmasq gets the Services' names.
+func release(t *testing.T, name, values string) {
+	t.Helper()
+	install(t, name, values)
 	if out, err := kubectl(t.Context(), "rollout", "status", "deployment/"+name+"-kproxy", "--timeout=150s"); err != nil {
 		pods, _ := kubectl(t.Context(), "describe", "pods")
 		logs, _ := kubectl(t.Context(), "logs", "deployment/"+name+"-kproxy", "--tail=20")
@@ -78,7 +84,7 @@ var nameServer *lab.Process
 // names gives the Services' names to dnsmasq.
 func names(t *testing.T) {
 	t.Helper()
-	out, err := kubectl(t.Context(), "get", "services", "-o", `jsonpath={range .items[*]}{.spec.clusterIP} {.metadata.name}.kafka.svc.cluster.local{"\n"}{end}`)
+	out, err := kubectl(t.Context(), "get", "services", "-o", `jsonpath={range .items[?(@.spec.clusterIP!="None")]}{.spec.clusterIP} {.metadata.name}.kafka.svc.cluster.local{"\n"}{end}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +99,7 @@ func names(t *testing.T) {
 		nameServer.Kill()
 	}
 	s := server{name: "dnsmasq", args: []string{
-		"-k", "--no-resolv", "--no-hosts", "--addn-hosts=" + file, "--listen-address=" + node, "--bind-interfaces", "--local=/cluster.local/", "--address=/" + publicName + "/" + balancer, "--user=root", "--pid-file=",
+		"-k", "--no-resolv", "--no-hosts", "--addn-hosts=" + file, "--listen-address=" + node, "--bind-interfaces", "--local=/cluster.local/", "--address=/" + publicName + "/" + balancer, "--address=/" + gatewayName + "/" + gateway, "--user=root", "--pid-file=",
 	}}
 	if nameServer, err = s.process(t.Context()); err != nil {
 		t.Fatal(err)
@@ -154,19 +160,26 @@ func TestChart(t *testing.T) {
 func outside(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c := client(t, kgo.ConsumeTopics("t"))
+	if err := sendAndRead(ctx, client(t, kgo.ConsumeTopics("t"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sendAndRead sends 30 records to the topic t, and reads as many.
+func sendAndRead(ctx context.Context, c *kgo.Client) error {
 	for i := range 30 {
 		if err := c.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: fmt.Append(nil, i)}).FirstErr(); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
 	for read := 0; read < 30; {
 		fetches := c.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			t.Fatalf("%d records are read: %v", read, err)
+			return fmt.Errorf("%d records are read: %w", read, err)
 		}
 		read += fetches.NumRecords()
 	}
+	return nil
 }
 
 // fromPod runs a client in a pod, which finds the Service by its name.

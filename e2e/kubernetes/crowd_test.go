@@ -31,9 +31,10 @@ const (
 // crowd are many clients over TLS. Each has a partition of its own. It sends a record, waits for the
 // acknowledgement, and so on, and reads the partition meanwhile.
 type crowd struct {
-	recorder *history.Recorder
-	tls      *tls.Config
-	members  []*member
+	recorder   *history.Recorder
+	tls        *tls.Config
+	advertised *regexp.Regexp // the only addresses that are dialled
+	members    []*member
 
 	waiting                          context.Context // for acknowledgements
 	stopSending, giveUp, stopReading context.CancelFunc
@@ -68,7 +69,7 @@ type wait struct{ from, took time.Duration }
 // startCrowd starts the clients, which end with the test.
 func startCrowd(t *testing.T, config *tls.Config) *crowd {
 	t.Helper()
-	c := &crowd{recorder: history.NewRecorder(1 << 23), tls: config, failures: map[string][]error{}}
+	c := &crowd{recorder: history.NewRecorder(1 << 23), tls: config, advertised: advertised(publicName), failures: map[string][]error{}}
 	sending, stopSending := context.WithCancel(t.Context())
 	reading, stopReading := context.WithCancel(t.Context())
 	c.waiting, c.giveUp = context.WithCancel(t.Context())
@@ -107,12 +108,14 @@ func (c *crowd) halt() {
 	}
 }
 
-// advertised matches the addresses that kproxy advertises.
-var advertised = regexp.MustCompile(`^(b\d+\.)?` + regexp.QuoteMeta(publicName) + `:443$`)
+// advertised matches the addresses that a kproxy with this name advertises.
+func advertised(name string) *regexp.Regexp {
+	return regexp.MustCompile(`^(b\d+\.)?` + regexp.QuoteMeta(name) + `:443$`)
+}
 
 // dial does the TLS handshake with an advertised name, and remembers other addresses.
 func (c *crowd) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if !advertised.MatchString(address) {
+	if !c.advertised.MatchString(address) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.strange = append(c.strange, address)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
@@ -37,7 +39,7 @@ func kafkaHost(id int) string { return fmt.Sprintf("kafka-%d.kafka.svc.cluster.l
 func kafkaValues(tag string) string {
 	var seeds []string
 	for id := range kafkaBrokers {
-		seeds = append(seeds, fmt.Sprintf("%q", kafkaHost(id+1)+":9093"))
+		seeds = append(seeds, fmt.Sprintf("%q", kafkaHost(id)+":9093"))
 	}
 	return strings.Replace(common, "tag: local", "tag: "+tag, 1) + `
 exposure: {mode: loadBalancer}
@@ -52,15 +54,20 @@ secrets: {orders: kafka-orders, users: kproxy-users}
 `
 }
 
-// Real brokers behind the chart, with TLS and SCRAM: a rollout loses no record of producers with acks=all,
-// idempotent ones and transactions, and no commit of a group.
+// Real brokers in pods behind the chart, with TLS and SCRAM: for clients outside, and as a sidecar.
 func TestKafka(t *testing.T) {
-	brokersCA, publicCA := certlab.NewAuthority(t, "brokers"), certlab.NewAuthority(t, "public")
-	cluster := startKafka(t, brokersCA)
-	if err := cluster.NewTopic(t.Context(), 6, nil, kafkaTopic); err != nil {
-		t.Fatal(err)
-	}
-	passwd := lab.Command(t.Context(), filepath.Join(site.dir, "images/kproxy/kproxy"), "passwd", "alice")
+	brokersCA := certlab.NewAuthority(t, "brokers")
+	startKafka(t, brokersCA)
+	secrets(t, "kafka-orders", "Opaque", map[string][]byte{"ca.crt": brokersCA.PEM, "password": []byte(password)})
+	t.Run("rollout", kafkaRollout)
+	t.Run("sidecar", sidecar)
+}
+
+// kafkaRollout replaces kproxy's pods. No record is lost of producers with acks=all, idempotent ones and
+// transactions, and no commit of a group.
+func kafkaRollout(t *testing.T) {
+	publicCA := certlab.NewAuthority(t, "public")
+	passwd := lab.Command(t.Context(), filepath.Join(site.dir, "images/kproxy"), "passwd", "alice")
 	passwd.Stdin = strings.NewReader(password + "\n")
 	users, err := passwd.Output()
 	if err != nil {
@@ -68,11 +75,10 @@ func TestKafka(t *testing.T) {
 	}
 	public := publicCA.Issue(t, nil, publicName, "*."+publicName)
 	secrets(t, "kafka-example-com", "kubernetes.io/tls", map[string][]byte{"tls.crt": public.CertPEM, "tls.key": public.KeyPEM})
-	secrets(t, "kafka-orders", "Opaque", map[string][]byte{"ca.crt": brokersCA.PEM, "password": []byte(password)})
 	secrets(t, "kproxy-users", "Opaque", map[string][]byte{"users": users})
 	balanced(t, "kafka", kafkaValues("local"))
 
-	c := &crowd{recorder: history.NewRecorder(0), tls: &tls.Config{RootCAs: publicCA.Pool(), MinVersion: tls.VersionTLS12}}
+	c := &crowd{recorder: history.NewRecorder(0), advertised: advertised(publicName), tls: &tls.Config{RootCAs: publicCA.Pool(), MinVersion: tls.VersionTLS12}}
 	load, err := workload.Start(t.Context(), workload.Config{
 		Recorder: c.recorder, Topic: kafkaTopic, Partitions: 6, Rate: 50,
 		Client: func(string) []kgo.Opt {
@@ -104,63 +110,147 @@ func TestKafka(t *testing.T) {
 	}
 }
 
-// startKafka starts brokers on the node. A Service without a selector leads to each.
-func startKafka(t *testing.T, ca *certlab.Authority) *lab.Cluster {
-	t.Helper()
-	release, err := lab.NewRelease(t.Context(), lab.Newest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	java, err := lab.NewJava(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := certlab.NewFolder(t)
-	stores := map[int]string{}
-	for id := 1; id <= kafkaBrokers; id++ {
-		identity := ca.Issue(t, nil, kafkaHost(id))
-		stores[id] = files.Write(t, fmt.Sprintf("broker-%d.pem", id), slices.Concat(identity.KeyPEM, identity.CertPEM))
-		service(t, id)
-	}
-	names(t)
-	at := func(host string, port int) func(id int) string {
-		return func(id int) string { return lab.HostPort(host, port+id) }
-	}
-	cluster, err := lab.StartCluster(t.Context(), lab.ClusterConfig{
-		Release: release, Java: java, Size: kafkaBrokers, Dir: t.TempDir(),
-		Internal: at("127.0.0.1", 29100), Controller: at("127.0.0.1", 29200),
-		Clients: []lab.ClientListener{{
-			Name: "PODS", Protocol: "SASL_SSL", Bind: at(node, kafkaPort),
-			Advertise: func(id int) string { return lab.HostPort(kafkaHost(id), 9093) },
-		}},
-		Properties: func(id int) map[string]string {
-			return map[string]string{
-				"sasl.enabled.mechanisms":                           "SCRAM-SHA-512",
-				"listener.name.pods.ssl.keystore.type":              "PEM",
-				"listener.name.pods.ssl.keystore.location":          stores[id],
-				"listener.name.pods.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
-			}
-		},
-		Format: []string{"--add-scram", "SCRAM-SHA-512=[name=kproxy,password=" + password + "]"},
+// sidecar adds kproxy to the pods of an application, by the commands of docs/kubernetes.md. The application has
+// neither TLS nor a login.
+func sidecar(t *testing.T) {
+	seeds, _, _ := strings.Cut(kafkaValues("local"), "    certificate:")
+	_, seeds, _ = strings.Cut(seeds, "clusters:")
+	install(t, "app", common+"exposure: {mode: sidecar}\nclusters:"+seeds+"secrets: {orders: kafka-orders}\n")
+	t.Cleanup(func() { uninstall(t, "app") })
+	apply(t, `{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"}, "spec": {
+ "selector": {"matchLabels": {"app": "app"}}, "template": {"metadata": {"labels": {"app": "app"}}, "spec": {
+  "securityContext": {"runAsNonRoot": true, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
+  "containers": [{"name": "client", "image": "localhost/client:local", "imagePullPolicy": "Never", "args": ["serve", "localhost:9092", "30"],
+   "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}}}}`)
+	t.Cleanup(func() {
+		if _, err := kubectl(context.WithoutCancel(t.Context()), "delete", "deployment", "app"); err != nil {
+			t.Error(err)
+		}
 	})
-	t.Cleanup(cluster.Close)
-	if err != nil {
+	patch, err := kubectl(t.Context(), "get", "configmap", "app-kproxy-sidecar", "-o", `jsonpath={.data.patch\.yaml}`)
+	file := filepath.Join(t.TempDir(), "patch.yaml")
+	if err = errors.Join(err, os.WriteFile(file, []byte(patch), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	return cluster
+	if _, err := kubectl(t.Context(), "patch", "deployment", "app", "--patch-file", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Poll(t.Context(), 90*time.Second, func() error {
+		out, err := kubectl(t.Context(), "logs", "deployment/app", "-c", "client")
+		if err == nil && !strings.Contains(out, "30 records") {
+			err = errors.New("the application has not read its records: " + out)
+		}
+		return err
+	}); err != nil {
+		pods, _ := kubectl(t.Context(), "describe", "pods", "-l", "app=app")
+		logs, _ := kubectl(t.Context(), "logs", "deployment/app", "-c", "kproxy", "--tail=20")
+		t.Errorf("%v\n%s\n%s", err, pods, logs)
+	}
 }
 
-// A broker has the port kafkaPort plus its id on the node.
-const kafkaPort = 29090
-
-// service makes the Service of a broker, and the EndpointSlice that leads it to the broker.
-func service(t *testing.T, id int) {
+// startKafka starts brokers in pods of a StatefulSet. A Service leads to each.
+func startKafka(t *testing.T, ca *certlab.Authority) {
 	t.Helper()
-	apply(t, fmt.Sprintf(`{"apiVersion": "v1", "kind": "List", "items": [
- {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kafka-%[1]d"}, "spec": {"ports": [{"name": "kafka", "port": 9093}]}},
- {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-  "metadata": {"name": "kafka-%[1]d", "labels": {"kubernetes.io/service-name": "kafka-%[1]d"}},
-  "ports": [{"name": "kafka", "port": %[2]d}], "endpoints": [{"addresses": ["%[3]s"]}]}]}`, id, kafkaPort+id, node))
+	identity := ca.Issue(t, nil, "*.kafka.svc.cluster.local")
+	secrets(t, "kafka-brokers", "Opaque", map[string][]byte{"broker.pem": slices.Concat(identity.KeyPEM, identity.CertPEM)})
+	apply(t, kafkaObjects())
+	t.Cleanup(func() {
+		if _, err := kubectl(context.WithoutCancel(t.Context()), "delete", "statefulset,service", "-l", "app=kafka", "--timeout=60s"); err != nil {
+			t.Error(err)
+		}
+	})
+	names(t)
+	if _, err := kubectl(t.Context(), "rollout", "status", "statefulset/kafka", "--timeout=150s"); err != nil {
+		pods, _ := kubectl(t.Context(), "describe", "pods", "-l", "app=kafka")
+		logs, _ := kubectl(t.Context(), "logs", "-l", "app=kafka", "--tail=20")
+		t.Fatalf("%v\n%s\n%s", err, pods, logs)
+	}
+	var seeds []string
+	for id := range kafkaBrokers {
+		seeds = append(seeds, kafkaHost(id)+":9092")
+	}
+	dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: toNameServer}}
+	client, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.Dialer(dialer.DialContext))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	made, err := kadm.NewClient(client).CreateTopics(t.Context(), 6, kafkaBrokers, nil, kafkaTopic, "t")
+	if err = errors.Join(err, made.Error()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kafkaObjects are a StatefulSet and its Services. A broker's Service leads to it before it is ready, because the
+// controllers find each other by it.
+func kafkaObjects() string {
+	var voters []string
+	var items []any
+	ports := []map[string]any{{"name": "internal", "port": 9092}, {"name": "kafka", "port": 9093}, {"name": "controller", "port": 9094}}
+	service := func(name string, spec map[string]any) {
+		items = append(items, map[string]any{
+			"apiVersion": "v1", "kind": "Service",
+			"metadata": map[string]any{"name": name, "labels": map[string]string{"app": "kafka"}}, "spec": spec,
+		})
+	}
+	for id := range kafkaBrokers {
+		voters = append(voters, fmt.Sprintf("%d@%s:9094", id, kafkaHost(id)))
+		pod := fmt.Sprintf("kafka-%d", id)
+		service(pod, map[string]any{"ports": ports, "publishNotReadyAddresses": true, "selector": map[string]string{"statefulset.kubernetes.io/pod-name": pod}})
+	}
+	service("kafka", map[string]any{"clusterIP": "None", "ports": ports, "selector": map[string]string{"app": "kafka"}})
+	field := func(name, path string) map[string]any {
+		return map[string]any{"name": name, "valueFrom": map[string]any{"fieldRef": map[string]string{"fieldPath": path}}}
+	}
+	// A variable uses those before it.
+	env := []map[string]any{field("POD", "metadata.name"), field("KAFKA_NODE_ID", "metadata.labels['apps.kubernetes.io/pod-index']")}
+	for _, p := range [][2]string{
+		{"PROCESS_ROLES", "broker,controller"},
+		{"LISTENERS", "INTERNAL://:9092,PODS://:9093,CONTROLLER://:9094"},
+		{"ADVERTISED_LISTENERS", "INTERNAL://$(POD).kafka.svc.cluster.local:9092,PODS://$(POD).kafka.svc.cluster.local:9093"},
+		{"LISTENER_SECURITY_PROTOCOL_MAP", "INTERNAL:PLAINTEXT,PODS:SASL_SSL,CONTROLLER:PLAINTEXT"},
+		{"INTER_BROKER_LISTENER_NAME", "INTERNAL"},
+		{"CONTROLLER_LISTENER_NAMES", "CONTROLLER"},
+		{"CONTROLLER_QUORUM_VOTERS", strings.Join(voters, ",")},
+		{"DEFAULT_REPLICATION_FACTOR", "3"}, {"MIN_INSYNC_REPLICAS", "2"},
+		{"OFFSETS_TOPIC_REPLICATION_FACTOR", "3"},
+		{"TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "3"}, {"TRANSACTION_STATE_LOG_MIN_ISR", "2"},
+		{"GROUP_INITIAL_REBALANCE_DELAY_MS", "0"},
+		{"SASL_ENABLED_MECHANISMS", "SCRAM-SHA-512"},
+		{"LISTENER_NAME_PODS_SSL_KEYSTORE_TYPE", "PEM"},
+		{"LISTENER_NAME_PODS_SSL_KEYSTORE_LOCATION", "/run/certificate/broker.pem"},
+		{"LISTENER_NAME_PODS_SCRAM___SHA___512_SASL_JAAS_CONFIG", "org.apache.kafka.common.security.scram.ScramLoginModule required;"},
+	} {
+		env = append(env, map[string]any{"name": "KAFKA_" + p[0], "value": p[1]})
+	}
+	broker := map[string]any{
+		"name": "kafka", "image": "localhost/kafka:local", "imagePullPolicy": "Never", "env": env,
+		"args":            []string{"--add-scram", "SCRAM-SHA-512=[name=kproxy,password=" + password + "]"},
+		"readinessProbe":  map[string]any{"tcpSocket": map[string]any{"port": 9093}, "periodSeconds": 2},
+		"securityContext": map[string]any{"allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []string{"ALL"}}},
+		"volumeMounts":    []map[string]any{{"name": "data", "mountPath": "/tmp"}, {"name": "certificate", "mountPath": "/run/certificate", "readOnly": true}},
+	}
+	items = append(items, map[string]any{
+		"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": map[string]any{"name": "kafka", "labels": map[string]string{"app": "kafka"}},
+		"spec": map[string]any{
+			"replicas": kafkaBrokers, "serviceName": "kafka", "podManagementPolicy": "Parallel",
+			"selector": map[string]any{"matchLabels": map[string]string{"app": "kafka"}},
+			"template": map[string]any{
+				"metadata": map[string]any{"labels": map[string]string{"app": "kafka"}},
+				"spec": map[string]any{
+					"automountServiceAccountToken": false, "enableServiceLinks": false, // KAFKA_… are keys of a broker
+					"securityContext": map[string]any{"runAsNonRoot": true, "runAsUser": 1000, "fsGroup": 1000, "seccompProfile": map[string]string{"type": "RuntimeDefault"}},
+					"containers":      []any{broker},
+					"volumes": []map[string]any{
+						{"name": "data", "emptyDir": map[string]any{}},
+						{"name": "certificate", "secret": map[string]string{"secretName": "kafka-brokers"}},
+					},
+				},
+			},
+		},
+	})
+	text, _ := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": items}) // maps of plain values
+	return string(text)
 }
 
 // slowest is the longest time that a record took which was sent in a part of a history.

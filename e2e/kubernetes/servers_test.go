@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"kproxy/e2e/image"
 	"kproxy/e2e/lab"
 )
 
@@ -138,28 +139,49 @@ evictionHard: {memory.available: "50Mi", nodefs.available: "1%", imagefs.availab
 	return errors.Join(errs...)
 }
 
-// images builds kproxy and the client, and gives their images to containerd.
+// images builds kproxy, the client and Kafka, and gives their images to containerd.
 func images(ctx context.Context) error {
-	goTool, err := lab.Tool("go", "the Go toolchain")
-	if err != nil {
+	dir := filepath.Join(site.dir, "images")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	for name, pkg := range map[string]string{"kproxy": "kproxy/cmd/kproxy", "client": "kproxy/e2e/kubernetes/client"} {
-		dir := filepath.Join(site.dir, "images", name)
-		build := lab.Command(ctx, goTool, "build", "-trimpath", "-o", filepath.Join(dir, name), pkg)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if _, err := combined(build); err != nil {
+		program := filepath.Join(dir, name)
+		if err := image.Build(ctx, program, pkg); err != nil {
 			return err
 		}
-		if err := shell(ctx, `
-			podman="podman --root $PWD/podman --runroot $PWD/podman-run --tmpdir $PWD/podman-tmp"
-			tar -C `+dir+` -c . | $podman import -q --change 'ENTRYPOINT ["/`+name+`"]' - localhost/`+name+`:local
-			$podman save -q --format oci-archive -o `+dir+`.tar localhost/`+name+`:local
-			`+site.kubernetes+`/debian/usr/bin/ctr -a $PWD/containerd.sock -n k8s.io images import --no-unpack `+dir+`.tar
-			`+site.kubernetes+`/debian/usr/bin/ctr -a $PWD/containerd.sock -n k8s.io images tag localhost/`+name+`:local localhost/`+name+`:next
-		`); err != nil {
+		if err := imported(ctx, name, "/"+name, func(a *image.Archive) error { return a.File(program, name) }); err != nil {
 			return err
 		}
 	}
-	return nil
+	release, err := lab.NewRelease(ctx, lab.Newest)
+	if err != nil {
+		return err
+	}
+	kafka, err := image.NewKafka(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return imported(ctx, "kafka", image.Entrypoint, func(a *image.Archive) error { return kafka.Fill(ctx, a, release) })
+}
+
+// imported makes an image of one layer with the tags local and next.
+func imported(ctx context.Context, name, entrypoint string, fill func(*image.Archive) error) error {
+	file := filepath.Join(site.dir, "images", name+".layer")
+	layer, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(image.Layer(layer, fill), layer.Close()); err != nil {
+		return err
+	}
+	return shell(ctx, `
+		podman="podman --root $PWD/podman --runroot $PWD/podman-run --tmpdir $PWD/podman-tmp"
+		ctr="`+site.kubernetes+`/debian/usr/bin/ctr -a $PWD/containerd.sock -n k8s.io images"
+		$podman import -q --change 'ENTRYPOINT ["`+entrypoint+`"]' `+file+` localhost/`+name+`:local
+		$podman save -q --format oci-archive -o `+file+`.oci localhost/`+name+`:local
+		$ctr import --no-unpack `+file+`.oci
+		$ctr tag localhost/`+name+`:local localhost/`+name+`:next
+		rm `+file+`*
+	`)
 }

@@ -2,10 +2,10 @@
 
 // Package kubernetes runs the chart of configs/helm/kproxy on a Kubernetes of its own: etcd, the API
 // server, controllers, scheduler, kubelet, kube-proxy and containerd, with real pods and Services, in a
-// network, mounts and processes of its own. The brokers are franz-go's fake ones, and real ones for TestKafka, on the node.
-// dnsmasq has the Services' names, in place of CoreDNS.
+// network, mounts and processes of its own. The brokers are franz-go's fake ones, on the node, and for TestKafka
+// real ones in pods. dnsmasq has the Services' names, in place of CoreDNS.
 //
-// It needs root, podman, runc and Java 17. make e2e-kubernetes builds Kubernetes once.
+// It needs root, podman, runc, HAProxy and a JDK 17. make e2e-kubernetes builds Kubernetes once.
 package kubernetes
 
 import (
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,6 +28,12 @@ import (
 // the site.
 const inside = "KPROXY_KUBERNETES_INSIDE"
 
+// hold has the Kubernetes wait for an interrupt, in place of tests.
+const hold = "E2E_HOLD"
+
+// definitions are the files of the Gateway API for that process.
+const definitions = "KPROXY_KUBERNETES_DEFINITIONS"
+
 // node is the address of the only node. The kubelet refuses loopback.
 const node = "10.99.0.1"
 
@@ -37,11 +44,18 @@ func run(m *testing.M) int {
 	if dir == "" {
 		return again()
 	}
-	if err := start(context.Background(), dir); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := start(ctx, dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	if os.Getenv(hold) == "" {
+		return m.Run()
+	}
+	fmt.Printf("export KUBECONFIG=%s PATH=%s:%s:$PATH\n", site.kubeconfig, filepath.Join(site.kubernetes, "bin"), filepath.Dir(site.helm))
+	<-ctx.Done()
+	return 0
 }
 
 // again runs the tests in another process. All processes end with it, because it is the first of
@@ -53,16 +67,25 @@ func again() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	// Nothing can be fetched in its network, so the brokers' jars are fetched here.
-	if _, err := lab.NewRelease(context.Background(), lab.Newest); err != nil {
+	// Nothing can be fetched in its network, so the brokers' jars and the definitions are fetched here.
+	_, err = lab.NewRelease(context.Background(), lab.Newest)
+	files, err2 := lab.ModuleFiles(context.Background(), lab.GatewayAPI, lab.GatewayFiles...)
+	if err := errors.Join(err, err2); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"="+dir)
+	cmd.Env = append(os.Environ(), inside+"="+dir, definitions+"="+strings.Join(files, ":"))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Run(); err != nil {
+	err = cmd.Start()
+	if err == nil {
+		if os.Getenv(hold) != "" {
+			fmt.Printf("To enter, when it has started, and until it gets an interrupt:\nnsenter -t %d -n -m -p bash\n", cmd.Process.Pid)
+		}
+		err = cmd.Wait()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "a network, mounts and processes of its own (it needs root):", err)
 		return 1
 	}
@@ -110,6 +133,11 @@ func start(ctx context.Context, dir string) error {
 	// No pod may need more than the restricted standard allows.
 	if _, err := kubectl(ctx, "label", "namespace", "kafka", "pod-security.kubernetes.io/enforce=restricted"); err != nil {
 		return err
+	}
+	for _, file := range strings.Split(os.Getenv(definitions), ":") {
+		if _, err := kubectl(ctx, "create", "-f", file); err != nil {
+			return err
+		}
 	}
 	return lab.Poll(ctx, time.Minute, func() error {
 		out, err := kubectl(ctx, "get", "nodes")

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"kproxy/e2e/image"
 	"kproxy/e2e/lab"
 )
 
@@ -30,10 +31,10 @@ func (s *site) edge(t *testing.T, f front) {
 	file := filepath.Join(dir, "edge.yaml")
 	text, err := os.ReadFile(file)
 	check(t, err)
-	image := regexp.MustCompile(`image: (\S*prom/prometheus\S*)`).FindStringSubmatch(string(text))
+	published := regexp.MustCompile(`image: (\S*prom/prometheus\S*)`).FindStringSubmatch(string(text))
 	entrypoint := []string{"/bin/prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"}
-	check(t, s.importImage(t.Context(), entrypoint, image[1:], func(a *archive) error {
-		return errors.Join(a.programs(t.Context(), prometheus), a.file(prometheus, "bin/prometheus"))
+	check(t, s.importImage(t.Context(), entrypoint, published[1:], func(a *image.Archive) error {
+		return errors.Join(a.Programs(t.Context(), prometheus), a.File(prometheus, "bin/prometheus"))
 	}))
 	certificate(t, tree, string(text))
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"kproxy/e2e/image"
 	"kproxy/e2e/lab"
 )
 
@@ -44,7 +45,7 @@ func newSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
-	check(t, s.goBuild(t.Context(), s.kproxy, "kproxy/cmd/kproxy"))
+	check(t, image.Build(t.Context(), s.kproxy, "kproxy/cmd/kproxy"))
 	check(t, s.makeImages(t.Context()))
 	return s
 }

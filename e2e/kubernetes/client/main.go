@@ -2,6 +2,7 @@
 //
 //	client pause                waits for its end
 //	client records BOOTSTRAP N  sends N records to the topic t, and reads them
+//	client serve BOOTSTRAP N    does the same, and waits for its end
 package main
 
 import (
@@ -26,12 +27,14 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(args) == 3 && args[0] == "records" {
+	if len(args) == 3 {
 		n, err := strconv.Atoi(args[2])
-		if err != nil {
+		if err == nil {
+			err = records(ctx, args[1], n)
+		}
+		if err != nil || args[0] == "records" {
 			return err
 		}
-		return records(ctx, args[1], n)
 	}
 	<-ctx.Done()
 	return nil

@@ -2,7 +2,8 @@
 
 // Entrypoint starts Kafka or ZooKeeper in a container, with the environment variables of the images
 // apache/kafka, confluentinc/cp-kafka and confluentinc/cp-zookeeper. The images that stand in for them have
-// it: they hold Java, the jars of a release, and no shell.
+// it: they hold Java, the jars of a release, and no shell. Its arguments are more arguments of the command
+// that formats a data directory.
 package main
 
 import (
@@ -33,13 +34,13 @@ var jvm = []string{
 }
 
 func main() {
-	err := start(os.Environ())
+	err := start(os.Environ(), os.Args[1:])
 	fmt.Fprintln(os.Stderr, "entrypoint:", err) // start returns with an error alone
 	os.Exit(1)                                  //nolint:forbidigo // this is main
 }
 
 // start replaces this process by a server.
-func start(env []string) error {
+func start(env, formatArgs []string) error {
 	if port, ok := os.LookupEnv("ZOOKEEPER_CLIENT_PORT"); ok {
 		if err := write(map[string]string{"clientPort": port, "dataDir": "/tmp/zookeeper", "admin.enableServer": "false"}); err != nil {
 			return err
@@ -54,7 +55,7 @@ func start(env []string) error {
 		return err
 	}
 	if p["process.roles"] != "" {
-		if err := format(p["log.dirs"]); err != nil {
+		if err := format(p["log.dirs"], formatArgs); err != nil {
 			return err
 		}
 	}
@@ -84,11 +85,12 @@ func write(p map[string]string) error {
 }
 
 // format makes the data directory of a broker without ZooKeeper.
-func format(dir string) error {
+func format(dir string, args []string) error {
 	if _, err := os.Stat(filepath.Join(dir, "meta.properties")); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	cmd := exec.CommandContext(context.Background(), java, append(jvm, "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", config)...)
+	args = slices.Concat(jvm, []string{"kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", config}, args)
+	cmd := exec.CommandContext(context.Background(), java, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }
