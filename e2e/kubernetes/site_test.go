@@ -53,7 +53,7 @@ func run(m *testing.M) int {
 	if os.Getenv(hold) == "" {
 		return m.Run()
 	}
-	fmt.Printf("export KUBECONFIG=%s PATH=%s:%s:$PATH\n", site.kubeconfig, filepath.Join(site.kubernetes, "bin"), filepath.Dir(site.helm))
+	fmt.Printf("export KUBECONFIG=%s PATH=%s:$PATH; alias helm=%s\n", site.kubeconfig, filepath.Join(site.kubernetes, "bin"), site.helm)
 	<-ctx.Done()
 	return 0
 }
