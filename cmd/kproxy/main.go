@@ -14,6 +14,7 @@ import (
 
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
+	"kproxy/internal/resolver"
 )
 
 // The exit codes of the process.
@@ -28,6 +29,7 @@ const (
 const maxErrorLine = 4000
 
 func main() {
+	resolver.Use()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
