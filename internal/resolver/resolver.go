@@ -1,7 +1,7 @@
 // Package resolver asks a name server again when a query or its response is lost. Go waits for
 // five seconds before it does. That is half of the time that a dial of a broker may take, and a loss is not rare:
-// two queries of one moment lose a race in a node's NAT of Kubernetes, and podman's name server ignores some queries
-// after a container has started.
+// two queries of one moment lose a race in a node's NAT of Kubernetes, and a name server of containers restarts when
+// one of them starts. Such losses often hit one source port for as long as it asks, so each query has a new one.
 package resolver
 
 import (
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -17,52 +18,104 @@ import (
 func Use() { net.DefaultResolver = New(time.Second) }
 
 // New is a resolver like Go's own. It sends a query again after a time without a response, and then each time after
-// twice the time before. Where the system resolves names, as on macOS, it has no effect.
+// twice the time before, always from another port. Where the system resolves names, as on macOS, it has no effect.
 func New(after time.Duration) *net.Resolver {
 	return &net.Resolver{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		dial := func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, network, address) }
+		conn, err := dial(ctx)
 		if udp, ok := conn.(*net.UDPConn); ok {
-			return &exchange{UDPConn: udp, after: after}, nil
+			return &exchange{UDPConn: udp, dial: dial, after: after, came: make(chan came), done: make(chan struct{})}, nil
 		}
 		return conn, err
 	}}
 }
 
-// exchange is a query by UDP. net makes one for each, sets its deadline, writes once, and reads until a response fits.
+// exchange is a query by UDP, on one or more connections. net makes one for each, sets its deadline, writes once,
+// reads until a response fits, and closes it.
 type exchange struct {
-	*net.UDPConn
-	after    time.Duration // of silence before the query is sent again
-	deadline time.Time     // zero: none
-	query    []byte
+	*net.UDPConn                                         // the first
+	dial         func(context.Context) (net.Conn, error) // opens another
+	after        time.Duration                           // of silence before the query is sent again
+	deadline     time.Time
+	query        []byte
+	more         []net.Conn
+	came         chan came
+	done         chan struct{} // closed by Close
+	reading      sync.WaitGroup
+}
+
+// came is what a connection has read.
+type came struct {
+	response []byte
+	err      error
 }
 
 func (e *exchange) SetDeadline(t time.Time) error {
 	e.deadline = t
-	return e.UDPConn.SetDeadline(t)
+	return nil
 }
 
 func (e *exchange) Write(query []byte) (int, error) {
 	e.query = bytes.Clone(query)
-	return e.UDPConn.Write(query)
+	return len(query), e.send(e.UDPConn)
+}
+
+// send sends the query, and reads what comes.
+func (e *exchange) send(conn net.Conn) error {
+	if _, err := conn.Write(e.query); err != nil {
+		return err
+	}
+	e.reading.Go(func() {
+		buffer := make([]byte, 2048) // net asks for 1,232 bytes at most
+		for {
+			n, err := conn.Read(buffer)
+			select {
+			case e.came <- came{bytes.Clone(buffer[:n]), err}:
+			case <-e.done:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	return nil
 }
 
 func (e *exchange) Read(response []byte) (int, error) {
+	late := time.NewTimer(time.Until(e.deadline))
+	defer late.Stop()
+	again := time.NewTimer(e.after)
+	defer again.Stop()
 	for {
-		again := time.Now().Add(e.after)
-		last := !e.deadline.IsZero() && !again.Before(e.deadline)
-		if last {
-			again = e.deadline
+		select {
+		case c := <-e.came:
+			return copy(response, c.response), c.err
+		case <-late.C:
+			return 0, os.ErrDeadlineExceeded
+		case <-again.C:
+			e.after *= 2
+			again.Reset(e.after)
+			ctx, cancel := context.WithDeadline(context.Background(), e.deadline)
+			conn, err := e.dial(ctx)
+			cancel()
+			if err != nil {
+				return 0, err
+			}
+			e.more = append(e.more, conn)
+			if err := e.send(conn); err != nil {
+				return 0, err
+			}
 		}
-		if err := e.SetReadDeadline(again); err != nil {
-			return 0, err
-		}
-		n, err := e.UDPConn.Read(response)
-		if last || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, err
-		}
-		if _, err := e.UDPConn.Write(e.query); err != nil {
-			return 0, err
-		}
-		e.after *= 2
 	}
+}
+
+func (e *exchange) Close() error {
+	close(e.done)
+	err := e.UDPConn.Close()
+	for _, conn := range e.more {
+		err = errors.Join(err, conn.Close())
+	}
+	e.reading.Wait()
+	return err
 }

@@ -13,13 +13,14 @@ import (
 	"kproxy/internal/resolver"
 )
 
-// server is a name server that ignores the first queries for each kind of record.
+// server is a name server that ignores the first ports that ask for each kind of record.
 type server struct {
 	net.PacketConn
 	ignore int
 
 	mu      sync.Mutex // guards the following
 	queries map[dnsmessage.Type]int
+	ports   map[dnsmessage.Type]map[string]bool // whether it ignores them
 }
 
 func newServer(t *testing.T, ignore int) *server {
@@ -28,7 +29,7 @@ func newServer(t *testing.T, ignore int) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{PacketConn: conn, ignore: ignore, queries: make(map[dnsmessage.Type]int)}
+	s := &server{PacketConn: conn, ignore: ignore, queries: make(map[dnsmessage.Type]int), ports: make(map[dnsmessage.Type]map[string]bool)}
 	done := make(chan struct{})
 	t.Cleanup(func() {
 		s.Close()
@@ -56,7 +57,16 @@ func (s *server) serve(t *testing.T) {
 		q := m.Questions[0]
 		s.mu.Lock()
 		s.queries[q.Type]++
-		lost := s.queries[q.Type] <= s.ignore
+		ports := s.ports[q.Type]
+		if ports == nil {
+			ports = make(map[string]bool)
+			s.ports[q.Type] = ports
+		}
+		lost, known := ports[from.String()]
+		if !known {
+			lost = len(ports) < s.ignore
+			ports[from.String()] = lost
+		}
 		s.mu.Unlock()
 		if lost {
 			continue
@@ -85,7 +95,7 @@ func (s *server) at(r *net.Resolver) *net.Resolver {
 	}}
 }
 
-// A query without a response is sent again, long before Go's own five seconds.
+// A query without a response is sent again, by another port, long before Go's own five seconds.
 func TestLostQueries(t *testing.T) {
 	for _, lost := range []int{0, 1, 2} {
 		s := newServer(t, lost)
