@@ -78,7 +78,7 @@ func release(t *testing.T, name, values string) {
 	names(t)
 }
 
-// nameServer is the dnsmasq that runs; nil: none does.
+// nameServer is the dnsmasq that runs, for all tests; nil: none does.
 var nameServer *lab.Process
 
 // names gives the Services' names to dnsmasq.
@@ -101,7 +101,7 @@ func names(t *testing.T) {
 	s := server{name: "dnsmasq", args: []string{
 		"-k", "--no-resolv", "--no-hosts", "--addn-hosts=" + file, "--listen-address=" + node, "--bind-interfaces", "--local=/cluster.local/", "--address=/" + publicName + "/" + balancer, "--address=/" + gatewayName + "/" + gateway, "--user=root", "--pid-file=",
 	}}
-	if nameServer, err = s.process(t.Context()); err != nil {
+	if nameServer, err = s.process(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -143,7 +143,7 @@ func sidecar(t *testing.T) {
 		return err
 	}); err != nil {
 		pods, _ := kubectl(t.Context(), "describe", "pods", "-l", "app=app")
-		logs, _ := kubectl(t.Context(), "logs", "deployment/app", "-c", "kproxy", "--tail=20")
+		logs, _ := kubectl(t.Context(), "logs", "-l", "app=app", "-c", "kproxy", "--tail=20", "--ignore-errors")
 		t.Errorf("%v\n%s\n%s", err, pods, logs)
 	}
 }

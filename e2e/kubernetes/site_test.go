@@ -114,6 +114,7 @@ func start(ctx context.Context, dir string) error {
 	if err := errors.Join(writeFiles(dir), shell(ctx, `
 		ip link set lo up
 		ip link add node0 type bridge; ip addr add `+node+`/24 dev node0; ip link set node0 up
+		ip route add 10.96.0.0/16 dev node0 # Services; kube-proxy leads them to pods
 		sysctl -qw net.ipv4.ip_forward=1
 		openssl genrsa -out sa.key 2048 2>/dev/null; openssl rsa -in sa.key -pubout -out sa.pub 2>/dev/null
 	`)); err != nil {
