@@ -84,26 +84,32 @@ var nameServer *lab.Process
 // names gives the Services' names to dnsmasq.
 func names(t *testing.T) {
 	t.Helper()
-	out, err := kubectl(t.Context(), "get", "services", "-o", `jsonpath={range .items[?(@.spec.clusterIP!="None")]}{.spec.clusterIP} {.metadata.name}.kafka.svc.cluster.local{"\n"}{end}`)
-	if err != nil {
+	if err := refreshNames(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func refreshNames(ctx context.Context) error {
+	out, err := kubectl(ctx, "get", "services", "-A", "-o", `jsonpath={range .items[?(@.spec.clusterIP!="None")]}{.spec.clusterIP} {.metadata.name}.{.metadata.namespace}.svc.cluster.local{"\n"}{end}`)
+	if err != nil {
+		return err
 	}
 	file := filepath.Join(site.dir, "names")
 	if before, err := os.ReadFile(file); err == nil && string(before) == out {
-		return
+		return nil
 	}
 	if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if nameServer != nil {
 		nameServer.Kill()
 	}
 	s := server{name: "dnsmasq", args: []string{
-		"-k", "--no-resolv", "--no-hosts", "--addn-hosts=" + file, "--listen-address=" + node, "--bind-interfaces", "--local=/cluster.local/", "--address=/" + publicName + "/" + balancer, "--address=/" + gatewayName + "/" + gateway, "--user=root", "--pid-file=",
+		"-k", "--no-resolv", "--no-hosts", "--addn-hosts=" + file, "--listen-address=" + node, "--bind-interfaces", "--local=/cluster.local/",
+		"--address=/" + publicName + "/" + balancer, "--address=/" + gatewayName + "/" + gateway, "--user=root", "--pid-file=",
 	}}
-	if nameServer, err = s.process(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	nameServer, err = s.process(ctx)
+	return err
 }
 
 // dialer reaches kproxy's ports of the node alone, and remembers other addresses.

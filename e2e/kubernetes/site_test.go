@@ -54,7 +54,15 @@ func run(m *testing.M) int {
 		return m.Run()
 	}
 	fmt.Printf("export KUBECONFIG=%s PATH=%s:$PATH; alias helm=%s\n", site.kubeconfig, filepath.Join(site.kubernetes, "bin"), site.helm)
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		if err := refreshNames(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+	}
 	return 0
 }
 
