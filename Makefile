@@ -67,6 +67,11 @@ man: ## the manual pages of all commands, in dist/man
 docs: ## write docs/configuration.md and the JSON schema from the configuration's keys
 	go test ./cmd/kproxy -run 'Schema|ConfigurationPage' -update
 
+.PHONY: dashboards
+dashboards: ## write the dashboards for Grafana, and the chart's copies, from configs/grafana
+	cd configs/grafana && go run .
+	go test ./configs/helm -run TestFiles -update
+
 .PHONY: test
 test: ## the fast tests: no network, no JVM
 	go test ./...
@@ -101,9 +106,10 @@ test-rules: ## the alerts for Prometheus: each fires in its fault, and only ther
 	promtool test rules configs/prometheus/kproxy.test.yaml
 
 .PHONY: test-module
-test-module: ## a program of another module that imports kproxy's public packages; the Terraform of the pages
+test-module: ## the modules of their own: a program that imports kproxy's public packages; the Terraform of the pages; the dashboards
 	cd e2e/module && go vet ./... && go test ./...
 	cd e2e/terraform && go vet ./... && go test ./...
+	cd configs/grafana && go vet ./... && go test ./...
 
 .PHONY: race
 race: ## the fast tests under the race detector
@@ -112,6 +118,7 @@ race: ## the fast tests under the race detector
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows; the words of comments; dependencies and their licences
 	$(GOLANGCI) run ./...
+	cd configs/grafana && $(GOLANGCI) run ./...
 	go run ./internal/prose
 	go run ./internal/dependencies
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)

@@ -35,6 +35,7 @@ type succession struct {
 	version string // of its program
 	wide    bool   // it has the listener wide
 	host    string // of that
+	more    string // further listeners, and then clusters, in YAML
 	refused refusals
 }
 
@@ -80,7 +81,7 @@ clusters:
       secure: {bind: 127.0.0.1:%d, advertise: localhost:%d, nodes: {ports: %s, first_node: 1}, tls: {certs: [{cert: %q, key: %q}]}}
 `, filepath.Join(string(s.files), "state"), s.ports.admin, filepath.Join(string(s.files), "token"),
 		strings.Join(route.Bootstrap, ", "), strings.Join(route.Dial, ", "),
-		s.ports.many, nodePorts(s.ports.many), s.ports.secure, s.ports.secure, nodePorts(s.ports.secure), s.cert, s.key) + s.wideYAML()
+		s.ports.many, nodePorts(s.ports.many), s.ports.secure, s.ports.secure, nodePorts(s.ports.secure), s.cert, s.key) + s.wideYAML() + s.more
 }
 
 func (s *succession) wideYAML() string {

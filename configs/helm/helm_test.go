@@ -1,6 +1,6 @@
 // Package helm holds the chart of configs/helm/kproxy to kproxy, by tests that need Go alone:
-// its schema has kproxy's own keys, its README the comments of values.yaml, and its alerts and dashboard are
-// copies of those for Prometheus and Grafana. Package e2e/chart renders it.
+// its schema has kproxy's own keys, its README the comments of values.yaml, and its alerts and dashboards
+// are copies of those for Prometheus and Grafana. Package e2e/chart renders it.
 package helm
 
 import (

@@ -27,7 +27,9 @@ func (s *site) edge(t *testing.T, f front) {
 	check(t, err)
 	tree := t.TempDir()
 	dir := filepath.Join(tree, "configs/compose")
-	check(t, os.CopyFS(dir, os.DirFS(filepath.Join(s.root, "configs/compose"))))
+	for _, part := range []string{"compose", "prometheus", "grafana"} {
+		check(t, os.CopyFS(filepath.Join(tree, "configs", part), os.DirFS(filepath.Join(s.root, "configs", part))))
+	}
 	file := filepath.Join(dir, "edge.yaml")
 	text, err := os.ReadFile(file)
 	check(t, err)
@@ -66,6 +68,7 @@ func (s *site) edge(t *testing.T, f front) {
 		t.Errorf("kcat -C: %v\n%s\nkproxy:\n%s", err, out, s.log(f, files))
 	}
 	check(t, lab.Poll(t.Context(), time.Minute, func() error { return s.counted(t.Context(), "kproxy_requests_total") }))
+	check(t, lab.Poll(t.Context(), time.Minute, func() error { return s.counted(t.Context(), "cluster_api:kproxy_requests:rate1m") })) // of the rules
 }
 
 // certificate runs the commands in the comment of edge.yaml, in a tree with configs/compose.
