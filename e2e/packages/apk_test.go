@@ -21,6 +21,7 @@ func TestAPK(t *testing.T) {
 	for name, want := range map[string]int64{
 		"usr/bin/kproxy": 0o755, "etc/kproxy/kproxy.yaml": 0o640, "usr/lib/systemd/system/kproxy.service": 0o644,
 		"usr/share/zsh/site-functions/_kproxy": 0o644, "usr/share/man/man1/kproxy-serve.1.gz": 0o644,
+		"usr/share/kproxy/prometheus/kproxy.rules.yaml": 0o644, "usr/share/kproxy/grafana/kproxy-fleet.json": 0o644, "usr/share/kproxy/grafana/kproxy-cluster.json": 0o644,
 	} {
 		if got, ok := modes[name]; !ok || got != want {
 			t.Errorf("%s: got %o, %t, want %o", name, got, ok, want)

@@ -138,6 +138,8 @@ func (r *root) installed(t *testing.T) {
 		"/usr/bin/kproxy": "755 root root", "/etc/kproxy": "750 root kproxy", "/etc/kproxy/kproxy.yaml": "640 root kproxy",
 		"/var/lib/kproxy": "700 kproxy kproxy", "/usr/lib/systemd/system/kproxy.service": "644 root root", "/usr/lib/systemd/system/kproxy.socket": "644 root root",
 		"/usr/lib/sysusers.d/kproxy.conf": "644 root root", "/usr/share/bash-completion/completions/kproxy": "644 root root",
+		"/usr/share/kproxy": "755 root root", "/usr/share/kproxy/prometheus/kproxy.rules.yaml": "644 root root",
+		"/usr/share/kproxy/grafana/kproxy-fleet.json": "644 root root", "/usr/share/kproxy/grafana/kproxy-cluster.json": "644 root root",
 	} {
 		if got := strings.TrimSpace(r.run(t, "stat", "--format=%a %U %G", name)); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)

@@ -309,7 +309,7 @@ func (m made) formula(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, dir, []string{"PREFIX=" + prefix}, "ruby", script, file, dir)
-	for _, name := range []string{"bin/kproxy", "man1/kproxy.1.gz", "bash_completion/kproxy", "zsh_completion/_kproxy", "fish_completion/kproxy.fish", "doc/install.md", "doc/configs/vpc-edge.yaml", "doc/configs/systemd/kproxy.service"} {
+	for _, name := range []string{"bin/kproxy", "man1/kproxy.1.gz", "bash_completion/kproxy", "zsh_completion/_kproxy", "fish_completion/kproxy.fish", "doc/install.md", "doc/configs/vpc-edge.yaml", "doc/configs/systemd/kproxy.service", "doc/configs/prometheus/kproxy.rules.yaml", "doc/configs/grafana/kproxy-fleet.json"} {
 		if _, err := os.Stat(filepath.Join(prefix, name)); err != nil {
 			t.Error(err)
 		}
