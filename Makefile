@@ -214,7 +214,7 @@ container: ## kproxy in containers refuses a hand-over (podman, runc, catatonit;
 	go test -tags e2e -count=1 -timeout 5m -v ./e2e/container
 
 .PHONY: e2e-containers
-e2e-containers: ## the compose files of configs/compose by podman, and with E2E_DOCKER=1 by the docker client; prints the table of docs/containers.md (root, podman, a JDK, Rust; six minutes)
+e2e-containers: ## the compose files of configs/compose by podman, and with E2E_DOCKER=1 by the docker client; prints the table of docs/containers.md (root, podman, a JDK; six minutes)
 	go test -tags e2e -count=1 -timeout 15m -v ./e2e/story
 
 .PHONY: browser

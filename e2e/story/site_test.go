@@ -38,8 +38,8 @@ func newSite(t *testing.T) *site {
 	check(t, s.place.Hosts(nil))
 	// No name server: other names than localhost do not exist.
 	check(t, os.WriteFile(filepath.Join("/etc/netns", s.place.Name, "nsswitch.conf"), []byte("hosts: files\n"), 0o600))
-	helpers, err := nameServer(t.Context())
-	check(t, err)
+	helpers := t.TempDir()
+	check(t, image.Build(t.Context(), filepath.Join(helpers, "aardvark-dns"), "kproxy/e2e/story/nameserver"))
 	s.podman, err = lab.NewPodman(lab.PodmanConfig{Dir: s.dir, Driver: "overlay", Place: s.place, Helpers: helpers})
 	check(t, err)
 	t.Cleanup(func() {
@@ -50,28 +50,6 @@ func newSite(t *testing.T) *site {
 	check(t, image.Build(t.Context(), s.kproxy, "kproxy/cmd/kproxy"))
 	check(t, s.makeImages(t.Context()))
 	return s
-}
-
-// nameServer is a directory with the name server of podman's networks. Debian's own, 1.4, closes its sockets each
-// time that a container starts or ends, and then may not respond until another one does.
-func nameServer(ctx context.Context) (string, error) {
-	const file = "aardvark-dns.version"
-	version, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	cargo, err := lab.Tool("cargo", "Rust")
-	if err != nil {
-		return "", err
-	}
-	dir, err := lab.Cached(file, func(dir string) error {
-		out, err := lab.Output(lab.Command(ctx, cargo, "install", "--quiet", "--locked", "--root", dir, "--version", strings.TrimSpace(string(version)), "aardvark-dns"))
-		if err != nil {
-			return fmt.Errorf("cargo install aardvark-dns: %w\n%s", err, out)
-		}
-		return nil
-	})
-	return filepath.Join(dir, "bin"), err
 }
 
 // front is a program that reads compose files.

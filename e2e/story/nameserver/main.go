@@ -1,0 +1,187 @@
+//go:build linux
+
+// Nameserver has the names of podman's containers, in place of aardvark-dns. The aardvark-dns of Debian 12 closes
+// its sockets when a container starts or ends, and then may not respond until another one does. This one reads the
+// files of netavark at each query.
+//
+//	nameserver --config DIR -p PORT run
+//
+// DIR has a file for each network. Its first line has the addresses to listen at; each further line has a container:
+// id, IPv4 addresses, IPv6 addresses, names. DIR/aardvark.pid is the process to which netavark sends SIGHUP after a change.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// background is set in the process that stays when netavark's command has ended.
+const background = "NAMESERVER_BACKGROUND"
+
+func main() {
+	if err := run(os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "nameserver:", err)
+		os.Exit(1) //nolint:forbidigo // this is main
+	}
+}
+
+func run(args []string) error {
+	if len(args) != 6 || args[1] != "--config" || args[3] != "-p" || args[5] != "run" {
+		return fmt.Errorf("want --config DIR -p PORT run, got %q", args[1:])
+	}
+	s := &server{dir: args[2], port: args[4], sockets: make(map[string]net.PacketConn)}
+	if os.Getenv(background) == "" {
+		cmd := exec.CommandContext(context.Background(), "/proc/self/exe", args[1:]...)
+		cmd.Env = append(os.Environ(), background+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(s.dir, "aardvark.pid"), fmt.Append(nil, cmd.Process.Pid), 0o600)
+	}
+	changes := make(chan os.Signal, 1)
+	signal.Notify(changes, syscall.SIGHUP)
+	for {
+		more, err := s.listen()
+		if err != nil || !more {
+			return err
+		}
+		select {
+		case <-changes:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// server has a socket for each network's address.
+type server struct {
+	dir, port string
+	sockets   map[string]net.PacketConn
+}
+
+// network is one of podman's.
+type network struct {
+	listen []string
+	hosts  map[string][]netip.Addr // by name
+}
+
+// networks reads the files.
+func (s *server) networks() ([]network, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	var all []network
+	for _, entry := range entries {
+		text, err := os.ReadFile(filepath.Join(s.dir, entry.Name()))
+		if entry.Name() == "aardvark.pid" || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		first, rest, _ := strings.Cut(string(text), "\n")
+		if first == "" {
+			continue // it is being written
+		}
+		first, _, _ = strings.Cut(first, " ")
+		n := network{listen: strings.Split(first, ","), hosts: make(map[string][]netip.Addr)}
+		for line := range strings.Lines(rest) {
+			fields := strings.Split(strings.TrimSpace(line), " ")
+			if len(fields) < 4 {
+				continue
+			}
+			for address := range strings.SplitSeq(fields[1]+","+fields[2], ",") {
+				ip, err := netip.ParseAddr(address)
+				if err != nil {
+					continue
+				}
+				for name := range strings.SplitSeq(fields[3], ",") {
+					n.hosts[strings.ToLower(name)] = append(n.hosts[strings.ToLower(name)], ip)
+				}
+			}
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// listen opens the sockets of new networks. It reports whether there is a network.
+func (s *server) listen() (bool, error) {
+	networks, err := s.networks()
+	for _, n := range networks {
+		for _, address := range n.listen {
+			if s.sockets[address] != nil {
+				continue
+			}
+			conn, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", net.JoinHostPort(address, s.port))
+			if err != nil {
+				continue // the bridge is not there yet, or not any more
+			}
+			s.sockets[address] = conn
+			go s.serve(conn, address)
+		}
+	}
+	return len(networks) > 0, err
+}
+
+// serve responds until the process ends.
+func (s *server) serve(conn net.PacketConn, address string) {
+	buffer := make([]byte, 4096)
+	for {
+		n, from, err := conn.ReadFrom(buffer)
+		if err != nil {
+			return
+		}
+		if response := s.respond(buffer[:n], address); response != nil {
+			_, _ = conn.WriteTo(response, from)
+		}
+	}
+}
+
+// respond returns the response to a query that came at an address: the addresses of the containers in its network.
+func (s *server) respond(query []byte, address string) []byte {
+	var m dnsmessage.Message
+	networks, err := s.networks()
+	if m.Unpack(query) != nil || err != nil || len(m.Questions) != 1 {
+		return nil
+	}
+	q := m.Questions[0]
+	m = dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: m.ID, Response: true, RecursionDesired: m.RecursionDesired, RecursionAvailable: true, RCode: dnsmessage.RCodeNameError},
+		Questions: m.Questions,
+	}
+	name := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(q.Name.String()), "."), ".dns.podman")
+	for _, n := range networks {
+		if strings.Join(n.listen, ",") != address {
+			continue
+		}
+		for _, ip := range n.hosts[name] {
+			m.RCode = dnsmessage.RCodeSuccess
+			header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}
+			switch {
+			case q.Type == dnsmessage.TypeA && ip.Is4():
+				m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AResource{A: ip.As4()}})
+			case q.Type == dnsmessage.TypeAAAA && ip.Is6():
+				m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AAAAResource{AAAA: ip.As16()}})
+			}
+		}
+	}
+	response, err := m.Pack()
+	if err != nil {
+		return nil
+	}
+	return response
+}
