@@ -12,7 +12,7 @@ import (
 	"kproxy/e2e/lab"
 )
 
-// Kafka is what the images of all releases have.
+// Kafka has the files that the images of all releases share.
 type Kafka struct {
 	root       string // of the module
 	jre        string

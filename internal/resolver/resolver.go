@@ -44,7 +44,7 @@ type exchange struct {
 	reading      sync.WaitGroup
 }
 
-// came is what a connection has read.
+// came is a response, or the error of a connection.
 type came struct {
 	response []byte
 	err      error
@@ -60,7 +60,7 @@ func (e *exchange) Write(query []byte) (int, error) {
 	return len(query), e.send(e.UDPConn)
 }
 
-// send sends the query, and reads what comes.
+// send sends the query, and reads the responses.
 func (e *exchange) send(conn net.Conn) error {
 	if _, err := conn.Write(e.query); err != nil {
 		return err

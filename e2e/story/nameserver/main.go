@@ -2,7 +2,7 @@
 
 // Nameserver has the names of podman's containers, in place of aardvark-dns. The aardvark-dns of Debian 12 closes
 // its sockets when a container starts or ends, and then may not respond until another one does. This one reads the
-// files of netavark at each query.
+// files of netavark at each query. A container gets the names of all its networks, whichever of them it asks in.
 //
 //	nameserver --config DIR -p PORT run
 //
@@ -73,8 +73,10 @@ type server struct {
 
 // network is one of podman's.
 type network struct {
-	listen []string
-	hosts  map[string][]netip.Addr // by name
+	listen     []string
+	hosts      map[string][]netip.Addr // by name
+	containers map[string]bool         // by id
+	at         map[netip.Addr]string   // the id of the container with an address
 }
 
 // networks reads the files.
@@ -97,17 +99,19 @@ func (s *server) networks() ([]network, error) {
 			continue // it is being written
 		}
 		first, _, _ = strings.Cut(first, " ")
-		n := network{listen: strings.Split(first, ","), hosts: make(map[string][]netip.Addr)}
+		n := network{listen: strings.Split(first, ","), hosts: make(map[string][]netip.Addr), containers: make(map[string]bool), at: make(map[netip.Addr]string)}
 		for line := range strings.Lines(rest) {
 			fields := strings.Split(strings.TrimSpace(line), " ")
 			if len(fields) < 4 {
 				continue
 			}
+			n.containers[fields[0]] = true
 			for address := range strings.SplitSeq(fields[1]+","+fields[2], ",") {
 				ip, err := netip.ParseAddr(address)
 				if err != nil {
 					continue
 				}
+				n.at[ip] = fields[0]
 				for name := range strings.SplitSeq(fields[3], ",") {
 					n.hosts[strings.ToLower(name)] = append(n.hosts[strings.ToLower(name)], ip)
 				}
@@ -131,32 +135,39 @@ func (s *server) listen() (bool, error) {
 				continue // the bridge is not there yet, or not any more
 			}
 			s.sockets[address] = conn
-			go s.serve(conn, address)
+			go s.serve(conn)
 		}
 	}
 	return len(networks) > 0, err
 }
 
 // serve responds until the process ends.
-func (s *server) serve(conn net.PacketConn, address string) {
+func (s *server) serve(conn net.PacketConn) {
 	buffer := make([]byte, 4096)
 	for {
 		n, from, err := conn.ReadFrom(buffer)
 		if err != nil {
 			return
 		}
-		if response := s.respond(buffer[:n], address); response != nil {
+		if response := s.respond(buffer[:n], from); response != nil {
 			_, _ = conn.WriteTo(response, from)
 		}
 	}
 }
 
-// respond returns the response to a query that came at an address: the addresses of the containers in its network.
-func (s *server) respond(query []byte, address string) []byte {
+// respond returns the response to a query of a container: the addresses of the containers in its networks.
+func (s *server) respond(query []byte, from net.Addr) []byte {
 	var m dnsmessage.Message
 	networks, err := s.networks()
-	if m.Unpack(query) != nil || err != nil || len(m.Questions) != 1 {
+	asker, err2 := netip.ParseAddrPort(from.String())
+	if m.Unpack(query) != nil || errors.Join(err, err2) != nil || len(m.Questions) != 1 {
 		return nil
+	}
+	var id string
+	for _, n := range networks {
+		if found, ok := n.at[asker.Addr()]; ok {
+			id = found
+		}
 	}
 	q := m.Questions[0]
 	m = dnsmessage.Message{
@@ -165,7 +176,7 @@ func (s *server) respond(query []byte, address string) []byte {
 	}
 	name := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(q.Name.String()), "."), ".dns.podman")
 	for _, n := range networks {
-		if strings.Join(n.listen, ",") != address {
+		if !n.containers[id] {
 			continue
 		}
 		for _, ip := range n.hosts[name] {
