@@ -16,7 +16,7 @@ func newCheckCommand() *cobra.Command {
 		live   liveFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "check --config FILE [--live]",
+		Use:   "check {--config FILE [--live] | --live --admin URL}",
 		Short: "Validate a configuration and show the addresses it would bind",
 		Long: "Validate a configuration, with the environment variables that override it, and\n" +
 			"show the addresses it would bind. check refuses every configuration that serve refuses, and reports all\n" +
@@ -27,23 +27,31 @@ func newCheckCommand() *cobra.Command {
 			"With --live it also connects: to every bootstrap address and every broker, as serve would,\n" +
 			"and then to the advertised addresses of every listener, as a client here would. It names each\n" +
 			"fault with its key and a fix, and ends with 1 if there is one. It binds nothing and writes nothing:\n" +
-			"run it before kproxy starts, or beside a kproxy that runs.",
+			"run it before kproxy starts, or beside a kproxy that runs.\n\n" +
+			"With --live and --admin it takes the listeners and their nodes from the kproxy that runs, in place\n" +
+			"of a file, and tries their advertised addresses. It needs no secret of kproxy's. Run it where a\n" +
+			"client runs: it tries names, ports and certificates from there.",
 		Example: `  kproxy check --config kproxy.yaml
-  kproxy check --config kproxy.yaml --live --config-from client.properties`,
+  kproxy check --config kproxy.yaml --live --config-from client.properties
+  kproxy check --live --admin https://kproxy.internal:9400 --token-file t`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if schema {
 				return printSchema(cmd.OutOrStdout())
 			}
-			if err := live.validate(); err != nil {
+			if err := live.validate(file, cmd.Flags()); err != nil {
 				return err
 			}
-			if live.on {
+			switch {
+			case live.on && file == "":
+				return live.checkRunning(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			case live.on:
 				return live.check(cmd.Context(), file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
 			return check(cmd.Context(), file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	cmd.Flags().SortFlags = false
 	addConfigFlag(cmd, &file)
 	cmd.Flags().BoolVar(&schema, "print-schema", false, "print the JSON schema of the configuration file instead")
 	live.add(cmd)

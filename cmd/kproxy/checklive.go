@@ -30,6 +30,7 @@ type liveFlags struct {
 	json       bool
 	served     bool
 	configFrom []string
+	running    adminFlags // of a kproxy that runs; without an address there is none
 }
 
 func (f *liveFlags) add(cmd *cobra.Command) {
@@ -39,13 +40,33 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 		flags.BoolVar(&f.served, "served", false, "with --live, kproxy already serves every listener, here or elsewhere: one that is not reached is a fault, and not a note")
 		flags.BoolVar(&f.json, "json", false, "with --live, print JSON instead of a text")
 	})
+	groupFlags(cmd, "A kproxy that runs", func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.running.admin, "admin", "", "with --live, and in place of --config: try what the kproxy with this admin server (`URL`) serves")
+		f.running.addAccess(flags, "`FILE` with the token of admin.token_file", apiTimeout)
+		flags.Lookup("timeout").Usage = "how long to wait for the admin server"
+	})
 }
 
-// validate finds flags that do nothing without --live.
-func (f *liveFlags) validate() error {
+// validate finds flags that do nothing without --live or --admin, or beside it.
+func (f *liveFlags) validate(file string, flags *pflag.FlagSet) error {
+	if f.running.admin == "" {
+		for _, name := range []string{"token-file", "ca", "insecure", "timeout"} {
+			if flags.Changed(name) {
+				return &usageError{fmt.Errorf("--%s is for --admin; add --admin URL", name)}
+			}
+		}
+	}
 	switch {
+	case f.on && f.running.admin != "" && file != "":
+		return &usageError{errors.New("--config and --admin: check tries a file, or a kproxy that runs; leave one of them out")}
+	case f.on && f.running.admin == "" && file == "":
+		return &usageError{errors.New("--config is missing; name the configuration file, or with --admin the kproxy that runs")}
+	case f.on && f.running.admin != "" && f.served:
+		return &usageError{errors.New("--served: the kproxy of --admin serves; leave it out")}
 	case f.on:
 		return nil
+	case f.running.admin != "":
+		return &usageError{errors.New("--admin is for --live; add --live")}
 	case len(f.configFrom) > 0:
 		return &usageError{errors.New("--config-from is for --live; add --live")}
 	case f.served:
@@ -65,6 +86,46 @@ func (f *liveFlags) check(ctx context.Context, file string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
+	var advertised []string
+	for _, c := range s.plan.Clusters {
+		for _, l := range c.Listeners {
+			advertised = append(advertised, l.BootstrapAddress())
+		}
+	}
+	err = f.try(ctx, &live.Options{Config: &s.Proxy, Served: f.served}, advertised, stdout, stderr)
+	if bad, ok := errors.AsType[*unusableError](err); ok {
+		return s.mistakes(bad.error)
+	}
+	return err
+}
+
+// checkRunning is the command with --live and --admin.
+func (f *liveFlags) checkRunning(ctx context.Context, stdout, stderr io.Writer) error {
+	var state runningState
+	if err := f.running.use(ctx, state.fetch); err != nil {
+		return err
+	}
+	running, err := state.running()
+	if err == nil && !f.json {
+		_, err = io.WriteString(stdout, state.heading())
+	}
+	if err != nil {
+		return err
+	}
+	var advertised []string
+	for _, c := range running.Clusters {
+		for _, l := range c.Listeners {
+			advertised = append(advertised, l.Advertised)
+		}
+	}
+	return f.try(ctx, &live.Options{Running: running}, advertised, stdout, stderr)
+}
+
+// unusableError is about a configuration that cannot be used.
+type unusableError struct{ error }
+
+// try runs a check, and prints its report. advertised are the bootstrap addresses of the listeners.
+func (f *liveFlags) try(ctx context.Context, o *live.Options, advertised []string, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	clients, closeClients, err := f.clients(ctx, stderr)
@@ -72,17 +133,18 @@ func (f *liveFlags) check(ctx context.Context, file string, stdout, stderr io.Wr
 		return &usageError{err}
 	}
 	defer closeClients()
-	if unused := live.Unused(s.plan, clients); len(unused) > 0 {
+	if unused := live.Unused(advertised, clients); len(unused) > 0 {
 		return &usageError{fmt.Errorf("--config-from %s: its bootstrap.servers (%s) name no listener's advertised address; give the file of a client of this kproxy, or leave bootstrap.servers out of it",
 			unused[0].File, strings.Join(unused[0].Bootstrap, ","))}
 	}
 	ctx, cancel := context.WithTimeout(ctx, liveTime)
 	defer cancel()
 	progress := newProgress(stderr)
-	r, err := live.Check(ctx, &live.Options{Config: &s.Proxy, Clients: clients, Served: f.served, Progress: progress.set})
+	o.Clients, o.Progress = clients, progress.set
+	r, err := live.Check(ctx, o)
 	progress.end()
 	if err != nil {
-		return s.mistakes(err)
+		return &unusableError{err}
 	}
 	isComplete := ctx.Err() == nil
 	if f.json {

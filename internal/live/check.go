@@ -27,13 +27,16 @@ const (
 type Options struct {
 	// Config is a valid configuration. Its files are read.
 	Config *proxy.Config
+	// Running is a kproxy that runs, in place of Config. Its listeners are tried, and the brokers
+	// are not: that takes kproxy's own login and way to them.
+	Running *Running
 	// Clients are the configurations of clients, by which listeners are tried.
 	Clients []Client
 	// Skip reports whether a listener, by its key, is not tried from the outside, because the
 	// kproxy that runs does not have it as Config has it; nil: none is skipped.
 	Skip func(key string) bool
 	// Served reports that kproxy serves the listeners, on this machine or on another: one that is
-	// not reached is a fault, although no process listens at its bind address here.
+	// not reached is a fault, although no process listens at its bind address here. Running does.
 	Served bool
 	// Progress is called with how many addresses are done, of how many, from several
 	// goroutines; nil: it is not called.
@@ -55,23 +58,25 @@ func (c *Client) For(address string) bool {
 	})
 }
 
-// Unused returns the clients that bootstrap at no listener's advertised address.
-func Unused(plan *config.Plan, clients []Client) []Client {
+// Unused returns the clients that bootstrap at none of the listeners' advertised addresses.
+func Unused(advertised []string, clients []Client) []Client {
 	return slices.DeleteFunc(slices.Clone(clients), func(c Client) bool {
-		return len(c.Bootstrap) == 0 || slices.ContainsFunc(plan.Clusters, func(cluster *config.ClusterPlan) bool {
-			return slices.ContainsFunc(cluster.Listeners, func(l *config.ListenerPlan) bool { return c.For(l.BootstrapAddress()) })
-		})
+		return len(c.Bootstrap) == 0 || slices.ContainsFunc(advertised, c.For)
 	})
 }
 
 // check is one run of Check.
 type check struct {
 	*Options
-	plan   *config.Plan
-	proxy  *proxy.Proxy
-	tries  chan struct{} // holds an element for each attempt that runs
-	hosts  []net.Addr    // addresses of this machine
-	counts sync.Mutex    // guards the following
+	isRunning bool // Running is checked
+	words     *words
+	parts     config.Parts
+	plan      *config.Plan  // of Config
+	proxy     *proxy.Proxy  // of Config
+	tries     chan struct{} // holds an element for each attempt that runs
+	hosts     []net.Addr    // addresses of this machine
+
+	counts sync.Mutex // guards the following
 	done   int
 	all    int
 }
@@ -80,9 +85,16 @@ type check struct {
 // when all have been tried, each within its time, or when ctx ends; then the report has the
 // findings until then. The error is that of a configuration that cannot be used.
 func Check(ctx context.Context, o *Options) (*Report, error) {
+	options := *o
+	c := &check{Options: &options, words: &ofConfiguration, tries: make(chan struct{}, maxTries)}
+	c.hosts, _ = net.InterfaceAddrs() // none is known then
+	if o.Running != nil {
+		c.isRunning, c.Served, c.words, c.parts = true, true, &ofRunning, o.Running.Parts
+		return reportOf(len(o.Running.Clusters), func(i int) findings { return c.running(ctx, &o.Running.Clusters[i]) }), nil
+	}
 	conf := *o.Config
 	conf.Logger, conf.Observer, conf.StateDir = nil, nil, ""
-	c := &check{Options: o, tries: make(chan struct{}, maxTries)}
+	c.parts = conf.Parts
 	conf.Clusters = c.withLogins(conf.Clusters)
 	var err error
 	if c.plan, err = conf.Compile(); err != nil {
@@ -92,18 +104,22 @@ func Check(ctx context.Context, o *Options) (*Report, error) {
 		return nil, err
 	}
 	defer c.proxy.Shutdown(context.Background())
-	c.hosts, _ = net.InterfaceAddrs() // none is known then
-	parts := make([]findings, len(c.plan.Clusters))
-	inTurn(len(parts), func(i int) {
+	return reportOf(len(c.plan.Clusters), func(i int) findings {
 		cc := &clusterCheck{check: c, conf: c.plan.Clusters[i], login: loginOf(o.Config.Clusters[i], c.clientOfCluster(o.Config.Clusters[i]))}
 		cc.run(ctx)
-		parts[i] = cc.findings
-	})
+		return cc.findings
+	}), nil
+}
+
+// reportOf collects the findings about n clusters.
+func reportOf(n int, of func(i int) findings) *Report {
+	parts := make([]findings, n)
+	inTurn(n, func(i int) { parts[i] = of(i) })
 	r := &Report{}
 	for _, part := range parts {
 		r.Findings = append(r.Findings, part.all...)
 	}
-	return r, nil
+	return r
 }
 
 // inTurn calls f for each of n parts, for maxParts at the same time.

@@ -52,7 +52,7 @@ func TestFaultsDownstream(t *testing.T) {
 			cert, key = folder.Pair(p.t, "new", authority.Issue(p.t, nil, l.host))
 			l.listener().TLS = &config.ListenerTLS{Certs: []config.KeyPair{{Cert: cert, Key: key}}}
 			return l, nil
-		}, []string{listener + ".tls.certs tls_wrong_name", listener + ".tls.certs tls_wrong_name"}, "is not for this name"},
+		}, []string{listener + ".tls.certs tls_wrong_name"}, "is not for this name, but for old.test"},
 		{"bootstrap leads to another cluster", func(p plot) (*lab, []Client) {
 			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At...)
 			l.listener().Advertise = l.at(4430)

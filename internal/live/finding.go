@@ -25,6 +25,7 @@ const (
 	Served       Kind = "served"           // ok: each endpoint leads to its node, and names this listener's addresses
 	NotServed    Kind = "not_served"       // note: no process listens at the listener's bind address
 	NotChecked   Kind = "not_checked"      // note: the check was not possible
+	Down         Kind = "cluster_down"     // kproxy reaches no broker of a cluster
 	Loop         Kind = "loop"             // a bootstrap address or a broker's address is a listener's own
 	RuleConflict Kind = "dial_conflict"    // dial rules lead two nodes to one address
 	Outside      Kind = "outside_range"    // a node is outside the listener's range, and takes a free slot

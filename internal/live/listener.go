@@ -2,31 +2,24 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"kproxy/internal/connect"
-	"kproxy/internal/doctor"
 	"kproxy/internal/endpoints"
-	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/tlsconf"
 	"kproxy/proxy/config"
 )
 
-// listenerCheck is the check of one listener.
+// listenerCheck is the check of one listener of a configuration.
 type listenerCheck struct {
 	*clusterCheck
 	findings
 
 	conf       *config.ListenerPlan
-	client     *Client // nil: there is none
-	bootstrap  string  // advertised, host:port
 	slots      map[int32]int
 	overflowed map[int32]bool      // nodes whose slot does not follow from the configuration
 	own        map[string]struct{} // the advertised addresses of all slots; nil: by server name
@@ -34,17 +27,31 @@ type listenerCheck struct {
 
 // run checks the listener from the inside to the outside.
 func (l *listenerCheck) run(ctx context.Context) {
-	l.bootstrap = l.conf.BootstrapAddress()
-	l.client = l.clientOf(l.bootstrap)
 	l.advertisedSlots()
 	l.fit()
 	l.cover()
-	unresolved := l.resolve(ctx)
-	if l.Skip != nil && l.Skip(l.conf.Key) {
-		l.note(l.conf.Key, NotChecked, "the kproxy that runs does not have this listener as the configuration has it: the way of clients was not tried", "")
-		return
+	w := &walk{check: l.check, cluster: l.known(), of: l.wayIn(), isOwn: l.isOwn}
+	w.run(ctx, l.Skip != nil && l.Skip(l.conf.Key))
+	l.findings.all = append(l.findings.all, w.findings.all...)
+}
+
+// wayIn is the listener as its clients reach it.
+func (l *listenerCheck) wayIn() *Listener {
+	of := &Listener{
+		Key: l.conf.Key, BootstrapKey: l.bootstrapKey(), NodesKey: l.nodesKey(),
+		Bind: l.conf.Bind, Advertised: l.conf.BootstrapAddress(),
+		TLS: l.conf.TLS != nil, Login: l.conf.Login != nil,
+		Refuses:   len(l.conf.Allow)+len(l.conf.Deny)+len(l.conf.ProxyProtocol.From) > 0 || l.conf.Limits != config.ListenerLimits{},
+		Endpoints: map[int32]Endpoint{},
 	}
-	l.walk(ctx, unresolved)
+	for node, slot := range l.slots {
+		of.Endpoints[node] = Endpoint{
+			Bind: l.conf.BindAddress(slot), Advertised: hostport.Join(l.conf.Advertised(slot)),
+			isLoose:   l.overflowed[node],
+			isUntried: !slices.ContainsFunc(l.tried.Brokers, func(b connect.Broker) bool { return b.Node == node }),
+		}
+	}
+	return of
 }
 
 // advertisedSlots lists the addresses that clients may hear.
@@ -74,15 +81,6 @@ func (l *listenerCheck) isOwn(address string) bool {
 	}
 	_, want := l.conf.Advertised(int(node))
 	return port == want
-}
-
-// advertised is the address that clients get for a node, host:port; "": it has no slot.
-func (l *listenerCheck) advertised(node int32) string {
-	slot, ok := l.slots[node]
-	if !ok {
-		return ""
-	}
-	return hostport.Join(l.conf.Advertised(slot))
 }
 
 // nodesKey is the key of the nodes' advertised addresses.
@@ -196,62 +194,4 @@ func (l *listenerCheck) hosts(nodes []connect.Broker) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(hosts))
-}
-
-// few is the first of some texts, for a sentence.
-func few(all []string) string {
-	const most = 3
-	text := strings.Join(all[:min(len(all), most)], ", ")
-	if more := len(all) - most; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return foreign.Line(text)
-}
-
-// resolve looks up the advertised names. It returns those that have no address.
-func (l *listenerCheck) resolve(ctx context.Context) map[string]bool {
-	hosts := l.hosts(l.named[:min(len(l.named), maxNodes)])
-	hosts = slices.DeleteFunc(hosts, func(host string) bool { return net.ParseIP(host) != nil })
-	if len(hosts) == 0 {
-		return nil
-	}
-	errs := make([]error, len(hosts))
-	tried := l.each(ctx, len(hosts), func(ctx context.Context, i int) {
-		_, errs[i] = net.DefaultResolver.LookupNetIP(ctx, "ip", hosts[i])
-	})
-	bad := map[string]bool{}
-	var missing []string
-	bootstrap, _ := l.conf.AdvertisedBootstrap()
-	for i, host := range hosts {
-		if errs[i] == nil || !tried[i] {
-			continue
-		}
-		bad[host] = true
-		if host != bootstrap {
-			missing = append(missing, host)
-			continue
-		}
-		l.add(l.unresolved(l.bootstrapKey(), l.bootstrap, host, errs[i]))
-	}
-	if len(missing) > 0 {
-		i := slices.Index(hosts, missing[0])
-		l.add(l.unresolved(l.nodesKey(), "", few(missing), errs[i]))
-	}
-	switch n := untried(tried); {
-	case n > 0:
-		l.note(l.conf.Key, NotChecked, "there was no time to look up "+counted(n, "advertised name"), "")
-	case len(bad) == 0:
-		l.ok(l.conf.Key, Resolves, counted(len(hosts), "advertised name")+" "+map[bool]string{true: "resolves", false: "resolve"}[len(hosts) == 1]+" here")
-	}
-	return bad
-}
-
-func (l *listenerCheck) unresolved(key, address, hosts string, err error) Finding {
-	f := Finding{Level: Fault, Key: key, Kind: Kind(doctor.NameUnknown), Address: address}
-	if dns, ok := errors.AsType[*net.DNSError](err); !ok || !dns.IsNotFound {
-		f.Kind = Kind(doctor.NameTimeout)
-	}
-	f.Says = fmt.Sprintf("the name server of this machine has no address for %s, as advertised: %s", hosts, doctor.Cause(err))
-	f.Fix = "add the name to the DNS, for nodes a wildcard record, or advertise a name that is there; if only the clients' DNS has it, run the check where they run"
-	return f
 }

@@ -14,6 +14,7 @@ import (
 	"kproxy/internal/hostport"
 	"kproxy/internal/speaks"
 	"kproxy/internal/upstream"
+	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
 
@@ -50,6 +51,17 @@ func (c *clusterCheck) run(ctx context.Context) {
 	for _, part := range parts {
 		c.findings.all = append(c.findings.all, part.all...)
 	}
+}
+
+// known is what the check of the brokers has found out.
+func (c *clusterCheck) known() *knownCluster {
+	known := &knownCluster{id: c.id, named: c.named, faulted: map[int32]bool{proxy.NoNode: len(c.named) == 0}}
+	for _, f := range c.findings.all {
+		if f.Level == Fault && f.Node != nil {
+			known.faulted[*f.Node] = true
+		}
+	}
+	return known
 }
 
 // attempt is the attempt at one address.

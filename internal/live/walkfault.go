@@ -3,29 +3,29 @@ package live
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"kproxy/internal/doctor"
 	"kproxy/internal/foreign"
 	"kproxy/proxy"
-	"kproxy/proxy/config"
 )
 
 // bootstrapFails judges a bootstrap endpoint that is not reached.
-func (l *listenerCheck) bootstrapFails(ctx context.Context, a *attempt) {
+func (l *walk) bootstrapFails(ctx context.Context, a *attempt) Level {
 	if !l.Served && doctor.FailedStep(a.err) == doctor.Connect && !l.isServed(ctx) {
-		says := fmt.Sprintf("no kproxy listens at %s yet: the way of clients to %s was not tried", l.conf.Bind, l.bootstrap)
-		if ip := doctor.Dialled(a.err, l.bootstrap); ip.IsValid() && !l.isHere(ip.AsSlice()) {
+		says := fmt.Sprintf("no kproxy listens at %s yet: the way of clients to %s was not tried", l.of.Bind, l.of.Advertised)
+		if ip := doctor.Dialled(a.err, l.of.Advertised); ip.IsValid() && !l.isHere(ip.AsSlice()) {
 			says += fmt.Sprintf("; %s is another machine's, which has to lead here", ip)
 		}
-		l.note(l.conf.Key, NotServed, says, "run the check again once kproxy serves it")
-		return
+		l.note(l.of.Key, NotServed, says, "run the check again once kproxy serves it")
+		return Note
 	}
-	l.add(l.downstreamFault(l.bootstrapKey(), proxy.NoNode, l.bootstrap, a))
+	f := l.downstreamFault(l.of.BootstrapKey, proxy.NoNode, l.of.Advertised, a)
+	l.add(f)
+	return f.Level
 }
 
 // user is the client of the listener, for reasons.
-func (l *listenerCheck) user() *doctor.User {
+func (l *walk) user() *doctor.User {
 	o := l.options()
 	u := &doctor.User{Addresses: o.Addresses, TLS: o.TLS, SASL: o.SASL}
 	if l.client != nil && o.TLS != nil {
@@ -36,7 +36,7 @@ func (l *listenerCheck) user() *doctor.User {
 
 // downstreamFault is the fault of an attempt at an advertised address: its bootstrap endpoint, or
 // that of a node. It is a note if the check itself, and no client, is refused.
-func (l *listenerCheck) downstreamFault(key string, node int32, address string, a *attempt) Finding {
+func (l *walk) downstreamFault(key string, node int32, address string, a *attempt) Finding {
 	// The verdicts of nodes are about brokers, and this address is the listener's.
 	v, step, reason, _ := doctor.Judge(doctor.Case{User: l.user(), Node: proxy.NoNode, Address: address, Err: a.err, Peer: a.peer})
 	f := Finding{Level: Fault, Key: key, Kind: Kind(v), Address: address, Says: address + ": " + reason}
@@ -50,36 +50,36 @@ func (l *listenerCheck) downstreamFault(key string, node int32, address string, 
 	}
 	switch v { //nolint:exhaustive // the others follow
 	case doctor.Untrusted, doctor.Expired, doctor.WrongName, doctor.TLSVersion, doctor.TLSFailed, doctor.TLSName:
-		f.Key, f.Fix = l.conf.Key+".tls", l.tlsFix(v, whose)
+		f.Key, f.Fix = l.of.Key+".tls", l.tlsFix(v, whose)
 		if v == doctor.WrongName || v == doctor.Expired {
 			f.Key += ".certs"
 		}
 		return f
 	case doctor.WantsCert, doctor.CertRefused:
-		f.Key, f.Fix = l.conf.Key+".tls.client_ca", "name the configuration of a client with a certificate that this listener accepts"
+		f.Key, f.Fix = l.of.Key+".tls.client_ca", "name the configuration of a client with a certificate that this listener accepts"
 		if l.client == nil {
-			f.Level, f.Kind, f.Says = Note, NotChecked, address+" wants a client's certificate: the addresses that clients hear were not tried"
+			f.Level, f.Kind, f.Says = Note, NotChecked, address+" wants a client's certificate: the addresses that clients hear, and each node's endpoint, were not tried"
 		}
 		return f
 	case doctor.NoTLS:
-		f.Key, f.Fix = l.conf.Key+".tls", whose+" speaks TLS and the endpoint does not: give the listener tls, or the client a security.protocol without it; or another server is there"
+		f.Key, f.Fix = l.of.Key+".tls", whose+" speaks TLS and the endpoint does not: give the listener tls, or the client a security.protocol without it; or another server is there"
 		return f
 	case doctor.WantsTLS:
-		f.Key, f.Fix = l.conf.Key+".tls", whose+" speaks no TLS and the endpoint does: give the client a security.protocol with it; or another server is there"
+		f.Key, f.Fix = l.of.Key+".tls", whose+" speaks no TLS and the endpoint does: give the client a security.protocol with it; or another server is there"
 		return f
 	case doctor.Mechanism, doctor.Password, doctor.NoLogin, doctor.Plaintext, doctor.LoginFailed, doctor.LoginWanted:
 		f.Key, f.Fix = l.loginFix(v, whose)
 		return f
 	case doctor.AnotherNode, doctor.Balancer:
-		f.Fix = "lead each node's advertised address to its own bind address: correct the port mapping or the balancer; or start the kproxy that runs with this configuration"
+		f.Fix = "lead each node's advertised address to its own bind address: correct the port mapping or the balancer; or " + l.words.orElse
 		return f
 	case doctor.Stranger:
 		e := l.elsewhere(key, address, reason)
 		e.Node = f.Node
 		return e
 	}
-	f.Fix = l.endpointFix(node)
-	if step == doctor.Kafka && l.mayRefuse() {
+	f.Fix = l.endpointFix(node, step)
+	if step == doctor.Kafka && l.of.Refuses {
 		f.Level, f.Kind = Note, NotChecked
 		f.Says += "; the listener may refuse this machine (allow, deny, proxy_protocol, limits)"
 		f.Fix = "run the check from a machine that may connect, and while few clients do"
@@ -92,31 +92,28 @@ func (l *listenerCheck) downstreamFault(key string, node int32, address string, 
 	return f
 }
 
-// mayRefuse reports whether the listener refuses some connections.
-func (l *listenerCheck) mayRefuse() bool {
-	return len(l.conf.Allow)+len(l.conf.Deny)+len(l.conf.ProxyProtocol.From) > 0 || l.conf.Limits != config.ListenerLimits{}
-}
-
 // follows reports whether a fault of the cluster explains an endpoint that closes connections:
 // kproxy does so if it does not reach the broker.
-func (l *listenerCheck) follows(node int32) bool {
-	if node == proxy.NoNode {
-		return len(l.named) == 0
-	}
-	return slices.ContainsFunc(l.clusterCheck.findings.all, func(f Finding) bool { return f.Level == Fault && f.Node != nil && *f.Node == node })
+func (l *walk) follows(node int32) bool {
+	return l.cluster.faulted[node] || l.cluster.faulted[proxy.NoNode]
 }
 
-// endpointFix is the advice on an endpoint that is not reached.
-func (l *listenerCheck) endpointFix(node int32) string {
-	bind := l.conf.Bind
-	if slot, ok := l.slots[node]; ok && node != proxy.NoNode {
-		bind = l.conf.BindAddress(slot)
+// endpointFix is the advice on an endpoint at which an attempt fails at a step.
+func (l *walk) endpointFix(node int32, step doctor.Step) string {
+	e, isKnown := l.of.Endpoints[node]
+	bind := l.of.Bind
+	if isKnown {
+		bind = e.Bind
 	}
-	return "lead it to " + bind + " on this machine, where kproxy listens: correct the DNS, the port mapping, the balancer or the firewall"
+	fix := "lead it to " + bind + " on " + l.words.machine + ", where kproxy listens: correct the DNS, the port mapping, the balancer or the firewall"
+	if step == doctor.Kafka && isKnown && e.Dialled != "" {
+		fix += "; or, if it leads there, kproxy does not reach the broker at " + e.Dialled + ": see its log"
+	}
+	return fix
 }
 
 // tlsFix is the advice on a certificate of the listener.
-func (l *listenerCheck) tlsFix(v doctor.Verdict, whose string) string {
+func (l *walk) tlsFix(v doctor.Verdict, whose string) string {
 	switch v {
 	case doctor.Untrusted:
 		return "give " + whose + " the authority that issued the listener's certificate, and the listener the whole chain"
@@ -130,9 +127,9 @@ func (l *listenerCheck) tlsFix(v doctor.Verdict, whose string) string {
 }
 
 // loginFix is the key and the advice for a client's login.
-func (l *listenerCheck) loginFix(v doctor.Verdict, whose string) (key, fix string) {
-	key = l.conf.Key
-	if l.conf.Login != nil {
+func (l *walk) loginFix(v doctor.Verdict, whose string) (key, fix string) {
+	key = l.of.Key
+	if l.of.Login {
 		key += ".login"
 	}
 	switch v {
