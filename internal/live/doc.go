@@ -1,10 +1,13 @@
 // Package live checks a configuration against its clusters, and against the addresses that
-// its listeners advertise. It is kproxy check --live without its command line.
+// its listeners advertise. It checks a kproxy that runs by these addresses alone. It is kproxy
+// check --live without its command line.
 //
 //	Config ── bootstraps ──▶ brokers ── nodes ──▶ each responds as itself
 //	             │
 //	             ▼ for each listener
-//	   slots ─▶ certificates ─▶ names ─▶ walk: bootstrap ─▶ brokers heard ─▶ each node
+//	   slots ─▶ certificates ─▶ walk: names ─▶ bootstrap ─▶ brokers heard ─▶ each node
+//	                              ▲
+//	Running ── Listener ──────────┘
 //
 // The types to know are [Options] and [Report]. A [Finding] has the configuration key that
 // it is about. Texts of peers in it are one line each, of a bounded length.

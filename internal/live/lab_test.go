@@ -31,6 +31,7 @@ type lab struct {
 	host string
 	conf config.Config
 	dial func(ctx context.Context, network, address string) (net.Conn, error) // of the check; nil: net.Dialer
+	runs *proxy.Proxy                                                         // by serve
 }
 
 // newLab makes a configuration before a cluster.
@@ -68,6 +69,7 @@ func (l *lab) serve(t *testing.T) {
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	l.runs = p
 	t.Cleanup(func() {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -122,6 +124,12 @@ func checked(t *testing.T, l *lab, clients ...Client) (r *Report, faults []strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r, faultsOf(t, r)
+}
+
+// faultsOf returns "key kind" for each fault, with the node behind it.
+func faultsOf(t *testing.T, r *Report) (faults []string) {
+	t.Helper()
 	for _, f := range r.Findings {
 		if !strings.HasPrefix(f.Key, "clusters.c") || f.Says == "" || (f.Level == Fault) && f.Fix == "" || f.Level == OK && f.Fix != "" {
 			t.Errorf("finding %+v", f)
@@ -135,7 +143,7 @@ func checked(t *testing.T, l *lab, clients ...Client) (r *Report, faults []strin
 		}
 		faults = append(faults, word)
 	}
-	return r, faults
+	return faults
 }
 
 // show lists the findings for a failed test.

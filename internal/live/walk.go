@@ -60,6 +60,8 @@ func (l *walk) run(ctx context.Context, isSkipped bool) {
 	case state != heard || l.isBad(l.of.Advertised):
 	case len(good) > 0:
 		l.ok(l.of.Key, Served, fmt.Sprintf("%s and %s respond as this listener; clients hear its addresses alone", l.of.Advertised, nodesText(good)))
+	case l.isRunning && len(l.of.Endpoints) == 0: // there is nothing to compare it with
+		l.ok(l.of.BootstrapKey, Responds, l.of.Advertised+" responds")
 	case len(l.cluster.named) == 0:
 		l.ok(l.of.Key, Served, l.of.Advertised+" responds as this listener; clients hear its addresses alone")
 	}

@@ -2,7 +2,9 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"kproxy/internal/doctor"
 	"kproxy/internal/foreign"
@@ -78,13 +80,14 @@ func (l *walk) downstreamFault(key string, node int32, address string, a *attemp
 		e.Node = f.Node
 		return e
 	}
-	f.Fix = l.endpointFix(node, step)
-	if step == doctor.Kafka && l.of.Refuses {
+	isMet := step == doctor.Kafka || errors.Is(a.err, syscall.ECONNRESET) // a process accepts, and ends the connection
+	f.Fix = l.endpointFix(node, isMet)
+	if isMet && l.of.Refuses {
 		f.Level, f.Kind = Note, NotChecked
 		f.Says += "; the listener may refuse this machine (allow, deny, proxy_protocol, limits)"
 		f.Fix = "run the check from a machine that may connect, and while few clients do"
 	}
-	if step == doctor.Kafka && l.follows(node) {
+	if isMet && l.follows(node) {
 		f.Level, f.Kind = Note, NotChecked
 		f.Says += "; the cluster's own faults may be the cause"
 		f.Fix = "correct these first"
@@ -98,15 +101,16 @@ func (l *walk) follows(node int32) bool {
 	return l.cluster.faulted[node] || l.cluster.faulted[proxy.NoNode]
 }
 
-// endpointFix is the advice on an endpoint at which an attempt fails at a step.
-func (l *walk) endpointFix(node int32, step doctor.Step) string {
+// endpointFix is the advice on an endpoint at which an attempt fails. isMet reports whether a
+// process there accepts connections.
+func (l *walk) endpointFix(node int32, isMet bool) string {
 	e, isKnown := l.of.Endpoints[node]
 	bind := l.of.Bind
 	if isKnown {
 		bind = e.Bind
 	}
 	fix := "lead it to " + bind + " on " + l.words.machine + ", where kproxy listens: correct the DNS, the port mapping, the balancer or the firewall"
-	if step == doctor.Kafka && isKnown && e.Dialled != "" {
+	if isMet && isKnown && e.Dialled != "" {
 		fix += "; or, if it leads there, kproxy does not reach the broker at " + e.Dialled + ": see its log"
 	}
 	return fix
