@@ -1,6 +1,9 @@
 package proxy
 
-import "kproxy/internal/cluster"
+import (
+	"kproxy/internal/cluster"
+	"kproxy/proxy/config"
+)
 
 // Topology is everything that clients reach through a Proxy, and the brokers behind.
 type Topology struct{ Clusters []ClusterTopology }
@@ -19,6 +22,7 @@ type ListenerTopology struct {
 	Bind       string // host:port of the bootstrap endpoint
 	Advertised string // host:port that clients bootstrap from
 	TLS        bool
+	APIs       config.APIs // that clients may use; it must not be changed
 	Nodes      []cluster.Place
 }
 
@@ -42,6 +46,7 @@ func (l *listener) topology() ListenerTopology {
 		Bind:       conf.Bind,
 		Advertised: conf.BootstrapAddress(),
 		TLS:        conf.tls != nil,
+		APIs:       conf.APIs,
 		Nodes:      l.cluster.Places(l.name),
 	}
 }

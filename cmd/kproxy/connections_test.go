@@ -26,7 +26,7 @@ clusters:
     bootstrap: [%[2]q]
     dial: [{node: 0, to: %[2]q}]
     listeners:
-      fred: {bind: "%[1]s:9092", nodes: {ports: 9100-9101}}
+      fred: {bind: "%[1]s:9092", nodes: {ports: 9100-9101}, apis: {preset: read-only, allow: [CreateTopics]}}
 `, host, address))
 	k.wantOut(fmt.Sprintf("cluster orders, listener fred: bootstrap at %s:9092", host))
 	k.wantOut("NODE BIND ADVERTISED DIALLED")
@@ -51,7 +51,7 @@ clusters:
 		}
 		return out.String()
 	}
-	for _, want := range []string{"cluster orders: up", "listener fred: bootstrap at " + host + ":9092", host + ":9100", address} {
+	for _, want := range []string{"cluster orders: up", "listener fred: bootstrap at " + host + ":9092", host + ":9100", address, "\n  read-only, but allows CreateTopics\n"} {
 		if got := ask("topology"); !strings.Contains(got, want) {
 			t.Errorf("topology has no %q:\n%s", want, got)
 		}

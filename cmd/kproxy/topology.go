@@ -132,6 +132,9 @@ func printTopology(w io.Writer, t *api.Topology) error {
 				foreign.Line(l.Name), foreign.Line(l.Advertised), foreign.Line(l.Bind), kind, count(l.Connections, "connection")); err != nil {
 				return err
 			}
+			if refusals := l.Refusals(); refusals != "" {
+				fmt.Fprintln(w, "  "+refusals)
+			}
 			if err := printNodes(w, l.Nodes); err != nil {
 				return err
 			}

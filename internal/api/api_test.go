@@ -24,6 +24,7 @@ import (
 	"kproxy/internal/endpoints"
 	"kproxy/internal/events"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // fake is a Source.
@@ -60,8 +61,9 @@ func some() *fake {
 			ID: "id",
 			Listeners: []proxy.ListenerTopology{{
 				Name: "bob", Bind: "127.0.0.1:9092", Advertised: "bob.test:9092", TLS: true,
+				APIs:  config.APIs{Preset: config.ReadOnly, Allow: []string{"CreateTopics"}, Deny: []string{"DescribeAcls"}},
 				Nodes: []cluster.Place{{Broker: broken, Bind: "127.0.0.1:9102", Advertised: "bob.test:9102", Dialled: "b2:9092"}},
-			}},
+			}, {Name: "fred", Bind: "127.0.0.1:9093", Advertised: "fred.test:9093"}},
 		},
 		{ClusterHealth: proxy.ClusterHealth{Name: "empty"}},
 	}}}
@@ -165,6 +167,9 @@ func TestDocument(t *testing.T) {
 	a.ask(http.MethodGet, "/topology", false, &topology)
 	if n := topology.Clusters[0].Listeners[0]; n.Connections != 25 || n.Nodes[0].Connections != 0 || n.Nodes[0].Broker != `b2\x1b[31m:9092` {
 		t.Errorf("%+v", n)
+	}
+	if got, none := topology.Clusters[0].Listeners[0].Refusals(), topology.Clusters[0].Listeners[1]; got != "read-only, but allows CreateTopics, refuses DescribeAcls" || none.APIs != nil || none.Refusals() != "" {
+		t.Errorf("refusals %q, and %+v", got, none)
 	}
 	for _, c := range []struct {
 		method, path string

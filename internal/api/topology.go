@@ -6,6 +6,7 @@ import (
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // Topology is the body of /topology.
@@ -31,8 +32,32 @@ type Listener struct {
 	Bind        string `json:"bind"`       // host:port of its bootstrap endpoint
 	Advertised  string `json:"advertised"` // host:port that clients bootstrap from
 	TLS         bool   `json:"tls"`
-	Connections int    `json:"connections"` // open ones
-	Nodes       []Node `json:"nodes"`       // by id
+	APIs        *APIs  `json:"apis,omitempty"` // missing: apis is not set
+	Connections int    `json:"connections"`    // open ones
+	Nodes       []Node `json:"nodes"`          // by id
+}
+
+// APIs are the Kafka APIs that a listener's clients may use, as the configuration names them.
+type APIs struct {
+	Preset string   `json:"preset,omitempty"` // read-only
+	Allow  []string `json:"allow,omitempty"`
+	Deny   []string `json:"deny,omitempty"`
+}
+
+// Refusals says in a few words what a listener refuses; "": nothing.
+func (l *Listener) Refusals() string {
+	if l.APIs == nil {
+		return ""
+	}
+	apis := config.APIs{Preset: config.APIPreset(l.APIs.Preset), Allow: l.APIs.Allow, Deny: l.APIs.Deny}
+	return clean(apis.Refusals())
+}
+
+func apisOf(a *config.APIs) *APIs {
+	if a.Preset == "" && len(a.Allow)+len(a.Deny) == 0 {
+		return nil
+	}
+	return &APIs{string(a.Preset), a.Allow, a.Deny}
 }
 
 // Node is a broker's endpoint of a listener.
@@ -74,6 +99,7 @@ func topologyOf(source Source) Topology {
 		for _, l := range c.Listeners {
 			shown := Listener{
 				Name: l.Name, Bind: l.Bind, Advertised: l.Advertised, TLS: l.TLS,
+				APIs:        apisOf(&l.APIs),
 				Connections: open[place{c.Name, l.Name, everyNode}],
 				Nodes:       []Node{},
 			}

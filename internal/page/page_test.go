@@ -20,6 +20,7 @@ import (
 	"kproxy/internal/logkey"
 	"kproxy/internal/recent"
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // fixture is a state to show.
@@ -318,5 +319,16 @@ func TestStructure(t *testing.T) {
 		if !ids[id] {
 			t.Errorf("there is no element %q", id)
 		}
+	}
+}
+
+// A listener that refuses requests has a badge, in the map and beside its addresses; others have none.
+func TestRefusals(t *testing.T) {
+	f := (&fixture{}).add(1, 2, 1)
+	f.topology.Clusters[0].Listeners[1].APIs = config.APIs{Preset: config.ReadOnly, Deny: []string{"<b>"}}
+	body := f.get(t, "/").Body.String()
+	const badge = `<span class="state warn">read-only, refuses &lt;b&gt;</span>`
+	if n := strings.Count(body, badge); n != 2 || !strings.Contains(body, `">Listener l1 `+badge+`</h3>`) || !strings.Contains(body, `">Listener l0</h3>`) {
+		t.Errorf("%d badges:\n%s", n, body)
 	}
 }

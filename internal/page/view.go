@@ -104,6 +104,7 @@ type chip struct {
 type listenerView struct {
 	Cluster, Name, Bind, Advertised string
 	TLS                             bool
+	Refusals                        string // "": none
 	Connections                     int64
 	Charts                          []chart
 	Nodes                           []nodeView
@@ -262,7 +263,7 @@ func (s *state) chip(cluster string, node int32, broker, dialled string, open in
 
 func (s *state) listener(cluster string, l *proxy.ListenerTopology) listenerView {
 	name := recent.Name{Cluster: cluster, Listener: l.Name}
-	v := listenerView{Cluster: cluster, Name: l.Name, Bind: l.Bind, Advertised: l.Advertised, TLS: l.TLS, Known: len(l.Nodes)}
+	v := listenerView{Cluster: cluster, Name: l.Name, Bind: l.Bind, Advertised: l.Advertised, TLS: l.TLS, Refusals: clean(l.APIs.Refusals()), Known: len(l.Nodes)}
 	open := map[int32]int64{}
 	if counts := s.counts[name]; counts != nil {
 		for _, n := range counts.Active {

@@ -29,7 +29,7 @@ type fake struct {
 func (f *fake) Topology(context.Context) (*api.Topology, error) {
 	return &api.Topology{Clusters: []api.Cluster{
 		{Name: "orders", Up: true, Listeners: []api.Listener{{
-			Name: "bob", Bind: "127.0.0.1:9092", Advertised: "bob.test:9092", Connections: 50,
+			Name: "bob", Bind: "127.0.0.1:9092", Advertised: "bob.test:9092", Connections: 50, APIs: &api.APIs{Preset: "read-only"},
 			Nodes: []api.Node{{Node: 3, Broker: "b3.vpc:9092", Advertised: "bob.test:9103", Dialled: "10.0.0.3:9092", Connections: 7}},
 		}}},
 		{Name: "bills", LastError: "refused\x1b[2J"},
@@ -163,7 +163,7 @@ func TestScreensFit(t *testing.T) {
 		}
 		s.send(tea.WindowSizeMsg{Width: 80, Height: 24})
 		s.keys("b")
-		s.has(80, 24, "cluster orders up", "listener bob at 127.0.0.1:9092, advertised as bob.test:9092, 50 connections", "b3.vpc:9092", "10.0.0.3:9092", `cluster bills down: refused\x1b[2J`)
+		s.has(80, 24, "cluster orders up", "listener bob (read-only) at 127.0.0.1:9092, advertised as bob.test:9092, 50 c", "b3.vpc:9092", "10.0.0.3:9092", `cluster bills down: refused\x1b[2J`)
 	})
 }
 
@@ -175,7 +175,7 @@ func TestScreensAreScrolled(t *testing.T) {
 		s.keys("b")
 		s.has(80, 6, "cluster orders up", "lines 1 to 3 of ")
 		s.keys("kj")
-		s.has(80, 6, "listener bob", "lines 2 to 4 of ")
+		s.has(80, 6, "listener bob (read-only) at", "lines 2 to 4 of ")
 		for range 20 {
 			s.press(tea.KeyPgDown, "")
 		}

@@ -191,7 +191,11 @@ func (m *Model) brokerLines() []string {
 		}
 		lines = append(lines, m.fit("cluster "+c.Name+" "+state))
 		for _, l := range c.Listeners {
-			lines = append(lines, m.fit(fmt.Sprintf("  listener %s at %s, advertised as %s, %s", l.Name, l.Bind, l.Advertised, count(l.Connections))))
+			name := l.Name
+			if refusals := l.Refusals(); refusals != "" {
+				name += " (" + refusals + ")"
+			}
+			lines = append(lines, m.fit(fmt.Sprintf("  listener %s at %s, advertised as %s, %s", name, l.Bind, l.Advertised, count(l.Connections))))
 			if len(l.Nodes) > 0 {
 				lines = append(lines, faint.Render(m.row(columns, names(columns))))
 			}

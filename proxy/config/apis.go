@@ -18,6 +18,30 @@ type APIs struct {
 	Deny   []string // names of APIs that are refused
 }
 
+// Refusals says in a few words what a refuses; "": it refuses nothing.
+func (a *APIs) Refusals() string {
+	var words []string
+	if a.Preset != "" {
+		words = append(words, string(a.Preset))
+		if len(a.Allow) > 0 {
+			words = append(words, "but allows "+few(a.Allow))
+		}
+	}
+	if len(a.Deny) > 0 {
+		words = append(words, "refuses "+few(a.Deny))
+	}
+	return strings.Join(words, ", ")
+}
+
+// few is a list with the first names alone.
+func few(names []string) string {
+	const most = 3
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
 // APIPreset is a set of APIs with a name.
 type APIPreset string
 
