@@ -28,12 +28,18 @@ type Event struct {
 	Level      string            `json:"level"` // info, warn or error
 	Message    string            `json:"message"`
 	Attributes map[string]string `json:"attributes"` // the other keys of the line
+
+	Repeats int        `json:"repeats,omitempty"` // ends of sessions like this one that followed
+	Last    *time.Time `json:"last,omitempty"`    // of the last of them
 }
 
 func eventOf(e *events.Event) Event {
 	shown := Event{ID: e.ID, Time: e.Time.UTC(), Level: strings.ToLower(e.Level.String()), Message: e.Message, Attributes: map[string]string{}}
 	for _, a := range e.Attributes {
 		shown.Attributes[a.Key] = a.Value
+	}
+	if shown.Repeats = e.Repeats; e.Repeats > 0 {
+		shown.Last = timeOf(e.Last)
 	}
 	return shown
 }

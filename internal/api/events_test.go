@@ -90,6 +90,9 @@ func TestEventsAreSelected(t *testing.T) {
 	log.Info("session closed", logkey.Cluster, "orders", logkey.Listener, "bob", logkey.Reason, "client_closed")
 	log.Warn("session closed", logkey.Cluster, "orders", logkey.Listener, "fred", logkey.Reason, "dial_failed", logkey.Fix, "look\x1b")
 	log.Error("lost", logkey.Cluster, "bills")
+	for range 3 {
+		log.Info("session closed", logkey.Cluster, "orders", logkey.Listener, "bob", logkey.Reason, "client_closed")
+	}
 	for query, want := range map[string]string{
 		"":                                  "1 2 3",
 		"after=1":                           "2 3",
@@ -114,7 +117,11 @@ func TestEventsAreSelected(t *testing.T) {
 	}
 	var got api.Events
 	a.ask(http.MethodGet, "/events?after=1&level=warn", false, &got)
-	if e := got.Events[0]; e.Level != "warn" || e.Message != "session closed" || e.Attributes["fix"] != `look\x1b` || e.Time.IsZero() {
+	if e := got.Events[0]; e.Level != "warn" || e.Message != "session closed" || e.Attributes["fix"] != `look\x1b` || e.Time.IsZero() || e.Repeats != 0 || e.Last != nil {
+		t.Errorf("%+v", e)
+	}
+	a.ask(http.MethodGet, "/events", false, &got)
+	if e := got.Events[0]; e.Repeats != 3 || e.Last == nil || e.Last.Before(e.Time) {
 		t.Errorf("%+v", e)
 	}
 }

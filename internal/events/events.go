@@ -3,21 +3,29 @@
 //
 // The type to know is [Ring]. It holds a bounded number of events of bounded size. A reader that is slower
 // than the events come misses some, and is told so by their numbers.
+//
+// Ends of sessions that differ only in their times and the client's port are one event for a while: a
+// health check each second would push out all others.
 package events
 
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"kproxy/internal/foreign"
+	"kproxy/internal/logkey"
 )
 
-// Bounds of a Ring: some 3 MB, if every event is as large as it may be.
+// Bounds of a Ring: some 6 MB, if every event is as large as it may be.
 const (
 	mostInfo     = 1000 // events below level warn
 	mostProblems = 500  // the others: sessions that end as they should do not push them out
@@ -26,6 +34,10 @@ const (
 	maxText  = 300 // characters of a text
 )
 
+// repeatTime is how long after an event its repeats are counted with it: what goes on has a new event now
+// and then.
+const repeatTime = 10 * time.Minute
+
 // Event is one line of the log.
 type Event struct {
 	ID         uint64 // consecutive, from 1
@@ -33,6 +45,9 @@ type Event struct {
 	Level      slog.Level
 	Message    string
 	Attributes []Attribute // in the line's order
+
+	Repeats int       // ends of sessions like this one that followed, and are no events of their own
+	Last    time.Time // of the last of them; Time if there is none
 }
 
 // Attribute is a key of the line, and its value as text.
@@ -52,25 +67,44 @@ func (e *Event) Get(key string) string {
 type Ring struct {
 	off atomic.Bool
 
-	mu             sync.Mutex    // guards the following
-	info, problems []Event       // by id
-	last           uint64        // id of the youngest
-	added          chan struct{} // closed when one is added; nil: none waits
+	mu             sync.Mutex       // guards the following
+	info, problems []*kept          // by id
+	kinds          map[string]*kept // the youngest of each kind
+	last           uint64           // id of the youngest
+	added          chan struct{}    // closed when one is added; nil: none waits
+}
+
+// kept is an event with its kind, which its repeats have, too; "": it is never repeated.
+type kept struct {
+	Event
+
+	kind string
 }
 
 // Keep says whether events are kept from now on; without a call they are.
 func (r *Ring) Keep(keep bool) { r.off.Store(!keep) }
 
-// add keeps an event, with the next id.
-func (r *Ring) add(e Event) {
+// add keeps an event, with the next id, or counts it as a repeat of another.
+func (r *Ring) add(e Event, kind string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if had := r.kinds[kind]; had != nil && e.Time.Sub(had.Time) < repeatTime {
+		had.repeat(&e)
+		return
+	}
 	r.last++
-	e.ID = r.last
+	e.ID, e.Last = r.last, e.Time
+	one := &kept{e, kind}
 	if e.Level < slog.LevelWarn {
-		r.info = appendTo(r.info, e, mostInfo)
+		r.info = r.appendTo(r.info, one, mostInfo)
 	} else {
-		r.problems = appendTo(r.problems, e, mostProblems)
+		r.problems = r.appendTo(r.problems, one, mostProblems)
+	}
+	if kind != "" {
+		if r.kinds == nil {
+			r.kinds = map[string]*kept{}
+		}
+		r.kinds[kind] = one
 	}
 	if r.added != nil {
 		close(r.added)
@@ -79,15 +113,58 @@ func (r *Ring) add(e Event) {
 }
 
 // appendTo adds an event, in place of the oldest if there are as many as there may be.
-func appendTo(kept []Event, e Event, most int) []Event {
-	if len(kept) == most {
-		kept[0] = Event{} // the array lives on until append needs another
-		kept = kept[1:]
+func (r *Ring) appendTo(to []*kept, one *kept, most int) []*kept {
+	if len(to) == most {
+		if oldest := to[0]; r.kinds[oldest.kind] == oldest {
+			delete(r.kinds, oldest.kind)
+		}
+		to[0] = nil // the array lives on until append needs another
+		to = to[1:]
 	}
-	return append(kept, e)
+	return append(to, one)
 }
 
-// Since returns the events with higher ids than one, by id, and the last id that was given. All events have
+// repeat counts an event that is like k. The sessions that a line stands for are added up.
+func (k *kept) repeat(e *Event) {
+	k.Repeats++
+	k.Last = e.Time
+	more, err := strconv.Atoi(e.Get(logkey.Connections))
+	if err != nil {
+		return
+	}
+	k.Attributes = slices.Clone(k.Attributes) // readers have the others
+	for i := range k.Attributes {
+		if a := &k.Attributes[i]; a.Key == logkey.Connections {
+			had, _ := strconv.Atoi(a.Value) // a number of an equal line
+			a.Value = strconv.Itoa(had + more)
+		}
+	}
+}
+
+// kindOf returns what an end of a session has in common with its repeats: everything but its times, the
+// client's port, and the number of sessions of a line that stands for several; "": it is no end of a session.
+func kindOf(e *Event) string {
+	if e.Get(logkey.Reason) == "" {
+		return ""
+	}
+	client := e.Get(logkey.Client)
+	host, _, err := net.SplitHostPort(client)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s", e.Level, e.Message)
+	for _, a := range e.Attributes {
+		switch a.Key {
+		case logkey.Duration, logkey.Idle, logkey.Connections:
+			continue
+		}
+		if err == nil { // an error may name both ends of a connection
+			a.Value = strings.ReplaceAll(a.Value, client, host)
+		}
+		fmt.Fprintf(&b, "\x00%s=%s", a.Key, a.Value)
+	}
+	return b.String()
+}
+
+// Since returns the events with higher ids than one, by id (a repeat has no id), and the last id that was given. All events have
 // higher ids than one that was not given yet: it is of a process before this one. added is closed when there
 // is a further event.
 func (r *Ring) Since(id uint64) (all []Event, last uint64, added <-chan struct{}) {
@@ -105,14 +182,18 @@ func (r *Ring) Since(id uint64) (all []Event, last uint64, added <-chan struct{}
 }
 
 // behind returns a copy of the events with higher ids.
-func behind(kept []Event, id uint64) []Event {
-	i, _ := slices.BinarySearchFunc(kept, id, func(e Event, id uint64) int {
-		if e.ID <= id {
+func behind(all []*kept, id uint64) []Event {
+	i, _ := slices.BinarySearchFunc(all, id, func(k *kept, id uint64) int {
+		if k.ID <= id {
 			return -1
 		}
 		return 1
 	})
-	return slices.Clone(kept[i:])
+	some := make([]Event, 0, len(all)-i)
+	for _, k := range all[i:] {
+		some = append(some, k.Event)
+	}
+	return some
 }
 
 // Handler returns a handler that keeps events, and has next write the lines that it wants.
@@ -142,7 +223,7 @@ func (h *handler) Handle(ctx context.Context, line slog.Record) error {
 			e.Attributes = h.append(e.Attributes, a)
 			return len(e.Attributes) < maxAttrs
 		})
-		h.ring.add(e)
+		h.ring.add(e, kindOf(&e))
 	}
 	if !h.next.Enabled(ctx, line.Level) {
 		return nil

@@ -58,13 +58,19 @@ func endsOf(all []events.Event, now time.Time) endsView {
 		if reason == "" {
 			continue
 		}
-		if by[reason] == nil {
-			by[reason] = &reasonView{
-				Reason: clean(reason), Trouble: e.Level >= slog.LevelWarn, Ago: spanOf(now.Sub(e.Time)), At: momentOf(e.Time), last: e.Time,
+		count := 1 + e.Repeats
+		had := by[reason]
+		if had != nil {
+			count += had.Count
+		}
+		if had == nil || e.Last.After(had.last) {
+			had = &reasonView{
+				Reason: clean(reason), Trouble: e.Level >= slog.LevelWarn, Ago: spanOf(now.Sub(e.Last)), At: momentOf(e.Last), last: e.Last,
 				Where: whereOf(e), Client: clientOf(e), Error: clean(e.Get(logkey.Error)), Fix: clean(e.Get(logkey.Fix)),
 			}
+			by[reason] = had
 		}
-		by[reason].Count++
+		had.Count = count
 	}
 	for _, r := range by {
 		v.Reasons = append(v.Reasons, *r)
@@ -90,6 +96,9 @@ func lineOf(e *events.Event) lineView {
 		if text := e.Get(key); text != "" {
 			l.Text += ": " + clean(text)
 		}
+	}
+	if e.Repeats > 0 {
+		l.Text += fmt.Sprintf(" (and %d more until %s)", e.Repeats, momentOf(e.Last).Text)
 	}
 	return l
 }

@@ -332,3 +332,24 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("%d badges:\n%s", n, body)
 	}
 }
+
+// Repeats count, and the newest end of a reason is the one whose last repeat is the newest.
+func TestRepeats(t *testing.T) {
+	t.Parallel()
+	f := (&fixture{}).add(1, 1, 2)
+	log := f.log().With(logkey.Cluster, "c0", logkey.Listener, "l0")
+	end := func(node int) {
+		log.Warn("session closed", logkey.Reason, "dial_failed", logkey.Client, "10.0.0.9:5000", logkey.Node, node)
+		time.Sleep(time.Millisecond)
+	}
+	end(0)
+	end(1)
+	end(0)
+	end(0)
+	got := text(t, f.get(t, "/").Body.String())
+	for _, want := range []string{"dial_failed 4 0 s ago c0/l0, node 0 ", "3 connections did not reach it", "1 connection did not reach it", "session closed: dial_failed (and 2 more until "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no %q in:\n%s", want, got)
+		}
+	}
+}

@@ -187,12 +187,12 @@ func failures(all []events.Event, now time.Time) map[place]int {
 	failed := map[place]int{}
 	for i := range all {
 		e := &all[i]
-		if now.Sub(e.Time) > recent.Points*recent.Interval {
+		if now.Sub(e.Last) > recent.Points*recent.Interval {
 			continue
 		}
 		switch proxy.CloseReason(e.Get("reason")) {
 		case proxy.DialFailed, proxy.DialRefused, proxy.BrokerRefusedTLS, proxy.BrokerLogin, proxy.Loop:
-			failed[place{e.Get("cluster"), e.Get("node")}]++
+			failed[place{e.Get("cluster"), e.Get("node")}] += 1 + e.Repeats
 		default:
 		}
 	}
