@@ -41,7 +41,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 		flags.BoolVar(&f.json, "json", false, "with --live, print JSON instead of a text")
 	})
 	groupFlags(cmd, "A kproxy that runs", func(flags *pflag.FlagSet) {
-		flags.StringVar(&f.running.admin, "admin", "", "with --live, and in place of --config: try what the kproxy with this admin server (`URL`) serves")
+		flags.StringVar(&f.running.admin, "admin", "", "with --live, and in place of --config: try the listeners of the kproxy with this admin server (`URL`)")
 		f.running.addAccess(flags, "`FILE` with the token of admin.token_file", apiTimeout)
 		flags.Lookup("timeout").Usage = "how long to wait for the admin server"
 	})

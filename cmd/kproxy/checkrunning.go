@@ -43,7 +43,7 @@ func (s *runningState) heading() string {
 		count(len(s.topology.Clusters), "cluster"), count(listeners, "listener"))
 }
 
-// running returns what a check takes of it. The error says that the response is not kproxy's.
+// running returns the input of a check. The error says that the response is not kproxy's.
 func (s *runningState) running() (*live.Running, error) {
 	r := &live.Running{Parts: parts()}
 	keys := s.keys()

@@ -117,8 +117,8 @@ clusters:
 	}
 }
 
-// The keys of a finding, and what a listener may refuse, are those of its configuration. Without it
-// they are the listener's own.
+// Findings have the keys of the listener's configuration, which also says whether it refuses some
+// connections. Without a configuration they have the listener's own key.
 func TestRunningKeys(t *testing.T) {
 	state := func(settings ...api.Setting) *runningState {
 		return &runningState{

@@ -44,7 +44,7 @@ type APIs struct {
 	Deny   []string `json:"deny,omitempty"`
 }
 
-// Refusals says in a few words what a listener refuses; "": nothing.
+// Refusals names the requests that a listener refuses, in a few words; "": none.
 func (l *Listener) Refusals() string {
 	if l.APIs == nil {
 		return ""

@@ -34,7 +34,7 @@ const (
 	maxText  = 300 // characters of a text
 )
 
-// repeatTime is how long after an event its repeats are counted with it: what goes on has a new event now
+// repeatTime is how long after an event its repeats are counted with it: ends that go on have a new event now
 // and then.
 const repeatTime = 10 * time.Minute
 
@@ -141,7 +141,7 @@ func (k *kept) repeat(e *Event) {
 	}
 }
 
-// kindOf returns what an end of a session has in common with its repeats: everything but its times, the
+// kindOf returns the kind of an end of a session, which its repeats have, too: everything but its times, the
 // client's port, and the number of sessions of a line that stands for several; "": it is no end of a session.
 func kindOf(e *Event) string {
 	if e.Get(logkey.Reason) == "" {

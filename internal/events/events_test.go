@@ -143,7 +143,7 @@ func TestProbesAreMerged(t *testing.T) {
 			if i%10 == 0 {
 				log.Warn("more sessions closed, as one before", slog.String(logkey.Reason, "foreign_protocol"), slog.Int(logkey.Connections, 10), slog.Duration(logkey.Duration, time.Duration(i)))
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		all, last, _ := ring.Since(0)
 		if len(all) != 2+3*6 || last != 2+3*6 || all[0].Message != "configuration applied" || all[1].Get(logkey.Reason) != "dial_failed" {

@@ -32,7 +32,7 @@ func (l *listenerCheck) run(ctx context.Context) {
 	l.cover()
 	w := &walk{check: l.check, cluster: l.known(), of: l.wayIn(), isOwn: l.isOwn}
 	w.run(ctx, l.Skip != nil && l.Skip(l.conf.Key))
-	l.findings.all = append(l.findings.all, w.findings.all...)
+	l.all = append(l.all, w.findings.all...)
 }
 
 // wayIn is the listener as its clients reach it.

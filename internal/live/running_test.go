@@ -143,7 +143,23 @@ func TestRunningFaults(t *testing.T) {
 			l := newLab(p.t, kfakelab.Start(p.t, 2, kfakelab.Real).At...)
 			l.listener().Advertise = l.at(4430)
 			return l
-		}, []string{bootstrap + "refused"}, "connection refused"},
+		}, []string{bootstrap + "refused"}, "nodes 0-1 respond, each as itself"},
+		{"a server without TLS at the address of a listener with TLS", func(p plot) *lab {
+			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At...)
+			l.secured(p.t, nil, l.host)
+			l.listener().Advertise = l.at(4430)
+			plain := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At...)
+			plain.serve(p.t)
+			forward(p.t, l.at(4430), plain.at(9092))
+			return l
+		}, []string{listener + ".tls tls_not_spoken"}, "a balancer that takes TLS away"},
+		{"TLS at the address of a listener without", func(p plot) *lab {
+			l := newLab(p.t, kfakelab.Start(p.t, 1, kfakelab.Real).At...)
+			l.listener().Advertise = l.at(4430)
+			at, _ := secureBrokers(p.t, "127.0.0.1")
+			forward(p.t, l.at(4430), at[0])
+			return l
+		}, []string{listener + ".tls tls_wanted"}, "if a balancer before kproxy has"},
 		{"bootstrap is refused, and a node's port is not mapped", func(p plot) *lab {
 			l := mapped(p, kfakelab.Start(p.t, 2, kfakelab.Real).At)
 			l.listener().Advertise = l.at(4430)
@@ -250,6 +266,19 @@ func TestRunningFacts(t *testing.T) {
 		if r, faults := checkRunning(t, running); !slices.Equal(faults, tt.want) || !strings.Contains(show(r), tt.says) {
 			t.Errorf("%s: got %q, want %q with %q\n%s", name, faults, tt.want, tt.says, show(r))
 		}
+	}
+}
+
+// A listener that wants a client's certificate shows its own all the same.
+func TestRunningClientCertificate(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, kfakelab.Start(t, 1, kfakelab.Real).At...)
+	ca := l.secured(t, nil, "other.test")
+	l.listener().TLS.ClientCA = ca
+	l.serve(t)
+	r, faults := checkRunning(t, l.running(t))
+	if !slices.Equal(faults, []string{"clusters.c.listeners.l.tls.certs tls_wrong_name"}) || noted(r, Note, NotChecked) != 1 || !strings.Contains(show(r), "wants a client's certificate") {
+		t.Errorf("got %q\n%s", faults, show(r))
 	}
 }
 

@@ -53,7 +53,7 @@ func (c *clusterCheck) run(ctx context.Context) {
 	}
 }
 
-// known is what the check of the brokers has found out.
+// known returns the facts that the check of the brokers has found.
 func (c *clusterCheck) known() *knownCluster {
 	known := &knownCluster{id: c.id, named: c.named, faulted: map[int32]bool{proxy.NoNode: len(c.named) == 0}}
 	for _, f := range c.findings.all {

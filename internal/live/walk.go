@@ -33,7 +33,7 @@ type walk struct {
 	shown      certificates
 }
 
-// knownCluster is what is known of a cluster when its listeners are tried.
+// knownCluster has the facts about a cluster with which its listeners are compared.
 type knownCluster struct {
 	id      string           // "": it is not known
 	named   []connect.Broker // all brokers, by id; none: they are not known
@@ -51,12 +51,17 @@ func (l *walk) run(ctx context.Context, isSkipped bool) {
 	var a attempt
 	state := l.bootstrap(ctx, &a)
 	if state == stop {
+		if l.isRunning { // the handshake may have come further
+			l.judgeCertificates()
+		}
 		return
 	}
 	good, wanted := l.walkNodes(ctx, state == heard)
 	l.judgeCertificates(good, wanted)
 	good = slices.DeleteFunc(good, func(node int32) bool { return l.isBad(l.of.Endpoints[node].Advertised) })
 	switch {
+	case state == goOn && l.isRunning && len(good) > 0:
+		l.ok(l.of.Key, Responds, nodesText(good)+" "+verb(good, "responds as itself", "respond, each as itself"))
 	case state != heard || l.isBad(l.of.Advertised):
 	case len(good) > 0:
 		l.ok(l.of.Key, Served, fmt.Sprintf("%s and %s respond as this listener; clients hear its addresses alone", l.of.Advertised, nodesText(good)))

@@ -63,11 +63,8 @@ func (l *walk) downstreamFault(key string, node int32, address string, a *attemp
 			f.Level, f.Kind, f.Says = Note, NotChecked, address+" wants a client's certificate: the addresses that clients hear, and each node's endpoint, were not tried"
 		}
 		return f
-	case doctor.NoTLS:
-		f.Key, f.Fix = l.of.Key+".tls", whose+" speaks TLS and the endpoint does not: give the listener tls, or the client a security.protocol without it; or another server is there"
-		return f
-	case doctor.WantsTLS:
-		f.Key, f.Fix = l.of.Key+".tls", whose+" speaks no TLS and the endpoint does: give the client a security.protocol with it; or another server is there"
+	case doctor.NoTLS, doctor.WantsTLS:
+		f.Key, f.Fix = l.of.Key+".tls", l.protocolFix(v == doctor.WantsTLS, whose)
 		return f
 	case doctor.Mechanism, doctor.Password, doctor.NoLogin, doctor.Plaintext, doctor.LoginFailed, doctor.LoginWanted:
 		f.Key, f.Fix = l.loginFix(v, whose)
@@ -114,6 +111,20 @@ func (l *walk) endpointFix(node int32, isMet bool) string {
 		fix += "; or, if it leads there, kproxy does not reach the broker at " + e.Dialled + ": see its log"
 	}
 	return fix
+}
+
+// protocolFix is the advice on an endpoint that speaks TLS and should not, or the other way round.
+func (l *walk) protocolFix(speaksTLS bool, whose string) string {
+	switch {
+	case l.client == nil && speaksTLS:
+		return "the listener has no TLS: if a balancer before kproxy has, name the configuration of a client; otherwise another server is there"
+	case l.client == nil:
+		return "the listener has TLS: another server is there, or a balancer that takes TLS away; correct the DNS, the port mapping or the balancer"
+	case speaksTLS:
+		return whose + " speaks no TLS and the endpoint does: give the client a security.protocol with it; or another server is there"
+	default:
+		return whose + " speaks TLS and the endpoint does not: give the listener tls, or the client a security.protocol without it; or another server is there"
+	}
 }
 
 // tlsFix is the advice on a certificate of the listener.

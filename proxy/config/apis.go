@@ -18,7 +18,7 @@ type APIs struct {
 	Deny   []string // names of APIs that are refused
 }
 
-// Refusals says in a few words what a refuses; "": it refuses nothing.
+// Refusals names the requests that are refused, in a few words; "": none.
 func (a *APIs) Refusals() string {
 	var words []string
 	if a.Preset != "" {

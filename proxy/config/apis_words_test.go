@@ -6,7 +6,7 @@ import (
 	"kproxy/proxy/config"
 )
 
-// A few words say what a listener refuses.
+// A few words name the requests that a listener refuses.
 func TestRefusals(t *testing.T) {
 	for want, apis := range map[string]config.APIs{
 		"":          {Allow: []string{"CreateDelegationToken"}},
