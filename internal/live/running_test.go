@@ -225,6 +225,10 @@ func TestRunningLogin(t *testing.T) {
 	if r, faults := checkRunning(t, l.running(t), client); len(faults) != 3 || noted(r, Fault, "another_node") != 2 {
 		t.Errorf("with a client: got %q\n%s", faults, show(r))
 	}
+	client.SASL.Password.Text = "wrong" // it is tried once
+	if r, faults := checkRunning(t, l.running(t), client); !slices.Equal(faults, []string{"clusters.c.listeners.l login_refused"}) {
+		t.Errorf("with a wrong password: got %q\n%s", faults, show(r))
+	}
 }
 
 // Facts of the kproxy itself: it reaches no broker, it does not know the brokers, it remembers a
@@ -265,6 +269,19 @@ func TestRunningFacts(t *testing.T) {
 		tt.change(running)
 		if r, faults := checkRunning(t, running); !slices.Equal(faults, tt.want) || !strings.Contains(show(r), tt.says) {
 			t.Errorf("%s: got %q, want %q with %q\n%s", name, faults, tt.want, tt.says, show(r))
+		}
+	}
+}
+
+// Of many endpoints the first are tried.
+func TestLimited(t *testing.T) {
+	many := Listener{Endpoints: map[int32]Endpoint{}}
+	for node := range int32(150) {
+		many.Endpoints[node] = Endpoint{}
+	}
+	for node, e := range many.limited().Endpoints {
+		if e.isUntried != (node >= maxNodes) {
+			t.Errorf("node %d: %+v", node, e)
 		}
 	}
 }

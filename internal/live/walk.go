@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"kproxy/internal/connect"
+	"kproxy/internal/doctor"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
@@ -107,8 +108,9 @@ func (l *walk) bootstrap(ctx context.Context, a *attempt) bootstrapState {
 		l.note(l.of.BootstrapKey, NotChecked, "there was no time to try "+l.of.Advertised, "")
 		return stop
 	case a.err != nil:
-		if l.bootstrapFails(ctx, a) != Fault {
-			return stop
+		step := doctor.FailedStep(a.err)
+		if l.bootstrapFails(ctx, a) != Fault || step == doctor.TLS || step == doctor.Login {
+			return stop // the nodes would refuse the client, too; many wrong passwords lock a user out
 		}
 		return afterFault
 	case a.cluster.NeedsLogin:
