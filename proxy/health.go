@@ -19,12 +19,13 @@ type Health struct {
 // is called.
 type ClusterHealth struct {
 	Name       string
-	Up         bool      // it has answered, and no attempt to reach it has failed since
-	LastAnswer time.Time // zero: it has not answered since the start
-	LastError  error     // of the last attempt that failed; nil: none has
-	LastFailed time.Time // when that was
-	Brokers    int       // nodes known
-	Overflowed []cluster.Overflow
+	Up         bool               // it has answered, and no attempt to reach it has failed since
+	LastAnswer time.Time          // zero: it has not answered since the start
+	LastError  error              // of the last attempt that failed; nil: none has
+	LastFailed time.Time          // when that was
+	Brokers    int                // nodes known
+	Overflowed []cluster.Overflow // nodes outside the range, in free slots
+	Unmapped   []cluster.Overflow // nodes without a slot: the range is full, and clients do not get them
 	// Hidden names the APIs that were removed from a response of the cluster since the start,
 	// by ascending key: its brokers no longer have any version that this build understands.
 	Hidden []string

@@ -129,6 +129,9 @@ func TestNodeWithoutSlotIsLeftOut(t *testing.T) {
 	wantTold(t, metadata(c, s, 1, 0, 1, 2), want)
 	wantTold(t, describeCluster(c, s, 2, 2, 1, 0), want)
 	l.log.has(t, "level=ERROR", "no slot is left", "node=2", "listener=bob", "widen the listener's nodes range")
+	if got := fmt.Sprint(l.proxy.Health().Clusters[0].Unmapped); got != "[{bob [2]}]" {
+		t.Errorf("health: got %s", got)
+	}
 	l.log.has(t, "level=WARN", "left out of a response", "api_key=Metadata", "dropped=1")
 	l.log.has(t, "level=WARN", "left out of a response", "api_key=DescribeCluster", "dropped=1")
 

@@ -167,6 +167,7 @@ func (c *servedCluster) clusterHealth() ClusterHealth {
 		LastFailed: s.LastFailed,
 		Brokers:    s.Brokers,
 		Overflowed: s.Overflowed,
+		Unmapped:   s.Unmapped,
 		Hidden:     c.hidden(),
 	}
 }

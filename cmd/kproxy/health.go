@@ -140,13 +140,21 @@ func (h *health) ask(ctx context.Context, f *healthFlags) (reasons []string, err
 	return reasons, err
 }
 
-// outside names the nodes that are outside the range of a listener.
+// outside names the nodes that are outside the range of a listener, with and without an endpoint.
 func (a *readiness) outside() (reasons []string) {
 	for _, cluster := range slices.Sorted(maps.Keys(a.Clusters)) {
-		overflowed := a.Clusters[cluster].Overflowed
-		for _, listener := range slices.Sorted(maps.Keys(overflowed)) {
-			for _, node := range overflowed[listener] {
-				reasons = append(reasons, fmt.Sprintf("cluster %s, listener %s: node %d is outside the range of nodes; widen the range, or pin the node", cluster, listener, node))
+		c := a.Clusters[cluster]
+		for _, kind := range []struct {
+			nodes map[string][]int32
+			form  string
+		}{
+			{c.Overflowed, "cluster %s, listener %s: node %d is outside the range of nodes; widen the range, or pin the node"},
+			{c.Unmapped, "cluster %s, listener %s: node %d has no endpoint, because the range is full; widen the range"},
+		} {
+			for _, listener := range slices.Sorted(maps.Keys(kind.nodes)) {
+				for _, node := range kind.nodes[listener] {
+					reasons = append(reasons, fmt.Sprintf(kind.form, cluster, listener, node))
+				}
 			}
 		}
 	}
@@ -192,6 +200,7 @@ type readiness struct {
 	Reasons  []string `json:"reasons"`
 	Clusters map[string]struct {
 		Overflowed map[string][]int32 `json:"overflowed"` // by listener
+		Unmapped   map[string][]int32 `json:"unmapped"`   // the same
 	} `json:"clusters"`
 }
 

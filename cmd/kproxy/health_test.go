@@ -40,6 +40,7 @@ func (o overflown) Health() proxy.Health {
 	h := o.clusters.Health()
 	for i := range h.Clusters {
 		h.Clusters[i].Overflowed = []proxy.Overflow{{Listener: "l", Nodes: []int32{1001, 1002}}}
+		h.Clusters[i].Unmapped = []proxy.Overflow{{Listener: "l", Nodes: []int32{1003}}}
 	}
 	return h
 }
@@ -96,7 +97,7 @@ func TestHealth(t *testing.T) {
 		{"--admin http://" + open + " --strict --cluster a", 0, `^ready\n$`},
 		{"--admin http://" + open + " --in-range", 0, `^ready\n$`},
 		{"--admin http://" + outside, 0, `^ready\n$`},
-		{"--admin http://" + outside + " --in-range", 1, `^kproxy: not ready: cluster a, listener l: node 1001 is outside the range of nodes; .*\n.* node 1002 is outside .*\n$`},
+		{"--admin http://" + outside + " --in-range", 1, `^kproxy: not ready: cluster a, listener l: node 1001 is outside the range of nodes; .*\n.* node 1002 is outside .*\n.* node 1003 has no endpoint, .*\n$`},
 		{"--admin http://" + outside + " --in-range --strict", 1, `node 1001 is outside`},
 		{"--admin http://" + outside + " --in-range --cluster a", 1, `node 1001 is outside`},
 		{"--admin http://" + guarded + " --in-range", 1, `without the token of admin.token_file; add --token-file`},

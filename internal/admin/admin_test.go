@@ -168,12 +168,14 @@ func TestReadyzBoundsErrors(t *testing.T) {
 func TestReadyzWarnsOfOverflow(t *testing.T) {
 	c := up("a")
 	c.Overflowed = []proxy.Overflow{{Listener: "fred", Nodes: []int32{100, 1001}}, {Listener: "bob", Nodes: []int32{1001}}}
+	c.Unmapped = []proxy.Overflow{{Listener: "bob", Nodes: []int32{7}}}
 	const want = `{
   "ready": true,
   "reasons": [],
   "warnings": [
     "cluster a, listener fred: nodes 100, 1001 are outside the range and took free slots; replicas may differ for them",
-    "cluster a, listener bob: node 1001 is outside the range and took a free slot; replicas may differ for it"
+    "cluster a, listener bob: node 1001 is outside the range and took a free slot; replicas may differ for it",
+    "cluster a, listener bob: node 7 has no endpoint, because the range is full; clients do not get it; widen the listener's nodes range"
   ],
   "clusters": {
     "a": {
@@ -187,6 +189,11 @@ func TestReadyzWarnsOfOverflow(t *testing.T) {
         "fred": [
           100,
           1001
+        ]
+      },
+      "unmapped": {
+        "bob": [
+          7
         ]
       }
     }

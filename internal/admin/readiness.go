@@ -52,6 +52,8 @@ type cluster struct {
 
 	// Overflowed are the nodes that took a free slot, by listener.
 	Overflowed map[string][]int32 `json:"overflowed,omitempty"`
+	// Unmapped are the nodes without a slot, by listener.
+	Unmapped map[string][]int32 `json:"unmapped,omitempty"`
 	// HiddenAPIs are the APIs of the cluster that clients no longer see: see
 	// proxy.ClusterHealth.
 	HiddenAPIs []string `json:"hidden_apis,omitempty"`
@@ -196,6 +198,13 @@ func (r *Readiness) warnings(h proxy.Health) []string {
 			}
 			all = append(all, fmt.Sprintf(form, c.Name, o.Listener, join(o.Nodes)))
 		}
+		for _, o := range c.Unmapped {
+			form := "cluster %s, listener %s: nodes %s have no endpoint, because the range is full; clients do not get them; widen the listener's nodes range"
+			if len(o.Nodes) == 1 {
+				form = "cluster %s, listener %s: node %s has no endpoint, because the range is full; clients do not get it; widen the listener's nodes range"
+			}
+			all = append(all, fmt.Sprintf(form, c.Name, o.Listener, join(o.Nodes)))
+		}
 		for _, api := range c.Hidden {
 			all = append(all, fmt.Sprintf("cluster %s: the brokers no longer speak any version of %s that this build understands; "+
 				"it is hidden from clients; upgrade kproxy", c.Name, api))
@@ -222,13 +231,20 @@ func describe(c proxy.ClusterHealth) cluster {
 		text := strings.ReplaceAll(c.LastError.Error(), "\n", "; ")
 		d.LastError, d.LastFailed = foreign.LineOf(text, maxLastError), inUTC(c.LastFailed)
 	}
-	for _, o := range c.Overflowed {
-		if d.Overflowed == nil {
-			d.Overflowed = map[string][]int32{}
-		}
-		d.Overflowed[o.Listener] = o.Nodes
-	}
+	d.Overflowed, d.Unmapped = byListener(c.Overflowed), byListener(c.Unmapped)
 	return d
+}
+
+// byListener is nil where there is no node.
+func byListener(all []proxy.Overflow) map[string][]int32 {
+	var nodes map[string][]int32
+	for _, o := range all {
+		if nodes == nil {
+			nodes = map[string][]int32{}
+		}
+		nodes[o.Listener] = o.Nodes
+	}
+	return nodes
 }
 
 func inUTC(t time.Time) *time.Time {

@@ -104,6 +104,7 @@ func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error
 type view struct {
 	brokers    int
 	overflowed []Overflow
+	unmapped   []Overflow
 }
 
 // show renews the view.
@@ -114,6 +115,9 @@ func (c *Cluster) show() {
 	for i, l := range c.listeners {
 		if nodes := c.brokers.Overflowed(i); len(nodes) > 0 {
 			v.overflowed = append(v.overflowed, Overflow{l.Name, nodes})
+		}
+		if nodes := c.brokers.Unmapped(i); len(nodes) > 0 {
+			v.unmapped = append(v.unmapped, Overflow{l.Name, nodes})
 		}
 	}
 	c.shown.Store(v)

@@ -37,7 +37,8 @@ type Status struct {
 	LastError  error
 	LastFailed time.Time
 	Brokers    int
-	Overflowed []Overflow
+	Overflowed []Overflow // nodes outside the range, in free slots
+	Unmapped   []Overflow // nodes without a slot: the range is full
 }
 
 // Status returns the current Status. It sends no request.
@@ -52,12 +53,14 @@ func (c *Cluster) Status() Status {
 		LastFailed: c.contact.lastFailed,
 		Brokers:    shown.brokers,
 		Overflowed: shown.overflowed,
+		Unmapped:   shown.unmapped,
 	}
 }
 
 // Overflow has the nodes of one listener whose endpoints do not follow from the
-// configuration: they are outside its range and took free slots of it, in the order in
-// which this proxy learned of them. Replicas of the proxy may differ.
+// configuration. They are outside its range, and took free slots of it in the order in
+// which this proxy learned of them: replicas of the proxy may differ. Or they are unmapped:
+// no slot is left, and clients are not told of them.
 type Overflow struct {
 	Listener string
 	Nodes    []int32 // by ascending id; at least one

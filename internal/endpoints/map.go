@@ -309,6 +309,19 @@ func (m *Map) NodeAt(listener, slot int) (Broker, bool) {
 	return m.Node(id)
 }
 
+// Unmapped returns, by ascending id, the nodes that have an address and no slot of a listener,
+// because its range is full.
+func (m *Map) Unmapped(listener int) []int32 {
+	var all []int32
+	for id := range m.listeners[listener].full {
+		if n := m.nodes[id]; n != nil && n.current.Host != "" {
+			all = append(all, id)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Overflowed returns, by ascending id, the nodes that have a slot of a listener
 // which does not follow from the configuration: another proxy with the same one
 // may have given them others.
