@@ -245,6 +245,10 @@ transcripts: ## record the frames that rewrite's tests replay, from every Kafka
 faults: ## the effects of faults on clients, with kproxy and without; writes docs/faults.md (root, Java 17, kcat, nft)
 	go run ./e2e/faults
 
+.PHONY: faults-sockhash
+faults-sockhash: ## the same with every socket in an eBPF sockhash; writes the page's second table (root, bpf(2), cgroups of version 2)
+	go run ./e2e/faults -sockhash
+
 .PHONY: herd
 herd: ## thousands of clients at once: herds, floods, dawdlers; writes docs/herd.md (4 minutes, on an idle machine)
 	go run ./e2e/herd

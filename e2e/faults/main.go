@@ -32,6 +32,7 @@
 //	go run ./e2e/faults                      all of them, about 35 minutes
 //	go run ./e2e/faults -only paused,DNS     those whose name contains one of these; prints the table
 //	… -out docs/faults.md                    the same, and puts their rows into that table
+//	… -sockhash                              every socket is in an eBPF sockhash; the page has a table for it
 //
 // It needs root, Java 17, kcat, nft and ip, and 3 GiB of memory. Exit code 1: kproxy did
 // worse than it may.
@@ -39,8 +40,8 @@
 // site.go is the two networks and the cluster, kproxy.go a kproxy in one of them, load.go
 // and audit.go the clients and the count, trace.go their history, run.go one run, faults.go
 // the faults, own.go those of kproxy itself, clock.go the clock, moves.go brokers that
-// move, java.go and kcat.go other clients, verdict.go and report.go the verdicts and the
-// page.
+// move, java.go and kcat.go other clients, agent.go the sockhash, verdict.go and report.go
+// the verdicts and the page.
 package main
 
 import (
@@ -66,10 +67,11 @@ func main() {
 
 // options are the flags.
 type options struct {
-	Only string
-	Out  string
-	Dir  string
-	Calm time.Duration
+	Only     string
+	Out      string
+	Dir      string
+	Calm     time.Duration
+	Sockhash bool
 }
 
 func (o options) wants(f fault) bool {
@@ -82,6 +84,7 @@ func campaign() error {
 	flag.StringVar(&o.Out, "out", "", "the file to write, docs/faults.md if all are run; with -only, their rows in it")
 	flag.StringVar(&o.Dir, "dir", "", "keep the files and logs of the run in this directory")
 	flag.DurationVar(&o.Calm, "duration", 5*time.Second, "how long records flow after a fault is over")
+	flag.BoolVar(&o.Sockhash, "sockhash", false, "have every socket of the brokers, of kproxy and of the clients in an eBPF sockhash")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -106,7 +109,7 @@ func campaign() error {
 		rows = append(rows, r)
 		s.progress("%s: %s", f.Name, r.Verdict)
 	}
-	err := o.write(rows)
+	err := errors.Join(s.agent.tell(s), o.write(rows))
 	var bad []error
 	for _, r := range rows {
 		if !r.Good {
@@ -116,22 +119,29 @@ func campaign() error {
 	return errors.Join(append(bad, err)...)
 }
 
-// write writes the table, or its new rows.
+// write writes the table, or its new rows. The page's other table stays.
 func (o options) write(rows []row) error {
-	switch {
-	case o.Only == "":
-		return os.WriteFile(cmp.Or(o.Out, "docs/faults.md"), []byte(document(rows)), 0o644)
-	case o.Out == "":
-		_, err := os.Stdout.WriteString(document(rows))
+	if o.Only != "" && o.Out == "" {
+		_, err := os.Stdout.WriteString(document(rows, nil))
 		return err
 	}
-	old, err := os.ReadFile(o.Out)
+	file := cmp.Or(o.Out, "docs/faults.md")
+	old, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	merged, err := merge(string(old), rows)
+	plain, hashed, err := tables(string(old))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(o.Out, []byte(document(merged)), 0o644)
+	table := &plain
+	if o.Sockhash {
+		table = &hashed
+	}
+	if o.Only == "" {
+		*table = rows
+	} else {
+		*table = merge(*table, rows)
+	}
+	return os.WriteFile(file, []byte(document(plain, hashed)), 0o644)
 }

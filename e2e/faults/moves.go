@@ -165,7 +165,11 @@ func (r *run) moves(ctx context.Context, m *movement, g *gate) (*outcome, error)
 		return nil, err
 	}
 	o.Others = g.others
-	if r.kproxy != nil && m.client != franz {
+	if m.client == franz {
+		if err := r.lookAtCopies(ctx); err != nil {
+			r.fail("%v", err)
+		}
+	} else if r.kproxy != nil {
 		if err := r.countFenced(o); err != nil {
 			return nil, err
 		}

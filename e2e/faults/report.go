@@ -21,6 +21,7 @@ type row struct {
 	Run               string // when, and of which kproxy
 	Good              bool
 
+	hashed   bool // every socket was in a sockhash
 	outcomes map[place]*outcome
 }
 
@@ -66,8 +67,8 @@ func (o *outcome) cell() string {
 
 func (o *outcome) String() string { return strings.ReplaceAll(o.cell(), "<br>", "; ") }
 
-// document is docs/faults.md.
-func document(rows []row) string {
+// document is docs/faults.md. The rows of hashed are those with sockets in a sockhash.
+func document(plain, hashed []row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Faults
 
@@ -77,6 +78,16 @@ kproxy). Written by `+"`make faults`"+`, not to be edited. The last column says 
 
 Kafka %s, three brokers; kproxy with its defaults and a `+"`state_dir`"+`; %s.
 `, lab.Newest, lab.Machine())
+	table(&b, plain)
+	b.WriteString(legend)
+	if len(hashed) > 0 {
+		b.WriteString(hashedIntroduction)
+		table(&b, hashed)
+	}
+	return b.String()
+}
+
+func table(b *strings.Builder, rows []row) {
 	b.WriteString("\n| fault | action | direct | kproxy near the clients | kproxy near the brokers | verdict | run |\n" + ruler + "\n")
 	for _, r := range rows {
 		for _, cell := range r.cells() {
@@ -87,8 +98,6 @@ Kafka %s, three brokers; kproxy with its defaults and a `+"`state_dir`"+`; %s.
 		}
 		b.WriteString("|\n")
 	}
-	b.WriteString(legend)
-	return b.String()
 }
 
 // ruler is between the table's head and its rows.
@@ -98,35 +107,48 @@ func (r *row) cells() []*string {
 	return []*string{&r.Fault, &r.Done, &r.Direct, &r.Near, &r.Far, &r.Verdict, &r.Run}
 }
 
-// merge puts rows in the place of those of the same fault in a document, or behind
-// them, in the order of the campaign.
-func merge(doc string, rows []row) ([]row, error) {
-	_, table, found := strings.Cut(doc, ruler+"\n")
-	if !found {
-		return nil, errors.New("there is no table to merge into")
+// tables are the rows of a document.
+func tables(doc string) (plain, hashed []row, err error) {
+	parts := strings.Split(doc, ruler+"\n")
+	if len(parts) < 2 {
+		return nil, nil, errors.New("there is no table to put rows into")
 	}
-	byFault := map[string]row{}
+	plain = parse(parts[1])
+	if len(parts) > 2 {
+		hashed = parse(parts[2])
+	}
+	return plain, hashed, nil
+}
+
+// parse reads rows up to the table's end.
+func parse(table string) (rows []row) {
 	for line := range strings.Lines(table) {
 		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
 		r := row{}
 		if len(cells) != len(r.cells()) {
-			break // the table's end
+			break
 		}
 		for i, cell := range r.cells() {
 			*cell = strings.ReplaceAll(cells[i], `\|`, "|")
 		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// merge puts rows in the place of those of the same fault, or behind them, in the order of the
+// campaign.
+func merge(old, rows []row) (merged []row) {
+	byFault := map[string]row{}
+	for _, r := range slices.Concat(old, rows) {
 		byFault[r.Fault] = r
 	}
-	for _, r := range rows {
-		byFault[r.Fault] = r
-	}
-	var merged []row
 	for _, f := range faults() {
 		if r, ok := byFault[f.Name]; ok {
 			merged = append(merged, r)
 		}
 	}
-	return merged, nil
+	return merged
 }
 
 // today is when a row was made, and with which kproxy.
@@ -154,4 +176,15 @@ const legend = `
   closed for a harmless reason, and a pause of at most the direct one times 1.5 plus 2 s, or, where brokers move, of at
   most the direct one plus 1 s (reading: as elsewhere). **As it must be**: the same; direct is then the run in
   which nothing happens, and its pause is the time for which kproxy was away.
+`
+
+const hashedIntroduction = `
+## With every socket in a sockhash
+
+The same campaign by ` + "`make faults-sockhash`" + `: an eBPF program puts every TCP socket of the brokers, of kproxy and of
+all clients into a sockhash as soon as it is connected, in the direct runs too, as agents that observe or secure a machine
+do. Received bytes pass its stream verdict. ` + "`splice`" + ` finds none of them, and kproxy copies
+([limits.md](limits.md#pipes)). *Directions copied* is ` + "`kproxy_splice_hidden_total`" + ` at the end of the run; the log says
+it, too. **Same** allows no pause, of reading neither, that is more than 1 s longer than the direct one and the time for
+which kproxy was away.
 `

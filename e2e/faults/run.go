@@ -68,7 +68,7 @@ func (s *site) row(ctx context.Context, f fault) (row, error) {
 	if f.Alone != nil {
 		return f.Alone(ctx, s)
 	}
-	r := row{Fault: f.Name, Done: f.Done, Run: s.run, outcomes: map[place]*outcome{}}
+	r := row{Fault: f.Name, Done: f.Done, Run: s.run, hashed: s.Sockhash, outcomes: map[place]*outcome{}}
 	for _, p := range f.places() {
 		if o := s.known(f, p); o != nil {
 			r.outcomes[p] = o
@@ -190,6 +190,9 @@ func (r *run) franz(ctx context.Context, f fault, g *gate) (*outcome, error) {
 		return nil, err
 	}
 	if err := f.after(ctx, r); err != nil {
+		r.fail("%v", err)
+	}
+	if err := r.lookAtCopies(ctx); err != nil {
 		r.fail("%v", err)
 	}
 	o.Notes, o.Wrong = r.notes, r.wrong

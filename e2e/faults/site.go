@@ -47,6 +47,7 @@ type site struct {
 	topics    int                 // that were made
 	topic     string              // the last of them
 	calm      *outcome            // of a direct run in which nothing happens
+	agent     *agent              // nil: sockets are ordinary ones
 }
 
 // start makes the networks and the cluster.
@@ -54,6 +55,11 @@ func (s *site) start(ctx context.Context) (err error) {
 	s.names, s.moved, s.seat, s.straight = &lab.Names{}, map[int]bool{}, map[int]int{}, map[string]*outcome{}
 	if s.dir, err = os.MkdirTemp(s.Dir, "kproxy-faults-"); err != nil {
 		return err
+	}
+	if s.Sockhash {
+		if s.agent, err = startAgent(); err != nil {
+			return err
+		}
 	}
 	s.run = today() // a later commit is not the version that runs
 	if s.kproxy, err = lab.BuildKproxy(ctx, s.dir); err != nil {
@@ -160,6 +166,7 @@ func (s *site) Close() {
 			n.Close()
 		}
 	}
+	s.agent.Close()
 	if s.Dir == "" && s.dir != "" {
 		_ = os.RemoveAll(s.dir)
 	}

@@ -19,6 +19,9 @@ const (
 	// as elsewhere: whether franz-go's consumer has to list offsets again, for which it
 	// waits a second, is chance.
 	movedMore = time.Second
+	// With sockets in a sockhash, no pause may be longer than this beyond the direct one, at no
+	// fault: copies in place of splices must not cost one.
+	hashedMore = time.Second
 )
 
 // harmless has the reasons for which a session may end without a fault of kproxy.
@@ -37,8 +40,18 @@ func allowance(straight time.Duration, via *outcome) time.Duration {
 // movedAllowance is allowance where brokers move.
 func movedAllowance(straight time.Duration, _ *outcome) time.Duration { return straight + movedMore }
 
+// hashedAllowance is allowance where every socket is in a sockhash.
+func hashedAllowance(straight time.Duration, via *outcome) time.Duration {
+	return straight + via.Away + hashedMore
+}
+
+// allowances are the longest pauses that a run through kproxy may have.
+type allowances struct {
+	pause, reading func(straight time.Duration, via *outcome) time.Duration
+}
+
 // worse lists the figures in which a run through kproxy was worse than the direct one.
-func worse(straight, via *outcome, allowed func(straight time.Duration, via *outcome) time.Duration) []string {
+func worse(straight, via *outcome, allowed allowances) []string {
 	var why []string
 	more := func(what string, straight, via int) {
 		if via > straight {
@@ -55,10 +68,10 @@ func worse(straight, via *outcome, allowed func(straight time.Duration, via *out
 	if n := len(via.Others); n > 0 {
 		why = append(why, fmt.Sprintf("%d dials of addresses that are not kproxy's", n))
 	}
-	if most := allowed(straight.Pause, via); via.Pause > most {
+	if most := allowed.pause(straight.Pause, via); via.Pause > most {
 		why = append(why, fmt.Sprintf("a pause of %s, %s allowed", seconds(via.Pause), seconds(most)))
 	}
-	if most := allowance(straight.ReadPause, via); via.ReadPause > most {
+	if most := allowed.reading(straight.ReadPause, via); via.ReadPause > most {
 		why = append(why, fmt.Sprintf("a pause of reading of %s, %s allowed", seconds(via.ReadPause), seconds(most)))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(via.Reasons)) {
@@ -72,9 +85,12 @@ func worse(straight, via *outcome, allowed func(straight time.Duration, via *out
 // judge fills in the verdict of a row from its outcomes.
 func (r *row) judge(f fault) {
 	var why []string
-	allowed := allowance
-	if f.Moves != nil {
-		allowed = movedAllowance
+	allowed := allowances{allowance, allowance}
+	switch {
+	case r.hashed:
+		allowed = allowances{hashedAllowance, hashedAllowance}
+	case f.Moves != nil:
+		allowed.pause = movedAllowance
 	}
 	for _, p := range []place{near, far} {
 		if via := r.outcomes[p]; via != nil {

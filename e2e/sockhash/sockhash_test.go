@@ -68,18 +68,37 @@ func start(t *testing.T, b *broker) *kproxy {
 }
 
 // eachVerdict runs a test with each kind of program.
-func eachVerdict(t *testing.T, test func(t *testing.T, h *hash)) {
+func eachVerdict(t *testing.T, test func(t *testing.T, h *Hash)) {
 	t.Helper()
-	for name, v := range map[string]verdict{"the stream verdict passes": passes, "messages are redirected": redirects} {
+	for name, v := range map[string]Verdict{"the stream verdict passes": Passes, "messages are redirected": Redirects} {
 		t.Run(name, func(t *testing.T) { test(t, newHash(t, v)) })
 	}
+}
+
+func newHash(t *testing.T, v Verdict) *Hash {
+	t.Helper()
+	h, err := New(v)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+func addAll(t *testing.T, h *Hash) (added int) {
+	t.Helper()
+	added, err := h.AddAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return added
 }
 
 var sizes = []int{100, 5000, 64 << 10, 1 << 20, 8 << 20}
 
 // Connections whose sockets are in a sockhash carry all bytes. kproxy says that it copies them.
 func TestConnectionsInASockhash(t *testing.T) {
-	eachVerdict(t, func(t *testing.T, h *hash) {
+	eachVerdict(t, func(t *testing.T, h *Hash) {
 		t.Helper()
 		k := start(t, startBroker(t))
 		c := dial(t, k.address)
@@ -97,7 +116,7 @@ func TestConnectionsInASockhash(t *testing.T) {
 		if n := k.Stats().SplicesHidden; n > 0 {
 			t.Fatalf("%d splices have found nothing, outside of a sockhash", n)
 		}
-		if added := h.addAll(t); added < 4 {
+		if added := addAll(t, h); added < 4 {
 			t.Fatalf("%d sockets were added, want those of client, kproxy and broker", added)
 		}
 		transfer()
@@ -113,7 +132,7 @@ func TestConnectionsInASockhash(t *testing.T) {
 // with a stream verdict under load, where kproxy reads by recv alone: that one is not tried here.
 func TestSocketsThatComeIntoASockhash(t *testing.T) {
 	t.Run("messages are redirected", func(t *testing.T) {
-		h := newHash(t, redirects)
+		h := newHash(t, Redirects)
 		k := start(t, startBroker(t))
 		var motion sync.RWMutex // held for reading while a client's bytes are in motion
 		done := make(chan struct{})
@@ -125,7 +144,7 @@ func TestSocketsThatComeIntoASockhash(t *testing.T) {
 					return
 				case <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond):
 					motion.Lock()
-					h.addAll(t)
+					addAll(t, h)
 					motion.Unlock()
 				}
 			}
@@ -156,7 +175,7 @@ func TestSocketsThatComeIntoASockhash(t *testing.T) {
 
 // The end of a side comes behind the bytes before it, in both directions.
 func TestEndsInASockhash(t *testing.T) {
-	eachVerdict(t, func(t *testing.T, h *hash) {
+	eachVerdict(t, func(t *testing.T, h *Hash) {
 		t.Helper()
 		b := startBroker(t)
 		k := start(t, b)
@@ -165,7 +184,7 @@ func TestEndsInASockhash(t *testing.T) {
 			if err := c.fetch(1 << 20); err != nil {
 				t.Fatal(err)
 			}
-			h.addAll(t)
+			addAll(t, h)
 			if err := c.fetch(lastFetch); err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +197,7 @@ func TestEndsInASockhash(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-b.produced
-			h.addAll(t)
+			addAll(t, h)
 			if err := c.sendProduce(4 << 20); err != nil {
 				t.Fatal(err)
 			}
@@ -200,7 +219,7 @@ func TestEndsInASockhash(t *testing.T) {
 
 // Parked sessions wake, and a drain ends them.
 func TestParkedSessionsInASockhash(t *testing.T) {
-	eachVerdict(t, func(t *testing.T, h *hash) {
+	eachVerdict(t, func(t *testing.T, h *Hash) {
 		t.Helper()
 		k := start(t, startBroker(t))
 		var all []*client
@@ -213,7 +232,7 @@ func TestParkedSessionsInASockhash(t *testing.T) {
 		}
 		for range 3 {
 			<-time.After(4 * parkAfter) // there is no event for a session that is parked
-			h.addAll(t)
+			addAll(t, h)
 			for _, c := range all {
 				if err := c.fetch(100 << 10); err != nil {
 					t.Fatal(err)
