@@ -160,7 +160,7 @@ fuzz: ## every fuzz target for T (60s): make fuzz T=5m
 
 .PHONY: e2e
 e2e: ## real Kafka brokers and real clients (Java 17, Maven, kcat, Prometheus, sshd, HAProxy, nc); a skip is a failure
-	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor ./e2e/systemd ./e2e/sockhash ./e2e/container
+	go test -tags e2e -count=1 -timeout 30m -p 1 -v ./e2e/ ./e2e/lab ./e2e/brokers ./e2e/decoders ./e2e/login ./e2e/herd ./e2e/doctor ./e2e/systemd ./e2e/sockhash ./e2e/sandbox ./e2e/container
 
 .PHONY: e2e-packages-quick
 e2e-packages-quick: $(NFPM) ## the packages installed, upgraded under load and removed by dpkg and rpm (root)

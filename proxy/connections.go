@@ -28,7 +28,7 @@ type Connection struct {
 	User       string   // who has logged in at kproxy; "": the client has not
 	ServerName string   // that the client has asked for in TLS, as it is logged
 	Broker     string   // the host:port that was dialled
-	Splices    bool     // large frames are moved by the kernel; else all is copied
+	Splices    bool     // large frames are moved by the kernel, as far as it was tried; else all is copied
 }
 
 // ConnectionState is the stage of a connection.
@@ -153,7 +153,7 @@ func (a *attendee) connection(now time.Time) Connection {
 		c.State = Ending
 	}
 	c.ClientID, c.User, c.ServerName, c.Broker = s.client.id, s.client.user, s.client.serverName, s.broker.address()
-	c.Splices = s.broker.plain && s.proxy.pipes != nil
+	c.Splices = s.broker.plain && s.proxy.pipes != nil && !s.up.Copies() && !s.down.Copies()
 	if a.software != (unique.Handle[Software]{}) {
 		c.Software = a.software.Value()
 	}

@@ -22,7 +22,10 @@ type Snapshot struct {
 	// SplicesHidden is the number of directions of sessions that copy because splice did not find
 	// bytes that had come: another program of the machine has the socket in an eBPF sockmap.
 	SplicesHidden int64
-	AcceptPauses  int64 // how often a listening socket has stopped accepting because too many wait
+	// SplicesRefused is the number of directions of sessions that copy because the system refuses
+	// to splice them, as sandboxes do.
+	SplicesRefused int64
+	AcceptPauses   int64 // how often a listening socket has stopped accepting because too many wait
 }
 
 // ClusterStats is about one cluster.
@@ -117,6 +120,7 @@ func (p *Proxy) Stats() Snapshot {
 	var snapshot Snapshot
 	snapshot.HeldBytes, snapshot.MaxHeldBytes = p.heldBytes()
 	snapshot.SplicesHidden = p.pipes.Hidden()
+	snapshot.SplicesRefused, _ = p.pipes.Refused()
 	snapshot.Waiting, snapshot.AcceptPauses = int64(p.waiters.Count()), p.pauses.count.Load()
 	at := map[*listener]*ListenerStats{}
 	for _, c := range p.clusters() {

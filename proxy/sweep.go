@@ -8,6 +8,7 @@ import (
 
 	"kproxy/internal/logkey"
 	"kproxy/internal/mark"
+	"kproxy/internal/relay"
 	"kproxy/proxy/config"
 )
 
@@ -23,7 +24,7 @@ const (
 func (p *Proxy) sweep(ctx context.Context) {
 	tick := time.NewTicker(p.sweepInterval())
 	defer tick.Stop()
-	hidden := false // it was reported that splice does not find bytes
+	var copies copyReports
 	for {
 		select {
 		case <-ctx.Done():
@@ -36,19 +37,25 @@ func (p *Proxy) sweep(ctx context.Context) {
 			tick.Reset(p.sweepInterval()) // the configuration may have changed
 			p.admission.Settle()
 			p.repeats.report(false)
-			hidden = p.reportHidden(hidden)
+			copies.report(p.pipes, p.log)
 		}
 	}
 }
 
-// reportHidden logs once that splice has not found the bytes of a connection.
-func (p *Proxy) reportHidden(reported bool) bool {
-	if reported || p.pipes.Hidden() == 0 {
-		return reported
+// copyReports says why bytes are copied that could be spliced: each reason once.
+type copyReports struct{ hidden, refused bool }
+
+func (c *copyReports) report(pipes *relay.PipePool, log *slog.Logger) {
+	if !c.hidden && pipes.Hidden() > 0 {
+		c.hidden = true
+		log.Warn("splice does not find the bytes of a connection, which is copied from now on",
+			slog.String(logkey.Fix, "an eBPF program has the sockets of this machine (a sockmap, by an agent that observes or secures it); to splice, exclude kproxy there"))
 	}
-	p.log.Warn("splice does not find the bytes of a connection, which is copied from now on",
-		slog.String(logkey.Fix, "an eBPF program has the sockets of this machine (a sockmap, by an agent that observes or secures it); to splice, exclude kproxy there"))
-	return true
+	if n, err := pipes.Refused(); !c.refused && n > 0 {
+		c.refused = true
+		log.Warn("the system refuses to splice a connection, which is copied from now on", slog.Any(logkey.Error, err),
+			slog.String(logkey.Fix, "a sandbox may refuse it: to splice, allow pipe2 and splice in its seccomp filter"))
+	}
 }
 
 // sweepInterval is a small part of the shortest limit.

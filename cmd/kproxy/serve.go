@@ -100,6 +100,7 @@ func serve(ctx context.Context, s *settings, o *origin, stdout, stderr io.Writer
 		return err
 	}
 	limitMemory(logger, memlimit.FromCgroup) // its lines come after those of mistakes
+	missProc(logger, "/proc/self/stat")
 	running, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	v := newServing(ctx, r, ready, o)

@@ -6,12 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"kproxy/e2e/lab"
 	"kproxy/e2e/sockhash"
@@ -23,63 +17,26 @@ import (
 type agent struct {
 	hash     *sockhash.Hash
 	follower *sockhash.Follower
-	parent   string // the cgroup of this process before
-	cgroup   string
+	leave    func() // the cgroup
 }
 
-// startAgent moves this process into a cgroup of its own. Processes that it has started before stay.
-func startAgent() (a *agent, err error) {
-	a = &agent{}
-	defer func() {
-		if err != nil {
-			a.Close()
-		}
-	}()
-	if a.parent, err = ownCgroup(); err != nil {
-		return nil, err
-	}
-	cgroup := filepath.Join(a.parent, fmt.Sprintf("kproxy-faults-%d", os.Getpid()))
-	if err := os.Mkdir(cgroup, 0o755); err != nil {
-		return nil, err
-	}
-	a.cgroup = cgroup
-	if err := enter(a.cgroup); err != nil {
-		return nil, err
-	}
-	if a.hash, err = sockhash.New(sockhash.Passes); err != nil {
-		return nil, err
-	}
-	a.follower, err = a.hash.Follow(a.cgroup)
-	return a, err
-}
-
-// enter moves this process into a cgroup.
-func enter(cgroup string) error {
-	return os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0)
-}
-
-// ownCgroup is the directory of this process's cgroup of version 2.
-func ownCgroup() (string, error) {
-	own, err := os.ReadFile("/proc/self/cgroup")
+func startAgent() (*agent, error) {
+	cgroup, leave, err := sockhash.EnterCgroup()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	for line := range strings.Lines(string(own)) {
-		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok {
-			continue
-		}
-		for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			var fs unix.Statfs_t
-			if err := unix.Statfs(root, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
-				return filepath.Join(root, path), nil
-			}
-		}
+	a := &agent{leave: leave}
+	if a.hash, err = sockhash.New(sockhash.Passes); err == nil {
+		a.follower, err = a.hash.Follow(cgroup)
 	}
-	return "", errors.New("there is no cgroup of version 2 here, to which a program for sockets could be attached")
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
 }
 
-// Close moves this process back, and makes the sockets ordinary ones.
+// Close leaves the cgroup, and makes the sockets ordinary ones.
 func (a *agent) Close() {
 	if a == nil {
 		return
@@ -87,10 +44,7 @@ func (a *agent) Close() {
 	if a.hash != nil {
 		a.hash.Close()
 	}
-	if a.cgroup != "" {
-		_ = enter(a.parent)
-		_ = os.Remove(a.cgroup) // fails while a process of the run has not ended
-	}
+	a.leave()
 }
 
 // lookAtCopies notes how much kproxy has copied because splice did not find the bytes, and checks

@@ -65,8 +65,10 @@ func (s *site) start(ctx context.Context) (err error) {
 	if s.kproxy, err = lab.BuildKproxy(ctx, s.dir); err != nil {
 		return err
 	}
-	if s.stepping, err = buildStepping(ctx, s.dir); err != nil {
-		return err
+	if s.wants(clockSteps()) { // it compiles everything anew
+		if s.stepping, err = buildStepping(ctx, s.dir); err != nil {
+			return err
+		}
 	}
 	if err := s.networks(ctx); err != nil {
 		return err

@@ -5,6 +5,7 @@ package sockhash
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"kproxy/internal/portlab"
+	"kproxy/internal/relay"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
@@ -92,6 +94,43 @@ func addAll(t *testing.T, h *Hash) (added int) {
 		t.Fatal(err)
 	}
 	return added
+}
+
+// A program that is attached to a cgroup has every socket of its processes in the hash from the
+// start. kproxy doctor finds that, too.
+func TestSocketsOfACgroup(t *testing.T) {
+	cgroup, leave, err := EnterCgroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(leave)
+	eachVerdict(t, func(t *testing.T, h *Hash) {
+		t.Helper()
+		if err := relay.Probe(t.Context()); err != nil {
+			t.Errorf("without a program: %v", err)
+		}
+		f, err := h.Follow(cgroup)
+		if err != nil {
+			t.Fatalf("%+v", err)
+		}
+		k := start(t, startBroker(t))
+		c := dial(t, k.address)
+		for _, n := range sizes {
+			if err := errors.Join(c.fetch(n), c.produce(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		counts, err := f.Counts()
+		if err != nil || counts.Added < 4 || counts.Refused != 0 {
+			t.Errorf("%d sockets were added, %d refused, %v", counts.Added, counts.Refused, err)
+		}
+		if k.Stats().SplicesHidden == 0 {
+			t.Error("no splice has failed")
+		}
+		if err := relay.Probe(t.Context()); err == nil {
+			t.Error("doctor does not see it")
+		}
+	})
 }
 
 var sizes = []int{100, 5000, 64 << 10, 1 << 20, 8 << 20}

@@ -15,6 +15,7 @@ import (
 
 	"kproxy/internal/doctor"
 	"kproxy/internal/hostport"
+	"kproxy/internal/relay"
 	"kproxy/internal/speaks"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
@@ -49,7 +50,11 @@ func (o *Options) Examine(ctx context.Context, u doctor.User, progress func(done
 	if err != nil {
 		return nil, err
 	}
-	return e.report(), nil
+	r := e.report()
+	if err := relay.Probe(ctx); err != nil {
+		r.Copies = err.Error()
+	}
+	return r, nil
 }
 
 // examination is one run of Examine.

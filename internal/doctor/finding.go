@@ -106,6 +106,7 @@ type Report struct {
 
 	Findings  []Finding
 	Unchecked []string // the checks that were not possible, and why: a clause each
+	Copies    string   // why a kproxy on this machine copies large frames; "": it splices them
 }
 
 // Failed are the findings that failed.

@@ -22,6 +22,7 @@ type document struct {
 	Addresses  []address `json:"addresses"`
 	Unchecked  []string  `json:"unchecked,omitempty"`
 	Command    string    `json:"connect_command,omitempty"`
+	Copies     string    `json:"copies,omitempty"`
 }
 
 type address struct {
@@ -69,7 +70,7 @@ type remedy struct {
 func (r *Report) JSON(w io.Writer) error {
 	out := document{
 		Sound: r.Sound(), From: "here", ClusterID: foreign.Line(r.ClusterID), Brokers: r.Brokers,
-		NeedsLogin: r.NeedsLogin, Addresses: []address{},
+		NeedsLogin: r.NeedsLogin, Addresses: []address{}, Copies: r.Copies,
 	}
 	for _, m := range r.Mechanisms[:min(len(r.Mechanisms), maxOffered)] {
 		out.Mechanisms = append(out.Mechanisms, foreign.LineOf(m, maxMechanism))

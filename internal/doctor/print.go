@@ -375,6 +375,11 @@ func (p *printer) close(r *Report) {
 		p.out.WriteString("\n")
 		p.wrap("note: ", "  ", "PLAIN without TLS sends the password readable, from doctor as from the client.")
 	}
+	if r.Copies != "" {
+		p.out.WriteString("\n")
+		p.wrap("note: ", "  ", "A kproxy here copies large frames, which costs processor time only: "+r.Copies+".")
+		p.out.WriteString("  see: " + p.paint(cyan, "docs/limits.md#pipes") + "\n")
+	}
 	if len(r.Unchecked) > 0 {
 		p.out.WriteString("\nNot checked:\n")
 		for _, what := range r.Unchecked {

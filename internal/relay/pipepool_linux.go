@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +46,10 @@ type PipePool struct {
 	start time.Time
 	free  [maxPipes]atomic.Pointer[kernelPipe] // nil: a place for a pipe that is given back
 
-	hidden atomic.Int64 // streams with a source that has bytes which splice did not find (see hasBytes)
+	hidden  atomic.Int64          // streams with a source that has bytes which splice did not find (see hasBytes)
+	refused atomic.Int64          // streams that the system refuses to splice
+	refusal atomic.Pointer[error] // the first error of such a stream
+	noPipes atomic.Pointer[error] // the error by which the system refuses every kernel pipe
 }
 
 // Hidden returns how many streams had a source whose bytes splice did not find, and copy since.
@@ -54,6 +58,18 @@ func (d *PipePool) Hidden() int64 {
 		return 0
 	}
 	return d.hidden.Load()
+}
+
+// Refused returns how many streams the system has refused to splice, which copy since, and the
+// error of the first one.
+func (d *PipePool) Refused() (int64, error) {
+	if d == nil {
+		return 0, nil
+	}
+	if err := d.refusal.Load(); err != nil {
+		return d.refused.Load(), *err
+	}
+	return 0, nil
 }
 
 // NewPipePool returns a pool of n pipes. 0 stands for pipesPerCore for each processor; below
@@ -126,6 +142,10 @@ func (d *PipePool) make() *kernelPipe {
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		d.made.Add(-1)
 		d.retry.Store(now + int64(pipeRetry))
+		if refuses(err) {
+			err = os.NewSyscallError("pipe2", err)
+			d.noPipes.CompareAndSwap(nil, &err)
+		}
 		return nil
 	}
 	one := &kernelPipe{out: ends[0], in: ends[1]}

@@ -44,6 +44,14 @@ func (p *Stream) canSplice() bool { return p.pool != nil && p.in != nil && p.out
 func (p *Stream) copyAll() {
 	p.Misses.Add(1)
 	p.pool = nil
+	p.copies.Store(true)
+}
+
+// refuse makes the stream copy everything from now on, because the system refuses to splice it.
+func (p *Stream) refuse(err error) {
+	p.pool.refused.Add(1)
+	p.pool.refusal.CompareAndSwap(nil, &err)
+	p.copyAll()
 }
 
 // refuses reports whether an error of splice may mean that these sockets cannot be spliced
@@ -114,7 +122,11 @@ func (p *Stream) unasked() int {
 func (in *rawReader) spliceOnce(fd uintptr) (done bool) {
 	p := in.stream
 	if in.pipe = p.pool.get(); in.pipe == nil {
-		p.Misses.Add(1)
+		if err := p.pool.noPipes.Load(); err != nil {
+			p.refuse(*err)
+		} else {
+			p.Misses.Add(1)
+		}
 		return true
 	}
 	n, again, err := spliceNow(int(fd), in.pipe.in, in.want, false)
@@ -135,7 +147,7 @@ func (in *rawReader) spliceOnce(fd uintptr) (done bool) {
 	p.pool.put(in.pipe)
 	switch {
 	case refuses(err):
-		p.copyAll()
+		p.refuse(err)
 	case !again:
 		in.err = err
 	case p.sent < p.next:
@@ -211,7 +223,7 @@ func (p *Stream) drain(ahead []byte, place int) error {
 	p.Active.Store(int64(mark.Now()))
 	pool := p.pool
 	if refuses(err) {
-		p.copyAll() // also the rest in the pipe
+		p.refuse(err) // also the rest in the pipe
 		err = nil
 	}
 	if err != nil {

@@ -242,10 +242,41 @@ func TestSocketsThatCannotBeSpliced(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.wants(t, in)
-			if s.Spliced.Load() != 0 || s.canSplice() || s.Misses.Load() != 1 {
+			if s.Spliced.Load() != 0 || s.canSplice() || !s.Copies() || s.Misses.Load() != 1 {
 				t.Errorf("%d bytes were spliced, %d misses, and more may be: %t", s.Spliced.Load(), s.Misses.Load(), s.canSplice())
 			}
+			if n, err := budget.Refused(); n != 1 || !errors.Is(err, unix.EINVAL) {
+				t.Errorf("%d streams were refused, %v", n, err)
+			}
 		})
+	}
+}
+
+// Where the system refuses every kernel pipe, a stream copies, and its pool has the reason.
+func TestPipesThatAreRefused(t *testing.T) {
+	budget := NewPipePool(1)
+	refusal := os.NewSyscallError("pipe2", unix.EPERM)
+	budget.noPipes.Store(&refusal)
+	budget.made.Store(1) // get returns none
+	s := newSplicing(t, budget)
+	in := pattern(256 << 10)
+	go s.send(t, in)
+	if err := errors.Join(s.Pass(len(in)), s.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	s.wants(t, in)
+	if n, err := budget.Refused(); n != 1 || !errors.Is(err, unix.EPERM) || !s.Copies() || s.Misses.Load() != 1 {
+		t.Errorf("%d streams were refused, %v, with %d misses", n, err, s.Misses.Load())
+	}
+	if s.Connect(s.src, s.dst, budget); s.Copies() {
+		t.Error("a stream that is connected again does not try again")
+	}
+}
+
+// Ordinary loopback connections are spliced.
+func TestProbe(t *testing.T) {
+	if err := Probe(t.Context()); err != nil {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"context"
 	"math"
 	"net"
 	"sync/atomic"
@@ -48,6 +49,9 @@ func (*Stream) drainWithTail() error    { return nil }
 func (*Stream) putTLS([]byte) (int, error) { panic("there is none") }
 func (*Stream) readRecords([]byte) int     { panic("there is none") }
 
-func (*PipePool) Close()        {}
-func (*PipePool) Files() int    { return 0 }
-func (*PipePool) Hidden() int64 { return 0 }
+func Probe(context.Context) error { return nil }
+
+func (*PipePool) Close()                  {}
+func (*PipePool) Files() int              { return 0 }
+func (*PipePool) Hidden() int64           { return 0 }
+func (*PipePool) Refused() (int64, error) { return 0, nil }

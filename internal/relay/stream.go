@@ -73,6 +73,7 @@ type Stream struct {
 
 	reads   atomic.Int64 // how often src was read while bytes of it were held: one more read for the same frame
 	writing atomic.Bool  // a write waits for dst, or, where dst is not plain TCP, goes on
+	copies  atomic.Bool  // splicing was tried, and did not work: everything is copied since
 
 	Keeper *Keeper // nil: a read deadline fails the read, and held bytes are not counted
 }
@@ -90,6 +91,7 @@ func (p *Stream) Boundary() {
 // pipes; nil: copy everything. With a nil dst the stream can only be peeked into.
 func (p *Stream) Connect(src, dst net.Conn, d *PipePool) {
 	p.src, p.dst, p.pool = src, dst, d
+	p.copies.Store(false)
 	if p.in == nil {
 		p.in = newRawReader(src, p)
 	}
@@ -107,6 +109,10 @@ func (p *Stream) Detach() {
 
 // Moved returns how many bytes were written to dst.
 func (p *Stream) Moved() int64 { return p.Copied.Load() + p.Spliced.Load() }
+
+// Copies reports whether the stream copies everything, because splicing has not worked. Any goroutine
+// may ask.
+func (p *Stream) Copies() bool { return p.copies.Load() }
 
 // Progress returns a number that grows while bytes come from src or leave to dst, and whether the
 // stream waits for dst.

@@ -134,6 +134,10 @@ func proxyMetrics() []family {
 			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.SplicesHidden)} },
 		},
 		{
+			name: "kproxy_splice_refused_total", unit: "{direction}", help: "Directions of connections that are copied because the system refuses to splice them, as sandboxes do.",
+			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.SplicesRefused)} },
+		},
+		{
 			name: "kproxy_accept_pauses_total", unit: "{pause}", help: "How often a listening socket accepted nothing for a moment, because 1,024 connections waited.",
 			ofProxy: func(s *proxy.Snapshot) []sample { return []sample{of(s.AcceptPauses)} },
 		},
