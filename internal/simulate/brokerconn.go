@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/xdg-go/scram"
 
 	"kproxy/internal/wait"
 	"kproxy/internal/wire"
@@ -23,8 +24,9 @@ type brokerConn struct {
 	at          int        // the address that was dialled
 	client      *record    // nil: no client's request has come
 	login       loginState
-	expires     time.Time // of the login; guarded by mu
-	ended       bool      // this end writes no more; guarded by mu
+	scram       *scram.ServerConversation // of a login by SCRAM
+	expires     time.Time                 // of the login; guarded by mu
+	ended       bool                      // this end writes no more; guarded by mu
 }
 
 // loginState is how far a login at a broker has come.
@@ -120,6 +122,12 @@ func (c *brokerConn) pause() {
 
 // respond returns the response to a request.
 func (c *brokerConn) respond(frame []byte) (response, error) {
+	if c.awaitsRawToken() {
+		return c.respondToClient(c.client, frame)
+	}
+	if len(frame) < wire.RequestPrefixLen {
+		return response{}, fmt.Errorf("a request of %d bytes", len(frame))
+	}
 	prefix := wire.ParseRequestPrefix(frame)
 	flexible := false
 	if req := kmsg.RequestForKey(prefix.Key); req != nil {
@@ -160,6 +168,18 @@ func (c *brokerConn) respond(frame []byte) (response, error) {
 	if c.named != "" && c.named != client.address {
 		return response{}, fmt.Errorf("a request of client %d, whose address is %s: the PROXY header names %s", n, client.address, c.named)
 	}
+	return c.respondToClient(client, frame)
+}
+
+// awaitsRawToken reports whether the next frame is a token without headers.
+func (c *brokerConn) awaitsRawToken() bool {
+	settings := c.set.run.script.Settings
+	return settings.Raw && settings.Login == ofBrokers && c.clientLogin == shaken
+}
+
+// respondToClient returns the response to a request of a client, which must be its next one.
+func (c *brokerConn) respondToClient(client *record, frame []byte) (_ response, err error) {
+	n := client.number
 	sent, want := client.brokerRead()
 	if c.set.run.isSettled() && client.node >= 0 && client.node != c.node && !teaching[sent.name] {
 		return response{}, fmt.Errorf("a request of client %d, who has chosen node %d: %s", n, client.node, sent.name)
@@ -168,7 +188,7 @@ func (c *brokerConn) respond(frame []byte) (response, error) {
 		return response{}, fmt.Errorf("request %d of client %d has changed: %d bytes, want %d", sent.correlationID, n, len(frame), len(want))
 	}
 	if c.set.run.script.Settings.Login == ofBrokers {
-		if err := c.loginOf(sent); err != nil {
+		if sent, err = c.loginOf(sent); err != nil {
 			return response{}, err
 		}
 	}
@@ -187,16 +207,30 @@ func (c *brokerConn) respondToProxy(h wire.RequestHeader, frame []byte) (respons
 		resp = versions(call{}, nil)
 	case key == kmsg.SASLHandshake:
 		c.login = shaken
+		mechanism := c.set.run.script.Settings.Mechanism
+		if u := c.set.run.Files.roster[mechanism]; u != nil {
+			c.scram = u.broker.NewConversation()
+		}
 		shake := kmsg.NewPtrSASLHandshakeResponse()
-		shake.SupportedMechanisms = []string{"PLAIN"}
+		shake.SupportedMechanisms = []string{mechanism}
 		resp = shake
 	case key == kmsg.SASLAuthenticate && c.login == shaken:
-		if !bytes.Contains(frame, []byte("\x00kproxy\x00"+password)) {
-			return response{}, errors.New("kproxy logs in with another password")
+		asked := kmsg.NewPtrSASLAuthenticateRequest()
+		asked.SetVersion(h.Version)
+		if err := asked.ReadFrom(frame[h.Len:]); err != nil {
+			return response{}, err
+		}
+		token, done, err := c.proxyToken(asked.SASLAuthBytes)
+		if err != nil {
+			return response{}, err
 		}
 		authenticate := kmsg.NewPtrSASLAuthenticateResponse()
-		authenticate.SessionLifetimeMillis = lifetime.Milliseconds()
+		authenticate.SASLAuthBytes = token
 		resp = authenticate
+		if !done {
+			break
+		}
+		authenticate.SessionLifetimeMillis = lifetime.Milliseconds()
 		c.login = loggedIn
 		c.set.mu.Lock()
 		c.expires = time.Now().Add(lifetime)

@@ -11,6 +11,10 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/xdg-go/scram"
+
+	"kproxy/internal/auth"
 )
 
 // client is a client with one connection. One goroutine does its steps, another one reads and
@@ -21,12 +25,15 @@ type client struct {
 	conn   *peer
 	again  <-chan time.Time // the client logs in again; nil: it does not
 	logins int
-	rest   []byte // of a request that was begun
+	said   chan []byte   // SCRAM's first token of the server
+	ended  chan struct{} // closed when the client reads no more
+	rest   []byte        // of a request that was begun
 
 	steps chan Step
 	mu    sync.Mutex // guards the following
 	wakes sync.Cond
-	still bool // it reads nothing
+	still bool                      // it reads nothing
+	scram *scram.ClientConversation // of a login that goes on
 }
 
 // maxSteps bounds the steps of a client that have not been done.
@@ -34,7 +41,10 @@ const maxSteps = 256
 
 // newClient returns a client that has not connected yet.
 func newClient(r *run, number int) *client {
-	c := &client{run: r, record: &record{number: number, logsIn: r.script.Settings.Login}, steps: make(chan Step, maxSteps)}
+	c := &client{
+		run: r, record: &record{number: number, logsIn: r.script.Settings.Login, by: r.script.Settings.Mechanism}, steps: make(chan Step, maxSteps),
+		said: make(chan []byte, 1), ended: make(chan struct{}),
+	}
 	c.wakes.L = &c.mu
 	return c
 }
@@ -148,14 +158,88 @@ func (c *client) logIn(by string) {
 		c.again = nil
 		return
 	}
-	if again := c.run.script.Settings.Again; again > 0 {
+	settings := c.run.script.Settings
+	if settings.Raw && c.logins > 1 {
+		return // tokens without headers do not go with other requests
+	}
+	if again := settings.Again; again > 0 && !settings.Raw {
 		c.again = time.After(again)
 	}
 	if c.record.logsIn == "" || len(c.rest) > 0 {
 		return
 	}
-	c.send(Step{Args: []string{shake}}, 1)
-	c.send(Step{Args: []string{by}}, 1)
+	if settings.Raw {
+		c.write(c.record.sends(rawShake, 0))
+	} else {
+		c.write(c.record.sends(shake, 0))
+	}
+	if settings.Mechanism != auth.Plain {
+		c.exchange(by, settings)
+		return
+	}
+	secret := password
+	if by == badLogin {
+		secret = "wrong"
+	}
+	c.token(by, plainToken(clientUser, secret))
+}
+
+// exchange logs in by SCRAM. The second token depends on the server's first one: until it comes, the
+// client does nothing else.
+func (c *client) exchange(by string, settings Settings) {
+	u := c.run.Files.roster[settings.Mechanism]
+	conversation := u.right.NewConversation()
+	if by == badLogin {
+		conversation = u.wrong.NewConversation()
+	}
+	token, err := conversation.Step("")
+	if err != nil {
+		c.run.fail("client %d: %v", c.record.number, err)
+		return
+	}
+	c.token(firstToken, []byte(token))
+	var first []byte
+	select {
+	case first = <-c.said:
+	case <-c.ended:
+		return
+	}
+	if token, err = conversation.Step(string(first)); err != nil {
+		c.run.fail("client %d: the server's first token: %v: %q", c.record.number, err, first)
+		return
+	}
+	c.mu.Lock()
+	c.scram = conversation
+	c.mu.Unlock()
+	c.token(by, []byte(token))
+}
+
+// token sends one token of a login.
+func (c *client) token(name string, token []byte) {
+	c.write(c.record.adds(name, 0, func(sent *call) {
+		sent.auth, sent.raw = token, c.run.script.Settings.Raw
+	}))
+}
+
+// write writes one request.
+func (c *client) write(sent call) {
+	n, _ := c.conn.Write(requestFrame(c.record.clientID(), sent)) // a connection that fails has ended
+	c.record.set(func() { c.record.written += n })
+}
+
+// heard takes the server's token out of a response, for SCRAM.
+func (c *client) heard(sent call, frame []byte) {
+	switch {
+	case sent.mechanism == auth.Plain:
+	case sent.name == firstToken:
+		c.said <- serverToken(sent, frame)
+	case sent.name == login:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if _, err := c.scram.Step(string(serverToken(sent, frame))); err != nil || !c.scram.Valid() {
+			c.run.fail("client %d: the server's last token: %v", c.record.number, err)
+		}
+	}
 }
 
 // send writes requests, in one write. part says how much of the last one.
@@ -210,6 +294,7 @@ func (c *client) Read(b []byte) (int, error) {
 
 // read judges responses until the connection ends, and closes it then.
 func (c *client) read() {
+	defer close(c.ended)
 	in := bufio.NewReader(c)
 	listener := c.record.listener
 	for {
@@ -236,6 +321,7 @@ func (c *client) read() {
 		if err := judge(sent, frame, func(node int32) (string, int32) { return advertised(listener, node) }); err != nil {
 			c.run.fail("client %d: the response to %s, request %d: %v", c.record.number, sent.name, sent.correlationID, err)
 		}
+		c.heard(sent, frame)
 		c.record.set(func() { c.record.received++ })
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"strconv"
 
-	"kproxy/internal/auth"
 	"kproxy/internal/hostport"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
@@ -49,7 +48,7 @@ func (c *current) config(r *run) *proxy.Config {
 		}
 	}
 	if c.Lifetime > 0 {
-		cluster.SASL = &config.SASL{Mechanism: "PLAIN", Username: "kproxy", Password: config.Secret{Text: password}, AllowPlaintext: true}
+		cluster.SASL = &config.SASL{Mechanism: c.Mechanism, Username: "kproxy", Password: config.Secret{Text: password}, AllowPlaintext: true}
 	}
 	if has(c.TLS, ofBrokers) {
 		cluster.TLS = &config.UpstreamTLS{CA: r.Files.ca}
@@ -91,7 +90,7 @@ func (c *current) listener(files *Files, name string) config.Listener {
 		conf.ProxyProtocol = config.LoadBalancers{From: []string{"127.0.0.0/8"}, Mode: config.HeaderRequired}
 	}
 	if c.Login == atKproxy {
-		conf.Login = &config.Login{Mechanisms: []string{auth.Plain}, UsersFile: files.users}
+		conf.Login = &config.Login{Mechanisms: []string{c.Mechanism}, UsersFile: files.users}
 	}
 	if name == "bob" {
 		conf.Limits.MaxConnections, conf.Limits.MaxPerSource = c.Limit, c.Source

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"strconv"
+	"strings"
 	"time"
 
 	"kproxy/internal/auth"
@@ -17,6 +18,7 @@ type Files struct {
 	certs       [2]struct{ cert, key string } // a reload goes from one to the other
 	broker      tls.Certificate
 	users       string
+	roster      map[string]*users // by SCRAM's mechanism
 }
 
 // NewFiles writes them into a directory of the test's.
@@ -33,11 +35,19 @@ func NewFiles(t certlab.T) *Files {
 	for i := range f.certs {
 		f.certs[i].cert, f.certs[i].key = folder.Pair(t, "cert"+strconv.Itoa(i), authority.Issue(t, valid, names...))
 	}
-	line, err := auth.UserLine(clientUser, password, auth.ScramSHA256, auth.MinIterations)
-	if err != nil {
-		t.Fatal(err)
+	var lines strings.Builder
+	f.roster = map[string]*users{}
+	for mechanism, hash := range scramHashes {
+		line, err := auth.UserLine(clientUser, password, mechanism, auth.MinIterations)
+		if err == nil {
+			f.roster[mechanism], err = newUsers(hash)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines.WriteString(line + "\n")
 	}
-	f.users = folder.Write(t, "users", []byte(line+"\n"))
+	f.users = folder.Write(t, "users", []byte(lines.String()))
 	return f
 }
 

@@ -7,12 +7,15 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"kproxy/internal/auth"
 )
 
 // Generate makes the Script of a seed.
 func Generate(seed uint64) Script {
 	g := &generator{numbers: random(seed, 0)}
 	g.settings(seed)
+	g.logins(seed)
 	g.traffic(0)
 	g.faults(0)
 	if g.one(2) {
@@ -88,6 +91,19 @@ func (g *generator) settings(seed uint64) {
 		}
 		s.Again = pick(g, 0, 500*time.Millisecond, 8*time.Second)
 	}
+}
+
+// logins draws the way of the logins. Its numbers are its own: the scripts of seeds are otherwise the
+// same as before there was another way.
+func (g *generator) logins(seed uint64) {
+	s, own := &g.script.Settings, &generator{numbers: random(seed, 3)}
+	if s.Lifetime == 0 && s.Login == "" {
+		return
+	}
+	if own.one(3) {
+		s.Mechanism = pick(own, auth.ScramSHA256, auth.ScramSHA512)
+	}
+	s.Raw = s.Login != "" && own.one(3)
 }
 
 // add adds a step.

@@ -184,11 +184,11 @@ func (r *record) faults(end proxy.SessionEnd) []string {
 			all = append(all, "its last response is cut")
 		}
 		// A client that ends its side before it has logged in has left.
-		if begun := int(end.FramesUp); end.Reason == proxy.ClientClosed && !r.inside && begun != whole && (r.logsIn == "" || end.Upstream != "") {
+		begun, known := r.begun(end)
+		if end.Reason == proxy.ClientClosed && !r.inside && known && begun != whole && (r.logsIn == "" || end.Upstream != "") {
 			all = append(all, fmt.Sprintf("kproxy has read %d of %d requests", begun, whole))
 		}
-		if asked := end.Reason != proxy.ClientClosed && end.Reason != proxy.Relearn; asked && end.Upstream != "" && end.Err == nil {
-			begun := int(end.FramesUp)
+		if asked := end.Reason != proxy.ClientClosed && end.Reason != proxy.Relearn; asked && known && end.Upstream != "" && end.Err == nil {
 			unchecked := begun > 0 && begun <= whole && isLogin(r.sent[begun-1].name) && r.received+r.silent(begun) == begun-1
 			if r.received+r.silent(begun) != begun && !unchecked { // a password whose check has not begun has no response
 				all = append(all, fmt.Sprintf("kproxy has read %d requests, and the client has %d responses", begun, r.received))
@@ -200,6 +200,22 @@ func (r *record) faults(end proxy.SessionEnd) []string {
 		}
 	}
 	return all
+}
+
+// begun returns how many requests kproxy has begun to read, with the tokens that have no headers, which
+// it does not count. known says that it cannot have been inside of those.
+func (r *record) begun(end proxy.SessionEnd) (n int, known bool) {
+	n = int(end.FramesUp)
+	tokens := 0
+	for _, c := range r.sent {
+		if c.raw {
+			tokens++
+		}
+	}
+	if tokens == 0 {
+		return n, true
+	}
+	return n + tokens, n > 1
 }
 
 // isBeforeLogin reports whether brokers have read requests only that come before a login.

@@ -22,8 +22,11 @@ type call struct {
 	name          string
 	correlationID int32
 	token         int32
-	size          int  // bytes of its records
-	own           bool // kproxy itself responds
+	size          int    // bytes of its records
+	own           bool   // kproxy itself responds
+	auth          []byte // the token of a login: the client's in a request, the broker's in a response
+	mechanism     string // of a login
+	raw           bool   // a token without headers
 }
 
 // place is a broker as it advertises itself.
@@ -57,10 +60,12 @@ var exchanges = map[string]exchange{
 	"produce":     {version: 10, request: produce(-1), response: produced},
 	"silent":      {version: 8, request: produce(0)},
 	// kproxy responds itself: UNSUPPORTED_VERSION.
-	future:   {version: 99, request: plain(kmsg.ApiVersions), response: versions},
-	shake:    {version: 1, request: shakeRequest, response: shakenBy},
-	login:    {version: 2, request: loginBy(password), response: loggedInBy},
-	badLogin: {version: 2, request: loginBy("wrong"), response: loggedInBy},
+	future:     {version: 99, request: plain(kmsg.ApiVersions), response: versions},
+	shake:      {version: 1, request: shakeRequest, response: shakenBy},
+	rawShake:   {version: 0, request: shakeRequest, response: shakenBy},
+	firstToken: {version: 2, request: tokenRequest, response: tokenResponse},
+	login:      {version: 2, request: tokenRequest, response: tokenResponse},
+	badLogin:   {version: 2, request: tokenRequest, response: tokenResponse},
 }
 
 const future = "future"
@@ -197,6 +202,9 @@ func settings(c call, brokers []place) kmsg.Response {
 
 // requestFrame is the request of a call.
 func requestFrame(clientID string, c call) []byte {
+	if c.raw {
+		return rawFrame(c.auth)
+	}
 	x := exchanges[c.name]
 	req := x.request(c)
 	req.SetVersion(x.version)
@@ -205,6 +213,9 @@ func requestFrame(clientID string, c call) []byte {
 
 // responseFrame is a broker's response to a call.
 func responseFrame(c call, brokers []place) []byte {
+	if c.raw {
+		return rawFrame(c.auth)
+	}
 	x := exchanges[c.name]
 	resp := x.response(c, brokers)
 	resp.SetVersion(x.version)
@@ -240,7 +251,7 @@ func readFrame(r io.Reader) (frame []byte, inside bool, err error) {
 		return nil, n > 0, err
 	}
 	n := wire.Size(size[:])
-	if n < 4 || n > maxFrame {
+	if n < 0 || n > maxFrame {
 		return nil, true, fmt.Errorf("a frame of %d bytes", n)
 	}
 	frame = append(size[:], make([]byte, n)...)
@@ -253,6 +264,9 @@ func readFrame(r io.Reader) (frame []byte, inside bool, err error) {
 // judge returns the fault of a response as the client gets it; nil: it is right. advertised
 // returns the address that the client's listener has for a node.
 func judge(c call, frame []byte, advertised func(node int32) (host string, port int32)) error {
+	if c.raw {
+		return judgeRaw(c, frame)
+	}
 	if len(frame) < wire.ResponsePrefixLen {
 		return fmt.Errorf("a response of %d bytes", len(frame))
 	}

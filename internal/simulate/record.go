@@ -12,6 +12,7 @@ const clientPrefix = "sim-"
 type record struct {
 	number   int
 	logsIn   string // Settings.Login
+	by       string // Settings.Mechanism
 	listener string
 	node     int32 // whose endpoint the client chose; proxy.NoNode: bootstrap
 
@@ -47,14 +48,20 @@ func (r *record) callOf(n int, name string, size int) call {
 		first = 1<<31 - 3 // and some wrap around
 	}
 	own := name == future || isLogin(name) && r.logsIn == atKproxy
-	return call{name: name, correlationID: first + int32(n), token: int32(1 + (r.number*100_003+n*17)%(1<<30)), size: size, own: own}
+	return call{name: name, correlationID: first + int32(n), token: int32(1 + (r.number*100_003+n*17)%(1<<30)), size: size, own: own, mechanism: r.by}
 }
 
 // sends adds a request that is about to be written.
 func (r *record) sends(name string, size int) call {
+	return r.adds(name, size, func(*call) {})
+}
+
+// adds is sends, with a change of the call.
+func (r *record) adds(name string, size int, change func(*call)) call {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.callOf(len(r.sent), name, size)
+	change(&c)
 	r.sent = append(r.sent, c)
 	return c
 }
@@ -113,7 +120,8 @@ func (r *record) set(change func()) {
 // teaching are the exchanges that a broker serves for a client of another node, as long as
 // kproxy does not know that one.
 var teaching = map[string]bool{
-	"versions": true, future: true, "metadata": true, "oldmetadata": true, "cluster": true, "coordinator": true, shake: true, login: true,
+	"versions": true, future: true, "metadata": true, "oldmetadata": true, "cluster": true, "coordinator": true,
+	shake: true, rawShake: true, firstToken: true, login: true,
 }
 
 // asksOnly reports whether brokers have read teaching requests only.

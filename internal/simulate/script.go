@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kproxy/internal/auth"
 )
 
 // Script is one run: the settings of the proxy and of the network, and the steps in the order
@@ -34,6 +36,9 @@ type Settings struct {
 	Header   string        // whose connections begin with a PROXY header: the clients', those to "brokers", or "both"
 	Login    string        // where clients log in: at "kproxy", or through it at "brokers"
 	Again    time.Duration // after which clients log in again; 0: when a step says so
+	// Mechanism is that of all logins, of the clients and of kproxy.
+	Mechanism string
+	Raw       bool // clients log in once, by SaslHandshake v0 and tokens without headers
 }
 
 // flags binds the settings to their names, with their defaults.
@@ -56,6 +61,8 @@ func (s *Settings) flags() *flag.FlagSet {
 	f.StringVar(&s.Header, "header", "", "")
 	f.StringVar(&s.Login, "login", "", "")
 	f.DurationVar(&s.Again, "again", 0, "")
+	f.StringVar(&s.Mechanism, "mechanism", auth.Plain, "")
+	f.BoolVar(&s.Raw, "raw", false, "")
 	return f
 }
 
