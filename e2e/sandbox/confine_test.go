@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// confinement is what a sandbox keeps from a process.
+// confinement is the part of the system that a sandbox withholds.
 type confinement struct {
 	Errno  unix.Errno // by which seccomp refuses splice and pipes; 0: it does not
 	Hidden bool       // /proc and /sys/fs/cgroup are empty

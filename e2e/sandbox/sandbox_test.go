@@ -32,7 +32,7 @@ const (
 	noProcLine   = "there is no /proc"
 )
 
-// In each sandbox kproxy starts, says once in its log what it does without, and carries all records.
+// In each sandbox kproxy starts, logs once each function that it lacks, and carries all records.
 // The metrics say which bytes were copied, and doctor says why.
 func TestSandboxes(t *testing.T) {
 	binary, err := lab.BuildKproxy(t.Context(), t.TempDir())
