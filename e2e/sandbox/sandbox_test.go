@@ -61,7 +61,7 @@ func TestSandboxes(t *testing.T) {
 				s.says(t, line)
 			}
 			s.copied(t, test.copies != "")
-			s.examine(t, test.copies)
+			s.examine(t, test.copies) // while the sweep looks again
 			s.stop(t)
 			for _, line := range test.never {
 				if n := strings.Count(s.log(t), line); n != 0 {
@@ -101,6 +101,7 @@ clusters:
     bootstrap: [%q]
     listeners:
       l: {bind: "%s:9092", nodes: {ports: 9100-9109}}
+limits: {idle_timeout: 2s}
 admin: {bind: "%s:9400"}
 `, brokers.ListenAddrs()[0], s.host, s.host)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -200,7 +201,7 @@ func (s *sandbox) examine(t *testing.T, copies string) {
 	}
 }
 
-// says waits for a line of the log: the sweep looks every five seconds.
+// says waits for a line of the log. With this idle_timeout the sweep looks twice a second.
 func (s *sandbox) says(t *testing.T, line string) {
 	t.Helper()
 	if err := lab.Poll(t.Context(), 15*time.Second, func() error {
