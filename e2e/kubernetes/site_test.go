@@ -53,7 +53,7 @@ func run(m *testing.M) int {
 	if os.Getenv(hold) == "" {
 		return m.Run()
 	}
-	fmt.Printf("export KUBECONFIG=%s PATH=%s:$PATH; alias helm=%s\n", site.kubeconfig, filepath.Join(site.kubernetes, "bin"), site.helm)
+	fmt.Fprintf(os.Stdout, "export KUBECONFIG=%s PATH=%s:$PATH; alias helm=%s\n", site.kubeconfig, filepath.Join(site.kubernetes, "bin"), site.helm)
 	for ctx.Err() == nil {
 		if err := refreshNames(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -89,7 +89,7 @@ func again() int {
 	err = cmd.Start()
 	if err == nil {
 		if os.Getenv(hold) != "" {
-			fmt.Printf("To enter, when it has started, and until it gets an interrupt:\nnsenter -t %d -n -m -p bash\n", cmd.Process.Pid)
+			fmt.Fprintf(os.Stdout, "To enter, when it has started, and until it gets an interrupt:\nnsenter -t %d -n -m -p bash\n", cmd.Process.Pid)
 		}
 		err = cmd.Wait()
 	}
@@ -143,7 +143,7 @@ func start(ctx context.Context, dir string) error {
 	if _, err := kubectl(ctx, "label", "namespace", "kafka", "pod-security.kubernetes.io/enforce=restricted"); err != nil {
 		return err
 	}
-	for _, file := range strings.Split(os.Getenv(definitions), ":") {
+	for file := range strings.SplitSeq(os.Getenv(definitions), ":") {
 		if _, err := kubectl(ctx, "create", "-f", file); err != nil {
 			return err
 		}

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 )
 
-// GatewayAPI is the module with the definitions of the Gateway API, and GatewayFiles are those of Gateway
-// and TLSRoute.
+// GatewayAPI is the module with the definitions of the Gateway API.
 const GatewayAPI = "sigs.k8s.io/gateway-api@v1.6.3"
 
+// GatewayFiles are the files of GatewayAPI with Gateway and TLSRoute.
 var GatewayFiles = []string{"config/crd/standard/*_gateways.yaml", "config/crd/standard/*_tlsroutes.yaml"}
 
 // ModuleFiles downloads a Go module, and returns some of its files. Each pattern is that of one file.

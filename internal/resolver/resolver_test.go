@@ -43,6 +43,7 @@ func newServer(t *testing.T, ignore int) *server {
 }
 
 func (s *server) serve(t *testing.T) {
+	t.Helper()
 	buffer := make([]byte, 512)
 	for {
 		n, from, err := s.ReadFrom(buffer)
