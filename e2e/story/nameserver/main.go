@@ -37,6 +37,9 @@ func main() {
 	}
 }
 
+// patience is how many seconds it stays without a network.
+const patience = 5
+
 func run(args []string) error {
 	if len(args) != 6 || args[1] != "--config" || args[3] != "-p" || args[5] != "run" {
 		return fmt.Errorf("want --config DIR -p PORT run, got %q", args[1:])
@@ -53,16 +56,21 @@ func run(args []string) error {
 	}
 	changes := make(chan os.Signal, 1)
 	signal.Notify(changes, syscall.SIGHUP)
-	for {
+	// netavark may be writing the only file.
+	for left := patience; left > 0; left-- {
 		more, err := s.listen()
-		if err != nil || !more {
+		if err != nil {
 			return err
+		}
+		if more {
+			left = patience
 		}
 		select {
 		case <-changes:
 		case <-time.After(time.Second):
 		}
 	}
+	return nil
 }
 
 // server has a socket for each network's address.
