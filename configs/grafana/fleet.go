@@ -108,9 +108,10 @@ func fleetLimits(b *board) {
 		WithPanel(lines("Waiting connections", "Do connections wait for a handshake or a first request, as in a herd or a flood? At 1,024, a listener pauses.", units.Short,
 			query{`sum by (instance) (kproxy_sessions_waiting)`, "{{instance}} waiting"},
 			query{`sum by (instance) (increase(kproxy_accept_pauses_total[$__rate_interval]))`, "{{instance}} pauses"})).
-		WithPanel(lines("Copied in place of spliced", "Why is the cheap path not taken? Misses: no kernel pipe was free, or the connection does not splice. Hidden: another program has the sockets.", units.CountsPerSecond,
+		WithPanel(lines("Copied in place of spliced", "Why is the cheap path not taken? Misses: no kernel pipe was free, or the connection does not splice. Hidden: another program has the sockets. Refused: the system does not splice.", units.CountsPerSecond,
 			query{rate("kproxy_splice_misses_total", "cluster", "direction"), "{{cluster}} {{direction}} misses"},
-			query{rate("kproxy_splice_hidden_total", "instance"), "{{instance}} hidden"})).
+			query{rate("kproxy_splice_hidden_total", "instance"), "{{instance}} hidden"},
+			query{rate("kproxy_splice_refused_total", "instance"), "{{instance}} refused"})).
 		WithPanel(lines("Memory", "How much memory does each kproxy take?", units.BytesIEC,
 			query{`max by (instance) (` + ofKproxy(`process_resident_memory_bytes`) + `)`, "{{instance}}"})).
 		WithPanel(lines("Processor", "How many cores does each kproxy use?", units.Short,
