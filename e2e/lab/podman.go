@@ -31,8 +31,6 @@ type PodmanConfig struct {
 	Dir    string     // of all its files
 	Driver string     // of its storage: vfs works on every file system, overlay shares the files of an image
 	Place  *Namespace // where it makes networks and publishes ports; nil: the network of the caller
-	// Helpers is a directory with programs that podman prefers to its own, such as aardvark-dns; "": none.
-	Helpers string
 }
 
 // NewPodman finds podman, and writes its configuration.
@@ -46,10 +44,6 @@ func NewPodman(config PodmanConfig) (*Podman, error) {
 		return nil, err
 	}
 	conf := filepath.Join(config.Dir, "containers.conf")
-	var helpers string
-	if config.Helpers != "" {
-		helpers = fmt.Sprintf("%q, ", config.Helpers)
-	}
 	// podman's own limits may be above those of this process, which then cannot set them. crun does not know
 	// every layout of cgroups.
 	if err := os.WriteFile(conf, fmt.Appendf(nil, `
@@ -59,10 +53,9 @@ default_ulimits = ["nofile=%d:%[1]d", "nproc=1000:1000"]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-helper_binaries_dir = [%s"/usr/libexec/podman", "/usr/lib/podman"]
 [network]
 network_config_dir = %q
-`, min(files.Max, 20000), helpers, filepath.Join(config.Dir, "networks")), 0o600); err != nil {
+`, min(files.Max, 20000), filepath.Join(config.Dir, "networks")), 0o600); err != nil {
 		return nil, err
 	}
 	return &Podman{

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -38,9 +39,7 @@ func newSite(t *testing.T) *site {
 	check(t, s.place.Hosts(nil))
 	// No name server: other names than localhost do not exist.
 	check(t, os.WriteFile(filepath.Join("/etc/netns", s.place.Name, "nsswitch.conf"), []byte("hosts: files\n"), 0o600))
-	helpers := t.TempDir()
-	check(t, image.Build(t.Context(), filepath.Join(helpers, "aardvark-dns"), "kproxy/e2e/story/nameserver"))
-	s.podman, err = lab.NewPodman(lab.PodmanConfig{Dir: s.dir, Driver: "overlay", Place: s.place, Helpers: helpers})
+	s.podman, err = lab.NewPodman(lab.PodmanConfig{Dir: s.dir, Driver: "overlay", Place: s.place})
 	check(t, err)
 	t.Cleanup(func() {
 		if err := s.podman.Close(); err != nil {
@@ -129,6 +128,7 @@ func (s *site) up(t *testing.T, f front, files []string, ready ...string) {
 	if out, err := s.try(t.Context(), f, files, "", "up", "--detach"); err != nil {
 		t.Fatalf("%s up: %v\n%s", f.name, err, out)
 	}
+	check(t, s.pinBridges(t.Context()))
 	for _, address := range ready {
 		if err := lab.Poll(t.Context(), 3*time.Minute, func() error {
 			out, err := s.onHost(t.Context(), "", "kcat", "-L", "-m", "5", "-b", address)
@@ -142,6 +142,22 @@ func (s *site) up(t *testing.T, f front, files []string, ready ...string) {
 			t.Fatalf("%v\n%s%s", err, out, logs)
 		}
 	}
+}
+
+// pinBridges fixes the hardware addresses of the networks' bridges. Otherwise a bridge takes the lowest one of its
+// containers. It changes when a container starts or ends, and the others send to the address of before, for many
+// seconds: podman's name server, which is at the bridge, does not get their queries. Docker fixes it too.
+func (s *site) pinBridges(ctx context.Context) error {
+	out, err := s.place.Command(exec.CommandContext(ctx, "ip", "-o", "link", "show", "type", "bridge")).Output()
+	if err != nil {
+		return err
+	}
+	for _, bridge := range regexp.MustCompile(`(?m)^\d+: ([^:@]+).* link/ether (\S+)`).FindAllStringSubmatch(string(out), -1) {
+		if err := s.place.Run("ip", "link", "set", "dev", bridge[1], "address", bridge[2]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // log is kproxy's.

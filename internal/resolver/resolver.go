@@ -1,7 +1,7 @@
 // Package resolver asks a name server again when a query or its response is lost. Go waits for
 // five seconds before it does. That is half of the time that a dial of a broker may take, and a loss is not rare:
-// two queries of one moment lose a race in a node's NAT of Kubernetes, and a name server of containers restarts when
-// one of them starts. Such losses often hit one source port for as long as it asks, so each query has a new one.
+// two queries of one moment lose a race in the NAT of a Kubernetes node. Such a loss hits one source port for as
+// long as it asks, so each query has a new one.
 package resolver
 
 import (
