@@ -191,19 +191,28 @@ func (r *Readiness) warnings(h proxy.Health) []string {
 		all = r.Findings()
 	}
 	for _, c := range h.Clusters {
-		for _, o := range c.Overflowed {
-			form := "cluster %s, listener %s: nodes %s are outside the range and took free slots; replicas may differ for them"
-			if len(o.Nodes) == 1 {
-				form = "cluster %s, listener %s: node %s is outside the range and took a free slot; replicas may differ for it"
+		for _, kind := range []struct {
+			all       []proxy.Overflow
+			one, more string // forms for one node, and for more
+		}{
+			{
+				c.Overflowed,
+				"node %s is outside the range and took a free slot; replicas may differ for it",
+				"nodes %s are outside the range and took free slots; replicas may differ for them",
+			},
+			{
+				c.Unmapped,
+				"node %s has no endpoint, because the range is full; clients do not get it; widen the listener's nodes range",
+				"nodes %s have no endpoint, because the range is full; clients do not get them; widen the listener's nodes range",
+			},
+		} {
+			for _, o := range kind.all {
+				form := kind.more
+				if len(o.Nodes) == 1 {
+					form = kind.one
+				}
+				all = append(all, fmt.Sprintf("cluster %s, listener %s: "+form, c.Name, o.Listener, join(o.Nodes)))
 			}
-			all = append(all, fmt.Sprintf(form, c.Name, o.Listener, join(o.Nodes)))
-		}
-		for _, o := range c.Unmapped {
-			form := "cluster %s, listener %s: nodes %s have no endpoint, because the range is full; clients do not get them; widen the listener's nodes range"
-			if len(o.Nodes) == 1 {
-				form = "cluster %s, listener %s: node %s has no endpoint, because the range is full; clients do not get it; widen the listener's nodes range"
-			}
-			all = append(all, fmt.Sprintf(form, c.Name, o.Listener, join(o.Nodes)))
 		}
 		for _, api := range c.Hidden {
 			all = append(all, fmt.Sprintf("cluster %s: the brokers no longer speak any version of %s that this build understands; "+
