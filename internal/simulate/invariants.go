@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kproxy/internal/relay"
+	"kproxy/internal/auth"
 	"kproxy/proxy"
 )
 
@@ -234,20 +235,23 @@ func (r *record) silentRead() int { return r.silent(r.reached) }
 // reasons are the reasons for which a session may end here, each with a test whether the script
 // explains it.
 var reasons = map[proxy.CloseReason]func(r *run, rec *record) bool{
-	proxy.NoRequest:           func(_ *run, rec *record) bool { return rec.left() && rec.received == 0 },
-	proxy.ClientClosed:        func(_ *run, rec *record) bool { return rec.left() },
-	proxy.ClientReset:         func(_ *run, rec *record) bool { return rec.closed },
-	proxy.BrokerClosed:        func(r *run, _ *record) bool { return r.brokers.cuts > 0 },
-	proxy.BrokerReset:         func(r *run, _ *record) bool { return r.brokers.cuts > 0 },
-	proxy.DialFailed:          func(r *run, _ *record) bool { return r.brokers.cuts > 0 || r.held || !r.draining.IsZero() },
-	proxy.BrokerLogin:         func(r *run, _ *record) bool { return r.script.Settings.Lifetime > 0 && (r.brokers.cuts > 0 || r.held) },
-	proxy.Relearn:             func(_ *run, rec *record) bool { return rec.node >= 0 },
-	proxy.BrokerMoved:         func(r *run, rec *record) bool { return rec.node >= 0 && r.brokers.moves > 0 },
-	proxy.IdleTimeout:         func(r *run, _ *record) bool { return r.idle },
-	proxy.MaxAge:              func(r *run, _ *record) bool { return r.script.Settings.MaxAge > 0 },
-	proxy.TLSClosed:           func(_ *run, rec *record) bool { return rec.unsafe || rec.left() },
-	proxy.TLSTimeout:          func(r *run, _ *record) bool { return r.jumped },
-	proxy.ClientLogin:         func(r *run, rec *record) bool { return rec.refused || rec.logsIn == atKproxy && r.jumped },
+	proxy.NoRequest:    func(_ *run, rec *record) bool { return rec.left() && rec.received == 0 },
+	proxy.ClientClosed: func(_ *run, rec *record) bool { return rec.left() },
+	proxy.ClientReset:  func(_ *run, rec *record) bool { return rec.closed },
+	proxy.BrokerClosed: func(r *run, _ *record) bool { return r.brokers.cuts > 0 },
+	proxy.BrokerReset:  func(r *run, _ *record) bool { return r.brokers.cuts > 0 },
+	proxy.DialFailed:   func(r *run, _ *record) bool { return r.brokers.cuts > 0 || r.held || !r.draining.IsZero() },
+	proxy.BrokerLogin:  func(r *run, _ *record) bool { return r.script.Settings.Lifetime > 0 && (r.brokers.cuts > 0 || r.held) },
+	proxy.Relearn:      func(_ *run, rec *record) bool { return rec.node >= 0 },
+	proxy.BrokerMoved:  func(r *run, rec *record) bool { return rec.node >= 0 && r.brokers.moves > 0 },
+	proxy.IdleTimeout:  func(r *run, _ *record) bool { return r.idle },
+	proxy.MaxAge:       func(r *run, _ *record) bool { return r.script.Settings.MaxAge > 0 },
+	proxy.TLSClosed:    func(_ *run, rec *record) bool { return rec.unsafe || rec.left() },
+	proxy.TLSTimeout:   func(r *run, _ *record) bool { return r.jumped },
+	// A client that does not read cannot log in by SCRAM: its last token depends on the server's first one.
+	proxy.ClientLogin: func(r *run, rec *record) bool {
+		return rec.refused || rec.logsIn == atKproxy && (r.jumped || rec.paused && rec.by != auth.Plain)
+	},
 	proxy.FirstRequestTimeout: func(_ *run, rec *record) bool { return rec.received == 0 },
 	proxy.HoldTimeout:         func(r *run, _ *record) bool { return r.jumped },
 	proxy.HeldBytes:           func(r *run, _ *record) bool { return r.script.Settings.Held > 0 },
