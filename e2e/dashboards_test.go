@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,14 +16,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/e2e/lab"
 )
 
 // TestPrometheusFillsDashboards lets a real Prometheus scrape a kproxy that shows each thing that the dashboards of
 // configs/grafana have: it has taken over from another one, has a certificate, a listener for readers, a cluster whose
-// brokers its predecessor did not know, and one that it cannot reach. Each query of each panel has data.
+// brokers its predecessor did not know, and one that it cannot reach; leaders move, and a client is led to another broker. Each query of each panel has data.
 func TestPrometheusFillsDashboards(t *testing.T) {
 	s := startSuccession(t)
 	route := shared.kafka.byAddress()
@@ -42,12 +45,20 @@ func TestPrometheusFillsDashboards(t *testing.T) {
 	work := func() {
 		topic := shared.kafka.NewTopic(t, "dashboards", 3)
 		client := newClient(t, s.many, kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+		moves := shared.kafka.MoveLeaders(t, topic, 3, 500*time.Millisecond) // clients get leader hints
 		for i := range 100 {
 			if err := client.ProduceSync(t.Context(), kgo.StringRecord(fmt.Sprint(i))).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
 		}
+		moves.Stop()
 		fetchAll(t, client, topic)
+		another := kmsg.NewPtrApiVersionsRequest() // of a client that a balancer has led to another broker
+		another.ClientSoftwareName, another.ClientSoftwareVersion = "kproxy-e2e", "1"
+		another.ClusterID, another.NodeID = new(lab.ClusterID), 2
+		if resp, err := another.RequestWith(t.Context(), client.Broker(1)); err != nil || resp.ErrorCode != kerr.RebootstrapRequired.Code {
+			t.Errorf("node 1 as node 2: %+v, %v", resp, err)
+		}
 		client.Close()
 
 		reader := newClient(t, readers, kgo.DefaultProduceTopic(topic), kgo.DisableIdempotentWrite(), kgo.RecordRetries(1))
@@ -58,6 +69,9 @@ func TestPrometheusFillsDashboards(t *testing.T) {
 		speakHTTP(t, s.many.Advertise)
 	}
 	work()
+	if _, err := s.ask(t.Context(), http.MethodPost, "/-/reload"); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, 30*time.Second, func() error { return prom.want(t, `sum(kproxy_requests_refused_total) > bool 0`, 1) })
 	work() // a rate needs two values
 

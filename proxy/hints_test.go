@@ -3,11 +3,14 @@ package proxy_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
 
@@ -265,4 +268,64 @@ func TestLeaderHintsInPieces(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Responses with leader hints are counted by the node that was dialled. Those that name this node
+// itself show that another broker responds at its address.
+func TestLeaderHintsAreCounted(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.first = l.startBroker(t, 0, 0, 1, 2)
+	second := l.startBroker(t, 2, 0, 1, 2)
+	l.start(t, l.config())
+	l.learned(t, 0, 1, 2)
+	c := l.dial(t, "bob.test:9102")
+	c.send(0, heartbeat())
+	s := second.take()
+	s.request(kmsg.Heartbeat, 0)
+	s.answer(0, heartbeatAnswer())
+	c.receive(0, heartbeatAnswer())
+	fetch := of(17, kmsg.NewPtrFetchRequest())
+	for i, nodes := range [][]int{{1}, {1, 2}, {}, {0, 1}, {0}} {
+		id := int32(i + 1)
+		c.send(id, fetch)
+		s.request(kmsg.Fetch, id)
+		s.answer(id, hinted(10_000*i, nodes...))
+		c.receive(id, answerTo(17, kmsg.NewPtrFetchResponse()))
+	}
+	stats := l.proxy.Stats().Clusters[0].Listeners
+	if got, want := stats[0].Routing, []proxy.RoutingCount{{Node: 2, LeaderAnother: 3, LeaderItself: 1}}; !slices.Equal(got, want) || len(stats[1].Routing) > 0 {
+		t.Errorf("got %+v and %+v, want %+v", got, stats[1].Routing, want)
+	}
+	finish(t, &l, c, s)
+}
+
+// A broker that says that it is not the one that a client asks for is counted, and the log says so.
+func TestMisroutedClientsAreCounted(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.first = l.startBroker(t, 0, 0, 2)
+	second := l.startBroker(t, 2, 0, 2)
+	l.start(t, l.config())
+	l.learned(t, 0, 2)
+	versions := of(5, kmsg.NewPtrApiVersionsRequest())
+	versions.ClientSoftwareName, versions.ClientSoftwareVersion = "test", "1"
+	c := l.dial(t, "bob.test:9102")
+	s := brokerConn{}
+	for id, code := range []int16{0, kerr.RebootstrapRequired.Code, kerr.RebootstrapRequired.Code} {
+		c.send(int32(id), versions)
+		if s.peer == nil {
+			s = second.take()
+		}
+		s.request(kmsg.ApiVersions, int32(id))
+		resp := answerTo(5, kmsg.NewPtrApiVersionsResponse())
+		resp.ErrorCode = code
+		s.answer(int32(id), resp)
+		c.receive(int32(id), answerTo(5, kmsg.NewPtrApiVersionsResponse()))
+	}
+	if got, want := l.proxy.Stats().Clusters[0].Listeners[0].Routing, []proxy.RoutingCount{{Node: 2, Misrouted: 2}}; !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	l.log.has(t, "level=WARN", "the broker says that it is not the one that a client asks for", "listener=bob", "node=2", "fix=")
+	finish(t, &l, c, s)
 }

@@ -122,6 +122,9 @@ func (l *listener) prepare(conf *config.ListenerPlan, unknown config.UnknownAPIs
 // client can connect the moment it hears of one.
 func (s *session) translate(key int16, brokers rewrite.Brokers) {
 	l := s.endpoint.listener
+	if rewrite.NamesLeaders(key) {
+		l.counters.routing.hinted(s.broker.to.target.Node, brokers.List)
+	}
 	// After a reload that led elsewhere, the broker may be one of another cluster.
 	if s.broker.to.way.LeadsAs(l.cluster.Way()) || !l.cluster.IsKnown() {
 		l.cluster.Learn(context.Background(), key, brokers, s.broker.to.target)

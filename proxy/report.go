@@ -46,6 +46,14 @@ func (l *listener) rewrote(key int16, notes rewrite.Notes) {
 	}
 }
 
+// misrouted counts and logs that the broker of a route is not the one that a client names.
+func (l *listener) misrouted(to *route) {
+	l.counters.routing.misrouted(to.target.Node)
+	l.cluster.answerLines.Log(l.log, slog.LevelWarn, "the broker says that it is not the one that a client asks for, or not of that cluster",
+		slog.Int(logkey.Node, int(to.target.Node)), slog.String(logkey.Upstream, to.address),
+		slog.String(logkey.Fix, "see whether a balancer or a dial rule leads to another broker: kproxy check --live"))
+}
+
 // isAnyones reports whether everyone who reaches the port can have sessions end like
 // this one, in any number: such lines are merged.
 func (s *session) isAnyones(reason CloseReason) bool {

@@ -347,5 +347,9 @@ func (r response) rewriter() rewrite.Rewriter {
 
 // rewrote counts and logs the rewriting of the addresses in the response.
 func (r response) rewrote(notes rewrite.Notes) {
-	r.pump.s.endpoint.listener.rewrote(r.req.Key, notes)
+	l := r.pump.s.endpoint.listener
+	l.rewrote(r.req.Key, notes)
+	if notes.Misrouted {
+		l.misrouted(r.pump.s.broker.to)
+	}
 }

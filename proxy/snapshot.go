@@ -55,6 +55,7 @@ type ListenerStats struct {
 	Addresses  []AddressStats
 	HiddenAPIs []APICount
 	Refused    []APICount // requests that the listener's apis refuse
+	Routing    []RoutingCount
 	// TransactionsLowered counts ApiVersions responses of a cluster whose
 	// transactions this build does not know.
 	TransactionsLowered int64
@@ -217,7 +218,7 @@ func closeCounts(counts map[Closing]int64) []CloseCount {
 
 // stats reads the counts by frame.
 func (c *counters) stats() ListenerStats {
-	l := ListenerStats{TransactionsLowered: c.lowered.Load()}
+	l := ListenerStats{TransactionsLowered: c.lowered.Load(), Routing: c.routing.counts()}
 	for slot := range apiSlots {
 		key := keyOf(slot, apiSlots)
 		for v := range versionSlots {

@@ -29,6 +29,7 @@ type counters struct {
 	addresses [apiSlots][fates]atomic.Int64
 	hidden    [apiSlots]atomic.Int64
 	refused   [apiSlots]atomic.Int64
+	routing   routing
 	lowered   atomic.Int64 // ApiVersions responses with Notes.TxnLowered
 }
 

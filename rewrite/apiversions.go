@@ -30,14 +30,15 @@ const (
 // Everything else, finalized features included, goes byte for byte.
 func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, error) {
 	rd := wire.NewReader(payload)
-	if code := rd.Int16(); rd.Err() == nil && code == kerr.UnsupportedVersion.Code {
+	code := rd.Int16()
+	if rd.Err() == nil && code == kerr.UnsupportedVersion.Code {
 		return payload, Notes{}, nil // in the layout of v0 whatever version was asked for; the client asks again
 	}
 	flexible := version >= 3
 	n := rd.ArrayLen(flexible)
 	entries := rd.Offset()
 	out := make([]byte, 0, len(payload))
-	var notes Notes
+	notes := Notes{Misrouted: code == kerr.RebootstrapRequired.Code}
 	kept, lowered := 0, false
 	total := n
 	for ; n > 0; n-- {

@@ -208,7 +208,7 @@ func TestApiVersionsErrors(t *testing.T) {
 			resp.ErrorCode = code
 			payload := resp.AppendTo(nil)
 			out, notes, err := untouchable(t).Whole(18, version, payload)
-			if err != nil || !bytes.Equal(out, payload) || len(notes.Hidden) != 0 || notes.TxnLowered {
+			if err != nil || !bytes.Equal(out, payload) || len(notes.Hidden) != 0 || notes.TxnLowered || notes.Misrouted != (code == kerr.RebootstrapRequired.Code) {
 				t.Errorf("v%d, error %d: got % x, %+v, %v, want % x", version, code, out, notes, err, payload)
 			}
 		}

@@ -49,6 +49,7 @@ type Notes struct {
 	Dropped     int     // of those, dropped by Translate
 	Neutralised bool    // leader hints removed because they did not fit into the original bytes
 	Hidden      []int16 // APIs left out of ApiVersions because no version is understood
+	Misrouted   bool    // the broker, or its cluster, is not the one that the client has named (KIP-1242)
 	TxnLowered  bool    // Produce was lowered under a cluster with transactions later than v2
 }
 

@@ -82,6 +82,16 @@ func TreatmentOf(key, version int16) Treatment {
 
 func flexible(from, version int16) bool { return from >= 0 && version >= from }
 
+// NamesLeaders reports whether the brokers that an API's responses name are leader hints.
+func NamesLeaders(key int16) bool {
+	for _, p := range parsed {
+		if p.key == key {
+			return p.treatment(true) == Walk
+		}
+	}
+	return false
+}
+
 // MaxVersion returns the newest version of key that is understood; ok is false
 // for an API whose responses are not parsed, and so have no such limit.
 func MaxVersion(key int16) (v int16, ok bool) {

@@ -348,6 +348,7 @@ func (r *reloader) apply(ctx context.Context, t trigger, next *nextConfig) (gene
 		r.state.Generation++
 	}
 	r.state.LastReload, r.state.Failed = time.Now(), false
+	r.state.Reloads.Applied++
 	generation = r.state.Generation
 	r.mu.Unlock()
 	r.log.Info("configuration reloaded", t.attrs(slog.Int(logkey.Generation, generation), slog.Int(logkey.Changes, len(next.changes)))...)

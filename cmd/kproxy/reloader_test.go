@@ -17,6 +17,7 @@ import (
 
 	"kproxy/internal/admin"
 	"kproxy/internal/portlab"
+	"kproxy/internal/telemetry"
 	"kproxy/proxy/config"
 )
 
@@ -173,7 +174,7 @@ func TestReload(t *testing.T) {
 	if s := r.settings(); s.DrainDelay != 5*time.Second || s.document != nil {
 		t.Errorf("the settings in use are %+v", s)
 	}
-	if state := r.metrics(); state.Generation != 2 || state.Failed || !state.LastReload.After(start) {
+	if state := r.metrics(); state.Generation != 2 || state.Failed || !state.LastReload.After(start) || state.Reloads != (telemetry.Reloads{Applied: 1}) {
 		t.Errorf("the metrics are %+v", state)
 	}
 	if _, err := r.reload(t.Context(), trigger{by: bySignal}); err != nil {
@@ -242,7 +243,7 @@ func TestReloadWithMistakes(t *testing.T) {
 			if f := r.findings(); len(f) != 1 || f[0] != "the last reload of the configuration failed: "+lines[0] {
 				t.Errorf("/readyz warns of %q", f)
 			}
-			if state := r.metrics(); !state.Failed || state.Generation != 1 || r.settings() != before {
+			if state := r.metrics(); !state.Failed || state.Generation != 1 || state.Reloads != (telemetry.Reloads{Refused: 1}) || r.settings() != before {
 				t.Errorf("something has changed: %+v", state)
 			}
 			r.write("")
@@ -265,7 +266,7 @@ func TestReloadDryRun(t *testing.T) {
 	}
 	r.wantCalls("prepare discard")
 	r.wantLogged()
-	if r.settings().Log.Level != "info" || r.reads > 0 {
+	if r.settings().Log.Level != "info" || r.reads > 0 || r.metrics().Reloads != (telemetry.Reloads{}) {
 		t.Error("the dry run has changed something")
 	}
 }

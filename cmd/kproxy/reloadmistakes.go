@@ -59,6 +59,7 @@ func (r *reloader) noteFailure(first *admin.MistakeError, err error) (isNew bool
 	r.reported = string(r.tried[:]) + err.Error()
 	r.failure, r.held = foreign.LineOf(first.Error(), maxLogged), nil
 	r.state.LastReload, r.state.Failed = time.Now(), true
+	r.state.Reloads.Refused++
 	return r.reported != before
 }
 
@@ -98,6 +99,7 @@ func (r *reloader) holdsBack(next *nextConfig, removals []admin.Removal) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.state.Reloads.HeldBack++
 	r.held, r.failure, r.decided = held[:min(len(held), maxLoggedLines)], "", next.settings.digest
 	return true
 }

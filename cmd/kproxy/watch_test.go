@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/telemetry"
 	"kproxy/proxy/config"
 )
 
@@ -223,6 +224,9 @@ func TestWatchHoldsARemovalBack(t *testing.T) {
 		r.wantCalls("prepare discard")
 		if result, err := r.reload(t.Context(), trigger{by: byAdmin}); err != nil || !result.Applied || r.findings() != nil {
 			t.Errorf("the operator's reload: %+v, %v, %q", result, err, r.findings())
+		}
+		if n := r.metrics().Reloads; n != (telemetry.Reloads{HeldBack: 1, Applied: 1}) {
+			t.Errorf("the metrics have %+v", n)
 		}
 		r.wantCalls("prepare apply")
 		r.wantLogged("generation=2 changes=1 by=admin")

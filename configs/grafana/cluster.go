@@ -97,10 +97,13 @@ func clusterBrokers(b *board) {
 			query{rate(of("kproxy_dials_total", `outcome="ok"`), "node"), "node {{node}}"})).
 		WithPanel(bars("Moves of brokers", "Do brokers move, come or go? Do responses contradict each other (contradicted), or is a range of ports too small (overflowed, evicted, unmapped)?",
 			query{events(of("kproxy_map_changes_total"), "kind"), "{{kind}}"})).
+		WithPanel(bars("Misrouted clients", "Does a balancer or a dial rule lead to another broker? Brokers refuse clients that name the broker they want; leader hints without end say it of others: itself behind kproxy, another in front of it.",
+			query{events(ofListener("kproxy_misrouted_total"), "node"), "node {{node}} refused"},
+			query{events(ofListener("kproxy_leader_hints_total"), "node", "leader"), "node {{node}} hints at {{leader}}"})).
 		WithPanel(lines("Brokers", "Does every kproxy know the same brokers?", units.Short,
 			query{`max by (instance) (` + of("kproxy_cluster_brokers") + `)`, "{{instance}}"})).
 		WithPanel(lines("Last response", "How long ago did the cluster respond to kproxy's own question, or to the first request of a session? A cluster that clients do not use is asked seldom.", units.Seconds,
-			query{`max by (instance) (time() - ` + of("kproxy_cluster_last_answer_timestamp_seconds") + `)`, "{{instance}}"}).Span(listWidth))
+			query{`max by (instance) (time() - ` + of("kproxy_cluster_last_answer_timestamp_seconds") + `)`, "{{instance}}"}))
 }
 
 func clusterRequests(b *board) {

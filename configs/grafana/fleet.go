@@ -93,9 +93,11 @@ func fleetInstances(b *board) {
 			query{newest(`kproxy_config_generation`), "{{instance}}"})).
 		WithPanel(states("Reloads", "Is the configuration that was read last in use? If it had a mistake, kproxy keeps the one before.", [2]string{"failed", "in use"}, 1,
 			query{`min by (instance) (kproxy_config_last_reload_success)`, "{{instance}}"})).
+		WithPanel(bars("Reloads by outcome", "How often was the configuration read, and did it wait for an operator (held_back) or have a mistake (refused)?",
+			query{events("kproxy_config_reloads_total", "outcome"), "{{outcome}}"})).
 		WithPanel(lines("Hand-overs", "Has the old process ended after a hand-over, and did a hand-over fail?", units.Short,
 			query{newest(`kproxy_handover_predecessor_sessions`), "{{instance}} sessions of the predecessor"},
-			query{`sum by (instance) (increase(kproxy_handover_failures_total[$__rate_interval]))`, "{{instance}} failed"}))
+			query{`sum by (instance) (increase(kproxy_handover_failures_total[$__rate_interval]))`, "{{instance}} failed"}).Span(listWidth))
 }
 
 func fleetLimits(b *board) {

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"kproxy/internal/relay"
 	"kproxy/internal/auth"
+	"kproxy/internal/relay"
 	"kproxy/proxy"
 )
 

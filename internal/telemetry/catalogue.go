@@ -52,6 +52,7 @@ const (
 	labelVersion   = "version"
 	labelOutcome   = "outcome"
 	labelKind      = "kind"
+	labelLeader    = "leader"
 	labelFile      = "file"
 )
 
@@ -69,6 +70,16 @@ func configMetrics() []family {
 		{
 			name: "kproxy_config_last_reload_timestamp_seconds", unit: "s", help: "When the configuration was last read to be applied, in Unix time.", kind: gauge,
 			ofConfig: func(s *State) []sample { return []sample{of(s.LastReload.Unix())} },
+		},
+		{
+			name: "kproxy_config_reloads_total", unit: "{reload}", help: "Times that the configuration was read to be applied, by how it went.",
+			ofConfig: func(s *State) []sample {
+				return []sample{
+					of(s.Reloads.Applied, attribute.String(labelOutcome, "applied")),
+					of(s.Reloads.HeldBack, attribute.String(labelOutcome, "held_back")),
+					of(s.Reloads.Refused, attribute.String(labelOutcome, "refused")),
+				}
+			},
 		},
 		{
 			name: "kproxy_config_last_reload_success", unit: "1", help: "1 if the configuration that was read last is in use, 0 if it had a mistake.", kind: gauge,
@@ -191,6 +202,27 @@ func listenerMetrics() []family {
 		{
 			name: "kproxy_addresses_total", unit: "{address}", help: "Broker addresses in responses, by outcome.",
 			ofListener: addresses,
+		},
+		{
+			name: "kproxy_leader_hints_total", unit: "{response}", help: "Responses that say that another broker leads, by the node that was dialled, and whether they name that node itself.",
+			ofListener: func(l *proxy.ListenerStats) []sample {
+				var all []sample
+				for _, c := range l.Routing {
+					all = append(all, of(c.LeaderAnother, node(c.Node), attribute.String(labelLeader, "another")),
+						of(c.LeaderItself, node(c.Node), attribute.String(labelLeader, "itself")))
+				}
+				return all
+			},
+		},
+		{
+			name: "kproxy_misrouted_total", unit: "{connection}", help: "Connections whose broker, or its cluster, is not the one that the client names.",
+			ofListener: func(l *proxy.ListenerStats) []sample {
+				var all []sample
+				for _, c := range l.Routing {
+					all = append(all, of(c.Misrouted, node(c.Node)))
+				}
+				return all
+			},
 		},
 		{
 			name: "kproxy_requests_refused_total", unit: "{request}", help: "Requests that a listener's apis refuse.",

@@ -41,6 +41,7 @@ func everything() proxy.Snapshot {
 			Addresses:           []proxy.AddressStats{{Key: 1, Rewritten: 5, Dropped: 2, Neutralised: 1}},
 			HiddenAPIs:          []proxy.APICount{{Key: proxy.Other, Count: 8}},
 			Refused:             []proxy.APICount{{Key: 0, Count: 12}},
+			Routing:             []proxy.RoutingCount{{Node: 7, Misrouted: 18, LeaderAnother: 14, LeaderItself: 13}},
 			TransactionsLowered: 1,
 		}},
 	}}}
@@ -55,7 +56,7 @@ func start(t *testing.T, conf *Config, stats func() proxy.Snapshot) *Telemetry {
 	}
 	tel, err := loaded.Start(stats, func() State {
 		return State{
-			Generation: 3, LastReload: time.Unix(1700000000, 0), Failed: true,
+			Generation: 3, LastReload: time.Unix(1700000000, 0), Failed: true, Reloads: Reloads{Applied: 15, HeldBack: 16, Refused: 17},
 			Handover: Handover{Took: time.Unix(1700000100, 0), Sessions: 5, Ended: time.Unix(1700000200, 0), Failures: 2},
 		}
 	})
@@ -141,6 +142,12 @@ func TestValues(t *testing.T) {
 		`kproxy_requests_total{api="other",cluster="orders",listener="fred",version="0"} 1`,
 		`kproxy_addresses_total{api="Fetch",cluster="orders",kind="neutralised",listener="fred"} 1`,
 		`kproxy_apis_hidden_total{api="other",cluster="orders",listener="fred"} 8`,
+		`kproxy_misrouted_total{cluster="orders",listener="fred",node="7"} 18`,
+		`kproxy_leader_hints_total{cluster="orders",leader="another",listener="fred",node="7"} 14`,
+		`kproxy_leader_hints_total{cluster="orders",leader="itself",listener="fred",node="7"} 13`,
+		`kproxy_config_reloads_total{outcome="applied"} 15`,
+		`kproxy_config_reloads_total{outcome="held_back"} 16`,
+		`kproxy_config_reloads_total{outcome="refused"} 17`,
 		`kproxy_requests_refused_total{api="Produce",cluster="orders",listener="fred"} 12`,
 		`kproxy_transactions_lowered_total{cluster="orders",listener="fred"} 1`,
 		`kproxy_cluster_up{cluster="orders"} 1`,

@@ -38,8 +38,16 @@ type State struct {
 	Generation int       // 1 at the start, one more for each change that is applied
 	LastReload time.Time // of the last attempt, or the start
 	Failed     bool      // the last attempt was not applied, because of a mistake
+	Reloads    Reloads
 
 	Handover Handover
+}
+
+// Reloads counts the times that the configuration was read to be applied.
+type Reloads struct {
+	Applied  int64 // whether it differed or not
+	HeldBack int64 // the file had changed, and waits for the operator
+	Refused  int64 // it had a mistake
 }
 
 // Handover describes the hand-overs of a process, for their metrics.
