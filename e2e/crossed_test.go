@@ -70,6 +70,7 @@ func TestCrossedBrokersAreCounted(t *testing.T) {
 
 // produceCrossed sends a record to each of three partitions for 10 seconds, of which those of nodes 1 and 2 fail.
 func produceCrossed(t *testing.T, l listener, swaps bool, topic string, opts ...kgo.Opt) {
+	t.Helper()
 	g := newGate(t, l)
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		switch {

@@ -8,8 +8,8 @@ import (
 	"kproxy/rewrite"
 )
 
-// RoutingCount counts what brokers say about the way that led to them. A balancer or a dial rule with
-// a mistake leads to another broker than a client asked for, and no connection fails.
+// RoutingCount counts responses by which a broker shows that it is not the one that a client asked
+// for. A balancer or a dial rule with a mistake leads to another broker, and no connection fails.
 type RoutingCount struct {
 	Node int32 // whose address was dialled; UnknownNode where thousands have counters
 	// Misrouted counts ApiVersions responses with REBOOTSTRAP_REQUIRED (KIP-1242, Kafka 4.4): the

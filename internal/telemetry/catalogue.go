@@ -58,7 +58,7 @@ const (
 
 // catalogue returns all metrics of the proxy.
 func catalogue() []family {
-	return slices.Concat(configMetrics(), handoverMetrics(), proxyMetrics(), listenerMetrics(), clusterMetrics())
+	return slices.Concat(configMetrics(), handoverMetrics(), proxyMetrics(), listenerMetrics(), routingMetrics(), clusterMetrics())
 }
 
 func configMetrics() []family {
@@ -204,6 +204,32 @@ func listenerMetrics() []family {
 			ofListener: addresses,
 		},
 		{
+			name: "kproxy_requests_refused_total", unit: "{request}", help: "Requests that a listener's apis refuse.",
+			ofListener: func(l *proxy.ListenerStats) []sample { return byAPI(l.Refused) },
+		},
+		{
+			name: "kproxy_apis_hidden_total", unit: "{api}", help: "APIs left out of ApiVersions responses.",
+			ofListener: func(l *proxy.ListenerStats) []sample { return byAPI(l.HiddenAPIs) },
+		},
+		{
+			name: "kproxy_listener_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that clients are shown, in Unix time.", kind: gauge,
+			ofListener: func(l *proxy.ListenerStats) []sample { return expiry(l.TLS) },
+		},
+		{
+			name: "kproxy_listener_certificates_stale", unit: "1", help: "1 if the files of the listener's tls are no good and those from before are used.", kind: gauge,
+			ofListener: func(l *proxy.ListenerStats) []sample { return stale(l.TLS) },
+		},
+		{
+			name: "kproxy_transactions_lowered_total", unit: "{answer}", help: "ApiVersions responses of a cluster whose transactions are newer than this build.",
+			ofListener: func(l *proxy.ListenerStats) []sample { return []sample{of(l.TransactionsLowered)} },
+		},
+	}
+}
+
+// routingMetrics show where another broker than the one that a client asks for responds.
+func routingMetrics() []family {
+	return []family{
+		{
 			name: "kproxy_leader_hints_total", unit: "{response}", help: "Responses that say that another broker leads, by the node that was dialled, and whether they name that node itself.",
 			ofListener: func(l *proxy.ListenerStats) []sample {
 				var all []sample
@@ -223,26 +249,6 @@ func listenerMetrics() []family {
 				}
 				return all
 			},
-		},
-		{
-			name: "kproxy_requests_refused_total", unit: "{request}", help: "Requests that a listener's apis refuse.",
-			ofListener: func(l *proxy.ListenerStats) []sample { return byAPI(l.Refused) },
-		},
-		{
-			name: "kproxy_apis_hidden_total", unit: "{api}", help: "APIs left out of ApiVersions responses.",
-			ofListener: func(l *proxy.ListenerStats) []sample { return byAPI(l.HiddenAPIs) },
-		},
-		{
-			name: "kproxy_listener_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that clients are shown, in Unix time.", kind: gauge,
-			ofListener: func(l *proxy.ListenerStats) []sample { return expiry(l.TLS) },
-		},
-		{
-			name: "kproxy_listener_certificates_stale", unit: "1", help: "1 if the files of the listener's tls are no good and those from before are used.", kind: gauge,
-			ofListener: func(l *proxy.ListenerStats) []sample { return stale(l.TLS) },
-		},
-		{
-			name: "kproxy_transactions_lowered_total", unit: "{answer}", help: "ApiVersions responses of a cluster whose transactions are newer than this build.",
-			ofListener: func(l *proxy.ListenerStats) []sample { return []sample{of(l.TransactionsLowered)} },
 		},
 	}
 }
