@@ -295,11 +295,11 @@ func (s *succession) killChild(stop <-chan struct{}) {
 
 // TestHandOvers hands over again and again while franz-go and Java produce and consume, in plaintext
 // and in TLS. Every fifth new process fails. No connection is refused, nothing is lost, and no
-// request fails. E2E_HANDOVERS is the number; 10 if it is not set. If it is set, four of them are at 4,000
+// request fails. E2E_HANDOVERS is the number; 5 if it is not set. If it is set, four of them are at 4,000
 // ports, and the same load goes directly to the brokers beside them. E2E_OLD=REF has two of them go to the
 // kproxy of a commit, and back.
 func TestHandOvers(t *testing.T) {
-	number := numberOf("E2E_HANDOVERS", 10)
+	number := numberOf("E2E_HANDOVERS", 5)
 	full := os.Getenv("E2E_HANDOVERS") != ""
 	old := ""
 	if ref := os.Getenv("E2E_OLD"); ref != "" {
