@@ -139,7 +139,11 @@ func runRelease(ctx context.Context, b *build, version string, clients []*client
 	s = &section{version: version, cells: cells}
 	tty := term.IsTerminal(int(os.Stderr.Fd()))
 	r := &releaseRun{stdout: o.stdout, quick: o.quick, build: b, clients: clients, places: p, cluster: cluster, tty: tty, bar: newBar(version, len(cells), tty)}
-	if err := r.runAll(ctx, cells, o.workers); err != nil {
+	workers := o.workers
+	if o.quick && version != lab.Newest {
+		workers *= 2 // kcat and franz-go wait most of the time
+	}
+	if err := r.runAll(ctx, cells, workers); err != nil {
 		return s, err
 	}
 	s.took = time.Since(began)
