@@ -28,7 +28,7 @@ func portTaken() fault {
 	}
 	f.Alone = func(ctx context.Context, s *site) (row, error) {
 		s.progress("%s", f.Name)
-		r := row{Fault: f.Name, Done: f.Done, Run: s.run}
+		r := row{Fault: f.Name, Done: f.Done, Run: s.run, Machine: s.machine}
 		taken := lab.HostPort("127.0.0.1", firstNode+1)
 		var other net.Listener
 		if err := s.near.Inside(func() (err error) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +21,7 @@ type row struct {
 	Direct, Near, Far string
 	Verdict           string
 	Run               string // when, and of which kproxy
+	Machine           string // where
 	Good              bool
 
 	hashed   bool // every socket was in a sockhash
@@ -70,14 +73,13 @@ func (o *outcome) String() string { return strings.ReplaceAll(o.cell(), "<br>", 
 // document is docs/faults.md. The rows of hashed are those with sockets in a sockhash.
 func document(plain, hashed []row) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Faults
+	b.WriteString(`# Faults
 
 Faults of a real Kafka cluster, as its clients see them: without kproxy, with kproxy near the clients (the
 fault is between kproxy and the brokers), and with kproxy near the brokers (the fault is between the clients and
-kproxy). Written by `+"`make faults`"+`, not to be edited. The last column says when, and with which commit.
-
-Kafka %s, three brokers; kproxy with its defaults and a `+"`state_dir`"+`; %s.
-`, lab.Newest, lab.Machine())
+kproxy). Written by ` + "`make faults`" + `, not to be edited. The last columns say when, with which commit, and on which
+machine. There are three brokers; kproxy has its defaults and a ` + "`state_dir`" + `.
+`)
 	table(&b, plain)
 	b.WriteString(legend)
 	if len(hashed) > 0 {
@@ -87,24 +89,39 @@ Kafka %s, three brokers; kproxy with its defaults and a `+"`state_dir`"+`; %s.
 	return b.String()
 }
 
+// table writes rows, below the machines on which they were made.
 func table(b *strings.Builder, rows []row) {
-	b.WriteString("\n| fault | action | direct | kproxy near the clients | kproxy near the brokers | verdict | run |\n" + ruler + "\n")
+	var machines []string
+	number := func(machine string) string {
+		if !slices.Contains(machines, machine) {
+			machines = append(machines, machine)
+		}
+		return strconv.Itoa(slices.Index(machines, machine) + 1)
+	}
+	var body strings.Builder
 	for _, r := range rows {
+		r.Machine = number(r.Machine)
 		for _, cell := range r.cells() {
 			if *cell == "" {
 				*cell = "—"
 			}
-			b.WriteString("| " + strings.ReplaceAll(*cell, "|", `\|`) + " ")
+			body.WriteString("| " + strings.ReplaceAll(*cell, "|", `\|`) + " ")
 		}
-		b.WriteString("|\n")
+		body.WriteString("|\n")
 	}
+	b.WriteString("\n")
+	for _, machine := range machines {
+		fmt.Fprintf(b, "- Machine %s: %s.\n", number(machine), machine)
+	}
+	b.WriteString("\n| fault | action | direct | kproxy near the clients | kproxy near the brokers | verdict | run | machine |\n" + ruler + "\n")
+	b.WriteString(body.String())
 }
 
 // ruler is between the table's head and its rows.
-const ruler = "|---|---|---|---|---|---|---|"
+const ruler = "|---|---|---|---|---|---|---|--:|"
 
 func (r *row) cells() []*string {
-	return []*string{&r.Fault, &r.Done, &r.Direct, &r.Near, &r.Far, &r.Verdict, &r.Run}
+	return []*string{&r.Fault, &r.Done, &r.Direct, &r.Near, &r.Far, &r.Verdict, &r.Run, &r.Machine}
 }
 
 // tables are the rows of a document.
@@ -113,15 +130,20 @@ func tables(doc string) (plain, hashed []row, err error) {
 	if len(parts) < 2 {
 		return nil, nil, errors.New("there is no table to put rows into")
 	}
-	plain = parse(parts[1])
-	if len(parts) > 2 {
-		hashed = parse(parts[2])
+	if plain, err = parse(parts[0], parts[1]); err == nil && len(parts) > 2 {
+		hashed, err = parse(parts[1], parts[2])
 	}
-	return plain, hashed, nil
+	return plain, hashed, err
 }
 
-// parse reads rows up to the table's end.
-func parse(table string) (rows []row) {
+var machineLine = regexp.MustCompile(`(?m)^- Machine (\d+): (.*)\.$`)
+
+// parse reads rows up to the table's end. The text before the table has its machines.
+func parse(before, table string) (rows []row, err error) {
+	machines := map[string]string{}
+	for _, m := range machineLine.FindAllStringSubmatch(before, -1) {
+		machines[m[1]] = m[2]
+	}
 	for line := range strings.Lines(table) {
 		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
 		r := row{}
@@ -131,9 +153,14 @@ func parse(table string) (rows []row) {
 		for i, cell := range r.cells() {
 			*cell = strings.ReplaceAll(cells[i], `\|`, "|")
 		}
+		machine, known := machines[r.Machine]
+		if !known {
+			return nil, fmt.Errorf("%s: the page does not describe machine %s", r.Fault, r.Machine)
+		}
+		r.Machine = machine
 		rows = append(rows, r)
 	}
-	return rows
+	return rows, nil
 }
 
 // merge puts rows in the place of those of the same fault, or behind them, in the order of the
@@ -153,6 +180,9 @@ func merge(old, rows []row) (merged []row) {
 
 // today is when a row was made, and with which kproxy.
 func today() string { return time.Now().UTC().Format(time.DateOnly) + " " + lab.Revision() }
+
+// machine is where a row was made, and with which Kafka.
+func machine() string { return lab.Machine() + ", Kafka " + lab.Newest }
 
 const legend = `
 - **The load** is franz-go's: an idempotent producer with acks=all, 200 records a second on six partitions, every 20th
@@ -185,6 +215,8 @@ The same campaign by ` + "`make faults-sockhash`" + `: an eBPF program puts ever
 all clients into a sockhash as soon as it is connected, in the direct runs too, as agents that observe or secure a machine
 do. Received bytes pass its stream verdict. ` + "`splice`" + ` finds none of them, and kproxy copies
 ([limits.md](limits.md#pipes)). *Directions copied* is ` + "`kproxy_splice_hidden_total`" + ` at the end of the run; the log says
-it, too. **Same** allows no pause, of reading neither, that is more than 1 s longer than the direct one and the time for
-which kproxy was away.
+it, too. **Same** allows no pause, of reading neither, that is more than 1 s longer than the direct one: no socket may
+stall because kproxy copies. Two kinds of rows have the rule of the first table, because their pauses are not those of
+sockets. Where kproxy was away, clients wait longer and longer between their attempts to connect. Where brokers move,
+franz-go's consumer lists offsets again or not, by chance, and waits a second before it does.
 `

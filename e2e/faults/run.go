@@ -68,7 +68,7 @@ func (s *site) row(ctx context.Context, f fault) (row, error) {
 	if f.Alone != nil {
 		return f.Alone(ctx, s)
 	}
-	r := row{Fault: f.Name, Done: f.Done, Run: s.run, hashed: s.Sockhash, outcomes: map[place]*outcome{}}
+	r := row{Fault: f.Name, Done: f.Done, Run: s.run, Machine: s.machine, hashed: s.Sockhash, outcomes: map[place]*outcome{}}
 	for _, p := range f.places() {
 		if o := s.known(f, p); o != nil {
 			r.outcomes[p] = o

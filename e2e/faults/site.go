@@ -39,6 +39,7 @@ type site struct {
 	java      lab.Java
 	kproxy    string              // the binary
 	run       string              // when, and of which commit it is
+	machine   string              // where the rows are made
 	stepping  string              // the same with a clock that steps
 	moved     map[int]bool        // seats whose name leads elsewhere
 	seat      map[int]int         // by node, where it is not the node's own number
@@ -61,7 +62,7 @@ func (s *site) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	s.run = today() // a later commit is not the version that runs
+	s.run, s.machine = today(), machine() // a later commit is not the version that runs
 	if s.kproxy, err = lab.BuildKproxy(ctx, s.dir); err != nil {
 		return err
 	}

@@ -19,8 +19,9 @@ const (
 	// as elsewhere: whether franz-go's consumer has to list offsets again, for which it
 	// waits a second, is chance.
 	movedMore = time.Second
-	// With sockets in a sockhash, no pause may be longer than this beyond the direct one, at no
-	// fault: copies in place of splices must not cost one.
+	// With sockets in a sockhash, no pause may be longer than this beyond the direct one: no socket
+	// may stall because kproxy copies. Where kproxy was away, or brokers move, clients wait for
+	// the same reasons as without a sockhash, and the rule is the same.
 	hashedMore = time.Second
 )
 
@@ -42,7 +43,10 @@ func movedAllowance(straight time.Duration, _ *outcome) time.Duration { return s
 
 // hashedAllowance is allowance where every socket is in a sockhash.
 func hashedAllowance(straight time.Duration, via *outcome) time.Duration {
-	return straight + via.Away + hashedMore
+	if via.Away > 0 {
+		return allowance(straight, via)
+	}
+	return straight + hashedMore
 }
 
 // allowances are the longest pauses that a run through kproxy may have.
@@ -87,10 +91,10 @@ func (r *row) judge(f fault) {
 	var why []string
 	allowed := allowances{allowance, allowance}
 	switch {
-	case r.hashed:
-		allowed = allowances{hashedAllowance, hashedAllowance}
 	case f.Moves != nil:
 		allowed.pause = movedAllowance
+	case r.hashed:
+		allowed = allowances{hashedAllowance, hashedAllowance}
 	}
 	for _, p := range []place{near, far} {
 		if via := r.outcomes[p]; via != nil {
