@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"kproxy/e2e/lab"
 	"kproxy/e2e/sockhash"
@@ -65,7 +66,9 @@ func (r *run) lookAtCopies(ctx context.Context) error {
 		return errors.New("kproxy has spliced: its sockets were not in the sockhash")
 	}
 	r.note("%d directions copied", int(hidden))
-	return r.kproxy.says("splice does not find the bytes of a connection")
+	return lab.Poll(ctx, 10*time.Second, func() error { // kproxy looks every 5 s
+		return r.kproxy.says("splice does not find the bytes of a connection")
+	})
 }
 
 // tell says in the progress how many sockets were in the hash.

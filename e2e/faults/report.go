@@ -218,5 +218,6 @@ do. Received bytes pass its stream verdict. ` + "`splice`" + ` finds none of the
 it, too. **Same** allows no pause, of reading neither, that is more than 1 s longer than the direct one: no socket may
 stall because kproxy copies. Two kinds of rows have the rule of the first table, because their pauses are not those of
 sockets. Where kproxy was away, clients wait longer and longer between their attempts to connect. Where brokers move,
-franz-go's consumer lists offsets again or not, by chance, and waits a second before it does.
+the addresses of kproxy stay: franz-go's consumer asks for offsets on connections that have ended, and waits a second
+before it asks again, as it does without kproxy when brokers restart at their own addresses.
 `

@@ -15,9 +15,10 @@ const (
 	// elections, time-outs and two cores differ from run to run.
 	pauseFactor = 1.5
 	pauseMore   = 2 * time.Second
-	// Where brokers move, it may be only this much longer. That of reading may be as long
-	// as elsewhere: whether franz-go's consumer has to list offsets again, for which it
-	// waits a second, is chance.
+	// Where brokers move, it may be only this much longer. That of reading may be as long as
+	// elsewhere: the addresses of kproxy stay, so franz-go's consumer asks for offsets on
+	// connections that have ended, fails, and waits a second before it asks again. It does so
+	// directly, too, when brokers restart at their own addresses; at a new one it dials.
 	movedMore = time.Second
 	// With sockets in a sockhash, no pause may be longer than this beyond the direct one: no socket
 	// may stall because kproxy copies. Where kproxy was away, or brokers move, clients wait for
