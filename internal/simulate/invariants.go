@@ -143,6 +143,8 @@ func (r *run) checkRecord(rec *record) {
 		return // the broker was silent for too long
 	case (isLimited || end.Reason == proxy.Drained && rec.reached == 0) && rec.end == "error" && rec.isBeforeLogin():
 		return // a reset, which clients take for a broker that is down
+	case end.Reason == proxy.Drained && !r.draining.IsZero() && at.Sub(r.draining) >= r.conf.Drain:
+		return // its last response was still on the way when the time for the drain was over
 	case rec.end == "error" && r.jumpsAt(at):
 		return // kproxy waits a second for the client to close, and then its next bytes reset the connection
 	}
@@ -219,10 +221,11 @@ func (r *record) begun(end proxy.SessionEnd) (n int, known bool) {
 	return n + tokens, n > 1
 }
 
-// isBeforeLogin reports whether brokers have read requests only that come before a login.
+// isBeforeLogin reports whether brokers have read requests only that come before a login, or that have no
+// response.
 func (r *record) isBeforeLogin() bool {
 	for _, c := range r.sent[:r.reached] {
-		if c.name != "versions" && c.name != future && !isLogin(c.name) {
+		if c.name != "versions" && c.name != future && !isLogin(c.name) && exchanges[c.name].response != nil {
 			return false
 		}
 	}

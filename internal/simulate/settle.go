@@ -19,7 +19,7 @@ func (r *run) settle() {
 	if r.drained != nil {
 		return
 	}
-	r.brokers.goOn()
+	r.allGoOn()
 	r.allRead()
 	if !r.eventually(r.delivered) {
 		for _, rec := range r.records.list() {
