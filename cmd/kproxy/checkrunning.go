@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -47,17 +48,23 @@ func (s *runningState) heading() string {
 func (s *runningState) running() (*live.Running, error) {
 	r := &live.Running{Parts: parts()}
 	keys := s.keys()
+	if len(s.topology.Clusters) == 0 {
+		return nil, s.notKproxy(errors.New("it has no cluster"))
+	}
 	for _, c := range s.topology.Clusters {
 		cluster := live.Cluster{Key: "clusters." + cleanName(c.Name), ID: c.ID, Error: c.LastError}
 		if c.Up {
 			cluster.Error = ""
 		}
 		cluster.Responded, cluster.Failed = orZero(c.LastResponse), orZero(c.LastFailed)
+		if len(c.Listeners) == 0 {
+			return nil, s.notKproxy(fmt.Errorf("%s has no listener", cluster.Key))
+		}
 		brokers := map[int32]connect.Broker{}
 		for _, l := range c.Listeners {
 			listener, err := listenerOf(cluster.Key, &l, keys[c.Name+"."+l.Name], brokers)
 			if err != nil {
-				return nil, fmt.Errorf("%s: /topology: %w; see whether it is kproxy's admin server", s.at, err)
+				return nil, s.notKproxy(err)
 			}
 			cluster.Listeners = append(cluster.Listeners, listener)
 		}
@@ -67,6 +74,11 @@ func (s *runningState) running() (*live.Running, error) {
 		r.Clusters = append(r.Clusters, cluster)
 	}
 	return r, nil
+}
+
+// notKproxy is the error of a topology that no kproxy has. With nothing to try, a check would find no fault.
+func (s *runningState) notKproxy(err error) error {
+	return fmt.Errorf("%s: /topology: %w; see whether it is kproxy's admin server", s.at, err)
 }
 
 func orZero(t *time.Time) time.Time {
@@ -91,12 +103,15 @@ func listenerOf(cluster string, l *api.Listener, keys listenerSettings, brokers 
 		Refuses:   keys.hasAny("allow", "deny", "proxy_protocol", "limits"),
 		Endpoints: map[int32]live.Endpoint{},
 	}
-	if _, _, err := hostport.Parse(l.Advertised); err != nil {
+	if err := advertisable(l.Advertised); err != nil {
 		return of, fmt.Errorf("the advertised address of %s: %w", key, err)
 	}
 	for _, n := range l.Nodes {
-		if _, _, err := hostport.Parse(n.Advertised); err != nil {
+		if err := advertisable(n.Advertised); err != nil {
 			return of, fmt.Errorf("the advertised address of node %d at %s: %w", n.Node, key, err)
+		}
+		if n.Node < 0 {
+			return of, fmt.Errorf("%s has node %d, which is no broker id", key, n.Node)
 		}
 		of.Endpoints[n.Node] = live.Endpoint{Bind: cleanAddress(n.Bind), Advertised: n.Advertised, Dialled: cleanAddress(n.Dialled)}
 		if host, port, err := hostport.Parse(n.Broker); err == nil { // a node that is gone has none
@@ -104,6 +119,15 @@ func listenerOf(cluster string, l *api.Listener, keys listenerSettings, brokers 
 		}
 	}
 	return of, nil
+}
+
+// advertisable returns why no kproxy advertises an address.
+func advertisable(address string) error {
+	host, _, err := hostport.Parse(address)
+	if err == nil && host == "" {
+		err = fmt.Errorf("%q has no host", address)
+	}
+	return err
 }
 
 func cleanAddress(address string) string { return foreign.LineOf(address, maxAddress) }

@@ -81,7 +81,7 @@ clusters:
 			_, _ = fmt.Fprint(w, `{"clusters": [{"name": "c", "listeners": [{"name": "l", "advertised": "no\u001baddress"}]}]}`)
 			return
 		}
-		_, _ = fmt.Fprint(w, `{}`)
+		_, _ = fmt.Fprint(w, `{"settings": []}`)
 	}))
 	defer liar.Close()
 	for _, tt := range []struct {
@@ -113,6 +113,46 @@ clusters:
 	} {
 		if _, stderr := runWith(t, exitUsage, append([]string{"check"}, args...)...); !strings.Contains(stderr, want) {
 			t.Errorf("%v: %q", args, stderr)
+		}
+	}
+}
+
+// A server that is no kproxy is not found sound, whatever it responds.
+func TestCheckRunningOtherServers(t *testing.T) {
+	const node = `{"clusters": [{"name": "c", "listeners": [{"name": "l", "advertised": "localhost:1", "nodes": [{"node": %d, "advertised": %q}]}]}]}`
+	for topology, want := range map[string]string{
+		`{}`:                              "responds 200, which is not kproxy's",
+		`null`:                            "responds 200, which is not kproxy's",
+		`{"status": "ok"}`:                "responds 200, which is not kproxy's",
+		`{"clusters": null}`:              "responds 200, which is not kproxy's",
+		`{"clusters": []}`:                "it has no cluster",
+		`{"clusters": [{"name": "c"}]}`:   "clusters.c has no listener",
+		fmt.Sprintf(node, -1, "a:1"):      "node -1, which is no broker id",
+		fmt.Sprintf(node, 1, ":1"):        `":1" has no host`,
+		strings.Repeat(" ", maxAPIBody+1): "responds with more than 16 MiB",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "topology") {
+				_, _ = fmt.Fprint(w, topology)
+				return
+			}
+			_, _ = fmt.Fprint(w, `{"settings": []}`)
+		}))
+		if code, stdout, stderr := runAdmin(t, server.URL); code != exitFailed || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%.80s: exit code %d, want %q:\n%s%s", topology, code, want, stdout, stderr)
+		}
+		server.Close()
+	}
+	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, `{}`) }))
+	defer empty.Close()
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }))
+	defer refuses.Close()
+	for _, command := range [][]string{{"topology"}, {"connections"}, {"config", "show"}, {"reload"}} {
+		if stdout, stderr := runWith(t, exitFailed, append(command, "--admin", empty.URL)...); stdout != "" || !strings.Contains(stderr, "which is not kproxy's") {
+			t.Errorf("%v: %q, %q", command, stdout, stderr)
+		}
+		if _, stderr := runWith(t, exitFailed, append(command, "--admin", refuses.URL)...); !strings.HasSuffix(stderr, ": no\n") {
+			t.Errorf("%v: %q", command, stderr)
 		}
 	}
 }

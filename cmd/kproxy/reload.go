@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -130,7 +131,7 @@ func (a *adminClient) change(ctx context.Context, u, asked *url.URL, refusals []
 	case status == http.StatusUnauthorized:
 		return nil, a.unauthorized(u)
 	case status == http.StatusForbidden, status == http.StatusMisdirectedRequest:
-		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(string(body)), maxReason))
+		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(strings.TrimSpace(string(body))), maxReason))
 	case status == http.StatusNotFound:
 		return nil, fmt.Errorf("%s responds 404: the kproxy there %s", u, cannot)
 	default:

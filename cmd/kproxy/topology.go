@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,20 +83,26 @@ func (a *adminClient) api(ctx context.Context, method string, want int, into any
 	}
 	defer resp.Body.Close()
 	u.RawQuery = ""
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAPIBody))
-	if err != nil {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAPIBody+1))
+	switch {
+	case err != nil:
 		return a.unreachable(u, err)
+	case len(body) > maxAPIBody:
+		return fmt.Errorf("%s responds with more than %d MiB, which is not read; if it is kproxy's, read it by another program", u, maxAPIBody>>20)
 	}
 	switch resp.StatusCode {
 	case want:
 		if json.Unmarshal(body, into) != nil {
 			return notKproxy(u, resp.StatusCode)
 		}
+		if own, ok := into.(interface{ IsComplete() bool }); ok && !own.IsComplete() {
+			return notKproxy(u, resp.StatusCode)
+		}
 		return nil
 	case http.StatusUnauthorized:
 		return a.unauthorized(u)
 	case http.StatusForbidden, http.StatusMisdirectedRequest:
-		return fmt.Errorf("%s: %s", u, foreign.Line(a.said(string(body))))
+		return fmt.Errorf("%s: %s", u, foreign.Line(a.said(strings.TrimSpace(string(body)))))
 	}
 	var problem api.Problem
 	if json.Unmarshal(body, &problem) != nil || problem.Error == "" {

@@ -15,6 +15,9 @@ type Config struct {
 	LeftOut    int       `json:"left_out,omitempty"`
 }
 
+// IsComplete reports whether the body has the list that kproxy always sends.
+func (c *Config) IsComplete() bool { return c.Settings != nil }
+
 // Setting is the value of a key.
 type Setting struct {
 	Key      string `json:"key"`

@@ -22,6 +22,9 @@ type Connections struct {
 	Next        string       `json:"next,omitempty"` // cursor of the next page; "": this is the last
 }
 
+// IsComplete reports whether the body has the list that kproxy always sends.
+func (c *Connections) IsComplete() bool { return c.Connections != nil }
+
 // Connection is one client's connection.
 type Connection struct {
 	ID              uint64    `json:"id"` // of no other process that has handed over to this one; higher ones are younger

@@ -14,6 +14,9 @@ type Topology struct {
 	Clusters []Cluster `json:"clusters"` // in the order of the configuration
 }
 
+// IsComplete reports whether the body has the list that kproxy always sends. The JSON of another server lacks it.
+func (t *Topology) IsComplete() bool { return t.Clusters != nil }
+
 // Cluster is a Kafka cluster behind kproxy.
 type Cluster struct {
 	Name         string     `json:"name"`
