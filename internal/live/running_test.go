@@ -1,9 +1,12 @@
 package live
 
 import (
+	"bytes"
 	"crypto/x509"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"kproxy/internal/certlab"
 	"kproxy/internal/connect"
 	"kproxy/internal/kfakelab"
+	"kproxy/internal/via/viatest"
 	"kproxy/proxy/config"
 )
 
@@ -229,6 +233,69 @@ func TestRunningLogin(t *testing.T) {
 	if r, faults := checkRunning(t, l.running(t), client); !slices.Equal(faults, []string{"clusters.c.listeners.l login_refused"}) {
 		t.Errorf("with a wrong password: got %q\n%s", faults, show(r))
 	}
+}
+
+// A client's login is sent to no node's endpoint that the admin server alone names: the bootstrap endpoint has
+// to name it, too.
+func TestRunningLoginIsNotGivenAway(t *testing.T) {
+	t.Parallel()
+	line, err := auth.UserLine("alice", "alice-secret", auth.ScramSHA256, auth.MinIterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, kfakelab.Start(t, 1, kfakelab.Real).At...)
+	l.listener().Login = &config.Login{Mechanisms: []string{auth.Plain}, UsersFile: certlab.NewFolder(t).Write(t, "users", []byte(line+"\n"))}
+	l.serve(t)
+	client := Client{File: "c", Bootstrap: []string{l.at(9092)}, SASL: &config.SASL{Mechanism: auth.Plain, Username: "alice", Password: config.Secret{Text: "alice-secret"}, AllowPlaintext: true}}
+	for name, tt := range map[string]struct {
+		lie   func(*Running)
+		fault string
+	}{
+		"the bootstrap endpoint is of another cluster": {func(r *Running) { r.Clusters[0].ID = "another" }, "leads_elsewhere"},
+		"the bootstrap endpoint names another address": {func(*Running) {}, "leads_elsewhere"},
+		"the bootstrap endpoint is refused": {func(r *Running) {
+			r.first().Advertised = l.at(4430)
+		}, "refused"},
+	} {
+		var sent bytes.Buffer
+		var mu sync.Mutex // guards sent
+		tap := viatest.NewGate(t, func(conn net.Conn) {
+			pass(tapped{conn, func(b []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				sent.Write(b)
+			}}, l.at(9100))
+		})
+		running := l.running(t)
+		tt.lie(running)
+		at := running.first().Endpoints[0]
+		at.Advertised = tap.Address
+		running.first().Endpoints[0] = at
+		client.Bootstrap = []string{running.first().Advertised}
+		r, faults := checkRunning(t, running, client)
+		tap.Cut()
+		mu.Lock()
+		if sent.Len() == 0 || bytes.Contains(sent.Bytes(), []byte("alice-secret")) {
+			t.Errorf("%s: the node's endpoint has got %q\n%s", name, sent.Bytes(), show(r))
+		}
+		mu.Unlock()
+		if len(faults) != 1 || !strings.Contains(faults[0], tt.fault) || !strings.Contains(show(r), "the login in c is only sent to addresses that it names") {
+			t.Errorf("%s: %q\n%s", name, faults, show(r))
+		}
+	}
+}
+
+// tapped is a connection whose bytes are shown as they are read.
+type tapped struct {
+	net.Conn
+
+	show func([]byte)
+}
+
+func (c tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.show(b[:n])
+	return n, err
 }
 
 // Facts of the kproxy itself: it reaches no broker, it does not know the brokers, it remembers a

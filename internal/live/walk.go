@@ -29,6 +29,10 @@ type walk struct {
 	isOwn   func(address string) bool // reports whether the listener may advertise an address
 	client  *Client                   // nil: there is none
 
+	// withholds reports that the client's login is not sent to the nodes' endpoints: the admin server alone
+	// names them, and the bootstrap endpoint, which the client's own file may name, does not.
+	withholds bool
+
 	unresolved map[string]bool // advertised hosts
 	unnamed    map[int32]bool  // nodes that the cluster does not name now
 	shown      certificates
@@ -57,6 +61,7 @@ func (l *walk) run(ctx context.Context, isSkipped bool) {
 		}
 		return
 	}
+	l.withholds = l.isRunning && state != heard && l.hasLogin()
 	good, wanted := l.walkNodes(ctx, state == heard)
 	l.judgeCertificates(good, wanted)
 	good = slices.DeleteFunc(good, func(node int32) bool { return l.isBad(l.of.Endpoints[node].Advertised) })
@@ -128,17 +133,25 @@ func (l *walk) options() *connect.Options {
 	switch {
 	case l.client != nil:
 		o.TLS, o.SASL = l.client.TLS, l.client.SASL
+		if l.withholds {
+			o.SASL = nil
+		}
 	case l.of.TLS:
 		o.TLS = &config.UpstreamTLS{InsecureSkipVerify: true}
 	}
 	return o
 }
 
+// hasLogin reports whether the client's configuration has a login.
+func (l *walk) hasLogin() bool { return l.client != nil && l.client.SASL != nil }
+
 // needsLogin is the note about a listener whose clients log in, where the check cannot. wanted
 // are the nodes whose endpoints respond so.
 func (l *walk) needsLogin(a *attempt, isBootstrap bool, wanted []int32) {
 	why := "name the configuration of a client that logs in"
 	switch {
+	case l.withholds:
+		why = "correct the fault of the bootstrap endpoint first: the login in " + l.client.File + " is only sent to addresses that it names"
 	case l.client != nil:
 		why = "write a login into " + l.client.File
 	case l.isRunning:
@@ -265,7 +278,7 @@ func (l *walk) walkNodes(ctx context.Context, isHeard bool) (good, wanted []int3
 		if !tried[i] {
 			continue
 		}
-		if errors.Is(a.err, proxy.ErrNeedsLogin) && (l.client == nil || l.client.SASL == nil) {
+		if errors.Is(a.err, proxy.ErrNeedsLogin) && (l.withholds || !l.hasLogin()) {
 			wanted = append(wanted, b.Node)
 			continue
 		}
