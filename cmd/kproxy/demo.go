@@ -136,10 +136,11 @@ func (d *demo) start(ctx context.Context) error {
 
 func (d *demo) startProxy(ctx context.Context, rules []config.DialRule) error {
 	var err error
-	if d.ways, err = demoListeners(); err != nil {
+	ports := &demoPorts{taken: map[int]bool{}}
+	if d.ways, err = demoListeners(ports); err != nil {
 		return err
 	}
-	if d.admin, err = newDemoAdmin(); err != nil {
+	if d.admin, err = newDemoAdmin(ports); err != nil {
 		return err
 	}
 	cluster := config.Cluster{Name: "demo", Bootstrap: slices.Clone(demoNames[:]), Dial: rules}

@@ -23,12 +23,12 @@ type demoAdmin struct {
 	log  *slog.Logger // nothing is printed; the status page has the lines
 }
 
-func newDemoAdmin() (*demoAdmin, error) {
+func newDemoAdmin(ports *demoPorts) (*demoAdmin, error) {
 	logging, err := newLogSettings(logKeys{Level: "info", Format: "text"})
 	if err != nil {
 		return nil, err
 	}
-	port, err := freeRange(demoAdminPort, 1)
+	port, err := ports.free(demoAdminPort, 1)
 	if err != nil {
 		return nil, err
 	}

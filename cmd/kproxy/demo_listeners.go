@@ -19,7 +19,7 @@ type demoListener struct {
 // demoListeners returns BOB for the Docker network, FRED for this machine, and ALICE for
 // the world outside. They advertise the addresses that work from there. Here they all
 // listen on loopback, at the story's ports where those are free.
-func demoListeners() ([]demoListener, error) {
+func demoListeners(ports *demoPorts) ([]demoListener, error) {
 	story := []struct {
 		name, host, who string
 		port, nodes     int
@@ -30,11 +30,11 @@ func demoListeners() ([]demoListener, error) {
 	}
 	var ways []demoListener
 	for _, s := range story {
-		port, err := freeRange(s.port, 1)
+		port, err := ports.free(s.port, 1)
 		if err != nil {
 			return nil, err
 		}
-		nodes, err := freeRange(s.nodes, demoBrokers)
+		nodes, err := ports.free(s.nodes, demoBrokers)
 		if err != nil {
 			return nil, err
 		}
@@ -51,20 +51,29 @@ func demoListeners() ([]demoListener, error) {
 	return ways, nil
 }
 
-// freeRange returns the first of n free consecutive ports on loopback: first itself if
-// they are free, or one a few hundred higher.
-func freeRange(first, n int) (int, error) {
+// demoPorts are the ports of one demo. It binds them after all have been chosen.
+type demoPorts struct{ taken map[int]bool }
+
+// free returns the first of n free consecutive ports on loopback: first itself if they are free, or one a few
+// hundred higher.
+func (p *demoPorts) free(first, n int) (int, error) {
 	const step = 300
 	for at := first; at+n <= 1<<16; at += step {
-		if portsAreFree(at, n) {
+		if p.areFree(at, n) {
+			for port := at; port < at+n; port++ {
+				p.taken[port] = true
+			}
 			return at, nil
 		}
 	}
 	return 0, fmt.Errorf("no %d free ports in a row on 127.0.0.1 from %d up", n, first)
 }
 
-func portsAreFree(first, n int) bool {
+func (p *demoPorts) areFree(first, n int) bool {
 	for port := first; port < first+n; port++ {
+		if p.taken[port] {
+			return false
+		}
 		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			return false

@@ -204,3 +204,16 @@ func TestDemoBar(t *testing.T) {
 		}
 	}
 }
+
+// A demo gives no port twice: beside another demo, the first free port for its admin server may be one that it has
+// chosen for a node.
+func TestDemoPorts(t *testing.T) {
+	ports := &demoPorts{taken: map[int]bool{}}
+	nodes, err := ports.free(9100, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := ports.free(nodes+2, 1); err != nil || other == nodes+2 {
+		t.Errorf("%d is chosen twice, %v", other, err)
+	}
+}
