@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kproxy/internal/admin"
 	"kproxy/internal/files"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
@@ -97,7 +98,9 @@ func (f *adminFlags) client(ctx context.Context) (*adminClient, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--token-file: %w", err)
 		}
-		a.token = strings.TrimSpace(token)
+		if a.token = strings.TrimSpace(token); !admin.IsSendable(a.token) {
+			return nil, fmt.Errorf("--token-file: %s holds more than one word, or characters that are not ASCII; name the file of admin.token_file", file)
+		}
 	}
 	a.client = &http.Client{
 		// No proxy of the environment's. net/http writes bytes that come on an idle connection to stderr.

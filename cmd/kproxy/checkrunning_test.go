@@ -93,6 +93,7 @@ clusters:
 		{"no token", admin, nil, exitFailed, "wants a token; add --token-file"},
 		{"a wrong token", admin, []string{"--token-file", other}, exitFailed, "does not accept the token; --token-file must name"},
 		{"no file of a token", admin, []string{"--token-file", "nowhere"}, exitUsage, "no such file"},
+		{"a file of two tokens", admin, []string{"--token-file", folder.Write(t, "two", []byte("0123456789abcdef\n0123456789abcdef\n"))}, exitUsage, "two holds more than one word"},
 		{"nothing listens", portlab.Closed(t), nil, exitFailed, "connection refused; see whether kproxy runs and admin.bind is this address"},
 		{"an old kproxy", old.URL, nil, exitFailed, "this kproxy has no such path: it is older than this one"},
 		{"another server", liar.URL, nil, exitFailed, "the advertised address of clusters.c.listeners.l"},

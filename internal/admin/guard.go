@@ -37,10 +37,15 @@ func readToken(ctx context.Context, file string) (string, error) {
 	if len(token) < minToken {
 		return "", fmt.Errorf("%s holds a token of %d characters, and %d are the least", file, len(token), minToken)
 	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !IsSendable(token) {
 		return "", fmt.Errorf("%s holds more than one word, or characters that are not ASCII", file)
 	}
 	return token, nil
+}
+
+// IsSendable reports whether a header can carry a token: it is one word of ASCII.
+func IsSendable(token string) bool {
+	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // guard admits requests with the token (RFC 6750). Without a file it admits all.
