@@ -24,7 +24,7 @@ func New(after time.Duration) *net.Resolver {
 		dial := func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, network, address) }
 		conn, err := dial(ctx)
 		if udp, ok := conn.(*net.UDPConn); ok {
-			return &exchange{UDPConn: udp, dial: dial, after: after, came: make(chan came), done: make(chan struct{})}, nil
+			return newExchange(ctx, udp, dial, after), nil
 		}
 		return conn, err
 	}}
@@ -37,11 +37,17 @@ type exchange struct {
 	dial         func(context.Context) (net.Conn, error) // opens another
 	after        time.Duration                           // of silence before the query is sent again
 	deadline     time.Time
+	ctx          context.Context // of the lookup: net.Conn has no other way to end with it
+	next         time.Time       // when the query is sent again, whatever comes that does not fit
 	query        []byte
 	more         []net.Conn
 	came         chan came
 	done         chan struct{} // closed by Close
 	reading      sync.WaitGroup
+}
+
+func newExchange(ctx context.Context, first *net.UDPConn, dial func(context.Context) (net.Conn, error), after time.Duration) *exchange {
+	return &exchange{UDPConn: first, dial: dial, after: after, ctx: ctx, came: make(chan came), done: make(chan struct{})}
 }
 
 // came is a response, or the error of a connection.
@@ -56,7 +62,7 @@ func (e *exchange) SetDeadline(t time.Time) error {
 }
 
 func (e *exchange) Write(query []byte) (int, error) {
-	e.query = bytes.Clone(query)
+	e.query, e.next = bytes.Clone(query), time.Now().Add(e.after)
 	return len(query), e.send(e.UDPConn)
 }
 
@@ -85,7 +91,7 @@ func (e *exchange) send(conn net.Conn) error {
 func (e *exchange) Read(response []byte) (int, error) {
 	late := time.NewTimer(time.Until(e.deadline))
 	defer late.Stop()
-	again := time.NewTimer(e.after)
+	again := time.NewTimer(time.Until(e.next))
 	defer again.Stop()
 	for {
 		select {
@@ -93,21 +99,26 @@ func (e *exchange) Read(response []byte) (int, error) {
 			return copy(response, c.response), c.err
 		case <-late.C:
 			return 0, os.ErrDeadlineExceeded
+		case <-e.ctx.Done():
+			return 0, e.ctx.Err()
 		case <-again.C:
 			e.after *= 2
+			e.next = time.Now().Add(e.after)
 			again.Reset(e.after)
-			ctx, cancel := context.WithDeadline(context.Background(), e.deadline)
-			conn, err := e.dial(ctx)
-			cancel()
-			if err != nil {
-				return 0, err
-			}
-			e.more = append(e.more, conn)
-			if err := e.send(conn); err != nil {
-				return 0, err
-			}
+			e.sendAgain()
 		}
 	}
+}
+
+// sendAgain sends the query from another port. If that fails, as at the limit of open files, the ports before may
+// still get a response.
+func (e *exchange) sendAgain() {
+	conn, err := e.dial(e.ctx)
+	if err != nil {
+		return
+	}
+	e.more = append(e.more, conn)
+	_ = e.send(conn)
 }
 
 func (e *exchange) Close() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 type server struct {
 	net.PacketConn
 	ignore int
+
+	garbage atomic.Bool // an ignored query gets bytes that are no response, again and again
 
 	mu      sync.Mutex // guards the following
 	queries map[dnsmessage.Type]int
@@ -69,6 +72,13 @@ func (s *server) serve(t *testing.T) {
 			ports[from.String()] = lost
 		}
 		s.mu.Unlock()
+		if lost && s.garbage.Load() {
+			go func() { // ends with the server
+				for err := error(nil); err == nil; <-time.After(20 * time.Millisecond) {
+					_, err = s.WriteTo([]byte("x"), from)
+				}
+			}()
+		}
 		if lost {
 			continue
 		}
@@ -128,5 +138,16 @@ func TestSilence(t *testing.T) {
 	// At 0, 50, 150, 350 and 750 ms; fewer where the machine is busy.
 	if n := s.queries[dnsmessage.TypeA]; n < 2 || n > 5 {
 		t.Errorf("%d queries in a second", n)
+	}
+}
+
+// Responses that do not fit do not put off the next query.
+func TestResponsesThatDoNotFit(t *testing.T) {
+	s := newServer(t, 1)
+	s.garbage.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if got, err := s.at(resolver.New(200*time.Millisecond)).LookupNetIP(ctx, "ip4", "broker.example."); err != nil || len(got) != 1 {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
