@@ -74,6 +74,8 @@ func badAnswers() map[string]struct {
 			binary.BigEndian.PutUint32(frame[wire.ResponsePrefixLen:], 1<<31-1)
 			return frame
 		})},
+		"a size of 0, and nothing behind it":      {metadataRequest(12), make([]byte, wire.SizeLen)},
+		"a negative size, and nothing behind it":  {metadataRequest(12), []byte{0xff, 0xff, 0xff, 0xff}},
 		"Fetch with records beyond its end":       {fetch, lyingRecords(1 << 14)},
 		"large Fetch with records beyond its end": {fetch, lyingRecords(1 << 20)},
 		"Fetch with a lying tail":                 {fetch, lyingTail(100)},

@@ -134,7 +134,7 @@ func (p *responsePump) responses() error {
 		case r.Kind == inflight.SASLToken:
 			err = p.token(wire.Size(b))
 		default:
-			err = p.match(r)
+			err = p.match(r, wire.Size(b))
 		}
 		if err != nil {
 			return err
@@ -168,15 +168,14 @@ func (p *responsePump) token(size int32) error {
 	return p.down.Pass(wire.SizeLen + int(size))
 }
 
-// match forwards the response at the front of the pipe, which belongs to r.
-func (p *responsePump) match(r inflight.Request) error {
+// match forwards the response of size bytes at the front of the pipe, which belongs to r.
+func (p *responsePump) match(r inflight.Request, size int32) error {
+	if size < wire.MinResponseSize { // more may never come
+		return end(BadAnswer, errFrameSize(size))
+	}
 	b, err := p.down.Peek(wire.ResponsePrefixLen)
 	if err != nil {
 		return err
-	}
-	size := wire.Size(b)
-	if size < wire.MinResponseSize {
-		return end(BadAnswer, errFrameSize(size))
 	}
 	if got := wire.CorrelationID(b); got != r.CorrelationID {
 		return end(UnexpectedAnswer, fmt.Errorf("correlation id %d where %d is next", got, r.CorrelationID))
