@@ -172,7 +172,7 @@ func (d *document) locateOne(values *layers, err error) error {
 	if variable, ok := values.overrides[list]; ok {
 		return &config.Error{Key: foreign.Line(bad.Key) + " (" + foreign.Line(variable) + ")", Problem: bad.Problem, Fix: bad.Fix}
 	}
-	if isVariable(bad.Key) {
+	if d.isVariable(bad.Key) {
 		return err
 	}
 	at, _ := d.at(bad.Key)
@@ -231,7 +231,7 @@ func mistakes(file string, errs []error) *usageError {
 func (d *document) independent(form, later []error) []error {
 	unread := unreadKeys{sections: map[string]map[string]bool{}, above: map[string]bool{}}
 	for _, err := range form {
-		if bad, ok := errors.AsType[*config.Error](err); ok && !isVariable(bad.Key) {
+		if bad, ok := errors.AsType[*config.Error](err); ok && !d.isVariable(bad.Key) {
 			unread.add(bad.Key)
 		}
 	}
@@ -297,7 +297,12 @@ func parent(key string) (section, name string) {
 
 func isNoKeyLetter(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }
 
-// isVariable reports whether the text in place of a key is an environment variable.
-func isVariable(key string) bool {
-	return key != "" && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" && strings.Contains(key, "_")
+// isVariable reports whether the text in place of a key is an environment variable. A key of
+// the file can look like one.
+func (d *document) isVariable(key string) bool {
+	if !strings.Contains(key, "_") || strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
+		return false
+	}
+	_, inFile := d.at(key)
+	return !inFile
 }
