@@ -20,39 +20,48 @@ import (
 // kproxy check accepts each configuration with the files that it names, and the Service and the
 // NetworkPolicy lead from every advertised port to the one that kproxy binds.
 func TestConfigurations(t *testing.T) {
+	t.Parallel()
 	for _, name := range names(t) {
-		all := objects(t, rendered(t, name, "--set", "networkPolicy.enabled=true"))
-		out := checked(t, name, configuration(t, all))
-		want := portsOf(t, name, out)
-		for _, o := range all {
-			switch {
-			case o.kind() == "Service" && o.text("metadata", "name") == "edge-kproxy":
-				got := map[int]int{}
-				for _, p := range o.list("spec", "ports") {
-					got[p["port"].(int)] = p["targetPort"].(int)
-					if node, ok := p["nodePort"]; ok && node != p["port"] {
-						t.Errorf("%s: node port %v is advertised as %v", name, node, p["port"])
-					}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := objects(t, rendered(t, name, "--set", "networkPolicy.enabled=true"))
+			leads(t, all, portsOf(t, checked(t, configuration(t, all))))
+		})
+	}
+}
+
+// leads compares the ports of the Service and the NetworkPolicy with those of kproxy: the bound port
+// of each advertised one.
+func leads(t *testing.T, all []object, want map[int]int) {
+	t.Helper()
+	for _, o := range all {
+		switch {
+		case o.kind() == "Service" && o.text("metadata", "name") == "edge-kproxy":
+			got := map[int]int{}
+			for _, p := range o.list("spec", "ports") {
+				got[p["port"].(int)] = p["targetPort"].(int)
+				if node := p["nodePort"]; o.text("spec", "type") == "NodePort" && node != p["port"] {
+					t.Errorf("node port %v is advertised as %v", node, p["port"])
 				}
-				if !maps.Equal(got, want) {
-					t.Errorf("%s: the Service has %v, kproxy %v", name, got, want)
-				}
-			case o.kind() == "NetworkPolicy":
-				var got []int
-				for _, p := range o.list("spec", "ingress")[0].list("ports") {
-					got = append(got, p["port"].(int))
-				}
-				binds := slices.Compact(slices.Sorted(maps.Values(want)))
-				if slices.Sort(got); !slices.Equal(got, binds) {
-					t.Errorf("%s: the NetworkPolicy has %v, kproxy binds %v", name, got, binds)
-				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("the Service has %v, kproxy %v", got, want)
+			}
+		case o.kind() == "NetworkPolicy":
+			var got []int
+			for _, p := range o.list("spec", "ingress")[0].list("ports") {
+				got = append(got, p["port"].(int))
+			}
+			binds := slices.Compact(slices.Sorted(maps.Values(want)))
+			if slices.Sort(got); !slices.Equal(got, binds) {
+				t.Errorf("the NetworkPolicy has %v, kproxy binds %v", got, binds)
 			}
 		}
 	}
 }
 
 // checked is the output of kproxy check for a configuration. The files that it names are made.
-func checked(t *testing.T, name, config string) string {
+func checked(t *testing.T, config string) string {
 	t.Helper()
 	dir := t.TempDir()
 	config = strings.ReplaceAll(strings.ReplaceAll(config, "/run/", dir+"/run/"), "/var/lib/", dir+"/var/lib/")
@@ -78,7 +87,6 @@ func checked(t *testing.T, name, config string) string {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Log(name)
 	return program(t, "", "check", "--config", file)
 }
 
@@ -87,6 +95,11 @@ func certificateNames(config string) []string {
 	var all []string
 	for _, m := range regexp.MustCompile(`(?m)^ +advertise: '?([^:'\n]+):`).FindAllStringSubmatch(config, -1) {
 		all = append(all, m[1], "*."+m[1])
+	}
+	for _, m := range regexp.MustCompile(`(?m)^ +sni: '?[^.\n]+([^:'\n]+):`).FindAllStringSubmatch(config, -1) {
+		for _, cluster := range []string{"orders", "audit"} {
+			all = append(all, "*"+strings.ReplaceAll(m[1], "{cluster}", cluster))
+		}
 	}
 	return all
 }
@@ -105,7 +118,7 @@ func program(t *testing.T, stdin string, args ...string) string {
 }
 
 // portsOf reads the table that kproxy check prints: the bound port of each advertised one.
-func portsOf(t *testing.T, name, out string) map[int]int {
+func portsOf(t *testing.T, out string) map[int]int {
 	t.Helper()
 	ports := map[int]int{}
 	row := regexp.MustCompile(`(?m)^  \S+ +\S*:(\d+)(?:-(\d+))? +\S+:(\d+)(?:-\d+)?$`)
@@ -120,7 +133,7 @@ func portsOf(t *testing.T, name, out string) map[int]int {
 		}
 	}
 	if len(ports) == 0 {
-		t.Errorf("%s: check prints no ports:\n%s", name, out)
+		t.Errorf("check prints no ports:\n%s", out)
 	}
 	return ports
 }

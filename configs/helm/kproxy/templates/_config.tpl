@@ -5,16 +5,12 @@
 
 {{- /* drain.delay. A provider's load balancer takes longer to notice than a Service. */ -}}
 {{- define "kproxy.drainDelay" -}}
-{{- $preset := "" -}}
-{{- if eq .Values.exposure.mode "loadBalancer" -}}
-{{- $preset = .Values.exposure.loadBalancer.preset -}}
-{{- end -}}
 {{- if .Values.drain.delay -}}
 {{ .Values.drain.delay }}
 {{- else if eq .Values.exposure.mode "sidecar" -}}
 0s
 {{- else -}}
-{{ get (dict "nlb" "60s" "gcp" "30s" "azure" "30s") $preset | default "15s" }}
+{{ get (dict "nlb" "60s" "gcp" "30s" "azure" "30s") (include "kproxy.preset" .) | default "15s" }}
 {{- end -}}
 {{- end -}}
 
@@ -25,48 +21,30 @@
 
 {{- /* A range that has as many ports as another one, from 9100 on. */ -}}
 {{- define "kproxy.portsLike" -}}
-{{- $first := splitList "-" . | first | int -}}
-{{- $last := splitList "-" . | last | int -}}
-9100-{{ add 9100 (sub $last $first) }}
+{{- $range := include "kproxy.range" . | fromYaml -}}
+9100-{{ add 9100 (sub $range.last $range.first) }}
 {{- end -}}
 
 {{- /* The listener of a cluster: .root, .name, .cluster. The keys of the values win. */ -}}
 {{- define "kproxy.listener" -}}
 {{- $mode := .root.Values.exposure.mode -}}
 {{- $own := deepCopy (.cluster.listener | default dict) -}}
-{{- $key := printf "clusters.%s.listener" .name -}}
 {{- $nodes := $own.nodes | default dict -}}
-{{- $is := dict -}}
+{{- $is := dict "bind" ":9092" "nodes" (dict "ports" "9100-9119") -}}
 {{- if include "kproxy.bySNI" .root -}}
-{{-   $advertise := required (printf "%s.advertise is missing: the host:port that clients bootstrap from, such as kafka.example.com:443" $key) $own.advertise -}}
-{{-   if not (or .cluster.certificate (dig "tls" "certs" "" $own)) -}}
-{{-     fail (printf "clusters.%s.certificate is missing: exposure.mode %s selects brokers by the TLS server name" .name $mode) -}}
-{{-   end -}}
-{{-   $is = dict "bind" ":9093" "nodes" (dict "sni" (printf "b{node}.%s" $advertise)) -}}
+{{-   $is = dict "bind" ":9093" "nodes" (dict "sni" (printf "b{node}.%s" $own.advertise)) -}}
 {{- else if eq $mode "sidecar" -}}
-{{-   $is = dict "bind" "127.0.0.1:9092" "advertise" "localhost:9092" "nodes" (dict "ports" "9100-9119") -}}
+{{-   $bind := $own.bind | default "127.0.0.1:9092" -}}
+{{-   $_ := set $is "bind" $bind -}}
+{{-   $_ := set $is "advertise" (printf "localhost:%s" (include "kproxy.port" $bind)) -}}
 {{- else if eq $mode "clusterIP" -}}
 {{-   $port := include "kproxy.port" ($own.bind | default ":9092") -}}
-{{-   $advertise := printf "%s.%s.svc:%s" (include "kproxy.fullname" .root) .root.Release.Namespace $port -}}
-{{-   $is = dict "bind" ":9092" "advertise" $advertise "nodes" (dict "ports" "9100-9119") -}}
-{{- else -}}
-{{-   $_ := required (printf "%s.advertise is missing: the host:port that clients bootstrap from" $key) $own.advertise -}}
-{{-   if eq .root.Values.exposure.ports.type "NodePort" -}}
-{{-     $_ := required (printf "%s.nodes.advertise_ports is missing: the node ports of the brokers, such as 31100-31119" $key) $nodes.advertise_ports -}}
-{{-   end -}}
-{{-   $ports := "9100-9119" -}}
-{{-   with $nodes.advertise_ports -}}
-{{-     $ports = include "kproxy.portsLike" . -}}
-{{-   end -}}
-{{-   $is = dict "bind" ":9092" "nodes" (dict "ports" $ports) -}}
+{{-   $_ := set $is "advertise" (printf "%s.%s.svc:%s" (include "kproxy.fullname" .root) .root.Release.Namespace $port) -}}
+{{- else if $nodes.advertise_ports -}}
+{{-   $_ := set $is "nodes" (dict "ports" (include "kproxy.portsLike" $nodes.advertise_ports)) -}}
 {{- end -}}
 {{- if or $nodes.sni $nodes.ports $nodes.addresses -}}
 {{-   $_ := unset $is "nodes" -}}
-{{- end -}}
-{{- if and (gt (len .root.Values.clusters) 1) (not (include "kproxy.bySNI" .root)) -}}
-{{-   if not (and $own.bind (or $nodes.ports $nodes.addresses)) -}}
-{{-     fail (printf "%s.bind and .nodes.ports are missing: with several clusters, each needs ports of its own in exposure.mode %s" $key $mode) -}}
-{{-   end -}}
 {{- end -}}
 {{- if .cluster.certificate -}}
 {{-   $dir := printf "/run/certificates/%s" .name -}}
@@ -75,12 +53,10 @@
 {{- mergeOverwrite $is $own | toYaml -}}
 {{- end -}}
 
-{{- /* kproxy.yaml. */ -}}
+{{- /* kproxy.yaml, of values that the rules of _validate.tpl accept. */ -}}
 {{- define "kproxy.config" -}}
 {{- $root := . -}}
-{{- if not .Values.clusters -}}
-{{-   fail "clusters is empty: name a Kafka cluster, such as --set 'clusters.orders.bootstrap={kafka-bootstrap.kafka:9092}'" -}}
-{{- end -}}
+{{- include "kproxy.validateValues" . -}}
 {{- $clusters := dict -}}
 {{- range $name, $cluster := .Values.clusters -}}
 {{-   $c := omit $cluster "listener" "certificate" -}}
@@ -88,6 +64,7 @@
 {{-   $_ := set $c "listeners" (dict "clients" $listener) -}}
 {{-   $_ := set $clusters $name $c -}}
 {{- end -}}
+{{- include "kproxy.validateClusters" (dict "root" . "clusters" $clusters) -}}
 {{- $drain := merge (dict "delay" (include "kproxy.drainDelay" .)) .Values.drain -}}
 {{- $config := dict "clusters" $clusters "drain" $drain "admin" .Values.admin "log" .Values.log -}}
 {{- range $key := list "limits" "telemetry" "state_dir" -}}
@@ -106,11 +83,10 @@
 {{-   $l := $cluster.listeners.clients -}}
 {{-   $_ := set $seen (include "kproxy.port" ($l.advertise | default $l.bind)) (include "kproxy.port" $l.bind) -}}
 {{-   with $l.nodes.ports -}}
-{{-     $bind := splitList "-" (toString .) -}}
-{{-     $advertised := splitList "-" (toString ($l.nodes.advertise_ports | default .)) -}}
-{{-     $first := $advertised | first | int -}}
-{{-     range $i := until (add 1 (sub (last $bind | int) (first $bind | int)) | int) -}}
-{{-       $_ := set $seen (add $first $i | toString) (add (first $bind | int) $i | toString) -}}
+{{-     $bind := include "kproxy.range" . | fromYaml -}}
+{{-     $advertised := include "kproxy.range" ($l.nodes.advertise_ports | default .) | fromYaml -}}
+{{-     range $i := until (add1 (sub $bind.last $bind.first) | int) -}}
+{{-       $_ := set $seen (add $advertised.first $i | toString) (add $bind.first $i | toString) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}

@@ -1,9 +1,15 @@
+{{- /* The provider of the Service's load balancer; "": another one, or there is none. */ -}}
+{{- define "kproxy.preset" -}}
+{{- if eq (include "kproxy.serviceType" .) "LoadBalancer" -}}
+{{ .Values.exposure.loadBalancer.preset }}
+{{- end -}}
+{{- end -}}
+
 {{- /* Annotations of the Service by provider. Those of the values win. */ -}}
 {{- define "kproxy.serviceAnnotations" -}}
 {{- $balancer := .Values.exposure.loadBalancer -}}
 {{- $a := dict -}}
-{{- $balanced := or (eq .Values.exposure.mode "loadBalancer") (and (eq .Values.exposure.mode "ports") (eq .Values.exposure.ports.type "LoadBalancer")) -}}
-{{- $preset := ternary $balancer.preset "" $balanced -}}
+{{- $preset := include "kproxy.preset" . -}}
 {{- if eq $preset "nlb" -}}
 {{-   $p := "service.beta.kubernetes.io/aws-load-balancer-" -}}
 {{-   $_ := set $a (print $p "scheme") (ternary "internal" "internet-facing" $balancer.internal) -}}
@@ -31,17 +37,13 @@
 {{-   $_ := set $a "service.beta.kubernetes.io/azure-load-balancer-internal" ($balancer.internal | toString) -}}
 {{-   $_ := set $a "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout" "30" -}}
 {{- end -}}
-{{- if and (has $preset (list "gcp" "azure")) (include "kproxy.hasProxyProtocol" .) -}}
-{{-   fail (printf "listener.proxy_protocol: the load balancer of the preset %s sends no such header. It keeps the clients' addresses; take proxy_protocol out" $preset) -}}
-{{- end -}}
 {{- with mergeOverwrite $a .Values.exposure.annotations -}}
 {{ toYaml . }}
 {{- end -}}
 {{- end -}}
 
 {{- define "kproxy.externalTrafficPolicy" -}}
-{{- $preset := .Values.exposure.loadBalancer.preset -}}
-{{- .Values.exposure.externalTrafficPolicy | default (ternary "Local" "Cluster" (has $preset (list "gcp" "azure"))) -}}
+{{- .Values.exposure.externalTrafficPolicy | default (ternary "Local" "Cluster" (has (include "kproxy.preset" .) (list "gcp" "azure"))) -}}
 {{- end -}}
 
 {{- define "kproxy.serviceType" -}}
