@@ -147,6 +147,9 @@ func TestCheckLiveSchema(t *testing.T) {
 	}{{reflect.TypeFor[liveReport](), report}, {reflect.TypeFor[live.Finding](), finding}} {
 		var all, required []string
 		for field := range tt.of.Fields() {
+			if !field.IsExported() {
+				continue
+			}
 			name, optional, _ := strings.Cut(field.Tag.Get("json"), ",")
 			all = append(all, name)
 			if optional == "" {

@@ -53,7 +53,7 @@ clusters:
 	for _, part := range []string{
 		host + ":9400: " + k.file + ", generation 1: 1 cluster, 3 listeners ok clusters.orders: the brokers responded to kproxy",
 		"ok clusters.orders.listeners.fred: " + host + ":9092 and nodes 0-1 respond as this listener",
-		"FAULT clusters.orders.listeners.alice.advertise: the name server of this machine has no address for kafka.invalid",
+		"FAULT clusters.orders.listeners.alice.advertise: the name server here has no address for kafka.invalid",
 		"FAULT clusters.orders.listeners.carol.nodes.advertise_ports: node 1, " + host + ":9221: connection refused",
 	} {
 		if text := strings.Join(strings.Fields(stdout), " "); !strings.Contains(text, part) {

@@ -67,13 +67,13 @@ func (c *clusterCheck) loginFix(v doctor.Verdict, err error) (string, string) {
 func bootstrapFix(v doctor.Verdict) string {
 	switch v {
 	case doctor.NameUnknown, doctor.NameTimeout:
-		return "write a name that resolves on this machine, or reach the brokers through a via"
+		return "write a name that resolves here, or reach the brokers through a via"
 	case doctor.IsControl:
 		return "give the address of a broker's listener: a KRaft controller serves no clients"
 	case doctor.OtherThing, doctor.ProxyFirst, doctor.ClosesFirst, doctor.Closes, doctor.Silent, doctor.BadKafka:
 		return "give the address of a broker's listener, and see whether that broker runs; a balancer before it may have nothing behind it, or want a PROXY header (proxy_protocol)"
 	default:
-		return "see whether the broker runs, and whether a firewall lets this machine through; or reach the brokers through a via"
+		return "see whether the broker runs, and whether a firewall lets connections from here through; or reach the brokers through a via"
 	}
 }
 

@@ -97,7 +97,7 @@ func (l *walk) judgeCertificates(nodes ...[]int32) {
 		l.add(Finding{
 			Level: Fault, Key: key, Kind: Kind(doctor.Expired), Address: notCurrent[0],
 			Says: fmt.Sprintf("the certificate shown at %s is valid from %s to %s only", few(notCurrent), dateOf(leaf.NotBefore), dateOf(leaf.NotAfter)),
-			Fix:  "renew the certificate, or set this machine's clock",
+			Fix:  "renew the certificate, or set the clock here",
 		})
 	}
 	if first == nil || !l.isRunning {

@@ -92,6 +92,11 @@ func Check(ctx context.Context, o *Options) (*Report, error) {
 		c.isRunning, c.Served, c.words, c.parts = true, true, &ofRunning, o.Running.Parts
 		return reportOf(len(o.Running.Clusters), func(i int) findings { return c.running(ctx, &o.Running.Clusters[i]) }), nil
 	}
+	if o.Served {
+		elsewhere := ofConfiguration
+		elsewhere.machine = ofRunning.machine
+		c.words = &elsewhere
+	}
 	conf := *o.Config
 	conf.Logger, conf.Observer, conf.StateDir = nil, nil, ""
 	c.parts = conf.Parts
@@ -104,11 +109,17 @@ func Check(ctx context.Context, o *Options) (*Report, error) {
 		return nil, err
 	}
 	defer c.proxy.Shutdown(context.Background())
-	return reportOf(len(c.plan.Clusters), func(i int) findings {
+	responds := make([]bool, len(c.plan.Clusters))
+	r := reportOf(len(c.plan.Clusters), func(i int) findings {
 		cc := &clusterCheck{check: c, conf: c.plan.Clusters[i], login: loginOf(o.Config.Clusters[i], c.clientOfCluster(o.Config.Clusters[i]))}
 		cc.run(ctx)
+		responds[i] = cc.responds
 		return cc.findings
-	}), nil
+	})
+	if !slices.Contains(responds, true) {
+		r.excuseUnready()
+	}
+	return r, nil
 }
 
 // reportOf collects the findings about n clusters.

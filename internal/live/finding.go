@@ -46,6 +46,8 @@ type Finding struct {
 	Address string `json:"address,omitempty"` // host:port that was tried, or that is advertised
 	Says    string `json:"says"`              // a clause
 	Fix     string `json:"fix,omitempty"`     // a clause; "" for OK
+
+	unready bool // kproxy may be the cause, if it is not ready because no cluster responds
 }
 
 // Report is the result of a check.
@@ -62,6 +64,18 @@ func (r *Report) Faults() int {
 		}
 	}
 	return n
+}
+
+// excuseUnready makes notes of faults that follow where no cluster responds: kproxy is not ready then, and a
+// Service or a balancer leads no client to it.
+func (r *Report) excuseUnready() {
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.unready {
+			f.Level, f.Kind = Note, NotChecked
+			f.Says = foreign.LineOf(f.Says+"; kproxy is not ready before a cluster responds, and a Service or a balancer leads nowhere until then", maxSays)
+			f.Fix = "correct the faults of the clusters first"
+		}
+	}
 }
 
 const (

@@ -1,8 +1,12 @@
 package live
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
+	"kproxy/internal/kfakelab"
+	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
 
@@ -71,5 +75,33 @@ func TestOwnAddresses(t *testing.T) {
 				t.Errorf("%s: %s is its own", tt.key, address)
 			}
 		}
+	}
+}
+
+// While no cluster responds, kproxy is not ready, and a Service leads no client to it: the refused
+// connection follows from the fault of the cluster. It is a fault of its own where a cluster responds.
+func TestUnreadyFollows(t *testing.T) {
+	t.Parallel()
+	check := func(l *lab) (*Report, []string) {
+		r, err := Check(t.Context(), &Options{Config: &proxy.Config{Config: l.conf}, Served: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, faultsOf(t, r)
+	}
+	l := newLab(t, "b0.vpc.invalid:9092")
+	r, faults := check(l)
+	text := show(r)
+	if !slices.Equal(faults, []string{"clusters.c.bootstrap[0] name_unknown"}) || !strings.Contains(text, "kproxy is not ready before a cluster responds") || strings.Contains(text, "this machine") {
+		t.Errorf("%q\n%s", faults, text)
+	}
+	good := l.served().conf.Clusters[0]
+	good.Name, good.Bootstrap = "cc", kfakelab.Start(t, 1, kfakelab.Real).At
+	good.Listeners = slices.Clone(good.Listeners)
+	good.Listeners[0].Bind, good.Listeners[0].Nodes.Ports = l.at(9192), config.Range{First: 9200, Last: 9209}
+	l.conf.Clusters = append(l.conf.Clusters, good)
+	r, faults = check(l)
+	if want := []string{"clusters.c.bootstrap[0] name_unknown", "clusters.c.listeners.l.bind refused", "clusters.cc.listeners.l.bind refused"}; !slices.Equal(faults, want) {
+		t.Errorf("got %q, want %q\n%s", faults, want, show(r))
 	}
 }

@@ -64,7 +64,7 @@ func unresolved(key, address, hosts string, err error) Finding {
 	if dns, ok := errors.AsType[*net.DNSError](err); !ok || !dns.IsNotFound {
 		f.Kind = Kind(doctor.NameTimeout)
 	}
-	f.Says = fmt.Sprintf("the name server of this machine has no address for %s, as advertised: %s", hosts, doctor.Cause(err))
+	f.Says = fmt.Sprintf("the name server here has no address for %s, as advertised: %s", hosts, doctor.Cause(err))
 	f.Fix = "add the name to the DNS, for nodes a wildcard record, or advertise a name that is there; if only the clients' DNS has it, run the check where they run"
 	return f
 }

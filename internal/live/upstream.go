@@ -31,6 +31,8 @@ type clusterCheck struct {
 	id     string           // the cluster's; "": it is not known
 	named  []connect.Broker // all brokers, by id; none: they are not known
 	tried  *connect.Cluster // with those brokers that are tried; nil: none are
+
+	responds bool // a bootstrap address does
 }
 
 // run checks the brokers, and then the listeners.
@@ -90,6 +92,7 @@ func (c *clusterCheck) bootstraps(ctx context.Context) {
 			first = found
 		}
 	}
+	c.responds = first != nil
 	for i := range attempts {
 		if !tried[i] {
 			c.note(bootstrapKey(c.conf, i), NotChecked, "there was no time to try "+addresses[i], "")
@@ -295,7 +298,7 @@ func (c *clusterCheck) upstreamFault(key string, node int32, address string, a *
 	case isLoop:
 		f.Kind, f.Fix = Loop, "lead it to the broker itself"
 	case errors.Is(a.err, syscall.EADDRNOTAVAIL) && len(c.conf.Sources) > 0:
-		f.Key, f.Fix = c.conf.Key+".source", "name an address that this machine has"
+		f.Key, f.Fix = c.conf.Key+".source", "name an address that this machine or pod has"
 	default:
 		f.Key, f.Fix = c.upstreamFix(key, node, v, a.err)
 	}

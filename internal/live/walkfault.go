@@ -77,11 +77,12 @@ func (l *walk) downstreamFault(key string, node int32, address string, a *attemp
 		e.Node = f.Node
 		return e
 	}
+	f.unready = step == doctor.Connect && l.Served && !l.isRunning
 	isMet := step == doctor.Kafka || errors.Is(a.err, syscall.ECONNRESET) // a process accepts, and ends the connection
 	f.Fix = l.endpointFix(node, isMet)
 	if isMet && l.of.Refuses {
 		f.Level, f.Kind = Note, NotChecked
-		f.Says += "; the listener may refuse this machine (allow, deny, proxy_protocol, limits)"
+		f.Says += "; the listener may refuse connections from here (allow, deny, proxy_protocol, limits)"
 		f.Fix = "run the check from a machine that may connect, and while few clients do"
 	}
 	if isMet && l.follows(node) {
@@ -133,7 +134,7 @@ func (l *walk) tlsFix(v doctor.Verdict, whose string) string {
 	case doctor.Untrusted:
 		return "give " + whose + " the authority that issued the listener's certificate, and the listener the whole chain"
 	case doctor.Expired:
-		return "renew the certificate, or set this machine's clock"
+		return "renew the certificate, or set the clock here"
 	case doctor.WrongName:
 		return "have a certificate issued with this name (subjectAltName), or advertise a name that it has"
 	default:
