@@ -115,7 +115,13 @@ func serve(ctx context.Context, s *settings, o *origin, stdout, stderr io.Writer
 	defer r.run(ctx, o.hangups)()
 	defer v.upgrader.onSignals(o.upgrades)()
 	logger.Info("serving", slog.String(logkey.Version, buildVersion().Version))
-	v.showTable(running, stdout)
+	v.showTable(running, func(rows []proxy.Endpoint) error {
+		if logging.json.Load() { // a collector that reads stdout too gets JSON alone
+			logTable(newLogger(lines, logging), rows)
+			return nil
+		}
+		return printTable(stdout, rows)
+	})
 	select {
 	case <-running.Done():
 		if !v.upgrader.halt() {
@@ -128,9 +134,9 @@ func serve(ctx context.Context, s *settings, o *origin, stdout, stderr io.Writer
 	return nil
 }
 
-// showTable prints the table of advertised addresses, unless kproxy is stopped before
+// showTable shows the table of advertised addresses by a function, unless kproxy is stopped before
 // there is one. When kproxy is stopped, it gives up a write to a stdout that blocks.
-func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *slog.Logger) {
+func showTable(ctx context.Context, p *proxy.Proxy, show func([]proxy.Endpoint) error, logger *slog.Logger) {
 	waiting, cancel := context.WithTimeout(ctx, tableWait)
 	defer cancel()
 	rows := p.Table(waiting)
@@ -138,7 +144,7 @@ func showTable(ctx context.Context, p *proxy.Proxy, stdout io.Writer, logger *sl
 		return
 	}
 	printed := make(chan error, 1)
-	go func() { printed <- printTable(stdout, rows) }()
+	go func() { printed <- show(rows) }()
 	select {
 	case err := <-printed:
 		if err != nil {

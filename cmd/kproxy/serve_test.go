@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -252,6 +253,44 @@ func startServe(t *testing.T, config string) *running {
 		k.done <- err
 	}()
 	return k
+}
+
+// With log.format json, collectors that read stdout and stderr find JSON alone, from the start to the end.
+func TestServeInJSON(t *testing.T) {
+	brokers, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer brokers.Close()
+	host := portlab.Host(t)
+	k := startServe(t, fmt.Sprintf(`
+log: {format: json, level: info}
+clusters:
+  orders:
+    bootstrap: [%q]
+    listeners:
+      fred: {bind: "%s:9092", advertise: "localhost:9092", nodes: {ports: 9100}}
+`, brokers.ListenAddrs()[0], host))
+	want := fmt.Sprintf(`"msg":"node advertised","cluster":"orders","listener":"fred","bootstrap":"localhost:9092","node":0,"bind":"%s:9100","advertised":"localhost:9100","upstream":%q}`, host, brokers.ListenAddrs()[0])
+	isShown := false
+	for line := range k.log {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
+		if !isShown && strings.Contains(line, want) {
+			isShown = true
+			k.signal(syscall.SIGTERM)
+		}
+	}
+	if !isShown {
+		t.Errorf("no line has %s", want)
+	}
+	for line := range k.out {
+		t.Errorf("stdout: %s", line)
+	}
+	if err := <-k.done; err != nil {
+		t.Errorf("serve ended with %v", err)
+	}
 }
 
 // lines always reads on, so that serve never waits for the test.

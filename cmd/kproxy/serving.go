@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os/signal"
 	"sync"
@@ -83,9 +82,9 @@ func (v *serving) start(ctx context.Context, s *settings) error {
 	return nil
 }
 
-// showTable prints the table of advertised addresses, until kproxy stops or another process serves: a
+// showTable shows the table of advertised addresses by a function, until kproxy stops or another process serves: a
 // stdout that is not read keeps neither from happening.
-func (v *serving) showTable(running context.Context, stdout io.Writer) {
+func (v *serving) showTable(running context.Context, show func([]proxy.Endpoint) error) {
 	showing, cancel := context.WithCancel(running)
 	defer cancel()
 	go func() {
@@ -95,7 +94,7 @@ func (v *serving) showTable(running context.Context, stdout io.Writer) {
 		case <-showing.Done():
 		}
 	}()
-	showTable(showing, v.proxy, stdout, v.log)
+	showTable(showing, v.proxy, show, v.log)
 }
 
 // watch feeds the watchdog of systemd until close, or until another process does.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -11,6 +12,7 @@ import (
 	"kproxy/internal/columns"
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
+	"kproxy/internal/logkey"
 	"kproxy/proxy"
 	"kproxy/proxy/config"
 )
@@ -38,6 +40,19 @@ func printTable(w io.Writer, rows []proxy.Endpoint) error {
 		t.Line(strconv.Itoa(int(r.Node)), r.Bind, r.Advertised, api.Dialled(r.Dialled))
 	}
 	return t.Write(w)
+}
+
+// logTable writes the same as lines of the log, one for each node.
+func logTable(logger *slog.Logger, rows []proxy.Endpoint) {
+	for _, r := range rows {
+		listener := logger.With(slog.String(logkey.Cluster, r.Cluster), slog.String(logkey.Listener, r.Listener), slog.String(logkey.Bootstrap, r.Bootstrap))
+		if r.Node == proxy.NoNode {
+			listener.Info("no broker has answered yet")
+			continue
+		}
+		listener.Info("node advertised", slog.Int(logkey.Node, int(r.Node)), slog.String(logkey.Bind, r.Bind),
+			slog.String(logkey.Advertised, r.Advertised), slog.String(logkey.Upstream, r.Dialled))
+	}
 }
 
 // printPlan writes the addresses that would be bound, before any broker has been asked.

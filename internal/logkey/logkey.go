@@ -11,6 +11,7 @@ const (
 	APIVersion    = "api_version"    // version of a request
 	Attempt       = "attempt"        // count of tries so far
 	Bind          = "bind"           // host:port that kproxy listens on
+	Bootstrap     = "bootstrap"      // host:port that clients bootstrap from
 	By            = "by"             // cause of a reload or a hand-over: signal, admin or file
 	BytesDown     = "bytes_down"     // bytes, broker to client
 	BytesUp       = "bytes_up"       // bytes, client to broker
