@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kproxy/internal/admin"
+	"kproxy/internal/files"
 	"kproxy/internal/foreign"
 )
 
@@ -36,6 +40,7 @@ type healthFlags struct {
 	cluster string
 	strict  bool
 	inRange bool
+	config  string
 }
 
 func newHealthCommand() *cobra.Command {
@@ -50,7 +55,10 @@ one a line. It is for a container's HEALTHCHECK, helm test and keepalived.
 kproxy is ready when its listeners are bound, it is not stopping, and a cluster has
 responded since the start. With --strict every cluster must respond now, and with
 --cluster that one. With --in-range, no node may have taken a free endpoint because it
-is outside the range of a listener's nodes: replicas may differ for it.
+is outside the range of a listener's nodes: replicas may differ for it. With --config,
+the configuration in use must be the content of a file, such as a ConfigMap after helm
+upgrade. health waits for it until --timeout, unless kproxy has refused it or holds it
+back.
 
 The default of --admin follows the environment variables of the admin server if they
 are set, as in the server's own container: KPROXY_ADMIN_BIND, KPROXY_ADMIN_TLS_CERT
@@ -69,7 +77,8 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 	flags.BoolVar(&f.strict, "strict", false, "every cluster must respond now")
 	flags.StringVar(&f.cluster, "cluster", "", "the cluster `NAME` must respond now; the others do not matter")
 	flags.BoolVar(&f.inRange, "in-range", false, "no node may be outside the range of a listener's nodes")
-	f.addAccess(flags, "`FILE` with the token of admin.token_file; --strict, --cluster and --in-range need it where there is one", healthTimeout)
+	flags.StringVar(&f.config, "config", "", "the configuration in use must be that of `FILE`; health waits for it until --timeout")
+	f.addAccess(flags, "`FILE` with the token of admin.token_file; --strict, --cluster, --in-range and --config need it where there is one", healthTimeout)
 	return cmd
 }
 
@@ -109,7 +118,8 @@ func notReady(reasons []string) error {
 type health struct {
 	*adminClient
 
-	url *url.URL // of /readyz
+	url    *url.URL // of /readyz
+	digest string   // of the content of --config
 }
 
 // health checks the flags and reads the files that they name.
@@ -118,11 +128,25 @@ func (f *healthFlags) health(ctx context.Context) (*health, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &health{client, client.base.JoinPath("readyz")}, nil
+	h := &health{adminClient: client, url: client.base.JoinPath("readyz")}
+	if f.config != "" {
+		content, err := files.Read(ctx, f.config, maxConfig)
+		if err != nil {
+			return nil, fmt.Errorf("--config: %w", err)
+		}
+		digest := sha256.Sum256(content)
+		h.digest = hex.EncodeToString(digest[:])
+	}
+	return h, nil
 }
 
 // ask returns why kproxy is not ready. An error says that this is not known.
 func (h *health) ask(ctx context.Context, f *healthFlags) (reasons []string, err error) {
+	if h.digest != "" {
+		if reasons, err := h.awaitConfiguration(ctx, f.config); err != nil || len(reasons) > 0 {
+			return reasons, err
+		}
+	}
 	a, err := h.readyz(ctx, f.cluster)
 	strict := f.strict && f.cluster == ""
 	if err != nil || len(a.Reasons) > 0 || !strict && !f.inRange {
@@ -202,6 +226,8 @@ type readiness struct {
 		Overflowed map[string][]int32 `json:"overflowed"` // by listener
 		Unmapped   map[string][]int32 `json:"unmapped"`   // the same
 	} `json:"clusters"`
+
+	Configuration *admin.Configuration `json:"configuration"`
 }
 
 // readyz requests the readiness of all clusters, or of one. Without reasons it is ready.

@@ -35,9 +35,9 @@ type operations struct {
 	started time.Time
 
 	// The reloader's, for the admin server and the metrics.
-	state    func() telemetry.State
-	findings func() []string
-	reload   func(context.Context, admin.Reload) (admin.Reloaded, error)
+	state  func() telemetry.State
+	file   func() admin.Configuration
+	reload func(context.Context, admin.Reload) (admin.Reloaded, error)
 	// upgrade is the upgrader's; nil: there is none.
 	upgrade func(context.Context, admin.Upgrade) (admin.Upgraded, error)
 

@@ -205,7 +205,7 @@ func (c *operationsChange) discard(ctx context.Context) {
 func (o *operations) site(s *settings, secure *tlsconf.Server, t *telemetry.Telemetry) *admin.Site {
 	o.logging.events.Keep(true) // a reload may have added the admin server
 	o.recent.Start(o.sampling)
-	ready := &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Findings: o.findings}
+	ready := &admin.Readiness{Proxy: o.proxy, All: s.AllReady, Configuration: o.file}
 	return &admin.Site{
 		Config:  &s.Admin,
 		TLS:     secure,

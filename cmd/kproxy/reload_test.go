@@ -60,6 +60,13 @@ func TestServeReload(t *testing.T) {
 	k.wantLog(`"level":"INFO","msg":"configuration reloaded","generation":2,"changes":2,"by":"admin","from":"127.`)
 	produce(t, bootstrap)
 
+	inUse := func(code int, want string) {
+		t.Helper()
+		if stdout, stderr := runWith(t, code, "health", "--admin", address, "--config", k.file, "--timeout", "1m"); !strings.HasPrefix(stdout+stderr, want) {
+			t.Errorf("health --config: got %s%s, want %s", stdout, stderr, want)
+		}
+	}
+	inUse(exitDone, "ready\n")
 	k.edit("{level: debug, format: json}", "{level: loud, colour: red}")
 	_, errs := reload(exitFailed)
 	for i, line := range []string{"log.level: \"loud\" is not one of", "log.colour: unknown key"} {
@@ -68,6 +75,7 @@ func TestServeReload(t *testing.T) {
 		}
 	}
 	k.wantLog(`"msg":"the configuration is not reloaded"`)
+	inUse(exitFailed, "kproxy: not ready: the last reload of the configuration failed: ")
 	_, body := get(t, address, "/readyz")
 	if !strings.Contains(body, "the last reload of the configuration failed: ") {
 		t.Errorf("/readyz says %s", body)
@@ -282,7 +290,7 @@ func TestReloadOfAnotherServer(t *testing.T) {
 		"no generation":  {respond(200, "{}"), 1, "responds 200, which is not kproxy's"},
 		"an older one":   {respond(404, "404 page not found\n"), 1, "it is older than this one"},
 		"no token":       {respond(401, ""), 1, "wants a token; add --token-file"},
-		"not allowed":    {respond(403, "admin.bind is not a loopback address\n"), 1, "responds 403: admin.bind is not a loopback address"},
+		"not allowed":    {respond(403, "admin.bind is not a loopback address\n"), 1, "responds 403: admin.bind is not a loopback address\n"},
 		"an HTTPS port":  {respond(400, ""), 1, "if admin.tls is set, write https://"},
 		"elsewhere":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, 1, "responds 302"},
 		"no mistakes":    {respond(422, `{"errors": []}`), 1, "responds 422, which is not kproxy's"},

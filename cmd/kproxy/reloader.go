@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -95,7 +96,7 @@ func newReloader(s *settings, log *slog.Logger, logging *logSettings) *reloader 
 
 // operate returns the operations beside p, whose reloads are r's.
 func (r *reloader) operate(p *proxy.Proxy) *operations {
-	r.ops = &operations{proxy: p, log: r.log, logging: r.logging, config: r.effective, state: r.metrics, findings: r.findings, reload: r.byRequest}
+	r.ops = &operations{proxy: p, log: r.log, logging: r.logging, config: r.effective, state: r.metrics, file: r.configuration, reload: r.byRequest}
 	r.engine = proxyEngine{p}
 	r.readFiles = func() {
 		p.ReadFiles()
@@ -163,7 +164,22 @@ func (r *reloader) effective() api.Config {
 	return api.Config{File: current.File, Generation: generation, Settings: current.effective()}
 }
 
-// findings are the warnings of /readyz about the configuration.
+// configuration is the file for /readyz.
+func (r *reloader) configuration() admin.Configuration {
+	reasons := r.findings()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := admin.Configuration{SHA256: hex.EncodeToString(r.current.digest[:])}
+	if len(reasons) > 0 {
+		c.NotApplied = &admin.NotApplied{Reasons: reasons}
+		if r.decided != r.current.digest && r.decided != [sha256.Size]byte{} {
+			c.NotApplied.SHA256 = hex.EncodeToString(r.decided[:])
+		}
+	}
+	return c
+}
+
+// findings say why the file is not applied.
 func (r *reloader) findings() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -172,7 +188,7 @@ func (r *reloader) findings() []string {
 		all = append(all, "the last reload of the configuration failed: "+r.failure)
 	}
 	for _, removal := range r.held {
-		all = append(all, "the configuration file has changed, and is not applied: it removes "+removal+"; kproxy reload applies it")
+		all = append(all, "the configuration file has changed, and is not applied: it removes "+removal+"; kproxy reload or a restart applies it")
 	}
 	return all
 }

@@ -76,7 +76,7 @@ func (r *reloader) logFailure(t trigger, all []*admin.MistakeError) {
 // holdsBack reports whether a change waits for the operator, and then notes and logs that:
 // it removes listeners that have sessions, or protections.
 func (r *reloader) holdsBack(next *nextConfig, removals []admin.Removal) bool {
-	const fix = "kproxy reload, or SIGHUP, applies it; kproxy reload --dry-run shows it"
+	const fix = "kproxy reload, SIGHUP or a restart applies it, on Kubernetes kubectl rollout restart; kproxy reload --dry-run shows it"
 	var held []string
 	hold := func(what, message string, attrs ...any) {
 		if held = append(held, what); len(held) <= maxLoggedLines {

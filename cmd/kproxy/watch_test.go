@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -210,13 +211,17 @@ func TestWatchHoldsARemovalBack(t *testing.T) {
 		r.engine.removals = []admin.Removal{{Cluster: "orders", Listener: "bob"}, {Cluster: "orders", Listener: "fred", Sessions: 3}}
 		r.write("log: {level: debug}")
 		poll()
-		r.wantLogged(`level=WARN msg="the configuration file has changed, and is not applied: it removes a listener with sessions" cluster=orders listener=fred sessions=3 changes=1 by=file fix="kproxy reload, or SIGHUP, applies it`)
+		r.wantLogged(`level=WARN msg="the configuration file has changed, and is not applied: it removes a listener with sessions" cluster=orders listener=fred sessions=3 changes=1 by=file fix="kproxy reload, SIGHUP or a restart applies it, on Kubernetes kubectl rollout restart; `)
 		r.wantCalls("prepare discard")
 		poll()
 		r.wantLogged()
-		const finding = "the configuration file has changed, and is not applied: it removes listener fred of cluster orders, with 3 sessions; kproxy reload applies it"
+		const finding = "the configuration file has changed, and is not applied: it removes listener fred of cluster orders, with 3 sessions; kproxy reload or a restart applies it"
 		if f := r.findings(); len(f) != 1 || f[0] != finding {
 			t.Errorf("/readyz warns of %q", f)
+		}
+		held := fmt.Sprintf("%x", sha256.Sum256([]byte(r.content)))
+		if c := r.configuration(); c.SHA256 == held || c.NotApplied == nil || c.NotApplied.SHA256 != held || c.NotApplied.Reasons[0] != finding {
+			t.Errorf("/readyz says %+v", c)
 		}
 		if _, err := r.reload(t.Context(), trigger{by: byAdmin, dryRun: true}); err != nil || len(r.findings()) != 1 {
 			t.Errorf("a dry run: %v, %q", err, r.findings())
@@ -227,6 +232,9 @@ func TestWatchHoldsARemovalBack(t *testing.T) {
 		}
 		if n := r.metrics().Reloads; n != (telemetry.Reloads{HeldBack: 1, Applied: 1}) {
 			t.Errorf("the metrics have %+v", n)
+		}
+		if c := r.configuration(); c.SHA256 != held || c.NotApplied != nil {
+			t.Errorf("/readyz says %+v", c)
 		}
 		r.wantCalls("prepare apply")
 		r.wantLogged("generation=2 changes=1 by=admin")
@@ -241,11 +249,11 @@ func TestWatchHoldsALostProtectionBack(t *testing.T) {
 		t.Helper()
 		r.write("")
 		poll()
-		r.wantLogged(`level=WARN msg="the configuration file has changed, and is not applied: it removes a protection" error="clusters.orders.brokers: removed, in whole or in part" changes=2 by=file fix="kproxy reload, or SIGHUP, applies it`)
+		r.wantLogged(`level=WARN msg="the configuration file has changed, and is not applied: it removes a protection" error="clusters.orders.brokers: removed, in whole or in part" changes=2 by=file fix="kproxy reload, SIGHUP or a restart applies it, on Kubernetes kubectl rollout restart; `)
 		r.wantCalls("prepare discard")
 		poll()
 		r.wantCalls("")
-		if f := r.findings(); len(f) != 1 || f[0] != "the configuration file has changed, and is not applied: it removes clusters.orders.brokers; kproxy reload applies it" {
+		if f := r.findings(); len(f) != 1 || f[0] != "the configuration file has changed, and is not applied: it removes clusters.orders.brokers; kproxy reload or a restart applies it" {
 			t.Errorf("/readyz warns of %q", f)
 		}
 		if result, err := r.reload(t.Context(), trigger{by: bySignal}); err != nil || !result.Applied || r.findings() != nil {

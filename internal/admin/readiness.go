@@ -30,8 +30,22 @@ type Readiness struct {
 		Probe(ctx context.Context, cluster string)
 	}
 	All bool // every cluster must respond now; otherwise one must have responded once
-	// Findings are further warnings, about the configuration; nil: there are none.
-	Findings func() []string
+	// Configuration is the file in use; nil: it is not named.
+	Configuration func() Configuration
+}
+
+// Configuration names the configuration file that is in use, and one that is not.
+type Configuration struct {
+	SHA256 string `json:"sha256"` // of the content in use
+	// NotApplied is a content of the file that was read since.
+	NotApplied *NotApplied `json:"not_applied,omitempty"`
+}
+
+// NotApplied is a content of the configuration file that is not applied.
+type NotApplied struct {
+	// SHA256 of the content; "": it was not read, or it is tried again.
+	SHA256  string   `json:"sha256,omitempty"`
+	Reasons []string `json:"reasons"` // these are warnings too
 }
 
 // response is the body of /readyz.
@@ -40,6 +54,8 @@ type response struct {
 	Reasons  []string           `json:"reasons"`            // why not; empty if ready
 	Warnings []string           `json:"warnings,omitempty"` // findings that do not make it unready
 	Clusters map[string]cluster `json:"clusters"`
+
+	Configuration *Configuration `json:"configuration,omitempty"`
 }
 
 // cluster is the state of a cluster.
@@ -72,7 +88,8 @@ func (r *Readiness) response(req *http.Request) (status int, a response) {
 	}
 	r.probe(req.Context(), names)
 	health := r.Proxy.Health()
-	a = response{Reasons: reasons(health, names), Warnings: r.warnings(health), Clusters: map[string]cluster{}}
+	a = response{Reasons: reasons(health, names), Clusters: map[string]cluster{}, Configuration: r.configuration()}
+	a.Warnings = listWarnings(health, a.Configuration)
 	a.Ready = len(a.Reasons) == 0
 	for _, c := range health.Clusters {
 		a.Clusters[c.Name] = describe(c)
@@ -111,7 +128,15 @@ func (r *Readiness) Present() (notReady, warnings []string) {
 		strict = r.all()
 	}
 	health := r.Proxy.Health()
-	return reasons(health, strict), r.warnings(health)
+	return reasons(health, strict), listWarnings(health, r.configuration())
+}
+
+func (r *Readiness) configuration() *Configuration {
+	if r.Configuration == nil {
+		return nil
+	}
+	c := r.Configuration()
+	return &c
 }
 
 // Reasons says why kproxy is not ready, by the rule of All; empty: it is. It probes as a request for
@@ -183,12 +208,12 @@ func reasons(h proxy.Health, strict []string) []string {
 	return all
 }
 
-// warnings lists the findings about the configuration, the slots that replicas of this
+// listWarnings lists those about the configuration, the slots that replicas of this
 // proxy may not agree on, and the APIs that it is too old for.
-func (r *Readiness) warnings(h proxy.Health) []string {
+func listWarnings(h proxy.Health, c *Configuration) []string {
 	var all []string
-	if r.Findings != nil {
-		all = r.Findings()
+	if c != nil && c.NotApplied != nil {
+		all = slices.Clone(c.NotApplied.Reasons)
 	}
 	for _, c := range h.Clusters {
 		for _, kind := range []struct {

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// health --config waits until the configuration in use is that of the file, and no longer than until
+// kproxy says that it does not apply it.
+func TestHealthOfAConfiguration(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "kproxy.yaml")
+	if err := os.WriteFile(file, []byte("clusters: {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%x", sha256.Sum256([]byte("clusters: {}\n")))
+	const held = `"not_applied": {"sha256": "%s", "reasons": ["it removes clusters.a.tls", "and\nmore"]}`
+	for name, tt := range map[string]struct {
+		bodies  []string // of the configuration, in turn; the last one stays
+		timeout string
+		code    int
+		says    string
+	}{
+		"in use":            {[]string{`{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
+		"later":             {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, "") + `}`, `{"sha256": "00", ` + fmt.Sprintf(held, "11") + `}`, `{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
+		"held back":         {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, want) + `}`}, "1m", exitFailed, `kproxy: not ready: it removes clusters.a.tls` + "\n" + `kproxy: not ready: and\nmore`},
+		"never":             {[]string{`{"sha256": "00"}`}, "1500ms", exitFailed, "kproxy: not ready: the configuration in use is not that of " + file},
+		"tried in vain":     {[]string{`{"sha256": "00", ` + fmt.Sprintf(held, "") + `}`}, "1500ms", exitFailed, "kproxy: not ready: it removes clusters.a.tls"},
+		"without the token": {[]string{`null`}, "1m", exitFailed, "names no configuration: add --token-file if admin.token_file is set"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				n := min(int(asked.Add(1)), len(tt.bodies))
+				_, _ = io.WriteString(w, `{"ready": true, "reasons": [], "clusters": {"a": {}}, "configuration": `+tt.bodies[n-1]+`}`)
+			}))
+			defer s.Close()
+			began := time.Now()
+			stdout, stderr := runWith(t, tt.code, "health", "--admin", s.URL, "--config", file, "--timeout", tt.timeout)
+			if !strings.Contains(stdout+stderr, tt.says) || time.Since(began) > 30*time.Second {
+				t.Errorf("got %s%s in %v, want %s", stdout, stderr, time.Since(began), tt.says)
+			}
+		})
+	}
+	if _, stderr := runWith(t, exitUsage, "health", "--config", "/no/such/file"); !strings.Contains(stderr, "--config: ") {
+		t.Errorf("got %s", stderr)
+	}
+}
