@@ -26,6 +26,8 @@ LABEL org.opencontainers.image.title="kproxy" \
 # Roots for brokers behind TLS come from the build image.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /kproxy /kproxy
+# kubectl exec and docker exec find kproxy by its name. A via of the form exec: may need programs that are mounted.
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/
 USER 65534:65534
 ENTRYPOINT ["/kproxy"]
 CMD ["serve", "--config", "/etc/kproxy/kproxy.yaml"]

@@ -34,7 +34,7 @@ func TestRandom(t *testing.T) {
 	for i := range *randomN {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			text, err := json.Marshal(randomValues(rand.New(rand.NewPCG(*randomSeed, uint64(i)))))
+			text, err := json.Marshal(newValues(rand.New(rand.NewPCG(*randomSeed, uint64(i)))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,63 +59,87 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// randomValues are values with few mistakes.
-func randomValues(r *rand.Rand) map[string]any {
-	mode := pick(r, "clusterIP", "loadBalancer", "gateway", "ports", "ports", "sidecar")
-	v := map[string]any{
-		"exposure": map[string]any{
-			"mode": mode, "ports": map[string]any{"type": pick(r, "NodePort", "LoadBalancer")},
-			"gateway":      map[string]any{"className": "envoy"},
-			"loadBalancer": map[string]any{"nodePort": pick(r, 0, 0, 0, 0, 31443)},
-		},
-		"networkPolicy": map[string]any{"enabled": true},
-		"admin":         map[string]any{"bind": pick(r, ":9400", ":9400", ":9400", "0.0.0.0:9401", "[::]:9105", ":9400", ":9400", ":9400", "127.0.0.1:9400", ":31100")},
-	}
-	clusters := map[string]any{"orders": randomCluster(r, mode)}
-	if r.IntN(3) == 0 {
-		clusters["audit"] = randomCluster(r, mode)
-	}
-	v["clusters"] = clusters
-	return v
+// randomValues are values in the making. One choice at most is a mistake, or may be one.
+type randomValues struct {
+	*rand.Rand
+
+	mistake int // the choice that is one; 0: it was made
 }
 
-func randomCluster(r *rand.Rand, mode string) map[string]any {
-	bySNI := mode == "loadBalancer" || mode == "gateway"
-	c := map[string]any{"bootstrap": []string{pick(r, "b0.internal:9092", "10.0.0.7:9092", "[fd00::7]:9092", "b1:19092", "b2.internal.:9092", "b_3:1")}}
-	if r.IntN(10) == 0 {
-		c["bootstrap"] = []string{"b0.internal:9092", pick(r, "b0", "b0:", "b0:99999", "10.0.0:9092", ":9092", "PLAINTEXT://b1:9092", "b1:9092,b2:9092")}
+// newValues are values for a random mode.
+func newValues(r *rand.Rand) map[string]any {
+	v := &randomValues{r, 1 + r.IntN(24)}
+	mode := pick(v, []string{"clusterIP", "loadBalancer", "gateway", "ports", "ports", "sidecar"}, "sidecar")
+	clusters := map[string]any{"orders": v.cluster(mode, 0)}
+	if v.IntN(3) == 0 {
+		clusters["audit"] = v.cluster(mode, 1)
 	}
-	if bySNI || r.IntN(4) == 0 {
+	return map[string]any{
+		"exposure": map[string]any{
+			"mode": mode, "ports": map[string]any{"type": pick(v, []string{"NodePort", "LoadBalancer"}, "LoadBalancer")},
+			"gateway":      map[string]any{"className": "envoy"},
+			"loadBalancer": map[string]any{"nodePort": pick(v, []int{0}, 31443, 443)},
+		},
+		"networkPolicy": map[string]any{"enabled": true},
+		"admin":         map[string]any{"bind": pick(v, []string{":9400", "0.0.0.0:9401", "[::]:9400"}, "127.0.0.1:9400", ":9105", ":9092", "localhost:9400")},
+		"clusters":      clusters,
+	}
+}
+
+// cluster is the nth cluster.
+func (v *randomValues) cluster(mode string, n int) map[string]any {
+	bySNI := mode == "loadBalancer" || mode == "gateway"
+	c := map[string]any{"bootstrap": []string{
+		"b0.internal:9092",
+		pick(v, []string{"10.0.0.7:9092", "[fd00::7]:9092", "b1:19092", "b2.internal.:9092", "b_3:1"}, "b1", "b1:", "b1:99999", "10.0.0:9092", ":9092", "PLAINTEXT://b1:9092", "b1:9092,b2:9092"),
+	}}
+	l, nodes := map[string]any{}, map[string]any{}
+	l["bind"] = pick(v, []string{fmt.Sprintf(":9%d92", n), fmt.Sprintf("0.0.0.0:9%d92", n)}, ":9105", ":9400", "127.0.0.1:9092", "localhost:9192", "[::]:9092", ":9092")
+	if bySNI || pick(v, []bool{false, false, false}, true) {
 		c["certificate"] = map[string]any{"secret": "tls"}
 	}
-	l, nodes := map[string]any{}, map[string]any{}
-	some := func(in map[string]any, key string, of int, value any) {
-		if r.IntN(of) == 0 {
-			in[key] = value
+	if bySNI || mode == "ports" || v.IntN(4) == 0 {
+		l["advertise"] = pick(v, []string{fmt.Sprintf("k%d.example.com:31%d92", n, n)}, "k0.example.com:31105", "k0.example.com:443", "b3.example.com:31092", "k0.example.com", "10.0.0.7:31092", "k0.example.com:31092")
+	}
+	if !bySNI {
+		length := pick(v, []int{9, 19}, 0, -1)
+		nodes["ports"] = fmt.Sprintf("9%d00-%d", 1+n, 9100+100*n+length)
+		if pick(v, []bool{mode == "ports"}, mode != "ports") {
+			nodes["advertise_ports"] = fmt.Sprintf("31%d00-%d", 1+n, 31100+100*n+pick(v, []int{length}, 9, 19, -1))
+		}
+		nodes["ports"] = pick(v, []any{nodes["ports"]}, 9100, "9090-9099", "9110-9100", "9395-9404", "65530-65539")
+	} else if v.IntN(3) == 0 {
+		nodes["sni"] = pick(v, []string{"b{node}.{cluster}.example.com:31092", "{node}.{cluster}.example.com:31092"}, "b{node}.example.com:31092", "k{node}.example.com:31092", "b.example.com:31092")
+	}
+	for _, odd := range []struct {
+		in    map[string]any
+		key   string
+		value any
+	}{
+		{nodes, "first_node", 1},
+		{nodes, "pin", map[string]any{"1001": 9105}},
+		{nodes, "advertise_ports", "31100-31109"},
+		{nodes, "ports", 9107},
+		{nodes, "sni", "b{node}.example.com:31092"},
+		{nodes, "slots", "1-9"},
+		{l, "proxy_protocol", map[string]any{"from": []string{"10.0.0.0/8"}}},
+		{l, "unknown_sni", "bootstrap"},
+	} {
+		if pick(v, []bool{false}, true) {
+			odd.in[odd.key] = odd.value
 		}
 	}
-	some(l, "bind", 2, pick(r, ":9092", ":9192", "0.0.0.0:9093", "[::]:9192", ":31092", "127.0.0.1:9092", "localhost:9192", ":9105"))
-	if bySNI || mode == "ports" || r.IntN(4) == 0 {
-		l["advertise"] = pick(r, "nodes.example.com:31092", "kafka.example.com:31192", "nodes.example.com:31092", "kafka.example.com:31192", "a.example.com:31102", "b3.example.com:443", "kafka.example.com")
-	}
-	some(l, "proxy_protocol", 8, map[string]any{"from": []string{"10.0.0.0/8"}})
-	some(l, "unknown_sni", 8, pick(r, "refuse", "bootstrap"))
-	some(nodes, "ports", 4, pick[any](r, "9100-9109", "9100-9109", "9200-9209", "9200-9209", 9100, "9109-9100", "9090-9099", "65530-65539", "31090-31099"))
-	if mode == "ports" || r.IntN(16) == 0 {
-		nodes["advertise_ports"] = pick[any](r, "31100-31109", "31100-31109", "31100-31109", "31200-31209", "31200-31219", 31500, "31109-31100", "31090-31099", "32760-32769")
-	}
-	if bySNI || r.IntN(16) == 0 {
-		some(nodes, "sni", 3, pick(r, "b{node}.example.com:31092", "n{node}.{cluster}.example.com:31192", "b.example.com:443"))
-	}
-	some(nodes, "first_node", 10, r.IntN(3))
-	some(nodes, "pin", 10, map[string]any{"1001": pick(r, 9105, 9100, 9300)})
 	if len(nodes) > 0 {
 		l["nodes"] = nodes
 	}
-	if len(l) > 0 {
-		c["listener"] = l
-	}
+	c["listener"] = l
 	return c
 }
 
-func pick[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }
+// pick is a choice, of the second ones if it is the one that is a mistake.
+func pick[T any](v *randomValues, good []T, mistakes ...T) T {
+	if v.mistake--; v.mistake == 0 {
+		return mistakes[v.IntN(len(mistakes))]
+	}
+	return good[v.IntN(len(good))]
+}

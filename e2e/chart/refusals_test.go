@@ -76,11 +76,11 @@ func TestRefusals(t *testing.T) {
 		// Ports of the nodes of Kubernetes.
 		{"node-ports", "clusters.orders.listener.nodes.advertise_ports=29990-29999", "clusters.orders.listener.nodes.advertise_ports: 29990-29999 is not within 30000-32767"},
 		{"node-ports", "clusters.orders.listener.nodes.advertise_ports=32760-32769", "clusters.orders.listener.nodes.advertise_ports: 32760-32769 is not within 30000-32767"},
-		{"node-ports", "clusters.orders.listener.advertise=nodes.example.com:9092", "clusters.orders.listener.advertise: nodes.example.com:9092 is not within 30000-32767"},
+		{"node-ports", "clusters.orders.listener.advertise=nodes.example.com:9092", "clusters.orders.listener.advertise: port 9092 is not within 30000-32767"},
 		{"node-ports", "clusters.orders.listener.advertise=nodes.example.com:31105", "clusters.orders.listener.nodes.advertise_ports: 31100-31109 covers port 31105"},
 		{"node-ports", `clusters.orders.listener={"advertise": "nodes.example.com:31092"}`, "clusters.orders.listener.nodes.advertise_ports is missing"},
 		{"node-ports", "clusters.orders.listener={}", "clusters.orders.listener.advertise is missing"},
-		{"load-balancer", "exposure.loadBalancer.nodePort=443", "exposure.loadBalancer.nodePort: 443 is not within 30000-32767"},
+		{"load-balancer", "exposure.loadBalancer.nodePort=443", "exposure.loadBalancer.nodePort: port 443 is not within 30000-32767"},
 		{"node-ports", "exposure.loadBalancer.nodePort=31443", "exposure.loadBalancer.nodePort only goes with exposure.mode loadBalancer"},
 		{"load-balancer", "exposure.loadBalancer.nodePort=31443,clusters.audit.bootstrap={a:9092},clusters.audit.certificate.secret=a,clusters.audit.listener.advertise=a.example.com:9093", "exposure.loadBalancer.nodePort: the Service has several ports"},
 

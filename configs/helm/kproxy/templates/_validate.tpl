@@ -42,7 +42,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-     include "kproxy.validateRange" (dict "key" (printf "%s.nodes.advertise_ports" $key) "range" .) -}}
 {{-   end -}}
 {{-   with $nodes.sni -}}
-{{-     if or (ne (len (splitList "{node}" .)) 2) (not (regexMatch "\\{node\\}.*:" .)) -}}
+{{-     if or (ne (len (splitList "{node}" .)) 2) (regexMatch ":[^:]*\\{node\\}" .) -}}
 {{-       fail (printf "%s.nodes.sni: %q does not hold {node} once in its host; write a name that differs by the node's id, such as b{node}.kafka.example.com:443" $key .) -}}
 {{-     end -}}
 {{-     include "kproxy.validateAddress" (dict "key" (printf "%s.nodes.sni" $key) "address" (. | replace "{node}" "0" | replace "{cluster}" $name) "name" true) -}}
@@ -57,8 +57,8 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-     if not $nodes.advertise_ports -}}
 {{-       fail (printf "%s.nodes.advertise_ports is missing: the node ports of the brokers, such as 31100-31119" $key) -}}
 {{-     end -}}
-{{-     include "kproxy.validateNodePorts" (dict "key" (printf "%s.advertise" $key) "ports" (include "kproxy.port" $own.advertise) "value" $own.advertise) -}}
-{{-     include "kproxy.validateNodePorts" (dict "key" (printf "%s.nodes.advertise_ports" $key) "ports" (toString $nodes.advertise_ports)) -}}
+{{-     include "kproxy.validateNodePorts" (dict "key" (printf "%s.advertise" $key) "port" (include "kproxy.port" $own.advertise)) -}}
+{{-     include "kproxy.validateNodePorts" (dict "key" (printf "%s.nodes.advertise_ports" $key) "ports" $nodes.advertise_ports) -}}
 {{-   end -}}
 {{- end -}}
 {{- $gateway := .Values.exposure.gateway -}}
@@ -136,7 +136,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   if ne $.root.Values.exposure.mode "loadBalancer" -}}
 {{-     fail (printf "%s only goes with exposure.mode loadBalancer; take it out" $key) -}}
 {{-   end -}}
-{{-   include "kproxy.validateNodePorts" (dict "key" $key "ports" (int . | toString) "value" .) -}}
+{{-   include "kproxy.validateNodePorts" (dict "key" $key "port" .) -}}
 {{-   range $advertised -}}
 {{-     if or (ne (int .first) (int .last)) (ne (int .first) (int (first $advertised).first)) -}}
 {{-       fail (printf "%s: the Service has several ports, by %s; advertise one port for all clusters, or take it out" $key .key) -}}
@@ -276,11 +276,12 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- end -}}
 
-{{- /* Ports of the nodes, in Kubernetes' default range: .key, .ports, and the value that has them. */ -}}
+{{- /* Ports of the nodes, in Kubernetes' default range: .key, and .ports, a range; or .port. */ -}}
 {{- define "kproxy.validateNodePorts" -}}
-{{- $range := include "kproxy.range" .ports | fromYaml -}}
+{{- $range := include "kproxy.range" (.ports | default .port) | fromYaml -}}
 {{- if or (lt (int $range.first) 30000) (gt (int $range.last) 32767) -}}
-{{-   fail (printf "%s: %v is not within 30000-32767, the node ports of Kubernetes; write %s" .key (.value | default .ports) (ternary "one of them" "a range within them, such as 31100-31119" (hasKey . "value"))) -}}
+{{-   $form := ternary "%s: port %s is not within 30000-32767, the node ports of Kubernetes; write one of them" "%s: %s is not within 30000-32767, the node ports of Kubernetes; write a range within them, such as 31100-31119" (hasKey . "port") -}}
+{{-   fail (printf $form .key $range.text) -}}
 {{- end -}}
 {{- end -}}
 
