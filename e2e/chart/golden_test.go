@@ -12,6 +12,7 @@ import (
 
 // The manifests and the notes of each values file are those in golden.
 func TestGolden(t *testing.T) {
+	t.Parallel()
 	var want []string
 	for _, name := range names(t) {
 		want = append(want, name+".txt", name+".yaml")
@@ -54,6 +55,7 @@ func compare(t *testing.T, name, got string) {
 
 // helm lint finds nothing, for each values file.
 func TestLint(t *testing.T) {
+	t.Parallel()
 	for _, name := range names(t) {
 		if out, err := helm(t, "lint", chart, "--strict", "-f", filepath.Join(values, name+".yaml")); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)

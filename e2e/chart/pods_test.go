@@ -12,6 +12,7 @@ import (
 // Every pod keeps Kubernetes' restricted security standard, and has no token, no writable root and
 // no subPath, which would hide changes of a ConfigMap.
 func TestPods(t *testing.T) {
+	t.Parallel()
 	specs := 0
 	for _, name := range names(t) {
 		for _, spec := range podSpecs(t, objects(t, rendered(t, name))) {
@@ -53,6 +54,7 @@ func held(t *testing.T, name string, c object) {
 
 // The grace period is longer than drain.delay, drain.timeout and the last push of metrics.
 func TestGracePeriod(t *testing.T) {
+	t.Parallel()
 	for _, flags := range [][]string{nil, {"--set", "drain.delay=1m0.5s,drain.timeout=1h2m3s"}, {"--set", "drain.delay=0s,drain.timeout=1500ms"}} {
 		for _, name := range names(t) {
 			all := objects(t, rendered(t, name, flags...))

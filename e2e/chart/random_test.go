@@ -15,12 +15,12 @@ import (
 )
 
 var (
-	randomN    = flag.Int("random.n", 80, "random values that are rendered")
+	randomN    = flag.Int("random.n", 60, "random values that are rendered")
 	randomSeed = flag.Uint64("random.seed", 1, "their seed")
 )
 
 // kproxy check accepts every configuration that the chart renders, for random values of the keys
-// with addresses, ports and names, and the Service leads to what kproxy binds. A refusal is one of
+// with addresses, ports and names, and the Service leads to the ports that kproxy binds. A refusal is one of
 // the chart's rules, and no error of a template.
 func TestRandom(t *testing.T) {
 	t.Parallel()
@@ -109,7 +109,7 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 		}
 		nodes["ports"] = pick(v, []any{nodes["ports"]}, 9100, "9090-9099", "9110-9100", "9395-9404", "65530-65539")
 	} else if v.IntN(3) == 0 {
-		nodes["sni"] = pick(v, []string{"b{node}.{cluster}.example.com:31092", "{node}.{cluster}.example.com:31092"}, "b{node}.example.com:31092", "k{node}.example.com:31092", "b.example.com:31092")
+		nodes["sni"] = pick(v, []string{fmt.Sprintf("b{node}.{cluster}.example.com:31%d92", n), fmt.Sprintf("{node}.x%d.example.com:31%[1]d92", n)}, "b{node}.example.com:31092", "k{node}.example.com:31092", "b.example.com:31092")
 	}
 	for _, odd := range []struct {
 		in    map[string]any

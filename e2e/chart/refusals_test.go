@@ -84,7 +84,7 @@ func TestRefusals(t *testing.T) {
 		{"node-ports", "exposure.loadBalancer.nodePort=31443", "exposure.loadBalancer.nodePort only goes with exposure.mode loadBalancer"},
 		{"load-balancer", "exposure.loadBalancer.nodePort=31443,clusters.audit.bootstrap={a:9092},clusters.audit.certificate.secret=a,clusters.audit.listener.advertise=a.example.com:9093", "exposure.loadBalancer.nodePort: the Service has several ports"},
 
-		// Names, and what goes with them.
+		// Names, and keys that do not go together.
 		{"load-balancer", "clusters.orders.listener.nodes.sni=kafka.example.com:443", "clusters.orders.listener.nodes.sni"},
 		{"load-balancer", "clusters.orders.listener.nodes.sni=b.kafka.example.com:44{node}", "clusters.orders.listener.nodes.sni"},
 		{"load-balancer", "clusters.orders.listener.nodes.sni=b{node}.kafka.example.com", "clusters.orders.listener.nodes.sni"},

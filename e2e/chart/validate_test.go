@@ -33,6 +33,7 @@ var definitions = []struct {
 // Each manifest is valid for each Kubernetes, without a field that it does not know; so is an
 // application with the sidecar.
 func TestValid(t *testing.T) {
+	t.Parallel()
 	python, err := lab.Python(t.Context(), "requirements.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestValid(t *testing.T) {
 }
 
 // Each custom resource is valid by its definition, without a field that it does not know. Rules in
-// CEL are not evaluated.
+// CEL are not evaluated. It is not parallel: it makes the folder of Python for both tests.
 func TestCustomResources(t *testing.T) {
 	python, err := lab.Python(t.Context(), "requirements.txt")
 	if err != nil {
