@@ -272,21 +272,32 @@ clusters:
       fred: {bind: "%s:9092", advertise: "localhost:9092", nodes: {ports: 9100}}
 `, brokers.ListenAddrs()[0], host))
 	want := fmt.Sprintf(`"msg":"node advertised","cluster":"orders","listener":"fred","bootstrap":"localhost:9092","node":0,"bind":"%s:9100","advertised":"localhost:9100","upstream":%q}`, host, brokers.ListenAddrs()[0])
-	isShown := false
-	for line := range k.log {
-		if !json.Valid([]byte(line)) {
-			t.Errorf("no JSON: %s", line)
+	var isShown, isStopped bool
+	for out, log := k.out, k.log; out != nil || log != nil; {
+		select {
+		case line, ok := <-out:
+			if !ok {
+				out = nil
+				continue
+			}
+			t.Errorf("stdout: %s", line)
+		case line, ok := <-log:
+			if !ok {
+				log = nil
+				continue
+			}
+			if !json.Valid([]byte(line)) {
+				t.Errorf("no JSON: %s", line)
+			}
+			isShown = isShown || strings.Contains(line, want)
 		}
-		if !isShown && strings.Contains(line, want) {
-			isShown = true
+		if (isShown || t.Failed()) && !isStopped {
+			isStopped = true
 			k.signal(syscall.SIGTERM)
 		}
 	}
 	if !isShown {
 		t.Errorf("no line has %s", want)
-	}
-	for line := range k.out {
-		t.Errorf("stdout: %s", line)
 	}
 	if err := <-k.done; err != nil {
 		t.Errorf("serve ended with %v", err)
