@@ -264,7 +264,7 @@ var reasons = map[proxy.CloseReason]func(r *run, rec *record) bool{
 	// A broker that takes its time for each of many requests takes longer than a drain may.
 	proxy.DrainTimeout: func(r *run, rec *record) bool {
 		slow := time.Duration(len(rec.sent))*r.slowest >= r.conf.Drain
-		return r.drains(rec) && (rec.began || rec.paused || r.conf.Drain < time.Minute || slow)
+		return r.drains(rec) && (rec.began || rec.paused || r.jumped || r.conf.Drain < time.Minute || slow)
 	},
 }
 
