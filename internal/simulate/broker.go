@@ -37,6 +37,8 @@ type brokers struct {
 	going chan struct{} // closed when a broker that holds goes on, or a setting changes
 	cuts  int           // how often brokers have ended connections by themselves
 	moves int
+
+	slowest time.Duration // the longest time for which a broker has kept a response
 }
 
 // broker is one broker.
@@ -47,7 +49,7 @@ type broker struct {
 	sockets []net.Listener
 	conns   map[*brokerConn]bool
 	delay   time.Duration
-	holds   bool
+	holds   time.Time // since when it holds all responses; zero: it does not
 }
 
 func newBrokers(r *run, network Network) *brokers {
@@ -145,10 +147,13 @@ func (s *brokers) step(step Step) {
 	switch step.Verb {
 	case "delays":
 		b.delay = step.duration(0)
+		s.slowest = max(s.slowest, b.delay)
 	case "holds":
-		b.holds = true
+		if b.holds.IsZero() {
+			b.holds = time.Now()
+		}
 	case "goes-on":
-		b.holds = false
+		b.goOn()
 	case "ends":
 		b.end(false)
 	case "resets":
@@ -180,12 +185,21 @@ func (s *brokers) step(step Step) {
 	s.wakeAll()
 }
 
+// goOn has the broker hold nothing. The caller holds mu.
+func (b *broker) goOn() {
+	if !b.holds.IsZero() {
+		b.set.slowest = max(b.set.slowest, time.Since(b.holds))
+		b.holds = time.Time{}
+	}
+}
+
 // goOn has all brokers serve, and hold nothing.
 func (s *brokers) goOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.all {
-		b.holds, b.delay = false, 0
+		b.goOn()
+		b.delay = 0
 		if len(b.sockets) == 0 {
 			b.listen(b.address)
 		}
@@ -198,7 +212,7 @@ func (s *brokers) goOn() {
 func (s *brokers) close() {
 	s.mu.Lock()
 	for _, b := range s.all {
-		b.holds = false
+		b.holds = time.Time{}
 		b.closeSockets()
 	}
 	s.wakeAll()

@@ -111,7 +111,7 @@ func (c *brokerConn) pause() {
 	}
 	for {
 		c.set.mu.Lock()
-		holds, going := c.holds, c.set.going
+		holds, going := !c.holds.IsZero(), c.set.going
 		c.set.mu.Unlock()
 		if !holds {
 			return

@@ -263,7 +263,7 @@ var reasons = map[proxy.CloseReason]func(r *run, rec *record) bool{
 	proxy.Drained:             func(r *run, rec *record) bool { return r.drains(rec) },
 	// A broker that takes its time for each of many requests takes longer than a drain may.
 	proxy.DrainTimeout: func(r *run, rec *record) bool {
-		slow := time.Duration(len(rec.sent))*r.slowest >= r.conf.Drain
+		slow := time.Duration(len(rec.sent))*r.brokers.slowest >= r.conf.Drain
 		return r.drains(rec) && (rec.began || rec.paused || r.jumped || r.conf.Drain < time.Minute || slow)
 	},
 }

@@ -59,8 +59,6 @@ type run struct {
 	removed  bool                 // a reload has removed fred
 	idle     bool                 // an idle_timeout is set, or was
 	held     bool                 // brokers have delayed or held responses
-	slowest  time.Duration        // the longest delay of one response
-	holding  map[int]time.Time    // brokers that hold their responses, since when
 	jumped   bool                 // the clock has jumped
 	jumps    []stop               // of the clock
 	limited  bool                 // bob's clients are limited, or were
@@ -77,7 +75,7 @@ type ending struct {
 func Run(s Script, around Surroundings) []string {
 	r := &run{
 		Surroundings: around, script: s, began: time.Now(), conf: current{Settings: s.Settings, fred: true},
-		records: newRecords(), clients: map[int]*client{}, accepted: map[string]time.Time{}, holding: map[int]time.Time{}, idle: s.Settings.Idle > 0,
+		records: newRecords(), clients: map[int]*client{}, accepted: map[string]time.Time{}, idle: s.Settings.Idle > 0,
 		limited: s.Settings.Limit > 0 || s.Settings.Source > 0,
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -189,16 +187,6 @@ func (r *run) step(step Step) {
 		r.set(func() {
 			r.known = r.known && step.Verb != "moves" && step.Verb != "swaps"
 			r.held = r.held || waits
-			switch step.Verb {
-			case "delays":
-				r.slowest = max(r.slowest, step.duration(0))
-			case "holds":
-				if _, has := r.holding[step.N]; !has {
-					r.holding[step.N] = time.Now()
-				}
-			case "goes-on":
-				r.goOn(step.N)
-			}
 		})
 		r.brokers.step(step)
 	case proxyItself:
@@ -213,24 +201,6 @@ func (r *run) step(step Step) {
 			r.drain()
 		}
 	}
-}
-
-// goOn notes that a broker responds again. The caller holds mu.
-func (r *run) goOn(broker int) {
-	if since, has := r.holding[broker]; has {
-		r.slowest = max(r.slowest, time.Since(since))
-		delete(r.holding, broker)
-	}
-}
-
-// allGoOn has all brokers respond.
-func (r *run) allGoOn() {
-	r.set(func() {
-		for broker := range r.holding {
-			r.goOn(broker)
-		}
-	})
-	r.brokers.goOn()
 }
 
 // client has a client do a step.
@@ -309,7 +279,7 @@ func (r *run) drain() {
 		r.proxy.Shutdown(context.Background())
 	}()
 	wait.Sleep(r.ctx, 20*time.Millisecond)
-	r.allGoOn()
+	r.brokers.goOn()
 	r.allRead()
 }
 

@@ -19,7 +19,7 @@ func (r *run) settle() {
 	if r.drained != nil {
 		return
 	}
-	r.allGoOn()
+	r.brokers.goOn()
 	r.allRead()
 	if !r.eventually(r.delivered) {
 		for _, rec := range r.records.list() {
