@@ -166,11 +166,10 @@ func (r *reloader) effective() api.Config {
 
 // configuration is the file for /readyz.
 func (r *reloader) configuration() admin.Configuration {
-	reasons := r.findings()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := admin.Configuration{SHA256: hex.EncodeToString(r.current.digest[:])}
-	if len(reasons) > 0 {
+	if reasons := r.notApplied(); len(reasons) > 0 {
 		c.NotApplied = &admin.NotApplied{Reasons: reasons}
 		if r.decided != r.current.digest && r.decided != [sha256.Size]byte{} {
 			c.NotApplied.SHA256 = hex.EncodeToString(r.decided[:])
@@ -179,10 +178,8 @@ func (r *reloader) configuration() admin.Configuration {
 	return c
 }
 
-// findings say why the file is not applied.
-func (r *reloader) findings() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// notApplied says why the file is not applied. The caller holds mu.
+func (r *reloader) notApplied() []string {
 	var all []string
 	if r.failure != "" {
 		all = append(all, "the last reload of the configuration failed: "+r.failure)

@@ -86,6 +86,14 @@ type reloading struct {
 	reads   int // of certificates
 }
 
+// findings are the warnings of /readyz about the configuration.
+func (r *reloading) findings() []string {
+	if n := r.configuration().NotApplied; n != nil {
+		return n.Reasons
+	}
+	return nil
+}
+
 // Write takes a log line.
 func (r *reloading) Write(line []byte) (int, error) {
 	r.mu.Lock()
