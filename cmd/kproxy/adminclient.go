@@ -197,6 +197,9 @@ func notKproxy(u *url.URL, status int) error {
 // request.
 func (a *adminClient) said(text string) string { return foreign.Without(text, a.token) }
 
+// refusal is the text of a response that refuses a request.
+func (a *adminClient) refusal(body []byte) string { return a.said(strings.TrimSpace(string(body))) }
+
 // unreachable is the advice when the admin server does not respond.
 func (a *adminClient) unreachable(u *url.URL, err error) error {
 	return &unreachableError{a.whyUnreachable(u, err)}

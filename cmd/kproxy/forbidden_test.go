@@ -14,9 +14,9 @@ func TestForbidden(t *testing.T) {
 		http.Error(w, "this path needs a token", http.StatusForbidden)
 	}))
 	defer s.Close()
-	for _, command := range []string{"topology", "connections", "reload", "upgrade"} {
-		if _, stderr := runWith(t, exitFailed, command, "--admin", s.URL); !strings.HasSuffix(stderr, ": this path needs a token\n") {
-			t.Errorf("%s: got %q", command, stderr)
+	for _, command := range [][]string{{"topology"}, {"connections"}, {"config", "show"}, {"reload"}, {"upgrade"}} {
+		if _, stderr := runWith(t, exitFailed, append(command, "--admin", s.URL)...); !strings.HasSuffix(stderr, ": this path needs a token\n") {
+			t.Errorf("%v: got %q", command, stderr)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -131,7 +130,7 @@ func (a *adminClient) change(ctx context.Context, u, asked *url.URL, refusals []
 	case status == http.StatusUnauthorized:
 		return nil, a.unauthorized(u)
 	case status == http.StatusForbidden, status == http.StatusMisdirectedRequest:
-		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.said(strings.TrimSpace(string(body))), maxReason))
+		return nil, fmt.Errorf("%s responds %d: %s", u, status, foreign.LineOf(a.refusal(body), maxReason))
 	case status == http.StatusNotFound:
 		return nil, fmt.Errorf("%s responds 404: the kproxy there %s", u, cannot)
 	default:

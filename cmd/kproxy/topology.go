@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,7 +101,7 @@ func (a *adminClient) api(ctx context.Context, method string, want int, into any
 	case http.StatusUnauthorized:
 		return a.unauthorized(u)
 	case http.StatusForbidden, http.StatusMisdirectedRequest:
-		return fmt.Errorf("%s: %s", u, foreign.Line(a.said(strings.TrimSpace(string(body)))))
+		return fmt.Errorf("%s: %s", u, foreign.Line(a.refusal(body)))
 	}
 	var problem api.Problem
 	if json.Unmarshal(body, &problem) != nil || problem.Error == "" {
