@@ -90,7 +90,7 @@ func (a *adminClient) reload(ctx context.Context, dryRun, isLive bool) (*admin.R
 	}
 	asked.RawQuery = query.Encode()
 	body, err := a.change(ctx, u, &asked, []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-		"cannot reload its configuration; it is older than this one")
+		"cannot reload its configuration: it runs without a file, as kproxy demo does, or it is older than this one")
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func (a *adminClient) upgrade(ctx context.Context) (*admin.Upgraded, error) {
 	var asked atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { asked.Store(true) }})
 	body, err := a.change(ctx, u, u, []int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-		"cannot hand over; it is older than this one: restart it")
+		"cannot hand over: it is a kproxy demo, or it is older than this one; restart it")
 	if silent, ok := errors.AsType[*unreachableError](err); ok && asked.Load() {
 		return nil, fmt.Errorf("%w\n%s", silent.error, unknownResult)
 	}
