@@ -326,6 +326,6 @@ func TestMisroutedClientsAreCounted(t *testing.T) {
 	if got, want := l.proxy.Stats().Clusters[0].Listeners[0].Routing, []proxy.RoutingCount{{Node: 2, Misrouted: 2}}; !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	l.log.has(t, "level=WARN", "the broker says that it is not the one that a client asks for", "listener=bob", "node=2", "fix=")
+	l.log.has(t, "level=WARN", "the broker says that it is not the one that a client asks for", "listener=bob", "node=2", "client=127.0.0.1:", "client_id=", "fix=")
 	finish(t, &l, c, s)
 }

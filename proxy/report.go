@@ -46,12 +46,14 @@ func (l *listener) rewrote(key int16, notes rewrite.Notes) {
 	}
 }
 
-// misrouted counts and logs that the broker of a route is not the one that a client names.
-func (l *listener) misrouted(to *route) {
+// misrouted counts and logs that the session's broker is not the one that its client names.
+func (s *session) misrouted() {
+	l, to := s.endpoint.listener, s.broker.to
 	l.counters.routing.misrouted(to.target.Node)
 	l.cluster.answerLines.Log(l.log, slog.LevelWarn, "the broker says that it is not the one that a client asks for, or not of that cluster",
 		slog.Int(logkey.Node, int(to.target.Node)), slog.String(logkey.Upstream, to.address),
-		slog.String(logkey.Fix, "see whether a balancer or a dial rule leads to another broker: kproxy check --live"))
+		slog.String(logkey.Client, s.client.from), slog.String(logkey.ClientID, s.client.id),
+		slog.String(logkey.Fix, "see whether a balancer or a dial rule leads to another broker: kproxy check --live; if it is this client alone, restart it"))
 }
 
 // isAnyones reports whether everyone who reaches the port can have sessions end like

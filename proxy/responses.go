@@ -349,6 +349,6 @@ func (r response) rewrote(notes rewrite.Notes) {
 	l := r.pump.s.endpoint.listener
 	l.rewrote(r.req.Key, notes)
 	if notes.Misrouted {
-		l.misrouted(r.pump.s.broker.to)
+		r.pump.s.misrouted()
 	}
 }

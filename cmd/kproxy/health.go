@@ -143,8 +143,8 @@ func (f *healthFlags) health(ctx context.Context) (*health, error) {
 // ask returns why kproxy is not ready. An error says that this is not known.
 func (h *health) ask(ctx context.Context, f *healthFlags) (reasons []string, err error) {
 	if h.digest != "" {
-		if reasons, err := h.awaitConfiguration(ctx, f.config); err != nil || len(reasons) > 0 {
-			return reasons, err
+		if err := h.awaitConfiguration(ctx, f.config); err != nil {
+			return nil, err
 		}
 	}
 	a, err := h.readyz(ctx, f.cluster)

@@ -5,44 +5,64 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"kproxy/internal/foreign"
 )
 
 // configPoll is the time between two questions for the configuration in use.
 const configPoll = time.Second
 
 // awaitConfiguration waits until the configuration in use is that of file, whose digest is h's. A
-// ConfigMap of Kubernetes reaches kproxy a minute or two after it has changed. reasons say that it is
-// not applied: kproxy has refused it, or holds it back, or ctx has ended.
-func (h *health) awaitConfiguration(ctx context.Context, file string) (reasons []string, err error) {
-	var last []string
+// ConfigMap of Kubernetes reaches kproxy a minute or two after it has changed. The error says why it is
+// another one: kproxy has refused the file, or holds it back, or ctx has ended.
+func (h *health) awaitConfiguration(ctx context.Context, file string) error {
+	var last error
 	for {
-		a, err := h.readyz(ctx, "")
-		timedOut := errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
-		switch c := a.Configuration; {
-		case timedOut && last != nil:
-			return last, nil
-		case err != nil || len(a.Reasons) > 0:
-			return a.Reasons, err
-		case c == nil:
-			return nil, fmt.Errorf("%s names no configuration: add --token-file if admin.token_file is set; otherwise the kproxy there is older than this one", h.url)
-		case c.SHA256 == h.digest:
-			return nil, nil
-		default:
-			last = []string{"the configuration in use is not that of " + file + "; where it is mounted, see whether the change has reached kproxy's machine or pod"}
-			if c.NotApplied != nil {
-				last = last[:0]
-				for _, reason := range c.NotApplied.Reasons {
-					last = append(last, h.said(reason))
-				}
-				if c.NotApplied.SHA256 == h.digest {
-					return last, nil
-				}
-			}
+		final, err := h.usesConfiguration(ctx, file)
+		switch {
+		case err == nil || final:
+			return err
+		case last == nil || ctx.Err() == nil: // the end of the time inside a question says less than the response before
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			return last, nil
+			return last
 		case <-time.After(configPoll):
 		}
 	}
+}
+
+// usesConfiguration asks once whether the configuration in use is that of file. final says that a
+// later question would not give another result.
+func (h *health) usesConfiguration(ctx context.Context, file string) (final bool, err error) {
+	a, err := h.readyz(ctx, "")
+	if err != nil {
+		_, silent := errors.AsType[*unreachableError](err)
+		return !silent, err
+	}
+	c := a.Configuration
+	switch {
+	case c == nil && len(a.Reasons) > 0:
+		return false, notReady(a.Reasons)
+	case c == nil && h.token != "":
+		return true, fmt.Errorf("%s names no configuration: either it does not accept the token, which must be that of admin.token_file, or the kproxy there is older than this one", h.url)
+	case c == nil:
+		return true, fmt.Errorf("%s names no configuration: add --token-file if admin.token_file is set; otherwise the kproxy there is older than this one", h.url)
+	case c.SHA256 == h.digest:
+		return true, nil
+	case c.NotApplied == nil:
+		return false, errors.New("the configuration in use is not that of " + file + "; where it is mounted, see whether the change has reached kproxy's machine or pod; without reload.watch, kproxy reload applies it")
+	default:
+		return c.NotApplied.SHA256 == h.digest, h.notInUse(file, c.NotApplied.Reasons)
+	}
+}
+
+// notInUse has a line for each reason why the configuration of file is not in use, up to maxReasons.
+func (h *health) notInUse(file string, reasons []string) error {
+	errs := []error{errors.New("the configuration in use is not that of " + file)}
+	for _, reason := range reasons[:min(len(reasons), maxReasons)] {
+		errs = append(errs, errors.New(foreign.LineOf(h.said(reason), maxReason)))
+	}
+	return errors.Join(errs...)
 }

@@ -30,18 +30,23 @@ func TestHealthOfAConfiguration(t *testing.T) {
 		code    int
 		says    string
 	}{
-		"in use":            {[]string{`{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
-		"later":             {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, "") + `}`, `{"sha256": "00", ` + fmt.Sprintf(held, "11") + `}`, `{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
-		"held back":         {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, want) + `}`}, "1m", exitFailed, `kproxy: not ready: it removes clusters.a.tls` + "\n" + `kproxy: not ready: and\nmore`},
-		"never":             {[]string{`{"sha256": "00"}`}, "1500ms", exitFailed, "kproxy: not ready: the configuration in use is not that of " + file},
-		"tried in vain":     {[]string{`{"sha256": "00", ` + fmt.Sprintf(held, "") + `}`}, "1500ms", exitFailed, "kproxy: not ready: it removes clusters.a.tls"},
-		"without the token": {[]string{`null`}, "1m", exitFailed, "names no configuration: add --token-file if admin.token_file is set"},
+		"no response at first":               {[]string{"", `{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
+		"in use":                             {[]string{`{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
+		"later":                              {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, "") + `}`, `{"sha256": "00", ` + fmt.Sprintf(held, "11") + `}`, `{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
+		"held back":                          {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, want) + `}`}, "1m", exitFailed, "kproxy: the configuration in use is not that of " + file + "\nkproxy: it removes clusters.a.tls\nkproxy: and\\nmore\n"},
+		"held back, and it does not say why": {[]string{`{"sha256": "00", "not_applied": {"sha256": "` + want + `", "reasons": []}}`}, "1m", exitFailed, "kproxy: the configuration in use is not that of " + file + "\n"},
+		"never":                              {[]string{`{"sha256": "00"}`}, "1500ms", exitFailed, "kproxy: the configuration in use is not that of " + file},
+		"tried in vain":                      {[]string{`{"sha256": "00", ` + fmt.Sprintf(held, "") + `}`}, "1500ms", exitFailed, "\nkproxy: it removes clusters.a.tls\n"},
+		"without the token":                  {[]string{`null`}, "1m", exitFailed, "names no configuration: add --token-file if admin.token_file is set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var asked atomic.Int64
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				n := min(int(asked.Add(1)), len(tt.bodies))
+				if tt.bodies[n-1] == "" {
+					panic(http.ErrAbortHandler) // the connection ends without a response
+				}
 				_, _ = io.WriteString(w, `{"ready": true, "reasons": [], "clusters": {"a": {}}, "configuration": `+tt.bodies[n-1]+`}`)
 			}))
 			defer s.Close()
@@ -51,6 +56,17 @@ func TestHealthOfAConfiguration(t *testing.T) {
 				t.Errorf("got %s%s in %v, want %s", stdout, stderr, time.Since(began), tt.says)
 			}
 		})
+	}
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("wrong"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"ready": true, "reasons": []}`)
+	}))
+	defer s.Close()
+	if _, stderr := runWith(t, exitFailed, "health", "--admin", s.URL, "--config", file, "--token-file", token); !strings.Contains(stderr, "it does not accept the token") {
+		t.Errorf("got %s", stderr)
 	}
 	if _, stderr := runWith(t, exitUsage, "health", "--config", "/no/such/file"); !strings.Contains(stderr, "--config: ") {
 		t.Errorf("got %s", stderr)

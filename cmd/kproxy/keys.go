@@ -225,7 +225,7 @@ type otlpKeys struct {
 
 type logKeys struct {
 	Level  string `key:"level" default:"info" oneof:"debug|info|warn|error" doc:"Least severe lines that are written."`
-	Format string `key:"format" default:"text" oneof:"text|json" doc:"text: one line for each event, on stderr, and the table of addresses at the start on stdout. json: one JSON object for each event, also for each line of the table, and nothing on stdout."`
+	Format string `key:"format" default:"text" oneof:"text|json" doc:"text: one line for each event, on stderr, and the table of addresses at the start on stdout. json: one JSON object for each event, also for each line of the table and for the reason why kproxy does not start, and nothing on stdout; mistakes of the file are JSON where the environment sets the format."`
 }
 
 // adminConfig is the admin server's part of the file.

@@ -7,13 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
+	"kproxy/internal/logkey"
 	"kproxy/internal/resolver"
 )
 
@@ -48,12 +51,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if status, ok := err.(*statusError); ok { //nolint:errorlint // joined with another, that one is printed
 		return status.code
 	}
+	// The loss of stderr cannot be reported anywhere.
+	write := func(line string) { _, _ = fmt.Fprintf(stderr, "kproxy: %s\n", line) }
+	if failed, ok := errors.AsType[*startError](err); ok && failed.json {
+		log := slog.New(slog.NewJSONHandler(stderr, nil))
+		write = func(line string) { log.Error("kproxy does not start", slog.String(logkey.Error, line)) }
+	}
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			// The loss of stderr cannot be reported anywhere.
-			_, _ = fmt.Fprintf(stderr, "kproxy: %s\n", foreign.LineOf(line, maxErrorLine))
+			write(foreign.LineOf(line, maxErrorLine))
 		}
 	}()
 	within(flushWait, told)
@@ -90,8 +98,9 @@ where the clients are.`,
 			}
 			return &usageError{errors.New("no command; see kproxy --help")}
 		},
-		SilenceErrors: true, // run prints them
-		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd.Flags()) },
+		SilenceErrors:     true, // run prints them
+		SilenceUsage:      true,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
@@ -121,6 +130,17 @@ where the clients are.`,
 		panic(err) // two completions of one flag
 	}
 	return root
+}
+
+// refuseEmpty refuses a flag with an empty text, which a script writes whose variable is not set. It
+// would mean that the flag is not there, and a check would check less.
+func refuseEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
+			err = &usageError{fmt.Errorf("--%s: it is empty; write a value, or leave the flag out", f.Name)}
+		}
+	})
+	return err
 }
 
 func unknownCommand(root *cobra.Command, name string) error {

@@ -75,7 +75,7 @@ func TestServeReload(t *testing.T) {
 		}
 	}
 	k.wantLog(`"msg":"the configuration is not reloaded"`)
-	inUse(exitFailed, "kproxy: not ready: the last reload of the configuration failed: ")
+	inUse(exitFailed, "kproxy: the configuration in use is not that of ")
 	_, body := get(t, address, "/readyz")
 	if !strings.Contains(body, "the last reload of the configuration failed: ") {
 		t.Errorf("/readyz says %s", body)

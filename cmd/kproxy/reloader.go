@@ -71,6 +71,8 @@ type reloader struct {
 	state    telemetry.State
 	failure  string   // why the last reload was not applied; "": it was
 	held     []string // the removals for which a change is held back
+
+	unreadable string // why the watch cannot read the file; "": it can
 }
 
 // trigger is the cause of a reload.
@@ -171,7 +173,7 @@ func (r *reloader) configuration() admin.Configuration {
 	c := admin.Configuration{SHA256: hex.EncodeToString(r.current.digest[:])}
 	if reasons := r.notApplied(); len(reasons) > 0 {
 		c.NotApplied = &admin.NotApplied{Reasons: reasons}
-		if r.decided != r.current.digest && r.decided != [sha256.Size]byte{} {
+		if r.unreadable == "" && r.decided != r.current.digest && r.decided != [sha256.Size]byte{} {
 			c.NotApplied.SHA256 = hex.EncodeToString(r.decided[:])
 		}
 	}
@@ -181,6 +183,9 @@ func (r *reloader) configuration() admin.Configuration {
 // notApplied says why the file is not applied. The caller holds mu.
 func (r *reloader) notApplied() []string {
 	var all []string
+	if r.unreadable != "" {
+		all = append(all, "the configuration file cannot be read, and a restart would fail: "+r.unreadable+"; restore it")
+	}
 	if r.failure != "" {
 		all = append(all, "the last reload of the configuration failed: "+r.failure)
 	}
@@ -331,6 +336,9 @@ func (r *reloader) begin(t trigger, data []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tried, r.decided = sha256.Sum256(data), [sha256.Size]byte{}
+	if data != nil {
+		r.unreadable = ""
+	}
 }
 
 // refuse has the watch not try the content again. It tries that of the configuration in

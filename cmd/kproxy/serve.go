@@ -49,12 +49,31 @@ func newServeCommand() *cobra.Command {
 			}
 			if err != nil {
 				o.from.Fail(err)
+				return &startError{err: err, json: logsJSON(s)}
 			}
-			return err
+			return nil
 		},
 	}
 	addConfigFlag(cmd, &file)
 	return cmd
+}
+
+// startError is the reason why serve has not started. json says that it is written as the log is.
+type startError struct {
+	err  error
+	json bool
+}
+
+func (e *startError) Error() string { return e.err.Error() }
+func (e *startError) Unwrap() error { return e.err }
+
+// logsJSON reports whether the log is JSON. Of a file with mistakes, whose settings are nil, only the
+// environment is known.
+func logsJSON(s *settings) bool {
+	if s == nil {
+		return os.Getenv("KPROXY_LOG_FORMAT") == "json"
+	}
+	return s.Log.Format == "json"
 }
 
 // surviveReaders makes a write to stdout or stderr fail once its reader is gone, until

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"os/signal"
 	"runtime"
 	"strings"
@@ -302,6 +303,44 @@ clusters:
 	if err := <-k.done; err != nil {
 		t.Errorf("serve ended with %v", err)
 	}
+}
+
+// With log.format json, the reason why kproxy does not start is JSON too. Of a file with a mistake only the
+// environment says the format.
+func TestServeRefusedInJSON(t *testing.T) {
+	host := portlab.Host(t)
+	taken, err := net.Listen("tcp", host+":9092")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	config := fmt.Sprintf(`clusters: {orders: {bootstrap: ["127.0.0.1:1"], listeners: {fred: {bind: "%s:9092", nodes: {ports: 9100}}}}}`, host)
+	serve := func(code int, config string) []string {
+		file := filepath.Join(t.TempDir(), "kproxy.yaml")
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, stderr := runWith(t, code, "serve", "--config", file)
+		return strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
+	}
+	isJSON := func(lines []string, want string) {
+		t.Helper()
+		for _, line := range lines {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("no JSON: %s", line)
+			}
+		}
+		if last := lines[len(lines)-1]; !strings.Contains(last, `"level":"ERROR","msg":"kproxy does not start","error":"`) || !strings.Contains(last, want) {
+			t.Errorf("got %s", last)
+		}
+	}
+	isJSON(serve(exitFailed, "log: {format: json}\n"+config), "address already in use")
+	if last := serve(exitUsage, "log: {format: json, level: loud}\n"+config)[0]; !strings.HasPrefix(last, "kproxy: ") {
+		t.Errorf("got %s", last)
+	}
+	t.Setenv("KPROXY_LOG_FORMAT", "json")
+	isJSON(serve(exitFailed, config), "address already in use")
+	isJSON(serve(exitUsage, "log: {level: loud}\n"+config), "log.level")
 }
 
 // lines always reads on, so that serve never waits for the test.

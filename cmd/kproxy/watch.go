@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kproxy/internal/admin"
+	"kproxy/internal/foreign"
 	"kproxy/internal/logkey"
 	"kproxy/proxy/config"
 )
@@ -54,7 +55,6 @@ func (r *reloader) watch(ctx context.Context) {
 	}
 	ticker := time.NewTicker(config.DefaultWatchInterval)
 	defer ticker.Stop()
-	unreadable := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -68,14 +68,27 @@ func (r *reloader) watch(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && !unreadable:
+		case r.noteReadable(err):
 			r.log.Warn("the configuration file cannot be read; the configuration in use stays",
 				slog.Any(logkey.Error, err), slog.String(logkey.By, byFile), slog.String(logkey.Fix, "restore the file that --config names"))
 		case data != nil:
 			_, _ = r.reload(ctx, trigger{by: byFile, data: data}) // the log has the error
 		}
-		unreadable = err != nil
 	}
+}
+
+// noteReadable notes whether the file can be read; err says why not. It reports whether that is new
+// and has to be logged.
+func (r *reloader) noteReadable(err error) (logged bool) {
+	why := ""
+	if err != nil {
+		why = foreign.LineOf(err.Error(), maxLogged)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	logged = why != "" && r.unreadable == ""
+	r.unreadable = why
+	return logged
 }
 
 // settled returns the content of the file when two readings in succession are equal; nil

@@ -189,9 +189,15 @@ func TestWatchOfAMissingFile(t *testing.T) {
 		r.wantLogged(`level=WARN msg="the configuration file cannot be read; the configuration in use stays" error="open kproxy.yaml`)
 		poll()
 		r.wantLogged()
+		if got := r.findings(); len(got) != 1 || !strings.Contains(got[0], "cannot be read, and a restart would fail: open kproxy.yaml") {
+			r.t.Errorf("/readyz warns of %q", got)
+		}
 		r.write("")
 		poll()
 		r.wantLogged()
+		if got := r.findings(); got != nil {
+			r.t.Errorf("the file is back, and /readyz warns of %q", got)
+		}
 		r.remove()
 		poll()
 		r.wantLogged("cannot be read")

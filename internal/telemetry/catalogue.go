@@ -239,7 +239,7 @@ func routingMetrics() []family {
 			},
 		},
 		{
-			name: "kproxy_misrouted_total", unit: "{connection}", help: "Connections whose broker, or its cluster, is not the one that the client names.",
+			name: "kproxy_misrouted_total", unit: "{response}", help: "ApiVersions responses by which a broker says that it, or its cluster, is not the one that the client names.",
 			ofListener: func(l *proxy.ListenerStats) []sample {
 				var all []sample
 				for _, c := range l.Routing {
