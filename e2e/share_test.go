@@ -16,7 +16,8 @@ import (
 //
 // With Kafka 4.4.0 a group sometimes gets no more of a partition after its leader has moved ("Write
 // request leader epoch is smaller than last recorded" in a broker's log). Groups whose members reach
-// the brokers directly have it as often. It ends when the leader moves again.
+// the brokers directly have it too: 5 of 38, beside moves of one second. It ends when the leader moves
+// again.
 func TestShareGroup(t *testing.T) {
 	const partitions = 6
 	k := shared.kafka
@@ -37,7 +38,7 @@ func TestShareGroup(t *testing.T) {
 	load := startLoad(t, p.Via("bob"), topic, "s", 200, 1<<10)
 	all.WaitFor(t, 30*time.Second, 1)
 	moves := k.MoveLeaders(t, topic, partitions, time.Second)
-	all.WaitFor(t, 30*time.Second, 1500)
+	all.WaitFor(t, time.Minute, 1500)
 	moved := moves.Stop()
 
 	// A share group is at least once: a moved leader may deliver again.
