@@ -97,6 +97,7 @@ func workloads() []workload {
 			Key: kmsg.Metadata.Int16(), Version: 12, Partitions: manyPartitions, Conns: 4, InFlight: 1,
 		},
 		produceOf(4*kib, 1).named("-1conn", ""), produceOf(4*kib, 100).named("-100conns", ""),
+		produceOf(4*kib, 1000).named("-1000conns", ""), produceOf(4*kib, 5000).named("-5000conns", ""),
 		fetchOf(17, 64*kib, 1).named("-1conn", ""), fetchOf(17, 64*kib, 100).named("-100conns", ""),
 		asking("churn", churn, 16, "connect, one ApiVersions, close; 16 at a time"),
 		asking("idle-1000", idle, 1000, "1,000 connections that have asked for ApiVersions"),
