@@ -5,6 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"log/slog"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -48,5 +51,31 @@ func TestResetsOfReasons(t *testing.T) {
 		if traits.reset == resetAlways && traits.linger {
 			t.Errorf("%s: a connection that is reset cannot linger", reason)
 		}
+	}
+}
+
+// docs/ends.md has every reason, with its level; docs/tls.md has those of handshakes.
+func TestEveryReasonIsInTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/ends.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|.*\\| ([a-z]+) \\|$")
+	got := map[CloseReason]string{}
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		got[CloseReason(m[1])] = m[2]
+	}
+	for reason, traits := range traitsOf {
+		if strings.HasPrefix(string(reason), "tls_") {
+			if !strings.Contains(string(text), "`"+string(reason)+"`") {
+				t.Errorf("%s is not among those of TLS", reason)
+			}
+		} else if want := strings.ToLower(traits.level.String()); got[reason] != want {
+			t.Errorf("%s: the level is %q, want %q", reason, got[reason], want)
+		}
+		delete(got, reason)
+	}
+	if len(got) > 0 {
+		t.Errorf("there are no reasons %v", got)
 	}
 }
