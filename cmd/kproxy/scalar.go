@@ -43,7 +43,7 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 		return scalar{"a broker id", "0", fromText(parseInt32), map[string]any{"type": "integer"}}, true
 	case reflect.TypeFor[time.Duration]():
 		return scalar{"a duration with its unit", "10s", fromText(time.ParseDuration), map[string]any{
-			"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`,
+			"type": "string", "pattern": `^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`,
 		}}, true
 	case reflect.TypeFor[config.Range]():
 		return scalar{"a range", "9100-9199", fromText(parseRange), map[string]any{

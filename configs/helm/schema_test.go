@@ -61,7 +61,8 @@ type schema struct {
 }
 
 // expand replaces {"$kproxy": POINTER, "without": [NAME…], "with": {NAME: SCHEMA}} by the part of
-// kproxy's schema, with other properties. Sections whose keys the chart fills in require none.
+// kproxy's schema, with other properties. Sections whose keys the chart fills in require none. Rules for
+// names are left out: helm reports them at another key, and templates/_validate.tpl has them with a fix.
 func (s *schema) expand(tree any) any {
 	switch tree := tree.(type) {
 	case []any:
@@ -72,6 +73,7 @@ func (s *schema) expand(tree any) any {
 		if pointer, ok := tree["$kproxy"].(string); ok {
 			return s.part(pointer, tree)
 		}
+		delete(tree, "propertyNames")
 		for name := range tree {
 			tree[name] = s.expand(tree[name])
 		}
@@ -90,7 +92,7 @@ func (s *schema) part(pointer string, how map[string]any) any {
 		}
 		at = next
 	}
-	part := deepClone(s.t, at).(map[string]any)
+	part := s.expand(deepClone(s.t, at)).(map[string]any)
 	properties, _ := part["properties"].(map[string]any)
 	if without, ok := how["without"].([]any); ok {
 		for _, name := range without {

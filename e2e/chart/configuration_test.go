@@ -90,15 +90,17 @@ func checked(t *testing.T, config string) string {
 	return program(t, "", "check", "--config", file)
 }
 
-// certificateNames are the names of a certificate for all listeners: as DNS has them.
+// certificateNames are the names of a certificate for all listeners: as DNS has them, and those of broker 0.
 func certificateNames(config string) []string {
 	var all []string
-	for _, m := range regexp.MustCompile(`(?m)^ +advertise: '?([^:'\n]+):`).FindAllStringSubmatch(config, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^ +advertise: '?\[?(.+?)\]?:\d+'?$`).FindAllStringSubmatch(config, -1) {
 		all = append(all, m[1], "*."+m[1])
 	}
-	for _, m := range regexp.MustCompile(`(?m)^ +sni: '?[^.\n]+([^:'\n]+):`).FindAllStringSubmatch(config, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^ +sni: '?(.+):\d+'?$`).FindAllStringSubmatch(config, -1) {
 		for _, cluster := range []string{"orders", "audit"} {
-			all = append(all, "*"+strings.ReplaceAll(m[1], "{cluster}", cluster))
+			name := strings.NewReplacer("{cluster}", cluster, "{node}", "0").Replace(m[1])
+			_, domain, _ := strings.Cut(name, ".")
+			all = append(all, name, "*."+domain)
 		}
 	}
 	return all

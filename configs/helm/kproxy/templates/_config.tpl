@@ -36,15 +36,17 @@
 {{- else if eq $mode "sidecar" -}}
 {{-   $bind := $own.bind | default "127.0.0.1:9092" -}}
 {{-   $_ := set $is "bind" $bind -}}
-{{-   $_ := set $is "advertise" (printf "localhost:%s" (include "kproxy.port" $bind)) -}}
+{{-   $all := has (include "kproxy.bound" $bind) (list "" "0.0.0.0") -}}
+{{-   $host := ternary "localhost" (include "kproxy.host" $bind) (or $all (not $own.bind)) -}}
+{{-   $_ := set $is "advertise" (printf "%s:%s" $host (include "kproxy.port" $bind)) -}}
 {{- else if eq $mode "clusterIP" -}}
 {{-   $port := include "kproxy.port" ($own.bind | default ":9092") -}}
 {{-   $_ := set $is "advertise" (printf "%s.%s.svc:%s" (include "kproxy.fullname" .root) .root.Release.Namespace $port) -}}
-{{- else if $nodes.advertise_ports -}}
-{{-   $_ := set $is "nodes" (dict "ports" (include "kproxy.portsLike" $nodes.advertise_ports)) -}}
 {{- end -}}
-{{- if or $nodes.sni $nodes.ports $nodes.addresses -}}
+{{- if or $nodes.sni $nodes.ports -}}
 {{-   $_ := unset $is "nodes" -}}
+{{- else if and $nodes.advertise_ports (hasKey $is.nodes "ports") -}}
+{{-   $_ := set $is "nodes" (dict "ports" (include "kproxy.portsLike" $nodes.advertise_ports)) -}}
 {{- end -}}
 {{- if .cluster.certificate -}}
 {{-   $dir := printf "/run/certificates/%s" .name -}}
@@ -107,14 +109,23 @@
 {{- dict "items" ($ports | uniq) | toYaml -}}
 {{- end -}}
 
-{{- /* The names of a listener by SNI: .name, .listener; as {"items": [name]}. */ -}}
+{{- /*
+The names of a listener: .name, .listener; as {"names": [name], "addresses": [IP]}. If {node} is in the
+first label, a wildcard has the nodes' names.
+*/ -}}
 {{- define "kproxy.names" -}}
-{{- $names := list (include "kproxy.host" .listener.advertise) -}}
-{{- with .listener.nodes.sni -}}
-{{-   $host := include "kproxy.host" . | replace "{cluster}" $.name -}}
-{{-   $names = append $names (regexReplaceAll "^[^.]*" $host "*") -}}
+{{- $names := list -}}
+{{- $addresses := list -}}
+{{- if include "kproxy.isIP" .listener.advertise -}}
+{{-   $addresses = list (include "kproxy.host" .listener.advertise | trimPrefix "[" | trimSuffix "]") -}}
+{{- else -}}
+{{-   $names = list (include "kproxy.canonical" .listener.advertise) -}}
 {{- end -}}
-{{- dict "items" ($names | uniq) | toYaml -}}
+{{- with .listener.nodes.sni -}}
+{{-   $host := include "kproxy.canonical" (. | replace "{cluster}" $.name) -}}
+{{-   $names = append $names (regexReplaceAll "^[^.]*\\{node\\}[^.]*\\." $host "*.") -}}
+{{- end -}}
+{{- dict "names" ($names | uniq) "addresses" $addresses | toYaml -}}
 {{- end -}}
 
 {{- define "kproxy.hasProxyProtocol" -}}

@@ -62,6 +62,73 @@ labels:
 {{- required (printf "%s has no port; write host:port" .) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" .)) -}}
 {{- end -}}
 
+{{- /*
+The host of host:port in the one form in which hosts are compared: a name in lower case without its root
+dot, an IPv6 address as its eight groups, or as IPv4 if it is one. "?": it is no IPv6 address.
+*/ -}}
+{{- define "kproxy.canonical" -}}
+{{- $host := include "kproxy.host" . | lower -}}
+{{- if not (hasPrefix "[" $host) -}}
+{{ trimSuffix "." $host }}
+{{- else -}}
+{{-   $text := trimPrefix "[" $host | trimSuffix "]" -}}
+{{-   with regexFind (printf "%s$" (include "kproxy.ipv4" .)) $text -}}
+{{-     $b := splitList "." . -}}
+{{-     $text = printf "%s%x:%x" (trimSuffix . $text) (add (mul 256 (index $b 0 | int)) (index $b 1 | int)) (add (mul 256 (index $b 2 | int)) (index $b 3 | int)) -}}
+{{-   end -}}
+{{-   $halves := splitList "::" $text -}}
+{{-   $groups := list -}}
+{{-   $written := 0 -}}
+{{-   range $i, $half := $halves -}}
+{{-     $own := ternary list (splitList ":" $half) (eq $half "") -}}
+{{-     if $i -}}
+{{-       range until (sub 8 (add (len $groups) (len $own)) | max 0 | int) -}}
+{{-         $groups = append $groups "0" -}}
+{{-       end -}}
+{{-     end -}}
+{{-     $groups = concat $groups $own -}}
+{{-     $written = add $written (len $own) -}}
+{{-   end -}}
+{{-   $valid := and (eq (len $groups) 8) (or (eq (len $halves) 1) (and (eq (len $halves) 2) (lt (int $written) 8))) -}}
+{{-   $short := list -}}
+{{-   range $groups -}}
+{{-     $valid = and $valid (regexMatch "^[0-9a-f]{1,4}$" .) -}}
+{{-     $short = append $short (regexReplaceAll "^0+([0-9a-f])" . "${1}") -}}
+{{-   end -}}
+{{-   $text = join ":" $short -}}
+{{-   if not $valid -}}
+?
+{{-   else if hasPrefix "0:0:0:0:0:ffff:" $text -}}
+{{-     $high := printf "0x%s" (index $short 6) | int -}}
+{{-     $low := printf "0x%s" (index $short 7) | int -}}
+{{ printf "%d.%d.%d.%d" (div $high 256) (mod $high 256) (div $low 256) (mod $low 256) }}
+{{-   else -}}
+{{ $text }}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A regular expression of an IPv4 address. */ -}}
+{{- define "kproxy.ipv4" -}}
+{{- $byte := "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])" -}}
+{{ printf "%s(\\.%s){3}" $byte $byte }}
+{{- end -}}
+
+{{- /* Whether the host of host:port is an IP address. */ -}}
+{{- define "kproxy.isIP" -}}
+{{- if regexMatch (printf "^%s$|:" (include "kproxy.ipv4" .)) (include "kproxy.canonical" .) -}}yes{{- end -}}
+{{- end -}}
+
+{{- /* What a socket bound to host:port has of the interfaces: "" is all of them, 0.0.0.0 all of IPv4. */ -}}
+{{- define "kproxy.bound" -}}
+{{- $host := include "kproxy.canonical" . -}}
+{{- if eq $host "localhost" -}}
+127.0.0.1
+{{- else if ne $host "0:0:0:0:0:0:0:0" -}}
+{{ $host }}
+{{- end -}}
+{{- end -}}
+
 {{- define "kproxy.adminPort" -}}
 {{- include "kproxy.port" .Values.admin.bind -}}
 {{- end -}}

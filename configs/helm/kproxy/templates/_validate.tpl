@@ -11,9 +11,10 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- if not .Values.clusters -}}
 {{-   fail "clusters is empty: name a Kafka cluster, such as --set 'clusters.orders.bootstrap={kafka-bootstrap.kafka:9092}'" -}}
 {{- end -}}
+{{- include "kproxy.validateObjects" . -}}
+{{- include "kproxy.validateDurations" . -}}
+{{- include "kproxy.validateAdmin" . -}}
 {{- $several := gt (len .Values.clusters) 1 -}}
-{{- include "kproxy.validateAddress" (dict "key" "admin.bind" "address" .Values.admin.bind "bound" true) -}}
-{{- include "kproxy.validateReached" (dict "key" "admin.bind" "address" .Values.admin.bind "by" "the kubelet's probes" "fix" "write :9400; admin.token_file protects it") -}}
 {{- range $name, $cluster := .Values.clusters -}}
 {{-   $key := printf "clusters.%s.listener" $name -}}
 {{-   $own := $cluster.listener | default dict -}}
@@ -50,16 +51,21 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   if and $bySNI (not (or $cluster.certificate (dig "tls" "certs" "" $own))) -}}
 {{-     fail (printf "clusters.%s.certificate is missing: exposure.mode %s selects brokers by the TLS server name" $name $mode) -}}
 {{-   end -}}
-{{-   if and $several (not $bySNI) (not (and $own.bind (or $nodes.ports $nodes.addresses))) -}}
-{{-     fail (printf "%s.bind and .nodes.ports are missing: with several clusters, each needs ports of its own in exposure.mode %s" $key $mode) -}}
+{{-   if and $several (not $bySNI) (not $nodes.sni) -}}
+{{-     range $missing := list (empty $own.bind | ternary "bind" "") (empty $nodes.ports | ternary "nodes.ports" "") | compact -}}
+{{-       fail (printf "%s.%s is missing: with several clusters, each needs ports of its own in exposure.mode %s; write such as %s, or nodes.sni" $key $missing $mode (ternary ":9192" "9200-9219" (eq $missing "bind"))) -}}
+{{-     end -}}
 {{-   end -}}
 {{-   if eq (include "kproxy.serviceType" $) "NodePort" -}}
-{{-     if not $nodes.advertise_ports -}}
-{{-       fail (printf "%s.nodes.advertise_ports is missing: the node ports of the brokers, such as 31100-31119" $key) -}}
-{{-     end -}}
 {{-     include "kproxy.validateNodePorts" (dict "key" (printf "%s.advertise" $key) "port" (include "kproxy.port" $own.advertise)) -}}
-{{-     include "kproxy.validateNodePorts" (dict "key" (printf "%s.nodes.advertise_ports" $key) "ports" $nodes.advertise_ports) -}}
+{{-     if not $nodes.sni -}}
+{{-       if not $nodes.advertise_ports -}}
+{{-         fail (printf "%s.nodes.advertise_ports is missing: the node ports of the brokers, such as 31100-31119" $key) -}}
+{{-       end -}}
+{{-       include "kproxy.validateNodePorts" (dict "key" (printf "%s.nodes.advertise_ports" $key) "ports" $nodes.advertise_ports) -}}
+{{-     end -}}
 {{-   end -}}
+{{-   include "kproxy.validateLogin" (dict "key" (printf "%s.login" $key) "login" ($own.login | default dict)) -}}
 {{- end -}}
 {{- $gateway := .Values.exposure.gateway -}}
 {{- if and (eq $mode "gateway") (not $gateway.parentRefs) (not $gateway.className) -}}
@@ -69,9 +75,19 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- if and (has $preset (list "gcp" "azure")) (include "kproxy.hasProxyProtocol" .) -}}
 {{-   fail (printf "listener.proxy_protocol: the load balancer of the preset %s sends no such header. It keeps the clients' addresses; take proxy_protocol out" $preset) -}}
 {{- end -}}
+{{- if and (eq $preset "nlb") (include "kproxy.hasProxyProtocol" .) -}}
+{{-   range $name, $cluster := .Values.clusters -}}
+{{-     if not (dig "listener" "proxy_protocol" "from" "" $cluster) -}}
+{{-       fail (printf "clusters.%s.listener.proxy_protocol.from is missing: another cluster has it, and the balancer of the preset nlb sends the header at every port; write it for all clusters, or for none" $name) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
 {{- if ne $mode "sidecar" -}}
 {{-   if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
 {{-     fail "metrics: a ServiceMonitor and a PodMonitor would scrape each pod twice; enable one of them" -}}
+{{-   end -}}
+{{-   if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{-     fail (printf "autoscaling.minReplicas: %d is more than maxReplicas, %d; write no more than that" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{-   end -}}
 {{-   if and .Values.autoscaling.enabled (eq (include "kproxy.seconds" (dig "max_age" "0s" .Values.limits)) "0") -}}
 {{-     fail "autoscaling.enabled needs limits.max_age, such as 30m: Kafka's clients keep their connections, and a new pod would get none" -}}
@@ -79,58 +95,192 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- end -}}
 
+{{- /* The rules of Kubernetes for names, labels and paths. */ -}}
+{{- define "kproxy.validateObjects" -}}
+{{- range $section := list "clusters" "secrets" "configMaps" -}}
+{{-   range $name, $value := get $.Values $section -}}
+{{-     if not (regexMatch "^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$" $name) -}}
+{{-       fail (printf "%s: the name %q does not suit Kubernetes, which has it in names of objects; write 1-42 of a-z, 0-9 and -, with a letter first and no - last, such as orders-1" $section $name) -}}
+{{-     end -}}
+{{-     if ne $section "clusters" -}}
+{{-       include "kproxy.validateObject" (dict "key" (printf "%s.%s" $section $name) "name" $value) -}}
+{{-     else if dig "certificate" "secret" "" $value -}}
+{{-       include "kproxy.validateObject" (dict "key" (printf "clusters.%s.certificate.secret" $name) "name" $value.certificate.secret) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- $full := include "kproxy.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{-   fail (printf "fullnameOverride is missing: %s, by the release's name, is no name of a Service; write one of a-z, 0-9 and -, with a letter first, such as %s" $full (regexReplaceAll "^[^a-z]+" (replace "." "-" $full) "")) -}}
+{{- end -}}
+{{- $pods := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- $all := concat $pods (list "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
+{{- range $key, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels "metrics.labels" .Values.metrics.labels "metrics.dashboard.labels" .Values.metrics.dashboard.labels -}}
+{{-   range $label, $_ := $labels -}}
+{{-     if has $label (ternary $pods $all (eq $key "podLabels")) -}}
+{{-       fail (printf "%s: %s is set by the chart, and objects find each other by it; take it out" $key $label) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- with .Values.state_dir -}}
+{{-   if not (hasPrefix "/" .) -}}
+{{-     fail (printf "state_dir: %s is no absolute path; write one such as /var/lib/kproxy" .) -}}
+{{-   end -}}
+{{-   if contains ":" . -}}
+{{-     fail (printf "state_dir: %s has a colon, which the path of a mount must not have; write one such as /var/lib/kproxy" .) -}}
+{{-   end -}}
+{{-   $dir := printf "%s/" (clean . | trimSuffix "/") -}}
+{{-   range list "/etc/kproxy/" "/run/certificates/" "/run/secrets/" "/run/configmaps/" -}}
+{{-     if or (hasPrefix . $dir) (hasPrefix $dir .) -}}
+{{-       fail (printf "state_dir: %s and %s, where the chart mounts files, are one in the other; write another one such as /var/lib/kproxy" $.Values.state_dir (trimSuffix "/" .)) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The name of a Secret or ConfigMap: .key, .name. */ -}}
+{{- define "kproxy.validateObject" -}}
+{{- if not (and (le (len .name) 253) (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" .name)) -}}
+{{-   fail (printf "%s: %q is no name of an object of Kubernetes; write the one that kubectl get shows, of a-z, 0-9, - and dots" .key .name) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The durations of kproxy, and the least of each. */ -}}
+{{- define "kproxy.validateDurations" -}}
+{{- $all := list
+      (list "limits.first_request_timeout" .Values.limits "1ms") (list "limits.handshake_timeout" .Values.limits "1ms")
+      (list "limits.idle_timeout" .Values.limits "0s") (list "limits.max_age" .Values.limits "0s")
+      (list "drain.delay" .Values.drain "0s") (list "drain.timeout" .Values.drain "1ms")
+      (list "telemetry.otlp.interval" (.Values.telemetry.otlp | default dict) "1s") -}}
+{{- range $name, $cluster := .Values.clusters -}}
+{{-   range $key, $least := dict "forget_after" "1m" "connect_timeout" "1ms" "keepalive" "1s" -}}
+{{-     $all = append $all (list (printf "clusters.%s.%s" $name $key) $cluster $least) -}}
+{{-   end -}}
+{{- end -}}
+{{- $start := toDate "2006-01-02" "2000-01-01" -}}
+{{- range $all -}}
+{{-   $key := index . 0 -}}
+{{-   $least := index . 2 -}}
+{{-   with get (index . 1) (regexFind "[^.]+$" $key) -}}
+{{-     $end := dateModify . $start -}}
+{{-     if and (regexMatch "[1-9]" .) ($end.Equal $start) -}}
+{{-       fail (printf "%s: %s is no duration that kproxy can count; write one from 1ns to 292 years, such as 1h" $key .) -}}
+{{-     end -}}
+{{-     if $end.Before (dateModify $least $start) -}}
+{{-       fail (printf "%s: %s is too short; write %s or more" $key . $least) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kproxy.validateAdmin" -}}
+{{- $admin := .Values.admin -}}
+{{- include "kproxy.validateAddress" (dict "key" "admin.bind" "address" $admin.bind "bound" true) -}}
+{{- include "kproxy.validateReached" (dict "key" "admin.bind" "address" $admin.bind "by" "the kubelet's probes" "fix" "write :9400; admin.token_file protects it") -}}
+{{- if and $admin.pprof (not $admin.token_file) -}}
+{{-   fail "admin.token_file is missing: with admin.pprof, any pod could have kproxy profiled; write secrets: {admin: NAME} and /run/secrets/admin/token, or take pprof out" -}}
+{{- end -}}
+{{- with $admin.tls -}}
+{{-   range $key := list "cert" "key" -}}
+{{-     if not (get $admin.tls $key) -}}
+{{-       fail (printf "admin.tls.%s is missing: TLS needs cert and key; write such as /run/secrets/admin/tls.%s" $key (ternary "crt" "key" (eq $key "cert"))) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The login of clients: .key, .login. */ -}}
+{{- define "kproxy.validateLogin" -}}
+{{- $login := .login -}}
+{{- if or $login.mechanisms $login.users_file -}}
+{{-   if not $login.mechanisms -}}
+{{-     fail (printf "%s.mechanisms is missing: write those that clients may choose from, such as [SCRAM-SHA-512]" .key) -}}
+{{-   end -}}
+{{-   if not $login.users_file -}}
+{{-     fail (printf "%s.users_file is missing: write secrets: {users: NAME}, and the file in it, such as /run/secrets/users/users" .key) -}}
+{{-   end -}}
+{{-   $known := list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512" -}}
+{{-   range $login.mechanisms -}}
+{{-     if not (has . $known) -}}
+{{-       fail (printf "%s.mechanisms: %q is none by which clients log in at kproxy; write some of %s" $.key . (join ", " $known)) -}}
+{{-     end -}}
+{{-   end -}}
+{{-   if ne (len $login.mechanisms) (len (uniq $login.mechanisms)) -}}
+{{-     fail (printf "%s.mechanisms: one is there twice; write each once" .key) -}}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The rules about what is rendered: .root, and .clusters of kproxy.yaml. They compare addresses with each other. */ -}}
 {{- define "kproxy.validateClusters" -}}
-{{- $bound := list (dict "key" "admin.bind" "address" .root.Values.admin.bind "first" (include "kproxy.port" .root.Values.admin.bind | int) "last" (include "kproxy.port" .root.Values.admin.bind | int)) -}}
+{{- $mode := .root.Values.exposure.mode -}}
+{{- $admin := include "kproxy.port" .root.Values.admin.bind | int -}}
+{{- $bound := list (dict "key" "admin.bind" "host" (include "kproxy.bound" .root.Values.admin.bind) "first" $admin "last" $admin) -}}
 {{- $advertised := list -}}
 {{- $named := list -}}
 {{- range $name, $cluster := .clusters -}}
 {{-   $key := printf "clusters.%s.listener" $name -}}
+{{-   $own := get $.root.Values.clusters $name -}}
 {{-   $l := $cluster.listeners.clients -}}
 {{-   $nodes := $l.nodes -}}
+{{-   $host := include "kproxy.bound" $l.bind -}}
 {{-   $port := include "kproxy.port" $l.bind | int -}}
+{{-   $shows := include "kproxy.canonical" $l.advertise -}}
 {{-   $advertise := include "kproxy.port" $l.advertise | int -}}
-{{-   include "kproxy.validateNodes" (dict "key" $key "listener" $l "mode" $.root.Values.exposure.mode) -}}
-{{-   $bound = append $bound (dict "key" (printf "%s.bind" $key) "address" $l.bind "first" $port "last" $port "named" (hasKey $nodes "sni")) -}}
-{{-   $advertised = append $advertised (dict "key" (printf "%s.advertise" $key) "first" $advertise "last" $advertise "to" $port) -}}
+{{-   include "kproxy.validateTLS" (dict "name" $name "tls" (get $l "tls") "has" (hasKey $l "tls")) -}}
+{{-   include "kproxy.validateNodes" (dict "key" $key "listener" $l "mode" $mode) -}}
+{{-   if eq $mode "sidecar" -}}
+{{-     include "kproxy.validateSidecar" (dict "key" $key "listener" $l) -}}
+{{-   end -}}
+{{-   $bound = append $bound (dict "key" (printf "%s.bind" $key) "host" $host "first" $port "last" $port "named" (hasKey $nodes "sni")) -}}
+{{-   $advertised = append $advertised (dict "key" (printf "%s.advertise" $key) "host" $shows "first" $advertise "last" $advertise "to" $port "bind" (printf "%s:%d" $host $port)) -}}
 {{-   with $nodes.ports -}}
 {{-     $ports := include "kproxy.range" . | fromYaml -}}
-{{-     $bound = append $bound (dict "key" (printf "%s.nodes.ports" $key) "address" $l.bind "first" $ports.first "last" $ports.last) -}}
+{{-     $written := dig "listener" "nodes" "ports" "" $own -}}
+{{-     $portsKey := printf "%s.nodes.ports" $key -}}
+{{-     $fix := "move one of them to another port" -}}
+{{-     if not $written -}}
+{{-       $fix = printf "write %s.nodes.ports, which is %v otherwise, or move the other one" $key . -}}
+{{-       if gt (int $ports.last) 65535 -}}
+{{-         fail (printf "%s.nodes.advertise_ports: from 9100 on, there are not as many ports to bind; write nodes.ports, as many of them" $key) -}}
+{{-       end -}}
+{{-     end -}}
+{{-     $bound = append $bound (dict "key" $portsKey "host" $host "first" $ports.first "last" $ports.last "fix" $fix) -}}
 {{-     $shown := $nodes.advertise_ports | default . -}}
 {{-     $shownKey := printf "%s.nodes.%s" $key (ternary "advertise_ports" "ports" (hasKey $nodes "advertise_ports")) -}}
 {{-     $as := include "kproxy.range" $shown | fromYaml -}}
 {{-     if and (le (int $as.first) $advertise) (le $advertise (int $as.last)) -}}
-{{-       fail (printf "%s: %v covers port %d, where clients bootstrap (%s.advertise); move one of them" $shownKey $shown $advertise $key) -}}
+{{-       fail (printf "%s: %v covers port %d, where clients bootstrap (%s.advertise); move one of them%s" $shownKey $shown $advertise $key (ternary "" (printf ", or write %s" $portsKey) (or (ne $written "") (hasKey $nodes "advertise_ports")))) -}}
 {{-     end -}}
-{{-     $advertised = append $advertised (dict "key" $shownKey "first" $as.first "last" $as.last "to" $ports.first) -}}
+{{-     $advertised = append $advertised (dict "key" $shownKey "host" $shows "first" $as.first "last" $as.last "to" $ports.first) -}}
 {{-   end -}}
 {{-   with $nodes.sni -}}
-{{-     if and (ne $.root.Values.exposure.mode "sidecar") (ne $advertise (include "kproxy.port" . | int)) -}}
-{{-       fail (printf "%s.nodes.sni: %s has another port than %s.advertise, %d, and the Service leads one port to all brokers; write that port" $key . $key $advertise) -}}
+{{-     if ne $advertise (include "kproxy.port" . | int) -}}
+{{-       fail (printf "%s.nodes.sni: %s has another port than %s.advertise, %d, and one port leads to all brokers; write that port" $key . $key $advertise) -}}
 {{-     end -}}
-{{-     $named = append $named (dict "name" $name "key" $key "listener" $l) -}}
+{{-     $named = append $named (dict "name" $name "key" $key "listener" $l "bind" (printf "%s:%d" $host $port) "port" $port "certificate" ($own.certificate | default dict)) -}}
 {{-   end -}}
 {{- end -}}
 {{- range $i, $b := $bound -}}
 {{-   range $other := slice $bound 0 $i -}}
-{{-     $same := eq $b.address $other.address -}}
-{{-     $meets := and (le (int $b.first) (int $other.last)) (le (int $other.first) (int $b.last)) -}}
-{{-     if and $meets (include "kproxy.hostsMeet" (list $b.address $other.address)) (not (and $same $b.named $other.named)) -}}
-{{-       fail (printf "%s: port %d is bound already by %s; move one of them to another port" $b.key (max (int $b.first) (int $other.first)) $other.key) -}}
+{{-     if and (include "kproxy.portsMeet" (list $b $other)) (include "kproxy.hostsMeet" (list $b.host $other.host)) (not (and (eq $b.host $other.host) $b.named $other.named)) -}}
+{{-       fail (printf "%s: port %d is bound already by %s; %s" $b.key (max (int $b.first) (int $other.first)) $other.key ($b.fix | default $other.fix | default "move one of them to another port")) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
-{{- if ne .root.Values.exposure.mode "sidecar" -}}
-{{-   range $i, $a := $advertised -}}
-{{-     range $other := slice $advertised 0 $i -}}
-{{-       $meets := and (le (int $a.first) (int $other.last)) (le (int $other.first) (int $a.last)) -}}
-{{-       if and $meets (ne (sub $a.first $a.to) (sub $other.first $other.to)) -}}
-{{-         fail (printf "%s: port %d of the Service leads to %s already; advertise another one" $a.key (max (int $a.first) (int $other.first)) $other.key) -}}
+{{- range $i, $a := $advertised -}}
+{{-   range $other := slice $advertised 0 $i -}}
+{{-     if not (include "kproxy.portsMeet" (list $a $other)) -}}
+{{-     else if eq $mode "sidecar" -}}
+{{-       if and (include "kproxy.loopsMeet" (list $a.host $other.host)) (not (and $a.bind (eq $a.bind ($other.bind | default "")))) -}}
+{{-         fail (printf "%s: port %d of %s is advertised by %s already; advertise another port, or the address of each bind" $a.key (max (int $a.first) (int $other.first)) $a.host $other.key) -}}
 {{-       end -}}
+{{-     else if ne (sub $a.first $a.to) (sub $other.first $other.to) -}}
+{{-       fail (printf "%s: port %d of the Service leads to %s already; advertise another one" $a.key (max (int $a.first) (int $other.first)) $other.key) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
-{{- include "kproxy.validateNames" $named -}}
+{{- include "kproxy.validateNames" (dict "root" .root "all" $named) -}}
 {{- with .root.Values.exposure.loadBalancer.nodePort -}}
 {{-   $key := "exposure.loadBalancer.nodePort" -}}
 {{-   if ne $.root.Values.exposure.mode "loadBalancer" -}}
@@ -149,20 +299,22 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- define "kproxy.validateNodes" -}}
 {{- $key := .key -}}
 {{- $nodes := .listener.nodes -}}
-{{- $ways := list -}}
-{{- range list "ports" "addresses" "sni" -}}
+{{- range list "addresses" "advertise_addresses" "slots" -}}
 {{-   if get $nodes . -}}
-{{-     $ways = append $ways . -}}
+{{-     fail (printf "%s.nodes.%s: in a pod, brokers differ by ports or by names; take it out, and write ports, or sni" $key .) -}}
 {{-   end -}}
 {{- end -}}
-{{- if ne (len $ways) 1 -}}
-{{-   fail (printf "%s.nodes: %s; keep one of ports, addresses and sni" $key (join " and " $ways)) -}}
+{{- if and $nodes.ports $nodes.sni -}}
+{{-   fail (printf "%s.nodes: ports and sni; keep one of them" $key) -}}
 {{- end -}}
-{{- if and $nodes.addresses (ne .mode "sidecar") -}}
-{{-   fail (printf "%s.nodes.addresses: a Service leads to ports alone; write ports, or sni" $key) -}}
+{{- if and $nodes.ports (eq .mode "gateway") -}}
+{{-   fail (printf "%s.nodes.ports: a TLSRoute leads names to kproxy, and no other ports; take ports out, or write sni" $key) -}}
+{{- end -}}
+{{- if gt (int64 ($nodes.first_node | default 0)) 2147483647 -}}
+{{-   fail (printf "%s.nodes.first_node: %d is no broker id; write one of 0-2147483647" $key (int64 $nodes.first_node)) -}}
 {{- end -}}
 {{- if $nodes.sni -}}
-{{-   range list "advertise_ports" "advertise_addresses" "slots" "first_node" "pin" -}}
+{{-   range list "advertise_ports" "first_node" "pin" -}}
 {{-     if get $nodes . -}}
 {{-       fail (printf "%s.nodes.%s does not go with sni, by which the TLS server name selects the broker; take it out" $key .) -}}
 {{-     end -}}
@@ -174,11 +326,6 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   fail (printf "%s.unknown_sni: bootstrap only goes with nodes.sni; take it out" $key) -}}
 {{- end -}}
 {{- if $nodes.ports -}}
-{{-   range list "advertise_addresses" "slots" -}}
-{{-     if get $nodes . -}}
-{{-       fail (printf "%s.nodes.%s does not go with ports; take it out" $key .) -}}
-{{-     end -}}
-{{-   end -}}
 {{-   $ports := include "kproxy.range" $nodes.ports | fromYaml -}}
 {{-   with $nodes.advertise_ports -}}
 {{-     $as := include "kproxy.range" . | fromYaml -}}
@@ -190,6 +337,9 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   end -}}
 {{-   $pinned := dict -}}
 {{-   range $node, $port := $nodes.pin -}}
+{{-     if not (and (regexMatch "^(0|[1-9][0-9]{0,9})$" $node) (le (int64 $node) 2147483647)) -}}
+{{-       fail (printf "%s.nodes.pin: %q is no broker id; write 0-2147483647, without zeros in front, such as {1001: %v}" $key $node $ports.first) -}}
+{{-     end -}}
 {{-     if or (lt (int $port) (int $ports.first)) (gt (int $port) (int $ports.last)) -}}
 {{-       fail (printf "%s.nodes.pin: node %s is pinned to %v, outside of nodes.ports %v; choose one of its ports" $key $node $port $nodes.ports) -}}
 {{-     end -}}
@@ -201,37 +351,116 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- end -}}
 
-{{- /* The names of listeners with nodes.sni: a list of .name, .key, .listener. Those with one bind share the port. */ -}}
+{{- /* TLS with clients: .name of the cluster, .has, .tls. */ -}}
+{{- define "kproxy.validateTLS" -}}
+{{- $key := printf "clusters.%s.listener.tls" .name -}}
+{{- if and .has (not .tls.certs) -}}
+{{-   fail (printf "clusters.%s.certificate is missing: %s needs one; write certificate: {secret: NAME} beside listener" .name $key) -}}
+{{- end -}}
+{{- range list "client_auth" "subjects" -}}
+{{-   if and (get ($.tls | default dict) .) (not $.tls.client_ca) -}}
+{{-     fail (printf "%s.client_ca is missing: %s needs it; write the file of the CA that signs clients' certificates, such as /run/configmaps/clients/ca.crt" $key .) -}}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A sidecar's listener: .key, .listener. Nothing maps the ports of a pod, and its loopback addresses are kproxy's alone. */ -}}
+{{- define "kproxy.validateSidecar" -}}
+{{- $l := .listener -}}
+{{- $bind := include "kproxy.bound" $l.bind -}}
+{{- $host := include "kproxy.canonical" $l.advertise -}}
+{{- $port := include "kproxy.port" $l.bind -}}
+{{- if ne $port (include "kproxy.port" $l.advertise) -}}
+{{-   fail (printf "%s.advertise: %s has another port than %s.bind, %s, and nothing maps ports in a pod; advertise port %s" .key $l.advertise .key $l.bind $port) -}}
+{{- end -}}
+{{- with $l.nodes.advertise_ports -}}
+{{-   if ne (include "kproxy.range" .) (include "kproxy.range" $l.nodes.ports) -}}
+{{-     fail (printf "%s.nodes.advertise_ports: nothing maps ports in a pod, so clients connect to those that kproxy binds; take it out, and write nodes.ports: %s" $.key (include "kproxy.range" . | fromYaml).text) -}}
+{{-   end -}}
+{{- end -}}
+{{- $local := or (eq $host "localhost") (include "kproxy.isIP" $l.advertise) -}}
+{{- $all := or (eq $bind "") (and (eq $bind "0.0.0.0") (not (contains ":" $host))) -}}
+{{- if and $local (not $all) (not (include "kproxy.loopsMeet" (list $bind $host))) -}}
+{{-   fail (printf "%s.advertise: kproxy does not listen at %s, by %s.bind, %s; advertise the host of bind" .key $host .key $l.bind) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The names of listeners with nodes.sni: .root, and .all, a list of .name, .key, .listener, .bind, .port, .certificate. */ -}}
 {{- define "kproxy.validateNames" -}}
-{{- $all := . -}}
+{{- $all := .all -}}
+{{- $gateway := eq .root.Values.exposure.mode "gateway" -}}
+{{- /* By the name alone, routes of these Gateways differ. The chart's own Gateway has a listener for each port. */ -}}
+{{- $byName := and $gateway .root.Values.exposure.gateway.parentRefs -}}
 {{- range $i, $l := $all -}}
-{{-   $host := include "kproxy.host" $l.listener.advertise | lower -}}
-{{-   if and (regexMatch "^([0-9.]+|\\[.*\\])$" $host) (ne ($l.listener.unknown_sni | default "") "bootstrap") -}}
+{{-   $host := include "kproxy.canonical" $l.listener.advertise -}}
+{{-   $isIP := include "kproxy.isIP" $l.listener.advertise -}}
+{{-   $sni := include "kproxy.sniHost" $l -}}
+{{-   $names := (include "kproxy.names" $l | fromYaml).names -}}
+{{-   if and $isIP $gateway -}}
+{{-     fail (printf "%s.advertise: a TLSRoute leads names to kproxy, and %s is an address; write a name" $l.key $host) -}}
+{{-   end -}}
+{{-   if and $isIP (ne ($l.listener.unknown_sni | default "") "bootstrap") -}}
 {{-     fail (printf "%s.advertise: clients ask for no name if the host is the address %s; write a name that the certificate has, or unknown_sni: bootstrap" $l.key $host) -}}
 {{-   end -}}
+{{-   if or $gateway $l.certificate.issuerRef -}}
+{{-     $what := ternary "a TLSRoute" "a Certificate of cert-manager" $gateway -}}
+{{-     if not (hasPrefix "*." (last $names)) -}}
+{{-       fail (printf "%s.nodes.sni: %s does not have {node} in the first of several labels, and a wildcard in %s stands for that label; write such as b{node}.kafka.example.com:443" $l.key $l.listener.nodes.sni $what) -}}
+{{-     end -}}
+{{-     range $name := $names -}}
+{{-       if not (and (le (len $name) 253) (regexMatch "^(\\*\\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$" $name)) -}}
+{{-         fail (printf "%s.%s: %s is no name in DNS, which %s needs; write labels of a-z, 0-9 and -, such as kafka.example.com" $l.key (ternary "nodes.sni" "advertise" (hasPrefix "*." $name)) $name $what) -}}
+{{-       end -}}
+{{-     end -}}
+{{-   end -}}
 {{-   range $j, $other := $all -}}
-{{-     $sni := include "kproxy.host" $other.listener.nodes.sni | replace "{cluster}" $other.name | lower -}}
-{{-     if eq $l.listener.bind $other.listener.bind -}}
-{{-       if regexMatch (printf "^%s$" (regexQuoteMeta $sni | replace "\\{node\\}" "[0-9]+")) $host -}}
+{{-     $otherHost := include "kproxy.canonical" $other.listener.advertise -}}
+{{-     $otherSNI := include "kproxy.sniHost" $other -}}
+{{-     $shared := eq $l.bind $other.bind -}}
+{{-     if or $shared $byName (and (eq $l.port $other.port) (eq $.root.Values.exposure.mode "sidecar")) -}}
+{{-       if regexMatch (printf "^%s$" (regexQuoteMeta $otherSNI | replace "\\{node\\}" "(0|[1-9][0-9]{0,9})")) $host -}}
 {{-         fail (printf "%s.advertise: %s is the name of a node, by %s.nodes.sni; choose another name for one of them" $l.key $host $other.key) -}}
 {{-       end -}}
 {{-       if lt $j $i -}}
-{{-         if eq $host (include "kproxy.host" $other.listener.advertise | lower) -}}
+{{-         if eq $host $otherHost -}}
 {{-           fail (printf "%s.advertise: %s is the name of %s.advertise, too, and the name selects the cluster; choose another one" $l.key $host $other.key) -}}
 {{-         end -}}
-{{-         if eq $sni (include "kproxy.host" $l.listener.nodes.sni | replace "{cluster}" $l.name | lower) -}}
-{{-           fail (printf "%s.nodes.sni: %s is that of %s, too, and the name selects the cluster; choose other names" $l.key $l.listener.nodes.sni $other.key) -}}
+{{-         if include "kproxy.namesMeet" (list $sni $otherSNI) -}}
+{{-           fail (printf "%s.nodes.sni: %s may be a name by %s.nodes.sni, too, and the name selects the cluster; choose names that differ by more than digits" $l.key $l.listener.nodes.sni $other.key) -}}
 {{-         end -}}
-{{-         if ne (toJson ($l.listener.proxy_protocol | default dict)) (toJson ($other.listener.proxy_protocol | default dict)) -}}
-{{-           fail (printf "%s.proxy_protocol is not that of %s, which shares the port, and the header comes before the name; write the same for both" $l.key $other.key) -}}
+{{-         if and $byName (not $shared) -}}
+{{-           range $names -}}
+{{-             if has . (include "kproxy.names" $other | fromYaml).names -}}
+{{-               fail (printf "%s.nodes.sni: the TLSRoutes of both this and %s.nodes.sni have %s, and the binds differ; choose names under another domain, or write the same bind and ports" $l.key $other.key .) -}}
+{{-             end -}}
+{{-           end -}}
 {{-         end -}}
-{{-         if and (eq ($l.listener.unknown_sni | default "") "bootstrap") (eq ($other.listener.unknown_sni | default "") "bootstrap") -}}
-{{-           fail (printf "%s.unknown_sni: bootstrap, as that of %s, which shares the port; write refuse for one of them" $l.key $other.key) -}}
+{{-         if $shared -}}
+{{-           if ne (toJson ($l.listener.proxy_protocol | default dict)) (toJson ($other.listener.proxy_protocol | default dict)) -}}
+{{-             fail (printf "%s.proxy_protocol is not that of %s, which shares the port, and the header comes before the name; write the same for both" $l.key $other.key) -}}
+{{-           end -}}
+{{-           if and (eq ($l.listener.unknown_sni | default "") "bootstrap") (eq ($other.listener.unknown_sni | default "") "bootstrap") -}}
+{{-             fail (printf "%s.unknown_sni: bootstrap, as that of %s, which shares the port; write refuse for one of them" $l.key $other.key) -}}
+{{-           end -}}
 {{-         end -}}
 {{-       end -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* The host of nodes.sni: .name of the cluster, .listener. */ -}}
+{{- define "kproxy.sniHost" -}}
+{{- include "kproxy.canonical" (.listener.nodes.sni | replace "{cluster}" .name) -}}
+{{- end -}}
+
+{{- /* Whether two hosts with {node} may be one name: before and behind {node}, they differ by digits at most. */ -}}
+{{- define "kproxy.namesMeet" -}}
+{{- $a := splitList "{node}" (first .) -}}
+{{- $b := splitList "{node}" (last .) -}}
+{{- $before := or (regexMatch (printf "^%s[0-9]*$" (first $a | regexQuoteMeta)) (first $b)) (regexMatch (printf "^%s[0-9]*$" (first $b | regexQuoteMeta)) (first $a)) -}}
+{{- $behind := or (regexMatch (printf "^[0-9]*%s$" (last $a | regexQuoteMeta)) (last $b)) (regexMatch (printf "^[0-9]*%s$" (last $b | regexQuoteMeta)) (last $a)) -}}
+{{- if and $before $behind -}}yes{{- end -}}
 {{- end -}}
 
 {{- /* host:port: .key, .address; .bound: the host may be empty, or a wildcard; .name: the host is no IP address. */ -}}
@@ -244,10 +473,12 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- if not (regexMatch "^[1-9][0-9]{0,4}$" $port | and (le (int $port) 65535)) -}}
 {{-   fail (printf "%s: %q has the port %s; write one of 1-65535" .key .address $port) -}}
 {{- end -}}
-{{- $byte := "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])" -}}
-{{- $isIP := regexMatch (printf "^(%s(\\.%s){3}|\\[[0-9a-fA-F:]*:[0-9a-fA-F:.]*\\])$" $byte $byte) $host -}}
-{{- $isName := regexMatch "^([a-zA-Z0-9_-]+\\.)*[a-zA-Z0-9_-]*[a-zA-Z_-][a-zA-Z0-9_-]*\\.?$" $host -}}
-{{- $isWildcard := has $host (list "" "0.0.0.0" "[::]") -}}
+{{- $isIP := regexMatch (printf "^%s$" (include "kproxy.ipv4" .)) $host -}}
+{{- if hasPrefix "[" $host -}}
+{{-   $isIP = and (hasSuffix "]" $host) (ne (include "kproxy.canonical" .address) "?") -}}
+{{- end -}}
+{{- $isName := and (le (len $host) 255) (regexMatch "^([a-zA-Z0-9_-]+\\.)*[a-zA-Z0-9_-]*[a-zA-Z_-][a-zA-Z0-9_-]*\\.?$" $host) -}}
+{{- $isWildcard := has (include "kproxy.bound" .address) (list "" "0.0.0.0") -}}
 {{- if and $isWildcard (not .bound) -}}
 {{-   fail (printf "%s: %q names no host; write host:port, such as kafka.example.com:%s" .key .address $port) -}}
 {{- end -}}
@@ -258,7 +489,7 @@ configuration, and the next one that starts fails. Each message names the key an
 
 {{- /* Another pod has to reach an address: .key, .address, .by, .fix. */ -}}
 {{- define "kproxy.validateReached" -}}
-{{- if regexMatch "^(localhost\\.?|127\\.[0-9.]+|\\[(::ffff:127\\.[0-9.]+|[0:]*:0*1)\\])$" (include "kproxy.host" .address | lower) -}}
+{{- if regexMatch "^((.+\\.)?localhost|localhost\\.localdomain|ip6-(localhost|loopback)|127\\.[0-9.]+|0:0:0:0:0:0:0:1)$" (include "kproxy.canonical" .address) -}}
 {{-   fail (printf "%s: %s is a loopback address of the pod, which %s do not reach; %s" .key .address .by .fix) -}}
 {{- end -}}
 {{- end -}}
@@ -295,13 +526,22 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- dict "text" $text "first" (first $ends | int) "last" (last $ends | int) | toYaml -}}
 {{- end -}}
 
-{{- /* Whether sockets at two host:port meet if their ports do. */ -}}
+{{- /* Whether two hosts, as kproxy.bound has them, meet if their ports do. */ -}}
 {{- define "kproxy.hostsMeet" -}}
-{{- $hosts := list -}}
-{{- range . -}}
-{{-   $hosts = append $hosts (include "kproxy.host" . | lower | replace "localhost" "127.0.0.1") -}}
+{{- $all := has "" . -}}
+{{- $four := and (has "0.0.0.0" .) (not (contains ":" (join "" .))) -}}
+{{- if or (eq (first .) (last .)) $all $four -}}yes{{- end -}}
 {{- end -}}
-{{- $first := first $hosts -}}
-{{- $last := last $hosts -}}
-{{- if or (eq $first $last) (has $first (list "" "0.0.0.0" "[::]")) (has $last (list "" "0.0.0.0" "[::]")) -}}yes{{- end -}}
+
+{{- /* Whether two hosts of a pod may be one address: localhost is 127.0.0.1 or ::1. */ -}}
+{{- define "kproxy.loopsMeet" -}}
+{{- $local := list "localhost" "127.0.0.1" "0:0:0:0:0:0:0:1" -}}
+{{- if or (eq (first .) (last .)) (and (has "localhost" .) (has (first .) $local) (has (last .) $local)) -}}yes{{- end -}}
+{{- end -}}
+
+{{- /* Whether two ranges, of .first and .last, have a port in common. */ -}}
+{{- define "kproxy.portsMeet" -}}
+{{- $a := first . -}}
+{{- $b := last . -}}
+{{- if and (le (int $a.first) (int $b.last)) (le (int $b.first) (int $a.last)) -}}yes{{- end -}}
 {{- end -}}
