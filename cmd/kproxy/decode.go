@@ -166,12 +166,18 @@ func (d *decoder) numbers(path keyPath, tag reflect.StructTag, tree any, into re
 		return
 	}
 	into.Set(reflect.MakeMap(into.Type()))
+	seen := make(map[int32]string)
 	for _, key := range slices.Sorted(maps.Keys(written)) {
 		node, err := parseInt32(key)
 		if err != nil {
 			d.add(path.key(key), describe(key)+" is not a broker id", fix)
 			continue
 		}
+		if other, ok := seen[node]; ok {
+			d.add(path.key(key), fmt.Sprintf("%s and %s are both broker %d", describe(other), describe(key), node), "keep one of them")
+			continue
+		}
+		seen[node] = key
 		s, _ := scalarOf(into.Type().Elem())
 		number, err := s.read(written[key])
 		if err != nil {
