@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -41,6 +42,9 @@ type healthFlags struct {
 	strict  bool
 	inRange bool
 	config  string
+	all     bool
+
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error) // nil: by the system's resolver
 }
 
 func newHealthCommand() *cobra.Command {
@@ -78,6 +82,7 @@ and KPROXY_ADMIN_TOKEN_FILE.`,
 	flags.StringVar(&f.cluster, "cluster", "", "the cluster `NAME` must respond now; the others do not matter")
 	flags.BoolVar(&f.inRange, "in-range", false, "no node may be outside the range of a listener's nodes")
 	flags.StringVar(&f.config, "config", "", "the configuration in use must be that of `FILE`; health waits for it until --timeout")
+	flags.BoolVar(&f.all, "all", false, "ask each address that the name in --admin has, such as that of a headless Service; all must be ready")
 	f.addAccess(flags, "`FILE` with the token of admin.token_file; --strict, --cluster, --in-range and --config need it where there is one", healthTimeout)
 	return cmd
 }
@@ -90,14 +95,22 @@ func (f *healthFlags) run(ctx context.Context, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	reasons, err := h.ask(ctx, f)
+	ready := "ready"
+	var reasons []string
+	if f.all {
+		var n int
+		n, reasons, err = f.askAll(ctx, h)
+		ready = fmt.Sprintf("ready: %d of %d", n, n)
+	} else {
+		reasons, err = h.ask(ctx, f)
+	}
+	if len(reasons) > 0 {
+		err = errors.Join(notReady(reasons), err)
+	}
 	if err != nil {
 		return err
 	}
-	if len(reasons) > 0 {
-		return notReady(reasons)
-	}
-	_, err = fmt.Fprintln(stdout, "ready")
+	_, err = fmt.Fprintln(stdout, ready)
 	return err
 }
 

@@ -94,7 +94,8 @@ func checked(t *testing.T, config string) string {
 func certificateNames(config string) []string {
 	var all []string
 	for _, m := range regexp.MustCompile(`(?m)^ +advertise: '?\[?(.+?)\]?:\d+'?$`).FindAllStringSubmatch(config, -1) {
-		all = append(all, m[1], "*."+m[1])
+		name := strings.TrimSuffix(strings.ToLower(m[1]), ".")
+		all = append(all, name, "*."+name)
 	}
 	for _, m := range regexp.MustCompile(`(?m)^ +sni: '?(.+):\d+'?$`).FindAllStringSubmatch(config, -1) {
 		for _, cluster := range []string{"orders", "audit"} {

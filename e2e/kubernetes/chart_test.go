@@ -81,7 +81,7 @@ func release(t *testing.T, name, values string) {
 // nameServer is the dnsmasq that runs, for all tests; nil: none does.
 var nameServer *lab.Process
 
-// names gives the Services' names to dnsmasq.
+// names gives the Services' names to dnsmasq. A headless Service's name has the addresses of its pods.
 func names(t *testing.T) {
 	t.Helper()
 	if err := refreshNames(context.WithoutCancel(t.Context())); err != nil {
@@ -94,6 +94,11 @@ func refreshNames(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pods, err := kubectl(ctx, "get", "endpointslices", "-A", "-l", "service.kubernetes.io/headless", "-o", `go-template={{range .items}}{{$of := .metadata}}{{range .endpoints}}{{if .conditions.ready}}{{range .addresses}}{{.}} {{index $of.labels "kubernetes.io/service-name"}}.{{$of.namespace}}.svc.cluster.local{{"\n"}}{{end}}{{end}}{{end}}{{end}}`)
+	if err != nil {
+		return err
+	}
+	out += pods
 	file := filepath.Join(site.dir, "names")
 	if before, err := os.ReadFile(file); err == nil && string(before) == out {
 		return nil
