@@ -106,6 +106,9 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 	}}
 	l, nodes := map[string]any{}, map[string]any{}
 	l["bind"] = pick(v, []string{fmt.Sprintf(":9%d92", n), fmt.Sprintf("0.0.0.0:9%d92", n)}, ":9105", ":9400", "127.0.0.1:9092", "localhost:9192", "[::]:9092", ":9092", "[::ffff:0.0.0.0]:9092", "127.0.0.2:9092", "[::1]:9092")
+	if bySNI && v.IntN(2) == 0 {
+		l["bind"] = ":9093" // for both clusters
+	}
 	if bySNI || pick(v, []bool{false, false, false}, true) {
 		c["certificate"] = map[string]any{"secret": "tls"}
 	}
@@ -120,7 +123,7 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 		}
 		nodes["ports"] = pick(v, []any{nodes["ports"]}, 9100, "9090-9099", "9110-9100", "9395-9404", "65530-65539")
 	} else if v.IntN(3) == 0 {
-		nodes["sni"] = pick(v, []string{fmt.Sprintf("b{node}.{cluster}.example.com:31%d92", n), fmt.Sprintf("{node}.x%d.example.com:31%[1]d92", n)}, "b{node}.example.com:31092", "b1{node}.example.com:31092", "kafka.b{node}.example.com:31092", "b{node}:31092", "k{node}.example.com:31092", "b.example.com:31092")
+		nodes["sni"] = pick(v, []string{fmt.Sprintf("b{node}.{cluster}.example.com:31%d92", n), fmt.Sprintf("{node}.x%d.example.com:31%[1]d92", n), fmt.Sprintf("b%s{node}.y.example.com:31%d92", strings.Repeat("1", n), n)}, "b{node}.example.com:31092", "b1{node}.example.com:31092", "kafka.b{node}.example.com:31092", "b{node}:31092", "k{node}.example.com:31092", "b.example.com:31092")
 	}
 	for _, odd := range []struct {
 		in    map[string]any

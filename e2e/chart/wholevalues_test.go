@@ -75,6 +75,8 @@ func TestRefusedValues(t *testing.T) {
 		{`{admin: {bind: "ip6-localhost:9400"}, clusters: {o: {BROKERS}}}`, "admin.bind: ip6-localhost:9400 is a loopback address of the pod"},
 		{`{admin: {bind: "[::ffff:10.0.0.7]:9092"}, clusters: {o: {BROKERS, listener: {bind: "10.0.0.7:9092"}}}}`, "clusters.o.listener.bind: port 9092 is bound already by admin.bind"},
 
+		{`{exposure: {mode: loadBalancer}, clusters: {o: {BROKERS, SECRET, listener: {unknown_sni: bootstrap, advertise: "o.e.com:443"}}, p: {BROKERS, SECRET, listener: {unknown_sni: bootstrap, advertise: "p.e.com:443"}}}}`, "clusters.p.listener.unknown_sni: bootstrap, as that of clusters.o.listener, which shares the port; write refuse for one of them"},
+
 		// Numbers, durations and names.
 		{`{exposure: {mode: loadBalancer}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "o.e.com:443", nodes: {sni: "b{node}.e.com:443"}}}, p: {BROKERS, SECRET, listener: {advertise: "p.e.com:443", nodes: {sni: "b1{node}.e.com:443"}}}}}`, "clusters.p.listener.nodes.sni: b1{node}.e.com:443 may be a name by clusters.o.listener.nodes.sni, too, and the name selects the cluster; choose names that differ by more than digits"},
 		{`{exposure: {mode: loadBalancer}, clusters: {o: {BROKERS, SECRET, listener: {bind: ":9093", advertise: "o.e.com:443", nodes: {sni: "b{node}7.e.com:443"}}}, p: {BROKERS, SECRET, listener: {bind: "[::0]:9093", advertise: "p.e.com:443", nodes: {sni: "b{node}.e.com:443"}}}}}`, "clusters.p.listener.nodes.sni: b{node}.e.com:443 may be a name by clusters.o.listener.nodes.sni"},
@@ -98,7 +100,7 @@ func TestRefusedValues(t *testing.T) {
 		{`{clusters: {o: {BROKERS, listener: {bind: ":9110", nodes: {}}}}}`, "clusters.o.listener.nodes.ports: 9100-9119 covers port 9110, where clients bootstrap (clusters.o.listener.advertise); move one of them, or write clusters.o.listener.nodes.ports"},
 		{`{clusters: {o: {BROKERS, listener: {bind: ":9092"}}, p: {BROKERS}}}`, "clusters.o.listener.nodes.ports is missing: with several clusters, each needs ports of its own in exposure.mode clusterIP; write such as 9200-9219, or nodes.sni"},
 
-		// What the API server refuses, or pods that nothing finds.
+		// The API server refuses these, or nothing finds the pods.
 		{`{podLabels: {app.kubernetes.io/component: x}, clusters: {o: {BROKERS}}}`, "podLabels: app.kubernetes.io/component is set by the chart, and objects find each other by it; take it out"},
 		{`{labels: {app.kubernetes.io/version: x}, clusters: {o: {BROKERS}}}`, "labels: app.kubernetes.io/version is set by the chart"},
 		{`{metrics: {labels: {app.kubernetes.io/name: x}}, clusters: {o: {BROKERS}}}`, "metrics.labels: app.kubernetes.io/name is set by the chart"},
