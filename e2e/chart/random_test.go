@@ -71,7 +71,7 @@ type randomValues struct {
 
 // newValues are values for a random mode.
 func newValues(r *rand.Rand) map[string]any {
-	v := &randomValues{r, 1 + r.IntN(52)}
+	v := &randomValues{r, 1 + r.IntN(56)}
 	mode := pick(v, []string{"clusterIP", "loadBalancer", "gateway", "ports", "ports", "sidecar"}, "sidecar")
 	clusters := map[string]any{pick(v, []string{"orders"}, "Orders_1", "orders.1", "1"): v.cluster(mode, 0)}
 	if v.IntN(3) == 0 {
@@ -102,7 +102,7 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 	bySNI := mode == "loadBalancer" || mode == "gateway"
 	c := map[string]any{"bootstrap": []string{
 		"b0.internal:9092",
-		pick(v, []string{"10.0.0.7:9092", "[fd00::7]:9092", "b1:19092", "b2.internal.:9092", "b_3:1", "[::ffff:a00:7]:9092"}, "[0::0]:9092", "[1:2:3]:9092", "b1", "b1:", "b1:99999", "10.0.0:9092", ":9092", "PLAINTEXT://b1:9092", "b1:9092,b2:9092"),
+		pick(v, []string{"10.0.0.7:9092", "[fd00::7]:9092", "b1:19092", "b2.internal.:9092", "b_3:1", "[::ffff:a00:7]:9092"}, "[0::0]:9092", "[1:2:3]:9092", "localhost:9092", "[::1]:9105", "127.0.0.7:9092", "b1", "b1:", "b1:99999", "10.0.0:9092", ":9092", "PLAINTEXT://b1:9092", "b1:9092,b2:9092"),
 	}}
 	l, nodes := map[string]any{}, map[string]any{}
 	l["bind"] = pick(v, []string{fmt.Sprintf(":9%d92", n), fmt.Sprintf("0.0.0.0:9%d92", n)}, ":9105", ":9400", "127.0.0.1:9092", "localhost:9192", "[::]:9092", ":9092", "[::ffff:0.0.0.0]:9092", "127.0.0.2:9092", "[::1]:9092")
@@ -141,6 +141,10 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 		{nodes, "sni", "b{node}.example.com:31092"},
 		{nodes, "slots", "1-9"},
 		{l, "proxy_protocol", map[string]any{"from": []string{"10.0.0.0/8"}}},
+		{l, "allow", []string{"10.0.0.0/8", "fd00::/8"}},
+		{l, "deny", []string{"10.0.0.0/33"}},
+		{l, "proxy_protocol", map[string]any{"mode": "optional"}},
+		{c, "sasl", map[string]any{"mechanism": "PLAIN", "username": "kproxy"}},
 		{l, "unknown_sni", "bootstrap"},
 		{l, "tls", map[string]any{}},
 		{l, "tls", map[string]any{"client_ca": "/run/configmaps/ca/ca.crt"}},

@@ -60,6 +60,21 @@ func TestRefusedValues(t *testing.T) {
 		{`{admin: {pprof: true}, clusters: {o: {BROKERS}}}`, "admin.token_file is missing: with admin.pprof, any pod could have kproxy profiled; write secrets: {admin: NAME}"},
 		{`{admin: {tls: {cert: /run/secrets/admin/tls.crt}}, clusters: {o: {BROKERS}}}`, "admin.tls.key is missing: TLS needs cert and key; write such as /run/secrets/admin/tls.key"},
 
+		// The way to the brokers, and networks.
+		{`{clusters: {o: {bootstrap: ["localhost:9095"]}}}`, "clusters.o.bootstrap[0]: localhost:9095 is a loopback address of the pod, which brokers do not have; write a broker's"},
+		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["k:9092", "localhost:9092"]}}}`, "clusters.o.bootstrap[1]: localhost:9092 is kproxy's own, by clusters.o.listener.bind; write the broker's address, or bind kproxy elsewhere"},
+		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["127.0.0.7:9105"], listener: {bind: ":9092"}}}}`, "clusters.o.bootstrap[0]: 127.0.0.7:9105 is kproxy's own, by clusters.o.listener.nodes.ports"},
+		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["[0::1]:9105"], listener: {bind: "[::]:9092"}}}}`, "clusters.o.bootstrap[0]: [0::1]:9105 is kproxy's own"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: PLAIN}}}}`, "clusters.o.sasl.username is missing: write the user"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: SCRAM-SHA-512, username: a}}}}`, "clusters.o.sasl.password_file is missing: write secrets: {kafka: NAME}"},
+		{`{clusters: {o: {BROKERS, tls: {cert: /run/secrets/c/tls.crt}}}}`, "clusters.o.tls.key is missing: a certificate needs cert and key; write both, or none"},
+		{`{clusters: {o: {BROKERS, tls: {key: /run/secrets/c/tls.key}}}}`, "clusters.o.tls.cert is missing"},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.7, vpn]}}}}`, `clusters.o.listener.allow[1]: "vpn" is no network; write one such as 10.0.0.0/8, or an address such as 10.0.0.7`},
+		{`{clusters: {o: {BROKERS, listener: {deny: [10.0.0.0/33]}}}}`, `clusters.o.listener.deny[0]: "10.0.0.0/33" is no network`},
+		{`{clusters: {o: {BROKERS, listener: {deny: ["fd00::/129"]}}}}`, `clusters.o.listener.deny[0]: "fd00::/129" is no network`},
+		{`{clusters: {o: {BROKERS, listener: {proxy_protocol: {from: ["fd00:/8"]}}}}}`, `clusters.o.listener.proxy_protocol.from[0]: "fd00:/8" is no network`},
+		{`{clusters: {o: {BROKERS, listener: {proxy_protocol: {mode: optional}}}}}`, "clusters.o.listener.proxy_protocol.from is missing: without it, no header is believed; write the networks"},
+
 		// IPv6 has several forms of one address.
 		{`{clusters: {o: {BROKERS, listener: {advertise: "[::0]:9092"}}}}`, `clusters.o.listener.advertise: "[::0]:9092" names no host`},
 		{`{clusters: {o: {bootstrap: ["[0::0]:9092"]}}}`, `clusters.o.bootstrap[0]: "[0::0]:9092" names no host`},
@@ -159,6 +174,8 @@ func TestAcceptedValues(t *testing.T) {
 		{`{clusters: {o: {BROKERS, listener: {nodes: {advertise_ports: 31100-31104}}}}}`, []string{"      targetPort: 9104\n"}},
 		{`{clusters: {o: {BROKERS, listener: {login: {mechanisms: [], users_file: ""}}}}}`, []string{"security.protocol=PLAINTEXT\n"}},
 		{`{admin: {bind: "[fd00::1]:9092"}, clusters: {o: {BROKERS, listener: {bind: "0.0.0.0:9092"}}}}`, []string{"      targetPort: 9092\n"}},
+		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["localhost:19092"], sasl: {mechanism: PLAIN, username: a, password_file: /run/secrets/kafka/password}}}}`, []string{"bootstrap.servers=localhost:9092\n"}},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.0/8, "fd00::/8", "::1", "::ffff:192.0.2.1"], deny: [10.0.0.7]}}}}`, []string{"        - fd00::/8\n"}},
 		{`{podLabels: {app.kubernetes.io/version: "3"}, clusters: {o: {BROKERS}}}`, []string{`        app.kubernetes.io/version: "3"` + "\n"}},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

@@ -23,8 +23,13 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-     fail (printf "clusters.%s.bootstrap is empty: name one or more brokers, such as [kafka-bootstrap.kafka.svc:9092]" $name) -}}
 {{-   end -}}
 {{-   range $i, $address := $cluster.bootstrap -}}
-{{-     include "kproxy.validateAddress" (dict "key" (printf "clusters.%s.bootstrap[%d]" $name $i) "address" $address) -}}
+{{-     $item := printf "clusters.%s.bootstrap[%d]" $name $i -}}
+{{-     include "kproxy.validateAddress" (dict "key" $item "address" $address) -}}
+{{-     if ne $mode "sidecar" -}}
+{{-       include "kproxy.validateReached" (dict "key" $item "address" $address "by" "brokers" "fix" "write a broker's, such as kafka-bootstrap.kafka.svc:9092" "verb" "do not have") -}}
+{{-     end -}}
 {{-   end -}}
+{{-   include "kproxy.validateUpstream" (dict "key" (printf "clusters.%s" $name) "cluster" $cluster) -}}
 {{-   with $own.bind -}}
 {{-     include "kproxy.validateAddress" (dict "key" (printf "%s.bind" $key) "address" . "bound" true) -}}
 {{-     if ne $mode "sidecar" -}}
@@ -65,6 +70,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-       include "kproxy.validateNodePorts" (dict "key" (printf "%s.nodes.advertise_ports" $key) "ports" $nodes.advertise_ports) -}}
 {{-     end -}}
 {{-   end -}}
+{{-   include "kproxy.validateNetworks" (dict "key" $key "listener" $own) -}}
 {{-   include "kproxy.validateLogin" (dict "key" (printf "%s.login" $key) "login" ($own.login | default dict)) -}}
 {{- end -}}
 {{- $gateway := .Values.exposure.gateway -}}
@@ -189,6 +195,44 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- end -}}
 
+{{- /* The way to the brokers: .key, .cluster. */ -}}
+{{- define "kproxy.validateUpstream" -}}
+{{- $sasl := .cluster.sasl | default dict -}}
+{{- if has ($sasl.mechanism | default "") (list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512") -}}
+{{-   if not $sasl.username -}}
+{{-     fail (printf "%s.sasl.username is missing: write the user that kproxy logs in as" .key) -}}
+{{-   end -}}
+{{-   if not (or $sasl.password_file $sasl.password_env) -}}
+{{-     fail (printf "%s.sasl.password_file is missing: write secrets: {kafka: NAME}, and the file in it, such as /run/secrets/kafka/password" .key) -}}
+{{-   end -}}
+{{- end -}}
+{{- $tls := .cluster.tls | default dict -}}
+{{- if ne (empty $tls.cert) (empty $tls.key) -}}
+{{-   fail (printf "%s.tls.%s is missing: a certificate needs cert and key; write both, or none" .key (empty $tls.cert | ternary "cert" "key")) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The networks of a listener's clients: .key, .listener. */ -}}
+{{- define "kproxy.validateNetworks" -}}
+{{- $proxy := .listener.proxy_protocol | default dict -}}
+{{- range $at, $networks := dict "allow" .listener.allow "deny" .listener.deny "proxy_protocol.from" $proxy.from -}}
+{{-   range $i, $network := $networks -}}
+{{-     $parts := splitList "/" $network -}}
+{{-     $bits := "([0-9]|[12][0-9]|3[0-2])" -}}
+{{-     $is := regexMatch (printf "^%s(/%s)?$" (include "kproxy.ipv4" .) $bits) $network -}}
+{{-     if contains ":" $network -}}
+{{-       $is = and (ne (include "kproxy.canonical" (printf "[%s]:1" (first $parts))) "?") (or (eq (len $parts) 1) (and (eq (len $parts) 2) (regexMatch "^([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8])$" (last $parts)))) -}}
+{{-     end -}}
+{{-     if not $is -}}
+{{-       fail (printf "%s.%s[%d]: %q is no network; write one such as 10.0.0.0/8, or an address such as 10.0.0.7" $.key $at $i $network) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- if and $proxy.mode (not $proxy.from) -}}
+{{-   fail (printf "%s.proxy_protocol.from is missing: without it, no header is believed; write the networks of the load balancers, such as [10.0.0.0/16]" .key) -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The login of clients: .key, .login. */ -}}
 {{- define "kproxy.validateLogin" -}}
 {{- $login := .login -}}
@@ -265,6 +309,18 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   range $other := slice $bound 0 $i -}}
 {{-     if and (include "kproxy.portsMeet" (list $b $other)) (include "kproxy.hostsMeet" (list $b.host $other.host)) (not (and (eq $b.host $other.host) $b.named $other.named)) -}}
 {{-       fail (printf "%s: port %d is bound already by %s; %s" $b.key (max (int $b.first) (int $other.first)) $other.key ($b.fix | default $other.fix | default "move one of them to another port")) -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- range $name, $cluster := .clusters -}}
+{{-   range $i, $address := $cluster.bootstrap -}}
+{{-     $port := include "kproxy.port" $address | int -}}
+{{-     $host := include "kproxy.bound" $address -}}
+{{-     range $b := $bound -}}
+{{-       $reaches := or (eq $host $b.host) (and (regexMatch "^127\\." $host) (has $b.host (list "" "0.0.0.0"))) (and (eq $host "0:0:0:0:0:0:0:1") (eq $b.host "")) -}}
+{{-       if and $reaches (le (int $b.first) $port) (le $port (int $b.last)) -}}
+{{-         fail (printf "clusters.%s.bootstrap[%d]: %s is kproxy's own, by %s; write the broker's address, or bind kproxy elsewhere" $name $i $address $b.key) -}}
+{{-       end -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
@@ -487,10 +543,10 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- end -}}
 
-{{- /* Another pod has to reach an address: .key, .address, .by, .fix. */ -}}
+{{- /* An address is not the pod's own: .key, .address, .by, .fix, .verb. */ -}}
 {{- define "kproxy.validateReached" -}}
 {{- if regexMatch "^((.+\\.)?localhost|localhost\\.localdomain|ip6-(localhost|loopback)|127\\.[0-9.]+|0:0:0:0:0:0:0:1)$" (include "kproxy.canonical" .address) -}}
-{{-   fail (printf "%s: %s is a loopback address of the pod, which %s do not reach; %s" .key .address .by .fix) -}}
+{{-   fail (printf "%s: %s is a loopback address of the pod, which %s %s; %s" .key .address .by (.verb | default "do not reach") .fix) -}}
 {{- end -}}
 {{- end -}}
 
