@@ -62,7 +62,7 @@ responded since the start. With --strict every cluster must respond now, and wit
 is outside the range of a listener's nodes: replicas may differ for it. With --config,
 the configuration in use must be the content of a file, such as a ConfigMap after helm
 upgrade. health waits for it until --timeout, unless kproxy has refused it or holds it
-back.
+back. With --all, each address that the name in --admin has must be ready so.
 
 The default of --admin follows the environment variables of the admin server if they
 are set, as in the server's own container: KPROXY_ADMIN_BIND, KPROXY_ADMIN_TLS_CERT
