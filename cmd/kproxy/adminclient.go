@@ -202,15 +202,26 @@ func (a *adminClient) refusal(body []byte) string { return a.said(strings.TrimSp
 
 // unreachable is the advice when the admin server does not respond.
 func (a *adminClient) unreachable(u *url.URL, err error) error {
-	return &unreachableError{a.whyUnreachable(u, err)}
+	passes, why := a.whyUnreachable(u, err)
+	return &unreachableError{why, passes}
 }
 
 // unreachableError says that there is no response, or a part of one.
-type unreachableError struct{ error }
+type unreachableError struct {
+	error
+
+	passes bool // while nothing listens, or the time is too short; not with another scheme or authority
+}
 
 func (e *unreachableError) Unwrap() error { return e.error }
 
-func (a *adminClient) whyUnreachable(u *url.URL, err error) error {
+// mayPass reports whether a later request may have a response.
+func mayPass(err error) bool {
+	silent, ok := errors.AsType[*unreachableError](err)
+	return ok && silent.passes
+}
+
+func (a *adminClient) whyUnreachable(u *url.URL, err error) (passes bool, why error) {
 	const look = "see whether kproxy runs and admin.bind is this address; --admin names another one"
 	reason := err
 	if failed, ok := errors.AsType[*url.Error](err); ok {
@@ -221,13 +232,13 @@ func (a *adminClient) whyUnreachable(u *url.URL, err error) error {
 	network, timedOut := errors.AsType[net.Error](err)
 	switch {
 	case untrusted:
-		return fmt.Errorf("%s: %s; name the authority with --ca FILE, or ask under a name that the certificate has", u, said)
+		return false, fmt.Errorf("%s: %s; name the authority with --ca FILE, or ask under a name that the certificate has", u, said)
 	case timedOut && network.Timeout() || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s did not respond in time; %s, or raise --timeout", u, look)
+		return true, fmt.Errorf("%s did not respond in time; %s, or raise --timeout", u, look)
 	case strings.Contains(reason.Error(), "server gave HTTP response to HTTPS client"):
-		return fmt.Errorf("%s speaks HTTP, not HTTPS; write http:// in --admin", u)
+		return false, fmt.Errorf("%s speaks HTTP, not HTTPS; write http:// in --admin", u)
 	case errors.Is(err, io.EOF) || strings.Contains(reason.Error(), "malformed HTTP"):
-		return fmt.Errorf("%s does not speak HTTP: %s; if admin.tls is set, write https:// in --admin", u, said)
+		return errors.Is(err, io.EOF), fmt.Errorf("%s does not speak HTTP: %s; if admin.tls is set, write https:// in --admin", u, said)
 	}
-	return fmt.Errorf("%s: %s; %s", u, said, look)
+	return true, fmt.Errorf("%s: %s; %s", u, said, look)
 }

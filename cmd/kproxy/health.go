@@ -62,7 +62,7 @@ responded since the start. With --strict every cluster must respond now, and wit
 is outside the range of a listener's nodes: replicas may differ for it. With --config,
 the configuration in use must be the content of a file, such as a ConfigMap after helm
 upgrade. health waits for it until --timeout, unless kproxy has refused it or holds it
-back. With --all, each address that the name in --admin has must be ready so.
+back. With --all, all of this holds for each address that the name in --admin has.
 
 The default of --admin follows the environment variables of the admin server if they
 are set, as in the server's own container: KPROXY_ADMIN_BIND, KPROXY_ADMIN_TLS_CERT
@@ -95,23 +95,53 @@ func (f *healthFlags) run(ctx context.Context, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	ready := "ready"
-	var reasons []string
+	try := h.try
 	if f.all {
-		var n int
-		n, reasons, err = f.askAll(ctx, h)
-		ready = fmt.Sprintf("ready: %d of %d", n, n)
-	} else {
-		reasons, err = h.ask(ctx, f)
+		try = h.tryAll
 	}
-	if len(reasons) > 0 {
-		err = errors.Join(notReady(reasons), err)
-	}
+	ready, err := f.await(ctx, try)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(stdout, ready)
 	return err
+}
+
+// attempt asks once. ready is the line for stdout, err says why there is none. final says that a later
+// attempt would not find another configuration.
+type attempt func(ctx context.Context, f *healthFlags) (ready string, final bool, err error)
+
+// await repeats an attempt with --config until it is final, or ctx ends.
+func (f *healthFlags) await(ctx context.Context, try attempt) (ready string, err error) {
+	var last error
+	for {
+		ready, final, err := try(ctx, f)
+		switch {
+		case err == nil || final || f.config == "":
+			return ready, err
+		case last == nil || ctx.Err() == nil: // the end of the time inside a question says less than the response before
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return "", last
+		case <-time.After(configPoll):
+		}
+	}
+}
+
+// try asks the one server of --admin.
+func (h *health) try(ctx context.Context, f *healthFlags) (ready string, final bool, err error) {
+	if f.config != "" {
+		if final, err := h.usesConfiguration(ctx, f.config); err != nil {
+			return "", final, err
+		}
+	}
+	reasons, err := h.ask(ctx, f)
+	if err == nil {
+		err = notReady(reasons)
+	}
+	return "ready", !mayPass(err), err
 }
 
 // notReady has a line for each reason, up to maxReasons.
@@ -155,11 +185,6 @@ func (f *healthFlags) health(ctx context.Context) (*health, error) {
 
 // ask returns why kproxy is not ready. An error says that this is not known.
 func (h *health) ask(ctx context.Context, f *healthFlags) (reasons []string, err error) {
-	if h.digest != "" {
-		if err := h.awaitConfiguration(ctx, f.config); err != nil {
-			return nil, err
-		}
-	}
 	a, err := h.readyz(ctx, f.cluster)
 	strict := f.strict && f.cluster == ""
 	if err != nil || len(a.Reasons) > 0 || !strict && !f.inRange {
@@ -255,7 +280,8 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 	}
 	defer resp.Body.Close()
 	var a readiness
-	bad := json.NewDecoder(io.LimitReader(resp.Body, maxHealthBody)).Decode(&a)
+	body := &io.LimitedReader{R: resp.Body, N: maxHealthBody}
+	bad := json.NewDecoder(body).Decode(&a)
 	is := bad == nil && a.Ready != nil
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
@@ -271,6 +297,8 @@ func (h *health) readyz(ctx context.Context, cluster string) (readiness, error) 
 			a.Reasons[i] = h.said(reason)
 		}
 		return a, nil
+	case errors.Is(bad, io.ErrUnexpectedEOF) && body.N > 0: // the rest did not come
+		return readiness{}, h.unreachable(h.url, bad)
 	default:
 		return readiness{}, notKproxy(h.url, status)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"kproxy/internal/foreign"
@@ -16,9 +17,9 @@ import (
 // maxReplicas bounds the addresses that a name may have, and so the requests of health --all.
 const maxReplicas = 1000
 
-// askAll asks every address that the name of --admin has, as a headless Service of Kubernetes has one
-// for each pod that is ready. The reasons and errors name the address. n counts the addresses.
-func (f *healthFlags) askAll(ctx context.Context, h *health) (n int, reasons []string, err error) {
+// tryAll asks every address that the name of --admin has now, as a headless Service of Kubernetes has one
+// for each pod that is ready. Each line of the error names the address.
+func (h *health) tryAll(ctx context.Context, f *healthFlags) (ready string, final bool, err error) {
 	host := h.url.Hostname()
 	lookup := f.lookup
 	if lookup == nil {
@@ -26,32 +27,46 @@ func (f *healthFlags) askAll(ctx context.Context, h *health) (n int, reasons []s
 	}
 	all, err := lookup(ctx, "ip", host)
 	if err != nil {
-		return 0, nil, fmt.Errorf("--admin: no address of %s is known: %s; see whether a replica is ready, and write a name that has the address of each", host, foreign.Line(err.Error()))
+		return "", false, fmt.Errorf("--admin: no address of %s is known: %s; see whether a replica is ready, and write a name that has the address of each", host, foreign.Line(err.Error()))
 	}
 	for i := range all {
 		all[i] = all[i].Unmap()
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
 	if all = slices.Compact(all); len(all) > maxReplicas {
-		return 0, nil, fmt.Errorf("--admin: %s has %d addresses, and %d are the most; ask them without --all", host, len(all), maxReplicas)
+		return "", true, fmt.Errorf("--admin: %s has %d addresses, and %d are the most; ask them without --all", host, len(all), maxReplicas)
 	}
-	found := make([][]string, len(all))
 	errs := make([]error, len(all))
+	finals := make([]bool, len(all))
 	var asking sync.WaitGroup
 	for i, address := range all {
 		asking.Go(func() {
-			if found[i], errs[i] = h.at(address).ask(ctx, f); errs[i] != nil {
-				errs[i] = fmt.Errorf("%s: %w", address, errs[i])
-			}
+			_, finals[i], errs[i] = h.at(address).try(ctx, f)
+			errs[i] = of(address, errs[i])
 		})
 	}
 	asking.Wait()
-	for i, address := range all {
-		for _, reason := range found[i] {
-			reasons = append(reasons, address.String()+": "+reason)
-		}
+	var lines []error
+	for i := range errs {
+		final = final || errs[i] != nil && finals[i]
+		lines = append(lines, unjoin(errs[i])...)
 	}
-	return len(all), reasons, errors.Join(errs...)
+	if len(lines) > maxReasons {
+		lines = append(lines[:maxReasons], fmt.Errorf("%d more lines", len(lines)-maxReasons))
+	}
+	return fmt.Sprintf("ready: %d of %d", len(all), len(all)), final, errors.Join(lines...)
+}
+
+// of puts an address before each line of an error.
+func of(address netip.Addr, err error) error {
+	if err == nil {
+		return nil
+	}
+	var lines []error
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		lines = append(lines, fmt.Errorf("%s: %s", address, line))
+	}
+	return errors.Join(lines...)
 }
 
 // at asks the same server at one of its addresses. Its certificate must be for the name.

@@ -9,37 +9,16 @@ import (
 	"kproxy/internal/foreign"
 )
 
-// configPoll is the time between two questions for the configuration in use.
+// configPoll is the time between two questions for the configuration in use. A ConfigMap of Kubernetes
+// reaches kproxy a minute or two after it has changed.
 const configPoll = time.Second
-
-// awaitConfiguration waits until the configuration in use is that of file, whose digest is h's. A
-// ConfigMap of Kubernetes reaches kproxy a minute or two after it has changed. The error says why it is
-// another one: kproxy has refused the file, or holds it back, or ctx has ended.
-func (h *health) awaitConfiguration(ctx context.Context, file string) error {
-	var last error
-	for {
-		final, err := h.usesConfiguration(ctx, file)
-		switch {
-		case err == nil || final:
-			return err
-		case last == nil || ctx.Err() == nil: // the end of the time inside a question says less than the response before
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return last
-		case <-time.After(configPoll):
-		}
-	}
-}
 
 // usesConfiguration asks once whether the configuration in use is that of file. final says that a
 // later question would not give another result.
 func (h *health) usesConfiguration(ctx context.Context, file string) (final bool, err error) {
 	a, err := h.readyz(ctx, "")
 	if err != nil {
-		_, silent := errors.AsType[*unreachableError](err)
-		return !silent, err
+		return !mayPass(err), err
 	}
 	c := a.Configuration
 	switch {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -44,8 +45,12 @@ func TestHealthOfAConfiguration(t *testing.T) {
 			var asked atomic.Int64
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				n := min(int(asked.Add(1)), len(tt.bodies))
-				if tt.bodies[n-1] == "" {
+				switch tt.bodies[n-1] {
+				case "":
 					panic(http.ErrAbortHandler) // the connection ends without a response
+				case "half":
+					_, _ = io.WriteString(w, `{"ready": tr`)
+					return
 				}
 				_, _ = io.WriteString(w, `{"ready": true, "reasons": [], "clusters": {"a": {}}, "configuration": `+tt.bodies[n-1]+`}`)
 			}))
@@ -67,6 +72,15 @@ func TestHealthOfAConfiguration(t *testing.T) {
 	defer s.Close()
 	if _, stderr := runWith(t, exitFailed, "health", "--admin", s.URL, "--config", file, "--token-file", token); !strings.Contains(stderr, "it does not accept the token") {
 		t.Errorf("got %s", stderr)
+	}
+	secure := httptest.NewTLSServer(nil)
+	defer secure.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	for _, url := range []string{secure.URL, strings.Replace(s.URL, "http:", "https:", 1)} { // neither passes
+		began := time.Now()
+		if _, stderr := runWith(t, exitFailed, "health", "--admin", url, "--config", file, "--timeout", "1m"); time.Since(began) > 30*time.Second {
+			t.Errorf("waited for %s", stderr)
+		}
 	}
 	if _, stderr := runWith(t, exitUsage, "health", "--config", "/no/such/file"); !strings.Contains(stderr, "--config: ") {
 		t.Errorf("got %s", stderr)

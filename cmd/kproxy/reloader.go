@@ -182,10 +182,10 @@ func (r *reloader) configuration() admin.Configuration {
 
 // notApplied says why the file is not applied. The caller holds mu.
 func (r *reloader) notApplied() []string {
-	var all []string
 	if r.unreadable != "" {
-		all = append(all, "the configuration file cannot be read, and a restart would fail: "+r.unreadable+"; restore it")
+		return []string{"the configuration file cannot be read, and a restart would fail: " + r.unreadable + "; restore it"}
 	}
+	var all []string
 	if r.failure != "" {
 		all = append(all, "the last reload of the configuration failed: "+r.failure)
 	}

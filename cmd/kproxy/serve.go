@@ -41,7 +41,7 @@ func newServeCommand() *cobra.Command {
 			defer stopUpgrades()
 			o, err := newOrigin(cmd.Context(), hangups, upgrades)
 			if err != nil {
-				return err
+				return &startError{err: err, json: logsJSON(nil)}
 			}
 			s, err := loadConfig(file)
 			if err == nil {
@@ -67,8 +67,8 @@ type startError struct {
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
 
-// logsJSON reports whether the log is JSON. Of a file with mistakes, whose settings are nil, only the
-// environment is known.
+// logsJSON reports whether the log is JSON. Before there are settings, or without because of a mistake,
+// the environment says it.
 func logsJSON(s *settings) bool {
 	if s == nil {
 		return os.Getenv("KPROXY_LOG_FORMAT") == "json"

@@ -62,13 +62,16 @@ func (r *reloader) watch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if !r.settings().keys.Reload.Watch {
+			r.noteReadable(nil) // nothing is known of it
 			continue
 		}
 		data, err := r.settled(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case r.noteReadable(err):
+		}
+		wasReadable := r.noteReadable(err)
+		switch {
+		case err != nil && wasReadable:
 			r.log.Warn("the configuration file cannot be read; the configuration in use stays",
 				slog.Any(logkey.Error, err), slog.String(logkey.By, byFile), slog.String(logkey.Fix, "restore the file that --config names"))
 		case data != nil:
@@ -77,18 +80,18 @@ func (r *reloader) watch(ctx context.Context) {
 	}
 }
 
-// noteReadable notes whether the file can be read; err says why not. It reports whether that is new
-// and has to be logged.
-func (r *reloader) noteReadable(err error) (logged bool) {
+// noteReadable notes whether the file can be read; err says why not. It reports whether it could be
+// read before.
+func (r *reloader) noteReadable(err error) (was bool) {
 	why := ""
 	if err != nil {
 		why = foreign.LineOf(err.Error(), maxLogged)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	logged = why != "" && r.unreadable == ""
+	was = r.unreadable == ""
 	r.unreadable = why
-	return logged
+	return was
 }
 
 // settled returns the content of the file when two readings in succession are equal; nil
