@@ -119,7 +119,7 @@ race: ## the fast tests under the race detector
 lint: $(GOLANGCI) ## golangci-lint, pinned, with the arrows between packages; actionlint for the workflows; the words of comments; dependencies and their licences
 	$(GOLANGCI) run ./...
 	cd configs/grafana && $(GOLANGCI) run ./...
-	@large=$$(git ls-files -z | xargs -0 find -maxdepth 0 -size +1000k); [ -z "$$large" ] || { echo "larger than a megabyte, as a program is: $$large"; exit 1; }
+	@large=$$(git ls-files -z | xargs -0 sh -c 'find "$$@" -maxdepth 0 -size +1000k' find) && [ -z "$$large" ] || { echo "larger than a megabyte, as a program is: $$large"; exit 1; }
 	go run ./internal/prose
 	go run ./internal/dependencies
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
