@@ -53,6 +53,36 @@ func TestSchemaHasTheValues(t *testing.T) {
 	}
 }
 
+// Sections that templates read are required: without it, a section that is null would crash a template. The templates
+// read resources and log as a whole.
+func TestSchemaRequiresSections(t *testing.T) {
+	var root map[string]any
+	unmarshal(t, read(t, "kproxy/values.schema.json"), &root)
+	sections := map[string]bool{}
+	for _, k := range valueKeys(t, read(t, "kproxy/values.yaml")) {
+		for path := k.path; strings.Contains(path, "."); {
+			path = path[:strings.LastIndex(path, ".")]
+			sections[path] = true
+		}
+	}
+	if len(sections) < 18 {
+		t.Errorf("values.yaml has the sections %q", slices.Sorted(maps.Keys(sections)))
+	}
+	for path := range sections {
+		if path == "log" || path == "resources" || strings.HasPrefix(path, "resources.") {
+			continue
+		}
+		at, names := root, strings.Split(path, ".")
+		for _, name := range names[:len(names)-1] {
+			at = at["properties"].(map[string]any)[name].(map[string]any)
+		}
+		required, _ := at["required"].([]any)
+		if !slices.Contains(required, any(names[len(names)-1])) {
+			t.Errorf("the schema does not require %s", path)
+		}
+	}
+}
+
 // schema puts parts of kproxy's schema into another one.
 type schema struct {
 	t      *testing.T
@@ -60,8 +90,8 @@ type schema struct {
 	parts  int
 }
 
-// expand replaces {"$kproxy": POINTER, "without": [NAME…], "with": {NAME: SCHEMA}} by the part of
-// kproxy's schema, with other properties. Sections whose keys the chart fills in require none. Rules for
+// expand replaces {"$kproxy": POINTER, "without": [NAME…], "with": {NAME: SCHEMA}, "description": TEXT} by
+// the part of kproxy's schema, with other properties. Sections whose keys the chart fills in require none. Rules for
 // names are left out: helm reports them at another key, and templates/_validate.tpl has them with a fix.
 func (s *schema) expand(tree any) any {
 	switch tree := tree.(type) {
@@ -105,8 +135,10 @@ func (s *schema) part(pointer string, how map[string]any) any {
 			properties[name] = s.expand(tree)
 		}
 	}
-	if required, ok := how["required"]; ok {
-		part["required"] = required
+	for _, name := range []string{"required", "description"} {
+		if value, ok := how[name]; ok {
+			part[name] = value
+		}
 	}
 	return part
 }

@@ -68,8 +68,8 @@
 {{- end -}}
 {{- include "kproxy.validateClusters" (dict "root" . "clusters" $clusters) -}}
 {{- $drain := merge (dict "delay" (include "kproxy.drainDelay" .)) .Values.drain -}}
-{{- $config := dict "clusters" $clusters "drain" $drain "admin" .Values.admin "log" .Values.log -}}
-{{- range $key := list "limits" "telemetry" "state_dir" -}}
+{{- $config := dict "clusters" $clusters "drain" $drain "admin" .Values.admin -}}
+{{- range $key := list "limits" "log" "telemetry" "state_dir" -}}
 {{-   with get $root.Values $key -}}
 {{-     $_ := set $config $key . -}}
 {{-   end -}}

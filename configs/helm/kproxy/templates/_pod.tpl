@@ -23,8 +23,10 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
+{{- with .Values.resources }}
 resources:
-  {{- toYaml .Values.resources | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 securityContext:
   {{- include "kproxy.securityContext" . | nindent 2 }}
 volumeMounts:
@@ -32,7 +34,7 @@ volumeMounts:
 {{- end -}}
 
 {{- define "kproxy.env" -}}
-{{- if dig "limits" "cpu" "" .Values.resources -}}
+{{- if dig "limits" "cpu" "" (.Values.resources | default dict) -}}
 - name: GOMAXPROCS
   valueFrom:
     resourceFieldRef: {containerName: kproxy, resource: limits.cpu, divisor: "1"}

@@ -12,7 +12,7 @@
 {{- $preset := include "kproxy.preset" . -}}
 {{- if eq $preset "nlb" -}}
 {{-   $p := "service.beta.kubernetes.io/aws-load-balancer-" -}}
-{{-   $_ := set $a (print $p "scheme") (ternary "internal" "internet-facing" $balancer.internal) -}}
+{{-   $_ := set $a (print $p "scheme") (ternary "internet-facing" "internal" (empty $balancer.internal)) -}}
 {{-   $_ := set $a (print $p "nlb-target-type") "ip" -}}
 {{-   $_ := set $a (print $p "attributes") "load_balancing.cross_zone.enabled=true" -}}
 {{-   $_ := set $a (print $p "healthcheck-protocol") (include "kproxy.adminScheme" . | lower) -}}
@@ -34,10 +34,10 @@
 {{-     $_ := set $a "cloud.google.com/l4-rbs" "enabled" -}}
 {{-   end -}}
 {{- else if eq $preset "azure" -}}
-{{-   $_ := set $a "service.beta.kubernetes.io/azure-load-balancer-internal" ($balancer.internal | toString) -}}
+{{-   $_ := set $a "service.beta.kubernetes.io/azure-load-balancer-internal" ($balancer.internal | default false | toString) -}}
 {{-   $_ := set $a "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout" "30" -}}
 {{- end -}}
-{{- with mergeOverwrite $a .Values.exposure.annotations -}}
+{{- with mergeOverwrite $a (.Values.exposure.annotations | default dict) -}}
 {{ toYaml . }}
 {{- end -}}
 {{- end -}}

@@ -95,7 +95,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{-     fail (printf "autoscaling.minReplicas: %d is more than maxReplicas, %d; write no more than that" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{-   end -}}
-{{-   if and .Values.autoscaling.enabled (eq (include "kproxy.seconds" (dig "max_age" "0s" .Values.limits)) "0") -}}
+{{-   if and .Values.autoscaling.enabled (eq (include "kproxy.seconds" (dig "max_age" "0s" (.Values.limits | default dict))) "0") -}}
 {{-     fail "autoscaling.enabled needs limits.max_age, such as 30m: Kafka's clients keep their connections, and a new pod would get none" -}}
 {{-   end -}}
 {{- end -}}
@@ -104,7 +104,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- /* The rules of Kubernetes for names, labels and paths. */ -}}
 {{- define "kproxy.validateObjects" -}}
 {{- range $section := list "clusters" "secrets" "configMaps" -}}
-{{-   range $name, $value := get $.Values $section -}}
+{{-   range $name, $value := get $.Values $section | default dict -}}
 {{-     if not (regexMatch "^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$" $name) -}}
 {{-       fail (printf "%s: the name %q does not suit Kubernetes, which has it in names of objects; write 1-42 of a-z, 0-9 and -, with a letter first and no - last, such as orders-1" $section $name) -}}
 {{-     end -}}
@@ -153,11 +153,12 @@ configuration, and the next one that starts fails. Each message names the key an
 
 {{- /* The durations of kproxy, and the least of each. */ -}}
 {{- define "kproxy.validateDurations" -}}
+{{- $limits := .Values.limits | default dict -}}
 {{- $all := list
-      (list "limits.first_request_timeout" .Values.limits "1ms") (list "limits.handshake_timeout" .Values.limits "1ms")
-      (list "limits.idle_timeout" .Values.limits "0s") (list "limits.max_age" .Values.limits "0s")
+      (list "limits.first_request_timeout" $limits "1ms") (list "limits.handshake_timeout" $limits "1ms")
+      (list "limits.idle_timeout" $limits "0s") (list "limits.max_age" $limits "0s")
       (list "drain.delay" .Values.drain "0s") (list "drain.timeout" .Values.drain "1ms")
-      (list "telemetry.otlp.interval" (.Values.telemetry.otlp | default dict) "1s") -}}
+      (list "telemetry.otlp.interval" (get (.Values.telemetry | default dict) "otlp" | default dict) "1s") -}}
 {{- range $name, $cluster := .Values.clusters -}}
 {{-   range $key, $least := dict "forget_after" "1m" "connect_timeout" "1ms" "keepalive" "1s" -}}
 {{-     $all = append $all (list (printf "clusters.%s.%s" $name $key) $cluster $least) -}}
@@ -355,11 +356,6 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- define "kproxy.validateNodes" -}}
 {{- $key := .key -}}
 {{- $nodes := .listener.nodes -}}
-{{- range list "addresses" "advertise_addresses" "slots" -}}
-{{-   if get $nodes . -}}
-{{-     fail (printf "%s.nodes.%s: in a pod, brokers differ by ports or by names; take it out, and write ports, or sni" $key .) -}}
-{{-   end -}}
-{{- end -}}
 {{- if and $nodes.ports $nodes.sni -}}
 {{-   fail (printf "%s.nodes: ports and sni; keep one of them" $key) -}}
 {{- end -}}
