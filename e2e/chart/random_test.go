@@ -71,7 +71,7 @@ type randomValues struct {
 
 // newValues are values for a random mode.
 func newValues(r *rand.Rand) map[string]any {
-	v := &randomValues{r, 1 + r.IntN(56)}
+	v := &randomValues{r, 1 + r.IntN(72)}
 	mode := pick(v, []string{"clusterIP", "loadBalancer", "gateway", "ports", "ports", "sidecar"}, "sidecar")
 	clusters := map[string]any{pick(v, []string{"orders"}, "Orders_1", "orders.1", "1"): v.cluster(mode, 0)}
 	if v.IntN(3) == 0 {
@@ -84,12 +84,12 @@ func newValues(r *rand.Rand) map[string]any {
 	return map[string]any{
 		"exposure": map[string]any{
 			"mode": mode, "ports": map[string]any{"type": pick(v, []string{"NodePort", "LoadBalancer"}, "LoadBalancer")},
-			"gateway":      pick(v, []map[string]any{{"className": "envoy"}, {"parentRefs": []any{map[string]any{"name": "edge"}}}}, nil),
+			"gateway":      pick(v, []map[string]any{{"className": "envoy"}, {"parentRefs": []any{map[string]any{"name": "edge"}}}}, map[string]any{}),
 			"loadBalancer": map[string]any{"nodePort": pick(v, []int{0}, 31443, 443)},
 		},
 		"networkPolicy": map[string]any{"enabled": true},
 		"admin":         admin,
-		"limits":        map[string]any{"max_age": pick(v, []string{"1h", "0", "1m30s"}, "10000000h"), "handshake_timeout": pick(v, []string{"10s", "1ms"}, "0s", "0")},
+		"limits":        map[string]any{"max_age": pick(v, []string{"1h", "0", "1m30s"}, "10000000h"), "handshake_timeout": pick(v, []string{"10s", "1ms"}, "0s", "0"), "max_connections": 100, "max_age_jitter": pick(v, []float64{0, 0.5}, 1, -0.1), "max_request_bytes": pick(v, []int{1 << 20, 1<<31 - 1}, 1<<31, 3000000000)},
 		"drain":         map[string]any{"delay": pick(v, []string{"", "0", "5s"}, "999999999h"), "timeout": pick(v, []string{"60s"}, "0", "0.5ms")},
 		"state_dir":     pick(v, []string{"", "/var/lib/kproxy"}, "state", "/etc/kproxy", "/run/secrets/a"),
 		"secrets":       map[string]any{pick(v, []string{"users"}, "A_b"): "kproxy-users"},
@@ -102,7 +102,7 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 	bySNI := mode == "loadBalancer" || mode == "gateway"
 	c := map[string]any{"bootstrap": []string{
 		"b0.internal:9092",
-		pick(v, []string{"10.0.0.7:9092", "[fd00::7]:9092", "b1:19092", "b2.internal.:9092", "b_3:1", "[::ffff:a00:7]:9092"}, "[0::0]:9092", "[1:2:3]:9092", "localhost:9092", "[::1]:9105", "127.0.0.7:9092", "b1", "b1:", "b1:99999", "10.0.0:9092", ":9092", "PLAINTEXT://b1:9092", "b1:9092,b2:9092"),
+		pick(v, []string{"10.0.0.7:9092", "[fd00::7]:9092", "b1:19092", "b2.internal.:9092", "b_3:1", "[::ffff:a00:7]:9092"}, "[::f1.2.3.4]:9092", "[0::0]:9092", "[1:2:3]:9092", "localhost:9092", "[::1]:9105", "127.0.0.7:9092", "b1", "b1:", "b1:99999", "10.0.0:9092", ":9092", "PLAINTEXT://b1:9092", "b1:9092,b2:9092"),
 	}}
 	l, nodes := map[string]any{}, map[string]any{}
 	l["bind"] = pick(v, []string{fmt.Sprintf(":9%d92", n), fmt.Sprintf("0.0.0.0:9%d92", n)}, ":9105", ":9400", "127.0.0.1:9092", "localhost:9192", "[::]:9092", ":9092", "[::ffff:0.0.0.0]:9092", "127.0.0.2:9092", "[::1]:9092")
@@ -139,10 +139,23 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 		{nodes, "advertise_ports", "31100-31109"},
 		{nodes, "ports", 9107},
 		{nodes, "sni", "b{node}.example.com:31092"},
-		{nodes, "slots", "1-9"},
 		{l, "proxy_protocol", map[string]any{"from": []string{"10.0.0.0/8"}}},
 		{l, "allow", []string{"10.0.0.0/8", "fd00::/8"}},
 		{l, "deny", []string{"10.0.0.0/33"}},
+		{l, "allow", []string{v.network(), v.network()}},
+		{l, "allow", []string{v.network(), v.network(), v.network()}},
+		{l, "deny", []string{v.network()}},
+		{l, "proxy_protocol", map[string]any{"from": []string{v.network()}}},
+		{l, "proxy_protocol", map[string]any{"mode": "required"}},
+		{l, "limits", map[string]any{"max_connections": 101}},
+		{l, "limits", map[string]any{"max_connections": 10, "max_per_source": 11}},
+		{c, "keepalive", "10h"},
+		{c, "via_password_file", "/run/secrets/kafka/password"},
+		{c, "via", "socks5://bastion:1080"},
+		{c, "dial", []any{map[string]any{"match": "localhost:*", "to": "b9:{port}"}}},
+		{c, "sasl", map[string]any{"mechanism": "PLAIN", "username": "kproxy", "password_file": "/run/secrets/kafka/password", "password_env": "PASSWORD"}},
+		{c, "sasl", map[string]any{"mechanism": "OAUTHBEARER"}},
+		{c, "sasl", map[string]any{"mechanism": "AWS_MSK_IAM", "username": "kproxy"}},
 		{l, "proxy_protocol", map[string]any{"mode": "optional"}},
 		{c, "sasl", map[string]any{"mechanism": "PLAIN", "username": "kproxy"}},
 		{l, "unknown_sni", "bootstrap"},
@@ -163,6 +176,16 @@ func (v *randomValues) cluster(mode string, n int) map[string]any {
 	}
 	c["listener"] = l
 	return c
+}
+
+// network is a network by chance: with host bits, as IPv4 in IPv6, and so often within another one.
+func (v *randomValues) network() string {
+	all := []string{"10.0.0.0", "10.0.0.7", "10.1.0.0", "192.168.255.0", "0.0.0.0", "fd00::", "fd00:a::", "::1", "::ffff:10.0.0.0"}
+	address := all[v.IntN(len(all))]
+	if v.IntN(3) == 0 {
+		return address
+	}
+	return fmt.Sprintf("%s/%d", address, v.IntN(34))
 }
 
 // pick is a choice, of the second ones if it is the one that is a mistake.

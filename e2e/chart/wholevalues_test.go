@@ -32,7 +32,7 @@ func TestRefusedValues(t *testing.T) {
 		{`{exposure: {mode: gateway, gateway: {parentRefs: [{name: g}]}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "o.example.com:443", nodes: {sni: "o{node}.example.com:443"}}}, p: {BROKERS, SECRET, listener: {bind: ":9094", advertise: "p.example.com:444", nodes: {sni: "p{node}.example.com:444"}}}}}`, "clusters.p.listener.nodes.sni: the TLSRoutes of both this and clusters.o.listener.nodes.sni have *.example.com, and the binds differ; choose names under another domain"},
 		{`{exposure: {mode: gateway, gateway: {parentRefs: [{name: g}]}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "o.example.com:443"}}, p: {BROKERS, SECRET, listener: {bind: ":9094", advertise: "O.example.com.:444"}}}}`, "clusters.p.listener.advertise: o.example.com is the name of clusters.o.listener.advertise, too"},
 		{`{exposure: {mode: gateway, gateway: {parentRefs: [{name: g}]}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "k.example.com:443", nodes: {sni: "o{node}.example.com:443"}}}, p: {BROKERS, SECRET, listener: {bind: ":9094", advertise: "o7.example.com:444"}}}}`, "clusters.p.listener.advertise: o7.example.com is the name of a node, by clusters.o.listener.nodes.sni"},
-		{`{exposure: {mode: gateway, gateway: {className: x}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "k.example.com:443", nodes: {sni: "kafka.b{node}.example.com:443"}}}}}`, "clusters.o.listener.nodes.sni: kafka.b{node}.example.com:443 does not have {node} in the first of several labels, and a wildcard in a TLSRoute stands for that label; write such as"},
+		{`{exposure: {mode: gateway, gateway: {className: x}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "k.example.com:443", nodes: {sni: "kafka.b{node}.example.com:443"}}}}}`, "clusters.o.listener.nodes.sni: kafka.b{node}.example.com:443 does not have {node} in the first of several labels, and a wildcard in a TLSRoute stands for that label; write a name such as b{node}.kafka.example.com:443"},
 		{`{exposure: {mode: loadBalancer}, clusters: {o: {BROKERS, ISSUER, listener: {advertise: "k.example.com:443", nodes: {sni: "b{node}:443"}}}}}`, "clusters.o.listener.nodes.sni: b{node}:443 does not have {node} in the first of several labels, and a wildcard in a Certificate of cert-manager"},
 		{`{exposure: {mode: gateway, gateway: {className: x}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "203.0.113.7:443", unknown_sni: bootstrap, nodes: {sni: "b{node}.example.com:443"}}}}}`, "clusters.o.listener.advertise: a TLSRoute leads names to kproxy, and 203.0.113.7 is an address; write a name"},
 		{`{exposure: {mode: gateway, gateway: {className: x}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "k_1.example.com:443"}}}}`, "clusters.o.listener.advertise: k_1.example.com is no name in DNS, which a TLSRoute needs; write labels of a-z"},
@@ -58,7 +58,7 @@ func TestRefusedValues(t *testing.T) {
 		{`{clusters: {o: {BROKERS, SECRET, listener: {tls: {client_auth: requested}}}}}`, "clusters.o.listener.tls.client_ca is missing: client_auth needs it; write the file of the CA"},
 		{`{clusters: {o: {BROKERS, SECRET, listener: {tls: {subjects: ["CN=a"]}}}}}`, "clusters.o.listener.tls.client_ca is missing: subjects needs it"},
 		{`{admin: {pprof: true}, clusters: {o: {BROKERS}}}`, "admin.token_file is missing: with admin.pprof, any pod could have kproxy profiled; write secrets: {admin: NAME}"},
-		{`{admin: {tls: {cert: /run/secrets/admin/tls.crt}}, clusters: {o: {BROKERS}}}`, "admin.tls.key is missing: TLS needs cert and key; write such as /run/secrets/admin/tls.key"},
+		{`{admin: {tls: {cert: /run/secrets/admin/tls.crt}}, clusters: {o: {BROKERS}}}`, "admin.tls.key is missing: TLS needs cert and key; write the path of a file, such as /run/secrets/admin/tls.key"},
 
 		// The way to the brokers, and networks.
 		{`{clusters: {o: {bootstrap: ["localhost:9095"]}}}`, "clusters.o.bootstrap[0]: localhost:9095 is a loopback address of the pod, which brokers do not have; write a broker's"},
@@ -67,12 +67,34 @@ func TestRefusedValues(t *testing.T) {
 		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["[0::1]:9105"], listener: {bind: "[::]:9092"}}}}`, "clusters.o.bootstrap[0]: [0::1]:9105 is kproxy's own"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: PLAIN}}}}`, "clusters.o.sasl.username is missing: write the user"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: SCRAM-SHA-512, username: a}}}}`, "clusters.o.sasl.password_file is missing: write secrets: {kafka: NAME}"},
+		{`{clusters: {o: {BROKERS, sasl: {}}}}`, `clusters.o.sasl.mechanism: "" is not one of kproxy's; write one of PLAIN`},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: GSSAPI}}}}`, `clusters.o.sasl.mechanism: "GSSAPI" is not one of kproxy's`},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: PLAIN, username: a, password_file: /run/secrets/kafka/password, password_env: P}}}}`, "clusters.o.sasl: password_file and password_env are both there; keep one of them"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER}}}}`, "clusters.o.sasl.oauth.token_url is missing: write the URL of the token endpoint, or token_file"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER, username: a, oauth: {token_file: /run/secrets/kafka/token}}}}}`, "clusters.o.sasl.username does not go with the mechanism OAUTHBEARER; take it out"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: AWS_MSK_IAM, password_env: P}}}}`, "clusters.o.sasl.password_env does not go with the mechanism AWS_MSK_IAM"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: AWS_MSK_IAM, oauth: {token_file: /run/secrets/kafka/token}}}}}`, "clusters.o.sasl.oauth does not go with the mechanism AWS_MSK_IAM"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER, aws: {region: x}, oauth: {token_file: /run/secrets/kafka/token}}}}}`, "clusters.o.sasl.aws does not go with the mechanism OAUTHBEARER"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: "https://a/t", token_file: /run/secrets/kafka/token}}}}}`, "clusters.o.sasl.oauth.token_url does not go with token_file; keep one of them"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER, oauth: {token_file: /run/secrets/kafka/token, scope: a}}}}}`, "clusters.o.sasl.oauth.scope does not go with token_file"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: "https://a/t"}}}}}`, "clusters.o.sasl.oauth.client_id is missing: the token endpoint of token_url asks for it"},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: "https://a/t", client_id: a}}}}}`, "clusters.o.sasl.oauth.client_secret_file is missing"},
+		{`{clusters: {o: {BROKERS, via_password_file: /run/secrets/via/password}}}`, "clusters.o.via_password_file: there is no via that it could be for; write via, or take it out"},
 		{`{clusters: {o: {BROKERS, tls: {cert: /run/secrets/c/tls.crt}}}}`, "clusters.o.tls.key is missing: a certificate needs cert and key; write both, or none"},
 		{`{clusters: {o: {BROKERS, tls: {key: /run/secrets/c/tls.key}}}}`, "clusters.o.tls.cert is missing"},
-		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.7, vpn]}}}}`, `clusters.o.listener.allow[1]: "vpn" is no network; write one such as 10.0.0.0/8, or an address such as 10.0.0.7`},
-		{`{clusters: {o: {BROKERS, listener: {deny: [10.0.0.0/33]}}}}`, `clusters.o.listener.deny[0]: "10.0.0.0/33" is no network`},
-		{`{clusters: {o: {BROKERS, listener: {deny: ["fd00::/129"]}}}}`, `clusters.o.listener.deny[0]: "fd00::/129" is no network`},
-		{`{clusters: {o: {BROKERS, listener: {proxy_protocol: {from: ["fd00:/8"]}}}}}`, `clusters.o.listener.proxy_protocol.from[0]: "fd00:/8" is no network`},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.7, vpn]}}}}`, `clusters.o.listener.allow[1]: "vpn" is not a network; write one such as 10.0.0.0/8, or an address such as 10.0.0.7`},
+		{`{clusters: {o: {BROKERS, listener: {deny: [10.0.0.0/33]}}}}`, `clusters.o.listener.deny[0]: "10.0.0.0/33" is not a network`},
+		{`{clusters: {o: {BROKERS, listener: {deny: ["fd00::/129"]}}}}`, `clusters.o.listener.deny[0]: "fd00::/129" is not a network`},
+		{`{clusters: {o: {BROKERS, listener: {proxy_protocol: {from: ["fd00:/8"]}}}}}`, `clusters.o.listener.proxy_protocol.from[0]: "fd00:/8" is not a network`},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.0/8/8]}}}}`, `clusters.o.listener.allow[0]: "10.0.0.0/8/8" is not a network`},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.0/08]}}}}`, `clusters.o.listener.allow[0]: "10.0.0.0/08" is not a network`},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.7/8]}}}}`, `clusters.o.listener.allow[0]: "10.0.0.7/8" has bits beyond its /8; write 10.0.0.0/8, or the address 10.0.0.7`},
+		{`{clusters: {o: {BROKERS, listener: {deny: [192.168.255.0/22]}}}}`, `clusters.o.listener.deny[0]: "192.168.255.0/22" has bits beyond its /22; write 192.168.252.0/22`},
+		{`{clusters: {o: {BROKERS, listener: {deny: ["fd00:a::1/31"]}}}}`, `clusters.o.listener.deny[0]: "fd00:a::1/31" has bits beyond its /31; write fd00:a:0:0:0:0:0:0/31, or the address fd00:a::1`},
+		{`{clusters: {o: {BROKERS, listener: {proxy_protocol: {from: ["::ffff:10.0.0.0/104"]}}}}}`, `clusters.o.listener.proxy_protocol.from[0]: "::ffff:10.0.0.0/104" is an IPv4 network in IPv6, and kproxy compares IPv4 addresses; write one such as 10.0.0.0/8`},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.0/8, "fd00::/8", 10.1.0.0/16]}}}}`, "clusters.o.listener.allow[2]: 10.1.0.0/16 is the network of allow[0], or within it; take it out"},
+		{`{clusters: {o: {BROKERS, listener: {deny: ["::1", "10.0.0.7", "0:0::1"]}}}}`, "clusters.o.listener.deny[2]: 0:0::1 is the network of deny[0], or within it; take it out"},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.0/8], deny: ["0.0.0.0/0"]}}}}`, "clusters.o.listener.allow[0]: 10.0.0.0/8 is the network of deny[0], or within it, and deny decides; take it out of one of the two"},
 		{`{clusters: {o: {BROKERS, listener: {proxy_protocol: {mode: optional}}}}}`, "clusters.o.listener.proxy_protocol.from is missing: without it, no header is believed; write the networks"},
 
 		// IPv6 has several forms of one address.
@@ -84,6 +106,8 @@ func TestRefusedValues(t *testing.T) {
 		{`{clusters: {o: {bootstrap: ["[1::2::3]:9092"]}}}`, "clusters.o.bootstrap[0]"},
 		{`{clusters: {o: {bootstrap: ["[::1:2:3:4:5:6:7:8]:9092"]}}}`, "clusters.o.bootstrap[0]"},
 		{`{clusters: {o: {bootstrap: ["[1::10000]:9092"]}}}`, "clusters.o.bootstrap[0]"},
+		{`{clusters: {o: {bootstrap: ["[::f1.2.3.4]:9092"]}}}`, `clusters.o.bootstrap[0]: "[::f1.2.3.4]:9092" has the host "[::f1.2.3.4]", which is no name and no IP address`},
+		{`{clusters: {o: {bootstrap: ["[1.2.3.4]:9092"]}}}`, "clusters.o.bootstrap[0]"},
 		{`{clusters: {o: {bootstrap: ["[::1.2.3.256]:9092"]}}}`, "clusters.o.bootstrap[0]"},
 		{`{admin: {bind: "[0:0::1]:9400"}, clusters: {o: {BROKERS}}}`, "admin.bind: [0:0::1]:9400 is a loopback address of the pod"},
 		{`{admin: {bind: "[::ffff:7f00:1]:9400"}, clusters: {o: {BROKERS}}}`, "admin.bind: [::ffff:7f00:1]:9400 is a loopback address of the pod"},
@@ -102,10 +126,18 @@ func TestRefusedValues(t *testing.T) {
 		{`{limits: {max_age: 10000000h}, clusters: {o: {BROKERS}}}`, "limits.max_age: 10000000h is no duration that kproxy can count; write one from 1ns to 292 years, such as 1h"},
 		{`{drain: {timeout: 0s}, clusters: {o: {BROKERS}}}`, "drain.timeout: 0s is too short; write 1ms or more"},
 		{`{clusters: {o: {BROKERS, keepalive: 999ms}}}`, "clusters.o.keepalive: 999ms is too short; write 1s or more"},
+		{`{clusters: {o: {BROKERS, keepalive: 10h}}}`, "clusters.o.keepalive: 10h is too long; write 32767s or less"},
+		{`{limits: {max_age_jitter: 1}, clusters: {o: {BROKERS}}}`, "limits.max_age_jitter: 1 is not a fraction of max_age; write 0 or more and less than 1, such as 0.1"},
+		{`{limits: {max_age_jitter: -0.1}, clusters: {o: {BROKERS}}}`, "limits.max_age_jitter: -0.1 is not"},
+		{`{limits: {max_request_bytes: 3000000000}, clusters: {o: {BROKERS}}}`, "limits.max_request_bytes: 3000000000 is more than the size field of a request can hold; write 2147483647 or less"},
+		{`{limits: {max_held_bytes: 1048575}, clusters: {o: {BROKERS}}}`, "limits.max_held_bytes: 1048575 is less than one large response takes; write 1048576 or more, or 0"},
+		{`{limits: {max_connections: 10}, clusters: {o: {BROKERS, listener: {limits: {max_connections: 11}}}}}`, "clusters.o.listener.limits.max_connections: 11 connections are never reached, because limits.max_connections is 10; write 10 or less, or raise limits.max_connections"},
+		{`{limits: {max_connections: 10}, clusters: {o: {BROKERS, listener: {limits: {max_per_source: 11}}}}}`, "clusters.o.listener.limits.max_per_source: 11 connections are never reached, because limits.max_connections is 10"},
+		{`{clusters: {o: {BROKERS, listener: {limits: {max_connections: 5, max_per_source: 6}}}}}`, "clusters.o.listener.limits.max_per_source: 6 connections are never reached, because clusters.o.listener.limits.max_connections is 5"},
 		{`{telemetry: {otlp: {endpoint: "c:4317", interval: 10ms}}, clusters: {o: {BROKERS}}}`, "telemetry.otlp.interval: 10ms is too short; write 1s or more"},
-		{`{clusters: {Orders_1: {BROKERS}}}`, `clusters: the name "Orders_1" does not suit Kubernetes, which has it in names of objects; write 1-42 of a-z, 0-9 and -`},
-		{`{secrets: {A_b: x}, clusters: {o: {BROKERS}}}`, `secrets: the name "A_b" does not suit Kubernetes`},
-		{`{configMaps: {a-: x}, clusters: {o: {BROKERS}}}`, `configMaps: the name "a-" does not suit Kubernetes`},
+		{`{clusters: {Orders_1: {BROKERS}}}`, `clusters: the name "Orders_1" cannot be part of the name of a Kubernetes object; write 1-42 of a-z, 0-9 and -`},
+		{`{secrets: {A_b: x}, clusters: {o: {BROKERS}}}`, `secrets: the name "A_b" cannot be part of`},
+		{`{configMaps: {a-: x}, clusters: {o: {BROKERS}}}`, `configMaps: the name "a-" cannot be part of`},
 		{`{secrets: {a: A_b}, clusters: {o: {BROKERS}}}`, `secrets.a: "A_b" is no name of an object of Kubernetes; write the one that kubectl get shows`},
 		{`{clusters: {o: {BROKERS, certificate: {secret: "a b"}}}}`, `clusters.o.certificate.secret: "a b" is no name of an object of Kubernetes`},
 
@@ -113,18 +145,18 @@ func TestRefusedValues(t *testing.T) {
 		{`{exposure: {mode: ports}, clusters: {o: {BROKERS, listener: {advertise: "k:31000", nodes: {advertise_ports: 31100-31700}}}}}`, "clusters.o.listener.nodes.ports: port 9400 is bound already by admin.bind; write clusters.o.listener.nodes.ports, which is 9100-9700 otherwise, or move the other one"},
 		{`{clusters: {o: {BROKERS, listener: {nodes: {advertise_ports: 1-65000}}}}}`, "clusters.o.listener.nodes.advertise_ports: from 9100 on, there are not as many ports to bind; write nodes.ports, as many of them"},
 		{`{clusters: {o: {BROKERS, listener: {bind: ":9110", nodes: {}}}}}`, "clusters.o.listener.nodes.ports: 9100-9119 covers port 9110, where clients bootstrap (clusters.o.listener.advertise); move one of them, or write clusters.o.listener.nodes.ports"},
-		{`{clusters: {o: {BROKERS, listener: {bind: ":9092"}}, p: {BROKERS}}}`, "clusters.o.listener.nodes.ports is missing: with several clusters, each needs ports of its own in exposure.mode clusterIP; write such as 9200-9219, or nodes.sni"},
+		{`{clusters: {o: {BROKERS, listener: {bind: ":9092"}}, p: {BROKERS}}}`, "clusters.o.listener.nodes.ports is missing: with several clusters, each needs ports of its own in exposure.mode clusterIP; write nodes.sni, or ports such as 9200-9219"},
 
 		// The API server refuses these, or nothing finds the pods.
-		{`{podLabels: {app.kubernetes.io/component: x}, clusters: {o: {BROKERS}}}`, "podLabels: app.kubernetes.io/component is set by the chart, and objects find each other by it; take it out"},
-		{`{labels: {app.kubernetes.io/version: x}, clusters: {o: {BROKERS}}}`, "labels: app.kubernetes.io/version is set by the chart"},
-		{`{metrics: {labels: {app.kubernetes.io/name: x}}, clusters: {o: {BROKERS}}}`, "metrics.labels: app.kubernetes.io/name is set by the chart"},
-		{`{metrics: {dashboard: {labels: {app.kubernetes.io/name: x}}}, clusters: {o: {BROKERS}}}`, "metrics.dashboard.labels: app.kubernetes.io/name is set by the chart"},
+		{`{podLabels: {app.kubernetes.io/component: x}, clusters: {o: {BROKERS}}}`, "podLabels: the chart sets app.kubernetes.io/component, and selects pods by it; take it out"},
+		{`{labels: {app.kubernetes.io/version: x}, clusters: {o: {BROKERS}}}`, "labels: the chart sets app.kubernetes.io/version; take it out"},
+		{`{metrics: {labels: {app.kubernetes.io/name: x}}, clusters: {o: {BROKERS}}}`, "metrics.labels: the chart sets app.kubernetes.io/name"},
+		{`{metrics: {dashboard: {labels: {app.kubernetes.io/name: x}}}, clusters: {o: {BROKERS}}}`, "metrics.dashboard.labels: the chart sets app.kubernetes.io/name"},
 		{`{autoscaling: {enabled: true, minReplicas: 11}, limits: {max_age: 1h}, clusters: {o: {BROKERS}}}`, "autoscaling.minReplicas: 11 is more than maxReplicas, 10; write no more than that"},
-		{`{state_dir: /etc/kproxy, clusters: {o: {BROKERS}}}`, "state_dir: /etc/kproxy and /etc/kproxy, where the chart mounts files, are one in the other; write another one"},
-		{`{state_dir: /run/secrets/../secrets/a/, clusters: {o: {BROKERS}}}`, "state_dir: /run/secrets/../secrets/a/ and /run/secrets, where the chart mounts files"},
-		{`{state_dir: /, clusters: {o: {BROKERS}}}`, "state_dir: / and /etc/kproxy"},
-		{`{state_dir: state, clusters: {o: {BROKERS}}}`, "state_dir: state is no absolute path; write one such as"},
+		{`{state_dir: /etc/kproxy, clusters: {o: {BROKERS}}}`, "state_dir: /etc/kproxy overlaps with /etc/kproxy, where the chart mounts files; write another directory"},
+		{`{state_dir: /run/secrets/../secrets/a/, clusters: {o: {BROKERS}}}`, "state_dir: /run/secrets/../secrets/a/ overlaps with /run/secrets, where the chart mounts files"},
+		{`{state_dir: /, clusters: {o: {BROKERS}}}`, "state_dir: / overlaps with /etc/kproxy"},
+		{`{state_dir: state, clusters: {o: {BROKERS}}}`, "state_dir: state is not an absolute path; write one, such as"},
 		{`{state_dir: "/a:b", clusters: {o: {BROKERS}}}`, "state_dir: /a:b has a colon"},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -136,11 +168,14 @@ func TestRefusedValues(t *testing.T) {
 		})
 	}
 	for release, want := range map[string]string{"my.edge": "such as my-edge-kproxy", "1edge": "such as edge-kproxy"} {
-		if _, err := install(t, release, `{clusters: {o: {BROKERS}}}`); err == nil || !strings.Contains(err.Error(), "fullnameOverride is missing: "+release+"-kproxy, by the release's name, is no name of a Service") || !strings.Contains(err.Error(), want) {
+		if _, err := install(t, release, `{clusters: {o: {BROKERS}}}`); err == nil || !strings.Contains(err.Error(), "fullnameOverride is missing: "+release+"-kproxy, by the release's name, cannot be the name of a Service") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", release, err)
 		}
 		if _, err := install(t, release, `{fullnameOverride: edge, clusters: {o: {BROKERS}}}`); err != nil {
 			t.Errorf("%s with fullnameOverride: %v", release, err)
+		}
+		if out, err := install(t, release, `{exposure: {mode: sidecar}, clusters: {o: {BROKERS}}}`); err != nil || strings.Contains(out, "kind: Service\n") {
+			t.Errorf("%s as a sidecar: %v", release, err)
 		}
 	}
 }
@@ -176,6 +211,16 @@ func TestAcceptedValues(t *testing.T) {
 		{`{admin: {bind: "[fd00::1]:9092"}, clusters: {o: {BROKERS, listener: {bind: "0.0.0.0:9092"}}}}`, []string{"      targetPort: 9092\n"}},
 		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["localhost:19092"], sasl: {mechanism: PLAIN, username: a, password_file: /run/secrets/kafka/password}}}}`, []string{"bootstrap.servers=localhost:9092\n"}},
 		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.0/8, "fd00::/8", "::1", "::ffff:192.0.2.1"], deny: [10.0.0.7]}}}}`, []string{"        - fd00::/8\n"}},
+		{`{clusters: {o: {BROKERS, listener: {allow: [10.0.0.0/8, 11.0.0.0/8, 0.0.0.0/5, "8000::/1", "2001:db8:2::/47"], deny: ["0.0.0.0", "10.1.2.4/30"]}}}}`, []string{"        - 10.1.2.4/30\n"}},
+		{`{clusters: {o: {bootstrap: ["localhost:19092"], via: "socks5://bastion:1080"}}}`, []string{"      - localhost:19092\n"}},
+		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["localhost:9092"], via: "socks5://bastion:1080", via_password_file: ""}}}`, []string{"      - localhost:9092\n"}},
+		{`{clusters: {o: {bootstrap: ["localhost:9092"], dial: [{match: "localhost:*", to: "kafka.kafka:{port}"}]}}}`, []string{"kafka.kafka:{port}"}},
+		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["localhost:9092"], dial: [{match: "localhost:*", to: "kafka.kafka:{port}"}]}}}`, []string{"kafka.kafka:{port}"}},
+		{`{clusters: {o: {BROKERS, listener: {proxy_protocol: {mode: required}}}}}`, []string{"mode: required\n"}},
+		{`{clusters: {o: {BROKERS, keepalive: 32767s}}, limits: {max_age_jitter: 0.99, max_request_bytes: 2147483647, max_held_bytes: 1048576, max_connections: 10}}`, []string{"max_age_jitter: 0.99\n"}},
+		{`{limits: {max_connections: 10}, clusters: {o: {BROKERS, listener: {limits: {max_connections: 10, max_per_source: 10}}}}}`, []string{"max_per_source: 10\n"}},
+		{`{clusters: {o: {BROKERS, tls: {}, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: "https://a.example.com/t", client_id: a, client_secret_file: /run/secrets/kafka/secret, scope: s}}}}}`, []string{"client_id: a\n"}},
+		{`{clusters: {o: {BROKERS, tls: {}, sasl: {mechanism: OAUTHBEARER, oauth: {token_file: /run/secrets/kafka/token}}}}}`, []string{"mechanism: OAUTHBEARER\n"}},
 		{`{podLabels: {app.kubernetes.io/version: "3"}, clusters: {o: {BROKERS}}}`, []string{`        app.kubernetes.io/version: "3"` + "\n"}},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

@@ -72,7 +72,7 @@ dot, an IPv6 address as its eight groups, or as IPv4 if it is one. "?": it is no
 {{ trimSuffix "." $host }}
 {{- else -}}
 {{-   $text := trimPrefix "[" $host | trimSuffix "]" -}}
-{{-   with regexFind (printf "%s$" (include "kproxy.ipv4" .)) $text -}}
+{{-   with regexFind (printf ":%s$" (include "kproxy.ipv4" .)) $text | trimPrefix ":" -}}
 {{-     $b := splitList "." . -}}
 {{-     $text = printf "%s%x:%x" (trimSuffix . $text) (add (mul 256 (index $b 0 | int)) (index $b 1 | int)) (add (mul 256 (index $b 2 | int)) (index $b 3 | int)) -}}
 {{-   end -}}
@@ -112,6 +112,28 @@ dot, an IPv6 address as its eight groups, or as IPv4 if it is one. "?": it is no
 {{- define "kproxy.ipv4" -}}
 {{- $byte := "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])" -}}
 {{ printf "%s(\\.%s){3}" $byte $byte }}
+{{- end -}}
+
+{{- /* The bits of the host of host:port, 32 or 128 digits; "": it is no IP address. */ -}}
+{{- define "kproxy.bits" -}}
+{{- if include "kproxy.isIP" . -}}
+{{-   $host := include "kproxy.canonical" . -}}
+{{-   if contains ":" $host -}}
+{{-     range splitList ":" $host }}{{ printf "0x%s" . | int | printf "%016b" }}{{ end -}}
+{{-   else -}}
+{{-     range splitList "." $host }}{{ int . | printf "%08b" }}{{ end -}}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The IP address that has these bits. */ -}}
+{{- define "kproxy.ofBits" -}}
+{{- $six := eq (len .) 128 -}}
+{{- $parts := list -}}
+{{- range regexFindAll (ternary "[01]{16}" "[01]{8}" $six) . -1 -}}
+{{-   $parts = append $parts (printf "0b%s" . | int | printf (ternary "%x" "%d" $six)) -}}
+{{- end -}}
+{{- join (ternary ":" "." $six) $parts -}}
 {{- end -}}
 
 {{- /* Whether the host of host:port is an IP address. */ -}}

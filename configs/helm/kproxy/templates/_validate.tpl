@@ -13,6 +13,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- include "kproxy.validateObjects" . -}}
 {{- include "kproxy.validateDurations" . -}}
+{{- include "kproxy.validateLimits" . -}}
 {{- include "kproxy.validateAdmin" . -}}
 {{- $several := gt (len .Values.clusters) 1 -}}
 {{- range $name, $cluster := .Values.clusters -}}
@@ -25,7 +26,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   range $i, $address := $cluster.bootstrap -}}
 {{-     $item := printf "clusters.%s.bootstrap[%d]" $name $i -}}
 {{-     include "kproxy.validateAddress" (dict "key" $item "address" $address) -}}
-{{-     if ne $mode "sidecar" -}}
+{{-     if and (ne $mode "sidecar") (not $cluster.via) (not $cluster.dial) -}}
 {{-       include "kproxy.validateReached" (dict "key" $item "address" $address "by" "brokers" "fix" "write a broker's, such as kafka-bootstrap.kafka.svc:9092" "verb" "do not have") -}}
 {{-     end -}}
 {{-   end -}}
@@ -58,7 +59,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   end -}}
 {{-   if and $several (not $bySNI) (not $nodes.sni) -}}
 {{-     range $missing := list (empty $own.bind | ternary "bind" "") (empty $nodes.ports | ternary "nodes.ports" "") | compact -}}
-{{-       fail (printf "%s.%s is missing: with several clusters, each needs ports of its own in exposure.mode %s; write such as %s, or nodes.sni" $key $missing $mode (ternary ":9192" "9200-9219" (eq $missing "bind"))) -}}
+{{-       fail (printf "%s.%s is missing: with several clusters, each needs ports of its own in exposure.mode %s; write nodes.sni, or ports such as %s" $key $missing $mode (ternary ":9192" "9200-9219" (eq $missing "bind"))) -}}
 {{-     end -}}
 {{-   end -}}
 {{-   if eq (include "kproxy.serviceType" $) "NodePort" -}}
@@ -106,7 +107,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- range $section := list "clusters" "secrets" "configMaps" -}}
 {{-   range $name, $value := get $.Values $section | default dict -}}
 {{-     if not (regexMatch "^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$" $name) -}}
-{{-       fail (printf "%s: the name %q does not suit Kubernetes, which has it in names of objects; write 1-42 of a-z, 0-9 and -, with a letter first and no - last, such as orders-1" $section $name) -}}
+{{-       fail (printf "%s: the name %q cannot be part of the name of a Kubernetes object; write 1-42 of a-z, 0-9 and -, with a letter first and no - last, such as orders-1" $section $name) -}}
 {{-     end -}}
 {{-     if ne $section "clusters" -}}
 {{-       include "kproxy.validateObject" (dict "key" (printf "%s.%s" $section $name) "name" $value) -}}
@@ -116,29 +117,29 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   end -}}
 {{- end -}}
 {{- $full := include "kproxy.fullname" . -}}
-{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
-{{-   fail (printf "fullnameOverride is missing: %s, by the release's name, is no name of a Service; write one of a-z, 0-9 and -, with a letter first, such as %s" $full (regexReplaceAll "^[^a-z]+" (replace "." "-" $full) "")) -}}
+{{- if not (or (eq .Values.exposure.mode "sidecar") (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full)) -}}
+{{-   fail (printf "fullnameOverride is missing: %s, by the release's name, cannot be the name of a Service; write one of a-z, 0-9 and -, with a letter first, such as %s" $full (regexReplaceAll "^[^a-z]+" (replace "." "-" $full) "")) -}}
 {{- end -}}
-{{- $pods := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
-{{- $all := concat $pods (list "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
+{{- $selected := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- $all := concat $selected (list "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
 {{- range $key, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels "metrics.labels" .Values.metrics.labels "metrics.dashboard.labels" .Values.metrics.dashboard.labels -}}
 {{-   range $label, $_ := $labels -}}
-{{-     if has $label (ternary $pods $all (eq $key "podLabels")) -}}
-{{-       fail (printf "%s: %s is set by the chart, and objects find each other by it; take it out" $key $label) -}}
+{{-     if has $label (ternary $selected $all (eq $key "podLabels")) -}}
+{{-       fail (printf "%s: the chart sets %s%s; take it out" $key $label (has $label $selected | ternary ", and selects pods by it" "")) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
 {{- with .Values.state_dir -}}
 {{-   if not (hasPrefix "/" .) -}}
-{{-     fail (printf "state_dir: %s is no absolute path; write one such as /var/lib/kproxy" .) -}}
+{{-     fail (printf "state_dir: %s is not an absolute path; write one, such as /var/lib/kproxy" .) -}}
 {{-   end -}}
 {{-   if contains ":" . -}}
-{{-     fail (printf "state_dir: %s has a colon, which the path of a mount must not have; write one such as /var/lib/kproxy" .) -}}
+{{-     fail (printf "state_dir: %s has a colon, which the path of a mount must not have; write a path such as /var/lib/kproxy" .) -}}
 {{-   end -}}
 {{-   $dir := printf "%s/" (clean . | trimSuffix "/") -}}
 {{-   range list "/etc/kproxy/" "/run/certificates/" "/run/secrets/" "/run/configmaps/" -}}
 {{-     if or (hasPrefix . $dir) (hasPrefix $dir .) -}}
-{{-       fail (printf "state_dir: %s and %s, where the chart mounts files, are one in the other; write another one such as /var/lib/kproxy" $.Values.state_dir (trimSuffix "/" .)) -}}
+{{-       fail (printf "state_dir: %s overlaps with %s, where the chart mounts files; write another directory, such as /var/lib/kproxy" $.Values.state_dir (trimSuffix "/" .)) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
@@ -151,7 +152,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- end -}}
 
-{{- /* The durations of kproxy, and the least of each. */ -}}
+{{- /* The durations of kproxy, with the least of each, and the most. */ -}}
 {{- define "kproxy.validateDurations" -}}
 {{- $limits := .Values.limits | default dict -}}
 {{- $all := list
@@ -160,21 +161,58 @@ configuration, and the next one that starts fails. Each message names the key an
       (list "drain.delay" .Values.drain "0s") (list "drain.timeout" .Values.drain "1ms")
       (list "telemetry.otlp.interval" (get (.Values.telemetry | default dict) "otlp" | default dict) "1s") -}}
 {{- range $name, $cluster := .Values.clusters -}}
-{{-   range $key, $least := dict "forget_after" "1m" "connect_timeout" "1ms" "keepalive" "1s" -}}
-{{-     $all = append $all (list (printf "clusters.%s.%s" $name $key) $cluster $least) -}}
-{{-   end -}}
+{{-   $key := printf "clusters.%s" $name -}}
+{{-   $all = append $all (list (printf "%s.forget_after" $key) $cluster "1m") -}}
+{{-   $all = append $all (list (printf "%s.connect_timeout" $key) $cluster "1ms") -}}
+{{-   $all = append $all (list (printf "%s.keepalive" $key) $cluster "1s" "32767s") -}}
 {{- end -}}
 {{- $start := toDate "2006-01-02" "2000-01-01" -}}
-{{- range $all -}}
-{{-   $key := index . 0 -}}
-{{-   $least := index . 2 -}}
-{{-   with get (index . 1) (regexFind "[^.]+$" $key) -}}
+{{- range $each := $all -}}
+{{-   $key := index $each 0 -}}
+{{-   $least := index $each 2 -}}
+{{-   $value := get (index $each 1) (regexFind "[^.]+$" $key) -}}
+{{-   with $value -}}
 {{-     $end := dateModify . $start -}}
 {{-     if and (regexMatch "[1-9]" .) ($end.Equal $start) -}}
 {{-       fail (printf "%s: %s is no duration that kproxy can count; write one from 1ns to 292 years, such as 1h" $key .) -}}
 {{-     end -}}
 {{-     if $end.Before (dateModify $least $start) -}}
 {{-       fail (printf "%s: %s is too short; write %s or more" $key . $least) -}}
+{{-     end -}}
+{{-     range slice $each 3 -}}
+{{-       if $end.After (dateModify . $start) -}}
+{{-         fail (printf "%s: %s is too long; write %s or less" $key $value .) -}}
+{{-       end -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The limits that are numbers. */ -}}
+{{- define "kproxy.validateLimits" -}}
+{{- $limits := .Values.limits | default dict -}}
+{{- if gt (int64 ($limits.max_request_bytes | default 0)) 2147483647 -}}
+{{-   fail (printf "limits.max_request_bytes: %d is more than the size field of a request can hold; write 2147483647 or less" (int64 $limits.max_request_bytes)) -}}
+{{- end -}}
+{{- $held := int64 ($limits.max_held_bytes | default 0) -}}
+{{- if and $held (lt $held 1048576) -}}
+{{-   fail (printf "limits.max_held_bytes: %d is less than one large response takes; write 1048576 or more, or 0 for a quarter of the memory limit" $held) -}}
+{{- end -}}
+{{- $jitter := float64 ($limits.max_age_jitter | default 0) -}}
+{{- if or (lt $jitter 0.0) (ge $jitter 1.0) -}}
+{{-   fail (printf "limits.max_age_jitter: %v is not a fraction of max_age; write 0 or more and less than 1, such as 0.1" $jitter) -}}
+{{- end -}}
+{{- range $name, $cluster := .Values.clusters -}}
+{{-   $key := printf "clusters.%s.listener.limits" $name -}}
+{{-   $own := ($cluster.listener | default dict).limits | default dict -}}
+{{-   range $pair := list
+        (list (printf "%s.max_connections" $key) $own.max_connections "limits.max_connections" $limits.max_connections)
+        (list (printf "%s.max_per_source" $key) $own.max_per_source (printf "%s.max_connections" $key) $own.max_connections)
+        (list (printf "%s.max_per_source" $key) $own.max_per_source "limits.max_connections" $limits.max_connections) -}}
+{{-     $count := index $pair 1 | default 0 | int64 -}}
+{{-     $wider := index $pair 3 | default 0 | int64 -}}
+{{-     if and $wider (gt $count $wider) -}}
+{{-       fail (printf "%s: %d connections are never reached, because %s is %d; write %d or less, or raise %s" (index $pair 0) $count (index $pair 2) $wider $wider (index $pair 2)) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
@@ -190,7 +228,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- with $admin.tls -}}
 {{-   range $key := list "cert" "key" -}}
 {{-     if not (get $admin.tls $key) -}}
-{{-       fail (printf "admin.tls.%s is missing: TLS needs cert and key; write such as /run/secrets/admin/tls.%s" $key (ternary "crt" "key" (eq $key "cert"))) -}}
+{{-       fail (printf "admin.tls.%s is missing: TLS needs cert and key; write the path of a file, such as /run/secrets/admin/tls.%s" $key (ternary "crt" "key" (eq $key "cert"))) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
@@ -198,13 +236,14 @@ configuration, and the next one that starts fails. Each message names the key an
 
 {{- /* The way to the brokers: .key, .cluster. */ -}}
 {{- define "kproxy.validateUpstream" -}}
-{{- $sasl := .cluster.sasl | default dict -}}
-{{- if has ($sasl.mechanism | default "") (list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512") -}}
-{{-   if not $sasl.username -}}
-{{-     fail (printf "%s.sasl.username is missing: write the user that kproxy logs in as" .key) -}}
-{{-   end -}}
-{{-   if not (or $sasl.password_file $sasl.password_env) -}}
-{{-     fail (printf "%s.sasl.password_file is missing: write secrets: {kafka: NAME}, and the file in it, such as /run/secrets/kafka/password" .key) -}}
+{{- if kindIs "map" .cluster.sasl -}}
+{{-   include "kproxy.validateSASL" (dict "key" (printf "%s.sasl" .key) "sasl" .cluster.sasl) -}}
+{{- end -}}
+{{- if not .cluster.via -}}
+{{-   range list "via_password_file" "via_key_file" "via_passphrase_file" "via_known_hosts" -}}
+{{-     if get $.cluster . -}}
+{{-       fail (printf "%s.%s: there is no via that it could be for; write via, or take it out" $.key .) -}}
+{{-     end -}}
 {{-   end -}}
 {{- end -}}
 {{- $tls := .cluster.tls | default dict -}}
@@ -213,23 +252,96 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- end -}}
 
-{{- /* The networks of a listener's clients: .key, .listener. */ -}}
-{{- define "kproxy.validateNetworks" -}}
-{{- $proxy := .listener.proxy_protocol | default dict -}}
-{{- range $at, $networks := dict "allow" .listener.allow "deny" .listener.deny "proxy_protocol.from" $proxy.from -}}
-{{-   range $i, $network := $networks -}}
-{{-     $parts := splitList "/" $network -}}
-{{-     $bits := "([0-9]|[12][0-9]|3[0-2])" -}}
-{{-     $is := regexMatch (printf "^%s(/%s)?$" (include "kproxy.ipv4" .) $bits) $network -}}
-{{-     if contains ":" $network -}}
-{{-       $is = and (ne (include "kproxy.canonical" (printf "[%s]:1" (first $parts))) "?") (or (eq (len $parts) 1) (and (eq (len $parts) 2) (regexMatch "^([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8])$" (last $parts)))) -}}
+{{- /* kproxy's login at the brokers: .key, .sasl. */ -}}
+{{- define "kproxy.validateSASL" -}}
+{{- $sasl := .sasl -}}
+{{- $mechanism := $sasl.mechanism | default "" -}}
+{{- $byPassword := list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512" -}}
+{{- $known := concat $byPassword (list "OAUTHBEARER" "AWS_MSK_IAM") -}}
+{{- if not (has $mechanism $known) -}}
+{{-   fail (printf "%s.mechanism: %q is not one of kproxy's; write one of %s" .key $mechanism (join ", " $known)) -}}
+{{- end -}}
+{{- if has $mechanism $byPassword -}}
+{{-   if not $sasl.username -}}
+{{-     fail (printf "%s.username is missing: write the user that kproxy logs in as" .key) -}}
+{{-   end -}}
+{{-   if not (or $sasl.password_file $sasl.password_env) -}}
+{{-     fail (printf "%s.password_file is missing: write secrets: {kafka: NAME}, and the file in it, such as /run/secrets/kafka/password" .key) -}}
+{{-   end -}}
+{{-   if and $sasl.password_file $sasl.password_env -}}
+{{-     fail (printf "%s: password_file and password_env are both there; keep one of them" .key) -}}
+{{-   end -}}
+{{- end -}}
+{{- $others := dict "username" $byPassword "password_file" $byPassword "password_env" $byPassword "oauth" (list "OAUTHBEARER") "aws" (list "AWS_MSK_IAM") -}}
+{{- range $name, $for := $others -}}
+{{-   if and (get $sasl $name) (not (has $mechanism $for)) -}}
+{{-     fail (printf "%s.%s does not go with the mechanism %s; take it out" $.key $name $mechanism) -}}
+{{-   end -}}
+{{- end -}}
+{{- if eq $mechanism "OAUTHBEARER" -}}
+{{-   $oauth := $sasl.oauth | default dict -}}
+{{-   if not (or $oauth.token_file $oauth.token_url) -}}
+{{-     fail (printf "%s.oauth.token_url is missing: write the URL of the token endpoint, or token_file" .key) -}}
+{{-   end -}}
+{{-   range list "token_url" "client_id" "client_secret_file" "scope" -}}
+{{-     if and $oauth.token_file (get $oauth .) -}}
+{{-       fail (printf "%s.oauth.%s does not go with token_file; keep one of them" $.key .) -}}
 {{-     end -}}
-{{-     if not $is -}}
-{{-       fail (printf "%s.%s[%d]: %q is no network; write one such as 10.0.0.0/8, or an address such as 10.0.0.7" $.key $at $i $network) -}}
+{{-   end -}}
+{{-   range list "client_id" "client_secret_file" -}}
+{{-     if not (or $oauth.token_file (get $oauth .)) -}}
+{{-       fail (printf "%s.oauth.%s is missing: the token endpoint of token_url asks for it" $.key .) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
-{{- if and $proxy.mode (not $proxy.from) -}}
+{{- end -}}
+
+{{- /* The networks of a listener's clients: .key, .listener. */ -}}
+{{- define "kproxy.validateNetworks" -}}
+{{- $proxy := .listener.proxy_protocol | default dict -}}
+{{- $denied := dict -}}
+{{- range $list := list (list "deny" .listener.deny) (list "allow" .listener.allow) (list "proxy_protocol.from" $proxy.from) -}}
+{{-   $seen := dict -}}
+{{-   range $i, $network := last $list -}}
+{{-     $item := printf "%s[%d]" (first $list) $i -}}
+{{-     $key := printf "%s.%s" $.key $item -}}
+{{-     $parts := splitList "/" $network -}}
+{{-     $colons := contains ":" $network -}}
+{{-     $bits := include "kproxy.bits" (printf (ternary "[%s]:1" "%s:1" $colons) (first $parts)) -}}
+{{-     $size := len $bits -}}
+{{-     $length := $size -}}
+{{-     if eq (len $parts) 2 -}}
+{{-       if and $colons (eq $size 32) -}}
+{{-         fail (printf "%s: %q is an IPv4 network in IPv6, and kproxy compares IPv4 addresses; write one such as 10.0.0.0/8" $key $network) -}}
+{{-       end -}}
+{{-       $length = regexMatch "^(0|[1-9][0-9]{0,2})$" (last $parts) | ternary (last $parts | int) 999 -}}
+{{-     end -}}
+{{-     if or (not $size) (gt (len $parts) 2) (gt $length $size) -}}
+{{-       fail (printf "%s: %q is not a network; write one such as 10.0.0.0/8, or an address such as 10.0.0.7" $key $network) -}}
+{{-     end -}}
+{{-     $prefix := substr 0 $length $bits -}}
+{{-     if contains "1" (substr $length $size $bits) -}}
+{{-       $masked := include "kproxy.ofBits" (printf "%s%s" $prefix (repeat (sub $size $length | int) "0")) -}}
+{{-       fail (printf "%s: %q has bits beyond its /%d; write %s/%d, or the address %s" $key $network $length $masked $length (first $parts)) -}}
+{{-     end -}}
+{{-     $is := printf "%d:%s" $size $prefix -}}
+{{-     range $other, $wider := $seen -}}
+{{-       if hasPrefix $wider $is -}}
+{{-         fail (printf "%s: %s is the network of %s, or within it; take it out" $key $network $other) -}}
+{{-       end -}}
+{{-     end -}}
+{{-     $_ := set $seen $item $is -}}
+{{-     range $other, $wider := $denied -}}
+{{-       if and (eq (first $list) "allow") (hasPrefix $wider $is) -}}
+{{-         fail (printf "%s: %s is the network of %s, or within it, and deny decides; take it out of one of the two" $key $network $other) -}}
+{{-       end -}}
+{{-     end -}}
+{{-   end -}}
+{{-   if eq (first $list) "deny" -}}
+{{-     $denied = $seen -}}
+{{-   end -}}
+{{- end -}}
+{{- if and (eq ($proxy.mode | default "") "optional") (not $proxy.from) -}}
 {{-   fail (printf "%s.proxy_protocol.from is missing: without it, no header is believed; write the networks of the load balancers, such as [10.0.0.0/16]" .key) -}}
 {{- end -}}
 {{- end -}}
@@ -313,8 +425,9 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
+{{- /* With via the address is another machine's, and a rule of dial may replace it. */ -}}
 {{- range $name, $cluster := .clusters -}}
-{{-   range $i, $address := $cluster.bootstrap -}}
+{{-   range $i, $address := or $cluster.via $cluster.dial | empty | ternary $cluster.bootstrap list -}}
 {{-     $port := include "kproxy.port" $address | int -}}
 {{-     $host := include "kproxy.bound" $address -}}
 {{-     range $b := $bound -}}
@@ -457,7 +570,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   if or $gateway $l.certificate.issuerRef -}}
 {{-     $what := ternary "a TLSRoute" "a Certificate of cert-manager" $gateway -}}
 {{-     if not (hasPrefix "*." (last $names)) -}}
-{{-       fail (printf "%s.nodes.sni: %s does not have {node} in the first of several labels, and a wildcard in %s stands for that label; write such as b{node}.kafka.example.com:443" $l.key $l.listener.nodes.sni $what) -}}
+{{-       fail (printf "%s.nodes.sni: %s does not have {node} in the first of several labels, and a wildcard in %s stands for that label; write a name such as b{node}.kafka.example.com:443" $l.key $l.listener.nodes.sni $what) -}}
 {{-     end -}}
 {{-     range $name := $names -}}
 {{-       if not (and (le (len $name) 253) (regexMatch "^(\\*\\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$" $name)) -}}
