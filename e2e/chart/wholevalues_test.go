@@ -67,7 +67,7 @@ func TestRefusedValues(t *testing.T) {
 		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["[0::1]:9105"], listener: {bind: "[::]:9092"}}}}`, "clusters.o.bootstrap[0]: [0::1]:9105 is kproxy's own"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: PLAIN}}}}`, "clusters.o.sasl.username is missing: write the user"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: SCRAM-SHA-512, username: a}}}}`, "clusters.o.sasl.password_file is missing: write secrets: {kafka: NAME}"},
-		{`{clusters: {o: {BROKERS, sasl: {}}}}`, `clusters.o.sasl.mechanism: "" is not one of kproxy's; write one of PLAIN`},
+		{`{clusters: {o: {BROKERS, sasl: {username: a}}}}`, `clusters.o.sasl.mechanism: "" is not one of kproxy's; write one of PLAIN`},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: GSSAPI}}}}`, `clusters.o.sasl.mechanism: "GSSAPI" is not one of kproxy's`},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: PLAIN, username: a, password_file: /run/secrets/kafka/password, password_env: P}}}}`, "clusters.o.sasl: password_file and password_env are both there; keep one of them"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER}}}}`, "clusters.o.sasl.oauth.token_url is missing: write the URL of the token endpoint, or token_file"},
@@ -220,6 +220,7 @@ func TestAcceptedValues(t *testing.T) {
 		{`{clusters: {o: {BROKERS, keepalive: 32767s}}, limits: {max_age_jitter: 0.99, max_request_bytes: 2147483647, max_held_bytes: 1048576, max_connections: 10}}`, []string{"max_age_jitter: 0.99\n"}},
 		{`{limits: {max_connections: 10}, clusters: {o: {BROKERS, listener: {limits: {max_connections: 10, max_per_source: 10}}}}}`, []string{"max_per_source: 10\n"}},
 		{`{clusters: {o: {BROKERS, tls: {}, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: "https://a.example.com/t", client_id: a, client_secret_file: /run/secrets/kafka/secret, scope: s}}}}}`, []string{"client_id: a\n"}},
+		{`{clusters: {o: {BROKERS, sasl: {}, listener: {bind: ":9092", nodes: {ports: 9100-9109}}}, p: {BROKERS, sasl: {username: ""}, listener: {bind: ":9192", nodes: {ports: 9200-9209}}}, q: {BROKERS, sasl: {mechanism: PLAIN, username: a, password_file: /run/secrets/kafka/password, oauth: {token_file: ""}}, listener: {bind: ":9292", nodes: {ports: 9300-9309}}}}}`, []string{"mechanism: PLAIN\n"}},
 		{`{clusters: {o: {BROKERS, tls: {}, sasl: {mechanism: OAUTHBEARER, oauth: {token_file: /run/secrets/kafka/token}}}}}`, []string{"mechanism: OAUTHBEARER\n"}},
 		{`{podLabels: {app.kubernetes.io/version: "3"}, clusters: {o: {BROKERS}}}`, []string{`        app.kubernetes.io/version: "3"` + "\n"}},
 	} {

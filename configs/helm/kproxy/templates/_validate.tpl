@@ -236,8 +236,9 @@ configuration, and the next one that starts fails. Each message names the key an
 
 {{- /* The way to the brokers: .key, .cluster. */ -}}
 {{- define "kproxy.validateUpstream" -}}
-{{- if kindIs "map" .cluster.sasl -}}
-{{-   include "kproxy.validateSASL" (dict "key" (printf "%s.sasl" .key) "sasl" .cluster.sasl) -}}
+{{- $sasl := .cluster.sasl | default dict -}}
+{{- if values $sasl | compact -}}
+{{-   include "kproxy.validateSASL" (dict "key" (printf "%s.sasl" .key) "sasl" $sasl) -}}
 {{- end -}}
 {{- if not .cluster.via -}}
 {{-   range list "via_password_file" "via_key_file" "via_passphrase_file" "via_known_hosts" -}}
@@ -274,7 +275,11 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- end -}}
 {{- $others := dict "username" $byPassword "password_file" $byPassword "password_env" $byPassword "oauth" (list "OAUTHBEARER") "aws" (list "AWS_MSK_IAM") -}}
 {{- range $name, $for := $others -}}
-{{-   if and (get $sasl $name) (not (has $mechanism $for)) -}}
+{{-   $value := get $sasl $name -}}
+{{-   if kindIs "map" $value -}}
+{{-     $value = values $value | compact -}}
+{{-   end -}}
+{{-   if and $value (not (has $mechanism $for)) -}}
 {{-     fail (printf "%s.%s does not go with the mechanism %s; take it out" $.key $name $mechanism) -}}
 {{-   end -}}
 {{- end -}}
