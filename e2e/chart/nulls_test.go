@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// A key of values.yaml that is null, which takes the chart's own value out, is no crash of a template: kproxy check
-// accepts what is rendered, or the schema or a rule refuses it.
+// No key of values.yaml crashes a template when it is null. The schema or a rule refuses the values, or kproxy
+// check accepts the configuration. A null takes the chart's own value out.
 func TestNulls(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
