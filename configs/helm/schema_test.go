@@ -53,8 +53,8 @@ func TestSchemaHasTheValues(t *testing.T) {
 	}
 }
 
-// Sections that templates read are required: without it, a section that is null would crash a template. The templates
-// read resources and log as a whole.
+// The schema requires each section, because a null takes it out and the templates read its keys. They do not read
+// those of log and resources.
 func TestSchemaRequiresSections(t *testing.T) {
 	var root map[string]any
 	unmarshal(t, read(t, "kproxy/values.schema.json"), &root)

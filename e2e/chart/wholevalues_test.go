@@ -67,8 +67,8 @@ func TestRefusedValues(t *testing.T) {
 		{`{exposure: {mode: sidecar}, clusters: {o: {bootstrap: ["[0::1]:9105"], listener: {bind: "[::]:9092"}}}}`, "clusters.o.bootstrap[0]: [0::1]:9105 is kproxy's own"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: PLAIN}}}}`, "clusters.o.sasl.username is missing: write the user"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: SCRAM-SHA-512, username: a}}}}`, "clusters.o.sasl.password_file is missing: write secrets: {kafka: NAME}"},
-		{`{clusters: {o: {BROKERS, sasl: {username: a}}}}`, `clusters.o.sasl.mechanism: "" is not one of kproxy's; write one of PLAIN`},
-		{`{clusters: {o: {BROKERS, sasl: {mechanism: GSSAPI}}}}`, `clusters.o.sasl.mechanism: "GSSAPI" is not one of kproxy's`},
+		{`{clusters: {o: {BROKERS, sasl: {username: a}}}}`, `clusters.o.sasl.mechanism: "" is not a mechanism that kproxy knows; write one of PLAIN`},
+		{`{clusters: {o: {BROKERS, sasl: {mechanism: GSSAPI}}}}`, `clusters.o.sasl.mechanism: "GSSAPI" is not a mechanism that kproxy knows`},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: PLAIN, username: a, password_file: /run/secrets/kafka/password, password_env: P}}}}`, "clusters.o.sasl: password_file and password_env are both there; keep one of them"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER}}}}`, "clusters.o.sasl.oauth.token_url is missing: write the URL of the token endpoint, or token_file"},
 		{`{clusters: {o: {BROKERS, sasl: {mechanism: OAUTHBEARER, username: a, oauth: {token_file: /run/secrets/kafka/token}}}}}`, "clusters.o.sasl.username does not go with the mechanism OAUTHBEARER; take it out"},
@@ -145,10 +145,10 @@ func TestRefusedValues(t *testing.T) {
 		{`{exposure: {mode: ports}, clusters: {o: {BROKERS, listener: {advertise: "k:31000", nodes: {advertise_ports: 31100-31700}}}}}`, "clusters.o.listener.nodes.ports: port 9400 is bound already by admin.bind; write clusters.o.listener.nodes.ports, which is 9100-9700 otherwise, or move the other one"},
 		{`{clusters: {o: {BROKERS, listener: {nodes: {advertise_ports: 1-65000}}}}}`, "clusters.o.listener.nodes.advertise_ports: from 9100 on, there are not as many ports to bind; write nodes.ports, as many of them"},
 		{`{clusters: {o: {BROKERS, listener: {bind: ":9110", nodes: {}}}}}`, "clusters.o.listener.nodes.ports: 9100-9119 covers port 9110, where clients bootstrap (clusters.o.listener.advertise); move one of them, or write clusters.o.listener.nodes.ports"},
-		{`{clusters: {o: {BROKERS, listener: {bind: ":9092"}}, p: {BROKERS}}}`, "clusters.o.listener.nodes.ports is missing: with several clusters, each needs ports of its own in exposure.mode clusterIP; write nodes.sni, or ports such as 9200-9219"},
+		{`{clusters: {o: {BROKERS, listener: {bind: ":9092"}}, p: {BROKERS}}}`, "clusters.o.listener.nodes.ports is missing: with several clusters, each needs ports of its own in exposure.mode clusterIP; write it, such as 9200-9219, or write nodes.sni"},
 
 		// The API server refuses these, or nothing finds the pods.
-		{`{podLabels: {app.kubernetes.io/component: x}, clusters: {o: {BROKERS}}}`, "podLabels: the chart sets app.kubernetes.io/component, and selects pods by it; take it out"},
+		{`{podLabels: {app.kubernetes.io/component: x}, clusters: {o: {BROKERS}}}`, "podLabels: the chart sets app.kubernetes.io/component, and its selectors use it; take it out"},
 		{`{labels: {app.kubernetes.io/version: x}, clusters: {o: {BROKERS}}}`, "labels: the chart sets app.kubernetes.io/version; take it out"},
 		{`{metrics: {labels: {app.kubernetes.io/name: x}}, clusters: {o: {BROKERS}}}`, "metrics.labels: the chart sets app.kubernetes.io/name"},
 		{`{metrics: {dashboard: {labels: {app.kubernetes.io/name: x}}}, clusters: {o: {BROKERS}}}`, "metrics.dashboard.labels: the chart sets app.kubernetes.io/name"},

@@ -59,7 +59,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{-   end -}}
 {{-   if and $several (not $bySNI) (not $nodes.sni) -}}
 {{-     range $missing := list (empty $own.bind | ternary "bind" "") (empty $nodes.ports | ternary "nodes.ports" "") | compact -}}
-{{-       fail (printf "%s.%s is missing: with several clusters, each needs ports of its own in exposure.mode %s; write nodes.sni, or ports such as %s" $key $missing $mode (ternary ":9192" "9200-9219" (eq $missing "bind"))) -}}
+{{-       fail (printf "%s.%s is missing: with several clusters, each needs ports of its own in exposure.mode %s; write it, such as %s, or write nodes.sni" $key $missing $mode (ternary ":9192" "9200-9219" (eq $missing "bind"))) -}}
 {{-     end -}}
 {{-   end -}}
 {{-   if eq (include "kproxy.serviceType" $) "NodePort" -}}
@@ -125,7 +125,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- range $key, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels "metrics.labels" .Values.metrics.labels "metrics.dashboard.labels" .Values.metrics.dashboard.labels -}}
 {{-   range $label, $_ := $labels -}}
 {{-     if has $label (ternary $selected $all (eq $key "podLabels")) -}}
-{{-       fail (printf "%s: the chart sets %s%s; take it out" $key $label (has $label $selected | ternary ", and selects pods by it" "")) -}}
+{{-       fail (printf "%s: the chart sets %s%s; take it out" $key $label (has $label $selected | ternary ", and its selectors use it" "")) -}}
 {{-     end -}}
 {{-   end -}}
 {{- end -}}
@@ -260,7 +260,7 @@ configuration, and the next one that starts fails. Each message names the key an
 {{- $byPassword := list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512" -}}
 {{- $known := concat $byPassword (list "OAUTHBEARER" "AWS_MSK_IAM") -}}
 {{- if not (has $mechanism $known) -}}
-{{-   fail (printf "%s.mechanism: %q is not one of kproxy's; write one of %s" .key $mechanism (join ", " $known)) -}}
+{{-   fail (printf "%s.mechanism: %q is not a mechanism that kproxy knows; write one of %s" .key $mechanism (join ", " $known)) -}}
 {{- end -}}
 {{- if has $mechanism $byPassword -}}
 {{-   if not $sasl.username -}}
