@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -143,7 +143,7 @@ func serveAllTLS(t *testing.T, secure *tls.Config, name string, body func(host s
 		if s.TLS = secure; secure == nil {
 			s.Start()
 		} else {
-			s.Config.ErrorLog = log.New(io.Discard, "", 0)
+			s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 			s.StartTLS()
 		}
 		t.Cleanup(s.Close)

@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -75,7 +75,7 @@ func TestHealthOfAConfiguration(t *testing.T) {
 	}
 	secure := httptest.NewTLSServer(nil)
 	defer secure.Close()
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	for _, url := range []string{secure.URL, strings.Replace(s.URL, "http:", "https:", 1)} { // neither passes
 		began := time.Now()
 		if _, stderr := runWith(t, exitFailed, "health", "--admin", url, "--config", file, "--timeout", "1m"); time.Since(began) > 30*time.Second {
