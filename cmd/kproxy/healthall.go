@@ -42,31 +42,23 @@ func (h *health) tryAll(ctx context.Context, f *healthFlags) (ready string, fina
 	for i, address := range all {
 		asking.Go(func() {
 			_, finals[i], errs[i] = h.at(address).try(ctx, f)
-			errs[i] = of(address, errs[i])
 		})
 	}
 	asking.Wait()
 	var lines []error
-	for i := range errs {
-		final = final || errs[i] != nil && finals[i]
-		lines = append(lines, unjoin(errs[i])...)
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		final = final || finals[i]
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			lines = append(lines, fmt.Errorf("%s: %s", all[i], line))
+		}
 	}
 	if len(lines) > maxReasons {
 		lines = append(lines[:maxReasons], fmt.Errorf("%d more lines", len(lines)-maxReasons))
 	}
 	return fmt.Sprintf("ready: %d of %d", len(all), len(all)), final, errors.Join(lines...)
-}
-
-// of puts an address before each line of an error.
-func of(address netip.Addr, err error) error {
-	if err == nil {
-		return nil
-	}
-	var lines []error
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		lines = append(lines, fmt.Errorf("%s: %s", address, line))
-	}
-	return errors.Join(lines...)
 }
 
 // at asks the same server at one of its addresses. Its certificate must be for the name.

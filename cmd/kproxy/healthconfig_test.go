@@ -19,11 +19,7 @@ import (
 // kproxy says that it does not apply it.
 func TestHealthOfAConfiguration(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "kproxy.yaml")
-	if err := os.WriteFile(file, []byte("clusters: {}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	want := fmt.Sprintf("%x", sha256.Sum256([]byte("clusters: {}\n")))
+	file, want := writtenConfig(t)
 	const held = `"not_applied": {"sha256": "%s", "reasons": ["it removes clusters.a.tls", "and\nmore"]}`
 	for name, tt := range map[string]struct {
 		bodies  []string // of the configuration, in turn; the last one stays
@@ -31,7 +27,7 @@ func TestHealthOfAConfiguration(t *testing.T) {
 		code    int
 		says    string
 	}{
-		"no response at first":               {[]string{"", `{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
+		"no response, then a part of one":    {[]string{"", "half", `{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
 		"in use":                             {[]string{`{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
 		"later":                              {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, "") + `}`, `{"sha256": "00", ` + fmt.Sprintf(held, "11") + `}`, `{"sha256": "` + want + `"}`}, "1m", exitDone, "ready\n"},
 		"held back":                          {[]string{`{"sha256": "00"}`, `{"sha256": "00", ` + fmt.Sprintf(held, want) + `}`}, "1m", exitFailed, "kproxy: the configuration in use is not that of " + file + "\nkproxy: it removes clusters.a.tls\nkproxy: and\\nmore\n"},
@@ -85,4 +81,15 @@ func TestHealthOfAConfiguration(t *testing.T) {
 	if _, stderr := runWith(t, exitUsage, "health", "--config", "/no/such/file"); !strings.Contains(stderr, "--config: ") {
 		t.Errorf("got %s", stderr)
 	}
+}
+
+// writtenConfig is a file for --config, and the SHA-256 of its content.
+func writtenConfig(t *testing.T) (file, digest string) {
+	t.Helper()
+	const content = "clusters: {}\n"
+	file = filepath.Join(t.TempDir(), "kproxy.yaml")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
 }

@@ -3,18 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,11 +28,8 @@ func TestHealthOfAll(t *testing.T) {
 		ready = `{"ready": true, "clusters": {"a": {}}}`
 	)
 	one, other, waiting, silent := portlab.Host(t), portlab.Host(t), portlab.Host(t), portlab.Host(t)
-	if one == other {
-		t.Skip("the system has one loopback address alone")
-	}
-	serveAll(t, name, func(string) string { return ready }, one, other)
-	serveAll(t, name, func(string) string { return `{"ready": false, "reasons": ["cluster a does not answer", "and b"]}` }, waiting)
+	serveAll(t, nil, name, ready, one, other)
+	serveAll(t, nil, name, `{"ready": false, "reasons": ["cluster a does not answer", "and b"]}`, waiting)
 	for about, tt := range map[string]struct {
 		addresses []string
 		want      string // of stdout, or of the error
@@ -62,19 +55,10 @@ func TestHealthOfAll(t *testing.T) {
 // holds the content back ends the wait.
 func TestHealthOfAllOfAConfiguration(t *testing.T) {
 	const name = "edge-admin.kafka.svc"
-	file := filepath.Join(t.TempDir(), "kproxy.yaml")
-	if err := os.WriteFile(file, []byte("clusters: {}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	digest := fmt.Sprintf("%x", sha256.Sum256([]byte("clusters: {}\n")))
+	file, digest := writtenConfig(t)
 	one, ended, holds := portlab.Host(t), portlab.Host(t), portlab.Host(t)
-	if one == ended {
-		t.Skip("the system has one loopback address alone")
-	}
-	serveAll(t, name, func(string) string { return `{"ready": true, "configuration": {"sha256": "` + digest + `"}}` }, one)
-	serveAll(t, name, func(string) string {
-		return `{"ready": true, "configuration": {"sha256": "00", "not_applied": {"sha256": "` + digest + `", "reasons": ["it removes clusters.a.tls", "and more"]}}}`
-	}, holds)
+	serveAll(t, nil, name, `{"ready": true, "configuration": {"sha256": "`+digest+`"}}`, one)
+	serveAll(t, nil, name, `{"ready": true, "configuration": {"sha256": "00", "not_applied": {"sha256": "`+digest+`", "reasons": ["it removes clusters.a.tls", "and more"]}}}`, holds)
 	for about, tt := range map[string]struct {
 		turns [][]string // the addresses of each lookup; the last ones stay
 		want  string
@@ -99,9 +83,8 @@ func TestHealthOfAllInTLS(t *testing.T) {
 	const name = "edge-admin.kafka.svc"
 	files, ca := certlab.NewFolder(t), certlab.NewAuthority(t, "ca")
 	host := portlab.Host(t)
-	ready := func(string) string { return `{"ready": true}` }
 	pair := ca.Issue(t, nil, name, host).Pair
-	serveAllTLS(t, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, name, ready, host)
+	serveAll(t, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, name, `{"ready": true}`, host)
 	for asked, want := range map[string]string{
 		name:                    "ready: 1 of 1\n",
 		"other-admin.kafka.svc": host + ": https://other-admin.kafka.svc:9400/readyz: tls: failed to verify certificate: x509: certificate is valid for " + name,
@@ -114,14 +97,8 @@ func TestHealthOfAllInTLS(t *testing.T) {
 	}
 }
 
-// serveAll serves /readyz at port 9400 of hosts, to clients that ask for a name.
-func serveAll(t *testing.T, name string, body func(host string) string, hosts ...string) {
-	t.Helper()
-	serveAllTLS(t, nil, name, body, hosts...)
-}
-
-// serveAllTLS is serveAll in TLS, unless secure is nil.
-func serveAllTLS(t *testing.T, secure *tls.Config, name string, body func(host string) string, hosts ...string) {
+// serveAll serves /readyz at port 9400 of hosts, to clients that ask for a name; in TLS, unless secure is nil.
+func serveAll(t *testing.T, secure *tls.Config, name, body string, hosts ...string) {
 	t.Helper()
 	for _, host := range hosts {
 		ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "9400"))
@@ -132,11 +109,10 @@ func serveAllTLS(t *testing.T, secure *tls.Config, name string, body func(host s
 			if r.Host != name+":9400" {
 				t.Errorf("asked for %s", r.Host)
 			}
-			text := body(host)
-			if !strings.Contains(text, `"ready": true`) {
+			if !strings.Contains(body, `"ready": true`) {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
-			_, _ = io.WriteString(w, text)
+			_, _ = io.WriteString(w, body)
 		}))
 		s.Listener.Close()
 		s.Listener = ln
