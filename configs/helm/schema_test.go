@@ -92,7 +92,7 @@ type schema struct {
 
 // expand replaces {"$kproxy": POINTER, "without": [NAME…], "with": {NAME: SCHEMA}, "description": TEXT} by
 // the part of kproxy's schema, with other properties. Sections whose keys the chart fills in require none. Rules for
-// names are left out: helm reports them at another key, and templates/_validate.tpl has them with a fix.
+// names are left out: helm reports them at another key, and templates/_validate*.tpl have them with a fix.
 func (s *schema) expand(tree any) any {
 	switch tree := tree.(type) {
 	case []any:

@@ -55,7 +55,7 @@
 {{- mergeOverwrite $is $own | toYaml -}}
 {{- end -}}
 
-{{- /* kproxy.yaml, of values that the rules of _validate.tpl accept. */ -}}
+{{- /* kproxy.yaml, of values that the rules of _validate*.tpl accept. */ -}}
 {{- define "kproxy.config" -}}
 {{- $root := . -}}
 {{- include "kproxy.validateValues" . -}}
