@@ -11,7 +11,6 @@ package events
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -85,26 +84,26 @@ type kept struct {
 func (r *Ring) Keep(keep bool) { r.off.Store(!keep) }
 
 // add keeps an event, with the next id, or counts it as a repeat of another.
-func (r *Ring) add(e Event, kind string) {
+func (r *Ring) add(e Event, kind []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if had := r.kinds[kind]; had != nil && e.Time.Sub(had.Time) < repeatTime {
+	if had := r.kinds[string(kind)]; had != nil && e.Time.Sub(had.Time) < repeatTime {
 		had.repeat(&e)
 		return
 	}
 	r.last++
 	e.ID, e.Last = r.last, e.Time
-	one := &kept{e, kind}
+	one := &kept{e, string(kind)}
 	if e.Level < slog.LevelWarn {
 		r.info = r.appendTo(r.info, one, mostInfo)
 	} else {
 		r.problems = r.appendTo(r.problems, one, mostProblems)
 	}
-	if kind != "" {
+	if one.kind != "" {
 		if r.kinds == nil {
 			r.kinds = map[string]*kept{}
 		}
-		r.kinds[kind] = one
+		r.kinds[one.kind] = one
 	}
 	if r.added != nil {
 		close(r.added)
@@ -128,10 +127,11 @@ func (r *Ring) appendTo(to []*kept, one *kept, most int) []*kept {
 func (k *kept) repeat(e *Event) {
 	k.Repeats++
 	k.Last = e.Time
-	more, err := strconv.Atoi(e.Get(logkey.Connections))
-	if err != nil {
+	number := e.Get(logkey.Connections)
+	if number == "" {
 		return
 	}
+	more, _ := strconv.Atoi(number) // kproxy's own
 	k.Attributes = slices.Clone(k.Attributes) // readers have the others
 	for i := range k.Attributes {
 		if a := &k.Attributes[i]; a.Key == logkey.Connections {
@@ -141,27 +141,35 @@ func (k *kept) repeat(e *Event) {
 	}
 }
 
-// kindOf returns the kind of an end of a session, which its repeats have, too: everything but its times, the
-// client's port, and the number of sessions of a line that stands for several; "": it is no end of a session.
-func kindOf(e *Event) string {
+// appendKind appends the kind of an end of a session, which its repeats have, too: everything but its times,
+// the client's port, and the number of sessions of a line that stands for several. It appends nothing if e is
+// no end of a session.
+func appendKind(to []byte, e *Event) []byte {
 	if e.Get(logkey.Reason) == "" {
-		return ""
+		return to
 	}
 	client := e.Get(logkey.Client)
 	host, _, err := net.SplitHostPort(client)
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s", e.Level, e.Message)
+	to = strconv.AppendInt(to, int64(e.Level), 10)
+	to = append(append(to, ' '), e.Message...)
 	for _, a := range e.Attributes {
 		switch a.Key {
 		case logkey.Duration, logkey.Idle, logkey.Connections:
 			continue
 		}
-		if err == nil { // an error may name both ends of a connection
-			a.Value = strings.ReplaceAll(a.Value, client, host)
+		to = append(append(append(to, 0), a.Key...), '=')
+		rest := a.Value
+		for err == nil { // an error may name both ends of a connection
+			before, after, found := strings.Cut(rest, client)
+			if !found {
+				break
+			}
+			to = append(append(to, before...), host...)
+			rest = after
 		}
-		fmt.Fprintf(&b, "\x00%s=%s", a.Key, a.Value)
+		to = append(to, rest...)
 	}
-	return b.String()
+	return to
 }
 
 // Since returns the events with higher ids than one, by id (a repeat has no id), and the last id that was given. All events have
@@ -218,12 +226,14 @@ func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
 // Handle implements slog.Handler.
 func (h *handler) Handle(ctx context.Context, line slog.Record) error {
 	if h.keeps(line.Level) {
-		e := Event{Time: line.Time, Level: line.Level, Message: foreign.LineOf(line.Message, maxText), Attributes: slices.Clone(h.attrs)}
+		e := Event{Time: line.Time, Level: line.Level, Message: foreign.LineOf(line.Message, maxText)}
+		e.Attributes = append(make([]Attribute, 0, min(len(h.attrs)+line.NumAttrs(), maxAttrs)), h.attrs...)
 		line.Attrs(func(a slog.Attr) bool {
 			e.Attributes = h.append(e.Attributes, a)
 			return len(e.Attributes) < maxAttrs
 		})
-		h.ring.add(e, kindOf(&e))
+		var space [512]byte // as much as most kinds need
+		h.ring.add(e, appendKind(space[:0], &e))
 	}
 	if !h.next.Enabled(ctx, line.Level) {
 		return nil
@@ -232,7 +242,14 @@ func (h *handler) Handle(ctx context.Context, line slog.Record) error {
 }
 
 func (h *handler) append(to []Attribute, a slog.Attr) []Attribute {
-	return append(to, Attribute{h.group + a.Key, foreign.LineOf(a.Value.Resolve().String(), maxText)})
+	value := a.Value.Resolve()
+	text := value.String()
+	switch value.Kind() {
+	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindTime, slog.KindUint64:
+	default:
+		text = foreign.LineOf(text, maxText)
+	}
+	return append(to, Attribute{h.group + a.Key, text})
 }
 
 // WithAttrs implements slog.Handler.

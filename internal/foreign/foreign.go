@@ -20,6 +20,9 @@ func Line(text string) string { return LineOf(text, MaxLine) }
 
 // LineOf is Line with another maximum, in characters; it must be at least 1.
 func LineOf(text string, most int) string {
+	if len(text) <= most && isPlain(text) {
+		return strings.Clone(text) // it may be a part of a longer one, which would be kept with it
+	}
 	var b strings.Builder
 	n := 0
 	for len(text) > 0 {
@@ -40,6 +43,16 @@ func LineOf(text string, most int) string {
 		text = text[size:]
 	}
 	return b.String()
+}
+
+// isPlain reports whether text has printable ASCII characters alone.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // minSecret is the shortest secret that Without looks for: shorter texts occur in many
