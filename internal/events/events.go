@@ -131,7 +131,7 @@ func (k *kept) repeat(e *Event) {
 	if number == "" {
 		return
 	}
-	more, _ := strconv.Atoi(number) // kproxy's own
+	more, _ := strconv.Atoi(number)           // of kproxy itself
 	k.Attributes = slices.Clone(k.Attributes) // readers have the others
 	for i := range k.Attributes {
 		if a := &k.Attributes[i]; a.Key == logkey.Connections {

@@ -163,9 +163,9 @@ func (d *Dialer) netDialer(check func(netip.AddrPort) error) *net.Dialer {
 				return err
 			}
 			if len(d.Source) > 0 {
-				return bindLate(socket)
+				return bindLate(socket) // net binds the socket next, and then connects it
 			}
-			return nil
+			return connectNow(socket, resolved)
 		},
 	}
 	if n := uint32(len(d.Source)); n > 0 {
