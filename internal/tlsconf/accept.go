@@ -34,7 +34,8 @@ func (e *NameError) Unwrap() error { return e.Err }
 // [Timeout]. The caller closes conn on any error.
 func Accept(ctx context.Context, conn net.Conn, route func(serverName string) (*Server, error)) (*tls.Conn, error) {
 	var refused *NameError
-	server := tls.Server(conn, &tls.Config{
+	under := &alertWatch{Conn: conn}
+	server := tls.Server(under, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			s, err := route(hello.ServerName)
@@ -46,9 +47,11 @@ func Accept(ctx context.Context, conn net.Conn, route func(serverName string) (*
 		},
 	})
 	err := server.HandshakeContext(ctx)
+	under.done = true
 	if err == nil {
 		return server, nil
 	}
+	err = under.alertInstead(err)
 	if refused != nil {
 		err = refused
 	}

@@ -132,6 +132,45 @@ func TestClientsThatAreRefused(t *testing.T) {
 	}
 }
 
+// plainAlerts is a client's connection: all that it sends behind its hello is an alert in plaintext, as OpenSSL
+// sends it.
+type plainAlerts struct {
+	net.Conn
+
+	alert  byte
+	writes int
+}
+
+func (p *plainAlerts) Write(b []byte) (int, error) {
+	if p.writes++; p.writes == 2 {
+		if _, err := p.Conn.Write([]byte{21, 3, 3, 0, 2, 2, p.alert}); err != nil {
+			return 0, err
+		}
+	}
+	if p.writes > 1 {
+		return len(b), nil
+	}
+	return p.Conn.Write(b)
+}
+
+// A client that does not trust the certificate may say so in plaintext, although keys are there.
+func TestAlertsInPlaintext(t *testing.T) {
+	l := newLab(t)
+	s := mustServer(t, l.config, Events{})
+	for alert, want := range map[byte]Failure{48: CertificateRefused, 46: CertificateRefused, 40: VersionRefused, 20: Other} {
+		t.Run(tls.AlertError(alert).Error(), func(t *testing.T) {
+			near, far := tcpPair(t)
+			config := l.client()
+			config.MinVersion, config.RootCAs = tls.VersionTLS13, l.clients.Pool()
+			m := meetOver(t, &plainAlerts{Conn: near, alert: alert}, far, always(s), config)
+			wantFailure(t, m.server, want)
+			if text := tls.AlertError(alert).Error(); !strings.Contains(m.server.Error(), "remote error: "+text) {
+				t.Errorf("%q does not name the alert", m.server)
+			}
+		})
+	}
+}
+
 func TestExpiredListenerIsRefusedByClients(t *testing.T) {
 	l := newLab(t)
 	l.config.Certs = []KeyPair{pairOf(t, l.folder, "old", l.servers.Issue(t, certlab.Expired, "kafka.example.com"))}
