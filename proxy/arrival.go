@@ -108,6 +108,9 @@ func (a *arrival) firstHeader(ctx context.Context) error {
 		return foreignProtocol(protocol)
 	}
 	if err := a.sizeLimit().check(wire.Size(b)); err != nil {
+		if wire.IsText(b) {
+			return foreignProtocol(wire.Text)
+		}
 		return err
 	}
 	if a.first, err = readHeader(&s.up); err != nil {

@@ -22,6 +22,8 @@ func TestForeignProtocols(t *testing.T) {
 		{"PROXY v1", "PROXY TCP4 10.0.0.1 10.0.0.2 51000 9092\r\n", "a PROXY protocol v1 header", "switch the PROXY protocol off"},
 		{"PROXY v2", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", "a PROXY protocol v2 header", "switch the PROXY protocol off"},
 		{"SSH", "SSH-2.0-OpenSSH_9.2\r\n", "an SSH banner", "check the host and port"},
+		{"Redis", "PING\r\n", "text, which is not Kafka", "check the host and port"},
+		{"Redis, by its protocol", "*1\r\n$4\r\nPING\r\n", "text, which is not Kafka", "check the host and port"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

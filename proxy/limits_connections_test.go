@@ -159,7 +159,7 @@ func TestNetworksThatAreNotAllowed(t *testing.T) {
 		knock(t, "127.0.0.7", bob.Load())
 		l.ended(t, proxy.NotAllowed)
 	}
-	l.log.times(t, 1, "level=WARN", "not admitted", "limit=clusters.orders.listeners.bob.allow", "source=127.0.0.7", "refused=1", "fix=")
+	l.log.times(t, 1, "level=WARN", "not admitted", "limit=clusters.orders.listeners.bob.deny", "source=127.0.0.7", "refused=1", "fix=\"take the network out of deny")
 	if got := b.sessions(); got != 1 {
 		t.Errorf("the broker was dialled %d times, want once", got)
 	}

@@ -20,6 +20,9 @@ const (
 	// number of addresses has maxRepeats lines at once, and about as many in each
 	// repeatInterval.
 	maxRepeats = 64
+	// maxOfSource is how many of them one source has at a listener: a client can give each connection another
+	// client.id, and another error. Its others have one kind for each reason.
+	maxOfSource = 8
 )
 
 // ending is a kind of ends of sessions: those that are merged have it in common.
@@ -28,6 +31,7 @@ type ending struct {
 	reason   CloseReason
 	source   netip.Addr // not valid: all sources that have no ending of their own
 	client   string     // client.id, as far as it is logged
+	cause    string     // the text of the error, without the client's port
 }
 
 // repeats merges the lines about sessions that end before a broker is dialled for them, or
@@ -52,15 +56,19 @@ func (r *repeats) merges(e ending) bool {
 	if r.all == nil {
 		r.all = map[ending]*repeated{}
 	}
-	if had, ok := r.all[e]; ok {
-		had.more++
+	if r.counts(e) {
 		return true
+	}
+	if r.ofSource(e) >= maxOfSource {
+		e.client, e.cause = "", ""
+		if r.counts(e) {
+			return true
+		}
 	}
 	full := len(r.all) >= maxRepeats
 	if full {
-		e.source, e.client = netip.Addr{}, ""
-		if had, ok := r.all[e]; ok {
-			had.more++
+		e.source, e.client, e.cause = netip.Addr{}, "", ""
+		if r.counts(e) {
 			return true
 		}
 	}
@@ -69,6 +77,25 @@ func (r *repeats) merges(e ending) bool {
 		r.all[e].more = 1
 	}
 	return full
+}
+
+// counts counts an end of a kind that is there.
+func (r *repeats) counts(e ending) bool {
+	had, ok := r.all[e]
+	if ok {
+		had.more++
+	}
+	return ok
+}
+
+// ofSource returns how many kinds of ends there are of a listener and a source.
+func (r *repeats) ofSource(e ending) (n int) {
+	for other := range r.all {
+		if other.listener == e.listener && other.source == e.source {
+			n++
+		}
+	}
+	return n
 }
 
 // report tells of the ends that were merged: of all, or of those whose interval is
@@ -94,7 +121,7 @@ func (r *repeats) report(all bool) {
 	}
 	r.mu.Unlock()
 	slices.SortFunc(lines, func(a, b line) int {
-		return cmp.Or(cmp.Compare(a.listener.key, b.listener.key), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source), cmp.Compare(a.client, b.client))
+		return cmp.Or(cmp.Compare(a.listener.key, b.listener.key), cmp.Compare(a.reason, b.reason), a.source.Compare(b.source), cmp.Compare(a.client, b.client), cmp.Compare(a.cause, b.cause))
 	})
 	for _, l := range lines {
 		attrs := []slog.Attr{slog.String(logkey.Reason, string(l.reason))}
@@ -104,6 +131,9 @@ func (r *repeats) report(all bool) {
 			attrs = append(attrs, slog.String(logkey.Source, l.source.String()))
 			if l.client != "" {
 				attrs = append(attrs, slog.String(logkey.ClientID, l.client))
+			}
+			if l.cause != "" {
+				attrs = append(attrs, slog.String(logkey.Error, l.cause))
 			}
 		}
 		attrs = append(attrs, slog.Int(logkey.Connections, l.more), slog.Duration(logkey.Duration, now.Sub(l.since)))

@@ -26,8 +26,8 @@ func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, log := repeatLog()
 		var r repeats
-		e := ending{l, TLSUnknownName, netip.MustParseAddr("10.0.0.1"), ""}
-		other := ending{l, ForeignProtocol, netip.MustParseAddr("10.0.0.1"), ""}
+		e := ending{l, TLSUnknownName, netip.MustParseAddr("10.0.0.1"), "", "the client asks for b9"}
+		other := ending{l, ForeignProtocol, netip.MustParseAddr("10.0.0.1"), "", "the client sent a TLS hello"}
 		if r.merges(e) || r.merges(other) {
 			t.Error("the first of a kind is merged")
 		}
@@ -42,7 +42,7 @@ func TestRepeats(t *testing.T) {
 		}
 		time.Sleep(repeatInterval) //nolint:forbidigo // the bubble's own time
 		r.report(false)
-		for _, part := range []string{"level=WARN", "more sessions closed, as one before", "reason=tls_unknown_sni", "source=10.0.0.1", "connections=500", "duration=10s"} {
+		for _, part := range []string{"level=WARN", "more sessions closed, as one before", "reason=tls_unknown_sni", "source=10.0.0.1", `error="the client asks for b9"`, "connections=500", "duration=10s"} {
 			if !strings.Contains(log.String(), part) || strings.Count(log.String(), "\n") != 1 {
 				t.Errorf("got %s, want one line with %s", log, part)
 			}
@@ -71,7 +71,7 @@ func TestRepeatsOfManySources(t *testing.T) {
 	lines := 0
 	for i := range 100_000 {
 		a := [16]byte{0x20, 1, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)}
-		if !r.merges(ending{l, FirstRequestTimeout, netip.AddrFrom16(a), ""}) {
+		if !r.merges(ending{l, FirstRequestTimeout, netip.AddrFrom16(a), "", ""}) {
 			lines++
 		}
 	}
@@ -81,5 +81,28 @@ func TestRepeatsOfManySources(t *testing.T) {
 	}
 	if want := fmt.Sprintf("connections=%d", 100_000-maxRepeats); !strings.Contains(log.String(), want) {
 		t.Errorf("got %s, want %s", log, want)
+	}
+}
+
+// The causes of one source have lines of their own, so that one does not hide another. A source that makes up many
+// leaves the lines of others alone.
+func TestRepeatsOfOneSource(t *testing.T) {
+	l, log := repeatLog()
+	var r repeats
+	lines := 0
+	for i := range 1000 {
+		if !r.merges(ending{l, ClientLogin, netip.MustParseAddr("10.0.0.1"), fmt.Sprint("client", i), fmt.Sprintf("user %d has another password", i)}) {
+			lines++
+		}
+	}
+	if want := maxOfSource + 1; lines != want {
+		t.Errorf("%d lines for one source, want %d", lines, want)
+	}
+	if r.merges(ending{l, ClientLogin, netip.MustParseAddr("10.0.0.2"), "", "alice has another password"}) {
+		t.Error("a source's causes hide another's")
+	}
+	r.report(true)
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, fmt.Sprintf("source=10.0.0.1 connections=%d", 1000-maxOfSource-1)) {
+		t.Errorf("got %s", got)
 	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -62,6 +63,16 @@ func (s *session) isAnyones(reason CloseReason) bool {
 	return reason != NoRequest && (s.broker.to == nil || reason == HeldBytes || reason == HoldTimeout)
 }
 
+// ending returns the kind of the session's end.
+func (s *session) ending(why *ended) ending {
+	e := ending{listener: s.endpoint.listener, reason: why.reason, source: s.client.addrs.Addr.Addr(), client: s.client.id}
+	if why.err != nil { // it may name both ends of the connection
+		text := strings.ReplaceAll(why.err.Error(), s.client.from, e.source.String())
+		e.cause = foreign.Line(text)
+	}
+	return e
+}
+
 // report logs the session's end, in one line: who, where, how long, how much,
 // and why. Ends before a first request are merged, but for those of health checks,
 // which only the level debug shows.
@@ -82,8 +93,7 @@ func (s *session) report() {
 	}
 	who := s.who()
 	s.proxy.conf().Observer.sessionClosed(who, endOf)
-	if s.isAnyones(why.reason) &&
-		s.proxy.repeats.merges(ending{s.endpoint.listener, why.reason, s.client.addrs.Addr.Addr(), s.client.id}) {
+	if s.isAnyones(why.reason) && s.proxy.repeats.merges(s.ending(why)) {
 		return
 	}
 	attrs := []slog.Attr{

@@ -33,9 +33,13 @@ var (
 		refused: "connections that do not come from a load balancer are closed",
 		fix:     "add its address to proxy_protocol.from, or write mode: optional to let clients in by themselves",
 	}
-	networkText = alarmText{
+	allowText = alarmText{
 		refused: "connections from networks that are not admitted are closed",
-		fix:     "add the network to allow, or take it out of deny, if it is one of your own",
+		fix:     "add the network to allow, if it is one of your own",
+	}
+	denyText = alarmText{
+		refused: "connections from networks that are not admitted are closed",
+		fix:     "take the network out of deny, if it is one of your own",
 	}
 )
 

@@ -74,7 +74,8 @@ type Gate struct {
 	all quota
 
 	networks      Networks
-	networkAlarm  alarm
+	allowAlarm    alarm
+	denyAlarm     alarm
 	balancers     Balancers
 	balancerAlarm alarm
 
@@ -112,7 +113,8 @@ func (a *Gates) NewGate(log *slog.Logger, key string, from Networks, by Balancer
 	alarmOf := func(name string) alarm { return a.alarm(log, key+".limits."+name, &limitText) }
 	g := &Gate{
 		of:            a,
-		networkAlarm:  a.alarm(log, key+".allow", &networkText),
+		allowAlarm:    a.alarm(log, key+".allow", &allowText),
+		denyAlarm:     a.alarm(log, key+".deny", &denyText),
 		balancerAlarm: a.alarm(log, key+".proxy_protocol.from", &balancerText),
 
 		all:         quota{alarm: alarmOf("max_connections")},
@@ -220,7 +222,11 @@ func (g *Gate) Claim(source netip.Addr) Refusal {
 func (g *Gate) refuses(source netip.Addr) Refusal {
 	switch {
 	case !g.networks.admit(source):
-		g.networkAlarm.refuse(slog.String(logkey.Source, source.String()))
+		by := &g.allowAlarm
+		if g.networks.denies(source) {
+			by = &g.denyAlarm
+		}
+		by.refuse(slog.String(logkey.Source, source.String()))
 		return RefusedNetwork
 	case g.maxSource > 0 && g.counts(source) && g.sources[source] >= g.maxSource:
 		g.sourceAlarm.refuse(slog.Int(logkey.Max, g.maxSource), slog.String(logkey.Source, source.String()))
@@ -322,7 +328,8 @@ func (a *Gates) Settle() {
 		g.all.alarm.overUnless(g.all.near())
 		g.sourceAlarm.overUnless(g.nearSources > 0)
 		g.rateAlarm.overUnless(g.rateNear())
-		g.networkAlarm.overUnless(false)
+		g.allowAlarm.overUnless(false)
+		g.denyAlarm.overUnless(false)
 		g.balancerAlarm.overUnless(false)
 	}
 }

@@ -18,8 +18,11 @@ func (n Networks) admit(source netip.Addr) bool {
 	if !source.IsValid() {
 		return true
 	}
-	return (n.allow == nil || contains(n.allow, source)) && !contains(n.deny, source)
+	return (n.allow == nil || contains(n.allow, source)) && !n.denies(source)
 }
+
+// denies reports whether deny decides about a source.
+func (n Networks) denies(source netip.Addr) bool { return contains(n.deny, source) }
 
 // contains reports whether a source is in one of the networks. IPv4 within IPv6 is
 // IPv4.

@@ -14,6 +14,7 @@ const (
 	ProxyV1    Foreign = "a PROXY protocol v1 header"
 	ProxyV2    Foreign = "a PROXY protocol v2 header"
 	SSH        Foreign = "an SSH banner"
+	Text       Foreign = "text, which is not Kafka"
 )
 
 // signatures are distinguished by their first SizeLen bytes. Read as a size, each is more
@@ -51,6 +52,19 @@ func Recognize(b []byte) Foreign {
 	return NotForeign
 }
 
+// IsText reports whether a connection's first bytes, at least SizeLen of them, are text, as those of Redis and of
+// SMTP are. Read as a size they are more than 500 MB, which a listener may admit: so it is not a
+// signature, and only a size that is refused may be text.
+func IsText(b []byte) bool {
+	for i, c := range b[:SizeLen] {
+		printable := c >= ' ' && c <= '~'
+		if !printable && (i == 0 || c != '\r' && c != '\n') {
+			return false
+		}
+	}
+	return true
+}
+
 // Advice is the advice to the reader of a log about f on a plaintext Kafka listener.
 func (f Foreign) Advice() string {
 	switch f {
@@ -62,6 +76,8 @@ func (f Foreign) Advice() string {
 		return "this listener does not expect it: switch the PROXY protocol off in the load balancer in front"
 	case SSH:
 		return "this is a Kafka port: check the host and port of the SSH client"
+	case Text:
+		return "this is a Kafka port: check the host and port of the program at the client's address"
 	default:
 		return ""
 	}
