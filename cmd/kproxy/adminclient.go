@@ -72,7 +72,14 @@ type adminClient struct {
 
 // client checks the flags and reads the files that they name.
 func (f *adminFlags) client(ctx context.Context) (*adminClient, error) {
-	address, err := adminURL(cmp.Or(f.admin, adminFromEnvironment()))
+	at := f.admin
+	if at == "" {
+		var err error
+		if at, err = adminFromEnvironment(); err != nil {
+			return nil, err
+		}
+	}
+	address, err := adminURL(at)
 	switch {
 	case err != nil:
 		return nil, err
@@ -130,11 +137,15 @@ func (a *adminClient) do(ctx context.Context, method string, u *url.URL) (*http.
 }
 
 // adminFromEnvironment is the address of an admin server that is configured by the
-// environment, as in its own container.
-func adminFromEnvironment() string {
-	host, port, err := hostport.Parse(os.Getenv("KPROXY_ADMIN_BIND"))
+// environment, as in its own container; otherwise the default.
+func adminFromEnvironment() (string, error) {
+	bind := os.Getenv("KPROXY_ADMIN_BIND")
+	if bind == "" {
+		return defaultAdmin, nil
+	}
+	host, port, err := hostport.Parse(bind)
 	if err != nil {
-		return defaultAdmin
+		return "", fmt.Errorf("KPROXY_ADMIN_BIND: %w; or name the server by --admin", err)
 	}
 	switch {
 	case host == "::":
@@ -146,7 +157,7 @@ func adminFromEnvironment() string {
 	if os.Getenv("KPROXY_ADMIN_TLS_CERT") != "" {
 		scheme = "https://"
 	}
-	return scheme + hostport.Join(host, port)
+	return scheme + hostport.Join(host, port), nil
 }
 
 // adminURL reads --admin: a URL, or host:port.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +21,9 @@ import (
 
 // mostConnections is the most connections that are listed: more than a process may have open.
 const mostConnections = 1_000_000
+
+// bootstrapNode is the node of connections to a bootstrap endpoint, as the metrics have it.
+const bootstrapNode = "bootstrap"
 
 // pageSize is how many connections are asked for in one request.
 const pageSize = 1000
@@ -56,7 +61,7 @@ user at kproxy, its software. --json has more.
 	for _, filter := range []struct{ flag, name, help string }{
 		{"cluster", "cluster", "only those of the cluster `NAME`"},
 		{"listener", "listener", "only those of the listener `NAME`"},
-		{"node", "node", "only those of the endpoint of the node with this `ID`"},
+		{"node", "node", "only those of the endpoint of the node with this `ID`; or bootstrap"},
 		{"state", "state", "only those in this `STATE`: arriving, open or ending"},
 		{"path", "path", "only those whose large frames take this `PATH`: splice or copy"},
 		{"client", "client", "only those whose host:port contains this `TEXT`"},
@@ -79,8 +84,14 @@ func (f *connectionsFlags) run(ctx context.Context, stdout io.Writer) error {
 	if f.limit < 1 || f.limit > mostConnections {
 		return &usageError{errors.New("--limit: it must be from 1 to 1000000; write one such as 100")}
 	}
+	if node := *f.filters["node"]; node != bootstrapNode && strings.Trim(node, "0123456789") != "" {
+		return &usageError{fmt.Errorf("--node: %s is no id of a node; write a number, or %s", quoted(node), bootstrapNode)}
+	}
 	return f.use(ctx, func(ctx context.Context, client *adminClient) error {
 		all, err := f.fetch(ctx, client)
+		if err == nil && all.Total == 0 {
+			err = f.findNames(ctx, client)
+		}
 		if err != nil {
 			return err
 		}
@@ -95,7 +106,10 @@ func (f *connectionsFlags) run(ctx context.Context, stdout io.Writer) error {
 func (f *connectionsFlags) fetch(ctx context.Context, client *adminClient) (all *api.Connections, err error) {
 	query := url.Values{"sort": {f.sort}}
 	for name, value := range f.filters {
-		if *value != "" {
+		switch {
+		case name == "node" && *value == bootstrapNode:
+			query.Set(name, "")
+		case *value != "":
 			query.Set(name, *value)
 		}
 	}
@@ -113,6 +127,35 @@ func (f *connectionsFlags) fetch(ctx context.Context, client *adminClient) (all 
 		}
 		query.Set("cursor", page.Next)
 	}
+}
+
+// findNames refuses names of clusters and listeners that kproxy does not have: no connections of one would look as
+// if no client was there.
+func (f *connectionsFlags) findNames(ctx context.Context, client *adminClient) error {
+	var t api.Topology
+	if err := client.api(ctx, http.MethodGet, http.StatusOK, &t, nil, "topology"); err != nil {
+		return err
+	}
+	var clusters, listeners []string
+	for _, c := range t.Clusters {
+		clusters = append(clusters, c.Name)
+		for _, l := range c.Listeners {
+			if name := *f.filters["cluster"]; name == "" || name == c.Name {
+				listeners = append(listeners, l.Name)
+			}
+		}
+	}
+	for _, each := range []struct {
+		flag string
+		all  []string
+	}{{"cluster", clusters}, {"listener", listeners}} {
+		name := *f.filters[each.flag]
+		if name != "" && !slices.Contains(each.all, name) {
+			slices.Sort(each.all)
+			return fmt.Errorf("--%s: there is no %s %s; there is %s", each.flag, each.flag, quoted(name), strings.Join(slices.Compact(each.all), ", "))
+		}
+	}
+	return nil
 }
 
 func printConnections(w io.Writer, all *api.Connections, now time.Time) error {

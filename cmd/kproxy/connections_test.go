@@ -76,6 +76,22 @@ clusters:
 	if got := ask("connections", "--node", "5"); got != "  ID  CLIENT  LISTENER  NODE  IDLE  BYTES  FLIGHT  WHO\n0 connections\n" {
 		t.Errorf("connections of another node:\n%s", got)
 	}
+	if got := ask("connections", "--node", "bootstrap", "--cluster", "orders"); !strings.Contains(got, "billing") {
+		t.Errorf("connections of the bootstrap endpoint:\n%s", got)
+	}
+	for _, c := range []struct {
+		flag, value, want string
+		code              int
+	}{
+		{"--cluster", "nope", `--cluster: there is no cluster "nope"; there is orders`, exitFailed},
+		{"--listener", "Fred", `--listener: there is no listener "Fred"; there is fred`, exitFailed},
+		{"--node", "-1", `--node: "-1" is no id of a node; write a number, or bootstrap`, exitUsage},
+	} {
+		errs.Reset()
+		if code := run(append([]string{"connections", c.flag, c.value}, at...), &out, &errs); code != c.code || !strings.Contains(errs.String(), c.want) {
+			t.Errorf("connections %s %s: %d, %s", c.flag, c.value, code, errs.String())
+		}
+	}
 	var list api.Connections
 	if err := json.Unmarshal([]byte(ask("connections", "--json", "--sort", "-bytes")), &list); err != nil || list.Total != 1 {
 		t.Fatalf("%+v, %v", list, err)

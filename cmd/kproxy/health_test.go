@@ -152,18 +152,22 @@ func TestHealthOfTheEnvironment(t *testing.T) {
 		":" + port:        "http://127.0.0.1:" + port,
 		"[::]:" + port:    "http://[::1]:" + port,
 		"10.0.0.7:1":      "http://10.0.0.7:1",
-		"nonsense":        "http://127.0.0.1:9400",
 	} {
 		t.Setenv("KPROXY_ADMIN_BIND", bind)
-		if got := adminFromEnvironment(); got != want {
-			t.Errorf("%q: got %s, want %s", bind, got, want)
+		if got, err := adminFromEnvironment(); got != want || err != nil {
+			t.Errorf("%q: got %s, %v, want %s", bind, got, err, want)
 		}
 	}
+	t.Setenv("KPROXY_ADMIN_BIND", "nonsense")
+	if _, stderr := runWith(t, exitUsage, "health"); !strings.Contains(stderr, `KPROXY_ADMIN_BIND: "nonsense"`) || !strings.Contains(stderr, "--admin") {
+		t.Errorf("of nonsense: %s", stderr)
+	}
+	runWith(t, exitDone, "health", "--admin", "http://"+address)
 	t.Setenv("KPROXY_ADMIN_BIND", "0.0.0.0:"+port)
 	runWith(t, exitDone, "health", "--strict")
 	t.Setenv("KPROXY_ADMIN_TLS_CERT", "x.pem")
-	if got := adminFromEnvironment(); got != "https://127.0.0.1:"+port {
-		t.Errorf("got %s", got)
+	if got, err := adminFromEnvironment(); got != "https://127.0.0.1:"+port || err != nil {
+		t.Errorf("got %s, %v", got, err)
 	}
 }
 

@@ -25,9 +25,9 @@ func (h *health) usesConfiguration(ctx context.Context, file string) (final bool
 	case c == nil && len(a.Reasons) > 0:
 		return false, notReady(a.Reasons)
 	case c == nil && h.token != "":
-		return true, fmt.Errorf("%s names no configuration: either it does not accept the token, which must be that of admin.token_file, or the kproxy there is older than this one", h.url)
+		return true, fmt.Errorf("%s names no configuration: either it does not accept the token, which must be that of admin.token_file, or it runs without a file, as kproxy demo does, or it is older than this one", h.url)
 	case c == nil:
-		return true, fmt.Errorf("%s names no configuration: add --token-file if admin.token_file is set; otherwise the kproxy there is older than this one", h.url)
+		return true, fmt.Errorf("%s names no configuration: add --token-file if admin.token_file is set; otherwise it runs without a file, as kproxy demo does, or it is older than this one", h.url)
 	case c.SHA256 == h.digest:
 		return true, nil
 	case c.NotApplied == nil:

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"sync"
@@ -274,6 +275,14 @@ func (n *nextConfig) result(removals []admin.Removal) admin.Reloaded {
 	}
 }
 
+// unreadableFix is the fix of an error by which the configuration file cannot be read.
+func unreadableFix(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "let kproxy's user read the file that --config names: see its owner and its mode"
+	}
+	return "restore the file that --config names"
+}
+
 // prepare reads and checks the file, and reads and binds all that it names. The error is
 // a [*usageError], or [admin.ErrStopping].
 func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) {
@@ -285,7 +294,7 @@ func (r *reloader) prepare(ctx context.Context, t trigger) (*nextConfig, error) 
 		var err error
 		if data, err = r.read(ctx); err != nil {
 			r.begin(t, nil)
-			return nil, &usageError{fmt.Errorf("%w; restore the file that --config names", err)}
+			return nil, &usageError{fmt.Errorf("%w; %s", err, unreadableFix(err))}
 		}
 	}
 	r.begin(t, data)

@@ -399,3 +399,14 @@ func TestReloadForgetsSettings(t *testing.T) {
 	}
 	runtime.KeepAlive(r)
 }
+
+func TestUnreadableFix(t *testing.T) {
+	for err, want := range map[error]string{
+		&fs.PathError{Op: "open", Path: "kproxy.yaml", Err: fs.ErrPermission}: "let kproxy's user read",
+		&fs.PathError{Op: "open", Path: "kproxy.yaml", Err: fs.ErrNotExist}:   "restore the file",
+	} {
+		if got := unreadableFix(fmt.Errorf("reload: %w", err)); !strings.HasPrefix(got, want) {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (r *reloader) watch(ctx context.Context) {
 		switch {
 		case err != nil && wasReadable:
 			r.log.Warn("the configuration file cannot be read; the configuration in use stays",
-				slog.Any(logkey.Error, err), slog.String(logkey.By, byFile), slog.String(logkey.Fix, "restore the file that --config names"))
+				slog.Any(logkey.Error, err), slog.String(logkey.By, byFile), slog.String(logkey.Fix, unreadableFix(err)))
 		case data != nil:
 			_, _ = r.reload(ctx, trigger{by: byFile, data: data}) // the log has the error
 		}

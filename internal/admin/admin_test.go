@@ -92,6 +92,10 @@ func TestReadyz(t *testing.T) {
 			name: "an empty name", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), up("b")}}, query: "?cluster=",
 			status: 404, reasons: []string{`there is no cluster ""; there is a, b`},
 		},
+		{
+			name: "a mistyped parameter", health: proxy.Health{Bound: true, Clusters: []proxy.ClusterHealth{up("a"), lost("b")}}, query: "?clust=b",
+			status: 404, reasons: []string{`there is no parameter "clust"; there is cluster`},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

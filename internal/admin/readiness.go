@@ -163,6 +163,11 @@ func (r *Readiness) all() []string {
 func (r *Readiness) asked(req *http.Request) ([]string, error) {
 	all := r.all()
 	query := req.URL.Query()
+	for parameter := range query {
+		if parameter != "cluster" { // without it, the probe would ask for less than it means
+			return nil, fmt.Errorf("there is no parameter %q; there is cluster", foreign.Line(parameter))
+		}
+	}
 	switch name := query.Get("cluster"); {
 	case !query.Has("cluster") && r.All:
 		return all, nil
