@@ -16,7 +16,16 @@ _validate_addresses.tpl, _validate_endpoints.tpl and _validate_ways.tpl have the
 {{- include "kproxy.validateDurations" . -}}
 {{- include "kproxy.validateLimits" . -}}
 {{- include "kproxy.validateAdmin" . -}}
+{{- include "kproxy.validatePods" . -}}
 {{- $several := gt (len .Values.clusters) 1 -}}
+{{- /* Sidecars of several addresses may have the same ports. */ -}}
+{{- $apart := eq $mode "sidecar" -}}
+{{- $hosts := list "" "0.0.0.0" -}}
+{{- range .Values.clusters -}}
+{{-   $host := include "kproxy.bound" ((.listener | default dict).bind | default "127.0.0.1:9092") | replace "localhost" "127.0.0.1" -}}
+{{-   $apart = and $apart (not (has $host $hosts)) -}}
+{{-   $hosts = append $hosts $host -}}
+{{- end -}}
 {{- range $name, $cluster := .Values.clusters -}}
 {{-   $key := printf "clusters.%s.listener" $name -}}
 {{-   $own := $cluster.listener | default dict -}}
@@ -59,8 +68,9 @@ _validate_addresses.tpl, _validate_endpoints.tpl and _validate_ways.tpl have the
 {{-     fail (printf "clusters.%s.certificate is missing: exposure.mode %s selects brokers by the TLS server name" $name $mode) -}}
 {{-   end -}}
 {{-   if and $several (not $bySNI) (not $nodes.sni) -}}
-{{-     range $missing := list (empty $own.bind | ternary "bind" "") (empty $nodes.ports | ternary "nodes.ports" "") | compact -}}
-{{-       fail (printf "%s.%s is missing: with several clusters, each needs ports of its own in exposure.mode %s; write it, such as %s, or write nodes.sni" $key $missing $mode (ternary ":9192" "9200-9219" (eq $missing "bind"))) -}}
+{{-     $bind := ternary "127.0.0.2:9092" ":9192" (eq $mode "sidecar") -}}
+{{-     range $missing := list (empty $own.bind | ternary "bind" "") (or $nodes.ports $apart | empty | ternary "nodes.ports" "") | compact -}}
+{{-       fail (printf "%s.%s is missing: with several clusters, each needs ports of its own in exposure.mode %s; write it, such as %s, or write nodes.sni" $key $missing $mode (ternary $bind "9200-9219" (eq $missing "bind"))) -}}
 {{-     end -}}
 {{-   end -}}
 {{-   if eq (include "kproxy.serviceType" $) "NodePort" -}}
@@ -216,6 +226,33 @@ _validate_addresses.tpl, _validate_endpoints.tpl and _validate_ways.tpl have the
 {{-       fail (printf "%s: %d connections are never reached, because %s is %d; write %d or less, or raise %s" (index $pair 0) $count (index $pair 2) $wider $wider (index $pair 2)) -}}
 {{-     end -}}
 {{-   end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The pods and what finds them: the image, the environment, networks, monitors. */ -}}
+{{- define "kproxy.validatePods" -}}
+{{- $image := .Values.image.repository -}}
+{{- if regexMatch ":[^/]*$" $image -}}
+{{-   fail (printf "image.repository: %s has a tag; write image.repository: %s and image.tag: %q" $image (regexReplaceAll ":[^/]*$" $image "") (regexFind ":[^/]*$" $image | trimPrefix ":")) -}}
+{{- end -}}
+{{- range $i, $variable := .Values.env -}}
+{{-   if hasPrefix "KPROXY_" $variable.name -}}
+{{-     fail (printf "env[%d]: %s sets a key of kproxy's configuration, and the Service and the probes would not have it; write the key in the values" $i $variable.name) -}}
+{{-   end -}}
+{{-   if and (hasKey $variable "value") (not (kindIs "string" $variable.value)) -}}
+{{-     fail (printf "env[%d]: the value of %s is no text; write it in quotes, such as \"%v\"" $i $variable.name $variable.value) -}}
+{{-   end -}}
+{{- end -}}
+{{- range $i, $network := .Values.exposure.loadBalancer.sourceRanges -}}
+{{-   $parts := splitList "/" $network -}}
+{{-   $size := include "kproxy.bits" (printf (ternary "[%s]:1" "%s:1" (contains ":" $network)) (first $parts)) | len -}}
+{{-   if not (and $size (eq (len $parts) 2) (regexMatch "^(0|[1-9][0-9]{0,2})$" (last $parts)) (le (last $parts | int) $size)) -}}
+{{-     fail (printf "exposure.loadBalancer.sourceRanges[%d]: %q is no network with a length; write one such as 10.0.0.0/8, and an address such as 10.0.0.7/32" $i $network) -}}
+{{-   end -}}
+{{- end -}}
+{{- $metrics := .Values.metrics -}}
+{{- if and .Values.admin.token_file (or $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled) (not (get ($metrics.tokenSecret | default dict) "name")) -}}
+{{-   fail "metrics.tokenSecret is missing: with admin.token_file, a scrape without the token gets 401; write metrics.tokenSecret: {name: SECRET, key: token}" -}}
 {{- end -}}
 {{- end -}}
 

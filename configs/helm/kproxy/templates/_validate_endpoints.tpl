@@ -19,7 +19,7 @@
 {{-   include "kproxy.validateTLS" (dict "name" $name "tls" (get $l "tls") "has" (hasKey $l "tls")) -}}
 {{-   include "kproxy.validateNodes" (dict "key" $key "listener" $l "mode" $mode) -}}
 {{-   if eq $mode "sidecar" -}}
-{{-     include "kproxy.validateSidecar" (dict "key" $key "listener" $l) -}}
+{{-     include "kproxy.validateSidecar" (dict "key" $key "listener" $l "cluster" $cluster) -}}
 {{-   end -}}
 {{-   $bound = append $bound (dict "key" (printf "%s.bind" $key) "host" $host "first" $port "last" $port "named" (hasKey $nodes "sni")) -}}
 {{-   $advertised = append $advertised (dict "key" (printf "%s.advertise" $key) "host" $shows "first" $advertise "last" $advertise "to" $port "bind" (printf "%s:%d" $host $port)) -}}
@@ -148,7 +148,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* A sidecar's listener: .key, .listener. Nothing maps the ports of a pod, and its loopback addresses are kproxy's alone. */ -}}
+{{- /* A sidecar's listener: .key, .listener, .cluster. Nothing maps the ports of a pod, and its loopback addresses are kproxy's alone. */ -}}
 {{- define "kproxy.validateSidecar" -}}
 {{- $l := .listener -}}
 {{- $bind := include "kproxy.bound" $l.bind -}}
@@ -161,6 +161,11 @@
 {{-   if ne (include "kproxy.range" .) (include "kproxy.range" $l.nodes.ports) -}}
 {{-     fail (printf "%s.nodes.advertise_ports: nothing maps ports in a pod, so clients connect to those that kproxy binds; take it out, and write nodes.ports: %s" $.key (include "kproxy.range" . | fromYaml).text) -}}
 {{-   end -}}
+{{- end -}}
+{{- $opens := or .cluster.sasl (dig "tls" "cert" "" .cluster) -}}
+{{- $isLoopback := regexMatch "^(localhost|127\\.[0-9.]+|0:0:0:0:0:0:0:1)$" $bind -}}
+{{- if and $opens (not $isLoopback) (not $l.login) (not (dig "tls" "client_ca" "" $l)) -}}
+{{-   fail (printf "%s.bind: other pods reach %s, and would have kproxy's login at the brokers; write an address of the pod alone, such as 127.0.0.1:%s, or add login" .key $l.bind $port) -}}
 {{- end -}}
 {{- $local := or (eq $host "localhost") (include "kproxy.isIP" $l.advertise) -}}
 {{- $all := or (eq $bind "") (and (eq $bind "0.0.0.0") (not (contains ":" $host))) -}}
