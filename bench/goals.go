@@ -5,6 +5,7 @@ package main
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -48,6 +49,7 @@ func newGoal(figure, workload, load, against string, limit float64, s series) go
 const (
 	against100 = "itself, one partition"
 	againstNo  = "itself, no client stalled"
+	againstOne = "itself, one connection"
 	absolute   = "KiB"
 )
 
@@ -61,12 +63,14 @@ func goals(r *report) []goal {
 	for _, w := range r.Workloads {
 		large := w.Bytes >= 64*kib
 		switch {
+		case w.Kind == churn:
+			all = append(all, r.againstHAProxy("CPU per new connection", w, cpuPerReq, 1.1)...)
 		case w.hasTLS():
 			all = append(all, tlsGoals(r, w)...)
 		case w.Kind == stalled:
 			all = append(all, stalledGoals(r, w)...)
 		case w.Kind == idle:
-			all = append(all, newGoal("KiB per idle connection", w.Name, "", absolute, 6, r.row(kproxyName, w.Name).series(kibPerIdle)))
+			all = append(all, newGoal("KiB per idle connection", w.Name, "", absolute, 5, r.row(kproxyName, w.Name).series(kibPerIdle)))
 		case w.Kind != requests || w.Key == kmsg.Metadata.Int16():
 		case w.Partitions > 1:
 			all = append(all, spreadGoals(r, w)...)
@@ -76,7 +80,36 @@ func goals(r *report) []goal {
 			all = append(all, cpuGoals(r, w, "CPU per request", cpuPerReq, 0.95, 1.1)...)
 		}
 	}
-	return append(all, latencyGoals(r)...)
+	return append(append(all, manyGoals(r)...), latencyGoals(r)...)
+}
+
+// againstHAProxy compares a figure at both loads with HAProxy's.
+func (r *report) againstHAProxy(figure string, w workload, name string, limit float64) []goal {
+	var all []goal
+	for _, load := range loads {
+		all = append(all, newGoal(figure, w.Name, load.name, haproxyName, limit,
+			r.row(kproxyName, w.Name).series(load.prefix+name).over(r.row(haproxyName, w.Name).series(load.prefix+name))))
+	}
+	return all
+}
+
+// manyGoals are those of small frames on many connections: the CPU of a request is that of one on a single
+// connection, and the latency on a hundred is HAProxy's.
+func manyGoals(r *report) []goal {
+	one := produceOf(4*kib, 1).named("-1conn", "").Name
+	var all []goal
+	for _, w := range r.Workloads {
+		if w.Kind != requests || w.hasTLS() || !strings.HasPrefix(w.Name, produceOf(4*kib, 1).Name+"-") || w.Conns == 1 {
+			continue
+		}
+		all = append(all, newGoal("CPU per request, many connections", w.Name, "maximum", againstOne, 1.1,
+			r.row(kproxyName, w.Name).series(cpuPerReq).over(r.row(kproxyName, one).series(cpuPerReq))))
+		if w.Conns == 100 {
+			all = append(all, newGoal("p50 at the pinned rate, many connections", w.Name, "pinned", haproxyName, 1,
+				r.row(kproxyName, w.Name).series(p50).over(r.row(haproxyName, w.Name).series(p50))))
+		}
+	}
+	return all
 }
 
 // loads are the two loads at which CPU is measured, with the prefixes of their figures.
@@ -92,12 +125,7 @@ func tlsGoals(r *report, w workload) []goal {
 	if w.Bytes >= 64*kib {
 		figure, name, limit = "CPU per GB, TLS", cpuPerGB, 0.8
 	}
-	var all []goal
-	for _, load := range loads {
-		all = append(all, newGoal(figure, w.Name, load.name, haproxyName, limit,
-			r.row(kproxyName, w.Name).series(load.prefix+name).over(r.row(haproxyName, w.Name).series(load.prefix+name))))
-	}
-	return all
+	return r.againstHAProxy(figure, w, name, limit)
 }
 
 // cpuGoals are those of one workload against HAProxy and the best blind row, at

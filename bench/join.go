@@ -71,7 +71,7 @@ func readReport(file string) (*report, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if len(r.Rows) == 0 {
-		return nil, fmt.Errorf("%s: no rows: it is not of --json, or nothing was measured", file)
+		return nil, fmt.Errorf("%s: no rows: nothing was measured, or it is not of --json; go run ./bench real --from %s prints a file of real --json", file, file)
 	}
 	return &r, nil
 }

@@ -172,6 +172,9 @@ func (l *load) start(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	if err := askAll(conns); err != nil {
+		return err
+	}
 	if l.job.Rate > 0 {
 		l.startPinned(ctx, group, conns)
 		return nil
@@ -200,6 +203,17 @@ func (l *load) open(ctx context.Context, n int) ([]*loadConn, error) {
 		context.AfterFunc(ctx, func() { _ = c.conn.Close() })
 	}
 	return conns, nil
+}
+
+// askAll sends one request on each connection, and reads its response. A proxy may connect to the broker at a
+// client's first request: of thousands of connections, these would be most of a turn.
+func askAll(conns []*loadConn) error {
+	var asking errgroup.Group
+	asking.SetLimit(dialsAtOnce)
+	for _, c := range conns {
+		asking.Go(c.askOnce)
+	}
+	return asking.Wait()
 }
 
 func (l *load) dial(ctx context.Context) (*loadConn, error) {

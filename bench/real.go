@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -23,14 +24,16 @@ import (
 // realOptions are the flags of `bench real`: the targets in front of a real Kafka broker, under
 // the load of Kafka's own performance tools.
 type realOptions struct {
-	targets   []string
-	rounds    int
-	megabytes int // of records in a turn
-	share     float64
-	kproxy    string
-	jsonFile  string
-	picture   string // file for an SVG
-	from      string // file of an earlier run, which is printed; nothing is measured then
+	targets    []string
+	rounds     int
+	megabytes  int // of records in a turn
+	share      float64
+	tls        bool // to the clients
+	clientName string
+	kproxy     string
+	jsonFile   string
+	picture    string // file for an SVG
+	from       string // file of an earlier run, which is printed; nothing is measured then
 }
 
 // realLoad is one use of a performance tool.
@@ -71,12 +74,18 @@ Then each carries the producers' loads at one pinned rate, from which the latenc
 			if o.rounds < 1 || o.megabytes < 1 || o.share <= 0 || o.share >= 1 {
 				return errors.New("--rounds and --megabytes must be at least 1, --rate-share above 0 and below 1")
 			}
+			if o.clientName != javaClient && o.clientName != kcatClient {
+				return fmt.Errorf("--client: there is no %q; there are %s, %s", o.clientName, javaClient, kcatClient)
+			}
 			if o.from != "" {
 				r, err := readRealReport(o.from)
 				if err != nil {
 					return err
 				}
 				return o.write(r, cmd.OutOrStdout())
+			}
+			if o.picture != "" && (o.tls || o.clientName != javaClient) {
+				return errors.New("--picture: it is of a run with Java's clients and without --tls")
 			}
 			if err := errors.Join(writable(o.jsonFile), writable(o.picture)); err != nil {
 				return err
@@ -89,6 +98,8 @@ Then each carries the producers' loads at one pinned rate, from which the latenc
 	f.IntVar(&o.rounds, "rounds", 5, "turns of each target")
 	f.IntVar(&o.megabytes, "megabytes", 400, "records of a turn, in MB")
 	f.Float64Var(&o.share, "rate-share", 0.5, "the pinned rate, as a part of the slowest target's maximum")
+	f.BoolVar(&o.tls, "tls", false, "TLS between clients and targets; where there is no target, between clients and broker")
+	f.StringVar(&o.clientName, "client", javaClient, "java: Kafka's performance tools; kcat: librdkafka, at the maximum alone, its start included")
 	f.StringVar(&o.kproxy, "kproxy", "", "a kproxy binary to measure; default: built from this module")
 	f.StringVar(&o.jsonFile, "json", "", "file for the figures")
 	f.StringVar(&o.picture, "picture", "", "file for a picture of them, an SVG")
@@ -96,12 +107,27 @@ Then each carries the producers' loads at one pinned rate, from which the latenc
 	return cmd
 }
 
+// The clients.
+const (
+	javaClient = "java"
+	kcatClient = "kcat"
+)
+
+// realClient carries loads.
+type realClient interface {
+	// produce sends a load's records at most as fast as rate, in records a second; -1: without limit.
+	produce(ctx context.Context, address perfAddress, l realLoad, megabytes, rate int) (perfResult, error)
+	// consume reads a load's records.
+	consume(ctx context.Context, address perfAddress, l realLoad, megabytes int) (perfResult, error)
+}
+
 // realRun is one run of `bench real`.
 type realRun struct {
 	realOptions
 	env      *env
 	progress *progress
-	tools    *perfTools
+	tools    *perfTools // that fill the topics
+	client   realClient
 	kafka    *lab.Cluster
 	runs     []*running // by target, in their order
 	report   *realReport
@@ -180,6 +206,11 @@ func (r *realRun) start(ctx context.Context) error {
 	if len(chosen) > lab.PortBlock-2 {
 		return fmt.Errorf("--targets: %d at most", lab.PortBlock-2)
 	}
+	if r.tls {
+		if r.env.keys, err = makeKeys(r.env.workshop); err != nil {
+			return err
+		}
+	}
 	var listeners []lab.ClientListener
 	for i, t := range chosen {
 		port, err := ports.Block(ctx, p.proxyHost)
@@ -188,12 +219,19 @@ func (r *realRun) start(ctx context.Context) error {
 		}
 		routes[i] = route{place: p, port: port, upstream: []string{lab.HostPort(p.brokerHost, broker+2+i)}}
 		routes[i].direct = routes[i].upstream
+		protocol := "PLAINTEXT"
+		if r.tls {
+			routes[i].tls = tlsDown
+			if t.name == directName {
+				protocol = "SSL"
+			}
+		}
 		advertised := routes[i].upstream[0]
 		if t.blind {
 			advertised = routes[i].listen(0)
 		}
 		listeners = append(listeners, lab.ClientListener{
-			Name: fmt.Sprintf("TARGET%d", i), Protocol: "PLAINTEXT",
+			Name: fmt.Sprintf("TARGET%d", i), Protocol: protocol,
 			Bind: func(int) string { return routes[i].upstream[0] }, Advertise: func(int) string { return advertised },
 		})
 	}
@@ -223,23 +261,47 @@ func (r *realRun) startKafka(ctx context.Context, port int, listeners []lab.Clie
 		return err
 	}
 	java = java.Optimised()
-	if r.tools, err = newPerfTools(ctx, java); err != nil {
+	if r.tools, err = newPerfTools(ctx, java, r.env.keys); err != nil {
 		return err
+	}
+	properties := map[string]string{"log.retention.check.interval.ms": "2000", "num.network.threads": "3", "num.io.threads": "8"}
+	if keys := r.env.keys; keys != nil {
+		store, err := keys.keystore(dir)
+		if err != nil {
+			return err
+		}
+		maps.Copy(properties, map[string]string{"ssl.keystore.type": "PEM", "ssl.keystore.location": store, "ssl.cipher.suites": tlsSuiteName, "ssl.enabled.protocols": "TLSv1.3"})
 	}
 	on := func(i int) func(int) string {
 		return func(int) string { return lab.HostPort("127.0.0.1", port+i) }
 	}
 	r.kafka, err = lab.StartCluster(ctx, lab.ClusterConfig{
 		Release: release, Java: java, Size: 1, Dir: dir, Internal: on(0), Controller: on(1), Clients: listeners,
-		Properties: func(int) map[string]string {
-			return map[string]string{"log.retention.check.interval.ms": "2000", "num.network.threads": "3", "num.io.threads": "8"}
-		},
+		Properties: func(int) map[string]string { return properties },
 	})
 	if err != nil {
 		return fmt.Errorf("start Kafka: %w\n%s", err, r.kafka.Complaints())
 	}
-	r.report.Upstream = "one broker of Kafka " + lab.Newest + ", clients of " + r.tools.version
+	r.client, r.report.Upstream = r.tools, "one broker of Kafka "+lab.Newest+", clients of "+r.tools.version
+	if r.clientName == kcatClient {
+		k, err := newKcat(ctx, dir, kcatTLS(r.env.keys))
+		if err != nil {
+			return err
+		}
+		r.client, r.report.Upstream = k, "one broker of Kafka "+lab.Newest+", "+k.version
+	}
+	if r.tls {
+		r.report.Upstream += ", TLS 1.3 to the clients"
+	}
 	return nil
+}
+
+// keystore writes certificate and key into one file, as Kafka reads them, and returns its name.
+func (k *keyFiles) keystore(dir string) (string, error) {
+	cert, certErr := os.ReadFile(k.Cert)
+	key, keyErr := os.ReadFile(k.Key)
+	file := filepath.Join(dir, "broker.pem")
+	return file, errors.Join(certErr, keyErr, os.WriteFile(file, slices.Concat(key, cert), 0o600))
 }
 
 // realPartitions is how many a topic has.
@@ -259,7 +321,7 @@ func (r *realRun) fill(ctx context.Context) error {
 			continue
 		}
 		r.progress.say("%s is filled", l.topic())
-		if _, err := r.tools.produce(ctx, r.kafka.Seeds()[0], l, r.megabytes, -1); err != nil {
+		if _, err := r.tools.produce(ctx, perfAddress{r.kafka.Seeds()[0], false}, l, r.megabytes, -1); err != nil {
 			return err
 		}
 	}
@@ -269,7 +331,7 @@ func (r *realRun) fill(ctx context.Context) error {
 // measure gives each target its turns: all loads at the maximum, then the producers' at the
 // pinned rate.
 func (r *realRun) measure(ctx context.Context) error {
-	pinned := slices.DeleteFunc(realLoads(), func(l realLoad) bool { return !l.produce })
+	pinned := slices.DeleteFunc(realLoads(), func(l realLoad) bool { return !l.produce || r.clientName == kcatClient })
 	turns := (1 + r.rounds) * (len(realLoads()) + len(pinned)) * len(r.runs)
 	r.progress.start(turns, time.Duration(turns)*8*time.Second)
 	for _, l := range realLoads() {
@@ -321,13 +383,13 @@ func (r *realRun) turn(ctx context.Context, run *running, l realLoad, rate int) 
 	if err != nil {
 		return nil, err
 	}
-	tool := r.tools.consume
+	tool := r.client.consume
 	if l.produce {
-		tool = func(ctx context.Context, address string, l realLoad, megabytes int) (perfResult, error) {
-			return r.tools.produce(ctx, address, l, megabytes, rate)
+		tool = func(ctx context.Context, address perfAddress, l realLoad, megabytes int) (perfResult, error) {
+			return r.client.produce(ctx, address, l, megabytes, rate)
 		}
 	}
-	got, err := tool(ctx, run.addresses[0], l, megabytes)
+	got, err := tool(ctx, perfAddress{run.addresses[0], r.tls}, l, megabytes)
 	if err != nil {
 		return nil, err
 	}

@@ -131,3 +131,31 @@ func TestRealResults(t *testing.T) {
 		t.Errorf("README.md does not have this sentence (%v):\n%s", err, r.sentence())
 	}
 }
+
+// A run without a pinned rate has no figures of one, in no sentence and in no table.
+func TestRealReportWithoutPinnedRate(t *testing.T) {
+	r := aRealReport()
+	for _, loads := range r.Figures {
+		for _, figures := range loads {
+			delete(figures, pinned+"cpu_s_per_gb")
+		}
+	}
+	var out strings.Builder
+	if err := r.writeTable(&out); err != nil || strings.Contains(out.String(), "half load") || strings.Contains(out.String(), "pinned") {
+		t.Errorf("got %v:\n%s", err, out.String())
+	}
+}
+
+// kcat's records are lines, as many and as long as the load has.
+func TestKcatRecords(t *testing.T) {
+	k := &kcat{dir: t.TempDir()}
+	file, err := k.records(realLoad{"produce-1KB", true, 1000}, 50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	if err != nil || len(lines) != 50 || len(lines[0]) != 1000 || lines[0] == lines[1] || strings.ContainsAny(string(b), " \t\r") {
+		t.Errorf("%d lines of %d characters, %v", len(lines), len(lines[0]), err)
+	}
+}

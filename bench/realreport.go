@@ -88,6 +88,11 @@ func (r *realReport) write(file string, stdout io.Writer) error {
 	return r.writeTable(stdout)
 }
 
+// isPaced reports whether there are figures at a pinned rate.
+func (r *realReport) isPaced() bool {
+	return len(r.series(r.Targets[0].Name, "produce-1KB", pinned+"cpu_s_per_gb")) > 0
+}
+
 // writeTable writes the sentence, and a table for each load.
 func (r *realReport) writeTable(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -96,7 +101,8 @@ func (r *realReport) writeTable(out io.Writer) error {
 	say("%s; %d rounds of %d MB; median (least..greatest)\n\n%s\n", r.Upstream, r.Rounds, r.Megabytes, r.sentence())
 	for _, l := range realLoads() {
 		say("\n%s\nTARGET\tMB/s\tCPU s/GB\tbroker's\tclient's", l.name)
-		if l.produce {
+		paced := l.produce && r.isPaced()
+		if paced {
 			say("\tpinned CPU s/GB\tp50 ms\tp99 ms\tp99.9 ms")
 		}
 		say("\n")
@@ -110,7 +116,7 @@ func (r *realReport) writeTable(out io.Writer) error {
 				}
 				cell(name)
 			}
-			if l.produce {
+			if paced {
 				if t.Name == directName {
 					say("\t-")
 				} else {
@@ -138,8 +144,12 @@ func (r *realReport) sentence() string {
 		}
 		return strings.Join(all, ", ")
 	}
-	return fmt.Sprintf("In front of a real Kafka broker, a gigabyte of 1 KB records costs, in CPU seconds: to consume it %s; to produce it %s; "+
-		"to produce it at half load %s.", costs("consume-1KB", "cpu_s_per_gb"), costs("produce-1KB", "cpu_s_per_gb"), costs("produce-1KB", pinned+"cpu_s_per_gb"))
+	text := fmt.Sprintf("In front of a real Kafka broker, a gigabyte of 1 KB records costs, in CPU seconds: to consume it %s; to produce it %s",
+		costs("consume-1KB", "cpu_s_per_gb"), costs("produce-1KB", "cpu_s_per_gb"))
+	if r.isPaced() {
+		text += "; to produce it at half load " + costs("produce-1KB", pinned+"cpu_s_per_gb")
+	}
+	return text + "."
 }
 
 //go:embed real.gosvg

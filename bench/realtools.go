@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -20,9 +21,18 @@ type perfTools struct {
 	java      lab.Java
 	classpath string
 	version   string
+	secure    []string // properties of a client's TLS
+	config    string   // file with them
 }
 
-func newPerfTools(ctx context.Context, java lab.Java) (*perfTools, error) {
+// perfAddress is where a tool connects.
+type perfAddress struct {
+	bootstrap string
+	tls       bool
+}
+
+// newPerfTools finds the tools. keys are those of TLS; nil: no tool needs it.
+func newPerfTools(ctx context.Context, java lab.Java, keys *keyFiles) (*perfTools, error) {
 	classpath, err := lab.NewestTools(ctx)
 	if err != nil {
 		return nil, err
@@ -32,7 +42,16 @@ func newPerfTools(ctx context.Context, java lab.Java) (*perfTools, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %d jars of Kafka's client, want 1", classpath, len(clients)), err)
 	}
 	version := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(clients[0]), "kafka-clients-"), ".jar")
-	return &perfTools{java, classpath, version}, nil
+	p := &perfTools{java: java, classpath: classpath, version: version}
+	if keys == nil {
+		return p, nil
+	}
+	p.secure = []string{
+		"security.protocol=SSL", "ssl.truststore.type=PEM", "ssl.truststore.location=" + keys.Cert,
+		"ssl.enabled.protocols=TLSv1.3", "ssl.cipher.suites=" + tlsSuiteName,
+	}
+	p.config = keys.Cert + ".properties"
+	return p, os.WriteFile(p.config, []byte(strings.Join(p.secure, "\n")+"\n"), 0o600)
 }
 
 // perfResult has the figures of one run of a tool.
@@ -46,11 +65,16 @@ type perfResult struct {
 // perfTimeout bounds one run of a tool.
 const perfTimeout = 3 * time.Minute
 
-// produce sends a load's records at most as fast as rate, in records a second; -1: without limit.
-func (p *perfTools) produce(ctx context.Context, address string, l realLoad, megabytes, rate int) (perfResult, error) {
+func (p *perfTools) produce(ctx context.Context, address perfAddress, l realLoad, megabytes, rate int) (perfResult, error) {
 	n := l.records(megabytes)
-	out, r, err := p.run(ctx, "ProducerPerformance", "--topic", l.topic(), "--num-records", strconv.Itoa(n),
-		"--record-size", strconv.Itoa(l.size), "--throughput", strconv.Itoa(rate), "--producer-props", "bootstrap.servers="+address)
+	args := []string{
+		"--topic", l.topic(), "--num-records", strconv.Itoa(n), "--record-size", strconv.Itoa(l.size),
+		"--throughput", strconv.Itoa(rate), "--producer-props", "bootstrap.servers=" + address.bootstrap,
+	}
+	if address.tls {
+		args = append(args, p.secure...)
+	}
+	out, r, err := p.run(ctx, "ProducerPerformance", args...)
 	if err != nil {
 		return r, err
 	}
@@ -66,10 +90,13 @@ func (p *perfTools) produce(ctx context.Context, address string, l realLoad, meg
 	return r, nil
 }
 
-// consume reads a load's records.
-func (p *perfTools) consume(ctx context.Context, address string, l realLoad, megabytes int) (perfResult, error) {
+func (p *perfTools) consume(ctx context.Context, address perfAddress, l realLoad, megabytes int) (perfResult, error) {
 	n := l.records(megabytes)
-	out, r, err := p.run(ctx, "ConsumerPerformance", "--topic", l.topic(), "--messages", strconv.Itoa(n), "--bootstrap-server", address)
+	args := []string{"--topic", l.topic(), "--messages", strconv.Itoa(n), "--bootstrap-server", address.bootstrap}
+	if address.tls {
+		args = append(args, "--consumer.config", p.config)
+	}
+	out, r, err := p.run(ctx, "ConsumerPerformance", args...)
 	if err != nil {
 		return r, err
 	}

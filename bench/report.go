@@ -247,8 +247,10 @@ func (r *report) write(jsonFile, htmlFile string, stdout io.Writer) error {
 		errs = append(errs, err, os.WriteFile(jsonFile, append(b, '\n'), 0o644))
 	}
 	if htmlFile != "" {
-		errs = append(errs, r.writePage(htmlFile))
-		_, err := fmt.Fprintf(stdout, "The page is %s.\n", htmlFile)
+		err := r.writePage(htmlFile)
+		if err == nil {
+			_, err = fmt.Fprintf(stdout, "The page is %s.\n", htmlFile)
+		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -21,7 +21,7 @@ import (
 
 // sizeResults are the figures that sizes are computed from.
 //
-//go:embed results/2026-11-28.txt
+//go:embed results/2026-11-30.txt
 var sizeResults string
 
 // traffic is the load that a kproxy is sized for.
@@ -70,7 +70,11 @@ func (t traffic) size() (need, error) {
 		return v * mbPerS / 1e3
 	}
 	n.produce, n.consume = cost("produce", t.produce), cost("fetch-v17", t.consume)
-	arrival, e := sizeFigure("churn", "pinned CPU µs/conn")
+	churn := "churn"
+	if t.tls {
+		churn = "tls-down-churn" // a whole handshake for each
+	}
+	arrival, e := sizeFigure(churn, "pinned CPU µs/conn")
 	n.arrivals = t.arrivals * arrival / 1e6
 	n.cores = (n.produce + n.consume + n.arrivals) / t.share
 	idle := sizeIdle
@@ -79,6 +83,37 @@ func (t traffic) size() (need, error) {
 	}
 	n.memory = sizeProcess + (idle*float64(t.connections)+sizeActive*float64(t.active))/kib
 	return n, errors.Join(err, e)
+}
+
+// check refuses figures that no traffic has. Its errors name the flag.
+func (t traffic) check() error {
+	const most = 1e6
+	for _, each := range []struct {
+		flag  string
+		value float64
+	}{
+		{"produce", t.produce},
+		{"consume", t.consume},
+		{"arrivals", t.arrivals},
+		{"connections", float64(t.connections)},
+		{"active", float64(t.active)},
+	} {
+		if !(each.value >= 0 && each.value <= most) { // NaN is neither
+			return fmt.Errorf("--%s %v: write a number from 0 to %.0f", each.flag, each.value, most)
+		}
+	}
+	switch {
+	case t.produce+t.consume+t.arrivals+float64(t.connections) == 0:
+		return errors.New("there is no traffic: write --produce, --consume, --arrivals or --connections")
+	case t.active > t.connections:
+		return fmt.Errorf("--active %d: there are %d connections; write no more than that, or raise --connections", t.active, t.connections)
+	case t.frame < 1:
+		return fmt.Errorf("--frame %d: write the bytes of a typical request or response, such as 65536", t.frame)
+	case !(t.share > 0 && t.share <= 1):
+		return fmt.Errorf("--share %v: write a part of the processors above 0 and at most 1, such as 0.5", t.share)
+	default:
+		return nil
+	}
 }
 
 // nearest is the measured size that the frames are nearest to, by the ratio.
@@ -132,8 +167,8 @@ func newSize() *cobra.Command {
 		Short: "Compute the cores and the memory that a kproxy needs, from the committed results",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if min(t.produce, t.consume, t.arrivals) < 0 || min(t.connections, t.active) < 0 || t.frame < 1 || t.share <= 0 || t.share > 1 {
-				return errors.New("figures must not be negative, --frame at least 1, and --share above 0 and at most 1")
+			if err := t.check(); err != nil {
+				return err
 			}
 			n, err := t.size()
 			if err != nil {

@@ -58,11 +58,11 @@ func TestSizing(t *testing.T) {
 // Small frames cost by the request, large ones by the byte; a figure that was not measured is an error.
 func TestSize(t *testing.T) {
 	small, err := traffic{produce: 10, frame: 500, share: 1}.size()
-	if err != nil || short(small.cores) != "0.22" { // 20,000 requests of 10.8 µs
+	if err != nil || short(small.cores) != "0.23" { // 20,000 requests of 11.7 µs
 		t.Errorf("got %+v, %v", small, err)
 	}
 	large, err := traffic{consume: 1000, frame: mib, share: 0.5}.size()
-	if err != nil || short(large.cores) != "0.52" { // 0.26 s/GB, and half of the processors
+	if err != nil || short(large.cores) != "1.26" { // 0.63 s/GB, and half of the processors
 		t.Errorf("got %+v, %v", large, err)
 	}
 	if _, err := sizeFigure("produce-2MiB", "CPU s/GB"); err == nil {
@@ -70,5 +70,30 @@ func TestSize(t *testing.T) {
 	}
 	if _, err := sizeFigure("churn", "CPU s/GB"); err == nil {
 		t.Error("a figure that a workload does not have is there")
+	}
+}
+
+// Figures that no traffic has are refused by the flag's name, and a handshake costs more than a connection.
+func TestSizeOfWrongTraffic(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"", "there is no traffic"},
+		{"--produce NaN", "--produce NaN: write a number from 0 to 1000000"},
+		{"--consume +Inf", "--consume +Inf"},
+		{"--arrivals -1", "--arrivals -1"},
+		{"--active 500 --connections 10", "there are 10 connections"},
+		{"--produce 1 --frame 0", "--frame 0"},
+		{"--produce 1 --share 1.5", "--share 1.5"},
+	} {
+		var out strings.Builder
+		if err := execute(t.Context(), append([]string{"size"}, strings.Fields(c.args)...), &out, &out); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.args, err, c.want)
+		}
+	}
+	plain, err := traffic{arrivals: 1000, frame: mib, share: 1}.size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secure, err := (traffic{arrivals: 1000, frame: mib, share: 1, tls: true}).size(); err != nil || secure.arrivals <= plain.arrivals {
+		t.Errorf("with TLS %+v, %v; without %+v", secure, err, plain)
 	}
 }
