@@ -150,7 +150,7 @@ func TestNetworksThatAreNotAllowed(t *testing.T) {
 	b := l.startBroker(t, 0, 0)
 	conf := l.config()
 	listener := &conf.Clusters[0].Listeners[0]
-	listener.Allow, listener.Deny = []string{"127.0.0.0/8"}, []string{"127.0.0.7"}
+	listener.Allow, listener.Deny = []string{"127.0.0.0/29"}, []string{"127.0.0.7"}
 	bob := bobs(&l, conf)
 	l.start(t, conf)
 	l.learned(t, 0) // by a question of the proxy's own, which is not counted below
@@ -160,6 +160,9 @@ func TestNetworksThatAreNotAllowed(t *testing.T) {
 		l.ended(t, proxy.NotAllowed)
 	}
 	l.log.times(t, 1, "level=WARN", "not admitted", "limit=clusters.orders.listeners.bob.deny", "source=127.0.0.7", "refused=1", "fix=\"take the network out of deny")
+	knock(t, "127.0.0.9", bob.Load())
+	l.ended(t, proxy.NotAllowed)
+	l.log.times(t, 1, "level=WARN", "not admitted", "limit=clusters.orders.listeners.bob.allow", "source=127.0.0.9", "refused=1", "fix=\"add the network to allow")
 	if got := b.sessions(); got != 1 {
 		t.Errorf("the broker was dialled %d times, want once", got)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,7 @@ type ending struct {
 	reason   CloseReason
 	source   netip.Addr // not valid: all sources that have no ending of their own
 	client   string     // client.id, as far as it is logged
-	cause    string     // the text of the error, without the client's port
+	cause    string     // the text of the error, with # for each digit: ports and sizes differ each time
 }
 
 // repeats merges the lines about sessions that end before a broker is dialled for them, or
@@ -47,30 +48,34 @@ type repeats struct {
 type repeated struct {
 	since time.Time // of the last line
 	more  int       // ends since then, which have none
+	error string    // of the last of them
 }
 
-// merges counts an end, and reports whether its line is left to a later one.
-func (r *repeats) merges(e ending) bool {
+// merges counts an end with the text of its error, and reports whether its line is left to a later one.
+func (r *repeats) merges(e ending, text string) bool {
+	e.cause = strings.Map(func(c rune) rune {
+		if c >= '0' && c <= '9' {
+			return '#'
+		}
+		return c
+	}, text)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.all == nil {
 		r.all = map[ending]*repeated{}
 	}
-	if r.counts(e) {
+	if r.counts(e, text) {
 		return true
 	}
-	if r.ofSource(e) >= maxOfSource {
-		e.client, e.cause = "", ""
-		if r.counts(e) {
-			return true
-		}
-	}
 	full := len(r.all) >= maxRepeats
-	if full {
+	switch {
+	case full:
 		e.source, e.client, e.cause = netip.Addr{}, "", ""
-		if r.counts(e) {
-			return true
-		}
+	case r.ofSource(e) >= maxOfSource:
+		e.client, e.cause = "", ""
+	}
+	if r.counts(e, "") {
+		return true
 	}
 	r.all[e] = &repeated{since: time.Now()}
 	if full {
@@ -80,10 +85,11 @@ func (r *repeats) merges(e ending) bool {
 }
 
 // counts counts an end of a kind that is there.
-func (r *repeats) counts(e ending) bool {
+func (r *repeats) counts(e ending, text string) bool {
 	had, ok := r.all[e]
 	if ok {
 		had.more++
+		had.error = text
 	}
 	return ok
 }
@@ -132,8 +138,8 @@ func (r *repeats) report(all bool) {
 			if l.client != "" {
 				attrs = append(attrs, slog.String(logkey.ClientID, l.client))
 			}
-			if l.cause != "" {
-				attrs = append(attrs, slog.String(logkey.Error, l.cause))
+			if l.error != "" {
+				attrs = append(attrs, slog.String(logkey.Error, l.error))
 			}
 		}
 		attrs = append(attrs, slog.Int(logkey.Connections, l.more), slog.Duration(logkey.Duration, now.Sub(l.since)))

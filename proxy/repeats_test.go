@@ -26,13 +26,14 @@ func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, log := repeatLog()
 		var r repeats
-		e := ending{l, TLSUnknownName, netip.MustParseAddr("10.0.0.1"), "", "the client asks for b9"}
-		other := ending{l, ForeignProtocol, netip.MustParseAddr("10.0.0.1"), "", "the client sent a TLS hello"}
-		if r.merges(e) || r.merges(other) {
+		const text = "the client asks for b9"
+		e := ending{listener: l, reason: TLSUnknownName, source: netip.MustParseAddr("10.0.0.1")}
+		other := ending{listener: l, reason: ForeignProtocol, source: netip.MustParseAddr("10.0.0.1")}
+		if r.merges(e, text) || r.merges(other, "") {
 			t.Error("the first of a kind is merged")
 		}
 		for range 500 {
-			if !r.merges(e) {
+			if !r.merges(e, text) {
 				t.Error("one of a flood has a line")
 			}
 		}
@@ -48,7 +49,7 @@ func TestRepeats(t *testing.T) {
 			}
 		}
 		log.Reset()
-		if !r.merges(e) {
+		if !r.merges(e, text) {
 			t.Error("the flood goes on, and one has a line")
 		}
 		time.Sleep(repeatInterval) //nolint:forbidigo // the bubble's own time
@@ -58,7 +59,7 @@ func TestRepeats(t *testing.T) {
 		if n := strings.Count(log.String(), "\n"); n != 1 || len(r.all) != 0 {
 			t.Errorf("%d lines, and %d kinds are kept; want the last one logged and then forgotten", n, len(r.all))
 		}
-		if r.merges(e) {
+		if r.merges(e, text) {
 			t.Error("long after, the first of a kind is merged")
 		}
 	})
@@ -71,7 +72,7 @@ func TestRepeatsOfManySources(t *testing.T) {
 	lines := 0
 	for i := range 100_000 {
 		a := [16]byte{0x20, 1, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)}
-		if !r.merges(ending{l, FirstRequestTimeout, netip.AddrFrom16(a), "", ""}) {
+		if !r.merges(ending{listener: l, reason: FirstRequestTimeout, source: netip.AddrFrom16(a)}, "") {
 			lines++
 		}
 	}
@@ -84,25 +85,32 @@ func TestRepeatsOfManySources(t *testing.T) {
 	}
 }
 
-// The causes of one source have lines of their own, so that one does not hide another. A source that makes up many
-// leaves the lines of others alone.
+// The causes of one source have lines of their own at a listener, so that one does not hide another. A source that makes
+// up many leaves the lines of others alone. Causes that differ in numbers are one.
 func TestRepeatsOfOneSource(t *testing.T) {
 	l, log := repeatLog()
 	var r repeats
+	from := func(source string) ending {
+		return ending{listener: l, reason: ClientLogin, source: netip.MustParseAddr(source)}
+	}
 	lines := 0
 	for i := range 1000 {
-		if !r.merges(ending{l, ClientLogin, netip.MustParseAddr("10.0.0.1"), fmt.Sprint("client", i), fmt.Sprintf("user %d has another password", i)}) {
+		if !r.merges(from("10.0.0.1"), "user "+strings.Repeat("x", i)+" has another password") {
 			lines++
 		}
 	}
 	if want := maxOfSource + 1; lines != want {
 		t.Errorf("%d lines for one source, want %d", lines, want)
 	}
-	if r.merges(ending{l, ClientLogin, netip.MustParseAddr("10.0.0.2"), "", "alice has another password"}) {
+	if r.merges(from("10.0.0.2"), "read tcp 10.0.0.9:9092->10.0.0.2:40000: reset") {
 		t.Error("a source's causes hide another's")
 	}
+	if !r.merges(from("10.0.0.2"), "read tcp 10.0.0.9:9092->10.0.0.2:40001: reset") {
+		t.Error("another port is another cause")
+	}
 	r.report(true)
-	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, fmt.Sprintf("source=10.0.0.1 connections=%d", 1000-maxOfSource-1)) {
+	if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, fmt.Sprintf("source=10.0.0.1 connections=%d", 1000-maxOfSource-1)) ||
+		!strings.Contains(got, `source=10.0.0.2 error="read tcp 10.0.0.9:9092->10.0.0.2:40001: reset" connections=1`) {
 		t.Errorf("got %s", got)
 	}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -63,14 +62,12 @@ func (s *session) isAnyones(reason CloseReason) bool {
 	return reason != NoRequest && (s.broker.to == nil || reason == HeldBytes || reason == HoldTimeout)
 }
 
-// ending returns the kind of the session's end.
-func (s *session) ending(why *ended) ending {
-	e := ending{listener: s.endpoint.listener, reason: why.reason, source: s.client.addrs.Addr.Addr(), client: s.client.id}
-	if why.err != nil { // it may name both ends of the connection
-		text := strings.ReplaceAll(why.err.Error(), s.client.from, e.source.String())
-		e.cause = foreign.Line(text)
+// ending returns the kind of the session's end, but for its cause, and the text of its error.
+func (s *session) ending(why *ended) (e ending, text string) {
+	if why.err != nil {
+		text = foreign.Line(why.err.Error())
 	}
-	return e
+	return ending{listener: s.endpoint.listener, reason: why.reason, source: s.client.addrs.Addr.Addr(), client: s.client.id}, text
 }
 
 // report logs the session's end, in one line: who, where, how long, how much,
