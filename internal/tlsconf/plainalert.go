@@ -9,10 +9,10 @@ import (
 
 // alertWatch is a client's connection during its handshake. It remembers the end of the bytes that came.
 //
-// A client on OpenSSL that does not trust the certificate says so in TLS 1.3 by an alert that is not
-// encrypted: it has not switched to its keys yet. RFC 8446, section 6, asks for that before the
-// keys are there. crypto/tls has the client's keys by then, and cannot decrypt the alert.
-// Its error is "bad record MAC".
+// A client on OpenSSL that does not trust the certificate sends an alert in TLS 1.3 that is not
+// encrypted: it has not switched to its keys yet. crypto/tls has the client's keys by then, and cannot
+// decrypt the alert. Its error is "bad record MAC". Nothing authenticates such an alert, so anybody on the path can
+// write one; they can as well before there are keys. It changes the reason of a failed handshake alone.
 type alertWatch struct {
 	net.Conn
 

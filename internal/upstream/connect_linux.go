@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connectNow begins to connect a socket that does not block. Package net calls connect(2) again: the
-// system then says that the socket is connected, that it still connects, or why it cannot. So an
-// error of this one is not lost.
+// connectNow begins to connect a socket that does not block. Package net calls connect(2) again. The
+// system then says that the socket is connected, that it still connects, or why it could not; after a
+// failure at once it tries anew. So an error of this one is not lost.
 //
 // The call is raw: Go's scheduler does not know of it. Over loopback a connect takes more than the 20 µs
 // after which the scheduler takes it for a call that waits, because the peer's part of the handshake

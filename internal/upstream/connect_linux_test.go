@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -52,5 +53,27 @@ func TestConnectNow(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// An address that is refused is not reached: the check comes before the connection begins.
+func TestRefusedAddressesAreNotReached(t *testing.T) {
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	at := peer.Addr().(*net.TCPAddr).AddrPort()
+	d := Dialer{Own: func(address netip.AddrPort) bool { return address == at }}
+	_, _, err = d.Dial(t.Context(), Target{Host: "127.0.0.1", Port: int32(at.Port()), Configured: true})
+	if _, ok := errors.AsType[*LoopError](err); !ok {
+		t.Fatalf("got %v, want a *LoopError", err)
+	}
+	if err := peer.(*net.TCPListener).SetDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if came, err := peer.Accept(); err == nil {
+		came.Close()
+		t.Error("it is reached all the same")
 	}
 }
