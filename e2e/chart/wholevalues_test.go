@@ -159,6 +159,7 @@ func TestRefusedValues(t *testing.T) {
 		{`{state_dir: state, clusters: {o: {BROKERS}}}`, "state_dir: state is not an absolute path; write one, such as"},
 		{`{state_dir: "/a:b", clusters: {o: {BROKERS}}}`, "state_dir: /a:b has a colon"},
 		{`{image: {repository: "r.example:5000/kproxy:1.0"}, clusters: {o: {BROKERS}}}`, `image.repository: r.example:5000/kproxy:1.0 has a tag; write image.repository: r.example:5000/kproxy and image.tag: "1.0"`},
+		{`{image: {repository: "r.example/kproxy@sha256:0"}, clusters: {o: {BROKERS}}}`, "image.repository: r.example/kproxy@sha256:0 has a digest; write image.repository: r.example/kproxy and image.digest: sha256:0"},
 		{`{env: [{name: KPROXY_ADMIN_BIND, value: ":9500"}], clusters: {o: {BROKERS}}}`, "env[0]: KPROXY_ADMIN_BIND sets a key of kproxy's configuration, and the Service and the probes would not have it; write the key in the values"},
 		{`{env: [{name: A, value: 5}], clusters: {o: {BROKERS}}}`, `env[0]: the value of A is no text; write it in quotes, such as "5"`},
 		{`{exposure: {mode: loadBalancer, loadBalancer: {sourceRanges: [10.0.0.0/8, 10.0.0.0/33]}}, clusters: {o: {BROKERS, SECRET, listener: {advertise: "o.e.com:443"}}}}`, `exposure.loadBalancer.sourceRanges[1]: "10.0.0.0/33" is no network with a length; write one such as 10.0.0.0/8, and an address such as 10.0.0.7/32`},
@@ -167,6 +168,7 @@ func TestRefusedValues(t *testing.T) {
 
 		// A sidecar is for its pod.
 		{`{exposure: {mode: sidecar}, clusters: {o: {BROKERS, listener: {bind: ":9092"}, sasl: {mechanism: PLAIN, username: u, password_file: /run/secrets/o/p}}}}`, "clusters.o.listener.bind: other pods reach :9092, and would have kproxy's login at the brokers; write an address of the pod alone, such as 127.0.0.1:9092, or add login"},
+		{`{exposure: {mode: sidecar}, clusters: {o: {BROKERS, SECRET, listener: {bind: ":9092", tls: {client_ca: /run/configmaps/ca/ca.crt, client_auth: requested}}, sasl: {mechanism: PLAIN, username: u, password_file: /run/secrets/o/p}}}}`, "clusters.o.listener.bind: other pods reach :9092"},
 		{`{exposure: {mode: sidecar}, clusters: {o: {BROKERS, listener: {bind: "127.0.0.1:9092", nodes: {ports: 9100-9109}}}, p: {BROKERS}}}`, "clusters.p.listener.bind is missing: with several clusters, each needs ports of its own in exposure.mode sidecar; write it, such as 127.0.0.2:9092"},
 		{`{exposure: {mode: sidecar}, clusters: {o: {BROKERS, listener: {bind: "127.0.0.1:9092"}}, p: {BROKERS, listener: {bind: "localhost:9192"}}}}`, "clusters.o.listener.nodes.ports is missing: with several clusters"},
 	} {

@@ -232,11 +232,14 @@ _validate_addresses.tpl, _validate_endpoints.tpl and _validate_ways.tpl have the
 {{- /* The pods and what finds them: the image, the environment, networks, monitors. */ -}}
 {{- define "kproxy.validatePods" -}}
 {{- $image := .Values.image.repository -}}
+{{- if contains "@" $image -}}
+{{-   fail (printf "image.repository: %s has a digest; write image.repository: %s and image.digest: %s" $image (splitList "@" $image | first) (splitList "@" $image | last)) -}}
+{{- end -}}
 {{- if regexMatch ":[^/]*$" $image -}}
 {{-   fail (printf "image.repository: %s has a tag; write image.repository: %s and image.tag: %q" $image (regexReplaceAll ":[^/]*$" $image "") (regexFind ":[^/]*$" $image | trimPrefix ":")) -}}
 {{- end -}}
 {{- range $i, $variable := .Values.env -}}
-{{-   if hasPrefix "KPROXY_" $variable.name -}}
+{{-   if regexMatch "^KPROXY_(ADMIN_|CLUSTERS_|DRAIN_|LIMITS_|LOG_|RELOAD_|TELEMETRY_|REUSE_PORT$|STATE_DIR$)" $variable.name -}}
 {{-     fail (printf "env[%d]: %s sets a key of kproxy's configuration, and the Service and the probes would not have it; write the key in the values" $i $variable.name) -}}
 {{-   end -}}
 {{-   if and (hasKey $variable "value") (not (kindIs "string" $variable.value)) -}}
