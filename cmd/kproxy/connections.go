@@ -89,7 +89,7 @@ func (f *connectionsFlags) run(ctx context.Context, stdout io.Writer) error {
 	}
 	return f.use(ctx, func(ctx context.Context, client *adminClient) error {
 		all, err := f.fetch(ctx, client)
-		if err == nil && all.Total == 0 {
+		if err == nil && all.Total == 0 && !f.json && *f.filters["cluster"]+*f.filters["listener"] != "" {
 			err = f.findNames(ctx, client)
 		}
 		if err != nil {

@@ -79,6 +79,9 @@ clusters:
 	if got := ask("connections", "--node", "bootstrap", "--cluster", "orders"); !strings.Contains(got, "billing") {
 		t.Errorf("connections of the bootstrap endpoint:\n%s", got)
 	}
+	if got := ask("connections", "--node", "0"); !strings.Contains(got, "0 connections") {
+		t.Errorf("connections of node 0:\n%s", got)
+	}
 	for _, c := range []struct {
 		flag, value, want string
 		code              int
