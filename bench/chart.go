@@ -2,7 +2,10 @@
 
 package main
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // chart is a bar for each target, with a whisker from the least to the greatest.
 // Its numbers are those of an SVG, in pixels.
@@ -27,6 +30,9 @@ const (
 	barHeight   = 16
 	barPitch    = 24
 )
+
+// fellBehind is the beginning of the note about a target that did not carry the pinned rate.
+const fellBehind = "fell behind the pinned rate"
 
 // chart is empty if no target has the figure.
 func (r *report) chart(w workload, name, unit string) chart {
@@ -60,6 +66,9 @@ func (r *report) chart(w workload, name, unit string) chart {
 		}
 		if v > most {
 			b.Value += " »" // the bar is cut
+		}
+		if (name == p50 || name == p99) && strings.Contains(r.row(t.Name, w.Name).notes(), fellBehind) {
+			b.Value += " †"
 		}
 		b.TextX = max(b.To, chartLabels+b.Length) + 6
 		c.Bars = append(c.Bars, b)

@@ -11,7 +11,7 @@ import (
 )
 
 // goal is one promise of kproxy's, compared with a run. It is met when the upper
-// end of the spread is within the limit.
+// end of the spread is within the limit, and not met when the lower end is beyond it.
 type goal struct {
 	Figure   string   `json:"figure"`
 	Workload string   `json:"workload"`
@@ -27,6 +27,7 @@ type goal struct {
 // The verdicts.
 const (
 	met         = "met"
+	undecided   = "undecided" // the spread has the limit in it, or a target that is missing may be better
 	notMet      = "not met"
 	notMeasured = "not measured"
 )
@@ -42,6 +43,8 @@ func newGoal(figure, workload, load, against string, limit float64, s series) go
 		g.Verdict = notMeasured // a round that failed may have been the worst
 	case *g.Greatest <= limit:
 		g.Verdict = met
+	case *g.Least <= limit:
+		g.Verdict = undecided
 	}
 	return g
 }
@@ -140,7 +143,7 @@ func cpuGoals(r *report, w workload, figure, name string, haproxy, blind float64
 			blindGoal.Against = "best blind measured: " + best
 		}
 		if !whole && blindGoal.Verdict == met {
-			blindGoal.Verdict = notMeasured // another may be better
+			blindGoal.Verdict = undecided
 		}
 		all = append(all,
 			newGoal(figure, w.Name, load.name, haproxyName, haproxy, ours.over(r.row(haproxyName, w.Name).series(load.prefix+name))),

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"math"
 	"os"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -34,6 +35,7 @@ func (r *report) writePage(file string) error {
 // page is the data of the template.
 type page struct {
 	*report
+	Others   bool // a target that reads frames, beside kproxy
 	Took     string
 	Counts   map[string]int // of verdicts
 	Matrix   matrix
@@ -71,7 +73,8 @@ type tableView struct {
 }
 
 func (r *report) page() page {
-	p := page{report: r, Took: r.took(), Counts: make(map[string]int), Matrix: r.matrix()}
+	others := slices.ContainsFunc(r.Targets, func(t *targetInfo) bool { return classOf(t) == "other" })
+	p := page{report: r, Others: others, Took: r.took(), Counts: make(map[string]int), Matrix: r.matrix()}
 	p.Answer, p.First = r.answer()
 	for _, g := range r.Goals {
 		p.Counts[g.Verdict]++
@@ -82,6 +85,8 @@ func (r *report) page() page {
 	}{
 		{"CPU for a gigabyte", "s/GB", "CPU seconds of all processes of the target, at the same offered load for all. Less is better.", pinned + cpuPerGB, large},
 		{"CPU for a request", "µs", "CPU microseconds of all processes of the target, at the same offered load for all. Less is better.", pinned + cpuPerReq, small},
+		{"CPU for a new connection", "µs", "CPU microseconds of all processes of the target for a connection with one request, at the same offered load for all. Less is better.", pinned + cpuPerReq, is(churn)},
+		{"Latency, median", "µs", "From when a request was due, at the same offered load for all. Less is better.", p50, loaded},
 		{"Latency, p99", "µs", "From when a request was due, at the same offered load for all. Less is better.", p99, loaded},
 		{"Memory of a connection", "KiB", "Resident memory of the target's processes for each connection that is idle. Less is better.", kibPerIdle, is(idle)},
 		{"Memory of a stalled connection", "KiB", "Resident memory for each client that has stopped reading. Less is better.", kibPerStall, is(stalled)},
@@ -114,7 +119,7 @@ func loaded(w workload) bool { return w.Kind != idle }
 func large(w workload) bool {
 	return loaded(w) && (w.Bytes >= 64*kib || w.Key == kmsg.Metadata.Int16())
 }
-func small(w workload) bool         { return loaded(w) && !large(w) }
+func small(w workload) bool         { return loaded(w) && !large(w) && w.Kind != churn }
 func is(k kind) func(workload) bool { return func(w workload) bool { return w.Kind == k } }
 
 // costOf names the figure by which a workload's CPU is compared.
@@ -124,9 +129,6 @@ func costOf(w workload) string {
 	}
 	return pinned + cpuPerReq
 }
-
-// noDifference is how far from 1 a ratio may be without a significant difference.
-const noDifference = 0.05
 
 func (r *report) matrix() matrix {
 	var m matrix
@@ -152,15 +154,16 @@ func (r *report) matrix() matrix {
 
 func cellOf(s series, self bool) matrixCell {
 	v := s.median()
+	least, greatest := s.spread()
 	c := matrixCell{Text: short(v) + " ×", Title: spread(s)}
 	switch {
 	case math.IsNaN(v):
 		c.Text = "–"
 	case self:
 		c.Text, c.Class = "1", "self"
-	case v > 1+noDifference:
+	case least > 1: // in each round
 		c.Class = "dearer"
-	case v < 1-noDifference:
+	case greatest < 1:
 		c.Class = "cheaper"
 	}
 	return c

@@ -41,7 +41,7 @@
 //	place.go       loopback, or namespaces joined by veth
 //	process.go     children that cannot outlive us; janitor.go: other leftovers
 //	measure.go     /proc; cgroup.go: memory with the kernel's
-//	real.go        the targets before a real broker, with Kafka's own tools (realtools.go, realreport.go)
+//	real.go        the targets before a real broker, with Kafka's own tools or kcat (realtools.go, realkcat.go, realreport.go)
 //	stats.go       medians, spreads, ratios; goals.go: kproxy's promises
 //	join.go        one report of several
 //	report.go      the rows, as JSON; table.go: on a terminal; html.go: as a page; answer.go: its first lines

@@ -210,7 +210,7 @@ func (r *report) finish() {
 	for _, row := range r.Rows {
 		foreign = append(foreign, row.series(foreignShare).known()...)
 		if row.behind > 0 {
-			row.note(fmt.Errorf("fell behind the pinned rate in %s", plural(row.behind, "turn")))
+			row.note(fmt.Errorf(fellBehind+" in %s", plural(row.behind, "turn")))
 		}
 	}
 	if m := foreign.median(); m > tooBusy {

@@ -99,7 +99,7 @@ func (t traffic) check() error {
 		{"active", float64(t.active)},
 	} {
 		if !(each.value >= 0 && each.value <= most) { // NaN is neither
-			return fmt.Errorf("--%s %v: write a number from 0 to %.0f", each.flag, each.value, most)
+			return fmt.Errorf("--%s %s: write a number from 0 to %.0f", each.flag, strconv.FormatFloat(each.value, 'f', -1, 64), most)
 		}
 	}
 	switch {
@@ -126,6 +126,11 @@ var columnGap = regexp.MustCompile(`\s{2,}`)
 
 // sizeFigure is kproxy's median of a workload in the results.
 func sizeFigure(workload, column string) (float64, error) {
+	return resultOf(kproxyName, workload, column)
+}
+
+// resultOf is a target's median of a workload in the results.
+func resultOf(target, workload, column string) (float64, error) {
 	in, lines := false, bufio.NewScanner(strings.NewReader(sizeResults))
 	var columns []string
 	for lines.Scan() {
@@ -135,7 +140,7 @@ func sizeFigure(workload, column string) (float64, error) {
 			in = true
 		case in && cells[0] == "TARGET":
 			columns = cells
-		case in && cells[0] == kproxyName:
+		case in && cells[0] == target:
 			for i, name := range columns {
 				if name == column && i < len(cells) {
 					median, _, _ := strings.Cut(cells[i], " ")

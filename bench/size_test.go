@@ -97,3 +97,34 @@ func TestSizeOfWrongTraffic(t *testing.T) {
 		t.Errorf("with TLS %+v, %v; without %+v", secure, err, plain)
 	}
 }
+
+// The README's table in front of the fake broker has the medians of the results.
+func TestReadmeTable(t *testing.T) {
+	b, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ title, workload, column string }{
+		{"CPU of a produce of 4 KiB, µs", "produce-4KiB", "pinned CPU µs/req"},
+		{"CPU for a gigabyte of fetches of 64 KiB, s", "fetch-v17-64KiB", "pinned CPU s/GB"},
+		{"CPU of a new connection with one request, µs", "churn", "pinned CPU µs/conn"},
+		{"the same with a whole TLS handshake, µs", "tls-down-churn", "pinned CPU µs/conn"},
+		{"median latency of a produce of 4 KiB, µs", "produce-4KiB", "pinned p50 µs"},
+		{"its 99th percentile, µs", "produce-4KiB", "pinned p99 µs"},
+		{"median latency on 100 connections, µs", "produce-4KiB-100conns", "pinned p50 µs"},
+		{"its 99th percentile on 100 connections, µs", "produce-4KiB-100conns", "pinned p99 µs"},
+	} {
+		line := "| " + row.title + " |"
+		for _, target := range []string{directName, kproxyName, haproxyName, "nginx-64k"} {
+			v, err := resultOf(target, row.workload, row.column)
+			if err != nil || target == directName && strings.Contains(row.column, "CPU") {
+				line += " |" // not measured, or no proxy
+				continue
+			}
+			line += " " + short(v) + " |"
+		}
+		if !strings.Contains(string(b), line) {
+			t.Errorf("README.md does not have the row\n%s", line)
+		}
+	}
+}

@@ -23,9 +23,9 @@ func columnsOf(w workload) []column {
 	case idle:
 		return []column{
 			{"KiB/conn (RSS)", kibPerIdle},
-			{"with kernel (cgroup)", cgroupPrefix + kibPerIdle},
-			{"TCP buffers, machine", socketPrefix + kibPerIdle},
-			{"slab, machine", slabPrefix + kibPerIdle},
+			{"with kernel (cgroup), KiB", cgroupPrefix + kibPerIdle},
+			{"machine's TCP buffers, KiB", socketPrefix + kibPerIdle},
+			{"machine's slab, KiB", slabPrefix + kibPerIdle},
 		}
 	case stalled:
 		return []column{
@@ -34,8 +34,8 @@ func columnsOf(w workload) []column {
 			{"pinned CPU s/GB", pinned + cpuPerGB},
 			{"pinned p99 µs", p99},
 			{"KiB/stalled (RSS)", kibPerStall},
-			{"with kernel (cgroup)", cgroupPrefix + kibPerStall},
-			{"TCP buffers, machine", socketPrefix + kibPerStall},
+			{"with kernel (cgroup), KiB", cgroupPrefix + kibPerStall},
+			{"machine's TCP buffers, KiB", socketPrefix + kibPerStall},
 		}
 	case churn:
 		return []column{
@@ -216,8 +216,8 @@ func (r *report) tableOfGoals(say func(string, ...any)) {
 		count[g.Verdict]++
 		say("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Figure, g.Workload, g.Load, g.Against, g.LimitText(), g.MeasuredText(), g.Verdict)
 	}
-	say("%d met, %d not met, %d not measured; allocations per forwarded frame: go test ./proxy -run AllocateNothing -bench Pumps\n",
-		count[met], count[notMet], count[notMeasured])
+	say("%d met, %d undecided (the rounds lie on both sides of the limit, or a target is missing), %d not met, %d not measured; allocations per forwarded frame: go test ./proxy -run AllocateNothing -bench Pumps\n",
+		count[met], count[undecided], count[notMet], count[notMeasured])
 }
 
 // LimitText is the limit with its unit.
