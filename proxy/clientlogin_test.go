@@ -354,7 +354,7 @@ func TestLoginInTime(t *testing.T) {
 	var l lab
 	l.first = l.startBroker(t, 0, 0)
 	conf := l.config()
-	conf.FirstRequestTimeout = 100 * time.Millisecond
+	conf.FirstRequestTimeout = time.Second
 	conf.Clusters[0].Listeners[0].Login = &config.Login{Mechanisms: auth.UserMechanisms(), UsersFile: usersFile(t)}
 	l.start(t, conf)
 	for _, version := range []int16{0, 1} {

@@ -91,7 +91,7 @@ func TestHeldFramesHaveALimitOfTime(t *testing.T) {
 	t.Parallel()
 	var l lab
 	conf := l.config()
-	conf.FirstRequestTimeout = 200 * time.Millisecond
+	conf.FirstRequestTimeout = time.Second
 	conf.Clusters[0].Listeners[0].APIs.Preset = config.ReadOnly
 	b := l.startBroker(t, 0, 0)
 	l.start(t, conf)
@@ -110,7 +110,7 @@ func TestAWholeFrameHasNoLimitOfTime(t *testing.T) {
 	t.Parallel()
 	var l lab
 	conf := l.config()
-	conf.FirstRequestTimeout = 200 * time.Millisecond
+	conf.FirstRequestTimeout = time.Second
 	conf.Clusters[0].Listeners[0].APIs.Preset = config.ReadOnly
 	b := l.startBroker(t, 0, 0)
 	l.start(t, conf)
