@@ -36,31 +36,6 @@ type realOptions struct {
 	from       string // file of an earlier run, which is printed; nothing is measured then
 }
 
-// realLoad is one use of a performance tool.
-type realLoad struct {
-	name    string
-	produce bool
-	size    int // of a record, in bytes
-}
-
-func realLoads() []realLoad {
-	return []realLoad{
-		{"produce-1KB", true, 1000},
-		{"consume-1KB", false, 1000},
-		{"produce-100KB", true, 100_000},
-		{"consume-100KB", false, 100_000},
-	}
-}
-
-// records is how many a turn has.
-func (l realLoad) records(megabytes int) int { return megabytes * 1_000_000 / l.size }
-
-// topic holds the records of a consumer. A producer's topic is another one, whose old segments
-// go while the runs last.
-func (l realLoad) topic() string {
-	return strings.NewReplacer("produce", "to", "consume", "from").Replace(l.name)
-}
-
 func newReal() *cobra.Command {
 	var o realOptions
 	cmd := &cobra.Command{
@@ -105,20 +80,6 @@ Then each carries the producers' loads at one pinned rate, from which the latenc
 	f.StringVar(&o.picture, "picture", "", "file for a picture of them, an SVG")
 	f.StringVar(&o.from, "from", "", "file of an earlier run: print it, and measure nothing")
 	return cmd
-}
-
-// The clients.
-const (
-	javaClient = "java"
-	kcatClient = "kcat"
-)
-
-// realClient carries loads.
-type realClient interface {
-	// produce sends a load's records at most as fast as rate, in records a second; -1: without limit.
-	produce(ctx context.Context, address perfAddress, l realLoad, megabytes, rate int) (perfResult, error)
-	// consume reads a load's records.
-	consume(ctx context.Context, address perfAddress, l realLoad, megabytes int) (perfResult, error)
 }
 
 // realRun is one run of `bench real`.
@@ -294,14 +255,6 @@ func (r *realRun) startKafka(ctx context.Context, port int, listeners []lab.Clie
 		r.report.Upstream += ", TLS 1.3 to the clients"
 	}
 	return nil
-}
-
-// keystore writes certificate and key into one file, as Kafka reads them, and returns its name.
-func (k *keyFiles) keystore(dir string) (string, error) {
-	cert, certErr := os.ReadFile(k.Cert)
-	key, keyErr := os.ReadFile(k.Key)
-	file := filepath.Join(dir, "broker.pem")
-	return file, errors.Join(certErr, keyErr, os.WriteFile(file, slices.Concat(key, cert), 0o600))
 }
 
 // realPartitions is how many a topic has.

@@ -16,6 +16,45 @@ import (
 	"kproxy/e2e/lab"
 )
 
+// realLoad is one use of a performance tool.
+type realLoad struct {
+	name    string
+	produce bool
+	size    int // of a record, in bytes
+}
+
+func realLoads() []realLoad {
+	return []realLoad{
+		{"produce-1KB", true, 1000},
+		{"consume-1KB", false, 1000},
+		{"produce-100KB", true, 100_000},
+		{"consume-100KB", false, 100_000},
+	}
+}
+
+// records is how many a turn has.
+func (l realLoad) records(megabytes int) int { return megabytes * 1_000_000 / l.size }
+
+// topic holds the records of a consumer. A producer's topic is another one, whose old segments
+// go while the runs last.
+func (l realLoad) topic() string {
+	return strings.NewReplacer("produce", "to", "consume", "from").Replace(l.name)
+}
+
+// The clients.
+const (
+	javaClient = "java"
+	kcatClient = "kcat"
+)
+
+// realClient carries loads.
+type realClient interface {
+	// produce sends a load's records at most as fast as rate, in records a second; -1: without limit.
+	produce(ctx context.Context, address perfAddress, l realLoad, megabytes, rate int) (perfResult, error)
+	// consume reads a load's records.
+	consume(ctx context.Context, address perfAddress, l realLoad, megabytes int) (perfResult, error)
+}
+
 // perfTools are Kafka's kafka-producer-perf-test and kafka-consumer-perf-test.
 type perfTools struct {
 	java      lab.Java

@@ -49,16 +49,10 @@ func sampleReport() *report {
 	return r
 }
 
-func TestGoals(t *testing.T) {
-	want := map[string]string{
-		"CPU per GB/fetch-v17-64KiB/maximum/haproxy":                     met,       // 0.6 in both rounds, although the second was slower
-		"CPU per GB/fetch-v17-64KiB/maximum/best blind measured: iocopy": undecided, // 0.75, but not of all
-		"CPU per request/produce-256B/pinned/haproxy":                    met,
-		"KiB per idle connection/idle-1000//KiB":                         notMet, // 6
-		"p99 at the pinned rate/produce-256B/pinned/haproxy":             met,
-	}
-	r := sampleReport()
-	for _, g := range r.Goals {
+// wantVerdicts compares the verdicts of some goals, each by figure, workload, load and target.
+func wantVerdicts(t *testing.T, all []goal, want map[string]string) {
+	t.Helper()
+	for _, g := range all {
 		key := strings.Join([]string{g.Figure, g.Workload, g.Load, g.Against}, "/")
 		if verdict, ok := want[key]; ok && g.Verdict != verdict {
 			t.Errorf("%s: %s, want %s: %+v", key, g.Verdict, verdict, g)
@@ -68,6 +62,18 @@ func TestGoals(t *testing.T) {
 	for key := range want {
 		t.Errorf("no goal %s", key)
 	}
+}
+
+func TestGoals(t *testing.T) {
+	want := map[string]string{
+		"CPU per GB/fetch-v17-64KiB/maximum/haproxy":                     met,       // 0.6 in both rounds, although the second was slower
+		"CPU per GB/fetch-v17-64KiB/maximum/best blind measured: iocopy": undecided, // 0.75, but not of all
+		"CPU per request/produce-256B/pinned/haproxy":                    met,
+		"KiB per idle connection/idle-1000//KiB":                         notMet, // 6
+		"p99 at the pinned rate/produce-256B/pinned/haproxy":             met,
+	}
+	r := sampleReport()
+	wantVerdicts(t, r.Goals, want)
 	// The upper end of the spread decides.
 	if g := newGoal("", "", "", "", 0.75, series{0.5, 0.5, 0.76}); g.Verdict != undecided {
 		t.Errorf("got %s with a round beyond the limit", g.Verdict)
@@ -114,16 +120,7 @@ func TestGoalsOfConnections(t *testing.T) {
 		"CPU per request, many connections/produce-4KiB-100conns/maximum/itself, one connection": met,
 		"p50 at the pinned rate, many connections/produce-4KiB-100conns/pinned/haproxy":          met,
 	}
-	for _, g := range goals(r) {
-		key := strings.Join([]string{g.Figure, g.Workload, g.Load, g.Against}, "/")
-		if verdict, ok := want[key]; ok && g.Verdict != verdict {
-			t.Errorf("%s: %s, want %s: %+v", key, g.Verdict, verdict, g)
-		}
-		delete(want, key)
-	}
-	for key := range want {
-		t.Errorf("no goal %s", key)
-	}
+	wantVerdicts(t, goals(r), want)
 }
 
 // With TLS, kproxy is compared with HAProxy alone, by other limits.

@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -87,6 +88,14 @@ func makeKeys(w *workshop) (*keyFiles, error) {
 		}
 	}
 	return k, nil
+}
+
+// keystore writes certificate and key into one file, as Kafka reads them, and returns its name.
+func (k *keyFiles) keystore(dir string) (string, error) {
+	cert, certErr := os.ReadFile(k.Cert)
+	key, keyErr := os.ReadFile(k.Key)
+	file := filepath.Join(dir, "broker.pem")
+	return file, errors.Join(certErr, keyErr, os.WriteFile(file, slices.Concat(key, cert), 0o600))
 }
 
 // newCertificate is an ECDSA P-256 key with a certificate of its own, in PEM.

@@ -108,8 +108,8 @@ func (a *arrival) firstHeader(ctx context.Context) error {
 		return foreignProtocol(protocol)
 	}
 	if err := a.sizeLimit().check(wire.Size(b)); err != nil {
-		if wire.IsText(b) {
-			return foreignProtocol(wire.Text)
+		if protocol := wire.RecognizeRefused(b); protocol != wire.NotForeign {
+			return foreignProtocol(protocol)
 		}
 		return err
 	}

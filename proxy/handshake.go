@@ -195,13 +195,8 @@ func (a *arrival) lingerForAlert(failure tlsconf.Failure) {
 
 // foreignHello returns the protocol of a client that has sent neither a TLS hello nor Kafka.
 func foreignHello(err error) wire.Foreign {
-	not, ok := errors.AsType[tls.RecordHeaderError](err)
-	if !ok {
-		return wire.NotForeign
+	if not, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return wire.RecognizeRefused(not.RecordHeader[:])
 	}
-	protocol := wire.Recognize(not.RecordHeader[:])
-	if protocol == wire.NotForeign && wire.IsText(not.RecordHeader[:]) {
-		protocol = wire.Text
-	}
-	return protocol
+	return wire.NotForeign
 }

@@ -22,6 +22,8 @@ type alarmText struct {
 	fix                 string
 }
 
+const notAdmitted = "connections from networks that are not admitted are closed"
+
 var (
 	limitText = alarmText{
 		near:    "a limit of connections is near",
@@ -34,11 +36,11 @@ var (
 		fix:     "add its address to proxy_protocol.from, or write mode: optional to let clients in by themselves",
 	}
 	allowText = alarmText{
-		refused: "connections from networks that are not admitted are closed",
+		refused: notAdmitted,
 		fix:     "add the network to allow, if it is one of your own",
 	}
 	denyText = alarmText{
-		refused: "connections from networks that are not admitted are closed",
+		refused: notAdmitted,
 		fix:     "take the network out of deny, if it is one of your own",
 	}
 )

@@ -52,10 +52,19 @@ func Recognize(b []byte) Foreign {
 	return NotForeign
 }
 
-// IsText reports whether a connection's first bytes, at least SizeLen of them, are text, as those of Redis and of
-// SMTP are. Read as a size they are more than 500 MB, which a listener may admit: so it is not a
-// signature, and only a size that is refused may be text.
-func IsText(b []byte) bool {
+// RecognizeRefused is Recognize for first bytes that are refused, because they are neither a size that is admitted
+// nor a TLS hello. They may be text, too, as those of Redis and of SMTP are. Read as a size, text is more than
+// 500 MB, which a listener may admit: so it is not a signature.
+func RecognizeRefused(b []byte) Foreign {
+	protocol := Recognize(b)
+	if protocol == NotForeign && isText(b) {
+		protocol = Text
+	}
+	return protocol
+}
+
+// isText reports whether the first SizeLen bytes are text.
+func isText(b []byte) bool {
 	for i, c := range b[:SizeLen] {
 		printable := c >= ' ' && c <= '~'
 		if !printable && (i == 0 || c != '\r' && c != '\n') {

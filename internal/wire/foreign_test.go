@@ -77,12 +77,12 @@ func TestNoKafkaSizeIsForeign(t *testing.T) {
 	}
 }
 
-func TestIsText(t *testing.T) {
+func TestRecognizeRefusedText(t *testing.T) {
 	for text, want := range map[string]bool{
 		"PING\r\n": true, "*1\r\n$4": true, "EHLO x": true, "get a\r\n": true,
 		"\r\n\r\n": false, "\x00\x00\x00\x17": false, "K\xf6ln": false, "abc\x7f": false, "\x06@  ": false,
 	} {
-		if got := wire.IsText([]byte(text)); got != want {
+		if got := wire.RecognizeRefused([]byte(text)) == wire.Text; got != want {
 			t.Errorf("%q: %t", text, got)
 		}
 	}

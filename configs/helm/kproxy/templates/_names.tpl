@@ -126,6 +126,11 @@ dot, an IPv6 address as its eight groups, or as IPv4 if it is one. "?": it is no
 {{- end -}}
 {{- end -}}
 
+{{- /* The bits of an address without a port; "" if it is none. */ -}}
+{{- define "kproxy.addressBits" -}}
+{{- include "kproxy.bits" (printf (ternary "[%s]:1" "%s:1" (contains ":" .)) .) -}}
+{{- end -}}
+
 {{- /* The IP address that has these bits. */ -}}
 {{- define "kproxy.ofBits" -}}
 {{- $six := eq (len .) 128 -}}

@@ -22,7 +22,7 @@ _validate_addresses.tpl, _validate_endpoints.tpl and _validate_ways.tpl have the
 {{- $apart := eq $mode "sidecar" -}}
 {{- $hosts := list "" "0.0.0.0" -}}
 {{- range .Values.clusters -}}
-{{-   $host := include "kproxy.bound" ((.listener | default dict).bind | default "127.0.0.1:9092") | replace "localhost" "127.0.0.1" -}}
+{{-   $host := include "kproxy.bound" ((.listener | default dict).bind | default "127.0.0.1:9092") -}}
 {{-   $apart = and $apart (not (has $host $hosts)) -}}
 {{-   $hosts = append $hosts $host -}}
 {{- end -}}
@@ -248,7 +248,7 @@ _validate_addresses.tpl, _validate_endpoints.tpl and _validate_ways.tpl have the
 {{- end -}}
 {{- range $i, $network := .Values.exposure.loadBalancer.sourceRanges -}}
 {{-   $parts := splitList "/" $network -}}
-{{-   $size := include "kproxy.bits" (printf (ternary "[%s]:1" "%s:1" (contains ":" $network)) (first $parts)) | len -}}
+{{-   $size := include "kproxy.addressBits" (first $parts) | len -}}
 {{-   if not (and $size (eq (len $parts) 2) (regexMatch "^(0|[1-9][0-9]{0,2})$" (last $parts)) (le (last $parts | int) $size)) -}}
 {{-     fail (printf "exposure.loadBalancer.sourceRanges[%d]: %q is no network with a length; write one such as 10.0.0.0/8, and an address such as 10.0.0.7/32" $i $network) -}}
 {{-   end -}}

@@ -163,7 +163,7 @@
 {{-   end -}}
 {{- end -}}
 {{- $opens := or .cluster.sasl (dig "tls" "cert" "" .cluster) -}}
-{{- $isLoopback := regexMatch "^(localhost|127\\.[0-9.]+|0:0:0:0:0:0:0:1)$" $bind -}}
+{{- $isLoopback := regexMatch "^(127\\.[0-9.]+|0:0:0:0:0:0:0:1)$" $bind -}}
 {{- $asks := and (dig "tls" "client_ca" "" $l) (ne (dig "tls" "client_auth" "" $l) "requested") -}}
 {{- if and $opens (not $isLoopback) (not $l.login) (not $asks) -}}
 {{-   fail (printf "%s.bind: other pods reach %s, and would have kproxy's login at the brokers; write an address of the pod alone, such as 127.0.0.1:%s, or add login" .key $l.bind $port) -}}

@@ -78,7 +78,7 @@
 {{-     $key := printf "%s.%s" $.key $item -}}
 {{-     $parts := splitList "/" $network -}}
 {{-     $colons := contains ":" $network -}}
-{{-     $bits := include "kproxy.bits" (printf (ternary "[%s]:1" "%s:1" $colons) (first $parts)) -}}
+{{-     $bits := include "kproxy.addressBits" (first $parts) -}}
 {{-     $size := len $bits -}}
 {{-     $length := $size -}}
 {{-     if eq (len $parts) 2 -}}
