@@ -84,13 +84,27 @@ class Producer:
         self.server.start()
 
     def serve(self):
-        """Calls the callbacks, until the producer is closed. poll raises a fatal
-        error; error_cb does not get it."""
+        """Calls the callbacks, until the producer is closed."""
         while not self.closed.is_set():
-            try:
-                self.kafka.poll(0.1)
-            except KafkaException as e:
-                self.raised.append(str(e))
+            self.keeping(self.kafka.poll, 0.1)
+
+    def keeping(self, call, seconds):
+        """Calls poll or flush, and keeps a fatal error: it is raised in the one of
+        them that waits for callbacks, and error_cb does not get it. flush makes a
+        SystemError of it."""
+        try:
+            call(seconds)
+            return True
+        except (KafkaException, SystemError) as e:
+            self.raised.append(str(e.__cause__ or e))
+            return False
+
+    def flush(self, seconds):
+        """Waits until each record is acknowledged or refused."""
+        end = time.monotonic() + max(1, seconds)
+        while not self.keeping(self.kafka.flush, max(0.1, end - time.monotonic())):
+            if time.monotonic() > end:
+                return
 
     def send(self, key, value, done):
         while True:
@@ -102,7 +116,7 @@ class Producer:
                 time.sleep(0.05)
 
     def close(self, seconds):
-        self.kafka.flush(max(1, seconds))
+        self.flush(seconds)
         self.closed.set()
         self.server.join(1)
 
@@ -214,7 +228,7 @@ class Confluent(contract.Client):
         failed = []
         for key, value in records:
             p.send(key, value, lambda error: error and failed.append(error))
-        p.kafka.flush(max(1, o.left()))
+        p.flush(o.left())
         if failed:
             raise failed[0]
 
