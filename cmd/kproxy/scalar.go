@@ -43,7 +43,7 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 		return scalar{"a broker id", "0", fromText(parseInt32), map[string]any{"type": "integer"}}, true
 	case reflect.TypeFor[time.Duration]():
 		return scalar{"a duration with its unit", "10s", fromText(time.ParseDuration), map[string]any{
-			"type": "string", "pattern": `^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`,
+			"type": "string", "pattern": durationPattern,
 		}}, true
 	case reflect.TypeFor[config.Range]():
 		return scalar{"a range", "9100-9199", fromText(parseRange), map[string]any{
@@ -57,6 +57,9 @@ func scalarOf(t reflect.Type) (s scalar, ok bool) {
 		return scalar{}, false
 	}
 }
+
+// durationPattern is the syntax of time.ParseDuration without a minus sign.
+const durationPattern = `^\+?(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$`
 
 // fromText reads a value by its text, so that the file and a variable are read alike: a
 // number in quotes is a number.
