@@ -35,3 +35,33 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("got the charts %+v", charts)
 	}
 }
+
+// A plan's figures are in its own units; what direct needs is no part of the added latency. What was not measured is
+// a dash, and a row without a figure of kproxy's is left out.
+func TestDecisions(t *testing.T) {
+	r := &report{Targets: []*targetInfo{{Name: directName}, {Name: kproxyName}, {Name: haproxyName}, {Name: "nginx-64k", Missing: "not installed"}}}
+	measured := func(target, workload string, f figures) {
+		row := &row{Target: target, Workload: workload, figures: map[string]series{}}
+		row.add(0, 1, f)
+		r.Rows = append(r.Rows, row)
+	}
+	measured(directName, "produce-4KiB", figures{p50: 400})
+	measured(kproxyName, "produce-4KiB", figures{p50: 1600, pinned + cpuPerReq: 13.7})
+	measured(haproxyName, "produce-4KiB", figures{pinned + cpuPerReq: 14})
+	measured(kproxyName, "churn", figures{pinned + cpuPerReq: 200})
+	measured(haproxyName, "churn", figures{pinned + cpuPerReq: 100})
+	measured(kproxyName, "idle-5000", figures{kibPerIdle: 6})
+	measured(haproxyName, "tls-down-churn", figures{pinned + cpuPerReq: 1000})
+	table := r.decisions()
+	var got []string
+	for _, row := range table.Rows {
+		got = append(got, row.Title+": "+strings.Join(row.Cells, ", "))
+	}
+	const want = "CPU for a produce of 4 KiB, µs: 13.7, 14.0\n" +
+		"cores for 1,000 new connections a second: 0.20, 0.10\n" +
+		"added to a produce of 4 KiB, median, ms: 1.20, -\n" +
+		"memory of 5,000 idle connections, MiB: 29.3, -"
+	if text := strings.Join(got, "\n"); text != want || strings.Join(table.Targets, " ") != "kproxy haproxy" {
+		t.Errorf("%v: got\n%s\nwant\n%s", table.Targets, text, want)
+	}
+}

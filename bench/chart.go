@@ -34,12 +34,29 @@ const (
 // fellBehind is the beginning of the note about a target that did not carry the pinned rate.
 const fellBehind = "fell behind the pinned rate"
 
+// measured is a target's figure in a chart.
+type measured struct {
+	target, class string
+	series        series
+	behind        bool // it fell behind the rate, so a latency is that of a queue
+}
+
 // chart is empty if no target has the figure.
 func (r *report) chart(w workload, name, unit string) chart {
-	c := chart{Title: w.Name, About: w.Describe(), Unit: unit, Width: chartWidth}
-	most := 0.0
+	var all []measured
 	for _, t := range r.Targets {
-		if _, greatest := r.row(t.Name, w.Name).series(name).spread(); greatest > most {
+		row := r.row(t.Name, w.Name)
+		behind := (name == p50 || name == p99) && strings.Contains(row.notes(), fellBehind)
+		all = append(all, measured{t.Name, classOf(t), row.series(name), behind})
+	}
+	return newChart(w.Name, w.Describe(), unit, all)
+}
+
+func newChart(title, about, unit string, all []measured) chart {
+	c := chart{Title: title, About: about, Unit: unit, Width: chartWidth}
+	most := 0.0
+	for _, m := range all {
+		if _, greatest := m.series.spread(); greatest > most {
 			most = greatest
 		}
 	}
@@ -48,26 +65,25 @@ func (r *report) chart(w workload, name, unit string) chart {
 	}
 	// If one target costs many times as much as the others, their bars would be too short
 	// to see. Its bar ends at the edge, and its number stands beside it.
-	most = min(most, 4*r.typical(w, name))
+	most = min(most, 4*typical(all))
 	const room = chartWidth - chartLabels - chartValues
 	scale := func(v float64) float64 { return room * max(0, min(1, v/most)) }
-	for _, t := range r.Targets {
-		s := r.row(t.Name, w.Name).series(name)
-		v := s.median()
+	for _, m := range all {
+		v := m.series.median()
 		if math.IsNaN(v) {
 			continue
 		}
-		least, greatest := s.spread()
+		least, greatest := m.series.spread()
 		y := barPitch * len(c.Bars)
 		b := bar{
-			Target: t.Name, Value: short(v), Title: spread(s) + " " + unit, Class: classOf(t),
+			Target: m.target, Value: short(v), Title: spread(m.series) + " " + unit, Class: m.class,
 			Y: y, Middle: y + barHeight/2, Length: scale(v),
 			From: chartLabels + scale(least), To: chartLabels + scale(greatest),
 		}
 		if v > most {
 			b.Value += " »" // the bar is cut
 		}
-		if (name == p50 || name == p99) && strings.Contains(r.row(t.Name, w.Name).notes(), fellBehind) {
+		if m.behind {
 			b.Value += " †"
 		}
 		b.TextX = max(b.To, chartLabels+b.Length) + 6
@@ -78,14 +94,14 @@ func (r *report) chart(w workload, name, unit string) chart {
 }
 
 // typical is the median of the targets' figures.
-func (r *report) typical(w workload, name string) float64 {
-	var all series
-	for _, t := range r.Targets {
-		if m := r.row(t.Name, w.Name).series(name).median(); m > 0 {
-			all = append(all, m)
+func typical(all []measured) float64 {
+	var medians series
+	for _, m := range all {
+		if v := m.series.median(); v > 0 {
+			medians = append(medians, v)
 		}
 	}
-	return all.median()
+	return medians.median()
 }
 
 func classOf(t *targetInfo) string {

@@ -39,8 +39,11 @@ type page struct {
 	Took     string
 	Counts   map[string]int // of verdicts
 	Matrix   matrix
-	Answer   []string // a sentence for each first chart
-	First    []chart  // at the top of the page
+	RealCPU  []chart    // of the run in front of a real broker
+	Loads    []loadView // of that run
+	Answer   []string   // a sentence for each first chart
+	First    []chart    // at the top of the page
+	Plan     decisionTable
 	Sections []section
 	Tables   []tableView
 }
@@ -49,6 +52,13 @@ type page struct {
 type section struct {
 	Title, Unit, About string
 	Charts             []chart
+}
+
+// loadView is the table of a load in front of a real broker.
+type loadView struct {
+	Name   string
+	Titles []string
+	Rows   [][]string
 }
 
 // matrix is an overview of the costs: the CPU of each target as a multiple of
@@ -76,6 +86,14 @@ func (r *report) page() page {
 	others := slices.ContainsFunc(r.Targets, func(t *targetInfo) bool { return classOf(t) == "other" })
 	p := page{report: r, Others: others, Took: r.took(), Counts: make(map[string]int), Matrix: r.matrix()}
 	p.Answer, p.First = r.answer()
+	p.Plan = r.decisions()
+	if r.Real != nil {
+		p.RealCPU = r.Real.charts(r.Targets)
+		for _, l := range realLoads() {
+			titles, rows := r.Real.tableOf(l)
+			p.Loads = append(p.Loads, loadView{l.name, titles, rows})
+		}
+	}
 	for _, g := range r.Goals {
 		p.Counts[g.Verdict]++
 	}
@@ -86,12 +104,14 @@ func (r *report) page() page {
 		{"CPU for a gigabyte", "s/GB", "CPU seconds of all processes of the target, at the same offered load for all. Less is better.", pinned + cpuPerGB, large},
 		{"CPU for a request", "µs", "CPU microseconds of all processes of the target, at the same offered load for all. Less is better.", pinned + cpuPerReq, small},
 		{"CPU for a new connection", "µs", "CPU microseconds of all processes of the target for a connection with one request, at the same offered load for all. Less is better.", pinned + cpuPerReq, is(churn)},
+		{"CPU for a new connection at the maximum", "µs", "The same while each target carries as many as it can. Less is better.", cpuPerReq, is(churn)},
 		{"Latency, median", "µs", "From when a request was due, at the same offered load for all. Less is better.", p50, loaded},
 		{"Latency, p99", "µs", "From when a request was due, at the same offered load for all. Less is better.", p99, loaded},
 		{"Memory of a connection", "KiB", "Resident memory of the target's processes for each connection that is idle. Less is better.", kibPerIdle, is(idle)},
 		{"Memory of a stalled connection", "KiB", "Resident memory for each client that has stopped reading. Less is better.", kibPerStall, is(stalled)},
 		{"Most megabytes a second", "MB/s", "On this machine, which load and broker share. More is better.", mbPerS, large},
 		{"Most requests a second", "/s", "On this machine, which load and broker share. More is better.", reqPerS, small},
+		{"Most new connections a second", "/s", "On this machine, which load and broker share. More is better.", reqPerS, is(churn)},
 	} {
 		made := section{Title: s.title, Unit: s.unit, About: s.about}
 		for _, w := range r.Workloads {

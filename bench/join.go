@@ -31,21 +31,25 @@ type part struct {
 
 // newJoin is a command of its own: the parts have their options already.
 func newJoin() *cobra.Command {
-	var jsonFile, htmlFile string
+	var o joinOptions
 	cmd := &cobra.Command{
 		Use:   "join PART...",
 		Short: "make one report of several runs, each a file by --json, or print that of one",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			return join(files, jsonFile, htmlFile, cmd.OutOrStdout())
+			return join(files, o, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&jsonFile, "json", "", "file for the rows")
-	cmd.Flags().StringVar(&htmlFile, "html", "", "file for the page")
+	cmd.Flags().StringVar(&o.json, "json", "", "file for the rows")
+	cmd.Flags().StringVar(&o.html, "html", "", "file for the page")
+	cmd.Flags().StringVar(&o.real, "real", "", "a file of `real --json`, which the page begins with")
 	return cmd
 }
 
-func join(files []string, jsonFile, htmlFile string, stdout io.Writer) error {
+// joinOptions are files; an empty one is not wanted.
+type joinOptions struct{ json, html, real string }
+
+func join(files []string, o joinOptions, stdout io.Writer) error {
 	reports := make([]*report, len(files))
 	for i, file := range files {
 		var err error
@@ -57,8 +61,34 @@ func join(files []string, jsonFile, htmlFile string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.real != "" {
+		if err := joined.addReal(o.real); err != nil {
+			return err
+		}
+	}
 	joined.Command = command(os.Args[1:])
-	return joined.write(jsonFile, htmlFile, stdout)
+	return joined.write(o.json, o.html, stdout)
+}
+
+// addReal adds a run in front of a real broker, which has to be of the same machine and the same versions.
+func (r *report) addReal(file string) error {
+	real, err := readRealReport(file)
+	if err != nil {
+		return err
+	}
+	apart := r.Machine.differences(real.Machine)
+	for _, t := range real.Targets {
+		for _, ours := range r.Targets {
+			if ours.Name == t.Name && ours.Missing == "" && ours.Version != t.Version {
+				apart = append(apart, fmt.Sprintf("%s: %s, and %s", t.Name, ours.Version, t.Version))
+			}
+		}
+	}
+	if len(apart) > 0 {
+		return fmt.Errorf("--real %s is not of the same machine and versions:\n  %s", file, strings.Join(apart, "\n  "))
+	}
+	r.Real = real
+	return nil
 }
 
 func readReport(file string) (*report, error) {
@@ -110,6 +140,7 @@ func joinReports(files []string, reports []*report) (*report, error) {
 		each, _ := time.ParseDuration(r.Took) // it is 0 if the file was edited
 		took += each
 		joined.TLS = cmp.Or(joined.TLS, r.TLS)
+		joined.Real = cmp.Or(joined.Real, r.Real)
 		joined.Rows = append(joined.Rows, r.Rows...)
 		for _, note := range r.Notes {
 			joined.Notes = append(joined.Notes, files[i]+": "+note)
@@ -146,19 +177,9 @@ func dropUnfinished(files []string, reports []*report) (notes []string) {
 
 // differences lists the differences because of which two runs cannot be joined.
 func (r *report) differences(other *report) []string {
-	var apart []string
-	compare := func(what string, a, b any) {
-		if a != b {
-			apart = append(apart, fmt.Sprintf("%s: %v, and %v", what, a, b))
-		}
-	}
-	a, b := r.Machine, other.Machine
-	compare("CPU", a.CPU, b.CPU)
-	compare("cores", a.Cores, b.Cores)
-	compare("memory in MiB", a.MemoryMiB, b.MemoryMiB)
-	compare("kernel", a.Kernel, b.Kernel)
-	compare("Go", a.Go, b.Go)
-	compare("unprivileged", a.Unprivileged, b.Unprivileged)
+	apart := r.Machine.differences(other.Machine)
+	compare := comparison(&apart)
+	compare("unprivileged", r.Machine.Unprivileged, other.Machine.Unprivileged)
 	compare("upstream", r.Upstream, other.Upstream)
 	compare("threads of each target", r.Threads, other.Threads)
 	for _, ours := range r.Targets {
@@ -169,6 +190,26 @@ func (r *report) differences(other *report) []string {
 		}
 	}
 	return apart
+}
+
+// differences are those between two machines.
+func (m machine) differences(other machine) (apart []string) {
+	compare := comparison(&apart)
+	compare("CPU", m.CPU, other.CPU)
+	compare("cores", m.Cores, other.Cores)
+	compare("memory in MiB", m.MemoryMiB, other.MemoryMiB)
+	compare("kernel", m.Kernel, other.Kernel)
+	compare("Go", m.Go, other.Go)
+	return apart
+}
+
+// comparison adds a line for each pair that is not equal.
+func comparison(apart *[]string) func(what string, a, b any) {
+	return func(what string, a, b any) {
+		if a != b {
+			*apart = append(*apart, fmt.Sprintf("%s: %v, and %v", what, a, b))
+		}
+	}
 }
 
 // unique returns an error for a row that two parts have.

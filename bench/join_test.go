@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,7 +83,7 @@ func TestJoin(t *testing.T) {
 	a.Rows = slices.DeleteFunc(a.Rows, func(row *row) bool { return row.Target == "nginx-16k" })
 	file := filepath.Join(t.TempDir(), "joined.json")
 	var out strings.Builder
-	if err := join([]string{saved(t, "a.json", a), saved(t, "b.json", b)}, file, "", &out); err != nil {
+	if err := join([]string{saved(t, "a.json", a), saved(t, "b.json", b)}, joinOptions{json: file}, &out); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readReport(file)
@@ -123,10 +124,10 @@ func TestJoinJoined(t *testing.T) {
 	first, second := filepath.Join(dir, "1.json"), filepath.Join(dir, "2.json")
 	a, b, c := saved(t, "a.json", partOf("idle-1000")), saved(t, "b.json", partOf("produce-256B")), saved(t, "c.json", partOf("fetch-v17-64KiB"))
 	var out strings.Builder
-	if err := join([]string{a, b}, first, "", &out); err != nil {
+	if err := join([]string{a, b}, joinOptions{json: first}, &out); err != nil {
 		t.Fatal(err)
 	}
-	if err := join([]string{first, c}, second, "", &out); err != nil {
+	if err := join([]string{first, c}, joinOptions{json: second}, &out); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readReport(second)
@@ -135,6 +136,49 @@ func TestJoinJoined(t *testing.T) {
 	}
 	if len(got.Parts) != 3 || got.Parts[0].File != a || got.Parts[2].File != c || got.Rounds != 2 {
 		t.Errorf("got %+v", got.Parts)
+	}
+}
+
+// A run in front of a real broker stands first on the page, and stays in a file that is joined again.
+func TestJoinReal(t *testing.T) {
+	a := partOf("produce-256B")
+	real := aRealReport()
+	real.Machine = a.Machine
+	for i := range real.Targets {
+		real.Targets[i].Version = a.Targets[i].Version
+	}
+	realFile := filepath.Join(t.TempDir(), "real.json")
+	joined := filepath.Join(t.TempDir(), "joined.json")
+	write := func() {
+		if err := real.write(realFile, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	join := func() error {
+		return join([]string{saved(t, "a.json", a)}, joinOptions{json: joined, real: realFile}, io.Discard)
+	}
+	write()
+	if err := join(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := readReport(joined)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, page := rendered(t, again)
+	first, figures := strings.Index(page, "<p>"+real.Sentence()), strings.Index(page, `id="all"`)
+	if first < 0 || first > figures || !strings.Contains(page, "consume-1KB at the maximum") || !strings.Contains(page, "consume-100KB") {
+		t.Errorf("the run in front of a real broker is not first on the page: %d, %d", first, figures)
+	}
+	for want, edit := range map[string]func(){
+		"kernel: ":                 func() { real.Machine.Kernel = "Linux 1" },
+		"haproxy: , and HAProxy 1": func() { real.Machine, real.Targets[2].Version = a.Machine, "HAProxy 1" },
+	} {
+		edit()
+		write()
+		if err := join(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }
 
@@ -155,7 +199,7 @@ func TestJoinRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := partOf("produce-256B"), partOf("idle-1000")
 			c.edit(b)
-			err := join([]string{saved(t, "a.json", a), saved(t, "b.json", b)}, "", "", &strings.Builder{})
+			err := join([]string{saved(t, "a.json", a), saved(t, "b.json", b)}, joinOptions{}, &strings.Builder{})
 			for _, want := range c.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %q in it", err, want)

@@ -98,56 +98,54 @@ func (r *realReport) writeTable(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) } // Flush has the error
 	say("%s\n%s, %d cores; %s; %s; %s\n", r.Command, r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Took)
-	say("%s; %d rounds of %d MB; median (least..greatest)\n\n%s\n", r.Upstream, r.Rounds, r.Megabytes, r.sentence())
+	say("%s; %d rounds of %d MB; median (least..greatest)\n\n%s\n", r.Upstream, r.Rounds, r.Megabytes, r.Sentence())
 	for _, l := range realLoads() {
-		say("\n%s\nTARGET\tMB/s\tCPU s/GB\tbroker's\tclient's", l.name)
-		paced := l.produce && r.isPaced()
-		if paced {
-			say("\tpinned CPU s/GB\tp50 ms\tp99 ms\tp99.9 ms")
-		}
-		say("\n")
-		for _, t := range r.Targets {
-			cell := func(name string) { say("\t%s", spread(r.series(t.Name, l.name, name))) }
-			say("%s", t.Name)
-			for _, name := range []string{"mb_per_s", "cpu_s_per_gb", "broker_cpu_s_per_gb", "client_cpu_s_per_gb"} {
-				if t.Name == directName && name == "cpu_s_per_gb" {
-					say("\t-")
-					continue
-				}
-				cell(name)
-			}
-			if paced {
-				if t.Name == directName {
-					say("\t-")
-				} else {
-					cell(pinned + "cpu_s_per_gb")
-				}
-				for _, name := range []string{"p50_ms", "p99_ms", "p99.9_ms"} {
-					cell(pinned + name)
-				}
-			}
-			say("\n")
+		titles, rows := r.tableOf(l)
+		say("\n%s\n%s\n", l.name, strings.Join(titles, "\t"))
+		for _, row := range rows {
+			say("%s\n", strings.Join(row, "\t"))
 		}
 	}
 	return w.Flush()
 }
 
-// sentence is the answer for an engineer who must choose a proxy: medians, with the least and the
-// greatest round.
-func (r *realReport) sentence() string {
+// tableOf is the table of a load: a row for each target.
+func (r *realReport) tableOf(l realLoad) (titles []string, rows [][]string) {
+	titles = []string{"TARGET", "MB/s", "CPU s/GB", "broker's", "client's"}
+	names := []string{"mb_per_s", "cpu_s_per_gb", "broker_cpu_s_per_gb", "client_cpu_s_per_gb"}
+	if l.produce && r.isPaced() {
+		titles = append(titles, "pinned CPU s/GB", "p50 ms", "p99 ms", "p99.9 ms")
+		names = append(names, pinned+"cpu_s_per_gb", pinned+"p50_ms", pinned+"p99_ms", pinned+"p99.9_ms")
+	}
+	for _, t := range r.Targets {
+		row := []string{t.Name}
+		for _, name := range names {
+			if t.Name == directName && (name == "cpu_s_per_gb" || name == pinned+"cpu_s_per_gb") {
+				row = append(row, "-") // it has no process
+				continue
+			}
+			row = append(row, spread(r.series(t.Name, l.name, name)))
+		}
+		rows = append(rows, row)
+	}
+	return titles, rows
+}
+
+// Sentence is the answer for an engineer who must choose a proxy, in medians.
+func (r *realReport) Sentence() string {
 	costs := func(load, name string) string {
 		var all []string
 		for _, t := range r.Targets {
 			if t.Name != directName {
-				all = append(all, t.Name+" "+spread(r.series(t.Name, load, name)))
+				all = append(all, t.Name+" "+short(r.series(t.Name, load, name).median()))
 			}
 		}
 		return strings.Join(all, ", ")
 	}
-	text := fmt.Sprintf("In front of a real Kafka broker, a gigabyte of 1 KB records costs, in CPU seconds: to consume it %s; to produce it %s",
+	text := fmt.Sprintf("In front of a real Kafka broker, a gigabyte of 1 KB records costs these CPU seconds: consumed, %s; produced, %s",
 		costs("consume-1KB", "cpu_s_per_gb"), costs("produce-1KB", "cpu_s_per_gb"))
 	if r.isPaced() {
-		text += "; to produce it at half load " + costs("produce-1KB", pinned+"cpu_s_per_gb")
+		text += "; produced at half load, " + costs("produce-1KB", pinned+"cpu_s_per_gb")
 	}
 	return text + "."
 }
@@ -157,10 +155,10 @@ var realPicture string
 
 // realBar is a bar of the picture, in pixels.
 type realBar struct {
-	Target, Value string
-	Y             int
-	Length        float64
-	Ours          bool
+	Target, Value    string
+	Y, Middle        int
+	Length, From, To float64 // the bar's end is the median; a line is from the least to the greatest round
+	Ours             bool
 }
 
 // realChart is the bars of one load.
@@ -170,33 +168,66 @@ type realChart struct {
 	Bars  []realBar
 }
 
+// realCosts is a load of the picture, and the figure of its bars.
+type realCosts struct{ title, load, figure string }
+
+// costs has the loads at the maximum, and those that have figures of half load.
+func (r *realReport) costs() (all []realCosts) {
+	for _, l := range realLoads() {
+		all = append(all, realCosts{l.name + " at the maximum", l.name, "cpu_s_per_gb"})
+		if l.produce && r.isPaced() {
+			all = append(all, realCosts{l.name + " at half load", l.name, pinned + "cpu_s_per_gb"})
+		}
+	}
+	return all
+}
+
 // picture draws the CPU of a gigabyte of each target as SVG.
 func (r *realReport) picture(out io.Writer) error {
-	const pitch, head, room = 26, 34, 420.0
+	const pitch, head, room, labels = 26, 34, 400.0, 122
 	var charts []realChart
 	most, y := 0.0, 0
-	for _, l := range realLoads() {
+	for _, c := range r.costs() {
 		for _, t := range r.Targets {
-			if t.Name != directName {
-				most = max(most, r.series(t.Name, l.name, "cpu_s_per_gb").median())
+			if _, greatest := r.series(t.Name, c.load, c.figure).spread(); t.Name != directName {
+				most = max(most, greatest)
 			}
 		}
 	}
-	for _, l := range realLoads() {
-		c := realChart{Title: l.name, Y: y}
+	for _, c := range r.costs() {
+		chart := realChart{Title: c.title, Y: y}
 		for _, t := range r.Targets {
-			if t.Name == directName {
+			s := r.series(t.Name, c.load, c.figure)
+			if t.Name == directName || len(s.known()) == 0 {
 				continue
 			}
-			v := r.series(t.Name, l.name, "cpu_s_per_gb").median()
-			c.Bars = append(c.Bars, realBar{t.Name, short(v), y + head + pitch*len(c.Bars), max(1, room*v/most), t.Name == kproxyName})
+			least, greatest := s.spread()
+			top := y + head + pitch*len(chart.Bars)
+			chart.Bars = append(chart.Bars, realBar{
+				t.Name, short(s.median()), top, top + 9,
+				room * s.median() / most, labels + room*least/most, labels + room*greatest/most, t.Name == kproxyName,
+			})
 		}
-		y += head + pitch*len(c.Bars) + 10
-		charts = append(charts, c)
+		y += head + pitch*len(chart.Bars) + 10
+		charts = append(charts, chart)
 	}
 	t, err := template.New("").Parse(realPicture)
 	if err != nil {
 		return err
 	}
-	return t.Execute(out, map[string]any{"Charts": charts, "Height": y, "Upstream": r.Upstream, "Sentence": r.sentence()})
+	return t.Execute(out, map[string]any{"Charts": charts, "Height": y, "Sentence": r.Sentence()})
+}
+
+// charts are those of the picture, for the page.
+func (r *realReport) charts(targets []*targetInfo) (all []chart) {
+	for _, c := range r.costs() {
+		var bars []measured
+		for _, t := range targets {
+			if t.Name != directName {
+				bars = append(bars, measured{target: t.Name, class: classOf(t), series: r.series(t.Name, c.load, c.figure)})
+			}
+		}
+		all = append(all, newChart(c.title, "CPU seconds for each gigabyte", "s/GB", bars))
+	}
+	return all
 }

@@ -41,6 +41,8 @@ type report struct {
 	Notes     []string      `json:"notes"`
 	// Parts are the runs that it was joined of; a run by itself has none.
 	Parts []part `json:"parts,omitempty"`
+	// Real is the run in front of a real broker that join was given.
+	Real *realReport `json:"real,omitempty"`
 }
 
 // machine is where it was measured.

@@ -4,7 +4,9 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -98,33 +100,85 @@ func TestSizeOfWrongTraffic(t *testing.T) {
 	}
 }
 
-// The README's table in front of the fake broker has the medians of the results.
+// The README's table to plan with has the medians of the results.
 func TestReadmeTable(t *testing.T) {
 	b, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range []struct{ title, workload, column string }{
-		{"CPU of a produce of 4 KiB, µs", "produce-4KiB", "pinned CPU µs/req"},
-		{"CPU for a gigabyte of fetches of 64 KiB, s", "fetch-v17-64KiB", "pinned CPU s/GB"},
-		{"CPU of a new connection with one request, µs", "churn", "pinned CPU µs/conn"},
-		{"the same with a whole TLS handshake, µs", "tls-down-churn", "pinned CPU µs/conn"},
-		{"median latency of a produce of 4 KiB, µs", "produce-4KiB", "pinned p50 µs"},
-		{"its 99th percentile, µs", "produce-4KiB", "pinned p99 µs"},
-		{"median latency on 100 connections, µs", "produce-4KiB-100conns", "pinned p50 µs"},
-		{"its 99th percentile on 100 connections, µs", "produce-4KiB-100conns", "pinned p99 µs"},
-	} {
-		line := "| " + row.title + " |"
-		for _, target := range []string{directName, kproxyName, haproxyName, "nginx-64k"} {
-			v, err := resultOf(target, row.workload, row.column)
-			if err != nil || target == directName && strings.Contains(row.column, "CPU") {
-				line += " |" // not measured, or no proxy
-				continue
-			}
-			line += " " + short(v) + " |"
-		}
-		if !strings.Contains(string(b), line) {
+	readme := strings.Join(strings.Fields(string(b)), " ")
+	want := func(line string) {
+		if !strings.Contains(readme, line) {
 			t.Errorf("README.md does not have the row\n%s", line)
 		}
 	}
+	median := func(target, name, figure string) float64 {
+		for _, w := range workloads() {
+			for _, c := range columnsOf(w) {
+				if w.Name != name || c.name != figure {
+					continue
+				}
+				if v, err := resultOf(target, name, c.title); err == nil {
+					return v
+				}
+			}
+		}
+		return math.NaN()
+	}
+	targets := []string{kproxyName, haproxyName, "nginx-64k"}
+	for _, d := range decisions() {
+		line := "| " + d.title + " |"
+		for _, target := range targets {
+			line += " " + short(d.of(target, median)) + " |"
+		}
+		want(line)
+	}
+	real, err := readRealReport("results/real.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		title, load, figure string
+		mbPerS              float64
+	}{
+		{"cores for 200 MB/s consumed", "consume-1KB", "cpu_s_per_gb", 200},
+		{"cores for 50 MB/s produced", "produce-1KB", "cpu_s_per_gb", 50},
+		{"cores for 50 MB/s produced, at half load", "produce-1KB", pinned + "cpu_s_per_gb", 50},
+	} {
+		line := "| " + c.title + " |"
+		for _, target := range targets {
+			line += fmt.Sprintf(" %.3f |", real.series(target, c.load, c.figure).median()*c.mbPerS/1000)
+		}
+		want(line)
+	}
+	want(largeFrames(t))
+}
+
+// largeFrames is the range of kproxy's CPU for a gigabyte beside HAProxy's, as the README says it.
+func largeFrames(t *testing.T) string {
+	plain, secure := series{}, series{}
+	for line := range strings.Lines(sizeResults) {
+		cells := columnGap.Split(line, -1)
+		if len(cells) < 6 || !strings.HasPrefix(cells[0], "CPU per GB") || cells[2] != "pinned" || cells[3] != haproxyName {
+			continue
+		}
+		median, _, _ := strings.Cut(cells[5], " ")
+		v, err := strconv.ParseFloat(median, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if strings.HasPrefix(cells[1], "tls-") {
+			secure = append(secure, v)
+		} else {
+			plain = append(plain, v)
+		}
+	}
+	if len(plain) < 10 || len(secure) < 8 {
+		t.Fatalf("%d workloads without TLS, %d with it", len(plain), len(secure))
+	}
+	most := func(s series) string {
+		least, greatest := s.spread()
+		return short(least) + " to " + short(greatest)
+	}
+	return most(plain) + " of HAProxy's CPU, with TLS " + most(secure)
 }
