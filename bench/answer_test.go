@@ -36,8 +36,8 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// A plan's figures are in its own units; what direct needs is no part of the added latency. What was not measured is
-// a dash, and a row without a figure of kproxy's is left out.
+// A plan's figures are in its own units, and added latency is the difference to direct's. A target without a figure has
+// a dash; a row without a figure of kproxy's is left out.
 func TestDecisions(t *testing.T) {
 	r := &report{Targets: []*targetInfo{{Name: directName}, {Name: kproxyName}, {Name: haproxyName}, {Name: "nginx-64k", Missing: "not installed"}}}
 	measured := func(target, workload string, f figures) {
