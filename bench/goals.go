@@ -134,7 +134,7 @@ func tlsGoals(r *report, w workload) []goal {
 // cpuGoals are those of one workload against HAProxy and the best blind row, at
 // both loads.
 func cpuGoals(r *report, w workload, figure, name string, haproxy, blind float64) []goal {
-	var all []goal
+	all := r.againstHAProxy(figure, w, name, haproxy)
 	for _, load := range loads {
 		ours := r.row(kproxyName, w.Name).series(load.prefix + name)
 		best, whole := r.bestBlind(w.Name, load.prefix+name)
@@ -145,9 +145,7 @@ func cpuGoals(r *report, w workload, figure, name string, haproxy, blind float64
 		if !whole && blindGoal.Verdict == met {
 			blindGoal.Verdict = undecided
 		}
-		all = append(all,
-			newGoal(figure, w.Name, load.name, haproxyName, haproxy, ours.over(r.row(haproxyName, w.Name).series(load.prefix+name))),
-			blindGoal)
+		all = append(all, blindGoal)
 	}
 	return all
 }
