@@ -46,6 +46,39 @@ func TestProbe(t *testing.T) {
 	})
 }
 
+// After a failure kproxy asks by itself until the cluster responds, and no longer: perhaps no client comes.
+func TestAsksWhileDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		b := l.startBroker(t, 0, 0)
+		l.start(t, l.config())
+		l.learned(t, 0)
+		<-time.After(time.Hour)
+		if got := b.asked.Load(); got != 1 {
+			t.Errorf("the cluster was asked %d times, and responded at once", got)
+		}
+		b.stop()
+		l.vpc.Remove(brokerName(0))
+		l.proxy.Probe(t.Context(), "orders")
+		<-time.After(time.Minute)
+		if h := l.proxy.Health().Clusters[0]; h.Up || time.Since(h.LastFailed) > 21*time.Second {
+			t.Errorf("without a broker: got %+v", h)
+		}
+		b = l.startBroker(t, 0, 0)
+		<-time.After(21 * time.Second)
+		if h := l.proxy.Health().Clusters[0]; !h.Up {
+			t.Errorf("the broker is back: got %+v", h)
+		}
+		asked := b.asked.Load()
+		<-time.After(time.Hour)
+		if got := b.asked.Load(); asked != 1 || got != asked {
+			t.Errorf("the broker that is back was asked %d times, then %d", asked, got-asked)
+		}
+	})
+}
+
 // Health tells how far a Proxy is.
 func TestHealth(t *testing.T) {
 	needsPlainTCP(t)

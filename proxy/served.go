@@ -126,7 +126,7 @@ func (c *servedCluster) start(ctx context.Context) {
 	c.running, c.stop = context.WithCancel(ctx)
 	running := c.running
 	c.proxy.mu.Unlock()
-	c.tasks.Go(func() { c.AskUntilAnswered(running) })
+	c.tasks.Go(func() { c.AskWhileDown(running) })
 	c.tasks.Go(func() { c.KeepState(running) })
 }
 

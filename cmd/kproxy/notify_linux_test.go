@@ -101,7 +101,7 @@ func TestServeNotifies(t *testing.T) {
 	if err := syscall.Kill(c.pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	s.want(c.pid, "STOPPING=1")
+	s.want(c.pid, "STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=")
 	_ = syscall.Kill(c.pid, syscall.SIGTERM) // without the delay
 }
 

@@ -121,10 +121,14 @@ func (v *serving) close(ctx context.Context) {
 	v.watched.Wait()
 }
 
+// stopMargin is for everything at an end that is not a drain, such as the last push of metrics.
+const stopMargin = 30 * time.Second
+
 // drain ends kproxy after a signal.
 func (v *serving) drain(ctx context.Context) {
 	v.proxy.MarkNotReady()
-	v.notify.Stopping("draining")
+	set := v.reloader.settings()
+	v.notify.Stopping("draining", set.DrainDelay+set.Proxy.DrainTimeout+stopMargin)
 	waitForReload := v.reloader.stop()
 	waitForOthers(ctx, v.reloader.settings().DrainDelay, v.log)
 	draining, stop := notifyDuring(ctx, waitForReload)

@@ -56,19 +56,27 @@ func (c *Cluster) Ask(ctx context.Context) error {
 	return a.err
 }
 
-// AskUntilAnswered asks the cluster for its brokers, until a response names them: one to
-// kproxy or one to a client. It sends nothing on a client's connection: before a client has
-// logged in, a broker treats a second ApiVersions as an attack.
-func (c *Cluster) AskUntilAnswered(ctx context.Context) {
-	for attempt := 1; ; attempt++ {
-		err := c.Ask(ctx)
-		if err == nil || ctx.Err() != nil {
-			return
+// AskWhileDown asks the cluster for its brokers until a response names them: one to kproxy or
+// one to a client. Later it asks while the last contact was a failure, so that the state of a
+// cluster without clients is that of its brokers. It ends with ctx. It sends nothing on a client's
+// connection: before a client has logged in, a broker treats a second ApiVersions as an attack.
+func (c *Cluster) AskWhileDown(ctx context.Context) {
+	attempt := 1
+	for ; ctx.Err() == nil; wait.Sleep(ctx, askInterval) {
+		known := c.IsKnown()
+		if known && c.Status().Up {
+			continue
 		}
-		c.logUnanswered(err, attempt)
-		wait.Sleep(ctx, askInterval)
-		if ctx.Err() != nil || c.IsKnown() {
-			return
+		err := c.Ask(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case known && err == nil:
+			c.log.Info("the cluster responds again")
+		case known: // the sessions' lines have the failure
+			c.log.Debug("the cluster does not respond; asking on", slog.Any(logkey.Error, err))
+		case err != nil:
+			c.logUnanswered(err, attempt)
+			attempt++
 		}
 	}
 }

@@ -66,8 +66,11 @@ func (n *Notifier) Reloading() {
 	n.tell(daemon.SdNotifyReloading, monotonic())
 }
 
-// Stopping says that kproxy ends.
-func (n *Notifier) Stopping(status string) { n.tell(daemon.SdNotifyStopping, statusLine(status)) }
+// Stopping says that kproxy ends, and within which time. A TimeoutStopSec that is shorter would cut
+// the drain: systemd waits that long instead.
+func (n *Notifier) Stopping(status string, within time.Duration) {
+	n.tell(daemon.SdNotifyStopping, statusLine(status), fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", within.Microseconds()))
+}
 
 // Main says which process is the main one from now on.
 func (n *Notifier) Main(pid int) { n.tell(fmt.Sprintf("MAINPID=%d", pid)) }

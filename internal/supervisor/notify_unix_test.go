@@ -58,7 +58,7 @@ func TestNotify(t *testing.T) {
 		{n.Reloading, `RELOADING=1\nMONOTONIC_USEC=[1-9]\d*`},
 		{func() { n.Main(42) }, `MAINPID=42`},
 		{func() { n.Status("a\nREADY=1") }, `STATUS=a[^\n]*READY=1`},
-		{func() { n.Stopping("draining") }, `STOPPING=1\nSTATUS=draining`},
+		{func() { n.Stopping("draining", 2*time.Minute) }, `STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=120000000`},
 	} {
 		tt.tell()
 		if got := m.next(t); !regexp.MustCompile("^" + tt.want + "$").MatchString(got) {
