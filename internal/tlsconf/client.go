@@ -3,7 +3,6 @@ package tlsconf
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 )
 
@@ -40,12 +39,13 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 
 		DynamicRecordSizingDisabled: true, // the reader waits for whole frames
 	}}
-	var chain tls.Certificate
-	if next.config.RootCAs, chain, err = c.load(now); err != nil {
+	roots, chain, err := c.load(now)
+	if err != nil {
 		return nil, err
 	}
+	next.config.RootCAs, next.certificates = roots.pool, roots.described(c.CA)
 	if c.Cert != "" {
-		next.certificates = []Certificate{describe(c.Cert, chain)}
+		next.certificates = append(next.certificates, describe(c.Cert, chain.Leaf))
 		// Certificates would not send it to a broker that names other authorities. It is
 		// better to let that broker refuse it: if a certificate is optional there, the
 		// proxy would have no identity, unnoticed.
@@ -58,10 +58,10 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 
 // load makes the authorities and the certificate of files, as far as they are named.
 // The error joins a [*FileError] for each that cannot be used.
-func (c ClientConfig) load(now contents) (roots *x509.CertPool, chain tls.Certificate, err error) {
+func (c ClientConfig) load(now contents) (roots authorities, chain tls.Certificate, err error) {
 	var errs []error
 	if c.CA != "" {
-		if roots, _, err = now.authorities(c.CA); err != nil {
+		if roots, err = now.authorities(c.CA); err != nil {
 			errs = append(errs, &FileError{"ca", err})
 		}
 	}

@@ -2,13 +2,13 @@ package tlsconf
 
 import (
 	"crypto/sha256"
-	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"time"
 )
 
-// Certificate is a certificate of the proxy's own, without its key.
+// Certificate is a certificate of the proxy's own, without its key, or the last one of a file of CAs.
 type Certificate struct {
 	File     string    // that it was read from
 	Subject  string    // in the form of RFC 4514
@@ -18,13 +18,13 @@ type Certificate struct {
 	digest [sha256.Size]byte
 }
 
-func describe(file string, chain tls.Certificate) Certificate {
+func describe(file string, c *x509.Certificate) Certificate {
 	return Certificate{
 		File:     file,
-		Subject:  chain.Leaf.Subject.String(),
-		Names:    namesOf(chain.Leaf),
-		NotAfter: chain.Leaf.NotAfter,
-		digest:   sha256.Sum256(chain.Leaf.Raw),
+		Subject:  c.Subject.String(),
+		Names:    namesOf(c),
+		NotAfter: c.NotAfter,
+		digest:   sha256.Sum256(c.Raw),
 	}
 }
 

@@ -95,36 +95,53 @@ func hasCertificate(data []byte) bool {
 	return false
 }
 
-// authorities is the pool of a PEM file, and its identity. A block that is not a
+// authorities are the certificates of a PEM file of CAs. The zero value is that of no file.
+type authorities struct {
+	pool   *x509.CertPool
+	digest [sha256.Size]byte
+	last   *x509.Certificate // the one that ends last: a file for a change of CAs has the old one too
+}
+
+// described is the certificate of a file of authorities whose end is that of the file; none without a file.
+func (a authorities) described(file string) []Certificate {
+	if a.last == nil {
+		return nil
+	}
+	return []Certificate{describe(file, a.last)}
+}
+
+// authorities reads a PEM file of CAs. A block that is not a
 // certificate is an error: [x509.CertPool.AppendCertsFromPEM] skips it, and its clients
 // would be refused without an explanation.
-func (c contents) authorities(name string) (*x509.CertPool, [sha256.Size]byte, error) {
-	var none [sha256.Size]byte
+func (c contents) authorities(name string) (authorities, error) {
 	rest, err := c.pem(name)
 	if err != nil {
-		return nil, none, err
+		return authorities{}, err
 	}
-	pool, digest, found := x509.NewCertPool(), sha256.New(), false
+	a, digest := authorities{pool: x509.NewCertPool()}, sha256.New()
 	for {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, none, fmt.Errorf("%s: has a block %q, where only certificates belong", name, block.Type)
+			return authorities{}, fmt.Errorf("%s: has a block %q, where only certificates belong", name, block.Type)
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, none, fmt.Errorf("%s: %w", name, err)
+			return authorities{}, fmt.Errorf("%s: %w", name, err)
 		}
-		pool.AddCert(certificate)
+		a.pool.AddCert(certificate)
 		digest.Write(certificate.Raw) // DER has its own length
-		found = true
+		if a.last == nil || certificate.NotAfter.After(a.last.NotAfter) {
+			a.last = certificate
+		}
 	}
-	if !found {
-		return nil, none, fmt.Errorf("%s: has no certificate in PEM", name)
+	if a.last == nil {
+		return authorities{}, fmt.Errorf("%s: has no certificate in PEM", name)
 	}
-	return pool, [sha256.Size]byte(digest.Sum(nil)), nil
+	digest.Sum(a.digest[:0])
+	return a, nil
 }
 
 // errTicketKey is reported with the file's name alone: no length, no content.

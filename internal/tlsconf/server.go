@@ -2,7 +2,6 @@ package tlsconf
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -53,10 +52,11 @@ func (c ServerConfig) build(now contents, before *generation) (*generation, erro
 	}
 	for i, chain := range m.chains {
 		next.config.Certificates = append(next.config.Certificates, chain)
-		next.certificates = append(next.certificates, describe(c.Certs[i].Cert, chain))
+		next.certificates = append(next.certificates, describe(c.Certs[i].Cert, chain.Leaf))
 	}
 	if c.ClientCA != "" {
-		next.config.ClientCAs, next.authorities = m.clientCAs, m.authorities
+		next.config.ClientCAs, next.authorities = m.clientCAs.pool, m.clientCAs.digest
+		next.certificates = append(next.certificates, m.clientCAs.described(c.ClientCA)...)
 		if next.config.VerifyConnection, err = c.verifyClient(next.config.ClientCAs); err != nil {
 			return nil, err
 		}
@@ -72,18 +72,17 @@ func (c ServerConfig) build(now contents, before *generation) (*generation, erro
 // tickets keeps the process's own ticket keys as long as the client authorities stay the
 // same, so that clients need no full handshake after a new certificate.
 func (c ServerConfig) tickets(m *material, before *generation) (*tls.Config, error) {
-	if len(c.TicketKeys) == 0 && before != nil && before.authorities == m.authorities {
+	if len(c.TicketKeys) == 0 && before != nil && before.authorities == m.clientCAs.digest {
 		return before.tickets, nil
 	}
-	return newTickets(c.Name, m.authorities, m.ticketKeys)
+	return newTickets(c.Name, m.clientCAs.digest, m.ticketKeys)
 }
 
 // material is the content of the files of a ServerConfig.
 type material struct {
-	chains      []tls.Certificate
-	clientCAs   *x509.CertPool
-	authorities [sha256.Size]byte // the digest of clientCAs
-	ticketKeys  [][]byte
+	chains     []tls.Certificate
+	clientCAs  authorities
+	ticketKeys [][]byte
 }
 
 // load makes the material of files. The error joins a [*FileError] for each that
@@ -101,7 +100,7 @@ func (c ServerConfig) load(now contents) (*material, error) {
 	}
 	if c.ClientCA != "" {
 		var err error
-		if m.clientCAs, m.authorities, err = now.authorities(c.ClientCA); err != nil {
+		if m.clientCAs, err = now.authorities(c.ClientCA); err != nil {
 			errs = append(errs, &FileError{"client_ca", err})
 		}
 	}

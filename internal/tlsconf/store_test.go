@@ -304,6 +304,26 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// A file of CAs ends with the last of them, on both sides.
+func TestEndOfAuthorities(t *testing.T) {
+	f := certlab.NewFolder(t)
+	ca := certlab.NewAuthority(t, "next")
+	old := ca.Issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(time.Hour) }, "old").CertPEM
+	both := f.Write(t, "ca.pem", slices.Concat(old, ca.PEM, old))
+	s := mustServer(t, ServerConfig{
+		Certs: []KeyPair{pairOf(t, f, "tls", ca.Issue(t, nil, "kafka.example.com"))}, ClientCA: both, ClientAuth: "required",
+	}, Events{})
+	c, err := NewClient(ClientConfig{CA: both}, Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for side, got := range map[string][]Certificate{"server": s.Status().Certificates[1:], "client": c.Status().Certificates} {
+		if len(got) != 1 || got[0].File != both || got[0].Subject != "CN=next" || !got[0].NotAfter.Equal(ca.Cert.NotAfter) {
+			t.Errorf("%s: got %+v, want %s until %v", side, got, both, ca.Cert.NotAfter)
+		}
+	}
+}
+
 func TestExpiryIsToldAtEachThresholdOnce(t *testing.T) {
 	f := certlab.NewFolder(t)
 	synctest.Test(t, func(t *testing.T) {
