@@ -311,13 +311,15 @@ func (p *requestPump) respond(r inflight.Request, frame int, payload []byte) err
 }
 
 // push queues r, and waits for room where there is none: the client is not read
-// meanwhile, which is all the back-pressure it needs. mine is as inflight.push
-// says it.
+// meanwhile, which is all the back-pressure it needs. mine is that of
+// Queue.Push.
 func (p *requestPump) push(r inflight.Request) (mine bool, err error) {
 	for {
 		wait := p.queue.WaitOne
-		if p.s.account.TryHold(p.queue.Growth()) {
+		held, growth := p.queue.Held(), p.queue.Growth()
+		if p.s.account.TryHold(growth) {
 			full, mine := p.queue.Push(r)
+			p.s.account.Release(growth - (p.queue.Held() - held)) // responses may have made room meanwhile
 			if !full {
 				return mine, nil
 			}

@@ -24,13 +24,13 @@ func (r *Rewriter) findCoordinator(version int16, payload []byte) ([]byte, Notes
 	if len(coordinators) == 0 {
 		return payload, Notes{}, nil
 	}
-	brokers := make([]Broker, len(coordinators))
-	for i, c := range coordinators {
-		brokers[i] = Broker{Node: *c.node, Host: *c.host, Port: *c.port}
+	brokers, places, err := distinct(coordinators)
+	if err != nil {
+		return nil, Notes{}, err
 	}
 	notes := r.translate(resp.Key(), Brokers{List: brokers})
 	for i, c := range coordinators {
-		c.tell(brokers[i])
+		c.tell(brokers[places[i]])
 	}
 	return resp.AppendTo(append(make([]byte, 0, len(payload)), header...)), notes, nil
 }
@@ -61,6 +61,27 @@ func coordinatorsOf(resp *kmsg.FindCoordinatorResponse) []coordinator {
 		}
 	}
 	return named
+}
+
+// distinct returns each broker that coordinators name once, and where each coordinator's is. A client
+// chooses how many keys a response has, and a cluster has few brokers.
+func distinct(coordinators []coordinator) (brokers []Broker, places []int, err error) {
+	seen := map[Broker]int{}
+	places = make([]int, len(coordinators))
+	for i, c := range coordinators {
+		b := Broker{Node: *c.node, Host: *c.host, Port: *c.port}
+		place, ok := seen[b]
+		if !ok {
+			if len(brokers) == MaxBrokers {
+				return nil, nil, errTooManyBrokers
+			}
+			place = len(brokers)
+			seen[b] = place
+			brokers = append(brokers, b)
+		}
+		places[i] = place
+	}
+	return brokers, places, nil
 }
 
 // tell writes the host and port of b that the client is to get.

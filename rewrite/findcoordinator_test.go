@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -193,5 +194,36 @@ func TestWholeOfOtherKeys(t *testing.T) {
 	_, _, err := untouchable(t).Whole(10, 0, nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "parse FindCoordinator v0 response: ") {
 		t.Errorf("got %v, want it to name the part that could not be parsed", err)
+	}
+}
+
+// A client chooses the number of keys. Each broker is translated once, and no more than a response may name.
+func TestFindCoordinatorOfManyKeys(t *testing.T) {
+	const keys = 2 * MaxBrokers
+	for version := int16(4); version <= findCoordinatorMax; version++ {
+		few, many := coordinatorResponse(version, Broker{Node: 0, Host: brokerHost(0), Port: 9092}, 0), coordinatorResponse(version, none, 0)
+		for n := range keys {
+			addCoordinator(few, "k", Broker{Node: int32(n % 3), Host: brokerHost(n % 3), Port: 9092}, 0)
+			addCoordinator(many, "k", Broker{Node: int32(n), Host: brokerHost(n), Port: 9092}, 0)
+		}
+		got := 0
+		r := &Rewriter{Translate: func(_ int16, brokers Brokers) {
+			got = len(brokers.List)
+			for i := range brokers.List {
+				brokers.List[i].Host = "proxy.example"
+			}
+		}}
+		out, _, err := r.Whole(10, version, encode(few, headerTags))
+		if err != nil || got != 3 {
+			t.Fatalf("v%d: %d brokers are translated, %v", version, got, err)
+		}
+		for _, c := range decode(t, 10, version, out).(*kmsg.FindCoordinatorResponse).Coordinators {
+			if c.Host != "proxy.example" {
+				t.Fatalf("v%d: a coordinator is told as %s", version, c.Host)
+			}
+		}
+		if _, _, err := r.Whole(10, version, encode(many, headerTags)); !errors.Is(err, errTooManyBrokers) {
+			t.Errorf("v%d: %d brokers: got %v", version, keys, err)
+		}
 	}
 }

@@ -63,6 +63,13 @@ func (v *versionsCache) get(key versionsKey) (cachedVersions, bool) {
 	return last, ok && time.Now().Before(last.until)
 }
 
+// forget removes all responses. One that is on its way is kept when it comes, for versionsLife.
+func (v *versionsCache) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.responses)
+}
+
 // put keeps a response. If there are maxVersions of others, those that are too old make room,
 // or else any one.
 func (v *versionsCache) put(key versionsKey, now cachedVersions) {

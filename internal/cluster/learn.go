@@ -35,19 +35,13 @@ func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, f
 	trust := c.mover.trust()
 	c.mu.Lock()
 	differs := c.brokers.Differs(response)
-	doubted := c.confirmed && c.brokers.IsOther(response.ClusterID)
 	c.mu.Unlock()
+	doubted := c.isDoubted(response.ClusterID)
 	if differs && trust == endpoints.Heard {
 		c.sight(sighting{from, response, key == kmsg.Metadata.Int16()})
 	}
 	if doubted {
-		// A response to a client cannot change the cluster's id. A request of kproxy's own
-		// can; without one the id stays.
-		isOther := func() bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.brokers.IsOther(response.ClusterID)
-		}
+		isOther := func() bool { return c.isDoubted(response.ClusterID) }
 		if c.Settle(ctx, isOther); isOther() {
 			response.ClusterID = ""
 		}
@@ -57,6 +51,15 @@ func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, f
 		return
 	}
 	c.teach(response, trust)
+}
+
+// isDoubted reports whether an id in a response to a client is another one than kproxy has got by a
+// request of its own. Such a response cannot change the cluster's id. A request of kproxy's own can; without one
+// the id stays.
+func (c *Cluster) isDoubted(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.confirmed && c.brokers.IsOther(id)
 }
 
 // teachAsked merges the response to a request of kproxy's own into the map. question is its

@@ -178,7 +178,7 @@ func (c *Cluster) askAbout(ctx context.Context, seen *sighting) {
 		c.log.Debug("a response differs from the map, and the broker that sent it cannot be asked",
 			slog.Any(logkey.Error, err))
 	}
-	if seen.metadata {
+	if seen.metadata && !c.isDoubted(seen.response.ClusterID) {
 		seen.response.Heard = true
 		c.teach(seen.response, endpoints.Told)
 	}

@@ -31,9 +31,20 @@ func (c *Cluster) Reconfigure(w *Way, listeners []*config.ListenerPlan) {
 	before := c.way.Swap(w)
 	c.Relist(listeners)
 	if !before.LeadsAs(w) {
+		c.forgetResponses()
 		c.Background(c.askAgain)
 	}
 	before.Release()
+}
+
+// forgetResponses forgets what responses by the Way before have shown of the brokers, but for their addresses: by the
+// new one, other brokers may respond.
+func (c *Cluster) forgetResponses() {
+	c.mu.Lock()
+	c.confirmed = false
+	c.mu.Unlock()
+	c.mover.needsLogin(false)
+	c.versions.forget()
 }
 
 // Relist makes listeners those of the map.

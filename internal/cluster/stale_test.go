@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -19,19 +20,26 @@ import (
 	"kproxy/proxy/config"
 )
 
-// newCluster returns a cluster with these dial rules that reaches no broker by itself.
-func newCluster(t *testing.T, rules ...config.DialRule) *Cluster {
+// planOf is the plan of a cluster with this bootstrap address and these dial rules.
+func planOf(t *testing.T, bootstrap string, rules ...config.DialRule) *config.ClusterPlan {
 	t.Helper()
 	conf := config.Config{Clusters: []config.Cluster{{
-		Name: "orders", Bootstrap: []string{"b0.invalid:9092"}, Dial: rules,
+		Name: "orders", Bootstrap: []string{bootstrap}, Dial: rules,
 		Listeners: []config.Listener{{Name: "bob", Bind: "127.0.0.1:9092", Nodes: config.Nodes{Ports: config.Range{First: 9100, Last: 9109}}}},
 	}}}
 	plan, err := conf.Compile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(plan.Clusters[0], slog.New(slog.DiscardHandler), Options{
+	return plan.Clusters[0]
+}
+
+// newCluster returns a cluster with these dial rules that reaches no broker by itself.
+func newCluster(t *testing.T, rules ...config.DialRule) *Cluster {
+	t.Helper()
+	c, err := New(planOf(t, "b0.invalid:9092", rules...), slog.New(slog.DiscardHandler), Options{
 		Own:        func(netip.AddrPort) bool { return false },
+		Dialed:     func(int32, string, error) {},
 		Background: func(func(context.Context)) bool { return false },
 		Strayed:    func() {},
 	})
@@ -120,5 +128,54 @@ func TestClashStays(t *testing.T) {
 	c.teach(at("c0.invalid", "c1.invalid"), endpoints.Heard)
 	if after := without(); !slices.Equal(after, before) {
 		t.Errorf("without an endpoint: %v, then %v", before, after)
+	}
+}
+
+// isOther reports whether the map has another cluster's id than this one.
+func isOther(c *Cluster, id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.brokers.IsOther(id)
+}
+
+// A response to a client with another cluster's id does not replace the map, although the broker that sent it cannot be asked.
+func TestAClientsResponseReplacesNoCluster(t *testing.T) {
+	c := newCluster(t)
+	of := func(id, host string) endpoints.Response {
+		return endpoints.Response{ClusterID: id, Brokers: []endpoints.Broker{{Node: 0, Host: host, Port: 9092}}}
+	}
+	c.teach(of("A", "b0.invalid"), endpoints.Asked)
+	unreachable := upstream.Target{Node: 0, Host: "127.0.0.1", Port: 9092} // no broker may advertise it
+	c.askAbout(t.Context(), &sighting{unreachable, of("B", "c0.invalid"), true})
+	if b, ok := c.NodeAt("bob", 0); !ok || b.Host != "b0.invalid" || isOther(c, "A") {
+		t.Errorf("node 0 is at %q, and the cluster another one: %t", b.Host, isOther(c, "A"))
+	}
+	c.askAbout(t.Context(), &sighting{unreachable, of("A", "b0-moved.invalid"), true})
+	if b, _ := c.NodeAt("bob", 0); isOther(c, "A") {
+		t.Errorf("node 0 is at %q, of another cluster", b.Host)
+	}
+}
+
+// After a change that may lead to other brokers, kproxy asks them again for all that it knew of the ones before.
+func TestReconfigureForgetsResponses(t *testing.T) {
+	c := newCluster(t)
+	c.teach(endpoints.Response{ClusterID: "A", Brokers: []endpoints.Broker{{Node: 0, Host: "b0.invalid", Port: 9092}}}, endpoints.Asked)
+	key := versionsKey{upstream.NoNode, 3}
+	c.versions.put(key, cachedVersions{payload: []byte{0}, until: time.Now().Add(time.Hour)})
+	reconfigure := func(bootstrap string) {
+		plan := planOf(t, bootstrap)
+		w, err := c.Prepare(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Reconfigure(w, plan.Listeners)
+	}
+	reconfigure("b0.invalid:9092")
+	if _, kept := c.versions.get(key); !kept || c.mayNeedLogin() {
+		t.Error("a change that leads to the same brokers forgets their responses")
+	}
+	reconfigure("c0.invalid:9092")
+	if _, kept := c.versions.get(key); kept || !c.mayNeedLogin() {
+		t.Errorf("other brokers: versions are kept: %t, a login may be needed: %t", kept, c.mayNeedLogin())
 	}
 }

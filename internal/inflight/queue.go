@@ -55,8 +55,8 @@ const (
 //
 // A request is taken when its response begins, and delivered when the client has the
 // whole response. The pump of requests pushes and waits. The pump of responses takes,
-// settles and closes. Other goroutines may only look. The lock is for waiting, and for raw SASL
-// tokens.
+// settles and closes. Other goroutines may only look. The lock is for waiting, for raw SASL
+// tokens, and for the proxy's own responses.
 //
 // Call Init before anything else. A Queue must not be copied.
 type Queue struct {
@@ -69,7 +69,7 @@ type Queue struct {
 	// They change together, because a request that was not forwarded whole is taken
 	// back only if its response has not begun.
 	ends    atomic.Uint64
-	own     atomic.Int64  // bytes of kproxy's own responses that are queued
+	own     atomic.Int64  // bytes of kproxy's own responses that are queued, or about to be
 	settled atomic.Uint32 // requests delivered; the pump of responses counts
 
 	closed atomic.Bool
@@ -105,39 +105,51 @@ func (q *Queue) counts() (pushed, taken, settled uint32) {
 // OwnResponse and nothing is owed before it: the caller delivers it itself, and it is not
 // queued.
 func (q *Queue) Push(r Request) (full, mine bool) {
+	if r.Kind == OwnResponse {
+		return q.pushOwn(r)
+	}
 	pushed, _, settled := q.counts()
-	count := pushed - settled
-	own := int64(len(r.Own))
-	switch {
-	case r.Kind == OwnResponse && count == 0:
-		return false, true
-	case count == maxInflight, r.Kind == OwnResponse && q.own.Load()+own > maxOwn:
+	if pushed-settled == maxInflight {
 		return true, false
 	}
-	ring := q.ring.Load()
-	if ring == nil || int(count) == len(*ring) {
-		ring = q.grow(ring, settled, count)
+	if q.isFull(pushed - settled) {
+		q.mu.Lock() // of a response of the proxy's own, its frame is taken out under it
+		q.grow(settled, pushed-settled)
+		q.mu.Unlock()
 	}
-	*at(*ring, pushed) = r
-	q.own.Add(own)
+	*at(*q.ring.Load(), pushed) = r
 	q.ends.Add(pushedOne)
-	return false, r.Kind == OwnResponse && q.takeBack(pushed, own)
+	return false, false
 }
 
-// takeBack takes the newest request, the nth, back, if it is an OwnResponse that nothing is
-// owed before and that Settle has not taken. Push counts the request before takeBack loads
-// settled; Settle stores settled before it loads the count. So at least one of them sees
-// the other, and one of them alone gets the response.
-func (q *Queue) takeBack(nth uint32, own int64) bool {
-	if q.settled.Load() != nth {
-		return false
+// pushOwn counts the bytes of r before it looks at settled; Settle stores settled before it looks at
+// the bytes. So at least one of them sees the other. Both decide under the lock, so one of them alone
+// has the response.
+func (q *Queue) pushOwn(r Request) (full, mine bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	size := int64(len(r.Own))
+	full = q.own.Load()+size > maxOwn
+	q.own.Add(size)
+	pushed, _, settled := q.counts()
+	mine = pushed == settled
+	full = !mine && (full || pushed-settled == maxInflight)
+	if mine || full {
+		q.own.Add(-size)
+		return full, mine
 	}
-	ends := uint64(nth+1)<<32 | uint64(nth)
-	if !q.ends.CompareAndSwap(ends, uint64(nth)<<32|uint64(nth)) {
-		return false
+	if q.isFull(pushed - settled) {
+		q.grow(settled, pushed-settled)
 	}
-	q.own.Add(-own)
-	return true
+	*at(*q.ring.Load(), pushed) = r
+	q.ends.Add(pushedOne)
+	return false, false
+}
+
+// isFull reports whether the ring has no place for one request more than count.
+func (q *Queue) isFull(count uint32) bool {
+	ring := q.ring.Load()
+	return ring == nil || int(count) == len(*ring)
 }
 
 // Growth returns by how many bytes the ring grows when another request is pushed. Rings
@@ -153,6 +165,15 @@ func (q *Queue) Growth() int64 {
 	return ringBytes(2*len(*ring)) - ringBytes(len(*ring))
 }
 
+// Held returns how many bytes the ring counts as.
+func (q *Queue) Held() int64 {
+	ring := q.ring.Load()
+	if ring == nil {
+		return 0
+	}
+	return ringBytes(len(*ring))
+}
+
 // ringBytes is how many held bytes a ring of n places counts as.
 func ringBytes(n int) int64 {
 	if n < ringCounted {
@@ -165,18 +186,17 @@ func ringBytes(n int) int64 {
 // closed.
 func (q *Queue) WaitOne() { q.waitUntil(uint32(len(*q.ring.Load())) - 1) }
 
-// grow replaces the ring by one of twice the size. Requests that the pump of responses
-// takes meanwhile are in both.
-func (q *Queue) grow(old *[]Request, first, count uint32) *[]Request {
+// grow replaces the ring by one of twice the size, under the lock. Requests that the pump of
+// responses takes meanwhile are in both.
+func (q *Queue) grow(first, count uint32) {
 	ring := make([]Request, 8)
-	if old != nil {
+	if old := q.ring.Load(); old != nil {
 		ring = make([]Request, 2*len(*old))
 		for n := first; n != first+count; n++ {
 			*at(ring, n) = *at(*old, n)
 		}
 	}
 	q.ring.Store(&ring)
-	return &ring
 }
 
 // Unpush takes back the newest request, which was not forwarded whole and will get no
@@ -230,15 +250,26 @@ func nextTaken(ends uint64) uint64 { return ends&^(pushedOne-1) | uint64(uint32(
 
 // Settle notes that the client has every response that was taken. If the next request is
 // an OwnResponse, Settle takes it and returns its frame: the caller delivers it and calls
-// Settle again.
+// Settle again. The queue keeps nothing of the frame.
 func (q *Queue) Settle() (own []byte) {
 	for {
-		ends := q.ends.Load()
-		if taken := uint32(ends); taken != q.settled.Load() {
+		if taken := uint32(q.ends.Load()); taken != q.settled.Load() {
 			q.settled.Store(taken)
 			q.wake()
-			continue // see all requests pushed until now, as takeBack requires
+			continue
 		}
+		if q.own.Load() == 0 {
+			return nil
+		}
+		return q.takeOwn()
+	}
+}
+
+func (q *Queue) takeOwn() (own []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		ends := q.ends.Load()
 		if uint32(ends>>32) == uint32(ends) {
 			return nil
 		}
@@ -246,8 +277,8 @@ func (q *Queue) Settle() (own []byte) {
 		if r.Kind != OwnResponse {
 			return nil
 		}
-		own = r.Own
-		if q.ends.CompareAndSwap(ends, nextTaken(ends)) {
+		if q.ends.CompareAndSwap(ends, nextTaken(ends)) { // else the pump of requests has pushed, or taken back
+			own, r.Own = r.Own, nil
 			q.own.Add(-int64(len(own)))
 			return own
 		}
@@ -296,11 +327,9 @@ func (q *Queue) wake() {
 // Shrink frees the ring, which must be empty, and returns how many held bytes it counted
 // as.
 func (q *Queue) Shrink() int64 {
-	ring := q.ring.Swap(nil)
-	if ring == nil {
-		return 0
-	}
-	return ringBytes(len(*ring))
+	held := q.Held()
+	q.ring.Store(nil)
+	return held
 }
 
 // IsClosed reports whether Close was called.

@@ -2,10 +2,12 @@ package inflight
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"kproxy/internal/racelab"
 )
@@ -263,7 +265,7 @@ func BenchmarkInflight(b *testing.B) {
 }
 
 // A response of the proxy's own that is pushed while the pump of responses is about to wait is
-// delivered by exactly one of the two pumps.
+// delivered by exactly one of the two pumps, whatever is pushed behind it.
 func TestQueueOwnAnswerIsSomebodys(t *testing.T) {
 	q := newQueue()
 	var mine bool
@@ -273,11 +275,16 @@ func TestQueueOwnAnswerIsSomebodys(t *testing.T) {
 		q.Take()
 	}, func() {
 		_, mine = q.Push(Request{Kind: OwnResponse, Own: []byte("x")})
+		q.Push(Request{CorrelationID: 2})
 	}, func() {
 		given = q.Settle()
 	}, func(round int) {
 		if theirs := given != nil; mine == theirs {
 			t.Errorf("round %d: mine %t, given by settle %t", round, mine, theirs)
+		}
+		q.Settle()
+		if r, ok := q.Take(); !ok || r.CorrelationID != 2 {
+			t.Errorf("round %d: next is %d (%t), want 2", round, r.CorrelationID, ok)
 		}
 		for q.Settle() != nil {
 		}
@@ -285,6 +292,31 @@ func TestQueueOwnAnswerIsSomebodys(t *testing.T) {
 			t.Errorf("round %d: %d owed, %d bytes", round, got, q.own.Load())
 		}
 	})
+}
+
+// A response of the proxy's own that was given out is garbage: its bytes are no longer counted.
+func TestQueueKeepsNoOwnAnswer(t *testing.T) {
+	q := pushed(t, 1)
+	freed := make(chan bool, 1)
+	own := make([]byte, 100_000)
+	runtime.AddCleanup(&own[0], func(freed chan bool) { freed <- true }, freed)
+	q.Push(Request{Kind: OwnResponse, Own: own})
+	takes(t, q, 1)
+	if given := q.Settle(); &given[0] != &own[0] {
+		t.Fatal("another frame")
+	}
+	own = nil
+	for range 1000 {
+		runtime.GC()
+		select {
+		case <-freed:
+			runtime.KeepAlive(q)
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Error("the queue keeps the frame")
+	runtime.KeepAlive(q)
 }
 
 // The proxy's own responses wait up to a number of bytes, whatever their number.
