@@ -47,7 +47,7 @@ type rawWriter struct {
 	trySend  func(fd uintptr) bool
 	tryWrite func(fd uintptr) bool
 	tryReady func(fd uintptr) bool
-	tryRoomy func(fd uintptr) bool
+	tryRoomy func(fd uintptr)
 
 	ahead  []byte // is written before the bytes in the pipe, or alone
 	pipe   *kernelPipe
@@ -55,7 +55,8 @@ type rawWriter struct {
 	behind int  // how many of them were copied into it
 	more   bool // more bytes follow at once
 	copied int  // bytes of ahead that are written
-	room   int  // bytes that the socket takes at once, from tryReady and tryRoomy
+	room   int  // bytes that the socket takes at once, from tryReady
+	seen   int  // the same, from tryRoomy
 	flags  int  // of trySend
 	err    error
 
@@ -160,12 +161,11 @@ func (out *rawWriter) ready(fd uintptr) (done bool) {
 	return true
 }
 
-// lookForRoom is called by the poller. It does not wait.
-func (out *rawWriter) lookForRoom(fd uintptr) (done bool) {
-	if hasRoom(int(fd)) {
-		out.room = roomOf(int(fd))
+// lookForRoom runs beside writes of another goroutine, which may wait for the peer.
+func (out *rawWriter) lookForRoom(fd uintptr) {
+	if out.seen = 0; hasRoom(int(fd)) {
+		out.seen = roomOf(int(fd))
 	}
-	return true
 }
 
 // wait notes that the poller is about to wait for room.

@@ -248,7 +248,8 @@ func (p *Stream) drain(ahead []byte, place int) error {
 	return p.Flush() // waits for dst
 }
 
-// roomy reports whether dst has room: a third of its socket's buffer.
+// roomy reports whether dst has room: a third of its socket's buffer. It is called in a callback of
+// src's poller, and so must not wait: the other pump may hold dst's write lock until the peer reads.
 func (p *Stream) roomy() bool {
 	out := p.out
 	if p.under != nil {
@@ -257,9 +258,9 @@ func (p *Stream) roomy() bool {
 	if out == nil {
 		return false
 	}
-	out.room = 0
-	_ = out.raw.Write(out.tryRoomy) // on an error there is no room
-	return out.room > 0
+	out.seen = 0
+	_ = out.raw.Control(out.tryRoomy) // on an error there is no room
+	return out.seen > 0
 }
 
 // spill reads the n bytes of a kernel pipe into the buffer, as passed bytes. place is where

@@ -525,3 +525,47 @@ func TestAStalledClientLeavesLittle(t *testing.T) {
 		t.Errorf("%d KiB were left in the kernel pipe, want less than a chunk", left>>10)
 	}
 }
+
+// A callback of the source's poller does not wait for the destination, whose write lock the other pump holds until
+// the peer reads: the close of the source would wait, too.
+func TestReadingDoesNotWaitForTheDestination(t *testing.T) {
+	client, src := portlab.TCPPair(t)
+	dst, reader := portlab.TCPPair(t)
+	var p Stream
+	p.Connect(src, dst, NewPipePool(1))
+	p.readFilled = true // so that a large buffer is tried
+
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	locked := make(chan struct{})
+	writing.Go(func() {
+		if _, err := dst.Write(make([]byte, 64<<20)); err == nil {
+			t.Error("the peer has read")
+		}
+	})
+	writing.Go(func() {
+		for p.roomy() {
+			time.Sleep(time.Millisecond)
+		}
+		close(locked)
+	})
+	select {
+	case <-locked: // the peer's buffers are full, so Write waits
+	case <-time.After(10 * time.Second):
+		t.Error("a look at the destination waits for a write")
+	}
+	if _, err := client.Write([]byte("12345678")); err != nil {
+		t.Fatal(err)
+	}
+	peeked := make(chan error, 1)
+	go func() { _, err := p.Peek(8); peeked <- err }()
+	select {
+	case err := <-peeked:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a read waits for a write of the other pump")
+	}
+	_, _ = reader.Close(), dst.Close()
+}
