@@ -185,7 +185,7 @@ type acceptPauses struct {
 	warned atomic.Int64 // time of the last log line; a mark
 }
 
-// add counts a pause. It reports whether to log it: once in alarmInterval.
+// add counts a pause. It reports whether to log it: once in admission.AlarmInterval.
 func (p *acceptPauses) add() (tell bool) {
 	p.count.Add(1)
 	now := time.Now()

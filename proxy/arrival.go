@@ -45,13 +45,13 @@ func (a *arrival) open(ctx context.Context) bool {
 	if err == nil {
 		err = a.dial(ctx)
 	}
+	if err == nil && (s.strays(s.endpoint.listener.cluster) || s.endpoint.isStale()) { // the map has changed during the dial
+		err = end(BrokerMoved, nil)
+	}
 	if err != nil {
 		s.life.note(err)
 		a.turnAway()
 		return false
-	}
-	if s.strays(s.endpoint.listener.cluster) || s.endpoint.isStale() { // the map has changed during the dial
-		s.leave(askMove)
 	}
 	return true
 }

@@ -1,9 +1,11 @@
 package proxy_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -232,6 +234,47 @@ func TestADialWaitsForTheQuestion(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node that moves while it is dialled is another node by then: it gets none of the client's requests.
+func TestANodeMovesDuringItsDial(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
+		for i, b := range both {
+			b.become(int32(i), brokersAt(0, 1))
+		}
+		conf := l.config()
+		var holding atomic.Bool
+		held := make(chan struct{})
+		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == brokerName(0) && holding.CompareAndSwap(true, false) {
+				<-held
+			}
+			return l.vpc.Dial(ctx, network, address)
+		}
+		l.start(t, conf)
+		synctest.Wait() // kproxy has asked
+		boot := l.dial(t, "bob.test:9092")
+		boot.refresh(1)
+		l.learned(t, 0, 1)
+		holding.Store(true)
+		c := l.dial(t, "bob.test:9100")
+		c.send(1, heartbeat())
+		synctest.Wait() // node 0 is dialled
+		for i, b := range both {
+			b.become(int32(1-i), brokersAt(1, 0))
+		}
+		boot.refresh(2)
+		synctest.Wait() // and moves
+		close(held)
+		c.eof()
+		if e := l.ended(t, proxy.BrokerMoved); e.FramesUp != 0 || e.BytesUp != 0 {
+			t.Errorf("the broker that is another node now got %d requests, %d bytes", e.FramesUp, e.BytesUp)
+		}
+	})
 }
 
 // Before a client is past its login, an orderly end is a refusal of it: its connection is

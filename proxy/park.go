@@ -25,8 +25,7 @@ func (s *session) lighten() {
 	s.account.Release(s.queue.Shrink())
 }
 
-// stay clears the deadlines that have woken the pumps. Once the session is in the parked set, the parked set
-// checks its asks.
+// stay clears the deadlines that have woken the pumps. parkedSet.add looks for later asks.
 func (s *session) stay() {
 	_, _ = s.readBy(time.Time{}) // a connection that fails is found in the parked set
 	_ = s.broker.conn.SetReadDeadline(time.Time{})

@@ -18,7 +18,7 @@ func TestAskedWhileParking(t *testing.T) {
 		"to end":           {func(s *session) { s.life.leave(askDrain) }, false},
 		"to log in again":  {func(s *session) { s.life.add(askLogin) }, false},
 		"it has ended":     {func(s *session) { s.life.note(end(DrainTimeout, nil)) }, false},
-		"whether it idles": {func(s *session) { s.life.askAt(askIdle, 0) }, true}, // the next sweep asks again
+		"whether it idles": {func(s *session) { s.life.askAt(askIdle, 0) }, false},
 	} {
 		p := &Proxy{}
 		p.parked.log = slog.New(slog.DiscardHandler)

@@ -143,8 +143,9 @@ func (l *parkedSet) add(s *session) (parked bool, err error) {
 	if l.closed || !l.await(s) {
 		return false, nil
 	}
-	// A goroutine that wants the session to go on asks first, and then wakes it.
-	if s.life.asks()&(askEnd|askLogin) != 0 || s.life.ended() != nil {
+	// A goroutine that wants the session to go on asks first, and then wakes it. An ask whether it idles has let
+	// its read deadline expire: the pumps answer it, or it would be answered when the client next sends.
+	if s.life.asks()&(askEnd|askLogin|askQuiet) != 0 || s.life.ended() != nil {
 		return false, nil
 	}
 	l.kept++

@@ -66,7 +66,7 @@ const (
 	MaxAge             CloseReason = "max_age"             // older than max_age; responses in flight were delivered
 	Disconnected       CloseReason = "disconnected"        // an operator closed it; responses in flight were delivered, unless the drain timeout came first
 	PeerGone           CloseReason = "peer_gone"           // bytes are unacknowledged and no sign of life has come
-	Drained            CloseReason = "drained"             // the proxy stops; responses in flight were delivered
+	Drained            CloseReason = "drained"             // the proxy stops or hands over, the listener is removed, or the login that kproxy sends has changed; responses in flight were delivered
 	DrainTimeout       CloseReason = "drain_timeout"       // the proxy stops; responses in flight were not delivered in time
 )
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"time"
 
@@ -170,7 +171,7 @@ func (p *responsePump) token(size int32) error {
 
 // match forwards the response of size bytes at the front of the pipe, which belongs to r.
 func (p *responsePump) match(r inflight.Request, size int32) error {
-	if size < wire.MinResponseSize { // more may never come
+	if size < wire.MinResponseSize || size > math.MaxInt32-wire.SizeLen { // more may never come; an int of 32 bits has no room for it
 		return end(BadAnswer, errFrameSize(size))
 	}
 	b, err := p.down.Peek(wire.ResponsePrefixLen)

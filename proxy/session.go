@@ -66,7 +66,7 @@ type session struct {
 	up       relay.Stream // client to broker
 	expires  mark.Mark    // max_age
 	login    *clientLogin // the arrival's, then the request pump's; nil: the client has not begun one
-	account  account      // of bytes beside the buffers (see budget)
+	account  account      // of bytes held beyond a small buffer for each direction (see budget)
 	reaching atomic.Pointer[reaching]
 	token    uint64 // of the parked set, which guards it; 0: the session is not parked
 

@@ -12,9 +12,9 @@ type Endpoint struct {
 	Dialled           string // host:port where the node is reached
 }
 
-// Table returns a Row for each node of each listener, in the order of the
+// Table returns an Endpoint for each node of each listener, in the order of the
 // configuration. It waits until the brokers of every cluster are known, or ctx ends. A
-// listener of a cluster whose brokers are unknown has one Row with NoNode.
+// listener of a cluster whose brokers are unknown has one Endpoint with NoNode.
 func (p *Proxy) Table(ctx context.Context) []Endpoint {
 	var rows []Endpoint
 	for _, c := range p.clusters() {

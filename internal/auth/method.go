@@ -96,8 +96,7 @@ func byPassword(mechanism, user, password string) sasl.Mechanism {
 // Name is the mechanism's name.
 func (m *Method) Name() string { return m.name }
 
-// Close cancels background requests to a token endpoint or to AWS. It does not wait for
-// their responses.
+// Close cancels background requests to a token endpoint or to AWS, and waits until they have ended.
 func (m *Method) Close() { m.source.Close() }
 
 // ErrPlaintext means that a secret was not sent.

@@ -13,8 +13,8 @@ import (
 )
 
 // Prepare reads the files that another configuration of the cluster names, and returns the Way
-// by it: the current one, if it leads to the brokers as that does. Nothing changes until Reconfigure; Discard is the other way out. The error joins all
-// mistakes.
+// by it: the current one, if it leads to the brokers as that does. Nothing changes until
+// Reconfigure; Way.Release is the other way out. The error joins all mistakes.
 func (c *Cluster) Prepare(conf *config.ClusterPlan) (*Way, error) {
 	now := c.use()
 	if now.isBy(conf) {

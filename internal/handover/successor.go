@@ -238,7 +238,7 @@ func (a *attempt) ending() string {
 	}
 }
 
-// abandon ends the new process, and takes back the state files and the place of the main process.
+// abandon ends the new process, and takes back the state files.
 func (a *attempt) abandon() {
 	a.child.kill()
 	<-a.child.ended

@@ -7,7 +7,8 @@ import (
 	"kproxy/internal/turns"
 )
 
-// FreeBytes is how many bytes a stream may hold without a limit of time.
+// FreeBytes is how many bytes a stream may hold without a limit of time, and how many a session may hold whatever
+// the budget says.
 const FreeBytes = 4 << 10
 
 // Keeper is the part of a session that its stream needs.

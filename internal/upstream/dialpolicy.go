@@ -17,7 +17,7 @@ type DialPolicy struct {
 	globs []*regexp.Regexp
 }
 
-// CompileDialPolicy makes an Admission from globs on host:port, one of which has to match,
+// CompileDialPolicy makes a DialPolicy from globs on host:port, one of which has to match,
 // in either case. The error is a [*RuleError] whose Rule is the glob's index.
 func CompileDialPolicy(globs []string) (DialPolicy, error) {
 	var a DialPolicy
