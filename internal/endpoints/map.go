@@ -169,8 +169,13 @@ func (m *Map) add(a Response) []Change {
 	brokers := slices.DeleteFunc(slices.Clone(a.Brokers), func(b Broker) bool { return b.Node < 0 })
 	slices.SortStableFunc(brokers, func(a, b Broker) int { return cmp.Compare(a.Node, b.Node) })
 	fresh := map[int32]bool{}
+	hasForgotten := false
 	for _, b := range brokers {
 		n := m.nodes[b.Node]
+		if n == nil && len(m.nodes) == MaxNodes && !hasForgotten {
+			hasForgotten = true
+			m.forgetUnseen(brokers, a.At)
+		}
 		if n == nil && len(m.nodes) == MaxNodes {
 			continue
 		}
@@ -231,6 +236,27 @@ func (m *Map) prune(named map[int32]bool, now time.Time) {
 			delete(m.nodes, id)
 			for _, s := range m.listeners {
 				delete(s.full, id)
+			}
+		}
+	}
+}
+
+// forgetUnseen forgets the nodes that are not named and were unseen for forgetAfter: in a full map they keep new
+// ones out. A listener with server names has a slot for each id, so that prune forgets none of its nodes.
+func (m *Map) forgetUnseen(named []Broker, now time.Time) {
+	keep := make(map[int32]bool, len(named))
+	for _, b := range named {
+		keep[b.Node] = true
+	}
+	for id, n := range m.nodes {
+		if keep[id] || now.Sub(n.seen) < m.forgetAfter {
+			continue
+		}
+		delete(m.nodes, id)
+		for _, s := range m.listeners {
+			delete(s.full, id)
+			if _, placed := s.ofNode[id]; placed {
+				s.take(id)
 			}
 		}
 	}

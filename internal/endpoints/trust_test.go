@@ -2,6 +2,7 @@ package endpoints_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -276,5 +277,29 @@ func TestAHundredThousandBrokers(t *testing.T) {
 	}
 	if took := time.Since(began); took > 20*time.Second { // seconds with -race; minutes when it was quadratic
 		t.Errorf("it took %v", took)
+	}
+}
+
+// Where each id has a slot, nodes that came and went fill the map; those that were not seen for long make room.
+func TestAFullMapForgets(t *testing.T) {
+	m := newMap(endpoints.Layout{Name: "sni", Slots: math.MaxInt32})
+	var old []endpoints.Broker
+	for id := range int32(endpoints.MaxNodes) {
+		old = append(old, broker(id))
+	}
+	m.Teach(response(0, old...), endpoints.Asked)
+	next := broker(endpoints.MaxNodes)
+	m.Teach(response(time.Hour, old[0], next), endpoints.Asked)
+	if _, known := m.Node(next.Node); known {
+		t.Error("a node that was seen an hour ago made room")
+	}
+	m.Teach(response(forgetAfter+2*time.Hour, old[0], next), endpoints.Asked)
+	for _, b := range []endpoints.Broker{old[0], next} {
+		if slot, ok := m.Slot(0, b.Node); !ok || slot != int(b.Node) {
+			t.Errorf("node %d has slot %d (%t)", b.Node, slot, ok)
+		}
+	}
+	if n := len(m.Nodes()); n != 2 {
+		t.Errorf("%d nodes are known, want those that are named", n)
 	}
 }
