@@ -54,6 +54,9 @@ func readRealReport(file string) (*realReport, error) {
 	if err := json.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	if len(r.Figures) == 0 || len(r.Targets) == 0 {
+		return nil, fmt.Errorf("%s: no figures: it is not of real --json", file)
+	}
 	return r, nil
 }
 

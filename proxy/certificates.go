@@ -58,7 +58,7 @@ type TLSStats struct {
 	Stale bool
 }
 
-// CertificateStats is one certificate of the proxy's own.
+// CertificateStats is one certificate of the proxy's own, or the last one of a file of CAs.
 type CertificateStats struct {
 	File    string
 	Expires time.Time

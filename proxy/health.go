@@ -15,8 +15,8 @@ type Health struct {
 }
 
 // ClusterHealth is the state of a cluster, from the proxy's own requests, from the first
-// responses in sessions, and from their dials. The proxy asks an idle cluster only if Probe
-// is called.
+// responses in sessions, and from their dials. The proxy asks a cluster by itself while
+// that is not Up, and when Probe is called.
 type ClusterHealth struct {
 	Name       string
 	Up         bool               // it has answered, and no attempt to reach it has failed since

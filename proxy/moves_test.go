@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/proxy"
+	"kproxy/proxy/config"
 )
 
 // A livingBroker answers ApiVersions, FindCoordinator and Metadata as a broker of a small
@@ -28,6 +31,7 @@ type livingBroker struct {
 	closes   bool                                     // Metadata to anything but the test's clients ends the connection: it wants a login
 	held     chan struct{}                            // Metadata to anything but the test's clients waits for its close; nil: it does not
 	served   map[string]int                           // requests by client.id
+	door     *door                                    // clients must log in there first; nil: no login
 }
 
 // become makes the broker node, and names these brokers from now on.
@@ -50,13 +54,16 @@ func (l *lab) liveBroker(t *testing.T, address int) *livingBroker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &livingBroker{t: t, node: int32(address), byClient: map[string][]kmsg.MetadataResponseBroker{}, served: map[string]int{}}
+	b := &livingBroker{t: t, node: int32(address), byClient: map[string][]kmsg.MetadataResponseBroker{}, served: map[string]int{}, door: l.door}
 	serveEach(t, ln, func(conn net.Conn) { b.serve(brokerConn{newPeer(t, conn)}) })
 	return b
 }
 
 func (b *livingBroker) serve(c brokerConn) {
 	defer c.close()
+	if b.door != nil && !b.door.admits(c) {
+		return
+	}
 	for {
 		r, err := c.tryRequest()
 		if err != nil {
@@ -236,45 +243,71 @@ func TestADialWaitsForTheQuestion(t *testing.T) {
 	}
 }
 
-// A node that moves while it is dialled is another node by then: it gets none of the client's requests.
+// A node that moves while it is dialled is another node by then: it gets none of the client's requests, and kproxy
+// logs in no more.
 func TestANodeMovesDuringItsDial(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var l lab
-		l.inMemory()
-		both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
-		for i, b := range both {
-			b.become(int32(i), brokersAt(0, 1))
-		}
-		conf := l.config()
-		var holding atomic.Bool
-		held := make(chan struct{})
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if address == brokerName(0) && holding.CompareAndSwap(true, false) {
-				<-held
+	for name, logsIn := range map[string]bool{"without a login": false, "kproxy logs in": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			password := filepath.Join(t.TempDir(), "password")
+			if err := os.WriteFile(password, []byte(secretPassword), 0o600); err != nil {
+				t.Fatal(err)
 			}
-			return l.vpc.Dial(ctx, network, address)
+			synctest.Test(t, func(t *testing.T) { movesDuringItsDial(t, logsIn, password) })
+		})
+	}
+}
+
+func movesDuringItsDial(t *testing.T, logsIn bool, password string) {
+	t.Helper()
+	var l lab
+	l.inMemory()
+	conf := l.config()
+	if logsIn {
+		l.door = newDoor()
+		l.door.lifetime = time.Minute.Milliseconds()
+		conf = l.door.logsIn(conf)
+		conf.Clusters[0].SASL.Password = config.Secret{File: password}
+		conf.Clusters[0].SASL.AllowPlaintext = true
+	}
+	both := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1)}
+	for i, b := range both {
+		b.become(int32(i), brokersAt(0, 1))
+	}
+	var holding atomic.Bool
+	held := make(chan struct{})
+	conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == brokerName(0) && holding.CompareAndSwap(true, false) {
+			<-held
 		}
-		l.start(t, conf)
-		synctest.Wait() // kproxy has asked
-		boot := l.dial(t, "bob.test:9092")
-		boot.refresh(1)
-		l.learned(t, 0, 1)
-		holding.Store(true)
-		c := l.dial(t, "bob.test:9100")
-		c.send(1, heartbeat())
-		synctest.Wait() // node 0 is dialled
-		for i, b := range both {
-			b.become(int32(1-i), brokersAt(1, 0))
-		}
-		boot.refresh(2)
-		synctest.Wait() // and moves
-		close(held)
-		c.eof()
-		if e := l.ended(t, proxy.BrokerMoved); e.FramesUp != 0 || e.BytesUp != 0 {
-			t.Errorf("the broker that is another node now got %d requests, %d bytes", e.FramesUp, e.BytesUp)
-		}
-	})
+		return l.vpc.Dial(ctx, network, address)
+	}
+	l.start(t, conf)
+	synctest.Wait() // kproxy has asked
+	boot := l.dial(t, "bob.test:9092")
+	boot.refresh(1)
+	l.learned(t, 0, 1)
+	holding.Store(true)
+	c := l.dial(t, "bob.test:9100")
+	c.send(1, heartbeat())
+	synctest.Wait() // node 0 is dialled
+	for i, b := range both {
+		b.become(int32(1-i), brokersAt(1, 0))
+	}
+	boot.refresh(2)
+	synctest.Wait() // and moves
+	close(held)
+	c.eof()
+	if e := l.ended(t, proxy.BrokerMoved); e.FramesUp != 0 || e.BytesUp != 0 {
+		t.Errorf("the broker that is another node now got %d requests, %d bytes", e.FramesUp, e.BytesUp)
+	}
+	boot.close()
+	l.ended(t, proxy.ClientClosed)
+	_ = os.Remove(password)
+	<-time.After(10 * time.Minute)
+	if n := l.log.count("cannot prepare the next login"); n > 0 {
+		t.Errorf("kproxy prepares %d logins of a session that has ended", n)
+	}
 }
 
 // Before a client is past its login, an orderly end is a refusal of it: its connection is

@@ -11,6 +11,7 @@ import (
 
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
+	"kproxy/internal/wait"
 )
 
 // parkedSet holds the parked sessions: those that have been silent for a while, and have no request
@@ -128,6 +129,9 @@ func (l *parkedSet) park(s *session) bool {
 	if err != nil {
 		l.log.Warn("silent sessions keep their goroutines", slog.Any(logkey.Error, err))
 	}
+	if !parked && s.life.asks()&askQuiet != 0 { // stay may have cleared the deadline that came with it
+		_ = s.client.conn.SetReadDeadline(wait.Past)
+	}
 	return parked
 }
 
@@ -143,8 +147,8 @@ func (l *parkedSet) add(s *session) (parked bool, err error) {
 	if l.closed || !l.await(s) {
 		return false, nil
 	}
-	// A goroutine that wants the session to go on asks first, and then wakes it. An ask whether it idles has let
-	// its read deadline expire: the pumps answer it, or it would be answered when the client next sends.
+	// A goroutine that wants the session to go on asks first, and then wakes it. An ask whether it idles is for
+	// the pumps: in the parked set it would stand until the client next sends.
 	if s.life.asks()&(askEnd|askLogin|askQuiet) != 0 || s.life.ended() != nil {
 		return false, nil
 	}

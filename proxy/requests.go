@@ -319,7 +319,9 @@ func (p *requestPump) push(r inflight.Request) (mine bool, err error) {
 		held, growth := p.queue.Held(), p.queue.Growth()
 		if p.s.account.TryHold(growth) {
 			full, mine := p.queue.Push(r)
-			p.s.account.Release(growth - (p.queue.Held() - held)) // responses may have made room meanwhile
+			if spare := growth - (p.queue.Held() - held); spare > 0 { // responses have made room meanwhile
+				p.s.account.Release(spare)
+			}
 			if !full {
 				return mine, nil
 			}

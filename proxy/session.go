@@ -189,7 +189,6 @@ func (s *session) move() (parked bool) {
 	}
 	s.resetIfDown()
 	s.lingerForClient()
-	s.broker.renewal.stop()
 	return false
 }
 
@@ -210,8 +209,9 @@ func (s *session) pump() (parks bool) {
 	return parks
 }
 
-// close closes both connections, and gives back the session's buffers and counts.
+// close closes both connections, and gives back the session's timer, buffers and counts.
 func (s *session) close() {
+	s.broker.renewal.stop()
 	if s.broker.conn != nil {
 		_ = s.broker.conn.Close()
 		s.broker.to.way.Release()

@@ -127,9 +127,9 @@ const stopMargin = 30 * time.Second
 // drain ends kproxy after a signal.
 func (v *serving) drain(ctx context.Context) {
 	v.proxy.MarkNotReady()
+	waitForReload := v.reloader.stop()
 	set := v.reloader.settings()
 	v.notify.Stopping("draining", set.DrainDelay+set.Proxy.DrainTimeout+stopMargin)
-	waitForReload := v.reloader.stop()
 	waitForOthers(ctx, v.reloader.settings().DrainDelay, v.log)
 	draining, stop := notifyDuring(ctx, waitForReload)
 	defer stop()

@@ -22,6 +22,8 @@ import (
 const (
 	askInterval = 10 * time.Second // between attempts to ask a cluster that has not answered
 	askTimeout  = 10 * time.Second // for one attempt
+	// refusedPause is between attempts whose login is refused: a server may count refusals, and lock the user.
+	refusedPause = 5 * time.Minute
 )
 
 // asker spaces the attempts of Ask: one runs at a time, and the next one starts at least
@@ -61,23 +63,31 @@ func (c *Cluster) Ask(ctx context.Context) error {
 // cluster without clients is that of its brokers. It ends with ctx. It sends nothing on a client's
 // connection: before a client has logged in, a broker treats a second ApiVersions as an attack.
 func (c *Cluster) AskWhileDown(ctx context.Context) {
-	attempt := 1
-	for ; ctx.Err() == nil; wait.Sleep(ctx, askInterval) {
-		known := c.IsKnown()
-		if known && c.Status().Up {
-			continue
+	attempt, down := 1, false
+	for ctx.Err() == nil {
+		pause := askInterval
+		switch known := c.IsKnown(); {
+		case known && c.Status().Up:
+			if down {
+				c.log.Info("the cluster responds again")
+			}
+			down = false
+		default:
+			err := c.Ask(ctx)
+			switch {
+			case err == nil || ctx.Err() != nil:
+			case !known:
+				c.logUnanswered(err, attempt)
+				attempt++
+			case !down:
+				c.log.Warn("the cluster does not respond; asking on", slog.Any(logkey.Error, err))
+				down = true
+			}
+			if known && IsRefusedLogin(err) {
+				pause = refusedPause
+			}
 		}
-		err := c.Ask(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case known && err == nil:
-			c.log.Info("the cluster responds again")
-		case known: // the sessions' lines have the failure
-			c.log.Debug("the cluster does not respond; asking on", slog.Any(logkey.Error, err))
-		case err != nil:
-			c.logUnanswered(err, attempt)
-			attempt++
-		}
+		wait.Sleep(ctx, pause)
 	}
 }
 
@@ -172,6 +182,9 @@ func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
 	}
 	if len(brokers.List) == 0 {
 		return nil, errors.New("the cluster names no brokers yet")
+	}
+	if to.Way != c.Way() { // a reload has come, which may lead to other brokers
+		return response, nil
 	}
 	c.mover.needsLogin(false)
 	named := responseOf(brokers)

@@ -210,7 +210,7 @@ func listenerMetrics() []family {
 			ofListener: func(l *proxy.ListenerStats) []sample { return byAPI(l.HiddenAPIs) },
 		},
 		{
-			name: "kproxy_listener_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that clients are shown, in Unix time.", kind: gauge,
+			name: "kproxy_listener_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that clients are shown, or the last CA of client_ca, in Unix time.", kind: gauge,
 			ofListener: func(l *proxy.ListenerStats) []sample { return expiry(l.TLS) },
 		},
 		{
@@ -254,7 +254,7 @@ func routingMetrics() []family {
 func clusterMetrics() []family {
 	return []family{
 		{
-			name: "kproxy_cluster_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that brokers are shown, in Unix time.", kind: gauge,
+			name: "kproxy_cluster_certificate_expiry_timestamp_seconds", unit: "s", help: "When a certificate ends that brokers are shown, or the last CA of the cluster's ca, in Unix time.", kind: gauge,
 			ofCluster: func(c *proxy.ClusterStats) []sample { return expiry(c.TLS) },
 		},
 		{

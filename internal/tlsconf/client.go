@@ -43,7 +43,7 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	next.config.RootCAs, next.certificates = roots.pool, roots.described(c.CA)
+	next.config.RootCAs = roots.pool
 	if c.Cert != "" {
 		next.certificates = append(next.certificates, describe(c.Cert, chain.Leaf))
 		// Certificates would not send it to a broker that names other authorities. It is
@@ -53,6 +53,8 @@ func (c ClientConfig) build(now contents, _ *generation) (*generation, error) {
 			return &chain, nil
 		}
 	}
+	// Behind the certificate, which counts if one file has both.
+	next.certificates = append(next.certificates, roots.described(c.CA)...)
 	return next, nil
 }
 

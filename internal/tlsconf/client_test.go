@@ -126,8 +126,8 @@ func TestBrokerIsShownTheCertificate(t *testing.T) {
 	if got, want := state.PeerCertificates[0].Subject.CommonName, "kproxy"; got != want {
 		t.Errorf("the broker sees %q, want %q", got, want)
 	}
-	if got := c.Status().Certificates; len(got) != 1 || got[0].Names[0] != "kproxy" {
-		t.Errorf("status %+v, want the one certificate", got)
+	if got := c.Status().Certificates; len(got) != 2 || got[0].Names[0] != "kproxy" || got[1].Subject != "CN=cluster" {
+		t.Errorf("status %+v, want the certificate and the CA", got)
 	}
 }
 
