@@ -79,6 +79,35 @@ func TestAsksWhileDown(t *testing.T) {
 	})
 }
 
+// A server may count the logins that it refuses, and lock the user: kproxy does not try on and on by itself.
+func TestARefusedLoginIsTriedRarely(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		l.door = newDoor()
+		b := l.liveBroker(t, 0)
+		b.become(0, brokersAt(0))
+		conf := l.door.logsIn(l.config())
+		conf.Clusters[0].SASL.AllowPlaintext = true
+		l.start(t, conf)
+		l.learned(t, 0)
+		l.door.wants("another")
+		<-time.After(time.Minute)
+		l.proxy.Probe(t.Context(), "orders")
+		before := len(l.dials.entries())
+		<-time.After(14 * time.Minute)
+		if n := len(l.dials.entries()) - before; n < 1 || n > 3 {
+			t.Errorf("a login that is refused was tried %d times in 14 minutes", n)
+		}
+		l.door.wants(secretPassword)
+		<-time.After(6 * time.Minute)
+		if !l.proxy.Health().Clusters[0].Up {
+			t.Error("the login is good again, and the cluster is not up")
+		}
+	})
+}
+
 // Health tells how far a Proxy is.
 func TestHealth(t *testing.T) {
 	needsPlainTCP(t)
