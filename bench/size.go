@@ -42,11 +42,8 @@ type need struct {
 }
 
 const (
-	sizeProcess = 40.0 // MiB of the process itself, of a kproxy without connections
-	// sizeIdle is the memory of a pair of connections with the kernel's, in KiB; with TLS
-	// docs/kubernetes.md's upper figure is taken.
-	sizeIdle, sizeIdleTLS = 12.3, 30.0
-	sizeActive            = 2 * 16.0 // KiB of buffers for each connection in use, both ways
+	sizeProcess = 40.0     // MiB of the process itself, of a kproxy without connections
+	sizeActive  = 2 * 16.0 // KiB of buffers for each connection in use, both ways
 )
 
 // size computes the need. Costs are those at half load, where a proxy reads little at a time: at
@@ -77,12 +74,18 @@ func (t traffic) size() (need, error) {
 	arrival, e := sizeFigure(churn, "pinned CPU µs/conn")
 	n.arrivals = t.arrivals * arrival / 1e6
 	n.cores = (n.produce + n.consume + n.arrivals) / t.share
-	idle := sizeIdle
-	if t.tls {
-		idle = sizeIdleTLS
-	}
+	idle, e2 := sizeIdle(t.tls)
+	err = errors.Join(err, e, e2)
 	n.memory = sizeProcess + (idle*float64(t.connections)+sizeActive*float64(t.active))/kib
-	return n, errors.Join(err, e)
+	return n, err
+}
+
+// sizeIdle is the memory of a pair of connections with the kernel's, in KiB.
+func sizeIdle(tls bool) (float64, error) {
+	if tls {
+		return sizeFigure("tls-down-idle-1000", "with kernel (cgroup), KiB")
+	}
+	return sizeFigure("idle-5000", "with kernel (cgroup), KiB")
 }
 
 // check refuses figures that no traffic has. Its errors name the flag.

@@ -39,6 +39,17 @@ func TestSizing(t *testing.T) {
 			t.Errorf("docs/sizing.md does not have the row\n%s", row)
 		}
 	}
+	plain, err := sizeIdle(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure, err := sizeIdle(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if formula := fmt.Sprintf("connections × %s KiB (%s KiB with TLS)", short(plain), short(secure)); !strings.Contains(doc, formula) {
+		t.Errorf("docs/sizing.md does not have %s", formula)
+	}
 	example := strings.SplitN(doc, "```", 5)
 	args := strings.Fields(strings.TrimPrefix(strings.TrimSpace(strings.TrimPrefix(example[1], "sh")), "go run ./bench"))
 	var out strings.Builder
