@@ -60,7 +60,7 @@ func TestDecisions(t *testing.T) {
 	const want = "CPU for a produce of 4 KiB, µs: 13.7, 14.0\n" +
 		"cores for 1,000 new connections a second: 0.20, 0.10\n" +
 		"added to a produce of 4 KiB, median, ms: 1.20, -\n" +
-		"memory of 5,000 idle connections, MiB: 29.3, -"
+		"process memory for 5,000 idle connections, MiB: 29.3, -"
 	if text := strings.Join(got, "\n"); text != want || strings.Join(table.Targets, " ") != "kproxy haproxy" {
 		t.Errorf("%v: got\n%s\nwant\n%s", table.Targets, text, want)
 	}

@@ -72,12 +72,12 @@ func join(files []string, o joinOptions, stdout io.Writer) error {
 
 // addReal adds a run in front of a real broker, which has to be of the same machine and the same versions.
 func (r *report) addReal(file string) error {
-	real, err := readRealReport(file)
+	run, err := readRealReport(file)
 	if err != nil {
 		return err
 	}
-	apart := r.Machine.differences(real.Machine)
-	for _, t := range real.Targets {
+	apart := r.Machine.differences(run.Machine)
+	for _, t := range run.Targets {
 		for _, ours := range r.Targets {
 			if ours.Name == t.Name && ours.Missing == "" && ours.Version != t.Version {
 				apart = append(apart, fmt.Sprintf("%s: %s, and %s", t.Name, ours.Version, t.Version))
@@ -87,7 +87,7 @@ func (r *report) addReal(file string) error {
 	if len(apart) > 0 {
 		return fmt.Errorf("--real %s is not of the same machine and versions:\n  %s", file, strings.Join(apart, "\n  "))
 	}
-	r.Real = real
+	r.Real = run
 	return nil
 }
 

@@ -142,15 +142,15 @@ func TestJoinJoined(t *testing.T) {
 // A run in front of a real broker stands first on the page, and stays in a file that is joined again.
 func TestJoinReal(t *testing.T) {
 	a := partOf("produce-256B")
-	real := aRealReport()
-	real.Machine = a.Machine
-	for i := range real.Targets {
-		real.Targets[i].Version = a.Targets[i].Version
+	run := aRealReport()
+	run.Machine = a.Machine
+	for i := range run.Targets {
+		run.Targets[i].Version = a.Targets[i].Version
 	}
 	realFile := filepath.Join(t.TempDir(), "real.json")
 	joined := filepath.Join(t.TempDir(), "joined.json")
 	write := func() {
-		if err := real.write(realFile, io.Discard); err != nil {
+		if err := run.write(realFile, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,13 +166,13 @@ func TestJoinReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, page := rendered(t, again)
-	first, figures := strings.Index(page, "<p>"+real.Sentence()), strings.Index(page, `id="all"`)
+	first, figures := strings.Index(page, "<p>"+run.Sentence()), strings.Index(page, `id="all"`)
 	if first < 0 || first > figures || !strings.Contains(page, "consume-1KB at the maximum") || !strings.Contains(page, "consume-100KB") {
 		t.Errorf("the run in front of a real broker is not first on the page: %d, %d", first, figures)
 	}
 	for want, edit := range map[string]func(){
-		"kernel: ":                 func() { real.Machine.Kernel = "Linux 1" },
-		"haproxy: , and HAProxy 1": func() { real.Machine, real.Targets[2].Version = a.Machine, "HAProxy 1" },
+		"kernel: ":                 func() { run.Machine.Kernel = "Linux 1" },
+		"haproxy: , and HAProxy 1": func() { run.Machine, run.Targets[2].Version = a.Machine, "HAProxy 1" },
 	} {
 		edit()
 		write()

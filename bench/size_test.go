@@ -144,7 +144,7 @@ func TestReadmeTable(t *testing.T) {
 		}
 		want(line)
 	}
-	real, err := readRealReport("results/real.json")
+	run, err := readRealReport("results/real.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,21 +152,27 @@ func TestReadmeTable(t *testing.T) {
 		title, load, figure string
 		mbPerS              float64
 	}{
-		{"cores for 200 MB/s consumed", "consume-1KB", "cpu_s_per_gb", 200},
-		{"cores for 50 MB/s produced", "produce-1KB", "cpu_s_per_gb", 50},
-		{"cores for 50 MB/s produced, at half load", "produce-1KB", pinned + "cpu_s_per_gb", 50},
+		{"cores for 200 MB/s consumed, at the maximum", "consume-1KB", "cpu_s_per_gb", 200},
+		{"cores for 50 MB/s produced, at the maximum", "produce-1KB", "cpu_s_per_gb", 50},
+		{"cores for 50 MB/s produced, by producers at half load", "produce-1KB", pinned + "cpu_s_per_gb", 50},
 	} {
 		line := "| " + c.title + " |"
 		for _, target := range targets {
-			line += fmt.Sprintf(" %.3f |", real.series(target, c.load, c.figure).median()*c.mbPerS/1000)
+			line += fmt.Sprintf(" %.3f |", run.series(target, c.load, c.figure).median()*c.mbPerS/1000)
 		}
 		want(line)
 	}
 	want(largeFrames(t))
+	consumed := func(target string) float64 { return run.series(target, "consume-1KB", "cpu_s_per_gb").median() / 5 }
+	want(fmt.Sprintf("for 200 MB/s of records consumed kproxy takes %.2f cores, HAProxy %.2f, nginx %.2f;",
+		consumed(kproxyName), consumed(haproxyName), consumed("nginx-64k")))
+	arriving := func(target string) string { return short(median(target, "churn", pinned+cpuPerReq) / 1000) }
+	want(fmt.Sprintf("for 1,000 new connections a second %s, %s, %s.", arriving(kproxyName), arriving(haproxyName), arriving("nginx-64k")))
 }
 
 // largeFrames is the range of kproxy's CPU for a gigabyte beside HAProxy's, as the README says it.
 func largeFrames(t *testing.T) string {
+	t.Helper()
 	plain, secure := series{}, series{}
 	for line := range strings.Lines(sizeResults) {
 		cells := columnGap.Split(line, -1)

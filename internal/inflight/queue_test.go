@@ -298,14 +298,16 @@ func TestQueueOwnAnswerIsSomebodys(t *testing.T) {
 func TestQueueKeepsNoOwnAnswer(t *testing.T) {
 	q := pushed(t, 1)
 	freed := make(chan bool, 1)
-	own := make([]byte, 100_000)
-	runtime.AddCleanup(&own[0], func(freed chan bool) { freed <- true }, freed)
-	q.Push(Request{Kind: OwnResponse, Own: own})
-	takes(t, q, 1)
-	if given := q.Settle(); &given[0] != &own[0] {
-		t.Fatal("another frame")
+	deliver := func() {
+		own := make([]byte, 100_000)
+		runtime.AddCleanup(&own[0], func(freed chan bool) { freed <- true }, freed)
+		q.Push(Request{Kind: OwnResponse, Own: own})
+		takes(t, q, 1)
+		if given := q.Settle(); &given[0] != &own[0] {
+			t.Fatal("another frame")
+		}
 	}
-	own = nil
+	deliver()
 	for range 1000 {
 		runtime.GC()
 		select {

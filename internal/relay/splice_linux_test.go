@@ -545,7 +545,7 @@ func TestReadingDoesNotWaitForTheDestination(t *testing.T) {
 	})
 	writing.Go(func() {
 		for p.roomy() {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		close(locked)
 	})
