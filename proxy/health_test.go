@@ -81,6 +81,7 @@ func TestAsksWhileDown(t *testing.T) {
 
 // A server may count the logins that it refuses, and lock the user: kproxy does not try on and on by itself.
 func TestARefusedLoginIsTriedRarely(t *testing.T) {
+	needsPlainTCP(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l lab

@@ -246,6 +246,7 @@ func TestADialWaitsForTheQuestion(t *testing.T) {
 // A node that moves while it is dialled is another node by then: it gets none of the client's requests, and kproxy
 // logs in no more.
 func TestANodeMovesDuringItsDial(t *testing.T) {
+	needsPlainTCP(t)
 	for name, logsIn := range map[string]bool{"without a login": false, "kproxy logs in": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

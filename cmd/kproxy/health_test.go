@@ -242,13 +242,13 @@ func TestHealthDoesNotRepeatTheToken(t *testing.T) {
 	}
 }
 
-// The commands of docs/readiness.md and of the samples that run health are valid, and end
+// The commands of docs/readiness.md, docs/recipes.md and of the samples that run health are valid, and end
 // with 0 if kproxy is ready.
 func TestHealthInDocs(t *testing.T) {
 	address := startAdmin(t, clusters{"orders": true}, admin.Config{})
 	t.Setenv("KPROXY_ADMIN_BIND", address)
 	commands := 0
-	for _, file := range []string{"docs/readiness.md", "Dockerfile", "configs/docker.yaml"} {
+	for _, file := range []string{"docs/readiness.md", "docs/recipes.md", "Dockerfile", "configs/docker.yaml"} {
 		text, err := os.ReadFile(filepath.Join("../..", file))
 		if err != nil {
 			t.Fatal(err)
