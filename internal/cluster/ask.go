@@ -23,7 +23,7 @@ const (
 	askInterval = 10 * time.Second // between attempts to ask a cluster that has not answered
 	askTimeout  = 10 * time.Second // for one attempt
 	// refusedPause is between attempts whose login is refused: a server may count refusals, and lock the user.
-	refusedPause = 5 * time.Minute
+	refusedPause = time.Minute
 )
 
 // asker spaces the attempts of Ask: one runs at a time, and the next one starts at least
@@ -32,6 +32,7 @@ type asker struct {
 	turn chan struct{} // holds an element while no attempt runs; the goroutine that takes it owns the following
 	last time.Time     // end of the last attempt
 	err  error         // its result
+	way  *Way          // by which it was made
 }
 
 func newAsker() asker {
@@ -41,7 +42,8 @@ func newAsker() asker {
 }
 
 // Ask sends ApiVersions to the cluster, and Metadata while the brokers are unknown. Less
-// than askInterval after the last attempt it returns the result of that one.
+// than askInterval after the last attempt, or refusedPause if that login was refused, it returns the result of that
+// one, unless a reload has changed the way to the brokers.
 func (c *Cluster) Ask(ctx context.Context) error {
 	a := &c.asker
 	select {
@@ -50,9 +52,14 @@ func (c *Cluster) Ask(ctx context.Context) error {
 		return ctx.Err()
 	}
 	defer func() { a.turn <- struct{}{} }()
-	if !a.last.IsZero() && time.Since(a.last) < askInterval {
+	pause := askInterval
+	if IsRefusedLogin(a.err) && c.Status().LastAnswer.Before(a.last) { // and no client has had more luck since
+		pause = refusedPause
+	}
+	if !a.last.IsZero() && time.Since(a.last) < pause && a.way == c.Way() {
 		return a.err
 	}
+	a.way = c.Way()
 	a.err = c.askOnce(ctx)
 	a.last = time.Now()
 	return a.err
@@ -64,8 +71,8 @@ func (c *Cluster) Ask(ctx context.Context) error {
 // connection: before a client has logged in, a broker treats a second ApiVersions as an attack.
 func (c *Cluster) AskWhileDown(ctx context.Context) {
 	attempt, down := 1, false
-	for ctx.Err() == nil {
-		pause := askInterval
+	var last error
+	for ; ctx.Err() == nil; wait.Sleep(ctx, askInterval) {
 		switch known := c.IsKnown(); {
 		case known && c.Status().Up:
 			if down {
@@ -76,18 +83,15 @@ func (c *Cluster) AskWhileDown(ctx context.Context) {
 			err := c.Ask(ctx)
 			switch {
 			case err == nil || ctx.Err() != nil:
-			case !known:
+			case !known && err != last: //nolint:errorlint // else it is the result of the attempt before
 				c.logUnanswered(err, attempt)
 				attempt++
-			case !down:
-				c.log.Warn("the cluster does not respond; asking on", slog.Any(logkey.Error, err))
+			case known && !down:
+				c.log.Warn("the cluster does not respond; asking on", slog.Any(logkey.Error, err), slog.String(logkey.Fix, Advice(err)))
 				down = true
 			}
-			if known && IsRefusedLogin(err) {
-				pause = refusedPause
-			}
+			last = err
 		}
-		wait.Sleep(ctx, pause)
 	}
 }
 
@@ -142,7 +146,7 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 	if c.IsKnown() {
 		return nil
 	}
-	if _, err = c.askMetadata(to); errors.Is(err, errOutvoted) {
+	if _, err = c.askMetadata(ctx, to); errors.Is(err, errOutvoted) {
 		err = nil // the cluster has responded
 	}
 	return err
@@ -159,14 +163,10 @@ func (c *Cluster) IsKnown() bool {
 }
 
 // askMetadata sends Metadata without topics, and merges the response into the map.
-func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
-	// From version 1 an empty list of topics means none. In version 0 it means all.
-	metadata := kmsg.NewPtrMetadataRequest()
-	metadata.Version = 4
-	metadata.Topics = []kmsg.MetadataRequestTopic{}
-	response := kmsg.NewPtrMetadataResponse()
+func (c *Cluster) askMetadata(ctx context.Context, to Link) (*kmsg.MetadataResponse, error) {
 	number := c.questions.Add(1)
-	if err := c.question(to, metadata, response); err != nil {
+	response, err := c.exchangeMetadata(to)
+	if err != nil {
 		if errors.Is(err, io.EOF) && c.mayNeedLogin() {
 			c.mover.needsLogin(true)
 			return nil, ErrNeedsLogin
@@ -189,6 +189,9 @@ func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
 	c.mover.needsLogin(false)
 	named := responseOf(brokers)
 	named.From = to.Address
+	if err := c.admits(ctx, to, named.ClusterID); err != nil {
+		return response, err
+	}
 	if isStale := c.teachAsked(named, number); !isStale && c.differs(named) {
 		return response, errOutvoted
 	}
