@@ -154,7 +154,7 @@ func (m *Map) Add(a Response) []Change {
 		taken[n.current.place()] = id
 	}
 	a.ClusterID = ""
-	changes := m.add(a)
+	changes := m.add(a, nil)
 	for _, c := range changes {
 		if _, isTaken := taken[c.Broker.place()]; c.Kind == Added && isTaken && !m.isFixed(c.Broker.Node) {
 			n := m.nodes[c.Broker.Node]
@@ -164,7 +164,8 @@ func (m *Map) Add(a Response) []Change {
 	return changes
 }
 
-func (m *Map) add(a Response) []Change {
+// add gives each node an entry and slots. places has the nodes of a response that takes addresses away; nil: it takes none.
+func (m *Map) add(a Response, places map[place]int32) []Change {
 	changes := m.identify(a.ClusterID)
 	brokers := slices.DeleteFunc(slices.Clone(a.Brokers), func(b Broker) bool { return b.Node < 0 })
 	slices.SortStableFunc(brokers, func(a, b Broker) int { return cmp.Compare(a.Node, b.Node) })
@@ -185,8 +186,9 @@ func (m *Map) add(a Response) []Change {
 			fresh[b.Node] = true
 		}
 		n.seen = a.At
-		for _, s := range m.listeners {
-			s.giveOwn(b.Node) // before any of them takes a free slot
+		for i, s := range m.listeners { // before any of them takes a free slot
+			changes = append(changes, m.reclaim(b.Node, i, a.At, places)...)
+			s.giveOwn(b.Node)
 		}
 	}
 	vacancies := make([]vacancy, len(m.listeners))

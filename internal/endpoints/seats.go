@@ -48,6 +48,27 @@ func (m *Map) seat(b Broker, listener int, v *vacancy, now time.Time) []Change {
 	return []Change{{Kind: Unmapped, Broker: b, Listener: listener}}
 }
 
+// reclaim frees the slot that the configuration gives to a node without one, if a node that is outside the range
+// holds it and has no address, or loses it now. Else the node would get another one, and keep it for ever.
+func (m *Map) reclaim(id int32, listener int, now time.Time, places map[place]int32) []Change {
+	s := m.listeners[listener]
+	slot, isOwn := s.own(id)
+	if _, placed := s.ofNode[id]; placed || isOwn {
+		return nil
+	}
+	holder, held := s.ofSlot[slot]
+	if !held || s.configured(holder, slot) || s.pinned[slot] {
+		return nil
+	}
+	n := m.nodes[holder]
+	by, isTaken := places[n.current.place()]
+	if isLost := n.current.Host == "" || isTaken && by != holder; !isLost || !n.seen.Before(now) {
+		return nil
+	}
+	s.take(holder)
+	return []Change{{Kind: Evicted, Broker: n.current, Listener: listener, Slot: slot}}
+}
+
 // pop takes the last element.
 func pop[T any](all *[]T) (last T, ok bool) {
 	if n := len(*all); n > 0 {

@@ -51,8 +51,8 @@ func (m *Map) IsOther(clusterID string) bool {
 // that restarts is missing for a while. But a node whose address a named node has
 // now has none left: its endpoint must not reach another broker.
 func (m *Map) Teach(a Response, trust Trust) []Change {
-	changes := m.add(a)
 	places := holders(a.Brokers)
+	changes := m.add(a, places)
 	told := make(map[int32]bool, len(a.Brokers))
 	for _, b := range a.Brokers {
 		n := m.nodes[b.Node]

@@ -303,3 +303,35 @@ func TestAFullMapForgets(t *testing.T) {
 		t.Errorf("%d nodes are known, want those that are named", n)
 	}
 }
+
+// Ids that pass through a full range take slots of nodes without an address. When those nodes come back, they get
+// the slots that the configuration gives them, as in a replica that has not seen the others.
+func TestASlotComesBack(t *testing.T) {
+	for _, slots := range []int{3, 4, 100} {
+		t.Run(fmt.Sprint(slots), func(t *testing.T) { slotComesBack(t, slots) })
+	}
+}
+
+func slotComesBack(t *testing.T, slots int) {
+	t.Helper()
+	m := newMap(endpoints.Layout{Name: "a", Slots: slots})
+	minute := time.Duration(0)
+	teach := func(named ...endpoints.Broker) {
+		for range 2 { // a node has lost its address by the second one
+			minute += time.Minute
+			m.Teach(response(minute, named...), endpoints.Asked)
+		}
+	}
+	teach(broker(0), broker(1), broker(2))
+	teach(at(11, 0), broker(1), broker(2))
+	teach(at(11, 0), at(10, 1), broker(2))
+	for passing := range int32(2 * slots) { // until they have the slots of the others
+		teach(at(1000+passing, 0), at(5000+passing, 1), broker(2))
+	}
+	teach(broker(0), broker(1), broker(2))
+	for id := range int32(3) {
+		if slot, ok := m.Slot(0, id); !ok || slot != int(id) {
+			t.Errorf("node %d has slot %d (%t)", id, slot, ok)
+		}
+	}
+}
