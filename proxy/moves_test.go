@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -28,7 +27,6 @@ type livingBroker struct {
 	mu       sync.Mutex // guards the following
 	node     int32
 	names    []kmsg.MetadataResponseBroker
-	cluster  string                                   // its id; "": c
 	byClient map[string][]kmsg.MetadataResponseBroker // client.id -> the brokers that it gets instead
 	closes   bool                                     // Metadata to anything but the test's clients ends the connection: it wants a login
 	held     chan struct{}                            // Metadata to anything but the test's clients waits for its close; nil: it does not
@@ -110,7 +108,7 @@ func (b *livingBroker) respond(r request) kmsg.Response {
 			return nil
 		}
 		resp := answerTo(r.Version, kmsg.NewPtrMetadataResponse())
-		resp.ClusterID, resp.Brokers = new(cmp.Or(b.cluster, "c")), b.names
+		resp.ClusterID, resp.Brokers = new("c"), b.names
 		if own := b.byClient[id]; own != nil {
 			resp.Brokers = own
 		}
@@ -311,50 +309,6 @@ func movesDuringItsDial(t *testing.T, logsIn bool, password string) {
 	if n := l.log.count("cannot prepare the next login"); n > 0 {
 		t.Errorf("kproxy prepares %d logins of a session that has ended", n)
 	}
-}
-
-// One address comes to lead to a broker of another cluster: the map stays, whatever a client of that node gets from
-// it. If all of them are of another cluster, the map follows.
-func TestAnotherClusterAtOneAddress(t *testing.T) {
-	needsPlainTCP(t)
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var l lab
-		l.inMemory()
-		all := []*livingBroker{l.liveBroker(t, 0), l.liveBroker(t, 1), l.liveBroker(t, 2)}
-		for i, b := range all {
-			b.become(int32(i), brokersAt(0, 1, 2))
-		}
-		l.start(t, l.config())
-		synctest.Wait() // kproxy has asked
-		l.learned(t, 0, 1, 2)
-		others := []*livingBroker{l.liveBroker(t, 5), l.liveBroker(t, 6)}
-		joins := func(b *livingBroker) {
-			b.become(0, brokersAt(5, 6))
-			b.set(func(b *livingBroker) { b.cluster = "other" })
-		}
-		for _, b := range others {
-			joins(b)
-		}
-		joins(all[2])
-		for round := range int32(5) {
-			c := l.dial(t, "bob.test:9102")
-			c.refresh(round)
-			c.close()
-			l.ended(t, proxy.ClientClosed)
-			<-time.After(10 * time.Second)
-		}
-		l.reaches(t, "bob.test:9100", brokerName(0))
-		l.reaches(t, "bob.test:9101", brokerName(1))
-		l.log.times(t, 1, "leads to another cluster")
-
-		<-time.After(2 * time.Minute)
-		joins(all[0])
-		joins(all[1])
-		c := l.dial(t, "bob.test:9102")
-		c.refresh(1)
-		l.log.has(t, "another cluster responds")
-	})
 }
 
 // Before a client is past its login, an orderly end is a refusal of it: its connection is

@@ -146,7 +146,7 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 	if c.IsKnown() {
 		return nil
 	}
-	if _, err = c.askMetadata(ctx, to); errors.Is(err, errOutvoted) {
+	if _, err = c.askMetadata(to); errors.Is(err, errOutvoted) {
 		err = nil // the cluster has responded
 	}
 	return err
@@ -163,10 +163,14 @@ func (c *Cluster) IsKnown() bool {
 }
 
 // askMetadata sends Metadata without topics, and merges the response into the map.
-func (c *Cluster) askMetadata(ctx context.Context, to Link) (*kmsg.MetadataResponse, error) {
+func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
+	// From version 1 an empty list of topics means none. In version 0 it means all.
+	metadata := kmsg.NewPtrMetadataRequest()
+	metadata.Version = 4
+	metadata.Topics = []kmsg.MetadataRequestTopic{}
+	response := kmsg.NewPtrMetadataResponse()
 	number := c.questions.Add(1)
-	response, err := c.exchangeMetadata(to)
-	if err != nil {
+	if err := c.question(to, metadata, response); err != nil {
 		if errors.Is(err, io.EOF) && c.mayNeedLogin() {
 			c.mover.needsLogin(true)
 			return nil, ErrNeedsLogin
@@ -189,9 +193,6 @@ func (c *Cluster) askMetadata(ctx context.Context, to Link) (*kmsg.MetadataRespo
 	c.mover.needsLogin(false)
 	named := responseOf(brokers)
 	named.From = to.Address
-	if err := c.admits(ctx, to, named.ClusterID); err != nil {
-		return response, err
-	}
 	if isStale := c.teachAsked(named, number); !isStale && c.differs(named) {
 		return response, errOutvoted
 	}

@@ -69,7 +69,6 @@ type Cluster struct {
 	lastAnswered int64
 	// confirmed is set when the response to a request of kproxy's own has the cluster's id.
 	confirmed bool
-	outvoted  outvoted
 }
 
 // New returns a Cluster. It reads the files that conf names. The error joins all mistakes

@@ -53,7 +53,7 @@ func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response)
 // wraps ErrNeedsLogin if the cluster names its brokers only after a login.
 func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 	defer wait.Bound(ctx, i.to.Conn)()
-	response, err := i.cluster.askMetadata(ctx, i.to)
+	response, err := i.cluster.askMetadata(i.to)
 	if errors.Is(err, errOutvoted) {
 		err = nil
 	}

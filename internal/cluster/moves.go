@@ -218,6 +218,6 @@ func (c *Cluster) askBroker(ctx context.Context, target upstream.Target) error {
 	}
 	defer to.Close()
 	defer wait.Bound(ctx, to.Conn)()
-	_, err = c.askMetadata(ctx, to)
+	_, err = c.askMetadata(to)
 	return err
 }

@@ -84,7 +84,7 @@ func (c *Cluster) askAgain(ctx context.Context) {
 	if err == nil {
 		defer to.Close()
 		defer wait.Bound(ctx, to.Conn)()
-		_, err = c.askMetadata(ctx, to)
+		_, err = c.askMetadata(to)
 	}
 	switch {
 	case err == nil, errors.Is(err, errOutvoted):

@@ -164,8 +164,8 @@ func (m *Map) Add(a Response) []Change {
 	return changes
 }
 
-// add gives each node an entry and slots. places has the nodes of a response that takes addresses away; nil: it takes none.
-func (m *Map) add(a Response, places map[place]int32) []Change {
+// add gives each node an entry and slots. takes has the nodes of a response that takes addresses away by these; nil: it takes none.
+func (m *Map) add(a Response, takes map[place]int32) []Change {
 	changes := m.identify(a.ClusterID)
 	brokers := slices.DeleteFunc(slices.Clone(a.Brokers), func(b Broker) bool { return b.Node < 0 })
 	slices.SortStableFunc(brokers, func(a, b Broker) int { return cmp.Compare(a.Node, b.Node) })
@@ -186,8 +186,13 @@ func (m *Map) add(a Response, places map[place]int32) []Change {
 			fresh[b.Node] = true
 		}
 		n.seen = a.At
-		for i, s := range m.listeners { // before any of them takes a free slot
-			changes = append(changes, m.reclaim(b.Node, i, a.At, places)...)
+	}
+	for _, b := range brokers { // before any of them takes a free slot
+		if m.nodes[b.Node] == nil {
+			continue
+		}
+		for i, s := range m.listeners {
+			changes = append(changes, m.reclaim(b.Node, i, a.At, takes)...)
 			s.giveOwn(b.Node)
 		}
 	}

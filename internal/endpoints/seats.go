@@ -50,18 +50,18 @@ func (m *Map) seat(b Broker, listener int, v *vacancy, now time.Time) []Change {
 
 // reclaim frees the slot that the configuration gives to a node without one, if a node that is outside the range
 // holds it and has no address, or loses it now. Else the node would get another one, and keep it for ever.
-func (m *Map) reclaim(id int32, listener int, now time.Time, places map[place]int32) []Change {
+func (m *Map) reclaim(id int32, listener int, now time.Time, takes map[place]int32) []Change {
 	s := m.listeners[listener]
 	slot, isOwn := s.own(id)
 	if _, placed := s.ofNode[id]; placed || isOwn {
 		return nil
 	}
 	holder, held := s.ofSlot[slot]
-	if !held || s.configured(holder, slot) || s.pinned[slot] {
+	if !held || s.configured(holder, slot) || s.pinned[slot] || m.isFixed(holder) {
 		return nil
 	}
 	n := m.nodes[holder]
-	by, isTaken := places[n.current.place()]
+	by, isTaken := takes[n.current.place()]
 	if isLost := n.current.Host == "" || isTaken && by != holder; !isLost || !n.seen.Before(now) {
 		return nil
 	}

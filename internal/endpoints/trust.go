@@ -52,7 +52,11 @@ func (m *Map) IsOther(clusterID string) bool {
 // now has none left: its endpoint must not reach another broker.
 func (m *Map) Teach(a Response, trust Trust) []Change {
 	places := holders(a.Brokers)
-	changes := m.add(a, places)
+	var takes map[place]int32
+	if trust == Asked {
+		takes = places
+	}
+	changes := m.add(a, takes)
 	told := make(map[int32]bool, len(a.Brokers))
 	for _, b := range a.Brokers {
 		n := m.nodes[b.Node]
