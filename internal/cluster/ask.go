@@ -87,7 +87,11 @@ func (c *Cluster) AskWhileDown(ctx context.Context) {
 				c.logUnanswered(err, attempt)
 				attempt++
 			case known && !down:
-				c.log.Warn("the cluster does not respond; asking on", slog.Any(logkey.Error, err), slog.String(logkey.Fix, Advice(err)))
+				log := c.log.With(slog.Any(logkey.Error, err))
+				if fix := Advice(err); fix != "" {
+					log = log.With(slog.String(logkey.Fix, fix))
+				}
+				log.Warn("the cluster does not respond; asking on")
 				down = true
 			}
 			last = err
