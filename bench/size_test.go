@@ -166,6 +166,11 @@ func TestReadmeTable(t *testing.T) {
 	consumed := func(target string) float64 { return run.series(target, "consume-1KB", "cpu_s_per_gb").median() / 5 }
 	want(fmt.Sprintf("for 200 MB/s of records consumed kproxy takes %.2f cores, HAProxy %.2f, nginx %.2f;",
 		consumed(kproxyName), consumed(haproxyName), consumed("nginx-64k")))
+	added := func(workload, target string) string {
+		return short((median(target, workload, p50) - median(directName, workload, p50)) / 1000)
+	}
+	want(fmt.Sprintf("A produce of 4 KiB takes %s ms more on 8 connections (HAProxy: %s), and %s ms more on 100 (%s).",
+		added("produce-4KiB", kproxyName), added("produce-4KiB", haproxyName), added("produce-4KiB-100conns", kproxyName), added("produce-4KiB-100conns", haproxyName)))
 	arriving := func(target string) string { return short(median(target, "churn", pinned+cpuPerReq) / 1000) }
 	want(fmt.Sprintf("for 1,000 new connections a second %s, %s, %s.", arriving(kproxyName), arriving(haproxyName), arriving("nginx-64k")))
 }
