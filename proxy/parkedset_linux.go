@@ -11,7 +11,6 @@ import (
 
 	"kproxy/internal/logkey"
 	"kproxy/internal/relay"
-	"kproxy/internal/wait"
 )
 
 // parkedSet holds the parked sessions: those that have been silent for a while, and have no request
@@ -130,7 +129,7 @@ func (l *parkedSet) park(s *session) bool {
 		l.log.Warn("silent sessions keep their goroutines", slog.Any(logkey.Error, err))
 	}
 	if !parked && s.life.asks()&askQuiet != 0 { // stay may have cleared the deadline that came with it
-		_ = s.client.conn.SetReadDeadline(wait.Past)
+		s.wake()
 	}
 	return parked
 }

@@ -130,7 +130,7 @@ func (v *serving) drain(ctx context.Context) {
 	waitForReload := v.reloader.stop()
 	set := v.reloader.settings()
 	v.notify.Stopping("draining", set.DrainDelay+set.Proxy.DrainTimeout+stopMargin)
-	waitForOthers(ctx, v.reloader.settings().DrainDelay, v.log)
+	waitForOthers(ctx, set.DrainDelay, v.log)
 	draining, stop := notifyDuring(ctx, waitForReload)
 	defer stop()
 	v.log.Info("stopping: no new connections, responses in flight are delivered")

@@ -87,11 +87,7 @@ func (c *Cluster) AskWhileDown(ctx context.Context) {
 				c.logUnanswered(err, attempt)
 				attempt++
 			case known && !down:
-				log := c.log.With(slog.Any(logkey.Error, err))
-				if fix := Advice(err); fix != "" {
-					log = log.With(slog.String(logkey.Fix, fix))
-				}
-				log.Warn("the cluster does not respond; asking on")
+				c.logOf(err, Advice(err)).Warn("the cluster does not respond; asking on")
 				down = true
 			}
 			last = err
@@ -104,15 +100,21 @@ func (c *Cluster) AskWhileDown(ctx context.Context) {
 const closedWithoutResponse = "the port accepts connections and closes them without a response: see that a broker is there and not a proxy that leads back here, " +
 	"and that it wants neither TLS nor a PROXY protocol header that the cluster's keys do not have"
 
+// logOf returns the log with an error, and its fix if there is one.
+func (c *Cluster) logOf(err error, fix string) *slog.Logger {
+	log := c.log.With(slog.Any(logkey.Error, err))
+	if fix != "" {
+		log = log.With(slog.String(logkey.Fix, fix))
+	}
+	return log
+}
+
 func (c *Cluster) logUnanswered(err error, attempt int) {
-	log := c.log.With(slog.Int(logkey.Attempt, attempt), slog.Any(logkey.Error, err))
 	fix := Advice(err)
 	if fix == "" && errors.Is(err, io.EOF) && !errors.Is(err, ErrNeedsLogin) {
 		fix = closedWithoutResponse
 	}
-	if fix != "" {
-		log = log.With(slog.String(logkey.Fix, fix))
-	}
+	log := c.logOf(err, fix).With(slog.Int(logkey.Attempt, attempt))
 	_, isLoop := errors.AsType[*upstream.LoopError](err)
 	switch {
 	case isLoop:

@@ -240,10 +240,18 @@ func (m *Map) prune(named map[int32]bool, now time.Time) {
 		}
 		placed := slices.ContainsFunc(m.listeners, func(s *slots) bool { _, ok := s.ofNode[id]; return ok })
 		if !placed && !named[id] {
-			delete(m.nodes, id)
-			for _, s := range m.listeners {
-				delete(s.full, id)
-			}
+			m.forget(id)
+		}
+	}
+}
+
+// forget removes a node, and its slots.
+func (m *Map) forget(id int32) {
+	delete(m.nodes, id)
+	for _, s := range m.listeners {
+		delete(s.full, id)
+		if _, placed := s.ofNode[id]; placed {
+			s.take(id)
 		}
 	}
 }
@@ -256,15 +264,8 @@ func (m *Map) forgetUnseen(named []Broker, now time.Time) {
 		keep[b.Node] = true
 	}
 	for id, n := range m.nodes {
-		if keep[id] || now.Sub(n.seen) < m.forgetAfter {
-			continue
-		}
-		delete(m.nodes, id)
-		for _, s := range m.listeners {
-			delete(s.full, id)
-			if _, placed := s.ofNode[id]; placed {
-				s.take(id)
-			}
+		if !keep[id] && now.Sub(n.seen) >= m.forgetAfter {
+			m.forget(id)
 		}
 	}
 }
