@@ -33,11 +33,8 @@ func pattern(n int) []byte {
 const lastFetch = 1 << 30
 
 // broker is a listener whose connections respond to Fetch by as many bytes as the request says, and to
-// Produce by "ok" if the bytes are those of a pattern.
-type broker struct {
-	net.Listener
-	produced chan int // sizes of Produce requests; negative: the bytes were not those of a pattern
-}
+// Produce by the number of its bytes if they are those of a pattern.
+type broker struct{ net.Listener }
 
 func startBroker(t *testing.T) *broker {
 	t.Helper()
@@ -46,7 +43,7 @@ func startBroker(t *testing.T) *broker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	b := &broker{l, make(chan int, 1<<16)}
+	b := &broker{l}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -110,13 +107,14 @@ func (b *broker) respond(frame []byte) (body []byte, last bool) {
 	default: // Produce
 		records := frame[produceHead:]
 		if !bytes.Equal(records, pattern(len(records))) {
-			b.produced <- -len(records)
 			return []byte("the request differs"), false
 		}
-		b.produced <- len(records)
-		return []byte("ok"), false
+		return produced(len(records)), false
 	}
 }
+
+// produced is the body of a response to Produce.
+func produced(n int) []byte { return fmt.Appendf(nil, "%d bytes", n) }
 
 // produceHead is the length of a Produce request up to its records, in client.produce.
 const produceHead = 2 + 2 + 4 + 2 + 4
@@ -167,7 +165,7 @@ func (c *client) produce(n int) error {
 	if err := c.sendProduce(n); err != nil {
 		return err
 	}
-	return c.receive([]byte("ok"))
+	return c.receive(produced(n))
 }
 
 func (c *client) sendProduce(n int) error {
