@@ -9,6 +9,8 @@ func dialFailure(err error) *ended {
 	switch outcome {
 	case cluster.OutcomeLoop:
 		why.reason = Loop
+	case cluster.OutcomeOtherCluster:
+		why.reason = OtherCluster
 	case cluster.OutcomeRefused:
 		why.reason = DialRefused
 	case cluster.OutcomeLoginFailed:

@@ -26,6 +26,8 @@ type ClusterHealth struct {
 	Brokers    int                // nodes known
 	Overflowed []cluster.Overflow // nodes outside the range, in free slots
 	Unmapped   []cluster.Overflow // nodes without a slot: the range is full, and clients do not get them
+	// Strangers are the addresses at which brokers of another cluster have responded within the last ten minutes.
+	Strangers []cluster.StrangerError
 	// Hidden names the APIs that were removed from a response of the cluster since the start,
 	// by ascending key: its brokers no longer have any version that this build understands.
 	Hidden []string

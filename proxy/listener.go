@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"reflect"
@@ -114,22 +113,6 @@ func (l *listener) prepare(conf *config.ListenerPlan, unknown config.UnknownAPIs
 		UnknownAPIs: unknown == config.PassUnknownAPIs && !conf.Policy.Filters,
 	}
 	return next, errlist.Join(errs...)
-}
-
-// translate learns from the brokers that a response of the session's broker names,
-// and names this listener's endpoints to the client instead. A node that has none
-// is left out. Every endpoint of the listener is bound from the start, so that the
-// client can connect the moment it hears of one.
-func (s *session) translate(key int16, brokers rewrite.Brokers) {
-	l := s.endpoint.listener
-	if rewrite.NamesLeaders(key) {
-		l.counters.routing.hinted(s.broker.to.target.Node, brokers.List)
-	}
-	// After a reload that led elsewhere, the broker may be one of another cluster.
-	if s.broker.to.way.LeadsAs(l.cluster.Way()) || !l.cluster.IsKnown() {
-		l.cluster.Learn(context.Background(), key, brokers, s.broker.to.target)
-	}
-	l.cluster.Advertise(l.name, brokers.List)
 }
 
 // refuse closes a connection at a limit, by a reset: nothing was read and nothing

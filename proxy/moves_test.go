@@ -27,6 +27,8 @@ type livingBroker struct {
 	mu       sync.Mutex // guards the following
 	node     int32
 	names    []kmsg.MetadataResponseBroker
+	cluster  string                                   // its id
+	down     bool                                     // each request ends its connection
 	byClient map[string][]kmsg.MetadataResponseBroker // client.id -> the brokers that it gets instead
 	closes   bool                                     // Metadata to anything but the test's clients ends the connection: it wants a login
 	held     chan struct{}                            // Metadata to anything but the test's clients waits for its close; nil: it does not
@@ -54,7 +56,7 @@ func (l *lab) liveBroker(t *testing.T, address int) *livingBroker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &livingBroker{t: t, node: int32(address), byClient: map[string][]kmsg.MetadataResponseBroker{}, served: map[string]int{}, door: l.door}
+	b := &livingBroker{t: t, node: int32(address), cluster: "c", byClient: map[string][]kmsg.MetadataResponseBroker{}, served: map[string]int{}, door: l.door}
 	serveEach(t, ln, func(conn net.Conn) { b.serve(brokerConn{newPeer(t, conn)}) })
 	return b
 }
@@ -77,6 +79,13 @@ func (b *livingBroker) serve(c brokerConn) {
 	}
 }
 
+// servedTest returns how many requests the test's clients have sent.
+func (b *livingBroker) servedTest() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.served["test"]
+}
+
 // hold waits until a question of kproxy's own may be answered.
 func (b *livingBroker) hold(r request) {
 	b.mu.Lock()
@@ -93,6 +102,9 @@ func (b *livingBroker) respond(r request) kmsg.Response {
 	defer b.mu.Unlock()
 	id := string(r.ClientID)
 	b.served[id]++
+	if b.down {
+		return nil
+	}
 	switch kmsg.Key(r.Key) {
 	case kmsg.ApiVersions:
 		resp := answerTo(r.Version, kmsg.NewPtrApiVersionsResponse())
@@ -108,7 +120,7 @@ func (b *livingBroker) respond(r request) kmsg.Response {
 			return nil
 		}
 		resp := answerTo(r.Version, kmsg.NewPtrMetadataResponse())
-		resp.ClusterID, resp.Brokers = new("c"), b.names
+		resp.ClusterID, resp.Brokers = &b.cluster, b.names
 		if own := b.byClient[id]; own != nil {
 			resp.Brokers = own
 		}

@@ -60,6 +60,7 @@ const (
 	HeldBytes          CloseReason = "held_bytes"          // max_held_bytes are held, and the session comes first of those that have to go
 	HoldTimeout        CloseReason = "hold_timeout"        // a frame that has to be whole did not come in time
 	Loop               CloseReason = "loop"                // the proxy has reached itself
+	OtherCluster       CloseReason = "other_cluster"       // a broker of another cluster responds at the address; the response was not delivered
 	BadProxyHeader     CloseReason = "bad_proxy_header"    // no PROXY protocol header where one is required, or one that contradicts itself
 	IdleTimeout        CloseReason = "idle_timeout"        // silent for idle_timeout, and owed nothing
 	BrokerMoved        CloseReason = "broker_moved"        // the node is at another address, or has none; responses in flight were delivered

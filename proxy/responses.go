@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type responsePump struct {
 	down   *relay.Stream
 	queue  *inflight.Queue
 	walker rewrite.Walker
+	// stranger is why the last response that named brokers may not reach the client; nil: it may.
+	stranger error
 }
 
 func newResponsePump(s *session) *responsePump {
@@ -281,7 +284,9 @@ func (r response) whole() error {
 	if err != nil {
 		return end(BadAnswer, err)
 	}
-	r.rewrote(notes)
+	if err := r.rewrote(notes); err != nil {
+		return err
+	}
 	return r.replace(n, out)
 }
 
@@ -319,7 +324,9 @@ func (r response) head() error {
 		case err != nil:
 			return end(BadAnswer, err)
 		}
-		r.rewrote(notes)
+		if err := r.rewrote(notes); err != nil {
+			return err
+		}
 		return r.replace(headLen, out)
 	}
 }
@@ -341,15 +348,39 @@ func (r response) handshake() error {
 // rewriter returns what changes the response for this session's client.
 func (r response) rewriter() rewrite.Rewriter {
 	rewriter := r.pump.s.endpoint.listener.conf().rewriter
-	rewriter.Translate = r.pump.s.translate
+	rewriter.Translate = r.pump.translate
 	return rewriter
 }
 
-// rewrote counts and logs the rewriting of the addresses in the response.
-func (r response) rewrote(notes rewrite.Notes) {
+// translate learns from the brokers that a response of the session's broker names,
+// and names this listener's endpoints to the client instead. A node that has none
+// is left out. Every endpoint of the listener is bound from the start, so that the
+// client can connect the moment it hears of one.
+func (p *responsePump) translate(key int16, brokers rewrite.Brokers) {
+	l := p.s.endpoint.listener
+	to := p.s.broker.to
+	if rewrite.NamesLeaders(key) {
+		l.counters.routing.hinted(to.target.Node, brokers.List)
+	}
+	// After a reload that led elsewhere, the broker may be one of another cluster.
+	if to.way.LeadsAs(l.cluster.Way()) || !l.cluster.IsKnown() {
+		if err := l.cluster.Learn(context.Background(), key, brokers, to.target); err != nil {
+			p.stranger = dialFailure(err)
+		}
+	}
+	l.cluster.Advertise(l.name, brokers.List)
+}
+
+// rewrote counts and logs the rewriting of the addresses in the response. The error ends the session, and
+// the client does not get the response.
+func (r response) rewrote(notes rewrite.Notes) error {
+	if err := r.pump.stranger; err != nil {
+		return err
+	}
 	l := r.pump.s.endpoint.listener
 	l.rewrote(r.req.Key, notes)
 	if notes.Misrouted {
 		r.pump.s.misrouted()
 	}
+	return nil
 }

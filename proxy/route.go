@@ -36,6 +36,9 @@ func (s *session) strays(c *servedCluster) bool {
 	if to.way != nil && to.way != c.Way() && to.replaced != c.Replaced() { // a reload led to another cluster
 		return true
 	}
+	if c.HasStranger(to.target) {
+		return true
+	}
 	if s.endpoint.slot == bootstrapSlot {
 		return false
 	}

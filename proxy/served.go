@@ -168,6 +168,7 @@ func (c *servedCluster) clusterHealth() ClusterHealth {
 		Brokers:    s.Brokers,
 		Overflowed: s.Overflowed,
 		Unmapped:   s.Unmapped,
+		Strangers:  s.Strangers,
 		Hidden:     c.hidden(),
 	}
 }

@@ -71,6 +71,7 @@ var traitsOf = map[CloseReason]traits{
 	HeldBytes:             {level: slog.LevelWarn},
 	HoldTimeout:           {level: slog.LevelWarn},
 	Loop:                  {level: slog.LevelError},
+	OtherCluster:          {level: slog.LevelWarn, reset: resetBeforeLogin, linger: true},
 	NotAllowed:            {level: slog.LevelWarn},
 	BadProxyHeader:        {level: slog.LevelWarn},
 	TooManyConnections:    {level: slog.LevelWarn},

@@ -36,7 +36,7 @@ func TestResetsOfReasons(t *testing.T) {
 	for reason, want := range map[CloseReason]resetWhen{
 		DialFailed: resetAlways, BrokerRefusedTLS: resetAlways, TooManyLogins: resetAlways,
 		BrokerReset: resetUnheard, PeerGone: resetUnheard, Drained: resetUnheard,
-		Relearn: resetBeforeLogin, BrokerMoved: resetBeforeLogin,
+		Relearn: resetBeforeLogin, BrokerMoved: resetBeforeLogin, OtherCluster: resetBeforeLogin,
 		BrokerClosed: resetUnheardByCommand,
 		ClientLogin:  resetNever, BrokerLogin: resetNever, BadRequest: resetNever,
 	} {

@@ -41,7 +41,9 @@ func (r response) walkWhole() error {
 	if notes.Named == 0 {
 		return r.down.Pass(r.frame)
 	}
-	r.rewrote(notes)
+	if err := r.rewrote(notes); err != nil {
+		return err
+	}
 	return r.replace(len(payload), append(payload[:at:at], out...))
 }
 
@@ -109,7 +111,9 @@ func (r response) tail(n int) error {
 	if notes.Named == 0 {
 		return r.down.Pass(n)
 	}
-	r.rewrote(notes)
+	if err := r.rewrote(notes); err != nil {
+		return err
+	}
 	if err := r.down.Write(out); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ const (
 		"tls_plaintext|tls_certificate_refused|tls_no_certificate|tls_certificate_untrusted|tls_certificate_expired|" +
 		"tls_version|tls_unknown_sni|tls_no_sni|tls_timeout|tls_closed|tls_failed"
 	// byBroker is the broker, or the network between it and kproxy.
-	byBroker = "broker_closed|broker_reset|dial_failed|broker_refused_tls|broker_login"
+	byBroker = "broker_closed|broker_reset|dial_failed|broker_refused_tls|broker_login|other_cluster"
 	// byRule is a limit or a rule of the configuration.
 	byRule = "not_allowed|too_many_connections|too_many_from_source|accept_rate|too_many_logins|tls_subject_refused|" +
 		"api_refused|dial_refused|request_too_large"

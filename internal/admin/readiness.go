@@ -244,6 +244,9 @@ func listWarnings(h proxy.Health, c *Configuration) []string {
 				all = append(all, fmt.Sprintf("cluster %s, listener %s: "+form, c.Name, o.Listener, join(o.Nodes)))
 			}
 		}
+		for _, s := range c.Strangers {
+			all = append(all, fmt.Sprintf("cluster %s: %v", c.Name, s))
+		}
 		for _, api := range c.Hidden {
 			all = append(all, fmt.Sprintf("cluster %s: the brokers no longer speak any version of %s that this build understands; "+
 				"it is hidden from clients; upgrade kproxy", c.Name, api))

@@ -152,7 +152,7 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 	if c.IsKnown() {
 		return nil
 	}
-	if _, err = c.askMetadata(to); errors.Is(err, errOutvoted) {
+	if _, err = c.askMetadata(ctx, to); errors.Is(err, errOutvoted) {
 		err = nil // the cluster has responded
 	}
 	return err
@@ -168,15 +168,23 @@ func (c *Cluster) IsKnown() bool {
 	}
 }
 
-// askMetadata sends Metadata without topics, and merges the response into the map.
-func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
+// metadata sends Metadata without topics.
+func (c *Cluster) metadata(to Link) (*kmsg.MetadataResponse, error) {
 	// From version 1 an empty list of topics means none. In version 0 it means all.
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.Version = 4
 	metadata.Topics = []kmsg.MetadataRequestTopic{}
 	response := kmsg.NewPtrMetadataResponse()
+	return response, c.question(to, metadata, response)
+}
+
+// askMetadata sends Metadata without topics, and merges the response into the map. The error is a StrangerError if the
+// response is another cluster's, which the map does not follow; the response is returned with it. The end of ctx
+// ends the questions to the bootstrap addresses about that.
+func (c *Cluster) askMetadata(ctx context.Context, to Link) (*kmsg.MetadataResponse, error) {
 	number := c.questions.Add(1)
-	if err := c.question(to, metadata, response); err != nil {
+	response, err := c.metadata(to)
+	if err != nil {
 		if errors.Is(err, io.EOF) && c.mayNeedLogin() {
 			c.mover.needsLogin(true)
 			return nil, ErrNeedsLogin
@@ -192,6 +200,11 @@ func (c *Cluster) askMetadata(to Link) (*kmsg.MetadataResponse, error) {
 	}
 	if len(brokers.List) == 0 {
 		return nil, errors.New("the cluster names no brokers yet")
+	}
+	if to.Way == c.Way() {
+		if err := c.admit(ctx, to, brokers.ClusterID); err != nil {
+			return response, err
+		}
 	}
 	if to.Way != c.Way() { // a reload has come, which may lead to other brokers
 		return response, nil

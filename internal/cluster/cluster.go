@@ -69,6 +69,7 @@ type Cluster struct {
 	lastAnswered int64
 	// confirmed is set when the response to a request of kproxy's own has the cluster's id.
 	confirmed bool
+	said      sayings
 }
 
 // New returns a Cluster. It reads the files that conf names. The error joins all mistakes
@@ -83,6 +84,7 @@ func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error
 		asker:     newAsker(),
 		answered:  make(chan struct{}),
 		clashing:  map[int32]endpoints.Broker{},
+		said:      sayings{},
 		changed:   make(chan struct{}, 1),
 	}
 	way, err := c.newWay(conf, nil)
@@ -105,13 +107,14 @@ type view struct {
 	brokers    int
 	overflowed []Overflow
 	unmapped   []Overflow
+	strangers  []sighted
 }
 
 // show renews the view.
 func (c *Cluster) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := &view{brokers: c.brokers.Len()}
+	v := &view{brokers: c.brokers.Len(), strangers: c.strangers()}
 	for i, l := range c.listeners {
 		if nodes := c.brokers.Overflowed(i); len(nodes) > 0 {
 			v.overflowed = append(v.overflowed, Overflow{l.Name, nodes})

@@ -63,6 +63,10 @@ func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) 
 	}
 	ctx, cancel := c.reaching(ctx)
 	defer cancel()
+	if err := c.visit(ctx, targetOf(b)); err != nil {
+		c.totals.dial(b.Node, err)
+		return Link{Target: targetOf(b)}, err
+	}
 	to, err := c.dialTarget(ctx, targetOf(b), who)
 	if err == nil || IsRefusedLogin(err) || isCanceled(ctx) { // a canceled dial does not show that the address is wrong
 		return to, err
@@ -74,7 +78,8 @@ func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) 
 }
 
 // DialAny connects to any broker of the cluster: to a bootstrap address, beginning with the
-// next one each time, or else to a known broker. A refused login ends the search: every
+// next one each time, or else to a known broker, and at last to an address at which a broker of
+// another cluster has responded. A refused login ends the search: every
 // broker would refuse it, and a server may count refusals.
 func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	ctx, cancel := c.reaching(ctx)
@@ -84,6 +89,8 @@ func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	w := c.use() // for all attempts: a new login is not for an old address
 	defer w.Release()
 	all := c.candidates(w.conf)
+	strangers := slices.DeleteFunc(slices.Clone(all.targets), func(t upstream.Target) bool { return !c.HasStranger(t) })
+	all.targets = append(slices.DeleteFunc(all.targets, c.HasStranger), strangers...)
 	for i, t := range all.targets {
 		to, err := c.dialWithin(ctx, w, t, who, all.share(ctx, i))
 		if err == nil {

@@ -53,8 +53,8 @@ func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response)
 // wraps ErrNeedsLogin if the cluster names its brokers only after a login.
 func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 	defer wait.Bound(ctx, i.to.Conn)()
-	response, err := i.cluster.askMetadata(i.to)
-	if errors.Is(err, errOutvoted) {
+	response, err := i.cluster.askMetadata(ctx, i.to)
+	if response != nil { // errOutvoted, or another cluster: the map does not follow
 		err = nil
 	}
 	return response, err

@@ -29,37 +29,26 @@ func responseOf(named rewrite.Brokers) endpoints.Response {
 
 // Learn merges a response to a client into the map. from is the broker that sent it. Only
 // Metadata can change the address of a known node, as far as endpoints.Trust allows. Other
-// responses add unknown nodes.
-func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, from upstream.Target) {
+// responses add unknown nodes. The error is a StrangerError: the response is another cluster's, which the map does not
+// follow.
+func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, from upstream.Target) error {
 	response := responseOf(named)
 	trust := c.mover.trust()
 	c.mu.Lock()
 	differs := c.brokers.Differs(response)
 	c.mu.Unlock()
-	doubted := c.isDoubted(response.ClusterID)
 	if differs && trust == endpoints.Heard {
 		c.sight(sighting{from, response, key == kmsg.Metadata.Int16()})
 	}
-	if doubted {
-		isOther := func() bool { return c.isDoubted(response.ClusterID) }
-		if c.Settle(ctx, isOther); isOther() {
-			response.ClusterID = ""
-		}
+	if err := c.recognize(ctx, from, response.ClusterID, key == kmsg.Metadata.Int16()); err != nil {
+		return err
 	}
 	if key != kmsg.Metadata.Int16() {
 		c.change(response.Brokers, func(m *endpoints.Map) []endpoints.Change { return m.Add(response) })
-		return
+		return nil
 	}
 	c.teach(response, trust)
-}
-
-// isDoubted reports whether an id in a response to a client is another one than kproxy has got by a
-// request of its own. Such a response cannot change the cluster's id. A request of kproxy's own can; without one
-// the id stays.
-func (c *Cluster) isDoubted(id string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.confirmed && c.brokers.IsOther(id)
+	return nil
 }
 
 // teachAsked merges the response to a request of kproxy's own into the map. question is its
@@ -86,7 +75,11 @@ func (c *Cluster) teach(response endpoints.Response, trust endpoints.Trust) {
 func (c *Cluster) merge(m *endpoints.Map, response endpoints.Response, trust endpoints.Trust) []endpoints.Change {
 	c.taught = true // only Metadata names all brokers
 	c.confirmed = c.confirmed || trust == endpoints.Asked && response.ClusterID != ""
-	return m.Teach(response, trust)
+	changes := m.Teach(response, trust)
+	if slices.ContainsFunc(changes, func(change endpoints.Change) bool { return change.Kind == endpoints.Replaced }) {
+		maps.DeleteFunc(c.said, func(_ upstream.Target, s saying) bool { return m.IsOther(s.id) })
+	}
+	return changes
 }
 
 // change applies a response to the map, and reports the changes. named are the brokers of

@@ -178,7 +178,7 @@ func (c *Cluster) askAbout(ctx context.Context, seen *sighting) {
 		c.log.Debug("a response differs from the map, and the broker that sent it cannot be asked",
 			slog.Any(logkey.Error, err))
 	}
-	if seen.metadata && !c.isDoubted(seen.response.ClusterID) {
+	if seen.metadata && !c.isOther(seen.response.ClusterID) {
 		seen.response.Heard = true
 		c.teach(seen.response, endpoints.Told)
 	}
@@ -218,6 +218,6 @@ func (c *Cluster) askBroker(ctx context.Context, target upstream.Target) error {
 	}
 	defer to.Close()
 	defer wait.Bound(ctx, to.Conn)()
-	_, err = c.askMetadata(to)
+	_, err = c.askMetadata(ctx, to)
 	return err
 }

@@ -27,6 +27,7 @@ const (
 	OutcomeRefused           Outcome = "refused"            // not tried: the cluster's rules do not allow the address
 	OutcomeLoop              Outcome = "loop"               // not tried: the address is the proxy's own
 	OutcomeLoginFailed       Outcome = "login_failed"       // reached, and the proxy could not log in
+	OutcomeOtherCluster      Outcome = "other_cluster"      // not tried: a broker of another cluster responds there
 	OutcomeCanceled          Outcome = "canceled"           // the proxy stops, or the client has left
 	OutcomeOther             Outcome = "other"              // any other error; it is in the log
 
@@ -58,6 +59,9 @@ func Diagnose(err error) (outcome Outcome, fix string) {
 	}
 	if _, isLoop := errors.AsType[*upstream.LoopError](err); isLoop {
 		return OutcomeLoop, "add a dial rule that leads to the broker itself"
+	}
+	if isStranger(err) {
+		return OutcomeOtherCluster, strangerFix
 	}
 	if refused, isRefused := errors.AsType[*upstream.RefusedError](err); isRefused {
 		return OutcomeRefused, refused.Fix

@@ -42,6 +42,7 @@ func (c *Cluster) Reconfigure(w *Way, listeners []*config.ListenerPlan) {
 func (c *Cluster) forgetResponses() {
 	c.mu.Lock()
 	c.confirmed = false
+	clear(c.said)
 	c.mu.Unlock()
 	c.mover.needsLogin(false)
 	c.versions.forget()
@@ -84,7 +85,7 @@ func (c *Cluster) askAgain(ctx context.Context) {
 	if err == nil {
 		defer to.Close()
 		defer wait.Bound(ctx, to.Conn)()
-		_, err = c.askMetadata(to)
+		_, err = c.askMetadata(ctx, to)
 	}
 	switch {
 	case err == nil, errors.Is(err, errOutvoted):

@@ -62,7 +62,7 @@ func ask(t *testing.T, c *Cluster) asked {
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	q := asked{far, make(chan error, 1)}
 	go func() {
-		_, err := c.askMetadata(Link{Way: c.Way(), Conn: near, Target: upstream.Target{Node: upstream.NoNode}, Address: "b0.invalid:9092"})
+		_, err := c.askMetadata(t.Context(), Link{Way: c.Way(), Conn: near, Target: upstream.Target{Node: upstream.NoNode}, Address: "b0.invalid:9092"})
 		q.done <- err
 	}()
 	var size [wire.SizeLen]byte
@@ -131,13 +131,6 @@ func TestClashStays(t *testing.T) {
 	}
 }
 
-// isOther reports whether the map has another cluster's id than this one.
-func isOther(c *Cluster, id string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.brokers.IsOther(id)
-}
-
 // A response to a client with another cluster's id does not replace the map, although the broker that sent it cannot be asked.
 func TestAClientsResponseReplacesNoCluster(t *testing.T) {
 	c := newCluster(t)
@@ -147,11 +140,11 @@ func TestAClientsResponseReplacesNoCluster(t *testing.T) {
 	c.teach(of("A", "b0.invalid"), endpoints.Asked)
 	unreachable := upstream.Target{Node: 0, Host: "127.0.0.1", Port: 9092} // no broker may advertise it
 	c.askAbout(t.Context(), &sighting{unreachable, of("B", "c0.invalid"), true})
-	if b, ok := c.NodeAt("bob", 0); !ok || b.Host != "b0.invalid" || isOther(c, "A") {
-		t.Errorf("node 0 is at %q, and the cluster another one: %t", b.Host, isOther(c, "A"))
+	if b, ok := c.NodeAt("bob", 0); !ok || b.Host != "b0.invalid" || c.isOther("A") {
+		t.Errorf("node 0 is at %q, and the cluster another one: %t", b.Host, c.isOther("A"))
 	}
 	c.askAbout(t.Context(), &sighting{unreachable, of("A", "b0-moved.invalid"), true})
-	if b, _ := c.NodeAt("bob", 0); isOther(c, "A") {
+	if b, _ := c.NodeAt("bob", 0); c.isOther("A") {
 		t.Errorf("node 0 is at %q, of another cluster", b.Host)
 	}
 }

@@ -37,8 +37,9 @@ type Status struct {
 	LastError  error
 	LastFailed time.Time
 	Brokers    int
-	Overflowed []Overflow // nodes outside the range, in free slots
-	Unmapped   []Overflow // nodes without a slot: the range is full
+	Overflowed []Overflow      // nodes outside the range, in free slots
+	Unmapped   []Overflow      // nodes without a slot: the range is full
+	Strangers  []StrangerError // addresses at which brokers of another cluster respond
 }
 
 // Status returns the current Status. It sends no request.
@@ -54,6 +55,7 @@ func (c *Cluster) Status() Status {
 		Brokers:    shown.brokers,
 		Overflowed: shown.overflowed,
 		Unmapped:   shown.unmapped,
+		Strangers:  shown.recentStrangers(),
 	}
 }
 

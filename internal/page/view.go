@@ -191,7 +191,7 @@ func failures(all []events.Event, now time.Time) map[place]int {
 			continue
 		}
 		switch proxy.CloseReason(e.Get("reason")) {
-		case proxy.DialFailed, proxy.DialRefused, proxy.BrokerRefusedTLS, proxy.BrokerLogin, proxy.Loop:
+		case proxy.DialFailed, proxy.DialRefused, proxy.BrokerRefusedTLS, proxy.BrokerLogin, proxy.OtherCluster, proxy.Loop:
 			failed[place{e.Get("cluster"), e.Get("node")}] += 1 + e.Repeats
 		default:
 		}

@@ -1,0 +1,223 @@
+package proxy_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kproxy/proxy"
+)
+
+// identityLab has three brokers of cluster c, and others of another cluster whose nodes are 0 and 1.
+type identityLab struct {
+	lab
+	t      *testing.T
+	all    []*livingBroker
+	closes bool // the brokers want a login that only clients have
+}
+
+// eachIdentity runs a test of three brokers of one cluster, as kproxy can ask them and as it cannot. bootstrap are their
+// addresses in the configuration.
+func eachIdentity(t *testing.T, bootstrap []int, test func(l *identityLab)) {
+	t.Helper()
+	needsPlainTCP(t)
+	for name, closes := range map[string]bool{"kproxy can ask": false, "only clients log in": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := &identityLab{t: t, closes: closes}
+				l.inMemory()
+				for i := range 3 {
+					b := l.liveBroker(t, i)
+					b.become(int32(i), brokersAt(0, 1, 2))
+					b.closes = closes
+					l.all = append(l.all, b)
+				}
+				for _, i := range []int{5, 6} {
+					l.strange(l.liveBroker(t, i))
+				}
+				conf := l.config()
+				conf.Clusters[0].Bootstrap = nil
+				for _, i := range bootstrap {
+					conf.Clusters[0].Bootstrap = append(conf.Clusters[0].Bootstrap, brokerName(i))
+				}
+				l.start(t, conf)
+				synctest.Wait() // kproxy has asked
+				for range bootstrap {
+					l.delivers("bob.test:9092")
+				}
+				l.learned(t, 0, 1, 2)
+				test(l)
+			})
+		})
+	}
+}
+
+// strange makes a broker one of another cluster.
+func (l *identityLab) strange(b *livingBroker) {
+	b.become(0, brokersAt(5, 6))
+	b.set(func(b *livingBroker) { b.cluster, b.closes = "other", l.closes })
+}
+
+// home makes broker i one of the cluster again.
+func (l *identityLab) home(i int) {
+	l.all[i].become(int32(i), brokersAt(0, 1, 2))
+	l.all[i].set(func(b *livingBroker) { b.cluster = "c" })
+}
+
+// delivers has a client ask for Metadata, and get the response.
+func (l *identityLab) delivers(endpoint string) {
+	l.t.Helper()
+	c := l.dial(l.t, endpoint)
+	c.refresh(1)
+	c.close()
+	l.ended(l.t, proxy.ClientClosed)
+}
+
+// ask has a client ask for Metadata, and returns how its session ends.
+func (l *identityLab) ask(endpoint string) (delivered bool, reason proxy.CloseReason) {
+	l.t.Helper()
+	c := l.dial(l.t, endpoint)
+	if err := c.tryWrite(requestFrame(1, metadataRequest(12))); err == nil {
+		_, err = c.tryFrame()
+		delivered = err == nil
+	}
+	c.close()
+	return delivered, l.ends.next(l.t).Reason
+}
+
+// refuses has a client ask for Metadata, whose connection must end without a response.
+func (l *identityLab) refuses(endpoint string, reason proxy.CloseReason) {
+	l.t.Helper()
+	if delivered, got := l.ask(endpoint); delivered || got != reason {
+		l.t.Errorf("a response was delivered: %t; the session ends as %s, want %s", delivered, got, reason)
+	}
+}
+
+// stays checks that nodes are where they were.
+func (l *identityLab) stays(nodes ...int) {
+	l.t.Helper()
+	for _, node := range nodes {
+		l.reaches(l.t, []string{"bob.test:9100", "bob.test:9101", "bob.test:9102"}[node], brokerName(node))
+	}
+	l.learned(l.t, 0, 1, 2)
+	if n := l.log.count("another cluster responds; the brokers of the old one"); n > 0 {
+		l.t.Errorf("the map was replaced, %d times", n)
+	}
+}
+
+// A node's address comes to lead to another cluster. No client of any node is led there, and the node is reached again
+// once its address leads home.
+func TestAnotherClusterAtANode(t *testing.T) {
+	eachIdentity(t, []int{0}, func(l *identityLab) {
+		l.strange(l.all[2])
+		for range 5 {
+			l.refuses("bob.test:9102", proxy.OtherCluster) // this client finds out, or kproxy does
+			before := l.all[2].servedTest()
+			for range 20 {
+				l.refuses("bob.test:9102", proxy.OtherCluster)
+			}
+			if n := l.all[2].servedTest() - before; n > 0 {
+				l.t.Errorf("the other cluster gets %d requests", n)
+			}
+			l.delivers("bob.test:9092")
+			l.stays(0, 1)
+			<-time.After(11 * time.Second)
+		}
+		l.log.times(l.t, 1, "level=ERROR", "an address leads to another cluster", "node=2", "other", "fix=")
+		if s := l.proxy.Health().Clusters[0].Strangers; len(s) != 1 || s[0].Target.Node != 2 || s[0].ID != "other" {
+			l.t.Errorf("strangers: %v", s)
+		}
+		l.home(2)
+		<-time.After(11 * time.Second)
+		l.delivers("bob.test:9102")
+		l.stays(0, 1, 2)
+		if s := l.proxy.Health().Clusters[0].Strangers; len(s) != 0 {
+			l.t.Errorf("strangers: %v", s)
+		}
+	})
+}
+
+// A session to the broker ends, although it has not asked for brokers.
+func TestSessionsWithAnotherClusterEnd(t *testing.T) {
+	eachIdentity(t, []int{0}, func(l *identityLab) {
+		idle := l.dial(l.t, "bob.test:9102")
+		idle.send(1, heartbeat())
+		idle.receive(1, heartbeatAnswer())
+		l.strange(l.all[2])
+		delivered, reason := l.ask("bob.test:9102")
+		idle.eof()
+		ends := []proxy.CloseReason{reason, l.ends.next(l.t).Reason} // in either order
+		if slices.Sort(ends); delivered || !slices.Equal(ends, []proxy.CloseReason{proxy.BrokerMoved, proxy.OtherCluster}) {
+			l.t.Errorf("a response was delivered: %t; the sessions end as %v", delivered, ends)
+		}
+	})
+}
+
+// One of three bootstrap addresses leads to another cluster: clients are led to the others, also while those do not respond.
+func TestAnotherClusterAtOneBootstrapAddress(t *testing.T) {
+	eachIdentity(t, []int{0, 1, 2}, func(l *identityLab) {
+		l.strange(l.all[2])
+		refused := 0
+		for range 9 {
+			if delivered, reason := l.ask("bob.test:9092"); !delivered {
+				refused++
+				if reason != proxy.OtherCluster {
+					l.t.Errorf("a session ends as %s", reason)
+				}
+			}
+		}
+		if refused != 1 {
+			l.t.Errorf("%d clients were led to the other cluster", refused)
+		}
+		l.stays(0, 1)
+		down := func(down bool) {
+			for _, b := range l.all[:2] {
+				b.set(func(b *livingBroker) { b.down = down })
+			}
+		}
+		down(true)
+		for range 6 {
+			<-time.After(5 * time.Second)
+			if delivered, reason := l.ask("bob.test:9092"); delivered {
+				l.t.Errorf("a client gets the other cluster's response, and its session ends as %s", reason)
+			}
+		}
+		down(false)
+		l.stays(0, 1)
+	})
+}
+
+// All brokers are of another cluster now: the map follows, whether clients come to the bootstrap endpoint or to those of nodes.
+func TestTheClusterIsReplaced(t *testing.T) {
+	for name, endpoints := range map[string][]string{
+		"clients bootstrap":             {"bob.test:9092"},
+		"clients know all nodes":        {"bob.test:9100", "bob.test:9101", "bob.test:9102"},
+		"clients know two of the nodes": {"bob.test:9101", "bob.test:9102"},
+	} {
+		for _, bootstrap := range [][]int{{0}, {0, 1, 2}} {
+			t.Run(name, func(t *testing.T) {
+				eachIdentity(t, bootstrap, func(l *identityLab) {
+					for _, b := range l.all {
+						l.strange(b)
+					}
+					for attempt := 0; l.log.count("another cluster responds; the brokers of the old one") == 0; attempt++ {
+						if attempt == 3 {
+							l.t.Fatal("the map does not follow")
+						}
+						for _, endpoint := range endpoints {
+							l.ask(endpoint)
+						}
+					}
+					l.learned(l.t, 0, 1)
+					l.reaches(l.t, "bob.test:9100", brokerName(5))
+					l.reaches(l.t, "bob.test:9101", brokerName(6))
+					if s := l.proxy.Health().Clusters[0].Strangers; len(s) != 0 {
+						l.t.Errorf("strangers: %v", s)
+					}
+				})
+			})
+		}
+	}
+}
