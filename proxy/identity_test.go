@@ -1,11 +1,20 @@
 package proxy_test
 
 import (
+	"context"
+	"net"
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"kproxy/internal/kfakelab"
 	"kproxy/proxy"
 )
 
@@ -220,4 +229,81 @@ func TestTheClusterIsReplaced(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Node 2's address leads to another cluster that has the same nodes and topics. Clients of the other nodes lose no record to
+// it, and after the first response that names the other cluster, no client sends anything there.
+func TestRecordsDoNotGetIntoAnotherCluster(t *testing.T) {
+	needsPlainTCP(t)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l lab
+		l.inMemory()
+		own := l.startKfake(t, 3, kfake.SeedTopics(9, "t"), kfake.ClusterID("own"))
+		other := kfakelab.StartOn(t, 3, func(node int) (net.Listener, error) {
+			return l.vpc.ListenAs(context.Background(), brokerName(5+node))
+		}, kfake.SeedTopics(9, "t"), kfake.ClusterID("other"))
+		for p := range int32(9) {
+			for _, c := range []*kfake.Cluster{own, other} {
+				if err := c.MoveTopicPartition("t", p, p%3); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		conf := l.config()
+		var swapped atomic.Bool
+		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if swapped.Load() && address == brokerName(2) {
+				address = brokerName(7)
+			}
+			return l.vpc.Dial(ctx, network, address)
+		}
+		l.start(t, conf)
+		synctest.Wait() // kproxy has asked
+		swapped.Store(true)
+
+		c := l.franz(t, "bob.test:9092", kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+			kgo.MaxVersions(kversion.V3_9_0()), // which does not name the broker that it wants (KIP-1242)
+			kgo.MetadataMaxAge(200*time.Millisecond), kgo.RecordRetries(3), kgo.DisableIdempotentWrite())
+		acked := map[int32]int{}
+		for i := range 300 {
+			r := kgo.StringRecord(strconv.Itoa(i))
+			r.Partition = int32(i % 9)
+			if err := c.ProduceSync(t.Context(), r).FirstErr(); err == nil {
+				acked[r.Partition]++
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+		if l.log.count("an address leads to another cluster") != 1 {
+			t.Error("kproxy has not found the other cluster")
+		}
+		for p := range int32(9) {
+			if p%3 == 2 {
+				continue
+			}
+			if has := int(own.PartitionInfo("t", p).HighWatermark); has < acked[p] || acked[p] == 0 {
+				t.Errorf("partition %d has %d records, %d were acknowledged", p, has, acked[p])
+			}
+			if n := other.PartitionInfo("t", p).HighWatermark; n > 0 {
+				t.Errorf("%d records of partition %d got into the other cluster", n, p)
+			}
+		}
+		before := highWatermarks(other)
+		for i := range 100 {
+			r := kgo.StringRecord(strconv.Itoa(i))
+			r.Partition = int32(i % 9)
+			_ = c.ProduceSync(t.Context(), r)
+		}
+		if after := highWatermarks(other); after != before {
+			t.Errorf("%d records of node 2 got into the other cluster, and then %d", before, after)
+		}
+	})
+}
+
+// highWatermarks is the number of records in the topic.
+func highWatermarks(c *kfake.Cluster) (n int64) {
+	for p := range int32(9) {
+		n += c.PartitionInfo("t", p).HighWatermark
+	}
+	return n
 }
