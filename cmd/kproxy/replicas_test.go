@@ -175,7 +175,9 @@ func newReplica(t *testing.T, conf *config.ClusterPlan) *replica {
 func (r *replica) metadata(t *testing.T, response *kmsg.MetadataResponse) map[int32]string {
 	t.Helper()
 	w := rewrite.Rewriter{Translate: func(key int16, brokers rewrite.Brokers) {
-		r.cluster.Learn(t.Context(), key, brokers, upstream.Target{})
+		if err := r.cluster.Learn(t.Context(), key, brokers, upstream.Target{}); err != nil {
+			t.Error(err)
+		}
 		r.cluster.Advertise("clients", brokers.List)
 	}}
 	payload := response.AppendTo(nil)
