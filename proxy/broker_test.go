@@ -100,7 +100,7 @@ func (b *broker) sort(c brokerConn) {
 			return
 		}
 		versions := answerTo(r.Version, kmsg.NewPtrApiVersionsResponse())
-		versions.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 99}, {ApiKey: 17, MaxVersion: 1}, {ApiKey: 18, MaxVersion: 99}, {ApiKey: 36, MaxVersion: 2}}
+		versions.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 99}, {ApiKey: 17, MinVersion: 1, MaxVersion: 1}, {ApiKey: 18, MaxVersion: 99}, {ApiKey: 36, MaxVersion: 2}}
 		var resp kmsg.Response = versions
 		if r.Key != kmsg.ApiVersions.Int16() {
 			if b.names == nil {

@@ -62,6 +62,18 @@ func (l *listener) readUsers(conf *config.ListenerPlan) (*auth.Users, error) {
 	})
 }
 
+// loginVersions are the versions of the APIs of a login at kproxy.
+func loginVersions(key int16) (low, high int16, ok bool) {
+	switch key {
+	case kmsg.SASLHandshake.Int16():
+		return 0, kmsg.NewPtrSASLHandshakeRequest().MaxVersion(), true
+	case kmsg.SASLAuthenticate.Int16():
+		return 0, kmsg.NewPtrSASLAuthenticateRequest().MaxVersion(), true
+	default:
+		return 0, 0, false
+	}
+}
+
 // replyTo moves a login by one request of SaslHandshake or SaslAuthenticate.
 func (c *clientLogin) replyTo(ctx context.Context, h wire.RequestHeader, frame []byte) loginReply {
 	if h.Key == kmsg.SASLHandshake.Int16() {

@@ -127,8 +127,8 @@ func (c client) versionsBeforeLogin(version int16) {
 	c.send(9, of(version, kmsg.NewPtrApiVersionsRequest()))
 	resp := answerTo(version, kmsg.NewPtrApiVersionsResponse())
 	c.receive(9, resp)
-	if resp.ErrorCode != 0 || len(resp.ApiKeys) != 4 || resp.ApiKeys[0].MaxVersion != 13 {
-		c.t.Errorf("ApiVersions v%d: got %+v, want the versions that both the broker and kproxy support", version, resp)
+	if resp.ErrorCode != 0 || len(resp.ApiKeys) != 4 || resp.ApiKeys[0].MaxVersion != 13 || resp.ApiKeys[1].MinVersion != 0 {
+		c.t.Errorf("ApiVersions v%d: got %+v, want the versions that both the broker and kproxy support, and kproxy's own of SaslHandshake", version, resp)
 	}
 }
 

@@ -112,6 +112,9 @@ func (l *listener) prepare(conf *config.ListenerPlan, unknown config.UnknownAPIs
 		Hidden:      conf.Policy.Hides,
 		UnknownAPIs: unknown == config.PassUnknownAPIs && !conf.Policy.Filters,
 	}
+	if conf.Login != nil {
+		next.rewriter.Answered = loginVersions
+	}
 	return next, errlist.Join(errs...)
 }
 

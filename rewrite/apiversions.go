@@ -27,7 +27,8 @@ const (
 // a broker's features from the list: librdkafka reads no record in the format of Kafka
 // 0.11 where Produce v3 is not offered, although it does not ask for it.
 //
-// Everything else, finalized features included, goes byte for byte.
+// An API that the caller responds to itself is shown at the caller's versions. Everything else, finalized features
+// included, goes byte for byte.
 func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, error) {
 	rd := wire.NewReader(payload)
 	code := rd.Int16()
@@ -53,6 +54,7 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		if r.Hidden != nil && r.Hidden(key) {
 			continue
 		}
+		low, high = r.offered(key, low, high)
 		isRefused := r.Refused != nil && r.Refused(key)
 		limit, ok := r.limit(key, low, high, isRefused)
 		if !ok {
@@ -64,6 +66,7 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 		kept++
 		out = append(out, payload[start:rd.Offset()]...)
 		entry := out[len(out)-(rd.Offset()-start):]
+		binary.BigEndian.PutUint16(entry[2:], uint16(low))
 		binary.BigEndian.PutUint16(entry[apiEntryLen-2:], uint16(limit))
 		lowered = lowered || key == kmsg.Produce.Int16() && limit < high && !isRefused
 	}
@@ -79,6 +82,16 @@ func (r *Rewriter) apiVersions(version int16, payload []byte) ([]byte, Notes, er
 	// v12 (KIP-890); the versions that later ones need are not known.
 	notes.TxnLowered = lowered && flexible && transactionVersion(rest) > 2
 	return append(append(front, out...), rest...), notes, nil
+}
+
+// offered returns the versions of an API of those that respond to it: the broker, which has these, or the caller.
+func (r *Rewriter) offered(key, low, high int16) (ownLow, ownHigh int16) {
+	if r.Answered != nil {
+		if ownLow, ownHigh, ok := r.Answered(key); ok {
+			return ownLow, ownHigh
+		}
+	}
+	return low, high
 }
 
 // limit returns the newest version of key to show to clients, out of the

@@ -329,3 +329,16 @@ func TestAnswersAPIVersions(t *testing.T) {
 		}
 	}
 }
+
+// The versions of an API that the caller responds to itself take the place of the broker's.
+func TestApiVersionsOfTheCaller(t *testing.T) {
+	r := untouchable(t)
+	r.Answered = func(key int16) (low, high int16, ok bool) { return 0, 1, key == 17 }
+	for version := range int16(apiVersionsMax + 1) {
+		payload := apiResponse(version, api{17, 1, 1}, api{36, 0, 2}, api{17, 0, 9}).AppendTo(nil)
+		want := apiResponse(version, api{17, 0, 1}, api{36, 0, 2}, api{17, 0, 1}).AppendTo(nil)
+		if out, _, err := r.Whole(18, version, payload); err != nil || !bytes.Equal(out, want) {
+			t.Errorf("v%d: got % x, %v, want % x", version, out, err, want)
+		}
+	}
+}

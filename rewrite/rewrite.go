@@ -38,6 +38,9 @@ type Rewriter struct {
 	// Refused says which APIs clients may not use. ApiVersions shows them in the
 	// versions that Refusal has a response for. nil: clients may use all.
 	Refused func(key int16) bool
+	// Answered returns the versions of an API that the caller responds to itself: ApiVersions shows them in
+	// place of the broker's. nil: the broker responds to all.
+	Answered func(key int16) (low, high int16, ok bool)
 	// Hidden says which APIs ApiVersions does not show. nil: it shows all that are
 	// known.
 	Hidden func(key int16) bool

@@ -279,7 +279,7 @@ func (c *Cluster) visit(ctx context.Context, t upstream.Target) error {
 	}
 	c.mu.Unlock()
 	if isDue {
-		_ = c.askBroker(ctx, t) // what it says is noted
+		_ = c.askBroker(ctx, t) // its response is noted
 	}
 	if !isDue || c.HasStranger(t) {
 		return StrangerError{t, s.id}
