@@ -11,7 +11,14 @@ import (
 	"kproxy/proxy/config"
 )
 
-// watchFiles looks at the files of all TLS again and again, until the proxy stops or the
+// watched are the files of a key of the configuration, which are read again when they change.
+type watched struct {
+	tlsconf.Watched
+	key     string
+	refused func() error // why the files are not used as they are now; nil: they are
+}
+
+// watchFiles looks at the files of all TLS and all users again and again, until the proxy stops or the
 // configuration changes.
 func (p *Proxy) watchFiles() {
 	if p.unwatch != nil {
@@ -19,32 +26,53 @@ func (p *Proxy) watchFiles() {
 	}
 	var ctx context.Context
 	ctx, p.unwatch = context.WithCancel(p.lifetime())
-	all, interval := p.files(), p.conf().WatchInterval
+	interval := p.conf().WatchInterval
+	var all []tlsconf.Watched
+	for _, c := range p.clusters() {
+		for _, files := range c.files() {
+			all = append(all, files)
+		}
+	}
 	if len(all) > 0 && interval >= 0 {
 		p.sweeping.Go(func() { tlsconf.Watch(ctx, interval, all...) })
 	}
 }
 
-// ReadFiles reads the certificates, keys and CAs of all TLS now, and uses them for new
+// ReadFiles reads the certificates, keys and CAs of all TLS and the files of users now, and uses them for new
 // connections if they are good. The log says so, or why not. It does not depend on
 // Config.WatchInterval.
 func (p *Proxy) ReadFiles() {
-	for _, files := range p.files() {
-		_ = files.Reload() // the log has the error
+	for _, c := range p.clusters() {
+		for _, files := range c.files() {
+			_ = files.Reload() // the log has the error
+		}
 	}
 }
 
-// files are those of all TLS.
-func (p *Proxy) files() []tlsconf.Watched {
-	var all []tlsconf.Watched
-	for _, c := range p.clusters() {
-		if c.Way().TLS() != nil {
-			all = append(all, c.Way().TLS())
+// files are those of the cluster's TLS, and of its listeners' TLS and users.
+func (c *servedCluster) files() []watched {
+	var all []watched
+	if files := c.Way().TLS(); files != nil {
+		all = append(all, watched{files, "clusters." + c.name + ".tls", func() error { return files.Status().Refused }})
+	}
+	for _, l := range c.listeners() {
+		conf := l.conf()
+		if conf.tls != nil {
+			all = append(all, watched{conf.tls, l.key + ".tls", func() error { return conf.tls.Status().Refused }})
 		}
-		for _, l := range c.listeners() {
-			if l.conf().tls != nil {
-				all = append(all, l.conf().tls)
-			}
+		if conf.users != nil {
+			all = append(all, watched{conf.users, l.key + ".login.users_file", conf.users.Refused})
+		}
+	}
+	return all
+}
+
+// stale returns the keys whose files have changed and are not used.
+func (c *servedCluster) stale() []string {
+	var all []string
+	for _, files := range c.files() {
+		if files.refused() != nil {
+			all = append(all, files.key)
 		}
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -405,6 +406,42 @@ func TestNoBrokerBeforeLogin(t *testing.T) {
 		t.Error("got an orderly end, want a reset")
 	}
 	l.ended(t, proxy.DialFailed)
+}
+
+// A users file that is not valid is found without a login, and so is its end.
+func TestUsersFileThatIsNotValid(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.startBroker(t, 0, 0)
+	conf := l.config()
+	conf.WatchInterval = 5 * time.Millisecond
+	file := usersFile(t)
+	conf.Clusters[0].Listeners[0].Login = &config.Login{Mechanisms: []string{auth.ScramSHA512}, UsersFile: file}
+	l.start(t, conf)
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for _, step := range []struct {
+		content string
+		want    []string
+	}{{"rubbish", []string{"clusters.orders.listeners.bob.login.users_file"}}, {string(good), nil}} {
+		content, want := step.content, step.want
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); ; <-tick.C {
+			stale, listeners := l.proxy.Health().Clusters[0].Stale, l.proxy.Stats().Clusters[0].Listeners
+			if slices.Equal(stale, want) && listeners[0].UsersStale != nil && *listeners[0].UsersStale == (want != nil) && listeners[1].UsersStale == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("stale: %v, %+v, want %v", stale, listeners, want)
+			}
+		}
+	}
 }
 
 // Both logins are each other's strangers: alice's is kproxy's matter, kproxy's own

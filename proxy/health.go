@@ -28,6 +28,9 @@ type ClusterHealth struct {
 	Unmapped   []cluster.Overflow // nodes without a slot: the range is full, and clients do not get them
 	// Strangers are the addresses at which brokers of another cluster have responded within the last ten minutes.
 	Strangers []cluster.StrangerError
+	// Stale are the keys of the configuration whose files have changed and cannot be used: certificates, keys, CAs
+	// or users. Those from before are used, and the log has the reason.
+	Stale []string
 	// Hidden names the APIs that were removed from a response of the cluster since the start,
 	// by ascending key: its brokers no longer have any version that this build understands.
 	Hidden []string

@@ -169,6 +169,7 @@ func (c *servedCluster) clusterHealth() ClusterHealth {
 		Overflowed: s.Overflowed,
 		Unmapped:   s.Unmapped,
 		Strangers:  s.Strangers,
+		Stale:      c.stale(),
 		Hidden:     c.hidden(),
 	}
 }

@@ -42,11 +42,14 @@ type ClusterStats struct {
 
 // ListenerStats is about one listener. Opened is the sum of Active and Closed.
 type ListenerStats struct {
-	Name   string
-	TLS    *TLSStats // nil: clients speak plaintext
-	Opened int64
-	Active []NodeCount
-	Closed []CloseCount
+	Name string
+	TLS  *TLSStats // nil: clients speak plaintext
+	// UsersStale says that the users file has changed and cannot be used, so that the users from before may log in;
+	// nil: the listener has no users.
+	UsersStale *bool
+	Opened     int64
+	Active     []NodeCount
+	Closed     []CloseCount
 
 	Up, Down Direction // to the brokers, and to the clients
 
@@ -135,6 +138,9 @@ func (p *Proxy) Stats() Snapshot {
 			stats.Listeners[i].Name = l.name
 			if l.conf().tls != nil {
 				stats.Listeners[i].TLS = tlsStats(l.conf().tls.Status())
+			}
+			if users := l.conf().users; users != nil {
+				stats.Listeners[i].UsersStale = new(users.Refused() != nil)
 			}
 			at[l] = &stats.Listeners[i]
 		}

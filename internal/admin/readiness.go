@@ -244,6 +244,9 @@ func listWarnings(h proxy.Health, c *Configuration) []string {
 				all = append(all, fmt.Sprintf("cluster %s, listener %s: "+form, c.Name, o.Listener, join(o.Nodes)))
 			}
 		}
+		for _, key := range c.Stale {
+			all = append(all, key+": the file has changed and cannot be used; kproxy uses the content from before, and the log says why")
+		}
 		for _, s := range c.Strangers {
 			all = append(all, fmt.Sprintf("cluster %s: %v", c.Name, s))
 		}

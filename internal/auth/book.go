@@ -23,8 +23,9 @@ type book struct {
 	bad     error             // why it was refused; nil: it was taken
 	told    string            // the last argument of failed; "": none since a valid version
 
-	mu    sync.Mutex // guards known
-	known *roster
+	mu      sync.Mutex // guards the following
+	known   *roster
+	refused error // why the file as it is now is not used; nil: it is
 }
 
 // lookTime bounds how long a login waits for a look at the file. After that it uses the
@@ -88,12 +89,25 @@ func (b *book) look(ctx context.Context) error {
 	return nil
 }
 
-// tell calls failed with an error, unless it has just been called with the same.
+// refusal returns why the file is not used as it was at the last look; nil: it is.
+func (b *book) refusal() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refused
+}
+
+// tell notes the result of a look, and calls failed with an error, unless it has just been called with the same.
 func (b *book) tell(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	b.mu.Lock()
+	b.refused = err
+	b.mu.Unlock()
 	switch {
 	case err == nil:
 		b.told = ""
-	case errors.Is(err, context.Canceled), err.Error() == b.told:
+	case err.Error() == b.told:
 	default:
 		b.told = err.Error()
 		b.failed(err)

@@ -32,6 +32,18 @@ func NewUsers(ctx context.Context, file string, mechanisms []string, failed func
 	return &Users{book: b, mechanisms: mechanisms}, nil
 }
 
+// Look reads the file if it has changed. A login does so too.
+func (u *Users) Look(ctx context.Context) { u.book.now(ctx) }
+
+// Reload is Look, and returns the error of Refused.
+func (u *Users) Reload() error {
+	u.Look(context.Background())
+	return u.Refused()
+}
+
+// Refused returns why the file as it is now is not used, but the one before; nil: it is used.
+func (u *Users) Refused() error { return u.book.refusal() }
+
 // Mechanisms lists those that clients may choose from.
 func (u *Users) Mechanisms() []string { return u.mechanisms }
 

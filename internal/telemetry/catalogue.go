@@ -218,6 +218,15 @@ func listenerMetrics() []family {
 			ofListener: func(l *proxy.ListenerStats) []sample { return stale(l.TLS) },
 		},
 		{
+			name: "kproxy_listener_users_stale", unit: "1", help: "1 if the listener's users file is no good and the users from before may log in.", kind: gauge,
+			ofListener: func(l *proxy.ListenerStats) []sample {
+				if l.UsersStale == nil {
+					return nil
+				}
+				return flag(*l.UsersStale)
+			},
+		},
+		{
 			name: "kproxy_transactions_lowered_total", unit: "{answer}", help: "ApiVersions responses of a cluster whose transactions are newer than this build.",
 			ofListener: func(l *proxy.ListenerStats) []sample { return []sample{of(l.TransactionsLowered)} },
 		},

@@ -32,6 +32,7 @@ func everything() proxy.Snapshot {
 		Listeners: []proxy.ListenerStats{{
 			Name: "fred", Opened: 9,
 			TLS:                 &proxy.TLSStats{Certificates: []proxy.CertificateStats{{File: "edge.pem", Expires: time.Unix(1800000000, 0)}, {File: "edge.pem", Expires: time.Unix(1800000000, 0)}}, Stale: true},
+			UsersStale:          new(true),
 			Active:              []proxy.NodeCount{{Node: proxy.NoNode, Count: 2}, {Node: proxy.UnknownNode, Count: 1}},
 			Closed:              []proxy.CloseCount{{Closing: proxy.Closing{Node: 7, Reason: proxy.ClientClosed}, Count: 6}},
 			Up:                  proxy.Direction{Frames: 10, Copied: 1000, Spliced: 3000},

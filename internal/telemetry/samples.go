@@ -40,14 +40,18 @@ func expiry(tls *proxy.TLSStats) []sample {
 }
 
 func stale(tls *proxy.TLSStats) []sample {
-	switch {
-	case tls == nil:
+	if tls == nil {
 		return nil
-	case tls.Stale:
-		return []sample{of(1)}
-	default:
-		return []sample{of(0)}
 	}
+	return flag(tls.Stale)
+}
+
+// flag is 1 if it is set, else 0.
+func flag(set bool) []sample {
+	if set {
+		return []sample{of(1)}
+	}
+	return []sample{of(0)}
 }
 
 func closed(l *proxy.ListenerStats) []sample {

@@ -91,7 +91,7 @@ func (s *store) Reload() error {
 // look is a turn of [Watch]. A change is not used before it has been the same at
 // two looks: a file that is being written may be half there, and a bundle of
 // authorities that lacks its second half still parses.
-func (s *store) look(ctx context.Context) {
+func (s *store) Look(ctx context.Context) {
 	s.looking.Lock()
 	defer s.looking.Unlock()
 	now := readFiles(ctx, s.files)
@@ -135,10 +135,10 @@ func (s *store) Status() Status {
 	return Status{Certificates: s.current.Load().certificates, Refused: s.refused}
 }
 
-// Watched is a [*Server] or a [*Client].
+// Watched are files that are read again when they change: a [*Server], a [*Client], or others.
 type Watched interface {
 	Reload() error
-	look(ctx context.Context)
+	Look(ctx context.Context) // reads the files if they have changed
 }
 
 // Watch looks at the files of all at intervals of every until ctx is done, and uses
@@ -154,7 +154,7 @@ func Watch(ctx context.Context, every time.Duration, all ...Watched) {
 			return
 		case <-ticker.C:
 			for _, one := range all {
-				one.look(ctx)
+				one.Look(ctx)
 			}
 		}
 	}

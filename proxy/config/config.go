@@ -22,7 +22,7 @@ const (
 	DefaultKeepalive = 60 * time.Second
 	// DefaultForgetAfter is how long a node that no response names keeps its slot in a full range.
 	DefaultForgetAfter = 30 * 24 * time.Hour
-	// DefaultWatchInterval is the interval of the checks whether the files of TLS have changed.
+	// DefaultWatchInterval is the interval of the checks whether the files of TLS and of users have changed.
 	DefaultWatchInterval = 5 * time.Second
 	// DefaultDrainTimeout bounds how long a Shutdown waits for responses.
 	DefaultDrainTimeout = 60 * time.Second
@@ -50,7 +50,7 @@ type Config struct {
 	MaxHandshakes              int           // clients' TLS handshakes and logins that run at one time; 0: one for each processor but one, at least one
 	DrainTimeout               time.Duration // 0: DefaultDrainTimeout
 
-	// WatchInterval is the interval of the checks whether the files of TLS have changed and
+	// WatchInterval is the interval of the checks whether the files of TLS and of users have changed and
 	// must be read again; 0: DefaultWatchInterval, less than 0: no checks.
 	WatchInterval time.Duration
 
