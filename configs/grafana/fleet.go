@@ -124,6 +124,6 @@ func fleetCertificates(b *board) {
 	b.WithRow(dashboard.NewRowBuilder("Certificates")).
 		WithPanel(list("Certificates", "Which certificate expires next? The first in the list; kproxy takes a new file without a restart.",
 			column{`sort(min by (cluster, listener, file) ({__name__=~"kproxy_(listener|cluster)_certificate_expiry_timestamp_seconds"}) - time())`, "expires in", units.DurationSeconds})).
-		WithPanel(states("Files of certificates and users", "Are the files on disk in use? If a file is not valid, its content from before is used: a certificate that expires one day, users who should be gone.", [2]string{"in use", "not valid"}, 0,
+		WithPanel(states("Certificates and users", "Are the files on disk in use? If a file is not valid, its content from before is used: a certificate that expires one day, users who should be gone.", [2]string{"in use", "not valid"}, 0,
 			query{`max by (cluster, listener) ({__name__=~"kproxy_(listener|cluster)_certificates_stale|kproxy_listener_users_stale"})`, "{{cluster}} {{listener}}"}).Span(listWidth))
 }
