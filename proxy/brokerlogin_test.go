@@ -18,6 +18,7 @@ type door struct {
 	lifetime int64 // of a session, in milliseconds
 	logins   atomic.Int64
 	held     chan struct{} // a login's last response waits for its end; nil: it does not
+	cuts     bool          // a login's first token ends the connection
 }
 
 const secretPassword = "Pa55word-of-kproxy"
@@ -63,6 +64,9 @@ func (d *door) loginFrames(c brokerConn) bool {
 		return false
 	}
 	if r, err = c.tryRequest(); err != nil || r.Key != kmsg.SASLAuthenticate.Int16() || r.Version != 2 {
+		return false
+	}
+	if d.cuts {
 		return false
 	}
 	if d.held != nil {

@@ -198,6 +198,22 @@ func TestBrokerEndsDuringLogin(t *testing.T) {
 	close(l.door.held)
 }
 
+// A broker that ends the connection at a token has responded before: the fix is about the login, not about the port.
+func TestBrokerCutsALogin(t *testing.T) {
+	t.Parallel()
+	var l lab
+	l.door = newDoor()
+	l.door.cuts = true
+	l.startBroker(t, 0, 0)
+	l.start(t, l.door.logsIn(l.config()))
+	l.log.has(t, "level=WARN", "no broker has said who the brokers are", "SASLAuthenticate", "fix=", "ended the connection during the login")
+	c := l.dial(t, "bob.test:9092")
+	c.send(7, of(3, kmsg.NewPtrApiVersionsRequest()))
+	_, _ = c.ended()
+	l.ended(t, proxy.BrokerLogin)
+	l.log.has(t, "reason=broker_login", "SASLAuthenticate", "fix=", "ended the connection during the login")
+}
+
 // Frames that no broker sends end a login at once.
 func TestLoginAnsweredByNonsense(t *testing.T) {
 	needsPlainTCP(t)

@@ -212,6 +212,10 @@ func (l *Login) refused(err error, fix string) error {
 	return &LoginError{Mechanism: l.mechanism, Refused: true, Err: err, Fix: fix}
 }
 
+// endedDuringLogin is the fix for a broker that has responded to ApiVersions, and ends the connection at a login.
+const endedDuringLogin = "the broker ended the connection during the login, and its log has the reason: see that sasl has the user and " +
+	"the mechanism that this listener of the broker wants"
+
 // LogIn logs in over a connection on which nothing has been sent. It sends ApiVersions first,
 // as a client does. host is the broker's own name, a host:port. clientID is the client.id of
 // the requests. ctx bounds the whole login. The connection has no deadline afterwards.
@@ -245,7 +249,11 @@ func (l *Login) over(ctx context.Context, a asker) (Session, error) {
 	for req := l.Request(); req != nil; req = l.Request() {
 		payload, err := a.ask(req)
 		if err != nil {
-			return Session{}, l.failed(fmt.Errorf("%s: %w", kmsg.NameForKey(req.Key()), err))
+			failed := &LoginError{Mechanism: l.mechanism, Err: fmt.Errorf("%s: %w", kmsg.NameForKey(req.Key()), err)}
+			if errors.Is(err, io.EOF) {
+				failed.Fix = endedDuringLogin
+			}
+			return Session{}, failed
 		}
 		if err := l.Answer(ctx, payload); err != nil {
 			return Session{}, err

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kproxy/internal/auth"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wait"
@@ -111,8 +113,12 @@ func (c *Cluster) logOf(err error, fix string) *slog.Logger {
 
 func (c *Cluster) logUnanswered(err error, attempt int) {
 	fix := Advice(err)
-	if fix == "" && errors.Is(err, io.EOF) && !errors.Is(err, ErrNeedsLogin) {
-		fix = closedWithoutResponse
+	login, isLogin := errors.AsType[*auth.LoginError](err)
+	switch {
+	case isLogin && !login.Unanswered:
+		fix = cmp.Or(fix, login.Fix)
+	case errors.Is(err, io.EOF) && !errors.Is(err, ErrNeedsLogin):
+		fix = cmp.Or(fix, closedWithoutResponse)
 	}
 	log := c.logOf(err, fix).With(slog.Int(logkey.Attempt, attempt))
 	_, isLoop := errors.AsType[*upstream.LoopError](err)
