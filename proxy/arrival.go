@@ -222,7 +222,7 @@ func (a *arrival) reach(ctx context.Context, c *servedCluster) (to cluster.Link,
 	if b, ok := c.NodeAt(l.name, s.endpoint.slot); ok {
 		s.node.Store(b.Node)
 		to, err = c.DialNode(ctx, b, s.client.addrs)
-		return to, true, err
+		return to, !c.IsSuspect(to.Target), err
 	}
 	to, err = c.DialAny(ctx, s.client.addrs)
 	return to, false, err

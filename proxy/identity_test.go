@@ -30,37 +30,45 @@ type identityLab struct {
 // addresses in the configuration.
 func eachIdentity(t *testing.T, bootstrap []int, test func(l *identityLab)) {
 	t.Helper()
-	needsPlainTCP(t)
-	for name, closes := range map[string]bool{"kproxy can ask": false, "only clients log in": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				l := &identityLab{t: t, closes: closes}
-				l.inMemory()
-				for i := range 3 {
-					b := l.liveBroker(t, i)
-					b.become(int32(i), brokersAt(0, 1, 2))
-					b.closes = closes
-					l.all = append(l.all, b)
-				}
-				for _, i := range []int{5, 6} {
-					l.strange(l.liveBroker(t, i))
-				}
-				conf := l.config()
-				conf.Clusters[0].Bootstrap = nil
-				for _, i := range bootstrap {
-					conf.Clusters[0].Bootstrap = append(conf.Clusters[0].Bootstrap, brokerName(i))
-				}
-				l.start(t, conf)
-				synctest.Wait() // kproxy has asked
-				for range bootstrap {
-					l.delivers("bob.test:9092")
-				}
-				l.learned(t, 0, 1, 2)
-				test(l)
-			})
-		})
+	var names []string
+	for _, i := range bootstrap {
+		names = append(names, brokerName(i))
 	}
+	for name, closes := range map[string]bool{"kproxy can ask": false, "only clients log in": true} {
+		t.Run(name, func(t *testing.T) { identityOf(t, closes, names, nil, test) })
+	}
+}
+
+// identityOf runs a test of three brokers of one cluster. edit changes the configuration; nil: it stays.
+func identityOf(t *testing.T, closes bool, bootstrap []string, edit func(conf *proxy.Config, l *identityLab), test func(l *identityLab)) {
+	t.Helper()
+	needsPlainTCP(t)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &identityLab{t: t, closes: closes}
+		l.inMemory()
+		for i := range 3 {
+			b := l.liveBroker(t, i)
+			b.become(int32(i), brokersAt(0, 1, 2))
+			b.closes = closes
+			l.all = append(l.all, b)
+		}
+		for _, i := range []int{5, 6} {
+			l.strange(l.liveBroker(t, i))
+		}
+		conf := l.config()
+		conf.Clusters[0].Bootstrap = bootstrap
+		if edit != nil {
+			edit(conf, l)
+		}
+		l.start(t, conf)
+		synctest.Wait() // kproxy has asked
+		for range bootstrap {
+			l.delivers("bob.test:9092")
+		}
+		l.learned(t, 0, 1, 2)
+		test(l)
+	})
 }
 
 // strange makes a broker one of another cluster.
@@ -104,6 +112,24 @@ func (l *identityLab) refuses(endpoint string, reason proxy.CloseReason) {
 	}
 }
 
+// beats has a client send a heartbeat to a node, and reports whether it got the response.
+func (l *identityLab) beats(endpoint string) (delivered bool) {
+	l.t.Helper()
+	c := l.dial(l.t, endpoint)
+	if err := c.tryWrite(requestFrame(1, heartbeat())); err == nil {
+		_, err = c.tryFrame()
+		delivered = err == nil
+	}
+	c.close()
+	l.ends.next(l.t)
+	return delivered
+}
+
+// replaced counts how often kproxy has forgotten the cluster.
+func (l *identityLab) replaced() int {
+	return l.log.count("another cluster responds; the brokers of the old one")
+}
+
 // stays checks that nodes are where they were.
 func (l *identityLab) stays(nodes ...int) {
 	l.t.Helper()
@@ -111,7 +137,7 @@ func (l *identityLab) stays(nodes ...int) {
 		l.reaches(l.t, []string{"bob.test:9100", "bob.test:9101", "bob.test:9102"}[node], brokerName(node))
 	}
 	l.learned(l.t, 0, 1, 2)
-	if n := l.log.count("another cluster responds; the brokers of the old one"); n > 0 {
+	if n := l.replaced(); n > 0 {
 		l.t.Errorf("the map was replaced, %d times", n)
 	}
 }
@@ -211,7 +237,7 @@ func TestTheClusterIsReplaced(t *testing.T) {
 					for _, b := range l.all {
 						l.strange(b)
 					}
-					for attempt := 0; l.log.count("another cluster responds; the brokers of the old one") == 0; attempt++ {
+					for attempt := 0; l.replaced() == 0; attempt++ {
 						if attempt == 3 {
 							l.t.Fatal("the map does not follow")
 						}

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kproxy/internal/auth"
+	"kproxy/internal/endpoints"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wait"
@@ -158,7 +159,7 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 	if c.IsKnown() {
 		return nil
 	}
-	if _, err = c.askMetadata(ctx, to); errors.Is(err, errOutvoted) {
+	if err = c.askMetadata(ctx, to); errors.Is(err, errOutvoted) {
 		err = nil // the cluster has responded
 	}
 	return err
@@ -174,54 +175,68 @@ func (c *Cluster) IsKnown() bool {
 	}
 }
 
+// named is a response to Metadata of kproxy's own.
+type named struct {
+	response *kmsg.MetadataResponse
+	brokers  endpoints.Response
+	number   int64 // of the question
+	way      *Way
+}
+
+// askMetadata sends Metadata without topics, and merges the response into the map. The error is a StrangerError if the
+// response is another cluster's, which the map does not follow. The end of ctx ends the wait for that decision.
+func (c *Cluster) askMetadata(ctx context.Context, to Link) error {
+	n, err := c.metadata(to)
+	if err != nil {
+		return err
+	}
+	if n.way == c.Way() {
+		if err := c.admit(ctx, to.Target, n.brokers.ClusterID); err != nil {
+			return err
+		}
+	}
+	return c.learnNamed(n)
+}
+
 // metadata sends Metadata without topics.
-func (c *Cluster) metadata(to Link) (*kmsg.MetadataResponse, error) {
+func (c *Cluster) metadata(to Link) (named, error) {
 	// From version 1 an empty list of topics means none. In version 0 it means all.
 	metadata := kmsg.NewPtrMetadataRequest()
 	metadata.Version = 4
 	metadata.Topics = []kmsg.MetadataRequestTopic{}
-	response := kmsg.NewPtrMetadataResponse()
-	return response, c.question(to, metadata, response)
-}
-
-// askMetadata sends Metadata without topics, and merges the response into the map. The error is a StrangerError if the
-// response is another cluster's, which the map does not follow; the response is returned with it. The end of ctx
-// ends the questions to the bootstrap addresses about that.
-func (c *Cluster) askMetadata(ctx context.Context, to Link) (*kmsg.MetadataResponse, error) {
-	number := c.questions.Add(1)
-	response, err := c.metadata(to)
-	if err != nil {
+	n := named{response: kmsg.NewPtrMetadataResponse(), number: c.questions.Add(1), way: to.Way}
+	if err := c.question(to, metadata, n.response); err != nil {
 		if errors.Is(err, io.EOF) && c.mayNeedLogin() {
 			c.mover.needsLogin(true)
-			return nil, ErrNeedsLogin
+			return n, ErrNeedsLogin
 		}
-		return nil, fmt.Errorf("ask for metadata: %w", err)
+		return n, fmt.Errorf("ask for metadata: %w", err)
 	}
 	var brokers rewrite.Brokers
-	if response.ClusterID != nil {
-		brokers.ClusterID = *response.ClusterID
+	if n.response.ClusterID != nil {
+		brokers.ClusterID = *n.response.ClusterID
 	}
-	for _, b := range response.Brokers {
+	for _, b := range n.response.Brokers {
 		brokers.List = append(brokers.List, rewrite.Broker{Node: b.NodeID, Host: b.Host, Port: b.Port})
 	}
 	if len(brokers.List) == 0 {
-		return nil, errors.New("the cluster names no brokers yet")
+		return n, errors.New("the cluster names no brokers yet")
 	}
-	if to.Way == c.Way() {
-		if err := c.admit(ctx, to, brokers.ClusterID); err != nil {
-			return response, err
-		}
-	}
-	if to.Way != c.Way() { // a reload has come, which may lead to other brokers
-		return response, nil
+	n.brokers = responseOf(brokers)
+	n.brokers.From = to.Address
+	return n, nil
+}
+
+// learnNamed merges a response into the map. The error is errOutvoted if the map does not follow it.
+func (c *Cluster) learnNamed(n named) error {
+	if n.way != c.Way() { // a reload has come, which may lead to other brokers
+		return nil
 	}
 	c.mover.needsLogin(false)
-	named := responseOf(brokers)
-	named.From = to.Address
-	if isStale := c.teachAsked(named, number); !isStale && c.differs(named) {
-		return response, errOutvoted
+	if isStale := c.teachAsked(n.brokers, n.number); !isStale && c.differs(n.brokers) {
+		return errOutvoted
 	}
-	return response, nil
+	return nil
 }
 
 // errOutvoted means that the broker's response contradicts those of more brokers, which the

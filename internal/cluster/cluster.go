@@ -69,7 +69,7 @@ type Cluster struct {
 	lastAnswered int64
 	// confirmed is set when the response to a request of kproxy's own has the cluster's id.
 	confirmed bool
-	said      sayings
+	identity  identity
 }
 
 // New returns a Cluster. It reads the files that conf names. The error joins all mistakes
@@ -84,7 +84,7 @@ func New(conf *config.ClusterPlan, log *slog.Logger, o Options) (*Cluster, error
 		asker:     newAsker(),
 		answered:  make(chan struct{}),
 		clashing:  map[int32]endpoints.Broker{},
-		said:      sayings{},
+		identity:  identity{said: map[upstream.Target]saying{}},
 		changed:   make(chan struct{}, 1),
 	}
 	way, err := c.newWay(conf, nil)

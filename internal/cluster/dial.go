@@ -63,11 +63,12 @@ func (c *Cluster) DialNode(ctx context.Context, b endpoints.Broker, who Client) 
 	}
 	ctx, cancel := c.reaching(ctx)
 	defer cancel()
-	if err := c.visit(ctx, targetOf(b)); err != nil {
+	to, err := Link{Target: targetOf(b)}, c.visit(ctx, targetOf(b))
+	if err != nil {
 		c.totals.dial(b.Node, err)
-		return Link{Target: targetOf(b)}, err
+	} else {
+		to, err = c.dialTarget(ctx, targetOf(b), who)
 	}
-	to, err := c.dialTarget(ctx, targetOf(b), who)
 	if err == nil || IsRefusedLogin(err) || isCanceled(ctx) { // a canceled dial does not show that the address is wrong
 		return to, err
 	}
@@ -89,8 +90,7 @@ func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	w := c.use() // for all attempts: a new login is not for an old address
 	defer w.Release()
 	all := c.candidates(w.conf)
-	strangers := slices.DeleteFunc(slices.Clone(all.targets), func(t upstream.Target) bool { return !c.HasStranger(t) })
-	all.targets = append(slices.DeleteFunc(all.targets, c.HasStranger), strangers...)
+	all.putLast(c.HasStranger)
 	for i, t := range all.targets {
 		to, err := c.dialWithin(ctx, w, t, who, all.share(ctx, i))
 		if err == nil {
@@ -135,6 +135,27 @@ func (c candidates) share(ctx context.Context, i int) time.Duration {
 	}
 	deadline, _ := ctx.Deadline() // reaching has set one
 	return max(time.Until(deadline)/time.Duration(left), c.least)
+}
+
+// ofConfiguration are the addresses of the configuration.
+func (c candidates) ofConfiguration() []upstream.Target { return c.targets[:c.configured] }
+
+// putLast moves targets to the end.
+func (c *candidates) putLast(isLast func(upstream.Target) bool) {
+	var first, last []upstream.Target
+	configured := 0
+	for i, t := range c.targets {
+		switch {
+		case isLast(t):
+			last = append(last, t)
+		case i < c.configured:
+			configured++
+			first = append(first, t)
+		default:
+			first = append(first, t)
+		}
+	}
+	c.targets, c.configured = slices.Concat(first, last), configured
 }
 
 // candidates returns the brokers to try for bootstrap.

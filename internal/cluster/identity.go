@@ -5,14 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"syscall"
 	"time"
 
-	"kproxy/internal/endpoints"
 	"kproxy/internal/foreign"
+	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
 	"kproxy/internal/wait"
@@ -29,24 +31,29 @@ import (
 //	                                 addresses ──▶ the map follows; else a stranger is at the address
 //
 // A stranger's responses teach nothing, and its sessions end. For strangerPause no client is led to a node there, and to a
-// bootstrap address there only if no other can be reached. Then kproxy asks again, or one client finds out.
+// bootstrap address there only if no other can be reached. Then kproxy asks again. Where it cannot, clients may ask
+// there who is where, and nothing else, until one has got the map's id, or until strangerLife is over.
 
 const (
-	// strangerPause is how long clients are not led to an address after a stranger has responded there.
+	// strangerPause is how long clients are not led to an address after a stranger has responded there. The result of
+	// a poll is used for as long.
 	strangerPause = 10 * time.Second
-	// strangerShown is how long a stranger is part of the Status after its last response.
-	strangerShown = 10 * time.Minute
-	// maxSayings bounds the addresses whose cluster is remembered.
-	maxSayings = 1000
+	// strangerLife is how long an address is suspect after the last response of a stranger there.
+	strangerLife = 10 * time.Minute
+	// maxSayings bounds the addresses whose other cluster is remembered.
+	maxSayings = 10_000
 
-	// pollRounds is how often each bootstrap address is asked before the map follows another cluster. A name may
-	// have several IP addresses, and one of them may lead elsewhere.
-	pollRounds = 3
-	// pollPause is between two rounds.
+	// inARow is how many responses in a row an address must have given with the other id before it counts for that in
+	// a poll; one that has given several ids in turn needs mixedInARow: a name may lead to several machines.
+	inARow      = 5
+	mixedInARow = 20
+	// mixedTold is that of an address that clients alone have asked, and that has given several ids in turn.
+	mixedTold = 5
+	// toldLife is how long such a response counts.
+	toldLife = 5 * time.Minute
+	// pollPause is between two questions of a poll to one address.
 	pollPause = 100 * time.Millisecond
-	// pollTimeout is for a round.
-	pollTimeout = 2 * time.Second
-	// maxPolled is how many bootstrap addresses are asked.
+	// maxPolled is how many bootstrap addresses a poll asks.
 	maxPolled = 16
 )
 
@@ -65,19 +72,31 @@ func (e StrangerError) Error() string {
 const strangerFix = "see where the address leads: DNS, a dial rule, or an IP address that another machine has now; " +
 	"if the cluster was made anew, most of the bootstrap addresses must lead to it"
 
-// sayings has the id of the cluster that the last response from an address has named.
-type sayings map[upstream.Target]saying
+func isStranger(err error) bool {
+	_, ok := errors.AsType[StrangerError](err)
+	return ok
+}
 
+// identity has the other clusters that were found at the addresses of this one. Cluster.mu guards it.
+type identity struct {
+	said map[upstream.Target]saying // by placeOf; addresses at which another cluster has responded
+	poll *poll                      // the last one; nil: none
+}
+
+// saying is the cluster's id that an address has named last.
 type saying struct {
 	id      string
-	at      time.Time // of the response
-	visited time.Time // when visit has tried the address
-	noted   bool      // it is in the log
+	at      time.Time // of the last response with it
+	row     int       // responses with it in a row
+	turned  time.Time // when it was another one; zero: never
+	mixed   bool      // it has changed again within strangerLife
+	visited time.Time // when visit has asked there
+	logged  time.Time
 }
 
 // placeOf is the key of an address among the sayings.
 func placeOf(t upstream.Target) upstream.Target {
-	return upstream.Target{Node: t.Node, Host: strings.ToLower(t.Host), Port: t.Port}
+	return upstream.Target{Node: t.Node, Host: hostport.Canonical(t.Host), Port: t.Port}
 }
 
 // isOther reports whether a cluster's id differs from the map's.
@@ -87,6 +106,29 @@ func (c *Cluster) isOther(id string) bool {
 	return c.brokers.IsOther(id)
 }
 
+// strangerAt returns the saying of an address, if another cluster has responded there last, within strangerLife. The
+// caller holds mu.
+func (c *Cluster) strangerAt(t upstream.Target) (s saying, ok bool) {
+	s, ok = c.identity.said[placeOf(t)]
+	return s, ok && c.brokers.IsOther(s.id) && time.Since(s.at) < strangerLife
+}
+
+// HasStranger reports whether a broker of another cluster has responded at an address less than strangerPause ago.
+func (c *Cluster) HasStranger(t upstream.Target) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.strangerAt(t)
+	return ok && time.Since(s.at) < strangerPause
+}
+
+// IsSuspect reports whether a broker of another cluster has responded at an address last, within strangerLife.
+func (c *Cluster) IsSuspect(t upstream.Target) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.strangerAt(t)
+	return ok
+}
+
 // say notes the cluster's id in a response, and reports whether it is another one than the map's.
 func (c *Cluster) say(from upstream.Target, id string) (isOther bool) {
 	if id == "" {
@@ -94,13 +136,27 @@ func (c *Cluster) say(from upstream.Target, id string) (isOther bool) {
 	}
 	at := placeOf(from)
 	c.mu.Lock()
-	isOther = c.brokers.IsOther(id)
-	before, known := c.said[at]
-	if !known && len(c.said) >= maxSayings {
-		clear(c.said)
+	said := c.identity.said
+	s, known := said[at]
+	isOther, wasOther := c.brokers.IsOther(id), known && c.brokers.IsOther(s.id)
+	switch now := time.Now(); {
+	case !known && !isOther:
+		// Only addresses at which another cluster has responded are remembered.
+	case known && s.id != id:
+		s.mixed = now.Sub(s.turned) < strangerLife
+		s.id, s.at, s.row, s.turned = id, now, 1, now
+		said[at] = s
+	case known:
+		s.at, s.row = now, s.row+1
+		said[at] = s
+	default:
+		if len(said) >= maxSayings {
+			maps.DeleteFunc(said, func(_ upstream.Target, s saying) bool { return now.Sub(s.at) >= strangerLife })
+		}
+		if len(said) < maxSayings {
+			said[at] = saying{id: id, at: now, row: 1}
+		}
 	}
-	c.said[at] = saying{id, time.Now(), before.visited, before.noted && before.id == id}
-	wasOther := c.brokers.IsOther(before.id)
 	c.mu.Unlock()
 	if isOther || wasOther {
 		c.show()
@@ -108,93 +164,27 @@ func (c *Cluster) say(from upstream.Target, id string) (isOther bool) {
 	return isOther
 }
 
-// admit decides about the cluster's id in the response to a request of kproxy's own. The error is a StrangerError, or says
-// that nothing could be decided.
-func (c *Cluster) admit(ctx context.Context, from Link, id string) error {
-	if !c.say(from.Target, id) {
-		return nil
+// needs is how many responses in a row must have named the id: few, or mixed ones if the address has named several.
+func (s *saying) needs(few, mixed int) int {
+	if s.mixed {
+		return mixed
 	}
-	same, all := c.poll(ctx, from.Way, id)
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("another cluster, %q, responds, and the bootstrap addresses were not asked: %w", foreign.Line(id), ctx.Err())
-	case 2*same > all:
-		return nil
-	default:
-		return c.meet(from.Target, id)
-	}
+	return few
 }
 
-// poll asks the bootstrap addresses for the cluster's id. same is how many of them all name this one in each response, and
-// respond.
-func (c *Cluster) poll(ctx context.Context, w *Way, id string) (same, all int) {
-	candidates := c.candidates(w.conf)
-	targets := candidates.targets[:min(candidates.configured, maxPolled)]
-	says := make([]bool, len(targets))
-	differs := make([]bool, len(targets))
-	for round := range pollRounds {
-		if round > 0 {
-			wait.Sleep(ctx, pollPause)
-		}
-		for i, got := range c.idsAt(ctx, targets) {
-			says[i] = says[i] || got == id
-			differs[i] = differs[i] || got != id && got != ""
-		}
-	}
-	for i := range targets {
-		if says[i] && !differs[i] {
-			same++
-		}
-	}
-	return same, len(targets)
-}
-
-// idsAt returns the ids that brokers at these addresses give for their cluster; "": none.
-func (c *Cluster) idsAt(ctx context.Context, targets []upstream.Target) []string {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	ids := make([]string, len(targets))
-	var asking sync.WaitGroup
-	for i, t := range targets {
-		asking.Go(func() {
-			to, err := c.dialTarget(ctx, t, Client{})
-			if err != nil {
-				return
-			}
-			defer to.Close()
-			defer wait.Bound(ctx, to.Conn)()
-			if response, err := c.metadata(to); err == nil && response.ClusterID != nil {
-				ids[i] = *response.ClusterID
-				c.say(t, ids[i])
-			}
-		})
-	}
-	asking.Wait()
-	return ids
-}
-
-// isToldByMost reports whether clients have got a cluster's id from most of the bootstrap addresses, or of the nodes'
-// addresses.
-func (c *Cluster) isToldByMost(id string) bool {
-	bootstrap := c.candidates(c.Way().conf)
-	nodes := c.Nodes()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	count := func(of int, target func(i int) upstream.Target) (same int) {
-		for i := range of {
-			if c.said[placeOf(target(i))].id == id {
-				same++
-			}
-		}
-		return same
-	}
-	return 2*count(bootstrap.configured, func(i int) upstream.Target { return bootstrap.targets[i] }) > bootstrap.configured ||
-		2*count(len(nodes), func(i int) upstream.Target { return targetOf(nodes[i]) }) > len(nodes)
-}
-
-// recognize decides about the cluster's id in a response to a client, while the check of it by kproxy itself may run. The
-// error is a StrangerError.
+// recognize decides about the cluster's id in a response to a client, while the check of it by kproxy itself may run; ""
+// is that of a response without one. The error is a StrangerError.
 func (c *Cluster) recognize(ctx context.Context, from upstream.Target, id string, metadata bool) error {
+	if id == "" {
+		c.mu.Lock()
+		s, ok := c.strangerAt(from)
+		c.mu.Unlock()
+		if ok {
+			return StrangerError{from, s.id}
+		}
+		return nil
+	}
+	known := c.HasStranger(from)
 	if !c.say(from, id) {
 		return nil
 	}
@@ -202,33 +192,186 @@ func (c *Cluster) recognize(ctx context.Context, from upstream.Target, id string
 	if c.Settle(ctx, isOther); !isOther() || metadata && c.WantsLogin() && c.isToldByMost(id) {
 		return nil
 	}
-	return c.meet(from, id)
+	return c.meet(from, id, known)
 }
 
-// meet logs a stranger, ends the sessions with it, and returns the error.
-func (c *Cluster) meet(t upstream.Target, id string) error {
+// meet logs a stranger, ends the sessions with it unless it is known already, and returns the error.
+func (c *Cluster) meet(t upstream.Target, id string, known bool) error {
 	at := placeOf(t)
 	c.mu.Lock()
-	s := c.said[at]
-	noted := s.noted
-	s.noted = true
-	c.said[at] = s
+	s, ok := c.identity.said[at]
+	logs := ok && time.Since(s.logged) >= strangerLife
+	if logs {
+		s.logged = time.Now()
+		c.identity.said[at] = s
+	}
 	c.mu.Unlock()
 	err := StrangerError{t, id}
-	if !noted {
+	if logs {
 		c.log.Error("an address leads to another cluster; clients are not led there", slog.Int(logkey.Node, int(t.Node)),
 			slog.Any(logkey.Error, err), slog.String(logkey.Fix, strangerFix))
 	}
-	c.Strayed()
+	if !known {
+		c.Strayed()
+	}
 	return err
 }
 
-// HasStranger reports whether a broker of another cluster has responded at an address, less than strangerPause ago.
-func (c *Cluster) HasStranger(t upstream.Target) bool {
+// isToldByMost reports whether clients have lately got a cluster's id from most of the bootstrap addresses, or of the nodes'
+// addresses.
+func (c *Cluster) isToldByMost(id string) bool {
+	bootstrap := c.candidates(c.Way().conf).ofConfiguration()
+	nodes := c.Nodes()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.said[placeOf(t)]
-	return c.brokers.IsOther(s.id) && time.Since(s.at) < strangerPause
+	isTold := func(t upstream.Target) bool {
+		s := c.identity.said[placeOf(t)]
+		return s.id == id && time.Since(s.at) < toldLife && s.row >= s.needs(1, mixedTold)
+	}
+	same := 0
+	for _, t := range bootstrap {
+		if isTold(t) {
+			same++
+		}
+	}
+	if 2*same > len(bootstrap) {
+		return true
+	}
+	same = 0
+	for _, b := range nodes {
+		if isTold(targetOf(b)) {
+			same++
+		}
+	}
+	return 2*same > len(nodes)
+}
+
+// poll are questions to the bootstrap addresses for the id of their cluster.
+type poll struct {
+	id     string        // the other cluster's
+	done   chan struct{} // closed at the end, with the following
+	follow bool          // most of them have the id
+	until  time.Time     // when the result is too old
+}
+
+// errUndecided means that the bootstrap addresses could not be asked.
+var errUndecided = errors.New("another cluster responds, and the bootstrap addresses were not asked")
+
+// admit decides about the cluster's id in the response to a request of kproxy's own. The error is a StrangerError, or wraps
+// errUndecided.
+func (c *Cluster) admit(ctx context.Context, from upstream.Target, id string) error {
+	known := c.HasStranger(from)
+	if !c.say(from, id) {
+		return nil
+	}
+	follow, err := c.decide(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case follow:
+		return nil
+	default:
+		return c.meet(from, id, known)
+	}
+}
+
+// decide polls the bootstrap addresses for an id, or waits for the poll that runs, or returns its result if that is young.
+func (c *Cluster) decide(ctx context.Context, id string) (follow bool, err error) {
+	c.mu.Lock()
+	p := c.identity.poll
+	isNew := p == nil || p.isOver() && time.Now().After(p.until)
+	if isNew {
+		p = &poll{id: id, done: make(chan struct{})}
+		c.identity.poll = p
+	}
+	c.mu.Unlock()
+	if isNew && !c.Background(func(ctx context.Context) { c.runPoll(ctx, p) }) {
+		close(p.done)
+	}
+	select {
+	case <-p.done:
+		if p.id != id || p.until.IsZero() {
+			return false, errUndecided
+		}
+		return p.follow, nil
+	case <-ctx.Done():
+		return false, fmt.Errorf("%w: %w", errUndecided, ctx.Err())
+	}
+}
+
+func (p *poll) isOver() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// runPoll makes a poll. If most bootstrap addresses have the id, the map follows.
+func (c *Cluster) runPoll(ctx context.Context, p *poll) {
+	defer close(p.done)
+	reaching, cancel := c.reaching(ctx)
+	defer cancel()
+	way := c.Way()
+	targets := c.candidates(way.conf).ofConfiguration()
+	targets = targets[:min(len(targets), maxPolled)]
+	heard, errs := make([]named, len(targets)), make([]error, len(targets))
+	var asking sync.WaitGroup
+	for i, t := range targets {
+		asking.Go(func() { heard[i], errs[i] = c.hear(reaching, t) })
+	}
+	asking.Wait()
+	if ctx.Err() != nil || way != c.Way() {
+		return // the proxy stops, or a reload has come
+	}
+	pause, cut := strangerPause, 0
+	for _, err := range errs {
+		if IsRefusedLogin(err) {
+			pause = refusedPause
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, ErrNeedsLogin) || errors.Is(err, syscall.ECONNRESET) {
+			cut++
+		}
+	}
+	if way.Method() == nil && 2*cut > len(targets) { // although the cluster before may have wanted no login
+		c.mover.needsLogin(true)
+	}
+	same, follows := 0, named{}
+	c.mu.Lock()
+	for i, t := range targets {
+		if s := c.identity.said[placeOf(t)]; s.id == p.id && s.row >= s.needs(inARow, mixedInARow) {
+			same++
+			follows = heard[i]
+		}
+	}
+	c.mu.Unlock()
+	p.follow, p.until = 2*same > len(targets), time.Now().Add(pause)
+	if p.follow && follows.brokers.ClusterID == p.id {
+		_ = c.learnNamed(follows)
+	}
+}
+
+// hear asks a bootstrap address some times, until it refuses kproxy's login or is not of another cluster. It returns the last
+// response, or the last error.
+func (c *Cluster) hear(ctx context.Context, t upstream.Target) (n named, err error) {
+	for range inARow {
+		if n, err = c.hearOnce(ctx, t); ctx.Err() != nil || IsRefusedLogin(err) || err == nil && !c.say(t, n.brokers.ClusterID) {
+			return n, err
+		}
+		wait.Sleep(ctx, pollPause)
+	}
+	return n, err
+}
+
+func (c *Cluster) hearOnce(ctx context.Context, t upstream.Target) (named, error) {
+	to, err := c.dialTarget(ctx, t, Client{})
+	if err != nil {
+		return named{}, err
+	}
+	defer to.Close()
+	defer wait.Bound(ctx, to.Conn)()
+	return c.metadata(to)
 }
 
 // sighted is a stranger in the view.
@@ -240,10 +383,9 @@ type sighted struct {
 // strangers returns the strangers at the nodes' addresses and at others, in the order of their texts. The caller holds mu.
 func (c *Cluster) strangers() []sighted {
 	var all []sighted
-	for at, s := range c.said {
+	for at, s := range c.identity.said {
 		node, known := c.brokers.Node(at.Node)
-		hasMoved := known && !node.IsAt(endpoints.Broker{Host: at.Host, Port: at.Port})
-		if c.brokers.IsOther(s.id) && !hasMoved {
+		if hasMoved := known && placeOf(targetOf(node)) != at; !hasMoved && c.brokers.IsOther(s.id) {
 			all = append(all, sighted{StrangerError{at, s.id}, s.at})
 		}
 	}
@@ -251,43 +393,36 @@ func (c *Cluster) strangers() []sighted {
 	return all
 }
 
-// recentStrangers returns the strangers that have responded within strangerShown.
+// recentStrangers returns the strangers that have responded within strangerLife.
 func (v *view) recentStrangers() []StrangerError {
 	var all []StrangerError
 	for _, s := range v.strangers {
-		if time.Since(s.at) < strangerShown {
+		if time.Since(s.at) < strangerLife {
 			all = append(all, s.StrangerError)
 		}
 	}
 	return all
 }
 
-// visit returns the error of a stranger at a node's address. After strangerPause it asks there, and returns nil if the stranger
-// has left, or if only the client can find that out.
+// visit returns the error of a stranger at a node's address. After strangerPause it asks there, if kproxy can. Where it returns
+// nil although the address is suspect, the client may only ask who is where.
 func (c *Cluster) visit(ctx context.Context, t upstream.Target) error {
 	at := placeOf(t)
+	canAsk := !c.WantsLogin()
 	c.mu.Lock()
-	s, known := c.said[at]
-	if !known || !c.brokers.IsOther(s.id) {
-		c.mu.Unlock()
-		return nil
-	}
-	isDue := time.Since(s.at) >= strangerPause && time.Since(s.visited) >= strangerPause
-	if isDue {
-		s.visited = time.Now() // one caller asks
-		c.said[at] = s
+	s, ok := c.strangerAt(t)
+	isDue := ok && time.Since(s.at) >= strangerPause
+	asks := isDue && canAsk && time.Since(s.visited) >= strangerPause
+	if asks { // one caller asks
+		s.visited = time.Now()
+		c.identity.said[at] = s
 	}
 	c.mu.Unlock()
-	if isDue {
+	if asks {
 		_ = c.askBroker(ctx, t) // its response is noted
 	}
-	if !isDue || c.HasStranger(t) {
+	if ok && (!isDue || canAsk && !asks || c.HasStranger(t)) {
 		return StrangerError{t, s.id}
 	}
 	return nil
-}
-
-func isStranger(err error) bool {
-	_, ok := errors.AsType[StrangerError](err)
-	return ok
 }

@@ -49,15 +49,18 @@ func (i *Inquiry) Ask(ctx context.Context, req kmsg.Request, into kmsg.Response)
 	return err
 }
 
-// Brokers asks for the brokers, and merges the response into the cluster's map. The error
+// Brokers asks for the brokers, and merges the response into the cluster's map, unless another cluster responds. The error
 // wraps ErrNeedsLogin if the cluster names its brokers only after a login.
 func (i *Inquiry) Brokers(ctx context.Context) (*kmsg.MetadataResponse, error) {
 	defer wait.Bound(ctx, i.to.Conn)()
-	response, err := i.cluster.askMetadata(ctx, i.to)
-	if response != nil { // errOutvoted, or another cluster: the map does not follow
-		err = nil
+	n, err := i.cluster.metadata(i.to)
+	if err != nil {
+		return nil, err
 	}
-	return response, err
+	if !i.cluster.isOther(n.brokers.ClusterID) { // the caller sees by itself that it is another cluster
+		_ = i.cluster.learnNamed(n) // the map may not follow
+	}
+	return n.response, nil
 }
 
 // Conn returns the connection itself, in TLS if the cluster has TLS, for bytes that are no

@@ -75,11 +75,7 @@ func (c *Cluster) teach(response endpoints.Response, trust endpoints.Trust) {
 func (c *Cluster) merge(m *endpoints.Map, response endpoints.Response, trust endpoints.Trust) []endpoints.Change {
 	c.taught = true // only Metadata names all brokers
 	c.confirmed = c.confirmed || trust == endpoints.Asked && response.ClusterID != ""
-	changes := m.Teach(response, trust)
-	if slices.ContainsFunc(changes, func(change endpoints.Change) bool { return change.Kind == endpoints.Replaced }) {
-		maps.DeleteFunc(c.said, func(_ upstream.Target, s saying) bool { return m.IsOther(s.id) })
-	}
-	return changes
+	return m.Teach(response, trust)
 }
 
 // change applies a response to the map, and reports the changes. named are the brokers of

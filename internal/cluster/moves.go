@@ -177,6 +177,9 @@ func (c *Cluster) askAbout(ctx context.Context, seen *sighting) {
 		}
 		c.log.Debug("a response differs from the map, and the broker that sent it cannot be asked",
 			slog.Any(logkey.Error, err))
+		if id := seen.response.ClusterID; !isStranger(err) && c.isOther(id) {
+			_, _ = c.decide(ctx, id) // it finds out whether the new cluster wants a login
+		}
 	}
 	if seen.metadata && !c.isOther(seen.response.ClusterID) {
 		seen.response.Heard = true
@@ -218,6 +221,5 @@ func (c *Cluster) askBroker(ctx context.Context, target upstream.Target) error {
 	}
 	defer to.Close()
 	defer wait.Bound(ctx, to.Conn)()
-	_, err = c.askMetadata(ctx, to)
-	return err
+	return c.askMetadata(ctx, to)
 }

@@ -42,8 +42,10 @@ func (c *Cluster) Reconfigure(w *Way, listeners []*config.ListenerPlan) {
 func (c *Cluster) forgetResponses() {
 	c.mu.Lock()
 	c.confirmed = false
-	clear(c.said)
+	clear(c.identity.said)
+	c.identity.poll = nil
 	c.mu.Unlock()
+	c.show()
 	c.mover.needsLogin(false)
 	c.versions.forget()
 }
@@ -85,7 +87,7 @@ func (c *Cluster) askAgain(ctx context.Context) {
 	if err == nil {
 		defer to.Close()
 		defer wait.Bound(ctx, to.Conn)()
-		_, err = c.askMetadata(ctx, to)
+		err = c.askMetadata(ctx, to)
 	}
 	switch {
 	case err == nil, errors.Is(err, errOutvoted):

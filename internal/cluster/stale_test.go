@@ -62,7 +62,7 @@ func ask(t *testing.T, c *Cluster) asked {
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	q := asked{far, make(chan error, 1)}
 	go func() {
-		_, err := c.askMetadata(t.Context(), Link{Way: c.Way(), Conn: near, Target: upstream.Target{Node: upstream.NoNode}, Address: "b0.invalid:9092"})
+		err := c.askMetadata(t.Context(), Link{Way: c.Way(), Conn: near, Target: upstream.Target{Node: upstream.NoNode}, Address: "b0.invalid:9092"})
 		q.done <- err
 	}()
 	var size [wire.SizeLen]byte
