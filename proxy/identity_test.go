@@ -86,10 +86,16 @@ func (l *identityLab) home(i int) {
 // delivers has a client ask for Metadata, and get the response.
 func (l *identityLab) delivers(endpoint string) {
 	l.t.Helper()
-	c := l.dial(l.t, endpoint)
+	l.answers(l.t, endpoint)
+}
+
+// answers has a client ask for Metadata at an endpoint, and get the response.
+func (l *lab) answers(t *testing.T, endpoint string) {
+	t.Helper()
+	c := l.dial(t, endpoint)
 	c.refresh(1)
 	c.close()
-	l.ended(l.t, proxy.ClientClosed)
+	l.ended(t, proxy.ClientClosed)
 }
 
 // ask has a client ask for Metadata, and returns how its session ends.
@@ -332,4 +338,34 @@ func highWatermarks(c *kfake.Cluster) (n int64) {
 		n += c.PartitionInfo("t", p).HighWatermark
 	}
 	return n
+}
+
+// The cluster was made anew while kproxy was down: the file of the one before does not keep kproxy from following.
+func TestTheClusterIsReplacedWhileKproxyIsDown(t *testing.T) {
+	needsPlainTCP(t)
+	for name, closes := range map[string]bool{"kproxy can ask": false, "only clients log in": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			var l lab
+			b := l.liveBroker(t, 0)
+			b.become(0, brokersAt(0))
+			b.closes = closes
+			conf := l.config()
+			conf.StateDir = dir
+			l.start(t, conf)
+			l.answers(t, "bob.test:9092")
+			l.learned(t, 0)
+			stop(t, l.proxy)
+
+			l.liveBroker(t, 6).set(func(b *livingBroker) { b.cluster = "other" })
+			b.become(0, brokersAt(0, 6))
+			b.set(func(b *livingBroker) { b.cluster = "other" })
+			l.start(t, conf)
+			l.answers(t, "bob.test:9092")
+			l.learned(t, 0, 1)
+			l.log.has(t, "another cluster responds; the brokers of the old one")
+			l.reaches(t, "bob.test:9101", brokerName(6))
+		})
+	}
 }
