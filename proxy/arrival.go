@@ -210,13 +210,14 @@ func (a *arrival) dial(ctx context.Context) error {
 }
 
 // reach makes the connection to the session's broker. own says that the broker may
-// be sent any request: it is the endpoint's own, or the endpoint is for any.
+// be sent any request: it is the endpoint's own, or the endpoint is for any, and it is not suspected to be
+// one of another cluster.
 func (a *arrival) reach(ctx context.Context, c *servedCluster) (to cluster.Link, own bool, err error) {
 	s := a.s
 	l := s.endpoint.listener
 	if s.endpoint.slot == bootstrapSlot {
 		to, err = c.DialAny(ctx, s.client.addrs)
-		return to, true, err
+		return to, !c.IsSuspect(to.Target), err
 	}
 	c.Settle(ctx, func() bool { return c.IsNodeDisputed(l.name, s.endpoint.slot) })
 	if b, ok := c.NodeAt(l.name, s.endpoint.slot); ok {

@@ -39,8 +39,9 @@ func eachIdentity(t *testing.T, bootstrap []int, test func(l *identityLab)) {
 	}
 }
 
-// identityOf runs a test of three brokers of one cluster. edit changes the configuration; nil: it stays.
-func identityOf(t *testing.T, closes bool, bootstrap []string, edit func(conf *proxy.Config, l *identityLab), test func(l *identityLab)) {
+// identityOf runs a test of three brokers of one cluster. edit changes the configuration; nil: it stays. nodes are those that
+// kproxy knows then; none: all three.
+func identityOf(t *testing.T, closes bool, bootstrap []string, edit func(conf *proxy.Config, l *identityLab), test func(l *identityLab), nodes ...int32) {
 	t.Helper()
 	needsPlainTCP(t)
 	t.Parallel()
@@ -66,7 +67,10 @@ func identityOf(t *testing.T, closes bool, bootstrap []string, edit func(conf *p
 		for range bootstrap {
 			l.delivers("bob.test:9092")
 		}
-		l.learned(t, 0, 1, 2)
+		if len(nodes) == 0 {
+			nodes = []int32{0, 1, 2}
+		}
+		l.learned(t, nodes...)
 		test(l)
 	})
 }

@@ -76,6 +76,7 @@ func TestTheNewClusterWantsALogin(t *testing.T) {
 				l.t.Fatal("the map does not follow")
 			}
 			l.ask("bob.test:9092")
+			<-time.After(11 * time.Second)
 		}
 		l.delivers("bob.test:9092")
 	})
@@ -200,6 +201,145 @@ func TestTheNodeOfAStrangersAddressHasMoved(t *testing.T) {
 		l.all[0].become(0, brokersAt(0, 1, 7))
 		l.delivers("bob.test:9092") // once
 		l.reaches(l.t, "bob.test:9102", brokerName(7))
+	})
+}
+
+// Two addresses were wrong one after the other, within a minute, or the first one does not respond any more.
+func TestWrongAddressesInTurn(t *testing.T) {
+	bootstrap := []string{brokerName(0), brokerName(1), brokerName(2)}
+	t.Run("only clients log in", func(t *testing.T) {
+		identityOf(t, true, bootstrap, nil, func(l *identityLab) {
+			l.strange(l.all[1])
+			l.refuses("bob.test:9101", proxy.OtherCluster)
+			l.home(1)
+			<-time.After(time.Minute)
+			l.strange(l.all[2])
+			l.refuses("bob.test:9102", proxy.OtherCluster)
+			l.stays(0)
+		})
+	})
+	t.Run("kproxy can ask", func(t *testing.T) {
+		identityOf(t, false, bootstrap, nil, func(l *identityLab) {
+			l.strange(l.all[1])
+			for range 2 {
+				l.refuses("bob.test:9101", proxy.OtherCluster)
+				<-time.After(15 * time.Second)
+			}
+			l.all[1].set(func(b *livingBroker) { b.down = true })
+			<-time.After(time.Hour)
+			l.strange(l.all[2])
+			for range 3 {
+				l.refuses("bob.test:9102", proxy.OtherCluster)
+				<-time.After(11 * time.Second)
+			}
+			l.stays(0)
+		})
+	})
+}
+
+// The address of the only node is not most of the nodes, where the bootstrap addresses are right.
+func TestTheOnlyNodeIsAStranger(t *testing.T) {
+	var isWrong atomic.Bool
+	identityOf(t, true, []string{"boot-0.vpc.invalid:9092", "boot-1.vpc.invalid:9092"}, func(conf *proxy.Config, l *identityLab) {
+		for _, b := range l.all {
+			b.become(b.node, brokersAt(0))
+		}
+		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			switch {
+			case address[:4] == "boot":
+				address = brokerName(0)
+			case isWrong.Load() && address == brokerName(0):
+				address = brokerName(5)
+			}
+			return l.vpc.Dial(ctx, network, address)
+		}
+	}, func(l *identityLab) {
+		isWrong.Store(true)
+		for range 5 {
+			l.refuses("bob.test:9100", proxy.OtherCluster)
+			l.delivers("bob.test:9092")
+			<-time.After(11 * time.Second)
+		}
+		if n := l.replaced(); n > 0 {
+			l.t.Errorf("the map was replaced, %d times", n)
+		}
+	}, 0)
+}
+
+// At the bootstrap endpoint, only requests for brokers get to a stranger.
+func TestRequestsAtTheBootstrapEndpoint(t *testing.T) {
+	eachIdentity(t, []int{0, 1, 2}, func(l *identityLab) {
+		l.strange(l.all[2])
+		for range 6 {
+			l.ask("bob.test:9092")
+		}
+		before := l.all[2].servedTest()
+		for range 300 {
+			l.beats("bob.test:9092")
+			<-time.After(time.Second)
+		}
+		if n := l.all[2].servedTest() - before; n > 0 {
+			l.t.Errorf("the other cluster got %d requests", n)
+		}
+	})
+}
+
+// Brokers that end connections for a moment want no login.
+func TestAPollDuringARestart(t *testing.T) {
+	identityOf(t, false, []string{brokerName(0), brokerName(1)}, nil, func(l *identityLab) {
+		cut := func(closes bool) {
+			for _, b := range l.all {
+				b.set(func(b *livingBroker) { b.closes = closes })
+			}
+		}
+		l.strange(l.all[2])
+		cut(true)
+		l.refuses("bob.test:9102", proxy.OtherCluster)
+		<-time.After(2 * time.Second)
+		cut(false)
+		l.home(2)
+		<-time.After(15 * time.Second)
+		for range 100 {
+			if !l.beats("bob.test:9102") {
+				l.t.Fatal("a client is refused at the mended address")
+			}
+			<-time.After(time.Second)
+		}
+	})
+}
+
+// A stranger that names no broker is one, too.
+func TestAStrangerWithoutBrokers(t *testing.T) {
+	eachIdentity(t, []int{0}, func(l *identityLab) {
+		l.strange(l.all[2])
+		l.all[2].become(0, nil)
+		l.refuses("bob.test:9102", proxy.OtherCluster)
+		l.stays(0, 1)
+	})
+}
+
+// A bootstrap address does not respond: the client of a stranger's address does not wait for it.
+func TestAClientDoesNotWaitForAPoll(t *testing.T) {
+	var isHole atomic.Bool
+	identityOf(t, false, []string{brokerName(0), brokerName(1)}, func(conf *proxy.Config, l *identityLab) {
+		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if isHole.Load() && address == brokerName(1) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return l.vpc.Dial(ctx, network, address)
+		}
+	}, func(l *identityLab) {
+		isHole.Store(true)
+		l.strange(l.all[2])
+		for range 4 {
+			began := time.Now()
+			l.refuses("bob.test:9102", proxy.OtherCluster)
+			if waited := time.Since(began); waited > time.Second {
+				l.t.Errorf("the client has waited for %v", waited)
+			}
+			<-time.After(41 * time.Second)
+		}
 	})
 }
 

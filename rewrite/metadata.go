@@ -30,9 +30,6 @@ func (r *Rewriter) Head(key, version int16, payload []byte) (out []byte, n int, 
 	front := rd.Offset()
 	list := readBrokers(&rd, shape)
 	behind := rd.Offset()
-	if rd.Err() == nil && len(list.brokers) == 0 { // a cluster that starts: nothing to replace, null stays null
-		return payload[:behind], behind, Notes{}, nil
-	}
 	clusterID := ""
 	if version >= 2 {
 		clusterID = string(rd.String(shape.compact))
@@ -42,6 +39,9 @@ func (r *Rewriter) Head(key, version int16, payload []byte) (out []byte, n int, 
 	}
 	notes = r.translate(kmsg.Metadata.Int16(), Brokers{ClusterID: clusterID, List: list.brokers})
 	n = rd.Offset()
+	if len(list.brokers) == 0 { // a cluster that starts: null stays null
+		return payload[:n], n, notes, nil
+	}
 	out = append(make([]byte, 0, n), payload[:front]...)
 	out = list.append(out, shape)
 	return append(out, payload[behind:n]...), n, notes, nil

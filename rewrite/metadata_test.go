@@ -47,7 +47,7 @@ func behindHead(resp *kmsg.MetadataResponse) int {
 	if bare.IsFlexible() {
 		count, length = 1, 1
 	}
-	if bare.Version >= 2 && len(resp.Brokers) > 0 {
+	if bare.Version >= 2 {
 		if resp.ClusterID != nil {
 			n -= len(*resp.ClusterID)
 			if bare.IsFlexible() {
@@ -210,25 +210,29 @@ func TestHeadTellsClusterID(t *testing.T) {
 }
 
 // A cluster that starts names no broker. Its response passes byte for byte, and a null
-// array stays null.
+// array stays null. Translate gets the cluster's id.
 func TestHeadNamesNobody(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		version int16
 		payload string
 		n       int
+		id      string
 	}{
-		{"v0 null", 0, "\xff\xff\xff\xff\x00\x00\x00\x00", 4},
-		{"v0 empty", 0, "\x00\x00\x00\x00\x00\x00\x00\x00", 4},
-		{"v3 null", 3, "\x00\x00\x00\x05\xff\xff\xff\xffrest", 8},
-		{"v9 null", 9, "\x00\x00\x00\x00\x05\x00rest", 6},
-		{"v9 empty", 9, "\x00\x00\x00\x00\x05\x01rest", 6},
-		{"v13 empty, written wide", 13, "\x80\x00\x00\x00\x00\x05\x81\x80\x00rest", 9},
+		{"v0 null", 0, "\xff\xff\xff\xff\x00\x00\x00\x00", 4, ""},
+		{"v0 empty", 0, "\x00\x00\x00\x00\x00\x00\x00\x00", 4, ""},
+		{"v3 null", 3, "\x00\x00\x00\x05\xff\xff\xff\xff\x00\x01irest", 11, "i"},
+		{"v3 null, without an id", 3, "\x00\x00\x00\x05\xff\xff\xff\xff\xff\xffrest", 10, ""},
+		{"v9 null", 9, "\x00\x00\x00\x00\x05\x00\x02irest", 8, "i"},
+		{"v9 empty", 9, "\x00\x00\x00\x00\x05\x01\x02irest", 8, "i"},
+		{"v13 empty, written wide", 13, "\x80\x00\x00\x00\x00\x05\x81\x80\x00\x02irest", 11, "i"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			out, n, notes, err := untouchable(t).Head(3, c.version, []byte(c.payload))
-			if err != nil || n != c.n || string(out) != c.payload[:c.n] || notes.Named != 0 {
-				t.Errorf("got %q, %d, %+v, %v, want %q", out, n, notes, err, c.payload[:c.n])
+			heard := ""
+			r := &Rewriter{Translate: func(_ int16, brokers Brokers) { heard = brokers.ClusterID }}
+			out, n, notes, err := r.Head(3, c.version, []byte(c.payload))
+			if err != nil || n != c.n || string(out) != c.payload[:c.n] || notes.Named != 0 || heard != c.id {
+				t.Errorf("got %q, %d, %+v, %v, id %q, want %q, %q", out, n, notes, err, heard, c.payload[:c.n], c.id)
 			}
 		})
 	}

@@ -23,7 +23,7 @@ type Brokers struct {
 	List      []Broker
 }
 
-// Translate is called once for each response that names brokers, with all of them, in the
+// Translate is called once for each response that names brokers or the cluster's id, with all of them, in the
 // response's order and before any byte of the response is released. It changes the
 // elements of List in place. An element that it does not change reaches the client
 // unchanged.
@@ -78,7 +78,7 @@ func (r *Rewriter) Whole(key, version int16, payload []byte) (out []byte, notes 
 
 // translate runs Translate over brokers and counts.
 func (r *Rewriter) translate(key int16, brokers Brokers) Notes {
-	if len(brokers.List) == 0 {
+	if len(brokers.List) == 0 && brokers.ClusterID == "" {
 		return Notes{}
 	}
 	r.Translate(key, brokers)

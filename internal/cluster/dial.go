@@ -90,7 +90,7 @@ func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	w := c.use() // for all attempts: a new login is not for an old address
 	defer w.Release()
 	all := c.candidates(w.conf)
-	all.putLast(c.HasStranger)
+	all.putLast(c.IsSuspect)
 	for i, t := range all.targets {
 		to, err := c.dialWithin(ctx, w, t, who, all.share(ctx, i))
 		if err == nil {
@@ -137,9 +137,6 @@ func (c candidates) share(ctx context.Context, i int) time.Duration {
 	return max(time.Until(deadline)/time.Duration(left), c.least)
 }
 
-// ofConfiguration are the addresses of the configuration.
-func (c candidates) ofConfiguration() []upstream.Target { return c.targets[:c.configured] }
-
 // putLast moves targets to the end.
 func (c *candidates) putLast(isLast func(upstream.Target) bool) {
 	var first, last []upstream.Target
@@ -161,28 +158,35 @@ func (c *candidates) putLast(isLast func(upstream.Target) bool) {
 // candidates returns the brokers to try for bootstrap.
 func (c *Cluster) candidates(conf *config.ClusterPlan) candidates {
 	known := c.Nodes()
-	var targets []upstream.Target
-	first := int(c.turn.Add(1))
-	configured := conf.Targets
-	for i := range configured {
-		t := configured[(first+i)%len(configured)]
-		// If it is the address of a known broker, dial rules by node apply.
-		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
-			return hostport.Canonical(b.Host) == hostport.Canonical(t.Host) && b.Port == t.Port
-		})
-		if at >= 0 {
-			t.Node = known[at].Node
-			known = slices.Delete(known, at, at+1)
-		}
-		targets = append(targets, t)
-	}
+	targets := bootstrapOf(conf, known, int(c.turn.Add(1)))
 	all := candidates{targets: targets, configured: len(targets), least: conf.ConnectTimeout / leastPart}
-	known = slices.DeleteFunc(known, func(b endpoints.Broker) bool { return b.Host == "" })
+	known = slices.DeleteFunc(known, func(b endpoints.Broker) bool {
+		return b.Host == "" || slices.ContainsFunc(targets, func(t upstream.Target) bool { return t.Node == b.Node })
+	})
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] }) //nolint:gosec // spreads load, keeps no secret
 	for _, b := range known[:min(len(known), maxKnown)] {
 		all.targets = append(all.targets, targetOf(b))
 	}
 	return all
+}
+
+// bootstrapOf returns the bootstrap addresses, beginning with the one that is first. One that is the address of a known broker
+// has its node, so that dial rules by node apply.
+func bootstrapOf(conf *config.ClusterPlan, known []endpoints.Broker, first int) []upstream.Target {
+	targets := make([]upstream.Target, len(conf.Targets))
+	named := map[int32]bool{}
+	for i := range targets {
+		t := conf.Targets[(first+i)%len(targets)]
+		at := slices.IndexFunc(known, func(b endpoints.Broker) bool {
+			return !named[b.Node] && hostport.Canonical(b.Host) == hostport.Canonical(t.Host) && b.Port == t.Port
+		})
+		if at >= 0 {
+			t.Node = known[at].Node
+			named[t.Node] = true
+		}
+		targets[i] = t
+	}
+	return targets
 }
 
 // dialTarget opens a connection to a broker, makes it ready for requests, and counts the

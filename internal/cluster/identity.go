@@ -30,13 +30,13 @@ import (
 //	  └─ only clients can log in ──▶ clients have got that id from most of the bootstrap addresses, or of the nodes'
 //	                                 addresses ──▶ the map follows; else a stranger is at the address
 //
-// A stranger's responses teach nothing, and its sessions end. For strangerPause no client is led to a node there, and to a
-// bootstrap address there only if no other can be reached. Then kproxy asks again. Where it cannot, clients may ask
-// there who is where, and nothing else, until one has got the map's id, or until strangerLife is over.
+// A stranger's responses teach nothing, and its sessions end. For strangerPause no client is led to a node there. Then
+// kproxy asks again. Where it cannot, clients may ask there who is where, and nothing else, until one has got the map's
+// id, or until strangerLife is over. So they may at a bootstrap address, which they get only if no other can be reached.
 
 const (
-	// strangerPause is how long clients are not led to an address after a stranger has responded there. The result of
-	// a poll is used for as long.
+	// strangerPause is how long clients are not led to a node's address after a stranger has responded there. The result
+	// of a poll is used for as long.
 	strangerPause = 10 * time.Second
 	// strangerLife is how long an address is suspect after the last response of a stranger there.
 	strangerLife = 10 * time.Minute
@@ -49,12 +49,14 @@ const (
 	mixedInARow = 20
 	// mixedTold is that of an address that clients alone have asked, and that has given several ids in turn.
 	mixedTold = 5
-	// toldLife is how long such a response counts.
-	toldLife = 5 * time.Minute
+	// toldLife is how long a response to a client counts.
+	toldLife = 30 * time.Second
+	// mixedLife is how long after a change of its id an address counts as one that gives several in turn.
+	mixedLife = time.Hour
 	// pollPause is between two questions of a poll to one address.
 	pollPause = 100 * time.Millisecond
-	// maxPolled is how many bootstrap addresses a poll asks.
-	maxPolled = 16
+	// maxPolled is how many bootstrap addresses a poll asks at most. The others count as such that do not respond.
+	maxPolled = 64
 )
 
 // StrangerError means that a broker of another cluster responds at an address of this one.
@@ -79,17 +81,18 @@ func isStranger(err error) bool {
 
 // identity has the other clusters that were found at the addresses of this one. Cluster.mu guards it.
 type identity struct {
-	said map[upstream.Target]saying // by placeOf; addresses at which another cluster has responded
-	poll *poll                      // the last one; nil: none
+	// said are by placeOf: the bootstrap addresses that have responded, and addresses at which another cluster has.
+	said map[upstream.Target]saying
+	poll *poll // the last one; nil: none
 }
 
 // saying is the cluster's id that an address has named last.
 type saying struct {
 	id      string
-	at      time.Time // of the last response with it
+	at      time.Time // of the last response with it; zero: it does not count any more
 	row     int       // responses with it in a row
 	turned  time.Time // when it was another one; zero: never
-	mixed   bool      // it has changed again within strangerLife
+	mixed   bool      // it has changed again within mixedLife
 	visited time.Time // when visit has asked there
 	logged  time.Time
 }
@@ -139,11 +142,13 @@ func (c *Cluster) say(from upstream.Target, id string) (isOther bool) {
 	said := c.identity.said
 	s, known := said[at]
 	isOther, wasOther := c.brokers.IsOther(id), known && c.brokers.IsOther(s.id)
-	switch now := time.Now(); {
-	case !known && !isOther:
-		// Only addresses at which another cluster has responded are remembered.
+	now := time.Now()
+	isNews := isOther != wasOther || isOther && now.Sub(s.at) >= time.Second
+	switch {
+	case !known && !isOther && !from.Configured:
+		// The map's own id at the address of a node is no news.
 	case known && s.id != id:
-		s.mixed = now.Sub(s.turned) < strangerLife
+		s.mixed = now.Sub(s.turned) < mixedLife
 		s.id, s.at, s.row, s.turned = id, now, 1, now
 		said[at] = s
 	case known:
@@ -158,10 +163,20 @@ func (c *Cluster) say(from upstream.Target, id string) (isOther bool) {
 		}
 	}
 	c.mu.Unlock()
-	if isOther || wasOther {
+	if isNews {
 		c.show()
 	}
 	return isOther
+}
+
+// replace takes away the weight of the sayings with the id of the cluster before. The caller holds mu.
+func (i *identity) replace(before string) {
+	for at, s := range i.said {
+		if s.id == before {
+			s.at = time.Time{}
+			i.said[at] = s
+		}
+	}
 }
 
 // needs is how many responses in a row must have named the id: few, or mixed ones if the address has named several.
@@ -211,7 +226,7 @@ func (c *Cluster) meet(t upstream.Target, id string, known bool) error {
 		c.log.Error("an address leads to another cluster; clients are not led there", slog.Int(logkey.Node, int(t.Node)),
 			slog.Any(logkey.Error, err), slog.String(logkey.Fix, strangerFix))
 	}
-	if !known {
+	if ok && !known {
 		c.Strayed()
 	}
 	return err
@@ -220,16 +235,23 @@ func (c *Cluster) meet(t upstream.Target, id string, known bool) error {
 // isToldByMost reports whether clients have lately got a cluster's id from most of the bootstrap addresses, or of the nodes'
 // addresses.
 func (c *Cluster) isToldByMost(id string) bool {
-	bootstrap := c.candidates(c.Way().conf).ofConfiguration()
 	nodes := c.Nodes()
+	bootstrap := bootstrapOf(c.Way().conf, nodes, 0)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	isTold := func(t upstream.Target) bool {
-		s := c.identity.said[placeOf(t)]
-		return s.id == id && time.Since(s.at) < toldLife && s.row >= s.needs(1, mixedTold)
+	lately := func(t upstream.Target) (s saying, ok bool) {
+		s, ok = c.identity.said[placeOf(t)]
+		return s, ok && time.Since(s.at) < toldLife
 	}
-	same := 0
+	isTold := func(t upstream.Target) bool {
+		s, ok := lately(t)
+		return ok && s.id == id && s.row >= s.needs(1, mixedTold)
+	}
+	same, own := 0, 0
 	for _, t := range bootstrap {
+		if s, ok := lately(t); ok && !c.brokers.IsOther(s.id) {
+			own++
+		}
 		if isTold(t) {
 			same++
 		}
@@ -243,15 +265,15 @@ func (c *Cluster) isToldByMost(id string) bool {
 			same++
 		}
 	}
-	return 2*same > len(nodes)
+	return own == 0 && same > 1 && 2*same > len(nodes)
 }
 
 // poll are questions to the bootstrap addresses for the id of their cluster.
 type poll struct {
-	id     string        // the other cluster's
-	done   chan struct{} // closed at the end, with the following
-	follow bool          // most of them have the id
-	until  time.Time     // when the result is too old
+	done  chan struct{} // closed at the end, with the following
+	most  string        // the other cluster's id that most of them have; "": none
+	until time.Time     // when the result is too old; zero: they could not be asked
+	cut   bool          // most of them end the connection at Metadata
 }
 
 // errUndecided means that the bootstrap addresses could not be asked.
@@ -264,39 +286,38 @@ func (c *Cluster) admit(ctx context.Context, from upstream.Target, id string) er
 	if !c.say(from, id) {
 		return nil
 	}
-	follow, err := c.decide(ctx, id)
+	p := c.polled()
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errUndecided, ctx.Err())
+	}
 	switch {
-	case err != nil:
-		return err
-	case follow:
+	case p.until.IsZero():
+		return errUndecided
+	case p.most == id:
 		return nil
 	default:
 		return c.meet(from, id, known)
 	}
 }
 
-// decide polls the bootstrap addresses for an id, or waits for the poll that runs, or returns its result if that is young.
-func (c *Cluster) decide(ctx context.Context, id string) (follow bool, err error) {
+// polled returns the poll that runs, or the last one if it is young, or a new one.
+func (c *Cluster) polled() *poll {
 	c.mu.Lock()
-	p := c.identity.poll
-	isNew := p == nil || p.isOver() && time.Now().After(p.until)
-	if isNew {
-		p = &poll{id: id, done: make(chan struct{})}
-		c.identity.poll = p
+	before := c.identity.poll
+	if before != nil && (!before.isOver() || time.Now().Before(before.until)) {
+		c.mu.Unlock()
+		return before
 	}
+	p := &poll{done: make(chan struct{})}
+	c.identity.poll = p
 	c.mu.Unlock()
-	if isNew && !c.Background(func(ctx context.Context) { c.runPoll(ctx, p) }) {
+	wasCut := before != nil && before.cut
+	if !c.Background(func(ctx context.Context) { c.runPoll(ctx, p, wasCut) }) {
 		close(p.done)
 	}
-	select {
-	case <-p.done:
-		if p.id != id || p.until.IsZero() {
-			return false, errUndecided
-		}
-		return p.follow, nil
-	case <-ctx.Done():
-		return false, fmt.Errorf("%w: %w", errUndecided, ctx.Err())
-	}
+	return p
 }
 
 func (p *poll) isOver() bool {
@@ -308,14 +329,15 @@ func (p *poll) isOver() bool {
 	}
 }
 
-// runPoll makes a poll. If most bootstrap addresses have the id, the map follows.
-func (c *Cluster) runPoll(ctx context.Context, p *poll) {
+// runPoll makes a poll. If most bootstrap addresses have another cluster's id, the map follows. wasCut is poll.cut of the one
+// before.
+func (c *Cluster) runPoll(ctx context.Context, p *poll, wasCut bool) {
 	defer close(p.done)
 	reaching, cancel := c.reaching(ctx)
 	defer cancel()
 	way := c.Way()
-	targets := c.candidates(way.conf).ofConfiguration()
-	targets = targets[:min(len(targets), maxPolled)]
+	all := bootstrapOf(way.conf, c.Nodes(), 0)
+	targets := all[:min(len(all), maxPolled)]
 	heard, errs := make([]named, len(targets)), make([]error, len(targets))
 	var asking sync.WaitGroup
 	for i, t := range targets {
@@ -334,21 +356,25 @@ func (c *Cluster) runPoll(ctx context.Context, p *poll) {
 			cut++
 		}
 	}
-	if way.Method() == nil && 2*cut > len(targets) { // although the cluster before may have wanted no login
+	p.until, p.cut = time.Now().Add(pause), 2*cut > len(all)
+	if p.cut && wasCut && way.Method() == nil { // brokers that restart do it once
 		c.mover.needsLogin(true)
 	}
-	same, follows := 0, named{}
+	have := map[string]int{}
 	c.mu.Lock()
 	for i, t := range targets {
-		if s := c.identity.said[placeOf(t)]; s.id == p.id && s.row >= s.needs(inARow, mixedInARow) {
-			same++
-			follows = heard[i]
+		id := heard[i].brokers.ClusterID
+		if s := c.identity.said[placeOf(t)]; errs[i] == nil && c.brokers.IsOther(id) && s.id == id && s.row >= s.needs(inARow, mixedInARow) {
+			have[id]++
 		}
 	}
 	c.mu.Unlock()
-	p.follow, p.until = 2*same > len(targets), time.Now().Add(pause)
-	if p.follow && follows.brokers.ClusterID == p.id {
-		_ = c.learnNamed(follows)
+	for i := range heard {
+		if id := heard[i].brokers.ClusterID; 2*have[id] > len(all) {
+			p.most = id
+			_ = c.learnNamed(heard[i])
+			return
+		}
 	}
 }
 
@@ -356,7 +382,9 @@ func (c *Cluster) runPoll(ctx context.Context, p *poll) {
 // response, or the last error.
 func (c *Cluster) hear(ctx context.Context, t upstream.Target) (n named, err error) {
 	for range inARow {
-		if n, err = c.hearOnce(ctx, t); ctx.Err() != nil || IsRefusedLogin(err) || err == nil && !c.say(t, n.brokers.ClusterID) {
+		n, err = c.hearOnce(ctx, t)
+		switch {
+		case ctx.Err() != nil, IsRefusedLogin(err), err == nil && (n.way != c.Way() || !c.say(t, n.brokers.ClusterID)):
 			return n, err
 		}
 		wait.Sleep(ctx, pollPause)
@@ -419,10 +447,29 @@ func (c *Cluster) visit(ctx context.Context, t upstream.Target) error {
 	}
 	c.mu.Unlock()
 	if asks {
-		_ = c.askBroker(ctx, t) // its response is noted
+		c.lookAgain(ctx, t)
 	}
 	if ok && (!isDue || canAsk && !asks || c.HasStranger(t)) {
 		return StrangerError{t, s.id}
 	}
 	return nil
+}
+
+// lookAgain asks at the address of a stranger. It does not wait for a poll.
+func (c *Cluster) lookAgain(ctx context.Context, t upstream.Target) {
+	n, err := c.hearOnce(ctx, t)
+	switch {
+	case IsRefusedLogin(err):
+		c.mu.Lock()
+		if s, ok := c.identity.said[placeOf(t)]; ok {
+			s.visited = time.Now().Add(refusedPause - strangerPause)
+			c.identity.said[placeOf(t)] = s
+		}
+		c.mu.Unlock()
+	case err != nil, n.way != c.Way():
+	case c.say(t, n.brokers.ClusterID):
+		c.polled() // the cluster may have been replaced
+	default:
+		_ = c.learnNamed(n) // the map may not follow
+	}
 }

@@ -43,6 +43,9 @@ func (c *Cluster) Learn(ctx context.Context, key int16, named rewrite.Brokers, f
 	if err := c.recognize(ctx, from, response.ClusterID, key == kmsg.Metadata.Int16()); err != nil {
 		return err
 	}
+	if len(named.List) == 0 {
+		return nil
+	}
 	if key != kmsg.Metadata.Int16() {
 		c.change(response.Brokers, func(m *endpoints.Map) []endpoints.Change { return m.Add(response) })
 		return nil
@@ -75,7 +78,12 @@ func (c *Cluster) teach(response endpoints.Response, trust endpoints.Trust) {
 func (c *Cluster) merge(m *endpoints.Map, response endpoints.Response, trust endpoints.Trust) []endpoints.Change {
 	c.taught = true // only Metadata names all brokers
 	c.confirmed = c.confirmed || trust == endpoints.Asked && response.ClusterID != ""
-	return m.Teach(response, trust)
+	before := m.ClusterID()
+	changes := m.Teach(response, trust)
+	if m.ClusterID() != before {
+		c.identity.replace(before)
+	}
+	return changes
 }
 
 // change applies a response to the map, and reports the changes. named are the brokers of

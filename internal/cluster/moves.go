@@ -177,8 +177,8 @@ func (c *Cluster) askAbout(ctx context.Context, seen *sighting) {
 		}
 		c.log.Debug("a response differs from the map, and the broker that sent it cannot be asked",
 			slog.Any(logkey.Error, err))
-		if id := seen.response.ClusterID; !isStranger(err) && c.isOther(id) {
-			_, _ = c.decide(ctx, id) // it finds out whether the new cluster wants a login
+		if !isStranger(err) && c.isOther(seen.response.ClusterID) {
+			c.polled() // it finds out whether the new cluster wants a login
 		}
 	}
 	if seen.metadata && !c.isOther(seen.response.ClusterID) {
