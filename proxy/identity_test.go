@@ -373,3 +373,22 @@ func TestTheClusterIsReplacedWhileKproxyIsDown(t *testing.T) {
 		})
 	}
 }
+
+// A cluster that is made anew again and again at the same address is followed each time.
+func TestTheClusterIsReplacedAgainAndAgain(t *testing.T) {
+	eachIdentity(t, []int{0}, func(l *identityLab) {
+		for n := range 5 {
+			for _, b := range l.all {
+				b.set(func(b *livingBroker) { b.cluster = "next" + strconv.Itoa(n) })
+			}
+			for attempt := 0; l.replaced() == n; attempt++ {
+				if attempt == 3 {
+					l.t.Fatalf("the map does not follow the %dth time", n+1)
+				}
+				l.ask("bob.test:9092")
+			}
+			<-time.After(20 * time.Second)
+			l.delivers("bob.test:9092")
+		}
+	})
+}

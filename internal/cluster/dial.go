@@ -90,7 +90,9 @@ func (c *Cluster) DialAny(ctx context.Context, who Client) (Link, error) {
 	w := c.use() // for all attempts: a new login is not for an old address
 	defer w.Release()
 	all := c.candidates(w.conf)
-	all.putLast(c.IsSuspect)
+	if c.hasStrangers() {
+		all.putLast(c.IsSuspect)
+	}
 	for i, t := range all.targets {
 		to, err := c.dialWithin(ctx, w, t, who, all.share(ctx, i))
 		if err == nil {

@@ -44,14 +44,14 @@ const (
 	maxSayings = 10_000
 
 	// inARow is how many responses in a row an address must have given with the other id before it counts for that in
-	// a poll; one that has given several ids in turn needs mixedInARow: a name may lead to several machines.
+	// a poll; one that has given two ids in turn needs mixedInARow: a name may lead to several machines.
 	inARow      = 5
 	mixedInARow = 20
-	// mixedTold is that of an address that clients alone have asked, and that has given several ids in turn.
+	// mixedTold is that of an address that clients alone have asked, and that has given two ids in turn.
 	mixedTold = 5
 	// toldLife is how long a response to a client counts.
 	toldLife = 30 * time.Second
-	// mixedLife is how long after a change of its id an address counts as one that gives several in turn.
+	// mixedLife is how long after a change of its id an address counts as one that gives two in turn, if it changes back.
 	mixedLife = time.Hour
 	// pollPause is between two questions of a poll to one address.
 	pollPause = 100 * time.Millisecond
@@ -91,8 +91,9 @@ type saying struct {
 	id      string
 	at      time.Time // of the last response with it; zero: it does not count any more
 	row     int       // responses with it in a row
-	turned  time.Time // when it was another one; zero: never
-	mixed   bool      // it has changed again within mixedLife
+	before  string    // the id before; "": none
+	turned  time.Time // when it was the one before
+	mixed   bool      // within mixedLife it has become the one before it again
 	visited time.Time // when visit has asked there
 	logged  time.Time
 }
@@ -118,6 +119,9 @@ func (c *Cluster) strangerAt(t upstream.Target) (s saying, ok bool) {
 
 // HasStranger reports whether a broker of another cluster has responded at an address less than strangerPause ago.
 func (c *Cluster) HasStranger(t upstream.Target) bool {
+	if !c.hasStrangers() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, ok := c.strangerAt(t)
@@ -126,11 +130,17 @@ func (c *Cluster) HasStranger(t upstream.Target) bool {
 
 // IsSuspect reports whether a broker of another cluster has responded at an address last, within strangerLife.
 func (c *Cluster) IsSuspect(t upstream.Target) bool {
+	if !c.hasStrangers() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, ok := c.strangerAt(t)
 	return ok
 }
+
+// hasStrangers reports whether there are any, without the lock: as a rule there is none.
+func (c *Cluster) hasStrangers() bool { return len(c.shown.Load().strangers) > 0 }
 
 // say notes the cluster's id in a response, and reports whether it is another one than the map's.
 func (c *Cluster) say(from upstream.Target, id string) (isOther bool) {
@@ -148,8 +158,8 @@ func (c *Cluster) say(from upstream.Target, id string) (isOther bool) {
 	case !known && !isOther && !from.Configured:
 		// The map's own id at the address of a node is no news.
 	case known && s.id != id:
-		s.mixed = now.Sub(s.turned) < mixedLife
-		s.id, s.at, s.row, s.turned = id, now, 1, now
+		s.mixed = id == s.before && now.Sub(s.turned) < mixedLife
+		s.id, s.before, s.at, s.row, s.turned = id, s.id, now, 1, now
 		said[at] = s
 	case known:
 		s.at, s.row = now, s.row+1
@@ -179,7 +189,7 @@ func (i *identity) replace(before string) {
 	}
 }
 
-// needs is how many responses in a row must have named the id: few, or mixed ones if the address has named several.
+// needs is how many responses in a row must have named the id: few, or mixed if the address has named two in turn.
 func (s *saying) needs(few, mixed int) int {
 	if s.mixed {
 		return mixed
@@ -435,6 +445,9 @@ func (v *view) recentStrangers() []StrangerError {
 // visit returns the error of a stranger at a node's address. After strangerPause it asks there, if kproxy can. Where it returns
 // nil although the address is suspect, the client may only ask who is where.
 func (c *Cluster) visit(ctx context.Context, t upstream.Target) error {
+	if !c.hasStrangers() {
+		return nil
+	}
 	at := placeOf(t)
 	canAsk := !c.WantsLogin()
 	c.mu.Lock()
