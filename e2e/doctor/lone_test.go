@@ -22,7 +22,8 @@ const (
 )
 
 // loneProperties are Kafka's own config/server.properties, without its comments and the
-// settings that concern neither listeners nor names. Each %s is a file or a folder.
+// settings that concern neither listeners nor names. Each %s is a file or a folder. A broker that was killed starts
+// again when its session is over: that takes 9 s by default.
 const loneProperties = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@localhost:9093
@@ -34,6 +35,8 @@ offsets.topic.replication.factor=1
 log.index.size.max.bytes=1048576
 log.cleaner.dedupe.buffer.size=2097152
 log.dirs=%s
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=1500
 `
 
 // protocolMap is a line of it.
