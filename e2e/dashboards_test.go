@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,15 +43,30 @@ func TestPrometheusFillsDashboards(t *testing.T) {
 		Name: "readers", Advertise: lab.HostPort("127.0.0.1", s.ports.bob),
 		told: func(node int32) string { return lab.HostPort("127.0.0.1", s.ports.bob+int(node)) },
 	}
+	counts := regexp.MustCompile(`(?m)^kproxy_leader_hints_total\{.*$`)
+	hints := func() string {
+		text, err := s.ask(t.Context(), http.MethodGet, "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(counts.FindAllString(text, -1), "\n")
+	}
 	work := func() {
+		before := hints()
 		topic := shared.kafka.NewTopic(t, "dashboards", 3)
 		client := newClient(t, s.many, kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 		moves := shared.kafka.MoveLeaders(t, topic, 3, 500*time.Millisecond) // clients get leader hints
-		for i := range 100 {
-			if err := client.ProduceSync(t.Context(), kgo.StringRecord(fmt.Sprint(i))).FirstErr(); err != nil {
-				t.Fatal(err)
+		eventually(t, 30*time.Second, func() error {
+			for i := range 100 {
+				if err := client.ProduceSync(t.Context(), kgo.StringRecord(fmt.Sprint(i))).FirstErr(); err != nil {
+					return lab.Permanent(err)
+				}
 			}
-		}
+			if hints() == before {
+				return errors.New("no client has got a leader hint")
+			}
+			return nil
+		})
 		moves.Stop()
 		fetchAll(t, client, topic)
 		another := kmsg.NewPtrApiVersionsRequest() // of a client that a balancer has led to another broker
