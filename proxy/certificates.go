@@ -14,8 +14,7 @@ import (
 // watched are the files of a key of the configuration, which are read again when they change.
 type watched struct {
 	tlsconf.Watched
-	key     string
-	refused func() error // why the files are not used as they are now; nil: they are
+	key string
 }
 
 // watchFiles looks at the files of all TLS and all users again and again, until the proxy stops or the
@@ -53,15 +52,15 @@ func (p *Proxy) ReadFiles() {
 func (c *servedCluster) files() []watched {
 	var all []watched
 	if files := c.Way().TLS(); files != nil {
-		all = append(all, watched{files, "clusters." + c.name + ".tls", func() error { return files.Status().Refused }})
+		all = append(all, watched{files, "clusters." + c.name + ".tls"})
 	}
 	for _, l := range c.listeners() {
 		conf := l.conf()
 		if conf.tls != nil {
-			all = append(all, watched{conf.tls, l.key + ".tls", func() error { return conf.tls.Status().Refused }})
+			all = append(all, watched{conf.tls, l.key + ".tls"})
 		}
 		if conf.users != nil {
-			all = append(all, watched{conf.users, l.key + ".login.users_file", conf.users.Refused})
+			all = append(all, watched{conf.users, l.key + ".login.users_file"})
 		}
 	}
 	return all
@@ -71,7 +70,7 @@ func (c *servedCluster) files() []watched {
 func (c *servedCluster) stale() []string {
 	var all []string
 	for _, files := range c.files() {
-		if files.refused() != nil {
+		if files.Refused() != nil {
 			all = append(all, files.key)
 		}
 	}

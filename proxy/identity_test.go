@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"kproxy/internal/kfakelab"
@@ -102,16 +103,22 @@ func (l *lab) answers(t *testing.T, endpoint string) {
 	l.ended(t, proxy.ClientClosed)
 }
 
-// ask has a client ask for Metadata, and returns how its session ends.
-func (l *identityLab) ask(endpoint string) (delivered bool, reason proxy.CloseReason) {
+// try has a client send a request, and returns how its session ends.
+func (l *identityLab) try(endpoint string, req kmsg.Request) (delivered bool, reason proxy.CloseReason) {
 	l.t.Helper()
 	c := l.dial(l.t, endpoint)
-	if err := c.tryWrite(requestFrame(1, metadataRequest(12))); err == nil {
+	if err := c.tryWrite(requestFrame(1, req)); err == nil {
 		_, err = c.tryFrame()
 		delivered = err == nil
 	}
 	c.close()
 	return delivered, l.ends.next(l.t).Reason
+}
+
+// ask has a client ask for Metadata, and returns how its session ends.
+func (l *identityLab) ask(endpoint string) (delivered bool, reason proxy.CloseReason) {
+	l.t.Helper()
+	return l.try(endpoint, metadataRequest(12))
 }
 
 // refuses has a client ask for Metadata, whose connection must end without a response.
@@ -125,14 +132,19 @@ func (l *identityLab) refuses(endpoint string, reason proxy.CloseReason) {
 // beats has a client send a heartbeat to a node, and reports whether it got the response.
 func (l *identityLab) beats(endpoint string) (delivered bool) {
 	l.t.Helper()
-	c := l.dial(l.t, endpoint)
-	if err := c.tryWrite(requestFrame(1, heartbeat())); err == nil {
-		_, err = c.tryFrame()
-		delivered = err == nil
-	}
-	c.close()
-	l.ends.next(l.t)
+	delivered, _ = l.try(endpoint, heartbeat())
 	return delivered
+}
+
+// misleads has kproxy dial the address that lead returns in place of the right one, unless lead fails.
+func (l *lab) misleads(conf *proxy.Config, lead func(ctx context.Context, address string) (string, error)) {
+	conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		address, err := lead(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		return l.vpc.Dial(ctx, network, address)
+	}
 }
 
 // replaced counts how often kproxy has forgotten the cluster.
@@ -288,12 +300,12 @@ func TestRecordsDoNotGetIntoAnotherCluster(t *testing.T) {
 		}
 		conf := l.config()
 		var swapped atomic.Bool
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		l.misleads(conf, func(_ context.Context, address string) (string, error) {
 			if swapped.Load() && address == brokerName(2) {
-				address = brokerName(7)
+				return brokerName(7), nil
 			}
-			return l.vpc.Dial(ctx, network, address)
-		}
+			return address, nil
+		})
 		l.start(t, conf)
 		synctest.Wait() // kproxy has asked
 		swapped.Store(true)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -35,15 +34,15 @@ func TestOneOfSeveralMachinesBehindAName(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	const name = "all.vpc.invalid:9092"
 	identityOf(t, false, []string{name}, func(conf *proxy.Config, l *identityLab) {
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		l.misleads(conf, func(_ context.Context, address string) (string, error) {
 			if address == name {
 				address = brokerName(0)
 				if isWrong.Load() {
 					address = brokerName([]int{0, 1, 5}[random.IntN(3)])
 				}
 			}
-			return l.vpc.Dial(ctx, network, address)
-		}
+			return address, nil
+		})
 	}, func(l *identityLab) {
 		isWrong.Store(true)
 		delivered, refused := 0, 0
@@ -85,14 +84,14 @@ func TestTheNewClusterWantsALogin(t *testing.T) {
 // A dial to the brokers takes longer than a session waits.
 func TestTheClusterIsReplacedBehindSlowDials(t *testing.T) {
 	identityOf(t, false, []string{brokerName(0), brokerName(1), brokerName(2)}, func(conf *proxy.Config, l *identityLab) {
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		l.misleads(conf, func(ctx context.Context, address string) (string, error) {
 			select {
 			case <-time.After(2500 * time.Millisecond):
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return "", ctx.Err()
 			}
-			return l.vpc.Dial(ctx, network, address)
-		}
+			return address, nil
+		})
 	}, func(l *identityLab) {
 		for _, b := range l.all {
 			l.strange(b)
@@ -176,13 +175,9 @@ func TestAKnownStrangerWithoutAnID(t *testing.T) {
 				l.refuses("bob.test:9102", proxy.OtherCluster)
 				for range 10 {
 					<-time.After(10*time.Second + time.Millisecond)
-					c := l.dial(l.t, "bob.test:9102")
-					if c.tryWrite(requestFrame(1, req)) == nil {
-						if _, err := c.tryFrame(); err == nil {
-							l.t.Error("its response is delivered")
-						}
+					if delivered, _ := l.try("bob.test:9102", req); delivered {
+						l.t.Error("its response is delivered")
 					}
-					c.close()
 				}
 				l.learned(l.t, 0, 1, 2)
 			})
@@ -244,15 +239,15 @@ func TestTheOnlyNodeIsAStranger(t *testing.T) {
 		for _, b := range l.all {
 			b.become(b.node, brokersAt(0))
 		}
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		l.misleads(conf, func(_ context.Context, address string) (string, error) {
 			switch {
 			case address[:4] == "boot":
 				address = brokerName(0)
 			case isWrong.Load() && address == brokerName(0):
 				address = brokerName(5)
 			}
-			return l.vpc.Dial(ctx, network, address)
-		}
+			return address, nil
+		})
 	}, func(l *identityLab) {
 		isWrong.Store(true)
 		for range 5 {
@@ -322,13 +317,13 @@ func TestAStrangerWithoutBrokers(t *testing.T) {
 func TestAClientDoesNotWaitForAPoll(t *testing.T) {
 	var isHole atomic.Bool
 	identityOf(t, false, []string{brokerName(0), brokerName(1)}, func(conf *proxy.Config, l *identityLab) {
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		l.misleads(conf, func(ctx context.Context, address string) (string, error) {
 			if isHole.Load() && address == brokerName(1) {
 				<-ctx.Done()
-				return nil, ctx.Err()
+				return "", ctx.Err()
 			}
-			return l.vpc.Dial(ctx, network, address)
-		}
+			return address, nil
+		})
 	}, func(l *identityLab) {
 		isHole.Store(true)
 		l.strange(l.all[2])
@@ -366,13 +361,13 @@ func TestQuestionsAboutStrangersAreBounded(t *testing.T) {
 			conf.Clusters[0].Bootstrap = append(conf.Clusters[0].Bootstrap, fmt.Sprintf("boot-%d.vpc.invalid:9092", i))
 		}
 		var dials atomic.Int64
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		l.misleads(conf, func(_ context.Context, address string) (string, error) {
 			dials.Add(1)
 			if address[:4] == "boot" {
 				address = brokerName(0)
 			}
-			return l.vpc.Dial(ctx, network, address)
-		}
+			return address, nil
+		})
 		l.start(t, conf)
 		synctest.Wait() // kproxy has asked
 		l.delivers("bob.test:9092")
@@ -412,12 +407,12 @@ func TestAPollEndsAtARefusedLogin(t *testing.T) {
 		}
 		conf.Clusters[0].Bootstrap = []string{brokerName(0), brokerName(1)}
 		var tries atomic.Int64
-		conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		l.misleads(conf, func(_ context.Context, address string) (string, error) {
 			if address == brokerName(1) {
 				tries.Add(1)
 			}
-			return l.vpc.Dial(ctx, network, address)
-		}
+			return address, nil
+		})
 		l.start(t, conf)
 		synctest.Wait() // kproxy has asked
 		l.delivers("bob.test:9092")

@@ -166,9 +166,11 @@ func (c *Cluster) askOnce(ctx context.Context) error {
 }
 
 // IsKnown reports whether any Metadata response has named the brokers.
-func (c *Cluster) IsKnown() bool {
+func (c *Cluster) IsKnown() bool { return isClosed(c.answered) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-c.answered:
+	case <-c:
 		return true
 	default:
 		return false
@@ -190,12 +192,28 @@ func (c *Cluster) askMetadata(ctx context.Context, to Link) error {
 	if err != nil {
 		return err
 	}
+	return c.follow(ctx, to.Target, n)
+}
+
+// follow merges a response into the map if it is of the map's cluster, or if the map follows the other one.
+func (c *Cluster) follow(ctx context.Context, from upstream.Target, n named) error {
 	if n.way == c.Way() {
-		if err := c.admit(ctx, to.Target, n.brokers.ClusterID); err != nil {
+		if err := c.admit(ctx, from, n.brokers.ClusterID); err != nil {
 			return err
 		}
 	}
 	return c.learnNamed(n)
+}
+
+// metadataOf is metadata over a connection of its own.
+func (c *Cluster) metadataOf(ctx context.Context, target upstream.Target) (named, error) {
+	to, err := c.dialTarget(ctx, target, Client{})
+	if err != nil {
+		return named{}, err
+	}
+	defer to.Close()
+	defer wait.Bound(ctx, to.Conn)()
+	return c.metadata(to)
 }
 
 // metadata sends Metadata without topics.

@@ -131,12 +131,8 @@ func (c *Cluster) show() {
 // responses without the other node, which may be restarting: an endpoint reaches its own
 // broker or none.
 func (c *Cluster) clashesAmong(brokers []endpoints.Broker) []endpoints.Broker {
-	targets := make([]upstream.Target, len(brokers))
-	for i, b := range brokers {
-		targets[i] = targetOf(b)
-	}
 	var all []endpoints.Broker
-	for _, i := range c.Way().conf.Rules.Conflicts(targets) {
+	for _, i := range c.Way().conf.Rules.Conflicts(targetsOf(brokers)) {
 		all = append(all, brokers[i])
 	}
 	return all
@@ -274,4 +270,12 @@ func (c *Cluster) Known() <-chan struct{} { return c.answered }
 
 func targetOf(b endpoints.Broker) upstream.Target {
 	return upstream.Target{Node: b.Node, Host: b.Host, Port: b.Port}
+}
+
+func targetsOf(brokers []endpoints.Broker) []upstream.Target {
+	targets := make([]upstream.Target, len(brokers))
+	for i, b := range brokers {
+		targets[i] = targetOf(b)
+	}
+	return targets
 }

@@ -5,19 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
-	"syscall"
 	"time"
 
 	"kproxy/internal/foreign"
 	"kproxy/internal/hostport"
 	"kproxy/internal/logkey"
 	"kproxy/internal/upstream"
-	"kproxy/internal/wait"
 )
 
 // The bootstrap addresses say which cluster this is. A broker's address can come to lead to a broker of another cluster: its
@@ -36,27 +32,20 @@ import (
 
 const (
 	// strangerPause is how long clients are not led to a node's address after a stranger has responded there. The result
-	// of a poll is used for as long.
+	// of a poll is used for as long, or for refusedPause if an address has refused kproxy's login.
 	strangerPause = 10 * time.Second
 	// strangerLife is how long an address is suspect after the last response of a stranger there.
 	strangerLife = 10 * time.Minute
 	// maxSayings bounds the addresses whose other cluster is remembered.
 	maxSayings = 10_000
 
-	// inARow is how many responses in a row an address must have given with the other id before it counts for that in
-	// a poll; one that has given two ids in turn needs mixedInARow: a name may lead to several machines.
-	inARow      = 5
-	mixedInARow = 20
-	// mixedTold is that of an address that clients alone have asked, and that has given two ids in turn.
+	// mixedTold is how many responses in a row clients must have got with the other id from an address that has given two
+	// ids in turn. From any other address one is enough.
 	mixedTold = 5
 	// toldLife is how long a response to a client counts.
 	toldLife = 30 * time.Second
 	// mixedLife is how long after a change of its id an address counts as one that gives two in turn, if it changes back.
 	mixedLife = time.Hour
-	// pollPause is between two questions of a poll to one address.
-	pollPause = 100 * time.Millisecond
-	// maxPolled is how many bootstrap addresses a poll asks at most. The others count as such that do not respond.
-	maxPolled = 64
 )
 
 // StrangerError means that a broker of another cluster responds at an address of this one.
@@ -118,25 +107,19 @@ func (c *Cluster) strangerAt(t upstream.Target) (s saying, ok bool) {
 }
 
 // HasStranger reports whether a broker of another cluster has responded at an address less than strangerPause ago.
-func (c *Cluster) HasStranger(t upstream.Target) bool {
+func (c *Cluster) HasStranger(t upstream.Target) bool { return c.isStrangeWithin(t, strangerPause) }
+
+// IsSuspect reports whether a broker of another cluster has responded at an address last, within strangerLife.
+func (c *Cluster) IsSuspect(t upstream.Target) bool { return c.isStrangeWithin(t, strangerLife) }
+
+func (c *Cluster) isStrangeWithin(t upstream.Target, age time.Duration) bool {
 	if !c.hasStrangers() {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, ok := c.strangerAt(t)
-	return ok && time.Since(s.at) < strangerPause
-}
-
-// IsSuspect reports whether a broker of another cluster has responded at an address last, within strangerLife.
-func (c *Cluster) IsSuspect(t upstream.Target) bool {
-	if !c.hasStrangers() {
-		return false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, ok := c.strangerAt(t)
-	return ok
+	return ok && time.Since(s.at) < age
 }
 
 // hasStrangers reports whether there are any, without the lock: as a rule there is none.
@@ -253,41 +236,24 @@ func (c *Cluster) isToldByMost(id string) bool {
 		s, ok = c.identity.said[placeOf(t)]
 		return s, ok && time.Since(s.at) < toldLife
 	}
-	isTold := func(t upstream.Target) bool {
-		s, ok := lately(t)
-		return ok && s.id == id && s.row >= s.needs(1, mixedTold)
-	}
-	same, own := 0, 0
-	for _, t := range bootstrap {
-		if s, ok := lately(t); ok && !c.brokers.IsOther(s.id) {
-			own++
+	tell := func(targets []upstream.Target) (same int) {
+		for _, t := range targets {
+			if s, ok := lately(t); ok && s.id == id && s.row >= s.needs(1, mixedTold) {
+				same++
+			}
 		}
-		if isTold(t) {
-			same++
-		}
+		return same
 	}
-	if 2*same > len(bootstrap) {
+	if 2*tell(bootstrap) > len(bootstrap) {
 		return true
 	}
-	same = 0
-	for _, b := range nodes {
-		if isTold(targetOf(b)) {
-			same++
-		}
-	}
-	return own == 0 && same > 1 && 2*same > len(nodes)
+	isDenied := slices.ContainsFunc(bootstrap, func(t upstream.Target) bool {
+		s, ok := lately(t)
+		return ok && !c.brokers.IsOther(s.id)
+	})
+	same := tell(targetsOf(nodes))
+	return !isDenied && same > 1 && 2*same > len(nodes)
 }
-
-// poll are questions to the bootstrap addresses for the id of their cluster.
-type poll struct {
-	done  chan struct{} // closed at the end, with the following
-	most  string        // the other cluster's id that most of them have; "": none
-	until time.Time     // when the result is too old; zero: they could not be asked
-	cut   bool          // most of them end the connection at Metadata
-}
-
-// errUndecided means that the bootstrap addresses could not be asked.
-var errUndecided = errors.New("another cluster responds, and the bootstrap addresses were not asked")
 
 // admit decides about the cluster's id in the response to a request of kproxy's own. The error is a StrangerError, or wraps
 // errUndecided.
@@ -310,106 +276,6 @@ func (c *Cluster) admit(ctx context.Context, from upstream.Target, id string) er
 	default:
 		return c.meet(from, id, known)
 	}
-}
-
-// polled returns the poll that runs, or the last one if it is young, or a new one.
-func (c *Cluster) polled() *poll {
-	c.mu.Lock()
-	before := c.identity.poll
-	if before != nil && (!before.isOver() || time.Now().Before(before.until)) {
-		c.mu.Unlock()
-		return before
-	}
-	p := &poll{done: make(chan struct{})}
-	c.identity.poll = p
-	c.mu.Unlock()
-	wasCut := before != nil && before.cut
-	if !c.Background(func(ctx context.Context) { c.runPoll(ctx, p, wasCut) }) {
-		close(p.done)
-	}
-	return p
-}
-
-func (p *poll) isOver() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// runPoll makes a poll. If most bootstrap addresses have another cluster's id, the map follows. wasCut is poll.cut of the one
-// before.
-func (c *Cluster) runPoll(ctx context.Context, p *poll, wasCut bool) {
-	defer close(p.done)
-	reaching, cancel := c.reaching(ctx)
-	defer cancel()
-	way := c.Way()
-	all := bootstrapOf(way.conf, c.Nodes(), 0)
-	targets := all[:min(len(all), maxPolled)]
-	heard, errs := make([]named, len(targets)), make([]error, len(targets))
-	var asking sync.WaitGroup
-	for i, t := range targets {
-		asking.Go(func() { heard[i], errs[i] = c.hear(reaching, t) })
-	}
-	asking.Wait()
-	if ctx.Err() != nil || way != c.Way() {
-		return // the proxy stops, or a reload has come
-	}
-	pause, cut := strangerPause, 0
-	for _, err := range errs {
-		if IsRefusedLogin(err) {
-			pause = refusedPause
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, ErrNeedsLogin) || errors.Is(err, syscall.ECONNRESET) {
-			cut++
-		}
-	}
-	p.until, p.cut = time.Now().Add(pause), 2*cut > len(all)
-	if p.cut && wasCut && way.Method() == nil { // brokers that restart do it once
-		c.mover.needsLogin(true)
-	}
-	have := map[string]int{}
-	c.mu.Lock()
-	for i, t := range targets {
-		id := heard[i].brokers.ClusterID
-		if s := c.identity.said[placeOf(t)]; errs[i] == nil && c.brokers.IsOther(id) && s.id == id && s.row >= s.needs(inARow, mixedInARow) {
-			have[id]++
-		}
-	}
-	c.mu.Unlock()
-	for i := range heard {
-		if id := heard[i].brokers.ClusterID; 2*have[id] > len(all) {
-			p.most = id
-			_ = c.learnNamed(heard[i])
-			return
-		}
-	}
-}
-
-// hear asks a bootstrap address some times, until it refuses kproxy's login or is not of another cluster. It returns the last
-// response, or the last error.
-func (c *Cluster) hear(ctx context.Context, t upstream.Target) (n named, err error) {
-	for range inARow {
-		n, err = c.hearOnce(ctx, t)
-		switch {
-		case ctx.Err() != nil, IsRefusedLogin(err), err == nil && (n.way != c.Way() || !c.say(t, n.brokers.ClusterID)):
-			return n, err
-		}
-		wait.Sleep(ctx, pollPause)
-	}
-	return n, err
-}
-
-func (c *Cluster) hearOnce(ctx context.Context, t upstream.Target) (named, error) {
-	to, err := c.dialTarget(ctx, t, Client{})
-	if err != nil {
-		return named{}, err
-	}
-	defer to.Close()
-	defer wait.Bound(ctx, to.Conn)()
-	return c.metadata(to)
 }
 
 // sighted is a stranger in the view.
@@ -470,7 +336,7 @@ func (c *Cluster) visit(ctx context.Context, t upstream.Target) error {
 
 // lookAgain asks at the address of a stranger. It does not wait for a poll.
 func (c *Cluster) lookAgain(ctx context.Context, t upstream.Target) {
-	n, err := c.hearOnce(ctx, t)
+	n, err := c.metadataOf(ctx, t)
 	switch {
 	case IsRefusedLogin(err):
 		c.mu.Lock()

@@ -215,11 +215,9 @@ func (c *Cluster) differs(a endpoints.Response) bool {
 
 // askBroker asks one broker for all brokers, and merges its response into the map.
 func (c *Cluster) askBroker(ctx context.Context, target upstream.Target) error {
-	to, err := c.dialTarget(ctx, target, Client{})
+	n, err := c.metadataOf(ctx, target)
 	if err != nil {
 		return err
 	}
-	defer to.Close()
-	defer wait.Bound(ctx, to.Conn)()
-	return c.askMetadata(ctx, to)
+	return c.follow(ctx, target, n)
 }

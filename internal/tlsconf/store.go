@@ -88,7 +88,7 @@ func (s *store) Reload() error {
 	return s.refused
 }
 
-// look is a turn of [Watch]. A change is not used before it has been the same at
+// Look is a turn of [Watch]. A change is not used before it has been the same at
 // two looks: a file that is being written may be half there, and a bundle of
 // authorities that lacks its second half still parses.
 func (s *store) Look(ctx context.Context) {
@@ -128,6 +128,13 @@ func (s *store) decide(now contents) {
 	}
 }
 
+// Refused is Status.Refused.
+func (s *store) Refused() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
 // Status describes the files in use at this moment.
 func (s *store) Status() Status {
 	s.mu.Lock()
@@ -139,11 +146,12 @@ func (s *store) Status() Status {
 type Watched interface {
 	Reload() error
 	Look(ctx context.Context) // reads the files if they have changed
+	Refused() error           // why the files are not used as they are now, but those from before; nil: they are used
 }
 
 // Watch looks at the files of all at intervals of every until ctx is done, and uses
-// changed ones: a change is seen at the first look after it, and used at the second if it
-// has settled by then. It reports the certificates that expire, too. every must be
+// changed ones. Those of TLS are used at the second look after a change, if it has settled by
+// then; their certificates that expire are reported, too. every must be
 // positive; 5 s is a good one.
 func Watch(ctx context.Context, every time.Duration, all ...Watched) {
 	ticker := time.NewTicker(every)
